@@ -5,6 +5,7 @@
 // `control`. Regime: pure; used by echo_daemon.cpp only.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <deque>
@@ -134,33 +135,41 @@ inline void exit(Work &work, std::string_view) { work.kills_daemon = true; }
 
 struct Fault {
     std::string_view name;
+    std::string_view argument;  // empty: takes none
     void (*commit)(Work &work, std::string_view argument);
     std::string_view help;
 };
 
 inline constexpr Fault kFaults[] = {
-    {"garbage", faults::garbage, "the reply is not JSON"},
-    {"truncated", faults::truncated, "the reply is cut in half"},
-    {"oversized", faults::oversized, "=BYTES  the result is a string of so many bytes (32 MiB)"},
-    {"duplicate", faults::duplicate, "the reply comes twice"},
-    {"delay", faults::delay, "=MS  work of so many milliseconds (1000), which a cancel ends"},
-    {"late", faults::late, "=MS  the reply comes so late (1000), whatever cancel or timeout_ms said"},
-    {"hold", faults::hold, "the reply comes after control {\"release\": true}"},
-    {"no-reply", faults::no_reply, "no reply at all"},
-    {"wrong-id", faults::wrong_id, "the last digit of the id differs"},
-    {"previous-boot", faults::previous_boot, "the first digit of the id, thus the boot epoch, differs"},
-    {"null-id", faults::null_id, "the id is null"},
-    {"nul", faults::nul, "the result holds a NUL character"},
-    {"bad-utf8", faults::bad_utf8, "the result is not UTF-8"},
-    {"nan", faults::nan, "the first number of an embedding is NaN; any other result is NaN"},
-    {"deep-json", faults::deep_json, "=DEPTH  the result is so many nested arrays (100000)"},
-    {"multipart", faults::multipart, "=FRAMES  the reply comes in so many frames (100)"},
-    {"empty", faults::empty, "the reply is a frame without a byte"},
-    {"error", faults::error, "=TEXT  an error reply; blanks of TEXT are written as _"},
-    {"exit", faults::exit, "the daemon dies where it would have replied"},
+    {"garbage", "", faults::garbage, "the reply is not JSON"},
+    {"truncated", "", faults::truncated, "the reply is cut in half"},
+    {"oversized", "BYTES", faults::oversized, "the result is a string of so many bytes (32 MiB)"},
+    {"duplicate", "", faults::duplicate, "the reply comes twice"},
+    {"delay", "MS", faults::delay, "work of so many milliseconds (1000), which a cancel ends"},
+    {"late", "MS", faults::late, "the reply comes so late (1000), whatever cancel or timeout_ms said"},
+    {"hold", "", faults::hold, "the reply comes after control {\"release\": true}"},
+    {"no-reply", "", faults::no_reply, "no reply at all"},
+    {"wrong-id", "", faults::wrong_id, "the last digit of the id differs"},
+    {"previous-boot", "", faults::previous_boot, "the first digit of the id, thus the boot epoch, differs"},
+    {"null-id", "", faults::null_id, "the id is null"},
+    {"nul", "", faults::nul, "the result holds a NUL character"},
+    {"bad-utf8", "", faults::bad_utf8, "the result is not UTF-8"},
+    {"nan", "", faults::nan, "the first number of an embedding is NaN; any other result is NaN"},
+    {"deep-json", "DEPTH", faults::deep_json, "the result is so many nested arrays (100000)"},
+    {"multipart", "FRAMES", faults::multipart, "the reply comes in so many frames (100)"},
+    {"empty", "", faults::empty, "the reply is a frame without a byte"},
+    {"error", "TEXT", faults::error, "an error reply; a blank of TEXT is written as _"},
+    {"exit", "", faults::exit, "the daemon dies where it would have replied"},
 };
 
 inline constexpr std::string_view kFaultPrefix = "!fault:";
+
+inline const Fault *find_fault(std::string_view name) {
+    for (const Fault &fault : kFaults)
+        if (fault.name == name)
+            return &fault;
+    return nullptr;
+}
 
 // Commits each fault of a list such as `delay=50,duplicate`; returns the name it does not know, if there is
 // one.
@@ -171,17 +180,13 @@ inline std::string_view commit_faults(Work &work, std::string_view list) {
         const std::string_view item = list.substr(0, comma);
         list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
         const auto equals = item.find('=');
-        const std::string_view name = item.substr(0, equals);
         std::string argument(equals == std::string_view::npos ? "" : item.substr(equals + 1));
-        for (char &c : argument)
-            c = c == '_' ? ' ' : c;
-        const Fault *known = nullptr;
-        for (const Fault &fault : kFaults)
-            known = fault.name == name ? &fault : known;
-        if (known == nullptr)
-            return name;
+        std::replace(argument.begin(), argument.end(), '_', ' ');
+        const Fault *fault = find_fault(item.substr(0, equals));
+        if (fault == nullptr)
+            return item;
         if (!work.replies.empty())  // what follows no-reply has nothing to spoil
-            known->commit(work, argument);
+            fault->commit(work, argument);
     }
     return {};
 }

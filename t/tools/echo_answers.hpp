@@ -1,0 +1,187 @@
+// What the echo daemon answers to each method when nothing is wrong.
+//
+// Used by echo_daemon.cpp. Regime: pure, without state; a parameter of the wrong type is a json::exception,
+// which the daemon turns into an error reply.
+#pragma once
+
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "t/tools/echo_options.hpp"
+
+namespace steadytext::echo {
+
+using nlohmann::json;
+
+inline std::string json_text(std::string_view text) {
+    return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+inline std::vector<std::string> as_texts(const json &value) {
+    return value.is_string() ? std::vector<std::string>{value.get<std::string>()}
+                             : value.get<std::vector<std::string>>();
+}
+
+// Words, as blanks in the JSON text of a string separate them: what the echo daemon calls tokens.
+inline std::size_t count_words(std::string_view raw) {
+    std::size_t words = 0;
+    bool inside = false;
+    for (const char c : raw.substr(1, raw.size() - 2)) {
+        words += c != ' ' && !inside;
+        inside = c != ' ';
+    }
+    return words;
+}
+
+// A direction that depends on the text alone: the bytes of SHA-256(text, block number), centred.
+inline std::vector<float> direction_of(const std::string &text, std::size_t dimensions) {
+    std::vector<float> vector;
+    for (unsigned block = 0; vector.size() < dimensions; block++) {
+        const std::string seeded = text + '\0' + std::to_string(block);
+        unsigned char digest[SHA256_DIGEST_LENGTH];
+        SHA256(reinterpret_cast<const unsigned char *>(seeded.data()), seeded.size(), digest);
+        for (const unsigned char byte : digest)
+            vector.push_back(static_cast<float>(byte) - 127.5F);
+    }
+    vector.resize(dimensions);
+    return vector;
+}
+
+// The mean direction of the texts as a unit vector, in JSON.
+inline std::string unit_vector(const std::vector<std::string> &texts, int dimensions) {
+    std::vector<float> sum(static_cast<std::size_t>(dimensions), 0.0F);
+    for (const std::string &text : texts) {
+        const std::vector<float> direction = direction_of(text, sum.size());
+        std::transform(sum.begin(), sum.end(), direction.begin(), sum.begin(), std::plus<>());
+    }
+    float squares = 0.0F;
+    for (const float x : sum)
+        squares += x * x;
+    std::string array;
+    for (const float x : sum) {
+        char number[32];
+        std::snprintf(number, sizeof number, "%s%.8g", array.empty() ? "[" : ", ", x / std::sqrt(squares));
+        array.append(number);
+    }
+    return array + "]";
+}
+
+// The prompt, given as JSON text, with what return_usage asks for.
+inline std::string with_usage(const Options &options, std::string_view prompt) {
+    const std::string words = std::to_string(count_words(prompt));
+    std::string object = R"({"text": )";
+    object.append(prompt).append(R"(, "prompt_tokens": )").append(words);
+    object.append(R"(, "completion_tokens": )").append(words);
+    object.append(R"(, "finish_reason": "stop", "engine_ms": )")
+        .append(std::to_string(options.delay.count()));
+    object.append(R"(, "model": "echo", "fingerprint": ")").append(options.fingerprint).append("\"}");
+    return object;
+}
+
+inline std::string generated(const Options &options, const json &params) {
+    const std::string prompt = json_text(params.value("prompt", std::string()));
+    return params.value("return_usage", false) ? with_usage(options, prompt) : prompt;
+}
+
+inline std::string embedded(const Options &options, const json &params) {
+    return unit_vector(as_texts(params.value("text_input", json(""))), options.dimensions);
+}
+
+inline std::string embedded_batch(const Options &options, const json &params) {
+    std::string vectors;
+    std::size_t tokens = 0;
+    for (const std::string &text : as_texts(params.at("texts"))) {
+        vectors.append(vectors.empty() ? "" : ", ").append(unit_vector({text}, options.dimensions));
+        tokens += count_words(json_text(text));
+    }
+    return R"({"embeddings": [)" + vectors + R"(], "dimensions": )" + std::to_string(options.dimensions) +
+           R"(, "model": "echo-embedding", "fingerprint": )" + json_text(options.fingerprint) +
+           R"(, "prompt_tokens": )" + std::to_string(tokens) + "}";
+}
+
+inline std::string reranked(const json &params) {
+    const std::vector<std::string> documents = as_texts(params.value("documents", json::array()));
+    const bool with_scores = params.value("return_scores", true);
+    json result = json::array();
+    for (std::size_t i = 0; i < documents.size(); i++) {
+        const double score = 1.0 - static_cast<double>(i) / static_cast<double>(documents.size());
+        result.push_back(with_scores ? json::array({documents[i], score}) : json(documents[i]));
+    }
+    return result.dump();
+}
+
+inline std::string described(const Options &options) {
+    constexpr int context = 1 << 20;
+    const auto model = [&](const char *role, const char *name) {
+        return json{
+            {"role", role}, {"name", name}, {"fingerprint", options.fingerprint}, {"context", context}};
+    };
+    json embedding = model("embedding", "echo-embedding");
+    embedding["dimensions"] = options.dimensions;
+    const json info = {
+        {"name", options.name},
+        {"version", "1"},
+        {"protocol", 1},
+        {"slots", options.slots},
+        {"capabilities",
+         {"ping", "info", "generate", "generate_iter", "embed", "embed_batch", "rerank", "cancel", "shutdown",
+          "return_usage", "timeout_ms", "stats", "control"}},
+        {"determinism", {{"checked", true}, {"batch_invariant", true}, {"mode", "batched"}}},
+        {"models", {model("generation", "echo"), embedding, model("reranker", "echo-reranker")}}};
+    return info.dump();
+}
+
+// The result of a method that is answered with one message; empty for a method that there is not.
+inline std::string result_of(const Options &options, const std::string &method, const json &params) {
+    if (method == "ping")
+        return R"("pong")";
+    if (method == "shutdown")
+        return R"("shutdown initiated")";
+    if (method == "generate")
+        return generated(options, params);
+    if (method == "embed")
+        return embedded(options, params);
+    if (method == "rerank")
+        return reranked(params);
+    if (method == "embed_batch" && !options.serial)
+        return embedded_batch(options, params);
+    if (method == "info" && !options.serial)
+        return described(options);
+    return {};
+}
+
+// The results of generate_iter: the prompt word by word, each with the blanks before it, so that the tokens
+// put together are the prompt; then the end marker.
+inline std::vector<std::string> stream_of(const json &params) {
+    const std::string prompt = params.value("prompt", std::string());
+    std::vector<std::string> results;
+    for (std::size_t start = 0; start < prompt.size();) {
+        const std::size_t word = std::min(prompt.find_first_not_of(' ', start), prompt.size());
+        const std::size_t end = std::min(prompt.find(' ', word), prompt.size());
+        results.push_back(R"({"token": )" + json_text(prompt.substr(start, end - start)) + "}");
+        start = end;
+    }
+    results.emplace_back(R"({"token": "##STREAM_END##"})");
+    return results;
+}
+
+// Where a request may ask for a fault: the text its method works on.
+inline std::string leading_text(const std::string &method, const json &params) {
+    const char *key = method == "embed"         ? "text_input"
+                      : method == "embed_batch" ? "texts"
+                      : method == "rerank"      ? "query"
+                                                : "prompt";
+    json text = params.value(key, json());
+    if (text.is_array() && !text.empty())
+        text = json(text.front());
+    return text.is_string() ? text.get<std::string>() : std::string();
+}
+
+}  // namespace steadytext::echo
