@@ -1,0 +1,45 @@
+// One connection to one daemon, whatever it is made of: what a Daemon needs of a transport.
+//
+// Implemented by zmq_channel.*; called by bgworker/daemon.*. Regime: pure (no PostgreSQL call below this line). Nothing
+// here waits: send() says Busy, poll() delivers what has arrived, and the gateway's loop sleeps on wait_fds().
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace steadytext::gateway {
+
+class Channel;
+
+// What poll() tells the owner of the channel.
+class ChannelListener {
+public:
+    virtual void on_up(Channel &channel) = 0;
+    virtual void on_down(Channel &channel, const char *reason) = 0;
+    virtual void on_connect_failed(Channel &channel, const char *reason) = 0;
+    virtual void on_message(Channel &channel, std::string_view body) = 0;
+
+protected:
+    ~ChannelListener() = default;
+};
+
+class Channel {
+public:
+    enum class Sent { Yes, Busy, Broken };
+
+    virtual ~Channel() = default;
+
+    [[nodiscard]] virtual Sent send(std::string_view body) = 0;
+    // Delivers what has arrived; bounded, so that one chatty peer cannot starve the others. True if there was anything:
+    // the descriptors are edge-triggered, so the loop may sleep only after every poll() has said false.
+    virtual bool poll(ChannelListener &listener) = 0;
+    // Descriptors that become readable when poll() has work.
+    virtual void append_wait_fds(std::vector<int> &fds) const = 0;
+
+    bool up = false;              // handshake done
+    std::uint32_t in_flight = 0;  // requests sent and not answered, control requests included
+};
+
+}  // namespace steadytext::gateway

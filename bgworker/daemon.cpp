@@ -1,0 +1,413 @@
+// A daemon's connections and requests: sending, answering, failing over. Regime: pure; see daemon.hpp.
+//
+// What the daemon says of itself (info, ping) is in daemon_control.cpp.
+#include "bgworker/daemon.hpp"
+
+#include "bgworker/zmq_channel.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/reply.hpp"
+#include "src/core/wire_id.hpp"
+
+#include <algorithm>
+
+namespace steadytext::gateway {
+
+using core::WireId;
+using shmem::Counter;
+using shmem::DaemonState;
+using shmem::Outcome;
+using shmem::SlotId;
+
+namespace {
+
+constexpr int kLingerMs = 1000;  // a retired connection may still deliver what it was given
+
+const char *method_name(shmem::Operation operation) {
+    switch (operation) {
+    case shmem::Operation::Generate:
+        return "generate";
+    case shmem::Operation::Embed:
+        return "embed";
+    case shmem::Operation::EmbedBatch:
+        return "embed_batch";
+    case shmem::Operation::Rerank:
+        return "rerank";
+    }
+    return "";
+}
+
+}  // namespace
+
+Daemon::Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t row, bool embedded)
+    : services_(services), entry_(entry), row_(row), embedded_(embedded) {
+    std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", entry.endpoint.text);
+    identity_.weight = static_cast<std::uint32_t>(entry.weight);
+    identity_.embedded = embedded;
+    row_state().breaker.record_success();
+    if (entry.valid)
+        set_state(DaemonState::Connecting, "");
+    else
+        set_state(DaemonState::Invalid, entry.problem.message);
+}
+
+Daemon::~Daemon() {
+    row_state().connections.store(0, std::memory_order_relaxed);
+    row_state().in_flight.store(0, std::memory_order_relaxed);
+    set_state(DaemonState::Absent, "");
+}
+
+shmem::DaemonRow &Daemon::row_state() const { return services_.segment.daemons->rows[row_]; }
+
+void Daemon::open() {
+    if (entry_.valid)
+        add_channel();
+}
+
+void Daemon::retire() {
+    retired_ = true;
+    set_state(DaemonState::Draining, "removed from steadytext.daemons");
+}
+
+// ---- connections ---------------------------------------------------------------------------------------------------
+
+void Daemon::add_channel() {
+    std::string reason;
+    auto channel = ZmqChannel::open(services_.zmq_context,
+                                    {entry_.endpoint.text, services_.settings.max_message_bytes, kLingerMs}, reason);
+    if (channel == nullptr) {
+        set_state(DaemonState::Invalid, reason.c_str());
+        return;
+    }
+    channels_.push_back(std::move(channel));
+    channels_changed_ = true;
+    row_state().connections.store(static_cast<std::uint32_t>(channels_.size()), std::memory_order_relaxed);
+}
+
+// Closes a connection whose peer owes an answer it may never give, and makes another in its place.
+void Daemon::replace(Channel &channel) {
+    const auto found = std::find_if(channels_.begin(), channels_.end(),
+                                    [&](const auto &other) { return other.get() == &channel; });
+    if (found == channels_.end())
+        return;
+    lose_flights(channel, "the connection was given up");
+    replaced_.push_back(std::move(*found));
+    channels_.erase(found);
+    channels_changed_ = true;
+    if (channels_.empty())
+        add_channel();
+}
+
+void Daemon::discard_replaced() { replaced_.clear(); }
+
+bool Daemon::poll() {
+    bool any = false;
+    for (std::size_t i = 0; i < channels_.size(); i++)
+        any |= channels_[i]->poll(*this);
+    discard_replaced();
+    return any;
+}
+
+void Daemon::append_wait_fds(std::vector<int> &fds) const {
+    for (const auto &channel : channels_)
+        channel->append_wait_fds(fds);
+}
+
+bool Daemon::take_channels_changed() { return std::exchange(channels_changed_, false); }
+
+// A connection that can take a request now; for a serial daemon, one more is made up to the pool's size.
+Channel *Daemon::free_channel() {
+    for (const auto &channel : channels_)
+        if (channel->up && (!is_serial() || channel->in_flight == 0))
+            return channel.get();
+    const bool any_up = std::any_of(channels_.begin(), channels_.end(), [](const auto &c) { return c->up; });
+    const bool one_coming = std::any_of(channels_.begin(), channels_.end(), [](const auto &c) { return !c->up; });
+    if (is_serial() && any_up && !one_coming && channels_.size() < services_.settings.pool_size)
+        add_channel();
+    return nullptr;
+}
+
+// ---- requests ------------------------------------------------------------------------------------------------------
+
+// The embedded daemon comes back by itself: the launcher restarts it, so its requests wait within their deadlines.
+bool Daemon::expected_back() const {
+    return embedded_ && services_.segment.header->embedded.pid.load(std::memory_order_relaxed) != 0;
+}
+
+bool Daemon::is_available(std::int64_t now_us) {
+    if (retired_ || !entry_.valid)
+        return false;
+    if (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back())
+        return true;
+    return row_state().breaker.state(services_.settings.breaker, now_us) != core::BreakerState::Open;
+}
+
+bool Daemon::serves(shmem::Operation operation, std::string_view model) const {
+    if (!models_complete_)
+        return true;  // not told yet, or a daemon that never tells
+    const auto role = operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
+    return has_model(role, model) ||
+           (operation == shmem::Operation::Rerank && has_model(shmem::ModelRole::Reranker, model));
+}
+
+bool Daemon::has_model(shmem::ModelRole role, std::string_view model) const {
+    return std::any_of(models_.begin(), models_.end(), [&](const shmem::Model &served) {
+        return served.role == role && (model.empty() || model == served.name);
+    });
+}
+
+void Daemon::enqueue(SlotId id) {
+    Flight &flight = services_.flights.of(id);
+    flight.daemon = this;
+    flight.channel = nullptr;
+    waiting_.push_back(id);
+}
+
+void Daemon::pump(std::int64_t now_us) {
+    while (!waiting_.empty()) {
+        Channel *channel = free_channel();
+        if (channel == nullptr)
+            return;
+        const SlotId id = waiting_.front();
+        if (!services_.flights.is_wanted(id)) {
+            waiting_.pop_front();
+            services_.flights.drop(id);
+            continue;
+        }
+        if (!send(*channel, id, now_us))
+            return;
+        waiting_.pop_front();
+    }
+}
+
+bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
+    shmem::Slot &slot = services_.flights.slot(id);
+    char wire_id[WireId::kTextBytes];
+    WireId{services_.segment.header->boot_epoch, id.index, id.generation}.format(wire_id);
+
+    std::string &message = services_.buffer;
+    message.assign("{\"method\": \"").append(method_name(slot.operation)).append("\", \"params\": ");
+    const std::size_t params_at = message.size();
+    message.resize(params_at + slot.request.bytes);
+    if (!services_.segment.payloads->copy_out(slot.request, message.data() + params_at))
+        message.resize(params_at);
+    message.append(", \"id\": \"").append(wire_id, sizeof wire_id).append("\"}");
+
+    switch (channel.send(message)) {
+    case Channel::Sent::Busy:
+        return false;
+    case Channel::Sent::Broken:
+        replace(channel);
+        return false;
+    case Channel::Sent::Yes:
+        break;
+    }
+    Flight &flight = services_.flights.of(id);
+    flight.channel = &channel;
+    flight.sent_us = now_us;
+    flight.attempts++;
+    slot.daemon = row_;
+    channel.in_flight++;
+    in_flight_++;
+    row_state().in_flight.store(static_cast<std::uint32_t>(in_flight_), std::memory_order_relaxed);
+    row_state().requests.fetch_add(1, std::memory_order_relaxed);
+    services_.segment.counters->add(0, Counter::Sent);
+    return true;
+}
+
+// The request is no longer on its connection, however it ended.
+void Daemon::settle(Flight &flight) {
+    flight.channel->in_flight--;
+    flight.channel = nullptr;
+    in_flight_--;
+    row_state().in_flight.store(static_cast<std::uint32_t>(in_flight_), std::memory_order_relaxed);
+}
+
+void Daemon::abandon(SlotId id, std::int64_t now_us) {
+    Flight &flight = services_.flights.of(id);
+    if (flight.channel == nullptr) {
+        std::erase_if(waiting_, [&](SlotId other) { return other.index == id.index; });
+        services_.flights.drop(id);
+        return;
+    }
+    Channel &channel = *flight.channel;
+    const bool timed_out = services_.flights.slot(id).abandoned_because == shmem::Abandon::TimedOut;
+    if (timed_out)
+        record_failure(now_us, "a request timed out");
+    settle(flight);
+    services_.flights.drop(id);
+    if (!is_serial())
+        send_cancel(channel, id);
+    else
+        replace(channel);  // its next message would be the answer nobody waits for
+}
+
+void Daemon::tick(std::int64_t now_us) {
+    expire_waiting(now_us);
+    check_controls(now_us);
+    pump(now_us);
+    discard_replaced();
+}
+
+void Daemon::expire_waiting(std::int64_t now_us) {
+    if (waiting_.empty() || (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back()))
+        return;
+    core::Problem problem;
+    if (row_state().breaker.state(services_.settings.breaker, now_us) == core::BreakerState::Open) {
+        problem.set("08004", "daemon %s cannot be reached", identity_.endpoint);
+        problem.with_detail("%s; its circuit breaker is open.", identity_.reason);
+        refuse_waiting(problem, now_us);
+        return;
+    }
+    problem.set(core::sqlstate::kTooManyConnections, "no connection to daemon %s became free", identity_.endpoint);
+    problem.with_detail("All %zu connections are in use.", channels_.size())
+        .with_hint("Raise steadytext.pool_size or steadytext.pool_wait, or add a daemon.");
+    while (!waiting_.empty()) {
+        const SlotId id = waiting_.front();
+        if (services_.flights.of(id).queued_us + services_.settings.pool_wait_us > now_us)
+            return;
+        waiting_.pop_front();
+        services_.segment.counters->add(0, Counter::PoolExhausted);
+        services_.flights.fail(id, Outcome::Refused, problem, now_us);
+    }
+}
+
+void Daemon::refuse_waiting(const core::Problem &problem, std::int64_t now_us) {
+    for (; !waiting_.empty(); waiting_.pop_front())
+        services_.flights.fail(waiting_.front(), Outcome::Refused, problem, now_us);
+}
+
+// ---- what arrives --------------------------------------------------------------------------------------------------
+
+void Daemon::on_up(Channel &) {
+    const std::int64_t now_us = core::monotonic_us();
+    if (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready) {
+        row_state().ready_since_us.store(now_us, std::memory_order_relaxed);
+        set_state(retired_ ? DaemonState::Draining : DaemonState::Ready, "");
+        // A new connection says nothing about a daemon that answers badly, but the breaker opened by refused ones closes.
+        row_state().breaker.record_success();
+        next_info_us_ = now_us;
+    }
+    check_controls(now_us);
+    pump(now_us);
+}
+
+void Daemon::on_down(Channel &channel, const char *reason) {
+    lose_flights(channel, reason);
+    if (std::none_of(channels_.begin(), channels_.end(), [](const auto &c) { return c->up; })) {
+        row_state().ready_since_us.store(0, std::memory_order_relaxed);
+        if (!retired_)
+            set_state(DaemonState::Connecting, reason);
+    }
+}
+
+// What was in flight on a connection that is no more goes back to the gateway, which retries or ends it.
+void Daemon::lose_flights(Channel &channel, const char *reason) {
+    const std::int64_t now_us = core::monotonic_us();
+    for (std::uint32_t index = 0; index < services_.segment.slots->size(); index++) {
+        Flight &flight = services_.flights.of({index, 0});
+        if (!flight.active || flight.channel != &channel)
+            continue;
+        const SlotId id{index, flight.generation};
+        settle(flight);
+        record_failure(now_us, reason);
+        services_.lost.push_back(id);
+    }
+    channel.in_flight = 0;
+    for (Control *control : {&info_, &ping_})
+        if (control->channel == &channel)
+            *control = Control{};
+}
+
+void Daemon::on_connect_failed(Channel &channel, const char *reason) {
+    if (channel.up || std::any_of(channels_.begin(), channels_.end(), [](const auto &c) { return c->up; }))
+        return;
+    if (!retired_)
+        set_state(DaemonState::Connecting, reason);
+    record_failure(core::monotonic_us(), reason);
+}
+
+void Daemon::on_message(Channel &channel, std::string_view body) {
+    const std::int64_t now_us = core::monotonic_us();
+    row_state().last_answer_unix_us.store(core::unix_us(), std::memory_order_relaxed);
+    std::string_view id_text;
+    if (!core::envelope_id(body, id_text))
+        id_text = {};
+    if (!handle_control(id_text, body, now_us))
+        handle_reply(channel, id_text, body, now_us);
+    pump(now_us);
+}
+
+void Daemon::handle_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us) {
+    WireId wire_id;
+    if (!WireId::parse(id_text, wire_id) || wire_id.boot_epoch != services_.segment.header->boot_epoch) {
+        handle_stray(channel, id_text, now_us);
+        return;
+    }
+    const SlotId id{wire_id.slot, wire_id.generation};
+    Flight *flight = services_.flights.find(id);
+    if (flight == nullptr || flight->channel != &channel) {
+        // Late, or a second answer: the request has ended. The answer to a cancel is expected, and nobody's.
+        if (body.size() < 256 && body.find("\"Request cancelled\"") != std::string_view::npos)
+            return;
+        row_state().late_replies.fetch_add(1, std::memory_order_relaxed);
+        services_.segment.counters->add(0, Counter::LateReplies);
+        return;
+    }
+    record_answer(now_us - flight->sent_us);
+    settle(*flight);
+    services_.flights.deliver(id, body, now_us);
+}
+
+// A message that answers none of our requests. On a serial connection it stands where the answer should have been.
+void Daemon::handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us) {
+    WireId previous_boot;
+    const bool foreign = WireId::parse(id_text, previous_boot);
+    services_.segment.counters->add(0, foreign ? Counter::ForeignReplies : Counter::InvalidReplies);
+    record_failure(now_us, foreign ? "it answered a request of another server" : "it sent an unreadable message");
+
+    // With one request in flight there is no doubt whose answer this should have been.
+    Flight *only = nullptr;
+    SlotId id{};
+    for (std::uint32_t index = 0; channel.in_flight == 1 && index < services_.segment.slots->size(); index++) {
+        Flight &flight = services_.flights.of({index, 0});
+        if (flight.active && flight.channel == &channel) {
+            only = &flight;
+            id = {index, flight.generation};
+        }
+    }
+    if (only == nullptr || foreign)
+        return;
+    core::Problem problem;
+    problem.set(core::sqlstate::kProtocolViolation, "daemon %s sent an invalid reply", identity_.endpoint);
+    problem.with_detail("The message is not JSON, or its id is not that of the request.");
+    settle(*only);
+    services_.flights.fail(id, Outcome::InvalidReply, problem, now_us);
+    if (is_serial())
+        replace(channel);
+}
+
+void Daemon::record_answer(std::int64_t took_us) {
+    row_state().breaker.record_success();
+    row_state().answered.fetch_add(1, std::memory_order_relaxed);
+    row_state().answered_us.fetch_add(static_cast<std::uint64_t>(took_us), std::memory_order_relaxed);
+}
+
+void Daemon::record_failure(std::int64_t now_us, const char *reason) {
+    row_state().failures.fetch_add(1, std::memory_order_relaxed);
+    row_state().breaker.record_failure(services_.settings.breaker, now_us);
+    if (std::string_view(identity_.reason) != reason) {
+        std::snprintf(identity_.reason, sizeof identity_.reason, "%s", reason);
+        publish();
+    }
+}
+
+void Daemon::set_state(DaemonState state, const char *reason) {
+    row_state().state.store(state, std::memory_order_relaxed);
+    std::snprintf(identity_.reason, sizeof identity_.reason, "%s", reason);
+    publish();
+}
+
+void Daemon::publish() { row_state().identity.store(identity_); }
+
+}  // namespace steadytext::gateway

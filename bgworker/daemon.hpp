@@ -1,0 +1,138 @@
+// One inference daemon as the gateway sees it: its connections, what waits for it, what it said of itself, its breaker.
+//
+// Made and called by bgworker/gateway.cpp only. Regime: pure.
+//
+// A pipelined daemon (one that answers `info`) gets one connection with many requests in flight. A serial one (the
+// Python daemon's REP socket, and any daemon not known yet) gets up to pool_size connections with one request each.
+// Requests that find no free connection wait here in arrival order, for pool_wait at most.
+#pragma once
+
+#include "bgworker/channel.hpp"
+#include "bgworker/flights.hpp"
+#include "shmem/daemon_table.hpp"
+#include "src/core/daemon_list.hpp"
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace steadytext::gateway {
+
+struct DaemonSettings {
+    core::BreakerSettings breaker;
+    std::size_t pool_size;
+    std::int64_t pool_wait_us;
+    std::int64_t max_message_bytes;
+};
+
+// What all daemons share.
+struct Services {
+    const shmem::Segment &segment;
+    Flights &flights;
+    void *zmq_context;
+    DaemonSettings settings;
+    std::vector<shmem::SlotId> lost;  // in flight on a connection that broke: the gateway retries or ends them
+    bool models_changed = false;
+    std::string buffer;               // where messages are put together
+};
+
+class Daemon final : public ChannelListener {
+public:
+    Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t row, bool embedded);
+    ~Daemon();
+    Daemon(const Daemon &) = delete;
+    Daemon &operator=(const Daemon &) = delete;
+
+    void open();  // makes the first connection; the others come with need
+    [[nodiscard]] bool poll();
+    void append_wait_fds(std::vector<int> &fds) const;
+    // True when connections came or went since the last call: the event loop must watch other descriptors.
+    [[nodiscard]] bool take_channels_changed();
+
+    // May new requests come here? A dead or tripped daemon says no at once.
+    [[nodiscard]] bool is_available(std::int64_t now_us);
+    [[nodiscard]] bool admit(std::int64_t now_us) { return row_state().breaker.admit(services_.settings.breaker, now_us); }
+    [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
+    [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
+    [[nodiscard]] std::size_t outstanding() const { return waiting_.size() + in_flight_; }
+
+    void enqueue(shmem::SlotId id);
+    void pump(std::int64_t now_us);  // sends what can be sent
+    void tick(std::int64_t now_us);  // timers: about ten times a second
+    // The session gave up a request that is waiting or in flight here.
+    void abandon(shmem::SlotId id, std::int64_t now_us);
+    void retire();  // nothing new; the gateway drops it once it is idle
+    [[nodiscard]] bool is_retired_and_idle() const { return retired_ && outstanding() == 0; }
+
+    [[nodiscard]] const core::DaemonEntry &entry() const { return entry_; }
+    [[nodiscard]] std::uint16_t row() const { return row_; }
+    [[nodiscard]] bool embedded() const { return embedded_; }
+    [[nodiscard]] const std::vector<shmem::Model> &models() const { return models_; }
+
+    void on_up(Channel &channel) override;
+    void on_down(Channel &channel, const char *reason) override;
+    void on_connect_failed(Channel &channel, const char *reason) override;
+    void on_message(Channel &channel, std::string_view body) override;
+
+private:
+    // A request of the gateway's own (info, ping, cancel): it has no slot.
+    struct Control {
+        std::uint64_t number = 0;  // 0: none under way
+        Channel *channel = nullptr;
+        std::int64_t sent_us = 0;
+    };
+
+    [[nodiscard]] shmem::DaemonRow &row_state() const;
+    [[nodiscard]] bool is_serial() const { return identity_.kind != shmem::DaemonKind::Native; }
+    [[nodiscard]] bool expected_back() const;
+
+    void add_channel();
+    [[nodiscard]] Channel *free_channel();
+    void replace(Channel &channel);
+    void discard_replaced();
+    [[nodiscard]] bool send(Channel &channel, shmem::SlotId id, std::int64_t now_us);
+    void settle(Flight &flight);
+    void lose_flights(Channel &channel, const char *reason);
+    void expire_waiting(std::int64_t now_us);
+    void refuse_waiting(const core::Problem &problem, std::int64_t now_us);
+
+    void handle_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
+    void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);
+    void record_answer(std::int64_t took_us);
+    void record_failure(std::int64_t now_us, const char *reason);
+
+    [[nodiscard]] bool send_control(Control &control, Channel &channel, std::string_view method, std::string_view params,
+                                    std::int64_t now_us);
+    void send_cancel(Channel &channel, shmem::SlotId id);
+    [[nodiscard]] bool handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us);
+    void learn(std::string_view body);
+    void become_serial();
+    void check_controls(std::int64_t now_us);
+
+    void set_state(shmem::DaemonState state, const char *reason);
+    void publish();
+
+    Services &services_;
+    core::DaemonEntry entry_;
+    std::uint16_t row_;
+    bool embedded_;
+    bool retired_ = false;
+    bool channels_changed_ = true;
+
+    std::vector<std::unique_ptr<Channel>> channels_;
+    std::vector<std::unique_ptr<Channel>> replaced_;  // freed outside their own callbacks
+    std::deque<shmem::SlotId> waiting_;
+    std::size_t in_flight_ = 0;
+
+    shmem::DaemonIdentity identity_;
+    std::vector<shmem::Model> models_;
+    bool models_complete_ = false;
+    Control info_;
+    Control ping_;
+    std::uint64_t next_control_ = 1;
+    std::int64_t next_info_us_ = 0;
+    std::int64_t next_ping_us_ = 0;
+};
+
+}  // namespace steadytext::gateway

@@ -1,0 +1,184 @@
+// What the gateway asks of a daemon for itself: info (who are you), ping (are you there), cancel. Regime: pure.
+#include "bgworker/daemon.hpp"
+
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/wire_id.hpp"
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+namespace steadytext::gateway {
+
+using nlohmann::json;
+using shmem::DaemonKind;
+
+namespace {
+
+constexpr std::string_view kControlPrefix = "control-";
+constexpr std::int64_t kInfoPatienceUs = 2'000'000;
+constexpr std::int64_t kInfoAgainUs = 300'000;      // while a daemon still loads its models
+constexpr std::int64_t kPingEveryUs = 5'000'000;
+constexpr std::int64_t kPingPatienceUs = 3'000'000;
+
+template <std::size_t Size>
+void copy_text(char (&target)[Size], const json &object, const char *key) {
+    const auto found = object.find(key);
+    if (found != object.end() && found->is_string())
+        std::snprintf(target, Size, "%s", found->get_ref<const std::string &>().c_str());
+}
+
+int number_or(const json &object, const char *key, int otherwise) {
+    const auto found = object.find(key);
+    return found != object.end() && found->is_number_integer() ? found->get<int>() : otherwise;
+}
+
+bool read_model(const json &described, shmem::Model &model) {
+    if (!described.is_object())
+        return false;
+    const std::string role = described.value("role", "");
+    if (role == "generation")
+        model.role = shmem::ModelRole::Generation;
+    else if (role == "embedding")
+        model.role = shmem::ModelRole::Embedding;
+    else if (role == "reranker")
+        model.role = shmem::ModelRole::Reranker;
+    else
+        return false;
+    copy_text(model.name, described, "name");
+    copy_text(model.fingerprint, described, "fingerprint");
+    model.dimensions = number_or(described, "dimensions", 0);
+    return true;
+}
+
+}  // namespace
+
+bool Daemon::send_control(Control &control, Channel &channel, std::string_view method, std::string_view params,
+                          std::int64_t now_us) {
+    const std::uint64_t number = next_control_++;
+    std::string &message = services_.buffer;
+    message.assign("{\"method\": \"").append(method).append("\", \"params\": ").append(params);
+    message.append(", \"id\": \"").append(kControlPrefix).append(std::to_string(number)).append("\"}");
+    if (channel.send(message) != Channel::Sent::Yes)
+        return false;
+    control = Control{number, &channel, now_us};
+    channel.in_flight++;
+    return true;
+}
+
+void Daemon::send_cancel(Channel &channel, shmem::SlotId id) {
+    char wire_id[core::WireId::kTextBytes];
+    core::WireId{services_.segment.header->boot_epoch, id.index, id.generation}.format(wire_id);
+    std::string params = "{\"id\": \"";
+    params.append(wire_id, sizeof wire_id).append("\"}");
+    Control unawaited;  // its answer, like that of the cancelled request, has nobody waiting
+    if (send_control(unawaited, channel, "cancel", params, core::monotonic_us()))
+        channel.in_flight--;
+    services_.segment.counters->add(0, shmem::Counter::Cancels);
+}
+
+bool Daemon::handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us) {
+    if (!id_text.starts_with(kControlPrefix))
+        return false;
+    std::uint64_t number = 0;
+    const std::string_view digits = id_text.substr(kControlPrefix.size());
+    std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    for (Control *control : {&info_, &ping_}) {
+        if (number == 0 || control->number != number)
+            continue;
+        control->channel->in_flight--;
+        *control = Control{};
+        if (control == &info_)
+            learn(body);
+        else
+            next_ping_us_ = now_us + kPingEveryUs;
+    }
+    return true;
+}
+
+// Reads an `info` answer. One that is no such answer comes from a daemon that does not know the method.
+void Daemon::learn(std::string_view body) {
+    const json reply = json::parse(body, nullptr, false);
+    const auto result = reply.is_object() ? reply.find("result") : reply.end();
+    if (!reply.is_object() || result == reply.end() || !result->is_object()) {
+        become_serial();
+        return;
+    }
+    identity_.kind = DaemonKind::Native;
+    identity_.slots = static_cast<std::uint32_t>(std::max(0, number_or(*result, "slots", 0)));
+    copy_text(identity_.name, *result, "name");
+    copy_text(identity_.version, *result, "version");
+
+    models_.clear();
+    models_complete_ = true;
+    const auto models = result->find("models");
+    if (models != result->end() && models->is_array()) {
+        for (const json &described : *models) {
+            shmem::Model model;
+            if (read_model(described, model)) {
+                models_complete_ &= model.fingerprint[0] != '\0';
+                models_.push_back(model);
+            }
+        }
+    }
+    models_complete_ &= !models_.empty();
+    next_info_us_ = models_complete_ ? INT64_MAX : core::monotonic_us() + kInfoAgainUs;
+    services_.models_changed = true;
+    publish();
+}
+
+// A daemon that cannot tell its model's fingerprint is known by its kind, or by what its entry says.
+void Daemon::become_serial() {
+    identity_.kind = DaemonKind::Serial;
+    std::snprintf(identity_.name, sizeof identity_.name, "serial");
+    next_info_us_ = INT64_MAX;
+    models_.clear();
+    for (const auto role : {shmem::ModelRole::Generation, shmem::ModelRole::Embedding, shmem::ModelRole::Reranker}) {
+        shmem::Model model;
+        model.role = role;
+        std::snprintf(model.name, sizeof model.name, "%s", entry_.model);
+        if (entry_.fingerprint[0] != '\0')
+            std::snprintf(model.fingerprint, sizeof model.fingerprint, "%s", entry_.fingerprint);
+        else
+            std::snprintf(model.fingerprint, sizeof model.fingerprint, "serial:%s", entry_.model);
+        models_.push_back(model);
+    }
+    services_.models_changed = true;
+    publish();
+}
+
+// Asks info of a new daemon, and pings an idle one; a serial daemon at work is left alone, since it cannot answer.
+void Daemon::check_controls(std::int64_t now_us) {
+    for (Control *control : {&info_, &ping_}) {
+        const std::int64_t patience = control == &info_ ? kInfoPatienceUs : kPingPatienceUs;
+        if (control->number == 0 || now_us < control->sent_us + patience)
+            continue;
+        Channel &channel = *control->channel;
+        channel.in_flight--;
+        *control = Control{};
+        if (is_serial() && in_flight_ > 0) {
+            replace(channel);  // busy with a request on another connection: no failure
+        } else {
+            record_failure(now_us, "it does not answer");
+            if (channel.in_flight == 0)
+                replace(channel);
+        }
+        if (control == &info_ && identity_.kind == DaemonKind::Unknown)
+            become_serial();
+        next_ping_us_ = now_us + kPingEveryUs;
+    }
+    for (const auto &channel : channels_) {
+        if (!channel->up || (is_serial() && (channel->in_flight > 0 || in_flight_ > 0)))
+            continue;
+        if (info_.number == 0 && now_us >= next_info_us_) {
+            if (send_control(info_, *channel, "info", "{}", now_us))
+                next_info_us_ = INT64_MAX;
+        } else if (ping_.number == 0 && identity_.kind != DaemonKind::Unknown && now_us >= next_ping_us_) {
+            if (send_control(ping_, *channel, "ping", "{}", now_us))
+                next_ping_us_ = INT64_MAX;
+        }
+        return;
+    }
+}
+
+}  // namespace steadytext::gateway

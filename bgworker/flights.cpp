@@ -1,0 +1,84 @@
+// Beginning and ending of requests in the gateway. Regime: see flights.hpp.
+#include "bgworker/flights.hpp"
+
+#include "shmem/segment.hpp"
+
+namespace steadytext::gateway {
+
+using shmem::Outcome;
+using shmem::SlotId;
+
+Flights::Flights(const shmem::Segment &segment, void (*wake)(std::int32_t))
+    : segment_(segment), wake_(wake), flights_(segment.slots->size()) {}
+
+shmem::Slot &Flights::slot(SlotId id) { return (*segment_.slots)[id.index]; }
+
+bool Flights::begin(SlotId id, std::int64_t now_us) {
+    if (!segment_.slots->take(id))
+        return false;
+    Flight &flight = of(id);
+    flight = Flight{};
+    flight.active = true;
+    flight.generation = id.generation;
+    flight.queued_us = now_us;
+    active_++;
+    return true;
+}
+
+Flight *Flights::find(SlotId id) {
+    if (id.index >= flights_.size())
+        return nullptr;
+    Flight &flight = flights_[id.index];
+    return flight.active && flight.generation == id.generation ? &flight : nullptr;
+}
+
+bool Flights::is_wanted(SlotId id) { return segment_.slots->is_inflight(id); }
+
+void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
+    if (!is_wanted(id)) {
+        drop(id);
+        return;
+    }
+    if (!segment_.payloads->store(body, slot(id).reply)) {
+        core::Problem problem;
+        problem.set(core::sqlstate::kInsufficientResources, "no room in shared memory for a daemon's reply");
+        problem.with_detail("The reply has %zu bytes.", body.size())
+            .with_hint("Raise steadytext.payload_memory.");
+        segment_.counters->add(id.index, shmem::Counter::PayloadFull);
+        fail(id, Outcome::NoMemory, problem, now_us);
+        return;
+    }
+    finish(id, Outcome::Answered, now_us);
+}
+
+void Flights::fail(SlotId id, Outcome outcome, const core::Problem &problem, std::int64_t now_us) {
+    if (is_wanted(id))
+        slot(id).problem = problem;
+    finish(id, outcome, now_us);
+}
+
+void Flights::finish(SlotId id, Outcome outcome, std::int64_t now_us) {
+    shmem::Slot &slot = this->slot(id);
+    const std::int32_t owner = slot.owner;
+    slot.outcome = outcome;
+    slot.sent_us = of(id).sent_us;
+    slot.answered_us = now_us;
+    if (segment_.slots->complete(id)) {
+        forget(id);
+        wake_(owner);
+    } else {
+        drop(id);
+    }
+}
+
+void Flights::drop(SlotId id) {
+    forget(id);
+    segment_.slots->reclaim(id, *segment_.payloads);
+}
+
+void Flights::forget(SlotId id) {
+    of(id).active = false;
+    active_--;
+}
+
+}  // namespace steadytext::gateway

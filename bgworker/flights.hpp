@@ -1,0 +1,64 @@
+// The requests the gateway has in hand: one record per slot, and the only ways for a request to end.
+//
+// Called by bgworker/gateway.cpp and bgworker/daemon.cpp. Regime: pure but for the wake-up of a session's latch, which
+// cannot raise. The slot word (shmem/slot_table.hpp) decides every race with the session; these records are the
+// gateway's own memory and nobody else sees them.
+#pragma once
+
+#include "bgworker/channel.hpp"
+#include "shmem/slot_table.hpp"
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace steadytext::shmem {
+struct Segment;
+}
+
+namespace steadytext::gateway {
+
+class Daemon;
+
+struct Flight {
+    bool active = false;
+    std::uint32_t generation = 0;
+    Daemon *daemon = nullptr;    // who has it: waiting there, or sent
+    Channel *channel = nullptr;  // set while it is on the wire
+    std::int64_t queued_us = 0;
+    std::int64_t sent_us = 0;
+    int attempts = 0;
+};
+
+class Flights {
+public:
+    Flights(const shmem::Segment &segment, void (*wake)(std::int32_t owner));
+
+    [[nodiscard]] Flight &of(shmem::SlotId id) { return flights_[id.index]; }
+    [[nodiscard]] shmem::Slot &slot(shmem::SlotId id);
+    [[nodiscard]] const shmem::Segment &segment() const { return segment_; }
+    [[nodiscard]] std::uint32_t active() const { return active_; }
+
+    // Queued → Inflight and a record of it; false if the session has given up.
+    [[nodiscard]] bool begin(shmem::SlotId id, std::int64_t now_us);
+    // The record of a request still in the gateway's hands, or null.
+    [[nodiscard]] Flight *find(shmem::SlotId id);
+    // True if the session still wants it.
+    [[nodiscard]] bool is_wanted(shmem::SlotId id);
+
+    void deliver(shmem::SlotId id, std::string_view body, std::int64_t now_us);
+    void fail(shmem::SlotId id, shmem::Outcome outcome, const core::Problem &problem, std::int64_t now_us);
+    // The session gave it up: frees the slot.
+    void drop(shmem::SlotId id);
+
+private:
+    void finish(shmem::SlotId id, shmem::Outcome outcome, std::int64_t now_us);
+    void forget(shmem::SlotId id);
+
+    const shmem::Segment &segment_;
+    void (*wake_)(std::int32_t owner);
+    std::vector<Flight> flights_;
+    std::uint32_t active_ = 0;
+};
+
+}  // namespace steadytext::gateway

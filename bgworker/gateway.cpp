@@ -1,0 +1,280 @@
+// Dispatch, fail-over and reconciliation of daemons. Regime: pure; see gateway.hpp.
+#include "bgworker/gateway.hpp"
+
+#include "bgworker/model_memory.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/balance.hpp"
+#include "src/core/clock.hpp"
+
+#include <algorithm>
+
+namespace steadytext::gateway {
+
+using shmem::Counter;
+using shmem::Outcome;
+using shmem::SlotId;
+using shmem::SlotState;
+
+namespace {
+
+constexpr int kMaxAttempts = 2;  // the first, and one retry
+
+shmem::ModelRole role_of(shmem::Operation operation) {
+    return operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
+}
+
+}  // namespace
+
+Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t), std::string model_file)
+    : segment_(segment), flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, false, {}},
+      model_file_(std::move(model_file)) {
+    auto remembered = std::make_unique<shmem::ModelList>();
+    recall_models(model_file_.c_str(), *remembered);
+    if (remembered->count > 0) {
+        segment_.daemons->models.store(*remembered);
+        segment_.daemons->models_epoch.fetch_add(1, std::memory_order_release);
+    }
+}
+
+// ---- which daemons there are ---------------------------------------------------------------------------------------
+
+void Gateway::configure(const Configuration &configuration, std::vector<std::string> &complaints) {
+    services_.settings = configuration.daemons;
+    for (Member &member : members_)
+        member.wanted = false;
+
+    auto entries = std::make_unique<core::DaemonEntry[]>(shmem::kMaxDaemons);
+    core::Problem first_problem;
+    std::size_t count =
+        core::parse_daemon_list(configuration.daemon_list, entries.get(), shmem::kMaxDaemons - 1, first_problem);
+    for (std::size_t i = 0; i < count; i++)
+        add_daemon(entries[i], false);
+    if (!configuration.embedded_endpoint.empty()) {
+        core::DaemonEntry embedded{};
+        embedded.valid = true;
+        embedded.weight = 1;
+        embedded.endpoint.kind = core::EndpointKind::Ipc;
+        std::snprintf(embedded.text, sizeof embedded.text, "%s", configuration.embedded_endpoint.c_str());
+        std::snprintf(embedded.endpoint.text, sizeof embedded.endpoint.text, "%s", configuration.embedded_endpoint.c_str());
+        add_daemon(embedded, true);
+    }
+    for (Member &member : members_) {
+        if (!member.wanted)
+            member.daemon->retire();
+        else if (!member.daemon->entry().valid)
+            complaints.push_back(std::string("ignoring entry \"") + member.daemon->entry().text +
+                                 "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
+    }
+    drop_retired();
+}
+
+void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
+    for (Member &member : members_) {
+        if (!member.wanted && std::string_view(member.daemon->entry().text) == entry.text) {
+            member.wanted = true;
+            return;
+        }
+    }
+    const std::uint16_t row = free_row();
+    if (row == shmem::kMaxDaemons)
+        return;
+    members_.push_back(Member{std::make_unique<Daemon>(services_, entry, row, embedded), 0, true});
+    members_.back().daemon->open();
+    members_changed_ = true;
+}
+
+std::uint16_t Gateway::free_row() const {
+    for (std::uint16_t row = 0; row < shmem::kMaxDaemons; row++)
+        if (std::none_of(members_.begin(), members_.end(), [&](const Member &m) { return m.daemon->row() == row; }))
+            return row;
+    return shmem::kMaxDaemons;
+}
+
+void Gateway::drop_retired() {
+    const auto dropped =
+        std::erase_if(members_, [](const Member &member) { return member.daemon->is_retired_and_idle(); });
+    members_changed_ |= dropped > 0;
+}
+
+// Models being served, then those only remembered; the first of each role in the order of the settings is the default.
+void Gateway::publish_models() {
+    services_.models_changed = false;
+    auto remembered = std::make_unique<shmem::ModelList>();
+    auto list = std::make_unique<shmem::ModelList>();
+    (void)segment_.daemons->models.load(*remembered);
+    bool has_default[shmem::kModelRoleCount] = {};
+
+    const auto add = [&](const shmem::Model &model, bool served) {
+        for (std::uint32_t i = 0; i < list->count; i++)
+            if (list->models[i].role == model.role && std::string_view(list->models[i].name) == model.name)
+                return;
+        if (list->count == shmem::kMaxModels || model.fingerprint[0] == '\0')
+            return;
+        bool &taken = has_default[static_cast<std::size_t>(model.role)];
+        shmem::Model &added = list->models[list->count++];
+        added = model;
+        added.is_default = !taken && (served || model.is_default);
+        taken |= added.is_default;
+    };
+    for (const Member &member : members_)
+        for (const shmem::Model &model : member.daemon->models())
+            add(model, true);
+    for (std::uint32_t i = 0; i < remembered->count; i++)
+        add(remembered->models[i], false);
+
+    segment_.daemons->models.store(*list);
+    segment_.daemons->models_epoch.fetch_add(1, std::memory_order_release);
+    (void)remember_models(model_file_.c_str(), *list);  // without it, only a restart with all daemons down is the poorer
+}
+
+// ---- requests ------------------------------------------------------------------------------------------------------
+
+bool Gateway::work() {
+    const std::int64_t now_us = core::monotonic_us();
+    take_hints(now_us);
+    bool any = false;
+    for (Member &member : members_) {
+        member.daemon->pump(now_us);
+        any |= member.daemon->poll();
+    }
+    if (!services_.lost.empty())
+        retry_lost(core::monotonic_us());
+    if (services_.models_changed)
+        publish_models();
+    return any;
+}
+
+void Gateway::take_hints(std::int64_t now_us) {
+    std::uint32_t index;
+    for (std::size_t i = 0; i < shmem::kRingCapacity && segment_.ring->pop(index); i++)
+        if (index < segment_.slots->size())
+            look_at(index, now_us);
+}
+
+// Does what a slot's state asks for, whether a hint or the sweep pointed at it.
+void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
+    const SlotId id{index, segment_.slots->generation(index)};
+    Flight *flight = flights_.find(id);
+    switch (segment_.slots->state(index)) {
+    case SlotState::Inflight:
+        // One that this gateway does not know was taken by its predecessor: begin it again.
+        if (flight != nullptr || !segment_.slots->put_back(id))
+            return;
+        [[fallthrough]];
+    case SlotState::Queued:
+        if (flights_.begin(id, now_us))
+            dispatch(id, now_us);
+        return;
+    case SlotState::Abandoned:
+        if (flight != nullptr && flight->daemon != nullptr)
+            flight->daemon->abandon(id, now_us);
+        else
+            segment_.slots->reclaim(id, *segment_.payloads);
+        return;
+    case SlotState::Free:
+    case SlotState::Claimed:
+    case SlotState::Done:
+        return;
+    }
+}
+
+void Gateway::dispatch(SlotId id, std::int64_t now_us) {
+    core::Problem problem;
+    Daemon *daemon = choose(flights_.slot(id), now_us, problem);
+    if (daemon == nullptr) {
+        segment_.counters->add(0, Counter::NoDaemon);
+        flights_.fail(id, Outcome::Refused, problem, now_us);
+        return;
+    }
+    daemon->enqueue(id);
+}
+
+// The next daemon in turn among those that serve the model; a model nobody serves goes to one that serves the role,
+// as the original does.
+Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, core::Problem &problem) {
+    const bool model_served = std::any_of(members_.begin(), members_.end(), [&](const Member &member) {
+        return slot.model[0] != '\0' && member.daemon->has_model(role_of(slot.operation), slot.model);
+    });
+    const std::string_view model = model_served ? slot.model : "";
+
+    std::vector<core::Candidate> candidates;
+    std::vector<Daemon *> daemons;
+    bool any_serves = false;
+    for (Member &member : members_) {
+        Daemon &daemon = *member.daemon;
+        const bool serves = member.wanted && daemon.entry().valid && daemon.serves(slot.operation, model);
+        any_serves |= serves;
+        if (!serves || !daemon.is_available(now_us))
+            continue;
+        candidates.push_back({&member.turn, daemon.entry().weight, daemon.outstanding()});
+        daemons.push_back(&daemon);
+    }
+    while (!candidates.empty()) {
+        const std::size_t winner = core::choose(candidates);
+        if (daemons[winner]->admit(now_us))
+            return daemons[winner];
+        candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(winner));
+        daemons.erase(daemons.begin() + static_cast<std::ptrdiff_t>(winner));
+    }
+    if (members_.empty()) {
+        problem.set(core::sqlstate::kPrerequisiteState, "no inference daemon is configured");
+        problem.with_hint("Set steadytext.daemons, or steadytext.embedded_model for the embedded daemon.");
+    } else if (!any_serves) {
+        problem.set(core::sqlstate::kPrerequisiteState, "no daemon serves a model for this operation");
+        problem.with_hint("Look at steadytext_daemon_status() and the models the daemons were started with.");
+    } else {
+        problem.set("08004", "no inference daemon can be reached");
+        problem.with_detail("The circuit breaker of every daemon is open.");
+        problem.with_hint("Look at steadytext_daemon_status() and the server log.");
+    }
+    return nullptr;
+}
+
+// Sending again is safe: the same request has the same answer. A stream cannot be, since rows were already given out.
+void Gateway::retry_lost(std::int64_t now_us) {
+    std::vector<SlotId> lost;
+    lost.swap(services_.lost);
+    for (const SlotId id : lost) {
+        Flight *flight = flights_.find(id);
+        if (flight == nullptr)
+            continue;
+        if (!flights_.is_wanted(id)) {
+            flights_.drop(id);
+            continue;
+        }
+        const shmem::Slot &slot = flights_.slot(id);
+        if (flight->attempts < kMaxAttempts && !slot.streaming && now_us < slot.deadline_us) {
+            segment_.counters->add(0, Counter::Retries);
+            flight->queued_us = now_us;
+            dispatch(id, now_us);
+            continue;
+        }
+        core::Problem problem;
+        problem.set(core::sqlstate::kConnectionFailure, "the connection to the inference daemon was lost");
+        problem.with_detail("The request was sent %d times.", flight->attempts);
+        flights_.fail(id, Outcome::ConnectionLost, problem, now_us);
+    }
+}
+
+void Gateway::tick() {
+    const std::int64_t now_us = core::monotonic_us();
+    for (Member &member : members_)
+        member.daemon->tick(now_us);
+    for (std::uint32_t index = 0; index < segment_.slots->size(); index++)
+        look_at(index, now_us);
+    drop_retired();
+}
+
+bool Gateway::take_wait_fds_changed() {
+    bool changed = std::exchange(members_changed_, false);
+    for (Member &member : members_)
+        changed |= member.daemon->take_channels_changed();
+    return changed;
+}
+
+void Gateway::append_wait_fds(std::vector<int> &fds) const {
+    for (const Member &member : members_)
+        member.daemon->append_wait_fds(fds);
+}
+
+}  // namespace steadytext::gateway

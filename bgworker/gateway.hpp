@@ -1,0 +1,64 @@
+// The gateway: takes requests from the slot table, gives each to a daemon, brings the answer back.
+//
+// Run by gateway_main.cpp, the worker process around it. Regime: pure (it may throw std::bad_alloc; the process then ends and
+// is restarted). It never waits: the process around it sleeps on wait_fds().
+#pragma once
+
+#include "bgworker/daemon.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace steadytext::gateway {
+
+// What the settings ask for.
+struct Configuration {
+    DaemonSettings daemons;
+    std::string daemon_list;        // steadytext.daemons
+    std::string embedded_endpoint;  // empty: no embedded daemon
+};
+
+class Gateway {
+public:
+    Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t owner), std::string model_file);
+
+    // Reconciles the daemons with the settings; complaints about entries are appended, one line each.
+    void configure(const Configuration &configuration, std::vector<std::string> &complaints);
+
+    // Does what there is to do; true if there may be more at once.
+    [[nodiscard]] bool work();
+
+    // Timers and the sweep of the slot table; call about every kTickUs.
+    void tick();
+    static constexpr std::int64_t kTickUs = 100'000;
+
+    [[nodiscard]] bool take_wait_fds_changed();
+    void append_wait_fds(std::vector<int> &fds) const;
+
+private:
+    void take_hints(std::int64_t now_us);
+    void look_at(std::uint32_t index, std::int64_t now_us);
+    void dispatch(shmem::SlotId id, std::int64_t now_us);
+    [[nodiscard]] Daemon *choose(const shmem::Slot &slot, std::int64_t now_us, core::Problem &problem);
+    void retry_lost(std::int64_t now_us);
+    void drop_retired();
+    void publish_models();
+    [[nodiscard]] std::uint16_t free_row() const;
+    void add_daemon(const core::DaemonEntry &entry, bool embedded);
+
+    struct Member {
+        std::unique_ptr<Daemon> daemon;
+        std::int64_t turn = 0;  // running weight of core::choose
+        bool wanted = true;
+    };
+
+    const shmem::Segment &segment_;
+    Flights flights_;
+    Services services_;
+    std::vector<Member> members_;
+    std::string model_file_;
+    bool members_changed_ = true;
+};
+
+}  // namespace steadytext::gateway

@@ -1,0 +1,162 @@
+// The gateway as a PostgreSQL process: event loop, libzmq's context, settings. Regime: boundary.
+//
+// The Gateway object (pure C++) lives on the heap and never in a frame that PostgreSQL could jump over; every call into it
+// goes through a catch-all. An exception ends the process, and the postmaster starts another: the slot table tells
+// the successor what was under way.
+#include "bgworker/worker_process.hpp"
+#include "bgworker/gateway.hpp"
+#include "src/guc.hpp"
+#include "src/core/clock.hpp"
+#include "src/pg/boundary.hpp"
+
+extern "C" {
+#include "postmaster/bgworker.h"
+
+PGDLLEXPORT void steadytext_gateway_main(Datum);
+}
+
+#include <csignal>
+#include <pthread.h>
+#include <algorithm>
+#include <sys/resource.h>
+#include <zmq.h>
+
+namespace steadytext::gateway {
+
+namespace {
+
+constexpr const char *kModelFile = "pg_steadytext/models.json";
+constexpr int kMaxEvents = 16;
+
+// libzmq's threads block all signals once they run; until then one could steal a signal meant for this thread and lose
+// a latch's wake-up with it (gpdb#11006). So they are started, by the first socket, with everything blocked.
+void *start_zmq() {
+    sigset_t all, previous;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &previous);
+    void *context = zmq_ctx_new();
+    void *first = context != nullptr ? zmq_socket(context, ZMQ_PAIR) : nullptr;
+    if (first != nullptr)
+        zmq_close(first);
+    pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+    if (first == nullptr)
+        ereport(FATAL, (errmsg("could not start ZeroMQ: %s", zmq_strerror(zmq_errno()))));
+    return context;
+}
+
+// libzmq aborts when it runs out of descriptors, and an abort here restarts the whole server; so the pools must fit.
+void check_descriptors() {
+    rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return;
+    const rlim_t needed = 1024;
+    if (limit.rlim_cur >= needed)
+        return;
+    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY ? needed : std::min<rlim_t>(needed, limit.rlim_max);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < needed)
+        ereport(WARNING, (errmsg("pg_steadytext gateway may run out of file descriptors"),
+                          errdetail("The limit is %lu; %lu are needed.", static_cast<unsigned long>(limit.rlim_cur),
+                                    static_cast<unsigned long>(needed)),
+                          errhint("Raise the open files limit (ulimit -n) of the server.")));
+}
+
+bool has_text(const char *setting) { return setting != nullptr && setting[0] != '\0'; }
+
+Configuration configuration_from_settings() {
+    Configuration configuration;
+    configuration.daemons.breaker = {static_cast<std::uint32_t>(guc::breaker_threshold),
+                                     std::int64_t{guc::breaker_recovery_ms} * 1000};
+    configuration.daemons.pool_size = static_cast<std::size_t>(guc::pool_size);
+    configuration.daemons.pool_wait_us = std::int64_t{guc::pool_wait_ms} * 1000;
+    configuration.daemons.max_message_bytes = std::max<std::int64_t>(16 << 20, std::int64_t{guc::max_prompt_bytes} * 2);
+    configuration.daemon_list = guc::daemons != nullptr ? guc::daemons : "";
+    if (guc::embedded_daemon && (has_text(guc::embedded_model) || has_text(guc::embedded_embedding_model)))
+        configuration.embedded_endpoint = worker::kEmbeddedEndpoint;
+    return configuration;
+}
+
+void configure(Gateway &gateway) {
+    auto *complaints = new std::vector<std::string>;
+    pg::guarded([&](core::Problem &) {
+        gateway.configure(configuration_from_settings(), *complaints);
+        return true;
+    });
+    for (const std::string &complaint : *complaints)
+        ereport(LOG, (errmsg("%s", complaint.c_str())));
+    delete complaints;
+}
+
+// The wait set cannot shed descriptors in older versions, so it is made anew when connections come or go.
+WaitEventSet *watch(Gateway &gateway, WaitEventSet *previous) {
+    if (previous != nullptr)
+        FreeWaitEventSet(previous);
+    auto *fds = new std::vector<int>;
+    pg::guarded([&](core::Problem &) {
+        gateway.append_wait_fds(*fds);
+        return true;
+    });
+    WaitEventSet *set = pg::create_wait_event_set(static_cast<int>(fds->size()) + 2);
+    AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+    AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+    for (const int fd : *fds)
+        if (fd >= 0)
+            AddWaitEventToSet(set, WL_SOCKET_READABLE, fd, nullptr, nullptr);
+    delete fds;
+    return set;
+}
+
+void run(Gateway &gateway) {
+    const uint32 waiting = pg::wait_event("SteadytextGatewayMain");
+    WaitEventSet *set = nullptr;
+    std::int64_t next_tick_us = 0;
+    configure(gateway);
+    while (!worker::shutdown_requested()) {
+        // The latch is reset before the work is looked for, so that a request published meanwhile sets it again.
+        ResetLatch(MyLatch);
+        if (worker::serve_interrupts())
+            configure(gateway);
+        bool more = false;
+        pg::guarded([&](core::Problem &) {
+            const std::int64_t now_us = core::monotonic_us();
+            if (now_us >= next_tick_us) {
+                gateway.tick();
+                next_tick_us = now_us + Gateway::kTickUs;
+            }
+            more = gateway.work();
+            return true;
+        });
+        if (gateway.take_wait_fds_changed() || set == nullptr)
+            set = watch(gateway, set);
+        if (more)
+            continue;
+        WaitEvent events[kMaxEvents];
+        WaitEventSetWait(set, Gateway::kTickUs / 1000, events, kMaxEvents, waiting);
+    }
+}
+
+}  // namespace
+
+}  // namespace steadytext::gateway
+
+void steadytext_gateway_main(Datum) {
+    using namespace steadytext;
+    const shmem::Segment &segment = shmem::segment();
+    worker::begin(segment.header->gateway);
+    gateway::check_descriptors();
+    worker::make_directory();
+    void *context = gateway::start_zmq();
+
+    static gateway::Gateway *gateway;
+    pg::guarded([&](core::Problem &) {
+        gateway = new gateway::Gateway(segment, context, [](std::int32_t owner) { pg::set_latch_of(owner); },
+                                       gateway::kModelFile);
+        return true;
+    });
+    ereport(LOG, (errmsg("pg_steadytext gateway started")));
+    gateway::run(*gateway);
+
+    delete gateway;
+    zmq_ctx_term(context);
+    worker::leave();
+}

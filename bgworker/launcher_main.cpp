@@ -1,0 +1,112 @@
+// The launcher as a PostgreSQL process: keeps the embedded daemon (and the keepers) as the settings want them.
+//
+// Regime: boundary. It has no threads, so it may fork; its C++ objects live on the heap, outside every frame that
+// PostgreSQL could jump over.
+#include "bgworker/worker_process.hpp"
+#include "bgworker/embedded_daemon.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+
+extern "C" {
+#include "postmaster/bgworker.h"
+
+PGDLLEXPORT void steadytext_launcher_main(Datum);
+}
+
+#include <algorithm>
+
+namespace steadytext::worker {
+
+namespace {
+
+constexpr std::int64_t kShutdownPatienceUs = 500'000;
+
+void wake_on_child_exit(SIGNAL_ARGS) {
+    const int saved_errno = errno;
+    SetLatch(MyLatch);
+    errno = saved_errno;
+}
+
+bool has_text(const char *setting) { return setting != nullptr && setting[0] != '\0'; }
+
+// The command line the settings ask for; empty if they ask for no daemon.
+std::vector<std::string> wanted_command() {
+    if (!guc::embedded_daemon || (!has_text(guc::embedded_model) && !has_text(guc::embedded_embedding_model)))
+        return {};
+    std::vector<std::string> command;
+    if (has_text(guc::embedded_program)) {
+        command.emplace_back(guc::embedded_program);
+    } else {
+        const std::string server = my_exec_path;
+        command.push_back(server.substr(0, server.rfind('/') + 1) + "steadytextd");
+    }
+    const auto option = [&](const char *name, const std::string &value) {
+        command.emplace_back(name);
+        command.push_back(value);
+    };
+    option("--endpoint", kEmbeddedEndpoint);
+    command.emplace_back("--exit-on-stdin-eof");
+    option("--slots", std::to_string(guc::embedded_slots));
+    if (guc::embedded_threads > 0)
+        option("--threads", std::to_string(guc::embedded_threads));
+    if (has_text(guc::embedded_model))
+        option("--model", guc::embedded_model);
+    if (has_text(guc::embedded_embedding_model))
+        option("--embedding-model", guc::embedded_embedding_model);
+    if (has_text(guc::embedded_reranker_model))
+        option("--reranker-model", guc::embedded_reranker_model);
+    return command;
+}
+
+std::int64_t reconcile(EmbeddedDaemon &daemon) {
+    auto *log = new std::vector<std::string>;
+    std::int64_t again_us = 0;
+    pg::guarded([&](core::Problem &) {
+        again_us = daemon.reconcile(wanted_command(), core::monotonic_us(), *log);
+        return true;
+    });
+    for (const std::string &line : *log)
+        ereport(LOG, (errmsg("%s", line.c_str())));
+    delete log;
+    return again_us;
+}
+
+void run(EmbeddedDaemon &daemon) {
+    const uint32 waiting = pg::wait_event("SteadytextLauncherMain");
+    while (!shutdown_requested()) {
+        ResetLatch(MyLatch);
+        serve_interrupts();
+        const std::int64_t again_us = reconcile(daemon);
+        const long pause_ms =
+            std::clamp<long>(static_cast<long>((again_us - core::monotonic_us()) / 1000) + 1, 1, 10'000);
+        const int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
+        if (daemon.log_fd() >= 0)
+            WaitLatchOrSocket(MyLatch, events | WL_SOCKET_READABLE, daemon.log_fd(), pause_ms, waiting);
+        else
+            WaitLatch(MyLatch, events, pause_ms, waiting);
+    }
+}
+
+}  // namespace
+
+}  // namespace steadytext::worker
+
+void steadytext_launcher_main(Datum) {
+    using namespace steadytext;
+    const shmem::Segment &segment = shmem::segment();
+    pqsignal(SIGCHLD, worker::wake_on_child_exit);
+    worker::begin(segment.header->launcher);
+    worker::make_directory();
+
+    static worker::EmbeddedDaemon *daemon;
+    segment.header->embedded.pid.store(0);
+    pg::guarded([&](core::Problem &) {
+        daemon = new worker::EmbeddedDaemon(segment.header->embedded, worker::kEmbeddedSocket);
+        return true;
+    });
+    ereport(LOG, (errmsg("pg_steadytext launcher started")));
+    worker::run(*daemon);
+    daemon->shut_down(worker::kShutdownPatienceUs);
+    worker::leave();
+}

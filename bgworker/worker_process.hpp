@@ -1,0 +1,31 @@
+// What gateway and launcher have in common as PostgreSQL processes: signals, registration in shared memory, the latch.
+//
+// Regime: pg.
+#pragma once
+
+#include "src/pg/compat.hpp"
+#include "shmem/segment.hpp"
+
+namespace steadytext::worker {
+
+// The directory of the extension's files inside the data directory, which is every worker's working directory: so a
+// relative path keeps the socket's name within the 107 bytes a Unix socket may have.
+inline constexpr const char *kDirectory = "pg_steadytext";
+inline constexpr const char *kEmbeddedSocket = "pg_steadytext/steadytextd.sock";
+inline constexpr const char *kEmbeddedEndpoint = "ipc://pg_steadytext/steadytextd.sock";
+
+// Creates kDirectory, mode 0700, if it is not there.
+void make_directory();
+
+// Installs signal handlers, unblocks signals, joins without a database, and makes `state` name this process until it exits.
+void begin(shmem::WorkerState &state);
+
+// Takes part in barriers and rereads the configuration; true if it was reread.
+bool serve_interrupts();
+
+[[nodiscard]] bool shutdown_requested();
+
+// Leaves so that the postmaster restarts the worker, unless it is shutting down itself.
+[[noreturn]] void leave();
+
+}  // namespace steadytext::worker

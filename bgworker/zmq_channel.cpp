@@ -1,0 +1,153 @@
+// ZeroMQ sockets of the gateway: options, framing, monitor events. Regime: pure.
+#include "bgworker/zmq_channel.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+namespace steadytext::gateway {
+
+namespace {
+
+constexpr int kMessagesPerPoll = 1024;
+
+// Values: reliability is the point. Defaults would queue into unfinished connections (IMMEDIATE), never back off
+// (RECONNECT_IVL_MAX), never notice a dead peer (HEARTBEAT_*) and accept messages of any size (MAXMSGSIZE).
+struct Option {
+    int name;
+    int value;
+};
+constexpr Option kOptions[] = {
+    {ZMQ_IMMEDIATE, 1},           {ZMQ_RECONNECT_IVL, 100},     {ZMQ_RECONNECT_IVL_MAX, 1000},
+    {ZMQ_HEARTBEAT_IVL, 1000},    {ZMQ_HEARTBEAT_TIMEOUT, 3000}, {ZMQ_HEARTBEAT_TTL, 3000},
+    {ZMQ_HANDSHAKE_IVL, 2000},    {ZMQ_CONNECT_TIMEOUT, 1000},  {ZMQ_TCP_KEEPALIVE, 1},
+    {ZMQ_SNDHWM, 8192},           {ZMQ_RCVHWM, 8192},           {ZMQ_IPV6, 1},
+};
+
+constexpr int kMonitored = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED |
+                           ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                           ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+
+void *open_monitor(void *context, void *socket) {
+    static std::atomic<std::uint64_t> number{0};
+    const std::string name = "inproc://monitor-" + std::to_string(number.fetch_add(1, std::memory_order_relaxed));
+    if (zmq_socket_monitor(socket, name.c_str(), kMonitored) != 0)
+        return nullptr;
+    void *monitor = zmq_socket(context, ZMQ_PAIR);
+    if (monitor == nullptr)
+        return nullptr;
+    const int no_linger = 0;
+    zmq_setsockopt(monitor, ZMQ_LINGER, &no_linger, sizeof no_linger);
+    if (zmq_connect(monitor, name.c_str()) != 0) {
+        zmq_close(monitor);
+        return nullptr;
+    }
+    return monitor;
+}
+
+int event_fd(void *socket) {
+    int fd = -1;
+    std::size_t size = sizeof fd;
+    zmq_getsockopt(socket, ZMQ_FD, &fd, &size);
+    return fd;
+}
+
+}  // namespace
+
+std::unique_ptr<ZmqChannel> ZmqChannel::open(void *context, const ZmqSettings &settings, std::string &reason) {
+    std::unique_ptr<ZmqChannel> channel(new ZmqChannel);
+    channel->socket_ = zmq_socket(context, ZMQ_DEALER);
+    if (channel->socket_ == nullptr) {
+        reason = std::string("could not open a socket: ") + zmq_strerror(zmq_errno());
+        return nullptr;
+    }
+    for (const Option &option : kOptions)
+        zmq_setsockopt(channel->socket_, option.name, &option.value, sizeof option.value);
+    zmq_setsockopt(channel->socket_, ZMQ_LINGER, &settings.linger_ms, sizeof settings.linger_ms);
+    zmq_setsockopt(channel->socket_, ZMQ_MAXMSGSIZE, &settings.max_message_bytes, sizeof settings.max_message_bytes);
+    channel->monitor_ = open_monitor(context, channel->socket_);
+    if (channel->monitor_ == nullptr || zmq_connect(channel->socket_, settings.endpoint.c_str()) != 0) {
+        reason = std::string("could not connect: ") + zmq_strerror(zmq_errno());
+        return nullptr;
+    }
+    return channel;
+}
+
+ZmqChannel::~ZmqChannel() {
+    if (socket_ != nullptr)
+        zmq_socket_monitor(socket_, nullptr, 0);
+    if (monitor_ != nullptr)
+        zmq_close(monitor_);
+    if (socket_ != nullptr)
+        zmq_close(socket_);
+}
+
+Channel::Sent ZmqChannel::send(std::string_view body) {
+    const int delimiter = zmq_send(socket_, "", 0, ZMQ_DONTWAIT | ZMQ_SNDMORE);
+    if (delimiter < 0)
+        return zmq_errno() == EAGAIN ? Sent::Busy : Sent::Broken;
+    // Once the first part is taken the rest of the message cannot be refused for want of room.
+    return zmq_send(socket_, body.data(), body.size(), ZMQ_DONTWAIT) < 0 ? Sent::Broken : Sent::Yes;
+}
+
+bool ZmqChannel::poll(ChannelListener &listener) {
+    // Messages first: what a dying peer still sent is an answer.
+    const bool messages = poll_messages(listener);
+    return poll_monitor(listener) || messages;
+}
+
+bool ZmqChannel::poll_monitor(ChannelListener &listener) {
+    // Two frames: {event:16, value:32} in native byte order, and the endpoint.
+    for (bool any = false;; any = true) {
+        char frame[64];
+        if (zmq_recv(monitor_, frame, sizeof frame, ZMQ_DONTWAIT) < 0)
+            return any;
+        zmq_recv(monitor_, frame + 8, sizeof frame - 8, ZMQ_DONTWAIT);
+        std::uint16_t event;
+        std::memcpy(&event, frame, sizeof event);
+        switch (event) {
+        case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+            up = true;
+            listener.on_up(*this);
+            break;
+        case ZMQ_EVENT_DISCONNECTED:
+            if (up) {
+                up = false;
+                listener.on_down(*this, "the connection was lost");
+            }
+            break;
+        case ZMQ_EVENT_CONNECT_RETRIED:
+            listener.on_connect_failed(*this, "the connection was refused or timed out");
+            break;
+        default:
+            listener.on_connect_failed(*this, "the peer does not speak ZeroMQ's protocol");
+            break;
+        }
+    }
+}
+
+bool ZmqChannel::poll_messages(ChannelListener &listener) {
+    zmq_msg_t part;
+    zmq_msg_init(&part);
+    int count = 0;
+    for (; count < kMessagesPerPoll; count++) {
+        if (zmq_msg_recv(&part, socket_, ZMQ_DONTWAIT) < 0)
+            break;
+        // The body is the last part; what comes before it is the delimiter, or nonsense.
+        int parts = 1;
+        for (; zmq_msg_more(&part) != 0; parts++)
+            if (zmq_msg_recv(&part, socket_, ZMQ_DONTWAIT) < 0)
+                break;
+        const std::string_view body(static_cast<const char *>(zmq_msg_data(&part)), zmq_msg_size(&part));
+        listener.on_message(*this, parts <= 2 ? body : std::string_view{});
+    }
+    zmq_msg_close(&part);
+    return count > 0;
+}
+
+void ZmqChannel::append_wait_fds(std::vector<int> &fds) const {
+    fds.push_back(event_fd(socket_));
+    fds.push_back(event_fd(monitor_));
+}
+
+}  // namespace steadytext::gateway

@@ -1,0 +1,86 @@
+// What is known of each daemon and of the models they serve, for every session to read.
+//
+// Written by the gateway alone (one writer), read by the status functions and, for the models, by every request.
+// Regime: pure. Texts are behind a SeqLock, numbers are atomics of their own; see seqlock.hpp for the ordering.
+#pragma once
+
+#include "shmem/seqlock.hpp"
+#include "shmem/slot_table.hpp"
+#include "src/core/breaker.hpp"
+
+namespace steadytext::shmem {
+
+inline constexpr std::size_t kMaxDaemons = 64;
+inline constexpr std::size_t kMaxModels = 64;
+inline constexpr std::size_t kFingerprintBytes = 80;
+
+enum class DaemonKind : std::uint8_t { Unknown, Native, Serial, Http };
+
+enum class DaemonState : std::uint8_t {
+    Absent,      // this row is free
+    Invalid,     // its entry in steadytext.daemons cannot be used; `reason` says why
+    Connecting,  // no connection yet, or lost and being made again
+    Ready,       // connected and answering
+    Draining,    // finishes what it has, gets nothing new
+};
+
+// What a row is called and what the daemon said of itself.
+struct DaemonIdentity {
+    char endpoint[256] = "";
+    char name[64] = "";
+    char version[32] = "";
+    char reason[256] = "";  // of the present state, in words
+    DaemonKind kind = DaemonKind::Unknown;
+    std::uint32_t weight = 1;
+    std::uint32_t slots = 0;  // how many requests it works on at once; 0: not told
+    bool embedded = false;
+};
+
+struct alignas(kCacheLine) DaemonRow {
+    SeqLock<DaemonIdentity> identity;
+    std::atomic<DaemonState> state{DaemonState::Absent};
+    core::Breaker breaker;
+    std::atomic<std::uint32_t> in_flight{0};
+    std::atomic<std::uint32_t> connections{0};
+    std::atomic<std::uint64_t> requests{0};
+    std::atomic<std::uint64_t> failures{0};
+    std::atomic<std::uint64_t> late_replies{0};
+    std::atomic<std::uint64_t> answered{0};
+    std::atomic<std::uint64_t> answered_us{0};       // total time of the answered ones
+    std::atomic<std::int64_t> last_answer_unix_us{0};  // last sign of life
+    std::atomic<std::int64_t> ready_since_us{0};       // CLOCK_MONOTONIC; 0 while not ready
+};
+
+enum class ModelRole : std::uint8_t { Generation, Embedding, Reranker };
+inline constexpr std::size_t kModelRoleCount = 3;
+
+// A model some daemon serves, or served before everything went down: its fingerprint is what cache keys need.
+struct Model {
+    ModelRole role = ModelRole::Generation;
+    bool is_default = false;  // what a call without a model name gets
+    std::int32_t dimensions = 0;
+    char name[kModelNameBytes] = "";
+    char fingerprint[kFingerprintBytes] = "";
+};
+
+struct ModelList {
+    std::uint32_t count = 0;
+    Model models[kMaxModels];
+
+    // The model a call names, or the role's default for an empty name; null if nobody ever told of one.
+    [[nodiscard]] const Model *find(ModelRole role, std::string_view name) const noexcept {
+        for (std::uint32_t i = 0; i < count; i++)
+            if (models[i].role == role && (name.empty() ? models[i].is_default : name == models[i].name))
+                return &models[i];
+        return nullptr;
+    }
+};
+
+struct DaemonTable {
+    DaemonRow rows[kMaxDaemons];
+    // Raised after every store to `models` (release; pairs with the acquire of a session's cached copy).
+    std::atomic<std::uint64_t> models_epoch{0};
+    SeqLock<ModelList> models;
+};
+
+}  // namespace steadytext::shmem

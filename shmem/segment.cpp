@@ -1,0 +1,128 @@
+// Sizing, placing and attaching the segment. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "shmem/segment.hpp"
+#include "src/guc.hpp"
+
+extern "C" {
+#include "storage/shmem.h"
+}
+
+#include <new>
+
+namespace steadytext::shmem {
+
+namespace {
+
+shmem_startup_hook_type previous_shmem_startup_hook = nullptr;
+Segment attached;
+
+HotCacheConfig hot_cache_config() {
+    HotCacheConfig config{};
+    config.bytes = static_cast<std::size_t>(guc::hot_cache_size_kb) * 1024;
+    return config;
+}
+
+std::size_t payload_bytes() { return static_cast<std::size_t>(guc::payload_memory_kb) * 1024; }
+
+// Hands out consecutive cache-line-aligned pieces; with no memory behind it, it only measures.
+class Cursor {
+public:
+    explicit Cursor(char *memory) : memory_(memory) {}
+    void *take(std::size_t bytes) {
+        char *piece = memory_ == nullptr ? nullptr : memory_ + used_;
+        used_ += round_up(bytes);
+        return piece;
+    }
+    [[nodiscard]] std::size_t used() const { return used_; }
+
+private:
+    char *memory_;
+    std::size_t used_ = 0;
+};
+
+// The layout, said once: measures (`memory` null), or fills `segment` with places, constructing what is `fresh`.
+std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
+    Cursor cursor(memory);
+    const auto slots = static_cast<std::uint32_t>(guc::max_requests);
+    void *header = cursor.take(sizeof(Header));
+    void *ring = cursor.take(sizeof(SubmitRing));
+    void *daemons = cursor.take(sizeof(DaemonTable));
+    void *counters = cursor.take(sizeof(Counters));
+    void *slot_table = cursor.take(SlotTable::bytes_needed(slots));
+    void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
+    void *hot_cache = guc::hot_cache_size_kb > 0 ? cursor.take(HotCache::bytes_needed(hot_cache_config())) : nullptr;
+    if (memory == nullptr)
+        return cursor.used();
+
+    if (fresh) {
+        new (header) Header;
+        new (ring) SubmitRing;
+        new (daemons) DaemonTable;
+        new (counters) Counters;
+        SlotTable::place(slot_table, slots);
+        PayloadPool::place(payloads, payload_bytes());
+        if (hot_cache != nullptr)
+            HotCache::place(hot_cache, hot_cache_config());
+    }
+    segment.header = static_cast<Header *>(header);
+    segment.ring = static_cast<SubmitRing *>(ring);
+    segment.daemons = static_cast<DaemonTable *>(daemons);
+    segment.counters = static_cast<Counters *>(counters);
+    segment.slots = static_cast<SlotTable *>(slot_table);
+    segment.payloads = static_cast<PayloadPool *>(payloads);
+    segment.hot_cache = static_cast<HotCache *>(hot_cache);
+    return cursor.used();
+}
+
+std::size_t segment_bytes() {
+    Segment unused;
+    return lay_out(nullptr, false, unused) + kCacheLine;  // ShmemInitStruct may align to less than a cache line
+}
+
+void request() { RequestAddinShmemSpace(segment_bytes()); }
+
+void initialize(Segment &segment) {
+    if (!segment.ring->is_lock_free())
+        ereport(FATAL, (errmsg("pg_steadytext needs lock-free 64-bit atomics"),
+                        errdetail("Boost.Lockfree falls back to locks on this platform.")));
+    if (!pg_strong_random(&segment.header->boot_epoch, sizeof segment.header->boot_epoch))
+        ereport(FATAL, (errmsg("could not generate a boot epoch for pg_steadytext")));
+    strlcpy(segment.header->library_version, STEADYTEXT_VERSION, sizeof segment.header->library_version);
+}
+
+void startup() {
+    if (previous_shmem_startup_hook != nullptr)
+        previous_shmem_startup_hook();
+
+    attached = Segment{};  // after a crash this runs again, over pointers into the old memory
+    bool found = false;
+    LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+    auto *memory = static_cast<char *>(ShmemInitStruct("pg_steadytext", segment_bytes(), &found));
+    memory = reinterpret_cast<char *>(round_up(reinterpret_cast<std::size_t>(memory)));
+    Segment places;
+    lay_out(memory, !found, places);
+    if (!found)
+        initialize(places);
+    attached = places;
+    LWLockRelease(AddinShmemInitLock);
+}
+
+}  // namespace
+
+void request_segment() {
+    pg::on_shmem_request(request);
+    previous_shmem_startup_hook = shmem_startup_hook;
+    shmem_startup_hook = startup;
+}
+
+bool segment_attached() { return attached.header != nullptr; }
+
+const Segment &segment() {
+    if (!segment_attached())
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("pg_steadytext is not loaded"),
+                        errhint("Add pg_steadytext to shared_preload_libraries and restart the server.")));
+    return attached;
+}
+
+}  // namespace steadytext::shmem

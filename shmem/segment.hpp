@@ -1,0 +1,67 @@
+// The one shared memory segment of the extension: what is in it and where it is.
+//
+// Placed by the postmaster, attached by every process. The only part of shmem/ that knows PostgreSQL. Regime: pg.
+// After a crash PostgreSQL makes all shared memory anew: the boot epoch changes with it, so that no reply to a
+// request of the earlier life can be taken for one of this life.
+#pragma once
+
+#include "shmem/counters.hpp"
+#include "shmem/daemon_table.hpp"
+#include "shmem/hot_cache.hpp"
+#include "shmem/payload_pool.hpp"
+#include "shmem/slot_table.hpp"
+#include "shmem/submit_ring.hpp"
+
+namespace steadytext::shmem {
+
+inline constexpr std::uint64_t kMagic = 0x5354'4541'4459'5458;  // "STEADYTX"
+inline constexpr std::uint32_t kLayoutVersion = 1;
+
+// A worker as others see it. Written by the worker itself.
+struct WorkerState {
+    std::atomic<std::int32_t> proc_number{-1};  // -1: not running
+    std::atomic<std::int32_t> pid{0};
+    std::atomic<std::uint64_t> starts{0};
+};
+
+// What the launcher should do about the embedded daemon, and what it did.
+struct EmbeddedState {
+    enum class Wanted : std::int32_t { BySetting, Stopped };
+    std::atomic<Wanted> wanted{Wanted::BySetting};
+    std::atomic<std::int32_t> pid{0};            // 0: not running
+    std::atomic<std::int64_t> started_us{0};     // CLOCK_MONOTONIC
+    std::atomic<std::uint32_t> starts{0};
+    SeqLock<core::Problem> last_problem;         // why it is not running
+};
+
+struct alignas(kCacheLine) Header {
+    std::uint64_t magic = kMagic;
+    std::uint32_t layout_version = kLayoutVersion;
+    char library_version[16] = "";
+    std::uint64_t boot_epoch = 0;
+    WorkerState gateway;
+    WorkerState launcher;
+    EmbeddedState embedded;
+    std::atomic<std::uint64_t> next_request{0};
+};
+
+struct Segment {
+    Header *header = nullptr;
+    SubmitRing *ring = nullptr;
+    SlotTable *slots = nullptr;
+    PayloadPool *payloads = nullptr;
+    DaemonTable *daemons = nullptr;
+    Counters *counters = nullptr;
+    HotCache *hot_cache = nullptr;  // null: hot_cache_size is 0
+};
+
+// Called by _PG_init while shared_preload_libraries are loaded.
+void request_segment();
+
+// True if this server was started with the library preloaded.
+[[nodiscard]] bool segment_attached();
+
+// The segment; an ERROR with a hint if the library was not preloaded.
+[[nodiscard]] const Segment &segment();
+
+}  // namespace steadytext::shmem

@@ -1,0 +1,77 @@
+// The circuit breaker of one daemon: Closed → Open → HalfOpen → Closed.
+//
+// Lives in shared memory; the gateway records results, sessions report replies they could not read, anyone reads the
+// state. Regime: pure. No timer: the state is derived from the clock whenever it is read, so nothing can stick
+// (resilience4j#2093). The half-open probe is a lease that expires by itself, so a probe lost with its sender cannot
+// block recovery (resilience4j#935).
+//
+// Ordering: each field is a number of its own and every combination of them is a legal state, so relaxed atomics do.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace steadytext::core {
+
+enum class BreakerState : std::uint8_t { Closed, Open, HalfOpen };
+
+struct BreakerSettings {
+    std::uint32_t threshold;    // consecutive failures that open it
+    std::int64_t recovery_us;   // how long it stays open, and how long a probe's lease lasts
+};
+
+class Breaker {
+public:
+    [[nodiscard]] BreakerState state(const BreakerSettings &settings, std::int64_t now_us) const noexcept {
+        if (failures_.load(std::memory_order_relaxed) < settings.threshold)
+            return BreakerState::Closed;
+        return now_us < open_until_us_.load(std::memory_order_relaxed) ? BreakerState::Open : BreakerState::HalfOpen;
+    }
+
+    // May a request go there now? In HalfOpen this takes the probe's lease: one caller wins it.
+    [[nodiscard]] bool admit(const BreakerSettings &settings, std::int64_t now_us) noexcept {
+        switch (state(settings, now_us)) {
+        case BreakerState::Closed:
+            return true;
+        case BreakerState::Open:
+            return false;
+        case BreakerState::HalfOpen:
+            break;
+        }
+        std::int64_t lease = probe_until_us_.load(std::memory_order_relaxed);
+        return lease <= now_us && probe_until_us_.compare_exchange_strong(lease, now_us + settings.recovery_us,
+                                                                          std::memory_order_relaxed);
+    }
+
+    void record_success() noexcept {
+        failures_.store(0, std::memory_order_relaxed);
+        probe_until_us_.store(0, std::memory_order_relaxed);
+    }
+
+    // A failed probe opens it again at once; in Closed, the threshold-th failure in a row does.
+    void record_failure(const BreakerSettings &settings, std::int64_t now_us) noexcept {
+        if (failures_.fetch_add(1, std::memory_order_relaxed) + 1 >= settings.threshold) {
+            open_until_us_.store(now_us + settings.recovery_us, std::memory_order_relaxed);
+            probe_until_us_.store(0, std::memory_order_relaxed);
+        }
+    }
+
+    // By hand (steadytext_daemon_trip): open now, whatever the count.
+    void trip(const BreakerSettings &settings, std::int64_t now_us) noexcept {
+        failures_.store(settings.threshold, std::memory_order_relaxed);
+        open_until_us_.store(now_us + settings.recovery_us, std::memory_order_relaxed);
+        probe_until_us_.store(0, std::memory_order_relaxed);
+    }
+
+    [[nodiscard]] std::uint32_t consecutive_failures() const noexcept {
+        return failures_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::int64_t open_until_us() const noexcept { return open_until_us_.load(std::memory_order_relaxed); }
+
+private:
+    std::atomic<std::uint32_t> failures_{0};
+    std::atomic<std::int64_t> open_until_us_{0};
+    std::atomic<std::int64_t> probe_until_us_{0};
+};
+
+}  // namespace steadytext::core

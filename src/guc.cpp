@@ -1,0 +1,162 @@
+// The settings: names, units, contexts, bounds. Called by _PG_init. Regime: pg.
+//
+// Contexts: what sizes shared memory is POSTMASTER; what workers read is SIGHUP; what names an endpoint, a path or a
+// scope, by which a role could reach other hosts or other roles' prompts, is SUSET or SIGHUP and superuser-only.
+#include "src/pg/compat.hpp"
+#include "src/guc.hpp"
+#include "shmem/submit_ring.hpp"
+#include "src/core/daemon_list.hpp"
+#include "src/pg/boundary.hpp"
+
+extern "C" {
+#include "access/xact.h"
+}
+
+#include <climits>
+
+namespace steadytext::guc {
+
+char *daemons = nullptr;
+bool embedded_daemon = true;
+char *embedded_model = nullptr;
+char *embedded_embedding_model = nullptr;
+char *embedded_reranker_model = nullptr;
+int embedded_slots = 16;
+int embedded_threads = 0;
+char *embedded_program = nullptr;
+int embedding_dimensions = 1024;
+int default_max_tokens = 512;
+int default_seed = 42;
+int request_timeout_ms = 30'000;
+int on_failure = static_cast<int>(OnFailure::Fallback);
+char *fallback_text = nullptr;
+int max_requests = 256;
+int max_prompt_bytes = 1024 * 1024;
+int payload_memory_kb = 64 * 1024;
+bool normalize_prompts = true;
+int pool_size = 5;
+int pool_wait_ms = 5'000;
+int breaker_threshold = 5;
+int breaker_recovery_ms = 30'000;
+bool cache_enabled = true;
+int hot_cache_size_kb = 64 * 1024;
+int cache_scope = static_cast<int>(CacheScope::Role);
+
+namespace {
+
+const config_enum_entry kOnFailure[] = {{"fallback", static_cast<int>(OnFailure::Fallback), false},
+                                        {"null", static_cast<int>(OnFailure::Null), false},
+                                        {"error", static_cast<int>(OnFailure::Error), false},
+                                        {nullptr, 0, false}};
+
+const config_enum_entry kCacheScope[] = {{"role", static_cast<int>(CacheScope::Role), false},
+                                         {"database", static_cast<int>(CacheScope::Database), false},
+                                         {nullptr, 0, false}};
+
+// A bad entry is an error where a person can see it: ALTER SYSTEM checks its value inside a transaction. In a file it
+// must cost the other entries nothing: it is accepted, logged by the gateway and shown with state `invalid`.
+bool check_daemons(char **value, void **, GucSource) {
+    if (*value == nullptr || !IsTransactionState())
+        return true;
+    core::Problem problem;
+    core::check_daemon_list(*value, problem);
+    if (!problem.is_set())
+        return true;
+    GUC_check_errcode(pg::sqlstate_of(problem));
+    GUC_check_errmsg("%s", problem.message);
+    if (problem.detail[0] != '\0')
+        GUC_check_errdetail("%s", problem.detail);
+    if (problem.hint[0] != '\0')
+        GUC_check_errhint("%s", problem.hint);
+    return false;
+}
+
+void define_daemons() {
+    DefineCustomStringVariable("steadytext.daemons", "Inference daemons, separated by commas.",
+                               "Each is an endpoint with options: tcp://host:port weight=2, ipc:///path, https://host/v1 "
+                               "model=name key_file=/path.",
+                               &daemons, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_daemons, nullptr,
+                               nullptr);
+    DefineCustomBoolVariable("steadytext.embedded_daemon", "Runs steadytextd beside the server.",
+                             "It starts once steadytext.embedded_model or steadytext.embedded_embedding_model names a model.",
+                             &embedded_daemon, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("steadytext.embedded_model", "GGUF file of the embedded daemon's generation model.", nullptr,
+                               &embedded_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("steadytext.embedded_embedding_model", "GGUF file of the embedded daemon's embedding model.",
+                               nullptr, &embedded_embedding_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr,
+                               nullptr);
+    DefineCustomStringVariable("steadytext.embedded_reranker_model", "GGUF file of the embedded daemon's reranking model.",
+                               nullptr, &embedded_reranker_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr,
+                               nullptr);
+    DefineCustomIntVariable("steadytext.embedded_slots", "Requests the embedded daemon works on at once.", nullptr,
+                            &embedded_slots, 16, 1, 256, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.embedded_threads", "Threads of the embedded daemon; 0 means one per core.", nullptr,
+                            &embedded_threads, 0, 0, 1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("steadytext.embedded_program", "Program run as the embedded daemon.",
+                               "Empty means steadytextd in PostgreSQL's bin directory.", &embedded_program, "", PGC_SIGHUP,
+                               GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+}
+
+void define_requests() {
+    DefineCustomIntVariable("steadytext.embedding_dimensions", "Dimensions of the vectors steadytext_embed returns.",
+                            "Shorter vectors are padded with zeros, longer ones cut and normalised again.",
+                            &embedding_dimensions, 1024, 1, 16000, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.default_max_tokens", "Tokens generated when a call does not say.", nullptr,
+                            &default_max_tokens, 512, 1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.default_seed", "Seed used when a call passes NULL.", nullptr, &default_seed, 42, 0,
+                            INT_MAX, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.request_timeout", "How long one call may wait for its answer.", nullptr,
+                            &request_timeout_ms, 30'000, 1, 24 * 3600 * 1000, PGC_USERSET, GUC_UNIT_MS, nullptr, nullptr,
+                            nullptr);
+    DefineCustomEnumVariable("steadytext.on_failure", "What a call gives when no daemon can answer.",
+                             "fallback: a recognisable text, lexical scores, NULL for vectors; null: NULL; error: an error.",
+                             &on_failure, static_cast<int>(OnFailure::Fallback), kOnFailure, PGC_USERSET, 0, nullptr, nullptr,
+                             nullptr);
+    DefineCustomStringVariable("steadytext.fallback_text", "Text given by steadytext_generate when no daemon can answer.",
+                               nullptr, &fallback_text, "[steadytext: no answer available]", PGC_USERSET, 0, nullptr, nullptr,
+                               nullptr);
+    DefineCustomIntVariable("steadytext.max_prompt_bytes", "Longest prompt or text accepted.", nullptr, &max_prompt_bytes,
+                            1024 * 1024, 1, 64 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable("steadytext.normalize_prompts", "Brings prompts to Unicode normalization form NFC.", nullptr,
+                             &normalize_prompts, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+}
+
+void define_limits() {
+    DefineCustomIntVariable("steadytext.max_requests", "Requests under way at once, in all sessions together.", nullptr,
+                            &max_requests, 256, 1, static_cast<int>(shmem::kMaxSlots), PGC_POSTMASTER, 0, nullptr, nullptr,
+                            nullptr);
+    DefineCustomIntVariable("steadytext.payload_memory", "Shared memory for requests and replies under way.", nullptr,
+                            &payload_memory_kb, 64 * 1024, 1024, INT_MAX / 2, PGC_POSTMASTER, GUC_UNIT_KB, nullptr, nullptr,
+                            nullptr);
+    DefineCustomIntVariable("steadytext.pool_size", "Connections kept to each daemon that serves one request at a time.",
+                            nullptr, &pool_size, 5, 1, 64, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.pool_wait", "How long a request may wait for a connection.", nullptr, &pool_wait_ms,
+                            5'000, 0, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.breaker_threshold", "Consecutive failures that open a daemon's circuit breaker.",
+                            nullptr, &breaker_threshold, 5, 1, 1000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.breaker_recovery", "How long an open circuit breaker waits before it tries again.",
+                            nullptr, &breaker_recovery_ms, 30'000, 1, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr,
+                            nullptr, nullptr);
+}
+
+void define_cache() {
+    DefineCustomBoolVariable("steadytext.cache_enabled", "Answers repeated calls from the cache.", nullptr, &cache_enabled,
+                             true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.hot_cache_size", "Shared memory for cached answers.", nullptr, &hot_cache_size_kb,
+                            64 * 1024, 0, INT_MAX / 2, PGC_POSTMASTER, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+    DefineCustomEnumVariable("steadytext.cache_scope", "Who shares cached answers.",
+                             "A shared cache tells by its speed what others have asked.", &cache_scope,
+                             static_cast<int>(CacheScope::Role), kCacheScope, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+}
+
+}  // namespace
+
+void define_gucs() {
+    define_daemons();
+    define_requests();
+    define_limits();
+    define_cache();
+    pg::reserve_guc_prefix("steadytext");
+}
+
+}  // namespace steadytext::guc

@@ -1,0 +1,40 @@
+// Every setting of pg_steadytext, under the name the user gives it.
+//
+// Defined once by define_gucs() in _PG_init; read anywhere on the PostgreSQL side. Regime: pg. The variables belong to
+// PostgreSQL's GUC machinery: nobody else writes them.
+#pragma once
+
+namespace steadytext::guc {
+
+enum class OnFailure : int { Fallback, Null, Error };
+enum class CacheScope : int { Role, Database };
+
+extern char *daemons;
+extern bool embedded_daemon;
+extern char *embedded_model;
+extern char *embedded_embedding_model;
+extern char *embedded_reranker_model;
+extern int embedded_slots;
+extern int embedded_threads;
+extern char *embedded_program;
+extern int embedding_dimensions;
+extern int default_max_tokens;
+extern int default_seed;
+extern int request_timeout_ms;
+extern int on_failure;  // OnFailure
+extern char *fallback_text;
+extern int max_requests;
+extern int max_prompt_bytes;
+extern int payload_memory_kb;
+extern bool normalize_prompts;
+extern int pool_size;
+extern int pool_wait_ms;
+extern int breaker_threshold;
+extern int breaker_recovery_ms;
+extern bool cache_enabled;
+extern int hot_cache_size_kb;
+extern int cache_scope;  // CacheScope
+
+void define_gucs();
+
+}  // namespace steadytext::guc

@@ -1,0 +1,68 @@
+// The wall between the two error systems: C++ exceptions on one side, PostgreSQL's longjmp on the other.
+//
+// Used by src/functions, src/session and bgworker. Regime: boundary.
+//
+// The rule that makes this short: PostgreSQL is never called from inside pure code. A SQL function is plain
+// PostgreSQL code, in which no object with a destructor is alive where ereport can be reached; whenever it needs C++
+// that may throw it calls guarded(), whose closure calls no PostgreSQL function. All objects of the closure are gone, and
+// the exception's storage freed, before the error is raised. So nothing leaks and nothing is skipped, and no
+// sigsetjmp is needed on any hot path.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "src/core/problem.hpp"
+
+#include <exception>
+#include <new>
+#include <utility>
+
+namespace steadytext::pg {
+
+[[nodiscard]] inline int sqlstate_of(const core::Problem &problem) {
+    const char *s = problem.sqlstate;
+    return MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+}
+
+// Reports the problem at `level`; does not return for ERROR and above.
+inline void report(int level, const core::Problem &problem) {
+    ereport(level, (errcode(sqlstate_of(problem)), errmsg("%s", problem.message),
+                    problem.detail[0] != '\0' ? errdetail("%s", problem.detail) : 0,
+                    problem.hint[0] != '\0' ? errhint("%s", problem.hint) : 0));
+}
+
+[[noreturn]] inline void raise(const core::Problem &problem) {
+    report(ERROR, problem);
+    pg_unreachable();
+}
+
+// Runs pure code that may throw. Returns false with `problem` set if it did, or if it returned false itself.
+template <class Body>
+[[nodiscard]] bool try_guarded(core::Problem &problem, Body &&body) noexcept {
+    try {
+        return std::forward<Body>(body)(problem);
+    } catch (const std::bad_alloc &) {
+        return problem.set(core::sqlstate::kOutOfMemory, "out of memory");
+    } catch (const std::exception &error) {
+        return problem.set(core::sqlstate::kInternalError, "%s", error.what());
+    } catch (...) {
+        return problem.set(core::sqlstate::kInternalError, "unknown C++ exception");
+    }
+}
+
+// The same, raising the problem as an ERROR. `body(core::Problem &) -> bool`.
+template <class Body>
+void guarded(Body &&body) {
+    core::Problem problem;
+    if (!try_guarded(problem, std::forward<Body>(body)))
+        raise(problem);
+}
+
+}  // namespace steadytext::pg
+
+// Declares a SQL-callable function; the body follows. Regime of the body: pg.
+#define STEADYTEXT_FUNCTION(name)                                                                                      \
+    extern "C" {                                                                                                       \
+    PG_FUNCTION_INFO_V1(name);                                                                                         \
+    PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                                          \
+    }                                                                                                                  \
+    Datum name([[maybe_unused]] PG_FUNCTION_ARGS)

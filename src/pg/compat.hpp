@@ -1,0 +1,105 @@
+// The only file that names PostgreSQL versions (14 to 18).
+//
+// Used by src/pg, src/, src/functions, bgworker and shmem/segment. Regime: pg.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+
+extern "C" {
+#include "funcapi.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+#include "utils/wait_event.h"
+}
+
+#if PG_VERSION_NUM < 140000
+#error "pg_steadytext needs PostgreSQL 14 or later"
+#endif
+
+namespace steadytext::pg {
+
+// Runs `request` when shared memory may be asked for: at once on 14, from shmem_request_hook later.
+#if PG_VERSION_NUM >= 150000
+inline shmem_request_hook_type previous_shmem_request_hook = nullptr;
+inline void (*shmem_request)() = nullptr;
+
+inline void on_shmem_request(void (*request)()) {
+    shmem_request = request;
+    previous_shmem_request_hook = shmem_request_hook;
+    shmem_request_hook = [] {
+        if (previous_shmem_request_hook != nullptr)
+            previous_shmem_request_hook();
+        shmem_request();
+    };
+}
+#else
+inline void on_shmem_request(void (*request)()) { request(); }
+#endif
+
+// Makes an unknown `steadytext.*` setting an error instead of a placeholder.
+inline void reserve_guc_prefix(const char *prefix) {
+#if PG_VERSION_NUM >= 150000
+    MarkGUCPrefixReserved(prefix);
+#else
+    EmitWarningsOnPlaceholders(prefix);
+#endif
+}
+
+// A wait event of our own where PostgreSQL has them (17), else the shared one.
+inline uint32 wait_event([[maybe_unused]] const char *name) {
+#if PG_VERSION_NUM >= 170000
+    return WaitEventExtensionNew(name);
+#else
+    return PG_WAIT_EXTENSION;
+#endif
+}
+
+// This process's number in the array of processes, and the latch of another by that number.
+inline int32 my_proc_number() {
+#if PG_VERSION_NUM >= 170000
+    return MyProcNumber;
+#else
+    return MyProc->pgprocno;
+#endif
+}
+
+inline void set_latch_of(int32 proc_number) {
+    if (proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount)
+        SetLatch(&ProcGlobal->allProcs[proc_number].procLatch);
+}
+
+inline WaitEventSet *create_wait_event_set([[maybe_unused]] int events) {
+#if PG_VERSION_NUM >= 170000
+    return CreateWaitEventSet(nullptr, events);
+#else
+    return CreateWaitEventSet(TopMemoryContext, events);
+#endif
+}
+
+// Prepares a set-returning function that fills a tuplestore; rsinfo->setResult and setDesc are ready afterwards.
+inline ReturnSetInfo *materialize(FunctionCallInfo fcinfo) {
+#if PG_VERSION_NUM >= 160000
+    InitMaterializedSRF(fcinfo, 0);
+#elif PG_VERSION_NUM >= 150000
+    SetSingleFuncCall(fcinfo, 0);
+#else
+    auto *info = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    if (info == nullptr || !IsA(info, ReturnSetInfo) || (info->allowedModes & SFRM_Materialize) == 0)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("set-valued function called in context that cannot accept a set")));
+    MemoryContext previous = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
+    TupleDesc description;
+    if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "return type must be a row type");
+    info->returnMode = SFRM_Materialize;
+    info->setResult = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
+    info->setDesc = BlessTupleDesc(description);
+    MemoryContextSwitchTo(previous);
+#endif
+    return reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+}
+
+}  // namespace steadytext::pg

@@ -1,0 +1,24 @@
+// The extension's entry point and only composition root: settings, shared memory, workers.
+//
+// Called by PostgreSQL when the library is loaded. Regime: pg. Loaded later than at server start it defines nothing but
+// its functions, which then say what is missing.
+#include "src/pg/compat.hpp"
+#include "bgworker/workers.hpp"
+#include "shmem/segment.hpp"
+#include "src/guc.hpp"
+
+extern "C" {
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+}
+
+void _PG_init(void) {
+    if (!process_shared_preload_libraries_in_progress)
+        return;
+    steadytext::guc::define_gucs();
+    if (IsBinaryUpgrade)
+        return;
+    steadytext::shmem::request_segment();
+    steadytext::worker::register_workers();
+}

@@ -1,0 +1,142 @@
+// Claim, publish, wait, take: see call.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/call.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+
+#include <algorithm>
+
+namespace steadytext::session {
+
+using shmem::Counter;
+using shmem::Outcome;
+using shmem::SlotId;
+
+namespace {
+
+// A request whose slot this session holds. Only one at a time: a call waits for its answer.
+struct Held {
+    const shmem::Segment *segment;
+    SlotId id;
+    bool published;
+};
+
+void wake_gateway(const shmem::Segment &segment) {
+    pg::set_latch_of(segment.header->gateway.proc_number.load(std::memory_order_relaxed));
+}
+
+std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number()); }
+
+// Gives the slot back, whatever state it is in: to the gateway if the request is under way, else to the free ones.
+void let_go(const Held &held, shmem::Abandon because) {
+    const shmem::Segment &segment = *held.segment;
+    if (held.published && segment.slots->abandon(held.id, because)) {
+        segment.counters->add(my_shard(), because == shmem::Abandon::TimedOut ? Counter::Timeouts : Counter::Cancels);
+        (void)segment.ring->push(held.id.index);
+        wake_gateway(segment);
+    } else {
+        segment.slots->release(held.id, *segment.payloads);
+    }
+}
+
+void let_go_on_error(int, Datum argument) {
+    let_go(*reinterpret_cast<Held *>(DatumGetPointer(argument)), shmem::Abandon::Cancelled);
+}
+
+bool claim(const Call &call, std::int64_t now_us, Held &held, core::Problem &problem) {
+    const shmem::Segment &segment = *held.segment;
+    if (!segment.slots->claim(my_shard(), held.id)) {
+        segment.counters->add(my_shard(), Counter::QueueFull);
+        problem.set(core::sqlstate::kInsufficientResources, "too many requests under way");
+        problem.with_detail("All %u request slots are in use.", segment.slots->size())
+            .with_hint("Raise steadytext.max_requests.");
+        return false;
+    }
+    shmem::Slot &slot = (*segment.slots)[held.id.index];
+    if (!segment.payloads->store(call.params, slot.request)) {
+        segment.slots->release(held.id, *segment.payloads);
+        segment.counters->add(my_shard(), Counter::PayloadFull);
+        problem.set(core::sqlstate::kInsufficientResources, "no room in shared memory for a request");
+        problem.with_detail("The request has %zu bytes.", call.params.size())
+            .with_hint("Raise steadytext.payload_memory.");
+        return false;
+    }
+    slot.owner = pg::my_proc_number();
+    slot.operation = call.operation;
+    slot.streaming = false;
+    const std::size_t length = std::min(call.model.size(), sizeof slot.model - 1);
+    memcpy(slot.model, call.model.data(), length);
+    slot.model[length] = '\0';
+    slot.submitted_us = now_us;
+    slot.deadline_us = now_us + std::int64_t{guc::request_timeout_ms} * 1000;
+    return true;
+}
+
+// True when the gateway has completed the slot, false when the deadline has passed.
+bool wait(const Held &held, std::int64_t deadline_us) {
+    static uint32 waiting = 0;
+    if (waiting == 0)
+        waiting = pg::wait_event("SteadytextReply");
+    for (;;) {
+        if (held.segment->slots->is_done(held.id))
+            return true;
+        const std::int64_t left_us = deadline_us - core::monotonic_us();
+        if (left_us <= 0)
+            return false;
+        // A gateway that was restarted finds the slot by its sweep; looking up once a second costs nothing.
+        const long left_ms = std::min<std::int64_t>((left_us + 999) / 1000, 1000);
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left_ms, waiting);
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+    }
+}
+
+void take_answer(const Held &held, Answer &answer) {
+    shmem::Slot &slot = (*held.segment->slots)[held.id.index];
+    answer.daemon = slot.daemon;
+    answer.queue_ms = slot.sent_us == 0 ? 0 : static_cast<double>(slot.sent_us - slot.submitted_us) / 1000;
+    answer.answered = slot.outcome == Outcome::Answered;
+    if (!answer.answered) {
+        answer.problem = slot.problem;
+        return;
+    }
+    char *body = static_cast<char *>(palloc_extended(std::size_t{slot.reply.bytes} + 1, MCXT_ALLOC_HUGE));
+    if (!held.segment->payloads->copy_out(slot.reply, body))
+        elog(ERROR, "a reply in shared memory is damaged");
+    body[slot.reply.bytes] = '\0';
+    answer.body = {body, slot.reply.bytes};
+}
+
+void set_timed_out(Answer &answer) {
+    answer.answered = false;
+    answer.problem.set(core::sqlstate::kConnectionFailure, "no answer within %d ms", guc::request_timeout_ms);
+    answer.problem.with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
+}
+
+}  // namespace
+
+void ask(const Call &call, Answer &answer) {
+    Held held{&shmem::segment(), {}, false};
+    const std::int64_t start_us = core::monotonic_us();
+    answer = Answer{};
+    if (!claim(call, start_us, held, answer.problem))
+        return;
+
+    PG_ENSURE_ERROR_CLEANUP(let_go_on_error, PointerGetDatum(&held));
+    {
+        held.published = true;
+        held.segment->slots->publish(held.id);
+        (void)held.segment->ring->push(held.id.index);  // a full ring costs one sweep of the gateway
+        wake_gateway(*held.segment);
+        if (wait(held, start_us + std::int64_t{guc::request_timeout_ms} * 1000))
+            take_answer(held, answer);
+        else
+            set_timed_out(answer);
+    }
+    PG_END_ENSURE_ERROR_CLEANUP(let_go_on_error, PointerGetDatum(&held));
+    let_go(held, shmem::Abandon::TimedOut);
+    answer.total_ms = static_cast<double>(core::monotonic_us() - start_us) / 1000;
+}
+
+}  // namespace steadytext::session

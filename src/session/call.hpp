@@ -1,0 +1,32 @@
+// The session's side of a request: claim a slot, publish it, wait for the gateway, take the answer.
+//
+// Called by src/functions. Regime: pg. It waits on the process latch with CHECK_FOR_INTERRUPTS and a deadline; cancel,
+// timeout, terminate and any error free the slot at once (PG_ENSURE_ERROR_CLEANUP covers ERROR and FATAL).
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "shmem/segment.hpp"
+
+#include <string_view>
+
+namespace steadytext::session {
+
+struct Call {
+    shmem::Operation operation;
+    std::string_view params;  // JSON object of the wire protocol
+    std::string_view model;   // empty: the daemon's default
+};
+
+struct Answer {
+    bool answered;            // false: `problem` says why not
+    core::Problem problem;
+    std::string_view body;    // the daemon's message, in CurrentMemoryContext
+    std::uint16_t daemon;     // row of the daemon table
+    double queue_ms;          // until it was sent
+    double total_ms;
+};
+
+// Sends the call and waits for its end, steadytext.request_timeout at most.
+void ask(const Call &call, Answer &answer);
+
+}  // namespace steadytext::session

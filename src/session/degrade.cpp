@@ -1,0 +1,49 @@
+// Errors, warnings and fallbacks: see degrade.hpp. Regime: pg.
+#include "src/pg/postgres.hpp"
+#include "src/session/degrade.hpp"
+#include "shmem/segment.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/compat.hpp"
+
+extern "C" {
+#include "access/xact.h"
+}
+
+namespace steadytext::session {
+
+namespace {
+
+// True the first time a statement meets this cause. Rows come one after another, so remembering the last causes does.
+bool is_news(const core::Problem &problem) {
+    constexpr int kRemembered = 8;
+    static TimestampTz statement = 0;
+    static char seen[kRemembered][6];
+    static int count = 0;
+    if (statement != GetCurrentStatementStartTimestamp()) {
+        statement = GetCurrentStatementStartTimestamp();
+        count = 0;
+    }
+    for (int i = 0; i < count; i++)
+        if (strcmp(seen[i], problem.sqlstate) == 0)
+            return false;
+    if (count < kRemembered)
+        strlcpy(seen[count++], problem.sqlstate, sizeof seen[0]);
+    return true;
+}
+
+}  // namespace
+
+Degraded degrade(const core::Problem &problem) {
+    const auto policy = static_cast<guc::OnFailure>(guc::on_failure);
+    const auto shard = static_cast<std::uint32_t>(pg::my_proc_number());
+    shmem::segment().counters->add(shard, shmem::Counter::RequestsFailed);
+    if (policy == guc::OnFailure::Error)
+        pg::raise(problem);
+    if (is_news(problem))
+        pg::report(WARNING, problem);
+    shmem::segment().counters->add(shard, shmem::Counter::Fallbacks);
+    return policy == guc::OnFailure::Null ? Degraded::Null : Degraded::Fallback;
+}
+
+}  // namespace steadytext::session

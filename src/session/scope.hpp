@@ -1,0 +1,14 @@
+// Whose cached answers a call may see: the names of its database and, by default, its role.
+//
+// Called by src/functions. Regime: pg. Names, because OIDs differ between nodes. A shared cache tells by its speed what others
+// have asked; so steadytext.cache_scope is the superuser's to widen.
+#pragma once
+
+#include <string_view>
+
+namespace steadytext::session {
+
+// "database" or "database/role", valid until the transaction ends.
+[[nodiscard]] std::string_view cache_scope();
+
+}  // namespace steadytext::session

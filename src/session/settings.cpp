@@ -1,0 +1,147 @@
+// Reading steadytext_config, and forgetting it in time: see settings.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/settings.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+
+extern "C" {
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "utils/inval.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+}
+
+namespace steadytext::session {
+
+namespace {
+
+// What the table says; a field is set if its row differs from the seed.
+struct Overrides {
+    bool has_max_tokens, has_seed, has_cache_enabled;
+    int max_tokens, seed;
+    bool cache_enabled;
+    char daemon_host[254];
+    int daemon_port;
+};
+
+constexpr int kSeededMaxTokens = 512;
+constexpr int kSeededSeed = 42;
+
+Overrides overrides;
+bool overrides_loaded = false;
+Oid config_table = InvalidOid;
+
+void forget(Datum, Oid relation) {
+    if (relation == InvalidOid || relation == config_table || config_table == InvalidOid)
+        overrides_loaded = false;
+}
+
+// The row's value as text, whether it was stored as a JSON string (as the original does) or as a number or boolean.
+char *scalar_text(Jsonb *value) {
+    JsonbValue scalar;
+    if (!JB_ROOT_IS_SCALAR(value) || !JsonbExtractScalar(&value->root, &scalar))
+        return nullptr;
+    switch (scalar.type) {
+    case jbvString:
+        return pnstrdup(scalar.val.string.val, scalar.val.string.len);
+    case jbvNumeric:
+        return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(scalar.val.numeric)));
+    case jbvBool:
+        return pstrdup(scalar.val.boolean ? "true" : "false");
+    default:
+        return nullptr;
+    }
+}
+
+void apply(const char *key, const char *value) {
+    if (strcmp(key, "default_max_tokens") == 0) {
+        overrides.max_tokens = atoi(value);
+        overrides.has_max_tokens = overrides.max_tokens != kSeededMaxTokens;
+    } else if (strcmp(key, "default_seed") == 0) {
+        overrides.seed = atoi(value);
+        overrides.has_seed = overrides.seed != kSeededSeed;
+    } else if (strcmp(key, "cache_enabled") == 0) {
+        overrides.has_cache_enabled = parse_bool(value, &overrides.cache_enabled) && overrides.cache_enabled;
+    } else if (strcmp(key, "daemon_host") == 0) {
+        strlcpy(overrides.daemon_host, value, sizeof overrides.daemon_host);
+    } else if (strcmp(key, "daemon_port") == 0) {
+        overrides.daemon_port = atoi(value);
+    }
+}
+
+void read_rows(Relation table) {
+    // A scan, not a query: settings bind every role, also one that may not read the table.
+    Snapshot snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+    TupleTableSlot *row = table_slot_create(table, nullptr);
+    TableScanDesc scan = table_beginscan(table, snapshot, 0, nullptr);
+    while (table_scan_getnextslot(scan, ForwardScanDirection, row)) {
+        bool key_is_null, value_is_null;
+        const Datum key = slot_getattr(row, 1, &key_is_null);
+        const Datum value = slot_getattr(row, 2, &value_is_null);
+        char *setting = key_is_null || value_is_null ? nullptr : scalar_text(DatumGetJsonbP(value));
+        if (setting != nullptr)
+            apply(TextDatumGetCString(key), setting);
+    }
+    table_endscan(scan);
+    ExecDropSingleTupleTableSlot(row);
+    UnregisterSnapshot(snapshot);
+}
+
+void load() {
+    static bool registered = false;
+    if (!registered) {
+        CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
+        registered = true;
+    }
+    overrides = Overrides{};
+    strlcpy(overrides.daemon_host, "localhost", sizeof overrides.daemon_host);
+    overrides.daemon_port = 5555;
+    // Marked first: an invalidation that arrives while reading makes the next call read again.
+    overrides_loaded = true;
+    config_table = get_relname_relid("steadytext_config", get_namespace_oid("public", true));
+    if (config_table == InvalidOid)
+        return;
+    MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "steadytext settings", ALLOCSET_SMALL_SIZES);
+    MemoryContext previous = MemoryContextSwitchTo(scratch);
+    if (Relation table = try_relation_open(config_table, AccessShareLock); table != nullptr) {
+        read_rows(table);
+        relation_close(table, AccessShareLock);
+    }
+    MemoryContextSwitchTo(previous);
+    MemoryContextDelete(scratch);
+}
+
+}  // namespace
+
+Settings settings() {
+    if (!overrides_loaded)
+        load();
+    Settings result;
+    result.default_max_tokens = overrides.has_max_tokens ? overrides.max_tokens : guc::default_max_tokens;
+    result.default_seed = overrides.has_seed ? overrides.seed : guc::default_seed;
+    result.cache_enabled = overrides.has_cache_enabled ? overrides.cache_enabled : guc::cache_enabled;
+    strlcpy(result.daemon_host, overrides.daemon_host, sizeof result.daemon_host);
+    result.daemon_port = overrides.daemon_port;
+    return result;
+}
+
+}  // namespace steadytext::session
+
+// Statement trigger on steadytext_config: at commit every process, also on standbys, drops its copy of the rows.
+STEADYTEXT_FUNCTION(steadytext_config_changed) {
+    if (!CALLED_AS_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("steadytext_config_changed must be called as a trigger")));
+    auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
+    CacheInvalidateRelcacheByRelid(RelationGetRelid(trigger->tg_relation));
+    return PointerGetDatum(nullptr);
+}
