@@ -40,6 +40,16 @@ public:
         std::fflush(stdout);
     }
 
+    EchoDaemon(const EchoDaemon &) = delete;
+    EchoDaemon &operator=(const EchoDaemon &) = delete;
+
+    // libzmq leaves the socket files of ipc endpoints behind.
+    ~EchoDaemon() {
+        for (const std::string &endpoint : options_.endpoints)
+            if (endpoint.starts_with("ipc://"))
+                unlink(endpoint.c_str() + std::strlen("ipc://"));
+    }
+
     // Serves until one of these signals, `shutdown` or the end of standard input.
     void run(int signals) {
         constexpr int kDrainAtOnce = 4096;  // messages taken before signals and timers are looked at
