@@ -59,7 +59,7 @@ bool check_daemons(char **value, void **, GucSource) {
     if (*value == nullptr || !IsTransactionState())
         return true;
     core::Problem problem;
-    core::check_daemon_list(*value, problem);
+    (void)core::check_daemon_list(*value, problem);
     if (!problem.is_set())
         return true;
     GUC_check_errcode(pg::sqlstate_of(problem));

@@ -1,0 +1,28 @@
+// Cache keys: SHA-256 over prefix, NFC-normalised prompt, "|" and the canonical JSON of all parameters.
+//
+// Called by src/functions. Regime: pure (noexcept). The JSON must be what Python's json.dumps(params, sort_keys=True) gives
+// (json_text.hpp writes it so), which makes keys of every tool and node agree.
+#pragma once
+
+#include "src/core/problem.hpp"
+#include "src/core/sha256.hpp"
+
+#include <string_view>
+
+namespace steadytext::core {
+
+[[nodiscard]] inline bool cache_key(std::string_view prefix, std::string_view normal_prompt,
+                                    std::string_view canonical_params, Digest &key, Problem &problem) noexcept {
+    Sha256 *sha = Sha256::instance();
+    if (sha == nullptr)
+        return problem.set(sqlstate::kInternalError, "OpenSSL provides no SHA-256");
+    sha->begin();
+    sha->add(prefix);
+    sha->add(normal_prompt);
+    sha->add("|");
+    sha->add(canonical_params);
+    key = sha->finish();
+    return true;
+}
+
+}  // namespace steadytext::core

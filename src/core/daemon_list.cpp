@@ -1,0 +1,170 @@
+// Splitting and checking the list: see daemon_list.hpp. Regime: pure (may throw std::bad_alloc).
+#include "src/core/daemon_list.hpp"
+
+#include <charconv>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+namespace steadytext::core {
+
+namespace {
+
+constexpr std::size_t kMaxEntries = 64;
+
+bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+std::string_view trimmed(std::string_view text) {
+    while (!text.empty() && is_space(text.front()))
+        text.remove_prefix(1);
+    while (!text.empty() && is_space(text.back()))
+        text.remove_suffix(1);
+    return text;
+}
+
+// Cuts the text up to the first `separates` character outside double quotes; `rest` is what follows it.
+template <class Predicate>
+std::string_view cut(std::string_view &rest, Predicate separates) {
+    bool quoted = false;
+    for (std::size_t i = 0; i < rest.size(); i++) {
+        if (rest[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && separates(rest[i])) {
+            const std::string_view piece = rest.substr(0, i);
+            rest.remove_prefix(i + 1);
+            return piece;
+        }
+    }
+    return std::exchange(rest, std::string_view{});
+}
+
+std::string unquoted(std::string_view value) {
+    std::string text;
+    for (const char c : value)
+        if (c != '"')
+            text += c;
+    return text;
+}
+
+bool bad_option(std::string_view option, const char *why, Problem &problem) {
+    problem.set(sqlstate::kInvalidParameterValue, "invalid option \"%.*s\" of a daemon",
+                static_cast<int>(option.size() < 200 ? option.size() : 200), option.data());
+    problem.with_detail("%s", why);
+    return false;
+}
+
+bool parse_weight(const std::string &value, int &weight) {
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), weight);
+    return error == std::errc{} && end == value.data() + value.size() && weight >= 1 && weight <= kMaxWeight;
+}
+
+// The options that are texts, and where each goes.
+struct TextOption {
+    const char *name;
+    char *place;
+    std::size_t room;
+};
+
+bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem) {
+    const std::size_t equals = option.find('=');
+    if (equals == std::string_view::npos)
+        return bad_option(option, "An option is written name=value.", problem);
+    const std::string_view name = option.substr(0, equals);
+    const std::string value = unquoted(option.substr(equals + 1));
+    if (name == "weight")
+        return parse_weight(value, entry.weight) || bad_option(option, "A weight is a number from 1 to 1000.", problem);
+    if (name == "drain") {
+        entry.drain = value == "on";
+        return value == "on" || value == "off" || bad_option(option, "drain is on or off.", problem);
+    }
+    const TextOption texts[] = {{"model", entry.model, sizeof entry.model},
+                                {"provider", entry.provider, sizeof entry.provider},
+                                {"key_file", entry.key_file, sizeof entry.key_file},
+                                {"fingerprint", entry.fingerprint, sizeof entry.fingerprint},
+                                {"prefix", entry.prefix, sizeof entry.prefix},
+                                {"server_key_file", entry.server_key_file, sizeof entry.server_key_file}};
+    for (const TextOption &text : texts) {
+        if (name != text.name)
+            continue;
+        if (value.empty() || value.size() >= text.room)
+            return bad_option(option, value.empty() ? "The value is empty." : "The value is too long.", problem);
+        std::memcpy(text.place, value.c_str(), value.size() + 1);
+        return true;
+    }
+    return bad_option(option, "Options are weight, drain, model, provider, key_file, fingerprint, prefix and server_key_file.",
+                      problem);
+}
+
+bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
+    if (text.size() >= sizeof entry.text)
+        return problem.set(sqlstate::kInvalidParameterValue, "an entry of steadytext.daemons is too long");
+    std::memcpy(entry.text, text.data(), text.size());
+    std::string_view rest = text;
+    if (!parse_endpoint(cut(rest, is_space), entry.endpoint, problem))
+        return false;
+    while (!rest.empty()) {
+        const std::string_view option = cut(rest, is_space);
+        if (!option.empty() && !parse_option(option, entry, problem))
+            return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+std::size_t parse_daemon_list(std::string_view list, DaemonEntry *entries, std::size_t capacity, Problem &first_problem) {
+    std::size_t count = 0;
+    while (!list.empty()) {
+        const std::string_view text = trimmed(cut(list, [](char c) { return c == ','; }));
+        if (text.empty())
+            continue;
+        Problem problem;
+        if (count == capacity) {
+            problem.set(sqlstate::kProgramLimitExceeded, "too many daemons");
+            problem.with_detail("There may be %zu at most.", capacity);
+        } else {
+            DaemonEntry &entry = entries[count++];
+            entry = DaemonEntry{};
+            entry.valid = parse_entry(text, entry, problem);
+            entry.problem = problem;
+        }
+        if (problem.is_set() && !first_problem.is_set())
+            first_problem = problem;
+        if (count == capacity && problem.is_set())
+            break;
+    }
+    return count;
+}
+
+bool check_daemon_list(std::string_view list, Problem &problem) {
+    const auto entries = std::make_unique<DaemonEntry[]>(kMaxEntries);
+    const std::size_t count = parse_daemon_list(list, entries.get(), kMaxEntries - 1, problem);
+    for (std::size_t i = 0; i < count && !problem.is_set(); i++)
+        for (std::size_t j = 0; j < i && !problem.is_set(); j++)
+            if (std::strcmp(entries[i].endpoint.text, entries[j].endpoint.text) == 0)
+                problem.set(sqlstate::kInvalidParameterValue, "daemon \"%s\" stands twice", entries[i].endpoint.text);
+    return !problem.is_set();
+}
+
+std::string format_daemon_entry(const DaemonEntry &entry) {
+    std::string text = entry.endpoint.text;
+    const auto add = [&](const char *name, std::string_view value) {
+        if (value.empty())
+            return;
+        const bool quote = value.find_first_of(" \t,") != std::string_view::npos;
+        text.append(" ").append(name).append(quote ? "=\"" : "=").append(value).append(quote ? "\"" : "");
+    };
+    if (entry.weight != 1)
+        add("weight", std::to_string(entry.weight));
+    if (entry.drain)
+        add("drain", "on");
+    add("model", entry.model);
+    add("provider", entry.provider);
+    add("key_file", entry.key_file);
+    add("fingerprint", entry.fingerprint);
+    add("prefix", entry.prefix);
+    add("server_key_file", entry.server_key_file);
+    return text;
+}
+
+}  // namespace steadytext::core

@@ -1,0 +1,40 @@
+// Addresses of daemons: reading, and refusing what must not be reached.
+//
+// Called for steadytext.daemons (at SET and by the gateway), by steadytext_validate_endpoint, and again by whoever resolves a
+// name. Regime: pure.
+//
+// tcp://host:port · dns+tcp://host:port · ipc:///path · http(s)://host[:port]/path. Hosts are IPv4, [IPv6] or RFC 1123 names of
+// at most 253 characters. Link-local and metadata addresses are refused in every notation: a setting that names
+// one would let a database read a cloud machine's credentials.
+#pragma once
+
+#include "src/core/problem.hpp"
+
+#include <cstdint>
+#include <string_view>
+
+namespace steadytext::core {
+
+enum class EndpointKind : std::uint8_t { Tcp, DnsTcp, Ipc, Http, Https };
+
+struct Endpoint {
+    EndpointKind kind = EndpointKind::Tcp;
+    char text[256] = "";  // as written, or as brought to the usual form
+    char host[254] = "";  // without brackets; empty for ipc
+    std::uint16_t port = 0;
+    char path[256] = "";  // of ipc and http(s)
+};
+
+[[nodiscard]] bool parse_endpoint(std::string_view text, Endpoint &endpoint, Problem &problem) noexcept;
+
+[[nodiscard]] bool check_host(std::string_view host, Problem &problem) noexcept;
+[[nodiscard]] bool check_port(long port, bool http, Problem &problem) noexcept;
+
+// For an address in network byte order: 4 bytes (IPv4) or 16 (IPv6).
+[[nodiscard]] bool address_is_forbidden(const unsigned char *address, std::size_t bytes) noexcept;
+[[nodiscard]] bool address_is_loopback(const unsigned char *address, std::size_t bytes) noexcept;
+
+// True for ipc, for a loopback address and for the name localhost.
+[[nodiscard]] bool is_local(const Endpoint &endpoint) noexcept;
+
+}  // namespace steadytext::core
