@@ -331,7 +331,7 @@ void Daemon::on_message(Channel &channel, std::string_view body) {
     const std::int64_t now_us = core::monotonic_us();
     row_state().last_answer_unix_us.store(core::unix_us(), std::memory_order_relaxed);
     std::string_view id_text;
-    if (!core::envelope_id(body, id_text))
+    if (!core::envelope_id(body, id_text, services_.id_storage))
         id_text = {};
     if (!handle_control(id_text, body, now_us))
         handle_reply(channel, id_text, body, now_us);

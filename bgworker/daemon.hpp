@@ -35,6 +35,7 @@ struct Services {
     std::vector<shmem::SlotId> lost;  // in flight on a connection that broke: the gateway retries or ends them
     bool models_changed = false;
     std::string buffer;               // where messages are put together
+    std::string id_storage;           // and where an unusual id is unescaped
 };
 
 class Daemon final : public ChannelListener {

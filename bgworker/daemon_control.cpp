@@ -140,7 +140,7 @@ void Daemon::become_serial() {
         if (entry_.fingerprint[0] != '\0')
             std::snprintf(model.fingerprint, sizeof model.fingerprint, "%s", entry_.fingerprint);
         else
-            std::snprintf(model.fingerprint, sizeof model.fingerprint, "serial:%s", entry_.model);
+            std::snprintf(model.fingerprint, sizeof model.fingerprint, "serial:%.64s", entry_.model);
         models_.push_back(model);
     }
     services_.models_changed = true;

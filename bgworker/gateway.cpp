@@ -26,7 +26,7 @@ shmem::ModelRole role_of(shmem::Operation operation) {
 }  // namespace
 
 Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t), std::string model_file)
-    : segment_(segment), flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, false, {}},
+    : segment_(segment), flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, false, {}, {}},
       model_file_(std::move(model_file)) {
     auto remembered = std::make_unique<shmem::ModelList>();
     recall_models(model_file_.c_str(), *remembered);

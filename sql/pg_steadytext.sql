@@ -157,7 +157,7 @@ BEGIN
         RAISE EXCEPTION 'Invalid host format' USING ERRCODE = '22023';
     END IF;
     IF name = 'daemon_port'
-       AND NOT CASE WHEN config_value ~ '^[0-9]{1,5}$' THEN config_value::int BETWEEN 1 AND 65535 ELSE false END THEN
+       AND NOT (CASE WHEN config_value ~ '^[0-9]{1,5}$' THEN config_value::int BETWEEN 1 AND 65535 ELSE false END) THEN
         RAISE EXCEPTION 'Invalid port format' USING ERRCODE = '22023';
     END IF;
     IF name = 'model_path' AND (config_value ~ '^/' OR config_value ~ '[;|]' OR config_value ~ '(^|/)\.\.(/|$)') THEN

@@ -80,13 +80,12 @@ bool check_eos_string(std::string_view eos, Problem &problem) noexcept {
 }
 
 bool check_size(const TextArgument &size, Problem &problem) noexcept {
+    return size.is_null || check_text("size", size.text, kMaxSizeBytes, problem);
+}
+
+bool is_known_size(std::string_view size) noexcept {
     constexpr std::string_view kSizes[] = {"mini", "small", "medium", "large"};
-    if (size.is_null || std::find(std::begin(kSizes), std::end(kSizes), size.text) != std::end(kSizes))
-        return true;
-    problem.set(sqlstate::kInvalidParameterValue, "invalid size \"%.*s\"",
-                static_cast<int>(std::min<std::size_t>(size.text.size(), 64)), size.text.data());
-    problem.with_hint("Sizes are mini, small, medium and large.");
-    return false;
+    return std::find(std::begin(kSizes), std::end(kSizes), size) != std::end(kSizes);
 }
 
 bool check_model(const TextArgument &model, bool unsafe_mode, Problem &problem) noexcept {

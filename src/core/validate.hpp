@@ -14,6 +14,7 @@ namespace steadytext::core {
 inline constexpr std::int64_t kMaxTokensLimit = 4096;
 inline constexpr std::size_t kMaxEosBytes = 256;
 inline constexpr std::size_t kMaxModelBytes = 127;
+inline constexpr std::size_t kMaxSizeBytes = 32;
 
 // A text argument that may be absent.
 struct TextArgument {
@@ -33,6 +34,8 @@ struct TextArgument {
 [[nodiscard]] bool check_temperature(double temperature, Problem &problem) noexcept;
 [[nodiscard]] bool check_eos_string(std::string_view eos, Problem &problem) noexcept;
 [[nodiscard]] bool check_size(const TextArgument &size, Problem &problem) noexcept;
+// An unknown size is not an error, as in the original: the default model answers, and the caller is warned.
+[[nodiscard]] bool is_known_size(std::string_view size) noexcept;
 // A model's name, and whether unsafe_mode allows it: a remote one (with a colon) needs it.
 [[nodiscard]] bool check_model(const TextArgument &model, bool unsafe_mode, Problem &problem) noexcept;
 

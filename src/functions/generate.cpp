@@ -1,0 +1,192 @@
+// steadytext_generate and steadytext_generate_ex: arguments in, rows out. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+#include "src/session/generation.hpp"
+
+extern "C" {
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+}
+
+namespace {
+
+using namespace steadytext;
+using session::Generation;
+using session::GenerationRequest;
+
+void warn_of_unknown_size(const GenerationRequest &request) {
+    if (!request.size.is_null && !core::is_known_size(request.size.text))
+        ereport(WARNING, (errcode(ERRCODE_WARNING), errmsg("unknown size \"%s\"; the default model answers",
+                                                           pg::copy_text(request.size.text).data()),
+                          errhint("Sizes are mini, small, medium and large.")));
+}
+
+bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
+
+// ---- options of steadytext_generate_ex -----------------------------------------------------------------------------
+
+[[noreturn]] void reject_option(const char *name, const char *why) {
+    core::Problem problem;
+    problem.set(core::sqlstate::kInvalidParameterValue, "invalid option \"%s\"", name);
+    problem.with_detail("%s", why);
+    problem.with_hint("Options are max_tokens, seed, temperature, eos_string, model, size, use_cache and unsafe_mode.");
+    pg::raise(problem);
+}
+
+double number_option(const char *name, const JsonbValue &value) {
+    if (value.type != jbvNumeric)
+        reject_option(name, "It must be a number.");
+    return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value.val.numeric)));
+}
+
+std::int64_t integer_option(const char *name, const JsonbValue &value) {
+    const double number = number_option(name, value);
+    if (number != static_cast<double>(static_cast<std::int64_t>(number)) || number > 1e15 || number < -1e15)
+        reject_option(name, "It must be an integer.");
+    return static_cast<std::int64_t>(number);
+}
+
+core::TextArgument text_option(const char *name, const JsonbValue &value) {
+    if (value.type != jbvString)
+        reject_option(name, "It must be a string.");
+    const Datum text = PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len));
+    return {false, pg::utf8_text(text)};
+}
+
+bool boolean_option(const char *name, const JsonbValue &value) {
+    if (value.type != jbvBool)
+        reject_option(name, "It must be true or false.");
+    return value.val.boolean;
+}
+
+struct Option {
+    const char *name;
+    void (*apply)(const char *name, const JsonbValue &value, GenerationRequest &request);
+};
+
+constexpr Option kOptions[] = {
+    {"max_tokens",
+     [](const char *name, const JsonbValue &value, GenerationRequest &request) {
+         request.has_max_tokens = true;
+         request.max_tokens = integer_option(name, value);
+     }},
+    {"seed",
+     [](const char *name, const JsonbValue &value, GenerationRequest &request) {
+         request.has_seed = true;
+         request.seed = integer_option(name, value);
+     }},
+    {"temperature", [](const char *name, const JsonbValue &value,
+                       GenerationRequest &request) { request.temperature = number_option(name, value); }},
+    {"eos_string", [](const char *name, const JsonbValue &value,
+                      GenerationRequest &request) { request.eos_string = text_option(name, value); }},
+    {"model", [](const char *name, const JsonbValue &value,
+                 GenerationRequest &request) { request.model = text_option(name, value); }},
+    {"size", [](const char *name, const JsonbValue &value,
+                GenerationRequest &request) { request.size = text_option(name, value); }},
+    {"use_cache", [](const char *name, const JsonbValue &value,
+                     GenerationRequest &request) { request.use_cache = boolean_option(name, value); }},
+    {"unsafe_mode", [](const char *name, const JsonbValue &value,
+                       GenerationRequest &request) { request.unsafe_mode = boolean_option(name, value); }},
+};
+
+// A JSON null means "not given", as NULL does for an argument.
+void apply_option(const char *name, const JsonbValue &value, GenerationRequest &request) {
+    for (const Option &option : kOptions) {
+        if (strcmp(name, option.name) != 0)
+            continue;
+        if (value.type != jbvNull)
+            option.apply(name, value, request);
+        return;
+    }
+    reject_option(name, "There is no such option.");
+}
+
+void read_options(Jsonb *options, GenerationRequest &request) {
+    if (!JB_ROOT_IS_OBJECT(options)) {
+        core::Problem problem;
+        problem.set(core::sqlstate::kInvalidParameterValue, "options must be a JSON object");
+        pg::raise(problem);
+    }
+    JsonbIterator *iterator = JsonbIteratorInit(&options->root);
+    JsonbValue token;
+    char *name = nullptr;
+    for (JsonbIteratorToken kind; (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;) {
+        if (kind == WJB_KEY)
+            name = pnstrdup(token.val.string.val, token.val.string.len);
+        else if (kind == WJB_VALUE)
+            apply_option(name, token, request);
+    }
+}
+
+// ---- the row of steadytext_generate_ex -----------------------------------------------------------------------------
+
+// Fills the columns in order; what is not known (an empty text, a negative number) is NULL.
+class Row {
+public:
+    void add(std::string_view text) { text.empty() ? add_null() : add_datum(pg::text_datum(text)); }
+    void add(int number) { number < 0 ? add_null() : add_datum(Int32GetDatum(number)); }
+    void add(double number) { number < 0 ? add_null() : add_datum(Float8GetDatum(number)); }
+    void add(bool truth) { add_datum(BoolGetDatum(truth)); }
+    void add_null() { nulls_[count_++] = true; }
+    void add_datum(Datum value) { values_[count_++] = value; }
+    void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
+
+private:
+    Datum values_[13] = {};
+    bool nulls_[13] = {};
+    int count_ = 0;
+};
+
+}  // namespace
+
+STEADYTEXT_FUNCTION(steadytext_generate) {
+    GenerationRequest request;
+    request.prompt = pg::text_argument(fcinfo, 0);
+    request.has_max_tokens = !PG_ARGISNULL(1);
+    request.max_tokens = request.has_max_tokens ? PG_GETARG_INT32(1) : 0;
+    request.use_cache = argument_is_true(fcinfo, 2);
+    request.has_seed = !PG_ARGISNULL(3);
+    request.seed = request.has_seed ? PG_GETARG_INT32(3) : 0;
+    request.eos_string = pg::text_argument(fcinfo, 4);
+    request.model = pg::text_argument(fcinfo, 5);
+    request.model_repo = pg::text_argument(fcinfo, 6);
+    request.model_filename = pg::text_argument(fcinfo, 7);
+    request.size = pg::text_argument(fcinfo, 8);
+    request.unsafe_mode = argument_is_true(fcinfo, 9);
+
+    Generation generation;
+    session::generate(request, generation);
+    warn_of_unknown_size(request);
+    if (generation.is_null)
+        PG_RETURN_NULL();
+    return pg::text_datum(generation.text);
+}
+
+STEADYTEXT_FUNCTION(steadytext_generate_ex) {
+    GenerationRequest request;
+    request.prompt = pg::text_argument(fcinfo, 0);
+    if (!PG_ARGISNULL(1))
+        read_options(PG_GETARG_JSONB_P(1), request);
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+
+    Generation generation;
+    session::generate(request, generation);
+    warn_of_unknown_size(request);
+    Row row;
+    generation.is_null ? row.add_null() : row.add_datum(pg::text_datum(generation.text));
+    row.add(std::string_view(generation.cache_key));
+    row.add(generation.model);
+    row.add(generation.fingerprint);
+    row.add(generation.daemon);
+    row.add(generation.prompt_tokens);
+    row.add(generation.completion_tokens);
+    row.add(generation.finish_reason);
+    row.add(generation.cached);
+    row.add(generation.degraded);
+    row.add(generation.queue_ms);
+    row.add(generation.engine_ms);
+    row.add(generation.total_ms);
+    row.put(result);
+    return static_cast<Datum>(0);
+}

@@ -1,0 +1,36 @@
+// See alter_system.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/pg/alter_system.hpp"
+
+extern "C" {
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "utils/guc.h"
+}
+
+#include <csignal>
+
+namespace steadytext::pg {
+
+void alter_system(const char *name, const char *value) {
+    A_Const *constant = makeNode(A_Const);
+#if PG_VERSION_NUM >= 150000
+    constant->val.sval.type = T_String;
+    constant->val.sval.sval = pstrdup(value);
+#else
+    constant->val = *makeString(pstrdup(value));
+#endif
+    constant->location = -1;
+
+    VariableSetStmt *set = makeNode(VariableSetStmt);
+    set->kind = VAR_SET_VALUE;
+    set->name = pstrdup(name);
+    set->args = list_make1(constant);
+    AlterSystemStmt *statement = makeNode(AlterSystemStmt);
+    statement->setstmt = set;
+    AlterSystemSetConfigFile(statement);
+    if (kill(PostmasterPid, SIGHUP) != 0)
+        ereport(WARNING, (errmsg("could not signal the postmaster to reload: %m")));
+}
+
+}  // namespace steadytext::pg

@@ -1,0 +1,53 @@
+// Text in and out of SQL functions, always UTF-8 inside. Regime: pg.
+//
+// Used by src/functions. In a database of another encoding PostgreSQL converts at this line, so that keys, limits and
+// what daemons see are the same everywhere.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "src/core/validate.hpp"
+
+extern "C" {
+#include "mb/pg_wchar.h"
+}
+
+namespace steadytext::pg {
+
+// The bytes of a text value, detoasted and in UTF-8; valid in CurrentMemoryContext.
+inline std::string_view utf8_text(Datum value) {
+    text *packed = DatumGetTextPP(value);
+    const char *data = VARDATA_ANY(packed);
+    const int size = VARSIZE_ANY_EXHDR(packed);
+    if (GetDatabaseEncoding() == PG_UTF8)
+        return {data, static_cast<std::size_t>(size)};
+    const char *converted = pg_server_to_any(data, size, PG_UTF8);
+    return {converted, converted == data ? static_cast<std::size_t>(size) : strlen(converted)};
+}
+
+inline core::TextArgument text_argument(FunctionCallInfo fcinfo, int number) {
+    core::TextArgument argument;
+    argument.is_null = PG_ARGISNULL(number);
+    if (!argument.is_null)
+        argument.text = utf8_text(PG_GETARG_DATUM(number));
+    return argument;
+}
+
+// A text value from UTF-8; characters the database's encoding lacks are an error of PostgreSQL's own.
+inline Datum text_datum(std::string_view utf8) {
+    const int size = static_cast<int>(utf8.size());
+    if (GetDatabaseEncoding() == PG_UTF8)
+        return PointerGetDatum(cstring_to_text_with_len(utf8.data(), size));
+    const char *converted = pg_any_to_server(utf8.data(), size, PG_UTF8);
+    return converted == utf8.data() ? PointerGetDatum(cstring_to_text_with_len(converted, size))
+                                    : CStringGetTextDatum(converted);
+}
+
+// A copy in CurrentMemoryContext, for texts whose owner is about to go.
+inline std::string_view copy_text(std::string_view text) {
+    char *copy = static_cast<char *>(palloc_extended(text.size() + 1, MCXT_ALLOC_HUGE));
+    memcpy(copy, text.data(), text.size());
+    copy[text.size()] = '\0';
+    return {copy, text.size()};
+}
+
+}  // namespace steadytext::pg

@@ -1,0 +1,28 @@
+// pgvector's type as it lies in memory, so that no copy through text is needed. Regime: pg.
+//
+// Layout of `Vector` in pgvector's vector.h, unchanged since its first release; the extension requires pgvector.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+
+#include <span>
+
+namespace steadytext::pg {
+
+struct Vector {
+    int32 length;  // varlena header
+    int16 dimensions;
+    int16 unused;
+    float values[FLEXIBLE_ARRAY_MEMBER];
+};
+
+inline Datum vector_datum(std::span<const float> values) {
+    const Size bytes = offsetof(Vector, values) + values.size() * sizeof(float);
+    auto *vector = static_cast<Vector *>(palloc0(bytes));
+    SET_VARSIZE(vector, bytes);
+    vector->dimensions = static_cast<int16>(values.size());
+    memcpy(vector->values, values.data(), values.size() * sizeof(float));
+    return PointerGetDatum(vector);
+}
+
+}  // namespace steadytext::pg

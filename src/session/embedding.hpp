@@ -1,0 +1,26 @@
+// One embedding from beginning to end: check, key, cache, daemon, cache again.
+//
+// Called by src/functions/embed.cpp. Regime: pg.
+#pragma once
+
+#include "src/core/validate.hpp"
+
+#include <cstdint>
+#include <span>
+
+namespace steadytext::session {
+
+struct EmbeddingRequest {
+    core::TextArgument text;
+    std::int64_t seed = 42;
+    core::TextArgument model;
+    bool use_cache = true;
+    bool unsafe_mode = false;
+};
+
+// The unit vector, of steadytext.embedding_dimensions numbers, in CurrentMemoryContext; empty where no daemon could answer.
+// Shorter vectors are padded with zeros, which keeps every cosine and distance; longer ones are cut and brought to length 1.
+// Raises on bad arguments, and on failure if steadytext.on_failure = error.
+[[nodiscard]] std::span<const float> embed(const EmbeddingRequest &request);
+
+}  // namespace steadytext::session

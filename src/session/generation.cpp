@@ -1,0 +1,243 @@
+// Text generation, step by step: see generation.hpp.
+//
+// Regime: pg, with C++ only inside guarded(). Texts under construction are in process-lifetime buffers, which no
+// longjmp can leak.
+#include "src/pg/compat.hpp"
+#include "src/session/generation.hpp"
+#include "src/core/cache_key.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/json_text.hpp"
+#include "src/core/nfc.hpp"
+#include "src/core/reply.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+#include "src/session/answer_cache.hpp"
+#include "src/session/call.hpp"
+#include "src/session/degrade.hpp"
+#include "src/session/models.hpp"
+#include "src/session/scope.hpp"
+#include "src/session/settings.hpp"
+
+#include <algorithm>
+
+namespace steadytext::session {
+
+using core::TextArgument;
+using shmem::Counter;
+
+namespace {
+
+constexpr std::string_view kPrefix = "generate:";
+
+// What a request comes to once defaults are filled in.
+struct Resolved {
+    std::string_view prompt;  // in NFC, if normalize_prompts is on
+    std::int64_t max_tokens;
+    std::int64_t seed;
+    double temperature;
+    std::string_view eos;
+    std::string_view model;
+    std::string_view size;
+    std::string_view fingerprint;
+    std::string_view scope;
+    bool use_cache;
+};
+
+void raise_unless(bool good, const core::Problem &problem) {
+    if (!good)
+        pg::raise(problem);
+}
+
+// In the order in which the original complains.
+void check(const GenerationRequest &request, const Resolved &resolved) {
+    core::Problem problem;
+    const auto longest = static_cast<std::size_t>(guc::max_prompt_bytes);
+    raise_unless(core::check_prompt("Prompt", request.prompt, longest, problem), problem);
+    raise_unless(core::check_seed(resolved.seed, problem), problem);
+    raise_unless(core::check_max_tokens(resolved.max_tokens, problem), problem);
+    raise_unless(core::check_temperature(request.temperature, problem), problem);
+    raise_unless(core::check_model(request.model, request.unsafe_mode, problem), problem);
+    if (request.unsafe_mode && request.model.is_null) {
+        problem.set(core::sqlstate::kInvalidParameterValue, "unsafe_mode=TRUE requires a model parameter");
+        pg::raise(problem);
+    }
+    raise_unless(core::check_eos_string(resolved.eos, problem), problem);
+    raise_unless(core::check_size(request.size, problem), problem);
+}
+
+// A model file named in both its parts is a model of its own.
+std::string_view model_of(const GenerationRequest &request) {
+    if (!request.model.is_null)
+        return request.model.text;
+    if (request.model_repo.is_null || request.model_filename.is_null)
+        return {};
+    return request.model_filename.text;
+}
+
+void normalize(Resolved &resolved) {
+    if (!guc::normalize_prompts)
+        return;
+    static std::string *normal = new std::string;
+    pg::guarded([&](core::Problem &) {
+        resolved.prompt = core::nfc(resolved.prompt, *normal);
+        return true;
+    });
+}
+
+core::Digest key_of(const Resolved &resolved) {
+    static std::string *params = new std::string;
+    core::Digest key;
+    pg::guarded([&](core::Problem &problem) {
+        params->clear();
+        core::JsonObject json(*params, core::Escape::Ascii);
+        json.add("eos_string", resolved.eos);
+        json.add("fingerprint", resolved.fingerprint);
+        json.add("max_tokens", resolved.max_tokens);
+        json.add("model", resolved.model);
+        json.add("scope", resolved.scope);
+        json.add("seed", resolved.seed);
+        json.add("size", resolved.size);
+        json.add("temperature", resolved.temperature);
+        json.close();
+        return core::cache_key(kPrefix, resolved.prompt, *params, key, problem);
+    });
+    return key;
+}
+
+std::string_view wire_params(const Resolved &resolved) {
+    static std::string *params = new std::string;
+    pg::guarded([&](core::Problem &) {
+        params->clear();
+        core::JsonObject json(*params, core::Escape::Utf8);
+        json.add("prompt", resolved.prompt);
+        json.add("seed", resolved.seed);
+        json.add("temperature", resolved.temperature);
+        json.add("max_new_tokens", resolved.max_tokens);
+        json.add("eos_string", resolved.eos);
+        json.add_or_null("model", resolved.model);
+        json.add_or_null("size", resolved.size);
+        json.add_bool("return_usage", true);
+        json.add("timeout_ms", std::int64_t{guc::request_timeout_ms});
+        json.close();
+        return true;
+    });
+    return *params;
+}
+
+void count(Counter counter, std::uint64_t amount = 1) {
+    shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter, amount);
+}
+
+std::string_view daemon_name(std::uint16_t row) {
+    shmem::DaemonIdentity identity;
+    if (!shmem::segment().daemons->rows[row].identity.load(identity))
+        return {};
+    return pg::copy_text(identity.endpoint);
+}
+
+void fall_back(const core::Problem &problem, Generation &generation) {
+    const Degraded instead = degrade(problem);
+    generation.degraded = true;
+    generation.finish_reason = "fallback";
+    generation.is_null = instead == Degraded::Null;
+    generation.text = generation.is_null ? std::string_view() : std::string_view(guc::fallback_text);
+}
+
+// Takes the daemon's reply into `generation`; false, with the problem, if it cannot be used.
+bool take_reply(const Answer &answer, Generation &generation, core::Problem &problem) {
+    static core::GenerateReply *reply = new core::GenerateReply;
+    if (!pg::try_guarded(problem, [&](core::Problem &p) { return core::read_generate_reply(answer.body, *reply, p); })) {
+        if (strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) == 0)
+            count(Counter::InvalidReplies);
+        return false;
+    }
+    if (reply->is_null) {
+        problem.set(core::sqlstate::kPrerequisiteState, "the daemon has no generation model");
+        return false;
+    }
+    generation.is_null = false;
+    generation.text = pg::copy_text(reply->text);
+    if (!reply->model.empty())
+        generation.model = pg::copy_text(reply->model);
+    if (!reply->fingerprint.empty())
+        generation.fingerprint = pg::copy_text(reply->fingerprint);
+    generation.finish_reason = pg::copy_text(reply->finish_reason.empty() ? "stop" : reply->finish_reason);
+    generation.prompt_tokens = reply->prompt_tokens;
+    generation.completion_tokens = reply->completion_tokens;
+    generation.engine_ms = reply->engine_ms;
+    count(Counter::PromptTokens, static_cast<std::uint64_t>(std::max(0, reply->prompt_tokens)));
+    count(Counter::CompletionTokens, static_cast<std::uint64_t>(std::max(0, reply->completion_tokens)));
+    return true;
+}
+
+// Asks a daemon; the answer goes to the cache unless it comes from another model than the key says.
+void ask_daemon(const Resolved &resolved, const core::Digest &key, Generation &generation) {
+    Answer answer;
+    ask({shmem::Operation::Generate, wire_params(resolved), resolved.model}, answer);
+    generation.queue_ms = answer.queue_ms;
+    core::Problem problem = answer.problem;
+    if (!answer.answered || !take_reply(answer, generation, problem)) {
+        fall_back(problem, generation);
+        return;
+    }
+    generation.daemon = daemon_name(answer.daemon);
+    if (resolved.use_cache && generation.fingerprint == resolved.fingerprint)
+        remember_text(key, {generation.text, generation.prompt_tokens, generation.completion_tokens,
+                            generation.finish_reason});
+}
+
+bool recall(const core::Digest &key, Generation &generation) {
+    CachedText found;
+    if (!recall_text(key, found)) {
+        count(Counter::CacheMisses);
+        return false;
+    }
+    count(Counter::CacheHits);
+    generation.is_null = false;
+    generation.cached = true;
+    generation.text = found.text;
+    generation.finish_reason = found.finish_reason;
+    generation.prompt_tokens = found.prompt_tokens;
+    generation.completion_tokens = found.completion_tokens;
+    return true;
+}
+
+Resolved resolve(const GenerationRequest &request) {
+    const Settings settings = session::settings();
+    Resolved resolved{};
+    resolved.prompt = request.prompt.text;
+    resolved.max_tokens = request.has_max_tokens ? request.max_tokens : settings.default_max_tokens;
+    resolved.seed = request.has_seed ? request.seed : settings.default_seed;
+    resolved.temperature = request.temperature;
+    resolved.eos = request.eos_string.or_else(kDefaultEos);
+    resolved.model = model_of(request);
+    resolved.size = request.size.or_else("");
+    resolved.use_cache = request.use_cache && settings.cache_enabled;
+    return resolved;
+}
+
+}  // namespace
+
+void generate(const GenerationRequest &request, Generation &generation) {
+    const std::int64_t start_us = core::monotonic_us();
+    (void)shmem::segment();  // first of all: is the library preloaded?
+    Resolved resolved = resolve(request);
+    check(request, resolved);
+    count(Counter::Requests);
+    normalize(resolved);
+    if (const shmem::Model *model = find_model(shmem::ModelRole::Generation, resolved.model); model != nullptr) {
+        generation.model = model->name;
+        resolved.fingerprint = model->fingerprint;
+    }
+    generation.fingerprint = resolved.fingerprint;
+    resolved.scope = cache_scope();
+
+    const core::Digest key = key_of(resolved);
+    core::to_hex(key, generation.cache_key);
+    if (!resolved.use_cache || !recall(key, generation))
+        ask_daemon(resolved, key, generation);
+    generation.total_ms = static_cast<double>(core::monotonic_us() - start_us) / 1000;
+}
+
+}  // namespace steadytext::session

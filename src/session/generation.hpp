@@ -1,0 +1,52 @@
+// One text generation from beginning to end: check, key, cache, daemon, cache again.
+//
+// Called by src/functions/generate.cpp. Regime: pg.
+#pragma once
+
+#include "src/core/validate.hpp"
+
+#include <cstdint>
+#include <string_view>
+
+namespace steadytext::session {
+
+inline constexpr std::string_view kDefaultEos = "[EOS]";
+
+struct GenerationRequest {
+    core::TextArgument prompt;
+    bool has_max_tokens = false;
+    std::int64_t max_tokens = 0;
+    bool has_seed = false;
+    std::int64_t seed = 0;
+    double temperature = 0;
+    core::TextArgument eos_string;
+    core::TextArgument model;
+    core::TextArgument model_repo;
+    core::TextArgument model_filename;
+    core::TextArgument size;
+    bool use_cache = true;
+    bool unsafe_mode = false;
+};
+
+// Texts live in CurrentMemoryContext.
+struct Generation {
+    bool is_null = true;
+    std::string_view text;
+    char cache_key[65] = "";
+    std::string_view model;
+    std::string_view fingerprint;
+    std::string_view daemon;
+    int prompt_tokens = -1;      // -1: not told
+    int completion_tokens = -1;
+    std::string_view finish_reason;  // stop, length, eos or fallback
+    bool cached = false;
+    bool degraded = false;
+    double queue_ms = -1;        // -1: no daemon was asked
+    double engine_ms = -1;
+    double total_ms = 0;
+};
+
+// Raises on bad arguments, and on failure if steadytext.on_failure = error.
+void generate(const GenerationRequest &request, Generation &generation);
+
+}  // namespace steadytext::session
