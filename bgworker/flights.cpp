@@ -9,7 +9,9 @@ using shmem::Outcome;
 using shmem::SlotId;
 
 Flights::Flights(const shmem::Segment &segment, void (*wake)(std::int32_t))
-    : segment_(segment), wake_(wake), flights_(segment.slots->size()) {}
+    : segment_(segment), wake_(wake), flights_(segment.slots->size()) {
+    to_wake_.reserve(segment.slots->size());
+}
 
 shmem::Slot &Flights::slot(SlotId id) { return (*segment_.slots)[id.index]; }
 
@@ -65,10 +67,16 @@ void Flights::finish(SlotId id, Outcome outcome, std::int64_t now_us) {
     slot.answered_us = now_us;
     if (segment_.slots->complete(id)) {
         forget(id);
-        wake_(owner);
+        to_wake_.push_back(owner);
     } else {
         drop(id);
     }
+}
+
+void Flights::wake_owners() {
+    for (const std::int32_t owner : to_wake_)
+        wake_(owner);
+    to_wake_.clear();
 }
 
 void Flights::drop(SlotId id) {

@@ -51,6 +51,10 @@ public:
     // The session gave it up: frees the slot.
     void drop(shmem::SlotId id);
 
+    // Wakes the sessions whose requests have ended since the last call. Once per pass, not per request: a session woken at
+    // once takes the processor from the gateway, and the rest of the batch waits.
+    void wake_owners();
+
 private:
     void finish(shmem::SlotId id, shmem::Outcome outcome, std::int64_t now_us);
     void forget(shmem::SlotId id);
@@ -58,6 +62,7 @@ private:
     const shmem::Segment &segment_;
     void (*wake_)(std::int32_t owner);
     std::vector<Flight> flights_;
+    std::vector<std::int32_t> to_wake_;
     std::uint32_t active_ = 0;
 };
 

@@ -141,6 +141,7 @@ bool Gateway::work() {
         retry_lost(core::monotonic_us());
     if (services_.models_changed)
         publish_models();
+    flights_.wake_owners();
     return any;
 }
 
@@ -263,6 +264,7 @@ void Gateway::tick() {
     for (std::uint32_t index = 0; index < segment_.slots->size(); index++)
         look_at(index, now_us);
     drop_retired();
+    flights_.wake_owners();
 }
 
 bool Gateway::take_wait_fds_changed() {

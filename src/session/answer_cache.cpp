@@ -2,7 +2,6 @@
 #include "src/pg/postgres.hpp"
 #include "src/session/answer_cache.hpp"
 #include "shmem/segment.hpp"
-#include "src/core/clock.hpp"
 #include "src/pg/boundary.hpp"
 
 #include <algorithm>
@@ -38,7 +37,7 @@ bool read_value(const core::Digest &digest, shmem::ValueKind kind, std::string_v
     char *buffer = nullptr;
     std::size_t room = 0;
     for (;;) {
-        const auto result = hot_cache()->read(key_of(digest), kind, core::unix_us(), buffer, room, size);
+        const auto result = hot_cache()->read(key_of(digest), kind, buffer, room, size);
         if (result == shmem::ReadResult::Hit) {
             value = {buffer, size};
             return true;
@@ -52,7 +51,7 @@ bool read_value(const core::Digest &digest, shmem::ValueKind kind, std::string_v
 
 void write_value(const core::Digest &digest, shmem::ValueKind kind, std::string_view value) {
     if (hot_cache() != nullptr)
-        (void)hot_cache()->insert(key_of(digest), kind, value, core::unix_us());
+        (void)hot_cache()->insert(key_of(digest), kind, value);
 }
 
 }  // namespace

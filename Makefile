@@ -1,0 +1,155 @@
+# pg_steadytext: build, install, test. `make help` lists the targets.
+#
+# The extension is built by PGXS; steadytextd by CMake (daemon/CMakeLists.txt). All output goes to build/.
+
+# The PGXS half of this file is read by a make of its own: PGXS has a `check` that only says no.
+ifndef STEADYTEXT_PGXS
+.PHONY: all install uninstall clean
+all install uninstall clean:
+	@$(MAKE) --no-print-directory STEADYTEXT_PGXS=1 $@
+endif
+
+MODULE_big = pg_steadytext
+EXTENSION = pg_steadytext
+EXTENSION_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_steadytext.control)
+BUILD = build
+
+SOURCES := $(wildcard src/*.cpp src/core/*.cpp src/pg/*.cpp src/session/*.cpp src/functions/*.cpp bgworker/*.cpp shmem/*.cpp)
+OBJS = $(SOURCES:%.cpp=$(BUILD)/obj/%.o)
+SCRIPT = $(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql
+DATA_built = $(SCRIPT)
+DATA = $(wildcard sql/pg_steadytext--*--*.sql)
+
+# The newest server that came with its headers, unless PG_CONFIG says otherwise.
+PG_CONFIG ?= $(or $(firstword $(shell ls -r /usr/lib/postgresql/*/bin/pg_config 2>/dev/null)),pg_config)
+
+SHLIB_LINK = -lzmq -lcrypto -lutf8proc -lstdc++
+EXTRA_CLEAN = $(BUILD)/obj $(BUILD)/sql
+
+# JIT inlining of a C++ module is of no use, and Debian's bitcode rule does not know C++20.
+override with_llvm = no
+ifdef STEADYTEXT_PGXS
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+endif
+
+CCACHE := $(shell command -v ccache 2>/dev/null)
+COMPILE_CXX = $(CCACHE) $(CXX) -std=c++20 -O2 -g -fPIC -MMD -MP $(CXX_WARNINGS) $(CXX_VISIBILITY) \
+	-fno-strict-aliasing -fwrapv -D_GLIBCXX_ASSERTIONS '-DSTEADYTEXT_VERSION="$(EXTENSION_VERSION)"' \
+	-I. -isystem $(shell $(PG_CONFIG) --includedir-server) $(EXTRA_CXXFLAGS)
+CXX_WARNINGS = -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-unused-parameter -Wno-register $(if $(CI),-Werror)
+# Symbols are hidden but for what PostgreSQL looks up. PostgreSQL 16 and later mark those themselves.
+CXX_VISIBILITY = -fvisibility=hidden -fvisibility-inlines-hidden \
+	$(if $(filter 14 15,$(MAJORVERSION)),'-DPGDLLEXPORT=__attribute__((visibility("default")))')
+override COMPILER = $(CXX) $(CFLAGS)
+
+$(BUILD)/obj/%.o: %.cpp Makefile pg_steadytext.control
+	@mkdir -p $(@D)
+	$(COMPILE_CXX) -c $< -o $@
+
+-include $(OBJS:.o=.d)
+
+$(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql: sql/pg_steadytext.sql pg_steadytext.control
+	@mkdir -p $(@D)
+	cp $< $@
+
+# The server runs steadytextd from its own bin directory; without it the extension works with other daemons.
+ifdef STEADYTEXT_PGXS
+install: install-steadytextd
+endif
+.PHONY: install-steadytextd
+install-steadytextd:
+	if [ -e $(BUILD)/steadytextd ]; then $(INSTALL_PROGRAM) $(BUILD)/steadytextd '$(DESTDIR)$(bindir)/steadytextd'; fi
+
+ifndef STEADYTEXT_PGXS
+
+# ---- programs beside the extension -----------------------------------------------------------------------------------
+
+TOOL_CXX = $(CCACHE) $(CXX) -std=c++20 -O2 -g $(CXX_WARNINGS) -D_GLIBCXX_ASSERTIONS -I.
+
+$(BUILD)/echo-daemon: $(wildcard t/tools/echo_*.cpp t/tools/*.hpp)
+	@mkdir -p $(@D)
+	$(TOOL_CXX) $(filter %.cpp,$^) -o $@ -lzmq -lcrypto
+
+$(BUILD)/wire-client: t/tools/wire_client.cpp
+	@mkdir -p $(@D)
+	$(TOOL_CXX) $< -o $@ -lzmq
+
+# llama.cpp is built once per machine kind, in the cache (scripts/build-llama).
+.PHONY: steadytextd
+steadytextd: $(BUILD)/steadytextd
+$(BUILD)/steadytextd: $(wildcard daemon/*.cpp daemon/*.hpp daemon/CMakeLists.txt src/core/*.cpp src/core/*.hpp) scripts/build-llama
+	scripts/build-llama
+	cmake -S daemon -B $(BUILD)/daemon -G Ninja -DCMAKE_BUILD_TYPE=Release -DLLAMA_DIR="$$(scripts/build-llama --print-dir)" > $(BUILD)/daemon-configure.log
+	cmake --build $(BUILD)/daemon
+	cp $(BUILD)/daemon/steadytextd $@
+
+# ---- what people type ------------------------------------------------------------------------------------------------
+
+.PHONY: help bootstrap everything models demo check unit bench lint fuzz format dist
+help:
+	@sed -n 's/^# help: //p' Makefile
+
+# help: make                 build the extension
+# help: make install         install it, and steadytextd if built
+# help: make demo            from nothing to an answer and a semantic search
+# help: make check           all tests (TESTS="t/020_generate.sql ..." picks some)
+# help: make unit            the C++ unit tests: plain, ASan+UBSan, TSan
+# help: make bench           every figure, side by side (TOPIC=round_trip picks one)
+# help: make lint            layers, symbols, white space
+# help: make models          fetch the demo models
+# help: make steadytextd     build the daemon
+
+bootstrap:
+	@scripts/bootstrap
+
+everything: bootstrap
+	@$(MAKE) --no-print-directory -s all $(BUILD)/steadytextd $(BUILD)/echo-daemon $(BUILD)/wire-client
+	@$(MAKE) --no-print-directory -s install > $(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
+
+models:
+	scripts/models
+
+demo: everything
+	@scripts/demo
+
+TESTS ?= $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
+check: everything models
+	@scripts/run-tests $(TESTS)
+
+bench: everything models
+	@bench/run $(TOPIC)
+
+lint: all
+	@scripts/lint
+
+# ---- unit tests: no PostgreSQL in sight, three times over -------------------------------------------------------------
+
+PURE = $(wildcard src/core/*.cpp) $(filter-out shmem/segment.cpp,$(wildcard shmem/*.cpp)) $(wildcard t/unit/*_test.cpp)
+UNIT_VARIANTS = plain asan tsan
+UNIT_FLAGS_plain =
+UNIT_FLAGS_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+UNIT_FLAGS_tsan = -fsanitize=thread
+
+define unit_variant
+$(BUILD)/unit/$(1)/%.o: %.cpp
+	@mkdir -p $$(@D)
+	$$(CCACHE) $$(CXX) -std=c++20 -O1 -g $$(CXX_WARNINGS) -D_GLIBCXX_ASSERTIONS -MMD -MP -I. $$(UNIT_FLAGS_$(1)) -c $$< -o $$@
+$(BUILD)/unit/$(1)/unit-tests: $(PURE:%.cpp=$(BUILD)/unit/$(1)/%.o)
+	$$(CXX) $$(UNIT_FLAGS_$(1)) $$^ -o $$@ -lgtest -lgtest_main -lzmq -lcrypto -lutf8proc -lsimdjson -pthread
+-include $(PURE:%.cpp=$(BUILD)/unit/$(1)/%.d)
+endef
+$(foreach variant,$(UNIT_VARIANTS),$(eval $(call unit_variant,$(variant))))
+
+.PHONY: unit-tests
+unit-tests: $(UNIT_VARIANTS:%=$(BUILD)/unit/%/unit-tests)
+unit: unit-tests
+	@for variant in $(UNIT_VARIANTS); do echo "== $$variant"; $(BUILD)/unit/$$variant/unit-tests --gtest_brief=1 || exit 1; done
+
+format:
+	clang-format -i $(SOURCES) $(wildcard src/*.hpp src/*/*.hpp bgworker/*.hpp shmem/*.hpp daemon/*.cpp daemon/*.hpp t/unit/*.cpp t/tools/*)
+
+dist:
+	git archive --prefix=pg_steadytext-$(EXTENSION_VERSION)/ -o $(BUILD)/pg_steadytext-$(EXTENSION_VERSION).zip HEAD
+
+endif
