@@ -1,0 +1,305 @@
+#include "daemon/generator.hpp"
+
+#include <algorithm>
+
+#include "daemon/decode_check.hpp"
+#include "daemon/log.hpp"
+#include "daemon/model_file.hpp"
+
+namespace steadytext::daemon {
+
+namespace {
+
+// Tokens of a prompt computed at a time: llama.cpp's own default, so that its plain use gives the same bits.
+constexpr int kChunk = 512;
+
+// What ends an answer besides the model's own end tokens, should a model spell it out (as the original daemon).
+constexpr const char *kDefaultStops[] = {"<|im_end|>", "<|im_start|>", "</s>", "<|endoftext|>"};
+constexpr int kDefaultStopCount = std::size(kDefaultStops);
+
+std::vector<std::string> stops_of(const GenerateTask &task) {
+    std::vector<std::string> stops(std::begin(kDefaultStops), std::end(kDefaultStops));
+    if (!task.eos_string.empty())
+        stops.push_back(task.eos_string);
+    return stops;
+}
+
+Sampler make_sampler(const GenerateTask &task) {
+    if (task.temperature <= 0)
+        return nullptr;
+    Sampler chain(llama_sampler_chain_init(llama_sampler_chain_default_params()));
+    llama_sampler_chain_add(chain.get(), llama_sampler_init_top_k(40));
+    llama_sampler_chain_add(chain.get(), llama_sampler_init_top_p(0.95F, 1));
+    llama_sampler_chain_add(chain.get(), llama_sampler_init_min_p(0.05F, 1));
+    llama_sampler_chain_add(chain.get(), llama_sampler_init_temp(task.temperature));
+    llama_sampler_chain_add(chain.get(), llama_sampler_init_dist(task.seed));
+    return chain;
+}
+
+// The first of the greatest. In two passes, for the compiler turns the first into vector code.
+llama_token greatest(const float *logits, int count) {
+    constexpr int kLanes = 16;
+    float lanes[kLanes];
+    std::fill_n(lanes, kLanes, logits[0]);
+    int i = 0;
+    for (; i + kLanes <= count; i += kLanes)
+        for (int lane = 0; lane < kLanes; lane++)
+            lanes[lane] = logits[i + lane] > lanes[lane] ? logits[i + lane] : lanes[lane];
+    float most = *std::max_element(lanes, lanes + kLanes);
+    for (; i < count; i++)
+        most = std::max(most, logits[i]);
+    return static_cast<llama_token>(std::find(logits, logits + count, most) - logits) % count;
+}
+
+std::string piece_of(const llama_vocab *vocabulary, llama_token token) {
+    char buffer[256];
+    const int length = llama_token_to_piece(vocabulary, token, buffer, sizeof buffer, 0, false);
+    return {buffer, static_cast<std::size_t>(std::max(length, 0))};
+}
+
+}  // namespace
+
+Generator::Generator(const Options &options, Outbox &outbox)
+    : options_(options), outbox_(outbox), thread_([this] { run(); }) {}
+
+Generator::~Generator() {
+    stopping_.store(true, std::memory_order_relaxed);
+    inbox_.close();
+    thread_.join();
+}
+
+// --- start-up ---
+
+std::string Generator::settings() const {
+    return "generation context=" + std::to_string(options_.context) + " chunk=" + std::to_string(kChunk) +
+           " flash_attention=" + std::to_string(static_cast<int>(options_.flash_attention)) +
+           (options_.flash_attention ? " threads=" + std::to_string(options_.threads) : "");
+}
+
+bool Generator::load(core::Problem &problem) {
+    ModelInfo info{.role = "generation", .name = model_name_of(options_.model), .context = options_.context};
+    if (!fingerprint_of(options_.model, settings(), info.fingerprint, problem))
+        return false;
+    model_ = load_model(options_.model, stopping_, problem);
+    if (model_ == nullptr)
+        return false;
+    vocabulary_ = llama_model_get_vocab(model_.get());
+
+    const auto slots = static_cast<std::uint32_t>(options_.slots);
+    llama_context_params parameters = llama_context_default_params();
+    parameters.n_ctx = slots * static_cast<std::uint32_t>(options_.context);
+    parameters.n_seq_max = slots;
+    parameters.kv_unified = false;
+    parameters.n_batch = parameters.n_ubatch = std::max<std::uint32_t>(kChunk, slots);
+    parameters.n_threads = parameters.n_threads_batch = options_.threads;
+    parameters.flash_attn_type =
+        options_.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    parameters.abort_callback_data = this;
+    parameters.abort_callback = [](void *self) {
+        const auto *generator = static_cast<const Generator *>(self);
+        const std::atomic<bool> *abandoned = generator->abandoned_chunk_;
+        return generator->stopping_.load(std::memory_order_relaxed) ||
+               (abandoned != nullptr && abandoned->load(std::memory_order_relaxed));
+    };
+    context_ = make_context(model_.get(), options_.model, parameters, problem);
+    if (context_ == nullptr)
+        return false;
+
+    templates_ = common_chat_templates_init(model_.get(), "");
+    batch_.emplace(static_cast<int>(parameters.n_batch));
+    slots_.resize(slots);
+    info.batch_invariant = decode_is_batch_invariant(context_.get(), options_.slots);
+    usable_slots_ = info.batch_invariant ? slots : 1;
+    outbox_.post(0, std::move(info));
+    return true;
+}
+
+void Generator::run() {
+    core::Problem problem;
+    if (!load(problem)) {
+        outbox_.post(0, LoadFailure{problem});
+        return;
+    }
+    while (inbox_.take(waiting_, !busy() && waiting_.empty())) {
+        release_abandoned();
+        admit();
+        prefill();
+        decode();
+    }
+}
+
+bool Generator::busy() const {
+    return std::any_of(slots_.begin(), slots_.end(), [](const auto &slot) { return slot.has_value(); });
+}
+
+// --- taking on ---
+
+void Generator::release_abandoned() {
+    std::erase_if(waiting_, [](const auto &job) { return job.is_abandoned(); });
+    for (std::size_t slot = 0; slot < slots_.size(); slot++)
+        if (slots_[slot].has_value() && slots_[slot]->job.is_abandoned())
+            release(slot);
+}
+
+void Generator::admit() {
+    for (std::size_t slot = 0; slot < usable_slots_ && !waiting_.empty(); slot++)
+        while (!slots_[slot].has_value() && !waiting_.empty()) {
+            Job<GenerateTask> job = std::move(waiting_.front());
+            waiting_.pop_front();
+            start(slot, std::move(job));
+        }
+}
+
+bool Generator::apply_template(const std::string &prompt, std::string &text) const {
+    common_chat_msg message;
+    message.role = "user";
+    message.content = prompt;
+    common_chat_templates_inputs inputs;
+    inputs.messages = {message};
+    inputs.now = {};  // some templates tell the model the date; the same prompt shall have the same answer tomorrow
+    try {
+        text = common_chat_templates_apply(templates_.get(), inputs).prompt;
+        return true;
+    } catch (const std::exception &error) {
+        text = error.what();
+        return false;
+    }
+}
+
+void Generator::start(std::size_t slot, Job<GenerateTask> job) {
+    Request &request = slots_[slot].emplace(Request{.job = std::move(job), .tail = TextTail({})});
+    const GenerateTask &task = request.job.task;
+    std::string text;
+    if (!apply_template(task.prompt, text))
+        return fail(slot, "The model's chat template failed: " + text);
+    request.prompt = tokenize(model_.get(), text, true);
+
+    // The answer asked for must fit too, but never takes more than half of the context from the prompt.
+    const int reserved = std::min(task.max_new_tokens, options_.context / 2);
+    const int allowed = options_.context - reserved;
+    const int length = static_cast<int>(request.prompt.size());
+    if (length > allowed)
+        return fail(slot, "Input is too long: " + std::to_string(length) + " tokens. Maximum allowed: " +
+                              std::to_string(allowed));
+    request.limit = std::min(task.max_new_tokens, options_.context - length);
+    request.sampler = make_sampler(task);
+    request.tail = TextTail(stops_of(task));
+}
+
+// --- computing ---
+
+// Prompts, oldest slot first, until a chunk's worth of tokens is done: short prompts go in together, while a long one
+// holds up the slots that decode for no longer than a chunk.
+void Generator::prefill() {
+    int budget = kChunk;
+    for (std::size_t slot = 0; slot < slots_.size() && budget > 0; slot++)
+        while (slots_[slot].has_value() && !slots_[slot]->decoding() && budget > 0)
+            budget -= prefill_chunk(slot);
+}
+
+int Generator::prefill_chunk(std::size_t slot) {
+    Request &request = *slots_[slot];
+    const std::size_t end = std::min(request.prefilled + kChunk, request.prompt.size());
+    batch_->clear();
+    for (std::size_t i = request.prefilled; i < end; i++)
+        batch_->add(request.prompt[i], static_cast<llama_pos>(i), static_cast<llama_seq_id>(slot),
+                    i + 1 == request.prompt.size());
+    abandoned_chunk_ = request.job.abandoned.get();
+    const int status = llama_decode(context_.get(), batch_->get());
+    abandoned_chunk_ = nullptr;
+    const int count = batch_->size();
+    if (status != 0) {
+        fail(slot, "The engine could not process the prompt");
+        return count;
+    }
+    request.prefilled = end;
+    request.position = static_cast<llama_pos>(end);
+    if (request.decoding())
+        choose_next(slot, count - 1);
+    return count;
+}
+
+// llama.cpp decodes neighbouring sequences together and others one after the other, so a gap that no request is waiting
+// to fill is closed by moving the last one there.
+void Generator::close_gap() {
+    const auto first_free = std::find_if(slots_.begin(), slots_.end(), [](const auto &slot) { return !slot; });
+    const auto last_used = std::find_if(slots_.rbegin(), slots_.rend(), [](const auto &slot) { return slot.has_value(); });
+    if (!waiting_.empty() || last_used == slots_.rend() || last_used.base() <= first_free)
+        return;
+    const auto from = static_cast<llama_seq_id>(slots_.rend() - last_used - 1);
+    const auto to = static_cast<llama_seq_id>(first_free - slots_.begin());
+    llama_memory_t memory = llama_get_memory(context_.get());
+    llama_memory_seq_cp(memory, from, to, -1, -1);
+    llama_memory_seq_rm(memory, from, -1, -1);
+    first_free->swap(*last_used);
+}
+
+void Generator::decode() {
+    close_gap();
+    batch_->clear();
+    std::vector<std::size_t> rows;
+    for (std::size_t slot = 0; slot < slots_.size(); slot++)
+        if (slots_[slot].has_value() && slots_[slot]->decoding()) {
+            batch_->add(slots_[slot]->next, slots_[slot]->position++, static_cast<llama_seq_id>(slot), true);
+            rows.push_back(slot);
+        }
+    if (rows.empty())
+        return;
+    const int status = llama_decode(context_.get(), batch_->get());
+    for (std::size_t row = 0; row < rows.size(); row++)
+        if (status == 0)
+            choose_next(rows[row], static_cast<int>(row));
+        else
+            fail(rows[row], "The engine could not decode");
+}
+
+void Generator::choose_next(std::size_t slot, int row) {
+    Request &request = *slots_[slot];
+    if (request.sampler != nullptr)
+        return accept(slot, llama_sampler_sample(request.sampler.get(), context_.get(), row));
+    accept(slot, greatest(llama_get_logits_ith(context_.get(), row), llama_vocab_n_tokens(vocabulary_)));
+}
+
+void Generator::accept(std::size_t slot, llama_token token) {
+    Request &request = *slots_[slot];
+    if (llama_vocab_is_eog(vocabulary_, token))
+        return finish(slot, "stop");
+    request.produced++;
+    request.next = token;
+    const int stop = request.tail.append(piece_of(vocabulary_, token));
+    if (stop != TextTail::kNoStop)
+        return finish(slot, stop < kDefaultStopCount ? "stop" : "eos");
+    if (request.produced == request.limit)
+        return finish(slot, "length");
+    if (request.job.task.stream)
+        if (std::string piece = request.tail.take_safe(false); !piece.empty())
+            outbox_.post(request.job.serial, Piece{std::move(piece)});
+}
+
+// --- letting go ---
+
+void Generator::finish(std::size_t slot, const char *reason) {
+    Request &request = *slots_[slot];
+    if (request.job.task.stream)
+        if (std::string piece = request.tail.take_safe(true); !piece.empty())
+            outbox_.post(request.job.serial, Piece{std::move(piece)});
+    const std::chrono::duration<double, std::milli> elapsed = Clock::now() - request.started;
+    outbox_.post(request.job.serial, Generation{.text = std::string(strip(request.tail.text())),
+                                                .prompt_tokens = static_cast<int>(request.prompt.size()),
+                                                .completion_tokens = request.produced,
+                                                .finish_reason = reason,
+                                                .engine_ms = elapsed.count()});
+    release(slot);
+}
+
+void Generator::fail(std::size_t slot, std::string message) {
+    outbox_.post(slots_[slot]->job.serial, Failure{std::move(message)});
+    release(slot);
+}
+
+void Generator::release(std::size_t slot) {
+    llama_memory_seq_rm(llama_get_memory(context_.get()), static_cast<llama_seq_id>(slot), -1, -1);
+    slots_[slot].reset();
+}
+
+}  // namespace steadytext::daemon

@@ -1,0 +1,90 @@
+// What the embedder and the reranker have in common: a thread that takes jobs of many items and does one item of each
+// job in turn, so that a long job does not hold up a short one.
+//
+// Every item is computed alone: what else is under way changes neither its result nor its bits. A derived class calls
+// start() at the end of its constructor and stop() at the beginning of its destructor. Regime: pure.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <string>
+#include <thread>
+
+#include "daemon/mailbox.hpp"
+
+namespace steadytext::daemon {
+
+template <typename Task, typename Result> class ItemEngine {
+public:
+    explicit ItemEngine(Outbox &outbox) : outbox_(outbox) {}
+    ItemEngine(const ItemEngine &) = delete;
+    ItemEngine &operator=(const ItemEngine &) = delete;
+
+    void submit(Job<Task> job) { inbox_.put({std::move(job)}); }
+
+protected:
+    virtual ~ItemEngine() = default;
+
+    virtual bool load(ModelInfo &info, core::Problem &problem) = 0;
+    virtual std::size_t count_items(const Task &task) const = 0;
+    // Adds the item's part to `result`, or says why it cannot.
+    virtual bool process(const Task &task, std::size_t item, Result &result, std::string &error) = 0;
+
+    void start() {
+        thread_ = std::thread([this] { run(); });
+    }
+
+    void stop() {
+        stopping_.store(true, std::memory_order_relaxed);
+        inbox_.close();
+        thread_.join();
+    }
+
+    std::atomic<bool> stopping_ = false;  // relaxed: read often while computing, publishes nothing
+
+private:
+    struct Work {
+        Job<Task> job;
+        std::size_t next_item = 0;
+        Result result = {};
+    };
+
+    void run() {
+        ModelInfo info;
+        core::Problem problem;
+        if (!load(info, problem)) {
+            outbox_.post(0, LoadFailure{problem});
+            return;
+        }
+        outbox_.post(0, std::move(info));
+        while (inbox_.take(works_, works_.empty())) {
+            Work work = std::move(works_.front());
+            works_.pop_front();
+            if (!advance(work))
+                works_.push_back(std::move(work));
+        }
+    }
+
+    // True when the work is over, one way or another.
+    bool advance(Work &work) {
+        if (work.job.is_abandoned())
+            return true;
+        std::string error;
+        if (work.next_item < count_items(work.job.task) &&
+            !process(work.job.task, work.next_item++, work.result, error)) {
+            outbox_.post(work.job.serial, Failure{std::move(error)});
+            return true;
+        }
+        if (work.next_item < count_items(work.job.task))
+            return false;
+        outbox_.post(work.job.serial, std::move(work.result));
+        return true;
+    }
+
+    Outbox &outbox_;
+    Inbox<Work> inbox_;
+    std::deque<Work> works_;
+    std::thread thread_;
+};
+
+}  // namespace steadytext::daemon

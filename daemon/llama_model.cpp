@@ -1,0 +1,87 @@
+#include "daemon/llama_model.hpp"
+
+#include <common/log.h>
+
+#include <mutex>
+#include <utility>
+
+namespace steadytext::daemon {
+
+namespace {
+
+// The last error llama.cpp logged: its API tells only that something failed. Engines may load side by side, so a reason
+// can be that of the other model; both failed then.
+std::mutex last_error_mutex;
+std::string last_error;
+
+void keep_error(ggml_log_level level, const char *text, void *) {
+    if (level != GGML_LOG_LEVEL_ERROR)
+        return;
+    const std::lock_guard lock(last_error_mutex);
+    last_error = text;
+    while (!last_error.empty() && last_error.back() == '\n')
+        last_error.pop_back();
+}
+
+std::string take_last_error() {
+    const std::lock_guard lock(last_error_mutex);
+    return std::exchange(last_error, {});
+}
+
+bool load_failed(const char *what, const std::string &path, core::Problem &problem) {
+    problem.set(core::sqlstate::kInvalidParameterValue, "could not %s model \"%s\"", what, path.c_str());
+    problem.with_detail("%s", take_last_error().c_str());
+    return false;
+}
+
+}  // namespace
+
+void Batch::add(llama_token token, llama_pos position, llama_seq_id sequence, bool output) noexcept {
+    const int at = batch_.n_tokens++;
+    batch_.token[at] = token;
+    batch_.pos[at] = position;
+    batch_.n_seq_id[at] = 1;
+    batch_.seq_id[at][0] = sequence;
+    batch_.logits[at] = output;
+}
+
+void prepare_llama() {
+    common_log_set_verbosity_thold(-1);
+    llama_log_set(keep_error, nullptr);
+    llama_backend_init();
+}
+
+Model load_model(const std::string &path, const std::atomic<bool> &stopping, core::Problem &problem) {
+    llama_model_params parameters = llama_model_default_params();
+    parameters.n_gpu_layers = 0;
+    parameters.progress_callback_user_data = const_cast<std::atomic<bool> *>(&stopping);
+    parameters.progress_callback = [](float, void *flag) {
+        return !static_cast<const std::atomic<bool> *>(flag)->load(std::memory_order_relaxed);
+    };
+    Model model(llama_model_load_from_file(path.c_str(), parameters));
+    if (model == nullptr)
+        load_failed("load", path, problem);
+    return model;
+}
+
+Context make_context(llama_model *model, const std::string &path, const llama_context_params &parameters,
+                     core::Problem &problem) {
+    Context context(llama_init_from_model(model, parameters));
+    if (context == nullptr)
+        load_failed("make room for", path, problem);
+    return context;
+}
+
+std::vector<llama_token> tokenize(const llama_model *model, std::string_view text, bool parse_special) {
+    const llama_vocab *vocabulary = llama_model_get_vocab(model);
+    std::vector<llama_token> tokens(text.size() + 2);  // a token has at least a byte; two may be added around
+    const int count = llama_tokenize(vocabulary, text.data(), static_cast<int>(text.size()), tokens.data(),
+                                     static_cast<int>(tokens.size()), true, parse_special);
+    tokens.resize(count < 0 ? static_cast<std::size_t>(-count) : static_cast<std::size_t>(count));
+    if (count < 0)
+        llama_tokenize(vocabulary, text.data(), static_cast<int>(text.size()), tokens.data(),
+                       static_cast<int>(tokens.size()), true, parse_special);
+    return tokens;
+}
+
+}  // namespace steadytext::daemon

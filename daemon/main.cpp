@@ -1,0 +1,81 @@
+// steadytextd: serves text generation, embeddings and reranking with llama.cpp over the SteadyText wire protocol.
+//
+// Started by the extension's launcher, by hand or by a service manager; docs/steadytextd.md describes it. This file only
+// puts the parts together: options, signals, the socket, the server. Regime: pure.
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <thread>
+
+#include "daemon/llama_model.hpp"
+#include "daemon/log.hpp"
+#include "daemon/model_file.hpp"
+#include "daemon/options.hpp"
+#include "daemon/server.hpp"
+
+namespace {
+
+using namespace steadytext;
+using daemon::ExitStatus;
+
+int failed(ExitStatus status, const core::Problem &problem) {
+    daemon::log_line("%s", problem.message);
+    return static_cast<int>(status);
+}
+
+// To be read instead of handled; inherited by every thread, so none of them is interrupted.
+int block_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+// A supervisor that holds the other end of standard input takes this process with it, however it ends itself and whatever
+// is being computed.
+void exit_on_stdin_eof(const daemon::Options &options) {
+    std::thread([&options] {
+        char discarded[256];
+        while (read(STDIN_FILENO, discarded, sizeof discarded) > 0) {
+        }
+        daemon::remove_socket_files(options.endpoints);
+        _exit(static_cast<int>(ExitStatus::Stopped));
+    }).detach();
+}
+
+bool check_models(const daemon::Options &options, core::Problem &problem) {
+    for (const std::string *path : {&options.model, &options.embedding_model, &options.reranker_model})
+        if (!path->empty() && !daemon::check_model_file(*path, problem))
+            return false;
+    return true;
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    static daemon::Options options;  // outlives the detached thread
+    core::Problem problem;
+    if (!daemon::parse_options(argc, argv, options, problem))
+        return failed(ExitStatus::BadOptions, problem.with_hint("Try --help."));
+    if (options.help)
+        return daemon::print_help(), 0;
+    if (options.version)
+        return std::puts("steadytextd " STEADYTEXT_VERSION " (engine " STEADYTEXT_ENGINE_BUILD ")"), 0;
+    if (!check_models(options, problem))
+        return failed(ExitStatus::BadModel, problem);
+
+    const int signals = block_signals();
+    zmq::context_t context;
+    daemon::Server server(options, context);
+    if (!server.bind(problem))
+        return failed(ExitStatus::CannotBind, problem);
+    if (options.exit_on_stdin_eof)
+        exit_on_stdin_eof(options);
+    daemon::prepare_llama();
+    return static_cast<int>(server.run(signals));
+}

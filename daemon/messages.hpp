@@ -1,0 +1,92 @@
+// What the server's thread and the engines' threads say to each other.
+//
+// The server hands an engine a Job; the engine posts Outcomes with the job's serial, the last of which is anything but a
+// Piece. Who asked, and whether an answer is still wanted, only the server knows: to give a job up it sets `abandoned`,
+// and drops what the engine still posts. Regime: pure.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "src/core/problem.hpp"
+
+namespace steadytext::daemon {
+
+struct GenerateTask {
+    std::string prompt;
+    std::string eos_string;  // empty: only the model's own ends
+    std::uint32_t seed = 42;
+    float temperature = 0;
+    int max_new_tokens = 0;
+    bool stream = false;
+};
+
+struct EmbedTask {
+    std::vector<std::string> texts;
+};
+
+struct RankTask {
+    std::string instruction;
+    std::string query;
+    std::vector<std::string> documents;
+};
+
+template <typename Task> struct Job {
+    std::uint64_t serial = 0;
+    std::shared_ptr<const std::atomic<bool>> abandoned;  // relaxed: it carries no data, and a step late is soon enough
+    Task task;
+
+    [[nodiscard]] bool is_abandoned() const noexcept { return abandoned->load(std::memory_order_relaxed); }
+};
+
+struct Piece {
+    std::string text;
+};
+
+struct Generation {
+    std::string text;
+    int prompt_tokens = 0;
+    int completion_tokens = 0;
+    const char *finish_reason = "";
+    double engine_ms = 0;
+};
+
+struct Vectors {
+    std::vector<std::vector<float>> rows;
+    int prompt_tokens = 0;
+};
+
+struct Scores {
+    std::vector<float> values;
+};
+
+struct Failure {
+    std::string message;
+};
+
+// What `info` tells of a loaded model.
+struct ModelInfo {
+    const char *role = "";
+    std::string name;
+    std::string fingerprint;
+    int context = 0;
+    int dimensions = 0;            // 0: not an embedder
+    bool batch_invariant = false;  // generation: as checked on start
+};
+
+struct LoadFailure {
+    core::Problem problem;
+};
+
+using Answer = std::variant<Piece, Generation, Vectors, Scores, Failure, ModelInfo, LoadFailure>;
+
+struct Outcome {
+    std::uint64_t serial = 0;  // 0: about the engine itself
+    Answer answer;
+};
+
+}  // namespace steadytext::daemon

@@ -1,0 +1,33 @@
+// steadytextd's command line.
+//
+// Read once by main.cpp, then handed around as const. Regime: pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/core/problem.hpp"
+
+namespace steadytext::daemon {
+
+struct Options {
+    std::vector<std::string> endpoints;
+    std::string model;
+    std::string embedding_model;
+    std::string reranker_model;
+    std::string embedding_prefix;
+    int slots = 16;
+    int context = 2048;  // tokens per slot
+    int threads = 0;     // 0: one per CPU this process may run on
+    int max_queue = 1024;
+    bool flash_attention = false;
+    bool allow_shutdown = false;
+    bool exit_on_stdin_eof = false;
+    bool version = false;
+    bool help = false;
+};
+
+[[nodiscard]] bool parse_options(int argc, char **argv, Options &options, core::Problem &problem);
+void print_help();
+
+}  // namespace steadytext::daemon

@@ -1,0 +1,408 @@
+#include "daemon/requests.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include <nlohmann/json.hpp>
+
+namespace steadytext::daemon {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char *kStreamEnd = "##STREAM_END##";
+constexpr const char *kRankInstruction =
+    "Given a web search query, retrieve relevant passages that answer the query";
+constexpr int kDefaultMaxNewTokens = 1024;
+
+std::string dump(const Json &json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+// Reads parameters with the first complaint kept; afterwards values are defaults and do not matter.
+class Parameters {
+public:
+    explicit Parameters(const Json &object) : object_(object) {}
+
+    std::string error;
+
+    [[nodiscard]] const Json *find(const char *name) const {
+        const auto found = object_.find(name);
+        return found == object_.end() ? nullptr : &*found;
+    }
+
+    // Null counts as absent, where the protocol does not say otherwise.
+    [[nodiscard]] const Json *find_value(const char *name) const {
+        const Json *value = find(name);
+        return value == nullptr || value->is_null() ? nullptr : value;
+    }
+
+    std::string text(const char *name, const char *fallback) {
+        const Json *value = find_value(name);
+        if (value == nullptr)
+            return fallback;
+        if (!value->is_string()) {
+            complain(std::string(name) + " must be a string");
+            return fallback;
+        }
+        return value->get<std::string>();
+    }
+
+    bool flag(const char *name, bool fallback) {
+        const Json *value = find_value(name);
+        if (value != nullptr && !value->is_boolean())
+            complain(std::string(name) + " must be true or false");
+        return value != nullptr && value->is_boolean() ? value->get<bool>() : fallback;
+    }
+
+    long long integer(const char *name, long long fallback, long long least, long long most) {
+        const Json *value = find_value(name);
+        if (value == nullptr)
+            return fallback;
+        if (!value->is_number_integer() || value->get<long long>() < least || value->get<long long>() > most) {
+            complain(std::string(name) + " must be an integer from " + std::to_string(least) + " to " +
+                     std::to_string(most) + ", got " + dump(*value));
+            return fallback;
+        }
+        return value->get<long long>();
+    }
+
+    // In the original's words, which clients may know.
+    std::uint32_t seed() {
+        const Json *value = find("seed");
+        if (value == nullptr)
+            return 42;
+        if (!value->is_number_integer() || value->get<long long>() < 0) {
+            complain("Seed must be a non-negative integer, got " + (value->is_null() ? "None" : dump(*value)));
+            return 0;
+        }
+        return static_cast<std::uint32_t>(value->get<long long>());
+    }
+
+    float temperature() {
+        const Json *value = find_value("temperature");
+        if (value == nullptr)
+            return 0;
+        if (!value->is_number() || value->get<double>() < 0) {
+            complain("temperature must be a non-negative number, got " + dump(*value));
+            return 0;
+        }
+        return value->get<float>();
+    }
+
+    std::vector<std::string> texts(const char *name, const char *complaint) {
+        const Json *value = find(name);
+        std::vector<std::string> texts;
+        if (value == nullptr)
+            return texts;
+        if (value->is_string())
+            return {value->get<std::string>()};
+        const bool strings = value->is_array() && std::all_of(value->begin(), value->end(),
+                                                              [](const Json &item) { return item.is_string(); });
+        if (!strings)
+            complain(complaint);
+        else
+            for (const Json &item : *value)
+                texts.push_back(item.get<std::string>());
+        return texts;
+    }
+
+    void complain(std::string message) {
+        if (error.empty())
+            error = std::move(message);
+    }
+
+private:
+    const Json &object_;
+};
+
+bool is_blank(const std::string &text) { return text.find_first_not_of(" \t\n\v\f\r") == std::string::npos; }
+
+// --- one reader per method ---
+
+void refuse_structured(Parameters &parameters) {
+    for (const char *name : {"response_format", "schema", "regex", "choices"})
+        if (parameters.find_value(name) != nullptr)
+            parameters.complain(std::string("Structured generation is not supported: ") + name);
+}
+
+GenerateTask read_generation(Parameters &parameters) {
+    refuse_structured(parameters);
+    GenerateTask task;
+    task.prompt = parameters.text("prompt", "");
+    task.eos_string = parameters.text("eos_string", "[EOS]");
+    if (task.eos_string == "[EOS]")  // stands for the model's own
+        task.eos_string.clear();
+    task.seed = parameters.seed();
+    task.temperature = parameters.temperature();
+    task.max_new_tokens = static_cast<int>(
+        parameters.integer("max_new_tokens", kDefaultMaxNewTokens, 1, std::numeric_limits<int>::max()));
+    return task;
+}
+
+void read_generate(Parameters &parameters, Request &request) {
+    GenerateTask task = read_generation(parameters);
+    if (parameters.flag("return_usage", false))
+        request.form.kind = Form::Kind::Usage;
+    else if (parameters.flag("return_logprobs", false))
+        request.form.kind = Form::Kind::TextWithLogprobs;
+    if (is_blank(task.prompt))
+        request.task = Immediate{.result = "null", .error = ""};
+    else
+        request.task = std::move(task);
+}
+
+void read_generate_iter(Parameters &parameters, Request &request) {
+    GenerateTask task = read_generation(parameters);
+    task.stream = true;
+    request.form.kind = parameters.flag("include_logprobs", false) ? Form::Kind::StreamWithLogprobs : Form::Kind::Stream;
+    request.form.acknowledged = parameters.flag("ack", true);
+    if (is_blank(task.prompt))
+        request.task = Immediate{.result = stream_end(), .error = ""};
+    else
+        request.task = std::move(task);
+}
+
+void read_embed(Parameters &parameters, Request &request) {
+    parameters.seed();
+    request.form.kind = Form::Kind::OneVector;
+    EmbedTask task;
+    const Json *input = parameters.find("text_input");
+    task.texts = parameters.texts("text_input", "Input text must be a string or list of strings");
+    if (input == nullptr || task.texts.empty())
+        parameters.complain("Input text must not be empty");
+    request.task = std::move(task);
+}
+
+void read_embed_batch(Parameters &parameters, Request &request) {
+    parameters.seed();
+    request.form.kind = Form::Kind::Vectors;
+    request.task = EmbedTask{parameters.texts("texts", "texts must be a list of strings")};
+}
+
+void read_rerank(Parameters &parameters, Request &request) {
+    parameters.seed();
+    RankTask task;
+    task.instruction = parameters.text("task", kRankInstruction);
+    task.query = parameters.text("query", "");
+    task.documents = parameters.texts("documents", "documents must be a list of strings");
+    request.form.kind = Form::Kind::Ranking;
+    request.form.scores = parameters.flag("return_scores", true);
+    request.form.documents = task.documents;
+    if (task.documents.empty())
+        request.task = Immediate{.result = "[]", .error = ""};
+    else
+        request.task = std::move(task);
+}
+
+void read_cancel(Parameters &parameters, Request &request) {
+    const Json *id = parameters.find("id");
+    if (id == nullptr)
+        parameters.complain("cancel needs the id of a request");
+    else
+        request.task = Cancel{dump(*id)};
+}
+
+struct Method {
+    const char *name;
+    void (*read)(Parameters &parameters, Request &request);
+};
+
+constexpr Method kMethods[] = {
+    {"ping", [](Parameters &, Request &request) { request.task = Control::Ping; }},
+    {"info", [](Parameters &, Request &request) { request.task = Control::Info; }},
+    {"shutdown", [](Parameters &, Request &request) { request.task = Control::Shutdown; }},
+    {"cancel", read_cancel},
+    {"generate", read_generate},
+    {"generate_iter", read_generate_iter},
+    {"embed", read_embed},
+    {"embed_batch", read_embed_batch},
+    {"rerank", read_rerank},
+};
+
+void read_method(const std::string &name, const Json &parameters_json, Request &request) {
+    const auto *method = std::find_if(std::begin(kMethods), std::end(kMethods),
+                                      [&](const Method &candidate) { return name == candidate.name; });
+    if (method == std::end(kMethods)) {
+        request.task = Immediate{.result = "", .error = "Unknown method: " + name};
+        return;
+    }
+    Parameters parameters(parameters_json);
+    request.timeout = std::chrono::milliseconds(
+        parameters.integer("timeout_ms", 0, 0, std::numeric_limits<int>::max()));
+    method->read(parameters, request);
+    if (!parameters.error.empty())
+        request.task = Immediate{.result = "", .error = parameters.error};
+}
+
+// --- answers ---
+
+// The shortest text that reads back as the same float.
+void append_vector(std::string &out, const std::vector<float> &vector) {
+    out += '[';
+    for (std::size_t i = 0; i < vector.size(); i++) {
+        char number[32];
+        const auto [end, error] = std::to_chars(number, number + sizeof number, vector[i]);
+        if (i > 0)
+            out += ", ";
+        out.append(number, end);
+    }
+    out += ']';
+}
+
+std::vector<float> average(const std::vector<std::vector<float>> &rows) {
+    std::vector<float> sum(rows.front().size());
+    for (const auto &row : rows)
+        std::transform(sum.begin(), sum.end(), row.begin(), sum.begin(), std::plus<>());
+    const double squares = std::inner_product(sum.begin(), sum.end(), sum.begin(), 0.0);
+    if (rows.size() > 1 && squares > 0)
+        for (float &value : sum)
+            value = static_cast<float>(value / std::sqrt(squares));
+    return sum;
+}
+
+std::vector<float> cosines(const std::vector<std::vector<float>> &rows) {
+    std::vector<float> scores;
+    for (std::size_t i = 1; i < rows.size(); i++) {
+        const double cosine = std::inner_product(rows[0].begin(), rows[0].end(), rows[i].begin(), 0.0);
+        scores.push_back(static_cast<float>(std::clamp((1 + cosine) / 2, 0.0, 1.0)));
+    }
+    return scores;
+}
+
+// Best first; equals in the order they came.
+std::string format_ranking(const Form &form, const std::vector<float> &scores) {
+    std::vector<std::size_t> order(form.documents.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return scores[a] > scores[b]; });
+    Json ranking = Json::array();
+    for (const std::size_t i : order)
+        if (form.scores)
+            ranking.push_back({form.documents[i], scores[i]});
+        else
+            ranking.push_back(form.documents[i]);
+    return dump(ranking);
+}
+
+std::string format_vectors(const Vectors &vectors, const ModelInfo &model) {
+    std::string out = "{\"embeddings\": [";
+    for (std::size_t i = 0; i < vectors.rows.size(); i++) {
+        if (i > 0)
+            out += ", ";
+        append_vector(out, vectors.rows[i]);
+    }
+    return out + "], \"dimensions\": " + std::to_string(model.dimensions) + ", \"model\": " + json_text(model.name) +
+           ", \"fingerprint\": " + json_text(model.fingerprint) +
+           ", \"prompt_tokens\": " + std::to_string(vectors.prompt_tokens) + "}";
+}
+
+std::string format_token(const Form &form, const std::string &token) {
+    if (form.kind == Form::Kind::StreamWithLogprobs)
+        return dump({{"token", {{"token", token}, {"logprobs", nullptr}}}});
+    return "{\"token\": " + json_text(token) + "}";
+}
+
+std::string format_generation(const Form &form, const Generation &generation, const ModelInfo &model) {
+    if (form.kind == Form::Kind::TextWithLogprobs)
+        return dump({{"text", generation.text}, {"logprobs", nullptr}});
+    if (form.kind != Form::Kind::Usage)
+        return json_text(generation.text);
+    return dump({{"text", generation.text},
+                 {"prompt_tokens", generation.prompt_tokens},
+                 {"completion_tokens", generation.completion_tokens},
+                 {"finish_reason", generation.finish_reason},
+                 {"engine_ms", generation.engine_ms},
+                 {"model", model.name},
+                 {"fingerprint", model.fingerprint}});
+}
+
+}  // namespace
+
+Request parse_request(std::string_view body) {
+    Request request;
+    const Json message = Json::parse(body, nullptr, false);
+    if (message.is_object() && message.contains("id"))
+        request.id = dump(message["id"]);
+    const Json no_parameters = Json::object();
+    const auto method = message.is_object() ? message.find("method") : message.end();
+    const auto given = message.is_object() ? message.find("params") : message.end();
+    const Json &parameters = given == message.end() || given->is_null() ? no_parameters : *given;
+    if (method == message.end() || !method->is_string() || !parameters.is_object())
+        request.task = Immediate{.result = "", .error = "Malformed request"};
+    else
+        read_method(method->get<std::string>(), parameters, request);
+    return request;
+}
+
+EmbedTask as_embeddings(RankTask task) {
+    task.documents.insert(task.documents.begin(), std::move(task.query));
+    return {std::move(task.documents)};
+}
+
+std::string json_text(std::string_view text) { return dump(Json(text)); }
+
+std::string result_reply(const std::string &id, const std::string &result) {
+    return "{\"id\": " + id + ", \"result\": " + result + ", \"error\": null}";
+}
+
+std::string error_reply(const std::string &id, std::string_view message) {
+    return "{\"id\": " + id + ", \"result\": null, \"error\": " + json_text(message) + "}";
+}
+
+std::string stream_end() {
+    return "{\"token\": " + json_text(kStreamEnd) + "}";
+}
+
+std::string format_info(const DaemonInfo &daemon) {
+    Json models = Json::array();
+    bool checked = false;
+    bool invariant = false;
+    for (const ModelInfo *model : daemon.models) {
+        models.push_back({{"role", model->role}, {"name", model->name}});
+        if (model->fingerprint.empty())
+            continue;
+        models.back()["fingerprint"] = model->fingerprint;
+        models.back()["context"] = model->context;
+        if (model->dimensions > 0)
+            models.back()["dimensions"] = model->dimensions;
+        checked = checked || std::string_view(model->role) == "generation";
+        invariant = invariant || model->batch_invariant;
+    }
+    Json capabilities = Json::array();
+    for (const Method &method : kMethods)
+        capabilities.push_back(method.name);
+    for (const char *feature : {"return_usage", "timeout_ms", "pipelining", "push_stream"})
+        capabilities.push_back(feature);
+    return dump({{"name", "steadytextd"},
+                 {"version", STEADYTEXT_VERSION},
+                 {"protocol", 1},
+                 {"state", daemon.ready ? "ready" : "loading"},
+                 {"slots", daemon.slots},
+                 {"capabilities", std::move(capabilities)},
+                 {"determinism",
+                  {{"checked", checked},
+                   {"batch_invariant", invariant},
+                   {"mode", checked && !invariant ? "serial" : "batched"}}},
+                 {"models", std::move(models)}});
+}
+
+std::string format_answer(const Form &form, const Answer &answer, const ModelInfo &model) {
+    if (const auto *piece = std::get_if<Piece>(&answer))
+        return format_token(form, piece->text);
+    if (const auto *generation = std::get_if<Generation>(&answer))
+        return format_generation(form, *generation, model);
+    if (const auto *scores = std::get_if<Scores>(&answer))
+        return format_ranking(form, scores->values);
+    const auto &vectors = std::get<Vectors>(answer);
+    if (form.kind == Form::Kind::Ranking)
+        return format_ranking(form, cosines(vectors.rows));
+    if (form.kind == Form::Kind::Vectors)
+        return format_vectors(vectors, model);
+    std::string out;
+    append_vector(out, average(vectors.rows));
+    return out;
+}
+
+}  // namespace steadytext::daemon

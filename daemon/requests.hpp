@@ -1,0 +1,66 @@
+// Requests as they come and answers as they go: the JSON of the wire protocol and nothing of sockets or models.
+//
+// Called by the server. Regime: pure; nothing a peer sends can throw out of here.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "daemon/messages.hpp"
+
+namespace steadytext::daemon {
+
+// What the server itself answers.
+enum class Control { Ping, Info, Shutdown };
+
+struct Cancel {
+    std::string id;  // as JSON text
+};
+
+// An answer that needs no model: `result` or `error` is set.
+struct Immediate {
+    std::string result;  // JSON text
+    std::string error;
+};
+
+// How an engine's answer is to be put.
+struct Form {
+    enum class Kind { Text, TextWithLogprobs, Usage, Stream, StreamWithLogprobs, OneVector, Vectors, Ranking };
+    Kind kind = Kind::Text;
+    bool acknowledged = false;           // a stream whose tokens the client acknowledges one by one
+    bool scores = false;                 // a ranking with them
+    std::vector<std::string> documents;  // of a ranking
+};
+
+struct Request {
+    std::string id = "null";  // as JSON text
+    std::chrono::milliseconds timeout{0};  // 0: none
+    Form form;
+    std::variant<Immediate, Control, Cancel, GenerateTask, EmbedTask, RankTask> task;
+};
+
+// Anything can be parsed: what is wrong becomes an Immediate error.
+[[nodiscard]] Request parse_request(std::string_view body);
+
+// Without a reranker model, a ranking is by the cosine of embeddings: the query's and each document's.
+[[nodiscard]] EmbedTask as_embeddings(RankTask task);
+
+[[nodiscard]] std::string result_reply(const std::string &id, const std::string &result);
+[[nodiscard]] std::string error_reply(const std::string &id, std::string_view message);
+
+// The JSON result of an engine's answer. `model` is the one that gave it.
+[[nodiscard]] std::string format_answer(const Form &form, const Answer &answer, const ModelInfo &model);
+[[nodiscard]] std::string stream_end();
+
+struct DaemonInfo {
+    bool ready = false;
+    int slots = 0;
+    std::vector<const ModelInfo *> models;  // loading ones have no fingerprint yet
+};
+[[nodiscard]] std::string format_info(const DaemonInfo &daemon);
+[[nodiscard]] std::string json_text(std::string_view text);
+
+}  // namespace steadytext::daemon

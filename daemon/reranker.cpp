@@ -1,0 +1,114 @@
+#include "daemon/reranker.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "daemon/model_file.hpp"
+
+namespace steadytext::daemon {
+
+namespace {
+
+// A document that does not fit beside the query scores 0, as with the original daemon.
+constexpr int kWindow = 8192;
+
+std::string question(const RankTask &task, const std::string &document) {
+    return "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+           "provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n<Instruct>: " +
+           task.instruction + "\n<Query>: " + task.query + "\n<Document>: " + document +
+           "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+}
+
+llama_token single_token(const llama_model *model, std::string_view word) {
+    llama_token tokens[4];
+    const int count = llama_tokenize(llama_model_get_vocab(model), word.data(), static_cast<int>(word.size()), tokens,
+                                     std::size(tokens), false, false);
+    return count == 1 ? tokens[0] : LLAMA_TOKEN_NULL;
+}
+
+double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+
+}  // namespace
+
+bool Reranker::pools_rank() const {
+    char architecture[128] = "";
+    llama_model_meta_val_str(model_.get(), "general.architecture", architecture, sizeof architecture);
+    char pooling[16] = "";
+    llama_model_meta_val_str(model_.get(), (std::string(architecture) + ".pooling_type").c_str(), pooling,
+                             sizeof pooling);
+    return pooling == std::to_string(LLAMA_POOLING_TYPE_RANK);
+}
+
+bool Reranker::load(ModelInfo &info, core::Problem &problem) {
+    info.role = "reranker";
+    info.name = model_name_of(options_.reranker_model);
+    if (!fingerprint_of(options_.reranker_model, "reranker", info.fingerprint, problem))
+        return false;
+    model_ = load_model(options_.reranker_model, stopping_, problem);
+    if (model_ == nullptr)
+        return false;
+    cross_encoder_ = pools_rank();
+    yes_ = single_token(model_.get(), "yes");
+    no_ = single_token(model_.get(), "no");
+    if (!cross_encoder_ && (yes_ == LLAMA_TOKEN_NULL || no_ == LLAMA_TOKEN_NULL))
+        return problem.set(core::sqlstate::kInvalidParameterValue, "\"%s\" is not a reranker",
+                           options_.reranker_model.c_str());
+
+    info.context = std::min(llama_model_n_ctx_train(model_.get()), kWindow);
+    llama_context_params parameters = llama_context_default_params();
+    parameters.n_ctx = parameters.n_batch = static_cast<std::uint32_t>(info.context);
+    parameters.n_ubatch = cross_encoder_ ? parameters.n_batch : std::min<std::uint32_t>(512, parameters.n_batch);
+    parameters.n_threads = parameters.n_threads_batch = options_.threads;
+    parameters.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    parameters.embeddings = cross_encoder_;
+    parameters.abort_callback_data = &stopping_;
+    parameters.abort_callback = [](void *flag) {
+        return static_cast<const std::atomic<bool> *>(flag)->load(std::memory_order_relaxed);
+    };
+    context_ = make_context(model_.get(), options_.reranker_model, parameters, problem);
+    batch_.emplace(info.context);
+    return context_ != nullptr;
+}
+
+std::vector<llama_token> Reranker::tokens_of(const RankTask &task, const std::string &document) const {
+    if (!cross_encoder_)
+        return tokenize(model_.get(), question(task, document), true);
+    std::vector<llama_token> tokens = tokenize(model_.get(), task.query, false);
+    const std::vector<llama_token> rest = tokenize(model_.get(), document, false);
+    // Each comes as [begin] text [end]; the second's begin becomes the separator that such models expect.
+    const llama_token separator = llama_vocab_sep(llama_model_get_vocab(model_.get()));
+    tokens.push_back(separator != LLAMA_TOKEN_NULL && separator != tokens.back() ? separator : rest.front());
+    tokens.insert(tokens.end(), rest.begin() + 1, rest.end());
+    return tokens;
+}
+
+float Reranker::read_score() const {
+    if (cross_encoder_)
+        return static_cast<float>(logistic(*llama_get_embeddings_seq(context_.get(), 0)));
+    const float *logits = llama_get_logits_ith(context_.get(), -1);
+    return static_cast<float>(logistic(static_cast<double>(logits[yes_]) - logits[no_]));
+}
+
+bool Reranker::process(const RankTask &task, std::size_t item, Scores &result, std::string &error) {
+    const std::vector<llama_token> tokens = tokens_of(task, task.documents[item]);
+    if (tokens.size() > llama_n_ctx(context_.get())) {
+        result.values.push_back(0);
+        return true;
+    }
+    batch_->clear();
+    for (std::size_t i = 0; i < tokens.size(); i++)
+        batch_->add(tokens[i], static_cast<llama_pos>(i), 0, cross_encoder_ || i + 1 == tokens.size());
+    const llama_memory_t memory = llama_get_memory(context_.get());
+    if (memory != nullptr)
+        llama_memory_clear(memory, false);
+    const int status = memory != nullptr ? llama_decode(context_.get(), batch_->get())
+                                         : llama_encode(context_.get(), batch_->get());
+    if (status != 0) {
+        error = "The engine could not rank the document";
+        return false;
+    }
+    result.values.push_back(read_score());
+    return true;
+}
+
+}  // namespace steadytext::daemon

@@ -1,0 +1,39 @@
+// The engine that ranks with a reranker model: how well each document answers the query, from 0 to 1.
+//
+// Owned by the server, if a reranker model is given. Knows two kinds of model: cross-encoders, whose file says to pool a
+// rank, and causal ones (Qwen3-Reranker), which are asked and whose next token is read as yes or no. Regime: pure.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "daemon/item_engine.hpp"
+#include "daemon/llama_model.hpp"
+#include "daemon/options.hpp"
+
+namespace steadytext::daemon {
+
+class Reranker final : public ItemEngine<RankTask, Scores> {
+public:
+    Reranker(const Options &options, Outbox &outbox) : ItemEngine(outbox), options_(options) { start(); }
+    ~Reranker() override { stop(); }
+
+private:
+    bool load(ModelInfo &info, core::Problem &problem) override;
+    std::size_t count_items(const RankTask &task) const override { return task.documents.size(); }
+    bool process(const RankTask &task, std::size_t item, Scores &result, std::string &error) override;
+
+    [[nodiscard]] bool pools_rank() const;
+    [[nodiscard]] std::vector<llama_token> tokens_of(const RankTask &task, const std::string &document) const;
+    [[nodiscard]] float read_score() const;
+
+    const Options &options_;
+    Model model_;
+    Context context_;
+    std::optional<Batch> batch_;
+    bool cross_encoder_ = false;
+    llama_token yes_ = 0;  // of a causal model
+    llama_token no_ = 0;
+};
+
+}  // namespace steadytext::daemon
