@@ -23,7 +23,7 @@ std::int64_t EmbeddedDaemon::reconcile(const std::vector<std::string> &arguments
                                        std::vector<std::string> &log) {
     for (std::string &line : child_.read_log()) {
         last_line_ = line;
-        log.push_back("steadytextd: " + line);
+        log.push_back(line);
     }
     if (std::string how; child_.has_ended(how))
         note_end(how, now_us, log);
@@ -70,7 +70,7 @@ void EmbeddedDaemon::start(std::int64_t now_us, std::vector<std::string> &log) {
 void EmbeddedDaemon::note_end(const std::string &how, std::int64_t now_us, std::vector<std::string> &log) {
     for (std::string &line : child_.read_log()) {
         last_line_ = line;
-        log.push_back("steadytextd: " + line);
+        log.push_back(line);
     }
     child_.kill();  // closes the pipes
     clean_up();
