@@ -133,6 +133,12 @@ AS 'MODULE_PATHNAME', 'steadytext_daemon_status' LANGUAGE C VOLATILE PARALLEL SA
 COMMENT ON FUNCTION public.steadytext_daemon_status() IS
     'What the gateway knows of each daemon now; the first is called ''default''.';
 
+-- ---- monitoring --------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION public.steadytext_metrics() RETURNS TABLE (name text, labels jsonb, value float8)
+AS 'MODULE_PATHNAME', 'steadytext_metrics' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 40;
+COMMENT ON FUNCTION public.steadytext_metrics() IS 'Counters and gauges of the whole server since it started.';
+
 -- ---- configuration -----------------------------------------------------------------------------------------------
 
 CREATE FUNCTION public.steadytext_version() RETURNS text
@@ -243,5 +249,7 @@ REVOKE ALL ON FUNCTION
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(),
     public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_config_set(text, text), public.st_config_set(text, text),
-    public._steadytext_follow_daemon_address(), public._steadytext_config_changed()
+    public._steadytext_follow_daemon_address(), public._steadytext_config_changed(),
+    public.steadytext_metrics()
 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public.steadytext_metrics() TO pg_monitor;

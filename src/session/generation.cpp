@@ -30,6 +30,9 @@ namespace {
 
 constexpr std::string_view kPrefix = "generate:";
 
+// The session keeps the deadline and sends a cancel; the daemon drops the request by itself only if that is lost.
+constexpr std::int64_t kDaemonGraceMs = 1000;
+
 // What a request comes to once defaults are filled in.
 struct Resolved {
     std::string_view prompt;  // in NFC, if normalize_prompts is on
@@ -118,7 +121,7 @@ std::string_view wire_params(const Resolved &resolved) {
         json.add_or_null("model", resolved.model);
         json.add_or_null("size", resolved.size);
         json.add_bool("return_usage", true);
-        json.add("timeout_ms", std::int64_t{guc::request_timeout_ms});
+        json.add("timeout_ms", guc::request_timeout_ms + kDaemonGraceMs);
         json.close();
         return true;
     });

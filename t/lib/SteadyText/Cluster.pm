@@ -206,8 +206,9 @@ sub new {
 # Sends a script without waiting for it.
 sub send {
     my ($self, $sql) = @_;
-    $self->{in} .= "$sql\n";
-    $self->{run}->pump_nb;
+    # A script sent this way ends with its statement, or psql would wait for more.
+    $self->{in} .= "$sql;\n";
+    $self->{run}->pump while length $self->{in};
     return $self;
 }
 
