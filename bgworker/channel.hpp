@@ -39,6 +39,7 @@ public:
     virtual void append_wait_fds(std::vector<int> &fds) const = 0;
 
     bool up = false;              // handshake done
+    bool ended = false;           // it will not come back by itself: the owner makes another
     std::uint32_t in_flight = 0;  // requests sent and not answered, control requests included
 };
 

@@ -21,6 +21,7 @@ using shmem::SlotId;
 
 namespace {
 
+constexpr std::int64_t kReopenUs = 1'000'000;
 constexpr int kLingerMs = 1000;  // a retired connection may still deliver what it was given
 
 const char *method_name(shmem::Operation operation) {
@@ -96,6 +97,15 @@ void Daemon::replace(Channel &channel) {
     channels_changed_ = true;
     if (channels_.empty())
         add_channel();
+}
+
+// Once a tick after a lost connection; a peer that speaks another protocol is tried once a second.
+void Daemon::reopen_ended(std::int64_t now_us) {
+    const auto found = std::find_if(channels_.begin(), channels_.end(), [](const auto &channel) { return channel->ended; });
+    if (found == channels_.end() || now_us < reopen_not_before_us_)
+        return;
+    reopen_not_before_us_ = now_us + kReopenUs;
+    replace(**found);
 }
 
 void Daemon::discard_replaced() { replaced_.clear(); }
@@ -243,6 +253,8 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
 }
 
 void Daemon::tick(std::int64_t now_us) {
+    if (!retired_)
+        reopen_ended(now_us);
     expire_waiting(now_us);
     check_controls(now_us);
     pump(now_us);
@@ -330,6 +342,7 @@ void Daemon::on_connect_failed(Channel &channel, const char *reason) {
 void Daemon::on_message(Channel &channel, std::string_view body) {
     const std::int64_t now_us = core::monotonic_us();
     row_state().last_answer_unix_us.store(core::unix_us(), std::memory_order_relaxed);
+    reopen_not_before_us_ = 0;
     std::string_view id_text;
     if (!core::envelope_id(body, id_text, services_.id_storage))
         id_text = {};

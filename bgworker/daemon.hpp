@@ -92,6 +92,7 @@ private:
     [[nodiscard]] Channel *free_channel();
     void replace(Channel &channel);
     void discard_replaced();
+    void reopen_ended(std::int64_t now_us);
     [[nodiscard]] bool send(Channel &channel, shmem::SlotId id, std::int64_t now_us);
     void settle(Flight &flight);
     void lose_flights(Channel &channel, const char *reason);
@@ -123,6 +124,7 @@ private:
 
     std::vector<std::unique_ptr<Channel>> channels_;
     std::vector<std::unique_ptr<Channel>> replaced_;  // freed outside their own callbacks
+    std::int64_t reopen_not_before_us_ = 0;
     std::deque<shmem::SlotId> waiting_;
     std::size_t in_flight_ = 0;
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace steadytext::gateway {
 
@@ -111,15 +112,16 @@ bool ZmqChannel::poll_monitor(ChannelListener &listener) {
             listener.on_up(*this);
             break;
         case ZMQ_EVENT_DISCONNECTED:
-            if (up) {
-                up = false;
+            // libzmq would connect again, but not after a message beyond MAXMSGSIZE or another breach of its protocol.
+            ended = true;
+            if (std::exchange(up, false))
                 listener.on_down(*this, "the connection was lost");
-            }
             break;
         case ZMQ_EVENT_CONNECT_RETRIED:
             listener.on_connect_failed(*this, "the connection was refused or timed out");
             break;
         default:
+            ended = true;
             listener.on_connect_failed(*this, "the peer does not speak ZeroMQ's protocol");
             break;
         }

@@ -4,7 +4,7 @@
 #   is($cluster->sql("SELECT steadytext_generate('hi')"), 'hi');
 #   my $session = $cluster->session;  $session->send("SELECT ..."); ... $session->finish;
 #
-# Everything waits for a condition with a deadline (poll_until), never for a time. The cluster goes when the object does.
+# Everything waits for a condition with a deadline (poll_until), never for a time. The cluster goes when the test ends.
 package SteadyText::Cluster;
 
 use strict;
@@ -25,6 +25,7 @@ sub new {
         daemon => $options{daemon} // 'echo',
         conf   => $options{conf} // [],
     }, $class;
+    push @running, $self;
     $self->devcluster('start', "--daemon=$self->{daemon}", map { "--conf=$_" } @{ $self->{conf} });
     open my $env, '<', "$self->{dir}/env" or croak "no env: $!";
     my $line = <$env>;
@@ -33,11 +34,16 @@ sub new {
     return $self;
 }
 
-sub DESTROY {
+# Clusters still up when the test ends are stopped before Perl takes its objects apart.
+my @running;
+sub discard {
     my ($self) = @_;
-    local ($?, $@);
-    $self->devcluster('stop') if $self->{dir};
+    @running = grep { $_ != $self } @running;
+    kill 'KILL', values %{ $self->{daemons} // {} };
+    $self->devcluster('stop');
+    return;
 }
+END { local $?; $_->discard for @running }
 
 sub devcluster {
     my ($self, $command, @arguments) = @_;
