@@ -16,6 +16,7 @@ use File::Temp ();
 use IPC::Run ();
 use Time::HiRes qw(time sleep);
 
+my @running;
 our $ROOT = abs_path(dirname(__FILE__) . '/../../..');
 
 sub new {
@@ -35,7 +36,6 @@ sub new {
 }
 
 # Clusters still up when the test ends are stopped before Perl takes its objects apart.
-my @running;
 sub discard {
     my ($self) = @_;
     @running = grep { $_ != $self } @running;
