@@ -130,7 +130,7 @@ Channel *Daemon::free_channel() {
     for (const auto &channel : channels_)
         if (channel->up && (!is_serial() || channel->in_flight == 0))
             return channel.get();
-    const bool any_up = std::any_of(channels_.begin(), channels_.end(), [](const auto &c) { return c->up; });
+    const bool any_up = is_up();
     const bool one_coming = std::any_of(channels_.begin(), channels_.end(), [](const auto &c) { return !c->up; });
     if (is_serial() && any_up && !one_coming && channels_.size() < services_.settings.pool_size)
         add_channel();
@@ -139,13 +139,23 @@ Channel *Daemon::free_channel() {
 
 // ---- requests ------------------------------------------------------------------------------------------------------
 
+// By steadytext_daemon_stop(): then nobody waits for it.
+bool Daemon::is_stopped() const {
+    using Wanted = shmem::EmbeddedState::Wanted;
+    return embedded_ && services_.segment.header->embedded.wanted.load(std::memory_order_relaxed) == Wanted::Stopped;
+}
+
 // The embedded daemon comes back by itself: the launcher restarts it, so its requests wait within their deadlines.
 bool Daemon::expected_back() const {
-    return embedded_ && services_.segment.header->embedded.pid.load(std::memory_order_relaxed) != 0;
+    return embedded_ && services_.segment.header->embedded.expected.load(std::memory_order_relaxed);
+}
+
+bool Daemon::is_up() const {
+    return std::any_of(channels_.begin(), channels_.end(), [](const auto &channel) { return channel->up; });
 }
 
 bool Daemon::is_available(std::int64_t now_us) {
-    if (retired_ || !entry_.valid)
+    if (retired_ || !entry_.valid || is_stopped())
         return false;
     if (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back())
         return true;
@@ -306,7 +316,8 @@ void Daemon::on_up(Channel &) {
 
 void Daemon::on_down(Channel &channel, const char *reason) {
     lose_flights(channel, reason);
-    if (std::none_of(channels_.begin(), channels_.end(), [](const auto &c) { return c->up; })) {
+    if (!is_up()) {
+        services_.models_changed = true;
         row_state().ready_since_us.store(0, std::memory_order_relaxed);
         if (!retired_)
             set_state(DaemonState::Connecting, reason);
@@ -331,8 +342,8 @@ void Daemon::lose_flights(Channel &channel, const char *reason) {
             *control = Control{};
 }
 
-void Daemon::on_connect_failed(Channel &channel, const char *reason) {
-    if (channel.up || std::any_of(channels_.begin(), channels_.end(), [](const auto &c) { return c->up; }))
+void Daemon::on_connect_failed(Channel &, const char *reason) {
+    if (is_up())
         return;
     if (!retired_)
         set_state(DaemonState::Connecting, reason);

@@ -68,7 +68,7 @@ public:
 
     [[nodiscard]] const core::DaemonEntry &entry() const { return entry_; }
     [[nodiscard]] std::uint16_t row() const { return row_; }
-    [[nodiscard]] bool embedded() const { return embedded_; }
+    [[nodiscard]] bool is_up() const;
     [[nodiscard]] const std::vector<shmem::Model> &models() const { return models_; }
 
     void on_up(Channel &channel) override;
@@ -86,6 +86,7 @@ private:
 
     [[nodiscard]] shmem::DaemonRow &row_state() const;
     [[nodiscard]] bool is_serial() const { return identity_.kind != shmem::DaemonKind::Native; }
+    [[nodiscard]] bool is_stopped() const;
     [[nodiscard]] bool expected_back() const;
 
     void add_channel();

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kFirstPauseUs = 200'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
+constexpr std::int64_t kShortPauseUs = 2'000'000;  // requests wait through a pause up to this
 constexpr std::int64_t kSteadyUs = 10'000'000;     // having run this long, it did not fail at starting
 constexpr std::int64_t kStopPatienceUs = 1'000'000;
 constexpr std::int64_t kLookAgainUs = 1'000'000;
@@ -65,6 +66,7 @@ void EmbeddedDaemon::start(std::int64_t now_us, std::vector<std::string> &log) {
     state_.started_us.store(now_us);
     state_.starts.fetch_add(1);
     state_.pid.store(child_.pid());
+    state_.expected.store(true);
 }
 
 void EmbeddedDaemon::note_end(const std::string &how, std::int64_t now_us, std::vector<std::string> &log) {
@@ -77,6 +79,7 @@ void EmbeddedDaemon::note_end(const std::string &how, std::int64_t now_us, std::
     const bool asked_for = stop_deadline_us_ != 0;
     stop_deadline_us_ = 0;
     if (asked_for) {
+        state_.expected.store(false);
         pause_us_ = 0;
         start_not_before_us_ = now_us;
         log.push_back("embedded daemon stopped");
@@ -85,6 +88,7 @@ void EmbeddedDaemon::note_end(const std::string &how, std::int64_t now_us, std::
     const bool was_steady = now_us - started_us_ >= kSteadyUs;
     pause_us_ = was_steady || pause_us_ == 0 ? kFirstPauseUs : std::min(pause_us_ * 2, kLongestPauseUs);
     start_not_before_us_ = now_us + pause_us_;
+    state_.expected.store(pause_us_ <= kShortPauseUs);
 
     core::Problem problem;
     problem.set(core::sqlstate::kPrerequisiteState, "the embedded daemon %s", how.c_str());

@@ -113,12 +113,14 @@ void Gateway::publish_models() {
         bool &taken = has_default[static_cast<std::size_t>(model.role)];
         shmem::Model &added = list->models[list->count++];
         added = model;
+        added.served = served;
         added.is_default = !taken && (served || model.is_default);
         taken |= added.is_default;
     };
     for (const Member &member : members_)
         for (const shmem::Model &model : member.daemon->models())
-            add(model, true);
+            if (member.daemon->is_up())
+                add(model, true);
     for (std::uint32_t i = 0; i < remembered->count; i++)
         add(remembered->models[i], false);
 

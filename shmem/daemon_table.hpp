@@ -58,6 +58,7 @@ inline constexpr std::size_t kModelRoleCount = 3;
 struct Model {
     ModelRole role = ModelRole::Generation;
     bool is_default = false;  // what a call without a model name gets
+    bool served = false;      // some daemon that answers has it loaded
     std::int32_t dimensions = 0;
     char name[kModelNameBytes] = "";
     char fingerprint[kFingerprintBytes] = "";

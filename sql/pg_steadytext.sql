@@ -133,6 +133,12 @@ AS 'MODULE_PATHNAME', 'steadytext_daemon_status' LANGUAGE C VOLATILE PARALLEL SA
 COMMENT ON FUNCTION public.steadytext_daemon_status() IS
     'What the gateway knows of each daemon now; the first is called ''default''.';
 
+CREATE FUNCTION public.steadytext_models()
+RETURNS TABLE (role text, model text, fingerprint text, dimensions int, is_default boolean, served boolean)
+AS 'MODULE_PATHNAME', 'steadytext_models' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 4;
+COMMENT ON FUNCTION public.steadytext_models() IS
+    'The models daemons serve or served; a cached answer is found by its model''s fingerprint.';
+
 -- ---- monitoring --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION public.steadytext_metrics() RETURNS TABLE (name text, labels jsonb, value float8)
