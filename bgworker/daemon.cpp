@@ -318,6 +318,7 @@ void Daemon::on_down(Channel &channel, const char *reason) {
     lose_flights(channel, reason);
     if (!is_up()) {
         services_.models_changed = true;
+        identity_.models_loaded = false;
         row_state().ready_since_us.store(0, std::memory_order_relaxed);
         if (!retired_)
             set_state(DaemonState::Connecting, reason);

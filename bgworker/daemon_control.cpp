@@ -122,6 +122,7 @@ void Daemon::learn(std::string_view body) {
         }
     }
     models_complete_ &= !models_.empty();
+    identity_.models_loaded = models_complete_;
     next_info_us_ = models_complete_ ? INT64_MAX : core::monotonic_us() + kInfoAgainUs;
     services_.models_changed = true;
     publish();
@@ -130,6 +131,7 @@ void Daemon::learn(std::string_view body) {
 // A daemon that cannot tell its model's fingerprint is known by its kind, or by what its entry says.
 void Daemon::become_serial() {
     identity_.kind = DaemonKind::Serial;
+    identity_.models_loaded = true;
     std::snprintf(identity_.name, sizeof identity_.name, "serial");
     next_info_us_ = INT64_MAX;
     models_.clear();

@@ -34,6 +34,7 @@ struct DaemonIdentity {
     std::uint32_t weight = 1;
     std::uint32_t slots = 0;  // how many requests it works on at once; 0: not told
     bool embedded = false;
+    bool models_loaded = false;  // it told all it serves, or is of a kind that never tells
 };
 
 struct alignas(kCacheLine) DaemonRow {

@@ -9,7 +9,8 @@ my $cluster = SteadyText::Cluster->new(daemon => 'native', conf => [ "steadytext
 my $healthy = q(SELECT status FROM steadytext_daemon_status() WHERE daemon_id = 'default');
 
 sub daemon_pid {
-    chomp(my $pid = `pgrep -f 'steadytextd --endpoint ipc://pg_steadytext/steadytextd.sock.*$cluster->{run}/models' | head -n 1`);
+    my $launcher = $cluster->worker_pid('launcher');
+    chomp(my $pid = `pgrep -P $launcher`);
     return $pid;
 }
 sub embedding { return $cluster->sql("SELECT steadytext_embed('A man is eating food.', use_cache => false) IS NOT NULL") }

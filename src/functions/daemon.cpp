@@ -55,10 +55,19 @@ const char *status_text(const shmem::DaemonRow &row, const shmem::DaemonIdentity
     return "unhealthy";
 }
 
-bool any_ready() {
+// A daemon that answers and has its models loaded; the embedded one, where there is one.
+bool is_serving() {
     const shmem::DaemonTable &daemons = *shmem::segment().daemons;
-    return std::any_of(std::begin(daemons.rows), std::end(daemons.rows),
-                       [](const shmem::DaemonRow &row) { return row.state.load() == DaemonState::Ready; });
+    bool embedded_exists = false, embedded_ready = false, other_ready = false;
+    for (const shmem::DaemonRow &row : daemons.rows) {
+        shmem::DaemonIdentity identity;
+        if (row.state.load() == DaemonState::Absent || !row.identity.load(identity))
+            continue;
+        const bool ready = row.state.load() == DaemonState::Ready && identity.models_loaded;
+        embedded_exists |= identity.embedded;
+        (identity.embedded ? embedded_ready : other_ready) |= ready;
+    }
+    return embedded_exists ? embedded_ready : other_ready;
 }
 
 bool embedded_is_gone() {
@@ -114,13 +123,15 @@ STEADYTEXT_FUNCTION(steadytext_daemon_start) {
     const shmem::Segment &segment = shmem::segment();
     segment.header->embedded.wanted.store(Wanted::BySetting);
     wake_launcher();
-    if (wait_until(any_ready))
+    if (wait_until(is_serving))
         PG_RETURN_BOOL(true);
     core::Problem problem;
     (void)segment.header->embedded.last_problem.load(problem);
     const bool told = problem.is_set();
     ereport(WARNING,
-            (errmsg("failed to start daemon: %s", told ? problem.message : "no daemon is configured or answers"),
+            (errmsg("failed to start daemon: %s", told                                        ? problem.message
+                                                  : segment.header->embedded.pid.load() != 0 ? "it is still loading its models"
+                                                                                             : "no daemon is configured or answers"),
              told && problem.detail[0] != '\0' ? errdetail("%s", problem.detail) : 0,
              errhint("Look at steadytext.embedded_daemon, steadytext.embedded_model and steadytext.daemons, and at the "
                      "server log.")));
