@@ -1,17 +1,19 @@
-// JSON of daemons' replies, by nlohmann/json: see reply.hpp. Regime: pure.
+// JSON of daemons' replies, by simdjson: see reply.hpp. Regime: pure.
 #include "src/core/reply.hpp"
 
 #include "src/core/utf8.hpp"
 
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
+#include <simdjson.h>
 
 namespace steadytext::core {
 
-using nlohmann::json;
+namespace dom = simdjson::dom;
 
 namespace {
+
+static_assert(PaddedText::kPadding >= simdjson::SIMDJSON_PADDING);
 
 bool invalid(Problem &problem, const char *why) {
     problem.set(sqlstate::kProtocolViolation, "the daemon sent an invalid reply");
@@ -19,109 +21,46 @@ bool invalid(Problem &problem, const char *why) {
     return false;
 }
 
-// Parses one reply into `result`; a daemon's own error becomes the problem.
-bool read_result(std::string_view body, json &result, Problem &problem) {
-    bool too_deep = false;
-    json reply = json::parse(
-        body,
-        [&](int depth, json::parse_event_t, json &) {
-            too_deep |= static_cast<std::size_t>(depth) > kMaxDepth;
-            return !too_deep;
-        },
-        false);
-    if (too_deep)
-        return invalid(problem, "It is nested too deeply.");
-    if (!reply.is_object())
-        return invalid(problem, "It is not a JSON object in UTF-8.");
-    const auto error = reply.find("error");
-    if (error != reply.end() && !error->is_null()) {
-        const std::string text = error->is_string() ? error->get<std::string>() : error->dump();
-        problem.set(sqlstate::kExternalRoutineError, "the daemon reported an error: %s", text.c_str());
-        return false;
-    }
-    const auto found = reply.find("result");
-    if (found == reply.end())
-        return invalid(problem, "It has neither result nor error.");
-    result = std::move(*found);
-    return true;
+// The process's parser: it keeps its buffers from reply to reply, but not those of a giant one.
+bool parse(PaddedText body, dom::element &root) {
+    constexpr std::size_t kKeptBytes = 1 << 20;
+    static dom::parser *parser = new dom::parser;
+    if (parser->capacity() > kKeptBytes && body.text.size() <= kKeptBytes)
+        *parser = dom::parser();
+    if (parser->capacity() < body.text.size() &&
+        parser->allocate(std::max(body.text.size(), std::size_t{4096}), kMaxDepth) != simdjson::SUCCESS)
+        throw std::bad_alloc();
+    return parser->parse(body.text.data(), body.text.size(), false).get(root) == simdjson::SUCCESS;
 }
 
-std::string text_of(const json &object, const char *key) {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+// The reply's result; a daemon's own error becomes the problem.
+bool read_result(PaddedText body, dom::element &result, Problem &problem) {
+    dom::element root;
+    dom::object reply;
+    if (!parse(body, root) || root.get(reply) != simdjson::SUCCESS)
+        return invalid(problem, "It is not a JSON object in UTF-8, or is nested too deeply.");
+    dom::element error;
+    if (reply["error"].get(error) == simdjson::SUCCESS && !error.is_null()) {
+        std::string_view text;
+        if (error.get(text) != simdjson::SUCCESS)
+            text = "unknown";
+        problem.set(sqlstate::kExternalRoutineError, "the daemon reported an error: %.*s",
+                    static_cast<int>(std::min<std::size_t>(text.size(), 200)), text.data());
+        return false;
+    }
+    return reply["result"].get(result) == simdjson::SUCCESS || invalid(problem, "It has neither result nor error.");
+}
+
+std::string_view text_of(dom::object object, const char *key) {
+    std::string_view text;
+    return object[key].get(text) == simdjson::SUCCESS ? text : std::string_view();
 }
 
 // A number from 0 to a billion, or -1: counts and times, of which no more is believed.
-double number_of(const json &object, const char *key) {
-    const auto found = object.find(key);
-    const double number = found != object.end() && found->is_number() ? found->get<double>() : -1;
-    return number >= 0 && number <= 1e9 ? number : -1;
+double number_of(dom::object object, const char *key) {
+    double number;
+    return object[key].get(number) == simdjson::SUCCESS && number >= 0 && number <= 1e9 ? number : -1;
 }
-
-// Takes the numbers of a top-level member "result": [..] without building a tree of them.
-class VectorReader : public nlohmann::json_sax<json> {
-public:
-    explicit VectorReader(std::vector<float> &vector) : vector_(vector) {}
-
-    bool null() override { return scalar(); }
-    bool boolean(bool) override { return scalar(); }
-    bool number_integer(number_integer_t value) override { return number(static_cast<double>(value)); }
-    bool number_unsigned(number_unsigned_t value) override { return number(static_cast<double>(value)); }
-    bool number_float(number_float_t value, const string_t &) override { return number(value); }
-    bool string(string_t &text) override {
-        if (depth_ == 1 && key_ == "error")
-            error_ = text.empty() ? "unknown" : text;
-        return scalar();
-    }
-    bool binary(binary_t &) override { return false; }
-    bool start_object(std::size_t) override {
-        wrong_shape_ |= in_result();
-        return ++depth_ <= kMaxDepth;
-    }
-    bool key(string_t &text) override {
-        if (depth_ == 1)
-            key_ = text;
-        return true;
-    }
-    bool end_object() override { return depth_-- > 0; }
-    bool start_array(std::size_t) override {
-        if (depth_ == 1 && key_ == "result")
-            seen_ = true;
-        else
-            wrong_shape_ |= in_result();
-        return ++depth_ <= kMaxDepth;
-    }
-    bool end_array() override { return depth_-- > 0; }
-    bool parse_error(std::size_t, const std::string &, const nlohmann::detail::exception &) override { return false; }
-
-    [[nodiscard]] bool seen() const { return seen_ && !wrong_shape_; }
-    [[nodiscard]] const std::string &error() const { return error_; }
-
-private:
-    [[nodiscard]] bool in_result() const { return key_ == "result" && depth_ >= 2; }
-    bool scalar() {
-        wrong_shape_ |= in_result();
-        return true;
-    }
-    bool number(double value) {
-        if (!in_result())
-            return true;
-        if (depth_ > 2)
-            wrong_shape_ = true;
-        const bool fits = std::isfinite(value) && std::abs(value) <= std::numeric_limits<float>::max();
-        wrong_shape_ |= !fits || vector_.size() >= kMaxDimensions;
-        if (!wrong_shape_)
-            vector_.push_back(static_cast<float>(value));
-        return !wrong_shape_;
-    }
-
-    std::vector<float> &vector_;
-    std::string key_;
-    std::string error_;
-    std::size_t depth_ = 0;
-    bool seen_ = false;
-    bool wrong_shape_ = false;
-};
 
 }  // namespace
 
@@ -137,58 +76,60 @@ bool envelope_id(std::string_view body, std::string_view &id, std::string &stora
             return true;
         }
     }
-    // The id stands elsewhere: read the whole message, but keep nothing else of it.
-    const json reply = json::parse(
-        body,
-        [](int depth, json::parse_event_t event, json &value) {
-            return depth == 0 || (depth == 1 && event == json::parse_event_t::key && value == "id") ||
-                   (depth == 1 && event == json::parse_event_t::value);
-        },
-        false);
-    const auto found = reply.is_object() ? reply.find("id") : reply.end();
-    if (!reply.is_object() || found == reply.end() || !found->is_string())
+    // The id stands elsewhere: read the whole message.
+    storage.assign(body);
+    storage.append(PaddedText::kPadding, '\0');
+    dom::element root;
+    std::string_view found;
+    if (!parse({std::string_view(storage).substr(0, body.size())}, root) || root["id"].get(found) != simdjson::SUCCESS)
         return false;
-    storage = found->get<std::string>();
+    storage.assign(found);
     id = storage;
     return true;
 }
 
-bool read_generate_reply(std::string_view body, GenerateReply &reply, Problem &problem) {
-    json result;
+bool read_generate_reply(PaddedText body, GenerateReply &reply, Problem &problem) {
+    dom::element result;
     if (!read_result(body, result, problem))
         return false;
     reply = GenerateReply{};
-    if (result.is_null()) {
-        reply.is_null = true;
-    } else if (result.is_string()) {
-        reply.text = result.get<std::string>();
-    } else if (result.is_object() && result.contains("text") && result["text"].is_null()) {
-        reply.is_null = true;
-    } else if (result.is_object() && result.contains("text") && result["text"].is_string()) {
-        reply.text = text_of(result, "text");
-        reply.model = text_of(result, "model");
-        reply.fingerprint = text_of(result, "fingerprint");
-        reply.finish_reason = text_of(result, "finish_reason");
-        reply.prompt_tokens = static_cast<int>(number_of(result, "prompt_tokens"));
-        reply.completion_tokens = static_cast<int>(number_of(result, "completion_tokens"));
-        reply.engine_ms = number_of(result, "engine_ms");
+    dom::object object;
+    dom::element text;
+    if (result.get(object) == simdjson::SUCCESS && object["text"].get(text) == simdjson::SUCCESS) {
+        reply.model = text_of(object, "model");
+        reply.fingerprint = text_of(object, "fingerprint");
+        reply.finish_reason = text_of(object, "finish_reason");
+        reply.prompt_tokens = static_cast<int>(number_of(object, "prompt_tokens"));
+        reply.completion_tokens = static_cast<int>(number_of(object, "completion_tokens"));
+        reply.engine_ms = number_of(object, "engine_ms");
     } else {
-        return invalid(problem, "The result is not a text.");
+        text = result;
     }
-    return !contains_nul(reply.text) || invalid(problem, "The text contains a NUL character.");
+    reply.is_null = text.is_null();
+    if (!reply.is_null && text.get(reply.text) != simdjson::SUCCESS)
+        return invalid(problem, "The result is not a text.");
+    for (const std::string_view part : {reply.text, reply.model, reply.fingerprint, reply.finish_reason})
+        if (contains_nul(part))
+            return invalid(problem, "A text in it contains a NUL character.");
+    return true;
 }
 
-bool read_embed_reply(std::string_view body, std::vector<float> &vector, Problem &problem) {
+bool read_embed_reply(PaddedText body, std::vector<float> &vector, Problem &problem) {
     vector.clear();
-    VectorReader reader(vector);
-    const bool parsed = json::sax_parse(body, &reader);
-    if (!reader.error().empty()) {
-        problem.set(sqlstate::kExternalRoutineError, "the daemon reported an error: %s", reader.error().c_str());
+    dom::element result;
+    dom::array numbers;
+    if (!read_result(body, result, problem))
         return false;
+    if (result.get(numbers) != simdjson::SUCCESS || numbers.size() == 0 || numbers.size() > kMaxDimensions)
+        return invalid(problem, "The result is not an array of numbers.");
+    vector.reserve(numbers.size());
+    for (const dom::element element : numbers) {
+        double number;
+        if (element.get(number) != simdjson::SUCCESS || std::abs(number) > std::numeric_limits<float>::max())
+            return invalid(problem, "The result is not an array of finite numbers.");
+        vector.push_back(static_cast<float>(number));
     }
-    if (!parsed || !reader.seen())
-        return invalid(problem, "The result is not an array of finite numbers.");
-    return !vector.empty() || invalid(problem, "The vector is empty.");
+    return true;
 }
 
 }  // namespace steadytext::core

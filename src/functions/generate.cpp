@@ -168,6 +168,7 @@ STEADYTEXT_FUNCTION(steadytext_generate_ex) {
     request.prompt = pg::text_argument(fcinfo, 0);
     if (!PG_ARGISNULL(1))
         read_options(PG_GETARG_JSONB_P(1), request);
+    request.wants_key = true;
     ReturnSetInfo *result = pg::materialize(fcinfo);
 
     Generation generation;

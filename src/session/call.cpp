@@ -101,11 +101,12 @@ void take_answer(const Held &held, Answer &answer) {
         answer.problem = slot.problem;
         return;
     }
-    char *body = static_cast<char *>(palloc_extended(std::size_t{slot.reply.bytes} + 1, MCXT_ALLOC_HUGE));
+    char *body = static_cast<char *>(
+        palloc_extended(std::size_t{slot.reply.bytes} + core::PaddedText::kPadding, MCXT_ALLOC_HUGE));
     if (!held.segment->payloads->copy_out(slot.reply, body))
         elog(ERROR, "a reply in shared memory is damaged");
-    body[slot.reply.bytes] = '\0';
-    answer.body = {body, slot.reply.bytes};
+    memset(body + slot.reply.bytes, 0, core::PaddedText::kPadding);
+    answer.body = {{body, slot.reply.bytes}};
 }
 
 void set_timed_out(Answer &answer) {

@@ -6,6 +6,7 @@
 
 #include "src/pg/postgres.hpp"
 #include "shmem/segment.hpp"
+#include "src/core/reply.hpp"
 
 #include <string_view>
 
@@ -20,7 +21,7 @@ struct Call {
 struct Answer {
     bool answered;            // false: `problem` says why not
     core::Problem problem;
-    std::string_view body;    // the daemon's message, in CurrentMemoryContext
+    core::PaddedText body;    // the daemon's message, in CurrentMemoryContext
     std::uint16_t daemon;     // row of the daemon table
     double queue_ms;          // until it was sent
     double total_ms;

@@ -99,7 +99,9 @@ std::span<const float> embed(const EmbeddingRequest &request) {
         });
     const shmem::Model *model = find_model(shmem::ModelRole::Embedding, request.model.or_else(""));
     const bool use_cache = request.use_cache && settings().cache_enabled;
-    const core::Digest key = key_of(text, request, model != nullptr ? model->fingerprint : "");
+    core::Digest key{};
+    if (use_cache)
+        key = key_of(text, request, model != nullptr ? model->fingerprint : "");
 
     if (use_cache && recall_vector(key, *vector)) {
         count(Counter::CacheHits);

@@ -149,28 +149,28 @@ void fall_back(const core::Problem &problem, Generation &generation) {
 
 // Takes the daemon's reply into `generation`; false, with the problem, if it cannot be used.
 bool take_reply(const Answer &answer, Generation &generation, core::Problem &problem) {
-    static core::GenerateReply *reply = new core::GenerateReply;
-    if (!pg::try_guarded(problem, [&](core::Problem &p) { return core::read_generate_reply(answer.body, *reply, p); })) {
+    core::GenerateReply reply;
+    if (!pg::try_guarded(problem, [&](core::Problem &p) { return core::read_generate_reply(answer.body, reply, p); })) {
         if (strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) == 0)
             count(Counter::InvalidReplies);
         return false;
     }
-    if (reply->is_null) {
+    if (reply.is_null) {
         problem.set(core::sqlstate::kPrerequisiteState, "the daemon has no generation model");
         return false;
     }
     generation.is_null = false;
-    generation.text = pg::copy_text(reply->text);
-    if (!reply->model.empty())
-        generation.model = pg::copy_text(reply->model);
-    if (!reply->fingerprint.empty())
-        generation.fingerprint = pg::copy_text(reply->fingerprint);
-    generation.finish_reason = pg::copy_text(reply->finish_reason.empty() ? "stop" : reply->finish_reason);
-    generation.prompt_tokens = reply->prompt_tokens;
-    generation.completion_tokens = reply->completion_tokens;
-    generation.engine_ms = reply->engine_ms;
-    count(Counter::PromptTokens, static_cast<std::uint64_t>(std::max(0, reply->prompt_tokens)));
-    count(Counter::CompletionTokens, static_cast<std::uint64_t>(std::max(0, reply->completion_tokens)));
+    generation.text = pg::copy_text(reply.text);
+    if (!reply.model.empty())
+        generation.model = pg::copy_text(reply.model);
+    if (!reply.fingerprint.empty())
+        generation.fingerprint = pg::copy_text(reply.fingerprint);
+    generation.finish_reason = pg::copy_text(reply.finish_reason.empty() ? "stop" : reply.finish_reason);
+    generation.prompt_tokens = reply.prompt_tokens;
+    generation.completion_tokens = reply.completion_tokens;
+    generation.engine_ms = reply.engine_ms;
+    count(Counter::PromptTokens, static_cast<std::uint64_t>(std::max(0, reply.prompt_tokens)));
+    count(Counter::CompletionTokens, static_cast<std::uint64_t>(std::max(0, reply.completion_tokens)));
     return true;
 }
 
@@ -236,8 +236,11 @@ void generate(const GenerationRequest &request, Generation &generation) {
     generation.fingerprint = resolved.fingerprint;
     resolved.scope = cache_scope();
 
-    const core::Digest key = key_of(resolved);
-    core::to_hex(key, generation.cache_key);
+    core::Digest key{};
+    if (resolved.use_cache || request.wants_key) {
+        key = key_of(resolved);
+        core::to_hex(key, generation.cache_key);
+    }
     if (!resolved.use_cache || !recall(key, generation))
         ask_daemon(resolved, key, generation);
     generation.total_ms = static_cast<double>(core::monotonic_us() - start_us) / 1000;
