@@ -1,7 +1,7 @@
 // One connection to one daemon, whatever it is made of: what a Daemon needs of a transport.
 //
 // Implemented by zmq_channel.*; called by bgworker/daemon.*. Regime: pure (no PostgreSQL call below this line). Nothing
-// here waits: send() says Busy, poll() delivers what has arrived, and the gateway's loop sleeps on wait_fds().
+// here waits: send() says Busy, receive() and notice() deliver what has arrived, and the gateway's loop sleeps on wait_fds().
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace steadytext::gateway {
 
 class Channel;
 
-// What poll() tells the owner of the channel.
+// What receive() and notice() tell the owner of the channel.
 class ChannelListener {
 public:
     virtual void on_up(Channel &channel) = 0;
@@ -32,10 +32,12 @@ public:
     virtual ~Channel() = default;
 
     [[nodiscard]] virtual Sent send(std::string_view body) = 0;
-    // Delivers what has arrived; bounded, so that one chatty peer cannot starve the others. True if there was anything:
-    // the descriptors are edge-triggered, so the loop may sleep only after every poll() has said false.
-    virtual bool poll(ChannelListener &listener) = 0;
-    // Descriptors that become readable when poll() has work.
+    // Delivers messages that have arrived; bounded, so that one chatty peer cannot starve the others. True if there were
+    // any: the descriptors are edge-triggered, so the loop may sleep only after every receive() has said false.
+    virtual bool receive(ChannelListener &listener) = 0;
+    // Delivers what happened to the connection itself. Rare, so it is asked for only when a descriptor was readable.
+    virtual void notice(ChannelListener &listener) = 0;
+    // Descriptors that become readable when receive() or notice() has work.
     virtual void append_wait_fds(std::vector<int> &fds) const = 0;
 
     bool up = false;              // handshake done

@@ -110,12 +110,18 @@ void Daemon::reopen_ended(std::int64_t now_us) {
 
 void Daemon::discard_replaced() { replaced_.clear(); }
 
-bool Daemon::poll() {
+bool Daemon::receive() {
     bool any = false;
     for (std::size_t i = 0; i < channels_.size(); i++)
-        any |= channels_[i]->poll(*this);
+        any |= channels_[i]->receive(*this);
     discard_replaced();
     return any;
+}
+
+void Daemon::notice() {
+    for (std::size_t i = 0; i < channels_.size(); i++)
+        channels_[i]->notice(*this);
+    discard_replaced();
 }
 
 void Daemon::append_wait_fds(std::vector<int> &fds) const {
@@ -263,6 +269,7 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
 }
 
 void Daemon::tick(std::int64_t now_us) {
+    notice();
     if (!retired_)
         reopen_ended(now_us);
     expire_waiting(now_us);

@@ -46,7 +46,8 @@ public:
     Daemon &operator=(const Daemon &) = delete;
 
     void open();  // makes the first connection; the others come with need
-    [[nodiscard]] bool poll();
+    [[nodiscard]] bool receive();
+    void notice();  // connections that came or went
     void append_wait_fds(std::vector<int> &fds) const;
     // True when connections came or went since the last call: the event loop must watch other descriptors.
     [[nodiscard]] bool take_channels_changed();

@@ -131,13 +131,15 @@ void Gateway::publish_models() {
 
 // ---- requests ------------------------------------------------------------------------------------------------------
 
-bool Gateway::work() {
+bool Gateway::work(bool woken_by_descriptor) {
     const std::int64_t now_us = core::monotonic_us();
     take_hints(now_us);
     bool any = false;
     for (Member &member : members_) {
         member.daemon->pump(now_us);
-        any |= member.daemon->poll();
+        if (woken_by_descriptor)
+            member.daemon->notice();
+        any |= member.daemon->receive();
     }
     if (!services_.lost.empty())
         retry_lost(core::monotonic_us());

@@ -26,8 +26,8 @@ public:
     // Reconciles the daemons with the settings; complaints about entries are appended, one line each.
     void configure(const Configuration &configuration, std::vector<std::string> &complaints);
 
-    // Does what there is to do; true if there may be more at once.
-    [[nodiscard]] bool work();
+    // Does what there is to do; true if there may be more at once. `woken_by_descriptor`: one of wait_fds was readable.
+    [[nodiscard]] bool work(bool woken_by_descriptor);
 
     // Timers and the sweep of the slot table; call about every kTickUs.
     void tick();

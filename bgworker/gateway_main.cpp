@@ -110,6 +110,7 @@ void run(Gateway &gateway) {
     const uint32 waiting = pg::wait_event("SteadytextGatewayMain");
     WaitEventSet *set = nullptr;
     std::int64_t next_tick_us = 0;
+    bool descriptor = false;
     configure(gateway);
     while (!worker::shutdown_requested()) {
         // The latch is reset before the work is looked for, so that a request published meanwhile sets it again.
@@ -123,15 +124,18 @@ void run(Gateway &gateway) {
                 gateway.tick();
                 next_tick_us = now_us + Gateway::kTickUs;
             }
-            more = gateway.work();
+            more = gateway.work(descriptor);
             return true;
         });
         if (gateway.take_wait_fds_changed() || set == nullptr)
             set = watch(gateway, set);
+        descriptor = false;
         if (more)
             continue;
         WaitEvent events[kMaxEvents];
-        WaitEventSetWait(set, Gateway::kTickUs / 1000, events, kMaxEvents, waiting);
+        const int count = WaitEventSetWait(set, Gateway::kTickUs / 1000, events, kMaxEvents, waiting);
+        for (int i = 0; i < count; i++)
+            descriptor |= (events[i].events & WL_SOCKET_READABLE) != 0;
     }
 }
 

@@ -91,18 +91,12 @@ Channel::Sent ZmqChannel::send(std::string_view body) {
     return zmq_send(socket_, body.data(), body.size(), ZMQ_DONTWAIT) < 0 ? Sent::Broken : Sent::Yes;
 }
 
-bool ZmqChannel::poll(ChannelListener &listener) {
-    // Messages first: what a dying peer still sent is an answer.
-    const bool messages = poll_messages(listener);
-    return poll_monitor(listener) || messages;
-}
-
-bool ZmqChannel::poll_monitor(ChannelListener &listener) {
+void ZmqChannel::notice(ChannelListener &listener) {
+    // What a dying peer still sent is an answer.
+    (void)receive(listener);
     // Two frames: {event:16, value:32} in native byte order, and the endpoint.
-    for (bool any = false;; any = true) {
-        char frame[64];
-        if (zmq_recv(monitor_, frame, sizeof frame, ZMQ_DONTWAIT) < 0)
-            return any;
+    char frame[64];
+    while (zmq_recv(monitor_, frame, sizeof frame, ZMQ_DONTWAIT) >= 0) {
         zmq_recv(monitor_, frame + 8, sizeof frame - 8, ZMQ_DONTWAIT);
         std::uint16_t event;
         std::memcpy(&event, frame, sizeof event);
@@ -128,7 +122,7 @@ bool ZmqChannel::poll_monitor(ChannelListener &listener) {
     }
 }
 
-bool ZmqChannel::poll_messages(ChannelListener &listener) {
+bool ZmqChannel::receive(ChannelListener &listener) {
     zmq_msg_t part;
     zmq_msg_init(&part);
     int count = 0;

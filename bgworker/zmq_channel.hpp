@@ -3,7 +3,7 @@
 // Made by bgworker/daemon.*. Regime: pure. cppzmq's no-throw calls where it has them, libzmq's C calls elsewhere.
 //
 // A request is [empty delimiter, body], which both REP and ROUTER daemons understand. The socket's descriptor is
-// edge-triggered and every send or receive consumes edges, so poll() reads until EAGAIN (zmq_getsockopt(3), ZMQ_FD).
+// edge-triggered and every send or receive consumes edges, so receive() reads until EAGAIN (zmq_getsockopt(3), ZMQ_FD).
 #pragma once
 
 #include "bgworker/channel.hpp"
@@ -26,13 +26,12 @@ public:
     ~ZmqChannel() override;
 
     [[nodiscard]] Sent send(std::string_view body) override;
-    bool poll(ChannelListener &listener) override;
+    bool receive(ChannelListener &listener) override;
+    void notice(ChannelListener &listener) override;
     void append_wait_fds(std::vector<int> &fds) const override;
 
 private:
     ZmqChannel() = default;
-    bool poll_monitor(ChannelListener &listener);
-    bool poll_messages(ChannelListener &listener);
 
     void *socket_ = nullptr;
     void *monitor_ = nullptr;
