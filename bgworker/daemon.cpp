@@ -281,13 +281,11 @@ void Daemon::tick(std::int64_t now_us) {
 void Daemon::expire_waiting(std::int64_t now_us) {
     if (waiting_.empty() || (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back()))
         return;
-    core::Problem problem;
     if (row_state().breaker.state(services_.settings.breaker, now_us) == core::BreakerState::Open) {
-        problem.set("08004", "daemon %s cannot be reached", identity_.endpoint);
-        problem.with_detail("%s; its circuit breaker is open.", identity_.reason);
-        refuse_waiting(problem, now_us);
+        hand_back_waiting();
         return;
     }
+    core::Problem problem;
     problem.set(core::sqlstate::kTooManyConnections, "no connection to daemon %s became free", identity_.endpoint);
     problem.with_detail("All %zu connections are in use.", channels_.size())
         .with_hint("Raise steadytext.pool_size or steadytext.pool_wait, or add a daemon.");
@@ -301,9 +299,10 @@ void Daemon::expire_waiting(std::int64_t now_us) {
     }
 }
 
-void Daemon::refuse_waiting(const core::Problem &problem, std::int64_t now_us) {
-    for (; !waiting_.empty(); waiting_.pop_front())
-        services_.flights.fail(waiting_.front(), Outcome::Refused, problem, now_us);
+// To the gateway, which finds another daemon for them or refuses them.
+void Daemon::hand_back_waiting() {
+    services_.lost.insert(services_.lost.end(), waiting_.begin(), waiting_.end());
+    waiting_.clear();
 }
 
 // ---- what arrives --------------------------------------------------------------------------------------------------
@@ -329,6 +328,8 @@ void Daemon::on_down(Channel &channel, const char *reason) {
         row_state().ready_since_us.store(0, std::memory_order_relaxed);
         if (!retired_)
             set_state(DaemonState::Connecting, reason);
+        if (!expected_back())
+            hand_back_waiting();
     }
 }
 

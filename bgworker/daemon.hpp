@@ -32,7 +32,7 @@ struct Services {
     Flights &flights;
     void *zmq_context;
     DaemonSettings settings;
-    std::vector<shmem::SlotId> lost;  // in flight on a connection that broke: the gateway retries or ends them
+    std::vector<shmem::SlotId> lost;  // their daemon or connection went: the gateway finds another, or ends them
     bool models_changed = false;
     std::string buffer;               // where messages are put together
     std::string id_storage;           // and where an unusual id is unescaped
@@ -99,7 +99,7 @@ private:
     void settle(Flight &flight);
     void lose_flights(Channel &channel, const char *reason);
     void expire_waiting(std::int64_t now_us);
-    void refuse_waiting(const core::Problem &problem, std::int64_t now_us);
+    void hand_back_waiting();
 
     void handle_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
     void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);

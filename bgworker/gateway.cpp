@@ -202,24 +202,27 @@ Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, core::Prob
     });
     const std::string_view model = model_served ? slot.model : "";
 
-    std::vector<core::Candidate> candidates;
-    std::vector<Daemon *> daemons;
     bool any_serves = false;
-    for (Member &member : members_) {
-        Daemon &daemon = *member.daemon;
-        const bool serves = member.wanted && daemon.entry().valid && daemon.serves(slot.operation, model);
-        any_serves |= serves;
-        if (!serves || !daemon.is_available(now_us))
-            continue;
-        candidates.push_back({&member.turn, daemon.entry().weight, daemon.outstanding()});
-        daemons.push_back(&daemon);
-    }
-    while (!candidates.empty()) {
-        const std::size_t winner = core::choose(candidates);
-        if (daemons[winner]->admit(now_us))
-            return daemons[winner];
-        candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(winner));
-        daemons.erase(daemons.begin() + static_cast<std::ptrdiff_t>(winner));
+    // A daemon that is connected comes before one that may soon be.
+    for (const bool connected : {true, false}) {
+        std::vector<core::Candidate> candidates;
+        std::vector<Daemon *> daemons;
+        for (Member &member : members_) {
+            Daemon &daemon = *member.daemon;
+            const bool serves = member.wanted && daemon.entry().valid && daemon.serves(slot.operation, model);
+            any_serves |= serves;
+            if (!serves || daemon.is_up() != connected || !daemon.is_available(now_us))
+                continue;
+            candidates.push_back({&member.turn, daemon.entry().weight, daemon.outstanding()});
+            daemons.push_back(&daemon);
+        }
+        while (!candidates.empty()) {
+            const std::size_t winner = core::choose(candidates);
+            if (daemons[winner]->admit(now_us))
+                return daemons[winner];
+            candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(winner));
+            daemons.erase(daemons.begin() + static_cast<std::ptrdiff_t>(winner));
+        }
     }
     if (members_.empty()) {
         problem.set(core::sqlstate::kPrerequisiteState, "no inference daemon is configured");

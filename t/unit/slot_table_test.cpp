@@ -22,10 +22,10 @@ using namespace steadytext::shmem;
 
 class Table {
 public:
-    explicit Table(std::uint32_t slots, std::size_t payload = 1 << 20)
-        : memory_(static_cast<char *>(std::aligned_alloc(64, round_up(SlotTable::bytes_needed(slots))))),
+    explicit Table(std::uint32_t size, std::size_t payload = 1 << 20)
+        : memory_(static_cast<char *>(std::aligned_alloc(64, round_up(SlotTable::bytes_needed(size))))),
           payload_memory_(static_cast<char *>(std::aligned_alloc(64, round_up(PayloadPool::bytes_needed(payload))))),
-          slots(*SlotTable::place(memory_, slots)), pool(*PayloadPool::place(payload_memory_, payload)),
+          slots(*SlotTable::place(memory_, size)), pool(*PayloadPool::place(payload_memory_, payload)),
           ring(std::make_unique<SubmitRing>()) {}
     ~Table() {
         std::free(memory_);

@@ -1,0 +1,52 @@
+-- Settings: the steadytext_config table, its functions, and what they change.
+BEGIN;
+SELECT plan(31);
+
+SELECT is(steadytext_version(), (SELECT extversion FROM pg_extension WHERE extname = 'pg_steadytext'), 'library and extension have one version');
+SELECT ok(steadytext_version() ~ '^\d{4}\.\d{1,2}\.\d{1,2}$', 'which is a date');
+SELECT is(st_version(), steadytext_version());
+
+SELECT is(steadytext_config_get('default_max_tokens'), '512', 'a value as text');
+SELECT is(st_config_get('daemon_host'), 'localhost', 'a string without its quotes');
+SELECT is(steadytext_config_get('no_such_key'), NULL, 'NULL for what is not there');
+SELECT is(steadytext_config_get(NULL), NULL, 'STRICT');
+
+SELECT lives_ok($$SELECT steadytext_config_set('default_max_tokens', '7')$$);
+SELECT is((SELECT value FROM steadytext_config WHERE key = 'default_max_tokens'), '7'::jsonb, 'a number stays a number');
+SELECT is((SELECT completion_tokens IS NOT NULL FROM steadytext_generate_ex('uses the row')), true, 'a call still works');
+SELECT isnt((SELECT cache_key FROM steadytext_generate_ex('which limit?')),
+    (SELECT cache_key FROM steadytext_generate_ex('which limit?', '{"max_tokens": 512}')), 'and the row is the default now');
+SELECT is((SELECT cache_key FROM steadytext_generate_ex('which limit?')),
+    (SELECT cache_key FROM steadytext_generate_ex('which limit?', '{"max_tokens": 7}')), 'namely 7');
+UPDATE steadytext_config SET value = '512' WHERE key = 'default_max_tokens';
+SELECT is((SELECT cache_key FROM steadytext_generate_ex('which limit?')),
+    (SELECT cache_key FROM steadytext_generate_ex('which limit?', '{"max_tokens": 512}')), 'a plain UPDATE is heard too');
+
+SAVEPOINT before;
+SELECT lives_ok($$SELECT steadytext_config_set('default_seed', '99')$$);
+SELECT is((SELECT cache_key FROM steadytext_generate_ex('which seed?')),
+    (SELECT cache_key FROM steadytext_generate_ex('which seed?', '{"seed": 99}')), 'a change counts at once');
+ROLLBACK TO before;
+SELECT is((SELECT cache_key FROM steadytext_generate_ex('which seed?')),
+    (SELECT cache_key FROM steadytext_generate_ex('which seed?', '{"seed": 42}')), 'and ends with its savepoint');
+
+SELECT lives_ok($$SELECT st_config_set('flag', 'true')$$);
+SELECT is((SELECT value FROM steadytext_config WHERE key = 'flag'), 'true'::jsonb, 'a boolean stays a boolean');
+SELECT lives_ok($$SELECT steadytext_config_set('note', 'a "text"')$$);
+SELECT is(steadytext_config_get('note'), 'a "text"', 'a text comes back');
+SELECT is((SELECT details FROM steadytext_audit_log WHERE event_type = 'config_change' ORDER BY id DESC LIMIT 1),
+    '{"key": "note", "value": "a \"text\""}'::jsonb, 'a change is audited');
+
+SELECT throws_ok($$SELECT steadytext_config_set('daemon_host', 'bad host')$$, '22023', 'Invalid host format');
+SELECT throws_ok($$SELECT steadytext_config_set('DAEMON_HOST', 'x;y')$$, '22023', 'Invalid host format', 'whatever the case');
+SELECT throws_ok($$SELECT steadytext_config_set('daemon_port', '0')$$, '22023', 'Invalid port format');
+SELECT throws_ok($$SELECT steadytext_config_set('daemon_port', '65536')$$, '22023', 'Invalid port format');
+SELECT throws_ok($$SELECT steadytext_config_set('daemon_port', '55 55')$$, '22023', 'Invalid port format');
+SELECT throws_ok($$SELECT steadytext_config_set('model_path', '/etc/passwd')$$, '22023', 'Invalid file path');
+SELECT throws_ok($$SELECT steadytext_config_set('model_path', '../../x')$$, '22023', 'Invalid file path');
+SELECT throws_ok($$SELECT steadytext_config_set('daemon_command', 'st; rm')$$, '22023', 'Invalid command format');
+SELECT throws_ok($$SELECT steadytext_config_set('cache_table_name', 'x"y')$$, '22023', 'Invalid table name');
+SELECT throws_ok($$SET steadytext.no_such = 1$$, '42602', NULL, 'a misspelt setting is an error');
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,134 @@
+// Daemons as settings name them and as the gateway picks them: endpoints, the list, turns, the breaker.
+#include "src/core/balance.hpp"
+#include "src/core/breaker.hpp"
+#include "src/core/daemon_list.hpp"
+
+#include <gtest/gtest.h>
+#include <memory>
+
+namespace {
+
+using namespace steadytext::core;
+
+bool is_endpoint(std::string_view text) {
+    Endpoint endpoint;
+    Problem problem;
+    const bool good = parse_endpoint(text, endpoint, problem);
+    EXPECT_EQ(good, !problem.is_set()) << text;
+    return good;
+}
+
+TEST(Endpoint, TakesWhatItShould) {
+    for (const char *good : {"tcp://localhost:5555", "tcp://127.0.0.1:1024", "tcp://10.0.0.1:65535", "tcp://[::1]:5555",
+                             "tcp://[fd00::1]:5555", "tcp://my-host.example.com:5555", "ipc:///run/steadytext.sock",
+                             "http://localhost:8080/v1", "https://api.example.com/v1", "http://192.168.0.1:80",
+                             "dns+tcp://fleet.internal:5555"})
+        EXPECT_TRUE(is_endpoint(good)) << good;
+}
+
+TEST(Endpoint, RefusesWhatItShould) {
+    const std::string long_host(254, 'a');
+    for (const std::string &bad :
+         {std::string(), std::string("localhost:5555"), std::string("udp://localhost:5555"), std::string("tcp://localhost"),
+          std::string("tcp://localhost:-1"), std::string("tcp://localhost:0"), std::string("tcp://localhost:1023"),
+          std::string("tcp://localhost:65536"), std::string("tcp://:5555"), std::string("tcp://host_name:5555"),
+          std::string("tcp://-host:5555"), std::string("tcp://256.1.1.1:5555"), std::string("tcp://[::1:5555"),
+          std::string("tcp://host name:5555"), std::string("ipc://relative"), "tcp://" + long_host + ":5555",
+          "ipc:///" + std::string(107, 'x'), std::string("https://example.com:444/v1"), std::string("tcp://a..b:5555")})
+        EXPECT_FALSE(is_endpoint(bad)) << bad;
+}
+
+TEST(Endpoint, RefusesLinkLocalAndMetadataInEveryNotation) {
+    for (const char *bad : {"169.254.169.254", "169.254.0.1", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376",
+                            "0xa9.0xfe.0xa9.0xfe", "169.254.43518", "[fe80::1]", "[fe80::1%25eth0]", "[::ffff:169.254.169.254]",
+                            "[::ffff:a9fe:a9fe]", "[::169.254.169.254]", "[64:ff9b::169.254.169.254]", "[2002:a9fe:a9fe::1]",
+                            "[fd00:ec2::254]", "metadata.google.internal", "METADATA.google.internal.", "100.100.100.200",
+                            "0.0.0.0", "[::]", "224.0.0.1", "[ff02::1]"})
+        EXPECT_FALSE(is_endpoint("http://" + std::string(bad) + "/latest")) << bad;
+}
+
+TEST(DaemonList, ABadEntryCostsTheOthersNothing) {
+    auto entries = std::make_unique<DaemonEntry[]>(8);
+    Problem first;
+    ASSERT_EQ(parse_daemon_list("tcp://a:5555 weight=2, tcp://b:1 , ipc:///x model=\"two words\" drain=on,,", entries.get(), 8, first), 3U);
+    EXPECT_TRUE(entries[0].valid);
+    EXPECT_EQ(entries[0].weight, 2);
+    EXPECT_FALSE(entries[1].valid);
+    EXPECT_STREQ(entries[1].problem.message, "Port must be between 1024 and 65535");
+    EXPECT_TRUE(entries[2].valid);
+    EXPECT_STREQ(entries[2].model, "two words");
+    EXPECT_TRUE(entries[2].drain);
+    EXPECT_TRUE(first.is_set());
+}
+
+TEST(DaemonList, RefusesUnknownAndMalformedOptions) {
+    for (const char *bad : {"tcp://a:5555 weight=0", "tcp://a:5555 weight=1001", "tcp://a:5555 weight=x", "tcp://a:5555 colour=red",
+                            "tcp://a:5555 drain", "tcp://a:5555 model=", "tcp://a:5555, tcp://a:5555"}) {
+        Problem problem;
+        EXPECT_FALSE(check_daemon_list(bad, problem)) << bad;
+    }
+    Problem problem;
+    EXPECT_TRUE(check_daemon_list("", problem));
+}
+
+TEST(DaemonList, ReadsBackWhatItWrites) {
+    auto entries = std::make_unique<DaemonEntry[]>(2);
+    Problem problem;
+    const std::string text = "https://host/v1 weight=3 drain=on model=\"a b\" provider=openai key_file=/k fingerprint=f:1 prefix=\"Query: \"";
+    ASSERT_EQ(parse_daemon_list(text, entries.get(), 2, problem), 1U);
+    ASSERT_FALSE(problem.is_set()) << problem.message;
+    EXPECT_EQ(format_daemon_entry(entries[0]), text);
+}
+
+TEST(Balance, GivesEachItsShareEvenlySpread) {
+    const int weights[] = {1, 2, 5};
+    std::int64_t current[3] = {};
+    int turns[3] = {};
+    for (int turn = 0; turn < 8000; turn++) {
+        std::vector<Candidate> candidates;
+        for (int i = 0; i < 3; i++)
+            candidates.push_back({&current[i], weights[i], 0});
+        turns[choose(candidates)]++;
+    }
+    EXPECT_EQ(turns[0], 1000);
+    EXPECT_EQ(turns[1], 2000);
+    EXPECT_EQ(turns[2], 5000);
+}
+
+TEST(Balance, PrefersTheLessBusyOfEquals) {
+    std::int64_t current[2] = {};
+    const std::vector<Candidate> candidates = {{&current[0], 1, 7}, {&current[1], 1, 3}};
+    EXPECT_EQ(choose(candidates), 1U);
+}
+
+constexpr BreakerSettings kSettings{3, 1000};
+
+TEST(Breaker, OpensAfterThresholdAndOnlyForFailuresInARow) {
+    Breaker breaker;
+    breaker.record_failure(kSettings, 0);
+    breaker.record_failure(kSettings, 0);
+    breaker.record_success();
+    breaker.record_failure(kSettings, 0);
+    breaker.record_failure(kSettings, 0);
+    EXPECT_EQ(breaker.state(kSettings, 0), BreakerState::Closed);
+    breaker.record_failure(kSettings, 10);
+    EXPECT_EQ(breaker.state(kSettings, 10), BreakerState::Open);
+    EXPECT_FALSE(breaker.admit(kSettings, 10));
+}
+
+TEST(Breaker, LetsOneProbeThroughAndItsLeaseExpires) {
+    Breaker breaker;
+    breaker.trip(kSettings, 0);
+    EXPECT_EQ(breaker.state(kSettings, 999), BreakerState::Open);
+    EXPECT_EQ(breaker.state(kSettings, 1000), BreakerState::HalfOpen) << "by the clock alone";
+    EXPECT_TRUE(breaker.admit(kSettings, 1000));
+    EXPECT_FALSE(breaker.admit(kSettings, 1001)) << "the probe is under way";
+    EXPECT_TRUE(breaker.admit(kSettings, 2001)) << "and was lost";
+    breaker.record_failure(kSettings, 2002);
+    EXPECT_EQ(breaker.state(kSettings, 2003), BreakerState::Open) << "a failed probe opens it again";
+    EXPECT_TRUE(breaker.admit(kSettings, 3002));
+    breaker.record_success();
+    EXPECT_EQ(breaker.state(kSettings, 3003), BreakerState::Closed);
+}
+
+}  // namespace

@@ -1,0 +1,137 @@
+// Replies of daemons, read with distrust; parameters of functions, checked to the bound.
+#include "src/core/reply.hpp"
+#include "src/core/unit_vector.hpp"
+#include "src/core/validate.hpp"
+
+#include <cmath>
+#include <gtest/gtest.h>
+
+namespace {
+
+using namespace steadytext::core;
+
+// A message with the room behind it that the parser needs.
+class Message {
+public:
+    explicit Message(std::string text) : size_(text.size()), text_(std::move(text)) { text_.append(PaddedText::kPadding, '\0'); }
+    operator PaddedText() const { return {std::string_view(text_).substr(0, size_)}; }  // NOLINT: meant to be implicit
+
+private:
+    std::size_t size_;
+    std::string text_;
+};
+
+std::string id_of(std::string_view body) {
+    std::string_view id;
+    std::string storage;
+    return envelope_id(body, id, storage) ? std::string(id) : "none";
+}
+
+TEST(EnvelopeId, IsFoundWhereverItStands) {
+    EXPECT_EQ(id_of(R"({"id": "abc", "result": 1, "error": null})"), "abc");
+    EXPECT_EQ(id_of(R"({"id":"abc"})"), "abc");
+    EXPECT_EQ(id_of(R"({"result": {"id": "inner"}, "error": null, "id": "outer"})"), "outer");
+    EXPECT_EQ(id_of(R"({"id": "a\u0062c"})"), "abc") << "unescaped";
+}
+
+TEST(EnvelopeId, IsNoneWhereThereIsNone) {
+    for (const char *bad : {"", "{", "garbage", "[]", R"({"id": null})", R"({"id": 5})", R"({"id": "cut)", R"({"result": {"id": "inner"}})"})
+        EXPECT_EQ(id_of(bad), "none") << bad;
+}
+
+TEST(GenerateReply, ReadsATextOrAnObject) {
+    GenerateReply reply;
+    Problem problem;
+    ASSERT_TRUE(read_generate_reply(Message(R"({"id": "x", "result": "h\u00e9llo", "error": null})"), reply, problem));
+    EXPECT_EQ(reply.text, "h\u00E9llo");
+    EXPECT_EQ(reply.prompt_tokens, -1);
+    ASSERT_TRUE(read_generate_reply(Message(R"({"id": "x", "result": {"text": "t", "prompt_tokens": 3, "completion_tokens": 4,
+        "finish_reason": "eos", "engine_ms": 1.5, "model": "m", "fingerprint": "f"}, "error": null})"), reply, problem));
+    EXPECT_EQ(reply.text, "t");
+    EXPECT_EQ(reply.completion_tokens, 4);
+    EXPECT_EQ(reply.finish_reason, "eos");
+    EXPECT_DOUBLE_EQ(reply.engine_ms, 1.5);
+    ASSERT_TRUE(read_generate_reply(Message(R"({"result": null, "error": null})"), reply, problem));
+    EXPECT_TRUE(reply.is_null);
+}
+
+TEST(GenerateReply, RefusesWhatIsNotOne) {
+    std::string deep = R"({"result": )" + std::string(100, '[') + std::string(100, ']') + "}";
+    for (const std::string &bad :
+         {std::string("garbage"), std::string(), std::string(R"({"result": "cut)"), std::string(R"({"result": 5})"),
+          std::string(R"({"result": ["a"]})"), std::string(R"({"error": null})"), std::string(R"({"result": "nul \u0000"})"),
+          std::string("{\"result\": \"\xFF\"}"), std::string(R"({"result": NaN})"), std::string(R"({"result": "a"} trailing)"), deep,
+          std::string(R"({"result": {"text": {"no": 1}}})")}) {
+        GenerateReply reply;
+        Problem problem;
+        EXPECT_FALSE(read_generate_reply(Message(bad), reply, problem)) << bad;
+        EXPECT_STREQ(problem.sqlstate, sqlstate::kProtocolViolation);
+    }
+}
+
+TEST(GenerateReply, TellsADaemonsErrorFromABadReply) {
+    GenerateReply reply;
+    Problem problem;
+    EXPECT_FALSE(read_generate_reply(Message(R"({"id": "x", "result": null, "error": "out of luck"})"), reply, problem));
+    EXPECT_STREQ(problem.sqlstate, sqlstate::kExternalRoutineError);
+    EXPECT_NE(std::string(problem.message).find("out of luck"), std::string::npos);
+}
+
+TEST(EmbedReply, ReadsNumbersAndNothingElse) {
+    std::vector<float> vector;
+    Problem problem;
+    ASSERT_TRUE(read_embed_reply(Message(R"({"result": [1, -0.5, 2e-3], "error": null})"), vector, problem));
+    EXPECT_EQ(vector, (std::vector<float>{1, -0.5F, 2e-3F}));
+    for (const char *bad : {R"({"result": []})", R"({"result": [1, "2"]})", R"({"result": [[1]]})", R"({"result": [1e39]})",
+                            R"({"result": [NaN]})", R"({"result": [1, null]})", R"({"result": {"0": 1}})", R"({"result": "1"})", "[1, 2]"}) {
+        Problem bad_problem;
+        EXPECT_FALSE(read_embed_reply(Message(bad), vector, bad_problem)) << bad;
+    }
+}
+
+TEST(UnitVector, IsPaddedOrCutToTheWantedDimensions) {
+    std::vector<float> vector = {3, 4};
+    ASSERT_TRUE(make_unit(vector));
+    EXPECT_FLOAT_EQ(vector[0], 0.6F);
+    float longer[3];
+    fit_unit(vector, longer);
+    EXPECT_EQ(longer[2], 0.0F);
+    float shorter[1];
+    fit_unit(vector, shorter);
+    EXPECT_FLOAT_EQ(shorter[0], 1.0F) << "cut, and of length 1 again";
+    std::vector<float> zeros = {0, 0};
+    EXPECT_FALSE(make_unit(zeros));
+}
+
+TEST(Validate, HoldsEachBound) {
+    Problem problem;
+    EXPECT_FALSE(check_max_tokens(0, problem));
+    EXPECT_TRUE(check_max_tokens(1, problem));
+    EXPECT_TRUE(check_max_tokens(kMaxTokensLimit, problem));
+    EXPECT_FALSE(check_max_tokens(kMaxTokensLimit + 1, problem));
+    EXPECT_FALSE(check_seed(-1, problem));
+    EXPECT_TRUE(check_seed(0, problem));
+    EXPECT_TRUE(check_seed(2147483647, problem));
+    EXPECT_FALSE(check_seed(2147483648, problem));
+    EXPECT_TRUE(check_temperature(0, problem));
+    EXPECT_TRUE(check_temperature(2, problem));
+    EXPECT_FALSE(check_temperature(std::nextafter(2.0, 3.0), problem));
+    EXPECT_FALSE(check_temperature(-0.001, problem));
+    EXPECT_FALSE(check_temperature(NAN, problem));
+}
+
+TEST(Validate, KnowsBlankAsPythonDoes) {
+    for (const char *blank : {"", " ", "\t\n\r\v\f", "\u00A0\u2003\u3000", "\x1C"})
+        EXPECT_TRUE(is_blank(blank));
+    for (const char *text : {"x", " x ", "\u200B", "\uFEFF"})
+        EXPECT_FALSE(is_blank(text));
+}
+
+TEST(Validate, CountsAPromptInBytes) {
+    Problem problem;
+    EXPECT_TRUE(check_prompt("Prompt", {false, "1234"}, 4, problem));
+    EXPECT_FALSE(check_prompt("Prompt", {false, "12345"}, 4, problem));
+    EXPECT_STREQ(problem.sqlstate, sqlstate::kProgramLimitExceeded);
+}
+
+}  // namespace
