@@ -1,109 +1,309 @@
-// Log, buckets, copies: see hot_cache.hpp for the protocol. Regime: pure.
+// Placing, readers, erasing, drains: see hot_cache.hpp for the protocol. Regime: pure.
 #include "shmem/hot_cache.hpp"
+#include "shmem/hot_cache_writer.hpp"
 
-#include <algorithm>
-#include <cstring>
+#include <bit>
 #include <new>
 
 namespace steadytext::shmem {
 
+using namespace cache;
+
 namespace {
 
-constexpr std::size_t kBytesPerBucket = 512;
+constexpr std::size_t kBytesPerSlot = 256;
+constexpr std::uint64_t kFreshShare = 10;  // a tenth of the room is for what is new
+constexpr int kLooks = 16;                 // at a value that a writer keeps moving
 
-std::uint32_t shard_of(const CacheKey &key, std::uint32_t shards) noexcept { return key.bytes[31] % shards; }
+// Shards of 8 MiB or more, so that large values fit; enough of them that writers seldom meet.
+std::uint32_t shards_for(std::size_t bytes) noexcept {
+    return std::bit_floor(static_cast<std::uint32_t>(std::clamp<std::size_t>(bytes / (8U << 20), 8, 64)));
+}
+
+ShardGeometry geometry_of(const HotCacheConfig &config) noexcept {
+    ShardGeometry geometry{};
+    geometry.shards = shards_for(config.bytes);
+    const std::size_t bytes = std::max<std::size_t>(config.bytes / geometry.shards, 16384) / kCacheLine * kCacheLine;
+    geometry.slots = static_cast<std::uint32_t>(round_up(bytes / kBytesPerSlot, kSlotsPerBucket));
+    geometry.sketch_words = geometry.slots / 2;
+    geometry.departed = geometry.slots / 32 + 1;
+    const std::size_t logs = bytes - geometry.shard_bytes();  // with no logs yet
+    geometry.log_words[0] = logs / 8 * kFreshShare / 100;
+    geometry.log_words[1] = logs / 8 - geometry.log_words[0] - kCacheLine / 8;
+
+    const std::size_t wanted =
+        config.max_value_bytes != 0 ? config.max_value_bytes : std::min<std::size_t>(config.bytes / 16, 4U << 20);
+    const std::size_t possible = (geometry.log_words[1] - kHeaderWords) * 8;
+    geometry.max_value_bytes = std::min({wanted, possible, static_cast<std::size_t>(EntryHeader::kMaxSize)});
+    return geometry;
+}
 
 }  // namespace
 
+// ---- layout ----------------------------------------------------------------------------------------------------------
+
 std::size_t HotCache::bytes_needed(const HotCacheConfig &config) noexcept {
-    const std::uint64_t words = std::max<std::uint64_t>(config.bytes / kShards / 8, 1024);
-    const std::uint64_t buckets = words * 8 / kBytesPerBucket;
-    return round_up(sizeof(HotCache)) + kShards * (words + buckets) * 8;
+    const ShardGeometry geometry = geometry_of(config);
+    return round_up(sizeof(HotCache)) + geometry.shards * geometry.shard_bytes();
 }
 
 HotCache *HotCache::place(void *memory, const HotCacheConfig &config) noexcept {
-    const std::uint64_t words = std::max<std::uint64_t>(config.bytes / kShards / 8, 1024);
-    auto *cache = new (memory) HotCache(words, words * 8 / kBytesPerBucket);
-    for (std::uint32_t shard = 0; shard < kShards; shard++)
-        for (std::uint64_t i = 0; i < cache->words_ + cache->buckets_; i++)
-            new (&cache->table(shard)[i]) std::atomic<std::uint64_t>(kEmpty);
+    auto *cache = new (memory) HotCache(geometry_of(config), core::unix_us());
+    for (std::uint32_t i = 0; i < cache->geometry_.shards; i++) {
+        const Shard shard = cache->shard(i);
+        new (shard.state) ShardState;
+        for (std::uint32_t slot = 0; slot < cache->geometry_.slots; slot++)
+            new (&shard.slots[slot]) Slot;
+        std::fill_n(shard.sketch_words, cache->geometry_.sketch_words, 0);
+    }
     return cache;
 }
 
-// A shard's memory: its buckets, then its log.
-std::atomic<std::uint64_t> *HotCache::table(std::uint32_t shard) noexcept {
-    auto *start = reinterpret_cast<std::atomic<std::uint64_t> *>(reinterpret_cast<char *>(this) + round_up(sizeof(HotCache)));
-    return start + shard * (words_ + buckets_);
+Shard HotCache::shard(std::uint32_t index) noexcept {
+    return {geometry_, reinterpret_cast<char *>(this) + round_up(sizeof *this) + index * geometry_.shard_bytes()};
 }
 
-std::atomic<std::uint64_t> &HotCache::word(std::uint32_t shard, std::uint64_t position) noexcept {
-    return table(shard)[buckets_ + position % words_];
-}
+// ---- readers ---------------------------------------------------------------------------------------------------------
 
-std::atomic<std::uint64_t> &HotCache::bucket(std::uint32_t shard, const Header &header) noexcept {
-    return table(shard)[header.key[0] % buckets_];
-}
-
-bool HotCache::is_intact(std::uint32_t shard, std::uint64_t position) noexcept {
-    return shards_[shard].reserved.load(std::memory_order_acquire) - position <= words_;
-}
-
-ReadResult HotCache::read(const CacheKey &key, ValueKind kind, char *buffer, std::size_t room, std::size_t &size) noexcept {
-    const std::uint32_t shard = shard_of(key, kShards);
-    Header wanted;
-    std::memcpy(wanted.key, key.bytes, sizeof wanted.key);
-    const std::uint64_t position = bucket(shard, wanted).load(std::memory_order_acquire);  // pairs with insert()
-    if (position == kEmpty)
-        return ReadResult::Miss;
-
-    std::uint64_t header[kHeaderWords];
-    for (std::size_t i = 0; i < kHeaderWords; i++)
-        header[i] = word(shard, position + i).load(std::memory_order_acquire);
-    if (std::memcmp(header, wanted.key, sizeof wanted.key) != 0 || (header[4] >> 56) != static_cast<std::uint64_t>(kind) ||
-        !is_intact(shard, position))
-        return ReadResult::Miss;
-    size = header[4] & 0x00FF'FFFF'FFFF'FFFFU;
-    if (size > room)
-        return ReadResult::TooSmall;
-    for (std::size_t done = 0; done < size; done += 8) {
-        const std::uint64_t eight = word(shard, position + kHeaderWords + done / 8).load(std::memory_order_acquire);
-        std::memcpy(buffer + done, &eight, std::min<std::size_t>(8, size - done));
+// One pass over the slots that may hold `key`. Moving: a value was overwritten while it was looked at.
+HotCache::Sight HotCache::look(Shard &shard, const KeyWords &key, SlotSight &sight, EntryHeader &header) noexcept {
+    bool moving = false;
+    for (int choice = 0; choice < 2; choice++) {
+        const std::uint32_t bucket = shard.bucket(key, choice);
+        for (std::uint32_t i = bucket; i < bucket + kSlotsPerBucket; i++) {
+            if (!shard.slots[i].load_place().may_be(key))
+                continue;
+            const Use use = shard.slots[i].load_use();
+            const Place place = shard.slots[i].load_place();  // again: not older than `use`
+            if (!place.may_be(key) || !shard.load_header(place, header)) {
+                moving = true;
+                continue;
+            }
+            if (header.key == key) {
+                sight.slot = i;
+                sight.place = place.word();
+                sight.use = use.word();
+                return Sight::Found;
+            }
+        }
     }
-    return is_intact(shard, position) ? ReadResult::Hit : ReadResult::Miss;
+    return moving ? Sight::Moving : Sight::Absent;
 }
 
-bool HotCache::insert(const CacheKey &key, ValueKind kind, std::string_view value) noexcept {
-    const std::uint32_t index = shard_of(key, kShards);
-    Shard &shard = shards_[index];
-    const std::uint64_t needed = kHeaderWords + (value.size() + 7) / 8;
-    if (needed > words_ / 4 || shard.writer.exchange(1, std::memory_order_acquire) != 0)
+bool HotCache::find(const CacheKey &digest, std::int64_t now_us, CacheHit &hit) noexcept {
+    const KeyWords key(digest);
+    hit.sight.shard = shard_of(key);
+    Shard here = shard(hit.sight.shard);
+    __builtin_prefetch(&here.slots[here.bucket(key, 0)]);
+    __builtin_prefetch(&here.slots[here.bucket(key, 1)]);
+
+    EntryHeader header;
+    Sight seen = Sight::Absent;
+    if (here.state->epoch.load(std::memory_order_acquire) == epoch()) {
+        seen = Sight::Moving;
+        for (int attempt = 0; attempt < kLooks && seen == Sight::Moving; attempt++)
+            seen = look(here, key, hit.sight, header);
+    }
+    if (seen != Sight::Found || header.is_expired(now_us)) {
+        count(here.state->misses);
         return false;
-    // Position 0 means an empty bucket, so the log begins at 1.
-    const std::uint64_t position = std::max<std::uint64_t>(shard.reserved.load(std::memory_order_relaxed), 1);
-    // Announced before the first word is overwritten: a reader that sees a new word sees this too.
-    shard.reserved.store(position + needed, std::memory_order_relaxed);
-
-    Header header;
-    std::memcpy(header.key, key.bytes, sizeof header.key);
-    header.kind_and_size = static_cast<std::uint64_t>(kind) << 56 | value.size();
-    std::uint64_t words[kHeaderWords];
-    std::memcpy(words, &header, sizeof words);
-    for (std::size_t i = 0; i < kHeaderWords; i++)
-        word(index, position + i).store(words[i], std::memory_order_release);
-    for (std::size_t done = 0; done < value.size(); done += 8) {
-        std::uint64_t eight = 0;
-        std::memcpy(&eight, value.data() + done, std::min<std::size_t>(8, value.size() - done));
-        word(index, position + kHeaderWords + done / 8).store(eight, std::memory_order_release);
     }
-    bucket(index, header).store(position, std::memory_order_release);
-    shard.writer.store(0, std::memory_order_release);
+    hit.size = header.size();
+    hit.kind = static_cast<ValueKind>(header.kind());
+    hit.flags = header.flags();
+    hit.model = header.model();
+    hit.expires_us = header.expires_us();
     return true;
 }
 
-void HotCache::clear() noexcept {
-    for (std::uint32_t shard = 0; shard < kShards; shard++)
-        for (std::uint64_t i = 0; i < buckets_; i++)
-            table(shard)[i].store(kEmpty, std::memory_order_relaxed);
+bool HotCache::copy_out(const CacheHit &hit, std::int64_t now_us, char *buffer) noexcept {
+    const Place place(hit.sight.place);
+    const Log log = shard(hit.sight.shard).log(place.log());
+    const std::uint64_t position = place.position(log.end());
+    log.load(position + kHeaderWords, buffer, hit.size);
+    if (!log.is_intact(position))
+        return false;
+    count_hit(hit.sight, now_us);
+    return true;
+}
+
+ReadResult HotCache::read(const CacheKey &key, std::int64_t now_us, char *buffer, std::size_t room, CacheHit &hit) noexcept {
+    for (int attempt = 0; attempt < kLooks; attempt++) {
+        if (!find(key, now_us, hit))
+            return ReadResult::Miss;
+        if (hit.size > room)
+            return ReadResult::TooSmall;
+        if (copy_out(hit, now_us, buffer))
+            return ReadResult::Hit;
+    }
+    count(shard(hit.sight.shard).state->misses);
+    return ReadResult::Miss;
+}
+
+std::uint64_t HotCache::second_of(std::int64_t now_us) const noexcept {
+    return std::clamp<std::uint64_t>(now_us > begun_us_ ? (now_us - begun_us_) / 1'000'000 : 0, 0, Use::kMaxSeconds);
+}
+
+// The one atomic read-modify-write of a hit; tried again only if another hit came between.
+void HotCache::count_hit(const SlotSight &sight, std::int64_t now_us) noexcept {
+    const Shard here = shard(sight.shard);
+    const std::uint64_t second = second_of(now_us);
+    Slot &slot = here.slots[sight.slot];
+    const std::uint64_t generation = Use(sight.use).generation();
+    for (Use use(sight.use); use.generation() == generation;)
+        if (slot.swap_use(use, use.after_hit(second)))
+            return;
+    // The value was evicted after it was copied: no slot to count the hit in.
+    count(here.state->settled_hits);
+    count(here.state->unfolded_hits);
+}
+
+// ---- writers ---------------------------------------------------------------------------------------------------------
+
+bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int64_t now_us, std::uint64_t value_epoch) noexcept {
+    EntryHeader header;
+    header.key = KeyWords(digest);
+    Shard here = shard(shard_of(header.key));
+    if (value.bytes.size() > geometry_.max_value_bytes) {
+        count(here.state->refused_size);
+        return false;
+    }
+    header.what = std::uint64_t{value.bytes.size()} << 40 | std::uint64_t{static_cast<std::uint8_t>(value.kind)} << 32 | value.model;
+    header.expiry = static_cast<std::uint64_t>(value.expires_us) << 8 | value.flags;
+
+    const ShardLock lock(*here.state);
+    if (!lock) {
+        count(here.state->refused_busy);
+        return false;
+    }
+    ShardWriter writer(here, now_us);
+    const std::uint64_t current = epoch();
+    if (here.state->epoch.load(std::memory_order_relaxed) != current) {
+        writer.wipe();
+        here.state->epoch.store(current, std::memory_order_release);  // pairs with find()
+    }
+    if (value_epoch != current) {
+        count(here.state->refused_stale);
+        return false;
+    }
+    if (!writer.put(header, value.bytes.data())) {
+        count(here.state->refused_admission);
+        return false;
+    }
+    count(here.state->inserts);
+    return true;
+}
+
+// A value that is being moved cannot be read, but its slot can be emptied: then the move fails. The 22 bits of the tag
+// may take another key's value with it, which costs a miss.
+bool HotCache::erase(const CacheKey &digest) noexcept {
+    const KeyWords key(digest);
+    const Shard here = shard(shard_of(key));
+    bool erased = false;
+    for (int choice = 0; choice < 2; choice++)
+        for (std::uint32_t i = 0; i < kSlotsPerBucket; i++) {
+            Slot &slot = here.slots[here.bucket(key, choice) + i];
+            for (Place place = slot.load_place(); place.may_be(key); place = slot.load_place()) {
+                EntryHeader header;
+                if (here.load_header(place, header) && header.key != key)
+                    break;
+                erased |= here.vacate(slot, place);
+            }
+        }
+    if (erased)
+        count(here.state->erased);
+    return erased;
+}
+
+std::uint64_t HotCache::erase_model(std::uint32_t model) noexcept {
+    std::uint64_t total = 0;
+    for (std::uint32_t i = 0; i < geometry_.shards; i++) {
+        const Shard here = shard(i);
+        std::uint64_t erased = 0;
+        for (std::uint32_t j = 0; j < geometry_.slots; j++) {
+            Slot &slot = here.slots[j];
+            for (Place place = slot.load_place(); !place.is_empty(); place = slot.load_place()) {
+                EntryHeader header;
+                if (here.load_header(place, header) && header.model() != model)
+                    break;
+                erased += here.vacate(slot, place);
+            }
+        }
+        count(here.state->erased, erased);
+        total += erased;
+    }
+    return total;
+}
+
+void HotCache::clear() noexcept { epoch_.fetch_add(1, std::memory_order_acq_rel); }  // release: pairs with epoch()
+
+// ---- the keeper's side -----------------------------------------------------------------------------------------------
+
+// The hits of one slot since they were last taken. The generation in `use` vouches for the key: it is raised before the
+// slot goes to another, so the swap fails if the key read in between is not the one whose hits these are.
+bool HotCache::take_hits(std::uint32_t shard_index, std::uint32_t slot_index, KeyHits &hits) noexcept {
+    const Shard here = shard(shard_index);
+    Slot &slot = here.slots[slot_index];
+    for (Use use = slot.load_use(); use.hits() > 0; use = slot.load_use()) {
+        const Place place = slot.load_place();
+        EntryHeader header;
+        if (place.is_empty() || !here.load_header(place, header))
+            return false;  // erased, or being moved: the next drain will have it
+        if (slot.swap_use(use, use.without_hits())) {
+            count(here.state->settled_hits, use.hits());
+            hits = {header.key.digest(), use.hits(), begun_us_ + static_cast<std::int64_t>(use.last_hit()) * 1'000'000};
+            return true;
+        }
+    }
+    return false;
+}
+
+bool HotCache::take_departed_hits(std::uint32_t shard_index, KeyHits &hits) noexcept {
+    const Shard here = shard(shard_index);
+    ShardState &state = *here.state;
+    if (state.departed_count.load(std::memory_order_relaxed) == 0)
+        return false;
+    const ShardLock lock(state);
+    const std::uint32_t waiting = state.departed_count.load(std::memory_order_relaxed);
+    if (!lock || waiting == 0)
+        return false;
+    const DepartedHits &first = here.departed[state.departed_begin];
+    hits = {first.key.digest(), Use(first.use).hits(),
+            begun_us_ + static_cast<std::int64_t>(Use(first.use).last_hit()) * 1'000'000};
+    state.departed_begin = (state.departed_begin + 1) % geometry_.departed;
+    state.departed_count.store(waiting - 1, std::memory_order_relaxed);
+    return true;
+}
+
+HotCacheStats HotCache::stats() noexcept {
+    HotCacheStats stats{};
+    const auto add = [](std::uint64_t &sum, const std::atomic<std::uint64_t> &counter) {
+        sum += counter.load(std::memory_order_relaxed);
+    };
+    for (std::uint32_t i = 0; i < geometry_.shards; i++) {
+        const Shard here = shard(i);
+        const ShardState &state = *here.state;
+        add(stats.hits, state.settled_hits);
+        for (std::uint32_t slot = 0; slot < geometry_.slots; slot++)
+            stats.hits += here.slots[slot].load_use().hits();
+        add(stats.misses, state.misses);
+        add(stats.inserts, state.inserts);
+        add(stats.evictions, state.evictions);
+        add(stats.erased, state.erased);
+        add(stats.refused_size, state.refused_size);
+        add(stats.refused_busy, state.refused_busy);
+        add(stats.refused_stale, state.refused_stale);
+        add(stats.refused_admission, state.refused_admission);
+        add(stats.unfolded_hits, state.unfolded_hits);
+        for (const LogId id : {LogId::Fresh, LogId::Proven})
+            stats.bytes_total += here.log(id).capacity() * 8;
+        if (state.epoch.load(std::memory_order_acquire) != epoch())
+            continue;  // cleared; the next insertion empties it
+        add(stats.entries, state.entries);
+        for (const LogId id : {LogId::Fresh, LogId::Proven})
+            stats.bytes_used += (here.log(id).capacity() - here.log(id).free_words()) * 8;
+    }
+    return stats;
 }
 
 }  // namespace steadytext::shmem

@@ -1,28 +1,71 @@
 // The hot cache: answers in shared memory, found by the SHA-256 of what was asked.
 //
-// Read and written by sessions. Regime: pure, noexcept.
+// Sessions read and write it, the keeper drains its hit counters. Regime: pure, noexcept.
 //
-// Sharded by key. Each shard is a log that overwrites its oldest bytes, and a table of buckets that point into it. A writer holds its
-// shard by a try-lock and never waits: a value that finds the lock taken is simply not cached. Readers take no lock:
-// they copy, then look whether the log has meanwhile run over what they copied, and call it a miss if so. The log is kept in relaxed
-// atomic words, so a copy torn by a writer is no data race, only a miss.
+// Sharded by key. A shard is an index of slots (hot_cache_index.hpp) that point into two logs (hot_cache_log.hpp), a small one for
+// what is new and a large one for what has proved itself; the policy is in hot_cache_writer.hpp.
+//
+// Readers take no lock and leave no trace but one compare-and-swap that counts the hit, so a stopped reader holds up
+// nobody. They copy, then check that the log has not run over what they copied; a torn copy is a miss, never an answer.
+// A writer holds its shard by a try-lock and never waits: with the lock taken, a value is simply not cached. A writer
+// stopped in the middle costs its shard further insertions and nothing else: reads, erase() and clear() take no lock.
+// All places are offsets, so processes may map the memory at different addresses.
 #pragma once
 
 #include "shmem/atomic.hpp"
+#include "shmem/hot_cache_shard.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/sha256.hpp"
 
 #include <string_view>
 
 namespace steadytext::shmem {
 
 struct HotCacheConfig {
-    std::size_t bytes;
+    std::size_t bytes;                // everything: logs, index, sketch
+    std::size_t max_value_bytes = 0;  // 0: a sixteenth of `bytes`, at most 4 MiB
 };
 
-struct CacheKey {
-    unsigned char bytes[32];
-};
+using CacheKey = core::Digest;
 
 enum class ValueKind : std::uint8_t { Text, Embedding };
+
+struct CacheValue {
+    ValueKind kind;
+    std::string_view bytes;
+    std::uint32_t model = 0;      // what erase_model() goes by
+    std::int64_t expires_us = 0;  // since 1970; 0 is never
+    std::uint8_t flags = 0;       // the caller's
+};
+
+// What find() saw, and where; valid until the value is evicted, which copy_out() notices.
+struct CacheHit {
+    std::size_t size;
+    ValueKind kind;
+    std::uint8_t flags;
+    std::uint32_t model;
+    std::int64_t expires_us;
+    cache::SlotSight sight;  // copy_out()'s
+};
+
+struct KeyHits {
+    CacheKey key;
+    std::uint32_t hits;
+    std::int64_t last_hit_us;  // to the second
+};
+
+struct HotCacheStats {
+    std::uint64_t hits, misses;
+    std::uint64_t inserts, evictions, erased;  // evictions: published values given up for room, replaced ones not counted
+    std::uint64_t refused_size;       // larger than max_value_bytes
+    std::uint64_t refused_busy;       // another writer held the shard
+    std::uint64_t refused_stale;      // computed before a clear()
+    std::uint64_t refused_admission;  // too large for the new ones' log, and not wanted often enough for the other
+    std::uint64_t unfolded_hits;      // hits that no drain will report: of erased or cleared keys, or too many at once
+    std::uint64_t entries, bytes_used, bytes_total;  // bytes of live values with their headers; of both logs
+};
+
+// What becomes of one lookup.
 enum class ReadResult { Hit, Miss, TooSmall };
 
 class HotCache {
@@ -31,37 +74,75 @@ public:
     // Once, before any other process sees the memory.
     static HotCache *place(void *memory, const HotCacheConfig &config) noexcept;
 
-    // Copies the value of `key` into `buffer`. TooSmall: `size` says how much room it takes.
-    [[nodiscard]] ReadResult read(const CacheKey &key, ValueKind kind, char *buffer, std::size_t room,
-                                  std::size_t &size) noexcept;
-    // False if the value is too large for a shard or another writer holds it.
-    [[nodiscard]] bool insert(const CacheKey &key, ValueKind kind, std::string_view value) noexcept;
-    void clear() noexcept;
+    // Two steps, as the caller makes the room in between: find() tells the size, copy_out() fills `buffer` and counts the
+    // hit. copy_out() says false if the value went or moved meanwhile: find() again.
+    [[nodiscard]] bool find(const CacheKey &key, std::int64_t now_us, CacheHit &hit) noexcept;
+    [[nodiscard]] bool copy_out(const CacheHit &hit, std::int64_t now_us, char *buffer) noexcept;
+
+    // Both steps for a caller with a buffer at hand. TooSmall: `hit.size` says how much room it takes.
+    [[nodiscard]] ReadResult read(const CacheKey &key, std::int64_t now_us, char *buffer, std::size_t room, CacheHit &hit) noexcept;
+
+    // The forms of the first hot cache, for callers that know no times yet.
+    [[nodiscard]] ReadResult read(const CacheKey &key, ValueKind kind, char *buffer, std::size_t room, std::size_t &size) noexcept {
+        CacheHit hit;
+        const ReadResult result = read(key, core::unix_us(), buffer, room, hit);
+        if (result == ReadResult::Miss || hit.kind != kind)
+            return ReadResult::Miss;
+        size = hit.size;
+        return result;
+    }
+    [[nodiscard]] bool insert(const CacheKey &key, ValueKind kind, std::string_view value) noexcept {
+        return insert(key, {kind, value}, core::unix_us());
+    }
+
+    // Replaces what the key had. False, and counted, if refused: see HotCacheStats. `epoch` is what epoch() said
+    // before the value was computed: a value older than a clear() is not cached.
+    bool insert(const CacheKey &key, const CacheValue &value, std::int64_t now_us, std::uint64_t epoch) noexcept;
+    bool insert(const CacheKey &key, const CacheValue &value, std::int64_t now_us) noexcept {
+        return insert(key, value, now_us, epoch());
+    }
+
+    // Once these return, no lookup that begins later finds what was there. They take no lock.
+    bool erase(const CacheKey &key) noexcept;
+    std::uint64_t erase_model(std::uint32_t model) noexcept;  // walks all slots; returns how many
+    void clear() noexcept;                                    // O(1)
+    [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
+
+    // Reports each key's hits since it was last reported, each hit once, calling `report(const KeyHits &)`. Nothing is held
+    // during the call, so it may raise. Any number of processes may drain; each hit is reported to one.
+    template <class Report>
+    void drain_hits(Report &&report) {
+        KeyHits hits;
+        for (std::uint32_t shard = 0; shard < geometry_.shards; shard++) {
+            for (std::uint32_t slot = 0; slot < geometry_.slots; slot++)
+                if (take_hits(shard, slot, hits))
+                    report(static_cast<const KeyHits &>(hits));
+            while (take_departed_hits(shard, hits))
+                report(static_cast<const KeyHits &>(hits));
+        }
+    }
+
+    // Walks all slots: for an operator's eyes, not for a hot path.
+    [[nodiscard]] HotCacheStats stats() noexcept;
+    [[nodiscard]] std::size_t max_value_bytes() const noexcept { return geometry_.max_value_bytes; }
 
 private:
-    struct Header {
-        std::uint64_t key[4];
-        std::uint64_t kind_and_size;
-    };
-    static constexpr std::size_t kHeaderWords = sizeof(Header) / 8;
-    static constexpr std::uint32_t kShards = 32;
-    static constexpr std::uint64_t kEmpty = 0;
+    explicit HotCache(const cache::ShardGeometry &geometry, std::int64_t begun_us) noexcept
+        : geometry_(geometry), begun_us_(begun_us) {}
 
-    struct alignas(kCacheLine) Shard {
-        std::atomic<std::uint32_t> writer{0};
-        // Words written since the start, the ones being written included: position p is intact while reserved - p <= words.
-        std::atomic<std::uint64_t> reserved{0};
-    };
+    enum class Sight { Found, Absent, Moving };
 
-    HotCache(std::uint64_t words, std::uint64_t buckets) noexcept : words_(words), buckets_(buckets) {}
-    [[nodiscard]] std::atomic<std::uint64_t> *table(std::uint32_t shard) noexcept;
-    [[nodiscard]] std::atomic<std::uint64_t> &word(std::uint32_t shard, std::uint64_t position) noexcept;
-    [[nodiscard]] std::atomic<std::uint64_t> &bucket(std::uint32_t shard, const Header &header) noexcept;
-    [[nodiscard]] bool is_intact(std::uint32_t shard, std::uint64_t position) noexcept;
+    [[nodiscard]] cache::Shard shard(std::uint32_t index) noexcept;
+    [[nodiscard]] std::uint32_t shard_of(const cache::KeyWords &key) const noexcept { return key.shard_bits() & (geometry_.shards - 1); }
+    [[nodiscard]] Sight look(cache::Shard &shard, const cache::KeyWords &key, cache::SlotSight &sight, cache::EntryHeader &header) noexcept;
+    [[nodiscard]] std::uint64_t second_of(std::int64_t now_us) const noexcept;
+    void count_hit(const cache::SlotSight &sight, std::int64_t now_us) noexcept;
+    [[nodiscard]] bool take_hits(std::uint32_t shard, std::uint32_t slot, KeyHits &hits) noexcept;
+    [[nodiscard]] bool take_departed_hits(std::uint32_t shard, KeyHits &hits) noexcept;
 
-    Shard shards_[kShards];
-    std::uint64_t words_;    // of each shard's log
-    std::uint64_t buckets_;  // of each shard
+    cache::ShardGeometry geometry_;
+    std::int64_t begun_us_;
+    std::atomic<std::uint64_t> epoch_{1};
 };
 
 }  // namespace steadytext::shmem

@@ -1,0 +1,117 @@
+// One shard of the hot cache: its state, its memory, and the try-lock of its writers.
+//
+// Part of HotCache (hot_cache.hpp). Regime: pure.
+#pragma once
+
+#include "shmem/hot_cache_log.hpp"
+#include "shmem/hot_cache_sketch.hpp"
+
+namespace steadytext::shmem::cache {
+
+// Hits of a value that was evicted before a drain came by.
+struct DepartedHits {
+    KeyWords key;
+    std::uint64_t use;
+};
+
+// Sizes of every shard; the same for all.
+struct ShardGeometry {
+    std::uint32_t shards;        // a power of two
+    std::uint32_t slots;         // a whole number of buckets
+    std::uint32_t sketch_words;
+    std::uint32_t departed;
+    std::uint64_t log_words[2];  // by LogId
+    std::size_t max_value_bytes;
+
+    [[nodiscard]] std::size_t shard_bytes() const noexcept;
+};
+
+struct alignas(kCacheLine) ShardState {
+    // Readers look at these at every hit. The epoch is that of the whole cache when the shard was last emptied; if the
+    // cache has gone on, nothing here counts. release: pairs with find(), which then sees the slots emptied.
+    std::atomic<std::uint64_t> epoch{1};
+    std::atomic<std::uint64_t> log_end[2]{};
+
+    // The writer's: 1 while one is at work. Acquire to take, release to give back, so the plain members are its own.
+    alignas(kCacheLine) std::atomic<std::uint32_t> writer{0};
+    std::atomic<std::uint64_t> log_begin[2]{};
+    std::atomic<std::uint64_t> entries{0};
+    std::uint64_t sketch_additions = 0;
+    std::uint32_t departed_begin = 0;
+    std::atomic<std::uint32_t> departed_count{0};
+
+    // Counters, relaxed.
+    alignas(kCacheLine) std::atomic<std::uint64_t> misses{0};
+    std::atomic<std::uint64_t> settled_hits{0};  // all hits that are no longer in a slot
+    std::atomic<std::uint64_t> unfolded_hits{0};
+    std::atomic<std::uint64_t> inserts{0};
+    std::atomic<std::uint64_t> evictions{0};
+    std::atomic<std::uint64_t> erased{0};
+    std::atomic<std::uint64_t> refused_size{0};
+    std::atomic<std::uint64_t> refused_busy{0};
+    std::atomic<std::uint64_t> refused_stale{0};
+    std::atomic<std::uint64_t> refused_admission{0};
+};
+
+inline void count(std::atomic<std::uint64_t> &counter, std::uint64_t by = 1) noexcept {
+    counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+// The pieces of a shard, as addresses of this process.
+struct Shard {
+    const ShardGeometry *geometry;
+    ShardState *state;
+    Slot *slots;
+    std::uint64_t *sketch_words;
+    DepartedHits *departed;
+    std::uint64_t *log_words[2];
+
+    // `memory` holds geometry.shard_bytes().
+    Shard(const ShardGeometry &geometry, char *memory) noexcept;
+
+    [[nodiscard]] Log log(LogId id) const noexcept {
+        const auto i = static_cast<std::size_t>(id);
+        return {log_words[i], geometry->log_words[i], state->log_begin[i], state->log_end[i]};
+    }
+    // The first slot of bucket `choice` (0 or 1) of `key`.
+    [[nodiscard]] std::uint32_t bucket(const KeyWords &key, int choice) const noexcept {
+        return key.bucket(choice, geometry->slots / kSlotsPerBucket) * kSlotsPerBucket;
+    }
+    // The header at a place, if it was not overwritten meanwhile.
+    [[nodiscard]] bool load_header(Place place, EntryHeader &header) const noexcept {
+        const Log log_of_place = log(place.log());
+        const std::uint64_t position = place.position(log_of_place.end());
+        header = log_of_place.load_header(position);
+        return log_of_place.is_intact(position);
+    }
+    // Empties a slot that still holds `place`.
+    [[nodiscard]] bool vacate(Slot &slot, Place place) const noexcept {
+        if (!slot.swap_place(place, Place()))
+            return false;
+        state->entries.fetch_sub(1, std::memory_order_relaxed);
+        return true;
+    }
+};
+
+// Held while a writer is at work. Tried a few times, never waited for: its holder may be stopped.
+class ShardLock {
+public:
+    explicit ShardLock(ShardState &state) noexcept : writer_(state.writer) {
+        for (int attempt = 0; attempt < kAttempts && !held_; attempt++)
+            held_ = writer_.load(std::memory_order_relaxed) == 0 && writer_.exchange(1, std::memory_order_acquire) == 0;
+    }
+    ~ShardLock() {
+        if (held_)
+            writer_.store(0, std::memory_order_release);  // pairs with the exchange
+    }
+    ShardLock(const ShardLock &) = delete;
+    ShardLock &operator=(const ShardLock &) = delete;
+    [[nodiscard]] explicit operator bool() const noexcept { return held_; }
+
+private:
+    static constexpr int kAttempts = 200;  // some insertions of a kilobyte
+    std::atomic<std::uint32_t> &writer_;
+    bool held_ = false;
+};
+
+}  // namespace steadytext::shmem::cache

@@ -1,0 +1,52 @@
+// Insertion and eviction: which values stay in the hot cache.
+//
+// Made by HotCache::insert() under the shard's lock, for one insertion. Regime: pure.
+//
+// New values enter the fresh log, a small FIFO queue in which one-time visitors pass through without disturbing anyone.
+// A value that reaches its end was either asked for meanwhile or is weighed: it moves to the proven log if it was
+// wanted more often, by the sketch's count, than all that would have to go for it together. The proven log is a FIFO
+// queue with reinsertion: what was asked for since it was last at the end goes round again.
+// So it is S3-FIFO (Yang et al., 2023) with TinyLFU's admission in place of the ghost queue; docs/hot-cache.md has the
+// measurements. Hits reach the sketch only here, when a value comes to a log's end, so that a hit costs a reader
+// nothing but the slot's own counter.
+#pragma once
+
+#include "shmem/hot_cache_shard.hpp"
+
+namespace steadytext::shmem::cache {
+
+class ShardWriter {
+public:
+    ShardWriter(const Shard &shard, std::int64_t now_us) noexcept;
+
+    // False if the value is not wanted often enough for the room it takes.
+    [[nodiscard]] bool put(const EntryHeader &header, const char *value) noexcept;
+    // Empties the shard.
+    void wipe() noexcept;
+
+private:
+    [[nodiscard]] std::uint64_t entries() const noexcept { return shard_.state->entries.load(std::memory_order_relaxed); }
+    [[nodiscard]] Slot *owner(const KeyWords &key, Place place) const noexcept;
+    [[nodiscard]] Slot *slot_of(const KeyWords &key) const noexcept;
+    [[nodiscard]] Slot &slot_for_new(const KeyWords &key) noexcept;
+    [[nodiscard]] bool is_dead(const EntryHeader &header, const Slot *slot) const noexcept;
+
+    [[nodiscard]] bool make_fresh_room(std::uint64_t words) noexcept;
+    [[nodiscard]] bool make_proven_room(std::uint64_t words, std::uint32_t wanted) noexcept;
+    [[nodiscard]] bool settle_proven() noexcept;
+    [[nodiscard]] bool outweighs_victims(std::uint64_t words, std::uint32_t wanted) const noexcept;
+    void retire_fresh() noexcept;
+    void move_to_proven(LogId from, std::uint64_t position, const EntryHeader &header, Slot &slot) noexcept;
+    std::uint32_t take_frequency(const KeyWords &key, Slot &slot) noexcept;
+    void evict(Slot &slot, const KeyWords &key) noexcept;
+    void assign(Slot &slot, Place place) noexcept;
+    void depart(const KeyWords &key, Use use) noexcept;
+
+    Shard shard_;
+    Log fresh_;
+    Log proven_;
+    FrequencySketch sketch_;
+    std::int64_t now_us_;
+};
+
+}  // namespace steadytext::shmem::cache
