@@ -1,6 +1,5 @@
 // Placing, readers, erasing, drains: see hot_cache.hpp for the protocol. Regime: pure.
 #include "shmem/hot_cache.hpp"
-#include "shmem/hot_cache_writer.hpp"
 
 #include <bit>
 #include <new>
@@ -15,15 +14,16 @@ constexpr std::size_t kBytesPerSlot = 256;
 constexpr std::uint64_t kFreshShare = 10;  // a tenth of the room is for what is new
 constexpr int kLooks = 16;                 // at a value that a writer keeps moving
 
-// Shards of 8 MiB or more, so that large values fit; enough of them that writers seldom meet.
+// Enough shards that writers seldom meet and that a duel costs little; few enough that large values fit.
 std::uint32_t shards_for(std::size_t bytes) noexcept {
-    return std::bit_floor(static_cast<std::uint32_t>(std::clamp<std::size_t>(bytes / (8U << 20), 8, 64)));
+    return std::bit_floor(static_cast<std::uint32_t>(std::clamp<std::size_t>(bytes / (2U << 20), 32, 64)));
 }
 
 ShardGeometry geometry_of(const HotCacheConfig &config) noexcept {
     ShardGeometry geometry{};
     geometry.shards = shards_for(config.bytes);
-    const std::size_t bytes = std::max<std::size_t>(config.bytes / geometry.shards, 16384) / kCacheLine * kCacheLine;
+    const std::size_t bytes =
+        std::max<std::size_t>(config.bytes / geometry.shards, 16384) / kCacheLine * kCacheLine;
     geometry.slots = static_cast<std::uint32_t>(round_up(bytes / kBytesPerSlot, kSlotsPerBucket));
     geometry.sketch_words = geometry.slots / 2;
     geometry.departed = geometry.slots / 32 + 1;
@@ -31,8 +31,9 @@ ShardGeometry geometry_of(const HotCacheConfig &config) noexcept {
     geometry.log_words[0] = logs / 8 * kFreshShare / 100;
     geometry.log_words[1] = logs / 8 - geometry.log_words[0] - kCacheLine / 8;
 
-    const std::size_t wanted =
-        config.max_value_bytes != 0 ? config.max_value_bytes : std::min<std::size_t>(config.bytes / 16, 4U << 20);
+    const std::size_t wanted = config.max_value_bytes != 0
+                                   ? config.max_value_bytes
+                                   : std::min<std::size_t>(config.bytes / 16, 4U << 20);
     const std::size_t possible = (geometry.log_words[1] - kHeaderWords) * 8;
     geometry.max_value_bytes = std::min({wanted, possible, static_cast<std::size_t>(EntryHeader::kMaxSize)});
     return geometry;
@@ -40,7 +41,8 @@ ShardGeometry geometry_of(const HotCacheConfig &config) noexcept {
 
 }  // namespace
 
-// ---- layout ----------------------------------------------------------------------------------------------------------
+// ---- layout
+// ----------------------------------------------------------------------------------------------------------
 
 std::size_t HotCache::bytes_needed(const HotCacheConfig &config) noexcept {
     const ShardGeometry geometry = geometry_of(config);
@@ -60,13 +62,16 @@ HotCache *HotCache::place(void *memory, const HotCacheConfig &config) noexcept {
 }
 
 Shard HotCache::shard(std::uint32_t index) noexcept {
-    return {geometry_, reinterpret_cast<char *>(this) + round_up(sizeof *this) + index * geometry_.shard_bytes()};
+    return {geometry_,
+            reinterpret_cast<char *>(this) + round_up(sizeof *this) + index * geometry_.shard_bytes()};
 }
 
-// ---- readers ---------------------------------------------------------------------------------------------------------
+// ---- readers
+// ---------------------------------------------------------------------------------------------------------
 
 // One pass over the slots that may hold `key`. Moving: a value was overwritten while it was looked at.
-HotCache::Sight HotCache::look(Shard &shard, const KeyWords &key, SlotSight &sight, EntryHeader &header) noexcept {
+HotCache::Sight HotCache::look(Shard &shard, const KeyWords &key, SlotSight &sight,
+                               EntryHeader &header) noexcept {
     bool moving = false;
     for (int choice = 0; choice < 2; choice++) {
         const std::uint32_t bucket = shard.bucket(key, choice);
@@ -127,7 +132,8 @@ bool HotCache::copy_out(const CacheHit &hit, std::int64_t now_us, char *buffer) 
     return true;
 }
 
-ReadResult HotCache::read(const CacheKey &key, std::int64_t now_us, char *buffer, std::size_t room, CacheHit &hit) noexcept {
+ReadResult HotCache::read(const CacheKey &key, std::int64_t now_us, char *buffer, std::size_t room,
+                          CacheHit &hit) noexcept {
     for (int attempt = 0; attempt < kLooks; attempt++) {
         if (!find(key, now_us, hit))
             return ReadResult::Miss;
@@ -141,7 +147,12 @@ ReadResult HotCache::read(const CacheKey &key, std::int64_t now_us, char *buffer
 }
 
 std::uint64_t HotCache::second_of(std::int64_t now_us) const noexcept {
-    return std::clamp<std::uint64_t>(now_us > begun_us_ ? (now_us - begun_us_) / 1'000'000 : 0, 0, Use::kMaxSeconds);
+    return std::clamp<std::uint64_t>(now_us > begun_us_ ? (now_us - begun_us_) / 1'000'000 : 0, 0,
+                                     Use::kMaxSeconds);
+}
+
+std::int64_t HotCache::time_of(Use use) const noexcept {
+    return begun_us_ + static_cast<std::int64_t>(use.last_hit()) * 1'000'000;
 }
 
 // The one atomic read-modify-write of a hit; tried again only if another hit came between.
@@ -158,9 +169,11 @@ void HotCache::count_hit(const SlotSight &sight, std::int64_t now_us) noexcept {
     count(here.state->unfolded_hits);
 }
 
-// ---- writers ---------------------------------------------------------------------------------------------------------
+// ---- writers
+// ---------------------------------------------------------------------------------------------------------
 
-bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int64_t now_us, std::uint64_t value_epoch) noexcept {
+bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int64_t now_us,
+                      std::uint64_t value_epoch) noexcept {
     EntryHeader header;
     header.key = KeyWords(digest);
     Shard here = shard(shard_of(header.key));
@@ -168,7 +181,8 @@ bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int6
         count(here.state->refused_size);
         return false;
     }
-    header.what = std::uint64_t{value.bytes.size()} << 40 | std::uint64_t{static_cast<std::uint8_t>(value.kind)} << 32 | value.model;
+    header.what = std::uint64_t{value.bytes.size()} << 40 |
+                  std::uint64_t{static_cast<std::uint8_t>(value.kind)} << 32 | value.model;
     header.expiry = static_cast<std::uint64_t>(value.expires_us) << 8 | value.flags;
 
     const ShardLock lock(*here.state);
@@ -176,7 +190,7 @@ bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int6
         count(here.state->refused_busy);
         return false;
     }
-    ShardWriter writer(here, now_us);
+    ShardWriter writer(here, admission(shard_of(header.key)), now_us);
     const std::uint64_t current = epoch();
     if (here.state->epoch.load(std::memory_order_relaxed) != current) {
         writer.wipe();
@@ -194,8 +208,26 @@ bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int6
     return true;
 }
 
-// A value that is being moved cannot be read, but its slot can be emptied: then the move fails. The 22 bits of the tag
-// may take another key's value with it, which costs a miss.
+// Set dueling (Qureshi et al., 2007): of every 32 shards one lets all values in and one weighs them; the
+// others do as the one with fewer insertions, that is misses. Weighing wins by far where some keys are wanted
+// much more often than others, letting in where favourites change fast; it must be 1/16 better, as shards
+// differ a little by chance.
+Admission HotCache::admission(std::uint32_t index) noexcept {
+    constexpr std::int32_t kBound = 1 << 14;
+    const std::int32_t score = duel_.load(std::memory_order_relaxed);
+    if (index % 32 == 0) {
+        duel_.store(std::max(score - 17, -kBound), std::memory_order_relaxed);  // a lost update does no harm
+        return Admission::All;
+    }
+    if (index % 32 == 1) {
+        duel_.store(std::min(score + 16, kBound), std::memory_order_relaxed);
+        return Admission::Weigh;
+    }
+    return score > 0 ? Admission::All : Admission::Weigh;
+}
+
+// A value that is being moved cannot be read, but its slot can be emptied: then the move fails. The 22 bits
+// of the tag may take another key's value with it, which costs a miss.
 bool HotCache::erase(const CacheKey &digest) noexcept {
     const KeyWords key(digest);
     const Shard here = shard(shard_of(key));
@@ -235,25 +267,33 @@ std::uint64_t HotCache::erase_model(std::uint32_t model) noexcept {
     return total;
 }
 
-void HotCache::clear() noexcept { epoch_.fetch_add(1, std::memory_order_acq_rel); }  // release: pairs with epoch()
+void HotCache::clear() noexcept {
+    epoch_.fetch_add(1, std::memory_order_acq_rel);
+}  // release: pairs with epoch()
 
-// ---- the keeper's side -----------------------------------------------------------------------------------------------
+// ---- the keeper's side
+// -----------------------------------------------------------------------------------------------
 
-// The hits of one slot since they were last taken. The generation in `use` vouches for the key: it is raised before the
-// slot goes to another, so the swap fails if the key read in between is not the one whose hits these are.
+// The hits of one slot since they were last taken. The generation in `use` vouches for the key: it is raised
+// before the slot goes to another, so the swap fails if the key read in between is not the one whose hits
+// these are.
 bool HotCache::take_hits(std::uint32_t shard_index, std::uint32_t slot_index, KeyHits &hits) noexcept {
     const Shard here = shard(shard_index);
     Slot &slot = here.slots[slot_index];
     for (Use use = slot.load_use(); use.hits() > 0; use = slot.load_use()) {
         const Place place = slot.load_place();
         EntryHeader header;
-        if (place.is_empty() || !here.load_header(place, header))
-            return false;  // erased, or being moved: the next drain will have it
-        if (slot.swap_use(use, use.without_hits())) {
-            count(here.state->settled_hits, use.hits());
-            hits = {header.key.digest(), use.hits(), begun_us_ + static_cast<std::int64_t>(use.last_hit()) * 1'000'000};
-            return true;
+        if (!place.is_empty() && !here.load_header(place, header))
+            return false;  // being moved: the next drain will have them
+        if (!slot.swap_use(use, use.without_hits()))
+            continue;
+        count(here.state->settled_hits, use.hits());
+        if (place.is_empty()) {
+            count(here.state->unfolded_hits, use.hits());
+            return false;  // erased, and the key with it
         }
+        hits = {header.key.digest(), use.hits(), time_of(use)};
+        return true;
     }
     return false;
 }
@@ -268,8 +308,7 @@ bool HotCache::take_departed_hits(std::uint32_t shard_index, KeyHits &hits) noex
     if (!lock || waiting == 0)
         return false;
     const DepartedHits &first = here.departed[state.departed_begin];
-    hits = {first.key.digest(), Use(first.use).hits(),
-            begun_us_ + static_cast<std::int64_t>(Use(first.use).last_hit()) * 1'000'000};
+    hits = {first.key.digest(), Use(first.use).hits(), time_of(Use(first.use))};
     state.departed_begin = (state.departed_begin + 1) % geometry_.departed;
     state.departed_count.store(waiting - 1, std::memory_order_relaxed);
     return true;

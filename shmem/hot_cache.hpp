@@ -2,18 +2,20 @@
 //
 // Sessions read and write it, the keeper drains its hit counters. Regime: pure, noexcept.
 //
-// Sharded by key. A shard is an index of slots (hot_cache_index.hpp) that point into two logs (hot_cache_log.hpp), a small one for
-// what is new and a large one for what has proved itself; the policy is in hot_cache_writer.hpp.
+// Sharded by key. A shard is an index of slots (hot_cache_index.hpp) that point into two logs
+// (hot_cache_log.hpp), a small one for what is new and a large one for what has proved itself; the policy is
+// in hot_cache_writer.hpp.
 //
-// Readers take no lock and leave no trace but one compare-and-swap that counts the hit, so a stopped reader holds up
-// nobody. They copy, then check that the log has not run over what they copied; a torn copy is a miss, never an answer.
-// A writer holds its shard by a try-lock and never waits: with the lock taken, a value is simply not cached. A writer
-// stopped in the middle costs its shard further insertions and nothing else: reads, erase() and clear() take no lock.
-// All places are offsets, so processes may map the memory at different addresses.
+// Readers take no lock and leave no trace but one compare-and-swap that counts the hit, so a stopped reader
+// holds up nobody. They copy, then check that the log has not run over what they copied; a torn copy is a
+// miss, never an answer. A writer holds its shard by a try-lock and never waits: with the lock taken, a value
+// is simply not cached. A writer stopped in the middle costs its shard further insertions and nothing else:
+// reads, erase() and clear() take no lock. All places are offsets, so processes may map the memory at
+// different addresses.
 #pragma once
 
 #include "shmem/atomic.hpp"
-#include "shmem/hot_cache_shard.hpp"
+#include "shmem/hot_cache_writer.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/sha256.hpp"
 
@@ -56,12 +58,15 @@ struct KeyHits {
 
 struct HotCacheStats {
     std::uint64_t hits, misses;
-    std::uint64_t inserts, evictions, erased;  // evictions: published values given up for room, replaced ones not counted
-    std::uint64_t refused_size;       // larger than max_value_bytes
-    std::uint64_t refused_busy;       // another writer held the shard
-    std::uint64_t refused_stale;      // computed before a clear()
-    std::uint64_t refused_admission;  // too large for the new ones' log, and not wanted often enough for the other
-    std::uint64_t unfolded_hits;      // hits that no drain will report: of erased or cleared keys, or too many at once
+    std::uint64_t inserts, evictions,
+        erased;                   // evictions: published values given up for room, replaced ones not counted
+    std::uint64_t refused_size;   // larger than max_value_bytes
+    std::uint64_t refused_busy;   // another writer held the shard
+    std::uint64_t refused_stale;  // computed before a clear()
+    std::uint64_t
+        refused_admission;  // too large for the new ones' log, and not wanted often enough for the other
+    std::uint64_t
+        unfolded_hits;  // hits that no drain will report: of erased or cleared keys, or too many at once
     std::uint64_t entries, bytes_used, bytes_total;  // bytes of live values with their headers; of both logs
 };
 
@@ -74,16 +79,18 @@ public:
     // Once, before any other process sees the memory.
     static HotCache *place(void *memory, const HotCacheConfig &config) noexcept;
 
-    // Two steps, as the caller makes the room in between: find() tells the size, copy_out() fills `buffer` and counts the
-    // hit. copy_out() says false if the value went or moved meanwhile: find() again.
+    // Two steps, as the caller makes the room in between: find() tells the size, copy_out() fills `buffer`
+    // and counts the hit. copy_out() says false if the value went or moved meanwhile: find() again.
     [[nodiscard]] bool find(const CacheKey &key, std::int64_t now_us, CacheHit &hit) noexcept;
     [[nodiscard]] bool copy_out(const CacheHit &hit, std::int64_t now_us, char *buffer) noexcept;
 
     // Both steps for a caller with a buffer at hand. TooSmall: `hit.size` says how much room it takes.
-    [[nodiscard]] ReadResult read(const CacheKey &key, std::int64_t now_us, char *buffer, std::size_t room, CacheHit &hit) noexcept;
+    [[nodiscard]] ReadResult read(const CacheKey &key, std::int64_t now_us, char *buffer, std::size_t room,
+                                  CacheHit &hit) noexcept;
 
     // The forms of the first hot cache, for callers that know no times yet.
-    [[nodiscard]] ReadResult read(const CacheKey &key, ValueKind kind, char *buffer, std::size_t room, std::size_t &size) noexcept {
+    [[nodiscard]] ReadResult read(const CacheKey &key, ValueKind kind, char *buffer, std::size_t room,
+                                  std::size_t &size) noexcept {
         CacheHit hit;
         const ReadResult result = read(key, core::unix_us(), buffer, room, hit);
         if (result == ReadResult::Miss || hit.kind != kind)
@@ -95,9 +102,10 @@ public:
         return insert(key, {kind, value}, core::unix_us());
     }
 
-    // Replaces what the key had. False, and counted, if refused: see HotCacheStats. `epoch` is what epoch() said
-    // before the value was computed: a value older than a clear() is not cached.
-    bool insert(const CacheKey &key, const CacheValue &value, std::int64_t now_us, std::uint64_t epoch) noexcept;
+    // Replaces what the key had. False, and counted, if refused: see HotCacheStats. `epoch` is what epoch()
+    // said before the value was computed: a value older than a clear() is not cached.
+    bool insert(const CacheKey &key, const CacheValue &value, std::int64_t now_us,
+                std::uint64_t epoch) noexcept;
     bool insert(const CacheKey &key, const CacheValue &value, std::int64_t now_us) noexcept {
         return insert(key, value, now_us, epoch());
     }
@@ -108,8 +116,9 @@ public:
     void clear() noexcept;                                    // O(1)
     [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
 
-    // Reports each key's hits since it was last reported, each hit once, calling `report(const KeyHits &)`. Nothing is held
-    // during the call, so it may raise. Any number of processes may drain; each hit is reported to one.
+    // Reports each key's hits since it was last reported, each hit once, calling `report(const KeyHits &)`.
+    // Nothing is held during the call, so it may raise. Any number of processes may drain; each hit is
+    // reported to one.
     template <class Report>
     void drain_hits(Report &&report) {
         KeyHits hits;
@@ -133,9 +142,14 @@ private:
     enum class Sight { Found, Absent, Moving };
 
     [[nodiscard]] cache::Shard shard(std::uint32_t index) noexcept;
-    [[nodiscard]] std::uint32_t shard_of(const cache::KeyWords &key) const noexcept { return key.shard_bits() & (geometry_.shards - 1); }
-    [[nodiscard]] Sight look(cache::Shard &shard, const cache::KeyWords &key, cache::SlotSight &sight, cache::EntryHeader &header) noexcept;
+    [[nodiscard]] std::uint32_t shard_of(const cache::KeyWords &key) const noexcept {
+        return key.shard_bits() & (geometry_.shards - 1);
+    }
+    [[nodiscard]] Sight look(cache::Shard &shard, const cache::KeyWords &key, cache::SlotSight &sight,
+                             cache::EntryHeader &header) noexcept;
     [[nodiscard]] std::uint64_t second_of(std::int64_t now_us) const noexcept;
+    [[nodiscard]] std::int64_t time_of(cache::Use use) const noexcept;
+    [[nodiscard]] cache::Admission admission(std::uint32_t shard) noexcept;
     void count_hit(const cache::SlotSight &sight, std::int64_t now_us) noexcept;
     [[nodiscard]] bool take_hits(std::uint32_t shard, std::uint32_t slot, KeyHits &hits) noexcept;
     [[nodiscard]] bool take_departed_hits(std::uint32_t shard, KeyHits &hits) noexcept;
@@ -143,6 +157,7 @@ private:
     cache::ShardGeometry geometry_;
     std::int64_t begun_us_;
     std::atomic<std::uint64_t> epoch_{1};
+    std::atomic<std::int32_t> duel_{0};  // above 0: letting all values in does better
 };
 
 }  // namespace steadytext::shmem

@@ -2,11 +2,15 @@
 //
 // Part of HotCache (hot_cache.hpp), which says who calls and in what order. Regime: pure.
 //
-// A shard's slots stand in buckets of one cache line; a key may be in any slot of two buckets. A slot is two words:
-//   place  {tag:22 | occupied:1 | log:1 | position:40}, 0 when empty. Compared and swapped by all: writers publish, move and evict,
+// A shard's slots stand in buckets of one cache line; a key may be in any slot of two buckets. A slot is two
+// words:
+//   place  {tag:22 | occupied:1 | log:1 | position:40}, 0 when empty. Compared and swapped by all: writers
+//   publish, move and evict,
 //          erase() empties, and whoever loses finds the word changed.
-//   use    {generation:6 | frequency:4 | last hit:27 | hits:27}. Compared and swapped by readers (a hit) and drains; the writer
-//          raises the generation before it gives the slot to another key, so that no hit is booked to the wrong one.
+//   use    {generation:6 | frequency:4 | last hit:27 | hits:27}. Compared and swapped by readers (a hit) and
+//   drains; the writer
+//          raises the generation before it gives the slot to another key, so that no hit is booked to the
+//          wrong one.
 // SHA-256 digests are uniform, so their bits serve as hashes directly.
 #pragma once
 
@@ -43,7 +47,9 @@ struct KeyWords {
     [[nodiscard]] std::uint32_t sketch_word(int row, std::uint32_t size) const noexcept {
         return scale(static_cast<std::uint32_t>(words[row < 2 ? 0 : 2] >> (32 * (row % 2))), size);
     }
-    [[nodiscard]] int sketch_shift(int row) const noexcept { return static_cast<int>(words[3] >> (4 * row) & 15) * 4; }
+    [[nodiscard]] int sketch_shift(int row) const noexcept {
+        return static_cast<int>(words[3] >> (4 * row) & 15) * 4;
+    }
 
 private:
     // Maps 32 uniform bits to [0, range) by their high end; shard_bits() uses the low end.
@@ -61,13 +67,18 @@ public:
     constexpr Place() noexcept = default;
     explicit constexpr Place(std::uint64_t word) noexcept : word_(word) {}
     Place(const KeyWords &key, LogId log, std::uint64_t position) noexcept
-        : word_(key.tag() << 42 | std::uint64_t{1} << 41 | static_cast<std::uint64_t>(log) << 40 | (position & kPositionMask)) {}
+        : word_(key.tag() << 42 | std::uint64_t{1} << 41 | static_cast<std::uint64_t>(log) << 40 |
+                (position & kPositionMask)) {}
 
     [[nodiscard]] bool is_empty() const noexcept { return word_ == 0; }
-    [[nodiscard]] bool may_be(const KeyWords &key) const noexcept { return word_ >> 41 == (key.tag() << 1 | 1); }
+    [[nodiscard]] bool may_be(const KeyWords &key) const noexcept {
+        return word_ >> 41 == (key.tag() << 1 | 1);
+    }
     [[nodiscard]] LogId log() const noexcept { return static_cast<LogId>(word_ >> 40 & 1); }
     // The full position, given the end of its log, which is never more than 2^40 words ahead.
-    [[nodiscard]] std::uint64_t position(std::uint64_t end) const noexcept { return end - ((end - word_) & kPositionMask); }
+    [[nodiscard]] std::uint64_t position(std::uint64_t end) const noexcept {
+        return end - ((end - word_) & kPositionMask);
+    }
     [[nodiscard]] std::uint64_t word() const noexcept { return word_; }
 
 private:
@@ -85,13 +96,15 @@ public:
 
     [[nodiscard]] std::uint32_t hits() const noexcept { return static_cast<std::uint32_t>(word_ & kMaxHits); }
     [[nodiscard]] std::uint64_t last_hit() const noexcept { return word_ >> 27 & kMaxSeconds; }
-    [[nodiscard]] std::uint32_t frequency() const noexcept { return static_cast<std::uint32_t>(word_ >> 54 & kMaxFrequency); }
+    [[nodiscard]] std::uint32_t frequency() const noexcept {
+        return static_cast<std::uint32_t>(word_ >> 54 & kMaxFrequency);
+    }
     [[nodiscard]] std::uint64_t generation() const noexcept { return word_ >> 58; }
     [[nodiscard]] std::uint64_t word() const noexcept { return word_; }
 
     [[nodiscard]] Use after_hit(std::uint64_t second) const noexcept {
-        return Use(generation(), std::min<std::uint64_t>(frequency() + 1, kMaxFrequency), std::max(second, last_hit()),
-                   std::min<std::uint64_t>(hits() + 1, kMaxHits));
+        return Use(generation(), std::min<std::uint64_t>(frequency() + 1, kMaxFrequency),
+                   std::max(second, last_hit()), std::min<std::uint64_t>(hits() + 1, kMaxHits));
     }
     [[nodiscard]] Use without_hits() const noexcept { return Use(generation(), frequency(), last_hit(), 0); }
     [[nodiscard]] Use with_frequency(std::uint64_t frequency) const noexcept {
@@ -100,7 +113,8 @@ public:
     [[nodiscard]] Use next_generation() const noexcept { return Use((generation() + 1) & 63, 0, 0, 0); }
 
 private:
-    constexpr Use(std::uint64_t generation, std::uint64_t frequency, std::uint64_t last_hit, std::uint64_t hits) noexcept
+    constexpr Use(std::uint64_t generation, std::uint64_t frequency, std::uint64_t last_hit,
+                  std::uint64_t hits) noexcept
         : word_(generation << 58 | frequency << 54 | last_hit << 27 | hits) {}
     std::uint64_t word_;
 };

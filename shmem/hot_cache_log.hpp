@@ -1,11 +1,13 @@
-// The hot cache's logs: values one after another in a ring of words; new ones go to the end, room is made at the beginning.
+// The hot cache's logs: values one after another in a ring of words; new ones go to the end, room is made at
+// the beginning.
 //
 // Part of HotCache (hot_cache.hpp). Regime: pure. One writer (who holds the shard), any readers.
 //
-// Positions count words since the start and never repeat. The writer raises `end` before it overwrites anything, and
-// stores each word with release; a reader loads words with acquire and looks at `end` afterwards: had it seen a word
-// that overwrote its own, it sees the raised `end` too and knows (the seqlock of Boehm, 2012, with one sequence for the
-// whole log). All words are accessed as atomics, so a torn copy is no data race.
+// Positions count words since the start and never repeat. The writer raises `end` before it overwrites
+// anything, and stores each word with release; a reader loads words with acquire and looks at `end`
+// afterwards: had it seen a word that overwrote its own, it sees the raised `end` too and knows (the seqlock
+// of Boehm, 2012, with one sequence for the whole log). All words are accessed as atomics, so a torn copy is
+// no data race.
 #pragma once
 
 #include "shmem/hot_cache_index.hpp"
@@ -27,7 +29,9 @@ struct EntryHeader {
     [[nodiscard]] std::uint32_t model() const noexcept { return static_cast<std::uint32_t>(what); }
     [[nodiscard]] std::int64_t expires_us() const noexcept { return static_cast<std::int64_t>(expiry >> 8); }
     [[nodiscard]] std::uint8_t flags() const noexcept { return static_cast<std::uint8_t>(expiry); }
-    [[nodiscard]] bool is_expired(std::int64_t now_us) const noexcept { return expires_us() != 0 && expires_us() <= now_us; }
+    [[nodiscard]] bool is_expired(std::int64_t now_us) const noexcept {
+        return expires_us() != 0 && expires_us() <= now_us;
+    }
     // Words the entry takes in a log.
     [[nodiscard]] static constexpr std::uint64_t words_for(std::size_t value_bytes) noexcept {
         return sizeof(EntryHeader) / 8 + (value_bytes + 7) / 8;
@@ -39,17 +43,21 @@ inline constexpr std::uint64_t kHeaderWords = sizeof(EntryHeader) / 8;
 
 class Log {
 public:
-    Log(std::uint64_t *words, std::uint64_t capacity, std::atomic<std::uint64_t> &begin, std::atomic<std::uint64_t> &end) noexcept
+    Log(std::uint64_t *words, std::uint64_t capacity, std::atomic<std::uint64_t> &begin,
+        std::atomic<std::uint64_t> &end) noexcept
         : words_(words), capacity_(capacity), begin_(begin), end_(end) {}
 
     [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
     [[nodiscard]] std::uint64_t begin() const noexcept { return begin_.load(std::memory_order_relaxed); }
-    // acquire: pairs with the release stores of words, and with the release in which a position was published.
+    // acquire: pairs with the release stores of words, and with the release in which a position was
+    // published.
     [[nodiscard]] std::uint64_t end() const noexcept { return end_.load(std::memory_order_acquire); }
     [[nodiscard]] std::uint64_t free_words() const noexcept { return capacity_ - (end() - begin()); }
 
     // Whether what was loaded from `position` on before this call was not being overwritten.
-    [[nodiscard]] bool is_intact(std::uint64_t position) const noexcept { return end() - position <= capacity_; }
+    [[nodiscard]] bool is_intact(std::uint64_t position) const noexcept {
+        return end() - position <= capacity_;
+    }
 
     void prefetch(std::uint64_t position) const noexcept {
         const std::uint64_t *word = words_ + position % capacity_;
@@ -63,10 +71,12 @@ public:
     }
     void load(std::uint64_t position, char *target, std::size_t bytes) const noexcept;
 
-    // Writer only. Takes `words` words at the end; the caller has made sure that they are free or its own to overwrite.
+    // Writer only. Takes `words` words at the end; the caller has made sure that they are free or its own to
+    // overwrite.
     [[nodiscard]] std::uint64_t extend(std::uint64_t words) noexcept {
         const std::uint64_t position = end_.load(std::memory_order_relaxed);
-        end_.store(position + words, std::memory_order_relaxed);  // ordered before the release stores in store()
+        end_.store(position + words,
+                   std::memory_order_relaxed);  // ordered before the release stores in store()
         return position;
     }
     void store(std::uint64_t position, const char *source, std::size_t bytes) noexcept;
@@ -83,7 +93,8 @@ private:
 inline void Log::load(std::uint64_t position, char *target, std::size_t bytes) const noexcept {
     std::uint64_t index = position % capacity_;
     const auto next = [&] {
-        const std::uint64_t word = std::atomic_ref(words_[index]).load(std::memory_order_acquire);  // pairs with store()
+        const std::uint64_t word =
+            std::atomic_ref(words_[index]).load(std::memory_order_acquire);  // pairs with store()
         if (++index == capacity_)
             index = 0;
         return word;

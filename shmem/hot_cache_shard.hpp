@@ -16,8 +16,8 @@ struct DepartedHits {
 
 // Sizes of every shard; the same for all.
 struct ShardGeometry {
-    std::uint32_t shards;        // a power of two
-    std::uint32_t slots;         // a whole number of buckets
+    std::uint32_t shards;  // a power of two
+    std::uint32_t slots;   // a whole number of buckets
     std::uint32_t sketch_words;
     std::uint32_t departed;
     std::uint64_t log_words[2];  // by LogId
@@ -27,12 +27,14 @@ struct ShardGeometry {
 };
 
 struct alignas(kCacheLine) ShardState {
-    // Readers look at these at every hit. The epoch is that of the whole cache when the shard was last emptied; if the
-    // cache has gone on, nothing here counts. release: pairs with find(), which then sees the slots emptied.
+    // Readers look at these at every hit. The epoch is that of the whole cache when the shard was last
+    // emptied; if the cache has gone on, nothing here counts. release: pairs with find(), which then sees the
+    // slots emptied.
     std::atomic<std::uint64_t> epoch{1};
     std::atomic<std::uint64_t> log_end[2]{};
 
-    // The writer's: 1 while one is at work. Acquire to take, release to give back, so the plain members are its own.
+    // The writer's: 1 while one is at work. Acquire to take, release to give back, so the plain members are
+    // its own.
     alignas(kCacheLine) std::atomic<std::uint32_t> writer{0};
     std::atomic<std::uint64_t> log_begin[2]{};
     std::atomic<std::uint64_t> entries{0};
@@ -98,7 +100,8 @@ class ShardLock {
 public:
     explicit ShardLock(ShardState &state) noexcept : writer_(state.writer) {
         for (int attempt = 0; attempt < kAttempts && !held_; attempt++)
-            held_ = writer_.load(std::memory_order_relaxed) == 0 && writer_.exchange(1, std::memory_order_acquire) == 0;
+            held_ = writer_.load(std::memory_order_relaxed) == 0 &&
+                    writer_.exchange(1, std::memory_order_acquire) == 0;
     }
     ~ShardLock() {
         if (held_)

@@ -5,21 +5,25 @@ namespace steadytext::shmem::cache {
 
 namespace {
 
-constexpr int kMaxRounds = 32;     // reinsertions for one insertion
-constexpr int kMaxVictims = 64;    // values weighed against one
+// Bounds on the work for one value, so that the shard is never held for long.
+constexpr int kMaxReinsertions = 32;
+constexpr int kMaxVictims = 64;
 
 }  // namespace
 
-ShardWriter::ShardWriter(const Shard &shard, std::int64_t now_us) noexcept
+ShardWriter::ShardWriter(const Shard &shard, Admission admission, std::int64_t now_us) noexcept
     : shard_(shard), fresh_(shard.log(LogId::Fresh)), proven_(shard.log(LogId::Proven)),
-      sketch_(shard.sketch_words, shard.geometry->sketch_words, shard.state->sketch_additions), now_us_(now_us) {}
+      sketch_(shard.sketch_words, shard.geometry->sketch_words, shard.state->sketch_additions),
+      admission_(admission), now_us_(now_us) {}
 
 bool ShardWriter::put(const EntryHeader &header, const char *value) noexcept {
     sketch_.add(header.key, 1, entries());
     const std::uint64_t words = header.words();
     const bool fits_fresh = words <= fresh_.capacity() / 2;
-    if (fits_fresh ? !make_fresh_room(words) : !make_proven_room(words, sketch_.estimate(header.key)))
+    if (!fits_fresh && !make_proven_room(words, sketch_.estimate(header.key)))
         return false;
+    while (fits_fresh && fresh_.free_words() < words)
+        retire_fresh();
 
     const LogId id = fits_fresh ? LogId::Fresh : LogId::Proven;
     Log &log = fits_fresh ? fresh_ : proven_;
@@ -46,13 +50,8 @@ void ShardWriter::wipe() noexcept {
     proven_.advance(proven_.end() - proven_.begin());
 }
 
-// ---- room ------------------------------------------------------------------------------------------------------------
-
-bool ShardWriter::make_fresh_room(std::uint64_t words) noexcept {
-    while (fresh_.free_words() < words)
-        retire_fresh();
-    return true;
-}
+// ---- room
+// ------------------------------------------------------------------------------------------------------------
 
 // The oldest fresh value is promoted or evicted.
 void ShardWriter::retire_fresh() noexcept {
@@ -60,8 +59,8 @@ void ShardWriter::retire_fresh() noexcept {
     const EntryHeader header = fresh_.load_header(position);
     Slot *slot = owner(header.key, Place(header.key, LogId::Fresh, position));
     if (slot != nullptr) {
-        (void)take_frequency(header.key, *slot);
-        const std::uint32_t wanted = sketch_.estimate(header.key);
+        const bool proven = take_frequency(header.key, *slot) > 0 || admission_ == Admission::All;
+        const std::uint32_t wanted = proven ? UINT32_MAX : sketch_.estimate(header.key);
         if (!header.is_expired(now_us_) && make_proven_room(header.words(), wanted))
             move_to_proven(LogId::Fresh, position, header, *slot);
         else
@@ -89,7 +88,7 @@ bool ShardWriter::make_proven_room(std::uint64_t words, std::uint32_t wanted) no
 
 // Reinserts what was asked for until something that was not is at the beginning. False if that took too long.
 bool ShardWriter::settle_proven() noexcept {
-    for (int round = 0; round < kMaxRounds && proven_.begin() != proven_.end(); round++) {
+    for (int round = 0; round < kMaxReinsertions && proven_.begin() != proven_.end(); round++) {
         const std::uint64_t position = proven_.begin();
         const EntryHeader header = proven_.load_header(position);
         Slot *slot = owner(header.key, Place(header.key, LogId::Proven, position));
@@ -121,9 +120,11 @@ bool ShardWriter::outweighs_victims(std::uint64_t words, std::uint32_t wanted) c
     return true;
 }
 
-// The old words may be overwritten while they are copied, if there is less room than they take: in ascending order that
-// is safe, as the target never overtakes the source. Readers of the old place notice and look again.
-void ShardWriter::move_to_proven(LogId from, std::uint64_t position, const EntryHeader &header, Slot &slot) noexcept {
+// The old words may be overwritten while they are copied, if there is less room than they take: in ascending
+// order that is safe, as the target never overtakes the source. Readers of the old place notice and look
+// again.
+void ShardWriter::move_to_proven(LogId from, std::uint64_t position, const EntryHeader &header,
+                                 Slot &slot) noexcept {
     constexpr std::uint64_t kPiece = 64;
     char piece[kPiece * 8];
     const Log source = shard_.log(from);
@@ -142,7 +143,8 @@ bool ShardWriter::is_dead(const EntryHeader &header, const Slot *slot) const noe
     return slot == nullptr || header.is_expired(now_us_);
 }
 
-// ---- slots -----------------------------------------------------------------------------------------------------------
+// ---- slots
+// -----------------------------------------------------------------------------------------------------------
 
 // The slot that holds `place`; null if the value there was erased, replaced or displaced.
 Slot *ShardWriter::owner(const KeyWords &key, Place place) const noexcept {

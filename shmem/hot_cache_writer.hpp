@@ -2,22 +2,25 @@
 //
 // Made by HotCache::insert() under the shard's lock, for one insertion. Regime: pure.
 //
-// New values enter the fresh log, a small FIFO queue in which one-time visitors pass through without disturbing anyone.
-// A value that reaches its end was either asked for meanwhile or is weighed: it moves to the proven log if it was
-// wanted more often, by the sketch's count, than all that would have to go for it together. The proven log is a FIFO
-// queue with reinsertion: what was asked for since it was last at the end goes round again.
-// So it is S3-FIFO (Yang et al., 2023) with TinyLFU's admission in place of the ghost queue; docs/hot-cache.md has the
-// measurements. Hits reach the sketch only here, when a value comes to a log's end, so that a hit costs a reader
-// nothing but the slot's own counter.
+// New values enter the fresh log, a small FIFO queue in which one-time visitors pass through without
+// disturbing anyone. A value that reaches its end moves to the proven log if it was asked for meanwhile. If
+// not, it is weighed: it moves if it was wanted more often, by the sketch's count, than all that would have
+// to go for it together. The proven log is a FIFO queue with reinsertion: what was asked for since it was
+// last at the end goes round again. So it is S3-FIFO (Yang et al., 2023) with TinyLFU's admission in place of
+// the ghost queue; docs/hot-cache.md has the measurements. Hits reach the sketch only here, when a value
+// comes to a log's end, so that a hit costs a reader nothing but the slot's own counter.
 #pragma once
 
 #include "shmem/hot_cache_shard.hpp"
 
 namespace steadytext::shmem::cache {
 
+// What becomes of a value that nobody asked for while it was fresh: weighed, or let in like the others.
+enum class Admission : std::uint8_t { Weigh, All };
+
 class ShardWriter {
 public:
-    ShardWriter(const Shard &shard, std::int64_t now_us) noexcept;
+    ShardWriter(const Shard &shard, Admission admission, std::int64_t now_us) noexcept;
 
     // False if the value is not wanted often enough for the room it takes.
     [[nodiscard]] bool put(const EntryHeader &header, const char *value) noexcept;
@@ -25,13 +28,14 @@ public:
     void wipe() noexcept;
 
 private:
-    [[nodiscard]] std::uint64_t entries() const noexcept { return shard_.state->entries.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t entries() const noexcept {
+        return shard_.state->entries.load(std::memory_order_relaxed);
+    }
     [[nodiscard]] Slot *owner(const KeyWords &key, Place place) const noexcept;
     [[nodiscard]] Slot *slot_of(const KeyWords &key) const noexcept;
     [[nodiscard]] Slot &slot_for_new(const KeyWords &key) noexcept;
     [[nodiscard]] bool is_dead(const EntryHeader &header, const Slot *slot) const noexcept;
 
-    [[nodiscard]] bool make_fresh_room(std::uint64_t words) noexcept;
     [[nodiscard]] bool make_proven_room(std::uint64_t words, std::uint32_t wanted) noexcept;
     [[nodiscard]] bool settle_proven() noexcept;
     [[nodiscard]] bool outweighs_victims(std::uint64_t words, std::uint32_t wanted) const noexcept;
@@ -46,6 +50,7 @@ private:
     Log fresh_;
     Log proven_;
     FrequencySketch sketch_;
+    Admission admission_;
     std::int64_t now_us_;
 };
 
