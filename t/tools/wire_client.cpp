@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
     void *context = zmq_ctx_new();
     void *socket = zmq_socket(context, ZMQ_DEALER);
     const int timeout_ms = argc > 2 ? std::atoi(argv[2]) : 5000;
-    const int linger_ms = 0;
+    const int linger_ms = 1000;  // what was sent last is still delivered
     zmq_setsockopt(socket, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
     zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
     if (zmq_connect(socket, argv[1]) != 0)
