@@ -11,8 +11,8 @@ using namespace cache;
 namespace {
 
 constexpr std::size_t kBytesPerSlot = 256;
-constexpr std::uint64_t kFreshShare = 10;  // a tenth of the room is for what is new
-constexpr int kLooks = 16;                 // at a value that a writer keeps moving
+constexpr std::uint64_t kFreshShare = 5;  // percent of the room, for what is new
+constexpr int kLooks = 16;                // at a value that a writer keeps moving
 
 // Enough shards that writers seldom meet and that a duel costs little; few enough that large values fit.
 std::uint32_t shards_for(std::size_t bytes) noexcept {

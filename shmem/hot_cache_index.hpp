@@ -2,15 +2,15 @@
 //
 // Part of HotCache (hot_cache.hpp), which says who calls and in what order. Regime: pure.
 //
-// A shard's slots stand in buckets of one cache line; a key may be in any slot of two buckets. A slot is two
-// words:
-//   place  {tag:22 | occupied:1 | log:1 | position:40}, 0 when empty. Compared and swapped by all: writers
-//   publish, move and evict,
-//          erase() empties, and whoever loses finds the word changed.
-//   use    {generation:6 | frequency:4 | last hit:27 | hits:27}. Compared and swapped by readers (a hit) and
-//   drains; the writer
+// A shard's slots stand in buckets of one cache line; a key may be in any slot of two buckets. A slot has two
+// words, both changed by compare-and-swap only, so that whoever comes second notices:
+//
+//   place  {tag:22 | occupied:1 | log:1 | position:40}, 0 when empty. Writers publish, move and evict; erase()
+//          empties.
+//   use    {generation:6 | frequency:4 | last hit:27 | hits:27}. Readers add hits, drains take them. The writer
 //          raises the generation before it gives the slot to another key, so that no hit is booked to the
 //          wrong one.
+//
 // SHA-256 digests are uniform, so their bits serve as hashes directly.
 #pragma once
 

@@ -59,11 +59,6 @@ public:
         return end() - position <= capacity_;
     }
 
-    void prefetch(std::uint64_t position) const noexcept {
-        const std::uint64_t *word = words_ + position % capacity_;
-        for (int line = 0; line < 3; line++)
-            __builtin_prefetch(word + line * 8);
-    }
     [[nodiscard]] EntryHeader load_header(std::uint64_t position) const noexcept {
         EntryHeader header;
         load(position, reinterpret_cast<char *>(&header), sizeof header);
@@ -84,48 +79,56 @@ public:
     void advance(std::uint64_t words) noexcept { begin_.store(begin() + words, std::memory_order_relaxed); }
 
 private:
+    template <class Piece>
+    void stretches(std::uint64_t position, std::uint64_t count, Piece &&piece) const noexcept;
+
     std::uint64_t *words_;
     std::uint64_t capacity_;
     std::atomic<std::uint64_t> &begin_;
     std::atomic<std::uint64_t> &end_;
 };
 
+// Calls `piece(words, count)` for the one or two stretches of the ring that hold `count` words from
+// `position` on.
+template <class Piece>
+inline void Log::stretches(std::uint64_t position, std::uint64_t count, Piece &&piece) const noexcept {
+    const std::uint64_t index = position % capacity_;
+    const std::uint64_t first = std::min(count, capacity_ - index);
+    piece(words_ + index, first);
+    if (first < count)
+        piece(words_, count - first);
+}
+
 inline void Log::load(std::uint64_t position, char *target, std::size_t bytes) const noexcept {
-    std::uint64_t index = position % capacity_;
-    const auto next = [&] {
-        const std::uint64_t word =
-            std::atomic_ref(words_[index]).load(std::memory_order_acquire);  // pairs with store()
-        if (++index == capacity_)
-            index = 0;
-        return word;
-    };
-    for (; bytes >= 8; bytes -= 8, target += 8) {
-        const std::uint64_t word = next();
-        std::memcpy(target, &word, 8);
-    }
-    if (bytes > 0) {
-        const std::uint64_t word = next();
-        std::memcpy(target, &word, bytes);
-    }
+    stretches(position, (bytes + 7) / 8, [&](std::uint64_t *words, std::uint64_t count) {
+        for (std::uint64_t i = 0; i < count; i++) {
+            const std::uint64_t word =
+                std::atomic_ref(words[i]).load(std::memory_order_acquire);  // pairs with store()
+            const std::size_t size = std::min<std::size_t>(bytes, 8);
+            if (size == 8) [[likely]]
+                std::memcpy(target, &word, 8);
+            else
+                std::memcpy(target, &word, size);
+            target += size;
+            bytes -= size;
+        }
+    });
 }
 
 inline void Log::store(std::uint64_t position, const char *source, std::size_t bytes) noexcept {
-    std::uint64_t index = position % capacity_;
-    const auto next = [&](std::uint64_t word) {
-        std::atomic_ref(words_[index]).store(word, std::memory_order_release);  // pairs with load()
-        if (++index == capacity_)
-            index = 0;
-    };
-    for (; bytes >= 8; bytes -= 8, source += 8) {
-        std::uint64_t word;
-        std::memcpy(&word, source, 8);
-        next(word);
-    }
-    if (bytes > 0) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, source, bytes);
-        next(word);
-    }
+    stretches(position, (bytes + 7) / 8, [&](std::uint64_t *words, std::uint64_t count) {
+        for (std::uint64_t i = 0; i < count; i++) {
+            std::uint64_t word = 0;
+            const std::size_t size = std::min<std::size_t>(bytes, 8);
+            if (size == 8) [[likely]]
+                std::memcpy(&word, source, 8);
+            else
+                std::memcpy(&word, source, size);
+            std::atomic_ref(words[i]).store(word, std::memory_order_release);  // pairs with load()
+            source += size;
+            bytes -= size;
+        }
+    });
 }
 
 }  // namespace steadytext::shmem::cache

@@ -88,7 +88,7 @@ struct Shard {
     }
     // Empties a slot that still holds `place`.
     [[nodiscard]] bool vacate(Slot &slot, Place place) const noexcept {
-        if (!slot.swap_place(place, Place()))
+        if (place.is_empty() || !slot.swap_place(place, Place()))
             return false;
         state->entries.fetch_sub(1, std::memory_order_relaxed);
         return true;
