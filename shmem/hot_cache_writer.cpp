@@ -20,7 +20,8 @@ bool ShardWriter::put(const EntryHeader &header, const char *value) noexcept {
     sketch_.add(header.key, 1, entries());
     const std::uint64_t words = header.words();
     const bool fits_fresh = words <= fresh_.capacity() / 2;
-    if (!fits_fresh && !make_proven_room(words, sketch_.estimate(header.key)))
+    const std::uint32_t wanted = admission_ == Admission::All ? UINT32_MAX : sketch_.estimate(header.key);
+    if (!fits_fresh && !make_proven_room(words, wanted))
         return false;
     while (fits_fresh && fresh_.free_words() < words)
         retire_fresh();
