@@ -1,6 +1,7 @@
 // One table gives the options, what they do and the help.
 #include "daemon/options.hpp"
 
+#include <algorithm>
 #include <sched.h>
 
 #include <charconv>
@@ -37,7 +38,7 @@ constexpr Option kOptions[] = {
     {"--slots", "N", "requests generated side by side (16)", nullptr, &Options::slots, nullptr, 1, 256},
     {"--context", "TOKENS", "prompt and answer of one request together (2048)", nullptr, &Options::context,
      nullptr, 64, 1 << 20},
-    {"--threads", "N", "threads that compute (one per CPU)", nullptr, &Options::threads, nullptr, 1, 1024},
+    {"--threads", "N", "threads that compute (one per CPU but one)", nullptr, &Options::threads, nullptr, 1, 1024},
     {"--max-queue", "N", "requests taken on at a time, more are refused (1024)", nullptr,
      &Options::max_queue, nullptr, 1, 1 << 20},
     {"--flash-attention", "", "faster at full batches; answers may then change with --threads", nullptr,
@@ -110,7 +111,7 @@ bool parse_options(int argc, char **argv, Options &options, core::Problem &probl
     if (options.endpoints.empty())
         options.endpoints.emplace_back(kDefaultEndpoint);
     if (options.threads == 0)
-        options.threads = usable_cpus();
+        options.threads = std::max(1, usable_cpus() - 1);
     return true;
 }
 

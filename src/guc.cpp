@@ -90,7 +90,8 @@ void define_daemons() {
                                nullptr);
     DefineCustomIntVariable("steadytext.embedded_slots", "Requests the embedded daemon works on at once.", nullptr,
                             &embedded_slots, 16, 1, 256, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.embedded_threads", "Threads of the embedded daemon; 0 means one per core.", nullptr,
+    DefineCustomIntVariable("steadytext.embedded_threads", "Threads of the embedded daemon; 0 means one per core but one.",
+                            "More threads than free cores make it very slow: they wait for each other by spinning.",
                             &embedded_threads, 0, 0, 1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
     DefineCustomStringVariable("steadytext.embedded_program", "Program run as the embedded daemon.",
                                "Empty means steadytextd in PostgreSQL's bin directory.", &embedded_program, "", PGC_SIGHUP,
