@@ -348,7 +348,7 @@ void Daemon::lose_flights(Channel &channel, const char *reason) {
     channel.in_flight = 0;
     for (Control *control : {&info_, &ping_})
         if (control->channel == &channel)
-            *control = Control{};
+            ask_again(*control, now_us);
 }
 
 void Daemon::on_connect_failed(Channel &, const char *reason) {

@@ -18,6 +18,7 @@ namespace {
 constexpr std::string_view kControlPrefix = "control-";
 constexpr std::int64_t kInfoPatienceUs = 2'000'000;
 constexpr std::int64_t kInfoAgainUs = 300'000;      // while a daemon still loads its models
+constexpr std::int64_t kInfoRetryUs = 3'000'000;    // of one that did not answer
 constexpr std::int64_t kPingEveryUs = 5'000'000;
 constexpr std::int64_t kPingPatienceUs = 3'000'000;
 
@@ -149,6 +150,14 @@ void Daemon::become_serial() {
     publish();
 }
 
+// A control whose answer will not come: its question is due again.
+void Daemon::ask_again(Control &control, std::int64_t now_us) {
+    control = Control{};
+    if (&control == &info_)
+        next_info_us_ = now_us + kInfoRetryUs;
+    next_ping_us_ = now_us + kPingEveryUs;
+}
+
 // Asks info of a new daemon, and pings an idle one; a serial daemon at work is left alone, since it cannot answer.
 void Daemon::check_controls(std::int64_t now_us) {
     for (Control *control : {&info_, &ping_}) {
@@ -157,7 +166,7 @@ void Daemon::check_controls(std::int64_t now_us) {
             continue;
         Channel &channel = *control->channel;
         channel.in_flight--;
-        *control = Control{};
+        ask_again(*control, now_us);
         if (is_serial() && in_flight_ > 0) {
             replace(channel);  // busy with a request on another connection: no failure
         } else {
@@ -165,9 +174,10 @@ void Daemon::check_controls(std::int64_t now_us) {
             if (channel.in_flight == 0)
                 replace(channel);
         }
-        if (control == &info_ && identity_.kind == DaemonKind::Unknown)
-            become_serial();
-        next_ping_us_ = now_us + kPingEveryUs;
+        if (control == &info_ && identity_.kind == DaemonKind::Unknown) {
+            become_serial();  // the safe guess until it answers
+            next_info_us_ = now_us + kInfoRetryUs;
+        }
     }
     for (const auto &channel : channels_) {
         if (!channel->up || (is_serial() && (channel->in_flight > 0 || in_flight_ > 0)))

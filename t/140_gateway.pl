@@ -74,4 +74,13 @@ is($ask->('hello'), 'hello', 'served');
     cmp_ok(time - $start, '<', 3, 'within seconds, not after the whole recovery time');
 }
 
+# A daemon too slow to say who it is, is asked again.
+{
+    my $slow = $cluster->start_echo(name => 'slow', options => [ '--fingerprint', 'slow:1' ]);
+    $cluster->ask_daemon('control', '{"fault": "delay=2500", "count": 1, "methods": ["info"]}', $slow->{endpoint});
+    $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$slow->{endpoint}'; SELECT pg_reload_conf()");
+    is($ask->('meanwhile'), 'meanwhile', 'it serves before it is known');
+    ok($cluster->poll_until(q(SELECT count(*) > 0 FROM steadytext_models() WHERE fingerprint = 'slow:1'), 't', 10), 'its models are known in the end');
+}
+
 done_testing;

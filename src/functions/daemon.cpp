@@ -20,14 +20,15 @@ using namespace steadytext;
 using shmem::DaemonState;
 using Wanted = shmem::EmbeddedState::Wanted;
 
-constexpr std::int64_t kPatienceUs = 10'000'000;
+constexpr std::int64_t kLeastPatienceUs = 10'000'000;
 constexpr long kLookAgainMs = 20;
 
 void wake_launcher() { pg::set_latch_of(shmem::segment().header->launcher.proc_number.load()); }
 
-// Waits, interruptibly, until `reached` says so; false if it did not within kPatienceUs.
+// Waits, interruptibly, until `reached` says so; false if it did not in the time a request may take, or ten seconds.
 bool wait_until(bool (*reached)()) {
-    const std::int64_t deadline_us = core::monotonic_us() + kPatienceUs;
+    const std::int64_t patience_us = std::max(kLeastPatienceUs, std::int64_t{guc::request_timeout_ms} * 1000);
+    const std::int64_t deadline_us = core::monotonic_us() + patience_us;
     const uint32 waiting = pg::wait_event("SteadytextDaemon");
     while (!reached()) {
         if (core::monotonic_us() >= deadline_us)
