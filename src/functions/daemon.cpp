@@ -4,6 +4,7 @@
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/guc.hpp"
 #include "src/session/settings.hpp"
 #include "shmem/segment.hpp"
 
