@@ -4,6 +4,7 @@
 // PostgreSQL could jump over.
 #include "bgworker/worker_process.hpp"
 #include "bgworker/embedded_daemon.hpp"
+#include "bgworker/keepers.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
@@ -77,7 +78,8 @@ void run(EmbeddedDaemon &daemon) {
     while (!shutdown_requested()) {
         ResetLatch(MyLatch);
         serve_interrupts();
-        const std::int64_t again_us = reconcile(daemon);
+        const std::int64_t again_us =
+            std::min(reconcile(daemon), start_keepers(shmem::segment(), core::monotonic_us()));
         const long pause_ms =
             std::clamp<long>(static_cast<long>((again_us - core::monotonic_us()) / 1000) + 1, 1, 10'000);
         const int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;

@@ -22,15 +22,57 @@ void withdraw(int, Datum argument) {
         state->proc_number.store(-1);
 }
 
-}  // namespace
+// Only if the place is still ours.
+void withdraw_keeper(int, Datum argument) {
+    auto *row = reinterpret_cast<shmem::DatabaseRow *>(DatumGetPointer(argument));
+    std::int32_t mine = MyProcPid;
+    if (row->keeper_pid.load() == mine)
+        row->keeper_proc_number.store(-1);
+    (void)row->keeper_pid.compare_exchange_strong(mine, 0);
+}
 
-void begin(shmem::WorkerState &state) {
+bool joined = false;
+
+// A database that cannot be joined: nobody will ever write what waits for it.
+void drop_writes(int, Datum argument) {
+    if (joined)
+        return;
+    auto *row = reinterpret_cast<shmem::DatabaseRow *>(DatumGetPointer(argument));
+    const shmem::Segment &segment = shmem::segment();
+    const auto database = static_cast<std::uint32_t>(row - segment.databases->rows);
+    for (std::uint32_t index = 0; segment.cache_writes->take(database, index);)
+        segment.cache_writes->finish(index);
+    row->pending_writes.store(0);
+    row->refreshes_done.store(row->refreshes_wanted.load());
+    row->hits_refreshed.store(row->hits());
+}
+
+void handle_signals() {
     // Before signals are unblocked: the default handlers raise from inside a signal handler (pglogical#385).
     pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     pqsignal(SIGINT, SIG_IGN);
     pqsignal(SIGUSR1, procsignal_sigusr1_handler);
     BackgroundWorkerUnblockSignals();
+}
+
+// Whatever the database's or the superuser's settings are.
+void settle_keeper_settings() {
+    const struct {
+        const char *name;
+        const char *value;
+    } settings[] = {{"search_path", "pg_catalog, pg_temp"},       {"lock_timeout", "2s"},
+                    {"statement_timeout", "0"},                   {"default_transaction_read_only", "off"},
+                    {"default_transaction_isolation", "read committed"}, {"client_min_messages", "error"},
+                    {"row_security", "off"}};
+    for (const auto &setting : settings)
+        SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+}  // namespace
+
+void begin(shmem::WorkerState &state) {
+    handle_signals();
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
 
     state.proc_number.store(pg::my_proc_number());
@@ -39,6 +81,22 @@ void begin(shmem::WorkerState &state) {
     before_shmem_exit(withdraw, PointerGetDatum(&state));
     pgstat_report_appname(MyBgworkerEntry->bgw_name);
     pgstat_report_activity(STATE_IDLE, nullptr);
+}
+
+bool begin_keeper(shmem::DatabaseRow &row) {
+    handle_signals();
+    before_shmem_exit(drop_writes, PointerGetDatum(&row));
+    BackgroundWorkerInitializeConnectionByOid(row.oid.load(), InvalidOid, 0);
+    joined = true;
+    settle_keeper_settings();
+    std::int32_t none = 0;
+    if (!row.keeper_pid.compare_exchange_strong(none, MyProcPid))
+        return false;
+    row.keeper_proc_number.store(pg::my_proc_number());
+    before_shmem_exit(withdraw_keeper, PointerGetDatum(&row));
+    pgstat_report_appname(MyBgworkerEntry->bgw_name);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+    return true;
 }
 
 void make_directory() {

@@ -20,6 +20,10 @@ void make_directory();
 // Installs signal handlers, unblocks signals, joins without a database, and makes `state` name this process until it exits.
 void begin(shmem::WorkerState &state);
 
+// The same for a keeper, which joins its row's database as a superuser with settings of its own; false if the row has a
+// keeper already. A database that is gone ends the process, and what was to be written for it is dropped.
+[[nodiscard]] bool begin_keeper(shmem::DatabaseRow &row);
+
 // Takes part in barriers and rereads the configuration; true if it was reread.
 bool serve_interrupts();
 

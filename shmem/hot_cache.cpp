@@ -116,7 +116,7 @@ bool HotCache::find(const CacheKey &digest, std::int64_t now_us, CacheHit &hit) 
     hit.size = header.size();
     hit.kind = static_cast<ValueKind>(header.kind());
     hit.flags = header.flags();
-    hit.model = header.model();
+    hit.owner = header.owner();
     hit.expires_us = header.expires_us();
     return true;
 }
@@ -182,7 +182,7 @@ bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int6
         return false;
     }
     header.what = std::uint64_t{value.bytes.size()} << 40 |
-                  std::uint64_t{static_cast<std::uint8_t>(value.kind)} << 32 | value.model;
+                  std::uint64_t{static_cast<std::uint8_t>(value.kind)} << 32 | value.owner;
     header.expiry = static_cast<std::uint64_t>(value.expires_us) << 8 | value.flags;
 
     const ShardLock lock(*here.state);
@@ -247,26 +247,6 @@ bool HotCache::erase(const CacheKey &digest) noexcept {
     return erased;
 }
 
-std::uint64_t HotCache::erase_model(std::uint32_t model) noexcept {
-    std::uint64_t total = 0;
-    for (std::uint32_t i = 0; i < geometry_.shards; i++) {
-        const Shard here = shard(i);
-        std::uint64_t erased = 0;
-        for (std::uint32_t j = 0; j < geometry_.slots; j++) {
-            Slot &slot = here.slots[j];
-            for (Place place = slot.load_place(); !place.is_empty(); place = slot.load_place()) {
-                EntryHeader header;
-                if (here.load_header(place, header) && header.model() != model)
-                    break;
-                erased += here.vacate(slot, place);
-            }
-        }
-        count(here.state->erased, erased);
-        total += erased;
-    }
-    return total;
-}
-
 void HotCache::clear() noexcept {
     epoch_.fetch_add(1, std::memory_order_acq_rel);
 }  // release: pairs with epoch()
@@ -277,7 +257,8 @@ void HotCache::clear() noexcept {
 // The hits of one slot since they were last taken. The generation in `use` vouches for the key: it is raised
 // before the slot goes to another, so the swap fails if the key read in between is not the one whose hits
 // these are.
-bool HotCache::take_hits(std::uint32_t shard_index, std::uint32_t slot_index, KeyHits &hits) noexcept {
+bool HotCache::take_hits(std::uint32_t shard_index, std::uint32_t slot_index, std::uint32_t owner,
+                         KeyHits &hits) noexcept {
     const Shard here = shard(shard_index);
     Slot &slot = here.slots[slot_index];
     for (Use use = slot.load_use(); use.hits() > 0; use = slot.load_use()) {
@@ -285,6 +266,8 @@ bool HotCache::take_hits(std::uint32_t shard_index, std::uint32_t slot_index, Ke
         EntryHeader header;
         if (!place.is_empty() && !here.load_header(place, header))
             return false;  // being moved: the next drain will have them
+        if (!place.is_empty() && header.owner() != owner)
+            return false;
         if (!slot.swap_use(use, use.without_hits()))
             continue;
         count(here.state->settled_hits, use.hits());
@@ -298,7 +281,7 @@ bool HotCache::take_hits(std::uint32_t shard_index, std::uint32_t slot_index, Ke
     return false;
 }
 
-bool HotCache::take_departed_hits(std::uint32_t shard_index, KeyHits &hits) noexcept {
+bool HotCache::take_departed_hits(std::uint32_t shard_index, std::uint32_t owner, KeyHits &hits) noexcept {
     const Shard here = shard(shard_index);
     ShardState &state = *here.state;
     if (state.departed_count.load(std::memory_order_relaxed) == 0)
@@ -307,9 +290,14 @@ bool HotCache::take_departed_hits(std::uint32_t shard_index, KeyHits &hits) noex
     const std::uint32_t waiting = state.departed_count.load(std::memory_order_relaxed);
     if (!lock || waiting == 0)
         return false;
-    const DepartedHits &first = here.departed[state.departed_begin];
-    hits = {first.key.digest(), Use(first.use).hits(), time_of(Use(first.use))};
-    state.departed_begin = (state.departed_begin + 1) % geometry_.departed;
+    const auto at = [&](std::uint32_t i) -> DepartedHits & { return here.departed[i]; };
+    std::uint32_t found = 0;
+    while (found < waiting && at(found).owner != owner)
+        found++;
+    if (found == waiting)
+        return false;
+    hits = {at(found).key.digest(), Use(at(found).use).hits(), time_of(Use(at(found).use))};
+    at(found) = at(waiting - 1);  // their order means nothing
     state.departed_count.store(waiting - 1, std::memory_order_relaxed);
     return true;
 }

@@ -35,7 +35,7 @@ enum class ValueKind : std::uint8_t { Text, Embedding };
 struct CacheValue {
     ValueKind kind;
     std::string_view bytes;
-    std::uint32_t model = 0;      // what erase_model() goes by
+    std::uint32_t owner = 0;      // what drain_hits() goes by; the database
     std::int64_t expires_us = 0;  // since 1970; 0 is never
     std::uint8_t flags = 0;       // the caller's
 };
@@ -45,7 +45,7 @@ struct CacheHit {
     std::size_t size;
     ValueKind kind;
     std::uint8_t flags;
-    std::uint32_t model;
+    std::uint32_t owner;
     std::int64_t expires_us;
     cache::SlotSight sight;  // copy_out()'s
 };
@@ -112,21 +112,20 @@ public:
 
     // Once these return, no lookup that begins later finds what was there. They take no lock.
     bool erase(const CacheKey &key) noexcept;
-    std::uint64_t erase_model(std::uint32_t model) noexcept;  // walks all slots; returns how many
     void clear() noexcept;                                    // O(1)
     [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
 
-    // Reports each key's hits since it was last reported, each hit once, calling `report(const KeyHits &)`.
-    // Nothing is held during the call, so it may raise. Any number of processes may drain; each hit is
-    // reported to one.
+    // Reports the hits of each of the owner's keys since it was last reported, each hit once, calling
+    // `report(const KeyHits &)`. Nothing is held during the call, so it may raise. Any number of processes may
+    // drain; each hit is reported to one.
     template <class Report>
-    void drain_hits(Report &&report) {
+    void drain_hits(std::uint32_t owner, Report &&report) {
         KeyHits hits;
         for (std::uint32_t shard = 0; shard < geometry_.shards; shard++) {
             for (std::uint32_t slot = 0; slot < geometry_.slots; slot++)
-                if (take_hits(shard, slot, hits))
+                if (take_hits(shard, slot, owner, hits))
                     report(static_cast<const KeyHits &>(hits));
-            while (take_departed_hits(shard, hits))
+            while (take_departed_hits(shard, owner, hits))
                 report(static_cast<const KeyHits &>(hits));
         }
     }
@@ -151,8 +150,9 @@ private:
     [[nodiscard]] std::int64_t time_of(cache::Use use) const noexcept;
     [[nodiscard]] cache::Admission admission(std::uint32_t shard) noexcept;
     void count_hit(const cache::SlotSight &sight, std::int64_t now_us) noexcept;
-    [[nodiscard]] bool take_hits(std::uint32_t shard, std::uint32_t slot, KeyHits &hits) noexcept;
-    [[nodiscard]] bool take_departed_hits(std::uint32_t shard, KeyHits &hits) noexcept;
+    [[nodiscard]] bool take_hits(std::uint32_t shard, std::uint32_t slot, std::uint32_t owner,
+                                 KeyHits &hits) noexcept;
+    [[nodiscard]] bool take_departed_hits(std::uint32_t shard, std::uint32_t owner, KeyHits &hits) noexcept;
 
     cache::ShardGeometry geometry_;
     std::int64_t begun_us_;

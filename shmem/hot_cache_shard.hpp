@@ -12,6 +12,7 @@ namespace steadytext::shmem::cache {
 struct DepartedHits {
     KeyWords key;
     std::uint64_t use;
+    std::uint32_t owner;
 };
 
 // Sizes of every shard; the same for all.
@@ -39,7 +40,6 @@ struct alignas(kCacheLine) ShardState {
     std::atomic<std::uint64_t> log_begin[2]{};
     std::atomic<std::uint64_t> entries{0};
     std::uint64_t sketch_additions = 0;
-    std::uint32_t departed_begin = 0;
     std::atomic<std::uint32_t> departed_count{0};
 
     // Counters, relaxed.

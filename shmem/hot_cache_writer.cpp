@@ -65,7 +65,7 @@ void ShardWriter::retire_fresh() noexcept {
         if (!header.is_expired(now_us_) && make_proven_room(header.words(), wanted))
             move_to_proven(LogId::Fresh, position, header, *slot);
         else
-            evict(*slot, header.key);
+            evict(*slot, header);
     }
     fresh_.advance(header.words());
 }
@@ -81,7 +81,7 @@ bool ShardWriter::make_proven_room(std::uint64_t words, std::uint32_t wanted) no
         const std::uint64_t position = proven_.begin();
         const EntryHeader header = proven_.load_header(position);
         if (Slot *slot = owner(header.key, Place(header.key, LogId::Proven, position)))
-            evict(*slot, header.key);
+            evict(*slot, header);
         proven_.advance(header.words());
     }
     return true;
@@ -189,7 +189,7 @@ Slot &ShardWriter::slot_for_new(const KeyWords &key) noexcept {
         return *empty[empties[1] > empties[0]];
     EntryHeader header;
     if (shard_.load_header(coldest->load_place(), header))
-        evict(*coldest, header.key);
+        evict(*coldest, header);
     return *coldest;
 }
 
@@ -204,18 +204,18 @@ void ShardWriter::assign(Slot &slot, Place place) noexcept {
     slot.place.store(place.word(), std::memory_order_release);  // pairs with Slot::load_place()
 }
 
-void ShardWriter::evict(Slot &slot, const KeyWords &key) noexcept {
+void ShardWriter::evict(Slot &slot, const EntryHeader &header) noexcept {
     if (!shard_.vacate(slot, slot.load_place()))
         return;  // erased this moment
     Use use = slot.load_use();
     while (!slot.swap_use(use, use.next_generation())) {
     }
     count(shard_.state->evictions);
-    depart(key, use);
+    depart(header, use);
 }
 
 // Keeps an evicted value's hits for the next drain.
-void ShardWriter::depart(const KeyWords &key, Use use) noexcept {
+void ShardWriter::depart(const EntryHeader &header, Use use) noexcept {
     if (use.hits() == 0)
         return;
     ShardState &state = *shard_.state;
@@ -225,7 +225,7 @@ void ShardWriter::depart(const KeyWords &key, Use use) noexcept {
         count(state.unfolded_hits, use.hits());
         return;
     }
-    shard_.departed[(state.departed_begin + waiting) % shard_.geometry->departed] = {key, use.word()};
+    shard_.departed[waiting] = {header.key, use.word(), header.owner()};
     state.departed_count.store(waiting + 1, std::memory_order_relaxed);
 }
 

@@ -42,9 +42,9 @@ private:
     void retire_fresh() noexcept;
     void move_to_proven(LogId from, std::uint64_t position, const EntryHeader &header, Slot &slot) noexcept;
     std::uint32_t take_frequency(const KeyWords &key, Slot &slot) noexcept;
-    void evict(Slot &slot, const KeyWords &key) noexcept;
+    void evict(Slot &slot, const EntryHeader &header) noexcept;
     void assign(Slot &slot, Place place) noexcept;
-    void depart(const KeyWords &key, Use use) noexcept;
+    void depart(const EntryHeader &header, Use use) noexcept;
 
     Shard shard_;
     Log fresh_;

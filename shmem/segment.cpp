@@ -23,6 +23,7 @@ HotCacheConfig hot_cache_config() {
 }
 
 std::size_t payload_bytes() { return static_cast<std::size_t>(guc::payload_memory_kb) * 1024; }
+std::size_t cache_write_bytes() { return static_cast<std::size_t>(guc::cache_write_memory_kb) * 1024; }
 
 // Hands out consecutive cache-line-aligned pieces; with no memory behind it, it only measures.
 class Cursor {
@@ -50,6 +51,8 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *counters = cursor.take(sizeof(Counters));
     void *slot_table = cursor.take(SlotTable::bytes_needed(slots));
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
+    void *databases = cursor.take(sizeof(DatabaseTable));
+    void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
     void *hot_cache = guc::hot_cache_size_kb > 0 ? cursor.take(HotCache::bytes_needed(hot_cache_config())) : nullptr;
     if (memory == nullptr)
         return cursor.used();
@@ -61,6 +64,8 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (counters) Counters;
         SlotTable::place(slot_table, slots);
         PayloadPool::place(payloads, payload_bytes());
+        new (databases) DatabaseTable;
+        CacheWrites::place(cache_writes, cache_write_bytes());
         if (hot_cache != nullptr)
             HotCache::place(hot_cache, hot_cache_config());
     }
@@ -70,6 +75,8 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.counters = static_cast<Counters *>(counters);
     segment.slots = static_cast<SlotTable *>(slot_table);
     segment.payloads = static_cast<PayloadPool *>(payloads);
+    segment.databases = static_cast<DatabaseTable *>(databases);
+    segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
     segment.hot_cache = static_cast<HotCache *>(hot_cache);
     return cursor.used();
 }

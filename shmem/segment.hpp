@@ -5,8 +5,10 @@
 // request of the earlier life can be taken for one of this life.
 #pragma once
 
+#include "shmem/cache_writes.hpp"
 #include "shmem/counters.hpp"
 #include "shmem/daemon_table.hpp"
+#include "shmem/database_table.hpp"
 #include "shmem/hot_cache.hpp"
 #include "shmem/payload_pool.hpp"
 #include "shmem/slot_table.hpp"
@@ -53,6 +55,8 @@ struct Segment {
     PayloadPool *payloads = nullptr;
     DaemonTable *daemons = nullptr;
     Counters *counters = nullptr;
+    DatabaseTable *databases = nullptr;
+    CacheWrites *cache_writes = nullptr;
     HotCache *hot_cache = nullptr;  // null: hot_cache_size is 0
 };
 

@@ -25,6 +25,91 @@ INSERT INTO public.steadytext_config (key, value, description) VALUES
     ('default_seed', '42', 'seed used when a call passes NULL (steadytext.default_seed)'),
     ('daemon_auto_start', 'true', 'start the embedded daemon with the server (steadytext.embedded_daemon)');
 
+-- Cached answers. Written by the keeper (a background worker) only; sessions read it by cache_key.
+CREATE TABLE public.steadytext_cache (
+    id serial PRIMARY KEY,
+    cache_key text NOT NULL CONSTRAINT idx_steadytext_cache_key UNIQUE,
+    prompt text NOT NULL,
+    response text,
+    embedding public.vector,
+    access_count int DEFAULT 1,
+    last_accessed timestamptz DEFAULT now(),
+    created_at timestamptz DEFAULT now(),
+    steadytext_cache_hit boolean DEFAULT false,
+    model_name text NOT NULL DEFAULT 'qwen3-1.7b',
+    model_size text CHECK (model_size IN ('small', 'medium', 'large')),
+    seed int DEFAULT 42,
+    eos_string text,
+    generation_params jsonb,
+    response_size int,
+    generation_time_ms int,
+    operation text,
+    scope text,
+    fingerprint text,
+    prompt_tokens int,
+    completion_tokens int,
+    finish_reason text,
+    expires_at timestamptz,
+    -- Bytes of the row, as eviction counts them.
+    entry_bytes int GENERATED ALWAYS AS (
+        160 + octet_length(cache_key) + octet_length(prompt) + coalesce(octet_length(response), 0)
+        + coalesce(8 + 4 * public.vector_dims(embedding), 0)) STORED,
+    -- The frecency score without its dependence on now(): ln(count * exp(-age/86400)) = rank - now/86400.
+    -- So its order is that of the score at any time, and an index keeps it.
+    frecency_rank float8 GENERATED ALWAYS AS (
+        CASE WHEN access_count > 0 AND last_accessed IS NOT NULL
+             THEN ln(access_count::float8) + CASE WHEN isfinite(last_accessed)
+                  THEN extract(epoch FROM last_accessed AT TIME ZONE 'UTC')::float8 / 86400 ELSE 0 END
+             ELSE '-infinity' END) STORED
+);
+CREATE INDEX idx_steadytext_cache_frecency ON public.steadytext_cache (frecency_rank, id);
+CREATE INDEX idx_steadytext_cache_created_at ON public.steadytext_cache (created_at, id);
+CREATE INDEX idx_steadytext_cache_expires_at ON public.steadytext_cache (expires_at) WHERE expires_at IS NOT NULL;
+COMMENT ON TABLE public.steadytext_cache IS
+    'Cached answers of this database, written by the keeper. cache_key is steadytext_cache_key() of the prompt and all parameters.';
+COMMENT ON COLUMN public.steadytext_cache.embedding IS 'In the model''s own dimensions; steadytext_embed() pads or cuts it.';
+COMMENT ON COLUMN public.steadytext_cache.scope IS 'Whose answer it is: database/role, or database; NULL or empty for rows of the original.';
+COMMENT ON COLUMN public.steadytext_cache.entry_bytes IS 'Bytes of the row, as eviction counts them.';
+COMMENT ON COLUMN public.steadytext_cache.frecency_rank IS 'ln(access_count) + last_accessed in days since 1970: the order of frecency_score at any time.';
+
+-- How many rows and bytes steadytext_cache has: the sum of all rows here. Every statement that changes it adds a row, so that
+-- no writer waits for another; the keeper sums them up now and then.
+CREATE TABLE public._steadytext_cache_ledger (entries bigint NOT NULL, bytes bigint NOT NULL);
+COMMENT ON TABLE public._steadytext_cache_ledger IS 'Changes of the size of steadytext_cache; their sum is its size.';
+
+CREATE FUNCTION public._steadytext_cache_count() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public._steadytext_cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM new_rows HAVING count(*) > 0;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO public._steadytext_cache_ledger SELECT -count(*), -coalesce(sum(entry_bytes), 0) FROM old_rows HAVING count(*) > 0;
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO public._steadytext_cache_ledger VALUES (0, NEW.entry_bytes - OLD.entry_bytes);
+    ELSE
+        DELETE FROM public._steadytext_cache_ledger;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER count_inserted AFTER INSERT ON public.steadytext_cache REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_cache_count();
+CREATE TRIGGER count_deleted AFTER DELETE ON public.steadytext_cache REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_cache_count();
+CREATE TRIGGER count_resized AFTER UPDATE ON public.steadytext_cache
+    FOR EACH ROW WHEN (OLD.entry_bytes <> NEW.entry_bytes) EXECUTE FUNCTION public._steadytext_cache_count();
+CREATE TRIGGER count_truncated AFTER TRUNCATE ON public.steadytext_cache
+    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_cache_count();
+
+-- A row changed or deleted by hand is not answered from shared memory any longer. (The keeper's own changes, and eviction, let
+-- what is there be.)
+CREATE FUNCTION public._steadytext_cache_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'steadytext_cache_changed' LANGUAGE C;
+CREATE TRIGGER forget_changed AFTER UPDATE OR DELETE OR TRUNCATE ON public.steadytext_cache
+    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_cache_changed();
+
 CREATE TABLE public.steadytext_daemon_health (
     daemon_id text PRIMARY KEY DEFAULT 'default',
     endpoint text NOT NULL,
@@ -58,6 +143,8 @@ CREATE INDEX idx_steadytext_audit_timestamp ON public.steadytext_audit_log (crea
 CREATE INDEX idx_steadytext_audit_user ON public.steadytext_audit_log (user_id, created_at DESC);
 
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_config', '');
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache', '');
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache_id_seq', '');
 
 -- ---- generation --------------------------------------------------------------------------------------------------
 
@@ -114,6 +201,371 @@ AS 'MODULE_PATHNAME', 'steadytext_embed'
 LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION public.steadytext_embed(text, boolean, int, text, boolean) IS
     'Unit vector of steadytext.embedding_dimensions for a text; NULL, never zeros, when no daemon can answer.';
+
+-- ---- cache -------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION public.steadytext_generate_cached(prompt text, max_tokens int DEFAULT NULL, seed int DEFAULT 42) RETURNS text
+LANGUAGE sql VOLATILE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_generate(prompt, max_tokens, true, seed) $$;
+COMMENT ON FUNCTION public.steadytext_generate_cached(text, int, int) IS
+    'steadytext_generate() by its old name: every call is cached.';
+
+CREATE FUNCTION public.steadytext_embed_cached(
+    text_input text, seed int DEFAULT 42, model text DEFAULT NULL, unsafe_mode boolean DEFAULT false
+) RETURNS public.vector
+LANGUAGE sql VOLATILE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_embed(text_input, true, seed, model, unsafe_mode) $$;
+COMMENT ON FUNCTION public.steadytext_embed_cached(text, int, text, boolean) IS
+    'steadytext_embed() by its old name: every call is cached.';
+
+CREATE VIEW public.steadytext_cache_with_frecency AS
+SELECT c.*,
+       -- exp() of less than -700 is an underflow, an error in PostgreSQL; the score is 0 long before.
+       CASE WHEN NOT isfinite(c.last_accessed) OR c.last_accessed < now() - interval '700 days' OR c.access_count <= 0 THEN 0
+            ELSE c.access_count * exp(-greatest(extract(epoch FROM now() - c.last_accessed)::float8, 0) / 86400)
+            END AS frecency_score
+FROM public.steadytext_cache c;
+COMMENT ON VIEW public.steadytext_cache_with_frecency IS
+    'frecency_score = access_count * exp(-seconds since last_accessed / 86400). ORDER BY frecency_rank gives the same order by index.';
+
+CREATE FUNCTION public.steadytext_cache_top(n int DEFAULT 10) RETURNS SETOF public.steadytext_cache_with_frecency
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+AS $$ SELECT * FROM public.steadytext_cache_with_frecency ORDER BY frecency_rank DESC, id DESC LIMIT n $$;
+COMMENT ON FUNCTION public.steadytext_cache_top(int) IS 'The n cached answers of the highest frecency.';
+
+CREATE FUNCTION public.steadytext_frecency_refresh() RETURNS bigint
+AS 'MODULE_PATHNAME', 'steadytext_frecency_refresh' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION public.steadytext_frecency_refresh() IS
+    'Has the keeper write what waits and fold in all hits now, and waits for it; returns the rows whose hits were folded in.';
+
+CREATE FUNCTION public.steadytext_frecency_status()
+RETURNS TABLE (refreshed_at timestamptz, lag_seconds float8, duration_ms float8, rows_refreshed bigint, pending_hits bigint,
+               pending_writes int)
+AS 'MODULE_PATHNAME', 'steadytext_frecency_status' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION public.steadytext_frecency_status() IS
+    'The last refresh of this database: when, how long it took; and what the next will fold in. NULLs: there was none yet.';
+
+CREATE FUNCTION public._steadytext_cache_size(OUT entries bigint, OUT bytes bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(sum(entries), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM public._steadytext_cache_ledger $$;
+
+CREATE FUNCTION public._steadytext_cache_lookups(OUT hits bigint, OUT misses bigint)
+AS 'MODULE_PATHNAME', 'steadytext_cache_lookups' LANGUAGE C VOLATILE PARALLEL SAFE;
+
+CREATE FUNCTION public.steadytext_cache_stats()
+RETURNS TABLE (total_entries bigint, total_size_mb float8, cache_hit_rate float8, avg_access_count float8,
+               oldest_entry timestamptz, newest_entry timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT size.entries, size.bytes / 1048576.0::float8,
+           coalesce(lookups.hits::float8 / nullif(lookups.hits + lookups.misses, 0), 0),
+           coalesce((SELECT avg(access_count)::float8 FROM public.steadytext_cache), 0),
+           (SELECT min(created_at) FROM public.steadytext_cache), (SELECT max(created_at) FROM public.steadytext_cache)
+    FROM public._steadytext_cache_size() size, public._steadytext_cache_lookups() lookups
+$$;
+COMMENT ON FUNCTION public.steadytext_cache_stats() IS
+    'The cache of this database; cache_hit_rate is that of all lookups since the server started.';
+
+CREATE FUNCTION public.steadytext_cache_clear() RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH gone AS (DELETE FROM public.steadytext_cache RETURNING 1) SELECT count(*) FROM gone
+$$;
+COMMENT ON FUNCTION public.steadytext_cache_clear() IS 'Deletes all cached answers of this database; returns how many.';
+
+CREATE FUNCTION public.steadytext_cache_invalidate(
+    cache_key text DEFAULT NULL, prompt text DEFAULT NULL, model text DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    deleted bigint;
+BEGIN
+    IF cache_key IS NULL AND prompt IS NULL AND model IS NULL THEN
+        RAISE EXCEPTION 'nothing to invalidate'
+            USING ERRCODE = '22004', HINT = 'Give a cache_key, a prompt or a model; steadytext_cache_clear() deletes all.';
+    END IF;
+    DELETE FROM public.steadytext_cache c
+    WHERE (steadytext_cache_invalidate.cache_key IS NULL OR c.cache_key = steadytext_cache_invalidate.cache_key)
+      AND (steadytext_cache_invalidate.prompt IS NULL OR c.prompt = steadytext_cache_invalidate.prompt)
+      AND (steadytext_cache_invalidate.model IS NULL OR c.model_name = steadytext_cache_invalidate.model);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_cache_invalidate(text, text, text) IS
+    'Deletes the cached answers that meet all conditions given; returns how many.';
+
+-- ---- eviction ----------------------------------------------------------------------------------------------------
+
+-- Deletes rows in the given order until both targets are met, exact to the row. Sweeps along an index in keyset order, so that no
+-- row is looked at twice; rows changed under its hands are left, and made up for by the next in order.
+CREATE FUNCTION public._steadytext_cache_evict(
+    by text, target_entries bigint, target_bytes bigint, batch_size int, below_count int, older_than timestamptz,
+    INOUT evicted bigint, INOUT freed bigint
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    entries bigint;
+    bytes bigint;
+    chosen tid[];
+    last_id int := -2147483648;
+    last_rank float8 := '-infinity';
+    last_time timestamptz := '-infinity';
+    looked int;
+    gone bigint;
+    gone_bytes bigint;
+BEGIN
+    SELECT s.entries, s.bytes INTO entries, bytes FROM public._steadytext_cache_size() s;
+    LOOP
+        EXIT WHEN entries <= target_entries AND bytes <= target_bytes;
+        IF by = 'frecency' THEN
+            SELECT array_agg(c.ctid) FILTER (WHERE c.n <= entries - target_entries OR c.before < bytes - target_bytes),
+                   count(*), max(c.frecency_rank), (array_agg(c.id ORDER BY c.n DESC))[1]
+            INTO chosen, looked, last_rank, last_id
+            FROM (SELECT r.*, row_number() OVER w AS n, sum(r.entry_bytes) OVER w - r.entry_bytes AS before
+                  FROM (SELECT t.ctid, t.id, t.frecency_rank, t.entry_bytes FROM public.steadytext_cache t
+                        WHERE (t.frecency_rank, t.id) > (last_rank, last_id)
+                          AND (t.created_at < older_than OR t.created_at IS NULL) AND (below_count IS NULL OR coalesce(t.access_count, 0) < below_count)
+                        ORDER BY t.frecency_rank, t.id LIMIT batch_size) r
+                  WINDOW w AS (ORDER BY r.frecency_rank, r.id ROWS UNBOUNDED PRECEDING)) c;
+        ELSE
+            SELECT array_agg(c.ctid) FILTER (WHERE c.n <= entries - target_entries OR c.before < bytes - target_bytes),
+                   count(*), max(c.created_at), (array_agg(c.id ORDER BY c.n DESC))[1]
+            INTO chosen, looked, last_time, last_id
+            FROM (SELECT r.*, row_number() OVER w AS n, sum(r.entry_bytes) OVER w - r.entry_bytes AS before
+                  FROM (SELECT t.ctid, t.id, t.created_at, t.entry_bytes FROM public.steadytext_cache t
+                        WHERE (t.created_at, t.id) > (last_time, last_id) AND t.created_at < older_than
+                        ORDER BY t.created_at, t.id LIMIT batch_size) r
+                  WINDOW w AS (ORDER BY r.created_at, r.id ROWS UNBOUNDED PRECEDING)) c;
+        END IF;
+        EXIT WHEN looked = 0;
+        WITH deleted AS (DELETE FROM public.steadytext_cache WHERE ctid = ANY (chosen) RETURNING entry_bytes)
+        SELECT count(*), coalesce(sum(entry_bytes), 0) INTO gone, gone_bytes FROM deleted;
+        evicted := evicted + gone;
+        freed := freed + gone_bytes;
+        entries := entries - gone;
+        bytes := bytes - gone_bytes;
+        EXIT WHEN looked < batch_size;
+    END LOOP;
+END
+$$;
+
+-- What the keeper and both public functions share: targets from arguments, then steadytext_config, then postgresql.conf.
+CREATE FUNCTION public._steadytext_cache_evict_to(
+    by text, target_entries int, target_size_mb float8, batch_size int, min_access_count int, min_age_hours int,
+    OUT evicted_count int, OUT freed_size_mb float8, OUT remaining_entries bigint, OUT remaining_size_mb float8
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    most_entries bigint := coalesce(target_entries, public._steadytext_cache_limit('cache_max_entries', 10000, 'steadytext.cache_max_entries'));
+    most_bytes bigint := coalesce(target_size_mb, public._steadytext_cache_limit('cache_max_size_mb', 100, 'steadytext.cache_max_size')) * 1048576;
+    older_than timestamptz := CASE WHEN min_age_hours > 0 THEN now() - make_interval(hours => min_age_hours) ELSE 'infinity' END;
+    batch int := greatest(coalesce(batch_size, 100), 1);
+    evicted bigint := 0;
+    freed bigint := 0;
+BEGIN
+    IF target_entries < 0 OR target_size_mb < 0 OR batch_size < 1 OR min_age_hours < 0 OR min_access_count < 0 THEN
+        RAISE EXCEPTION 'eviction arguments must not be negative' USING ERRCODE = '22023';
+    END IF;
+    PERFORM public._steadytext_cache_quietly(true);
+    IF by = 'frecency' AND min_access_count > 0 THEN
+        SELECT e.evicted, e.freed INTO evicted, freed
+        FROM public._steadytext_cache_evict(by, most_entries, most_bytes, batch, min_access_count, older_than, evicted, freed) e;
+    END IF;
+    SELECT e.evicted, e.freed INTO evicted, freed
+    FROM public._steadytext_cache_evict(by, most_entries, most_bytes, batch, NULL, older_than, evicted, freed) e;
+    PERFORM public._steadytext_cache_quietly(false);
+    evicted_count := evicted;
+    freed_size_mb := freed / 1048576.0::float8;
+    SELECT s.entries, s.bytes / 1048576.0::float8 INTO remaining_entries, remaining_size_mb FROM public._steadytext_cache_size() s;
+    IF evicted > 0 THEN
+        INSERT INTO public.steadytext_audit_log (event_type, details) VALUES ('cache_eviction', jsonb_build_object(
+            'evicted_count', evicted, 'freed_size_mb', freed_size_mb,
+            'eviction_type', CASE by WHEN 'age' THEN 'age_based' ELSE 'frecency_based' END));
+    END IF;
+END
+$$;
+
+-- A limit of this database: the table's value if it differs from the one seeded, else postgresql.conf's; 0 there is no limit.
+CREATE FUNCTION public._steadytext_cache_limit(config_key text, seeded float8, setting text) RETURNS float8
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        (SELECT (value #>> '{}')::float8 FROM public.steadytext_config
+         WHERE key = config_key AND value #>> '{}' ~ '^[0-9]+(\.[0-9]+)?$' AND (value #>> '{}')::float8 <> seeded),
+        (SELECT nullif(s.setting, '0')::float8 FROM pg_settings s WHERE s.name = _steadytext_cache_limit.setting),
+        1e12)
+$$;
+
+CREATE FUNCTION public._steadytext_cache_quietly(quietly boolean) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_cache_quietly' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public._steadytext_cache_quietly(boolean) IS
+    'While on, and at most until the transaction ends, deleted rows may go on being answered from shared memory.';
+
+CREATE FUNCTION public.steadytext_cache_evict_by_age(
+    target_entries int DEFAULT NULL, target_size_mb float8 DEFAULT NULL, batch_size int DEFAULT 100, min_age_hours int DEFAULT 1
+) RETURNS TABLE (evicted_count int, freed_size_mb float8, remaining_entries bigint, remaining_size_mb float8)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public._steadytext_cache_evict_to('age', target_entries, target_size_mb, batch_size, 0, min_age_hours) $$;
+COMMENT ON FUNCTION public.steadytext_cache_evict_by_age(int, float8, int, int) IS
+    'Deletes the oldest cached answers, older than min_age_hours, until both targets are met, exact to the row.';
+
+CREATE FUNCTION public.steadytext_cache_evict_by_frecency(
+    target_entries int DEFAULT NULL, target_size_mb float8 DEFAULT NULL, batch_size int DEFAULT 100,
+    min_access_count int DEFAULT 2, min_age_hours int DEFAULT 1
+) RETURNS TABLE (evicted_count int, freed_size_mb float8, remaining_entries bigint, remaining_size_mb float8)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public._steadytext_cache_evict_to('frecency', target_entries, target_size_mb, batch_size, min_access_count, min_age_hours) $$;
+COMMENT ON FUNCTION public.steadytext_cache_evict_by_frecency(int, float8, int, int, int) IS
+    'Deletes the cached answers of the lowest frecency until both targets are met; those read min_access_count times or more go last.';
+
+CREATE FUNCTION public.steadytext_cache_scheduled_eviction() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    done record;
+BEGIN
+    DELETE FROM public.steadytext_cache WHERE expires_at <= now();
+    IF (SELECT value #>> '{}' FROM public.steadytext_config WHERE key = 'cache_eviction_enabled') = 'false' THEN
+        RETURN;
+    END IF;
+    SELECT * INTO done FROM public.steadytext_cache_evict_by_frecency(batch_size => 1000, min_age_hours => 0);
+    IF done.evicted_count > 0 THEN
+        RAISE NOTICE 'evicted % cached answers (% MB); % remain', done.evicted_count, round(done.freed_size_mb::numeric, 1), done.remaining_entries;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_cache_scheduled_eviction() IS
+    'What the keeper runs after each refresh: expired answers go, then those of the lowest frecency until cache_max_entries and cache_max_size hold.';
+
+CREATE FUNCTION public.steadytext_cache_preview_eviction(preview_count int DEFAULT 10)
+RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed timestamptz, created_at timestamptz,
+               age_days float8, size_bytes bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.cache_key, CASE WHEN length(c.prompt) > 50 THEN left(c.prompt, 50) || '...' ELSE c.prompt END,
+           c.access_count, c.last_accessed, c.created_at,
+           extract(epoch FROM now() - c.created_at)::float8 / 86400, c.entry_bytes::bigint
+    FROM public.steadytext_cache c
+    WHERE c.created_at < now() - interval '1 hour'
+    ORDER BY c.frecency_rank, c.id LIMIT preview_count
+$$;
+COMMENT ON FUNCTION public.steadytext_cache_preview_eviction(int) IS
+    'The answers that would go first: older than an hour, lowest frecency first.';
+
+CREATE FUNCTION public.steadytext_cache_analyze_usage()
+RETURNS TABLE (age_bucket text, entry_count bigint, avg_access_count float8, total_size_mb float8, percentage_of_cache float8)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH buckets (position, bucket, least, most) AS (VALUES
+        (1, '< 1 hour', interval '0', interval '1 hour'), (2, '1 hour - 1 day', interval '1 hour', interval '1 day'),
+        (3, '1 day - 7 days', interval '1 day', interval '7 days'), (4, '7 days - 30 days', interval '7 days', interval '30 days'),
+        (5, '> 30 days', interval '30 days', interval '100 years')),
+    found AS (
+        SELECT b.position, b.bucket, count(*) AS entries, avg(c.access_count)::float8 AS average,
+               sum(c.entry_bytes) / 1048576.0::float8 AS megabytes
+        FROM public.steadytext_cache c JOIN buckets b
+          ON now() - c.created_at >= b.least AND now() - c.created_at < b.most
+        GROUP BY b.position, b.bucket)
+    SELECT bucket, entries, average, megabytes, 100 * entries / sum(entries) OVER ()::float8 FROM found ORDER BY position
+$$;
+COMMENT ON FUNCTION public.steadytext_cache_analyze_usage() IS 'Cached answers by age: how many, how often read, how large.';
+
+-- ---- keys of the original ----------------------------------------------------------------------------------------
+
+-- The standard key of a row that the original left; NULL if the row does not say enough, or is none of its.
+CREATE FUNCTION public._steadytext_cache_migrated_key(entry public.steadytext_cache) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    model text := CASE WHEN entry.model_name IN ('steadytext-default', 'steadytext-embedding', 'qwen3-1.7b') THEN '' ELSE entry.model_name END;
+BEGIN
+    IF entry.fingerprint IS NOT NULL THEN
+        RETURN NULL;
+    END IF;
+    IF entry.embedding IS NOT NULL THEN
+        RETURN public.steadytext_cache_key(entry.prompt, jsonb_build_object(
+            'fingerprint', 'legacy', 'model', model, 'scope', '', 'seed', coalesce(entry.seed, 42)), 'embed:');
+    END IF;
+    IF entry.cache_key IN (entry.prompt, entry.prompt || '::EOS::' || entry.eos_string)
+       AND entry.generation_params ->> 'max_tokens' ~ '^[0-9]+$' THEN
+        RETURN public.steadytext_cache_key(entry.prompt, jsonb_build_object(
+            'eos_string', coalesce(entry.eos_string, '[EOS]'), 'fingerprint', 'legacy',
+            'max_tokens', (entry.generation_params ->> 'max_tokens')::int, 'model', model, 'scope', '',
+            'seed', coalesce(entry.seed, 42), 'size', '', 'temperature', 0.0), 'generate:');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.steadytext_cache_migrate_keys(batch_size int DEFAULT 1000)
+RETURNS TABLE (migrated bigint, merged bigint, skipped bigint, remaining bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    entry public.steadytext_cache;
+    key text;
+    batch int := greatest(coalesce(batch_size, 1000), 1);
+BEGIN
+    migrated := 0;
+    merged := 0;
+    skipped := 0;
+    PERFORM public._steadytext_cache_quietly(true);
+    FOR entry IN SELECT * FROM public.steadytext_cache WHERE fingerprint IS NULL ORDER BY id LIMIT batch FOR UPDATE SKIP LOCKED LOOP
+        key := public._steadytext_cache_migrated_key(entry);
+        IF key IS NULL THEN
+            UPDATE public.steadytext_cache SET fingerprint = 'unknown' WHERE id = entry.id;
+            skipped := skipped + 1;
+        ELSIF EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = key) THEN
+            DELETE FROM public.steadytext_cache WHERE id = entry.id;
+            merged := merged + 1;
+        ELSE
+            UPDATE public.steadytext_cache SET cache_key = key, fingerprint = 'legacy', scope = '',
+                   operation = CASE WHEN entry.embedding IS NULL THEN 'generate' ELSE 'embed' END
+            WHERE id = entry.id;
+            migrated := migrated + 1;
+        END IF;
+    END LOOP;
+    PERFORM public._steadytext_cache_quietly(false);
+    SELECT count(*) INTO remaining FROM public.steadytext_cache WHERE fingerprint IS NULL;
+    IF remaining > 0 THEN
+        RAISE NOTICE '% rows have new keys, % remain', migrated + merged, remaining USING HINT = 'Call steadytext_cache_migrate_keys() again.';
+    END IF;
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_cache_migrate_keys(int) IS
+    'Gives up to batch_size rows of the original their standard keys; call it, each time in a transaction of its own, until remaining is 0.';
+
+CREATE FUNCTION public.steadytext_cache_clear_legacy() RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH gone AS (DELETE FROM public.steadytext_cache
+                  WHERE fingerprint IS NULL OR fingerprint IN ('legacy', 'unknown') RETURNING 1)
+    SELECT count(*) FROM gone
+$$;
+COMMENT ON FUNCTION public.steadytext_cache_clear_legacy() IS
+    'Deletes all answers that the original left. Afterwards steadytext.legacy_cache_keys = off saves a look for them.';
 
 -- ---- daemons -----------------------------------------------------------------------------------------------------
 
@@ -225,6 +677,63 @@ CREATE FUNCTION public.st_embed(
 ) RETURNS public.vector
 AS 'MODULE_PATHNAME', 'steadytext_embed' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 
+CREATE FUNCTION public.st_generate_cached(prompt text, max_tokens int DEFAULT NULL, seed int DEFAULT 42) RETURNS text
+LANGUAGE sql VOLATILE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_generate(prompt, max_tokens, true, seed) $$;
+
+CREATE FUNCTION public.st_embed_cached(
+    text_input text, seed int DEFAULT 42, model text DEFAULT NULL, unsafe_mode boolean DEFAULT false
+) RETURNS public.vector
+LANGUAGE sql VOLATILE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_embed(text_input, true, seed, model, unsafe_mode) $$;
+
+CREATE FUNCTION public.st_cache_stats()
+RETURNS TABLE (total_entries bigint, total_size_mb float8, cache_hit_rate float8, avg_access_count float8,
+               oldest_entry timestamptz, newest_entry timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public.steadytext_cache_stats() $$;
+
+CREATE FUNCTION public.st_cache_clear() RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_cache_clear() $$;
+
+CREATE FUNCTION public.st_cache_evict_by_age(
+    target_entries int DEFAULT NULL, target_size_mb float8 DEFAULT NULL, batch_size int DEFAULT 100, min_age_hours int DEFAULT 1
+) RETURNS TABLE (evicted_count int, freed_size_mb float8, remaining_entries bigint, remaining_size_mb float8)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public.steadytext_cache_evict_by_age(target_entries, target_size_mb, batch_size, min_age_hours) $$;
+
+CREATE FUNCTION public.st_cache_evict_by_frecency(
+    target_entries int DEFAULT NULL, target_size_mb float8 DEFAULT NULL, batch_size int DEFAULT 100,
+    min_access_count int DEFAULT 2, min_age_hours int DEFAULT 1
+) RETURNS TABLE (evicted_count int, freed_size_mb float8, remaining_entries bigint, remaining_size_mb float8)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public.steadytext_cache_evict_by_frecency(target_entries, target_size_mb, batch_size, min_access_count, min_age_hours) $$;
+
+CREATE FUNCTION public.st_cache_preview_eviction(preview_count int DEFAULT 10)
+RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed timestamptz, created_at timestamptz,
+               age_days float8, size_bytes bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public.steadytext_cache_preview_eviction(preview_count) $$;
+
+CREATE FUNCTION public.st_cache_analyze_usage()
+RETURNS TABLE (age_bucket text, entry_count bigint, avg_access_count float8, total_size_mb float8, percentage_of_cache float8)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public.steadytext_cache_analyze_usage() $$;
+
+CREATE FUNCTION public.st_cache_scheduled_eviction() RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_cache_scheduled_eviction() $$;
+
 CREATE FUNCTION public.st_daemon_start() RETURNS boolean
 AS 'MODULE_PATHNAME', 'steadytext_daemon_start' LANGUAGE C VOLATILE;
 
@@ -256,6 +765,23 @@ REVOKE ALL ON FUNCTION
     public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_config_set(text, text), public.st_config_set(text, text),
     public._steadytext_follow_daemon_address(), public._steadytext_config_changed(),
-    public.steadytext_metrics()
+    public.steadytext_metrics(),
+    public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
+    public._steadytext_cache_count(), public._steadytext_cache_changed(), public._steadytext_cache_size(),
+    public._steadytext_cache_lookups(), public.steadytext_cache_stats(), public.steadytext_cache_clear(),
+    public.steadytext_cache_invalidate(text, text, text),
+    public._steadytext_cache_evict(text, bigint, bigint, int, int, timestamptz, bigint, bigint),
+    public._steadytext_cache_evict_to(text, int, float8, int, int, int),
+    public._steadytext_cache_limit(text, float8, text), public._steadytext_cache_quietly(boolean),
+    public.steadytext_cache_evict_by_age(int, float8, int, int),
+    public.steadytext_cache_evict_by_frecency(int, float8, int, int, int),
+    public.steadytext_cache_scheduled_eviction(), public.steadytext_cache_preview_eviction(int),
+    public.steadytext_cache_analyze_usage(), public._steadytext_cache_migrated_key(public.steadytext_cache),
+    public.steadytext_cache_migrate_keys(int), public.steadytext_cache_clear_legacy(),
+    public.st_cache_stats(), public.st_cache_clear(), public.st_cache_evict_by_age(int, float8, int, int),
+    public.st_cache_evict_by_frecency(int, float8, int, int, int), public.st_cache_preview_eviction(int),
+    public.st_cache_analyze_usage(), public.st_cache_scheduled_eviction()
 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext_cache_stats(), public.st_cache_stats()
+    TO pg_monitor;
 GRANT EXECUTE ON FUNCTION public.steadytext_metrics() TO pg_monitor;

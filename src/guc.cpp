@@ -41,6 +41,12 @@ int breaker_recovery_ms = 30'000;
 bool cache_enabled = true;
 int hot_cache_size_kb = 64 * 1024;
 int cache_scope = static_cast<int>(CacheScope::Role);
+int cache_write_memory_kb = 16 * 1024;
+int cache_max_entries = 10'000;
+int cache_max_size_mb = 100;
+int cache_ttl_s = 0;
+int frecency_refresh_interval_s = 300;
+bool legacy_cache_keys = true;
 
 namespace {
 
@@ -148,6 +154,23 @@ void define_cache() {
     DefineCustomEnumVariable("steadytext.cache_scope", "Who shares cached answers.",
                              "A shared cache tells by its speed what others have asked.", &cache_scope,
                              static_cast<int>(CacheScope::Role), kCacheScope, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.cache_write_memory", "Shared memory for answers on their way to steadytext_cache.",
+                            "Answers that find no room are not written there.", &cache_write_memory_kb, 16 * 1024, 1024,
+                            INT_MAX / 2, PGC_POSTMASTER, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.cache_max_entries", "Rows of steadytext_cache the scheduled eviction keeps; 0: all.", nullptr,
+                            &cache_max_entries, 10'000, 0, INT_MAX, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.cache_max_size", "Size of steadytext_cache the scheduled eviction keeps; 0: all.", nullptr,
+                            &cache_max_size_mb, 100, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.cache_ttl", "How long a cached answer counts; 0 means for ever.",
+                            "Each answer's time differs by up to a tenth, so that not all go at once.", &cache_ttl_s, 0, 0,
+                            INT_MAX, PGC_SUSET, GUC_UNIT_S, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.frecency_refresh_interval",
+                            "How often hits are folded into steadytext_cache, and what is too much evicted.", nullptr,
+                            &frecency_refresh_interval_s, 300, 1, 7 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr,
+                            nullptr);
+    DefineCustomBoolVariable("steadytext.legacy_cache_keys", "Finds cached answers under the keys of the PL/Python original too.",
+                             "Its rows tell no author: they answer every role.", &legacy_cache_keys, true, PGC_SUSET, 0, nullptr,
+                             nullptr, nullptr);
 }
 
 }  // namespace

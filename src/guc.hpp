@@ -34,6 +34,12 @@ extern int breaker_recovery_ms;
 extern bool cache_enabled;
 extern int hot_cache_size_kb;
 extern int cache_scope;  // CacheScope
+extern int cache_write_memory_kb;
+extern int cache_max_entries;
+extern int cache_max_size_mb;
+extern int cache_ttl_s;
+extern int frecency_refresh_interval_s;
+extern bool legacy_cache_keys;
 
 void define_gucs();
 

@@ -25,4 +25,21 @@ namespace steadytext::core {
     return true;
 }
 
+// The key under which the PL/Python original kept an embedding.
+[[nodiscard]] inline bool original_embedding_key(std::string_view text, std::string_view model, Digest &key,
+                                                 Problem &problem) noexcept {
+    Sha256 *sha = Sha256::instance();
+    if (sha == nullptr)
+        return problem.set(sqlstate::kInternalError, "OpenSSL provides no SHA-256");
+    sha->begin();
+    sha->add("embed:");
+    sha->add(text);
+    if (!model.empty()) {
+        sha->add(":");
+        sha->add(model);
+    }
+    key = sha->finish();
+    return true;
+}
+
 }  // namespace steadytext::core

@@ -3,14 +3,14 @@
 // Status comes from shared memory, which the gateway keeps; start and stop set what is wanted and wake the launcher.
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
-#include "src/pg/boundary.hpp"
 #include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/time.hpp"
 #include "src/session/settings.hpp"
 #include "shmem/segment.hpp"
 
 extern "C" {
 #include "access/xact.h"
-#include "utils/timestamp.h"
 }
 
 #include <algorithm>
@@ -80,9 +80,7 @@ bool embedded_is_gone() {
 Datum heartbeat(const shmem::DaemonRow &row, bool &is_null) {
     const std::int64_t unix_us = row.last_answer_unix_us.load();
     is_null = unix_us == 0;
-    constexpr std::int64_t kEpochSeconds = std::int64_t{POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE} * SECS_PER_DAY;
-    const TimestampTz seen = unix_us - kEpochSeconds * 1'000'000;
-    return TimestampTzGetDatum(std::min(seen, GetCurrentTransactionStartTimestamp()));
+    return TimestampTzGetDatum(std::min(pg::timestamp_of(unix_us), GetCurrentTransactionStartTimestamp()));
 }
 
 void put_daemon(ReturnSetInfo *result, const char *id, const char *status, const char *endpoint,

@@ -6,6 +6,7 @@
 #include "src/pg/postgres.hpp"
 
 #include <span>
+#include <string_view>
 
 namespace steadytext::pg {
 
@@ -23,6 +24,12 @@ inline Datum vector_datum(std::span<const float> values) {
     vector->dimensions = static_cast<int16>(values.size());
     memcpy(vector->values, values.data(), values.size() * sizeof(float));
     return PointerGetDatum(vector);
+}
+
+// The numbers of a vector value as bytes, detoasted; valid in CurrentMemoryContext.
+inline std::string_view vector_bytes(Datum value) {
+    const auto *vector = reinterpret_cast<const Vector *>(PG_DETOAST_DATUM(value));
+    return {reinterpret_cast<const char *>(vector->values), static_cast<std::size_t>(vector->dimensions) * sizeof(float)};
 }
 
 }  // namespace steadytext::pg

@@ -1,100 +1,213 @@
-// Values of the hot cache, packed and unpacked: see answer_cache.hpp. Regime: pg.
-#include "src/pg/postgres.hpp"
+// Looking up and remembering: see answer_cache.hpp. Regime: pg, with C++ only inside guarded().
+#include "src/pg/compat.hpp"
 #include "src/session/answer_cache.hpp"
 #include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 
+extern "C" {
+#include "access/xlog.h"
+#include "miscadmin.h"
+}
+
 #include <algorithm>
+#include <string>
 
 namespace steadytext::session {
+
+using core::CacheRecord;
+using shmem::Counter;
+using shmem::ReadResult;
 
 namespace {
 
 constexpr std::string_view kReasons[] = {"stop", "length", "eos"};
 
-// What precedes a text in its cached value.
+// What precedes a text in its hot value.
 struct TextHeader {
     std::int32_t prompt_tokens;
     std::int32_t completion_tokens;
     std::uint32_t reason;
 };
 
-shmem::HotCache *hot_cache() { return shmem::segment().hot_cache; }
+std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number()); }
 
-shmem::CacheKey key_of(const core::Digest &digest) {
-    shmem::CacheKey key;
-    memcpy(key.bytes, digest.bytes, sizeof key.bytes);
-    return key;
+std::uint32_t my_database() {
+    static std::uint32_t row = shmem::DatabaseTable::kNone;
+    if (row == shmem::DatabaseTable::kNone)
+        row = shmem::segment().databases->of(MyDatabaseId);
+    return row;
 }
 
-// Takes a cached value into palloc'd memory; false if it is not there.
-bool read_value(const core::Digest &digest, shmem::ValueKind kind, std::string_view &value) {
-    if (hot_cache() == nullptr)
+// ---- the hot cache -------------------------------------------------------------------------------------------------
+
+// The value's bytes in palloc'd memory; false if it is not there.
+bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &expires_us) {
+    shmem::HotCache *hot = shmem::segment().hot_cache;
+    if (hot == nullptr)
         return false;
-    // The reader copies while it holds the entry, and must not raise then: the room is made first, and again if the
-    // entry was replaced by a larger one in between.
-    std::size_t size = 0;
+    // Room is made between the looks, as nothing may be raised while one is under way.
     char *buffer = nullptr;
     std::size_t room = 0;
     for (;;) {
-        const auto result = hot_cache()->read(key_of(digest), kind, buffer, room, size);
-        if (result == shmem::ReadResult::Hit) {
-            value = {buffer, size};
+        shmem::CacheHit hit;
+        const ReadResult result = hot->read(query.key, core::unix_us(), buffer, room, hit);
+        if (result == ReadResult::Miss || hit.kind != query.kind)
+            return false;
+        if (result == ReadResult::Hit) {
+            value = {buffer, hit.size};
+            expires_us = hit.expires_us;
             return true;
         }
-        if (result == shmem::ReadResult::Miss)
-            return false;
-        room = size;
+        room = hit.size;
         buffer = static_cast<char *>(palloc_extended(room, MCXT_ALLOC_HUGE));
     }
 }
 
-void write_value(const core::Digest &digest, shmem::ValueKind kind, std::string_view value) {
-    if (hot_cache() != nullptr)
-        (void)hot_cache()->insert(key_of(digest), kind, value);
+bool recall_hot(const CacheQuery &query, CachedAnswer &answer) {
+    std::string_view value;
+    if (!read_hot(query, value, answer.expires_us))
+        return false;
+    answer.kind = query.kind;
+    if (query.kind == shmem::ValueKind::Embedding) {
+        answer.vector = value;
+        return true;
+    }
+    TextHeader header;
+    if (value.size() < sizeof header)
+        return false;
+    memcpy(&header, value.data(), sizeof header);
+    answer.text = value.substr(sizeof header);
+    answer.prompt_tokens = header.prompt_tokens;
+    answer.completion_tokens = header.completion_tokens;
+    answer.finish_reason = kReasons[header.reason % std::size(kReasons)];
+    return true;
+}
+
+void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
+    shmem::HotCache *hot = shmem::segment().hot_cache;
+    if (hot == nullptr)
+        return;
+    std::string_view value = answer.vector;
+    char *packed = nullptr;
+    if (answer.kind == shmem::ValueKind::Text) {
+        const auto reason = std::find(std::begin(kReasons), std::end(kReasons), answer.finish_reason) - std::begin(kReasons);
+        const TextHeader header{answer.prompt_tokens, answer.completion_tokens,
+                                static_cast<std::uint32_t>(reason) % static_cast<std::uint32_t>(std::size(kReasons))};
+        packed = static_cast<char *>(palloc_extended(sizeof header + answer.text.size(), MCXT_ALLOC_HUGE));
+        memcpy(packed, &header, sizeof header);
+        memcpy(packed + sizeof header, answer.text.data(), answer.text.size());
+        value = {packed, sizeof header + answer.text.size()};
+    }
+    (void)hot->insert(query.key, {answer.kind, value, MyDatabaseId, answer.expires_us}, core::unix_us(), query.epoch.hot);
+    if (packed != nullptr)
+        pfree(packed);
+}
+
+// ---- the table -----------------------------------------------------------------------------------------------------
+
+// Tells the keeper, which is woken by the first of many. A standby has none: what is not written here stays unwritten.
+void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
+    const shmem::Segment &segment = shmem::segment();
+    const std::uint32_t database = my_database();
+    if (database == shmem::DatabaseTable::kNone || RecoveryInProgress())
+        return;
+    static std::string *bytes = new std::string;
+    pg::guarded([&](core::Problem &) {
+        core::encode(record, *bytes);
+        return true;
+    });
+    if (!segment.cache_writes->put(database, epoch, *bytes)) {
+        segment.counters->add(my_shard(), Counter::CacheWritesDropped);
+        return;
+    }
+    shmem::DatabaseRow &row = segment.databases->rows[database];
+    if (row.pending_writes.fetch_add(1) > 0)
+        return;
+    const std::int32_t keeper = row.keeper_proc_number.load();
+    pg::set_latch_of(keeper >= 0 ? keeper : segment.header->launcher.proc_number.load());
+}
+
+bool recall_table(const core::Digest &key, const CacheQuery &query, CachedAnswer &answer) {
+    char hex[core::kHexBytes];
+    core::to_hex(key, hex);
+    if (!read_table({hex, sizeof hex}, query.kind, nullptr, answer))
+        return false;
+    CacheRecord hit;
+    hit.numbers.kind = CacheRecord::Kind::Hit;
+    hit.numbers.key = key;
+    hit.numbers.at_us = core::unix_us();
+    tell_keeper(hit, query.epoch.writes);
+    return true;
+}
+
+// Up to a tenth more or less than cache_ttl, by the key.
+std::int64_t expiry(const core::Digest &key, std::int64_t now_us) {
+    if (guc::cache_ttl_s == 0)
+        return 0;
+    const std::int64_t ttl_us = std::int64_t{guc::cache_ttl_s} * 1'000'000;
+    return now_us + ttl_us + ttl_us / 10 * (int{key.bytes[0]} - 128) / 128;
 }
 
 }  // namespace
 
-bool recall_text(const core::Digest &key, CachedText &found) {
-    std::string_view value;
-    TextHeader header;
-    if (!read_value(key, shmem::ValueKind::Text, value) || value.size() < sizeof header)
-        return false;
-    memcpy(&header, value.data(), sizeof header);
-    found.text = value.substr(sizeof header);
-    found.prompt_tokens = header.prompt_tokens;
-    found.completion_tokens = header.completion_tokens;
-    found.finish_reason = kReasons[header.reason % std::size(kReasons)];
-    return true;
+CacheEpoch cache_epoch() {
+    const shmem::Segment &segment = shmem::segment();
+    return {segment.hot_cache == nullptr ? 0 : segment.hot_cache->epoch(), segment.cache_writes->epoch()};
 }
 
-void remember_text(const core::Digest &key, const CachedText &value) {
-    const auto reason = std::find(std::begin(kReasons), std::end(kReasons), value.finish_reason) - std::begin(kReasons);
-    const TextHeader header{value.prompt_tokens, value.completion_tokens,
-                            static_cast<std::uint32_t>(reason) % static_cast<std::uint32_t>(std::size(kReasons))};
-    char *packed = static_cast<char *>(palloc_extended(sizeof header + value.text.size(), MCXT_ALLOC_HUGE));
-    memcpy(packed, &header, sizeof header);
-    memcpy(packed + sizeof header, value.text.data(), value.text.size());
-    write_value(key, shmem::ValueKind::Text, {packed, sizeof header + value.text.size()});
-    pfree(packed);
-}
-
-bool recall_vector(const core::Digest &key, std::vector<float> &vector) {
-    std::string_view value;
-    if (!read_value(key, shmem::ValueKind::Embedding, value) || value.size() % sizeof(float) != 0)
-        return false;
-    pg::guarded([&](core::Problem &) {
-        vector.resize(value.size() / sizeof(float));
-        memcpy(vector.data(), value.data(), value.size());
+bool recall(const CacheQuery &query, CachedAnswer &answer) {
+    if (recall_hot(query, answer))
         return true;
-    });
+    if (!recall_table(query.key, query, answer))
+        return false;
+    insert_hot(query, answer);
     return true;
 }
 
-void remember_vector(const core::Digest &key, const std::vector<float> &vector) {
-    write_value(key, shmem::ValueKind::Embedding,
-                {reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float)});
+bool recall_legacy(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
+    if (!recall_table(legacy.migrated_key, query, answer)) {
+        if (!read_table(legacy.original_key, query.kind, &legacy.condition, answer))
+            return false;
+        CacheRecord rekey;
+        rekey.numbers.kind = CacheRecord::Kind::Rekey;
+        rekey.numbers.key = legacy.migrated_key;
+        rekey.numbers.at_us = core::unix_us();
+        rekey.legacy_key = legacy.original_key;
+        tell_keeper(rekey, query.epoch.writes);
+    }
+    insert_hot(query, answer);
+    return true;
+}
+
+void note_lookup(bool hit) {
+    const shmem::Segment &segment = shmem::segment();
+    segment.counters->add(my_shard(), hit ? Counter::CacheHits : Counter::CacheMisses);
+    if (const std::uint32_t database = my_database(); database != shmem::DatabaseTable::kNone)
+        segment.databases->rows[database].count(my_shard(), hit);
+}
+
+void remember(const CacheQuery &query, CacheRecord row, const CachedAnswer &answer) {
+    CachedAnswer kept = answer;
+    row.numbers.kind = CacheRecord::Kind::Answer;
+    row.numbers.key = query.key;
+    row.numbers.at_us = core::unix_us();
+    row.numbers.expires_us = kept.expires_us = expiry(query.key, row.numbers.at_us);
+    row.numbers.prompt_tokens = answer.prompt_tokens;
+    row.numbers.completion_tokens = answer.completion_tokens;
+    row.text = answer.text;
+    row.vector = answer.vector;
+    row.finish_reason = answer.finish_reason;
+    insert_hot(query, kept);
+    tell_keeper(row, query.epoch.writes);
+}
+
+void forget_cached() {
+    const shmem::Segment &segment = shmem::segment();
+    if (segment.hot_cache != nullptr)
+        segment.hot_cache->clear();
+    segment.cache_writes->clear();
 }
 
 }  // namespace steadytext::session

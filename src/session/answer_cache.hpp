@@ -1,28 +1,45 @@
-// Cached answers as the functions want them: texts with their token counts, vectors.
+// Cached answers of this database: the hot cache in shared memory, behind it the table steadytext_cache.
 //
-// Called by src/session. Regime: pg (noexcept in fact). Behind it: the hot cache in shared memory (shmem/hot_cache.hpp).
+// Called by src/session. Regime: pg. Sessions read both and write the first; the second is the keeper's to write
+// (bgworker/keeper_main.cpp), told by way of shared memory. Everything is best effort: what finds no room is not an error.
 #pragma once
 
-#include "src/core/sha256.hpp"
-
-#include <string_view>
-#include <vector>
+#include "src/core/cache_record.hpp"
+#include "src/session/cached_answer.hpp"
+#include "src/session/table_cache.hpp"
 
 namespace steadytext::session {
 
-struct CachedText {
-    std::string_view text;
-    int prompt_tokens = -1;
-    int completion_tokens = -1;
-    std::string_view finish_reason;
+// Taken before an answer is looked up or computed: one older than a clear() is not remembered.
+struct CacheEpoch {
+    std::uint64_t hot;
+    std::uint64_t writes;
+};
+[[nodiscard]] CacheEpoch cache_epoch();
+
+struct CacheQuery {
+    core::Digest key;
+    shmem::ValueKind kind;
+    CacheEpoch epoch;
 };
 
-// On a hit the text is in CurrentMemoryContext.
-[[nodiscard]] bool recall_text(const core::Digest &key, CachedText &found);
-// Best effort: a value that finds no room is not an error.
-void remember_text(const core::Digest &key, const CachedText &value);
+// Where an answer of the original may be found.
+struct LegacyQuery {
+    std::string_view original_key;  // as the original made it
+    core::Digest migrated_key;      // what steadytext_cache_migrate_keys() makes of it
+    LegacyCondition condition;      // for the original key, which does not say it all
+};
 
-[[nodiscard]] bool recall_vector(const core::Digest &key, std::vector<float> &vector);
-void remember_vector(const core::Digest &key, const std::vector<float> &vector);
+[[nodiscard]] bool recall(const CacheQuery &query, CachedAnswer &answer);
+// A hit under the original's key gives the row its migrated key.
+[[nodiscard]] bool recall_legacy(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer);
+// Counts the outcome of a lookup.
+void note_lookup(bool hit);
+
+// `row` says whose answer to what it is; the answer's own members are filled in here.
+void remember(const CacheQuery &query, core::CacheRecord row, const CachedAnswer &answer);
+
+// Nothing that was cached before this call is found in shared memory, nor written to the table any more.
+void forget_cached();
 
 }  // namespace steadytext::session

@@ -35,10 +35,10 @@ void check(const EmbeddingRequest &request) {
         pg::raise(problem);
 }
 
-core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std::string_view fingerprint) {
+core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std::string_view scope,
+                    std::string_view fingerprint) {
     static std::string *params = new std::string;
     core::Digest key;
-    const std::string_view scope = cache_scope();
     pg::guarded([&](core::Problem &problem) {
         params->clear();
         core::JsonObject json(*params, core::Escape::Ascii);
@@ -83,6 +83,51 @@ bool ask_daemon(std::string_view text, const EmbeddingRequest &request, std::vec
     });
 }
 
+// The original's key: no seed, and the text as it came.
+bool recall_original(std::string_view normal_text, const EmbeddingRequest &request, const CacheQuery &query,
+                     CachedAnswer &found) {
+    if (!guc::legacy_cache_keys)
+        return false;
+    const std::string_view model = request.model.or_else("");
+    core::Digest original;
+    pg::guarded([&](core::Problem &problem) { return core::original_embedding_key(request.text.text, model, original, problem); });
+    char hex[core::kHexBytes];
+    core::to_hex(original, hex);
+    return recall_legacy(query, {{hex, sizeof hex}, key_of(normal_text, request, "", kLegacyFingerprint),
+                                 {model, request.seed, -1}}, found);
+}
+
+// Takes the cached vector into `vector`; false if there is none, or only the zeros that the original kept of failures.
+bool recall(std::string_view normal_text, const EmbeddingRequest &request, const CacheQuery &query,
+            std::vector<float> &vector) {
+    CachedAnswer found;
+    bool hit = session::recall(query, found) || recall_original(normal_text, request, query, found);
+    if (hit)
+        pg::guarded([&](core::Problem &) {
+            vector.resize(found.vector.size() / sizeof(float));
+            memcpy(vector.data(), found.vector.data(), vector.size() * sizeof(float));
+            hit = core::make_unit(vector);
+            return true;
+        });
+    note_lookup(hit);
+    return hit;
+}
+
+void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest &request, const shmem::Model &model,
+          const std::vector<float> &vector) {
+    core::CacheRecord row;
+    row.operation = "embed";
+    row.scope = cache_scope();
+    row.prompt = text;
+    row.model = model.name;
+    row.fingerprint = model.fingerprint;
+    row.numbers.seed = static_cast<std::int32_t>(request.seed);
+    CachedAnswer answer;
+    answer.kind = shmem::ValueKind::Embedding;
+    answer.vector = {reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float)};
+    remember(query, row, answer);
+}
+
 }  // namespace
 
 std::span<const float> embed(const EmbeddingRequest &request) {
@@ -99,22 +144,18 @@ std::span<const float> embed(const EmbeddingRequest &request) {
         });
     const shmem::Model *model = find_model(shmem::ModelRole::Embedding, request.model.or_else(""));
     const bool use_cache = request.use_cache && settings().cache_enabled;
-    core::Digest key{};
+    CacheQuery query{{}, shmem::ValueKind::Embedding, cache_epoch()};
     if (use_cache)
-        key = key_of(text, request, model != nullptr ? model->fingerprint : "");
+        query.key = key_of(text, request, cache_scope(), model != nullptr ? model->fingerprint : "");
 
-    if (use_cache && recall_vector(key, *vector)) {
-        count(Counter::CacheHits);
-    } else {
-        if (use_cache)
-            count(Counter::CacheMisses);
+    if (!use_cache || !recall(text, request, query, *vector)) {
         core::Problem problem;
         if (!ask_daemon(text, request, *vector, problem)) {
             (void)degrade(problem);
             return {};
         }
         if (use_cache && model != nullptr)
-            remember_vector(key, *vector);
+            keep(text, query, request, *model, *vector);
     }
     const auto dimensions = static_cast<std::size_t>(guc::embedding_dimensions);
     auto *result = static_cast<float *>(palloc(dimensions * sizeof(float)));

@@ -88,17 +88,19 @@ void normalize(Resolved &resolved) {
     });
 }
 
-core::Digest key_of(const Resolved &resolved) {
+// Whose answer it is enters the key as `scope` and `fingerprint`; those of the original's rows are kLegacyFingerprint's,
+// and nobody's.
+core::Digest key_of(const Resolved &resolved, std::string_view scope, std::string_view fingerprint) {
     static std::string *params = new std::string;
     core::Digest key;
     pg::guarded([&](core::Problem &problem) {
         params->clear();
         core::JsonObject json(*params, core::Escape::Ascii);
         json.add("eos_string", resolved.eos);
-        json.add("fingerprint", resolved.fingerprint);
+        json.add("fingerprint", fingerprint);
         json.add("max_tokens", resolved.max_tokens);
         json.add("model", resolved.model);
-        json.add("scope", resolved.scope);
+        json.add("scope", scope);
         json.add("seed", resolved.seed);
         json.add("size", resolved.size);
         json.add("temperature", resolved.temperature);
@@ -174,8 +176,43 @@ bool take_reply(const Answer &answer, Generation &generation, core::Problem &pro
     return true;
 }
 
+// The parameters as the table cache shows them.
+std::string_view shown_params(const Resolved &resolved) {
+    static std::string *params = new std::string;
+    pg::guarded([&](core::Problem &) {
+        params->clear();
+        core::JsonObject json(*params, core::Escape::Utf8);
+        json.add("max_tokens", resolved.max_tokens);
+        json.add("seed", resolved.seed);
+        json.add("temperature", resolved.temperature);
+        json.close();
+        return true;
+    });
+    return *params;
+}
+
+void keep(const Resolved &resolved, const CacheQuery &query, const Generation &generation) {
+    core::CacheRecord row;
+    row.operation = "generate";
+    row.scope = resolved.scope;
+    row.prompt = resolved.prompt;
+    row.model = generation.model;
+    row.fingerprint = generation.fingerprint;
+    row.size = resolved.size;
+    row.eos = resolved.eos == kDefaultEos ? std::string_view() : resolved.eos;
+    row.params = shown_params(resolved);
+    row.numbers.seed = static_cast<std::int32_t>(resolved.seed);
+    row.numbers.generation_ms = static_cast<std::int32_t>(generation.engine_ms);
+    CachedAnswer answer;
+    answer.text = generation.text;
+    answer.prompt_tokens = generation.prompt_tokens;
+    answer.completion_tokens = generation.completion_tokens;
+    answer.finish_reason = generation.finish_reason;
+    remember(query, row, answer);
+}
+
 // Asks a daemon; the answer goes to the cache unless it comes from another model than the key says.
-void ask_daemon(const Resolved &resolved, const core::Digest &key, Generation &generation) {
+void ask_daemon(const Resolved &resolved, const CacheQuery &query, Generation &generation) {
     Answer answer;
     ask({shmem::Operation::Generate, wire_params(resolved), resolved.model}, answer);
     generation.queue_ms = answer.queue_ms;
@@ -186,21 +223,35 @@ void ask_daemon(const Resolved &resolved, const core::Digest &key, Generation &g
     }
     generation.daemon = daemon_name(answer.daemon);
     if (resolved.use_cache && generation.fingerprint == resolved.fingerprint)
-        remember_text(key, {generation.text, generation.prompt_tokens, generation.completion_tokens,
-                            generation.finish_reason});
+        keep(resolved, query, generation);
 }
 
-bool recall(const core::Digest &key, Generation &generation) {
-    CachedText found;
-    if (!recall_text(key, found)) {
-        count(Counter::CacheMisses);
+// What the original asked its cache: the prompt, and no word of temperature or size.
+bool recall_original(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query,
+                     CachedAnswer &found) {
+    if (!guc::legacy_cache_keys || resolved.temperature != 0 || !resolved.size.empty())
         return false;
-    }
-    count(Counter::CacheHits);
+    static std::string *original_key = new std::string;
+    pg::guarded([&](core::Problem &) {
+        original_key->assign(request.prompt.text);
+        if (resolved.eos != kDefaultEos)
+            original_key->append("::EOS::").append(resolved.eos);
+        return true;
+    });
+    return recall_legacy(query, {*original_key, key_of(resolved, "", kLegacyFingerprint),
+                                 {resolved.model, resolved.seed, resolved.max_tokens}}, found);
+}
+
+bool recall(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query, Generation &generation) {
+    CachedAnswer found;
+    const bool hit = session::recall(query, found) || recall_original(request, resolved, query, found);
+    note_lookup(hit);
+    if (!hit)
+        return false;
     generation.is_null = false;
     generation.cached = true;
     generation.text = found.text;
-    generation.finish_reason = found.finish_reason;
+    generation.finish_reason = found.finish_reason.empty() ? "stop" : found.finish_reason;
     generation.prompt_tokens = found.prompt_tokens;
     generation.completion_tokens = found.completion_tokens;
     return true;
@@ -236,13 +287,13 @@ void generate(const GenerationRequest &request, Generation &generation) {
     generation.fingerprint = resolved.fingerprint;
     resolved.scope = cache_scope();
 
-    core::Digest key{};
+    CacheQuery query{{}, shmem::ValueKind::Text, cache_epoch()};
     if (resolved.use_cache || request.wants_key) {
-        key = key_of(resolved);
-        core::to_hex(key, generation.cache_key);
+        query.key = key_of(resolved, resolved.scope, resolved.fingerprint);
+        core::to_hex(query.key, generation.cache_key);
     }
-    if (!resolved.use_cache || !recall(key, generation))
-        ask_daemon(resolved, key, generation);
+    if (!resolved.use_cache || !recall(request, resolved, query, generation))
+        ask_daemon(resolved, query, generation);
     generation.total_ms = static_cast<double>(core::monotonic_us() - start_us) / 1000;
 }
 

@@ -11,4 +11,7 @@ namespace steadytext::session {
 // "database" or "database/role", valid until the transaction ends.
 [[nodiscard]] std::string_view cache_scope();
 
+// Stands for the unknown model of answers the original left; their scope is the empty one.
+inline constexpr std::string_view kLegacyFingerprint = "legacy";
+
 }  // namespace steadytext::session

@@ -94,7 +94,7 @@ std::unique_ptr<std::string> get(HotCache &cache, std::uint64_t number, std::int
 
 std::map<std::string, std::uint64_t> drain(HotCache &cache) {
     std::map<std::string, std::uint64_t> hits;
-    cache.drain_hits([&](const KeyHits &each) {
+    cache.drain_hits(0, [&](const KeyHits &each) {
         hits[std::string(reinterpret_cast<const char *>(each.key.bytes), 32)] += each.hits;
     });
     return hits;
@@ -130,7 +130,7 @@ TEST(HotCache, TellsWhatTheValueIs) {
     ASSERT_TRUE(cache->find(key_of(1), kNow, hit));
     EXPECT_EQ(hit.size, 3U);
     EXPECT_EQ(hit.kind, ValueKind::Embedding);
-    EXPECT_EQ(hit.model, 0xDEADBEEF);
+    EXPECT_EQ(hit.owner, 0xDEADBEEF);
     EXPECT_EQ(hit.expires_us, kNow + 1);
     EXPECT_EQ(hit.flags, 0xA5);
 }
@@ -177,16 +177,6 @@ TEST(HotCache, ErasesOneKey) {
     EXPECT_TRUE(get(*cache, 2));
     EXPECT_EQ(cache->stats().erased, 1U);
     EXPECT_EQ(cache->stats().entries, 1U);
-}
-
-TEST(HotCache, ErasesAModel) {
-    OwnedCache cache({kMegabyte});
-    for (std::uint64_t i = 0; i < 100; i++)
-        ASSERT_TRUE(put(*cache, i, "x",
-                        {.kind = ValueKind::Text, .bytes = {}, .model = static_cast<std::uint32_t>(i % 2)}));
-    EXPECT_EQ(cache->erase_model(1), 50U);
-    for (std::uint64_t i = 0; i < 100; i++)
-        EXPECT_EQ(get(*cache, i) != nullptr, i % 2 == 0) << i;
 }
 
 TEST(HotCache, ForgetsAllWhenCleared) {
@@ -315,7 +305,7 @@ TEST(HotCache, ReportsEachHitOnceAndWhenItWas) {
             ASSERT_TRUE(get(*cache, i, begin + 100'000'000));
     }
     std::size_t reports = 0;
-    cache->drain_hits([&](const KeyHits &hits) {
+    cache->drain_hits(0, [&](const KeyHits &hits) {
         reports++;
         EXPECT_NEAR(static_cast<double>(hits.last_hit_us - begin), 100e6, 2e6);
     });
@@ -324,6 +314,22 @@ TEST(HotCache, ReportsEachHitOnceAndWhenItWas) {
     ASSERT_TRUE(get(*cache, 7));
     EXPECT_EQ(hits_of(drain(*cache), 7), 1U);
     EXPECT_EQ(cache->stats().hits, 19U * 20 / 2 + 1);
+}
+
+TEST(HotCache, ReportsToEachOwnerItsOwnHits) {
+    OwnedCache cache({kMegabyte});
+    for (std::uint64_t i = 0; i < 20; i++) {
+        ASSERT_TRUE(put(*cache, i, "x", {.kind = ValueKind::Text, .bytes = {}, .owner = static_cast<std::uint32_t>(i % 2)}));
+        ASSERT_TRUE(get(*cache, i));
+    }
+    for (std::uint32_t owner : {1U, 0U}) {
+        std::size_t reports = 0;
+        cache->drain_hits(owner, [&](const KeyHits &hits) {
+            reports++;
+            EXPECT_EQ(hits.hits, 1U);
+        });
+        EXPECT_EQ(reports, 10U);
+    }
 }
 
 TEST(HotCache, ReportsTheHitsOfEvictedValuesToo) {
@@ -374,7 +380,7 @@ TEST(HotCache, NeverGivesATornValueToThreads) {
         });
     std::thread keeper([&] {
         for (int i = 0; i < 50; i++) {
-            cache->drain_hits([&](const KeyHits &each) { reported += each.hits; });
+            cache->drain_hits(0, [&](const KeyHits &each) { reported += each.hits; });
             if (i % 10 == 9)
                 cache->clear();
         }
@@ -382,7 +388,7 @@ TEST(HotCache, NeverGivesATornValueToThreads) {
     for (auto &thread : threads)
         thread.join();
     keeper.join();
-    cache->drain_hits([&](const KeyHits &each) { reported += each.hits; });
+    cache->drain_hits(0, [&](const KeyHits &each) { reported += each.hits; });
     EXPECT_TRUE(whole);
     const HotCacheStats stats = cache->stats();
     EXPECT_GT(hits, 0U);

@@ -1,0 +1,247 @@
+// The keeper: writes one database's cached answers, folds in their hits, evicts what is too much, and leaves when idle.
+//
+// Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime: pg. Each
+// step is a transaction; one that fails is reported, what it had taken is given back, and the next attempt waits longer and
+// takes records one by one, so that a record that cannot be written does not hold up the others. What cannot be written in
+// three attempts is dropped: it is a cache.
+//
+// A database's only keeper holds its row's keeper_pid. DROP DATABASE waits five seconds for others to leave: an idle keeper is
+// gone sooner.
+#include "bgworker/worker_process.hpp"
+#include "bgworker/keeper_sql.hpp"
+#include "bgworker/keepers.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "utils/backend_status.h"
+#include "utils/snapmgr.h"
+
+PGDLLEXPORT void steadytext_keeper_main(Datum);
+}
+
+#include <algorithm>
+
+namespace steadytext::worker {
+
+namespace {
+
+constexpr std::int64_t kGatherUs = 50'000;        // writes that arrive together are written together
+constexpr std::int64_t kIdleUs = 1'500'000;
+constexpr std::int64_t kEvictionUs = 10'000'000;  // between looks at the limits while writes come in
+constexpr std::int64_t kFirstPauseUs = 200'000;
+constexpr std::int64_t kLongestPauseUs = 30'000'000;
+constexpr std::uint32_t kAttempts = 3;
+constexpr std::size_t kBatchBytes = 8 * 1024 * 1024;
+
+struct Keeper {
+    const shmem::Segment *segment;
+    shmem::DatabaseRow *row;
+    std::uint32_t index;
+    TakenWrites taken;
+    std::uint32_t batch = TakenWrites::kMost;
+    std::int64_t pause_us = 0;
+    std::int64_t evicted_us = 0;
+    std::uint64_t refresh_under_way = 0;  // the number of the last one asked for before it began
+};
+Keeper *keeper;
+
+// ---- what it does, each in a transaction -----------------------------------------------------------------------------
+
+void take_batch() {
+    keeper->taken.count = 0;
+    std::size_t bytes = 0;
+    for (std::uint32_t index = 0; keeper->taken.count < keeper->batch && bytes < kBatchBytes; index++) {
+        if (!keeper->segment->cache_writes->take(keeper->index, index))
+            break;
+        keeper->taken.indexes[keeper->taken.count++] = index;
+        bytes += keeper->segment->cache_writes->size(index);
+    }
+}
+
+// The taken records are done with: written, or given up.
+void settle_taken() {
+    for (std::uint32_t i = 0; i < keeper->taken.count; i++)
+        keeper->segment->cache_writes->finish(keeper->taken.indexes[i]);
+    keeper->row->pending_writes.fetch_sub(keeper->taken.count);
+    keeper->taken.count = 0;
+}
+
+void give_back_taken() {
+    for (std::uint32_t i = 0; i < keeper->taken.count; i++) {
+        const std::uint32_t index = keeper->taken.indexes[i];
+        if (keeper->segment->cache_writes->give_back(index) < kAttempts)
+            continue;
+        (void)keeper->segment->cache_writes->take(keeper->index, keeper->taken.indexes[i]);
+        keeper->segment->cache_writes->finish(index);
+        keeper->row->pending_writes.fetch_sub(1);
+        keeper->segment->counters->add(0, shmem::Counter::CacheWritesDropped);
+    }
+    keeper->taken.count = 0;
+}
+
+void write_taken() {
+    if (has_cache_table())
+        write_records(*keeper->segment->cache_writes, keeper->taken);
+}
+
+void refresh() {
+    const std::uint64_t wanted = keeper->row->refreshes_wanted.load();
+    const std::uint64_t hits = keeper->row->hits();
+    const std::int64_t start_us = core::monotonic_us();
+    std::int64_t rows = 0;
+    if (has_cache_table()) {
+        rows = fold_hits(keeper->segment->hot_cache, MyDatabaseId);
+        evict_and_tidy();
+    }
+    keeper->evicted_us = start_us;
+    keeper->row->rows_refreshed.store(rows);
+    keeper->row->hits_refreshed.store(hits);
+    keeper->row->refresh_took_us.store(core::monotonic_us() - start_us);
+    keeper->refresh_under_way = wanted;
+}
+
+// After the commit, so that who waited for it sees its rows.
+void finish_refresh() {
+    keeper->row->refreshed_us.store(core::monotonic_us());
+    keeper->row->refreshes_done.store(keeper->refresh_under_way, std::memory_order_release);
+}
+
+// Runs one step as a transaction of its own; false, reported, if it failed.
+bool run(const char *what, void (*step)()) {
+    volatile bool good = true;
+    pgstat_report_activity(STATE_RUNNING, what);
+    PG_TRY();
+    {
+        StartTransactionCommand();
+        if (SPI_connect() != SPI_OK_CONNECT)
+            elog(ERROR, "SPI_connect failed");
+        PushActiveSnapshot(GetTransactionSnapshot());
+        step();
+        PopActiveSnapshot();
+        SPI_finish();
+        CommitTransactionCommand();
+    }
+    PG_CATCH();
+    {
+        EmitErrorReport();
+        FlushErrorState();
+        AbortCurrentTransaction();
+        good = false;
+    }
+    PG_END_TRY();
+    pgstat_report_stat(false);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+    return good;
+}
+
+bool write_batch() {
+    take_batch();
+    if (keeper->taken.count == 0) {
+        keeper->row->pending_writes.store(0);
+        return true;
+    }
+    const bool good = run("writing cached answers", write_taken);
+    good ? settle_taken() : give_back_taken();
+    keeper->batch = good ? std::min(keeper->batch * 2, TakenWrites::kMost) : 1;
+    return good;
+}
+
+// ---- when it does it -------------------------------------------------------------------------------------------------
+
+bool refresh_is_due(std::int64_t now_us) {
+    const shmem::DatabaseRow &row = *keeper->row;
+    if (row.refreshes_wanted.load() > row.refreshes_done.load())
+        return true;
+    const std::int64_t interval_us = std::int64_t{guc::frecency_refresh_interval_s} * 1'000'000;
+    return row.hits() != row.hits_refreshed.load() && now_us >= row.refreshed_us.load() + interval_us;
+}
+
+// Everything there is to do; false if something failed.
+bool work(std::int64_t now_us) {
+    while (keeper->row->pending_writes.load() > 0)
+        if (!write_batch())
+            return false;
+    if (refresh_is_due(now_us)) {
+        if (!run("refreshing frecency", refresh))
+            return false;
+        finish_refresh();
+    } else if (now_us >= keeper->evicted_us + kEvictionUs) {
+        keeper->evicted_us = now_us;
+        return run("evicting cached answers", evict_and_tidy);
+    }
+    return true;
+}
+
+void note_outcome(bool good) {
+    if (good) {
+        keeper->row->keeper_failures.store(0);
+        keeper->pause_us = 0;
+        return;
+    }
+    keeper->row->keeper_failures.fetch_add(1);
+    keeper->pause_us = keeper->pause_us == 0 ? kFirstPauseUs : std::min(keeper->pause_us * 2, kLongestPauseUs);
+}
+
+void wait(long milliseconds) {
+    static uint32 waiting = 0;
+    if (waiting == 0)
+        waiting = pg::wait_event("SteadytextKeeperMain");
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, waiting);
+    ResetLatch(MyLatch);
+}
+
+void pause_after_failure() {
+    const std::int64_t until_us = core::monotonic_us() + keeper->pause_us;
+    for (std::int64_t now_us; !shutdown_requested() && (now_us = core::monotonic_us()) < until_us;) {
+        wait(static_cast<long>((until_us - now_us) / 1000) + 1);
+        serve_interrupts();
+    }
+}
+
+void run_until_idle() {
+    std::int64_t busy_us = core::monotonic_us();
+    while (!shutdown_requested()) {
+        serve_interrupts();
+        const std::int64_t now_us = core::monotonic_us();
+        std::int64_t due_us = INT64_MAX;
+        if (has_work(*keeper->row, now_us, due_us)) {
+            const bool good = work(now_us);
+            note_outcome(good);
+            busy_us = core::monotonic_us();
+            if (good)
+                wait(kGatherUs / 1000);
+            else
+                pause_after_failure();
+        } else if (now_us - busy_us >= kIdleUs) {
+            return;
+        } else {
+            wait(static_cast<long>((busy_us + kIdleUs - now_us) / 1000) + 1);
+            if (keeper->row->pending_writes.load() > 0 && keeper->row->pending_writes.load() < TakenWrites::kMost)
+                wait(kGatherUs / 1000);
+        }
+    }
+}
+
+}  // namespace
+
+}  // namespace steadytext::worker
+
+void steadytext_keeper_main(Datum argument) {
+    using namespace steadytext;
+    using namespace steadytext::worker;
+    keeper = static_cast<Keeper *>(MemoryContextAllocZero(TopMemoryContext, sizeof(Keeper)));
+    new (keeper) Keeper;
+    keeper->segment = &shmem::segment();
+    keeper->index = DatumGetUInt32(argument);
+    keeper->row = &keeper->segment->databases->rows[keeper->index];
+    if (!begin_keeper(*keeper->row))
+        proc_exit(0);
+    keeper->segment->cache_writes->recover(keeper->index);
+    run_until_idle();
+    proc_exit(0);
+}

@@ -1,0 +1,272 @@
+// The statements, whole batches at a time: see keeper_sql.hpp. Regime: pg.
+//
+// Every statement has its parameters as arrays and runs once for a batch: one plan, one call of each statement trigger.
+#include "src/pg/compat.hpp"
+#include "bgworker/keeper_sql.hpp"
+#include "src/core/cache_record.hpp"
+#include "src/pg/text.hpp"
+#include "src/pg/time.hpp"
+#include "src/pg/vector.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+}
+
+#include <iterator>
+
+namespace steadytext::worker {
+
+namespace {
+
+using core::CacheRecord;
+
+constexpr const char *kInsert = R"(
+    INSERT INTO public.steadytext_cache (cache_key, prompt, response, embedding, model_name, model_size, seed, eos_string,
+        generation_params, response_size, generation_time_ms, operation, scope, fingerprint, prompt_tokens,
+        completion_tokens, finish_reason, created_at, last_accessed, expires_at)
+    SELECT key, prompt, response, embedding, coalesce(model, 'unknown'),
+           CASE WHEN size IN ('small', 'medium', 'large') THEN size END, seed, eos, params::jsonb,
+           octet_length(response), generation_ms, operation, scope, fingerprint, prompt_tokens, completion_tokens,
+           reason, at, at, expires
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+         AS answers (key, prompt, response, embedding, model, size, seed, eos, params, generation_ms, operation, scope,
+                     fingerprint, prompt_tokens, completion_tokens, reason, at, expires)
+    ON CONFLICT (cache_key) DO NOTHING)";
+
+// An answer that had expired was computed anew: its row makes room.
+constexpr const char *kDeleteExpired = R"(
+    DELETE FROM public.steadytext_cache WHERE cache_key = ANY ($1) AND expires_at <= now())";
+
+constexpr const char *kAddHits = R"(
+    UPDATE public.steadytext_cache c
+    SET access_count = least(coalesce(c.access_count, 0) + h.hits, 2147483647)::int,
+        last_accessed = greatest(c.last_accessed, h.at), steadytext_cache_hit = true
+    FROM (SELECT key, sum(hits) AS hits, max(at) AS at FROM unnest($1, $2, $3) AS hits (key, hits, at) GROUP BY key) h
+    WHERE c.cache_key = h.key)";
+
+constexpr const char *kRekey = R"(
+    UPDATE public.steadytext_cache c
+    SET cache_key = $2, fingerprint = 'legacy', scope = '', access_count = coalesce(c.access_count, 0) + 1,
+        last_accessed = $3, steadytext_cache_hit = true,
+        operation = CASE WHEN c.embedding IS NULL THEN 'generate' ELSE 'embed' END
+    WHERE c.cache_key = $1 AND NOT EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = $2))";
+
+constexpr const char *kCompactLedger = R"(
+    WITH gone AS (DELETE FROM public._steadytext_cache_ledger RETURNING entries, bytes)
+    INSERT INTO public._steadytext_cache_ledger SELECT sum(entries), sum(bytes) FROM gone HAVING count(*) > 0)";
+
+// A column of a batch: values of one type, some of them null.
+class ArrayColumn {
+public:
+    void begin(Oid type, int capacity) {
+        type_ = type;
+        values_ = static_cast<Datum *>(palloc(sizeof(Datum) * static_cast<Size>(capacity)));
+        nulls_ = static_cast<bool *>(palloc(sizeof(bool) * static_cast<Size>(capacity)));
+        count_ = 0;
+    }
+    void add(Datum value) {
+        nulls_[count_] = false;
+        values_[count_++] = value;
+    }
+    void add_null() {
+        nulls_[count_] = true;
+        values_[count_++] = static_cast<Datum>(0);
+    }
+    void add_text(std::string_view text) { text.empty() ? add_null() : add(pg::text_datum(text)); }
+    void add_time(std::int64_t unix_us) {
+        unix_us == 0 ? add_null() : add(TimestampTzGetDatum(pg::timestamp_of(unix_us)));
+    }
+    void add_number(std::int32_t number) { number < 0 ? add_null() : add(Int32GetDatum(number)); }
+
+    [[nodiscard]] Oid array_type() const { return get_array_type(type_); }
+    [[nodiscard]] Datum array() const {
+        int dimensions[1] = {count_};
+        int bounds[1] = {1};
+        int16 length;
+        bool by_value;
+        char align;
+        get_typlenbyvalalign(type_, &length, &by_value, &align);
+        return PointerGetDatum(construct_md_array(values_, nulls_, 1, dimensions, bounds, type_, length, by_value, align));
+    }
+
+private:
+    Oid type_;
+    Datum *values_;
+    bool *nulls_;
+    int count_;
+};
+
+template <std::size_t Count>
+void execute(const char *statement, const ArrayColumn (&columns)[Count], int expected) {
+    Oid types[Count];
+    Datum values[Count];
+    for (std::size_t i = 0; i < Count; i++) {
+        types[i] = columns[i].array_type();
+        values[i] = columns[i].array();
+    }
+    if (SPI_execute_with_args(statement, static_cast<int>(Count), types, values, nullptr, false, 0) != expected)
+        elog(ERROR, "the keeper's statement failed: %s", SPI_result_code_string(expected));
+}
+
+Datum hex_text(const core::Digest &key) {
+    char hex[core::kHexBytes];
+    core::to_hex(key, hex);
+    return PointerGetDatum(cstring_to_text_with_len(hex, sizeof hex));
+}
+
+Oid vector_type() {
+    const Oid table = get_relname_relid("steadytext_cache", get_namespace_oid("public", true));
+    return get_atttype(table, get_attnum(table, "embedding"));
+}
+
+// The rows of a batch of new answers.
+class Answers {
+public:
+    explicit Answers(int capacity) {
+        const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, vector_type(), TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID,
+                             INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+        static_assert(std::size(types) == kColumns);
+        for (std::size_t i = 0; i < kColumns; i++)
+            columns_[i].begin(types[i], capacity);
+    }
+
+    void add(const CacheRecord &record) {
+        const CacheRecord::Numbers &numbers = record.numbers;
+        ArrayColumn *column = columns_;
+        column++->add(hex_text(numbers.key));
+        column++->add(pg::text_datum(record.prompt));
+        record.vector.empty() ? column++->add(pg::text_datum(record.text)) : column++->add_null();
+        record.vector.empty() ? column++->add_null() : column++->add(vector(record.vector));
+        column++->add_text(record.model);
+        column++->add_text(record.size);
+        column++->add(Int32GetDatum(numbers.seed));
+        column++->add_text(record.eos);
+        column++->add_text(record.params);
+        column++->add_number(numbers.generation_ms);
+        column++->add_text(record.operation);
+        column++->add(pg::text_datum(record.scope));
+        column++->add(pg::text_datum(record.fingerprint));
+        column++->add_number(numbers.prompt_tokens);
+        column++->add_number(numbers.completion_tokens);
+        column++->add_text(record.finish_reason);
+        column++->add_time(numbers.at_us);
+        column++->add_time(numbers.expires_us);
+        any_expires_ |= numbers.expires_us != 0;
+        count_++;
+    }
+
+    void write() const {
+        if (count_ == 0)
+            return;
+        if (any_expires_) {
+            const ArrayColumn keys[] = {columns_[0]};
+            execute(kDeleteExpired, keys, SPI_OK_DELETE);
+        }
+        execute(kInsert, columns_, SPI_OK_INSERT);
+    }
+
+private:
+    static constexpr std::size_t kColumns = 18;
+
+    static Datum vector(std::string_view bytes) {
+        auto *values = static_cast<float *>(palloc(bytes.size()));  // aligned, which the record's bytes need not be
+        memcpy(values, bytes.data(), bytes.size());
+        return pg::vector_datum({values, bytes.size() / sizeof(float)});
+    }
+
+    ArrayColumn columns_[kColumns];
+    int count_ = 0;
+    bool any_expires_ = false;
+};
+
+class Hits {
+public:
+    static constexpr int kMost = 1000;
+    Hits() { begin(); }
+    void add(const core::Digest &key, std::int64_t hits, std::int64_t at_us) {
+        columns_[0].add(hex_text(key));
+        columns_[1].add(Int64GetDatum(hits));
+        columns_[2].add_time(at_us);
+        if (++count_ == kMost)
+            write();
+    }
+    void write() {
+        if (count_ > 0)
+            execute(kAddHits, columns_, SPI_OK_UPDATE);
+        begin();
+    }
+
+private:
+    void begin() {
+        const Oid types[] = {TEXTOID, INT8OID, TIMESTAMPTZOID};
+        for (std::size_t i = 0; i < std::size(types); i++)
+            columns_[i].begin(types[i], kMost);
+        count_ = 0;
+    }
+    ArrayColumn columns_[3];
+    int count_;
+};
+
+void rekey(const CacheRecord &record) {
+    Oid types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
+    Datum values[] = {pg::text_datum(record.legacy_key), hex_text(record.numbers.key),
+                      TimestampTzGetDatum(pg::timestamp_of(record.numbers.at_us))};
+    if (SPI_execute_with_args(kRekey, 3, types, values, nullptr, false, 0) != SPI_OK_UPDATE)
+        elog(ERROR, "could not give a cached answer its standard key");
+}
+
+}  // namespace
+
+bool has_cache_table() {
+    return OidIsValid(get_relname_relid("steadytext_cache", get_namespace_oid("public", true)));
+}
+
+void write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
+    Answers answers(TakenWrites::kMost);
+    Hits hits;
+    for (std::uint32_t i = 0; i < taken.count; i++) {
+        const std::uint32_t index = taken.indexes[i];
+        char *bytes = static_cast<char *>(palloc_extended(writes.size(index), MCXT_ALLOC_HUGE));
+        CacheRecord record;
+        if (writes.is_stale(index) || !writes.copy_out(index, bytes) || !core::decode({bytes, writes.size(index)}, record))
+            continue;
+        switch (record.numbers.kind) {
+        case CacheRecord::Kind::Answer:
+            answers.add(record);
+            break;
+        case CacheRecord::Kind::Hit:
+            hits.add(record.numbers.key, 1, record.numbers.at_us);
+            break;
+        case CacheRecord::Kind::Rekey:
+            rekey(record);
+            break;
+        }
+    }
+    answers.write();
+    hits.write();
+}
+
+std::int64_t fold_hits(shmem::HotCache *hot_cache, Oid database) {
+    if (hot_cache == nullptr)
+        return 0;
+    Hits hits;
+    std::int64_t rows = 0;
+    hot_cache->drain_hits(database, [&](const shmem::KeyHits &each) {
+        hits.add(each.key, each.hits, each.last_hit_us);
+        rows++;
+    });
+    hits.write();
+    return rows;
+}
+
+void evict_and_tidy() {
+    if (SPI_execute("SELECT public.steadytext_cache_scheduled_eviction()", false, 0) != SPI_OK_SELECT ||
+        SPI_execute(kCompactLedger, false, 0) != SPI_OK_INSERT)
+        elog(ERROR, "could not evict cached answers");
+}
+
+}  // namespace steadytext::worker

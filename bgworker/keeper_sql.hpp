@@ -1,0 +1,29 @@
+// What a keeper writes: batches of cache records, hits, eviction. Called by bgworker/keeper_main.cpp, inside a transaction
+// with SPI connected. Regime: pg: an ERROR ends the transaction, and with it the batch.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "shmem/segment.hpp"
+
+namespace steadytext::worker {
+
+// Records a keeper has taken and not yet settled.
+struct TakenWrites {
+    static constexpr std::uint32_t kMost = 256;
+    std::uint32_t indexes[kMost];
+    std::uint32_t count = 0;
+};
+
+// Whether this database has the extension's tables.
+[[nodiscard]] bool has_cache_table();
+
+// Writes the records, leaving out stale and damaged ones.
+void write_records(const shmem::CacheWrites &writes, const TakenWrites &taken);
+
+// Adds the hits counted in shared memory to their rows; returns how many rows had some.
+std::int64_t fold_hits(shmem::HotCache *hot_cache, Oid database);
+
+// Expired rows, rows beyond the limits, and the ledger's length.
+void evict_and_tidy();
+
+}  // namespace steadytext::worker

@@ -1,0 +1,18 @@
+// Which databases need a keeper, and starting them. Called by the launcher. Regime: pg.
+//
+// Reconciles what there is to do (shmem/database_table.hpp) with who runs: a keeper that dies is started again after a pause
+// that doubles, one that is late or lost needs no event to be noticed.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "shmem/segment.hpp"
+
+namespace steadytext::worker {
+
+// Starts the keepers that are missing; returns when to look again (CLOCK_MONOTONIC).
+[[nodiscard]] std::int64_t start_keepers(const shmem::Segment &segment, std::int64_t now_us);
+
+// Whether a keeper would find something to do now; if not, `due_us` is lowered to when it would.
+[[nodiscard]] bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);
+
+}  // namespace steadytext::worker

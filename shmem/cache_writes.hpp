@@ -1,0 +1,70 @@
+// Answers on their way to the table cache: sessions put them here, a keeper writes them in batches.
+//
+// Sessions never write tables, so that read-only transactions, parallel workers and rolled back ones can all be
+// answered and remembered. Best effort: what finds no room is not written, and counted by the caller. Regime: pure,
+// noexcept.
+//
+// A record goes Free -> Filling -> Ready -> Taken -> Free, each step a compare-and-swap or store by the one who has it:
+// a session fills, the database's only keeper takes. A keeper that failed gives back (Taken -> Ready).
+#pragma once
+
+#include "shmem/payload_pool.hpp"
+
+#include <string_view>
+
+namespace steadytext::shmem {
+
+class CacheWrites {
+public:
+    [[nodiscard]] static std::size_t bytes_needed(std::size_t payload_bytes) noexcept;
+    // Once, before any other process sees the memory.
+    static CacheWrites *place(void *memory, std::size_t payload_bytes) noexcept;
+
+    // False when there is no room. `epoch` is what epoch() said before the answer was computed.
+    [[nodiscard]] bool put(std::uint32_t database, std::uint64_t epoch, std::string_view record) noexcept;
+
+    // Keeper. The next record of the database at or after `index`, which is now its own; false if there is none.
+    [[nodiscard]] bool take(std::uint32_t database, std::uint32_t &index) noexcept;
+    [[nodiscard]] std::size_t size(std::uint32_t index) const noexcept { return records_[index].payload.bytes; }
+    [[nodiscard]] bool copy_out(std::uint32_t index, char *target) const noexcept {
+        return pool().copy_out(records_[index].payload, target);
+    }
+    // Computed before the last clear(): not to be written.
+    [[nodiscard]] bool is_stale(std::uint32_t index) const noexcept { return records_[index].epoch != epoch(); }
+    void finish(std::uint32_t index) noexcept;
+    // Returns how often the record has been given back.
+    std::uint32_t give_back(std::uint32_t index) noexcept;
+    // A keeper's first act: what a predecessor of the same database had taken is ready again.
+    void recover(std::uint32_t database) noexcept;
+
+    [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
+    // What was computed before is not written any more. release: pairs with epoch().
+    void clear() noexcept { epoch_.fetch_add(1, std::memory_order_acq_rel); }
+
+    [[nodiscard]] std::uint32_t capacity() const noexcept { return record_count_; }
+
+private:
+    enum class State : std::uint32_t { Free, Filling, Ready, Taken };
+    struct alignas(kCacheLine) Record {
+        std::atomic<State> state{State::Free};  // release into Ready: pairs with the acquire in take()
+        std::uint32_t database = 0;
+        std::uint32_t attempts = 0;
+        std::uint64_t epoch = 0;
+        Chain payload;
+    };
+
+    CacheWrites(std::uint32_t record_count, std::size_t pool_offset) noexcept
+        : record_count_(record_count), pool_offset_(pool_offset) {}
+
+    [[nodiscard]] PayloadPool &pool() const noexcept {
+        return *reinterpret_cast<PayloadPool *>(reinterpret_cast<char *>(const_cast<CacheWrites *>(this)) + pool_offset_);
+    }
+
+    std::uint32_t record_count_;
+    std::size_t pool_offset_;
+    std::atomic<std::uint64_t> epoch_{1};
+    std::atomic<std::uint32_t> next_{0};  // where the next put() looks first
+    alignas(kCacheLine) Record records_[1];
+};
+
+}  // namespace steadytext::shmem

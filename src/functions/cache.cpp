@@ -1,0 +1,125 @@
+// The cache's functions that need shared memory: the trigger that forgets, refresh and its status, lookups. Regime: pg.
+//
+// All else about the cache is SQL (sql/pg_steadytext.sql).
+#include "src/pg/compat.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/time.hpp"
+#include "src/session/answer_cache.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+}
+
+using namespace steadytext;
+
+namespace {
+
+constexpr long kLookAgainMs = 1000;
+
+bool quietly = false;         // rows are deleted that may go on being answered
+bool forget_at_commit = false;
+
+// A row read by another session between the change and its commit may have come back to shared memory since.
+void at_end(XactEvent event, void *) {
+    if (event == XACT_EVENT_COMMIT && forget_at_commit)
+        session::forget_cached();
+    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+        quietly = forget_at_commit = false;
+}
+
+void watch_transactions() {
+    static bool watching = false;
+    if (!watching)
+        RegisterXactCallback(at_end, nullptr);
+    watching = true;
+}
+
+shmem::DatabaseRow &my_row() {
+    shmem::DatabaseTable &databases = *shmem::segment().databases;
+    const std::uint32_t row = databases.of(MyDatabaseId);
+    if (row == shmem::DatabaseTable::kNone)
+        ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                        errmsg("pg_steadytext keeps the caches of %u databases at most", shmem::DatabaseTable::kRows),
+                        errhint("Restart the server to forget the databases that are gone.")));
+    return databases.rows[row];
+}
+
+void wake_keeper(const shmem::DatabaseRow &row) {
+    const std::int32_t keeper = row.keeper_proc_number.load();
+    pg::set_latch_of(keeper >= 0 ? keeper : shmem::segment().header->launcher.proc_number.load());
+}
+
+}  // namespace
+
+STEADYTEXT_FUNCTION(steadytext_cache_changed) {
+    if (!CALLED_AS_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("steadytext_cache_changed must be called as a trigger")));
+    // Without the library there is nothing to forget; a restore or an upgrade may run so.
+    if (shmem::segment_attached() && !quietly) {
+        watch_transactions();
+        session::forget_cached();
+        forget_at_commit = true;
+    }
+    return PointerGetDatum(nullptr);
+}
+
+STEADYTEXT_FUNCTION(steadytext_cache_quietly) {
+    watch_transactions();
+    quietly = PG_GETARG_BOOL(0);
+    PG_RETURN_VOID();
+}
+
+STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
+    static uint32 waiting = 0;
+    if (RecoveryInProgress())
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("a standby's cache is refreshed by its primary")));
+    shmem::DatabaseRow &row = my_row();
+    if (waiting == 0)
+        waiting = pg::wait_event("SteadytextRefresh");
+    const std::uint64_t mine = row.refreshes_wanted.fetch_add(1) + 1;
+    const std::uint32_t failures = row.keeper_failures.load();
+    wake_keeper(row);
+    while (row.refreshes_done.load(std::memory_order_acquire) < mine) {
+        if (row.keeper_failures.load() > failures)
+            ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the keeper could not refresh the cache"),
+                            errhint("The server log says why.")));
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLookAgainMs, waiting);
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+        wake_keeper(row);  // one that was leaving may not have seen it
+    }
+    PG_RETURN_INT64(row.rows_refreshed.load());
+}
+
+STEADYTEXT_FUNCTION(steadytext_frecency_status) {
+    const shmem::DatabaseRow &row = my_row();
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    const std::int64_t refreshed_us = row.refreshed_us.load();
+    const std::int64_t lag_us = core::monotonic_us() - refreshed_us;
+    Datum values[6] = {TimestampTzGetDatum(GetCurrentTimestamp() - lag_us),
+                       Float8GetDatum(static_cast<double>(lag_us) / 1e6),
+                       Float8GetDatum(static_cast<double>(row.refresh_took_us.load()) / 1e3),
+                       Int64GetDatum(row.rows_refreshed.load()),
+                       Int64GetDatum(static_cast<int64>(row.hits() - row.hits_refreshed.load())),
+                       Int32GetDatum(static_cast<int32>(row.pending_writes.load()))};
+    const bool never = refreshed_us == 0;
+    bool nulls[6] = {never, never, never, never, false, false};
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    return static_cast<Datum>(0);
+}
+
+STEADYTEXT_FUNCTION(steadytext_cache_lookups) {
+    const shmem::DatabaseRow &row = my_row();
+    TupleDesc description;
+    if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "return type must be a row type");
+    Datum values[2] = {Int64GetDatum(static_cast<int64>(row.hits())), Int64GetDatum(static_cast<int64>(row.misses()))};
+    bool nulls[2] = {};
+    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls)));
+}

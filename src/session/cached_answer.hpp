@@ -1,0 +1,23 @@
+// An answer as the cache keeps it: a text with its counts, or a vector of floats.
+//
+// Used by src/session. Regime: pg. The texts live in CurrentMemoryContext.
+#pragma once
+
+#include "shmem/hot_cache.hpp"
+
+#include <cstdint>
+#include <string_view>
+
+namespace steadytext::session {
+
+struct CachedAnswer {
+    shmem::ValueKind kind = shmem::ValueKind::Text;
+    std::string_view text;
+    std::string_view vector;  // floats
+    int prompt_tokens = -1;   // -1: not told
+    int completion_tokens = -1;
+    std::string_view finish_reason;
+    std::int64_t expires_us = 0;  // since 1970; 0: never
+};
+
+}  // namespace steadytext::session

@@ -1,0 +1,241 @@
+// The probe, and what is known of the table between probes: see table_cache.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/table_cache.hpp"
+#include "src/core/clock.hpp"
+#include "src/pg/text.hpp"
+#include "src/pg/time.hpp"
+#include "src/pg/vector.hpp"
+
+extern "C" {
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/tuptable.h"
+#include "storage/lmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+}
+
+#include <iterator>
+
+namespace steadytext::session {
+
+namespace {
+
+enum Column { Key, Response, Embedding, ModelName, Seed, Params, PromptTokens, CompletionTokens, FinishReason, ExpiresAt };
+
+struct Wanted {
+    const char *name;
+    const char *type;
+};
+constexpr Wanted kWanted[] = {{"cache_key", "text"},         {"response", "text"},          {"embedding", "vector"},
+                              {"model_name", "text"},        {"seed", "int4"},              {"generation_params", "jsonb"},
+                              {"prompt_tokens", "int4"},     {"completion_tokens", "int4"}, {"finish_reason", "text"},
+                              {"expires_at", "timestamptz"}};
+
+// What was learnt of the table; forgotten when its relation cache entry is invalidated.
+struct Known {
+    Oid table = InvalidOid;
+    Oid index = InvalidOid;
+    AttrNumber columns[std::size(kWanted)] = {};
+    bool usable = false;
+};
+Known known;
+bool is_known = false;
+
+void forget(Datum, Oid relation) {
+    if (relation == InvalidOid || relation == known.table || known.table == InvalidOid)
+        is_known = false;
+}
+
+void complain(const char *detail) {
+    ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("table public.steadytext_cache cannot be used as a cache"), errdetail("%s", detail),
+                      errhint("Calls work without it. Drop and create the extension to have it anew.")));
+}
+
+bool is_named(Oid type, const char *name) {
+    HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+    if (!HeapTupleIsValid(tuple))
+        return false;
+    const bool same = strcmp(NameStr(reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple))->typname), name) == 0;
+    ReleaseSysCache(tuple);
+    return same;
+}
+
+bool find_columns(Relation table) {
+    for (std::size_t i = 0; i < std::size(kWanted); i++) {
+        known.columns[i] = get_attnum(RelationGetRelid(table), kWanted[i].name);
+        const bool there = known.columns[i] != InvalidAttrNumber;
+        if (!there || !is_named(TupleDescAttr(RelationGetDescr(table), known.columns[i] - 1)->atttypid, kWanted[i].type)) {
+            complain(psprintf("Column \"%s\" %s.", kWanted[i].name,
+                              there ? psprintf("is not of type %s", kWanted[i].type) : "is missing"));
+            return false;
+        }
+    }
+    return true;
+}
+
+// The valid unique index on the key alone.
+Oid find_index(Relation table) {
+    Oid found = InvalidOid;
+    List *indexes = RelationGetIndexList(table);
+    ListCell *cell;
+    foreach (cell, indexes) {
+        Relation index = index_open(lfirst_oid(cell), AccessShareLock);
+        const Form_pg_index form = index->rd_index;
+        if (form->indisunique && form->indisvalid && form->indnkeyatts == 1 && form->indkey.values[0] == known.columns[Key] &&
+            RelationGetIndexPredicate(index) == NIL)
+            found = RelationGetRelid(index);
+        index_close(index, AccessShareLock);
+    }
+    list_free(indexes);
+    if (!OidIsValid(found))
+        complain("It has no unique index on cache_key.");
+    return found;
+}
+
+void learn() {
+    static bool registered = false;
+    if (!registered) {
+        CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
+        registered = true;
+    }
+    is_known = true;  // first: an invalidation while learning makes the next call learn again
+    known = Known{};
+    known.table = get_relname_relid("steadytext_cache", get_namespace_oid("public", true));
+    if (!OidIsValid(known.table)) {
+        complain("It does not exist.");
+        return;
+    }
+    Relation table = try_relation_open(known.table, NoLock);
+    if (table == nullptr)
+        return;
+    if (table->rd_rel->relkind != RELKIND_RELATION)
+        complain("It is no plain table.");
+    else if (find_columns(table))
+        known.index = find_index(table);
+    known.usable = OidIsValid(known.index);
+    relation_close(table, NoLock);
+}
+
+// Locks the table if that is possible at once; null if it is not, or the table is of no use.
+Relation open_table() {
+    if (is_known && !known.usable)
+        return nullptr;
+    Oid table = is_known ? known.table : get_relname_relid("steadytext_cache", get_namespace_oid("public", true));
+    if (OidIsValid(table) && !ConditionalLockRelationOid(table, AccessShareLock))
+        return nullptr;
+    AcceptInvalidationMessages();
+    if (!is_known)
+        learn();
+    Relation opened = known.usable && known.table == table ? try_relation_open(table, NoLock) : nullptr;
+    if (opened == nullptr && OidIsValid(table))
+        UnlockRelationOid(table, AccessShareLock);
+    return opened;
+}
+
+Datum column(TupleTableSlot *row, Column which, bool &is_null) {
+    return slot_getattr(row, known.columns[which], &is_null);
+}
+
+std::string_view text_of(TupleTableSlot *row, Column which) {
+    bool is_null;
+    const Datum value = column(row, which, is_null);
+    return is_null ? std::string_view() : pg::copy_text(pg::utf8_text(value));
+}
+
+int number_of(TupleTableSlot *row, Column which, int otherwise) {
+    bool is_null;
+    const Datum value = column(row, which, is_null);
+    return is_null ? otherwise : DatumGetInt32(value);
+}
+
+// The row's max_tokens, wherever the original wrote a number; -1 if it has none.
+std::int64_t max_tokens_of(TupleTableSlot *row) {
+    bool is_null;
+    const Datum params = column(row, Params, is_null);
+    if (is_null)
+        return -1;
+    Jsonb *object = DatumGetJsonbP(params);
+    JsonbValue value;
+    if (!JB_ROOT_IS_OBJECT(object) || getKeyJsonValueFromContainer(&object->root, "max_tokens", 10, &value) == nullptr ||
+        value.type != jbvNumeric)
+        return -1;
+    return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+}
+
+// The names the original wrote where the call named no model, the column's default being one of them.
+bool is_default_model(std::string_view name) {
+    return name == "steadytext-default" || name == "steadytext-embedding" || name == "qwen3-1.7b";
+}
+
+bool meets(TupleTableSlot *row, const LegacyCondition &condition) {
+    const std::string_view model = text_of(row, ModelName);
+    return (condition.model.empty() ? is_default_model(model) : model == condition.model) &&
+           number_of(row, Seed, 42) == condition.seed &&
+           (condition.max_tokens < 0 || max_tokens_of(row) == condition.max_tokens);
+}
+
+// The answer in the row; false if it has none of the kind, or it has expired.
+bool take(TupleTableSlot *row, shmem::ValueKind kind, CachedAnswer &answer) {
+    bool is_null;
+    const Datum expires = column(row, ExpiresAt, is_null);
+    answer.expires_us = is_null ? 0 : pg::unix_us_of(DatumGetTimestampTz(expires));
+    if (answer.expires_us != 0 && answer.expires_us <= core::unix_us())
+        return false;
+    answer.kind = kind;
+    const Datum value = column(row, kind == shmem::ValueKind::Text ? Response : Embedding, is_null);
+    if (is_null)
+        return false;
+    if (kind == shmem::ValueKind::Embedding) {
+        answer.vector = pg::copy_text(pg::vector_bytes(value));
+        return true;
+    }
+    answer.text = pg::copy_text(pg::utf8_text(value));
+    answer.finish_reason = text_of(row, FinishReason);
+    answer.prompt_tokens = number_of(row, PromptTokens, -1);
+    answer.completion_tokens = number_of(row, CompletionTokens, -1);
+    return true;
+}
+
+bool probe(Relation table, Datum key, shmem::ValueKind kind, const LegacyCondition *condition, CachedAnswer &answer) {
+    Snapshot snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+    Relation index = index_open(known.index, AccessShareLock);
+    TupleTableSlot *row = table_slot_create(table, nullptr);
+    ScanKeyData equals;
+    ScanKeyInit(&equals, 1, BTEqualStrategyNumber, F_TEXTEQ, key);
+    equals.sk_collation = index->rd_indcollation[0];
+    IndexScanDesc scan = index_beginscan(table, index, snapshot, 1, 0);
+    index_rescan(scan, &equals, 1, nullptr, 0);
+    const bool found = index_getnext_slot(scan, ForwardScanDirection, row) &&
+                       (condition == nullptr || meets(row, *condition)) && take(row, kind, answer);
+    index_endscan(scan);
+    ExecDropSingleTupleTableSlot(row);
+    index_close(index, AccessShareLock);
+    UnregisterSnapshot(snapshot);
+    return found;
+}
+
+}  // namespace
+
+bool read_table(std::string_view hex, shmem::ValueKind kind, const LegacyCondition *condition, CachedAnswer &answer) {
+    Relation table = open_table();
+    if (table == nullptr)
+        return false;
+    const bool found = probe(table, pg::text_datum(hex), kind, condition, answer);
+    table_close(table, AccessShareLock);
+    return found;
+}
+
+}  // namespace steadytext::session
