@@ -15,14 +15,15 @@ static_assert(std::atomic<SingleFlight::Progress>::is_always_lock_free);
 static_assert(std::is_standard_layout_v<SingleFlight> && std::is_trivially_destructible_v<SingleFlight>);
 static_assert(std::is_trivially_destructible_v<SingleFlight::Ticket>);
 
-// The critical section. A holder is out again after some hundred instructions, unless the processor was taken from
-// it: then it needs ours.
+// The critical section. A holder is out again after some hundred instructions, unless the processor was taken
+// from it: then it needs ours.
 class SingleFlight::Hold {
 public:
     explicit Hold(SpinWord &word) noexcept : word_(word) {
-        for (int attempt = 1; word_.held.exchange(1, std::memory_order_acquire) != 0; attempt++)
+        int spins = 0;
+        while (word_.held.exchange(1, std::memory_order_acquire) != 0)
             while (word_.held.load(std::memory_order_relaxed) != 0)
-                if (attempt++ % kSpinsBeforeYield == 0)
+                if (++spins % kSpinsBeforeYield == 0)
                     sched_yield();
     }
     ~Hold() { word_.held.store(0, std::memory_order_release); }
@@ -34,7 +35,7 @@ private:
     SpinWord &word_;
 };
 
-// ---- layout: the object, buckets, seats, flights --------------------------------------------------------------------
+// ---- layout: the object, buckets, seats, flights ----------------------------------------------------------
 
 namespace {
 
@@ -78,9 +79,10 @@ SingleFlight::Flight &SingleFlight::flight(std::uint32_t index) noexcept {
     return reinterpret_cast<Flight *>(flights)[index];
 }
 
-// ---- what sessions do -----------------------------------------------------------------------------------------------
+// ---- what sessions do -------------------------------------------------------------------------------------
 
-SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc_number, Ticket &ticket) noexcept {
+SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc_number,
+                                      Ticket &ticket) noexcept {
     ticket = Ticket{};
     if (proc_number < 0 || static_cast<std::uint32_t>(proc_number) >= processes_)
         return Role::Alone;
@@ -114,7 +116,8 @@ SingleFlight::Progress SingleFlight::poll(Ticket &ticket) noexcept {
     if (ticket.leads)
         return Progress::Lead;
     Seat &mine = seat(ticket.proc_number);
-    const Progress progress = mine.progress.load(std::memory_order_acquire);  // pairs with tell_some(), hand_over()
+    const Progress progress =
+        mine.progress.load(std::memory_order_acquire);  // pairs with tell_some(), hand_over()
     if (progress == Progress::Lead) {
         mine.progress.store(Progress::None, std::memory_order_relaxed);
         ticket.leads = true;
@@ -128,10 +131,10 @@ bool SingleFlight::take(Ticket &ticket, char *buffer, PayloadPool &pool) noexcep
     return intact;
 }
 
-// ---- how flights end ------------------------------------------------------------------------------------------------
+// ---- how flights end --------------------------------------------------------------------------------------
 
-// Makes ready what the waiters will be told. With no waiters there is nothing to store; nor will there be any, as the
-// flight is closed at the same moment. False if the pool has no room.
+// Makes ready what the waiters will be told. With no waiters there is nothing to store; nor will there be
+// any, as the flight is closed at the same moment. False if the pool has no room.
 bool SingleFlight::offer(const Ticket &ticket, std::string_view value, PayloadPool &pool) noexcept {
     Flight &mine = flight(ticket.flight);
     {
@@ -171,14 +174,16 @@ std::int32_t SingleFlight::depart(Ticket &ticket, PayloadPool &pool) noexcept {
     {
         const Hold hold(bucket(left.bucket).lock);
         // Under the lock nobody changes it; made leader without having noticed is leader all the same.
-        const Progress progress = ticket.leads ? Progress::Lead : mine.progress.load(std::memory_order_relaxed);
+        const Progress progress =
+            ticket.leads ? Progress::Lead : mine.progress.load(std::memory_order_relaxed);
         if (progress == Progress::Pending)
             remove_waiter(left, ticket.proc_number);
         if (progress == Progress::Lead) {
             mine.leads--;
             heir = hand_over(ticket.flight);
         }
-        mine.progress.store(Progress::None, std::memory_order_relaxed);
+        if (!ticket.leads)
+            mine.progress.store(Progress::None, std::memory_order_relaxed);
         last = --left.users == 0;
     }
     if (last) {
@@ -189,7 +194,7 @@ std::int32_t SingleFlight::depart(Ticket &ticket, PayloadPool &pool) noexcept {
     return heir;
 }
 
-// ---- under the bucket's lock ----------------------------------------------------------------------------------------
+// ---- under the bucket's lock ------------------------------------------------------------------------------
 
 std::uint32_t SingleFlight::find(const Bucket &bucket, const core::Digest &key) noexcept {
     std::uint32_t index = bucket.first;
@@ -245,7 +250,7 @@ std::int32_t SingleFlight::hand_over(std::uint32_t index) noexcept {
     return heir;
 }
 
-// ---- free flights ---------------------------------------------------------------------------------------------------
+// ---- free flights -----------------------------------------------------------------------------------------
 
 std::uint32_t SingleFlight::take_free() noexcept {
     const Hold hold(free_lock_);

@@ -1,24 +1,27 @@
-// Single flight: sessions that want the same answer at the same time wait for one request instead of sending many.
+// Single flight: sessions that want the same answer at the same time wait for one request instead of sending
+// many.
 //
 // Called by src/session. Regime: pure, noexcept.
 //
-// The first to join() a key leads: it makes the request and tells the outcome by complete() or fail(). Whoever joins
-// meanwhile waits, and leaves alone when cancelled. A leader that leaves hands over to the waiter that has waited
-// longest; the others wait on. With the outcome told the flight is closed: it lasts until all have fetched the
-// outcome or left, but who joins the key from then on begins another.
+// The first to join() a key leads: it makes the request and tells the outcome by complete() or fail().
+// Whoever joins meanwhile waits, and leaves alone when cancelled. A leader that leaves hands over to the
+// waiter that has waited longest; the others wait on. With the outcome told the flight is closed: it lasts
+// until all have fetched the outcome or left, but who joins the key from then on begins another.
 //
-// A session waits on one flight at most, in the seat that its process number gives it; the waiters of a flight are a
-// list of seats. It may lead several, but who leads does not wait: two who lead and wait for each other would wait
-// for ever, so join() tells them to go alone. A session leaves all it joined before it gives up its process number.
+// A session waits on one flight at most, in the seat that its process number gives it; the waiters of a
+// flight are a list of seats. It may lead several, but who leads does not wait: two who lead and wait for
+// each other would wait for ever, so join() tells them to go alone. A session leaves all it joined before it
+// gives up its process number.
 //
-// Locking. A flight, the list of its waiters and the chain of its bucket are changed under the bucket's spin word;
-// the list of free flights has one of its own, taken last. What is done under them is bounded and short: no system
-// call, no copy of a value, nothing that can raise; sessions' signal handlers set flags only. A process killed there
-// needs no recovery, as PostgreSQL then makes all shared memory anew. Waking and the payload pool come after.
+// Locking. A flight, the list of its waiters and the chain of its bucket are changed under the bucket's spin
+// word; the list of free flights has one of its own, taken last. What is done under them is bounded and
+// short: no system call, no copy of a value, nothing that can raise; sessions' signal handlers set flags
+// only. A process killed there needs no recovery, as PostgreSQL then makes all shared memory anew. Waking and
+// the payload pool come after.
 //
-// Two things are read without it. A waiter polls its seat's `progress`, which another may change only while it is
-// Pending; so with anything else in it the seat is the waiter's own. A flight's outcome is the leader's to write
-// until a waiter's progress tells of it, then anybody's to read; the last who leaves frees it.
+// Two things are read without it. A waiter polls its seat's `progress`, which another may change only while
+// it is Pending; so with anything else in it the seat is the waiter's own. A flight's outcome is the leader's
+// to write until a waiter's progress tells of it, then anybody's to read; the last who leaves frees it.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -64,10 +67,11 @@ public:
 
     [[nodiscard]] Role join(const core::Digest &key, std::int32_t proc_number, Ticket &ticket) noexcept;
 
-    // Everything below that may end somebody's wait calls `wake(proc_number)` for each of them, with nothing held.
-    // `wake` must not raise. It may be told of a session that has noticed already.
+    // Everything below that may end somebody's wait calls `wake(proc_number)` for each of them, with nothing
+    // held. `wake` must not raise. It may be told of a session that has noticed already.
 
-    // Leader. Gives the waiters a copy of `value`. If the pool has no room for it they lead one after another.
+    // Leader. Gives the waiters a copy of `value`. If the pool has no room for it they lead one after
+    // another.
     template <class Wake>
     void complete(Ticket &ticket, std::string_view value, PayloadPool &pool, Wake &&wake) noexcept {
         if (offer(ticket, value, pool))
@@ -83,8 +87,8 @@ public:
         tell(ticket, Progress::Failed, pool, wake);
     }
 
-    // Leader or waiter, at any time, whether or not it has noticed what it became meanwhile; an empty ticket is left
-    // already. A leader hands over.
+    // Leader or waiter, at any time, whether or not it has noticed what it became meanwhile; an empty ticket
+    // is left already. A leader hands over.
     template <class Wake>
     void leave(Ticket &ticket, PayloadPool &pool, Wake &&wake) noexcept {
         const std::int32_t heir = depart(ticket, pool);
@@ -95,9 +99,11 @@ public:
     // Waiter. One load; after Lead the ticket is a leader's.
     [[nodiscard]] Progress poll(Ticket &ticket) noexcept;
 
-    // Waiter, once Answered: the size of the answer; the answer, after which the ticket is empty. False if shared
-    // memory is damaged.
-    [[nodiscard]] std::size_t size(const Ticket &ticket) noexcept { return flight(ticket.flight).answer.bytes; }
+    // Waiter, once Answered: the size of the answer; the answer, after which the ticket is empty. False if
+    // shared memory is damaged.
+    [[nodiscard]] std::size_t size(const Ticket &ticket) noexcept {
+        return flight(ticket.flight).answer.bytes;
+    }
     [[nodiscard]] bool take(Ticket &ticket, char *buffer, PayloadPool &pool) noexcept;
 
     // Waiter, once Failed; valid until leave().
@@ -176,9 +182,9 @@ private:
     [[nodiscard]] Seat &seat(std::int32_t proc_number) noexcept;
     [[nodiscard]] Flight &flight(std::uint32_t index) noexcept;
 
-    const std::uint32_t flights_;
-    const std::uint32_t processes_;
-    const std::uint32_t buckets_;  // a power of two
+    std::uint32_t flights_;
+    std::uint32_t processes_;
+    std::uint32_t buckets_;  // a power of two
     std::atomic<std::uint32_t> in_use_{0};
     SpinWord free_lock_;
     std::uint32_t first_free_ = kNone;
