@@ -94,7 +94,6 @@ help:
 # help: make install         install it, and steadytextd if built
 # help: make demo            from nothing to an answer and a semantic search
 # help: make check           all tests (TESTS="t/020_generate.sql ..." picks some)
-# help: make check-greedy   compare steadytextd with llama.cpp, byte for byte (slow)
 # help: make unit            the C++ unit tests: plain, ASan+UBSan, TSan
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one)
 # help: make lint            layers, symbols, white space
@@ -117,11 +116,6 @@ demo: everything
 TESTS ?= $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
 check: everything models
 	@scripts/run-tests $(TESTS)
-
-# About ten minutes on two processors.
-.PHONY: check-greedy
-check-greedy: everything models
-	@prove -v t/slow/311_greedy.pl
 
 bench: everything models
 	@bench/run $(TOPIC)

@@ -204,6 +204,12 @@ COMMENT ON FUNCTION public.steadytext_embed(text, boolean, int, text, boolean) I
 
 -- ---- cache -------------------------------------------------------------------------------------------------------
 
+-- Not IMMUTABLE: it obeys steadytext.normalize_prompts.
+CREATE FUNCTION public.steadytext_cache_key(prompt text, params jsonb DEFAULT '{}', prefix text DEFAULT '') RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_cache_key' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION public.steadytext_cache_key(text, jsonb, text) IS
+    'SHA-256 of prefix, prompt (in NFC), ''|'' and params as Python''s json.dumps(params, sort_keys=True) writes them, in hexadecimal.';
+
 CREATE FUNCTION public.steadytext_generate_cached(prompt text, max_tokens int DEFAULT NULL, seed int DEFAULT 42) RETURNS text
 LANGUAGE sql VOLATILE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp

@@ -69,7 +69,7 @@ void append_json_string(std::string &out, std::string_view text, Escape escape) 
         }
         if (const char letter = code < 0x80 ? short_escape(text[at]) : '\0'; letter != 0)
             out.append({'\\', letter});
-        else if (code < 0x20 || (code >= 0x80 && escape == Escape::Ascii))
+        else if (code < 0x20 || (code >= 0x7F && escape == Escape::Ascii))
             append_code_point(out, code);
         else
             out.append(text, at, length);

@@ -2,7 +2,7 @@
 //
 //     greedy-reference MODEL TOKENS < prompts > answers        (both separated by NUL bytes)
 //
-// The yardstick of t/slow/311_greedy.pl. Only llama.cpp's own API with its default parameters, flash attention off as
+// The yardstick of t/311_greedy.pl. Only llama.cpp's own API with its default parameters, flash attention off as
 // in steadytextd: one user turn, the whole prompt in one batch, then the greatest logit of each step. Regime: pure.
 #include <common/chat.h>
 #include <llama.h>

@@ -74,7 +74,7 @@ TEST(Nfc, ComposesAndLeavesAlone) {
 // The expected texts were written by hand from the rules of Python's json module.
 TEST(JsonText, EscapesAsPythonDoes) {
     EXPECT_EQ(json_of("a\"b\\c\n\r\t\b\f"), R"("a\"b\\c\n\r\t\b\f")");
-    EXPECT_EQ(json_of(std::string_view("\0\x1F\x7F", 3)), "\"\\u0000\\u001f\x7F\"");
+    EXPECT_EQ(json_of(std::string_view("\0\x1F\x7F", 3)), "\"\\u0000\\u001f\\u007f\"");
     EXPECT_EQ(json_of("\u00E9\u4E2D\U0001F600"), R"("\u00e9\u4e2d\ud83d\ude00")");
     EXPECT_EQ(json_of("\u00E9", Escape::Utf8), "\"\u00E9\"");
 }

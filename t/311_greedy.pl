@@ -39,15 +39,17 @@ my @expected = map { trimmed($_) } split /\0/, $reference, -1;
 pop @expected;
 is(scalar @expected, 20, 'llama.cpp answers twenty prompts');
 
-# The texts of all prompts, asked one after the other.
+# The texts of all prompts, asked so many at a time.
 sub ask_all {
-    my ($while) = @_;
-    my $script = join '', map { request($_, $prompts[$_], $tokens) . "\n<\n" } 0 .. $#prompts;
+    my ($at_a_time, $while) = @_;
+    my @requests = map { request($_, $prompts[$_], $tokens) . "\n" } 0 .. $#prompts;
+    my $script = join '', splice(@requests, 0, $at_a_time), (map { "<\n$_" } @requests), "<\n" x $at_a_time;
     my $replies = '';
     my $client = IPC::Run::start([ 'build/wire-client', $endpoint, 300000 ], '<', \$script, '>', \$replies);
     $while->() if $while;
     $client->finish;
-    return map { trimmed($json->decode($_)->{result}) } split /\n/, $replies;
+    my %text = map { $_->{id} => trimmed($_->{result}) } map { $json->decode($_) } split /\n/, $replies;
+    return @text{ 0 .. $#prompts };
 }
 
 sub is_all {
@@ -58,23 +60,24 @@ sub is_all {
     return;
 }
 
-is_all([ ask_all() ], 'alone');
+is_all([ ask_all(1) ], 'alone');
 
-# The crowd: 15 requests in flight, of random lengths and temperatures; whenever one ends another joins, and now and then one
-# is cancelled before its time.
+# The crowd: whenever a request ends another joins, of random length and temperature, and now and then one is cancelled before
+# its time. Five of the twenty are in it at a time, so each has fifteen others about it.
+my $others_in_flight = 11;
 my $crowd = '';
 for my $number (1 .. 4000) {
     my $prompt = join ' ', map { $words[ rand @words ] } 1 .. (2, 5, 20, 60)[ rand 4 ];
     $crowd .= request("crowd-$number", $prompt, 1 + int rand 40, temperature => int rand 2) . "\n";
     $crowd .= qq({"method": "cancel", "id": "cancel", "params": {"id": "crowd-@{[ $number - int rand 10 ]}"}}\n<\n) if rand() < 0.1;
-    $crowd .= "<\n" if $number > 15;
+    $crowd .= "<\n" if $number > $others_in_flight;
 }
 # Through files, so that the crowd needs nobody to pump it.
 open my $file, '>', "$folder/crowd" or die $!;
 print {$file} $crowd;
 close $file;
 my $others;
-my @in_crowd = ask_all(sub { $others = IPC::Run::start([ 'build/wire-client', $endpoint, 300000 ], '<', "$folder/crowd", '>', "$folder/replies") });
+my @in_crowd = ask_all(5, sub { $others = IPC::Run::start([ 'build/wire-client', $endpoint, 300000 ], '<', "$folder/crowd", '>', "$folder/replies") });
 $others->kill_kill;
 my $crowd_replies = do { local $/; open my $replies, '<', "$folder/replies" or die $!; <$replies> };
 is_all(\@in_crowd, 'in a crowd');

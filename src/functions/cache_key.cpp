@@ -1,0 +1,53 @@
+// steadytext_cache_key(): the key that any tool can compute too. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/core/cache_key.hpp"
+#include "src/core/canonical_json.hpp"
+#include "src/core/nfc.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+
+extern "C" {
+#include "utils/jsonb.h"
+}
+
+namespace {
+
+using namespace steadytext;
+
+// The JSON as text in UTF-8, with room behind it for the parser.
+core::PaddedText padded_text(Jsonb *params) {
+    const char *text = JsonbToCString(nullptr, &params->root, VARSIZE(params));
+    const char *utf8 = pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8);
+    const std::size_t size = strlen(utf8);
+    char *padded = static_cast<char *>(palloc_extended(size + core::PaddedText::kPadding, MCXT_ALLOC_HUGE));
+    memcpy(padded, utf8, size);
+    memset(padded + size, 0, core::PaddedText::kPadding);
+    return {{padded, size}};
+}
+
+}  // namespace
+
+STEADYTEXT_FUNCTION(steadytext_cache_key) {
+    if (PG_ARGISNULL(0))
+        PG_RETURN_NULL();
+    const std::string_view prompt = pg::utf8_text(PG_GETARG_DATUM(0));
+    const std::string_view prefix = pg::text_argument(fcinfo, 2).or_else("");
+    core::PaddedText params{{"{}", 2}};
+    if (!PG_ARGISNULL(1))
+        params = padded_text(PG_GETARG_JSONB_P(1));
+    static std::string *canonical = new std::string;
+    static std::string *normal = new std::string;
+    core::Digest key;
+    pg::guarded([&](core::Problem &problem) {
+        if (PG_ARGISNULL(1))
+            *canonical = "{}";
+        else if (!core::canonical_json(params, *canonical, problem))
+            return false;
+        const std::string_view keyed = guc::normalize_prompts ? core::nfc(prompt, *normal) : prompt;
+        return core::cache_key(prefix, keyed, *canonical, key, problem);
+    });
+    char hex[core::kHexBytes];
+    core::to_hex(key, hex);
+    PG_RETURN_TEXT_P(cstring_to_text_with_len(hex, sizeof hex));
+}
