@@ -46,7 +46,7 @@ struct Keeper {
     std::uint32_t batch = TakenWrites::kMost;
     std::int64_t pause_us = 0;
     std::int64_t evicted_us = 0;
-    std::uint64_t refresh_under_way = 0;  // the number of the last one asked for before it began
+    std::uint64_t refresh_under_way = 0;  // its number: that of the last one asked for when it began
 };
 Keeper *keeper;
 
@@ -85,16 +85,15 @@ void give_back_taken() {
 }
 
 void write_taken() {
-    if (has_cache_table())
+    if (begin_quietly())
         write_records(*keeper->segment->cache_writes, keeper->taken);
 }
 
 void refresh() {
-    const std::uint64_t wanted = keeper->row->refreshes_wanted.load();
     const std::uint64_t hits = keeper->row->hits();
     const std::int64_t start_us = core::monotonic_us();
     std::int64_t rows = 0;
-    if (has_cache_table()) {
+    if (begin_quietly()) {
         rows = fold_hits(keeper->segment->hot_cache, MyDatabaseId);
         evict_and_tidy();
     }
@@ -102,7 +101,11 @@ void refresh() {
     keeper->row->rows_refreshed.store(rows);
     keeper->row->hits_refreshed.store(hits);
     keeper->row->refresh_took_us.store(core::monotonic_us() - start_us);
-    keeper->refresh_under_way = wanted;
+}
+
+void evict() {
+    if (begin_quietly())
+        evict_and_tidy();
 }
 
 // After the commit, so that who waited for it sees its rows.
@@ -139,12 +142,11 @@ bool run(const char *what, void (*step)()) {
     return good;
 }
 
-bool write_batch() {
+bool write_batch(bool &any) {
     take_batch();
-    if (keeper->taken.count == 0) {
-        keeper->row->pending_writes.store(0);
+    any = keeper->taken.count > 0;
+    if (!any)
         return true;
-    }
     const bool good = run("writing cached answers", write_taken);
     good ? settle_taken() : give_back_taken();
     keeper->batch = good ? std::min(keeper->batch * 2, TakenWrites::kMost) : 1;
@@ -155,7 +157,7 @@ bool write_batch() {
 
 bool refresh_is_due(std::int64_t now_us) {
     const shmem::DatabaseRow &row = *keeper->row;
-    if (row.refreshes_wanted.load() > row.refreshes_done.load())
+    if (keeper->refresh_under_way > row.refreshes_done.load())
         return true;
     const std::int64_t interval_us = std::int64_t{guc::frecency_refresh_interval_s} * 1'000'000;
     return row.hits() != row.hits_refreshed.load() && now_us >= row.refreshed_us.load() + interval_us;
@@ -163,16 +165,20 @@ bool refresh_is_due(std::int64_t now_us) {
 
 // Everything there is to do; false if something failed.
 bool work(std::int64_t now_us) {
-    while (keeper->row->pending_writes.load() > 0)
-        if (!write_batch())
+    // Read first: whoever asked for a refresh finds in it what was pending when it asked.
+    keeper->refresh_under_way = keeper->row->refreshes_wanted.load();
+    bool wrote_any;
+    do {
+        if (!write_batch(wrote_any))
             return false;
+    } while (wrote_any);
     if (refresh_is_due(now_us)) {
         if (!run("refreshing frecency", refresh))
             return false;
         finish_refresh();
     } else if (now_us >= keeper->evicted_us + kEvictionUs) {
         keeper->evicted_us = now_us;
-        return run("evicting cached answers", evict_and_tidy);
+        return run("evicting cached answers", evict);
     }
     return true;
 }

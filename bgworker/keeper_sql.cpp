@@ -221,8 +221,12 @@ void rekey(const CacheRecord &record) {
 
 }  // namespace
 
-bool has_cache_table() {
-    return OidIsValid(get_relname_relid("steadytext_cache", get_namespace_oid("public", true)));
+bool begin_quietly() {
+    if (!OidIsValid(get_relname_relid("steadytext_cache", get_namespace_oid("public", true))))
+        return false;
+    if (SPI_execute("SELECT public._steadytext_cache_quietly(true)", false, 0) != SPI_OK_SELECT)
+        elog(ERROR, "the keeper could not begin its work");
+    return true;
 }
 
 void write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {

@@ -14,8 +14,9 @@ struct TakenWrites {
     std::uint32_t count = 0;
 };
 
-// Whether this database has the extension's tables.
-[[nodiscard]] bool has_cache_table();
+// A transaction's first act. What it changes in the table goes on being answered from shared memory, unlike what others
+// change by hand. False if this database has no such table: then there is nothing to do.
+[[nodiscard]] bool begin_quietly();
 
 // Writes the records, leaving out stale and damaged ones.
 void write_records(const shmem::CacheWrites &writes, const TakenWrites &taken);

@@ -68,7 +68,7 @@ bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
     if (row.hits() == row.hits_refreshed.load())
         return false;
     const std::int64_t refresh_us = row.refreshed_us.load() + std::int64_t{guc::frecency_refresh_interval_s} * 1'000'000;
-    if (row.refreshed_us.load() == 0 || refresh_us <= now_us)
+    if (refresh_us <= now_us)
         return true;
     due_us = std::min(due_us, refresh_us);
     return false;

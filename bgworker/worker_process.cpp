@@ -40,9 +40,10 @@ void drop_writes(int, Datum argument) {
     auto *row = reinterpret_cast<shmem::DatabaseRow *>(DatumGetPointer(argument));
     const shmem::Segment &segment = shmem::segment();
     const auto database = static_cast<std::uint32_t>(row - segment.databases->rows);
-    for (std::uint32_t index = 0; segment.cache_writes->take(database, index);)
+    for (std::uint32_t index = 0; segment.cache_writes->take(database, index);) {
         segment.cache_writes->finish(index);
-    row->pending_writes.store(0);
+        row->pending_writes.fetch_sub(1);
+    }
     row->refreshes_done.store(row->refreshes_wanted.load());
     row->hits_refreshed.store(row->hits());
 }

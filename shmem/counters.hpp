@@ -13,6 +13,7 @@ namespace steadytext::shmem {
     X(Fallbacks, "fallbacks_total")                                                                                    \
     X(CacheHits, "cache_hits_total")                                                                                   \
     X(CacheMisses, "cache_misses_total")                                                                               \
+    X(SingleFlightJoins, "single_flight_joins_total")                                                                  \
     X(CacheWritesDropped, "cache_writes_dropped_total")                                                                \
     X(Sent, "sent_total")                                                                                              \
     X(Retries, "retries_total")                                                                                        \

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "shmem/atomic.hpp"
+#include "src/core/clock.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -24,8 +25,8 @@ struct alignas(kCacheLine) DatabaseRow {
     // release on `done`: pairs with the waiter's acquire, who then sees what it did.
     std::atomic<std::uint64_t> refreshes_wanted{0};
     std::atomic<std::uint64_t> refreshes_done{0};
-    std::atomic<std::int64_t> refreshed_us{0};     // CLOCK_MONOTONIC; 0: not yet
-    std::atomic<std::int64_t> refresh_took_us{0};
+    std::atomic<std::int64_t> refreshed_us{0};     // CLOCK_MONOTONIC; at first when the row was taken
+    std::atomic<std::int64_t> refresh_took_us{0};  // 0: there was none yet
     std::atomic<std::int64_t> rows_refreshed{0};   // by the last one
     std::atomic<std::uint64_t> hits_refreshed{0};  // hits() when the last one began
 
@@ -60,7 +61,11 @@ struct DatabaseTable {
     [[nodiscard]] std::uint32_t of(std::uint32_t oid) noexcept {
         for (std::uint32_t i = 0; i < kRows; i++) {
             std::uint32_t found = rows[i].oid.load(std::memory_order_acquire);
-            if (found == oid || (found == 0 && (rows[i].oid.compare_exchange_strong(found, oid) || found == oid)))
+            if (found == 0 && rows[i].oid.compare_exchange_strong(found, oid)) {
+                rows[i].refreshed_us.store(core::monotonic_us(), std::memory_order_relaxed);
+                return i;
+            }
+            if (found == oid)
                 return i;
         }
         return kNone;

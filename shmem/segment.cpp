@@ -53,6 +53,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
     void *databases = cursor.take(sizeof(DatabaseTable));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
+    void *single_flight = cursor.take(SingleFlight::bytes_needed(slots, pg::max_processes()));
     void *hot_cache = guc::hot_cache_size_kb > 0 ? cursor.take(HotCache::bytes_needed(hot_cache_config())) : nullptr;
     if (memory == nullptr)
         return cursor.used();
@@ -65,6 +66,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         SlotTable::place(slot_table, slots);
         PayloadPool::place(payloads, payload_bytes());
         new (databases) DatabaseTable;
+        SingleFlight::place(single_flight, slots, pg::max_processes());
         CacheWrites::place(cache_writes, cache_write_bytes());
         if (hot_cache != nullptr)
             HotCache::place(hot_cache, hot_cache_config());
@@ -77,6 +79,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.payloads = static_cast<PayloadPool *>(payloads);
     segment.databases = static_cast<DatabaseTable *>(databases);
     segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
+    segment.single_flight = static_cast<SingleFlight *>(single_flight);
     segment.hot_cache = static_cast<HotCache *>(hot_cache);
     return cursor.used();
 }

@@ -11,6 +11,7 @@
 #include "shmem/database_table.hpp"
 #include "shmem/hot_cache.hpp"
 #include "shmem/payload_pool.hpp"
+#include "shmem/single_flight.hpp"
 #include "shmem/slot_table.hpp"
 #include "shmem/submit_ring.hpp"
 
@@ -57,6 +58,7 @@ struct Segment {
     Counters *counters = nullptr;
     DatabaseTable *databases = nullptr;
     CacheWrites *cache_writes = nullptr;
+    SingleFlight *single_flight = nullptr;
     HotCache *hot_cache = nullptr;  // null: hot_cache_size is 0
 };
 

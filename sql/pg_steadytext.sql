@@ -229,9 +229,9 @@ COMMENT ON FUNCTION public.steadytext_embed_cached(text, int, text, boolean) IS
 CREATE VIEW public.steadytext_cache_with_frecency AS
 SELECT c.*,
        -- exp() of less than -700 is an underflow, an error in PostgreSQL; the score is 0 long before.
-       CASE WHEN NOT isfinite(c.last_accessed) OR c.last_accessed < now() - interval '700 days' OR c.access_count <= 0 THEN 0
-            ELSE c.access_count * exp(-greatest(extract(epoch FROM now() - c.last_accessed)::float8, 0) / 86400)
-            END AS frecency_score
+       CASE WHEN isfinite(c.last_accessed) AND c.last_accessed > now() - interval '700 days' AND c.access_count > 0
+            THEN c.access_count * exp(-greatest(extract(epoch FROM now() - c.last_accessed)::float8, 0) / 86400)
+            ELSE 0 END AS frecency_score
 FROM public.steadytext_cache c;
 COMMENT ON VIEW public.steadytext_cache_with_frecency IS
     'frecency_score = access_count * exp(-seconds since last_accessed / 86400). ORDER BY frecency_rank gives the same order by index.';

@@ -108,7 +108,7 @@ STEADYTEXT_FUNCTION(steadytext_frecency_status) {
                        Int64GetDatum(row.rows_refreshed.load()),
                        Int64GetDatum(static_cast<int64>(row.hits() - row.hits_refreshed.load())),
                        Int32GetDatum(static_cast<int32>(row.pending_writes.load()))};
-    const bool never = refreshed_us == 0;
+    const bool never = row.refresh_took_us.load() == 0;
     bool nulls[6] = {never, never, never, never, false, false};
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
     return static_cast<Datum>(0);

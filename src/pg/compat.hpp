@@ -7,6 +7,9 @@
 
 extern "C" {
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "postmaster/autovacuum.h"
+#include "replication/walsender.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -63,6 +66,15 @@ inline int32 my_proc_number() {
     return MyProcNumber;
 #else
     return MyProc->pgprocno;
+#endif
+}
+
+// Regular processes have numbers below this. Known once shared memory is asked for.
+inline uint32 max_processes() {
+#if PG_VERSION_NUM >= 150000
+    return static_cast<uint32>(MaxBackends);
+#else
+    return static_cast<uint32>(MaxConnections + autovacuum_max_workers + 1 + max_worker_processes + max_wal_senders);
 #endif
 }
 

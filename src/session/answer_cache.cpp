@@ -22,15 +22,6 @@ using shmem::ReadResult;
 
 namespace {
 
-constexpr std::string_view kReasons[] = {"stop", "length", "eos"};
-
-// What precedes a text in its hot value.
-struct TextHeader {
-    std::int32_t prompt_tokens;
-    std::int32_t completion_tokens;
-    std::uint32_t reason;
-};
-
 std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number()); }
 
 std::uint32_t my_database() {
@@ -65,44 +56,11 @@ bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &ex
     }
 }
 
-bool recall_hot(const CacheQuery &query, CachedAnswer &answer) {
-    std::string_view value;
-    if (!read_hot(query, value, answer.expires_us))
-        return false;
-    answer.kind = query.kind;
-    if (query.kind == shmem::ValueKind::Embedding) {
-        answer.vector = value;
-        return true;
-    }
-    TextHeader header;
-    if (value.size() < sizeof header)
-        return false;
-    memcpy(&header, value.data(), sizeof header);
-    answer.text = value.substr(sizeof header);
-    answer.prompt_tokens = header.prompt_tokens;
-    answer.completion_tokens = header.completion_tokens;
-    answer.finish_reason = kReasons[header.reason % std::size(kReasons)];
-    return true;
-}
-
 void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
     shmem::HotCache *hot = shmem::segment().hot_cache;
-    if (hot == nullptr)
-        return;
-    std::string_view value = answer.vector;
-    char *packed = nullptr;
-    if (answer.kind == shmem::ValueKind::Text) {
-        const auto reason = std::find(std::begin(kReasons), std::end(kReasons), answer.finish_reason) - std::begin(kReasons);
-        const TextHeader header{answer.prompt_tokens, answer.completion_tokens,
-                                static_cast<std::uint32_t>(reason) % static_cast<std::uint32_t>(std::size(kReasons))};
-        packed = static_cast<char *>(palloc_extended(sizeof header + answer.text.size(), MCXT_ALLOC_HUGE));
-        memcpy(packed, &header, sizeof header);
-        memcpy(packed + sizeof header, answer.text.data(), answer.text.size());
-        value = {packed, sizeof header + answer.text.size()};
-    }
-    (void)hot->insert(query.key, {answer.kind, value, MyDatabaseId, answer.expires_us}, core::unix_us(), query.epoch.hot);
-    if (packed != nullptr)
-        pfree(packed);
+    if (hot != nullptr)
+        (void)hot->insert(query.key, {answer.kind, pack(answer), MyDatabaseId, answer.expires_us}, core::unix_us(),
+                          query.epoch.hot);
 }
 
 // ---- the table -----------------------------------------------------------------------------------------------------
@@ -118,12 +76,15 @@ void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
         core::encode(record, *bytes);
         return true;
     });
+    // Announced first, so that the count is never less than what is there.
+    shmem::DatabaseRow &row = segment.databases->rows[database];
+    const bool is_first = row.pending_writes.fetch_add(1) == 0;
     if (!segment.cache_writes->put(database, epoch, *bytes)) {
+        row.pending_writes.fetch_sub(1);
         segment.counters->add(my_shard(), Counter::CacheWritesDropped);
         return;
     }
-    shmem::DatabaseRow &row = segment.databases->rows[database];
-    if (row.pending_writes.fetch_add(1) > 0)
+    if (!is_first)
         return;
     const std::int32_t keeper = row.keeper_proc_number.load();
     pg::set_latch_of(keeper >= 0 ? keeper : segment.header->launcher.proc_number.load());
@@ -155,6 +116,11 @@ std::int64_t expiry(const core::Digest &key, std::int64_t now_us) {
 CacheEpoch cache_epoch() {
     const shmem::Segment &segment = shmem::segment();
     return {segment.hot_cache == nullptr ? 0 : segment.hot_cache->epoch(), segment.cache_writes->epoch()};
+}
+
+bool recall_hot(const CacheQuery &query, CachedAnswer &answer) {
+    std::string_view value;
+    return read_hot(query, value, answer.expires_us) && unpack(query.kind, value, answer);
 }
 
 bool recall(const CacheQuery &query, CachedAnswer &answer) {

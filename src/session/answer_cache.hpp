@@ -31,6 +31,8 @@ struct LegacyQuery {
 };
 
 [[nodiscard]] bool recall(const CacheQuery &query, CachedAnswer &answer);
+// The same without the table: for a second look.
+[[nodiscard]] bool recall_hot(const CacheQuery &query, CachedAnswer &answer);
 // A hit under the original's key gives the row its migrated key.
 [[nodiscard]] bool recall_legacy(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer);
 // Counts the outcome of a lookup.

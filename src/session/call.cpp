@@ -111,6 +111,7 @@ void take_answer(const Held &held, Answer &answer) {
 
 void set_timed_out(Answer &answer) {
     answer.answered = false;
+    answer.timed_out = true;
     answer.problem.set(core::sqlstate::kConnectionFailure, "no answer within %d ms", guc::request_timeout_ms);
     answer.problem.with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
 }

@@ -20,6 +20,7 @@ struct Call {
 
 struct Answer {
     bool answered;            // false: `problem` says why not
+    bool timed_out;           // by the deadline of this call
     core::Problem problem;
     core::PaddedText body;    // the daemon's message, in CurrentMemoryContext
     std::uint16_t daemon;     // row of the daemon table

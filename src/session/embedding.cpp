@@ -14,6 +14,7 @@
 #include "src/session/degrade.hpp"
 #include "src/session/models.hpp"
 #include "src/session/scope.hpp"
+#include "src/session/single_call.hpp"
 #include "src/session/settings.hpp"
 
 namespace steadytext::session {
@@ -66,21 +67,19 @@ std::string_view wire_params(std::string_view text, const EmbeddingRequest &requ
     return *params;
 }
 
-// Asks a daemon for the vector in its own dimensions; false, with the problem, if there is none.
-bool ask_daemon(std::string_view text, const EmbeddingRequest &request, std::vector<float> &vector,
-                core::Problem &problem) {
+// Asks a daemon for the vector in its own dimensions.
+Asked ask_daemon(std::string_view text, const EmbeddingRequest &request, std::vector<float> &vector, core::Problem &problem) {
     Answer answer;
     ask({shmem::Operation::Embed, wire_params(text, request), request.model.or_else("")}, answer);
     problem = answer.problem;
-    if (!answer.answered)
-        return false;
-    return pg::try_guarded(problem, [&](core::Problem &p) {
+    const bool good = answer.answered && pg::try_guarded(problem, [&](core::Problem &p) {
         if (!core::read_embed_reply(answer.body, vector, p))
             return false;
         // A daemon without a model answers zeros, the original's defect: no direction is no embedding.
         return core::make_unit(vector) ||
                p.set(core::sqlstate::kPrerequisiteState, "the daemon has no embedding model");
     });
+    return good ? Asked::Answered : answer.timed_out ? Asked::TimedOut : Asked::Failed;
 }
 
 // The original's key: no seed, and the text as it came.
@@ -97,24 +96,30 @@ bool recall_original(std::string_view normal_text, const EmbeddingRequest &reque
                                  {model, request.seed, -1}}, found);
 }
 
-// Takes the cached vector into `vector`; false if there is none, or only the zeros that the original kept of failures.
+// False if these are only the zeros that the original kept of failures.
+bool take_cached(const CachedAnswer &found, std::vector<float> &vector) {
+    bool good = false;
+    pg::guarded([&](core::Problem &) {
+        vector.resize(found.vector.size() / sizeof(float));
+        memcpy(vector.data(), found.vector.data(), vector.size() * sizeof(float));
+        good = core::make_unit(vector);
+        return true;
+    });
+    return good;
+}
+
+// Takes the cached vector into `vector`, if there is one.
 bool recall(std::string_view normal_text, const EmbeddingRequest &request, const CacheQuery &query,
             std::vector<float> &vector) {
     CachedAnswer found;
-    bool hit = session::recall(query, found) || recall_original(normal_text, request, query, found);
-    if (hit)
-        pg::guarded([&](core::Problem &) {
-            vector.resize(found.vector.size() / sizeof(float));
-            memcpy(vector.data(), found.vector.data(), vector.size() * sizeof(float));
-            hit = core::make_unit(vector);
-            return true;
-        });
+    const bool hit = (session::recall(query, found) || recall_original(normal_text, request, query, found)) &&
+                     take_cached(found, vector);
     note_lookup(hit);
     return hit;
 }
 
 void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest &request, const shmem::Model &model,
-          const std::vector<float> &vector) {
+          const CachedAnswer &answer) {
     core::CacheRecord row;
     row.operation = "embed";
     row.scope = cache_scope();
@@ -122,10 +127,35 @@ void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest
     row.model = model.name;
     row.fingerprint = model.fingerprint;
     row.numbers.seed = static_cast<std::int32_t>(request.seed);
-    CachedAnswer answer;
-    answer.kind = shmem::ValueKind::Embedding;
-    answer.vector = {reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float)};
     remember(query, row, answer);
+}
+
+// What one call works on.
+struct Work {
+    std::string_view text;  // in NFC, if normalize_prompts is on
+    const EmbeddingRequest &request;
+    const CacheQuery &query;
+    const shmem::Model *model;
+    std::vector<float> &vector;
+};
+
+// One of the sessions that want this vector now asks a daemon for all; false, with the problem, if there is none.
+bool ask_for_all(Work work, core::Problem &problem) {
+    const auto ask = [](void *passed, CachedAnswer &answer, core::Problem &failure) {
+        const Work &of = *static_cast<Work *>(passed);
+        const Asked asked = ask_daemon(of.text, of.request, of.vector, failure);
+        if (asked != Asked::Answered)
+            return asked;
+        answer.kind = shmem::ValueKind::Embedding;
+        answer.vector = {reinterpret_cast<const char *>(of.vector.data()), of.vector.size() * sizeof(float)};
+        if (of.model == nullptr)
+            return Asked::Private;
+        keep(of.text, of.query, of.request, *of.model, answer);
+        return asked;
+    };
+    CachedAnswer answer;
+    const Served served = ask_once(work.query, {ask, &work}, answer, problem);
+    return served == Served::Asked || (served == Served::Joined && take_cached(answer, work.vector));
 }
 
 }  // namespace
@@ -148,14 +178,13 @@ std::span<const float> embed(const EmbeddingRequest &request) {
     if (use_cache)
         query.key = key_of(text, request, cache_scope(), model != nullptr ? model->fingerprint : "");
 
-    if (!use_cache || !recall(text, request, query, *vector)) {
-        core::Problem problem;
-        if (!ask_daemon(text, request, *vector, problem)) {
-            (void)degrade(problem);
-            return {};
-        }
-        if (use_cache && model != nullptr)
-            keep(text, query, request, *model, *vector);
+    core::Problem problem;
+    const bool good = !use_cache ? ask_daemon(text, request, *vector, problem) == Asked::Answered
+                                 : recall(text, request, query, *vector) ||
+                                       ask_for_all({text, request, query, model, *vector}, problem);
+    if (!good) {
+        (void)degrade(problem);
+        return {};
     }
     const auto dimensions = static_cast<std::size_t>(guc::embedding_dimensions);
     auto *result = static_cast<float *>(palloc(dimensions * sizeof(float)));

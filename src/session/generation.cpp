@@ -17,6 +17,7 @@
 #include "src/session/degrade.hpp"
 #include "src/session/models.hpp"
 #include "src/session/scope.hpp"
+#include "src/session/single_call.hpp"
 #include "src/session/settings.hpp"
 
 #include <algorithm>
@@ -191,6 +192,23 @@ std::string_view shown_params(const Resolved &resolved) {
     return *params;
 }
 
+CachedAnswer to_keep(const Generation &generation) {
+    CachedAnswer answer;
+    answer.text = generation.text;
+    answer.prompt_tokens = generation.prompt_tokens;
+    answer.completion_tokens = generation.completion_tokens;
+    answer.finish_reason = generation.finish_reason;
+    return answer;
+}
+
+void take_cached(const CachedAnswer &found, Generation &generation) {
+    generation.is_null = false;
+    generation.text = found.text;
+    generation.finish_reason = found.finish_reason.empty() ? "stop" : found.finish_reason;
+    generation.prompt_tokens = found.prompt_tokens;
+    generation.completion_tokens = found.completion_tokens;
+}
+
 void keep(const Resolved &resolved, const CacheQuery &query, const Generation &generation) {
     core::CacheRecord row;
     row.operation = "generate";
@@ -203,27 +221,51 @@ void keep(const Resolved &resolved, const CacheQuery &query, const Generation &g
     row.params = shown_params(resolved);
     row.numbers.seed = static_cast<std::int32_t>(resolved.seed);
     row.numbers.generation_ms = static_cast<std::int32_t>(generation.engine_ms);
-    CachedAnswer answer;
-    answer.text = generation.text;
-    answer.prompt_tokens = generation.prompt_tokens;
-    answer.completion_tokens = generation.completion_tokens;
-    answer.finish_reason = generation.finish_reason;
-    remember(query, row, answer);
+    remember(query, row, to_keep(generation));
 }
 
-// Asks a daemon; the answer goes to the cache unless it comes from another model than the key says.
-void ask_daemon(const Resolved &resolved, const CacheQuery &query, Generation &generation) {
+Asked ask_daemon(const Resolved &resolved, Generation &generation, core::Problem &problem) {
     Answer answer;
     ask({shmem::Operation::Generate, wire_params(resolved), resolved.model}, answer);
     generation.queue_ms = answer.queue_ms;
-    core::Problem problem = answer.problem;
-    if (!answer.answered || !take_reply(answer, generation, problem)) {
-        fall_back(problem, generation);
-        return;
-    }
+    problem = answer.problem;
+    if (!answer.answered || !take_reply(answer, generation, problem))
+        return answer.timed_out ? Asked::TimedOut : Asked::Failed;
     generation.daemon = daemon_name(answer.daemon);
-    if (resolved.use_cache && generation.fingerprint == resolved.fingerprint)
-        keep(resolved, query, generation);
+    return generation.fingerprint == resolved.fingerprint ? Asked::Answered : Asked::Private;
+}
+
+// One of the sessions that want this answer now asks a daemon for all; the answer goes to the cache, unless it comes from
+// another model than the key says.
+void ask_for_all(const Resolved &resolved, const CacheQuery &query, Generation &generation) {
+    struct Context {
+        const Resolved &resolved;
+        const CacheQuery &query;
+        Generation &generation;
+    } context{resolved, query, generation};
+    const auto ask = [](void *passed, CachedAnswer &answer, core::Problem &problem) {
+        const auto &[what, for_query, into] = *static_cast<Context *>(passed);
+        const Asked asked = ask_daemon(what, into, problem);
+        if (asked == Asked::Answered) {
+            keep(what, for_query, into);
+            answer = to_keep(into);
+        }
+        return asked;
+    };
+    CachedAnswer answer;
+    core::Problem problem;
+    const Served served = ask_once(query, {ask, &context}, answer, problem);
+    if (served == Served::Joined)
+        take_cached(answer, generation);
+    else if (served == Served::Failed)
+        fall_back(problem, generation);
+}
+
+void ask_alone(const Resolved &resolved, Generation &generation) {
+    core::Problem problem;
+    const Asked asked = ask_daemon(resolved, generation, problem);
+    if (asked != Asked::Answered && asked != Asked::Private)
+        fall_back(problem, generation);
 }
 
 // What the original asked its cache: the prompt, and no word of temperature or size.
@@ -248,12 +290,8 @@ bool recall(const GenerationRequest &request, const Resolved &resolved, const Ca
     note_lookup(hit);
     if (!hit)
         return false;
-    generation.is_null = false;
+    take_cached(found, generation);
     generation.cached = true;
-    generation.text = found.text;
-    generation.finish_reason = found.finish_reason.empty() ? "stop" : found.finish_reason;
-    generation.prompt_tokens = found.prompt_tokens;
-    generation.completion_tokens = found.completion_tokens;
     return true;
 }
 
@@ -292,8 +330,10 @@ void generate(const GenerationRequest &request, Generation &generation) {
         query.key = key_of(resolved, resolved.scope, resolved.fingerprint);
         core::to_hex(query.key, generation.cache_key);
     }
-    if (!resolved.use_cache || !recall(request, resolved, query, generation))
-        ask_daemon(resolved, query, generation);
+    if (!resolved.use_cache)
+        ask_alone(resolved, generation);
+    else if (!recall(request, resolved, query, generation))
+        ask_for_all(resolved, query, generation);
     generation.total_ms = static_cast<double>(core::monotonic_us() - start_us) / 1000;
 }
 

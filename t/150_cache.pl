@@ -1,0 +1,195 @@
+# The cache under concurrency and bad luck: single flight, keepers that die, tables that are not what they should be, old keys.
+use strict;
+use warnings;
+use IPC::Run ();
+use SteadyText::Cluster;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.on_failure = 'error'", 'max_connections = 260' ]);
+my $requests = sub { my ($n) = $cluster->ask_daemon('stats') =~ /"generate":(\d+)/; return $n // 0 };
+my $flush    = sub { return $cluster->sql('SELECT steadytext_frecency_refresh()') };
+my $metric   = sub { return $cluster->sql("SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_$_[0]'") };
+chomp(my $pgbench = `ls /usr/lib/postgresql/*/bin/pgbench | tail -n 1`);
+
+sub bench {
+    my ($script, @options) = @_;
+    my $output = '';
+    my $file = $cluster->run_dir . '/bench.sql';
+    open my $out, '>', $file or die $!;
+    print {$out} $script;
+    close $out;
+    my $run = IPC::Run::start([ $pgbench, '-n', '-h', $cluster->{PGHOST}, '-p', $cluster->{PGPORT}, '-U', $cluster->{PGUSER}, '-f', $file,
+        @options, $cluster->{PGDATABASE} ], '<', \undef, '>&', \$output);
+    return ($run, \$output);
+}
+
+# Single flight: 200 connections, 1000 calls, 50 keys, held replies: 50 requests.
+{
+    my $before = $requests->();
+    my ($run, $output) = bench(qq(\\set key (:client_id + 7 * random(0, 1000)) % 50
+        SELECT steadytext_generate('!fault:hold key ' || (CASE WHEN :client_id < 50 THEN :client_id ELSE :key END));\n), '-c', 200, '-j', 2, '-t', 5);
+    ok($cluster->wait_for(sub { $cluster->ask_daemon('stats') =~ /"in_flight":\s*50\b/ && $metric->('single_flight_joins_total') >= 150 }, 60),
+        'fifty requests are held, a hundred and fifty sessions wait for them');
+    $cluster->ask_daemon('control', '{"release": true}');
+    ok($run->finish, 'a thousand calls are answered') or diag $$output;
+    is($requests->() - $before, 50, 'by fifty requests');
+}
+
+# A waiter cancels alone; a leader that is cancelled, or killed, hands over.
+{
+    my $before = $requests->();
+    my $ask    = q(SELECT pg_backend_pid(); SELECT steadytext_generate('!fault:hold shared'));
+    my $joins  = $metric->('single_flight_joins_total');
+    my ($leader, @waiters) = map { my $n = $_; my $session = $cluster->session; $session->send("SET application_name = 'flight$n'; $ask");
+        $cluster->wait_for(sub { $n == 0 ? $requests->() == $before + 1 : $metric->('single_flight_joins_total') >= $joins + $n }); $session } 0 .. 3;
+    my $end = sub { my ($how, $n) = @_; $cluster->sql("SELECT pg_$how\_backend(pid) FROM pg_stat_activity WHERE application_name = 'flight$n'") };
+    $end->('cancel', 1);
+    is($waiters[0]->finish->{state}, '57014', 'a waiter is cancelled');
+    is($requests->(), $before + 1, 'which asks nothing of the daemon');
+    $end->('cancel', 0);
+    is($leader->finish->{state}, '57014', 'the leader is cancelled');
+    ok($cluster->wait_for(sub { $requests->() == $before + 2 }), 'one of the waiters asks in its place');
+    $end->('terminate', 2);
+    ok($cluster->wait_for(sub { $requests->() == $before + 3 }), 'and when that is terminated, the last one');
+    $waiters[1]->finish;
+    $cluster->ask_daemon('control', '{"release": true}');
+    like($waiters[2]->finish->{out}, qr/hold shared$/, 'which gets the answer');
+}
+
+# Ten sessions, fifty prompts each, the same fifty: one right row for each.
+{
+    $cluster->sql('SELECT steadytext_cache_clear()');
+    my $joins = $metric->('single_flight_joins_total');
+    my @sessions = map { $cluster->session->send(q(SELECT count(*) FILTER (WHERE steadytext_generate('prompt ' || i) = 'prompt ' || i)
+        FROM (SELECT i FROM generate_series(1, 50) i ORDER BY random()) x)) } 1 .. 10;
+    is_deeply([ map { $_->finish->{out} } @sessions ], [ (50) x 10 ], 'ten sessions get every answer right');
+    $flush->();
+    is($cluster->sql(q(SELECT count(*), count(*) FILTER (WHERE response = prompt) FROM steadytext_cache)), '50|50', 'a right row for each prompt');
+    is($cluster->sql(q(SELECT sum(access_count) FROM steadytext_cache)), 500 - ($metric->('single_flight_joins_total') - $joins),
+        'every call that did not wait for another is counted');
+}
+
+# kill -9 of the keeper: no committed row is lost, none is there twice.
+for my $round (1 .. 3) {
+    my $writer = $cluster->session->send(qq(SELECT count(steadytext_generate('round $round ' || i)) FROM generate_series(1, 3000) i));
+    my $keeper;
+    $cluster->wait_for(sub { $keeper = $cluster->sql(q(SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext keeper')) });
+    $cluster->wait_for(sub { $cluster->sql(qq(SELECT count(*) FROM steadytext_cache WHERE prompt LIKE 'round $round %')) > 100 });
+    my $committed = $cluster->sql(qq(SELECT string_agg(cache_key, ',' ORDER BY cache_key) FROM steadytext_cache));
+    kill 'KILL', $keeper;
+    $writer->finish;
+    ok($cluster->poll_until('SELECT true', 't', 30), "round $round: the server is back");
+    my $lost = $cluster->sql("SELECT count(*) FROM unnest(string_to_array('$committed', ',')) k WHERE NOT EXISTS (SELECT FROM steadytext_cache WHERE cache_key = k)");
+    is($lost, 0, 'no committed row is lost');
+    is($cluster->sql('SELECT count(*) - count(DISTINCT cache_key) FROM steadytext_cache'), 0, 'none is there twice');
+    is($cluster->sql('SELECT sum(entries) = (SELECT count(*) FROM steadytext_cache) FROM _steadytext_cache_ledger'), 't', 'the ledger agrees');
+}
+is($cluster->sql(q(SELECT steadytext_generate('after the keepers'))), 'after the keepers', 'calls go on');
+$flush->();
+is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after the keepers')), 1, 'and are written');
+
+# Nobody waits for the table.
+{
+    my $locker = $cluster->session;
+    $locker->ask('BEGIN; LOCK TABLE steadytext_cache IN ACCESS EXCLUSIVE MODE;');
+    my $start = time;
+    is($cluster->sql(q(SELECT steadytext_generate('while locked'))), 'while locked', 'a call is answered while the table is locked');
+    cmp_ok(time - $start, '<', 1, 'at once');
+    $locker->ask('COMMIT;');
+    $locker->finish;
+    $flush->();
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'while locked')), 1, 'and its answer is written once it is not');
+}
+
+# No room on the disk: calls work, the rest is written when there is room again.
+{
+    $cluster->sql(q(CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END $$;
+        CREATE TRIGGER full_disk BEFORE INSERT ON steadytext_cache EXECUTE FUNCTION full_disk()));
+    is($cluster->sql(q(SELECT steadytext_generate('no room'))), 'no room', 'a call is answered without room for a row');
+    is($cluster->try_sql('SELECT steadytext_frecency_refresh()')->{state}, '55000', 'a refresh says that it failed');
+    like($cluster->log, qr/ERROR:.*no space left/, 'the log says why');
+    $cluster->sql('DROP TRIGGER full_disk ON steadytext_cache');
+    is($cluster->sql(q(SELECT steadytext_generate('room again'))), 'room again', 'then there is room');
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'room again'), 1, 60), 'and rows are written');
+}
+
+# A database that goes while answers wait to be written for it.
+{
+    $cluster->sql('CREATE DATABASE passing');
+    $cluster->sql(q(CREATE EXTENSION pg_steadytext CASCADE; SELECT count(steadytext_generate('passing ' || i)) FROM generate_series(1, 100) i), database => 'passing');
+    my $start = time;
+    $cluster->sql('DROP DATABASE passing');
+    cmp_ok(time - $start, '<', 6, 'DROP DATABASE is not held up');
+}
+
+# Rows of the original: found before, during and after their migration; a hit moves one at a time.
+{
+    $cluster->sql(q(SELECT steadytext_cache_clear();
+        INSERT INTO steadytext_cache (cache_key, prompt, response, model_name, seed, eos_string, generation_params)
+            SELECT 'old ' || i || CASE WHEN i % 4 = 0 THEN '::EOS::END' ELSE '' END, 'old ' || i, 'old answer ' || i, 'steadytext-default', 42,
+                   CASE WHEN i % 4 = 0 THEN 'END' END, '{"max_tokens": 100, "seed": 42}' FROM generate_series(1, 200) i;
+        INSERT INTO steadytext_cache (cache_key, prompt, embedding)
+            SELECT encode(sha256(convert_to('embed:old ' || i, 'UTF8')), 'hex'), 'old ' || i, array_fill(0.03125, ARRAY[1024])::vector FROM generate_series(1, 50) i));
+    my $replay = q(SELECT (SELECT count(*) FILTER (WHERE steadytext_generate('old ' || i, 100, true, 42, CASE WHEN i % 4 = 0 THEN 'END' ELSE '[EOS]' END) = 'old answer ' || i)
+        FROM generate_series(1, 200) i) || ' ' || (SELECT count(*) FILTER (WHERE (steadytext_embed('old ' || i)::real[])[1] = 0.03125) FROM generate_series(1, 50) i));
+    my $before = $requests->();
+    is($cluster->sql($replay), '200 50', 'before: every old row answers');
+    is($cluster->sql(q(SELECT steadytext_generate('old 1', 101))), 'old 1', 'but not a call of other max_tokens');
+    is($cluster->sql(q(SELECT steadytext_generate('old 1', 100, seed => 43))), 'old 1', 'or of another seed');
+    is($cluster->sql(q(SELECT steadytext_generate('old 1', 100, model => 'other', use_cache => false))), 'old 1', 'or model');
+    $flush->();
+    cmp_ok($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE fingerprint = 'legacy')), '>=', 200, 'what was hit has its standard key');
+    $cluster->sql(q(SELECT steadytext_cache_clear();
+        INSERT INTO steadytext_cache (cache_key, prompt, response, model_name, seed, eos_string, generation_params)
+            SELECT 'old ' || i || CASE WHEN i % 4 = 0 THEN '::EOS::END' ELSE '' END, 'old ' || i, 'old answer ' || i, 'steadytext-default', 42,
+                   CASE WHEN i % 4 = 0 THEN 'END' END, '{"max_tokens": 100, "seed": 42}' FROM generate_series(1, 200) i;
+        INSERT INTO steadytext_cache (cache_key, prompt, embedding)
+            SELECT encode(sha256(convert_to('embed:old ' || i, 'UTF8')), 'hex'), 'old ' || i, array_fill(0.03125, ARRAY[1024])::vector FROM generate_series(1, 50) i));
+    is($cluster->sql('SELECT migrated, merged, skipped, remaining FROM steadytext_cache_migrate_keys(120)'), '120|0|0|130', 'a batch is migrated');
+    $cluster->sql('UPDATE steadytext_cache SET access_count = access_count WHERE false');  # forgets what shared memory has
+    is($cluster->sql($replay), '200 50', 'during: every row answers');
+    $flush->();
+    $cluster->sql('SELECT steadytext_cache_migrate_keys()');
+    is($cluster->sql('SELECT remaining FROM steadytext_cache_migrate_keys()'), 0, 'the rest');
+    $cluster->sql('UPDATE steadytext_cache SET access_count = access_count WHERE false');
+    is($cluster->sql($replay), '200 50', 'after: every row answers');
+    $flush->();
+    is($cluster->sql('SELECT count(*) FROM steadytext_cache WHERE cache_key = prompt'), 0, 'no old key is left');
+    is($cluster->sql('SET steadytext.legacy_cache_keys = off; UPDATE steadytext_cache SET access_count = access_count WHERE false;
+        ' . $replay), '0 0', 'legacy_cache_keys = off: they answer no more');
+    $flush->();
+    cmp_ok($cluster->sql('SELECT steadytext_cache_clear_legacy()'), '>=', 250, 'and go');
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE fingerprint IN ('legacy', 'unknown') OR fingerprint IS NULL)), 0, 'all of them');
+}
+
+# Another role finds nothing of this one's, unless the scope is the database.
+{
+    $cluster->sql(q(CREATE ROLE other LOGIN; SELECT steadytext_generate('mine alone')));
+    my $cached = q(SELECT cached FROM steadytext_generate_ex('mine alone'));
+    is($cluster->sql($cached), 't', 'cached for its role');
+    is($cluster->sql($cached, user => 'other'), 'f', 'not for another');
+    $cluster->sql(q(ALTER DATABASE steadytext SET steadytext.cache_scope = 'database'));
+    $cluster->sql($cached);
+    is($cluster->sql($cached, user => 'other'), 't', 'unless the scope is the database');
+    $cluster->sql(q(ALTER DATABASE steadytext RESET steadytext.cache_scope));
+}
+
+# A table that is not what it should be: a warning, and calls that work.
+{
+    my $warned = $cluster->try_sql(q(BEGIN; ALTER EXTENSION pg_steadytext DROP VIEW steadytext_cache_with_frecency; ALTER TABLE steadytext_cache RENAME response TO answer;
+        SELECT steadytext_generate('strange table'); ROLLBACK;));
+    like($warned->{out}, qr/strange table/, 'a call is answered though a column is missing');
+    like($warned->{err}, qr/WARNING:.*steadytext_cache cannot be used.*\n.*Column "response" is missing/, 'and a warning says which');
+    $cluster->sql(q(CREATE DATABASE bare));
+    my $bare = $cluster->try_sql(q(CREATE EXTENSION pg_steadytext CASCADE;
+        ALTER EXTENSION pg_steadytext DROP FUNCTION steadytext_cache_top(int); DROP FUNCTION steadytext_cache_top(int);
+        ALTER EXTENSION pg_steadytext DROP VIEW steadytext_cache_with_frecency; DROP VIEW steadytext_cache_with_frecency;
+        ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext_cache_migrated_key(steadytext_cache); DROP FUNCTION _steadytext_cache_migrated_key(steadytext_cache);
+        ALTER EXTENSION pg_steadytext DROP SEQUENCE steadytext_cache_id_seq;
+        ALTER EXTENSION pg_steadytext DROP TABLE steadytext_cache; DROP TABLE steadytext_cache;
+        SELECT steadytext_generate('no table')), database => 'bare');
+    like($bare->{out}, qr/no table/, 'so it is without the table') or diag $bare->{err};
+    like($bare->{err}, qr/WARNING:.*steadytext_cache cannot be used/, 'with a warning');
+}
+done_testing;
