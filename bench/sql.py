@@ -15,13 +15,14 @@ SQL_CALLS = BUILD / "sql_calls"
 class Cluster:
     """A running cluster. Failures raise: a fallback must never be measured as if it were an answer."""
 
-    def __init__(self, daemon: str):
+    def __init__(self, daemon: str, *settings: str):
         self.daemon = daemon
+        self.settings = settings
         self.home = BUILD / "cluster"
         self.environment: dict[str, str] = {}
 
     def start(self) -> None:
-        self._devcluster("start", f"--daemon={self.daemon}")
+        self._devcluster("start", f"--daemon={self.daemon}", *(f"--conf={setting}" for setting in self.settings))
         shown = Bench.output("bash", "-c", 'set -a; . "$0"; env -0', self.home / "env")
         self.environment = dict(line.split("=", 1) for line in shown.split("\0") if line)
         self.environment["PGOPTIONS"] = "-c steadytext.on_failure=error"
@@ -54,8 +55,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(daemon: str) -> Iterator[Cluster]:
-    started = Cluster(daemon)
+def cluster(daemon: str, *settings: str) -> Iterator[Cluster]:
+    started = Cluster(daemon, *settings)
     started.start()
     try:
         yield started

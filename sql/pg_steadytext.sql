@@ -62,7 +62,8 @@ CREATE TABLE public.steadytext_cache (
                   THEN extract(epoch FROM last_accessed AT TIME ZONE 'UTC')::float8 / 86400 ELSE 0 END
              ELSE '-infinity' END) STORED
 );
-CREATE INDEX idx_steadytext_cache_frecency ON public.steadytext_cache (frecency_rank, id);
+-- The last two let eviction pass over rows without looking at the table.
+CREATE INDEX idx_steadytext_cache_frecency ON public.steadytext_cache (frecency_rank, id, access_count, created_at);
 CREATE INDEX idx_steadytext_cache_created_at ON public.steadytext_cache (created_at, id);
 CREATE INDEX idx_steadytext_cache_expires_at ON public.steadytext_cache (expires_at) WHERE expires_at IS NOT NULL;
 COMMENT ON TABLE public.steadytext_cache IS
@@ -313,7 +314,7 @@ COMMENT ON FUNCTION public.steadytext_cache_invalidate(text, text, text) IS
 -- Deletes rows in the given order until both targets are met, exact to the row. Sweeps along an index in keyset order, so that no
 -- row is looked at twice; rows changed under its hands are left, and made up for by the next in order.
 CREATE FUNCTION public._steadytext_cache_evict(
-    by text, target_entries bigint, target_bytes bigint, batch_size int, below_count int, older_than timestamptz,
+    by text, target_entries bigint, target_bytes bigint, batch_size int, below_count bigint, older_than timestamptz,
     INOUT evicted bigint, INOUT freed bigint
 )
 LANGUAGE plpgsql VOLATILE
@@ -335,17 +336,17 @@ BEGIN
         EXIT WHEN entries <= target_entries AND bytes <= target_bytes;
         IF by = 'frecency' THEN
             SELECT array_agg(c.ctid) FILTER (WHERE c.n <= entries - target_entries OR c.before < bytes - target_bytes),
-                   count(*), max(c.frecency_rank), (array_agg(c.id ORDER BY c.n DESC))[1]
+                   count(*), max(c.frecency_rank), (array_agg(c.id))[count(*)]
             INTO chosen, looked, last_rank, last_id
             FROM (SELECT r.*, row_number() OVER w AS n, sum(r.entry_bytes) OVER w - r.entry_bytes AS before
                   FROM (SELECT t.ctid, t.id, t.frecency_rank, t.entry_bytes FROM public.steadytext_cache t
                         WHERE (t.frecency_rank, t.id) > (last_rank, last_id)
-                          AND (t.created_at < older_than OR t.created_at IS NULL) AND (below_count IS NULL OR coalesce(t.access_count, 0) < below_count)
+                          AND t.created_at < older_than AND t.access_count < below_count
                         ORDER BY t.frecency_rank, t.id LIMIT batch_size) r
                   WINDOW w AS (ORDER BY r.frecency_rank, r.id ROWS UNBOUNDED PRECEDING)) c;
         ELSE
             SELECT array_agg(c.ctid) FILTER (WHERE c.n <= entries - target_entries OR c.before < bytes - target_bytes),
-                   count(*), max(c.created_at), (array_agg(c.id ORDER BY c.n DESC))[1]
+                   count(*), max(c.created_at), (array_agg(c.id))[count(*)]
             INTO chosen, looked, last_time, last_id
             FROM (SELECT r.*, row_number() OVER w AS n, sum(r.entry_bytes) OVER w - r.entry_bytes AS before
                   FROM (SELECT t.ctid, t.id, t.created_at, t.entry_bytes FROM public.steadytext_cache t
@@ -390,7 +391,7 @@ BEGIN
         FROM public._steadytext_cache_evict(by, most_entries, most_bytes, batch, min_access_count, older_than, evicted, freed) e;
     END IF;
     SELECT e.evicted, e.freed INTO evicted, freed
-    FROM public._steadytext_cache_evict(by, most_entries, most_bytes, batch, NULL, older_than, evicted, freed) e;
+    FROM public._steadytext_cache_evict(by, most_entries, most_bytes, batch, 2147483648, older_than, evicted, freed) e;
     PERFORM public._steadytext_cache_quietly(false);
     evicted_count := evicted;
     freed_size_mb := freed / 1048576.0::float8;
@@ -776,7 +777,7 @@ REVOKE ALL ON FUNCTION
     public._steadytext_cache_count(), public._steadytext_cache_changed(), public._steadytext_cache_size(),
     public._steadytext_cache_lookups(), public.steadytext_cache_stats(), public.steadytext_cache_clear(),
     public.steadytext_cache_invalidate(text, text, text),
-    public._steadytext_cache_evict(text, bigint, bigint, int, int, timestamptz, bigint, bigint),
+    public._steadytext_cache_evict(text, bigint, bigint, int, bigint, timestamptz, bigint, bigint),
     public._steadytext_cache_evict_to(text, int, float8, int, int, int),
     public._steadytext_cache_limit(text, float8, text), public._steadytext_cache_quietly(boolean),
     public.steadytext_cache_evict_by_age(int, float8, int, int),

@@ -363,10 +363,9 @@ subtest 'the end' => sub {
 
     my ($obedient, $where) = start_daemon('obedient', '--allow-shutdown', '--max-queue', 2);
     is answer($where, request('embed', text_input => 'a')), 'error: This daemon has no model for that', 'what it has no model for, it says';
-    my @full = map { outcome($_) } decoded($where, (long_request()) x 3, '<');
-    is_deeply \@full, ['error: Queue full'], 'beyond --max-queue requests are refused';
-    my @last = map { outcome($_) } decoded($where, long_request(), request('shutdown'), '<2');
-    is_deeply [sort @last], ['error: The daemon is shutting down', 'shutdown initiated'], 'shutdown answers what is under way';
+    my ($full, @last) = map { outcome($_) } decoded($where, (long_request()) x 3, '<', request('shutdown'), '<3');
+    is $full, 'error: Queue full', 'beyond --max-queue requests are refused';
+    is_deeply [sort @last], [('error: The daemon is shutting down') x 2, 'shutdown initiated'], 'shutdown answers what is under way';
     finish $obedient;
     is $obedient->result(0), 0, 'and ends it';
 

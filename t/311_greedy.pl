@@ -1,90 +1,120 @@
 # steadytextd's greedy tokens are llama.cpp's own, byte for byte: alone, and while 15 other requests join and leave the batch.
 #
-# Twenty prompts of very different lengths, 128 new tokens each, against a program that is nothing but llama.cpp's API.
+# Twenty prompts of very different lengths, 128 new tokens each, against a program that is nothing but llama.cpp's API. One thread
+# each: the tokens do not depend on it, and nothing waits for another.
 use strict;
 use warnings;
-use IPC::Run ();
-use JSON::PP;
-use Test::More;
 use File::Temp qw(tempdir);
+use IPC::Run qw(finish start timeout);
+use JSON::PP;
+use List::Util qw(shuffle);
+use Test::More;
+
+my $tokens   = 128;
+my $slots    = 16;
+my $together = 8;    # of the twenty in the crowd at a time
+my $patience = 600;  # seconds; the machine may be busy
 
 my $folder = tempdir(CLEANUP => 1);
+my $json   = JSON::PP->new->utf8->canonical;
 chomp(my $models = `scripts/models --print-dir`);
 my $model    = "$models/smollm2-135m-instruct-q4_1.gguf";
-my $endpoint = "ipc://$folder/daemon.sock";
-my $json     = JSON::PP->new->utf8->canonical;
-my $tokens   = 128;
+my $endpoint = "ipc://$folder/daemon";
 
-my @words = do { open my $file, '<', 'demo/sentences.txt' or die $!; split ' ', join ' ', <$file> };
-my @lengths = (1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 80, 110, 150, 200, 240, 270, 300, 320, 340, 350);
 srand 20;
-my @prompts = map { my $n = $_; my $at = int rand(@words - $n); join ' ', 'Explain:', @words[$at .. $at + $n - 1] } @lengths;
+my @words   = do { open my $file, '<', 'demo/sentences.txt' or die $!; split ' ', join ' ', <$file> };
+my @lengths = (1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 80, 110, 150, 200, 240, 270, 300, 320, 340, 350);
+sub excerpt { my ($length) = @_; my $at = int rand(@words - $length); return join ' ', @words[ $at .. $at + $length - 1 ]; }
+my @prompts = map { 'Explain: ' . excerpt($_) } @lengths;
 
-sub request {
-    my ($id, $prompt, $limit, %more) = @_;
-    return $json->encode({ method => 'generate', id => "$id", params => { prompt => $prompt, max_new_tokens => $limit, %more } });
-}
+sub trimmed { my ($text) = @_; return $text =~ s/^\s+|\s+$//gr; }
 
-sub trimmed { my ($text) = @_; $text =~ s/^\s+|\s+$//g; return $text }
+# ---- llama.cpp itself, and steadytextd --------------------------------------------------------------------------------
+
+# By files, so that it needs nobody to pump it and computes beside the daemon.
+open my $asked, '>', "$folder/prompts" or die $!;
+print {$asked} map { "$_\0" } @prompts;
+close $asked;
+my $reference = start [ 'build/greedy-reference', $model, $tokens ], '<', "$folder/prompts", '>', "$folder/answers", timeout($patience);
 
 my ($input, $log) = ('', '');
-my $daemon = IPC::Run::start([ 'build/steadytextd', '--endpoint', $endpoint, '--exit-on-stdin-eof', '--threads', 1, '--model', $model ],
-    '<', \$input, '>&', \$log);
+my $daemon = start [ 'build/steadytextd', '--endpoint', $endpoint, '--exit-on-stdin-eof', '--threads', 1, '--slots', $slots, '--model', $model ],
+    '<', \$input, '>&', \$log, timeout($patience);
 $daemon->pump until $log =~ /steadytextd: ready/;
 
-my $reference;
-IPC::Run::run([ 'build/greedy-reference', $model, $tokens ], '<', \join('', map { "$_\0" } @prompts), '>', \$reference)
-    or BAIL_OUT('no reference');
-my @expected = map { trimmed($_) } split /\0/, $reference, -1;
-pop @expected;
-is(scalar @expected, 20, 'llama.cpp answers twenty prompts');
+my ($requests, $replies) = ('', '');
+my $client = start [ 'build/wire-client', $endpoint, $patience * 1000 ], '<', \$requests, '>', \$replies;
 
-# The texts of all prompts, asked so many at a time.
-sub ask_all {
-    my ($at_a_time, $while) = @_;
-    my @requests = map { request($_, $prompts[$_], $tokens) . "\n" } 0 .. $#prompts;
-    my $script = join '', splice(@requests, 0, $at_a_time), (map { "<\n$_" } @requests), "<\n" x $at_a_time;
-    my $replies = '';
-    my $client = IPC::Run::start([ 'build/wire-client', $endpoint, 300000 ], '<', \$script, '>', \$replies);
-    $while->() if $while;
-    $client->finish;
-    my %text = map { $_->{id} => trimmed($_->{result}) } map { $json->decode($_) } split /\n/, $replies;
-    return @text{ 0 .. $#prompts };
-}
-
-sub is_all {
-    my ($got, $what) = @_;
-    my @different = grep { ($got->[$_] // '') ne $expected[$_] } 0 .. $#expected;
-    is(scalar @different, 0, "$what: every answer equals llama.cpp's own, byte for byte")
-        or diag map { "prompt of $lengths[$_] words:\n  got  $got->[$_]\n  want $expected[$_]\n" } @different;
+sub ask {
+    my ($id, $prompt, $limit, %more) = @_;
+    $requests .= $json->encode({ method => 'generate', id => "$id", params => { prompt => $prompt, max_new_tokens => $limit, %more } }) . "\n";
     return;
 }
 
-is_all([ ask_all(1) ], 'alone');
-
-# The crowd: whenever a request ends another joins, of random length and temperature, and now and then one is cancelled before
-# its time. Five of the twenty are in it at a time, so each has fifteen others about it.
-my $others_in_flight = 11;
-my $crowd = '';
-for my $number (1 .. 4000) {
-    my $prompt = join ' ', map { $words[ rand @words ] } 1 .. (2, 5, 20, 60)[ rand 4 ];
-    $crowd .= request("crowd-$number", $prompt, 1 + int rand 40, temperature => int rand 2) . "\n";
-    $crowd .= qq({"method": "cancel", "id": "cancel", "params": {"id": "crowd-@{[ $number - int rand 10 ]}"}}\n<\n) if rand() < 0.1;
-    $crowd .= "<\n" if $number > $others_in_flight;
+sub next_reply {
+    $requests .= "<\n";
+    $client->pump until $replies =~ s/^(.*)\n//;
+    return $json->decode($1);
 }
-# Through files, so that the crowd needs nobody to pump it.
-open my $file, '>', "$folder/crowd" or die $!;
-print {$file} $crowd;
-close $file;
-my $others;
-my @in_crowd = ask_all(5, sub { $others = IPC::Run::start([ 'build/wire-client', $endpoint, 300000 ], '<', "$folder/crowd", '>', "$folder/replies") });
-$others->kill_kill;
-my $crowd_replies = do { local $/; open my $replies, '<', "$folder/replies" or die $!; <$replies> };
-is_all(\@in_crowd, 'in a crowd');
-my $served = () = $crowd_replies =~ /"error": null/g;
-cmp_ok($served, '>', 50, "while $served others came and went");
 
+# ---- alone, then in a crowd -------------------------------------------------------------------------------------------
+
+sub ask_alone {
+    return map { ask($_, $prompts[$_], $tokens); trimmed(next_reply()->{result}) } 0 .. $#prompts;
+}
+
+# As many requests in flight as there are slots: some of the twenty and a crowd of random lengths, limits and temperatures, some of it
+# cancelled before its time. Whenever one leaves another joins, until the twenty have their answers.
+sub ask_in_crowd {
+    my ($left) = @_;
+    my @to_ask = shuffle 0 .. $#prompts;
+    my (%in_flight, %answers);
+    my $joined = 0;
+    my $join   = sub {
+        # Seldom two at once: each of the twenty shall meet the others at another step.
+        my $one_of_twenty = @to_ask && rand() < 0.3 && $together > grep { /^\d/ } keys %in_flight;
+        my $id            = $one_of_twenty ? shift @to_ask : 'crowd-' . $joined++;
+        $in_flight{$id} = 1;
+        return ask($id, $prompts[$id], $tokens) if $one_of_twenty;
+        return ask($id, excerpt((2, 5, 20, 60)[ rand 4 ]), 1 + int rand 40, temperature => int rand 2);
+    };
+    my $leave = sub {
+        my $reply = next_reply();
+        my $id    = $reply->{id};
+        $answers{$id} = trimmed($reply->{result}) if $id =~ /^\d/;
+        $left->{ $reply->{error} // 'answered' }++ if delete $in_flight{$id};
+        return $id;
+    };
+    while (keys %answers < @prompts) {
+        $join->() while keys %in_flight < $slots;
+        $leave->();
+        my ($victim) = rand() < 0.1 ? shuffle grep { /crowd/ } keys %in_flight : ();
+        next unless defined $victim;
+        $requests .= $json->encode({ method => 'cancel', id => 'cancel', params => { id => $victim } }) . "\n";
+        1 until $leave->() eq 'cancel';
+    }
+    return @answers{ 0 .. $#prompts };
+}
+
+my @alone = ask_alone();
+my %left;
+my @in_crowd = ask_in_crowd(\%left);
+
+finish $reference or BAIL_OUT('no reference');
+my @expected = do { local $/ = "\0"; open my $file, '<', "$folder/answers" or die $!; map { chomp; trimmed($_) } <$file> };
+is scalar @expected, scalar @prompts, 'llama.cpp answers every prompt';
+is scalar(keys %{ { map { $_ => 1 } @expected } }), scalar @prompts, 'each otherwise';
+
+for my $number (0 .. $#prompts) {
+    is $alone[$number],    $expected[$number], "$lengths[$number] words, alone";
+    is $in_crowd[$number], $expected[$number], "$lengths[$number] words, in a crowd";
+}
+cmp_ok $left{answered} - @prompts, '>', 50, "$left{answered} requests came and were answered meanwhile";
+cmp_ok $left{'Request cancelled'}, '>', 0, "and $left{'Request cancelled'} were cancelled";
+
+finish $client;
 $daemon->signal('TERM');
-ok($daemon->finish, 'the daemon ends when asked to');
+finish $daemon;
+is $daemon->result(0), 0, 'the daemon ends when asked to';
 
 done_testing;

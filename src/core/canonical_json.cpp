@@ -1,10 +1,13 @@
-// One walk over the document, members sorted on the way out: see canonical_json.hpp. Regime: pure.
+// One walk over the document; an object's members are written as they come and put in order at its end: see
+// canonical_json.hpp. Regime: pure. Library: simdjson's ondemand, whose numbers are still text, so of any size.
+//
+// Ondemand checks what it is asked for. Strings and structure are checked on the way; numbers, nulls and the end of the
+// document here.
 #include "src/core/canonical_json.hpp"
 
 #include "src/core/json_text.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <simdjson.h>
 #include <string_view>
@@ -17,68 +20,127 @@ namespace {
 
 namespace ondemand = simdjson::ondemand;
 
-constexpr int kDeepest = 900;  // a little less than Python can
+constexpr std::size_t kKeptBytes = 1 << 20;
 
 struct Failure {
     simdjson::error_code code;
 };
 
+void require(bool good, simdjson::error_code code) {
+    if (!good)
+        throw Failure{code};
+}
+
 template <class T>
 T good(simdjson::simdjson_result<T> result) {
     T value;
-    if (const auto error = std::move(result).get(value); error != simdjson::SUCCESS)
-        throw Failure{error};
+    const auto error = std::move(result).get(value);
+    require(error == simdjson::SUCCESS, error);
     return value;
 }
 
-inline std::string_view good(std::string_view value) { return value; }
+std::string_view good(std::string_view value) { return value; }
 
-// json.loads makes an int of a number without point and exponent, else a float.
+// Takes one character of the set, if there is one.
+bool take(std::string_view &text, std::string_view set) {
+    const bool found = !text.empty() && set.find(text.front()) != std::string_view::npos;
+    text.remove_prefix(found ? 1 : 0);
+    return found;
+}
+
+bool take_digits(std::string_view &text) {
+    const std::size_t count = std::min(text.find_first_not_of("0123456789"), text.size());
+    text.remove_prefix(count);
+    return count > 0;
+}
+
+enum class NumberKind { None, Integer, Float };
+
+// What json.loads makes of it: an int unless there is a point or an exponent.
+NumberKind number_kind(std::string_view text) {
+    take(text, "-");
+    if (!take(text, "0") && !take_digits(text))
+        return NumberKind::None;
+    if (text.empty())
+        return NumberKind::Integer;
+    if (take(text, ".") && !take_digits(text))
+        return NumberKind::None;
+    if (take(text, "eE")) {
+        take(text, "+-");
+        if (!take_digits(text))
+            return NumberKind::None;
+    }
+    return text.empty() ? NumberKind::Float : NumberKind::None;
+}
+
+constexpr std::string_view kSpace = " \t\r\n";
+
+// `token` goes on until the next one begins.
 void append_number(std::string &out, std::string_view token) {
-    token = token.substr(0, token.find_first_of(" \t\r\n,]}"));
-    if (token.find_first_of(".eE") == std::string_view::npos) {
+    token = token.substr(0, token.find_last_not_of(kSpace) + 1);
+    switch (number_kind(token)) {
+    case NumberKind::None:
+        throw Failure{simdjson::NUMBER_ERROR};
+    case NumberKind::Integer:
         out += token == "-0" ? "0" : token;
         return;
+    case NumberKind::Float:
+        // What stands behind the token ends it for strtod too. PostgreSQL keeps the locale's decimal point a point.
+        append_json_number(out, std::strtod(token.data(), nullptr));
+        return;
     }
-    const double value = std::strtod(std::string(token).c_str(), nullptr);
-    if (std::isinf(value))
-        out += value > 0 ? "Infinity" : "-Infinity";
-    else
-        append_json_number(out, value);
 }
 
 // `depth` is how deep the value stands.
 template <class Value>
 void append(std::string &out, Value &value, int depth);
 
-void append_object(std::string &out, ondemand::object object, int depth) {
-    std::vector<std::pair<std::string, std::string>> members;
-    for (auto field : object) {
-        std::string key(good(field.unescaped_key()));
-        ondemand::value value = good(field.value());
-        std::string text;
-        append(text, value, depth + 1);
-        members.emplace_back(std::move(key), std::move(text));
-    }
-    // The bytes of UTF-8 are in the order of the code points. Of equal keys the last one counts.
-    std::stable_sort(members.begin(), members.end(), [](const auto &a, const auto &b) { return a.first < b.first; });
-    out += '{';
-    bool first = true;
+// Where in the text a member was written.
+struct Member {
+    std::string_view key;
+    std::size_t begin;
+    std::size_t end;
+};
+
+// Members in order, of equal keys the last one. `text` begins where the object does.
+std::string in_order(std::string_view text, std::vector<Member> &members) {
+    std::stable_sort(members.begin(), members.end(), [](const Member &a, const Member &b) { return a.key < b.key; });
+    std::string sorted;
+    sorted.reserve(text.size());
     for (std::size_t i = 0; i < members.size(); i++) {
-        if (i + 1 < members.size() && members[i].first == members[i + 1].first)
+        if (i + 1 < members.size() && members[i].key == members[i + 1].key)
             continue;
-        out += first ? "" : ", ";
-        first = false;
-        append_json_string(out, members[i].first, Escape::Ascii);
-        out += ": ";
-        out += members[i].second;
+        sorted += sorted.empty() ? "{" : ", ";
+        sorted += text.substr(members[i].begin, members[i].end - members[i].begin);
     }
+    return sorted;
+}
+
+void append_object(std::string &out, ondemand::object object, int depth) {
+    const std::size_t start = out.size();
+    std::vector<Member> members;
+    bool ordered = true;
+    out += '{';
+    for (auto field : object) {
+        out += members.empty() ? "" : ", ";
+        Member member{good(field.unescaped_key()), out.size() - start, 0};
+        append_json_string(out, member.key, Escape::Ascii);
+        out += ": ";
+        ondemand::value value = good(field.value());
+        append(out, value, depth + 1);
+        member.end = out.size() - start;
+        // The bytes of UTF-8 are in the order of the code points.
+        ordered = ordered && (members.empty() || members.back().key < member.key);
+        members.push_back(member);
+    }
+    if (!ordered)
+        out.replace(start, std::string::npos, in_order(std::string_view(out).substr(start), members));
     out += '}';
 }
 
 void append_array(std::string &out, ondemand::array array, int depth) {
-    out += '[';
     bool first = true;
+    out += '[';
     for (auto element : array) {
         out += first ? "" : ", ";
         first = false;
@@ -90,8 +152,7 @@ void append_array(std::string &out, ondemand::array array, int depth) {
 
 template <class Value>
 void append(std::string &out, Value &value, int depth) {
-    if (depth > kDeepest)
-        throw Failure{simdjson::DEPTH_ERROR};
+    require(depth <= kCanonicalDepth, simdjson::DEPTH_ERROR);
     switch (good(value.type())) {
     case ondemand::json_type::object:
         return append_object(out, good(value.get_object()), depth);
@@ -105,22 +166,43 @@ void append(std::string &out, Value &value, int depth) {
         out += good(value.get_bool()) ? "true" : "false";
         return;
     case ondemand::json_type::null:
+        require(good(value.is_null()), simdjson::N_ATOM_ERROR);
         out += "null";
         return;
     }
 }
 
+void append_document(std::string &out, ondemand::document &document, std::string_view text) {
+    // Asking for the text of a number does not step over it, so it must be all there is.
+    if (good(document.type()) == ondemand::json_type::number)
+        return append_number(out, text.substr(text.find_first_not_of(kSpace)));
+    append(out, document, 0);
+    require(document.current_location().error() == simdjson::OUT_OF_BOUNDS, simdjson::TRAILING_CONTENT);
+}
+
+// The process's parser: it keeps its buffers from document to document, but not those of a giant one.
+ondemand::parser &parser_for(std::size_t bytes) {
+    static ondemand::parser *parser = new ondemand::parser;
+    if (parser->capacity() > kKeptBytes && bytes <= kKeptBytes)
+        *parser = ondemand::parser();
+    return *parser;
+}
+
 }  // namespace
 
 bool canonical_json(const PaddedText &text, std::string &out, Problem &problem) {
-    static ondemand::parser *parser = new ondemand::parser;
+    const std::string_view json = text.text;
     out.clear();
     try {
-        ondemand::document document =
-            good(parser->iterate(text.text.data(), text.text.size(), text.text.size() + PaddedText::kPadding));
-        append(out, document, 0);
+        ondemand::parser &parser = parser_for(json.size());
+        ondemand::document document = good(parser.iterate(json.data(), json.size(), json.size() + PaddedText::kPadding));
+        append_document(out, document, json);
         return true;
     } catch (const Failure &failure) {
+        if (failure.code == simdjson::MEMALLOC)
+            throw std::bad_alloc();
+        if (failure.code == simdjson::DEPTH_ERROR)
+            return problem.set(sqlstate::kProgramLimitExceeded, "JSON nests deeper than %d levels", kCanonicalDepth);
         return problem.set(sqlstate::kInvalidTextRepresentation, "invalid JSON: %s", simdjson::error_message(failure.code));
     }
 }

@@ -1,0 +1,88 @@
+"""What a cached call costs: inside a statement, as a statement of its own beside md5(), and with a million answers cached."""
+import pathlib
+import re
+
+from harness import BUILD, ROOT, Bench, Measured, Row, Topic, ratios
+from sql import Cluster, cluster
+
+ROUNDS = 9
+CALLS = 100_000
+CLIENTS = 8
+SECONDS = 2
+SIZES = (1_000, 100_000, 1_000_000)
+HITS = 200_000
+
+
+def per_call(database: Cluster, expression: str) -> float:
+    """Microseconds of one evaluation over a row's 1 KB prompt, less those of the bare loop."""
+    def seconds(what: str) -> float:
+        return database.seconds(1, f"SELECT count({what}) FROM prompts, generate_series(1, {CALLS}) WHERE $1::text IS NOT NULL", CALLS)
+    return (seconds(expression) - seconds("p")) / CALLS * 1e6
+
+
+def per_second(database: Cluster, statement: str) -> float:
+    """Transactions per second of pgbench's prepared statement with the prompt as its parameter."""
+    script = BUILD / "cached.sql"
+    script.write_text(statement + "\n")
+    program = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pgbench"))[-1]
+    shown = Bench.output(program, "-n", "-M", "prepared", "-c", CLIENTS, "-j", 2, "-T", SECONDS, "-D",
+                         "p=" + database.value("SELECT p FROM prompts"), "-f", script, env=database.environment)
+    return float(re.search(r"tps = ([0-9.]+)", shown)[1])
+
+
+# A prompt of a hundred bytes, which the echo daemon answers with itself.
+PROMPT = "'an answer of a hundred bytes, more or less, which is what the number that follows here makes of it: ' || lpad({}::text, 7, '0')"
+
+
+def fill(bench: Bench, database: Cluster) -> None:
+    bench.say(f"caching {SIZES[-1]} answers")
+    for begin in range(0, SIZES[-1], 100_000):
+        prompt = PROMPT.format(f"{begin} + i")
+        database.seconds(8, f"SELECT count(steadytext_generate({prompt})) FROM generate_series($1::int % 8, 99999, 8) i", 12500)
+    database.value("SELECT steadytext_frecency_refresh()")
+
+
+def random_hits(database: Cluster, size: int) -> float:
+    """Microseconds of a hit among the first `size` answers, in random order, the making of the prompt included."""
+    prompt = PROMPT.format(f"i::bigint * 7919 % {size}")
+    statement = f"SELECT count(steadytext_generate({prompt})) FROM generate_series(1, {HITS}) i WHERE $1::text IS NOT NULL"
+    return database.seconds(1, statement, HITS) / HITS * 1e6
+
+
+def key_collisions() -> list[float]:
+    return [float(line) for line in Bench.output(BUILD / "key_collisions").split()]
+
+
+def measure(bench: Bench) -> dict[str, Measured]:
+    with cluster("echo") as database:
+        database.value("CREATE TABLE prompts AS SELECT string_agg(md5(i::text), ' ') AS p FROM generate_series(1, 31) i; "
+                       "SELECT steadytext_generate(p) FROM prompts")
+        inside = bench.interleave(ROUNDS, {
+            "hit, us": lambda: per_call(database, "steadytext_generate(p)"),
+            "key, us": lambda: per_call(database, "steadytext_cache_key(p)"),
+            "md5, us": lambda: per_call(database, "md5(p)"),
+        })
+        alone = bench.interleave(ROUNDS, {
+            "cached, transactions/s": lambda: per_second(database, "SELECT steadytext_generate(:p)"),
+            "md5, transactions/s": lambda: per_second(database, "SELECT md5(:p)"),
+        })
+    with cluster("echo", "steadytext.hot_cache_size = '1GB'", "shared_buffers = '128MB'") as database:
+        fill(bench, database)
+        sizes = bench.interleave(ROUNDS, {f"{size} answers, us": lambda size=size: random_hits(database, size) for size in SIZES})
+    bench.say("looking for collisions among seventy million keys")
+    slowest = [max(row) / min(row) for row in zip(*sizes.values())]
+    return {"cached_hit_us": Measured(inside["hit, us"], inside),
+            "cached_tps": Measured(ratios(*alone.values()), alone),
+            "cache_key_us": Measured(inside["key, us"]),
+            "cached_sizes": Measured(slowest, sizes),
+            "key_collisions": Measured(key_collisions())}
+
+
+TOPIC = Topic(
+    "a cached call: in a statement, beside md5(), among a million others",
+    [Row("cached_hit_us", "hot hit inside a statement, 1 KB prompt, us", 2, "lower"),
+     Row("cached_tps", f"cached transactions/s, {CLIENTS} clients / md5()", 0.8, "higher"),
+     Row("cache_key_us", "key of a 1 KB prompt, us", 1.2, "lower"),
+     Row("cached_sizes", "hot hit at 1k, 100k, 1M answers, slowest / fastest", 1.2, "lower"),
+     Row("key_collisions", "equal keys of 10M different inputs", 0, "lower")],
+    measure)
