@@ -12,7 +12,7 @@ use Test::More;
 
 my $tokens   = 128;
 my $slots    = 16;
-my $together = 8;    # of the twenty in the crowd at a time
+my $together = 10;   # of the twenty in the crowd at a time
 my $patience = 600;  # seconds; the machine may be busy
 
 my $folder = tempdir(CLEANUP => 1);
@@ -72,11 +72,11 @@ sub ask_in_crowd {
     my $joined = 0;
     my $join   = sub {
         # Seldom two at once: each of the twenty shall meet the others at another step.
-        my $one_of_twenty = @to_ask && rand() < 0.3 && $together > grep { /^\d/ } keys %in_flight;
+        my $one_of_twenty = @to_ask && rand() < 0.5 && $together > grep { /^\d/ } keys %in_flight;
         my $id            = $one_of_twenty ? shift @to_ask : 'crowd-' . $joined++;
         $in_flight{$id} = 1;
         return ask($id, $prompts[$id], $tokens) if $one_of_twenty;
-        return ask($id, excerpt((2, 5, 20, 60)[ rand 4 ]), 1 + int rand 40, temperature => int rand 2);
+        return ask($id, excerpt((2, 5, 10, 40)[ rand 4 ]), 1 + int rand 40, temperature => int rand 2);
     };
     my $leave = sub {
         my $reply = next_reply();
