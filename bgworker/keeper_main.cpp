@@ -74,7 +74,7 @@ void settle_taken() {
 void give_back_taken() {
     for (std::uint32_t i = 0; i < keeper->taken.count; i++) {
         const std::uint32_t index = keeper->taken.indexes[i];
-        if (keeper->segment->cache_writes->give_back(index) < kAttempts)
+        if (keeper->segment->cache_writes->give_back(keeper->index, index) < kAttempts)
             continue;
         (void)keeper->segment->cache_writes->take(keeper->index, keeper->taken.indexes[i]);
         keeper->segment->cache_writes->finish(index);

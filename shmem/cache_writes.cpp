@@ -36,17 +36,16 @@ bool CacheWrites::put(std::uint32_t database, std::uint64_t epoch, std::string_v
     const std::uint32_t start = next_.fetch_add(1, std::memory_order_relaxed);
     for (std::uint32_t look = 0; look < std::min(kLooks, record_count_); look++) {
         Record &record = records_[(start + look) % record_count_];
-        State expected = State::Free;
-        if (!record.state.compare_exchange_strong(expected, State::Filling, std::memory_order_acquire))
+        std::uint64_t expected = word(State::Free);
+        if (!record.word.compare_exchange_strong(expected, word(State::Filling), std::memory_order_acquire))
             continue;
         if (!pool().store(text, record.payload)) {
-            record.state.store(State::Free, std::memory_order_release);
+            record.word.store(word(State::Free), std::memory_order_release);
             return false;
         }
-        record.database = database;
         record.attempts = 0;
         record.epoch = epoch;
-        record.state.store(State::Ready, std::memory_order_release);
+        record.word.store(word(State::Ready, database), std::memory_order_release);
         return true;
     }
     return false;
@@ -54,31 +53,30 @@ bool CacheWrites::put(std::uint32_t database, std::uint64_t epoch, std::string_v
 
 bool CacheWrites::take(std::uint32_t database, std::uint32_t &index) noexcept {
     for (; index < record_count_; index++) {
-        Record &record = records_[index];
-        // A record that is Ready stays so until this database's keeper takes it, so its database can be read.
-        if (record.state.load(std::memory_order_acquire) != State::Ready || record.database != database)
-            continue;
-        record.state.store(State::Taken, std::memory_order_relaxed);
-        return true;
+        std::uint64_t expected = word(State::Ready, database);
+        std::atomic<std::uint64_t> &record = records_[index].word;
+        if (record.load(std::memory_order_relaxed) == expected &&
+            record.compare_exchange_strong(expected, word(State::Taken, database), std::memory_order_acquire))
+            return true;
     }
     return false;
 }
 
 void CacheWrites::finish(std::uint32_t index) noexcept {
     pool().free(records_[index].payload);
-    records_[index].state.store(State::Free, std::memory_order_release);  // pairs with the acquire in put()
+    records_[index].word.store(word(State::Free), std::memory_order_release);  // pairs with the acquire in put()
 }
 
-std::uint32_t CacheWrites::give_back(std::uint32_t index) noexcept {
+std::uint32_t CacheWrites::give_back(std::uint32_t database, std::uint32_t index) noexcept {
     const std::uint32_t attempts = ++records_[index].attempts;
-    records_[index].state.store(State::Ready, std::memory_order_release);
+    records_[index].word.store(word(State::Ready, database), std::memory_order_release);
     return attempts;
 }
 
 void CacheWrites::recover(std::uint32_t database) noexcept {
     for (std::uint32_t i = 0; i < record_count_; i++)
-        if (records_[i].state.load(std::memory_order_acquire) == State::Taken && records_[i].database == database)
-            (void)give_back(i);
+        if (records_[i].word.load(std::memory_order_acquire) == word(State::Taken, database))
+            (void)give_back(database, i);
 }
 
 }  // namespace steadytext::shmem

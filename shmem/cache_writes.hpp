@@ -33,7 +33,7 @@ public:
     [[nodiscard]] bool is_stale(std::uint32_t index) const noexcept { return records_[index].epoch != epoch(); }
     void finish(std::uint32_t index) noexcept;
     // Returns how often the record has been given back.
-    std::uint32_t give_back(std::uint32_t index) noexcept;
+    std::uint32_t give_back(std::uint32_t database, std::uint32_t index) noexcept;
     // A keeper's first act: what a predecessor of the same database had taken is ready again.
     void recover(std::uint32_t database) noexcept;
 
@@ -45,9 +45,12 @@ public:
 
 private:
     enum class State : std::uint32_t { Free, Filling, Ready, Taken };
+    // {database:32 | state:32}: one word, so that a keeper takes what is ready and its own in one step.
+    static constexpr std::uint64_t word(State state, std::uint32_t database = 0) {
+        return std::uint64_t{database} << 32 | static_cast<std::uint32_t>(state);
+    }
     struct alignas(kCacheLine) Record {
-        std::atomic<State> state{State::Free};  // release into Ready: pairs with the acquire in take()
-        std::uint32_t database = 0;
+        std::atomic<std::uint64_t> word{CacheWrites::word(State::Free)};  // release into Ready: pairs with the acquire in take()
         std::uint32_t attempts = 0;
         std::uint64_t epoch = 0;
         Chain payload;

@@ -31,7 +31,7 @@ def per_second(database: Cluster, statement: str) -> float:
 
 
 # A prompt of a hundred bytes, which the echo daemon answers with itself.
-PROMPT = "'an answer of a hundred bytes, more or less, which is what the number that follows here makes of it: ' || lpad({}::text, 7, '0')"
+PROMPT = "'an answer of a hundred bytes, more or less, which is what the number that follows here makes of it: ' || lpad(({})::text, 7, '0')"
 
 
 def fill(bench: Bench, database: Cluster) -> None:
