@@ -75,6 +75,10 @@ $(BUILD)/wire-client: t/tools/wire_client.cpp
 	@mkdir -p $(@D)
 	$(TOOL_CXX) $< -o $@ -lzmq
 
+$(BUILD)/canonical-json: t/tools/canonical_json.cpp src/core/canonical_json.cpp src/core/json_text.cpp $(wildcard src/core/*.hpp)
+	@mkdir -p $(@D)
+	$(TOOL_CXX) $(filter %.cpp,$^) -o $@ -lsimdjson
+
 # llama.cpp is built once per machine kind, in the cache (scripts/build-llama).
 .PHONY: steadytextd
 steadytextd: $(BUILD)/steadytextd
@@ -104,7 +108,7 @@ bootstrap:
 	@scripts/bootstrap
 
 everything: bootstrap
-	@$(MAKE) --no-print-directory -s all $(BUILD)/steadytextd $(BUILD)/echo-daemon $(BUILD)/wire-client
+	@$(MAKE) --no-print-directory -s all $(BUILD)/steadytextd $(BUILD)/echo-daemon $(BUILD)/wire-client $(BUILD)/canonical-json
 	@$(MAKE) --no-print-directory -s install > $(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
 
 models:

@@ -73,11 +73,13 @@ NumberKind number_kind(std::string_view text) {
     return text.empty() ? NumberKind::Float : NumberKind::None;
 }
 
-constexpr std::string_view kSpace = " \t\r\n";
+std::string_view trimmed(std::string_view text) {
+    constexpr std::string_view kSpace = " \t\r\n";
+    text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+    return text.substr(0, text.find_last_not_of(kSpace) + 1);
+}
 
-// `token` goes on until the next one begins.
 void append_number(std::string &out, std::string_view token) {
-    token = token.substr(0, token.find_last_not_of(kSpace) + 1);
     switch (number_kind(token)) {
     case NumberKind::None:
         throw Failure{simdjson::NUMBER_ERROR};
@@ -85,13 +87,13 @@ void append_number(std::string &out, std::string_view token) {
         out += token == "-0" ? "0" : token;
         return;
     case NumberKind::Float:
-        // What stands behind the token ends it for strtod too. PostgreSQL keeps the locale's decimal point a point.
-        append_json_number(out, std::strtod(token.data(), nullptr));
+        // from_chars does not tell too large from too small. PostgreSQL keeps LC_NUMERIC at C, so a point is a point.
+        append_json_number(out, std::strtod(std::string(token).c_str(), nullptr));
         return;
     }
 }
 
-// `depth` is how deep the value stands.
+// `depth` is how many arrays and objects the value stands in.
 template <class Value>
 void append(std::string &out, Value &value, int depth);
 
@@ -117,6 +119,7 @@ std::string in_order(std::string_view text, std::vector<Member> &members) {
 }
 
 void append_object(std::string &out, ondemand::object object, int depth) {
+    require(depth < kCanonicalDepth, simdjson::DEPTH_ERROR);
     const std::size_t start = out.size();
     std::vector<Member> members;
     bool ordered = true;
@@ -139,6 +142,7 @@ void append_object(std::string &out, ondemand::object object, int depth) {
 }
 
 void append_array(std::string &out, ondemand::array array, int depth) {
+    require(depth < kCanonicalDepth, simdjson::DEPTH_ERROR);
     bool first = true;
     out += '[';
     for (auto element : array) {
@@ -152,7 +156,6 @@ void append_array(std::string &out, ondemand::array array, int depth) {
 
 template <class Value>
 void append(std::string &out, Value &value, int depth) {
-    require(depth <= kCanonicalDepth, simdjson::DEPTH_ERROR);
     switch (good(value.type())) {
     case ondemand::json_type::object:
         return append_object(out, good(value.get_object()), depth);
@@ -161,7 +164,8 @@ void append(std::string &out, Value &value, int depth) {
     case ondemand::json_type::string:
         return append_json_string(out, good(value.get_string()), Escape::Ascii);
     case ondemand::json_type::number:
-        return append_number(out, good(value.raw_json_token()));
+        // Goes on until the next token begins.
+        return append_number(out, trimmed(good(value.raw_json_token())));
     case ondemand::json_type::boolean:
         out += good(value.get_bool()) ? "true" : "false";
         return;
@@ -172,12 +176,20 @@ void append(std::string &out, Value &value, int depth) {
     }
 }
 
+// simdjson before 3.1 does not look behind a word or number that is the whole document.
 void append_document(std::string &out, ondemand::document &document, std::string_view text) {
-    // Asking for the text of a number does not step over it, so it must be all there is.
-    if (good(document.type()) == ondemand::json_type::number)
-        return append_number(out, text.substr(text.find_first_not_of(kSpace)));
-    append(out, document, 0);
-    require(document.current_location().error() == simdjson::OUT_OF_BOUNDS, simdjson::TRAILING_CONTENT);
+    switch (good(document.type())) {
+    case ondemand::json_type::number:
+        return append_number(out, text);
+    case ondemand::json_type::boolean:
+    case ondemand::json_type::null:
+        require(text == "true" || text == "false" || text == "null", simdjson::TAPE_ERROR);
+        out += text;
+        return;
+    default:
+        append(out, document, 0);
+        require(document.current_location().error() == simdjson::OUT_OF_BOUNDS, simdjson::TRAILING_CONTENT);
+    }
 }
 
 // The process's parser: it keeps its buffers from document to document, but not those of a giant one.
@@ -191,7 +203,7 @@ ondemand::parser &parser_for(std::size_t bytes) {
 }  // namespace
 
 bool canonical_json(const PaddedText &text, std::string &out, Problem &problem) {
-    const std::string_view json = text.text;
+    const std::string_view json = trimmed(text.text);
     out.clear();
     try {
         ondemand::parser &parser = parser_for(json.size());

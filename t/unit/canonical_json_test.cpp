@@ -25,8 +25,8 @@ std::string nested(int levels) { return std::string(levels, '[') + std::string(l
 TEST(CanonicalJson, SeparatesAsPythonDoes) {
     EXPECT_EQ(canonical(" {\"a\":[1,\r\n\t2] ,\"b\":{ } } \n"), R"({"a": [1, 2], "b": {}})");
     EXPECT_EQ(canonical(R"([[],{},[{}],"",true,false,null])"), R"([[], {}, [{}], "", true, false, null])");
-    for (const std::string_view scalar : {"1", "\"x\"", "true", "null"})
-        EXPECT_EQ(canonical(scalar), scalar) << "a document need not be an object";
+    for (const std::string scalar : {"1", "\"x\"", "true", "null"})
+        EXPECT_EQ(canonical(" " + scalar + " "), scalar) << "a document need not be an object";
 }
 
 TEST(CanonicalJson, SortsKeysByCodePoint) {
@@ -68,7 +68,7 @@ TEST(CanonicalJson, WritesFloatsAsPythonDoes) {
 TEST(CanonicalJson, RefusesWhatIsNotJson) {
     for (const std::string_view bad :
          {"", " ", "{", "[", "]", "[1", "[1,]", "[,1]", "[1 2]", "{\"a\":1,}", "{\"a\" 1}", "{\"a\"}", "{a:1}", "{1:1}", "[] []", "1 2",
-          "01", "-", "+1", "1.", ".5", "1e", "1e+", "0x1", "1a", "--1", "tru", "truex", "nul", "nulll", "NaN", "Infinity", "'a'",
+          "01", "-", "+1", "1.", ".5", "1e", "1e+", "0x1", "1a", "--1", "tru", "truex", "false1", "nul", "nulll", "NaN", "Infinity", "'a'",
           "\"a", "\"\\x\"", "\"\\u12\"", "\"\n\"", "\"\\ud800\"", "\"\xFF\"", "{} x"}) {
         EXPECT_EQ(canonical(bad), "refused") << bad;
         EXPECT_STREQ(last_problem.sqlstate, sqlstate::kInvalidTextRepresentation) << bad;
@@ -79,7 +79,7 @@ TEST(CanonicalJson, RefusesWhatIsNotJson) {
 
 TEST(CanonicalJson, RefusesDeepNesting) {
     EXPECT_EQ(canonical(nested(kCanonicalDepth)), nested(kCanonicalDepth));
-    EXPECT_EQ(canonical(nested(kCanonicalDepth + 2)), "refused");
+    EXPECT_EQ(canonical(nested(kCanonicalDepth + 1)), "refused");
     EXPECT_STREQ(last_problem.sqlstate, sqlstate::kProgramLimitExceeded);
     EXPECT_EQ(canonical(nested(100'000)), "refused");
     EXPECT_STREQ(last_problem.sqlstate, sqlstate::kProgramLimitExceeded);
