@@ -446,7 +446,13 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     done record;
+    size bigint := (SELECT s.bytes FROM public._steadytext_cache_size() s);
+    takes bigint := pg_relation_size('public.steadytext_cache');
 BEGIN
+    IF takes > greatest(8 * size, 16 * 1048576) THEN
+        RAISE WARNING 'table public.steadytext_cache takes % for % of answers', pg_size_pretty(takes), pg_size_pretty(size)
+            USING HINT = 'VACUUM FULL public.steadytext_cache gives the room back; calls do not wait for it.';
+    END IF;
     DELETE FROM public.steadytext_cache WHERE expires_at <= now();
     IF (SELECT value #>> '{}' FROM public.steadytext_config WHERE key = 'cache_eviction_enabled') = 'false' THEN
         RETURN;

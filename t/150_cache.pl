@@ -181,6 +181,17 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
         SELECT steadytext_generate('strange table'); ROLLBACK;));
     like($warned->{out}, qr/strange table/, 'a call is answered though a column is missing');
     like($warned->{err}, qr/WARNING:.*steadytext_cache cannot be used.*\n.*Column "response" is missing/, 'and a warning says which');
+    $cluster->sql(q(INSERT INTO steadytext_cache (cache_key, prompt, response, model_name, generation_params) VALUES
+        ('wrong type', 'wrong type', 'x', 'steadytext-default', '{"max_tokens": "many"}'), ('no object', 'no object', 'x', 'steadytext-default', '[]')));
+    my $odd = $cluster->try_sql(q(SELECT steadytext_generate('wrong type'), steadytext_generate('no object')));
+    is($odd->{out}, 'wrong type|no object', 'rows of the original with values of wrong types are left out');
+    like($odd->{err}, qr/WARNING:.*a row of public.steadytext_cache is left out/, 'with a warning');
+    $cluster->sql(q(INSERT INTO steadytext_cache (cache_key, prompt) SELECT i, 'bloat' || (SELECT string_agg(md5(i * j || ''), '') FROM generate_series(1, 45) j)
+        FROM generate_series(1, 15000) i;
+        DELETE FROM steadytext_cache WHERE prompt LIKE 'bloat%'));
+    my $bloated = $cluster->try_sql(q(SELECT steadytext_generate('bloated'); SELECT steadytext_cache_scheduled_eviction()));
+    like($bloated->{out}, qr/^bloated/, 'a call works beside a bloated table');
+    like($bloated->{err}, qr/WARNING:.*takes \d+ MB for/, 'of which eviction warns');
     $cluster->sql(q(CREATE DATABASE bare));
     my $bare = $cluster->try_sql(q(CREATE EXTENSION pg_steadytext CASCADE;
         ALTER EXTENSION pg_steadytext DROP FUNCTION steadytext_cache_top(int); DROP FUNCTION steadytext_cache_top(int);

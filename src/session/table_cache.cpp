@@ -161,7 +161,7 @@ int number_of(TupleTableSlot *row, Column which, int otherwise) {
     return is_null ? otherwise : DatumGetInt32(value);
 }
 
-// The row's max_tokens, wherever the original wrote a number; -1 if it has none.
+// The row's max_tokens; -1 if it has none, or something that is no number: of that a session warns once.
 std::int64_t max_tokens_of(TupleTableSlot *row) {
     bool is_null;
     const Datum params = column(row, Params, is_null);
@@ -169,9 +169,18 @@ std::int64_t max_tokens_of(TupleTableSlot *row) {
         return -1;
     Jsonb *object = DatumGetJsonbP(params);
     JsonbValue value;
-    if (!JB_ROOT_IS_OBJECT(object) || getKeyJsonValueFromContainer(&object->root, "max_tokens", 10, &value) == nullptr ||
-        value.type != jbvNumeric)
+    const bool is_object = JB_ROOT_IS_OBJECT(object);
+    if (is_object && getKeyJsonValueFromContainer(&object->root, "max_tokens", 10, &value) == nullptr)
         return -1;
+    if (!is_object || value.type != jbvNumeric) {
+        static bool warned = false;
+        if (!warned)
+            ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a row of public.steadytext_cache is left out"),
+                              errdetail("Its generation_params have no number as max_tokens."),
+                              errhint("steadytext_cache_clear_legacy() removes the rows of the original.")));
+        warned = true;
+        return -1;
+    }
     return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
 }
 
