@@ -702,6 +702,9 @@ LANGUAGE sql VOLATILE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT public.steadytext_embed(text_input, true, seed, model, unsafe_mode) $$;
 
+CREATE FUNCTION public.st_cache_key(prompt text, params jsonb DEFAULT '{}', prefix text DEFAULT '') RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_cache_key' LANGUAGE C STABLE PARALLEL SAFE;
+
 CREATE FUNCTION public.st_cache_stats()
 RETURNS TABLE (total_entries bigint, total_size_mb float8, cache_hit_rate float8, avg_access_count float8,
                oldest_entry timestamptz, newest_entry timestamptz)

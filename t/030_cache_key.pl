@@ -17,6 +17,7 @@ is($cluster->sql(q(SELECT steadytext_cache_key('x', NULL) = steadytext_cache_key
 is($cluster->sql(qq(SELECT steadytext_cache_key(U&'e\\0301') = steadytext_cache_key(U&'\\00e9'))), 't', 'the prompt is taken in NFC');
 is($cluster->sql(qq(SET steadytext.normalize_prompts = off; SELECT steadytext_cache_key(U&'e\\0301') = steadytext_cache_key(U&'\\00e9'))),
     'f', 'unless normalize_prompts is off');
+is($cluster->sql(q(SELECT st_cache_key('x', '{"a": 1}', 'p') = steadytext_cache_key('x', '{"a": 1}', 'p'))), 't', 'by its short name too');
 is($cluster->try_sql(q(SELECT steadytext_cache_key('x', (repeat('[', 2000) || repeat(']', 2000))::jsonb)))->{state}, '54000', 'too deep: an error');
 
 # What jsonb never shows: duplicate keys, any white space, exponents, texts that are no JSON.
