@@ -15,6 +15,14 @@ namespace {
 
 using namespace steadytext;
 
+// NULL and {} are the same, and the usual case.
+bool is_empty(FunctionCallInfo fcinfo, int number) {
+    if (PG_ARGISNULL(number))
+        return true;
+    const Jsonb *params = PG_GETARG_JSONB_P(number);
+    return JB_ROOT_IS_OBJECT(params) && JB_ROOT_COUNT(params) == 0;
+}
+
 // The JSON as text in UTF-8, with room behind it for the parser.
 core::PaddedText padded_text(Jsonb *params) {
     const char *text = JsonbToCString(nullptr, &params->root, VARSIZE(params));
@@ -33,14 +41,15 @@ STEADYTEXT_FUNCTION(steadytext_cache_key) {
         PG_RETURN_NULL();
     const std::string_view prompt = pg::utf8_text(PG_GETARG_DATUM(0));
     const std::string_view prefix = pg::text_argument(fcinfo, 2).or_else("");
-    core::PaddedText params{{"{}", 2}};
-    if (!PG_ARGISNULL(1))
+    const bool bare = is_empty(fcinfo, 1);
+    core::PaddedText params{};
+    if (!bare)
         params = padded_text(PG_GETARG_JSONB_P(1));
     static std::string *canonical = new std::string;
     static std::string *normal = new std::string;
     core::Digest key;
     pg::guarded([&](core::Problem &problem) {
-        if (PG_ARGISNULL(1))
+        if (bare)
             *canonical = "{}";
         else if (!core::canonical_json(params, *canonical, problem))
             return false;
