@@ -1,7 +1,9 @@
-// key_collisions: how many of ten million different inputs have the cache key of another; seven times, with other inputs each.
+// key_collisions: how many of ten million different inputs have the cache key of another; seven times, with
+// other inputs each.
 //
-// Used by the cached topic. Inputs come in fives that differ little: in a parameter, in the prefix, in where the prompt ends and
-// the parameters begin; the next five in a digit of the prompt. Whole keys of 32 bytes are compared. Regime: pure.
+// Used by the cached topic. Inputs come in fives that differ little: in a parameter, in the prefix, in where
+// the prompt ends and the parameters begin; the next five in a digit of the prompt. Whole keys of 32 bytes
+// are compared. Regime: pure.
 #include "src/core/cache_key.hpp"
 
 #include <algorithm>
@@ -32,7 +34,8 @@ constexpr Variant kVariants[] = {{"", "", "{\"seed\": 0}"},
 
 Digest key_of(int run, std::size_t input) {
     const Variant &variant = kVariants[input % std::size(kVariants)];
-    const std::string prompt = "prompt " + std::to_string(run) + "/" + std::to_string(input / std::size(kVariants)) + variant.prompt_end;
+    const std::string prompt = "prompt " + std::to_string(run) + "/" +
+                               std::to_string(input / std::size(kVariants)) + variant.prompt_end;
     Digest key;
     Problem problem;
     if (!cache_key(variant.prefix, prompt, variant.params, key, problem)) {

@@ -1,14 +1,16 @@
 // One walk over the document; an object's members are written as they come and put in order at its end: see
-// canonical_json.hpp. Regime: pure. Library: simdjson's ondemand, whose numbers are still text, so of any size.
+// canonical_json.hpp. Regime: pure.
 //
-// Ondemand checks what it is asked for. Strings and structure are checked on the way; numbers, nulls and the end of the
-// document here.
+// Library: simdjson's ondemand, as its numbers are still text, so of any size. It checks what it is asked
+// for: strings and structure on the way, but numbers, nulls and the end of the document have to be checked
+// here.
 #include "src/core/canonical_json.hpp"
 
 #include "src/core/json_text.hpp"
 
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 #include <simdjson.h>
 #include <string_view>
 #include <utility>
@@ -87,7 +89,7 @@ void append_number(std::string &out, std::string_view token) {
         out += token == "-0" ? "0" : token;
         return;
     case NumberKind::Float:
-        // from_chars does not tell too large from too small. PostgreSQL keeps LC_NUMERIC at C, so a point is a point.
+        // from_chars does not tell too large from too small. A point is a point: LC_NUMERIC is always C.
         append_json_number(out, std::strtod(std::string(token).c_str(), nullptr));
         return;
     }
@@ -106,7 +108,8 @@ struct Member {
 
 // Members in order, of equal keys the last one. `text` begins where the object does.
 std::string in_order(std::string_view text, std::vector<Member> &members) {
-    std::stable_sort(members.begin(), members.end(), [](const Member &a, const Member &b) { return a.key < b.key; });
+    std::stable_sort(members.begin(), members.end(),
+                     [](const Member &a, const Member &b) { return a.key < b.key; });
     std::string sorted;
     sorted.reserve(text.size());
     for (std::size_t i = 0; i < members.size(); i++) {
@@ -207,15 +210,18 @@ bool canonical_json(const PaddedText &text, std::string &out, Problem &problem) 
     out.clear();
     try {
         ondemand::parser &parser = parser_for(json.size());
-        ondemand::document document = good(parser.iterate(json.data(), json.size(), json.size() + PaddedText::kPadding));
+        ondemand::document document =
+            good(parser.iterate(json.data(), json.size(), json.size() + PaddedText::kPadding));
         append_document(out, document, json);
         return true;
     } catch (const Failure &failure) {
         if (failure.code == simdjson::MEMALLOC)
             throw std::bad_alloc();
         if (failure.code == simdjson::DEPTH_ERROR)
-            return problem.set(sqlstate::kProgramLimitExceeded, "JSON nests deeper than %d levels", kCanonicalDepth);
-        return problem.set(sqlstate::kInvalidTextRepresentation, "invalid JSON: %s", simdjson::error_message(failure.code));
+            return problem.set(sqlstate::kProgramLimitExceeded, "JSON nests deeper than %d levels",
+                               kCanonicalDepth);
+        return problem.set(sqlstate::kInvalidTextRepresentation, "invalid JSON: %s",
+                           simdjson::error_message(failure.code));
     }
 }
 

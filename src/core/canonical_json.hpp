@@ -2,12 +2,13 @@
 //
 //   {"b":1E5, "a":"é"}   ->   {"a": "\u00e9", "b": 100000.0}
 //
-// Called by src/functions/cache_key.cpp. Regime: pure (may throw std::bad_alloc); one parser per process, so not for threads.
-// Separators ", " and ": ", keys in the order of their code points, the last of equal keys, everything beyond printable ASCII
-// escaped, integers of any size digit by digit, other numbers as Python's repr(float), too large ones as Infinity.
+// Called by src/functions/cache_key.cpp. Regime: pure (may throw std::bad_alloc); one parser per process, so
+// not for threads. Separators ", " and ": ", keys in the order of their code points, the last of equal keys,
+// everything beyond printable ASCII escaped, integers of any size digit by digit, other numbers as Python's
+// repr(float), too large ones as Infinity.
 //
-// Python's loads takes more than JSON: NaN and Infinity as words, and halves of surrogate pairs, which then have no UTF-8 to
-// hash. Both are refused here, as jsonb refuses them.
+// Python's loads takes more than JSON: NaN and Infinity as words, and halves of surrogate pairs, which then
+// have no UTF-8 to hash. Both are refused here, as jsonb refuses them.
 #pragma once
 
 #include "src/core/problem.hpp"
@@ -20,7 +21,8 @@ namespace steadytext::core {
 // A little less than Python's own recursion allows.
 inline constexpr int kCanonicalDepth = 900;
 
-// Replaces `out`. False, with the problem, if the text is not one JSON value or nests deeper than kCanonicalDepth.
+// Replaces `out`. False, with the problem, if the text is not one JSON value or nests deeper than
+// kCanonicalDepth.
 [[nodiscard]] bool canonical_json(const PaddedText &text, std::string &out, Problem &problem);
 
 }  // namespace steadytext::core
