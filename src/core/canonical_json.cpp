@@ -23,6 +23,7 @@ namespace {
 namespace ondemand = simdjson::ondemand;
 
 constexpr std::size_t kKeptBytes = 1 << 20;
+constexpr std::size_t kUsualMembers = 12;
 
 struct Failure {
     simdjson::error_code code;
@@ -108,8 +109,10 @@ struct Member {
 
 // Members in order, of equal keys the last one. `text` begins where the object does.
 std::string in_order(std::string_view text, std::vector<Member> &members) {
-    std::stable_sort(members.begin(), members.end(),
-                     [](const Member &a, const Member &b) { return a.key < b.key; });
+    std::sort(members.begin(), members.end(), [](const Member &a, const Member &b) {
+        const int order = a.key.compare(b.key);
+        return order != 0 ? order < 0 : a.begin < b.begin;
+    });
     std::string sorted;
     sorted.reserve(text.size());
     for (std::size_t i = 0; i < members.size(); i++) {
@@ -125,6 +128,7 @@ void append_object(std::string &out, ondemand::object object, int depth) {
     require(depth < kCanonicalDepth, simdjson::DEPTH_ERROR);
     const std::size_t start = out.size();
     std::vector<Member> members;
+    members.reserve(kUsualMembers);
     bool ordered = true;
     out += '{';
     for (auto field : object) {
