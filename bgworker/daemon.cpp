@@ -45,11 +45,8 @@ Daemon::Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t
     std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", entry.endpoint.text);
     identity_.weight = static_cast<std::uint32_t>(entry.weight);
     identity_.embedded = embedded;
-    row_state().breaker.record_success();
-    if (entry.valid)
-        set_state(DaemonState::Connecting, "");
-    else
-        set_state(DaemonState::Invalid, entry.problem.message);
+    row_state().clear();
+    show_state(entry.valid ? "" : entry.problem.message);
 }
 
 Daemon::~Daemon() {
@@ -67,7 +64,25 @@ void Daemon::open() {
 
 void Daemon::retire() {
     retired_ = true;
-    set_state(DaemonState::Draining, "removed from steadytext.daemons");
+    show_state("removed from steadytext.daemons");
+}
+
+void Daemon::adopt(const core::DaemonEntry &entry) {
+    const bool was_drained = entry_.drain;
+    entry_ = entry;
+    identity_.weight = static_cast<std::uint32_t>(entry.weight);
+    if (entry.drain == was_drained)
+        publish();
+    else
+        show_state(entry.drain ? "drained" : "");
+}
+
+void Daemon::exclude(const char *reason) {
+    const bool was_excluded = std::exchange(excluded_, reason != nullptr);
+    if (excluded_ != was_excluded)
+        show_state(excluded_ ? reason : "");
+    if (excluded_)
+        hand_back_waiting();
 }
 
 // ---- connections ---------------------------------------------------------------------------------------------------
@@ -161,7 +176,7 @@ bool Daemon::is_up() const {
 }
 
 bool Daemon::is_available(std::int64_t now_us) {
-    if (retired_ || !entry_.valid || is_stopped())
+    if (retired_ || excluded_ || entry_.drain || !entry_.valid || is_stopped())
         return false;
     if (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back())
         return true;
@@ -309,11 +324,11 @@ void Daemon::hand_back_waiting() {
 
 void Daemon::on_up(Channel &) {
     const std::int64_t now_us = core::monotonic_us();
-    if (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready) {
+    if (row_state().ready_since_us.load(std::memory_order_relaxed) == 0) {
         row_state().ready_since_us.store(now_us, std::memory_order_relaxed);
-        set_state(retired_ ? DaemonState::Draining : DaemonState::Ready, "");
+        show_state(excluded_ ? identity_.reason : entry_.drain ? "drained" : "");
         // A new connection says nothing about a daemon that answers badly, but the breaker opened by refused ones closes.
-        row_state().breaker.record_success();
+        row_state().breaker.reset();
         next_info_us_ = now_us;
     }
     check_controls(now_us);
@@ -326,8 +341,8 @@ void Daemon::on_down(Channel &channel, const char *reason) {
         services_.models_changed = true;
         identity_.models_loaded = false;
         row_state().ready_since_us.store(0, std::memory_order_relaxed);
-        if (!retired_)
-            set_state(DaemonState::Connecting, reason);
+        if (!retired_ && !excluded_)
+            show_state(reason);
         if (!expected_back())
             hand_back_waiting();
     }
@@ -354,8 +369,8 @@ void Daemon::lose_flights(Channel &channel, const char *reason) {
 void Daemon::on_connect_failed(Channel &, const char *reason) {
     if (is_up())
         return;
-    if (!retired_)
-        set_state(DaemonState::Connecting, reason);
+    if (!retired_ && !excluded_)
+        show_state(reason);
     record_failure(core::monotonic_us(), reason);
 }
 
@@ -387,7 +402,7 @@ void Daemon::handle_reply(Channel &channel, std::string_view id_text, std::strin
         services_.segment.counters->add(0, Counter::LateReplies);
         return;
     }
-    record_answer(now_us - flight->sent_us);
+    record_answer(now_us, now_us - flight->sent_us);
     settle(*flight);
     services_.flights.deliver(id, body, now_us);
 }
@@ -420,8 +435,10 @@ void Daemon::handle_stray(Channel &channel, std::string_view id_text, std::int64
         replace(channel);
 }
 
-void Daemon::record_answer(std::int64_t took_us) {
-    row_state().breaker.record_success();
+void Daemon::record_answer(std::int64_t now_us, std::int64_t took_us) {
+    row_state().breaker.record_success(services_.settings.breaker, now_us);
+    row_state().last_ok_unix_us.store(core::unix_us(), std::memory_order_relaxed);
+    row_state().latencies.record(took_us);
     row_state().answered.fetch_add(1, std::memory_order_relaxed);
     row_state().answered_us.fetch_add(static_cast<std::uint64_t>(took_us), std::memory_order_relaxed);
 }
@@ -429,15 +446,26 @@ void Daemon::record_answer(std::int64_t took_us) {
 void Daemon::record_failure(std::int64_t now_us, const char *reason) {
     row_state().failures.fetch_add(1, std::memory_order_relaxed);
     row_state().breaker.record_failure(services_.settings.breaker, now_us);
-    if (std::string_view(identity_.reason) != reason) {
+    if (!excluded_ && std::string_view(identity_.reason) != reason) {
         std::snprintf(identity_.reason, sizeof identity_.reason, "%s", reason);
         publish();
     }
 }
 
+// What the flags and connections amount to.
+void Daemon::show_state(const char *reason) {
+    if (!entry_.valid || excluded_)
+        set_state(DaemonState::Invalid, reason);
+    else if (retired_ || entry_.drain)
+        set_state(DaemonState::Draining, reason);
+    else
+        set_state(is_up() ? DaemonState::Ready : DaemonState::Connecting, reason);
+}
+
 void Daemon::set_state(DaemonState state, const char *reason) {
     row_state().state.store(state, std::memory_order_relaxed);
-    std::snprintf(identity_.reason, sizeof identity_.reason, "%s", reason);
+    if (reason != identity_.reason)
+        std::snprintf(identity_.reason, sizeof identity_.reason, "%s", reason);
     publish();
 }
 

@@ -46,6 +46,7 @@ public:
     Daemon &operator=(const Daemon &) = delete;
 
     void open();  // makes the first connection; the others come with need
+    [[nodiscard]] bool is_open() const { return !channels_.empty(); }
     [[nodiscard]] bool receive();
     void notice();  // connections that came or went
     void append_wait_fds(std::vector<int> &fds) const;
@@ -65,6 +66,11 @@ public:
     // The session gave up a request that is waiting or in flight here.
     void abandon(shmem::SlotId id, std::int64_t now_us);
     void retire();  // nothing new; the gateway drops it once it is idle
+    void adopt(const core::DaemonEntry &entry);  // the same connection with another weight or drain
+    // It must not answer, and why; null: it may again.
+    void exclude(const char *reason);
+    [[nodiscard]] bool is_excluded() const { return excluded_; }
+    [[nodiscard]] bool is_retired() const { return retired_; }
     [[nodiscard]] bool is_retired_and_idle() const { return retired_ && outstanding() == 0; }
 
     [[nodiscard]] const core::DaemonEntry &entry() const { return entry_; }
@@ -103,7 +109,7 @@ private:
 
     void handle_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
     void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);
-    void record_answer(std::int64_t took_us);
+    void record_answer(std::int64_t now_us, std::int64_t took_us);
     void record_failure(std::int64_t now_us, const char *reason);
 
     [[nodiscard]] bool send_control(Control &control, Channel &channel, std::string_view method, std::string_view params,
@@ -112,9 +118,11 @@ private:
     [[nodiscard]] bool handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us);
     void learn(std::string_view body);
     void become_serial();
+    void tell_fingerprint();
     void ask_again(Control &control, std::int64_t now_us);
     void check_controls(std::int64_t now_us);
 
+    void show_state(const char *reason);
     void set_state(shmem::DaemonState state, const char *reason);
     void publish();
 
@@ -123,6 +131,7 @@ private:
     std::uint16_t row_;
     bool embedded_;
     bool retired_ = false;
+    bool excluded_ = false;
     bool channels_changed_ = true;
 
     std::vector<std::unique_ptr<Channel>> channels_;

@@ -123,10 +123,15 @@ void Daemon::learn(std::string_view body) {
         }
     }
     models_complete_ &= !models_.empty();
+    tell_fingerprint();
     identity_.models_loaded = models_complete_;
     next_info_us_ = models_complete_ ? INT64_MAX : core::monotonic_us() + kInfoAgainUs;
     services_.models_changed = true;
     publish();
+}
+
+void Daemon::tell_fingerprint() {
+    std::snprintf(identity_.fingerprint, sizeof identity_.fingerprint, "%s", models_.empty() ? "" : models_.front().fingerprint);
 }
 
 // A daemon that cannot tell its model's fingerprint is known by its kind, or by what its entry says.
@@ -146,6 +151,7 @@ void Daemon::become_serial() {
             std::snprintf(model.fingerprint, sizeof model.fingerprint, "serial:%.64s", entry_.model);
         models_.push_back(model);
     }
+    tell_fingerprint();
     services_.models_changed = true;
     publish();
 }

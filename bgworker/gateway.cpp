@@ -23,6 +23,17 @@ shmem::ModelRole role_of(shmem::Operation operation) {
     return operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
 }
 
+// What the daemon's models have in common with another's but for the fingerprint, in words; empty if nothing.
+std::string difference(const std::vector<shmem::Model> &models, const Daemon &other) {
+    for (const shmem::Model &model : models)
+        for (const shmem::Model &known : other.models())
+            if (model.role == known.role && std::string_view(model.name) == known.name && model.fingerprint[0] != '\0' &&
+                known.fingerprint[0] != '\0' && std::string_view(model.fingerprint) != known.fingerprint)
+                return std::string("serves model \"") + model.name + "\" with fingerprint " + model.fingerprint + ", but " +
+                       other.entry().endpoint.text + " has " + known.fingerprint;
+    return {};
+}
+
 }  // namespace
 
 Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t), std::string model_file)
@@ -38,8 +49,11 @@ Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(
 
 // ---- which daemons there are ---------------------------------------------------------------------------------------
 
-void Gateway::configure(const Configuration &configuration, std::vector<std::string> &complaints) {
+void Gateway::configure(const Configuration &configuration) {
     services_.settings = configuration.daemons;
+    affinity_ = configuration.affinity;
+    strict_fingerprints_ = configuration.strict_fingerprints;
+    services_.models_changed = true;  // the order of daemons, or the policy, may be another
     for (Member &member : members_)
         member.wanted = false;
 
@@ -62,7 +76,7 @@ void Gateway::configure(const Configuration &configuration, std::vector<std::str
         if (!member.wanted)
             member.daemon->retire();
         else if (!member.daemon->entry().valid)
-            complaints.push_back(std::string("ignoring entry \"") + member.daemon->entry().text +
+            complaints_.push_back(std::string("ignoring entry \"") + member.daemon->entry().text +
                                  "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
     }
     drop_retired();
@@ -70,8 +84,13 @@ void Gateway::configure(const Configuration &configuration, std::vector<std::str
 
 void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
     for (Member &member : members_) {
-        if (!member.wanted && std::string_view(member.daemon->entry().text) == entry.text) {
+        // One that could not be opened is made anew: what was wrong may be right now, a key file for one.
+        Daemon &daemon = *member.daemon;
+        const bool same = entry.valid ? daemon.is_open() && core::same_connection(daemon.entry(), entry)
+                                      : !daemon.entry().valid && std::string_view(daemon.entry().text) == entry.text;
+        if (!member.wanted && !daemon.is_retired() && same) {
             member.wanted = true;
+            daemon.adopt(entry);
             return;
         }
     }
@@ -96,9 +115,32 @@ void Gateway::drop_retired() {
     members_changed_ |= dropped > 0;
 }
 
+// Two daemons that name one model and mean different ones: the earlier is right. Its word counts while it is down too, or
+// answers would change with every restart.
+void Gateway::compare_fingerprints() {
+    for (std::size_t later = 0; later < members_.size(); later++) {
+        Daemon &daemon = *members_[later].daemon;
+        if (!members_[later].wanted)
+            continue;
+        std::string reason;
+        for (std::size_t earlier = 0; earlier < later && reason.empty(); earlier++) {
+            const Member &other = members_[earlier];
+            if (other.wanted && !other.daemon->is_excluded())
+                reason = difference(daemon.models(), *other.daemon);
+        }
+        daemon.exclude(strict_fingerprints_ && !reason.empty() ? reason.c_str() : nullptr);
+        const std::string warning = std::string("daemon \"") + daemon.entry().endpoint.text + "\" " + reason;
+        if (reason.empty() || std::find(warned_.begin(), warned_.end(), warning) != warned_.end())
+            continue;
+        warned_.push_back(warning);
+        complaints_.push_back(warning);
+    }
+}
+
 // Models being served, then those only remembered; the first of each role in the order of the settings is the default.
 void Gateway::publish_models() {
     services_.models_changed = false;
+    compare_fingerprints();
     auto remembered = std::make_unique<shmem::ModelList>();
     auto list = std::make_unique<shmem::ModelList>();
     (void)segment_.daemons->models.load(*remembered);
@@ -119,7 +161,7 @@ void Gateway::publish_models() {
     };
     for (const Member &member : members_)
         for (const shmem::Model &model : member.daemon->models())
-            if (member.daemon->is_up())
+            if (member.daemon->is_up() && !member.daemon->is_excluded())
                 add(model, true);
     for (std::uint32_t i = 0; i < remembered->count; i++)
         add(remembered->models[i], false);
@@ -202,6 +244,7 @@ Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, core::Prob
     });
     const std::string_view model = model_served ? slot.model : "";
 
+    const std::uint64_t key = affinity_ ? affinity_key(slot) : 0;
     bool any_serves = false;
     // A daemon that is connected comes before one that may soon be.
     for (const bool connected : {true, false}) {
@@ -211,13 +254,16 @@ Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, core::Prob
             Daemon &daemon = *member.daemon;
             const bool serves = member.wanted && daemon.entry().valid && daemon.serves(slot.operation, model);
             any_serves |= serves;
-            if (!serves || daemon.is_up() != connected || !daemon.is_available(now_us))
+            // Where fingerprints are binding, one that has not told its own yet is no better than one not connected.
+            const bool known = daemon.is_up() && (!strict_fingerprints_ || !daemon.models().empty());
+            if (!serves || known != connected || !daemon.is_available(now_us))
                 continue;
-            candidates.push_back({&member.turn, daemon.entry().weight, daemon.outstanding()});
+            const std::uint64_t name = affinity_ ? core::stable_hash(daemon.entry().endpoint.text) : 0;
+            candidates.push_back({&member.turn, daemon.entry().weight, daemon.outstanding(), name});
             daemons.push_back(&daemon);
         }
         while (!candidates.empty()) {
-            const std::size_t winner = core::choose(candidates);
+            const std::size_t winner = affinity_ ? core::choose_for_key(candidates, key) : core::choose(candidates);
             if (daemons[winner]->admit(now_us))
                 return daemons[winner];
             candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(winner));
@@ -232,10 +278,17 @@ Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, core::Prob
         problem.with_hint("Look at steadytext_daemon_status() and the models the daemons were started with.");
     } else {
         problem.set("08004", "no inference daemon can be reached");
-        problem.with_detail("The circuit breaker of every daemon is open.");
+        problem.with_detail("The circuit breaker of every daemon is open, or it is drained.");
         problem.with_hint("Look at steadytext_daemon_status() and the server log.");
     }
     return nullptr;
+}
+
+// Equal requests have equal texts.
+std::uint64_t Gateway::affinity_key(const shmem::Slot &slot) {
+    std::string &text = services_.buffer;
+    text.resize(slot.request.bytes);
+    return segment_.payloads->copy_out(slot.request, text.data()) ? core::stable_hash(text) : 0;
 }
 
 // Sending again is safe: the same request has the same answer. A stream cannot be, since rows were already given out.

@@ -15,16 +15,22 @@ namespace steadytext::gateway {
 // What the settings ask for.
 struct Configuration {
     DaemonSettings daemons;
-    std::string daemon_list;        // steadytext.daemons
-    std::string embedded_endpoint;  // empty: no embedded daemon
+    bool affinity = false;             // steadytext.balance
+    bool strict_fingerprints = false;  // steadytext.fingerprint_policy
+    std::string daemon_list;           // steadytext.daemons
+    std::string embedded_endpoint;     // empty: no embedded daemon
 };
 
 class Gateway {
 public:
     Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t owner), std::string model_file);
 
-    // Reconciles the daemons with the settings; complaints about entries are appended, one line each.
-    void configure(const Configuration &configuration, std::vector<std::string> &complaints);
+    // Reconciles the daemons with the settings.
+    void configure(const Configuration &configuration);
+
+    // What the server log should say of the daemons since the last call, one line each; `complaints` comes in empty.
+    void take_complaints(std::vector<std::string> &complaints) { complaints.swap(complaints_); }
+    [[nodiscard]] bool has_complaints() const { return !complaints_.empty(); }
 
     // Does what there is to do; true if there may be more at once. `woken_by_descriptor`: one of wait_fds was readable.
     [[nodiscard]] bool work(bool woken_by_descriptor);
@@ -41,8 +47,10 @@ private:
     void look_at(std::uint32_t index, std::int64_t now_us);
     void dispatch(shmem::SlotId id, std::int64_t now_us);
     [[nodiscard]] Daemon *choose(const shmem::Slot &slot, std::int64_t now_us, core::Problem &problem);
+    [[nodiscard]] std::uint64_t affinity_key(const shmem::Slot &slot);
     void retry_lost(std::int64_t now_us);
     void drop_retired();
+    void compare_fingerprints();
     void publish_models();
     [[nodiscard]] std::uint16_t free_row() const;
     void add_daemon(const core::DaemonEntry &entry, bool embedded);
@@ -57,6 +65,10 @@ private:
     Flights flights_;
     Services services_;
     std::vector<Member> members_;
+    std::vector<std::string> complaints_;
+    std::vector<std::string> warned_;  // of fingerprints: each once
+    bool affinity_ = false;
+    bool strict_fingerprints_ = false;
     std::string model_file_;
     bool members_changed_ = true;
 };

@@ -70,6 +70,8 @@ Configuration configuration_from_settings() {
     configuration.daemons.pool_size = static_cast<std::size_t>(guc::pool_size);
     configuration.daemons.pool_wait_us = std::int64_t{guc::pool_wait_ms} * 1000;
     configuration.daemons.max_message_bytes = std::max<std::int64_t>(16 << 20, std::int64_t{guc::max_prompt_bytes} * 2);
+    configuration.affinity = guc::balance == static_cast<int>(guc::Balance::Affinity);
+    configuration.strict_fingerprints = guc::fingerprint_policy == static_cast<int>(guc::FingerprintPolicy::Strict);
     configuration.daemon_list = guc::daemons != nullptr ? guc::daemons : "";
     if (guc::embedded_daemon && (has_text(guc::embedded_model) || has_text(guc::embedded_embedding_model)))
         configuration.embedded_endpoint = worker::kEmbeddedEndpoint;
@@ -77,11 +79,15 @@ Configuration configuration_from_settings() {
 }
 
 void configure(Gateway &gateway) {
-    auto *complaints = new std::vector<std::string>;
     pg::guarded([&](core::Problem &) {
-        gateway.configure(configuration_from_settings(), *complaints);
+        gateway.configure(configuration_from_settings());
         return true;
     });
+}
+
+void log_complaints(Gateway &gateway) {
+    auto *complaints = new std::vector<std::string>;
+    gateway.take_complaints(*complaints);
     for (const std::string &complaint : *complaints)
         ereport(LOG, (errmsg("%s", complaint.c_str())));
     delete complaints;
@@ -127,6 +133,8 @@ void run(Gateway &gateway) {
             more = gateway.work(descriptor);
             return true;
         });
+        if (gateway.has_complaints())
+            log_complaints(gateway);
         if (gateway.take_wait_fds_changed() || set == nullptr)
             set = watch(gateway, set);
         descriptor = false;

@@ -1,9 +1,11 @@
 // What is known of each daemon and of the models they serve, for every session to read.
 //
-// Written by the gateway alone (one writer), read by the status functions and, for the models, by every request.
+// Written by the gateway alone (one writer), read by the status functions and, for the models, by every request. Only the breaker
+// is written by sessions too: steadytext_daemon_trip and _reset.
 // Regime: pure. Texts are behind a SeqLock, numbers are atomics of their own; see seqlock.hpp for the ordering.
 #pragma once
 
+#include "shmem/latency_histogram.hpp"
 #include "shmem/seqlock.hpp"
 #include "shmem/slot_table.hpp"
 #include "src/core/breaker.hpp"
@@ -30,6 +32,7 @@ struct DaemonIdentity {
     char name[64] = "";
     char version[32] = "";
     char reason[256] = "";  // of the present state, in words
+    char fingerprint[kFingerprintBytes] = "";  // of its first model
     DaemonKind kind = DaemonKind::Unknown;
     std::uint32_t weight = 1;
     std::uint32_t slots = 0;  // how many requests it works on at once; 0: not told
@@ -48,8 +51,22 @@ struct alignas(kCacheLine) DaemonRow {
     std::atomic<std::uint64_t> late_replies{0};
     std::atomic<std::uint64_t> answered{0};
     std::atomic<std::uint64_t> answered_us{0};       // total time of the answered ones
+    LatencyHistogram latencies;                      // of the answered ones
+    std::atomic<std::int64_t> last_ok_unix_us{0};      // last request answered
     std::atomic<std::int64_t> last_answer_unix_us{0};  // last sign of life
-    std::atomic<std::int64_t> ready_since_us{0};       // CLOCK_MONOTONIC; 0 while not ready
+    std::atomic<std::int64_t> ready_since_us{0};       // CLOCK_MONOTONIC; 0 while not connected
+
+    // For another daemon, of which nothing is known.
+    void clear() noexcept {
+        breaker.reset();
+        latencies.clear();
+        for (std::atomic<std::uint32_t> *number : {&in_flight, &connections})
+            number->store(0, std::memory_order_relaxed);
+        for (std::atomic<std::uint64_t> *number : {&requests, &failures, &late_replies, &answered, &answered_us})
+            number->store(0, std::memory_order_relaxed);
+        for (std::atomic<std::int64_t> *number : {&last_ok_unix_us, &last_answer_unix_us, &ready_since_us})
+            number->store(0, std::memory_order_relaxed);
+    }
 };
 
 enum class ModelRole : std::uint8_t { Generation, Embedding, Reranker };

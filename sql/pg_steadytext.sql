@@ -598,6 +598,51 @@ AS 'MODULE_PATHNAME', 'steadytext_daemon_status' LANGUAGE C VOLATILE PARALLEL SA
 COMMENT ON FUNCTION public.steadytext_daemon_status() IS
     'What the gateway knows of each daemon now; the first is called ''default''.';
 
+CREATE FUNCTION public._steadytext_daemons()
+RETURNS TABLE (endpoint text, kind text, weight bigint, state text, breaker text, reason text, until timestamptz, in_flight bigint,
+               pool_in_use bigint, requests bigint, failures bigint, late_replies bigint, avg_ms float8, p99_ms float8,
+               last_ok timestamptz, fingerprint text)
+AS 'MODULE_PATHNAME', 'steadytext_daemons' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 4;
+
+CREATE VIEW public.steadytext_daemons AS SELECT * FROM public._steadytext_daemons();
+COMMENT ON VIEW public.steadytext_daemons IS
+    'Every daemon as the gateway sees it now. state: invalid, connecting, ready, draining; breaker: closed, open (until), half_open.';
+
+CREATE FUNCTION public.steadytext_daemon_register(endpoint text, weight int DEFAULT 1) RETURNS boolean
+AS 'MODULE_PATHNAME', 'steadytext_daemon_register' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public.steadytext_daemon_register(text, int) IS
+    'Adds a daemon to steadytext.daemons for good; false if it was there already: then it has this weight now.';
+
+CREATE FUNCTION public.steadytext_daemon_unregister(endpoint text) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_daemon_unregister' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public.steadytext_daemon_unregister(text) IS
+    'Takes a daemon out of steadytext.daemons; it finishes what it has.';
+
+CREATE FUNCTION public.steadytext_daemon_set_weight(endpoint text, weight int) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_daemon_set_weight' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public.steadytext_daemon_set_weight(text, int) IS
+    'Changes the share of requests a daemon gets (1 to 1000).';
+
+CREATE FUNCTION public.steadytext_daemon_drain(endpoint text) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_daemon_drain' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public.steadytext_daemon_drain(text) IS
+    'A daemon finishes what it has and gets nothing new, until steadytext_daemon_undrain().';
+
+CREATE FUNCTION public.steadytext_daemon_undrain(endpoint text) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_daemon_undrain' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public.steadytext_daemon_undrain(text) IS
+    'A drained daemon gets requests again.';
+
+CREATE FUNCTION public.steadytext_daemon_trip(endpoint text) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_daemon_trip' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public.steadytext_daemon_trip(text) IS
+    'Opens a daemon''s circuit breaker at once; it is tried again after steadytext.breaker_recovery.';
+
+CREATE FUNCTION public.steadytext_daemon_reset(endpoint text) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_daemon_reset' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public.steadytext_daemon_reset(text) IS
+    'Closes a daemon''s circuit breaker at once.';
+
 CREATE FUNCTION public.steadytext_models()
 RETURNS TABLE (role text, model text, fingerprint text, dimensions int, is_default boolean, served boolean)
 AS 'MODULE_PATHNAME', 'steadytext_models' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 4;
@@ -781,6 +826,9 @@ REVOKE ALL ON FUNCTION
     public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_config_set(text, text), public.st_config_set(text, text),
     public._steadytext_follow_daemon_address(), public._steadytext_config_changed(),
+    public._steadytext_daemons(), public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
+    public.steadytext_daemon_set_weight(text, int), public.steadytext_daemon_drain(text), public.steadytext_daemon_undrain(text),
+    public.steadytext_daemon_trip(text), public.steadytext_daemon_reset(text),
     public.steadytext_metrics(),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
     public._steadytext_cache_count(), public._steadytext_cache_changed(), public._steadytext_cache_size(),
@@ -800,4 +848,5 @@ REVOKE ALL ON FUNCTION
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext_cache_stats(), public.st_cache_stats()
     TO pg_monitor;
-GRANT EXECUTE ON FUNCTION public.steadytext_metrics() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public._steadytext_daemons() TO pg_monitor;
+GRANT SELECT ON public.steadytext_daemons TO pg_monitor;

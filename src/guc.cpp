@@ -17,6 +17,8 @@ extern "C" {
 namespace steadytext::guc {
 
 char *daemons = nullptr;
+int balance = static_cast<int>(Balance::Weighted);
+int fingerprint_policy = static_cast<int>(FingerprintPolicy::Warn);
 bool embedded_daemon = true;
 char *embedded_model = nullptr;
 char *embedded_embedding_model = nullptr;
@@ -59,6 +61,14 @@ const config_enum_entry kCacheScope[] = {{"role", static_cast<int>(CacheScope::R
                                          {"database", static_cast<int>(CacheScope::Database), false},
                                          {nullptr, 0, false}};
 
+const config_enum_entry kBalance[] = {{"weighted", static_cast<int>(Balance::Weighted), false},
+                                      {"affinity", static_cast<int>(Balance::Affinity), false},
+                                      {nullptr, 0, false}};
+
+const config_enum_entry kFingerprintPolicy[] = {{"warn", static_cast<int>(FingerprintPolicy::Warn), false},
+                                                {"strict", static_cast<int>(FingerprintPolicy::Strict), false},
+                                                {nullptr, 0, false}};
+
 // A bad entry is an error where a person can see it: ALTER SYSTEM checks its value inside a transaction. In a file it
 // must cost the other entries nothing: it is accepted, logged by the gateway and shown with state `invalid`.
 bool check_daemons(char **value, void **, GucSource) {
@@ -83,6 +93,13 @@ void define_daemons() {
                                "model=name key_file=/path.",
                                &daemons, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_daemons, nullptr,
                                nullptr);
+    DefineCustomEnumVariable("steadytext.balance", "How a request finds its daemon.",
+                             "weighted: in turn, by weight; affinity: the same request goes to the same daemon.", &balance,
+                             static_cast<int>(Balance::Weighted), kBalance, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomEnumVariable("steadytext.fingerprint_policy", "What to do about daemons that mean different models by one name.",
+                             "warn: log it; strict: the later one gets nothing.", &fingerprint_policy,
+                             static_cast<int>(FingerprintPolicy::Warn), kFingerprintPolicy, PGC_SIGHUP, 0, nullptr, nullptr,
+                             nullptr);
     DefineCustomBoolVariable("steadytext.embedded_daemon", "Runs steadytextd beside the server.",
                              "It starts once steadytext.embedded_model or steadytext.embedded_embedding_model names a model.",
                              &embedded_daemon, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);

@@ -8,8 +8,12 @@ namespace steadytext::guc {
 
 enum class OnFailure : int { Fallback, Null, Error };
 enum class CacheScope : int { Role, Database };
+enum class Balance : int { Weighted, Affinity };
+enum class FingerprintPolicy : int { Warn, Strict };
 
 extern char *daemons;
+extern int balance;             // Balance
+extern int fingerprint_policy;  // FingerprintPolicy
 extern bool embedded_daemon;
 extern char *embedded_model;
 extern char *embedded_embedding_model;

@@ -1,13 +1,17 @@
-// Choosing one of several daemons: smooth weighted round-robin, least outstanding work as tie-break.
+// Choosing one of several daemons: in turn by weight, least outstanding work as tie-break; or by what is asked.
 //
-// Called by the gateway, which keeps one Share per daemon. Regime: pure.
-// Source: the algorithm of nginx (commit 52327e0627f4, 2012): each turn every candidate's current weight grows by its
-// weight, the largest wins and gives back the sum. Over any run of turns each gets its share, evenly spread.
+// Called by the gateway, which keeps one running weight per daemon. Regime: pure.
+// Sources: smooth weighted round-robin as in nginx (commit 52327e0627f4, 2012): each turn every candidate's current weight
+// grows by its weight, the largest wins and gives back the sum. Over any run of turns each gets its share, evenly spread.
+// Weighted rendezvous hashing (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005): each candidate draws a lot
+// from its name and the key; one that goes takes only its own keys with it.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace steadytext::core {
 
@@ -15,7 +19,16 @@ struct Candidate {
     std::int64_t *current;  // the daemon's running weight, kept from turn to turn
     std::int64_t weight;
     std::size_t outstanding;
+    std::uint64_t name;  // hash of what the daemon is called
 };
+
+// FNV-1a: the same in every process and on every machine, unlike std::hash.
+[[nodiscard]] inline std::uint64_t stable_hash(std::string_view text) noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (const char c : text)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    return hash;
+}
 
 // The index of the winner among at least one candidate.
 [[nodiscard]] inline std::size_t choose(std::span<const Candidate> candidates) noexcept {
@@ -30,6 +43,25 @@ struct Candidate {
             best = i;
     }
     *candidates[best].current -= total;
+    return best;
+}
+
+// The lot a candidate draws for a key; the largest wins. Its chance is in proportion to its weight.
+[[nodiscard]] inline double affinity(const Candidate &candidate, std::uint64_t key) noexcept {
+    std::uint64_t mixed = candidate.name ^ (key * 0x9e3779b97f4a7c15);  // then the finalizer of splitmix64
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
+    mixed ^= mixed >> 31;
+    const double lot = (static_cast<double>(mixed >> 11) + 0.5) * 0x1p-53;  // above 0, below 1
+    return static_cast<double>(candidate.weight) / -std::log(lot);
+}
+
+// The index of the winner for this key among at least one candidate.
+[[nodiscard]] inline std::size_t choose_for_key(std::span<const Candidate> candidates, std::uint64_t key) noexcept {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < candidates.size(); i++)
+        if (affinity(candidates[i], key) > affinity(candidates[best], key))
+            best = i;
     return best;
 }
 

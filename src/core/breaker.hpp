@@ -43,7 +43,14 @@ public:
                                                                           std::memory_order_relaxed);
     }
 
-    void record_success() noexcept {
+    // While it is open, answers to what was sent before say nothing: only a probe's answer closes it.
+    void record_success(const BreakerSettings &settings, std::int64_t now_us) noexcept {
+        if (state(settings, now_us) != BreakerState::Open)
+            reset();
+    }
+
+    // Closed, and nothing held against the daemon: it is new, connected anew, or steadytext_daemon_reset() says so.
+    void reset() noexcept {
         failures_.store(0, std::memory_order_relaxed);
         probe_until_us_.store(0, std::memory_order_relaxed);
     }

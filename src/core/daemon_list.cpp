@@ -1,42 +1,17 @@
 // Splitting and checking the list: see daemon_list.hpp. Regime: pure (may throw std::bad_alloc).
 #include "src/core/daemon_list.hpp"
 
+#include "src/core/daemon_list_words.hpp"
+
 #include <charconv>
 #include <cstring>
 #include <memory>
-#include <utility>
 
 namespace steadytext::core {
 
 namespace {
 
 constexpr std::size_t kMaxEntries = 64;
-
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
-std::string_view trimmed(std::string_view text) {
-    while (!text.empty() && is_space(text.front()))
-        text.remove_prefix(1);
-    while (!text.empty() && is_space(text.back()))
-        text.remove_suffix(1);
-    return text;
-}
-
-// Cuts the text up to the first `separates` character outside double quotes; `rest` is what follows it.
-template <class Predicate>
-std::string_view cut(std::string_view &rest, Predicate separates) {
-    bool quoted = false;
-    for (std::size_t i = 0; i < rest.size(); i++) {
-        if (rest[i] == '"')
-            quoted = !quoted;
-        else if (!quoted && separates(rest[i])) {
-            const std::string_view piece = rest.substr(0, i);
-            rest.remove_prefix(i + 1);
-            return piece;
-        }
-    }
-    return std::exchange(rest, std::string_view{});
-}
 
 std::string unquoted(std::string_view value) {
     std::string text;
@@ -115,7 +90,7 @@ bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
 std::size_t parse_daemon_list(std::string_view list, DaemonEntry *entries, std::size_t capacity, Problem &first_problem) {
     std::size_t count = 0;
     while (!list.empty()) {
-        const std::string_view text = trimmed(cut(list, [](char c) { return c == ','; }));
+        const std::string_view text = trimmed(cut(list, is_comma));
         if (text.empty())
             continue;
         Problem problem;
@@ -144,6 +119,15 @@ bool check_daemon_list(std::string_view list, Problem &problem) {
             if (std::strcmp(entries[i].endpoint.text, entries[j].endpoint.text) == 0)
                 problem.set(sqlstate::kInvalidParameterValue, "daemon \"%s\" stands twice", entries[i].endpoint.text);
     return !problem.is_set();
+}
+
+bool same_connection(const DaemonEntry &one, const DaemonEntry &other) {
+    const auto connection = [](DaemonEntry entry) {
+        entry.weight = 1;
+        entry.drain = false;
+        return format_daemon_entry(entry);
+    };
+    return one.valid && other.valid && connection(one) == connection(other);
 }
 
 std::string format_daemon_entry(const DaemonEntry &entry) {

@@ -1,6 +1,7 @@
 // The setting steadytext.daemons: a list of endpoints with options, read and written back.
 //
-// Called by the setting's check hook, by the gateway and by steadytext_daemon_register and its kin. Regime: pure.
+// Called by the setting's check hook, by the gateway and by steadytext_daemon_register and its kin. Regime: pure. Changing one
+// entry is in daemon_list_edit.cpp.
 //
 //   tcp://localhost:5555 weight=2, ipc:///run/a.sock, https://host/v1 model=qwen provider=openai key_file=/etc/key
 //
@@ -39,6 +40,19 @@ struct DaemonEntry {
 
 // True if every entry is good and none stands twice.
 [[nodiscard]] bool check_daemon_list(std::string_view list, Problem &problem);
+
+// ---- one entry of the list changed; every other stays as it was written ----------------------------------------------
+// An entry is found by its endpoint, a bad one by its first word. False, with 42704, if there is none.
+
+[[nodiscard]] bool has_daemon(std::string_view list, std::string_view endpoint);
+// Puts a new one at the end; false, with 22023, if the endpoint is none.
+[[nodiscard]] bool add_daemon(std::string &list, std::string_view endpoint, int weight, Problem &problem);
+[[nodiscard]] bool remove_daemon(std::string &list, std::string_view endpoint, Problem &problem);
+[[nodiscard]] bool set_daemon_weight(std::string &list, std::string_view endpoint, int weight, Problem &problem);
+[[nodiscard]] bool drain_daemon(std::string &list, std::string_view endpoint, bool drain, Problem &problem);
+
+// True if going from one to the other needs no new connection: only weight or drain differ.
+[[nodiscard]] bool same_connection(const DaemonEntry &one, const DaemonEntry &other);
 
 // The entry as it would be written; parse_daemon_list reads it back the same.
 [[nodiscard]] std::string format_daemon_entry(const DaemonEntry &entry);

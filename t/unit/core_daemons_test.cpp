@@ -80,6 +80,70 @@ TEST(DaemonList, ReadsBackWhatItWrites) {
     EXPECT_EQ(format_daemon_entry(entries[0]), text);
 }
 
+// ---- steadytext_daemon_register and its kin --------------------------------------------------------------------------
+
+constexpr const char *kList = "tcp://a:5555   weight=2 model=\"two, words\",ipc:///x  drain=on prefix=\"Query: \" , tcp://b:1";
+
+TEST(DaemonListEdit, AddsAtTheEndAndLeavesTheOthersWordForWord) {
+    std::string list = kList;
+    Problem problem;
+    ASSERT_TRUE(add_daemon(list, "tcp://new:5555", 3, problem)) << problem.message;
+    EXPECT_EQ(list, "tcp://a:5555   weight=2 model=\"two, words\", ipc:///x  drain=on prefix=\"Query: \", tcp://b:1, tcp://new:5555 weight=3");
+    EXPECT_TRUE(has_daemon(list, "tcp://new:5555"));
+    EXPECT_FALSE(has_daemon(list, "tcp://new:5556"));
+    list.clear();
+    ASSERT_TRUE(add_daemon(list, "ipc:///only", 1, problem));
+    EXPECT_EQ(list, "ipc:///only");
+}
+
+TEST(DaemonListEdit, RefusesWhatIsNoEndpointAndNoWeight) {
+    for (const char *bad : {"", "tcp://a", "tcp://a:5555 weight=2", "ipc:///x, tcp://b:5555", "ipc:///a\"b"}) {
+        std::string list;
+        Problem problem;
+        EXPECT_FALSE(add_daemon(list, bad, 1, problem)) << bad;
+        EXPECT_STREQ(problem.sqlstate, sqlstate::kInvalidParameterValue) << bad;
+        EXPECT_STRNE(problem.hint, "") << bad;
+        EXPECT_EQ(list, "");
+    }
+    for (const int weight : {-1, 0, kMaxWeight + 1}) {
+        std::string list = kList;
+        Problem problem;
+        EXPECT_FALSE(set_daemon_weight(list, "ipc:///x", weight, problem)) << weight;
+        EXPECT_STREQ(problem.sqlstate, sqlstate::kInvalidParameterValue);
+    }
+}
+
+TEST(DaemonListEdit, ChangesOneOptionOfOneEntry) {
+    std::string list = kList;
+    Problem problem;
+    ASSERT_TRUE(set_daemon_weight(list, "tcp://a:5555", 7, problem));
+    EXPECT_EQ(list, "tcp://a:5555 model=\"two, words\" weight=7, ipc:///x  drain=on prefix=\"Query: \", tcp://b:1");
+    ASSERT_TRUE(drain_daemon(list, "tcp://a:5555", true, problem));
+    ASSERT_TRUE(drain_daemon(list, "ipc:///x", false, problem));
+    EXPECT_EQ(list, "tcp://a:5555 model=\"two, words\" weight=7 drain=on, ipc:///x prefix=\"Query: \", tcp://b:1");
+    ASSERT_TRUE(set_daemon_weight(list, "tcp://a:5555", 1, problem));
+    EXPECT_EQ(list, "tcp://a:5555 model=\"two, words\" drain=on, ipc:///x prefix=\"Query: \", tcp://b:1");
+}
+
+TEST(DaemonListEdit, TakesOutABadEntryTooAndNamesOneThatIsNotThere) {
+    std::string list = kList;
+    Problem problem;
+    ASSERT_TRUE(remove_daemon(list, "tcp://b:1", problem));
+    EXPECT_TRUE(check_daemon_list(list, problem)) << problem.message;
+    EXPECT_FALSE(remove_daemon(list, "tcp://b:1", problem));
+    EXPECT_STREQ(problem.sqlstate, sqlstate::kUndefinedObject);
+    EXPECT_STREQ(problem.message, "there is no daemon \"tcp://b:1\"");
+}
+
+TEST(DaemonList, OnlyWeightAndDrainKeepAConnection) {
+    auto entries = std::make_unique<DaemonEntry[]>(4);
+    Problem problem;
+    ASSERT_EQ(parse_daemon_list("tcp://a:5555, tcp://a:5555 weight=3 drain=on, tcp://a:5555 model=m, tcp://b:5555", entries.get(), 4, problem), 4U);
+    EXPECT_TRUE(same_connection(entries[0], entries[1]));
+    EXPECT_FALSE(same_connection(entries[0], entries[2]));
+    EXPECT_FALSE(same_connection(entries[0], entries[3]));
+}
+
 TEST(Balance, GivesEachItsShareEvenlySpread) {
     const int weights[] = {1, 2, 5};
     std::int64_t current[3] = {};
@@ -87,7 +151,7 @@ TEST(Balance, GivesEachItsShareEvenlySpread) {
     for (int turn = 0; turn < 8000; turn++) {
         std::vector<Candidate> candidates;
         for (int i = 0; i < 3; i++)
-            candidates.push_back({&current[i], weights[i], 0});
+            candidates.push_back({&current[i], weights[i], 0, 0});
         turns[choose(candidates)]++;
     }
     EXPECT_EQ(turns[0], 1000);
@@ -97,8 +161,28 @@ TEST(Balance, GivesEachItsShareEvenlySpread) {
 
 TEST(Balance, PrefersTheLessBusyOfEquals) {
     std::int64_t current[2] = {};
-    const std::vector<Candidate> candidates = {{&current[0], 1, 7}, {&current[1], 1, 3}};
+    const std::vector<Candidate> candidates = {{&current[0], 1, 7, 0}, {&current[1], 1, 3, 0}};
     EXPECT_EQ(choose(candidates), 1U);
+}
+
+TEST(Affinity, GivesAKeyToOneDaemonByWeightAndMovesOnlyTheKeysOfOneThatGoes) {
+    const std::vector<Candidate> all = {{nullptr, 1, 0, stable_hash("tcp://a:5555")},
+                                        {nullptr, 2, 0, stable_hash("tcp://b:5555")},
+                                        {nullptr, 5, 0, stable_hash("tcp://c:5555")}};
+    const std::vector<Candidate> without_last(all.begin(), all.end() - 1);
+    constexpr int kKeys = 80'000;
+    int turns[3] = {};
+    for (int i = 0; i < kKeys; i++) {
+        const std::uint64_t key = stable_hash("prompt " + std::to_string(i));
+        const std::size_t winner = choose_for_key(all, key);
+        ASSERT_EQ(choose_for_key(all, key), winner);
+        turns[winner]++;
+        if (winner != 2) {
+            ASSERT_EQ(choose_for_key(without_last, key), winner) << "its keys stay with it";
+        }
+    }
+    for (std::size_t i = 0; i < 3; i++)
+        EXPECT_NEAR(turns[i], kKeys * static_cast<double>(all[i].weight) / 8, kKeys / 100) << i;
 }
 
 constexpr BreakerSettings kSettings{3, 1000};
@@ -107,13 +191,22 @@ TEST(Breaker, OpensAfterThresholdAndOnlyForFailuresInARow) {
     Breaker breaker;
     breaker.record_failure(kSettings, 0);
     breaker.record_failure(kSettings, 0);
-    breaker.record_success();
+    breaker.record_success(kSettings, 0);
     breaker.record_failure(kSettings, 0);
     breaker.record_failure(kSettings, 0);
     EXPECT_EQ(breaker.state(kSettings, 0), BreakerState::Closed);
     breaker.record_failure(kSettings, 10);
     EXPECT_EQ(breaker.state(kSettings, 10), BreakerState::Open);
     EXPECT_FALSE(breaker.admit(kSettings, 10));
+}
+
+TEST(Breaker, TrippedByHandStaysOpenWhateverStillArrives) {
+    Breaker breaker;
+    breaker.trip(kSettings, 0);
+    breaker.record_success(kSettings, 1);
+    EXPECT_EQ(breaker.state(kSettings, 1), BreakerState::Open) << "an answer to what was sent before";
+    breaker.reset();
+    EXPECT_EQ(breaker.state(kSettings, 1), BreakerState::Closed);
 }
 
 TEST(Breaker, LetsOneProbeThroughAndItsLeaseExpires) {
@@ -127,7 +220,7 @@ TEST(Breaker, LetsOneProbeThroughAndItsLeaseExpires) {
     breaker.record_failure(kSettings, 2002);
     EXPECT_EQ(breaker.state(kSettings, 2003), BreakerState::Open) << "a failed probe opens it again";
     EXPECT_TRUE(breaker.admit(kSettings, 3002));
-    breaker.record_success();
+    breaker.record_success(kSettings, 3003);
     EXPECT_EQ(breaker.state(kSettings, 3003), BreakerState::Closed);
 }
 

@@ -1,0 +1,129 @@
+// Changing one entry of steadytext.daemons, the others word for word: see daemon_list.hpp. Regime: pure (may throw
+// std::bad_alloc).
+#include "src/core/daemon_list.hpp"
+#include "src/core/daemon_list_words.hpp"
+
+#include <vector>
+
+namespace steadytext::core {
+
+namespace {
+
+std::vector<std::string> split(std::string_view list) {
+    std::vector<std::string> entries;
+    while (!list.empty())
+        if (const std::string_view entry = trimmed(cut(list, is_comma)); !entry.empty())
+            entries.emplace_back(entry);
+    return entries;
+}
+
+std::string joined(const std::vector<std::string> &entries) {
+    std::string list;
+    for (const std::string &entry : entries)
+        list.append(list.empty() ? "" : ", ").append(entry);
+    return list;
+}
+
+// An endpoint in its usual form; one that is none, as it was written.
+std::string usual_form(std::string_view text) {
+    Endpoint endpoint;
+    Problem ignored;
+    return parse_endpoint(text, endpoint, ignored) ? endpoint.text : std::string(text);
+}
+
+std::vector<std::string>::iterator find(std::vector<std::string> &entries, std::string_view endpoint) {
+    const std::string wanted = usual_form(trimmed(endpoint));
+    auto entry = entries.begin();
+    for (; entry != entries.end(); ++entry) {
+        std::string_view rest = *entry;
+        if (usual_form(cut(rest, is_space)) == wanted)
+            break;
+    }
+    return entry;
+}
+
+bool not_found(std::string_view endpoint, Problem &problem) {
+    problem.set(sqlstate::kUndefinedObject, "there is no daemon \"%.*s\"",
+                static_cast<int>(endpoint.size() < 200 ? endpoint.size() : 200), endpoint.data());
+    problem.with_hint("SELECT endpoint FROM steadytext_daemons lists the daemons; those of steadytext.daemons can be changed.");
+    return false;
+}
+
+bool check_weight(int weight, Problem &problem) {
+    if (weight >= 1 && weight <= kMaxWeight)
+        return true;
+    problem.set(sqlstate::kInvalidParameterValue, "invalid weight of a daemon: %d", weight);
+    problem.with_hint("A weight is a number from 1 to %d; a daemon that shall get nothing is drained.", kMaxWeight);
+    return false;
+}
+
+// An empty value takes the option away.
+bool set_daemon_option(std::string &list, std::string_view endpoint, std::string_view name, std::string_view value,
+                       Problem &problem) {
+    std::vector<std::string> entries = split(list);
+    const auto found = find(entries, endpoint);
+    if (found == entries.end())
+        return not_found(endpoint, problem);
+    std::string_view rest = *found;
+    std::string changed(cut(rest, is_space));
+    while (!rest.empty()) {
+        const std::string_view option = cut(rest, is_space);
+        if (!option.empty() && option.substr(0, option.find('=')) != name)
+            changed.append(" ").append(option);
+    }
+    if (!value.empty())
+        changed.append(" ").append(name).append("=").append(value);
+    *found = changed;
+    list = joined(entries);
+    return true;
+}
+
+}  // namespace
+
+bool has_daemon(std::string_view list, std::string_view endpoint) {
+    std::vector<std::string> entries = split(list);
+    return find(entries, endpoint) != entries.end();
+}
+
+bool add_daemon(std::string &list, std::string_view endpoint, int weight, Problem &problem) {
+    Endpoint parsed;
+    if (!parse_endpoint(trimmed(endpoint), parsed, problem)) {
+        if (problem.hint[0] == '\0')
+            problem.with_hint("An endpoint is tcp://host:port, ipc:///path, http://host/path or https://host/path.");
+        return false;
+    }
+    if (std::string_view(parsed.text).find_first_of(" \t\r\n,\"") != std::string_view::npos) {
+        problem.set(sqlstate::kInvalidParameterValue, "invalid endpoint \"%.200s\"", parsed.text);
+        problem.with_hint("White space, commas and double quotes have a meaning in steadytext.daemons.");
+        return false;
+    }
+    if (!check_weight(weight, problem))
+        return false;
+    std::vector<std::string> entries = split(list);
+    entries.push_back(parsed.text);
+    if (weight != 1)
+        entries.back().append(" weight=").append(std::to_string(weight));
+    list = joined(entries);
+    return true;
+}
+
+bool remove_daemon(std::string &list, std::string_view endpoint, Problem &problem) {
+    std::vector<std::string> entries = split(list);
+    const auto found = find(entries, endpoint);
+    if (found == entries.end())
+        return not_found(endpoint, problem);
+    entries.erase(found);
+    list = joined(entries);
+    return true;
+}
+
+bool set_daemon_weight(std::string &list, std::string_view endpoint, int weight, Problem &problem) {
+    return check_weight(weight, problem) &&
+           set_daemon_option(list, endpoint, "weight", weight == 1 ? "" : std::to_string(weight), problem);
+}
+
+bool drain_daemon(std::string &list, std::string_view endpoint, bool drain, Problem &problem) {
+    return set_daemon_option(list, endpoint, "drain", drain ? "on" : "", problem);
+}
+
+}  // namespace steadytext::core

@@ -1,0 +1,145 @@
+// The view steadytext_daemons, and steadytext_daemon_trip(), _reset(): daemons and their breakers in shared memory. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+#include "src/pg/time.hpp"
+#include "shmem/segment.hpp"
+
+#include <algorithm>
+
+namespace {
+
+using namespace steadytext;
+using shmem::DaemonState;
+
+const char *name_of(shmem::DaemonKind kind) {
+    switch (kind) {
+    case shmem::DaemonKind::Native:
+        return "native";
+    case shmem::DaemonKind::Serial:
+        return "serial";
+    case shmem::DaemonKind::Http:
+        return "http";
+    case shmem::DaemonKind::Unknown:
+        break;
+    }
+    return "unknown";
+}
+
+const char *name_of(DaemonState state) {
+    switch (state) {
+    case DaemonState::Invalid:
+        return "invalid";
+    case DaemonState::Connecting:
+        return "connecting";
+    case DaemonState::Ready:
+        return "ready";
+    case DaemonState::Draining:
+        return "draining";
+    case DaemonState::Absent:
+        break;
+    }
+    return "absent";
+}
+
+const char *name_of(core::BreakerState state) {
+    switch (state) {
+    case core::BreakerState::Closed:
+        return "closed";
+    case core::BreakerState::Open:
+        return "open";
+    case core::BreakerState::HalfOpen:
+        break;
+    }
+    return "half_open";
+}
+
+core::BreakerSettings breaker_settings() {
+    return {static_cast<std::uint32_t>(guc::breaker_threshold), std::int64_t{guc::breaker_recovery_ms} * 1000};
+}
+
+// One row of the view, column by column in the view's order.
+class Line {
+public:
+    void text(const char *value) {
+        nulls_[column_] = value[0] == '\0';
+        values_[column_] = nulls_[column_] ? static_cast<Datum>(0) : pg::text_datum(value);
+        column_++;
+    }
+    void number(std::int64_t value) { values_[column_++] = Int64GetDatum(value); }
+    void milliseconds(double us, bool known) {
+        nulls_[column_] = !known;
+        values_[column_++] = Float8GetDatum(us / 1000);
+    }
+    void time(std::int64_t unix_us) {
+        nulls_[column_] = unix_us == 0;
+        values_[column_++] = TimestampTzGetDatum(pg::timestamp_of(unix_us));
+    }
+    void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
+
+private:
+    static constexpr int kColumns = 16;
+    Datum values_[kColumns] = {};
+    bool nulls_[kColumns] = {};
+    int column_ = 0;
+};
+
+void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem::DaemonIdentity &identity) {
+    const std::int64_t now_us = core::monotonic_us();
+    const core::BreakerState breaker = row.breaker.state(breaker_settings(), now_us);
+    const std::uint32_t in_flight = row.in_flight.load();
+    const std::uint64_t answered = row.answered.load();
+    Line line;
+    line.text(identity.endpoint);
+    line.text(name_of(identity.kind));
+    line.number(identity.weight);
+    line.text(name_of(row.state.load()));
+    line.text(name_of(breaker));
+    line.text(identity.reason);
+    line.time(breaker == core::BreakerState::Open ? core::unix_us() + row.breaker.open_until_us() - now_us : 0);
+    line.number(in_flight);
+    line.number(std::min(in_flight, row.connections.load()));
+    line.number(static_cast<std::int64_t>(row.requests.load()));
+    line.number(static_cast<std::int64_t>(row.failures.load()));
+    line.number(static_cast<std::int64_t>(row.late_replies.load()));
+    line.milliseconds(answered == 0 ? 0 : static_cast<double>(row.answered_us.load()) / static_cast<double>(answered), answered > 0);
+    line.milliseconds(static_cast<double>(row.latencies.percentile_us(0.99)), answered > 0);
+    line.time(row.last_ok_unix_us.load());
+    line.text(identity.fingerprint);
+    line.put(result);
+}
+
+core::Breaker &breaker_of(Datum endpoint_datum) {
+    const std::string_view endpoint = pg::utf8_text(endpoint_datum);
+    for (shmem::DaemonRow &row : shmem::segment().daemons->rows) {
+        shmem::DaemonIdentity identity;
+        if (row.state.load() != DaemonState::Absent && row.identity.load(identity) && endpoint == identity.endpoint)
+            return row.breaker;
+    }
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no daemon \"%s\"", TextDatumGetCString(endpoint_datum)),
+                    errhint("SELECT endpoint FROM steadytext_daemons lists the daemons.")));
+}
+
+}  // namespace
+
+STEADYTEXT_FUNCTION(steadytext_daemons) {
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
+        shmem::DaemonIdentity identity;
+        if (row.state.load() != DaemonState::Absent && row.identity.load(identity))
+            put_daemon(result, row, identity);
+    }
+    return static_cast<Datum>(0);
+}
+
+STEADYTEXT_FUNCTION(steadytext_daemon_trip) {
+    breaker_of(PG_GETARG_DATUM(0)).trip(breaker_settings(), core::monotonic_us());
+    PG_RETURN_VOID();
+}
+
+STEADYTEXT_FUNCTION(steadytext_daemon_reset) {
+    breaker_of(PG_GETARG_DATUM(0)).reset();
+    PG_RETURN_VOID();
+}

@@ -1,0 +1,169 @@
+# The registry: steadytext.daemons changed from SQL for good, the view steadytext_daemons, shares, drain, trip, affinity, fingerprints.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+
+my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'" ]);
+my $load    = sub {
+    my ($text, $count) = @_;
+    return $cluster->sql("SELECT count(*) FILTER (WHERE steadytext_generate('$text ' || i, use_cache => false) = '$text ' || i) FROM generate_series(1, $count) i");
+};
+my $column = sub { my ($name, $daemon) = @_; return $cluster->sql("SELECT $name FROM steadytext_daemons WHERE endpoint = '$daemon->{endpoint}'") };
+my $becomes = sub {
+    my ($name, $daemon, $value, $test) = @_;
+    return ok($cluster->poll_until("SELECT $name FROM steadytext_daemons WHERE endpoint = '$daemon->{endpoint}'", $value, 10), $test)
+        || diag $cluster->sql('SELECT * FROM steadytext_daemons');
+};
+my $served = sub { my ($count) = $cluster->ask_daemon('stats', '{}', $_[0]{endpoint}) =~ /"generate":(\d+)/; return $count // 0 };
+
+my %weight  = (light => 1, middle => 2, heavy => 5);
+my %daemons = map { $_ => $cluster->start_echo(name => $_) } keys %weight;
+my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
+
+# Three calls in one statement: none loses what another did.
+{
+    my $calls = join ', ', map { "steadytext_daemon_register('$daemons{$_}{endpoint}', $weight{$_})" } sort keys %daemons;
+    is($cluster->sql("SELECT $calls"), 't|t|t', 'registered');
+    is($cluster->sql("SELECT steadytext_daemon_register('$heavy->{endpoint}', 5)"), 'f', 'once only');
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE state = 'ready' AND kind = 'native'), 3), 'three daemons are ready');
+}
+
+# Shares follow the weights, and the view counts what the daemons count.
+{
+    my $requests = 8000;
+    my %before = map { $_ => $served->($daemons{$_}) } keys %daemons;
+    is($load->('share', $requests), $requests, 'every answer is right');
+    for my $name (sort keys %daemons) {
+        my $share = 100 * ($served->($daemons{$name}) - $before{$name}) / $requests;
+        my $due   = 100 * $weight{$name} / 8;
+        cmp_ok(abs($share - $due), '<=', 2, sprintf '%s has %.2f %% of the requests, %.2f %% are due', $name, $share, $due);
+        is($column->('requests', $daemons{$name}), $served->($daemons{$name}), "$name: the view counts what it counts");
+    }
+    is($column->('avg_ms > 0 AND p99_ms > 0 AND last_ok <= clock_timestamp() AND until IS NULL', $heavy), 't', 'times are told');
+    is($column->('fingerprint', $heavy), 'echo:1', 'and the fingerprint');
+}
+
+# Drained under load: what is in flight is finished, nothing new comes.
+{
+    my $session = $cluster->session->send("SELECT count(*) FILTER (WHERE steadytext_generate('drain ' || i, use_cache => false) = 'drain ' || i) FROM generate_series(1, 8000) i");
+    my @held = map { $cluster->session->send("SELECT steadytext_generate('!fault:delay=700 held $_', use_cache => false)") } 1 .. 8;
+    ok($cluster->poll_until("SELECT in_flight > 0 FROM steadytext_daemons WHERE endpoint = '$heavy->{endpoint}'", 't', 10), 'it has requests in flight');
+    $cluster->sql("SELECT steadytext_daemon_drain('$heavy->{endpoint}')");
+    $becomes->('state', $heavy, 'draining', 'drained');
+    my $before = $column->('requests', $heavy);
+    is($load->('elsewhere', 500), 500, 'the others serve');
+    is($column->('requests', $heavy), $before, 'it got nothing new');
+    is($session->finish->{out}, 8000, 'no error in the load');
+    like($_->finish->{out}, qr/ held \d$/, 'what was under way is finished') for @held;
+    is($column->('in_flight', $heavy), 0, 'it is idle');
+    $cluster->sql("SELECT steadytext_daemon_undrain('$heavy->{endpoint}')");
+    $becomes->('state', $heavy, 'ready', 'undrained');
+    cmp_ok($column->('requests', $heavy), '==', $before, 'its counters go on where they were');
+    $load->('again', 80);
+    cmp_ok($column->('requests', $heavy), '>', $before, 'it serves again');
+}
+
+# Tripped and reset at once.
+{
+    $cluster->sql("SELECT steadytext_daemon_trip('$heavy->{endpoint}')");
+    is($column->(q(breaker || ' ' || (until > clock_timestamp())), $heavy), 'open true', 'tripped, and until when');
+    my $before = $column->('requests', $heavy);
+    is($load->('tripped', 100), 100, 'the others serve');
+    is($column->('requests', $heavy), $before, 'it got nothing');
+    $cluster->sql("SELECT steadytext_daemon_reset('$heavy->{endpoint}')");
+    is($column->('breaker', $heavy), 'closed', 'reset');
+    $load->('reset', 80);
+    cmp_ok($column->('requests', $heavy), '>', $before, 'it serves again');
+    $cluster->sql('SELECT ' . join ', ', map { "steadytext_daemon_trip('$_->{endpoint}')" } values %daemons);
+    is($cluster->try_sql(q(SELECT steadytext_generate('anybody?', use_cache => false)))->{state}, '08004', 'all tripped: an error of its own');
+    $cluster->sql('SELECT ' . join ', ', map { "steadytext_daemon_reset('$_->{endpoint}')" } values %daemons);
+    is($load->('back', 8), 8, 'all reset: served at once');
+}
+
+# What was changed outlasts a restart, and the other entries stay as they were written.
+{
+    my $options = "$light->{endpoint}   model=\"two words\" weight=3, $middle->{endpoint} drain=off";
+    $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$options'; SELECT pg_reload_conf()");
+    $cluster->sql("SELECT steadytext_daemon_register('$heavy->{endpoint}')");
+    $cluster->sql("SELECT steadytext_daemon_set_weight('$heavy->{endpoint}', 9)");
+    $cluster->sql("SELECT steadytext_daemon_drain('$middle->{endpoint}')");
+    $cluster->restart;
+    is($cluster->sql('SHOW steadytext.daemons'), "$light->{endpoint}   model=\"two words\" weight=3, $middle->{endpoint} drain=on, $heavy->{endpoint} weight=9",
+        'durable, word for word');
+    $becomes->(q(state || ' ' || weight), $heavy, 'ready 9', 'the weight holds');
+    $becomes->('state', $middle, 'draining', 'the drain holds');
+    $cluster->sql("SELECT steadytext_daemon_unregister('$heavy->{endpoint}')");
+    ok($cluster->poll_until("SELECT count(*) FROM steadytext_daemons WHERE endpoint = '$heavy->{endpoint}'", 0), 'unregistered');
+    $cluster->restart;
+    is($cluster->sql("SELECT current_setting('steadytext.daemons') LIKE '%heavy%'"), 'f', 'for good');
+}
+
+# Clear errors, and who may.
+{
+    my %bad = (
+        q(SELECT steadytext_daemon_register('localhost'))             => '22023',
+        q(SELECT steadytext_daemon_register('tcp://localhost:-1'))    => '22023',
+        q(SELECT steadytext_daemon_register('tcp://localhost:5555', 0)) => '22023',
+        qq(SELECT steadytext_daemon_set_weight('$light->{endpoint}', 1001)) => '22023',
+        map { ("SELECT steadytext_daemon_$_('tcp://localhost:5999'" . ($_ eq 'set_weight' ? ', 2)' : ')') => '42704') }
+            qw(unregister set_weight drain undrain trip reset),
+    );
+    for my $sql (sort keys %bad) {
+        my $result = $cluster->try_sql($sql);
+        is($result->{state}, $bad{$sql}, $sql);
+        like($result->{err}, qr/^HINT:.*\S/m, 'with a hint') or diag $result->{err};
+    }
+    $cluster->sql('CREATE ROLE plain LOGIN; CREATE ROLE watcher LOGIN IN ROLE pg_monitor');
+    is($cluster->try_sql($_, user => 'plain')->{state}, '42501', "a plain role may not: $_") for sort +(keys %bad), 'SELECT * FROM steadytext_daemons';
+    is($cluster->try_sql('SELECT count(*) FROM steadytext_daemons', user => 'watcher')->{out}, 2, 'pg_monitor may look');
+    is($cluster->try_sql("SELECT steadytext_daemon_trip('$light->{endpoint}')", user => 'watcher')->{state}, '42501', 'and no more');
+}
+
+# Bad entries in a file: invalid, and the others work.
+{
+    $cluster->sql('ALTER SYSTEM RESET steadytext.daemons');
+    $cluster->append_conf("steadytext.daemons = 'tcp://127.0.0.1:1, $light->{endpoint}, nonsense'");
+    $cluster->reload;
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE state = 'invalid' AND reason <> ''), 2), 'two invalid entries, each with its reason')
+        or diag $cluster->sql('SELECT * FROM steadytext_daemons');
+    $becomes->('state', $light, 'ready', 'the good one');
+    is($load->('among bad ones', 100), 100, 'serves');
+}
+
+# Affinity: the same request goes to the same daemon; one that is drained takes only its own requests with it.
+{
+    $cluster->sql(sprintf q(ALTER SYSTEM SET steadytext.daemons = '%s'; ALTER SYSTEM SET steadytext.balance = 'affinity'; SELECT pg_reload_conf()),
+        join ', ', map { $_->{endpoint} } $light, $middle, $heavy);
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE state = 'ready' AND kind = 'native'), 3), 'three daemons are ready');
+    my $homes = q(SELECT string_agg(daemon, ' ' ORDER BY i) FROM generate_series(1, 60) i,
+        LATERAL steadytext_generate_ex('affine ' || i, '{"use_cache": false}'));
+    my @first = split ' ', $cluster->sql($homes);
+    is_deeply([ split ' ', $cluster->sql($homes) ], \@first, 'each request finds its daemon again');
+    my %used = map { $_ => 1 } @first;
+    is(keys %used, 3, 'and all have some');
+    $cluster->sql("SELECT steadytext_daemon_drain('$middle->{endpoint}')");
+    $becomes->('state', $middle, 'draining', 'one is drained');
+    my @second = split ' ', $cluster->sql($homes);
+    is(scalar(grep { $first[$_] ne $middle->{endpoint} && $first[$_] ne $second[$_] } 0 .. $#first), 0, 'the requests of the others stay where they were');
+    is(scalar(grep { $_ eq $middle->{endpoint} } @second), 0, 'its own are served by them');
+}
+
+# Two models of one name.
+{
+    my $other = $cluster->start_echo(name => 'other', options => [ '--fingerprint', 'echo:2' ]);
+    $cluster->sql("ALTER SYSTEM RESET steadytext.balance; ALTER SYSTEM SET steadytext.daemons = '$light->{endpoint}, $other->{endpoint}'; SELECT pg_reload_conf()");
+    $becomes->('state', $other, 'ready', 'policy warn: it is used');
+    ok($cluster->wait_for(sub { $cluster->log =~ /daemon "\Q$other->{endpoint}\E" serves model "[^"]*" with fingerprint echo:2, but \Q$light->{endpoint}\E has echo:1/ }, 10),
+        'and the log says so');
+    $cluster->sql(q(ALTER SYSTEM SET steadytext.fingerprint_policy = 'strict'; SELECT pg_reload_conf()));
+    $becomes->('state', $other, 'invalid', 'policy strict: the later one is invalid');
+    like($column->('reason', $other), qr/fingerprint echo:2, but .* has echo:1/, 'for a reason');
+    my $before = $column->('requests', $other);
+    is($load->('strict', 50), 50, 'the first serves all');
+    is($column->('requests', $other), $before, 'the later one gets nothing');
+    my @warnings = $cluster->log =~ /with fingerprint echo:2, but/g;
+    is(scalar @warnings, 1, 'the log said it once');
+}
+
+done_testing;
