@@ -1,7 +1,7 @@
 // What is known of each daemon and of the models they serve, for every session to read.
 //
-// Written by the gateway alone (one writer), read by the status functions and, for the models, by every request. Only the breaker
-// is written by sessions too: steadytext_daemon_trip and _reset.
+// Written by the gateway alone (one writer), read by the status functions and, for the models, by every request. Only the
+// breaker is written by sessions too: steadytext_daemon_trip and _reset.
 // Regime: pure. Texts are behind a SeqLock, numbers are atomics of their own; see seqlock.hpp for the ordering.
 #pragma once
 
@@ -31,7 +31,7 @@ struct DaemonIdentity {
     char endpoint[256] = "";
     char name[64] = "";
     char version[32] = "";
-    char reason[256] = "";  // of the present state, in words
+    char reason[256] = "";                     // of the present state, in words
     char fingerprint[kFingerprintBytes] = "";  // of its first model
     DaemonKind kind = DaemonKind::Unknown;
     std::uint32_t weight = 1;
@@ -50,8 +50,8 @@ struct alignas(kCacheLine) DaemonRow {
     std::atomic<std::uint64_t> failures{0};
     std::atomic<std::uint64_t> late_replies{0};
     std::atomic<std::uint64_t> answered{0};
-    std::atomic<std::uint64_t> answered_us{0};       // total time of the answered ones
-    LatencyHistogram latencies;                      // of the answered ones
+    std::atomic<std::uint64_t> answered_us{0};         // total time of the answered ones
+    LatencyHistogram latencies;                        // of the answered ones
     std::atomic<std::int64_t> last_ok_unix_us{0};      // last request answered
     std::atomic<std::int64_t> last_answer_unix_us{0};  // last sign of life
     std::atomic<std::int64_t> ready_since_us{0};       // CLOCK_MONOTONIC; 0 while not connected

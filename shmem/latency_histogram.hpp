@@ -1,7 +1,8 @@
-// How long requests took, counted in buckets whose width grows with the time: eight to each power of two of microseconds.
+// How long requests took, counted in buckets whose width grows with the time: eight to each power of two of
+// microseconds.
 //
-// One in each row of the daemon table: the gateway counts, any session reads a percentile. Regime: pure, lock-free. Each bucket
-// is a number of its own; a reader may miss what is being counted, no more.
+// One in each row of the daemon table: the gateway counts, any session reads a percentile. Regime: pure,
+// lock-free. Each bucket is a number of its own; a reader may miss what is being counted, no more.
 #pragma once
 
 #include <array>
@@ -19,7 +20,8 @@ public:
         buckets_[bucket_of(value)].fetch_add(1, std::memory_order_relaxed);
     }
 
-    // The time within which `share` (0 to 1) of all requests were answered, off by a sixteenth at most; 0 if there were none.
+    // The time within which `share` (0 to 1) of all requests were answered, off by a sixteenth at most; 0 if
+    // there were none.
     [[nodiscard]] std::uint64_t percentile_us(double share) const noexcept {
         std::array<std::uint64_t, kBuckets> counts;
         std::uint64_t total = 0;
@@ -43,7 +45,8 @@ public:
 private:
     static constexpr unsigned kStepBits = 3;
     static constexpr std::uint64_t kSteps = 1U << kStepBits;
-    static constexpr std::size_t kBuckets = 256;  // up to 2^34 us, above four hours; the last takes what is longer
+    static constexpr std::size_t kBuckets =
+        256;  // up to 2^34 us, above four hours; the last takes what is longer
 
     // Below 8 us each value has its own; from there the three bits after the leading one choose.
     static std::size_t bucket_of(std::uint64_t value) noexcept {

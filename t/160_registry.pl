@@ -120,6 +120,21 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
     is($cluster->try_sql("SELECT steadytext_daemon_trip('$light->{endpoint}')", user => 'watcher')->{state}, '42501', 'and no more');
 }
 
+# Sessions that change the list at once lose nothing of each other's.
+{
+    my $before = $cluster->sql('SHOW steadytext.daemons');
+    my @mine = map { my $session = $_; [ map { "ipc://$cluster->{run}/none-$session-$_.sock" } 1 .. 5 ] } 1 .. 4;
+    my $each = sub { my ($function) = @_;
+        my @sessions = map { $cluster->session->send(join ';', map { "SELECT steadytext_daemon_$function('$_')" } @$_) } @mine;
+        is($_->finish->{state}, '', "$function from several sessions") for @sessions;
+    };
+    $each->('register');
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE endpoint LIKE '%/none-%'), 20), 'all are registered');
+    $each->('unregister');
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE endpoint LIKE '%/none-%'), 0), 'all are gone');
+    is($cluster->sql('SHOW steadytext.daemons'), $before, 'the list is as it was');
+}
+
 # Bad entries in a file: invalid, and the others work.
 {
     $cluster->sql('ALTER SYSTEM RESET steadytext.daemons');

@@ -1,5 +1,5 @@
-// Changing one entry of steadytext.daemons, the others word for word: see daemon_list.hpp. Regime: pure (may throw
-// std::bad_alloc).
+// Changing one entry of steadytext.daemons, the others word for word: see daemon_list.hpp. Regime: pure (may
+// throw std::bad_alloc).
 #include "src/core/daemon_list.hpp"
 #include "src/core/daemon_list_words.hpp"
 
@@ -45,7 +45,8 @@ std::vector<std::string>::iterator find(std::vector<std::string> &entries, std::
 bool not_found(std::string_view endpoint, Problem &problem) {
     problem.set(sqlstate::kUndefinedObject, "there is no daemon \"%.*s\"",
                 static_cast<int>(endpoint.size() < 200 ? endpoint.size() : 200), endpoint.data());
-    problem.with_hint("SELECT endpoint FROM steadytext_daemons lists the daemons; those of steadytext.daemons can be changed.");
+    problem.with_hint("SELECT endpoint FROM steadytext_daemons lists the daemons; those of "
+                      "steadytext.daemons can be changed.");
     return false;
 }
 
@@ -53,13 +54,14 @@ bool check_weight(int weight, Problem &problem) {
     if (weight >= 1 && weight <= kMaxWeight)
         return true;
     problem.set(sqlstate::kInvalidParameterValue, "invalid weight of a daemon: %d", weight);
-    problem.with_hint("A weight is a number from 1 to %d; a daemon that shall get nothing is drained.", kMaxWeight);
+    problem.with_hint("A weight is a number from 1 to %d; a daemon that shall get nothing is drained.",
+                      kMaxWeight);
     return false;
 }
 
 // An empty value takes the option away.
-bool set_daemon_option(std::string &list, std::string_view endpoint, std::string_view name, std::string_view value,
-                       Problem &problem) {
+bool set_daemon_option(std::string &list, std::string_view endpoint, std::string_view name,
+                       std::string_view value, Problem &problem) {
     std::vector<std::string> entries = split(list);
     const auto found = find(entries, endpoint);
     if (found == entries.end())
@@ -89,7 +91,8 @@ bool add_daemon(std::string &list, std::string_view endpoint, int weight, Proble
     Endpoint parsed;
     if (!parse_endpoint(trimmed(endpoint), parsed, problem)) {
         if (problem.hint[0] == '\0')
-            problem.with_hint("An endpoint is tcp://host:port, ipc:///path, http://host/path or https://host/path.");
+            problem.with_hint(
+                "An endpoint is tcp://host:port, ipc:///path, http://host/path or https://host/path.");
         return false;
     }
     if (std::string_view(parsed.text).find_first_of(" \t\r\n,\"") != std::string_view::npos) {

@@ -1,4 +1,5 @@
-// Taking the text of steadytext.daemons apart: entries at commas, options at white space, neither inside double quotes.
+// Taking the text of steadytext.daemons apart: entries at commas, options at white space, neither inside
+// double quotes.
 //
 // Shared by daemon_list.cpp, which reads entries, and daemon_list_edit.cpp, which changes one. Regime: pure.
 #pragma once

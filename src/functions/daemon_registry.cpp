@@ -1,8 +1,9 @@
-// steadytext_daemon_register(), _unregister(), _set_weight(), _drain(), _undrain(): steadytext.daemons changed for good, as by ALTER
-// SYSTEM, one entry at a time. Regime: pg, with C++ only inside guarded().
+// steadytext_daemon_register(), _unregister(), _set_weight(), _drain(), _undrain(): steadytext.daemons
+// changed for good, as by ALTER SYSTEM, one entry at a time. Regime: pg, with C++ only inside guarded().
 //
-// What is changed is the setting as the configuration files have it now, not this session's copy, which is as old as the session's
-// last reload; a lock until the end of the transaction keeps two changes from losing one of them.
+// What is changed is the setting as the configuration files have it now, not this session's copy, which is as
+// old as the session's last reload; a lock until the end of the transaction keeps two changes from losing one
+// of them.
 #include "src/pg/compat.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/guc.hpp"
@@ -26,9 +27,11 @@ using namespace steadytext;
 // Of all databases together. Rows of this shared catalog have no OID, so nothing else takes such a lock.
 void lock_registry() { LockSharedObject(DbRoleSettingRelationId, InvalidOid, 0, ExclusiveLock); }
 
-// The setting as the files have it, whether or not it can be applied; if no file names it, as this session has it.
+// The setting as the files have it, whether or not it can be applied; if no file names it, as this session
+// has it.
 const char *daemons_in_files() {
-    const char *query = "SELECT setting FROM pg_catalog.pg_file_settings WHERE name = 'steadytext.daemons' ORDER BY seqno DESC LIMIT 1";
+    const char *query = "SELECT setting FROM pg_catalog.pg_file_settings WHERE name = 'steadytext.daemons' "
+                        "ORDER BY seqno DESC LIMIT 1";
     MemoryContext caller = CurrentMemoryContext;
     const char *daemons = guc::daemons != nullptr ? guc::daemons : "";
     SPI_connect();
@@ -41,7 +44,8 @@ const char *daemons_in_files() {
     return daemons;
 }
 
-// Lets `change(std::string &list, std::string_view endpoint, core::Problem &) -> bool` change the list, and keeps the result.
+// Lets `change(std::string &list, std::string_view endpoint, core::Problem &) -> bool` change the list, and
+// keeps the result.
 template <class Change>
 void change_registry(Datum endpoint_datum, Change &&change) {
     static std::string *list = new std::string;
@@ -56,9 +60,10 @@ void change_registry(Datum endpoint_datum, Change &&change) {
 }
 
 void drain(FunctionCallInfo fcinfo, bool wanted) {
-    change_registry(PG_GETARG_DATUM(0), [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
-        return core::drain_daemon(list, endpoint, wanted, problem);
-    });
+    change_registry(PG_GETARG_DATUM(0),
+                    [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
+                        return core::drain_daemon(list, endpoint, wanted, problem);
+                    });
 }
 
 }  // namespace
@@ -66,11 +71,12 @@ void drain(FunctionCallInfo fcinfo, bool wanted) {
 STEADYTEXT_FUNCTION(steadytext_daemon_register) {
     const int weight = PG_GETARG_INT32(1);
     bool is_new = false;
-    change_registry(PG_GETARG_DATUM(0), [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
-        is_new = !core::has_daemon(list, endpoint);
-        return is_new ? core::add_daemon(list, endpoint, weight, problem)
-                      : core::set_daemon_weight(list, endpoint, weight, problem);
-    });
+    change_registry(PG_GETARG_DATUM(0),
+                    [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
+                        is_new = !core::has_daemon(list, endpoint);
+                        return is_new ? core::add_daemon(list, endpoint, weight, problem)
+                                      : core::set_daemon_weight(list, endpoint, weight, problem);
+                    });
     PG_RETURN_BOOL(is_new);
 }
 
@@ -81,9 +87,10 @@ STEADYTEXT_FUNCTION(steadytext_daemon_unregister) {
 
 STEADYTEXT_FUNCTION(steadytext_daemon_set_weight) {
     const int weight = PG_GETARG_INT32(1);
-    change_registry(PG_GETARG_DATUM(0), [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
-        return core::set_daemon_weight(list, endpoint, weight, problem);
-    });
+    change_registry(PG_GETARG_DATUM(0),
+                    [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
+                        return core::set_daemon_weight(list, endpoint, weight, problem);
+                    });
     PG_RETURN_VOID();
 }
 

@@ -1,4 +1,5 @@
-// The view steadytext_daemons, and steadytext_daemon_trip(), _reset(): daemons and their breakers in shared memory. Regime: pg.
+// The view steadytext_daemons, and steadytext_daemon_trip(), _reset(): daemons and their breakers in shared
+// memory. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
@@ -57,7 +58,8 @@ const char *name_of(core::BreakerState state) {
 }
 
 core::BreakerSettings breaker_settings() {
-    return {static_cast<std::uint32_t>(guc::breaker_threshold), std::int64_t{guc::breaker_recovery_ms} * 1000};
+    return {static_cast<std::uint32_t>(guc::breaker_threshold),
+            std::int64_t{guc::breaker_recovery_ms} * 1000};
 }
 
 // One row of the view, column by column in the view's order.
@@ -77,7 +79,9 @@ public:
         nulls_[column_] = unix_us == 0;
         values_[column_++] = TimestampTzGetDatum(pg::timestamp_of(unix_us));
     }
-    void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
+    void put(ReturnSetInfo *result) {
+        tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_);
+    }
 
 private:
     static constexpr int kColumns = 16;
@@ -98,13 +102,16 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
     line.text(name_of(row.state.load()));
     line.text(name_of(breaker));
     line.text(identity.reason);
-    line.time(breaker == core::BreakerState::Open ? core::unix_us() + row.breaker.open_until_us() - now_us : 0);
+    line.time(breaker == core::BreakerState::Open ? core::unix_us() + row.breaker.open_until_us() - now_us
+                                                  : 0);
     line.number(in_flight);
     line.number(std::min(in_flight, row.connections.load()));
     line.number(static_cast<std::int64_t>(row.requests.load()));
     line.number(static_cast<std::int64_t>(row.failures.load()));
     line.number(static_cast<std::int64_t>(row.late_replies.load()));
-    line.milliseconds(answered == 0 ? 0 : static_cast<double>(row.answered_us.load()) / static_cast<double>(answered), answered > 0);
+    line.milliseconds(
+        answered == 0 ? 0 : static_cast<double>(row.answered_us.load()) / static_cast<double>(answered),
+        answered > 0);
     line.milliseconds(static_cast<double>(row.latencies.percentile_us(0.99)), answered > 0);
     line.time(row.last_ok_unix_us.load());
     line.text(identity.fingerprint);
@@ -115,10 +122,12 @@ core::Breaker &breaker_of(Datum endpoint_datum) {
     const std::string_view endpoint = pg::utf8_text(endpoint_datum);
     for (shmem::DaemonRow &row : shmem::segment().daemons->rows) {
         shmem::DaemonIdentity identity;
-        if (row.state.load() != DaemonState::Absent && row.identity.load(identity) && endpoint == identity.endpoint)
+        if (row.state.load() != DaemonState::Absent && row.identity.load(identity) &&
+            endpoint == identity.endpoint)
             return row.breaker;
     }
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no daemon \"%s\"", TextDatumGetCString(endpoint_datum)),
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                    errmsg("there is no daemon \"%s\"", TextDatumGetCString(endpoint_datum)),
                     errhint("SELECT endpoint FROM steadytext_daemons lists the daemons.")));
 }
 
