@@ -36,7 +36,7 @@ void require(bool good, simdjson::error_code code) {
 
 template <class T>
 T good(simdjson::simdjson_result<T> result) {
-    T value;
+    T value{};
     const auto error = std::move(result).get(value);
     require(error == simdjson::SUCCESS, error);
     return value;
