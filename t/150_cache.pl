@@ -10,7 +10,7 @@ my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.on_failure = 'error
 my $requests = sub { my ($n) = $cluster->ask_daemon('stats') =~ /"generate":(\d+)/; return $n // 0 };
 my $flush    = sub { return $cluster->sql('SELECT steadytext_frecency_refresh()') };
 my $metric   = sub { return $cluster->sql("SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_$_[0]'") };
-chomp(my $pgbench = `ls /usr/lib/postgresql/*/bin/pgbench | tail -n 1`);
+my $pgbench = SteadyText::Cluster::server_program('pgbench');
 
 sub bench {
     my ($script, @options) = @_;

@@ -1,4 +1,5 @@
 """What a cached call costs: inside a statement, as a statement of its own beside md5(), and with a million answers cached."""
+import os
 import pathlib
 import re
 
@@ -24,7 +25,8 @@ def per_second(database: Cluster, statement: str) -> float:
     """Transactions per second of pgbench's prepared statement with the prompt as its parameter."""
     script = BUILD / "cached.sql"
     script.write_text(statement + "\n")
-    program = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pgbench"))[-1]
+    config = os.environ.get("PG_CONFIG") or sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pg_config"))[-1]
+    program = pathlib.Path(Bench.output(config, "--bindir").strip()) / "pgbench"
     shown = Bench.output(program, "-n", "-M", "prepared", "-c", CLIENTS, "-j", 2, "-T", SECONDS, "-D",
                          "p=" + database.value("SELECT p FROM prompts"), "-f", script, env=database.environment)
     return float(re.search(r"tps = ([0-9.]+)", shown)[1])

@@ -58,12 +58,18 @@ sub run_dir { return $_[0]{run} }
 sub data_dir { return "$_[0]{run}/data" }
 sub as_server { return $> == 0 ? ('runuser', '-u', 'postgres', '--') : () }
 
+# A program of the server that is tested: PG_CONFIG's, else the newest here.
+sub server_program {
+    my ($name) = @_;
+    my ($config) = $ENV{PG_CONFIG} // reverse sort glob '/usr/lib/postgresql/*/bin/pg_config';
+    chomp(my $bin = `$config --bindir`);
+    return "$bin/$name";
+}
+
 sub pg_ctl {
     my ($self, @arguments) = @_;
-    chomp(my $config = `ls -r /usr/lib/postgresql/*/bin/pg_config | head -n 1`);
-    chomp(my $bin = `$config --bindir`);
     my $output;
-    my $good = IPC::Run::run([as_server(), "$bin/pg_ctl", '-D', $self->data_dir, '-l', "$self->{run}/log", '-w', '-s', @arguments],
+    my $good = IPC::Run::run([as_server(), server_program('pg_ctl'), '-D', $self->data_dir, '-l', "$self->{run}/log", '-w', '-s', @arguments],
         '<', \undef, '>&', \$output);
     return $good;
 }
