@@ -45,13 +45,18 @@ Daemon::Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t
     std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", entry.endpoint.text);
     identity_.weight = static_cast<std::uint32_t>(entry.weight);
     identity_.embedded = embedded;
-    row_state().clear();
+    if (row_state().is_of(entry.endpoint.text))
+        row_state().disconnect();
+    else
+        row_state().clear();
     show_state(entry.valid ? "" : entry.problem.message);
 }
 
 Daemon::~Daemon() {
     row_state().connections.store(0, std::memory_order_relaxed);
     row_state().in_flight.store(0, std::memory_order_relaxed);
+    if (retired_)  // one of the same name that comes later is another
+        identity_.endpoint[0] = '\0';
     set_state(DaemonState::Absent, "");
 }
 
@@ -252,7 +257,7 @@ bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     in_flight_++;
     row_state().in_flight.store(static_cast<std::uint32_t>(in_flight_), std::memory_order_relaxed);
     row_state().requests.fetch_add(1, std::memory_order_relaxed);
-    services_.segment.counters->add(0, Counter::Sent);
+    services_.segment.counters->add(0, Counter::Sends);
     return true;
 }
 

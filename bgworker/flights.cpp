@@ -63,6 +63,7 @@ void Flights::finish(SlotId id, Outcome outcome, std::int64_t now_us) {
     shmem::Slot &slot = this->slot(id);
     const std::int32_t owner = slot.owner;
     slot.outcome = outcome;
+    slot.taken_us = of(id).queued_us;
     slot.sent_us = of(id).sent_us;
     slot.answered_us = now_us;
     if (segment_.slots->complete(id)) {

@@ -94,7 +94,7 @@ void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
             return;
         }
     }
-    const std::uint16_t row = free_row();
+    const std::uint16_t row = free_row(entry.endpoint.text);
     if (row == shmem::kMaxDaemons)
         return;
     members_.push_back(Member{std::make_unique<Daemon>(services_, entry, row, embedded), 0, true});
@@ -102,11 +102,17 @@ void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
     members_changed_ = true;
 }
 
-std::uint16_t Gateway::free_row() const {
-    for (std::uint16_t row = 0; row < shmem::kMaxDaemons; row++)
-        if (std::none_of(members_.begin(), members_.end(), [&](const Member &m) { return m.daemon->row() == row; }))
+// The row a predecessor of this gateway left behind for the daemon, else any; kMaxDaemons if all are taken.
+std::uint16_t Gateway::free_row(const char *endpoint) const {
+    std::uint16_t free = shmem::kMaxDaemons;
+    for (std::uint16_t row = shmem::kMaxDaemons; row-- > 0;) {
+        if (std::any_of(members_.begin(), members_.end(), [&](const Member &m) { return m.daemon->row() == row; }))
+            continue;
+        if (segment_.daemons->rows[row].is_of(endpoint))
             return row;
-    return shmem::kMaxDaemons;
+        free = row;
+    }
+    return free;
 }
 
 void Gateway::drop_retired() {
@@ -277,7 +283,7 @@ Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, core::Prob
         problem.set(core::sqlstate::kPrerequisiteState, "no daemon serves a model for this operation");
         problem.with_hint("Look at steadytext_daemon_status() and the models the daemons were started with.");
     } else {
-        problem.set("08004", "no inference daemon can be reached");
+        problem.set(core::sqlstate::kUnreachable, "no inference daemon can be reached");
         problem.with_detail("The circuit breaker of every daemon is open, or it is drained.");
         problem.with_hint("Look at steadytext_daemon_status() and the server log.");
     }
@@ -324,7 +330,23 @@ void Gateway::tick() {
     for (std::uint32_t index = 0; index < segment_.slots->size(); index++)
         look_at(index, now_us);
     drop_retired();
+    tell_waiting();
     flights_.wake_owners();
+}
+
+// For the metrics: how many requests no daemon has yet, and since when the oldest waits.
+void Gateway::tell_waiting() {
+    std::uint32_t count = 0;
+    std::int64_t oldest_us = 0;
+    for (std::uint32_t index = 0; index < segment_.slots->size(); index++) {
+        const Flight &flight = flights_.of({index, 0});
+        if (!flight.active || flight.channel != nullptr)
+            continue;
+        const std::int64_t submitted_us = (*segment_.slots)[index].submitted_us;
+        oldest_us = count++ == 0 ? submitted_us : std::min(oldest_us, submitted_us);
+    }
+    segment_.header->waiting.count.store(count, std::memory_order_relaxed);
+    segment_.header->waiting.oldest_us.store(oldest_us, std::memory_order_relaxed);
 }
 
 bool Gateway::take_wait_fds_changed() {

@@ -50,9 +50,10 @@ private:
     [[nodiscard]] std::uint64_t affinity_key(const shmem::Slot &slot);
     void retry_lost(std::int64_t now_us);
     void drop_retired();
+    void tell_waiting();
     void compare_fingerprints();
     void publish_models();
-    [[nodiscard]] std::uint16_t free_row() const;
+    [[nodiscard]] std::uint16_t free_row(const char *endpoint) const;
     void add_daemon(const core::DaemonEntry &entry, bool embedded);
 
     struct Member {

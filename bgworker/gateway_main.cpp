@@ -65,8 +65,7 @@ bool has_text(const char *setting) { return setting != nullptr && setting[0] != 
 
 Configuration configuration_from_settings() {
     Configuration configuration;
-    configuration.daemons.breaker = {static_cast<std::uint32_t>(guc::breaker_threshold),
-                                     std::int64_t{guc::breaker_recovery_ms} * 1000};
+    configuration.daemons.breaker = guc::breaker_settings();
     configuration.daemons.pool_size = static_cast<std::size_t>(guc::pool_size);
     configuration.daemons.pool_wait_us = std::int64_t{guc::pool_wait_ms} * 1000;
     configuration.daemons.max_message_bytes = std::max<std::int64_t>(16 << 20, std::int64_t{guc::max_prompt_bytes} * 2);
@@ -126,6 +125,7 @@ void run(Gateway &gateway) {
         bool more = false;
         pg::guarded([&](core::Problem &) {
             const std::int64_t now_us = core::monotonic_us();
+            shmem::segment().header->gateway.beat_us.store(now_us, std::memory_order_relaxed);
             if (now_us >= next_tick_us) {
                 gateway.tick();
                 next_tick_us = now_us + Gateway::kTickUs;

@@ -5,6 +5,7 @@
 #include "bgworker/worker_process.hpp"
 #include "bgworker/embedded_daemon.hpp"
 #include "bgworker/keepers.hpp"
+#include "shmem/stats_file.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
@@ -22,6 +23,7 @@ namespace steadytext::worker {
 namespace {
 
 constexpr std::int64_t kShutdownPatienceUs = 500'000;
+constexpr std::int64_t kStatsIntervalUs = 5'000'000;
 
 void wake_on_child_exit(SIGNAL_ARGS) {
     const int saved_errno = errno;
@@ -73,15 +75,29 @@ std::int64_t reconcile(EmbeddedDaemon &daemon) {
     return again_us;
 }
 
+// The counters go on from here if shared memory has to be made anew.
+void keep_stats() {
+    static std::int64_t kept_us = 0;
+    const std::int64_t now_us = core::monotonic_us();
+    if (now_us - kept_us < kStatsIntervalUs)
+        return;
+    kept_us = now_us;
+    const shmem::Segment &segment = shmem::segment();
+    if (!shmem::save_stats(shmem::kStatsFile, shmem::take_stats(*segment.calls, *segment.counters)))
+        ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", shmem::kStatsFile)));
+}
+
 void run(EmbeddedDaemon &daemon) {
     const uint32 waiting = pg::wait_event("SteadytextLauncherMain");
     while (!shutdown_requested()) {
         ResetLatch(MyLatch);
         serve_interrupts();
+        shmem::segment().header->launcher.beat_us.store(core::monotonic_us(), std::memory_order_relaxed);
+        keep_stats();
         const std::int64_t again_us =
             std::min(reconcile(daemon), start_keepers(shmem::segment(), core::monotonic_us()));
         const long pause_ms =
-            std::clamp<long>(static_cast<long>((again_us - core::monotonic_us()) / 1000) + 1, 1, 10'000);
+            std::clamp<long>(static_cast<long>((again_us - core::monotonic_us()) / 1000) + 1, 1, kStatsIntervalUs / 1000);
         const int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
         if (daemon.log_fd() >= 0)
             WaitLatchOrSocket(MyLatch, events | WL_SOCKET_READABLE, daemon.log_fd(), pause_ms, waiting);

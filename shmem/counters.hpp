@@ -1,6 +1,7 @@
-// Event counters, sharded so that sessions do not meet on one cache line.
+// Counters of single events, sharded so that sessions do not meet on one cache line. What became of whole calls is counted
+// by call_stats.hpp.
 //
-// Raised by sessions and workers, summed by the metrics functions. Regime: pure. Relaxed: each counter stands for itself.
+// Raised by sessions and workers, summed by the metrics (shmem/metrics.*). Regime: pure. Relaxed: each stands for itself.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -8,29 +9,23 @@
 namespace steadytext::shmem {
 
 #define STEADYTEXT_COUNTERS(X)                                                                                         \
-    X(Requests, "requests_total")                                                                                      \
-    X(RequestsFailed, "requests_failed_total")                                                                         \
-    X(Fallbacks, "fallbacks_total")                                                                                    \
-    X(CacheHits, "cache_hits_total")                                                                                   \
-    X(CacheMisses, "cache_misses_total")                                                                               \
-    X(SingleFlightJoins, "single_flight_joins_total")                                                                  \
-    X(CacheWritesDropped, "cache_writes_dropped_total")                                                                \
-    X(Sent, "sent_total")                                                                                              \
-    X(Retries, "retries_total")                                                                                        \
-    X(Cancels, "cancels_total")                                                                                        \
-    X(Timeouts, "timeouts_total")                                                                                      \
-    X(LateReplies, "late_replies_total")                                                                               \
-    X(ForeignReplies, "foreign_replies_total")                                                                         \
-    X(InvalidReplies, "invalid_replies_total")                                                                         \
-    X(QueueFull, "queue_full_total")                                                                                   \
-    X(PayloadFull, "payload_full_total")                                                                               \
-    X(PoolExhausted, "pool_exhausted_total")                                                                           \
-    X(NoDaemon, "no_daemon_total")                                                                                     \
-    X(PromptTokens, "prompt_tokens_total")                                                                             \
-    X(CompletionTokens, "completion_tokens_total")
+    X(CacheMisses, "cache_misses_total", "Calls whose answer was in no cache.")                                        \
+    X(SingleFlightJoins, "single_flight_joins_total", "Calls that began to wait for another session's request.")       \
+    X(CacheWritesDropped, "cache_writes_dropped_total", "Answers that were not written to steadytext_cache.")          \
+    X(Sends, "sends_total", "Messages sent to daemons, retries included.")                                             \
+    X(Retries, "retries_total", "Requests sent again after a lost connection.")                                        \
+    X(Cancels, "cancels_total", "Requests given up by cancel, ROLLBACK or termination.")                               \
+    X(Timeouts, "timeouts_total", "Requests given up at steadytext.request_timeout.")                                  \
+    X(LateReplies, "late_replies_total", "Replies to requests that had ended, dropped.")                               \
+    X(ForeignReplies, "foreign_replies_total", "Replies to another server's requests, dropped.")                       \
+    X(InvalidReplies, "invalid_replies_total", "Messages that are no reply to a request, dropped.")                    \
+    X(QueueFull, "queue_full_total", "Requests that found all slots in use.")                                          \
+    X(PayloadFull, "payload_full_total", "Requests or replies that found no room in steadytext.payload_memory.")       \
+    X(PoolExhausted, "pool_exhausted_total", "Requests that found no free connection in steadytext.pool_wait.")        \
+    X(NoDaemon, "no_daemon_total", "Requests for which there was no daemon.")
 
 enum class Counter : std::uint8_t {
-#define STEADYTEXT_COUNTER_NAME(name, text) name,
+#define STEADYTEXT_COUNTER_NAME(name, text, help) name,
     STEADYTEXT_COUNTERS(STEADYTEXT_COUNTER_NAME)
 #undef STEADYTEXT_COUNTER_NAME
         Count
@@ -38,8 +33,12 @@ enum class Counter : std::uint8_t {
 
 inline constexpr std::size_t kCounterCount = static_cast<std::size_t>(Counter::Count);
 
-inline constexpr const char *kCounterNames[kCounterCount] = {
-#define STEADYTEXT_COUNTER_TEXT(name, text) text,
+struct CounterText {
+    const char *name;
+    const char *help;
+};
+inline constexpr CounterText kCounterTexts[kCounterCount] = {
+#define STEADYTEXT_COUNTER_TEXT(name, text, help) {text, help},
     STEADYTEXT_COUNTERS(STEADYTEXT_COUNTER_TEXT)
 #undef STEADYTEXT_COUNTER_TEXT
 };
@@ -56,6 +55,12 @@ public:
         for (const Shard &shard : shards_)
             total += shard.values[static_cast<std::size_t>(counter)].load(std::memory_order_relaxed);
         return total;
+    }
+
+    void reset() noexcept {
+        for (Shard &shard : shards_)
+            for (auto &value : shard.values)
+                value.exchange(0, std::memory_order_relaxed);
     }
 
 private:

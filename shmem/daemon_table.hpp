@@ -58,14 +58,24 @@ struct alignas(kCacheLine) DaemonRow {
 
     // For another daemon, of which nothing is known.
     void clear() noexcept {
-        breaker.reset();
+        disconnect();
         latencies.clear();
-        for (std::atomic<std::uint32_t> *number : {&in_flight, &connections})
-            number->store(0, std::memory_order_relaxed);
         for (std::atomic<std::uint64_t> *number : {&requests, &failures, &late_replies, &answered, &answered_us})
             number->store(0, std::memory_order_relaxed);
-        for (std::atomic<std::int64_t> *number : {&last_ok_unix_us, &last_answer_unix_us, &ready_since_us})
+        for (std::atomic<std::int64_t> *number : {&last_ok_unix_us, &last_answer_unix_us})
             number->store(0, std::memory_order_relaxed);
+    }
+    // For the same daemon and another gateway, which has no connection yet: what was counted stays.
+    void disconnect() noexcept {
+        breaker.reset();
+        in_flight.store(0, std::memory_order_relaxed);
+        connections.store(0, std::memory_order_relaxed);
+        ready_since_us.store(0, std::memory_order_relaxed);
+    }
+    // Whether the row is, or was left behind as, that of this daemon.
+    [[nodiscard]] bool is_of(std::string_view endpoint) const noexcept {
+        DaemonIdentity known;
+        return identity.load(known) && endpoint == known.endpoint;
     }
 };
 

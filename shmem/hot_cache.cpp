@@ -303,6 +303,17 @@ bool HotCache::take_departed_hits(std::uint32_t shard_index, std::uint32_t owner
 }
 
 HotCacheStats HotCache::stats() noexcept {
+    HotCacheStats stats = stats_without_hits();
+    for (std::uint32_t i = 0; i < geometry_.shards; i++) {
+        const Shard here = shard(i);
+        stats.hits += here.state->settled_hits.load(std::memory_order_relaxed);
+        for (std::uint32_t slot = 0; slot < geometry_.slots; slot++)
+            stats.hits += here.slots[slot].load_use().hits();
+    }
+    return stats;
+}
+
+HotCacheStats HotCache::stats_without_hits() noexcept {
     HotCacheStats stats{};
     const auto add = [](std::uint64_t &sum, const std::atomic<std::uint64_t> &counter) {
         sum += counter.load(std::memory_order_relaxed);
@@ -310,9 +321,6 @@ HotCacheStats HotCache::stats() noexcept {
     for (std::uint32_t i = 0; i < geometry_.shards; i++) {
         const Shard here = shard(i);
         const ShardState &state = *here.state;
-        add(stats.hits, state.settled_hits);
-        for (std::uint32_t slot = 0; slot < geometry_.slots; slot++)
-            stats.hits += here.slots[slot].load_use().hits();
         add(stats.misses, state.misses);
         add(stats.inserts, state.inserts);
         add(stats.evictions, state.evictions);

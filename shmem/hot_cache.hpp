@@ -130,8 +130,10 @@ public:
         }
     }
 
-    // Walks all slots: for an operator's eyes, not for a hot path.
+    // Walks all slots to sum the hits: for an operator's eyes, not for a hot path.
     [[nodiscard]] HotCacheStats stats() noexcept;
+    // The same but for the hits, at once.
+    [[nodiscard]] HotCacheStats stats_without_hits() noexcept;
     [[nodiscard]] std::size_t max_value_bytes() const noexcept { return geometry_.max_value_bytes; }
 
 private:

@@ -1,6 +1,7 @@
 // Sizing, placing and attaching the segment. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
+#include "shmem/stats_file.hpp"
 #include "src/guc.hpp"
 
 extern "C" {
@@ -49,6 +50,9 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *ring = cursor.take(sizeof(SubmitRing));
     void *daemons = cursor.take(sizeof(DaemonTable));
     void *counters = cursor.take(sizeof(Counters));
+    void *calls = cursor.take(CallStats::bytes_needed(pg::max_processes()));
+    void *recent_calls = cursor.take(sizeof(RecentCalls));
+    void *statements = cursor.take(StatementStats::bytes_needed(static_cast<std::uint32_t>(guc::stat_statements_max)));
     void *slot_table = cursor.take(SlotTable::bytes_needed(slots));
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
     void *databases = cursor.take(sizeof(DatabaseTable));
@@ -63,6 +67,9 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (ring) SubmitRing;
         new (daemons) DaemonTable;
         new (counters) Counters;
+        CallStats::place(calls, pg::max_processes());
+        new (recent_calls) RecentCalls;
+        StatementStats::place(statements, static_cast<std::uint32_t>(guc::stat_statements_max));
         SlotTable::place(slot_table, slots);
         PayloadPool::place(payloads, payload_bytes());
         new (databases) DatabaseTable;
@@ -75,6 +82,9 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.ring = static_cast<SubmitRing *>(ring);
     segment.daemons = static_cast<DaemonTable *>(daemons);
     segment.counters = static_cast<Counters *>(counters);
+    segment.calls = static_cast<CallStats *>(calls);
+    segment.recent_calls = static_cast<RecentCalls *>(recent_calls);
+    segment.statements = static_cast<StatementStats *>(statements);
     segment.slots = static_cast<SlotTable *>(slot_table);
     segment.payloads = static_cast<PayloadPool *>(payloads);
     segment.databases = static_cast<DatabaseTable *>(databases);
@@ -100,6 +110,20 @@ void initialize(Segment &segment) {
     strlcpy(segment.header->library_version, STEADYTEXT_VERSION, sizeof segment.header->library_version);
 }
 
+// The counters go on from where an earlier life was seen last.
+void recall_stats(const Segment &segment) {
+    SavedStats saved;
+    if (load_stats(kStatsFile, saved))
+        restore_stats(saved, *segment.calls, *segment.counters);
+}
+
+// In the postmaster, when it stops in good order; after a crash shared memory may be damaged.
+void save_stats_at_exit(int code, Datum) {
+    if (code == 0 && attached.calls != nullptr &&
+        !save_stats(kStatsFile, take_stats(*attached.calls, *attached.counters)) && errno != ENOENT)
+        ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", kStatsFile)));
+}
+
 void startup() {
     if (previous_shmem_startup_hook != nullptr)
         previous_shmem_startup_hook();
@@ -111,10 +135,14 @@ void startup() {
     memory = reinterpret_cast<char *>(round_up(reinterpret_cast<std::size_t>(memory)));
     Segment places;
     lay_out(memory, !found, places);
-    if (!found)
+    if (!found) {
         initialize(places);
+        recall_stats(places);
+    }
     attached = places;
     LWLockRelease(AddinShmemInitLock);
+    if (!IsUnderPostmaster)
+        on_shmem_exit(save_stats_at_exit, static_cast<Datum>(0));
 }
 
 }  // namespace

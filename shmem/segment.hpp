@@ -6,13 +6,16 @@
 #pragma once
 
 #include "shmem/cache_writes.hpp"
+#include "shmem/call_stats.hpp"
 #include "shmem/counters.hpp"
 #include "shmem/daemon_table.hpp"
 #include "shmem/database_table.hpp"
 #include "shmem/hot_cache.hpp"
 #include "shmem/payload_pool.hpp"
+#include "shmem/recent_calls.hpp"
 #include "shmem/single_flight.hpp"
 #include "shmem/slot_table.hpp"
+#include "shmem/statement_stats.hpp"
 #include "shmem/submit_ring.hpp"
 
 namespace steadytext::shmem {
@@ -25,6 +28,13 @@ struct WorkerState {
     std::atomic<std::int32_t> proc_number{-1};  // -1: not running
     std::atomic<std::int32_t> pid{0};
     std::atomic<std::uint64_t> starts{0};
+    std::atomic<std::int64_t> beat_us{0};  // CLOCK_MONOTONIC, when it last went round its loop
+};
+
+// Requests that no daemon has yet. Written by the gateway, ten times a second.
+struct WaitingState {
+    std::atomic<std::uint32_t> count{0};
+    std::atomic<std::int64_t> oldest_us{0};  // CLOCK_MONOTONIC, when the oldest was submitted; 0: there is none
 };
 
 // What the launcher should do about the embedded daemon, and what it did.
@@ -46,6 +56,7 @@ struct alignas(kCacheLine) Header {
     WorkerState gateway;
     WorkerState launcher;
     EmbeddedState embedded;
+    WaitingState waiting;
     std::atomic<std::uint64_t> next_request{0};
 };
 
@@ -56,11 +67,17 @@ struct Segment {
     PayloadPool *payloads = nullptr;
     DaemonTable *daemons = nullptr;
     Counters *counters = nullptr;
+    CallStats *calls = nullptr;
+    RecentCalls *recent_calls = nullptr;
+    StatementStats *statements = nullptr;
     DatabaseTable *databases = nullptr;
     CacheWrites *cache_writes = nullptr;
     SingleFlight *single_flight = nullptr;
     HotCache *hot_cache = nullptr;  // null: hot_cache_size is 0
 };
+
+// Where the counters are kept while the server is down, inside the data directory.
+inline constexpr const char *kStatsFile = "pg_steadytext/stats";
 
 // Called by _PG_init while shared_preload_libraries are loaded.
 void request_segment();

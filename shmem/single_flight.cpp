@@ -1,8 +1,6 @@
 // Single flight: see single_flight.hpp for the protocol. Regime: pure.
 #include "shmem/single_flight.hpp"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -14,26 +12,6 @@ namespace steadytext::shmem {
 static_assert(std::atomic<SingleFlight::Progress>::is_always_lock_free);
 static_assert(std::is_standard_layout_v<SingleFlight> && std::is_trivially_destructible_v<SingleFlight>);
 static_assert(std::is_trivially_destructible_v<SingleFlight::Ticket>);
-
-// The critical section. A holder is out again after some hundred instructions, unless the processor was taken
-// from it: then it needs ours.
-class SingleFlight::Hold {
-public:
-    explicit Hold(SpinWord &word) noexcept : word_(word) {
-        int spins = 0;
-        while (word_.held.exchange(1, std::memory_order_acquire) != 0)
-            while (word_.held.load(std::memory_order_relaxed) != 0)
-                if (++spins % kSpinsBeforeYield == 0)
-                    sched_yield();
-    }
-    ~Hold() { word_.held.store(0, std::memory_order_release); }
-    Hold(const Hold &) = delete;
-    Hold &operator=(const Hold &) = delete;
-
-private:
-    static constexpr int kSpinsBeforeYield = 100;
-    SpinWord &word_;
-};
 
 // ---- layout: the object, buckets, seats, flights ----------------------------------------------------------
 
@@ -91,7 +69,7 @@ SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc
     const auto here = static_cast<std::uint32_t>(hash & (buckets_ - 1));
     Seat &mine = seat(proc_number);
 
-    const Hold hold(bucket(here).lock);
+    const SpinHold hold(bucket(here).lock);
     std::uint32_t index = find(bucket(here), key);
     if (index != kNone) {
         if (mine.leads > 0 || mine.progress.load(std::memory_order_relaxed) != Progress::None)
@@ -138,7 +116,7 @@ bool SingleFlight::take(Ticket &ticket, char *buffer, PayloadPool &pool) noexcep
 bool SingleFlight::offer(const Ticket &ticket, std::string_view value, PayloadPool &pool) noexcept {
     Flight &mine = flight(ticket.flight);
     {
-        const Hold hold(bucket(mine.bucket).lock);
+        const SpinHold hold(bucket(mine.bucket).lock);
         if (mine.first_waiter == kNobody) {
             close(ticket.flight);
             return true;
@@ -151,7 +129,7 @@ bool SingleFlight::offer(const Ticket &ticket, std::string_view value, PayloadPo
 SingleFlight::Told SingleFlight::tell_some(const Ticket &ticket, Progress outcome) noexcept {
     Flight &mine = flight(ticket.flight);
     Told told;
-    const Hold hold(bucket(mine.bucket).lock);
+    const SpinHold hold(bucket(mine.bucket).lock);
     close(ticket.flight);
     while (mine.first_waiter != kNobody && told.count < std::size(told.proc_numbers)) {
         const std::int32_t waiter = mine.first_waiter;
@@ -172,7 +150,7 @@ std::int32_t SingleFlight::depart(Ticket &ticket, PayloadPool &pool) noexcept {
     std::int32_t heir = kNobody;
     bool last;
     {
-        const Hold hold(bucket(left.bucket).lock);
+        const SpinHold hold(bucket(left.bucket).lock);
         // Under the lock nobody changes it; made leader without having noticed is leader all the same.
         const Progress progress =
             ticket.leads ? Progress::Lead : mine.progress.load(std::memory_order_relaxed);
@@ -253,7 +231,7 @@ std::int32_t SingleFlight::hand_over(std::uint32_t index) noexcept {
 // ---- free flights -----------------------------------------------------------------------------------------
 
 std::uint32_t SingleFlight::take_free() noexcept {
-    const Hold hold(free_lock_);
+    const SpinHold hold(free_lock_);
     const std::uint32_t index = first_free_;
     if (index != kNone) {
         first_free_ = flight(index).next;
@@ -263,7 +241,7 @@ std::uint32_t SingleFlight::take_free() noexcept {
 }
 
 void SingleFlight::give_free(std::uint32_t index) noexcept {
-    const Hold hold(free_lock_);
+    const SpinHold hold(free_lock_);
     flight(index).next = first_free_;
     first_free_ = index;
     in_use_.fetch_sub(1, std::memory_order_relaxed);

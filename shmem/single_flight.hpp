@@ -26,6 +26,7 @@
 
 #include "shmem/atomic.hpp"
 #include "shmem/payload_pool.hpp"
+#include "shmem/spin_word.hpp"
 #include "src/core/problem.hpp"
 #include "src/core/sha256.hpp"
 
@@ -115,11 +116,6 @@ public:
     [[nodiscard]] std::uint32_t in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }
 
 private:
-    struct SpinWord {
-        std::atomic<std::uint32_t> held{0};  // acquire to take, release to give back: pairs with itself
-    };
-    class Hold;
-
     struct Bucket {
         SpinWord lock;
         std::uint32_t first = kNone;  // open flights whose keys fall here

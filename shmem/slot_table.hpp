@@ -68,7 +68,8 @@ struct alignas(kCacheLine) Slot {
     // Written by the gateway while Inflight (or Queued, for a refusal), read by the session when Done.
     Outcome outcome = Outcome::Answered;
     std::uint16_t daemon = 0;  // index in the daemon table
-    std::int64_t sent_us = 0;
+    std::int64_t taken_us = 0;
+    std::int64_t sent_us = 0;  // 0: it never was
     std::int64_t answered_us = 0;
     Chain reply;
     core::Problem problem;

@@ -652,8 +652,40 @@ COMMENT ON FUNCTION public.steadytext_models() IS
 -- ---- monitoring --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION public.steadytext_metrics() RETURNS TABLE (name text, labels jsonb, value float8)
-AS 'MODULE_PATHNAME', 'steadytext_metrics' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 40;
-COMMENT ON FUNCTION public.steadytext_metrics() IS 'Counters and gauges of the whole server since it started.';
+AS 'MODULE_PATHNAME', 'steadytext_metrics' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 1000;
+COMMENT ON FUNCTION public.steadytext_metrics() IS
+    'Counters, gauges and histograms of the whole server since steadytext_stat_reset(); times in seconds.';
+
+CREATE FUNCTION public.steadytext_prometheus() RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_prometheus' LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION public.steadytext_prometheus() IS
+    'What steadytext_metrics() shows in Prometheus''s text format, version 0.0.4.';
+
+CREATE FUNCTION public.steadytext_response_times()
+RETURNS TABLE (finished_at timestamptz, operation text, response_time_ms float8, success boolean)
+AS 'MODULE_PATHNAME', 'steadytext_response_times' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 1000;
+COMMENT ON FUNCTION public.steadytext_response_times() IS
+    'The last 1000 calls of the whole server, latest first; success: a real answer, from a daemon or the cache.';
+
+CREATE FUNCTION public._steadytext_stat_statements()
+RETURNS TABLE (userid oid, dbid oid, queryid bigint, model text, operation text, calls bigint, hits bigint, failures bigint,
+               limited bigint, total_time float8, min_time float8, max_time float8, mean_time float8, prompt_tokens bigint,
+               completion_tokens bigint, saved_tokens bigint)
+AS 'MODULE_PATHNAME', 'steadytext_stat_statements' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 1000;
+
+CREATE VIEW public.pg_stat_steadytext AS
+SELECT s.userid, r.rolname, s.dbid, d.datname, s.queryid, s.model, s.operation, s.calls, s.hits, s.failures, s.limited, s.total_time,
+       s.min_time, s.max_time, s.mean_time, s.prompt_tokens, s.completion_tokens, s.saved_tokens
+FROM public._steadytext_stat_statements() s
+LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.userid
+LEFT JOIN pg_catalog.pg_database d ON d.oid = s.dbid;
+COMMENT ON VIEW public.pg_stat_steadytext IS
+    'Calls by role, database, query id (of pg_stat_statements; NULL without compute_query_id), model and operation; times in milliseconds. Holds steadytext.stat_statements_max rows, the least used make room.';
+
+CREATE FUNCTION public.steadytext_stat_reset() RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_stat_reset' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION public.steadytext_stat_reset() IS
+    'Begins counting anew: steadytext_metrics(), steadytext_response_times() and pg_stat_steadytext. What steadytext_daemons counts is left.';
 
 -- ---- configuration -----------------------------------------------------------------------------------------------
 
@@ -829,7 +861,8 @@ REVOKE ALL ON FUNCTION
     public._steadytext_daemons(), public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
     public.steadytext_daemon_set_weight(text, int), public.steadytext_daemon_drain(text), public.steadytext_daemon_undrain(text),
     public.steadytext_daemon_trip(text), public.steadytext_daemon_reset(text),
-    public.steadytext_metrics(),
+    public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
+    public._steadytext_stat_statements(), public.steadytext_stat_reset(),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
     public._steadytext_cache_count(), public._steadytext_cache_changed(), public._steadytext_cache_size(),
     public._steadytext_cache_lookups(), public.steadytext_cache_stats(), public.steadytext_cache_clear(),
@@ -848,5 +881,6 @@ REVOKE ALL ON FUNCTION
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext_cache_stats(), public.st_cache_stats()
     TO pg_monitor;
-GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public._steadytext_daemons() TO pg_monitor;
-GRANT SELECT ON public.steadytext_daemons TO pg_monitor;
+GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
+    public._steadytext_stat_statements(), public._steadytext_daemons() TO pg_monitor;
+GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext TO pg_monitor;

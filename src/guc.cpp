@@ -49,6 +49,8 @@ int cache_max_size_mb = 100;
 int cache_ttl_s = 0;
 int frecency_refresh_interval_s = 300;
 bool legacy_cache_keys = true;
+bool track_calls = true;
+int stat_statements_max = 1'024;
 
 namespace {
 
@@ -190,6 +192,15 @@ void define_cache() {
                              nullptr, nullptr);
 }
 
+void define_monitoring() {
+    DefineCustomBoolVariable("steadytext.track_calls", "Counts and times calls.",
+                             "Off: steadytext_metrics(), steadytext_response_times() and pg_stat_steadytext do not see them.",
+                             &track_calls, true, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.stat_statements_max", "Rows pg_stat_steadytext has room for.",
+                            "When it is full the least used make room.", &stat_statements_max, 1024, 16, 1'000'000,
+                            PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+}
+
 }  // namespace
 
 void define_gucs() {
@@ -197,6 +208,7 @@ void define_gucs() {
     define_requests();
     define_limits();
     define_cache();
+    define_monitoring();
     pg::reserve_guc_prefix("steadytext");
 }
 

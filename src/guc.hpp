@@ -4,6 +4,8 @@
 // PostgreSQL's GUC machinery: nobody else writes them.
 #pragma once
 
+#include "src/core/breaker.hpp"
+
 namespace steadytext::guc {
 
 enum class OnFailure : int { Fallback, Null, Error };
@@ -44,6 +46,12 @@ extern int cache_max_size_mb;
 extern int cache_ttl_s;
 extern int frecency_refresh_interval_s;
 extern bool legacy_cache_keys;
+extern bool track_calls;
+extern int stat_statements_max;
+
+[[nodiscard]] inline core::BreakerSettings breaker_settings() {
+    return {static_cast<std::uint32_t>(breaker_threshold), std::int64_t{breaker_recovery_ms} * 1000};
+}
 
 void define_gucs();
 

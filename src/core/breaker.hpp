@@ -58,6 +58,8 @@ public:
     // A failed probe opens it again at once; in Closed, the threshold-th failure in a row does.
     void record_failure(const BreakerSettings &settings, std::int64_t now_us) noexcept {
         if (failures_.fetch_add(1, std::memory_order_relaxed) + 1 >= settings.threshold) {
+            if (state(settings, now_us) != BreakerState::Open)
+                times_opened_.fetch_add(1, std::memory_order_relaxed);
             open_until_us_.store(now_us + settings.recovery_us, std::memory_order_relaxed);
             probe_until_us_.store(0, std::memory_order_relaxed);
         }
@@ -66,6 +68,7 @@ public:
     // By hand (steadytext_daemon_trip): open now, whatever the count.
     void trip(const BreakerSettings &settings, std::int64_t now_us) noexcept {
         failures_.store(settings.threshold, std::memory_order_relaxed);
+        times_opened_.fetch_add(1, std::memory_order_relaxed);
         open_until_us_.store(now_us + settings.recovery_us, std::memory_order_relaxed);
         probe_until_us_.store(0, std::memory_order_relaxed);
     }
@@ -73,12 +76,15 @@ public:
     [[nodiscard]] std::uint32_t consecutive_failures() const noexcept {
         return failures_.load(std::memory_order_relaxed);
     }
+    // How often it opened, probes that failed included.
+    [[nodiscard]] std::uint64_t times_opened() const noexcept { return times_opened_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::int64_t open_until_us() const noexcept { return open_until_us_.load(std::memory_order_relaxed); }
 
 private:
     std::atomic<std::uint32_t> failures_{0};
     std::atomic<std::int64_t> open_until_us_{0};
     std::atomic<std::int64_t> probe_until_us_{0};
+    std::atomic<std::uint64_t> times_opened_{0};
 };
 
 }  // namespace steadytext::core

@@ -64,6 +64,7 @@ inline constexpr const char *kTooManyConnections = "53300";
 inline constexpr const char *kQueryCanceled = "57014";
 inline constexpr const char *kConnectionFailure = "08006";
 inline constexpr const char *kCannotConnect = "08001";
+inline constexpr const char *kUnreachable = "08004";  // every daemon refuses
 inline constexpr const char *kProtocolViolation = "08P01";
 inline constexpr const char *kExternalRoutineError = "38000";
 inline constexpr const char *kPrerequisiteState = "55000";

@@ -57,11 +57,6 @@ const char *name_of(core::BreakerState state) {
     return "half_open";
 }
 
-core::BreakerSettings breaker_settings() {
-    return {static_cast<std::uint32_t>(guc::breaker_threshold),
-            std::int64_t{guc::breaker_recovery_ms} * 1000};
-}
-
 // One row of the view, column by column in the view's order.
 class Line {
 public:
@@ -92,7 +87,7 @@ private:
 
 void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem::DaemonIdentity &identity) {
     const std::int64_t now_us = core::monotonic_us();
-    const core::BreakerState breaker = row.breaker.state(breaker_settings(), now_us);
+    const core::BreakerState breaker = row.breaker.state(guc::breaker_settings(), now_us);
     const std::uint32_t in_flight = row.in_flight.load();
     const std::uint64_t answered = row.answered.load();
     Line line;
@@ -144,7 +139,7 @@ STEADYTEXT_FUNCTION(steadytext_daemons) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_daemon_trip) {
-    breaker_of(PG_GETARG_DATUM(0)).trip(breaker_settings(), core::monotonic_us());
+    breaker_of(PG_GETARG_DATUM(0)).trip(guc::breaker_settings(), core::monotonic_us());
     PG_RETURN_VOID();
 }
 

@@ -1,75 +1,149 @@
-// steadytext_metrics(): counters and gauges of the whole server, by name. Regime: pg.
+// steadytext_metrics(), steadytext_response_times(), pg_stat_steadytext and steadytext_stat_reset(): what the server counted.
+// Regime: pg, with C++ only inside guarded().
 #include "src/pg/compat.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/json_text.hpp"
+#include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+#include "src/pg/time.hpp"
+#include "shmem/metrics.hpp"
 #include "shmem/segment.hpp"
 
 extern "C" {
-#include "utils/json.h"
 #include "utils/jsonb.h"
 }
+
+#include <algorithm>
+#include <string>
 
 namespace {
 
 using namespace steadytext;
 
-class Metrics {
-public:
-    explicit Metrics(FunctionCallInfo fcinfo) : result_(pg::materialize(fcinfo)) {
-        no_labels_ = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-    }
+// The samples of this call, in a buffer that no error can leak.
+std::vector<shmem::MetricSample> &gather() {
+    static auto *samples = new std::vector<shmem::MetricSample>;
+    const shmem::Segment &segment = shmem::segment();
+    pg::guarded([&](core::Problem &) {
+        *samples = shmem::gather_metrics(segment, guc::breaker_settings());
+        return true;
+    });
+    return *samples;
+}
 
-    void add(const char *name, double value) { add(name, no_labels_, value); }
-    // `daemon`: the endpoint, as the only label.
-    void add(const char *name, const char *daemon, double value) {
-        StringInfoData text;
-        initStringInfo(&text);
-        appendStringInfoString(&text, "{\"daemon\": ");
-        escape_json(&text, daemon);
-        appendStringInfoChar(&text, '}');
-        add(name, DirectFunctionCall1(jsonb_in, CStringGetDatum(text.data)), value);
-    }
+Datum labels_of(const shmem::MetricSample &sample) {
+    static std::string *json = new std::string;
+    pg::guarded([&](core::Problem &) {
+        json->clear();
+        core::JsonObject object(*json, core::Escape::Utf8);
+        for (const auto &[name, value] : sample.labels)
+            object.add(name, value);
+        object.close();
+        return true;
+    });
+    return DirectFunctionCall1(jsonb_in, CStringGetDatum(json->c_str()));
+}
 
-private:
-    void add(const char *name, Datum labels, double value) {
-        Datum values[3] = {CStringGetTextDatum(psprintf("steadytext_%s", name)), labels, Float8GetDatum(value)};
-        bool nulls[3] = {};
-        tuplestore_putvalues(result_->setResult, result_->setDesc, values, nulls);
-    }
+void put(ReturnSetInfo *result, Datum *values, bool *nulls) {
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
 
-    ReturnSetInfo *result_;
-    Datum no_labels_;
-};
+// Latest first, and no more than are promised.
+std::size_t latest_calls(shmem::RecentCall *calls) {
+    const std::size_t count = shmem::segment().recent_calls->copy(calls);
+    const std::size_t shown = std::min(count, shmem::RecentCalls::kShown);
+    std::partial_sort(calls, calls + shown, calls + count, [](const shmem::RecentCall &a, const shmem::RecentCall &b) {
+        return a.finished_us > b.finished_us;
+    });
+    return shown;
+}
 
-void add_daemons(Metrics &metrics) {
-    double connections = 0;
-    for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
-        shmem::DaemonIdentity identity;
-        if (row.state.load() == shmem::DaemonState::Absent || !row.identity.load(identity))
-            continue;
-        metrics.add("daemon_requests_total", identity.endpoint, static_cast<double>(row.requests.load()));
-        metrics.add("daemon_failures_total", identity.endpoint, static_cast<double>(row.failures.load()));
-        metrics.add("daemon_in_flight", identity.endpoint, row.in_flight.load());
-        metrics.add("daemon_up", identity.endpoint, row.state.load() == shmem::DaemonState::Ready);
-        connections += row.connections.load();
-    }
-    metrics.add("daemon_connections_active", connections);
+void put_statement(ReturnSetInfo *result, const shmem::StatementStats::Entry &entry) {
+    const shmem::StatementCounts &counts = entry.counts;
+    const auto milliseconds = [](double us) { return Float8GetDatum(us / 1000); };
+    const auto number = [](std::uint64_t value) { return Int64GetDatum(static_cast<std::int64_t>(value)); };
+    Datum values[] = {
+        ObjectIdGetDatum(entry.key.role),
+        ObjectIdGetDatum(entry.key.database),
+        number(entry.key.query_id),
+        pg::text_datum(entry.key.model),
+        CStringGetTextDatum(shmem::name_of(entry.key.kind)),
+        number(counts.calls),
+        number(counts.hits),
+        number(counts.failures),
+        number(counts.limited),
+        milliseconds(static_cast<double>(counts.total_us)),
+        milliseconds(static_cast<double>(counts.min_us)),
+        milliseconds(static_cast<double>(counts.max_us)),
+        milliseconds(static_cast<double>(counts.total_us) / static_cast<double>(std::max<std::uint64_t>(counts.calls, 1))),
+        number(counts.prompt_tokens),
+        number(counts.completion_tokens),
+        number(counts.saved_tokens),
+    };
+    bool nulls[std::size(values)] = {};
+    nulls[2] = entry.key.query_id == 0;
+    nulls[3] = entry.key.model[0] == '\0';
+    put(result, values, nulls);
 }
 
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_metrics) {
-    const shmem::Segment &segment = shmem::segment();
-    Metrics metrics(fcinfo);
-    for (std::size_t i = 0; i < shmem::kCounterCount; i++)
-        metrics.add(shmem::kCounterNames[i],
-                    static_cast<double>(segment.counters->sum(static_cast<shmem::Counter>(i))));
-    metrics.add("slots", segment.slots->size());
-    metrics.add("slots_in_use", segment.slots->in_use());
-    metrics.add("payload_bytes", static_cast<double>(segment.payloads->chunk_count()) * shmem::PayloadPool::kChunkBytes);
-    metrics.add("payload_bytes_in_use",
-                static_cast<double>(segment.payloads->chunks_in_use()) * shmem::PayloadPool::kChunkBytes);
-    metrics.add("gateway_starts_total", static_cast<double>(segment.header->gateway.starts.load()));
-    metrics.add("embedded_daemon_starts_total", segment.header->embedded.starts.load());
-    add_daemons(metrics);
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    for (const shmem::MetricSample &sample : gather()) {
+        Datum values[] = {CStringGetTextDatum(psprintf("steadytext_%s%s", sample.family->name, sample.suffix)), labels_of(sample),
+                          Float8GetDatum(sample.value)};
+        bool nulls[std::size(values)] = {};
+        put(result, values, nulls);
+    }
     return static_cast<Datum>(0);
+}
+
+STEADYTEXT_FUNCTION(steadytext_prometheus) {
+    static std::string *exposition = new std::string;
+    const std::vector<shmem::MetricSample> &samples = gather();
+    pg::guarded([&](core::Problem &) {
+        exposition->clear();
+        shmem::write_prometheus(samples, *exposition);
+        return true;
+    });
+    return pg::text_datum(*exposition);
+}
+
+STEADYTEXT_FUNCTION(steadytext_response_times) {
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    auto *calls = static_cast<shmem::RecentCall *>(palloc(sizeof(shmem::RecentCall) * (shmem::RecentCalls::kMost + 1)));
+    const std::size_t count = latest_calls(calls);
+    const std::int64_t since_1970_us = core::unix_us() - core::monotonic_us();
+    for (std::size_t i = 0; i < count; i++) {
+        const shmem::RecentCall &call = calls[i];
+        Datum values[] = {TimestampTzGetDatum(pg::timestamp_of(call.finished_us + since_1970_us)),
+                          CStringGetTextDatum(shmem::name_of(call.kind)), Float8GetDatum(static_cast<double>(call.took_us) / 1000),
+                          BoolGetDatum(call.success)};
+        bool nulls[std::size(values)] = {};
+        put(result, values, nulls);
+    }
+    return static_cast<Datum>(0);
+}
+
+STEADYTEXT_FUNCTION(steadytext_stat_statements) {
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    shmem::StatementStats &statements = *shmem::segment().statements;
+    shmem::StatementStats::Entry entries[shmem::StatementStats::kWays];
+    for (std::uint32_t set = 0; set < statements.sets(); set++) {
+        const std::uint32_t count = statements.copy(set, entries);
+        for (std::uint32_t i = 0; i < count; i++)
+            put_statement(result, entries[i]);
+    }
+    return static_cast<Datum>(0);
+}
+
+STEADYTEXT_FUNCTION(steadytext_stat_reset) {
+    const shmem::Segment &segment = shmem::segment();
+    segment.calls->reset();
+    segment.counters->reset();
+    segment.statements->reset();
+    segment.recent_calls->reset();
+    PG_RETURN_VOID();
 }

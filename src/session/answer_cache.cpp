@@ -5,6 +5,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/session/observe.hpp"
 
 extern "C" {
 #include "access/xlog.h"
@@ -17,6 +18,7 @@ extern "C" {
 namespace steadytext::session {
 
 using core::CacheRecord;
+using shmem::CacheLevel;
 using shmem::Counter;
 using shmem::ReadResult;
 
@@ -90,6 +92,14 @@ void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
     pg::set_latch_of(keeper >= 0 ? keeper : segment.header->launcher.proc_number.load());
 }
 
+bool note(shmem::CacheLevel level, bool found, const CachedAnswer &answer) {
+    if (found)
+        observe::hit(level, answer.completion_tokens);
+    else
+        observe::missed(level);
+    return found;
+}
+
 bool recall_table(const core::Digest &key, const CacheQuery &query, CachedAnswer &answer) {
     char hex[core::kHexBytes];
     core::to_hex(key, hex);
@@ -100,6 +110,19 @@ bool recall_table(const core::Digest &key, const CacheQuery &query, CachedAnswer
     hit.numbers.key = key;
     hit.numbers.at_us = core::unix_us();
     tell_keeper(hit, query.epoch.writes);
+    return true;
+}
+
+// A row under the original's key gets its migrated one.
+bool recall_original(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
+    if (!read_table(legacy.original_key, query.kind, &legacy.condition, answer))
+        return false;
+    CacheRecord rekey;
+    rekey.numbers.kind = CacheRecord::Kind::Rekey;
+    rekey.numbers.key = legacy.migrated_key;
+    rekey.numbers.at_us = core::unix_us();
+    rekey.legacy_key = legacy.original_key;
+    tell_keeper(rekey, query.epoch.writes);
     return true;
 }
 
@@ -124,32 +147,25 @@ bool recall_hot(const CacheQuery &query, CachedAnswer &answer) {
 }
 
 bool recall(const CacheQuery &query, CachedAnswer &answer) {
-    if (recall_hot(query, answer))
+    if (note(CacheLevel::Hot, recall_hot(query, answer), answer))
         return true;
-    if (!recall_table(query.key, query, answer))
+    if (!note(CacheLevel::Table, recall_table(query.key, query, answer), answer))
         return false;
     insert_hot(query, answer);
     return true;
 }
 
 bool recall_legacy(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
-    if (!recall_table(legacy.migrated_key, query, answer)) {
-        if (!read_table(legacy.original_key, query.kind, &legacy.condition, answer))
-            return false;
-        CacheRecord rekey;
-        rekey.numbers.kind = CacheRecord::Kind::Rekey;
-        rekey.numbers.key = legacy.migrated_key;
-        rekey.numbers.at_us = core::unix_us();
-        rekey.legacy_key = legacy.original_key;
-        tell_keeper(rekey, query.epoch.writes);
-    }
-    insert_hot(query, answer);
-    return true;
+    const bool found = recall_table(legacy.migrated_key, query, answer) || recall_original(query, legacy, answer);
+    if (note(CacheLevel::Legacy, found, answer))
+        insert_hot(query, answer);
+    return found;
 }
 
 void note_lookup(bool hit) {
     const shmem::Segment &segment = shmem::segment();
-    segment.counters->add(my_shard(), hit ? Counter::CacheHits : Counter::CacheMisses);
+    if (!hit)
+        segment.counters->add(my_shard(), Counter::CacheMisses);
     if (const std::uint32_t database = my_database(); database != shmem::DatabaseTable::kNone)
         segment.databases->rows[database].count(my_shard(), hit);
 }

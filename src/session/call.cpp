@@ -4,6 +4,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/session/observe.hpp"
 
 #include <algorithm>
 
@@ -99,8 +100,11 @@ void take_answer(const Held &held, Answer &answer) {
     answer.answered = slot.outcome == Outcome::Answered;
     if (!answer.answered) {
         answer.problem = slot.problem;
+        if (slot.sent_us == 0)
+            observe::not_sent();
         return;
     }
+    observe::answered({slot.taken_us - slot.submitted_us, slot.sent_us - slot.taken_us, slot.answered_us - slot.sent_us});
     char *body = static_cast<char *>(
         palloc_extended(std::size_t{slot.reply.bytes} + core::PaddedText::kPadding, MCXT_ALLOC_HUGE));
     if (!held.segment->payloads->copy_out(slot.reply, body))
@@ -112,6 +116,7 @@ void take_answer(const Held &held, Answer &answer) {
 void set_timed_out(Answer &answer) {
     answer.answered = false;
     answer.timed_out = true;
+    observe::timed_out();
     answer.problem.set(core::sqlstate::kConnectionFailure, "no answer within %d ms", guc::request_timeout_ms);
     answer.problem.with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
 }
@@ -129,6 +134,7 @@ void ask(const Call &call, Answer &answer) {
     {
         held.published = true;
         held.segment->slots->publish(held.id);
+        observe::sent();
         (void)held.segment->ring->push(held.id.index);  // a full ring costs one sweep of the gateway
         wake_gateway(*held.segment);
         if (wait(held, start_us + std::int64_t{guc::request_timeout_ms} * 1000))

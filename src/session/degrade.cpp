@@ -1,10 +1,9 @@
 // Errors, warnings and fallbacks: see degrade.hpp. Regime: pg.
 #include "src/pg/postgres.hpp"
 #include "src/session/degrade.hpp"
-#include "shmem/segment.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/compat.hpp"
+#include "src/session/observe.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -36,13 +35,12 @@ bool is_news(const core::Problem &problem) {
 
 Degraded degrade(const core::Problem &problem) {
     const auto policy = static_cast<guc::OnFailure>(guc::on_failure);
-    const auto shard = static_cast<std::uint32_t>(pg::my_proc_number());
-    shmem::segment().counters->add(shard, shmem::Counter::RequestsFailed);
+    observe::failed(problem);
     if (policy == guc::OnFailure::Error)
         pg::raise(problem);
     if (is_news(problem))
         pg::report(WARNING, problem);
-    shmem::segment().counters->add(shard, shmem::Counter::Fallbacks);
+    observe::fell_back();
     return policy == guc::OnFailure::Null ? Degraded::Null : Degraded::Fallback;
 }
 

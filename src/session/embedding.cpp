@@ -13,21 +13,16 @@
 #include "src/session/call.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/models.hpp"
+#include "src/session/observe.hpp"
 #include "src/session/scope.hpp"
 #include "src/session/single_call.hpp"
 #include "src/session/settings.hpp"
 
 namespace steadytext::session {
 
-using shmem::Counter;
-
 namespace {
 
 constexpr std::string_view kPrefix = "embed:";
-
-void count(Counter counter) {
-    shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter);
-}
 
 void check(const EmbeddingRequest &request) {
     core::Problem problem;
@@ -165,7 +160,7 @@ std::span<const float> embed(const EmbeddingRequest &request) {
     static std::string *normal = new std::string;
     (void)shmem::segment();  // first of all: is the library preloaded?
     check(request);
-    count(Counter::Requests);
+    observe::begin(shmem::CallKind::Embed);
     std::string_view text = request.text.text;
     if (guc::normalize_prompts)
         pg::guarded([&](core::Problem &) {
@@ -173,6 +168,7 @@ std::span<const float> embed(const EmbeddingRequest &request) {
             return true;
         });
     const shmem::Model *model = find_model(shmem::ModelRole::Embedding, request.model.or_else(""));
+    observe::model(model != nullptr ? model->name : request.model.or_else(""));
     const bool use_cache = request.use_cache && settings().cache_enabled;
     CacheQuery query{{}, shmem::ValueKind::Embedding, cache_epoch()};
     if (use_cache)
@@ -182,10 +178,11 @@ std::span<const float> embed(const EmbeddingRequest &request) {
     const bool good = !use_cache ? ask_daemon(text, request, *vector, problem) == Asked::Answered
                                  : recall(text, request, query, *vector) ||
                                        ask_for_all({text, request, query, model, *vector}, problem);
-    if (!good) {
+    if (!good)
         (void)degrade(problem);
+    (void)observe::end();
+    if (!good)
         return {};
-    }
     const auto dimensions = static_cast<std::size_t>(guc::embedding_dimensions);
     auto *result = static_cast<float *>(palloc(dimensions * sizeof(float)));
     core::fit_unit(*vector, {result, dimensions});

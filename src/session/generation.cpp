@@ -16,6 +16,7 @@
 #include "src/session/call.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/models.hpp"
+#include "src/session/observe.hpp"
 #include "src/session/scope.hpp"
 #include "src/session/single_call.hpp"
 #include "src/session/settings.hpp"
@@ -25,7 +26,6 @@
 namespace steadytext::session {
 
 using core::TextArgument;
-using shmem::Counter;
 
 namespace {
 
@@ -131,10 +131,6 @@ std::string_view wire_params(const Resolved &resolved) {
     return *params;
 }
 
-void count(Counter counter, std::uint64_t amount = 1) {
-    shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter, amount);
-}
-
 std::string_view daemon_name(std::uint16_t row) {
     shmem::DaemonIdentity identity;
     if (!shmem::segment().daemons->rows[row].identity.load(identity))
@@ -155,7 +151,7 @@ bool take_reply(const Answer &answer, Generation &generation, core::Problem &pro
     core::GenerateReply reply;
     if (!pg::try_guarded(problem, [&](core::Problem &p) { return core::read_generate_reply(answer.body, reply, p); })) {
         if (strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) == 0)
-            count(Counter::InvalidReplies);
+            shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::InvalidReplies);
         return false;
     }
     if (reply.is_null) {
@@ -172,8 +168,7 @@ bool take_reply(const Answer &answer, Generation &generation, core::Problem &pro
     generation.prompt_tokens = reply.prompt_tokens;
     generation.completion_tokens = reply.completion_tokens;
     generation.engine_ms = reply.engine_ms;
-    count(Counter::PromptTokens, static_cast<std::uint64_t>(std::max(0, reply.prompt_tokens)));
-    count(Counter::CompletionTokens, static_cast<std::uint64_t>(std::max(0, reply.completion_tokens)));
+    observe::engine(reply.engine_ms, reply.prompt_tokens, reply.completion_tokens);
     return true;
 }
 
@@ -255,9 +250,11 @@ void ask_for_all(const Resolved &resolved, const CacheQuery &query, Generation &
     CachedAnswer answer;
     core::Problem problem;
     const Served served = ask_once(query, {ask, &context}, answer, problem);
-    if (served == Served::Joined)
+    if (served == Served::Joined) {
         take_cached(answer, generation);
-    else if (served == Served::Failed)
+        observe::saved(answer.completion_tokens);
+    }
+    if (served == Served::Failed)
         fall_back(problem, generation);
 }
 
@@ -312,16 +309,16 @@ Resolved resolve(const GenerationRequest &request) {
 }  // namespace
 
 void generate(const GenerationRequest &request, Generation &generation) {
-    const std::int64_t start_us = core::monotonic_us();
     (void)shmem::segment();  // first of all: is the library preloaded?
     Resolved resolved = resolve(request);
     check(request, resolved);
-    count(Counter::Requests);
+    observe::begin(shmem::CallKind::Generate);
     normalize(resolved);
     if (const shmem::Model *model = find_model(shmem::ModelRole::Generation, resolved.model); model != nullptr) {
         generation.model = model->name;
         resolved.fingerprint = model->fingerprint;
     }
+    observe::model(generation.model.empty() ? resolved.model : generation.model);
     generation.fingerprint = resolved.fingerprint;
     resolved.scope = cache_scope();
 
@@ -334,7 +331,7 @@ void generate(const GenerationRequest &request, Generation &generation) {
         ask_alone(resolved, generation);
     else if (!recall(request, resolved, query, generation))
         ask_for_all(resolved, query, generation);
-    generation.total_ms = static_cast<double>(core::monotonic_us() - start_us) / 1000;
+    generation.total_ms = static_cast<double>(observe::end()) / 1000;
 }
 
 }  // namespace steadytext::session

@@ -4,6 +4,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/session/observe.hpp"
 
 #include <algorithm>
 
@@ -29,6 +30,7 @@ Served lead(SingleFlight::Ticket &ticket, const CacheQuery &query, const Request
     // Between this session's look at the cache and its turn to lead another may have led to the end.
     if (recall_hot(query, answer)) {
         flights().complete(ticket, pack(answer), pool(), wake);
+        observe::joined();
         return Served::Joined;
     }
     switch (request.ask(request.context, answer, problem)) {
@@ -86,6 +88,7 @@ Served follow(SingleFlight::Ticket &ticket, const CacheQuery &query, const Reque
         break;
     case SingleFlight::Progress::Pending:
     case SingleFlight::Progress::None:
+        observe::timed_out();
         problem.set(core::sqlstate::kConnectionFailure, "no answer within %d ms", guc::request_timeout_ms);
         problem.with_detail("Another session had asked the same before and was still waiting.")
             .with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
@@ -99,6 +102,7 @@ Served serve(SingleFlight::Role role, SingleFlight::Ticket &ticket, const CacheQ
              CachedAnswer &answer, core::Problem &problem) {
     if (role == SingleFlight::Role::Waiter) {
         shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::SingleFlightJoins);
+        observe::joined();
         return follow(ticket, query, request, answer, problem);
     }
     return lead(ticket, query, request, answer, problem);

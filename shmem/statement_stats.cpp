@@ -1,0 +1,134 @@
+// Finding, evicting and copying entries: see statement_stats.hpp. Regime: pure.
+#include "shmem/statement_stats.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <type_traits>
+
+namespace steadytext::shmem {
+
+namespace {
+
+// FNV-1a, over the fields and not the bytes between them.
+class Hash {
+public:
+    void add(const void *bytes, std::size_t size) noexcept {
+        for (std::size_t i = 0; i < size; i++)
+            value_ = (value_ ^ static_cast<const unsigned char *>(bytes)[i]) * 0x100000001b3;
+    }
+    [[nodiscard]] std::uint64_t value() const noexcept { return value_ ^ value_ >> 32; }
+
+private:
+    std::uint64_t value_ = 0xcbf29ce484222325;
+};
+
+std::uint64_t hash_of(const StatementKey &key) noexcept {
+    Hash hash;
+    hash.add(&key.role, sizeof key.role);
+    hash.add(&key.database, sizeof key.database);
+    hash.add(&key.query_id, sizeof key.query_id);
+    hash.add(&key.kind, sizeof key.kind);
+    hash.add(key.model, std::strlen(key.model));
+    return hash.value();
+}
+
+constexpr std::size_t kHeaderBytes = round_up(sizeof(StatementStats));
+
+}  // namespace
+
+bool StatementKey::operator==(const StatementKey &other) const noexcept {
+    return role == other.role && database == other.database && query_id == other.query_id && kind == other.kind &&
+           std::strcmp(model, other.model) == 0;
+}
+
+void StatementCounts::add(const EndedCall &call) noexcept {
+    StatementCounts one;
+    one.calls = 1;
+    one.hits = call.outcome == CallOutcome::Hit || (call.outcome == CallOutcome::Joined && !call.has_failed);
+    one.failures = call.has_failed;
+    one.limited = call.outcome == CallOutcome::Limited;
+    one.prompt_tokens = was_sent(call.outcome) ? call.prompt_tokens : 0;
+    one.completion_tokens = was_sent(call.outcome) ? call.completion_tokens : 0;
+    one.saved_tokens = call.saved_tokens;
+    one.total_us = one.min_us = one.max_us = call.took_us;
+    add(one);
+}
+
+void StatementCounts::add(const StatementCounts &other) noexcept {
+    min_us = calls == 0 ? other.min_us : std::min(min_us, other.min_us);
+    max_us = std::max(max_us, other.max_us);
+    calls += other.calls;
+    hits += other.hits;
+    failures += other.failures;
+    limited += other.limited;
+    prompt_tokens += other.prompt_tokens;
+    completion_tokens += other.completion_tokens;
+    saved_tokens += other.saved_tokens;
+    total_us += other.total_us;
+}
+
+std::size_t StatementStats::bytes_needed(std::uint32_t entries) noexcept {
+    return kHeaderBytes + (entries + kWays - 1) / kWays * sizeof(Set);
+}
+
+StatementStats *StatementStats::place(void *memory, std::uint32_t entries) noexcept {
+    return new (memory) StatementStats((entries + kWays - 1) / kWays);
+}
+
+StatementStats::StatementStats(std::uint32_t sets) noexcept : sets_(sets) {
+    for (std::uint32_t i = 0; i < sets; i++)
+        new (&set(i)) Set;
+}
+
+StatementStats::Set &StatementStats::set(std::uint32_t index) noexcept {
+    return *reinterpret_cast<Set *>(reinterpret_cast<char *>(this) + kHeaderBytes + index * sizeof(Set));
+}
+
+// The key's entry, or the one it takes: a free one, else the least used.
+StatementStats::Entry &StatementStats::entry_for(Set &set, const StatementKey &key) noexcept {
+    Entry *least = &set.entries[0];
+    for (Entry &entry : set.entries) {
+        if (entry.usage != 0 && entry.key == key)
+            return entry;
+        if (entry.usage < least->usage)
+            least = &entry;
+    }
+    if (least->usage != 0) {
+        deallocations_.fetch_add(1, std::memory_order_relaxed);
+        for (Entry &entry : set.entries)
+            entry.usage = (entry.usage + 1) / 2;
+    }
+    *least = Entry{key, {}, 0};
+    return *least;
+}
+
+void StatementStats::add(const StatementKey &key, const StatementCounts &counts) noexcept {
+    Set &home = set(static_cast<std::uint32_t>(hash_of(key) % sets_));
+    const SpinHold hold(home.lock);
+    Entry &entry = entry_for(home, key);
+    entry.counts.add(counts);
+    entry.usage += counts.calls;
+}
+
+std::uint32_t StatementStats::copy(std::uint32_t index, Entry *entries) noexcept {
+    Set &source = set(index);
+    const SpinHold hold(source.lock);
+    const Entry *end = std::copy_if(std::begin(source.entries), std::end(source.entries), entries,
+                                    [](const Entry &entry) { return entry.usage != 0; });
+    return static_cast<std::uint32_t>(end - entries);
+}
+
+void StatementStats::reset() noexcept {
+    for (std::uint32_t i = 0; i < sets_; i++) {
+        Set &each = set(i);
+        const SpinHold hold(each.lock);
+        for (Entry &entry : each.entries)
+            entry.usage = 0;
+    }
+    deallocations_.store(0, std::memory_order_relaxed);
+}
+
+static_assert(std::is_trivially_destructible_v<StatementStats::Entry>);
+
+}  // namespace steadytext::shmem

@@ -1,0 +1,224 @@
+// Keeping and counting the call under way: see observe.hpp. Regime: pg; nothing raises, nothing allocates.
+#include "src/pg/compat.hpp"
+#include "src/session/observe.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "utils/backend_status.h"
+}
+
+#include <algorithm>
+
+namespace steadytext::session::observe {
+
+using shmem::CallOutcome;
+using shmem::CallStage;
+using shmem::EndedCall;
+using shmem::FailureCause;
+
+namespace {
+
+// The call under way.
+struct Current {
+    bool active;
+    std::int64_t start_us;
+    EndedCall call;
+};
+Current current;
+
+// Calls of one kind wait here until another kind, the transaction's end or a second comes: then pg_stat_steadytext gets them
+// in one go.
+struct Pending {
+    shmem::StatementKey key;
+    shmem::StatementCounts counts;
+    std::int64_t since_us;
+};
+Pending pending;
+char current_model[shmem::kModelNameBytes];
+
+constexpr std::int64_t kPendingUs = 1'000'000;
+
+constexpr EndedCall kBegun = {{}, CallOutcome::Refused, false, {}, false, 0, 0, 0, 0, {-1, -1, -1, -1}};
+
+void flush_pending() {
+    if (pending.counts.calls == 0)
+        return;
+    shmem::segment().statements->add(pending.key, pending.counts);
+    pending.counts = {};
+}
+
+void add_to_pending(std::int64_t now_us) {
+    shmem::StatementKey &key = pending.key;
+    const std::uint32_t role = GetUserId();
+    const auto query_id = static_cast<std::uint64_t>(pgstat_get_my_query_id());
+    if (pending.counts.calls > 0 &&
+        (key.role != role || key.query_id != query_id || key.kind != current.call.kind || now_us - pending.since_us > kPendingUs ||
+         strcmp(key.model, current_model) != 0))
+        flush_pending();
+    if (pending.counts.calls == 0) {
+        key.role = role;
+        key.database = MyDatabaseId;
+        key.query_id = query_id;
+        key.kind = current.call.kind;
+        strlcpy(key.model, current_model, sizeof key.model);
+        pending.since_us = now_us;
+    }
+    pending.counts.add(current.call);
+}
+
+// Counts the call that is under way; `completed`: it came to its end, whatever that was.
+void count(std::int64_t now_us, bool completed) {
+    current.active = false;
+    if (!guc::track_calls)
+        return;
+    const shmem::Segment &segment = shmem::segment();
+    const std::int32_t process = pg::my_proc_number();
+    const EndedCall &call = current.call;
+    const bool answered =
+        call.outcome == CallOutcome::Hit || call.outcome == CallOutcome::Joined || call.outcome == CallOutcome::Ok;
+    segment.calls->count(process, call);
+    segment.recent_calls->add(static_cast<std::uint32_t>(process),
+                              {now_us, call.took_us, call.kind, completed && answered && !call.has_failed});
+    add_to_pending(now_us);
+}
+
+void end_on_abort() {
+    if (!current.active)
+        return;
+    const std::int64_t now_us = core::monotonic_us();
+    current.call.took_us = now_us - current.start_us;
+    count(now_us, false);
+}
+
+void at_transaction_end(XactEvent event, void *) {
+    if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT)
+        end_on_abort();
+    flush_pending();
+}
+
+void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
+    if (event == SUBXACT_EVENT_ABORT_SUB)
+        end_on_abort();
+}
+
+void watch_transactions() {
+    static bool registered = false;
+    if (registered)
+        return;
+    RegisterXactCallback(at_transaction_end, nullptr);
+    RegisterSubXactCallback(at_subtransaction_end, nullptr);
+    registered = true;
+}
+
+bool is_class(const core::Problem &problem, const char *sqlstate) { return strncmp(problem.sqlstate, sqlstate, 2) == 0; }
+bool is(const core::Problem &problem, const char *sqlstate) { return strcmp(problem.sqlstate, sqlstate) == 0; }
+
+FailureCause cause_of(const core::Problem &problem) {
+    if (is(problem, core::sqlstate::kTooManyConnections))
+        return FailureCause::PoolExhausted;
+    if (is_class(problem, core::sqlstate::kInsufficientResources))
+        return FailureCause::NoRoom;
+    if (is(problem, core::sqlstate::kPrerequisiteState))
+        return FailureCause::NotConfigured;
+    if (is(problem, core::sqlstate::kUnreachable))
+        return FailureCause::Unreachable;
+    if (is(problem, core::sqlstate::kProtocolViolation))
+        return FailureCause::InvalidReply;
+    if (is_class(problem, core::sqlstate::kConnectionFailure))
+        return FailureCause::ConnectionLost;
+    return is_class(problem, core::sqlstate::kExternalRoutineError) ? FailureCause::Engine : FailureCause::Other;
+}
+
+void fail(FailureCause cause) {
+    EndedCall &call = current.call;
+    if (call.has_failed || call.outcome == CallOutcome::Limited)
+        return;
+    call.has_failed = true;
+    call.cause = cause;
+    if (shmem::was_sent(call.outcome))
+        call.outcome = cause == FailureCause::Timeout ? CallOutcome::TimedOut : CallOutcome::Failed;
+    else if (call.outcome == CallOutcome::Refused && (cause == FailureCause::NotConfigured || cause == FailureCause::Unreachable))
+        call.outcome = CallOutcome::Degraded;
+}
+
+void count_lookup(shmem::CacheLevel level, bool hit) {
+    if (guc::track_calls)
+        shmem::segment().calls->count_lookup(pg::my_proc_number(), level, hit);
+}
+
+std::uint32_t known(int number) { return static_cast<std::uint32_t>(std::max(number, 0)); }
+
+std::int64_t &stage(CallStage which) { return current.call.stages_us[static_cast<std::size_t>(which)]; }
+
+}  // namespace
+
+void begin(shmem::CallKind kind) {
+    watch_transactions();
+    end_on_abort();  // of a call whose error was caught without ending a subtransaction
+    current.call = kBegun;
+    current.call.kind = kind;
+    current.start_us = core::monotonic_us();
+    current_model[0] = '\0';
+    current.active = true;
+}
+
+void model(std::string_view name) {
+    const std::size_t length = std::min(name.size(), sizeof current_model - 1);
+    memcpy(current_model, name.data(), length);
+    current_model[length] = '\0';
+}
+
+void missed(shmem::CacheLevel level) { count_lookup(level, false); }
+
+void hit(shmem::CacheLevel level, int tokens) {
+    count_lookup(level, true);
+    current.call.outcome = CallOutcome::Hit;
+    saved(tokens);
+}
+
+void joined() { current.call.outcome = CallOutcome::Joined; }
+
+void saved(int tokens) { current.call.saved_tokens = known(tokens); }
+
+void limited() { current.call.outcome = CallOutcome::Limited; }
+
+void sent() { current.call.outcome = CallOutcome::Cancelled; }
+
+void not_sent() { current.call.outcome = CallOutcome::Refused; }
+
+void timed_out() { fail(FailureCause::Timeout); }
+
+void answered(const StageTimes &times) {
+    current.call.outcome = CallOutcome::Ok;
+    stage(CallStage::Queue) = times.queue_us;
+    stage(CallStage::Pool) = times.pool_us;
+    stage(CallStage::Network) = times.wire_us;
+}
+
+void engine(double engine_ms, int prompt_tokens, int completion_tokens) {
+    current.call.prompt_tokens = known(prompt_tokens);
+    current.call.completion_tokens = known(completion_tokens);
+    if (engine_ms < 0)
+        return;
+    // A daemon that claims more time than passed is not believed.
+    std::int64_t &network_us = stage(CallStage::Network);
+    const auto engine_us = static_cast<std::int64_t>(std::min(engine_ms * 1000, static_cast<double>(network_us)));
+    stage(CallStage::Engine) = engine_us;
+    network_us -= engine_us;
+}
+
+void failed(const core::Problem &problem) { fail(cause_of(problem)); }
+
+void fell_back() { current.call.fell_back = true; }
+
+std::int64_t end() {
+    const std::int64_t now_us = core::monotonic_us();
+    current.call.took_us = now_us - current.start_us;
+    count(now_us, true);
+    return current.call.took_us;
+}
+
+}  // namespace steadytext::session::observe

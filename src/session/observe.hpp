@@ -1,0 +1,57 @@
+// What became of a call, told step by step: the one way by which sessions count.
+//
+//     observe::begin(CallKind::Generate);      arguments are good, the call counts as a request
+//     observe::model(name);                    whom pg_stat_steadytext names
+//     observe::hit(CacheLevel::Hot, tokens);   or: joined(), limited(), sent() and then answered() or timed_out()
+//     observe::failed(problem);                no real answer, and why; the first reason counts
+//     took_us = observe::end();
+//
+// Called by src/session. Regime: pg, but nothing here raises. A process makes one call at a time. Each step overrules the one
+// before, so a call that waits for another's request and then makes its own is `sent`. A call that an ERROR or FATAL ends
+// needs no end(): the abort of its (sub)transaction ends it, as what it had come to by then. So every begin() is counted
+// exactly once (shmem/call_stats.hpp has the sums that hold), and no handler is set up for it.
+#pragma once
+
+#include "shmem/call_stats.hpp"
+#include "src/core/problem.hpp"
+
+#include <cstdint>
+#include <string_view>
+
+namespace steadytext::session::observe {
+
+void begin(shmem::CallKind kind);
+void model(std::string_view name);
+
+// The cache was asked at this level and had nothing.
+void missed(shmem::CacheLevel level);
+// It had the answer; `tokens` need not be made again (negative: not told).
+void hit(shmem::CacheLevel level, int tokens);
+// Waits for another session's request, or got what it got.
+void joined();
+void saved(int tokens);
+// Turned away by a rate limit or a budget.
+void limited();
+
+// In the gateway's hands. Until more is said it counts as cancelled: that is what an error makes of it.
+void sent();
+// The gateway gave it back without having sent it.
+void not_sent();
+void timed_out();
+struct StageTimes {
+    std::int64_t queue_us;
+    std::int64_t pool_us;
+    std::int64_t wire_us;  // network and engine together
+};
+void answered(const StageTimes &times);
+// As the daemon told with its answer; negative: not told.
+void engine(double engine_ms, int prompt_tokens, int completion_tokens);
+
+void failed(const core::Problem &problem);
+// Something else is given instead of an answer.
+void fell_back();
+
+// How long the call took, in microseconds.
+std::int64_t end();
+
+}  // namespace steadytext::session::observe
