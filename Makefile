@@ -14,7 +14,7 @@ EXTENSION = pg_steadytext
 EXTENSION_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_steadytext.control)
 BUILD = build
 
-SOURCES := $(wildcard src/*.cpp src/core/*.cpp src/pg/*.cpp src/session/*.cpp src/functions/*.cpp bgworker/*.cpp shmem/*.cpp)
+SOURCES := $(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/pg/*.cpp src/session/*.cpp src/functions/*.cpp bgworker/*.cpp shmem/*.cpp)
 OBJS = $(SOURCES:%.cpp=$(BUILD)/obj/%.o)
 SCRIPT = $(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql
 DATA_built = $(SCRIPT)
@@ -129,7 +129,7 @@ lint: all
 
 # ---- unit tests: no PostgreSQL in sight, three times over -------------------------------------------------------------
 
-PURE = $(wildcard src/core/*.cpp) $(filter-out shmem/segment.cpp,$(wildcard shmem/*.cpp)) $(wildcard t/unit/*_test.cpp)
+PURE = $(wildcard src/core/*.cpp src/core/constraint/*.cpp) $(filter-out shmem/segment.cpp,$(wildcard shmem/*.cpp)) $(wildcard t/unit/*_test.cpp)
 UNIT_VARIANTS = plain asan tsan
 UNIT_FLAGS_plain =
 UNIT_FLAGS_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined

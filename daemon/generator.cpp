@@ -17,7 +17,10 @@ constexpr int kChunk = 512;
 constexpr const char *kDefaultStops[] = {"<|im_end|>", "<|im_start|>", "</s>", "<|endoftext|>"};
 constexpr int kDefaultStopCount = std::size(kDefaultStops);
 
+// A constrained answer ends where its constraint says, and may contain any of them.
 std::vector<std::string> stops_of(const GenerateTask &task) {
+    if (task.constraint.kind != Constraint::Kind::None)
+        return {};
     std::vector<std::string> stops(std::begin(kDefaultStops), std::end(kDefaultStops));
     if (!task.eos_string.empty())
         stops.push_back(task.eos_string);
@@ -25,7 +28,7 @@ std::vector<std::string> stops_of(const GenerateTask &task) {
 }
 
 Sampler make_sampler(const GenerateTask &task) {
-    if (task.temperature <= 0)
+    if (task.temperature <= 0 || task.constraint.kind != Constraint::Kind::None)
         return nullptr;
     Sampler chain(llama_sampler_chain_init(llama_sampler_chain_default_params()));
     llama_sampler_chain_add(chain.get(), llama_sampler_init_top_k(40));
@@ -51,10 +54,23 @@ llama_token greatest(const float *logits, int count) {
     return static_cast<llama_token>(std::find(logits, logits + count, most) - logits) % count;
 }
 
-std::string piece_of(const llama_vocab *vocabulary, llama_token token) {
-    char buffer[256];
-    const int length = llama_token_to_piece(vocabulary, token, buffer, sizeof buffer, 0, false);
-    return {buffer, static_cast<std::size_t>(std::max(length, 0))};
+// The prompt, with a word on what a constrained answer looks like: a model does better when it knows.
+std::string told_prompt(const GenerateTask &task) {
+    switch (task.constraint.kind) {
+    case Constraint::Kind::Schema:
+        return task.prompt + "\n\nAnswer with JSON that satisfies this schema:\n" + task.constraint.text;
+    case Constraint::Kind::Regex:
+        return task.prompt + "\n\nAnswer with a text that matches this regular expression: " + task.constraint.text;
+    case Constraint::Kind::Choices: {
+        std::string text = task.prompt + "\n\nAnswer with one of these:";
+        for (const std::string &choice : task.constraint.choices)
+            text += "\n" + choice;
+        return text;
+    }
+    case Constraint::Kind::None:
+        break;
+    }
+    return task.prompt;
 }
 
 }  // namespace
@@ -105,6 +121,7 @@ bool Generator::load(core::Problem &problem) {
     if (context_ == nullptr)
         return false;
 
+    tokens_ = TokenTable(vocabulary_);
     templates_ = common_chat_templates_init(model_.get(), "");
     batch_.emplace(static_cast<int>(parameters.n_batch));
     slots_.resize(slots);
@@ -170,7 +187,7 @@ void Generator::start(std::size_t slot, Job<GenerateTask> job) {
     Request &request = slots_[slot].emplace(Request{.job = std::move(job), .tail = TextTail({})});
     const GenerateTask &task = request.job.task;
     std::string text;
-    if (!apply_template(task.prompt, text))
+    if (!apply_template(told_prompt(task), text))
         return fail(slot, "The model's chat template failed: " + text);
     request.prompt = tokenize(model_.get(), text, true);
 
@@ -184,6 +201,12 @@ void Generator::start(std::size_t slot, Job<GenerateTask> job) {
     request.limit = std::min(task.max_new_tokens, options_.context - length);
     request.sampler = make_sampler(task);
     request.tail = TextTail(stops_of(task));
+    if (task.constraint.kind == Constraint::Kind::None)
+        return;
+    request.constrained = std::make_unique<ConstrainedText>(tokens_);
+    std::string error;
+    if (!request.constrained->begin(task.constraint, request.limit, error))
+        fail(slot, std::move(error));
 }
 
 // --- computing ---
@@ -255,6 +278,10 @@ void Generator::decode() {
 
 void Generator::choose_next(std::size_t slot, int row) {
     Request &request = *slots_[slot];
+    if (request.constrained != nullptr) {
+        const llama_token token = request.constrained->choose(llama_get_logits_ith(context_.get(), row));
+        return token == ConstrainedText::kEnd ? finish(slot, "stop") : accept(slot, token);
+    }
     if (request.sampler != nullptr)
         return accept(slot, llama_sampler_sample(request.sampler.get(), context_.get(), row));
     accept(slot, greatest(llama_get_logits_ith(context_.get(), row), llama_vocab_n_tokens(vocabulary_)));
@@ -266,9 +293,14 @@ void Generator::accept(std::size_t slot, llama_token token) {
         return finish(slot, "stop");
     request.produced++;
     request.next = token;
-    const int stop = request.tail.append(piece_of(vocabulary_, token));
+    const int stop = request.tail.append(tokens_.piece(token));
     if (stop != TextTail::kNoStop)
         return finish(slot, stop < kDefaultStopCount ? "stop" : "eos");
+    if (request.constrained != nullptr) {
+        request.constrained->accept(token);
+        if (request.constrained->is_complete())
+            return finish(slot, "stop");
+    }
     if (request.produced == request.limit)
         return finish(slot, "length");
     if (request.job.task.stream)
@@ -284,7 +316,8 @@ void Generator::finish(std::size_t slot, const char *reason) {
         if (std::string piece = request.tail.take_safe(true); !piece.empty())
             outbox_.post(request.job.serial, Piece{std::move(piece)});
     const std::chrono::duration<double, std::milli> elapsed = Clock::now() - request.started;
-    outbox_.post(request.job.serial, Generation{.text = std::string(strip(request.tail.text())),
+    const std::string &text = request.tail.text();
+    outbox_.post(request.job.serial, Generation{.text = std::string(request.constrained != nullptr ? text : strip(text)),
                                                 .prompt_tokens = static_cast<int>(request.prompt.size()),
                                                 .completion_tokens = request.produced,
                                                 .finish_reason = reason,

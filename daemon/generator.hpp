@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -20,6 +21,7 @@
 
 #include <common/chat.h>
 
+#include "daemon/constrained_text.hpp"
 #include "daemon/llama_model.hpp"
 #include "daemon/mailbox.hpp"
 #include "daemon/options.hpp"
@@ -49,6 +51,7 @@ private:
         int produced = 0;
         int limit = 0;
         Sampler sampler;  // none: greedy
+        std::unique_ptr<ConstrainedText> constrained;  // none: any text
         TextTail tail;
         Clock::time_point started = Clock::now();
 
@@ -87,6 +90,7 @@ private:
     Context context_;
     common_chat_templates_ptr templates_;
     const llama_vocab *vocabulary_ = nullptr;
+    TokenTable tokens_;
     std::optional<Batch> batch_;
     std::size_t usable_slots_ = 0;
     std::vector<std::optional<Request>> slots_;

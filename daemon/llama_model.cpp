@@ -2,6 +2,7 @@
 
 #include <common/log.h>
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -70,6 +71,12 @@ Context make_context(llama_model *model, const std::string &path, const llama_co
     if (context == nullptr)
         load_failed("make room for", path, problem);
     return context;
+}
+
+std::string piece_of(const llama_vocab *vocabulary, llama_token token) {
+    char buffer[256];
+    const int length = llama_token_to_piece(vocabulary, token, buffer, sizeof buffer, 0, false);
+    return {buffer, static_cast<std::size_t>(std::max(length, 0))};
 }
 
 std::vector<llama_token> tokenize(const llama_model *model, std::string_view text, bool parse_special) {

@@ -50,6 +50,9 @@ void prepare_llama();
 [[nodiscard]] Context make_context(llama_model *model, const std::string &path, const llama_context_params &parameters,
                                    core::Problem &problem);
 
+// What a token writes; control tokens write nothing.
+[[nodiscard]] std::string piece_of(const llama_vocab *vocabulary, llama_token token);
+
 [[nodiscard]] std::vector<llama_token> tokenize(const llama_model *model, std::string_view text, bool parse_special);
 
 }  // namespace steadytext::daemon

@@ -16,6 +16,14 @@
 
 namespace steadytext::daemon {
 
+// What the answer must be.
+struct Constraint {
+    enum class Kind { None, Schema, Regex, Choices };
+    Kind kind = Kind::None;
+    std::string text;  // the schema, or the regex
+    std::vector<std::string> choices;
+};
+
 struct GenerateTask {
     std::string prompt;
     std::string eos_string;  // empty: only the model's own ends
@@ -23,6 +31,7 @@ struct GenerateTask {
     float temperature = 0;
     int max_new_tokens = 0;
     bool stream = false;
+    Constraint constraint;
 };
 
 struct EmbedTask {

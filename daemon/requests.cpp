@@ -12,7 +12,7 @@ namespace steadytext::daemon {
 
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;  // a schema's members keep their order
 
 constexpr const char *kStreamEnd = "##STREAM_END##";
 constexpr const char *kRankInstruction =
@@ -122,15 +122,45 @@ bool is_blank(const std::string &text) { return text.find_first_not_of(" \t\n\v\
 
 // --- one reader per method ---
 
-void refuse_structured(Parameters &parameters) {
-    for (const char *name : {"response_format", "schema", "regex", "choices"})
-        if (parameters.find_value(name) != nullptr)
-            parameters.complain(std::string("Structured generation is not supported: ") + name);
+// OpenAI's way to name a schema; any object, where it names none.
+const Json *schema_of_format(const Json &format, Parameters &parameters) {
+    static const auto *any_object = new Json{{"type", "object"}};
+    const std::string type = format.is_object() && format.contains("type") && format["type"].is_string() ? format["type"] : "";
+    if (type == "json_object")
+        return any_object;
+    if (type == "json_schema" && format.contains("json_schema") && format["json_schema"].is_object() &&
+        format["json_schema"].contains("schema"))
+        return &format["json_schema"]["schema"];
+    if (type != "text")
+        parameters.complain("response_format is not supported: " + dump(format));
+    return nullptr;
+}
+
+// Of several the schema counts, then the regex, as with the original.
+Constraint read_constraint(Parameters &parameters) {
+    Constraint constraint;
+    const Json *schema = parameters.find_value("schema");
+    const Json *format = parameters.find_value("response_format");
+    if (schema == nullptr && format != nullptr)
+        schema = schema_of_format(*format, parameters);
+    if (schema != nullptr) {
+        constraint.kind = Constraint::Kind::Schema;
+        constraint.text = dump(*schema);
+    } else if (parameters.find_value("regex") != nullptr) {
+        constraint.kind = Constraint::Kind::Regex;
+        constraint.text = parameters.text("regex", "");
+    } else if (parameters.find_value("choices") != nullptr) {
+        constraint.kind = Constraint::Kind::Choices;
+        constraint.choices = parameters.texts("choices", "choices must be a list of strings");
+        if (constraint.choices.empty())
+            parameters.complain("choices must not be empty");
+    }
+    return constraint;
 }
 
 GenerateTask read_generation(Parameters &parameters) {
-    refuse_structured(parameters);
     GenerateTask task;
+    task.constraint = read_constraint(parameters);
     task.prompt = parameters.text("prompt", "");
     task.eos_string = parameters.text("eos_string", "[EOS]");
     if (task.eos_string == "[EOS]")  // stands for the model's own
@@ -373,7 +403,7 @@ std::string format_info(const DaemonInfo &daemon) {
     Json capabilities = Json::array();
     for (const Method &method : kMethods)
         capabilities.push_back(method.name);
-    for (const char *feature : {"return_usage", "timeout_ms", "pipelining", "push_stream"})
+    for (const char *feature : {"return_usage", "timeout_ms", "pipelining", "push_stream", "schema", "regex", "choices"})
         capabilities.push_back(feature);
     return dump({{"name", "steadytextd"},
                  {"version", STEADYTEXT_VERSION},

@@ -295,9 +295,40 @@ subtest 'what is no request' => sub {
     is_deeply((decoded($endpoint, { id => { deep => [1, 'x'] }, method => 'ping' }, '<'))[0]{id}, { deep => [1, 'x'] }, 'an id comes back as it was');
     like generation(prompt => 5), qr/^error: prompt must be a string/, 'a prompt that is none';
     like generation(max_new_tokens => $_), qr/^error: max_new_tokens must be an integer/, 'a bad limit' for 0, -1, 'many', 1.5;
-    like generation(schema => {}), qr/^error: Structured generation is not supported/, 'structured output is refused, not ignored';
     is answer($endpoint, request('shutdown')), 'error: Shutdown is not allowed', 'shutdown is not allowed unless it is';
     is answer($endpoint, request('ping')), 'pong', 'and it is still there';
+};
+
+# ---- structured output ---------------------------------------------------------------------------------------------
+
+# What t/240_structured.pl proves at length through SQL; here what is the daemon's alone.
+subtest 'constrained answers' => sub {
+    my $person = { type => 'object', required => ['name', 'age'], properties => { name => { type => 'string' }, age => { type => 'integer', minimum => 0 } } };
+    my %prompt = (prompt => 'Describe Anna, who is 33.');
+    my @tasks  = (
+        { schema => $person, max_new_tokens => 12 }, { schema => $person, max_new_tokens => 100 },
+        { response_format => { type => 'json_schema', json_schema => { schema => $person } } },
+        { regex => '[a-z]{3}-\\d{4,}?', max_new_tokens => 9 }, { choices => [ 'say "yes"', 'no\\', 'maybe' ], max_new_tokens => 6 },
+    );
+    my @alone = map { generation(%prompt, %$_) } @tasks;
+    for my $document (@alone[0 .. 2]) {
+        my $decoded = eval { $json->decode($document) } // {};
+        like $decoded->{age}, qr/^\d+$/, "whole and right: $document";
+    }
+    is $alone[2], $alone[1], 'a schema given as OpenAI does is the same';
+    like $alone[3], qr/^[a-z]{3}-\d{4,}$/, 'a full match of the regex';
+    ok((grep { $alone[4] eq $_ } @{ $tasks[4]{choices} }), 'one of the choices, word for word');
+
+    my @crowd = map { request('generate', prompt => 'Tell me a long story.', max_new_tokens => 30 + $_) } 1 .. 3;
+    my @replies = decoded($endpoint, (map { (request('generate', %prompt, max_new_tokens => 24, %$_), $crowd[ rand 3 ]) } @tasks), '<' . 2 * @tasks);
+    my %by_id = map { $_->{id} => outcome($_) } @replies;
+    is_deeply [map { $by_id{'id-' . (2 * $_ + 1)} } 0 .. $#tasks], \@alone, 'the same bytes beside others';
+
+    like generation(%prompt, schema => $person, max_new_tokens => 4), qr/^error: Too few tokens: the shortest answer takes \d+, 4 are allowed$/,
+        'what could not be finished is not begun';
+    like generation(schema => { not => {} }), qr/^error: schema keyword "not" is not supported/, 'what cannot be promised is refused';
+    like generation(regex => '(a'), qr/^error: invalid regular expression: A parenthesis is not closed/, 'so is a broken regex';
+    is generation(choices => []), 'error: choices must not be empty', 'and no choice at all';
 };
 
 # ---- the process ---------------------------------------------------------------------------------------------------

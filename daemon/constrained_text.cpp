@@ -1,0 +1,126 @@
+#include "daemon/constrained_text.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "src/core/constraint/regex.hpp"
+#include "src/core/constraint/schema.hpp"
+
+namespace steadytext::daemon {
+
+namespace {
+
+using core::constraint::Matcher;
+
+bool compile(const Constraint &constraint, core::constraint::Network &network, core::Problem &problem) {
+    switch (constraint.kind) {
+    case Constraint::Kind::Schema:
+        return core::constraint::compile_schema(constraint.text, network, problem);
+    case Constraint::Kind::Regex:
+        return core::constraint::compile_regex(constraint.text, network, problem);
+    case Constraint::Kind::Choices:
+        return core::constraint::compile_choices(constraint.choices, network, problem);
+    case Constraint::Kind::None:
+        break;
+    }
+    return problem.set(core::sqlstate::kInternalError, "there is no constraint");
+}
+
+}  // namespace
+
+bool ConstrainedText::begin(const Constraint &constraint, int limit, std::string &error) {
+    core::Problem problem;
+    if (!compile(constraint, network_, problem)) {
+        error = std::string(problem.message) + (problem.detail[0] != '\0' ? ": " : "") + problem.detail;
+        return false;
+    }
+    matcher_.emplace(network_);
+    position_ = matcher_->start();
+    left_ = limit;
+    plan_.bytes = matcher_->completion(position_);
+    plan_.tokens = tokens_.fewest_tokens(plan_.bytes);
+    if (plan_.tokens <= limit)
+        return true;
+    error = plan_.tokens == TokenTable::kCannotSpell
+                ? "The model has no tokens for such an answer"
+                : std::string(core::constraint::kTooFewTokens) + ": the shortest answer takes " + std::to_string(plan_.tokens) + ", " +
+                      std::to_string(limit) + " are allowed";
+    return false;
+}
+
+// The better of what remains of the plan and a shortest way from `position`.
+ConstrainedText::Plan ConstrainedText::plan_after(const std::string &piece, Position position) const {
+    Plan shortest{matcher_->completion(position), 0};
+    shortest.tokens = tokens_.fewest_tokens(shortest.bytes);
+    if (!plan_.bytes.starts_with(piece))
+        return shortest;
+    Plan rest{plan_.bytes.substr(piece.size()), 0};
+    rest.tokens = tokens_.fewest_tokens(rest.bytes);
+    return rest.tokens < shortest.tokens ? rest : shortest;
+}
+
+bool ConstrainedText::may_follow(llama_token token) {
+    const std::string &piece = tokens_.piece(token);
+    const Position after = piece.empty() ? Matcher::kDead : matcher_->advance(position_, piece);
+    if (after == Matcher::kDead)
+        return false;
+    const int left = left_ - 1;
+    if (tokens_.spells_every_byte() && matcher_->distance(after) <= static_cast<std::uint32_t>(left))
+        return true;
+    return plan_after(piece, after).tokens <= left;
+}
+
+llama_token ConstrainedText::choose(const float *logits) {
+    float end_logit = -std::numeric_limits<float>::infinity();
+    if (matcher_->accepts(position_))
+        for (const llama_token end : tokens_.ends())
+            end_logit = std::max(end_logit, logits[end]);
+    // Most often what the model likes best will do.
+    const auto favourite = static_cast<llama_token>(std::max_element(logits, logits + tokens_.size()) - logits);
+    if (logits[favourite] > end_logit && may_follow(favourite))
+        return favourite;
+    return likeliest(logits, end_logit);
+}
+
+// By a walk over all tokens in the order of their bytes, which leaves out those that begin with what cannot follow.
+llama_token ConstrainedText::likeliest(const float *logits, float end_logit) {
+    std::vector<llama_token> candidates;
+    std::vector<Position> reached{position_};  // after so many bytes of the token at hand
+    for (const TokenTable::Entry &entry : tokens_.sorted()) {
+        if (reached.size() > entry.shared + 1)
+            reached.resize(entry.shared + 1);
+        if (reached.back() == Matcher::kDead)
+            continue;  // it begins with what failed before
+        const std::string &piece = tokens_.piece(entry.token);
+        while (reached.size() <= piece.size() && reached.back() != Matcher::kDead)
+            reached.push_back(matcher_->step(reached.back(), static_cast<std::uint8_t>(piece[reached.size() - 1])));
+        if (reached.back() != Matcher::kDead && logits[entry.token] > end_logit)
+            candidates.push_back(entry.token);
+    }
+    // The likeliest first, of equals the first; few are looked at before one will do.
+    const auto less_likely = [&](llama_token a, llama_token b) {
+        return logits[a] < logits[b] || (logits[a] == logits[b] && a > b);
+    };
+    std::make_heap(candidates.begin(), candidates.end(), less_likely);
+    while (!candidates.empty()) {
+        std::pop_heap(candidates.begin(), candidates.end(), less_likely);
+        if (may_follow(candidates.back()))
+            return candidates.back();
+        candidates.pop_back();
+    }
+    return kEnd;
+}
+
+void ConstrainedText::accept(llama_token token) {
+    const std::string &piece = tokens_.piece(token);
+    const Position after = matcher_->advance(position_, piece);
+    left_--;
+    const auto distance = matcher_->distance(after);
+    if (tokens_.spells_every_byte() && distance <= static_cast<std::uint32_t>(left_))
+        plan_ = {matcher_->completion(after), static_cast<int>(distance)};
+    else
+        plan_ = plan_after(piece, after);
+    position_ = matcher_->trim(after);
+}
+
+}  // namespace steadytext::daemon

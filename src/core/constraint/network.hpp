@@ -1,0 +1,95 @@
+// The set of texts an answer may be, as a network of byte transitions: what JSON schemas, regexes and choices compile to.
+//
+// Built by regex.cpp, choices.cpp and schema_compiler.cpp; read by matcher.hpp. Regime: pure (may throw std::bad_alloc).
+//
+// A recursive transition network (Woods, 1970): rules that consume bytes and call each other; rule 0 is the whole text.
+// finish() finds for every state the fewest bytes that complete its rule, by Knuth's generalisation of Dijkstra's
+// algorithm (1977): a call costs its rule's length and what follows, and is known once both are.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace steadytext::core::constraint {
+
+using State = std::uint32_t;
+using Rule = std::uint32_t;
+
+inline constexpr std::uint32_t kNever = UINT32_MAX;
+
+// How a daemon begins its complaint when no answer can be had within the tokens allowed; the session tells it by these words.
+inline constexpr std::string_view kTooFewTokens = "Too few tokens";
+
+struct Edge {
+    enum class Kind : std::uint8_t { Bytes, Empty, Call };
+    Kind kind = Kind::Empty;
+    std::uint8_t first = 0;  // of the bytes
+    std::uint8_t last = 0;
+    State target = 0;
+    Rule rule = 0;  // of the call
+    std::uint32_t next = kNever;
+};
+
+class Network {
+public:
+    static constexpr std::size_t kMaxStates = 500'000;
+
+    Network() { (void)add_rule(); }
+
+    // --- building ---
+    [[nodiscard]] State add_state();
+    [[nodiscard]] Rule add_rule();
+    [[nodiscard]] State start(Rule rule = 0) const { return rules_[rule].start; }
+    [[nodiscard]] State end(Rule rule = 0) const { return rules_[rule].end; }
+
+    void add_bytes(State from, std::uint8_t first, std::uint8_t last, State to);
+    void add_empty(State from, State to);
+    void add_call(State from, Rule rule, State to);
+    // Code points first..last (surrogates left out) in UTF-8.
+    void add_code_points(State from, std::uint32_t first, std::uint32_t last, State to);
+    // The state after these bytes.
+    [[nodiscard]] State add_literal(State from, std::string_view bytes);
+
+    // True while what was built is of a size that can be served.
+    [[nodiscard]] bool fits() const { return states_.size() <= kMaxStates && edges_.size() <= 4 * kMaxStates; }
+
+    // Once, when all is built.
+    void finish();
+
+    // --- reading ---
+    [[nodiscard]] bool is_end(State state) const { return states_[state].is_end; }
+    // Fewest bytes from here to the end of the state's rule; kNever: there is no way.
+    [[nodiscard]] std::uint32_t distance(State state) const { return states_[state].distance; }
+    [[nodiscard]] bool is_satisfiable() const { return distance(start()) != kNever; }
+    // A shortest text from the state to the end of its rule.
+    void append_shortest(State state, std::string &out) const;
+
+    template <class Visit> void for_each_edge(State state, Visit visit) const {
+        for (std::uint32_t at = states_[state].first_edge; at != kNever; at = edges_[at].next)
+            visit(edges_[at]);
+    }
+
+private:
+    struct StateRecord {
+        std::uint32_t first_edge = kNever;
+        std::uint32_t last_edge = kNever;
+        std::uint32_t distance = kNever;
+        std::uint32_t best_edge = kNever;  // the first step of a shortest way
+        bool is_end = false;
+    };
+    struct RuleRecord {
+        State start;
+        State end;
+    };
+
+    void add_edge(State from, Edge edge);
+    void add_sequences(State from, std::uint32_t first, std::uint32_t last, State to);
+
+    std::vector<StateRecord> states_;
+    std::vector<Edge> edges_;
+    std::vector<RuleRecord> rules_;
+};
+
+}  // namespace steadytext::core::constraint

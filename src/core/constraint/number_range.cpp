@@ -1,0 +1,190 @@
+// Digits between bounds, one after another: see number_range.hpp. Regime: pure.
+#include "src/core/constraint/number_range.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <tuple>
+
+namespace steadytext::core::constraint {
+
+namespace {
+
+constexpr std::size_t kMostDigits = 15;
+constexpr std::size_t kMostDigitsBeforePoint = 9;  // of a number that has digits behind it
+constexpr std::size_t kMostFraction = 6;
+
+// The sizes from `low` to `high` of numbers of one sign.
+struct Magnitudes {
+    Bound low;
+    Bound high;
+};
+
+bool is_zero(const Bound &bound) { return bound.digits == "0" && bound.fraction.empty(); }
+
+int compare(const Bound &a, const Bound &b) {
+    if (a.digits.size() != b.digits.size())
+        return a.digits.size() < b.digits.size() ? -1 : 1;
+    if (const int order = a.digits.compare(b.digits); order != 0)
+        return order;
+    const std::size_t size = std::max(a.fraction.size(), b.fraction.size());
+    const auto padded = [&](std::string fraction) { return fraction.append(size - fraction.size(), '0'); };
+    return padded(a.fraction).compare(padded(b.fraction));
+}
+
+class Writer {
+public:
+    Writer(Network &network, State to, bool integer) : network_(network), to_(to), integer_(integer) {}
+
+    void write(const Magnitudes &range, State from) {
+        const int order = compare(range.low, range.high);
+        if (order > 0 || (order == 0 && (range.low.exclusive || range.high.exclusive)))
+            return;
+        range_ = &range;
+        fraction_limit_ = std::min(kMostDigits, std::max({kMostFraction, range.low.fraction.size() + 1, range.high.fraction.size() + 1}));
+        const std::size_t shortest = range.low.digits.size();
+        const std::size_t longest = range.high.digits.size();
+        for (std::size_t length = shortest; length <= longest; length++) {
+            states_.clear();
+            write_digits(from, length, 0, length == shortest, length == longest);
+        }
+    }
+
+private:
+    // The digit at `at` of `length`; `low`, `high`: all before were those of the bound.
+    void write_digits(State from, std::size_t length, std::size_t at, bool low, bool high) {
+        if (at == length)
+            return write_end(from, length, low, high);
+        const char first = low ? range_->low.digits[at] : at == 0 && length > 1 ? '1' : '0';
+        const char last = high ? range_->high.digits[at] : '9';
+        for_each_digit_group(first, last, low, high, [&](char begin, char end, bool still_low, bool still_high) {
+            const auto [next, is_new] = state_at(at, still_low, still_high);
+            network_.add_bytes(from, static_cast<std::uint8_t>(begin), static_cast<std::uint8_t>(end), next);
+            if (is_new)
+                write_digits(next, length, at + 1, still_low, still_high);
+        });
+    }
+
+    // Digits that leave the same bounds in force, together.
+    template <class Visit> static void for_each_digit_group(char first, char last, bool low, bool high, Visit visit) {
+        if (first > last)
+            return;
+        if (low && high && first == last)
+            return visit(first, last, true, true);
+        if (low)
+            visit(first, first, true, false), first++;
+        if (high && first <= last)
+            visit(last, last, false, true), last--;
+        if (first <= last)
+            visit(first, last, false, false);
+    }
+
+    std::pair<State, bool> state_at(std::size_t at, bool low, bool high) {
+        const auto [found, is_new] = states_.try_emplace({at, low, high}, 0);
+        if (is_new)
+            found->second = network_.add_state();
+        return {found->second, is_new};
+    }
+
+    void write_end(State from, std::size_t length, bool low, bool high) {
+        if (ends_between(0, low, high))
+            network_.add_empty(from, to_);
+        if (integer_ || length > kMostDigitsBeforePoint)
+            return;
+        const State point = network_.add_state();
+        network_.add_bytes(from, '.', '.', point);
+        fractions_.clear();
+        write_fraction(point, 0, low, high);
+    }
+
+    // The number ends after `at` digits of its fraction.
+    [[nodiscard]] bool ends_between(std::size_t at, bool low, bool high) const {
+        const bool equals_low = low && range_->low.fraction.size() <= at;
+        const bool equals_high = high && range_->high.fraction.size() <= at;
+        if (low && (!equals_low || range_->low.exclusive))
+            return false;
+        return !equals_high || !range_->high.exclusive;
+    }
+
+    void write_fraction(State from, std::size_t at, bool low, bool high) {
+        if (at == fraction_limit_)
+            return;
+        const auto digit = [&](const Bound &bound) { return at < bound.fraction.size() ? bound.fraction[at] : '0'; };
+        const char first = low ? digit(range_->low) : '0';
+        const char last = high ? digit(range_->high) : '9';
+        for_each_digit_group(first, last, low, high, [&](char begin, char end, bool still_low, bool still_high) {
+            const auto [found, is_new] = fractions_.try_emplace({at, still_low, still_high}, 0);
+            if (is_new) {
+                const State next = found->second = network_.add_state();
+                if (ends_between(at + 1, still_low, still_high))
+                    network_.add_empty(next, to_);
+                write_fraction(next, at + 1, still_low, still_high);
+            }
+            network_.add_bytes(from, static_cast<std::uint8_t>(begin), static_cast<std::uint8_t>(end),
+                               fractions_.at({at, still_low, still_high}));
+        });
+    }
+
+    using Place = std::tuple<std::size_t, bool, bool>;
+    Network &network_;
+    State to_;
+    bool integer_;
+    const Magnitudes *range_ = nullptr;
+    std::size_t fraction_limit_ = kMostFraction;
+    std::map<Place, State> states_;
+    std::map<Place, State> fractions_;
+};
+
+Bound without_sign(Bound bound) {
+    bound.negative = false;
+    return bound;
+}
+
+Bound nines(std::size_t digits) { return {.digits = std::string(digits, '9')}; }
+
+}  // namespace
+
+Bound bound_of(std::string_view integer, bool exclusive) {
+    Bound bound{.negative = integer.starts_with('-'), .exclusive = exclusive};
+    bound.digits = integer.substr(bound.negative ? 1 : 0);
+    bound.negative = bound.negative && bound.digits != "0";
+    return bound;
+}
+
+Bound bound_of(double value, bool exclusive) {
+    char text[400];
+    const auto [end, error] = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed);
+    const std::string_view written(text, static_cast<std::size_t>(end - text));
+    const std::size_t point = written.find('.');
+    Bound bound = bound_of(written.substr(0, point), exclusive);
+    bound.negative = written.starts_with('-');
+    if (point != std::string_view::npos)
+        bound.fraction = written.substr(point + 1);
+    bound.fraction.erase(bound.fraction.find_last_not_of('0') + 1);
+    bound.negative = bound.negative && !is_zero(bound);
+    return bound;
+}
+
+void add_number_range(const NumberRange &range, Network &network, State from, State to) {
+    Writer writer(network, to, range.integer);
+    const Bound zero{.digits = "0"};
+    // Without a bound: as many digits as a double keeps, or one more than the other bound has.
+    const auto limit = [](const std::optional<Bound> &other) {
+        return nines(std::max(kMostDigits, other.has_value() ? other->digits.size() + 1 : 0));
+    };
+    if (!range.most.has_value() || !range.most->negative) {
+        const bool from_zero = !range.least.has_value() || range.least->negative;
+        writer.write({from_zero ? zero : *range.least, range.most.value_or(limit(range.least))}, from);
+    }
+    if (!range.least.has_value() || range.least->negative) {
+        Bound low = zero;
+        low.exclusive = true;  // there is no -0
+        if (range.most.has_value() && range.most->negative)
+            low = without_sign(*range.most);
+        const Bound high = range.least.has_value() ? without_sign(*range.least) : limit(range.most);
+        if (!is_zero(high))
+            writer.write({low, high}, network.add_literal(from, "-"));
+    }
+}
+
+}  // namespace steadytext::core::constraint

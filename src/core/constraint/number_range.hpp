@@ -1,0 +1,34 @@
+// JSON numbers between bounds, as a network of digits.
+//
+// Called by schema_compiler.cpp. Regime: pure (may throw std::bad_alloc). Numbers are written without exponent, with few
+// enough digits that every one compares with the bounds as a double as it does in decimal: up to 15 where there is no
+// bound, up to 6 after the point (more only where a bound has them).
+#pragma once
+
+#include "src/core/constraint/network.hpp"
+
+#include <optional>
+#include <string>
+
+namespace steadytext::core::constraint {
+
+struct Bound {
+    std::string digits{};  // before the point, without leading zeros but for "0" itself
+    std::string fraction{};
+    bool negative = false;
+    bool exclusive = false;
+};
+
+struct NumberRange {
+    std::optional<Bound> least{};
+    std::optional<Bound> most{};
+    bool integer = false;
+};
+
+// A bound from the double's shortest decimal form.
+[[nodiscard]] Bound bound_of(double value, bool exclusive);
+[[nodiscard]] Bound bound_of(std::string_view integer, bool exclusive);
+
+void add_number_range(const NumberRange &range, Network &network, State from, State to);
+
+}  // namespace steadytext::core::constraint

@@ -1,0 +1,32 @@
+// The regexes an answer can be asked to match, compiled to a network.
+//
+//   ab  .  \d \w \s \D \W \S  \n \t \r \f \v  \u00e9  [a-z0-9_]  [^,]  [[:digit:]]
+//   (x)  (?:x)  x|y  x?  x*  x+  x{3}  x{2,}  x{2,5}  and their lazy forms  ^  $
+//
+// Called by the session (to check a pattern, and an answer against it), by steadytextd, and for `pattern` in schemas.
+// Regime: pure (may throw std::bad_alloc).
+//
+// A match is of the whole text, so ^ and $ say nothing new and may stand only where they can hold. What a pattern generates
+// matches it in PostgreSQL and in Python too, where these differ: \d, \w, \s and what is made of them are of ASCII, and .
+// is any printable character.
+#pragma once
+
+#include "src/core/constraint/network.hpp"
+#include "src/core/problem.hpp"
+
+namespace steadytext::core::constraint {
+
+// How the characters of the text are written.
+enum class Encoding { Plain, JsonString };
+
+// Adds what matches `pattern` between two states. False, with the problem: 2201B for a broken pattern, 0A000 for one that uses
+// more than the above.
+[[nodiscard]] bool add_regex(std::string_view pattern, Encoding encoding, Network &network, State from, State to, Problem &problem);
+
+// The network of one pattern, finished. Besides the above, 54000 for one that is too large.
+[[nodiscard]] bool compile_regex(std::string_view pattern, Network &network, Problem &problem);
+
+// The network of texts that are equal to one of these.
+[[nodiscard]] bool compile_choices(const std::vector<std::string> &choices, Network &network, Problem &problem);
+
+}  // namespace steadytext::core::constraint

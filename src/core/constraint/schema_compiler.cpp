@@ -1,0 +1,544 @@
+// From a schema to the network of its documents: see schema.hpp. Regime: pure.
+#include "src/core/constraint/code_points.hpp"
+#include "src/core/constraint/number_range.hpp"
+#include "src/core/constraint/regex.hpp"
+#include "src/core/constraint/schema.hpp"
+#include "src/core/constraint/schema_document.hpp"
+#include "src/core/utf8.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <optional>
+
+namespace steadytext::core::constraint {
+
+namespace {
+
+constexpr int kMostRecursion = 16;     // how deep a definition that contains itself is followed
+constexpr int kMostExpansions = 64;    // references and conjunctions of one schema, one behind another
+constexpr int kFreeValueDepth = 6;     // of values of which the schema says nothing
+constexpr std::int64_t kMostCounted = 10'000;  // characters or items told one by one
+
+// Formats that are promised when the string's length is not ruled; any other is ignored.
+struct Format {
+    std::string_view name;
+    std::string_view pattern;
+};
+#define STEADYTEXT_DATE                                                                                                \
+    "[1-9]\\d{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|02-(?:0[1-9]|1\\d|2[0-8]))"
+#define STEADYTEXT_TIME "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d"
+constexpr Format kFormats[] = {
+    {"date", STEADYTEXT_DATE},
+    {"time", STEADYTEXT_TIME "(?:Z|[+-](?:0\\d|1[0-3]):[0-5]\\d)"},
+    {"date-time", STEADYTEXT_DATE "T" STEADYTEXT_TIME "(?:Z|[+-](?:0\\d|1[0-3]):[0-5]\\d)"},
+    {"local-time", STEADYTEXT_TIME},
+    {"local-date-time", STEADYTEXT_DATE "T" STEADYTEXT_TIME},
+    {"uuid", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"},
+};
+
+// What stands for itself between quotes.
+const CodePoints &quotable() {
+    static const auto *set = new CodePoints{{0x20, 0x21}, {0x23, 0x5B}, {0x5D, CodePoints::kLast}};
+    return *set;
+}
+
+class Compiler {
+public:
+    Compiler(SchemaDocument &document, Network &network, Problem &problem)
+        : document_(document), network_(network), problem_(problem) {}
+
+    bool compile() {
+        network_.add_call(network_.start(), rule_of(document_.root(), 0), network_.end());
+        while (!problem_.is_set() && !unbuilt_.empty()) {
+            const Unbuilt next = unbuilt_.back();
+            unbuilt_.pop_back();
+            build(*next.schema, next.level, 0, network_.start(next.rule), network_.end(next.rule));
+        }
+        if (!network_.fits())
+            complain(sqlstate::kProgramLimitExceeded, "It is too large.");
+        return !problem_.is_set();
+    }
+
+private:
+    struct Unbuilt {
+        Rule rule;
+        const Json *schema;
+        int level;
+    };
+
+    void complain(const char *state, const char *why) {
+        if (problem_.is_set())
+            return;
+        problem_.set(state, "schema cannot be used");
+        problem_.with_detail("%s", why);
+    }
+
+    // The rule of a schema at a depth of recursion; its body is built later, so that schemas may nest in a ring.
+    Rule rule_of(const Json &schema, int level) {
+        const auto [found, is_new] = rules_.try_emplace({&schema, level}, 0);
+        if (is_new) {
+            found->second = network_.add_rule();
+            if (level <= kMostRecursion && network_.fits())
+                unbuilt_.push_back({found->second, &schema, level});  // deeper than that nothing matches
+        }
+        return found->second;
+    }
+
+    // ---- references, conjunctions, alternatives ----
+
+    void build(const Json &schema, int level, int expansions, State from, State to) {
+        if (schema.is_boolean()) {
+            if (schema.get<bool>())
+                network_.add_call(from, free_value(0), to);
+            return;
+        }
+        if (!schema.is_object())
+            return complain(sqlstate::kInvalidParameterValue, "A schema within it is neither an object nor a boolean.");
+        if (expansions > kMostExpansions)
+            return complain(sqlstate::kInvalidParameterValue, "It refers to itself without an end.");
+        if (const char *keyword = unsupported_keyword(schema)) {
+            problem_.set(sqlstate::kFeatureNotSupported, "schema keyword \"%s\" is not supported", keyword);
+            return;
+        }
+        if (schema.contains("$ref"))
+            return build_reference(schema, level, expansions, from, to);
+        if (schema.contains("allOf"))
+            return build_conjunction(schema, level, expansions, from, to);
+        for (const char *keyword : {"anyOf", "oneOf"})
+            if (schema.contains(keyword))
+                return build_alternatives(keyword, schema, level, expansions, from, to);
+        if (schema.contains("const") || schema.contains("enum"))
+            return build_listed(schema, from, to);
+        build_types(schema, level, from, to);
+    }
+
+    void build_reference(const Json &schema, int level, int expansions, State from, State to) {
+        const Json &reference = schema["$ref"];
+        const Json *target = reference.is_string() ? document_.resolve(reference, problem_) : nullptr;
+        if (target == nullptr)
+            return complain(sqlstate::kInvalidParameterValue, "A \"$ref\" is not a string.");
+        const int target_level = level + document_.is_recursive(*target);
+        const Json rest = assertions_but(schema, "$ref");
+        if (rest.empty() && expansions == 0)
+            return network_.add_call(from, rule_of(*target, target_level), to);
+        if (rest.empty())
+            return build(*target, target_level, expansions + 1, from, to);
+        if (const Json *merged = document_.both(rest, *target, problem_))
+            build(*merged, target_level, expansions + 1, from, to);
+    }
+
+    void build_conjunction(const Json &schema, int level, int expansions, State from, State to) {
+        if (!schema["allOf"].is_array())
+            return complain(sqlstate::kInvalidParameterValue, "\"allOf\" is not an array.");
+        const Json *merged = &own(assertions_but(schema, "allOf"));
+        for (const Json &part : schema["allOf"]) {
+            const Json *operand = &part;
+            // References within are followed first, so that what they name can be merged.
+            for (int i = 0; operand->is_object() && operand->contains("$ref") && i < kMostExpansions; i++) {
+                const Json rest = assertions_but(*operand, "$ref");
+                const Json *target = (*operand)["$ref"].is_string() ? document_.resolve((*operand)["$ref"], problem_) : nullptr;
+                if (target == nullptr)
+                    return complain(sqlstate::kInvalidParameterValue, "A \"$ref\" is not a string.");
+                level += document_.is_recursive(*target);
+                operand = rest.empty() ? target : document_.both(rest, *target, problem_);
+                if (operand == nullptr)
+                    return;
+            }
+            merged = document_.both(*merged, *operand, problem_);
+            if (merged == nullptr)
+                return;
+        }
+        build(*merged, level, expansions + 1, from, to);
+    }
+
+    void build_alternatives(const char *keyword, const Json &schema, int level, int expansions, State from, State to) {
+        const Json &parts = schema[keyword];
+        if (!parts.is_array() || parts.empty())
+            return complain(sqlstate::kInvalidParameterValue, "\"anyOf\" and \"oneOf\" are arrays with members.");
+        if (std::string_view(keyword) == "oneOf" && !are_exclusive(parts))
+            return complain(sqlstate::kFeatureNotSupported,
+                            "\"oneOf\" is supported where types, constants or a required constant member tell the alternatives apart.");
+        const Json rest = assertions_but(schema, keyword);
+        for (const Json &part : parts) {
+            if (rest.empty() && part.is_structured()) {
+                network_.add_call(from, rule_of(part, level), to);
+                continue;
+            }
+            const Json wrapped = {{"allOf", Json::array({rest, part})}};
+            build(own(wrapped), level, expansions + 1, from, to);
+        }
+    }
+
+    bool are_exclusive(const Json &parts) {
+        const auto followed = [&](const Json &part) -> const Json & {
+            const bool reference = part.is_object() && part.contains("$ref") && part["$ref"].is_string();
+            Problem ignored;
+            const Json *target = reference ? document_.resolve(part["$ref"], ignored) : nullptr;
+            return target != nullptr ? *target : part;
+        };
+        for (std::size_t i = 0; i < parts.size(); i++)
+            for (std::size_t j = i + 1; j < parts.size(); j++)
+                if (!are_disjoint(followed(parts[i]), followed(parts[j])))
+                    return false;
+        return true;
+    }
+
+    void build_listed(const Json &schema, State from, State to) {
+        const Json values = schema.contains("const") ? Json::array({schema["const"]}) : schema["enum"];
+        if (!values.is_array())
+            return complain(sqlstate::kInvalidParameterValue, "\"enum\" is not an array.");
+        for (const Json &value : values) {
+            Problem ignored;
+            if (satisfies(document_, schema, value, ignored))
+                network_.add_empty(network_.add_literal(from, value.dump(-1, ' ', false, Json::error_handler_t::replace)), to);
+        }
+    }
+
+    // ---- types ----
+
+    void build_types(const Json &schema, int level, State from, State to) {
+        std::vector<std::string> types = types_of(schema);
+        if (types.empty() && !schema.contains("type"))
+            types = implied_types(schema);
+        if (types.empty())
+            return network_.add_call(from, free_value(0), to);
+        for (const std::string &type : types) {
+            if (type == "object")
+                build_object(schema, level, from, to);
+            else if (type == "array")
+                build_array(schema, level, from, to);
+            else if (type == "string")
+                build_string(schema, from, to);
+            else if (type == "number" || type == "integer")
+                build_number(schema, type == "integer", from, to);
+            else if (type == "null")
+                network_.add_empty(network_.add_literal(from, "null"), to);
+            else
+                build_boolean(from, to);
+        }
+    }
+
+    // Without `type` every keyword speaks of values of its own type only; those it speaks of are what is meant.
+    static std::vector<std::string> implied_types(const Json &schema) {
+        const auto any = [&](std::initializer_list<const char *> keywords) {
+            return std::any_of(keywords.begin(), keywords.end(), [&](const char *keyword) { return schema.contains(keyword); });
+        };
+        std::vector<std::string> types;
+        if (any({"properties", "required", "additionalProperties"}))
+            types.emplace_back("object");
+        if (any({"items", "prefixItems", "minItems", "maxItems"}))
+            types.emplace_back("array");
+        if (any({"minLength", "maxLength", "pattern", "format"}))
+            types.emplace_back("string");
+        if (any({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}))
+            types.emplace_back("number");
+        return types;
+    }
+
+    void build_boolean(State from, State to) {
+        network_.add_empty(network_.add_literal(from, "true"), to);
+        network_.add_empty(network_.add_literal(from, "false"), to);
+    }
+
+    void build_number(const Json &schema, bool integer, State from, State to) {
+        NumberRange range{.integer = integer};
+        tighten(schema, "minimum", false, 1, range.least);
+        tighten(schema, "exclusiveMinimum", true, 1, range.least);
+        tighten(schema, "maximum", false, -1, range.most);
+        tighten(schema, "exclusiveMaximum", true, -1, range.most);
+        add_number_range(range, network_, from, to);
+    }
+
+    // Of two bounds on one side the tighter holds: the greater where `direction` is 1.
+    void tighten(const Json &schema, const char *keyword, bool exclusive, int direction, std::optional<Bound> &bound) {
+        if (!schema.contains(keyword))
+            return;
+        const Json &value = schema[keyword];
+        if (!value.is_number())
+            return complain(sqlstate::kInvalidParameterValue, "A bound of a number is not a number.");
+        const char *other = direction > 0 ? "minimum" : "maximum";
+        if (bound.has_value() && (direction > 0 ? value < schema[other] : value > schema[other]))
+            return;
+        bound = value.is_number_integer() ? bound_of(value.dump(), exclusive) : bound_of(value.get<double>(), exclusive);
+    }
+
+    // A size such as minLength, or nothing.
+    std::optional<std::int64_t> size(const Json &schema, const char *keyword) {
+        if (!schema.contains(keyword))
+            return std::nullopt;
+        const Json &value = schema[keyword];
+        if (!value.is_number() || value.get<double>() < 0 || value.get<double>() != std::floor(value.get<double>())) {
+            complain(sqlstate::kInvalidParameterValue, "A length or number of items is not a non-negative integer.");
+            return std::nullopt;
+        }
+        return static_cast<std::int64_t>(std::min(value.get<double>(), 1e15));
+    }
+
+    // ---- strings ----
+
+    // One character within quotes, as it is or escaped.
+    Rule character() {
+        if (!character_.has_value()) {
+            character_ = network_.add_rule();
+            const State from = network_.start(*character_);
+            const State to = network_.end(*character_);
+            for (const auto &[first, last] : quotable().ranges())
+                network_.add_code_points(from, first, last, to);
+            const State escape = network_.add_literal(from, "\\");
+            for (const char letter : std::string_view("\"\\/bfnrt"))
+                network_.add_bytes(escape, static_cast<std::uint8_t>(letter), static_cast<std::uint8_t>(letter), to);
+        }
+        return *character_;
+    }
+
+    void build_string(const Json &schema, State from, State to) {
+        const auto least = size(schema, "minLength");
+        const auto most = size(schema, "maxLength");
+        const State open = network_.add_literal(from, "\"");
+        const State close = network_.add_state();
+        network_.add_bytes(close, '"', '"', to);
+        const std::optional<std::string> pattern = pattern_of(schema, least.has_value() || most.has_value());
+        if (pattern.has_value())
+            return (void)add_regex(*pattern, Encoding::JsonString, network_, open, close, problem_);
+        const std::int64_t limit = std::min(most.value_or(INT64_MAX), std::max(least.value_or(0), kMostCounted));
+        State at = open;
+        for (std::int64_t i = 0; i < (most.has_value() ? limit : least.value_or(0)) && network_.fits(); i++) {
+            if (i >= least.value_or(0))
+                network_.add_empty(at, close);
+            const State next = network_.add_state();
+            network_.add_call(at, character(), next);
+            at = next;
+        }
+        if (least.value_or(0) > limit)
+            return;  // and so nothing matches
+        network_.add_empty(at, close);
+        if (!most.has_value())
+            network_.add_call(at, character(), at);
+    }
+
+    std::optional<std::string> pattern_of(const Json &schema, bool has_length) {
+        if (schema.contains("pattern")) {
+            if (!schema["pattern"].is_string())
+                complain(sqlstate::kInvalidParameterValue, "A \"pattern\" is not a string.");
+            else if (has_length)
+                complain(sqlstate::kFeatureNotSupported, "\"pattern\" is not supported together with minLength or maxLength.");
+            else
+                return schema["pattern"].get<std::string>();
+        } else if (schema.contains("format") && schema["format"].is_string() && !has_length) {
+            for (const Format &format : kFormats)
+                if (schema["format"].get<std::string>() == format.name)
+                    return std::string(format.pattern);
+        }
+        return std::nullopt;
+    }
+
+    // ---- arrays and objects ----
+
+    // `mark` and perhaps a blank.
+    State after_mark(State from, char mark) {
+        const State after = network_.add_state();
+        network_.add_bytes(from, static_cast<std::uint8_t>(mark), static_cast<std::uint8_t>(mark), after);
+        const State next = network_.add_state();
+        network_.add_empty(after, next);
+        network_.add_bytes(after, ' ', ' ', next);
+        return next;
+    }
+
+    void build_array(const Json &schema, int level, State from, State to) {
+        static const Json *const anything = new Json(true);
+        static const Json *const none = new Json(Json::array());
+        const std::int64_t least = size(schema, "minItems").value_or(0);
+        const auto most = size(schema, "maxItems");
+        const Json &first = schema.contains("prefixItems") ? schema["prefixItems"] : *none;
+        const Json &items = schema.contains("items") ? schema["items"] : *anything;
+        if (!first.is_array())
+            return complain(sqlstate::kInvalidParameterValue, "\"prefixItems\" is not an array.");
+        const auto item = [&](std::int64_t i) {
+            const auto index = static_cast<std::size_t>(i);
+            return rule_of(index < first.size() ? first[index] : items, level);
+        };
+        const State close = network_.add_state();
+        network_.add_bytes(close, ']', ']', to);
+        State at = network_.add_literal(from, "[");
+        const std::int64_t counted = std::max({least, static_cast<std::int64_t>(first.size()), std::int64_t{1}});
+        const std::int64_t limit = most.has_value() ? std::min(*most, std::max(counted, kMostCounted)) : counted;
+        for (std::int64_t i = 0; i < limit && network_.fits(); i++) {
+            if (i >= least)
+                network_.add_empty(at, close);
+            const State next = network_.add_state();
+            network_.add_call(i == 0 ? at : after_mark(at, ','), item(i), next);
+            at = next;
+        }
+        if (least > limit)
+            return;  // and so nothing matches
+        network_.add_empty(at, close);
+        if (!most.has_value())
+            network_.add_call(after_mark(at, ','), item(limit), at);
+    }
+
+    struct Member {
+        std::string name;
+        const Json *schema;
+        bool required;
+    };
+
+    std::vector<Member> members_of(const Json &schema, const Json &additional) {
+        std::vector<Member> members;
+        const Json properties = schema.value("properties", Json::object());
+        const Json required = schema.value("required", Json::array());
+        const bool names = std::all_of(required.begin(), required.end(), [](const Json &name) { return name.is_string(); });
+        if (!properties.is_object() || !required.is_array() || !names) {
+            complain(sqlstate::kInvalidParameterValue, "\"properties\" is not an object or \"required\" no array of names.");
+            return members;
+        }
+        const auto is_required = [&](const std::string &name) {
+            return std::find(required.begin(), required.end(), name) != required.end();
+        };
+        for (const auto &[name, member] : properties.items())
+            members.push_back({name, &schema["properties"][name], is_required(name)});
+        for (const Json &name : required)
+            if (!properties.contains(name.get<std::string>()))
+                members.push_back({name.get<std::string>(), &additional, true});
+        return members;
+    }
+
+    // Members in the order of the schema, then additional ones. Of each place there are two states: nothing was written
+    // before, or something, and then a comma comes first.
+    void build_object(const Json &schema, int level, State from, State to) {
+        static const Json *const anything = new Json(true);
+        const Json &additional = schema.contains("additionalProperties") ? schema["additionalProperties"] : *anything;
+        const std::vector<Member> members = members_of(schema, additional);
+        State fresh = network_.add_literal(from, "{");
+        State begun = network_.add_state();
+        for (const Member &member : members) {
+            const State next_fresh = network_.add_state();
+            const State next_begun = network_.add_state();
+            std::string key = Json(member.name).dump(-1, ' ', false, Json::error_handler_t::replace);
+            const State name = network_.add_state();
+            network_.add_empty(fresh, name);
+            network_.add_empty(after_mark(begun, ','), name);
+            network_.add_call(after_mark(network_.add_literal(name, key), ':'), rule_of(*member.schema, level), next_begun);
+            if (!member.required) {
+                network_.add_empty(fresh, next_fresh);
+                network_.add_empty(begun, next_begun);
+            }
+            fresh = next_fresh;
+            begun = next_begun;
+        }
+        network_.add_bytes(fresh, '}', '}', to);
+        network_.add_bytes(begun, '}', '}', to);
+        // Where it is not said, members that are declared are all that is meant.
+        if (additional == false || (members.size() > 0 && !schema.contains("additionalProperties")))
+            return;
+        const State name = network_.add_state();
+        network_.add_empty(fresh, name);
+        network_.add_empty(after_mark(begun, ','), name);
+        const State value = network_.add_state();
+        add_other_names(members, name, value);
+        network_.add_call(after_mark(value, ':'), rule_of(additional, level), begun);
+    }
+
+    // A quoted name that is none of the members', without escapes, so that it has one spelling.
+    void add_other_names(const std::vector<Member> &members, State from, State to) {
+        const State close = network_.add_state();
+        network_.add_bytes(close, '"', '"', to);
+        const State other = network_.add_state();  // it differs already
+        network_.add_empty(other, close);
+        for (const auto &[first, last] : quotable().ranges())
+            network_.add_code_points(other, first, last, other);
+        std::set<std::string> names;
+        for (const Member &member : members)
+            names.insert(member.name);
+        add_names_beside(names, "", network_.add_literal(from, "\""), other, close);
+    }
+
+    // Names that begin with `prefix`, a beginning of some of `names`. It goes by bytes: a name is not cut within a character.
+    void add_names_beside(const std::set<std::string> &names, const std::string &prefix, State from, State other, State close) {
+        if (!names.contains(prefix))
+            network_.add_empty(from, close);
+        std::map<std::string, std::uint32_t> next;  // characters that lead on to one of the names
+        CodePoints taken;
+        for (auto name = names.lower_bound(prefix); name != names.end() && name->starts_with(prefix); ++name) {
+            if (name->size() == prefix.size())
+                continue;
+            std::uint32_t code = 0;
+            const std::size_t length = utf8_decode(*name, prefix.size(), code);
+            next[name->substr(prefix.size(), length)] = code;
+            taken.add(code, code);
+        }
+        const CodePoints others = taken.complement(quotable());
+        for (const auto &[first, last] : others.ranges())
+            network_.add_code_points(from, first, last, other);
+        for (const auto &[bytes, code] : next)
+            if (!CodePoints{{code, code}}.intersection(quotable()).is_empty())
+                add_names_beside(names, prefix + bytes, network_.add_literal(from, bytes), other, close);
+    }
+
+    // ---- values of which nothing is said ----
+
+    Rule free_value(int depth) {
+        if (static_cast<std::size_t>(depth) < free_values_.size())
+            return free_values_[static_cast<std::size_t>(depth)];
+        const Rule rule = network_.add_rule();
+        free_values_.push_back(rule);
+        const State from = network_.start(rule);
+        const State to = network_.end(rule);
+        static const Json *const nothing = new Json(Json::object());
+        build_string(*nothing, from, to);
+        build_number(*nothing, false, from, to);
+        build_boolean(from, to);
+        network_.add_empty(network_.add_literal(from, "null"), to);
+        if (depth == kFreeValueDepth)
+            return rule;
+        build_free_list(free_value(depth + 1), from, to);
+        return rule;
+    }
+
+    void build_free_list(Rule inner, State from, State to) {
+        const State array = network_.add_literal(from, "[");
+        network_.add_bytes(array, ']', ']', to);
+        const State items = network_.add_state();
+        network_.add_call(array, inner, items);
+        network_.add_bytes(items, ']', ']', to);
+        network_.add_call(after_mark(items, ','), inner, items);
+        const State object = network_.add_literal(from, "{");
+        network_.add_bytes(object, '}', '}', to);
+        const State name = network_.add_state();
+        network_.add_empty(object, name);
+        const State value = network_.add_state();
+        add_other_names({}, name, value);
+        const State members = network_.add_state();
+        network_.add_call(after_mark(value, ':'), inner, members);
+        network_.add_bytes(members, '}', '}', to);
+        network_.add_empty(after_mark(members, ','), name);
+    }
+
+    const Json &own(Json schema) { return owned_.emplace_back(std::move(schema)); }
+
+    SchemaDocument &document_;
+    Network &network_;
+    Problem &problem_;
+    std::map<std::pair<const Json *, int>, Rule> rules_;
+    std::vector<Unbuilt> unbuilt_;
+    std::vector<Rule> free_values_;
+    std::optional<Rule> character_;
+    std::deque<Json> owned_;
+};
+
+}  // namespace
+
+bool compile_schema(std::string_view schema, Network &network, Problem &problem) {
+    SchemaDocument document;
+    if (!document.read(schema, problem) || !Compiler(document, network, problem).compile())
+        return false;
+    network.finish();
+    if (network.is_satisfiable())
+        return true;
+    problem.set(sqlstate::kInvalidParameterValue, "schema cannot be used");
+    problem.with_detail("No value satisfies it.");
+    return false;
+}
+
+}  // namespace steadytext::core::constraint

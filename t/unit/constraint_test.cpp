@@ -1,0 +1,270 @@
+// What answers may be: networks of regexes, choices, number ranges and schemas, and shortest ways to their ends.
+#include "src/core/constraint/matcher.hpp"
+#include "src/core/constraint/number_range.hpp"
+#include "src/core/constraint/regex.hpp"
+#include "src/core/constraint/schema.hpp"
+
+#include <gtest/gtest.h>
+#include <random>
+
+namespace {
+
+using namespace steadytext::core;
+using namespace steadytext::core::constraint;
+
+// ---- tools ---------------------------------------------------------------------------------------------------------
+
+struct Compiled {
+    Network network;
+    Problem problem;
+    bool good = false;
+};
+
+std::unique_ptr<Compiled> regex(std::string_view pattern) {
+    auto compiled = std::make_unique<Compiled>();
+    compiled->good = compile_regex(pattern, compiled->network, compiled->problem);
+    return compiled;
+}
+
+std::unique_ptr<Compiled> schema(std::string_view text) {
+    auto compiled = std::make_unique<Compiled>();
+    compiled->good = compile_schema(text, compiled->network, compiled->problem);
+    return compiled;
+}
+
+bool matches(const Compiled &compiled, std::string_view text) { return Matcher(compiled.network).matches(text); }
+
+// A text that a model without sense might write: any byte from which the end can be reached within `budget` bytes, or within as
+// many as it takes.
+std::string wander(const Compiled &compiled, std::mt19937 &random, std::size_t budget) {
+    Matcher matcher(compiled.network);
+    Matcher::Position at = matcher.start();
+    const std::size_t longest = std::max<std::size_t>(budget, matcher.distance(at));
+    std::string text;
+    while (!matcher.is_complete(at) && !(matcher.accepts(at) && random() % 4 == 0)) {
+        std::vector<std::uint8_t> allowed;
+        for (int byte = 0; byte < 256; byte++)
+            if (const auto next = matcher.step(at, static_cast<std::uint8_t>(byte));
+                next != Matcher::kDead && text.size() + 1 + matcher.distance(next) <= longest)
+                allowed.push_back(static_cast<std::uint8_t>(byte));
+        if (allowed.empty())
+            break;
+        const std::uint8_t byte = allowed[random() % allowed.size()];
+        text += static_cast<char>(byte);
+        at = matcher.trim(matcher.step(at, byte));
+    }
+    EXPECT_TRUE(matcher.accepts(at)) << "stuck after " << text;
+    EXPECT_LE(text.size(), longest);
+    return text;
+}
+
+// ---- regexes -------------------------------------------------------------------------------------------------------
+
+struct RegexCase {
+    const char *pattern;
+    std::vector<std::string> match;
+    std::vector<std::string> differ;
+};
+
+TEST(Regex, MatchesWholeTexts) {
+    const RegexCase cases[] = {
+        {"abc", {"abc"}, {"", "ab", "abcd", "xabc"}},
+        {"a|bc|", {"a", "bc", ""}, {"b", "abc"}},
+        {"(a|b)*c", {"c", "abbac"}, {"ab", "cc"}},
+        {"(?:ab)+?", {"ab", "abab"}, {"", "aba"}},
+        {"a{2}", {"aa"}, {"a", "aaa"}},
+        {"a{2,}", {"aa", "aaaaa"}, {"a"}},
+        {"a{1,3}?b", {"ab", "aaab"}, {"b", "aaaab"}},
+        {"x{0}y", {"y"}, {"xy"}},
+        {"[a-cx-z]", {"a", "c", "y"}, {"d", "w", "ab"}},
+        {"[^a-y]+", {"z", "Z9\xC3\xA9"}, {"a", "za", "\n"}},
+        {"[]a]", {"]", "a"}, {"b"}},
+        {"[^]a]", {"b"}, {"]", "a"}},
+        {"[a-]", {"a", "-"}, {"b"}},
+        {"[\\d_]{3}", {"1_2"}, {"12", "a12"}},
+        {"[[:upper:]][[:digit:]]", {"A1"}, {"a1", "A"}},
+        {"\\d\\D\\w\\W\\s\\S", {"1a_- x"}, {"1a_-_x"}},
+        {"\\.\\*\\\\\\[\\]\\(\\)\\{\\}\\^\\$\\|\\?\\+\\/", {".*\\[](){}^$|?+/"}, {"a"}},
+        {"\\t\\n\\r\\f\\v", {"\t\n\r\f\v"}, {"tnrfv"}},
+        {"\\u00e9.", {"\xC3\xA9\xE2\x82\xAC"}, {"\xC3\xA9", "e."}},
+        {"^a$", {"a"}, {"^a$"}},
+        {"^(a|^b)c$|^$", {"ac", "bc", ""}, {"c"}},
+        {"(a|b)$", {"a"}, {"ab"}},
+        {"a{,2}}", {"a{,2}}"}, {"aa"}},
+        {"(a*)*b", {"b", "aaab"}, {"a"}},
+        {"()", {""}, {"x"}},
+        {"\xE2\x82\xAC+", {"\xE2\x82\xAC\xE2\x82\xAC"}, {"\xE2\x82"}},
+    };
+    for (const RegexCase &test : cases) {
+        const auto compiled = regex(test.pattern);
+        ASSERT_TRUE(compiled->good) << test.pattern << ": " << compiled->problem.message << compiled->problem.detail;
+        for (const std::string &text : test.match)
+            EXPECT_TRUE(matches(*compiled, text)) << test.pattern << " and " << text;
+        for (const std::string &text : test.differ)
+            EXPECT_FALSE(matches(*compiled, text)) << test.pattern << " and " << text;
+    }
+}
+
+TEST(Regex, RefusesWhatIsBrokenOrNotSupportedAndSaysWhich) {
+    for (const char *broken : {"(", ")", "(a", "a)", "[", "[a", "*", "a**", "a+*", "+a", "a{3,2}", "a{256}", "a{1", "[z-a]", "[a-\\d]",
+                               "\\", "\\u12", "^*", "\xFF", "[^\\w\\W -~]"})
+        EXPECT_STREQ(regex(broken)->problem.sqlstate, "2201B") << broken;
+    for (const char *more : {"(?=a)", "(?!a)", "(?<=a)b", "(?i)a", "(?P<n>a)", "(a)\\1", "\\bword\\b", "[[.a.]]", "[[:word:]]", "a^b",
+                             "a$b", "(^a)+", "\\pL"})
+        EXPECT_STREQ(regex(more)->problem.sqlstate, "0A000") << more;
+    EXPECT_STREQ(regex("((((.{255}){255}){255}){255})")->problem.sqlstate, "54000");
+}
+
+TEST(Regex, KnowsTheShortestWayHomeFromEverywhere) {
+    std::mt19937 random(7);
+    for (const char *pattern : {"(abc|d{5}){2,4}", "[a-z]+@[a-z]+\\.(com|org)", "\\d{4}-\\d{2}-\\d{2}( \\d{2}:\\d{2})?", ".{3,}x{2}"}) {
+        const auto compiled = regex(pattern);
+        for (int round = 0; round < 60; round++)
+            for (const std::size_t budget : {0, 16, 60})
+                EXPECT_TRUE(matches(*compiled, wander(*compiled, random, budget))) << pattern;
+    }
+}
+
+// ---- choices -------------------------------------------------------------------------------------------------------
+
+TEST(Choices, AreTakenWordForWord) {
+    Compiled compiled;
+    ASSERT_TRUE(compile_choices({"yes", "yes, but", "say \"\\no\"", ""}, compiled.network, compiled.problem));
+    for (const char *choice : {"yes", "yes, but", "say \"\\no\"", ""})
+        EXPECT_TRUE(matches(compiled, choice));
+    for (const char *other : {"ye", "yes,", "no"})
+        EXPECT_FALSE(matches(compiled, other));
+}
+
+// ---- numbers -------------------------------------------------------------------------------------------------------
+
+TEST(NumberRange, HoldsTheIntegersBetweenItsBoundsAndNoOthers) {
+    std::mt19937 random(3);
+    for (int round = 0; round < 300; round++) {
+        const int spread = round % 3 == 0 ? 20 : 2000;
+        const int a = static_cast<int>(random() % static_cast<unsigned>(2 * spread)) - spread;
+        const int b = a + static_cast<int>(random() % static_cast<unsigned>(spread));
+        const bool exclusive = round % 2 == 1;
+        Network network;
+        add_number_range({.least = bound_of(std::to_string(a), exclusive), .most = bound_of(std::to_string(b), exclusive), .integer = true},
+                         network, network.start(), network.end());
+        network.finish();
+        Matcher matcher(network);
+        for (int n = a - 30; n <= b + 30; n++)
+            ASSERT_EQ(matcher.matches(std::to_string(n)), exclusive ? n > a && n < b : n >= a && n <= b) << a << " " << n << " " << b;
+        for (const char *odd : {"-0", "00", "01", "+1", "1.0", "", "-"})
+            EXPECT_FALSE(matcher.matches(odd));
+    }
+}
+
+TEST(NumberRange, HoldsDecimalsBetweenItsBoundsAndNoOthers) {
+    std::mt19937 random(5);
+    const auto number = [&] { return static_cast<double>(static_cast<int>(random() % 40'000) - 20'000) / 1000; };
+    for (int round = 0; round < 300; round++) {
+        const double a = number();
+        const double b = a + static_cast<double>(random() % 3000) / 1000;
+        const bool exclusive = round % 2 == 1;
+        Network network;
+        add_number_range({.least = bound_of(a, exclusive), .most = bound_of(b, exclusive)}, network, network.start(), network.end());
+        network.finish();
+        Matcher matcher(network);
+        for (int i = 0; i < 300; i++) {
+            char text[32];
+            std::snprintf(text, sizeof text, "%.*f", static_cast<int>(random() % 5), number());
+            const double value = std::strtod(text, nullptr);
+            const bool inside = exclusive ? value > a && value < b : value >= a && value <= b;
+            if (std::string_view(text).starts_with("-0") && value == 0)
+                continue;
+            ASSERT_EQ(matcher.matches(text), inside) << a << " " << text << " " << b;
+        }
+    }
+}
+
+// ---- schemas -------------------------------------------------------------------------------------------------------
+
+const char *const kSchemas[] = {
+    R"({"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0, "maximum": 150}}, "required": ["name"]})",
+    R"({"type": "object", "properties": {"a": {"type": "null"}, "ab": {"const": 1}}, "additionalProperties": {"type": "boolean"}})",
+    R"({"type": "object", "required": ["x", "y"]})",
+    R"({"type": "array", "items": {"type": "number", "exclusiveMinimum": 0.1, "maximum": 2.5}, "minItems": 2, "maxItems": 4})",
+    R"({"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "items": false})",
+    R"({"enum": [1, "two", null, {"three": [3]}], "type": ["integer", "object"]})",
+    R"({"const": {"a": "\"quoted\"\n"}})",
+    R"({"anyOf": [{"type": "string", "minLength": 2, "maxLength": 5}, {"type": "integer"}, {"type": "null"}]})",
+    R"({"anyOf": [{"required": ["a"]}, {"required": ["b"]}], "type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}, "additionalProperties": false})",
+    R"({"oneOf": [{"type": "object", "properties": {"kind": {"const": "x"}, "n": {"type": "integer"}}, "required": ["kind", "n"]},
+                  {"type": "object", "properties": {"kind": {"const": "y"}, "s": {"type": "string"}}, "required": ["kind", "s"]}]})",
+    R"({"allOf": [{"type": "number", "minimum": -5}, {"type": "integer", "maximum": 5}]})",
+    R"({"$ref": "#/$defs/tree", "$defs": {"tree": {"type": "object", "properties": {"value": {"type": "integer"}, "children": {"type": "array", "items": {"$ref": "#/$defs/tree"}}}, "required": ["value", "children"]}}})",
+    R"({"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "required": ["next"]})",
+    R"({"type": "string", "pattern": "^[A-Z]{2}\"[0-9]+$"})",
+    R"({"type": "string", "format": "date-time"})",
+    R"({"type": "martian"})",
+    R"({})",
+    R"(true)",
+    R"({"type": "object"})",
+    R"({"type": "boolean"})",
+};
+
+TEST(Schema, WhateverIsWrittenSatisfiesIt) {
+    std::mt19937 random(11);
+    for (const char *text : kSchemas) {
+        const auto compiled = schema(text);
+        ASSERT_TRUE(compiled->good) << text << compiled->problem.message << compiled->problem.detail;
+        for (int round = 0; round < 20; round++)
+            for (const std::size_t budget : {0, 30, 300}) {
+                const std::string document = wander(*compiled, random, budget);
+                Problem problem;
+                EXPECT_TRUE(check_document(text, document, problem)) << text << "\n" << document << "\n" << problem.message << problem.detail;
+            }
+    }
+}
+
+struct SchemaCase {
+    const char *schema;
+    const char *good;
+    const char *bad;
+};
+
+TEST(Schema, TellsGoodDocumentsFromBad) {
+    const SchemaCase cases[] = {
+        {kSchemas[0], R"({ "age" : 3, "name":"x", "more": [] })", R"({"name": "x", "age": 151})"},
+        {kSchemas[1], R"({"a": null, "abc": true})", R"({"ab": 2})"},
+        {kSchemas[2], R"({"x": 1, "y": 2})", R"({"x": 1})"},
+        {kSchemas[3], "[0.2, 2.5e0]", "[0.1, 1]"},
+        {kSchemas[4], R"(["a", 1])", R"(["a", 1, 2])"},
+        {kSchemas[5], R"({"three":[3.0]})", R"("two")"},
+        {kSchemas[7], R"("\u00e9\u00e9")", R"("x")"},
+        {kSchemas[8], R"({"b": "x"})", R"({})"},
+        {kSchemas[9], R"({"kind": "y", "s": ""})", R"({"kind": "y", "n": 1})"},
+        {kSchemas[10], "5.0", "6"},
+        {kSchemas[11], R"({"value": 1, "children": [{"value": 2, "children": []}]})", R"({"value": 1, "children": [{"value": 2}]})"},
+        {kSchemas[12], R"({"next": {"next": null}})", R"({"next": {}})"},
+        {kSchemas[13], R"("AB\"1")", R"("AB1")"},
+        {R"({"type": "string", "pattern": "b"})", R"("abc")", R"("ac")"},
+        {R"({"minimum": 3})", R"("text")", "2"},
+        {"false", nullptr, "1"},
+    };
+    for (const SchemaCase &test : cases) {
+        Problem problem;
+        if (test.good != nullptr) {
+            EXPECT_TRUE(check_document(test.schema, test.good, problem)) << test.schema << test.good << problem.detail;
+        }
+        EXPECT_FALSE(check_document(test.schema, test.bad, problem)) << test.schema << test.bad;
+        EXPECT_STREQ(problem.sqlstate, sqlstate::kProtocolViolation);
+    }
+}
+
+TEST(Schema, RefusesWhatItCannotPromise) {
+    for (const char *text : {R"({"not": {}})", R"({"uniqueItems": true})", R"({"multipleOf": 2})", R"({"type": "object", "minProperties": 1})",
+                             R"({"oneOf": [{"type": "integer"}, {"minimum": 2}]})", R"({"$ref": "http://x/y"})",
+                             R"x({"pattern": "(?=a)", "type": "string"})x", R"({"pattern": "a", "maxLength": 3})"})
+        EXPECT_STREQ(schema(text)->problem.sqlstate, "0A000") << text;
+    for (const char *text : {"", "[]", "1", "{", R"({"$ref": "#/nowhere"})", R"({"$ref": 1})", R"({"properties": 1})", R"({"required": [1]})",
+                             R"({"minLength": -1})", R"({"minimum": "1"})", R"({"anyOf": []})", R"({"enum": 1})", R"({"allOf": [{"$ref": "#"}]})",
+                             "false", R"({"type": "integer", "minimum": 3, "maximum": 2})", R"({"$ref": "#"})",
+                             R"({"type": "object", "properties": {"x": {"$ref": "#"}}, "required": ["x"]})", R"({"items": 7})"})
+        EXPECT_STREQ(schema(text)->problem.sqlstate, "22023") << text;
+}
+
+}  // namespace
