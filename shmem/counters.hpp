@@ -22,7 +22,9 @@ namespace steadytext::shmem {
     X(QueueFull, "queue_full_total", "Requests that found all slots in use.")                                          \
     X(PayloadFull, "payload_full_total", "Requests or replies that found no room in steadytext.payload_memory.")       \
     X(PoolExhausted, "pool_exhausted_total", "Requests that found no free connection in steadytext.pool_wait.")        \
-    X(NoDaemon, "no_daemon_total", "Requests for which there was no daemon.")
+    X(NoDaemon, "no_daemon_total", "Requests for which there was no daemon.")                                          \
+    X(LimitWaits, "limit_waits_total", "Calls that waited for a rate limit.")                                          \
+    X(LimitShadowRefusals, "limit_shadow_refusals_total", "Calls that steadytext.limit_shadow_mode let through.")
 
 enum class Counter : std::uint8_t {
 #define STEADYTEXT_COUNTER_NAME(name, text, help) name,

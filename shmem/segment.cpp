@@ -46,6 +46,7 @@ private:
 std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     Cursor cursor(memory);
     const auto slots = static_cast<std::uint32_t>(guc::max_requests);
+    const auto meters = static_cast<std::uint32_t>(guc::max_rate_meters);
     void *header = cursor.take(sizeof(Header));
     void *ring = cursor.take(sizeof(SubmitRing));
     void *daemons = cursor.take(sizeof(DaemonTable));
@@ -58,6 +59,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *databases = cursor.take(sizeof(DatabaseTable));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
     void *single_flight = cursor.take(SingleFlight::bytes_needed(slots, pg::max_processes()));
+    void *limiter = cursor.take(RateLimiter::bytes_needed(meters, pg::max_processes()));
     void *hot_cache = guc::hot_cache_size_kb > 0 ? cursor.take(HotCache::bytes_needed(hot_cache_config())) : nullptr;
     if (memory == nullptr)
         return cursor.used();
@@ -75,6 +77,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (databases) DatabaseTable;
         SingleFlight::place(single_flight, slots, pg::max_processes());
         CacheWrites::place(cache_writes, cache_write_bytes());
+        RateLimiter::place(limiter, meters, pg::max_processes());
         if (hot_cache != nullptr)
             HotCache::place(hot_cache, hot_cache_config());
     }
@@ -90,6 +93,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.databases = static_cast<DatabaseTable *>(databases);
     segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
     segment.single_flight = static_cast<SingleFlight *>(single_flight);
+    segment.limiter = static_cast<RateLimiter *>(limiter);
     segment.hot_cache = static_cast<HotCache *>(hot_cache);
     return cursor.used();
 }

@@ -12,6 +12,7 @@
 #include "shmem/database_table.hpp"
 #include "shmem/hot_cache.hpp"
 #include "shmem/payload_pool.hpp"
+#include "shmem/rate_limiter.hpp"
 #include "shmem/recent_calls.hpp"
 #include "shmem/single_flight.hpp"
 #include "shmem/slot_table.hpp"
@@ -73,6 +74,7 @@ struct Segment {
     DatabaseTable *databases = nullptr;
     CacheWrites *cache_writes = nullptr;
     SingleFlight *single_flight = nullptr;
+    RateLimiter *limiter = nullptr;
     HotCache *hot_cache = nullptr;  // null: hot_cache_size is 0
 };
 

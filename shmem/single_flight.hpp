@@ -14,10 +14,8 @@
 // gives up its process number.
 //
 // Locking. A flight, the list of its waiters and the chain of its bucket are changed under the bucket's spin
-// word; the list of free flights has one of its own, taken last. What is done under them is bounded and
-// short: no system call, no copy of a value, nothing that can raise; sessions' signal handlers set flags
-// only. A process killed there needs no recovery, as PostgreSQL then makes all shared memory anew. Waking and
-// the payload pool come after.
+// word (spin_word.hpp); the list of free flights has one of its own, taken last. Waking and the payload pool
+// come after.
 //
 // Two things are read without it. A waiter polls its seat's `progress`, which another may change only while
 // it is Pending; so with anything else in it the seat is the waiter's own. A flight's outcome is the leader's

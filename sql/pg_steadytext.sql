@@ -128,6 +128,54 @@ CREATE TABLE public.steadytext_daemon_health (
 INSERT INTO public.steadytext_daemon_health (daemon_id, endpoint, status, uptime_seconds)
     VALUES ('default', 'tcp://localhost:5555', 'unknown', 0);
 
+-- Rate limits. The first table is the original's; the second says what it cannot: by operation or model, any interval, tokens,
+-- concurrency. Both bind.
+CREATE TABLE public.steadytext_rate_limits (
+    user_id text PRIMARY KEY,
+    requests_per_minute int DEFAULT 60,
+    requests_per_hour int DEFAULT 1000,
+    requests_per_day int DEFAULT 10000,
+    current_minute_count int DEFAULT 0,
+    current_hour_count int DEFAULT 0,
+    current_day_count int DEFAULT 0,
+    last_reset timestamptz DEFAULT now(),
+    last_reset_minute timestamptz DEFAULT now(),
+    last_reset_hour timestamptz DEFAULT now(),
+    last_reset_day timestamptz DEFAULT now(),
+    created_at timestamptz DEFAULT now()
+);
+COMMENT ON TABLE public.steadytext_rate_limits IS
+    'Requests a role may make in any minute, hour and day; NULL is no limit. user_id is a role, ''*'' (each role without a row) or ''@database''.';
+
+CREATE TABLE public.steadytext_rate_limit_rules (
+    role_name name NOT NULL,
+    operation text NOT NULL DEFAULT '*' CHECK (
+        operation IN ('*', 'generate', 'embed', 'rerank', 'json', 'regex', 'choice', 'stream') OR operation LIKE 'model:_%'),
+    requests int CHECK (requests >= 0),
+    per interval NOT NULL DEFAULT '1 min' CHECK (per BETWEEN '10 milliseconds' AND '366 days'),
+    tokens bigint CHECK (tokens >= 0),
+    concurrency int CHECK (concurrency >= 0),
+    updated_at timestamptz DEFAULT now(),
+    updated_by text DEFAULT current_user,
+    PRIMARY KEY (role_name, operation)
+);
+COMMENT ON TABLE public.steadytext_rate_limit_rules IS
+    'Limits of roles by operation: ''*'', a kind of call (''generate'': all that generates text), or ''model:NAME''. Written by steadytext_rate_limit_set().';
+COMMENT ON COLUMN public.steadytext_rate_limit_rules.role_name IS
+    'A role with all its members, ''*'' (each role no row speaks of, by itself), or ''@database'' (all calls in this database together).';
+
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_rate_limits', '');
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_rate_limit_rules', '');
+
+-- Tells every session, at commit, that its copy of the limits is stale.
+CREATE FUNCTION public._steadytext_rate_limits_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'steadytext_rate_limits_changed' LANGUAGE C;
+CREATE TRIGGER rate_limits_changed AFTER INSERT OR DELETE OR TRUNCATE
+    OR UPDATE OF user_id, requests_per_minute, requests_per_hour, requests_per_day ON public.steadytext_rate_limits
+    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
+CREATE TRIGGER rate_limits_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_rate_limit_rules
+    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
+
 CREATE TABLE public.steadytext_audit_log (
     id serial PRIMARY KEY,
     event_id uuid DEFAULT gen_random_uuid(),
@@ -649,6 +697,93 @@ AS 'MODULE_PATHNAME', 'steadytext_models' LANGUAGE C VOLATILE PARALLEL SAFE ROWS
 COMMENT ON FUNCTION public.steadytext_models() IS
     'The models daemons serve or served; a cached answer is found by its model''s fingerprint.';
 
+-- ---- rate limits -------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION public.steadytext_rate_limit_set(
+    role name, operation text DEFAULT '*', requests int DEFAULT NULL, per interval DEFAULT '1 min',
+    tokens bigint DEFAULT NULL, concurrency int DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF role IS NULL OR operation IS NULL OR per IS NULL THEN
+        RAISE EXCEPTION 'role, operation and per must not be null' USING ERRCODE = '22004';
+    END IF;
+    IF num_nonnulls(requests, tokens, concurrency) = 0 THEN
+        RAISE EXCEPTION 'a rate limit needs requests, tokens or concurrency' USING ERRCODE = '22023',
+            HINT = 'steadytext_rate_limit_remove() takes a limit away.';
+    END IF;
+    IF role NOT IN ('*', '@database') AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+        RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = '42704',
+            HINT = 'Use ''*'' for each role without limits of its own, ''@database'' for all calls in this database together.';
+    END IF;
+    INSERT INTO public.steadytext_rate_limit_rules AS rule (role_name, operation, requests, per, tokens, concurrency)
+        VALUES (role, steadytext_rate_limit_set.operation, steadytext_rate_limit_set.requests, steadytext_rate_limit_set.per,
+                steadytext_rate_limit_set.tokens, steadytext_rate_limit_set.concurrency)
+        ON CONFLICT ON CONSTRAINT steadytext_rate_limit_rules_pkey DO UPDATE
+        SET requests = excluded.requests, per = excluded.per, tokens = excluded.tokens, concurrency = excluded.concurrency,
+            updated_at = now(), updated_by = current_user;
+    INSERT INTO public.steadytext_audit_log (event_type, details)
+        VALUES ('rate_limit_set', jsonb_build_object('role', role, 'operation', operation, 'requests', requests,
+                                                     'per', per, 'tokens', tokens, 'concurrency', concurrency));
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_rate_limit_set(name, text, int, interval, bigint, int) IS
+    'Limits a role in this database to so many requests and tokens in any interval `per`, and calls at once; replaces what was set for the operation.';
+
+CREATE FUNCTION public.steadytext_rate_limit_get(role name)
+RETURNS TABLE (operation text, requests int, per interval, tokens bigint, concurrency int)
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT operation, requests, per, tokens, concurrency FROM public.steadytext_rate_limit_rules WHERE role_name = role
+    UNION ALL
+    SELECT '*', each.requests, each.per, NULL, NULL
+    FROM public.steadytext_rate_limits,
+         LATERAL (VALUES (requests_per_minute, interval '1 min'), (requests_per_hour, '1 hour'), (requests_per_day, '1 day'))
+             AS each (requests, per)
+    WHERE user_id = role::text AND each.requests IS NOT NULL
+    ORDER BY 1, 3
+$$;
+COMMENT ON FUNCTION public.steadytext_rate_limit_get(name) IS
+    'The limits set for a role, ''*'' or ''@database'' in this database; those of roles it is a member of bind it too.';
+
+CREATE FUNCTION public.steadytext_rate_limit_remove(role name, operation text DEFAULT '*') RETURNS boolean
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    any_rule boolean;
+    any_row boolean;
+BEGIN
+    DELETE FROM public.steadytext_rate_limit_rules rule
+        WHERE rule.role_name = role AND rule.operation = steadytext_rate_limit_remove.operation;
+    any_rule := FOUND;
+    DELETE FROM public.steadytext_rate_limits WHERE user_id = role::text AND operation = '*';
+    any_row := FOUND;
+    INSERT INTO public.steadytext_audit_log (event_type, details, success)
+        VALUES ('rate_limit_remove', jsonb_build_object('role', role, 'operation', operation), any_rule OR any_row);
+    RETURN any_rule OR any_row;
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_rate_limit_remove(name, text) IS
+    'Removes a role''s limits for an operation, for ''*'' its row of steadytext_rate_limits too; false if there were none.';
+
+CREATE FUNCTION public.steadytext_rate_limit_reset(role name) RETURNS int
+AS 'MODULE_PATHNAME', 'steadytext_rate_limit_reset' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public.steadytext_rate_limit_reset(name) IS
+    'Forgets what a role (or ''@database'', or with ''*'' everyone) has used in this database; how many meters that were.';
+
+CREATE FUNCTION public._steadytext_rate_limit_status()
+RETURNS TABLE (role text, rule text, operation text, unit text, per interval, most bigint, used bigint, remaining bigint,
+               retry_after_ms bigint, refused bigint)
+AS 'MODULE_PATHNAME', 'steadytext_rate_limit_status' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 10;
+
+CREATE VIEW public.steadytext_rate_limit_status AS SELECT * FROM public._steadytext_rate_limit_status();
+COMMENT ON VIEW public.steadytext_rate_limit_status IS
+    'What is left of each limit now; looking uses nothing. Everyone sees their own, pg_read_all_stats all. `rule` is the row''s role.';
+
 -- ---- monitoring --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION public.steadytext_metrics() RETURNS TABLE (name text, labels jsonb, value float8)
@@ -850,6 +985,28 @@ LANGUAGE sql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT public.steadytext_config_set(key, value) $$;
 
+CREATE FUNCTION public.st_rate_limit_set(
+    role name, operation text DEFAULT '*', requests int DEFAULT NULL, per interval DEFAULT '1 min',
+    tokens bigint DEFAULT NULL, concurrency int DEFAULT NULL
+) RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_rate_limit_set(role, operation, requests, per, tokens, concurrency) $$;
+
+CREATE FUNCTION public.st_rate_limit_get(role name)
+RETURNS TABLE (operation text, requests int, per interval, tokens bigint, concurrency int)
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public.steadytext_rate_limit_get(role) $$;
+
+CREATE FUNCTION public.st_rate_limit_remove(role name, operation text DEFAULT '*') RETURNS boolean
+LANGUAGE sql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_rate_limit_remove(role, operation) $$;
+
+CREATE FUNCTION public.st_rate_limit_reset(role name) RETURNS int
+AS 'MODULE_PATHNAME', 'steadytext_rate_limit_reset' LANGUAGE C VOLATILE STRICT;
+
 -- ---- privileges --------------------------------------------------------------------------------------------------
 -- Asking is for everyone; what changes the server, or shows what others did, is for the owner until granted.
 
@@ -863,6 +1020,11 @@ REVOKE ALL ON FUNCTION
     public.steadytext_daemon_trip(text), public.steadytext_daemon_reset(text),
     public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
     public._steadytext_stat_statements(), public.steadytext_stat_reset(),
+    public._steadytext_rate_limits_changed(),
+    public.steadytext_rate_limit_set(name, text, int, interval, bigint, int), public.steadytext_rate_limit_get(name),
+    public.steadytext_rate_limit_remove(name, text), public.steadytext_rate_limit_reset(name),
+    public.st_rate_limit_set(name, text, int, interval, bigint, int), public.st_rate_limit_get(name),
+    public.st_rate_limit_remove(name, text), public.st_rate_limit_reset(name),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
     public._steadytext_cache_count(), public._steadytext_cache_changed(), public._steadytext_cache_size(),
     public._steadytext_cache_lookups(), public.steadytext_cache_stats(), public.steadytext_cache_clear(),
@@ -884,3 +1046,5 @@ GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext
 GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
     public._steadytext_stat_statements(), public._steadytext_daemons() TO pg_monitor;
 GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext TO pg_monitor;
+-- A role's own quota is its own to see; the function behind the view leaves out what is not.
+GRANT SELECT ON public.steadytext_rate_limit_status TO PUBLIC;

@@ -4,6 +4,7 @@
 // scope, by which a role could reach other hosts or other roles' prompts, is SUSET or SIGHUP and superuser-only.
 #include "src/pg/compat.hpp"
 #include "src/guc.hpp"
+#include "shmem/rate_limiter.hpp"
 #include "shmem/submit_ring.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/pg/boundary.hpp"
@@ -51,6 +52,14 @@ int frecency_refresh_interval_s = 300;
 bool legacy_cache_keys = true;
 bool track_calls = true;
 int stat_statements_max = 1'024;
+int on_limit = static_cast<int>(OnLimit::Error);
+bool limit_cache_hits = true;
+bool limit_superusers = true;
+bool limit_shadow_mode = false;
+int server_requests_per_minute = 0;
+int server_tokens_per_minute = 0;
+int server_concurrency = 0;
+int max_rate_meters = 1024;
 
 namespace {
 
@@ -58,6 +67,11 @@ const config_enum_entry kOnFailure[] = {{"fallback", static_cast<int>(OnFailure:
                                         {"null", static_cast<int>(OnFailure::Null), false},
                                         {"error", static_cast<int>(OnFailure::Error), false},
                                         {nullptr, 0, false}};
+
+const config_enum_entry kOnLimit[] = {{"error", static_cast<int>(OnLimit::Error), false},
+                                      {"wait", static_cast<int>(OnLimit::Wait), false},
+                                      {"null", static_cast<int>(OnLimit::Null), false},
+                                      {nullptr, 0, false}};
 
 const config_enum_entry kCacheScope[] = {{"role", static_cast<int>(CacheScope::Role), false},
                                          {"database", static_cast<int>(CacheScope::Database), false},
@@ -147,6 +161,27 @@ void define_requests() {
                              &normalize_prompts, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
 }
 
+void define_rate_limits() {
+    DefineCustomEnumVariable("steadytext.on_limit", "What a call does when a rate limit stands against it.",
+                             "error: it fails; wait: it waits, steadytext.request_timeout at most; null: it gives NULL.", &on_limit,
+                             static_cast<int>(OnLimit::Error), kOnLimit, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable("steadytext.limit_cache_hits", "Cached answers count against rate limits.", nullptr, &limit_cache_hits,
+                             true, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable("steadytext.limit_superusers", "Rate limits bind superusers too.", nullptr, &limit_superusers, true,
+                             PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable("steadytext.limit_shadow_mode", "Counts what rate limits would refuse, and refuses nothing.", nullptr,
+                             &limit_shadow_mode, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.server_requests_per_minute", "Requests of all databases together in any minute; 0: no limit.",
+                            nullptr, &server_requests_per_minute, 0, 0, INT_MAX, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.server_tokens_per_minute", "Tokens of all databases together in any minute; 0: no limit.",
+                            nullptr, &server_tokens_per_minute, 0, 0, INT_MAX, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.server_concurrency", "Calls of all databases under way at once; 0: no limit.", nullptr,
+                            &server_concurrency, 0, 0, INT_MAX, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.max_rate_meters", "Things that rate limits count separately, such as one role's requests.",
+                            "A call that needs one more while all are in use is refused.", &max_rate_meters, 1024, 16,
+                            static_cast<int>(shmem::RateLimiter::kMostMeters), PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+}
+
 void define_limits() {
     DefineCustomIntVariable("steadytext.max_requests", "Requests under way at once, in all sessions together.", nullptr,
                             &max_requests, 256, 1, static_cast<int>(shmem::kMaxSlots), PGC_POSTMASTER, 0, nullptr, nullptr,
@@ -209,6 +244,7 @@ void define_gucs() {
     define_limits();
     define_cache();
     define_monitoring();
+    define_rate_limits();
     pg::reserve_guc_prefix("steadytext");
 }
 

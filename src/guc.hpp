@@ -11,6 +11,7 @@ namespace steadytext::guc {
 enum class OnFailure : int { Fallback, Null, Error };
 enum class CacheScope : int { Role, Database };
 enum class Balance : int { Weighted, Affinity };
+enum class OnLimit : int { Error, Wait, Null };
 enum class FingerprintPolicy : int { Warn, Strict };
 
 extern char *daemons;
@@ -48,6 +49,14 @@ extern int frecency_refresh_interval_s;
 extern bool legacy_cache_keys;
 extern bool track_calls;
 extern int stat_statements_max;
+extern int on_limit;  // OnLimit
+extern bool limit_cache_hits;
+extern bool limit_superusers;
+extern bool limit_shadow_mode;
+extern int server_requests_per_minute;
+extern int server_tokens_per_minute;
+extern int server_concurrency;
+extern int max_rate_meters;
 
 [[nodiscard]] inline core::BreakerSettings breaker_settings() {
     return {static_cast<std::uint32_t>(breaker_threshold), std::int64_t{breaker_recovery_ms} * 1000};

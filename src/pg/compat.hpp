@@ -83,6 +83,12 @@ inline void set_latch_of(int32 proc_number) {
         SetLatch(&ProcGlobal->allProcs[proc_number].procLatch);
 }
 
+// The process that has this number now; 0: none.
+inline int pid_of(int32 proc_number) {
+    return proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount ? ProcGlobal->allProcs[proc_number].pid
+                                                                                           : 0;
+}
+
 inline WaitEventSet *create_wait_event_set([[maybe_unused]] int events) {
 #if PG_VERSION_NUM >= 170000
     return CreateWaitEventSet(nullptr, events);

@@ -33,13 +33,17 @@ bool is_news(const core::Problem &problem) {
 
 }  // namespace
 
+void warn_once(const core::Problem &problem) {
+    if (is_news(problem))
+        pg::report(WARNING, problem);
+}
+
 Degraded degrade(const core::Problem &problem) {
     const auto policy = static_cast<guc::OnFailure>(guc::on_failure);
     observe::failed(problem);
     if (policy == guc::OnFailure::Error)
         pg::raise(problem);
-    if (is_news(problem))
-        pg::report(WARNING, problem);
+    warn_once(problem);
     observe::fell_back();
     return policy == guc::OnFailure::Null ? Degraded::Null : Degraded::Fallback;
 }

@@ -12,4 +12,7 @@ enum class Degraded { Null, Fallback };
 // Raises the problem, or warns of it (once per statement and cause, not per row) and says what to return instead.
 [[nodiscard]] Degraded degrade(const core::Problem &problem);
 
+// Warns of the problem, once per statement and cause.
+void warn_once(const core::Problem &problem);
+
 }  // namespace steadytext::session

@@ -12,6 +12,7 @@
 #include "src/session/answer_cache.hpp"
 #include "src/session/call.hpp"
 #include "src/session/degrade.hpp"
+#include "src/session/limits.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/scope.hpp"
@@ -153,6 +154,28 @@ bool ask_for_all(Work work, core::Problem &problem) {
     return served == Served::Asked || (served == Served::Joined && take_cached(answer, work.vector));
 }
 
+// From the cache, else from a daemon; false if there is none, or a limit stands against it.
+bool answer(const Work &work, bool use_cache) {
+    Quota quota;
+    const Spending spending{shmem::CallKind::Embed, work.model != nullptr ? work.model->name : work.request.model.or_else(""), 1,
+                            estimated_tokens(work.text)};
+    if (!admit_lookup(spending, quota))
+        return false;
+    if (use_cache && recall(work.text, work.request, work.query, work.vector)) {
+        settle(quota, kUnknownTokens);
+        return true;
+    }
+    if (!admit_miss(spending, quota))
+        return false;
+    core::Problem problem;
+    const bool answered = use_cache ? ask_for_all(work, problem)
+                                    : ask_daemon(work.text, work.request, work.vector, problem) == Asked::Answered;
+    settle(quota, answered ? kUnknownTokens : 0);
+    if (!answered)
+        (void)degrade(problem);
+    return answered;
+}
+
 }  // namespace
 
 std::span<const float> embed(const EmbeddingRequest &request) {
@@ -174,12 +197,7 @@ std::span<const float> embed(const EmbeddingRequest &request) {
     if (use_cache)
         query.key = key_of(text, request, cache_scope(), model != nullptr ? model->fingerprint : "");
 
-    core::Problem problem;
-    const bool good = !use_cache ? ask_daemon(text, request, *vector, problem) == Asked::Answered
-                                 : recall(text, request, query, *vector) ||
-                                       ask_for_all({text, request, query, model, *vector}, problem);
-    if (!good)
-        (void)degrade(problem);
+    const bool good = answer({text, request, query, model, *vector}, use_cache);
     (void)observe::end();
     if (!good)
         return {};

@@ -15,6 +15,7 @@
 #include "src/session/answer_cache.hpp"
 #include "src/session/call.hpp"
 #include "src/session/degrade.hpp"
+#include "src/session/limits.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/scope.hpp"
@@ -232,37 +233,33 @@ Asked ask_daemon(const Resolved &resolved, Generation &generation, core::Problem
 
 // One of the sessions that want this answer now asks a daemon for all; the answer goes to the cache, unless it comes from
 // another model than the key says.
-void ask_for_all(const Resolved &resolved, const CacheQuery &query, Generation &generation) {
+bool ask_for_all(const Resolved &resolved, const CacheQuery &query, Generation &generation, core::Problem &problem) {
     struct Context {
         const Resolved &resolved;
         const CacheQuery &query;
         Generation &generation;
     } context{resolved, query, generation};
-    const auto ask = [](void *passed, CachedAnswer &answer, core::Problem &problem) {
+    const auto ask = [](void *passed, CachedAnswer &told, core::Problem &failure) {
         const auto &[what, for_query, into] = *static_cast<Context *>(passed);
-        const Asked asked = ask_daemon(what, into, problem);
+        const Asked asked = ask_daemon(what, into, failure);
         if (asked == Asked::Answered) {
             keep(what, for_query, into);
-            answer = to_keep(into);
+            told = to_keep(into);
         }
         return asked;
     };
-    CachedAnswer answer;
-    core::Problem problem;
-    const Served served = ask_once(query, {ask, &context}, answer, problem);
+    CachedAnswer joined;
+    const Served served = ask_once(query, {ask, &context}, joined, problem);
     if (served == Served::Joined) {
-        take_cached(answer, generation);
-        observe::saved(answer.completion_tokens);
+        take_cached(joined, generation);
+        observe::saved(joined.completion_tokens);
     }
-    if (served == Served::Failed)
-        fall_back(problem, generation);
+    return served != Served::Failed;
 }
 
-void ask_alone(const Resolved &resolved, Generation &generation) {
-    core::Problem problem;
+bool ask_alone(const Resolved &resolved, Generation &generation, core::Problem &problem) {
     const Asked asked = ask_daemon(resolved, generation, problem);
-    if (asked != Asked::Answered && asked != Asked::Private)
-        fall_back(problem, generation);
+    return asked == Asked::Answered || asked == Asked::Private;
 }
 
 // What the original asked its cache: the prompt, and no word of temperature or size.
@@ -290,6 +287,33 @@ bool recall(const GenerationRequest &request, const Resolved &resolved, const Ca
     take_cached(found, generation);
     generation.cached = true;
     return true;
+}
+
+std::int64_t used_tokens(const Generation &generation) {
+    const bool known = generation.prompt_tokens >= 0 && generation.completion_tokens >= 0;
+    return known ? std::int64_t{generation.prompt_tokens} + generation.completion_tokens : kUnknownTokens;
+}
+
+// From the cache, else from a daemon, else instead of an answer.
+void answer(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query, Generation &generation) {
+    Quota quota;
+    const Spending spending{shmem::CallKind::Generate, generation.model.empty() ? resolved.model : generation.model, 1,
+                            estimated_tokens(resolved.prompt) + resolved.max_tokens};
+    generation.finish_reason = "limited";
+    if (!admit_lookup(spending, quota))
+        return;
+    if (resolved.use_cache && recall(request, resolved, query, generation)) {
+        settle(quota, used_tokens(generation));
+        return;
+    }
+    if (!admit_miss(spending, quota))
+        return;
+    core::Problem problem;
+    const bool answered = resolved.use_cache ? ask_for_all(resolved, query, generation, problem)
+                                             : ask_alone(resolved, generation, problem);
+    settle(quota, answered ? used_tokens(generation) : 0);
+    if (!answered)
+        fall_back(problem, generation);
 }
 
 Resolved resolve(const GenerationRequest &request) {
@@ -327,10 +351,7 @@ void generate(const GenerationRequest &request, Generation &generation) {
         query.key = key_of(resolved, resolved.scope, resolved.fingerprint);
         core::to_hex(query.key, generation.cache_key);
     }
-    if (!resolved.use_cache)
-        ask_alone(resolved, generation);
-    else if (!recall(request, resolved, query, generation))
-        ask_for_all(resolved, query, generation);
+    answer(request, resolved, query, generation);
     generation.total_ms = static_cast<double>(observe::end()) / 1000;
 }
 

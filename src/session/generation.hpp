@@ -1,4 +1,4 @@
-// One text generation from beginning to end: check, key, cache, daemon, cache again.
+// One text generation from beginning to end: check, limits, key, cache, daemon, cache again.
 //
 // Called by src/functions/generate.cpp. Regime: pg.
 #pragma once
@@ -39,7 +39,7 @@ struct Generation {
     std::string_view daemon;
     int prompt_tokens = -1;      // -1: not told
     int completion_tokens = -1;
-    std::string_view finish_reason;  // stop, length, eos or fallback
+    std::string_view finish_reason;  // stop, length, eos, fallback or limited
     bool cached = false;
     bool degraded = false;
     double queue_ms = -1;        // -1: no daemon was asked
@@ -47,7 +47,7 @@ struct Generation {
     double total_ms = 0;
 };
 
-// Raises on bad arguments, and on failure if steadytext.on_failure = error.
+// Raises on bad arguments, on failure if steadytext.on_failure = error, and beyond a rate limit if steadytext.on_limit = error.
 void generate(const GenerationRequest &request, Generation &generation);
 
 }  // namespace steadytext::session

@@ -3,21 +3,14 @@
 #include "src/session/settings.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/table_rows.hpp"
 
 extern "C" {
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
-#include "catalog/namespace.h"
 #include "commands/trigger.h"
-#include "executor/tuptable.h"
 #include "utils/inval.h"
 #include "utils/jsonb.h"
-#include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 }
 
 namespace steadytext::session {
@@ -78,22 +71,13 @@ void apply(const char *key, const char *value) {
     }
 }
 
-void read_rows(Relation table) {
-    // A scan, not a query: settings bind every role, also one that may not read the table.
-    Snapshot snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
-    TupleTableSlot *row = table_slot_create(table, nullptr);
-    TableScanDesc scan = table_beginscan(table, snapshot, 0, nullptr);
-    while (table_scan_getnextslot(scan, ForwardScanDirection, row)) {
-        bool key_is_null, value_is_null;
-        const Datum key = slot_getattr(row, 1, &key_is_null);
-        const Datum value = slot_getattr(row, 2, &value_is_null);
-        char *setting = key_is_null || value_is_null ? nullptr : scalar_text(DatumGetJsonbP(value));
-        if (setting != nullptr)
-            apply(TextDatumGetCString(key), setting);
-    }
-    table_endscan(scan);
-    ExecDropSingleTupleTableSlot(row);
-    UnregisterSnapshot(snapshot);
+void read_row(TupleTableSlot *row, void *) {
+    bool key_is_null, value_is_null;
+    const Datum key = slot_getattr(row, 1, &key_is_null);
+    const Datum value = slot_getattr(row, 2, &value_is_null);
+    char *setting = key_is_null || value_is_null ? nullptr : scalar_text(DatumGetJsonbP(value));
+    if (setting != nullptr)
+        apply(TextDatumGetCString(key), setting);
 }
 
 void load() {
@@ -107,17 +91,8 @@ void load() {
     overrides.daemon_port = 5555;
     // Marked first: an invalidation that arrives while reading makes the next call read again.
     overrides_loaded = true;
-    config_table = get_relname_relid("steadytext_config", get_namespace_oid("public", true));
-    if (config_table == InvalidOid)
-        return;
-    MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "steadytext settings", ALLOCSET_SMALL_SIZES);
-    MemoryContext previous = MemoryContextSwitchTo(scratch);
-    if (Relation table = try_relation_open(config_table, AccessShareLock); table != nullptr) {
-        read_rows(table);
-        relation_close(table, AccessShareLock);
-    }
-    MemoryContextSwitchTo(previous);
-    MemoryContextDelete(scratch);
+    config_table = pg::public_table("steadytext_config");
+    pg::for_each_row(config_table, read_row, nullptr);
 }
 
 }  // namespace

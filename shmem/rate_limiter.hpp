@@ -1,0 +1,237 @@
+// The rate limiter: what every role, operation, model and database has used lately, and admission against all limits at once.
+//
+// Called by src/session/limits.cpp and the functions that show and reset usage. Regime: pure, noexcept.
+//
+// A *meter* counts one thing, such as the requests of role 16384 for operation "embed" in database 5: a sliding window
+// (sliding_window.hpp), or for concurrency the calls under way. It knows no limit: limits come with each call, as the
+// caller's rules say, so that a changed rule counts from the next call on and keeps what was used.
+//
+// All or nothing. admit() holds the spin words of all meters of a call (spin_word.hpp), asks each of them, and only then
+// charges them. A refused call has changed nothing, not even for a moment, so there is nothing to give back and nobody else
+// is refused because of it. Spin words are taken in the order of the meters' indexes, which the caller's array has; so
+// two calls cannot wait for each other. The directory's comes before those of meters, and is taken when a session meets a limit
+// for the first time.
+//
+// A meter whose window is empty and which no call is in says nothing: when all are taken, such a one is given to another key, with
+// another generation; sessions that remember it notice that under its spin word and look for theirs again. If none says nothing,
+// find() fails, and the call must be refused: nobody is unlimited for want of room.
+//
+// Leases. A call that a concurrency limit admitted leaves a word in its process's seat: {pid, generation, meter}. Whoever
+// takes that word out by compare-and-swap counts the call off, so it is done once: by the session at the end of the call however it
+// ends; or by sweep(), if the process of that pid has gone without. The word names the pid, so one of a living process cannot be
+// taken for a dead one's.
+//
+// After a crash PostgreSQL makes shared memory anew: usage starts from nothing, and no lease is left.
+#pragma once
+
+#include "shmem/sliding_window.hpp"
+#include "shmem/spin_word.hpp"
+
+#include <cstddef>
+#include <span>
+
+namespace steadytext::shmem {
+
+class RateLimiter {
+public:
+    static constexpr std::size_t kMaxLimits = 48;  // that can bind one call
+    static constexpr std::size_t kSubjectBytes = 140;
+    static constexpr std::uint32_t kMostMeters = 65'535;
+    static constexpr std::int64_t kNever = SlidingWindow::kNever;
+
+    enum class Unit : std::uint32_t { Requests, Tokens, Concurrency };
+
+    // What a meter counts. Compared whole: unused bytes are zero.
+    struct Key {
+        std::uint32_t database = 0;  // 0: of the whole server
+        std::uint32_t role = 0;      // 0: of all roles together
+        std::uint32_t rule = 0;      // tells limits of one subject apart: the caller's numbering
+        char subject[kSubjectBytes] = "";
+
+        bool operator==(const Key &other) const noexcept;
+    };
+
+    struct MeterId {
+        std::uint32_t index;
+        std::uint32_t generation;
+    };
+
+    struct Limit {
+        MeterId meter;
+        Unit unit;
+        std::int64_t most;
+        std::int64_t window_us;  // of Requests and Tokens
+    };
+
+    // What a call wants to be admitted for.
+    struct Demand {
+        std::int64_t requests = 1;
+        std::int64_t tokens = 0;
+
+        [[nodiscard]] std::int64_t of(Unit unit) const noexcept {
+            return unit == Unit::Requests ? requests : unit == Unit::Tokens ? tokens : 1;
+        }
+    };
+
+    // Whose call it is: the process number gives the seat.
+    struct Caller {
+        std::int32_t proc_number;
+        std::int32_t pid;
+    };
+
+    // What a call was charged, until settle() or end().
+    struct Grant {
+        struct Item {
+            Limit limit;
+            std::int64_t amount;
+            SlidingWindow::Mark mark;
+            std::uint32_t lease;  // of Concurrency: its place in the seat
+        };
+        std::uint32_t count = 0;
+        Item items[kMaxLimits];
+    };
+
+    enum class Verdict {
+        Admitted,
+        Refused,
+        Stale,     // a meter was given to another key: find() again
+        NoLeases,  // the process is in more calls at once than a seat has leases for
+    };
+
+    struct Outcome {
+        Verdict verdict = Verdict::Admitted;
+        std::size_t refused_by = 0;  // the limit that will hold longest
+        std::int64_t wait_us = 0;    // until it would admit the call; kNever; of Concurrency 0, as nobody knows
+        std::int64_t left = 0;       // of it, now
+    };
+
+    struct Usage {
+        std::int64_t used;
+        std::int64_t wait_us;     // until one more would be admitted
+        std::uint64_t refused;    // calls refused since the meter was taken or reset
+    };
+
+    [[nodiscard]] static std::size_t bytes_needed(std::uint32_t meters, std::uint32_t processes) noexcept;
+    // Once, before any other process sees the memory. Process numbers run from 0 to `processes` - 1.
+    static RateLimiter *place(void *memory, std::uint32_t meters, std::uint32_t processes) noexcept;
+
+    // The meter of a key, taken for it if it has none; false if there is none left.
+    [[nodiscard]] bool find(const Key &key, std::int64_t now_us, MeterId &meter) noexcept;
+
+    // Charges all limits or none. Their meters' indexes ascend, each once.
+    [[nodiscard]] Outcome admit(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us,
+                                Grant &grant) noexcept;
+
+    // The call is over, having used so many tokens: what was charged too much is given back, what was too little is
+    // charged now, even above the limit, and the concurrency ends. `wake(proc_number)` is called with nothing held for each
+    // process that waits for that; it must not raise.
+    template <class Wake>
+    void settle(Grant &grant, std::int64_t tokens, Caller caller, std::int64_t now_us, Wake &&wake) noexcept {
+        for (std::uint32_t i = 0; i < grant.count; i++)
+            if (const Grant::Item &item = grant.items[i]; item.limit.unit == Unit::Tokens)
+                correct(item, tokens, now_us);
+        end_leases(grant, caller, wake);
+    }
+
+    // The call is over, and what it was charged stays: nobody knows what it used.
+    template <class Wake>
+    void end(Grant &grant, Caller caller, Wake &&wake) noexcept { end_leases(grant, caller, wake); }
+
+    // Before admit() is tried again: from now on this process is woken once when a call counted by this meter ends.
+    void watch(MeterId meter, Caller caller) noexcept;
+
+    // Ends the leases of processes that have gone; how many. `is_alive(proc_number, pid)`.
+    template <class IsAlive, class Wake>
+    std::uint32_t sweep(IsAlive &&is_alive, Wake &&wake) noexcept {
+        std::uint32_t ended = 0;
+        for (std::uint32_t i = 0; i < processes_; i++)
+            for (std::uint32_t lease = 0; lease < kLeases; lease++) {
+                const std::uint64_t word = lease_word(i, lease);
+                if (word == 0 || is_alive(static_cast<std::int32_t>(i), static_cast<std::int32_t>(word >> 32)))
+                    continue;
+                if (end_lease(i, lease, word)) {
+                    ended++;
+                    wake_watchers(meter_of(word), wake);
+                }
+            }
+        return ended;
+    }
+
+    // Consumes nothing. False if the meter is another key's by now.
+    [[nodiscard]] bool peek(const Limit &limit, std::int64_t now_us, Usage &usage) noexcept;
+    // Usage so far is forgotten; calls under way stay counted.
+    void reset(MeterId meter) noexcept;
+    // For those who look at all of them; false if this index is not taken.
+    [[nodiscard]] bool describe(std::uint32_t index, Key &key, MeterId &meter) noexcept;
+    [[nodiscard]] std::uint32_t size() const noexcept { return meters_; }
+    [[nodiscard]] std::uint32_t in_use() noexcept;
+
+private:
+    static constexpr std::uint32_t kLeases = 30;
+
+    // Admitting touches the first cache line, and now and then one of the window's older marks.
+    struct alignas(kCacheLine) Meter {
+        SpinWord lock;
+        std::uint32_t generation = 0;
+        std::int32_t under_way = 0;
+        std::atomic<std::uint32_t> watched{0};  // seq_cst, as Seat::watches: one of watcher and ender sees the other
+        std::int64_t window_us = 0;             // as of the last charge
+        SlidingWindow window;
+        std::uint64_t refused = 0;
+        Key key;
+    };
+
+    struct alignas(kCacheLine) Seat {
+        std::atomic<std::uint32_t> watches{0};  // index of the meter, plus one
+        std::atomic<std::uint64_t> leases[kLeases]{};  // acq_rel compare-and-swap: pairs with itself
+    };
+
+    RateLimiter(std::uint32_t meters, std::uint32_t processes) noexcept;
+    [[nodiscard]] Meter &meter(std::uint32_t index) noexcept;
+    [[nodiscard]] Seat &seat(std::uint32_t proc_number) noexcept;
+    [[nodiscard]] std::uint64_t *hashes() noexcept;
+
+    [[nodiscard]] static std::uint32_t meter_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word) & 0xffff; }
+    [[nodiscard]] std::uint64_t lease_word(std::uint32_t proc_number, std::uint32_t lease) noexcept;
+    [[nodiscard]] bool end_lease(std::uint32_t proc_number, std::uint32_t lease, std::uint64_t word) noexcept;
+    [[nodiscard]] bool find_leases(std::span<const Limit> limits, Caller caller, Grant &grant) noexcept;
+
+    [[nodiscard]] bool is_idle(Meter &idle, std::int64_t now_us) noexcept;
+    [[nodiscard]] bool fits(Meter &asked, const Limit &limit, std::int64_t amount, std::int64_t now_us) noexcept;
+    [[nodiscard]] Outcome refusal(std::span<const Limit> limits, const Demand &demand, std::int64_t now_us) noexcept;
+    void charge(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us, Grant &grant) noexcept;
+    void correct(const Grant::Item &item, std::int64_t tokens, std::int64_t now_us) noexcept;
+
+    template <class Wake>
+    void end_leases(Grant &grant, Caller caller, Wake &wake) noexcept {
+        for (std::uint32_t i = 0; i < grant.count; i++) {
+            const Grant::Item &item = grant.items[i];
+            if (item.limit.unit != Unit::Concurrency)
+                continue;
+            const auto proc_number = static_cast<std::uint32_t>(caller.proc_number);
+            const std::uint64_t word = lease_word(proc_number, item.lease);
+            if (word != 0 && end_lease(proc_number, item.lease, word))
+                wake_watchers(meter_of(word), wake);
+        }
+        grant.count = 0;
+    }
+
+    template <class Wake>
+    void wake_watchers(std::uint32_t index, Wake &wake) noexcept {
+        if (meter(index).watched.exchange(0) == 0)
+            return;
+        for (std::uint32_t i = 0; i < processes_; i++) {
+            std::uint32_t watched = index + 1;
+            if (seat(i).watches.compare_exchange_strong(watched, 0))
+                wake(static_cast<std::int32_t>(i));
+        }
+    }
+
+    std::uint32_t meters_;
+    std::uint32_t processes_;
+    SpinWord directory_;
+    std::uint32_t taken_ = 0;       // meters with a key: the first ones
+    std::uint32_t next_victim_ = 0;
+};
+
+}  // namespace steadytext::shmem

@@ -1,0 +1,153 @@
+// Rate limits seen and reset: steadytext_rate_limit_status, steadytext_rate_limit_reset. Regime: pg.
+//
+// Setting them is SQL (sql/pg_steadytext.sql): they are rows of tables.
+#include "src/pg/compat.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/session/limit_rules.hpp"
+
+extern "C" {
+#include "catalog/pg_authid.h"
+#include "utils/acl.h"
+#include "utils/timestamp.h"
+}
+
+#include <algorithm>
+
+namespace {
+
+using namespace steadytext;
+using session::Binds;
+using session::LimitRule;
+using shmem::RateLimiter;
+using Unit = RateLimiter::Unit;
+
+RateLimiter &limiter() { return *shmem::segment().limiter; }
+
+// ---- steadytext_rate_limit_status ------------------------------------------------------------------------------------
+
+// One's own limits are everyone's to see; what others use, and all together, is for who may read statistics.
+bool may_see(const LimitRule &rule, Oid role) {
+    if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+        return true;
+    return (rule.binds == Binds::Members || rule.binds == Binds::Others) && OidIsValid(role) && has_privs_of_role(GetUserId(), role);
+}
+
+const char *unit_name(Unit unit) {
+    return unit == Unit::Requests ? "requests" : unit == Unit::Tokens ? "tokens" : "concurrency";
+}
+
+Datum interval_datum(std::int64_t microseconds) {
+    auto *interval = static_cast<Interval *>(palloc0(sizeof(Interval)));
+    interval->day = static_cast<int32>(microseconds / USECS_PER_DAY);
+    interval->time = microseconds % USECS_PER_DAY;
+    return IntervalPGetDatum(interval);
+}
+
+// `usage` is null where nobody has used anything.
+void put_row(ReturnSetInfo *result, const LimitRule &rule, const char *role, const RateLimiter::Usage *usage) {
+    const std::int64_t used = usage == nullptr ? 0 : usage->used;
+    const std::int64_t left = std::max<std::int64_t>(rule.most - used, 0);
+    const bool never = rule.most == 0;
+    const std::int64_t wait_us = usage == nullptr || never ? 0 : usage->wait_us;
+    const bool by_time = rule.unit != Unit::Concurrency;
+    Datum values[] = {CStringGetTextDatum(role),
+                      CStringGetTextDatum(rule.binds == Binds::Server ? "@server" : rule.role),
+                      CStringGetTextDatum(rule.subject),
+                      CStringGetTextDatum(unit_name(rule.unit)),
+                      by_time ? interval_datum(rule.window_us) : Datum{},
+                      Int64GetDatum(rule.most),
+                      Int64GetDatum(used),
+                      Int64GetDatum(left),
+                      Int64GetDatum((wait_us + 999) / 1000),
+                      Int64GetDatum(usage == nullptr ? 0 : static_cast<int64>(usage->refused))};
+    // When a call ends nobody knows; that a limit of nothing ever admits one, nobody expects.
+    bool nulls[std::size(values)] = {};
+    nulls[4] = !by_time;
+    nulls[8] = never || (!by_time && left == 0);
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+// What a meter says under a rule, if it counts for it.
+bool read_meter(const LimitRule &rule, RateLimiter::MeterId meter, std::int64_t now_us, RateLimiter::Usage &usage) {
+    return limiter().peek({meter, rule.unit, rule.most, rule.window_us}, now_us, usage);
+}
+
+// A row of "*" counts each role by itself: one line for each that has used something.
+void put_roles_counted(ReturnSetInfo *result, const LimitRule &rule, std::int64_t now_us) {
+    for (std::uint32_t i = 0; i < limiter().size(); i++) {
+        RateLimiter::Key key;
+        RateLimiter::MeterId meter;
+        if (!limiter().describe(i, key, meter))
+            return;
+        RateLimiter::Usage usage;
+        const char *role = key == rule.key(key.role) ? GetUserNameFromId(key.role, true) : nullptr;
+        if (role != nullptr && may_see(rule, key.role) && read_meter(rule, meter, now_us, usage))
+            put_row(result, rule, role, &usage);
+    }
+}
+
+// Looks for the meter without taking one: who looks uses nothing.
+bool find_meter(const RateLimiter::Key &wanted, RateLimiter::MeterId &meter) {
+    RateLimiter::Key key;
+    for (std::uint32_t i = 0; limiter().describe(i, key, meter); i++)
+        if (key == wanted)
+            return true;
+    return false;
+}
+
+void put_rule(ReturnSetInfo *result, const LimitRule &rule, std::int64_t now_us) {
+    const Oid role = rule.binds == Binds::Members ? get_role_oid(rule.role, true) : InvalidOid;
+    if (rule.binds == Binds::Others) {
+        put_roles_counted(result, rule, now_us);
+        return;
+    }
+    if (!may_see(rule, role))
+        return;
+    RateLimiter::MeterId meter;
+    RateLimiter::Usage usage;
+    const bool used = find_meter(rule.key(role), meter) && read_meter(rule, meter, now_us, usage);
+    put_row(result, rule, rule.binds == Binds::Server ? "@server" : rule.role, used ? &usage : nullptr);
+}
+
+// ---- steadytext_rate_limit_reset -------------------------------------------------------------------------------------
+
+bool is_of(const RateLimiter::Key &key, const char *role, Oid oid) {
+    if (key.database != MyDatabaseId)
+        return false;
+    return strcmp(role, "*") == 0 || key.role == oid;
+}
+
+}  // namespace
+
+STEADYTEXT_FUNCTION(steadytext_rate_limit_status) {
+    const std::int64_t now_us = core::monotonic_us();
+    (void)shmem::segment();
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    // A copy: role names are looked up on the way, which may make the rules stale.
+    const session::LimitRules rules = session::limit_rules();
+    auto *copy = static_cast<LimitRule *>(palloc(std::max<std::size_t>(rules.count, 1) * sizeof(LimitRule)));
+    std::copy(rules.begin(), rules.end(), copy);
+    for (std::uint32_t i = 0; i < rules.count; i++)
+        put_rule(result, copy[i], now_us);
+    return static_cast<Datum>(0);
+}
+
+STEADYTEXT_FUNCTION(steadytext_rate_limit_reset) {
+    const char *role = NameStr(*PG_GETARG_NAME(0));
+    const bool is_word = strcmp(role, "*") == 0 || strcmp(role, "@database") == 0;
+    const Oid oid = is_word ? InvalidOid : get_role_oid(role, false);
+    int32 count = 0;
+    for (std::uint32_t i = 0; i < limiter().size(); i++) {
+        RateLimiter::Key key;
+        RateLimiter::MeterId meter;
+        if (!limiter().describe(i, key, meter))
+            break;
+        if (!is_of(key, role, oid))
+            continue;
+        limiter().reset(meter);
+        count++;
+    }
+    PG_RETURN_INT32(count);
+}

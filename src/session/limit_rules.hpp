@@ -1,0 +1,66 @@
+// Which rate limits bind a call: the rows of steadytext_rate_limits and steadytext_rate_limit_rules, and the server's settings.
+//
+// Called by src/session/limits.cpp and src/functions/rate_limits.cpp. Regime: pg. Rows are kept in this process until their
+// table's relation cache entry is invalidated, which a trigger does at every change; so a change is effective in every session with
+// its next call after the commit, on standbys once it has been replayed.
+//
+//   role        binds                                        counts
+//   a name      its members, also those who act as another   all of them together
+//   *           each role, for calls no row of its roles     each role by itself
+//               speaks of
+//   @database   every call in this database                  all together
+//   (settings)  every call of the server                     all together
+//
+// What a row speaks of is its `operation`: '*'; a kind of call as metrics name it, 'generate' being all that generates text; or
+// 'model:NAME'.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "shmem/call_stats.hpp"
+#include "shmem/rate_limiter.hpp"
+
+#include <string_view>
+
+namespace steadytext::session {
+
+using shmem::RateLimiter;
+
+enum class Binds : std::uint8_t { Members, Others, Database, Server };
+
+struct LimitRule {
+    Binds binds;
+    std::uint8_t column;  // which limit of its row
+    RateLimiter::Unit unit;
+    std::int64_t most;
+    std::int64_t window_us;  // 0 for Concurrency
+    char role[NAMEDATALEN];  // as the row says
+    char subject[RateLimiter::kSubjectBytes];
+
+    // What counts the calls of this role for it; the role matters to Members and Others.
+    [[nodiscard]] RateLimiter::Key key(Oid of_role) const;
+};
+
+struct LimitRules {
+    const LimitRule *first;
+    std::uint32_t count;
+    [[nodiscard]] const LimitRule *begin() const { return first; }
+    [[nodiscard]] const LimitRule *end() const { return first + count; }
+};
+
+// All rules in force now; valid until the next call.
+[[nodiscard]] LimitRules limit_rules();
+
+// Changes whenever rules, roles, memberships or settings do: what was worked out of them is stale then.
+[[nodiscard]] std::uint64_t limit_rules_generation();
+
+// The rules that bind a call, with the role each of them counts.
+struct BindingRules {
+    std::uint32_t count = 0;
+    const LimitRule *rules[RateLimiter::kMaxLimits];
+    Oid roles[RateLimiter::kMaxLimits];
+};
+
+// `user` is whose call it is, `session_user` who connected. An ERROR if more bind it than kMaxLimits.
+void find_binding_rules(Oid user, Oid session_user, shmem::CallKind kind, std::string_view model, BindingRules &binding);
+
+}  // namespace steadytext::session

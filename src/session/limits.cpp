@@ -1,0 +1,358 @@
+// The gate: rules to meters, refusals in words, waiting, settling. See limits.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/limits.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/session/degrade.hpp"
+#include "src/session/limit_rules.hpp"
+#include "src/session/observe.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+}
+
+#include <algorithm>
+
+namespace steadytext::session {
+
+using shmem::Counter;
+using Limit = RateLimiter::Limit;
+using Unit = RateLimiter::Unit;
+using Verdict = RateLimiter::Verdict;
+
+namespace {
+
+RateLimiter &limiter() { return *shmem::segment().limiter; }
+RateLimiter::Caller me() { return {pg::my_proc_number(), MyProcPid}; }
+void wake(std::int32_t proc_number) { pg::set_latch_of(proc_number); }
+void count(Counter counter) { shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter); }
+
+// ---- the limits of a kind of call, worked out once --------------------------------------------------------------------
+
+struct Bound {
+    std::uint64_t generation = 0;  // of the rules; 0: this place is free
+    Oid user, session_user;
+    shmem::CallKind kind;
+    char model[128];
+    bool needs_settling;
+    std::uint32_t count;
+    Limit limits[RateLimiter::kMaxLimits];  // by meter
+    const LimitRule *rules[RateLimiter::kMaxLimits];
+    Oid roles[RateLimiter::kMaxLimits];
+};
+
+constexpr int kRemembered = 8;
+Bound remembered[kRemembered];
+
+bool is_for(const Bound &bound, Oid user, Oid session_user, const Spending &spending) {
+    return bound.generation == limit_rules_generation() && bound.user == user && bound.session_user == session_user &&
+           spending.kind == bound.kind && spending.model == bound.model;
+}
+
+// Its meters, in their order, as admit() wants them; false if there is none left for one of them.
+bool find_meters(const BindingRules &binding, Bound &bound, std::int64_t now_us) {
+    bound.count = 0;
+    bound.needs_settling = false;
+    for (std::uint32_t i = 0; i < binding.count; i++) {
+        const LimitRule &rule = *binding.rules[i];
+        Limit limit{{}, rule.unit, rule.most, rule.window_us};
+        if (!limiter().find(rule.key(binding.roles[i]), now_us, limit.meter))
+            return false;
+        std::uint32_t place = bound.count++;
+        for (; place > 0 && bound.limits[place - 1].meter.index > limit.meter.index; place--) {
+            bound.limits[place] = bound.limits[place - 1];
+            bound.rules[place] = bound.rules[place - 1];
+            bound.roles[place] = bound.roles[place - 1];
+        }
+        bound.limits[place] = limit;
+        bound.rules[place] = &rule;
+        bound.roles[place] = binding.roles[i];
+        bound.needs_settling |= rule.unit != Unit::Requests;
+    }
+    return true;
+}
+
+// Null if a meter is missing.
+Bound *bound_by(Oid user, Oid session_user, const Spending &spending, std::int64_t now_us) {
+    for (Bound &bound : remembered)
+        if (is_for(bound, user, session_user, spending))
+            return &bound;
+    static int next = 0;
+    BindingRules binding;
+    find_binding_rules(user, session_user, spending.kind, spending.model, binding);
+    Bound &bound = remembered[next];
+    bound.generation = 0;
+    if (!find_meters(binding, bound, now_us))
+        return nullptr;
+    next = (next + 1) % kRemembered;
+    bound.user = user;
+    bound.session_user = session_user;
+    bound.kind = spending.kind;
+    memset(bound.model, 0, sizeof bound.model);
+    memcpy(bound.model, spending.model.data(), std::min(spending.model.size(), sizeof bound.model - 1));
+    bound.generation = limit_rules_generation();
+    return &bound;
+}
+
+// ---- calls under way --------------------------------------------------------------------------------------------------
+
+// Those of this session that have something to settle.
+struct OpenCall {
+    SubTransactionId subtransaction = InvalidSubTransactionId;  // none: this place is free
+    std::uint64_t number = 0;
+    RateLimiter::Grant grant;
+};
+constexpr int kMostOpen = 32;
+OpenCall open_calls[kMostOpen];
+
+void close(OpenCall &call) {
+    limiter().end(call.grant, me(), wake);
+    call.subtransaction = InvalidSubTransactionId;
+}
+
+void at_end(XactEvent event, void *) {
+    if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+        return;
+    for (OpenCall &call : open_calls)
+        if (call.subtransaction != InvalidSubTransactionId)
+            close(call);
+}
+
+void at_subtransaction_end(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *) {
+    for (OpenCall &call : open_calls) {
+        if (call.subtransaction != mine)
+            continue;
+        if (event == SUBXACT_EVENT_ABORT_SUB)
+            close(call);
+        else if (event == SUBXACT_EVENT_COMMIT_SUB)
+            call.subtransaction = parent;
+    }
+}
+
+// A free place, or null.
+OpenCall *find_place() {
+    static bool watching = false;
+    if (!watching) {
+        RegisterXactCallback(at_end, nullptr);
+        RegisterSubXactCallback(at_subtransaction_end, nullptr);
+        watching = true;
+    }
+    for (OpenCall &call : open_calls)
+        if (call.subtransaction == InvalidSubTransactionId)
+            return &call;
+    return nullptr;
+}
+
+Quota open(OpenCall &call) {
+    static std::uint64_t last_number = 0;
+    call.subtransaction = GetCurrentSubTransactionId();
+    call.number = ++last_number;
+    return {static_cast<int>(&call - open_calls), call.number};
+}
+
+// ---- refusals in words ------------------------------------------------------------------------------------------------
+
+const char *whose(const LimitRule &rule, Oid role) {
+    switch (rule.binds) {
+    case Binds::Members:
+        return psprintf("role \"%s\"", rule.role);
+    case Binds::Others:
+        return psprintf("role \"%s\" (by the row of \"*\")", GetUserNameFromId(role, true));
+    case Binds::Database:
+        return psprintf("database \"%s\"", get_database_name(MyDatabaseId));
+    case Binds::Server:
+        break;
+    }
+    return "the server";
+}
+
+const char *what(const LimitRule &rule) {
+    if (strcmp(rule.subject, "*") == 0)
+        return "all operations";
+    return strncmp(rule.subject, "model:", 6) == 0 ? psprintf("model \"%s\"", rule.subject + 6)
+                                                   : psprintf("operation \"%s\"", rule.subject);
+}
+
+void describe(const RateLimiter::Outcome &outcome, const Bound &bound, const Spending &spending, core::Problem &problem) {
+    const LimitRule &rule = *bound.rules[outcome.refused_by];
+    const auto most = static_cast<long long>(rule.most), left = static_cast<long long>(outcome.left);
+    const char *limit = psprintf("The limit of %s for %s has", whose(rule, bound.roles[outcome.refused_by]), what(rule));
+    const char *units = rule.unit == Unit::Requests ? "requests" : "tokens";
+    if (rule.unit == Unit::Concurrency) {
+        problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: %lld requests at once", most);
+        problem.with_detail("%s %lld of %lld requests left; retry after one of those under way.", limit, left, most);
+    } else {
+        problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: %lld %s per %gs", most, units,
+                    static_cast<double>(rule.window_us) / 1e6);
+        if (outcome.wait_us == RateLimiter::kNever)
+            problem.with_detail("%s %lld of %lld %s left; the call needs %lld, which is more than it ever has.", limit, left, most,
+                                units, static_cast<long long>(RateLimiter::Demand{spending.requests, spending.tokens}.of(rule.unit)));
+        else
+            problem.with_detail("%s %lld of %lld %s left; retry after %lld ms.", limit, left, most, units,
+                                static_cast<long long>((outcome.wait_us + 999) / 1000));
+    }
+    if (outcome.wait_us != RateLimiter::kNever)
+        problem.with_hint("With steadytext.on_limit = wait the call waits, up to steadytext.request_timeout.");
+}
+
+void describe_missing_meter(core::Problem &problem) {
+    problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: no room to count another role's calls");
+    problem.with_detail("All %u meters are in use.", limiter().size()).with_hint("Raise steadytext.max_rate_meters.");
+}
+
+void describe_missing_lease(core::Problem &problem) {
+    problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: too many calls of this session at once");
+}
+
+// ---- admission --------------------------------------------------------------------------------------------------------
+
+// What stands against a call.
+struct Obstacle {
+    Refusal refusal;
+    bool is_concurrency = false;
+    RateLimiter::MeterId meter{};  // if so
+};
+
+bool is_alive(std::int32_t proc_number, std::int32_t pid) { return pg::pid_of(proc_number) == pid; }
+
+// A refusal for want of concurrency stands only if no lease of a process that is gone is in the way.
+RateLimiter::Outcome ask(const Bound &bound, const RateLimiter::Demand &demand, std::int64_t now_us, RateLimiter::Grant &grant) {
+    const std::span<const Limit> limits(bound.limits, bound.count);
+    RateLimiter::Outcome outcome = limiter().admit(limits, demand, me(), now_us, grant);
+    if (outcome.verdict == Verdict::Refused && limits[outcome.refused_by].unit == Unit::Concurrency &&
+        limiter().sweep(is_alive, wake) > 0)
+        outcome = limiter().admit(limits, demand, me(), now_us, grant);
+    return outcome;
+}
+
+// Asks the meters of a call; Stale if it has to look for them again.
+Verdict ask(const Bound &bound, const Spending &spending, std::int64_t now_us, Quota &quota, Obstacle &obstacle) {
+    static RateLimiter::Grant nothing_to_settle;
+    OpenCall *call = bound.needs_settling ? find_place() : nullptr;
+    if (bound.needs_settling && call == nullptr) {
+        describe_missing_lease(obstacle.refusal.problem);
+        return Verdict::NoLeases;
+    }
+    const RateLimiter::Outcome outcome =
+        ask(bound, {spending.requests, spending.tokens}, now_us, call != nullptr ? call->grant : nothing_to_settle);
+    if (outcome.verdict == Verdict::Admitted && call != nullptr)
+        quota = open(*call);
+    if (outcome.verdict == Verdict::NoLeases)
+        describe_missing_lease(obstacle.refusal.problem);
+    if (outcome.verdict == Verdict::Refused) {
+        describe(outcome, bound, spending, obstacle.refusal.problem);
+        obstacle.refusal.wait_us = outcome.wait_us;
+        obstacle.is_concurrency = bound.limits[outcome.refused_by].unit == Unit::Concurrency;
+        obstacle.meter = bound.limits[outcome.refused_by].meter;
+    }
+    return outcome.verdict;
+}
+
+bool attempt(const Spending &spending, Quota &quota, Obstacle &obstacle) {
+    const bool own = !OidIsValid(spending.on_behalf_of);
+    const Oid user = own ? GetUserId() : spending.on_behalf_of;
+    const Oid session_user = own ? GetSessionUserId() : spending.on_behalf_of;
+    obstacle = Obstacle{};
+    constexpr int kAttempts = 5;  // others may take our meters between the look and the charge, when few are left
+    for (int i = 0; i < kAttempts; i++) {
+        const std::int64_t now_us = core::monotonic_us();
+        Bound *bound = bound_by(user, session_user, spending, now_us);
+        if (bound == nullptr)
+            break;
+        if (bound->count == 0)
+            return true;
+        const Verdict verdict = ask(*bound, spending, now_us, quota, obstacle);
+        if (verdict != Verdict::Stale)
+            return verdict == Verdict::Admitted;
+        bound->generation = 0;
+    }
+    describe_missing_meter(obstacle.refusal.problem);
+    return false;
+}
+
+bool attempt_or_shadow(const Spending &spending, Quota &quota, Obstacle &obstacle) {
+    if (attempt(spending, quota, obstacle))
+        return true;
+    if (!guc::limit_shadow_mode)
+        return false;
+    count(Counter::LimitShadowRefusals);
+    return true;
+}
+
+// Waits until the call is admitted; false if it will not be before the deadline.
+bool wait(const Spending &spending, Quota &quota, Obstacle &obstacle) {
+    static uint32 waiting = 0;
+    if (waiting == 0)
+        waiting = pg::wait_event("SteadytextRateLimit");
+    count(Counter::LimitWaits);
+    constexpr std::int64_t kLookAgainUs = 1'000'000;
+    const std::int64_t deadline_us = core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000;
+    for (;;) {
+        if (obstacle.is_concurrency) {
+            // A call that ended before this session watched has woken nobody.
+            limiter().watch(obstacle.meter, me());
+            if (attempt_or_shadow(spending, quota, obstacle))
+                return true;
+        }
+        const std::int64_t left_us = deadline_us - core::monotonic_us();
+        const std::int64_t wait_us = obstacle.refusal.wait_us;
+        if (left_us <= 0 || wait_us > left_us)
+            return false;
+        const std::int64_t sleep_us = std::min({wait_us == 0 ? kLookAgainUs : wait_us, left_us, kLookAgainUs});
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>((sleep_us + 999) / 1000),
+                        waiting);
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+        if (attempt_or_shadow(spending, quota, obstacle))
+            return true;
+    }
+}
+
+}  // namespace
+
+bool try_admit(const Spending &spending, Quota &quota, Refusal &refusal) {
+    if (limit_rules().count == 0)
+        return true;
+    Obstacle obstacle;
+    if (attempt_or_shadow(spending, quota, obstacle))
+        return true;
+    refusal = obstacle.refusal;
+    return false;
+}
+
+bool admit(const Spending &spending, Quota &quota) {
+    if (limit_rules().count == 0)
+        return true;
+    Obstacle obstacle;
+    if (attempt_or_shadow(spending, quota, obstacle))
+        return true;
+    const auto policy = static_cast<guc::OnLimit>(guc::on_limit);
+    if (policy == guc::OnLimit::Wait && wait(spending, quota, obstacle))
+        return true;
+    observe::limited();
+    if (policy != guc::OnLimit::Null)
+        pg::raise(obstacle.refusal.problem);
+    warn_once(obstacle.refusal.problem);
+    return false;
+}
+
+bool admit_lookup(const Spending &spending, Quota &quota) { return !guc::limit_cache_hits || admit(spending, quota); }
+bool admit_miss(const Spending &spending, Quota &quota) { return guc::limit_cache_hits || admit(spending, quota); }
+
+void settle(Quota &quota, std::int64_t tokens) {
+    const Quota settled = quota;
+    quota = Quota{};
+    if (settled.place < 0)
+        return;
+    OpenCall &call = open_calls[settled.place];
+    if (call.subtransaction == InvalidSubTransactionId || call.number != settled.number)
+        return;  // its transaction has ended it
+    if (tokens >= 0)
+        limiter().settle(call.grant, tokens, me(), core::monotonic_us(), wake);
+    close(call);
+}
+
+}  // namespace steadytext::session

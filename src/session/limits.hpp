@@ -1,0 +1,70 @@
+// Rate limits: the one gate that every call which asks a model goes through, before it looks into the cache.
+//
+//   Quota quota;
+//   const Spending spending{CallKind::Embed, model, 1, estimated_tokens(text)};
+//   if (!admit_lookup(spending, quota))   // raises, or waits, as steadytext.on_limit says
+//       return NULL;                      // only with on_limit = null
+//   ... look into the cache; on a miss:
+//   if (!admit_miss(spending, quota))
+//       return NULL;
+//   ...
+//   settle(quota, tokens_used);           // kUnknownTokens: the estimate stays
+//
+// A call without a cache uses admit().
+//
+// Called by src/session. Regime: pg. Which limits bind a call: limit_rules.hpp; how they are counted: shmem/rate_limiter.hpp.
+//
+// A call that ends without settle(), by ERROR, FATAL or cancel, is ended with its transaction or subtransaction: its
+// concurrency is free again, and what it was charged stays. So a Quota may outlive the frame that asked for it, as those of
+// set-returning functions do; but not the transaction.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "shmem/call_stats.hpp"
+#include "src/core/problem.hpp"
+
+#include <string_view>
+
+namespace steadytext::session {
+
+// What a call is about to ask for.
+struct Spending {
+    shmem::CallKind kind;
+    std::string_view model;         // by the name daemons know it under, if known
+    std::int64_t requests = 1;      // of a batch: its length
+    std::int64_t tokens = 0;        // an estimate, until settle()
+    Oid on_behalf_of = InvalidOid;  // whose call it is; InvalidOid: the current user's
+};
+
+// Tokens of a text before anybody has counted them: four bytes are one, more or less.
+[[nodiscard]] constexpr std::int64_t estimated_tokens(std::string_view text) {
+    return static_cast<std::int64_t>(text.size() / 4) + 1;
+}
+
+inline constexpr std::int64_t kUnknownTokens = -1;
+
+// What is to be settled of an admitted call; nothing, unless tokens or concurrency are limited.
+struct Quota {
+    int place = -1;  // in the session's list
+    std::uint64_t number = 0;
+};
+
+struct Refusal {
+    core::Problem problem;
+    std::int64_t wait_us = 0;  // until the call would be admitted; INT64_MAX: never as it is. 0: when another one ends
+};
+
+// False, with the reason, if a limit stands against the call; then nothing was charged.
+[[nodiscard]] bool try_admit(const Spending &spending, Quota &quota, Refusal &refusal);
+
+// The same as steadytext.on_limit says: raises, or waits first; false only if it is `null`, after a WARNING.
+[[nodiscard]] bool admit(const Spending &spending, Quota &quota);
+
+// Where cached answers count (steadytext.limit_cache_hits), the gate is before the cache; where not, behind it.
+[[nodiscard]] bool admit_lookup(const Spending &spending, Quota &quota);
+[[nodiscard]] bool admit_miss(const Spending &spending, Quota &quota);
+
+// The call is over. Settling twice is harmless.
+void settle(Quota &quota, std::int64_t tokens);
+
+}  // namespace steadytext::session
