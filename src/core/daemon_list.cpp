@@ -57,6 +57,7 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
                                 {"key_file", entry.key_file, sizeof entry.key_file},
                                 {"fingerprint", entry.fingerprint, sizeof entry.fingerprint},
                                 {"prefix", entry.prefix, sizeof entry.prefix},
+                                {"ca_file", entry.ca_file, sizeof entry.ca_file},
                                 {"server_key_file", entry.server_key_file, sizeof entry.server_key_file}};
     for (const TextOption &text : texts) {
         if (name != text.name)
@@ -66,8 +67,8 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
         std::memcpy(text.place, value.c_str(), value.size() + 1);
         return true;
     }
-    return bad_option(option, "Options are weight, drain, model, provider, key_file, fingerprint, prefix and server_key_file.",
-                      problem);
+    return bad_option(option, "Options are weight, drain, model, provider, key_file, fingerprint, prefix, ca_file and "
+                      "server_key_file.", problem);
 }
 
 bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
@@ -147,6 +148,7 @@ std::string format_daemon_entry(const DaemonEntry &entry) {
     add("key_file", entry.key_file);
     add("fingerprint", entry.fingerprint);
     add("prefix", entry.prefix);
+    add("ca_file", entry.ca_file);
     add("server_key_file", entry.server_key_file);
     return text;
 }

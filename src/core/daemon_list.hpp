@@ -28,6 +28,7 @@ struct DaemonEntry {
     char key_file[256] = "";
     char fingerprint[80] = "";
     char prefix[64] = "";           // put before texts to be embedded
+    char ca_file[256] = "";          // https: certificates to trust instead of the system's
     char server_key_file[256] = "";  // CURVE: the daemon's public key
     bool valid = false;
     Problem problem;  // why it is not valid

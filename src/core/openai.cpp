@@ -1,0 +1,108 @@
+// What both directions share: paths, models, and the replies that need no engine. Regime: see openai.hpp.
+#include "src/core/openai.hpp"
+
+#include "src/core/json_text.hpp"
+#include "src/core/openai_json.hpp"
+
+#include <algorithm>
+
+namespace steadytext::core::openai {
+
+namespace {
+
+constexpr std::size_t kMostModels = 16;          // of a long list: the table of all models has room for 64
+constexpr std::size_t kMostFingerprintBytes = 79;
+
+void append_model(std::string &out, const Engine &engine, const char *role, const std::string &model) {
+    out += out.back() == '[' ? "{\"role\": \"" : ", {\"role\": \"";
+    out.append(role).append("\", \"name\": ");
+    append_json_string(out, shown_name(engine, model), Escape::Utf8);
+    out += ", \"fingerprint\": ";
+    append_json_string(out, fingerprint_of(engine, model), Escape::Utf8);
+    out += "}";
+}
+
+}  // namespace
+
+std::string shown_name(const Engine &engine, const std::string &model) {
+    return engine.provider.empty() ? model : engine.provider + ":" + model;
+}
+
+std::string fingerprint_of(const Engine &engine, std::string_view model) {
+    if (!engine.fingerprint.empty())
+        return engine.fingerprint;
+    return ("http:" + std::string(model)).substr(0, kMostFingerprintBytes);
+}
+
+Engine engine_of(const DaemonEntry &entry) {
+    constexpr struct {
+        std::string_view ending;
+        Api api;
+    } kEndings[] = {{"/chat/completions", Api::Chat}, {"/completions", Api::Completions}, {"/embeddings", Api::Embeddings}};
+    Engine engine;
+    engine.provider = entry.provider;
+    engine.fingerprint = entry.fingerprint;
+    engine.prefix = entry.prefix;
+    if (entry.model[0] != '\0')
+        engine.models.emplace_back(entry.model);
+    std::string_view path = entry.endpoint.path;
+    while (path.ends_with('/'))
+        path.remove_suffix(1);
+    for (const auto &[ending, api] : kEndings) {
+        if (engine.api == Api::Any && path.ends_with(ending)) {
+            path.remove_suffix(ending.size());
+            engine.api = api;
+        }
+    }
+    engine.base = path.empty() ? "/v1" : path;
+    return engine;
+}
+
+bool read_models(std::string_view body, Engine &engine) {
+    Document document;
+    dom::array listed;
+    if (!document.parse(body) || document.root["data"].get(listed) != simdjson::SUCCESS)
+        return false;
+    std::vector<std::string> models;
+    for (const dom::element described : listed) {
+        const std::string_view id = text_of(described, "id");
+        if (id.empty() || models.size() == kMostModels)
+            continue;
+        if (models.empty())
+            engine.owner = text_of(described, "owned_by");
+        models.emplace_back(id);
+    }
+    if (engine.models.empty())
+        engine.models = std::move(models);
+    return true;
+}
+
+std::string info_reply(std::string_view id, const Engine &engine) {
+    std::string out = begin_reply(id);
+    out += "{\"name\": ";
+    append_json_string(out, engine.owner.empty() ? "openai" : engine.owner, Escape::Utf8);
+    out += ", \"models\": [";
+    for (const std::string &model : engine.models) {
+        if (engine.generates())
+            append_model(out, engine, "generation", model);
+        if (engine.embeds())
+            append_model(out, engine, "embedding", model);
+    }
+    return out += "]}, \"error\": null}";
+}
+
+std::string pong_reply(std::string_view id) { return begin_reply(id) + "\"pong\", \"error\": null}"; }
+
+std::string error_reply(std::string_view id, std::string_view error) {
+    std::string out = begin_reply(id) + "null, \"error\": ";
+    append_json_string(out, error, Escape::Utf8);
+    return out += "}";
+}
+
+std::string begin_reply(std::string_view id) {
+    std::string out = "{\"id\": ";
+    append_json_string(out, id, Escape::Utf8);
+    return out += ", \"result\": ";
+}
+
+}  // namespace steadytext::core::openai

@@ -1,0 +1,80 @@
+// The wire request of a session as an OpenAI-compatible engine wants it, and the engine's answer as a daemon's reply.
+//
+// Called by bgworker/http_channel.cpp. Regime: pure (may throw std::bad_alloc). Nothing an engine says is trusted: JSON is read
+// by simdjson within kMaxDepth, vectors must be complete, finite and of one length.
+//
+//   generate                     POST base/chat/completions, or base/completions (a model without a chat template)
+//   embed, embed_batch           POST base/embeddings
+//   ping, and whether it is up   GET base/models
+//   info                         answered from the entry and from what base/models listed
+#pragma once
+
+#include "src/core/daemon_list.hpp"
+#include "src/core/problem.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace steadytext::core::openai {
+
+// What the end of an entry's path says the engine is for.
+enum class Api : std::uint8_t { Any, Chat, Completions, Embeddings };
+
+struct Engine {
+    std::string base;  // the path all others start with: "/v1"
+    Api api = Api::Any;
+    std::string provider;
+    std::string fingerprint;
+    std::string prefix;               // put before texts to be embedded
+    std::vector<std::string> models;  // the entry's one, or those the engine listed; the first is the default
+    std::string owner;                // who made it, in the engine's words: "vllm"
+
+    [[nodiscard]] bool generates() const { return api != Api::Embeddings; }
+    [[nodiscard]] bool embeds() const { return api == Api::Any || api == Api::Embeddings; }
+};
+
+[[nodiscard]] Engine engine_of(const DaemonEntry &entry);
+
+struct Request {
+    enum class Kind : std::uint8_t { Generate, Embed, EmbedBatch, Ping, Info, Cancel, Refused };
+
+    Kind kind = Kind::Refused;
+    std::string id;
+    std::string cancelled_id;  // of a Cancel
+    std::string refusal;       // of a Refused: why it is not sent at all
+    std::string path;
+    std::string body;          // empty: GET
+    std::string model;         // as the engine calls it
+    bool return_usage = false;
+    std::size_t texts = 0;     // how many vectors the answer must have
+    std::vector<std::string> choices;  // the answer must be one of them
+};
+
+// False if the message is none of the gateway's requests. One that this engine cannot serve comes back as Refused.
+[[nodiscard]] bool read_request(std::string_view message, const Engine &engine, Request &request);
+
+enum class Verdict : std::uint8_t {
+    Answer,       // `message` is the reply, which may well be an error of the caller's making
+    Busy,         // it asks to come again later
+    Unavailable,  // another engine may do better; `reason` says why
+    Invalid,      // what it sent is no answer; `reason` says why
+};
+
+struct Reply {
+    Verdict verdict = Verdict::Invalid;
+    std::string message;
+    std::string reason;
+};
+
+[[nodiscard]] Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body,
+                               double engine_ms);
+
+// Takes over the models that base/models lists, unless the entry named one; false if it is no such list.
+[[nodiscard]] bool read_models(std::string_view body, Engine &engine);
+
+[[nodiscard]] std::string info_reply(std::string_view id, const Engine &engine);
+[[nodiscard]] std::string pong_reply(std::string_view id);
+[[nodiscard]] std::string error_reply(std::string_view id, std::string_view error);
+
+}  // namespace steadytext::core::openai

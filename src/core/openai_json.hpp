@@ -1,0 +1,40 @@
+// What openai.cpp, openai_request.cpp and openai_reply.cpp share: a parsed text, and ways to ask it. Regime: pure.
+#pragma once
+
+#include "src/core/openai.hpp"
+#include "src/core/reply.hpp"
+
+#include <algorithm>
+#include <new>
+#include <simdjson.h>
+
+namespace steadytext::core::openai {
+
+namespace dom = simdjson::dom;
+
+// One JSON text and its tree, of at most kMaxDepth levels.
+struct Document {
+    dom::parser parser;
+    dom::element root;
+
+    [[nodiscard]] bool parse(std::string_view text) {
+        if (parser.allocate(std::max(text.size(), std::size_t{4096}), kMaxDepth) != simdjson::SUCCESS)
+            throw std::bad_alloc();
+        return parser.parse(text.data(), text.size()).get(root) == simdjson::SUCCESS && root.is_object();
+    }
+};
+
+// Empty if there is no such member, or it is no text.
+inline std::string_view text_of(dom::element object, const char *key) {
+    std::string_view text;
+    return object[key].get(text) == simdjson::SUCCESS ? text : std::string_view();
+}
+
+// `{"id": ..., "result": `
+[[nodiscard]] std::string begin_reply(std::string_view id);
+
+// As callers name it: with the provider in front, if there is one.
+[[nodiscard]] std::string shown_name(const Engine &engine, const std::string &model);
+[[nodiscard]] std::string fingerprint_of(const Engine &engine, std::string_view model);
+
+}  // namespace steadytext::core::openai

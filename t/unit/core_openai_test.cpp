@@ -1,0 +1,209 @@
+// Requests as OpenAI-compatible engines want them, and their answers read with distrust.
+#include "src/core/openai.hpp"
+#include "src/core/reply.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace {
+
+using namespace steadytext::core;
+using namespace steadytext::core::openai;
+using nlohmann::json;
+using Kind = Request::Kind;
+
+Engine engine_at(const std::string &entry_text) {
+    DaemonEntry entry;
+    Problem problem;
+    EXPECT_EQ(parse_daemon_list(entry_text, &entry, 1, problem), 1u);
+    EXPECT_TRUE(entry.valid) << problem.message;
+    return engine_of(entry);
+}
+
+const Engine kEngine = engine_at("http://localhost:8000/v1 model=qwen");
+
+Request request_of(const std::string &method, const json &params, const Engine &engine = kEngine) {
+    Request request;
+    EXPECT_TRUE(read_request(json{{"method", method}, {"params", params}, {"id", "7"}}.dump(), engine, request));
+    EXPECT_EQ(request.id, "7");
+    return request;
+}
+
+const json kParams = {{"prompt", "h\u00e9llo \"x\"\n"}, {"seed", 42},      {"temperature", 0.5}, {"max_new_tokens", 16}, {"eos_string", "[EOS]"},
+                      {"model", nullptr},              {"size", nullptr}, {"return_usage", true}};
+
+json with(json params, const json &more) {
+    params.update(more);
+    return params;
+}
+
+TEST(EngineOf, ReadsWhatThePathSays) {
+    EXPECT_EQ(engine_at("http://localhost:8000/v1/").base, "/v1");
+    EXPECT_EQ(engine_at("http://localhost:8000").base, "/v1") << "the usual place";
+    EXPECT_EQ(engine_at("http://localhost:8000/api/v3").base, "/api/v3");
+    const Engine embedder = engine_at("https://example.com/v1/embeddings");
+    EXPECT_EQ(embedder.base, "/v1");
+    EXPECT_TRUE(embedder.embeds());
+    EXPECT_FALSE(embedder.generates());
+    EXPECT_FALSE(engine_at("https://example.com/v1/chat/completions").embeds());
+    EXPECT_EQ(engine_at("https://example.com/v1/chat/completions").api, Api::Chat);
+    EXPECT_EQ(engine_at("https://example.com/v1/completions").api, Api::Completions);
+}
+
+TEST(Generate, IsAChatOfOneUserTurn) {
+    const Request request = request_of("generate", kParams);
+    EXPECT_EQ(request.kind, Kind::Generate);
+    EXPECT_EQ(request.path, "/v1/chat/completions");
+    EXPECT_EQ(json::parse(request.body),
+              (json{{"model", "qwen"},
+                    {"messages", {{{"role", "user"}, {"content", kParams["prompt"]}}}},
+                    {"seed", 42},
+                    {"temperature", 0.5},
+                    {"max_tokens", 16}}));
+}
+
+TEST(Generate, IsACompletionWhereThePathSaysSo) {
+    const Request request = request_of("generate", kParams, engine_at("http://localhost:8000/v1/completions model=base"));
+    EXPECT_EQ(request.path, "/v1/completions");
+    EXPECT_EQ(json::parse(request.body)["prompt"], kParams["prompt"]);
+    EXPECT_FALSE(json::parse(request.body).contains("messages"));
+}
+
+TEST(Generate, StopsAtTheCallersEnd) {
+    EXPECT_EQ(json::parse(request_of("generate", with(kParams, {{"eos_string", "END"}})).body)["stop"], json::array({"END"}));
+}
+
+TEST(Generate, IsBoundAsTheEngineCan) {
+    const json schema = {{"type", "object"}, {"properties", {{"n", {{"type", "integer"}}}}}};
+    const json body = json::parse(request_of("generate", with(kParams, {{"schema", schema}})).body);
+    EXPECT_EQ(body["response_format"]["type"], "json_schema");
+    EXPECT_EQ(body["response_format"]["json_schema"]["schema"], schema);
+    EXPECT_EQ(json::parse(request_of("generate", with(kParams, {{"regex", "a\\d+"}})).body)["structured_outputs"]["regex"], "a\\d+");
+    const json choices = {"yes", "no"};
+    const Request chosen = request_of("generate", with(kParams, {{"choices", choices}}));
+    EXPECT_EQ(json::parse(chosen.body)["structured_outputs"]["choice"], choices);
+    EXPECT_EQ(chosen.choices.size(), 2u);
+}
+
+TEST(Model, IsTheEnginesOwnName) {
+    EXPECT_EQ(request_of("generate", with(kParams, {{"model", "unknown"}})).model, "qwen") << "one it does not have is its default";
+    EXPECT_EQ(request_of("generate", kParams, engine_at("http://localhost:8000/v1")).model, "") << "nobody said";
+    const Engine remote = engine_at("https://example.com/v1 provider=openai model=gpt");
+    EXPECT_EQ(request_of("generate", with(kParams, {{"model", "openai:gpt"}}), remote).model, "gpt");
+    Engine several = engine_at("http://localhost:8000/v1");
+    ASSERT_TRUE(read_models(R"({"object": "list", "data": [{"id": "a", "owned_by": "vllm"}, {"id": "b"}]})", several));
+    EXPECT_EQ(several.owner, "vllm");
+    EXPECT_EQ(request_of("generate", kParams, several).model, "a");
+    EXPECT_EQ(request_of("generate", with(kParams, {{"model", "b"}}), several).model, "b");
+}
+
+TEST(Embed, SendsTextsBehindTheirPrefix) {
+    const Engine engine = engine_at("http://localhost:8000/v1 model=bge prefix=\"query: \"");
+    const Request request = request_of("embed_batch", {{"texts", {"a", "b"}}, {"model", nullptr}}, engine);
+    EXPECT_EQ(request.path, "/v1/embeddings");
+    EXPECT_EQ(request.texts, 2u);
+    EXPECT_EQ(json::parse(request.body)["input"], (json{"query: a", "query: b"}));
+    EXPECT_EQ(request_of("embed", {{"text_input", "a"}}).texts, 1u);
+}
+
+TEST(Requests, ThatCannotBeServedAreRefused) {
+    EXPECT_EQ(request_of("embed", {{"text_input", 5}}).kind, Kind::Refused);
+    EXPECT_EQ(request_of("embed_batch", {{"texts", json::array()}}).kind, Kind::Refused);
+    EXPECT_EQ(request_of("rerank", {{"query", "q"}}).refusal, "An OpenAI-compatible engine cannot rerank");
+    EXPECT_EQ(request_of("generate", kParams, engine_at("http://localhost:8000/v1/embeddings")).kind, Kind::Refused);
+    Request request;
+    EXPECT_FALSE(read_request("garbage", kEngine, request));
+    EXPECT_FALSE(read_request("{}", kEngine, request));
+}
+
+TEST(Requests, OfTheGatewayItself) {
+    EXPECT_EQ(request_of("ping", json::object()).path, "/v1/models");
+    EXPECT_EQ(request_of("cancel", {{"id", "5"}}).cancelled_id, "5");
+    const json info = json::parse(info_reply("7", engine_at("http://localhost:8000/v1 model=qwen")));
+    EXPECT_EQ(info["id"], "7");
+    EXPECT_EQ(info["result"]["models"][0], (json{{"role", "generation"}, {"name", "qwen"}, {"fingerprint", "http:qwen"}}));
+    EXPECT_EQ(info["result"]["models"].size(), 2u);
+    const json remote = json::parse(info_reply("7", engine_at("https://example.com/v1/chat/completions provider=openai model=gpt fingerprint=2026")));
+    EXPECT_EQ(remote["result"]["models"], json::array({{{"role", "generation"}, {"name", "openai:gpt"}, {"fingerprint", "2026"}}}));
+}
+
+// As vLLM 0.6 to 0.11, llama-server and Ollama answer, cut to what matters.
+constexpr const char *kChat = R"({"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"qwen","choices":[{"index":0,"message":
+    {"role":"assistant","content":"h\u00e9llo","tool_calls":[]},"logprobs":null,"finish_reason":"length","stop_reason":null}],
+    "usage":{"prompt_tokens":9,"total_tokens":11,"completion_tokens":2,"prompt_tokens_details":null},"prompt_logprobs":null})";
+constexpr const char *kCompletion = R"({"object":"text_completion","choices":[{"index":0,"text":" text","finish_reason":"stop"}]})";
+
+json answered(const Request &request, const char *body, const Engine &engine = kEngine) {
+    const Reply reply = read_reply(request, engine, 200, body, 12.5);
+    EXPECT_EQ(reply.verdict, Verdict::Answer) << reply.reason;
+    EXPECT_TRUE(reply.message.starts_with("{\"id\": \"7\"")) << "as the gateway likes to find it";
+    return json::parse(reply.message);
+}
+
+TEST(Reply, OfAChat) {
+    const json reply = answered(request_of("generate", kParams), kChat);
+    EXPECT_EQ(reply["error"], nullptr);
+    EXPECT_EQ(reply["result"], (json{{"text", "h\u00e9llo"}, {"finish_reason", "length"}, {"model", "qwen"}, {"fingerprint", "http:qwen"},
+                                     {"engine_ms", 12.5}, {"prompt_tokens", 9}, {"completion_tokens", 2}}));
+}
+
+TEST(Reply, OfACompletionWithoutUsage) {
+    EXPECT_EQ(answered(request_of("generate", with(kParams, {{"return_usage", false}})), kCompletion)["result"], " text");
+    EXPECT_FALSE(answered(request_of("generate", kParams), kCompletion)["result"].contains("prompt_tokens"));
+}
+
+TEST(Reply, ThatSaysNothingIsAnEmptyText) {
+    EXPECT_EQ(answered(request_of("generate", kParams), R"({"choices":[{"message":{"content":null}}]})")["result"]["text"], "");
+}
+
+TEST(Reply, OutsideTheChoicesIsAnError) {
+    EXPECT_NE(answered(request_of("generate", with(kParams, {{"choices", {"yes", "no"}}})), kChat)["error"], nullptr);
+}
+
+TEST(Reply, OfEmbeddingsInAnyOrder) {
+    const Request request = request_of("embed_batch", {{"texts", {"a", "b"}}});
+    const json reply = answered(request, R"({"object":"list","data":[{"index":1,"embedding":[0,-1e-3]},{"index":0,"embedding":[1.5,2]}],
+        "model":"qwen","usage":{"prompt_tokens":4,"total_tokens":4}})");
+    EXPECT_EQ(reply["result"], (json{{"embeddings", {{1.5, 2.0}, {0.0, -0.001}}}, {"dimensions", 2}, {"model", "qwen"}, {"fingerprint", "http:qwen"},
+                                     {"prompt_tokens", 4}}));
+    EXPECT_EQ(answered(request_of("embed", {{"text_input", "a"}}), R"({"data":[{"embedding":[1,2]}]})")["result"], (json{1.0, 2.0}));
+}
+
+TEST(Reply, ThatIsNoneIsInvalid) {
+    const Request generate = request_of("generate", kParams);
+    const Request embed = request_of("embed_batch", {{"texts", {"a", "b"}}});
+    for (const char *body : {"", "garbage", "[]", "{}", R"({"choices":[]})", R"({"choices":[{}]})", R"({"choices":[{"message":{"content":5}}]})", "<html>"})
+        EXPECT_EQ(read_reply(generate, kEngine, 200, body, 0).verdict, Verdict::Invalid) << body;
+    for (const char *body : {"{}", R"({"data":[]})", R"({"data":[{"embedding":[1]}]})", R"({"data":[{"embedding":[1]},{"embedding":[1,2]}]})",
+                             R"({"data":[{"index":0,"embedding":[1]},{"index":0,"embedding":[1]}]})", R"({"data":[{"embedding":[1]},{"embedding":["x"]}]})",
+                             R"({"data":[{"embedding":[1]},{"index":9,"embedding":[1]}]})", R"({"data":[{"embedding":[]},{"embedding":[]}]})",
+                             R"({"data":[{"embedding":[1]},{"embedding":[1e300]}]})"})
+        EXPECT_EQ(read_reply(embed, kEngine, 200, body, 0).verdict, Verdict::Invalid) << body;
+    EXPECT_EQ(read_reply(generate, kEngine, 200, std::string(100'000, '['), 0).verdict, Verdict::Invalid);
+}
+
+TEST(Failure, OfTheCallerIsAnAnswer) {
+    const Request request = request_of("generate", kParams);
+    for (const char *body : {R"({"error":{"message":"too long","type":"BadRequestError","code":400}})", R"({"error":"too long"})",
+                             R"({"object":"error","message":"too long"})", R"({"detail":"too long"})"}) {
+        const Reply reply = read_reply(request, kEngine, 400, body, 0);
+        ASSERT_EQ(reply.verdict, Verdict::Answer);
+        EXPECT_EQ(json::parse(reply.message)["error"], "too long");
+    }
+    EXPECT_EQ(json::parse(read_reply(request, kEngine, 400, "<html>", 0).message)["error"], "HTTP 400");
+    EXPECT_EQ(read_reply(request, kEngine, 404, R"({"error":{"message":"no such model"}})", 0).verdict, Verdict::Answer);
+}
+
+TEST(Failure, OfTheEngineIsForAnother) {
+    const Request request = request_of("generate", kParams);
+    for (const long status : {301L, 401L, 403L, 404L, 408L, 500L, 502L, 503L})
+        EXPECT_EQ(read_reply(request, kEngine, status, "", 0).verdict, Verdict::Unavailable) << status;
+    EXPECT_EQ(read_reply(request, kEngine, 429, R"({"error":{"message":"slow down"}})", 0).verdict, Verdict::Busy);
+}
+
+TEST(Failure, NeverQuotesTheKey) {
+    const Reply reply = read_reply(request_of("generate", kParams), kEngine, 401, R"({"error":{"message":"bad key sk-secret"}})", 0);
+    EXPECT_EQ((reply.message + reply.reason).find("sk-secret"), std::string::npos);
+}
+
+}  // namespace
