@@ -23,7 +23,7 @@ DATA = $(wildcard sql/pg_steadytext--*--*.sql)
 # The newest server that came with its headers, unless PG_CONFIG says otherwise.
 PG_CONFIG ?= $(or $(firstword $(shell ls -r /usr/lib/postgresql/*/bin/pg_config 2>/dev/null)),pg_config)
 
-SHLIB_LINK = -lzmq -lcrypto -lutf8proc -lsimdjson -lstdc++
+SHLIB_LINK = -lzmq -lcurl -lcrypto -lutf8proc -lsimdjson -lstdc++
 EXTRA_CLEAN = $(BUILD)/obj $(BUILD)/sql
 
 # JIT inlining of a C++ module is of no use, and Debian's bitcode rule does not know C++20.

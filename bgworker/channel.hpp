@@ -1,7 +1,8 @@
 // One connection to one daemon, whatever it is made of: what a Daemon needs of a transport.
 //
-// Implemented by zmq_channel.*; called by bgworker/daemon.*. Regime: pure (no PostgreSQL call below this line). Nothing
-// here waits: send() says Busy, receive() and notice() deliver what has arrived, and the gateway's loop sleeps on wait_fds().
+// Implemented by zmq_channel.* and http_channel.*, made by open_channel.*, called by bgworker/daemon*. Regime: pure (no
+// PostgreSQL call below this line). Nothing here waits: send() says Busy, receive() and notice() deliver what has arrived, and
+// the gateway's loop sleeps on wait_fds().
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,19 @@ namespace steadytext::gateway {
 
 class Channel;
 
+// One request that a peer which goes on working did not answer.
+struct Declined {
+    enum class Why : std::uint8_t {
+        Busy,         // it asks to come again later
+        Unavailable,  // it cannot, another may
+        Invalid,      // what it sent is no answer
+    };
+    std::string id;
+    Why why = Why::Unavailable;
+    std::string reason;
+    std::int64_t retry_after_us = 0;  // of Busy
+};
+
 // What receive() and notice() tell the owner of the channel.
 class ChannelListener {
 public:
@@ -20,6 +34,7 @@ public:
     virtual void on_down(Channel &channel, const char *reason) = 0;
     virtual void on_connect_failed(Channel &channel, const char *reason) = 0;
     virtual void on_message(Channel &channel, std::string_view body) = 0;
+    virtual void on_declined(Channel &channel, const Declined &declined) = 0;
 
 protected:
     ~ChannelListener() = default;
@@ -33,7 +48,7 @@ public:
 
     [[nodiscard]] virtual Sent send(std::string_view body) = 0;
     // Delivers messages that have arrived; bounded, so that one chatty peer cannot starve the others. True if there were
-    // any: the descriptors are edge-triggered, so the loop may sleep only after every receive() has said false.
+    // any: a descriptor may be edge-triggered (ZeroMQ's are), so the loop may sleep only after every receive() has said false.
     virtual bool receive(ChannelListener &listener) = 0;
     // Delivers what happened to the connection itself. Rare, so it is asked for only when a descriptor was readable.
     virtual void notice(ChannelListener &listener) = 0;

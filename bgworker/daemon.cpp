@@ -1,9 +1,8 @@
-// A daemon's connections and requests: sending, answering, failing over. Regime: pure; see daemon.hpp.
+// A daemon's requests: sending, answering, failing over. Regime: pure; see daemon.hpp.
 //
-// What the daemon says of itself (info, ping) is in daemon_control.cpp.
+// Its connections are in daemon_connections.cpp, what it says of itself (info, ping) in daemon_control.cpp.
 #include "bgworker/daemon.hpp"
 
-#include "bgworker/zmq_channel.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/reply.hpp"
@@ -15,14 +14,12 @@ namespace steadytext::gateway {
 
 using core::WireId;
 using shmem::Counter;
+using shmem::DaemonKind;
 using shmem::DaemonState;
 using shmem::Outcome;
 using shmem::SlotId;
 
 namespace {
-
-constexpr std::int64_t kReopenUs = 1'000'000;
-constexpr int kLingerMs = 1000;  // a retired connection may still deliver what it was given
 
 const char *method_name(shmem::Operation operation) {
     switch (operation) {
@@ -45,6 +42,8 @@ Daemon::Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t
     std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", entry.endpoint.text);
     identity_.weight = static_cast<std::uint32_t>(entry.weight);
     identity_.embedded = embedded;
+    if (core::is_http(entry.endpoint))
+        identity_.kind = DaemonKind::Http;
     if (row_state().is_of(entry.endpoint.text))
         row_state().disconnect();
     else
@@ -62,14 +61,11 @@ Daemon::~Daemon() {
 
 shmem::DaemonRow &Daemon::row_state() const { return services_.segment.daemons->rows[row_]; }
 
-void Daemon::open() {
-    if (entry_.valid)
-        add_channel();
-}
-
 void Daemon::retire() {
     retired_ = true;
     show_state("removed from steadytext.daemons");
+    if (channels_.empty())
+        hand_back_waiting();
 }
 
 void Daemon::adopt(const core::DaemonEntry &entry) {
@@ -90,79 +86,6 @@ void Daemon::exclude(const char *reason) {
         hand_back_waiting();
 }
 
-// ---- connections ---------------------------------------------------------------------------------------------------
-
-void Daemon::add_channel() {
-    std::string reason;
-    auto channel = ZmqChannel::open(services_.zmq_context,
-                                    {entry_.endpoint.text, services_.settings.max_message_bytes, kLingerMs}, reason);
-    if (channel == nullptr) {
-        set_state(DaemonState::Invalid, reason.c_str());
-        return;
-    }
-    channels_.push_back(std::move(channel));
-    channels_changed_ = true;
-    row_state().connections.store(static_cast<std::uint32_t>(channels_.size()), std::memory_order_relaxed);
-}
-
-// Closes a connection whose peer owes an answer it may never give, and makes another in its place.
-void Daemon::replace(Channel &channel) {
-    const auto found = std::find_if(channels_.begin(), channels_.end(),
-                                    [&](const auto &other) { return other.get() == &channel; });
-    if (found == channels_.end())
-        return;
-    lose_flights(channel, "the connection was given up");
-    replaced_.push_back(std::move(*found));
-    channels_.erase(found);
-    channels_changed_ = true;
-    if (channels_.empty())
-        add_channel();
-}
-
-// Once a tick after a lost connection; a peer that speaks another protocol is tried once a second.
-void Daemon::reopen_ended(std::int64_t now_us) {
-    const auto found = std::find_if(channels_.begin(), channels_.end(), [](const auto &channel) { return channel->ended; });
-    if (found == channels_.end() || now_us < reopen_not_before_us_)
-        return;
-    reopen_not_before_us_ = now_us + kReopenUs;
-    replace(**found);
-}
-
-void Daemon::discard_replaced() { replaced_.clear(); }
-
-bool Daemon::receive() {
-    bool any = false;
-    for (std::size_t i = 0; i < channels_.size(); i++)
-        any |= channels_[i]->receive(*this);
-    discard_replaced();
-    return any;
-}
-
-void Daemon::notice() {
-    for (std::size_t i = 0; i < channels_.size(); i++)
-        channels_[i]->notice(*this);
-    discard_replaced();
-}
-
-void Daemon::append_wait_fds(std::vector<int> &fds) const {
-    for (const auto &channel : channels_)
-        channel->append_wait_fds(fds);
-}
-
-bool Daemon::take_channels_changed() { return std::exchange(channels_changed_, false); }
-
-// A connection that can take a request now; for a serial daemon, one more is made up to the pool's size.
-Channel *Daemon::free_channel() {
-    for (const auto &channel : channels_)
-        if (channel->up && (!is_serial() || channel->in_flight == 0))
-            return channel.get();
-    const bool any_up = is_up();
-    const bool one_coming = std::any_of(channels_.begin(), channels_.end(), [](const auto &c) { return !c->up; });
-    if (is_serial() && any_up && !one_coming && channels_.size() < services_.settings.pool_size)
-        add_channel();
-    return nullptr;
-}
-
 // ---- requests ------------------------------------------------------------------------------------------------------
 
 // By steadytext_daemon_stop(): then nobody waits for it.
@@ -176,19 +99,19 @@ bool Daemon::expected_back() const {
     return embedded_ && services_.segment.header->embedded.expected.load(std::memory_order_relaxed);
 }
 
-bool Daemon::is_up() const {
-    return std::any_of(channels_.begin(), channels_.end(), [](const auto &channel) { return channel->up; });
-}
-
 bool Daemon::is_available(std::int64_t now_us) {
     if (retired_ || excluded_ || entry_.drain || !entry_.valid || is_stopped())
         return false;
     if (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back())
         return true;
+    if (channels_.empty() && !awaits_address())
+        return false;
     return row_state().breaker.state(services_.settings.breaker, now_us) != core::BreakerState::Open;
 }
 
 bool Daemon::serves(shmem::Operation operation, std::string_view model) const {
+    if (identity_.kind == DaemonKind::Http && operation == shmem::Operation::Rerank)
+        return false;
     if (!models_complete_)
         return true;  // not told yet, or a daemon that never tells
     const auto role = operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
@@ -210,7 +133,7 @@ void Daemon::enqueue(SlotId id) {
 }
 
 void Daemon::pump(std::int64_t now_us) {
-    while (!waiting_.empty()) {
+    while (!waiting_.empty() && !is_busy(now_us)) {
         Channel *channel = free_channel();
         if (channel == nullptr)
             return;
@@ -305,6 +228,8 @@ void Daemon::expire_waiting(std::int64_t now_us) {
         hand_back_waiting();
         return;
     }
+    if (is_busy(now_us))
+        return;  // it said until when; the gateway has seen that their deadlines are later
     core::Problem problem;
     problem.set(core::sqlstate::kTooManyConnections, "no connection to daemon %s became free", identity_.endpoint);
     problem.with_detail("All %zu connections are in use.", channels_.size())
@@ -326,58 +251,6 @@ void Daemon::hand_back_waiting() {
 }
 
 // ---- what arrives --------------------------------------------------------------------------------------------------
-
-void Daemon::on_up(Channel &) {
-    const std::int64_t now_us = core::monotonic_us();
-    if (row_state().ready_since_us.load(std::memory_order_relaxed) == 0) {
-        row_state().ready_since_us.store(now_us, std::memory_order_relaxed);
-        show_state(excluded_ ? identity_.reason : entry_.drain ? "drained" : "");
-        // A new connection says nothing about a daemon that answers badly, but the breaker opened by refused ones closes.
-        row_state().breaker.reset();
-        next_info_us_ = now_us;
-    }
-    check_controls(now_us);
-    pump(now_us);
-}
-
-void Daemon::on_down(Channel &channel, const char *reason) {
-    lose_flights(channel, reason);
-    if (!is_up()) {
-        services_.models_changed = true;
-        identity_.models_loaded = false;
-        row_state().ready_since_us.store(0, std::memory_order_relaxed);
-        if (!retired_ && !excluded_)
-            show_state(reason);
-        if (!expected_back())
-            hand_back_waiting();
-    }
-}
-
-// What was in flight on a connection that is no more goes back to the gateway, which retries or ends it.
-void Daemon::lose_flights(Channel &channel, const char *reason) {
-    const std::int64_t now_us = core::monotonic_us();
-    for (std::uint32_t index = 0; index < services_.segment.slots->size(); index++) {
-        Flight &flight = services_.flights.of({index, 0});
-        if (!flight.active || flight.channel != &channel)
-            continue;
-        const SlotId id{index, flight.generation};
-        settle(flight);
-        record_failure(now_us, reason);
-        services_.lost.push_back(id);
-    }
-    channel.in_flight = 0;
-    for (Control *control : {&info_, &ping_})
-        if (control->channel == &channel)
-            ask_again(*control, now_us);
-}
-
-void Daemon::on_connect_failed(Channel &, const char *reason) {
-    if (is_up())
-        return;
-    if (!retired_ && !excluded_)
-        show_state(reason);
-    record_failure(core::monotonic_us(), reason);
-}
 
 void Daemon::on_message(Channel &channel, std::string_view body) {
     const std::int64_t now_us = core::monotonic_us();
@@ -438,6 +311,44 @@ void Daemon::handle_stray(Channel &channel, std::string_view id_text, std::int64
     services_.flights.fail(id, Outcome::InvalidReply, problem, now_us);
     if (is_serial())
         replace(channel);
+}
+
+// An engine declined one request and goes on with the others.
+void Daemon::on_declined(Channel &channel, const Declined &declined) {
+    const std::int64_t now_us = core::monotonic_us();
+    const bool is_busy = declined.why == Declined::Why::Busy;
+    if (is_busy)
+        row_state().breaker.record_success(services_.settings.breaker, now_us);
+    else
+        record_failure(now_us, declined.reason.c_str());
+    if (Control *control = control_of(declined.id); control != nullptr) {
+        channel.in_flight--;
+        ask_again(*control, now_us);
+        return;
+    }
+    WireId wire_id;
+    if (!WireId::parse(declined.id, wire_id))
+        return;
+    const SlotId id{wire_id.slot, wire_id.generation};
+    Flight *flight = services_.flights.find(id);
+    if (flight == nullptr || flight->channel != &channel)
+        return;
+    settle(*flight);
+    flight->failure = declined.reason;
+    if (declined.why == Declined::Why::Invalid) {
+        services_.segment.counters->add(0, Counter::InvalidReplies);
+        core::Problem problem;
+        problem.set(core::sqlstate::kProtocolViolation, "daemon %s sent an invalid reply", identity_.endpoint);
+        problem.with_detail("The engine failed: %s.", declined.reason.c_str());
+        services_.flights.fail(id, Outcome::InvalidReply, problem, now_us);
+        return;
+    }
+    if (is_busy) {
+        services_.segment.counters->add(0, Counter::ComeAgain);
+        busy_until_us_ = now_us + declined.retry_after_us;
+        flight->attempts--;  // it was not worked on
+    }
+    services_.lost.push_back(id);
 }
 
 void Daemon::record_answer(std::int64_t now_us, std::int64_t took_us) {

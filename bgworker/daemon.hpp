@@ -2,13 +2,15 @@
 //
 // Made and called by bgworker/gateway.cpp only. Regime: pure.
 //
-// A pipelined daemon (one that answers `info`) gets one connection with many requests in flight. A serial one (the
-// Python daemon's REP socket, and any daemon not known yet) gets up to pool_size connections with one request each.
-// Requests that find no free connection wait here in arrival order, for pool_wait at most.
+// A pipelined daemon (one that answers `info`, and any engine over HTTP) gets one channel with many requests in flight. A
+// serial one (the Python daemon's REP socket, and any daemon not known yet) gets up to pool_size connections with one request each.
+// Requests that find no free connection wait here in arrival order, for pool_wait at most; those of an engine that asked
+// to come again later wait until then.
 #pragma once
 
 #include "bgworker/channel.hpp"
 #include "bgworker/flights.hpp"
+#include "bgworker/names.hpp"
 #include "shmem/daemon_table.hpp"
 #include "src/core/daemon_list.hpp"
 
@@ -24,6 +26,7 @@ struct DaemonSettings {
     std::size_t pool_size;
     std::int64_t pool_wait_us;
     std::int64_t max_message_bytes;
+    bool allow_plaintext;  // to other machines
 };
 
 // What all daemons share.
@@ -31,6 +34,7 @@ struct Services {
     const shmem::Segment &segment;
     Flights &flights;
     void *zmq_context;
+    Names names;
     DaemonSettings settings;
     std::vector<shmem::SlotId> lost;  // their daemon or connection went: the gateway finds another, or ends them
     bool models_changed = false;
@@ -46,7 +50,8 @@ public:
     Daemon &operator=(const Daemon &) = delete;
 
     void open();  // makes the first connection; the others come with need
-    [[nodiscard]] bool is_open() const { return !channels_.empty(); }
+    [[nodiscard]] bool could_not_open() const { return could_not_open_; }
+    void on_name_looked_up();
     [[nodiscard]] bool receive();
     void notice();  // connections that came or went
     void append_wait_fds(std::vector<int> &fds) const;
@@ -55,6 +60,9 @@ public:
 
     // May new requests come here? A dead or tripped daemon says no at once.
     [[nodiscard]] bool is_available(std::int64_t now_us);
+    // It asked to be left alone until busy_until_us(); that is no failure.
+    [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us_; }
+    [[nodiscard]] std::int64_t busy_until_us() const { return busy_until_us_; }
     [[nodiscard]] bool admit(std::int64_t now_us) { return row_state().breaker.admit(services_.settings.breaker, now_us); }
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
@@ -82,6 +90,7 @@ public:
     void on_down(Channel &channel, const char *reason) override;
     void on_connect_failed(Channel &channel, const char *reason) override;
     void on_message(Channel &channel, std::string_view body) override;
+    void on_declined(Channel &channel, const Declined &declined) override;
 
 private:
     // A request of the gateway's own (info, ping, cancel): it has no slot.
@@ -92,10 +101,16 @@ private:
     };
 
     [[nodiscard]] shmem::DaemonRow &row_state() const;
-    [[nodiscard]] bool is_serial() const { return identity_.kind != shmem::DaemonKind::Native; }
+    [[nodiscard]] bool is_serial() const {
+        return identity_.kind == shmem::DaemonKind::Serial || identity_.kind == shmem::DaemonKind::Unknown;
+    }
     [[nodiscard]] bool is_stopped() const;
     [[nodiscard]] bool expected_back() const;
 
+    [[nodiscard]] bool awaits_address() const;
+    [[nodiscard]] std::vector<std::string> addresses() const;
+    [[nodiscard]] std::string name_problem() const;
+    [[nodiscard]] std::vector<std::string> route_among(const std::vector<std::string> &known) const;
     void add_channel();
     [[nodiscard]] Channel *free_channel();
     void replace(Channel &channel);
@@ -115,6 +130,7 @@ private:
     [[nodiscard]] bool send_control(Control &control, Channel &channel, std::string_view method, std::string_view params,
                                     std::int64_t now_us);
     void send_cancel(Channel &channel, shmem::SlotId id);
+    [[nodiscard]] Control *control_of(std::string_view id_text);
     [[nodiscard]] bool handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us);
     void learn(std::string_view body);
     void become_serial();
@@ -132,11 +148,15 @@ private:
     bool embedded_;
     bool retired_ = false;
     bool excluded_ = false;
+    bool could_not_open_ = false;
     bool channels_changed_ = true;
 
     std::vector<std::unique_ptr<Channel>> channels_;
     std::vector<std::unique_ptr<Channel>> replaced_;  // freed outside their own callbacks
     std::int64_t reopen_not_before_us_ = 0;
+    std::int64_t busy_until_us_ = 0;
+    std::vector<std::string> route_;  // addresses the connections were made to
+    std::size_t next_address_ = 0;
     std::deque<shmem::SlotId> waiting_;
     std::size_t in_flight_ = 0;
 

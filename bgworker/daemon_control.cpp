@@ -78,22 +78,31 @@ void Daemon::send_cancel(Channel &channel, shmem::SlotId id) {
     services_.segment.counters->add(0, shmem::Counter::Cancels);
 }
 
-bool Daemon::handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us) {
+// The question of the gateway's own that has this id; null if it is none, or none that still waits.
+Daemon::Control *Daemon::control_of(std::string_view id_text) {
     if (!id_text.starts_with(kControlPrefix))
-        return false;
+        return nullptr;
     std::uint64_t number = 0;
     const std::string_view digits = id_text.substr(kControlPrefix.size());
     std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    for (Control *control : {&info_, &ping_}) {
-        if (number == 0 || control->number != number)
-            continue;
-        control->channel->in_flight--;
-        *control = Control{};
-        if (control == &info_)
-            learn(body);
-        else
-            next_ping_us_ = now_us + kPingEveryUs;
-    }
+    for (Control *control : {&info_, &ping_})
+        if (number != 0 && control->number == number)
+            return control;
+    return nullptr;
+}
+
+bool Daemon::handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us) {
+    if (!id_text.starts_with(kControlPrefix))
+        return false;
+    Control *control = control_of(id_text);
+    if (control == nullptr)
+        return true;
+    control->channel->in_flight--;
+    *control = Control{};
+    if (control == &info_)
+        learn(body);
+    else
+        next_ping_us_ = now_us + kPingEveryUs;
     return true;
 }
 
@@ -105,7 +114,8 @@ void Daemon::learn(std::string_view body) {
         become_serial();
         return;
     }
-    identity_.kind = DaemonKind::Native;
+    if (identity_.kind != DaemonKind::Http)
+        identity_.kind = DaemonKind::Native;
     identity_.slots = static_cast<std::uint32_t>(std::max(0, number_or(*result, "slots", 0)));
     copy_text(identity_.name, *result, "name");
     copy_text(identity_.version, *result, "version");

@@ -43,7 +43,7 @@ void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
     }
     if (!segment_.payloads->store(body, slot(id).reply)) {
         core::Problem problem;
-        problem.set(core::sqlstate::kInsufficientResources, "no room in shared memory for a daemon's reply");
+        problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a daemon's reply");
         problem.with_detail("The reply has %zu bytes.", body.size())
             .with_hint("Raise steadytext.payload_memory.");
         segment_.counters->add(id.index, shmem::Counter::PayloadFull);

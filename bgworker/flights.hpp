@@ -9,6 +9,7 @@
 #include "shmem/slot_table.hpp"
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct Flight {
     std::int64_t queued_us = 0;
     std::int64_t sent_us = 0;
     int attempts = 0;
+    std::string failure;  // why the last attempt came to nothing
 };
 
 class Flights {

@@ -23,6 +23,26 @@ shmem::ModelRole role_of(shmem::Operation operation) {
     return operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
 }
 
+// Prompts leave this machine encrypted, or not at all.
+void refuse_plaintext(core::DaemonEntry &entry) {
+    const bool is_encrypted = entry.endpoint.kind == core::EndpointKind::Https || entry.server_key_file[0] != '\0';
+    if (!entry.valid || is_encrypted || core::is_local(entry.endpoint))
+        return;
+    entry.valid = false;
+    entry.problem.set(core::sqlstate::kInvalidParameterValue,
+                      "prompts would go unencrypted: it needs %s, or steadytext.allow_plaintext",
+                      core::is_http(entry.endpoint) ? "https" : "server_key_file");
+}
+
+// One of the daemons that a dns+tcp entry stands for.
+core::DaemonEntry at_address(const core::DaemonEntry &entry, const std::string &address) {
+    core::DaemonEntry found = entry;
+    const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";
+    const std::string endpoint = "tcp://" + host + ":" + std::to_string(entry.endpoint.port);
+    found.valid = core::parse_endpoint(endpoint, found.endpoint, found.problem);
+    return found;
+}
+
 // What the daemon's models have in common with another's but for the fingerprint, in words; empty if nothing.
 std::string difference(const std::vector<shmem::Model> &models, const Daemon &other) {
     for (const shmem::Model &model : models)
@@ -37,7 +57,7 @@ std::string difference(const std::vector<shmem::Model> &models, const Daemon &ot
 }  // namespace
 
 Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t), std::string model_file)
-    : segment_(segment), flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, false, {}, {}},
+    : segment_(segment), flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, {}, false, {}, {}},
       model_file_(std::move(model_file)) {
     auto remembered = std::make_unique<shmem::ModelList>();
     recall_models(model_file_.c_str(), *remembered);
@@ -49,44 +69,79 @@ Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(
 
 // ---- which daemons there are ---------------------------------------------------------------------------------------
 
-void Gateway::configure(const Configuration &configuration) {
-    services_.settings = configuration.daemons;
-    affinity_ = configuration.affinity;
-    strict_fingerprints_ = configuration.strict_fingerprints;
+void Gateway::configure(Configuration configuration) {
+    configuration_ = std::move(configuration);
+    services_.settings = configuration_.daemons;
+    reconcile();
+    services_.names.tick(core::monotonic_us());
+    for (const Member &member : members_)
+        if (member.wanted && !member.daemon->entry().valid)
+            complaints_.push_back(std::string("ignoring entry \"") + member.daemon->entry().text +
+                                 "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
+}
+
+// What the settings ask for and names lead to, against what there is.
+void Gateway::reconcile() {
     services_.models_changed = true;  // the order of daemons, or the policy, may be another
     for (Member &member : members_)
         member.wanted = false;
 
     auto entries = std::make_unique<core::DaemonEntry[]>(shmem::kMaxDaemons);
     core::Problem first_problem;
-    std::size_t count =
-        core::parse_daemon_list(configuration.daemon_list, entries.get(), shmem::kMaxDaemons - 1, first_problem);
+    const std::size_t count =
+        core::parse_daemon_list(configuration_.daemon_list, entries.get(), shmem::kMaxDaemons - 1, first_problem);
+    std::vector<std::string> hosts;
+    for (std::size_t i = 0; i < count; i++) {
+        if (!configuration_.daemons.allow_plaintext)
+            refuse_plaintext(entries[i]);
+        if (entries[i].valid && core::has_host_name(entries[i].endpoint))
+            hosts.emplace_back(entries[i].endpoint.host);
+    }
+    services_.names.want(hosts);
     for (std::size_t i = 0; i < count; i++)
-        add_daemon(entries[i], false);
-    if (!configuration.embedded_endpoint.empty()) {
+        add_entry(entries[i]);
+    if (!configuration_.embedded_endpoint.empty()) {
         core::DaemonEntry embedded{};
         embedded.valid = true;
         embedded.weight = 1;
         embedded.endpoint.kind = core::EndpointKind::Ipc;
-        std::snprintf(embedded.text, sizeof embedded.text, "%s", configuration.embedded_endpoint.c_str());
-        std::snprintf(embedded.endpoint.text, sizeof embedded.endpoint.text, "%s", configuration.embedded_endpoint.c_str());
+        std::snprintf(embedded.text, sizeof embedded.text, "%s", configuration_.embedded_endpoint.c_str());
+        std::snprintf(embedded.endpoint.text, sizeof embedded.endpoint.text, "%s", configuration_.embedded_endpoint.c_str());
         add_daemon(embedded, true);
     }
-    for (Member &member : members_) {
+    for (Member &member : members_)
         if (!member.wanted)
             member.daemon->retire();
-        else if (!member.daemon->entry().valid)
-            complaints_.push_back(std::string("ignoring entry \"") + member.daemon->entry().text +
-                                 "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
-    }
     drop_retired();
+}
+
+// An entry whose name leads to several daemons is all of them; before it leads to any, it is shown as itself.
+void Gateway::add_entry(core::DaemonEntry &entry) {
+    const bool is_fleet = entry.valid && entry.endpoint.kind == core::EndpointKind::DnsTcp;
+    const Name *name = is_fleet ? services_.names.find(entry.endpoint.host) : nullptr;
+    if (name == nullptr || name->addresses.empty()) {
+        add_daemon(entry, false);
+        return;
+    }
+    for (const std::string &address : name->addresses)
+        add_daemon(at_address(entry, address), false);
+}
+
+void Gateway::hear_of_names(std::int64_t now_us) {
+    const std::vector<std::string> answered = services_.names.take(now_us);
+    if (answered.empty())
+        return;
+    reconcile();
+    for (Member &member : members_)
+        if (std::find(answered.begin(), answered.end(), member.daemon->entry().endpoint.host) != answered.end())
+            member.daemon->on_name_looked_up();
 }
 
 void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
     for (Member &member : members_) {
         // One that could not be opened is made anew: what was wrong may be right now, a key file for one.
         Daemon &daemon = *member.daemon;
-        const bool same = entry.valid ? daemon.is_open() && core::same_connection(daemon.entry(), entry)
+        const bool same = entry.valid ? !daemon.could_not_open() && core::same_connection(daemon.entry(), entry)
                                       : !daemon.entry().valid && std::string_view(daemon.entry().text) == entry.text;
         if (!member.wanted && !daemon.is_retired() && same) {
             member.wanted = true;
@@ -95,8 +150,10 @@ void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
         }
     }
     const std::uint16_t row = free_row(entry.endpoint.text);
-    if (row == shmem::kMaxDaemons)
+    if (row == shmem::kMaxDaemons) {
+        complaints_.push_back(std::string("no room for daemon \"") + entry.endpoint.text + "\": there are too many");
         return;
+    }
     members_.push_back(Member{std::make_unique<Daemon>(services_, entry, row, embedded), 0, true});
     members_.back().daemon->open();
     members_changed_ = true;
@@ -134,7 +191,7 @@ void Gateway::compare_fingerprints() {
             if (other.wanted && !other.daemon->is_excluded())
                 reason = difference(daemon.models(), *other.daemon);
         }
-        daemon.exclude(strict_fingerprints_ && !reason.empty() ? reason.c_str() : nullptr);
+        daemon.exclude(configuration_.strict_fingerprints && !reason.empty() ? reason.c_str() : nullptr);
         const std::string warning = std::string("daemon \"") + daemon.entry().endpoint.text + "\" " + reason;
         if (reason.empty() || std::find(warned_.begin(), warned_.end(), warning) != warned_.end())
             continue;
@@ -181,6 +238,8 @@ void Gateway::publish_models() {
 
 bool Gateway::work(bool woken_by_descriptor) {
     const std::int64_t now_us = core::monotonic_us();
+    if (woken_by_descriptor)
+        hear_of_names(now_us);
     take_hints(now_us);
     bool any = false;
     for (Member &member : members_) {
@@ -232,60 +291,107 @@ void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
 }
 
 void Gateway::dispatch(SlotId id, std::int64_t now_us) {
-    core::Problem problem;
-    Daemon *daemon = choose(flights_.slot(id), now_us, problem);
-    if (daemon == nullptr) {
-        segment_.counters->add(0, Counter::NoDaemon);
-        flights_.fail(id, Outcome::Refused, problem, now_us);
-        return;
-    }
-    daemon->enqueue(id);
+    Lack lack = Lack::Daemon;
+    Daemon *daemon = choose(flights_.slot(id), now_us, lack);
+    if (daemon == nullptr)
+        refuse(id, lack, now_us);
+    else
+        daemon->enqueue(id);
 }
 
-// The next daemon in turn among those that serve the model; a model nobody serves goes to one that serves the role,
-// as the original does.
-Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, core::Problem &problem) {
-    const bool model_served = std::any_of(members_.begin(), members_.end(), [&](const Member &member) {
-        return slot.model[0] != '\0' && member.daemon->has_model(role_of(slot.operation), slot.model);
-    });
-    const std::string_view model = model_served ? slot.model : "";
+void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
+    core::Problem problem;
+    Counter counter = Counter::NoDaemon;
+    switch (lack) {
+    case Lack::Daemon:
+        problem.set(core::sqlstate::kPrerequisiteState, "no inference daemon is configured");
+        problem.with_hint("Set steadytext.daemons, or steadytext.embedded_model for the embedded daemon.");
+        break;
+    case Lack::Model:
+        counter = Counter::NoModel;
+        problem.set(core::sqlstate::kUndefinedObject, "no daemon serves a model for this operation");
+        problem.with_hint("Look at steadytext_models() and the models the daemons were started with.");
+        break;
+    case Lack::Connection:
+        counter = Counter::DaemonsDown;
+        problem.set(core::sqlstate::kUnreachable, "no inference daemon can be reached");
+        problem.with_detail("Every daemon that could has its circuit breaker open, is drained, or is invalid.");
+        problem.with_hint("Look at steadytext_daemon_status() and the server log.");
+        break;
+    case Lack::Time:
+        counter = Counter::EnginesBusy;
+        problem.set(core::sqlstate::kCannotConnectNow, "every inference daemon asks to come again later");
+        problem.with_detail("The time they ask for is beyond the deadline of the call.");
+        problem.with_hint("Raise steadytext.request_timeout, or add a daemon.");
+        break;
+    }
+    segment_.counters->add(0, counter);
+    flights_.fail(id, Outcome::Refused, problem, now_us);
+}
 
-    const std::uint64_t key = affinity_ ? affinity_key(slot) : 0;
-    bool any_serves = false;
-    // A daemon that is connected comes before one that may soon be.
-    for (const bool connected : {true, false}) {
+// Who may serve a request: those that have the model; where nobody has it those that serve the role, as the original does. A
+// model of a provider goes to that provider's engines and nowhere else, known or not.
+struct Gateway::Wish {
+    shmem::Operation operation;
+    std::string_view model;     // empty: any
+    std::string_view provider;  // empty: any daemon
+
+    [[nodiscard]] bool is_granted_by(const Daemon &daemon) const {
+        return (provider.empty() || provider == daemon.entry().provider) && daemon.serves(operation, model);
+    }
+};
+
+Gateway::Wish Gateway::wish_of(const shmem::Slot &slot) const {
+    const std::string_view model = slot.model;
+    const bool is_served = !model.empty() && std::any_of(members_.begin(), members_.end(), [&](const Member &member) {
+        return member.daemon->has_model(role_of(slot.operation), model);
+    });
+    if (is_served)
+        return {slot.operation, model, {}};
+    return {slot.operation, {}, core::provider_of(model)};
+}
+
+// The next in turn of those that can take it, the readiest first: ready, ready at a time they told, not connected yet.
+Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, Lack &lack) {
+    enum class Readiness { Ready, Busy, Connecting };
+    const Wish wish = wish_of(slot);
+    const std::uint64_t key = configuration_.affinity ? affinity_key(slot) : 0;
+    lack = members_.empty() ? Lack::Daemon : Lack::Model;
+    for (const Readiness readiness : {Readiness::Ready, Readiness::Busy, Readiness::Connecting}) {
         std::vector<core::Candidate> candidates;
         std::vector<Daemon *> daemons;
         for (Member &member : members_) {
             Daemon &daemon = *member.daemon;
-            const bool serves = member.wanted && daemon.entry().valid && daemon.serves(slot.operation, model);
-            any_serves |= serves;
-            // Where fingerprints are binding, one that has not told its own yet is no better than one not connected.
-            const bool known = daemon.is_up() && (!strict_fingerprints_ || !daemon.models().empty());
-            if (!serves || known != connected || !daemon.is_available(now_us))
+            if (!member.wanted || !wish.is_granted_by(daemon))
                 continue;
-            const std::uint64_t name = affinity_ ? core::stable_hash(daemon.entry().endpoint.text) : 0;
+            if (!daemon.is_available(now_us)) {
+                lack = std::max(lack, Lack::Connection);
+                continue;
+            }
+            if (daemon.is_busy(now_us) && daemon.busy_until_us() >= slot.deadline_us) {
+                lack = Lack::Time;
+                continue;
+            }
+            // Where fingerprints are binding, one that has not told its own yet is no better than one not connected.
+            const bool known = daemon.is_up() && (!configuration_.strict_fingerprints || !daemon.models().empty());
+            const Readiness its_own = !known                   ? Readiness::Connecting
+                                      : daemon.is_busy(now_us) ? Readiness::Busy
+                                                               : Readiness::Ready;
+            if (its_own != readiness)
+                continue;
+            const std::uint64_t name = configuration_.affinity ? core::stable_hash(daemon.entry().endpoint.text) : 0;
             candidates.push_back({&member.turn, daemon.entry().weight, daemon.outstanding(), name});
             daemons.push_back(&daemon);
         }
         while (!candidates.empty()) {
-            const std::size_t winner = affinity_ ? core::choose_for_key(candidates, key) : core::choose(candidates);
+            const std::size_t winner =
+                configuration_.affinity ? core::choose_for_key(candidates, key) : core::choose(candidates);
             if (daemons[winner]->admit(now_us))
                 return daemons[winner];
+            lack = std::max(lack, Lack::Connection);
             candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(winner));
             daemons.erase(daemons.begin() + static_cast<std::ptrdiff_t>(winner));
         }
-    }
-    if (members_.empty()) {
-        problem.set(core::sqlstate::kPrerequisiteState, "no inference daemon is configured");
-        problem.with_hint("Set steadytext.daemons, or steadytext.embedded_model for the embedded daemon.");
-    } else if (!any_serves) {
-        problem.set(core::sqlstate::kPrerequisiteState, "no daemon serves a model for this operation");
-        problem.with_hint("Look at steadytext_daemon_status() and the models the daemons were started with.");
-    } else {
-        problem.set(core::sqlstate::kUnreachable, "no inference daemon can be reached");
-        problem.with_detail("The circuit breaker of every daemon is open, or it is drained.");
-        problem.with_hint("Look at steadytext_daemon_status() and the server log.");
     }
     return nullptr;
 }
@@ -316,15 +422,18 @@ void Gateway::retry_lost(std::int64_t now_us) {
             dispatch(id, now_us);
             continue;
         }
+        segment_.counters->add(0, Counter::ConnectionsLost);
         core::Problem problem;
         problem.set(core::sqlstate::kConnectionFailure, "the connection to the inference daemon was lost");
-        problem.with_detail("The request was sent %d times.", flight->attempts);
+        problem.with_detail("The request was sent %d times; the last time: %s.", flight->attempts, flight->failure.c_str());
         flights_.fail(id, Outcome::ConnectionLost, problem, now_us);
     }
 }
 
 void Gateway::tick() {
     const std::int64_t now_us = core::monotonic_us();
+    services_.names.tick(now_us);
+    hear_of_names(now_us);
     for (Member &member : members_)
         member.daemon->tick(now_us);
     for (std::uint32_t index = 0; index < segment_.slots->size(); index++)
@@ -357,6 +466,7 @@ bool Gateway::take_wait_fds_changed() {
 }
 
 void Gateway::append_wait_fds(std::vector<int> &fds) const {
+    fds.push_back(services_.names.wait_fd());
     for (const Member &member : members_)
         member.daemon->append_wait_fds(fds);
 }

@@ -26,7 +26,7 @@ public:
     Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t owner), std::string model_file);
 
     // Reconciles the daemons with the settings.
-    void configure(const Configuration &configuration);
+    void configure(Configuration configuration);
 
     // What the server log should say of the daemons since the last call, one line each; `complaints` comes in empty.
     void take_complaints(std::vector<std::string> &complaints) { complaints.swap(complaints_); }
@@ -46,7 +46,13 @@ private:
     void take_hints(std::int64_t now_us);
     void look_at(std::uint32_t index, std::int64_t now_us);
     void dispatch(shmem::SlotId id, std::int64_t now_us);
-    [[nodiscard]] Daemon *choose(const shmem::Slot &slot, std::int64_t now_us, core::Problem &problem);
+    // Why nobody takes a request; the later, the closer it came.
+    enum class Lack { Daemon, Model, Connection, Time };
+    struct Wish;
+    [[nodiscard]] Wish wish_of(const shmem::Slot &slot) const;
+    // Null, and then what is lacking.
+    [[nodiscard]] Daemon *choose(const shmem::Slot &slot, std::int64_t now_us, Lack &lack);
+    void refuse(shmem::SlotId id, Lack lack, std::int64_t now_us);
     [[nodiscard]] std::uint64_t affinity_key(const shmem::Slot &slot);
     void retry_lost(std::int64_t now_us);
     void drop_retired();
@@ -54,7 +60,10 @@ private:
     void compare_fingerprints();
     void publish_models();
     [[nodiscard]] std::uint16_t free_row(const char *endpoint) const;
+    void reconcile();
+    void add_entry(core::DaemonEntry &entry);
     void add_daemon(const core::DaemonEntry &entry, bool embedded);
+    void hear_of_names(std::int64_t now_us);
 
     struct Member {
         std::unique_ptr<Daemon> daemon;
@@ -68,8 +77,7 @@ private:
     std::vector<Member> members_;
     std::vector<std::string> complaints_;
     std::vector<std::string> warned_;  // of fingerprints: each once
-    bool affinity_ = false;
-    bool strict_fingerprints_ = false;
+    Configuration configuration_;
     std::string model_file_;
     bool members_changed_ = true;
 };

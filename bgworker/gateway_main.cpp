@@ -16,6 +16,7 @@ PGDLLEXPORT void steadytext_gateway_main(Datum);
 }
 
 #include <csignal>
+#include <curl/curl.h>
 #include <pthread.h>
 #include <algorithm>
 #include <sys/resource.h>
@@ -69,6 +70,7 @@ Configuration configuration_from_settings() {
     configuration.daemons.pool_size = static_cast<std::size_t>(guc::pool_size);
     configuration.daemons.pool_wait_us = std::int64_t{guc::pool_wait_ms} * 1000;
     configuration.daemons.max_message_bytes = std::max<std::int64_t>(16 << 20, std::int64_t{guc::max_prompt_bytes} * 2);
+    configuration.daemons.allow_plaintext = guc::allow_plaintext;
     configuration.affinity = guc::balance == static_cast<int>(guc::Balance::Affinity);
     configuration.strict_fingerprints = guc::fingerprint_policy == static_cast<int>(guc::FingerprintPolicy::Strict);
     configuration.daemon_list = guc::daemons != nullptr ? guc::daemons : "";
@@ -158,6 +160,8 @@ void steadytext_gateway_main(Datum) {
     gateway::check_descriptors();
     worker::make_directory();
     void *context = gateway::start_zmq();
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        ereport(FATAL, (errmsg("could not start libcurl")));
 
     static gateway::Gateway *gateway;
     pg::guarded([&](core::Problem &) {

@@ -46,6 +46,15 @@ void *open_monitor(void *context, void *socket) {
     return monitor;
 }
 
+// The daemon proves by the key who it is; the gateway's own key pair is made for the connection.
+bool encrypt(void *socket, const std::string &server_key) {
+    char public_key[41], secret_key[41];
+    return zmq_curve_keypair(public_key, secret_key) == 0 &&
+           zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, server_key.c_str(), server_key.size()) == 0 &&
+           zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, public_key, sizeof public_key - 1) == 0 &&
+           zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret_key, sizeof secret_key - 1) == 0;
+}
+
 int event_fd(void *socket) {
     int fd = -1;
     std::size_t size = sizeof fd;
@@ -66,6 +75,11 @@ std::unique_ptr<ZmqChannel> ZmqChannel::open(void *context, const ZmqSettings &s
         zmq_setsockopt(channel->socket_, option.name, &option.value, sizeof option.value);
     zmq_setsockopt(channel->socket_, ZMQ_LINGER, &settings.linger_ms, sizeof settings.linger_ms);
     zmq_setsockopt(channel->socket_, ZMQ_MAXMSGSIZE, &settings.max_message_bytes, sizeof settings.max_message_bytes);
+    channel->encrypted_ = !settings.server_key.empty();
+    if (channel->encrypted_ && !encrypt(channel->socket_, settings.server_key)) {
+        reason = "the key of server_key_file is not a CURVE key";
+        return nullptr;
+    }
     channel->monitor_ = open_monitor(context, channel->socket_);
     if (channel->monitor_ == nullptr || zmq_connect(channel->socket_, settings.endpoint.c_str()) != 0) {
         reason = std::string("could not connect: ") + zmq_strerror(zmq_errno());
@@ -116,7 +130,8 @@ void ZmqChannel::notice(ChannelListener &listener) {
             break;
         default:
             ended = true;
-            listener.on_connect_failed(*this, "the peer does not speak ZeroMQ's protocol");
+            listener.on_connect_failed(*this, encrypted_ ? "the peer has not the key of server_key_file, or does not encrypt"
+                                                         : "the peer does not speak ZeroMQ's protocol, or only encrypted");
             break;
         }
     }

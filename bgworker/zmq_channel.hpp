@@ -17,6 +17,7 @@ struct ZmqSettings {
     std::string endpoint;
     std::int64_t max_message_bytes;  // a larger one makes libzmq drop the connection
     int linger_ms;
+    std::string server_key;  // CURVE: the daemon's public key in Z85; empty: no encryption
 };
 
 class ZmqChannel final : public Channel {
@@ -35,6 +36,7 @@ private:
 
     void *socket_ = nullptr;
     void *monitor_ = nullptr;
+    bool encrypted_ = false;
 };
 
 }  // namespace steadytext::gateway

@@ -22,7 +22,12 @@ namespace steadytext::shmem {
     X(QueueFull, "queue_full_total", "Requests that found all slots in use.")                                          \
     X(PayloadFull, "payload_full_total", "Requests or replies that found no room in steadytext.payload_memory.")       \
     X(PoolExhausted, "pool_exhausted_total", "Requests that found no free connection in steadytext.pool_wait.")        \
-    X(NoDaemon, "no_daemon_total", "Requests for which there was no daemon.")                                          \
+    X(NoDaemon, "no_daemon_total", "Requests while no daemon was configured.")                                         \
+    X(NoModel, "no_model_total", "Requests for a model that no daemon serves.")                                        \
+    X(DaemonsDown, "daemons_down_total", "Requests while every daemon was down, drained or invalid.")                  \
+    X(ConnectionsLost, "connections_lost_total", "Requests whose daemon went away, and no retry was left.")            \
+    X(EnginesBusy, "engines_busy_total", "Requests while every engine asked to come again after their deadline.")      \
+    X(ComeAgain, "come_again_total", "Requests that an engine put off (HTTP 429).")                                    \
     X(LimitWaits, "limit_waits_total", "Calls that waited for a rate limit.")                                          \
     X(LimitShadowRefusals, "limit_shadow_refusals_total", "Calls that steadytext.limit_shadow_mode let through.")
 

@@ -20,6 +20,7 @@ namespace steadytext::guc {
 char *daemons = nullptr;
 int balance = static_cast<int>(Balance::Weighted);
 int fingerprint_policy = static_cast<int>(FingerprintPolicy::Warn);
+bool allow_plaintext = false;
 bool embedded_daemon = true;
 char *embedded_model = nullptr;
 char *embedded_embedding_model = nullptr;
@@ -116,6 +117,9 @@ void define_daemons() {
                              "warn: log it; strict: the later one gets nothing.", &fingerprint_policy,
                              static_cast<int>(FingerprintPolicy::Warn), kFingerprintPolicy, PGC_SIGHUP, 0, nullptr, nullptr,
                              nullptr);
+    DefineCustomBoolVariable("steadytext.allow_plaintext", "Sends prompts to other machines unencrypted.",
+                             "Off, a tcp:// daemon beyond loopback needs server_key_file=, its CURVE public key.",
+                             &allow_plaintext, false, PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
     DefineCustomBoolVariable("steadytext.embedded_daemon", "Runs steadytextd beside the server.",
                              "It starts once steadytext.embedded_model or steadytext.embedded_embedding_model names a model.",
                              &embedded_daemon, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);

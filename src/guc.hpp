@@ -17,6 +17,7 @@ enum class FingerprintPolicy : int { Warn, Strict };
 extern char *daemons;
 extern int balance;             // Balance
 extern int fingerprint_policy;  // FingerprintPolicy
+extern bool allow_plaintext;
 extern bool embedded_daemon;
 extern char *embedded_model;
 extern char *embedded_embedding_model;

@@ -79,7 +79,7 @@ sub is_clean {
     is($cluster->try_sql("$deadline; SET steadytext.on_failure = 'null'; SELECT steadytext_generate('!fault:hold') IS NULL")->{out},
         't', 'on_failure = null gives NULL');
     is($cluster->try_sql("$deadline; SET steadytext.on_failure = 'error'; SELECT steadytext_generate('!fault:hold')")->{state},
-        '08006', 'on_failure = error raises');
+        'HYT00', 'on_failure = error raises');
     is($cluster->try_sql("$deadline; SELECT steadytext_embed('!fault:hold') IS NULL")->{out},
         't', 'an embedding falls back to NULL, never to zeros');
     my $warned = $cluster->try_sql(

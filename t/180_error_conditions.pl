@@ -6,7 +6,7 @@ use IO::Socket::INET;
 use SteadyText::Cluster;
 use Test::More;
 
-my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.request_timeout = '2s'" ]);
+my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.request_timeout = '2s'", 'steadytext.allow_plaintext = on' ]);
 my $fallback = '[steadytext: no answer available]';
 
 # Something that speaks HTTP where a daemon is expected, and never ZeroMQ.
@@ -28,6 +28,10 @@ my $silent_port = $silent->sockport;
 # A port nobody listens on.
 my $closed_port = do { my $probe = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', LocalPort => 0); $probe->sockport };
 
+# A daemon that speaks ZeroMQ, where an engine is expected to speak HTTP.
+my $zmq_port = do { my $probe = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', LocalPort => 0); $probe->sockport };
+$cluster->start_echo(name => 'zmq', endpoint => "tcp://127.0.0.1:$zmq_port");
+
 # [ what, endpoint, whether ALTER SYSTEM refuses it ]
 my @conditions = (
     [ 'a host name that is none',      'tcp://no_such_host!:5555',        1 ],
@@ -44,6 +48,17 @@ my @conditions = (
     [ 'a port nobody listens on',      "tcp://127.0.0.1:$closed_port",    0 ],
     [ 'a web server',                  "tcp://127.0.0.1:$web_port",       0 ],
     [ 'one that never says a word',    "tcp://127.0.0.1:$silent_port",    0 ],
+    [ 'a fleet that does not resolve', 'dns+tcp://no-such-fleet.invalid:5555', 0 ],
+    [ 'HTTP: a host that is none',     'http://no_such_host!/v1',         1 ],
+    [ 'HTTP: one that does not resolve', 'http://no-such-host.invalid/v1', 0 ],
+    [ 'HTTP: an unreachable address',  'http://192.0.2.1/v1',             0 ],
+    [ 'HTTP: port 1',                  'http://127.0.0.1:1/v1',           1 ],
+    [ 'HTTP: a metadata address',      'http://169.254.169.254/latest',   1 ],
+    [ 'HTTP: a port nobody listens on', "http://127.0.0.1:$closed_port/v1", 0 ],
+    [ 'HTTP: a ZeroMQ server',         "http://127.0.0.1:$zmq_port/v1",   0 ],
+    [ 'HTTP: a server that is no engine', "http://127.0.0.1:$web_port/v1", 0 ],
+    [ 'HTTP: one that never says a word', "http://127.0.0.1:$silent_port/v1", 0 ],
+    [ 'HTTPS: a server without TLS',   "https://127.0.0.1:$web_port/v1",  0 ],
 );
 
 sub generate { return $cluster->try_sql(q(SELECT coalesce(steadytext_generate('anybody there?', use_cache => false), 'NULL'))) }
@@ -70,7 +85,7 @@ for my $condition (@conditions) {
     cmp_ok($answer->{seconds}, '<', 3, "$what: within the deadline");
     is(embed()->{out}, 'NULL', "$what: an embedding is NULL, never zeros");
     my $error = $cluster->try_sql(q(SET steadytext.on_failure = 'error'; SELECT steadytext_generate('anybody there?', use_cache => false)));
-    like($error->{state}, qr/^(?:08|55|53)/, "$what: on_failure = error: SQLSTATE $error->{state}");
+    like($error->{state}, qr/^(?:08|55|53|HYT00)/, "$what: on_failure = error: SQLSTATE $error->{state}");
 }
 kill 'KILL', $web_pid;
 waitpid $web_pid, 0;

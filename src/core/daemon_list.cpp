@@ -3,6 +3,7 @@
 
 #include "src/core/daemon_list_words.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <memory>
@@ -120,6 +121,14 @@ bool check_daemon_list(std::string_view list, Problem &problem) {
             if (std::strcmp(entries[i].endpoint.text, entries[j].endpoint.text) == 0)
                 problem.set(sqlstate::kInvalidParameterValue, "daemon \"%s\" stands twice", entries[i].endpoint.text);
     return !problem.is_set();
+}
+
+bool has_provider(std::string_view list, std::string_view provider) {
+    const auto entries = std::make_unique<DaemonEntry[]>(kMaxEntries);
+    Problem ignored;
+    const std::size_t count = parse_daemon_list(list, entries.get(), kMaxEntries - 1, ignored);
+    return std::any_of(entries.get(), entries.get() + count,
+                       [&](const DaemonEntry &entry) { return !provider.empty() && provider == entry.provider; });
 }
 
 bool same_connection(const DaemonEntry &one, const DaemonEntry &other) {

@@ -42,6 +42,15 @@ struct DaemonEntry {
 // True if every entry is good and none stands twice.
 [[nodiscard]] bool check_daemon_list(std::string_view list, Problem &problem);
 
+// True if an entry has that provider=, good or bad: what is wrong with it does not make its models another's.
+[[nodiscard]] bool has_provider(std::string_view list, std::string_view provider);
+
+// What stands before the colon in "provider:model"; empty if there is no colon.
+[[nodiscard]] inline std::string_view provider_of(std::string_view model) noexcept {
+    const std::size_t colon = model.find(':');
+    return colon == std::string_view::npos ? std::string_view() : model.substr(0, colon);
+}
+
 // ---- one entry of the list changed; every other stays as it was written ----------------------------------------------
 // An entry is found by its endpoint, a bad one by its first word. False, with 42704, if there is none.
 

@@ -120,7 +120,7 @@ bool invalid(Problem &problem, std::string_view text, const char *why) noexcept 
 
 // host[:port] in front of an optional /path.
 bool parse_authority(std::string_view text, std::string_view rest, Endpoint &endpoint, Problem &problem) noexcept {
-    const bool http = endpoint.kind == EndpointKind::Http || endpoint.kind == EndpointKind::Https;
+    const bool http = is_http(endpoint);
     const std::size_t slash = http ? rest.find('/') : std::string_view::npos;
     const std::string_view authority = rest.substr(0, slash);
     if (slash != std::string_view::npos && !copy(rest.substr(slash), endpoint.path, sizeof endpoint.path))
@@ -256,6 +256,11 @@ bool is_local(const Endpoint &endpoint) noexcept {
     if (parse_ipv4(endpoint.host, address))
         return address_is_loopback(address, 4);
     return parse_ipv6(endpoint.host, address) && address_is_loopback(address, 16);
+}
+
+bool has_host_name(const Endpoint &endpoint) noexcept {
+    unsigned char address[16];
+    return endpoint.kind != EndpointKind::Ipc && !parse_ipv4(endpoint.host, address) && !parse_ipv6(endpoint.host, address);
 }
 
 }  // namespace steadytext::core

@@ -25,6 +25,10 @@ struct Endpoint {
     char path[256] = "";  // of ipc and http(s)
 };
 
+[[nodiscard]] inline bool is_http(const Endpoint &endpoint) noexcept {
+    return endpoint.kind == EndpointKind::Http || endpoint.kind == EndpointKind::Https;
+}
+
 [[nodiscard]] bool parse_endpoint(std::string_view text, Endpoint &endpoint, Problem &problem) noexcept;
 
 [[nodiscard]] bool check_host(std::string_view host, Problem &problem) noexcept;
@@ -36,5 +40,8 @@ struct Endpoint {
 
 // True for ipc, for a loopback address and for the name localhost.
 [[nodiscard]] bool is_local(const Endpoint &endpoint) noexcept;
+
+// True if the host is a name: where it leads is found out elsewhere, and must be judged there again.
+[[nodiscard]] bool has_host_name(const Endpoint &endpoint) noexcept;
 
 }  // namespace steadytext::core

@@ -43,7 +43,8 @@ Engine engine_of(const DaemonEntry &entry) {
     engine.provider = entry.provider;
     engine.fingerprint = entry.fingerprint;
     engine.prefix = entry.prefix;
-    if (entry.model[0] != '\0')
+    engine.is_model_given = entry.model[0] != '\0';
+    if (engine.is_model_given)
         engine.models.emplace_back(entry.model);
     std::string_view path = entry.endpoint.path;
     while (path.ends_with('/'))
@@ -72,9 +73,23 @@ bool read_models(std::string_view body, Engine &engine) {
             engine.owner = text_of(described, "owned_by");
         models.emplace_back(id);
     }
-    if (engine.models.empty())
+    if (!engine.is_model_given)
         engine.models = std::move(models);
     return true;
+}
+
+std::string read_listing(long status, std::string_view body, Engine &engine) {
+    if (status == 401 || status == 403)
+        return "it refuses the key (HTTP " + std::to_string(status) + ")";
+    if (status >= 300 && status < 400)
+        return "it redirects, which is not followed (HTTP " + std::to_string(status) + ")";
+    if ((status == 404 || status == 405) && engine.is_model_given)
+        return {};
+    if (status != 200)
+        return "it answers HTTP " + std::to_string(status) + " to a request for its models";
+    if (!read_models(body, engine))
+        return "it does not list its models as an OpenAI-compatible engine does";
+    return engine.models.empty() ? "it has no model" : "";
 }
 
 std::string info_reply(std::string_view id, const Engine &engine) {

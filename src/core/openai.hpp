@@ -27,6 +27,7 @@ struct Engine {
     std::string provider;
     std::string fingerprint;
     std::string prefix;               // put before texts to be embedded
+    bool is_model_given = false;      // by the entry
     std::vector<std::string> models;  // the entry's one, or those the engine listed; the first is the default
     std::string owner;                // who made it, in the engine's words: "vllm"
 
@@ -72,6 +73,9 @@ struct Reply {
 
 // Takes over the models that base/models lists, unless the entry named one; false if it is no such list.
 [[nodiscard]] bool read_models(std::string_view body, Engine &engine);
+// The same for a whole answer to base/models; why the engine cannot be used, in words, or empty. One that has no list can, if
+// the entry names the model.
+[[nodiscard]] std::string read_listing(long status, std::string_view body, Engine &engine);
 
 [[nodiscard]] std::string info_reply(std::string_view id, const Engine &engine);
 [[nodiscard]] std::string pong_reply(std::string_view id);

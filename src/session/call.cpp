@@ -58,7 +58,7 @@ bool claim(const Call &call, std::int64_t now_us, Held &held, core::Problem &pro
     if (!segment.payloads->store(call.params, slot.request)) {
         segment.slots->release(held.id, *segment.payloads);
         segment.counters->add(my_shard(), Counter::PayloadFull);
-        problem.set(core::sqlstate::kInsufficientResources, "no room in shared memory for a request");
+        problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a request");
         problem.with_detail("The request has %zu bytes.", call.params.size())
             .with_hint("Raise steadytext.payload_memory.");
         return false;
@@ -117,7 +117,7 @@ void set_timed_out(Answer &answer) {
     answer.answered = false;
     answer.timed_out = true;
     observe::timed_out();
-    answer.problem.set(core::sqlstate::kConnectionFailure, "no answer within %d ms", guc::request_timeout_ms);
+    answer.problem.set(core::sqlstate::kTimeoutExpired, "no answer within %d ms", guc::request_timeout_ms);
     answer.problem.with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
 }
 

@@ -30,6 +30,7 @@ void check(const EmbeddingRequest &request) {
     if (!core::check_prompt("Text", request.text, static_cast<std::size_t>(guc::max_prompt_bytes), problem) ||
         !core::check_seed(request.seed, problem) || !core::check_model(request.model, request.unsafe_mode, problem))
         pg::raise(problem);
+    check_provider(shmem::ModelRole::Embedding, request.model.or_else(""));
 }
 
 core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std::string_view scope,

@@ -63,6 +63,7 @@ void check(const GenerationRequest &request, const Resolved &resolved) {
     raise_unless(core::check_max_tokens(resolved.max_tokens, problem), problem);
     raise_unless(core::check_temperature(request.temperature, problem), problem);
     raise_unless(core::check_model(request.model, request.unsafe_mode, problem), problem);
+    check_provider(shmem::ModelRole::Generation, request.model.or_else(""));
     if (request.unsafe_mode && request.model.is_null) {
         problem.set(core::sqlstate::kInvalidParameterValue, "unsafe_mode=TRUE requires a model parameter");
         pg::raise(problem);

@@ -1,6 +1,6 @@
 // This process's copy of the models that daemons serve, so that a call can name the fingerprint in its key.
 //
-// Called by src/functions. Regime: pg (noexcept in fact). One atomic load when nothing changed.
+// Called by src/session. Regime: pg. One atomic load when nothing changed.
 #pragma once
 
 #include "shmem/segment.hpp"
@@ -11,5 +11,9 @@ namespace steadytext::session {
 
 // The model a call will get: the one it names, or the role's default. Null if no daemon was ever seen.
 [[nodiscard]] const shmem::Model *find_model(shmem::ModelRole role, std::string_view name);
+
+// Raises 22023 if the model is "provider:model" and no entry of steadytext.daemons is that provider's: it must never be
+// answered by another model. A model that a daemon serves under that whole name (Ollama's have colons) is just a model.
+void check_provider(shmem::ModelRole role, std::string_view model);
 
 }  // namespace steadytext::session

@@ -121,9 +121,9 @@ FailureCause cause_of(const core::Problem &problem) {
         return FailureCause::PoolExhausted;
     if (is_class(problem, core::sqlstate::kInsufficientResources))
         return FailureCause::NoRoom;
-    if (is(problem, core::sqlstate::kPrerequisiteState))
+    if (is(problem, core::sqlstate::kPrerequisiteState) || is(problem, core::sqlstate::kUndefinedObject))
         return FailureCause::NotConfigured;
-    if (is(problem, core::sqlstate::kUnreachable))
+    if (is(problem, core::sqlstate::kUnreachable) || is(problem, core::sqlstate::kCannotConnectNow))
         return FailureCause::Unreachable;
     if (is(problem, core::sqlstate::kProtocolViolation))
         return FailureCause::InvalidReply;

@@ -89,7 +89,7 @@ Served follow(SingleFlight::Ticket &ticket, const CacheQuery &query, const Reque
     case SingleFlight::Progress::Pending:
     case SingleFlight::Progress::None:
         observe::timed_out();
-        problem.set(core::sqlstate::kConnectionFailure, "no answer within %d ms", guc::request_timeout_ms);
+        problem.set(core::sqlstate::kTimeoutExpired, "no answer within %d ms", guc::request_timeout_ms);
         problem.with_detail("Another session had asked the same before and was still waiting.")
             .with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
         break;

@@ -1,0 +1,207 @@
+// A daemon's connections: made, lost, made again. Regime: pure; see daemon.hpp.
+#include "bgworker/daemon.hpp"
+
+#include "bgworker/open_channel.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+
+#include <algorithm>
+
+namespace steadytext::gateway {
+
+using shmem::DaemonState;
+using shmem::SlotId;
+
+namespace {
+
+constexpr std::int64_t kReopenUs = 1'000'000;
+
+}  // namespace
+
+void Daemon::open() {
+    if (!entry_.valid || entry_.endpoint.kind == core::EndpointKind::DnsTcp)
+        return;  // a dns+tcp entry stands for daemons yet to be found
+    if (awaits_address())
+        show_state("looking up its name");
+    else
+        add_channel();
+}
+
+// The name of its host was looked up again.
+void Daemon::on_name_looked_up() {
+    if (retired_ || !entry_.valid || !core::has_host_name(entry_.endpoint) || !channels_.empty())
+        return;
+    if (addresses().empty()) {
+        show_state(name_problem().c_str());
+        hand_back_waiting();
+    } else if (entry_.endpoint.kind != core::EndpointKind::DnsTcp) {
+        add_channel();
+    }
+}
+
+bool Daemon::awaits_address() const {
+    if (!core::has_host_name(entry_.endpoint))
+        return false;
+    const Name *name = services_.names.find(entry_.endpoint.host);
+    return name == nullptr || !name->is_answered;
+}
+
+std::vector<std::string> Daemon::addresses() const {
+    if (!core::has_host_name(entry_.endpoint))
+        return {entry_.endpoint.host};
+    const Name *name = services_.names.find(entry_.endpoint.host);
+    return name == nullptr ? std::vector<std::string>() : name->addresses;
+}
+
+std::string Daemon::name_problem() const {
+    const Name *name = services_.names.find(entry_.endpoint.host);
+    return name == nullptr ? std::string() : name->reason;
+}
+
+void Daemon::add_channel() {
+    const std::vector<std::string> known = addresses();
+    if (known.empty()) {
+        show_state(name_problem().c_str());
+        return;
+    }
+    route_ = route_among(known);
+    std::string reason;
+    std::unique_ptr<Channel> channel = open_channel(services_, entry_, route_, reason);
+    could_not_open_ = channel == nullptr;
+    if (could_not_open_) {
+        set_state(DaemonState::Invalid, reason.c_str());
+        return;
+    }
+    channels_.push_back(std::move(channel));
+    channels_changed_ = true;
+    row_state().connections.store(static_cast<std::uint32_t>(channels_.size()), std::memory_order_relaxed);
+}
+
+// Where a connection made now goes: to one of the addresses, each in its turn; libcurl tries all of them itself.
+std::vector<std::string> Daemon::route_among(const std::vector<std::string> &known) const {
+    if (core::is_http(entry_.endpoint))
+        return known;
+    return {known[next_address_ % known.size()]};
+}
+
+// Closes a connection whose peer owes an answer it may never give, and makes another in its place.
+void Daemon::replace(Channel &channel) {
+    const auto found = std::find_if(channels_.begin(), channels_.end(),
+                                    [&](const auto &other) { return other.get() == &channel; });
+    if (found == channels_.end())
+        return;
+    lose_flights(channel, "the connection was given up");
+    replaced_.push_back(std::move(*found));
+    channels_.erase(found);
+    channels_changed_ = true;
+    if (channels_.empty())
+        add_channel();
+}
+
+// Once a tick after a lost connection; a peer that speaks another protocol is tried once a second.
+void Daemon::reopen_ended(std::int64_t now_us) {
+    const auto found = std::find_if(channels_.begin(), channels_.end(), [](const auto &channel) { return channel->ended; });
+    if (found == channels_.end() || now_us < reopen_not_before_us_)
+        return;
+    reopen_not_before_us_ = now_us + kReopenUs;
+    replace(**found);
+}
+
+void Daemon::discard_replaced() { replaced_.clear(); }
+
+bool Daemon::receive() {
+    bool any = false;
+    for (std::size_t i = 0; i < channels_.size(); i++)
+        any |= channels_[i]->receive(*this);
+    discard_replaced();
+    return any;
+}
+
+void Daemon::notice() {
+    for (std::size_t i = 0; i < channels_.size(); i++)
+        channels_[i]->notice(*this);
+    discard_replaced();
+}
+
+void Daemon::append_wait_fds(std::vector<int> &fds) const {
+    for (const auto &channel : channels_)
+        channel->append_wait_fds(fds);
+}
+
+bool Daemon::take_channels_changed() { return std::exchange(channels_changed_, false); }
+
+// A connection that can take a request now; for a serial daemon, one more is made up to the pool's size.
+Channel *Daemon::free_channel() {
+    for (const auto &channel : channels_)
+        if (channel->up && (!is_serial() || channel->in_flight == 0))
+            return channel.get();
+    const bool any_up = is_up();
+    const bool one_coming = std::any_of(channels_.begin(), channels_.end(), [](const auto &c) { return !c->up; });
+    if (is_serial() && any_up && !one_coming && channels_.size() < services_.settings.pool_size)
+        add_channel();
+    return nullptr;
+}
+
+bool Daemon::is_up() const {
+    return std::any_of(channels_.begin(), channels_.end(), [](const auto &channel) { return channel->up; });
+}
+
+// ---- what happens to them -----------------------------------------------------------------------------------------
+
+void Daemon::on_up(Channel &) {
+    const std::int64_t now_us = core::monotonic_us();
+    if (row_state().ready_since_us.load(std::memory_order_relaxed) == 0) {
+        row_state().ready_since_us.store(now_us, std::memory_order_relaxed);
+        show_state(excluded_ ? identity_.reason : entry_.drain ? "drained" : "");
+        // A new connection says nothing about a daemon that answers badly, but the breaker opened by refused ones closes.
+        row_state().breaker.reset();
+        next_info_us_ = now_us;
+    }
+    check_controls(now_us);
+    pump(now_us);
+}
+
+void Daemon::on_down(Channel &channel, const char *reason) {
+    lose_flights(channel, reason);
+    if (!is_up()) {
+        services_.models_changed = true;
+        identity_.models_loaded = false;
+        row_state().ready_since_us.store(0, std::memory_order_relaxed);
+        if (!retired_ && !excluded_)
+            show_state(reason);
+        if (!expected_back())
+            hand_back_waiting();
+    }
+}
+
+// What was in flight on a connection that is no more goes back to the gateway, which retries or ends it.
+void Daemon::lose_flights(Channel &channel, const char *reason) {
+    const std::int64_t now_us = core::monotonic_us();
+    for (std::uint32_t index = 0; index < services_.segment.slots->size(); index++) {
+        Flight &flight = services_.flights.of({index, 0});
+        if (!flight.active || flight.channel != &channel)
+            continue;
+        const SlotId id{index, flight.generation};
+        settle(flight);
+        flight.failure = reason;
+        record_failure(now_us, reason);
+        services_.lost.push_back(id);
+    }
+    channel.in_flight = 0;
+    for (Control *control : {&info_, &ping_})
+        if (control->channel == &channel)
+            ask_again(*control, now_us);
+}
+
+void Daemon::on_connect_failed(Channel &channel, const char *reason) {
+    if (is_up())
+        return;
+    if (!retired_ && !excluded_)
+        show_state(reason);
+    record_failure(core::monotonic_us(), reason);
+    next_address_++;
+    if (const std::vector<std::string> known = addresses(); !known.empty() && route_among(known) != route_)
+        channel.ended = true;  // the next one goes elsewhere
+}
+
+}  // namespace steadytext::gateway

@@ -1,0 +1,64 @@
+// An OpenAI-compatible engine over HTTP: requests of the wire protocol go out as its own, its answers come back as a daemon's.
+//
+// Made by bgworker/open_channel.cpp. Regime: pure. Translation is in src/core/openai.*, the sockets are bgworker/curl_loop.*'s.
+//
+// The channel is up once the engine has listed its models, and asks for the list again, with growing pauses, while it is
+// not. The key is read from its file each time it does so. libcurl is given addresses, never a name, so it starts no thread
+// to look one up; an address that no daemon may have is refused when the socket is made, wherever it came from.
+#pragma once
+
+#include "bgworker/channel.hpp"
+#include "bgworker/curl_loop.hpp"
+#include "src/core/openai.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace steadytext::gateway {
+
+class HttpChannel final : public Channel {
+public:
+    // `addresses`: what the name in the endpoint leads to; not looked at if that is an address. Null if libcurl refuses to
+    // work; `reason` then says why.
+    [[nodiscard]] static std::unique_ptr<HttpChannel> open(const core::DaemonEntry &entry,
+                                                           const std::vector<std::string> &addresses,
+                                                           std::size_t longest_reply, std::string &reason);
+    ~HttpChannel() override;
+
+    [[nodiscard]] Sent send(std::string_view body) override;
+    bool receive(ChannelListener &listener) override;
+    void notice(ChannelListener &listener) override;
+    void append_wait_fds(std::vector<int> &fds) const override { fds.push_back(loop_.wait_fd()); }
+
+private:
+    class Transfer;
+    using Transfers = std::map<std::string, std::unique_ptr<Transfer>, std::less<>>;  // by the request's id
+
+    HttpChannel(const core::DaemonEntry &entry, std::size_t longest_reply);
+
+    [[nodiscard]] std::unique_ptr<Transfer> start(core::openai::Request request);
+    void deliver_ready(ChannelListener &listener);
+    void end(Transfer &transfer, CURLcode result, ChannelListener &listener);
+    void end_probe(const Transfer &probe, CURLcode result, ChannelListener &listener);
+    void begin_probe(ChannelListener &listener);
+    void probe_again(std::int64_t now_us);
+    void go_down(const std::string &reason, ChannelListener &listener);
+
+    CurlLoop loop_;
+    core::openai::Engine engine_;
+    std::string site_;  // scheme, host and port
+    std::string key_file_;
+    std::string ca_file_;
+    std::string resolved_;  // CURLOPT_RESOLVE's words for the addresses; empty: the host is one itself
+    std::size_t longest_reply_;
+    std::string key_;
+    Transfers transfers_;
+    std::vector<std::string> ready_;  // replies that need no engine
+    std::unique_ptr<Transfer> probe_;
+    std::int64_t next_probe_us_ = 0;
+    std::int64_t pause_us_ = 0;
+};
+
+}  // namespace steadytext::gateway

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""An engine that speaks HTTP as vLLM does, for tests: it answers with the prompt itself, and misbehaves on request.
+
+    openai_server.py [--model NAME]... [--key KEY] [--certificate PEM] [--dimensions N]
+
+The first line of output is the port. Shapes of requests and answers are those recorded of vLLM 0.11's OpenAI-compatible server.
+A prompt that begins with "!http:WHAT " is answered badly: status=N, garbage, html, huge, endless, half, hang, slow=MS, redirect.
+
+    GET  /stats     how often each path was asked for, and how many connections were made
+    GET  /last      the last body that was posted, and its headers
+    POST /busy N    the next N requests are answered with 429 and Retry-After: 1
+"""
+import argparse
+import collections
+import hashlib
+import json
+import ssl
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+options = argparse.ArgumentParser()
+options.add_argument("--model", action="append", default=[])
+options.add_argument("--key")
+options.add_argument("--certificate", help="certificate and key, PEM")
+options.add_argument("--dimensions", type=int, default=8)
+options = options.parse_args()
+options.model = options.model or ["test/echo"]
+
+lock = threading.Lock()
+counts = collections.Counter()
+last = {}
+busy = 0
+
+
+def vector(text):
+    digest = hashlib.sha512(text.encode()).digest()
+    return [byte / 127.5 - 1 for byte in digest[: options.dimensions]]
+
+
+def error(message, kind, code):
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+class Engine(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def setup(self):
+        super().setup()
+        with lock:
+            counts["connections"] += 1
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, body, status=200, headers=()):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def refuses_key(self):
+        given = self.headers.get("Authorization")
+        if options.key is None or given == f"Bearer {options.key}":
+            return False
+        # As OpenAI's own service does, quoting what it was given.
+        self.answer(error(f"Incorrect API key provided: {given}", "invalid_request_error", "invalid_api_key"), 401)
+        return True
+
+    def do_GET(self):
+        if self.path == "/stats":
+            return self.answer(dict(counts))
+        if self.path == "/last":
+            return self.answer(last)
+        with lock:
+            counts[self.path] += 1
+        if self.refuses_key():
+            return None
+        if self.path != "/v1/models":
+            return self.answer({"detail": "Not Found"}, 404)
+        return self.answer({"object": "list", "data": [
+            {"id": name, "object": "model", "created": 1764000000, "owned_by": "vllm", "root": name, "parent": None, "max_model_len": 4096}
+            for name in options.model]})
+
+    def do_POST(self):
+        global busy, last
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.startswith("/busy/"):
+            busy = int(self.path.rsplit("/", 1)[1])
+            return self.answer({})
+        with lock:
+            counts[self.path] += 1
+            last = {"body": json.loads(body), "headers": dict(self.headers)}
+            is_busy = busy > 0
+            busy -= is_busy
+        if self.refuses_key():
+            return None
+        if is_busy:
+            return self.answer(error("Rate limit reached", "rate_limit_error", 429), 429, [("Retry-After", "1")])
+        asked = json.loads(body)
+        if asked["model"] not in options.model:
+            return self.answer(error(f"The model `{asked['model']}` does not exist.", "NotFoundError", 404), 404)
+        if self.path == "/v1/embeddings":
+            return self.embed(asked)
+        if self.path == "/v1/chat/completions":
+            return self.generate(asked, asked["messages"][-1]["content"], "chat.completion",
+                                 lambda text: {"message": {"role": "assistant", "content": text, "refusal": None, "tool_calls": []}})
+        if self.path == "/v1/completions":
+            return self.generate(asked, asked["prompt"], "text_completion", lambda text: {"text": text})
+        return self.answer({"detail": "Not Found"}, 404)
+
+    def embed(self, asked):
+        texts = asked["input"]
+        self.answer({"id": "embd-1", "object": "list", "created": 1764000000, "model": asked["model"],
+                     "data": [{"index": i, "object": "embedding", "embedding": vector(text)} for i, text in enumerate(texts)],
+                     "usage": {"prompt_tokens": len(texts), "total_tokens": len(texts), "completion_tokens": 0}})
+
+    def generate(self, asked, prompt, kind, choice):
+        if prompt.startswith("!http:"):
+            fault, _, prompt = prompt[len("!http:"):].partition(" ")
+            if self.misbehave(*fault.partition("=")[::2]):
+                return
+        tokens = prompt.split()
+        self.answer({"id": "chatcmpl-1", "object": kind, "created": 1764000000, "model": asked["model"],
+                     "choices": [{"index": 0, **choice(prompt), "logprobs": None, "finish_reason": "stop", "stop_reason": None}],
+                     "usage": {"prompt_tokens": len(tokens), "total_tokens": 2 * len(tokens), "completion_tokens": len(tokens)},
+                     "prompt_logprobs": None})
+
+    # True if nothing more is to be said.
+    def misbehave(self, fault, value):
+        if fault == "slow":
+            time.sleep(int(value) / 1000)
+            return False
+        self.close_connection = True
+        if fault == "status":
+            self.answer(error("as asked for", "Error", int(value)), int(value))
+        elif fault == "redirect":
+            self.answer(b"", 307, [("Location", f"http://127.0.0.1:{self.server.server_port}/v1/stolen")])
+        elif fault == "garbage":
+            self.answer(b'{"choices": [{"message": \xff')
+        elif fault == "html":
+            self.answer(b"<html>It works!</html>")
+        elif fault == "half":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'{"choices": [')
+        elif fault in ("huge", "endless"):
+            self.send_response(200)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            try:
+                for _ in range(64 if fault == "huge" else 1_000_000):
+                    self.wfile.write(b" " * (1 << 20))
+            except OSError:
+                counts["cut off"] += 1
+        elif fault == "hang":
+            # Until the client goes: then its cancel has arrived.
+            self.connection.recv(1)
+            counts["cancelled"] += 1
+        return True
+
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        """A client that goes is no news."""
+
+
+server = Server(("127.0.0.1", 0), Engine)
+if options.certificate:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.certificate)
+    # The handshake belongs to the connection's own thread: one that fails must not stop the others.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+print(server.server_port, flush=True)
+sys.stdout.close()
+server.serve_forever()
