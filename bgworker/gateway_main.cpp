@@ -17,6 +17,7 @@ PGDLLEXPORT void steadytext_gateway_main(Datum);
 
 #include <csignal>
 #include <curl/curl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <algorithm>
 #include <sys/resource.h>
@@ -159,6 +160,8 @@ void steadytext_gateway_main(Datum) {
     worker::begin(segment.header->gateway);
     gateway::check_descriptors();
     worker::make_directory();
+    // The memory of a giant message goes back to the system with the message.
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     void *context = gateway::start_zmq();
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         ereport(FATAL, (errmsg("could not start libcurl")));
