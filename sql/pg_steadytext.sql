@@ -237,6 +237,50 @@ LANGUAGE C VOLATILE PARALLEL SAFE ROWS 1 COST 1000;
 COMMENT ON FUNCTION public.steadytext_generate_ex(text, jsonb) IS
     'Generated text with how it came about. Options: max_tokens, seed, temperature, eos_string, model, size, use_cache, unsafe_mode.';
 
+-- ---- structured output -------------------------------------------------------------------------------------------
+
+CREATE FUNCTION public.steadytext_generate_json(
+    prompt text, schema jsonb, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_json' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION public.steadytext_generate_json(text, jsonb, int, boolean, int, boolean, text) IS
+    'JSON that satisfies the schema, whatever max_tokens is; 54000 if none fits into it, NULL when no daemon can answer.';
+
+CREATE FUNCTION public.steadytext_generate_regex(
+    prompt text, pattern text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_regex' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION public.steadytext_generate_regex(text, text, int, boolean, int, boolean, text) IS
+    'A text that the pattern matches as a whole; 54000 if none fits into max_tokens, NULL when no daemon can answer.';
+
+CREATE FUNCTION public.steadytext_generate_choice(
+    prompt text, choices text[], max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_choice' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION public.steadytext_generate_choice(text, text[], int, boolean, int, boolean, text) IS
+    'One of the choices, word for word; 54000 if none fits into max_tokens, NULL when no daemon can answer.';
+
+CREATE FUNCTION public._steadytext_extract_json(
+    input text, row_type oid, max_tokens int, use_cache boolean, seed int, unsafe_mode boolean, model text
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_extract_json' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+
+-- Not IMMUTABLE: it depends on the type's columns.
+CREATE FUNCTION public.steadytext_extract(
+    input text, row_type anyelement, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
+) RETURNS anyelement
+LANGUAGE sql STABLE PARALLEL SAFE COST 1000
+AS $$
+    SELECT pg_catalog.jsonb_populate_record(row_type, public._steadytext_extract_json(
+        input, pg_catalog.pg_typeof(row_type)::oid, max_tokens, use_cache, seed, unsafe_mode, model)::jsonb)
+$$;
+COMMENT ON FUNCTION public.steadytext_extract(text, anyelement, int, boolean, int, boolean, text) IS
+    'A row of a composite type, given as NULL::my_type, with what the text says; NULL when no daemon can answer.';
+
 -- ---- embeddings --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION public.steadytext_embed(
@@ -895,6 +939,24 @@ CREATE FUNCTION public.st_generate(
     model_filename text DEFAULT NULL, size text DEFAULT NULL, unsafe_mode boolean DEFAULT false
 ) RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_generate' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+
+CREATE FUNCTION public.st_generate_json(
+    prompt text, schema jsonb, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_json' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+
+CREATE FUNCTION public.st_generate_regex(
+    prompt text, pattern text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_regex' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+
+CREATE FUNCTION public.st_generate_choice(
+    prompt text, choices text[], max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_choice' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 
 CREATE FUNCTION public.st_embed(
     text_input text, use_cache boolean DEFAULT true, seed int DEFAULT 42, model text DEFAULT NULL,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -39,6 +40,21 @@ public:
     void add_bool(std::string_view key, bool value) {
         name(key);
         out_ += value ? "true" : "false";
+    }
+    // `value` is JSON already.
+    void add_json(std::string_view key, std::string_view value) {
+        name(key);
+        out_ += value;
+    }
+    void add(std::string_view key, std::span<const std::string_view> texts) {
+        name(key);
+        out_ += '[';
+        for (std::size_t i = 0; i < texts.size(); i++) {
+            if (i > 0)
+                out_ += ", ";
+            append_json_string(out_, texts[i], escape_);
+        }
+        out_ += ']';
     }
     // An empty text as null: the wire protocol's word for "not given".
     void add_or_null(std::string_view key, std::string_view value) {

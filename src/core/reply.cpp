@@ -1,6 +1,7 @@
 // JSON of daemons' replies, by simdjson: see reply.hpp. Regime: pure.
 #include "src/core/reply.hpp"
 
+#include "src/core/constraint/network.hpp"
 #include "src/core/utf8.hpp"
 
 #include <cmath>
@@ -44,8 +45,13 @@ bool read_result(PaddedText body, dom::element &result, Problem &problem) {
         std::string_view text;
         if (error.get(text) != simdjson::SUCCESS)
             text = "unknown";
-        problem.set(sqlstate::kExternalRoutineError, "the daemon reported an error: %.*s",
-                    static_cast<int>(std::min<std::size_t>(text.size(), 200)), text.data());
+        const int length = static_cast<int>(std::min<std::size_t>(text.size(), 200));
+        if (text.starts_with(constraint::kTooFewTokens)) {
+            problem.set(sqlstate::kProgramLimitExceeded, "no answer of this form fits into max_tokens");
+            problem.with_detail("%.*s.", length, text.data()).with_hint("Raise max_tokens.");
+            return false;
+        }
+        problem.set(sqlstate::kExternalRoutineError, "the daemon reported an error: %.*s", length, text.data());
         return false;
     }
     return reply["result"].get(result) == simdjson::SUCCESS || invalid(problem, "It has neither result nor error.");

@@ -38,6 +38,7 @@ constexpr std::int64_t kDaemonGraceMs = 1000;
 // What a request comes to once defaults are filled in.
 struct Resolved {
     std::string_view prompt;  // in NFC, if normalize_prompts is on
+    CheckedForm form;
     std::int64_t max_tokens;
     std::int64_t seed;
     double temperature;
@@ -55,11 +56,13 @@ void raise_unless(bool good, const core::Problem &problem) {
 }
 
 // In the order in which the original complains.
-void check(const GenerationRequest &request, const Resolved &resolved) {
+void check(const GenerationRequest &request, Resolved &resolved) {
     core::Problem problem;
     const auto longest = static_cast<std::size_t>(guc::max_prompt_bytes);
     raise_unless(core::check_prompt("Prompt", request.prompt, longest, problem), problem);
-    raise_unless(core::check_seed(resolved.seed, problem), problem);
+    resolved.form = check_form(request.form);
+    if (resolved.form.is_free())  // as of the others it is of no account
+        raise_unless(core::check_seed(resolved.seed, problem), problem);
     raise_unless(core::check_max_tokens(resolved.max_tokens, problem), problem);
     raise_unless(core::check_temperature(request.temperature, problem), problem);
     raise_unless(core::check_model(request.model, request.unsafe_mode, problem), problem);
@@ -99,10 +102,13 @@ core::Digest key_of(const Resolved &resolved, std::string_view scope, std::strin
     pg::guarded([&](core::Problem &problem) {
         params->clear();
         core::JsonObject json(*params, core::Escape::Ascii);
+        resolved.form.add_to(json, AnswerForm::Kind::Choice);  // each where its name stands in the order
         json.add("eos_string", resolved.eos);
         json.add("fingerprint", fingerprint);
         json.add("max_tokens", resolved.max_tokens);
         json.add("model", resolved.model);
+        resolved.form.add_to(json, AnswerForm::Kind::Regex);
+        resolved.form.add_to(json, AnswerForm::Kind::Json);
         json.add("scope", scope);
         json.add("seed", resolved.seed);
         json.add("size", resolved.size);
@@ -119,12 +125,13 @@ std::string_view wire_params(const Resolved &resolved) {
         params->clear();
         core::JsonObject json(*params, core::Escape::Utf8);
         json.add("prompt", resolved.prompt);
-        json.add("seed", resolved.seed);
+        json.add("seed", std::max<std::int64_t>(resolved.seed, 0));
         json.add("temperature", resolved.temperature);
         json.add("max_new_tokens", resolved.max_tokens);
         json.add("eos_string", resolved.eos);
         json.add_or_null("model", resolved.model);
         json.add_or_null("size", resolved.size);
+        resolved.form.add_to(json, resolved.form.kind);
         json.add_bool("return_usage", true);
         json.add("timeout_ms", guc::request_timeout_ms + kDaemonGraceMs);
         json.close();
@@ -140,18 +147,22 @@ std::string_view daemon_name(std::uint16_t row) {
     return pg::copy_text(identity.endpoint);
 }
 
-void fall_back(const core::Problem &problem, Generation &generation) {
+// Part of an object is worse than nothing, so a form has no fallback; that none fits into max_tokens is the caller's mistake.
+void fall_back(const Resolved &resolved, const core::Problem &problem, Generation &generation) {
+    if (strcmp(problem.sqlstate, core::sqlstate::kProgramLimitExceeded) == 0)
+        pg::raise(problem);
     const Degraded instead = degrade(problem);
     generation.degraded = true;
     generation.finish_reason = "fallback";
-    generation.is_null = instead == Degraded::Null;
+    generation.is_null = instead == Degraded::Null || !resolved.form.is_free();
     generation.text = generation.is_null ? std::string_view() : std::string_view(guc::fallback_text);
 }
 
 // Takes the daemon's reply into `generation`; false, with the problem, if it cannot be used.
-bool take_reply(const Answer &answer, Generation &generation, core::Problem &problem) {
+bool take_reply(const Resolved &resolved, const Answer &answer, Generation &generation, core::Problem &problem) {
     core::GenerateReply reply;
-    if (!pg::try_guarded(problem, [&](core::Problem &p) { return core::read_generate_reply(answer.body, reply, p); })) {
+    if (!pg::try_guarded(problem, [&](core::Problem &p) { return core::read_generate_reply(answer.body, reply, p); }) ||
+        (!reply.is_null && !take_formed(resolved.form, reply.text, problem))) {
         if (strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) == 0)
             shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::InvalidReplies);
         return false;
@@ -208,7 +219,7 @@ void take_cached(const CachedAnswer &found, Generation &generation) {
 
 void keep(const Resolved &resolved, const CacheQuery &query, const Generation &generation) {
     core::CacheRecord row;
-    row.operation = "generate";
+    row.operation = resolved.form.operation();
     row.scope = resolved.scope;
     row.prompt = resolved.prompt;
     row.model = generation.model;
@@ -226,7 +237,7 @@ Asked ask_daemon(const Resolved &resolved, Generation &generation, core::Problem
     ask({shmem::Operation::Generate, wire_params(resolved), resolved.model}, answer);
     generation.queue_ms = answer.queue_ms;
     problem = answer.problem;
-    if (!answer.answered || !take_reply(answer, generation, problem))
+    if (!answer.answered || !take_reply(resolved, answer, generation, problem))
         return answer.timed_out ? Asked::TimedOut : Asked::Failed;
     generation.daemon = daemon_name(answer.daemon);
     return generation.fingerprint == resolved.fingerprint ? Asked::Answered : Asked::Private;
@@ -268,15 +279,23 @@ bool recall_original(const GenerationRequest &request, const Resolved &resolved,
                      CachedAnswer &found) {
     if (!guc::legacy_cache_keys || resolved.temperature != 0 || !resolved.size.empty())
         return false;
-    static std::string *original_key = new std::string;
-    pg::guarded([&](core::Problem &) {
-        original_key->assign(request.prompt.text);
-        if (resolved.eos != kDefaultEos)
-            original_key->append("::EOS::").append(resolved.eos);
-        return true;
-    });
-    return recall_legacy(query, {*original_key, key_of(resolved, "", kLegacyFingerprint),
-                                 {resolved.model, resolved.seed, resolved.max_tokens}}, found);
+    static std::string *key = new std::string;
+    if (!resolved.form.is_free())
+        original_key(resolved.form, request.prompt.text, resolved.seed, *key);
+    else
+        pg::guarded([&](core::Problem &) {
+            key->assign(request.prompt.text);
+            if (resolved.eos != kDefaultEos)
+                key->append("::EOS::").append(resolved.eos);
+            return true;
+        });
+    const std::int64_t max_tokens = resolved.form.is_free() ? resolved.max_tokens : -1;  // of no account for the others
+    const auto accept = [](const void *form, CachedAnswer &answer) {
+        core::Problem ignored;
+        return take_formed(*static_cast<const CheckedForm *>(form), answer.text, ignored);
+    };
+    return recall_legacy(query, {*key, key_of(resolved, "", kLegacyFingerprint), {resolved.model, resolved.seed, max_tokens}, accept,
+                                 &resolved.form}, found);
 }
 
 bool recall(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query, Generation &generation) {
@@ -307,6 +326,7 @@ void answer(const GenerationRequest &request, const Resolved &resolved, const Ca
         settle(quota, used_tokens(generation));
         return;
     }
+    require_usable(resolved.form);
     if (!admit_miss(spending, quota))
         return;
     core::Problem problem;
@@ -314,7 +334,7 @@ void answer(const GenerationRequest &request, const Resolved &resolved, const Ca
                                              : ask_alone(resolved, generation, problem);
     settle(quota, answered ? used_tokens(generation) : 0);
     if (!answered)
-        fall_back(problem, generation);
+        fall_back(resolved, problem, generation);
 }
 
 Resolved resolve(const GenerationRequest &request) {

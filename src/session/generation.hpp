@@ -4,6 +4,7 @@
 #pragma once
 
 #include "src/core/validate.hpp"
+#include "src/session/answer_form.hpp"
 
 #include <cstdint>
 #include <string_view>
@@ -14,6 +15,7 @@ inline constexpr std::string_view kDefaultEos = "[EOS]";
 
 struct GenerationRequest {
     core::TextArgument prompt;
+    AnswerForm form;
     bool has_max_tokens = false;
     std::int64_t max_tokens = 0;
     bool has_seed = false;

@@ -1,0 +1,99 @@
+// steadytext_generate_json, _regex, _choice and what steadytext_extract is made of: arguments in, text out. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/row_schema.hpp"
+#include "src/pg/text.hpp"
+#include "src/session/generation.hpp"
+
+extern "C" {
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/jsonb.h"
+}
+
+#include <algorithm>
+
+namespace {
+
+using namespace steadytext;
+using session::AnswerForm;
+using session::GenerationRequest;
+
+bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
+
+// Prompt, form, and the arguments that all of them end with; the short names lack the last.
+GenerationRequest read_request(FunctionCallInfo fcinfo, AnswerForm form) {
+    GenerationRequest request;
+    request.prompt = pg::text_argument(fcinfo, 0);
+    request.form = form;
+    request.has_max_tokens = !PG_ARGISNULL(2);
+    request.max_tokens = request.has_max_tokens ? PG_GETARG_INT32(2) : 0;
+    request.use_cache = argument_is_true(fcinfo, 3);
+    request.has_seed = !PG_ARGISNULL(4);
+    request.seed = request.has_seed ? PG_GETARG_INT32(4) : 0;
+    request.unsafe_mode = argument_is_true(fcinfo, 5);
+    if (PG_NARGS() > 6)
+        request.model = pg::text_argument(fcinfo, 6);
+    return request;
+}
+
+Datum answer(FunctionCallInfo fcinfo, const GenerationRequest &request) {
+    session::Generation generation;
+    session::generate(request, generation);
+    if (generation.is_null)
+        PG_RETURN_NULL();
+    return pg::text_datum(generation.text);
+}
+
+std::string_view json_text(Jsonb *json) {
+    const char *text = JsonbToCString(nullptr, &json->root, VARSIZE(json));
+    return pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8);
+}
+
+std::span<const core::TextArgument> texts_of(ArrayType *array) {
+    Datum *elements;
+    bool *nulls;
+    int count;
+    deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+    auto *texts = static_cast<core::TextArgument *>(palloc(std::max(count, 1) * sizeof(core::TextArgument)));
+    for (int i = 0; i < count; i++)
+        texts[i] = {nulls[i], nulls[i] ? std::string_view() : pg::utf8_text(elements[i])};
+    return {texts, static_cast<std::size_t>(count)};
+}
+
+}  // namespace
+
+STEADYTEXT_FUNCTION(steadytext_generate_json) {
+    AnswerForm form{.kind = AnswerForm::Kind::Json, .is_null = PG_ARGISNULL(1)};
+    if (!form.is_null)
+        form.text = json_text(PG_GETARG_JSONB_P(1));
+    return answer(fcinfo, read_request(fcinfo, form));
+}
+
+STEADYTEXT_FUNCTION(steadytext_generate_regex) {
+    AnswerForm form{.kind = AnswerForm::Kind::Regex, .is_null = PG_ARGISNULL(1)};
+    form.text = pg::text_argument(fcinfo, 1).text;
+    return answer(fcinfo, read_request(fcinfo, form));
+}
+
+STEADYTEXT_FUNCTION(steadytext_generate_choice) {
+    AnswerForm form{.kind = AnswerForm::Kind::Choice, .is_null = PG_ARGISNULL(1)};
+    if (!form.is_null)
+        form.choices = texts_of(PG_GETARG_ARRAYTYPE_P(1));
+    return answer(fcinfo, read_request(fcinfo, form));
+}
+
+// The JSON of a row of the type whose oid is the second argument, from what the first one says.
+STEADYTEXT_FUNCTION(steadytext_extract_json) {
+    const core::TextArgument input = pg::text_argument(fcinfo, 0);
+    core::Problem problem;
+    if (!core::check_prompt("Input", input, static_cast<std::size_t>(guc::max_prompt_bytes), problem))
+        pg::raise(problem);
+    AnswerForm form{.kind = AnswerForm::Kind::Json, .as_it_is = true};
+    form.text = pg::row_schema(PG_GETARG_OID(1));
+    GenerationRequest request = read_request(fcinfo, form);
+    const char *prompt = psprintf("Extract the data from the following text.\n\n%.*s", static_cast<int>(input.text.size()), input.text.data());
+    request.prompt.text = prompt;
+    return answer(fcinfo, request);
+}

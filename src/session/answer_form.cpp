@@ -1,0 +1,194 @@
+// Checks before and after, and keys: see answer_form.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/answer_form.hpp"
+#include "src/core/canonical_json.hpp"
+#include "src/core/constraint/matcher.hpp"
+#include "src/core/constraint/regex.hpp"
+#include "src/core/constraint/schema.hpp"
+#include "src/core/utf8.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+
+extern "C" {
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+}
+
+#include <algorithm>
+
+namespace steadytext::session {
+
+using Kind = AnswerForm::Kind;
+
+namespace {
+
+[[noreturn]] void reject(const char *sqlstate, const char *message) {
+    core::Problem problem;
+    problem.set(sqlstate, "%s", message);
+    pg::raise(problem);
+}
+
+void check_length(const char *name, std::string_view text) {
+    if (text.size() <= static_cast<std::size_t>(guc::max_prompt_bytes))
+        return;
+    core::Problem problem;
+    problem.set(core::sqlstate::kProgramLimitExceeded, "%s is too long", name);
+    problem.with_detail("It has %zu bytes; the limit is %d.", text.size(), guc::max_prompt_bytes);
+    problem.with_hint("Raise steadytext.max_prompt_bytes.");
+    pg::raise(problem);
+}
+
+std::string_view canonical(std::string_view schema) {
+    char *padded = static_cast<char *>(palloc0(schema.size() + core::PaddedText::kPadding));
+    memcpy(padded, schema.data(), schema.size());
+    static std::string *text = new std::string;
+    pg::guarded([&](core::Problem &problem) { return core::canonical_json({{padded, schema.size()}}, *text, problem); });
+    return pg::copy_text(*text);
+}
+
+std::span<const std::string_view> check_choices(std::span<const core::TextArgument> choices) {
+    if (choices.empty())
+        reject(core::sqlstate::kInvalidParameterValue, "Choices array cannot be empty");
+    if (choices.size() < 2)
+        reject(core::sqlstate::kInvalidParameterValue, "Choices array must contain at least 2 options");
+    auto *texts = static_cast<std::string_view *>(palloc(2 * choices.size() * sizeof(std::string_view)));
+    std::string_view *sorted = texts + choices.size();
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < choices.size(); i++) {
+        if (choices[i].is_null)
+            reject(core::sqlstate::kNullValueNotAllowed, "Choices array cannot contain nulls");
+        texts[i] = sorted[i] = choices[i].text;
+        bytes += choices[i].text.size();
+    }
+    check_length("Choices array", {nullptr, bytes});
+    std::sort(sorted, sorted + choices.size());
+    if (std::adjacent_find(sorted, sorted + choices.size()) != sorted + choices.size())
+        reject(core::sqlstate::kInvalidParameterValue, "Choices array cannot contain duplicates");
+    return {texts, choices.size()};
+}
+
+// What stands between the original's marks, if it has them, without white space around it.
+std::string_view bare_json(std::string_view answer) {
+    constexpr std::string_view kBegin = "<json-output>";
+    constexpr std::string_view kEnd = "</json-output>";
+    if (const std::size_t begin = answer.find(kBegin); begin != std::string_view::npos) {
+        answer.remove_prefix(begin + kBegin.size());
+        answer = answer.substr(0, answer.rfind(kEnd));
+    }
+    constexpr std::string_view kSpace = " \t\r\n";
+    const std::size_t first = std::min(answer.find_first_not_of(kSpace), answer.size());
+    return answer.substr(first, answer.find_last_not_of(kSpace) + 1 - first);
+}
+
+bool check_json(const CheckedForm &form, std::string_view &answer, core::Problem &problem) {
+    answer = bare_json(answer);
+    if (answer.find("\\u0000") != std::string_view::npos)
+        return problem.set(core::sqlstate::kProtocolViolation, "the answer is JSON that PostgreSQL has no room for: \\u0000");
+    return core::constraint::check_document(form.text, answer, problem);
+}
+
+bool check_match(const CheckedForm &form, std::string_view answer, core::Problem &problem) {
+    core::constraint::Network network;
+    if (!core::constraint::compile_regex(form.text, network, problem))
+        return false;
+    return core::constraint::Matcher(network).matches(answer) ||
+           problem.set(core::sqlstate::kProtocolViolation, "the answer does not match the regular expression");
+}
+
+bool check_choice(const CheckedForm &form, std::string_view answer, core::Problem &problem) {
+    return std::find(form.choices.begin(), form.choices.end(), answer) != form.choices.end() ||
+           problem.set(core::sqlstate::kProtocolViolation, "the answer is none of the choices");
+}
+
+}  // namespace
+
+const char *CheckedForm::operation() const {
+    constexpr const char *kOperations[] = {"generate", "generate_json", "generate_regex", "generate_choice"};
+    return kOperations[static_cast<int>(kind)];
+}
+
+void CheckedForm::add_to(core::JsonObject &json, Kind of) const {
+    if (kind != of)
+        return;
+    if (kind == Kind::Json)
+        json.add_json("schema", text);
+    else if (kind == Kind::Regex)
+        json.add("regex", text);
+    else if (kind == Kind::Choice)
+        json.add("choices", choices);
+}
+
+CheckedForm check_form(const AnswerForm &form) {
+    CheckedForm checked{.kind = form.kind, .text = form.text, .choices = {}};
+    switch (form.kind) {
+    case Kind::Free:
+        break;
+    case Kind::Json:
+        if (form.is_null)
+            reject(core::sqlstate::kNullValueNotAllowed, "Schema cannot be empty");
+        check_length("Schema", form.text);
+        if (!form.as_it_is)
+            checked.text = canonical(form.text);
+        break;
+    case Kind::Regex:
+        if (form.is_null || form.text.empty())
+            reject(form.is_null ? core::sqlstate::kNullValueNotAllowed : core::sqlstate::kInvalidParameterValue,
+                   "Pattern cannot be empty");
+        check_length("Pattern", form.text);
+        break;
+    case Kind::Choice:
+        if (form.is_null)
+            reject(core::sqlstate::kNullValueNotAllowed, "Choices cannot be null");
+        checked.choices = check_choices(form.choices);
+        break;
+    }
+    return checked;
+}
+
+void require_usable(const CheckedForm &form) {
+    pg::guarded([&](core::Problem &problem) {
+        core::constraint::Network network;
+        if (form.kind == Kind::Json)
+            return core::constraint::compile_schema(form.text, network, problem);
+        return form.kind != Kind::Regex || core::constraint::compile_regex(form.text, network, problem);
+    });
+}
+
+bool take_formed(const CheckedForm &form, std::string_view &answer, core::Problem &problem) {
+    return pg::try_guarded(problem, [&](core::Problem &p) {
+        switch (form.kind) {
+        case Kind::Free:
+            return true;
+        case Kind::Json:
+            return check_json(form, answer, p);
+        case Kind::Regex:
+            return check_match(form, answer, p);
+        case Kind::Choice:
+            return check_choice(form, answer, p);
+        }
+        return false;
+    });
+}
+
+void original_key(const CheckedForm &form, std::string_view prompt, std::int64_t seed, std::string &key) {
+    static std::string *keyed = new std::string;
+    pg::guarded([&](core::Problem &) {
+        constexpr const char *kPrefixes[] = {"", "json:", "regex:", "choice:"};
+        keyed->assign(kPrefixes[static_cast<int>(form.kind)]).append(prompt).append(":").append(form.text);
+        std::vector<std::string_view> sorted(form.choices.begin(), form.choices.end());
+        std::sort(sorted.begin(), sorted.end());
+        for (std::size_t i = 0; i < sorted.size(); i++)
+            keyed->append(i == 0 ? "" : "|").append(sorted[i]);
+        keyed->append(":").append(std::to_string(seed));
+        return true;
+    });
+    const Datum text = PointerGetDatum(cstring_to_text_with_len(keyed->data(), static_cast<int>(keyed->size())));
+    const std::string_view digest = pg::utf8_text(DirectFunctionCall1(md5_text, text));
+    pg::guarded([&](core::Problem &) {
+        key.assign(digest);
+        return true;
+    });
+}
+
+}  // namespace steadytext::session
