@@ -115,7 +115,8 @@ bool recall_table(const core::Digest &key, const CacheQuery &query, CachedAnswer
 
 // A row under the original's key gets its migrated one.
 bool recall_original(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
-    if (!read_table(legacy.original_key, query.kind, &legacy.condition, answer))
+    if (!read_table(legacy.original_key, query.kind, &legacy.condition, answer) ||
+        (legacy.accept != nullptr && !legacy.accept(legacy.context, answer)))
         return false;
     CacheRecord rekey;
     rekey.numbers.kind = CacheRecord::Kind::Rekey;
