@@ -114,6 +114,11 @@ bool Daemon::serves(shmem::Operation operation, std::string_view model) const {
         return false;
     if (!models_complete_)
         return true;  // not told yet, or a daemon that never tells
+    return has_model_for(operation, model);
+}
+
+// Documents are ranked by a reranker, or by embeddings.
+bool Daemon::has_model_for(shmem::Operation operation, std::string_view model) const {
     const auto role = operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
     return has_model(role, model) ||
            (operation == shmem::Operation::Rerank && has_model(shmem::ModelRole::Reranker, model));

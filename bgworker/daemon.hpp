@@ -66,6 +66,7 @@ public:
     [[nodiscard]] bool admit(std::int64_t now_us) { return row_state().breaker.admit(services_.settings.breaker, now_us); }
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
+    [[nodiscard]] bool has_model_for(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] std::size_t outstanding() const { return waiting_.size() + in_flight_; }
 
     void enqueue(shmem::SlotId id);

@@ -19,10 +19,6 @@ namespace {
 
 constexpr int kMaxAttempts = 2;  // the first, and one retry
 
-shmem::ModelRole role_of(shmem::Operation operation) {
-    return operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
-}
-
 // Prompts leave this machine encrypted, or not at all.
 void refuse_plaintext(core::DaemonEntry &entry) {
     const bool is_encrypted = entry.endpoint.kind == core::EndpointKind::Https || entry.server_key_file[0] != '\0';
@@ -344,7 +340,7 @@ struct Gateway::Wish {
 Gateway::Wish Gateway::wish_of(const shmem::Slot &slot) const {
     const std::string_view model = slot.model;
     const bool is_served = !model.empty() && std::any_of(members_.begin(), members_.end(), [&](const Member &member) {
-        return member.daemon->has_model(role_of(slot.operation), model);
+        return member.daemon->has_model_for(slot.operation, model);
     });
     if (is_served)
         return {slot.operation, model, {}};

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <simdjson.h>
+#include <unordered_map>
 
 namespace steadytext::core {
 
@@ -136,6 +137,36 @@ bool read_embed_reply(PaddedText body, std::vector<float> &vector, Problem &prob
         vector.push_back(static_cast<float>(number));
     }
     return true;
+}
+
+bool read_rerank_reply(PaddedText body, std::span<const std::string_view> documents, std::vector<double> &scores,
+                       Problem &problem) {
+    dom::element result;
+    dom::array pairs;
+    if (!read_result(body, result, problem))
+        return false;
+    if (result.get(pairs) != simdjson::SUCCESS)
+        return invalid(problem, "The result is not an array.");
+    // Equal documents wait for their scores in the order they were given.
+    std::unordered_map<std::string_view, std::vector<std::size_t>> waiting;
+    for (std::size_t i = documents.size(); i-- > 0;)
+        waiting[documents[i]].push_back(i);
+    scores.assign(documents.size(), 0);
+    std::size_t count = 0;
+    for (const dom::element element : pairs) {
+        std::string_view document;
+        double score;
+        if (element.at(0).get(document) != simdjson::SUCCESS || element.at(1).get(score) != simdjson::SUCCESS ||
+            !(score >= 0 && score <= 1))
+            return invalid(problem, "The result is not an array of documents with scores from 0 to 1.");
+        const auto found = waiting.find(document);
+        if (found == waiting.end() || found->second.empty())
+            return invalid(problem, "A document in it was not asked for.");
+        scores[found->second.back()] = score;
+        found->second.pop_back();
+        count++;
+    }
+    return count == documents.size() || invalid(problem, "Not all documents have a score.");
 }
 
 }  // namespace steadytext::core

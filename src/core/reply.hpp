@@ -8,6 +8,7 @@
 
 #include "src/core/problem.hpp"
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,5 +44,10 @@ struct GenerateReply {
 
 // A flat array of finite numbers.
 [[nodiscard]] bool read_embed_reply(PaddedText body, std::vector<float> &vector, Problem &problem);
+
+// Pairs of document and score from 0 to 1, in any order; the scores are put in the order of `documents`, each of which must
+// have one.
+[[nodiscard]] bool read_rerank_reply(PaddedText body, std::span<const std::string_view> documents, std::vector<double> &scores,
+                                     Problem &problem);
 
 }  // namespace steadytext::core

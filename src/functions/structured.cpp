@@ -4,15 +4,12 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/row_schema.hpp"
 #include "src/pg/text.hpp"
+#include "src/pg/text_array.hpp"
 #include "src/session/generation.hpp"
 
 extern "C" {
-#include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/jsonb.h"
 }
-
-#include <algorithm>
 
 namespace {
 
@@ -51,17 +48,6 @@ std::string_view json_text(Jsonb *json) {
     return pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8);
 }
 
-std::span<const core::TextArgument> texts_of(ArrayType *array) {
-    Datum *elements;
-    bool *nulls;
-    int count;
-    deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
-    auto *texts = static_cast<core::TextArgument *>(palloc(std::max(count, 1) * sizeof(core::TextArgument)));
-    for (int i = 0; i < count; i++)
-        texts[i] = {nulls[i], nulls[i] ? std::string_view() : pg::utf8_text(elements[i])};
-    return {texts, static_cast<std::size_t>(count)};
-}
-
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_generate_json) {
@@ -80,7 +66,7 @@ STEADYTEXT_FUNCTION(steadytext_generate_regex) {
 STEADYTEXT_FUNCTION(steadytext_generate_choice) {
     AnswerForm form{.kind = AnswerForm::Kind::Choice, .is_null = PG_ARGISNULL(1)};
     if (!form.is_null)
-        form.choices = texts_of(PG_GETARG_ARRAYTYPE_P(1));
+        form.choices = pg::texts_of(PG_GETARG_ARRAYTYPE_P(1));
     return answer(fcinfo, read_request(fcinfo, form));
 }
 

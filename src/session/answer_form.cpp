@@ -108,6 +108,12 @@ const char *CheckedForm::operation() const {
     return kOperations[static_cast<int>(kind)];
 }
 
+shmem::CallKind CheckedForm::call_kind() const {
+    using shmem::CallKind;
+    constexpr CallKind kKinds[] = {CallKind::Generate, CallKind::Json, CallKind::Regex, CallKind::Choice};
+    return kKinds[static_cast<int>(kind)];
+}
+
 void CheckedForm::add_to(core::JsonObject &json, Kind of) const {
     if (kind != of)
         return;

@@ -4,6 +4,7 @@
 // Called by src/session/generation.cpp. Regime: pg, with C++ only inside guarded().
 #pragma once
 
+#include "shmem/call_stats.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/problem.hpp"
 #include "src/core/validate.hpp"
@@ -32,6 +33,7 @@ struct CheckedForm {
 
     [[nodiscard]] bool is_free() const { return kind == AnswerForm::Kind::Free; }
     [[nodiscard]] const char *operation() const;  // as the table cache names it
+    [[nodiscard]] shmem::CallKind call_kind() const;
     // The member by which the request and the key say it; nothing for another kind than `of`.
     void add_to(core::JsonObject &json, AnswerForm::Kind of) const;
 };

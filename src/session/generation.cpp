@@ -317,7 +317,7 @@ std::int64_t used_tokens(const Generation &generation) {
 // From the cache, else from a daemon, else instead of an answer.
 void answer(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query, Generation &generation) {
     Quota quota;
-    const Spending spending{shmem::CallKind::Generate, generation.model.empty() ? resolved.model : generation.model, 1,
+    const Spending spending{resolved.form.call_kind(), generation.model.empty() ? resolved.model : generation.model, 1,
                             estimated_tokens(resolved.prompt) + resolved.max_tokens};
     generation.finish_reason = "limited";
     if (!admit_lookup(spending, quota))
@@ -357,7 +357,7 @@ void generate(const GenerationRequest &request, Generation &generation) {
     (void)shmem::segment();  // first of all: is the library preloaded?
     Resolved resolved = resolve(request);
     check(request, resolved);
-    observe::begin(shmem::CallKind::Generate);
+    observe::begin(resolved.form.call_kind());
     normalize(resolved);
     if (const shmem::Model *model = find_model(shmem::ModelRole::Generation, resolved.model); model != nullptr) {
         generation.model = model->name;

@@ -1,0 +1,31 @@
+// One ranking from beginning to end: check, key, cache, daemon, cache again. All documents of a call go in one request.
+//
+// Called by src/functions/rerank.cpp. Regime: pg.
+#pragma once
+
+#include "src/core/validate.hpp"
+
+#include <cstdint>
+#include <span>
+
+namespace steadytext::session {
+
+struct RerankRequest {
+    core::TextArgument query;
+    bool documents_are_null = true;
+    std::span<const core::TextArgument> documents;
+    core::TextArgument task;
+    std::int64_t seed = 42;
+};
+
+struct RankedDocument {
+    std::uint32_t index;  // in the request's documents
+    double score;         // from 0 to 1
+    bool has_score;       // false: no daemon could answer, and steadytext.on_failure = null
+};
+
+// Best first, equals in the order they came; in CurrentMemoryContext. When no daemon can answer the scores are lexical
+// (src/core/lexical_score.hpp), or as steadytext.on_failure says. Raises on bad arguments.
+[[nodiscard]] std::span<const RankedDocument> rerank(const RerankRequest &request);
+
+}  // namespace steadytext::session
