@@ -14,7 +14,7 @@ my $seed     = $ENV{STEADYTEXT_STRUCTURED_SEED}  // 1;
 my $sessions = 8;
 my $json     = JSON::PP->new->canonical;
 my $cluster  = SteadyText::Cluster->new(daemon => 'native',
-    conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '600s'", 'steadytext.embedded_slots = 8' ]);
+    conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '2h'", 'steadytext.embedded_slots = 8' ]);
 ok($cluster->poll_until('SELECT status FROM steadytext_daemon_status()', 'healthy', 120), 'the daemon is there');
 
 sub tool {

@@ -48,7 +48,7 @@ class Schemas:
         return schema
 
     def of_pattern(self, _):
-        return {"type": "string", "pattern": "^" + Regexes(self.rng).alternatives(1) + "$"}
+        return {"type": "string", "pattern": "^" + Regexes(self.rng, ["[:digit:]"]).alternatives(1) + "$"}
 
     def bounds(self, schema, low, high):
         if self.rng.random() < 0.6:
@@ -112,8 +112,10 @@ class Schemas:
 
 
 class Regexes:
-    def __init__(self, rng):
+    def __init__(self, rng, without=()):
         self.rng = rng
+        parts = ["a-z", "A-F", "0-9", "_", ".", "x", " ", "\\d", "\\s", "\\w", "\\]", "\\-", "é-ö", "*", "[:digit:]"]
+        self.class_parts = [part for part in parts if part not in without]
 
     def case(self):
         regex = self.alternatives(3)
@@ -147,8 +149,7 @@ class Regexes:
         ])()
 
     def character_class(self):
-        parts = self.rng.sample(["a-z", "A-F", "0-9", "_", ".", "x", " ", "\\d", "\\s", "\\w", "\\]", "\\-", "é-ö", "*", "[:digit:]"],
-                                self.rng.randint(1, 4))
+        parts = self.rng.sample(self.class_parts, self.rng.randint(1, 4))
         return "[" + self.rng.choice(["", "", "^"]) + "".join(parts) + self.rng.choice(["", "-"]) + "]"
 
 

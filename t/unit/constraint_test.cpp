@@ -258,7 +258,7 @@ TEST(Schema, TellsGoodDocumentsFromBad) {
 TEST(Schema, RefusesWhatItCannotPromise) {
     for (const char *text : {R"({"not": {}})", R"({"uniqueItems": true})", R"({"multipleOf": 2})", R"({"type": "object", "minProperties": 1})",
                              R"({"oneOf": [{"type": "integer"}, {"minimum": 2}]})", R"({"$ref": "http://x/y"})",
-                             R"x({"pattern": "(?=a)", "type": "string"})x", R"({"pattern": "a", "maxLength": 3})"})
+                             R"x({"pattern": "(?=a)", "type": "string"})x", R"({"pattern": "a", "maxLength": 3})", R"({"pattern": "[[:digit:]]"})"})
         EXPECT_STREQ(schema(text)->problem.sqlstate, "0A000") << text;
     for (const char *text : {"", "[]", "1", "{", R"({"$ref": "#/nowhere"})", R"({"$ref": 1})", R"({"properties": 1})", R"({"required": [1]})",
                              R"({"minLength": -1})", R"({"minimum": "1"})", R"({"anyOf": []})", R"({"enum": 1})", R"({"allOf": [{"$ref": "#"}]})",

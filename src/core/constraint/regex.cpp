@@ -83,7 +83,8 @@ bool is_ascii_letter_or_digit(std::uint32_t code) {
 // The first complaint is kept; after it everything is skipped.
 class Reader {
 public:
-    Reader(std::string_view pattern, Problem &problem) : pattern_(pattern), problem_(problem) {}
+    // `posix`: [[:alpha:]] is a class, not one of other characters.
+    Reader(std::string_view pattern, bool posix, Problem &problem) : pattern_(pattern), posix_(posix), problem_(problem) {}
 
     Node read() {
         if (!utf8_is_valid(pattern_)) {
@@ -231,8 +232,12 @@ private:
     }
 
     CodePoints read_class_item(bool &of_ascii) {
-        if (take("[:"))
+        if (posix_ && take("[:"))
             return of_ascii = true, read_named_class();
+        if (!posix_ && peek() == '[' && peek(1) == ':') {
+            complain(kUnsupported, "Patterns of schemas have no named classes.");
+            return {};
+        }
         if (peek() == '[' && (peek(1) == '.' || peek(1) == '=')) {
             complain(kUnsupported, "There are no collating elements in classes.");
             return {};
@@ -315,6 +320,7 @@ private:
     }
 
     std::string_view pattern_;
+    bool posix_;
     Problem &problem_;
     std::size_t at_ = 0;
 };
@@ -445,7 +451,7 @@ bool check_size(const Network &network, const char *what, Problem &problem) {
 }  // namespace
 
 bool add_regex(std::string_view pattern, Encoding encoding, Network &network, State from, State to, Problem &problem) {
-    const Node node = Reader(pattern, problem).read();
+    const Node node = Reader(pattern, encoding == Encoding::Plain, problem).read();
     if (problem.is_set())
         return false;
     if (!anchors_can_hold(node, true, true)) {
