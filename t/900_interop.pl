@@ -12,7 +12,8 @@ my $root = $SteadyText::Cluster::ROOT;
 
 # ---- our extension, their daemon -----------------------------------------------------------------------------------
 {
-    my $cluster = SteadyText::Cluster->new(daemon => 'python', conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '120s'" ]);
+    my $cluster = SteadyText::Cluster->new(daemon => 'python',
+        conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '120s'", "steadytext.pool_wait = '120s'" ]);
     ok($cluster->poll_until('SELECT status FROM steadytext_daemon_status()', 'healthy', 120), 'the Python daemon is healthy');
     my $question = q(SELECT steadytext_generate('What is the capital of France?', max_tokens => 24, use_cache => false));
     my $first    = $cluster->sql($question);

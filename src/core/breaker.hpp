@@ -1,6 +1,6 @@
 // The circuit breaker of one daemon: Closed → Open → HalfOpen → Closed.
 //
-// Lives in shared memory; the gateway records results, sessions report replies they could not read, anyone reads the
+// Lives in shared memory; the gateway records results, sessions whether they could read an answer, anyone reads the
 // state. Regime: pure. No timer: the state is derived from the clock whenever it is read, so nothing can stick
 // (resilience4j#2093). The half-open probe is a lease that expires by itself, so a probe lost with its sender cannot
 // block recovery (resilience4j#935).
@@ -45,12 +45,15 @@ public:
 
     // While it is open, answers to what was sent before say nothing: only a probe's answer closes it.
     void record_success(const BreakerSettings &settings, std::int64_t now_us) noexcept {
-        if (state(settings, now_us) != BreakerState::Open)
-            reset();
+        if (state(settings, now_us) == BreakerState::Open)
+            return;
+        failures_.store(0, std::memory_order_relaxed);
+        probe_until_us_.store(0, std::memory_order_relaxed);
     }
 
     // Closed, and nothing held against the daemon: it is new, connected anew, or steadytext_daemon_reset() says so.
     void reset() noexcept {
+        unreadable_.store(0, std::memory_order_relaxed);
         failures_.store(0, std::memory_order_relaxed);
         probe_until_us_.store(0, std::memory_order_relaxed);
     }
@@ -65,8 +68,19 @@ public:
         }
     }
 
+    // By the session that was given the message. The gateway took it for an answer and cannot know, so this is counted apart.
+    void record_readable() noexcept {
+        if (unreadable_.load(std::memory_order_relaxed) != 0)
+            unreadable_.store(0, std::memory_order_relaxed);
+    }
+    void record_unreadable(const BreakerSettings &settings, std::int64_t now_us) noexcept {
+        if (unreadable_.fetch_add(1, std::memory_order_relaxed) + 1 >= settings.threshold)
+            trip(settings, now_us);
+    }
+
     // By hand (steadytext_daemon_trip): open now, whatever the count.
     void trip(const BreakerSettings &settings, std::int64_t now_us) noexcept {
+        unreadable_.store(0, std::memory_order_relaxed);
         failures_.store(settings.threshold, std::memory_order_relaxed);
         times_opened_.fetch_add(1, std::memory_order_relaxed);
         open_until_us_.store(now_us + settings.recovery_us, std::memory_order_relaxed);
@@ -81,7 +95,8 @@ public:
     [[nodiscard]] std::int64_t open_until_us() const noexcept { return open_until_us_.load(std::memory_order_relaxed); }
 
 private:
-    std::atomic<std::uint32_t> failures_{0};
+    std::atomic<std::uint32_t> failures_{0};    // in a row, of requests
+    std::atomic<std::uint32_t> unreadable_{0};  // in a row, of answers
     std::atomic<std::int64_t> open_until_us_{0};
     std::atomic<std::int64_t> probe_until_us_{0};
     std::atomic<std::uint64_t> times_opened_{0};

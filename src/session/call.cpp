@@ -147,4 +147,17 @@ void ask(const Call &call, Answer &answer) {
     answer.total_ms = static_cast<double>(core::monotonic_us() - start_us) / 1000;
 }
 
+bool note_reading(const Answer &answer, bool read, const core::Problem &problem) {
+    const shmem::Segment &segment = shmem::segment();
+    shmem::DaemonRow &daemon = segment.daemons->rows[answer.daemon];
+    if (read || strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) != 0) {
+        daemon.breaker.record_readable();
+    } else {
+        segment.counters->add(my_shard(), Counter::InvalidReplies);
+        daemon.failures.fetch_add(1, std::memory_order_relaxed);
+        daemon.breaker.record_unreadable(guc::breaker_settings(), core::monotonic_us());
+    }
+    return read;
+}
+
 }  // namespace steadytext::session

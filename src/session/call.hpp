@@ -31,4 +31,7 @@ struct Answer {
 // Sends the call and waits for its end, steadytext.request_timeout at most.
 void ask(const Call &call, Answer &answer);
 
+// Counts against the daemon that its message could not be read, if that is the problem, or for it that it could; gives `read` back.
+[[nodiscard]] bool note_reading(const Answer &answer, bool read, const core::Problem &problem);
+
 }  // namespace steadytext::session

@@ -69,13 +69,14 @@ Asked ask_daemon(std::string_view text, const EmbeddingRequest &request, std::ve
     Answer answer;
     ask({shmem::Operation::Embed, wire_params(text, request), request.model.or_else("")}, answer);
     problem = answer.problem;
-    const bool good = answer.answered && pg::try_guarded(problem, [&](core::Problem &p) {
+    const auto read = [&](core::Problem &p) {
         if (!core::read_embed_reply(answer.body, vector, p))
             return false;
         // A daemon without a model answers zeros, the original's defect: no direction is no embedding.
         return core::make_unit(vector) ||
                p.set(core::sqlstate::kPrerequisiteState, "the daemon has no embedding model");
-    });
+    };
+    const bool good = answer.answered && note_reading(answer, pg::try_guarded(problem, read), problem);
     return good ? Asked::Answered : answer.timed_out ? Asked::TimedOut : Asked::Failed;
 }
 

@@ -161,8 +161,11 @@ void fall_back(const Resolved &resolved, const core::Problem &problem, Generatio
 // Takes the daemon's reply into `generation`; false, with the problem, if it cannot be used.
 bool take_reply(const Resolved &resolved, const Answer &answer, Generation &generation, core::Problem &problem) {
     core::GenerateReply reply;
-    if (!pg::try_guarded(problem, [&](core::Problem &p) { return core::read_generate_reply(answer.body, reply, p); }) ||
-        (!reply.is_null && !take_formed(resolved.form, reply.text, problem))) {
+    const auto read = [&](core::Problem &p) { return core::read_generate_reply(answer.body, reply, p); };
+    if (!note_reading(answer, pg::try_guarded(problem, read), problem))
+        return false;
+    // An answer of another form could be read: it tells of the model, not of the daemon.
+    if (!reply.is_null && !take_formed(resolved.form, reply.text, problem)) {
         if (strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) == 0)
             shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::InvalidReplies);
         return false;

@@ -209,6 +209,21 @@ TEST(Breaker, TrippedByHandStaysOpenWhateverStillArrives) {
     EXPECT_EQ(breaker.state(kSettings, 1), BreakerState::Closed);
 }
 
+TEST(Breaker, OpensForAnswersThatNobodyCanReadThoughTheGatewayTakesThemForAnswers) {
+    Breaker breaker;
+    for (int i = 0; i < 3; i++) {
+        breaker.record_success(kSettings, 0);
+        breaker.record_unreadable(kSettings, 0);
+        EXPECT_EQ(breaker.state(kSettings, 0), i < 2 ? BreakerState::Closed : BreakerState::Open);
+    }
+    breaker.reset();
+    for (int i = 0; i < 3; i++) {
+        breaker.record_unreadable(kSettings, 0);
+        breaker.record_readable();
+    }
+    EXPECT_EQ(breaker.state(kSettings, 0), BreakerState::Closed) << "not in a row";
+}
+
 TEST(Breaker, LetsOneProbeThroughAndItsLeaseExpires) {
     Breaker breaker;
     breaker.trip(kSettings, 0);

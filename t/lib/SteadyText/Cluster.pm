@@ -14,6 +14,7 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Temp ();
 use IPC::Run ();
+use POSIX ();
 use Time::HiRes qw(time sleep);
 
 my @running;
@@ -176,6 +177,8 @@ sub start_echo {
         open STDIN,  '<', '/dev/null';
         open STDOUT, '>', $log;
         open STDERR, '>&', \*STDOUT;
+        # Not the pipes of sessions: one would not see the end of its input while this daemon lives.
+        POSIX::close($_) for 3 .. 1023;
         exec as_server_exec(), $program, '--endpoint', $endpoint, @{ $options{options} // [] } or exit 127;
     }
     $self->{daemons}{$name} = $pid;

@@ -1,0 +1,105 @@
+# Daemons that send anything but the right answer, while eight to sixteen sessions ask (fault catalogue, rows 4 and 5): nobody gets
+# another's answer, no memory is lost, and who asks for nothing bad is served.
+#
+# With STEADYTEXT_LONG_TESTS a million replies come twice, and a frame has 1 GiB.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use SteadyText::Load;
+use Test::More;
+
+my $long    = $ENV{STEADYTEXT_LONG_TESTS};
+my $cluster = SteadyText::Cluster->new(conf => [ 'steadytext.breaker_threshold = 1000' ]);
+
+sub counter { my ($name) = @_; return $cluster->sql("SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_$name'") }
+sub failures { return $cluster->sql('SELECT sum(failures) FROM steadytext_daemons') }
+
+sub gateway_megabytes {
+    my ($kilobytes) = do { local (@ARGV, $/) = '/proc/' . $cluster->worker_pid('gateway') . '/status'; <> } =~ /RssAnon:\s+(\d+)/;
+    return $kilobytes / 1024;
+}
+
+# Row 4: each bad reply is one error, and costs the eight others nothing.
+{
+    my $load = SteadyText::Load->new($cluster, clients => 8);
+    ok($load->await(1000), 'under load');
+    my ($gateway, $before) = ($cluster->worker_pid('gateway'), gateway_megabytes());
+    my $ask = sub {
+        my ($fault) = @_;
+        my $failures = failures();
+        my $result = $cluster->try_sql("SET steadytext.on_failure = 'error'; SET steadytext.request_timeout = '5s';
+            SELECT steadytext_generate('!fault:$fault', use_cache => false)");
+        like($result->{state}, qr/^08/, "$fault is an error");
+        cmp_ok(failures() - $failures, '>=', 1, "$fault counts as a failure of the daemon");
+        ok($load->await(100), "$fault: the others are served");
+    };
+    $ask->($_) for qw(garbage truncated bad-utf8 nan nul deep-json empty multipart null-id);
+    is($load->finish, 8, 'no session hangs');
+    is($load->not_right, '', $load->calls . ' calls beside bad replies: all right');
+
+    # A frame that is too large costs the connection, and its request is sent twice: what is under way both times is lost with it.
+    $load = SteadyText::Load->new($cluster, clients => 8);
+    ok($load->await(100), 'under load');
+    $ask->('oversized=' . ($long ? 1 << 30 : 64 << 20));
+    is($load->finish, 8, 'no session hangs');
+    my $lost = $load->value('count(*)', "outcome = '08006'");
+    cmp_ok($lost, '<=', 8, "$lost calls are lost with the connection, at most one of each session");
+    is($load->value('count(*)', "outcome NOT IN ('right', '08006')"), 0, 'and no other');
+
+    is($cluster->worker_pid('gateway'), $gateway, 'the gateway did not crash');
+    cmp_ok(gateway_megabytes() - $before, '<', 32, 'nor grow by 32 MiB');
+}
+
+# Row 5: replies that come twice, in another order, too late, with another id, with an id of an earlier boot.
+sub answered { my ($endpoint) = @_; my ($n) = $cluster->ask_daemon('stats', '{}', $endpoint) =~ /"generate":(\d+)/; return $n }
+{
+    my $counted = counter('late_replies_total');
+    my $twice = SteadyText::Load->new($cluster, clients => 4, head => '!fault:duplicate', calls => $long ? 125_000 : 1500);
+    my @others = (
+        (map { SteadyText::Load->new($cluster, clients => 2, head => "!fault:delay=$_,duplicate") } 1, 3, 7),
+        (map { SteadyText::Load->new($cluster, clients => 2, head => "!fault:$_",
+            set => [ "steadytext.request_timeout = '30ms'", "steadytext.on_failure = 'null'", 'client_min_messages = error' ]) }
+            'late=200', 'wrong-id', 'previous-boot'));
+    is($twice->join, 4, 'replies that come twice: no session hangs');
+    is($_->finish, 2, 'nor any beside them') for @others;
+    for my $load ($twice, @others[0 .. 2]) {
+        is($load->not_right, '', $load->calls . ' calls answered twice: each right answer is taken once');
+    }
+    for my $load (@others[3 .. 5]) {
+        my $calls = $load->calls;
+        is($load->not_right, "null: $calls", "$calls calls whose answers are late or another's: none is answered");
+    }
+    ok($cluster->wait_for(sub { counter('late_replies_total') - $counted >= $twice->calls }), 'what came second is counted');
+    cmp_ok(counter('foreign_replies_total'), '>', 0, 'so are replies with an id of another boot');
+    diag(sprintf '%d replies, none delivered to the wrong caller', 2 * $twice->calls + counter('foreign_replies_total'));
+}
+
+# The Python daemon's way: one request at a time on a connection, and the next reply is the answer to the last request whatever its id.
+{
+    my $serial = $cluster->start_echo(name => 'serial', options => [ '--serial' ]);
+    $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$serial->{endpoint}'; SELECT pg_reload_conf()");
+    ok($cluster->poll_until(q(SELECT kind FROM steadytext_daemons), 'serial', 30), 'a daemon that serves one request at a time');
+    my $late = SteadyText::Load->new($cluster, clients => 4, head => '!fault:late=20', calls => 40,
+        set => [ "steadytext.request_timeout = '10ms'", "steadytext.on_failure = 'null'", 'client_min_messages = error' ]);
+    my $load = SteadyText::Load->new($cluster, clients => 8, calls => 100);
+    is($late->join, 4, 'calls that give up');
+    is($load->join, 8, 'and calls that wait');
+    is($late->value('count(*)', "outcome NOT IN ('null', 'right')") + $load->value('count(*)', "outcome = 'wrong'"), 0, 'nobody gets a stale answer');
+    is($load->not_right, '', 'who waits is answered');
+}
+
+# A daemon of which nothing can be read is left alone like one that is down.
+for my $call ('generate', 'embed') {
+    my $babbler = $cluster->start_echo(name => "babbler-$call");
+    $cluster->ask_daemon('control', qq({"fault": "bad-utf8", "count": -1, "methods": ["$call"]}), $babbler->{endpoint});
+    $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$babbler->{endpoint}'; ALTER SYSTEM SET steadytext.breaker_threshold = 5; SELECT pg_reload_conf()");
+    ok($cluster->poll_until(q(SELECT state FROM steadytext_daemons), 'ready'), 'a daemon that sends no UTF-8');
+    is($cluster->sql(qq(SET steadytext.on_failure = 'null'; SET client_min_messages = error;
+        SELECT count(steadytext_$call('x' || i, use_cache => false)) FROM generate_series(1, 5) i; SELECT breaker, failures FROM steadytext_daemons)),
+        "0\nopen|5", "$call: five unreadable answers in a row open its breaker");
+}
+
+is($cluster->sql(q(SELECT sum(value) FROM steadytext_metrics() WHERE name IN ('steadytext_slots_in_use', 'steadytext_payload_bytes_in_use'))), 0,
+    'no slot and no payload is left in use');
+
+done_testing;

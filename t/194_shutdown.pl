@@ -1,0 +1,117 @@
+# The server is stopped with 256 requests under way, with a daemon that hangs, with synchronous replication blocked (fault catalogue,
+# row 9): a fast stop takes two seconds at most, and no process, socket file or shared memory is left.
+use strict;
+use warnings;
+use IPC::Run ();
+use SteadyText::Cluster;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $sessions = 256;
+my @base     = ('max_connections = 300', 'steadytext.max_requests = 300', "steadytext.request_timeout = '60s'");
+my $slots    = q(SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_slots_in_use');
+
+# So many sessions that call, each once, in one pgbench.
+sub call {
+    my ($cluster, $sql) = @_;
+    my $file = $cluster->run_dir . '/call.sql';
+    open my $out, '>', $file or die $!;
+    print {$out} "$sql;\n";
+    close $out;
+    my $output = '';
+    my $run = IPC::Run::start([ SteadyText::Cluster::server_program('pgbench'), '-n', '-h', $cluster->{PGHOST}, '-p', $cluster->{PGPORT},
+        '-U', $cluster->{PGUSER}, '-f', $file, '-c', $sessions, '-j', 2, '-t', 1, $cluster->{PGDATABASE} ], '<', \undef, '>&', \$output);
+    return ($run, \$output);
+}
+
+# What the server has that must go with it: processes, the System V segment that postmaster.pid names, files of shared memory.
+sub traces {
+    my ($cluster) = @_;
+    my ($postmaster, $segment) = split /\|/, $cluster->sql(q(
+        SELECT lines[1], split_part(regexp_replace(lines[7], ' +', ' ', 'g'), ' ', 2 + (lines[7] LIKE ' %')::int)
+        FROM string_to_array(pg_read_file('postmaster.pid'), E'\n') lines));
+    my @pids = ($postmaster);
+    for (my $i = 0; $i < @pids; $i++) {
+        push @pids, split ' ', `pgrep -P $pids[$i]`;
+    }
+    my %files = map { $_ => 1 } `cat /proc/$postmaster/maps` =~ m{(/dev/shm/\S+)}g;
+    return { pids => \@pids, segment => $segment, files => [ keys %files ] };
+}
+
+sub segment_exists { my ($id) = @_; return scalar grep { /^0x\w+\s+\Q$id\E\s/ } `ipcs -m` }
+
+sub leaves_nothing {
+    my ($cluster, $before, $what) = @_;
+    ok($cluster->wait_for(sub { !grep { kill 0, $_ } @{ $before->{pids} } }, 2), "$what: no process is left")
+        or diag `ps -o pid,ppid,args -p @{[ join ',', @{ $before->{pids} } ]}`;
+    my @sockets = grep { !/echo/ } split /\n/, `find $cluster->{run} -type s`;
+    is("@sockets", '', "$what: no socket file is left");
+    is(scalar(grep { -e } @{ $before->{files} }) + segment_exists($before->{segment}), 0, "$what: no shared memory is left");
+    return;
+}
+
+sub stop_within {
+    my ($cluster, $mode, $seconds, $what) = @_;
+    my $before = traces($cluster);
+    ok(segment_exists($before->{segment}), "$what: the server has a segment of shared memory");
+    my $start = time;
+    ok($cluster->stop($mode), "$what: $mode stop");
+    my $took = time - $start;
+    cmp_ok($took, '<=', $seconds, sprintf '%s: %s stop in %.2f s', $what, $mode, $took);
+    leaves_nothing($cluster, $before, "$what, $mode stop");
+    return;
+}
+
+{
+    my $cluster = SteadyText::Cluster->new(conf => [ @base, "synchronous_standby_names = 'nobody'", 'synchronous_commit = local' ]);
+    my $hold = q(SELECT steadytext_generate('!fault:hold ' || :client_id, use_cache => false));
+
+    for my $mode (qw(fast immediate)) {
+        my ($run, $output) = call($cluster, $hold);
+        ok($cluster->poll_until($slots, $sessions), "$sessions requests are under way");
+        stop_within($cluster, $mode, 2, "$sessions requests");
+        $run->finish;
+        ok($cluster->start, 'it starts again');
+    }
+
+    # The daemon hangs, and a commit waits for a standby that never comes.
+    my ($run, $output) = call($cluster, $hold);
+    ok($cluster->poll_until($slots, $sessions), "$sessions requests are under way");
+    is($cluster->sql(q(SELECT steadytext_generate('to be written'))), 'to be written', 'the keeper has something to write');
+    my $blocked = $cluster->session->send('SET synchronous_commit = on; CREATE TABLE never_acknowledged ()');
+    ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'), 1),
+        'a commit waits for a standby');
+    kill 'STOP', $cluster->echo_pid;
+    stop_within($cluster, 'fast', 2, 'a daemon that hangs and a standby that never comes');
+    kill 'CONT', $cluster->echo_pid;
+    $_->finish for $run, $blocked;
+
+    # A smart stop waits for sessions, so those that ask are still served; then it ends.
+    ok($cluster->start, 'it starts again');
+    ok($cluster->poll_until(q(SELECT steadytext_generate('up', use_cache => false)), 'up'), 'and serves');
+    ($run, $output) = call($cluster, $hold);
+    ok($cluster->poll_until($slots, $sessions), "$sessions requests are under way");
+    my $before = traces($cluster);
+    my $stop = IPC::Run::start([ SteadyText::Cluster::as_server(), SteadyText::Cluster::server_program('pg_ctl'), '-D', $cluster->data_dir,
+        '-m', 'smart', '-w', '-s', 'stop' ], '<', \undef, '>&', \my $stopped);
+    ok($cluster->wait_for(sub { $cluster->log =~ /received smart shutdown request/ }), 'a smart stop is asked for');
+    $cluster->ask_daemon('control', '{"release": true}');
+    my $start = time;
+    ok($run->finish, "all $sessions sessions get their answers") or diag substr $$output, 0, 500;
+    ok($stop->finish, 'and the server stops');
+    cmp_ok(time - $start, '<=', 2, 'at once then');
+    leaves_nothing($cluster, $before, 'smart stop');
+}
+
+# With a daemon of the server's own and a real model.
+{
+    my $cluster = SteadyText::Cluster->new(daemon => 'native', conf => \@base);
+    ok($cluster->poll_until(q(SELECT status FROM steadytext_daemon_status()), 'healthy', 120), 'the embedded daemon serves');
+    my @sessions = map { $cluster->session->send("SELECT steadytext_generate('Count from $_ to a thousand.', max_tokens => 1000, use_cache => false)") } 1 .. 64;
+    ok($cluster->poll_until($slots, 64), '64 requests are under way');
+    stop_within($cluster, 'fast', 2, '64 requests at the embedded daemon');
+    ok(!-e $cluster->data_dir . '/pg_steadytext/steadytextd.sock', 'nor the socket file of the daemon');
+    $_->finish for @sessions;
+}
+
+done_testing;
