@@ -39,9 +39,6 @@ extern int pool_size;
 extern int pool_wait_ms;
 extern int breaker_threshold;
 extern int breaker_recovery_ms;
-[[nodiscard]] inline core::BreakerSettings breaker_settings() {
-    return {static_cast<std::uint32_t>(breaker_threshold), std::int64_t{breaker_recovery_ms} * 1000};
-}
 extern bool cache_enabled;
 extern int hot_cache_size_kb;
 extern int cache_scope;  // CacheScope

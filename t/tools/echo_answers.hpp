@@ -81,7 +81,8 @@ inline std::string with_usage(const Options &options, std::string_view prompt) {
     object.append(R"(, "completion_tokens": )").append(words);
     object.append(R"(, "finish_reason": "stop", "engine_ms": )")
         .append(std::to_string(options.delay.count()));
-    object.append(R"(, "model": "echo", "fingerprint": ")").append(options.fingerprint).append("\"}");
+    object.append(R"(, "model": ")").append(options.model);
+    object.append(R"(", "fingerprint": ")").append(options.fingerprint).append("\"}");
     return object;
 }
 
@@ -119,7 +120,7 @@ inline std::string reranked(const json &params) {
 
 inline std::string described(const Options &options) {
     constexpr int context = 1 << 20;
-    const auto model = [&](const char *role, const char *name) {
+    const auto model = [&](const char *role, std::string_view name) {
         return json{
             {"role", role}, {"name", name}, {"fingerprint", options.fingerprint}, {"context", context}};
     };
@@ -134,7 +135,7 @@ inline std::string described(const Options &options) {
          {"ping", "info", "generate", "generate_iter", "embed", "embed_batch", "rerank", "cancel", "shutdown",
           "return_usage", "timeout_ms", "stats", "control"}},
         {"determinism", {{"checked", true}, {"batch_invariant", true}, {"mode", "batched"}}},
-        {"models", {model("generation", "echo"), embedding, model("reranker", "echo-reranker")}}};
+        {"models", {model("generation", options.model), embedding, model("reranker", "echo-reranker")}}};
     return info.dump();
 }
 

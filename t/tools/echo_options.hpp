@@ -17,6 +17,7 @@ namespace steadytext::echo {
 struct Options {
     std::vector<std::string> endpoints;
     std::string name = "echo";
+    std::string model = "echo";
     std::string fingerprint = "echo:1";
     int dimensions = 384;
     int slots = 1 << 20;
@@ -49,6 +50,8 @@ inline constexpr Option kOptions[] = {
      }},
     {"--name", "NAME", "name told by info (echo)",
      [](Options &options, const char *value) { options.name = value; }},
+    {"--model", "NAME", "the model it generates with (echo)",
+     [](Options &options, const char *value) { options.model = value; }},
     {"--fingerprint", "TEXT", "fingerprint of its models (echo:1)",
      [](Options &options, const char *value) { options.fingerprint = value; }},
     {"--dimensions", "N", "numbers in an embedding (384)",

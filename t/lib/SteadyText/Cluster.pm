@@ -69,14 +69,15 @@ sub server_program {
 
 sub pg_ctl {
     my ($self, @arguments) = @_;
+    my @within = ref $arguments[0] ? @{ shift @arguments } : ();
     my $output;
-    my $good = IPC::Run::run([as_server(), server_program('pg_ctl'), '-D', $self->data_dir, '-l', "$self->{run}/log", '-w', '-s', @arguments],
+    my $good = IPC::Run::run([@within, as_server(), server_program('pg_ctl'), '-D', $self->data_dir, '-l', "$self->{run}/log", '-w', '-s', @arguments],
         '<', \undef, '>&', \$output);
     return $good;
 }
 
 sub stop    { my ($self, $mode) = @_; return $self->pg_ctl('-m', $mode // 'fast', 'stop') }
-sub start   { return $_[0]->pg_ctl('start') }
+sub start   { my ($self, %options) = @_; return $self->pg_ctl($options{within} // [], 'start') }  # within: a command before it
 sub restart { return $_[0]->pg_ctl('-m', 'fast', 'restart') }
 sub reload  { return $_[0]->pg_ctl('reload') }
 
@@ -164,7 +165,7 @@ sub session {
 
 sub echo_endpoint { return "ipc://$_[0]{run}/echo.sock" }
 
-# Starts another echo daemon (or the first one again) with options; returns a handle with pid and endpoint.
+# Starts another echo daemon (or the first one again) with options, after the command `within`; returns a handle with pid and endpoint.
 sub start_echo {
     my ($self, %options) = @_;
     my $name     = $options{name} // 'echo';
@@ -179,7 +180,7 @@ sub start_echo {
         open STDERR, '>&', \*STDOUT;
         # Not the pipes of sessions: one would not see the end of its input while this daemon lives.
         POSIX::close($_) for 3 .. 1023;
-        exec as_server_exec(), $program, '--endpoint', $endpoint, @{ $options{options} // [] } or exit 127;
+        exec @{ $options{within} // [] }, as_server_exec(), $program, '--endpoint', $endpoint, @{ $options{options} // [] } or exit 127;
     }
     $self->{daemons}{$name} = $pid;
     $self->wait_for(sub { my $text = `cat $log 2>/dev/null`; $text =~ /listening/ }, 10) or croak "echo daemon $name does not listen";

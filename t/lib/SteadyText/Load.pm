@@ -19,9 +19,9 @@ sub new {
     prepare($cluster) unless $cluster->{load};
     my $self = bless { cluster => $cluster, number => ++$cluster->{load}, clients => $options{clients} // 16 }, $class;
     my $prepare = join '', map { "SET $_;" } @{ $options{set} // [ "steadytext.on_failure = 'error'" ] };
-    # `head` begins each prompt: a fault for the echo daemon; `calls` ends a client that has made so many.
-    $self->{sessions} = [ map { $cluster->session->send(sprintf "%s SELECT load_run(%d, %d, '%s', %d)", $prepare, $self->{number}, $_,
-        $options{head} // '', $options{calls} // 2**31 - 1) } 1 .. $self->{clients} ];
+    # `head` begins each prompt: a fault for the echo daemon; `model` picks a daemon; `calls` ends a client that has made so many.
+    $self->{sessions} = [ map { $cluster->session->send(sprintf "%s SELECT load_run(%d, %d, '%s', '%s', %d)", $prepare, $self->{number}, $_,
+        $options{head} // '', $options{model} // '', $options{calls} // 2**31 - 1) } 1 .. $self->{clients} ];
     return $self;
 }
 
@@ -32,7 +32,7 @@ sub prepare {
         CREATE TABLE load_calls (load int, began timestamptz, ms float8, outcome text);
         CREATE SEQUENCE load_over MINVALUE 0 START 0;
         CREATE SEQUENCE load_answers;
-        CREATE FUNCTION load_run(load int, client int, head text, calls int) RETURNS void LANGUAGE plpgsql AS $$
+        CREATE FUNCTION load_run(load int, client int, head text, model text, calls int) RETURNS void LANGUAGE plpgsql AS $$
         DECLARE
             prompt text;
             answer text;
@@ -44,7 +44,7 @@ sub prepare {
                 prompt := format('%s load %s, client %s, call %s', head, load, client, i);
                 began := clock_timestamp();
                 BEGIN
-                    answer := steadytext_generate(prompt, use_cache => false);
+                    answer := steadytext_generate(prompt, use_cache => false, model => nullif(model, ''));
                     outcome := CASE WHEN answer IS NULL THEN 'null'
                                     WHEN answer = prompt THEN 'right'
                                     WHEN answer = current_setting('steadytext.fallback_text') THEN 'fallback'
