@@ -26,6 +26,11 @@ enum class DaemonState : std::uint8_t {
     Draining,    // finishes what it has, gets nothing new
 };
 
+[[nodiscard]] constexpr const char *name_of(DaemonState state) noexcept {
+    constexpr const char *kNames[] = {"absent", "invalid", "connecting", "ready", "draining"};
+    return kNames[static_cast<std::size_t>(state)];
+}
+
 // What a row is called and what the daemon said of itself.
 struct DaemonIdentity {
     char endpoint[256] = "";

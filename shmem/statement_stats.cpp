@@ -43,16 +43,18 @@ bool StatementKey::operator==(const StatementKey &other) const noexcept {
 }
 
 void StatementCounts::add(const EndedCall &call) noexcept {
-    StatementCounts one;
-    one.calls = 1;
-    one.hits = call.outcome == CallOutcome::Hit || (call.outcome == CallOutcome::Joined && !call.has_failed);
-    one.failures = call.has_failed;
-    one.limited = call.outcome == CallOutcome::Limited;
-    one.prompt_tokens = was_sent(call.outcome) ? call.prompt_tokens : 0;
-    one.completion_tokens = was_sent(call.outcome) ? call.completion_tokens : 0;
-    one.saved_tokens = call.saved_tokens;
-    one.total_us = one.min_us = one.max_us = call.took_us;
-    add(one);
+    min_us = calls == 0 ? call.took_us : std::min(min_us, call.took_us);
+    max_us = std::max(max_us, call.took_us);
+    total_us += call.took_us;
+    calls++;
+    hits += call.outcome == CallOutcome::Hit || (call.outcome == CallOutcome::Joined && !call.has_failed);
+    failures += call.has_failed;
+    limited += call.outcome == CallOutcome::Limited;
+    saved_tokens += call.saved_tokens;
+    if (was_sent(call.outcome)) {
+        prompt_tokens += call.prompt_tokens;
+        completion_tokens += call.completion_tokens;
+    }
 }
 
 void StatementCounts::add(const StatementCounts &other) noexcept {

@@ -896,6 +896,62 @@ LEFT JOIN pg_catalog.pg_database d ON d.oid = s.dbid;
 COMMENT ON VIEW public.pg_stat_steadytext IS
     'Calls by role, database, query id (of pg_stat_statements; NULL without compute_query_id), model and operation; times in milliseconds. Holds steadytext.stat_statements_max rows, the least used make room.';
 
+CREATE FUNCTION public._steadytext_health() RETURNS TABLE (component text, status text, details jsonb)
+AS 'MODULE_PATHNAME', 'steadytext_health' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 10;
+
+-- The cache as its tables show it; whoever has one of them locked is not waited for.
+CREATE FUNCTION public._steadytext_cache_health(OUT status text, OUT details jsonb)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lookups record;
+BEGIN
+    SELECT hits, misses INTO lookups FROM public._steadytext_cache_lookups();
+    details := jsonb_build_object('total_entries', NULL, 'hit_rate',
+        coalesce(lookups.hits::float8 / nullif(lookups.hits + lookups.misses, 0), 0));
+    LOCK TABLE public.steadytext_cache, public._steadytext_cache_ledger IN ACCESS SHARE MODE NOWAIT;
+    status := 'healthy';
+    details := details || (SELECT jsonb_build_object('total_entries', s.entries, 'total_size_mb', s.bytes / 1048576.0)
+                           FROM public._steadytext_cache_size() s);
+EXCEPTION
+    WHEN lock_not_available THEN
+        status := 'degraded';
+        details := details || '{"reason": "table steadytext_cache is locked"}';
+    WHEN undefined_table THEN
+        status := 'degraded';
+        details := details || '{"reason": "table steadytext_cache is missing"}';
+END
+$$;
+
+CREATE FUNCTION public.steadytext_health_check() RETURNS TABLE (component text, status text, details jsonb)
+LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH parts AS (
+        SELECT * FROM public._steadytext_health()
+        UNION ALL
+        SELECT 'cache', c.status, c.details FROM public._steadytext_cache_health() c
+        UNION ALL
+        SELECT 'version', CASE WHEN e.extversion = public.steadytext_version() THEN 'healthy' ELSE 'degraded' END,
+               jsonb_build_object('extension', e.extversion, 'library', public.steadytext_version())
+        FROM pg_extension e WHERE e.extname = 'pg_steadytext'
+    )
+    SELECT 'overall',
+           -- Calls get no answers without the gateway, a daemon that may be asked, and room for requests.
+           CASE WHEN count(*) FILTER (WHERE p.component IN ('gateway', 'queue') AND p.status = 'unhealthy') > 0
+                  OR count(*) FILTER (WHERE p.component = 'daemon' AND p.status <> 'unhealthy') = 0 THEN 'unhealthy'
+                WHEN count(*) FILTER (WHERE p.status <> 'healthy') > 0 THEN 'degraded'
+                ELSE 'healthy' END,
+           jsonb_build_object('checked_at', clock_timestamp(),
+               'not_healthy', coalesce(jsonb_agg(DISTINCT p.component) FILTER (WHERE p.status <> 'healthy'), '[]'))
+    FROM parts p
+    UNION ALL
+    SELECT * FROM parts
+$$;
+COMMENT ON FUNCTION public.steadytext_health_check() IS
+    'The state of each part, first of all ''overall'': healthy, degraded or unhealthy. Waits for nothing and nobody.';
+
 CREATE FUNCTION public.steadytext_stat_reset() RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_stat_reset' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION public.steadytext_stat_reset() IS
@@ -1147,6 +1203,7 @@ REVOKE ALL ON FUNCTION
     public.steadytext_rate_limit_remove(name, text), public.steadytext_rate_limit_reset(name),
     public.st_rate_limit_set(name, text, int, interval, bigint, int), public.st_rate_limit_get(name),
     public.st_rate_limit_remove(name, text), public.st_rate_limit_reset(name),
+    public._steadytext_health(), public._steadytext_cache_health(), public.steadytext_health_check(),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
     public._steadytext_cache_count(), public._steadytext_cache_changed(), public._steadytext_cache_size(),
     public._steadytext_cache_lookups(), public.steadytext_cache_stats(), public.steadytext_cache_clear(),
@@ -1166,7 +1223,7 @@ FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext_cache_stats(), public.st_cache_stats()
     TO pg_monitor;
 GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
-    public._steadytext_stat_statements(), public._steadytext_daemons() TO pg_monitor;
+    public._steadytext_stat_statements(), public._steadytext_daemons(), public.steadytext_health_check() TO pg_monitor;
 GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext TO pg_monitor;
 -- A role's own quota is its own to see; the function behind the view leaves out what is not.
 GRANT SELECT ON public.steadytext_rate_limit_status TO PUBLIC;

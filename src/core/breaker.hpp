@@ -9,11 +9,17 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace steadytext::core {
 
 enum class BreakerState : std::uint8_t { Closed, Open, HalfOpen };
+
+[[nodiscard]] constexpr const char *name_of(BreakerState state) noexcept {
+    constexpr const char *kNames[] = {"closed", "open", "half_open"};
+    return kNames[static_cast<std::size_t>(state)];
+}
 
 struct BreakerSettings {
     std::uint32_t threshold;    // consecutive failures that open it

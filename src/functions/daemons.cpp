@@ -29,34 +29,6 @@ const char *name_of(shmem::DaemonKind kind) {
     return "unknown";
 }
 
-const char *name_of(DaemonState state) {
-    switch (state) {
-    case DaemonState::Invalid:
-        return "invalid";
-    case DaemonState::Connecting:
-        return "connecting";
-    case DaemonState::Ready:
-        return "ready";
-    case DaemonState::Draining:
-        return "draining";
-    case DaemonState::Absent:
-        break;
-    }
-    return "absent";
-}
-
-const char *name_of(core::BreakerState state) {
-    switch (state) {
-    case core::BreakerState::Closed:
-        return "closed";
-    case core::BreakerState::Open:
-        return "open";
-    case core::BreakerState::HalfOpen:
-        break;
-    }
-    return "half_open";
-}
-
 // One row of the view, column by column in the view's order.
 class Line {
 public:
@@ -94,8 +66,8 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
     line.text(identity.endpoint);
     line.text(name_of(identity.kind));
     line.number(identity.weight);
-    line.text(name_of(row.state.load()));
-    line.text(name_of(breaker));
+    line.text(shmem::name_of(row.state.load()));
+    line.text(core::name_of(breaker));
     line.text(identity.reason);
     line.time(breaker == core::BreakerState::Open ? core::unix_us() + row.breaker.open_until_us() - now_us
                                                   : 0);

@@ -1,0 +1,216 @@
+// _steadytext_health(): the state of each part of the server, as shared memory tells it. Regime: pg, with C++ only inside
+// guarded().
+//
+// It waits for nobody: whatever is down, stopped or locked, it answers at once. What must be read from tables is added by
+// steadytext_health_check() itself (sql/pg_steadytext.sql), which takes no lock that it would have to wait for.
+#include "src/pg/compat.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/json_text.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+#include "shmem/segment.hpp"
+
+extern "C" {
+#include "access/xlog.h"
+#include "utils/jsonb.h"
+}
+
+#include <algorithm>
+#include <ctime>
+#include <string>
+
+namespace {
+
+using namespace steadytext;
+using core::BreakerState;
+using core::JsonObject;
+using shmem::DaemonState;
+
+enum class Status { Healthy, Degraded, Unhealthy };
+constexpr const char *kStatusNames[] = {"healthy", "degraded", "unhealthy"};
+
+constexpr std::int64_t kGatewayLateUs = 1'000'000;   // it goes round ten times a second
+constexpr std::int64_t kLauncherLateUs = 15'000'000; // once in five seconds
+constexpr std::int64_t kWaitingLongUs = 5'000'000;
+constexpr double kCrowded = 0.8;
+
+// A row under construction; the buffer outlives every error.
+std::string &buffer() {
+    static auto *json = new std::string;
+    return *json;
+}
+
+template <class Body>
+void put(ReturnSetInfo *result, const char *component, Status status, Body &&details) {
+    pg::guarded([&](core::Problem &) {
+        buffer().clear();
+        JsonObject object(buffer(), core::Escape::Utf8);
+        details(object);
+        object.close();
+        return true;
+    });
+    Datum values[3] = {CStringGetTextDatum(component), CStringGetTextDatum(kStatusNames[static_cast<int>(status)]),
+                       DirectFunctionCall1(jsonb_in, CStringGetDatum(buffer().c_str()))};
+    bool nulls[3] = {};
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+// As PostgreSQL reads it; empty for 0.
+std::string iso_time(std::int64_t unix_us) {
+    if (unix_us == 0)
+        return {};
+    const std::time_t seconds = unix_us / 1'000'000;
+    std::tm parts;
+    gmtime_r(&seconds, &parts);
+    char text[40];
+    const std::size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+    std::snprintf(text + length, sizeof text - length, ".%06dZ", static_cast<int>(unix_us % 1'000'000));
+    return text;
+}
+
+Status worker_status(const shmem::WorkerState &worker, std::int64_t late_us, std::int64_t now_us) {
+    if (worker.pid.load() == 0)
+        return Status::Unhealthy;
+    const std::int64_t silent_us = now_us - worker.beat_us.load();
+    return silent_us < late_us ? Status::Healthy : silent_us < 3 * late_us ? Status::Degraded : Status::Unhealthy;
+}
+
+void put_worker(ReturnSetInfo *result, const char *component, const shmem::WorkerState &worker, Status status, std::int64_t now_us) {
+    put(result, component, status, [&](JsonObject &details) {
+        details.add("pid", std::int64_t{worker.pid.load()});
+        details.add("silent_ms", (now_us - worker.beat_us.load()) / 1000);
+        details.add("starts", static_cast<std::int64_t>(worker.starts.load()));
+    });
+}
+
+Status daemon_status(DaemonState state, BreakerState breaker) {
+    if (state == DaemonState::Ready && breaker == BreakerState::Closed)
+        return Status::Healthy;
+    if (state == DaemonState::Draining || (state == DaemonState::Ready && breaker == BreakerState::HalfOpen))
+        return Status::Degraded;
+    return Status::Unhealthy;
+}
+
+void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem::DaemonIdentity &identity, bool watched,
+                std::int64_t now_us) {
+    const DaemonState state = row.state.load();
+    const BreakerState breaker = row.breaker.state(guc::breaker_settings(), now_us);
+    put(result, "daemon", watched ? daemon_status(state, breaker) : Status::Unhealthy, [&](JsonObject &details) {
+        details.add("endpoint", std::string_view(identity.endpoint));
+        details.add("state", std::string_view(shmem::name_of(state)));
+        details.add_or_null("last_heartbeat", iso_time(row.last_answer_unix_us.load()));
+        details.add("breaker", std::string_view(core::name_of(breaker)));
+        details.add_or_null("reason", watched ? identity.reason : "the gateway does not run: this is what it saw last");
+        details.add("in_flight", std::int64_t{row.in_flight.load()});
+        details.add("embedded", std::string_view(identity.embedded ? "yes" : "no"));
+        details.add_or_null("version", identity.version);
+    });
+}
+
+void put_daemons(ReturnSetInfo *result, bool watched, std::int64_t now_us) {
+    bool any = false;
+    for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
+        shmem::DaemonIdentity identity;
+        if (row.state.load() == DaemonState::Absent || !row.identity.load(identity))
+            continue;
+        any = true;
+        put_daemon(result, row, identity, watched, now_us);
+    }
+    if (!any)
+        put(result, "daemon", Status::Unhealthy, [](JsonObject &details) {
+            details.add_or_null("endpoint", "");
+            details.add_or_null("last_heartbeat", "");
+            details.add_or_null("breaker", "");
+            details.add("reason", std::string_view("no daemon is configured: set steadytext.daemons or steadytext.embedded_model"));
+        });
+}
+
+void put_models(ReturnSetInfo *result) {
+    static auto *models = new shmem::ModelList;
+    const bool read = shmem::segment().daemons->models.load(*models);
+    std::int64_t served = 0;
+    for (std::uint32_t i = 0; read && i < models->count; i++)
+        served += models->models[i].served;
+    put(result, "model", served > 0 ? Status::Healthy : Status::Degraded, [&](JsonObject &details) {
+        details.add("served", served);
+        details.add("remembered", std::int64_t{models->count} - served);
+        for (std::uint32_t i = 0; i < models->count; i++)
+            if (models->models[i].served)
+                details.add(models->models[i].name, std::string_view(models->models[i].fingerprint));
+    });
+}
+
+// The keeper of this database comes when there is work and goes when there is none.
+void put_keeper(ReturnSetInfo *result, std::int64_t now_us) {
+    const shmem::Segment &segment = shmem::segment();
+    const std::uint32_t index = segment.databases->of(MyDatabaseId);
+    if (index == shmem::DatabaseTable::kNone) {
+        put(result, "keeper", Status::Degraded, [](JsonObject &details) {
+            details.add("reason", std::string_view("there are more databases than shared memory keeps track of"));
+        });
+        return;
+    }
+    const shmem::DatabaseRow &row = segment.databases->rows[index];
+    const std::uint32_t failures = row.keeper_failures.load();
+    put(result, "keeper", failures == 0 ? Status::Healthy : failures < 5 ? Status::Degraded : Status::Unhealthy,
+        [&](JsonObject &details) {
+            details.add("pid", std::int64_t{row.keeper_pid.load()});
+            details.add("failures_in_a_row", std::int64_t{failures});
+            details.add("pending_writes", std::int64_t{row.pending_writes.load()});
+            details.add("refreshed_seconds_ago", (now_us - row.refreshed_us.load()) / 1'000'000);
+        });
+}
+
+void put_queue(ReturnSetInfo *result, std::int64_t now_us) {
+    const shmem::Segment &segment = shmem::segment();
+    const std::uint32_t slots = segment.slots->size(), in_use = segment.slots->in_use();
+    const std::int64_t oldest_us = segment.header->waiting.oldest_us.load();
+    const std::int64_t waits_us = oldest_us == 0 ? 0 : now_us - oldest_us;
+    const Status status = in_use == slots                                        ? Status::Unhealthy
+                          : in_use > kCrowded * slots || waits_us > kWaitingLongUs ? Status::Degraded
+                                                                                   : Status::Healthy;
+    put(result, "queue", status, [&](JsonObject &details) {
+        details.add("slots", std::int64_t{slots});
+        details.add("slots_in_use", std::int64_t{in_use});
+        details.add("waiting", std::int64_t{segment.header->waiting.count.load()});
+        details.add("oldest_waiting_ms", waits_us / 1000);
+    });
+}
+
+void put_shared_memory(ReturnSetInfo *result) {
+    const shmem::Segment &segment = shmem::segment();
+    const double payload = static_cast<double>(segment.payloads->chunks_in_use()) / segment.payloads->chunk_count();
+    put(result, "shared_memory", payload > kCrowded ? Status::Degraded : Status::Healthy, [&](JsonObject &details) {
+        details.add("payload_in_use", payload);
+        if (segment.hot_cache != nullptr) {
+            const shmem::HotCacheStats hot = segment.hot_cache->stats_without_hits();
+            details.add("hot_cache_entries", static_cast<std::int64_t>(hot.entries));
+            details.add("hot_cache_in_use", static_cast<double>(hot.bytes_used) / static_cast<double>(hot.bytes_total));
+        }
+        details.add("statistics_deallocated", static_cast<std::int64_t>(segment.statements->deallocations()));
+    });
+}
+
+}  // namespace
+
+STEADYTEXT_FUNCTION(steadytext_health) {
+    const shmem::Segment &segment = shmem::segment();
+    const shmem::Header &header = *segment.header;
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    const std::int64_t now_us = core::monotonic_us();
+    const Status gateway = worker_status(header.gateway, kGatewayLateUs, now_us);
+    put_daemons(result, gateway != Status::Unhealthy, now_us);
+    put_worker(result, "gateway", header.gateway, gateway, now_us);
+    put_worker(result, "launcher", header.launcher, worker_status(header.launcher, kLauncherLateUs, now_us), now_us);
+    put_keeper(result, now_us);
+    put_queue(result, now_us);
+    put_shared_memory(result);
+    put_models(result);
+    const bool standby = RecoveryInProgress();
+    put(result, "standby", Status::Healthy, [&](JsonObject &details) {
+        details.add("role", std::string_view(standby ? "standby" : "primary"));
+        details.add("writes_cache", std::string_view(standby ? "no" : "yes"));
+    });
+    return static_cast<Datum>(0);
+}
