@@ -5,6 +5,7 @@
 // the successor what was under way.
 #include "bgworker/worker_process.hpp"
 #include "bgworker/gateway.hpp"
+#include "bgworker/metrics_listener.hpp"
 #include "src/guc.hpp"
 #include "src/core/clock.hpp"
 #include "src/pg/boundary.hpp"
@@ -80,28 +81,38 @@ Configuration configuration_from_settings() {
     return configuration;
 }
 
-void configure(Gateway &gateway) {
+// The gateway and what else runs on its loop.
+struct Parts {
+    Gateway gateway;
+    MetricsListener metrics;
+};
+
+void configure(Parts &parts) {
     pg::guarded([&](core::Problem &) {
-        gateway.configure(configuration_from_settings());
+        parts.gateway.configure(configuration_from_settings());
+        parts.metrics.configure(has_text(guc::metrics_listen) ? guc::metrics_listen : "", guc::breaker_settings());
         return true;
     });
 }
 
-void log_complaints(Gateway &gateway) {
+void log_complaints(Parts &parts) {
     auto *complaints = new std::vector<std::string>;
-    gateway.take_complaints(*complaints);
+    parts.gateway.take_complaints(*complaints);
+    if (std::string complaint = parts.metrics.take_complaint(); !complaint.empty())
+        complaints->push_back(std::move(complaint));
     for (const std::string &complaint : *complaints)
         ereport(LOG, (errmsg("%s", complaint.c_str())));
     delete complaints;
 }
 
 // The wait set cannot shed descriptors in older versions, so it is made anew when connections come or go.
-WaitEventSet *watch(Gateway &gateway, WaitEventSet *previous) {
+WaitEventSet *watch(const Parts &parts, WaitEventSet *previous) {
     if (previous != nullptr)
         FreeWaitEventSet(previous);
     auto *fds = new std::vector<int>;
     pg::guarded([&](core::Problem &) {
-        gateway.append_wait_fds(*fds);
+        parts.gateway.append_wait_fds(*fds);
+        parts.metrics.append_wait_fds(*fds);
         return true;
     });
     WaitEventSet *set = pg::create_wait_event_set(static_cast<int>(fds->size()) + 2);
@@ -114,32 +125,37 @@ WaitEventSet *watch(Gateway &gateway, WaitEventSet *previous) {
     return set;
 }
 
-void run(Gateway &gateway) {
+void run(Parts &parts) {
+    Gateway &gateway = parts.gateway;
     const uint32 waiting = pg::wait_event("SteadytextGatewayMain");
     WaitEventSet *set = nullptr;
     std::int64_t next_tick_us = 0;
     bool descriptor = false;
-    configure(gateway);
+    configure(parts);
     while (!worker::shutdown_requested()) {
         // The latch is reset before the work is looked for, so that a request published meanwhile sets it again.
         ResetLatch(MyLatch);
         if (worker::serve_interrupts())
-            configure(gateway);
+            configure(parts);
         bool more = false;
         pg::guarded([&](core::Problem &) {
             const std::int64_t now_us = core::monotonic_us();
             shmem::segment().header->gateway.beat_us.store(now_us, std::memory_order_relaxed);
-            if (now_us >= next_tick_us) {
+            const bool tick = now_us >= next_tick_us;
+            if (tick) {
                 gateway.tick();
                 next_tick_us = now_us + Gateway::kTickUs;
             }
             more = gateway.work(descriptor);
+            if (tick || descriptor)
+                parts.metrics.work(now_us);
             return true;
         });
-        if (gateway.has_complaints())
-            log_complaints(gateway);
-        if (gateway.take_wait_fds_changed() || set == nullptr)
-            set = watch(gateway, set);
+        if (gateway.has_complaints() || parts.metrics.has_complaint())
+            log_complaints(parts);
+        const bool changed = parts.metrics.take_wait_fds_changed();
+        if (gateway.take_wait_fds_changed() || changed || set == nullptr)
+            set = watch(parts, set);
         descriptor = false;
         if (more)
             continue;
@@ -166,16 +182,16 @@ void steadytext_gateway_main(Datum) {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         ereport(FATAL, (errmsg("could not start libcurl")));
 
-    static gateway::Gateway *gateway;
+    static gateway::Parts *parts;
     pg::guarded([&](core::Problem &) {
-        gateway = new gateway::Gateway(segment, context, [](std::int32_t owner) { pg::set_latch_of(owner); },
-                                       gateway::kModelFile);
+        parts = new gateway::Parts{
+            {segment, context, [](std::int32_t owner) { pg::set_latch_of(owner); }, gateway::kModelFile}, gateway::MetricsListener(segment)};
         return true;
     });
     ereport(LOG, (errmsg("pg_steadytext gateway started")));
-    gateway::run(*gateway);
+    gateway::run(*parts);
 
-    delete gateway;
+    delete parts;
     zmq_ctx_term(context);
     worker::leave();
 }

@@ -24,6 +24,7 @@ namespace {
 
 constexpr std::int64_t kShutdownPatienceUs = 500'000;
 constexpr std::int64_t kStatsIntervalUs = 5'000'000;
+constexpr std::int64_t kProbeUs = 1'000'000;
 
 void wake_on_child_exit(SIGNAL_ARGS) {
     const int saved_errno = errno;
@@ -87,6 +88,28 @@ void keep_stats() {
         ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", shmem::kStatsFile)));
 }
 
+bool would_find_daemon(const shmem::Segment &segment, std::int64_t now_us) {
+    if (segment.header->gateway.pid.load() == 0 || now_us - segment.header->gateway.beat_us.load() > kProbeUs)
+        return false;
+    return std::any_of(std::begin(segment.daemons->rows), std::end(segment.daemons->rows), [&](const shmem::DaemonRow &row) {
+        return row.state.load() == shmem::DaemonState::Ready &&
+               row.breaker.state(guc::breaker_settings(), now_us) != core::BreakerState::Open;
+    });
+}
+
+// Once a second: of a server that is to have daemons, would a request find one?
+void probe() {
+    static std::int64_t probed_us = 0;
+    const shmem::Segment &segment = shmem::segment();
+    const std::int64_t now_us = core::monotonic_us();
+    if (now_us - probed_us < kProbeUs || (!has_text(guc::daemons) && wanted_command().empty()))
+        return;
+    probed_us = now_us;
+    segment.counters->add(0, shmem::Counter::Probes);
+    if (!would_find_daemon(segment, now_us))
+        segment.counters->add(0, shmem::Counter::ProbesFailed);
+}
+
 void run(EmbeddedDaemon &daemon) {
     const uint32 waiting = pg::wait_event("SteadytextLauncherMain");
     while (!shutdown_requested()) {
@@ -94,10 +117,11 @@ void run(EmbeddedDaemon &daemon) {
         serve_interrupts();
         shmem::segment().header->launcher.beat_us.store(core::monotonic_us(), std::memory_order_relaxed);
         keep_stats();
+        probe();
         const std::int64_t again_us =
             std::min(reconcile(daemon), start_keepers(shmem::segment(), core::monotonic_us()));
         const long pause_ms =
-            std::clamp<long>(static_cast<long>((again_us - core::monotonic_us()) / 1000) + 1, 1, kStatsIntervalUs / 1000);
+            std::clamp<long>(static_cast<long>((again_us - core::monotonic_us()) / 1000) + 1, 1, kProbeUs / 1000);
         const int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
         if (daemon.log_fd() >= 0)
             WaitLatchOrSocket(MyLatch, events | WL_SOCKET_READABLE, daemon.log_fd(), pause_ms, waiting);

@@ -49,7 +49,7 @@ CallStats::Shard &CallStats::shard(std::int32_t process) noexcept {
 void CallStats::count(std::int32_t process, const EndedCall &call) noexcept {
     CallCounts<Number> &counts = shard(process).kinds[static_cast<std::size_t>(call.kind)];
     add(counts.outcomes[static_cast<std::size_t>(call.outcome)], 1);
-    add(counts.response_times, call.took_us);
+    add(counts.response_times[call.outcome == CallOutcome::Hit], call.took_us);
     if (call.saved_tokens != 0)
         add(counts.saved_tokens, call.saved_tokens);
     if (call.has_failed)

@@ -114,7 +114,7 @@ struct CallCounts {
     Number prompt_tokens{};
     Number completion_tokens{};
     Number saved_tokens{};       // completion tokens of answers that no daemon had to make again
-    TimeCounts<Number> response_times;
+    std::array<TimeCounts<Number>, 2> response_times;  // of calls that were no cache hits, and of those that were
     std::array<TimeCounts<Number>, kCallStages> stages;
 
     [[nodiscard]] Number requests() const noexcept {

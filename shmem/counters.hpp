@@ -29,7 +29,9 @@ namespace steadytext::shmem {
     X(EnginesBusy, "engines_busy_total", "Requests while every engine asked to come again after their deadline.")      \
     X(ComeAgain, "come_again_total", "Requests that an engine put off (HTTP 429).")                                    \
     X(LimitWaits, "limit_waits_total", "Calls that waited for a rate limit.")                                          \
-    X(LimitShadowRefusals, "limit_shadow_refusals_total", "Calls that steadytext.limit_shadow_mode let through.")
+    X(LimitShadowRefusals, "limit_shadow_refusals_total", "Calls that steadytext.limit_shadow_mode let through.")      \
+    X(Probes, "probes_total", "Looks, one a second, whether a request would find a daemon.")                           \
+    X(ProbesFailed, "probes_failed_total", "Such looks that found the gateway or every daemon away.")
 
 enum class Counter : std::uint8_t {
 #define STEADYTEXT_COUNTER_NAME(name, text, help) name,

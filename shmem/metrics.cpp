@@ -122,7 +122,9 @@ void add_calls(Gatherer &to, const CallTotals &totals) {
         to.add(kCacheLookups, totals.misses[level], {{"level", kCacheLevelNames[level]}, {"result", "miss"}});
     }
     for (std::size_t kind = 0; kind < kCallKinds; kind++)
-        to.add(kResponseTime, totals.kinds[kind].response_times, {{"operation", kCallKindNames[kind]}});
+        for (const std::size_t cached : {0, 1})
+            to.add(kResponseTime, totals.kinds[kind].response_times[cached],
+                   {{"operation", kCallKindNames[kind]}, {"cached", cached ? "true" : "false"}});
     for (std::size_t kind = 0; kind < kCallKinds; kind++)
         for (std::size_t stage = 0; stage < kCallStages; stage++)
             to.add(kStageTime, totals.kinds[kind].stages[stage],

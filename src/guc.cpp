@@ -7,6 +7,7 @@
 #include "shmem/rate_limiter.hpp"
 #include "shmem/submit_ring.hpp"
 #include "src/core/daemon_list.hpp"
+#include "src/core/listen_address.hpp"
 #include "src/pg/boundary.hpp"
 
 extern "C" {
@@ -52,6 +53,7 @@ int cache_ttl_s = 0;
 int frecency_refresh_interval_s = 300;
 bool legacy_cache_keys = true;
 bool track_calls = true;
+char *metrics_listen = nullptr;
 int stat_statements_max = 1'024;
 int on_limit = static_cast<int>(OnLimit::Error);
 bool limit_cache_hits = true;
@@ -86,6 +88,17 @@ const config_enum_entry kFingerprintPolicy[] = {{"warn", static_cast<int>(Finger
                                                 {"strict", static_cast<int>(FingerprintPolicy::Strict), false},
                                                 {nullptr, 0, false}};
 
+// What a check hook says of a value it refuses.
+bool refuse(const core::Problem &problem) {
+    GUC_check_errcode(pg::sqlstate_of(problem));
+    GUC_check_errmsg("%s", problem.message);
+    if (problem.detail[0] != '\0')
+        GUC_check_errdetail("%s", problem.detail);
+    if (problem.hint[0] != '\0')
+        GUC_check_errhint("%s", problem.hint);
+    return false;
+}
+
 // A bad entry is an error where a person can see it: ALTER SYSTEM checks its value inside a transaction. In a file it
 // must cost the other entries nothing: it is accepted, logged by the gateway and shown with state `invalid`.
 bool check_daemons(char **value, void **, GucSource) {
@@ -95,13 +108,13 @@ bool check_daemons(char **value, void **, GucSource) {
     (void)core::check_daemon_list(*value, problem);
     if (!problem.is_set())
         return true;
-    GUC_check_errcode(pg::sqlstate_of(problem));
-    GUC_check_errmsg("%s", problem.message);
-    if (problem.detail[0] != '\0')
-        GUC_check_errdetail("%s", problem.detail);
-    if (problem.hint[0] != '\0')
-        GUC_check_errhint("%s", problem.hint);
-    return false;
+    return refuse(problem);
+}
+
+bool check_metrics_listen(char **value, void **, GucSource) {
+    core::ListenAddress address;
+    core::Problem problem;
+    return *value == nullptr || core::parse_listen_address(*value, address, problem) || refuse(problem);
 }
 
 void define_daemons() {
@@ -235,6 +248,9 @@ void define_monitoring() {
     DefineCustomBoolVariable("steadytext.track_calls", "Counts and times calls.",
                              "Off: steadytext_metrics(), steadytext_response_times() and pg_stat_steadytext do not see them.",
                              &track_calls, true, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("steadytext.metrics_listen", "Address and port where Prometheus may read the metrics over HTTP.",
+                               "Anybody who can connect there may read them. off: nowhere.", &metrics_listen, "off", PGC_SIGHUP,
+                               GUC_SUPERUSER_ONLY, check_metrics_listen, nullptr, nullptr);
     DefineCustomIntVariable("steadytext.stat_statements_max", "Rows pg_stat_steadytext has room for.",
                             "When it is full the least used make room.", &stat_statements_max, 1024, 16, 1'000'000,
                             PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);

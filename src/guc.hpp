@@ -49,6 +49,7 @@ extern int cache_ttl_s;
 extern int frecency_refresh_interval_s;
 extern bool legacy_cache_keys;
 extern bool track_calls;
+extern char *metrics_listen;
 extern int stat_statements_max;
 extern int on_limit;  // OnLimit
 extern bool limit_cache_hits;

@@ -31,7 +31,7 @@ enum class Status { Healthy, Degraded, Unhealthy };
 constexpr const char *kStatusNames[] = {"healthy", "degraded", "unhealthy"};
 
 constexpr std::int64_t kGatewayLateUs = 1'000'000;   // it goes round ten times a second
-constexpr std::int64_t kLauncherLateUs = 15'000'000; // once in five seconds
+constexpr std::int64_t kLauncherLateUs = 5'000'000;  // once a second
 constexpr std::int64_t kWaitingLongUs = 5'000'000;
 constexpr double kCrowded = 0.8;
 

@@ -81,7 +81,7 @@ TEST(CallStats, PutsATimeIntoTheFirstBucketThatIsNotShorter) {
     }
     stats->count(0, call_of(CallKind::Generate, CallOutcome::Hit, -5));
     const CallTotals totals = stats->totals();
-    const auto &buckets = generate(totals).response_times.buckets;
+    const auto &buckets = generate(totals).response_times[1].buckets;
     EXPECT_EQ(buckets[0], 2U);
     for (std::size_t i = 1; i < kTimeBounds.size(); i++)
         EXPECT_EQ(buckets[i], 2U);
@@ -129,7 +129,7 @@ TEST(CallStats, HoldsUnderWritersAndResets) {
     resetter.join();
     stats->reset();
     EXPECT_EQ(generate(stats->totals()).requests(), 0U);
-    EXPECT_EQ(generate(stats->totals()).response_times.total_us, 0U);
+    EXPECT_EQ(generate(stats->totals()).response_times[0].total_us, 0U);
 }
 
 // ---- the last thousand -------------------------------------------------------------------------------------------------
