@@ -1,6 +1,7 @@
 // The rate limiter: see rate_limiter.hpp for the protocol. Regime: pure.
 #include "shmem/rate_limiter.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <type_traits>
@@ -116,7 +117,9 @@ RateLimiter::Outcome RateLimiter::admit(std::span<const Limit> limits, const Dem
         return {Verdict::NoLeases};
     for (const Limit &limit : limits)
         meter(limit.meter.index).lock.acquire();
-    const Outcome outcome = refusal(limits, demand, now_us);
+    now_us = latest(limits, now_us);
+    Outcome outcome = refusal(limits, demand, now_us);
+    outcome.at_us = now_us;
     if (outcome.verdict == Verdict::Admitted)
         charge(limits, demand, caller, now_us, grant);
     else if (outcome.verdict == Verdict::Refused)
@@ -124,6 +127,12 @@ RateLimiter::Outcome RateLimiter::admit(std::span<const Limit> limits, const Dem
     for (const Limit &limit : limits)
         meter(limit.meter.index).lock.release();
     return outcome;
+}
+
+std::int64_t RateLimiter::latest(std::span<const Limit> limits, std::int64_t now_us) noexcept {
+    for (const Limit &limit : limits)
+        now_us = std::max(now_us, meter(limit.meter.index).window.last_us());
+    return now_us;
 }
 
 bool RateLimiter::fits(Meter &asked, const Limit &limit, std::int64_t amount, std::int64_t now_us) noexcept {

@@ -12,6 +12,10 @@
 // two calls cannot wait for each other. The directory's comes before those of meters, and is taken when a session meets a limit
 // for the first time.
 //
+// A call is admitted at one time for all its limits: at the time its caller read off the clock, or, if others who read it later
+// came first, at the latest of theirs. So times only go up in each meter, and each is a moment between the call's beginning and
+// its end.
+//
 // A meter whose window is empty and which no call is in says nothing: when all are taken, such a one is given to another key, with
 // another generation; sessions that remember it notice that under its spin word and look for theirs again. If none says nothing,
 // find() fails, and the call must be refused: nobody is unlimited for want of room.
@@ -103,6 +107,7 @@ public:
         std::size_t refused_by = 0;  // the limit that will hold longest
         std::int64_t wait_us = 0;    // until it would admit the call; kNever; of Concurrency 0, as nobody knows
         std::int64_t left = 0;       // of it, now
+        std::int64_t at_us = 0;      // when the call was admitted
     };
 
     struct Usage {
@@ -198,6 +203,7 @@ private:
 
     [[nodiscard]] bool is_idle(Meter &idle, std::int64_t now_us) noexcept;
     [[nodiscard]] bool fits(Meter &asked, const Limit &limit, std::int64_t amount, std::int64_t now_us) noexcept;
+    [[nodiscard]] std::int64_t latest(std::span<const Limit> limits, std::int64_t now_us) noexcept;
     [[nodiscard]] Outcome refusal(std::span<const Limit> limits, const Demand &demand, std::int64_t now_us) noexcept;
     void charge(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us, Grant &grant) noexcept;
     void correct(const Grant::Item &item, std::int64_t tokens, std::int64_t now_us) noexcept;

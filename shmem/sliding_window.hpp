@@ -72,6 +72,9 @@ public:
         used_ -= amount;
     }
 
+    // When something was last charged: admitting is never earlier.
+    [[nodiscard]] std::int64_t last_us() const noexcept { return last_us_; }
+
     // How much counts at this time.
     [[nodiscard]] std::int64_t used(std::int64_t window_us, std::int64_t now_us) noexcept {
         drop_old(window_us, now_us);
@@ -139,7 +142,7 @@ private:
     std::int64_t count_ = 0;
     Mark oldest_ = 0;
     Mark newest_ = 0;  // marks are numbered; those from oldest_ to newest_ - 1 are in older_
-    Admissions older_[kMarks];
+    Admissions older_[kMarks]{};
 };
 
 }  // namespace steadytext::shmem
