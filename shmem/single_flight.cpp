@@ -73,7 +73,7 @@ SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc
     std::uint32_t index = find(bucket(here), key);
     if (index != kNone) {
         if (mine.leads > 0 || mine.progress.load(std::memory_order_relaxed) != Progress::None)
-            return Role::Alone;
+            return Role::Led;
         mine.progress.store(Progress::Pending, std::memory_order_relaxed);
         append_waiter(flight(index), proc_number);
         flight(index).users++;

@@ -10,7 +10,7 @@
 //
 // A session waits on one flight at most, in the seat that its process number gives it; the waiters of a
 // flight are a list of seats. It may lead several, but who leads does not wait: two who lead and wait for
-// each other would wait for ever, so join() tells them to go alone. A session leaves all it joined before it
+// each other would wait for ever, so join() only tells them that the key is led. A session leaves all it joined before it
 // gives up its process number.
 //
 // Locking. A flight, the list of its waiters and the chain of its bucket are changed under the bucket's spin
@@ -40,7 +40,8 @@ public:
     enum class Role {
         Leader,  // make the request, then complete(), fail() or leave()
         Waiter,  // poll(), then take(), problem() or leave()
-        Alone,   // make the request and tell nobody: no flight is free, or waiting might never end
+        Alone,   // make the request and tell nobody: no flight is free
+        Led,     // another leads, but waiting might never end: make the request and tell nobody, or look again later
     };
 
     enum class Progress : std::uint32_t {

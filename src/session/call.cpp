@@ -12,16 +12,8 @@ namespace steadytext::session {
 
 using shmem::Counter;
 using shmem::Outcome;
-using shmem::SlotId;
 
 namespace {
-
-// A request whose slot this session holds. Only one at a time: a call waits for its answer.
-struct Held {
-    const shmem::Segment *segment;
-    SlotId id;
-    bool published;
-};
 
 void wake_gateway(const shmem::Segment &segment) {
     pg::set_latch_of(segment.header->gateway.proc_number.load(std::memory_order_relaxed));
@@ -29,24 +21,12 @@ void wake_gateway(const shmem::Segment &segment) {
 
 std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number()); }
 
-// Gives the slot back, whatever state it is in: to the gateway if the request is under way, else to the free ones.
-void let_go(const Held &held, shmem::Abandon because) {
-    const shmem::Segment &segment = *held.segment;
-    if (held.published && segment.slots->abandon(held.id, because)) {
-        segment.counters->add(my_shard(), because == shmem::Abandon::TimedOut ? Counter::Timeouts : Counter::Cancels);
-        (void)segment.ring->push(held.id.index);
-        wake_gateway(segment);
-    } else {
-        segment.slots->release(held.id, *segment.payloads);
-    }
-}
-
 void let_go_on_error(int, Datum argument) {
     let_go(*reinterpret_cast<Held *>(DatumGetPointer(argument)), shmem::Abandon::Cancelled);
 }
 
-bool claim(const Call &call, std::int64_t now_us, Held &held, core::Problem &problem) {
-    const shmem::Segment &segment = *held.segment;
+bool claim(const Call &call, Held &held, core::Problem &problem) {
+    const shmem::Segment &segment = shmem::segment();
     if (!segment.slots->claim(my_shard(), held.id)) {
         segment.counters->add(my_shard(), Counter::QueueFull);
         problem.set(core::sqlstate::kInsufficientResources, "too many requests under way");
@@ -69,20 +49,20 @@ bool claim(const Call &call, std::int64_t now_us, Held &held, core::Problem &pro
     const std::size_t length = std::min(call.model.size(), sizeof slot.model - 1);
     memcpy(slot.model, call.model.data(), length);
     slot.model[length] = '\0';
-    slot.submitted_us = now_us;
-    slot.deadline_us = now_us + std::int64_t{guc::request_timeout_ms} * 1000;
+    slot.submitted_us = held.start_us;
+    slot.deadline_us = held.deadline_us;
     return true;
 }
 
 // True when the gateway has completed the slot, false when the deadline has passed.
-bool wait(const Held &held, std::int64_t deadline_us) {
+bool wait(const Held &held) {
     static uint32 waiting = 0;
     if (waiting == 0)
         waiting = pg::wait_event("SteadytextReply");
     for (;;) {
-        if (held.segment->slots->is_done(held.id))
+        if (is_done(held))
             return true;
-        const std::int64_t left_us = deadline_us - core::monotonic_us();
+        const std::int64_t left_us = held.deadline_us - core::monotonic_us();
         if (left_us <= 0)
             return false;
         // A gateway that was restarted finds the slot by its sweep; looking up once a second costs nothing.
@@ -93,10 +73,32 @@ bool wait(const Held &held, std::int64_t deadline_us) {
     }
 }
 
+}  // namespace
+
+bool submit(const Call &call, Held &held, core::Problem &problem) {
+    const shmem::Segment &segment = shmem::segment();
+    held.published = false;
+    held.start_us = core::monotonic_us();
+    held.deadline_us = held.start_us + std::int64_t{guc::request_timeout_ms} * 1000;
+    if (!claim(call, held, problem))
+        return false;
+    held.published = true;
+    segment.slots->publish(held.id);
+    observe::sent();
+    (void)segment.ring->push(held.id.index);  // a full ring costs one sweep of the gateway
+    wake_gateway(segment);
+    return true;
+}
+
+bool is_done(const Held &held) { return shmem::segment().slots->is_done(held.id); }
+
 void take_answer(const Held &held, Answer &answer) {
-    shmem::Slot &slot = (*held.segment->slots)[held.id.index];
+    const shmem::Segment &segment = shmem::segment();
+    const shmem::Slot &slot = (*segment.slots)[held.id.index];
+    answer = Answer{};
     answer.daemon = slot.daemon;
     answer.queue_ms = slot.sent_us == 0 ? 0 : static_cast<double>(slot.sent_us - slot.submitted_us) / 1000;
+    answer.total_ms = static_cast<double>(core::monotonic_us() - held.start_us) / 1000;
     answer.answered = slot.outcome == Outcome::Answered;
     if (!answer.answered) {
         answer.problem = slot.problem;
@@ -107,44 +109,50 @@ void take_answer(const Held &held, Answer &answer) {
     observe::answered({slot.taken_us - slot.submitted_us, slot.sent_us - slot.taken_us, slot.answered_us - slot.sent_us});
     char *body = static_cast<char *>(
         palloc_extended(std::size_t{slot.reply.bytes} + core::PaddedText::kPadding, MCXT_ALLOC_HUGE));
-    if (!held.segment->payloads->copy_out(slot.reply, body))
+    if (!segment.payloads->copy_out(slot.reply, body))
         elog(ERROR, "a reply in shared memory is damaged");
     memset(body + slot.reply.bytes, 0, core::PaddedText::kPadding);
     answer.body = {{body, slot.reply.bytes}};
 }
 
 void set_timed_out(Answer &answer) {
-    answer.answered = false;
+    answer = Answer{};
     answer.timed_out = true;
     observe::timed_out();
     answer.problem.set(core::sqlstate::kTimeoutExpired, "no answer within %d ms", guc::request_timeout_ms);
     answer.problem.with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
 }
 
-}  // namespace
+void let_go(Held &held, shmem::Abandon because) {
+    const shmem::Segment &segment = shmem::segment();
+    if (!held.published)
+        return;
+    held.published = false;
+    if (segment.slots->abandon(held.id, because)) {
+        segment.counters->add(my_shard(), because == shmem::Abandon::TimedOut ? Counter::Timeouts : Counter::Cancels);
+        (void)segment.ring->push(held.id.index);
+        wake_gateway(segment);
+    } else {
+        segment.slots->release(held.id, *segment.payloads);
+    }
+}
 
 void ask(const Call &call, Answer &answer) {
-    Held held{&shmem::segment(), {}, false};
-    const std::int64_t start_us = core::monotonic_us();
+    Held held;
     answer = Answer{};
-    if (!claim(call, start_us, held, answer.problem))
+    if (!submit(call, held, answer.problem))
         return;
-
+    // Between the two nothing can raise.
     PG_ENSURE_ERROR_CLEANUP(let_go_on_error, PointerGetDatum(&held));
     {
-        held.published = true;
-        held.segment->slots->publish(held.id);
-        observe::sent();
-        (void)held.segment->ring->push(held.id.index);  // a full ring costs one sweep of the gateway
-        wake_gateway(*held.segment);
-        if (wait(held, start_us + std::int64_t{guc::request_timeout_ms} * 1000))
+        if (wait(held))
             take_answer(held, answer);
         else
             set_timed_out(answer);
     }
     PG_END_ENSURE_ERROR_CLEANUP(let_go_on_error, PointerGetDatum(&held));
     let_go(held, shmem::Abandon::TimedOut);
-    answer.total_ms = static_cast<double>(core::monotonic_us() - start_us) / 1000;
+    answer.total_ms = static_cast<double>(core::monotonic_us() - held.start_us) / 1000;
 }
 
 bool note_reading(const Answer &answer, bool read, const core::Problem &problem) {

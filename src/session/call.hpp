@@ -31,6 +31,22 @@ struct Answer {
 // Sends the call and waits for its end, steadytext.request_timeout at most.
 void ask(const Call &call, Answer &answer);
 
+// The parts of it, for who has many requests under way (many_calls.hpp) and sees to it that each is let go.
+struct Held {
+    shmem::SlotId id;
+    bool published = false;
+    std::int64_t start_us;
+    std::int64_t deadline_us;
+};
+// False, with the problem, if shared memory has no room for it now; then there is nothing to let go.
+[[nodiscard]] bool submit(const Call &call, Held &held, core::Problem &problem);
+[[nodiscard]] bool is_done(const Held &held);
+// Once it is done.
+void take_answer(const Held &held, Answer &answer);
+void set_timed_out(Answer &answer);
+// Gives the slot back, whatever state it is in: to the gateway if the request is under way, else to the free ones.
+void let_go(Held &held, shmem::Abandon because);
+
 // Counts against the daemon that its message could not be read, if that is the problem, or for it that it could; gives `read` back.
 [[nodiscard]] bool note_reading(const Answer &answer, bool read, const core::Problem &problem);
 

@@ -9,15 +9,14 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
-#include "src/session/answer_cache.hpp"
-#include "src/session/call.hpp"
 #include "src/session/degrade.hpp"
-#include "src/session/limits.hpp"
+#include "src/session/inquiry.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/scope.hpp"
-#include "src/session/single_call.hpp"
 #include "src/session/settings.hpp"
+
+#include <new>
 
 namespace steadytext::session {
 
@@ -64,22 +63,6 @@ std::string_view wire_params(std::string_view text, const EmbeddingRequest &requ
     return *params;
 }
 
-// Asks a daemon for the vector in its own dimensions.
-Asked ask_daemon(std::string_view text, const EmbeddingRequest &request, std::vector<float> &vector, core::Problem &problem) {
-    Answer answer;
-    ask({shmem::Operation::Embed, wire_params(text, request), request.model.or_else("")}, answer);
-    problem = answer.problem;
-    const auto read = [&](core::Problem &p) {
-        if (!core::read_embed_reply(answer.body, vector, p))
-            return false;
-        // A daemon without a model answers zeros, the original's defect: no direction is no embedding.
-        return core::make_unit(vector) ||
-               p.set(core::sqlstate::kPrerequisiteState, "the daemon has no embedding model");
-    };
-    const bool good = answer.answered && note_reading(answer, pg::try_guarded(problem, read), problem);
-    return good ? Asked::Answered : answer.timed_out ? Asked::TimedOut : Asked::Failed;
-}
-
 // The original's key: no seed, and the text as it came.
 bool recall_original(std::string_view normal_text, const EmbeddingRequest &request, const CacheQuery &query,
                      CachedAnswer &found) {
@@ -106,16 +89,6 @@ bool take_cached(const CachedAnswer &found, std::vector<float> &vector) {
     return good;
 }
 
-// Takes the cached vector into `vector`, if there is one.
-bool recall(std::string_view normal_text, const EmbeddingRequest &request, const CacheQuery &query,
-            std::vector<float> &vector) {
-    CachedAnswer found;
-    const bool hit = (session::recall(query, found) || recall_original(normal_text, request, query, found)) &&
-                     take_cached(found, vector);
-    note_lookup(hit);
-    return hit;
-}
-
 void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest &request, const shmem::Model &model,
           const CachedAnswer &answer) {
     core::CacheRecord row;
@@ -128,85 +101,132 @@ void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest
     remember(query, row, answer);
 }
 
-// What one call works on.
-struct Work {
-    std::string_view text;  // in NFC, if normalize_prompts is on
-    const EmbeddingRequest &request;
-    const CacheQuery &query;
-    const shmem::Model *model;
-    std::vector<float> &vector;
-};
-
-// One of the sessions that want this vector now asks a daemon for all; false, with the problem, if there is none.
-bool ask_for_all(Work work, core::Problem &problem) {
-    const auto ask = [](void *passed, CachedAnswer &answer, core::Problem &failure) {
-        const Work &of = *static_cast<Work *>(passed);
-        const Asked asked = ask_daemon(of.text, of.request, of.vector, failure);
-        if (asked != Asked::Answered)
-            return asked;
-        answer.kind = shmem::ValueKind::Embedding;
-        answer.vector = {reinterpret_cast<const char *>(of.vector.data()), of.vector.size() * sizeof(float)};
-        if (of.model == nullptr)
-            return Asked::Private;
-        keep(of.text, of.query, of.request, *of.model, answer);
-        return asked;
-    };
-    CachedAnswer answer;
-    const Served served = ask_once(work.query, {ask, &work}, answer, problem);
-    return served == Served::Asked || (served == Served::Joined && take_cached(answer, work.vector));
+std::string_view normal(std::string_view text) {
+    static std::string *buffer = new std::string;
+    if (!guc::normalize_prompts)
+        return text;
+    pg::guarded([&](core::Problem &) {
+        text = core::nfc(text, *buffer);
+        return true;
+    });
+    return text.data() == buffer->data() ? pg::copy_text(text) : text;
 }
 
-// From the cache, else from a daemon; false if there is none, or a limit stands against it.
-bool answer(const Work &work, bool use_cache) {
-    Quota quota;
-    const Spending spending{shmem::CallKind::Embed, work.model != nullptr ? work.model->name : work.request.model.or_else(""), 1,
-                            estimated_tokens(work.text)};
-    if (!admit_lookup(spending, quota))
-        return false;
-    if (use_cache && recall(work.text, work.request, work.query, work.vector)) {
-        settle(quota, kUnknownTokens);
-        return true;
+// The vector in the model's own dimensions is gone with the next: only `fitted` stays.
+std::vector<float> &own_dimensions() {
+    static std::vector<float> *vector = new std::vector<float>;
+    return *vector;
+}
+
+class EmbeddingInquiry final : public Inquiry {
+public:
+    explicit EmbeddingInquiry(const EmbeddingRequest &request);
+
+    [[nodiscard]] bool recall() override;
+    [[nodiscard]] Call call() const override {
+        return {shmem::Operation::Embed, wire_params(text_, request_), request_.model.or_else("")};
     }
-    if (!admit_miss(spending, quota))
+    [[nodiscard]] Asked take(const Answer &answer, CachedAnswer &told) override;
+    [[nodiscard]] bool take_told(const CachedAnswer &told) override;
+    void finish() override;
+    [[nodiscard]] bool bytes(std::string_view &answer) const override {
+        answer = {reinterpret_cast<const char *>(fitted_.data()), fitted_.size_bytes()};
+        return !fitted_.empty();
+    }
+    [[nodiscard]] std::span<const float> vector() const { return fitted_; }
+
+private:
+    void fit(std::span<const float> vector);
+
+    EmbeddingRequest request_;
+    std::string_view text_;  // in NFC, if normalize_prompts is on
+    bool has_model_ = false;
+    shmem::Model model_;
+    std::span<const float> fitted_;
+};
+
+EmbeddingInquiry::EmbeddingInquiry(const EmbeddingRequest &request) : request_(request) {
+    check(request_);
+    observe::begin(shmem::CallKind::Embed);
+    text_ = normal(request_.text.text);
+    const std::string_view name = request_.model.or_else("");
+    if (const shmem::Model *model = find_model(shmem::ModelRole::Embedding, name); model != nullptr) {
+        has_model_ = true;
+        model_ = *model;
+    }
+    spending = {shmem::CallKind::Embed, has_model_ ? std::string_view(model_.name) : name, 1, estimated_tokens(text_)};
+    observe::model(spending.model);
+    use_cache = request_.use_cache && settings().cache_enabled;
+    query = {{}, shmem::ValueKind::Embedding, cache_epoch()};
+    if (use_cache || request.wants_key)
+        query.key = key_of(text_, request_, cache_scope(), model_.fingerprint);
+}
+
+void EmbeddingInquiry::fit(std::span<const float> vector) {
+    const auto dimensions = static_cast<std::size_t>(guc::embedding_dimensions);
+    auto *result = static_cast<float *>(palloc(dimensions * sizeof(float)));
+    core::fit_unit(vector, {result, dimensions});
+    fitted_ = {result, dimensions};
+}
+
+bool EmbeddingInquiry::recall() {
+    CachedAnswer found;
+    const bool hit =
+        (session::recall(query, found) || recall_original(text_, request_, query, found)) && take_cached(found, own_dimensions());
+    note_lookup(hit);
+    if (hit)
+        fit(own_dimensions());
+    return hit;
+}
+
+Asked EmbeddingInquiry::take(const Answer &answer, CachedAnswer &told) {
+    problem = answer.problem;
+    std::vector<float> &vector = own_dimensions();
+    const auto read = [&](core::Problem &p) {
+        if (!core::read_embed_reply(answer.body, vector, p))
+            return false;
+        // A daemon without a model answers zeros, the original's defect: no direction is no embedding.
+        return core::make_unit(vector) ||
+               p.set(core::sqlstate::kPrerequisiteState, "the daemon has no embedding model");
+    };
+    if (!answer.answered || !note_reading(answer, pg::try_guarded(problem, read), problem))
+        return answer.timed_out ? Asked::TimedOut : Asked::Failed;
+    fit(vector);
+    if (!has_model_)
+        return Asked::Private;
+    told.kind = shmem::ValueKind::Embedding;
+    told.vector = {reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float)};
+    if (use_cache)
+        keep(text_, query, request_, model_, told);
+    return Asked::Answered;
+}
+
+bool EmbeddingInquiry::take_told(const CachedAnswer &told) {
+    if (!take_cached(told, own_dimensions()))
         return false;
-    core::Problem problem;
-    const bool answered = use_cache ? ask_for_all(work, problem)
-                                    : ask_daemon(work.text, work.request, work.vector, problem) == Asked::Answered;
-    settle(quota, answered ? kUnknownTokens : 0);
-    if (!answered)
+    fit(own_dimensions());
+    return true;
+}
+
+void EmbeddingInquiry::finish() {
+    if (ended == Ended::Failed)
         (void)degrade(problem);
-    return answered;
+    (void)observe::end();
 }
 
 }  // namespace
 
 std::span<const float> embed(const EmbeddingRequest &request) {
-    static std::vector<float> *vector = new std::vector<float>;
-    static std::string *normal = new std::string;
     (void)shmem::segment();  // first of all: is the library preloaded?
-    check(request);
-    observe::begin(shmem::CallKind::Embed);
-    std::string_view text = request.text.text;
-    if (guc::normalize_prompts)
-        pg::guarded([&](core::Problem &) {
-            text = core::nfc(text, *normal);
-            return true;
-        });
-    const shmem::Model *model = find_model(shmem::ModelRole::Embedding, request.model.or_else(""));
-    observe::model(model != nullptr ? model->name : request.model.or_else(""));
-    const bool use_cache = request.use_cache && settings().cache_enabled;
-    CacheQuery query{{}, shmem::ValueKind::Embedding, cache_epoch()};
-    if (use_cache)
-        query.key = key_of(text, request, cache_scope(), model != nullptr ? model->fingerprint : "");
+    EmbeddingInquiry inquiry(request);
+    serve(inquiry);
+    inquiry.finish();
+    return inquiry.vector();
+}
 
-    const bool good = answer({text, request, query, model, *vector}, use_cache);
-    (void)observe::end();
-    if (!good)
-        return {};
-    const auto dimensions = static_cast<std::size_t>(guc::embedding_dimensions);
-    auto *result = static_cast<float *>(palloc(dimensions * sizeof(float)));
-    core::fit_unit(*vector, {result, dimensions});
-    return {result, dimensions};
+Inquiry *begin_embedding(const EmbeddingRequest &request) {
+    (void)shmem::segment();
+    return new (palloc(sizeof(EmbeddingInquiry))) EmbeddingInquiry(request);
 }
 
 }  // namespace steadytext::session

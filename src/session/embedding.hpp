@@ -16,11 +16,17 @@ struct EmbeddingRequest {
     core::TextArgument model;
     bool use_cache = true;
     bool unsafe_mode = false;
+    bool wants_key = false;  // compute the cache key also where the cache is not asked
 };
 
 // The unit vector, of steadytext.embedding_dimensions numbers, in CurrentMemoryContext; empty where no daemon could answer.
 // Shorter vectors are padded with zeros, which keeps every cosine and distance; longer ones are cut and brought to length 1.
 // Raises on bad arguments, and on failure if steadytext.on_failure = error.
 [[nodiscard]] std::span<const float> embed(const EmbeddingRequest &request);
+
+// The same as far as the limits, for who has many under way (many_calls.hpp). In CurrentMemoryContext, as is all that it makes
+// later; the request's texts are used until its end.
+class Inquiry;
+[[nodiscard]] Inquiry *begin_embedding(const EmbeddingRequest &request);
 
 }  // namespace steadytext::session

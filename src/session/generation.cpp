@@ -12,17 +12,15 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
-#include "src/session/answer_cache.hpp"
-#include "src/session/call.hpp"
 #include "src/session/degrade.hpp"
-#include "src/session/limits.hpp"
+#include "src/session/inquiry.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/scope.hpp"
-#include "src/session/single_call.hpp"
 #include "src/session/settings.hpp"
 
 #include <algorithm>
+#include <new>
 
 namespace steadytext::session {
 
@@ -92,6 +90,8 @@ void normalize(Resolved &resolved) {
         resolved.prompt = core::nfc(resolved.prompt, *normal);
         return true;
     });
+    if (resolved.prompt.data() == normal->data())
+        resolved.prompt = pg::copy_text(resolved.prompt);
 }
 
 // Whose answer it is enters the key as `scope` and `fingerprint`; those of the original's rows are kLegacyFingerprint's,
@@ -235,48 +235,6 @@ void keep(const Resolved &resolved, const CacheQuery &query, const Generation &g
     remember(query, row, to_keep(generation));
 }
 
-Asked ask_daemon(const Resolved &resolved, Generation &generation, core::Problem &problem) {
-    Answer answer;
-    ask({shmem::Operation::Generate, wire_params(resolved), resolved.model}, answer);
-    generation.queue_ms = answer.queue_ms;
-    problem = answer.problem;
-    if (!answer.answered || !take_reply(resolved, answer, generation, problem))
-        return answer.timed_out ? Asked::TimedOut : Asked::Failed;
-    generation.daemon = daemon_name(answer.daemon);
-    return generation.fingerprint == resolved.fingerprint ? Asked::Answered : Asked::Private;
-}
-
-// One of the sessions that want this answer now asks a daemon for all; the answer goes to the cache, unless it comes from
-// another model than the key says.
-bool ask_for_all(const Resolved &resolved, const CacheQuery &query, Generation &generation, core::Problem &problem) {
-    struct Context {
-        const Resolved &resolved;
-        const CacheQuery &query;
-        Generation &generation;
-    } context{resolved, query, generation};
-    const auto ask = [](void *passed, CachedAnswer &told, core::Problem &failure) {
-        const auto &[what, for_query, into] = *static_cast<Context *>(passed);
-        const Asked asked = ask_daemon(what, into, failure);
-        if (asked == Asked::Answered) {
-            keep(what, for_query, into);
-            told = to_keep(into);
-        }
-        return asked;
-    };
-    CachedAnswer joined;
-    const Served served = ask_once(query, {ask, &context}, joined, problem);
-    if (served == Served::Joined) {
-        take_cached(joined, generation);
-        observe::saved(joined.completion_tokens);
-    }
-    return served != Served::Failed;
-}
-
-bool ask_alone(const Resolved &resolved, Generation &generation, core::Problem &problem) {
-    const Asked asked = ask_daemon(resolved, generation, problem);
-    return asked == Asked::Answered || asked == Asked::Private;
-}
-
 // What the original asked its cache: the prompt, and no word of temperature or size.
 bool recall_original(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query,
                      CachedAnswer &found) {
@@ -301,7 +259,7 @@ bool recall_original(const GenerationRequest &request, const Resolved &resolved,
                                  &resolved.form}, found);
 }
 
-bool recall(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query, Generation &generation) {
+bool look_up(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query, Generation &generation) {
     CachedAnswer found;
     const bool hit = session::recall(query, found) || recall_original(request, resolved, query, found);
     note_lookup(hit);
@@ -315,29 +273,6 @@ bool recall(const GenerationRequest &request, const Resolved &resolved, const Ca
 std::int64_t used_tokens(const Generation &generation) {
     const bool known = generation.prompt_tokens >= 0 && generation.completion_tokens >= 0;
     return known ? std::int64_t{generation.prompt_tokens} + generation.completion_tokens : kUnknownTokens;
-}
-
-// From the cache, else from a daemon, else instead of an answer.
-void answer(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query, Generation &generation) {
-    Quota quota;
-    const Spending spending{resolved.form.call_kind(), generation.model.empty() ? resolved.model : generation.model, 1,
-                            estimated_tokens(resolved.prompt) + resolved.max_tokens};
-    generation.finish_reason = "limited";
-    if (!admit_lookup(spending, quota))
-        return;
-    if (resolved.use_cache && recall(request, resolved, query, generation)) {
-        settle(quota, used_tokens(generation));
-        return;
-    }
-    require_usable(resolved.form);
-    if (!admit_miss(spending, quota))
-        return;
-    core::Problem problem;
-    const bool answered = resolved.use_cache ? ask_for_all(resolved, query, generation, problem)
-                                             : ask_alone(resolved, generation, problem);
-    settle(quota, answered ? used_tokens(generation) : 0);
-    if (!answered)
-        fall_back(resolved, problem, generation);
 }
 
 Resolved resolve(const GenerationRequest &request) {
@@ -354,29 +289,93 @@ Resolved resolve(const GenerationRequest &request) {
     return resolved;
 }
 
+class GenerationInquiry final : public Inquiry {
+public:
+    GenerationInquiry(const GenerationRequest &request, Generation &generation);
+
+    [[nodiscard]] bool recall() override { return look_up(request_, resolved_, query, generation_); }
+    void before_asking() const override { require_usable(resolved_.form); }
+    [[nodiscard]] Call call() const override {
+        return {shmem::Operation::Generate, wire_params(resolved_), resolved_.model};
+    }
+    [[nodiscard]] Asked take(const Answer &answer, CachedAnswer &told) override;
+    [[nodiscard]] bool take_told(const CachedAnswer &told) override;
+    [[nodiscard]] std::int64_t used_tokens() const override { return session::used_tokens(generation_); }
+    void finish() override;
+    [[nodiscard]] bool bytes(std::string_view &answer) const override {
+        answer = generation_.text;
+        return !generation_.is_null;
+    }
+
+private:
+    GenerationRequest request_;
+    Resolved resolved_;
+    Generation &generation_;
+};
+
+GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generation &generation)
+    : request_(request), resolved_(resolve(request)), generation_(generation) {
+    check(request_, resolved_);
+    observe::begin(resolved_.form.call_kind());
+    normalize(resolved_);
+    if (const shmem::Model *model = find_model(shmem::ModelRole::Generation, resolved_.model); model != nullptr) {
+        generation.model = pg::copy_text(model->name);
+        resolved_.fingerprint = pg::copy_text(model->fingerprint);
+    }
+    const std::string_view model = generation.model.empty() ? resolved_.model : generation.model;
+    observe::model(model);
+    generation.fingerprint = resolved_.fingerprint;
+    generation.finish_reason = "limited";
+    resolved_.scope = pg::copy_text(cache_scope());
+    use_cache = resolved_.use_cache;
+    spending = {resolved_.form.call_kind(), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
+    query = {{}, shmem::ValueKind::Text, cache_epoch()};
+    if (use_cache || request.wants_key) {
+        query.key = key_of(resolved_, resolved_.scope, resolved_.fingerprint);
+        core::to_hex(query.key, generation.cache_key);
+    }
+}
+
+// The answer goes to the cache, unless it comes from another model than the key says.
+Asked GenerationInquiry::take(const Answer &answer, CachedAnswer &told) {
+    generation_.queue_ms = answer.queue_ms;
+    problem = answer.problem;
+    if (!answer.answered || !take_reply(resolved_, answer, generation_, problem))
+        return answer.timed_out ? Asked::TimedOut : Asked::Failed;
+    generation_.daemon = daemon_name(answer.daemon);
+    if (generation_.fingerprint != resolved_.fingerprint)
+        return Asked::Private;
+    if (use_cache) {
+        keep(resolved_, query, generation_);
+        told = to_keep(generation_);
+    }
+    return Asked::Answered;
+}
+
+bool GenerationInquiry::take_told(const CachedAnswer &told) {
+    take_cached(told, generation_);
+    observe::saved(told.completion_tokens);
+    return true;
+}
+
+void GenerationInquiry::finish() {
+    if (ended == Ended::Failed)
+        fall_back(resolved_, problem, generation_);
+    generation_.total_ms = static_cast<double>(observe::end()) / 1000;
+}
+
 }  // namespace
 
 void generate(const GenerationRequest &request, Generation &generation) {
     (void)shmem::segment();  // first of all: is the library preloaded?
-    Resolved resolved = resolve(request);
-    check(request, resolved);
-    observe::begin(resolved.form.call_kind());
-    normalize(resolved);
-    if (const shmem::Model *model = find_model(shmem::ModelRole::Generation, resolved.model); model != nullptr) {
-        generation.model = model->name;
-        resolved.fingerprint = model->fingerprint;
-    }
-    observe::model(generation.model.empty() ? resolved.model : generation.model);
-    generation.fingerprint = resolved.fingerprint;
-    resolved.scope = cache_scope();
+    GenerationInquiry inquiry(request, generation);
+    serve(inquiry);
+    inquiry.finish();
+}
 
-    CacheQuery query{{}, shmem::ValueKind::Text, cache_epoch()};
-    if (resolved.use_cache || request.wants_key) {
-        query.key = key_of(resolved, resolved.scope, resolved.fingerprint);
-        core::to_hex(query.key, generation.cache_key);
-    }
-    answer(request, resolved, query, generation);
-    generation.total_ms = static_cast<double>(observe::end()) / 1000;
+Inquiry *begin_generation(const GenerationRequest &request, Generation &generation) {
+    (void)shmem::segment();
+    return new (palloc(sizeof(GenerationInquiry))) GenerationInquiry(request, generation);
 }
 
 }  // namespace steadytext::session

@@ -311,6 +311,14 @@ bool wait(const Spending &spending, Quota &quota, Obstacle &obstacle) {
     }
 }
 
+// As steadytext.on_limit says; comes back only if it is `null`.
+void refuse(const core::Problem &problem) {
+    observe::limited();
+    if (static_cast<guc::OnLimit>(guc::on_limit) != guc::OnLimit::Null)
+        pg::raise(problem);
+    warn_once(problem);
+}
+
 }  // namespace
 
 bool try_admit(const Spending &spending, Quota &quota, Refusal &refusal) {
@@ -329,14 +337,29 @@ bool admit(const Spending &spending, Quota &quota) {
     Obstacle obstacle;
     if (attempt_or_shadow(spending, quota, obstacle))
         return true;
-    const auto policy = static_cast<guc::OnLimit>(guc::on_limit);
-    if (policy == guc::OnLimit::Wait && wait(spending, quota, obstacle))
+    if (static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait && wait(spending, quota, obstacle))
         return true;
-    observe::limited();
-    if (policy != guc::OnLimit::Null)
-        pg::raise(obstacle.refusal.problem);
-    warn_once(obstacle.refusal.problem);
+    refuse(obstacle.refusal.problem);
     return false;
+}
+
+Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others, std::int64_t deadline_us, std::int64_t &again_us) {
+    if (limit_rules().count == 0)
+        return Admission::Admitted;
+    Obstacle obstacle;
+    if (attempt_or_shadow(spending, quota, obstacle))
+        return Admission::Admitted;
+    constexpr std::int64_t kLookAgainUs = 20'000;
+    const std::int64_t wait_us = obstacle.refusal.wait_us;
+    const std::int64_t now_us = core::monotonic_us();
+    const bool waits = static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait && now_us < deadline_us &&
+                       wait_us <= deadline_us - now_us;
+    if (waits || (wait_us == 0 && has_others)) {
+        again_us = now_us + std::max(wait_us, kLookAgainUs);
+        return Admission::Later;
+    }
+    refuse(obstacle.refusal.problem);
+    return Admission::Refused;
 }
 
 bool admit_lookup(const Spending &spending, Quota &quota) { return !guc::limit_cache_hits || admit(spending, quota); }

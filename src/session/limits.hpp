@@ -60,6 +60,12 @@ struct Refusal {
 // The same as steadytext.on_limit says: raises, or waits first; false only if it is `null`, after a WARNING.
 [[nodiscard]] bool admit(const Spending &spending, Quota &quota);
 
+// For who has other calls under way and so cannot wait here: Later says when to ask again (CLOCK_MONOTONIC). What only their own
+// end makes room for is never refused. Raises as admit() does; `deadline_us` is how long on_limit = wait may take.
+enum class Admission { Admitted, Refused, Later };
+[[nodiscard]] Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others, std::int64_t deadline_us,
+                                       std::int64_t &again_us);
+
 // Where cached answers count (steadytext.limit_cache_hits), the gate is before the cache; where not, behind it.
 [[nodiscard]] bool admit_lookup(const Spending &spending, Quota &quota);
 [[nodiscard]] bool admit_miss(const Spending &spending, Quota &quota);

@@ -221,4 +221,25 @@ std::int64_t end() {
     return current.call.took_us;
 }
 
+void lay_aside(Aside &aside) {
+    aside.active = current.active;
+    aside.start_us = current.start_us;
+    aside.call = current.call;
+    strlcpy(aside.model, current_model, sizeof aside.model);
+    current.active = false;
+}
+
+void take_up(Aside &aside) {
+    current = {aside.active, aside.start_us, aside.call};
+    strlcpy(current_model, aside.model, sizeof current_model);
+    aside.active = false;
+}
+
+void drop(Aside &aside) {
+    if (!aside.active)
+        return;
+    take_up(aside);
+    end_on_abort();
+}
+
 }  // namespace steadytext::session::observe

@@ -6,13 +6,15 @@
 //     observe::failed(problem);                no real answer, and why; the first reason counts
 //     took_us = observe::end();
 //
-// Called by src/session. Regime: pg, but nothing here raises. A process makes one call at a time. Each step overrules the one
+// Called by src/session. Regime: pg, but nothing here raises. A process makes one call at a time; who has many under way lays
+// all aside but the one it speaks of (many_calls.cpp). Each step overrules the one
 // before, so a call that waits for another's request and then makes its own is `sent`. A call that an ERROR or FATAL ends
 // needs no end(): the abort of its (sub)transaction ends it, as what it had come to by then. So every begin() is counted
 // exactly once (shmem/call_stats.hpp has the sums that hold), and no handler is set up for it.
 #pragma once
 
 #include "shmem/call_stats.hpp"
+#include "shmem/slot_table.hpp"
 #include "src/core/problem.hpp"
 
 #include <cstdint>
@@ -53,5 +55,17 @@ void fell_back();
 
 // How long the call took, in microseconds.
 std::int64_t end();
+
+// A call laid aside, so that another may be spoken of. No abort finds it: its keeper ends it by drop().
+struct Aside {
+    bool active = false;
+    std::int64_t start_us;
+    shmem::EndedCall call;
+    char model[shmem::kModelNameBytes];
+};
+void lay_aside(Aside &aside);
+void take_up(Aside &aside);
+// Ends it as an error would.
+void drop(Aside &aside);
 
 }  // namespace steadytext::session::observe

@@ -9,18 +9,16 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
-#include "src/session/answer_cache.hpp"
-#include "src/session/call.hpp"
 #include "src/session/degrade.hpp"
-#include "src/session/limits.hpp"
+#include "src/session/inquiry.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/scope.hpp"
 #include "src/session/settings.hpp"
-#include "src/session/single_call.hpp"
 
 #include <algorithm>
 #include <charconv>
+#include <new>
 
 namespace steadytext::session {
 
@@ -35,9 +33,7 @@ struct Work {
     std::string_view task;
     std::span<const std::string_view> documents;
     std::int64_t seed;
-    const shmem::Model *model;  // that scores: a reranker, or an embedder where there is none
-    const CacheQuery *cache;
-    std::vector<double> *scores;  // in the order of the documents
+    std::string_view fingerprint;
 };
 
 [[noreturn]] void reject(const char *sqlstate, const char *message) {
@@ -74,7 +70,7 @@ core::Digest key_of(const Work &work) {
         params->clear();
         core::JsonObject json(*params, core::Escape::Ascii);
         json.add("documents", work.documents);
-        json.add("fingerprint", work.model != nullptr ? work.model->fingerprint : "");
+        json.add("fingerprint", work.fingerprint);
         json.add("scope", cache_scope());
         json.add("seed", work.seed);
         json.add("task", work.task);
@@ -100,19 +96,9 @@ std::string_view wire_params(const Work &work) {
     return *params;
 }
 
-Asked ask_daemon(const Work &work, core::Problem &problem) {
-    Answer answer;
-    ask({shmem::Operation::Rerank, wire_params(work), work.model != nullptr ? std::string_view(work.model->name) : ""}, answer);
-    problem = answer.problem;
-    const bool good = answer.answered && pg::try_guarded(problem, [&](core::Problem &p) {
-        return core::read_rerank_reply(answer.body, work.documents, *work.scores, p);
-    });
-    return good ? Asked::Answered : answer.timed_out ? Asked::TimedOut : Asked::Failed;
-}
-
 // ---- the cache keeps the scores as a JSON array --------------------------------------------------------------------
 
-std::string_view scores_text(const std::vector<double> &scores) {
+std::string_view scores_text(std::span<const double> scores) {
     static std::string *text = new std::string;
     pg::guarded([&](core::Problem &) {
         text->assign("[");
@@ -127,10 +113,10 @@ std::string_view scores_text(const std::vector<double> &scores) {
     return *text;
 }
 
-bool read_scores(std::string_view text, const Work &work) {
+bool read_scores(std::string_view text, std::size_t count, std::vector<double> &scores) {
     bool good = false;
     pg::guarded([&](core::Problem &) {
-        work.scores->clear();
+        scores.clear();
         const char *at = text.data();
         const char *end = at + text.size();
         while (at != end) {
@@ -138,102 +124,20 @@ bool read_scores(std::string_view text, const Work &work) {
             const auto [next, error] = std::from_chars(at + 1, end, score);
             if (error != std::errc())
                 break;
-            work.scores->push_back(score);
+            scores.push_back(score);
             at = next;
             while (at != end && *at != ',' && *at != ']')
                 at++;
             if (at != end && *at == ',' && at + 1 != end && at[1] == ' ')
                 at++;
         }
-        good = work.scores->size() == work.documents.size();
+        good = scores.size() == count;
         return true;
     });
     return good;
 }
 
-bool recall(const Work &work) {
-    CachedAnswer found;
-    const bool hit = session::recall(*work.cache, found) && read_scores(found.text, work);
-    note_lookup(hit);
-    return hit;
-}
-
-void keep(const Work &work, const CachedAnswer &answer) {
-    core::CacheRecord row;
-    row.operation = "rerank";
-    row.scope = cache_scope();
-    row.prompt = work.query;
-    row.model = work.model->name;
-    row.fingerprint = work.model->fingerprint;
-    row.numbers.seed = static_cast<std::int32_t>(work.seed);
-    remember(*work.cache, row, answer);
-}
-
-// One of the sessions that want this ranking now asks a daemon for all.
-bool ask_for_all(Work work, core::Problem &problem) {
-    const auto ask = [](void *passed, CachedAnswer &answer, core::Problem &failure) {
-        const Work &of = *static_cast<Work *>(passed);
-        const Asked asked = ask_daemon(of, failure);
-        if (asked != Asked::Answered)
-            return asked;
-        answer.text = pg::copy_text(scores_text(*of.scores));
-        if (of.model == nullptr)
-            return Asked::Private;
-        keep(of, answer);
-        return asked;
-    };
-    CachedAnswer answer;
-    const Served served = ask_once(*work.cache, {ask, &work}, answer, problem);
-    return served == Served::Asked || (served == Served::Joined && read_scores(answer.text, work));
-}
-
 // ---- from question to order ----------------------------------------------------------------------------------------
-
-enum class Scored { Yes, No };
-
-Scored fall_back(const Work &work, const core::Problem &problem) {
-    if (degrade(problem) == Degraded::Null)
-        return Scored::No;
-    pg::guarded([&](core::Problem &) {
-        work.scores->clear();
-        for (std::size_t i = 0; i < work.documents.size(); i++)
-            work.scores->push_back(core::lexical_score(work.query, work.documents[i], work.task, i + 1));
-        return true;
-    });
-    return Scored::Yes;
-}
-
-// From the cache, else from a daemon, else by words.
-Scored score(const Work &work, bool use_cache) {
-    std::int64_t tokens = 0;
-    for (const std::string_view document : work.documents)
-        tokens += estimated_tokens(work.query) + estimated_tokens(document);
-    Quota quota;
-    const Spending spending{shmem::CallKind::Rerank, work.model != nullptr ? std::string_view(work.model->name) : "", 1, tokens};
-    if (!admit_lookup(spending, quota))
-        return Scored::No;
-    if (use_cache && recall(work)) {
-        settle(quota, kUnknownTokens);
-        return Scored::Yes;
-    }
-    if (!admit_miss(spending, quota))
-        return Scored::No;
-    core::Problem problem;
-    const bool answered = use_cache ? ask_for_all(work, problem) : ask_daemon(work, problem) == Asked::Answered;
-    settle(quota, answered ? kUnknownTokens : 0);
-    return answered ? Scored::Yes : fall_back(work, problem);
-}
-
-std::span<const RankedDocument> ordered(const Work &work, bool has_scores) {
-    const std::size_t count = work.documents.size();
-    auto *ranked = static_cast<RankedDocument *>(palloc(count * sizeof(RankedDocument)));
-    for (std::size_t i = 0; i < count; i++)
-        ranked[i] = {static_cast<std::uint32_t>(i), has_scores ? (*work.scores)[i] : 0, has_scores};
-    std::sort(ranked, ranked + count, [](const RankedDocument &a, const RankedDocument &b) {
-        return a.score > b.score || (a.score == b.score && a.index < b.index);
-    });
-    return {ranked, count};
-}
 
 std::string_view normal(std::string_view query) {
     static std::string *text = new std::string;
@@ -242,33 +146,161 @@ std::string_view normal(std::string_view query) {
             query = core::nfc(query, *text);
             return true;
         });
-    return query;
+    return query.data() == text->data() ? pg::copy_text(query) : query;
+}
+
+class RerankingInquiry final : public Inquiry {
+public:
+    explicit RerankingInquiry(const RerankRequest &request);
+
+    [[nodiscard]] bool recall() override;
+    [[nodiscard]] Call call() const override { return {shmem::Operation::Rerank, wire_params(work_), model_name()}; }
+    [[nodiscard]] Asked take(const Answer &answer, CachedAnswer &told) override;
+    [[nodiscard]] bool take_told(const CachedAnswer &told) override { return take_scores(told.text); }
+    void finish() override;
+    // The scores as a JSON array, in the order of the documents.
+    [[nodiscard]] bool bytes(std::string_view &answer) const override;
+    [[nodiscard]] std::span<const RankedDocument> ordered() const;
+
+private:
+    [[nodiscard]] std::string_view model_name() const { return has_model_ ? std::string_view(model_.name) : std::string_view(); }
+    [[nodiscard]] bool take_scores(std::string_view text);
+    void keep_scores(const std::vector<double> &scores);
+    void keep(const CachedAnswer &answer) const;
+    void fall_back();
+
+    Work work_{};
+    bool has_model_ = false;
+    shmem::Model model_;  // that scores: a reranker, or an embedder where there is none
+    std::span<const double> scores_;
+};
+
+std::vector<double> &scores_at_hand() {
+    static std::vector<double> *scores = new std::vector<double>;
+    return *scores;
+}
+
+RerankingInquiry::RerankingInquiry(const RerankRequest &request) {
+    work_.documents = check(request);
+    observe::begin(shmem::CallKind::Rerank);
+    work_.query = normal(request.query.text);
+    work_.task = request.task.or_else(kDefaultTask);
+    work_.seed = request.seed;
+    const shmem::Model *model = find_model(shmem::ModelRole::Reranker, {});
+    if (model == nullptr)
+        model = find_model(shmem::ModelRole::Embedding, {});
+    if (model != nullptr) {
+        has_model_ = true;
+        model_ = *model;
+    }
+    observe::model(model_name());
+    work_.fingerprint = model_.fingerprint;
+    std::int64_t tokens = 0;
+    for (const std::string_view document : work_.documents)
+        tokens += estimated_tokens(work_.query) + estimated_tokens(document);
+    spending = {shmem::CallKind::Rerank, model_name(), 1, tokens};
+    use_cache = settings().cache_enabled;
+    query = {{}, shmem::ValueKind::Text, cache_epoch()};
+    if (use_cache)
+        query.key = key_of(work_);
+}
+
+void RerankingInquiry::keep_scores(const std::vector<double> &scores) {
+    auto *kept = static_cast<double *>(palloc(scores.size() * sizeof(double)));
+    std::copy(scores.begin(), scores.end(), kept);
+    scores_ = {kept, scores.size()};
+}
+
+bool RerankingInquiry::take_scores(std::string_view text) {
+    if (!read_scores(text, work_.documents.size(), scores_at_hand()))
+        return false;
+    keep_scores(scores_at_hand());
+    return true;
+}
+
+bool RerankingInquiry::recall() {
+    CachedAnswer found;
+    const bool hit = session::recall(query, found) && take_scores(found.text);
+    note_lookup(hit);
+    return hit;
+}
+
+void RerankingInquiry::keep(const CachedAnswer &answer) const {
+    core::CacheRecord row;
+    row.operation = "rerank";
+    row.scope = cache_scope();
+    row.prompt = work_.query;
+    row.model = model_.name;
+    row.fingerprint = model_.fingerprint;
+    row.numbers.seed = static_cast<std::int32_t>(work_.seed);
+    remember(query, row, answer);
+}
+
+Asked RerankingInquiry::take(const Answer &answer, CachedAnswer &told) {
+    problem = answer.problem;
+    const bool good = answer.answered && pg::try_guarded(problem, [&](core::Problem &p) {
+        return core::read_rerank_reply(answer.body, work_.documents, scores_at_hand(), p);
+    });
+    if (!good)
+        return answer.timed_out ? Asked::TimedOut : Asked::Failed;
+    keep_scores(scores_at_hand());
+    if (!has_model_)
+        return Asked::Private;
+    if (use_cache) {
+        told.text = scores_text(scores_);
+        keep(told);
+    }
+    return Asked::Answered;
+}
+
+void RerankingInquiry::fall_back() {
+    if (degrade(problem) == Degraded::Null)
+        return;
+    pg::guarded([&](core::Problem &) {
+        scores_at_hand().clear();
+        for (std::size_t i = 0; i < work_.documents.size(); i++)
+            scores_at_hand().push_back(core::lexical_score(work_.query, work_.documents[i], work_.task, i + 1));
+        return true;
+    });
+    keep_scores(scores_at_hand());
+}
+
+void RerankingInquiry::finish() {
+    if (ended == Ended::Failed)
+        fall_back();
+    (void)observe::end();
+}
+
+bool RerankingInquiry::bytes(std::string_view &answer) const {
+    answer = scores_text(scores_);
+    return !scores_.empty();
+}
+
+std::span<const RankedDocument> RerankingInquiry::ordered() const {
+    const std::size_t count = work_.documents.size();
+    const bool has_scores = !scores_.empty();
+    auto *ranked = static_cast<RankedDocument *>(palloc(count * sizeof(RankedDocument)));
+    for (std::size_t i = 0; i < count; i++)
+        ranked[i] = {static_cast<std::uint32_t>(i), has_scores ? scores_[i] : 0, has_scores};
+    std::sort(ranked, ranked + count, [](const RankedDocument &a, const RankedDocument &b) {
+        return a.score > b.score || (a.score == b.score && a.index < b.index);
+    });
+    return {ranked, count};
 }
 
 }  // namespace
 
 std::span<const RankedDocument> rerank(const RerankRequest &request) {
-    static std::vector<double> *scores = new std::vector<double>;
     (void)shmem::segment();  // first of all: is the library preloaded?
-    Work work{};
-    work.documents = check(request);
-    observe::begin(shmem::CallKind::Rerank);
-    work.query = normal(request.query.text);
-    work.task = request.task.or_else(kDefaultTask);
-    work.seed = request.seed;
-    work.scores = scores;
-    work.model = find_model(shmem::ModelRole::Reranker, {});
-    if (work.model == nullptr)
-        work.model = find_model(shmem::ModelRole::Embedding, {});
-    observe::model(work.model != nullptr ? work.model->name : "");
-    const bool use_cache = settings().cache_enabled;
-    CacheQuery query{{}, shmem::ValueKind::Text, cache_epoch()};
-    work.cache = &query;
-    if (use_cache)
-        query.key = key_of(work);
-    const Scored scored = score(work, use_cache);
-    (void)observe::end();
-    return ordered(work, scored == Scored::Yes);
+    RerankingInquiry inquiry(request);
+    serve(inquiry);
+    inquiry.finish();
+    return inquiry.ordered();
+}
+
+Inquiry *begin_reranking(const RerankRequest &request) {
+    (void)shmem::segment();
+    return new (palloc(sizeof(RerankingInquiry))) RerankingInquiry(request);
 }
 
 }  // namespace steadytext::session

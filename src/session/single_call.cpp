@@ -18,36 +18,16 @@ SingleFlight &flights() { return *shmem::segment().single_flight; }
 shmem::PayloadPool &pool() { return *shmem::segment().payloads; }
 void wake(std::int32_t proc_number) { pg::set_latch_of(proc_number); }
 
-void leave_on_error(int, Datum argument) {
-    auto *ticket = reinterpret_cast<SingleFlight::Ticket *>(DatumGetPointer(argument));
-    if (!ticket->is_empty())
-        flights().leave(*ticket, pool(), wake);
-}
+void leave_on_error(int, Datum argument) { leave(*reinterpret_cast<SingleFlight::Ticket *>(DatumGetPointer(argument))); }
 
 // Makes the request and tells those who wait.
 Served lead(SingleFlight::Ticket &ticket, const CacheQuery &query, const Request &request, CachedAnswer &answer,
             core::Problem &problem) {
-    // Between this session's look at the cache and its turn to lead another may have led to the end.
-    if (recall_hot(query, answer)) {
-        flights().complete(ticket, pack(answer), pool(), wake);
-        observe::joined();
+    if (ended_meanwhile(ticket, query, answer))
         return Served::Joined;
-    }
-    switch (request.ask(request.context, answer, problem)) {
-    case Asked::Answered:
-        flights().complete(ticket, pack(answer), pool(), wake);
-        return Served::Asked;
-    case Asked::Private:
-        flights().leave(ticket, pool(), wake);
-        return Served::Asked;
-    case Asked::TimedOut:
-        flights().leave(ticket, pool(), wake);
-        return Served::Failed;
-    case Asked::Failed:
-        break;
-    }
-    flights().fail(ticket, problem, pool(), wake);
-    return Served::Failed;
+    const Asked asked = request.ask(request.context, answer, problem);
+    tell(ticket, asked, answer, problem);
+    return asked == Asked::Answered || asked == Asked::Private ? Served::Asked : Served::Failed;
 }
 
 // Waits until this session leads, the outcome is there, or the deadline has passed: then Pending.
@@ -67,20 +47,13 @@ SingleFlight::Progress wait(SingleFlight::Ticket &ticket, std::int64_t deadline_
     }
 }
 
-Served take(SingleFlight::Ticket &ticket, shmem::ValueKind kind, CachedAnswer &answer) {
-    const std::size_t size = flights().size(ticket);
-    char *bytes = static_cast<char *>(palloc_extended(std::max<std::size_t>(size, 1), MCXT_ALLOC_HUGE));
-    if (!flights().take(ticket, bytes, pool()) || !unpack(kind, {bytes, size}, answer))
-        elog(ERROR, "an answer in shared memory is damaged");
-    return Served::Joined;
-}
-
 Served follow(SingleFlight::Ticket &ticket, const CacheQuery &query, const Request &request, CachedAnswer &answer,
               core::Problem &problem) {
     const std::int64_t deadline_us = core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000;
     switch (wait(ticket, deadline_us)) {
     case SingleFlight::Progress::Answered:
-        return take(ticket, query.kind, answer);
+        take_told(ticket, query.kind, answer);
+        return Served::Joined;
     case SingleFlight::Progress::Lead:
         return lead(ticket, query, request, answer, problem);
     case SingleFlight::Progress::Failed:
@@ -88,13 +61,10 @@ Served follow(SingleFlight::Ticket &ticket, const CacheQuery &query, const Reque
         break;
     case SingleFlight::Progress::Pending:
     case SingleFlight::Progress::None:
-        observe::timed_out();
-        problem.set(core::sqlstate::kTimeoutExpired, "no answer within %d ms", guc::request_timeout_ms);
-        problem.with_detail("Another session had asked the same before and was still waiting.")
-            .with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
+        set_waited_too_long(problem);
         break;
     }
-    flights().leave(ticket, pool(), wake);
+    leave(ticket);
     return Served::Failed;
 }
 
@@ -110,10 +80,54 @@ Served serve(SingleFlight::Role role, SingleFlight::Ticket &ticket, const CacheQ
 
 }  // namespace
 
+bool ended_meanwhile(SingleFlight::Ticket &ticket, const CacheQuery &query, CachedAnswer &answer) {
+    if (!recall_hot(query, answer))
+        return false;
+    tell(ticket, Asked::Answered, answer, {});
+    observe::joined();
+    return true;
+}
+
+void tell(SingleFlight::Ticket &ticket, Asked asked, const CachedAnswer &answer, const core::Problem &problem) {
+    if (ticket.is_empty())
+        return;
+    switch (asked) {
+    case Asked::Answered:
+        flights().complete(ticket, pack(answer), pool(), wake);
+        return;
+    case Asked::Failed:
+        flights().fail(ticket, problem, pool(), wake);
+        return;
+    case Asked::Private:
+    case Asked::TimedOut:
+        leave(ticket);
+        return;
+    }
+}
+
+void take_told(SingleFlight::Ticket &ticket, shmem::ValueKind kind, CachedAnswer &answer) {
+    const std::size_t size = flights().size(ticket);
+    char *bytes = static_cast<char *>(palloc_extended(std::max<std::size_t>(size, 1), MCXT_ALLOC_HUGE));
+    if (!flights().take(ticket, bytes, pool()) || !unpack(kind, {bytes, size}, answer))
+        elog(ERROR, "an answer in shared memory is damaged");
+}
+
+void set_waited_too_long(core::Problem &problem) {
+    observe::timed_out();
+    problem.set(core::sqlstate::kTimeoutExpired, "no answer within %d ms", guc::request_timeout_ms);
+    problem.with_detail("Another session had asked the same before and was still waiting.")
+        .with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
+}
+
+void leave(SingleFlight::Ticket &ticket) {
+    if (!ticket.is_empty())
+        flights().leave(ticket, pool(), wake);
+}
+
 Served ask_once(const CacheQuery &query, const Request &request, CachedAnswer &answer, core::Problem &problem) {
     SingleFlight::Ticket ticket;
     const SingleFlight::Role role = flights().join(query.key, pg::my_proc_number(), ticket);
-    if (role == SingleFlight::Role::Alone) {
+    if (role == SingleFlight::Role::Alone || role == SingleFlight::Role::Led) {
         const Asked asked = request.ask(request.context, answer, problem);
         return asked == Asked::Answered || asked == Asked::Private ? Served::Asked : Served::Failed;
     }

@@ -4,6 +4,7 @@
 // alone; a leader that is cancelled or times out hands over. Errors leave the flight (PG_ENSURE_ERROR_CLEANUP).
 #pragma once
 
+#include "shmem/single_flight.hpp"
 #include "src/session/answer_cache.hpp"
 #include "src/core/problem.hpp"
 
@@ -30,5 +31,18 @@ enum class Served {
 };
 
 [[nodiscard]] Served ask_once(const CacheQuery &query, const Request &request, CachedAnswer &answer, core::Problem &problem);
+
+// The parts of it, for who has many requests under way (many_calls.hpp) and sees to it that each ticket is left. Nothing is done
+// with an empty ticket.
+
+// Who comes to lead looks again: another may have led to the end since. If so the waiters have been told.
+[[nodiscard]] bool ended_meanwhile(shmem::SingleFlight::Ticket &ticket, const CacheQuery &query, CachedAnswer &answer);
+// Tells those who wait how the leader's request ended.
+void tell(shmem::SingleFlight::Ticket &ticket, Asked asked, const CachedAnswer &answer, const core::Problem &problem);
+// Takes what the leader told, once poll() says Answered.
+void take_told(shmem::SingleFlight::Ticket &ticket, shmem::ValueKind kind, CachedAnswer &answer);
+// What a waiter's problem is whose deadline has passed.
+void set_waited_too_long(core::Problem &problem);
+void leave(shmem::SingleFlight::Ticket &ticket);
 
 }  // namespace steadytext::session

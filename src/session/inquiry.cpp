@@ -1,0 +1,65 @@
+// Limits, cache, daemon, one after the other: see inquiry.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/inquiry.hpp"
+#include "src/guc.hpp"
+#include "src/session/observe.hpp"
+
+namespace steadytext::session {
+
+namespace {
+
+Asked ask_daemon(Inquiry &inquiry, CachedAnswer &told) {
+    Answer answer;
+    ask(inquiry.call(), answer);
+    return inquiry.take(answer, told);
+}
+
+bool ask_alone(Inquiry &inquiry) {
+    CachedAnswer told;
+    const Asked asked = ask_daemon(inquiry, told);
+    return asked == Asked::Answered || asked == Asked::Private;
+}
+
+// One of the sessions that want this answer now asks a daemon for all.
+bool ask_for_all(Inquiry &inquiry) {
+    const auto ask = [](void *passed, CachedAnswer &told, core::Problem &problem) {
+        auto &mine = *static_cast<Inquiry *>(passed);
+        const Asked asked = ask_daemon(mine, told);
+        problem = mine.problem;
+        return asked;
+    };
+    CachedAnswer told;
+    const Served served = ask_once(inquiry.query, {ask, &inquiry}, told, inquiry.problem);
+    return served == Served::Asked || (served == Served::Joined && inquiry.take_told(told));
+}
+
+Ended carry_out(Inquiry &inquiry) {
+    if (!admit_lookup(inquiry.spending, inquiry.quota))
+        return Ended::Limited;
+    if (inquiry.use_cache && inquiry.recall()) {
+        settle(inquiry.quota, inquiry.used_tokens());
+        return Ended::Recalled;
+    }
+    inquiry.before_asking();
+    if (!admit_miss(inquiry.spending, inquiry.quota))
+        return Ended::Limited;
+    const bool answered = inquiry.use_cache ? ask_for_all(inquiry) : ask_alone(inquiry);
+    settle(inquiry.quota, answered ? inquiry.used_tokens() : 0);
+    return answered ? Ended::Answered : Ended::Failed;
+}
+
+}  // namespace
+
+void serve(Inquiry &inquiry) { inquiry.ended = carry_out(inquiry); }
+
+bool serve_repeated(Inquiry &inquiry, Ended first) {
+    inquiry.ended = Ended::Limited;
+    if (!admit_lookup(inquiry.spending, inquiry.quota))
+        return false;
+    settle(inquiry.quota, 0);
+    observe::joined();
+    inquiry.ended = first;
+    return true;
+}
+
+}  // namespace steadytext::session

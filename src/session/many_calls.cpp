@@ -1,0 +1,289 @@
+// Each call a small state machine, moved on whenever something may have changed: see many_calls.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/many_calls.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+
+#include <algorithm>
+#include <new>
+
+namespace steadytext::session {
+
+using shmem::SingleFlight;
+
+namespace {
+
+constexpr std::int64_t kLookAgainUs = 5'000;  // at what nobody tells of: a key others lead, a slot others hold
+constexpr std::int64_t kNever = INT64_MAX;
+
+std::int64_t deadline_from_now() { return core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000; }
+
+}  // namespace
+
+ManyCalls *ManyCalls::make(std::uint32_t most) {
+    auto *calls = new (palloc(sizeof(ManyCalls))) ManyCalls;
+    calls->most_ = most;
+    calls->entries_ = static_cast<Entry *>(palloc(most * sizeof(Entry)));
+    return calls;
+}
+
+void ManyCalls::start(Inquiry *inquiry) {
+    Entry &entry = *new (&entries_[count_++]) Entry{};
+    entry.inquiry = inquiry;
+    entry.memory = CurrentMemoryContext;
+    entry.deadline_us = deadline_from_now();
+    observe::lay_aside(entry.aside);
+    advance(entry);
+}
+
+Inquiry *ManyCalls::take_ended() {
+    for (std::uint32_t i = 0; i < count_; i++) {
+        Entry &entry = entries_[i];
+        advance(entry);
+        if (entry.stage != Stage::Ended)
+            continue;
+        Inquiry *inquiry = entry.inquiry;
+        observe::take_up(entry.aside);
+        entry = entries_[--count_];
+        return inquiry;
+    }
+    return nullptr;
+}
+
+void ManyCalls::wait(std::int64_t most_us) {
+    static uint32 waiting = 0;
+    if (waiting == 0)
+        waiting = pg::wait_event("SteadytextReply");
+    const std::int64_t now_us = core::monotonic_us();
+    std::int64_t until_us = now_us + std::min<std::int64_t>(most_us, 1'000'000);
+    for (std::uint32_t i = 0; i < count_; i++) {
+        const Entry &entry = entries_[i];
+        if (entry.stage == Stage::Ended)
+            return;
+        until_us = std::min(until_us, entry.stage == Stage::Flying ? entry.held.deadline_us : entry.again_us);
+    }
+    const long left_ms = static_cast<long>((std::max<std::int64_t>(until_us - now_us, 0) + 999) / 1000);
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left_ms, waiting);
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+}
+
+void ManyCalls::give_up() {
+    for (; count_ > 0; count_--) {
+        Entry &entry = entries_[count_ - 1];
+        let_go(entry.held, shmem::Abandon::Cancelled);
+        leave(entry.ticket);
+        settle(entry.inquiry->quota, kUnknownTokens);
+        observe::drop(entry.aside);
+    }
+    flying_ = 0;
+}
+
+// ---- one call ----------------------------------------------------------------------------------------------------------
+
+void ManyCalls::advance(Entry &entry) {
+    if (entry.stage == Stage::Ended || (entry.stage == Stage::Flying && !is_done(entry.held) &&
+                                        core::monotonic_us() < entry.held.deadline_us))
+        return;
+    if (entry.stage != Stage::Flying && core::monotonic_us() < entry.again_us && entry.stage != Stage::Follow)
+        return;
+    MemoryContext caller = MemoryContextSwitchTo(entry.memory);
+    observe::take_up(entry.aside);
+    entry.again_us = 0;
+    while (entry.stage != Stage::Ended && step(entry)) {
+    }
+    observe::lay_aside(entry.aside);
+    MemoryContextSwitchTo(caller);
+}
+
+bool ManyCalls::step(Entry &entry) {
+    switch (entry.stage) {
+    case Stage::Lookup:
+        return step_lookup(entry);
+    case Stage::Miss:
+        return step_miss(entry);
+    case Stage::Join:
+        return step_join(entry);
+    case Stage::Follow:
+        return step_follow(entry);
+    case Stage::Send:
+        return step_send(entry);
+    case Stage::Flying:
+        return step_flying(entry);
+    case Stage::Ended:
+        break;
+    }
+    return false;
+}
+
+bool ManyCalls::step_lookup(Entry &entry) {
+    Inquiry &inquiry = *entry.inquiry;
+    if (guc::limit_cache_hits && !admit(entry))
+        return false;
+    if (inquiry.use_cache && inquiry.recall()) {
+        settle(inquiry.quota, inquiry.used_tokens());
+        end(entry, Ended::Recalled);
+        return false;
+    }
+    inquiry.before_asking();
+    entry.stage = Stage::Miss;
+    return true;
+}
+
+bool ManyCalls::step_miss(Entry &entry) {
+    if (!guc::limit_cache_hits && !admit(entry))
+        return false;
+    entry.deadline_us = deadline_from_now();
+    entry.stage = entry.inquiry->use_cache ? Stage::Join : Stage::Send;
+    return true;
+}
+
+bool ManyCalls::admit(Entry &entry) {
+    switch (admit_or_later(entry.inquiry->spending, entry.inquiry->quota, has_others(), entry.deadline_us, entry.again_us)) {
+    case Admission::Admitted:
+        return true;
+    case Admission::Later:
+        return false;
+    case Admission::Refused:
+        end(entry, Ended::Limited);
+        return false;
+    }
+    return false;
+}
+
+bool ManyCalls::step_join(Entry &entry) {
+    SingleFlight &flights = *shmem::segment().single_flight;
+    switch (flights.join(entry.inquiry->query.key, pg::my_proc_number(), entry.ticket)) {
+    case SingleFlight::Role::Leader:
+        lead(entry);
+        return true;
+    case SingleFlight::Role::Alone:
+        entry.stage = Stage::Send;
+        return true;
+    case SingleFlight::Role::Waiter:
+        observe::joined();
+        shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::SingleFlightJoins);
+        entry.stage = Stage::Follow;
+        return true;
+    case SingleFlight::Role::Led:
+        break;
+    }
+    // Another session has it in hand, and this one leads others. What it will be is seen in the cache.
+    if (core::monotonic_us() >= entry.deadline_us) {
+        entry.stage = Stage::Send;
+        return true;
+    }
+    entry.again_us = core::monotonic_us() + kLookAgainUs;
+    return false;
+}
+
+// What has been asked for in the meantime is there.
+void ManyCalls::lead(Entry &entry) {
+    CachedAnswer told;
+    if (!ended_meanwhile(entry.ticket, entry.inquiry->query, told) || !entry.inquiry->take_told(told)) {
+        entry.stage = Stage::Send;
+        return;
+    }
+    settle(entry.inquiry->quota, entry.inquiry->used_tokens());
+    end(entry, Ended::Answered);
+}
+
+bool ManyCalls::step_follow(Entry &entry) {
+    SingleFlight &flights = *shmem::segment().single_flight;
+    Inquiry &inquiry = *entry.inquiry;
+    CachedAnswer told;
+    switch (flights.poll(entry.ticket)) {
+    case SingleFlight::Progress::Lead:
+        lead(entry);
+        return true;
+    case SingleFlight::Progress::Answered:
+        take_told(entry.ticket, inquiry.query.kind, told);
+        if (inquiry.take_told(told)) {
+            settle(inquiry.quota, inquiry.used_tokens());
+            end(entry, Ended::Answered);
+            return false;
+        }
+        break;
+    case SingleFlight::Progress::Failed:
+        inquiry.problem = flights.problem(entry.ticket);
+        break;
+    case SingleFlight::Progress::Pending:
+    case SingleFlight::Progress::None:
+        if (core::monotonic_us() < entry.deadline_us) {
+            entry.again_us = entry.deadline_us;  // the leader sets the latch
+            return false;
+        }
+        set_waited_too_long(inquiry.problem);
+        break;
+    }
+    leave(entry.ticket);
+    settle(inquiry.quota, 0);
+    end(entry, Ended::Failed);
+    return false;
+}
+
+// With no room for it in shared memory it waits until there is: what takes the room ends.
+bool ManyCalls::step_send(Entry &entry) {
+    Inquiry &inquiry = *entry.inquiry;
+    if (submit(inquiry.call(), entry.held, entry.obstacle)) {
+        flying_++;
+        entry.stage = Stage::Flying;
+        return false;
+    }
+    if (core::monotonic_us() < entry.deadline_us) {
+        entry.again_us = core::monotonic_us() + kLookAgainUs;
+        return false;
+    }
+    Answer none{};
+    none.problem = entry.obstacle;
+    take(entry, none);
+    return false;
+}
+
+bool ManyCalls::step_flying(Entry &entry) {
+    Answer answer;
+    if (is_done(entry.held))
+        take_answer(entry.held, answer);
+    else
+        set_timed_out(answer);
+    let_go(entry.held, shmem::Abandon::TimedOut);
+    flying_--;
+    take(entry, answer);
+    return false;
+}
+
+void ManyCalls::take(Entry &entry, const Answer &answer) {
+    Inquiry &inquiry = *entry.inquiry;
+    CachedAnswer told;
+    const Asked asked = inquiry.take(answer, told);
+    tell(entry.ticket, asked, told, inquiry.problem);
+    const bool answered = asked == Asked::Answered || asked == Asked::Private;
+    settle(inquiry.quota, answered ? inquiry.used_tokens() : 0);
+    end(entry, answered ? Ended::Answered : Ended::Failed);
+}
+
+void ManyCalls::end(Entry &entry, Ended ended) {
+    entry.inquiry->ended = ended;
+    entry.stage = Stage::Ended;
+}
+
+// ---- how many ----------------------------------------------------------------------------------------------------------
+
+std::uint32_t call_window() {
+    const shmem::Segment &segment = shmem::segment();
+    std::uint32_t slots = 0;
+    for (const shmem::DaemonRow &row : segment.daemons->rows) {
+        shmem::DaemonIdentity identity;
+        if (row.state.load(std::memory_order_relaxed) != shmem::DaemonState::Ready || !row.identity.load(identity))
+            continue;
+        const bool is_serial = identity.kind == shmem::DaemonKind::Serial || identity.kind == shmem::DaemonKind::Unknown;
+        constexpr std::uint32_t kUntold = 16;
+        const std::uint32_t told = identity.slots > 0 ? identity.slots : kUntold;
+        slots += is_serial ? static_cast<std::uint32_t>(guc::pool_size) : told + told / 2;
+    }
+    // Half of the table at most: others have requests too.
+    return std::clamp(slots, 1U, std::max(segment.slots->size() / 2, 1U));
+}
+
+}  // namespace steadytext::session
