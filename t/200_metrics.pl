@@ -37,7 +37,7 @@ sub laws_hold {
 my $number = 0;
 sub waiting_session {
     my ($what, %options) = @_;
-    return $cluster->session->send(($options{before} // '') . sprintf q(SELECT %s('!fault:delay=%d slow %d', use_cache => %s)),
+    return $cluster->session->send(($options{before} // '') . sprintf q(SELECT %s('!fault:delay=%d slow %s', use_cache => %s)),
         $what, $options{delay} // 15000, $options{number} // ++$number, $options{cache} ? 'true' : 'false');
 }
 sub backends { return $cluster->sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND query LIKE '%slow%' AND pid <> pg_backend_pid())) }

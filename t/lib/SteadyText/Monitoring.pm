@@ -67,13 +67,13 @@ sub start_receiver {
     my $pid = fork // croak "fork: $!";
     if ($pid == 0) {
         while (my $peer = $server->accept) {
-            my ($path, $length) = ('', 0);
+            my ($path, $length, $body) = ('', 0);
             while (my $line = <$peer>) {
                 $path   = $1 if $line =~ m{^POST (\S+)};
                 $length = $1 if $line =~ /^Content-Length: (\d+)/i;
                 last if $line eq "\r\n";
             }
-            read $peer, my $body, $length;
+            read $peer, $body, $length;
             open my $file, '>>', "$self->{dir}/received";
             print {$file} "$path $body\n";
             close $file;
