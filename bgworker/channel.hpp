@@ -57,6 +57,7 @@ public:
 
     bool up = false;              // handshake done
     bool ended = false;           // it will not come back by itself: the owner makes another
+    bool is_spare = false;        // for one request at a time that goes alone
     std::uint32_t in_flight = 0;  // requests sent and not answered, control requests included
 };
 

@@ -137,21 +137,27 @@ void Daemon::enqueue(SlotId id) {
     waiting_.push_back(id);
 }
 
+// One that waits for a spare connection does not hold up those behind it, nor they it.
 void Daemon::pump(std::int64_t now_us) {
-    while (!waiting_.empty() && !is_busy(now_us)) {
-        Channel *channel = free_channel();
-        if (channel == nullptr)
-            return;
-        const SlotId id = waiting_.front();
+    bool is_full = false, spares_are_full = identity_.kind != DaemonKind::Native;
+    for (auto next = waiting_.begin(); next != waiting_.end() && !is_busy(now_us) && !(is_full && spares_are_full);) {
+        const SlotId id = *next;
         if (!services_.flights.is_wanted(id)) {
-            waiting_.pop_front();
+            next = waiting_.erase(next);
             services_.flights.drop(id);
             continue;
         }
-        if (!send(*channel, id, now_us))
-            return;
-        waiting_.pop_front();
+        const bool alone = goes_alone(id);
+        bool &full = alone ? spares_are_full : is_full;
+        Channel *channel = full ? nullptr : alone ? spare_channel() : free_channel();
+        full = channel == nullptr || !send(*channel, id, now_us);
+        next = full ? next + 1 : waiting_.erase(next);
     }
+}
+
+// It was on a connection that was lost. On a serial daemon's every request is alone, and an engine's are apart.
+bool Daemon::goes_alone(SlotId id) {
+    return identity_.kind == DaemonKind::Native && services_.flights.of(id).attempts > 0;
 }
 
 bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
@@ -218,11 +224,10 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
 
 void Daemon::tick(std::int64_t now_us) {
     notice();
-    if (!retired_)
-        reopen_ended(now_us);
     expire_waiting(now_us);
     check_controls(now_us);
     pump(now_us);
+    close_spares();
     discard_replaced();
 }
 
@@ -239,11 +244,15 @@ void Daemon::expire_waiting(std::int64_t now_us) {
     problem.set(core::sqlstate::kTooManyConnections, "no connection to daemon %s became free", identity_.endpoint);
     problem.with_detail("All %zu connections are in use.", channels_.size())
         .with_hint("Raise steadytext.pool_size or steadytext.pool_wait, or add a daemon.");
-    while (!waiting_.empty()) {
-        const SlotId id = waiting_.front();
+    for (auto next = waiting_.begin(); next != waiting_.end();) {
+        const SlotId id = *next;
         if (services_.flights.of(id).queued_us + services_.settings.pool_wait_us > now_us)
             return;
-        waiting_.pop_front();
+        if (goes_alone(id)) {  // the pool is not what it waits for
+            ++next;
+            continue;
+        }
+        next = waiting_.erase(next);
         services_.segment.counters->add(0, Counter::PoolExhausted);
         services_.flights.fail(id, Outcome::Refused, problem, now_us);
     }
@@ -365,8 +374,13 @@ void Daemon::record_answer(std::int64_t now_us, std::int64_t took_us) {
 }
 
 void Daemon::record_failure(std::int64_t now_us, const char *reason) {
-    row_state().failures.fetch_add(1, std::memory_order_relaxed);
     row_state().breaker.record_failure(services_.settings.breaker, now_us);
+    note_failure(reason);
+}
+
+// Counts a failure that the breaker does not hear of, or not yet.
+void Daemon::note_failure(const char *reason) {
+    row_state().failures.fetch_add(1, std::memory_order_relaxed);
     if (!excluded_ && std::string_view(identity_.reason) != reason) {
         std::snprintf(identity_.reason, sizeof identity_.reason, "%s", reason);
         publish();

@@ -6,6 +6,10 @@
 // serial one (the Python daemon's REP socket, and any daemon not known yet) gets up to pool_size connections with one request each.
 // Requests that find no free connection wait here in arrival order, for pool_wait at most; those of an engine that asked
 // to come again later wait until then.
+//
+// A reply beyond max_message_bytes, or one that breaks ZeroMQ's protocol, costs a connection and every request on it, and
+// nothing tells which of them was to blame. So each of them is sent again alone, on a spare connection: the innocent are
+// answered, and the other takes nobody along.
 #pragma once
 
 #include "bgworker/channel.hpp"
@@ -113,7 +117,11 @@ private:
     [[nodiscard]] std::string name_problem() const;
     [[nodiscard]] std::vector<std::string> route_among(const std::vector<std::string> &known) const;
     void add_channel();
+    [[nodiscard]] bool goes_alone(shmem::SlotId id);
     [[nodiscard]] Channel *free_channel();
+    [[nodiscard]] Channel *spare_channel();
+    void close_spares();
+    void show_connections();
     void replace(Channel &channel);
     void discard_replaced();
     void reopen_ended(std::int64_t now_us);
@@ -127,6 +135,8 @@ private:
     void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);
     void record_answer(std::int64_t now_us, std::int64_t took_us);
     void record_failure(std::int64_t now_us, const char *reason);
+    void note_failure(const char *reason);
+    void settle_owed_failures(std::int64_t now_us);
 
     [[nodiscard]] bool send_control(Control &control, Channel &channel, std::string_view method, std::string_view params,
                                     std::int64_t now_us);
@@ -160,6 +170,7 @@ private:
     std::size_t next_address_ = 0;
     std::deque<shmem::SlotId> waiting_;
     std::size_t in_flight_ = 0;
+    std::size_t owed_failures_ = 0;  // requests lost with the last connection: the breaker's, if no other can be made
 
     shmem::DaemonIdentity identity_;
     std::vector<shmem::Model> models_;

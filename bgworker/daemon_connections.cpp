@@ -15,6 +15,7 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::int64_t kReopenUs = 1'000'000;
+constexpr std::ptrdiff_t kMostSpares = 16;  // as many requests as steadytextd works on at once
 
 }  // namespace
 
@@ -73,6 +74,10 @@ void Daemon::add_channel() {
         return;
     }
     channels_.push_back(std::move(channel));
+    show_connections();
+}
+
+void Daemon::show_connections() {
     channels_changed_ = true;
     row_state().connections.store(static_cast<std::uint32_t>(channels_.size()), std::memory_order_relaxed);
 }
@@ -93,18 +98,29 @@ void Daemon::replace(Channel &channel) {
     lose_flights(channel, "the connection was given up");
     replaced_.push_back(std::move(*found));
     channels_.erase(found);
-    channels_changed_ = true;
-    if (channels_.empty())
+    show_connections();
+    if (std::all_of(channels_.begin(), channels_.end(), [](const auto &other) { return other->is_spare; }))
         add_channel();
 }
 
-// Once a tick after a lost connection; a peer that speaks another protocol is tried once a second.
+// At once after a lost connection; a peer that speaks another protocol is tried once a second.
 void Daemon::reopen_ended(std::int64_t now_us) {
-    const auto found = std::find_if(channels_.begin(), channels_.end(), [](const auto &channel) { return channel->ended; });
+    const auto found = std::find_if(channels_.begin(), channels_.end(),
+                                    [](const auto &channel) { return channel->ended && !channel->is_spare; });
     if (found == channels_.end() || now_us < reopen_not_before_us_)
         return;
     reopen_not_before_us_ = now_us + kReopenUs;
     replace(**found);
+}
+
+// Those whose peer went, and those nobody needs any longer.
+void Daemon::close_spares() {
+    const bool any_alone = std::any_of(waiting_.begin(), waiting_.end(), [&](SlotId id) { return goes_alone(id); });
+    for (std::size_t i = channels_.size(); i-- > 0;) {
+        Channel &channel = *channels_[i];
+        if (channel.is_spare && (channel.ended || (!any_alone && channel.in_flight == 0)))
+            replace(channel);
+    }
 }
 
 void Daemon::discard_replaced() { replaced_.clear(); }
@@ -120,6 +136,8 @@ bool Daemon::receive() {
 void Daemon::notice() {
     for (std::size_t i = 0; i < channels_.size(); i++)
         channels_[i]->notice(*this);
+    if (!retired_)
+        reopen_ended(core::monotonic_us());
     discard_replaced();
 }
 
@@ -133,12 +151,32 @@ bool Daemon::take_channels_changed() { return std::exchange(channels_changed_, f
 // A connection that can take a request now; for a serial daemon, one more is made up to the pool's size.
 Channel *Daemon::free_channel() {
     for (const auto &channel : channels_)
-        if (channel->up && (!is_serial() || channel->in_flight == 0))
+        if (channel->up && !channel->is_spare && (!is_serial() || channel->in_flight == 0))
             return channel.get();
     const bool any_up = is_up();
     const bool one_coming = std::any_of(channels_.begin(), channels_.end(), [](const auto &c) { return !c->up; });
     if (is_serial() && any_up && !one_coming && channels_.size() < services_.settings.pool_size)
         add_channel();
+    return nullptr;
+}
+
+// A connection for one request that goes alone; one more is made while the daemon can be reached.
+Channel *Daemon::spare_channel() {
+    std::ptrdiff_t spares = 0, coming = 0;
+    for (const auto &channel : channels_) {
+        if (!channel->is_spare)
+            continue;
+        if (channel->up && channel->in_flight == 0)
+            return channel.get();
+        spares++;
+        coming += !channel->up;
+    }
+    const auto alone = std::count_if(waiting_.begin(), waiting_.end(), [&](SlotId id) { return goes_alone(id); });
+    const std::size_t before = channels_.size();
+    if (is_up() && coming < alone && spares < kMostSpares)
+        add_channel();
+    if (channels_.size() > before)
+        channels_.back()->is_spare = true;
     return nullptr;
 }
 
@@ -150,6 +188,7 @@ bool Daemon::is_up() const {
 
 void Daemon::on_up(Channel &) {
     const std::int64_t now_us = core::monotonic_us();
+    owed_failures_ = 0;
     if (row_state().ready_since_us.load(std::memory_order_relaxed) == 0) {
         row_state().ready_since_us.store(now_us, std::memory_order_relaxed);
         show_state(excluded_ ? identity_.reason : entry_.drain ? "drained" : "");
@@ -174,9 +213,11 @@ void Daemon::on_down(Channel &channel, const char *reason) {
     }
 }
 
-// What was in flight on a connection that is no more goes back to the gateway, which retries or ends it.
+// What was in flight on a connection that is no more goes back to the gateway, which retries or ends it. For the breaker that is
+// one failure as long as the daemon is there: it would open, and refuse the innocent.
 void Daemon::lose_flights(Channel &channel, const char *reason) {
     const std::int64_t now_us = core::monotonic_us();
+    std::size_t lost = 0;
     for (std::uint32_t index = 0; index < services_.segment.slots->size(); index++) {
         Flight &flight = services_.flights.of({index, 0});
         if (!flight.active || flight.channel != &channel)
@@ -184,9 +225,11 @@ void Daemon::lose_flights(Channel &channel, const char *reason) {
         const SlotId id{index, flight.generation};
         settle(flight);
         flight.failure = reason;
-        record_failure(now_us, reason);
+        lost++ == 0 ? record_failure(now_us, reason) : note_failure(reason);
         services_.lost.push_back(id);
     }
+    if (lost > 1)
+        owed_failures_ = lost - 1;
     channel.in_flight = 0;
     for (Control *control : {&info_, &ping_})
         if (control->channel == &channel)
@@ -198,10 +241,20 @@ void Daemon::on_connect_failed(Channel &channel, const char *reason) {
         return;
     if (!retired_ && !excluded_)
         show_state(reason);
-    record_failure(core::monotonic_us(), reason);
+    const std::int64_t now_us = core::monotonic_us();
+    record_failure(now_us, reason);
+    settle_owed_failures(now_us);
     next_address_++;
     if (const std::vector<std::string> known = addresses(); !known.empty() && route_among(known) != route_)
         channel.ended = true;  // the next one goes elsewhere
+}
+
+// The daemon is not there: each request it lost counts, so that the next ones do not wait for it.
+void Daemon::settle_owed_failures(std::int64_t now_us) {
+    for (; owed_failures_ > 0; owed_failures_--)
+        row_state().breaker.record_failure(services_.settings.breaker, now_us);
+    if (!expected_back() && row_state().breaker.state(services_.settings.breaker, now_us) == core::BreakerState::Open)
+        hand_back_waiting();
 }
 
 }  // namespace steadytext::gateway

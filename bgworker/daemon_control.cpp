@@ -196,7 +196,7 @@ void Daemon::check_controls(std::int64_t now_us) {
         }
     }
     for (const auto &channel : channels_) {
-        if (!channel->up || (is_serial() && (channel->in_flight > 0 || in_flight_ > 0)))
+        if (!channel->up || channel->is_spare || (is_serial() && (channel->in_flight > 0 || in_flight_ > 0)))
             continue;
         if (info_.number == 0 && now_us >= next_info_us_) {
             if (send_control(info_, *channel, "info", "{}", now_us))
