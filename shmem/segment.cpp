@@ -53,6 +53,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *counters = cursor.take(sizeof(Counters));
     void *calls = cursor.take(CallStats::bytes_needed(pg::max_processes()));
     void *recent_calls = cursor.take(sizeof(RecentCalls));
+    void *progress = cursor.take(ProgressTable::bytes_needed(pg::max_processes()));
     void *statements = cursor.take(StatementStats::bytes_needed(static_cast<std::uint32_t>(guc::stat_statements_max)));
     void *slot_table = cursor.take(SlotTable::bytes_needed(slots));
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
@@ -71,6 +72,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (counters) Counters;
         CallStats::place(calls, pg::max_processes());
         new (recent_calls) RecentCalls;
+        ProgressTable::place(progress, pg::max_processes());
         StatementStats::place(statements, static_cast<std::uint32_t>(guc::stat_statements_max));
         SlotTable::place(slot_table, slots);
         PayloadPool::place(payloads, payload_bytes());
@@ -87,6 +89,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.counters = static_cast<Counters *>(counters);
     segment.calls = static_cast<CallStats *>(calls);
     segment.recent_calls = static_cast<RecentCalls *>(recent_calls);
+    segment.progress = static_cast<ProgressTable *>(progress);
     segment.statements = static_cast<StatementStats *>(statements);
     segment.slots = static_cast<SlotTable *>(slot_table);
     segment.payloads = static_cast<PayloadPool *>(payloads);

@@ -12,6 +12,7 @@
 #include "shmem/database_table.hpp"
 #include "shmem/hot_cache.hpp"
 #include "shmem/payload_pool.hpp"
+#include "shmem/progress_table.hpp"
 #include "shmem/rate_limiter.hpp"
 #include "shmem/recent_calls.hpp"
 #include "shmem/single_flight.hpp"
@@ -70,6 +71,7 @@ struct Segment {
     Counters *counters = nullptr;
     CallStats *calls = nullptr;
     RecentCalls *recent_calls = nullptr;
+    ProgressTable *progress = nullptr;
     StatementStats *statements = nullptr;
     DatabaseTable *databases = nullptr;
     CacheWrites *cache_writes = nullptr;

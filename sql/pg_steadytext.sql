@@ -330,6 +330,28 @@ AS 'MODULE_PATHNAME', 'steadytext_rerank_batch' LANGUAGE C IMMUTABLE PARALLEL SA
 COMMENT ON FUNCTION public.steadytext_rerank_batch(text[], text[], text, boolean, int) IS
     'The same documents ranked for each query (query_index counts from 0); queries that are NULL or blank are skipped.';
 
+-- ---- batches ------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION public.steadytext_generate_batch(prompts text[], max_tokens int DEFAULT 512, use_cache boolean DEFAULT true)
+RETURNS TABLE (prompt text, response text, cached boolean, processing_time_ms int)
+AS 'MODULE_PATHNAME', 'steadytext_generate_batch' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 COST 100000;
+COMMENT ON FUNCTION public.steadytext_generate_batch(text[], int, boolean) IS
+    'A text for each prompt, in their order, as many at once as the daemons work on; equal prompts are asked once.';
+
+CREATE FUNCTION public.steadytext_embed_batch(texts text[], use_cache boolean DEFAULT true)
+RETURNS TABLE (text_input text, embedding public.vector, cached boolean, processing_time_ms int)
+AS 'MODULE_PATHNAME', 'steadytext_embed_batch' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 COST 100000;
+COMMENT ON FUNCTION public.steadytext_embed_batch(text[], boolean) IS
+    'An embedding for each text, in their order, as many at once as the daemons work on; equal texts are asked once.';
+
+CREATE FUNCTION public._steadytext_progress()
+RETURNS TABLE (pid int, operation text, total bigint, done bigint, cached bigint, failed bigint, started timestamptz)
+AS 'MODULE_PATHNAME', 'steadytext_progress' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 4;
+
+CREATE VIEW public.steadytext_progress AS SELECT * FROM public._steadytext_progress();
+COMMENT ON VIEW public.steadytext_progress IS
+    'Batches under way: of one''s own roles, and all for pg_read_all_stats. What is cached or failed is among what is done.';
+
 -- ---- cache -------------------------------------------------------------------------------------------------------
 
 -- Not IMMUTABLE: it obeys steadytext.normalize_prompts.
@@ -1080,6 +1102,14 @@ CREATE FUNCTION public.st_rerank_batch(
 ) RETURNS TABLE (query_index int, document text, score float8)
 AS 'MODULE_PATHNAME', 'steadytext_rerank_batch' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 100 COST 1000;
 
+CREATE FUNCTION public.st_generate_batch(prompts text[], max_tokens int DEFAULT 512, use_cache boolean DEFAULT true)
+RETURNS TABLE (prompt text, response text, cached boolean, processing_time_ms int)
+AS 'MODULE_PATHNAME', 'steadytext_generate_batch' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 COST 100000;
+
+CREATE FUNCTION public.st_embed_batch(texts text[], use_cache boolean DEFAULT true)
+RETURNS TABLE (text_input text, embedding public.vector, cached boolean, processing_time_ms int)
+AS 'MODULE_PATHNAME', 'steadytext_embed_batch' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 COST 100000;
+
 CREATE FUNCTION public.st_generate_cached(prompt text, max_tokens int DEFAULT NULL, seed int DEFAULT 42) RETURNS text
 LANGUAGE sql VOLATILE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -1225,5 +1255,5 @@ GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext
 GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
     public._steadytext_stat_statements(), public._steadytext_daemons(), public.steadytext_health_check() TO pg_monitor;
 GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext TO pg_monitor;
--- A role's own quota is its own to see; the function behind the view leaves out what is not.
-GRANT SELECT ON public.steadytext_rate_limit_status TO PUBLIC;
+-- A role's own quota and batches are its own to see; the functions behind the views leave out what is not.
+GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress TO PUBLIC;

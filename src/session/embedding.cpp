@@ -211,7 +211,7 @@ bool EmbeddingInquiry::take_told(const CachedAnswer &told) {
 void EmbeddingInquiry::finish() {
     if (ended == Ended::Failed)
         (void)degrade(problem);
-    (void)observe::end();
+    took_us = observe::end();
 }
 
 }  // namespace

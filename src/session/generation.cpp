@@ -361,7 +361,8 @@ bool GenerationInquiry::take_told(const CachedAnswer &told) {
 void GenerationInquiry::finish() {
     if (ended == Ended::Failed)
         fall_back(resolved_, problem, generation_);
-    generation_.total_ms = static_cast<double>(observe::end()) / 1000;
+    took_us = observe::end();
+    generation_.total_ms = static_cast<double>(took_us) / 1000;
 }
 
 }  // namespace

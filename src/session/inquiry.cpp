@@ -53,13 +53,18 @@ Ended carry_out(Inquiry &inquiry) {
 void serve(Inquiry &inquiry) { inquiry.ended = carry_out(inquiry); }
 
 bool serve_repeated(Inquiry &inquiry, Ended first) {
-    inquiry.ended = Ended::Limited;
-    if (!admit_lookup(inquiry.spending, inquiry.quota))
-        return false;
-    settle(inquiry.quota, 0);
-    observe::joined();
-    inquiry.ended = first;
-    return true;
+    const bool admitted = admit_lookup(inquiry.spending, inquiry.quota);
+    inquiry.ended = admitted ? first : Ended::Limited;
+    if (admitted) {
+        settle(inquiry.quota, 0);
+        observe::joined();
+    }
+    if (inquiry.ended == Ended::Failed) {
+        observe::failed(inquiry.problem);
+        observe::fell_back();
+    }
+    inquiry.took_us = observe::end();
+    return admitted;
 }
 
 }  // namespace steadytext::session

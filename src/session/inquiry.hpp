@@ -27,6 +27,8 @@ public:
     Ended ended = Ended::Failed;
     core::Problem problem;
     Quota quota;
+    std::int64_t took_us = 0;  // after finish()
+    std::uint32_t tag = 0;     // its owner's
 
     // Takes the answer from the cache, if it is there.
     [[nodiscard]] virtual bool recall() = 0;
@@ -55,8 +57,8 @@ protected:
 // Carries it out, waiting as long as it takes; finish() is left to the caller.
 void serve(Inquiry &inquiry);
 
-// Of one that is the same as an earlier one of the same statement, which has ended: it is limited and counted, and takes no answer.
-// False if a limit stands against it.
+// Of one that is the same as an earlier one of the same statement, which has ended, with its `problem` if it failed: it is limited
+// and counted, and takes no answer. False if a limit stands against it.
 [[nodiscard]] bool serve_repeated(Inquiry &inquiry, Ended first);
 
 }  // namespace steadytext::session

@@ -221,6 +221,8 @@ std::int64_t end() {
     return current.call.took_us;
 }
 
+void forget() { current.active = false; }
+
 void lay_aside(Aside &aside) {
     aside.active = current.active;
     aside.start_us = current.start_us;

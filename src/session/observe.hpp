@@ -56,6 +56,9 @@ void fell_back();
 // How long the call took, in microseconds.
 std::int64_t end();
 
+// It was none after all, and is not counted.
+void forget();
+
 // A call laid aside, so that another may be spoken of. No abort finds it: its keeper ends it by drop().
 struct Aside {
     bool active = false;

@@ -268,7 +268,7 @@ void RerankingInquiry::fall_back() {
 void RerankingInquiry::finish() {
     if (ended == Ended::Failed)
         fall_back();
-    (void)observe::end();
+    took_us = observe::end();
 }
 
 bool RerankingInquiry::bytes(std::string_view &answer) const {

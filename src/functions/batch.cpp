@@ -1,0 +1,127 @@
+// steadytext_generate_batch, steadytext_embed_batch: arrays in, a row for each element out; and who is how far. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+#include "src/pg/time.hpp"
+#include "src/pg/vector.hpp"
+#include "src/session/batch.hpp"
+#include "src/session/embedding.hpp"
+#include "src/session/generation.hpp"
+#include "src/session/settings.hpp"
+
+extern "C" {
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+}
+
+#include <new>
+
+namespace {
+
+using namespace steadytext;
+using session::Batch;
+using session::BatchRow;
+
+bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
+
+// The array's elements where they lie, of all dimensions, one after the other.
+void read_texts(FunctionCallInfo fcinfo, const char *message_if_null, Batch &batch) {
+    if (PG_ARGISNULL(0)) {
+        core::Problem problem;
+        problem.set(core::sqlstate::kNullValueNotAllowed, "%s", message_if_null);
+        pg::raise(problem);
+    }
+    Datum *texts;
+    bool *nulls;
+    int count;
+    deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &count);
+    batch.texts = {texts, static_cast<std::size_t>(count)};
+    batch.nulls = {nulls, static_cast<std::size_t>(count)};
+}
+
+struct Output {
+    ReturnSetInfo *result;
+    const Batch &batch;
+    Datum (*answer)(std::string_view bytes);
+};
+
+void put(void *context, const BatchRow &row) {
+    const auto &[result, batch, answer] = *static_cast<const Output *>(context);
+    const Datum values[] = {batch.texts[row.index], row.is_null ? static_cast<Datum>(0) : answer(row.answer),
+                            BoolGetDatum(row.cached), Int32GetDatum(row.took_ms)};
+    const bool is_unasked = batch.nulls[row.index];
+    const bool nulls[] = {is_unasked, row.is_null, is_unasked, is_unasked};
+    tuplestore_putvalues(result->setResult, result->setDesc, const_cast<Datum *>(values), const_cast<bool *>(nulls));
+}
+
+Datum vector_of(std::string_view bytes) {
+    return pg::vector_datum({reinterpret_cast<const float *>(bytes.data()), bytes.size() / sizeof(float)});
+}
+
+session::Inquiry *begin_generation(const void *context, std::string_view prompt) {
+    session::GenerationRequest request = *static_cast<const session::GenerationRequest *>(context);
+    request.prompt = {false, prompt};
+    return session::begin_generation(request, *new (palloc(sizeof(session::Generation))) session::Generation);
+}
+
+session::Inquiry *begin_embedding(const void *context, std::string_view text) {
+    session::EmbeddingRequest request = *static_cast<const session::EmbeddingRequest *>(context);
+    request.text = {false, text};
+    return session::begin_embedding(request);
+}
+
+}  // namespace
+
+STEADYTEXT_FUNCTION(steadytext_generate_batch) {
+    (void)shmem::segment();  // first of all: is the library preloaded?
+    session::GenerationRequest request;
+    request.has_max_tokens = !PG_ARGISNULL(1);
+    request.max_tokens = request.has_max_tokens ? PG_GETARG_INT32(1) : 0;
+    request.use_cache = argument_is_true(fcinfo, 2);
+    request.wants_key = true;
+    Batch batch{shmem::CallKind::Generate, "Prompt", {}, {}, begin_generation, &request};
+    read_texts(fcinfo, "Prompts cannot be null", batch);
+    Output output{pg::materialize(fcinfo), batch, pg::text_datum};
+    session::run_batch(batch, put, &output);
+    return static_cast<Datum>(0);
+}
+
+STEADYTEXT_FUNCTION(steadytext_embed_batch) {
+    (void)shmem::segment();
+    session::EmbeddingRequest request;
+    request.use_cache = argument_is_true(fcinfo, 1);
+    request.seed = session::settings().default_seed;
+    request.wants_key = true;
+    Batch batch{shmem::CallKind::Embed, "Text", {}, {}, begin_embedding, &request};
+    read_texts(fcinfo, "Texts cannot be null", batch);
+    Output output{pg::materialize(fcinfo), batch, vector_of};
+    session::run_batch(batch, put, &output);
+    return static_cast<Datum>(0);
+}
+
+// Those of one's own roles; pg_read_all_stats sees all.
+STEADYTEXT_FUNCTION(steadytext_progress) {
+    shmem::ProgressTable &table = *shmem::segment().progress;
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    for (std::uint32_t i = 0; i < table.size(); i++) {
+        const shmem::ProgressRow &row = table.row(i);
+        const std::int32_t pid = row.pid.load(std::memory_order_acquire);  // pairs with progress::begin()
+        if (pid == 0 || (!has_privs_of_role(GetUserId(), row.role.load(std::memory_order_relaxed)) &&
+                         !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS)))
+            continue;
+        Datum values[] = {Int32GetDatum(pid),
+                          CStringGetTextDatum(shmem::name_of(row.kind.load(std::memory_order_relaxed))),
+                          Int64GetDatum(row.total.load(std::memory_order_relaxed)),
+                          Int64GetDatum(row.done.load(std::memory_order_relaxed)),
+                          Int64GetDatum(row.cached.load(std::memory_order_relaxed)),
+                          Int64GetDatum(row.failed.load(std::memory_order_relaxed)),
+                          TimestampTzGetDatum(pg::timestamp_of(row.started_us.load(std::memory_order_relaxed)))};
+        bool nulls[std::size(values)] = {};
+        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    }
+    return static_cast<Datum>(0);
+}

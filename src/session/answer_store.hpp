@@ -1,0 +1,44 @@
+// Answers kept until they are wanted, in any order: in memory up to work_mem, in a temporary file beyond that.
+//
+// Used by src/session/batch.cpp. Regime: pg. The memory is that of the context it was made in; the file goes with the
+// transaction's resources. All answers are put before the first is fetched.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+
+extern "C" {
+#include "storage/buffile.h"
+}
+
+#include <string_view>
+
+namespace steadytext::session {
+
+class AnswerStore {
+public:
+    struct Place {
+        std::int64_t offset = 0;
+        std::int32_t file = kMemory;
+        std::uint32_t size = 0;
+    };
+
+    [[nodiscard]] static AnswerStore *make();
+
+    [[nodiscard]] Place put(std::string_view answer);
+    // In CurrentMemoryContext, or the store's own.
+    [[nodiscard]] std::string_view fetch(const Place &place);
+
+private:
+    static constexpr std::int32_t kMemory = -1;
+
+    [[nodiscard]] bool grow(std::size_t size);
+    [[nodiscard]] Place put_in_file(std::string_view answer);
+
+    MemoryContext context_ = nullptr;
+    char *memory_ = nullptr;
+    std::size_t used_ = 0;
+    std::size_t room_ = 0;
+    BufFile *file_ = nullptr;
+};
+
+}  // namespace steadytext::session

@@ -1,0 +1,38 @@
+// The same question about each text of an array, as many at once as the daemons work on: see docs/batch.md.
+//
+// Called by src/functions/batch.cpp. Regime: pg. Equal questions are asked once; answers come in the order of the texts, after
+// the last one is there. What is held in memory is the texts, some fifty bytes for each, and work_mem for the answers.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "shmem/call_stats.hpp"
+
+#include <span>
+#include <string_view>
+
+namespace steadytext::session {
+
+class Inquiry;
+
+struct Batch {
+    shmem::CallKind kind;
+    const char *what;              // a text is called in messages
+    std::span<const Datum> texts;  // text values
+    std::span<const bool> nulls;   // of those that are not asked about
+    // Begins the inquiry about a text, in CurrentMemoryContext; its key is wanted.
+    Inquiry *(*begin)(const void *context, std::string_view text);
+    const void *context;
+};
+
+struct BatchRow {
+    std::size_t index;
+    bool is_null;
+    std::string_view answer;  // text, or floats
+    bool cached;              // no daemon was asked for this row
+    int took_ms;
+};
+
+// Raises on a bad text before any is asked about; then as a single call would.
+void run_batch(const Batch &batch, void (*emit)(void *context, const BatchRow &row), void *emit_context);
+
+}  // namespace steadytext::session
