@@ -1,4 +1,4 @@
-// The keeper: writes one database's cached answers, folds in their hits, evicts what is too much, and leaves when idle.
+// The keeper: writes one database's cached answers and audit rows, folds in hits, evicts what is too much, and leaves when idle.
 //
 // Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime: pg. Each
 // step is a transaction; one that fails is reported, what it had taken is given back, and the next attempt waits longer and
@@ -8,6 +8,7 @@
 // A database's only keeper holds its row's keeper_pid. DROP DATABASE waits five seconds for others to leave: an idle keeper is
 // gone sooner.
 #include "bgworker/worker_process.hpp"
+#include "bgworker/audit_sql.hpp"
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/keepers.hpp"
 #include "src/core/clock.hpp"
@@ -43,6 +44,8 @@ struct Keeper {
     shmem::DatabaseRow *row;
     std::uint32_t index;
     TakenWrites taken;
+    TakenAudit taken_audit;
+    std::uint32_t audit_attempts = 0;
     std::uint32_t batch = TakenWrites::kMost;
     std::int64_t pause_us = 0;
     std::int64_t evicted_us = 0;
@@ -88,6 +91,8 @@ void write_taken() {
     if (begin_quietly())
         write_records(*keeper->segment->cache_writes, keeper->taken);
 }
+
+void write_taken_audit() { write_audit(*keeper->segment->audit, keeper->taken_audit); }
 
 void refresh() {
     const std::uint64_t hits = keeper->row->hits();
@@ -153,6 +158,26 @@ bool write_batch(bool &any) {
     return good;
 }
 
+bool write_audit_rows() {
+    const shmem::AuditRing &ring = *keeper->segment->audit;
+    TakenAudit &taken = keeper->taken_audit;
+    taken.count = 0;
+    for (std::uint32_t index = 0; (index = ring.find(keeper->index, index)) != shmem::AuditRing::kNone; index++)
+        taken.indexes[taken.count++] = index;
+    if (taken.count == 0)
+        return true;
+    const bool good = run("writing audit rows", write_taken_audit);
+    if (!good && ++keeper->audit_attempts < kAttempts)
+        return false;
+    if (!good)
+        keeper->segment->counters->add(0, shmem::Counter::AuditDropped, taken.count);
+    keeper->audit_attempts = 0;
+    for (std::uint32_t i = 0; i < taken.count; i++)
+        keeper->segment->audit->finish(taken.indexes[i]);
+    keeper->row->pending_audit.fetch_sub(taken.count);
+    return good;
+}
+
 // ---- when it does it -------------------------------------------------------------------------------------------------
 
 bool refresh_is_due(std::int64_t now_us) {
@@ -167,6 +192,8 @@ bool refresh_is_due(std::int64_t now_us) {
 bool work(std::int64_t now_us) {
     // Read first: whoever asked for a refresh finds in it what was pending when it asked.
     keeper->refresh_under_way = keeper->row->refreshes_wanted.load();
+    if (!write_audit_rows())
+        return false;
     bool wrote_any;
     do {
         if (!write_batch(wrote_any))

@@ -63,7 +63,8 @@ bool may_start(Start &start, std::int64_t now_us) {
 }  // namespace
 
 bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
-    if (row.pending_writes.load() > 0 || row.refreshes_wanted.load() > row.refreshes_done.load())
+    if (row.pending_writes.load() > 0 || row.pending_audit.load() > 0 ||
+        row.refreshes_wanted.load() > row.refreshes_done.load())
         return true;
     if (row.hits() == row.hits_refreshed.load())
         return false;

@@ -44,6 +44,11 @@ void drop_writes(int, Datum argument) {
         segment.cache_writes->finish(index);
         row->pending_writes.fetch_sub(1);
     }
+    for (std::uint32_t index = 0; (index = segment.audit->find(database, index)) != shmem::AuditRing::kNone; index++) {
+        segment.audit->finish(index);
+        row->pending_audit.fetch_sub(1);
+        segment.counters->add(0, shmem::Counter::AuditDropped);
+    }
     row->refreshes_done.store(row->refreshes_wanted.load());
     row->hits_refreshed.store(row->hits());
 }

@@ -30,6 +30,8 @@ namespace steadytext::shmem {
     X(ComeAgain, "come_again_total", "Requests that an engine put off (HTTP 429).")                                    \
     X(LimitWaits, "limit_waits_total", "Calls that waited for a rate limit.")                                          \
     X(LimitShadowRefusals, "limit_shadow_refusals_total", "Calls that steadytext.limit_shadow_mode let through.")      \
+    X(SuspiciousInputs, "suspicious_inputs_total", "Arguments that look like an attack, refused or not.")              \
+    X(AuditDropped, "audit_dropped_total", "Rows that were not written to steadytext_audit_log.")                      \
     X(Probes, "probes_total", "Looks, one a second, whether a request would find a daemon.")                           \
     X(ProbesFailed, "probes_failed_total", "Such looks that found the gateway or every daemon away.")
 

@@ -21,6 +21,7 @@ struct alignas(kCacheLine) DatabaseRow {
     std::atomic<std::uint32_t> keeper_failures{0};  // transactions that failed in a row
 
     std::atomic<std::uint32_t> pending_writes{0};
+    std::atomic<std::uint32_t> pending_audit{0};
     // Refreshes asked for and done by number: one asked for as number n has been done once `done` >= n.
     // release on `done`: pairs with the waiter's acquire, who then sees what it did.
     std::atomic<std::uint64_t> refreshes_wanted{0};

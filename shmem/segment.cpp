@@ -59,6 +59,8 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
     void *databases = cursor.take(sizeof(DatabaseTable));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
+    void *audit = cursor.take(sizeof(AuditRing));
+    void *audit_pacing = cursor.take(sizeof(AuditPacing));
     void *single_flight = cursor.take(SingleFlight::bytes_needed(slots, pg::max_processes()));
     void *limiter = cursor.take(RateLimiter::bytes_needed(meters, pg::max_processes()));
     void *hot_cache = guc::hot_cache_size_kb > 0 ? cursor.take(HotCache::bytes_needed(hot_cache_config())) : nullptr;
@@ -77,6 +79,8 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         SlotTable::place(slot_table, slots);
         PayloadPool::place(payloads, payload_bytes());
         new (databases) DatabaseTable;
+        new (audit) AuditRing;
+        new (audit_pacing) AuditPacing;
         SingleFlight::place(single_flight, slots, pg::max_processes());
         CacheWrites::place(cache_writes, cache_write_bytes());
         RateLimiter::place(limiter, meters, pg::max_processes());
@@ -95,6 +99,8 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.payloads = static_cast<PayloadPool *>(payloads);
     segment.databases = static_cast<DatabaseTable *>(databases);
     segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
+    segment.audit = static_cast<AuditRing *>(audit);
+    segment.audit_pacing = static_cast<AuditPacing *>(audit_pacing);
     segment.single_flight = static_cast<SingleFlight *>(single_flight);
     segment.limiter = static_cast<RateLimiter *>(limiter);
     segment.hot_cache = static_cast<HotCache *>(hot_cache);

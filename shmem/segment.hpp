@@ -5,6 +5,7 @@
 // request of the earlier life can be taken for one of this life.
 #pragma once
 
+#include "shmem/audit_ring.hpp"
 #include "shmem/cache_writes.hpp"
 #include "shmem/call_stats.hpp"
 #include "shmem/counters.hpp"
@@ -75,6 +76,8 @@ struct Segment {
     StatementStats *statements = nullptr;
     DatabaseTable *databases = nullptr;
     CacheWrites *cache_writes = nullptr;
+    AuditRing *audit = nullptr;
+    AuditPacing *audit_pacing = nullptr;
     SingleFlight *single_flight = nullptr;
     RateLimiter *limiter = nullptr;
     HotCache *hot_cache = nullptr;  // null: hot_cache_size is 0

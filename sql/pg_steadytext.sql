@@ -190,6 +190,10 @@ CREATE TABLE public.steadytext_audit_log (
 );
 CREATE INDEX idx_steadytext_audit_timestamp ON public.steadytext_audit_log (created_at DESC);
 CREATE INDEX idx_steadytext_audit_user ON public.steadytext_audit_log (user_id, created_at DESC);
+COMMENT ON TABLE public.steadytext_audit_log IS
+    'Changes of settings and limits, evictions, and suspicious input. Whoever may SELECT from it sees its own rows.';
+ALTER TABLE public.steadytext_audit_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_rows ON public.steadytext_audit_log USING (user_id OPERATOR(pg_catalog.=) current_user::text);
 
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_config', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache', '');
@@ -443,6 +447,7 @@ AS $$
 DECLARE
     deleted bigint;
 BEGIN
+    PERFORM public._steadytext_inspect('model', model);
     IF cache_key IS NULL AND prompt IS NULL AND model IS NULL THEN
         RAISE EXCEPTION 'nothing to invalidate'
             USING ERRCODE = '22004', HINT = 'Give a cache_key, a prompt or a model; steadytext_cache_clear() deletes all.';
@@ -808,6 +813,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM public._steadytext_inspect('role', role), public._steadytext_inspect('operation', operation);
     IF role IS NULL OR operation IS NULL OR per IS NULL THEN
         RAISE EXCEPTION 'role, operation and per must not be null' USING ERRCODE = '22004';
     END IF;
@@ -981,6 +987,11 @@ COMMENT ON FUNCTION public.steadytext_stat_reset() IS
 
 -- ---- configuration -----------------------------------------------------------------------------------------------
 
+CREATE FUNCTION public._steadytext_inspect(parameter text, name text) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_inspect' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION public._steadytext_inspect(text, text) IS
+    'Logs and audits a name that looks like an attack.';
+
 CREATE FUNCTION public.steadytext_version() RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_version' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION public.steadytext_version() IS 'Version of the loaded library.';
@@ -999,6 +1010,10 @@ DECLARE
     name text := lower(config_key);
     typed jsonb;
 BEGIN
+    PERFORM public._steadytext_inspect('config_key', config_key);
+    IF name ~ '(host|name)$' THEN
+        PERFORM public._steadytext_inspect(config_key, config_value);
+    END IF;
     IF name = 'daemon_host' AND config_value !~ '^[A-Za-z0-9._-]+$' THEN
         RAISE EXCEPTION 'Invalid host format' USING ERRCODE = '22023';
     END IF;
@@ -1222,7 +1237,7 @@ REVOKE ALL ON FUNCTION
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(),
     public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_config_set(text, text), public.st_config_set(text, text),
-    public._steadytext_follow_daemon_address(), public._steadytext_config_changed(),
+    public._steadytext_inspect(text, text), public._steadytext_follow_daemon_address(), public._steadytext_config_changed(),
     public._steadytext_daemons(), public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
     public.steadytext_daemon_set_weight(text, int), public.steadytext_daemon_drain(text), public.steadytext_daemon_undrain(text),
     public.steadytext_daemon_trip(text), public.steadytext_daemon_reset(text),

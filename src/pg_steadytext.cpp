@@ -6,6 +6,8 @@
 #include "bgworker/workers.hpp"
 #include "shmem/segment.hpp"
 #include "src/guc.hpp"
+#include "src/pg/text.hpp"
+#include "src/session/audit.hpp"
 
 extern "C" {
 PG_MODULE_MAGIC;
@@ -20,5 +22,6 @@ void _PG_init(void) {
     if (IsBinaryUpgrade)
         return;
     steadytext::shmem::request_segment();
+    steadytext::pg::bad_encoding_seen = steadytext::session::note_bad_encoding;
     steadytext::worker::register_workers();
 }

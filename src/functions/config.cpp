@@ -6,6 +6,7 @@
 #include "src/guc.hpp"
 #include "src/pg/alter_system.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/session/audit.hpp"
 #include "src/session/settings.hpp"
 #include "shmem/daemon_table.hpp"
 
@@ -47,13 +48,18 @@ STEADYTEXT_FUNCTION(steadytext_follow_daemon_address) {
     static std::string *list = new std::string;
     CommandCounterIncrement();  // see the row just written
     const session::Settings settings = session::settings();
-    pg::guarded([&](core::Problem &problem) {
+    core::Problem refusal;
+    const bool good = pg::try_guarded(refusal, [&](core::Problem &problem) {
         const bool ipv6 = std::string_view(settings.daemon_host).find(':') != std::string_view::npos;
         const std::string host = ipv6 ? "[" + std::string(settings.daemon_host) + "]" : settings.daemon_host;
         const std::string address = "tcp://" + host + ":" + std::to_string(settings.daemon_port);
         *list = with_first_daemon(guc::daemons != nullptr ? guc::daemons : "", address);
         return core::check_daemon_list(*list, problem);
     });
+    if (!good) {
+        session::note_suspicious(core::Suspicion::Endpoint, "daemon_host", settings.daemon_host);
+        pg::raise(refusal);
+    }
     pg::alter_system("steadytext.daemons", list->c_str());
     PG_RETURN_VOID();
 }

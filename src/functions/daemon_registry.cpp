@@ -10,6 +10,7 @@
 #include "src/pg/alter_system.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/audit.hpp"
 
 extern "C" {
 #include "catalog/pg_db_role_setting.h"
@@ -70,6 +71,11 @@ void drain(FunctionCallInfo fcinfo, bool wanted) {
 
 STEADYTEXT_FUNCTION(steadytext_daemon_register) {
     const int weight = PG_GETARG_INT32(1);
+    const std::string_view asked = pg::utf8_text(PG_GETARG_DATUM(0));
+    core::Endpoint parsed;
+    core::Problem refusal;
+    if (!core::parse_endpoint(asked, parsed, refusal))
+        session::note_suspicious(core::Suspicion::Endpoint, "endpoint", asked);
     bool is_new = false;
     change_registry(PG_GETARG_DATUM(0),
                     [&](std::string &list, std::string_view endpoint, core::Problem &problem) {

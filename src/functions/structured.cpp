@@ -5,6 +5,7 @@
 #include "src/pg/row_schema.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/text_array.hpp"
+#include "src/session/audit.hpp"
 #include "src/session/generation.hpp"
 
 extern "C" {
@@ -73,6 +74,7 @@ STEADYTEXT_FUNCTION(steadytext_generate_choice) {
 // The JSON of a row of the type whose oid is the second argument, from what the first one says.
 STEADYTEXT_FUNCTION(steadytext_extract_json) {
     const core::TextArgument input = pg::text_argument(fcinfo, 0);
+    session::inspect_prompt("input", input);
     core::Problem problem;
     if (!core::check_prompt("Input", input, static_cast<std::size_t>(guc::max_prompt_bytes), problem))
         pg::raise(problem);

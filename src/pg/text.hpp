@@ -5,6 +5,7 @@
 #pragma once
 
 #include "src/pg/postgres.hpp"
+#include "src/core/utf8.hpp"
 #include "src/core/validate.hpp"
 
 extern "C" {
@@ -13,6 +14,10 @@ extern "C" {
 
 namespace steadytext::pg {
 
+// Told of text that is refused because it is not UTF-8. Only a database of encoding SQL_ASCII holds such; elsewhere PostgreSQL
+// keeps it out. Set by _PG_init.
+inline void (*bad_encoding_seen)(std::string_view text) = nullptr;
+
 // The bytes of a text value, detoasted and in UTF-8; valid in CurrentMemoryContext.
 inline std::string_view utf8_text(Datum value) {
     text *packed = DatumGetTextPP(value);
@@ -20,6 +25,9 @@ inline std::string_view utf8_text(Datum value) {
     const int size = VARSIZE_ANY_EXHDR(packed);
     if (GetDatabaseEncoding() == PG_UTF8)
         return {data, static_cast<std::size_t>(size)};
+    const std::string_view bytes{data, static_cast<std::size_t>(size)};
+    if (GetDatabaseEncoding() == PG_SQL_ASCII && bad_encoding_seen != nullptr && !core::utf8_is_valid(bytes))
+        bad_encoding_seen(bytes);
     const char *converted = pg_server_to_any(data, size, PG_UTF8);
     return {converted, converted == data ? static_cast<std::size_t>(size) : strlen(converted)};
 }

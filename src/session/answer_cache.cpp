@@ -5,6 +5,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/session/keeper_call.hpp"
 #include "src/session/observe.hpp"
 
 extern "C" {
@@ -25,13 +26,6 @@ using shmem::ReadResult;
 namespace {
 
 std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number()); }
-
-std::uint32_t my_database() {
-    static std::uint32_t row = shmem::DatabaseTable::kNone;
-    if (row == shmem::DatabaseTable::kNone)
-        row = shmem::segment().databases->of(MyDatabaseId);
-    return row;
-}
 
 // ---- the hot cache -------------------------------------------------------------------------------------------------
 
@@ -86,10 +80,8 @@ void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
         segment.counters->add(my_shard(), Counter::CacheWritesDropped);
         return;
     }
-    if (!is_first)
-        return;
-    const std::int32_t keeper = row.keeper_proc_number.load();
-    pg::set_latch_of(keeper >= 0 ? keeper : segment.header->launcher.proc_number.load());
+    if (is_first)
+        wake_keeper(row);
 }
 
 bool note(shmem::CacheLevel level, bool found, const CachedAnswer &answer) {

@@ -9,6 +9,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/inquiry.hpp"
 #include "src/session/models.hpp"
@@ -25,6 +26,8 @@ namespace {
 constexpr std::string_view kPrefix = "embed:";
 
 void check(const EmbeddingRequest &request) {
+    inspect_prompt("text_input", request.text);
+    inspect_name("model", request.model, core::kMaxModelBytes);
     core::Problem problem;
     if (!core::check_prompt("Text", request.text, static_cast<std::size_t>(guc::max_prompt_bytes), problem) ||
         !core::check_seed(request.seed, problem) || !core::check_model(request.model, request.unsafe_mode, problem))

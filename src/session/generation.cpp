@@ -12,6 +12,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/inquiry.hpp"
 #include "src/session/models.hpp"
@@ -55,6 +56,12 @@ void raise_unless(bool good, const core::Problem &problem) {
 
 // In the order in which the original complains.
 void check(const GenerationRequest &request, Resolved &resolved) {
+    inspect_prompt("prompt", request.prompt);
+    inspect_prompt("eos_string", request.eos_string);
+    inspect_name("model", request.model, core::kMaxModelBytes);
+    inspect_name("model_repo", request.model_repo, core::kMaxModelBytes);
+    inspect_name("model_filename", request.model_filename, core::kMaxModelBytes);
+    inspect_name("size", request.size, core::kMaxSizeBytes);
     core::Problem problem;
     const auto longest = static_cast<std::size_t>(guc::max_prompt_bytes);
     raise_unless(core::check_prompt("Prompt", request.prompt, longest, problem), problem);

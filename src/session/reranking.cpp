@@ -9,6 +9,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/inquiry.hpp"
 #include "src/session/models.hpp"
@@ -44,6 +45,10 @@ struct Work {
 
 // In the order in which the original complains.
 std::span<const std::string_view> check(const RerankRequest &request) {
+    inspect_prompt("query", request.query);
+    inspect_prompt("task", request.task);
+    for (const core::TextArgument &document : request.documents)
+        inspect_prompt("documents", document);
     const auto longest = static_cast<std::size_t>(guc::max_prompt_bytes);
     core::Problem problem;
     if (!core::check_prompt("Query", request.query, longest, problem))

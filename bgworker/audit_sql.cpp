@@ -1,0 +1,41 @@
+// The one statement, a row at a time, as such rows are few: see audit_sql.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "bgworker/audit_sql.hpp"
+#include "src/pg/time.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/lsyscache.h"
+}
+
+#include <iterator>
+
+namespace steadytext::worker {
+
+namespace {
+
+constexpr const char *kInsert = R"(
+    INSERT INTO public.steadytext_audit_log (created_at, user_id, ip_address, event_type, error_message, details, success)
+    VALUES ($1, $2, nullif($3, '')::inet, $4, $5, $6::jsonb, false))";
+
+void insert(const shmem::AuditRecord &record) {
+    Oid types[] = {TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+    Datum values[] = {TimestampTzGetDatum(pg::timestamp_of(record.at_us)), CStringGetTextDatum(record.user),
+                      CStringGetTextDatum(record.address), CStringGetTextDatum(record.event_type),
+                      CStringGetTextDatum(record.message), CStringGetTextDatum(record.details)};
+    if (SPI_execute_with_args(kInsert, std::size(types), types, values, nullptr, false, 0) != SPI_OK_INSERT)
+        elog(ERROR, "could not write to steadytext_audit_log");
+}
+
+}  // namespace
+
+void write_audit(const shmem::AuditRing &ring, const TakenAudit &taken) {
+    if (!OidIsValid(get_relname_relid("steadytext_audit_log", get_namespace_oid("public", true))))
+        return;
+    for (std::uint32_t i = 0; i < taken.count; i++)
+        insert(ring[taken.indexes[i]]);
+}
+
+}  // namespace steadytext::worker

@@ -1,0 +1,43 @@
+// Finding a free record; counting by window: see audit_ring.hpp. Regime: pure, noexcept.
+#include "shmem/audit_ring.hpp"
+
+namespace steadytext::shmem {
+
+bool AuditRing::put(std::uint32_t database, const AuditRecord &record) noexcept {
+    const std::uint32_t start = next_.fetch_add(1, std::memory_order_relaxed);
+    for (std::uint32_t look = 0; look < kRecords; look++) {
+        Slot &slot = slots_[(start + look) % kRecords];
+        std::uint64_t expected = word(State::Free);
+        if (!slot.word.compare_exchange_strong(expected, word(State::Filling), std::memory_order_acquire, std::memory_order_relaxed))
+            continue;
+        slot.record = record;
+        slot.word.store(word(State::Ready, database), std::memory_order_release);
+        return true;
+    }
+    return false;
+}
+
+std::uint32_t AuditRing::find(std::uint32_t database, std::uint32_t index) const noexcept {
+    while (index < kRecords && slots_[index].word.load(std::memory_order_acquire) != word(State::Ready, database))
+        index++;
+    return index < kRecords ? index : kNone;
+}
+
+void AuditRing::finish(std::uint32_t index) noexcept {
+    slots_[index].word.store(word(State::Free), std::memory_order_release);  // pairs with the acquire in put()
+}
+
+AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint32_t role, std::int64_t now_us) noexcept {
+    const auto window = static_cast<std::uint32_t>(now_us / kWindowUs + 1);  // 0 is that of a cell never used
+    std::atomic<std::uint64_t> &cell = cells_[(role * 0x9E37'79B1U + kind * 0x85EB'CA6BU) >> 16 & (kCells - 1)];
+    std::uint64_t seen = cell.load(std::memory_order_relaxed);
+    for (;;) {
+        const bool is_first = static_cast<std::uint32_t>(seen >> 32) != window;
+        const auto before = static_cast<std::uint32_t>(seen);
+        const std::uint32_t count = is_first ? 1 : before == UINT32_MAX ? before : before + 1;
+        if (cell.compare_exchange_weak(seen, std::uint64_t{window} << 32 | count, std::memory_order_acq_rel))
+            return {is_first, count <= kPerWindow, is_first && before > 0 ? before - 1 : 0};
+    }
+}
+
+}  // namespace steadytext::shmem

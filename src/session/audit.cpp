@@ -1,0 +1,154 @@
+// From a suspicious argument to the log and the ring: see audit.hpp. Regime: pg, with C++ only inside guarded().
+#include "src/pg/compat.hpp"
+#include "src/session/audit.hpp"
+#include "src/core/clock.hpp"
+#include "src/core/json_text.hpp"
+#include "src/core/sha256.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/session/keeper_call.hpp"
+
+extern "C" {
+#include "common/ip.h"
+#include "libpq/libpq-be.h"
+}
+
+namespace steadytext::session {
+
+using core::Suspicion;
+using shmem::AuditRecord;
+
+namespace {
+
+constexpr std::size_t kShownBytes = 256;  // of a name
+
+struct Finding {
+    Suspicion suspicion;
+    const char *parameter;
+    std::string_view text;
+    bool is_secret;  // a prompt
+};
+
+// What is told of the text: of a prompt its hash, of a name its beginning.
+struct Shown {
+    char hash[core::kHexBytes + 1] = "";
+    char text[kShownBytes] = "";
+};
+
+Shown show(const Finding &finding) {
+    Shown shown;
+    if (!finding.is_secret) {
+        core::write_printable(finding.text, shown.text, sizeof shown.text);
+        return shown;
+    }
+    if (core::Sha256 *sha = core::Sha256::instance(); sha != nullptr) {
+        sha->begin();
+        sha->add(finding.text);
+        core::to_hex(sha->finish(), shown.hash);
+    }
+    return shown;
+}
+
+void write_details(const Finding &finding, const Shown &shown, std::uint32_t left_out, AuditRecord &record) {
+    static std::string *details = new std::string;
+    pg::guarded([&](core::Problem &) {
+        details->clear();
+        core::JsonObject json(*details, core::Escape::Ascii);
+        json.add("kind", core::name_of(finding.suspicion));
+        json.add("parameter", finding.parameter);
+        json.add("bytes", static_cast<std::int64_t>(finding.text.size()));
+        finding.is_secret ? json.add("sha256", shown.hash) : json.add("value", shown.text);
+        if (left_out > 0)
+            json.add("not_logged_before", std::int64_t{left_out});
+        json.close();
+        return true;
+    });
+    static_assert(sizeof record.details > 2 * kShownBytes + 200);
+    strlcpy(record.details, details->c_str(), sizeof record.details);
+}
+
+// The client's address as inet reads it; empty for a Unix socket, and in parallel workers, which have no client.
+void write_address(char *address, std::size_t room) {
+    address[0] = '\0';
+    if (MyProcPort == nullptr || MyProcPort->raddr.addr.ss_family == AF_UNIX)
+        return;
+    if (pg_getnameinfo_all(&MyProcPort->raddr.addr, MyProcPort->raddr.salen, address, static_cast<int>(room), nullptr, 0,
+                           NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        address[0] = '\0';
+    if (char *zone = strchr(address, '%'); zone != nullptr)
+        *zone = '\0';
+}
+
+// The statement is left out: it may hold the prompt.
+void log_finding(const Finding &finding, const Shown &shown, const AuditRecord &record, std::uint32_t left_out) {
+    const char *what = finding.is_secret ? "SHA-256" : "Value";
+    ereport(LOG_SERVER_ONLY, (errmsg("suspicious input: %s", record.message),
+                              errdetail("Role \"%s\", %zu bytes. %s: %s.", record.user, finding.text.size(), what,
+                                        finding.is_secret ? shown.hash : shown.text),
+                              left_out > 0 ? errhint("%u more like it were not logged since.", left_out) : 0, errhidestmt(true),
+                              errhidecontext(true)));
+}
+
+void submit(const AuditRecord &record) {
+    const shmem::Segment &segment = shmem::segment();
+    const std::uint32_t database = my_database();
+    bool is_there = false;
+    if (database != shmem::DatabaseTable::kNone) {
+        // Announced first, so that the count is never less than what is there.
+        shmem::DatabaseRow &row = segment.databases->rows[database];
+        row.pending_audit.fetch_add(1);
+        is_there = segment.audit->put(database, record);
+        if (!is_there)
+            row.pending_audit.fetch_sub(1);
+        wake_keeper(row);
+    }
+    if (!is_there)
+        segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::AuditDropped);
+}
+
+void note(const Finding &finding) {
+    const shmem::Segment &segment = shmem::segment();
+    const auto shard = static_cast<std::uint32_t>(pg::my_proc_number());
+    segment.counters->add(shard, shmem::Counter::SuspiciousInputs);
+    const shmem::AuditPacing::Turn turn = segment.audit_pacing->take(static_cast<std::uint32_t>(finding.suspicion), GetUserId() ^ MyDatabaseId,
+                                                                     core::monotonic_us());
+    if (!turn.is_written) {
+        segment.counters->add(shard, shmem::Counter::AuditDropped);
+        return;
+    }
+    AuditRecord record;
+    record.at_us = core::unix_us();
+    strlcpy(record.user, GetUserNameFromId(GetUserId(), false), sizeof record.user);
+    write_address(record.address, sizeof record.address);
+    strlcpy(record.event_type, "suspicious_input", sizeof record.event_type);
+    snprintf(record.message, sizeof record.message, "%s in %s", core::describe(finding.suspicion), finding.parameter);
+    const Shown shown = show(finding);
+    write_details(finding, shown, turn.left_out, record);
+    if (turn.is_first)
+        log_finding(finding, shown, record, turn.left_out);
+    submit(record);
+}
+
+}  // namespace
+
+void inspect_prompt(const char *parameter, const core::TextArgument &text) {
+    if (text.is_null)
+        return;
+    const Suspicion suspicion = core::suspect_prompt(text.text, static_cast<std::size_t>(guc::max_prompt_bytes));
+    if (suspicion != Suspicion::None)
+        note({suspicion, parameter, text.text, true});
+}
+
+void inspect_name(const char *parameter, const core::TextArgument &name, std::size_t longest) {
+    if (name.is_null)
+        return;
+    const Suspicion suspicion = core::suspect_name(name.text, longest);
+    if (suspicion != Suspicion::None)
+        note({suspicion, parameter, name.text, false});
+}
+
+void note_suspicious(Suspicion suspicion, const char *parameter, std::string_view text) { note({suspicion, parameter, text, false}); }
+
+void note_bad_encoding(std::string_view text) { note({Suspicion::BadEncoding, "text", text, true}); }
+
+}  // namespace steadytext::session

@@ -1,0 +1,23 @@
+// Suspicious input: one line in the server log for each kind, role and minute, and rows of steadytext_audit_log.
+//
+// Called by src/session and src/functions with each argument that comes from outside, before it is checked: so the row is there
+// whether or not the call is refused. Regime: pg; raises nothing of its own. Prompts are named by hash and length only. The row goes
+// through shared memory (shmem/audit_ring.hpp) to the keeper.
+#pragma once
+
+#include "src/core/suspicion.hpp"
+#include "src/core/validate.hpp"
+
+namespace steadytext::session {
+
+// `parameter` as it is called in SQL.
+void inspect_prompt(const char *parameter, const core::TextArgument &text);
+void inspect_name(const char *parameter, const core::TextArgument &name, std::size_t longest);
+
+// The argument was found to be suspicious by who checked it. Its text is shown, as that of names is.
+void note_suspicious(core::Suspicion suspicion, const char *parameter, std::string_view text);
+
+// For pg::bad_encoding_seen.
+void note_bad_encoding(std::string_view text);
+
+}  // namespace steadytext::session
