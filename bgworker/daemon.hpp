@@ -145,7 +145,7 @@ private:
     [[nodiscard]] bool handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us);
     void learn(std::string_view body);
     void become_serial();
-    void tell_fingerprint();
+    void tell_models();
     void ask_again(Control &control, std::int64_t now_us);
     void check_controls(std::int64_t now_us);
 

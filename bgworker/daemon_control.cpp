@@ -133,15 +133,20 @@ void Daemon::learn(std::string_view body) {
         }
     }
     models_complete_ &= !models_.empty();
-    tell_fingerprint();
+    tell_models();
     identity_.models_loaded = models_complete_;
     next_info_us_ = models_complete_ ? INT64_MAX : core::monotonic_us() + kInfoAgainUs;
     services_.models_changed = true;
     publish();
 }
 
-void Daemon::tell_fingerprint() {
+void Daemon::tell_models() {
     std::snprintf(identity_.fingerprint, sizeof identity_.fingerprint, "%s", models_.empty() ? "" : models_.front().fingerprint);
+    std::string names;
+    for (const shmem::Model &model : models_)
+        if (const std::string line = model.name + std::string("\n"); ("\n" + names).find("\n" + line) == std::string::npos)
+            names += line;
+    std::snprintf(identity_.models, sizeof identity_.models, "%s", names.c_str());
 }
 
 // A daemon that cannot tell its model's fingerprint is known by its kind, or by what its entry says.
@@ -161,7 +166,7 @@ void Daemon::become_serial() {
             std::snprintf(model.fingerprint, sizeof model.fingerprint, "serial:%.64s", entry_.model);
         models_.push_back(model);
     }
-    tell_fingerprint();
+    tell_models();
     services_.models_changed = true;
     publish();
 }

@@ -1,4 +1,5 @@
-// The keeper: writes one database's cached answers and audit rows, folds in hits, evicts what is too much, and leaves when idle.
+// The keeper: writes one database's cached answers and audit rows, folds in hits, evicts what is too much, keeps
+// steadytext_daemon_health true, and leaves when idle.
 //
 // Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime: pg. Each
 // step is a transaction; one that fails is reported, what it had taken is given back, and the next attempt waits longer and
@@ -108,6 +109,16 @@ void refresh() {
     keeper->row->refresh_took_us.store(core::monotonic_us() - start_us);
 }
 
+// Also done for a database that has no such table any longer: then there is nothing to be true.
+void tell_health() {
+    const shmem::DaemonTable::Outlook outlook = keeper->segment->daemons->outlook();
+    if (begin_quietly())
+        write_health();
+    keeper->row->health_standing.store(outlook.standing);
+    keeper->row->health_traffic.store(outlook.traffic);
+    keeper->row->health_us.store(core::monotonic_us());
+}
+
 void evict() {
     if (begin_quietly())
         evict_and_tidy();
@@ -199,6 +210,8 @@ bool work(std::int64_t now_us) {
         if (!write_batch(wrote_any))
             return false;
     } while (wrote_any);
+    if (std::int64_t ignored = INT64_MAX; health_is_due(*keeper->row, now_us, ignored) && !run("writing steadytext_daemon_health", tell_health))
+        return false;
     if (refresh_is_due(now_us)) {
         if (!run("refreshing frecency", refresh))
             return false;

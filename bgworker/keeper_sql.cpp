@@ -59,6 +59,21 @@ constexpr const char *kCompactLedger = R"(
     WITH gone AS (DELETE FROM public._steadytext_cache_ledger RETURNING entries, bytes)
     INSERT INTO public._steadytext_cache_ledger SELECT sum(entries), sum(bytes) FROM gone HAVING count(*) > 0)";
 
+// A row that says what it said is left alone.
+constexpr const char *kForgetDaemons = R"(
+    DELETE FROM public.steadytext_daemon_health h
+    WHERE NOT EXISTS (SELECT FROM public._steadytext_daemon_health() d WHERE d.daemon_id = h.daemon_id))";
+constexpr const char *kWriteHealth = R"(
+    INSERT INTO public.steadytext_daemon_health AS h
+    SELECT DISTINCT ON (daemon_id) * FROM public._steadytext_daemon_health() ORDER BY daemon_id, status = 'stopping'
+    ON CONFLICT (daemon_id) DO UPDATE
+    SET (endpoint, last_heartbeat, uptime_seconds, status, version, models_loaded, memory_usage_mb, active_connections,
+         total_requests, error_count, avg_response_time_ms)
+      = (excluded.endpoint, excluded.last_heartbeat, excluded.uptime_seconds, excluded.status, excluded.version,
+         excluded.models_loaded, excluded.memory_usage_mb, excluded.active_connections, excluded.total_requests,
+         excluded.error_count, excluded.avg_response_time_ms)
+    WHERE h.* IS DISTINCT FROM excluded.*)";
+
 // A column of a batch: values of one type, some of them null.
 class ArrayColumn {
 public:
@@ -265,6 +280,11 @@ std::int64_t fold_hits(shmem::HotCache *hot_cache, Oid database) {
     });
     hits.write();
     return rows;
+}
+
+void write_health() {
+    if (SPI_execute(kForgetDaemons, false, 0) != SPI_OK_DELETE || SPI_execute(kWriteHealth, false, 0) != SPI_OK_INSERT)
+        elog(ERROR, "could not write what is known of the daemons");
 }
 
 void evict_and_tidy() {

@@ -24,6 +24,9 @@ void write_records(const shmem::CacheWrites &writes, const TakenWrites &taken);
 // Adds the hits counted in shared memory to their rows; returns how many rows had some.
 std::int64_t fold_hits(shmem::HotCache *hot_cache, Oid database);
 
+// The daemons as the gateway sees them, into steadytext_daemon_health.
+void write_health();
+
 // Expired rows, rows beyond the limits, and the ledger's length.
 void evict_and_tidy();
 

@@ -18,6 +18,8 @@ namespace {
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
 constexpr std::int64_t kSteadyUs = 5'000'000;     // having run this long, it did not fail at starting
+constexpr std::int64_t kHealthUs = 1'000'000;     // between writings of steadytext_daemon_health when a daemon's state changes
+constexpr std::int64_t kTrafficUs = 60'000'000;   // and when only its counts do; none while nothing is asked
 constexpr std::int64_t kPatienceUs = 10'000'000;  // a keeper started so long ago that never came is lost
 
 // What the launcher knows of the keeper of each row. Only the launcher's process uses it.
@@ -62,9 +64,23 @@ bool may_start(Start &start, std::int64_t now_us) {
 
 }  // namespace
 
+bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
+    const shmem::DaemonTable::Outlook outlook = shmem::segment().daemons->outlook();
+    const std::int64_t wrote_us = row.health_us.load();
+    std::int64_t next_us = INT64_MAX;
+    if (wrote_us == 0)
+        return true;
+    if (outlook.standing != row.health_standing.load())
+        next_us = wrote_us + kHealthUs;
+    else if (outlook.traffic != row.health_traffic.load())
+        next_us = wrote_us + kTrafficUs;
+    due_us = std::min(due_us, std::max(next_us, now_us));
+    return next_us <= now_us;
+}
+
 bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
     if (row.pending_writes.load() > 0 || row.pending_audit.load() > 0 ||
-        row.refreshes_wanted.load() > row.refreshes_done.load())
+        row.refreshes_wanted.load() > row.refreshes_done.load() || health_is_due(row, now_us, due_us))
         return true;
     if (row.hits() == row.hits_refreshed.load())
         return false;

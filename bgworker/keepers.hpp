@@ -12,6 +12,9 @@ namespace steadytext::worker {
 // Starts the keepers that are missing; returns when to look again (CLOCK_MONOTONIC).
 [[nodiscard]] std::int64_t start_keepers(const shmem::Segment &segment, std::int64_t now_us);
 
+// Whether steadytext_daemon_health is to be written now; if not, `due_us` is lowered to when it would be.
+[[nodiscard]] bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);
+
 // Whether a keeper would find something to do now; if not, `due_us` is lowered to when it would.
 [[nodiscard]] bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);
 

@@ -38,6 +38,7 @@ struct DaemonIdentity {
     char version[32] = "";
     char reason[256] = "";                     // of the present state, in words
     char fingerprint[kFingerprintBytes] = "";  // of its first model
+    char models[256] = "";                     // their names, one a line
     DaemonKind kind = DaemonKind::Unknown;
     std::uint32_t weight = 1;
     std::uint32_t slots = 0;  // how many requests it works on at once; 0: not told
@@ -112,6 +113,21 @@ struct ModelList {
 
 struct DaemonTable {
     DaemonRow rows[kMaxDaemons];
+
+    // Two numbers that are others when something is: who is in which state, and how much was asked of them.
+    struct Outlook {
+        std::uint64_t standing;
+        std::uint64_t traffic;
+    };
+    [[nodiscard]] Outlook outlook() const noexcept {
+        Outlook seen{models_epoch.load(std::memory_order_acquire), 0};
+        for (const DaemonRow &row : rows) {
+            seen.standing = seen.standing * 31 + static_cast<std::uint64_t>(row.state.load(std::memory_order_relaxed));
+            seen.standing = seen.standing * 31 + static_cast<std::uint64_t>(row.ready_since_us.load(std::memory_order_relaxed));
+            seen.traffic += row.requests.load(std::memory_order_relaxed);
+        }
+        return seen;
+    }
     // Raised after every store to `models` (release; pairs with the acquire of a session's cached copy).
     std::atomic<std::uint64_t> models_epoch{0};
     SeqLock<ModelList> models;

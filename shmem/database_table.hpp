@@ -31,6 +31,11 @@ struct alignas(kCacheLine) DatabaseRow {
     std::atomic<std::int64_t> rows_refreshed{0};   // by the last one
     std::atomic<std::uint64_t> hits_refreshed{0};  // hits() when the last one began
 
+    // What was seen of the daemons (DaemonTable::outlook) when the keeper last wrote steadytext_daemon_health.
+    std::atomic<std::uint64_t> health_standing{0};
+    std::atomic<std::uint64_t> health_traffic{0};
+    std::atomic<std::int64_t> health_us{0};  // CLOCK_MONOTONIC; 0: not yet
+
     void count(std::uint32_t who, bool hit) noexcept {
         Lookups &mine = lookups_[who % kShards];
         (hit ? mine.hits : mine.misses).fetch_add(1, std::memory_order_relaxed);

@@ -752,6 +752,14 @@ AS 'MODULE_PATHNAME', 'steadytext_daemon_status' LANGUAGE C VOLATILE PARALLEL SA
 COMMENT ON FUNCTION public.steadytext_daemon_status() IS
     'What the gateway knows of each daemon now; the first is called ''default''.';
 
+-- What the keeper writes into steadytext_daemon_health, column by column.
+CREATE FUNCTION public._steadytext_daemon_health()
+RETURNS TABLE (daemon_id text, endpoint text, last_heartbeat timestamptz, uptime_seconds int, status text, version text,
+               models_loaded text[], memory_usage_mb int, active_connections int, total_requests bigint, error_count int,
+               avg_response_time_ms int)
+AS 'MODULE_PATHNAME', 'steadytext_daemon_health' LANGUAGE C VOLATILE ROWS 4;
+COMMENT ON TABLE public.steadytext_daemon_health IS
+    'The daemons as steadytext_daemon_status() tells of them, kept by a background worker in each database that uses them; counts are up to a minute old.';
 CREATE FUNCTION public._steadytext_daemons()
 RETURNS TABLE (endpoint text, kind text, weight bigint, state text, breaker text, reason text, until timestamptz, in_flight bigint,
                pool_in_use bigint, requests bigint, failures bigint, late_replies bigint, avg_ms float8, p99_ms float8,
@@ -1238,7 +1246,8 @@ REVOKE ALL ON FUNCTION
     public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_config_set(text, text), public.st_config_set(text, text),
     public._steadytext_inspect(text, text), public._steadytext_follow_daemon_address(), public._steadytext_config_changed(),
-    public._steadytext_daemons(), public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
+    public._steadytext_daemon_health(), public._steadytext_daemons(),
+    public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
     public.steadytext_daemon_set_weight(text, int), public.steadytext_daemon_drain(text), public.steadytext_daemon_undrain(text),
     public.steadytext_daemon_trip(text), public.steadytext_daemon_reset(text),
     public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),

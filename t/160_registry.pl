@@ -181,4 +181,34 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
     is(scalar @warnings, 1, 'the log said it once');
 }
 
+# The table steadytext_daemon_health is kept as true as steadytext_daemon_status().
+{
+    my $follows = sub {
+        my ($daemon, $status, $test) = @_;
+        my $id = ref $daemon ? $daemon->{endpoint} : $daemon;
+        ok($cluster->poll_until("SELECT status FROM steadytext_daemon_health WHERE '$id' IN (daemon_id, endpoint)", $status, 10), $test)
+            || diag $cluster->sql('SELECT * FROM steadytext_daemon_health');
+        ok($cluster->poll_until(q(SELECT count(*) FROM (SELECT daemon_id, status, endpoint FROM steadytext_daemon_status() EXCEPT
+            SELECT daemon_id, status, endpoint FROM steadytext_daemon_health) differs), 0, 5), 'as daemon_status tells');
+    };
+    $cluster->sql(sprintf q(ALTER SYSTEM RESET steadytext.fingerprint_policy; ALTER SYSTEM SET steadytext.daemons = '%s'; SELECT pg_reload_conf()),
+        join ', ', map { $_->{endpoint} } $light, $heavy);
+    $follows->($light, 'healthy', 'a daemon that serves is in the table');
+    is($cluster->sql(q(SELECT version <> '' AND 'echo' = ANY (models_loaded) AND active_connections = 1 AND last_heartbeat <= now()
+        FROM steadytext_daemon_health WHERE daemon_id = 'default')), 't', 'with what it told');
+    kill 'KILL', $heavy->{pid};
+    $follows->($heavy, 'unhealthy', 'one that is gone is not healthy');
+    $heavy = $cluster->start_echo(name => 'heavy');
+    $follows->($heavy, 'healthy', 'it is back');
+    $load->('counted', 10);
+    $cluster->sql("SELECT steadytext_daemon_unregister('$heavy->{endpoint}')");
+    ok($cluster->poll_until("SELECT count(*) FROM steadytext_daemon_health", 1, 10), 'one that is unregistered is out of it');
+    cmp_ok($cluster->sql('SELECT total_requests FROM steadytext_daemon_health'), '>', 0, 'with its counts');
+    $cluster->sql('ALTER SYSTEM RESET steadytext.daemons');
+    $cluster->append_conf("steadytext.daemons = ''");
+    $cluster->reload;
+    $follows->('tcp://localhost:5555', 'unhealthy', 'without any daemon the default one is not healthy');
+    ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext keeper'), 0, 10), 'and the keeper leaves');
+}
+
 done_testing;

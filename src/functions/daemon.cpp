@@ -1,4 +1,5 @@
-// steadytext_daemon_start(), _stop(), _status(): the daemons as one session sees and steers them. Regime: pg.
+// steadytext_daemon_start(), _stop(), _status(): the daemons as one session sees and steers them; and what the keeper writes into
+// the table steadytext_daemon_health. Regime: pg.
 //
 // Status comes from shared memory, which the gateway keeps; start and stop set what is wanted and wake the launcher.
 #include "src/pg/compat.hpp"
@@ -11,9 +12,13 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 }
 
 #include <algorithm>
+#include <climits>
 
 namespace {
 
@@ -83,39 +88,96 @@ Datum heartbeat(const shmem::DaemonRow &row, bool &is_null) {
     return TimestampTzGetDatum(std::min(pg::timestamp_of(unix_us), GetCurrentTransactionStartTimestamp()));
 }
 
-void put_daemon(ReturnSetInfo *result, const char *id, const char *status, const char *endpoint,
-                const shmem::DaemonRow *row) {
-    Datum values[5];
+// One daemon as both report it. Without a row: none is configured.
+struct Report {
+    const char *id;
+    const char *endpoint;
+    const shmem::DaemonRow *row;
+    const shmem::DaemonIdentity *identity;
+
+    [[nodiscard]] Datum status() const {
+        return CStringGetTextDatum(row == nullptr ? "unhealthy" : status_text(*row, *identity));
+    }
+    [[nodiscard]] Datum heartbeat(bool &is_null) const {
+        is_null = row == nullptr;
+        return is_null ? static_cast<Datum>(0) : ::heartbeat(*row, is_null);
+    }
+    [[nodiscard]] Datum uptime() const {
+        const std::int64_t since_us = row == nullptr ? 0 : row->ready_since_us.load();
+        return Int32GetDatum(since_us == 0 ? 0 : static_cast<int32>((core::monotonic_us() - since_us) / 1'000'000));
+    }
+};
+
+// The embedded daemon listens on a socket file; people know the first daemon by its configured address.
+void report_daemons(FunctionCallInfo fcinfo, void (*put)(ReturnSetInfo *, const Report &)) {
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    const session::Settings settings = session::settings();
+    const char *address = psprintf("tcp://%s:%d", settings.daemon_host, settings.daemon_port);
+    bool first = true;
+    for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
+        shmem::DaemonIdentity identity;
+        if (row.state.load() == DaemonState::Absent || !row.identity.load(identity))
+            continue;
+        put(result, {first ? "default" : identity.endpoint, identity.embedded ? address : identity.endpoint, &row, &identity});
+        first = false;
+    }
+    if (first)
+        put(result, {"default", address, nullptr, nullptr});
+}
+
+void put_status(ReturnSetInfo *result, const Report &report) {
     bool nulls[5] = {};
-    values[0] = CStringGetTextDatum(id);
-    values[1] = CStringGetTextDatum(status);
-    values[2] = CStringGetTextDatum(endpoint);
-    nulls[3] = row == nullptr;
-    values[3] = row == nullptr ? static_cast<Datum>(0) : heartbeat(*row, nulls[3]);
-    const std::int64_t since_us = row == nullptr ? 0 : row->ready_since_us.load();
-    values[4] = Int32GetDatum(since_us == 0 ? 0 : static_cast<int32>((core::monotonic_us() - since_us) / 1'000'000));
+    const Datum values[5] = {CStringGetTextDatum(report.id), report.status(), CStringGetTextDatum(report.endpoint),
+                             report.heartbeat(nulls[3]), report.uptime()};
+    tuplestore_putvalues(result->setResult, result->setDesc, const_cast<Datum *>(values), nulls);
+}
+
+// The names it told, as a text[]; null if it told none.
+Datum model_names(const char *lines, bool &is_null) {
+    Datum names[shmem::kMaxModels];
+    int count = 0;
+    for (const char *end; count < static_cast<int>(shmem::kMaxModels) && (end = strchr(lines, '\n')) != nullptr; lines = end + 1)
+        if (end > lines)
+            names[count++] = PointerGetDatum(cstring_to_text_with_len(lines, static_cast<int>(end - lines)));
+    is_null = count == 0;
+    return is_null ? static_cast<Datum>(0) : PointerGetDatum(construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+void put_health(ReturnSetInfo *result, const Report &report) {
+    static const shmem::DaemonRow nobody;
+    const shmem::DaemonRow &row = report.row != nullptr ? *report.row : nobody;
+    const std::uint64_t answered = row.answered.load();
+    bool nulls[12] = {};
+    Datum values[12];
+    values[0] = CStringGetTextDatum(report.id);
+    values[1] = CStringGetTextDatum(report.endpoint);
+    values[2] = report.heartbeat(nulls[2]);
+    values[3] = report.uptime();
+    values[4] = report.status();
+    const char *version = report.identity == nullptr ? "" : report.identity->version;
+    nulls[5] = version[0] == '\0';
+    values[5] = CStringGetTextDatum(version);
+    values[6] = model_names(report.identity == nullptr ? "" : report.identity->models, nulls[6]);
+    nulls[7] = true;  // no daemon tells
+    values[7] = static_cast<Datum>(0);
+    values[8] = Int32GetDatum(static_cast<int32>(row.connections.load()));
+    values[9] = Int64GetDatum(static_cast<std::int64_t>(row.requests.load()));
+    values[10] = Int32GetDatum(static_cast<int32>(std::min<std::uint64_t>(row.failures.load(), INT_MAX)));
+    nulls[11] = answered == 0;
+    values[11] = Int32GetDatum(answered == 0 ? 0 : static_cast<int32>(row.answered_us.load() / answered / 1000));
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_daemon_status) {
-    const shmem::DaemonTable &daemons = *shmem::segment().daemons;
-    ReturnSetInfo *result = pg::materialize(fcinfo);
-    // The embedded daemon listens on a socket file; people know the first daemon by its configured address.
-    const session::Settings settings = session::settings();
-    const char *address = psprintf("tcp://%s:%d", settings.daemon_host, settings.daemon_port);
-    bool first = true;
-    for (const shmem::DaemonRow &row : daemons.rows) {
-        shmem::DaemonIdentity identity;
-        if (row.state.load() == DaemonState::Absent || !row.identity.load(identity))
-            continue;
-        const char *endpoint = identity.embedded ? address : identity.endpoint;
-        put_daemon(result, first ? "default" : identity.endpoint, status_text(row, identity), endpoint, &row);
-        first = false;
-    }
-    if (first)
-        put_daemon(result, "default", "unhealthy", address, nullptr);
+    (void)shmem::segment().databases->of(MyDatabaseId);  // from now on its steadytext_daemon_health is kept
+    report_daemons(fcinfo, put_status);
+    return static_cast<Datum>(0);
+}
+
+STEADYTEXT_FUNCTION(steadytext_daemon_health) {
+    report_daemons(fcinfo, put_health);
     return static_cast<Datum>(0);
 }
 

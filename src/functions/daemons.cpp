@@ -101,6 +101,7 @@ core::Breaker &breaker_of(Datum endpoint_datum) {
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_daemons) {
+    (void)shmem::segment().databases->of(MyDatabaseId);  // from now on its steadytext_daemon_health is kept
     ReturnSetInfo *result = pg::materialize(fcinfo);
     for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
         shmem::DaemonIdentity identity;

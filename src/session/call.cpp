@@ -77,6 +77,7 @@ bool wait(const Held &held) {
 
 bool submit(const Call &call, Held &held, core::Problem &problem) {
     const shmem::Segment &segment = shmem::segment();
+    (void)segment.databases->of(MyDatabaseId);  // from now on its steadytext_daemon_health is kept
     held.published = false;
     held.start_us = core::monotonic_us();
     held.deadline_us = held.start_us + std::int64_t{guc::request_timeout_ms} * 1000;
