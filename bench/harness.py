@@ -19,6 +19,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
 MIN_SAMPLES = 7
 
+# One server for everything that is built and started: the newest with its headers, unless PG_CONFIG says otherwise (as in the Makefile).
+os.environ.setdefault("PG_CONFIG", max(map(str, pathlib.Path("/usr/lib/postgresql").glob("*/bin/pg_config")), default="pg_config"))
+
 
 @dataclass
 class Row:

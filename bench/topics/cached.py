@@ -25,8 +25,7 @@ def per_second(database: Cluster, statement: str) -> float:
     """Transactions per second of pgbench's prepared statement with the prompt as its parameter."""
     script = BUILD / "cached.sql"
     script.write_text(statement + "\n")
-    config = os.environ.get("PG_CONFIG") or sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pg_config"))[-1]
-    program = pathlib.Path(Bench.output(config, "--bindir").strip()) / "pgbench"
+    program = pathlib.Path(Bench.output(os.environ["PG_CONFIG"], "--bindir").strip()) / "pgbench"
     shown = Bench.output(program, "-n", "-M", "prepared", "-c", CLIENTS, "-j", 2, "-T", SECONDS, "-D",
                          "p=" + database.value("SELECT p FROM prompts"), "-f", script, env=database.environment)
     return float(re.search(r"tps = ([0-9.]+)", shown)[1])

@@ -53,8 +53,7 @@ def cached_call_us(database: Cluster, limited: bool) -> float:
         database.value("SELECT steadytext_rate_limit_set('postgres', requests => 2000000000)")
     script = BUILD / "limits.sql"
     script.write_text("SELECT steadytext_generate(:p);\n")
-    config = os.environ.get("PG_CONFIG") or sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/pg_config"))[-1]
-    program = pathlib.Path(Bench.output(config, "--bindir").strip()) / "pgbench"
+    program = pathlib.Path(Bench.output(os.environ["PG_CONFIG"], "--bindir").strip()) / "pgbench"
     shown = Bench.output(program, "-n", "-M", "prepared", "-c", 1, "-t", TRANSACTIONS, "-D", "p=a prompt", "-f", script,
                          env=database.environment)
     if limited:
