@@ -1,5 +1,5 @@
-// The keeper: writes one database's cached answers and audit rows, folds in hits, evicts what is too much, keeps
-// steadytext_daemon_health true, and leaves when idle.
+// The keeper: writes one database's cached answers, audit rows and what roles have used, folds in hits, evicts what is too much,
+// keeps steadytext_daemon_health true, and leaves when idle.
 //
 // Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime: pg. Each
 // step is a transaction; one that fails is reported, what it had taken is given back, and the next attempt waits longer and
@@ -11,6 +11,7 @@
 #include "bgworker/worker_process.hpp"
 #include "bgworker/audit_sql.hpp"
 #include "bgworker/keeper_sql.hpp"
+#include "bgworker/keeper_usage.hpp"
 #include "bgworker/keepers.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
@@ -189,6 +190,17 @@ bool write_audit_rows() {
     return good;
 }
 
+// All there is: what was used is on disk before the keeper leaves.
+bool write_all_usage() {
+    while (take_usage(*keeper->row)) {
+        const bool good = run("writing usage", write_usage);
+        settle_usage(good);
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
 // ---- when it does it -------------------------------------------------------------------------------------------------
 
 bool refresh_is_due(std::int64_t now_us) {
@@ -211,6 +223,8 @@ bool work(std::int64_t now_us) {
             return false;
     } while (wrote_any);
     if (std::int64_t ignored = INT64_MAX; health_is_due(*keeper->row, now_us, ignored) && !run("writing steadytext_daemon_health", tell_health))
+        return false;
+    if (usage_is_due(*keeper->row, now_us) && !write_all_usage())
         return false;
     if (refresh_is_due(now_us)) {
         if (!run("refreshing frecency", refresh))
@@ -288,6 +302,8 @@ void steadytext_keeper_main(Datum argument) {
     if (!begin_keeper(*keeper->row))
         proc_exit(0);
     keeper->segment->cache_writes->recover(keeper->index);
+    begin_usage();
     run_until_idle();
+    (void)write_all_usage();
     proc_exit(0);
 }

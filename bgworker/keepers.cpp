@@ -1,6 +1,7 @@
 // Starting keepers as dynamic background workers: see keepers.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/keepers.hpp"
+#include "bgworker/keeper_usage.hpp"
 #include "src/guc.hpp"
 
 extern "C" {
@@ -82,6 +83,10 @@ bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
     if (row.pending_writes.load() > 0 || row.pending_audit.load() > 0 ||
         row.refreshes_wanted.load() > row.refreshes_done.load() || health_is_due(row, now_us, due_us))
         return true;
+    if (usage_is_due(row, now_us))
+        return true;
+    if (const std::int64_t since_us = row.usage_since_us.load(); since_us != 0)
+        due_us = std::min(due_us, since_us + kUsageUs);
     if (row.hits() == row.hits_refreshed.load())
         return false;
     const std::int64_t refresh_us = row.refreshed_us.load() + std::int64_t{guc::frecency_refresh_interval_s} * 1'000'000;

@@ -7,6 +7,7 @@ extern "C" {
 #include "postmaster/interrupt.h"
 #include "storage/fd.h"
 #include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
 }
 
@@ -49,6 +50,10 @@ void drop_writes(int, Datum argument) {
         row->pending_audit.fetch_sub(1);
         segment.counters->add(0, shmem::Counter::AuditDropped);
     }
+    shmem::Usage::Entry unwritten;
+    while (segment.usage->take(row->oid.load(), &unwritten, 1) > 0)
+        continue;
+    row->usage_since_us.store(0);
     row->refreshes_done.store(row->refreshes_wanted.load());
     row->hits_refreshed.store(row->hits());
 }
@@ -91,6 +96,7 @@ void begin(shmem::WorkerState &state) {
 
 bool begin_keeper(shmem::DatabaseRow &row) {
     handle_signals();
+    pqsignal(SIGINT, StatementCancelHandler);  // by which lock_timeout works too
     before_shmem_exit(drop_writes, PointerGetDatum(&row));
     BackgroundWorkerInitializeConnectionByOid(row.oid.load(), InvalidOid, 0);
     joined = true;

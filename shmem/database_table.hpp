@@ -36,6 +36,15 @@ struct alignas(kCacheLine) DatabaseRow {
     std::atomic<std::uint64_t> health_traffic{0};
     std::atomic<std::int64_t> health_us{0};  // CLOCK_MONOTONIC; 0: not yet
 
+    // Since when there is usage of this database that its table does not have (shmem/usage.hpp); 0: there is none.
+    std::atomic<std::int64_t> usage_since_us{0};
+    void note_usage() noexcept {
+        if (usage_since_us.load() != 0)
+            return;
+        std::int64_t none = 0;
+        (void)usage_since_us.compare_exchange_strong(none, core::monotonic_us());
+    }
+
     void count(std::uint32_t who, bool hit) noexcept {
         Lookups &mine = lookups_[who % kShards];
         (hit ? mine.hits : mine.misses).fetch_add(1, std::memory_order_relaxed);

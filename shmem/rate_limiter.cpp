@@ -85,6 +85,7 @@ bool RateLimiter::find(const Key &key, std::int64_t now_us, MeterId &found) noex
             continue;
         taken.key = key;
         taken.refused = 0;
+        taken.has_history = false;
         taken.window.clear();
         found = {index, ++taken.generation};
         hashes()[index] = hash;
@@ -106,6 +107,26 @@ bool RateLimiter::describe(std::uint32_t index, Key &key, MeterId &described) no
 std::uint32_t RateLimiter::in_use() noexcept {
     const SpinHold hold(directory_);
     return taken_;
+}
+
+// ---- history -------------------------------------------------------------------------------------------------------
+
+bool RateLimiter::has_history(MeterId which) noexcept {
+    Meter &asked = meter(which.index);
+    const SpinHold hold(asked.lock);
+    return asked.generation == which.generation && asked.has_history;
+}
+
+void RateLimiter::add_history(MeterId which, std::span<const Past> history, std::int64_t window_us, std::int64_t now_us) noexcept {
+    Meter &taken = meter(which.index);
+    const SpinHold hold(taken.lock);
+    if (taken.generation != which.generation || taken.has_history)
+        return;
+    taken.has_history = true;
+    taken.window_us = window_us;
+    taken.window.begin_at(history.empty() ? now_us : history.front().at_us);
+    for (const Past &past : history)
+        (void)taken.window.charge(past.amount, window_us, past.at_us);
 }
 
 // ---- admission -----------------------------------------------------------------------------------------------------

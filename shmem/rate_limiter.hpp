@@ -123,6 +123,15 @@ public:
     // The meter of a key, taken for it if it has none; false if there is none left.
     [[nodiscard]] bool find(const Key &key, std::int64_t now_us, MeterId &meter) noexcept;
 
+    // What was used before the meter was taken, as a table remembers it, oldest first. Budgets have a history: a caller who finds
+    // that theirs has none yet adds it before it asks for admission. The first to add it has added it; a stale meter takes none.
+    struct Past {
+        std::int64_t amount;
+        std::int64_t at_us;
+    };
+    [[nodiscard]] bool has_history(MeterId meter) noexcept;
+    void add_history(MeterId meter, std::span<const Past> history, std::int64_t window_us, std::int64_t now_us) noexcept;
+
     // Charges all limits or none. Their meters' indexes ascend, each once.
     [[nodiscard]] Outcome admit(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us,
                                 Grant &grant) noexcept;
@@ -180,6 +189,7 @@ private:
         std::uint32_t generation = 0;
         std::int32_t under_way = 0;
         std::atomic<std::uint32_t> watched{0};  // seq_cst, as Seat::watches: one of watcher and ender sees the other
+        bool has_history = false;
         std::int64_t window_us = 0;             // as of the last charge
         SlidingWindow window;
         std::uint64_t refused = 0;

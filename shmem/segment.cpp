@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "shmem/stats_file.hpp"
+#include "shmem/usage_file.hpp"
 #include "src/guc.hpp"
 
 extern "C" {
@@ -9,6 +10,7 @@ extern "C" {
 }
 
 #include <new>
+#include <unistd.h>
 
 namespace steadytext::shmem {
 
@@ -55,6 +57,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *recent_calls = cursor.take(sizeof(RecentCalls));
     void *progress = cursor.take(ProgressTable::bytes_needed(pg::max_processes()));
     void *statements = cursor.take(StatementStats::bytes_needed(static_cast<std::uint32_t>(guc::stat_statements_max)));
+    void *usage = cursor.take(sizeof(Usage));
     void *slot_table = cursor.take(SlotTable::bytes_needed(slots));
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
     void *databases = cursor.take(sizeof(DatabaseTable));
@@ -76,6 +79,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (recent_calls) RecentCalls;
         ProgressTable::place(progress, pg::max_processes());
         StatementStats::place(statements, static_cast<std::uint32_t>(guc::stat_statements_max));
+        new (usage) Usage;
         SlotTable::place(slot_table, slots);
         PayloadPool::place(payloads, payload_bytes());
         new (databases) DatabaseTable;
@@ -95,6 +99,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.recent_calls = static_cast<RecentCalls *>(recent_calls);
     segment.progress = static_cast<ProgressTable *>(progress);
     segment.statements = static_cast<StatementStats *>(statements);
+    segment.usage = static_cast<Usage *>(usage);
     segment.slots = static_cast<SlotTable *>(slot_table);
     segment.payloads = static_cast<PayloadPool *>(payloads);
     segment.databases = static_cast<DatabaseTable *>(databases);
@@ -130,11 +135,29 @@ void recall_stats(const Segment &segment) {
         restore_stats(saved, *segment.calls, *segment.counters);
 }
 
+// Usage that no keeper had written when the server stopped: keepers find it again.
+void recall_usage(const Segment &segment) {
+    auto *entries = static_cast<Usage::Entry *>(palloc(sizeof(Usage::Entry) * Usage::kEntries));
+    const std::uint32_t count = load_usage(kUsageFile, entries);
+    for (std::uint32_t i = 0; i < count; i++) {
+        const std::uint32_t row = segment.databases->of(entries[i].key.database);
+        if (segment.usage->add(entries[i].key, entries[i].counts) && row != DatabaseTable::kNone)
+            segment.databases->rows[row].note_usage();
+    }
+    (void)unlink(kUsageFile);
+    pfree(entries);
+}
+
 // In the postmaster, when it stops in good order; after a crash shared memory may be damaged.
 void save_stats_at_exit(int code, Datum) {
-    if (code == 0 && attached.calls != nullptr &&
-        !save_stats(kStatsFile, take_stats(*attached.calls, *attached.counters)) && errno != ENOENT)
+    if (code != 0 || attached.calls == nullptr)
+        return;
+    if (!save_stats(kStatsFile, take_stats(*attached.calls, *attached.counters)) && errno != ENOENT)
         ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", kStatsFile)));
+    auto *entries = static_cast<Usage::Entry *>(palloc(sizeof(Usage::Entry) * Usage::kEntries));
+    const std::uint32_t count = attached.usage->copy(entries);
+    if (count > 0 && !save_usage(kUsageFile, entries, count))
+        ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", kUsageFile)));
 }
 
 void startup() {
@@ -151,6 +174,7 @@ void startup() {
     if (!found) {
         initialize(places);
         recall_stats(places);
+        recall_usage(places);
     }
     attached = places;
     LWLockRelease(AddinShmemInitLock);

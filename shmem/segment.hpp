@@ -20,6 +20,7 @@
 #include "shmem/slot_table.hpp"
 #include "shmem/statement_stats.hpp"
 #include "shmem/submit_ring.hpp"
+#include "shmem/usage.hpp"
 
 namespace steadytext::shmem {
 
@@ -74,6 +75,7 @@ struct Segment {
     RecentCalls *recent_calls = nullptr;
     ProgressTable *progress = nullptr;
     StatementStats *statements = nullptr;
+    Usage *usage = nullptr;
     DatabaseTable *databases = nullptr;
     CacheWrites *cache_writes = nullptr;
     AuditRing *audit = nullptr;
@@ -85,6 +87,7 @@ struct Segment {
 
 // Where the counters are kept while the server is down, inside the data directory.
 inline constexpr const char *kStatsFile = "pg_steadytext/stats";
+inline constexpr const char *kUsageFile = "pg_steadytext/usage";
 
 // Called by _PG_init while shared_preload_libraries are loaded.
 void request_segment();

@@ -61,6 +61,12 @@ public:
         return newest_;
     }
 
+    // Empties the window, so that times from `at_us` on can be charged, in their order: for what was used before it existed.
+    void begin_at(std::int64_t at_us) noexcept {
+        clear();
+        first_us_ = last_us_ = at_us;
+    }
+
     // Takes back what was charged to a mark, unless its time is over anyway.
     void give_back(Mark mark, std::int64_t amount) noexcept {
         if (mark == newest_)

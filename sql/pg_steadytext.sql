@@ -176,6 +176,40 @@ CREATE TRIGGER rate_limits_changed AFTER INSERT OR DELETE OR TRUNCATE
 CREATE TRIGGER rate_limits_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_rate_limit_rules
     FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
 
+-- What roles have used, written by the keeper every few seconds. Names, so that it can be read after a role has gone.
+CREATE TABLE public.steadytext_usage (
+    day date NOT NULL,
+    role_name name NOT NULL,
+    database_name name NOT NULL,
+    model text NOT NULL,
+    prompt_tokens bigint NOT NULL DEFAULT 0,
+    completion_tokens bigint NOT NULL DEFAULT 0,
+    saved_tokens bigint NOT NULL DEFAULT 0,
+    calls bigint NOT NULL DEFAULT 0,
+    hits bigint NOT NULL DEFAULT 0,
+    failures bigint NOT NULL DEFAULT 0,
+    limited bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (day, role_name, database_name, model)
+);
+COMMENT ON TABLE public.steadytext_usage IS
+    'Calls and tokens of each role by model and day (UTC), a few seconds old. Tokens are those daemons made; saved_tokens those the cache spared.';
+
+CREATE TABLE public.steadytext_budgets (
+    role_name name NOT NULL,
+    period interval NOT NULL CHECK (period BETWEEN '1 day' AND '366 days'),
+    tokens bigint NOT NULL CHECK (tokens >= 0),
+    mode text NOT NULL CHECK (mode IN ('warn', 'enforce')),
+    updated_at timestamptz DEFAULT now(),
+    updated_by text DEFAULT current_user,
+    PRIMARY KEY (role_name, period)
+);
+COMMENT ON TABLE public.steadytext_budgets IS
+    'Tokens that roles may use in any period; they last over restarts. Written by steadytext_budget_set().';
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_usage', '');
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_budgets', '');
+CREATE TRIGGER rate_limits_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_budgets
+    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
+
 CREATE TABLE public.steadytext_audit_log (
     id serial PRIMARY KEY,
     event_id uuid DEFAULT gen_random_uuid(),
@@ -899,6 +933,93 @@ CREATE VIEW public.steadytext_rate_limit_status AS SELECT * FROM public._steadyt
 COMMENT ON VIEW public.steadytext_rate_limit_status IS
     'What is left of each limit now; looking uses nothing. Everyone sees their own, pg_read_all_stats all. `rule` is the row''s role.';
 
+-- ---- budgets -----------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION public.steadytext_budget_set(role name, period interval, tokens bigint, mode text DEFAULT 'enforce') RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF num_nulls(role, period, tokens, mode) > 0 THEN
+        RAISE EXCEPTION 'role, period, tokens and mode must not be null' USING ERRCODE = '22004';
+    END IF;
+    IF period NOT BETWEEN '1 day' AND '366 days' THEN
+        RAISE EXCEPTION 'a budget''s period must be between 1 day and 366 days' USING ERRCODE = '22023',
+            HINT = 'steadytext_rate_limit_set() limits tokens in shorter times.';
+    END IF;
+    IF tokens < 0 OR mode NOT IN ('warn', 'enforce') THEN
+        RAISE EXCEPTION 'a budget needs tokens of 0 or more, and mode warn or enforce' USING ERRCODE = '22023';
+    END IF;
+    IF role NOT IN ('*', '@database') AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+        RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = '42704',
+            HINT = 'Use ''*'' for each role without limits of its own, ''@database'' for all calls in this database together.';
+    END IF;
+    INSERT INTO public.steadytext_budgets AS budget (role_name, period, tokens, mode)
+        VALUES (role, steadytext_budget_set.period, steadytext_budget_set.tokens, steadytext_budget_set.mode)
+        ON CONFLICT ON CONSTRAINT steadytext_budgets_pkey DO UPDATE
+        SET tokens = excluded.tokens, mode = excluded.mode, updated_at = now(), updated_by = current_user;
+    INSERT INTO public.steadytext_audit_log (event_type, details)
+        VALUES ('budget_set', jsonb_build_object('role', role, 'period', period, 'tokens', tokens, 'mode', mode));
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_budget_set(name, interval, bigint, text) IS
+    'Gives a role (all its members together), ''*'' or ''@database'' so many tokens in any period; beyond them calls are warned of, or refused.';
+
+CREATE FUNCTION public.steadytext_budget_remove(role name, period interval DEFAULT NULL) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    any_budget boolean;
+BEGIN
+    DELETE FROM public.steadytext_budgets b
+        WHERE b.role_name = role AND (steadytext_budget_remove.period IS NULL OR b.period = steadytext_budget_remove.period);
+    any_budget := FOUND;
+    INSERT INTO public.steadytext_audit_log (event_type, details, success)
+        VALUES ('budget_remove', jsonb_build_object('role', role, 'period', period), any_budget);
+    RETURN any_budget;
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_budget_remove(name, interval) IS
+    'Removes a role''s budget of this period, or all it has; false if there was none.';
+
+-- Tokens of the days a budget's period touches, of the roles it counts together.
+CREATE FUNCTION public._steadytext_budget_used(role name, period interval) RETURNS bigint
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE counted AS (
+        SELECT oid FROM pg_roles WHERE rolname = role
+        UNION SELECT m.member FROM pg_auth_members m JOIN counted c ON m.roleid = c.oid)
+    SELECT coalesce(sum(u.prompt_tokens + u.completion_tokens), 0)::bigint
+    FROM public.steadytext_usage u
+    WHERE u.day >= (now() AT TIME ZONE 'UTC' - period)::date
+      AND (role = '@database' OR u.role_name IN (SELECT r.rolname FROM pg_roles r JOIN counted USING (oid)))
+$$;
+
+CREATE FUNCTION public.steadytext_budget_list()
+RETURNS TABLE (role name, period interval, tokens bigint, mode text, used bigint, remaining bigint)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT b.role_name, b.period, b.tokens, b.mode, u.used, greatest(b.tokens - u.used, 0)
+    FROM public.steadytext_budgets b,
+         LATERAL (SELECT CASE WHEN b.role_name <> '*' THEN public._steadytext_budget_used(b.role_name, b.period) END) AS u (used)
+    ORDER BY 1, 2
+$$;
+COMMENT ON FUNCTION public.steadytext_budget_list() IS
+    'All budgets of this database with what steadytext_usage says was used; of ''*'', which each role has by itself, the view steadytext_rate_limit_status tells.';
+
+CREATE FUNCTION public.steadytext_budget_get(role name)
+RETURNS TABLE (period interval, tokens bigint, mode text, used bigint, remaining bigint)
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT b.period, b.tokens, b.mode, b.used, b.remaining FROM public.steadytext_budget_list() b
+    WHERE b.role = steadytext_budget_get.role
+$$;
+COMMENT ON FUNCTION public.steadytext_budget_get(name) IS 'The budgets set for a role, ''*'' or ''@database''; those of roles it is a member of bind it too.';
+
 -- ---- monitoring --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION public.steadytext_metrics() RETURNS TABLE (name text, labels jsonb, value float8)
@@ -1257,6 +1378,8 @@ REVOKE ALL ON FUNCTION
     public.steadytext_rate_limit_remove(name, text), public.steadytext_rate_limit_reset(name),
     public.st_rate_limit_set(name, text, int, interval, bigint, int), public.st_rate_limit_get(name),
     public.st_rate_limit_remove(name, text), public.st_rate_limit_reset(name),
+    public.steadytext_budget_set(name, interval, bigint, text), public.steadytext_budget_remove(name, interval),
+    public.steadytext_budget_get(name), public.steadytext_budget_list(), public._steadytext_budget_used(name, interval),
     public._steadytext_health(), public._steadytext_cache_health(), public.steadytext_health_check(),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
     public._steadytext_cache_count(), public._steadytext_cache_changed(), public._steadytext_cache_size(),
@@ -1278,6 +1401,6 @@ GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext
     TO pg_monitor;
 GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
     public._steadytext_stat_statements(), public._steadytext_daemons(), public.steadytext_health_check() TO pg_monitor;
-GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext TO pg_monitor;
+GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.steadytext_usage TO pg_monitor;
 -- A role's own quota and batches are its own to see; the functions behind the views leave out what is not.
 GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress TO PUBLIC;

@@ -50,6 +50,7 @@ static_assert(std::is_trivially_destructible_v<Problem>);
 
 // The SQLSTATEs this project raises, by meaning. Kept here so that pure code needs no PostgreSQL header.
 namespace sqlstate {
+inline constexpr const char *kWarning = "01000";
 inline constexpr const char *kNullValueNotAllowed = "22004";
 inline constexpr const char *kInvalidParameterValue = "22023";
 inline constexpr const char *kInvalidTextRepresentation = "22P02";

@@ -55,7 +55,7 @@ void put_row(ReturnSetInfo *result, const LimitRule &rule, const char *role, con
     Datum values[] = {CStringGetTextDatum(role),
                       CStringGetTextDatum(rule.binds == Binds::Server ? "@server" : rule.role),
                       CStringGetTextDatum(rule.subject),
-                      CStringGetTextDatum(unit_name(rule.unit)),
+                      CStringGetTextDatum(rule.budget == session::Budget::No ? unit_name(rule.unit) : "budget"),
                       by_time ? interval_datum(rule.window_us) : Datum{},
                       Int64GetDatum(rule.most),
                       Int64GetDatum(used),
@@ -113,8 +113,9 @@ void put_rule(ReturnSetInfo *result, const LimitRule &rule, std::int64_t now_us)
 
 // ---- steadytext_rate_limit_reset -------------------------------------------------------------------------------------
 
+// Budgets are not forgotten: steadytext_usage would bring them back.
 bool is_of(const RateLimiter::Key &key, const char *role, Oid oid) {
-    if (key.database != MyDatabaseId)
+    if (key.database != MyDatabaseId || session::is_budget(key))
         return false;
     return strcmp(role, "*") == 0 || key.role == oid;
 }

@@ -31,7 +31,9 @@ constexpr std::string_view kDatabase = "@database";
 constexpr std::string_view kModelPrefix = "model:";
 
 // Limits of a row, numbered: with the subject and the role they make a meter's key.
-enum Column : std::uint8_t { Requests, Tokens, Concurrency, PerMinute, PerHour, PerDay };
+// Budgets of different periods have meters of their own: the period, in days, is part of their number.
+enum Column : std::uint8_t { Requests, Tokens, Concurrency, PerMinute, PerHour, PerDay, BudgetTokens };
+constexpr std::uint32_t kColumnBits = 8;
 
 // The settings that are rules, as they were when the rules were made up.
 struct ServerSettings {
@@ -44,7 +46,7 @@ struct Loaded {
     bool valid = false;
     std::uint64_t generation = 1;
     ServerSettings server{};
-    Oid tables[2] = {InvalidOid, InvalidOid};
+    Oid tables[3] = {InvalidOid, InvalidOid, InvalidOid};
     LimitRule *rules = nullptr;  // in `memory`
     std::uint32_t count = 0;
     std::uint32_t room = 0;
@@ -55,9 +57,9 @@ MemoryContext memory = nullptr;
 // ---- hearing of changes ----------------------------------------------------------------------------------------------
 
 void forget_table(Datum, Oid relation) {
-    if (relation == InvalidOid || relation == loaded.tables[0] || relation == loaded.tables[1] ||
-        loaded.tables[0] == InvalidOid || loaded.tables[1] == InvalidOid)
-        loaded.valid = false;
+    for (const Oid table : loaded.tables)
+        if (relation == InvalidOid || relation == table || table == InvalidOid)
+            loaded.valid = false;
 }
 
 void forget_roles(Datum, int, uint32) { loaded.generation++; }
@@ -139,6 +141,16 @@ void take_rule_row(TupleTableSlot *row, void *) {
         add_limit(rule, Concurrency, Unit::Concurrency, DatumGetInt32(value), 0);
 }
 
+// steadytext_budgets: role_name, period, tokens, mode.
+void take_budget_row(TupleTableSlot *row, void *) {
+    Datum role, period, tokens, mode;
+    if (!has(row, 1, role) || !has(row, 2, period) || !has(row, 3, tokens) || !has(row, 4, mode))
+        return;
+    LimitRule rule = rule_of(NameStr(*DatumGetName(role)), kAll);
+    rule.budget = pg::utf8_text(mode) == "enforce" ? Budget::Enforce : Budget::Warn;
+    add_limit(rule, BudgetTokens, Unit::Tokens, DatumGetInt64(tokens), microseconds(*DatumGetIntervalP(period)));
+}
+
 void take_settings(const ServerSettings &server) {
     LimitRule rule = rule_of("", kAll);
     rule.binds = Binds::Server;
@@ -160,12 +172,14 @@ void load(const ServerSettings &server) {
     loaded.generation++;
     loaded.tables[0] = pg::public_table("steadytext_rate_limits");
     loaded.tables[1] = pg::public_table("steadytext_rate_limit_rules");
+    loaded.tables[2] = pg::public_table("steadytext_budgets");
     // Marked before the rows are read: an invalidation that arrives meanwhile makes the next call read again. If reading fails, too.
     loaded.valid = true;
     PG_TRY();
     {
         pg::for_each_row(loaded.tables[0], take_original_row, nullptr);
         pg::for_each_row(loaded.tables[1], take_rule_row, nullptr);
+        pg::for_each_row(loaded.tables[2], take_budget_row, nullptr);
         take_settings(server);
     }
     PG_CATCH();
@@ -212,9 +226,18 @@ RateLimiter::Key LimitRule::key(Oid of_role) const {
     RateLimiter::Key key;
     key.database = binds == Binds::Server ? InvalidOid : MyDatabaseId;
     key.role = binds == Binds::Members || binds == Binds::Others ? of_role : InvalidOid;
-    key.rule = std::uint32_t{column} << 8 | static_cast<std::uint32_t>(binds);
+    key.rule = std::uint32_t{column} << kColumnBits | static_cast<std::uint32_t>(binds);
+    if (budget != Budget::No)
+        key.rule |= static_cast<std::uint32_t>(window_us / USECS_PER_DAY) << 2 * kColumnBits;
     memcpy(key.subject, subject, sizeof key.subject);
     return key;
+}
+
+bool is_budget(const RateLimiter::Key &key) { return (key.rule >> kColumnBits & 0xff) == BudgetTokens; }
+
+bool counts_for(const LimitRule &rule, Oid of_role, Oid role) {
+    return rule.binds == Binds::Database || role == of_role ||
+           (rule.binds == Binds::Members && OidIsValid(role) && is_member_of_role_nosuper(role, of_role));
 }
 
 LimitRules limit_rules() {

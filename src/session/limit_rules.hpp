@@ -1,4 +1,5 @@
-// Which rate limits bind a call: the rows of steadytext_rate_limits and steadytext_rate_limit_rules, and the server's settings.
+// Which rate limits bind a call: the rows of steadytext_rate_limits, steadytext_rate_limit_rules and steadytext_budgets, and the
+// server's settings.
 //
 // Called by src/session/limits.cpp and src/functions/rate_limits.cpp. Regime: pg. Rows are kept in this process until their
 // table's relation cache entry is invalidated, which a trigger does at every change; so a change is effective in every session with
@@ -27,9 +28,13 @@ using shmem::RateLimiter;
 
 enum class Binds : std::uint8_t { Members, Others, Database, Server };
 
+// A budget is a limit of tokens that lasts over restarts: its history is in steadytext_usage (src/session/budgets.*).
+enum class Budget : std::uint8_t { No, Warn, Enforce };
+
 struct LimitRule {
     Binds binds;
     std::uint8_t column;  // which limit of its row
+    Budget budget;
     RateLimiter::Unit unit;
     std::int64_t most;
     std::int64_t window_us;  // 0 for Concurrency
@@ -38,6 +43,8 @@ struct LimitRule {
 
     // What counts the calls of this role for it; the role matters to Members and Others.
     [[nodiscard]] RateLimiter::Key key(Oid of_role) const;
+    // What the limiter is to refuse beyond: a budget that only warns refuses nothing.
+    [[nodiscard]] std::int64_t enforced_most() const { return budget == Budget::Warn ? INT64_MAX : most; }
 };
 
 struct LimitRules {
@@ -52,6 +59,12 @@ struct LimitRules {
 
 // Changes whenever rules, roles, memberships or settings do: what was worked out of them is stale then.
 [[nodiscard]] std::uint64_t limit_rules_generation();
+
+// Whether `role` belongs to the roles whose calls the rule counts together with those of `of_role`.
+[[nodiscard]] bool counts_for(const LimitRule &rule, Oid of_role, Oid role);
+
+// A budget's column of its meter's key, by which it is told from limits.
+[[nodiscard]] bool is_budget(const RateLimiter::Key &key);
 
 // The rules that bind a call, with the role each of them counts.
 struct BindingRules {

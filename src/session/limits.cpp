@@ -5,6 +5,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/session/budgets.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/limit_rules.hpp"
 #include "src/session/observe.hpp"
@@ -38,6 +39,7 @@ struct Bound {
     shmem::CallKind kind;
     char model[128];
     bool needs_settling;
+    bool has_budget;
     std::uint32_t count;
     Limit limits[RateLimiter::kMaxLimits];  // by meter
     const LimitRule *rules[RateLimiter::kMaxLimits];
@@ -55,12 +57,16 @@ bool is_for(const Bound &bound, Oid user, Oid session_user, const Spending &spen
 // Its meters, in their order, as admit() wants them; false if there is none left for one of them.
 bool find_meters(const BindingRules &binding, Bound &bound, std::int64_t now_us) {
     bound.count = 0;
-    bound.needs_settling = false;
+    bound.needs_settling = bound.has_budget = false;
     for (std::uint32_t i = 0; i < binding.count; i++) {
         const LimitRule &rule = *binding.rules[i];
-        Limit limit{{}, rule.unit, rule.most, rule.window_us};
+        Limit limit{{}, rule.unit, rule.enforced_most(), rule.window_us};
         if (!limiter().find(rule.key(binding.roles[i]), now_us, limit.meter))
             return false;
+        if (rule.budget != Budget::No) {
+            remember_usage(rule, binding.roles[i], limit.meter, now_us);
+            bound.has_budget = true;
+        }
         std::uint32_t place = bound.count++;
         for (; place > 0 && bound.limits[place - 1].meter.index > limit.meter.index; place--) {
             bound.limits[place] = bound.limits[place - 1];
@@ -181,6 +187,12 @@ void describe(const RateLimiter::Outcome &outcome, const Bound &bound, const Spe
     const auto most = static_cast<long long>(rule.most), left = static_cast<long long>(outcome.left);
     const char *limit = psprintf("The limit of %s for %s has", whose(rule, bound.roles[outcome.refused_by]), what(rule));
     const char *units = rule.unit == Unit::Requests ? "requests" : "tokens";
+    if (rule.budget != Budget::No) {
+        problem.set(core::sqlstate::kConfigurationLimitExceeded, "token budget exceeded: %lld tokens per %s", most, period_text(rule));
+        problem.with_detail("The budget of %s has %lld of %lld tokens left; the call may need %lld.", whose(rule, bound.roles[outcome.refused_by]),
+                            left, most, static_cast<long long>(spending.tokens));
+        return;
+    }
     if (rule.unit == Unit::Concurrency) {
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: %lld requests at once", most);
         problem.with_detail("%s %lld of %lld requests left; retry after one of those under way.", limit, left, most);
@@ -251,6 +263,12 @@ Verdict ask(const Bound &bound, const Spending &spending, std::int64_t now_us, Q
     return outcome.verdict;
 }
 
+void warn_of_budgets(const Bound &bound, std::int64_t now_us) {
+    for (std::uint32_t i = 0; i < bound.count; i++)
+        if (const LimitRule &rule = *bound.rules[i]; rule.budget != Budget::No)
+            warn_of_budget(rule, bound.limits[i].meter, whose(rule, bound.roles[i]), now_us);
+}
+
 bool attempt(const Spending &spending, Quota &quota, Obstacle &obstacle) {
     const bool own = !OidIsValid(spending.on_behalf_of);
     const Oid user = own ? GetUserId() : spending.on_behalf_of;
@@ -265,6 +283,8 @@ bool attempt(const Spending &spending, Quota &quota, Obstacle &obstacle) {
         if (bound->count == 0)
             return true;
         const Verdict verdict = ask(*bound, spending, now_us, quota, obstacle);
+        if (verdict == Verdict::Admitted && bound->has_budget)
+            warn_of_budgets(*bound, now_us);
         if (verdict != Verdict::Stale)
             return verdict == Verdict::Admitted;
         bound->generation = 0;

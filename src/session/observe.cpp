@@ -29,8 +29,8 @@ struct Current {
 };
 Current current;
 
-// Calls of one kind wait here until another kind, the transaction's end or a second comes: then pg_stat_steadytext gets them
-// in one go.
+// Calls of one kind wait here until another kind, the transaction's end or a second comes: then pg_stat_steadytext and
+// steadytext_usage get them in one go.
 struct Pending {
     shmem::StatementKey key;
     shmem::StatementCounts counts;
@@ -40,13 +40,30 @@ Pending pending;
 char current_model[shmem::kModelNameBytes];
 
 constexpr std::int64_t kPendingUs = 1'000'000;
+constexpr std::int64_t kDayUs = 86'400'000'000;
 
 constexpr EndedCall kBegun = {{}, CallOutcome::Refused, false, {}, false, 0, 0, 0, 0, {-1, -1, -1, -1}};
+
+// For steadytext_usage, which this database's keeper writes.
+void add_usage(const shmem::Segment &segment) {
+    static const std::uint32_t row = segment.databases->of(MyDatabaseId);
+    shmem::UsageKey key;
+    key.role = pending.key.role;
+    key.database = pending.key.database;
+    key.day = static_cast<std::int32_t>(core::unix_us() / kDayUs);
+    strlcpy(key.model, pending.key.model, sizeof key.model);
+    if (row == shmem::DatabaseTable::kNone || !segment.usage->add(key, pending.counts))
+        segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::UsageDropped, pending.counts.calls);
+    else
+        segment.databases->rows[row].note_usage();
+}
 
 void flush_pending() {
     if (pending.counts.calls == 0)
         return;
-    shmem::segment().statements->add(pending.key, pending.counts);
+    const shmem::Segment &segment = shmem::segment();
+    segment.statements->add(pending.key, pending.counts);
+    add_usage(segment);
     pending.counts = {};
 }
 

@@ -1,0 +1,97 @@
+// Taking, adding, giving back: see keeper_usage.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "bgworker/keeper_usage.hpp"
+#include "bgworker/batch_columns.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "storage/ipc.h"
+#include "utils/date.h"
+#include "utils/memutils.h"
+}
+
+#include <iterator>
+
+namespace steadytext::worker {
+
+namespace {
+
+constexpr std::uint32_t kBatch = 1000;
+
+// Roles by name: who had used something is to be seen after the role has gone. One that went before is known by its number.
+constexpr const char *kAdd = R"(
+    INSERT INTO public.steadytext_usage AS u (day, role_name, database_name, model, calls, hits, failures, limited,
+                                              prompt_tokens, completion_tokens, saved_tokens)
+    SELECT n.day, coalesce(r.rolname, n.role::text), pg_catalog.current_database(), coalesce(n.model, ''), sum(n.calls), sum(n.hits),
+           sum(n.failures), sum(n.limited), sum(n.prompt_tokens), sum(n.completion_tokens), sum(n.saved_tokens)
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             AS n (day, role, model, calls, hits, failures, limited, prompt_tokens, completion_tokens, saved_tokens)
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid = n.role
+    GROUP BY 1, 2, 4
+    ON CONFLICT (day, role_name, database_name, model) DO UPDATE SET
+        calls = u.calls + excluded.calls, hits = u.hits + excluded.hits, failures = u.failures + excluded.failures,
+        limited = u.limited + excluded.limited, prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = u.completion_tokens + excluded.completion_tokens,
+        saved_tokens = u.saved_tokens + excluded.saved_tokens)";
+
+struct Taken {
+    shmem::DatabaseRow *row;
+    shmem::Usage::Entry *entries;
+    std::uint32_t count;
+};
+Taken taken;
+
+void give_back() {
+    for (std::uint32_t i = 0; i < taken.count; i++) {
+        const shmem::Usage::Entry &entry = taken.entries[i];
+        if (!shmem::segment().usage->add(entry.key, entry.counts))
+            shmem::segment().counters->add(0, shmem::Counter::UsageDropped, entry.counts.calls);
+        taken.row->note_usage();
+    }
+    taken.count = 0;
+}
+
+void give_back_at_exit(int, Datum) { give_back(); }
+
+}  // namespace
+
+void begin_usage() {
+    taken.entries = static_cast<shmem::Usage::Entry *>(MemoryContextAlloc(TopMemoryContext, sizeof(shmem::Usage::Entry) * kBatch));
+    before_shmem_exit(give_back_at_exit, static_cast<Datum>(0));
+}
+
+bool take_usage(shmem::DatabaseRow &row) {
+    taken.row = &row;
+    row.usage_since_us.store(0);  // before looking: what comes now says so anew
+    taken.count = shmem::segment().usage->take(row.oid.load(), taken.entries, kBatch);
+    return taken.count > 0;
+}
+
+void write_usage() {
+    if (!OidIsValid(get_relname_relid("steadytext_usage", get_namespace_oid("public", true))))
+        return;  // the extension is not here, or not any more
+    const Oid types[] = {DATEOID, OIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
+    ArrayColumn columns[std::size(types)];
+    for (std::size_t i = 0; i < std::size(types); i++)
+        columns[i].begin(types[i], kBatch);
+    for (std::uint32_t i = 0; i < taken.count; i++) {
+        const auto &[key, counts] = taken.entries[i];
+        columns[0].add(DateADTGetDatum(key.day - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)));
+        columns[1].add(ObjectIdGetDatum(key.role));
+        columns[2].add_text(key.model);
+        const std::uint64_t numbers[] = {counts.calls,         counts.hits,  counts.failures, counts.limited, counts.prompt_tokens,
+                                         counts.completion_tokens, counts.saved_tokens};
+        for (std::size_t n = 0; n < std::size(numbers); n++)
+            columns[3 + n].add(Int64GetDatum(static_cast<std::int64_t>(numbers[n])));
+    }
+    execute(kAdd, columns, SPI_OK_INSERT);
+}
+
+void settle_usage(bool written) {
+    if (!written)
+        give_back();
+    taken.count = 0;
+}
+
+}  // namespace steadytext::worker

@@ -1,0 +1,29 @@
+// The keeper's part in usage: from shared memory (shmem/usage.hpp) into steadytext_usage. Called by bgworker/keeper_main.cpp.
+// Regime: pg.
+//
+// What was taken is given back unless its transaction commits, however the keeper ends.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "shmem/segment.hpp"
+
+namespace steadytext::worker {
+
+inline constexpr std::int64_t kUsageUs = 5'000'000;  // how long usage may wait
+
+[[nodiscard]] inline bool usage_is_due(const shmem::DatabaseRow &row, std::int64_t now_us) {
+    const std::int64_t since_us = row.usage_since_us.load();
+    return since_us != 0 && now_us >= since_us + kUsageUs;
+}
+
+// Once, before the others.
+void begin_usage();
+
+// Takes a batch; false if there is none.
+[[nodiscard]] bool take_usage(shmem::DatabaseRow &row);
+// Adds it to the table, inside a transaction with SPI connected.
+void write_usage();
+// After the commit, or the abort.
+void settle_usage(bool written);
+
+}  // namespace steadytext::worker
