@@ -17,15 +17,40 @@ namespace {
 constexpr std::int64_t kLookAgainUs = 5'000;  // at what nobody tells of: a key others lead, a slot others hold
 constexpr std::int64_t kNever = INT64_MAX;
 
+// What the daemons that answer now work on at once, and half as much again, so that none of them waits for this session.
+std::uint32_t daemons_window() {
+    constexpr std::uint32_t kUntold = 16;
+    std::uint32_t window = 0;
+    for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
+        shmem::DaemonIdentity identity;
+        if (row.state.load(std::memory_order_relaxed) != shmem::DaemonState::Ready || !row.identity.load(identity))
+            continue;
+        const bool is_serial = identity.kind == shmem::DaemonKind::Serial || identity.kind == shmem::DaemonKind::Unknown;
+        const std::uint32_t told = identity.slots > 0 ? identity.slots : kUntold;
+        window += is_serial ? static_cast<std::uint32_t>(guc::pool_size) : std::min(told, shmem::segment().slots->size()) * 3 / 2;
+    }
+    return window > 0 ? window : kUntold;
+}
+
 std::int64_t deadline_from_now() { return core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000; }
 
 }  // namespace
 
 ManyCalls *ManyCalls::make(std::uint32_t most) {
     auto *calls = new (palloc(sizeof(ManyCalls))) ManyCalls;
-    calls->most_ = most;
-    calls->entries_ = static_cast<Entry *>(palloc(most * sizeof(Entry)));
+    // Half of the slots at most: others have requests too.
+    calls->most_ = std::clamp(shmem::segment().slots->size() / 2, 1U, most);
+    calls->entries_ = static_cast<Entry *>(palloc(calls->most_ * sizeof(Entry)));
     return calls;
+}
+
+bool ManyCalls::has_room() {
+    constexpr std::int64_t kLookEveryUs = 100'000;
+    if (const std::int64_t now_us = core::monotonic_us(); now_us >= look_at_daemons_us_) {
+        look_at_daemons_us_ = now_us + kLookEveryUs;
+        window_ = daemons_window();
+    }
+    return count_ < std::min(most_, window_);
 }
 
 void ManyCalls::start(Inquiry *inquiry) {
@@ -266,24 +291,6 @@ void ManyCalls::take(Entry &entry, const Answer &answer) {
 void ManyCalls::end(Entry &entry, Ended ended) {
     entry.inquiry->ended = ended;
     entry.stage = Stage::Ended;
-}
-
-// ---- how many ----------------------------------------------------------------------------------------------------------
-
-std::uint32_t call_window() {
-    const shmem::Segment &segment = shmem::segment();
-    std::uint32_t slots = 0;
-    for (const shmem::DaemonRow &row : segment.daemons->rows) {
-        shmem::DaemonIdentity identity;
-        if (row.state.load(std::memory_order_relaxed) != shmem::DaemonState::Ready || !row.identity.load(identity))
-            continue;
-        const bool is_serial = identity.kind == shmem::DaemonKind::Serial || identity.kind == shmem::DaemonKind::Unknown;
-        constexpr std::uint32_t kUntold = 16;
-        const std::uint32_t told = identity.slots > 0 ? identity.slots : kUntold;
-        slots += is_serial ? static_cast<std::uint32_t>(guc::pool_size) : told + told / 2;
-    }
-    // Half of the table at most: others have requests too.
-    return std::clamp(slots, 1U, std::max(segment.slots->size() / 2, 1U));
 }
 
 }  // namespace steadytext::session

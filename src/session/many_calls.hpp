@@ -1,6 +1,6 @@
 // Many calls of one session under way at once, each with the limits, cache, single flight and counts of a call made alone.
 //
-//   ManyCalls *calls = ManyCalls::make(window);
+//   ManyCalls *calls = ManyCalls::make();
 //   PG_ENSURE_ERROR_CLEANUP(ManyCalls::give_up_on_error, PointerGetDatum(calls));
 //   for (;;) {
 //       while (there is more && calls->has_room())
@@ -30,10 +30,10 @@ namespace steadytext::session {
 
 class ManyCalls {
 public:
-    // In CurrentMemoryContext.
-    [[nodiscard]] static ManyCalls *make(std::uint32_t most);
+    // In CurrentMemoryContext. `most`: beyond what the daemons work on at once and half of steadytext.max_requests.
+    [[nodiscard]] static ManyCalls *make(std::uint32_t most = UINT32_MAX);
 
-    [[nodiscard]] bool has_room() const { return count_ < most_; }
+    [[nodiscard]] bool has_room();
     [[nodiscard]] bool is_idle() const { return count_ == 0; }
     [[nodiscard]] std::uint32_t count() const { return count_; }
 
@@ -85,12 +85,11 @@ private:
     [[nodiscard]] bool has_others() const { return flying_ > 0; }
 
     std::uint32_t most_ = 0;
+    std::uint32_t window_ = 0;  // what the daemons work on at once
+    std::int64_t look_at_daemons_us_ = 0;
     std::uint32_t count_ = 0;
     std::uint32_t flying_ = 0;
     Entry *entries_ = nullptr;
 };
-
-// How many requests the daemons that answer now work on at once, and a few more, so that none waits for this session.
-[[nodiscard]] std::uint32_t call_window();
 
 }  // namespace steadytext::session
