@@ -137,6 +137,7 @@ bool run(const char *what, void (*step)()) {
     pgstat_report_activity(STATE_RUNNING, what);
     PG_TRY();
     {
+        SetCurrentStatementStartTimestamp();  // else now() would be when this process began
         StartTransactionCommand();
         if (SPI_connect() != SPI_OK_CONNECT)
             elog(ERROR, "SPI_connect failed");
