@@ -88,6 +88,11 @@ $(BUILD)/steadytextd: $(wildcard daemon/*.cpp daemon/*.hpp src/core/constraint/*
 	cmake --build $(BUILD)/daemon
 	@touch $@
 
+# llama.cpp's own server, an engine over HTTP for t/173_llama_server.pl; nothing else needs it.
+.PHONY: llama-server
+llama-server:
+	scripts/build-llama --server
+
 # ---- what people type ------------------------------------------------------------------------------------------------
 
 .PHONY: help bootstrap everything models demo check unit bench lint fuzz format dist
@@ -103,6 +108,7 @@ help:
 # help: make lint            layers, symbols, white space
 # help: make models          fetch the demo models
 # help: make steadytextd     build the daemon
+# help: make llama-server    build llama.cpp's own server, which one test asks for
 
 bootstrap:
 	@scripts/bootstrap

@@ -19,6 +19,7 @@ struct Declined {
     enum class Why : std::uint8_t {
         Busy,         // it asks to come again later
         Unavailable,  // it cannot, another may
+        Unserved,     // it does not do this at all, and has told so by on_described()
         Invalid,      // what it sent is no answer
     };
     std::string id;
@@ -35,6 +36,8 @@ public:
     virtual void on_connect_failed(Channel &channel, const char *reason) = 0;
     virtual void on_message(Channel &channel, std::string_view body) = 0;
     virtual void on_declined(Channel &channel, const Declined &declined) = 0;
+    // The peer is not what it told: here is the answer to `info` as it should have been.
+    virtual void on_described(std::string_view info) = 0;
 
 protected:
     ~ChannelListener() = default;

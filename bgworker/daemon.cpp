@@ -330,8 +330,8 @@ void Daemon::handle_stray(Channel &channel, std::string_view id_text, std::int64
 // An engine declined one request and goes on with the others.
 void Daemon::on_declined(Channel &channel, const Declined &declined) {
     const std::int64_t now_us = core::monotonic_us();
-    const bool is_busy = declined.why == Declined::Why::Busy;
-    if (is_busy)
+    const bool is_busy = declined.why == Declined::Why::Busy, is_unserved = declined.why == Declined::Why::Unserved;
+    if (is_busy || is_unserved)
         row_state().breaker.record_success(services_.settings.breaker, now_us);
     else
         record_failure(now_us, declined.reason.c_str());
@@ -360,8 +360,9 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
     if (is_busy) {
         services_.segment.counters->add(0, Counter::ComeAgain);
         busy_until_us_ = now_us + declined.retry_after_us;
-        flight->attempts--;  // it was not worked on
     }
+    if (is_busy || is_unserved)
+        flight->attempts--;  // it was not worked on
     services_.lost.push_back(id);
 }
 

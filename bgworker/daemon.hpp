@@ -96,6 +96,7 @@ public:
     void on_connect_failed(Channel &channel, const char *reason) override;
     void on_message(Channel &channel, std::string_view body) override;
     void on_declined(Channel &channel, const Declined &declined) override;
+    void on_described(std::string_view info) override { learn(info); }
 
 private:
     // A request of the gateway's own (info, ping, cancel): it has no slot.

@@ -194,7 +194,7 @@ private:
 // ---- the channel ----------------------------------------------------------------------------------------------------
 
 HttpChannel::HttpChannel(const core::DaemonEntry &entry, std::size_t longest_reply)
-    : loop_(kMostConnections), engine_(openai::engine_of(entry)), key_file_(entry.key_file), ca_file_(entry.ca_file),
+    : loop_(kMostConnections), engine_(openai::engine_of(entry)), api_(engine_.api), key_file_(entry.key_file), ca_file_(entry.ca_file),
       longest_reply_(longest_reply) {
     site_ = entry.endpoint.kind == core::EndpointKind::Https ? "https://" : "http://";
     site_.append(bracketed(entry.endpoint.host)).append(":").append(std::to_string(entry.endpoint.port));
@@ -306,6 +306,11 @@ void HttpChannel::end(Transfer &finished, CURLcode result, ChannelListener &list
     case openai::Verdict::Invalid:
         declined.why = Declined::Why::Invalid;
         break;
+    case openai::Verdict::Unserved:
+        declined.why = Declined::Why::Unserved;
+        openai::narrow(engine_, transfer->request().kind);
+        listener.on_described(openai::info_reply("", engine_));
+        break;
     case openai::Verdict::Unavailable:
         break;
     }
@@ -362,6 +367,7 @@ void HttpChannel::go_down(const std::string &reason, ChannelListener &listener) 
     if (!up)
         return;
     up = false;
+    engine_.api = api_;  // it may come back as another
     transfers_.clear();
     probe_again(core::monotonic_us());
     listener.on_down(*this, reason.c_str());

@@ -48,6 +48,7 @@ private:
 
     CurlLoop loop_;
     core::openai::Engine engine_;
+    core::openai::Api api_;  // as its entry says
     std::string site_;  // scheme, host and port
     std::string key_file_;
     std::string ca_file_;

@@ -167,6 +167,20 @@ sub metric { my ($name) = @_; return $cluster->sql("SELECT value FROM steadytext
     is(generate('x')->{state}, '42704', 'generates nothing');
 }
 
+# An engine that answers 501 to what its model is not for is asked for it no more, and is not the worse for it.
+{
+    my $writer = SteadyText::Engine->new(options => [ '--no-embeddings' ]);
+    configure($writer->url, $engine->url . ' weight=1');
+    becomes($_, 'ready', 'one that does and one that does not embed') for $writer, $engine;
+    is($cluster->sql(q(SELECT count(steadytext_embed('row ' || i, use_cache => false)) FROM generate_series(1, 40) i)), 40, 'every embedding comes, from the other');
+    is($writer->count('/v1/embeddings'), 1, 'which the first was asked for once');
+    is($cluster->sql(sprintf q(SELECT breaker || ' ' || failures FROM steadytext_daemons WHERE endpoint = '%s'), $writer->url), 'closed 0', 'that is no failure');
+    configure($writer->url);
+    ok($cluster->poll_until('SELECT count(*) FROM steadytext_daemons', 1), 'alone');
+    is($cluster->try_sql(q(SELECT steadytext_embed('x', use_cache => false)))->{state}, '42704', 'nobody embeds');
+    is(generate('it writes')->{out}, 'it writes', 'and it writes');
+}
+
 # TLS: who cannot prove to be the host gets no prompt.
 SKIP: {
     my $dir = $cluster->run_dir;

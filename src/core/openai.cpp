@@ -78,6 +78,11 @@ bool read_models(std::string_view body, Engine &engine) {
     return true;
 }
 
+void narrow(Engine &engine, Request::Kind unserved) {
+    if (engine.api == Api::Any)
+        engine.api = unserved == Request::Kind::Generate ? Api::Embeddings : Api::Chat;
+}
+
 std::string read_listing(long status, std::string_view body, Engine &engine) {
     if (status == 401 || status == 403)
         return "it refuses the key (HTTP " + std::to_string(status) + ")";

@@ -59,6 +59,7 @@ enum class Verdict : std::uint8_t {
     Answer,       // `message` is the reply, which may well be an error of the caller's making
     Busy,         // it asks to come again later
     Unavailable,  // another engine may do better; `reason` says why
+    Unserved,     // it does not do this at all: HTTP 501, as llama-server answers what its model is not for
     Invalid,      // what it sent is no answer; `reason` says why
 };
 
@@ -70,6 +71,9 @@ struct Reply {
 
 [[nodiscard]] Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body,
                                double engine_ms);
+
+// After Unserved: the engine is for what the request was not, if it was taken to be for both.
+void narrow(Engine &engine, Request::Kind unserved);
 
 // Takes over the models that base/models lists, unless the entry named one; false if it is no such list.
 [[nodiscard]] bool read_models(std::string_view body, Engine &engine);

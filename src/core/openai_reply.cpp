@@ -49,6 +49,19 @@ Reply read_failure(const Request &request, long status, std::string_view body) {
     return answer(error_reply(request.id, error.empty() ? "HTTP " + std::to_string(status) : error));
 }
 
+// Asked without its entry saying that it serves this. (What was asked before narrow() comes back after it.)
+bool may_be_unserved(Request::Kind kind, const Engine &engine) {
+    switch (kind) {
+    case Request::Kind::Generate:
+        return engine.api == Api::Any || !engine.generates();
+    case Request::Kind::Embed:
+    case Request::Kind::EmbedBatch:
+        return engine.api == Api::Any || !engine.embeds();
+    default:
+        return false;
+    }
+}
+
 std::int64_t tokens(dom::element root, const char *key) {
     std::int64_t count;
     return root["usage"][key].get(count) == simdjson::SUCCESS && count >= 0 && count <= 1'000'000'000 ? count : -1;
@@ -163,6 +176,8 @@ Reply read_embedded(const Request &request, const Engine &engine, dom::element r
 }  // namespace
 
 Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body, double engine_ms) {
+    if (status == 501 && may_be_unserved(request.kind, engine))
+        return {Verdict::Unserved, {}, "it does not serve such requests (HTTP 501)"};
     if (status < 200 || status >= 300)
         return read_failure(request, status, body);
     Document document;

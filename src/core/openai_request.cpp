@@ -68,8 +68,16 @@ std::string model_for(std::string_view named, const Engine &engine) {
     return served || engine.models.empty() ? std::string(named) : engine.models.front();
 }
 
+// Choices as a grammar of llama.cpp's.
+std::string grammar_of(const std::vector<std::string> &choices) {
+    std::string grammar = "root ::= ";
+    for (const std::string &choice : choices)
+        grammar.append(&choice == &choices.front() ? "" : " | ").append(as_json(choice));
+    return grammar;
+}
+
 // What binds the answer. OpenAI has a name for schemas alone; vLLM calls the others structured_outputs, and guided_* in
-// older versions. Engines refuse what they do not know, or ignore it: so choices are checked in the answer.
+// older versions; llama-server knows grammars. Engines refuse what they do not know, or ignore it: so choices are checked in the answer.
 void add_constraint(Body &body, dom::element params, Request &request) {
     dom::element schema;
     if (params["schema"].get(schema) == simdjson::SUCCESS && schema.is_object()) {
@@ -81,6 +89,7 @@ void add_constraint(Body &body, dom::element params, Request &request) {
     } else if (read_texts(params, "choices", request.choices)) {
         body.add("structured_outputs", "{\"choice\": " + array_of(request.choices) + "}");
         body.add("guided_choice", array_of(request.choices));
+        body.add("grammar", as_json(grammar_of(request.choices)));
     }
 }
 

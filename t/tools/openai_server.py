@@ -24,6 +24,7 @@ options = argparse.ArgumentParser()
 options.add_argument("--model", action="append", default=[])
 options.add_argument("--key")
 options.add_argument("--certificate", help="certificate and key, PEM")
+options.add_argument("--no-embeddings", action="store_true", help="as llama-server without --embeddings")
 options.add_argument("--dimensions", type=int, default=8)
 options = options.parse_args()
 options.model = options.model or ["test/echo"]
@@ -105,6 +106,8 @@ class Engine(BaseHTTPRequestHandler):
         asked = json.loads(body)
         if asked["model"] not in options.model:
             return self.answer(error(f"The model `{asked['model']}` does not exist.", "NotFoundError", 404), 404)
+        if self.path == "/v1/embeddings" and options.no_embeddings:
+            return self.answer(error("This server does not support embeddings.", "not_supported_error", 501), 501)
         if self.path == "/v1/embeddings":
             return self.embed(asked)
         if self.path == "/v1/chat/completions":

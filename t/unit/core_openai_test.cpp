@@ -82,6 +82,8 @@ TEST(Generate, IsBoundAsTheEngineCan) {
     const json choices = {"yes", "no"};
     const Request chosen = request_of("generate", with(kParams, {{"choices", choices}}));
     EXPECT_EQ(json::parse(chosen.body)["structured_outputs"]["choice"], choices);
+    EXPECT_EQ(json::parse(request_of("generate", with(kParams, {{"choices", {"yes", "a \"no\""}}})).body)["grammar"],
+              "root ::= \"yes\" | \"a \\\"no\\\"\"");
     EXPECT_EQ(chosen.choices.size(), 2u);
 }
 
@@ -199,6 +201,19 @@ TEST(Failure, OfTheEngineIsForAnother) {
     for (const long status : {301L, 401L, 403L, 404L, 408L, 500L, 502L, 503L})
         EXPECT_EQ(read_reply(request, kEngine, status, "", 0).verdict, Verdict::Unavailable) << status;
     EXPECT_EQ(read_reply(request, kEngine, 429, R"({"error":{"message":"slow down"}})", 0).verdict, Verdict::Busy);
+}
+
+TEST(Failure, OfWhatTheEngineIsNotForNarrowsIt) {
+    Engine engine = kEngine;
+    const Request embed = request_of("embed", {{"text_input", "a"}}), generate = request_of("generate", kParams);
+    EXPECT_EQ(read_reply(embed, engine, 501, "", 0).verdict, Verdict::Unserved);
+    narrow(engine, Request::Kind::Embed);
+    EXPECT_TRUE(engine.generates());
+    EXPECT_FALSE(engine.embeds());
+    EXPECT_EQ(read_reply(embed, engine, 501, "", 0).verdict, Verdict::Unserved) << "asked before it was known";
+    EXPECT_EQ(read_reply(generate, engine, 501, "", 0).verdict, Verdict::Unavailable) << "or it would be asked for ever";
+    narrow(engine, Request::Kind::Generate);
+    EXPECT_TRUE(engine.generates());
 }
 
 TEST(Failure, NeverQuotesTheKey) {
