@@ -100,7 +100,7 @@ bool Daemon::expected_back() const {
 }
 
 bool Daemon::is_available(std::int64_t now_us) {
-    if (retired_ || excluded_ || entry_.drain || !entry_.valid || is_stopped())
+    if (retired_ || excluded_ || entry_.drain || !entry_.valid || is_stopped() || row_state().resting.load(std::memory_order_relaxed))
         return false;
     if (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back())
         return true;

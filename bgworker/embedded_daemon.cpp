@@ -31,7 +31,8 @@ std::int64_t EmbeddedDaemon::reconcile(const std::vector<std::string> &arguments
 
     const bool wanted = !arguments.empty() && state_.wanted.load() == shmem::EmbeddedState::Wanted::BySetting;
     if (child_.is_running()) {
-        if (wanted && arguments == running_arguments_)
+        const bool keep = wanted && arguments == running_arguments_ && !state_.restart_wanted.exchange(false);
+        if (keep && stop_deadline_us_ == 0)
             return now_us + kLookAgainUs;
         if (stop_deadline_us_ == 0) {
             child_.ask_to_stop();

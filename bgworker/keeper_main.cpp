@@ -1,4 +1,4 @@
-// The keeper: writes one database's cached answers, audit rows and what roles have used, folds in hits, evicts what is too much,
+// The keeper: writes one database's cached answers, audit rows, incidents and what roles have used, folds in hits, evicts what is too much,
 // keeps steadytext_daemon_health true, and leaves when idle.
 //
 // Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime: pg. Each
@@ -10,6 +10,7 @@
 // gone sooner.
 #include "bgworker/worker_process.hpp"
 #include "bgworker/audit_sql.hpp"
+#include "bgworker/keeper_incidents.hpp"
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/keepers.hpp"
@@ -51,6 +52,7 @@ struct Keeper {
     std::uint32_t batch = TakenWrites::kMost;
     std::int64_t pause_us = 0;
     std::int64_t evicted_us = 0;
+    std::uint64_t incidents_written = 0;
     std::uint64_t refresh_under_way = 0;  // its number: that of the last one asked for when it began
 };
 Keeper *keeper;
@@ -202,21 +204,31 @@ bool write_all_usage() {
     return true;
 }
 
+void write_new_incidents() { keeper->incidents_written = write_incidents(*keeper->row); }
+
+bool note_incidents() {
+    if (!has_incidents(*keeper->row))
+        return true;
+    const bool good = run("writing incidents", write_new_incidents);
+    if (good)
+        keeper->row->incidents_seen.store(keeper->incidents_written);
+    return good;
+}
+
 // ---- when it does it -------------------------------------------------------------------------------------------------
 
 bool refresh_is_due(std::int64_t now_us) {
     const shmem::DatabaseRow &row = *keeper->row;
     if (keeper->refresh_under_way > row.refreshes_done.load())
         return true;
-    const std::int64_t interval_us = std::int64_t{guc::frecency_refresh_interval_s} * 1'000'000;
-    return row.hits() != row.hits_refreshed.load() && now_us >= row.refreshed_us.load() + interval_us;
+    return row.hits() != row.hits_refreshed.load() && now_us >= row.refreshed_us.load() + refresh_interval_us();
 }
 
 // Everything there is to do; false if something failed.
 bool work(std::int64_t now_us) {
     // Read first: whoever asked for a refresh finds in it what was pending when it asked.
     keeper->refresh_under_way = keeper->row->refreshes_wanted.load();
-    if (!write_audit_rows())
+    if (!note_incidents() || !write_audit_rows())
         return false;
     bool wrote_any;
     do {

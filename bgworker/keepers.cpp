@@ -1,6 +1,7 @@
 // Starting keepers as dynamic background workers: see keepers.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/keepers.hpp"
+#include "bgworker/keeper_incidents.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "src/guc.hpp"
 
@@ -79,17 +80,21 @@ bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int6
     return next_us <= now_us;
 }
 
+std::int64_t refresh_interval_us() {
+    return std::int64_t{guc::frecency_refresh_interval_s} * 1'000'000 * shmem::segment().header->refresh_stretch.load();
+}
+
 bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
     if (row.pending_writes.load() > 0 || row.pending_audit.load() > 0 ||
         row.refreshes_wanted.load() > row.refreshes_done.load() || health_is_due(row, now_us, due_us))
         return true;
-    if (usage_is_due(row, now_us))
+    if (usage_is_due(row, now_us) || has_incidents(row))
         return true;
     if (const std::int64_t since_us = row.usage_since_us.load(); since_us != 0)
         due_us = std::min(due_us, since_us + kUsageUs);
     if (row.hits() == row.hits_refreshed.load())
         return false;
-    const std::int64_t refresh_us = row.refreshed_us.load() + std::int64_t{guc::frecency_refresh_interval_s} * 1'000'000;
+    const std::int64_t refresh_us = row.refreshed_us.load() + refresh_interval_us();
     if (refresh_us <= now_us)
         return true;
     due_us = std::min(due_us, refresh_us);

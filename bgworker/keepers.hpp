@@ -15,6 +15,9 @@ namespace steadytext::worker {
 // Whether steadytext_daemon_health is to be written now; if not, `due_us` is lowered to when it would be.
 [[nodiscard]] bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);
 
+// steadytext.frecency_refresh_interval, or longer while an incident makes it so.
+[[nodiscard]] std::int64_t refresh_interval_us();
+
 // Whether a keeper would find something to do now; if not, `due_us` is lowered to when it would.
 [[nodiscard]] bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);
 

@@ -1,9 +1,11 @@
-// The launcher as a PostgreSQL process: keeps the embedded daemon (and the keepers) as the settings want them.
+// The launcher as a PostgreSQL process: keeps the embedded daemon (and the keepers) as the settings want them, and watches for
+// incidents.
 //
 // Regime: boundary. It has no threads, so it may fork; its C++ objects live on the heap, outside every frame that
 // PostgreSQL could jump over.
 #include "bgworker/worker_process.hpp"
 #include "bgworker/embedded_daemon.hpp"
+#include "bgworker/incident_watch.hpp"
 #include "bgworker/keepers.hpp"
 #include "shmem/stats_file.hpp"
 #include "src/core/clock.hpp"
@@ -118,6 +120,7 @@ void run(EmbeddedDaemon &daemon) {
         shmem::segment().header->launcher.beat_us.store(core::monotonic_us(), std::memory_order_relaxed);
         keep_stats();
         probe();
+        watch_incidents(shmem::segment(), core::monotonic_us());
         const std::int64_t again_us =
             std::min(reconcile(daemon), start_keepers(shmem::segment(), core::monotonic_us()));
         const long pause_ms =

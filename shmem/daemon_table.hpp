@@ -1,7 +1,7 @@
 // What is known of each daemon and of the models they serve, for every session to read.
 //
 // Written by the gateway alone (one writer), read by the status functions and, for the models, by every request. Only the
-// breaker is written by sessions too: steadytext_daemon_trip and _reset.
+// breaker is written by sessions too (steadytext_daemon_trip and _reset), and `resting` by the launcher.
 // Regime: pure. Texts are behind a SeqLock, numbers are atomics of their own; see seqlock.hpp for the ordering.
 #pragma once
 
@@ -50,6 +50,7 @@ struct alignas(kCacheLine) DaemonRow {
     SeqLock<DaemonIdentity> identity;
     std::atomic<DaemonState> state{DaemonState::Absent};
     core::Breaker breaker;
+    std::atomic<bool> resting{false};  // gets nothing new while it flaps. Written by the launcher (bgworker/incident_watch.*)
     std::atomic<std::uint32_t> in_flight{0};
     std::atomic<std::uint32_t> connections{0};
     std::atomic<std::uint64_t> requests{0};

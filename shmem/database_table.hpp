@@ -45,6 +45,8 @@ struct alignas(kCacheLine) DatabaseRow {
         (void)usage_since_us.compare_exchange_strong(none, core::monotonic_us());
     }
 
+    std::atomic<std::uint64_t> incidents_seen{0};  // the last event its table has (shmem/incidents.hpp)
+
     void count(std::uint32_t who, bool hit) noexcept {
         Lookups &mine = lookups_[who % kShards];
         (hit ? mine.hits : mine.misses).fetch_add(1, std::memory_order_relaxed);

@@ -206,6 +206,18 @@ void add_workers(Gatherer &to, const Segment &segment, std::int64_t now_us) {
     to.add(kEmbeddedStarts, std::uint64_t{header.embedded.starts.load(std::memory_order_relaxed)});
 }
 
+// ---- incidents -----------------------------------------------------------------------------------------------------------
+
+constexpr MetricFamily kIncidentsOpen = {"incidents_open", "gauge", "Incidents that are open, by condition."};
+constexpr MetricFamily kIncidentsOpened = {"incidents_total", "counter", "Incidents that opened since the server started, by condition."};
+
+void add_incidents(Gatherer &to, const Incidents &incidents) {
+    for (std::size_t i = 0; i < core::kConditionCount; i++)
+        to.add(kIncidentsOpen, std::uint64_t{incidents.open[i].load(std::memory_order_relaxed)}, {{"condition", core::kConditions[i].name}});
+    for (std::size_t i = 0; i < core::kConditionCount; i++)
+        to.add(kIncidentsOpened, incidents.opened[i].load(std::memory_order_relaxed), {{"condition", core::kConditions[i].name}});
+}
+
 // ---- daemons -------------------------------------------------------------------------------------------------------------
 
 constexpr MetricFamily kConnections = {"daemon_connections_active", "gauge", "Connections to daemons."};
@@ -219,8 +231,10 @@ using Breaker = const core::BreakerSettings &;
 constexpr DaemonMetric kDaemonMetrics[] = {
     {{"daemon_up", "gauge", "Whether the daemon is connected and answers."},
      [](Row row, Breaker, std::int64_t) -> double { return row.state.load(std::memory_order_relaxed) == DaemonState::Ready; }},
-    {{"daemon_draining", "gauge", "Whether the daemon is drained."},
-     [](Row row, Breaker, std::int64_t) -> double { return row.state.load(std::memory_order_relaxed) == DaemonState::Draining; }},
+    {{"daemon_draining", "gauge", "Whether the daemon is drained, or rests because its circuit breaker flaps."},
+     [](Row row, Breaker, std::int64_t) -> double {
+         return row.resting.load(std::memory_order_relaxed) || row.state.load(std::memory_order_relaxed) == DaemonState::Draining;
+     }},
     {{"daemon_breaker_open", "gauge", "The daemon's circuit breaker: 0 closed, 0.5 half open, 1 open."},
      [](Row row, Breaker breaker, std::int64_t now_us) {
          const core::BreakerState state = row.breaker.state(breaker, now_us);
@@ -304,6 +318,7 @@ std::vector<MetricSample> gather_metrics(const Segment &segment, const core::Bre
     add_events(to, *segment.counters);
     add_memory(to, segment, now_us);
     add_workers(to, segment, now_us);
+    add_incidents(to, *segment.incidents);
     add_daemons(to, *segment.daemons, breaker, now_us);
     return samples;
 }

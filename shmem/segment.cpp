@@ -58,6 +58,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *progress = cursor.take(ProgressTable::bytes_needed(pg::max_processes()));
     void *statements = cursor.take(StatementStats::bytes_needed(static_cast<std::uint32_t>(guc::stat_statements_max)));
     void *usage = cursor.take(sizeof(Usage));
+    void *incidents = cursor.take(sizeof(Incidents));
     void *slot_table = cursor.take(SlotTable::bytes_needed(slots));
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
     void *databases = cursor.take(sizeof(DatabaseTable));
@@ -80,6 +81,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         ProgressTable::place(progress, pg::max_processes());
         StatementStats::place(statements, static_cast<std::uint32_t>(guc::stat_statements_max));
         new (usage) Usage;
+        new (incidents) Incidents;
         SlotTable::place(slot_table, slots);
         PayloadPool::place(payloads, payload_bytes());
         new (databases) DatabaseTable;
@@ -100,6 +102,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.progress = static_cast<ProgressTable *>(progress);
     segment.statements = static_cast<StatementStats *>(statements);
     segment.usage = static_cast<Usage *>(usage);
+    segment.incidents = static_cast<Incidents *>(incidents);
     segment.slots = static_cast<SlotTable *>(slot_table);
     segment.payloads = static_cast<PayloadPool *>(payloads);
     segment.databases = static_cast<DatabaseTable *>(databases);

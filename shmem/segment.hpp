@@ -12,6 +12,7 @@
 #include "shmem/daemon_table.hpp"
 #include "shmem/database_table.hpp"
 #include "shmem/hot_cache.hpp"
+#include "shmem/incidents.hpp"
 #include "shmem/payload_pool.hpp"
 #include "shmem/progress_table.hpp"
 #include "shmem/rate_limiter.hpp"
@@ -46,6 +47,7 @@ struct EmbeddedState {
     enum class Wanted : std::int32_t { BySetting, Stopped };
     std::atomic<Wanted> wanted{Wanted::BySetting};
     std::atomic<std::int32_t> pid{0};            // 0: not running
+    std::atomic<bool> restart_wanted{false};      // it hangs: end it, and start another
     std::atomic<bool> expected{false};           // runs, or is about to: its requests may wait
     std::atomic<std::int64_t> started_us{0};     // CLOCK_MONOTONIC
     std::atomic<std::uint32_t> starts{0};
@@ -62,6 +64,9 @@ struct alignas(kCacheLine) Header {
     EmbeddedState embedded;
     WaitingState waiting;
     std::atomic<std::uint64_t> next_request{0};
+    // Of incidents, written by the launcher (bgworker/incident_watch.*).
+    std::atomic<std::uint32_t> refresh_stretch{1};  // times steadytext.frecency_refresh_interval
+    std::atomic<bool> incidents_settled{false};     // what an earlier life left open has been dealt with
 };
 
 struct Segment {
@@ -76,6 +81,7 @@ struct Segment {
     ProgressTable *progress = nullptr;
     StatementStats *statements = nullptr;
     Usage *usage = nullptr;
+    Incidents *incidents = nullptr;
     DatabaseTable *databases = nullptr;
     CacheWrites *cache_writes = nullptr;
     AuditRing *audit = nullptr;

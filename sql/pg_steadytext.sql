@@ -176,6 +176,23 @@ CREATE TRIGGER rate_limits_changed AFTER INSERT OR DELETE OR TRUNCATE
 CREATE TRIGGER rate_limits_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_rate_limit_rules
     FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
 
+-- What went wrong, and when it was over; written by the keeper.
+CREATE TABLE public.steadytext_incidents (
+    id bigserial PRIMARY KEY,
+    condition text NOT NULL,
+    subject text NOT NULL DEFAULT '',
+    severity text NOT NULL,
+    opened_at timestamptz NOT NULL,
+    closed_at timestamptz,
+    value float8 NOT NULL,
+    response text
+);
+CREATE UNIQUE INDEX steadytext_incidents_open ON public.steadytext_incidents (condition, subject) WHERE closed_at IS NULL;
+COMMENT ON TABLE public.steadytext_incidents IS
+    'What went wrong with the whole server, as each database with calls heard of it; subject is a daemon or empty. docs/runbooks.md says what to do.';
+COMMENT ON COLUMN public.steadytext_incidents.value IS 'What the condition measured when the incident opened.';
+COMMENT ON COLUMN public.steadytext_incidents.response IS 'What was done about it automatically (steadytext.incident_*).';
+
 -- What roles have used, written by the keeper every few seconds. Names, so that it can be read after a role has gone.
 CREATE TABLE public.steadytext_usage (
     day date NOT NULL,
@@ -206,6 +223,8 @@ CREATE TABLE public.steadytext_budgets (
 COMMENT ON TABLE public.steadytext_budgets IS
     'Tokens that roles may use in any period; they last over restarts. Written by steadytext_budget_set().';
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_usage', '');
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_incidents', '');
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_incidents_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_budgets', '');
 CREATE TRIGGER rate_limits_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_budgets
     FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
@@ -1109,6 +1128,44 @@ $$;
 COMMENT ON FUNCTION public.steadytext_health_check() IS
     'The state of each part, first of all ''overall'': healthy, degraded or unhealthy. Waits for nothing and nobody.';
 
+-- An incident opens, unless it is open already (since an earlier life of the server), or closes; whoever listens hears of it.
+CREATE FUNCTION public._steadytext_incident_note(
+    condition text, subject text, severity text, opens boolean, at timestamptz, value float8, response text
+) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    incident public.steadytext_incidents;
+BEGIN
+    IF opens THEN
+        INSERT INTO public.steadytext_incidents (condition, subject, severity, opened_at, value, response)
+            VALUES (_steadytext_incident_note.condition, _steadytext_incident_note.subject, _steadytext_incident_note.severity, at,
+                    _steadytext_incident_note.value, nullif(_steadytext_incident_note.response, ''))
+            ON CONFLICT DO NOTHING RETURNING * INTO incident;
+    ELSE
+        UPDATE public.steadytext_incidents i SET closed_at = at
+            WHERE i.condition = _steadytext_incident_note.condition AND i.subject = _steadytext_incident_note.subject
+              AND i.closed_at IS NULL
+            RETURNING * INTO incident;
+    END IF;
+    IF incident.id IS NOT NULL THEN
+        PERFORM pg_notify('steadytext_incident', to_jsonb(incident)::text);
+    END IF;
+END
+$$;
+
+-- What an earlier life of the server left open and this one does not know is over.
+CREATE FUNCTION public._steadytext_incidents_settle(conditions text[], subjects text[], at timestamptz) RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT public._steadytext_incident_note(i.condition, i.subject, i.severity, false, at, i.value, '')
+    FROM public.steadytext_incidents i
+    WHERE i.closed_at IS NULL AND i.opened_at < at
+      AND (i.condition, i.subject) NOT IN (SELECT * FROM unnest(conditions, subjects))
+$$;
+
 CREATE FUNCTION public.steadytext_stat_reset() RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_stat_reset' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION public.steadytext_stat_reset() IS
@@ -1380,6 +1437,8 @@ REVOKE ALL ON FUNCTION
     public.st_rate_limit_remove(name, text), public.st_rate_limit_reset(name),
     public.steadytext_budget_set(name, interval, bigint, text), public.steadytext_budget_remove(name, interval),
     public.steadytext_budget_get(name), public.steadytext_budget_list(), public._steadytext_budget_used(name, interval),
+    public._steadytext_incident_note(text, text, text, boolean, timestamptz, float8, text),
+    public._steadytext_incidents_settle(text[], text[], timestamptz),
     public._steadytext_health(), public._steadytext_cache_health(), public.steadytext_health_check(),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
     public._steadytext_cache_count(), public._steadytext_cache_changed(), public._steadytext_cache_size(),
@@ -1401,6 +1460,7 @@ GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext
     TO pg_monitor;
 GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
     public._steadytext_stat_statements(), public._steadytext_daemons(), public.steadytext_health_check() TO pg_monitor;
-GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.steadytext_usage TO pg_monitor;
+GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.steadytext_usage,
+    public.steadytext_incidents TO pg_monitor;
 -- A role's own quota and batches are its own to see; the functions behind the views leave out what is not.
 GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress TO PUBLIC;

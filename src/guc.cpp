@@ -55,6 +55,12 @@ bool legacy_cache_keys = true;
 bool track_calls = true;
 char *metrics_listen = nullptr;
 int stat_statements_max = 1'024;
+int log_min_duration_ms = -1;
+int incident_window_ms = 300'000;
+int incident_delay_ms = 10'000;
+bool incident_restart = true;
+bool incident_drain = true;
+bool incident_widen_refresh = true;
 int on_limit = static_cast<int>(OnLimit::Error);
 bool limit_cache_hits = true;
 bool limit_superusers = true;
@@ -244,6 +250,20 @@ void define_cache() {
                              nullptr, nullptr);
 }
 
+void define_incidents() {
+    DefineCustomIntVariable("steadytext.incident_window", "Time over which incidents' rates are taken.", nullptr, &incident_window_ms,
+                            300'000, 1'000, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.incident_delay", "How long a condition must hold to open an incident, and be over to close it.",
+                            nullptr, &incident_delay_ms, 10'000, 0, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
+                            nullptr);
+    DefineCustomBoolVariable("steadytext.incident_restart", "Restarts the embedded daemon when it hangs.", nullptr, &incident_restart,
+                             true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable("steadytext.incident_drain", "Gives nothing new to a daemon whose circuit breaker flaps.",
+                             "Only while another daemon is ready.", &incident_drain, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable("steadytext.incident_widen_refresh", "Refreshes frecency less often while calls are slow or wait.", nullptr,
+                             &incident_widen_refresh, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+}
+
 void define_monitoring() {
     DefineCustomBoolVariable("steadytext.track_calls", "Counts and times calls.",
                              "Off: steadytext_metrics(), steadytext_response_times() and pg_stat_steadytext do not see them.",
@@ -251,6 +271,9 @@ void define_monitoring() {
     DefineCustomStringVariable("steadytext.metrics_listen", "Address and port where Prometheus may read the metrics over HTTP.",
                                "Anybody who can connect there may read them. off: nowhere.", &metrics_listen, "off", PGC_SIGHUP,
                                GUC_SUPERUSER_ONLY, check_metrics_listen, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.log_min_duration", "Logs calls that take this long or longer; -1: none.",
+                            "With the hash of the prompt, never the prompt.", &log_min_duration_ms, -1, -1, INT_MAX, PGC_SUSET,
+                            GUC_UNIT_MS, nullptr, nullptr, nullptr);
     DefineCustomIntVariable("steadytext.stat_statements_max", "Rows pg_stat_steadytext has room for.",
                             "When it is full the least used make room.", &stat_statements_max, 1024, 16, 1'000'000,
                             PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
@@ -264,6 +287,7 @@ void define_gucs() {
     define_limits();
     define_cache();
     define_monitoring();
+    define_incidents();
     define_rate_limits();
     pg::reserve_guc_prefix("steadytext");
 }

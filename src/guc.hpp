@@ -51,6 +51,12 @@ extern bool legacy_cache_keys;
 extern bool track_calls;
 extern char *metrics_listen;
 extern int stat_statements_max;
+extern int log_min_duration_ms;
+extern int incident_window_ms;
+extern int incident_delay_ms;
+extern bool incident_restart;
+extern bool incident_drain;
+extern bool incident_widen_refresh;
 extern int on_limit;  // OnLimit
 extern bool limit_cache_hits;
 extern bool limit_superusers;

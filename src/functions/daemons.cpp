@@ -66,9 +66,10 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
     line.text(identity.endpoint);
     line.text(name_of(identity.kind));
     line.number(identity.weight);
-    line.text(shmem::name_of(row.state.load()));
+    const bool rests = row.resting.load();
+    line.text(shmem::name_of(rests ? DaemonState::Draining : row.state.load()));
     line.text(core::name_of(breaker));
-    line.text(identity.reason);
+    line.text(rests ? "rests: its circuit breaker opened again and again" : identity.reason);
     line.time(breaker == core::BreakerState::Open ? core::unix_us() + row.breaker.open_until_us() - now_us
                                                   : 0);
     line.number(in_flight);

@@ -152,6 +152,7 @@ EmbeddingInquiry::EmbeddingInquiry(const EmbeddingRequest &request) : request_(r
     check(request_);
     observe::begin(shmem::CallKind::Embed);
     text_ = normal(request_.text.text);
+    observe::prompt(text_);
     const std::string_view name = request_.model.or_else("");
     if (const shmem::Model *model = find_model(shmem::ModelRole::Embedding, name); model != nullptr) {
         has_model_ = true;

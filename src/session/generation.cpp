@@ -325,6 +325,7 @@ GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generatio
     check(request_, resolved_);
     observe::begin(resolved_.form.call_kind());
     normalize(resolved_);
+    observe::prompt(resolved_.prompt);
     if (const shmem::Model *model = find_model(shmem::ModelRole::Generation, resolved_.model); model != nullptr) {
         generation.model = pg::copy_text(model->name);
         resolved_.fingerprint = pg::copy_text(model->fingerprint);

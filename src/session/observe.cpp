@@ -1,8 +1,10 @@
-// Keeping and counting the call under way: see observe.hpp. Regime: pg; nothing raises, nothing allocates.
+// Keeping and counting the call under way: see observe.hpp. Regime: pg; nothing raises, and only
+// the log of slow calls allocates.
 #include "src/pg/compat.hpp"
 #include "src/session/observe.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/sha256.hpp"
 #include "src/guc.hpp"
 
 extern "C" {
@@ -26,6 +28,7 @@ struct Current {
     bool active;
     std::int64_t start_us;
     EndedCall call;
+    std::uint64_t prompt_hash;  // 0: not computed
 };
 Current current;
 
@@ -86,9 +89,29 @@ void add_to_pending(std::int64_t now_us) {
     pending.counts.add(current.call);
 }
 
+// A prompt is known by its hash; the statement, which may quote it, is not logged.
+void log_if_slow() {
+    const EndedCall &call = current.call;
+    if (guc::log_min_duration_ms < 0 || call.took_us < std::int64_t{guc::log_min_duration_ms} * 1000)
+        return;
+    StringInfoData detail;
+    initStringInfo(&detail);
+    appendStringInfo(&detail, "prompt %016llx, model \"%s\"", static_cast<unsigned long long>(current.prompt_hash), current_model);
+    for (std::size_t i = 0; i < shmem::kCallStages; i++)
+        if (call.stages_us[i] >= 0)
+            appendStringInfo(&detail, ", %s %.3f ms", shmem::kCallStageNames[i], static_cast<double>(call.stages_us[i]) / 1000);
+    if (call.completion_tokens > 0)
+        appendStringInfo(&detail, ", %u and %u tokens", call.prompt_tokens, call.completion_tokens);
+    ereport(LOG, (errmsg("duration: %.3f ms  steadytext %s: %s", static_cast<double>(call.took_us) / 1000, shmem::name_of(call.kind),
+                         shmem::kCallOutcomeNames[static_cast<std::size_t>(call.outcome)]),
+                  errdetail_log("%s.", detail.data), errhidestmt(true), errhidecontext(true)));
+    pfree(detail.data);
+}
+
 // Counts the call that is under way; `completed`: it came to its end, whatever that was.
 void count(std::int64_t now_us, bool completed) {
     current.active = false;
+    log_if_slow();
     if (!guc::track_calls)
         return;
     const shmem::Segment &segment = shmem::segment();
@@ -177,6 +200,7 @@ void begin(shmem::CallKind kind) {
     end_on_abort();  // of a call whose error was caught without ending a subtransaction
     current.call = kBegun;
     current.call.kind = kind;
+    current.prompt_hash = 0;
     current.start_us = core::monotonic_us();
     current_model[0] = '\0';
     current.active = true;
@@ -186,6 +210,17 @@ void model(std::string_view name) {
     const std::size_t length = std::min(name.size(), sizeof current_model - 1);
     memcpy(current_model, name.data(), length);
     current_model[length] = '\0';
+}
+
+void prompt(std::string_view text) {
+    if (guc::log_min_duration_ms < 0)
+        return;
+    core::Sha256 &sha256 = *core::Sha256::instance();
+    sha256.begin();
+    sha256.add(text);
+    const core::Digest digest = sha256.finish();
+    for (std::size_t i = 0; i < sizeof current.prompt_hash; i++)
+        current.prompt_hash = current.prompt_hash << 8 | digest.bytes[i];
 }
 
 void missed(shmem::CacheLevel level) { count_lookup(level, false); }
@@ -244,12 +279,13 @@ void lay_aside(Aside &aside) {
     aside.active = current.active;
     aside.start_us = current.start_us;
     aside.call = current.call;
+    aside.prompt_hash = current.prompt_hash;
     strlcpy(aside.model, current_model, sizeof aside.model);
     current.active = false;
 }
 
 void take_up(Aside &aside) {
-    current = {aside.active, aside.start_us, aside.call};
+    current = {aside.active, aside.start_us, aside.call, aside.prompt_hash};
     strlcpy(current_model, aside.model, sizeof current_model);
     aside.active = false;
 }

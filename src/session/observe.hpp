@@ -2,6 +2,7 @@
 //
 //     observe::begin(CallKind::Generate);      arguments are good, the call counts as a request
 //     observe::model(name);                    whom pg_stat_steadytext names
+//     observe::prompt(text);                   what the log of slow calls names, by its hash
 //     observe::hit(CacheLevel::Hot, tokens);   or: joined(), limited(), sent() and then answered() or timed_out()
 //     observe::failed(problem);                no real answer, and why; the first reason counts
 //     took_us = observe::end();
@@ -24,6 +25,8 @@ namespace steadytext::session::observe {
 
 void begin(shmem::CallKind kind);
 void model(std::string_view name);
+// Whom the log of slow calls names: by hash only.
+void prompt(std::string_view text);
 
 // The cache was asked at this level and had nothing.
 void missed(shmem::CacheLevel level);
@@ -65,6 +68,7 @@ struct Aside {
     std::int64_t start_us;
     shmem::EndedCall call;
     char model[shmem::kModelNameBytes];
+    std::uint64_t prompt_hash;
 };
 void lay_aside(Aside &aside);
 void take_up(Aside &aside);

@@ -189,6 +189,7 @@ RerankingInquiry::RerankingInquiry(const RerankRequest &request) {
     work_.documents = check(request);
     observe::begin(shmem::CallKind::Rerank);
     work_.query = normal(request.query.text);
+    observe::prompt(work_.query);
     work_.task = request.task.or_else(kDefaultTask);
     work_.seed = request.seed;
     const shmem::Model *model = find_model(shmem::ModelRole::Reranker, {});

@@ -124,7 +124,7 @@ sub start_prometheus {
     my ($self, $listener) = @_;
     $self->{prometheus} = '127.0.0.1:' . free_port();
     $self->place('prometheus/steadytext.rules.yml');
-    my $conf = $self->place('prometheus/prometheus.yml', '127.0.0.1:9188' => $listener, '127.0.0.1:9093' => $self->{alertmanager},
+    my $conf = $self->place('prometheus/prometheus.yml', '127.0.0.1:9188' => $listener, '127.0.0.1:9093' => $self->{alertmanager} // '127.0.0.1:9093',
         '_interval: 5s' => '_interval: 1s', '127.0.0.1:9187' => $self->{exporter} // '', $self->{exporter} ? ('  # -' => '  -', '  #   ' => '    ') : ());
     $self->start_program('prometheus', 'prometheus', "--config.file=$conf", "--storage.tsdb.path=$self->{dir}/tsdb",
         "--web.listen-address=$self->{prometheus}", '--log.level=warn');

@@ -1,0 +1,71 @@
+// One call of _steadytext_incident_*() (sql/pg_steadytext.sql) for each event: see keeper_incidents.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "bgworker/keeper_incidents.hpp"
+#include "bgworker/batch_columns.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+}
+
+#include <algorithm>
+#include <iterator>
+
+namespace steadytext::worker {
+
+namespace {
+
+using shmem::IncidentEvent;
+using shmem::Incidents;
+
+void run(const char *statement, int count, Oid *types, Datum *values) {
+    if (SPI_execute_with_args(statement, count, types, values, nullptr, false, 0) != SPI_OK_SELECT)
+        elog(ERROR, "could not write an incident");
+}
+
+void note(const IncidentEvent &event) {
+    const core::Condition &condition = core::condition(event.condition);
+    Oid types[] = {TEXTOID, TEXTOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, FLOAT8OID, TEXTOID};
+    Datum values[] = {CStringGetTextDatum(condition.name),
+                      CStringGetTextDatum(event.subject),
+                      CStringGetTextDatum(condition.severity),
+                      BoolGetDatum(event.what == IncidentEvent::What::Opened),
+                      TimestampTzGetDatum(pg::timestamp_of(event.at_unix_us)),
+                      Float8GetDatum(event.value),
+                      CStringGetTextDatum(event.response)};
+    run("SELECT public._steadytext_incident_note($1, $2, $3, $4, $5, $6, $7)", std::size(types), types, values);
+}
+
+// What is open, as the launcher knows it, stays; all else was left by an earlier life.
+void settle(const IncidentEvent &event) {
+    ArrayColumn columns[2];
+    for (ArrayColumn &column : columns)
+        column.begin(TEXTOID, core::kConditionCount * shmem::kMaxDaemons);
+    for (std::size_t i = 0; i < core::kConditionCount; i++)
+        for (const Incidents::Track &track : shmem::segment().incidents->tracks[i])
+            if (track.state.open) {
+                columns[0].add(CStringGetTextDatum(core::kConditions[i].name));
+                columns[1].add(CStringGetTextDatum(track.subject));
+            }
+    Oid types[] = {columns[0].array_type(), columns[1].array_type(), TIMESTAMPTZOID};
+    Datum values[] = {columns[0].array(), columns[1].array(), TimestampTzGetDatum(pg::timestamp_of(event.at_unix_us))};
+    run("SELECT public._steadytext_incidents_settle($1, $2, $3)", std::size(types), types, values);
+}
+
+}  // namespace
+
+std::uint64_t write_incidents(const shmem::DatabaseRow &row) {
+    const Incidents &incidents = *shmem::segment().incidents;
+    const std::uint64_t last = incidents.last();
+    if (!OidIsValid(get_relname_relid("steadytext_incidents", get_namespace_oid("public", true))))
+        return last;
+    const std::uint64_t oldest = last > Incidents::kKept ? last - Incidents::kKept + 1 : 1;
+    for (std::uint64_t number = std::max(row.incidents_seen.load() + 1, oldest); number <= last; number++) {
+        IncidentEvent event;
+        if (incidents.read(number, event))
+            event.what == IncidentEvent::What::Settled ? settle(event) : note(event);
+    }
+    return last;
+}
+
+}  // namespace steadytext::worker

@@ -1,0 +1,132 @@
+// Incidents: which conditions there are, what each of them measures, and when one opens and closes.
+//
+// Called by the launcher (bgworker/incident_watch.*) once a second. Regime: pure, noexcept. What is done about an incident is not
+// here. docs/runbooks.md has a section for each condition.
+//
+// Hysteresis: an incident opens when its value has been at `opens_at` or above for a while without a break, and closes when it has
+// been below `closes_below` for as long. Between the two it stays what it is.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace steadytext::core {
+
+// One look at the server. Counts only go up, but for a reset.
+struct Vitals {
+    static constexpr std::size_t kDaemons = 64;
+    struct Daemon {
+        bool down = false;  // should answer, and does not
+        std::uint64_t breaker_opened = 0;
+    };
+    std::int64_t at_us = 0;
+    std::uint64_t requests = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t limited = 0;
+    std::uint64_t hits = 0;
+    std::uint64_t uncached = 0;  // calls that were no cache hits
+    std::uint64_t slow = 0;      // of them: took more than ten seconds
+    std::uint64_t evictions = 0; // of the hot cache
+    double oldest_waiting_s = 0;
+    double memory_in_use = 0;  // request slots or payload memory, whichever is fuller: 0 to 1
+    std::array<Daemon, kDaemons> daemons{};
+};
+
+// What happened between two looks; after a reset, since then.
+[[nodiscard]] constexpr double between(std::uint64_t then, std::uint64_t now) noexcept {
+    return static_cast<double>(now >= then ? now - then : now);
+}
+// A share of too few calls says nothing.
+[[nodiscard]] constexpr double share(double part, double all) noexcept { return all < 10 ? 0 : part / all; }
+[[nodiscard]] constexpr double seconds(const Vitals &then, const Vitals &now) noexcept {
+    return static_cast<double>(now.at_us - then.at_us) / 1e6;
+}
+
+enum class ConditionId : std::uint8_t {
+    DaemonDown,
+    ErrorRate,
+    Latency,
+    BreakerFlapping,
+    QueueStuck,
+    CacheThrash,
+    LimitStorm,
+    MemoryShort,
+};
+
+struct Condition {
+    const char *name;
+    const char *severity;
+    const char *says;
+    bool per_daemon;
+    double (*measure)(const Vitals &then, const Vitals &now, std::size_t daemon);  // over steadytext.incident_window
+    double opens_at;
+    double closes_below;
+};
+
+// In the order of ConditionId.
+inline constexpr Condition kConditions[] = {
+    {"daemon_down", "critical", "a daemon does not answer", true,
+     [](const Vitals &, const Vitals &now, std::size_t daemon) -> double { return now.daemons[daemon].down; }, 1, 1},
+
+    {"error_rate", "critical", "calls get no real answer: their share", false,
+     [](const Vitals &then, const Vitals &now, std::size_t) {
+         return share(between(then.failed, now.failed), between(then.requests, now.requests));
+     }, 0.05, 0.02},
+
+    {"latency", "warning", "calls take more than ten seconds: their share", false,
+     [](const Vitals &then, const Vitals &now, std::size_t) {
+         return share(between(then.slow, now.slow), between(then.uncached, now.uncached));
+     }, 0.05, 0.02},
+
+    {"breaker_flapping", "warning", "a daemon's circuit breaker opens again and again: how often", true,
+     [](const Vitals &then, const Vitals &now, std::size_t daemon) {
+         return between(then.daemons[daemon].breaker_opened, now.daemons[daemon].breaker_opened);
+     }, 3, 1},
+
+    {"queue_stuck", "critical", "a request waits for a daemon: seconds", false,
+     [](const Vitals &, const Vitals &now, std::size_t) { return now.oldest_waiting_s; }, 10, 1},
+
+    {"cache_thrash", "warning", "the hot cache gives up answers faster than it gives them out: how many times", false,
+     [](const Vitals &then, const Vitals &now, std::size_t) {
+         const double evictions = between(then.evictions, now.evictions), hits = between(then.hits, now.hits);
+         return evictions <= seconds(then, now) ? 0 : evictions / (hits < 1 ? 1 : hits);
+     }, 1, 0.5},
+
+    {"limit_storm", "warning", "rate limits and budgets turn calls away: their share", false,
+     [](const Vitals &then, const Vitals &now, std::size_t) {
+         return share(between(then.limited, now.limited), between(then.requests, now.requests));
+     }, 0.2, 0.1},
+
+    {"memory_short", "warning", "request slots or payload memory are nearly used up: their share", false,
+     [](const Vitals &, const Vitals &now, std::size_t) { return now.memory_in_use; }, 0.8, 0.6},
+};
+inline constexpr std::size_t kConditionCount = std::size(kConditions);
+static_assert(kConditionCount == static_cast<std::size_t>(ConditionId::MemoryShort) + 1);
+
+[[nodiscard]] constexpr const Condition &condition(ConditionId id) noexcept { return kConditions[static_cast<std::size_t>(id)]; }
+
+// Whether an incident is open, and since when its value speaks for the other state.
+struct IncidentState {
+    bool open = false;
+    std::int64_t since_us = 0;  // 0: it does not
+};
+
+enum class IncidentTurn : std::uint8_t { None, Opens, Closes };
+
+[[nodiscard]] constexpr IncidentTurn step(IncidentState &state, const Condition &condition, double value, std::int64_t now_us,
+                                          std::int64_t delay_us) noexcept {
+    const bool speaks = state.open ? value < condition.closes_below : value >= condition.opens_at;
+    if (!speaks) {
+        state.since_us = 0;
+        return IncidentTurn::None;
+    }
+    if (state.since_us == 0)
+        state.since_us = now_us;
+    if (now_us - state.since_us < delay_us)
+        return IncidentTurn::None;
+    state = {!state.open, 0};
+    return state.open ? IncidentTurn::Opens : IncidentTurn::Closes;
+}
+
+}  // namespace steadytext::core

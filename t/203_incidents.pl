@@ -1,0 +1,135 @@
+# Incidents open and close, are written down once in every database with calls, announced, and answered as far as the switches allow.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+
+# Looks are quick here, so that the test is.
+my $cluster = SteadyText::Cluster->new(conf => [
+    "steadytext.incident_window = '4s'", "steadytext.incident_delay = '1s'", 'steadytext.max_requests = 14', "steadytext.hot_cache_size = '1MB'",
+    "steadytext.request_timeout = '60s'", "steadytext.breaker_threshold = 1000", "steadytext.breaker_recovery = '100ms'" ]);
+$cluster->sql(q(SELECT steadytext_generate('hello')));
+
+my $listener = $cluster->session;
+$listener->ask('LISTEN steadytext_incident;');
+my $heard = '';
+sub heard { my ($condition, $what) = @_; $heard .= $listener->ask('SELECT 1;'); my $closed = $what eq 'opened' ? 'null' : '"'; return $heard =~ /"steadytext_incident" with payload "[^\n]*"closed_at": $closed[^\n]*"condition": "$condition"/ }
+
+sub incidents { my ($condition, $where) = @_; return $cluster->sql("SELECT count(*) FROM steadytext_incidents WHERE condition = '$condition' AND $where") }
+my %opened;  # so many times
+sub opens { my ($condition, $seconds) = @_; $opened{$condition}++; return ok($cluster->wait_for(sub { incidents($condition, 'true') == $opened{$condition} }, $seconds // 20), "$condition opens") }
+sub closes { my ($condition, $seconds) = @_; return ok($cluster->wait_for(sub { incidents($condition, 'closed_at IS NULL') == 0 }, $seconds // 20), "$condition closes") }
+sub response { my ($condition) = @_; return $cluster->sql("SELECT coalesce(response, '-') FROM steadytext_incidents WHERE condition = '$condition' ORDER BY id DESC LIMIT 1") }
+sub set { my (%to) = @_; $cluster->sql(join('', map { "ALTER SYSTEM SET steadytext.$_ = '$to{$_}';" } sort keys %to) . 'SELECT pg_reload_conf()'); return }
+sub state_of { my ($daemon) = @_; return $cluster->sql("SELECT state FROM steadytext_daemons WHERE endpoint = '$daemon->{endpoint}'") }
+
+# ---- what calls tell ---------------------------------------------------------------------------------------------------
+# Twelve calls of more than ten seconds hold most of fourteen slots meanwhile.
+my @slow = map { $cluster->session->send("SELECT steadytext_generate('!fault:delay=10500 slow $_', use_cache => false)") } 1 .. 12;
+opens('memory_short');
+is($cluster->sql(q(SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_incidents_open' AND labels ->> 'condition' = 'memory_short')), 1, 'the metrics tell');
+like($cluster->log, qr/LOG:\s+pg_steadytext incident opened: memory_short\n.*DETAIL:\s+request slots or payload memory are nearly used up: their share: 0\.\d+\./, 'the log too');
+
+$cluster->sql(q(SET client_min_messages = error; SELECT count(steadytext_generate('!fault:error ' || i, use_cache => false)) FROM generate_series(1, 30) i));
+opens('error_rate');
+is(incidents('error_rate', 'value >= 0.05 AND severity = $$critical$$ AND opened_at > now() - interval $$1 minute$$'), 1, 'with its value and severity');
+ok($cluster->wait_for(sub { heard('error_rate', 'opened') }, 10), 'whoever listens hears of it') or diag $heard;
+
+$cluster->sql(q(CREATE ROLE app LOGIN; SELECT steadytext_rate_limit_set('app', requests => 3, per => '1 day')));
+$cluster->sql(q(SET client_min_messages = error; SET steadytext.on_limit = 'null'; SELECT count(steadytext_generate('of app ' || i, use_cache => false)) FROM generate_series(1, 100) i), user => 'app');
+opens('limit_storm');
+
+$_->finish for @slow;
+opens('latency');
+is(response('latency'), 'refresh interval widened', 'keepers step back');
+closes($_) for qw(memory_short error_rate limit_storm latency);
+ok($cluster->wait_for(sub { heard('error_rate', 'closed') }, 10), 'its end is announced too');
+
+# ---- a cache that is too small -------------------------------------------------------------------------------------------
+$cluster->sql(q(SELECT count(steadytext_generate(repeat(md5(i::text) || ' ', 60) || i)) FROM generate_series(1, 1500) i));
+opens('cache_thrash');
+
+# ---- daemons -------------------------------------------------------------------------------------------------------------
+# One is killed, with the launcher terminated while the incident is open: it is the same incident.
+kill 'KILL', $cluster->echo_pid;
+opens('daemon_down');
+is($cluster->sql('SELECT subject FROM steadytext_incidents WHERE condition = $$daemon_down$$'), $cluster->echo_endpoint, 'it says which');
+my $launcher = $cluster->worker_pid('launcher');
+$cluster->sql("SELECT pg_terminate_backend($launcher)");
+ok($cluster->poll_until("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext launcher' AND pid <> $launcher", 1), 'another launcher');
+$cluster->start_echo;
+closes('daemon_down');
+is(incidents('daemon_down', 'true'), 1, 'one incident');
+
+# A breaker that flaps: the daemon rests while there is another one, and only while the switch is on.
+my %daemon = map { $_ => $cluster->start_echo(name => $_) } qw(one two);
+set(daemons => join ', ', map { $_->{endpoint} } @daemon{qw(one two)});
+ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE state = 'ready'), 2), 'two daemons');
+my $flap = sub { $cluster->sql("SELECT steadytext_daemon_trip('$daemon{one}{endpoint}')") for 1 .. 3 };
+$flap->();
+opens('breaker_flapping');
+is(response('breaker_flapping'), 'daemon rests', 'it rests');
+is(state_of($daemon{one}), 'draining', 'as the view says');
+my $requests = "SELECT requests FROM steadytext_daemons WHERE endpoint = '$daemon{one}{endpoint}'";
+my $had = $cluster->sql($requests);
+is($cluster->sql(q(SELECT count(steadytext_generate('elsewhere ' || i, use_cache => false)) FROM generate_series(1, 20) i)), 20, 'the other one answers');
+is($cluster->sql($requests), $had, 'all of it');
+closes('breaker_flapping');
+ok($cluster->wait_for(sub { state_of($daemon{one}) eq 'ready' }, 10), 'it works again');
+set(incident_drain => 'off');
+$flap->();
+opens('breaker_flapping');
+is(response('breaker_flapping'), '-', 'incident_drain = off: nothing is done');
+is(state_of($daemon{one}), 'ready', 'it goes on');
+closes('breaker_flapping');
+
+# A request that no daemon has: one at a time, and the first takes its time.
+my $serial = $cluster->start_echo(name => 'serial', options => ['--serial']);
+set(daemons => $serial->{endpoint}, pool_size => 1, pool_wait => '60s');
+ok($cluster->poll_until(q(SELECT string_agg(state, ',') FROM steadytext_daemons), 'ready'), 'a serial daemon');
+my @waiting = map { $cluster->session->send("SELECT steadytext_generate('!fault:delay=12500 one after the other $_', use_cache => false)") } 1 .. 2;
+opens('queue_stuck');
+is(response('queue_stuck'), 'refresh interval widened', 'keepers step back');
+closes('queue_stuck');
+$_->finish for @waiting;
+
+# ---- an embedded daemon that hangs is restarted, if that is switched on ----------------------------------------------------
+my $program = $cluster->run_dir . '/echo-daemon';
+set(daemons => '', embedded_daemon => 'on', embedded_program => $program, embedded_model => 'echo', incident_restart => 'off');
+my $embedded = q(SELECT state FROM steadytext_daemons);
+ok($cluster->poll_until($embedded, 'ready', 30), 'an embedded daemon');
+my $pid = sub { my $parent = $cluster->worker_pid('launcher'); chomp(my $child = `pgrep -P $parent`); return $child };
+my $hung = $pid->();
+kill 'STOP', $hung;
+opens('daemon_down', 40);
+is(response('daemon_down'), '-', 'incident_restart = off: nothing is done');
+kill 'CONT', $hung;
+closes('daemon_down');
+is($pid->(), $hung, 'it is the same');
+set(incident_restart => 'on');
+kill 'STOP', $hung;
+ok($cluster->wait_for(sub { my $now = $pid->(); $now ne '' && $now ne $hung }, 40), 'on: another one runs');
+ok($cluster->poll_until($embedded, 'ready', 30), 'and is ready');
+ok($cluster->wait_for(sub { response('daemon_down') eq 'embedded daemon restarted' }, 20), 'the row says so');
+closes('daemon_down');
+
+# ---- over the server's life ------------------------------------------------------------------------------------------------
+# An incident that was open when the server stopped and is over when it starts; and one that goes on.
+set(daemons => $cluster->echo_endpoint . ", $serial->{endpoint}", embedded_model => '');
+kill 'KILL', $serial->{pid};
+kill 'KILL', `pgrep -f "^$cluster->{run}/echo-daemon --endpoint @{[ $cluster->echo_endpoint ]}"` =~ /(\d+)/g;
+ok($cluster->wait_for(sub { incidents('daemon_down', 'closed_at IS NULL') == 2 }, 20), 'two daemons are down');
+$cluster->stop;
+$cluster->start_echo;
+$cluster->start;
+$cluster->sql(q(SELECT steadytext_generate('after the restart')));
+ok($cluster->wait_for(sub { incidents('daemon_down', 'closed_at IS NULL') == 1 }, 40), 'the one that is over is closed')
+    or diag $cluster->sql('TABLE steadytext_incidents');
+is($cluster->sql(q(SELECT subject FROM steadytext_incidents WHERE condition = 'daemon_down' AND closed_at IS NULL)), $serial->{endpoint}, 'the other one goes on');
+
+# Who may look.
+$cluster->sql('CREATE ROLE watcher LOGIN IN ROLE pg_monitor');
+cmp_ok($cluster->try_sql('SELECT count(*) FROM steadytext_incidents', user => 'watcher')->{out}, '>', 8, 'pg_monitor may read them');
+is($cluster->try_sql('SELECT count(*) FROM steadytext_incidents', user => 'app')->{state}, '42501', 'others may not');
+
+done_testing;

@@ -1,0 +1,62 @@
+# steadytext.log_min_duration: slow calls in the server's log, with where their time went and never with a prompt.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+
+my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.on_failure = 'error'" ]);
+my $seen = 0;
+# The log of slow calls since the last look.
+sub slow_calls { my $log = $cluster->log; my $new = substr $log, $seen; $seen = length $log; return $new =~ /^(.*duration: .*steadytext.*\n.*DETAIL:.*)$/mg }
+
+$cluster->sql(q(SELECT steadytext_generate('secret one')));
+is(scalar(() = slow_calls()), 0, 'off by default');
+
+$cluster->sql(q(SET steadytext.log_min_duration = 300; SELECT steadytext_generate('secret two')));
+is(scalar(() = slow_calls()), 0, 'a quick call is not logged');
+
+$cluster->sql(q(SET steadytext.log_min_duration = 300; DO $$ BEGIN PERFORM steadytext_generate('!fault:delay=400 secret three'); END $$));
+my @slow = slow_calls();
+is(scalar @slow, 1, 'a slow one is');
+like($slow[0], qr/LOG:  duration: 4\d\d\.\d{3} ms  steadytext generate: ok\n/, 'with its duration, operation and outcome');
+like($slow[0], qr/DETAIL:  prompt [0-9a-f]{16}, model "\S*", queue \d+\.\d{3} ms, pool \d+\.\d{3} ms, network \d+\.\d{3} ms(, engine \d+\.\d{3} ms)?, \d+ and \d+ tokens\.$/, 'the hash of its prompt, stages and tokens');
+chomp(my $hash = `printf '%s' '!fault:delay=400 secret three' | sha256sum | cut -c1-16`);
+like($slow[0], qr/prompt $hash,/, 'which is the beginning of its SHA-256');
+
+# Every call, of any kind and with any end.
+my $all = 'SET steadytext.log_min_duration = 0;';
+$cluster->sql("$all SELECT steadytext_generate('secret two')");
+like((slow_calls())[0], qr/steadytext generate: hit\n.*prompt [0-9a-f]{16}, model "\S*"\.$/, 'a hit has no stages');
+$cluster->sql("$all SELECT steadytext_embed('secret four')");
+like((slow_calls())[0], qr/steadytext embed: ok\n/, 'an embedding');
+$cluster->sql("$all SELECT count(*) FROM steadytext_rerank('secret', ARRAY['secret one', 'secret two'])");
+like((slow_calls())[0], qr/steadytext rerank: \w+\n/, 'a reranking');
+is($cluster->try_sql("$all SELECT steadytext_generate('!fault:error secret')")->{state}, '38000', 'a call that fails');
+like((slow_calls())[0], qr/steadytext generate: failed\n/, 'is logged as that');
+$cluster->try_sql("$all SET steadytext.request_timeout = '200ms'; SELECT steadytext_generate('!fault:delay=5000 secret')");
+like((slow_calls())[0], qr/duration: 2\d\d\.\d{3} ms  steadytext generate: timed_out\n/, 'as one that comes too late');
+$cluster->try_sql("$all SET statement_timeout = '200ms'; SELECT steadytext_generate('!fault:delay=5000 secret')");
+like((slow_calls())[0], qr/steadytext generate: cancelled\n/, 'and one that is cancelled');
+
+# The statement stands in the log only where PostgreSQL itself puts it: with errors.
+my $log = $cluster->log;
+$log =~ s/^.*(?:ERROR|STATEMENT|HINT|WARNING):.*\n(?:\t.*\n)*//mg;
+unlike($log, qr/secret/, 'no prompt in the log of slow calls');
+
+# pg_stat_activity meanwhile: who waits for what, and the workers by name.
+{
+    my $waiting = $cluster->session->send(q(SELECT steadytext_generate('!fault:delay=3000 waiting')));
+    my $event = $cluster->sql(q(SELECT current_setting('server_version_num')::int >= 170000)) eq 't' ? 'SteadytextReply' : 'Extension';
+    ok($cluster->poll_until(q(SELECT wait_event_type || ' ' || wait_event FROM pg_stat_activity WHERE query LIKE '%waiting%' AND pid <> pg_backend_pid()), "Extension $event"),
+        'a waiting session has a wait event');
+    $waiting->finish;
+    is($cluster->sql(q(SELECT string_agg(backend_type, ', ' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type IN ('pg_steadytext gateway', 'pg_steadytext launcher'))),
+        'pg_steadytext gateway, pg_steadytext launcher', 'workers have names');
+    $cluster->sql(q(SELECT steadytext_generate('to be kept')));
+    ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext keeper'), 1), 'the keeper too, while it is there');
+}
+
+$cluster->sql('CREATE ROLE plain LOGIN');
+is($cluster->try_sql('SET steadytext.log_min_duration = 0', user => 'plain')->{state}, '42501', 'superusers switch it on');
+
+done_testing;
