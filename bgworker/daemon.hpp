@@ -145,6 +145,7 @@ private:
     [[nodiscard]] Control *control_of(std::string_view id_text);
     [[nodiscard]] bool handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us);
     void learn(std::string_view body);
+    void guess_serial();
     void become_serial();
     void tell_models();
     void ask_again(Control &control, std::int64_t now_us);

@@ -149,11 +149,18 @@ void Daemon::tell_models() {
     std::snprintf(identity_.models, sizeof identity_.models, "%s", names.c_str());
 }
 
-// A daemon that cannot tell its model's fingerprint is known by its kind, or by what its entry says.
-void Daemon::become_serial() {
+// The safe way with a daemon that does not say what it is: one request at a time. What models it has stays unknown, so nothing is
+// cached under a name that is only a guess.
+void Daemon::guess_serial() {
     identity_.kind = DaemonKind::Serial;
     identity_.models_loaded = true;
     std::snprintf(identity_.name, sizeof identity_.name, "serial");
+    publish();
+}
+
+// A daemon that cannot tell its model's fingerprint is known by its kind, or by what its entry says.
+void Daemon::become_serial() {
+    guess_serial();
     next_info_us_ = INT64_MAX;
     models_.clear();
     for (const auto role : {shmem::ModelRole::Generation, shmem::ModelRole::Embedding, shmem::ModelRole::Reranker}) {
@@ -196,8 +203,7 @@ void Daemon::check_controls(std::int64_t now_us) {
                 replace(channel);
         }
         if (control == &info_ && identity_.kind == DaemonKind::Unknown) {
-            become_serial();  // the safe guess until it answers
-            next_info_us_ = now_us + kInfoRetryUs;
+            guess_serial();
         }
     }
     for (const auto &channel : channels_) {

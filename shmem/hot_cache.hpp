@@ -8,8 +8,8 @@
 //
 // Readers take no lock and leave no trace but one compare-and-swap that counts the hit, so a stopped reader
 // holds up nobody. They copy, then check that the log has not run over what they copied; a torn copy is a
-// miss, never an answer. A writer holds its shard by a try-lock and never waits: with the lock taken, a value
-// is simply not cached. A writer stopped in the middle costs its shard further insertions and nothing else:
+// miss, never an answer. A writer holds its shard by a lock that it tries for some microseconds, then lets others run, and at last
+// gives up: the value is simply not cached. A writer stopped in the middle costs its shard further insertions and nothing else:
 // reads, erase() and clear() take no lock. All places are offsets, so processes may map the memory at
 // different addresses.
 #pragma once

@@ -6,6 +6,8 @@
 #include "shmem/hot_cache_log.hpp"
 #include "shmem/hot_cache_sketch.hpp"
 
+#include <sched.h>
+
 namespace steadytext::shmem::cache {
 
 // Hits of a value that was evicted before a drain came by.
@@ -95,13 +97,13 @@ struct Shard {
     }
 };
 
-// Held while a writer is at work. Tried a few times, never waited for: its holder may be stopped.
+// Held while a writer is at work. Tried for some insertions' time, then a few times more after letting others run, as the holder may
+// have lost its processor; never waited for, as it may be stopped.
 class ShardLock {
 public:
     explicit ShardLock(ShardState &state) noexcept : writer_(state.writer) {
-        for (int attempt = 0; attempt < kAttempts && !held_; attempt++)
-            held_ = writer_.load(std::memory_order_relaxed) == 0 &&
-                    writer_.exchange(1, std::memory_order_acquire) == 0;
+        for (int yields = 0; !try_often() && yields < kYields; yields++)
+            sched_yield();
     }
     ~ShardLock() {
         if (held_)
@@ -113,6 +115,13 @@ public:
 
 private:
     static constexpr int kAttempts = 200;  // some insertions of a kilobyte
+    static constexpr int kYields = 50;
+    [[nodiscard]] bool try_often() noexcept {
+        for (int attempt = 0; attempt < kAttempts && !held_; attempt++)
+            held_ = writer_.load(std::memory_order_relaxed) == 0 &&
+                    writer_.exchange(1, std::memory_order_acquire) == 0;
+        return held_;
+    }
     std::atomic<std::uint32_t> &writer_;
     bool held_ = false;
 };

@@ -74,13 +74,16 @@ is($ask->('hello'), 'hello', 'served');
     cmp_ok(time - $start, '<', 3, 'within seconds, not after the whole recovery time');
 }
 
-# A daemon too slow to say who it is, is asked again.
+# A daemon too slow to say who it is gets one request at a time and is asked again. Nothing is cached under a guess at its model.
 {
     my $slow = $cluster->start_echo(name => 'slow', options => [ '--fingerprint', 'slow:1' ]);
     $cluster->ask_daemon('control', '{"fault": "delay=2500", "count": 1, "methods": ["info"]}', $slow->{endpoint});
     $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$slow->{endpoint}'; SELECT pg_reload_conf()");
     is($ask->('meanwhile'), 'meanwhile', 'it serves before it is known');
+    ok($cluster->poll_until(q(SELECT kind FROM steadytext_daemons), 'serial', 10), 'as if it were a serial one');
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_models() WHERE fingerprint LIKE 'serial:%')), 0, 'of which nobody claims to know the models');
     ok($cluster->poll_until(q(SELECT count(*) > 0 FROM steadytext_models() WHERE fingerprint = 'slow:1'), 't', 10), 'its models are known in the end');
+    is($cluster->sql(q(SELECT kind FROM steadytext_daemons)), 'native', 'and what it is');
 }
 
 done_testing;

@@ -67,7 +67,7 @@ is(scalar(grep { $_ < 0 || $_ > 1 } @scores), 0, 'scores are from 0 to 1');
 cmp_ok(scalar(keys %{ { map { $_ => 1 } @scores } }), '>', 0.9 * @scores, 'and continuous: hardly two are equal');
 
 is($cluster->sql("SET steadytext.cache_enabled = off; $ask"), $answer, 'asked again without the cache, every digit is the same');
-# The hot cache is best effort on a busy machine; once the keeper has written, the table has every answer.
+# Whatever shared memory had no room for, the table has once the keeper has written.
 $cluster->sql('SELECT steadytext_frecency_refresh()');
 $before = $cluster->sql($requests);
 is($cluster->sql($ask), $answer, 'so it is from the cache');

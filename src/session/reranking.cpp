@@ -185,6 +185,14 @@ std::vector<double> &scores_at_hand() {
     return *scores;
 }
 
+// The one that would score now: a remembered reranker that no daemon serves any more gives way to an embedder that one does.
+const shmem::Model *scoring_model() {
+    const shmem::Model *reranker = find_model(shmem::ModelRole::Reranker, {});
+    const shmem::Model *embedder = find_model(shmem::ModelRole::Embedding, {});
+    const bool gives_way = reranker == nullptr || (!reranker->served && embedder != nullptr && embedder->served);
+    return gives_way ? embedder : reranker;
+}
+
 RerankingInquiry::RerankingInquiry(const RerankRequest &request) {
     work_.documents = check(request);
     observe::begin(shmem::CallKind::Rerank);
@@ -192,10 +200,7 @@ RerankingInquiry::RerankingInquiry(const RerankRequest &request) {
     observe::prompt(work_.query);
     work_.task = request.task.or_else(kDefaultTask);
     work_.seed = request.seed;
-    const shmem::Model *model = find_model(shmem::ModelRole::Reranker, {});
-    if (model == nullptr)
-        model = find_model(shmem::ModelRole::Embedding, {});
-    if (model != nullptr) {
+    if (const shmem::Model *model = scoring_model(); model != nullptr) {
         has_model_ = true;
         model_ = *model;
     }
