@@ -79,6 +79,10 @@ $(BUILD)/canonical-json: t/tools/canonical_json.cpp src/core/canonical_json.cpp 
 	@mkdir -p $(@D)
 	$(TOOL_CXX) $(filter %.cpp,$^) -o $@ -lsimdjson
 
+$(BUILD)/hosts-preload.so: t/tools/hosts_preload.cpp
+	@mkdir -p $(@D)
+	$(TOOL_CXX) -fPIC -shared $< -o $@ -ldl
+
 # llama.cpp is built once per machine kind, in the cache (scripts/build-llama).
 .PHONY: steadytextd
 steadytextd: $(BUILD)/steadytextd
@@ -114,7 +118,7 @@ bootstrap:
 	@scripts/bootstrap
 
 everything: bootstrap
-	@$(MAKE) --no-print-directory -s all $(BUILD)/steadytextd $(BUILD)/echo-daemon $(BUILD)/wire-client $(BUILD)/canonical-json
+	@$(MAKE) --no-print-directory -s all $(BUILD)/steadytextd $(BUILD)/echo-daemon $(BUILD)/wire-client $(BUILD)/canonical-json $(BUILD)/hosts-preload.so
 	@$(MAKE) --no-print-directory -s install > $(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
 
 models:
