@@ -1,6 +1,25 @@
 -- pg_steadytext: every SQL object of the extension. The one source: the Makefile copies it to pg_steadytext--VERSION.sql.
 \echo Use "CREATE EXTENSION pg_steadytext CASCADE" to load this file. \quit
 
+-- ---- arguments ---------------------------------------------------------------------------------------------------
+-- The one table of what arguments, options and settings must be is in src/core/parameters.cpp.
+
+CREATE FUNCTION public._steadytext_check(function text, VARIADIC arguments "any") RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_check' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION public._steadytext_check(text, "any") IS
+    'What an SQL function says first: its name and all its arguments; an error unless they are what they must be.';
+
+CREATE FUNCTION public._steadytext_check_config(config_key text, config_value text) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_check_config' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION public._steadytext_parameters()
+RETURNS TABLE (owner text, name text, kind text, form text, needed boolean, lowest bigint, highest bigint, words text, setting text,
+               null_element text, sample text, bad_sample text, on_null text, on_below text, on_above text, on_malformed text,
+               is_distinct boolean)
+AS 'MODULE_PATHNAME', 'steadytext_parameters' LANGUAGE C STABLE PARALLEL SAFE ROWS 300;
+COMMENT ON FUNCTION public._steadytext_parameters() IS
+    'Each argument of each function, each option, key of steadytext_config and setting: its bounds, and how others are refused.';
+
 -- ---- tables ------------------------------------------------------------------------------------------------------
 -- Names and columns are those of the original (pg_steadytext 2025.11.25); nothing is granted to PUBLIC.
 
@@ -445,7 +464,10 @@ COMMENT ON VIEW public.steadytext_cache_with_frecency IS
 
 CREATE FUNCTION public.steadytext_cache_top(n int DEFAULT 10) RETURNS SETOF public.steadytext_cache_with_frecency
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
-AS $$ SELECT * FROM public.steadytext_cache_with_frecency ORDER BY frecency_rank DESC, id DESC LIMIT n $$;
+AS $$
+    SELECT public._steadytext_check('steadytext_cache_top', n);
+    SELECT * FROM public.steadytext_cache_with_frecency ORDER BY frecency_rank DESC, id DESC LIMIT n
+$$;
 COMMENT ON FUNCTION public.steadytext_cache_top(int) IS 'The n cached answers of the highest frecency.';
 
 CREATE FUNCTION public.steadytext_frecency_refresh() RETURNS bigint
@@ -501,6 +523,7 @@ DECLARE
     deleted bigint;
 BEGIN
     PERFORM public._steadytext_inspect('model', model);
+    PERFORM public._steadytext_check('steadytext_cache_invalidate', cache_key, prompt, model);
     IF cache_key IS NULL AND prompt IS NULL AND model IS NULL THEN
         RAISE EXCEPTION 'nothing to invalidate'
             USING ERRCODE = '22004', HINT = 'Give a cache_key, a prompt or a model; steadytext_cache_clear() deletes all.';
@@ -538,6 +561,8 @@ DECLARE
     gone bigint;
     gone_bytes bigint;
 BEGIN
+    PERFORM public._steadytext_check('_steadytext_cache_evict', by, target_entries, target_bytes, batch_size, below_count, older_than,
+                                     evicted, freed);
     SELECT s.entries, s.bytes INTO entries, bytes FROM public._steadytext_cache_size() s;
     LOOP
         EXIT WHEN entries <= target_entries AND bytes <= target_bytes;
@@ -583,14 +608,17 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     most_entries bigint := coalesce(target_entries, public._steadytext_cache_limit('cache_max_entries', 10000, 'steadytext.cache_max_entries'));
-    most_bytes bigint := coalesce(target_size_mb, public._steadytext_cache_limit('cache_max_size_mb', 100, 'steadytext.cache_max_size')) * 1048576;
-    older_than timestamptz := CASE WHEN min_age_hours > 0 THEN now() - make_interval(hours => min_age_hours) ELSE 'infinity' END;
-    batch int := greatest(coalesce(batch_size, 100), 1);
+    most_bytes bigint;
+    older_than timestamptz := 'infinity';
+    batch int := coalesce(batch_size, 100);
     evicted bigint := 0;
     freed bigint := 0;
 BEGIN
-    IF target_entries < 0 OR target_size_mb < 0 OR batch_size < 1 OR min_age_hours < 0 OR min_access_count < 0 THEN
-        RAISE EXCEPTION 'eviction arguments must not be negative' USING ERRCODE = '22023';
+    PERFORM public._steadytext_check('_steadytext_cache_evict_to', by, target_entries, target_size_mb, batch_size, min_access_count,
+                                     min_age_hours);
+    most_bytes := coalesce(target_size_mb, public._steadytext_cache_limit('cache_max_size_mb', 100, 'steadytext.cache_max_size')) * 1048576;
+    IF min_age_hours > 0 THEN
+        older_than := now() - make_interval(hours => min_age_hours);
     END IF;
     PERFORM public._steadytext_cache_quietly(true);
     IF by = 'frecency' AND min_access_count > 0 THEN
@@ -616,6 +644,7 @@ CREATE FUNCTION public._steadytext_cache_limit(config_key text, seeded float8, s
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT public._steadytext_check('_steadytext_cache_limit', config_key, seeded, setting);
     SELECT coalesce(
         (SELECT (value #>> '{}')::float8 FROM public.steadytext_config
          WHERE key = config_key AND value #>> '{}' ~ '^[0-9]+(\.[0-9]+)?$' AND (value #>> '{}')::float8 <> seeded),
@@ -679,6 +708,7 @@ RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed time
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT public._steadytext_check('steadytext_cache_preview_eviction', preview_count);
     SELECT c.cache_key, CASE WHEN length(c.prompt) > 50 THEN left(c.prompt, 50) || '...' ELSE c.prompt END,
            c.access_count, c.last_accessed, c.created_at,
            extract(epoch FROM now() - c.created_at)::float8 / 86400, c.entry_bytes::bigint
@@ -744,8 +774,9 @@ AS $$
 DECLARE
     entry public.steadytext_cache;
     key text;
-    batch int := greatest(coalesce(batch_size, 1000), 1);
+    batch int := coalesce(batch_size, 1000);
 BEGIN
+    PERFORM public._steadytext_check('steadytext_cache_migrate_keys', batch_size);
     migrated := 0;
     merged := 0;
     skipped := 0;
@@ -875,9 +906,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM public._steadytext_inspect('role', role), public._steadytext_inspect('operation', operation);
-    IF role IS NULL OR operation IS NULL OR per IS NULL THEN
-        RAISE EXCEPTION 'role, operation and per must not be null' USING ERRCODE = '22004';
-    END IF;
+    PERFORM public._steadytext_check('steadytext_rate_limit_set', role, operation, requests, per, tokens, concurrency);
     IF num_nonnulls(requests, tokens, concurrency) = 0 THEN
         RAISE EXCEPTION 'a rate limit needs requests, tokens or concurrency' USING ERRCODE = '22023',
             HINT = 'steadytext_rate_limit_remove() takes a limit away.';
@@ -959,16 +988,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF num_nulls(role, period, tokens, mode) > 0 THEN
-        RAISE EXCEPTION 'role, period, tokens and mode must not be null' USING ERRCODE = '22004';
-    END IF;
-    IF period NOT BETWEEN '1 day' AND '366 days' THEN
-        RAISE EXCEPTION 'a budget''s period must be between 1 day and 366 days' USING ERRCODE = '22023',
-            HINT = 'steadytext_rate_limit_set() limits tokens in shorter times.';
-    END IF;
-    IF tokens < 0 OR mode NOT IN ('warn', 'enforce') THEN
-        RAISE EXCEPTION 'a budget needs tokens of 0 or more, and mode warn or enforce' USING ERRCODE = '22023';
-    END IF;
+    PERFORM public._steadytext_check('steadytext_budget_set', role, period, tokens, mode);
     IF role NOT IN ('*', '@database') AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
         RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = '42704',
             HINT = 'Use ''*'' for each role without limits of its own, ''@database'' for all calls in this database together.';
@@ -1185,7 +1205,10 @@ COMMENT ON FUNCTION public.steadytext_version() IS 'Version of the loaded librar
 CREATE FUNCTION public.steadytext_config_get(config_key text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT value #>> '{}' FROM public.steadytext_config WHERE key = config_key $$;
+AS $$
+    SELECT public._steadytext_check('steadytext_config_get', config_key);
+    SELECT value #>> '{}' FROM public.steadytext_config WHERE key = config_key
+$$;
 COMMENT ON FUNCTION public.steadytext_config_get(text) IS 'A setting of this database as text, or NULL.';
 
 CREATE FUNCTION public.steadytext_config_set(config_key text, config_value text) RETURNS void
@@ -1200,22 +1223,7 @@ BEGIN
     IF name ~ '(host|name)$' THEN
         PERFORM public._steadytext_inspect(config_key, config_value);
     END IF;
-    IF name = 'daemon_host' AND config_value !~ '^[A-Za-z0-9._-]+$' THEN
-        RAISE EXCEPTION 'Invalid host format' USING ERRCODE = '22023';
-    END IF;
-    IF name = 'daemon_port'
-       AND NOT (CASE WHEN config_value ~ '^[0-9]{1,5}$' THEN config_value::int BETWEEN 1 AND 65535 ELSE false END) THEN
-        RAISE EXCEPTION 'Invalid port format' USING ERRCODE = '22023';
-    END IF;
-    IF name = 'model_path' AND (config_value ~ '^/' OR config_value ~ '[;|]' OR config_value ~ '(^|/)\.\.(/|$)') THEN
-        RAISE EXCEPTION 'Invalid file path' USING ERRCODE = '22023';
-    END IF;
-    IF name = 'daemon_command' AND config_value ~ '[;&|[:space:]]' THEN
-        RAISE EXCEPTION 'Invalid command format' USING ERRCODE = '22023';
-    END IF;
-    IF name LIKE '%table\_name' AND config_value !~ '^[A-Za-z_][A-Za-z0-9_]*$' THEN
-        RAISE EXCEPTION 'Invalid table name' USING ERRCODE = '22023';
-    END IF;
+    PERFORM public._steadytext_check_config(config_key, config_value);
     -- A number stays a number and a boolean a boolean; all else is text.
     typed := CASE
         WHEN config_value ~ '^-?(0|[1-9][0-9]*)(\.[0-9]+)?$' OR config_value IN ('true', 'false') THEN config_value::jsonb
@@ -1430,7 +1438,7 @@ REVOKE ALL ON FUNCTION
     public.steadytext_daemon_trip(text), public.steadytext_daemon_reset(text),
     public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
     public._steadytext_stat_statements(), public.steadytext_stat_reset(),
-    public._steadytext_rate_limits_changed(),
+    public._steadytext_parameters(), public._steadytext_rate_limits_changed(),
     public.steadytext_rate_limit_set(name, text, int, interval, bigint, int), public.steadytext_rate_limit_get(name),
     public.steadytext_rate_limit_remove(name, text), public.steadytext_rate_limit_reset(name),
     public.st_rate_limit_set(name, text, int, interval, bigint, int), public.st_rate_limit_get(name),

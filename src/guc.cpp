@@ -1,4 +1,4 @@
-// The settings: names, units, contexts, bounds. Called by _PG_init. Regime: pg.
+// The settings: names, units, contexts; bounds are those of src/core/parameters.cpp. Called by _PG_init. Regime: pg.
 //
 // Contexts: what sizes shared memory is POSTMASTER; what workers read is SIGHUP; what names an endpoint, a path or a
 // scope, by which a role could reach other hosts or other roles' prompts, is SUSET or SIGHUP and superuser-only.
@@ -6,15 +6,13 @@
 #include "src/guc.hpp"
 #include "shmem/rate_limiter.hpp"
 #include "shmem/submit_ring.hpp"
-#include "src/core/daemon_list.hpp"
-#include "src/core/listen_address.hpp"
+#include "src/core/parameters.hpp"
 #include "src/pg/boundary.hpp"
 
 extern "C" {
 #include "access/xact.h"
+#include "utils/memutils.h"
 }
-
-#include <climits>
 
 namespace steadytext::guc {
 
@@ -70,29 +68,10 @@ int server_tokens_per_minute = 0;
 int server_concurrency = 0;
 int max_rate_meters = 1024;
 
+static_assert(core::rules::kMaxRequests.most == shmem::kMaxSlots);
+static_assert(core::rules::kMaxRateMeters.most == shmem::RateLimiter::kMostMeters);
+
 namespace {
-
-const config_enum_entry kOnFailure[] = {{"fallback", static_cast<int>(OnFailure::Fallback), false},
-                                        {"null", static_cast<int>(OnFailure::Null), false},
-                                        {"error", static_cast<int>(OnFailure::Error), false},
-                                        {nullptr, 0, false}};
-
-const config_enum_entry kOnLimit[] = {{"error", static_cast<int>(OnLimit::Error), false},
-                                      {"wait", static_cast<int>(OnLimit::Wait), false},
-                                      {"null", static_cast<int>(OnLimit::Null), false},
-                                      {nullptr, 0, false}};
-
-const config_enum_entry kCacheScope[] = {{"role", static_cast<int>(CacheScope::Role), false},
-                                         {"database", static_cast<int>(CacheScope::Database), false},
-                                         {nullptr, 0, false}};
-
-const config_enum_entry kBalance[] = {{"weighted", static_cast<int>(Balance::Weighted), false},
-                                      {"affinity", static_cast<int>(Balance::Affinity), false},
-                                      {nullptr, 0, false}};
-
-const config_enum_entry kFingerprintPolicy[] = {{"warn", static_cast<int>(FingerprintPolicy::Warn), false},
-                                                {"strict", static_cast<int>(FingerprintPolicy::Strict), false},
-                                                {nullptr, 0, false}};
 
 // What a check hook says of a value it refuses.
 bool refuse(const core::Problem &problem) {
@@ -117,166 +96,192 @@ bool check_daemons(char **value, void **, GucSource) {
     return refuse(problem);
 }
 
-bool check_metrics_listen(char **value, void **, GucSource) {
-    core::ListenAddress address;
+// Any other text: what the rule of its setting says. A hook is not told the setting's name.
+template <const core::Rule &kRule>
+bool check_text(char **value, void **, GucSource) {
+    if (*value == nullptr)
+        return true;
     core::Problem problem;
-    return *value == nullptr || core::parse_listen_address(*value, address, problem) || refuse(problem);
+    const auto held = [&](core::Problem &p) { return core::check(kRule, "value", std::string_view(*value), 0, p); };
+    return pg::try_guarded(problem, held) || refuse(problem);
+}
+
+// ---- each setting has its bounds from the validator table ------------------------------------------------------------------
+
+const core::Rule &rule_of(const char *name) {
+    const core::Parameter *row = core::find_setting(name);
+    if (row == nullptr)
+        elog(FATAL, "setting \"%s\" has no row in src/core/parameters.cpp", name);
+    return row->rule;
+}
+
+void define_flag(const char *name, const char *what, const char *more, bool *variable, bool initial, GucContext context, int flags) {
+    (void)rule_of(name);
+    DefineCustomBoolVariable(name, what, more, variable, initial, context, flags, nullptr, nullptr, nullptr);
+}
+
+void define_integer(const char *name, const char *what, const char *more, int *variable, int initial, GucContext context, int flags) {
+    const core::Rule &rule = rule_of(name);
+    DefineCustomIntVariable(name, what, more, variable, initial, static_cast<int>(rule.least), static_cast<int>(rule.most), context,
+                            flags, nullptr, nullptr, nullptr);
+}
+
+// The rule's words are the enumeration's values, in its order.
+void define_word(const char *name, const char *what, const char *more, int *variable, int initial, GucContext context, int flags) {
+    constexpr std::size_t kMostWords = 8;
+    auto *entries = static_cast<config_enum_entry *>(
+        MemoryContextAllocZero(TopMemoryContext, (kMostWords + 1) * sizeof(config_enum_entry)));
+    std::size_t count = 0;
+    char *rest = nullptr;
+    for (char *word = strtok_r(MemoryContextStrdup(TopMemoryContext, rule_of(name).words), " ", &rest);
+         word != nullptr && count < kMostWords; word = strtok_r(nullptr, " ", &rest)) {
+        entries[count] = {word, static_cast<int>(count), false};
+        count++;
+    }
+    DefineCustomEnumVariable(name, what, more, variable, initial, entries, context, flags, nullptr, nullptr, nullptr);
+}
+
+template <const core::Rule &kRule, GucStringCheckHook kCheck = check_text<kRule>>
+void define_text(const char *name, const char *what, const char *more, char **variable, const char *initial, GucContext context,
+                 int flags) {
+    (void)rule_of(name);
+    DefineCustomStringVariable(name, what, more, variable, initial, context, flags, kCheck, nullptr, nullptr);
 }
 
 void define_daemons() {
-    DefineCustomStringVariable("steadytext.daemons", "Inference daemons, separated by commas.",
-                               "Each is an endpoint with options: tcp://host:port weight=2, ipc:///path, https://host/v1 "
-                               "model=name key_file=/path.",
-                               &daemons, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_daemons, nullptr,
-                               nullptr);
-    DefineCustomEnumVariable("steadytext.balance", "How a request finds its daemon.",
-                             "weighted: in turn, by weight; affinity: the same request goes to the same daemon.", &balance,
-                             static_cast<int>(Balance::Weighted), kBalance, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomEnumVariable("steadytext.fingerprint_policy", "What to do about daemons that mean different models by one name.",
-                             "warn: log it; strict: the later one gets nothing.", &fingerprint_policy,
-                             static_cast<int>(FingerprintPolicy::Warn), kFingerprintPolicy, PGC_SIGHUP, 0, nullptr, nullptr,
-                             nullptr);
-    DefineCustomBoolVariable("steadytext.allow_plaintext", "Sends prompts to other machines unencrypted.",
-                             "Off, a tcp:// daemon beyond loopback needs server_key_file=, its CURVE public key.",
-                             &allow_plaintext, false, PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
-    DefineCustomBoolVariable("steadytext.embedded_daemon", "Runs steadytextd beside the server.",
-                             "It starts once steadytext.embedded_model or steadytext.embedded_embedding_model names a model.",
-                             &embedded_daemon, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomStringVariable("steadytext.embedded_model", "GGUF file of the embedded daemon's generation model.", nullptr,
-                               &embedded_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
-    DefineCustomStringVariable("steadytext.embedded_embedding_model", "GGUF file of the embedded daemon's embedding model.",
-                               nullptr, &embedded_embedding_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr,
-                               nullptr);
-    DefineCustomStringVariable("steadytext.embedded_reranker_model", "GGUF file of the embedded daemon's reranking model.",
-                               nullptr, &embedded_reranker_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr,
-                               nullptr);
-    DefineCustomIntVariable("steadytext.embedded_slots", "Requests the embedded daemon works on at once.", nullptr,
-                            &embedded_slots, 16, 1, 256, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.embedded_threads", "Threads of the embedded daemon; 0 means one per core but one.",
-                            "More threads than free cores make it very slow: they wait for each other by spinning.",
-                            &embedded_threads, 0, 0, 1024, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomStringVariable("steadytext.embedded_program", "Program run as the embedded daemon.",
-                               "Empty means steadytextd in PostgreSQL's bin directory.", &embedded_program, "", PGC_SIGHUP,
-                               GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+    define_text<core::rules::kDaemons, check_daemons>("steadytext.daemons", "Inference daemons, separated by commas.",
+        "Each is an endpoint with options: tcp://host:port weight=2, ipc:///path, https://host/v1 model=name key_file=/path.",
+        &daemons, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY);
+    define_word("steadytext.balance", "How a request finds its daemon.",
+                "weighted: in turn, by weight; affinity: the same request goes to the same daemon.", &balance,
+                static_cast<int>(Balance::Weighted), PGC_SIGHUP, 0);
+    define_word("steadytext.fingerprint_policy", "What to do about daemons that mean different models by one name.",
+                "warn: log it; strict: the later one gets nothing.", &fingerprint_policy, static_cast<int>(FingerprintPolicy::Warn),
+                PGC_SIGHUP, 0);
+    define_flag("steadytext.allow_plaintext", "Sends prompts to other machines unencrypted.",
+                "Off, a tcp:// daemon beyond loopback needs server_key_file=, its CURVE public key.", &allow_plaintext, false,
+                PGC_SIGHUP, GUC_SUPERUSER_ONLY);
+    define_flag("steadytext.embedded_daemon", "Runs steadytextd beside the server.",
+                "It starts once steadytext.embedded_model or steadytext.embedded_embedding_model names a model.", &embedded_daemon,
+                true, PGC_SIGHUP, 0);
+    define_text<core::rules::kPath>("steadytext.embedded_model", "GGUF file of the embedded daemon's generation model.", nullptr,
+        &embedded_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY);
+    define_text<core::rules::kPath>("steadytext.embedded_embedding_model", "GGUF file of the embedded daemon's embedding model.",
+        nullptr, &embedded_embedding_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY);
+    define_text<core::rules::kPath>("steadytext.embedded_reranker_model", "GGUF file of the embedded daemon's reranking model.",
+        nullptr, &embedded_reranker_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY);
+    define_integer("steadytext.embedded_slots", "Requests the embedded daemon works on at once.", nullptr, &embedded_slots, 16,
+                   PGC_SIGHUP, 0);
+    define_integer("steadytext.embedded_threads", "Threads of the embedded daemon; 0 means one per core but one.",
+                   "More threads than free cores make it very slow: they wait for each other by spinning.", &embedded_threads, 0,
+                   PGC_SIGHUP, 0);
+    define_text<core::rules::kPath>("steadytext.embedded_program", "Program run as the embedded daemon.",
+        "Empty means steadytextd in PostgreSQL's bin directory.", &embedded_program, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY);
 }
 
 void define_requests() {
-    DefineCustomIntVariable("steadytext.embedding_dimensions", "Dimensions of the vectors steadytext_embed returns.",
-                            "Shorter vectors are padded with zeros, longer ones cut and normalised again.",
-                            &embedding_dimensions, 1024, 1, 16000, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.default_max_tokens", "Tokens generated when a call does not say.", nullptr,
-                            &default_max_tokens, 512, 1, 4096, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.default_seed", "Seed used when a call passes NULL.", nullptr, &default_seed, 42, 0,
-                            INT_MAX, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.request_timeout", "How long one call may wait for its answer.", nullptr,
-                            &request_timeout_ms, 30'000, 1, 24 * 3600 * 1000, PGC_USERSET, GUC_UNIT_MS, nullptr, nullptr,
-                            nullptr);
-    DefineCustomEnumVariable("steadytext.on_failure", "What a call gives when no daemon can answer.",
-                             "fallback: a recognisable text, lexical scores, NULL for vectors; null: NULL; error: an error.",
-                             &on_failure, static_cast<int>(OnFailure::Fallback), kOnFailure, PGC_USERSET, 0, nullptr, nullptr,
-                             nullptr);
-    DefineCustomStringVariable("steadytext.fallback_text", "Text given by steadytext_generate when no daemon can answer.",
-                               nullptr, &fallback_text, "[steadytext: no answer available]", PGC_USERSET, 0, nullptr, nullptr,
-                               nullptr);
-    DefineCustomIntVariable("steadytext.max_prompt_bytes", "Longest prompt or text accepted.", nullptr, &max_prompt_bytes,
-                            1024 * 1024, 1, 64 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr, nullptr);
-    DefineCustomBoolVariable("steadytext.normalize_prompts", "Brings prompts to Unicode normalization form NFC.", nullptr,
-                             &normalize_prompts, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    define_integer("steadytext.embedding_dimensions", "Dimensions of the vectors steadytext_embed returns.",
+                   "Shorter vectors are padded with zeros, longer ones cut and normalised again.", &embedding_dimensions, 1024,
+                   PGC_USERSET, 0);
+    define_integer("steadytext.default_max_tokens", "Tokens generated when a call does not say.", nullptr, &default_max_tokens, 512,
+                   PGC_USERSET, 0);
+    define_integer("steadytext.default_seed", "Seed used when a call passes NULL.", nullptr, &default_seed, 42, PGC_USERSET, 0);
+    define_integer("steadytext.request_timeout", "How long one call may wait for its answer.", nullptr, &request_timeout_ms, 30'000,
+                   PGC_USERSET, GUC_UNIT_MS);
+    define_word("steadytext.on_failure", "What a call gives when no daemon can answer.",
+                "fallback: a recognisable text, lexical scores, NULL for vectors; null: NULL; error: an error.", &on_failure,
+                static_cast<int>(OnFailure::Fallback), PGC_USERSET, 0);
+    define_text<core::rules::kFallbackText>("steadytext.fallback_text",
+        "Text given by steadytext_generate when no daemon can answer.", nullptr, &fallback_text,
+        "[steadytext: no answer available]", PGC_USERSET, 0);
+    define_integer("steadytext.max_prompt_bytes", "Longest prompt or text accepted.", nullptr, &max_prompt_bytes, 1024 * 1024,
+                   PGC_SUSET, GUC_UNIT_BYTE);
+    define_flag("steadytext.normalize_prompts", "Brings prompts to Unicode normalization form NFC.", nullptr, &normalize_prompts,
+                true, PGC_USERSET, 0);
 }
 
 void define_rate_limits() {
-    DefineCustomEnumVariable("steadytext.on_limit", "What a call does when a rate limit stands against it.",
-                             "error: it fails; wait: it waits, steadytext.request_timeout at most; null: it gives NULL.", &on_limit,
-                             static_cast<int>(OnLimit::Error), kOnLimit, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomBoolVariable("steadytext.limit_cache_hits", "Cached answers count against rate limits.", nullptr, &limit_cache_hits,
-                             true, PGC_SUSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomBoolVariable("steadytext.limit_superusers", "Rate limits bind superusers too.", nullptr, &limit_superusers, true,
-                             PGC_SUSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomBoolVariable("steadytext.limit_shadow_mode", "Counts what rate limits would refuse, and refuses nothing.", nullptr,
-                             &limit_shadow_mode, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.server_requests_per_minute", "Requests of all databases together in any minute; 0: no limit.",
-                            nullptr, &server_requests_per_minute, 0, 0, INT_MAX, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.server_tokens_per_minute", "Tokens of all databases together in any minute; 0: no limit.",
-                            nullptr, &server_tokens_per_minute, 0, 0, INT_MAX, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.server_concurrency", "Calls of all databases under way at once; 0: no limit.", nullptr,
-                            &server_concurrency, 0, 0, INT_MAX, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.max_rate_meters", "Things that rate limits count separately, such as one role's requests.",
-                            "A call that needs one more while all are in use is refused.", &max_rate_meters, 1024, 16,
-                            static_cast<int>(shmem::RateLimiter::kMostMeters), PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+    define_word("steadytext.on_limit", "What a call does when a rate limit stands against it.",
+                "error: it fails; wait: it waits, steadytext.request_timeout at most; null: it gives NULL.", &on_limit,
+                static_cast<int>(OnLimit::Error), PGC_USERSET, 0);
+    define_flag("steadytext.limit_cache_hits", "Cached answers count against rate limits.", nullptr, &limit_cache_hits, true,
+                PGC_SUSET, 0);
+    define_flag("steadytext.limit_superusers", "Rate limits bind superusers too.", nullptr, &limit_superusers, true, PGC_SUSET, 0);
+    define_flag("steadytext.limit_shadow_mode", "Counts what rate limits would refuse, and refuses nothing.", nullptr,
+                &limit_shadow_mode, false, PGC_SUSET, 0);
+    define_integer("steadytext.server_requests_per_minute", "Requests of all databases together in any minute; 0: no limit.",
+                   nullptr, &server_requests_per_minute, 0, PGC_SIGHUP, 0);
+    define_integer("steadytext.server_tokens_per_minute", "Tokens of all databases together in any minute; 0: no limit.", nullptr,
+                   &server_tokens_per_minute, 0, PGC_SIGHUP, 0);
+    define_integer("steadytext.server_concurrency", "Calls of all databases under way at once; 0: no limit.", nullptr,
+                   &server_concurrency, 0, PGC_SIGHUP, 0);
+    define_integer("steadytext.max_rate_meters", "Things that rate limits count separately, such as one role's requests.",
+                   "A call that needs one more while all are in use is refused.", &max_rate_meters, 1024, PGC_POSTMASTER, 0);
 }
 
 void define_limits() {
-    DefineCustomIntVariable("steadytext.max_requests", "Requests under way at once, in all sessions together.", nullptr,
-                            &max_requests, 256, 1, static_cast<int>(shmem::kMaxSlots), PGC_POSTMASTER, 0, nullptr, nullptr,
-                            nullptr);
-    DefineCustomIntVariable("steadytext.payload_memory", "Shared memory for requests and replies under way.", nullptr,
-                            &payload_memory_kb, 64 * 1024, 1024, INT_MAX / 2, PGC_POSTMASTER, GUC_UNIT_KB, nullptr, nullptr,
-                            nullptr);
-    DefineCustomIntVariable("steadytext.pool_size", "Connections kept to each daemon that serves one request at a time.",
-                            nullptr, &pool_size, 5, 1, 64, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.pool_wait", "How long a request may wait for a connection.", nullptr, &pool_wait_ms,
-                            5'000, 0, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.breaker_threshold", "Consecutive failures that open a daemon's circuit breaker.",
-                            nullptr, &breaker_threshold, 5, 1, 1000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.breaker_recovery", "How long an open circuit breaker waits before it tries again.",
-                            nullptr, &breaker_recovery_ms, 30'000, 1, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr,
-                            nullptr, nullptr);
+    define_integer("steadytext.max_requests", "Requests under way at once, in all sessions together.", nullptr, &max_requests, 256,
+                   PGC_POSTMASTER, 0);
+    define_integer("steadytext.payload_memory", "Shared memory for requests and replies under way.", nullptr, &payload_memory_kb,
+                   64 * 1024, PGC_POSTMASTER, GUC_UNIT_KB);
+    define_integer("steadytext.pool_size", "Connections kept to each daemon that serves one request at a time.", nullptr,
+                   &pool_size, 5, PGC_SIGHUP, 0);
+    define_integer("steadytext.pool_wait", "How long a request may wait for a connection.", nullptr, &pool_wait_ms, 5'000,
+                   PGC_SIGHUP, GUC_UNIT_MS);
+    define_integer("steadytext.breaker_threshold", "Consecutive failures that open a daemon's circuit breaker.", nullptr,
+                   &breaker_threshold, 5, PGC_SIGHUP, 0);
+    define_integer("steadytext.breaker_recovery", "How long an open circuit breaker waits before it tries again.", nullptr,
+                   &breaker_recovery_ms, 30'000, PGC_SIGHUP, GUC_UNIT_MS);
 }
 
 void define_cache() {
-    DefineCustomBoolVariable("steadytext.cache_enabled", "Answers repeated calls from the cache.", nullptr, &cache_enabled,
-                             true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.hot_cache_size", "Shared memory for cached answers.", nullptr, &hot_cache_size_kb,
-                            64 * 1024, 0, INT_MAX / 2, PGC_POSTMASTER, GUC_UNIT_KB, nullptr, nullptr, nullptr);
-    DefineCustomEnumVariable("steadytext.cache_scope", "Who shares cached answers.",
-                             "A shared cache tells by its speed what others have asked.", &cache_scope,
-                             static_cast<int>(CacheScope::Role), kCacheScope, PGC_SUSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.cache_write_memory", "Shared memory for answers on their way to steadytext_cache.",
-                            "Answers that find no room are not written there.", &cache_write_memory_kb, 16 * 1024, 1024,
-                            INT_MAX / 2, PGC_POSTMASTER, GUC_UNIT_KB, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.cache_max_entries", "Rows of steadytext_cache the scheduled eviction keeps; 0: all.", nullptr,
-                            &cache_max_entries, 10'000, 0, INT_MAX, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.cache_max_size", "Size of steadytext_cache the scheduled eviction keeps; 0: all.", nullptr,
-                            &cache_max_size_mb, 100, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.cache_ttl", "How long a cached answer counts; 0 means for ever.",
-                            "Each answer's time differs by up to a tenth, so that not all go at once.", &cache_ttl_s, 0, 0,
-                            INT_MAX, PGC_SUSET, GUC_UNIT_S, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.frecency_refresh_interval",
-                            "How often hits are folded into steadytext_cache, and what is too much evicted.", nullptr,
-                            &frecency_refresh_interval_s, 300, 1, 7 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr,
-                            nullptr);
-    DefineCustomBoolVariable("steadytext.legacy_cache_keys", "Finds cached answers under the keys of the PL/Python original too.",
-                             "Its rows tell no author: they answer every role.", &legacy_cache_keys, true, PGC_SUSET, 0, nullptr,
-                             nullptr, nullptr);
+    define_flag("steadytext.cache_enabled", "Answers repeated calls from the cache.", nullptr, &cache_enabled, true, PGC_USERSET,
+                0);
+    define_integer("steadytext.hot_cache_size", "Shared memory for cached answers.", nullptr, &hot_cache_size_kb, 64 * 1024,
+                   PGC_POSTMASTER, GUC_UNIT_KB);
+    define_word("steadytext.cache_scope", "Who shares cached answers.", "A shared cache tells by its speed what others have asked.",
+                &cache_scope, static_cast<int>(CacheScope::Role), PGC_SUSET, 0);
+    define_integer("steadytext.cache_write_memory", "Shared memory for answers on their way to steadytext_cache.",
+                   "Answers that find no room are not written there.", &cache_write_memory_kb, 16 * 1024, PGC_POSTMASTER,
+                   GUC_UNIT_KB);
+    define_integer("steadytext.cache_max_entries", "Rows of steadytext_cache the scheduled eviction keeps; 0: all.", nullptr,
+                   &cache_max_entries, 10'000, PGC_SIGHUP, 0);
+    define_integer("steadytext.cache_max_size", "Size of steadytext_cache the scheduled eviction keeps; 0: all.", nullptr,
+                   &cache_max_size_mb, 100, PGC_SIGHUP, GUC_UNIT_MB);
+    define_integer("steadytext.cache_ttl", "How long a cached answer counts; 0 means for ever.",
+                   "Each answer's time differs by up to a tenth, so that not all go at once.", &cache_ttl_s, 0, PGC_SUSET,
+                   GUC_UNIT_S);
+    define_integer("steadytext.frecency_refresh_interval",
+                   "How often hits are folded into steadytext_cache, and what is too much evicted.", nullptr,
+                   &frecency_refresh_interval_s, 300, PGC_SIGHUP, GUC_UNIT_S);
+    define_flag("steadytext.legacy_cache_keys", "Finds cached answers under the keys of the PL/Python original too.",
+                "Its rows tell no author: they answer every role.", &legacy_cache_keys, true, PGC_SUSET, 0);
 }
 
 void define_incidents() {
-    DefineCustomIntVariable("steadytext.incident_window", "Time over which incidents' rates are taken.", nullptr, &incident_window_ms,
-                            300'000, 1'000, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.incident_delay", "How long a condition must hold to open an incident, and be over to close it.",
-                            nullptr, &incident_delay_ms, 10'000, 0, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
-                            nullptr);
-    DefineCustomBoolVariable("steadytext.incident_restart", "Restarts the embedded daemon when it hangs.", nullptr, &incident_restart,
-                             true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomBoolVariable("steadytext.incident_drain", "Gives nothing new to a daemon whose circuit breaker flaps.",
-                             "Only while another daemon is ready.", &incident_drain, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-    DefineCustomBoolVariable("steadytext.incident_widen_refresh", "Refreshes frecency less often while calls are slow or wait.", nullptr,
-                             &incident_widen_refresh, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    define_integer("steadytext.incident_window", "Time over which incidents' rates are taken.", nullptr, &incident_window_ms, 300'000,
+                   PGC_SIGHUP, GUC_UNIT_MS);
+    define_integer("steadytext.incident_delay", "How long a condition must hold to open an incident, and be over to close it.", nullptr,
+                   &incident_delay_ms, 10'000, PGC_SIGHUP, GUC_UNIT_MS);
+    define_flag("steadytext.incident_restart", "Restarts the embedded daemon when it hangs.", nullptr, &incident_restart, true, PGC_SIGHUP,
+                0);
+    define_flag("steadytext.incident_drain", "Gives nothing new to a daemon whose circuit breaker flaps.",
+                "Only while another daemon is ready.", &incident_drain, true, PGC_SIGHUP, 0);
+    define_flag("steadytext.incident_widen_refresh", "Refreshes frecency less often while calls are slow or wait.", nullptr,
+                &incident_widen_refresh, true, PGC_SIGHUP, 0);
 }
 
 void define_monitoring() {
-    DefineCustomBoolVariable("steadytext.track_calls", "Counts and times calls.",
-                             "Off: steadytext_metrics(), steadytext_response_times() and pg_stat_steadytext do not see them.",
-                             &track_calls, true, PGC_SUSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomStringVariable("steadytext.metrics_listen", "Address and port where Prometheus may read the metrics over HTTP.",
-                               "Anybody who can connect there may read them. off: nowhere.", &metrics_listen, "off", PGC_SIGHUP,
-                               GUC_SUPERUSER_ONLY, check_metrics_listen, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.log_min_duration", "Logs calls that take this long or longer; -1: none.",
-                            "With the hash of the prompt, never the prompt.", &log_min_duration_ms, -1, -1, INT_MAX, PGC_SUSET,
-                            GUC_UNIT_MS, nullptr, nullptr, nullptr);
-    DefineCustomIntVariable("steadytext.stat_statements_max", "Rows pg_stat_steadytext has room for.",
-                            "When it is full the least used make room.", &stat_statements_max, 1024, 16, 1'000'000,
-                            PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+    define_flag("steadytext.track_calls", "Counts and times calls.",
+                "Off: steadytext_metrics(), steadytext_response_times() and pg_stat_steadytext do not see them.", &track_calls,
+                true, PGC_SUSET, 0);
+    define_text<core::rules::kListenAddress>("steadytext.metrics_listen",
+        "Address and port where Prometheus may read the metrics over HTTP.",
+        "Anybody who can connect there may read them. off: nowhere.", &metrics_listen, "off", PGC_SIGHUP, GUC_SUPERUSER_ONLY);
+    define_integer("steadytext.log_min_duration", "Logs calls that take this long or longer; -1: none.",
+                   "With the hash of the prompt, never the prompt.", &log_min_duration_ms, -1, PGC_SUSET, GUC_UNIT_MS);
+    define_integer("steadytext.stat_statements_max", "Rows pg_stat_steadytext has room for.",
+                   "When it is full the least used make room.", &stat_statements_max, 1024, PGC_POSTMASTER, 0);
 }
 
 }  // namespace

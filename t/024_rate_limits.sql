@@ -67,7 +67,7 @@ SELECT steadytext_rate_limit_set('lim_bob', 'embed', 1);
 SELECT is(ask_vector('lim_bob'), true, 'an operation has a limit of its own');
 SELECT throws_ok($$SELECT ask_vector('lim_bob')$$, '53400', 'Rate limit exceeded: 1 requests per 60s', 'which holds');
 SELECT is(ask('lim_bob'), 'x', 'and is no concern of another operation');
-SELECT throws_ok($$SELECT steadytext_rate_limit_set('lim_bob', 'fly', 1)$$, '23514', NULL, 'an operation there is not is refused');
+SELECT throws_ok($$SELECT steadytext_rate_limit_set('lim_bob', 'fly', 1)$$, '22023', 'unknown operation', 'an operation there is not is refused');
 SELECT throws_ok($$SELECT steadytext_rate_limit_set('lim_nobody', requests => 1)$$, '42704', 'role "lim_nobody" does not exist', 'and so is a role');
 SELECT throws_ok($$SELECT steadytext_rate_limit_set('lim_bob')$$, '22023', NULL, 'and a limit of nothing');
 SELECT is(steadytext_rate_limit_remove('lim_bob', 'embed'), true, 'a limit is removed');

@@ -2,6 +2,7 @@
 // throw std::bad_alloc).
 #include "src/core/daemon_list.hpp"
 #include "src/core/daemon_list_words.hpp"
+#include "src/core/parameters.hpp"
 
 #include <vector>
 
@@ -50,14 +51,7 @@ bool not_found(std::string_view endpoint, Problem &problem) {
     return false;
 }
 
-bool check_weight(int weight, Problem &problem) {
-    if (weight >= 1 && weight <= kMaxWeight)
-        return true;
-    problem.set(sqlstate::kInvalidParameterValue, "invalid weight of a daemon: %d", weight);
-    problem.with_hint("A weight is a number from 1 to %d; a daemon that shall get nothing is drained.",
-                      kMaxWeight);
-    return false;
-}
+bool check_weight(int weight, Problem &problem) { return check(rules::kWeight, "weight", weight, 0, problem); }
 
 // An empty value takes the option away.
 bool set_daemon_option(std::string &list, std::string_view endpoint, std::string_view name,

@@ -6,6 +6,7 @@
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
 #include "src/pg/vector.hpp"
+#include "src/session/arguments.hpp"
 #include "src/session/batch.hpp"
 #include "src/session/embedding.hpp"
 #include "src/session/generation.hpp"
@@ -29,12 +30,8 @@ using session::BatchRow;
 bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
 
 // The array's elements where they lie, of all dimensions, one after the other.
-void read_texts(FunctionCallInfo fcinfo, const char *message_if_null, Batch &batch) {
-    if (PG_ARGISNULL(0)) {
-        core::Problem problem;
-        problem.set(core::sqlstate::kNullValueNotAllowed, "%s", message_if_null);
-        pg::raise(problem);
-    }
+void read_texts(FunctionCallInfo fcinfo, const core::Rule &rule, Batch &batch) {
+    session::require(rule, PG_ARGISNULL(0) ? core::Value() : core::Value::other());
     Datum *texts;
     bool *nulls;
     int count;
@@ -83,8 +80,8 @@ STEADYTEXT_FUNCTION(steadytext_generate_batch) {
     request.max_tokens = request.has_max_tokens ? PG_GETARG_INT32(1) : 0;
     request.use_cache = argument_is_true(fcinfo, 2);
     request.wants_key = true;
-    Batch batch{shmem::CallKind::Generate, "Prompt", {}, {}, begin_generation, &request};
-    read_texts(fcinfo, "Prompts cannot be null", batch);
+    Batch batch{shmem::CallKind::Generate, &core::rules::kPrompt, {}, {}, begin_generation, &request};
+    read_texts(fcinfo, core::rules::kPrompts, batch);
     Output output{pg::materialize(fcinfo), batch, pg::text_datum};
     session::run_batch(batch, put, &output);
     return static_cast<Datum>(0);
@@ -96,8 +93,8 @@ STEADYTEXT_FUNCTION(steadytext_embed_batch) {
     request.use_cache = argument_is_true(fcinfo, 1);
     request.seed = session::settings().default_seed;
     request.wants_key = true;
-    Batch batch{shmem::CallKind::Embed, "Text", {}, {}, begin_embedding, &request};
-    read_texts(fcinfo, "Texts cannot be null", batch);
+    Batch batch{shmem::CallKind::Embed, &core::rules::kText, {}, {}, begin_embedding, &request};
+    read_texts(fcinfo, core::rules::kTexts, batch);
     Output output{pg::materialize(fcinfo), batch, vector_of};
     session::run_batch(batch, put, &output);
     return static_cast<Datum>(0);

@@ -6,6 +6,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/arguments.hpp"
 
 extern "C" {
 #include "utils/jsonb.h"
@@ -41,6 +42,9 @@ STEADYTEXT_FUNCTION(steadytext_cache_key) {
         PG_RETURN_NULL();
     const std::string_view prompt = pg::utf8_text(PG_GETARG_DATUM(0));
     const std::string_view prefix = pg::text_argument(fcinfo, 2).or_else("");
+    const std::span<const core::Parameter> rows = core::arguments_of("steadytext_cache_key");
+    session::require(rows[0].rule, rows[0].shown(), prompt);
+    session::require(rows[2].rule, rows[2].shown(), prefix);
     const bool bare = is_empty(fcinfo, 1);
     core::PaddedText params{};
     if (!bare)

@@ -10,6 +10,7 @@
 #include "src/pg/alter_system.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 
 extern "C" {
@@ -51,6 +52,7 @@ template <class Change>
 void change_registry(Datum endpoint_datum, Change &&change) {
     static std::string *list = new std::string;
     const std::string_view endpoint = pg::utf8_text(endpoint_datum);
+    session::require(core::rules::kEntry, endpoint);
     lock_registry();
     const char *daemons = daemons_in_files();
     pg::guarded([&](core::Problem &problem) {
@@ -76,6 +78,8 @@ STEADYTEXT_FUNCTION(steadytext_daemon_register) {
     core::Problem refusal;
     if (!core::parse_endpoint(asked, parsed, refusal))
         session::note_suspicious(core::Suspicion::Endpoint, "endpoint", asked);
+    session::require(core::rules::kEndpoint, pg::utf8_text(PG_GETARG_DATUM(0)));
+    session::require(core::rules::kWeight, weight);
     bool is_new = false;
     change_registry(PG_GETARG_DATUM(0),
                     [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
@@ -93,6 +97,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_unregister) {
 
 STEADYTEXT_FUNCTION(steadytext_daemon_set_weight) {
     const int weight = PG_GETARG_INT32(1);
+    session::require(core::rules::kWeight, weight);
     change_registry(PG_GETARG_DATUM(0),
                     [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
                         return core::set_daemon_weight(list, endpoint, weight, problem);

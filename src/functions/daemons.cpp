@@ -6,6 +6,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
+#include "src/session/arguments.hpp"
 #include "shmem/segment.hpp"
 
 #include <algorithm>
@@ -88,6 +89,7 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
 
 core::Breaker &breaker_of(Datum endpoint_datum) {
     const std::string_view endpoint = pg::utf8_text(endpoint_datum);
+    session::require(core::rules::kEntry, endpoint);
     for (shmem::DaemonRow &row : shmem::segment().daemons->rows) {
         shmem::DaemonIdentity identity;
         if (row.state.load() != DaemonState::Absent && row.identity.load(identity) &&

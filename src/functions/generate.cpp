@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/arguments.hpp"
 #include "src/session/generation.hpp"
 
 extern "C" {
@@ -16,7 +17,7 @@ using session::Generation;
 using session::GenerationRequest;
 
 void warn_of_unknown_size(const GenerationRequest &request) {
-    if (!request.size.is_null && !core::is_known_size(request.size.text))
+    if (!request.size.is_null && !core::has_word(core::rules::kSizes, request.size.text))
         ereport(WARNING, (errcode(ERRCODE_WARNING), errmsg("unknown size \"%s\"; the default model answers",
                                                            pg::copy_text(request.size.text).data()),
                           errhint("Sizes are mini, small, medium and large.")));
@@ -92,20 +93,20 @@ constexpr Option kOptions[] = {
 
 // A JSON null means "not given", as NULL does for an argument.
 void apply_option(const char *name, const JsonbValue &value, GenerationRequest &request) {
+    if (core::find_option(core::rules::kGenerateOptions, name) == nullptr)
+        reject_option(name, "There is no such option.");
     for (const Option &option : kOptions) {
         if (strcmp(name, option.name) != 0)
             continue;
         if (value.type != jbvNull)
             option.apply(name, value, request);
-        return;
     }
-    reject_option(name, "There is no such option.");
 }
 
 void read_options(Jsonb *options, GenerationRequest &request) {
     if (!JB_ROOT_IS_OBJECT(options)) {
         core::Problem problem;
-        problem.set(core::sqlstate::kInvalidParameterValue, "options must be a JSON object");
+        (void)core::refuse(core::rules::kOptions, "options", core::Fault::Malformed, 0, problem);
         pg::raise(problem);
     }
     JsonbIterator *iterator = JsonbIteratorInit(&options->root);

@@ -3,6 +3,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/text_array.hpp"
+#include "src/session/arguments.hpp"
 #include "src/session/reranking.hpp"
 
 namespace {
@@ -45,12 +46,6 @@ void put_first(ReturnSetInfo *result, const RerankRequest &request, std::size_t 
     }
 }
 
-[[noreturn]] void reject(const char *message) {
-    core::Problem problem;
-    problem.set(core::sqlstate::kInvalidParameterValue, "%s", message);
-    pg::raise(problem);
-}
-
 bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
 
 }  // namespace
@@ -63,8 +58,7 @@ STEADYTEXT_FUNCTION(steadytext_rerank) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_rerank_top_k) {
-    if (PG_ARGISNULL(2) || PG_GETARG_INT32(2) <= 0)
-        reject("top_k must be greater than 0");
+    session::require(core::rules::kTopK, PG_ARGISNULL(2) ? core::Value() : core::Value(PG_GETARG_INT32(2)));
     RerankRequest request = read_request(fcinfo, 3, 5);
     request.query = pg::text_argument(fcinfo, 0);
     put_first(pg::materialize(fcinfo), request, static_cast<std::size_t>(PG_GETARG_INT32(2)), argument_is_true(fcinfo, 4));
@@ -74,9 +68,11 @@ STEADYTEXT_FUNCTION(steadytext_rerank_top_k) {
 // Queries that cannot be asked are skipped, and without documents there is nothing to rank, as with the original.
 STEADYTEXT_FUNCTION(steadytext_rerank_batch) {
     const std::span<const core::TextArgument> queries = array_argument(fcinfo, 0);
-    if (queries.empty())
-        reject("Queries cannot be empty");
+    session::require(core::rules::kQueries, PG_ARGISNULL(0) ? core::Value() : core::Value(queries));
     RerankRequest request = read_request(fcinfo, 2, 4);
+    session::require(core::rules::kMaybeDocuments, request.documents);
+    session::require(core::rules::kTask, request.task);
+    session::require(core::rules::kSeed, request.seed);
     ReturnSetInfo *result = pg::materialize(fcinfo);
     for (std::size_t i = 0; i < queries.size() && !request.documents.empty(); i++) {
         request.query = queries[i];

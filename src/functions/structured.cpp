@@ -1,10 +1,10 @@
 // steadytext_generate_json, _regex, _choice and what steadytext_extract is made of: arguments in, text out. Regime: pg.
 #include "src/pg/compat.hpp"
-#include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/row_schema.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/text_array.hpp"
+#include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/generation.hpp"
 
@@ -75,13 +75,13 @@ STEADYTEXT_FUNCTION(steadytext_generate_choice) {
 STEADYTEXT_FUNCTION(steadytext_extract_json) {
     const core::TextArgument input = pg::text_argument(fcinfo, 0);
     session::inspect_prompt("input", input);
-    core::Problem problem;
-    if (!core::check_prompt("Input", input, static_cast<std::size_t>(guc::max_prompt_bytes), problem))
-        pg::raise(problem);
+    session::require(core::rules::kInput, input);
+    session::require(core::rules::kRowType, PG_ARGISNULL(1) ? core::Value() : core::Value::other());
     AnswerForm form{.kind = AnswerForm::Kind::Json, .as_it_is = true};
     form.text = pg::row_schema(PG_GETARG_OID(1));
     GenerationRequest request = read_request(fcinfo, form);
     const char *prompt = psprintf("Extract the data from the following text.\n\n%.*s", static_cast<int>(input.text.size()), input.text.data());
-    request.prompt.text = prompt;
+    request.prompt = {false, prompt};
+    request.prompt_is_checked = true;
     return answer(fcinfo, request);
 }

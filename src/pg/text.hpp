@@ -5,8 +5,8 @@
 #pragma once
 
 #include "src/pg/postgres.hpp"
+#include "src/core/rules.hpp"
 #include "src/core/utf8.hpp"
-#include "src/core/validate.hpp"
 
 extern "C" {
 #include "mb/pg_wchar.h"

@@ -6,9 +6,9 @@
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
 #include "src/core/utf8.hpp"
-#include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/arguments.hpp"
 
 extern "C" {
 #include "utils/builtins.h"
@@ -23,22 +23,6 @@ using Kind = AnswerForm::Kind;
 
 namespace {
 
-[[noreturn]] void reject(const char *sqlstate, const char *message) {
-    core::Problem problem;
-    problem.set(sqlstate, "%s", message);
-    pg::raise(problem);
-}
-
-void check_length(const char *name, std::string_view text) {
-    if (text.size() <= static_cast<std::size_t>(guc::max_prompt_bytes))
-        return;
-    core::Problem problem;
-    problem.set(core::sqlstate::kProgramLimitExceeded, "%s is too long", name);
-    problem.with_detail("It has %zu bytes; the limit is %d.", text.size(), guc::max_prompt_bytes);
-    problem.with_hint("Raise steadytext.max_prompt_bytes.");
-    pg::raise(problem);
-}
-
 std::string_view canonical(std::string_view schema) {
     char *padded = static_cast<char *>(palloc0(schema.size() + core::PaddedText::kPadding));
     memcpy(padded, schema.data(), schema.size());
@@ -48,23 +32,16 @@ std::string_view canonical(std::string_view schema) {
 }
 
 std::span<const std::string_view> check_choices(std::span<const core::TextArgument> choices) {
-    if (choices.empty())
-        reject(core::sqlstate::kInvalidParameterValue, "Choices array cannot be empty");
-    if (choices.size() < 2)
-        reject(core::sqlstate::kInvalidParameterValue, "Choices array must contain at least 2 options");
-    auto *texts = static_cast<std::string_view *>(palloc(2 * choices.size() * sizeof(std::string_view)));
-    std::string_view *sorted = texts + choices.size();
-    std::size_t bytes = 0;
-    for (std::size_t i = 0; i < choices.size(); i++) {
-        if (choices[i].is_null)
-            reject(core::sqlstate::kNullValueNotAllowed, "Choices array cannot contain nulls");
-        texts[i] = sorted[i] = choices[i].text;
-        bytes += choices[i].text.size();
+    // None at all is worded unlike too few.
+    if (choices.empty()) {
+        core::Problem problem;
+        problem.set(core::sqlstate::kInvalidParameterValue, "Choices array cannot be empty");
+        pg::raise(problem);
     }
-    check_length("Choices array", {nullptr, bytes});
-    std::sort(sorted, sorted + choices.size());
-    if (std::adjacent_find(sorted, sorted + choices.size()) != sorted + choices.size())
-        reject(core::sqlstate::kInvalidParameterValue, "Choices array cannot contain duplicates");
+    require(rules::kChoices, choices);
+    auto *texts = static_cast<std::string_view *>(palloc(choices.size() * sizeof(std::string_view)));
+    for (std::size_t i = 0; i < choices.size(); i++)
+        texts[i] = choices[i].text;
     return {texts, choices.size()};
 }
 
@@ -131,21 +108,16 @@ CheckedForm check_form(const AnswerForm &form) {
     case Kind::Free:
         break;
     case Kind::Json:
-        if (form.is_null)
-            reject(core::sqlstate::kNullValueNotAllowed, "Schema cannot be empty");
-        check_length("Schema", form.text);
+        require(rules::kSchema, form.is_null ? core::Value() : core::Value(form.text));
         if (!form.as_it_is)
             checked.text = canonical(form.text);
         break;
     case Kind::Regex:
-        if (form.is_null || form.text.empty())
-            reject(form.is_null ? core::sqlstate::kNullValueNotAllowed : core::sqlstate::kInvalidParameterValue,
-                   "Pattern cannot be empty");
-        check_length("Pattern", form.text);
+        require(rules::kPattern, form.is_null ? core::Value() : core::Value(form.text));
         break;
     case Kind::Choice:
         if (form.is_null)
-            reject(core::sqlstate::kNullValueNotAllowed, "Choices cannot be null");
+            require(rules::kChoices, core::Value());
         checked.choices = check_choices(form.choices);
         break;
     }

@@ -7,7 +7,7 @@
 #include "shmem/call_stats.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/problem.hpp"
-#include "src/core/validate.hpp"
+#include "src/core/rules.hpp"
 
 #include <cstdint>
 #include <span>

@@ -5,8 +5,8 @@
 // through shared memory (shmem/audit_ring.hpp) to the keeper.
 #pragma once
 
+#include "src/core/rules.hpp"
 #include "src/core/suspicion.hpp"
-#include "src/core/validate.hpp"
 
 namespace steadytext::session {
 

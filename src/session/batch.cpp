@@ -51,7 +51,7 @@ void check_texts(const Batch &batch) {
     for (std::size_t i = 0; i < batch.texts.size(); i++) {
         core::Problem problem;
         CHECK_FOR_INTERRUPTS();
-        if (batch.nulls[i] || core::check_prompt(batch.what, {false, pg::utf8_text(batch.texts[i])},
+        if (batch.nulls[i] || core::check(*batch.each, batch.each->name, pg::utf8_text(batch.texts[i]),
                                                  static_cast<std::size_t>(guc::max_prompt_bytes), problem)) {
             MemoryContextReset(context);
             continue;

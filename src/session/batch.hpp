@@ -6,6 +6,7 @@
 
 #include "src/pg/postgres.hpp"
 #include "shmem/call_stats.hpp"
+#include "src/core/parameters.hpp"
 
 #include <span>
 #include <string_view>
@@ -16,7 +17,7 @@ class Inquiry;
 
 struct Batch {
     shmem::CallKind kind;
-    const char *what;              // a text is called in messages
+    const core::Rule *each;  // what each text must be
     std::span<const Datum> texts;  // text values
     std::span<const bool> nulls;   // of those that are not asked about
     // Begins the inquiry about a text, in CurrentMemoryContext; its key is wanted.

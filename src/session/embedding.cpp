@@ -9,6 +9,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/inquiry.hpp"
@@ -27,12 +28,10 @@ constexpr std::string_view kPrefix = "embed:";
 
 void check(const EmbeddingRequest &request) {
     inspect_prompt("text_input", request.text);
-    inspect_name("model", request.model, core::kMaxModelBytes);
-    core::Problem problem;
-    if (!core::check_prompt("Text", request.text, static_cast<std::size_t>(guc::max_prompt_bytes), problem) ||
-        !core::check_seed(request.seed, problem) || !core::check_model(request.model, request.unsafe_mode, problem))
-        pg::raise(problem);
-    check_provider(shmem::ModelRole::Embedding, request.model.or_else(""));
+    inspect_name("model", request.model, rules::kModel.most);
+    require(rules::kText, request.text);
+    require(rules::kSeed, request.seed);
+    check_model(shmem::ModelRole::Embedding, request.model, request.unsafe_mode);
 }
 
 core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std::string_view scope,

@@ -3,7 +3,7 @@
 // Called by src/functions/embed.cpp. Regime: pg.
 #pragma once
 
-#include "src/core/validate.hpp"
+#include "src/core/rules.hpp"
 
 #include <cstdint>
 #include <span>

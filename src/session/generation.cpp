@@ -12,6 +12,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/inquiry.hpp"
@@ -49,35 +50,30 @@ struct Resolved {
     bool use_cache;
 };
 
-void raise_unless(bool good, const core::Problem &problem) {
-    if (!good)
-        pg::raise(problem);
-}
-
 // In the order in which the original complains.
 void check(const GenerationRequest &request, Resolved &resolved) {
     inspect_prompt("prompt", request.prompt);
     inspect_prompt("eos_string", request.eos_string);
-    inspect_name("model", request.model, core::kMaxModelBytes);
-    inspect_name("model_repo", request.model_repo, core::kMaxModelBytes);
-    inspect_name("model_filename", request.model_filename, core::kMaxModelBytes);
-    inspect_name("size", request.size, core::kMaxSizeBytes);
-    core::Problem problem;
-    const auto longest = static_cast<std::size_t>(guc::max_prompt_bytes);
-    raise_unless(core::check_prompt("Prompt", request.prompt, longest, problem), problem);
+    inspect_name("model", request.model, rules::kModel.most);
+    inspect_name("model_repo", request.model_repo, rules::kModelFile.most);
+    inspect_name("model_filename", request.model_filename, rules::kModelFile.most);
+    inspect_name("size", request.size, rules::kSize.most);
+    if (!request.prompt_is_checked)
+        require(rules::kPrompt, request.prompt);
     resolved.form = check_form(request.form);
-    if (resolved.form.is_free())  // as of the others it is of no account
-        raise_unless(core::check_seed(resolved.seed, problem), problem);
-    raise_unless(core::check_max_tokens(resolved.max_tokens, problem), problem);
-    raise_unless(core::check_temperature(request.temperature, problem), problem);
-    raise_unless(core::check_model(request.model, request.unsafe_mode, problem), problem);
-    check_provider(shmem::ModelRole::Generation, request.model.or_else(""));
+    require(resolved.form.is_free() ? rules::kSeed : rules::kAnySeed, resolved.seed);
+    require(rules::kMaxTokens, resolved.max_tokens);
+    require(rules::kTemperature, request.temperature);
+    check_model(shmem::ModelRole::Generation, request.model, request.unsafe_mode);
     if (request.unsafe_mode && request.model.is_null) {
+        core::Problem problem;
         problem.set(core::sqlstate::kInvalidParameterValue, "unsafe_mode=TRUE requires a model parameter");
         pg::raise(problem);
     }
-    raise_unless(core::check_eos_string(resolved.eos, problem), problem);
-    raise_unless(core::check_size(request.size, problem), problem);
+    require(rules::kEosString, resolved.eos);
+    require(rules::kSize, request.size);
+    require(rules::kModelFile, "model_repo", request.model_repo);
+    require(rules::kModelFile, "model_filename", request.model_filename);
 }
 
 // A model file named in both its parts is a model of its own.

@@ -3,7 +3,7 @@
 // Called by src/functions/generate.cpp. Regime: pg.
 #pragma once
 
-#include "src/core/validate.hpp"
+#include "src/core/rules.hpp"
 #include "src/session/answer_form.hpp"
 
 #include <cstdint>
@@ -15,6 +15,7 @@ inline constexpr std::string_view kDefaultEos = "[EOS]";
 
 struct GenerationRequest {
     core::TextArgument prompt;
+    bool prompt_is_checked = false;  // it is made of an argument that has been
     AnswerForm form;
     bool has_max_tokens = false;
     std::int64_t max_tokens = 0;

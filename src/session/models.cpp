@@ -4,6 +4,7 @@
 #include "src/core/daemon_list.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/session/arguments.hpp"
 
 namespace steadytext::session {
 
@@ -26,9 +27,13 @@ const shmem::Model *find_model(shmem::ModelRole role, std::string_view name) {
     return model != nullptr ? model : models().find(role, {});
 }
 
-void check_provider(shmem::ModelRole role, std::string_view model) {
-    const std::string_view provider = core::provider_of(model);
-    if (provider.empty() || models().find(role, model) != nullptr)
+void check_model(shmem::ModelRole role, const core::TextArgument &model, bool unsafe_mode) {
+    core::Problem remote;
+    if (!core::check_remote(model, unsafe_mode, remote))
+        pg::raise(remote);
+    require(rules::kModel, model);
+    const std::string_view provider = core::provider_of(model.or_else(""));
+    if (provider.empty() || models().find(role, model.text) != nullptr)
         return;
     pg::guarded([&](core::Problem &problem) {
         if (guc::daemons != nullptr && core::has_provider(guc::daemons, provider))

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "shmem/segment.hpp"
+#include "src/core/rules.hpp"
 
 #include <string_view>
 
@@ -12,8 +13,8 @@ namespace steadytext::session {
 // The model a call will get: the one it names, or the role's default. Null if no daemon was ever seen.
 [[nodiscard]] const shmem::Model *find_model(shmem::ModelRole role, std::string_view name);
 
-// Raises 22023 if the model is "provider:model" and no entry of steadytext.daemons is that provider's: it must never be
+// Raises unless the model is one by its name, and unsafe_mode allows it; raises 22023 if it is "provider:model" and no entry of steadytext.daemons is that provider's: it must never be
 // answered by another model. A model that a daemon serves under that whole name (Ollama's have colons) is just a model.
-void check_provider(shmem::ModelRole role, std::string_view model);
+void check_model(shmem::ModelRole role, const core::TextArgument &model, bool unsafe_mode);
 
 }  // namespace steadytext::session

@@ -9,6 +9,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/inquiry.hpp"
@@ -37,34 +38,19 @@ struct Work {
     std::string_view fingerprint;
 };
 
-[[noreturn]] void reject(const char *sqlstate, const char *message) {
-    core::Problem problem;
-    problem.set(sqlstate, "%s", message);
-    pg::raise(problem);
-}
-
 // In the order in which the original complains.
 std::span<const std::string_view> check(const RerankRequest &request) {
     inspect_prompt("query", request.query);
     inspect_prompt("task", request.task);
     for (const core::TextArgument &document : request.documents)
         inspect_prompt("documents", document);
-    const auto longest = static_cast<std::size_t>(guc::max_prompt_bytes);
-    core::Problem problem;
-    if (!core::check_prompt("Query", request.query, longest, problem))
-        pg::raise(problem);
-    if (request.documents_are_null)
-        reject(core::sqlstate::kNullValueNotAllowed, "Documents cannot be null");
-    if (request.documents.empty())
-        reject(core::sqlstate::kInvalidParameterValue, "Documents array cannot be empty");
+    require(rules::kQuery, request.query);
+    require(rules::kDocuments, request.documents_are_null ? core::Value() : core::Value(request.documents));
+    require(rules::kTask, request.task);
+    require(rules::kSeed, request.seed);
     auto *documents = static_cast<std::string_view *>(palloc(request.documents.size() * sizeof(std::string_view)));
-    for (std::size_t i = 0; i < request.documents.size(); i++) {
-        if (request.documents[i].is_null)
-            reject(core::sqlstate::kNullValueNotAllowed, "Documents cannot contain null elements");
+    for (std::size_t i = 0; i < request.documents.size(); i++)
         documents[i] = request.documents[i].text;
-        if (documents[i].size() > longest)
-            reject(core::sqlstate::kProgramLimitExceeded, "Document is too long");
-    }
     return {documents, request.documents.size()};
 }
 

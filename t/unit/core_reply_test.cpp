@@ -1,7 +1,7 @@
 // Replies of daemons, read with distrust; parameters of functions, checked to the bound.
 #include "src/core/reply.hpp"
 #include "src/core/unit_vector.hpp"
-#include "src/core/validate.hpp"
+#include "src/core/rules.hpp"
 
 #include <cmath>
 #include <gtest/gtest.h>
@@ -103,35 +103,11 @@ TEST(UnitVector, IsPaddedOrCutToTheWantedDimensions) {
     EXPECT_FALSE(make_unit(zeros));
 }
 
-TEST(Validate, HoldsEachBound) {
-    Problem problem;
-    EXPECT_FALSE(check_max_tokens(0, problem));
-    EXPECT_TRUE(check_max_tokens(1, problem));
-    EXPECT_TRUE(check_max_tokens(kMaxTokensLimit, problem));
-    EXPECT_FALSE(check_max_tokens(kMaxTokensLimit + 1, problem));
-    EXPECT_FALSE(check_seed(-1, problem));
-    EXPECT_TRUE(check_seed(0, problem));
-    EXPECT_TRUE(check_seed(2147483647, problem));
-    EXPECT_FALSE(check_seed(2147483648, problem));
-    EXPECT_TRUE(check_temperature(0, problem));
-    EXPECT_TRUE(check_temperature(2, problem));
-    EXPECT_FALSE(check_temperature(std::nextafter(2.0, 3.0), problem));
-    EXPECT_FALSE(check_temperature(-0.001, problem));
-    EXPECT_FALSE(check_temperature(NAN, problem));
-}
-
-TEST(Validate, KnowsBlankAsPythonDoes) {
+TEST(Rules, KnowsBlankAsPythonDoes) {
     for (const char *blank : {"", " ", "\t\n\r\v\f", "\u00A0\u2003\u3000", "\x1C"})
         EXPECT_TRUE(is_blank(blank));
     for (const char *text : {"x", " x ", "\u200B", "\uFEFF"})
         EXPECT_FALSE(is_blank(text));
-}
-
-TEST(Validate, CountsAPromptInBytes) {
-    Problem problem;
-    EXPECT_TRUE(check_prompt("Prompt", {false, "1234"}, 4, problem));
-    EXPECT_FALSE(check_prompt("Prompt", {false, "12345"}, 4, problem));
-    EXPECT_STREQ(problem.sqlstate, sqlstate::kProgramLimitExceeded);
 }
 
 }  // namespace

@@ -1,0 +1,492 @@
+// The table: see parameters.hpp. To add an argument is to add a row where the function stands. Regime: pure.
+#include "src/core/parameters.hpp"
+
+#include "src/core/daemon_list_words.hpp"
+#include "src/core/endpoint.hpp"
+#include "src/core/listen_address.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <iterator>
+
+namespace steadytext::core {
+
+namespace rules {
+
+bool is_endpoint(std::string_view text, Problem &problem) {
+    Endpoint endpoint;
+    return parse_endpoint(trimmed(text), endpoint, problem);
+}
+
+bool is_listen_address(std::string_view text, Problem &problem) {
+    ListenAddress address;
+    return parse_listen_address(text, address, problem);
+}
+
+namespace {
+
+constexpr std::int64_t kMostInt = INT32_MAX;
+constexpr std::int64_t kDayUs = 86'400'000'000;
+constexpr std::int64_t kCenturyHours = 100 * 366 * 24;
+
+bool is_operation(std::string_view text, Problem &problem) {
+    if (has_word("* generate embed rerank json regex choice stream", text) || (text.starts_with("model:") && text.size() > 6))
+        return true;
+    problem.set(sqlstate::kInvalidParameterValue, "unknown operation");
+    problem.with_hint("Operations are *, generate, embed, rerank, json, regex, choice, stream and model:NAME.");
+    return false;
+}
+
+bool is_host(std::string_view text, Problem &problem) { return check_host(text, problem); }
+
+bool is_model_path(std::string_view path, Problem &) {
+    if (path.starts_with('/') || path.find_first_of(";|") != std::string_view::npos)
+        return false;
+    while (!path.empty()) {
+        const std::size_t slash = path.find('/');
+        if (path.substr(0, slash) == "..")
+            return false;
+        path.remove_prefix(slash == std::string_view::npos ? path.size() : slash + 1);
+    }
+    return true;
+}
+
+bool is_command(std::string_view text, Problem &) { return text.find_first_of(";&| \t\n\v\f\r") == std::string_view::npos; }
+
+bool is_table_name(std::string_view text, Problem &) {
+    const auto letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; };
+    return !text.empty() && letter(text[0]) &&
+           std::all_of(text.begin(), text.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
+}
+
+constexpr Rule parsed(std::int64_t most, bool (*parse)(std::string_view, Problem &), Refusal malformed, const char *sample,
+                      const char *bad_sample) {
+    return {.kind = Kind::Text, .least = 0, .most = most, .parse = parse, .malformed = malformed, .sample = sample, .bad_sample = bad_sample};
+}
+
+constexpr Rule kKey = free_text(kLongestPrompt);
+constexpr Rule kRole = {.kind = Kind::Text, .form = Form::Line, .needed = true, .least = 1, .most = 63, .sample = "'*'"};
+constexpr Rule kOperation = needed(parsed(134, is_operation, {}, "'generate'", "'sing'"));
+constexpr Rule kWindow = {.kind = Kind::Interval, .needed = true, .least = 10'000, .most = 366 * kDayUs,
+                          .below = {"per must be at least 10 milliseconds"}, .above = {"per must be at most 366 days"}};
+constexpr Rule kPeriod = {.kind = Kind::Interval, .needed = true, .least = kDayUs, .most = 366 * kDayUs,
+                          .below = {"period must be at least 1 day", nullptr, "steadytext_rate_limit_set() limits tokens in shorter times."},
+                          .above = {"period must be at most 366 days"}};
+constexpr Rule kConfigKey = {.kind = Kind::Text, .name = "config_key", .form = Form::Line, .least = 1, .most = 255, .sample = "'some_key'"};
+constexpr Rule kConfigValue = {.kind = Kind::Text, .name = "config_value", .least = 0, .most = 65'536};
+constexpr Rule kBatch = integer(1, 1'000'000);
+constexpr Rule kEntries = integer(0, kMostInt);
+constexpr Rule kMegabytes = real(0, 1'000'000'000);
+constexpr Rule kHours = integer(0, kCenturyHours);
+constexpr Rule kCount = integer(0, kMostInt);
+constexpr Rule kBigCount = integer(0, INT64_MAX);
+constexpr Rule kOrder = needed(word("age frecency"));
+
+}  // namespace
+
+constexpr Parameter kGenerateOptions[] = {
+    {"options", "max_tokens", kMaxTokens},   {"options", "seed", kSeed},   {"options", "temperature", kTemperature},
+    {"options", "eos_string", kEosString},   {"options", "model", kModel}, {"options", "size", kSize},
+    {"options", "use_cache", kFlag},         {"options", "unsafe_mode", kFlag},
+    {nullptr, nullptr, {}},
+};
+
+namespace {
+
+// The arguments of a function in their order.
+constexpr Parameter kArguments[] = {
+    {"steadytext_generate", "prompt", kPrompt},
+    {"steadytext_generate", "max_tokens", kMaxTokens},
+    {"steadytext_generate", "use_cache", kFlag},
+    {"steadytext_generate", "seed", kSeed},
+    {"steadytext_generate", "eos_string", kEosString},
+    {"steadytext_generate", "model", kModel},
+    {"steadytext_generate", "model_repo", kModelFile},
+    {"steadytext_generate", "model_filename", kModelFile},
+    {"steadytext_generate", "size", kSize},
+    {"steadytext_generate", "unsafe_mode", kFlag},
+
+    {"steadytext_generate_ex", "prompt", kPrompt},
+    {"steadytext_generate_ex", "options", kOptions},
+
+    {"steadytext_generate_cached", "prompt", kPrompt},
+    {"steadytext_generate_cached", "max_tokens", kMaxTokens},
+    {"steadytext_generate_cached", "seed", kSeed},
+
+    {"steadytext_generate_json", "prompt", kPrompt},
+    {"steadytext_generate_json", "schema", kSchema},
+    {"steadytext_generate_json", "max_tokens", kMaxTokens},
+    {"steadytext_generate_json", "use_cache", kFlag},
+    {"steadytext_generate_json", "seed", kAnySeed},
+    {"steadytext_generate_json", "unsafe_mode", kFlag},
+    {"steadytext_generate_json", "model", kModel},
+
+    {"st_generate_json", "prompt", kPrompt},
+    {"st_generate_json", "schema", kSchema},
+    {"st_generate_json", "max_tokens", kMaxTokens},
+    {"st_generate_json", "use_cache", kFlag},
+    {"st_generate_json", "seed", kAnySeed},
+    {"st_generate_json", "unsafe_mode", kFlag},
+
+    {"steadytext_generate_regex", "prompt", kPrompt},
+    {"steadytext_generate_regex", "pattern", kPattern},
+    {"steadytext_generate_regex", "max_tokens", kMaxTokens},
+    {"steadytext_generate_regex", "use_cache", kFlag},
+    {"steadytext_generate_regex", "seed", kAnySeed},
+    {"steadytext_generate_regex", "unsafe_mode", kFlag},
+    {"steadytext_generate_regex", "model", kModel},
+
+    {"st_generate_regex", "prompt", kPrompt},
+    {"st_generate_regex", "pattern", kPattern},
+    {"st_generate_regex", "max_tokens", kMaxTokens},
+    {"st_generate_regex", "use_cache", kFlag},
+    {"st_generate_regex", "seed", kAnySeed},
+    {"st_generate_regex", "unsafe_mode", kFlag},
+
+    {"steadytext_generate_choice", "prompt", kPrompt},
+    {"steadytext_generate_choice", "choices", kChoices},
+    {"steadytext_generate_choice", "max_tokens", kMaxTokens},
+    {"steadytext_generate_choice", "use_cache", kFlag},
+    {"steadytext_generate_choice", "seed", kAnySeed},
+    {"steadytext_generate_choice", "unsafe_mode", kFlag},
+    {"steadytext_generate_choice", "model", kModel},
+
+    {"st_generate_choice", "prompt", kPrompt},
+    {"st_generate_choice", "choices", kChoices},
+    {"st_generate_choice", "max_tokens", kMaxTokens},
+    {"st_generate_choice", "use_cache", kFlag},
+    {"st_generate_choice", "seed", kAnySeed},
+    {"st_generate_choice", "unsafe_mode", kFlag},
+
+    {"steadytext_extract", "input", kInput},
+    {"steadytext_extract", "row_type", {.sample = "NULL::public.steadytext_config"}},
+    {"steadytext_extract", "max_tokens", kMaxTokens},
+    {"steadytext_extract", "use_cache", kFlag},
+    {"steadytext_extract", "seed", kAnySeed},
+    {"steadytext_extract", "unsafe_mode", kFlag},
+    {"steadytext_extract", "model", kModel},
+
+    {"_steadytext_extract_json", "input", kInput},
+    {"_steadytext_extract_json", "row_type", kRowType},
+    {"_steadytext_extract_json", "max_tokens", kMaxTokens},
+    {"_steadytext_extract_json", "use_cache", kFlag},
+    {"_steadytext_extract_json", "seed", kAnySeed},
+    {"_steadytext_extract_json", "unsafe_mode", kFlag},
+    {"_steadytext_extract_json", "model", kModel},
+
+    {"steadytext_generate_batch", "prompts", kPrompts},
+    {"steadytext_generate_batch", "max_tokens", kMaxTokens},
+    {"steadytext_generate_batch", "use_cache", kFlag},
+
+    {"steadytext_embed_batch", "texts", kTexts},
+    {"steadytext_embed_batch", "use_cache", kFlag},
+
+    {"steadytext_embed", "text_input", kText},
+    {"steadytext_embed", "use_cache", kFlag},
+    {"steadytext_embed", "seed", kSeed},
+    {"steadytext_embed", "model", kModel},
+    {"steadytext_embed", "unsafe_mode", kFlag},
+
+    {"steadytext_embed_cached", "text_input", kText},
+    {"steadytext_embed_cached", "seed", kSeed},
+    {"steadytext_embed_cached", "model", kModel},
+    {"steadytext_embed_cached", "unsafe_mode", kFlag},
+
+    {"steadytext_rerank", "query", kQuery},
+    {"steadytext_rerank", "documents", kDocuments},
+    {"steadytext_rerank", "task", kTask},
+    {"steadytext_rerank", "return_scores", kFlag},
+    {"steadytext_rerank", "seed", kSeed},
+
+    {"steadytext_rerank_docs_only", "query", kQuery},
+    {"steadytext_rerank_docs_only", "documents", kDocuments},
+    {"steadytext_rerank_docs_only", "task", kTask},
+    {"steadytext_rerank_docs_only", "seed", kSeed},
+
+    {"steadytext_rerank_top_k", "query", kQuery},
+    {"steadytext_rerank_top_k", "documents", kDocuments},
+    {"steadytext_rerank_top_k", "top_k", kTopK},
+    {"steadytext_rerank_top_k", "task", kTask},
+    {"steadytext_rerank_top_k", "return_scores", kFlag},
+    {"steadytext_rerank_top_k", "seed", kSeed},
+
+    {"st_rerank_top_k", "query", kQuery},
+    {"st_rerank_top_k", "documents", kDocuments},
+    {"st_rerank_top_k", "k", kTopK},
+    {"st_rerank_top_k", "task", kTask},
+    {"st_rerank_top_k", "return_scores", kFlag},
+    {"st_rerank_top_k", "seed", kSeed},
+
+    {"steadytext_rerank_batch", "queries", kQueries},
+    {"steadytext_rerank_batch", "documents", kMaybeDocuments},
+    {"steadytext_rerank_batch", "task", kTask},
+    {"steadytext_rerank_batch", "return_scores", kFlag},
+    {"steadytext_rerank_batch", "seed", kSeed},
+
+    {"steadytext_cache_key", "prompt", free_text(kLongestPrompt)},
+    {"steadytext_cache_key", "params", {.sample = "'{}'"}},
+    {"steadytext_cache_key", "prefix", free_text(kLongestPrompt)},
+
+    {"steadytext_cache_top", "n", kCount},
+    {"steadytext_cache_invalidate", "cache_key", kKey},
+    {"steadytext_cache_invalidate", "prompt", kKey},
+    {"steadytext_cache_invalidate", "model", kModel},
+    {"steadytext_cache_preview_eviction", "preview_count", kCount},
+    {"steadytext_cache_migrate_keys", "batch_size", kBatch},
+
+    {"steadytext_cache_evict_by_age", "target_entries", kEntries},
+    {"steadytext_cache_evict_by_age", "target_size_mb", kMegabytes},
+    {"steadytext_cache_evict_by_age", "batch_size", kBatch},
+    {"steadytext_cache_evict_by_age", "min_age_hours", kHours},
+
+    {"steadytext_cache_evict_by_frecency", "target_entries", kEntries},
+    {"steadytext_cache_evict_by_frecency", "target_size_mb", kMegabytes},
+    {"steadytext_cache_evict_by_frecency", "batch_size", kBatch},
+    {"steadytext_cache_evict_by_frecency", "min_access_count", kCount},
+    {"steadytext_cache_evict_by_frecency", "min_age_hours", kHours},
+
+    {"_steadytext_cache_evict_to", "by", kOrder},
+    {"_steadytext_cache_evict_to", "target_entries", kEntries},
+    {"_steadytext_cache_evict_to", "target_size_mb", kMegabytes},
+    {"_steadytext_cache_evict_to", "batch_size", kBatch},
+    {"_steadytext_cache_evict_to", "min_access_count", kCount},
+    {"_steadytext_cache_evict_to", "min_age_hours", kHours},
+
+    {"_steadytext_cache_evict", "by", kOrder},
+    {"_steadytext_cache_evict", "target_entries", needed(kBigCount)},
+    {"_steadytext_cache_evict", "target_bytes", needed(kBigCount)},
+    {"_steadytext_cache_evict", "batch_size", needed(kBatch)},
+    {"_steadytext_cache_evict", "below_count", needed(kBigCount)},
+    {"_steadytext_cache_evict", "older_than", {.sample = "'2000-01-01'"}},
+    {"_steadytext_cache_evict", "evicted", needed(kBigCount)},
+    {"_steadytext_cache_evict", "freed", needed(kBigCount)},
+
+    {"_steadytext_cache_limit", "config_key", kConfigKey},
+    {"_steadytext_cache_limit", "seeded", real(0, 1'000'000'000)},
+    {"_steadytext_cache_limit", "setting", line(255)},
+    {"_steadytext_cache_quietly", "quietly", kFlag},
+    {"_steadytext_cache_migrated_key", "entry", {.sample = "NULL"}},
+
+    {"steadytext_daemon_register", "endpoint", kEndpoint},
+    {"steadytext_daemon_register", "weight", kWeight},
+    {"steadytext_daemon_set_weight", "endpoint", kEntry},
+    {"steadytext_daemon_set_weight", "weight", kWeight},
+    {"steadytext_daemon_unregister", "endpoint", kEntry},
+    {"steadytext_daemon_drain", "endpoint", kEntry},
+    {"steadytext_daemon_undrain", "endpoint", kEntry},
+    {"steadytext_daemon_trip", "endpoint", kEntry},
+    {"steadytext_daemon_reset", "endpoint", kEntry},
+
+    {"steadytext_rate_limit_set", "role", kRole},
+    {"steadytext_rate_limit_set", "operation", kOperation},
+    {"steadytext_rate_limit_set", "requests", kCount},
+    {"steadytext_rate_limit_set", "per", kWindow},
+    {"steadytext_rate_limit_set", "tokens", kBigCount},
+    {"steadytext_rate_limit_set", "concurrency", kCount},
+    {"steadytext_rate_limit_get", "role", {.sample = "'*'"}},
+    {"steadytext_rate_limit_remove", "role", {.sample = "'*'"}},
+    {"steadytext_rate_limit_remove", "operation", {.sample = "'*'"}},
+    {"steadytext_rate_limit_reset", "role", {.sample = "'*'"}},
+
+    {"steadytext_budget_set", "role", kRole},
+    {"steadytext_budget_set", "period", kPeriod},
+    {"steadytext_budget_set", "tokens", needed(kBigCount)},
+    {"steadytext_budget_set", "mode", needed(word("warn enforce"))},
+    {"steadytext_budget_remove", "role", {.sample = "'*'"}},
+    {"steadytext_budget_remove", "period", {.sample = "'7 days'"}},
+    {"steadytext_budget_get", "role", {.sample = "'*'"}},
+    {"_steadytext_budget_used", "role", {.sample = "'*'"}},
+    {"_steadytext_budget_used", "period", {.sample = "'7 days'"}},
+
+    {"steadytext_config_get", "config_key", kConfigKey},
+    {"st_config_get", "key", kConfigKey},
+    {"steadytext_config_set", "config_key", kConfigKey},
+    {"steadytext_config_set", "config_value", kConfigValue},
+    {"st_config_set", "key", kConfigKey},
+    {"st_config_set", "value", kConfigValue},
+
+    {"_steadytext_inspect", "parameter", {.sample = "'model'"}},
+    {"_steadytext_inspect", "name", {.sample = "'a'"}},
+    {"_steadytext_check", "function", {.sample = "'steadytext_cache_stats'"}},
+    {"_steadytext_check", "arguments", {.sample = "VARIADIC ARRAY[]::int[]"}},
+    {"_steadytext_check_config", "config_key", kConfigKey},
+    {"_steadytext_check_config", "config_value", kConfigValue},
+};
+
+// Keys of steadytext_config; the name "*table_name" stands for all that end so. Values come as text.
+constexpr Parameter kConfigKeys[] = {
+    {"steadytext_config", "daemon_host", parsed(253, is_host, {"Invalid host format"}, "'localhost'", "'a b'"), "steadytext.daemons"},
+    {"steadytext_config", "daemon_port",
+     {.kind = Kind::Integer, .least = 1, .most = 65'535, .below = {"Invalid port format"}, .above = {"Invalid port format"},
+      .malformed = {"Invalid port format"}},
+     "steadytext.daemons"},
+    {"steadytext_config", "model_path", parsed(1023, is_model_path, {"Invalid file path"}, "'a/b'", "'../b'")},
+    {"steadytext_config", "daemon_command", parsed(1023, is_command, {"Invalid command format"}, "'st'", "'st;rm'")},
+    {"steadytext_config", "*table_name", parsed(63, is_table_name, {"Invalid table name"}, "'t'", "'t t'")},
+    {"steadytext_config", "default_max_tokens",
+     {.kind = Kind::Integer, .least = 1, .most = 4096, .below = {"max_tokens must be at least 1"}, .above = {"max_tokens exceeds system limit"}},
+     "steadytext.default_max_tokens"},
+    {"steadytext_config", "default_seed", {.kind = Kind::Integer, .least = 0, .most = kMostInt, .below = {"seed must be non-negative"}},
+     "steadytext.default_seed"},
+    {"steadytext_config", "cache_enabled", kFlag, "steadytext.cache_enabled"},
+    {"steadytext_config", "cache_eviction_enabled", kFlag},
+    {"steadytext_config", "cache_max_entries", kEntries, "steadytext.cache_max_entries"},
+    {"steadytext_config", "cache_max_size_mb", kMegabytes, "steadytext.cache_max_size"},
+    {"steadytext_config", "daemon_auto_start", kFlag, "steadytext.embedded_daemon"},
+};
+
+constexpr std::int64_t kMostKb = INT32_MAX / 2;
+constexpr std::int64_t kDayMs = 24 * 3600 * 1000;
+
+constexpr Parameter kSettings[] = {
+    {"settings", "steadytext.daemons", kDaemons},
+    {"settings", "steadytext.balance", word("weighted affinity")},
+    {"settings", "steadytext.fingerprint_policy", word("warn strict")},
+    {"settings", "steadytext.allow_plaintext", kFlag},
+    {"settings", "steadytext.embedded_daemon", kFlag},
+    {"settings", "steadytext.embedded_model", kPath},
+    {"settings", "steadytext.embedded_embedding_model", kPath},
+    {"settings", "steadytext.embedded_reranker_model", kPath},
+    {"settings", "steadytext.embedded_slots", integer(1, 256)},
+    {"settings", "steadytext.embedded_threads", integer(0, 1024)},
+    {"settings", "steadytext.embedded_program", kPath},
+    {"settings", "steadytext.embedding_dimensions", integer(1, 16'000)},
+    {"settings", "steadytext.default_max_tokens", kMaxTokens},
+    {"settings", "steadytext.default_seed", kSeed},
+    {"settings", "steadytext.request_timeout", integer(1, kDayMs)},
+    {"settings", "steadytext.on_failure", word("fallback null error")},
+    {"settings", "steadytext.fallback_text", kFallbackText},
+    {"settings", "steadytext.max_prompt_bytes", integer(1, 64 * 1024 * 1024)},
+    {"settings", "steadytext.normalize_prompts", kFlag},
+    {"settings", "steadytext.max_requests", kMaxRequests},
+    {"settings", "steadytext.payload_memory", integer(1024, kMostKb)},
+    {"settings", "steadytext.pool_size", integer(1, 64)},
+    {"settings", "steadytext.pool_wait", integer(0, 3600 * 1000)},
+    {"settings", "steadytext.breaker_threshold", integer(1, 1000)},
+    {"settings", "steadytext.breaker_recovery", integer(1, kDayMs)},
+    {"settings", "steadytext.cache_enabled", kFlag},
+    {"settings", "steadytext.hot_cache_size", integer(0, kMostKb)},
+    {"settings", "steadytext.cache_scope", word("role database")},
+    {"settings", "steadytext.cache_write_memory", integer(1024, kMostKb)},
+    {"settings", "steadytext.cache_max_entries", kEntries},
+    {"settings", "steadytext.cache_max_size", integer(0, kMostInt)},
+    {"settings", "steadytext.cache_ttl", integer(0, kMostInt)},
+    {"settings", "steadytext.frecency_refresh_interval", integer(1, 7 * 24 * 3600)},
+    {"settings", "steadytext.legacy_cache_keys", kFlag},
+    {"settings", "steadytext.track_calls", kFlag},
+    {"settings", "steadytext.metrics_listen", kListenAddress},
+    {"settings", "steadytext.stat_statements_max", integer(16, 1'000'000)},
+    {"settings", "steadytext.log_min_duration", integer(-1, kMostInt)},
+    {"settings", "steadytext.incident_window", integer(1'000, kDayMs)},
+    {"settings", "steadytext.incident_delay", integer(0, kDayMs)},
+    {"settings", "steadytext.incident_restart", kFlag},
+    {"settings", "steadytext.incident_drain", kFlag},
+    {"settings", "steadytext.incident_widen_refresh", kFlag},
+    {"settings", "steadytext.on_limit", word("error wait null")},
+    {"settings", "steadytext.limit_cache_hits", kFlag},
+    {"settings", "steadytext.limit_superusers", kFlag},
+    {"settings", "steadytext.limit_shadow_mode", kFlag},
+    {"settings", "steadytext.server_requests_per_minute", kCount},
+    {"settings", "steadytext.server_tokens_per_minute", kCount},
+    {"settings", "steadytext.server_concurrency", kCount},
+    {"settings", "steadytext.max_rate_meters", kMaxRateMeters},
+};
+
+}  // namespace
+
+}  // namespace rules
+
+namespace {
+
+std::span<const Parameter> rows_of(std::string_view function) noexcept {
+    const auto is_its = [&](const Parameter &row) { return function == row.owner; };
+    const auto *first = std::find_if(std::begin(rules::kArguments), std::end(rules::kArguments), is_its);
+    return {first, std::find_if_not(first, std::end(rules::kArguments), is_its)};
+}
+
+// A key in lower case fits the row of its name, or the one of its ending.
+bool fits(std::string_view key, std::string_view name) noexcept {
+    const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; };
+    if (name.front() == '*') {
+        name.remove_prefix(1);
+        if (key.size() < name.size())
+            return false;
+        key.remove_prefix(key.size() - name.size());
+    }
+    return std::equal(key.begin(), key.end(), name.begin(), name.end(), same);
+}
+
+template <class Number>
+bool is_number(std::string_view text, Number &number) noexcept {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return error == std::errc{} && end == text.data() + text.size();
+}
+
+bool check_config_value(const Parameter &row, std::string_view value, Problem &problem) {
+    const auto malformed = [&](const char *what) {
+        (void)refuse(row.rule, row.shown(), Fault::Malformed, 0, problem);
+        if (row.rule.malformed.message == nullptr)
+            problem.with_detail("It must be %s.", what);
+        return false;
+    };
+    std::int64_t integer;
+    double real;
+    switch (row.rule.kind) {
+    case Kind::Integer:
+        return is_number(value, integer) ? check(row.rule, row.shown(), integer, 0, problem) : malformed("an integer");
+    case Kind::Real:
+        return is_number(value, real) ? check(row.rule, row.shown(), real, 0, problem) : malformed("a number");
+    case Kind::Flag:
+        return has_word("true false on off yes no 1 0", value) || malformed("true or false");
+    default:
+        return check(row.rule, row.shown(), value, 0, problem);
+    }
+}
+
+}  // namespace
+
+std::span<const Parameter> arguments() noexcept { return rules::kArguments; }
+std::span<const Parameter> config_keys() noexcept { return rules::kConfigKeys; }
+std::span<const Parameter> settings() noexcept { return rules::kSettings; }
+
+std::span<const Parameter> arguments_of(std::string_view function) noexcept {
+    const std::span<const Parameter> own = rows_of(function);
+    if (!own.empty() || !function.starts_with("st_"))
+        return own;
+    char full[64] = "steadytext_";
+    const std::size_t prefix = std::strlen(full);
+    function.remove_prefix(3);
+    if (prefix + function.size() >= sizeof full)
+        return {};
+    std::memcpy(full + prefix, function.data(), function.size());
+    return rows_of({full, prefix + function.size()});
+}
+
+const Parameter *find_setting(std::string_view name) noexcept {
+    for (const Parameter &row : rules::kSettings)
+        if (name == row.name)
+            return &row;
+    return nullptr;
+}
+
+const Parameter *find_option(const Parameter *options, std::string_view name) noexcept {
+    for (; options->name != nullptr; options++)
+        if (name == options->name)
+            return options;
+    return nullptr;
+}
+
+bool check_config(std::string_view key, std::string_view value, Problem &problem) {
+    for (const Parameter &row : rules::kConfigKeys)
+        if (fits(key, row.name))
+            return check_config_value(row, value, problem);
+    return true;
+}
+
+bool check_remote(const TextArgument &model, bool unsafe_mode, Problem &problem) noexcept {
+    return model.is_null || unsafe_mode || model.text.find(':') == std::string_view::npos ||
+           problem.set(sqlstate::kInvalidParameterValue, "Remote models (containing ':' ) require unsafe_mode=TRUE");
+}
+
+}  // namespace steadytext::core

@@ -1,0 +1,155 @@
+// The validator table as SQL sees it: the check that SQL functions make of their arguments, and its rows. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+#include "src/pg/text_array.hpp"
+#include "src/session/arguments.hpp"
+
+extern "C" {
+#include "catalog/pg_type.h"
+#include "utils/timestamp.h"
+}
+
+namespace {
+
+using namespace steadytext;
+using core::Fault;
+using core::Kind;
+using core::Parameter;
+using core::Value;
+
+// A month counts as thirty days.
+std::int64_t microseconds(const Interval &interval) {
+    return interval.time + (std::int64_t{interval.month} * DAYS_PER_MONTH + interval.day) * USECS_PER_DAY;
+}
+
+Value value_of(Datum datum, Oid type) {
+    switch (type) {
+    case INT4OID:
+        return DatumGetInt32(datum);
+    case INT8OID:
+        return std::int64_t{DatumGetInt64(datum)};
+    case FLOAT8OID:
+        return DatumGetFloat8(datum);
+    case TEXTOID:
+        return pg::utf8_text(datum);
+    case NAMEOID:
+        return std::string_view(NameStr(*DatumGetName(datum)));
+    case INTERVALOID:
+        return microseconds(*DatumGetIntervalP(datum));
+    case TEXTARRAYOID:
+        return pg::texts_of(DatumGetArrayTypeP(datum));
+    default:
+        return Value::other();
+    }
+}
+
+// ---- rows ----------------------------------------------------------------------------------------------------------------
+
+const char *name_of(Kind kind) {
+    constexpr const char *kNames[] = {"any", "flag", "integer", "real", "text", "texts", "interval", "options"};
+    return kNames[static_cast<int>(kind)];
+}
+
+const char *name_of(core::Form form) {
+    constexpr const char *kNames[] = {"free", "prose", "line"};
+    return kNames[static_cast<int>(form)];
+}
+
+bool has_bounds(const core::Rule &rule) { return rule.kind != Kind::Any && rule.kind != Kind::Flag && rule.kind != Kind::Options; }
+
+// One row of _steadytext_parameters(), column by column.
+class Line {
+public:
+    void text(const char *value) { value == nullptr ? null() : add(CStringGetTextDatum(value)); }
+    void truth(bool value) { add(BoolGetDatum(value)); }
+    void number(std::int64_t value, bool known) { known ? add(Int64GetDatum(value)) : null(); }
+    void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
+
+    // SQLSTATE and message of a fault, with one space between.
+    void fault(const Parameter &row, Fault fault, bool possible) {
+        if (!possible)
+            return null();
+        core::Problem problem;
+        (void)core::refuse(row.rule, row.shown(), fault, static_cast<std::size_t>(guc::max_prompt_bytes), problem);
+        text(psprintf("%s %s", problem.sqlstate, problem.message));
+    }
+
+private:
+    void null() { nulls_[column_++] = true; }
+    void add(Datum value) { values_[column_++] = value; }
+
+    static constexpr int kColumns = 17;
+    Datum values_[kColumns] = {};
+    bool nulls_[kColumns] = {};
+    int column_ = 0;
+};
+
+void put_row(ReturnSetInfo *result, const char *owner, const Parameter &row) {
+    const core::Rule &rule = row.rule;
+    const bool bounded = has_bounds(rule);
+    Line line;
+    line.text(owner);
+    line.text(row.name);
+    line.text(name_of(rule.kind));
+    line.text(name_of(rule.form));
+    line.truth(rule.needed);
+    line.number(rule.least, bounded);
+    line.number(rule.most == core::kLongestPrompt ? guc::max_prompt_bytes : rule.most, bounded);
+    line.text(rule.words);
+    line.text(row.setting);
+    line.text(rule.element != nullptr && rule.element->needed ? rule.element->null.message : nullptr);
+    line.text(rule.sample);
+    line.text(rule.bad_sample);
+    line.fault(row, Fault::Null, rule.needed);
+    line.fault(row, Fault::Below, bounded);
+    line.fault(row, Fault::Above, bounded);
+    line.fault(row, Fault::Malformed, rule.words != nullptr || rule.malformed.message != nullptr);
+    line.truth(rule.distinct);
+    line.put(result);
+}
+
+}  // namespace
+
+// Called by SQL functions with their own name and all their arguments.
+STEADYTEXT_FUNCTION(steadytext_check) {
+    const char *function = TextDatumGetCString(PG_GETARG_DATUM(0));
+    const std::span<const Parameter> rows = core::arguments_of(function);
+    if (get_fn_expr_variadic(fcinfo->flinfo) || rows.size() != static_cast<std::size_t>(PG_NARGS() - 1))
+        elog(ERROR, "the arguments of \"%s\" are not those in src/core/parameters.cpp", function);
+    for (int i = 1; i < PG_NARGS(); i++) {
+        const Parameter &row = rows[static_cast<std::size_t>(i - 1)];
+        const Value value = PG_ARGISNULL(i) ? Value() : value_of(PG_GETARG_DATUM(i), get_fn_expr_argtype(fcinfo->flinfo, i));
+        session::require(row.rule, row.shown(), value);
+    }
+    PG_RETURN_VOID();
+}
+
+// What steadytext_config_set says of a key and its value.
+STEADYTEXT_FUNCTION(steadytext_check_config) {
+    const std::string_view key = pg::utf8_text(PG_GETARG_DATUM(0));
+    const std::string_view value = pg::utf8_text(PG_GETARG_DATUM(1));
+    const std::span<const Parameter> rows = core::arguments_of("steadytext_config_set");
+    session::require(rows[0].rule, key);
+    session::require(rows[1].rule, value);
+    pg::guarded([&](core::Problem &problem) { return core::check_config(key, value, problem); });
+    PG_RETURN_VOID();
+}
+
+STEADYTEXT_FUNCTION(steadytext_parameters) {
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    for (const Parameter &row : core::arguments()) {
+        put_row(result, row.owner, row);
+        if (strncmp(row.owner, "steadytext_", 11) == 0)
+            if (const char *alias = psprintf("st_%s", row.owner + 11); core::arguments_of(alias).data() == core::arguments_of(row.owner).data())
+                put_row(result, alias, row);
+        for (const Parameter *option = row.rule.options; option != nullptr && option->name != nullptr; option++)
+            put_row(result, psprintf("%s(%s)", row.owner, row.name), *option);
+    }
+    for (const Parameter &row : core::config_keys())
+        put_row(result, row.owner, row);
+    for (const Parameter &row : core::settings())
+        put_row(result, row.owner, row);
+    return static_cast<Datum>(0);
+}
