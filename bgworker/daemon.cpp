@@ -78,6 +78,13 @@ void Daemon::adopt(const core::DaemonEntry &entry) {
         show_state(entry.drain ? "drained" : "");
 }
 
+void Daemon::show_disagreement(const char *text) {
+    if (std::string_view(identity_.disagreement) == text)
+        return;
+    std::snprintf(identity_.disagreement, sizeof identity_.disagreement, "%s", text);
+    publish();
+}
+
 void Daemon::exclude(const char *reason) {
     const bool was_excluded = std::exchange(excluded_, reason != nullptr);
     if (excluded_ != was_excluded)

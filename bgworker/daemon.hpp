@@ -80,6 +80,7 @@ public:
     void abandon(shmem::SlotId id, std::int64_t now_us);
     void retire();  // nothing new; the gateway drops it once it is idle
     void adopt(const core::DaemonEntry &entry);  // the same connection with another weight or drain
+    void show_disagreement(const char *text);
     // It must not answer, and why; null: it may again.
     void exclude(const char *reason);
     [[nodiscard]] bool is_excluded() const { return excluded_; }

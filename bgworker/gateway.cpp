@@ -187,6 +187,7 @@ void Gateway::compare_fingerprints() {
             if (other.wanted && !other.daemon->is_excluded())
                 reason = difference(daemon.models(), *other.daemon);
         }
+        daemon.show_disagreement(reason.c_str());
         daemon.exclude(configuration_.strict_fingerprints && !reason.empty() ? reason.c_str() : nullptr);
         const std::string warning = std::string("daemon \"") + daemon.entry().endpoint.text + "\" " + reason;
         if (reason.empty() || std::find(warned_.begin(), warned_.end(), warning) != warned_.end())

@@ -39,6 +39,7 @@ struct DaemonIdentity {
     char reason[256] = "";                     // of the present state, in words
     char fingerprint[kFingerprintBytes] = "";  // of its first model
     char models[256] = "";                     // their names, one a line
+    char disagreement[256] = "";               // with an earlier daemon, about what a model's name means
     DaemonKind kind = DaemonKind::Unknown;
     std::uint32_t weight = 1;
     std::uint32_t slots = 0;  // how many requests it works on at once; 0: not told

@@ -21,6 +21,8 @@ COMMENT ON FUNCTION public._steadytext_parameters() IS
     'Each argument of each function, each option, key of steadytext_config and setting: its bounds, and how others are refused.';
 
 -- ---- tables ------------------------------------------------------------------------------------------------------
+-- What is named without a schema below is PostgreSQL's own, whatever lies in public.
+SET LOCAL search_path TO pg_catalog, pg_temp;
 -- Names and columns are those of the original (pg_steadytext 2025.11.25); nothing is granted to PUBLIC.
 
 CREATE TABLE public.steadytext_config (
@@ -263,9 +265,12 @@ CREATE TABLE public.steadytext_audit_log (
 CREATE INDEX idx_steadytext_audit_timestamp ON public.steadytext_audit_log (created_at DESC);
 CREATE INDEX idx_steadytext_audit_user ON public.steadytext_audit_log (user_id, created_at DESC);
 COMMENT ON TABLE public.steadytext_audit_log IS
-    'Changes of settings and limits, evictions, and suspicious input. Whoever may SELECT from it sees its own rows.';
+    'Changes of settings and limits, evictions, and suspicious input. Whoever may SELECT from it sees its own rows, an administrator all.';
 ALTER TABLE public.steadytext_audit_log ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own_rows ON public.steadytext_audit_log USING (user_id OPERATOR(pg_catalog.=) current_user::text);
+-- An administrator is who may change settings; nobody but the owner changes rows, or writes them in another's name.
+CREATE POLICY own_rows ON public.steadytext_audit_log FOR SELECT
+    USING (user_id = current_user::text OR (SELECT has_function_privilege('public.steadytext_config_set(text, text)', 'EXECUTE')));
+CREATE POLICY own_name ON public.steadytext_audit_log FOR INSERT WITH CHECK (user_id = current_user::text);
 
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_config', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache', '');
@@ -352,7 +357,7 @@ CREATE FUNCTION public.steadytext_extract(
 LANGUAGE sql STABLE PARALLEL SAFE COST 1000
 AS $$
     SELECT pg_catalog.jsonb_populate_record(row_type, public._steadytext_extract_json(
-        input, pg_catalog.pg_typeof(row_type)::oid, max_tokens, use_cache, seed, unsafe_mode, model)::jsonb)
+        input, pg_catalog.pg_typeof(row_type)::pg_catalog.oid, max_tokens, use_cache, seed, unsafe_mode, model)::pg_catalog.jsonb)
 $$;
 COMMENT ON FUNCTION public.steadytext_extract(text, anyelement, int, boolean, int, boolean, text) IS
     'A row of a composite type, given as NULL::my_type, with what the text says; NULL when no daemon can answer.';
@@ -1253,6 +1258,136 @@ CREATE TRIGGER steadytext_config_changed
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_config
     FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_config_changed();
 
+-- ---- administrators ----------------------------------------------------------------------------------------------
+
+-- What an administrator is granted: all functions that PUBLIC has not but trigger functions and those that make administrators;
+-- the tables they work on, of which the audit log is not to be changed.
+CREATE FUNCTION public._steadytext_admin_grants() RETURNS SETOF text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH members AS (
+        SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e')
+    SELECT format('EXECUTE ON FUNCTION %s', p.oid::regprocedure)
+    FROM members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+    WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^_?steadytext_admin_' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
+    UNION ALL
+    SELECT format(CASE WHEN c.relkind = 'S' THEN 'USAGE, SELECT ON SEQUENCE %s' WHEN c.relkind = 'v' THEN 'SELECT ON %s'
+                       WHEN c.relname = 'steadytext_audit_log' THEN 'SELECT, INSERT ON %s' ELSE 'SELECT, INSERT, UPDATE, DELETE ON %s' END,
+                  c.oid::regclass)
+    FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+    WHERE c.relkind IN ('r', 'p', 'v')
+       OR c.relkind = 'S' AND EXISTS (SELECT FROM members owner JOIN pg_depend d ON d.refobjid = owner.objid WHERE d.objid = c.oid)
+$$;
+
+CREATE FUNCTION public.steadytext_admin_grant(role name) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    each text;
+BEGIN
+    FOR each IN SELECT * FROM public._steadytext_admin_grants() LOOP
+        EXECUTE format('GRANT %s TO %I', each, role);
+    END LOOP;
+    INSERT INTO public.steadytext_audit_log (event_type, details) VALUES ('admin_grant', jsonb_build_object('role', role));
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_admin_grant(name) IS
+    'Lets a role and its members administer pg_steadytext in this database, beside the owner. Daemons remain the superuser''s.';
+
+CREATE FUNCTION public.steadytext_admin_revoke(role name) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    each text;
+BEGIN
+    FOR each IN SELECT * FROM public._steadytext_admin_grants() LOOP
+        EXECUTE format('REVOKE %s FROM %I', each, role);
+    END LOOP;
+    INSERT INTO public.steadytext_audit_log (event_type, details) VALUES ('admin_revoke', jsonb_build_object('role', role));
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_admin_revoke(name) IS 'Takes back what steadytext_admin_grant() granted.';
+
+CREATE FUNCTION public._steadytext_selfcheck() RETURNS TABLE (check_name text, status text, details text, hint text)
+AS 'MODULE_PATHNAME', 'steadytext_selfcheck' LANGUAGE C VOLATILE ROWS 4;
+
+CREATE FUNCTION public.steadytext_selfcheck() RETURNS TABLE (check_name text, status text, details text, hint text)
+LANGUAGE sql VOLATILE ROWS 20
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH extension AS (SELECT * FROM pg_extension WHERE extname = 'pg_steadytext'),
+    members AS (
+        SELECT d.classid, d.objid FROM pg_depend d JOIN extension e ON e.oid = d.refobjid
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'),
+    objects (classid, oid, name, acl, owner) AS (
+        SELECT classid, p.oid, p.oid::regprocedure::text, coalesce(proacl, acldefault('f', proowner)), proowner
+        FROM members JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+        UNION ALL
+        SELECT classid, c.oid, c.oid::regclass::text, relacl, relowner
+        FROM members JOIN pg_class c ON c.oid = objid AND classid = 'pg_class'::regclass),
+    public_grants AS (
+        SELECT o.classid, o.oid, format('%s on %s', a.privilege_type, o.name) AS said, a.privilege_type
+        FROM objects o, aclexplode(o.acl) a
+        WHERE a.grantee = 0 AND a.privilege_type NOT IN (
+            SELECT i.privilege_type FROM pg_init_privs p, aclexplode(p.initprivs) i
+            WHERE p.classoid = o.classid AND p.objoid = o.oid AND p.objsubid = 0 AND i.grantee = 0)
+          -- A function whose privileges were never touched is everybody's from the start.
+          AND (o.classid <> 'pg_proc'::regclass OR EXISTS (SELECT FROM pg_init_privs p WHERE p.classoid = o.classid AND p.objoid = o.oid))),
+    triggers AS (
+        SELECT format('%s on %s', t.tgname, o.name) AS said FROM pg_trigger t JOIN objects o ON o.oid = t.tgrelid
+        WHERE NOT t.tgisinternal AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_proc'::regclass AND objid = t.tgfoid)),
+    trigger_grants AS (
+        SELECT format('TRIGGER on %s to %s', o.name, a.grantee::regrole) AS said FROM objects o, aclexplode(o.acl) a
+        WHERE a.privilege_type = 'TRIGGER' AND a.grantee NOT IN (o.owner, 0)),
+    unpinned AS (
+        SELECT o.name AS said FROM objects o JOIN pg_proc p ON p.oid = o.oid
+        WHERE o.classid = 'pg_proc'::regclass AND p.prosecdef AND p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']),
+    row_security AS (
+        SELECT o.name AS said FROM objects o JOIN pg_class c ON c.oid = o.oid
+        WHERE o.classid = 'pg_class'::regclass AND c.relname = 'steadytext_audit_log' AND NOT c.relrowsecurity),
+    administrators AS (
+        SELECT a.grantee::regrole::text AS said FROM objects o, aclexplode(o.acl) a
+        WHERE o.oid = 'public.steadytext_config_set(text, text)'::regprocedure AND a.grantee NOT IN (o.owner, 0)),
+    findings (place, check_name, bad, said, good, hint) AS (
+        SELECT 1, 'public_grants', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM public_grants),
+               'PUBLIC has no more than at installation', 'REVOKE what PUBLIC need not have.'
+        UNION ALL
+        SELECT 2, 'trigger_grants', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM trigger_grants),
+               'no role but the owner may add triggers', 'REVOKE TRIGGER: the keeper, a superuser, runs what a trigger says.'
+        UNION ALL
+        SELECT 3, 'triggers', 'warning', (SELECT string_agg(said, ', ' ORDER BY said) FROM triggers),
+               'the tables have only their own triggers', 'Make sure of them: the keeper, a superuser, runs them.'
+        UNION ALL
+        SELECT 4, 'search_paths', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM unpinned),
+               'all SECURITY DEFINER functions pin search_path', 'ALTER FUNCTION ... SET search_path = pg_catalog, pg_temp.'
+        UNION ALL
+        SELECT 5, 'row_security', 'error', (SELECT string_agg(said, ', ') FROM row_security),
+               'audit rows are visible to their own role and administrators', 'ALTER TABLE ... ENABLE ROW LEVEL SECURITY.'
+        UNION ALL
+        SELECT 6, 'schema_public', 'warning', (SELECT 'PUBLIC may create objects in schema public' WHERE has_schema_privilege('public', 'public', 'CREATE')),
+               'PUBLIC may not create objects in schema public', 'REVOKE CREATE ON SCHEMA public FROM PUBLIC.'
+        UNION ALL
+        SELECT 7, 'sql_version', 'error', (SELECT format('the SQL objects are of version %s, the library is %s', e.extversion, public.steadytext_version())
+                                           FROM extension e WHERE e.extversion <> public.steadytext_version()),
+               'SQL objects and library are of one version', 'ALTER EXTENSION pg_steadytext UPDATE, or restart the server with the library of that version.'
+        UNION ALL
+        SELECT 8, 'installed_version', 'warning', (SELECT format('version %s is installed, %s is running', a.default_version, public.steadytext_version())
+                                                   FROM pg_available_extensions a WHERE a.name = 'pg_steadytext' AND a.default_version <> public.steadytext_version()),
+               'the running library is the one installed', 'Restart the server.')
+    SELECT f.check_name, CASE WHEN f.said IS NULL THEN 'ok' ELSE f.bad END, coalesce(f.said, f.good), CASE WHEN f.said IS NOT NULL THEN f.hint END
+    FROM (SELECT * FROM findings ORDER BY place) f
+    UNION ALL
+    SELECT 'administrators', 'ok', coalesce((SELECT string_agg(said, ', ' ORDER BY said) FROM administrators), 'nobody but the owner'), NULL
+    UNION ALL
+    SELECT * FROM public._steadytext_selfcheck()
+$$;
+COMMENT ON FUNCTION public.steadytext_selfcheck() IS
+    'Risky grants, triggers and settings, versions that differ between library, SQL and shared memory, daemons that mean different models: ok, warning or error.';
+
 -- ---- short names -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION public.st_generate(
@@ -1431,6 +1566,8 @@ REVOKE ALL ON FUNCTION
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(),
     public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_config_set(text, text), public.st_config_set(text, text),
+    public._steadytext_selfcheck(), public.steadytext_selfcheck(),
+    public._steadytext_admin_grants(), public.steadytext_admin_grant(name), public.steadytext_admin_revoke(name),
     public._steadytext_inspect(text, text), public._steadytext_follow_daemon_address(), public._steadytext_config_changed(),
     public._steadytext_daemon_health(), public._steadytext_daemons(),
     public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
@@ -1470,5 +1607,6 @@ GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometh
     public._steadytext_stat_statements(), public._steadytext_daemons(), public.steadytext_health_check() TO pg_monitor;
 GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.steadytext_usage,
     public.steadytext_incidents TO pg_monitor;
+GRANT EXECUTE ON FUNCTION public._steadytext_selfcheck(), public.steadytext_selfcheck() TO pg_monitor;
 -- A role's own quota and batches are its own to see; the functions behind the views leave out what is not.
 GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress TO PUBLIC;

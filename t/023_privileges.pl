@@ -44,4 +44,46 @@ is($cluster->sql(q(SET search_path = pg_catalog; SELECT public.steadytext_genera
 is($cluster->sql(q(CREATE SCHEMA trojan; CREATE FUNCTION trojan.steadytext_config_get(text) RETURNS text LANGUAGE sql AS 'SELECT ''owned''';
     SET search_path = trojan, public, pg_catalog; SELECT public.st_config_get('default_seed'))), 42, 'a function of the same name is not called');
 
+# What runs with its owner's rights looks nowhere but in PostgreSQL's own schema.
+is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p
+    WHERE p.proname ~ 'steadytext|^st_' AND p.prosecdef AND p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp'])),
+    '', 'SECURITY DEFINER always pins search_path');
+is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ' ORDER BY p.proname) FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+    WHERE p.pronamespace = 'public'::regnamespace AND p.proname ~ 'steadytext|^st_' AND l.lanname <> 'c' AND p.proconfig IS NULL)),
+    'st_rerank_docs_only(text,text[],text,integer) steadytext_cache_top(integer) '
+    . 'steadytext_extract(text,anyelement,integer,boolean,integer,boolean,text) steadytext_rerank_docs_only(text,text[],text,integer)',
+    'other functions too, but those the planner inlines, which name the schema of everything');
+
+# Monitors see the statistics; administrators do the rest, but for what reaches other hosts.
+{
+    $cluster->sql(q(CREATE ROLE monitor LOGIN IN ROLE pg_monitor; CREATE ROLE ops; CREATE ROLE alice LOGIN IN ROLE ops; CREATE ROLE bob LOGIN));
+    $cluster->sql("SELECT count(*) FROM $_", user => 'monitor') for qw(steadytext_metrics() steadytext_health_check() steadytext_daemons
+        pg_stat_steadytext steadytext_rate_limit_status steadytext_cache_stats() steadytext_response_times() steadytext_frecency_status());
+    pass('pg_monitor sees every statistic');
+    is($cluster->try_sql(q(SELECT steadytext_stat_reset()), user => 'monitor')->{state}, '42501', 'and changes none');
+
+    my @admin = (
+        q(SELECT steadytext_config_set('default_seed', '43')), q(SELECT st_config_set('default_seed', '42')), q(SELECT steadytext_cache_clear()),
+        q(SELECT * FROM steadytext_cache_evict_by_age(0, 0, 10, 0)), q(SELECT steadytext_cache_scheduled_eviction()),
+        q(SELECT steadytext_cache_migrate_keys()), q(SELECT steadytext_cache_invalidate(prompt => 'x')), q(SELECT * FROM steadytext_cache_top(3)),
+        q(SELECT steadytext_rate_limit_set('bob', requests => 1000)), q(SELECT steadytext_rate_limit_get('bob')),
+        q(SELECT steadytext_rate_limit_reset('bob')), q(SELECT steadytext_rate_limit_remove('bob')), q(SELECT count(*) FROM steadytext_metrics()),
+        q(SELECT steadytext_stat_reset()), q(SELECT * FROM steadytext_config));
+    is($cluster->try_sql($_, user => 'alice')->{state}, '42501', "refused: $_") for @admin;
+    $cluster->sql(q(SELECT steadytext_admin_grant('ops'); SELECT steadytext_config_set('default_seed', '42')));
+    $cluster->sql(q(SELECT steadytext_generate(E'rung\x07')), user => 'bob');
+    is($cluster->try_sql($_, user => 'alice')->{err}, '', "an administrator may: $_") for @admin;
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_audit_log WHERE user_id = 'bob'), 1), "a role's bell is audited");
+    is($cluster->sql(q(SELECT string_agg(DISTINCT user_id, ' ' ORDER BY user_id) FROM steadytext_audit_log), user => 'alice'), 'alice bob postgres', 'sees all audit rows');
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_audit_log WHERE event_type = 'admin_grant')), 1, 'that there are administrators is audited');
+    is($cluster->try_sql($_, user => 'alice')->{state}, '42501', "an administrator may not: $_") for q(DELETE FROM steadytext_audit_log),
+        q(UPDATE steadytext_audit_log SET user_id = 'bob'), q(INSERT INTO steadytext_audit_log (event_type, user_id) VALUES ('x', 'bob')),
+        q(SELECT steadytext_daemon_register('tcp://127.0.0.1:5999')), q(SELECT steadytext_config_set('daemon_port', '5999')),
+        q(SELECT steadytext_admin_grant('bob')), q(SELECT steadytext_admin_revoke('ops')), q(SHOW steadytext.daemons);
+    $cluster->sql(q(SELECT steadytext_admin_revoke('ops')));
+    is($cluster->try_sql($_, user => 'alice')->{state}, '42501', "refused again: $_") for @admin;
+    is($cluster->sql(q(SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a WHERE c.relname ~ 'steadytext' AND a.grantee = 'ops'::regrole)), 0, 'nothing is left');
+    is($cluster->try_sql(q(SELECT steadytext_admin_grant('nobody"; DROP TABLE steadytext_config; --')))->{state}, '42704', 'a role is a role');
+}
+
 done_testing;

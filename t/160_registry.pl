@@ -171,6 +171,8 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
     $becomes->('state', $other, 'ready', 'policy warn: it is used');
     ok($cluster->wait_for(sub { $cluster->log =~ /daemon "\Q$other->{endpoint}\E" serves model "[^"]*" with fingerprint echo:2, but \Q$light->{endpoint}\E has echo:1/ }, 10),
         'and the log says so');
+    is($cluster->sql(q(SELECT status FROM steadytext_selfcheck() WHERE check_name = 'fingerprints' AND details ~ 'fingerprint echo:2, but')), 'warning',
+        'and steadytext_selfcheck() says so');
     $cluster->sql(q(ALTER SYSTEM SET steadytext.fingerprint_policy = 'strict'; SELECT pg_reload_conf()));
     $becomes->('state', $other, 'invalid', 'policy strict: the later one is invalid');
     like($column->('reason', $other), qr/fingerprint echo:2, but .* has echo:1/, 'for a reason');

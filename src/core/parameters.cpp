@@ -306,6 +306,8 @@ constexpr Parameter kArguments[] = {
     {"st_config_set", "key", kConfigKey},
     {"st_config_set", "value", kConfigValue},
 
+    {"steadytext_admin_grant", "role", {.sample = "'pg_monitor'"}},
+    {"steadytext_admin_revoke", "role", {.sample = "'pg_monitor'"}},
     {"_steadytext_inspect", "parameter", {.sample = "'model'"}},
     {"_steadytext_inspect", "name", {.sample = "'a'"}},
     {"_steadytext_check", "function", {.sample = "'steadytext_cache_stats'"}},

@@ -32,7 +32,8 @@ void lock_registry() { LockSharedObject(DbRoleSettingRelationId, InvalidOid, 0, 
 // The setting as the files have it, whether or not it can be applied; if no file names it, as this session
 // has it.
 const char *daemons_in_files() {
-    const char *query = "SELECT setting FROM pg_catalog.pg_file_settings WHERE name = 'steadytext.daemons' "
+    // Under the caller's search_path: nothing in it may be anybody's but PostgreSQL's.
+    const char *query = "SELECT setting FROM pg_catalog.pg_file_settings WHERE name OPERATOR(pg_catalog.=) 'steadytext.daemons' "
                         "ORDER BY seqno DESC LIMIT 1";
     MemoryContext caller = CurrentMemoryContext;
     const char *daemons = guc::daemons != nullptr ? guc::daemons : "";

@@ -1,0 +1,155 @@
+# Nothing gets in: some 450 attacks on every argument of every function that a text can reach, names that are attacks themselves, and a
+# schema full of trojans.
+use strict;
+use warnings;
+use utf8;
+use SteadyText::Attack;
+use SteadyText::Cluster;
+use Test::More;
+
+binmode $_, ':encoding(UTF-8)' for Test::More->builder->output, Test::More->builder->failure_output;
+my $cluster = SteadyText::Cluster->new(conf => [ 'log_min_error_statement = panic', 'log_min_messages = log', "steadytext.fallback_text = 'none'" ]);
+
+# All that an attack would have changed.
+my $state = <<'SQL';
+SELECT md5(string_agg(said, E'\n' ORDER BY said COLLATE "C")) FROM (
+    SELECT concat('relation', oid, relname, relkind, relowner, relacl, relhastriggers) FROM pg_class WHERE relnamespace NOT IN ('pg_toast'::regnamespace, 'attack'::regnamespace)
+    UNION ALL SELECT concat('function', oid, proname, prosrc, proacl, proowner, proconfig) FROM pg_proc WHERE pronamespace <> 'attack'::regnamespace
+    UNION ALL SELECT concat('role', oid, rolname, rolsuper, rolpassword) FROM pg_authid
+    UNION ALL SELECT concat('trigger', oid, tgname) FROM pg_trigger UNION ALL SELECT concat('database', datname, datacl) FROM pg_database
+    UNION ALL SELECT concat('schema', nspname, nspacl) FROM pg_namespace UNION ALL SELECT concat('policy', polname) FROM pg_policy
+    UNION ALL SELECT concat('setting', name, setting) FROM pg_file_settings
+    UNION ALL SELECT concat('row', id, word) FROM victim
+    UNION ALL SELECT concat('lock', objid) FROM pg_locks WHERE locktype = 'advisory'
+    UNION ALL SELECT concat('config', key, value) FROM steadytext_config WHERE description IS NOT NULL) s (said)
+SQL
+
+# Puts each text into a call; how many calls were not refused. It is not undone: what an attack did would be seen.
+$cluster->sql(<<'SQL');
+CREATE TABLE victim (id int, word text);
+INSERT INTO victim VALUES (1, 'whole');
+CREATE SCHEMA attack;
+CREATE TABLE attack.vectors (place serial, text text);
+CREATE FUNCTION attack.run(call text, every int, beginning int) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE vector text; answered int := 0;
+BEGIN
+    FOR vector IN SELECT v.text FROM attack.vectors v WHERE v.place % every = beginning % every ORDER BY v.place LOOP
+        BEGIN
+            EXECUTE call USING vector;
+            answered := answered + 1;
+        EXCEPTION WHEN OTHERS THEN NULL;
+        END;
+    END LOOP;
+    RETURN answered;
+END $$;
+SQL
+
+my @vectors = SteadyText::Attack::vectors();
+cmp_ok(scalar @vectors, '>=', 300, scalar(@vectors) . ' attacks');
+{
+    my $insert = join ', ', map { my $text = $_; utf8::encode($text); my $hex = unpack 'H*', $text; "(convert_from('\\x$hex', 'UTF8'))" } @vectors;
+    $cluster->sql("INSERT INTO attack.vectors (text) VALUES $insert");
+}
+
+# As prompts they are data: the daemon that echoes gives them back as they are.
+is($cluster->sql(q(SELECT count(*) FROM attack.vectors WHERE steadytext_generate(text) IS DISTINCT FROM text)), 0, 'every attack as a prompt comes back as it is');
+is($cluster->sql(q(SELECT count(*) FROM attack.vectors WHERE steadytext_generate(text) IS DISTINCT FROM text)), 0, 'and from the cache');
+$cluster->sql('SELECT steadytext_frecency_refresh()');
+is($cluster->sql(q(SELECT count(DISTINCT v.text) FROM attack.vectors v JOIN steadytext_cache c ON c.prompt = v.text AND c.response = v.text)), scalar @vectors, 'and out of the table');
+
+# Every argument of every function. Each gets a part of the attacks, all of them in a long run.
+{
+    my $every = $ENV{STEADYTEXT_LONG_TESTS} ? 1 : 16;
+    my @targets = SteadyText::Attack::targets($cluster);
+    cmp_ok(scalar @targets, '>', 100, scalar(@targets) . ' arguments that a text can reach');
+    my $before = $cluster->sql($state);
+    my $calls = join '', map { "SELECT attack.run(\$call\$$targets[$_][2]\$call\$, $every, $_);\n" } 0 .. $#targets;
+    my $result = $cluster->try_sql("SET client_min_messages = error; SET statement_timeout = '120s'; LISTEN intruder;\n$calls SELECT coalesce(current_setting('intruder.was', true), '');", timeout => 1800);
+    is($result->{err}, '', 'all are called');
+    unlike($result->{out}, qr/Asynchronous notification/, 'no notification was sent');
+    my @answered = split /\n/, $result->{out}, -1;
+    is($answered[-1], '', 'no setting was made');
+    cmp_ok(scalar(grep { /^\d+$/ && $_ > 0 } @answered), '>', 40, 'many take the texts as the data they are');
+    is($cluster->sql($state), $before, 'no object, role, setting, lock or row is another than before');
+    ok(!-e $cluster->data_dir . '/intruder', 'no program was run');
+}
+
+# Names that are attacks: a role, a database.
+{
+    my $name   = q(x"'; DROP TABLE public.victim; --);
+    my $quoted = '"' . $name =~ s/"/""/gr . '"';
+    $cluster->sql("CREATE ROLE $quoted LOGIN; SELECT steadytext_rate_limit_set(\$\$$name\$\$, requests => 3)");
+    my $ask = q(SELECT cached FROM steadytext_generate_ex('by any name'));
+    is($cluster->sql("$ask; $ask", user => $name), "f\nt", 'a role with such a name has its cache');
+    is($cluster->try_sql(q(SELECT count(steadytext_generate('n' || i)) FROM generate_series(1, 3) i), user => $name)->{state}, '53400', 'and its limit');
+    $cluster->sql("SELECT steadytext_admin_grant(\$\$$name\$\$); SELECT steadytext_admin_revoke(\$\$$name\$\$)");
+    my $database = q(d"'; DROP DATABASE steadytext; --);
+    $cluster->sql(q(CREATE DATABASE ) . '"' . $database =~ s/"/""/gr . '"');
+    my $in = { database => "dbname='" . $database =~ s/(['\\])/\\$1/gr . "'" };
+    $cluster->sql(q(CREATE EXTENSION pg_steadytext CASCADE; SELECT steadytext_generate('elsewhere'); SELECT steadytext_frecency_refresh()), %$in);
+    is($cluster->sql(q(SELECT scope FROM steadytext_cache), %$in), "$database/postgres", 'a database with such a name has its keeper');
+    is($cluster->sql('SELECT word FROM victim'), 'whole', 'the victim is whole');
+}
+
+# Trojans (CVE-2018-1058): functions and operators of PostgreSQL's names in a schema that comes first for everybody, also before the
+# extension is made. Each tells the log that it ran.
+{
+    my $in = { database => 'trojan' };
+    $cluster->sql(q(CREATE DATABASE trojan; CREATE ROLE mallory LOGIN; ALTER DATABASE trojan SET search_path = public, pg_catalog));
+    $cluster->sql(q(SET search_path = pg_catalog; GRANT CREATE ON SCHEMA public TO mallory; CREATE TABLE public.victim (id int, word text); CREATE EXTENSION vector SCHEMA public), %$in);
+    $cluster->sql(<<'SQL', %$in, user => 'mallory');
+SET search_path = pg_catalog;
+DO $$
+DECLARE
+    type text; name text; body text := 'BEGIN RAISE LOG ''trojan %% ran as %%'', %L, current_user; RETURN NULL; END';
+BEGIN
+    FOREACH type IN ARRAY '{text,int4,int8,float8,numeric,timestamptz,interval,name,jsonb,oid,bool}'::text[] LOOP
+        FOREACH name IN ARRAY '{octet_length,length,lower,ln,exp,isfinite,round,coalesce_,to_jsonb,quote_ident,left,format,jsonb_build_object,sum,now,abs}'::text[] LOOP
+            EXECUTE format('CREATE FUNCTION public.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', name, type, type, format(body, name));
+        END LOOP;
+        EXECUTE format('CREATE FUNCTION public.both_(%s, %s) RETURNS %s LANGUAGE plpgsql AS %L', type, type, type, format(body, 'operator on ' || type));
+        EXECUTE format('CREATE FUNCTION public.same_(%s, %s) RETURNS bool LANGUAGE plpgsql AS %L', type, type, format(body, 'comparison of ' || type));
+        FOREACH name IN ARRAY '{+,-,*,/,||}'::text[] LOOP
+            EXECUTE format('CREATE OPERATOR public.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = public.both_)', name, type, type);
+        END LOOP;
+        FOREACH name IN ARRAY '{=,<>,<,>,<=,>=,~,!~}'::text[] LOOP
+            EXECUTE format('CREATE OPERATOR public.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = public.same_)', name, type, type);
+        END LOOP;
+    END LOOP;
+    EXECUTE format('CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE plpgsql AS %L', format(body, 'now'));
+    EXECUTE format('CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql AS %L', format(body, 'clock_timestamp'));
+    EXECUTE format('CREATE FUNCTION public.gen_random_uuid() RETURNS uuid LANGUAGE plpgsql AS %L', format(body, 'gen_random_uuid'));
+    EXECUTE format('CREATE FUNCTION public.current_setting(text) RETURNS text LANGUAGE plpgsql AS %L', format(body, 'current_setting'));
+    EXECUTE format('CREATE FUNCTION public.unnest(text[]) RETURNS text LANGUAGE plpgsql AS %L', format(body, 'unnest'));
+    EXECUTE format('CREATE FUNCTION public.jsonb_populate_record(anyelement, jsonb) RETURNS anyelement LANGUAGE plpgsql AS %L', format(body, 'jsonb_populate_record'));
+    CREATE DOMAIN public.jsonb AS pg_catalog.jsonb CHECK (public.same_(1, 1));
+    CREATE DOMAIN public.float8 AS pg_catalog.float8 CHECK (public.same_(2, 2));
+    CREATE DOMAIN public.inet AS pg_catalog.inet CHECK (public.same_(3, 3));
+    CREATE TABLE public.pg_proc (a int); CREATE TABLE public.pg_class (a int); CREATE TABLE public.pg_roles (a int); CREATE TABLE public.pg_settings (a int);
+END $$;
+SQL
+    is($cluster->try_sql('CREATE FUNCTION public.steadytext_version() RETURNS text LANGUAGE sql AS $$ SELECT NULL $$; ', %$in, user => 'mallory')->{err}, '', 'mallory prepares');
+    is($cluster->try_sql('CREATE EXTENSION pg_steadytext', %$in)->{state}, '42723', 'a function that is there already is not taken over');
+    $cluster->sql('SET search_path = pg_catalog; DROP FUNCTION public.steadytext_version(); CREATE EXTENSION pg_steadytext', %$in);
+    unlike($cluster->log, qr/trojan .* ran/, 'making the extension calls no trojan');
+
+    my @calls = SteadyText::Attack::targets($cluster, calls => 1, in => { database => 'steadytext' });
+    cmp_ok(scalar @calls, '>', 100, scalar(@calls) . ' functions');
+    my @safe = grep { $_->[0] !~ /daemon_(start|stop)/ } @calls;
+    my $script = "\\set ON_ERROR_STOP 0\nSET client_min_messages = fatal;\n" . join '', map { "$_->[2];\n" } @safe;
+    $cluster->try_sql($script, %$in, timeout => 300);
+    $cluster->try_sql($script, %$in, timeout => 300, user => 'mallory');
+    my $views = "\\set ON_ERROR_STOP 0\n" . join '', map { "SELECT * FROM public.$_;\n" } qw(steadytext_cache_with_frecency steadytext_daemons
+        steadytext_rate_limit_status pg_stat_steadytext steadytext_progress);
+    $cluster->try_sql($views, %$in);
+    # The keeper works here too, under the same search_path.
+    $cluster->sql(q(SELECT public.steadytext_generate(pg_catalog.concat('kept', E'\x01')); SELECT public.steadytext_frecency_refresh()), %$in);
+    is($cluster->sql(q(SET search_path = pg_catalog; SELECT count(*) FROM public.steadytext_cache WHERE prompt LIKE 'kept%'), %$in), 1, 'the keeper writes');
+    is($cluster->sql(q(SET search_path = pg_catalog; SELECT count(*) > 0 FROM public.steadytext_audit_log WHERE event_type = 'suspicious_input'), %$in), 't', 'audit rows too');
+    my ($ran) = $cluster->log =~ /(trojan .* ran as .*)/;
+    is($ran, undef, 'nobody called a trojan, whoever calls what');
+    $cluster->sql(q(SELECT public.now()), %$in);
+    like($cluster->log, qr/trojan now ran as postgres/, 'it would have told');
+}
+
+done_testing;
