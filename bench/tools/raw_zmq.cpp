@@ -1,9 +1,9 @@
-// raw_zmq: what ZeroMQ alone costs between two processes, the yardstick of the round_trip and throughput
-// topics.
+// raw_zmq: what ZeroMQ alone costs between two processes, the yardstick of the round_trip, throughput and pool topics.
 //
-//     raw_zmq serve ENDPOINT                      a ROUTER that gives every message back, until a signal ends
-//     it raw_zmq round_trip ENDPOINT COUNT           prints microseconds per request, one in flight raw_zmq
-//     pipelined ENDPOINT COUNT WINDOW     prints requests per second, WINDOW in flight
+//     raw_zmq serve ENDPOINT                       a ROUTER that gives every message back, until a signal ends it
+//     raw_zmq round_trip ENDPOINT COUNT            prints microseconds per request, one in flight
+//     raw_zmq pipelined ENDPOINT COUNT WINDOW      prints requests per second, WINDOW in flight
+//     raw_zmq reconnecting ENDPOINT COUNT CLIENTS  prints requests per second of so many threads that connect for each request
 //
 // The frames are those of the gateway, the bodies as long as its requests; neither side looks into them, so
 // nothing is counted here but ZeroMQ. Regime: pure; any failure ends the program.
@@ -14,6 +14,8 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <vector>
 
 namespace {
 
@@ -90,10 +92,31 @@ double seconds_to_exchange(const char *endpoint, unsigned count, unsigned window
     return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// A context and a socket for each request, as a client without a pool has them.
+void exchange_reconnecting(const char *endpoint, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        Socket dealer(ZMQ_DEALER);
+        dealer.set(ZMQ_RCVTIMEO, 10000);
+        if (zmq_connect(dealer.get(), endpoint) != 0)
+            fail("could not connect");
+        exchange(dealer, 1, 1);
+    }
+}
+
+double seconds_to_reconnect(const char *endpoint, unsigned count, unsigned clients) {
+    std::vector<std::thread> threads;
+    const auto start = Clock::now();
+    for (unsigned i = 0; i < clients; i++)
+        threads.emplace_back(exchange_reconnecting, endpoint, count / clients);
+    for (std::thread &thread : threads)
+        thread.join();
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 int usage() {
-    std::fputs(
-        "usage: raw_zmq serve ENDPOINT | round_trip ENDPOINT COUNT | pipelined ENDPOINT COUNT WINDOW\n",
-        stderr);
+    std::fputs("usage: raw_zmq serve ENDPOINT | round_trip ENDPOINT COUNT | pipelined ENDPOINT COUNT WINDOW | "
+               "reconnecting ENDPOINT COUNT CLIENTS\n",
+               stderr);
     return 2;
 }
 
@@ -103,6 +126,12 @@ int main(int argc, char **argv) {
     const std::string_view mode = argc > 1 ? argv[1] : "";
     if (mode == "serve" && argc == 3)
         return serve(argv[2]);
+    if (mode == "reconnecting" && argc == 5) {
+        const auto clients = static_cast<unsigned>(std::strtoul(argv[4], nullptr, 10));
+        const auto count = static_cast<unsigned>(std::strtoul(argv[3], nullptr, 10)) / clients * clients;
+        std::printf("%.3f\n", count / seconds_to_reconnect(argv[2], count, clients));
+        return 0;
+    }
     const bool pipelined = mode == "pipelined" && argc == 5;
     if (!pipelined && !(mode == "round_trip" && argc == 4))
         return usage();
