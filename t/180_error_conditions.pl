@@ -6,7 +6,7 @@ use IO::Socket::INET;
 use SteadyText::Cluster;
 use Test::More;
 
-my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.request_timeout = '2s'", 'steadytext.allow_plaintext = on' ]);
+my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.request_timeout = '1s'", 'steadytext.allow_plaintext = on' ]);
 my $fallback = '[steadytext: no answer available]';
 
 # Something that speaks HTTP where a daemon is expected, and never ZeroMQ.
@@ -61,8 +61,21 @@ my @conditions = (
     [ 'HTTPS: a server without TLS',   "https://127.0.0.1:$web_port/v1",  0 ],
 );
 
-sub generate { return $cluster->try_sql(q(SELECT coalesce(steadytext_generate('anybody there?', use_cache => false), 'NULL'))) }
-sub embed    { return $cluster->try_sql(q(SELECT coalesce(steadytext_embed('anybody there?', use_cache => false)::text, 'NULL'))) }
+# [ function, a call, what it gives when nobody can answer: by default, with on_failure = null ]. In error mode all raise. The first
+# ones are asked in every condition, all of them while a daemon is down.
+my @calls = (
+    [ 'generate', q(steadytext_generate('anybody there?', use_cache => false)), $fallback, 'NULL' ],
+    [ 'embed', q(steadytext_embed('anybody there?', use_cache => false)::text), 'NULL', 'NULL' ],
+    [ 'rerank', q((SELECT string_agg(document, ' ' ORDER BY score DESC) FILTER (WHERE score IS NOT NULL) FROM steadytext_rerank('red', ARRAY['blue', 'red']))),
+        'red blue', 'NULL' ],
+    [ 'batch', q((SELECT string_agg(response, ' ') FROM steadytext_generate_batch(ARRAY['anybody?', 'there?'], use_cache => false))),
+        "$fallback $fallback", 'NULL' ],
+    [ 'embed_batch', q((SELECT string_agg(embedding::text, ' ') FROM steadytext_embed_batch(ARRAY['anybody?', 'there?'], use_cache => false))), 'NULL', 'NULL' ],
+    [ 'json', q(steadytext_generate_json('anybody?', '{"type": "integer"}', use_cache => false)), 'NULL', 'NULL' ],
+    [ 'regex', q(steadytext_generate_regex('anybody?', 'a+', use_cache => false)), 'NULL', 'NULL' ],
+    [ 'choice', q(steadytext_generate_choice('anybody?', ARRAY['yes', 'no'], use_cache => false)), 'NULL', 'NULL' ],
+);
+sub ask { my ($call, $mode) = @_; return $cluster->try_sql("SET steadytext.on_failure = '$mode'; SELECT coalesce($call, 'NULL')") }
 
 for my $condition (@conditions) {
     my ($what, $endpoint, $refused) = @$condition;
@@ -79,13 +92,32 @@ for my $condition (@conditions) {
     $cluster->reload;
     ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemon_status() WHERE status <> 'healthy' AND endpoint <> 'tcp://localhost:5555'), 1),
         "$what: in a file it is shown");
-    my $answer = generate();
-    is($answer->{out}, $fallback, "$what: a generated text degrades") or diag $answer->{err};
-    like($answer->{err}, qr/^WARNING:  \w{5}: .*\S/m, "$what: with a warning");
-    cmp_ok($answer->{seconds}, '<', 3, "$what: within the deadline");
-    is(embed()->{out}, 'NULL', "$what: an embedding is NULL, never zeros");
-    my $error = $cluster->try_sql(q(SET steadytext.on_failure = 'error'; SELECT steadytext_generate('anybody there?', use_cache => false)));
+    for my $case (@calls[ 0 .. 3 ]) {
+        my ($function, $call, $degraded) = @$case;
+        my $answer = ask($call, 'fallback');
+        is($answer->{out}, $degraded, "$what: $function degrades") or diag $answer->{err};
+        like($answer->{err}, qr/^WARNING:  \w{5}: .*\S/m, "$what: $function warns");
+        cmp_ok($answer->{seconds}, '<', 2, "$what: $function keeps its deadline");
+    }
+    my $error = ask($calls[0][1], 'error');
     like($error->{state}, qr/^(?:08|55|53|HYT00)/, "$what: on_failure = error: SQLSTATE $error->{state}");
+}
+
+# Every function in every mode, while nobody listens.
+$cluster->append_conf("steadytext.daemons = 'tcp://127.0.0.1:$closed_port'");
+$cluster->reload;
+ok($cluster->poll_until(q(SELECT breaker FROM steadytext_daemons), 'open'), 'a daemon that is down');
+for my $case (@calls) {
+    my ($function, $call, $degraded, $null) = @$case;
+    my $answer = ask($call, 'fallback');
+    is($answer->{out}, $degraded, "$function: fallback") or diag $answer->{err};
+    like($answer->{err}, qr/^WARNING:  08004: .*\S/m, "$function: fallback warns");
+    $answer = ask($call, 'null');
+    is($answer->{out}, $null, "$function: null") or diag $answer->{err};
+    like($answer->{err}, qr/^WARNING:  08004: .*\S/m, "$function: null warns");
+    $answer = ask($call, 'error');
+    is($answer->{state}, '08004', "$function: error") or diag $answer->{out};
+    like($answer->{err}, qr/^HINT:  .*\S/m, "$function: error has a hint");
 }
 kill 'KILL', $web_pid;
 waitpid $web_pid, 0;
