@@ -8,6 +8,7 @@
 #include "src/guc.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/audit.hpp"
+#include "src/session/explain.hpp"
 
 extern "C" {
 PG_MODULE_MAGIC;
@@ -23,5 +24,6 @@ void _PG_init(void) {
         return;
     steadytext::shmem::request_segment();
     steadytext::pg::bad_encoding_seen = steadytext::session::note_bad_encoding;
+    steadytext::session::install_explain_hook();
     steadytext::worker::register_workers();
 }

@@ -21,7 +21,7 @@ sub quick {
 ok($cluster->poll_until(q(SELECT status FROM steadytext_health_check() WHERE component = 'overall'), 'healthy'), 'all is well')
     or diag $cluster->sql('SELECT * FROM steadytext_health_check()');
 is($cluster->sql(q(SELECT string_agg(DISTINCT component, ' ' ORDER BY component) FROM steadytext_health_check())),
-    'cache daemon gateway keeper launcher model overall queue shared_memory standby version', 'every part has a row');
+    'cache daemon gateway keeper launcher limits model overall queue shared_memory standby version', 'every part has a row');
 is($cluster->sql(q(SELECT component FROM steadytext_health_check() LIMIT 1)), 'overall', 'the first is overall');
 like(detail(daemon => 'endpoint'), qr/^ipc:/, 'a daemon has its endpoint');
 is($cluster->sql(q(SELECT (details ->> 'last_heartbeat')::timestamptz > now() - interval '1 minute' FROM steadytext_health_check() WHERE component = 'daemon')), 't', 'its last heartbeat');

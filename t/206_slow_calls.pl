@@ -56,6 +56,20 @@ unlike($log, qr/secret/, 'no prompt in the log of slow calls');
     ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext keeper'), 1), 'the keeper too, while it is there');
 }
 
+# EXPLAIN (ANALYZE) sums up the calls of its statement, and nobody else's.
+{
+    my $explain = sub { my ($how, $query) = @_; return $cluster->sql("EXPLAIN ($how) $query") };
+    my $ten = q(SELECT steadytext_generate('explained ' || i % 4) FROM generate_series(1, 10) i);
+    like($explain->('ANALYZE', $ten), qr/Execution Time: .*\nSteadytext: calls=10 hits=6 failures=0 prompt tokens=8 completion tokens=8 saved tokens=12 time=\d+\.\d{3} ms\z/, 'a line more');
+    like($explain->('ANALYZE', q(SELECT steadytext_generate('explained constant'))), qr/Steadytext: calls=1 hits=0/, 'what the planner makes of constants counts');
+    unlike($explain->('ANALYZE', 'SELECT 1'), qr/Steadytext/, 'without calls it is as ever');
+    unlike($explain->('COSTS OFF', $ten), qr/Steadytext/, 'without ANALYZE too');
+    like($explain->('ANALYZE, FORMAT json', $ten), qr/\A\[.*\]\z/s, 'other formats are left alone');
+    like($explain->('ANALYZE, BUFFERS', $ten), qr/Planning Time: .*Steadytext: calls=10 hits=10/s, 'with buffers');
+    is($cluster->try_sql(q(EXPLAIN (ANALYZE) SELECT steadytext_generate('!fault:error ' || i) FROM generate_series(1, 2) i))->{state}, '38000', 'one that fails');
+    like($cluster->sql(qq(SELECT steadytext_generate('between'); EXPLAIN (ANALYZE) $ten)), qr/calls=10 /, 'each statement by itself');
+}
+
 $cluster->sql('CREATE ROLE plain LOGIN');
 is($cluster->try_sql('SET steadytext.log_min_duration = 0', user => 'plain')->{state}, '42501', 'superusers switch it on');
 

@@ -178,6 +178,16 @@ void put_queue(ReturnSetInfo *result, std::int64_t now_us) {
     });
 }
 
+void put_limits(ReturnSetInfo *result) {
+    shmem::RateLimiter &limiter = *shmem::segment().limiter;
+    const std::uint32_t meters = limiter.size(), in_use = limiter.in_use();
+    put(result, "limits", in_use > kCrowded * meters ? Status::Degraded : Status::Healthy, [&](JsonObject &details) {
+        details.add("meters", std::int64_t{meters});
+        details.add("meters_in_use", std::int64_t{in_use});
+        details.add("shadow_mode", std::string_view(guc::limit_shadow_mode ? "yes" : "no"));
+    });
+}
+
 void put_shared_memory(ReturnSetInfo *result) {
     const shmem::Segment &segment = shmem::segment();
     const double payload = static_cast<double>(segment.payloads->chunks_in_use()) / segment.payloads->chunk_count();
@@ -205,6 +215,7 @@ STEADYTEXT_FUNCTION(steadytext_health) {
     put_worker(result, "launcher", header.launcher, worker_status(header.launcher, kLauncherLateUs, now_us), now_us);
     put_keeper(result, now_us);
     put_queue(result, now_us);
+    put_limits(result);
     put_shared_memory(result);
     put_models(result);
     const bool standby = RecoveryInProgress();

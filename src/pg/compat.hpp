@@ -6,6 +6,11 @@
 #include "src/pg/postgres.hpp"
 
 extern "C" {
+#include "commands/explain.h"
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
@@ -14,6 +19,7 @@ extern "C" {
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
 }
@@ -48,6 +54,25 @@ inline void reserve_guc_prefix(const char *prefix) {
     MarkGUCPrefixReserved(prefix);
 #else
     EmitWarningsOnPlaceholders(prefix);
+#endif
+}
+
+// What EXPLAIN of a statement does where nobody has hooked it.
+using explain_one_query_type = void (*)(Query *, int, IntoClause *, ExplainState *, const char *, ParamListInfo, QueryEnvironment *);
+inline void standard_explain_one_query(Query *query, int options, IntoClause *into, ExplainState *state, const char *text,
+                                       ParamListInfo parameters, QueryEnvironment *environment) {
+#if PG_VERSION_NUM >= 170000
+    standard_ExplainOneQuery(query, options, into, state, text, parameters, environment);
+#else
+    BufferUsage buffers = pgBufferUsage;
+    instr_time start, took;
+    INSTR_TIME_SET_CURRENT(start);
+    PlannedStmt *plan = pg_plan_query(query, text, options, parameters);
+    INSTR_TIME_SET_CURRENT(took);
+    INSTR_TIME_SUBTRACT(took, start);
+    BufferUsage used = {};
+    BufferUsageAccumDiff(&used, &pgBufferUsage, &buffers);
+    ExplainOnePlan(plan, into, state, text, parameters, environment, &took, state->buffers ? &used : nullptr);
 #endif
 }
 

@@ -13,6 +13,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <utility>
 
 namespace steadytext::session::observe {
 
@@ -41,6 +42,8 @@ struct Pending {
 };
 Pending pending;
 char current_model[shmem::kModelNameBytes];
+
+shmem::StatementCounts *tallied = nullptr;
 
 constexpr std::int64_t kPendingUs = 1'000'000;
 constexpr std::int64_t kDayUs = 86'400'000'000;
@@ -112,6 +115,8 @@ void log_if_slow() {
 void count(std::int64_t now_us, bool completed) {
     current.active = false;
     log_if_slow();
+    if (tallied != nullptr)
+        tallied->add(current.call);
     if (!guc::track_calls)
         return;
     const shmem::Segment &segment = shmem::segment();
@@ -272,6 +277,8 @@ std::int64_t end() {
     count(now_us, true);
     return current.call.took_us;
 }
+
+shmem::StatementCounts *tally(shmem::StatementCounts *into) { return std::exchange(tallied, into); }
 
 void forget() { current.active = false; }
 

@@ -16,6 +16,7 @@
 
 #include "shmem/call_stats.hpp"
 #include "shmem/slot_table.hpp"
+#include "shmem/statement_stats.hpp"
 #include "src/core/problem.hpp"
 
 #include <cstdint>
@@ -58,6 +59,9 @@ void fell_back();
 
 // How long the call took, in microseconds.
 std::int64_t end();
+
+// From now on this process's calls are added here too, until told otherwise; returns where they were.
+shmem::StatementCounts *tally(shmem::StatementCounts *into);
 
 // It was none after all, and is not counted.
 void forget();
