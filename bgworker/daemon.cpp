@@ -141,11 +141,12 @@ void Daemon::enqueue(SlotId id) {
     Flight &flight = services_.flights.of(id);
     flight.daemon = this;
     flight.channel = nullptr;
-    waiting_.push_back(id);
+    (may_share(id) ? gathering_ : waiting_).push_back(id);
 }
 
 // One that waits for a spare connection does not hold up those behind it, nor they it.
 void Daemon::pump(std::int64_t now_us) {
+    send_gathered(now_us);
     bool is_full = false, spares_are_full = identity_.kind != DaemonKind::Native;
     for (auto next = waiting_.begin(); next != waiting_.end() && !is_busy(now_us) && !(is_full && spares_are_full);) {
         const SlotId id = *next;
@@ -189,23 +190,28 @@ bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     case Channel::Sent::Yes:
         break;
     }
+    note_sent(channel, id, now_us);
+    return true;
+}
+
+void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
     Flight &flight = services_.flights.of(id);
     flight.channel = &channel;
     flight.sent_us = now_us;
     flight.attempts++;
-    slot.daemon = row_;
+    services_.flights.slot(id).daemon = row_;
     channel.in_flight++;
     in_flight_++;
     row_state().in_flight.store(static_cast<std::uint32_t>(in_flight_), std::memory_order_relaxed);
     row_state().requests.fetch_add(1, std::memory_order_relaxed);
     services_.segment.counters->add(0, Counter::Sends);
-    return true;
 }
 
 // The request is no longer on its connection, however it ended.
 void Daemon::settle(Flight &flight) {
     flight.channel->in_flight--;
     flight.channel = nullptr;
+    flight.sharing = 0;
     in_flight_--;
     row_state().in_flight.store(static_cast<std::uint32_t>(in_flight_), std::memory_order_relaxed);
 }
@@ -213,7 +219,8 @@ void Daemon::settle(Flight &flight) {
 void Daemon::abandon(SlotId id, std::int64_t now_us) {
     Flight &flight = services_.flights.of(id);
     if (flight.channel == nullptr) {
-        std::erase_if(waiting_, [&](SlotId other) { return other.index == id.index; });
+        for (std::deque<SlotId> *queue : {&waiting_, &gathering_})
+            std::erase_if(*queue, [&](SlotId other) { return other.index == id.index; });
         services_.flights.drop(id);
         return;
     }
@@ -221,9 +228,12 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
     const bool timed_out = services_.flights.slot(id).abandoned_because == shmem::Abandon::TimedOut;
     if (timed_out)
         record_failure(now_us, "a request timed out");
+    const std::uint64_t sharing = flight.sharing;
     settle(flight);
     services_.flights.drop(id);
-    if (!is_serial())
+    if (sharing != 0)
+        leave_shared(channel, sharing);
+    else if (!is_serial())
         send_cancel(channel, id);
     else
         replace(channel);  // its next message would be the answer nobody waits for
@@ -267,8 +277,10 @@ void Daemon::expire_waiting(std::int64_t now_us) {
 
 // To the gateway, which finds another daemon for them or refuses them.
 void Daemon::hand_back_waiting() {
-    services_.lost.insert(services_.lost.end(), waiting_.begin(), waiting_.end());
-    waiting_.clear();
+    for (std::deque<SlotId> *queue : {&waiting_, &gathering_}) {
+        services_.lost.insert(services_.lost.end(), queue->begin(), queue->end());
+        queue->clear();
+    }
 }
 
 // ---- what arrives --------------------------------------------------------------------------------------------------
@@ -280,7 +292,7 @@ void Daemon::on_message(Channel &channel, std::string_view body) {
     std::string_view id_text;
     if (!core::envelope_id(body, id_text, services_.id_storage))
         id_text = {};
-    if (!handle_control(id_text, body, now_us))
+    if (!handle_control(id_text, body, now_us) && !handle_shared_reply(channel, id_text, body, now_us))
         handle_reply(channel, id_text, body, now_us);
     pump(now_us);
 }

@@ -29,6 +29,7 @@ struct DaemonSettings {
     core::BreakerSettings breaker;
     std::size_t pool_size;
     std::int64_t pool_wait_us;
+    std::int64_t batch_window_us;
     std::int64_t max_message_bytes;
     bool allow_plaintext;  // to other machines
 };
@@ -71,11 +72,13 @@ public:
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
     [[nodiscard]] bool has_model_for(shmem::Operation operation, std::string_view model) const;
-    [[nodiscard]] std::size_t outstanding() const { return waiting_.size() + in_flight_; }
+    [[nodiscard]] std::size_t outstanding() const { return waiting_.size() + gathering_.size() + in_flight_; }
 
     void enqueue(shmem::SlotId id);
     void pump(std::int64_t now_us);  // sends what can be sent
     void tick(std::int64_t now_us);  // timers: about ten times a second
+    // When pump() has something to send that gathers company until then; INT64_MAX: nothing.
+    [[nodiscard]] std::int64_t due_us() const;
     // The session gave up a request that is waiting or in flight here.
     void abandon(shmem::SlotId id, std::int64_t now_us);
     void retire();  // nothing new; the gateway drops it once it is idle
@@ -107,6 +110,15 @@ private:
         std::int64_t sent_us = 0;
     };
 
+    // Embeddings of several sessions in one message.
+    struct Sharing {
+        std::uint64_t number = 0;
+        Channel *channel = nullptr;
+        std::vector<shmem::SlotId> members;  // in the order of the texts
+        std::vector<std::string> texts;      // as JSON; until it is sent
+        std::string rest;                    // of the params, which is the same for all
+    };
+
     [[nodiscard]] shmem::DaemonRow &row_state() const;
     [[nodiscard]] bool is_serial() const {
         return identity_.kind == shmem::DaemonKind::Serial || identity_.kind == shmem::DaemonKind::Unknown;
@@ -128,7 +140,16 @@ private:
     void discard_replaced();
     void reopen_ended(std::int64_t now_us);
     [[nodiscard]] bool send(Channel &channel, shmem::SlotId id, std::int64_t now_us);
+    void note_sent(Channel &channel, shmem::SlotId id, std::int64_t now_us);
     void settle(Flight &flight);
+
+    [[nodiscard]] bool may_share(shmem::SlotId id);
+    void send_gathered(std::int64_t now_us);
+    [[nodiscard]] Sharing take_alike();
+    [[nodiscard]] bool send_shared(Channel &channel, Sharing &sharing, std::int64_t now_us);
+    [[nodiscard]] bool handle_shared_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
+    void leave_shared(Channel &channel, std::uint64_t number);
+
     void lose_flights(Channel &channel, const char *reason);
     void expire_waiting(std::int64_t now_us);
     void hand_back_waiting();
@@ -143,6 +164,7 @@ private:
     [[nodiscard]] bool send_control(Control &control, Channel &channel, std::string_view method, std::string_view params,
                                     std::int64_t now_us);
     void send_cancel(Channel &channel, shmem::SlotId id);
+    void send_cancel(Channel &channel, std::string_view id_text);
     [[nodiscard]] Control *control_of(std::string_view id_text);
     [[nodiscard]] bool handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us);
     void learn(std::string_view body);
@@ -172,6 +194,10 @@ private:
     std::vector<std::string> route_;  // addresses the connections were made to
     std::size_t next_address_ = 0;
     std::deque<shmem::SlotId> waiting_;
+    std::deque<shmem::SlotId> gathering_;
+    std::vector<Sharing> sharings_;
+    std::uint64_t next_sharing_ = 1;
+    bool shares_ = false;  // it can embed_batch
     std::size_t in_flight_ = 0;
     std::size_t owed_failures_ = 0;  // requests lost with the last connection: the breaker's, if no other can be made
 

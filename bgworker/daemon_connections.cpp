@@ -231,6 +231,7 @@ void Daemon::lose_flights(Channel &channel, const char *reason) {
     if (lost > 1)
         owed_failures_ = lost - 1;
     channel.in_flight = 0;
+    std::erase_if(sharings_, [&](const Sharing &sharing) { return sharing.channel == &channel; });
     for (Control *control : {&info_, &ping_})
         if (control->channel == &channel)
             ask_again(*control, now_us);

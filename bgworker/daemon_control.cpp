@@ -5,6 +5,7 @@
 #include "src/core/clock.hpp"
 #include "src/core/wire_id.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -70,8 +71,12 @@ bool Daemon::send_control(Control &control, Channel &channel, std::string_view m
 void Daemon::send_cancel(Channel &channel, shmem::SlotId id) {
     char wire_id[core::WireId::kTextBytes];
     core::WireId{services_.segment.header->boot_epoch, id.index, id.generation}.format(wire_id);
+    send_cancel(channel, {wire_id, sizeof wire_id});
+}
+
+void Daemon::send_cancel(Channel &channel, std::string_view id_text) {
     std::string params = "{\"id\": \"";
-    params.append(wire_id, sizeof wire_id).append("\"}");
+    params.append(id_text).append("\"}");
     Control unawaited;  // its answer, like that of the cancelled request, has nobody waiting
     if (send_control(unawaited, channel, "cancel", params, core::monotonic_us()))
         channel.in_flight--;
@@ -117,6 +122,9 @@ void Daemon::learn(std::string_view body) {
     if (identity_.kind != DaemonKind::Http)
         identity_.kind = DaemonKind::Native;
     identity_.slots = static_cast<std::uint32_t>(std::max(0, number_or(*result, "slots", 0)));
+    const auto capabilities = result->find("capabilities");
+    shares_ = capabilities != result->end() && capabilities->is_array() &&
+              std::find(capabilities->begin(), capabilities->end(), "embed_batch") != capabilities->end();
     copy_text(identity_.name, *result, "name");
     copy_text(identity_.version, *result, "version");
 
@@ -153,6 +161,7 @@ void Daemon::tell_models() {
 // cached under a name that is only a guess.
 void Daemon::guess_serial() {
     identity_.kind = DaemonKind::Serial;
+    shares_ = false;
     identity_.models_loaded = true;
     std::snprintf(identity_.name, sizeof identity_.name, "serial");
     publish();

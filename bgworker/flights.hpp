@@ -29,6 +29,7 @@ struct Flight {
     std::int64_t queued_us = 0;
     std::int64_t sent_us = 0;
     int attempts = 0;
+    std::uint64_t sharing = 0;  // the message it shares with others; 0: it has its own
     std::string failure;  // why the last attempt came to nothing
 };
 

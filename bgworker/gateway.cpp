@@ -253,6 +253,13 @@ bool Gateway::work(bool woken_by_descriptor) {
     return any;
 }
 
+std::int64_t Gateway::due_us() const {
+    std::int64_t due_us = INT64_MAX;
+    for (const Member &member : members_)
+        due_us = std::min(due_us, member.daemon->due_us());
+    return due_us;
+}
+
 void Gateway::take_hints(std::int64_t now_us) {
     std::uint32_t index;
     for (std::size_t i = 0; i < shmem::kRingCapacity && segment_.ring->pop(index); i++)

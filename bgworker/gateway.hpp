@@ -38,6 +38,8 @@ public:
     // Timers and the sweep of the slot table; call about every kTickUs.
     void tick();
     static constexpr std::int64_t kTickUs = 100'000;
+    // When work() has something to do that nothing wakes for; CLOCK_MONOTONIC, INT64_MAX: never.
+    [[nodiscard]] std::int64_t due_us() const;
 
     [[nodiscard]] bool take_wait_fds_changed();
     void append_wait_fds(std::vector<int> &fds) const;

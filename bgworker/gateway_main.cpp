@@ -71,6 +71,7 @@ Configuration configuration_from_settings() {
     configuration.daemons.breaker = guc::breaker_settings();
     configuration.daemons.pool_size = static_cast<std::size_t>(guc::pool_size);
     configuration.daemons.pool_wait_us = std::int64_t{guc::pool_wait_ms} * 1000;
+    configuration.daemons.batch_window_us = std::int64_t{guc::batch_window_ms} * 1000;
     configuration.daemons.max_message_bytes = std::max<std::int64_t>(16 << 20, std::int64_t{guc::max_prompt_bytes} * 2);
     configuration.daemons.allow_plaintext = guc::allow_plaintext;
     configuration.affinity = guc::balance == static_cast<int>(guc::Balance::Affinity);
@@ -160,7 +161,8 @@ void run(Parts &parts) {
         if (more)
             continue;
         WaitEvent events[kMaxEvents];
-        const int count = WaitEventSetWait(set, Gateway::kTickUs / 1000, events, kMaxEvents, waiting);
+        const std::int64_t left_us = std::clamp<std::int64_t>(gateway.due_us() - core::monotonic_us(), 0, Gateway::kTickUs);
+        const int count = WaitEventSetWait(set, static_cast<long>((left_us + 999) / 1000), events, kMaxEvents, waiting);
         for (int i = 0; i < count; i++)
             descriptor |= (events[i].events & WL_SOCKET_READABLE) != 0;
     }

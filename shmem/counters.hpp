@@ -12,7 +12,8 @@ namespace steadytext::shmem {
     X(CacheMisses, "cache_misses_total", "Calls whose answer was in no cache.")                                        \
     X(SingleFlightJoins, "single_flight_joins_total", "Calls that began to wait for another session's request.")       \
     X(CacheWritesDropped, "cache_writes_dropped_total", "Answers that were not written to steadytext_cache.")          \
-    X(Sends, "sends_total", "Messages sent to daemons, retries included.")                                             \
+    X(Sends, "sends_total", "Requests sent to daemons, retries included.")                                             \
+    X(SharedSends, "shared_sends_total", "Messages to daemons that carried the embeddings of several calls.")          \
     X(Retries, "retries_total", "Requests sent again after a lost connection.")                                        \
     X(Cancels, "cancels_total", "Requests given up by cancel, ROLLBACK or termination.")                               \
     X(Timeouts, "timeouts_total", "Requests given up at steadytext.request_timeout.")                                  \

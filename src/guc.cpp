@@ -39,6 +39,7 @@ int payload_memory_kb = 64 * 1024;
 bool normalize_prompts = true;
 int pool_size = 5;
 int pool_wait_ms = 5'000;
+int batch_window_ms = 0;
 int breaker_threshold = 5;
 int breaker_recovery_ms = 30'000;
 bool cache_enabled = true;
@@ -228,6 +229,8 @@ void define_limits() {
                    &pool_size, 5, PGC_SIGHUP, 0);
     define_integer("steadytext.pool_wait", "How long a request may wait for a connection.", nullptr, &pool_wait_ms, 5'000,
                    PGC_SIGHUP, GUC_UNIT_MS);
+    define_integer("steadytext.batch_window", "How long an embedding waits for others to share its message to the daemon.",
+                   "0 is not at all.", &batch_window_ms, 0, PGC_SIGHUP, GUC_UNIT_MS);
     define_integer("steadytext.breaker_threshold", "Consecutive failures that open a daemon's circuit breaker.", nullptr,
                    &breaker_threshold, 5, PGC_SIGHUP, 0);
     define_integer("steadytext.breaker_recovery", "How long an open circuit breaker waits before it tries again.", nullptr,

@@ -37,6 +37,7 @@ extern int payload_memory_kb;
 extern bool normalize_prompts;
 extern int pool_size;
 extern int pool_wait_ms;
+extern int batch_window_ms;
 extern int breaker_threshold;
 extern int breaker_recovery_ms;
 extern bool cache_enabled;

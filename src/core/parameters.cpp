@@ -365,6 +365,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.payload_memory", integer(1024, kMostKb)},
     {"settings", "steadytext.pool_size", integer(1, 64)},
     {"settings", "steadytext.pool_wait", integer(0, 3600 * 1000)},
+    {"settings", "steadytext.batch_window", integer(0, 1000)},
     {"settings", "steadytext.breaker_threshold", integer(1, 1000)},
     {"settings", "steadytext.breaker_recovery", integer(1, kDayMs)},
     {"settings", "steadytext.cache_enabled", kFlag},

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/session/embedding.hpp"
 #include "src/core/cache_key.hpp"
+#include "src/core/embed_texts.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/nfc.hpp"
 #include "src/core/reply.hpp"
@@ -54,12 +55,7 @@ core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std:
 std::string_view wire_params(std::string_view text, const EmbeddingRequest &request) {
     static std::string *params = new std::string;
     pg::guarded([&](core::Problem &) {
-        params->clear();
-        core::JsonObject json(*params, core::Escape::Utf8);
-        json.add("text_input", text);
-        json.add("seed", request.seed);
-        json.add_or_null("model", request.model.or_else(""));
-        json.close();
+        core::write_embed_params(text, request.seed, request.model.or_else(""), *params);
         return true;
     });
     return *params;

@@ -180,8 +180,12 @@ inline std::string leading_text(const std::string &method, const json &params) {
                       : method == "rerank"      ? "query"
                                                 : "prompt";
     json text = params.value(key, json());
-    if (text.is_array() && !text.empty())
-        text = json(text.front());
+    if (text.is_array() && !text.empty()) {
+        const auto faulty = std::find_if(text.begin(), text.end(), [](const json &one) {
+            return one.is_string() && one.get_ref<const std::string &>().starts_with(kFaultPrefix);
+        });
+        text = json(faulty != text.end() ? *faulty : text.front());
+    }
     return text.is_string() ? text.get<std::string>() : std::string();
 }
 

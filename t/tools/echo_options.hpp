@@ -79,7 +79,7 @@ inline void print_help() {
         "  control               with any of: delay_ms, slots, fingerprint; release (ends every hold);\n"
         "                        fault (a list as below), count (1; -1 = until reset) and methods (all\n"
         "                        but ping, info and shutdown); reset (no faults, no delay)\n\n"
-        "Faults: a prompt, text, first text or query that starts with !fault:NAME[=ARGUMENT][,...]");
+        "Faults: a prompt, query, text or one of several that starts with !fault:NAME[=ARGUMENT][,...]");
     for (const Fault &fault : kFaults)
         print_line(fault.name, fault.argument, fault.help);
 }
