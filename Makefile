@@ -117,9 +117,12 @@ help:
 bootstrap:
 	@scripts/bootstrap
 
+# Who may not write into the server's directories installs with sudo.
+AS_INSTALLER = $(shell [ -w "$$($(PG_CONFIG) --pkglibdir)" ] || echo sudo)
+
 everything: bootstrap
 	@$(MAKE) --no-print-directory -s all $(BUILD)/steadytextd $(BUILD)/echo-daemon $(BUILD)/wire-client $(BUILD)/canonical-json $(BUILD)/hosts-preload.so
-	@$(MAKE) --no-print-directory -s install > $(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
+	@$(AS_INSTALLER) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)' > $(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
 
 models:
 	scripts/models

@@ -18,6 +18,7 @@ from typing import Callable
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
 MIN_SAMPLES = 7
+PATIENCE_S = 1800  # for any one program; no topic has one that takes a third of it
 
 # One server for everything that is built and started: the newest with its headers, unless PG_CONFIG says otherwise (as in the Makefile).
 os.environ.setdefault("PG_CONFIG", max(map(str, pathlib.Path("/usr/lib/postgresql").glob("*/bin/pg_config")), default="pg_config"))
@@ -83,7 +84,7 @@ class Bench:
     @staticmethod
     def output(*command: object, **options) -> str:
         """The standard output of a program that must succeed; its complaints are part of the error."""
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=ROOT, **options)
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S, **options)
         if done.returncode != 0:
             raise RuntimeError(f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
@@ -124,6 +125,7 @@ def busy_share(seconds: float = 1.0) -> float:
 def measure(topic: Topic) -> dict[str, Measured]:
     """Runs one topic; a failure costs its rows, which the report then calls missing."""
     print(f"{topic.name}: {topic.title}", file=sys.stderr, flush=True)
+    start = time.monotonic()
     try:
         return topic.measure(Bench(topic))
     except Exception as problem:  # the other topics go on; the missing rows fail the run
@@ -131,6 +133,8 @@ def measure(topic: Topic) -> dict[str, Measured]:
         if os.environ.get("BENCH_TRACEBACK"):
             raise
         return {}
+    finally:
+        print(f"  {topic.name}: took {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
 
 def report(topics: list[Topic], results: dict[str, Measured]) -> list[str]:
