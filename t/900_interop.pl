@@ -15,6 +15,7 @@ my $root = $SteadyText::Cluster::ROOT;
     my $cluster = SteadyText::Cluster->new(daemon => 'python',
         conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '120s'", "steadytext.pool_wait = '120s'" ]);
     ok($cluster->poll_until('SELECT status FROM steadytext_daemon_status()', 'healthy', 120), 'the Python daemon is healthy');
+    ok($cluster->poll_until(q(SELECT count(*) > 0 FROM steadytext_models() WHERE fingerprint LIKE 'serial:%'), 't', 60), 'and known for what it is');
     my $question = q(SELECT steadytext_generate('What is the capital of France?', max_tokens => 24, use_cache => false));
     my $first    = $cluster->sql($question);
     like($first, qr/\w+ \w+/, 'it answers from SQL');
@@ -24,11 +25,15 @@ my $root = $SteadyText::Cluster::ROOT;
     is($cluster->sql(q(SELECT cached FROM steadytext_generate_ex('What is the capital of Spain?', '{"max_tokens": 8}'))),
         't', 'its answers are cached');
 
-    # Six sessions at a daemon that serves one request at a time: each gets the answer to its own question.
-    my @sessions = map {
-        $cluster->session->send("SELECT steadytext_generate('Say the number $_.', max_tokens => 8, use_cache => false)") } 1 .. 6;
+    # Six sessions at a daemon that serves one request at a time: each gets the answer to its own question. Its library reads anew only
+    # what a prompt has not in common with the one before, and how much is read at once shows in the last digits; so the questions
+    # have nothing in common, and none is asked twice in a row.
+    my @questions = map { "$_: say what that is." } qw(Apples Rivers Music Winter Horses Paper);
+    my $answer_to = sub { return "SELECT steadytext_generate('$_[0]', max_tokens => 8, use_cache => false)" };
+    my @sessions = map { $cluster->session->send($answer_to->($_)) } @questions;
     my @together = map { $_->finish->{out} } @sessions;
-    my @alone    = map { $cluster->sql("SELECT steadytext_generate('Say the number $_.', max_tokens => 8, use_cache => false)") } 1 .. 6;
+    $cluster->sql($question);
+    my @alone = map { $cluster->sql($answer_to->($_)) } @questions;
     is_deeply(\@together, \@alone, 'concurrent sessions get their own answers');
 
     # The original answers zeros when it has no embedding model; no direction is no embedding.
