@@ -61,6 +61,7 @@ public:
     bool up = false;              // handshake done
     bool ended = false;           // it will not come back by itself: the owner makes another
     bool is_spare = false;        // for one request at a time that goes alone
+    std::int64_t stopping_since_us = 0;  // of a serial daemon's: its stream is to stop, and has not yet; 0: there is none
     std::uint32_t in_flight = 0;  // requests sent and not answered, control requests included
 };
 

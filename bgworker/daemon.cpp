@@ -1,6 +1,6 @@
 // A daemon's requests: sending, answering, failing over. Regime: pure; see daemon.hpp.
 //
-// Its connections are in daemon_connections.cpp, what it says of itself (info, ping) in daemon_control.cpp.
+// Its connections are in daemon_connections.cpp, its streams in daemon_streams.cpp, what it says of itself (info, ping) in daemon_control.cpp.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -155,6 +155,10 @@ void Daemon::pump(std::int64_t now_us) {
             services_.flights.drop(id);
             continue;
         }
+        if (services_.flights.slot(id).streaming && identity_.kind == DaemonKind::Unknown) {
+            ++next;  // whether it wants its tokens acknowledged is not known yet
+            continue;
+        }
         const bool alone = goes_alone(id);
         bool &full = alone ? spares_are_full : is_full;
         Channel *channel = full ? nullptr : alone ? spare_channel() : free_channel();
@@ -174,7 +178,7 @@ bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     WireId{services_.segment.header->boot_epoch, id.index, id.generation}.format(wire_id);
 
     std::string &message = services_.buffer;
-    message.assign("{\"method\": \"").append(method_name(slot.operation)).append("\", \"params\": ");
+    message.assign("{\"method\": \"").append(slot.streaming ? "generate_iter" : method_name(slot.operation)).append("\", \"params\": ");
     const std::size_t params_at = message.size();
     message.resize(params_at + slot.request.bytes);
     if (!services_.segment.payloads->copy_out(slot.request, message.data() + params_at))
@@ -229,12 +233,15 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
     if (timed_out)
         record_failure(now_us, "a request timed out");
     const std::uint64_t sharing = flight.sharing;
+    const bool streaming = services_.flights.slot(id).streaming;
     settle(flight);
     services_.flights.drop(id);
     if (sharing != 0)
         leave_shared(channel, sharing);
     else if (!is_serial())
         send_cancel(channel, id);
+    else if (streaming && !timed_out)
+        stop_stream(channel, now_us);
     else
         replace(channel);  // its next message would be the answer nobody waits for
 }
@@ -243,6 +250,7 @@ void Daemon::tick(std::int64_t now_us) {
     notice();
     expire_waiting(now_us);
     check_controls(now_us);
+    give_up_stopping(now_us);
     pump(now_us);
     close_spares();
     discard_replaced();
@@ -306,11 +314,17 @@ void Daemon::handle_reply(Channel &channel, std::string_view id_text, std::strin
     const SlotId id{wire_id.slot, wire_id.generation};
     Flight *flight = services_.flights.find(id);
     if (flight == nullptr || flight->channel != &channel) {
+        if (continue_stopping(channel, body))
+            return;
         // Late, or a second answer: the request has ended. The answer to a cancel is expected, and nobody's.
         if (body.size() < 256 && body.find("\"Request cancelled\"") != std::string_view::npos)
             return;
         row_state().late_replies.fetch_add(1, std::memory_order_relaxed);
         services_.segment.counters->add(0, Counter::LateReplies);
+        return;
+    }
+    if (services_.flights.slot(id).streaming) {
+        handle_stream(channel, id, *flight, body, now_us);
         return;
     }
     record_answer(now_us, now_us - flight->sent_us);

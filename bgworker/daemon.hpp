@@ -17,6 +17,7 @@
 #include "bgworker/names.hpp"
 #include "shmem/daemon_table.hpp"
 #include "src/core/daemon_list.hpp"
+#include "src/core/reply.hpp"
 
 #include <deque>
 #include <memory>
@@ -155,6 +156,12 @@ private:
     void hand_back_waiting();
 
     void handle_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
+    void handle_stream(Channel &channel, shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);
+    void break_off_stream(Channel &channel, shmem::SlotId id, Flight &flight, const char *why, std::int64_t now_us);
+    void stop_stream(Channel &channel, std::int64_t now_us);
+    void give_up_stopping(std::int64_t now_us);
+    [[nodiscard]] bool continue_stopping(Channel &channel, std::string_view body);
+    [[nodiscard]] core::StreamMessage read_stream(std::string_view body, std::string_view &piece);
     void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);
     void record_answer(std::int64_t now_us, std::int64_t took_us);
     void record_failure(std::int64_t now_us, const char *reason);

@@ -2,6 +2,7 @@
 #include "bgworker/flights.hpp"
 
 #include "shmem/segment.hpp"
+#include "src/core/utf8.hpp"
 
 namespace steadytext::gateway {
 
@@ -36,11 +37,51 @@ Flight *Flights::find(SlotId id) {
 
 bool Flights::is_wanted(SlotId id) { return segment_.slots->is_inflight(id); }
 
+bool Flights::deliver_piece(SlotId id, std::string_view text, std::int64_t now_us) {
+    constexpr std::size_t kMostBacklog = 1 << 20;  // a token has few bytes, an answer 4096 tokens at most
+    Flight &flight = of(id);
+    if (!is_wanted(id))
+        return true;  // who gave it up has told so, and is heard soon
+    if (slot(id).first_piece_us == 0)
+        slot(id).first_piece_us = now_us;
+    if (!flight.backlog.empty() || text.size() > shmem::PieceRing::kMaxPieceBytes || !put_piece(id, text)) {
+        flight.backlog += text;
+        forward_backlog(id);
+    }
+    wake_later(slot(id).owner);
+    return flight.backlog.size() <= kMostBacklog;
+}
+
+void Flights::forward_backlog(SlotId id) {
+    std::string &backlog = of(id).backlog;
+    if (backlog.empty() || !is_wanted(id))
+        return;
+    std::string_view left = backlog;
+    while (!left.empty()) {
+        const std::string_view piece = core::utf8_prefix(left, shmem::PieceRing::kMaxPieceBytes);
+        if (!put_piece(id, piece))
+            break;
+        left.remove_prefix(piece.size());
+    }
+    if (left.size() < backlog.size())
+        wake_later(slot(id).owner);
+    backlog.erase(0, backlog.size() - left.size());
+}
+
+bool Flights::put_piece(SlotId id, std::string_view text) {
+    auto *ring = static_cast<shmem::PieceRing *>(segment_.payloads->memory_of(slot(id).pieces));
+    return ring != nullptr && ring->put(text);
+}
+
 void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
     if (!is_wanted(id)) {
         drop(id);
         return;
     }
+    std::string &rest = of(id).backlog;
+    slot(id).rest_bytes = static_cast<std::uint32_t>(rest.size());
+    if (!rest.empty())
+        body = rest.append(body);
     if (!segment_.payloads->store(body, slot(id).reply)) {
         core::Problem problem;
         problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a daemon's reply");
@@ -68,10 +109,15 @@ void Flights::finish(SlotId id, Outcome outcome, std::int64_t now_us) {
     slot.answered_us = now_us;
     if (segment_.slots->complete(id)) {
         forget(id);
-        to_wake_.push_back(owner);
+        wake_later(owner);
     } else {
         drop(id);
     }
+}
+
+void Flights::wake_later(std::int32_t owner) {
+    if (to_wake_.empty() || to_wake_.back() != owner)
+        to_wake_.push_back(owner);
 }
 
 void Flights::wake_owners() {

@@ -31,6 +31,7 @@ struct Flight {
     int attempts = 0;
     std::uint64_t sharing = 0;  // the message it shares with others; 0: it has its own
     std::string failure;  // why the last attempt came to nothing
+    std::string backlog;  // of a stream: text the session has not made room for yet
 };
 
 class Flights {
@@ -49,6 +50,12 @@ public:
     // True if the session still wants it.
     [[nodiscard]] bool is_wanted(shmem::SlotId id);
 
+    // A piece of a stream's text: to the session, or behind what it has not taken yet. False if that is too much to keep.
+    [[nodiscard]] bool deliver_piece(shmem::SlotId id, std::string_view text, std::int64_t now_us);
+    // The session may have made room.
+    void forward_backlog(shmem::SlotId id);
+
+    // The answer, or the end of a stream: behind what is left of its text.
     void deliver(shmem::SlotId id, std::string_view body, std::int64_t now_us);
     void fail(shmem::SlotId id, shmem::Outcome outcome, const core::Problem &problem, std::int64_t now_us);
     // The session gave it up: frees the slot.
@@ -59,6 +66,8 @@ public:
     void wake_owners();
 
 private:
+    [[nodiscard]] bool put_piece(shmem::SlotId id, std::string_view text);
+    void wake_later(std::int32_t owner);
     void finish(shmem::SlotId id, shmem::Outcome outcome, std::int64_t now_us);
     void forget(shmem::SlotId id);
 

@@ -271,14 +271,24 @@ void Gateway::take_hints(std::int64_t now_us) {
 void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
     const SlotId id{index, segment_.slots->generation(index)};
     Flight *flight = flights_.find(id);
+    bool is_orphan = false;
     switch (segment_.slots->state(index)) {
     case SlotState::Inflight:
-        // One that this gateway does not know was taken by its predecessor: begin it again.
-        if (flight != nullptr || !segment_.slots->put_back(id))
+        if (flight != nullptr) {
+            flights_.forward_backlog(id);
             return;
+        }
+        // One that this gateway does not know was taken by its predecessor: begin it again.
+        if (!segment_.slots->put_back(id))
+            return;
+        is_orphan = true;
         [[fallthrough]];
     case SlotState::Queued:
-        if (flights_.begin(id, now_us))
+        if (!flights_.begin(id, now_us))
+            return;
+        if (is_orphan && flights_.slot(id).streaming)
+            break_off(id, now_us);
+        else
             dispatch(id, now_us);
         return;
     case SlotState::Abandoned:
@@ -301,6 +311,14 @@ void Gateway::dispatch(SlotId id, std::int64_t now_us) {
         refuse(id, lack, now_us);
     else
         daemon->enqueue(id);
+}
+
+// A stream whose pieces a predecessor of this gateway has given out, or may have.
+void Gateway::break_off(SlotId id, std::int64_t now_us) {
+    core::Problem problem;
+    problem.set(core::sqlstate::kConnectionFailure, "the connection to the inference daemon was lost");
+    problem.with_detail("The gateway was restarted while the answer was streamed.");
+    flights_.fail(id, Outcome::ConnectionLost, problem, now_us);
 }
 
 void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
@@ -420,7 +438,8 @@ void Gateway::retry_lost(std::int64_t now_us) {
             continue;
         }
         const shmem::Slot &slot = flights_.slot(id);
-        if (flight->attempts < kMaxAttempts && !slot.streaming && now_us < slot.deadline_us) {
+        const int most_attempts = slot.streaming ? 1 : kMaxAttempts;
+        if (flight->attempts < most_attempts && now_us < slot.deadline_us) {
             segment_.counters->add(0, Counter::Retries);
             flight->queued_us = now_us;
             dispatch(id, now_us);

@@ -54,6 +54,7 @@ private:
     [[nodiscard]] Wish wish_of(const shmem::Slot &slot) const;
     // Null, and then what is lacking.
     [[nodiscard]] Daemon *choose(const shmem::Slot &slot, std::int64_t now_us, Lack &lack);
+    void break_off(shmem::SlotId id, std::int64_t now_us);
     void refuse(shmem::SlotId id, Lack lack, std::int64_t now_us);
     [[nodiscard]] std::uint64_t affinity_key(const shmem::Slot &slot);
     void retry_lost(std::int64_t now_us);

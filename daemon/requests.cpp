@@ -188,6 +188,7 @@ void read_generate_iter(Parameters &parameters, Request &request) {
     GenerateTask task = read_generation(parameters);
     task.stream = true;
     request.form.kind = parameters.flag("include_logprobs", false) ? Form::Kind::StreamWithLogprobs : Form::Kind::Stream;
+    request.form.usage = parameters.flag("return_usage", false);
     request.form.acknowledged = parameters.flag("ack", true);
     if (is_blank(task.prompt))
         request.task = Immediate{.result = stream_end(), .error = ""};
@@ -383,6 +384,19 @@ std::string error_reply(const std::string &id, std::string_view message) {
 
 std::string stream_end() {
     return "{\"token\": " + json_text(kStreamEnd) + "}";
+}
+
+std::string stream_end(const Form &form, const Answer &answer, const ModelInfo &model) {
+    const auto *generation = std::get_if<Generation>(&answer);
+    if (!form.usage || generation == nullptr)
+        return stream_end();
+    return dump({{"token", kStreamEnd},
+                 {"prompt_tokens", generation->prompt_tokens},
+                 {"completion_tokens", generation->completion_tokens},
+                 {"finish_reason", generation->finish_reason},
+                 {"engine_ms", generation->engine_ms},
+                 {"model", model.name},
+                 {"fingerprint", model.fingerprint}});
 }
 
 std::string format_info(const DaemonInfo &daemon) {

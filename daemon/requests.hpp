@@ -30,6 +30,7 @@ struct Immediate {
 struct Form {
     enum class Kind { Text, TextWithLogprobs, Usage, Stream, StreamWithLogprobs, OneVector, Vectors, Ranking };
     Kind kind = Kind::Text;
+    bool usage = false;                  // a stream whose end tells of the whole
     bool acknowledged = false;           // a stream whose tokens the client acknowledges one by one
     bool scores = false;                 // a ranking with them
     std::vector<std::string> documents;  // of a ranking
@@ -54,6 +55,8 @@ struct Request {
 // The JSON result of an engine's answer. `model` is the one that gave it.
 [[nodiscard]] std::string format_answer(const Form &form, const Answer &answer, const ModelInfo &model);
 [[nodiscard]] std::string stream_end();
+// The end of a stream as its client wants it told.
+[[nodiscard]] std::string stream_end(const Form &form, const Answer &answer, const ModelInfo &model);
 
 struct DaemonInfo {
     bool ready = false;

@@ -254,7 +254,7 @@ void Server::handle(Outcome outcome) {
     const bool stream = form.kind == Form::Kind::Stream || form.kind == Form::Kind::StreamWithLogprobs;
     const bool piece = std::holds_alternative<Piece>(outcome.answer);
     const std::string result =
-        stream && !piece ? stream_end() : format_answer(form, outcome.answer, *pending->second.model);
+        stream && !piece ? stream_end(form, outcome.answer, *pending->second.model) : format_answer(form, outcome.answer, *pending->second.model);
     deliver(pending, result_reply(pending->second.id, result), !piece);
 }
 

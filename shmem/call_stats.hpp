@@ -66,7 +66,8 @@ namespace steadytext::shmem {
     X(Queue, "queue")     /* until the gateway took it */                                                              \
     X(Pool, "pool")       /* until a connection had it */                                                              \
     X(Network, "network") /* on the way and in the daemon's queue */                                                   \
-    X(Engine, "engine")   /* as the daemon says */
+    X(Engine, "engine")   /* as the daemon says */                                                                     \
+    X(FirstPiece, "first_piece") /* of a stream: from sending to its first text; the others count it too */
 
 #define STEADYTEXT_ENUMERATOR(name, text) name,
 #define STEADYTEXT_ENUM_TEXT(name, text) text,

@@ -44,6 +44,11 @@ public:
     // Copies the first `chain.bytes` bytes out. False if the chain is damaged (an index or length out of bounds).
     [[nodiscard]] bool copy_out(const Chain &chain, char *target) const noexcept;
 
+    // The memory of a chain of one chunk, which both sides use in place; null for any other.
+    [[nodiscard]] void *memory_of(const Chain &chain) noexcept {
+        return chain.first < chunk_count_ && chain.bytes <= kChunkBytes ? chunk(chain.first) : nullptr;
+    }
+
     [[nodiscard]] std::uint32_t chunk_count() const noexcept { return chunk_count_; }
     // Chunks in use; exact when nothing runs, otherwise a moment's view.
     [[nodiscard]] std::uint32_t chunks_in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }

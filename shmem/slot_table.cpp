@@ -104,6 +104,7 @@ void SlotTable::set_free(SlotId id, SlotState from, PayloadPool &pool) noexcept 
     if (slot.word.load(std::memory_order_acquire) != pack(id.generation, from))
         return;  // freed already, or never ours
     pool.free(slot.request);
+    pool.free(slot.pieces);
     pool.free(slot.reply);
     slot.word.store(pack(id.generation + 1, SlotState::Free), std::memory_order_release);  // pairs with claim()
 }

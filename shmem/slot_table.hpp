@@ -20,7 +20,7 @@
 #pragma once
 
 #include "shmem/atomic.hpp"
-#include "shmem/payload_pool.hpp"
+#include "shmem/piece_ring.hpp"
 #include "src/core/problem.hpp"
 
 namespace steadytext::shmem {
@@ -56,11 +56,12 @@ struct alignas(kCacheLine) Slot {
     // Written by the session while Claimed.
     std::int32_t owner = -1;  // PGPROC number whose latch is set on completion
     Operation operation = Operation::Generate;
-    bool streaming = false;
+    bool streaming = false;            // the answer comes piece by piece, through `pieces`
     char model[kModelNameBytes] = "";  // as the caller named it; empty: the daemon's default
     std::int64_t submitted_us = 0;     // CLOCK_MONOTONIC
     std::int64_t deadline_us = 0;      // CLOCK_MONOTONIC
     Chain request;                     // the JSON text of `params`
+    Chain pieces;                      // of a stream: a PieceRing, from which the session takes while Inflight and Done
 
     // Written by the session before Abandoned.
     Abandon abandoned_because = Abandon::Cancelled;
@@ -70,7 +71,9 @@ struct alignas(kCacheLine) Slot {
     std::uint16_t daemon = 0;  // index in the daemon table
     std::int64_t taken_us = 0;
     std::int64_t sent_us = 0;  // 0: it never was
+    std::int64_t first_piece_us = 0;  // of a stream; 0: none has come. Written before the first piece is put
     std::int64_t answered_us = 0;
+    std::uint32_t rest_bytes = 0;     // of a stream: `reply` begins with so much text that found no room in `pieces`
     Chain reply;
     core::Problem problem;
 };

@@ -69,6 +69,22 @@ double number_of(dom::object object, const char *key) {
     return object[key].get(number) == simdjson::SUCCESS && number >= 0 && number <= 1e9 ? number : -1;
 }
 
+void read_usage(dom::object object, GenerateReply &reply) {
+    reply.model = text_of(object, "model");
+    reply.fingerprint = text_of(object, "fingerprint");
+    reply.finish_reason = text_of(object, "finish_reason");
+    reply.prompt_tokens = static_cast<int>(number_of(object, "prompt_tokens"));
+    reply.completion_tokens = static_cast<int>(number_of(object, "completion_tokens"));
+    reply.engine_ms = number_of(object, "engine_ms");
+}
+
+bool check_no_nul(const GenerateReply &reply, Problem &problem) {
+    for (const std::string_view part : {reply.text, reply.model, reply.fingerprint, reply.finish_reason})
+        if (contains_nul(part))
+            return invalid(problem, "A text in it contains a NUL character.");
+    return true;
+}
+
 }  // namespace
 
 bool envelope_id(std::string_view body, std::string_view &id, std::string &storage) {
@@ -103,22 +119,41 @@ bool read_generate_reply(PaddedText body, GenerateReply &reply, Problem &problem
     dom::object object;
     dom::element text;
     if (result.get(object) == simdjson::SUCCESS && object["text"].get(text) == simdjson::SUCCESS) {
-        reply.model = text_of(object, "model");
-        reply.fingerprint = text_of(object, "fingerprint");
-        reply.finish_reason = text_of(object, "finish_reason");
-        reply.prompt_tokens = static_cast<int>(number_of(object, "prompt_tokens"));
-        reply.completion_tokens = static_cast<int>(number_of(object, "completion_tokens"));
-        reply.engine_ms = number_of(object, "engine_ms");
+        read_usage(object, reply);
     } else {
         text = result;
     }
     reply.is_null = text.is_null();
     if (!reply.is_null && text.get(reply.text) != simdjson::SUCCESS)
         return invalid(problem, "The result is not a text.");
-    for (const std::string_view part : {reply.text, reply.model, reply.fingerprint, reply.finish_reason})
-        if (contains_nul(part))
-            return invalid(problem, "A text in it contains a NUL character.");
-    return true;
+    return check_no_nul(reply, problem);
+}
+
+StreamMessage read_stream_message(PaddedText body, std::string_view &piece) {
+    dom::element root;
+    dom::element error;
+    dom::element token;
+    if (!parse(body, root) || !root.is_object())
+        return StreamMessage::Invalid;
+    if (root["error"].get(error) == simdjson::SUCCESS && !error.is_null())
+        return StreamMessage::End;
+    if (root["result"]["token"].get(token) != simdjson::SUCCESS || token.get(piece) != simdjson::SUCCESS || contains_nul(piece))
+        return StreamMessage::Invalid;
+    return piece == kStreamEnd ? StreamMessage::End : StreamMessage::Piece;
+}
+
+bool read_stream_end(PaddedText body, std::string_view text, GenerateReply &reply, Problem &problem) {
+    dom::element result;
+    dom::object object;
+    if (!read_result(body, result, problem))
+        return false;
+    if (result.get(object) != simdjson::SUCCESS)
+        return invalid(problem, "The stream's end is not an object.");
+    reply = GenerateReply{};
+    read_usage(object, reply);
+    reply.text = text;
+    reply.is_null = text.empty() && reply.finish_reason.empty();
+    return check_no_nul(reply, problem);
 }
 
 bool read_embed_reply(PaddedText body, std::vector<float> &vector, Problem &problem) {

@@ -1,6 +1,6 @@
 // Reading what a daemon answered. Nothing a daemon says is trusted.
 //
-// envelope_id is called by the gateway, the rest by sessions. Regime: pure (may throw std::bad_alloc). Library: simdjson's DOM,
+// envelope_id and read_stream_message are called by the gateway, the rest by sessions. Regime: pure (may throw std::bad_alloc). Library: simdjson's DOM,
 // which validates the whole text, in about a tenth of the time a tree of objects takes.
 // Refused: text that is not one JSON value of at most kMaxDepth levels, invalid UTF-8, NUL characters (PostgreSQL has no room for
 // them), numbers that are not finite, vectors of absurd length.
@@ -41,6 +41,16 @@ struct GenerateReply {
 };
 
 [[nodiscard]] bool read_generate_reply(PaddedText body, GenerateReply &reply, Problem &problem);
+
+// The last result of a stream, on the wire; every other one is a piece of text.
+inline constexpr std::string_view kStreamEnd = "##STREAM_END##";
+
+enum class StreamMessage { Piece, End, Invalid };
+// A message of a stream; one that tells of an error is its end. The piece is valid until the next reply is read.
+[[nodiscard]] StreamMessage read_stream_message(PaddedText body, std::string_view &piece);
+// The end of a stream, with what the daemon tells of the whole; `text` is what the pieces came to. A daemon that gave no piece and
+// tells nothing has no answer.
+[[nodiscard]] bool read_stream_end(PaddedText body, std::string_view text, GenerateReply &reply, Problem &problem);
 
 // A flat array of finite numbers.
 [[nodiscard]] bool read_embed_reply(PaddedText body, std::vector<float> &vector, Problem &problem);

@@ -60,6 +60,15 @@ namespace steadytext::core {
     return true;
 }
 
+// The longest beginning of valid UTF-8 that has at most so many bytes and cuts no character.
+[[nodiscard]] inline std::string_view utf8_prefix(std::string_view text, std::size_t most) noexcept {
+    if (text.size() <= most)
+        return text;
+    while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0) == 0x80)
+        most--;
+    return text.substr(0, most);
+}
+
 [[nodiscard]] inline bool contains_nul(std::string_view text) noexcept {
     return !text.empty() && std::memchr(text.data(), '\0', text.size()) != nullptr;
 }

@@ -1,9 +1,10 @@
-// steadytext_generate and steadytext_generate_ex: arguments in, rows out. Regime: pg.
+// steadytext_generate, steadytext_generate_stream and steadytext_generate_ex: arguments in, rows out. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/generation.hpp"
+#include "src/session/generation_stream.hpp"
 
 extern "C" {
 #include "utils/jsonb.h"
@@ -24,6 +25,24 @@ void warn_of_unknown_size(const GenerationRequest &request) {
 }
 
 bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
+
+// The arguments of steadytext_generate and steadytext_generate_stream.
+GenerationRequest request_of(FunctionCallInfo fcinfo) {
+    GenerationRequest request;
+    request.prompt = pg::text_argument(fcinfo, 0);
+    request.has_max_tokens = !PG_ARGISNULL(1);
+    request.max_tokens = request.has_max_tokens ? PG_GETARG_INT32(1) : 0;
+    request.use_cache = argument_is_true(fcinfo, 2);
+    request.has_seed = !PG_ARGISNULL(3);
+    request.seed = request.has_seed ? PG_GETARG_INT32(3) : 0;
+    request.eos_string = pg::text_argument(fcinfo, 4);
+    request.model = pg::text_argument(fcinfo, 5);
+    request.model_repo = pg::text_argument(fcinfo, 6);
+    request.model_filename = pg::text_argument(fcinfo, 7);
+    request.size = pg::text_argument(fcinfo, 8);
+    request.unsafe_mode = argument_is_true(fcinfo, 9);
+    return request;
+}
 
 // ---- options of steadytext_generate_ex -----------------------------------------------------------------------------
 
@@ -142,26 +161,32 @@ private:
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_generate) {
-    GenerationRequest request;
-    request.prompt = pg::text_argument(fcinfo, 0);
-    request.has_max_tokens = !PG_ARGISNULL(1);
-    request.max_tokens = request.has_max_tokens ? PG_GETARG_INT32(1) : 0;
-    request.use_cache = argument_is_true(fcinfo, 2);
-    request.has_seed = !PG_ARGISNULL(3);
-    request.seed = request.has_seed ? PG_GETARG_INT32(3) : 0;
-    request.eos_string = pg::text_argument(fcinfo, 4);
-    request.model = pg::text_argument(fcinfo, 5);
-    request.model_repo = pg::text_argument(fcinfo, 6);
-    request.model_filename = pg::text_argument(fcinfo, 7);
-    request.size = pg::text_argument(fcinfo, 8);
-    request.unsafe_mode = argument_is_true(fcinfo, 9);
-
+    const GenerationRequest request = request_of(fcinfo);
     Generation generation;
     session::generate(request, generation);
     warn_of_unknown_size(request);
     if (generation.is_null)
         PG_RETURN_NULL();
     return pg::text_datum(generation.text);
+}
+
+// Value per call: a row is asked for, and waited for, one at a time, and the stream ends with multi_call_memory_ctx.
+STEADYTEXT_FUNCTION(steadytext_generate_stream) {
+    if (SRF_IS_FIRSTCALL()) {
+        FuncCallContext *context = SRF_FIRSTCALL_INIT();
+        MemoryContext caller = MemoryContextSwitchTo(context->multi_call_memory_ctx);
+        const GenerationRequest request = request_of(fcinfo);
+        context->user_fctx = session::open_stream(request);
+        warn_of_unknown_size(request);
+        MemoryContextSwitchTo(caller);
+    }
+    FuncCallContext *context = SRF_PERCALL_SETUP();
+    session::StreamRow row;
+    if (!session::next_row(*static_cast<session::GenerationStream *>(context->user_fctx), row))
+        SRF_RETURN_DONE(context);
+    if (row.is_null)
+        SRF_RETURN_NEXT_NULL(context);
+    SRF_RETURN_NEXT(context, pg::text_datum(row.text));
 }
 
 STEADYTEXT_FUNCTION(steadytext_generate_ex) {

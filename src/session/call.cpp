@@ -15,14 +15,17 @@ using shmem::Outcome;
 
 namespace {
 
-void wake_gateway(const shmem::Segment &segment) {
-    pg::set_latch_of(segment.header->gateway.proc_number.load(std::memory_order_relaxed));
-}
-
 std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number()); }
 
 void let_go_on_error(int, Datum argument) {
     let_go(*reinterpret_cast<Held *>(DatumGetPointer(argument)), shmem::Abandon::Cancelled);
+}
+
+bool make_ring(const shmem::Segment &segment, shmem::Chain &pieces) {
+    if (!segment.payloads->allocate(sizeof(shmem::PieceRing), pieces))
+        return false;
+    (void)shmem::PieceRing::place(segment.payloads->memory_of(pieces));
+    return true;
 }
 
 bool claim(const Call &call, Held &held, core::Problem &problem) {
@@ -35,7 +38,7 @@ bool claim(const Call &call, Held &held, core::Problem &problem) {
         return false;
     }
     shmem::Slot &slot = (*segment.slots)[held.id.index];
-    if (!segment.payloads->store(call.params, slot.request)) {
+    if (!segment.payloads->store(call.params, slot.request) || (call.streaming && !make_ring(segment, slot.pieces))) {
         segment.slots->release(held.id, *segment.payloads);
         segment.counters->add(my_shard(), Counter::PayloadFull);
         problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a request");
@@ -45,32 +48,23 @@ bool claim(const Call &call, Held &held, core::Problem &problem) {
     }
     slot.owner = pg::my_proc_number();
     slot.operation = call.operation;
-    slot.streaming = false;
+    slot.streaming = call.streaming;
     const std::size_t length = std::min(call.model.size(), sizeof slot.model - 1);
     memcpy(slot.model, call.model.data(), length);
     slot.model[length] = '\0';
     slot.submitted_us = held.start_us;
     slot.deadline_us = held.deadline_us;
+    slot.first_piece_us = 0;
+    slot.rest_bytes = 0;
     return true;
 }
 
 // True when the gateway has completed the slot, false when the deadline has passed.
 bool wait(const Held &held) {
-    static uint32 waiting = 0;
-    if (waiting == 0)
-        waiting = pg::wait_event("SteadytextReply");
-    for (;;) {
-        if (is_done(held))
-            return true;
-        const std::int64_t left_us = held.deadline_us - core::monotonic_us();
-        if (left_us <= 0)
+    while (!is_done(held))
+        if (!sleep_until_woken(held.deadline_us))
             return false;
-        // A gateway that was restarted finds the slot by its sweep; looking up once a second costs nothing.
-        const long left_ms = std::min<std::int64_t>((left_us + 999) / 1000, 1000);
-        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left_ms, waiting);
-        ResetLatch(MyLatch);
-        CHECK_FOR_INTERRUPTS();
-    }
+    return true;
 }
 
 }  // namespace
@@ -86,8 +80,28 @@ bool submit(const Call &call, Held &held, core::Problem &problem) {
     held.published = true;
     segment.slots->publish(held.id);
     observe::sent();
+    point_at(held);
+    return true;
+}
+
+void point_at(const Held &held) {
+    const shmem::Segment &segment = shmem::segment();
     (void)segment.ring->push(held.id.index);  // a full ring costs one sweep of the gateway
-    wake_gateway(segment);
+    pg::set_latch_of(segment.header->gateway.proc_number.load(std::memory_order_relaxed));
+}
+
+bool sleep_until_woken(std::int64_t deadline_us) {
+    static uint32 waiting = 0;
+    if (waiting == 0)
+        waiting = pg::wait_event("SteadytextReply");
+    const std::int64_t left_us = deadline_us - core::monotonic_us();
+    if (left_us <= 0)
+        return false;
+    // A gateway that was restarted finds the slot by its sweep; looking up once a second costs nothing.
+    const long left_ms = std::min<std::int64_t>((left_us + 999) / 1000, 1000);
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left_ms, waiting);
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
     return true;
 }
 
@@ -113,7 +127,9 @@ void take_answer(const Held &held, Answer &answer) {
     if (!segment.payloads->copy_out(slot.reply, body))
         elog(ERROR, "a reply in shared memory is damaged");
     memset(body + slot.reply.bytes, 0, core::PaddedText::kPadding);
-    answer.body = {{body, slot.reply.bytes}};
+    const std::size_t rest = std::min(slot.rest_bytes, slot.reply.bytes);
+    answer.rest = {body, rest};
+    answer.body = {{body + rest, slot.reply.bytes - rest}};
 }
 
 void set_timed_out(Answer &answer) {
@@ -131,8 +147,7 @@ void let_go(Held &held, shmem::Abandon because) {
     held.published = false;
     if (segment.slots->abandon(held.id, because)) {
         segment.counters->add(my_shard(), because == shmem::Abandon::TimedOut ? Counter::Timeouts : Counter::Cancels);
-        (void)segment.ring->push(held.id.index);
-        wake_gateway(segment);
+        point_at(held);
     } else {
         segment.slots->release(held.id, *segment.payloads);
     }

@@ -16,6 +16,7 @@ struct Call {
     shmem::Operation operation;
     std::string_view params;  // JSON object of the wire protocol
     std::string_view model;   // empty: the daemon's default
+    bool streaming = false;   // the answer comes in pieces (generation_stream.hpp), then its end
 };
 
 struct Answer {
@@ -23,6 +24,9 @@ struct Answer {
     bool timed_out;           // by the deadline of this call
     core::Problem problem;
     core::PaddedText body;    // the daemon's message, in CurrentMemoryContext
+    std::string_view rest;    // of a stream: text that had come before it and was not taken
+    bool streamed = false;    // `body` is the end of a stream that came to `text`
+    std::string_view text;
     std::uint16_t daemon;     // row of the daemon table
     double queue_ms;          // until it was sent
     double total_ms;
@@ -41,6 +45,10 @@ struct Held {
 // False, with the problem, if shared memory has no room for it now; then there is nothing to let go.
 [[nodiscard]] bool submit(const Call &call, Held &held, core::Problem &problem);
 [[nodiscard]] bool is_done(const Held &held);
+// Points the gateway at a slot that has something for it to do.
+void point_at(const Held &held);
+// Sleeps until something sets the process latch, interrupts served; false if the deadline has passed.
+[[nodiscard]] bool sleep_until_woken(std::int64_t deadline_us);
 // Once it is done.
 void take_answer(const Held &held, Answer &answer);
 void set_timed_out(Answer &answer);

@@ -39,6 +39,7 @@ constexpr std::int64_t kDaemonGraceMs = 1000;
 struct Resolved {
     std::string_view prompt;  // in NFC, if normalize_prompts is on
     CheckedForm form;
+    bool streaming;
     std::int64_t max_tokens;
     std::int64_t seed;
     double temperature;
@@ -136,7 +137,10 @@ std::string_view wire_params(const Resolved &resolved) {
         json.add_or_null("size", resolved.size);
         resolved.form.add_to(json, resolved.form.kind);
         json.add_bool("return_usage", true);
-        json.add("timeout_ms", guc::request_timeout_ms + kDaemonGraceMs);
+        if (resolved.streaming)
+            json.add_bool("ack", false);  // a stream may last; its session sees to it that it ends
+        else
+            json.add("timeout_ms", guc::request_timeout_ms + kDaemonGraceMs);
         json.close();
         return true;
     });
@@ -164,7 +168,10 @@ void fall_back(const Resolved &resolved, const core::Problem &problem, Generatio
 // Takes the daemon's reply into `generation`; false, with the problem, if it cannot be used.
 bool take_reply(const Resolved &resolved, const Answer &answer, Generation &generation, core::Problem &problem) {
     core::GenerateReply reply;
-    const auto read = [&](core::Problem &p) { return core::read_generate_reply(answer.body, reply, p); };
+    const auto read = [&](core::Problem &p) {
+        return answer.streamed ? core::read_stream_end(answer.body, answer.text, reply, p)
+                               : core::read_generate_reply(answer.body, reply, p);
+    };
     if (!note_reading(answer, pg::try_guarded(problem, read), problem))
         return false;
     // An answer of another form could be read: it tells of the model, not of the daemon.
@@ -282,6 +289,7 @@ Resolved resolve(const GenerationRequest &request) {
     const Settings settings = session::settings();
     Resolved resolved{};
     resolved.prompt = request.prompt.text;
+    resolved.streaming = request.streaming;
     resolved.max_tokens = request.has_max_tokens ? request.max_tokens : settings.default_max_tokens;
     resolved.seed = request.has_seed ? request.seed : settings.default_seed;
     resolved.temperature = request.temperature;
@@ -292,6 +300,10 @@ Resolved resolve(const GenerationRequest &request) {
     return resolved;
 }
 
+shmem::CallKind call_kind_of(const Resolved &resolved) {
+    return resolved.streaming ? shmem::CallKind::Stream : resolved.form.call_kind();
+}
+
 class GenerationInquiry final : public Inquiry {
 public:
     GenerationInquiry(const GenerationRequest &request, Generation &generation);
@@ -299,7 +311,7 @@ public:
     [[nodiscard]] bool recall() override { return look_up(request_, resolved_, query, generation_); }
     void before_asking() const override { require_usable(resolved_.form); }
     [[nodiscard]] Call call() const override {
-        return {shmem::Operation::Generate, wire_params(resolved_), resolved_.model};
+        return {shmem::Operation::Generate, wire_params(resolved_), resolved_.model, resolved_.streaming};
     }
     [[nodiscard]] Asked take(const Answer &answer, CachedAnswer &told) override;
     [[nodiscard]] bool take_told(const CachedAnswer &told) override;
@@ -319,7 +331,7 @@ private:
 GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generation &generation)
     : request_(request), resolved_(resolve(request)), generation_(generation) {
     check(request_, resolved_);
-    observe::begin(resolved_.form.call_kind());
+    observe::begin(call_kind_of(resolved_));
     normalize(resolved_);
     observe::prompt(resolved_.prompt);
     if (const shmem::Model *model = find_model(shmem::ModelRole::Generation, resolved_.model); model != nullptr) {
@@ -332,7 +344,7 @@ GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generatio
     generation.finish_reason = "limited";
     resolved_.scope = pg::copy_text(cache_scope());
     use_cache = resolved_.use_cache;
-    spending = {resolved_.form.call_kind(), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
+    spending = {call_kind_of(resolved_), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
     query = {{}, shmem::ValueKind::Text, cache_epoch()};
     if (use_cache || request.wants_key) {
         query.key = key_of(resolved_, resolved_.scope, resolved_.fingerprint);

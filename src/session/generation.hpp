@@ -29,6 +29,7 @@ struct GenerationRequest {
     core::TextArgument size;
     bool use_cache = true;
     bool unsafe_mode = false;
+    bool streaming = false;
     bool wants_key = false;  // compute the cache key also where the cache is not asked
 };
 

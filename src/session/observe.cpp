@@ -48,7 +48,7 @@ shmem::StatementCounts *tallied = nullptr;
 constexpr std::int64_t kPendingUs = 1'000'000;
 constexpr std::int64_t kDayUs = 86'400'000'000;
 
-constexpr EndedCall kBegun = {{}, CallOutcome::Refused, false, {}, false, 0, 0, 0, 0, {-1, -1, -1, -1}};
+constexpr EndedCall kBegun = {{}, CallOutcome::Refused, false, {}, false, 0, 0, 0, 0, {-1, -1, -1, -1, -1}};
 
 // For steadytext_usage, which this database's keeper writes.
 void add_usage(const shmem::Segment &segment) {
@@ -254,6 +254,8 @@ void answered(const StageTimes &times) {
     stage(CallStage::Pool) = times.pool_us;
     stage(CallStage::Network) = times.wire_us;
 }
+
+void first_piece(std::int64_t took_us) { stage(CallStage::FirstPiece) = took_us; }
 
 void engine(double engine_ms, int prompt_tokens, int completion_tokens) {
     current.call.prompt_tokens = known(prompt_tokens);

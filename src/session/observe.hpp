@@ -50,6 +50,8 @@ struct StageTimes {
     std::int64_t wire_us;  // network and engine together
 };
 void answered(const StageTimes &times);
+// A stream's first text came so long after it was sent.
+void first_piece(std::int64_t took_us);
 // As the daemon told with its answer; negative: not told.
 void engine(double engine_ms, int prompt_tokens, int completion_tokens);
 

@@ -159,8 +159,8 @@ inline std::string result_of(const Options &options, const std::string &method, 
 }
 
 // The results of generate_iter: the prompt word by word, each with the blanks before it, so that the tokens
-// put together are the prompt; then the end marker.
-inline std::vector<std::string> stream_of(const json &params) {
+// put together are the prompt; then the end marker, with return_usage and what it tells.
+inline std::vector<std::string> stream_of(const Options &options, const json &params) {
     const std::string prompt = params.value("prompt", std::string());
     std::vector<std::string> results;
     for (std::size_t start = 0; start < prompt.size();) {
@@ -170,6 +170,10 @@ inline std::vector<std::string> stream_of(const json &params) {
         start = end;
     }
     results.emplace_back(R"({"token": "##STREAM_END##"})");
+    if (params.value("return_usage", false) && !options.serial) {
+        const std::string whole = with_usage(options, json_text(prompt));
+        results.back().replace(results.back().size() - 1, 1, ", " + whole.substr(whole.find(R"("prompt_tokens")")));
+    }
     return results;
 }
 

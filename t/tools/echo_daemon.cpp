@@ -93,6 +93,8 @@ private:
     void handle(std::string_view body) {
         if (plain_generate(body))
             return;
+        if (options_.serial && body != "ACK" && schedule_.stop_stream(peer_.to_string()))
+            return;
         if (body == "ACK") {
             if (!schedule_.acknowledge(peer_.to_string()))
                 refuse("Unexpected ACK");
@@ -174,9 +176,9 @@ private:
 
     void write_replies(Work &work, const std::string &method, const json &params) const {
         if (method == "generate_iter") {
-            for (const std::string &result : stream_of(params))
+            for (const std::string &result : stream_of(options_, params))
                 work.replies.push_back(success(work.id, result));
-            work.wants_ack = params.value("ack", true);
+            work.wants_ack = options_.serial || params.value("ack", true);  // the Python daemon knows no ack
             return;
         }
         const std::string result = result_of(options_, method, params);
@@ -229,6 +231,8 @@ private:
                     {"max_concurrent", schedule_.max_active()},
                     {"cancelled", schedule_.cancelled()},
                     {"expired", schedule_.expired()},
+                    {"stopped", schedule_.stopped()},
+                    {"cut_off_us", schedule_.cut_off_us()},
                     {"spoiled", spoiled_},
                     {"malformed", malformed_},
                     {"peers", peers_.size()}}

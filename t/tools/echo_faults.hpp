@@ -33,6 +33,7 @@ struct Work {
     bool held = false;  // until control {"release": true}
     bool deaf = false;  // neither cancel nor timeout_ms ends it
     bool kills_daemon = false;
+    bool kills_daemon_at_end = false;
 };
 
 inline std::string success(std::string_view id, std::string_view result) {
@@ -130,6 +131,18 @@ inline void error(Work &work, std::string_view text) {
     answer(work, failure(work.id, text.empty() ? "Echo was told to fail" : text));
 }
 inline void exit(Work &work, std::string_view) { work.kills_daemon = true; }
+inline void exit_after(Work &work, std::string_view replies) {
+    work.replies.resize(std::min(work.replies.size(), static_cast<std::size_t>(number(replies, 1))));
+    work.kills_daemon_at_end = true;
+}
+inline void garbage_after(Work &work, std::string_view replies) {
+    work.replies.resize(std::min(work.replies.size(), static_cast<std::size_t>(number(replies, 1))));
+    work.replies.push_back(success(work.id, "[]"));
+}
+inline void error_after(Work &work, std::string_view replies) {
+    work.replies.resize(std::min(work.replies.size(), static_cast<std::size_t>(number(replies, 1))));
+    work.replies.push_back(failure(work.id, "Echo was told to fail"));
+}
 
 }  // namespace faults
 
@@ -160,6 +173,9 @@ inline constexpr Fault kFaults[] = {
     {"empty", "", faults::empty, "the reply is a frame without a byte"},
     {"error", "TEXT", faults::error, "an error reply; a blank of TEXT is written as _"},
     {"exit", "", faults::exit, "the daemon dies where it would have replied"},
+    {"exit-after", "N", faults::exit_after, "the daemon dies after N replies (1) of a stream"},
+    {"garbage-after", "N", faults::garbage_after, "after N replies (1) of a stream comes none of a stream"},
+    {"error-after", "N", faults::error_after, "after N replies (1) of a stream comes an error reply"},
 };
 
 inline constexpr std::string_view kFaultPrefix = "!fault:";

@@ -42,6 +42,7 @@ public:
         for (const auto &[number, work] : works_)
             if (work.id == id && work.peer == peer && !work.deaf) {
                 cancelled_++;
+                note_cut_off();
                 end(number, "Request cancelled");
                 return true;
             }
@@ -56,6 +57,19 @@ public:
                 work.deadline = Clock::time_point::max();
                 schedule(number, work);
                 run_due();
+                return true;
+            }
+        return false;
+    }
+
+    // As the Python daemon, at anything but an ACK: the stream ends. False if none awaits one from this peer.
+    bool stop_stream(const std::string &peer) {
+        for (auto &[number, work] : works_)
+            if (work.awaiting_ack && work.peer == peer) {
+                stopped_++;
+                note_cut_off();
+                send_(peer, work.replies.back(), 1);
+                finish(number);
                 return true;
             }
         return false;
@@ -113,12 +127,19 @@ public:
     [[nodiscard]] int max_active() const { return max_active_; }
     [[nodiscard]] long cancelled() const { return cancelled_; }
     [[nodiscard]] long expired() const { return expired_; }
+    [[nodiscard]] long stopped() const { return stopped_; }
+    // When work was last ended by its client, in microseconds of CLOCK_MONOTONIC.
+    [[nodiscard]] long cut_off_us() const { return cut_off_us_; }
 
 private:
     using Number = std::uint64_t;  // of arrival
 
     static constexpr int kDiedOfFault = 3;
     static constexpr auto kAckWait = std::chrono::seconds(5);  // a client that vanished must not keep a slot
+
+    void note_cut_off() {
+        cut_off_us_ = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch()).count();
+    }
 
     void start_waiting() {
         while (has_free_slot() && !waiting_.empty()) {
@@ -146,13 +167,13 @@ private:
 
     // Sends the next reply of a work that is due, or finishes it.
     void step(Number number, Work &work) {
-        if (work.kills_daemon)
+        if (work.kills_daemon || (work.kills_daemon_at_end && work.replies.empty()))
             _exit(kDiedOfFault);
         if (!work.replies.empty()) {
             send_(work.peer, work.replies.front(), work.frames_per_reply);
             work.replies.pop_front();
         }
-        if (work.replies.empty())
+        if (work.replies.empty() && !work.kills_daemon_at_end)
             return finish(number);
         if (!work.wants_ack)
             return schedule(number, work);
@@ -185,6 +206,8 @@ private:
     int max_active_ = 0;
     long cancelled_ = 0;
     long expired_ = 0;
+    long stopped_ = 0;
+    long cut_off_us_ = 0;
 };
 
 }  // namespace steadytext::echo

@@ -2,6 +2,7 @@
 #include "src/core/reply.hpp"
 #include "src/core/unit_vector.hpp"
 #include "src/core/rules.hpp"
+#include "src/core/utf8.hpp"
 
 #include <cmath>
 #include <gtest/gtest.h>
@@ -101,6 +102,55 @@ TEST(UnitVector, IsPaddedOrCutToTheWantedDimensions) {
     EXPECT_FLOAT_EQ(shorter[0], 1.0F) << "cut, and of length 1 again";
     std::vector<float> zeros = {0, 0};
     EXPECT_FALSE(make_unit(zeros));
+}
+
+StreamMessage stream_message(std::string message, std::string &piece) {
+    const std::size_t size = message.size();
+    message.append(PaddedText::kPadding, '\0');
+    std::string_view found;
+    const StreamMessage kind = read_stream_message({std::string_view(message).substr(0, size)}, found);
+    piece = kind == StreamMessage::Piece ? std::string(found) : "";
+    return kind;
+}
+
+TEST(Stream, TellsPiecesFromTheEndAndFromNonsense) {
+    std::string piece;
+    EXPECT_EQ(stream_message(R"({"id": "7", "result": {"token": " w\u00f6rd"}, "error": null})", piece), StreamMessage::Piece);
+    EXPECT_EQ(piece, " w\u00f6rd");
+    EXPECT_EQ(stream_message(R"({"id": "7", "result": {"token": "##STREAM_END##"}, "error": null})", piece), StreamMessage::End);
+    EXPECT_EQ(stream_message(R"({"id": "7", "result": {"token": "x##STREAM_END##"}, "error": null})", piece), StreamMessage::Piece)
+        << "a text that only contains the marker";
+    EXPECT_EQ(stream_message(R"({"id": "7", "result": null, "error": "no"})", piece), StreamMessage::End);
+    for (const char *nonsense : {"", "[]", R"({"id": "7"})", R"({"id": "7", "result": "text"})", R"({"id": "7", "result": {"token": 1}})",
+                                 R"({"id": "7", "result": {"token": "a\u0000b"}})", "{\"result\": {\"token\": \"\xff\"}}"})
+        EXPECT_EQ(stream_message(nonsense, piece), StreamMessage::Invalid) << nonsense;
+}
+
+TEST(Stream, ItsEndTellsOfTheWhole) {
+    const auto read = [](std::string message, std::string_view text, GenerateReply &reply) {
+        const std::size_t size = message.size();
+        message.append(PaddedText::kPadding, '\0');
+        Problem problem;
+        return read_stream_end({std::string_view(message).substr(0, size)}, text, reply, problem);
+    };
+    GenerateReply reply;
+    ASSERT_TRUE(read(R"({"id": "7", "result": {"token": "##STREAM_END##", "finish_reason": "length", "completion_tokens": 3}, "error": null})",
+                     "abc", reply));
+    EXPECT_EQ(reply.text, "abc");
+    EXPECT_EQ(reply.completion_tokens, 3);
+    EXPECT_FALSE(reply.is_null);
+    const char *bare = R"({"id": "7", "result": {"token": "##STREAM_END##"}, "error": null})";
+    EXPECT_TRUE(read(bare, "", reply) && reply.is_null) << "no text and no word about it is no answer";
+    EXPECT_TRUE(read(bare, "abc", reply) && !reply.is_null);
+    EXPECT_FALSE(read(R"({"id": "7", "result": null, "error": "no"})", "abc", reply));
+}
+
+TEST(Utf8, APrefixCutsNoCharacter) {
+    EXPECT_EQ(utf8_prefix("abc", 3), "abc");
+    EXPECT_EQ(utf8_prefix("a\u20acb", 4), "a\u20ac");
+    EXPECT_EQ(utf8_prefix("a\u20acb", 3), "a");
+    EXPECT_EQ(utf8_prefix("a\u20acb", 2), "a");
+    EXPECT_EQ(utf8_prefix("\U0001F642\U0001F642", 7), "\U0001F642");
 }
 
 TEST(Rules, KnowsBlankAsPythonDoes) {

@@ -1,0 +1,95 @@
+// A daemon's streams: pieces on their way to the session, and how a stream is ended before its time. Regime: pure; see daemon.hpp.
+//
+// A pipelined daemon sends tokens as they come, and a cancel stops it. A serial one (the Python daemon) waits after each token for
+// `ACK`, for ever; it is acknowledged at once, so that a slow reader holds up nobody, and stops at whatever else it gets
+// instead. So a stream that nobody wants any more is stopped at its next token, and until then the connection is not free.
+#include "bgworker/daemon.hpp"
+
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+
+namespace steadytext::gateway {
+
+using core::StreamMessage;
+using shmem::Counter;
+using shmem::Outcome;
+using shmem::SlotId;
+
+namespace {
+
+constexpr std::string_view kAcknowledge = "ACK";
+constexpr std::string_view kStop = "STOP";
+
+}  // namespace
+
+StreamMessage Daemon::read_stream(std::string_view body, std::string_view &piece) {
+    std::string &message = services_.buffer;
+    message.assign(body);
+    message.append(core::PaddedText::kPadding, '\0');
+    return core::read_stream_message({std::string_view(message).substr(0, body.size())}, piece);
+}
+
+void Daemon::handle_stream(Channel &channel, SlotId id, Flight &flight, std::string_view body, std::int64_t now_us) {
+    std::string_view piece;
+    switch (read_stream(body, piece)) {
+    case StreamMessage::Piece:
+        if (!services_.flights.deliver_piece(id, piece, now_us))
+            break_off_stream(channel, id, flight, "The answer is too long to be kept until it is read.", now_us);
+        else if (is_serial() && channel.send(kAcknowledge) == Channel::Sent::Broken)
+            replace(channel);
+        break;
+    case StreamMessage::End:
+        record_answer(now_us, now_us - flight.sent_us);
+        settle(flight);
+        services_.flights.deliver(id, body, now_us);
+        break;
+    case StreamMessage::Invalid:
+        break_off_stream(channel, id, flight, "The message is not a piece of a stream.", now_us);
+        break;
+    }
+}
+
+void Daemon::break_off_stream(Channel &channel, SlotId id, Flight &flight, const char *why, std::int64_t now_us) {
+    services_.segment.counters->add(0, Counter::InvalidReplies);
+    record_failure(now_us, "it sent an invalid stream");
+    core::Problem problem;
+    problem.set(core::sqlstate::kProtocolViolation, "daemon %s sent an invalid reply", identity_.endpoint);
+    problem.with_detail("%s", why);
+    settle(flight);
+    services_.flights.fail(id, Outcome::InvalidReply, problem, now_us);
+    if (is_serial())
+        replace(channel);
+    else
+        send_cancel(channel, id);
+}
+
+// A serial daemon hears it when it has its next token.
+void Daemon::stop_stream(Channel &channel, std::int64_t now_us) {
+    channel.stopping_since_us = now_us;
+    channel.in_flight++;
+}
+
+// A message of a stream that is to stop; false if it is none.
+bool Daemon::continue_stopping(Channel &channel, std::string_view body) {
+    if (channel.stopping_since_us == 0)
+        return false;
+    std::string_view piece;
+    if (read_stream(body, piece) == StreamMessage::Piece) {
+        if (channel.send(kStop) != Channel::Sent::Yes)
+            replace(channel);
+        return true;
+    }
+    channel.stopping_since_us = 0;
+    channel.in_flight--;
+    return true;
+}
+
+// One that does not stop costs its connection.
+void Daemon::give_up_stopping(std::int64_t now_us) {
+    constexpr std::int64_t kPatienceUs = 5'000'000;
+    for (std::size_t i = channels_.size(); i-- > 0;)
+        if (channels_[i]->stopping_since_us != 0 && now_us > channels_[i]->stopping_since_us + kPatienceUs)
+            replace(*channels_[i]);
+}
+
+}  // namespace steadytext::gateway

@@ -1,0 +1,28 @@
+// One text generation that comes in pieces: rows as the daemon makes them.
+//
+// Called by src/functions/generate.cpp. Regime: pg. Limits, keys and the cache are generation.hpp's; a hit is one row, and a stream
+// that came to its end is cached. Until the first row steadytext.on_failure rules, as for a whole answer; after it a
+// failure is an ERROR, so that no answer is short without a word.
+//
+// A stream ends with the memory context it was opened in, with its (sub)transaction if that aborts, and with an error while it
+// waits: then its slot is free and the daemon told to stop, whatever ended it (LIMIT, CLOSE, cancel, ROLLBACK, termination).
+// steadytext.request_timeout is how long a row may take.
+#pragma once
+
+#include "src/session/generation.hpp"
+
+namespace steadytext::session {
+
+class GenerationStream;
+
+// In CurrentMemoryContext. Raises as generate() does.
+[[nodiscard]] GenerationStream *open_stream(const GenerationRequest &request);
+
+struct StreamRow {
+    bool is_null;
+    std::string_view text;  // valid until the next row
+};
+// False if there are no more.
+[[nodiscard]] bool next_row(GenerationStream &stream, StreamRow &row);
+
+}  // namespace steadytext::session
