@@ -1,6 +1,6 @@
 // Batches as the keeper's statements take them: each parameter an array, a row an index into all of them.
 //
-// Used by bgworker/keeper_*.cpp, inside a transaction with SPI connected; memory is the transaction's. Regime: pg.
+// Used by bgworker/keeper_*.cpp and src/queue, inside a transaction with SPI connected; memory is the transaction's. Regime: pg.
 #pragma once
 
 #include "src/pg/postgres.hpp"

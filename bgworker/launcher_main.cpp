@@ -7,6 +7,7 @@
 #include "bgworker/embedded_daemon.hpp"
 #include "bgworker/incident_watch.hpp"
 #include "bgworker/keepers.hpp"
+#include "bgworker/queue_workers.hpp"
 #include "shmem/stats_file.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
@@ -122,7 +123,8 @@ void run(EmbeddedDaemon &daemon) {
         probe();
         watch_incidents(shmem::segment(), core::monotonic_us());
         const std::int64_t again_us =
-            std::min(reconcile(daemon), start_keepers(shmem::segment(), core::monotonic_us()));
+            std::min({reconcile(daemon), start_keepers(shmem::segment(), core::monotonic_us()),
+                      start_queue_workers(shmem::segment(), core::monotonic_us())});
         const long pause_ms =
             std::clamp<long>(static_cast<long>((again_us - core::monotonic_us()) / 1000) + 1, 1, kProbeUs / 1000);
         const int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;

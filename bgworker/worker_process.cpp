@@ -111,6 +111,14 @@ bool begin_keeper(shmem::DatabaseRow &row) {
     return true;
 }
 
+void begin_in(Oid database) {
+    handle_signals();
+    BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+    settle_keeper_settings();
+    pgstat_report_appname(MyBgworkerEntry->bgw_name);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+}
+
 void make_directory() {
     if (MakePGDirectory(kDirectory) != 0 && errno != EEXIST)
         ereport(FATAL, (errcode_for_file_access(), errmsg("could not create directory \"%s\": %m", kDirectory)));

@@ -24,6 +24,9 @@ void begin(shmem::WorkerState &state);
 // keeper already. A database that is gone ends the process, and what was to be written for it is dropped.
 [[nodiscard]] bool begin_keeper(shmem::DatabaseRow &row);
 
+// The same for a worker of one database that has no row of its own. A database that is gone ends the process.
+void begin_in(Oid database);
+
 // Takes part in barriers and rereads the configuration; true if it was reread.
 bool serve_interrupts();
 

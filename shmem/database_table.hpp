@@ -46,6 +46,16 @@ struct alignas(kCacheLine) DatabaseRow {
     }
 
     std::atomic<std::uint64_t> incidents_seen{0};  // the last event its table has (shmem/incidents.hpp)
+    // The async queue. Sessions count up what they add, cancel and requeue, at commit; the worker says how far it has looked.
+    std::atomic<std::int32_t> queue_pid{0};  // of the queue worker; 0: none
+    std::atomic<std::int32_t> queue_proc_number{-1};
+    std::atomic<std::uint32_t> queue_failures{0};    // transactions that failed in a row
+    std::atomic<std::uint64_t> queue_changes{0};     // release: pairs with the worker's acquire before it looks
+    std::atomic<std::uint64_t> queue_seen{0};        // all changes up to this one
+    std::atomic<std::uint64_t> queue_cancels{0};     // of them, those that end jobs
+    std::atomic<std::int64_t> queue_due_us{0};       // CLOCK_MONOTONIC, when a job put off is due while no worker runs; 0: none is
+    std::atomic<std::int64_t> queue_length{0};       // jobs pending or under way, as of the last count and what came since
+    std::atomic<std::int64_t> queue_oldest_us{0};    // CLOCK_REALTIME, when the oldest pending was added; 0: there is none
 
     void count(std::uint32_t who, bool hit) noexcept {
         Lookups &mine = lookups_[who % kShards];

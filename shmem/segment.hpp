@@ -15,6 +15,7 @@
 #include "shmem/incidents.hpp"
 #include "shmem/payload_pool.hpp"
 #include "shmem/progress_table.hpp"
+#include "shmem/queue_waiters.hpp"
 #include "shmem/rate_limiter.hpp"
 #include "shmem/recent_calls.hpp"
 #include "shmem/single_flight.hpp"
@@ -87,6 +88,7 @@ struct Segment {
     AuditRing *audit = nullptr;
     AuditPacing *audit_pacing = nullptr;
     SingleFlight *single_flight = nullptr;
+    QueueWaiters *queue_waiters = nullptr;
     RateLimiter *limiter = nullptr;
     HotCache *hot_cache = nullptr;  // null: hot_cache_size is 0
 };

@@ -249,6 +249,68 @@ SELECT pg_catalog.pg_extension_config_dump('public.steadytext_incidents_id_seq',
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_budgets', '');
 CREATE TRIGGER rate_limits_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_budgets
     FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
+-- Asynchronous calls. Sessions add rows through functions, the queue worker (a background worker) carries them out.
+CREATE TABLE public.steadytext_queue (
+    id bigserial PRIMARY KEY,
+    request_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    request_type text NOT NULL CHECK (request_type IN ('generate', 'generate_json', 'generate_regex', 'generate_choice', 'batch_generate',
+                                                       'embed', 'batch_embed', 'rerank', 'batch_rerank')),
+    prompt text,
+    prompts text[],
+    params jsonb,
+    priority int NOT NULL DEFAULT 5 CHECK (priority BETWEEN 1 AND 10),
+    user_id text NOT NULL DEFAULT current_user,
+    session_id text,
+    status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')),
+    result text,
+    results text[],
+    embedding public.vector,
+    embeddings public.vector[],
+    error text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    started_at timestamptz,
+    completed_at timestamptz,
+    processing_time_ms int,
+    retry_count int NOT NULL DEFAULT 0,
+    max_retries int NOT NULL DEFAULT 3 CHECK (max_retries >= 0),
+    daemon_endpoint text,
+    callback text,
+    callback_error text,
+    run_at timestamptz NOT NULL DEFAULT now(),
+    worker_pid int,
+    lease_until timestamptz,
+    lost_count int NOT NULL DEFAULT 0,
+    -- A minute's wait outweighs one step of priority; the order of two rows does not change with time, so an index keeps it.
+    rank float8 NOT NULL GENERATED ALWAYS AS (priority - extract(epoch FROM run_at AT TIME ZONE 'UTC')::float8 / 60) STORED
+);
+CREATE UNIQUE INDEX idx_steadytext_queue_request_id ON public.steadytext_queue (request_id);
+CREATE INDEX idx_steadytext_queue_status_priority_created ON public.steadytext_queue (status, priority DESC, created_at);
+CREATE INDEX idx_steadytext_queue_user_created ON public.steadytext_queue (user_id, created_at DESC);
+CREATE INDEX idx_steadytext_queue_session ON public.steadytext_queue (session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX idx_steadytext_queue_next ON public.steadytext_queue (rank DESC, id) WHERE status = 'pending';
+CREATE INDEX idx_steadytext_queue_processing ON public.steadytext_queue (worker_pid) WHERE status = 'processing';
+CREATE INDEX idx_steadytext_queue_completed ON public.steadytext_queue (completed_at) WHERE completed_at IS NOT NULL;
+COMMENT ON TABLE public.steadytext_queue IS
+    'Asynchronous calls: seen by the role that made them, carried out by the queue worker once committed, kept for steadytext.queue_retention.';
+COMMENT ON COLUMN public.steadytext_queue.user_id IS 'The role that made the call: its limits, cache and statistics are used.';
+COMMENT ON COLUMN public.steadytext_queue.run_at IS 'Not before this time: put off by a failed attempt or a rate limit.';
+COMMENT ON COLUMN public.steadytext_queue.worker_pid IS 'The worker that has the row, while it renews the lease.';
+COMMENT ON COLUMN public.steadytext_queue.lost_count IS 'How often a worker died while it had the row.';
+COMMENT ON COLUMN public.steadytext_queue.callback IS 'Function called with the request_id, as user_id, in the transaction that records the result.';
+
+ALTER TABLE public.steadytext_queue ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_requests ON public.steadytext_queue FOR SELECT USING (user_id = current_user);
+GRANT SELECT ON public.steadytext_queue TO PUBLIC;
+
+CREATE VIEW public.steadytext_queue_dead WITH (security_barrier) AS
+    SELECT request_id, request_type, user_id, prompt, prompts, params, priority, error, retry_count, lost_count, created_at, started_at,
+           completed_at
+    FROM public.steadytext_queue
+    WHERE status = 'failed'
+      AND (user_id = current_user OR (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user));
+COMMENT ON VIEW public.steadytext_queue_dead IS
+    'Asynchronous calls that were given up; steadytext_queue_requeue() gives them another chance. A role sees its own.';
+GRANT SELECT ON public.steadytext_queue_dead TO PUBLIC;
 
 CREATE TABLE public.steadytext_audit_log (
     id serial PRIMARY KEY,
@@ -274,6 +336,8 @@ CREATE POLICY own_name ON public.steadytext_audit_log FOR INSERT WITH CHECK (use
 
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_config', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache', '');
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_queue', '');
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_queue_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache_id_seq', '');
 
 -- ---- generation --------------------------------------------------------------------------------------------------
@@ -1218,6 +1282,328 @@ AS 'MODULE_PATHNAME', 'steadytext_stat_reset' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION public.steadytext_stat_reset() IS
     'Begins counting anew: steadytext_metrics(), steadytext_response_times() and pg_stat_steadytext. What steadytext_daemons counts is left.';
 
+-- ---- asynchronous calls ------------------------------------------------------------------------------------------
+-- A row is added as the table's owner, whoever calls; who that is stands in user_id. Everything else a role may read itself.
+
+CREATE FUNCTION public._steadytext_queue_add(
+    request_type text, prompt text, prompts text[], params jsonb, priority int, max_retries int, callback regprocedure, channel text
+) RETURNS uuid
+AS 'MODULE_PATHNAME', 'steadytext_queue_add' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION public._steadytext_queue_add(text, text, text[], jsonb, int, int, regprocedure, text) IS
+    'Adds a row to steadytext_queue for the current role, and wakes the worker at commit.';
+
+CREATE FUNCTION public._steadytext_queue_wait(request_ids uuid[], timeout_seconds int) RETURNS boolean
+AS 'MODULE_PATHNAME', 'steadytext_queue_wait' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION public._steadytext_queue_wait(uuid[], int) IS
+    'Waits until all have ended; false if they have not in time. Raises at once where they cannot: added by this transaction.';
+
+-- What params of a kind of request may hold, by JSON type.
+CREATE FUNCTION public._steadytext_queue_check(request_type text, params jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    common CONSTANT jsonb := '{"prompt": "string", "max_tokens": "number", "use_cache": "boolean", "seed": "number", "model": "string", "unsafe_mode": "boolean"}';
+    embed CONSTANT jsonb := '{"use_cache": "boolean", "seed": "number", "model": "string", "unsafe_mode": "boolean"}';
+    rerank CONSTANT jsonb := '{"query": "string", "documents": "array", "task": "string", "return_scores": "boolean", "seed": "number"}';
+    allowed jsonb := CASE request_type
+        WHEN 'generate' THEN common || '{"eos_string": "string", "size": "string"}'
+        WHEN 'batch_generate' THEN common - 'prompt' || '{"prompts": "array", "eos_string": "string", "size": "string"}'
+        WHEN 'generate_json' THEN common || '{"schema": "any"}'
+        WHEN 'generate_regex' THEN common || '{"pattern": "string"}'
+        WHEN 'generate_choice' THEN common || '{"choices": "array"}'
+        WHEN 'embed' THEN embed || '{"text_input": "string"}'
+        WHEN 'batch_embed' THEN embed || '{"texts": "array"}'
+        WHEN 'rerank' THEN rerank
+        WHEN 'batch_rerank' THEN rerank END;
+    name text;
+    value jsonb;
+BEGIN
+    IF allowed IS NULL THEN
+        RAISE EXCEPTION 'Unknown request type: %', request_type USING ERRCODE = '22023';
+    END IF;
+    IF jsonb_typeof(coalesce(params, '{}')) <> 'object' THEN
+        RAISE EXCEPTION 'params must be a JSON object' USING ERRCODE = '22023';
+    END IF;
+    FOR name, value IN SELECT * FROM jsonb_each(coalesce(params, '{}')) LOOP
+        IF NOT allowed ? name THEN
+            RAISE EXCEPTION 'Unknown parameter "%" of request type %', name, request_type USING ERRCODE = '22023',
+                HINT = format('It has %s.', (SELECT string_agg(k, ', ' ORDER BY k) FROM jsonb_object_keys(allowed) k));
+        END IF;
+        IF jsonb_typeof(value) <> 'null' AND allowed ->> name <> 'any' AND jsonb_typeof(value) <> allowed ->> name THEN
+            RAISE EXCEPTION 'Parameter "%" must be of JSON type %', name, allowed ->> name USING ERRCODE = '22023';
+        END IF;
+        IF jsonb_typeof(value) = 'array' AND EXISTS (SELECT FROM jsonb_array_elements(value) e WHERE jsonb_typeof(e) <> 'string') THEN
+            RAISE EXCEPTION 'Parameter "%" must be an array of strings', name USING ERRCODE = '22023';
+        END IF;
+    END LOOP;
+    IF coalesce((params ->> 'max_tokens')::numeric, 1) NOT BETWEEN 1 AND 4096 THEN
+        RAISE EXCEPTION 'max_tokens must be between 1 and 4096' USING ERRCODE = '22023';
+    END IF;
+    IF NOT coalesce(params, '{}') ? (CASE request_type
+            WHEN 'embed' THEN 'text_input' WHEN 'batch_embed' THEN 'texts' WHEN 'batch_generate' THEN 'prompts'
+            WHEN 'rerank' THEN 'query' WHEN 'batch_rerank' THEN 'query' ELSE 'prompt' END) THEN
+        RAISE EXCEPTION 'A request of type % needs a text', request_type USING ERRCODE = '22023';
+    END IF;
+END
+$$;
+
+CREATE FUNCTION public.steadytext_enqueue(
+    request_type text, params jsonb, priority int DEFAULT 5, max_retries int DEFAULT 3, callback regprocedure DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM public._steadytext_queue_check(request_type, params);
+    RETURN public._steadytext_queue_add(request_type, params ->> 'prompt',
+        CASE WHEN request_type IN ('batch_generate', 'batch_embed')
+             THEN ARRAY(SELECT jsonb_array_elements_text(coalesce(params -> 'prompts', params -> 'texts'))) END,
+        params, priority, max_retries, callback, 'steadytext_queue');
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_enqueue(text, jsonb, int, int, regprocedure) IS
+    'Queues a call of any kind; its callback, a function of one uuid, is called as the caller once it has ended.';
+
+CREATE FUNCTION public.steadytext_generate_async(prompt text, max_tokens int DEFAULT 512) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF prompt IS NULL OR prompt !~ '\S' THEN
+        RAISE EXCEPTION 'Prompt cannot be empty' USING ERRCODE = '22023';
+    END IF;
+    IF max_tokens NOT BETWEEN 1 AND 4096 THEN
+        RAISE EXCEPTION 'max_tokens must be between 1 and 4096' USING ERRCODE = '22023';
+    END IF;
+    RETURN public._steadytext_queue_add('generate', prompt, NULL,
+        jsonb_build_object('max_tokens', max_tokens, 'use_cache', true, 'seed', 42), NULL, NULL, NULL, 'steadytext_queue');
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_generate_async(text, int) IS 'Queues a generation; it begins once the transaction commits.';
+
+CREATE FUNCTION public.steadytext_generate_batch_async(prompts text[], max_tokens int DEFAULT 512) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF coalesce(cardinality(prompts), 0) = 0 THEN
+        RAISE EXCEPTION 'Batch cannot be empty' USING ERRCODE = '22023';
+    END IF;
+    IF cardinality(prompts) > 100 THEN
+        RAISE EXCEPTION 'Batch size exceeds maximum limit' USING ERRCODE = '22023';
+    END IF;
+    IF array_position(prompts, NULL) IS NOT NULL THEN
+        RAISE EXCEPTION 'Prompt cannot be null' USING ERRCODE = '22023';
+    END IF;
+    RETURN ARRAY(SELECT public.steadytext_generate_async(p, max_tokens) FROM unnest(prompts) WITH ORDINALITY u (p, n) ORDER BY n);
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_generate_batch_async(text[], int) IS 'Queues up to 100 generations, one request each.';
+
+-- What the structured kinds have in common.
+CREATE FUNCTION public._steadytext_queue_add_form(request_type text, prompt text, form jsonb, max_tokens int, use_cache boolean, seed int)
+RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF prompt IS NULL OR prompt !~ '\S' THEN
+        RAISE EXCEPTION 'Prompt cannot be empty' USING ERRCODE = '22023';
+    END IF;
+    IF max_tokens NOT BETWEEN 1 AND 4096 THEN
+        RAISE EXCEPTION 'max_tokens must be between 1 and 4096' USING ERRCODE = '22023';
+    END IF;
+    RETURN public._steadytext_queue_add(request_type, prompt, NULL,
+        form || jsonb_build_object('max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
+END
+$$;
+
+CREATE FUNCTION public.steadytext_generate_json_async(
+    prompt text, schema jsonb, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF prompt ~ '\S' AND schema IS NULL THEN
+        RAISE EXCEPTION 'Schema cannot be null' USING ERRCODE = '22004';
+    END IF;
+    RETURN public._steadytext_queue_add_form('generate_json', prompt, jsonb_build_object('schema', schema), max_tokens, use_cache, seed);
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_generate_json_async(text, jsonb, int, boolean, int) IS 'Queues a generation of JSON that satisfies the schema.';
+
+CREATE FUNCTION public.steadytext_generate_regex_async(
+    prompt text, pattern text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF prompt ~ '\S' AND coalesce(pattern, '') = '' THEN
+        RAISE EXCEPTION 'Pattern cannot be empty' USING ERRCODE = '22023';
+    END IF;
+    RETURN public._steadytext_queue_add_form('generate_regex', prompt, jsonb_build_object('pattern', pattern), max_tokens, use_cache, seed);
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_generate_regex_async(text, text, int, boolean, int) IS 'Queues a generation of a text that the pattern matches.';
+
+CREATE FUNCTION public.steadytext_generate_choice_async(
+    prompt text, choices text[], use_cache boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF prompt ~ '\S' AND coalesce(cardinality(choices), 0) < 2 THEN
+        RAISE EXCEPTION 'Must provide at least 2 choices' USING ERRCODE = '22023';
+    END IF;
+    RETURN public._steadytext_queue_add_form('generate_choice', prompt, jsonb_build_object('choices', choices), NULL, use_cache, seed);
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_generate_choice_async(text, text[], boolean, int) IS 'Queues a choice.';
+
+CREATE FUNCTION public.steadytext_embed_async(
+    text_input text, use_cache boolean DEFAULT true, seed int DEFAULT 42, model text DEFAULT NULL, unsafe_mode boolean DEFAULT false
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF text_input IS NULL OR text_input !~ '\S' THEN
+        RAISE EXCEPTION 'Text cannot be empty' USING ERRCODE = '22023';
+    END IF;
+    IF model LIKE '%:%' AND unsafe_mode IS NOT TRUE THEN
+        RAISE EXCEPTION 'Remote models (containing '':'') require unsafe_mode=TRUE' USING ERRCODE = '22023';
+    END IF;
+    RETURN public._steadytext_queue_add('embed', NULL, NULL, jsonb_build_object('text_input', text_input, 'use_cache', use_cache,
+        'seed', seed, 'model', model, 'unsafe_mode', unsafe_mode), NULL, NULL, NULL, 'steadytext_async');
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_embed_async(text, boolean, int, text, boolean) IS 'Queues an embedding; steadytext_check_async() has it.';
+
+CREATE FUNCTION public.steadytext_embed_batch_async(texts text[]) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF coalesce(cardinality(texts), 0) = 0 THEN
+        RAISE EXCEPTION 'texts array cannot be null or empty' USING ERRCODE = '22023';
+    END IF;
+    RETURN ARRAY(SELECT public._steadytext_queue_add('embed', t, NULL, NULL, NULL, NULL, NULL, 'steadytext_queue')
+                 FROM unnest(texts) WITH ORDINALITY u (t, n) ORDER BY n);
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_embed_batch_async(text[]) IS 'Queues embeddings, one request each.';
+
+CREATE FUNCTION public.steadytext_rerank_async(
+    query text, documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
+    return_scores boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT public._steadytext_queue_add('rerank', NULL, NULL, jsonb_build_object('query', query, 'documents', documents, 'task', task,
+        'return_scores', return_scores, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue_notify')
+$$;
+COMMENT ON FUNCTION public.steadytext_rerank_async(text, text[], text, boolean, int) IS
+    'Queues a ranking; its result is a JSON array of [document, score], or of documents.';
+
+CREATE FUNCTION public.steadytext_rerank_batch_async(
+    queries text[], documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
+    return_scores boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid[]
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF coalesce(cardinality(queries), 0) = 0 THEN
+        RAISE EXCEPTION 'Queries cannot be empty' USING ERRCODE = '22023';
+    END IF;
+    RETURN ARRAY(SELECT public._steadytext_queue_add('batch_rerank', NULL, NULL, jsonb_build_object('query', q, 'documents', documents,
+                     'task', task, 'return_scores', return_scores, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue_notify')
+                 FROM unnest(queries) WITH ORDINALITY u (q, n) ORDER BY n);
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_rerank_batch_async(text[], text[], text, boolean, int) IS 'Queues a ranking for each query.';
+
+CREATE FUNCTION public.steadytext_check_async(request_id uuid)
+RETURNS TABLE (status text, result text, results text[], embedding public.vector, embeddings public.vector[], error text,
+               created_at timestamptz, completed_at timestamptz, processing_time_ms int, request_type text)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT q.status, q.result, q.results, q.embedding, q.embeddings, q.error, q.created_at, q.completed_at, q.processing_time_ms, q.request_type
+    FROM public.steadytext_queue q WHERE q.request_id = steadytext_check_async.request_id
+$$;
+COMMENT ON FUNCTION public.steadytext_check_async(uuid) IS 'What has become of an asynchronous call of one''s own; no row if it is unknown.';
+
+-- VOLATILE, so that it sees what the same statement has queued.
+CREATE FUNCTION public.steadytext_check_async_batch(request_ids uuid[])
+RETURNS TABLE (request_id uuid, status text, result text, error text, completed_at timestamptz)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT q.request_id, q.status, q.result, q.error, q.completed_at
+    FROM unnest(request_ids) WITH ORDINALITY u (wanted, n) JOIN public.steadytext_queue q ON q.request_id = u.wanted ORDER BY n
+$$;
+COMMENT ON FUNCTION public.steadytext_check_async_batch(uuid[]) IS 'What has become of several asynchronous calls, in the order asked.';
+
+CREATE FUNCTION public.steadytext_get_async_result(request_id uuid, timeout_seconds int DEFAULT 30) RETURNS text
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    seconds CONSTANT int := coalesce(timeout_seconds, 30);
+    found_row record;
+BEGIN
+    IF seconds < 0 THEN
+        RAISE EXCEPTION 'Timeout cannot be negative' USING ERRCODE = '22023';
+    END IF;
+    PERFORM public._steadytext_queue_wait(ARRAY[request_id], seconds);
+    SELECT q.status, q.result, q.error INTO found_row
+        FROM public.steadytext_queue q WHERE q.request_id = steadytext_get_async_result.request_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'Request ID % not found', request_id USING ERRCODE = 'P0002';
+    END IF;
+    CASE found_row.status
+        WHEN 'completed' THEN RETURN found_row.result;
+        WHEN 'failed' THEN RAISE EXCEPTION 'Async request failed: %', found_row.error USING ERRCODE = '38000';
+        WHEN 'cancelled' THEN RAISE EXCEPTION 'Async request was cancelled' USING ERRCODE = '38000';
+        ELSE RAISE EXCEPTION 'Timeout waiting for async result (% seconds)', seconds USING ERRCODE = 'HYT00';
+    END CASE;
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_get_async_result(uuid, int) IS
+    'Waits for an asynchronous call and gives its text; not in the transaction that queued it, which nobody else can see.';
+
+CREATE FUNCTION public.steadytext_get_async_results(request_ids uuid[], timeout_seconds int DEFAULT 30)
+RETURNS TABLE (request_id uuid, status text, result text, error text, completed_at timestamptz)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF timeout_seconds < 0 THEN
+        RAISE EXCEPTION 'Timeout cannot be negative' USING ERRCODE = '22023';
+    END IF;
+    PERFORM public._steadytext_queue_wait(request_ids, coalesce(timeout_seconds, 30));
+    RETURN QUERY SELECT * FROM public.steadytext_check_async_batch(request_ids);
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_get_async_results(uuid[], int) IS
+    'Waits until all have ended or the time is over; then what steadytext_check_async_batch() gives.';
+
+CREATE FUNCTION public.steadytext_cancel_async(request_id uuid) RETURNS boolean
+AS 'MODULE_PATHNAME', 'steadytext_queue_cancel' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION public.steadytext_cancel_async(uuid) IS
+    'Cancels an asynchronous call of one''s own, also at the daemon; false if it has ended or is unknown.';
+
+CREATE FUNCTION public.steadytext_queue_requeue(request_ids uuid[]) RETURNS int
+AS 'MODULE_PATHNAME', 'steadytext_queue_requeue' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION public.steadytext_queue_requeue(uuid[]) IS
+    'Queues failed and cancelled calls of one''s own anew, with all their attempts; how many.';
+
 -- ---- configuration -----------------------------------------------------------------------------------------------
 
 CREATE FUNCTION public._steadytext_inspect(parameter text, name text) RETURNS void
@@ -1498,6 +1884,65 @@ CREATE FUNCTION public.st_embed_cached(
 LANGUAGE sql VOLATILE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT public.steadytext_embed(text_input, true, seed, model, unsafe_mode) $$;
+
+CREATE FUNCTION public.st_generate_async(prompt text, max_tokens int DEFAULT NULL) RETURNS uuid
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_generate_async(prompt, max_tokens) $$;
+
+CREATE FUNCTION public.st_generate_batch_async(prompts text[], max_tokens int DEFAULT 512) RETURNS uuid[]
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_generate_batch_async(prompts, max_tokens) $$;
+
+CREATE FUNCTION public.st_embed_async(
+    text_input text, use_cache boolean DEFAULT true, seed int DEFAULT 42, model text DEFAULT NULL, unsafe_mode boolean DEFAULT false
+) RETURNS uuid
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_embed_async(text_input, use_cache, seed, model, unsafe_mode) $$;
+
+CREATE FUNCTION public.st_embed_batch_async(texts text[]) RETURNS uuid[]
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_embed_batch_async(texts) $$;
+
+CREATE FUNCTION public.st_rerank_async(
+    query text, documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
+    return_scores boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_rerank_async(query, documents, task, return_scores, seed) $$;
+
+CREATE FUNCTION public.st_rerank_batch_async(
+    queries text[], documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
+    return_scores boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid[]
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_rerank_batch_async(queries, documents, task, return_scores, seed) $$;
+
+CREATE FUNCTION public.st_check_async(request_id uuid)
+RETURNS TABLE (status text, result text, results text[], embedding public.vector, embeddings public.vector[], error text,
+               created_at timestamptz, completed_at timestamptz, processing_time_ms int, request_type text)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public.steadytext_check_async(request_id) $$;
+
+CREATE FUNCTION public.st_check_async_batch(request_ids uuid[])
+RETURNS TABLE (request_id uuid, status text, result text, error text, completed_at timestamptz)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM public.steadytext_check_async_batch(request_ids) $$;
+
+CREATE FUNCTION public.st_get_async_result(request_id uuid, timeout_seconds int DEFAULT 30) RETURNS text
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.steadytext_get_async_result(request_id, timeout_seconds) $$;
+
+CREATE FUNCTION public.st_cancel_async(request_id uuid) RETURNS boolean
+AS 'MODULE_PATHNAME', 'steadytext_queue_cancel' LANGUAGE C VOLATILE;
 
 CREATE FUNCTION public.st_cache_key(prompt text, params jsonb DEFAULT '{}', prefix text DEFAULT '') RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_cache_key' LANGUAGE C STABLE PARALLEL SAFE;

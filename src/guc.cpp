@@ -68,6 +68,9 @@ int server_requests_per_minute = 0;
 int server_tokens_per_minute = 0;
 int server_concurrency = 0;
 int max_rate_meters = 1024;
+int queue_priority = 5;
+int queue_max_length = 100'000;
+int queue_retention_s = 7 * 24 * 3600;
 
 static_assert(core::rules::kMaxRequests.most == shmem::kMaxSlots);
 static_assert(core::rules::kMaxRateMeters.most == shmem::RateLimiter::kMostMeters);
@@ -274,6 +277,16 @@ void define_incidents() {
                 &incident_widen_refresh, true, PGC_SIGHUP, 0);
 }
 
+void define_queue() {
+    DefineCustomIntVariable("steadytext.queue_priority", "Priority of asynchronous calls that name none, from 1 to 10.", nullptr,
+                            &queue_priority, 5, 1, 10, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.queue_max_length", "Asynchronous calls that may wait or be under way in a database.",
+                            "One more is refused. 0: no limit.", &queue_max_length, 100'000, 0, INT_MAX, PGC_SIGHUP, 0, nullptr,
+                            nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.queue_retention", "How long asynchronous calls that have ended are kept; 0: for ever.", nullptr,
+                            &queue_retention_s, 7 * 24 * 3600, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
+}
+
 void define_monitoring() {
     define_flag("steadytext.track_calls", "Counts and times calls.",
                 "Off: steadytext_metrics(), steadytext_response_times() and pg_stat_steadytext do not see them.", &track_calls,
@@ -294,6 +307,7 @@ void define_gucs() {
     define_requests();
     define_limits();
     define_cache();
+    define_queue();
     define_monitoring();
     define_incidents();
     define_rate_limits();

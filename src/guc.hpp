@@ -66,6 +66,9 @@ extern int server_requests_per_minute;
 extern int server_tokens_per_minute;
 extern int server_concurrency;
 extern int max_rate_meters;
+extern int queue_priority;
+extern int queue_max_length;
+extern int queue_retention_s;
 
 [[nodiscard]] inline core::BreakerSettings breaker_settings() {
     return {static_cast<std::uint32_t>(breaker_threshold), std::int64_t{breaker_recovery_ms} * 1000};

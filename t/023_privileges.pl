@@ -10,7 +10,7 @@ my $plain = sub { $cluster->try_sql($_[0], user => 'plain') };
 
 is($cluster->sql(q(SELECT string_agg(c.relname || ' ' || a.privilege_type, ', ' ORDER BY c.relname)
     FROM pg_class c, LATERAL aclexplode(c.relacl) a WHERE c.relname ~ 'steadytext' AND a.grantee = 0)),
-    'steadytext_progress SELECT, steadytext_rate_limit_status SELECT', 'nothing but the views of one\'s own batches and quota is granted to PUBLIC');
+    'steadytext_progress SELECT, steadytext_queue SELECT, steadytext_queue_dead SELECT, steadytext_rate_limit_status SELECT', 'nothing but views of one\'s own rows is granted to PUBLIC');
 is($plain->(q(SELECT steadytext_generate('may I ask?')))->{out}, 'may I ask?', 'a plain role may ask');
 is($plain->(q(SELECT vector_dims(steadytext_embed('may I ask?'))))->{out}, 1024, 'and embed');
 is($plain->(q(SELECT steadytext_config_get('default_seed')))->{out}, 42, 'and read a setting');

@@ -22,6 +22,9 @@ extern "C" {
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 150000
+#include "common/pg_prng.h"
+#endif
 }
 
 #if PG_VERSION_NUM < 140000
@@ -91,6 +94,15 @@ inline int32 my_proc_number() {
     return MyProcNumber;
 #else
     return MyProc->pgprocno;
+#endif
+}
+
+// At least 0, below 1; the same in no two processes.
+inline double random_fraction() {
+#if PG_VERSION_NUM >= 150000
+    return pg_prng_double(&pg_global_prng_state);
+#else
+    return static_cast<double>(random()) / (static_cast<double>(MAX_RANDOM_VALUE) + 1);
 #endif
 }
 

@@ -111,6 +111,7 @@ struct OpenCall {
     std::uint64_t number = 0;
     RateLimiter::Grant grant;
 };
+constexpr SubTransactionId kNone = static_cast<SubTransactionId>(-1);  // belongs to none: outlives them all
 constexpr int kMostOpen = 32;
 OpenCall open_calls[kMostOpen];
 
@@ -123,7 +124,7 @@ void at_end(XactEvent event, void *) {
     if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PARALLEL_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
         return;
     for (OpenCall &call : open_calls)
-        if (call.subtransaction != InvalidSubTransactionId)
+        if (call.subtransaction != InvalidSubTransactionId && call.subtransaction != kNone)
             close(call);
 }
 
@@ -384,6 +385,11 @@ Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others
 
 bool admit_lookup(const Spending &spending, Quota &quota) { return !guc::limit_cache_hits || admit(spending, quota); }
 bool admit_miss(const Spending &spending, Quota &quota) { return guc::limit_cache_hits || admit(spending, quota); }
+
+void outlive_transaction(const Quota &quota) {
+    if (quota.place >= 0 && open_calls[quota.place].number == quota.number)
+        open_calls[quota.place].subtransaction = kNone;
+}
 
 void settle(Quota &quota, std::int64_t tokens) {
     const Quota settled = quota;

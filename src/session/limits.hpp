@@ -70,6 +70,9 @@ enum class Admission { Admitted, Refused, Later };
 [[nodiscard]] bool admit_lookup(const Spending &spending, Quota &quota);
 [[nodiscard]] bool admit_miss(const Spending &spending, Quota &quota);
 
+// From here on the call goes on after its transaction: settle() alone ends it, or the end of the process.
+void outlive_transaction(const Quota &quota);
+
 // The call is over. Settling twice is harmless.
 void settle(Quota &quota, std::int64_t tokens);
 

@@ -57,6 +57,7 @@ void ManyCalls::start(Inquiry *inquiry) {
     Entry &entry = *new (&entries_[count_++]) Entry{};
     entry.inquiry = inquiry;
     entry.memory = CurrentMemoryContext;
+    GetUserIdAndSecContext(&entry.user, &entry.security);
     entry.deadline_us = deadline_from_now();
     observe::lay_aside(entry.aside);
     advance(entry);
@@ -95,14 +96,35 @@ void ManyCalls::wait(std::int64_t most_us) {
 }
 
 void ManyCalls::give_up() {
-    for (; count_ > 0; count_--) {
-        Entry &entry = entries_[count_ - 1];
-        let_go(entry.held, shmem::Abandon::Cancelled);
-        leave(entry.ticket);
-        settle(entry.inquiry->quota, kUnknownTokens);
-        observe::drop(entry.aside);
-    }
+    while (count_ > 0)
+        drop(entries_[count_ - 1]);
     flying_ = 0;
+}
+
+void ManyCalls::give_up(const Inquiry *inquiry) {
+    for (std::uint32_t i = 0; i < count_; i++)
+        if (entries_[i].inquiry == inquiry)
+            return drop(entries_[i]);
+}
+
+Inquiry *ManyCalls::take_broken() {
+    if (moving_ == nullptr)
+        return nullptr;
+    Inquiry *inquiry = moving_->inquiry;
+    drop(*moving_);
+    moving_ = nullptr;
+    return inquiry;
+}
+
+// The last one takes its place.
+void ManyCalls::drop(Entry &entry) {
+    if (entry.stage == Stage::Flying)
+        flying_--;
+    let_go(entry.held, shmem::Abandon::Cancelled);
+    leave(entry.ticket);
+    settle(entry.inquiry->quota, kUnknownTokens);
+    observe::drop(entry.aside);
+    entry = entries_[--count_];
 }
 
 // ---- one call ----------------------------------------------------------------------------------------------------------
@@ -114,11 +136,18 @@ void ManyCalls::advance(Entry &entry) {
     if (entry.stage != Stage::Flying && core::monotonic_us() < entry.again_us && entry.stage != Stage::Follow)
         return;
     MemoryContext caller = MemoryContextSwitchTo(entry.memory);
+    Oid user;
+    int security;
+    GetUserIdAndSecContext(&user, &security);
+    SetUserIdAndSecContext(entry.user, entry.security);
     observe::take_up(entry.aside);
     entry.again_us = 0;
+    moving_ = &entry;
     while (entry.stage != Stage::Ended && step(entry)) {
     }
+    moving_ = nullptr;
     observe::lay_aside(entry.aside);
+    SetUserIdAndSecContext(user, security);
     MemoryContextSwitchTo(caller);
 }
 
@@ -167,6 +196,8 @@ bool ManyCalls::step_miss(Entry &entry) {
 bool ManyCalls::admit(Entry &entry) {
     switch (admit_or_later(entry.inquiry->spending, entry.inquiry->quota, has_others(), entry.deadline_us, entry.again_us)) {
     case Admission::Admitted:
+        if (outlives_)
+            outlive_transaction(entry.inquiry->quota);
         return true;
     case Admission::Later:
         return false;
@@ -274,6 +305,7 @@ bool ManyCalls::step_flying(Entry &entry) {
         set_timed_out(answer);
     let_go(entry.held, shmem::Abandon::TimedOut);
     flying_--;
+    entry.stage = Stage::Send;
     take(entry, answer);
     return false;
 }

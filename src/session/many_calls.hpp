@@ -37,12 +37,20 @@ public:
     [[nodiscard]] bool is_idle() const { return count_ == 0; }
     [[nodiscard]] std::uint32_t count() const { return count_; }
 
+    // From here on calls go on after the transaction that started them.
+    void outlive_transactions() { outlives_ = true; }
+
     // Takes the inquiry, just begun, as far as it goes without waiting. CurrentMemoryContext is where its answer will be.
+    // It goes on as the role that is the current user now.
     void start(Inquiry *inquiry);
     // One that has ended, in no order; it is the call that observe:: speaks of. Null if there is none.
     [[nodiscard]] Inquiry *take_ended();
     void wait(std::int64_t most_us);
+    // After an error: the one that raised it, which is given up. Null if it was none.
+    [[nodiscard]] Inquiry *take_broken();
 
+    // Ends this one, if it is under way.
+    void give_up(const Inquiry *inquiry);
     // Ends all that are under way.
     void give_up();
     static void give_up_on_error(int, Datum calls) { reinterpret_cast<ManyCalls *>(DatumGetPointer(calls))->give_up(); }
@@ -60,6 +68,8 @@ private:
     struct Entry {
         Inquiry *inquiry;
         MemoryContext memory;
+        Oid user;
+        int security;
         Stage stage;
         std::int64_t deadline_us;  // of waiting for other than a daemon
         std::int64_t again_us;     // when to look again; 0: at once
@@ -70,6 +80,7 @@ private:
     };
 
     void advance(Entry &entry);
+    void drop(Entry &entry);
     [[nodiscard]] bool step(Entry &entry);  // false: it has to wait
     [[nodiscard]] bool step_lookup(Entry &entry);
     [[nodiscard]] bool step_miss(Entry &entry);
@@ -89,6 +100,8 @@ private:
     std::int64_t look_at_daemons_us_ = 0;
     std::uint32_t count_ = 0;
     std::uint32_t flying_ = 0;
+    bool outlives_ = false;
+    Entry *moving_ = nullptr;
     Entry *entries_ = nullptr;
 };
 
