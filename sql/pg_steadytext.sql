@@ -1243,7 +1243,7 @@ COMMENT ON FUNCTION public.steadytext_health_check() IS
 CREATE FUNCTION public._steadytext_incident_note(
     condition text, subject text, severity text, opens boolean, at timestamptz, value float8, response text
 ) RETURNS void
-LANGUAGE plpgsql VOLATILE
+LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -1268,7 +1268,7 @@ $$;
 
 -- What an earlier life of the server left open and this one does not know is over.
 CREATE FUNCTION public._steadytext_incidents_settle(conditions text[], subjects text[], at timestamptz) RETURNS void
-LANGUAGE sql VOLATILE
+LANGUAGE sql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT public._steadytext_incident_note(i.condition, i.subject, i.severity, false, at, i.value, '')
