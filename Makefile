@@ -99,7 +99,7 @@ llama-server:
 
 # ---- what people type ------------------------------------------------------------------------------------------------
 
-.PHONY: help bootstrap everything models demo check unit bench lint fuzz format dist
+.PHONY: help bootstrap everything models demo check unit bench lint analyze fuzz format dist
 help:
 	@sed -n 's/^# help: //p' Makefile
 
@@ -110,6 +110,7 @@ help:
 # help: make unit            the C++ unit tests: plain, ASan+UBSan, TSan
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one)
 # help: make lint            layers, symbols, white space
+# help: make analyze         pgspot and cppcheck: no finding that is not explained
 # help: make models          fetch the demo models
 # help: make steadytextd     build the daemon
 # help: make llama-server    build llama.cpp's own server, which one test asks for
@@ -139,6 +140,9 @@ bench: everything models
 
 lint: all
 	@scripts/lint
+
+analyze:
+	@scripts/analyze
 
 # ---- unit tests: no PostgreSQL in sight, three times over -------------------------------------------------------------
 

@@ -86,4 +86,25 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ' ORDER BY p.p
     is($cluster->try_sql(q(SELECT steadytext_admin_grant('nobody"; DROP TABLE steadytext_config; --')))->{state}, '42704', 'a role is a role');
 }
 
+# A role learns nothing of another's prompts, by hits or by time: 20,000 calls, fresh prompts and the other's in pairs, now this one first, now that.
+if ($ENV{STEADYTEXT_LONG_TESTS}) {
+    $cluster->sql(q(CREATE ROLE asker LOGIN; CREATE ROLE prober LOGIN; CREATE SCHEMA probe;
+        CREATE TABLE probe.times (fresh boolean, us float8, cached boolean); GRANT USAGE ON SCHEMA probe TO prober; GRANT ALL ON probe.times TO prober));
+    $cluster->sql(q(SELECT count(steadytext_generate('secret ' || i)) FROM generate_series(1, 10000) i), user => 'asker');
+    $cluster->sql(q(DO $$
+        DECLARE start timestamptz; was_cached boolean; is_fresh boolean;
+        BEGIN
+            FOR i IN 2 .. 20001 LOOP
+                is_fresh := (i + i / 2) % 2 = 0;
+                start := clock_timestamp();
+                SELECT cached INTO was_cached FROM steadytext_generate_ex(CASE WHEN is_fresh THEN 'public ' ELSE 'secret ' END || i / 2);
+                INSERT INTO probe.times VALUES (is_fresh, extract(epoch FROM clock_timestamp() - start) * 1e6, was_cached);
+            END LOOP;
+        END $$), user => 'prober', timeout => 300);
+    is($cluster->sql('SELECT count(*) FILTER (WHERE cached) FROM probe.times'), 0, 'not one of another\'s prompts is a hit');
+    my ($theirs, $fresh) = split /\|/, $cluster->sql(q(SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY us) FILTER (WHERE NOT fresh),
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY us) FILTER (WHERE fresh) FROM probe.times));
+    cmp_ok(abs($theirs / $fresh - 1), '<', 0.02, "and none is faster: medians of $theirs and $fresh us");
+}
+
 done_testing;
