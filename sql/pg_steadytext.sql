@@ -1249,6 +1249,7 @@ AS $$
 DECLARE
     incident public.steadytext_incidents;
 BEGIN
+    PERFORM public._steadytext_check('_steadytext_incident_note', condition, subject, severity, opens, at, value, response);
     IF opens THEN
         INSERT INTO public.steadytext_incidents (condition, subject, severity, opened_at, value, response)
             VALUES (_steadytext_incident_note.condition, _steadytext_incident_note.subject, _steadytext_incident_note.severity, at,
@@ -1610,6 +1611,16 @@ CREATE FUNCTION public._steadytext_inspect(parameter text, name text) RETURNS vo
 AS 'MODULE_PATHNAME', 'steadytext_inspect' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION public._steadytext_inspect(text, text) IS
     'Logs and audits a name that looks like an attack.';
+
+CREATE FUNCTION public.steadytext_validate_endpoint(host text, port int) RETURNS boolean
+AS 'MODULE_PATHNAME', 'steadytext_validate_endpoint' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION public.steadytext_validate_endpoint(text, int) IS
+    'Whether a daemon may be there: an address or name that is not link-local or a cloud''s metadata, and a port from 1024 on. Names are not looked up.';
+
+CREATE FUNCTION public.steadytext_validate_table_name(name text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'steadytext_validate_table_name' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION public.steadytext_validate_table_name(text) IS
+    'Whether it is table or schema.table in letters, digits and underscores, none of them reserved or the system''s own.';
 
 CREATE FUNCTION public.steadytext_version() RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_version' LANGUAGE C IMMUTABLE PARALLEL SAFE;

@@ -15,7 +15,7 @@ constexpr std::size_t kLongestLabel = 63;
 constexpr std::size_t kLongestIpcPath = 107;  // sun_path
 
 constexpr std::string_view kMetadataNames[] = {"metadata", "metadata.google.internal", "metadata.goog", "instance-data",
-                                               "instance-data.ec2.internal", "metadata.azure.internal"};
+                                               "instance-data.ec2.internal", "metadata.azure.internal", "metadata.tencentyun.com"};
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 bool is_alphanumeric(char c) noexcept { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -77,6 +77,13 @@ bool parse_ipv6(std::string_view host, unsigned char address[16]) noexcept {
     return inet_pton(AF_INET6, text, address) == 1;
 }
 
+// Whoever reads an address reads one in a name that ends in a number (WHATWG URL, "ends in a number").
+bool ends_in_number(std::string_view host) noexcept {
+    const std::string_view last = host.substr(host.rfind('.') + 1);
+    std::uint64_t ignored;
+    return std::all_of(last.begin(), last.end(), is_digit) || last.starts_with("0x") || last.starts_with("0X") || parse_part(last, ignored);
+}
+
 bool is_name(std::string_view host) noexcept {
     if (!host.empty() && host.back() == '.')
         host.remove_suffix(1);
@@ -100,6 +107,20 @@ bool refuse_forbidden(std::string_view host, Problem &problem) noexcept {
                 host.data());
     problem.with_detail("Link-local and metadata addresses are refused.");
     return false;
+}
+
+// IPv6 addresses that stand for an IPv4 address inside them: 6to4, Teredo, ISATAP, IPv4-translated (RFC 3056, 4380, 5214, 2765).
+bool carries_forbidden(const unsigned char *a) noexcept {
+    if (a[0] == 0x20 && a[1] == 0x02)
+        return address_is_forbidden(a + 2, 4);
+    if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && a[3] == 0) {
+        const unsigned char client[4] = {static_cast<unsigned char>(~a[12]), static_cast<unsigned char>(~a[13]),
+                                         static_cast<unsigned char>(~a[14]), static_cast<unsigned char>(~a[15])};
+        return address_is_forbidden(client, 4);
+    }
+    static constexpr unsigned char kTranslated[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0};
+    const bool isatap = (a[8] == 0 || a[8] == 2) && a[9] == 0 && a[10] == 0x5E && a[11] == 0xFE;
+    return (isatap || std::memcmp(a, kTranslated, 12) == 0) && address_is_forbidden(a + 12, 4);
 }
 
 bool copy(std::string_view from, char *to, std::size_t room) noexcept {
@@ -197,17 +218,19 @@ bool check_host(std::string_view host, Problem &problem) noexcept {
     if (host.find(':') != std::string_view::npos) {
         if (!parse_ipv6(host, address))
             return problem.set(sqlstate::kInvalidParameterValue, "Invalid IP address");
-        return !address_is_forbidden(address, 16) || refuse_forbidden(host, problem);
+        if (address_is_forbidden(address, 16))
+            return refuse_forbidden(host, problem);
+        return host.find('%') == std::string_view::npos || problem.set(sqlstate::kInvalidParameterValue, "Invalid IP address");
     }
     if (parse_ipv4(host, address))
         return !address_is_forbidden(address, 4) || refuse_forbidden(host, problem);
-    if (std::all_of(host.begin(), host.end(), [](char c) { return is_digit(c) || c == '.'; }))
-        return problem.set(sqlstate::kInvalidParameterValue, "Invalid IP address");
-    if (!is_name(host))
-        return problem.set(sqlstate::kInvalidParameterValue, "Invalid hostname format");
     std::string_view name = host;
     if (name.back() == '.')
         name.remove_suffix(1);
+    if (ends_in_number(name))
+        return problem.set(sqlstate::kInvalidParameterValue, "Invalid IP address");
+    if (!is_name(host))
+        return problem.set(sqlstate::kInvalidParameterValue, "Invalid hostname format");
     const bool metadata = std::any_of(std::begin(kMetadataNames), std::end(kMetadataNames),
                                       [&](std::string_view known) { return equals_ignoring_case(name, known); });
     return !metadata || refuse_forbidden(host, problem);
@@ -235,10 +258,11 @@ bool address_is_forbidden(const unsigned char *a, std::size_t bytes) noexcept {
         return a[15] == 0;
     if (std::memcmp(a, kMapped, 12) == 0 || std::memcmp(a, kCompatible, 12) == 0 || std::memcmp(a, kNat64, 12) == 0)
         return address_is_forbidden(a + 12, 4);
-    if (a[0] == 0x20 && a[1] == 0x02)  // 6to4 carries an IPv4 address
-        return address_is_forbidden(a + 2, 4);
-    static constexpr unsigned char kAmazon[16] = {0xFD, 0, 0x0E, 0xC2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54};
-    return (a[0] == 0xFE && (a[1] & 0xC0) == 0x80) || a[0] == 0xFF || std::memcmp(a, kAmazon, 16) == 0;
+    if (carries_forbidden(a))
+        return true;
+    static constexpr unsigned char kAmazon[4] = {0xFD, 0, 0x0E, 0xC2};
+    static constexpr unsigned char kGoogle[4] = {0xFD, 0x20, 0, 0xCE};
+    return (a[0] == 0xFE && (a[1] & 0xC0) == 0x80) || a[0] == 0xFF || std::memcmp(a, kAmazon, 4) == 0 || std::memcmp(a, kGoogle, 4) == 0;
 }
 
 bool address_is_loopback(const unsigned char *a, std::size_t bytes) noexcept {

@@ -3,6 +3,7 @@
 
 #include "src/core/daemon_list_words.hpp"
 #include "src/core/endpoint.hpp"
+#include "src/core/identifier.hpp"
 #include "src/core/listen_address.hpp"
 
 #include <algorithm>
@@ -54,11 +55,7 @@ bool is_model_path(std::string_view path, Problem &) {
 
 bool is_command(std::string_view text, Problem &) { return text.find_first_of(";&| \t\n\v\f\r") == std::string_view::npos; }
 
-bool is_table_name(std::string_view text, Problem &) {
-    const auto letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; };
-    return !text.empty() && letter(text[0]) &&
-           std::all_of(text.begin(), text.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
-}
+bool is_one_name(std::string_view text, Problem &) { return is_identifier(text); }
 
 constexpr Rule parsed(std::int64_t most, bool (*parse)(std::string_view, Problem &), Refusal malformed, const char *sample,
                       const char *bad_sample) {
@@ -319,6 +316,21 @@ constexpr Parameter kArguments[] = {
 
     {"steadytext_admin_grant", "role", {.sample = "'pg_monitor'"}},
     {"steadytext_admin_revoke", "role", {.sample = "'pg_monitor'"}},
+    {"steadytext_validate_endpoint", "host", {.sample = "'localhost'"}},
+    {"steadytext_validate_endpoint", "port", {.sample = "5555"}},
+    {"steadytext_validate_table_name", "name", {.sample = "'t'"}},
+
+    {"_steadytext_incident_note", "condition", needed(line(63))},
+    {"_steadytext_incident_note", "subject", needed(free_text(1023))},
+    {"_steadytext_incident_note", "severity", needed(line(63))},
+    {"_steadytext_incident_note", "opens", kFlag},
+    {"_steadytext_incident_note", "at", {.sample = "'2000-01-01'"}},
+    {"_steadytext_incident_note", "value", {.sample = "1"}},
+    {"_steadytext_incident_note", "response", free_text(1023)},
+    {"_steadytext_incidents_settle", "conditions", {.sample = "ARRAY['a']"}},
+    {"_steadytext_incidents_settle", "subjects", {.sample = "ARRAY['a']"}},
+    {"_steadytext_incidents_settle", "at", {.sample = "'2000-01-01'"}},
+
     {"_steadytext_inspect", "parameter", {.sample = "'model'"}},
     {"_steadytext_inspect", "name", {.sample = "'a'"}},
     {"_steadytext_check", "function", {.sample = "'steadytext_cache_stats'"}},
@@ -336,7 +348,7 @@ constexpr Parameter kConfigKeys[] = {
      "steadytext.daemons"},
     {"steadytext_config", "model_path", parsed(1023, is_model_path, {"Invalid file path"}, "'a/b'", "'../b'")},
     {"steadytext_config", "daemon_command", parsed(1023, is_command, {"Invalid command format"}, "'st'", "'st;rm'")},
-    {"steadytext_config", "*table_name", parsed(63, is_table_name, {"Invalid table name"}, "'t'", "'t t'")},
+    {"steadytext_config", "*table_name", parsed(63, is_one_name, {"Invalid table name"}, "'t'", "'t t'")},
     {"steadytext_config", "default_max_tokens",
      {.kind = Kind::Integer, .least = 1, .most = 4096, .below = {"max_tokens must be at least 1"}, .above = {"max_tokens exceeds system limit"}},
      "steadytext.default_max_tokens"},
