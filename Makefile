@@ -108,6 +108,7 @@ help:
 # help: make demo            from nothing to an answer and a semantic search
 # help: make check           all tests (TESTS="t/020_generate.sql ..." picks some)
 # help: make unit            the C++ unit tests: plain, ASan+UBSan, TSan
+# help: make fuzz                every parser of src/core under libFuzzer (FUZZ_SECONDS=600 each, FUZZ_TARGETS=...)
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one)
 # help: make lint            layers, symbols, white space
 # help: make analyze         pgspot and cppcheck: no finding that is not explained
@@ -146,7 +147,7 @@ analyze:
 
 # ---- unit tests: no PostgreSQL in sight, three times over -------------------------------------------------------------
 
-PURE = $(wildcard src/core/*.cpp src/core/constraint/*.cpp) $(filter-out shmem/segment.cpp,$(wildcard shmem/*.cpp)) $(wildcard t/unit/*_test.cpp)
+PURE = $(wildcard src/core/*.cpp src/core/constraint/*.cpp) $(filter-out shmem/segment.cpp,$(wildcard shmem/*.cpp)) $(wildcard t/unit/*_test.cpp) t/fuzz/targets.cpp
 UNIT_VARIANTS = plain asan tsan
 UNIT_FLAGS_plain =
 UNIT_FLAGS_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -166,6 +167,28 @@ $(foreach variant,$(UNIT_VARIANTS),$(eval $(call unit_variant,$(variant))))
 unit-tests: $(UNIT_VARIANTS:%=$(BUILD)/unit/%/unit-tests)
 unit: unit-tests
 	@for variant in $(UNIT_VARIANTS); do echo "== $$variant"; $(BUILD)/unit/$$variant/unit-tests --gtest_brief=1 || exit 1; done
+
+# ---- fuzzing: clang's libFuzzer with ASan and UBSan; the seeds and their mutations also run in the unit tests ---------------
+
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= $(notdir $(wildcard t/fuzz/corpus/*))
+FUZZ_SOURCES = $(wildcard src/core/*.cpp src/core/constraint/*.cpp t/fuzz/*.cpp)
+
+$(BUILD)/fuzz/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CCACHE) clang++ -std=c++20 -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -MMD -MP -I. -c $< -o $@
+$(BUILD)/fuzz/fuzzer: $(FUZZ_SOURCES:%.cpp=$(BUILD)/fuzz/%.o)
+	clang++ -fsanitize=fuzzer,address,undefined $^ -o $@ -lcrypto -lutf8proc -lsimdjson
+-include $(FUZZ_SOURCES:%.cpp=$(BUILD)/fuzz/%.d)
+
+fuzz:
+	@scripts/bootstrap --fuzz
+	@$(MAKE) --no-print-directory -s $(BUILD)/fuzz/fuzzer
+	@for target in $(FUZZ_TARGETS); do \
+		echo "== $$target"; mkdir -p $(BUILD)/fuzz/corpus/$$target; \
+		FUZZ_TARGET=$$target $(BUILD)/fuzz/fuzzer -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=20 -verbosity=0 \
+			-print_final_stats=1 -artifact_prefix=$(BUILD)/fuzz/$$target- $(BUILD)/fuzz/corpus/$$target t/fuzz/corpus/$$target || exit 1; \
+	done
 
 format:
 	clang-format -i $(SOURCES) $(wildcard src/*.hpp src/*/*.hpp bgworker/*.hpp shmem/*.hpp daemon/*.cpp daemon/*.hpp t/unit/*.cpp t/tools/*)

@@ -4,6 +4,7 @@
 #include "src/core/daemon_list_words.hpp"
 #include "src/core/parameters.hpp"
 
+#include <algorithm>
 #include <vector>
 
 namespace steadytext::core {
@@ -15,6 +16,9 @@ std::vector<std::string> split(std::string_view list) {
     while (!list.empty())
         if (const std::string_view entry = trimmed(cut(list, is_comma)); !entry.empty())
             entries.emplace_back(entry);
+    // A quote left open would swallow what is put behind it.
+    if (!entries.empty() && std::count(entries.back().begin(), entries.back().end(), '"') % 2 == 1)
+        entries.back().append("\"");
     return entries;
 }
 

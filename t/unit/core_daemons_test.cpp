@@ -239,4 +239,11 @@ TEST(Breaker, LetsOneProbeThroughAndItsLeaseExpires) {
     EXPECT_EQ(breaker.state(kSettings, 3003), BreakerState::Closed);
 }
 
+TEST(DaemonList, AddsBehindAQuoteLeftOpen) {
+    std::string list = "ipc:///x model=\"a";
+    Problem problem;
+    ASSERT_TRUE(add_daemon(list, "tcp://new:5555", 1, problem));
+    EXPECT_TRUE(has_daemon(list, "tcp://new:5555")) << list;
+}
+
 }  // namespace

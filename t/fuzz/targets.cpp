@@ -1,0 +1,274 @@
+// See targets.hpp. A broken promise aborts.
+#include "t/fuzz/targets.hpp"
+
+#include "src/core/cache_record.hpp"
+#include "src/core/canonical_json.hpp"
+#include "src/core/constraint/matcher.hpp"
+#include "src/core/constraint/regex.hpp"
+#include "src/core/constraint/schema.hpp"
+#include "src/core/daemon_list.hpp"
+#include "src/core/endpoint.hpp"
+#include "src/core/json_text.hpp"
+#include "src/core/key_file.hpp"
+#include "src/core/listen_address.hpp"
+#include "src/core/nfc.hpp"
+#include "src/core/openai.hpp"
+#include "src/core/parameters.hpp"
+#include "src/core/reply.hpp"
+#include "src/core/utf8.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <vector>
+
+namespace steadytext::fuzz {
+
+namespace {
+
+using namespace core;
+using namespace core::openai;
+
+void promise(bool kept, const char *what) {
+    if (kept)
+        return;
+    std::fprintf(stderr, "broken promise: %s\n", what);
+    std::abort();
+}
+
+// The bytes with the room behind them that parsers ask for, and not one byte more.
+class Padded {
+public:
+    explicit Padded(std::string_view bytes) : room_(new char[bytes.size() + PaddedText::kPadding]()), size_(bytes.size()) {
+        std::copy(bytes.begin(), bytes.end(), room_.get());
+    }
+    [[nodiscard]] PaddedText text() const { return {{room_.get(), size_}}; }
+
+private:
+    std::unique_ptr<char[]> room_;
+    std::size_t size_;
+};
+
+// Up to the first line end, and what follows it.
+std::pair<std::string_view, std::string_view> two(std::string_view bytes) {
+    const std::size_t end = std::min(bytes.find('\n'), bytes.size());
+    return {bytes.substr(0, end), bytes.substr(std::min(end + 1, bytes.size()))};
+}
+
+void json_text(std::string_view bytes) {
+    if (!utf8_is_valid(bytes))
+        return;
+    for (const Escape escape : {Escape::Ascii, Escape::Utf8}) {
+        std::string json;
+        append_json_string(json, bytes, escape);
+        std::string canonical;
+        Problem problem;
+        promise(canonical_json(Padded(json).text(), canonical, problem), "what is written can be read");
+    }
+}
+
+void canonical(std::string_view bytes) {
+    std::string once, twice;
+    Problem problem;
+    if (!canonical_json(Padded(bytes).text(), once, problem))
+        return promise(problem.is_set(), "a refusal says why");
+    // Python writes a number beyond all doubles as Infinity, which no reader of JSON takes.
+    if (once.find("Infinity") == std::string::npos)
+        promise(canonical_json(Padded(once).text(), twice, problem) && once == twice, "the canonical form is its own");
+}
+
+void endpoint(std::string_view bytes) {
+    Endpoint parsed, again;
+    Problem problem;
+    if (!parse_endpoint(bytes, parsed, problem))
+        return promise(problem.is_set(), "a refusal says why");
+    promise(parse_endpoint(parsed.text, again, problem), "its text is an endpoint");
+    promise(parsed.kind == EndpointKind::Ipc || check_host(parsed.host, problem), "its host is one");
+    (void)is_local(parsed);
+    (void)has_host_name(parsed);
+}
+
+void daemon_list(std::string_view bytes) {
+    constexpr std::size_t kMost = 8;
+    const auto entries = std::make_unique<DaemonEntry[]>(kMost);
+    Problem problem;
+    const std::size_t count = parse_daemon_list(bytes, entries.get(), kMost, problem);
+    (void)check_daemon_list(bytes, problem);
+    const auto again = std::make_unique<DaemonEntry[]>(1);
+    for (std::size_t i = 0; i < count; i++) {
+        if (!entries[i].valid)
+            continue;
+        Problem ignored;
+        const std::string text = format_daemon_entry(entries[i]);
+        promise(parse_daemon_list(text, again.get(), 1, ignored) == 1 && again[0].valid && format_daemon_entry(again[0]) == text,
+                "what is written is read back the same");
+    }
+}
+
+// The first line is an endpoint, the rest a list in which it is looked for and changed.
+void daemon_list_edit(std::string_view bytes) {
+    const auto [endpoint, rest] = two(bytes);
+    std::string list(rest);
+    Problem problem;
+    if (!has_daemon(list, endpoint) && !add_daemon(list, endpoint, 3, problem))
+        return;
+    promise(has_daemon(list, endpoint), "what was added is there");
+    promise(set_daemon_weight(list, endpoint, 7, problem) && drain_daemon(list, endpoint, true, problem), "and can be changed");
+    promise(remove_daemon(list, endpoint, problem), "and removed");
+}
+
+void key_file(std::string_view bytes) {
+    static const std::string path = "/tmp/steadytext-fuzz-key." + std::to_string(getpid());
+    std::FILE *file = std::fopen(path.c_str(), "w");
+    if (file == nullptr)
+        return;
+    std::fwrite(bytes.data(), 1, bytes.size(), file);
+    std::fclose(file);
+    (void)chmod(path.c_str(), 0600);
+    std::string key;
+    Problem problem;
+    if (read_key_file(path.c_str(), KeyKind::Secret, key, problem))
+        promise(!key.empty() && std::all_of(key.begin(), key.end(), [](char c) { return c >= ' ' && c <= '~'; }), "a key is one line");
+    else
+        promise(problem.is_set(), "a refusal says why");
+    (void)unlink(path.c_str());
+}
+
+void reply(std::string_view bytes) {
+    const Padded body(bytes);
+    Problem problem;
+    GenerateReply generated;
+    if (read_generate_reply(body.text(), generated, problem))
+        promise(utf8_is_valid(generated.text) && !contains_nul(generated.text), "an answer is text PostgreSQL can hold");
+    std::vector<float> vector;
+    if (read_embed_reply(body.text(), vector, problem))
+        promise(vector.size() <= kMaxDimensions, "a vector has an end");
+    const std::string_view documents[] = {"a", "b", "b"};
+    std::vector<double> scores;
+    if (read_rerank_reply(body.text(), documents, scores, problem))
+        promise(scores.size() == std::size(documents), "a score for each");
+    std::string storage;
+    std::string_view id;
+    (void)envelope_id(bytes, id, storage);
+}
+
+void openai_request(std::string_view bytes) {
+    Engine engine;
+    engine.models = {"m"};
+    Request request;
+    (void)read_request(bytes, engine, request);
+}
+
+// The first byte says what was asked.
+void openai_reply(std::string_view bytes) {
+    Engine engine;
+    engine.models = {"m"};
+    Request request;
+    request.kind = static_cast<Request::Kind>(bytes.empty() ? 0 : static_cast<unsigned char>(bytes[0]) % 7);
+    request.id = "x";
+    request.texts = 1;
+    const std::string_view body = bytes.substr(std::min<std::size_t>(1, bytes.size()));
+    for (const long status : {200L, 400L, 503L})
+        (void)read_reply(request, engine, status, body, 1.0);
+    (void)read_models(body, engine);
+}
+
+void normal_form(std::string_view bytes) {
+    if (!utf8_is_valid(bytes))
+        return;
+    std::string storage, again;
+    const std::string once(nfc(bytes, storage));
+    promise(utf8_is_valid(once), "NFC of a text is one");
+    promise(nfc(once, again) == once, "and is its own");
+}
+
+// A pattern, and a text that may match it.
+void regex(std::string_view bytes) {
+    const auto [pattern, text] = two(bytes.substr(0, 256));
+    constraint::Network network;
+    Problem problem;
+    if (!constraint::compile_regex(pattern, network, problem))
+        return promise(problem.is_set(), "a refusal says why");
+    if (!network.is_satisfiable())
+        return;
+    constraint::Matcher matcher(network);
+    (void)matcher.matches(text);
+    const constraint::Matcher::Position start = matcher.start();
+    if (matcher.distance(start) < 4096)
+        promise(matcher.matches(matcher.completion(start)), "the shortest match matches");
+}
+
+// A schema, and a document that may satisfy it.
+void schema(std::string_view bytes) {
+    const auto [text, document] = two(bytes.substr(0, 1024));
+    Problem problem;
+    constraint::Network network;
+    if (!constraint::compile_schema(text, network, problem))
+        return promise(problem.is_set(), "a refusal says why");
+    (void)constraint::check_document(text, document, problem);
+    if (!network.is_satisfiable())
+        return;
+    constraint::Matcher matcher(network);
+    if (matcher.distance(matcher.start()) < 4096) {
+        const std::string shortest = matcher.completion(matcher.start());
+        promise(matcher.matches(shortest), "the shortest document is one");
+        Problem unsatisfied;
+        promise(constraint::check_document(text, shortest, unsatisfied), "and satisfies the schema");
+    }
+}
+
+void listen_address(std::string_view bytes) {
+    ListenAddress address;
+    Problem problem;
+    promise(parse_listen_address(bytes, address, problem) != problem.is_set(), "a refusal says why");
+}
+
+void cache_record(std::string_view bytes) {
+    CacheRecord record;
+    if (!decode(bytes, record))
+        return;
+    std::string encoded;
+    encode(record, encoded);
+    CacheRecord again;
+    promise(decode(encoded, again) && again.prompt == record.prompt && again.finish_reason == record.finish_reason, "a record comes back");
+}
+
+// The first line names a setting or a key, the rest is its value.
+void parameters(std::string_view bytes) {
+    const auto [name, value] = two(bytes);
+    Problem problem;
+    promise(check_config(name, value, problem) != problem.is_set(), "a refusal says why");
+    for (const std::span<const Parameter> rows : {arguments(), settings()})
+        for (const Parameter &row : rows) {
+            if (row.rule.kind != Kind::Text || (!name.empty() && name != row.name))
+                continue;
+            Problem refusal;
+            promise(check(row.rule, row.shown(), value, 1000, refusal) != refusal.is_set(), "a refusal says why");
+        }
+}
+
+constexpr Target kTargets[] = {{"json_text", json_text},
+                               {"canonical_json", canonical},
+                               {"endpoint", endpoint},
+                               {"daemon_list", daemon_list},
+                               {"daemon_list_edit", daemon_list_edit},
+                               {"key_file", key_file},
+                               {"reply", reply},
+                               {"openai_request", openai_request},
+                               {"openai_reply", openai_reply},
+                               {"nfc", normal_form},
+                               {"regex", regex},
+                               {"schema", schema},
+                               {"listen_address", listen_address},
+                               {"cache_record", cache_record},
+                               {"parameters", parameters}};
+
+}  // namespace
+
+std::span<const Target> targets() { return kTargets; }
+
+}  // namespace steadytext::fuzz
