@@ -145,7 +145,7 @@ std::string format_daemon_entry(const DaemonEntry &entry) {
     const auto add = [&](const char *name, std::string_view value) {
         if (value.empty())
             return;
-        const bool quote = value.find_first_of(" \t,") != std::string_view::npos;
+        const bool quote = value.find_first_of(" \t\r\n,") != std::string_view::npos;
         text.append(" ").append(name).append(quote ? "=\"" : "=").append(value).append(quote ? "\"" : "");
     };
     if (entry.weight != 1)

@@ -239,6 +239,15 @@ TEST(Breaker, LetsOneProbeThroughAndItsLeaseExpires) {
     EXPECT_EQ(breaker.state(kSettings, 3003), BreakerState::Closed);
 }
 
+TEST(DaemonList, WritesAValueWithALineEndInQuotes) {
+    const auto entry = std::make_unique<DaemonEntry[]>(1);
+    const auto again = std::make_unique<DaemonEntry[]>(1);
+    Problem problem;
+    ASSERT_EQ(parse_daemon_list("ipc:///x prefix=\"a\nb\"", entry.get(), 1, problem), 1U);
+    ASSERT_EQ(parse_daemon_list(format_daemon_entry(entry[0]), again.get(), 1, problem), 1U);
+    EXPECT_STREQ(again[0].prefix, "a\nb");
+}
+
 TEST(DaemonList, AddsBehindAQuoteLeftOpen) {
     std::string list = "ipc:///x model=\"a";
     Problem problem;
