@@ -110,6 +110,7 @@ CREATE TEMP VIEW statements AS
 -- arguments
 SELECT c.*, CASE WHEN a.is_strict AND value = 'NULL' THEN NULL ELSE refusal END AS expected, pg_temp.call(c.owner, c.name, value) AS statement
 FROM candidates c JOIN arguments a USING (owner, name) WHERE NOT a.is_variadic
+    AND c.owner !~ 'async|queue'  -- t/033_queue.sql tries these
     -- what its SQL type has no room for never gets to the function
     AND NOT (value ~ '^-?\d+$' AND (a.type = 'int4'::regtype AND value::numeric NOT BETWEEN -2147483648 AND 2147483647
                                  OR a.type = 'int8'::regtype AND value::numeric NOT BETWEEN -9223372036854775808 AND 9223372036854775807))
@@ -142,7 +143,7 @@ SELECT ok(CASE WHEN expected IS NULL THEN found IS NULL OR found ~ '^(42704|5500
 FROM outcomes ORDER BY row;
 
 SELECT cmp_ok((SELECT count(*) FROM outcomes), '>', 800::bigint, 'there are hundreds of calls');
-SELECT is_empty($$SELECT owner, name FROM arguments WHERE NOT is_variadic EXCEPT SELECT owner, name FROM outcomes$$, 'every argument was tried');
+SELECT is_empty($$SELECT owner, name FROM arguments WHERE NOT is_variadic AND owner !~ 'async|queue' EXCEPT SELECT owner, name FROM outcomes$$, 'every argument was tried');
 
 SELECT * FROM finish();
 ROLLBACK;

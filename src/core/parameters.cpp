@@ -337,6 +337,127 @@ constexpr Parameter kArguments[] = {
     {"_steadytext_check", "arguments", {.sample = "VARIADIC ARRAY[]::int[]"}},
     {"_steadytext_check_config", "config_key", kConfigKey},
     {"_steadytext_check_config", "config_value", kConfigValue},
+
+    // Asynchronous calls: what the call itself refuses is told once it is carried out.
+    {"_steadytext_queue_add", "request_type", kAny},
+    {"_steadytext_queue_add", "prompt", kAny},
+    {"_steadytext_queue_add", "prompts", kAny},
+    {"_steadytext_queue_add", "params", kAny},
+    {"_steadytext_queue_add", "priority", kAny},
+    {"_steadytext_queue_add", "max_retries", kAny},
+    {"_steadytext_queue_add", "callback", kAny},
+    {"_steadytext_queue_add", "channel", kAny},
+
+    {"_steadytext_queue_wait", "request_ids", kAny},
+    {"_steadytext_queue_wait", "timeout_seconds", kAny},
+
+    {"_steadytext_queue_check", "request_type", kAny},
+    {"_steadytext_queue_check", "params", kAny},
+
+    {"steadytext_enqueue", "request_type", kAny},
+    {"steadytext_enqueue", "params", kAny},
+    {"steadytext_enqueue", "priority", kAny},
+    {"steadytext_enqueue", "max_retries", kAny},
+    {"steadytext_enqueue", "callback", kAny},
+
+    {"steadytext_generate_async", "prompt", kAny},
+    {"steadytext_generate_async", "max_tokens", kAny},
+
+    {"steadytext_generate_batch_async", "prompts", kAny},
+    {"steadytext_generate_batch_async", "max_tokens", kAny},
+
+    {"_steadytext_queue_add_form", "request_type", kAny},
+    {"_steadytext_queue_add_form", "prompt", kAny},
+    {"_steadytext_queue_add_form", "form", kAny},
+    {"_steadytext_queue_add_form", "max_tokens", kAny},
+    {"_steadytext_queue_add_form", "use_cache", kAny},
+    {"_steadytext_queue_add_form", "seed", kAny},
+
+    {"steadytext_generate_json_async", "prompt", kAny},
+    {"steadytext_generate_json_async", "schema", kAny},
+    {"steadytext_generate_json_async", "max_tokens", kAny},
+    {"steadytext_generate_json_async", "use_cache", kAny},
+    {"steadytext_generate_json_async", "seed", kAny},
+
+    {"steadytext_generate_regex_async", "prompt", kAny},
+    {"steadytext_generate_regex_async", "pattern", kAny},
+    {"steadytext_generate_regex_async", "max_tokens", kAny},
+    {"steadytext_generate_regex_async", "use_cache", kAny},
+    {"steadytext_generate_regex_async", "seed", kAny},
+
+    {"steadytext_generate_choice_async", "prompt", kAny},
+    {"steadytext_generate_choice_async", "choices", kAny},
+    {"steadytext_generate_choice_async", "use_cache", kAny},
+    {"steadytext_generate_choice_async", "seed", kAny},
+
+    {"steadytext_embed_async", "text_input", kAny},
+    {"steadytext_embed_async", "use_cache", kAny},
+    {"steadytext_embed_async", "seed", kAny},
+    {"steadytext_embed_async", "model", kAny},
+    {"steadytext_embed_async", "unsafe_mode", kAny},
+
+    {"steadytext_embed_batch_async", "texts", kAny},
+
+    {"steadytext_rerank_async", "query", kAny},
+    {"steadytext_rerank_async", "documents", kAny},
+    {"steadytext_rerank_async", "task", kAny},
+    {"steadytext_rerank_async", "return_scores", kAny},
+    {"steadytext_rerank_async", "seed", kAny},
+
+    {"steadytext_rerank_batch_async", "queries", kAny},
+    {"steadytext_rerank_batch_async", "documents", kAny},
+    {"steadytext_rerank_batch_async", "task", kAny},
+    {"steadytext_rerank_batch_async", "return_scores", kAny},
+    {"steadytext_rerank_batch_async", "seed", kAny},
+
+    {"steadytext_check_async", "request_id", kAny},
+
+    {"steadytext_check_async_batch", "request_ids", kAny},
+
+    {"steadytext_get_async_result", "request_id", kAny},
+    {"steadytext_get_async_result", "timeout_seconds", kAny},
+
+    {"steadytext_get_async_results", "request_ids", kAny},
+    {"steadytext_get_async_results", "timeout_seconds", kAny},
+
+    {"steadytext_cancel_async", "request_id", kAny},
+
+    {"steadytext_queue_requeue", "request_ids", kAny},
+
+    {"st_generate_async", "prompt", kAny},
+    {"st_generate_async", "max_tokens", kAny},
+
+    {"st_generate_batch_async", "prompts", kAny},
+    {"st_generate_batch_async", "max_tokens", kAny},
+
+    {"st_embed_async", "text_input", kAny},
+    {"st_embed_async", "use_cache", kAny},
+    {"st_embed_async", "seed", kAny},
+    {"st_embed_async", "model", kAny},
+    {"st_embed_async", "unsafe_mode", kAny},
+
+    {"st_embed_batch_async", "texts", kAny},
+
+    {"st_rerank_async", "query", kAny},
+    {"st_rerank_async", "documents", kAny},
+    {"st_rerank_async", "task", kAny},
+    {"st_rerank_async", "return_scores", kAny},
+    {"st_rerank_async", "seed", kAny},
+
+    {"st_rerank_batch_async", "queries", kAny},
+    {"st_rerank_batch_async", "documents", kAny},
+    {"st_rerank_batch_async", "task", kAny},
+    {"st_rerank_batch_async", "return_scores", kAny},
+    {"st_rerank_batch_async", "seed", kAny},
+
+    {"st_check_async", "request_id", kAny},
+
+    {"st_check_async_batch", "request_ids", kAny},
+
+    {"st_get_async_result", "request_id", kAny},
+    {"st_get_async_result", "timeout_seconds", kAny},
+
+    {"st_cancel_async", "request_id", kAny},
 };
 
 // Keys of steadytext_config; the name "*table_name" stands for all that end so. Values come as text.
@@ -417,6 +538,9 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.server_tokens_per_minute", kCount},
     {"settings", "steadytext.server_concurrency", kCount},
     {"settings", "steadytext.max_rate_meters", kMaxRateMeters},
+    {"settings", "steadytext.queue_priority", integer(1, 10)},
+    {"settings", "steadytext.queue_max_length", kCount},
+    {"settings", "steadytext.queue_retention", kCount},
 };
 
 }  // namespace
