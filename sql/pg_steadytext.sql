@@ -1243,7 +1243,7 @@ COMMENT ON FUNCTION public.steadytext_health_check() IS
 CREATE FUNCTION public._steadytext_incident_note(
     condition text, subject text, severity text, opens boolean, at timestamptz, value float8, response text
 ) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

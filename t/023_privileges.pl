@@ -50,8 +50,9 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
     '', 'SECURITY DEFINER always pins search_path');
 is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ' ORDER BY p.proname) FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
     WHERE p.pronamespace = 'public'::regnamespace AND p.proname ~ 'steadytext|^st_' AND l.lanname <> 'c' AND p.proconfig IS NULL)),
-    'st_rerank_docs_only(text,text[],text,integer) steadytext_cache_top(integer) '
-    . 'steadytext_extract(text,anyelement,integer,boolean,integer,boolean,text) steadytext_rerank_docs_only(text,text[],text,integer)',
+    'st_generate_stream(text,integer,boolean,integer,text,text,text,text,text,boolean) st_rerank_docs_only(text,text[],text,integer) steadytext_cache_top(integer) '
+    . 'steadytext_extract(text,anyelement,integer,boolean,integer,boolean,text) '
+    . 'steadytext_generate_stream(text,integer,boolean,integer,text,text,text,text,text,boolean) steadytext_rerank_docs_only(text,text[],text,integer)',
     'other functions too, but those the planner inlines, which name the schema of everything');
 
 # Monitors see the statistics; administrators do the rest, but for what reaches other hosts.

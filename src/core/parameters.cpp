@@ -329,17 +329,6 @@ constexpr Parameter kArguments[] = {
     {"_steadytext_budget_used", "role", {.sample = "'*'"}},
     {"_steadytext_budget_used", "period", {.sample = "'7 days'"}},
 
-    {"_steadytext_incident_note", "condition", {.sample = "'error_rate'"}},
-    {"_steadytext_incident_note", "subject", {.sample = "''"}},
-    {"_steadytext_incident_note", "severity", {.sample = "'critical'"}},
-    {"_steadytext_incident_note", "opens", kFlag},
-    {"_steadytext_incident_note", "at", {.sample = "'2000-01-01'"}},
-    {"_steadytext_incident_note", "value", {.sample = "0"}},
-    {"_steadytext_incident_note", "response", {.sample = "''"}},
-    {"_steadytext_incidents_settle", "conditions", {.sample = "'{}'"}},
-    {"_steadytext_incidents_settle", "subjects", {.sample = "'{}'"}},
-    {"_steadytext_incidents_settle", "at", {.sample = "'2000-01-01'"}},
-
     {"steadytext_config_get", "config_key", kConfigKey},
     {"st_config_get", "key", kConfigKey},
     {"steadytext_config_set", "config_key", kConfigKey},

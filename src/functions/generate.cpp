@@ -3,7 +3,6 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
-#include "src/session/generation.hpp"
 #include "src/session/generation_stream.hpp"
 
 extern "C" {
