@@ -189,7 +189,10 @@ bool Daemon::is_up() const {
 void Daemon::on_up(Channel &) {
     const std::int64_t now_us = core::monotonic_us();
     owed_failures_ = 0;
-    if (row_state().ready_since_us.load(std::memory_order_relaxed) == 0) {
+    // It was not there, or a connection that was given up while up had a successor that failed first.
+    const bool was_away = row_state().ready_since_us.load(std::memory_order_relaxed) == 0 ||
+                          row_state().state.load(std::memory_order_relaxed) == DaemonState::Connecting;
+    if (was_away) {
         row_state().ready_since_us.store(now_us, std::memory_order_relaxed);
         show_state(excluded_ ? identity_.reason : entry_.drain ? "drained" : "");
         // A new connection says nothing about a daemon that answers badly, but the breaker opened by refused ones closes.

@@ -117,6 +117,7 @@ void ZmqChannel::notice(ChannelListener &listener) {
         switch (event) {
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
             up = true;
+            ended = false;  // libzmq did connect again
             listener.on_up(*this);
             break;
         case ZMQ_EVENT_DISCONNECTED:
