@@ -59,6 +59,7 @@ struct Worker {
     std::uint32_t bunch = kLeastClaimed;  // how many to claim at once
     std::int64_t claimed_us = 0;
     bool last_was_full = false;
+    bool leaves_jobs = false;  // when told to end before all is done
     std::uint64_t seen = 0, cancels = 0;
     std::int64_t due_us = INT64_MAX;  // when to look again without being told
     std::int64_t renewed_us = 0, tidied_us = 0;
@@ -415,6 +416,8 @@ void withdraw(int, Datum) {
     std::int32_t mine = MyProcPid;
     if (self->row == nullptr || self->row->queue_pid.load() != mine)
         return;
+    if (self->leaves_jobs || !is_idle())
+        self->row->queue_changes.fetch_add(1, std::memory_order_release);  // one more to see, by the next worker
     const bool later = self->due_us != INT64_MAX;
     self->row->queue_due_us.store(later ? self->due_us : 0);
     self->row->queue_seen.store(self->seen);
@@ -478,8 +481,9 @@ void steadytext_queue_main(Datum argument) {
     self->row->queue_failures.store(0);
     if (run("taking over", begin_work))
         run_until_idle();
+    self->leaves_jobs = !is_idle();
     self->calls->give_up();
-    if (!is_idle())
+    if (self->leaves_jobs)
         (void)run("giving jobs back", give_back_jobs);
     proc_exit(0);
 }

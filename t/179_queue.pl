@@ -1,0 +1,76 @@
+# Whatever dies while jobs are queued and carried out, each job ends once: none is lost, none stays behind, none has two results.
+#
+# A callback writes down each result in the transaction that records it, so a job done twice would be written twice. With
+# STEADYTEXT_LONG_TESTS there are 2,000 jobs and more deaths.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $jobs   = $ENV{STEADYTEXT_LONG_TESTS} ? 2000 : 1000;
+my $rounds = $ENV{STEADYTEXT_LONG_TESTS} ? 6 : 1;
+my $delay  = $ENV{STEADYTEXT_LONG_TESTS} ? 1000 : 250;  # milliseconds of each, so that they last longer than the deaths
+my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.request_timeout = '20s'", "steadytext.breaker_recovery = '1s'" ]);
+$cluster->sql(q(CREATE TABLE done (request_id uuid, at timestamptz DEFAULT clock_timestamp());
+    CREATE FUNCTION public.write_down(request_id uuid) RETURNS void LANGUAGE sql AS 'INSERT INTO public.done (request_id) VALUES ($1)'));
+
+# Queued by sessions of their own, a part of them rolled back: those never were.
+sub enqueue {
+    my ($from, $to, $end) = @_;
+    return $cluster->try_sql(qq(BEGIN; SELECT count(steadytext_enqueue('generate',
+        jsonb_build_object('prompt', '!fault:delay=$delay job ' || i, 'use_cache', false), max_retries => 50, callback => 'public.write_down(uuid)'))
+        FROM generate_series($from, $to) i; $end));
+}
+enqueue(1, $jobs / 2, 'COMMIT');
+enqueue($jobs + 1, $jobs + 100, 'ROLLBACK');
+enqueue($jobs / 2 + 1, $jobs, 'COMMIT');
+is($cluster->sql('SELECT count(*) FROM steadytext_queue'), $jobs, 'what was committed is queued, and nothing else');
+
+my $ended = q(SELECT count(*) FROM steadytext_queue WHERE status NOT IN ('pending', 'processing'));
+# Waits until more have ended than before, but not all: something is under way when the next one dies.
+sub await_progress {
+    my $before;
+    $cluster->wait_for(sub { ($before) = $cluster->try_sql($ended)->{out} =~ /^(\d+)$/; defined $before }, 60);
+    return $cluster->wait_for(sub { my ($now) = $cluster->try_sql($ended)->{out} =~ /^(\d+)$/; defined $now && $now > $before && $now < $jobs }, 30);
+}
+sub kill_one {
+    my ($signal, $where) = @_;
+    my $pid = $cluster->try_sql("SELECT pid FROM pg_stat_activity WHERE $where AND pid <> pg_backend_pid() LIMIT 1")->{out};
+    kill $signal, $pid if $pid =~ /^\d+$/;
+    return;
+}
+
+my %deaths = (
+    'terminated: the worker'  => sub { kill_one('TERM', "backend_type = 'pg_steadytext queue worker'") },
+    'kill -9: the worker'     => sub { kill_one('KILL', "backend_type = 'pg_steadytext queue worker'") },
+    'terminated: the gateway' => sub { kill_one('TERM', "backend_type = 'pg_steadytext gateway'") },
+    'kill -9: the gateway'    => sub { kill_one('KILL', "backend_type = 'pg_steadytext gateway'") },
+    'kill -9: a session that waits' => sub {
+        my $session = $cluster->session->send(q(SELECT steadytext_get_async_result(request_id, 60) FROM steadytext_queue WHERE status = 'pending' LIMIT 1));
+        $cluster->wait_for(sub { kill_one('KILL', "query LIKE '%get_async_result%'"); 1 });
+    },
+    'kill -9: the postmaster' => sub {
+        open my $file, '<', $cluster->data_dir . '/postmaster.pid' or die $!;
+        my $pid = 0 + <$file>;
+        kill 'KILL', $pid;
+        # Its children see that it is gone, one after the other; until then the new one may not start.
+        $cluster->wait_for(sub { $cluster->start }, 60);
+    },
+);
+for my $round (1 .. $rounds) {
+    for my $death (sort keys %deaths) {
+        ok(await_progress(), "$death, while jobs are done");
+        $deaths{$death}->();
+        ok($cluster->poll_until('SELECT 1', 1, 60), 'the server serves');
+    }
+}
+
+ok($cluster->poll_until($ended, $jobs, 120), 'every job ends') or diag $cluster->sql(q(SELECT status, count(*), min(error) FROM steadytext_queue GROUP BY 1));
+is($cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE status = 'completed' AND result = prompt)), $jobs, 'with its own answer')
+    or diag $cluster->sql(q(SELECT status, result = prompt, count(*), min(error), min(retry_count) FROM steadytext_queue GROUP BY 1, 2));
+is($cluster->sql('SELECT count(*), count(DISTINCT request_id) FROM done'), "$jobs|$jobs", 'written down once');
+is($cluster->sql('SELECT count(*) FROM steadytext_queue q JOIN done d USING (request_id)'), $jobs, 'each of them');
+is($cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE callback_error IS NOT NULL)), 0, 'by its callback');
+
+done_testing;
