@@ -12,7 +12,8 @@ use JSON::PP ();
 use List::Util qw(sum);
 
 my $cluster = SteadyText::Cluster->new(daemon => 'native', conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '300s'" ]);
-ok($cluster->poll_until('SELECT status FROM steadytext_daemon_status()', 'healthy', 120), 'the daemon is there');
+# Until it has told its models, nothing is cached: the keys would rest on a guess.
+ok($cluster->poll_until(q(SELECT bool_or(served) FROM steadytext_models() WHERE role IN ('reranker', 'embedding')), 't', 120), 'the daemon has told its models');
 my $reranker = $cluster->sql(q(SELECT model FROM steadytext_models() WHERE role IN ('reranker', 'embedding') ORDER BY role DESC LIMIT 1));
 
 my @set = do { open my $file, '<', 't/data/rerank.jsonl' or die $!; map { JSON::PP::decode_json($_) } <$file> };
