@@ -241,6 +241,8 @@ bool check_port(long port, bool http, Problem &problem) noexcept {
         return true;
     problem.set(sqlstate::kInvalidParameterValue, "Port must be between 1024 and 65535");
     problem.with_detail("The port is %ld.", port);
+    problem.with_hint("%s", http ? "Engines over HTTP may also use ports 80 and 443."
+                                 : "Let the daemon listen on a port that needs no privileges.");
     return false;
 }
 

@@ -89,7 +89,8 @@ inline constexpr Rule kMaybeDocuments = {.kind = Kind::Texts, .name = "Documents
                                          .element = &kDocument};
 
 inline constexpr Rule kWeight = {.kind = Kind::Integer, .name = "weight", .least = 1, .most = kMaxWeight,
-                                 .below = {nullptr, nullptr, "A daemon that shall get nothing is drained."}};
+                                 .below = {nullptr, nullptr, "A daemon that shall get nothing is drained."},
+                                 .above = {nullptr, nullptr, "Weights are shares of the requests, relative to each other."}};
 inline constexpr Rule kEndpoint = {.kind = Kind::Text, .name = "endpoint", .least = 1, .most = 255, .parse = is_endpoint,
                                    .sample = "'tcp://127.0.0.1:5999'", .bad_sample = "'tcp://169.254.169.254:5999'"};
 // Of an entry that is there: also a bad one can be taken out.
