@@ -14,16 +14,12 @@
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/keepers.hpp"
+#include "bgworker/step.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 
 extern "C" {
-#include "access/xact.h"
-#include "executor/spi.h"
-#include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "utils/backend_status.h"
-#include "utils/snapmgr.h"
 
 PGDLLEXPORT void steadytext_keeper_main(Datum);
 }
@@ -133,41 +129,12 @@ void finish_refresh() {
     keeper->row->refreshes_done.store(keeper->refresh_under_way, std::memory_order_release);
 }
 
-// Runs one step as a transaction of its own; false, reported, if it failed.
-bool run(const char *what, void (*step)()) {
-    volatile bool good = true;
-    pgstat_report_activity(STATE_RUNNING, what);
-    PG_TRY();
-    {
-        SetCurrentStatementStartTimestamp();  // else now() would be when this process began
-        StartTransactionCommand();
-        if (SPI_connect() != SPI_OK_CONNECT)
-            elog(ERROR, "SPI_connect failed");
-        PushActiveSnapshot(GetTransactionSnapshot());
-        step();
-        PopActiveSnapshot();
-        SPI_finish();
-        CommitTransactionCommand();
-    }
-    PG_CATCH();
-    {
-        EmitErrorReport();
-        FlushErrorState();
-        AbortCurrentTransaction();
-        good = false;
-    }
-    PG_END_TRY();
-    pgstat_report_stat(false);
-    pgstat_report_activity(STATE_IDLE, nullptr);
-    return good;
-}
-
 bool write_batch(bool &any) {
     take_batch();
     any = keeper->taken.count > 0;
     if (!any)
         return true;
-    const bool good = run("writing cached answers", write_taken);
+    const bool good = run_step("writing cached answers", write_taken);
     good ? settle_taken() : give_back_taken();
     keeper->batch = good ? std::min(keeper->batch * 2, TakenWrites::kMost) : 1;
     return good;
@@ -181,7 +148,7 @@ bool write_audit_rows() {
         taken.indexes[taken.count++] = index;
     if (taken.count == 0)
         return true;
-    const bool good = run("writing audit rows", write_taken_audit);
+    const bool good = run_step("writing audit rows", write_taken_audit);
     if (!good && ++keeper->audit_attempts < kAttempts)
         return false;
     if (!good)
@@ -196,7 +163,7 @@ bool write_audit_rows() {
 // All there is: what was used is on disk before the keeper leaves.
 bool write_all_usage() {
     while (take_usage(*keeper->row)) {
-        const bool good = run("writing usage", write_usage);
+        const bool good = run_step("writing usage", write_usage);
         settle_usage(good);
         if (!good)
             return false;
@@ -209,7 +176,7 @@ void write_new_incidents() { keeper->incidents_written = write_incidents(*keeper
 bool note_incidents() {
     if (!has_incidents(*keeper->row))
         return true;
-    const bool good = run("writing incidents", write_new_incidents);
+    const bool good = run_step("writing incidents", write_new_incidents);
     if (good)
         keeper->row->incidents_seen.store(keeper->incidents_written);
     return good;
@@ -235,17 +202,17 @@ bool work(std::int64_t now_us) {
         if (!write_batch(wrote_any))
             return false;
     } while (wrote_any);
-    if (std::int64_t ignored = INT64_MAX; health_is_due(*keeper->row, now_us, ignored) && !run("writing steadytext_daemon_health", tell_health))
+    if (std::int64_t ignored = INT64_MAX; health_is_due(*keeper->row, now_us, ignored) && !run_step("writing steadytext_daemon_health", tell_health))
         return false;
     if (usage_is_due(*keeper->row, now_us) && !write_all_usage())
         return false;
     if (refresh_is_due(now_us)) {
-        if (!run("refreshing frecency", refresh))
+        if (!run_step("refreshing frecency", refresh))
             return false;
         finish_refresh();
     } else if (now_us >= keeper->evicted_us + kEvictionUs) {
         keeper->evicted_us = now_us;
-        return run("evicting cached answers", evict);
+        return run_step("evicting cached answers", evict);
     }
     return true;
 }

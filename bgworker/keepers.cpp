@@ -3,6 +3,7 @@
 #include "bgworker/keepers.hpp"
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/keeper_usage.hpp"
+#include "bgworker/workers.hpp"
 #include "src/guc.hpp"
 
 extern "C" {
@@ -34,21 +35,10 @@ struct Start {
 Start starts[shmem::DatabaseTable::kRows];
 
 bool ask_postmaster(std::uint32_t row, std::uint32_t database) {
-    BackgroundWorker worker = {};
-    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-    worker.bgw_restart_time = BGW_NEVER_RESTART;
-    snprintf(worker.bgw_name, sizeof worker.bgw_name, "pg_steadytext keeper of database %u", database);
-    snprintf(worker.bgw_type, sizeof worker.bgw_type, "pg_steadytext keeper");
-    snprintf(worker.bgw_library_name, sizeof worker.bgw_library_name, "pg_steadytext");
-    snprintf(worker.bgw_function_name, sizeof worker.bgw_function_name, "steadytext_keeper_main");
-    worker.bgw_main_arg = UInt32GetDatum(row);
-    worker.bgw_notify_pid = MyProcPid;
-    BackgroundWorkerHandle *handle = nullptr;
-    const bool registered = RegisterDynamicBackgroundWorker(&worker, &handle);
+    BackgroundWorkerHandle *handle = start_worker("keeper", "steadytext_keeper_main", database, UInt32GetDatum(row));
     if (handle != nullptr)
         pfree(handle);
-    return registered;
+    return handle != nullptr;
 }
 
 // Whether a start is worth while now; keeps the pauses between starts that came to nothing.

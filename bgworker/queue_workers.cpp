@@ -1,6 +1,7 @@
 // Reconciling jobs with workers: see queue_workers.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/queue_workers.hpp"
+#include "bgworker/workers.hpp"
 
 extern "C" {
 #include "access/heapam.h"
@@ -39,23 +40,13 @@ struct Start {
 Start starts[shmem::DatabaseTable::kRows];
 
 bool ask_postmaster(Oid database, BackgroundWorkerHandle **handle) {
-    BackgroundWorker worker = {};
-    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-    worker.bgw_restart_time = BGW_NEVER_RESTART;
-    snprintf(worker.bgw_name, sizeof worker.bgw_name, "pg_steadytext queue worker of database %u", database);
-    snprintf(worker.bgw_type, sizeof worker.bgw_type, "pg_steadytext queue worker");
-    snprintf(worker.bgw_library_name, sizeof worker.bgw_library_name, "pg_steadytext");
-    snprintf(worker.bgw_function_name, sizeof worker.bgw_function_name, "steadytext_queue_main");
-    worker.bgw_main_arg = ObjectIdGetDatum(database);
-    worker.bgw_notify_pid = MyProcPid;
     MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-    const bool registered = RegisterDynamicBackgroundWorker(&worker, handle);
+    *handle = start_worker("queue worker", "steadytext_queue_main", database, ObjectIdGetDatum(database));
     MemoryContextSwitchTo(caller);
-    if (!registered)
+    if (*handle == nullptr)
         ereport(LOG, (errmsg("no background worker is free for the pg_steadytext queue of database %u", database),
                       errhint("Raise max_worker_processes.")));
-    return registered;
+    return *handle != nullptr;
 }
 
 // pg_database is there without a database.

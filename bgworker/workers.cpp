@@ -1,8 +1,9 @@
-// Registration of the static workers. Regime: pg.
+// Registration of the workers, the lasting ones and those of one database. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/workers.hpp"
 
 extern "C" {
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
 }
 
@@ -12,21 +13,37 @@ namespace {
 
 constexpr int kRestartSeconds = 1;
 
-// Starts at consistent state, so that hot standbys are served; "connected" without a database, so that it is seen in
-// pg_stat_activity, takes part in barriers, and never stands in the way of DROP DATABASE.
-void register_worker(const char *name, const char *function) {
+BackgroundWorker describe(const char *name, const char *function, BgWorkerStartTime start_time, int restart_seconds) {
     BackgroundWorker worker = {};
     worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    worker.bgw_start_time = BgWorkerStart_ConsistentState;
-    worker.bgw_restart_time = kRestartSeconds;
+    worker.bgw_start_time = start_time;
+    worker.bgw_restart_time = restart_seconds;
     snprintf(worker.bgw_name, sizeof worker.bgw_name, "%s", name);
     snprintf(worker.bgw_type, sizeof worker.bgw_type, "%s", name);
     snprintf(worker.bgw_library_name, sizeof worker.bgw_library_name, "pg_steadytext");
     snprintf(worker.bgw_function_name, sizeof worker.bgw_function_name, "%s", function);
+    return worker;
+}
+
+// Starts at consistent state, so that hot standbys are served; "connected" without a database, so that it is seen in
+// pg_stat_activity, takes part in barriers, and never stands in the way of DROP DATABASE.
+void register_worker(const char *name, const char *function) {
+    BackgroundWorker worker = describe(name, function, BgWorkerStart_ConsistentState, kRestartSeconds);
     RegisterBackgroundWorker(&worker);
 }
 
 }  // namespace
+
+BackgroundWorkerHandle *start_worker(const char *kind, const char *function, Oid database, Datum argument) {
+    char type[BGW_MAXLEN];
+    snprintf(type, sizeof type, "pg_steadytext %s", kind);
+    BackgroundWorker worker = describe(type, function, BgWorkerStart_RecoveryFinished, BGW_NEVER_RESTART);
+    snprintf(worker.bgw_name, sizeof worker.bgw_name, "pg_steadytext %s of database %u", kind, database);
+    worker.bgw_main_arg = argument;
+    worker.bgw_notify_pid = MyProcPid;
+    BackgroundWorkerHandle *handle = nullptr;
+    return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : nullptr;
+}
 
 void register_workers() {
     register_worker("pg_steadytext gateway", "steadytext_gateway_main");

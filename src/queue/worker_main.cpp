@@ -9,6 +9,8 @@
 //
 // Its requests go on between transactions. A database's only worker holds its row's queue_pid; what an earlier one left
 // unfinished goes back to pending first of all. Jobs run as the role that queued them, by SetUserIdAndSecContext around each step.
+#include "src/pg/compat.hpp"
+#include "bgworker/step.hpp"
 #include "bgworker/worker_process.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
@@ -18,12 +20,8 @@
 extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "executor/spi.h"
-#include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "utils/backend_status.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 PGDLLEXPORT void steadytext_queue_main(Datum);
 }
@@ -70,48 +68,7 @@ struct Worker {
 };
 Worker *self;
 
-// ---- transactions ------------------------------------------------------------------------------------------------------
-
-// Runs one step as a transaction of its own; false, with the problem, reported unless `quiet`, if it failed.
-bool run(const char *what, void (*step)(), core::Problem &problem, bool quiet = false) {
-    volatile bool good = true;
-    MemoryContext caller = CurrentMemoryContext;
-    pgstat_report_activity(STATE_RUNNING, what);
-    PG_TRY();
-    {
-        SetCurrentStatementStartTimestamp();
-        StartTransactionCommand();
-        if (SPI_connect() != SPI_OK_CONNECT)
-            elog(ERROR, "SPI_connect failed");
-        PushActiveSnapshot(GetTransactionSnapshot());
-        step();
-        PopActiveSnapshot();
-        SPI_finish();
-        CommitTransactionCommand();
-    }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(caller);
-        ErrorData *error = CopyErrorData();
-        problem.set(unpack_sql_state(error->sqlerrcode), "%s", error->message);
-        if (!quiet)
-            EmitErrorReport();
-        FlushErrorState();
-        FreeErrorData(error);
-        AbortCurrentTransaction();
-        good = false;
-    }
-    PG_END_TRY();
-    MemoryContextSwitchTo(caller);
-    pgstat_report_stat(false);
-    pgstat_report_activity(STATE_IDLE, nullptr);
-    return good;
-}
-
-bool run(const char *what, void (*step)()) {
-    core::Problem reported;
-    return run(what, step, reported);
-}
+// ---- roles -------------------------------------------------------------------------------------------------------------
 
 // What follows is done as the job's role; returns who did it before.
 struct Role {
@@ -274,7 +231,7 @@ bool record_over() {
     }
     self->ended_count = 0;
     core::Problem problem;
-    const bool good = run("recording results", record_jobs, problem);
+    const bool good = worker::run_step("recording results", record_jobs, problem);
     SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
     if (good)
         wake_waiters();
@@ -353,29 +310,29 @@ bool work(std::int64_t now_us) {
     core::Problem problem;
     if (const std::uint64_t cancels = self->row->queue_cancels.load(); cancels != self->cancels) {
         self->cancels = cancels;
-        if (!run("looking for cancelled jobs", drop_cancelled))
+        if (!worker::run_step("looking for cancelled jobs", drop_cancelled))
             return false;
     }
-    if (!self->calls->is_idle() && !run("taking answers", advance_jobs, problem, true))
+    if (!self->calls->is_idle() && !worker::run_step("taking answers", advance_jobs, problem, true))
         end_broken(problem);
     if (!self->over.is_empty() && !record_over())
         return false;
     if (now_us - self->renewed_us > kRenewUs) {
         self->renewed_us = now_us;
-        if (!(self->under_way.is_empty() && self->backlog.is_empty()) && !run("renewing leases", renew_leases))
+        if (!(self->under_way.is_empty() && self->backlog.is_empty()) && !worker::run_step("renewing leases", renew_leases))
             return false;
     }
     if (now_us - self->tidied_us > kTidyUs) {
         self->tidied_us = now_us;
-        if (!run("tidying the queue", tidy))
+        if (!worker::run_step("tidying the queue", tidy))
             return false;
     }
     if (wants_more(now_us)) {
         size_bunch(now_us);
-        if (!run("claiming jobs", claim_jobs))
+        if (!worker::run_step("claiming jobs", claim_jobs))
             return false;
     }
-    if (!self->backlog.is_empty() && self->calls->has_room() && !run("starting jobs", start_jobs, problem, true))
+    if (!self->backlog.is_empty() && self->calls->has_room() && !worker::run_step("starting jobs", start_jobs, problem, true))
         end_broken(problem);
     return true;
 }
@@ -445,7 +402,7 @@ void look_for_queue() { found_queue = has_queue(); }
 bool begin(Oid database) {
     self->segment = &shmem::segment();
     worker::begin_in(database);
-    if (!run("looking for a queue", look_for_queue) || !found_queue)
+    if (!worker::run_step("looking for a queue", look_for_queue) || !found_queue)
         return false;
     const std::uint32_t index = self->segment->databases->of(database);
     if (index == shmem::DatabaseTable::kNone)
@@ -479,11 +436,11 @@ void steadytext_queue_main(Datum argument) {
     self->calls->outlive_transactions();
     self->last_was_full = true;  // there may be something
     self->row->queue_failures.store(0);
-    if (run("taking over", begin_work))
+    if (worker::run_step("taking over", begin_work))
         run_until_idle();
     self->leaves_jobs = !is_idle();
     self->calls->give_up();
     if (self->leaves_jobs)
-        (void)run("giving jobs back", give_back_jobs);
+        (void)worker::run_step("giving jobs back", give_back_jobs);
     proc_exit(0);
 }

@@ -1,0 +1,56 @@
+// The frame of a transaction in a background worker: see step.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "bgworker/step.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "pgstat.h"
+#include "utils/backend_status.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+}
+
+namespace steadytext::worker {
+
+bool run_step(const char *what, void (*step)(), core::Problem &problem, bool quiet) {
+    volatile bool good = true;
+    MemoryContext caller = CurrentMemoryContext;
+    pgstat_report_activity(STATE_RUNNING, what);
+    PG_TRY();
+    {
+        SetCurrentStatementStartTimestamp();  // else now() would be when this process began
+        StartTransactionCommand();
+        if (SPI_connect() != SPI_OK_CONNECT)
+            elog(ERROR, "SPI_connect failed");
+        PushActiveSnapshot(GetTransactionSnapshot());
+        step();
+        PopActiveSnapshot();
+        SPI_finish();
+        CommitTransactionCommand();
+    }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(caller);
+        ErrorData *error = CopyErrorData();
+        problem.set(unpack_sql_state(error->sqlerrcode), "%s", error->message);
+        if (!quiet)
+            EmitErrorReport();
+        FlushErrorState();
+        FreeErrorData(error);
+        AbortCurrentTransaction();
+        good = false;
+    }
+    PG_END_TRY();
+    MemoryContextSwitchTo(caller);
+    pgstat_report_stat(false);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+    return good;
+}
+
+bool run_step(const char *what, void (*step)()) {
+    core::Problem reported;
+    return run_step(what, step, reported);
+}
+
+}  // namespace steadytext::worker

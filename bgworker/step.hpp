@@ -1,0 +1,14 @@
+// One step of a worker's work as a transaction of its own, with SPI connected and seen in pg_stat_activity.
+//
+// Called by bgworker/keeper_main.cpp and src/queue/worker_main.cpp, outside a transaction. Regime: pg; no error passes.
+#pragma once
+
+#include "src/core/problem.hpp"
+
+namespace steadytext::worker {
+
+// False, with the problem, reported unless `quiet`, if it failed; then nothing of it happened.
+[[nodiscard]] bool run_step(const char *what, void (*step)(), core::Problem &problem, bool quiet = false);
+[[nodiscard]] bool run_step(const char *what, void (*step)());
+
+}  // namespace steadytext::worker
