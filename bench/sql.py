@@ -1,5 +1,6 @@
 """The cluster that topics measure SQL in: its own, started by scripts/devcluster and stopped at the end."""
 import contextlib
+import json
 import os
 import pathlib
 import subprocess
@@ -10,6 +11,7 @@ from typing import Iterator
 from harness import BUILD, ROOT, Bench
 
 SQL_CALLS = BUILD / "sql_calls"
+WIRE_CLIENT = ROOT / "build" / "wire-client"
 
 
 class Cluster:
@@ -40,6 +42,12 @@ class Cluster:
     def seconds(self, sessions: int, statement: str, expected: object) -> float:
         """How long so many sessions take for the statement, together; each must give the value expected."""
         return Bench.number(SQL_CALLS, sessions, statement, expected, env=self.environment)
+
+    def ask_echo(self, method: str, params: dict) -> dict:
+        """What the echo daemon answers to a request from outside the server."""
+        endpoint = f"ipc://{os.readlink(self.home / 'run')}/echo.sock"
+        script = json.dumps({"method": method, "params": params, "id": "bench"}) + "\n<\n"
+        return json.loads(Bench.output(WIRE_CLIENT, endpoint, input=script))["result"]
 
     def postmaster(self) -> int:
         return int(self.value("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"))

@@ -7,7 +7,7 @@ where requests are short.
 import json
 import time
 
-from harness import BUILD, ROOT, Bench, Measured, Row, Topic, ratios
+from harness import BUILD, Bench, Measured, Row, Topic, ratios
 from sql import Cluster, cluster
 
 ROUNDS = 7
@@ -62,10 +62,8 @@ def embedded_endpoint(asked: Cluster) -> str:
 
 
 def echo_endpoint(asked: Cluster) -> str:
-    endpoint = asked.value("SHOW steadytext.daemons")
-    control = json.dumps({"method": "control", "params": {"slots": SLOTS, "delay_ms": 5}, "id": "bench"})
-    Bench.output(ROOT / "build" / "wire-client", endpoint, input=f"{control}\n<\n")
-    return endpoint
+    asked.ask_echo("control", {"slots": SLOTS, "delay_ms": 5})
+    return asked.value("SHOW steadytext.daemons")
 
 
 def measure(bench: Bench) -> dict[str, Measured]:

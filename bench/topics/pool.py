@@ -1,8 +1,6 @@
 """What connections that are kept are worth: their cost, requests per second, a daemon kept busy, a daemon that is down."""
-import json
-import os
 
-from harness import BUILD, ROOT, Bench, Measured, Row, Topic, ratios
+from harness import BUILD, Bench, Measured, Row, Topic, ratios
 from sql import Cluster, cluster, generate_calls, raw_router
 
 ROUNDS = 9
@@ -22,22 +20,16 @@ REFUSED = f"""SET client_min_messages = error; SET steadytext.on_failure = 'null
     SELECT CASE WHEN n = {REFUSED_CALLS} THEN extract(epoch FROM clock_timestamp() - at) * 1000 / n END FROM began, calls"""
 
 
-def ask_echo(database: Cluster, method: str, parameters: dict) -> dict:
-    script = json.dumps({"method": method, "params": parameters, "id": "bench"}) + "\n<\n"
-    endpoint = f"ipc://{os.readlink(database.home / 'run')}/echo.sock"
-    return json.loads(Bench.output(ROOT / "build" / "wire-client", endpoint, input=script))["result"]
-
-
 def connections_per_request(database: Cluster) -> float:
     """What the daemon counted, of all sessions together; the one who asks is no session."""
-    told = ask_echo(database, "stats", {})
+    told = database.ask_echo("stats", {})
     return (told["peers"] - 1) / told["requests"]["generate"]
 
 
 def slots_per_second(database: Cluster) -> float:
-    ask_echo(database, "control", {"delay_ms": DELAY_MS, "slots": SLOTS})
+    database.ask_echo("control", {"delay_ms": DELAY_MS, "slots": SLOTS})
     seconds = database.seconds(SLOTS, generate_calls(SLOT_CALLS), SLOT_CALLS)
-    ask_echo(database, "control", {"delay_ms": 0, "slots": 1 << 20})
+    database.ask_echo("control", {"delay_ms": 0, "slots": 1 << 20})
     return SLOTS * SLOT_CALLS / seconds
 
 

@@ -3,11 +3,7 @@
 Every session begins at once with a prompt of its own or another's, and goes on through the others; the daemon takes its time,
 so that each prompt is wanted by many sessions while it is under way or just cached. Only the daemon's own counter counts.
 """
-import json
-import re
-import subprocess
-
-from harness import BUILD, Bench, Measured, Row, Topic
+from harness import Bench, Measured, Row, Topic
 from sql import Cluster, cluster
 
 ROUNDS = 7
@@ -17,16 +13,8 @@ PROMPTS = 50
 DELAY_MS = 100
 
 
-def ask(echo: Cluster, method: str, params: object) -> str:
-    endpoint = echo.value("SELECT endpoint FROM steadytext_daemons LIMIT 1")
-    message = json.dumps({"method": method, "params": params, "id": "bench"})
-    done = subprocess.run([BUILD.parent / "wire-client", endpoint], input=f"{message}\n<\n", capture_output=True, text=True, check=True)
-    return done.stdout
-
-
 def requests(echo: Cluster) -> int:
-    found = re.search(r'"generate":\s*(\d+)', ask(echo, "stats", {}))
-    return int(found[1]) if found else 0
+    return echo.ask_echo("stats", {})["requests"].get("generate", 0)
 
 
 def one_round(echo: Cluster, number: int) -> float:
@@ -40,7 +28,7 @@ def one_round(echo: Cluster, number: int) -> float:
 
 def measure(bench: Bench) -> dict[str, Measured]:
     with cluster("echo", f"max_connections = {SESSIONS + 50}") as echo:
-        ask(echo, "control", {"delay_ms": DELAY_MS})
+        echo.ask_echo("control", {"delay_ms": DELAY_MS})
         counted = []
         for number in range(1, ROUNDS + 1):
             counted.append(one_round(echo, number))
