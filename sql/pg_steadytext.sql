@@ -1366,7 +1366,9 @@ $$;
 COMMENT ON FUNCTION public.steadytext_enqueue(text, jsonb, int, int, regprocedure) IS
     'Queues a call of any kind; its callback, a function of one uuid, is called as the caller once it has ended.';
 
-CREATE FUNCTION public.steadytext_generate_async(prompt text, max_tokens int DEFAULT 512) RETURNS uuid
+-- What the kinds of generation have in common; `form`: what an answer must be.
+CREATE FUNCTION public._steadytext_queue_add_form(request_type text, prompt text, form jsonb, max_tokens int, use_cache boolean, seed int)
+RETURNS uuid
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1377,9 +1379,16 @@ BEGIN
     IF max_tokens NOT BETWEEN 1 AND 4096 THEN
         RAISE EXCEPTION 'max_tokens must be between 1 and 4096' USING ERRCODE = '22023';
     END IF;
-    RETURN public._steadytext_queue_add('generate', prompt, NULL,
-        jsonb_build_object('max_tokens', max_tokens, 'use_cache', true, 'seed', 42), NULL, NULL, NULL, 'steadytext_queue');
+    RETURN public._steadytext_queue_add(request_type, prompt, NULL,
+        form || jsonb_build_object('max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
 END
+$$;
+
+CREATE FUNCTION public.steadytext_generate_async(prompt text, max_tokens int DEFAULT 512) RETURNS uuid
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT public._steadytext_queue_add_form('generate', prompt, '{}', max_tokens, true, 42)
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_async(text, int) IS 'Queues a generation; it begins once the transaction commits.';
 
@@ -1401,24 +1410,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_batch_async(text[], int) IS 'Queues up to 100 generations, one request each.';
-
--- What the structured kinds have in common.
-CREATE FUNCTION public._steadytext_queue_add_form(request_type text, prompt text, form jsonb, max_tokens int, use_cache boolean, seed int)
-RETURNS uuid
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF prompt IS NULL OR prompt !~ '\S' THEN
-        RAISE EXCEPTION 'Prompt cannot be empty' USING ERRCODE = '22023';
-    END IF;
-    IF max_tokens NOT BETWEEN 1 AND 4096 THEN
-        RAISE EXCEPTION 'max_tokens must be between 1 and 4096' USING ERRCODE = '22023';
-    END IF;
-    RETURN public._steadytext_queue_add(request_type, prompt, NULL,
-        form || jsonb_build_object('max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
-END
-$$;
 
 CREATE FUNCTION public.steadytext_generate_json_async(
     prompt text, schema jsonb, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42
