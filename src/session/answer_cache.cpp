@@ -21,7 +21,6 @@ namespace steadytext::session {
 using core::CacheRecord;
 using shmem::CacheLevel;
 using shmem::Counter;
-using shmem::ReadResult;
 
 namespace {
 
@@ -34,22 +33,26 @@ bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &ex
     shmem::HotCache *hot = shmem::segment().hot_cache;
     if (hot == nullptr)
         return false;
-    // Room is made between the looks, as nothing may be raised while one is under way.
+    // Room is made between the two steps, as nothing may be raised within one. A value that moves is looked for again.
     char *buffer = nullptr;
     std::size_t room = 0;
-    for (;;) {
+    constexpr int kLooks = 16;
+    const std::int64_t now_us = core::unix_us();
+    for (int looks = 0; looks < kLooks; looks++) {
         shmem::CacheHit hit;
-        const ReadResult result = hot->read(query.key, core::unix_us(), buffer, room, hit);
-        if (result == ReadResult::Miss || hit.kind != query.kind)
+        if (!hot->find(query.key, now_us, hit) || hit.kind != query.kind)
             return false;
-        if (result == ReadResult::Hit) {
-            value = {buffer, hit.size};
-            expires_us = hit.expires_us;
-            return true;
+        if (buffer == nullptr || hit.size > room) {
+            room = hit.size;
+            buffer = static_cast<char *>(palloc_extended(room, MCXT_ALLOC_HUGE));
         }
-        room = hit.size;
-        buffer = static_cast<char *>(palloc_extended(room, MCXT_ALLOC_HUGE));
+        if (!hot->copy_out(hit, now_us, buffer))
+            continue;
+        value = {buffer, hit.size};
+        expires_us = hit.expires_us;
+        return true;
     }
+    return false;
 }
 
 void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
