@@ -3,6 +3,7 @@
 
 #include "src/core/utf8.hpp"
 
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -47,7 +48,15 @@ char short_escape(char c) {
     }
 }
 
-bool is_plain(unsigned char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; }
+// Characters that stand for themselves.
+constexpr auto kPlain = [] {
+    std::array<bool, 256> plain{};
+    for (std::size_t c = 0x20; c < 0x7F; c++)
+        plain[c] = c != '"' && c != '\\';
+    return plain;
+}();
+
+bool is_plain(unsigned char c) { return kPlain[c]; }
 
 }  // namespace
 

@@ -19,7 +19,8 @@ void append_json_string(std::string &out, std::string_view text, Escape escape);
 void append_json_number(std::string &out, double value);
 void append_json_number(std::string &out, std::int64_t value);
 
-// An object whose members are given in order; for a canonical object that is ascending order of keys.
+// An object whose members are given in order; for a canonical object that is ascending order of keys. Keys are the program's own
+// words, with nothing in them to escape.
 class JsonObject {
 public:
     JsonObject(std::string &out, Escape escape) : out_(out), escape_(escape) { out_ += '{'; }
@@ -70,8 +71,9 @@ private:
         if (!first_)
             out_ += ", ";
         first_ = false;
-        append_json_string(out_, key, escape_);
-        out_ += ": ";
+        out_ += '"';
+        out_ += key;
+        out_ += "\": ";
     }
 
     std::string &out_;

@@ -35,8 +35,8 @@ bool is_space(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
-// Some byte of the eight is below 0x20 or 0x7F; now and then said of an innocent neighbour, so each is looked at then.
-bool may_have_control(std::uint64_t eight) noexcept {
+// Not 0 if some byte of the eight is below 0x20 or 0x7F; now and then for an innocent neighbour, so each is looked at then.
+std::uint64_t marks_of_control(std::uint64_t eight) noexcept {
     constexpr std::uint64_t kOnes = 0x0101'0101'0101'0101U;
     constexpr std::uint64_t kHighs = 0x8080'8080'8080'8080U;
     const std::uint64_t not_del = eight ^ kOnes * 0x7F;
@@ -83,11 +83,14 @@ bool has_control_character(std::string_view text) noexcept {
     const auto any = [](std::string_view part) {
         return std::any_of(part.begin(), part.end(), [](char c) { return is_control(static_cast<unsigned char>(c)); });
     };
+    // A cache line at a time, without a branch within.
     std::size_t at = 0;
-    for (; at + 8 <= text.size(); at += 8) {
-        std::uint64_t eight;
-        std::memcpy(&eight, text.data() + at, 8);
-        if (may_have_control(eight) && any(text.substr(at, 8)))
+    for (std::uint64_t words[8]; at + sizeof words <= text.size(); at += sizeof words) {
+        std::memcpy(words, text.data() + at, sizeof words);
+        std::uint64_t found = 0;
+        for (const std::uint64_t word : words)
+            found |= marks_of_control(word);
+        if (found != 0 && any(text.substr(at, sizeof words)))
             return true;
     }
     return any(text.substr(at));

@@ -9,13 +9,16 @@
 
 namespace steadytext::core {
 
-// Length of the longest prefix of only ASCII bytes, eight at a time.
+// Length of the longest prefix of only ASCII bytes, a cache line at a time.
 [[nodiscard]] inline std::size_t ascii_prefix(std::string_view text) noexcept {
+    constexpr std::size_t kWords = 8;
     std::size_t i = 0;
-    for (; i + 8 <= text.size(); i += 8) {
-        std::uint64_t eight;
-        std::memcpy(&eight, text.data() + i, 8);
-        if (eight & 0x8080'8080'8080'8080U)
+    for (; i + kWords * 8 <= text.size(); i += kWords * 8) {
+        std::uint64_t words[kWords], any = 0;
+        std::memcpy(words, text.data() + i, sizeof words);
+        for (const std::uint64_t word : words)
+            any |= word;
+        if (any & 0x8080'8080'8080'8080U)
             break;
     }
     while (i < text.size() && static_cast<unsigned char>(text[i]) < 0x80)
