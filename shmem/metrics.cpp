@@ -165,6 +165,8 @@ constexpr MetricFamily kDeallocations = {"stat_deallocations_total", "counter", 
 constexpr MetricFamily kWorkerUp = {"worker_up", "gauge", "Whether the background worker runs."};
 constexpr MetricFamily kWorkerBeat = {"worker_silence_seconds", "gauge", "How long ago the background worker last went round its loop."};
 constexpr MetricFamily kGatewayStarts = {"gateway_starts_total", "counter", "Starts of the gateway."};
+constexpr MetricFamily kRefreshStretch = {"refresh_stretch", "gauge",
+                                          "By how much incidents stretch steadytext.frecency_refresh_interval; 1: not."};
 constexpr MetricFamily kEmbeddedStarts = {"embedded_daemon_starts_total", "counter", "Starts of the embedded daemon."};
 
 double seconds_since(std::int64_t then_us, std::int64_t now_us) {
@@ -204,6 +206,7 @@ void add_workers(Gatherer &to, const Segment &segment, std::int64_t now_us) {
         to.add(kWorkerBeat, seconds_since(worker->beat_us.load(std::memory_order_relaxed), now_us), {{"worker", name}});
     to.add(kGatewayStarts, header.gateway.starts.load(std::memory_order_relaxed));
     to.add(kEmbeddedStarts, std::uint64_t{header.embedded.starts.load(std::memory_order_relaxed)});
+    to.add(kRefreshStretch, std::uint64_t{header.refresh_stretch.load(std::memory_order_relaxed)});
 }
 
 // ---- incidents -----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ sub response { my ($condition) = @_; return $cluster->sql("SELECT coalesce(respo
 sub set { my (%to) = @_; $cluster->sql(join('', map { "ALTER SYSTEM SET steadytext.$_ = '$to{$_}';" } sort keys %to) . 'SELECT pg_reload_conf()'); return }
 sub state_of { my ($daemon) = @_; return $cluster->sql("SELECT state FROM steadytext_daemons WHERE endpoint = '$daemon->{endpoint}'") }
 
+sub metric { my ($name) = @_; return $cluster->sql("SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_$name'") }
+
 # ---- what calls tell ---------------------------------------------------------------------------------------------------
 # Twelve calls of more than ten seconds hold most of fourteen slots meanwhile.
 my @slow = map { $cluster->session->send("SELECT steadytext_generate('!fault:delay=10500 slow $_', use_cache => false)") } 1 .. 12;
@@ -42,12 +44,15 @@ opens('limit_storm');
 $_->finish for @slow;
 opens('latency');
 is(response('latency'), 'refresh interval widened', 'keepers step back');
+is(metric('refresh_stretch'), 4, 'by as much as the metric says');
 closes($_) for qw(memory_short error_rate limit_storm latency);
 ok($cluster->wait_for(sub { heard('error_rate', 'closed') }, 10), 'its end is announced too');
 
 # ---- a cache that is too small -------------------------------------------------------------------------------------------
 $cluster->sql(q(SELECT count(steadytext_generate(repeat(md5(i::text) || ' ', 60) || i)) FROM generate_series(1, 1500) i));
 opens('cache_thrash');
+is(response('cache_thrash'), '-', 'which only more memory helps against');
+closes('cache_thrash');
 
 # ---- daemons -------------------------------------------------------------------------------------------------------------
 # One is killed, with the launcher terminated while the incident is open: it is the same incident.
@@ -87,10 +92,17 @@ closes('breaker_flapping');
 my $serial = $cluster->start_echo(name => 'serial', options => ['--serial']);
 set(daemons => $serial->{endpoint}, pool_size => 1, pool_wait => '60s');
 ok($cluster->poll_until(q(SELECT string_agg(state, ',') FROM steadytext_daemons), 'ready'), 'a serial daemon');
-my @waiting = map { $cluster->session->send("SELECT steadytext_generate('!fault:delay=12500 one after the other $_', use_cache => false)") } 1 .. 2;
+set(incident_widen_refresh => 'off');
+my @waiting = map { $cluster->session->send("SELECT steadytext_generate('!fault:delay=14000 one after the other $_', use_cache => false)") } 1 .. 2;
+ok($cluster->wait_for(sub { metric('requests_waiting') == 1 && metric('oldest_waiting_seconds') > 1 }, 20), 'a request waits, and how long is told');
 opens('queue_stuck');
-is(response('queue_stuck'), 'refresh interval widened', 'keepers step back');
+is($cluster->sql(q(SELECT status || ' ' || (details ->> 'waiting') FROM steadytext_health_check() WHERE component = 'queue')), 'degraded 1', 'which the health check sees too');
+is(response('queue_stuck'), '-', 'incident_widen_refresh = off: nothing is done');
+is(metric('refresh_stretch'), 1, 'keepers refresh as ever');
+set(incident_widen_refresh => 'on');
+ok($cluster->wait_for(sub { metric('refresh_stretch') == 4 }), 'switched on while it lasts: they step back');
 closes('queue_stuck');
+ok($cluster->wait_for(sub { metric('refresh_stretch') == 1 }), 'and are back when it is over');
 $_->finish for @waiting;
 
 # ---- an embedded daemon that hangs is restarted, if that is switched on ----------------------------------------------------

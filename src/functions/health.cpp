@@ -202,6 +202,22 @@ void put_shared_memory(ReturnSetInfo *result) {
     });
 }
 
+void put_standby(ReturnSetInfo *result) {
+    const bool standby = RecoveryInProgress();
+    put(result, "standby", Status::Healthy, [&](JsonObject &details) {
+        details.add("role", std::string_view(standby ? "standby" : "primary"));
+        details.add("writes_cache", std::string_view(standby ? "no" : "yes"));
+    });
+}
+
+// Servers that are not primary and standby could share answers through a hub database. There is none to be well or ill.
+void put_hub(ReturnSetInfo *result) {
+    put(result, "hub", Status::Healthy, [](JsonObject &details) {
+        details.add("configured", std::string_view("no"));
+        details.add("reason", std::string_view("this version shares no answers between servers but by replication"));
+    });
+}
+
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_health) {
@@ -218,10 +234,7 @@ STEADYTEXT_FUNCTION(steadytext_health) {
     put_limits(result);
     put_shared_memory(result);
     put_models(result);
-    const bool standby = RecoveryInProgress();
-    put(result, "standby", Status::Healthy, [&](JsonObject &details) {
-        details.add("role", std::string_view(standby ? "standby" : "primary"));
-        details.add("writes_cache", std::string_view(standby ? "no" : "yes"));
-    });
+    put_standby(result);
+    put_hub(result);
     return static_cast<Datum>(0);
 }
