@@ -30,6 +30,33 @@ my $get = sub { return SteadyText::Monitoring::get("http://$listen$_[0]") };
     is(HTTP::Tiny->new->post("http://$listen/metrics")->{status}, 405, 'only GET');
 }
 
+# docs/metrics.md says of each metric what the server says of it; STEADYTEXT_WRITE_METRICS=1 writes the page anew.
+{
+    my $text = $cluster->sql('SELECT steadytext_prometheus()');
+    my %labels;  # of a family: its labels; of a label: its values
+    for my $sample ($text =~ /^(steadytext_[^ ]+) /mg) {
+        my ($name, $inside) = $sample =~ /^(\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})?$/;
+        while (($inside // '') =~ /(\w+)="([^"]*)"/g) {
+            my ($label, $value) = ($1, $2);
+            next if $label eq 'le';
+            push @{ $labels{$name} }, $label unless grep { $_ eq $label } @{ $labels{$name} };
+            push @{ $labels{$label} }, "`$value`" unless grep { $_ eq "`$value`" } @{ $labels{$label} };
+        }
+    }
+    my $page = "# Metrics\n\nAll that `steadytext_metrics()`, `steadytext_prometheus()` and the listener give, as the server itself describes it; how to read it: "
+        . "[monitoring.md](monitoring.md).\n\n| metric | type | labels | |\n|---|---|---|---|\n";
+    while ($text =~ /^# HELP (\w+) (.*)\n# TYPE \w+ (\w+)$/mg) {
+        $page .= "| `$1` | $3 | " . join(', ', @{ $labels{$1} // [] }) . " | $2 |\n";
+    }
+    $page .= "\nA histogram has the series `_bucket` (by `le`), `_sum` and `_count`. Labels have these values:\n\n| label | values |\n|---|---|\n";
+    my %said = (daemon => 'an endpoint of `steadytext.daemons`, or that of the embedded daemon', version => 'the version of the loaded library');
+    $page .= "| $_ | " . ($said{$_} // join ', ', @{ $labels{$_} }) . " |\n" for grep { !/^steadytext_/ } sort keys %labels;
+    my $path = "$SteadyText::Cluster::ROOT/docs/metrics.md";
+    if ($ENV{STEADYTEXT_WRITE_METRICS}) { open my $file, '>', $path or die "$path: $!"; print {$file} $page }
+    open my $file, '<', $path or die "$path: $!";
+    is(do { local $/; <$file> }, $page, 'docs/metrics.md describes every metric there is');
+}
+
 # Peers that connect and say nothing, little, too much or nonsense: others are served, and the gateway does its work.
 {
     my $connect = sub { IO::Socket::INET->new(PeerAddr => $listen, Timeout => 5) };

@@ -1,5 +1,5 @@
-# The Grafana board: its structure is sound, and every panel's query has an answer in a real Prometheus that scrapes this server. So do
-# service levels. The configuration for sql_exporter gives what rules and board ask for.
+# The Grafana board: it has the form that Grafana publishes, and every panel's query has an answer in a real Prometheus that scrapes this
+# server. So do service levels. The configuration for sql_exporter gives what rules and board ask for.
 use strict;
 use warnings;
 use JSON::PP ();
@@ -11,7 +11,35 @@ my $root = $SteadyText::Cluster::ROOT;
 sub slurp { my ($path) = @_; open my $file, '<', "$root/$path" or die "$path: $!"; local $/; return scalar <$file> }
 my $board = JSON::PP::decode_json(slurp('monitoring/grafana/pg_steadytext.json'));
 
-# ---- structure: what Grafana's dashboard schema wants of what we use -------------------------------------------------------
+# ---- Grafana's own schema of boards, as its development kit for Go has it ----------------------------------------------------
+SKIP: {
+    my $source = "$root/t/tools/grafana_board";  # go.mod and go.sum pin the kit by version and hash
+    my ($go) = grep { -x } map { "$_/go" } split(/:/, $ENV{PATH}), '/usr/local/go/bin';
+    skip 'go is not installed', 1 unless $go;
+    my $output;
+    IPC::Run::run([ $go, 'mod', 'download' ], init => sub { chdir $source }, '<', \undef, '>&', \$output) or skip "Grafana's schema cannot be fetched: $output", 1;
+    my $checker = "$root/build/grafana-board";
+    ok(IPC::Run::run([ $go, 'build', '-o', $checker, '.' ], init => sub { chdir $source }, '<', \undef, '>&', \$output), 'a program that knows the schema')
+        or diag $output;
+    ok(IPC::Run::run([ $checker, "$root/monitoring/grafana/pg_steadytext.json" ], '<', \undef, '>&', \$output), 'the board has the form that Grafana publishes') or diag $output;
+
+    # What the program would not let pass.
+    my $panel = sub { my ($break) = @_; my $bad = JSON::PP::decode_json(slurp('monitoring/grafana/pg_steadytext.json')); $break->($bad->{panels}[6]); return $bad };
+    my %bad = (
+        'an unknown field'   => [ sub { $_[0]{options}{tooltips} = {} },         qr/panels\[6\].*unexpected field 'tooltips'/ ],
+        'a missing one'      => [ sub { delete $_[0]{options}{legend}{calcs} },  qr/panels\[6\].options.legend.calcs: required field is missing/ ],
+        'one of another type' => [ sub { $_[0]{gridPos}{w} = 'wide' },           qr/gridPos/ ],
+        'an unknown query'   => [ sub { $_[0]{targets}[0]{expression} = 'up' }, qr/unexpected field 'expression'/ ]);
+    for my $what (sort keys %bad) {
+        my $file = File::Temp->new(SUFFIX => '.json');
+        print {$file} JSON::PP->new->utf8->encode($panel->($bad{$what}[0]));
+        $file->flush;
+        ok(!IPC::Run::run([ $checker, "$file" ], '<', \undef, '>&', \$output), "not so with $what");
+        like($output, $bad{$what}[1], '  which is named');
+    }
+}
+
+# ---- structure: what the schema does not say -------------------------------------------------------------------------------
 {
     like($board->{$_} // '', qr/\S/, "the board has its $_") for qw(title uid schemaVersion);
     my (%ids, @cells);
@@ -38,11 +66,12 @@ my $board = JSON::PP::decode_json(slurp('monitoring/grafana/pg_steadytext.json')
         is("@wrong", '', $name);
     }
     is_deeply([ map { $_->{name} } @{ $board->{templating}{list} } ], [qw(datasource instance)], 'variables');
-    my @anchors = map { /^## (\S+)/ ? $1 : () } split /\n/, slurp('docs/runbooks.md');
-    my $known   = join '|', @anchors;
-    my @links   = (slurp('monitoring/grafana/pg_steadytext.json') . slurp('monitoring/prometheus/steadytext.rules.yml')) =~ /runbooks\.md#([\w-]+)/g;
-    cmp_ok(scalar @links, '>', 10, 'board and alerts point to runbooks');
-    is(join(' ', grep { !/^(?:$known)$/ } @links), '', 'that are there');
+    my %section = slurp('docs/runbooks.md') =~ /^## (\S+)\n(.*?)(?=^## |\z)/msg;
+    my @links   = slurp('monitoring/grafana/pg_steadytext.json') =~ /runbooks\.md#([\w-]+)/g;
+    is(join(' ', grep { !$section{$_} } @links), '', 'the board points to runbooks that are there');
+    my %runbook = slurp('monitoring/prometheus/steadytext.rules.yml') =~ /- alert: (\w+)\n.*?runbook: docs\/runbooks\.md#([\w-]+)/sg;
+    my @alerts  = slurp('monitoring/prometheus/steadytext.rules.yml') =~ /- alert: (\w+)/g;
+    is(join(' ', grep { ($section{ $runbook{$_} // '' } // '') !~ /`$_`/ } @alerts), '', 'each alert has a runbook that names it');
 }
 
 my $listen  = '127.0.0.1:' . SteadyText::Monitoring::free_port();
@@ -54,27 +83,54 @@ my %metrics = map { $_ => 1 } split /\n/, $cluster->sql('SELECT DISTINCT name FR
     my $text = slurp('docs/runbooks.md');
     for my $condition (split /\n/, $cluster->sql(q(SELECT DISTINCT labels ->> 'condition' FROM steadytext_metrics() WHERE labels ? 'condition'))) {
         (my $section = $condition) =~ tr/_/-/;
-        like($text, qr/^## $section$/m, "a runbook for $condition");
+        like($text, qr/^## $section\n\n\*Incident `$condition`/m, "a runbook for $condition");
         like($text, qr/^\| `$condition` \|/m, 'a row of its table');
     }
 }
 
-# ---- sql_exporter: each metric's query gives its value and labels ----------------------------------------------------------
+# What the pages tell to ask is answered.
+for my $page (qw(monitoring runbooks service-levels)) {
+    my @blocks = slurp("docs/$page.md") =~ /^```sql\n(.*?)^```$/msg;
+    my $answer = $cluster->try_sql(join "\n", @blocks);
+    is($answer->{err}, '', "docs/$page.md: " . scalar(@blocks) . ' blocks of SQL work');
+}
+
+# ---- sql_exporter --------------------------------------------------------------------------------------------------------
+# The program reads its configuration strictly: a field it does not know or one that is missing stops it, a column that is neither label
+# nor value is an error of each scrape. So the file is read here, by the fields that its documentation names.
 {
-    my @given;
-    for my $metric (split /^      - (?=metric_name)/m, slurp('monitoring/sql_exporter/sql_exporter.yml')) {
-        my ($name) = $metric =~ /^metric_name: (\w+)/ or next;
-        my ($labels) = $metric =~ /key_labels: \[([^\]]*)\]/;
-        my ($query)  = $metric =~ /query: "(.*)"$/m;
-        my $columns  = join ', ', (split(/, /, $labels // ''), 'value');
-        my $answer   = $cluster->try_sql("SELECT count(*) FROM (SELECT $columns FROM ($query) q) r");
-        push @given, $name;
-        cmp_ok($answer->{out} || 0, '>', 0, "sql_exporter: $name") or diag $answer->{err};
+    my $file = slurp('monitoring/sql_exporter/sql_exporter.yml');
+    my ($frame, @metrics) = split /^      - (?=metric_name)/m, $file;
+    $frame =~ s/^#.*\n//mg;
+    my %field = map { $_ => 1 } qw(global scrape_timeout scrape_timeout_offset min_interval max_connections max_idle_connections target data_source_name
+        collectors collector_name metrics);
+    is(join(' ', grep { !$field{$_} } $frame =~ /(?:^|[{,-]) *(\w+):(?= |$)/mg), '', 'sql_exporter: known fields around the metrics');
+    my $text = $cluster->sql('SELECT steadytext_prometheus()');
+    my %given;
+    for my $metric (@metrics) {
+        my %is = $metric =~ /^ *(\w+): (.*)$/mg;
+        my $name = $is{metric_name};
+        my ($family) = $name =~ /^(.*?)(?:_bucket|_sum|_count)?$/;
+        my ($type)   = $text =~ /^# TYPE \Q$family\E (\w+)$/m;
+        my ($query)  = $is{query} =~ /^"(.*)"$/;
+        my @labels   = split /, /, ($is{key_labels} // '[]') =~ s/[][]//gr;
+        my @wrong;
+        push @wrong, "unknown field $_"    for grep { !/^(?:metric_name|type|help|key_labels|values|query)$/ } sort keys %is;
+        push @wrong, 'given twice'         if $given{$name}++;
+        push @wrong, 'not a metric'        unless $metrics{$name};
+        push @wrong, "type $is{type}"      unless $is{type} eq (($type // '') eq 'gauge' ? 'gauge' : 'counter');
+        push @wrong, 'no help'             unless $is{help} =~ /^"[^"]+\."$/;
+        push @wrong, "values $is{values}"  unless $is{values} eq '[value]';
+        push @wrong, 'no query'            unless $query;
+        my @columns = map { (split /\|/)[0] } split /\n/, $cluster->sql("$query \\gdesc");
+        push @wrong, "columns @columns"    unless "@columns" eq join(q( ), @labels, "value");
+        push @wrong, 'no rows'             unless $cluster->sql("SELECT count(*) FROM ($query) q") > 0;
+        push @wrong, 'labels do not tell rows apart'
+            unless $cluster->sql("SELECT count(*) = count(DISTINCT (0" . join('', map { ", $_" } @labels) . ")) FROM ($query) q") eq 't';
+        is("@wrong", '', "sql_exporter: $name");
     }
-    my %given = map { $_ => 1 } @given;
     my %asked = map { $_ => 1 } (slurp('monitoring/grafana/pg_steadytext.json') . slurp('monitoring/prometheus/steadytext.rules.yml')) =~ /(steadytext_\w+)/g;
-    is(join(' ', grep { $metrics{$_} && !$given{$_} } sort keys %asked), '', 'all that rules and board ask for');
-    is(join(' ', grep { !$metrics{$_} } @given), '', 'and nothing that is not');
+    is(join(' ', grep { $metrics{$_} && !$given{$_} } sort keys %asked), '', 'sql_exporter: all that rules and board ask for');
 }
 
 # ---- with a real Prometheus ----------------------------------------------------------------------------------------------
