@@ -17,7 +17,8 @@ BUILD = build
 SOURCES := $(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/pg/*.cpp src/session/*.cpp src/queue/*.cpp src/functions/*.cpp bgworker/*.cpp shmem/*.cpp)
 OBJS = $(SOURCES:%.cpp=$(BUILD)/obj/%.o)
 SCRIPT = $(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql
-DATA_built = $(SCRIPT)
+UPGRADE = $(BUILD)/sql/pg_steadytext--2025.11.25--$(EXTENSION_VERSION).sql
+DATA_built = $(SCRIPT) $(UPGRADE)
 DATA = $(wildcard sql/pg_steadytext--*--*.sql)
 
 # The newest server that came with its headers, unless PG_CONFIG says otherwise.
@@ -52,6 +53,14 @@ $(BUILD)/obj/%.o: %.cpp Makefile pg_steadytext.control
 $(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql: sql/pg_steadytext.sql pg_steadytext.control
 	@mkdir -p $(@D)
 	cp $< $@
+
+# The PL/Python original's tables stay what they are, its functions are replaced: see sql/from_original.sql.
+$(UPGRADE): sql/pg_steadytext.sql sql/from_original.sql pg_steadytext.control Makefile
+	@mkdir -p $(@D)
+	sed -E -e '1,/^\\echo/d' -e 's/^CREATE (FUNCTION|VIEW) /CREATE OR REPLACE \1 /' -e 's/^CREATE TABLE /&IF NOT EXISTS /' \
+		-e 's/^CREATE (UNIQUE )?INDEX /&IF NOT EXISTS /' $< > $@.all
+	sed -e '/^-- <===/r $@.all' -e '/^-- <===/d' sql/from_original.sql > $@
+	@rm $@.all
 
 # The server runs steadytextd from its own bin directory; without it the extension works with other daemons.
 ifdef STEADYTEXT_PGXS

@@ -44,7 +44,8 @@ INSERT INTO public.steadytext_config (key, value, description) VALUES
     ('cache_max_size_mb', '100', 'megabytes of cached answers kept'),
     ('default_max_tokens', '512', 'tokens generated when a call does not say (steadytext.default_max_tokens)'),
     ('default_seed', '42', 'seed used when a call passes NULL (steadytext.default_seed)'),
-    ('daemon_auto_start', 'true', 'start the embedded daemon with the server (steadytext.embedded_daemon)');
+    ('daemon_auto_start', 'true', 'start the embedded daemon with the server (steadytext.embedded_daemon)')
+    ON CONFLICT DO NOTHING;
 
 -- Cached answers. Written by the keeper (a background worker) only; sessions read it by cache_key.
 CREATE TABLE public.steadytext_cache (
@@ -147,7 +148,7 @@ CREATE TABLE public.steadytext_daemon_health (
     avg_response_time_ms int
 );
 INSERT INTO public.steadytext_daemon_health (daemon_id, endpoint, status, uptime_seconds)
-    VALUES ('default', 'tcp://localhost:5555', 'unknown', 0);
+    VALUES ('default', 'tcp://localhost:5555', 'unknown', 0) ON CONFLICT DO NOTHING;
 
 -- Rate limits. The first table is the original's; the second says what it cannot: by operation or model, any interval, tokens,
 -- concurrency. Both bind.
@@ -1293,6 +1294,11 @@ AS 'MODULE_PATHNAME', 'steadytext_queue_add' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION public._steadytext_queue_add(text, text, text[], jsonb, int, int, regprocedure, text) IS
     'Adds a row to steadytext_queue for the current role, and wakes the worker at commit.';
 
+CREATE FUNCTION public._steadytext_queue_look() RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_queue_look' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION public._steadytext_queue_look() IS
+    'Makes the worker look at the queue once this transaction has committed: rows have come by another way than the functions.';
+
 CREATE FUNCTION public._steadytext_queue_wait(request_ids uuid[], timeout_seconds int) RETURNS boolean
 AS 'MODULE_PATHNAME', 'steadytext_queue_wait' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION public._steadytext_queue_wait(uuid[], int) IS
@@ -2043,6 +2049,7 @@ AS 'MODULE_PATHNAME', 'steadytext_rate_limit_reset' LANGUAGE C VOLATILE STRICT;
 -- Asking is for everyone; what changes the server, or shows what others did, is for the owner until granted.
 
 REVOKE ALL ON FUNCTION
+    public._steadytext_queue_look(),
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(),
     public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_config_set(text, text), public.st_config_set(text, text),

@@ -282,6 +282,11 @@ STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
     return Int32GetDatum(count);
 }
 
+STEADYTEXT_FUNCTION(steadytext_queue_look) {
+    note(0, false);
+    PG_RETURN_VOID();
+}
+
 STEADYTEXT_FUNCTION(steadytext_queue_wait) {
     if (PG_ARGISNULL(0))
         return BoolGetDatum(true);
