@@ -4,6 +4,7 @@
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
+#include "src/core/balance.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/reply.hpp"
 #include "src/core/wire_id.hpp"
@@ -137,6 +138,12 @@ bool Daemon::has_model(shmem::ModelRole role, std::string_view model) const {
     });
 }
 
+// Its endpoint, and the entry it comes from: they differ where a dns+tcp entry stands for many.
+std::array<std::uint64_t, 2> Daemon::names() const {
+    const std::string_view entry = entry_.text;
+    return {core::stable_hash(entry_.endpoint.text), core::stable_hash(entry.substr(0, entry.find_first_of(" \t\r\n")))};
+}
+
 void Daemon::enqueue(SlotId id) {
     Flight &flight = services_.flights.of(id);
     flight.daemon = this;
@@ -203,6 +210,7 @@ void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
     flight.channel = &channel;
     flight.sent_us = now_us;
     flight.attempts++;
+    flight.is_reserved = false;
     services_.flights.slot(id).daemon = row_;
     channel.in_flight++;
     in_flight_++;

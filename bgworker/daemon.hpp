@@ -19,6 +19,7 @@
 #include "src/core/daemon_list.hpp"
 #include "src/core/reply.hpp"
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <string>
@@ -93,6 +94,8 @@ public:
 
     [[nodiscard]] const core::DaemonEntry &entry() const { return entry_; }
     [[nodiscard]] std::uint16_t row() const { return row_; }
+    // By which rate limits know it (shmem/daemon_limits.hpp).
+    [[nodiscard]] std::array<std::uint64_t, 2> names() const;
     [[nodiscard]] bool is_up() const;
     [[nodiscard]] const std::vector<shmem::Model> &models() const { return models_; }
 

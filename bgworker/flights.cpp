@@ -2,7 +2,10 @@
 #include "bgworker/flights.hpp"
 
 #include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
 #include "src/core/utf8.hpp"
+
+#include <utility>
 
 namespace steadytext::gateway {
 
@@ -103,6 +106,7 @@ void Flights::fail(SlotId id, Outcome outcome, const core::Problem &problem, std
 void Flights::finish(SlotId id, Outcome outcome, std::int64_t now_us) {
     shmem::Slot &slot = this->slot(id);
     const std::int32_t owner = slot.owner;
+    cancel_reservation(id, now_us);
     slot.outcome = outcome;
     slot.taken_us = of(id).queued_us;
     slot.sent_us = of(id).sent_us;
@@ -126,7 +130,13 @@ void Flights::wake_owners() {
     to_wake_.clear();
 }
 
+void Flights::cancel_reservation(SlotId id, std::int64_t now_us) {
+    if (std::exchange(of(id).is_reserved, false))
+        slot(id).limits.give_back(*segment_.limiter, now_us);
+}
+
 void Flights::drop(SlotId id) {
+    cancel_reservation(id, core::monotonic_us());
     forget(id);
     segment_.slots->reclaim(id, *segment_.payloads);
 }

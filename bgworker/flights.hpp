@@ -29,6 +29,8 @@ struct Flight {
     std::int64_t queued_us = 0;
     std::int64_t sent_us = 0;
     int attempts = 0;
+    bool is_reserved = false;  // charged to the limits of its daemon, and not sent yet
+    bool has_waited = false;   // for the limits of daemons
     std::uint64_t sharing = 0;  // the message it shares with others; 0: it has its own
     std::string failure;  // why the last attempt came to nothing
     std::string backlog;  // of a stream: text the session has not made room for yet
@@ -60,6 +62,8 @@ public:
     void fail(shmem::SlotId id, shmem::Outcome outcome, const core::Problem &problem, std::int64_t now_us);
     // The session gave it up: frees the slot.
     void drop(shmem::SlotId id);
+    // It is not sent where it was going: what it was charged there is given back.
+    void cancel_reservation(shmem::SlotId id, std::int64_t now_us);
 
     // Wakes the sessions whose requests have ended since the last call. Once per pass, not per request: a session woken at
     // once takes the processor from the gateway, and the rest of the batch waits.

@@ -1,4 +1,4 @@
-// Dispatch, fail-over and reconciliation of daemons. Regime: pure; see gateway.hpp.
+// Dispatch, fail-over and reconciliation of daemons. Regime: pure; see gateway.hpp. Limits of daemons are in gateway_limits.cpp.
 #include "bgworker/gateway.hpp"
 
 #include "bgworker/model_memory.hpp"
@@ -238,6 +238,7 @@ bool Gateway::work(bool woken_by_descriptor) {
     if (woken_by_descriptor)
         hear_of_names(now_us);
     take_hints(now_us);
+    retry_waiting(now_us);
     bool any = false;
     for (Member &member : members_) {
         member.daemon->pump(now_us);
@@ -257,6 +258,8 @@ std::int64_t Gateway::due_us() const {
     std::int64_t due_us = INT64_MAX;
     for (const Member &member : members_)
         due_us = std::min(due_us, member.daemon->due_us());
+    for (const Waiting &waiting : waiting_)
+        due_us = std::min(due_us, waiting.until_us);
     return due_us;
 }
 
@@ -294,6 +297,8 @@ void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
     case SlotState::Abandoned:
         if (flight != nullptr && flight->daemon != nullptr)
             flight->daemon->abandon(id, now_us);
+        else if (flight != nullptr)
+            flights_.drop(id);
         else
             segment_.slots->reclaim(id, *segment_.payloads);
         return;
@@ -306,11 +311,13 @@ void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
 
 void Gateway::dispatch(SlotId id, std::int64_t now_us) {
     Lack lack = Lack::Daemon;
-    Daemon *daemon = choose(flights_.slot(id), now_us, lack);
-    if (daemon == nullptr)
-        refuse(id, lack, now_us);
-    else
+    flights_.cancel_reservation(id, now_us);
+    if (Daemon *daemon = choose(flights_.slot(id), now_us, lack); daemon != nullptr) {
+        flights_.of(id).is_reserved = flights_.slot(id).limits.charged != 0;
         daemon->enqueue(id);
+    } else if (lack != Lack::Quota || !wait_for_quota(id, now_us)) {
+        refuse(id, lack, now_us);
+    }
 }
 
 // A stream whose pieces a predecessor of this gateway has given out, or may have.
@@ -325,6 +332,7 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
     core::Problem problem;
     Counter counter = Counter::NoDaemon;
     switch (lack) {
+    case Lack::None:
     case Lack::Daemon:
         problem.set(core::sqlstate::kPrerequisiteState, "no inference daemon is configured");
         problem.with_hint("Set steadytext.daemons, or steadytext.embedded_model for the embedded daemon.");
@@ -346,6 +354,9 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         problem.with_detail("The time they ask for is beyond the deadline of the call.");
         problem.with_hint("Raise steadytext.request_timeout, or add a daemon.");
         break;
+    case Lack::Quota:  // the session finds the words
+        flights_.fail(id, Outcome::Limited, problem, now_us);
+        return;
     }
     segment_.counters->add(0, counter);
     flights_.fail(id, Outcome::Refused, problem, now_us);
@@ -373,12 +384,15 @@ Gateway::Wish Gateway::wish_of(const shmem::Slot &slot) const {
     return {slot.operation, {}, core::provider_of(model)};
 }
 
-// The next in turn of those that can take it, the readiest first: ready, ready at a time they told, not connected yet.
-Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, Lack &lack) {
+// The next in turn of those that can take it, the readiest first: ready, ready at a time they told, not connected yet. One that a
+// rate limit keeps the request from is passed over.
+Daemon *Gateway::choose(shmem::Slot &slot, std::int64_t now_us, Lack &lack) {
     enum class Readiness { Ready, Busy, Connecting };
     const Wish wish = wish_of(slot);
     const std::uint64_t key = configuration_.affinity ? affinity_key(slot) : 0;
     lack = members_.empty() ? Lack::Daemon : Lack::Model;
+    slot.limits.refusal = {};
+    slot.limits.charged = 0;
     for (const Readiness readiness : {Readiness::Ready, Readiness::Busy, Readiness::Connecting}) {
         std::vector<core::Candidate> candidates;
         std::vector<Daemon *> daemons;
@@ -391,7 +405,7 @@ Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, Lack &lack
                 continue;
             }
             if (daemon.is_busy(now_us) && daemon.busy_until_us() >= slot.deadline_us) {
-                lack = Lack::Time;
+                lack = std::max(lack, Lack::Time);
                 continue;
             }
             // Where fingerprints are binding, one that has not told its own yet is no better than one not connected.
@@ -408,9 +422,10 @@ Daemon *Gateway::choose(const shmem::Slot &slot, std::int64_t now_us, Lack &lack
         while (!candidates.empty()) {
             const std::size_t winner =
                 configuration_.affinity ? core::choose_for_key(candidates, key) : core::choose(candidates);
-            if (daemons[winner]->admit(now_us))
+            const Lack missing = reserve(slot, *daemons[winner], now_us);
+            if (missing == Lack::None)
                 return daemons[winner];
-            lack = std::max(lack, Lack::Connection);
+            lack = std::max(lack, missing);
             candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(winner));
             daemons.erase(daemons.begin() + static_cast<std::ptrdiff_t>(winner));
         }

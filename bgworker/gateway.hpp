@@ -49,11 +49,14 @@ private:
     void look_at(std::uint32_t index, std::int64_t now_us);
     void dispatch(shmem::SlotId id, std::int64_t now_us);
     // Why nobody takes a request; the later, the closer it came.
-    enum class Lack { Daemon, Model, Connection, Time };
+    enum class Lack { None, Daemon, Model, Connection, Time, Quota };
     struct Wish;
     [[nodiscard]] Wish wish_of(const shmem::Slot &slot) const;
     // Null, and then what is lacking.
-    [[nodiscard]] Daemon *choose(const shmem::Slot &slot, std::int64_t now_us, Lack &lack);
+    [[nodiscard]] Daemon *choose(shmem::Slot &slot, std::int64_t now_us, Lack &lack);
+    [[nodiscard]] Lack reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t now_us);
+    [[nodiscard]] bool wait_for_quota(shmem::SlotId id, std::int64_t now_us);
+    void retry_waiting(std::int64_t now_us);
     void break_off(shmem::SlotId id, std::int64_t now_us);
     void refuse(shmem::SlotId id, Lack lack, std::int64_t now_us);
     [[nodiscard]] std::uint64_t affinity_key(const shmem::Slot &slot);
@@ -78,6 +81,11 @@ private:
     Flights flights_;
     Services services_;
     std::vector<Member> members_;
+    struct Waiting {
+        shmem::SlotId id;
+        std::int64_t until_us;
+    };
+    std::vector<Waiting> waiting_;  // for the limits of daemons (steadytext.on_limit = wait)
     std::vector<std::string> complaints_;
     std::vector<std::string> warned_;  // of fingerprints: each once
     Configuration configuration_;

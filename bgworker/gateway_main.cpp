@@ -78,7 +78,7 @@ Configuration configuration_from_settings() {
     configuration.strict_fingerprints = guc::fingerprint_policy == static_cast<int>(guc::FingerprintPolicy::Strict);
     configuration.daemon_list = guc::daemons != nullptr ? guc::daemons : "";
     if (guc::embedded_daemon && (has_text(guc::embedded_model) || has_text(guc::embedded_embedding_model)))
-        configuration.embedded_endpoint = worker::kEmbeddedEndpoint;
+        configuration.embedded_endpoint = core::kEmbeddedEndpoint;
     return configuration;
 }
 

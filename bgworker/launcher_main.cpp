@@ -10,6 +10,7 @@
 #include "bgworker/queue_workers.hpp"
 #include "shmem/stats_file.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/endpoint.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 
@@ -52,7 +53,7 @@ std::vector<std::string> wanted_command() {
         command.emplace_back(name);
         command.push_back(value);
     };
-    option("--endpoint", kEmbeddedEndpoint);
+    option("--endpoint", core::kEmbeddedEndpoint);
     command.emplace_back("--exit-on-stdin-eof");
     option("--slots", std::to_string(guc::embedded_slots));
     if (guc::embedded_threads > 0)

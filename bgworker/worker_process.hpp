@@ -12,7 +12,6 @@ namespace steadytext::worker {
 // relative path keeps the socket's name within the 107 bytes a Unix socket may have.
 inline constexpr const char *kDirectory = "pg_steadytext";
 inline constexpr const char *kEmbeddedSocket = "pg_steadytext/steadytextd.sock";
-inline constexpr const char *kEmbeddedEndpoint = "ipc://pg_steadytext/steadytextd.sock";
 
 // Creates kDirectory, mode 0700, if it is not there.
 void make_directory();

@@ -202,15 +202,15 @@ void RateLimiter::charge(std::span<const Limit> limits, const Demand &demand, Ca
     grant.count = static_cast<std::uint32_t>(limits.size());
 }
 
-void RateLimiter::correct(const Grant::Item &item, std::int64_t tokens, std::int64_t now_us) noexcept {
+void RateLimiter::correct(const Grant::Item &item, std::int64_t used, std::int64_t now_us) noexcept {
     Meter &charged = meter(item.limit.meter.index);
     const SpinHold hold(charged.lock);
     if (charged.generation != item.limit.meter.generation)
         return;
-    if (tokens < item.amount)
-        charged.window.give_back(item.mark, item.amount - tokens);
-    else if (tokens > item.amount)
-        (void)charged.window.charge(tokens - item.amount, item.limit.window_us, now_us);
+    if (used < item.amount)
+        charged.window.give_back(item.mark, item.amount - used);
+    else if (used > item.amount)
+        (void)charged.window.charge(used - item.amount, item.limit.window_us, now_us);
 }
 
 bool RateLimiter::peek(const Limit &limit, std::int64_t now_us, Usage &usage) noexcept {

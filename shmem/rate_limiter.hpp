@@ -39,7 +39,7 @@ namespace steadytext::shmem {
 class RateLimiter {
 public:
     static constexpr std::size_t kMaxLimits = 48;  // that can bind one call
-    static constexpr std::size_t kSubjectBytes = 140;
+    static constexpr std::size_t kSubjectBytes = 264;  // "daemon:" and an endpoint
     static constexpr std::uint32_t kMostMeters = 65'535;
     static constexpr std::int64_t kNever = SlidingWindow::kNever;
 
@@ -147,6 +147,15 @@ public:
         end_leases(grant, caller, wake);
     }
 
+    // The call was not made after all: what it was charged is given back.
+    template <class Wake>
+    void undo(Grant &grant, Caller caller, std::int64_t now_us, Wake &&wake) noexcept {
+        for (std::uint32_t i = 0; i < grant.count; i++)
+            if (const Grant::Item &item = grant.items[i]; item.limit.unit != Unit::Concurrency)
+                correct(item, 0, now_us);
+        end_leases(grant, caller, wake);
+    }
+
     // The call is over, and what it was charged stays: nobody knows what it used.
     template <class Wake>
     void end(Grant &grant, Caller caller, Wake &&wake) noexcept { end_leases(grant, caller, wake); }
@@ -216,7 +225,7 @@ private:
     [[nodiscard]] std::int64_t latest(std::span<const Limit> limits, std::int64_t now_us) noexcept;
     [[nodiscard]] Outcome refusal(std::span<const Limit> limits, const Demand &demand, std::int64_t now_us) noexcept;
     void charge(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us, Grant &grant) noexcept;
-    void correct(const Grant::Item &item, std::int64_t tokens, std::int64_t now_us) noexcept;
+    void correct(const Grant::Item &item, std::int64_t used, std::int64_t now_us) noexcept;
 
     template <class Wake>
     void end_leases(Grant &grant, Caller caller, Wake &wake) noexcept {

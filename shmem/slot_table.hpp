@@ -20,6 +20,7 @@
 #pragma once
 
 #include "shmem/atomic.hpp"
+#include "shmem/daemon_limits.hpp"
 #include "shmem/piece_ring.hpp"
 #include "src/core/problem.hpp"
 
@@ -34,6 +35,7 @@ inline constexpr std::size_t kOperationCount = 4;
 enum class Outcome : std::uint8_t {
     Answered,        // `reply` holds the daemon's message
     Refused,         // no daemon could take it: none configured, breakers open, pool exhausted
+    Limited,         // rate limits stood against it at every daemon that could take it: `limits.refusal`
     ConnectionLost,  // the daemon went away and no retry was left
     InvalidReply,    // what came back cannot be a reply to this request
     NoMemory,        // the reply found no room in the payload pool
@@ -60,6 +62,7 @@ struct alignas(kCacheLine) Slot {
     char model[kModelNameBytes] = "";  // as the caller named it; empty: the daemon's default
     std::int64_t submitted_us = 0;     // CLOCK_MONOTONIC
     std::int64_t deadline_us = 0;      // CLOCK_MONOTONIC
+    DaemonLimits limits;               // the gateway writes in it too
     Chain request;                     // the JSON text of `params`
     Chain pieces;                      // of a stream: a PieceRing, from which the session takes while Inflight and Done
 

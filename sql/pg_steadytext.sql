@@ -172,17 +172,18 @@ COMMENT ON TABLE public.steadytext_rate_limits IS
 CREATE TABLE public.steadytext_rate_limit_rules (
     role_name name NOT NULL,
     operation text NOT NULL DEFAULT '*' CHECK (
-        operation IN ('*', 'generate', 'embed', 'rerank', 'json', 'regex', 'choice', 'stream') OR operation LIKE 'model:_%'),
+        operation IN ('*', 'generate', 'embed', 'rerank', 'json', 'regex', 'choice', 'stream') OR operation ~ '^(model|daemon):.'),
     requests int CHECK (requests >= 0),
     per interval NOT NULL DEFAULT '1 min' CHECK (per BETWEEN '10 milliseconds' AND '366 days'),
     tokens bigint CHECK (tokens >= 0),
     concurrency int CHECK (concurrency >= 0),
     updated_at timestamptz DEFAULT now(),
     updated_by text DEFAULT current_user,
-    PRIMARY KEY (role_name, operation)
+    PRIMARY KEY (role_name, operation),
+    CHECK (concurrency IS NULL OR operation !~ '^daemon:')
 );
 COMMENT ON TABLE public.steadytext_rate_limit_rules IS
-    'Limits of roles by operation: ''*'', a kind of call (''generate'': all that generates text), or ''model:NAME''. Written by steadytext_rate_limit_set().';
+    'Limits of roles by operation: ''*'', a kind of call (''generate'': all that generates text), ''model:NAME'' or ''daemon:ENDPOINT''. Written by steadytext_rate_limit_set().';
 COMMENT ON COLUMN public.steadytext_rate_limit_rules.role_name IS
     'A role with all its members, ''*'' (each role no row speaks of, by itself), or ''@database'' (all calls in this database together).';
 
@@ -1002,6 +1003,10 @@ BEGIN
     IF num_nonnulls(requests, tokens, concurrency) = 0 THEN
         RAISE EXCEPTION 'a rate limit needs requests, tokens or concurrency' USING ERRCODE = '22023',
             HINT = 'steadytext_rate_limit_remove() takes a limit away.';
+    END IF;
+    IF concurrency IS NOT NULL AND operation ~ '^daemon:' THEN
+        RAISE EXCEPTION 'the calls a daemon works on at once are not limited by role' USING ERRCODE = '22023',
+            HINT = 'Limit requests or tokens there, or concurrency for another operation.';
     END IF;
     IF role NOT IN ('*', '@database') AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
         RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = '42704',

@@ -15,6 +15,9 @@
 
 namespace steadytext::core {
 
+// Of the embedded daemon, relative to the data directory.
+inline constexpr const char *kEmbeddedEndpoint = "ipc://pg_steadytext/steadytextd.sock";
+
 enum class EndpointKind : std::uint8_t { Tcp, DnsTcp, Ipc, Http, Https };
 
 struct Endpoint {

@@ -32,10 +32,15 @@ constexpr std::int64_t kDayUs = 86'400'000'000;
 constexpr std::int64_t kCenturyHours = 100 * 366 * 24;
 
 bool is_operation(std::string_view text, Problem &problem) {
-    if (has_word("* generate embed rerank json regex choice stream", text) || (text.starts_with("model:") && text.size() > 6))
+    constexpr std::string_view kModel = "model:", kDaemon = "daemon:";
+    if (text.starts_with(kDaemon)) {
+        Endpoint endpoint;
+        return text.substr(kDaemon.size()) == kEmbeddedEndpoint || parse_endpoint(text.substr(kDaemon.size()), endpoint, problem);
+    }
+    if (has_word("* generate embed rerank json regex choice stream", text) || (text.starts_with(kModel) && text.size() > kModel.size()))
         return true;
     problem.set(sqlstate::kInvalidParameterValue, "unknown operation");
-    problem.with_hint("Operations are *, generate, embed, rerank, json, regex, choice, stream and model:NAME.");
+    problem.with_hint("Operations are *, generate, embed, rerank, json, regex, choice, stream, model:NAME and daemon:ENDPOINT.");
     return false;
 }
 
@@ -64,7 +69,7 @@ constexpr Rule parsed(std::int64_t most, bool (*parse)(std::string_view, Problem
 
 constexpr Rule kKey = free_text(kLongestPrompt);
 constexpr Rule kRole = {.kind = Kind::Text, .form = Form::Line, .needed = true, .least = 1, .most = 63, .sample = "'*'"};
-constexpr Rule kOperation = needed(parsed(134, is_operation, {}, "'generate'", "'sing'"));
+constexpr Rule kOperation = needed(parsed(262, is_operation, {}, "'generate'", "'sing'"));
 constexpr Rule kWindow = {.kind = Kind::Interval, .needed = true, .least = 10'000, .most = 366 * kDayUs,
                           .below = {"per must be at least 10 milliseconds"}, .above = {"per must be at most 366 days"}};
 constexpr Rule kPeriod = {.kind = Kind::Interval, .needed = true, .least = kDayUs, .most = 366 * kDayUs,

@@ -28,7 +28,7 @@ bool make_ring(const shmem::Segment &segment, shmem::Chain &pieces) {
     return true;
 }
 
-bool claim(const Call &call, Held &held, core::Problem &problem) {
+bool claim(const Call &call, const shmem::DaemonLimits &limits, Held &held, core::Problem &problem) {
     const shmem::Segment &segment = shmem::segment();
     if (!segment.slots->claim(my_shard(), held.id)) {
         segment.counters->add(my_shard(), Counter::QueueFull);
@@ -54,6 +54,7 @@ bool claim(const Call &call, Held &held, core::Problem &problem) {
     slot.model[length] = '\0';
     slot.submitted_us = held.start_us;
     slot.deadline_us = held.deadline_us;
+    slot.limits = limits;
     slot.first_piece_us = 0;
     slot.rest_bytes = 0;
     return true;
@@ -72,10 +73,14 @@ bool wait(const Held &held) {
 bool submit(const Call &call, Held &held, core::Problem &problem) {
     const shmem::Segment &segment = shmem::segment();
     (void)segment.databases->of(MyDatabaseId);  // from now on its steadytext_daemon_health is kept
+    static shmem::DaemonLimits limits;
+    if (!bind_at_daemons(*call.spending, limits, problem))
+        return false;
     held.published = false;
+    held.quota = call.quota;
     held.start_us = core::monotonic_us();
     held.deadline_us = held.start_us + std::int64_t{guc::request_timeout_ms} * 1000;
-    if (!claim(call, held, problem))
+    if (!claim(call, limits, held, problem))
         return false;
     held.published = true;
     segment.slots->publish(held.id);
@@ -115,8 +120,13 @@ void take_answer(const Held &held, Answer &answer) {
     answer.queue_ms = slot.sent_us == 0 ? 0 : static_cast<double>(slot.sent_us - slot.submitted_us) / 1000;
     answer.total_ms = static_cast<double>(core::monotonic_us() - held.start_us) / 1000;
     answer.answered = slot.outcome == Outcome::Answered;
+    answer.limited = slot.outcome == Outcome::Limited;
+    add_charges(*held.quota, slot.limits);
+    if (answer.limited)
+        describe_refusal(slot.limits, answer.problem);
     if (!answer.answered) {
-        answer.problem = slot.problem;
+        if (!answer.limited)
+            answer.problem = slot.problem;
         if (slot.sent_us == 0)
             observe::not_sent();
         return;

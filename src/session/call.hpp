@@ -7,6 +7,7 @@
 #include "src/pg/postgres.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/reply.hpp"
+#include "src/session/limits.hpp"
 
 #include <string_view>
 
@@ -17,11 +18,14 @@ struct Call {
     std::string_view params;  // JSON object of the wire protocol
     std::string_view model;   // empty: the daemon's default
     bool streaming = false;   // the answer comes in pieces (generation_stream.hpp), then its end
+    const Spending *spending = nullptr;  // what the limits of the daemon that gets it are asked for; and
+    const Quota *quota = nullptr;        // where it is settled, which outlives the call
 };
 
 struct Answer {
     bool answered;            // false: `problem` says why not
     bool timed_out;           // by the deadline of this call
+    bool limited;             // at every daemon that could answer: refuse_after_all() is due
     core::Problem problem;
     core::PaddedText body;    // the daemon's message, in CurrentMemoryContext
     std::string_view rest;    // of a stream: text that had come before it and was not taken
@@ -39,6 +43,7 @@ void ask(const Call &call, Answer &answer);
 struct Held {
     shmem::SlotId id;
     bool published = false;
+    const Quota *quota = nullptr;
     std::int64_t start_us;
     std::int64_t deadline_us;
 };

@@ -131,7 +131,7 @@ void begin(GenerationStream &stream) {
     }
     if (!admit_miss(inquiry.spending, inquiry.quota))
         return end_whole(stream, Ended::Limited);
-    if (!submit(inquiry.call(), stream.held, inquiry.problem)) {
+    if (!submit(inquiry.limited_call(), stream.held, inquiry.problem)) {
         settle(inquiry.quota, 0);
         return end_whole(stream, Ended::Failed);
     }
@@ -218,6 +218,16 @@ bool fail(GenerationStream &stream, StreamRow &row) {
     return true;
 }
 
+// No daemon had room for it: as on_limit says, an error or one row of NULL.
+bool limit(GenerationStream &stream, const core::Problem &problem, StreamRow &row) {
+    stream.stage = Stage::Over;
+    refuse_after_all(stream.inquiry->quota, problem);
+    stream.inquiry->ended = Ended::Limited;
+    stream.inquiry->finish();
+    row = {stream.generation.is_null, stream.generation.text};
+    return true;
+}
+
 // Takes the gateway's last word, and with it the last row.
 bool end(GenerationStream &stream, StreamRow &row, bool in_time) {
     Inquiry &inquiry = *stream.inquiry;
@@ -231,6 +241,8 @@ bool end(GenerationStream &stream, StreamRow &row, bool in_time) {
         set_timed_out(answer);
     }
     let_go(stream.held, shmem::Abandon::TimedOut);
+    if (answer.limited)
+        return limit(stream, answer.problem, row);
     answer.streamed = true;
     answer.text = whole(stream);
     CachedAnswer told;

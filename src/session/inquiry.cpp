@@ -10,18 +10,20 @@ namespace {
 
 Asked ask_daemon(Inquiry &inquiry, CachedAnswer &told) {
     Answer answer;
-    ask(inquiry.call(), answer);
-    return inquiry.take(answer, told);
+    ask(inquiry.limited_call(), answer);
+    if (!answer.limited)
+        return inquiry.take(answer, told);
+    inquiry.problem = answer.problem;
+    return Asked::Limited;
 }
 
-bool ask_alone(Inquiry &inquiry) {
+Served ask_alone(Inquiry &inquiry) {
     CachedAnswer told;
-    const Asked asked = ask_daemon(inquiry, told);
-    return asked == Asked::Answered || asked == Asked::Private;
+    return served_by(ask_daemon(inquiry, told));
 }
 
 // One of the sessions that want this answer now asks a daemon for all.
-bool ask_for_all(Inquiry &inquiry) {
+Served ask_for_all(Inquiry &inquiry) {
     const auto ask = [](void *passed, CachedAnswer &told, core::Problem &problem) {
         auto &mine = *static_cast<Inquiry *>(passed);
         const Asked asked = ask_daemon(mine, told);
@@ -30,7 +32,7 @@ bool ask_for_all(Inquiry &inquiry) {
     };
     CachedAnswer told;
     const Served served = ask_once(inquiry.query, {ask, &inquiry}, told, inquiry.problem);
-    return served == Served::Asked || (served == Served::Joined && inquiry.take_told(told));
+    return served == Served::Joined && !inquiry.take_told(told) ? Served::Failed : served;
 }
 
 Ended carry_out(Inquiry &inquiry) {
@@ -43,7 +45,12 @@ Ended carry_out(Inquiry &inquiry) {
     inquiry.before_asking();
     if (!admit_miss(inquiry.spending, inquiry.quota))
         return Ended::Limited;
-    const bool answered = inquiry.use_cache ? ask_for_all(inquiry) : ask_alone(inquiry);
+    const Served served = inquiry.use_cache ? ask_for_all(inquiry) : ask_alone(inquiry);
+    if (served == Served::Limited) {
+        refuse_after_all(inquiry.quota, inquiry.problem);
+        return Ended::Limited;
+    }
+    const bool answered = served != Served::Failed;
     settle(inquiry.quota, answered ? inquiry.used_tokens() : 0);
     return answered ? Ended::Answered : Ended::Failed;
 }

@@ -36,6 +36,13 @@ public:
     virtual void before_asking() const {}
     // Valid until the next call of this or another inquiry.
     [[nodiscard]] virtual Call call() const = 0;
+    // The same with what limits at daemons need to know.
+    [[nodiscard]] Call limited_call() const {
+        Call limited = call();
+        limited.spending = &spending;
+        limited.quota = &quota;
+        return limited;
+    }
     // Takes the daemon's answer, remembers it if `use_cache`, and makes of it what others are told.
     [[nodiscard]] virtual Asked take(const Answer &answer, CachedAnswer &told) = 0;
     // Takes what another session was answered; false if it is of no use.

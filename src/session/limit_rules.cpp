@@ -29,6 +29,7 @@ constexpr std::int64_t kMinuteUs = 60'000'000;
 constexpr std::string_view kAll = "*";
 constexpr std::string_view kDatabase = "@database";
 constexpr std::string_view kModelPrefix = "model:";
+constexpr std::string_view kDaemonPrefix = "daemon:";
 
 // Limits of a row, numbered: with the subject and the role they make a meter's key.
 // Budgets of different periods have meters of their own: the period, in days, is part of their number.
@@ -220,6 +221,30 @@ void add(BindingRules &binding, const LimitRule &rule, Oid role) {
     binding.roles[binding.count++] = role;
 }
 
+// `speaks`: whether a rule does of the call; `replaces`: whether one of the call's own roles stands in the place of one of "*".
+template <class Speaks, class Replaces>
+void find_rules(Oid user, Oid session_user, BindingRules &binding, Speaks speaks, Replaces replaces) {
+    binding.count = 0;
+    if (!guc::limit_superusers && superuser_arg(user) && superuser_arg(session_user))
+        return;
+    const LimitRules rules{loaded.rules, loaded.count};
+    for (const LimitRule &rule : rules) {
+        if (rule.binds != Binds::Members || !speaks(rule))
+            continue;
+        const Oid role = get_role_oid(rule.role, true);
+        if (OidIsValid(role) && (is_member_of_role_nosuper(user, role) || is_member_of_role_nosuper(session_user, role)))
+            add(binding, rule, role);
+    }
+    const std::uint32_t own = binding.count;
+    const auto is_replaced = [&](const LimitRule &rule) {
+        return rule.binds == Binds::Others &&
+               std::any_of(binding.rules, binding.rules + own, [&](const LimitRule *each) { return replaces(*each, rule); });
+    };
+    for (const LimitRule &rule : rules)
+        if (rule.binds != Binds::Members && speaks(rule) && !is_replaced(rule))
+            add(binding, rule, user);
+}
+
 }  // namespace
 
 RateLimiter::Key LimitRule::key(Oid of_role) const {
@@ -235,6 +260,19 @@ RateLimiter::Key LimitRule::key(Oid of_role) const {
 
 bool is_budget(const RateLimiter::Key &key) { return (key.rule >> kColumnBits & 0xff) == BudgetTokens; }
 
+LimitRule rule_behind(const RateLimiter::Key &key, const RateLimiter::Limit &limit) {
+    LimitRule rule{};
+    rule.binds = static_cast<Binds>(key.rule & 0xff);
+    rule.column = static_cast<std::uint8_t>(key.rule >> kColumnBits);
+    rule.unit = limit.unit;
+    rule.most = limit.most;
+    rule.window_us = limit.window_us;
+    memcpy(rule.subject, key.subject, sizeof rule.subject);
+    if (const char *role = OidIsValid(key.role) ? GetUserNameFromId(key.role, true) : nullptr; role != nullptr)
+        strlcpy(rule.role, role, sizeof rule.role);
+    return rule;
+}
+
 bool counts_for(const LimitRule &rule, Oid of_role, Oid role) {
     return rule.binds == Binds::Database || role == of_role ||
            (rule.binds == Binds::Members && OidIsValid(role) && is_member_of_role_nosuper(role, of_role));
@@ -247,22 +285,21 @@ LimitRules limit_rules() {
 
 std::uint64_t limit_rules_generation() { return loaded.generation; }
 
+std::string_view daemon_of(const LimitRule &rule) {
+    const std::string_view subject = rule.subject;
+    return subject.starts_with(kDaemonPrefix) ? subject.substr(kDaemonPrefix.size()) : std::string_view();
+}
+
 void find_binding_rules(Oid user, Oid session_user, CallKind kind, std::string_view model, BindingRules &binding) {
-    binding.count = 0;
-    if (!guc::limit_superusers && superuser_arg(user) && superuser_arg(session_user))
-        return;
-    const LimitRules rules{loaded.rules, loaded.count};
-    for (const LimitRule &rule : rules) {
-        if (rule.binds != Binds::Members || !speaks_of(rule, kind, model))
-            continue;
-        const Oid role = get_role_oid(rule.role, true);
-        if (OidIsValid(role) && (is_member_of_role_nosuper(user, role) || is_member_of_role_nosuper(session_user, role)))
-            add(binding, rule, role);
-    }
-    const bool has_own = binding.count > 0;
-    for (const LimitRule &rule : rules)
-        if (rule.binds != Binds::Members && !(rule.binds == Binds::Others && has_own) && speaks_of(rule, kind, model))
-            add(binding, rule, user);
+    find_rules(
+        user, session_user, binding, [&](const LimitRule &rule) { return speaks_of(rule, kind, model); },
+        [](const LimitRule &, const LimitRule &) { return true; });
+}
+
+void find_daemon_rules(Oid user, Oid session_user, BindingRules &binding) {
+    find_rules(
+        user, session_user, binding, [](const LimitRule &rule) { return !daemon_of(rule).empty(); },
+        [](const LimitRule &own, const LimitRule &other) { return daemon_of(own) == daemon_of(other); });
 }
 
 }  // namespace steadytext::session

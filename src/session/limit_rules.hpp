@@ -12,8 +12,8 @@
 //   @database   every call in this database                  all together
 //   (settings)  every call of the server                     all together
 //
-// What a row speaks of is its `operation`: '*'; a kind of call as metrics name it, 'generate' being all that generates text; or
-// 'model:NAME'.
+// What a row speaks of is its `operation`: '*'; a kind of call as metrics name it, 'generate' being all that generates text;
+// 'model:NAME'; or 'daemon:ENDPOINT', which binds a call when it goes to that daemon: then the gateway asks.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -66,6 +66,12 @@ struct LimitRules {
 // A budget's column of its meter's key, by which it is told from limits.
 [[nodiscard]] bool is_budget(const RateLimiter::Key &key);
 
+// The rule that a meter was taken for and a limit was made of, for who has these two only.
+[[nodiscard]] LimitRule rule_behind(const RateLimiter::Key &key, const RateLimiter::Limit &limit);
+
+// The daemon that a rule speaks of, by the name it is given in its row; empty if it does not.
+[[nodiscard]] std::string_view daemon_of(const LimitRule &rule);
+
 // The rules that bind a call, with the role each of them counts.
 struct BindingRules {
     std::uint32_t count = 0;
@@ -75,5 +81,7 @@ struct BindingRules {
 
 // `user` is whose call it is, `session_user` who connected. An ERROR if more bind it than kMaxLimits.
 void find_binding_rules(Oid user, Oid session_user, shmem::CallKind kind, std::string_view model, BindingRules &binding);
+// Those that bind it at the daemon they speak of.
+void find_daemon_rules(Oid user, Oid session_user, BindingRules &binding);
 
 }  // namespace steadytext::session

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/session/limits.hpp"
 #include "shmem/segment.hpp"
+#include "src/core/balance.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
@@ -20,6 +21,7 @@ extern "C" {
 namespace steadytext::session {
 
 using shmem::Counter;
+using shmem::DaemonLimits;
 using Limit = RateLimiter::Limit;
 using Unit = RateLimiter::Unit;
 using Verdict = RateLimiter::Verdict;
@@ -34,7 +36,7 @@ void count(Counter counter) { shmem::segment().counters->add(static_cast<std::ui
 // ---- the limits of a kind of call, worked out once --------------------------------------------------------------------
 
 struct Bound {
-    std::uint64_t generation = 0;  // of the rules; 0: this place is free
+    std::uint64_t generation = 0;  // of the rules; 0: this place is free, or its meters have to be looked for again
     Oid user, session_user;
     shmem::CallKind kind;
     char model[128];
@@ -44,6 +46,8 @@ struct Bound {
     Limit limits[RateLimiter::kMaxLimits];  // by meter
     const LimitRule *rules[RateLimiter::kMaxLimits];
     Oid roles[RateLimiter::kMaxLimits];
+    std::uint32_t daemon_count;
+    DaemonLimits::Item at_daemons[DaemonLimits::kMost];  // by meter
 };
 
 constexpr int kRemembered = 8;
@@ -81,8 +85,32 @@ bool find_meters(const BindingRules &binding, Bound &bound, std::int64_t now_us)
     return true;
 }
 
+// The same of those at daemons.
+bool find_daemon_meters(const BindingRules &binding, Bound &bound, std::int64_t now_us) {
+    bound.daemon_count = 0;
+    if (binding.count > DaemonLimits::kMost)
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("more than %zu rate limits of daemons bind one call", DaemonLimits::kMost),
+                        errhint("A row for a dns+tcp:// endpoint speaks of all daemons that its name leads to.")));
+    for (std::uint32_t i = 0; i < binding.count; i++) {
+        const LimitRule &rule = *binding.rules[i];
+        DaemonLimits::Item item{core::stable_hash(daemon_of(rule)), {{}, rule.unit, rule.most, rule.window_us}};
+        if (!limiter().find(rule.key(binding.roles[i]), now_us, item.limit.meter))
+            return false;
+        std::uint32_t place = bound.daemon_count++;
+        for (; place > 0 && bound.at_daemons[place - 1].limit.meter.index > item.limit.meter.index; place--)
+            bound.at_daemons[place] = bound.at_daemons[place - 1];
+        bound.at_daemons[place] = item;
+    }
+    bound.needs_settling |= bound.daemon_count > 0;
+    return true;
+}
+
 // Null if a meter is missing.
-Bound *bound_by(Oid user, Oid session_user, const Spending &spending, std::int64_t now_us) {
+Bound *bound_by(const Spending &spending, std::int64_t now_us) {
+    const bool own = !OidIsValid(spending.on_behalf_of);
+    const Oid user = own ? GetUserId() : spending.on_behalf_of;
+    const Oid session_user = own ? GetSessionUserId() : spending.on_behalf_of;
     for (Bound &bound : remembered)
         if (is_for(bound, user, session_user, spending))
             return &bound;
@@ -92,6 +120,9 @@ Bound *bound_by(Oid user, Oid session_user, const Spending &spending, std::int64
     Bound &bound = remembered[next];
     bound.generation = 0;
     if (!find_meters(binding, bound, now_us))
+        return nullptr;
+    find_daemon_rules(user, session_user, binding);
+    if (!find_daemon_meters(binding, bound, now_us))
         return nullptr;
     next = (next + 1) % kRemembered;
     bound.user = user;
@@ -153,6 +184,14 @@ OpenCall *find_place() {
     return nullptr;
 }
 
+// The call of a quota, or null: its transaction has ended it, or it has nothing to settle.
+OpenCall *opened(const Quota &quota) {
+    if (quota.place < 0)
+        return nullptr;
+    OpenCall &call = open_calls[quota.place];
+    return call.subtransaction != InvalidSubTransactionId && call.number == quota.number ? &call : nullptr;
+}
+
 Quota open(OpenCall &call) {
     static std::uint64_t last_number = 0;
     call.subtransaction = GetCurrentSubTransactionId();
@@ -179,19 +218,21 @@ const char *whose(const LimitRule &rule, Oid role) {
 const char *what(const LimitRule &rule) {
     if (strcmp(rule.subject, "*") == 0)
         return "all operations";
+    if (const std::string_view daemon = daemon_of(rule); !daemon.empty())
+        return psprintf("daemon \"%.*s\"", static_cast<int>(daemon.size()), daemon.data());
     return strncmp(rule.subject, "model:", 6) == 0 ? psprintf("model \"%s\"", rule.subject + 6)
                                                    : psprintf("operation \"%s\"", rule.subject);
 }
 
-void describe(const RateLimiter::Outcome &outcome, const Bound &bound, const Spending &spending, core::Problem &problem) {
-    const LimitRule &rule = *bound.rules[outcome.refused_by];
+void describe(const RateLimiter::Outcome &outcome, const LimitRule &rule, Oid role, const RateLimiter::Demand &demand,
+              core::Problem &problem) {
     const auto most = static_cast<long long>(rule.most), left = static_cast<long long>(outcome.left);
-    const char *limit = psprintf("The limit of %s for %s has", whose(rule, bound.roles[outcome.refused_by]), what(rule));
+    const char *limit = psprintf("The limit of %s for %s has", whose(rule, role), what(rule));
     const char *units = rule.unit == Unit::Requests ? "requests" : "tokens";
     if (rule.budget != Budget::No) {
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "token budget exceeded: %lld tokens per %s", most, period_text(rule));
-        problem.with_detail("The budget of %s has %lld of %lld tokens left; the call may need %lld.", whose(rule, bound.roles[outcome.refused_by]),
-                            left, most, static_cast<long long>(spending.tokens));
+        problem.with_detail("The budget of %s has %lld of %lld tokens left; the call may need %lld.", whose(rule, role), left, most,
+                            static_cast<long long>(demand.tokens));
         return;
     }
     if (rule.unit == Unit::Concurrency) {
@@ -202,7 +243,7 @@ void describe(const RateLimiter::Outcome &outcome, const Bound &bound, const Spe
                     static_cast<double>(rule.window_us) / 1e6);
         if (outcome.wait_us == RateLimiter::kNever)
             problem.with_detail("%s %lld of %lld %s left; the call needs %lld, which is more than it ever has.", limit, left, most,
-                                units, static_cast<long long>(RateLimiter::Demand{spending.requests, spending.tokens}.of(rule.unit)));
+                                units, static_cast<long long>(demand.of(rule.unit)));
         else
             problem.with_detail("%s %lld of %lld %s left; retry after %lld ms.", limit, left, most, units,
                                 static_cast<long long>((outcome.wait_us + 999) / 1000));
@@ -249,14 +290,14 @@ Verdict ask(const Bound &bound, const Spending &spending, std::int64_t now_us, Q
         describe_missing_lease(obstacle.refusal.problem);
         return Verdict::NoLeases;
     }
-    const RateLimiter::Outcome outcome =
-        ask(bound, {spending.requests, spending.tokens}, now_us, call != nullptr ? call->grant : nothing_to_settle);
+    const RateLimiter::Demand demand{spending.requests, spending.tokens};
+    const RateLimiter::Outcome outcome = ask(bound, demand, now_us, call != nullptr ? call->grant : nothing_to_settle);
     if (outcome.verdict == Verdict::Admitted && call != nullptr)
         quota = open(*call);
     if (outcome.verdict == Verdict::NoLeases)
         describe_missing_lease(obstacle.refusal.problem);
     if (outcome.verdict == Verdict::Refused) {
-        describe(outcome, bound, spending, obstacle.refusal.problem);
+        describe(outcome, *bound.rules[outcome.refused_by], bound.roles[outcome.refused_by], demand, obstacle.refusal.problem);
         obstacle.refusal.wait_us = outcome.wait_us;
         obstacle.is_concurrency = bound.limits[outcome.refused_by].unit == Unit::Concurrency;
         obstacle.meter = bound.limits[outcome.refused_by].meter;
@@ -271,17 +312,14 @@ void warn_of_budgets(const Bound &bound, std::int64_t now_us) {
 }
 
 bool attempt(const Spending &spending, Quota &quota, Obstacle &obstacle) {
-    const bool own = !OidIsValid(spending.on_behalf_of);
-    const Oid user = own ? GetUserId() : spending.on_behalf_of;
-    const Oid session_user = own ? GetSessionUserId() : spending.on_behalf_of;
     obstacle = Obstacle{};
     constexpr int kAttempts = 5;  // others may take our meters between the look and the charge, when few are left
     for (int i = 0; i < kAttempts; i++) {
         const std::int64_t now_us = core::monotonic_us();
-        Bound *bound = bound_by(user, session_user, spending, now_us);
+        Bound *bound = bound_by(spending, now_us);
         if (bound == nullptr)
             break;
-        if (bound->count == 0)
+        if (bound->count == 0 && bound->daemon_count == 0)
             return true;
         const Verdict verdict = ask(*bound, spending, now_us, quota, obstacle);
         if (verdict == Verdict::Admitted && bound->has_budget)
@@ -387,21 +425,67 @@ bool admit_lookup(const Spending &spending, Quota &quota) { return !guc::limit_c
 bool admit_miss(const Spending &spending, Quota &quota) { return guc::limit_cache_hits || admit(spending, quota); }
 
 void outlive_transaction(const Quota &quota) {
-    if (quota.place >= 0 && open_calls[quota.place].number == quota.number)
-        open_calls[quota.place].subtransaction = kNone;
+    if (OpenCall *call = opened(quota); call != nullptr)
+        call->subtransaction = kNone;
+}
+
+bool bind_at_daemons(const Spending &spending, DaemonLimits &limits, core::Problem &problem) {
+    limits.count = limits.charged = 0;
+    limits.refusal = {};
+    if (limit_rules().count == 0)
+        return true;
+    const Bound *bound = bound_by(spending, core::monotonic_us());
+    if (bound == nullptr) {
+        describe_missing_meter(problem);
+        return false;
+    }
+    limits.demand = {spending.requests, spending.tokens};
+    limits.waits = static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait;
+    limits.shadow = guc::limit_shadow_mode;
+    limits.count = bound->daemon_count;
+    std::copy(bound->at_daemons, bound->at_daemons + bound->daemon_count, limits.items);
+    return true;
+}
+
+void add_charges(const Quota &quota, const DaemonLimits &limits) {
+    if (OpenCall *call = limits.charged == 0 ? nullptr : opened(quota); call != nullptr)
+        limits.add_to(call->grant);
+}
+
+void describe_refusal(const DaemonLimits &limits, core::Problem &problem) {
+    const DaemonLimits::Refusal &refusal = limits.refusal;
+    const Limit &limit = limits.items[refusal.item].limit;
+    RateLimiter::Key key;
+    RateLimiter::MeterId meter;
+    if (!refusal.is_stale && limiter().describe(limit.meter.index, key, meter) && meter.generation == limit.meter.generation) {
+        RateLimiter::Outcome outcome;
+        outcome.wait_us = refusal.wait_us;
+        outcome.left = refusal.left;
+        describe(outcome, rule_behind(key, limit), key.role, limits.demand, problem);
+        return;
+    }
+    for (Bound &bound : remembered)
+        bound.generation = 0;
+    describe_missing_meter(problem);
+}
+
+void refuse_after_all(Quota &quota, const core::Problem &problem) {
+    if (OpenCall *call = opened(quota); call != nullptr) {
+        limiter().undo(call->grant, me(), core::monotonic_us(), wake);
+        call->subtransaction = InvalidSubTransactionId;
+    }
+    quota = Quota{};
+    refuse(problem);
 }
 
 void settle(Quota &quota, std::int64_t tokens) {
-    const Quota settled = quota;
+    OpenCall *call = opened(quota);
     quota = Quota{};
-    if (settled.place < 0)
+    if (call == nullptr)
         return;
-    OpenCall &call = open_calls[settled.place];
-    if (call.subtransaction == InvalidSubTransactionId || call.number != settled.number)
-        return;  // its transaction has ended it
     if (tokens >= 0)
-        limiter().settle(call.grant, tokens, me(), core::monotonic_us(), wake);
-    close(call);
+        limiter().settle(call->grant, tokens, me(), core::monotonic_us(), wake);
+    close(*call);
 }
 
 }  // namespace steadytext::session

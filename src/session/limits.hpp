@@ -10,7 +10,8 @@
 //   ...
 //   settle(quota, tokens_used);           // kUnknownTokens: the estimate stays
 //
-// A call without a cache uses admit().
+// A call without a cache uses admit(). Limits of daemons are asked by the gateway, of the daemon it chooses: bind_at_daemons() tells it
+// which they are, add_charges() takes over what it charged, and refuse_after_all() is for a call that found room at none of them.
 //
 // Called by src/session. Regime: pg. Which limits bind a call: limit_rules.hpp; how they are counted: shmem/rate_limiter.hpp.
 //
@@ -21,6 +22,7 @@
 
 #include "src/pg/postgres.hpp"
 #include "shmem/call_stats.hpp"
+#include "shmem/daemon_limits.hpp"
 #include "src/core/problem.hpp"
 
 #include <string_view>
@@ -72,6 +74,16 @@ enum class Admission { Admitted, Refused, Later };
 
 // From here on the call goes on after its transaction: settle() alone ends it, or the end of the process.
 void outlive_transaction(const Quota &quota);
+
+// The limits that bind an admitted call at certain daemons. False, with the problem, if they cannot be counted.
+[[nodiscard]] bool bind_at_daemons(const Spending &spending, shmem::DaemonLimits &limits, core::Problem &problem);
+// What the gateway charged is settled with the rest.
+void add_charges(const Quota &quota, const shmem::DaemonLimits &limits);
+// Why the gateway refused it, in words.
+void describe_refusal(const shmem::DaemonLimits &limits, core::Problem &problem);
+// The call was admitted here, and then refused for `problem` at every daemon: it is as if it had never been admitted. Comes back only
+// if steadytext.on_limit is `null`.
+void refuse_after_all(Quota &quota, const core::Problem &problem);
 
 // The call is over. Settling twice is harmless.
 void settle(Quota &quota, std::int64_t tokens);

@@ -282,7 +282,7 @@ bool ManyCalls::step_follow(Entry &entry) {
 // With no room for it in shared memory it waits until there is: what takes the room ends.
 bool ManyCalls::step_send(Entry &entry) {
     Inquiry &inquiry = *entry.inquiry;
-    if (submit(inquiry.call(), entry.held, entry.obstacle)) {
+    if (submit(inquiry.limited_call(), entry.held, entry.obstacle)) {
         flying_++;
         entry.stage = Stage::Flying;
         return false;
@@ -313,6 +313,11 @@ bool ManyCalls::step_flying(Entry &entry) {
 void ManyCalls::take(Entry &entry, const Answer &answer) {
     Inquiry &inquiry = *entry.inquiry;
     CachedAnswer told;
+    if (answer.limited) {
+        tell(entry.ticket, Asked::Limited, told, answer.problem);
+        refuse_after_all(inquiry.quota, answer.problem);
+        return end(entry, Ended::Limited);
+    }
     const Asked asked = inquiry.take(answer, told);
     tell(entry.ticket, asked, told, inquiry.problem);
     const bool answered = asked == Asked::Answered || asked == Asked::Private;

@@ -27,7 +27,7 @@ Served lead(SingleFlight::Ticket &ticket, const CacheQuery &query, const Request
         return Served::Joined;
     const Asked asked = request.ask(request.context, answer, problem);
     tell(ticket, asked, answer, problem);
-    return asked == Asked::Answered || asked == Asked::Private ? Served::Asked : Served::Failed;
+    return served_by(asked);
 }
 
 // Waits until this session leads, the outcome is there, or the deadline has passed: then Pending.
@@ -100,6 +100,7 @@ void tell(SingleFlight::Ticket &ticket, Asked asked, const CachedAnswer &answer,
         return;
     case Asked::Private:
     case Asked::TimedOut:
+    case Asked::Limited:
         leave(ticket);
         return;
     }
@@ -127,10 +128,8 @@ void leave(SingleFlight::Ticket &ticket) {
 Served ask_once(const CacheQuery &query, const Request &request, CachedAnswer &answer, core::Problem &problem) {
     SingleFlight::Ticket ticket;
     const SingleFlight::Role role = flights().join(query.key, pg::my_proc_number(), ticket);
-    if (role == SingleFlight::Role::Alone || role == SingleFlight::Role::Led) {
-        const Asked asked = request.ask(request.context, answer, problem);
-        return asked == Asked::Answered || asked == Asked::Private ? Served::Asked : Served::Failed;
-    }
+    if (role == SingleFlight::Role::Alone || role == SingleFlight::Role::Led)
+        return served_by(request.ask(request.context, answer, problem));
     Served served = Served::Failed;
     PG_ENSURE_ERROR_CLEANUP(leave_on_error, PointerGetDatum(&ticket));
     {

@@ -16,6 +16,7 @@ enum class Asked {
     Failed,   // and so would others
     TimedOut, // by this session's own deadline: others may have longer
     Private,  // answered, but not what the key stands for: of another model
+    Limited,  // by rate limits of the daemons: others' may be different
 };
 
 // A request, with what it needs; told how it ended, it fills in `answer` or `problem`.
@@ -27,8 +28,15 @@ struct Request {
 enum class Served {
     Asked,   // by this session's own request
     Joined,  // by another's, or by the cache meanwhile
+    Limited,
     Failed,
 };
+
+[[nodiscard]] constexpr Served served_by(Asked asked) {
+    if (asked == Asked::Limited)
+        return Served::Limited;
+    return asked == Asked::Answered || asked == Asked::Private ? Served::Asked : Served::Failed;
+}
 
 [[nodiscard]] Served ask_once(const CacheQuery &query, const Request &request, CachedAnswer &answer, core::Problem &problem);
 
