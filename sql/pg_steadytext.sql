@@ -1665,7 +1665,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_config_set(text, text) IS
-    'Changes a setting of this database; daemon_host and daemon_port change steadytext.daemons for the whole server.';
+    'Changes a setting of this database; daemon_host and daemon_port change steadytext.daemons for the whole server. The view steadytext_config_settings tells which setting a key stands for.';
 
 CREATE FUNCTION public._steadytext_follow_daemon_address() RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_follow_daemon_address' LANGUAGE C VOLATILE;
@@ -1678,6 +1678,19 @@ AS 'MODULE_PATHNAME', 'steadytext_config_changed' LANGUAGE C;
 CREATE TRIGGER steadytext_config_changed
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_config
     FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_config_changed();
+
+CREATE VIEW public.steadytext_config_settings AS
+SELECT coalesce(c.key, known.name) AS key, c.value #>> '{}' AS value, known.setting,
+       CASE known.setting WHEN 'steadytext.daemons' THEN 'server' WHEN 'steadytext.embedded_daemon' THEN 'none'
+            ELSE CASE WHEN known.name IS NOT NULL THEN 'database' END END AS scope,
+       s.setting || CASE WHEN s.setting = '0' THEN '' ELSE coalesce(s.unit, '') END AS setting_value
+FROM public.steadytext_config c
+     FULL JOIN (SELECT name, setting FROM public._steadytext_parameters()
+                WHERE owner = 'steadytext_config' AND (setting IS NOT NULL OR name = 'cache_eviction_enabled')) known
+         ON known.name = c.key
+     LEFT JOIN pg_settings s ON s.name = known.setting;
+COMMENT ON VIEW public.steadytext_config_settings IS
+    'Keys of steadytext_config with the setting in postgresql.conf of the same meaning. scope: ''database'': the row counts here, before the setting, if its value differs from the one installed; ''server'': steadytext_config_set() changes the setting for all databases; ''none'': only the setting counts; NULL: a key of your own.';
 
 -- ---- administrators ----------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 -- Settings: the steadytext_config table, its functions, and what they change.
 BEGIN;
-SELECT plan(31);
+SELECT plan(34);
 
 SELECT is(steadytext_version(), (SELECT extversion FROM pg_extension WHERE extname = 'pg_steadytext'), 'library and extension have one version');
 SELECT ok(steadytext_version() ~ '^\d{4}\.\d{1,2}\.\d{1,2}$', 'which is a date');
@@ -36,6 +36,19 @@ SELECT lives_ok($$SELECT steadytext_config_set('note', 'a "text"')$$);
 SELECT is(steadytext_config_get('note'), 'a "text"', 'a text comes back');
 SELECT is((SELECT details FROM steadytext_audit_log WHERE event_type = 'config_change' ORDER BY id DESC LIMIT 1),
     '{"key": "note", "value": "a \"text\""}'::jsonb, 'a change is audited');
+
+-- Which setting in postgresql.conf a key stands for, and where a row counts.
+SELECT results_eq($$SELECT key, setting, scope FROM steadytext_config_settings WHERE key NOT IN ('flag', 'note') ORDER BY key COLLATE "C"$$,
+    $$VALUES ('cache_enabled', 'steadytext.cache_enabled', 'database'), ('cache_eviction_enabled', NULL, 'database'),
+        ('cache_max_entries', 'steadytext.cache_max_entries', 'database'), ('cache_max_size_mb', 'steadytext.cache_max_size', 'database'),
+        ('daemon_auto_start', 'steadytext.embedded_daemon', 'none'), ('daemon_host', 'steadytext.daemons', 'server'),
+        ('daemon_port', 'steadytext.daemons', 'server'), ('default_max_tokens', 'steadytext.default_max_tokens', 'database'),
+        ('default_seed', 'steadytext.default_seed', 'database')$$, 'each key tells the setting it stands for, and its scope');
+SELECT results_eq($$SELECT value, setting, scope FROM steadytext_config_settings WHERE key = 'note'$$, $$VALUES ('a "text"', NULL::text, NULL::text)$$,
+    'a key of one''s own stands for none');
+DELETE FROM steadytext_config WHERE key = 'default_seed';
+SELECT results_eq($$SELECT value, setting_value FROM steadytext_config_settings WHERE key = 'default_seed'$$, $$VALUES (NULL::text, '42')$$,
+    'and one that is not there still tells what counts');
 
 SELECT throws_ok($$SELECT steadytext_config_set('daemon_host', 'bad host')$$, '22023', 'Invalid host format');
 SELECT throws_ok($$SELECT steadytext_config_set('DAEMON_HOST', 'x;y')$$, '22023', 'Invalid host format', 'whatever the case');
