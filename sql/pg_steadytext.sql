@@ -1309,56 +1309,10 @@ AS 'MODULE_PATHNAME', 'steadytext_queue_wait' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION public._steadytext_queue_wait(uuid[], int) IS
     'Waits until all have ended; false if they have not in time. Raises at once where they cannot: added by this transaction.';
 
--- What params of a kind of request may hold, by JSON type.
 CREATE FUNCTION public._steadytext_queue_check(request_type text, params jsonb) RETURNS void
-LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    common CONSTANT jsonb := '{"prompt": "string", "max_tokens": "number", "use_cache": "boolean", "seed": "number", "model": "string", "unsafe_mode": "boolean"}';
-    embed CONSTANT jsonb := '{"use_cache": "boolean", "seed": "number", "model": "string", "unsafe_mode": "boolean"}';
-    rerank CONSTANT jsonb := '{"query": "string", "documents": "array", "task": "string", "return_scores": "boolean", "seed": "number"}';
-    allowed jsonb := CASE request_type
-        WHEN 'generate' THEN common || '{"eos_string": "string", "size": "string"}'
-        WHEN 'batch_generate' THEN common - 'prompt' || '{"prompts": "array", "eos_string": "string", "size": "string"}'
-        WHEN 'generate_json' THEN common || '{"schema": "any"}'
-        WHEN 'generate_regex' THEN common || '{"pattern": "string"}'
-        WHEN 'generate_choice' THEN common || '{"choices": "array"}'
-        WHEN 'embed' THEN embed || '{"text_input": "string"}'
-        WHEN 'batch_embed' THEN embed || '{"texts": "array"}'
-        WHEN 'rerank' THEN rerank
-        WHEN 'batch_rerank' THEN rerank END;
-    name text;
-    value jsonb;
-BEGIN
-    IF allowed IS NULL THEN
-        RAISE EXCEPTION 'Unknown request type: %', request_type USING ERRCODE = '22023';
-    END IF;
-    IF jsonb_typeof(coalesce(params, '{}')) <> 'object' THEN
-        RAISE EXCEPTION 'params must be a JSON object' USING ERRCODE = '22023';
-    END IF;
-    FOR name, value IN SELECT * FROM jsonb_each(coalesce(params, '{}')) LOOP
-        IF NOT allowed ? name THEN
-            RAISE EXCEPTION 'Unknown parameter "%" of request type %', name, request_type USING ERRCODE = '22023',
-                HINT = format('It has %s.', (SELECT string_agg(k, ', ' ORDER BY k) FROM jsonb_object_keys(allowed) k));
-        END IF;
-        IF jsonb_typeof(value) <> 'null' AND allowed ->> name <> 'any' AND jsonb_typeof(value) <> allowed ->> name THEN
-            RAISE EXCEPTION 'Parameter "%" must be of JSON type %', name, allowed ->> name USING ERRCODE = '22023';
-        END IF;
-        IF jsonb_typeof(value) = 'array' AND EXISTS (SELECT FROM jsonb_array_elements(value) e WHERE jsonb_typeof(e) <> 'string') THEN
-            RAISE EXCEPTION 'Parameter "%" must be an array of strings', name USING ERRCODE = '22023';
-        END IF;
-    END LOOP;
-    IF coalesce((params ->> 'max_tokens')::numeric, 1) NOT BETWEEN 1 AND 4096 THEN
-        RAISE EXCEPTION 'max_tokens must be between 1 and 4096' USING ERRCODE = '22023';
-    END IF;
-    IF NOT coalesce(params, '{}') ? (CASE request_type
-            WHEN 'embed' THEN 'text_input' WHEN 'batch_embed' THEN 'texts' WHEN 'batch_generate' THEN 'prompts'
-            WHEN 'rerank' THEN 'query' WHEN 'batch_rerank' THEN 'query' ELSE 'prompt' END) THEN
-        RAISE EXCEPTION 'A request of type % needs a text', request_type USING ERRCODE = '22023';
-    END IF;
-END
-$$;
+AS 'MODULE_PATHNAME', 'steadytext_queue_check' LANGUAGE C IMMUTABLE;
+COMMENT ON FUNCTION public._steadytext_queue_check(text, jsonb) IS
+    'Raises unless params are arguments of the function that the type of request stands for, each as it takes them.';
 
 CREATE FUNCTION public.steadytext_enqueue(
     request_type text, params jsonb, priority int DEFAULT 5, max_retries int DEFAULT 3, callback regprocedure DEFAULT NULL
@@ -1367,6 +1321,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM public._steadytext_check('steadytext_enqueue', request_type, params, priority, max_retries, callback);
     PERFORM public._steadytext_queue_check(request_type, params);
     RETURN public._steadytext_queue_add(request_type, params ->> 'prompt',
         CASE WHEN request_type IN ('batch_generate', 'batch_embed')
@@ -1377,29 +1332,15 @@ $$;
 COMMENT ON FUNCTION public.steadytext_enqueue(text, jsonb, int, int, regprocedure) IS
     'Queues a call of any kind; its callback, a function of one uuid, is called as the caller once it has ended.';
 
--- What the kinds of generation have in common; `form`: what an answer must be.
-CREATE FUNCTION public._steadytext_queue_add_form(request_type text, prompt text, form jsonb, max_tokens int, use_cache boolean, seed int)
-RETURNS uuid
+CREATE FUNCTION public.steadytext_generate_async(prompt text, max_tokens int DEFAULT 512) RETURNS uuid
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF prompt IS NULL OR prompt !~ '\S' THEN
-        RAISE EXCEPTION 'Prompt cannot be empty' USING ERRCODE = '22023';
-    END IF;
-    IF max_tokens NOT BETWEEN 1 AND 4096 THEN
-        RAISE EXCEPTION 'max_tokens must be between 1 and 4096' USING ERRCODE = '22023';
-    END IF;
-    RETURN public._steadytext_queue_add(request_type, prompt, NULL,
-        form || jsonb_build_object('max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
+    PERFORM public._steadytext_check('steadytext_generate_async', prompt, max_tokens);
+    RETURN public._steadytext_queue_add('generate', prompt, NULL,
+        jsonb_build_object('max_tokens', max_tokens, 'use_cache', true, 'seed', 42), NULL, NULL, NULL, 'steadytext_queue');
 END
-$$;
-
-CREATE FUNCTION public.steadytext_generate_async(prompt text, max_tokens int DEFAULT 512) RETURNS uuid
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT public._steadytext_queue_add_form('generate', prompt, '{}', max_tokens, true, 42)
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_async(text, int) IS 'Queues a generation; it begins once the transaction commits.';
 
@@ -1408,15 +1349,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF coalesce(cardinality(prompts), 0) = 0 THEN
-        RAISE EXCEPTION 'Batch cannot be empty' USING ERRCODE = '22023';
-    END IF;
-    IF cardinality(prompts) > 100 THEN
-        RAISE EXCEPTION 'Batch size exceeds maximum limit' USING ERRCODE = '22023';
-    END IF;
-    IF array_position(prompts, NULL) IS NOT NULL THEN
-        RAISE EXCEPTION 'Prompt cannot be null' USING ERRCODE = '22023';
-    END IF;
+    PERFORM public._steadytext_check('steadytext_generate_batch_async', prompts, max_tokens);
     RETURN ARRAY(SELECT public.steadytext_generate_async(p, max_tokens) FROM unnest(prompts) WITH ORDINALITY u (p, n) ORDER BY n);
 END
 $$;
@@ -1429,10 +1362,9 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF prompt ~ '\S' AND schema IS NULL THEN
-        RAISE EXCEPTION 'Schema cannot be null' USING ERRCODE = '22004';
-    END IF;
-    RETURN public._steadytext_queue_add_form('generate_json', prompt, jsonb_build_object('schema', schema), max_tokens, use_cache, seed);
+    PERFORM public._steadytext_check('steadytext_generate_json_async', prompt, schema, max_tokens, use_cache, seed);
+    RETURN public._steadytext_queue_add('generate_json', prompt, NULL,
+        jsonb_build_object('schema', schema, 'max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_json_async(text, jsonb, int, boolean, int) IS 'Queues a generation of JSON that satisfies the schema.';
@@ -1444,10 +1376,9 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF prompt ~ '\S' AND coalesce(pattern, '') = '' THEN
-        RAISE EXCEPTION 'Pattern cannot be empty' USING ERRCODE = '22023';
-    END IF;
-    RETURN public._steadytext_queue_add_form('generate_regex', prompt, jsonb_build_object('pattern', pattern), max_tokens, use_cache, seed);
+    PERFORM public._steadytext_check('steadytext_generate_regex_async', prompt, pattern, max_tokens, use_cache, seed);
+    RETURN public._steadytext_queue_add('generate_regex', prompt, NULL,
+        jsonb_build_object('pattern', pattern, 'max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_regex_async(text, text, int, boolean, int) IS 'Queues a generation of a text that the pattern matches.';
@@ -1459,10 +1390,9 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF prompt ~ '\S' AND coalesce(cardinality(choices), 0) < 2 THEN
-        RAISE EXCEPTION 'Must provide at least 2 choices' USING ERRCODE = '22023';
-    END IF;
-    RETURN public._steadytext_queue_add_form('generate_choice', prompt, jsonb_build_object('choices', choices), NULL, use_cache, seed);
+    PERFORM public._steadytext_check('steadytext_generate_choice_async', prompt, choices, use_cache, seed);
+    RETURN public._steadytext_queue_add('generate_choice', prompt, NULL,
+        jsonb_build_object('choices', choices, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_choice_async(text, text[], boolean, int) IS 'Queues a choice.';
@@ -1473,15 +1403,13 @@ CREATE FUNCTION public.steadytext_embed_async(
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    params CONSTANT jsonb := jsonb_build_object('text_input', text_input, 'use_cache', use_cache, 'seed', seed, 'model', model,
+                                                'unsafe_mode', unsafe_mode);
 BEGIN
-    IF text_input IS NULL OR text_input !~ '\S' THEN
-        RAISE EXCEPTION 'Text cannot be empty' USING ERRCODE = '22023';
-    END IF;
-    IF model LIKE '%:%' AND unsafe_mode IS NOT TRUE THEN
-        RAISE EXCEPTION 'Remote models (containing '':'') require unsafe_mode=TRUE' USING ERRCODE = '22023';
-    END IF;
-    RETURN public._steadytext_queue_add('embed', NULL, NULL, jsonb_build_object('text_input', text_input, 'use_cache', use_cache,
-        'seed', seed, 'model', model, 'unsafe_mode', unsafe_mode), NULL, NULL, NULL, 'steadytext_async');
+    PERFORM public._steadytext_check('steadytext_embed_async', text_input, use_cache, seed, model, unsafe_mode);
+    PERFORM public._steadytext_queue_check('embed', params);
+    RETURN public._steadytext_queue_add('embed', NULL, NULL, params, NULL, NULL, NULL, 'steadytext_async');
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_embed_async(text, boolean, int, text, boolean) IS 'Queues an embedding; steadytext_check_async() has it.';
@@ -1491,9 +1419,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF coalesce(cardinality(texts), 0) = 0 THEN
-        RAISE EXCEPTION 'texts array cannot be null or empty' USING ERRCODE = '22023';
-    END IF;
+    PERFORM public._steadytext_check('steadytext_embed_batch_async', texts);
     RETURN ARRAY(SELECT public._steadytext_queue_add('embed', t, NULL, NULL, NULL, NULL, NULL, 'steadytext_queue')
                  FROM unnest(texts) WITH ORDINALITY u (t, n) ORDER BY n);
 END
@@ -1504,11 +1430,14 @@ CREATE FUNCTION public.steadytext_rerank_async(
     query text, documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
     return_scores boolean DEFAULT true, seed int DEFAULT 42
 ) RETURNS uuid
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT public._steadytext_queue_add('rerank', NULL, NULL, jsonb_build_object('query', query, 'documents', documents, 'task', task,
-        'return_scores', return_scores, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue_notify')
+BEGIN
+    PERFORM public._steadytext_check('steadytext_rerank_async', query, documents, task, return_scores, seed);
+    RETURN public._steadytext_queue_add('rerank', NULL, NULL, jsonb_build_object('query', query, 'documents', documents, 'task', task,
+        'return_scores', return_scores, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue_notify');
+END
 $$;
 COMMENT ON FUNCTION public.steadytext_rerank_async(text, text[], text, boolean, int) IS
     'Queues a ranking; its result is a JSON array of [document, score], or of documents.';
@@ -1521,9 +1450,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF coalesce(cardinality(queries), 0) = 0 THEN
-        RAISE EXCEPTION 'Queries cannot be empty' USING ERRCODE = '22023';
-    END IF;
+    PERFORM public._steadytext_check('steadytext_rerank_batch_async', queries, documents, task, return_scores, seed);
     RETURN ARRAY(SELECT public._steadytext_queue_add('batch_rerank', NULL, NULL, jsonb_build_object('query', q, 'documents', documents,
                      'task', task, 'return_scores', return_scores, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue_notify')
                  FROM unnest(queries) WITH ORDINALITY u (q, n) ORDER BY n);
@@ -1561,9 +1488,7 @@ DECLARE
     seconds CONSTANT int := coalesce(timeout_seconds, 30);
     found_row record;
 BEGIN
-    IF seconds < 0 THEN
-        RAISE EXCEPTION 'Timeout cannot be negative' USING ERRCODE = '22023';
-    END IF;
+    PERFORM public._steadytext_check('steadytext_get_async_result', request_id, timeout_seconds);
     PERFORM public._steadytext_queue_wait(ARRAY[request_id], seconds);
     SELECT q.status, q.result, q.error INTO found_row
         FROM public.steadytext_queue q WHERE q.request_id = steadytext_get_async_result.request_id;
@@ -1587,9 +1512,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF timeout_seconds < 0 THEN
-        RAISE EXCEPTION 'Timeout cannot be negative' USING ERRCODE = '22023';
-    END IF;
+    PERFORM public._steadytext_check('steadytext_get_async_results', request_ids, timeout_seconds);
     PERFORM public._steadytext_queue_wait(request_ids, coalesce(timeout_seconds, 30));
     RETURN QUERY SELECT * FROM public.steadytext_check_async_batch(request_ids);
 END

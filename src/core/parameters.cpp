@@ -4,6 +4,7 @@
 #include "src/core/daemon_list_words.hpp"
 #include "src/core/endpoint.hpp"
 #include "src/core/identifier.hpp"
+#include "src/core/job_types.hpp"
 #include "src/core/listen_address.hpp"
 
 #include <algorithm>
@@ -84,6 +85,40 @@ constexpr Rule kHours = integer(0, kCenturyHours);
 constexpr Rule kCount = integer(0, kMostInt);
 constexpr Rule kBigCount = integer(0, INT64_MAX);
 constexpr Rule kOrder = needed(word("age frecency"));
+
+// Of asynchronous calls, with the words that the original has for them.
+constexpr Refusal kNoPrompt = {"Prompt cannot be empty", sqlstate::kInvalidParameterValue};
+constexpr Refusal kNoText = {"Text cannot be empty", sqlstate::kInvalidParameterValue};
+constexpr Refusal kNoBatch = {"Batch cannot be empty", sqlstate::kInvalidParameterValue};
+constexpr Refusal kNoTexts = {"texts array cannot be null or empty", sqlstate::kInvalidParameterValue};
+constexpr Refusal kNoChoice = {"Must provide at least 2 choices", sqlstate::kInvalidParameterValue};
+constexpr Refusal kBadMaxTokens = {"max_tokens must be between 1 and 4096"};
+constexpr Rule kRequestType = {.kind = Kind::Text, .needed = true, .least = 0, .most = 63, .words = kJobTypeNames,
+                               .malformed = {"Unknown request type"}};
+constexpr Rule kJobParams = {.needed = true, .malformed = {"params must be a JSON object"}, .sample = R"('{"prompt": "a"}')",
+                             .bad_sample = "'[]'"};
+constexpr Rule kPriority = integer(1, 10);
+constexpr Rule kRetries = integer(0, 1000);
+constexpr Rule kTimeout = {.kind = Kind::Integer, .name = "Timeout", .least = 0, .most = kMostInt, .below = {"Timeout cannot be negative"}};
+constexpr Rule kRequest = {.sample = "gen_random_uuid()"};
+constexpr Rule kRequests = {.sample = "ARRAY[gen_random_uuid()]"};
+constexpr Rule kAnyText = free_text(kLongestPrompt);
+constexpr Rule kAnyTexts = {.kind = Kind::Texts, .least = 0, .most = kMostInt, .element = &kAnyText};
+constexpr Rule kAnyDocuments = {.kind = Kind::Texts, .least = 0, .most = kMostDocuments, .element = &kAnyText};
+constexpr Rule kJobPrompt = {.kind = Kind::Text, .name = "Prompt", .form = Form::Prose, .needed = true, .least = 1, .most = kLongestPrompt,
+                             .null = kNoPrompt};
+constexpr Rule kJobText = {.kind = Kind::Text, .name = "Text", .form = Form::Prose, .needed = true, .least = 1, .most = kLongestPrompt,
+                           .null = kNoText};
+constexpr Rule kJobMaxTokens = {.kind = Kind::Integer, .least = 1, .most = 4096, .below = kBadMaxTokens, .above = kBadMaxTokens};
+constexpr Rule kJobPrompts = {.kind = Kind::Texts, .needed = true, .least = 1, .most = 100, .element = &kPrompt, .null = kNoBatch,
+                              .below = kNoBatch, .above = {"Batch size exceeds maximum limit", sqlstate::kInvalidParameterValue}};
+constexpr Rule kJobTexts = {.kind = Kind::Texts, .needed = true, .least = 1, .most = kMostInt, .element = &kAnyText, .null = kNoTexts,
+                            .below = kNoTexts};
+constexpr Rule kJobSchema = {.kind = Kind::Text, .name = "Schema", .needed = true, .least = 0, .most = kLongestPrompt, .sample = "'{}'"};
+constexpr Rule kJobChoices = {.kind = Kind::Texts, .name = "Choices array", .needed = true, .least = 2, .most = 1000, .distinct = true,
+                              .element = &kChoice, .null = kNoChoice, .below = kNoChoice,
+                              .malformed = {"Choices array cannot contain duplicates"}, .sample = "ARRAY['a', 'b']",
+                              .bad_sample = "ARRAY['a', 'b', 'a']"};
 
 }  // namespace
 
@@ -365,126 +400,79 @@ constexpr Parameter kArguments[] = {
     {"_steadytext_check_config", "config_key", kConfigKey},
     {"_steadytext_check_config", "config_value", kConfigValue},
 
-    // Asynchronous calls: what the call itself refuses is told once it is carried out.
-    {"_steadytext_queue_add", "request_type", kAny},
-    {"_steadytext_queue_add", "prompt", kAny},
-    {"_steadytext_queue_add", "prompts", kAny},
+    // Asynchronous calls. What the call itself refuses beyond this is told once it is carried out.
+    {"_steadytext_queue_add", "request_type", kRequestType},
+    {"_steadytext_queue_add", "prompt", kAnyText},
+    {"_steadytext_queue_add", "prompts", kAnyTexts},
     {"_steadytext_queue_add", "params", kAny},
-    {"_steadytext_queue_add", "priority", kAny},
-    {"_steadytext_queue_add", "max_retries", kAny},
+    {"_steadytext_queue_add", "priority", kPriority},
+    {"_steadytext_queue_add", "max_retries", kRetries},
     {"_steadytext_queue_add", "callback", kAny},
-    {"_steadytext_queue_add", "channel", kAny},
+    {"_steadytext_queue_add", "channel", needed(word("steadytext_queue steadytext_async steadytext_queue_notify"))},
 
-    {"_steadytext_queue_wait", "request_ids", kAny},
-    {"_steadytext_queue_wait", "timeout_seconds", kAny},
+    {"_steadytext_queue_wait", "request_ids", kRequests},
+    {"_steadytext_queue_wait", "timeout_seconds", kTimeout},
 
-    {"_steadytext_queue_check", "request_type", kAny},
-    {"_steadytext_queue_check", "params", kAny},
+    {"_steadytext_queue_check", "request_type", kRequestType},
+    {"_steadytext_queue_check", "params", kJobParams},
 
-    {"steadytext_enqueue", "request_type", kAny},
-    {"steadytext_enqueue", "params", kAny},
-    {"steadytext_enqueue", "priority", kAny},
-    {"steadytext_enqueue", "max_retries", kAny},
+    {"steadytext_enqueue", "request_type", kRequestType},
+    {"steadytext_enqueue", "params", kJobParams},
+    {"steadytext_enqueue", "priority", kPriority},
+    {"steadytext_enqueue", "max_retries", kRetries},
     {"steadytext_enqueue", "callback", kAny},
 
-    {"steadytext_generate_async", "prompt", kAny},
-    {"steadytext_generate_async", "max_tokens", kAny},
+    {"steadytext_generate_async", "prompt", kJobPrompt},
+    {"steadytext_generate_async", "max_tokens", kJobMaxTokens},
 
-    {"steadytext_generate_batch_async", "prompts", kAny},
-    {"steadytext_generate_batch_async", "max_tokens", kAny},
+    {"steadytext_generate_batch_async", "prompts", kJobPrompts},
+    {"steadytext_generate_batch_async", "max_tokens", kJobMaxTokens},
 
-    {"_steadytext_queue_add_form", "request_type", kAny},
-    {"_steadytext_queue_add_form", "prompt", kAny},
-    {"_steadytext_queue_add_form", "form", kAny},
-    {"_steadytext_queue_add_form", "max_tokens", kAny},
-    {"_steadytext_queue_add_form", "use_cache", kAny},
-    {"_steadytext_queue_add_form", "seed", kAny},
+    {"steadytext_generate_json_async", "prompt", kJobPrompt},
+    {"steadytext_generate_json_async", "schema", kJobSchema},
+    {"steadytext_generate_json_async", "max_tokens", kJobMaxTokens},
+    {"steadytext_generate_json_async", "use_cache", kFlag},
+    {"steadytext_generate_json_async", "seed", kAnySeed},
 
-    {"steadytext_generate_json_async", "prompt", kAny},
-    {"steadytext_generate_json_async", "schema", kAny},
-    {"steadytext_generate_json_async", "max_tokens", kAny},
-    {"steadytext_generate_json_async", "use_cache", kAny},
-    {"steadytext_generate_json_async", "seed", kAny},
+    {"steadytext_generate_regex_async", "prompt", kJobPrompt},
+    {"steadytext_generate_regex_async", "pattern", kPattern},
+    {"steadytext_generate_regex_async", "max_tokens", kJobMaxTokens},
+    {"steadytext_generate_regex_async", "use_cache", kFlag},
+    {"steadytext_generate_regex_async", "seed", kAnySeed},
 
-    {"steadytext_generate_regex_async", "prompt", kAny},
-    {"steadytext_generate_regex_async", "pattern", kAny},
-    {"steadytext_generate_regex_async", "max_tokens", kAny},
-    {"steadytext_generate_regex_async", "use_cache", kAny},
-    {"steadytext_generate_regex_async", "seed", kAny},
+    {"steadytext_generate_choice_async", "prompt", kJobPrompt},
+    {"steadytext_generate_choice_async", "choices", kJobChoices},
+    {"steadytext_generate_choice_async", "use_cache", kFlag},
+    {"steadytext_generate_choice_async", "seed", kAnySeed},
 
-    {"steadytext_generate_choice_async", "prompt", kAny},
-    {"steadytext_generate_choice_async", "choices", kAny},
-    {"steadytext_generate_choice_async", "use_cache", kAny},
-    {"steadytext_generate_choice_async", "seed", kAny},
+    {"steadytext_embed_async", "text_input", kJobText},
+    {"steadytext_embed_async", "use_cache", kFlag},
+    {"steadytext_embed_async", "seed", kSeed},
+    {"steadytext_embed_async", "model", kModel},
+    {"steadytext_embed_async", "unsafe_mode", kFlag},
 
-    {"steadytext_embed_async", "text_input", kAny},
-    {"steadytext_embed_async", "use_cache", kAny},
-    {"steadytext_embed_async", "seed", kAny},
-    {"steadytext_embed_async", "model", kAny},
-    {"steadytext_embed_async", "unsafe_mode", kAny},
+    {"steadytext_embed_batch_async", "texts", kJobTexts},
 
-    {"steadytext_embed_batch_async", "texts", kAny},
+    {"steadytext_rerank_async", "query", kAnyText},
+    {"steadytext_rerank_async", "documents", kAnyDocuments},
+    {"steadytext_rerank_async", "task", kTask},
+    {"steadytext_rerank_async", "return_scores", kFlag},
+    {"steadytext_rerank_async", "seed", kSeed},
 
-    {"steadytext_rerank_async", "query", kAny},
-    {"steadytext_rerank_async", "documents", kAny},
-    {"steadytext_rerank_async", "task", kAny},
-    {"steadytext_rerank_async", "return_scores", kAny},
-    {"steadytext_rerank_async", "seed", kAny},
+    {"steadytext_rerank_batch_async", "queries", kQueries},
+    {"steadytext_rerank_batch_async", "documents", kAnyDocuments},
+    {"steadytext_rerank_batch_async", "task", kTask},
+    {"steadytext_rerank_batch_async", "return_scores", kFlag},
+    {"steadytext_rerank_batch_async", "seed", kSeed},
 
-    {"steadytext_rerank_batch_async", "queries", kAny},
-    {"steadytext_rerank_batch_async", "documents", kAny},
-    {"steadytext_rerank_batch_async", "task", kAny},
-    {"steadytext_rerank_batch_async", "return_scores", kAny},
-    {"steadytext_rerank_batch_async", "seed", kAny},
-
-    {"steadytext_check_async", "request_id", kAny},
-
-    {"steadytext_check_async_batch", "request_ids", kAny},
-
-    {"steadytext_get_async_result", "request_id", kAny},
-    {"steadytext_get_async_result", "timeout_seconds", kAny},
-
-    {"steadytext_get_async_results", "request_ids", kAny},
-    {"steadytext_get_async_results", "timeout_seconds", kAny},
-
-    {"steadytext_cancel_async", "request_id", kAny},
-
-    {"steadytext_queue_requeue", "request_ids", kAny},
-
-    {"st_generate_async", "prompt", kAny},
-    {"st_generate_async", "max_tokens", kAny},
-
-    {"st_generate_batch_async", "prompts", kAny},
-    {"st_generate_batch_async", "max_tokens", kAny},
-
-    {"st_embed_async", "text_input", kAny},
-    {"st_embed_async", "use_cache", kAny},
-    {"st_embed_async", "seed", kAny},
-    {"st_embed_async", "model", kAny},
-    {"st_embed_async", "unsafe_mode", kAny},
-
-    {"st_embed_batch_async", "texts", kAny},
-
-    {"st_rerank_async", "query", kAny},
-    {"st_rerank_async", "documents", kAny},
-    {"st_rerank_async", "task", kAny},
-    {"st_rerank_async", "return_scores", kAny},
-    {"st_rerank_async", "seed", kAny},
-
-    {"st_rerank_batch_async", "queries", kAny},
-    {"st_rerank_batch_async", "documents", kAny},
-    {"st_rerank_batch_async", "task", kAny},
-    {"st_rerank_batch_async", "return_scores", kAny},
-    {"st_rerank_batch_async", "seed", kAny},
-
-    {"st_check_async", "request_id", kAny},
-
-    {"st_check_async_batch", "request_ids", kAny},
-
-    {"st_get_async_result", "request_id", kAny},
-    {"st_get_async_result", "timeout_seconds", kAny},
-
-    {"st_cancel_async", "request_id", kAny},
+    {"steadytext_check_async", "request_id", kRequest},
+    {"steadytext_check_async_batch", "request_ids", kRequests},
+    {"steadytext_get_async_result", "request_id", kRequest},
+    {"steadytext_get_async_result", "timeout_seconds", kTimeout},
+    {"steadytext_get_async_results", "request_ids", kRequests},
+    {"steadytext_get_async_results", "timeout_seconds", kTimeout},
+    {"steadytext_cancel_async", "request_id", kRequest},
+    {"steadytext_queue_requeue", "request_ids", kRequests},
 };
 
 // Keys of steadytext_config; the name "*table_name" stands for all that end so. Values come as text.

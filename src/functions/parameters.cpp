@@ -3,13 +3,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
-#include "src/pg/text_array.hpp"
 #include "src/session/arguments.hpp"
-
-extern "C" {
-#include "catalog/pg_type.h"
-#include "utils/timestamp.h"
-}
 
 namespace {
 
@@ -17,33 +11,6 @@ using namespace steadytext;
 using core::Fault;
 using core::Kind;
 using core::Parameter;
-using core::Value;
-
-// A month counts as thirty days.
-std::int64_t microseconds(const Interval &interval) {
-    return interval.time + (std::int64_t{interval.month} * DAYS_PER_MONTH + interval.day) * USECS_PER_DAY;
-}
-
-Value value_of(Datum datum, Oid type) {
-    switch (type) {
-    case INT4OID:
-        return DatumGetInt32(datum);
-    case INT8OID:
-        return std::int64_t{DatumGetInt64(datum)};
-    case FLOAT8OID:
-        return DatumGetFloat8(datum);
-    case TEXTOID:
-        return pg::utf8_text(datum);
-    case NAMEOID:
-        return std::string_view(NameStr(*DatumGetName(datum)));
-    case INTERVALOID:
-        return microseconds(*DatumGetIntervalP(datum));
-    case TEXTARRAYOID:
-        return pg::texts_of(DatumGetArrayTypeP(datum));
-    default:
-        return Value::other();
-    }
-}
 
 // ---- rows ----------------------------------------------------------------------------------------------------------------
 
@@ -114,15 +81,7 @@ void put_row(ReturnSetInfo *result, const char *owner, const Parameter &row) {
 
 // Called by SQL functions with their own name and all their arguments.
 STEADYTEXT_FUNCTION(steadytext_check) {
-    const char *function = TextDatumGetCString(PG_GETARG_DATUM(0));
-    const std::span<const Parameter> rows = core::arguments_of(function);
-    if (get_fn_expr_variadic(fcinfo->flinfo) || rows.size() != static_cast<std::size_t>(PG_NARGS() - 1))
-        elog(ERROR, "the arguments of \"%s\" are not those in src/core/parameters.cpp", function);
-    for (int i = 1; i < PG_NARGS(); i++) {
-        const Parameter &row = rows[static_cast<std::size_t>(i - 1)];
-        const Value value = PG_ARGISNULL(i) ? Value() : value_of(PG_GETARG_DATUM(i), get_fn_expr_argtype(fcinfo->flinfo, i));
-        session::require(row.rule, row.shown(), value);
-    }
+    session::require_arguments(TextDatumGetCString(PG_GETARG_DATUM(0)), fcinfo, 1);
     PG_RETURN_VOID();
 }
 

@@ -8,6 +8,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/table_rows.hpp"
+#include "src/session/arguments.hpp"
 
 extern "C" {
 #include "access/transam.h"
@@ -221,6 +222,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
     Datum values[kCount];
     char nulls[kCount + 1] = "         ";
+    session::require_arguments("_steadytext_queue_add", fcinfo);
     refuse_if_full();
     for (int i = 0; i < kCount - 1; i++) {
         nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
@@ -288,6 +290,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_look) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_queue_wait) {
+    session::require_arguments("_steadytext_queue_wait", fcinfo);
     if (PG_ARGISNULL(0))
         return BoolGetDatum(true);
     const std::int64_t seconds = PG_ARGISNULL(1) ? 30 : PG_GETARG_INT32(1);

@@ -3,8 +3,52 @@
 #include "src/session/arguments.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
+#include "src/pg/text_array.hpp"
+
+extern "C" {
+#include "catalog/pg_type.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+}
 
 namespace steadytext::session {
+
+namespace {
+
+using core::Value;
+
+// A month counts as thirty days.
+std::int64_t microseconds(const Interval &interval) {
+    return interval.time + (std::int64_t{interval.month} * DAYS_PER_MONTH + interval.day) * USECS_PER_DAY;
+}
+
+Value value_of(Datum datum, Oid type) {
+    switch (type) {
+    case INT4OID:
+        return DatumGetInt32(datum);
+    case INT8OID:
+        return std::int64_t{DatumGetInt64(datum)};
+    case FLOAT8OID:
+        return DatumGetFloat8(datum);
+    case TEXTOID:
+        return pg::utf8_text(datum);
+    case NAMEOID:
+        return std::string_view(NameStr(*DatumGetName(datum)));
+    case INTERVALOID:
+        return microseconds(*DatumGetIntervalP(datum));
+    case TEXTARRAYOID:
+        return pg::texts_of(DatumGetArrayTypeP(datum));
+    case JSONBOID: {
+        Jsonb *json = DatumGetJsonbP(datum);
+        return pg::utf8_text(CStringGetTextDatum(JsonbToCString(nullptr, &json->root, VARSIZE(json))));
+    }
+    default:
+        return Value::other();
+    }
+}
+
+}  // namespace
 
 void require(const core::Rule &rule, const char *name, const core::Value &value) {
     pg::guarded([&](core::Problem &problem) {
@@ -13,5 +57,16 @@ void require(const core::Rule &rule, const char *name, const core::Value &value)
 }
 
 void require(const core::Rule &rule, const core::Value &value) { require(rule, rule.name, value); }
+
+void require_arguments(const char *function, FunctionCallInfo fcinfo, int first) {
+    const std::span<const core::Parameter> rows = core::arguments_of(function);
+    if (get_fn_expr_variadic(fcinfo->flinfo) || rows.size() != static_cast<std::size_t>(PG_NARGS() - first))
+        elog(ERROR, "the arguments of \"%s\" are not those in src/core/parameters.cpp", function);
+    for (int i = first; i < PG_NARGS(); i++) {
+        const core::Parameter &row = rows[static_cast<std::size_t>(i - first)];
+        const Value value = PG_ARGISNULL(i) ? Value() : value_of(PG_GETARG_DATUM(i), get_fn_expr_argtype(fcinfo->flinfo, i));
+        require(row.rule, row.shown(), value);
+    }
+}
 
 }  // namespace steadytext::session

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "src/core/parameters.hpp"
+#include "src/pg/postgres.hpp"
 
 namespace steadytext::session {
 
@@ -12,5 +13,8 @@ namespace rules = core::rules;
 // Raises unless the value is what the rule says.
 void require(const core::Rule &rule, const core::Value &value);
 void require(const core::Rule &rule, const char *name, const core::Value &value);
+
+// The same for all arguments from the `first` on, which are those of `function` in the table.
+void require_arguments(const char *function, FunctionCallInfo fcinfo, int first = 0);
 
 }  // namespace steadytext::session

@@ -1,0 +1,57 @@
+// Values in a jsonb as texts in UTF-8. Regime: pg.
+//
+// Used by src/functions and src/queue.
+#pragma once
+
+#include "src/pg/text.hpp"
+
+extern "C" {
+#include "utils/jsonb.h"
+}
+
+#include <span>
+
+namespace steadytext::pg {
+
+// In CurrentMemoryContext: a string as it is, anything else as JSON; null of a JSON null.
+[[nodiscard]] inline core::TextArgument jsonb_text(JsonbValue &value) {
+    if (value.type == jbvNull)
+        return {};
+    if (value.type == jbvString)
+        return {false, utf8_text(PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)))};
+    Jsonb *json = JsonbValueToJsonb(&value);
+    return {false, utf8_text(CStringGetTextDatum(JsonbToCString(nullptr, &json->root, VARSIZE(json))))};
+}
+
+[[nodiscard]] inline bool is_jsonb_array(const JsonbValue &value) {
+    return value.type == jbvBinary && JsonContainerIsArray(value.val.binary.data);
+}
+
+// The elements of an array, each as above.
+[[nodiscard]] inline std::span<const core::TextArgument> jsonb_texts(const JsonbValue &array) {
+    auto *texts = static_cast<core::TextArgument *>(
+        palloc((JsonContainerSize(array.val.binary.data) + 1) * sizeof(core::TextArgument)));
+    std::size_t count = 0;
+    JsonbIterator *iterator = JsonbIteratorInit(array.val.binary.data);
+    JsonbValue token;
+    for (JsonbIteratorToken kind; (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;)
+        if (kind == WJB_ELEM)
+            texts[count++] = jsonb_text(token);
+    return {texts, count};
+}
+
+// Calls take(name, value) for each member of an object.
+template <class Take>
+void for_each_member(Jsonb *object, Take take) {
+    JsonbIterator *iterator = JsonbIteratorInit(&object->root);
+    JsonbValue token;
+    std::string_view name;
+    for (JsonbIteratorToken kind; (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;) {
+        if (kind == WJB_KEY)
+            name = {token.val.string.val, static_cast<std::size_t>(token.val.string.len)};
+        else if (kind == WJB_VALUE)
+            take(name, token);
+    }
+}
+
+}  // namespace steadytext::pg
