@@ -17,7 +17,6 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -27,6 +26,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <utility>
 
 namespace {
 
@@ -111,6 +111,9 @@ void execute_as_owner(Statement &statement, int count, const Oid *types, const D
 
 Datum caller_name() { return CStringGetTextDatum(GetUserNameFromId(GetUserId(), false)); }
 
+// As %c in log_line_prefix.
+Datum session_name() { return CStringGetTextDatum(psprintf("%lx.%x", static_cast<unsigned long>(MyStartTime), static_cast<unsigned>(MyProcPid))); }
+
 // The name by which the worker will call it: a function of one uuid. Whether the role may, is asked then again.
 Datum callback_name(Oid function) {
     HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
@@ -138,14 +141,19 @@ void refuse_if_full() {
 
 // ---- waiting -------------------------------------------------------------------------------------------------------------
 
-enum class Seen { Ended, Waits, Own };
-
 // What the caller sees of its requests now. Those it does not see, it need not wait for.
+struct Seen {
+    bool waits = false;
+    bool own = false;        // for one that this transaction queued
+    std::uint64_t last = 0;  // the key of the one queued last, which mostly ends last
+};
+
 Seen look(Datum request_ids) {
     static SPIPlanPtr plan = nullptr;
     if (plan == nullptr) {
         Oid types[] = {UUIDARRAYOID};
-        SPIPlanPtr prepared = SPI_prepare("SELECT xmin FROM public.steadytext_queue WHERE request_id = ANY ($1) AND completed_at IS NULL",
+        SPIPlanPtr prepared = SPI_prepare("SELECT xmin, request_id FROM public.steadytext_queue"
+                                          " WHERE request_id = ANY ($1) AND completed_at IS NULL ORDER BY id DESC",
                                           1, types);
         if (prepared == nullptr || SPI_keepplan(prepared) != 0)
             elog(ERROR, "could not prepare a statement on steadytext_queue");
@@ -154,13 +162,15 @@ Seen look(Datum request_ids) {
     Datum values[] = {request_ids};
     if (SPI_execute_plan(plan, values, nullptr, false, 0) != SPI_OK_SELECT)
         elog(ERROR, "a statement on steadytext_queue failed");
-    const std::uint64_t waits = SPI_processed;
-    Seen seen = waits == 0 ? Seen::Ended : Seen::Waits;
-    for (std::uint64_t i = 0; i < waits; i++) {
+    Seen seen;
+    seen.waits = SPI_processed > 0;
+    for (std::uint64_t i = 0; i < SPI_processed; i++) {
         bool is_null;
         const Datum writer = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null);
-        if (TransactionIdIsCurrentTransactionId(DatumGetTransactionId(writer)))
-            seen = Seen::Own;
+        seen.own |= TransactionIdIsCurrentTransactionId(DatumGetTransactionId(writer));
+        if (i == 0)
+            memcpy(&seen.last, DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &is_null))->data,
+                   sizeof seen.last);
     }
     SPI_freetuptable(SPI_tuptable);
     return seen;
@@ -173,21 +183,25 @@ Seen look(Datum request_ids) {
     pg::raise(problem);
 }
 
+// Of several it waits for one, then looks at all again: so it is woken a few times, not by each.
 bool wait_for(Datum request_ids, std::int64_t until_us) {
     static uint32 waiting = 0;
     if (waiting == 0)
         waiting = pg::wait_event("SteadytextQueue");
-    for (;;) {
+    for (std::uint64_t told_of = shmem::QueueWaiters::kAny;;) {
+        shmem::segment().queue_waiters->begin(pg::my_proc_number(), told_of);
         const Seen seen = look(request_ids);
-        if (seen == Seen::Ended)
+        if (!seen.waits)
             return true;
-        if (seen == Seen::Own)
+        if (seen.own)
             refuse_to_wait("in the transaction that queued it", "It begins when the transaction commits.");
         if (IsolationUsesXactSnapshot())
             refuse_to_wait("in a transaction with a snapshot of its own", "It would never see the end. Wait under READ COMMITTED.");
         const std::int64_t left_us = until_us - core::monotonic_us();
         if (left_us <= 0)
             return false;
+        if (std::exchange(told_of, seen.last) != seen.last)
+            continue;
         // Once a second all the same: a row may have been changed by hand.
         (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
                         static_cast<long>((std::min<std::int64_t>(left_us, 1'000'000) + 999) / 1000), waiting);
@@ -198,33 +212,21 @@ bool wait_for(Datum request_ids, std::int64_t until_us) {
 
 void stop_waiting(int, Datum) { shmem::segment().queue_waiters->end(pg::my_proc_number()); }
 
-// What to wake this process for: the one request, or any.
-std::uint64_t key_of(ArrayType *ids) {
-    Datum *elements;
-    bool *nulls;
-    int count;
-    deconstruct_array(ids, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, &nulls, &count);
-    std::uint64_t key = shmem::QueueWaiters::kAny;
-    if (count == 1 && !nulls[0])
-        memcpy(&key, DatumGetUUIDP(elements[0])->data, sizeof key);
-    return key;
-}
-
 }  // namespace
 
 // request_type, prompt, prompts, params, priority, max_retries, callback, channel
 STEADYTEXT_FUNCTION(steadytext_queue_add) {
     static Statement statement{
-        "INSERT INTO public.steadytext_queue (request_type, prompt, prompts, params, priority, max_retries, callback, user_id)"
-        " VALUES ($1, $2, $3, $4, $5, coalesce($6, 3), $7, $9) RETURNING request_id, pg_catalog.pg_notify($8,"
+        "INSERT INTO public.steadytext_queue (request_type, prompt, prompts, params, priority, max_retries, callback, user_id, session_id)"
+        " VALUES ($1, $2, $3, $4, $5, coalesce($6, 3), $7, $9, $10) RETURNING request_id, pg_catalog.pg_notify($8,"
         " CASE WHEN $8 = 'steadytext_queue_notify' THEN '' ELSE request_id::text END)"};
-    constexpr int kCount = 9;
-    const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
+    constexpr int kArguments = 8, kCount = kArguments + 2;
+    const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
     Datum values[kCount];
-    char nulls[kCount + 1] = "         ";
+    char nulls[kCount + 1] = "          ";
     session::require_arguments("_steadytext_queue_add", fcinfo);
     refuse_if_full();
-    for (int i = 0; i < kCount - 1; i++) {
+    for (int i = 0; i < kArguments; i++) {
         nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
         values[i] = PG_ARGISNULL(i) ? static_cast<Datum>(0) : PG_GETARG_DATUM(i);
     }
@@ -234,7 +236,8 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
         values[4] = Int32GetDatum(guc::queue_priority);
         nulls[4] = ' ';
     }
-    values[kCount - 1] = caller_name();
+    values[kArguments] = caller_name();
+    values[kArguments + 1] = session_name();
     SPI_connect();
     execute_as_owner(statement, kCount, types, values, nulls);
     bool is_null;
@@ -299,7 +302,6 @@ STEADYTEXT_FUNCTION(steadytext_queue_wait) {
     SPI_connect();
     PG_ENSURE_ERROR_CLEANUP(stop_waiting, static_cast<Datum>(0));
     {
-        shmem::segment().queue_waiters->begin(pg::my_proc_number(), key_of(PG_GETARG_ARRAYTYPE_P(0)));
         ended = wait_for(PG_GETARG_DATUM(0), until_us);
     }
     PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, static_cast<Datum>(0));

@@ -39,6 +39,8 @@ session::GenerationRequest generation_request(const JobRow &row, const core::Tex
         request.seed = integer("seed", row.seed.text);
     request.eos_string = row.eos_string;
     request.model = row.model;
+    request.model_repo = row.model_repo;
+    request.model_filename = row.model_filename;
     request.size = row.size;
     request.use_cache = row.use_cache;
     request.unsafe_mode = row.unsafe_mode;
@@ -133,14 +135,14 @@ Job *make_job(const JobRow &row) {
     job->part_count = row.is_batch ? static_cast<std::uint32_t>(row.texts.size()) : 1;
     job->parts = static_cast<Part *>(palloc_extended(std::max(job->part_count, 1U) * sizeof(Part), MCXT_ALLOC_HUGE));
     for (std::uint32_t i = 0; i < job->part_count; i++)
-        new (&job->parts[i]) Part;
+        new (&job->parts[i]) Part{.job = job};
     job->started_us = core::monotonic_us();
     if (job->part_count == 0)
         finish(*job, Outcome::Done);
     return job;
 }
 
-session::Inquiry *begin_part(Job &job) {
+Part &begin_part(Job &job) {
     Part &part = job.parts[job.begun++];
     const core::TextArgument &text = job.row.is_batch ? job.row.texts[job.begun - 1] : job.row.text;
     switch (job.row.kind) {
@@ -154,17 +156,11 @@ session::Inquiry *begin_part(Job &job) {
         part.inquiry = session::begin_reranking(rerank_request(job.row));
         break;
     }
-    return part.inquiry;
+    return part;
 }
 
-Part *part_of(Job &job, const session::Inquiry *inquiry) {
-    for (std::uint32_t i = 0; i < job.begun; i++)
-        if (job.parts[i].inquiry == inquiry)
-            return &job.parts[i];
-    return nullptr;
-}
-
-void end_part(Job &job, Part &part) {
+void end_part(Part &part) {
+    Job &job = *part.job;
     session::Inquiry &inquiry = *part.inquiry;
     part.inquiry = nullptr;
     job.ended++;

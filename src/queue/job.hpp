@@ -39,7 +39,7 @@ struct JobRow {
     std::span<const core::TextArgument> texts;
     session::AnswerForm form;
     core::TextArgument max_tokens, seed;  // numbers as text
-    core::TextArgument eos_string, model, size, task;
+    core::TextArgument eos_string, model, model_repo, model_filename, size, task;
     bool documents_are_null = true;
     std::span<const core::TextArgument> documents;
     bool use_cache = true, unsafe_mode = false, return_scores = true;
@@ -53,14 +53,16 @@ enum class Outcome : std::uint8_t {
     Postponed,  // not its fault: a limit, or no room
 };
 
-struct Part {
-    session::Inquiry *inquiry = nullptr;  // null: not begun, or ended
-    session::Generation generation;
-    bool is_null = true;
-    std::string_view bytes;
-};
-
+struct Job;
 struct JobList;
+
+struct Part {
+    Job *job;
+    session::Inquiry *inquiry = nullptr;  // null: not begun, or ended
+    session::Generation generation{};
+    bool is_null = true;
+    std::string_view bytes{};
+};
 
 struct Job {
     JobList *list = nullptr;
@@ -95,13 +97,10 @@ struct JobList {
 [[nodiscard]] Job *make_job(const JobRow &row);
 
 // Begins the next part, as the current user; raises on a bad argument.
-[[nodiscard]] session::Inquiry *begin_part(Job &job);
+[[nodiscard]] Part &begin_part(Job &job);
 
-// The part whose inquiry this is, or null.
-[[nodiscard]] Part *part_of(Job &job, const session::Inquiry *inquiry);
-
-// Takes what came of a part, counts it, and sees whether the job is over with it.
-void end_part(Job &job, Part &part);
+// Takes what came of a part, counts it, and sees whether its job is over with it.
+void end_part(Part &part);
 
 // The job is over: it failed as the problem says.
 void fail(Job &job, const core::Problem &problem);

@@ -8,14 +8,13 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/table_rows.hpp"
-#include "src/pg/text_array.hpp"
 #include "src/pg/vector.hpp"
 #include "src/queue/callback.hpp"
+#include "src/queue/job_row.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 }
@@ -35,33 +34,33 @@ constexpr int kMostLosses = 5;  // workers that may die with a job before it is 
 constexpr const char *kClaim = R"(
     WITH next AS (
         SELECT id FROM public.steadytext_queue
-        WHERE status = 'pending' AND run_at <= clock_timestamp() AND user_id <> ALL ($2)
+        WHERE completed_at IS NULL AND status = 'pending' AND run_at <= clock_timestamp() AND user_id <> ALL ($2)
         ORDER BY rank DESC, id LIMIT $1 FOR UPDATE SKIP LOCKED)
     UPDATE public.steadytext_queue q
     SET status = 'processing', started_at = clock_timestamp(), worker_pid = $3,
         lease_until = clock_timestamp() + $4 * interval '1 second'
     FROM next WHERE q.id = next.id
-    RETURNING q.id, q.request_id, q.request_type, q.user_id, q.rank, q.retry_count, q.max_retries, q.callback IS NOT NULL,
-        coalesce(q.prompt, params ->> 'prompt', params ->> 'text_input', params ->> 'query'), q.prompts,
-        params ->> 'max_tokens', params ->> 'seed', params ->> 'eos_string', params ->> 'model', params ->> 'size', params ->> 'task',
-        CASE WHEN jsonb_typeof(params -> 'documents') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(params -> 'documents')) END,
-        params ->> 'use_cache', params ->> 'unsafe_mode', params ->> 'return_scores', (params -> 'schema')::text, params ->> 'pattern',
-        CASE WHEN jsonb_typeof(params -> 'choices') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(params -> 'choices')) END)";
+    RETURNING q.id, q.request_id, q.request_type, q.user_id, q.rank, q.retry_count, q.max_retries, q.callback IS NOT NULL, q.prompt,
+        q.prompts, q.params)";
 
-constexpr const char *kRecord = R"(
-    WITH done AS (
+constexpr const char *kEnd = R"(
+    WITH ended AS (
         UPDATE public.steadytext_queue q
-        SET status = d.status, result = d.result, embedding = d.embedding, error = d.error, retry_count = d.retries,
-            processing_time_ms = d.took_ms, daemon_endpoint = coalesce(d.daemon, q.daemon_endpoint),
-            completed_at = CASE WHEN d.status <> 'pending' THEN clock_timestamp() END,
-            run_at = CASE WHEN d.status = 'pending' THEN clock_timestamp() + d.delay_ms * interval '1 millisecond' ELSE q.run_at END,
-            worker_pid = NULL, lease_until = NULL
-        FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS d (id, status, result, embedding, error, retries, took_ms, daemon, delay_ms)
+        SET status = d.status, result = d.result, embedding = d.embedding, error = d.error, processing_time_ms = d.took_ms,
+            daemon_endpoint = coalesce(d.daemon, q.daemon_endpoint), completed_at = clock_timestamp(), worker_pid = NULL, lease_until = NULL
+        FROM unnest($2, $3, $4, $5, $6, $7, $8) AS d (id, status, result, embedding, error, took_ms, daemon)
         WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1
         RETURNING q.id, q.request_id, q.status, q.callback, q.user_id)
     SELECT id, request_id, callback, user_id,
            pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', status)::text)
-    FROM done WHERE status <> 'pending')";
+    FROM ended)";
+
+constexpr const char *kPutOff = R"(
+    UPDATE public.steadytext_queue q
+    SET status = 'pending', error = d.error, retry_count = d.retries, processing_time_ms = d.took_ms,
+        run_at = clock_timestamp() + d.delay_ms * interval '1 millisecond', worker_pid = NULL, lease_until = NULL
+    FROM unnest($2, $3, $4, $5, $6) AS d (id, error, retries, took_ms, delay_ms)
+    WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1)";
 
 constexpr const char *kRecordTexts = R"(
     UPDATE public.steadytext_queue SET results = $3 WHERE id = $1 AND status = 'processing' AND worker_pid = $2)";
@@ -69,18 +68,20 @@ constexpr const char *kRecordVectors = R"(
     UPDATE public.steadytext_queue SET embeddings = $3 WHERE id = $1 AND status = 'processing' AND worker_pid = $2)";
 
 constexpr const char *kRenew = R"(
-    UPDATE public.steadytext_queue SET lease_until = clock_timestamp() + $2 * interval '1 second'
-    WHERE status = 'processing' AND worker_pid = $1)";
+    UPDATE public.steadytext_queue SET lease_until = clock_timestamp() + $3 * interval '1 second'
+    WHERE id = ANY ($2) AND status = 'processing' AND worker_pid = $1)";
 
-constexpr const char *kIsOurs = R"(
-    SELECT FROM public.steadytext_queue WHERE id = $1 AND status = 'processing' AND worker_pid = $2)";
+constexpr const char *kLost = R"(
+    SELECT held.id FROM unnest($2) AS held (id)
+    WHERE NOT EXISTS (SELECT FROM public.steadytext_queue q WHERE q.id = held.id AND q.status = 'processing' AND q.worker_pid = $1)
+    ORDER BY held.id)";
 
 constexpr const char *kRecover = R"(
     UPDATE public.steadytext_queue
     SET status = CASE WHEN lost_count < $3 THEN 'pending' ELSE 'failed' END, lost_count = lost_count + 1, worker_pid = NULL, lease_until = NULL,
         error = CASE WHEN lost_count < $3 THEN error ELSE 'its worker died again and again' END,
         completed_at = CASE WHEN lost_count < $3 THEN NULL ELSE clock_timestamp() END
-    WHERE status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND ($2 OR lease_until < clock_timestamp()))";
+    WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND ($2 OR lease_until < clock_timestamp()))";
 
 constexpr const char *kDeleteOld = R"(
     DELETE FROM public.steadytext_queue WHERE id IN (
@@ -90,15 +91,15 @@ constexpr const char *kDeleteOld = R"(
 
 constexpr const char *kNextDue = R"(
     SELECT ceil(extract(epoch FROM min(run_at) - clock_timestamp()) * 1000)::bigint FROM public.steadytext_queue
-    WHERE status = 'pending' AND user_id <> ALL ($1))";
+    WHERE completed_at IS NULL AND status = 'pending' AND user_id <> ALL ($1))";
 
 constexpr const char *kGiveBack = R"(
     UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL
-    WHERE status = 'processing' AND worker_pid = $1)";
+    WHERE completed_at IS NULL AND status = 'processing' AND worker_pid = $1)";
 
 constexpr const char *kMeasure = R"(
     SELECT count(*), min(created_at) FILTER (WHERE status = 'pending')
-    FROM public.steadytext_queue WHERE status IN ('pending', 'processing'))";
+    FROM public.steadytext_queue WHERE completed_at IS NULL)";
 
 // A statement whose plan is kept.
 struct Statement {
@@ -126,99 +127,6 @@ private:
 };
 
 // ---- claiming ----------------------------------------------------------------------------------------------------------
-
-// The columns of a row, read in their order.
-class Columns {
-public:
-    explicit Columns(HeapTuple tuple) : tuple_(tuple) {}
-    Datum next(bool &is_null) { return SPI_getbinval(tuple_, SPI_tuptable->tupdesc, ++column_, &is_null); }
-    Datum next() {
-        bool is_null;
-        return next(is_null);
-    }
-    core::TextArgument text() {
-        core::TextArgument argument;
-        const Datum value = next(argument.is_null);
-        if (!argument.is_null)
-            argument.text = pg::copy_text(pg::utf8_text(value));
-        return argument;
-    }
-    bool truth(bool standard) {
-        const core::TextArgument argument = text();
-        return argument.is_null ? standard : argument.text == "true";
-    }
-    std::span<const core::TextArgument> texts(bool &is_null) {
-        const Datum value = next(is_null);
-        if (is_null)
-            return {};
-        return pg::texts_of(DatumGetArrayTypePCopy(value));
-    }
-
-private:
-    HeapTuple tuple_;
-    int column_ = 0;
-};
-
-struct KindName {
-    const char *name;
-    JobKind kind;
-    bool is_batch;
-    session::AnswerForm::Kind form;
-};
-using Form = session::AnswerForm::Kind;
-constexpr KindName kKinds[] = {{"generate", JobKind::Generate, false, Form::Free},
-                               {"generate_json", JobKind::Generate, false, Form::Json},
-                               {"generate_regex", JobKind::Generate, false, Form::Regex},
-                               {"generate_choice", JobKind::Generate, false, Form::Choice},
-                               {"batch_generate", JobKind::Generate, true, Form::Free},
-                               {"embed", JobKind::Embed, false, Form::Free},
-                               {"batch_embed", JobKind::Embed, true, Form::Free},
-                               {"rerank", JobKind::Rerank, false, Form::Free},
-                               {"batch_rerank", JobKind::Rerank, false, Form::Free}};
-
-void set_kind(JobRow &row, std::string_view name) {
-    for (const KindName &kind : kKinds)
-        if (name == kind.name) {
-            row.kind = kind.kind;
-            row.is_batch = kind.is_batch;
-            row.form.kind = kind.form;
-            return;
-        }
-    elog(ERROR, "unknown type of request in steadytext_queue");
-}
-
-JobRow read_row(HeapTuple tuple) {
-    Columns columns(tuple);
-    JobRow row;
-    bool is_null;
-    row.id = DatumGetInt64(columns.next());
-    row.request_id = *DatumGetUUIDP(columns.next());
-    set_kind(row, columns.text().text);
-    row.user_name = columns.text().text;
-    row.user = get_role_oid(row.user_name.data(), true);
-    row.rank = DatumGetFloat8(columns.next());
-    row.retry_count = DatumGetInt32(columns.next());
-    row.max_retries = DatumGetInt32(columns.next());
-    row.has_callback = DatumGetBool(columns.next());
-    row.text = columns.text();
-    row.texts = columns.texts(is_null);
-    row.max_tokens = columns.text();
-    row.seed = columns.text();
-    row.eos_string = columns.text();
-    row.model = columns.text();
-    row.size = columns.text();
-    row.task = columns.text();
-    row.documents = columns.texts(row.documents_are_null);
-    row.use_cache = columns.truth(true);
-    row.unsafe_mode = columns.truth(false);
-    row.return_scores = columns.truth(true);
-    const core::TextArgument schema = columns.text(), pattern = columns.text();
-    const core::TextArgument &form = row.form.kind == Form::Json ? schema : pattern;
-    row.form.choices = columns.texts(is_null);
-    row.form.is_null = row.form.kind == Form::Choice ? is_null : form.is_null;
-    row.form.text = form.is_null ? std::string_view() : form.text;
-    return row;
-}
 
 // In the order of their urgency; the statement returns them in any.
 void insert_by_rank(JobList &jobs, Job *job) {
@@ -260,39 +168,26 @@ Datum vector_of(std::string_view bytes) {
     return pg::vector_datum({values, bytes.size() / sizeof(float)});
 }
 
-// The columns that kRecord takes, row by row.
-class Records {
+// A statement's parameters: this process, then a column for each member of the rows.
+template <std::size_t Count>
+class Rows {
 public:
-    explicit Records(int capacity) {
-        const Oid types[kColumns] = {INT8OID, TEXTOID, TEXTOID, vector_type(), TEXTOID, INT4OID, INT4OID, TEXTOID, INT4OID};
-        for (std::size_t i = 0; i < kColumns; i++)
-            columns_[i].begin(types[i], capacity);
+    Rows(const Oid (&types)[Count], std::uint32_t capacity) {
+        for (std::size_t i = 0; i < Count; i++)
+            columns_[i].begin(types[i], static_cast<int>(capacity));
     }
 
-    void add(const Job &job) {
-        const bool retries = job.outcome == Outcome::Postponed ||
-                             (job.outcome == Outcome::Retry && job.row.retry_count < job.row.max_retries);
-        const bool done = job.outcome == Outcome::Done, alone = done && !job.row.is_batch;
-        const bool counts = job.outcome == Outcome::Retry && retries;
-        ArrayColumn *column = columns_;
-        column++->add(Int64GetDatum(job.row.id));
-        column++->add(CStringGetTextDatum(done ? "completed" : retries ? "pending" : "failed"));
-        const bool has_text = alone && job.row.kind != JobKind::Embed && !job.parts[0].is_null;
-        has_text ? column++->add(pg::text_datum(job.parts[0].bytes)) : column++->add_null();
-        const bool has_vector = alone && job.row.kind == JobKind::Embed && !job.parts[0].is_null;
-        has_vector ? column++->add(vector_of(job.parts[0].bytes)) : column++->add_null();
-        done ? column++->add_null() : column++->add(pg::text_datum(job.problem.message));
-        column++->add(Int32GetDatum(job.row.retry_count + counts));
-        column++->add(Int32GetDatum(static_cast<std::int32_t>(std::min<std::int64_t>(job.took_us / 1000, INT32_MAX))));
-        column++->add_text(job.daemon);
-        column++->add(Int32GetDatum(counts ? back_off_ms(job.row.retry_count) : kPostponedMs));
+    [[nodiscard]] bool is_empty() const { return count_ == 0; }
+    // For the columns of one row, one after the other.
+    ArrayColumn *add() {
+        count_++;
+        return columns_;
     }
 
-    void write() {
-        static Statement statement{kRecord, SPI_OK_SELECT};
-        Oid types[kColumns + 1] = {INT4OID};
-        Datum values[kColumns + 1] = {Int32GetDatum(MyProcPid)};
-        for (std::size_t i = 0; i < kColumns; i++) {
+    void execute(Statement &statement) const {
+        Oid types[Count + 1] = {INT4OID};
+        Datum values[Count + 1] = {Int32GetDatum(MyProcPid)};
+        for (std::size_t i = 0; i < Count; i++) {
             types[i + 1] = columns_[i].array_type();
             values[i + 1] = columns_[i].array();
         }
@@ -300,9 +195,37 @@ public:
     }
 
 private:
-    static constexpr std::size_t kColumns = 9;
-    ArrayColumn columns_[kColumns];
+    ArrayColumn columns_[Count];
+    std::uint32_t count_ = 0;
 };
+
+bool is_put_off(const Job &job) {
+    return job.outcome == Outcome::Postponed || (job.outcome == Outcome::Retry && job.row.retry_count < job.row.max_retries);
+}
+
+Datum took_ms(const Job &job) { return Int32GetDatum(static_cast<std::int32_t>(std::min<std::int64_t>(job.took_us / 1000, INT32_MAX))); }
+
+void add_ended(const Job &job, ArrayColumn *column) {
+    const bool done = job.outcome == Outcome::Done;
+    const bool has_answer = done && !job.row.is_batch && !job.parts[0].is_null;
+    const bool embeds = job.row.kind == JobKind::Embed;
+    column++->add(Int64GetDatum(job.row.id));
+    column++->add(CStringGetTextDatum(done ? "completed" : "failed"));
+    has_answer && !embeds ? column++->add(pg::text_datum(job.parts[0].bytes)) : column++->add_null();
+    has_answer && embeds ? column++->add(vector_of(job.parts[0].bytes)) : column++->add_null();
+    done ? column++->add_null() : column++->add(pg::text_datum(job.problem.message));
+    column++->add(took_ms(job));
+    column->add_text(job.daemon);
+}
+
+void add_put_off(const Job &job, ArrayColumn *column) {
+    const bool counts = job.outcome == Outcome::Retry;
+    column++->add(Int64GetDatum(job.row.id));
+    column++->add(pg::text_datum(job.problem.message));
+    column++->add(Int32GetDatum(job.row.retry_count + counts));
+    column++->add(took_ms(job));
+    column->add(Int32GetDatum(counts ? back_off_ms(job.row.retry_count) : kPostponedMs));
+}
 
 // The answers of a batch, in the order asked.
 void record_batch(const Job &job) {
@@ -319,6 +242,31 @@ void record_batch(const Job &job) {
     (embeds ? vectors : texts).execute(types, values);
 }
 
+// What kEnd returned.
+void tell_ended(SPITupleTable *rows, std::uint64_t count, void (*ended)(const pg_uuid_t &request)) {
+    for (std::uint64_t i = 0; i < count; i++) {
+        Columns columns(rows, i);
+        const std::int64_t id = DatumGetInt64(columns.next());
+        const pg_uuid_t request = *DatumGetUUIDP(columns.next());
+        const core::TextArgument callback = columns.text(), user = columns.text();
+        ended(request);
+        if (!callback.is_null)
+            run_callback(id, request, callback.text.data(), user.text.data());
+    }
+}
+
+Datum ids_of(std::initializer_list<const JobList *> lists) {
+    ArrayColumn ids;
+    std::uint32_t count = 0;
+    for (const JobList *list : lists)
+        count += list->count;
+    ids.begin(INT8OID, static_cast<int>(count));
+    for (const JobList *list : lists)
+        for (const Job *job = list->first; job != nullptr; job = job->next)
+            ids.add(Int64GetDatum(job->row.id));
+    return ids.array();
+}
+
 }  // namespace
 
 bool has_queue() { return OidIsValid(pg::public_table("steadytext_queue")); }
@@ -332,7 +280,7 @@ std::uint32_t claim(std::uint32_t most, const HeldBack &held_back, MemoryContext
     for (std::uint32_t i = 0; i < count; i++) {
         MemoryContext caller =
             MemoryContextSwitchTo(AllocSetContextCreate(parent, "steadytext job", ALLOCSET_SMALL_SIZES));
-        insert_by_rank(jobs, make_job(read_row(SPI_tuptable->vals[i])));
+        insert_by_rank(jobs, make_job(read_row(SPI_tuptable, i)));
         MemoryContextSwitchTo(caller);
     }
     SPI_freetuptable(SPI_tuptable);
@@ -350,40 +298,44 @@ std::int64_t next_due_ms(const HeldBack &held_back) {
 }
 
 void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request)) {
-    Records records(static_cast<int>(jobs.count));
+    static Statement end{kEnd, SPI_OK_SELECT}, put_off{kPutOff, SPI_OK_UPDATE};
+    Rows<7> ending({INT8OID, TEXTOID, TEXTOID, vector_type(), TEXTOID, INT4OID, TEXTOID}, jobs.count);
+    Rows<5> waiting({INT8OID, TEXTOID, INT4OID, INT4OID, INT4OID}, jobs.count);
     for (const Job *job = jobs.first; job != nullptr; job = job->next) {
+        if (is_put_off(*job)) {
+            add_put_off(*job, waiting.add());
+            continue;
+        }
         if (job->row.is_batch && job->outcome == Outcome::Done)
             record_batch(*job);
-        records.add(*job);
+        add_ended(*job, ending.add());
     }
-    records.write();
-    SPITupleTable *rows = SPI_tuptable;
-    const std::uint64_t ended_count = SPI_processed;
-    for (std::uint64_t i = 0; i < ended_count; i++) {
-        Columns columns(rows->vals[i]);
-        SPI_tuptable = rows;
-        const std::int64_t id = DatumGetInt64(columns.next());
-        const pg_uuid_t request = *DatumGetUUIDP(columns.next());
-        const core::TextArgument callback = columns.text(), user = columns.text();
-        ended(request);
-        if (!callback.is_null)
-            run_callback(id, request, callback.text.data(), user.text.data());
-    }
+    if (!waiting.is_empty())
+        waiting.execute(put_off);
+    if (ending.is_empty())
+        return;
+    ending.execute(end);
+    tell_ended(SPI_tuptable, SPI_processed, ended);
 }
 
-void renew_leases() {
+void renew_leases(std::initializer_list<const JobList *> lists) {
     static Statement statement{kRenew, SPI_OK_UPDATE};
-    const Oid types[] = {INT4OID, INT4OID};
-    const Datum values[] = {Int32GetDatum(MyProcPid), Int32GetDatum(kLeaseSeconds)};
+    const Oid types[] = {INT4OID, INT8ARRAYOID, INT4OID};
+    const Datum values[] = {Int32GetDatum(MyProcPid), ids_of(lists), Int32GetDatum(kLeaseSeconds)};
     statement.execute(types, values);
 }
 
-bool is_still_ours(std::int64_t id) {
-    static Statement statement{kIsOurs, SPI_OK_SELECT};
-    const Oid types[] = {INT8OID, INT4OID};
-    const Datum values[] = {Int64GetDatum(id), Int32GetDatum(MyProcPid)};
+std::span<const std::int64_t> lost(std::initializer_list<const JobList *> lists) {
+    static Statement statement{kLost, SPI_OK_SELECT};
+    const Oid types[] = {INT4OID, INT8ARRAYOID};
+    const Datum values[] = {Int32GetDatum(MyProcPid), ids_of(lists)};
     statement.execute(types, values);
-    return SPI_processed > 0;
+    auto *ids = static_cast<std::int64_t *>(palloc((SPI_processed + 1) * sizeof(std::int64_t)));
+    for (std::uint64_t i = 0; i < SPI_processed; i++) {
+        bool is_null;
+        ids[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
+    }
+    return {ids, static_cast<std::size_t>(SPI_processed)};
 }
 
 void give_back() {

@@ -6,6 +6,7 @@
 #include "src/queue/job.hpp"
 
 #include <cstdint>
+#include <initializer_list>
 
 namespace steadytext::queue {
 
@@ -28,9 +29,9 @@ struct HeldBack {
 // with each request that has ended.
 void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request));
 
-// Keeps the jobs under way; and whether one is still ours, or was cancelled.
-void renew_leases();
-[[nodiscard]] bool is_still_ours(std::int64_t id);
+// Keeps the jobs of the lists; and which of them are no longer ours, for they were cancelled: their ids in order.
+void renew_leases(std::initializer_list<const JobList *> lists);
+[[nodiscard]] std::span<const std::int64_t> lost(std::initializer_list<const JobList *> lists);
 
 // Gives back what this worker has.
 void give_back();

@@ -44,7 +44,8 @@ constexpr std::int64_t kLongestPauseUs = 30'000'000;
 constexpr std::uint32_t kMostCalls = 256;
 constexpr std::uint32_t kLeastClaimed = 32, kMostClaimed = 2048;
 constexpr std::int64_t kFastUs = 50'000, kSlowUs = 200'000;  // a bunch that is gone sooner, or later, changes the size of the next
-constexpr std::uint32_t kMostEnded = 4096;
+constexpr std::uint32_t kManyEnded = 1024, kMostEnded = 4096;  // as many are recorded at once, or at most
+constexpr std::int64_t kLongestWaitUs = 50'000;
 
 struct Worker {
     const shmem::Segment *segment;
@@ -52,7 +53,9 @@ struct Worker {
     MemoryContext memory;
     ManyCalls *calls;
     JobList backlog, under_way, over, recording;
-    Job *starting;             // the job whose part is being begun
+    Part *parts[kMostCalls];   // with a request under way, by its inquiry's tag
+    std::uint32_t latest = 0;  // place taken among them
+    Job *in_hand;              // the job one of whose parts is being begun or ended
     HeldBack held_back;
     std::uint32_t bunch = kLeastClaimed;  // how many to claim at once
     std::int64_t claimed_us = 0;
@@ -62,7 +65,9 @@ struct Worker {
     std::int64_t due_us = INT64_MAX;  // when to look again without being told
     std::int64_t renewed_us = 0, tidied_us = 0;
     std::int64_t pause_us = 0;
-    bool one_by_one = false;   // recording failed
+    std::int64_t over_us = 0;         // since when there are jobs to record
+    std::int64_t recording_us = 0;    // how long the last recording took
+    bool one_by_one = false;          // it failed
     std::uint64_t ended_keys[kMostEnded];
     std::uint32_t ended_count = 0;
 };
@@ -100,55 +105,72 @@ void move(Job *job, JobList &to) {
     to.add(job);
 }
 
+// ---- its requests --------------------------------------------------------------------------------------------------------
+
+void keep(Part &part) {
+    while (self->parts[self->latest = (self->latest + 1) % kMostCalls] != nullptr) {
+    }
+    self->parts[self->latest] = &part;
+    part.inquiry->tag = self->latest;
+}
+
+Part &part_of(const Inquiry *inquiry) {
+    Part *part = self->parts[inquiry->tag];
+    self->parts[inquiry->tag] = nullptr;
+    return *part;
+}
+
 // To those that are over; what is left of its requests is given up.
 void move_over(Job *job) {
     for (std::uint32_t i = 0; i < job->begun; i++)
-        if (job->parts[i].inquiry != nullptr)
-            self->calls->give_up(job->parts[i].inquiry);
+        if (const Inquiry *inquiry = job->parts[i].inquiry; inquiry != nullptr) {
+            self->calls->give_up(inquiry);
+            self->parts[inquiry->tag] = nullptr;
+        }
+    if (self->over.is_empty())
+        self->over_us = core::monotonic_us();
     move(job, self->over);
     if (job->outcome == Outcome::Postponed)
         hold_back(*job);
 }
 
-Job *job_of(const Inquiry *inquiry, Part *&part) {
-    for (JobList *list : {&self->under_way, &self->backlog})
-        for (Job *job = list->first; job != nullptr; job = job->next)
-            if ((part = part_of(*job, inquiry)) != nullptr)
-                return job;
-    return nullptr;
-}
-
 // An error while a job's request was moved on is the job's end.
 void end_broken(const core::Problem &problem) {
-    const Inquiry *inquiry = self->calls->take_broken();
-    Part *part = nullptr;
-    Job *job = self->starting;
-    if (inquiry != nullptr && (job = job_of(inquiry, part)) != nullptr)
-        part->inquiry = nullptr;
-    self->starting = nullptr;
+    Job *job = self->in_hand;
+    if (const Inquiry *inquiry = self->calls->take_broken(); inquiry != nullptr) {
+        Part &part = part_of(inquiry);
+        part.inquiry = nullptr;
+        job = part.job;
+    }
+    self->in_hand = nullptr;
     if (job == nullptr)
         return;
     fail(*job, problem);
     move_over(job);
 }
 
+void start_part(Job &job) {
+    MemoryContext caller = MemoryContextSwitchTo(job.memory);
+    const Role before = become(job);
+    Part &part = begin_part(job);
+    keep(part);
+    self->calls->start(part.inquiry);
+    become(before);
+    MemoryContextSwitchTo(caller);
+}
+
 void start_jobs() {
     while (!self->backlog.is_empty() && self->calls->has_room()) {
         Job *job = self->backlog.first;
-        self->starting = job;
+        self->in_hand = job;
         if (!OidIsValid(job->row.user)) {
             core::Problem problem;
             problem.set(core::sqlstate::kUndefinedObject, "role \"%s\" does not exist", job->row.user_name.data());
             fail(*job, problem);
         }
-        if (!job->is_over()) {
-            MemoryContext caller = MemoryContextSwitchTo(job->memory);
-            const Role before = become(*job);
-            self->calls->start(begin_part(*job));
-            become(before);
-            MemoryContextSwitchTo(caller);
-        }
-        self->starting = nullptr;
+        if (!job->is_over())
+            start_part(*job);
+        self->in_hand = nullptr;
         if (job->is_over()) {
             move_over(job);
         } else if (job->begun == job->part_count) {
@@ -157,18 +179,23 @@ void start_jobs() {
     }
 }
 
-void advance_jobs() {
-    while (Inquiry *inquiry = self->calls->take_ended()) {
-        Part *part;
-        Job *job = job_of(inquiry, part);
-        if (job == nullptr)
-            continue;
+void take_answers() {
+    while (const Inquiry *inquiry = self->calls->take_ended()) {
+        Part &part = part_of(inquiry);
+        Job *job = part.job;
+        self->in_hand = job;
         const Role before = become(*job);
-        end_part(*job, *part);
+        end_part(part);
         become(before);
+        self->in_hand = nullptr;
         if (job->is_over())
             move_over(job);
     }
+}
+
+void advance_jobs() {
+    take_answers();
+    start_jobs();
 }
 
 // ---- the table ---------------------------------------------------------------------------------------------------------
@@ -224,8 +251,16 @@ void record_jobs() {
     record(self->recording, note_ended);
 }
 
+// Recording waits for the disk, so that a bunch is recorded at once: no longer than the last one took is waited for others, and not
+// at all where nothing else is to be done.
+bool is_time_to_record(std::int64_t now_us) {
+    return !self->over.is_empty() &&
+           (self->over.count >= kManyEnded || self->calls->is_idle() || now_us - self->over_us >= self->recording_us);
+}
+
 // It is announced once it is certain: on disk. A result that cannot be recorded, for the database's encoding lacks a character, say, is a failure.
 bool record_over() {
+    const std::int64_t begin_us = core::monotonic_us();
     while (!self->over.is_empty() && !(self->one_by_one && !self->recording.is_empty())) {
         move(self->over.first, self->recording);
     }
@@ -250,14 +285,16 @@ bool record_over() {
         move(job, self->over);
     }
     self->one_by_one = !good;
+    self->recording_us = std::min(core::monotonic_us() - begin_us, kLongestWaitUs);
     return good;
 }
 
 void drop_cancelled() {
+    const std::span<const std::int64_t> ids = lost({&self->under_way, &self->backlog});
     for (JobList *list : {&self->under_way, &self->backlog})
         for (Job *job = list->first, *next; job != nullptr; job = next) {
             next = job->next;
-            if (is_still_ours(job->row.id))
+            if (!std::binary_search(ids.begin(), ids.end(), job->row.id))
                 continue;
             core::Problem problem;
             problem.set("57014", "cancelled");
@@ -265,6 +302,8 @@ void drop_cancelled() {
             move_over(job);
         }
 }
+
+void renew_all() { renew_leases({&self->under_way, &self->backlog, &self->over}); }
 
 void tidy() {
     if (recover(false) > 0)
@@ -313,13 +352,14 @@ bool work(std::int64_t now_us) {
         if (!worker::run_step("looking for cancelled jobs", drop_cancelled))
             return false;
     }
-    if (!self->calls->is_idle() && !worker::run_step("taking answers", advance_jobs, problem, true))
+    const bool can_advance = !self->calls->is_idle() || (!self->backlog.is_empty() && self->calls->has_room());
+    if (can_advance && !worker::run_step("carrying out jobs", advance_jobs, problem, true))
         end_broken(problem);
-    if (!self->over.is_empty() && !record_over())
+    if (is_time_to_record(now_us) && !record_over())
         return false;
     if (now_us - self->renewed_us > kRenewUs) {
         self->renewed_us = now_us;
-        if (!(self->under_way.is_empty() && self->backlog.is_empty()) && !worker::run_step("renewing leases", renew_leases))
+        if (!(self->under_way.is_empty() && self->backlog.is_empty() && self->over.is_empty()) && !worker::run_step("renewing leases", renew_all))
             return false;
     }
     if (now_us - self->tidied_us > kTidyUs) {
@@ -332,14 +372,22 @@ bool work(std::int64_t now_us) {
         if (!worker::run_step("claiming jobs", claim_jobs))
             return false;
     }
-    if (!self->backlog.is_empty() && self->calls->has_room() && !worker::run_step("starting jobs", start_jobs, problem, true))
-        end_broken(problem);
     return true;
 }
 
 bool is_idle() {
     return self->calls->is_idle() && self->backlog.is_empty() && self->under_way.is_empty() && self->over.is_empty() &&
            !self->last_was_full && self->row->queue_changes.load(std::memory_order_acquire) == self->seen;
+}
+
+bool has_work(std::int64_t now_us) {
+    return is_time_to_record(now_us) || (!self->backlog.is_empty() && self->calls->has_room()) || wants_more(now_us);
+}
+
+// When there may be without an answer or a change.
+std::int64_t next_us() {
+    const std::int64_t idle_us = core::monotonic_us() + kIdleUs;
+    return std::min({idle_us, self->due_us, self->over.is_empty() ? INT64_MAX : self->over_us + self->recording_us});
 }
 
 void run_until_idle() {
@@ -358,9 +406,8 @@ void run_until_idle() {
             busy_us = core::monotonic_us();
         if (idle && core::monotonic_us() - busy_us >= kIdleUs)
             return;
-        if (!self->over.is_empty() || (self->backlog.count > 0 && self->calls->has_room()) || wants_more(core::monotonic_us()))
-            continue;
-        self->calls->wait(std::min({kIdleUs, std::max<std::int64_t>(self->due_us - core::monotonic_us(), 0)}));
+        if (!has_work(core::monotonic_us()))
+            self->calls->wait(std::max<std::int64_t>(next_us() - core::monotonic_us(), 0));
     }
 }
 

@@ -63,17 +63,21 @@ void ManyCalls::start(Inquiry *inquiry) {
     advance(entry);
 }
 
+// One look at each until it returns null; what ends behind it sets the latch.
 Inquiry *ManyCalls::take_ended() {
-    for (std::uint32_t i = 0; i < count_; i++) {
-        Entry &entry = entries_[i];
+    while (looked_at_ < count_) {
+        Entry &entry = entries_[looked_at_];
         advance(entry);
-        if (entry.stage != Stage::Ended)
+        if (entry.stage != Stage::Ended) {
+            looked_at_++;
             continue;
+        }
         Inquiry *inquiry = entry.inquiry;
         observe::take_up(entry.aside);
         entry = entries_[--count_];
         return inquiry;
     }
+    looked_at_ = 0;
     return nullptr;
 }
 
@@ -125,6 +129,7 @@ void ManyCalls::drop(Entry &entry) {
     settle(entry.inquiry->quota, kUnknownTokens);
     observe::drop(entry.aside);
     entry = entries_[--count_];
+    looked_at_ = 0;
 }
 
 // ---- one call ----------------------------------------------------------------------------------------------------------

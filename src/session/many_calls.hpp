@@ -100,6 +100,7 @@ private:
     std::int64_t look_at_daemons_us_ = 0;
     std::uint32_t count_ = 0;
     std::uint32_t flying_ = 0;
+    std::uint32_t looked_at_ = 0;  // by take_ended()
     bool outlives_ = false;
     Entry *moving_ = nullptr;
     Entry *entries_ = nullptr;
