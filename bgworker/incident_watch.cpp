@@ -21,6 +21,7 @@ constexpr std::int64_t kLookUs = 500'000;
 constexpr std::size_t kLooks = 64;
 constexpr std::int64_t kSlowUs = 10'000'000;
 constexpr std::uint32_t kStretch = 4;
+constexpr std::int32_t kShedBelow = 5;  // priority; the default one is not shed
 
 // Past looks, evenly over the window.
 struct History {
@@ -112,6 +113,10 @@ bool is_hung(const Segment &segment, std::size_t daemon) {
     return segment.daemons->rows[daemon].identity.load(identity) && identity.embedded && segment.header->embedded.pid.load() != 0;
 }
 
+bool sheds(ConditionId id) {
+    return guc::incident_shed && (id == ConditionId::DaemonDown || id == ConditionId::ErrorRate || id == ConditionId::QueueStuck);
+}
+
 // What is done at once when an incident opens; in words, or null.
 const char *respond(const Segment &segment, ConditionId id, std::size_t daemon) {
     switch (id) {
@@ -130,6 +135,25 @@ const char *respond(const Segment &segment, ConditionId id, std::size_t daemon) 
     }
 }
 
+// Jobs that were left alone are looked at anew, by a worker that is there or that the launcher starts.
+void begin_jobs_from(const Segment &segment, std::int32_t priority) {
+    if (segment.header->least_priority.exchange(priority) <= priority)
+        return;
+    for (shmem::DatabaseRow &row : segment.databases->rows) {
+        if (row.oid.load() == 0)
+            break;
+        row.queue_changes.fetch_add(1, std::memory_order_release);
+        pg::set_latch_of(row.queue_proc_number.load());
+    }
+}
+
+bool any_sheds(const Incidents &incidents) {
+    for (std::size_t i = 0; i < core::kConditionCount; i++)
+        if (const auto id = static_cast<ConditionId>(i); sheds(id) && is_open(incidents, id))
+            return true;
+    return false;
+}
+
 // What lasts while incidents do.
 void keep_up_responses(const Segment &segment) {
     const Incidents &incidents = *segment.incidents;
@@ -140,6 +164,7 @@ void keep_up_responses(const Segment &segment) {
     }
     const bool slow = is_open(incidents, ConditionId::Latency) || is_open(incidents, ConditionId::QueueStuck);
     segment.header->refresh_stretch.store(slow && guc::incident_widen_refresh ? kStretch : 1);
+    begin_jobs_from(segment, any_sheds(incidents) ? kShedBelow : 1);
 }
 
 // ---- opening and closing ---------------------------------------------------------------------------------------------
@@ -152,6 +177,12 @@ void announce(const core::Condition &condition, const IncidentEvent &event) {
                   event.response[0] != '\0' ? errcontext("response: %s", event.response) : 0));
 }
 
+void put_response(const Segment &segment, ConditionId id, std::size_t daemon, IncidentEvent &event) {
+    const char *done = respond(segment, id, daemon);
+    snprintf(event.response, sizeof event.response, "%s%s%s", done != nullptr ? done : "", done != nullptr && sheds(id) ? ", " : "",
+             sheds(id) ? "low-priority jobs wait" : "");
+}
+
 void turn(const Segment &segment, ConditionId id, std::size_t daemon, core::IncidentTurn turned, double value) {
     Incidents &incidents = *segment.incidents;
     Incidents::Track &track = incidents.tracks[index_of(id)][daemon];
@@ -162,8 +193,8 @@ void turn(const Segment &segment, ConditionId id, std::size_t daemon, core::Inci
     event.at_unix_us = core::unix_us();
     event.value = value;
     strlcpy(event.subject, track.subject, sizeof event.subject);
-    if (const char *response = opened ? respond(segment, id, daemon) : nullptr; response != nullptr)
-        strlcpy(event.response, response, sizeof event.response);
+    if (opened)
+        put_response(segment, id, daemon, event);
     if (opened) {
         incidents.open[index_of(id)].fetch_add(1);
         incidents.opened[index_of(id)].fetch_add(1);

@@ -6,6 +6,7 @@
 //   daemon_down               the embedded daemon, if its process is there and answered before, is restarted
 //   breaker_flapping          the daemon rests, as if drained, while another one is ready
 //   latency, queue_stuck      keepers refresh frecency a quarter as often
+//   daemon_down, error_rate, queue_stuck   queue workers begin no asynchronous calls of low priority
 //
 // What lasts as long as an incident is worked out anew at every look, from what is open now.
 #pragma once

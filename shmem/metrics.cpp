@@ -5,6 +5,7 @@
 #include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -162,6 +163,9 @@ constexpr MetricFamily kHotBytesInUse = {"hot_cache_bytes_in_use", "gauge", "Byt
 constexpr MetricFamily kHotEvictions = {"hot_cache_evictions_total", "counter", "Answers that made room for others in the hot cache."};
 constexpr MetricFamily kPendingWrites = {"cache_writes_pending", "gauge", "Answers on their way to steadytext_cache."};
 constexpr MetricFamily kDeallocations = {"stat_deallocations_total", "counter", "Rows of pg_stat_steadytext that made room for others."};
+constexpr MetricFamily kJobs = {"queue_jobs", "gauge", "Asynchronous calls pending or under way, in all databases."};
+constexpr MetricFamily kOldestJob = {"queue_oldest_job_seconds", "gauge", "How long the one that has been pending longest is."};
+constexpr MetricFamily kJobFailures = {"queue_worker_failures", "gauge", "Transactions of queue workers that failed in a row."};
 constexpr MetricFamily kWorkerUp = {"worker_up", "gauge", "Whether the background worker runs."};
 constexpr MetricFamily kWorkerBeat = {"worker_silence_seconds", "gauge", "How long ago the background worker last went round its loop."};
 constexpr MetricFamily kGatewayStarts = {"gateway_starts_total", "counter", "Starts of the gateway."};
@@ -194,6 +198,21 @@ void add_memory(Gatherer &to, const Segment &segment, std::int64_t now_us) {
         pending += row.pending_writes.load(std::memory_order_relaxed);
     to.add(kPendingWrites, pending);
     to.add(kDeallocations, segment.statements->deallocations());
+}
+
+void add_queues(Gatherer &to, const Segment &segment) {
+    const std::int64_t now_us = core::unix_us();
+    std::int64_t jobs = 0;
+    std::uint64_t failures = 0;
+    double oldest = 0;
+    for (const DatabaseRow &row : segment.databases->rows) {
+        jobs += row.queue_length.load(std::memory_order_relaxed);
+        failures += row.queue_failures.load(std::memory_order_relaxed);
+        oldest = std::max(oldest, seconds_since(row.queue_oldest_us.load(std::memory_order_relaxed), now_us));
+    }
+    to.add(kJobs, static_cast<double>(jobs));
+    to.add(kOldestJob, oldest);
+    to.add(kJobFailures, failures);
 }
 
 void add_workers(Gatherer &to, const Segment &segment, std::int64_t now_us) {
@@ -320,6 +339,7 @@ std::vector<MetricSample> gather_metrics(const Segment &segment, const core::Bre
     add_calls(to, segment.calls->totals());
     add_events(to, *segment.counters);
     add_memory(to, segment, now_us);
+    add_queues(to, segment);
     add_workers(to, segment, now_us);
     add_incidents(to, *segment.incidents);
     add_daemons(to, *segment.daemons, breaker, now_us);

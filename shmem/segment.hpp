@@ -67,6 +67,7 @@ struct alignas(kCacheLine) Header {
     std::atomic<std::uint64_t> next_request{0};
     // Of incidents, written by the launcher (bgworker/incident_watch.*).
     std::atomic<std::uint32_t> refresh_stretch{1};  // times steadytext.frecency_refresh_interval
+    std::atomic<std::int32_t> least_priority{1};    // of the asynchronous calls that are begun
     std::atomic<bool> incidents_settled{false};     // what an earlier life left open has been dealt with
 };
 

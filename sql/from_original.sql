@@ -60,6 +60,7 @@ UPDATE public.steadytext_queue SET
     user_id = coalesce(user_id, (SELECT relowner::regrole::text FROM pg_class WHERE oid = 'public.steadytext_queue'::regclass)),
     status = CASE WHEN status IS NULL OR status = 'processing' THEN 'pending' ELSE status END,
     started_at = CASE WHEN status IN ('completed', 'failed', 'cancelled') THEN started_at END,
+    completed_at = CASE WHEN status IN ('completed', 'failed', 'cancelled') THEN coalesce(completed_at, created_at, now()) END,
     created_at = coalesce(created_at, now()),
     retry_count = coalesce(retry_count, 0),
     max_retries = greatest(coalesce(max_retries, 3), 0);
@@ -84,7 +85,8 @@ ALTER TABLE public.steadytext_queue
     ADD run_at timestamptz NOT NULL DEFAULT now(),
     ADD worker_pid int,
     ADD lease_until timestamptz,
-    ADD lost_count int NOT NULL DEFAULT 0;
+    ADD lost_count int NOT NULL DEFAULT 0,
+    SET (fillfactor = 50);
 ALTER TABLE public.steadytext_queue
     ADD rank float8 NOT NULL GENERATED ALWAYS AS (priority - extract(epoch FROM run_at AT TIME ZONE 'UTC')::float8 / 60) STORED;
 ALTER SEQUENCE public.steadytext_queue_id_seq AS bigint;

@@ -60,6 +60,7 @@ int incident_delay_ms = 10'000;
 bool incident_restart = true;
 bool incident_drain = true;
 bool incident_widen_refresh = true;
+bool incident_shed = true;
 int on_limit = static_cast<int>(OnLimit::Error);
 bool limit_cache_hits = true;
 bool limit_superusers = true;
@@ -275,6 +276,8 @@ void define_incidents() {
                 "Only while another daemon is ready.", &incident_drain, true, PGC_SIGHUP, 0);
     define_flag("steadytext.incident_widen_refresh", "Refreshes frecency less often while calls are slow or wait.", nullptr,
                 &incident_widen_refresh, true, PGC_SIGHUP, 0);
+    define_flag("steadytext.incident_shed", "Begins no asynchronous calls of low priority while daemons are down or calls fail or wait.", nullptr,
+                &incident_shed, true, PGC_SIGHUP, 0);
 }
 
 void define_queue() {

@@ -58,6 +58,7 @@ extern int incident_delay_ms;
 extern bool incident_restart;
 extern bool incident_drain;
 extern bool incident_widen_refresh;
+extern bool incident_shed;
 extern int on_limit;  // OnLimit
 extern bool limit_cache_hits;
 extern bool limit_superusers;

@@ -66,6 +66,24 @@ $cluster->start_echo;
 closes('daemon_down');
 is(incidents('daemon_down', 'true'), 1, 'one incident');
 
+# While it is down no asynchronous call of low priority begins, unless that is switched off; when it is back they do at once.
+my $enqueue = sub { my ($priority) = @_; return $cluster->sql("SELECT steadytext_enqueue('generate', '{\"prompt\": \"a job\", \"use_cache\": false}', $priority, 50)") };
+my $begins = sub { my ($id, $what) = @_; return ok($cluster->poll_until("SELECT started_at IS NOT NULL FROM steadytext_queue WHERE request_id = '$id'", 't'), "$what begins") };
+kill 'KILL', $cluster->echo_pid;
+opens('daemon_down');
+is(response('daemon_down'), 'low-priority jobs wait', 'it says what is done');
+my ($low, $usual) = map { $enqueue->($_) } 4, 5;
+$begins->($usual, 'a job of the usual priority');
+is($cluster->sql("SELECT started_at FROM steadytext_queue WHERE request_id = '$low'"), '', 'one below does not');
+set(incident_shed => 'off');
+$begins->($low, 'incident_shed = off: it');
+set(incident_shed => 'on');
+$low = $enqueue->(1);
+$cluster->start_echo;
+closes('daemon_down');
+$begins->($low, 'the incident is over: what had to wait');
+ok($cluster->poll_until('SELECT count(*) FROM steadytext_queue WHERE completed_at IS NULL', 0), 'all jobs end');
+
 # A breaker that flaps: the daemon rests while there is another one, and only while the switch is on.
 my %daemon = map { $_ => $cluster->start_echo(name => $_) } qw(one two);
 set(daemons => join ', ', map { $_->{endpoint} } @daemon{qw(one two)});
@@ -92,12 +110,12 @@ closes('breaker_flapping');
 my $serial = $cluster->start_echo(name => 'serial', options => ['--serial']);
 set(daemons => $serial->{endpoint}, pool_size => 1, pool_wait => '60s');
 ok($cluster->poll_until(q(SELECT string_agg(state, ',') FROM steadytext_daemons), 'ready'), 'a serial daemon');
-set(incident_widen_refresh => 'off');
+set(incident_widen_refresh => 'off', incident_shed => 'off');
 my @waiting = map { $cluster->session->send("SELECT steadytext_generate('!fault:delay=14000 one after the other $_', use_cache => false)") } 1 .. 2;
 ok($cluster->wait_for(sub { metric('requests_waiting') == 1 && metric('oldest_waiting_seconds') > 1 }, 20), 'a request waits, and how long is told');
 opens('queue_stuck');
 is($cluster->sql(q(SELECT status || ' ' || (details ->> 'waiting') FROM steadytext_health_check() WHERE component = 'queue')), 'degraded 1', 'which the health check sees too');
-is(response('queue_stuck'), '-', 'incident_widen_refresh = off: nothing is done');
+is(response('queue_stuck'), '-', 'incident_widen_refresh and incident_shed are off: nothing is done');
 is(metric('refresh_stretch'), 1, 'keepers refresh as ever');
 set(incident_widen_refresh => 'on');
 ok($cluster->wait_for(sub { metric('refresh_stretch') == 4 }), 'switched on while it lasts: they step back');
@@ -107,7 +125,7 @@ $_->finish for @waiting;
 
 # ---- an embedded daemon that hangs is restarted, if that is switched on ----------------------------------------------------
 my $program = $cluster->run_dir . '/echo-daemon';
-set(daemons => '', embedded_daemon => 'on', embedded_program => $program, embedded_model => 'echo', incident_restart => 'off');
+set(daemons => '', embedded_daemon => 'on', embedded_program => $program, embedded_model => 'echo', incident_restart => 'off', incident_shed => 'off');
 my $embedded = q(SELECT state FROM steadytext_daemons);
 ok($cluster->poll_until($embedded, 'ready', 30), 'an embedded daemon');
 my $pid = sub { my $parent = $cluster->worker_pid('launcher'); chomp(my $child = `pgrep -P $parent`); return $child };

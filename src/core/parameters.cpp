@@ -545,6 +545,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.incident_restart", kFlag},
     {"settings", "steadytext.incident_drain", kFlag},
     {"settings", "steadytext.incident_widen_refresh", kFlag},
+    {"settings", "steadytext.incident_shed", kFlag},
     {"settings", "steadytext.on_limit", word("error wait null")},
     {"settings", "steadytext.limit_cache_hits", kFlag},
     {"settings", "steadytext.limit_superusers", kFlag},

@@ -162,19 +162,30 @@ void put_keeper(ReturnSetInfo *result, std::int64_t now_us) {
         });
 }
 
+// Requests under way, and this database's asynchronous calls with their worker, which goes when there are none.
 void put_queue(ReturnSetInfo *result, std::int64_t now_us) {
     const shmem::Segment &segment = shmem::segment();
     const std::uint32_t slots = segment.slots->size(), in_use = segment.slots->in_use();
     const std::int64_t oldest_us = segment.header->waiting.oldest_us.load();
     const std::int64_t waits_us = oldest_us == 0 ? 0 : now_us - oldest_us;
-    const Status status = in_use == slots                                        ? Status::Unhealthy
-                          : in_use > kCrowded * slots || waits_us > kWaitingLongUs ? Status::Degraded
-                                                                                   : Status::Healthy;
+    const std::uint32_t index = segment.databases->of(MyDatabaseId);
+    const shmem::DatabaseRow *jobs = index == shmem::DatabaseTable::kNone ? nullptr : &segment.databases->rows[index];
+    const bool worker_fails = jobs != nullptr && jobs->queue_failures.load() > 0;
+    const Status status = in_use == slots                                                         ? Status::Unhealthy
+                          : in_use > kCrowded * slots || waits_us > kWaitingLongUs || worker_fails ? Status::Degraded
+                                                                                                   : Status::Healthy;
     put(result, "queue", status, [&](JsonObject &details) {
         details.add("slots", std::int64_t{slots});
         details.add("slots_in_use", std::int64_t{in_use});
         details.add("waiting", std::int64_t{segment.header->waiting.count.load()});
         details.add("oldest_waiting_ms", waits_us / 1000);
+        if (jobs == nullptr)
+            return;
+        const std::int64_t oldest_job_us = jobs->queue_oldest_us.load();
+        details.add("jobs", jobs->queue_length.load());
+        details.add("oldest_job_seconds", oldest_job_us == 0 ? 0 : (core::unix_us() - oldest_job_us) / 1'000'000);
+        details.add("worker_pid", std::int64_t{jobs->queue_pid.load()});
+        details.add("worker_failures_in_a_row", std::int64_t{jobs->queue_failures.load()});
     });
 }
 

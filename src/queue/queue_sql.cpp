@@ -5,6 +5,7 @@
 #include "src/pg/compat.hpp"
 #include "src/queue/queue_sql.hpp"
 #include "bgworker/batch_columns.hpp"
+#include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/table_rows.hpp"
@@ -35,6 +36,7 @@ constexpr const char *kClaim = R"(
     WITH next AS (
         SELECT id FROM public.steadytext_queue
         WHERE completed_at IS NULL AND status = 'pending' AND run_at <= clock_timestamp() AND user_id <> ALL ($2)
+          AND priority >= $5
         ORDER BY rank DESC, id LIMIT $1 FOR UPDATE SKIP LOCKED)
     UPDATE public.steadytext_queue q
     SET status = 'processing', started_at = clock_timestamp(), worker_pid = $3,
@@ -91,7 +93,7 @@ constexpr const char *kDeleteOld = R"(
 
 constexpr const char *kNextDue = R"(
     SELECT ceil(extract(epoch FROM min(run_at) - clock_timestamp()) * 1000)::bigint FROM public.steadytext_queue
-    WHERE completed_at IS NULL AND status = 'pending' AND user_id <> ALL ($1))";
+    WHERE completed_at IS NULL AND status = 'pending' AND user_id <> ALL ($1) AND priority >= $2)";
 
 constexpr const char *kGiveBack = R"(
     UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL
@@ -145,6 +147,9 @@ Datum held_back_names(const HeldBack &held_back) {
             names.add(CStringGetTextDatum(NameStr(held_back.names[i])));
     return names.array();
 }
+
+// During some incidents those below are left alone (bgworker/incident_watch.hpp).
+Datum least_priority() { return Int32GetDatum(shmem::segment().header->least_priority.load()); }
 
 // ---- recording ---------------------------------------------------------------------------------------------------------
 
@@ -273,8 +278,9 @@ bool has_queue() { return OidIsValid(pg::public_table("steadytext_queue")); }
 
 std::uint32_t claim(std::uint32_t most, const HeldBack &held_back, MemoryContext parent, JobList &jobs) {
     static Statement statement{kClaim, SPI_OK_UPDATE_RETURNING};
-    const Oid types[] = {INT8OID, TEXTARRAYOID, INT4OID, INT4OID};
-    const Datum values[] = {Int64GetDatum(most), held_back_names(held_back), Int32GetDatum(MyProcPid), Int32GetDatum(kLeaseSeconds)};
+    const Oid types[] = {INT8OID, TEXTARRAYOID, INT4OID, INT4OID, INT4OID};
+    const Datum values[] = {Int64GetDatum(most), held_back_names(held_back), Int32GetDatum(MyProcPid), Int32GetDatum(kLeaseSeconds),
+                            least_priority()};
     statement.execute(types, values);
     const auto count = static_cast<std::uint32_t>(SPI_processed);
     for (std::uint32_t i = 0; i < count; i++) {
@@ -289,8 +295,8 @@ std::uint32_t claim(std::uint32_t most, const HeldBack &held_back, MemoryContext
 
 std::int64_t next_due_ms(const HeldBack &held_back) {
     static Statement statement{kNextDue, SPI_OK_SELECT};
-    const Oid types[] = {TEXTARRAYOID};
-    const Datum values[] = {held_back_names(held_back)};
+    const Oid types[] = {TEXTARRAYOID, INT4OID};
+    const Datum values[] = {held_back_names(held_back), least_priority()};
     statement.execute(types, values);
     bool is_null;
     const Datum ms = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);

@@ -486,6 +486,8 @@ void steadytext_queue_main(Datum argument) {
     if (worker::run_step("taking over", begin_work))
         run_until_idle();
     self->leaves_jobs = !is_idle();
+    if (!self->leaves_jobs)
+        (void)worker::run_step("tidying the queue", tidy);  // what is told of it stays until the next one comes
     self->calls->give_up();
     if (self->leaves_jobs)
         (void)worker::run_step("giving jobs back", give_back_jobs);
