@@ -1,7 +1,6 @@
 // What both directions share: paths, models, and the replies that need no engine. Regime: see openai.hpp.
 #include "src/core/openai.hpp"
 
-#include "src/core/json_text.hpp"
 #include "src/core/openai_json.hpp"
 
 #include <algorithm>

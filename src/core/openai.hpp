@@ -3,7 +3,7 @@
 // Called by bgworker/http_channel.cpp. Regime: pure (may throw std::bad_alloc). Nothing an engine says is trusted: JSON is read
 // by simdjson within kMaxDepth, vectors must be complete, finite and of one length.
 //
-//   generate                     POST base/chat/completions, or base/completions (a model without a chat template)
+//   generate, generate_iter      POST base/chat/completions, or base/completions (a model without a chat template)
 //   embed, embed_batch           POST base/embeddings
 //   ping, and whether it is up   GET base/models
 //   info                         answered from the entry and from what base/models listed
@@ -48,6 +48,7 @@ struct Request {
     std::string body;          // empty: GET
     std::string model;         // as the engine calls it
     bool return_usage = false;
+    bool streams = false;      // of a Generate: the answer comes as events, which StreamReader reads
     std::size_t texts = 0;     // how many vectors the answer must have
     std::vector<std::string> choices;  // the answer must be one of them
 };
@@ -71,6 +72,27 @@ struct Reply {
 
 [[nodiscard]] Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body,
                                double engine_ms);
+
+// An answer that comes as server-sent events (event_stream.hpp), each with a piece of it: as the messages of a daemon's stream.
+class StreamReader {
+public:
+    enum class Event : std::uint8_t {
+        Nothing,  // there is nothing to tell
+        Piece,    // `message` is a piece of the text
+        Failed,   // `message` is an error in the engine's words: no more will come
+        Invalid,  // it is no part of such an answer
+    };
+    [[nodiscard]] Event read(const Request &request, std::string_view data, std::string &message);
+    // After the last event: the message that ends the stream, or how it broke off. One that said why it ends is whole.
+    [[nodiscard]] Reply end(const Request &request, const Engine &engine, double engine_ms) const;
+
+private:
+    bool has_begun_ = false;
+    bool is_done_ = false;
+    std::string finish_reason_;
+    std::int64_t prompt_tokens_ = -1;  // not told
+    std::int64_t completion_tokens_ = -1;
+};
 
 // After Unserved: the engine is for what the request was not, if it was taken to be for both.
 void narrow(Engine &engine, Request::Kind unserved);

@@ -1,6 +1,6 @@
 // From what an engine answers to the reply a session reads. Regime: see openai.hpp.
-#include "src/core/json_text.hpp"
 #include "src/core/openai_json.hpp"
+#include "src/core/utf8.hpp"
 
 #include <cmath>
 #include <limits>
@@ -9,28 +9,13 @@ namespace steadytext::core::openai {
 
 namespace {
 
-constexpr std::size_t kLongestError = 500;
-
 Reply answer(std::string message) { return {Verdict::Answer, std::move(message), {}}; }
 Reply invalid(const char *why) { return {Verdict::Invalid, {}, why}; }
 Reply unavailable(std::string why) { return {Verdict::Unavailable, {}, std::move(why)}; }
 
-// The engine's own words, in one of the forms they are found in; empty if there are none.
 std::string error_text(std::string_view body) {
     Document document;
-    if (!document.parse(body))
-        return {};
-    dom::element error;
-    std::string_view text;
-    if (document.root["error"].get(error) == simdjson::SUCCESS) {
-        if (error.get(text) != simdjson::SUCCESS && error.is_object())  // Ollama: a text; OpenAI: an object
-            text = text_of(error, "message");
-    } else {
-        text = text_of(document.root, "message");  // older vLLM
-        if (text.empty())
-            text = text_of(document.root, "detail");  // FastAPI
-    }
-    return std::string(text.substr(0, kLongestError));
+    return document.parse(body) ? error_of(document.root) : std::string();
 }
 
 // Of an answer that is no success. What is wrong with the request comes back to the caller, whom another engine would
@@ -62,11 +47,6 @@ bool may_be_unserved(Request::Kind kind, const Engine &engine) {
     }
 }
 
-std::int64_t tokens(dom::element root, const char *key) {
-    std::int64_t count;
-    return root["usage"][key].get(count) == simdjson::SUCCESS && count >= 0 && count <= 1'000'000'000 ? count : -1;
-}
-
 // The text of the first choice; chat and completion keep it in different places.
 bool read_text(dom::element choice, std::string_view &text) {
     dom::element content;
@@ -92,16 +72,10 @@ Reply read_generated(const Request &request, const Engine &engine, dom::element 
         append_json_string(out, text, Escape::Utf8);
         return answer(out += ", \"error\": null}");
     }
-    const std::string_view reason = text_of(choice, "finish_reason");
     JsonObject result(out, Escape::Utf8);
     result.add("text", text);
-    result.add("finish_reason", reason.empty() ? "stop" : reason);
-    result.add("model", shown_name(engine, request.model));
-    result.add("fingerprint", std::string_view(fingerprint_of(engine, request.model)));
-    result.add("engine_ms", engine_ms);
-    for (const char *key : {"prompt_tokens", "completion_tokens"})
-        if (const std::int64_t count = tokens(root, key); count >= 0)
-            result.add(key, count);
+    add_usage(result, request, engine,
+              {text_of(choice, "finish_reason"), engine_ms, tokens_of(root, "prompt_tokens"), tokens_of(root, "completion_tokens")});
     result.close();
     return answer(out += ", \"error\": null}");
 }
@@ -166,7 +140,7 @@ Reply read_embedded(const Request &request, const Engine &engine, dom::element r
         append_json_string(out, shown_name(engine, request.model), Escape::Utf8);
         out += ", \"fingerprint\": ";
         append_json_string(out, fingerprint_of(engine, request.model), Escape::Utf8);
-        if (const std::int64_t count = tokens(root, "prompt_tokens"); count >= 0)
+        if (const std::int64_t count = tokens_of(root, "prompt_tokens"); count >= 0)
             out += ", \"prompt_tokens\": " + std::to_string(count);
         out += '}';
     }
@@ -174,6 +148,37 @@ Reply read_embedded(const Request &request, const Engine &engine, dom::element r
 }
 
 }  // namespace
+
+std::string error_of(dom::element root) {
+    constexpr std::size_t kLongestError = 500;
+    dom::element error;
+    std::string_view text;
+    if (root["error"].get(error) == simdjson::SUCCESS) {
+        if (error.get(text) != simdjson::SUCCESS && error.is_object())  // Ollama: a text; OpenAI: an object
+            text = text_of(error, "message");
+    } else {
+        text = text_of(root, "message");  // older vLLM
+        if (text.empty())
+            text = text_of(root, "detail");  // FastAPI
+    }
+    return std::string(utf8_prefix(text, kLongestError));
+}
+
+std::int64_t tokens_of(dom::element root, const char *key) {
+    std::int64_t count;
+    return root["usage"][key].get(count) == simdjson::SUCCESS && count >= 0 && count <= 1'000'000'000 ? count : -1;
+}
+
+void add_usage(JsonObject &result, const Request &request, const Engine &engine, const Usage &usage) {
+    result.add("finish_reason", usage.finish_reason.empty() ? "stop" : usage.finish_reason);
+    result.add("model", shown_name(engine, request.model));
+    result.add("fingerprint", std::string_view(fingerprint_of(engine, request.model)));
+    result.add("engine_ms", usage.engine_ms);
+    if (usage.prompt_tokens >= 0)
+        result.add("prompt_tokens", usage.prompt_tokens);
+    if (usage.completion_tokens >= 0)
+        result.add("completion_tokens", usage.completion_tokens);
+}
 
 Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body, double engine_ms) {
     if (status == 501 && may_be_unserved(request.kind, engine))

@@ -1,5 +1,4 @@
 // From the gateway's request to the body an engine gets. Regime: see openai.hpp.
-#include "src/core/json_text.hpp"
 #include "src/core/openai_json.hpp"
 
 namespace steadytext::core::openai {
@@ -112,6 +111,10 @@ void write_generate(dom::element params, const Engine &engine, Request &request)
     if (const std::string_view eos = text_of(params, "eos_string"); !eos.empty() && eos != kModelsOwnEos)
         body.add("stop", array_of({std::string(eos)}));
     add_constraint(body, params, request);
+    if (request.streams) {
+        body.add("stream", "true");
+        body.add("stream_options", R"({"include_usage": true})");
+    }
     request.body = body.close();
 }
 
@@ -146,8 +149,9 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
     request.id = text_of(document.root, "id");
     request.model = model_for(text_of(params, "model"), engine);
     const std::string_view method = text_of(document.root, "method");
-    if (method == "generate" && engine.generates()) {
+    if ((method == "generate" || method == "generate_iter") && engine.generates()) {
         request.kind = Kind::Generate;
+        request.streams = method == "generate_iter";
         write_generate(params, engine, request);
     } else if ((method == "embed" || method == "embed_batch") && engine.embeds()) {
         request.kind = method == "embed" ? Kind::Embed : Kind::EmbedBatch;

@@ -8,6 +8,7 @@
 #include "src/core/constraint/schema.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/core/endpoint.hpp"
+#include "src/core/event_stream.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/key_file.hpp"
 #include "src/core/listen_address.hpp"
@@ -177,6 +178,39 @@ void openai_reply(std::string_view bytes) {
     (void)read_models(body, engine);
 }
 
+std::vector<std::string> events_of(std::string_view bytes, std::size_t size) {
+    EventStream stream;
+    std::vector<std::string> events;
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(size, bytes.size()))) {
+        stream.append(bytes.substr(0, size));
+        for (std::string data; stream.next(data);)
+            events.push_back(data);
+    }
+    return events;
+}
+
+// The first byte says in what pieces the rest arrives.
+void event_stream(std::string_view bytes) {
+    const std::size_t size = bytes.empty() ? 1 : 1 + static_cast<unsigned char>(bytes[0]) % 16;
+    const std::string_view rest = bytes.substr(std::min<std::size_t>(1, bytes.size()));
+    const std::vector<std::string> events = events_of(rest, rest.size());
+    promise(events_of(rest, size) == events, "it does not matter where a stream is cut");
+    Engine engine;
+    Request request;
+    request.id = "x";
+    StreamReader reader;
+    for (const std::string &data : events) {
+        promise(data.find('\r') == std::string::npos, "a line end is no data");
+        std::string message;
+        std::string_view piece;
+        if (reader.read(request, data, message) == StreamReader::Event::Piece)
+            promise(read_stream_message(Padded(message).text(), piece) == StreamMessage::Piece, "a piece is one");
+    }
+    std::string_view end;
+    if (const Reply reply = reader.end(request, engine, 1.0); reply.verdict == Verdict::Answer)
+        promise(read_stream_message(Padded(reply.message).text(), end) == StreamMessage::End, "an end is one");
+}
+
 void normal_form(std::string_view bytes) {
     if (!utf8_is_valid(bytes))
         return;
@@ -260,6 +294,7 @@ constexpr Target kTargets[] = {{"json_text", json_text},
                                {"reply", reply},
                                {"openai_request", openai_request},
                                {"openai_reply", openai_reply},
+                               {"event_stream", event_stream},
                                {"nfc", normal_form},
                                {"regex", regex},
                                {"schema", schema},

@@ -11,6 +11,7 @@ using namespace steadytext::core;
 using namespace steadytext::core::openai;
 using nlohmann::json;
 using Kind = Request::Kind;
+using namespace std::string_literals;
 
 Engine engine_at(const std::string &entry_text) {
     DaemonEntry entry;
@@ -219,6 +220,82 @@ TEST(Failure, OfWhatTheEngineIsNotForNarrowsIt) {
 TEST(Failure, NeverQuotesTheKey) {
     const Reply reply = read_reply(request_of("generate", kParams), kEngine, 401, R"({"error":{"message":"bad key sk-secret"}})", 0);
     EXPECT_EQ((reply.message + reply.reason).find("sk-secret"), std::string::npos);
+}
+
+// ---- streams: chunks as vLLM, llama-server and Ollama send them, cut to what matters ----
+
+using Event = StreamReader::Event;
+
+const Request kStreamed = request_of("generate_iter", kParams);
+
+std::string chunk(const json &delta, const json &more = json::object()) {
+    return json{{"object", "chat.completion.chunk"}, {"choices", {with({{"index", 0}, {"delta", delta}, {"finish_reason", nullptr}}, more)}}}.dump();
+}
+
+// The result of the message that an event becomes; null if there is none.
+json told(StreamReader &reader, const std::string &data, Event expected) {
+    std::string message;
+    EXPECT_EQ(reader.read(kStreamed, data, message), expected) << data;
+    return expected == Event::Piece ? json::parse(message)["result"] : json();
+}
+
+TEST(Stream, IsAskedForWithItsCounts) {
+    EXPECT_EQ(kStreamed.kind, Kind::Generate);
+    EXPECT_TRUE(kStreamed.streams);
+    const json body = json::parse(kStreamed.body);
+    EXPECT_EQ(body["stream"], true);
+    EXPECT_EQ(body["stream_options"], (json{{"include_usage", true}}));
+    EXPECT_FALSE(json::parse(request_of("generate", kParams).body).contains("stream"));
+}
+
+TEST(Stream, OfAChatIsPiecesAndAnEnd) {
+    StreamReader reader;
+    told(reader, chunk({{"role", "assistant"}, {"content", ""}}), Event::Nothing);
+    EXPECT_EQ(told(reader, chunk({{"content", "h\u00e9llo"}}), Event::Piece), (json{{"token", "h\u00e9llo"}}));
+    EXPECT_EQ(told(reader, chunk({{"content", " \n"}}), Event::Piece), (json{{"token", " \n"}})) << "white space is text";
+    told(reader, chunk({{"content", nullptr}, {"reasoning_content", "hm"}}), Event::Nothing);
+    EXPECT_EQ(told(reader, chunk({{"content", "!"}}, {{"finish_reason", "length"}}), Event::Piece), (json{{"token", "!"}}));
+    told(reader, R"({"choices": [], "usage": {"prompt_tokens": 9, "total_tokens": 12, "completion_tokens": 3}})", Event::Nothing);
+    told(reader, "[DONE]", Event::Nothing);
+    told(reader, "what comes after it is not looked at", Event::Nothing);
+    const Reply end = reader.end(kStreamed, kEngine, 12.5);
+    ASSERT_EQ(end.verdict, Verdict::Answer);
+    EXPECT_EQ(json::parse(end.message), (json{{"id", "7"}, {"error", nullptr},
+        {"result", {{"token", "##STREAM_END##"}, {"finish_reason", "length"}, {"model", "qwen"}, {"fingerprint", "http:qwen"}, {"engine_ms", 12.5},
+                    {"prompt_tokens", 9}, {"completion_tokens", 3}}}}));
+}
+
+TEST(Stream, OfACompletionHasItsTextElsewhere) {
+    StreamReader reader;
+    EXPECT_EQ(told(reader, R"({"object": "text_completion", "choices": [{"index": 0, "text": " a", "finish_reason": null}]})", Event::Piece),
+              (json{{"token", " a"}}));
+    told(reader, R"({"object": "text_completion", "choices": [{"index": 0, "text": "", "finish_reason": "stop"}]})", Event::Nothing);
+    EXPECT_EQ(reader.end(kStreamed, kEngine, 0).verdict, Verdict::Answer) << "it told why it ends, so it is whole without [DONE]";
+}
+
+TEST(Stream, TellsTheEnginesErrorInItsWords) {
+    for (const char *data : {R"({"error": {"message": "out of memory", "code": 500}})", R"({"error": "out of memory"})",
+                             R"({"object": "error", "message": "out of memory"})", R"({"choices": [], "error": {"message": "out of memory"}})"}) {
+        StreamReader reader;
+        std::string message;
+        EXPECT_EQ(reader.read(kStreamed, data, message), Event::Failed) << data;
+        EXPECT_EQ(json::parse(message), (json{{"id", "7"}, {"result", nullptr}, {"error", "out of memory"}}));
+    }
+}
+
+TEST(Stream, ThatIsNoneIsInvalid) {
+    for (const std::string &data : {std::string("garbage"), std::string("[]"), std::string("{}"), chunk({{"content", 5}}), chunk({{"content", "a\0b"s}}),
+                                    chunk({{"content", "##STREAM_END##"}}), std::string(R"({"choices": [{"delta": {"content": "\ud83d"}}]})")}) {
+        StreamReader reader;
+        told(reader, data, Event::Invalid);
+    }
+    EXPECT_EQ(StreamReader().end(kStreamed, kEngine, 0).verdict, Verdict::Invalid) << "nothing of a stream came at all";
+}
+
+TEST(Stream, ThatEndsInTheMiddleIsNoAnswer) {
+    StreamReader reader;
+    told(reader, chunk({{"content", "The answer is not"}}), Event::Piece);
+    EXPECT_EQ(reader.end(kStreamed, kEngine, 0).verdict, Verdict::Unavailable);
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ using steadytext::fuzz::targets;
 
 constexpr std::string_view kTokens[] = {"\"", "\\", "{", "}", "[", "]", ":", ",", "\n", "\0", "\\u0000", "\xFF", "\xC3\xA9", "\xF0\x9F\x98\x80", "e\xCC\x81",
                                         "0", "-1", "1e999", "99999999999999999999", "(", ")", "*", "{0,9}", "|", "^", "$", "[^", "tcp://", "::1", "0x7f", "%",
-                                        "null", "true", "weight=", "\"type\"", "\"$ref\"", "\"enum\"", "\"pattern\"", "\"minimum\""};
+                                        "null", "true", "weight=", "\"type\"", "\"$ref\"", "\"enum\"", "\"pattern\"", "\"minimum\"",
+                                        "data: ", "\r", "\"choices\""};
 
 long number_of(const char *name, long otherwise) {
     const char *value = std::getenv(name);

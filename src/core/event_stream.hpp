@@ -1,0 +1,32 @@
+// Server-sent events, taken out of a stream of bytes that is cut anywhere.
+//
+// Used by bgworker/http_transfer.*. Regime: pure (may throw std::bad_alloc). By the HTML standard, 9.2: lines end in LF, CRLF or CR,
+// an empty one ends an event, the `data` fields of an event are put together line by line. What begins with a colon is a comment, other
+// fields tell an engine's client nothing. An event that its blank line has not ended is none. How much is kept is the caller's to limit.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace steadytext::core {
+
+class EventStream {
+public:
+    void append(std::string_view bytes) { bytes_.append(bytes); }
+
+    // The data of the oldest event not taken yet; false if none is whole.
+    [[nodiscard]] bool next(std::string &data);
+
+private:
+    [[nodiscard]] bool take_line(std::string_view &line);
+    void take_field(std::string_view line);
+
+    std::string bytes_;
+    std::size_t at_ = 0;         // of the first line not taken
+    std::size_t looked_at_ = 0;  // there is no line end between the two
+    std::string data_;           // of the event at hand, each line with its end
+    bool has_begun_ = false;     // a first line came: before it a byte order mark may stand
+    bool after_return_ = false;  // the last line ended in CR: an LF that follows is part of its end
+};
+
+}  // namespace steadytext::core
