@@ -57,6 +57,10 @@ public:
     virtual void notice(ChannelListener &listener) = 0;
     // Descriptors that become readable when receive() or notice() has work.
     virtual void append_wait_fds(std::vector<int> &fds) const = 0;
+    // Nothing more of the stream that answers this request, until it is resumed: its reader lags. A transport whose requests share one way
+    // cannot hold up one of them, and need not.
+    virtual void pause(std::string_view) {}
+    virtual void resume(std::string_view) {}
 
     bool up = false;              // handshake done
     bool ended = false;           // it will not come back by itself: the owner makes another

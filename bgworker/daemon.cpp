@@ -179,18 +179,21 @@ bool Daemon::goes_alone(SlotId id) {
     return identity_.kind == DaemonKind::Native && services_.flights.of(id).attempts > 0;
 }
 
+std::string Daemon::wire_id_of(SlotId id) const {
+    char text[WireId::kTextBytes];
+    WireId{services_.segment.header->boot_epoch, id.index, id.generation}.format(text);
+    return {text, sizeof text};
+}
+
 bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     shmem::Slot &slot = services_.flights.slot(id);
-    char wire_id[WireId::kTextBytes];
-    WireId{services_.segment.header->boot_epoch, id.index, id.generation}.format(wire_id);
-
     std::string &message = services_.buffer;
     message.assign("{\"method\": \"").append(slot.streaming ? "generate_iter" : method_name(slot.operation)).append("\", \"params\": ");
     const std::size_t params_at = message.size();
     message.resize(params_at + slot.request.bytes);
     if (!services_.segment.payloads->copy_out(slot.request, message.data() + params_at))
         message.resize(params_at);
-    message.append(", \"id\": \"").append(wire_id, sizeof wire_id).append("\"}");
+    message.append(", \"id\": \"").append(wire_id_of(id)).append("\"}");
 
     switch (channel.send(message)) {
     case Channel::Sent::Busy:

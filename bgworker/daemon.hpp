@@ -83,6 +83,7 @@ public:
     [[nodiscard]] std::int64_t due_us() const;
     // The session gave up a request that is waiting or in flight here.
     void abandon(shmem::SlotId id, std::int64_t now_us);
+    void resume_stream(shmem::SlotId id);
     void retire();  // nothing new; the gateway drops it once it is idle
     void adopt(const core::DaemonEntry &entry);  // the same connection with another weight or drain
     void show_disagreement(const char *text);
@@ -144,6 +145,7 @@ private:
     void discard_replaced();
     void reopen_ended(std::int64_t now_us);
     [[nodiscard]] bool send(Channel &channel, shmem::SlotId id, std::int64_t now_us);
+    [[nodiscard]] std::string wire_id_of(shmem::SlotId id) const;
     void note_sent(Channel &channel, shmem::SlotId id, std::int64_t now_us);
     void settle(Flight &flight);
 
@@ -160,6 +162,7 @@ private:
 
     void handle_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
     void handle_stream(Channel &channel, shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);
+    void deliver_piece(Channel &channel, shmem::SlotId id, Flight &flight, std::string_view piece, std::int64_t now_us);
     void break_off_stream(Channel &channel, shmem::SlotId id, Flight &flight, const char *why, std::int64_t now_us);
     void stop_stream(Channel &channel, std::int64_t now_us);
     void give_up_stopping(std::int64_t now_us);

@@ -3,7 +3,6 @@
 
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
-#include "src/core/wire_id.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -68,11 +67,7 @@ bool Daemon::send_control(Control &control, Channel &channel, std::string_view m
     return true;
 }
 
-void Daemon::send_cancel(Channel &channel, shmem::SlotId id) {
-    char wire_id[core::WireId::kTextBytes];
-    core::WireId{services_.segment.header->boot_epoch, id.index, id.generation}.format(wire_id);
-    send_cancel(channel, {wire_id, sizeof wire_id});
-}
+void Daemon::send_cancel(Channel &channel, shmem::SlotId id) { send_cancel(channel, wire_id_of(id)); }
 
 void Daemon::send_cancel(Channel &channel, std::string_view id_text) {
     std::string params = "{\"id\": \"";

@@ -2,7 +2,8 @@
 //
 // A pipelined daemon sends tokens as they come, and a cancel stops it. A serial one (the Python daemon) waits after each token for
 // `ACK`, for ever; it is acknowledged at once, so that a slow reader holds up nobody, and stops at whatever else it gets
-// instead. So a stream that nobody wants any more is stopped at its next token, and until then the connection is not free.
+// instead. So a stream that nobody wants any more is stopped at its next token, and until then the connection is not free. An engine
+// over HTTP has a connection for each stream: a slow reader holds up that one, a cancel closes it.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -33,10 +34,7 @@ void Daemon::handle_stream(Channel &channel, SlotId id, Flight &flight, std::str
     std::string_view piece;
     switch (read_stream(body, piece)) {
     case StreamMessage::Piece:
-        if (!services_.flights.deliver_piece(id, piece, now_us))
-            break_off_stream(channel, id, flight, "The answer is too long to be kept until it is read.", now_us);
-        else if (is_serial() && channel.send(kAcknowledge) == Channel::Sent::Broken)
-            replace(channel);
+        deliver_piece(channel, id, flight, piece, now_us);
         break;
     case StreamMessage::End:
         record_answer(now_us, now_us - flight.sent_us);
@@ -47,6 +45,31 @@ void Daemon::handle_stream(Channel &channel, SlotId id, Flight &flight, std::str
         break_off_stream(channel, id, flight, "The message is not a piece of a stream.", now_us);
         break;
     }
+}
+
+void Daemon::deliver_piece(Channel &channel, SlotId id, Flight &flight, std::string_view piece, std::int64_t now_us) {
+    switch (services_.flights.deliver_piece(id, piece, now_us)) {
+    case Flights::Backlog::TooLong:
+        break_off_stream(channel, id, flight, "The answer is too long to be kept until it is read.", now_us);
+        return;
+    case Flights::Backlog::Long:
+        flight.paused = true;
+        channel.pause(wire_id_of(id));
+        break;
+    case Flights::Backlog::Short:
+        break;
+    }
+    if (is_serial() && channel.send(kAcknowledge) == Channel::Sent::Broken)
+        replace(channel);
+}
+
+// The session has made room: a stream that was held up goes on once all of its backlog is on its way.
+void Daemon::resume_stream(SlotId id) {
+    Flight &flight = services_.flights.of(id);
+    if (!flight.paused || !flight.backlog.empty() || flight.channel == nullptr)
+        return;
+    flight.paused = false;
+    flight.channel->resume(wire_id_of(id));
 }
 
 void Daemon::break_off_stream(Channel &channel, SlotId id, Flight &flight, const char *why, std::int64_t now_us) {

@@ -40,11 +40,12 @@ Flight *Flights::find(SlotId id) {
 
 bool Flights::is_wanted(SlotId id) { return segment_.slots->is_inflight(id); }
 
-bool Flights::deliver_piece(SlotId id, std::string_view text, std::int64_t now_us) {
-    constexpr std::size_t kMostBacklog = 1 << 20;  // a token has few bytes, an answer 4096 tokens at most
+Flights::Backlog Flights::deliver_piece(SlotId id, std::string_view text, std::int64_t now_us) {
+    constexpr std::size_t kLong = 1 << 16;
+    constexpr std::size_t kTooLong = 1 << 20;  // a token has few bytes, an answer 4096 tokens at most
     Flight &flight = of(id);
     if (!is_wanted(id))
-        return true;  // who gave it up has told so, and is heard soon
+        return Backlog::Short;  // who gave it up has told so, and is heard soon
     if (slot(id).first_piece_us == 0)
         slot(id).first_piece_us = now_us;
     if (!flight.backlog.empty() || text.size() > shmem::PieceRing::kMaxPieceBytes || !put_piece(id, text)) {
@@ -52,7 +53,7 @@ bool Flights::deliver_piece(SlotId id, std::string_view text, std::int64_t now_u
         forward_backlog(id);
     }
     wake_later(slot(id).owner);
-    return flight.backlog.size() <= kMostBacklog;
+    return flight.backlog.size() <= kLong ? Backlog::Short : flight.backlog.size() <= kTooLong ? Backlog::Long : Backlog::TooLong;
 }
 
 void Flights::forward_backlog(SlotId id) {

@@ -34,6 +34,7 @@ struct Flight {
     std::uint64_t sharing = 0;  // the message it shares with others; 0: it has its own
     std::string failure;  // why the last attempt came to nothing
     std::string backlog;  // of a stream: text the session has not made room for yet
+    bool paused = false;  // a stream that is held up until there is none
 };
 
 class Flights {
@@ -52,8 +53,9 @@ public:
     // True if the session still wants it.
     [[nodiscard]] bool is_wanted(shmem::SlotId id);
 
-    // A piece of a stream's text: to the session, or behind what it has not taken yet. False if that is too much to keep.
-    [[nodiscard]] bool deliver_piece(shmem::SlotId id, std::string_view text, std::int64_t now_us);
+    // A piece of a stream's text: to the session, or behind what it has not taken yet.
+    enum class Backlog { Short, Long, TooLong };  // Long: time to hold up the daemon; TooLong: more than is kept
+    [[nodiscard]] Backlog deliver_piece(shmem::SlotId id, std::string_view text, std::int64_t now_us);
     // The session may have made room.
     void forward_backlog(shmem::SlotId id);
 

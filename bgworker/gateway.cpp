@@ -279,6 +279,8 @@ void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
     case SlotState::Inflight:
         if (flight != nullptr) {
             flights_.forward_backlog(id);
+            if (flight->daemon != nullptr)
+                flight->daemon->resume_stream(id);
             return;
         }
         // One that this gateway does not know was taken by its predecessor: begin it again.

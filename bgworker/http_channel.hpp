@@ -1,6 +1,7 @@
 // An OpenAI-compatible engine over HTTP: requests of the wire protocol go out as its own, its answers come back as a daemon's.
 //
-// Made by bgworker/open_channel.cpp. Regime: pure. Translation is in src/core/openai.*, the sockets are bgworker/curl_loop.*'s.
+// Made by bgworker/open_channel.cpp. Regime: pure. Translation is in src/core/openai.*, a single request's way there and back in
+// bgworker/http_transfer.*, the sockets are bgworker/curl_loop.*'s.
 //
 // The channel is up once the engine has listed its models, and asks for the list again, with growing pauses, while it is
 // not. The key is read from its file each time it does so. libcurl is given addresses, never a name, so it starts no thread
@@ -9,6 +10,7 @@
 
 #include "bgworker/channel.hpp"
 #include "bgworker/curl_loop.hpp"
+#include "bgworker/http_transfer.hpp"
 #include "src/core/openai.hpp"
 
 #include <map>
@@ -31,17 +33,21 @@ public:
     bool receive(ChannelListener &listener) override;
     void notice(ChannelListener &listener) override;
     void append_wait_fds(std::vector<int> &fds) const override { fds.push_back(loop_.wait_fd()); }
+    void pause(std::string_view id) override;
+    void resume(std::string_view id) override;
 
 private:
-    class Transfer;
-    using Transfers = std::map<std::string, std::unique_ptr<Transfer>, std::less<>>;  // by the request's id
+    using Transfers = std::map<std::string, std::unique_ptr<HttpTransfer>, std::less<>>;  // by the request's id
 
     HttpChannel(const core::DaemonEntry &entry, std::size_t longest_reply);
 
-    [[nodiscard]] std::unique_ptr<Transfer> start(core::openai::Request request);
+    [[nodiscard]] std::unique_ptr<HttpTransfer> start(core::openai::Request request);
     void deliver_ready(ChannelListener &listener);
-    void end(Transfer &transfer, CURLcode result, ChannelListener &listener);
-    void end_probe(const Transfer &probe, CURLcode result, ChannelListener &listener);
+    void end(HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
+    void deliver_streams(ChannelListener &listener);
+    void deliver_stream(const std::string &id, ChannelListener &listener);
+    void end_stream(const std::string &id, ChannelListener &listener);
+    void end_probe(const HttpTransfer &probe, CURLcode result, ChannelListener &listener);
     void begin_probe(ChannelListener &listener);
     void probe_again(std::int64_t now_us);
     void go_down(const std::string &reason, ChannelListener &listener);
@@ -49,15 +55,12 @@ private:
     CurlLoop loop_;
     core::openai::Engine engine_;
     core::openai::Api api_;  // as its entry says
-    std::string site_;  // scheme, host and port
+    HttpSite site_{};
     std::string key_file_;
-    std::string ca_file_;
-    std::string resolved_;  // CURLOPT_RESOLVE's words for the addresses; empty: the host is one itself
-    std::size_t longest_reply_;
-    std::string key_;
+    std::vector<std::string> news_;   // ids of streams with something new
     Transfers transfers_;
     std::vector<std::string> ready_;  // replies that need no engine
-    std::unique_ptr<Transfer> probe_;
+    std::unique_ptr<HttpTransfer> probe_;
     std::int64_t next_probe_us_ = 0;
     std::int64_t pause_us_ = 0;
 };

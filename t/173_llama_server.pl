@@ -3,8 +3,10 @@ use strict;
 use warnings;
 use HTTP::Tiny ();
 use IO::Socket::INET;
+use JSON::PP ();
 use SteadyText::Cluster;
 use Test::More;
+use Time::HiRes qw(time);
 
 chomp(my $built = `$SteadyText::Cluster::ROOT/scripts/build-llama --server --find`);
 plan skip_all => "llama-server is not built: 'make llama-server' does it, in twenty minutes" if $built eq '';
@@ -31,7 +33,7 @@ sub start_server {
 
 my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '60s'",
     'steadytext.embedding_dimensions = 384' ]);
-my $writer   = start_server($cluster, 'smollm2-135m-instruct-q4_1.gguf', '--alias', 'smollm2', '--ctx-size', 8192, '--parallel', 4);
+my $writer   = start_server($cluster, 'smollm2-135m-instruct-q4_1.gguf', '--alias', 'smollm2', '--ctx-size', 8192, '--parallel', 4, '--slots');
 my $embedder = start_server($cluster, 'all-minilm-l6-v2.gguf', '--alias', 'minilm', '--embeddings', '--pooling', 'mean');
 my $status   = sub { my ($server) = @_; return HTTP::Tiny->new->get("$server->{url}/health")->{status} };
 $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$writer->{url}/v1, $embedder->{url}/v1/embeddings'; SELECT pg_reload_conf()");
@@ -54,6 +56,35 @@ ok($cluster->poll_until(q(SELECT string_agg(DISTINCT kind || ' ' || state || ' '
     is($cluster->sql(q(SELECT cached FROM steadytext_generate_ex('Name three colours.', '{"max_tokens": 24}'))), 't', 'under its fingerprint');
     my @sessions = map { $cluster->session->send("SELECT steadytext_generate('Say hello to number $_.', max_tokens => 16, use_cache => false)") } 1 .. 8;
     is(scalar(grep { my $result = $_->finish; $result->{state} eq '' && $result->{out} =~ /\w/ } @sessions), 8, 'eight sessions at once');
+}
+
+# A stream: the text of the whole answer in many rows, with why it ended; its connection is closed as soon as nobody reads on.
+{
+    my $arguments = q('Name three colours.', max_tokens => 24, use_cache => false);
+    is($cluster->sql("SELECT string_agg(s, '') = steadytext_generate($arguments) AND count(*) > 3 FROM steadytext_generate_stream($arguments) s"), 't',
+        'a stream is the whole answer in many rows');
+    is($cluster->sql(q(SELECT finish_reason || ' ' || completion_tokens || ' ' || cached FROM (SELECT count(*) FROM steadytext_generate_stream(
+        'Write a long story about a sea.', max_tokens => 8)) x, LATERAL steadytext_generate_ex('Write a long story about a sea.', '{"max_tokens": 8}')
+        WHERE x.count > 0)), 'length 8 true', 'with its reason and counts');
+    my ($port) = $writer->{url} =~ /:(\d+)$/;
+    # Of this server's clients, those connected now.
+    my $connections = sub { open my $table, '<', '/proc/net/tcp' or die $!; return scalar grep { /^\s*\d+: \S+ \S+:@{[ sprintf '%04X', $port ]} 01/ } <$table> };
+    my @took;
+    for (1 .. 3) {
+        my $session = $cluster->session;
+        $session->ask(q(BEGIN; DECLARE c CURSOR FOR SELECT * FROM steadytext_generate_stream('Tell a story of a thousand pages.', max_tokens => 2000, use_cache => false);));
+        $session->ask('FETCH c; FETCH c;');
+        my ($open, $start) = ($connections->(), time);
+        $session->{in} .= "CLOSE c;\n";
+        $session->{run}->pump_nb;
+        1 until $connections->() < $open || time > $start + 10;
+        push @took, 1000 * (time - $start);
+        $session->finish;
+    }
+    my ($best) = sort { $a <=> $b } @took;
+    cmp_ok($best, '<=', 50, sprintf 'CLOSE closes the connection %.1f ms later', $best);
+    my $idle = sub { return !grep { $_->{is_processing} } @{ JSON::PP::decode_json(HTTP::Tiny->new->get("$writer->{url}/slots")->{content}) } };
+    ok($cluster->wait_for($idle, 10), 'and the engine stops');
 }
 
 # Embeddings: of length 1, and near what is near in meaning.

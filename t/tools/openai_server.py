@@ -6,7 +6,12 @@
 The first line of output is the port. Shapes of requests and answers are those recorded of vLLM 0.11's OpenAI-compatible server.
 A prompt that begins with "!http:WHAT " is answered badly: status=N, garbage, html, huge, endless, half, hang, slow=MS, redirect.
 
-    GET  /stats     how often each path was asked for, and how many connections were made
+With "stream": true each word of the prompt is a token. "!stream:WHAT,... " before it says how it comes: delay=MS before each token;
+after=N tokens one of hang (until the client goes), break, error, garbage, unfinished (a proper end without [DONE]); flood=N tokens of a
+thousand letters as fast as they are taken; odd (comments, CRLF, data of several lines); no-done. All but flood give the prompt itself.
+
+    GET  /stats     how often each path was asked for, how many connections were made, streams under way (streaming), given up by their
+                    client (cut_off) and when by the monotonic clock (cut_off_us), and how often one had to wait to be read (held_up)
     GET  /last      the last body that was posted, and its headers
     POST /busy N    the next N requests are answered with 429 and Retry-After: 1
 """
@@ -14,6 +19,8 @@ import argparse
 import collections
 import hashlib
 import json
+import re
+import select
 import ssl
 import sys
 import threading
@@ -128,6 +135,8 @@ class Engine(BaseHTTPRequestHandler):
             fault, _, prompt = prompt[len("!http:"):].partition(" ")
             if self.misbehave(*fault.partition("=")[::2]):
                 return
+        if asked.get("stream"):
+            return Stream(self, asked, kind).run(prompt)
         tokens = prompt.split()
         self.answer({"id": "chatcmpl-1", "object": kind, "created": 1764000000, "model": asked["model"],
                      "choices": [{"index": 0, **choice(prompt), "logprobs": None, "finish_reason": "stop", "stop_reason": None}],
@@ -168,6 +177,101 @@ class Engine(BaseHTTPRequestHandler):
             counts["cancelled"] += 1
         return True
 
+
+class ClientGone(Exception):
+    pass
+
+
+class Stream:
+    """One streamed answer: the chunks of vLLM's, in HTTP's chunks."""
+
+    def __init__(self, engine, asked, kind):
+        self.engine = engine
+        self.asked = asked
+        self.is_chat = kind == "chat.completion"
+        self.kind = kind + ".chunk" if self.is_chat else kind
+        self.how = {}
+
+    def run(self, prompt):
+        if found := re.match(r"!stream:(\S+) ", prompt):
+            self.how = dict(word.partition("=")[::2] for word in found[1].split(","))
+        with lock:
+            counts["streaming"] += 1
+        try:
+            self.begin()
+            self.tell(prompt)
+        except (ClientGone, OSError):
+            self.engine.close_connection = True
+            with lock:
+                counts["cut_off"] += 1
+                counts["cut_off_us"] = time.monotonic_ns() // 1000
+        finally:
+            with lock:
+                counts["streaming"] -= 1
+
+    def begin(self):
+        self.engine.send_response(200)
+        self.engine.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.engine.send_header("Transfer-Encoding", "chunked")
+        self.engine.end_headers()
+        if self.is_chat:
+            self.send_choice({"delta": {"role": "assistant", "content": ""}})
+
+    def tell(self, prompt):
+        tokens = ["x" * 1000] * int(self.how["flood"]) if "flood" in self.how else re.findall(r"\s*\S+", prompt)
+        for number, token in enumerate(tokens):
+            if number == int(self.how.get("after", -1)):
+                return self.misbehave()
+            self.wait(int(self.how.get("delay", 0)) / 1000)
+            self.send_choice({"delta": {"content": token}} if self.is_chat else {"text": token})
+        reason = "length" if len(tokens) >= self.asked.get("max_tokens", 1 << 30) else "stop"
+        self.send_choice({"delta": {}} if self.is_chat else {"text": ""}, reason)
+        if self.asked.get("stream_options", {}).get("include_usage"):
+            self.send_chunk([], {"prompt_tokens": len(tokens), "total_tokens": 2 * len(tokens), "completion_tokens": len(tokens)})
+        if "no-done" not in self.how:
+            self.send_event("[DONE]")
+        self.write(b"")
+
+    def misbehave(self):
+        if "hang" in self.how:
+            self.wait(3600)
+        elif "error" in self.how:
+            self.send_event(json.dumps(error("EngineCore died", "InternalServerError", 500)))
+            self.send_event("[DONE]")
+        elif "garbage" in self.how:
+            self.send_event('{"choices": [{')
+        if "break" in self.how:
+            self.engine.close_connection = True
+        else:
+            self.write(b"")
+
+    # A client that goes is noticed at once, as by an engine that polls for it at each token.
+    def wait(self, seconds):
+        if select.select([self.engine.connection], [], [], seconds)[0]:
+            raise ClientGone
+
+    def send_choice(self, choice, reason=None):
+        self.send_chunk([{"index": 0, **choice, "logprobs": None, "finish_reason": reason}])
+
+    def send_chunk(self, choices, usage=None):
+        chunk = {"id": "chatcmpl-1", "object": self.kind, "created": 1764000000, "model": self.asked["model"], "choices": choices}
+        self.send_event(json.dumps(chunk | ({"usage": usage} if usage else {}), indent=1 if "odd" in self.how else None))
+
+    def send_event(self, data):
+        if "odd" in self.how:
+            event = ": a comment\r\n\r\nevent: message\r\nid: 7\r\n" + "".join(f"data:{line}\r\n" for line in data.split("\n")) + "\r\n"
+        else:
+            event = f"data: {data}\n\n"
+        self.write(event.encode())
+
+    def write(self, data):
+        rest = f"{len(data):x}\r\n".encode() + data + b"\r\n"
+        while rest:
+            if not select.select([], [self.engine.connection], [], 0.2)[1]:
+                with lock:
+                    counts["held_up"] += 1
+                continue
+            rest = rest[self.engine.connection.send(rest):]
 
 
 class Server(ThreadingHTTPServer):
