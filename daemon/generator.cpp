@@ -111,12 +111,7 @@ bool Generator::load(core::Problem &problem) {
     parameters.flash_attn_type =
         options_.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
     parameters.abort_callback_data = this;
-    parameters.abort_callback = [](void *self) {
-        const auto *generator = static_cast<const Generator *>(self);
-        const std::atomic<bool> *abandoned = generator->abandoned_chunk_;
-        return generator->stopping_.load(std::memory_order_relaxed) ||
-               (abandoned != nullptr && abandoned->load(std::memory_order_relaxed));
-    };
+    parameters.abort_callback = [](void *self) { return static_cast<const Generator *>(self)->is_in_vain(); };
     context_ = make_context(model_.get(), options_.model, parameters, problem);
     if (context_ == nullptr)
         return false;
@@ -185,6 +180,7 @@ bool Generator::apply_template(const std::string &prompt, std::string &text) con
 
 void Generator::start(std::size_t slot, Job<GenerateTask> job) {
     Request &request = slots_[slot].emplace(Request{.job = std::move(job), .tail = TextTail({})});
+    slots_in_use_.fetch_add(1, std::memory_order_relaxed);
     const GenerateTask &task = request.job.task;
     std::string text;
     if (!apply_template(told_prompt(task), text))
@@ -211,6 +207,20 @@ void Generator::start(std::size_t slot, Job<GenerateTask> job) {
 
 // --- computing ---
 
+// Asked by llama.cpp between the operations of a step: nobody waits any more for what it computes.
+bool Generator::is_in_vain() const noexcept {
+    const bool abandoned = !computed_for_.empty() && std::all_of(computed_for_.begin(), computed_for_.end(), [](const Request *request) {
+        return request->job.is_abandoned();
+    });
+    return abandoned || stopping_.load(std::memory_order_relaxed);
+}
+
+bool Generator::compute() {
+    const int status = llama_decode(context_.get(), batch_->get());
+    computed_for_.clear();
+    return status == 0;
+}
+
 // Prompts, oldest slot first, until a chunk's worth of tokens is done: short prompts go in together, while a long one
 // holds up the slots that decode for no longer than a chunk.
 void Generator::prefill() {
@@ -227,11 +237,10 @@ int Generator::prefill_chunk(std::size_t slot) {
     for (std::size_t i = request.prefilled; i < end; i++)
         batch_->add(request.prompt[i], static_cast<llama_pos>(i), static_cast<llama_seq_id>(slot),
                     i + 1 == request.prompt.size());
-    abandoned_chunk_ = request.job.abandoned.get();
-    const int status = llama_decode(context_.get(), batch_->get());
-    abandoned_chunk_ = nullptr;
+    computed_for_.push_back(&request);
+    const bool is_computed = compute();
     const int count = batch_->size();
-    if (status != 0) {
+    if (!is_computed) {
         fail(slot, "The engine could not process the prompt");
         return count;
     }
@@ -265,12 +274,13 @@ void Generator::decode() {
         if (slots_[slot].has_value() && slots_[slot]->decoding()) {
             batch_->add(slots_[slot]->next, slots_[slot]->position++, static_cast<llama_seq_id>(slot), true);
             rows.push_back(slot);
+            computed_for_.push_back(&*slots_[slot]);
         }
     if (rows.empty())
         return;
-    const int status = llama_decode(context_.get(), batch_->get());
+    const bool is_computed = compute();
     for (std::size_t row = 0; row < rows.size(); row++)
-        if (status == 0)
+        if (is_computed)
             choose_next(rows[row], static_cast<int>(row));
         else
             fail(rows[row], "The engine could not decode");
@@ -333,6 +343,9 @@ void Generator::fail(std::size_t slot, std::string message) {
 void Generator::release(std::size_t slot) {
     llama_memory_seq_rm(llama_get_memory(context_.get()), static_cast<llama_seq_id>(slot), -1, -1);
     slots_[slot].reset();
+    if (!busy())
+        idle_since_.store(Clock::now(), std::memory_order_relaxed);
+    slots_in_use_.fetch_sub(1, std::memory_order_release);  // pairs with slots_in_use()
 }
 
 }  // namespace steadytext::daemon

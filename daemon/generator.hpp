@@ -38,8 +38,12 @@ public:
 
     void submit(Job<GenerateTask> job) { inbox_.put(std::move(job)); }
 
-private:
     using Clock = std::chrono::steady_clock;
+    // Slots at work; and, while there are none, since when. Asked by the server's thread.
+    [[nodiscard]] int slots_in_use() const noexcept { return slots_in_use_.load(std::memory_order_acquire); }  // pairs with release()
+    [[nodiscard]] Clock::time_point idle_since() const noexcept { return idle_since_.load(std::memory_order_relaxed); }
+
+private:
 
     // A request at work. Its sequence id is its index in slots_.
     struct Request {
@@ -69,6 +73,8 @@ private:
     void start(std::size_t slot, Job<GenerateTask> job);
     void prefill();
     int prefill_chunk(std::size_t slot);
+    [[nodiscard]] bool compute();
+    [[nodiscard]] bool is_in_vain() const noexcept;
     void close_gap();
     void decode();
     void choose_next(std::size_t slot, int row);
@@ -84,7 +90,7 @@ private:
     Outbox &outbox_;
     Inbox<Job<GenerateTask>> inbox_;
     std::atomic<bool> stopping_ = false;  // relaxed: read often by the compute threads, publishes nothing
-    const std::atomic<bool> *abandoned_chunk_ = nullptr;  // ends the prefill under way
+    std::vector<const Request *> computed_for_;  // whose tokens are in the batch under way
 
     Model model_;
     Context context_;
@@ -95,6 +101,8 @@ private:
     std::size_t usable_slots_ = 0;
     std::vector<std::optional<Request>> slots_;
     std::deque<Job<GenerateTask>> waiting_;
+    std::atomic<int> slots_in_use_ = 0;
+    std::atomic<Clock::time_point> idle_since_ = Clock::now();
     std::thread thread_;
 };
 

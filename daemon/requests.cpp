@@ -424,6 +424,8 @@ std::string format_info(const DaemonInfo &daemon) {
                  {"protocol", 1},
                  {"state", daemon.ready ? "ready" : "loading"},
                  {"slots", daemon.slots},
+                 {"slots_in_use", daemon.slots_in_use},
+                 {"idle_ms", daemon.slots_in_use == 0 ? Json(daemon.idle_ms) : Json()},
                  {"capabilities", std::move(capabilities)},
                  {"determinism",
                   {{"checked", checked},

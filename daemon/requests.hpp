@@ -61,6 +61,8 @@ struct Request {
 struct DaemonInfo {
     bool ready = false;
     int slots = 0;
+    int slots_in_use = 0;
+    double idle_ms = 0;  // while none is
     std::vector<const ModelInfo *> models;  // loading ones have no fingerprint yet
 };
 [[nodiscard]] std::string format_info(const DaemonInfo &daemon);

@@ -233,6 +233,10 @@ void Server::submit(Peer peer, Request request) {
 
 std::string Server::info() const {
     DaemonInfo daemon{.ready = loading_ == 0, .slots = options_.slots, .models = {}};
+    if (generator_.has_value()) {
+        daemon.slots_in_use = generator_->slots_in_use();
+        daemon.idle_ms = std::chrono::duration<double, std::milli>(Clock::now() - generator_->idle_since()).count();
+    }
     for (const ModelInfo *model : {&generation_model_, &embedding_model_, &reranking_model_})
         if (!model->name.empty())
             daemon.models.push_back(model);

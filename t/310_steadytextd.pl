@@ -107,6 +107,8 @@ subtest 'ping and info' => sub {
     is $info->{name}, 'steadytextd', 'its name';
     is $info->{protocol}, 1, 'the protocol';
     is $info->{slots}, 4, 'the slots asked for';
+    is $info->{slots_in_use}, 0, 'none is at work';
+    cmp_ok $info->{idle_ms}, '>', 0, 'for some time now';
     is_deeply $info->{determinism}, { checked => $true, batch_invariant => $true, mode => 'batched' }, 'determinism is checked';
     my %offered = map { $_ => 1 } @{ $info->{capabilities} };
     ok $offered{$_}, "offers $_" for qw(generate generate_iter embed embed_batch rerank cancel return_usage timeout_ms);
