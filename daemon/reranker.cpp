@@ -30,13 +30,13 @@ double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace
 
-bool Reranker::pools_rank() const {
+// What the model's file says of its architecture; empty if nothing.
+std::string Reranker::property(const char *name) const {
     char architecture[128] = "";
     llama_model_meta_val_str(model_.get(), "general.architecture", architecture, sizeof architecture);
-    char pooling[16] = "";
-    llama_model_meta_val_str(model_.get(), (std::string(architecture) + ".pooling_type").c_str(), pooling,
-                             sizeof pooling);
-    return pooling == std::to_string(LLAMA_POOLING_TYPE_RANK);
+    char value[16] = "";
+    llama_model_meta_val_str(model_.get(), (std::string(architecture) + "." + name).c_str(), value, sizeof value);
+    return value;
 }
 
 bool Reranker::load(ModelInfo &info, core::Problem &problem) {
@@ -47,10 +47,11 @@ bool Reranker::load(ModelInfo &info, core::Problem &problem) {
     model_ = load_model(options_.reranker_model, stopping_, problem);
     if (model_ == nullptr)
         return false;
-    cross_encoder_ = pools_rank();
+    cross_encoder_ = property("pooling_type") == std::to_string(LLAMA_POOLING_TYPE_RANK);
     yes_ = single_token(model_.get(), "yes");
     no_ = single_token(model_.get(), "no");
-    if (!cross_encoder_ && (yes_ == LLAMA_TOKEN_NULL || no_ == LLAMA_TOKEN_NULL))
+    const bool answers = property("attention.causal") != "false" && yes_ != LLAMA_TOKEN_NULL && no_ != LLAMA_TOKEN_NULL;
+    if (!cross_encoder_ && !answers)
         return problem.set(core::sqlstate::kInvalidParameterValue, "\"%s\" is not a reranker",
                            options_.reranker_model.c_str());
 
@@ -73,12 +74,13 @@ bool Reranker::load(ModelInfo &info, core::Problem &problem) {
 std::vector<llama_token> Reranker::tokens_of(const RankTask &task, const std::string &document) const {
     if (!cross_encoder_)
         return tokenize(model_.get(), question(task, document), true);
+    // Each comes as [begin] text [end]. BERT's end is the separator between the two; RoBERTa has one more behind it.
+    const llama_vocab *vocabulary = llama_model_get_vocab(model_.get());
     std::vector<llama_token> tokens = tokenize(model_.get(), task.query, false);
     const std::vector<llama_token> rest = tokenize(model_.get(), document, false);
-    // Each comes as [begin] text [end]; the second's begin becomes the separator that such models expect.
-    const llama_token separator = llama_vocab_sep(llama_model_get_vocab(model_.get()));
-    tokens.push_back(separator != LLAMA_TOKEN_NULL && separator != tokens.back() ? separator : rest.front());
-    tokens.insert(tokens.end(), rest.begin() + 1, rest.end());
+    if (llama_vocab_get_add_eos(vocabulary))
+        tokens.push_back(llama_vocab_sep(vocabulary) != LLAMA_TOKEN_NULL ? llama_vocab_sep(vocabulary) : llama_vocab_eos(vocabulary));
+    tokens.insert(tokens.end(), rest.begin() + llama_vocab_get_add_bos(vocabulary), rest.end());
     return tokens;
 }
 
