@@ -117,7 +117,7 @@ help:
 # help: make demo            from nothing to an answer and a semantic search
 # help: make check           all tests (TESTS="t/020_generate.sql ..." picks some)
 # help: make unit            the C++ unit tests: plain, ASan+UBSan, TSan
-# help: make fuzz                every parser of src/core under libFuzzer (FUZZ_SECONDS=600 each, FUZZ_TARGETS=...)
+# help: make fuzz            every parser of src/core under libFuzzer (FUZZ_SECONDS=600 each, FUZZ_TARGETS=...)
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one)
 # help: make lint            layers, symbols, white space
 # help: make analyze         pgspot and cppcheck: no finding that is not explained
