@@ -108,7 +108,7 @@ llama-server:
 
 # ---- what people type ------------------------------------------------------------------------------------------------
 
-.PHONY: help bootstrap everything models demo check unit bench lint analyze fuzz format dist
+.PHONY: help bootstrap everything models demo check unit bench lint analyze sqlmap fuzz format dist
 help:
 	@sed -n 's/^# help: //p' Makefile
 
@@ -121,6 +121,7 @@ help:
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one)
 # help: make lint            layers, symbols, white space
 # help: make analyze         pgspot and cppcheck: no finding that is not explained
+# help: make sqlmap          sqlmap against ten functions, an hour or more: nothing injectable (SQLMAP_SECONDS=1800 each)
 # help: make models          fetch the demo models
 # help: make steadytextd     build the daemon
 # help: make llama-server    build llama.cpp's own server, which one test asks for
@@ -153,6 +154,10 @@ lint: all
 
 analyze:
 	@scripts/analyze
+
+sqlmap: everything
+	@scripts/bootstrap --sqlmap
+	@scripts/sqlmap
 
 # ---- unit tests: no PostgreSQL in sight, three times over -------------------------------------------------------------
 
