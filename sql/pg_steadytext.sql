@@ -285,12 +285,11 @@ CREATE TABLE public.steadytext_queue (
     -- A minute's wait outweighs one step of priority; the order of two rows does not change with time, so an index keeps it.
     rank float8 NOT NULL GENERATED ALWAYS AS (priority - extract(epoch FROM run_at AT TIME ZONE 'UTC')::float8 / 60) STORED
 -- Beside each row there is room for the one that says who works on it; as no index knows of the status, that one is in none (HOT).
+-- The one that says what came of it is in all of them, which is most of what a job costs: so they are few.
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX idx_steadytext_queue_request_id ON public.steadytext_queue (request_id);
 CREATE INDEX idx_steadytext_queue_user_created ON public.steadytext_queue (user_id, created_at DESC);
-CREATE INDEX idx_steadytext_queue_session ON public.steadytext_queue (session_id) WHERE session_id IS NOT NULL;
 CREATE INDEX idx_steadytext_queue_next ON public.steadytext_queue (rank DESC, id) WHERE completed_at IS NULL;
-CREATE INDEX idx_steadytext_queue_completed ON public.steadytext_queue (completed_at) WHERE completed_at IS NOT NULL;
 COMMENT ON TABLE public.steadytext_queue IS
     'Asynchronous calls: seen by the role that made them, carried out by the queue worker once committed, kept for steadytext.queue_retention.';
 COMMENT ON COLUMN public.steadytext_queue.session_id IS 'The session that made the call, as %c in log_line_prefix.';

@@ -85,11 +85,11 @@ constexpr const char *kRecover = R"(
         completed_at = CASE WHEN lost_count < $3 THEN NULL ELSE clock_timestamp() END
     WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND ($2 OR lease_until < clock_timestamp()))";
 
+// Those that ended first are among those that were queued first.
 constexpr const char *kDeleteOld = R"(
-    DELETE FROM public.steadytext_queue WHERE id IN (
-        SELECT id FROM public.steadytext_queue
-        WHERE completed_at < clock_timestamp() - $1 * interval '1 second' AND status IN ('completed', 'failed', 'cancelled')
-        ORDER BY completed_at LIMIT 1000 FOR UPDATE SKIP LOCKED))";
+    DELETE FROM public.steadytext_queue
+    WHERE id IN (SELECT id FROM public.steadytext_queue ORDER BY id LIMIT 5000)
+      AND completed_at < clock_timestamp() - $1 * interval '1 second')";
 
 constexpr const char *kNextDue = R"(
     SELECT ceil(extract(epoch FROM min(run_at) - clock_timestamp()) * 1000)::bigint FROM public.steadytext_queue

@@ -37,7 +37,7 @@ void renew_leases(std::initializer_list<const JobList *> lists);
 void give_back();
 // Gives back what other workers had: those that are gone (`all`), or whose lease has run out.
 std::uint64_t recover(bool all);
-// Deletes up to a thousand rows that ended longer ago than steadytext.queue_retention; how many.
+// Of the five thousand rows queued first, deletes those that ended longer ago than steadytext.queue_retention; how many.
 [[nodiscard]] std::uint64_t delete_old();
 
 struct Measured {
