@@ -107,8 +107,17 @@ bool Daemon::expected_back() const {
     return embedded_ && services_.segment.header->embedded.expected.load(std::memory_order_relaxed);
 }
 
+// Meant to have requests, whether or not it can be reached.
+bool Daemon::is_in_service() const {
+    return !retired_ && !excluded_ && !entry_.drain && entry_.valid && !is_stopped() && !row_state().resting.load(std::memory_order_relaxed);
+}
+
+bool Daemon::is_tripped(std::int64_t now_us) const {
+    return is_in_service() && is_up() && row_state().breaker.state(services_.settings.breaker, now_us) != core::BreakerState::Closed;
+}
+
 bool Daemon::is_available(std::int64_t now_us) {
-    if (retired_ || excluded_ || entry_.drain || !entry_.valid || is_stopped() || row_state().resting.load(std::memory_order_relaxed))
+    if (!is_in_service())
         return false;
     if (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back())
         return true;

@@ -67,6 +67,8 @@ public:
 
     // May new requests come here? A dead or tripped daemon says no at once.
     [[nodiscard]] bool is_available(std::int64_t now_us);
+    // It is there, and nothing but its breaker keeps requests away.
+    [[nodiscard]] bool is_tripped(std::int64_t now_us) const;
     // It asked to be left alone until busy_until_us(); that is no failure.
     [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us_; }
     [[nodiscard]] std::int64_t busy_until_us() const { return busy_until_us_; }
@@ -129,6 +131,7 @@ private:
         return identity_.kind == shmem::DaemonKind::Serial || identity_.kind == shmem::DaemonKind::Unknown;
     }
     [[nodiscard]] bool is_stopped() const;
+    [[nodiscard]] bool is_in_service() const;
     [[nodiscard]] bool expected_back() const;
 
     [[nodiscard]] bool awaits_address() const;

@@ -346,9 +346,15 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         break;
     case Lack::Connection:
         counter = Counter::DaemonsDown;
-        problem.set(core::sqlstate::kUnreachable, "no inference daemon can be reached");
-        problem.with_detail("Every daemon that could has its circuit breaker open, is drained, or is invalid.");
-        problem.with_hint("Look at steadytext_daemon_status() and the server log.");
+        problem.set(core::sqlstate::kCannotConnect, "no inference daemon can be reached");
+        problem.with_detail("Every daemon that could answer is down, drained or invalid.");
+        problem.with_hint("SELECT endpoint, state, reason FROM steadytext_daemons tells which, and why.");
+        break;
+    case Lack::Breaker:
+        counter = Counter::BreakersOpen;
+        problem.set(core::sqlstate::kHeldBack, "the circuit breaker of every inference daemon that is up is open");
+        problem.with_detail("It opens after steadytext.breaker_threshold failures in a row, for steadytext.breaker_recovery.");
+        problem.with_hint("SELECT endpoint, reason, until FROM steadytext_daemons tells why and how long; steadytext_daemon_reset() closes it.");
         break;
     case Lack::Time:
         counter = Counter::EnginesBusy;
@@ -403,7 +409,7 @@ Daemon *Gateway::choose(shmem::Slot &slot, std::int64_t now_us, Lack &lack) {
             if (!member.wanted || !wish.is_granted_by(daemon))
                 continue;
             if (!daemon.is_available(now_us)) {
-                lack = std::max(lack, Lack::Connection);
+                lack = std::max(lack, daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection);
                 continue;
             }
             if (daemon.is_busy(now_us) && daemon.busy_until_us() >= slot.deadline_us) {

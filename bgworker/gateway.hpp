@@ -49,7 +49,7 @@ private:
     void look_at(std::uint32_t index, std::int64_t now_us);
     void dispatch(shmem::SlotId id, std::int64_t now_us);
     // Why nobody takes a request; the later, the closer it came.
-    enum class Lack { None, Daemon, Model, Connection, Time, Quota };
+    enum class Lack { None, Daemon, Model, Connection, Breaker, Time, Quota };
     struct Wish;
     [[nodiscard]] Wish wish_of(const shmem::Slot &slot) const;
     // Null, and then what is lacking.

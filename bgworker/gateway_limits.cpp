@@ -21,7 +21,7 @@ Gateway::Lack Gateway::reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t n
     if (daemon.admit(now_us))
         return Lack::None;
     limits.give_back(*segment_.limiter, now_us);
-    return Lack::Connection;
+    return daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection;
 }
 
 // Until the first of the limits that stand against it admits it, if its session wants that and has the time.

@@ -26,6 +26,7 @@ namespace steadytext::shmem {
     X(NoDaemon, "no_daemon_total", "Requests while no daemon was configured.")                                         \
     X(NoModel, "no_model_total", "Requests for a model that no daemon serves.")                                        \
     X(DaemonsDown, "daemons_down_total", "Requests while every daemon was down, drained or invalid.")                  \
+    X(BreakersOpen, "breakers_open_total", "Requests that only open circuit breakers kept from a daemon.")             \
     X(ConnectionsLost, "connections_lost_total", "Requests whose daemon went away, and no retry was left.")            \
     X(EnginesBusy, "engines_busy_total", "Requests while every engine asked to come again after their deadline.")      \
     X(ComeAgain, "come_again_total", "Requests that an engine put off (HTTP 429).")                                    \

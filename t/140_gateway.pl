@@ -64,7 +64,7 @@ is($ask->('hello'), 'hello', 'served');
     $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$only->{endpoint}'; SELECT pg_reload_conf()");
     ok($cluster->poll_until(q(SELECT steadytext_generate('alone', use_cache => false)), 'alone'), 'served by the only daemon');
     kill 'KILL', $only->{pid};
-    ok($cluster->wait_for(sub { $cluster->try_sql(q(SELECT steadytext_generate('x', use_cache => false)))->{state} eq '08004' }, 20), 'its breaker opens');
+    ok($cluster->wait_for(sub { $cluster->try_sql(q(SELECT steadytext_generate('x', use_cache => false)))->{state} eq '08001' }, 20), 'its breaker opens');
     my $quick = $cluster->sql(q(SET steadytext.on_failure = 'null'; SELECT max(total_ms) < 50 FROM generate_series(1, 100),
         LATERAL steadytext_generate_ex('down', '{"use_cache": false}')));
     is($quick, 't', 'a call then costs next to nothing');

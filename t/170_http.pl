@@ -153,7 +153,7 @@ sub metric { my ($name) = @_; return $cluster->sql("SELECT value FROM steadytext
     is(generate('x', q(, model => 'cloud:none', unsafe_mode => true))->{state}, '38000', 'an unknown model of a known provider is that provider\'s to refuse');
     is($remote->count('/v1/chat/completions'), $before + 2, 'it was asked twice in all');
     $remote->stop;
-    ok($cluster->wait_for(sub { generate('x', q(, model => 'cloud:small', unsafe_mode => true))->{state} eq '08004' }, 20), 'when it is down nobody answers for it');
+    ok($cluster->wait_for(sub { generate('x', q(, model => 'cloud:small', unsafe_mode => true))->{state} eq '08001' }, 20), 'when it is down nobody answers for it');
 }
 
 # A model without a chat template, an engine that only embeds, a path of its own.

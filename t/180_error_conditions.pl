@@ -1,13 +1,13 @@
 # Daemons that cannot be reached, named badly, or are something else: refused where a person can see it, and in a configuration
-# file a call degrades. In default mode no call is an error, and none outlasts its deadline.
+# file a call degrades: for each kind of call, also an asynchronous one. In default mode no call is an error, and none outlasts its deadline.
 use strict;
 use warnings;
 use IO::Socket::INET;
+use SteadyText::Calls;
 use SteadyText::Cluster;
 use Test::More;
 
 my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.request_timeout = '1s'", 'steadytext.allow_plaintext = on' ]);
-my $fallback = '[steadytext: no answer available]';
 
 # Something that speaks HTTP where a daemon is expected, and never ZeroMQ.
 my $web = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', LocalPort => 0) or die "no socket: $!";
@@ -61,21 +61,23 @@ my @conditions = (
     [ 'HTTPS: a server without TLS',   "https://127.0.0.1:$web_port/v1",  0 ],
 );
 
-# [ function, a call, what it gives when nobody can answer: by default, with on_failure = null ]. In error mode all raise. The first
-# ones are asked in every condition, all of them while a daemon is down.
-my @calls = (
-    [ 'generate', q(steadytext_generate('anybody there?', use_cache => false)), $fallback, 'NULL' ],
-    [ 'embed', q(steadytext_embed('anybody there?', use_cache => false)::text), 'NULL', 'NULL' ],
-    [ 'rerank', q((SELECT string_agg(document, ' ' ORDER BY score DESC) FILTER (WHERE score IS NOT NULL) FROM steadytext_rerank('red', ARRAY['blue', 'red']))),
-        'red blue', 'NULL' ],
-    [ 'batch', q((SELECT string_agg(response, ' ') FROM steadytext_generate_batch(ARRAY['anybody?', 'there?'], use_cache => false))),
-        "$fallback $fallback", 'NULL' ],
-    [ 'embed_batch', q((SELECT string_agg(embedding::text, ' ') FROM steadytext_embed_batch(ARRAY['anybody?', 'there?'], use_cache => false))), 'NULL', 'NULL' ],
-    [ 'json', q(steadytext_generate_json('anybody?', '{"type": "integer"}', use_cache => false)), 'NULL', 'NULL' ],
-    [ 'regex', q(steadytext_generate_regex('anybody?', 'a+', use_cache => false)), 'NULL', 'NULL' ],
-    [ 'choice', q(steadytext_generate_choice('anybody?', ARRAY['yes', 'no'], use_cache => false)), 'NULL', 'NULL' ],
-);
-sub ask { my ($call, $mode) = @_; return $cluster->try_sql("SET steadytext.on_failure = '$mode'; SELECT coalesce($call, 'NULL')") }
+# An asynchronous call is queued whatever daemons do, and never has a fallback for a result: it is tried again, and in the end `failed`
+# with the reason. Its submitter meets no error unless it asks for the result.
+sub enqueue {
+    my ($request, $max_retries) = @_;
+    return $cluster->try_sql("SELECT steadytext_enqueue($request, max_retries => $max_retries)");
+}
+sub has_failed {
+    my ($queued, $what) = @_;
+    my $id = $queued->{out};
+    is($queued->{state}, '', "$what is queued") or diag $queued->{err};
+    ok($cluster->poll_until("SELECT status FROM steadytext_check_async('$id')", 'failed', 10), "$what fails")
+        or diag $cluster->sql("SELECT * FROM steadytext_queue WHERE request_id = '$id'");
+    is($cluster->sql("SELECT coalesce(result, results::text, embedding::text, embeddings::text) IS NULL AND error ~ '\\S' AND processing_time_ms < 2000
+        FROM steadytext_check_async('$id')"), 't', "$what has a reason for a result, within its deadline")
+        or diag $cluster->sql("SELECT * FROM steadytext_check_async('$id')");
+    return;
+}
 
 for my $condition (@conditions) {
     my ($what, $endpoint, $refused) = @$condition;
@@ -92,14 +94,16 @@ for my $condition (@conditions) {
     $cluster->reload;
     ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemon_status() WHERE status <> 'healthy' AND endpoint <> 'tcp://localhost:5555'), 1),
         "$what: in a file it is shown");
-    for my $case (@calls[ 0 .. 3 ]) {
+    my $queued = enqueue($SteadyText::Calls::QUEUED[0][1], 0);
+    for my $case (@SteadyText::Calls::ALL[ 0 .. 3 ]) {
         my ($function, $call, $degraded) = @$case;
-        my $answer = ask($call, 'fallback');
+        my $answer = SteadyText::Calls::ask($cluster, $call, 'fallback');
         is($answer->{out}, $degraded, "$what: $function degrades") or diag $answer->{err};
         like($answer->{err}, qr/^WARNING:  \w{5}: .*\S/m, "$what: $function warns");
         cmp_ok($answer->{seconds}, '<', 2, "$what: $function keeps its deadline");
     }
-    my $error = ask($calls[0][1], 'error');
+    has_failed($queued, "$what: an asynchronous call");
+    my $error = SteadyText::Calls::ask($cluster, $SteadyText::Calls::ALL[0][1], 'error');
     like($error->{state}, qr/^(?:08|55|53|HYT00)/, "$what: on_failure = error: SQLSTATE $error->{state}");
 }
 
@@ -107,18 +111,26 @@ for my $condition (@conditions) {
 $cluster->append_conf("steadytext.daemons = 'tcp://127.0.0.1:$closed_port'");
 $cluster->reload;
 ok($cluster->poll_until(q(SELECT breaker FROM steadytext_daemons), 'open'), 'a daemon that is down');
-for my $case (@calls) {
+for my $case (@SteadyText::Calls::ALL) {
     my ($function, $call, $degraded, $null) = @$case;
-    my $answer = ask($call, 'fallback');
+    my $answer = SteadyText::Calls::ask($cluster, $call, 'fallback');
     is($answer->{out}, $degraded, "$function: fallback") or diag $answer->{err};
-    like($answer->{err}, qr/^WARNING:  08004: .*\S/m, "$function: fallback warns");
-    $answer = ask($call, 'null');
+    like($answer->{err}, qr/^WARNING:  08001: .*\S/m, "$function: fallback warns");
+    $answer = SteadyText::Calls::ask($cluster, $call, 'null');
     is($answer->{out}, $null, "$function: null") or diag $answer->{err};
-    like($answer->{err}, qr/^WARNING:  08004: .*\S/m, "$function: null warns");
-    $answer = ask($call, 'error');
-    is($answer->{state}, '08004', "$function: error") or diag $answer->{out};
+    like($answer->{err}, qr/^WARNING:  08001: .*\S/m, "$function: null warns");
+    $answer = SteadyText::Calls::ask($cluster, $call, 'error');
+    is($answer->{state}, '08001', "$function: error") or diag $answer->{out};
     like($answer->{err}, qr/^HINT:  .*\S/m, "$function: error has a hint");
 }
+my $patient = enqueue(q('generate', '{"prompt": "whenever you can", "use_cache": false}'), 20);
+my @queued = map { enqueue($_->[1], 0) } @SteadyText::Calls::QUEUED;
+has_failed($queued[$_], "$SteadyText::Calls::QUEUED[$_][0], asynchronously") for 0 .. $#queued;
+my $asked_for = $cluster->try_sql("SELECT steadytext_get_async_result('$queued[0]{out}')");
+is($asked_for->{state}, '38000', 'who asks for its result gets an error');
+like($asked_for->{err}, qr/no inference daemon can be reached/, 'with the reason');
+ok($cluster->poll_until("SELECT status = 'pending' AND error ~ 'no inference daemon can be reached' AND result IS NULL FROM steadytext_check_async('$patient->{out}')"),
+    'one that has attempts left is pending, and says why');
 kill 'KILL', $web_pid;
 waitpid $web_pid, 0;
 
@@ -127,4 +139,5 @@ my $echo = $cluster->start_echo;
 $cluster->append_conf("steadytext.daemons = '$echo->{endpoint}'");
 $cluster->reload;
 ok($cluster->poll_until(q(SELECT steadytext_generate('at last', use_cache => false)), 'at last'), 'a daemon that works serves at once');
+is($cluster->sql("SELECT steadytext_get_async_result('$patient->{out}', 60)"), 'whenever you can', 'and who was queued all the time has an answer');
 done_testing;

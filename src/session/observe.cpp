@@ -168,7 +168,8 @@ FailureCause cause_of(const core::Problem &problem) {
         return FailureCause::NoRoom;
     if (is(problem, core::sqlstate::kPrerequisiteState) || is(problem, core::sqlstate::kUndefinedObject))
         return FailureCause::NotConfigured;
-    if (is(problem, core::sqlstate::kUnreachable) || is(problem, core::sqlstate::kCannotConnectNow))
+    if (is(problem, core::sqlstate::kCannotConnect) || is(problem, core::sqlstate::kHeldBack) ||
+        is(problem, core::sqlstate::kCannotConnectNow))
         return FailureCause::Unreachable;
     if (is(problem, core::sqlstate::kProtocolViolation))
         return FailureCause::InvalidReply;
