@@ -184,6 +184,8 @@ private:
     [[nodiscard]] Control *control_of(std::string_view id_text);
     [[nodiscard]] bool handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us);
     void learn(std::string_view body);
+    [[nodiscard]] bool tells_memory() const { return row_state().resident_bytes.load(std::memory_order_relaxed) > 0; }
+    void learn_memory(std::string_view body);
     void guess_serial();
     void become_serial();
     void tell_models();

@@ -209,6 +209,7 @@ void Daemon::on_down(Channel &channel, const char *reason) {
         services_.models_changed = true;
         identity_.models_loaded = false;
         row_state().ready_since_us.store(0, std::memory_order_relaxed);
+        row_state().resident_bytes.store(0, std::memory_order_relaxed);
         if (!retired_ && !excluded_)
             show_state(reason);
         if (!expected_back())

@@ -34,6 +34,17 @@ int number_or(const json &object, const char *key, int otherwise) {
     return found != object.end() && found->is_number_integer() ? found->get<int>() : otherwise;
 }
 
+std::uint64_t bytes_or_0(const json &object, const char *key) {
+    const auto found = object.find(key);
+    return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+
+// Null unless the reply has a result with members.
+const json *members_of_result(const json &reply) {
+    const auto result = reply.is_object() ? reply.find("result") : reply.end();
+    return result != reply.end() && result->is_object() ? &*result : nullptr;
+}
+
 bool read_model(const json &described, shmem::Model &model) {
     if (!described.is_object())
         return false;
@@ -99,18 +110,20 @@ bool Daemon::handle_control(std::string_view id_text, std::string_view body, std
         return true;
     control->channel->in_flight--;
     *control = Control{};
-    if (control == &info_)
+    if (control == &info_) {
         learn(body);
-    else
+    } else {
+        learn_memory(body);
         next_ping_us_ = now_us + kPingEveryUs;
+    }
     return true;
 }
 
 // Reads an `info` answer. One that is no such answer comes from a daemon that does not know the method.
 void Daemon::learn(std::string_view body) {
     const json reply = json::parse(body, nullptr, false);
-    const auto result = reply.is_object() ? reply.find("result") : reply.end();
-    if (!reply.is_object() || result == reply.end() || !result->is_object()) {
+    const json *result = members_of_result(reply);
+    if (result == nullptr) {
         become_serial();
         return;
     }
@@ -122,6 +135,7 @@ void Daemon::learn(std::string_view body) {
               std::find(capabilities->begin(), capabilities->end(), "embed_batch") != capabilities->end();
     copy_text(identity_.name, *result, "name");
     copy_text(identity_.version, *result, "version");
+    row_state().resident_bytes.store(bytes_or_0(*result, "resident_bytes"), std::memory_order_relaxed);
 
     models_.clear();
     models_complete_ = true;
@@ -141,6 +155,13 @@ void Daemon::learn(std::string_view body) {
     next_info_us_ = models_complete_ ? INT64_MAX : core::monotonic_us() + kInfoAgainUs;
     services_.models_changed = true;
     publish();
+}
+
+// What changes while a daemon runs: of an `info` that stands for a ping. A pong tells nothing.
+void Daemon::learn_memory(std::string_view body) {
+    const json reply = json::parse(body, nullptr, false);
+    if (const json *result = members_of_result(reply))
+        row_state().resident_bytes.store(bytes_or_0(*result, "resident_bytes"), std::memory_order_relaxed);
 }
 
 void Daemon::tell_models() {
@@ -217,7 +238,7 @@ void Daemon::check_controls(std::int64_t now_us) {
             if (send_control(info_, *channel, "info", "{}", now_us))
                 next_info_us_ = INT64_MAX;
         } else if (ping_.number == 0 && identity_.kind != DaemonKind::Unknown && now_us >= next_ping_us_) {
-            if (send_control(ping_, *channel, "ping", "{}", now_us))
+            if (send_control(ping_, *channel, tells_memory() ? "info" : "ping", "{}", now_us))
                 next_ping_us_ = INT64_MAX;
         }
         return;

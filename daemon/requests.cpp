@@ -426,6 +426,7 @@ std::string format_info(const DaemonInfo &daemon) {
                  {"slots", daemon.slots},
                  {"slots_in_use", daemon.slots_in_use},
                  {"idle_ms", daemon.slots_in_use == 0 ? Json(daemon.idle_ms) : Json()},
+                 {"resident_bytes", daemon.resident_bytes},
                  {"capabilities", std::move(capabilities)},
                  {"determinism",
                   {{"checked", checked},

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -63,6 +64,7 @@ struct DaemonInfo {
     int slots = 0;
     int slots_in_use = 0;
     double idle_ms = 0;  // while none is
+    std::uint64_t resident_bytes = 0;
     std::vector<const ModelInfo *> models;  // loading ones have no fingerprint yet
 };
 [[nodiscard]] std::string format_info(const DaemonInfo &daemon);

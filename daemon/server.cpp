@@ -9,6 +9,7 @@
 
 #include "daemon/log.hpp"
 #include "daemon/model_file.hpp"
+#include "src/core/resident_memory.hpp"
 
 namespace steadytext::daemon {
 
@@ -232,7 +233,7 @@ void Server::submit(Peer peer, Request request) {
 }
 
 std::string Server::info() const {
-    DaemonInfo daemon{.ready = loading_ == 0, .slots = options_.slots, .models = {}};
+    DaemonInfo daemon{.ready = loading_ == 0, .slots = options_.slots, .resident_bytes = core::resident_bytes(), .models = {}};
     if (generator_.has_value()) {
         daemon.slots_in_use = generator_->slots_in_use();
         daemon.idle_ms = std::chrono::duration<double, std::milli>(Clock::now() - generator_->idle_since()).count();

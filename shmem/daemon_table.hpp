@@ -63,6 +63,7 @@ struct alignas(kCacheLine) DaemonRow {
     std::atomic<std::int64_t> last_ok_unix_us{0};      // last request answered
     std::atomic<std::int64_t> last_answer_unix_us{0};  // last sign of life
     std::atomic<std::int64_t> ready_since_us{0};       // CLOCK_MONOTONIC; 0 while not connected
+    std::atomic<std::uint64_t> resident_bytes{0};      // its memory as it told last; 0: it does not tell, or is not connected
 
     // For another daemon, of which nothing is known.
     void clear() noexcept {
@@ -79,6 +80,7 @@ struct alignas(kCacheLine) DaemonRow {
         in_flight.store(0, std::memory_order_relaxed);
         connections.store(0, std::memory_order_relaxed);
         ready_since_us.store(0, std::memory_order_relaxed);
+        resident_bytes.store(0, std::memory_order_relaxed);
     }
     // Whether the row is, or was left behind as, that of this daemon.
     [[nodiscard]] bool is_of(std::string_view endpoint) const noexcept {

@@ -158,8 +158,9 @@ void put_health(ReturnSetInfo *result, const Report &report) {
     nulls[5] = version[0] == '\0';
     values[5] = CStringGetTextDatum(version);
     values[6] = model_names(report.identity == nullptr ? "" : report.identity->models, nulls[6]);
-    nulls[7] = true;  // no daemon tells
-    values[7] = static_cast<Datum>(0);
+    const std::uint64_t resident_mb = row.resident_bytes.load() >> 20;
+    nulls[7] = resident_mb == 0;  // most daemons do not tell
+    values[7] = Int32GetDatum(static_cast<int32>(std::min<std::uint64_t>(resident_mb, INT_MAX)));
     values[8] = Int32GetDatum(static_cast<int32>(row.connections.load()));
     values[9] = Int64GetDatum(static_cast<std::int64_t>(row.requests.load()));
     values[10] = Int32GetDatum(static_cast<int32>(std::min<std::uint64_t>(row.failures.load(), INT_MAX)));

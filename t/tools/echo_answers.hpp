@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "src/core/resident_memory.hpp"
 #include "t/tools/echo_options.hpp"
 
 namespace steadytext::echo {
@@ -131,6 +132,7 @@ inline std::string described(const Options &options) {
         {"version", "1"},
         {"protocol", 1},
         {"slots", options.slots},
+        {"resident_bytes", core::resident_bytes()},
         {"capabilities",
          {"ping", "info", "generate", "generate_iter", "embed", "embed_batch", "rerank", "cancel", "shutdown",
           "return_usage", "timeout_ms", "stats", "control"}},
