@@ -13,14 +13,15 @@ namespace {
 constexpr int kMessagesPerPoll = 1024;
 
 // Values: reliability is the point. Defaults would queue into unfinished connections (IMMEDIATE), never back off
-// (RECONNECT_IVL_MAX), never notice a dead peer (HEARTBEAT_*) and accept messages of any size (MAXMSGSIZE).
+// (RECONNECT_IVL_MAX), never notice a dead peer (HEARTBEAT_*: within the sum of interval and timeout, here less than four seconds)
+// and accept messages of any size (MAXMSGSIZE).
 struct Option {
     int name;
     int value;
 };
 constexpr Option kOptions[] = {
     {ZMQ_IMMEDIATE, 1},           {ZMQ_RECONNECT_IVL, 100},     {ZMQ_RECONNECT_IVL_MAX, 1000},
-    {ZMQ_HEARTBEAT_IVL, 1000},    {ZMQ_HEARTBEAT_TIMEOUT, 3000}, {ZMQ_HEARTBEAT_TTL, 3000},
+    {ZMQ_HEARTBEAT_IVL, 1000},    {ZMQ_HEARTBEAT_TIMEOUT, 2800}, {ZMQ_HEARTBEAT_TTL, 3000},
     {ZMQ_HANDSHAKE_IVL, 2000},    {ZMQ_CONNECT_TIMEOUT, 1000},  {ZMQ_TCP_KEEPALIVE, 1},
     {ZMQ_SNDHWM, 8192},           {ZMQ_RCVHWM, 8192},           {ZMQ_IPV6, 1},
 };

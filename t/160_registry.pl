@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 use SteadyText::Cluster;
+use SteadyText::Load;
 use Test::More;
 
 my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'" ]);
@@ -32,12 +33,16 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
 # Shares follow the weights, and the view counts what the daemons count.
 {
     my $requests = 8000;
+    my $clients = 16;
     my %before = map { $_ => $served->($daemons{$_}) } keys %daemons;
-    is($load->('share', $requests), $requests, 'every answer is right');
+    my $shared = SteadyText::Load->new($cluster, clients => $clients, calls => $requests / $clients);
+    is($shared->join, $clients, 'sixteen sessions');
+    is($shared->not_right, '', "every answer of $requests is right");
     for my $name (sort keys %daemons) {
         my $share = 100 * ($served->($daemons{$name}) - $before{$name}) / $requests;
         my $due   = 100 * $weight{$name} / 8;
-        cmp_ok(abs($share - $due), '<=', 2, sprintf '%s has %.2f %% of the requests, %.2f %% are due', $name, $share, $due);
+        cmp_ok(abs($share - $due), '<=', 2, "$name has its share of the requests, to two points");
+        note(sprintf '%s (weight %d): %.2f %% of %d requests, %.2f %% due', $name, $weight{$name}, $share, $requests, $due);
         is($column->('requests', $daemons{$name}), $served->($daemons{$name}), "$name: the view counts what it counts");
     }
     is($column->('avg_ms > 0 AND p99_ms > 0 AND last_ok <= clock_timestamp() AND until IS NULL', $heavy), 't', 'times are told');

@@ -31,19 +31,24 @@ sub column { my ($daemon, $what) = @_; return $cluster->sql("SELECT $what FROM s
 {
     my $daemons = start_daemons(20, 'first', 'second');
     my $load = SteadyText::Load->new($cluster, clients => 16);
-    for my $name ('first', 'second', 'first') {
+    my @kills;
+    for my $name (('first', 'second') x ($long ? 10 : 2)) {
         ok($load->await(200), 'under load');
+        push @kills, sprintf 'to_timestamp(%.6f)', time;
         kill 'KILL', $daemons->{$name}{pid};
         ok($load->await(200), 'the other one serves');
         $daemons->{$name} = $cluster->start_echo(name => $name, options => [ '--delay-ms', 20 ]);
         ok($cluster->poll_until("SELECT state FROM steadytext_daemons WHERE endpoint = '$daemons->{$name}{endpoint}'", 'ready', 10), 'it is back');
     }
     is($load->finish, 16, 'no session hangs');
-    is($load->not_right, '', $load->calls . ' calls while daemons died three times: all right');
+    is($load->not_right, '', sprintf '%d calls while daemons died %d times: all right', $load->calls, scalar @kills);
     cmp_ok($cluster->sql(q(SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_retries_total')), '>', 0, 'some were sent again');
-    # Nobody waited for a daemon to be missed: what the slowest calls took beyond the usual.
-    my ($usual, $slow) = map { $load->milliseconds($_) } 0.5, 0.99;
-    cmp_ok($slow - $usual, '<=', 250, "the 99th percentile is within 250 ms of the median ($slow ms, $usual ms)");
+    # Nobody waited for a daemon to be missed: what calls took that were under way when one died, beyond the usual.
+    my $under_way = 'EXISTS (SELECT FROM unnest(ARRAY[' . join(', ', @kills) . "]) killed WHERE killed BETWEEN began AND began + ms * interval '1 ms')";
+    my ($hit, $usual, $slow) = ($load->value('count(*)', $under_way), $load->milliseconds(0.5), $load->milliseconds(0.99, $under_way));
+    cmp_ok($hit, '>=', 8 * @kills, "$hit calls were under way when a daemon died");
+    cmp_ok($slow - $usual, '<=', 250, 'their 99th percentile is within 250 ms of what calls take');
+    note("row 1: $slow ms at the 99th percentile of the $hit calls under way when a daemon died, $usual ms usually");
 }
 
 # Row 2: the only daemon dies. Every call ends by its deadline, the breaker opens, calls then cost nothing, and its return is noticed.
@@ -62,14 +67,17 @@ for my $on_failure (qw(fallback null error)) {
     my $expected = { fallback => qr/fallback: \d+/, null => qr/null: \d+/, error => qr/08\d\d\d: \d+(, 08\d\d\d: \d+)*/ }->{$on_failure};
     like($outcomes, qr/^$expected$/, "$on_failure: what is documented, and nothing else");
     cmp_ok($load->milliseconds(1), '<=', $timeout + 100, 'no call outlasts its deadline');
-    my $quick = SteadyText::Load->new($cluster, clients => 1, calls => 200, set => [ "steadytext.on_failure = '$on_failure'", 'client_min_messages = error' ]);
+    my $quick = SteadyText::Load->new($cluster, clients => 8, calls => 200, set => [ "steadytext.on_failure = '$on_failure'", 'client_min_messages = error' ]);
     $quick->join;
     cmp_ok($quick->milliseconds(0.5), '<', 1, 'with the breaker open a call takes less than a millisecond');
 
-    my $back = time;
     $cluster->start_echo(name => $daemon->{name});
+    my $back = time;
     ok($cluster->poll_until(q(SELECT steadytext_generate('back', use_cache => false)), 'back', 10), 'its return is noticed');
-    cmp_ok(time - $back, '<=', 2 + 1, 'within two seconds (and one for the test itself)');
+    my $took = time - $back;
+    cmp_ok($took, '<=', 2, 'within two seconds');
+    note(sprintf 'row 2, %s: the last call after %.0f ms of %d; with the breaker open %.3f ms at the median; its return noticed after %.2f s',
+        $on_failure, $load->milliseconds(1), $timeout, $quick->milliseconds(0.5), $took);
 }
 
 # Row 3: a daemon that is stopped, and goes on later. Heartbeats miss it; the other one answers.
@@ -82,7 +90,8 @@ for my $on_failure (qw(fallback null error)) {
     ok($cluster->poll_until("SELECT state <> 'ready' OR breaker <> 'closed' FROM steadytext_daemons WHERE endpoint = '$daemons->{frozen}{endpoint}'", 't', 10),
         'a stopped daemon is noticed');
     my $took = time - $stopped;
-    cmp_ok($took, '<=', 4 + 0.5, sprintf 'within four seconds: after %.1f', $took);
+    cmp_ok($took, '<=', 4, 'within four seconds');
+    note(sprintf 'row 3: a stopped daemon was noticed after %.2f s', $took);
     ok($load->await(200), 'the other one serves');
     $cluster->wait_for(sub { time - $stopped >= 10 }, 10) if $long;
     kill 'CONT', $daemons->{frozen}{pid};
@@ -113,7 +122,8 @@ for my $on_failure (qw(fallback null error)) {
 {
     my $daemons = start_daemons(1, 'left', 'right', 'unlucky');
     my $load = SteadyText::Load->new($cluster, clients => 8);
-    for my $kill (1 .. ($long ? 60 : 8)) {
+    my $kills = $long ? 60 : 8;
+    for (1 .. $kills) {
         my $next = time + 1;
         $load->await(100) or last;
         kill 'KILL', $daemons->{unlucky}{pid};
@@ -123,8 +133,9 @@ for my $on_failure (qw(fallback null error)) {
     }
     is($load->finish, 8, 'no session hangs');
     my ($calls, $wrong, $right) = ($load->calls, map { $load->value('count(*)', "outcome = '$_'") } qw(wrong right));
-    is($wrong, 0, "$calls calls: no wrong answer");
-    cmp_ok(100 * $right / $calls, '>=', 99.5, sprintf '%.3f %% are answered', 100 * $right / $calls) or diag $load->not_right;
+    is($wrong, 0, 'no wrong answer');
+    cmp_ok(100 * $right / $calls, '>=', 99.5, '99.5 % or more are answered') or diag $load->not_right;
+    note(sprintf '%d calls while one of three daemons was killed %d times, once a second: %.3f %% answered, %d wrong', $calls, $kills, 100 * $right / $calls, $wrong);
 }
 
 done_testing;

@@ -27,15 +27,17 @@ sub gateway_descriptors { return scalar(() = glob '/proc/' . $cluster->worker_pi
     ok($load->await(1000), 'under load');
     my ($gateway, $before) = ($cluster->worker_pid('gateway'), gateway_megabytes());
     my $ask = sub {
-        my ($fault) = @_;
+        my ($fault, $times) = @_;
         my $failures = failures();
         my $result = $cluster->try_sql("SET steadytext.on_failure = 'error'; SET steadytext.request_timeout = '5s';
             SELECT steadytext_generate('!fault:$fault', use_cache => false)");
         like($result->{state}, qr/^(?:08|HYT00)/, "$fault is an error");
-        cmp_ok(failures() - $failures, '>=', 1, "$fault counts as a failure of the daemon");
+        my $counted = failures() - $failures;
+        $times ? is($counted, $times, "$fault counts as a failure of the daemon") : cmp_ok($counted, '>=', 1, "$fault counts as failures of the daemon");
         ok($load->await(100), "$fault: the others are served");
     };
-    $ask->($_) for qw(garbage truncated bad-utf8 nan nul deep-json empty multipart null-id);
+    $ask->($_, 1) for qw(truncated bad-utf8 nan nul deep-json null-id);
+    $ask->($_) for qw(garbage empty multipart);  # nobody knows whom such a message answers: who waits for it may meet its deadline
     is($load->finish, 8, 'no session hangs');
     is($load->not_right, '', $load->calls . ' calls beside bad replies: all right');
 
@@ -53,7 +55,9 @@ sub gateway_descriptors { return scalar(() = glob '/proc/' . $cluster->worker_pi
     $cluster->sql('ALTER SYSTEM RESET steadytext.breaker_threshold; SELECT pg_reload_conf()');
 
     is($cluster->worker_pid('gateway'), $gateway, 'the gateway did not crash');
-    cmp_ok(gateway_megabytes() - $before, '<', 32, 'nor grow by 32 MiB');
+    my $grown = gateway_megabytes() - $before;
+    cmp_ok($grown, '<', 32, 'nor grow by 32 MiB');
+    note(sprintf 'row 4: the gateway has grown by %.1f MiB', $grown);
 }
 
 # Row 5: replies that come twice, in another order, too late, with another id, with an id of an earlier boot.
@@ -77,7 +81,7 @@ sub answered { my ($endpoint) = @_; my ($n) = $cluster->ask_daemon('stats', '{}'
     }
     ok($cluster->wait_for(sub { counter('late_replies_total') - $counted >= $twice->calls }), 'what came second is counted');
     cmp_ok(counter('foreign_replies_total'), '>', 0, 'so are replies with an id of another boot');
-    diag(sprintf '%d replies, none delivered to the wrong caller', 2 * $twice->calls + counter('foreign_replies_total'));
+    note(sprintf 'row 5: %d replies, none delivered to the wrong caller', 2 * $twice->calls + counter('foreign_replies_total'));
 }
 
 # The Python daemon's way: one request at a time on a connection, and the next reply is the answer to the last request whatever its id.

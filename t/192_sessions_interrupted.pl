@@ -2,7 +2,7 @@
 # plain statement, a block that catches, a cursor, a parallel worker. Each is free within 20 ms of the signal, and no slot is left.
 #
 # Times are taken on the server, by its clock. On a busy machine some wait for a processor, so the median must meet the 20 ms, and the
-# slowest a second.
+# slowest 200 ms.
 use strict;
 use warnings;
 use SteadyText::Cluster;
@@ -68,7 +68,8 @@ sub interrupt {
         FROM (SELECT extract(epoch FROM r.at - s.at) * 1000 AS ms FROM released r JOIN signalled s USING (pid)) x));
     is($count, $clients, "$what: all are released");
     cmp_ok($median, '<=', 20, "$what: $median ms after the signal");
-    cmp_ok($slowest, '<=', 1000, "$what: the last one after $slowest ms");
+    cmp_ok($slowest, '<=', 200, "$what: the last one after $slowest ms");
+    note("row 6: $what: $count sessions free after $median ms at the median, $slowest ms at most");
     is_clean($what);
     return;
 }
@@ -107,7 +108,8 @@ interrupt('terminate', '', $waiting, $terminate);
         'SELECT count(*), round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric, 1), round(max(ms)::numeric, 1) FROM overrun');
     is($count, $clients, "$what: all are released");
     cmp_ok($median, '<=', 20, "$what: $median ms later than asked");
-    cmp_ok($slowest, '<=', 1000, "$what: the last one $slowest ms later");
+    cmp_ok($slowest, '<=', 200, "$what: the last one $slowest ms later");
+    note("row 6: $what: $count sessions free $median ms later than asked at the median, $slowest ms at most");
     is_clean($what);
 }
 

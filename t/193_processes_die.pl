@@ -4,6 +4,7 @@
 # With STEADYTEXT_LONG_TESTS the gateway is terminated a hundred times.
 use strict;
 use warnings;
+use List::Util qw(max);
 use SteadyText::Cluster;
 use SteadyText::Load;
 use Test::More;
@@ -53,7 +54,8 @@ sub milliseconds_until_back {
     my $core = median(@{ $times{core} });
     for my $victim ('gateway', 'session') {
         my $took = median(@{ $times{$victim} });
-        cmp_ok($took - $core, '<=', 200, sprintf '%s killed: back after %.0f ms, PostgreSQL alone after %.0f', $victim, $took, $core);
+        cmp_ok($took - $core, '<=', 200, "$victim killed: back as soon as PostgreSQL alone, to 200 ms");
+        note(sprintf 'row 7: %s killed: back after %.0f ms, PostgreSQL alone after %.0f', $victim, $took, $core);
     }
     my $load = SteadyText::Load->new($cluster, clients => 16, calls => 100);
     is($load->join, 16, 'sixteen sessions after six crashes');
@@ -70,18 +72,18 @@ sub milliseconds_until_back {
     my @times;
     for my $round (1 .. $rounds) {
         my $pid   = $cluster->worker_pid('gateway');
-        my $start = time;
-        $cluster->sql("SELECT pg_terminate_backend($pid)");
-        my $back = $cluster->wait_for(sub {
-            $cluster->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext gateway' AND pid <> $pid") }, 10);
-        push @times, $back ? 1000 * (time - $start) : 1e9;
+        my $start = $cluster->sql("SELECT clock_timestamp() FROM pg_terminate_backend($pid)");
+        my $successor = "FROM pg_stat_activity WHERE backend_type = 'pg_steadytext gateway' AND pid <> $pid";
+        my $back = $cluster->poll_until("SELECT count(*) $successor", 1, 10);
+        push @times, $back ? $cluster->sql("SELECT extract(epoch FROM backend_start - '$start') * 1000 $successor") : 1e9;
         $load->await(1 + int rand 300) or last;
     }
     is($load->finish, 16, "$rounds times without a gateway: no session hangs");
     is($delayed->finish, 4, 'nor one that had long requests under way');
     is($load->not_right, '', $load->calls . ' calls: all right');
     is($delayed->not_right, '', $delayed->calls . ' long calls: all right');
-    cmp_ok(median(@times), '<=', $restart_ms + 200, sprintf 'a successor after %.0f ms', median(@times));
+    cmp_ok(max(@times), '<=', $restart_ms + 200, 'a successor each time within 200 ms of what PostgreSQL takes');
+    note(sprintf 'row 8: a successor after %.0f ms at the median, %.0f at most, %d times', median(@times), max(@times), $rounds);
     cmp_ok($load->milliseconds(1), '<', 20_000, 'no call outlasts its deadline');
     is($cluster->sql($slots), 0, 'no slot is left in use');
 }
