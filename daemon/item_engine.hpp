@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <string>
 #include <thread>
@@ -70,8 +71,7 @@ private:
         if (work.job.is_abandoned())
             return true;
         std::string error;
-        if (work.next_item < count_items(work.job.task) &&
-            !process(work.job.task, work.next_item++, work.result, error)) {
+        if (work.next_item < count_items(work.job.task) && !process_next(work, error)) {
             outbox_.post(work.job.serial, Failure{std::move(error)});
             return true;
         }
@@ -79,6 +79,13 @@ private:
             return false;
         outbox_.post(work.job.serial, std::move(work.result));
         return true;
+    }
+
+    bool process_next(Work &work, std::string &error) {
+        const auto start = std::chrono::steady_clock::now();
+        const bool good = process(work.job.task, work.next_item++, work.result, error);
+        work.result.engine_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+        return good;
     }
 
     Outbox &outbox_;

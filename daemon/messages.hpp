@@ -67,10 +67,13 @@ struct Generation {
 struct Vectors {
     std::vector<std::vector<float>> rows;
     int prompt_tokens = 0;
+    double engine_ms = 0;
 };
 
 struct Scores {
     std::vector<float> values;
+    int prompt_tokens = 0;
+    double engine_ms = 0;
 };
 
 struct Failure {

@@ -199,6 +199,7 @@ void read_generate_iter(Parameters &parameters, Request &request) {
 void read_embed(Parameters &parameters, Request &request) {
     parameters.seed();
     request.form.kind = Form::Kind::OneVector;
+    request.form.usage = parameters.flag("return_usage", false);
     EmbedTask task;
     const Json *input = parameters.find("text_input");
     task.texts = parameters.texts("text_input", "Input text must be a string or list of strings");
@@ -220,6 +221,7 @@ void read_rerank(Parameters &parameters, Request &request) {
     task.query = parameters.text("query", "");
     task.documents = parameters.texts("documents", "documents must be a list of strings");
     request.form.kind = Form::Kind::Ranking;
+    request.form.usage = parameters.flag("return_usage", false);
     request.form.scores = parameters.flag("return_scores", true);
     request.form.documents = task.documents;
     if (task.documents.empty())
@@ -374,8 +376,8 @@ EmbedTask as_embeddings(RankTask task) {
 
 std::string json_text(std::string_view text) { return dump(Json(text)); }
 
-std::string result_reply(const std::string &id, const std::string &result) {
-    return "{\"id\": " + id + ", \"result\": " + result + ", \"error\": null}";
+std::string result_reply(const std::string &id, const std::string &result, const std::string &usage) {
+    return "{\"id\": " + id + ", \"result\": " + result + ", \"error\": null" + (usage.empty() ? "" : ", \"usage\": " + usage) + "}";
 }
 
 std::string error_reply(const std::string &id, std::string_view message) {
@@ -397,6 +399,16 @@ std::string stream_end(const Form &form, const Answer &answer, const ModelInfo &
                  {"engine_ms", generation->engine_ms},
                  {"model", model.name},
                  {"fingerprint", model.fingerprint}});
+}
+
+std::string usage_of(const Form &form, const Answer &answer) {
+    const auto text = [](const auto &told) { return dump({{"prompt_tokens", told.prompt_tokens}, {"engine_ms", told.engine_ms}}); };
+    if (!form.usage)
+        return "";
+    if (const auto *vectors = std::get_if<Vectors>(&answer))
+        return text(*vectors);
+    const auto *scores = std::get_if<Scores>(&answer);
+    return scores == nullptr ? "" : text(*scores);
 }
 
 std::string format_info(const DaemonInfo &daemon) {

@@ -31,7 +31,7 @@ struct Immediate {
 struct Form {
     enum class Kind { Text, TextWithLogprobs, Usage, Stream, StreamWithLogprobs, OneVector, Vectors, Ranking };
     Kind kind = Kind::Text;
-    bool usage = false;                  // a stream whose end tells of the whole
+    bool usage = false;                  // a stream whose end, or vectors and a ranking beside which, usage is told
     bool acknowledged = false;           // a stream whose tokens the client acknowledges one by one
     bool scores = false;                 // a ranking with them
     std::vector<std::string> documents;  // of a ranking
@@ -50,11 +50,13 @@ struct Request {
 // Without a reranker model, a ranking is by the cosine of embeddings: the query's and each document's.
 [[nodiscard]] EmbedTask as_embeddings(RankTask task);
 
-[[nodiscard]] std::string result_reply(const std::string &id, const std::string &result);
+[[nodiscard]] std::string result_reply(const std::string &id, const std::string &result, const std::string &usage = "");
 [[nodiscard]] std::string error_reply(const std::string &id, std::string_view message);
 
 // The JSON result of an engine's answer. `model` is the one that gave it.
 [[nodiscard]] std::string format_answer(const Form &form, const Answer &answer, const ModelInfo &model);
+// What stands beside that result, if it was asked for: as JSON text, or empty.
+[[nodiscard]] std::string usage_of(const Form &form, const Answer &answer);
 [[nodiscard]] std::string stream_end();
 // The end of a stream as its client wants it told.
 [[nodiscard]] std::string stream_end(const Form &form, const Answer &answer, const ModelInfo &model);

@@ -110,6 +110,7 @@ bool Reranker::process(const RankTask &task, std::size_t item, Scores &result, s
         return false;
     }
     result.values.push_back(read_score());
+    result.prompt_tokens += static_cast<int>(tokens.size());
     return true;
 }
 

@@ -260,7 +260,7 @@ void Server::handle(Outcome outcome) {
     const bool piece = std::holds_alternative<Piece>(outcome.answer);
     const std::string result =
         stream && !piece ? stream_end(form, outcome.answer, *pending->second.model) : format_answer(form, outcome.answer, *pending->second.model);
-    deliver(pending, result_reply(pending->second.id, result), !piece);
+    deliver(pending, result_reply(pending->second.id, result, usage_of(form, outcome.answer)), !piece);
 }
 
 void Server::note_engine(Answer answer) {

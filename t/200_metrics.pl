@@ -111,8 +111,9 @@ sub backends { return $cluster->sql(q(SELECT pid FROM pg_stat_activity WHERE bac
         is(join(' ', map { total('stage_time_seconds_count', @of, stage => $_) } qw(queue pool network)), '1 1 1', '  and stages');
     }
     is(total('requests_total'), scalar keys %call, 'there are no other operations');
-    is(total('stage_time_seconds_count', operation => $_, stage => 'engine'), 1, "what the daemon tells of its own time, with $_") for qw(generate json regex choice stream);
+    is(total('stage_time_seconds_count', operation => $_, stage => 'engine'), 1, "what the daemon tells of its own time, with $_") for sort keys %call;
     is(join(' ', map { total("${_}_tokens_total", operation => 'generate') } qw(prompt completion)), '2 2', 'tokens in and out');
+    is(join(' ', map { total('prompt_tokens_total', operation => $_) } qw(embed rerank)), '2 4', 'of embeddings and rankings too');
     is(total('saved_tokens_total'), 0, 'none were saved');
     my $stages = $cluster->sql(q(SELECT round(sum(value)::numeric, 5) FROM steadytext_metrics() WHERE name = 'steadytext_stage_time_seconds_sum'
         AND labels ->> 'operation' = 'generate'));

@@ -221,6 +221,11 @@ subtest 'embeddings' => sub {
     my @sum = map { $vectors[0][$_] + $vectors[2][$_] } 0 .. $#$averaged;
     my $length = sqrt dot(\@sum, \@sum);
     is scalar(grep { abs($averaged->[$_] - $sum[$_] / $length) > 1e-6 } 0 .. $#sum), 0, 'for a list their average, of length 1';
+    my ($told) = decoded($endpoint, request('embed', text_input => $texts[0], return_usage => JSON::PP::true), '<');
+    is_deeply $told->{result}, $vectors[0], 'with return_usage it gives the same numbers';
+    cmp_ok $told->{usage}{prompt_tokens}, '>', 3, 'and beside them its tokens';
+    cmp_ok $told->{usage}{engine_ms}, '>', 0, 'and time';
+    is_deeply [sort keys %{ (decoded($endpoint, request('embed', text_input => $texts[0]), '<'))[0] }], [qw(error id result)], 'others see nothing of it';
     is_deeply answer($endpoint, request('embed_batch', texts => []))->{embeddings}, [], 'no texts, no vectors';
     is answer($endpoint, request('embed', text_input => [])), 'error: Input text must not be empty', 'embed of nothing';
     is answer($endpoint, request('embed')), 'error: Input text must not be empty', 'nor without a text';

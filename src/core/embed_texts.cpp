@@ -44,6 +44,7 @@ void write_embed_params(std::string_view text, std::int64_t seed, std::string_vi
     json.add("text_input", text);
     json.add("seed", seed);
     json.add_or_null("model", model);
+    json.add_bool("return_usage", true);
     json.close();
 }
 

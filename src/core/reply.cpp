@@ -35,10 +35,9 @@ bool parse(PaddedText body, dom::element &root) {
     return parser->parse(body.text.data(), body.text.size(), false).get(root) == simdjson::SUCCESS;
 }
 
-// The reply's result; a daemon's own error becomes the problem.
-bool read_result(PaddedText body, dom::element &result, Problem &problem) {
+// The reply and its result; a daemon's own error becomes the problem.
+bool read_result(PaddedText body, dom::object &reply, dom::element &result, Problem &problem) {
     dom::element root;
-    dom::object reply;
     if (!parse(body, root) || root.get(reply) != simdjson::SUCCESS)
         return invalid(problem, "It is not a JSON object in UTF-8, or is nested too deeply.");
     dom::element error;
@@ -56,6 +55,11 @@ bool read_result(PaddedText body, dom::element &result, Problem &problem) {
         return false;
     }
     return reply["result"].get(result) == simdjson::SUCCESS || invalid(problem, "It has neither result nor error.");
+}
+
+bool read_result(PaddedText body, dom::element &result, Problem &problem) {
+    dom::object reply;
+    return read_result(body, reply, result, problem);
 }
 
 std::string_view text_of(dom::object object, const char *key) {
@@ -76,6 +80,19 @@ void read_usage(dom::object object, GenerateReply &reply) {
     reply.prompt_tokens = static_cast<int>(number_of(object, "prompt_tokens"));
     reply.completion_tokens = static_cast<int>(number_of(object, "completion_tokens"));
     reply.engine_ms = number_of(object, "engine_ms");
+}
+
+// The same of a reply with "usage" beside its result.
+bool read_result(PaddedText body, dom::element &result, ReplyUsage &usage, Problem &problem) {
+    usage = ReplyUsage{};
+    dom::object reply, told;
+    if (!read_result(body, reply, result, problem))
+        return false;
+    if (reply["usage"].get(told) == simdjson::SUCCESS) {
+        usage.prompt_tokens = static_cast<int>(number_of(told, "prompt_tokens"));
+        usage.engine_ms = number_of(told, "engine_ms");
+    }
+    return true;
 }
 
 bool check_no_nul(const GenerateReply &reply, Problem &problem) {
@@ -156,11 +173,11 @@ bool read_stream_end(PaddedText body, std::string_view text, GenerateReply &repl
     return check_no_nul(reply, problem);
 }
 
-bool read_embed_reply(PaddedText body, std::vector<float> &vector, Problem &problem) {
+bool read_embed_reply(PaddedText body, std::vector<float> &vector, ReplyUsage &usage, Problem &problem) {
     vector.clear();
     dom::element result;
     dom::array numbers;
-    if (!read_result(body, result, problem))
+    if (!read_result(body, result, usage, problem))
         return false;
     if (result.get(numbers) != simdjson::SUCCESS || numbers.size() == 0 || numbers.size() > kMaxDimensions)
         return invalid(problem, "The result is not an array of numbers.");
@@ -175,10 +192,10 @@ bool read_embed_reply(PaddedText body, std::vector<float> &vector, Problem &prob
 }
 
 bool read_rerank_reply(PaddedText body, std::span<const std::string_view> documents, std::vector<double> &scores,
-                       Problem &problem) {
+                       ReplyUsage &usage, Problem &problem) {
     dom::element result;
     dom::array pairs;
-    if (!read_result(body, result, problem))
+    if (!read_result(body, result, usage, problem))
         return false;
     if (result.get(pairs) != simdjson::SUCCESS)
         return invalid(problem, "The result is not an array.");

@@ -52,12 +52,18 @@ enum class StreamMessage { Piece, End, Invalid };
 // tells nothing has no answer.
 [[nodiscard]] bool read_stream_end(PaddedText body, std::string_view text, GenerateReply &reply, Problem &problem);
 
+// What a daemon tells beside a result that has no room for it; -1: not told.
+struct ReplyUsage {
+    int prompt_tokens = -1;
+    double engine_ms = -1;
+};
+
 // A flat array of finite numbers.
-[[nodiscard]] bool read_embed_reply(PaddedText body, std::vector<float> &vector, Problem &problem);
+[[nodiscard]] bool read_embed_reply(PaddedText body, std::vector<float> &vector, ReplyUsage &usage, Problem &problem);
 
 // Pairs of document and score from 0 to 1, in any order; the scores are put in the order of `documents`, each of which must
 // have one.
 [[nodiscard]] bool read_rerank_reply(PaddedText body, std::span<const std::string_view> documents, std::vector<double> &scores,
-                                     Problem &problem);
+                                     ReplyUsage &usage, Problem &problem);
 
 }  // namespace steadytext::core

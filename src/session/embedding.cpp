@@ -181,8 +181,9 @@ bool EmbeddingInquiry::recall() {
 Asked EmbeddingInquiry::take(const Answer &answer, CachedAnswer &told) {
     problem = answer.problem;
     std::vector<float> &vector = own_dimensions();
+    core::ReplyUsage usage;
     const auto read = [&](core::Problem &p) {
-        if (!core::read_embed_reply(answer.body, vector, p))
+        if (!core::read_embed_reply(answer.body, vector, usage, p))
             return false;
         // A daemon without a model answers zeros, the original's defect: no direction is no embedding.
         return core::make_unit(vector) ||
@@ -190,6 +191,7 @@ Asked EmbeddingInquiry::take(const Answer &answer, CachedAnswer &told) {
     };
     if (!answer.answered || !note_reading(answer, pg::try_guarded(problem, read), problem))
         return answer.timed_out ? Asked::TimedOut : Asked::Failed;
+    observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
     fit(vector);
     if (!has_model_)
         return Asked::Private;

@@ -81,6 +81,7 @@ std::string_view wire_params(const Work &work) {
         json.add("task", work.task);
         json.add_bool("return_scores", true);
         json.add("seed", std::max<std::int64_t>(work.seed, 0));
+        json.add_bool("return_usage", true);
         json.close();
         return true;
     });
@@ -235,11 +236,13 @@ void RerankingInquiry::keep(const CachedAnswer &answer) const {
 
 Asked RerankingInquiry::take(const Answer &answer, CachedAnswer &told) {
     problem = answer.problem;
+    core::ReplyUsage usage;
     const bool good = answer.answered && pg::try_guarded(problem, [&](core::Problem &p) {
-        return core::read_rerank_reply(answer.body, work_.documents, scores_at_hand(), p);
+        return core::read_rerank_reply(answer.body, work_.documents, scores_at_hand(), usage, p);
     });
     if (!good)
         return answer.timed_out ? Asked::TimedOut : Asked::Failed;
+    observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
     keep_scores(scores_at_hand());
     if (!has_model_)
         return Asked::Private;

@@ -146,11 +146,12 @@ void reply(std::string_view bytes) {
     if (read_generate_reply(body.text(), generated, problem))
         promise(utf8_is_valid(generated.text) && !contains_nul(generated.text), "an answer is text PostgreSQL can hold");
     std::vector<float> vector;
-    if (read_embed_reply(body.text(), vector, problem))
-        promise(vector.size() <= kMaxDimensions, "a vector has an end");
+    ReplyUsage usage;
+    if (read_embed_reply(body.text(), vector, usage, problem))
+        promise(vector.size() <= kMaxDimensions && usage.engine_ms <= 1e9, "a vector has an end, and so has time");
     const std::string_view documents[] = {"a", "b", "b"};
     std::vector<double> scores;
-    if (read_rerank_reply(body.text(), documents, scores, problem))
+    if (read_rerank_reply(body.text(), documents, scores, usage, problem))
         promise(scores.size() == std::size(documents), "a score for each");
     std::string storage;
     std::string_view id;

@@ -160,6 +160,18 @@ inline std::string result_of(const Options &options, const std::string &method, 
     return {};
 }
 
+// What return_usage asks for beside a result that has no room for it; empty if it did not.
+inline std::string usage_beside(const Options &options, const std::string &method, const json &params) {
+    if ((method != "embed" && method != "rerank") || options.serial || !params.value("return_usage", false))
+        return {};
+    std::size_t tokens = 0;
+    for (const char *part : {"text_input", "query", "documents"})
+        if (params.contains(part))
+            for (const std::string &text : as_texts(params[part]))
+                tokens += count_words(json_text(text));
+    return json{{"prompt_tokens", tokens}, {"engine_ms", options.delay.count()}}.dump();
+}
+
 // The results of generate_iter: the prompt word by word, each with the blanks before it, so that the tokens
 // put together are the prompt; then the end marker, with return_usage and what it tells.
 inline std::vector<std::string> stream_of(const Options &options, const json &params) {

@@ -183,7 +183,7 @@ private:
         }
         const std::string result = result_of(options_, method, params);
         work.replies = {result.empty() ? failure(work.id, "Unknown method: " + method)
-                                       : success(work.id, result)};
+                                       : success(work.id, result, usage_beside(options_, method, params))};
     }
 
     // Commits the faults that the request itself or control asks for.

@@ -36,14 +36,17 @@ struct Work {
     bool kills_daemon_at_end = false;
 };
 
-inline std::string success(std::string_view id, std::string_view result) {
+inline std::string success(std::string_view id, std::string_view result, std::string_view usage = {}) {
     std::string body;
-    body.reserve(id.size() + result.size() + 40);
+    body.reserve(id.size() + result.size() + usage.size() + 60);
     return body.append(R"({"id": )")
         .append(id)
         .append(R"(, "result": )")
         .append(result)
-        .append(R"(, "error": null})");
+        .append(R"(, "error": null)")
+        .append(usage.empty() ? "" : R"(, "usage": )")
+        .append(usage)
+        .append("}");
 }
 
 inline std::string failure(std::string_view id, std::string_view message) {

@@ -80,13 +80,28 @@ TEST(GenerateReply, TellsADaemonsErrorFromABadReply) {
 
 TEST(EmbedReply, ReadsNumbersAndNothingElse) {
     std::vector<float> vector;
+    ReplyUsage usage;
     Problem problem;
-    ASSERT_TRUE(read_embed_reply(Message(R"({"result": [1, -0.5, 2e-3], "error": null})"), vector, problem));
+    ASSERT_TRUE(read_embed_reply(Message(R"({"result": [1, -0.5, 2e-3], "error": null})"), vector, usage, problem));
     EXPECT_EQ(vector, (std::vector<float>{1, -0.5F, 2e-3F}));
     for (const char *bad : {R"({"result": []})", R"({"result": [1, "2"]})", R"({"result": [[1]]})", R"({"result": [1e39]})",
                             R"({"result": [NaN]})", R"({"result": [1, null]})", R"({"result": {"0": 1}})", R"({"result": "1"})", "[1, 2]"}) {
         Problem bad_problem;
-        EXPECT_FALSE(read_embed_reply(Message(bad), vector, bad_problem)) << bad;
+        EXPECT_FALSE(read_embed_reply(Message(bad), vector, usage, bad_problem)) << bad;
+    }
+}
+
+TEST(ReplyUsage, IsWhatStandsBesideTheResult) {
+    std::vector<float> vector;
+    ReplyUsage usage;
+    Problem problem;
+    ASSERT_TRUE(read_embed_reply(Message(R"({"result": [1], "usage": {"prompt_tokens": 7, "engine_ms": 1.5}})"), vector, usage, problem));
+    EXPECT_EQ(usage.prompt_tokens, 7);
+    EXPECT_EQ(usage.engine_ms, 1.5);
+    for (const char *untold : {R"({"result": [1]})", R"({"result": [1], "usage": 7})", R"({"result": [1], "usage": {"engine_ms": -1, "prompt_tokens": 1e300}})"}) {
+        ASSERT_TRUE(read_embed_reply(Message(untold), vector, usage, problem)) << untold;
+        EXPECT_EQ(usage.prompt_tokens, -1) << untold;
+        EXPECT_EQ(usage.engine_ms, -1) << untold;
     }
 }
 
