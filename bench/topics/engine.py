@@ -4,55 +4,17 @@ Tokens generated per second over the time from the first request to the last ans
 sides. One thread count for all. Prompts are picked whose greedy answers are long enough, so that every request is worth the
 same number of tokens; the Python daemon's answers are counted by steadytextd's tokenizer, as it does not tell.
 """
-import contextlib
 import json
-import os
 import pathlib
-import random
 import socket
-import subprocess
-import tempfile
-import time
-from typing import Iterator
 
-from harness import BUILD, ROOT, Bench, Measured, Row, Topic, ratios
+from daemons import THREADS, Daemon, model, prompts_from, running, steadytextd
+from harness import Bench, Measured, Row, Topic, ratios
 
 ROUNDS = 7
 NEW_TOKENS = 64
 CLIENTS = 16
 ALONE = 4  # requests of a sample with one client
-WORDS = 24
-THREADS = max(1, (os.cpu_count() or 2) - 1)  # steadytextd's default: one processor is the server's
-
-
-class Daemon:
-    """A daemon that answers generate requests at an endpoint."""
-
-    def __init__(self, endpoint: str):
-        self.endpoint = endpoint
-
-    def generate(self, clients: int, prompts: list[str], tokens: int = NEW_TOKENS, **more: object) -> tuple[float, list]:
-        """The seconds it took, and the results."""
-        params = "\n".join(json.dumps({"prompt": prompt, "max_new_tokens": tokens, "seed": 42, **more}) for prompt in prompts)
-        lines = Bench.output(BUILD / "generate_load", self.endpoint, clients, input=params + "\n").splitlines()
-        return float(lines[0]), [json.loads(line) for line in lines[1:]]
-
-
-@contextlib.contextmanager
-def running(command: list[object], endpoint: str, is_ready) -> Iterator[Daemon]:
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT)
-        try:
-            deadline = time.monotonic() + 900  # the Python daemon may have to be installed first
-            while not is_ready():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    log.seek(0)
-                    raise RuntimeError(f"{command[0]} did not start: {log.read()[-500:]}")
-                time.sleep(0.1)
-            yield Daemon(endpoint)
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def free_port() -> int:
@@ -66,34 +28,22 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def model() -> pathlib.Path:
-    return pathlib.Path(Bench.output("scripts/models", "--print-dir").strip()) / "smollm2-135m-instruct-q4_1.gguf"
-
-
-def prompts_from() -> Iterator[str]:
-    words = (ROOT / "demo" / "sentences.txt").read_text().split()
-    chance = random.Random(16)
-    while True:
-        at = chance.randrange(len(words) - WORDS)
-        yield "Tell a long story: " + " ".join(words[at:at + WORDS])
-
-
 def long_prompts(daemons: list[Daemon], count: int) -> list[str]:
     """Prompts that every daemon answers with all the tokens it may."""
-    steadytextd, python = daemons
+    ours, python = daemons
     source = prompts_from()
     found: list[str] = []
     while len(found) < count:
         candidates = [next(source) for _ in range(CLIENTS)]
-        _, mine = steadytextd.generate(CLIENTS, candidates, return_usage=True)
+        _, mine = ours.generate(CLIENTS, candidates, NEW_TOKENS, return_usage=True)
         candidates = [p for p, answer in zip(candidates, mine) if answer["completion_tokens"] == NEW_TOKENS]
-        _, theirs = python.generate(1, candidates)
-        found += [p for p, text in zip(candidates, theirs) if tokens_in(steadytextd, text) >= NEW_TOKENS - 2]
+        _, theirs = python.generate(1, candidates, NEW_TOKENS)
+        found += [p for p, text in zip(candidates, theirs) if tokens_in(ours, text) >= NEW_TOKENS - 2]
     return found[:count]
 
 
-def tokens_in(steadytextd: Daemon, text: str) -> int:
-    _, (full, empty) = steadytextd.generate(1, [text, "."], tokens=1, return_usage=True)
+def tokens_in(ours: Daemon, text: str) -> int:
+    _, (full, empty) = ours.generate(1, [text, "."], 1, return_usage=True)
     return full["prompt_tokens"] - empty["prompt_tokens"] + 1
 
 
@@ -109,29 +59,25 @@ def batched_bench(prompt_tokens: int) -> dict[int, float]:
 
 def measure(bench: Bench) -> dict[str, Measured]:
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        endpoint = f"ipc://{folder}/steadytextd"
-        with running([ROOT / "build" / "steadytextd", "--endpoint", endpoint, "--exit-on-stdin-eof", "--threads", THREADS,
-                      "--model", model()], endpoint, lambda: os.path.exists(f"{folder}/steadytextd")) as steadytextd, \
-             running(["scripts/python-daemon", "run", "--port", port], f"tcp://127.0.0.1:{port}",
-                     lambda: listens(port)) as python:
-            return compare(bench, steadytextd, python)
+    with steadytextd() as ours, \
+         running(["scripts/python-daemon", "run", "--port", port], f"tcp://127.0.0.1:{port}", lambda: listens(port)) as python:
+        return compare(bench, ours, python)
 
 
-def compare(bench: Bench, steadytextd: Daemon, python: Daemon) -> dict[str, Measured]:
+def compare(bench: Bench, ours: Daemon, python: Daemon) -> dict[str, Measured]:
     bench.say("looking for prompts with long answers")
-    prompts = long_prompts([steadytextd, python], ALONE * ROUNDS + CLIENTS)
-    _, usage = steadytextd.generate(1, prompts[:1], return_usage=True)
+    prompts = long_prompts([ours, python], ALONE * ROUNDS + CLIENTS)
+    _, usage = ours.generate(1, prompts[:1], NEW_TOKENS, return_usage=True)
     alone = iter([prompts[i * ALONE:(i + 1) * ALONE] for i in range(ROUNDS)])
     together = prompts[-CLIENTS:]
     samples: dict[str, list[float]] = {name: [] for name in
                                        ("steadytextd 1", "bench 1", "python 1", "steadytextd 16", "bench 16", "python 16")}
     for number, mine in enumerate(alone, 1):
-        for name, daemon in (("steadytextd", steadytextd), ("python", python)):
-            samples[f"{name} 1"].append(len(mine) * NEW_TOKENS / daemon.generate(1, mine)[0])
+        for name, daemon in (("steadytextd", ours), ("python", python)):
+            samples[f"{name} 1"].append(len(mine) * NEW_TOKENS / daemon.generate(1, mine, NEW_TOKENS)[0])
             # A word more than last time: no daemon may answer from a cache of its own.
             fresh = [f"{prompt} ({number})" for prompt in together]
-            samples[f"{name} 16"].append(len(fresh) * NEW_TOKENS / daemon.generate(CLIENTS, fresh)[0])
+            samples[f"{name} 16"].append(len(fresh) * NEW_TOKENS / daemon.generate(CLIENTS, fresh, NEW_TOKENS)[0])
         speeds = batched_bench(usage[0]["prompt_tokens"])
         samples["bench 1"].append(speeds[1])
         samples["bench 16"].append(speeds[CLIENTS])
