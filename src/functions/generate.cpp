@@ -129,7 +129,7 @@ void read_options(Jsonb *options, GenerationRequest &request) {
     }
     JsonbIterator *iterator = JsonbIteratorInit(&options->root);
     JsonbValue token;
-    char *name = nullptr;
+    const char *name = "";
     for (JsonbIteratorToken kind; (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;) {
         if (kind == WJB_KEY)
             name = pnstrdup(token.val.string.val, token.val.string.len);

@@ -420,7 +420,7 @@ void withdraw(int, Datum) {
     std::int32_t mine = MyProcPid;
     if (self->row == nullptr || self->row->queue_pid.load() != mine)
         return;
-    if (self->leaves_jobs || !is_idle())
+    if (self->leaves_jobs || self->calls == nullptr || !is_idle())
         self->row->queue_changes.fetch_add(1, std::memory_order_release);  // one more to see, by the next worker
     const bool later = self->due_us != INT64_MAX;
     self->row->queue_due_us.store(later ? self->due_us : 0);
