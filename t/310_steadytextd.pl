@@ -109,7 +109,7 @@ subtest 'ping and info' => sub {
     is $info->{slots}, 4, 'the slots asked for';
     is $info->{slots_in_use}, 0, 'none is at work';
     cmp_ok $info->{idle_ms}, '>', 0, 'for some time now';
-    my ($resident) = `cat /proc/\$(pgrep -f -- "--endpoint $endpoint ")/status` =~ /VmRSS:\s+(\d+) kB/;
+    my ($resident) = `cat /proc/$daemon->{KIDS}[0]{PID}/status` =~ /VmRSS:\s+(\d+) kB/;
     cmp_ok abs($info->{resident_bytes} / 1024 - $resident), '<', $resident / 10, 'its memory, as the system sees it';
     is_deeply $info->{determinism}, { checked => $true, batch_invariant => $true, mode => 'batched' }, 'determinism is checked';
     my %offered = map { $_ => 1 } @{ $info->{capabilities} };
