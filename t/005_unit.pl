@@ -3,7 +3,7 @@ use strict;
 use warnings;
 use Test::More;
 
-my $make = system('make -s unit-tests > build/unit-build.log 2>&1');
+my $make = system('make -s -j"$(nproc)" unit-tests > build/unit-build.log 2>&1');
 is($make, 0, 'they build without PostgreSQL') or diag `tail -n 30 build/unit-build.log`;
 for my $variant (qw(plain asan tsan)) {
     my @lines = `build/unit/$variant/unit-tests 2>&1`;
