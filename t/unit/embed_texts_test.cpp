@@ -17,7 +17,7 @@ TEST(EmbedTexts, TakesTheTextOutOfWhatItWrote) {
         std::string_view found, rest;
         const std::string params = params_of(text, "m");
         ASSERT_TRUE(split_embed_params(params, found, rest)) << params;
-        EXPECT_EQ(rest, ", \"seed\": 42, \"model\": \"m\"}");
+        EXPECT_EQ(rest, ", \"seed\": 42, \"model\": \"m\", \"return_usage\": true}");
         EXPECT_EQ(std::string("{\"text_input\": ").append(found).append(rest), params);
     }
 }
