@@ -119,8 +119,8 @@ stops('terminate', { end => sub { $signaller->ask("SELECT pg_terminate_backend($
     is($session->ask('FETCH c;'), '', 'and then the end');
     $session->finish;
     $session = $cluster->session;
-    $session->ask(sprintf 'BEGIN; DECLARE c CURSOR FOR %s; FETCH c;', rows('!stream:flood=10000 x'));
     $held_up = $engine->count('held_up');
+    $session->ask(sprintf 'BEGIN; DECLARE c CURSOR FOR %s; FETCH c;', rows('!stream:flood=10000 x'));
     ok($cluster->wait_for(sub { $engine->count('held_up') > $held_up }), 'one that is held up');
     $session->ask('CLOSE c;');
     ok($cluster->wait_for(sub { $engine->count('streaming') == 0 }), 'can be left');
