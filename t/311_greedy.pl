@@ -101,7 +101,7 @@ my %left;
 my @in_crowd = ask_in_crowd(\%left);
 
 finish $reference or BAIL_OUT('no reference');
-my @expected = do { local $/ = "\0"; open my $file, '<', "$folder/answers" or die $!; map { chomp; trimmed($_) } <$file> };
+my @expected = do { local $/ = "\0"; open my $file, '<:encoding(UTF-8)', "$folder/answers" or die $!; map { chomp; trimmed($_) } <$file> };
 is scalar @expected, scalar @prompts, 'llama.cpp answers every prompt';
 is scalar(keys %{ { map { $_ => 1 } @expected } }), scalar @prompts, 'each otherwise';
 
