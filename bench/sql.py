@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Iterator
 
 from harness import BUILD, ROOT, Bench
@@ -38,6 +39,14 @@ class Cluster:
 
     def value(self, query: str) -> str:
         return Bench.output("psql", "-XAtqc", query, env=self.environment).strip()
+
+    def wait_for(self, query: str, value: str, otherwise: str) -> None:
+        """Until the query gives the value; after two minutes it fails, in the words of `otherwise`."""
+        deadline = time.monotonic() + 120
+        while self.value(query) != value:
+            if time.monotonic() > deadline:
+                raise RuntimeError(otherwise)
+            time.sleep(0.05)
 
     def seconds(self, sessions: int, statement: str, expected: object) -> float:
         """How long so many sessions take for the statement, together; each must give the value expected."""

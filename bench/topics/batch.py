@@ -5,7 +5,6 @@ side. steadytextd works, 16 tokens for each prompt; the echo daemon only waits, 
 where requests are short.
 """
 import json
-import time
 
 from harness import BUILD, Bench, Measured, Row, Topic, ratios
 from sql import Cluster, cluster
@@ -31,11 +30,7 @@ def raw_seconds(endpoint: str, count: int, number: int) -> float:
 
 
 def wait_until_ready(asked: Cluster) -> None:
-    deadline = time.monotonic() + 120
-    while asked.value("SELECT count(*) FROM steadytext_daemons WHERE state = 'ready' AND kind = 'native'") != "1":
-        if time.monotonic() > deadline:
-            raise RuntimeError("the daemon is not ready")
-        time.sleep(0.1)
+    asked.wait_for("SELECT count(*) FROM steadytext_daemons WHERE state = 'ready' AND kind = 'native'", "1", "the daemon is not ready")
     asked.value("SELECT steadytext_generate('ready?', 1)")
 
 

@@ -8,7 +8,6 @@ hundred at a time is among the parts.
 import os
 import pathlib
 import re
-import time
 
 from harness import BUILD, Bench, Measured, Row, Topic, ratios
 from sql import Cluster, cluster
@@ -50,11 +49,7 @@ def enqueue(asked: Cluster, count: int) -> None:
 
 
 def wait_for_end(asked: Cluster) -> None:
-    deadline = time.monotonic() + 120
-    while asked.value("SELECT count(*) FROM steadytext_queue WHERE completed_at IS NULL") != "0":
-        if time.monotonic() > deadline:
-            raise RuntimeError("the queue does not get empty")
-        time.sleep(0.05)
+    asked.wait_for("SELECT count(*) FROM steadytext_queue WHERE completed_at IS NULL", "0", "the queue does not get empty")
     if asked.value("SELECT count(*) FROM steadytext_queue WHERE status <> 'completed'") != "0":
         raise RuntimeError("jobs have failed")
 
