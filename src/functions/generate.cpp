@@ -1,14 +1,10 @@
 // steadytext_generate, steadytext_generate_stream and steadytext_generate_ex: arguments in, rows out. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/jsonb.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/generation_stream.hpp"
-
-extern "C" {
-#include "utils/jsonb.h"
-#include "utils/numeric.h"
-}
 
 namespace {
 
@@ -56,14 +52,14 @@ GenerationRequest request_of(FunctionCallInfo fcinfo) {
 double number_option(const char *name, const JsonbValue &value) {
     if (value.type != jbvNumeric)
         reject_option(name, "It must be a number.");
-    return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value.val.numeric)));
+    return pg::jsonb_number(value);
 }
 
 std::int64_t integer_option(const char *name, const JsonbValue &value) {
-    const double number = number_option(name, value);
-    if (number != static_cast<double>(static_cast<std::int64_t>(number)) || number > 1e15 || number < -1e15)
+    std::int64_t integer;
+    if (!pg::to_integer(number_option(name, value), integer))
         reject_option(name, "It must be an integer.");
-    return static_cast<std::int64_t>(number);
+    return integer;
 }
 
 core::TextArgument text_option(const char *name, const JsonbValue &value) {
@@ -127,15 +123,9 @@ void read_options(Jsonb *options, GenerationRequest &request) {
         (void)core::refuse(core::rules::kOptions, "options", core::Fault::Malformed, 0, problem);
         pg::raise(problem);
     }
-    JsonbIterator *iterator = JsonbIteratorInit(&options->root);
-    JsonbValue token;
-    const char *name = "";
-    for (JsonbIteratorToken kind; (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;) {
-        if (kind == WJB_KEY)
-            name = pnstrdup(token.val.string.val, token.val.string.len);
-        else if (kind == WJB_VALUE)
-            apply_option(name, token, request);
-    }
+    pg::for_each_member(options, [&](std::string_view name, const JsonbValue &value) {
+        apply_option(pnstrdup(name.data(), name.size()), value, request);
+    });
 }
 
 // ---- the row of steadytext_generate_ex -----------------------------------------------------------------------------

@@ -5,11 +5,6 @@
 #include "src/pg/jsonb.hpp"
 #include "src/session/arguments.hpp"
 
-extern "C" {
-#include "utils/fmgrprotos.h"
-#include "utils/numeric.h"
-}
-
 namespace {
 
 using namespace steadytext;
@@ -35,12 +30,10 @@ using core::Value;
 }
 
 std::int64_t integer_of(const Parameter &row, const JsonbValue &value) {
-    if (value.type != jbvNumeric)
+    std::int64_t integer;
+    if (value.type != jbvNumeric || !pg::to_integer(pg::jsonb_number(value), integer))
         refuse_type(row, "an integer");
-    const double number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value.val.numeric)));
-    if (number > 1e15 || number < -1e15 || number != static_cast<double>(static_cast<std::int64_t>(number)))
-        refuse_type(row, "an integer");
-    return static_cast<std::int64_t>(number);
+    return integer;
 }
 
 bool holds_strings(const JsonbValue &array) {

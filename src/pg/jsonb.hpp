@@ -1,4 +1,4 @@
-// Values in a jsonb as texts in UTF-8. Regime: pg.
+// Values in a jsonb as texts in UTF-8 and as numbers. Regime: pg.
 //
 // Used by src/functions and src/queue.
 #pragma once
@@ -6,9 +6,12 @@
 #include "src/pg/text.hpp"
 
 extern "C" {
+#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
+#include "utils/numeric.h"
 }
 
+#include <cstdint>
 #include <span>
 
 namespace steadytext::pg {
@@ -21,6 +24,19 @@ namespace steadytext::pg {
         return {false, utf8_text(PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)))};
     Jsonb *json = JsonbValueToJsonb(&value);
     return {false, utf8_text(CStringGetTextDatum(JsonbToCString(nullptr, &json->root, VARSIZE(json))))};
+}
+
+// Of a number.
+[[nodiscard]] inline double jsonb_number(const JsonbValue &value) {
+    return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value.val.numeric)));
+}
+
+// False if the number is not whole, or beyond those that a double holds exactly.
+[[nodiscard]] inline bool to_integer(double number, std::int64_t &integer) {
+    if (!(number >= -1e15 && number <= 1e15))
+        return false;
+    integer = static_cast<std::int64_t>(number);
+    return number == static_cast<double>(integer);
 }
 
 [[nodiscard]] inline bool is_jsonb_array(const JsonbValue &value) {
