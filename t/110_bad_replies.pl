@@ -14,11 +14,7 @@ sub counter {
 
 sub gateway_pid { return $cluster->worker_pid('gateway') }
 
-sub gateway_kilobytes {
-    my $pid = gateway_pid();
-    my ($kilobytes) = `grep RssAnon /proc/$pid/status` =~ /(\d+)/;
-    return $kilobytes;
-}
+sub gateway_kilobytes { return $cluster->gateway_memory('RssAnon') }
 
 my $first_pid = gateway_pid();
 is($cluster->sql("SELECT steadytext_generate('warm up', use_cache => false)"), 'warm up', 'the daemon answers');

@@ -126,7 +126,7 @@ sub release { $cluster->ask_daemon('control', '{"release": true}', $_[0]{endpoin
 
 # Memory: as daemons tell it that do; as the system sees it.
 {
-    my $resident = sub { my ($kb) = `cat /proc/$native->{pid}/status` =~ /VmRSS:\s+(\d+)/; return $kb / 1024 };
+    my $resident = sub { return $cluster->memory($native->{pid}, 'VmRSS') / 1024 };
     my $told = sub { my ($daemon) = @_;
         return $cluster->sql("SELECT memory_usage_mb FROM _steadytext_daemon_health() WHERE '$daemon->{endpoint}' IN (endpoint, daemon_id)") };
     my $agrees = sub { $told->($native) ne '' && abs($told->($native) - $resident->()) <= 2 };

@@ -48,7 +48,7 @@ sub metric { my ($name) = @_; return $cluster->sql("SELECT value FROM steadytext
 
 # What goes wrong with one request is no harm to the others.
 {
-    my $rss = sub { my ($kb) = `grep VmRSS /proc/@{[ $cluster->worker_pid('gateway') ]}/status` =~ /(\d+)/; return $kb };
+    my $rss = sub { return $cluster->gateway_memory('VmRSS') };
     my $before = $rss->();
     for my $case (
         [ 'garbage',    '08P01', 'half a JSON text, not UTF-8' ],

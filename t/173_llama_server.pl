@@ -75,8 +75,7 @@ ok($cluster->poll_until(q(SELECT string_agg(DISTINCT kind || ' ' || state || ' '
         $session->ask(q(BEGIN; DECLARE c CURSOR FOR SELECT * FROM steadytext_generate_stream('Tell a story of a thousand pages.', max_tokens => 2000, use_cache => false);));
         $session->ask('FETCH c; FETCH c;');
         my ($open, $start) = ($connections->(), time);
-        $session->{in} .= "CLOSE c;\n";
-        $session->{run}->pump_nb;
+        $session->hand_over('CLOSE c;');
         1 until $connections->() < $open || time > $start + 10;
         push @took, 1000 * (time - $start);
         $session->finish;

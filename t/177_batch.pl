@@ -162,7 +162,7 @@ like($cluster->try_sql(q(SET steadytext.on_failure = 'null'; SELECT steadytext_g
     $cluster->poll_until(qq(SELECT count(*) FROM steadytext_daemons WHERE endpoint = '$narrow->{endpoint}' AND state = 'ready' AND kind = 'native'), 1);
     my $batch  = $cluster->session;
     my $pid    = $batch->ask('SELECT pg_backend_pid();');
-    my $memory = sub { my $status = `cat /proc/$pid/status`; return $status =~ /RssAnon:\s*(\d+)/ ? $1 / 1024 : 0 };
+    my $memory = sub { return $cluster->memory($pid, 'RssAnon') / 1024 };
     my ($before, $peak, $start) = ($memory->(), 0, time);
     $batch->send(q(SELECT count(*) FILTER (WHERE text_input = 'text ' || i AND embedding IS NOT NULL) FROM ROWS FROM (steadytext_embed_batch(
         ARRAY(SELECT 'text ' || i FROM generate_series(1, 100000) i), use_cache => false)) WITH ORDINALITY b(text_input, embedding, cached, ms, i)));

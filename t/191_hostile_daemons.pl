@@ -14,10 +14,7 @@ my $cluster = SteadyText::Cluster->new(conf => [ 'steadytext.breaker_threshold =
 sub counter { my ($name) = @_; return $cluster->sql("SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_$name'") }
 sub failures { return $cluster->sql('SELECT sum(failures) FROM steadytext_daemons') }
 
-sub gateway_megabytes {
-    my ($kilobytes) = do { local (@ARGV, $/) = '/proc/' . $cluster->worker_pid('gateway') . '/status'; <> } =~ /RssAnon:\s+(\d+)/;
-    return $kilobytes / 1024;
-}
+sub gateway_megabytes { return $cluster->gateway_memory('RssAnon') / 1024 }
 
 sub gateway_descriptors { return scalar(() = glob '/proc/' . $cluster->worker_pid('gateway') . '/fd/*') }
 

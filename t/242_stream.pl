@@ -30,8 +30,7 @@ sub begin_reading {
 # Has the session wait for all the rest.
 sub read_on {
     my ($session, $pid) = @_;
-    $session->{in} .= "FETCH ALL FROM c;\n";
-    $session->{run}->pump_nb;
+    $session->hand_over('FETCH ALL FROM c;');
     ok($cluster->poll_until("SELECT state FROM pg_stat_activity WHERE pid = $pid", 'active'), 'and it waits for the others');
     return;
 }

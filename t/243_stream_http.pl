@@ -66,8 +66,7 @@ sub stops {
         $session->ask(sprintf 'BEGIN; DECLARE c CURSOR FOR %s;', rows('!stream:delay=20 ' . words(500)));
         is($session->ask('FETCH c; FETCH c;'), "!stream:delay=20\n word1", "$what: two rows of many are read");
         if ($ways->{waiting}) {
-            $session->{in} .= "FETCH ALL FROM c;\n";
-            $session->{run}->pump_nb;
+            $session->hand_over('FETCH ALL FROM c;');
             ok($cluster->poll_until("SELECT state FROM pg_stat_activity WHERE pid = $pid", 'active'), 'and it waits for the others');
         }
         is($engine->count('streaming'), 1, "$what: the engine is at work");
@@ -105,7 +104,7 @@ stops('terminate', { end => sub { $signaller->ask("SELECT pg_terminate_backend($
 
 # A reader that lags: the engine is held up, the gateway keeps no more than a little, and nothing is lost.
 {
-    my $rss = sub { my ($kb) = `grep VmRSS /proc/@{[ $cluster->worker_pid('gateway') ]}/status` =~ /(\d+)/; return $kb };
+    my $rss = sub { return $cluster->gateway_memory('VmRSS') };
     my ($before, $held_up) = ($rss->(), $engine->count('held_up'));
     my $session = $cluster->session;
     $session->ask(sprintf 'BEGIN; DECLARE c CURSOR FOR SELECT length(s) FROM (%s) x;', rows('!stream:flood=10000 x'));

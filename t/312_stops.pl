@@ -51,9 +51,8 @@ sub begin_batch {
     my ($round) = @_;
     my $session = $cluster->session;
     my $pid = $session->ask('SELECT pg_backend_pid();');
-    $session->{in} .= "SELECT count(*) FROM steadytext_generate_batch(ARRAY(SELECT 'Tell a long story of the number ' || i || ' in $round.'
-        FROM generate_series(1, 40) i), max_tokens => 1000, use_cache => false);\n";
-    $session->{run}->pump_nb while length $session->{in};
+    $session->hand_over("SELECT count(*) FROM steadytext_generate_batch(ARRAY(SELECT 'Tell a long story of the number ' || i || ' in $round.'
+        FROM generate_series(1, 40) i), max_tokens => 1000, use_cache => false);");
     return ($session, $pid);
 }
 

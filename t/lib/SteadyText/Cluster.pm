@@ -155,6 +155,15 @@ sub worker_pid {
     return $self->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_steadytext $type'");
 }
 
+# Of a process, in kilobytes: RssAnon is its own memory, VmRSS that with what it has touched of shared memory and files.
+sub memory {
+    my ($self, $pid, $kind) = @_;
+    open my $status, '<', "/proc/$pid/status" or return 0;
+    my ($kilobytes) = map { /^$kind:\s+(\d+) kB/ ? $1 : () } <$status>;
+    return $kilobytes // 0;
+}
+sub gateway_memory { my ($self, $kind) = @_; return $self->memory($self->worker_pid('gateway'), $kind) }
+
 # A session of its own, running in the background.
 sub session {
     my ($self, %options) = @_;
@@ -225,6 +234,14 @@ sub send {
     # A script sent this way ends with its statement, or psql would wait for more.
     $self->{in} .= "$sql;\n";
     $self->{run}->pump while length $self->{in};
+    return $self;
+}
+
+# Hands over a script and waits for nothing, not even for room in a pipe: who looks at the server next sees it at work.
+sub hand_over {
+    my ($self, $sql) = @_;
+    $self->{in} .= "$sql\n";
+    $self->{run}->pump_nb while length $self->{in};
     return $self;
 }
 
