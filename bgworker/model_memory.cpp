@@ -1,15 +1,27 @@
 // The file of remembered models: one JSON array, replaced by rename. Regime: pure.
+//
+// It is written by the gateway's loop, which must not wait for a disk: only if something has changed, and never synced. After a crash of
+// the machine it may be empty, which is no worse than none.
 #include "bgworker/model_memory.hpp"
 
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <unistd.h>
 
 namespace steadytext::gateway {
 
 using nlohmann::json;
+
+namespace {
+
+std::string text_of(const char *path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
 
 void recall_models(const char *path, shmem::ModelList &list) {
     std::ifstream file(path);
@@ -39,12 +51,13 @@ bool remember_models(const char *path, const shmem::ModelList &list) {
                            {"fingerprint", model.fingerprint}});
     }
     const std::string text = entries.dump(1, ' ', false, json::error_handler_t::replace);
+    if (text_of(path) == text)
+        return true;
     const std::string draft = std::string(path) + ".new";
     std::FILE *file = std::fopen(draft.c_str(), "w");
     if (file == nullptr)
         return false;
-    bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0 &&
-                   fsync(fileno(file)) == 0;
+    bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
     written = std::fclose(file) == 0 && written;
     return written && std::rename(draft.c_str(), path) == 0;
 }
