@@ -5,12 +5,9 @@
 #include "src/core/nfc.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/jsonb.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
-
-extern "C" {
-#include "utils/jsonb.h"
-}
 
 namespace {
 
@@ -26,13 +23,11 @@ bool is_empty(FunctionCallInfo fcinfo, int number) {
 
 // The JSON as text in UTF-8, with room behind it for the parser.
 core::PaddedText padded_text(Jsonb *params) {
-    const char *text = JsonbToCString(nullptr, &params->root, VARSIZE(params));
-    const char *utf8 = pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8);
-    const std::size_t size = strlen(utf8);
-    char *padded = static_cast<char *>(palloc_extended(size + core::PaddedText::kPadding, MCXT_ALLOC_HUGE));
-    memcpy(padded, utf8, size);
-    memset(padded + size, 0, core::PaddedText::kPadding);
-    return {{padded, size}};
+    const std::string_view text = pg::json_text(params);
+    char *padded = static_cast<char *>(palloc_extended(text.size() + core::PaddedText::kPadding, MCXT_ALLOC_HUGE));
+    memcpy(padded, text.data(), text.size());
+    memset(padded + text.size(), 0, core::PaddedText::kPadding);
+    return {{padded, text.size()}};
 }
 
 }  // namespace

@@ -1,16 +1,13 @@
 // steadytext_generate_json, _regex, _choice and what steadytext_extract is made of: arguments in, text out. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/jsonb.hpp"
 #include "src/pg/row_schema.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/text_array.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/generation.hpp"
-
-extern "C" {
-#include "utils/jsonb.h"
-}
 
 namespace {
 
@@ -44,17 +41,12 @@ Datum answer(FunctionCallInfo fcinfo, const GenerationRequest &request) {
     return pg::text_datum(generation.text);
 }
 
-std::string_view json_text(Jsonb *json) {
-    const char *text = JsonbToCString(nullptr, &json->root, VARSIZE(json));
-    return pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8);
-}
-
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_generate_json) {
     AnswerForm form{.kind = AnswerForm::Kind::Json, .is_null = PG_ARGISNULL(1)};
     if (!form.is_null)
-        form.text = json_text(PG_GETARG_JSONB_P(1));
+        form.text = pg::json_text(PG_GETARG_JSONB_P(1));
     return answer(fcinfo, read_request(fcinfo, form));
 }
 

@@ -1,6 +1,6 @@
 // Values in a jsonb as texts in UTF-8 and as numbers. Regime: pg.
 //
-// Used by src/functions and src/queue.
+// Used by src/functions, src/session and src/queue.
 #pragma once
 
 #include "src/pg/text.hpp"
@@ -16,14 +16,18 @@ extern "C" {
 
 namespace steadytext::pg {
 
+// All of it as JSON.
+[[nodiscard]] inline std::string_view json_text(Jsonb *json) {
+    return utf8_text(CStringGetTextDatum(JsonbToCString(nullptr, &json->root, VARSIZE(json))));
+}
+
 // In CurrentMemoryContext: a string as it is, anything else as JSON; null of a JSON null.
 [[nodiscard]] inline core::TextArgument jsonb_text(JsonbValue &value) {
     if (value.type == jbvNull)
         return {};
     if (value.type == jbvString)
         return {false, utf8_text(PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)))};
-    Jsonb *json = JsonbValueToJsonb(&value);
-    return {false, utf8_text(CStringGetTextDatum(JsonbToCString(nullptr, &json->root, VARSIZE(json))))};
+    return {false, json_text(JsonbValueToJsonb(&value))};
 }
 
 // Of a number.

@@ -87,9 +87,8 @@ void set_pattern(JobRow &row, JsonbValue &value) {
 }
 
 void set_schema(JobRow &row, JsonbValue &value) {
-    Jsonb *json = JsonbValueToJsonb(&value);
     row.form.is_null = value.type == jbvNull;
-    row.form.text = pg::utf8_text(CStringGetTextDatum(JsonbToCString(nullptr, &json->root, VARSIZE(json))));
+    row.form.text = pg::json_text(JsonbValueToJsonb(&value));
 }
 
 constexpr Param kParams[] = {

@@ -3,12 +3,12 @@
 #include "src/session/arguments.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/jsonb.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/text_array.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 }
 
@@ -39,10 +39,8 @@ Value value_of(Datum datum, Oid type) {
         return microseconds(*DatumGetIntervalP(datum));
     case TEXTARRAYOID:
         return pg::texts_of(DatumGetArrayTypeP(datum));
-    case JSONBOID: {
-        Jsonb *json = DatumGetJsonbP(datum);
-        return pg::utf8_text(CStringGetTextDatum(JsonbToCString(nullptr, &json->root, VARSIZE(json))));
-    }
+    case JSONBOID:
+        return pg::json_text(DatumGetJsonbP(datum));
     default:
         return Value::other();
     }
