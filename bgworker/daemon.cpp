@@ -7,7 +7,6 @@
 #include "src/core/balance.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/reply.hpp"
-#include "src/core/wire_id.hpp"
 
 #include <algorithm>
 
@@ -188,10 +187,8 @@ bool Daemon::goes_alone(SlotId id) {
     return identity_.kind == DaemonKind::Native && services_.flights.of(id).attempts > 0;
 }
 
-std::string Daemon::wire_id_of(SlotId id) const {
-    char text[WireId::kTextBytes];
-    WireId{services_.segment.header->boot_epoch, id.index, id.generation}.format(text);
-    return {text, sizeof text};
+WireId::Text Daemon::wire_id_of(SlotId id) const {
+    return WireId{services_.segment.header->boot_epoch, id.index, id.generation}.text();
 }
 
 bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {

@@ -18,6 +18,7 @@
 #include "shmem/daemon_table.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/core/reply.hpp"
+#include "src/core/wire_id.hpp"
 
 #include <array>
 #include <deque>
@@ -148,7 +149,7 @@ private:
     void discard_replaced();
     void reopen_ended(std::int64_t now_us);
     [[nodiscard]] bool send(Channel &channel, shmem::SlotId id, std::int64_t now_us);
-    [[nodiscard]] std::string wire_id_of(shmem::SlotId id) const;
+    [[nodiscard]] core::WireId::Text wire_id_of(shmem::SlotId id) const;
     void note_sent(Channel &channel, shmem::SlotId id, std::int64_t now_us);
     void settle(Flight &flight);
 

@@ -6,7 +6,6 @@
 
 #include <charconv>
 #include <cstdint>
-#include <cstdio>
 #include <string_view>
 
 namespace steadytext::core {
@@ -18,13 +17,23 @@ struct WireId {
 
     static constexpr std::size_t kTextBytes = 16 + 1 + 8 + 1 + 8;  // hexadecimal, dashes between
 
+    struct Text {
+        char characters[kTextBytes];
+        operator std::string_view() const noexcept { return {characters, kTextBytes}; }
+    };
+
     // Writes exactly kTextBytes characters, no NUL.
     void format(char *text) const noexcept {
-        char buffer[kTextBytes + 1];
-        std::snprintf(buffer, sizeof buffer, "%016llx-%08x-%08x", static_cast<unsigned long long>(boot_epoch), slot,
-                      generation);
-        for (std::size_t i = 0; i < kTextBytes; i++)
-            text[i] = buffer[i];
+        put_hex(boot_epoch, 16, text);
+        text[16] = '-';
+        put_hex(slot, 8, text + 17);
+        text[25] = '-';
+        put_hex(generation, 8, text + 26);
+    }
+    [[nodiscard]] Text text() const noexcept {
+        Text text;
+        format(text.characters);
+        return text;
     }
 
     [[nodiscard]] static bool parse(std::string_view text, WireId &id) noexcept {
@@ -33,6 +42,10 @@ struct WireId {
     }
 
 private:
+    static void put_hex(std::uint64_t number, int digits, char *text) noexcept {
+        for (int i = digits; i-- > 0; number >>= 4)
+            text[i] = "0123456789abcdef"[number & 15];
+    }
     template <class Number>
     [[nodiscard]] static bool hex(std::string_view digits, Number &number) noexcept {
         const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
