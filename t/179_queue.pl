@@ -1,7 +1,8 @@
 # Whatever dies while jobs are queued and carried out, each job ends once: none is lost, none stays behind, none has two results.
 #
 # A callback writes down each result in the transaction that records it, so a job done twice would be written twice. Who dies next is
-# drawn at random, by the seed that is told. With STEADYTEXT_LONG_TESTS there are 2,000 jobs, and all of them die six times.
+# drawn at random, by the seed that is told. With STEADYTEXT_LONG_TESTS there are 2,000 jobs, and all of them die six times; then the
+# daemon works on eight at a time, so that the jobs last longer than the deaths.
 use strict;
 use warnings;
 use SteadyText::Cluster;
@@ -11,10 +12,17 @@ use Time::HiRes qw(time);
 
 my $jobs   = $ENV{STEADYTEXT_LONG_TESTS} ? 2000 : 1000;
 my $rounds = $ENV{STEADYTEXT_LONG_TESTS} ? 6 : 1;
-my $delay  = $ENV{STEADYTEXT_LONG_TESTS} ? 1000 : 500;  # milliseconds of each, so that they last longer than the deaths
+my @echo   = $ENV{STEADYTEXT_LONG_TESTS} ? (options => [ '--slots', 8 ]) : ();
+my $delay  = 500;  # milliseconds of each
 my $seed   = $ENV{SEED} // int rand 1_000_000;
 srand $seed;
 my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.request_timeout = '20s'", "steadytext.breaker_recovery = '1s'" ]);
+sub replace_echo {
+    my $killed = kill 'KILL', $cluster->echo_pid;
+    $cluster->start_echo(@echo);
+    return $killed;
+}
+replace_echo() if @echo;
 $cluster->sql(q(CREATE TABLE done (request_id uuid, at timestamptz DEFAULT clock_timestamp());
     CREATE FUNCTION public.write_down(request_id uuid) RETURNS void LANGUAGE sql AS 'INSERT INTO public.done (request_id) VALUES ($1)'));
 
@@ -65,10 +73,7 @@ my %deaths = (
         push @sessions, $cluster->session->send(q(BEGIN; SELECT count(steadytext_generate_async('never queued ' || i)) FROM generate_series(1, 100) i; SELECT pg_sleep(600)));
         kill_when_there('KILL', "query LIKE '%pg_sleep(600)%'");
     },
-    'kill -9: the daemon' => sub {
-        $deaths += kill 'KILL', $cluster->echo_pid;
-        $cluster->start_echo;
-    },
+    'kill -9: the daemon' => sub { $deaths += replace_echo() },
     'kill -9: the postmaster' => sub {
         open my $file, '<', $cluster->data_dir . '/postmaster.pid' or die $!;
         my $pid = 0 + <$file>;
@@ -86,7 +91,7 @@ for my $round (1 .. $rounds) {
     }
 }
 
-ok($cluster->poll_until($ended, $jobs, 120), 'every job ends') or diag $cluster->sql(q(SELECT status, count(*), min(error) FROM steadytext_queue GROUP BY 1));
+ok($cluster->poll_until($ended, $jobs, 300), 'every job ends') or diag $cluster->sql(q(SELECT status, count(*), min(error) FROM steadytext_queue GROUP BY 1));
 is($cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE status = 'completed' AND result = prompt)), $jobs, 'with its own answer')
     or diag $cluster->sql(q(SELECT status, result = prompt, count(*), min(error), min(retry_count) FROM steadytext_queue GROUP BY 1, 2));
 is($cluster->sql('SELECT count(*), count(DISTINCT request_id) FROM done'), "$jobs|$jobs", 'written down once');

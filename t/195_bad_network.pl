@@ -47,8 +47,7 @@ sub far_is { my ($condition, $seconds) = @_;
 use_daemons($far->{endpoint});
 ok(far_is(q(state = 'ready' AND kind = 'native'), 10), 'a daemon at the other');
 
-# Calls of both daemons while the network is as it is; the near one's are at most 100 ms slower than without any fault.
-my $usual;
+# Calls of a daemon nearby go on meanwhile: the gateway's loop never stands still for a tenth of a second.
 sub near_is_served {
     my ($what, $meanwhile) = @_;
     my $load = SteadyText::Load->new($cluster, clients => 4, model => 'near');
@@ -57,10 +56,10 @@ sub near_is_served {
     $load->await(500);
     is($load->finish, 4, "$what: end");
     is($load->not_right, '', "$what: are all right, " . $load->calls);
-    my $slowest = $load->milliseconds(1);
-    $usual //= $slowest;
-    cmp_ok($slowest, '<=', $usual + 100, "$what: the slowest took $slowest ms ($usual ms without)");
-    note("row 16: $what: the slowest call of a daemon nearby took $slowest ms, $usual ms without");
+    my $pause = $load->longest_pause;
+    cmp_ok($pause, '<=', 100, "$what: none ended for at most $pause ms");
+    note("row 16: $what: of a daemon nearby no call ended for at most $pause ms; 99.9 % took at most " . $load->milliseconds(0.999)
+        . ' ms, the slowest ' . $load->milliseconds(1));
     return;
 }
 
