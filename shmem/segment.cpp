@@ -10,6 +10,7 @@ extern "C" {
 }
 
 #include <new>
+#include <sys/mman.h>
 #include <unistd.h>
 
 namespace steadytext::shmem {
@@ -43,6 +44,17 @@ private:
     char *memory_;
     std::size_t used_ = 0;
 };
+
+// A large cache is read at random: with pages of 4 KiB nearly each look waits for the page table as well. Huge pages where the kernel
+// gives them to shared memory that asks (transparent_hugepage/shmem_enabled = advise); where PostgreSQL's huge_pages has got them
+// already, or there are none, this changes nothing.
+void ask_for_huge_pages(void *memory, std::size_t bytes) {
+    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    const std::uintptr_t from = (reinterpret_cast<std::uintptr_t>(memory) + page - 1) / page * page;
+    const std::uintptr_t to = (reinterpret_cast<std::uintptr_t>(memory) + bytes) / page * page;
+    if (from < to)
+        (void)madvise(reinterpret_cast<void *>(from), to - from, MADV_HUGEPAGE);
+}
 
 // The layout, said once: measures (`memory` null), or fills `segment` with places, constructing what is `fresh`.
 std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
@@ -92,8 +104,10 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         CacheWrites::place(cache_writes, cache_write_bytes());
         QueueWaiters::place(queue_waiters, pg::max_processes());
         RateLimiter::place(limiter, meters, pg::max_processes());
-        if (hot_cache != nullptr)
+        if (hot_cache != nullptr) {
+            ask_for_huge_pages(hot_cache, HotCache::bytes_needed(hot_cache_config()));
             HotCache::place(hot_cache, hot_cache_config());
+        }
     }
     segment.header = static_cast<Header *>(header);
     segment.ring = static_cast<SubmitRing *>(ring);
