@@ -1,19 +1,24 @@
 """How much of llama.cpp's own speed steadytextd gives its clients, and how it compares with the original Python daemon.
 
 Tokens generated per second over the time from the first request to the last answer, reading the prompts included, on all
-sides. One thread count for all. Prompts are picked whose greedy answers are long enough, so that every request is worth the
-same number of tokens; the Python daemon's answers are counted by steadytextd's tokenizer, as it does not tell.
+sides. One thread count for all. Prompts are picked whose greedy answers are long; steadytextd's tokenizer counts those of both
+daemons, as the Python daemon does not tell.
 """
 import json
 import pathlib
+import secrets
 import socket
+import statistics
+import string
 
 from daemons import THREADS, Daemon, model, prompts_from, running, steadytextd
 from harness import Bench, Measured, Row, Topic, ratios
 
 ROUNDS = 7
 NEW_TOKENS = 64
+CONTEXT = 2048  # of each slot: steadytextd's default
 CLIENTS = 16
+LETTERS = string.ascii_uppercase  # a token each, after a space
 ALONE = 4  # requests of a sample with one client
 
 
@@ -28,29 +33,36 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def long_prompts(daemons: list[Daemon], count: int) -> list[str]:
-    """Prompts that every daemon answers with all the tokens it may."""
-    ours, python = daemons
+def long_prompts(daemon: Daemon, count: int) -> list[str]:
+    """Prompts that are answered with all the tokens they may be."""
     source = prompts_from()
     found: list[str] = []
     while len(found) < count:
         candidates = [next(source) for _ in range(CLIENTS)]
-        _, mine = ours.generate(CLIENTS, candidates, NEW_TOKENS, return_usage=True)
-        candidates = [p for p, answer in zip(candidates, mine) if answer["completion_tokens"] == NEW_TOKENS]
-        _, theirs = python.generate(1, candidates, NEW_TOKENS)
-        found += [p for p, text in zip(candidates, theirs) if tokens_in(ours, text) >= NEW_TOKENS - 2]
+        _, answers = daemon.generate(CLIENTS, candidates, NEW_TOKENS, return_usage=True)
+        found += [p for p, answer in zip(candidates, answers) if answer["completion_tokens"] == NEW_TOKENS]
     return found[:count]
 
 
-def tokens_in(ours: Daemon, text: str) -> int:
-    _, (full, empty) = ours.generate(1, [text, "."], 1, return_usage=True)
+def tokens_in(counter: Daemon, text: str) -> int:
+    _, (full, empty) = counter.generate(1, [text, "."], 1, return_usage=True)
     return full["prompt_tokens"] - empty["prompt_tokens"] + 1
+
+
+def fresh(prompt: str) -> str:
+    """Ends as no prompt of an earlier run: no daemon may answer from a cache of its own, and the Python daemon's outlives it."""
+    return f"{prompt} {' '.join(secrets.choice(LETTERS) for _ in range(5))}"
+
+
+def tokens_per_second(daemon: Daemon, clients: int, prompts: list[str], counter: Daemon) -> float:
+    seconds, answers = daemon.generate(clients, [fresh(prompt) for prompt in prompts], NEW_TOKENS)
+    return sum(tokens_in(counter, text) for text in answers) / seconds
 
 
 def batched_bench(prompt_tokens: int) -> dict[int, float]:
     """llama-batched-bench's own tokens per second, by batch size."""
     program = pathlib.Path(Bench.output("scripts/build-llama", "--print-dir").strip()) / "bin" / "llama-batched-bench"
-    shown = Bench.output(program, "-m", model(), "-c", CLIENTS * (prompt_tokens + NEW_TOKENS) + 64, "-npp", prompt_tokens,
+    shown = Bench.output(program, "-m", model(), "-c", CLIENTS * CONTEXT, "-npp", prompt_tokens,
                          "-ntg", NEW_TOKENS, "-npl", f"1,{CLIENTS}", "-t", THREADS, "-tb", THREADS,
                          "--output-format", "jsonl")
     rows = [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
@@ -66,19 +78,18 @@ def measure(bench: Bench) -> dict[str, Measured]:
 
 def compare(bench: Bench, ours: Daemon, python: Daemon) -> dict[str, Measured]:
     bench.say("looking for prompts with long answers")
-    prompts = long_prompts([ours, python], ALONE * ROUNDS + CLIENTS)
-    _, usage = ours.generate(1, prompts[:1], NEW_TOKENS, return_usage=True)
+    prompts = long_prompts(ours, ALONE * ROUNDS + CLIENTS)
+    _, usage = ours.generate(1, [fresh(prompt) for prompt in prompts], 1, return_usage=True)
+    prompt_tokens = round(statistics.mean(answer["prompt_tokens"] for answer in usage))
     alone = iter([prompts[i * ALONE:(i + 1) * ALONE] for i in range(ROUNDS)])
     together = prompts[-CLIENTS:]
     samples: dict[str, list[float]] = {name: [] for name in
                                        ("steadytextd 1", "bench 1", "python 1", "steadytextd 16", "bench 16", "python 16")}
     for number, mine in enumerate(alone, 1):
         for name, daemon in (("steadytextd", ours), ("python", python)):
-            samples[f"{name} 1"].append(len(mine) * NEW_TOKENS / daemon.generate(1, mine, NEW_TOKENS)[0])
-            # A word more than last time: no daemon may answer from a cache of its own.
-            fresh = [f"{prompt} ({number})" for prompt in together]
-            samples[f"{name} 16"].append(len(fresh) * NEW_TOKENS / daemon.generate(CLIENTS, fresh, NEW_TOKENS)[0])
-        speeds = batched_bench(usage[0]["prompt_tokens"])
+            samples[f"{name} 1"].append(tokens_per_second(daemon, 1, mine, ours))
+            samples[f"{name} 16"].append(tokens_per_second(daemon, CLIENTS, together, ours))
+        speeds = batched_bench(prompt_tokens)
         samples["bench 1"].append(speeds[1])
         samples["bench 16"].append(speeds[CLIENTS])
         bench.say(f"round {number}/{ROUNDS}: " + ", ".join(f"{name} {values[-1]:.4g}" for name, values in samples.items()))

@@ -8,6 +8,7 @@
 #include "src/core/listen_address.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <iterator>
@@ -565,10 +566,39 @@ constexpr Parameter kSettings[] = {
 
 namespace {
 
+// Where each function's rows are, by its name: many are looked for on every call.
+struct Owner {
+    std::string_view name;
+    const Parameter *first;
+    std::size_t count;
+};
+
+constexpr std::size_t count_owners() {
+    std::size_t count = 0;
+    std::string_view latest;
+    for (const Parameter &row : rules::kArguments)
+        if (latest != row.owner) {
+            latest = row.owner;
+            count++;
+        }
+    return count;
+}
+
+constexpr auto kOwners = [] {
+    std::array<Owner, count_owners()> owners;
+    Owner *next = owners.data();
+    for (const Parameter &row : rules::kArguments)
+        if (next != owners.data() && next[-1].name == row.owner)
+            next[-1].count++;
+        else
+            *next++ = {row.owner, &row, 1};
+    std::ranges::sort(owners, {}, &Owner::name);
+    return owners;
+}();
+
 std::span<const Parameter> rows_of(std::string_view function) noexcept {
-    const auto is_its = [&](const Parameter &row) { return function == row.owner; };
-    const auto *first = std::find_if(std::begin(rules::kArguments), std::end(rules::kArguments), is_its);
-    return {first, std::find_if_not(first, std::end(rules::kArguments), is_its)};
+    const auto owner = std::ranges::lower_bound(kOwners, function, {}, &Owner::name);
+    return owner == kOwners.end() || owner->name != function ? std::span<const Parameter>() : std::span(owner->first, owner->count);
 }
 
 // A key in lower case fits the row of its name, or the one of its ending.
