@@ -20,7 +20,7 @@ def script() -> str:
     cache = pathlib.Path(os.environ.get("STEADYTEXT_CACHE") or pathlib.Path.home() / ".cache" / "pg_steadytext")
     archive = cache / f"steadytext-{VERSION}.tar.gz"
     if not archive.exists():
-        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-build-isolation", "--no-binary", ":all:",
+        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:",
                         "-d", cache, f"steadytext=={VERSION}"], check=True)
     if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
         raise RuntimeError(f"{archive} is not the version that was pinned")

@@ -2,9 +2,10 @@
 # by the daemon's own count; daemons that die, readers that are slow, a serial daemon that wants each token acknowledged.
 use strict;
 use warnings;
-use Time::HiRes qw(time clock_gettime CLOCK_MONOTONIC);
+use Time::HiRes qw(time);
 use JSON::PP ();
 use SteadyText::Cluster;
+use SteadyText::Stops;
 use Test::More;
 
 my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.on_failure = 'error'", 'steadytext.breaker_threshold = 1000' ]);
@@ -35,38 +36,21 @@ sub read_on {
     return;
 }
 
-# Ends a stream in some way; by the daemon's own clock, how many milliseconds later its engine was idle. On a busy machine a signal and
-# its answer wait for a processor each, so the best of three must do.
 sub stops {
-    my ($what, $ways) = @_;
-    my $best;
-    for (1 .. 3) {
-        my ($session, $pid) = begin_reading();
-        $ways->{begun}->($session, $pid) if $ways->{begun};
-        is(stats()->{in_flight}, 1, "$what: the engine is at work");
-        my $start = clock_gettime(CLOCK_MONOTONIC);
-        $ways->{end}->($session, $pid);
-        ok($cluster->wait_for(sub { stats()->{in_flight} == 0 }, 10), "$what: the engine stops");
-        my $ms = sprintf '%.1f', stats()->{cut_off_us} / 1000 - $start * 1000;
-        $best = $ms if !defined $best || $ms < $best;
-        eval { $session->finish };
-        ok($cluster->poll_until($slots, 0), "$what: the slot is free");
-        last if $best <= 50;
-    }
-    cmp_ok($best, '>=', 0, "$what: it was at work before");
-    cmp_ok($best, '<=', 50, "$what: the engine stops $best ms later");
-    return;
+    my ($what, %ways) = @_;
+    return stops_soon($cluster, $what, end => $ways{end}, working => sub { stats()->{in_flight} }, idle_at => sub { stats()->{cut_off_us} / 1000 },
+        begin => sub { my @call = begin_reading(); $ways{begun}->(@call) if $ways{begun}; return @call });
 }
 
 my $signaller = $cluster->session;
-stops('CLOSE', { end => sub { $_[0]->ask('CLOSE c;') } });
-stops('ROLLBACK', { end => sub { $_[0]->ask('ROLLBACK;') } });
-stops('an error of the transaction', { end => sub { $_[0]->ask('SELECT 1/0;') } });
-stops('cancel', { begun => sub { my ($session, $pid) = @_; read_on($session, $pid) }, end => sub { $signaller->ask("SELECT pg_cancel_backend($_[1]);") } });
-stops('terminate', { end => sub { my ($session, $pid) = @_; $signaller->ask("SELECT pg_terminate_backend($pid);") } });
-stops('cancel within a savepoint', {
-    begun => sub { my ($session, $pid) = @_; $session->ask('SAVEPOINT s;'); read_on($session, $pid) },
-    end   => sub { $signaller->ask("SELECT pg_cancel_backend($_[1]);") } });
+stops('CLOSE', end => sub { $_[0]->ask('CLOSE c;') });
+stops('ROLLBACK', end => sub { $_[0]->ask('ROLLBACK;') });
+stops('an error of the transaction', end => sub { $_[0]->ask('SELECT 1/0;') });
+stops('cancel', begun => \&read_on, end => sub { $signaller->ask("SELECT pg_cancel_backend($_[1]);") });
+stops('terminate', end => sub { $signaller->ask("SELECT pg_terminate_backend($_[1]);") });
+stops('cancel within a savepoint',
+    begun => sub { $_[0]->ask('SAVEPOINT s;'); read_on(@_) },
+    end   => sub { $signaller->ask("SELECT pg_cancel_backend($_[1]);") });
 
 # LIMIT ends the statement, and with it the stream.
 {

@@ -5,8 +5,8 @@ use warnings;
 use List::Util qw(sum);
 use SteadyText::Cluster;
 use SteadyText::Engine;
+use SteadyText::Stops;
 use Test::More;
-use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 
 my $engine  = SteadyText::Engine->new;
 my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'", 'steadytext.breaker_threshold = 1000',
@@ -55,40 +55,33 @@ sub joined { my ($prompt) = @_; return $cluster->sql("SELECT string_agg(s, '|') 
     cmp_ok($engine->count('connections') - $before, '<=', 5, 'need no connection of their own');
 }
 
-# Ends a stream in some way; by the engine's clock, how many milliseconds later its connection was closed. On a busy machine a signal and
-# its answer wait for a processor each, so the best of three must do.
+# A session with a cursor over a long stream, of which two rows have been read.
+sub begin_reading {
+    my $session = $cluster->session;
+    my $pid = $session->ask('SELECT pg_backend_pid();');
+    $session->ask(sprintf 'BEGIN; DECLARE c CURSOR FOR %s;', rows('!stream:delay=20 ' . words(500)));
+    is($session->ask('FETCH c; FETCH c;'), "!stream:delay=20\n word1", 'two rows of many are read');
+    return ($session, $pid);
+}
+
+sub wait_for_others {
+    my ($session, $pid) = begin_reading();
+    $session->hand_over('FETCH ALL FROM c;');
+    ok($cluster->poll_until("SELECT state FROM pg_stat_activity WHERE pid = $pid", 'active'), 'and it waits for the others');
+    return ($session, $pid);
+}
+
 sub stops {
-    my ($what, $ways) = @_;
-    my $best;
-    for (1 .. 3) {
-        my $session = $cluster->session;
-        my $pid = $session->ask('SELECT pg_backend_pid();');
-        $session->ask(sprintf 'BEGIN; DECLARE c CURSOR FOR %s;', rows('!stream:delay=20 ' . words(500)));
-        is($session->ask('FETCH c; FETCH c;'), "!stream:delay=20\n word1", "$what: two rows of many are read");
-        if ($ways->{waiting}) {
-            $session->hand_over('FETCH ALL FROM c;');
-            ok($cluster->poll_until("SELECT state FROM pg_stat_activity WHERE pid = $pid", 'active'), 'and it waits for the others');
-        }
-        is($engine->count('streaming'), 1, "$what: the engine is at work");
-        my $start = clock_gettime(CLOCK_MONOTONIC);
-        $ways->{end}->($session, $pid);
-        ok($cluster->wait_for(sub { $engine->count('streaming') == 0 }, 10), "$what: the connection is closed");
-        my $ms = sprintf '%.1f', $engine->count('cut_off_us') / 1000 - $start * 1000;
-        $best = $ms if !defined $best || $ms < $best;
-        eval { $session->finish };
-        ok($cluster->poll_until($slots, 0), "$what: the slot is free");
-        last if $best <= 50;
-    }
-    cmp_ok($best, '>=', 0, "$what: it was open before");
-    cmp_ok($best, '<=', 50, "$what: the connection is closed $best ms later");
-    return;
+    my ($what, $begin, $end) = @_;
+    return stops_soon($cluster, $what, begin => $begin, end => $end, working => sub { $engine->count('streaming') },
+        idle_at => sub { $engine->count('cut_off_us') / 1000 });
 }
 
 my $signaller = $cluster->session;
-stops('CLOSE', { end => sub { $_[0]->ask('CLOSE c;') } });
-stops('ROLLBACK', { end => sub { $_[0]->ask('ROLLBACK;') } });
-stops('cancel', { waiting => 1, end => sub { $signaller->ask("SELECT pg_cancel_backend($_[1]);") } });
-stops('terminate', { end => sub { $signaller->ask("SELECT pg_terminate_backend($_[1]);") } });
+stops('CLOSE', \&begin_reading, sub { $_[0]->ask('CLOSE c;') });
+stops('ROLLBACK', \&begin_reading, sub { $_[0]->ask('ROLLBACK;') });
+stops('cancel', \&wait_for_others, sub { $signaller->ask("SELECT pg_cancel_backend($_[1]);") });
+stops('terminate', \&begin_reading, sub { $signaller->ask("SELECT pg_terminate_backend($_[1]);") });
 
 # LIMIT ends the statement, and with it the stream; the engine is none the worse for it.
 {

@@ -3,8 +3,8 @@ use strict;
 use warnings;
 use JSON::PP ();
 use SteadyText::Cluster;
+use SteadyText::Stops;
 use Test::More;
-use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 
 my $slots   = 16;
 my $cluster = SteadyText::Cluster->new(daemon => 'native',
@@ -12,31 +12,13 @@ my $cluster = SteadyText::Cluster->new(daemon => 'native',
 ok($cluster->poll_until('SELECT status FROM steadytext_daemon_status()', 'healthy', 120), 'steadytextd is there');
 my $endpoint = 'ipc://' . $cluster->data_dir . '/pg_steadytext/steadytextd.sock';
 
-sub now_ms { return clock_gettime(CLOCK_MONOTONIC) * 1000 }
 sub info { return JSON::PP::decode_json($cluster->ask_daemon('info', '{}', $endpoint))->{result} }
-sub at_work { my ($count) = @_; return $cluster->wait_for(sub { info()->{slots_in_use} == $count }, 60) }
+sub working { return info()->{slots_in_use} }
 
-# The milliseconds from the beginning of what ends a call to idle slots. On a busy machine a signal and its answer wait for a processor
-# each, so the best of five must do.
 sub stops {
-    my ($what, $count, $begin, $end) = @_;
-    my @took;
-    for my $round (1 .. 5) {
-        my ($session, $pid) = $begin->($round);
-        ok(at_work($count), "$what: slots at work: $count");
-        my $start = now_ms();
-        $end->($session, $pid);
-        my $info;
-        ok($cluster->wait_for(sub { $info = info(); $info->{slots_in_use} == 0 }, 60), "$what: none any more");
-        push @took, now_ms() - $info->{idle_ms} - $start;
-        eval { $session->finish };
-        last if $round >= 3 && grep { $_ <= 50 } @took;
-    }
-    my ($best) = sort { $a <=> $b } @took;
-    cmp_ok($best, '>=', 0, "$what: it was at work before");
-    cmp_ok($best, '<=', 50, sprintf '%s: idle %.1f ms later', $what, $best);
-    diag(sprintf '%s: slots idle after %s ms', $what, join ', ', map { sprintf '%.1f', $_ } @took);
-    return;
+    my ($what, $at_once, $begin, $end) = @_;
+    return stops_soon($cluster, $what, begin => $begin, at_once => $at_once, working => \&working, end => $end,
+        idle_at => sub { my $idle = info()->{idle_ms}; return SteadyText::Stops::now_ms() - $idle });
 }
 
 sub begin_stream {
@@ -65,7 +47,7 @@ stops('a batch whose session ends', $slots, \&begin_batch, sub { kill 'TERM', $_
 my $question = q(SELECT steadytext_generate('Why is the sky blue?', max_tokens => 24, use_cache => false));
 my $alone = $cluster->sql($question);
 my ($batch, $pid) = begin_batch(4);
-ok(at_work($slots), 'another batch');
+ok($cluster->wait_for(sub { working() == $slots }, 60), 'another batch');
 kill 'INT', $pid;
 is($cluster->sql($question), $alone, 'the next answer is as it would be without');
 is($batch->finish->{state}, '57014', 'the batch was cancelled');
