@@ -7,6 +7,7 @@
 #include "shmem/hot_cache_sketch.hpp"
 
 #include <sched.h>
+#include <time.h>
 
 namespace steadytext::shmem::cache {
 
@@ -98,28 +99,37 @@ struct Shard {
 };
 
 // Held while a writer is at work. Tried for some insertions' time, then a few times more after letting others run, as the holder may
-// have lost its processor; never waited for, as it may be stopped.
+// have lost its processor, then for some milliseconds, as among hundreds of sessions it may not get it back at once: who leads a flight
+// and could not leave its answer here would have the daemon asked again. Who waited in vain says so in the word, and for that holder,
+// which may be stopped, nobody waits again.
 class ShardLock {
 public:
     explicit ShardLock(ShardState &state) noexcept : writer_(state.writer) {
-        for (int yields = 0; !try_often() && yields < kYields; yields++)
-            sched_yield();
+        for (int pauses = 0; !try_often() && pauses < kYields + kNaps && writer_.load(std::memory_order_relaxed) != kStuck; pauses++)
+            if (pauses < kYields)
+                sched_yield();
+            else
+                (void)nanosleep(&kNap, nullptr);
+        if (std::uint32_t seen = kHeld; !held_)
+            (void)writer_.compare_exchange_strong(seen, kStuck, std::memory_order_relaxed);
     }
     ~ShardLock() {
         if (held_)
-            writer_.store(0, std::memory_order_release);  // pairs with the exchange
+            writer_.store(kFree, std::memory_order_release);  // pairs with the exchange
     }
     ShardLock(const ShardLock &) = delete;
     ShardLock &operator=(const ShardLock &) = delete;
     [[nodiscard]] explicit operator bool() const noexcept { return held_; }
 
 private:
+    static constexpr std::uint32_t kFree = 0, kHeld = 1, kStuck = 2;
     static constexpr int kAttempts = 200;  // some insertions of a kilobyte
-    static constexpr int kYields = 50;
+    static constexpr int kYields = 50, kNaps = 100;
+    static constexpr timespec kNap = {0, 100'000};
     [[nodiscard]] bool try_often() noexcept {
         for (int attempt = 0; attempt < kAttempts && !held_; attempt++)
-            held_ = writer_.load(std::memory_order_relaxed) == 0 &&
-                    writer_.exchange(1, std::memory_order_acquire) == 0;
+            held_ = writer_.load(std::memory_order_relaxed) == kFree &&
+                    writer_.exchange(kHeld, std::memory_order_acquire) == kFree;
         return held_;
     }
     std::atomic<std::uint32_t> &writer_;

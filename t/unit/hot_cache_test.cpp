@@ -495,6 +495,12 @@ TEST(HotCache, ServesReadersOfAShardWhoseWriterIsStopped) {
     }
     EXPECT_EQ(busy, 1U);
     EXPECT_EQ(count_kept(), kKeys);
+    // One that soon gets its processor back is waited for.
+    const std::uint64_t refused = cache->stats().refused_busy;
+    std::thread resume([&] { kill(writer, SIGCONT); });
+    put(*cache, 100'001, large);
+    resume.join();
+    EXPECT_EQ(cache->stats().refused_busy, refused);
     kill(writer, SIGKILL);
     waitpid(writer, nullptr, 0);
 }
