@@ -92,13 +92,17 @@ for my $round (1 .. $rounds) {
 }
 
 ok($cluster->poll_until($ended, $jobs, 300), 'every job ends') or diag $cluster->sql(q(SELECT status, count(*), min(error) FROM steadytext_queue GROUP BY 1));
-is($cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE status = 'completed' AND result = prompt)), $jobs, 'with its own answer')
+# Dead is one whose worker died six times while it had it, which six deaths in all can hardly do to any.
+my $dead = $cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE status = 'failed' AND lost_count = 6 AND error = 'its worker died again and again'));
+my $done = $jobs - $dead;
+is($cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE status = 'completed' AND result = prompt)), $done, "with its own answer, or as one of $dead that are dead")
     or diag $cluster->sql(q(SELECT status, result = prompt, count(*), min(error), min(retry_count) FROM steadytext_queue GROUP BY 1, 2));
-is($cluster->sql('SELECT count(*), count(DISTINCT request_id) FROM done'), "$jobs|$jobs", 'written down once');
-is($cluster->sql('SELECT count(*) FROM steadytext_queue q JOIN done d USING (request_id)'), $jobs, 'each of them');
+cmp_ok($dead, '<=', $rounds > 1 ? $jobs / 10 : 0, 'few are');
+is($cluster->sql('SELECT count(*), count(DISTINCT request_id) FROM done'), "$done|$done", 'written down once');
+is($cluster->sql(q(SELECT count(*) FROM steadytext_queue q JOIN done d USING (request_id) WHERE q.status = 'completed')), $done, 'each of them');
 is($cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE callback_error IS NOT NULL)), 0, 'by its callback');
 is($cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE prompt LIKE 'never%')), 0, 'what was not committed never was');
-diag sprintf 'seed %d: %d jobs, %d deaths, %s lost, %s done twice, %s carried out again', $seed, $jobs, $deaths, split /\|/,
-    $cluster->sql(qq(SELECT $jobs - count(DISTINCT d.request_id), count(*) - count(DISTINCT d.request_id), (SELECT count(*) FROM steadytext_queue WHERE lost_count + retry_count > 0) FROM done d));
+diag sprintf 'seed %d: %d jobs, %d deaths, %d jobs dead, %s lost, %s done twice, %s carried out again', $seed, $jobs, $deaths, $dead, split /\|/,
+    $cluster->sql(qq(SELECT $done - count(DISTINCT d.request_id), count(*) - count(DISTINCT d.request_id), (SELECT count(*) FROM steadytext_queue WHERE lost_count + retry_count > 0) FROM done d));
 
 done_testing;

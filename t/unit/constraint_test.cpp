@@ -180,6 +180,34 @@ TEST(NumberRange, HoldsDecimalsBetweenItsBoundsAndNoOthers) {
     }
 }
 
+TEST(NumberRange, ComparesWithBoundsOfManyDigitsAsADoubleDoes) {
+    std::mt19937 random(9);
+    std::uniform_real_distribution<double> exponent(-7, 24), mantissa(-1, 1);
+    int inside = 0;
+    for (int round = 0; round < 2000; round++) {
+        const double bound = round == 0 ? 11.572500000000002 : mantissa(random) * std::pow(10, exponent(random));
+        const bool exclusive = round % 2 == 0, is_least = round % 4 > 1;
+        NumberRange range;
+        (is_least ? range.least : range.most) = bound_of(bound, exclusive);
+        Network network;
+        add_number_range(range, network, network.start(), network.end());
+        network.finish();
+        Matcher matcher(network);
+        for (int digits = 0; digits <= 18; digits++)
+            for (const double near : {bound, std::nextafter(bound, -1e300), std::nextafter(bound, 1e300)}) {
+                char text[64];
+                std::snprintf(text, sizeof text, "%.*f", digits, near);
+                if (!matcher.matches(text))
+                    continue;
+                const double value = std::strtod(text, nullptr);
+                ASSERT_TRUE(is_least ? value > bound || (value == bound && !exclusive) : value < bound || (value == bound && !exclusive))
+                    << text << (is_least ? " >" : " <") << (exclusive ? " " : "= ") << bound;
+                inside++;
+            }
+    }
+    EXPECT_GT(inside, 2000);
+}
+
 // ---- schemas -------------------------------------------------------------------------------------------------------
 
 const char *const kSchemas[] = {

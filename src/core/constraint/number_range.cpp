@@ -10,7 +10,8 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-constexpr std::size_t kMostDigits = 15;
+constexpr std::size_t kMostDigits = 15;       // that every double keeps
+constexpr std::size_t kMostExactDigits = 18;  // of integers, which are no doubles when read
 constexpr std::size_t kMostDigitsBeforePoint = 9;  // of a number that has digits behind it
 constexpr std::size_t kMostFraction = 6;
 
@@ -32,16 +33,50 @@ int compare(const Bound &a, const Bound &b) {
     return padded(a.fraction).compare(padded(b.fraction));
 }
 
+// One more or less at the last digit.
+void step(std::string &digits, bool up) {
+    std::size_t at = digits.size();
+    while (at > 0 && digits[at - 1] == (up ? '9' : '0'))
+        digits[--at] = up ? '0' : '9';
+    if (at > 0)
+        digits[at - 1] = static_cast<char>(digits[at - 1] + (up ? 1 : -1));
+    else if (up)
+        digits.insert(digits.begin(), '1');
+}
+
+// A bound with more digits than a double keeps of any number, rounded to the side of the numbers it lets in. Numbers of that
+// many digits never compare with the rounded one otherwise than with the bound, as two of them are never one double.
+Bound kept(Bound bound, bool up) {
+    const std::size_t room = kMostDigits - std::min(kMostDigits, bound.digits.size());
+    if (bound.fraction.size() > room) {
+        std::string digits = bound.digits + bound.fraction.substr(0, room);
+        if (up)
+            step(digits, up);
+        bound.fraction = digits.substr(digits.size() - room);
+        bound.fraction.erase(bound.fraction.find_last_not_of('0') + 1);
+        bound.digits = digits.substr(0, digits.size() - room);
+        bound.exclusive = false;
+    } else if (bound.exclusive && bound.digits.size() > kMostExactDigits) {
+        const std::size_t length = bound.digits.size();
+        std::string digits = bound.digits.substr(0, kMostDigits);
+        step(digits, up);
+        digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));
+        bound.digits = digits.append(length - kMostDigits, '0');
+        bound.exclusive = false;
+    }
+    return bound;
+}
+
 class Writer {
 public:
     Writer(Network &network, State to, bool integer) : network_(network), to_(to), integer_(integer) {}
 
-    void write(const Magnitudes &range, State from) {
+    void write(const Magnitudes &bounds, State from) {
+        const Magnitudes range{kept(bounds.low, true), kept(bounds.high, false)};
         const int order = compare(range.low, range.high);
         if (order > 0 || (order == 0 && (range.low.exclusive || range.high.exclusive)))
             return;
         range_ = &range;
-        fraction_limit_ = std::min(kMostDigits, std::max({kMostFraction, range.low.fraction.size() + 1, range.high.fraction.size() + 1}));
         const std::size_t shortest = range.low.digits.size();
         const std::size_t longest = range.high.digits.size();
         for (std::size_t length = shortest; length <= longest; length++) {
@@ -91,6 +126,7 @@ private:
             network_.add_empty(from, to_);
         if (integer_ || length > kMostDigitsBeforePoint)
             return;
+        fraction_limit_ = std::min(kMostDigits - length, std::max({kMostFraction, range_->low.fraction.size() + 1, range_->high.fraction.size() + 1}));
         const State point = network_.add_state();
         network_.add_bytes(from, '.', '.', point);
         fractions_.clear();

@@ -1,8 +1,8 @@
 // JSON numbers between bounds, as a network of digits.
 //
 // Called by schema_compiler.cpp. Regime: pure (may throw std::bad_alloc). Numbers are written without exponent, with few
-// enough digits that every one compares with the bounds as a double as it does in decimal: up to 15 where there is no
-// bound, up to 6 after the point (more only where a bound has them).
+// enough digits that every one compares with the bounds as a double as it does in decimal: 15 at most, of which up to 6
+// after the point (more only where a bound has them); an integer may have more where a bound has.
 #pragma once
 
 #include "src/core/constraint/network.hpp"
