@@ -72,13 +72,12 @@ public:
     Writer(Network &network, State to, bool integer) : network_(network), to_(to), integer_(integer) {}
 
     void write(const Magnitudes &bounds, State from) {
-        const Magnitudes range{kept(bounds.low, true), kept(bounds.high, false)};
-        const int order = compare(range.low, range.high);
-        if (order > 0 || (order == 0 && (range.low.exclusive || range.high.exclusive)))
+        range_ = {kept(bounds.low, true), kept(bounds.high, false)};
+        const int order = compare(range_.low, range_.high);
+        if (order > 0 || (order == 0 && (range_.low.exclusive || range_.high.exclusive)))
             return;
-        range_ = &range;
-        const std::size_t shortest = range.low.digits.size();
-        const std::size_t longest = range.high.digits.size();
+        const std::size_t shortest = range_.low.digits.size();
+        const std::size_t longest = range_.high.digits.size();
         for (std::size_t length = shortest; length <= longest; length++) {
             states_.clear();
             write_digits(from, length, 0, length == shortest, length == longest);
@@ -90,8 +89,8 @@ private:
     void write_digits(State from, std::size_t length, std::size_t at, bool low, bool high) {
         if (at == length)
             return write_end(from, length, low, high);
-        const char first = low ? range_->low.digits[at] : at == 0 && length > 1 ? '1' : '0';
-        const char last = high ? range_->high.digits[at] : '9';
+        const char first = low ? range_.low.digits[at] : at == 0 && length > 1 ? '1' : '0';
+        const char last = high ? range_.high.digits[at] : '9';
         for_each_digit_group(first, last, low, high, [&](char begin, char end, bool still_low, bool still_high) {
             const auto [next, is_new] = state_at(at, still_low, still_high);
             network_.add_bytes(from, static_cast<std::uint8_t>(begin), static_cast<std::uint8_t>(end), next);
@@ -126,7 +125,7 @@ private:
             network_.add_empty(from, to_);
         if (integer_ || length > kMostDigitsBeforePoint)
             return;
-        fraction_limit_ = std::min(kMostDigits - length, std::max({kMostFraction, range_->low.fraction.size() + 1, range_->high.fraction.size() + 1}));
+        fraction_limit_ = std::min(kMostDigits - length, std::max({kMostFraction, range_.low.fraction.size() + 1, range_.high.fraction.size() + 1}));
         const State point = network_.add_state();
         network_.add_bytes(from, '.', '.', point);
         fractions_.clear();
@@ -135,19 +134,19 @@ private:
 
     // The number ends after `at` digits of its fraction.
     [[nodiscard]] bool ends_between(std::size_t at, bool low, bool high) const {
-        const bool equals_low = low && range_->low.fraction.size() <= at;
-        const bool equals_high = high && range_->high.fraction.size() <= at;
-        if (low && (!equals_low || range_->low.exclusive))
+        const bool equals_low = low && range_.low.fraction.size() <= at;
+        const bool equals_high = high && range_.high.fraction.size() <= at;
+        if (low && (!equals_low || range_.low.exclusive))
             return false;
-        return !equals_high || !range_->high.exclusive;
+        return !equals_high || !range_.high.exclusive;
     }
 
     void write_fraction(State from, std::size_t at, bool low, bool high) {
         if (at == fraction_limit_)
             return;
         const auto digit = [&](const Bound &bound) { return at < bound.fraction.size() ? bound.fraction[at] : '0'; };
-        const char first = low ? digit(range_->low) : '0';
-        const char last = high ? digit(range_->high) : '9';
+        const char first = low ? digit(range_.low) : '0';
+        const char last = high ? digit(range_.high) : '9';
         for_each_digit_group(first, last, low, high, [&](char begin, char end, bool still_low, bool still_high) {
             const auto [found, is_new] = fractions_.try_emplace({at, still_low, still_high}, 0);
             if (is_new) {
@@ -165,7 +164,7 @@ private:
     Network &network_;
     State to_;
     bool integer_;
-    const Magnitudes *range_ = nullptr;
+    Magnitudes range_{};
     std::size_t fraction_limit_ = kMostFraction;
     std::map<Place, State> states_;
     std::map<Place, State> fractions_;
