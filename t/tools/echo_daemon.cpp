@@ -8,6 +8,7 @@
 // start-up uses exceptions, caught in main.
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <climits>
@@ -45,6 +46,7 @@ public:
 
     // libzmq leaves the socket files of ipc endpoints behind.
     ~EchoDaemon() {
+        close(alarm_);
         for (const std::string &endpoint : options_.endpoints)
             if (endpoint.starts_with("ipc://"))
                 unlink(endpoint.c_str() + std::strlen("ipc://"));
@@ -56,9 +58,11 @@ public:
         while (!stopping_) {
             zmq_pollitem_t items[] = {{router_.handle(), 0, ZMQ_POLLIN, 0},
                                       {nullptr, signals, ZMQ_POLLIN, 0},
+                                      {nullptr, alarm_, ZMQ_POLLIN, 0},
                                       {nullptr, STDIN_FILENO, ZMQ_POLLIN, 0}};
-            zmq_poll(items, options_.exit_on_stdin_eof ? 3 : 2, schedule_.milliseconds_to_next());
-            stopping_ = items[1].revents != 0 || (items[2].revents != 0 && stdin_ended());
+            set_alarm(schedule_.next_due());
+            zmq_poll(items, options_.exit_on_stdin_eof ? 4 : 3, -1);
+            stopping_ = items[1].revents != 0 || (items[3].revents != 0 && stdin_ended());
             for (int i = 0; i < kDrainAtOnce && receive(); i++) {
             }
             schedule_.run_due();
@@ -66,6 +70,18 @@ public:
     }
 
 private:
+    // A poll's own timeout is whole milliseconds, which a daemon that takes 50 would add to.
+    void set_alarm(Clock::time_point when) {
+        if (when == alarm_at_)
+            return;
+        alarm_at_ = when;
+        const auto since_boot = std::chrono::ceil<std::chrono::nanoseconds>(when.time_since_epoch()).count();
+        itimerspec at{};  // all zero: never
+        if (when != Clock::time_point::max())
+            at.it_value = {since_boot / 1'000'000'000, std::max(since_boot % 1'000'000'000, std::int64_t{1})};
+        timerfd_settime(alarm_, TFD_TIMER_ABSTIME, &at, nullptr);
+    }
+
     static bool stdin_ended() {
         char discarded[256];
         return read(STDIN_FILENO, discarded, sizeof discarded) <= 0;
@@ -268,6 +284,8 @@ private:
     Options options_;
     zmq::socket_t router_;
     Schedule schedule_;
+    int alarm_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    Clock::time_point alarm_at_ = Clock::time_point::max();
     bool stopping_ = false;
 
     zmq::message_t peer_;  // the message being handled

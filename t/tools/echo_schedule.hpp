@@ -1,6 +1,6 @@
 // The requests the echo daemon has accepted and not finished: waiting for a slot, for their time, for an ACK.
 //
-// Used by echo_daemon.cpp, on its one thread. Regime: pure. Nothing here waits: the daemon asks how long it
+// Used by echo_daemon.cpp, on its one thread. Regime: pure. Nothing here waits: the daemon asks until when it
 // may sleep, and calls run_due when it wakes.
 #pragma once
 
@@ -105,13 +105,8 @@ public:
         }
     }
 
-    // How long nothing will be due; -1: until something is admitted.
-    [[nodiscard]] int milliseconds_to_next() const {
-        if (timers_.empty())
-            return -1;
-        const auto wait = std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first - Clock::now());
-        return static_cast<int>(std::clamp<long>(wait.count(), 0, 60000));
-    }
+    // The end of time if nothing will be.
+    [[nodiscard]] Clock::time_point next_due() const { return timers_.empty() ? Clock::time_point::max() : timers_.begin()->first; }
 
     void set_slots(int slots) {
         slots_ = slots;
