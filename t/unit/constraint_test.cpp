@@ -228,6 +228,7 @@ const char *const kSchemas[] = {
     R"({"type": "string", "pattern": "^[A-Z]{2}\"[0-9]+$"})",
     R"({"type": "string", "format": "date-time"})",
     R"({"type": "martian"})",
+    R"({"type": "martian", "minimum": 5, "maximum": 9, "minLength": 40, "minItems": 9, "required": ["a"]})",
     R"({})",
     R"(true)",
     R"({"type": "object"})",
