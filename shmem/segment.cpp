@@ -45,7 +45,7 @@ private:
     std::size_t used_ = 0;
 };
 
-// A large cache is read at random: with pages of 4 KiB nearly each look waits for the page table as well. Huge pages where the kernel
+// A large cache is read at random: with pages of 4 KiB most looks walk through the page tables. Huge pages where the kernel
 // gives them to shared memory that asks (transparent_hugepage/shmem_enabled = advise); where PostgreSQL's huge_pages has got them
 // already, or there are none, this changes nothing.
 void ask_for_huge_pages(void *memory, std::size_t bytes) {
