@@ -120,7 +120,7 @@ help:
 # help: make fuzz            every parser of src/core under libFuzzer (FUZZ_SECONDS=600 each, FUZZ_TARGETS=...)
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one)
 # help: make lint            layers, symbols, white space
-# help: make analyze         pgspot and cppcheck: no finding that is not explained
+# help: make analyze         pgspot, cppcheck and clang's analyzer: no finding that is not explained
 # help: make sqlmap          sqlmap against ten functions, an hour or more: nothing injectable (SQLMAP_SECONDS=1800 each)
 # help: make models          fetch the demo models
 # help: make steadytextd     build the daemon
@@ -153,10 +153,12 @@ lint: all
 	@scripts/lint
 
 analyze:
-	@scripts/analyze
+	@scripts/bootstrap clang cppcheck
+	@scripts/build-llama
+	@PG_CONFIG='$(PG_CONFIG)' scripts/analyze
 
 sqlmap: everything
-	@scripts/bootstrap --sqlmap
+	@scripts/bootstrap sqlmap
 	@scripts/sqlmap
 
 # ---- unit tests: no PostgreSQL in sight, three times over -------------------------------------------------------------
@@ -196,7 +198,7 @@ $(BUILD)/fuzz/fuzzer: $(FUZZ_SOURCES:%.cpp=$(BUILD)/fuzz/%.o)
 -include $(FUZZ_SOURCES:%.cpp=$(BUILD)/fuzz/%.d)
 
 fuzz:
-	@scripts/bootstrap --fuzz
+	@scripts/bootstrap clang clang-runtime
 	@$(MAKE) --no-print-directory -s $(BUILD)/fuzz/fuzzer
 	@for target in $(FUZZ_TARGETS); do \
 		echo "== $$target"; mkdir -p $(BUILD)/fuzz/corpus/$$target; \

@@ -347,12 +347,13 @@ std::vector<MetricSample> gather_metrics(const Segment &segment, const core::Bre
 }
 
 void write_prometheus(const std::vector<MetricSample> &samples, std::string &text) {
-    const MetricFamily *family = nullptr;
+    const MetricFamily *previous = nullptr;
     for (const MetricSample &sample : samples) {
-        if (sample.family != family) {
-            family = sample.family;
-            text.append("# HELP steadytext_").append(family->name).append(" ").append(family->help);
-            text.append("\n# TYPE steadytext_").append(family->name).append(" ").append(family->type).append("\n");
+        const MetricFamily &family = *sample.family;
+        if (&family != previous) {
+            text.append("# HELP steadytext_").append(family.name).append(" ").append(family.help);
+            text.append("\n# TYPE steadytext_").append(family.name).append(" ").append(family.type).append("\n");
+            previous = &family;
         }
         append_sample(text, sample);
     }
