@@ -30,10 +30,10 @@ CREATE TABLE victim (id int, word text);
 INSERT INTO victim VALUES (1, 'whole');
 CREATE SCHEMA attack;
 CREATE TABLE attack.vectors (place serial, text text);
-CREATE FUNCTION attack.run(call text, every int, beginning int) RETURNS int LANGUAGE plpgsql AS $$
+CREATE FUNCTION attack.run(call text) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE vector text; answered int := 0;
 BEGIN
-    FOR vector IN SELECT v.text FROM attack.vectors v WHERE v.place % every = beginning % every ORDER BY v.place LOOP
+    FOR vector IN SELECT v.text FROM attack.vectors v ORDER BY v.place LOOP
         BEGIN
             EXECUTE call USING vector;
             answered := answered + 1;
@@ -57,13 +57,12 @@ is($cluster->sql(q(SELECT count(*) FROM attack.vectors WHERE steadytext_generate
 $cluster->sql('SELECT steadytext_frecency_refresh()');
 is($cluster->sql(q(SELECT count(DISTINCT v.text) FROM attack.vectors v JOIN steadytext_cache c ON c.prompt = v.text AND c.response = v.text)), scalar @vectors, 'and out of the table');
 
-# Every argument of every function. Each gets a part of the attacks, all of them in a long run.
+# Every argument of every function gets every attack.
 {
-    my $every = $ENV{STEADYTEXT_LONG_TESTS} ? 1 : 16;
     my @targets = SteadyText::Attack::targets($cluster);
     cmp_ok(scalar @targets, '>', 100, scalar(@targets) . ' arguments that a text can reach');
     my $before = $cluster->sql($state);
-    my $calls = join '', map { "SELECT attack.run(\$call\$$targets[$_][2]\$call\$, $every, $_);\n" } 0 .. $#targets;
+    my $calls = join '', map { "SELECT attack.run(\$call\$$_->[2]\$call\$);\n" } @targets;
     my $result = $cluster->try_sql("SET client_min_messages = error; SET statement_timeout = '120s'; LISTEN intruder;\n$calls SELECT coalesce(current_setting('intruder.was', true), '');", timeout => 1800);
     is($result->{err}, '', 'all are called');
     unlike($result->{out}, qr/Asynchronous notification/, 'no notification was sent');
