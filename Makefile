@@ -42,7 +42,8 @@ CXX_WARNINGS = -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-unused-parameter -
 # Symbols are hidden but for what PostgreSQL looks up. PostgreSQL 16 and later mark those themselves.
 CXX_VISIBILITY = -fvisibility=hidden -fvisibility-inlines-hidden \
 	$(if $(filter 14 15,$(MAJORVERSION)),'-DPGDLLEXPORT=__attribute__((visibility("default")))')
-override COMPILER = $(CXX) $(CFLAGS)
+# What links: by itself it would be given the flags of whichever compiler the server was built with.
+override COMPILER = $(CXX)
 
 $(BUILD)/obj/%.o: %.cpp Makefile pg_steadytext.control
 	@mkdir -p $(@D)

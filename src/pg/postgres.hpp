@@ -9,6 +9,7 @@ extern "C" {
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/elog.h"
+#include "utils/expandeddatum.h"  // brings VARDATA_ANY and its kin, wherever the server's version keeps them
 }
 
 #undef Min

@@ -225,7 +225,7 @@ bool probe(Relation table, Datum key, shmem::ValueKind kind, const LegacyConditi
     ScanKeyData equals;
     ScanKeyInit(&equals, 1, BTEqualStrategyNumber, F_TEXTEQ, key);
     equals.sk_collation = index->rd_indcollation[0];
-    IndexScanDesc scan = index_beginscan(table, index, snapshot, 1, 0);
+    IndexScanDesc scan = pg::begin_index_scan(table, index, snapshot, 1);
     index_rescan(scan, &equals, 1, nullptr, 0);
     const bool found = index_getnext_slot(scan, ForwardScanDirection, row) &&
                        (condition == nullptr || meets(row, *condition)) && take(row, kind, answer);
