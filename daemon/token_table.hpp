@@ -3,6 +3,7 @@
 // Made by the generator when its model is loaded, read by constrained_text.cpp. Regime: pure.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <charconv>
+#include <cstdint>
 #include <cstring>
 
 namespace steadytext::core {

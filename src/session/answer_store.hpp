@@ -10,6 +10,7 @@ extern "C" {
 #include "storage/buffile.h"
 }
 
+#include <cstdint>
 #include <string_view>
 
 namespace steadytext::session {
