@@ -59,7 +59,8 @@ SELECT throws_ok($$SELECT steadytext_config_set('model_path', '/etc/passwd')$$, 
 SELECT throws_ok($$SELECT steadytext_config_set('model_path', '../../x')$$, '22023', 'Invalid file path');
 SELECT throws_ok($$SELECT steadytext_config_set('daemon_command', 'st; rm')$$, '22023', 'Invalid command format');
 SELECT throws_ok($$SELECT steadytext_config_set('cache_table_name', 'x"y')$$, '22023', 'Invalid table name');
-SELECT throws_ok($$SET steadytext.no_such = 1$$, '42602', NULL, 'a misspelt setting is an error');
+SELECT CASE WHEN current_setting('server_version_num')::int < 150000 THEN skip('PostgreSQL 14 only warns of a misspelt setting')
+    ELSE throws_ok($$SET steadytext.no_such = 1$$, '42602', NULL, 'a misspelt setting is an error') END;
 
 SELECT * FROM finish();
 ROLLBACK;

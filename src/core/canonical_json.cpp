@@ -42,7 +42,11 @@ T good(simdjson::simdjson_result<T> result) {
     return value;
 }
 
-std::string_view good(std::string_view value) { return value; }
+// Some versions of simdjson give the value itself where others give a result.
+template <class T>
+T good(T value) {
+    return value;
+}
 
 // Takes one character of the set, if there is one.
 bool take(std::string_view &text, std::string_view set) {
@@ -195,7 +199,7 @@ void append_document(std::string &out, ondemand::document &document, std::string
         return;
     default:
         append(out, document, 0);
-        require(document.current_location().error() == simdjson::OUT_OF_BOUNDS, simdjson::TRAILING_CONTENT);
+        require(document.current_location().error() == simdjson::OUT_OF_BOUNDS, simdjson::TAPE_ERROR);
     }
 }
 
