@@ -347,15 +347,13 @@ std::vector<MetricSample> gather_metrics(const Segment &segment, const core::Bre
 }
 
 void write_prometheus(const std::vector<MetricSample> &samples, std::string &text) {
-    const MetricFamily *previous = nullptr;
-    for (const MetricSample &sample : samples) {
-        const MetricFamily &family = *sample.family;
-        if (&family != previous) {
+    for (std::size_t i = 0; i < samples.size(); i++) {
+        const MetricFamily &family = *samples[i].family;
+        if (i == 0 || samples[i - 1].family != &family) {
             text.append("# HELP steadytext_").append(family.name).append(" ").append(family.help);
             text.append("\n# TYPE steadytext_").append(family.name).append(" ").append(family.type).append("\n");
-            previous = &family;
         }
-        append_sample(text, sample);
+        append_sample(text, samples[i]);
     }
 }
 

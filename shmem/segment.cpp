@@ -188,8 +188,8 @@ void startup() {
     bool found = false;
     LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
     auto *memory = static_cast<char *>(ShmemInitStruct("pg_steadytext", segment_bytes(), &found));
-    Assert(memory != nullptr);
     memory = reinterpret_cast<char *>(round_up(reinterpret_cast<std::size_t>(memory)));
+    Assert(memory != nullptr);
     Segment places;
     lay_out(memory, !found, places);
     if (!found) {
