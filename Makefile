@@ -122,7 +122,7 @@ help:
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one)
 # help: make lint            layers, symbols, white space
 # help: make analyze         pgspot, cppcheck and clang's analyzer: no finding that is not explained
-# help: make sqlmap          sqlmap against ten functions, an hour or more: nothing injectable (SQLMAP_SECONDS=1800 each)
+# help: make sqlmap          sqlmap against ten functions, some ten minutes: nothing injectable (SQLMAP_SECONDS=1800 at most each)
 # help: make models          fetch the demo models
 # help: make steadytextd     build the daemon
 # help: make llama-server    build llama.cpp's own server, which one test asks for
