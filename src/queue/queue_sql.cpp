@@ -85,11 +85,15 @@ constexpr const char *kRecover = R"(
         completed_at = CASE WHEN lost_count < $3 THEN NULL ELSE clock_timestamp() END
     WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND ($2 OR lease_until < clock_timestamp()))";
 
-// Those that ended first are among those that were queued first.
+// $2: where the page before ended. Those that ended first are among those that were queued first, but for what waits among them: a page
+// with nothing to delete is the last one only if nothing in it waits.
 constexpr const char *kDeleteOld = R"(
-    DELETE FROM public.steadytext_queue
-    WHERE id IN (SELECT id FROM public.steadytext_queue ORDER BY id LIMIT 5000)
-      AND completed_at < clock_timestamp() - $1 * interval '1 second')";
+    WITH page AS (SELECT id, completed_at FROM public.steadytext_queue WHERE id > $2 ORDER BY id LIMIT 5000),
+    old AS (
+        DELETE FROM public.steadytext_queue
+        WHERE id > $2 AND id <= (SELECT max(id) FROM page) AND completed_at < clock_timestamp() - $1 * interval '1 second'
+        RETURNING id)
+    SELECT max(id), count(*) = 5000 AND (count(*) > count(completed_at) OR EXISTS (SELECT FROM old)) FROM page)";
 
 constexpr const char *kNextDue = R"(
     SELECT ceil(extract(epoch FROM min(run_at) - clock_timestamp()) * 1000)::bigint FROM public.steadytext_queue
@@ -359,14 +363,21 @@ std::uint64_t recover(bool all) {
     return SPI_processed;
 }
 
-std::uint64_t delete_old() {
+bool delete_old() {
+    static std::int64_t position = 0;
+    static Statement statement{kDeleteOld, SPI_OK_SELECT};
     if (guc::queue_retention_s == 0)
-        return 0;
-    static Statement statement{kDeleteOld, SPI_OK_DELETE};
-    const Oid types[] = {INT4OID};
-    const Datum values[] = {Int32GetDatum(guc::queue_retention_s)};
+        return false;
+    const Oid types[] = {INT4OID, INT8OID};
+    const Datum values[] = {Int32GetDatum(guc::queue_retention_s), Int64GetDatum(position)};
+    position = 0;  // also if this fails
     statement.execute(types, values);
-    return SPI_processed;
+    bool is_null;
+    const Datum last = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+    const bool goes_on = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null));
+    if (goes_on)
+        position = DatumGetInt64(last);
+    return goes_on;
 }
 
 Measured measure() {

@@ -37,8 +37,9 @@ void renew_leases(std::initializer_list<const JobList *> lists);
 void give_back();
 // Gives back what other workers had: those that are gone (`all`), or whose lease has run out.
 std::uint64_t recover(bool all);
-// Of the five thousand rows queued first, deletes those that ended longer ago than steadytext.queue_retention; how many.
-[[nodiscard]] std::uint64_t delete_old();
+// Looks at the next five thousand rows in the order they were queued, and deletes those that ended longer ago than
+// steadytext.queue_retention. False: there is no more to look at for now, and the next call begins with the first row.
+[[nodiscard]] bool delete_old();
 
 struct Measured {
     std::int64_t length;

@@ -68,6 +68,7 @@ struct Worker {
     std::int64_t over_us = 0;         // since when there are jobs to record
     std::int64_t recording_us = 0;    // how long the last recording took
     bool one_by_one = false;          // it failed
+    bool is_sweeping = false;         // there may be more to delete
     std::uint64_t ended_keys[kMostEnded];
     std::uint32_t ended_count = 0;
 };
@@ -308,11 +309,12 @@ void renew_all() { renew_leases({&self->under_way, &self->backlog, &self->over})
 void tidy() {
     if (recover(false) > 0)
         self->due_us = 0;
-    (void)delete_old();
     const Measured measured = measure();
     self->row->queue_length.store(measured.length);
     self->row->queue_oldest_us.store(measured.oldest_us);
 }
+
+void sweep() { self->is_sweeping = delete_old(); }
 
 // What is left unfinished is pending again.
 void give_back_jobs() { give_back(); }
@@ -366,7 +368,10 @@ bool work(std::int64_t now_us) {
         self->tidied_us = now_us;
         if (!worker::run_step("tidying the queue", tidy))
             return false;
+        self->is_sweeping = true;
     }
+    if (self->is_sweeping && !worker::run_step("deleting old jobs", sweep))
+        return false;
     if (wants_more(now_us)) {
         size_bunch(now_us);
         if (!worker::run_step("claiming jobs", claim_jobs))
@@ -381,7 +386,7 @@ bool is_idle() {
 }
 
 bool has_work(std::int64_t now_us) {
-    return is_time_to_record(now_us) || (!self->backlog.is_empty() && self->calls->has_room()) || wants_more(now_us);
+    return self->is_sweeping || is_time_to_record(now_us) || (!self->backlog.is_empty() && self->calls->has_room()) || wants_more(now_us);
 }
 
 // When there may be without an answer or a change.
@@ -404,7 +409,7 @@ void run_until_idle() {
         const bool idle = is_idle();
         if (!idle || self->due_us <= core::monotonic_us() + kIdleUs)
             busy_us = core::monotonic_us();
-        if (idle && core::monotonic_us() - busy_us >= kIdleUs)
+        if (idle && !self->is_sweeping && core::monotonic_us() - busy_us >= kIdleUs)
             return;
         if (!has_work(core::monotonic_us()))
             self->calls->wait(std::max<std::int64_t>(next_us() - core::monotonic_us(), 0));
