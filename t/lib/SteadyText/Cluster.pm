@@ -44,7 +44,7 @@ sub discard {
     $self->devcluster('stop');
     return;
 }
-END { local $?; $_->discard for @running }
+END { local $?; $_->discard for my @all = @running }
 
 sub devcluster {
     my ($self, $command, @arguments) = @_;
