@@ -478,16 +478,19 @@ TEST(HotCache, ServesReadersOfAShardWhoseWriterIsStopped) {
             put(*cache, 100'000, large);
         return true;
     });
-    // Stopped again and again until it is caught with its shard held: an insertion beside it is then refused
-    // as busy.
-    std::uint64_t busy = 0;
-    while (busy == 0) {
-        int status;
+    const auto stop_writer = [&] {
         const std::uint64_t inserts = cache->stats().inserts;
         while (cache->stats().inserts == inserts)
             std::this_thread::yield();
         kill(writer, SIGSTOP);
+        int status;
         waitpid(writer, &status, WUNTRACED);
+    };
+    // Stopped again and again until it is caught with its shard held: an insertion beside it is then refused
+    // as busy.
+    std::uint64_t busy = 0;
+    while (busy == 0) {
+        stop_writer();
         const std::uint64_t before = cache->stats().refused_busy;
         put(*cache, 100'000, large);
         busy = cache->stats().refused_busy - before;
@@ -499,12 +502,7 @@ TEST(HotCache, ServesReadersOfAShardWhoseWriterIsStopped) {
     kill(writer, SIGCONT);
     // One that gets its processor back a millisecond later is waited for, wherever it was stopped.
     for (int round = 0; round < 20; round++) {
-        int status;
-        const std::uint64_t inserts = cache->stats().inserts;
-        while (cache->stats().inserts == inserts)
-            std::this_thread::yield();
-        kill(writer, SIGSTOP);
-        waitpid(writer, &status, WUNTRACED);
+        stop_writer();
         const std::uint64_t refused = cache->stats().refused_busy;
         const auto begin = std::chrono::steady_clock::now();
         std::chrono::steady_clock::duration stopped{};
