@@ -103,7 +103,7 @@ $cluster->sql(q(UPDATE steadytext_queue SET completed_at = completed_at - interv
 my $young = $cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE prompt NOT LIKE 'of priority%'));
 ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE prompt LIKE 'of priority%'), 0), 'rows that ended before queue_retention go');
 is($cluster->sql('SELECT count(*) FROM steadytext_queue'), $young, 'the others stay');
-# As many that wait for tomorrow hold up nothing that was queued behind them, and what one look does not see is seen by the next at once.
+# Thousands that wait for tomorrow hold up nothing that was queued behind them, and what one look does not see the next does at once.
 $cluster->sql(q(INSERT INTO steadytext_queue (request_type, prompt, run_at) SELECT 'generate', 'tomorrow', now() + interval '1 day' FROM generate_series(1, 6000);
     INSERT INTO steadytext_queue (request_type, prompt, status, completed_at) SELECT 'generate', 'long ago', 'completed', now() - interval '8 days' FROM generate_series(1, 60000)));
 ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE prompt = 'long ago'), 0), 'sixty thousand rows go although six thousand wait before them');
