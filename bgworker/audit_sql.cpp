@@ -1,13 +1,12 @@
 // The one statement, a row at a time, as such rows are few: see audit_sql.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/audit_sql.hpp"
+#include "src/pg/own_table.hpp"
 #include "src/pg/time.hpp"
 
 extern "C" {
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "utils/lsyscache.h"
 }
 
 #include <iterator>
@@ -32,7 +31,7 @@ void insert(const shmem::AuditRecord &record) {
 }  // namespace
 
 void write_audit(const shmem::AuditRing &ring, const TakenAudit &taken) {
-    if (!OidIsValid(get_relname_relid("steadytext_audit_log", get_namespace_oid("public", true))))
+    if (!OidIsValid(pg::own_table("steadytext_audit_log")))
         return;
     for (std::uint32_t i = 0; i < taken.count; i++)
         insert(ring[taken.indexes[i]]);

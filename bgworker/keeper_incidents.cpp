@@ -1,10 +1,10 @@
-// One call of _steadytext_incident_*() (sql/pg_steadytext.sql) for each event: see keeper_incidents.hpp. Regime: pg.
+// One call of _steadytext.incident_*() (sql/pg_steadytext.sql) for each event: see keeper_incidents.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/batch_columns.hpp"
+#include "src/pg/own_table.hpp"
 
 extern "C" {
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 }
 
@@ -33,7 +33,7 @@ void note(const IncidentEvent &event) {
                       TimestampTzGetDatum(pg::timestamp_of(event.at_unix_us)),
                       Float8GetDatum(event.value),
                       CStringGetTextDatum(event.response)};
-    run("SELECT public._steadytext_incident_note($1, $2, $3, $4, $5, $6, $7)", std::size(types), types, values);
+    run("SELECT _steadytext.incident_note($1, $2, $3, $4, $5, $6, $7)", std::size(types), types, values);
 }
 
 // What is open, as the launcher knows it, stays; all else was left by an earlier life.
@@ -49,7 +49,7 @@ void settle(const IncidentEvent &event) {
             }
     Oid types[] = {columns[0].array_type(), columns[1].array_type(), TIMESTAMPTZOID};
     Datum values[] = {columns[0].array(), columns[1].array(), TimestampTzGetDatum(pg::timestamp_of(event.at_unix_us))};
-    run("SELECT public._steadytext_incidents_settle($1, $2, $3)", std::size(types), types, values);
+    run("SELECT _steadytext.incidents_settle($1, $2, $3)", std::size(types), types, values);
 }
 
 }  // namespace
@@ -57,7 +57,7 @@ void settle(const IncidentEvent &event) {
 std::uint64_t write_incidents(const shmem::DatabaseRow &row) {
     const Incidents &incidents = *shmem::segment().incidents;
     const std::uint64_t last = incidents.last();
-    if (!OidIsValid(get_relname_relid("steadytext_incidents", get_namespace_oid("public", true))))
+    if (!OidIsValid(pg::own_table("steadytext_incidents")))
         return last;
     const std::uint64_t oldest = last > Incidents::kKept ? last - Incidents::kKept + 1 : 1;
     for (std::uint64_t number = std::max(row.incidents_seen.load() + 1, oldest); number <= last; number++) {

@@ -5,12 +5,12 @@
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/batch_columns.hpp"
 #include "src/core/cache_record.hpp"
+#include "src/pg/own_table.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
 #include "src/pg/vector.hpp"
 
 extern "C" {
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
@@ -57,16 +57,16 @@ constexpr const char *kRekey = R"(
     WHERE c.cache_key = $1 AND NOT EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = $2))";
 
 constexpr const char *kCompactLedger = R"(
-    WITH gone AS (DELETE FROM public._steadytext_cache_ledger RETURNING entries, bytes)
-    INSERT INTO public._steadytext_cache_ledger SELECT sum(entries), sum(bytes) FROM gone HAVING count(*) > 0)";
+    WITH gone AS (DELETE FROM _steadytext.cache_ledger RETURNING entries, bytes)
+    INSERT INTO _steadytext.cache_ledger SELECT sum(entries), sum(bytes) FROM gone HAVING count(*) > 0)";
 
 // A row that says what it said is left alone.
 constexpr const char *kForgetDaemons = R"(
     DELETE FROM public.steadytext_daemon_health h
-    WHERE NOT EXISTS (SELECT FROM public._steadytext_daemon_health() d WHERE d.daemon_id = h.daemon_id))";
+    WHERE NOT EXISTS (SELECT FROM _steadytext.daemon_health() d WHERE d.daemon_id = h.daemon_id))";
 constexpr const char *kWriteHealth = R"(
     INSERT INTO public.steadytext_daemon_health AS h
-    SELECT DISTINCT ON (daemon_id) * FROM public._steadytext_daemon_health() ORDER BY daemon_id, status = 'stopping'
+    SELECT DISTINCT ON (daemon_id) * FROM _steadytext.daemon_health() ORDER BY daemon_id, status = 'stopping'
     ON CONFLICT (daemon_id) DO UPDATE
     SET (endpoint, last_heartbeat, uptime_seconds, status, version, models_loaded, memory_usage_mb, active_connections,
          total_requests, error_count, avg_response_time_ms)
@@ -82,7 +82,7 @@ Datum hex_text(const core::Digest &key) {
 }
 
 Oid vector_type() {
-    const Oid table = get_relname_relid("steadytext_cache", get_namespace_oid("public", true));
+    const Oid table = pg::own_table("steadytext_cache");
     return get_atttype(table, get_attnum(table, "embedding"));
 }
 
@@ -185,9 +185,9 @@ void rekey(const CacheRecord &record) {
 }  // namespace
 
 bool begin_quietly() {
-    if (!OidIsValid(get_relname_relid("steadytext_cache", get_namespace_oid("public", true))))
+    if (!OidIsValid(pg::own_table("steadytext_cache")))
         return false;
-    if (SPI_execute("SELECT public._steadytext_cache_quietly(true)", false, 0) != SPI_OK_SELECT)
+    if (SPI_execute("SELECT _steadytext.cache_quietly(true)", false, 0) != SPI_OK_SELECT)
         elog(ERROR, "the keeper could not begin its work");
     return true;
 }

@@ -2,9 +2,9 @@
 #include "src/pg/compat.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/batch_columns.hpp"
+#include "src/pg/own_table.hpp"
 
 extern "C" {
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "storage/ipc.h"
 #include "utils/date.h"
@@ -69,7 +69,7 @@ bool take_usage(shmem::DatabaseRow &row) {
 }
 
 void write_usage() {
-    if (!OidIsValid(get_relname_relid("steadytext_usage", get_namespace_oid("public", true))))
+    if (!OidIsValid(pg::own_table("steadytext_usage")))
         return;  // the extension is not here, or not any more
     const Oid types[] = {DATEOID, OIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
     ArrayColumn columns[std::size(types)];

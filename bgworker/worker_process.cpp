@@ -1,5 +1,6 @@
 // The PostgreSQL side of a worker's life. Regime: pg.
 #include "bgworker/worker_process.hpp"
+#include "src/pg/as_owner.hpp"
 
 extern "C" {
 #include "pgstat.h"
@@ -34,7 +35,7 @@ void withdraw_keeper(int, Datum argument) {
 
 bool joined = false;
 
-// A database that cannot be joined: nobody will ever write what waits for it.
+// A database that cannot be joined, or a server without the owner role: nobody will ever write what waits for it.
 void drop_writes(int, Datum argument) {
     if (joined)
         return;
@@ -99,8 +100,10 @@ bool begin_keeper(shmem::DatabaseRow &row) {
     pqsignal(SIGINT, StatementCancelHandler);  // by which lock_timeout works too
     before_shmem_exit(drop_writes, PointerGetDatum(&row));
     BackgroundWorkerInitializeConnectionByOid(row.oid.load(), InvalidOid, 0);
-    joined = true;
     settle_keeper_settings();
+    joined = pg::become_owner();
+    if (!joined)
+        return false;
     std::int32_t none = 0;
     if (!row.keeper_pid.compare_exchange_strong(none, MyProcPid))
         return false;
@@ -111,12 +114,15 @@ bool begin_keeper(shmem::DatabaseRow &row) {
     return true;
 }
 
-void begin_in(Oid database) {
+bool begin_in(Oid database) {
     handle_signals();
     BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
     settle_keeper_settings();
+    if (!pg::become_owner())
+        return false;
     pgstat_report_appname(MyBgworkerEntry->bgw_name);
     pgstat_report_activity(STATE_IDLE, nullptr);
+    return true;
 }
 
 void make_directory() {

@@ -19,12 +19,13 @@ void make_directory();
 // Installs signal handlers, unblocks signals, joins without a database, and makes `state` name this process until it exits.
 void begin(shmem::WorkerState &state);
 
-// The same for a keeper, which joins its row's database as a superuser with settings of its own; false if the row has a
-// keeper already. A database that is gone ends the process, and what was to be written for it is dropped.
+// The same for a keeper, which joins its row's database as steadytext_owner with settings of its own; false if there is no such role,
+// or the row has a keeper already. A database that is gone ends the process, and what was to be written for it is dropped.
 [[nodiscard]] bool begin_keeper(shmem::DatabaseRow &row);
 
-// The same for a worker of one database that has no row of its own. A database that is gone ends the process.
-void begin_in(Oid database);
+// The same for a worker of one database that has no row of its own; false if there is no such role. A database that is gone ends the
+// process.
+[[nodiscard]] bool begin_in(Oid database);
 
 // Takes part in barriers and rereads the configuration; true if it was reread.
 bool serve_interrupts();

@@ -101,9 +101,9 @@ DROP INDEX public.idx_steadytext_audit_user;
 -- <=== pg_steadytext.sql
 
 -- What the triggers would have counted.
-INSERT INTO public._steadytext_cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM public.steadytext_cache;
+INSERT INTO _steadytext.cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM public.steadytext_cache;
 
-SELECT public._steadytext_queue_look();
+SELECT _steadytext.queue_look();
 
 -- Daemons are a setting of the server now, which no script may change.
 DO $$

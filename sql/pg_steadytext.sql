@@ -1,28 +1,57 @@
 -- pg_steadytext: every SQL object of the extension. The one source: the Makefile copies it to pg_steadytext--VERSION.sql.
 \echo Use "CREATE EXTENSION pg_steadytext CASCADE" to load this file. \quit
 
+-- A name without a schema below is PostgreSQL's own, whatever lies in public.
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
+-- ---- who owns what -----------------------------------------------------------------------------------------------
+-- What runs with more rights than its caller names only PostgreSQL's schema, this one, and the extension's own tables. Nobody but the
+-- installing superuser may create here, and the statement fails if the schema is there already: no object in it is anybody else's.
+CREATE SCHEMA _steadytext;
+COMMENT ON SCHEMA _steadytext IS 'What pg_steadytext is made of: not to be called by hand.';
+GRANT USAGE ON SCHEMA _steadytext TO PUBLIC;
+
+-- The tables and all that runs as their owner belong to a role that can do nothing else. A role of this name that can is refused.
+DO $$
+DECLARE
+    owner pg_roles;
+BEGIN
+    SELECT * INTO owner FROM pg_roles WHERE rolname = 'steadytext_owner';
+    IF NOT FOUND THEN
+        CREATE ROLE steadytext_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+        COMMENT ON ROLE steadytext_owner IS 'Owns the tables of pg_steadytext; its background workers are this role.';
+    ELSIF owner.rolcanlogin OR owner.rolsuper OR owner.rolcreatedb OR owner.rolcreaterole OR owner.rolreplication OR owner.rolbypassrls
+          OR EXISTS (SELECT FROM pg_auth_members m WHERE owner.oid IN (m.roleid, m.member)) THEN
+        RAISE EXCEPTION 'role "steadytext_owner" may do more than own the tables of pg_steadytext' USING ERRCODE = '42710',
+            DETAIL = 'It may log in, has an attribute, is a member of a role, or has members.',
+            HINT = 'Rename that role, or take these rights away: pg_steadytext makes the role it needs by itself.';
+    END IF;
+    IF NOT has_schema_privilege('steadytext_owner', 'public', 'USAGE') THEN
+        GRANT USAGE ON SCHEMA public TO steadytext_owner;
+    END IF;
+END
+$$;
+
 -- ---- arguments ---------------------------------------------------------------------------------------------------
 -- The one table of what arguments, options and settings must be is in src/core/parameters.cpp.
 
-CREATE FUNCTION public._steadytext_check(function text, VARIADIC arguments "any") RETURNS void
+CREATE FUNCTION _steadytext.check(function text, VARIADIC arguments "any") RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_check' LANGUAGE C STABLE PARALLEL SAFE;
-COMMENT ON FUNCTION public._steadytext_check(text, "any") IS
+COMMENT ON FUNCTION _steadytext.check(text, "any") IS
     'What an SQL function says first: its name and all its arguments; an error unless they are what they must be.';
 
-CREATE FUNCTION public._steadytext_check_config(config_key text, config_value text) RETURNS void
+CREATE FUNCTION _steadytext.check_config(config_key text, config_value text) RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_check_config' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
-CREATE FUNCTION public._steadytext_parameters()
+CREATE FUNCTION _steadytext.parameters()
 RETURNS TABLE (owner text, name text, kind text, form text, needed boolean, lowest bigint, highest bigint, words text, setting text,
                null_element text, sample text, bad_sample text, on_null text, on_below text, on_above text, on_malformed text,
                is_distinct boolean)
 AS 'MODULE_PATHNAME', 'steadytext_parameters' LANGUAGE C STABLE PARALLEL SAFE ROWS 300;
-COMMENT ON FUNCTION public._steadytext_parameters() IS
+COMMENT ON FUNCTION _steadytext.parameters() IS
     'Each argument of each function, each option, key of steadytext_config and setting: its bounds, and how others are refused.';
 
 -- ---- tables ------------------------------------------------------------------------------------------------------
--- What is named without a schema below is PostgreSQL's own, whatever lies in public.
-SET LOCAL search_path TO pg_catalog, pg_temp;
 -- Names and columns are those of the original (pg_steadytext 2025.11.25); nothing is granted to PUBLIC.
 
 CREATE TABLE public.steadytext_config (
@@ -97,41 +126,41 @@ COMMENT ON COLUMN public.steadytext_cache.frecency_rank IS 'ln(access_count) + l
 
 -- How many rows and bytes steadytext_cache has: the sum of all rows here. Every statement that changes it adds a row, so that
 -- no writer waits for another; the keeper sums them up now and then.
-CREATE TABLE public._steadytext_cache_ledger (entries bigint NOT NULL, bytes bigint NOT NULL);
-COMMENT ON TABLE public._steadytext_cache_ledger IS 'Changes of the size of steadytext_cache; their sum is its size.';
+CREATE TABLE _steadytext.cache_ledger (entries bigint NOT NULL, bytes bigint NOT NULL);
+COMMENT ON TABLE _steadytext.cache_ledger IS 'Changes of the size of steadytext_cache; their sum is its size.';
 
-CREATE FUNCTION public._steadytext_cache_count() RETURNS trigger
+CREATE FUNCTION _steadytext.cache_count() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO public._steadytext_cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM new_rows HAVING count(*) > 0;
+        INSERT INTO _steadytext.cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM new_rows HAVING count(*) > 0;
     ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO public._steadytext_cache_ledger SELECT -count(*), -coalesce(sum(entry_bytes), 0) FROM old_rows HAVING count(*) > 0;
+        INSERT INTO _steadytext.cache_ledger SELECT -count(*), -coalesce(sum(entry_bytes), 0) FROM old_rows HAVING count(*) > 0;
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO public._steadytext_cache_ledger VALUES (0, NEW.entry_bytes - OLD.entry_bytes);
+        INSERT INTO _steadytext.cache_ledger VALUES (0, NEW.entry_bytes - OLD.entry_bytes);
     ELSE
-        DELETE FROM public._steadytext_cache_ledger;
+        DELETE FROM _steadytext.cache_ledger;
     END IF;
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER count_inserted AFTER INSERT ON public.steadytext_cache REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_cache_count();
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_count();
 CREATE TRIGGER count_deleted AFTER DELETE ON public.steadytext_cache REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_cache_count();
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_count();
 CREATE TRIGGER count_resized AFTER UPDATE ON public.steadytext_cache
-    FOR EACH ROW WHEN (OLD.entry_bytes <> NEW.entry_bytes) EXECUTE FUNCTION public._steadytext_cache_count();
+    FOR EACH ROW WHEN (OLD.entry_bytes <> NEW.entry_bytes) EXECUTE FUNCTION _steadytext.cache_count();
 CREATE TRIGGER count_truncated AFTER TRUNCATE ON public.steadytext_cache
-    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_cache_count();
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_count();
 
 -- A row changed or deleted by hand is not answered from shared memory any longer. (The keeper's own changes, and eviction, let
 -- what is there be.)
-CREATE FUNCTION public._steadytext_cache_changed() RETURNS trigger
+CREATE FUNCTION _steadytext.cache_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'steadytext_cache_changed' LANGUAGE C;
 CREATE TRIGGER forget_changed AFTER UPDATE OR DELETE OR TRUNCATE ON public.steadytext_cache
-    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_cache_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_changed();
 
 CREATE TABLE public.steadytext_daemon_health (
     daemon_id text PRIMARY KEY DEFAULT 'default',
@@ -191,13 +220,13 @@ SELECT pg_catalog.pg_extension_config_dump('public.steadytext_rate_limits', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_rate_limit_rules', '');
 
 -- Tells every session, at commit, that its copy of the limits is stale.
-CREATE FUNCTION public._steadytext_rate_limits_changed() RETURNS trigger
+CREATE FUNCTION _steadytext.rate_limits_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'steadytext_rate_limits_changed' LANGUAGE C;
 CREATE TRIGGER rate_limits_changed AFTER INSERT OR DELETE OR TRUNCATE
     OR UPDATE OF user_id, requests_per_minute, requests_per_hour, requests_per_day ON public.steadytext_rate_limits
-    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.rate_limits_changed();
 CREATE TRIGGER rate_limits_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_rate_limit_rules
-    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.rate_limits_changed();
 
 -- What went wrong, and when it was over; written by the keeper.
 CREATE TABLE public.steadytext_incidents (
@@ -250,7 +279,7 @@ SELECT pg_catalog.pg_extension_config_dump('public.steadytext_incidents', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_incidents_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_budgets', '');
 CREATE TRIGGER rate_limits_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_budgets
-    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_rate_limits_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.rate_limits_changed();
 -- Asynchronous calls. Sessions add rows through functions, the queue worker (a background worker) carries them out.
 CREATE TABLE public.steadytext_queue (
     id bigserial PRIMARY KEY,
@@ -386,12 +415,12 @@ COMMENT ON FUNCTION public.steadytext_generate_ex(text, jsonb) IS
 
 -- A set-returning function in C streams where it is in a target list. In FROM its rows would be collected first; a function in SQL
 -- that is not VOLATILE is inlined there, and so streams in both places.
-CREATE FUNCTION public._steadytext_generate_stream(
+CREATE FUNCTION _steadytext.generate_stream(
     prompt text, max_tokens int, use_cache boolean, seed int, eos_string text, model text, model_repo text, model_filename text,
     size text, unsafe_mode boolean
 ) RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'steadytext_generate_stream' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 ROWS 100;
-COMMENT ON FUNCTION public._steadytext_generate_stream(text, int, boolean, int, text, text, text, text, text, boolean) IS
+COMMENT ON FUNCTION _steadytext.generate_stream(text, int, boolean, int, text, text, text, text, text, boolean) IS
     'What steadytext_generate_stream() is made of.';
 CREATE FUNCTION public.steadytext_generate_stream(
     prompt text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
@@ -400,7 +429,7 @@ CREATE FUNCTION public.steadytext_generate_stream(
 ) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000 ROWS 100
 AS $$
-    SELECT public._steadytext_generate_stream(
+    SELECT _steadytext.generate_stream(
         prompt, max_tokens, use_cache, seed, eos_string, model, model_repo, model_filename, size, unsafe_mode)
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_stream(text, int, boolean, int, text, text, text, text, text, boolean) IS
@@ -432,7 +461,7 @@ AS 'MODULE_PATHNAME', 'steadytext_generate_choice' LANGUAGE C IMMUTABLE PARALLEL
 COMMENT ON FUNCTION public.steadytext_generate_choice(text, text[], int, boolean, int, boolean, text) IS
     'One of the choices, word for word; 54000 if none fits into max_tokens, NULL when no daemon can answer.';
 
-CREATE FUNCTION public._steadytext_extract_json(
+CREATE FUNCTION _steadytext.extract_json(
     input text, row_type oid, max_tokens int, use_cache boolean, seed int, unsafe_mode boolean, model text
 ) RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_extract_json' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
@@ -444,7 +473,7 @@ CREATE FUNCTION public.steadytext_extract(
 ) RETURNS anyelement
 LANGUAGE sql STABLE PARALLEL SAFE COST 1000
 AS $$
-    SELECT pg_catalog.jsonb_populate_record(row_type, public._steadytext_extract_json(
+    SELECT pg_catalog.jsonb_populate_record(row_type, _steadytext.extract_json(
         input, pg_catalog.pg_typeof(row_type)::pg_catalog.oid, max_tokens, use_cache, seed, unsafe_mode, model)::pg_catalog.jsonb)
 $$;
 COMMENT ON FUNCTION public.steadytext_extract(text, anyelement, int, boolean, int, boolean, text) IS
@@ -513,11 +542,11 @@ AS 'MODULE_PATHNAME', 'steadytext_embed_batch' LANGUAGE C VOLATILE PARALLEL REST
 COMMENT ON FUNCTION public.steadytext_embed_batch(text[], boolean) IS
     'An embedding for each text, in their order, as many at once as the daemons work on; equal texts are asked once.';
 
-CREATE FUNCTION public._steadytext_progress()
+CREATE FUNCTION _steadytext.progress()
 RETURNS TABLE (pid int, operation text, total bigint, done bigint, cached bigint, failed bigint, started timestamptz)
 AS 'MODULE_PATHNAME', 'steadytext_progress' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 4;
 
-CREATE VIEW public.steadytext_progress AS SELECT * FROM public._steadytext_progress();
+CREATE VIEW public.steadytext_progress AS SELECT * FROM _steadytext.progress();
 COMMENT ON VIEW public.steadytext_progress IS
     'Batches under way: of one''s own roles, and all for pg_read_all_stats. What is cached or failed is among what is done.';
 
@@ -558,7 +587,7 @@ COMMENT ON VIEW public.steadytext_cache_with_frecency IS
 CREATE FUNCTION public.steadytext_cache_top(n int DEFAULT 10) RETURNS SETOF public.steadytext_cache_with_frecency
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 AS $$
-    SELECT public._steadytext_check('steadytext_cache_top', n);
+    SELECT _steadytext.check('steadytext_cache_top', n);
     SELECT * FROM public.steadytext_cache_with_frecency ORDER BY frecency_rank DESC, id DESC LIMIT n
 $$;
 COMMENT ON FUNCTION public.steadytext_cache_top(int) IS 'The n cached answers of the highest frecency.';
@@ -575,12 +604,12 @@ AS 'MODULE_PATHNAME', 'steadytext_frecency_status' LANGUAGE C VOLATILE PARALLEL 
 COMMENT ON FUNCTION public.steadytext_frecency_status() IS
     'The last refresh of this database: when, how long it took; and what the next will fold in. NULLs: there was none yet.';
 
-CREATE FUNCTION public._steadytext_cache_size(OUT entries bigint, OUT bytes bigint)
+CREATE FUNCTION _steadytext.cache_size(OUT entries bigint, OUT bytes bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(sum(entries), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM public._steadytext_cache_ledger $$;
+AS $$ SELECT coalesce(sum(entries), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM _steadytext.cache_ledger $$;
 
-CREATE FUNCTION public._steadytext_cache_lookups(OUT hits bigint, OUT misses bigint)
+CREATE FUNCTION _steadytext.cache_lookups(OUT hits bigint, OUT misses bigint)
 AS 'MODULE_PATHNAME', 'steadytext_cache_lookups' LANGUAGE C VOLATILE PARALLEL SAFE;
 
 CREATE FUNCTION public.steadytext_cache_stats()
@@ -593,7 +622,7 @@ AS $$
            coalesce(lookups.hits::float8 / nullif(lookups.hits + lookups.misses, 0), 0),
            coalesce((SELECT avg(access_count)::float8 FROM public.steadytext_cache), 0),
            (SELECT min(created_at) FROM public.steadytext_cache), (SELECT max(created_at) FROM public.steadytext_cache)
-    FROM public._steadytext_cache_size() size, public._steadytext_cache_lookups() lookups
+    FROM _steadytext.cache_size() size, _steadytext.cache_lookups() lookups
 $$;
 COMMENT ON FUNCTION public.steadytext_cache_stats() IS
     'The cache of this database; cache_hit_rate is that of all lookups since the server started.';
@@ -615,8 +644,8 @@ AS $$
 DECLARE
     deleted bigint;
 BEGIN
-    PERFORM public._steadytext_inspect('model', model);
-    PERFORM public._steadytext_check('steadytext_cache_invalidate', cache_key, prompt, model);
+    PERFORM _steadytext.inspect('model', model);
+    PERFORM _steadytext.check('steadytext_cache_invalidate', cache_key, prompt, model);
     IF cache_key IS NULL AND prompt IS NULL AND model IS NULL THEN
         RAISE EXCEPTION 'nothing to invalidate'
             USING ERRCODE = '22004', HINT = 'Give a cache_key, a prompt or a model; steadytext_cache_clear() deletes all.';
@@ -636,7 +665,7 @@ COMMENT ON FUNCTION public.steadytext_cache_invalidate(text, text, text) IS
 
 -- Deletes rows in the given order until both targets are met, exact to the row. Sweeps along an index in keyset order, so that no
 -- row is looked at twice; rows changed under its hands are left, and made up for by the next in order.
-CREATE FUNCTION public._steadytext_cache_evict(
+CREATE FUNCTION _steadytext.cache_evict(
     by text, target_entries bigint, target_bytes bigint, batch_size int, below_count bigint, older_than timestamptz,
     INOUT evicted bigint, INOUT freed bigint
 )
@@ -654,9 +683,9 @@ DECLARE
     gone bigint;
     gone_bytes bigint;
 BEGIN
-    PERFORM public._steadytext_check('_steadytext_cache_evict', by, target_entries, target_bytes, batch_size, below_count, older_than,
+    PERFORM _steadytext.check('_steadytext.cache_evict', by, target_entries, target_bytes, batch_size, below_count, older_than,
                                      evicted, freed);
-    SELECT s.entries, s.bytes INTO entries, bytes FROM public._steadytext_cache_size() s;
+    SELECT s.entries, s.bytes INTO entries, bytes FROM _steadytext.cache_size() s;
     LOOP
         EXIT WHEN entries <= target_entries AND bytes <= target_bytes;
         IF by = 'frecency' THEN
@@ -692,7 +721,7 @@ END
 $$;
 
 -- What the keeper and both public functions share: targets from arguments, then steadytext_config, then postgresql.conf.
-CREATE FUNCTION public._steadytext_cache_evict_to(
+CREATE FUNCTION _steadytext.cache_evict_to(
     by text, target_entries int, target_size_mb float8, batch_size int, min_access_count int, min_age_hours int,
     OUT evicted_count int, OUT freed_size_mb float8, OUT remaining_entries bigint, OUT remaining_size_mb float8
 )
@@ -700,30 +729,30 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    most_entries bigint := coalesce(target_entries, public._steadytext_cache_limit('cache_max_entries', 10000, 'steadytext.cache_max_entries'));
+    most_entries bigint := coalesce(target_entries, _steadytext.cache_limit('cache_max_entries', 10000, 'steadytext.cache_max_entries'));
     most_bytes bigint;
     older_than timestamptz := 'infinity';
     batch int := coalesce(batch_size, 100);
     evicted bigint := 0;
     freed bigint := 0;
 BEGIN
-    PERFORM public._steadytext_check('_steadytext_cache_evict_to', by, target_entries, target_size_mb, batch_size, min_access_count,
+    PERFORM _steadytext.check('_steadytext.cache_evict_to', by, target_entries, target_size_mb, batch_size, min_access_count,
                                      min_age_hours);
-    most_bytes := coalesce(target_size_mb, public._steadytext_cache_limit('cache_max_size_mb', 100, 'steadytext.cache_max_size')) * 1048576;
+    most_bytes := coalesce(target_size_mb, _steadytext.cache_limit('cache_max_size_mb', 100, 'steadytext.cache_max_size')) * 1048576;
     IF min_age_hours > 0 THEN
         older_than := now() - make_interval(hours => min_age_hours);
     END IF;
-    PERFORM public._steadytext_cache_quietly(true);
+    PERFORM _steadytext.cache_quietly(true);
     IF by = 'frecency' AND min_access_count > 0 THEN
         SELECT e.evicted, e.freed INTO evicted, freed
-        FROM public._steadytext_cache_evict(by, most_entries, most_bytes, batch, min_access_count, older_than, evicted, freed) e;
+        FROM _steadytext.cache_evict(by, most_entries, most_bytes, batch, min_access_count, older_than, evicted, freed) e;
     END IF;
     SELECT e.evicted, e.freed INTO evicted, freed
-    FROM public._steadytext_cache_evict(by, most_entries, most_bytes, batch, 2147483648, older_than, evicted, freed) e;
-    PERFORM public._steadytext_cache_quietly(false);
+    FROM _steadytext.cache_evict(by, most_entries, most_bytes, batch, 2147483648, older_than, evicted, freed) e;
+    PERFORM _steadytext.cache_quietly(false);
     evicted_count := evicted;
     freed_size_mb := freed / 1048576.0::float8;
-    SELECT s.entries, s.bytes / 1048576.0::float8 INTO remaining_entries, remaining_size_mb FROM public._steadytext_cache_size() s;
+    SELECT s.entries, s.bytes / 1048576.0::float8 INTO remaining_entries, remaining_size_mb FROM _steadytext.cache_size() s;
     IF evicted > 0 THEN
         INSERT INTO public.steadytext_audit_log (event_type, details) VALUES ('cache_eviction', jsonb_build_object(
             'evicted_count', evicted, 'freed_size_mb', freed_size_mb,
@@ -733,21 +762,21 @@ END
 $$;
 
 -- A limit of this database: the table's value if it differs from the one seeded, else postgresql.conf's; 0 there is no limit.
-CREATE FUNCTION public._steadytext_cache_limit(config_key text, seeded float8, setting text) RETURNS float8
+CREATE FUNCTION _steadytext.cache_limit(config_key text, seeded float8, setting text) RETURNS float8
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT public._steadytext_check('_steadytext_cache_limit', config_key, seeded, setting);
+    SELECT _steadytext.check('_steadytext.cache_limit', config_key, seeded, setting);
     SELECT coalesce(
         (SELECT (value #>> '{}')::float8 FROM public.steadytext_config
          WHERE key = config_key AND value #>> '{}' ~ '^[0-9]+(\.[0-9]+)?$' AND (value #>> '{}')::float8 <> seeded),
-        (SELECT nullif(s.setting, '0')::float8 FROM pg_settings s WHERE s.name = _steadytext_cache_limit.setting),
+        (SELECT nullif(s.setting, '0')::float8 FROM pg_settings s WHERE s.name = cache_limit.setting),
         1e12)
 $$;
 
-CREATE FUNCTION public._steadytext_cache_quietly(quietly boolean) RETURNS void
+CREATE FUNCTION _steadytext.cache_quietly(quietly boolean) RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_cache_quietly' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION public._steadytext_cache_quietly(boolean) IS
+COMMENT ON FUNCTION _steadytext.cache_quietly(boolean) IS
     'While on, and at most until the transaction ends, deleted rows may go on being answered from shared memory.';
 
 CREATE FUNCTION public.steadytext_cache_evict_by_age(
@@ -755,7 +784,7 @@ CREATE FUNCTION public.steadytext_cache_evict_by_age(
 ) RETURNS TABLE (evicted_count int, freed_size_mb float8, remaining_entries bigint, remaining_size_mb float8)
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public._steadytext_cache_evict_to('age', target_entries, target_size_mb, batch_size, 0, min_age_hours) $$;
+AS $$ SELECT * FROM _steadytext.cache_evict_to('age', target_entries, target_size_mb, batch_size, 0, min_age_hours) $$;
 COMMENT ON FUNCTION public.steadytext_cache_evict_by_age(int, float8, int, int) IS
     'Deletes the oldest cached answers, older than min_age_hours, until both targets are met, exact to the row.';
 
@@ -765,7 +794,7 @@ CREATE FUNCTION public.steadytext_cache_evict_by_frecency(
 ) RETURNS TABLE (evicted_count int, freed_size_mb float8, remaining_entries bigint, remaining_size_mb float8)
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public._steadytext_cache_evict_to('frecency', target_entries, target_size_mb, batch_size, min_access_count, min_age_hours) $$;
+AS $$ SELECT * FROM _steadytext.cache_evict_to('frecency', target_entries, target_size_mb, batch_size, min_access_count, min_age_hours) $$;
 COMMENT ON FUNCTION public.steadytext_cache_evict_by_frecency(int, float8, int, int, int) IS
     'Deletes the cached answers of the lowest frecency until both targets are met; those read min_access_count times or more go last.';
 
@@ -775,7 +804,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     done record;
-    size bigint := (SELECT s.bytes FROM public._steadytext_cache_size() s);
+    size bigint := (SELECT s.bytes FROM _steadytext.cache_size() s);
     takes bigint := pg_relation_size('public.steadytext_cache');
 BEGIN
     IF takes > greatest(8 * size, 16 * 1048576) THEN
@@ -801,7 +830,7 @@ RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed time
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT public._steadytext_check('steadytext_cache_preview_eviction', preview_count);
+    SELECT _steadytext.check('steadytext_cache_preview_eviction', preview_count);
     SELECT c.cache_key, CASE WHEN length(c.prompt) > 50 THEN left(c.prompt, 50) || '...' ELSE c.prompt END,
            c.access_count, c.last_accessed, c.created_at,
            extract(epoch FROM now() - c.created_at)::float8 / 86400, c.entry_bytes::bigint
@@ -834,7 +863,7 @@ COMMENT ON FUNCTION public.steadytext_cache_analyze_usage() IS 'Cached answers b
 -- ---- keys of the original ----------------------------------------------------------------------------------------
 
 -- The standard key of a row that the original left; NULL if the row does not say enough, or is none of its.
-CREATE FUNCTION public._steadytext_cache_migrated_key(entry public.steadytext_cache) RETURNS text
+CREATE FUNCTION _steadytext.cache_migrated_key(entry public.steadytext_cache) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -869,13 +898,13 @@ DECLARE
     key text;
     batch int := coalesce(batch_size, 1000);
 BEGIN
-    PERFORM public._steadytext_check('steadytext_cache_migrate_keys', batch_size);
+    PERFORM _steadytext.check('steadytext_cache_migrate_keys', batch_size);
     migrated := 0;
     merged := 0;
     skipped := 0;
-    PERFORM public._steadytext_cache_quietly(true);
+    PERFORM _steadytext.cache_quietly(true);
     FOR entry IN SELECT * FROM public.steadytext_cache WHERE fingerprint IS NULL ORDER BY id LIMIT batch FOR UPDATE SKIP LOCKED LOOP
-        key := public._steadytext_cache_migrated_key(entry);
+        key := _steadytext.cache_migrated_key(entry);
         IF key IS NULL THEN
             UPDATE public.steadytext_cache SET fingerprint = 'unknown' WHERE id = entry.id;
             skipped := skipped + 1;
@@ -889,7 +918,7 @@ BEGIN
             migrated := migrated + 1;
         END IF;
     END LOOP;
-    PERFORM public._steadytext_cache_quietly(false);
+    PERFORM _steadytext.cache_quietly(false);
     SELECT count(*) INTO remaining FROM public.steadytext_cache WHERE fingerprint IS NULL;
     IF remaining > 0 THEN
         RAISE NOTICE '% rows have new keys, % remain', migrated + merged, remaining USING HINT = 'Call steadytext_cache_migrate_keys() again.';
@@ -930,20 +959,20 @@ COMMENT ON FUNCTION public.steadytext_daemon_status() IS
     'What the gateway knows of each daemon now; the first is called ''default''.';
 
 -- What the keeper writes into steadytext_daemon_health, column by column.
-CREATE FUNCTION public._steadytext_daemon_health()
+CREATE FUNCTION _steadytext.daemon_health()
 RETURNS TABLE (daemon_id text, endpoint text, last_heartbeat timestamptz, uptime_seconds int, status text, version text,
                models_loaded text[], memory_usage_mb int, active_connections int, total_requests bigint, error_count int,
                avg_response_time_ms int)
 AS 'MODULE_PATHNAME', 'steadytext_daemon_health' LANGUAGE C VOLATILE ROWS 4;
 COMMENT ON TABLE public.steadytext_daemon_health IS
     'The daemons as steadytext_daemon_status() tells of them, kept by a background worker in each database that uses them; counts are up to a minute old.';
-CREATE FUNCTION public._steadytext_daemons()
+CREATE FUNCTION _steadytext.daemons()
 RETURNS TABLE (endpoint text, kind text, weight bigint, state text, breaker text, reason text, until timestamptz, in_flight bigint,
                pool_in_use bigint, requests bigint, failures bigint, late_replies bigint, avg_ms float8, p99_ms float8,
                last_ok timestamptz, fingerprint text)
 AS 'MODULE_PATHNAME', 'steadytext_daemons' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 4;
 
-CREATE VIEW public.steadytext_daemons AS SELECT * FROM public._steadytext_daemons();
+CREATE VIEW public.steadytext_daemons AS SELECT * FROM _steadytext.daemons();
 COMMENT ON VIEW public.steadytext_daemons IS
     'Every daemon as the gateway sees it now. state: invalid, connecting, ready, draining; breaker: closed, open (until), half_open.';
 
@@ -998,8 +1027,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_inspect('role', role), public._steadytext_inspect('operation', operation);
-    PERFORM public._steadytext_check('steadytext_rate_limit_set', role, operation, requests, per, tokens, concurrency);
+    PERFORM _steadytext.inspect('role', role), _steadytext.inspect('operation', operation);
+    PERFORM _steadytext.check('steadytext_rate_limit_set', role, operation, requests, per, tokens, concurrency);
     IF num_nonnulls(requests, tokens, concurrency) = 0 THEN
         RAISE EXCEPTION 'a rate limit needs requests, tokens or concurrency' USING ERRCODE = '22023',
             HINT = 'steadytext_rate_limit_remove() takes a limit away.';
@@ -1069,12 +1098,12 @@ AS 'MODULE_PATHNAME', 'steadytext_rate_limit_reset' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION public.steadytext_rate_limit_reset(name) IS
     'Forgets what a role (or ''@database'', or with ''*'' everyone) has used in this database; how many meters that were.';
 
-CREATE FUNCTION public._steadytext_rate_limit_status()
+CREATE FUNCTION _steadytext.rate_limit_status()
 RETURNS TABLE (role text, rule text, operation text, unit text, per interval, most bigint, used bigint, remaining bigint,
                retry_after_ms bigint, refused bigint)
 AS 'MODULE_PATHNAME', 'steadytext_rate_limit_status' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 10;
 
-CREATE VIEW public.steadytext_rate_limit_status AS SELECT * FROM public._steadytext_rate_limit_status();
+CREATE VIEW public.steadytext_rate_limit_status AS SELECT * FROM _steadytext.rate_limit_status();
 COMMENT ON VIEW public.steadytext_rate_limit_status IS
     'What is left of each limit now; looking uses nothing. Everyone sees their own, pg_read_all_stats all. `rule` is the row''s role.';
 
@@ -1085,7 +1114,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_budget_set', role, period, tokens, mode);
+    PERFORM _steadytext.check('steadytext_budget_set', role, period, tokens, mode);
     IF role NOT IN ('*', '@database') AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
         RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = '42704',
             HINT = 'Use ''*'' for each role without limits of its own, ''@database'' for all calls in this database together.';
@@ -1120,7 +1149,7 @@ COMMENT ON FUNCTION public.steadytext_budget_remove(name, interval) IS
     'Removes a role''s budget of this period, or all it has; false if there was none.';
 
 -- Tokens of the days a budget's period touches, of the roles it counts together.
-CREATE FUNCTION public._steadytext_budget_used(role name, period interval) RETURNS bigint
+CREATE FUNCTION _steadytext.budget_used(role name, period interval) RETURNS bigint
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1140,7 +1169,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT b.role_name, b.period, b.tokens, b.mode, u.used, greatest(b.tokens - u.used, 0)
     FROM public.steadytext_budgets b,
-         LATERAL (SELECT CASE WHEN b.role_name <> '*' THEN public._steadytext_budget_used(b.role_name, b.period) END) AS u (used)
+         LATERAL (SELECT CASE WHEN b.role_name <> '*' THEN _steadytext.budget_used(b.role_name, b.period) END) AS u (used)
     ORDER BY 1, 2
 $$;
 COMMENT ON FUNCTION public.steadytext_budget_list() IS
@@ -1174,7 +1203,7 @@ AS 'MODULE_PATHNAME', 'steadytext_response_times' LANGUAGE C VOLATILE PARALLEL S
 COMMENT ON FUNCTION public.steadytext_response_times() IS
     'The last 1000 calls of the whole server, latest first; success: a real answer, from a daemon or the cache.';
 
-CREATE FUNCTION public._steadytext_stat_statements()
+CREATE FUNCTION _steadytext.stat_statements()
 RETURNS TABLE (userid oid, dbid oid, queryid bigint, model text, operation text, calls bigint, hits bigint, failures bigint,
                limited bigint, total_time float8, min_time float8, max_time float8, mean_time float8, prompt_tokens bigint,
                completion_tokens bigint, saved_tokens bigint)
@@ -1183,30 +1212,30 @@ AS 'MODULE_PATHNAME', 'steadytext_stat_statements' LANGUAGE C VOLATILE PARALLEL 
 CREATE VIEW public.pg_stat_steadytext AS
 SELECT s.userid, r.rolname, s.dbid, d.datname, s.queryid, s.model, s.operation, s.calls, s.hits, s.failures, s.limited, s.total_time,
        s.min_time, s.max_time, s.mean_time, s.prompt_tokens, s.completion_tokens, s.saved_tokens
-FROM public._steadytext_stat_statements() s
+FROM _steadytext.stat_statements() s
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.userid
 LEFT JOIN pg_catalog.pg_database d ON d.oid = s.dbid;
 COMMENT ON VIEW public.pg_stat_steadytext IS
     'Calls by role, database, query id (of pg_stat_statements; NULL without compute_query_id), model and operation; times in milliseconds. Holds steadytext.stat_statements_max rows, the least used make room.';
 
-CREATE FUNCTION public._steadytext_health() RETURNS TABLE (component text, status text, details jsonb)
+CREATE FUNCTION _steadytext.health() RETURNS TABLE (component text, status text, details jsonb)
 AS 'MODULE_PATHNAME', 'steadytext_health' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 10;
 
 -- The cache as its tables show it; whoever has one of them locked is not waited for.
-CREATE FUNCTION public._steadytext_cache_health(OUT status text, OUT details jsonb)
+CREATE FUNCTION _steadytext.cache_health(OUT status text, OUT details jsonb)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     lookups record;
 BEGIN
-    SELECT hits, misses INTO lookups FROM public._steadytext_cache_lookups();
+    SELECT hits, misses INTO lookups FROM _steadytext.cache_lookups();
     details := jsonb_build_object('total_entries', NULL, 'hit_rate',
         coalesce(lookups.hits::float8 / nullif(lookups.hits + lookups.misses, 0), 0));
-    LOCK TABLE public.steadytext_cache, public._steadytext_cache_ledger IN ACCESS SHARE MODE NOWAIT;
+    LOCK TABLE public.steadytext_cache, _steadytext.cache_ledger IN ACCESS SHARE MODE NOWAIT;
     status := 'healthy';
     details := details || (SELECT jsonb_build_object('total_entries', s.entries, 'total_size_mb', s.bytes / 1048576.0)
-                           FROM public._steadytext_cache_size() s);
+                           FROM _steadytext.cache_size() s);
 EXCEPTION
     WHEN lock_not_available THEN
         status := 'degraded';
@@ -1222,9 +1251,9 @@ LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH parts AS (
-        SELECT * FROM public._steadytext_health()
+        SELECT * FROM _steadytext.health()
         UNION ALL
-        SELECT 'cache', c.status, c.details FROM public._steadytext_cache_health() c
+        SELECT 'cache', c.status, c.details FROM _steadytext.cache_health() c
         UNION ALL
         SELECT 'version', CASE WHEN e.extversion = public.steadytext_version() THEN 'healthy' ELSE 'degraded' END,
                jsonb_build_object('extension', e.extversion, 'library', public.steadytext_version())
@@ -1246,7 +1275,7 @@ COMMENT ON FUNCTION public.steadytext_health_check() IS
     'The state of each part, first of all ''overall'': healthy, degraded or unhealthy. Waits for nothing and nobody.';
 
 -- An incident opens, unless it is open already (since an earlier life of the server), or closes; whoever listens hears of it.
-CREATE FUNCTION public._steadytext_incident_note(
+CREATE FUNCTION _steadytext.incident_note(
     condition text, subject text, severity text, opens boolean, at timestamptz, value float8, response text
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -1255,15 +1284,15 @@ AS $$
 DECLARE
     incident public.steadytext_incidents;
 BEGIN
-    PERFORM public._steadytext_check('_steadytext_incident_note', condition, subject, severity, opens, at, value, response);
+    PERFORM _steadytext.check('_steadytext.incident_note', condition, subject, severity, opens, at, value, response);
     IF opens THEN
         INSERT INTO public.steadytext_incidents (condition, subject, severity, opened_at, value, response)
-            VALUES (_steadytext_incident_note.condition, _steadytext_incident_note.subject, _steadytext_incident_note.severity, at,
-                    _steadytext_incident_note.value, nullif(_steadytext_incident_note.response, ''))
+            VALUES (incident_note.condition, incident_note.subject, incident_note.severity, at,
+                    incident_note.value, nullif(incident_note.response, ''))
             ON CONFLICT DO NOTHING RETURNING * INTO incident;
     ELSE
         UPDATE public.steadytext_incidents i SET closed_at = at
-            WHERE i.condition = _steadytext_incident_note.condition AND i.subject = _steadytext_incident_note.subject
+            WHERE i.condition = incident_note.condition AND i.subject = incident_note.subject
               AND i.closed_at IS NULL
             RETURNING * INTO incident;
     END IF;
@@ -1274,11 +1303,11 @@ END
 $$;
 
 -- What an earlier life of the server left open and this one does not know is over.
-CREATE FUNCTION public._steadytext_incidents_settle(conditions text[], subjects text[], at timestamptz) RETURNS void
+CREATE FUNCTION _steadytext.incidents_settle(conditions text[], subjects text[], at timestamptz) RETURNS void
 LANGUAGE sql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT public._steadytext_incident_note(i.condition, i.subject, i.severity, false, at, i.value, '')
+    SELECT _steadytext.incident_note(i.condition, i.subject, i.severity, false, at, i.value, '')
     FROM public.steadytext_incidents i
     WHERE i.closed_at IS NULL AND i.opened_at < at
       AND (i.condition, i.subject) NOT IN (SELECT * FROM unnest(conditions, subjects))
@@ -1292,26 +1321,26 @@ COMMENT ON FUNCTION public.steadytext_stat_reset() IS
 -- ---- asynchronous calls ------------------------------------------------------------------------------------------
 -- A row is added as the table's owner, whoever calls; who that is stands in user_id. Everything else a role may read itself.
 
-CREATE FUNCTION public._steadytext_queue_add(
+CREATE FUNCTION _steadytext.queue_add(
     request_type text, prompt text, prompts text[], params jsonb, priority int, max_retries int, callback regprocedure, channel text
 ) RETURNS uuid
 AS 'MODULE_PATHNAME', 'steadytext_queue_add' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION public._steadytext_queue_add(text, text, text[], jsonb, int, int, regprocedure, text) IS
+COMMENT ON FUNCTION _steadytext.queue_add(text, text, text[], jsonb, int, int, regprocedure, text) IS
     'Adds a row to steadytext_queue for the current role, and wakes the worker at commit.';
 
-CREATE FUNCTION public._steadytext_queue_look() RETURNS void
+CREATE FUNCTION _steadytext.queue_look() RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_queue_look' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION public._steadytext_queue_look() IS
+COMMENT ON FUNCTION _steadytext.queue_look() IS
     'Makes the worker look at the queue once this transaction has committed: rows have come by another way than the functions.';
 
-CREATE FUNCTION public._steadytext_queue_wait(request_ids uuid[], timeout_seconds int) RETURNS boolean
+CREATE FUNCTION _steadytext.queue_wait(request_ids uuid[], timeout_seconds int) RETURNS boolean
 AS 'MODULE_PATHNAME', 'steadytext_queue_wait' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION public._steadytext_queue_wait(uuid[], int) IS
+COMMENT ON FUNCTION _steadytext.queue_wait(uuid[], int) IS
     'Waits until all have ended; false if they have not in time. Raises at once where they cannot: added by this transaction.';
 
-CREATE FUNCTION public._steadytext_queue_check(request_type text, params jsonb) RETURNS void
+CREATE FUNCTION _steadytext.queue_check(request_type text, params jsonb) RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_queue_check' LANGUAGE C IMMUTABLE;
-COMMENT ON FUNCTION public._steadytext_queue_check(text, jsonb) IS
+COMMENT ON FUNCTION _steadytext.queue_check(text, jsonb) IS
     'Raises unless params are arguments of the function that the type of request stands for, each as it takes them.';
 
 CREATE FUNCTION public.steadytext_enqueue(
@@ -1321,9 +1350,9 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_enqueue', request_type, params, priority, max_retries, callback);
-    PERFORM public._steadytext_queue_check(request_type, params);
-    RETURN public._steadytext_queue_add(request_type, params ->> 'prompt',
+    PERFORM _steadytext.check('steadytext_enqueue', request_type, params, priority, max_retries, callback);
+    PERFORM _steadytext.queue_check(request_type, params);
+    RETURN _steadytext.queue_add(request_type, params ->> 'prompt',
         CASE WHEN request_type IN ('batch_generate', 'batch_embed')
              THEN ARRAY(SELECT jsonb_array_elements_text(coalesce(params -> 'prompts', params -> 'texts'))) END,
         params, priority, max_retries, callback, 'steadytext_queue');
@@ -1337,8 +1366,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_generate_async', prompt, max_tokens);
-    RETURN public._steadytext_queue_add('generate', prompt, NULL,
+    PERFORM _steadytext.check('steadytext_generate_async', prompt, max_tokens);
+    RETURN _steadytext.queue_add('generate', prompt, NULL,
         jsonb_build_object('max_tokens', max_tokens, 'use_cache', true, 'seed', 42), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
@@ -1349,7 +1378,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_generate_batch_async', prompts, max_tokens);
+    PERFORM _steadytext.check('steadytext_generate_batch_async', prompts, max_tokens);
     RETURN ARRAY(SELECT public.steadytext_generate_async(p, max_tokens) FROM unnest(prompts) WITH ORDINALITY u (p, n) ORDER BY n);
 END
 $$;
@@ -1362,8 +1391,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_generate_json_async', prompt, schema, max_tokens, use_cache, seed);
-    RETURN public._steadytext_queue_add('generate_json', prompt, NULL,
+    PERFORM _steadytext.check('steadytext_generate_json_async', prompt, schema, max_tokens, use_cache, seed);
+    RETURN _steadytext.queue_add('generate_json', prompt, NULL,
         jsonb_build_object('schema', schema, 'max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
@@ -1376,8 +1405,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_generate_regex_async', prompt, pattern, max_tokens, use_cache, seed);
-    RETURN public._steadytext_queue_add('generate_regex', prompt, NULL,
+    PERFORM _steadytext.check('steadytext_generate_regex_async', prompt, pattern, max_tokens, use_cache, seed);
+    RETURN _steadytext.queue_add('generate_regex', prompt, NULL,
         jsonb_build_object('pattern', pattern, 'max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
@@ -1390,8 +1419,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_generate_choice_async', prompt, choices, use_cache, seed);
-    RETURN public._steadytext_queue_add('generate_choice', prompt, NULL,
+    PERFORM _steadytext.check('steadytext_generate_choice_async', prompt, choices, use_cache, seed);
+    RETURN _steadytext.queue_add('generate_choice', prompt, NULL,
         jsonb_build_object('choices', choices, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
@@ -1407,9 +1436,9 @@ DECLARE
     params CONSTANT jsonb := jsonb_build_object('text_input', text_input, 'use_cache', use_cache, 'seed', seed, 'model', model,
                                                 'unsafe_mode', unsafe_mode);
 BEGIN
-    PERFORM public._steadytext_check('steadytext_embed_async', text_input, use_cache, seed, model, unsafe_mode);
-    PERFORM public._steadytext_queue_check('embed', params);
-    RETURN public._steadytext_queue_add('embed', NULL, NULL, params, NULL, NULL, NULL, 'steadytext_async');
+    PERFORM _steadytext.check('steadytext_embed_async', text_input, use_cache, seed, model, unsafe_mode);
+    PERFORM _steadytext.queue_check('embed', params);
+    RETURN _steadytext.queue_add('embed', NULL, NULL, params, NULL, NULL, NULL, 'steadytext_async');
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_embed_async(text, boolean, int, text, boolean) IS 'Queues an embedding; steadytext_check_async() has it.';
@@ -1419,8 +1448,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_embed_batch_async', texts);
-    RETURN ARRAY(SELECT public._steadytext_queue_add('embed', t, NULL, NULL, NULL, NULL, NULL, 'steadytext_queue')
+    PERFORM _steadytext.check('steadytext_embed_batch_async', texts);
+    RETURN ARRAY(SELECT _steadytext.queue_add('embed', t, NULL, NULL, NULL, NULL, NULL, 'steadytext_queue')
                  FROM unnest(texts) WITH ORDINALITY u (t, n) ORDER BY n);
 END
 $$;
@@ -1434,8 +1463,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_rerank_async', query, documents, task, return_scores, seed);
-    RETURN public._steadytext_queue_add('rerank', NULL, NULL, jsonb_build_object('query', query, 'documents', documents, 'task', task,
+    PERFORM _steadytext.check('steadytext_rerank_async', query, documents, task, return_scores, seed);
+    RETURN _steadytext.queue_add('rerank', NULL, NULL, jsonb_build_object('query', query, 'documents', documents, 'task', task,
         'return_scores', return_scores, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue_notify');
 END
 $$;
@@ -1450,8 +1479,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_rerank_batch_async', queries, documents, task, return_scores, seed);
-    RETURN ARRAY(SELECT public._steadytext_queue_add('batch_rerank', NULL, NULL, jsonb_build_object('query', q, 'documents', documents,
+    PERFORM _steadytext.check('steadytext_rerank_batch_async', queries, documents, task, return_scores, seed);
+    RETURN ARRAY(SELECT _steadytext.queue_add('batch_rerank', NULL, NULL, jsonb_build_object('query', q, 'documents', documents,
                      'task', task, 'return_scores', return_scores, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue_notify')
                  FROM unnest(queries) WITH ORDINALITY u (q, n) ORDER BY n);
 END
@@ -1488,8 +1517,8 @@ DECLARE
     seconds CONSTANT int := coalesce(timeout_seconds, 30);
     found_row record;
 BEGIN
-    PERFORM public._steadytext_check('steadytext_get_async_result', request_id, timeout_seconds);
-    PERFORM public._steadytext_queue_wait(ARRAY[request_id], seconds);
+    PERFORM _steadytext.check('steadytext_get_async_result', request_id, timeout_seconds);
+    PERFORM _steadytext.queue_wait(ARRAY[request_id], seconds);
     SELECT q.status, q.result, q.error INTO found_row
         FROM public.steadytext_queue q WHERE q.request_id = steadytext_get_async_result.request_id;
     IF NOT FOUND THEN
@@ -1512,8 +1541,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM public._steadytext_check('steadytext_get_async_results', request_ids, timeout_seconds);
-    PERFORM public._steadytext_queue_wait(request_ids, coalesce(timeout_seconds, 30));
+    PERFORM _steadytext.check('steadytext_get_async_results', request_ids, timeout_seconds);
+    PERFORM _steadytext.queue_wait(request_ids, coalesce(timeout_seconds, 30));
     RETURN QUERY SELECT * FROM public.steadytext_check_async_batch(request_ids);
 END
 $$;
@@ -1532,9 +1561,9 @@ COMMENT ON FUNCTION public.steadytext_queue_requeue(uuid[]) IS
 
 -- ---- configuration -----------------------------------------------------------------------------------------------
 
-CREATE FUNCTION public._steadytext_inspect(parameter text, name text) RETURNS void
+CREATE FUNCTION _steadytext.inspect(parameter text, name text) RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_inspect' LANGUAGE C VOLATILE STRICT;
-COMMENT ON FUNCTION public._steadytext_inspect(text, text) IS
+COMMENT ON FUNCTION _steadytext.inspect(text, text) IS
     'Logs and audits a name that looks like an attack.';
 
 CREATE FUNCTION public.steadytext_validate_endpoint(host text, port int) RETURNS boolean
@@ -1555,7 +1584,7 @@ CREATE FUNCTION public.steadytext_config_get(config_key text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT public._steadytext_check('steadytext_config_get', config_key);
+    SELECT _steadytext.check('steadytext_config_get', config_key);
     SELECT value #>> '{}' FROM public.steadytext_config WHERE key = config_key
 $$;
 COMMENT ON FUNCTION public.steadytext_config_get(text) IS 'A setting of this database as text, or NULL.';
@@ -1568,11 +1597,11 @@ DECLARE
     name text := lower(config_key);
     typed jsonb;
 BEGIN
-    PERFORM public._steadytext_inspect('config_key', config_key);
+    PERFORM _steadytext.inspect('config_key', config_key);
     IF name ~ '(host|name)$' THEN
-        PERFORM public._steadytext_inspect(config_key, config_value);
+        PERFORM _steadytext.inspect(config_key, config_value);
     END IF;
-    PERFORM public._steadytext_check_config(config_key, config_value);
+    PERFORM _steadytext.check_config(config_key, config_value);
     -- A number stays a number and a boolean a boolean; all else is text.
     typed := CASE
         WHEN config_value ~ '^-?(0|[1-9][0-9]*)(\.[0-9]+)?$' OR config_value IN ('true', 'false') THEN config_value::jsonb
@@ -1583,24 +1612,24 @@ BEGIN
     INSERT INTO public.steadytext_audit_log (event_type, details)
         VALUES ('config_change', jsonb_build_object('key', config_key, 'value', config_value));
     IF name IN ('daemon_host', 'daemon_port') THEN
-        PERFORM public._steadytext_follow_daemon_address();
+        PERFORM _steadytext.follow_daemon_address();
     END IF;
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_config_set(text, text) IS
     'Changes a setting of this database; daemon_host and daemon_port change steadytext.daemons for the whole server. The view steadytext_config_settings tells which setting a key stands for.';
 
-CREATE FUNCTION public._steadytext_follow_daemon_address() RETURNS void
+CREATE FUNCTION _steadytext.follow_daemon_address() RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_follow_daemon_address' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION public._steadytext_follow_daemon_address() IS
+COMMENT ON FUNCTION _steadytext.follow_daemon_address() IS
     'Makes steadytext.daemons name the address in steadytext_config (superusers only).';
 
 -- Tells every session, at commit, that its copy of steadytext_config is stale.
-CREATE FUNCTION public._steadytext_config_changed() RETURNS trigger
+CREATE FUNCTION _steadytext.config_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'steadytext_config_changed' LANGUAGE C;
 CREATE TRIGGER steadytext_config_changed
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.steadytext_config
-    FOR EACH STATEMENT EXECUTE FUNCTION public._steadytext_config_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.config_changed();
 
 CREATE VIEW public.steadytext_config_settings AS
 SELECT coalesce(c.key, known.name) AS key, c.value #>> '{}' AS value, known.setting,
@@ -1608,7 +1637,7 @@ SELECT coalesce(c.key, known.name) AS key, c.value #>> '{}' AS value, known.sett
             ELSE CASE WHEN known.name IS NOT NULL THEN 'database' END END AS scope,
        s.setting || CASE WHEN s.setting = '0' THEN '' ELSE coalesce(s.unit, '') END AS setting_value
 FROM public.steadytext_config c
-     FULL JOIN (SELECT name, setting FROM public._steadytext_parameters()
+     FULL JOIN (SELECT name, setting FROM _steadytext.parameters()
                 WHERE owner = 'steadytext_config' AND (setting IS NOT NULL OR name = 'cache_eviction_enabled')) known
          ON known.name = c.key
      LEFT JOIN pg_settings s ON s.name = known.setting;
@@ -1619,7 +1648,7 @@ COMMENT ON VIEW public.steadytext_config_settings IS
 
 -- What an administrator is granted: all functions that PUBLIC has not but trigger functions and those that make administrators;
 -- the tables they work on, of which the audit log is not to be changed.
-CREATE FUNCTION public._steadytext_admin_grants() RETURNS SETOF text
+CREATE FUNCTION _steadytext.admin_grants() RETURNS SETOF text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1645,7 +1674,7 @@ AS $$
 DECLARE
     each text;
 BEGIN
-    FOR each IN SELECT * FROM public._steadytext_admin_grants() LOOP
+    FOR each IN SELECT * FROM _steadytext.admin_grants() LOOP
         EXECUTE format('GRANT %s TO %I', each, role);
     END LOOP;
     INSERT INTO public.steadytext_audit_log (event_type, details) VALUES ('admin_grant', jsonb_build_object('role', role));
@@ -1661,7 +1690,7 @@ AS $$
 DECLARE
     each text;
 BEGIN
-    FOR each IN SELECT * FROM public._steadytext_admin_grants() LOOP
+    FOR each IN SELECT * FROM _steadytext.admin_grants() LOOP
         EXECUTE format('REVOKE %s FROM %I', each, role);
     END LOOP;
     INSERT INTO public.steadytext_audit_log (event_type, details) VALUES ('admin_revoke', jsonb_build_object('role', role));
@@ -1669,7 +1698,7 @@ END
 $$;
 COMMENT ON FUNCTION public.steadytext_admin_revoke(name) IS 'Takes back what steadytext_admin_grant() granted.';
 
-CREATE FUNCTION public._steadytext_selfcheck() RETURNS TABLE (check_name text, status text, details text, hint text)
+CREATE FUNCTION _steadytext.selfcheck() RETURNS TABLE (check_name text, status text, details text, hint text)
 AS 'MODULE_PATHNAME', 'steadytext_selfcheck' LANGUAGE C VOLATILE ROWS 4;
 
 CREATE FUNCTION public.steadytext_selfcheck() RETURNS TABLE (check_name text, status text, details text, hint text)
@@ -1740,7 +1769,7 @@ AS $$
     UNION ALL
     SELECT 'administrators', 'ok', coalesce((SELECT string_agg(said, ', ' ORDER BY said) FROM administrators), 'nobody but the owner'), NULL
     UNION ALL
-    SELECT * FROM public._steadytext_selfcheck()
+    SELECT * FROM _steadytext.selfcheck()
 $$;
 COMMENT ON FUNCTION public.steadytext_selfcheck() IS
     'Risky grants, triggers and settings, versions that differ between library, SQL and shared memory, daemons that mean different models: ok, warning or error.';
@@ -1761,7 +1790,7 @@ CREATE FUNCTION public.st_generate_stream(
 ) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000 ROWS 100
 AS $$
-    SELECT public._steadytext_generate_stream(
+    SELECT _steadytext.generate_stream(
         prompt, max_tokens, use_cache, seed, eos_string, model, model_repo, model_filename, size, unsafe_mode)
 $$;
 
@@ -1990,40 +2019,40 @@ AS 'MODULE_PATHNAME', 'steadytext_rate_limit_reset' LANGUAGE C VOLATILE STRICT;
 -- Asking is for everyone; what changes the server, or shows what others did, is for the owner until granted.
 
 REVOKE ALL ON FUNCTION
-    public._steadytext_queue_look(),
+    _steadytext.queue_look(),
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(),
     public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_config_set(text, text), public.st_config_set(text, text),
-    public._steadytext_selfcheck(), public.steadytext_selfcheck(),
-    public._steadytext_admin_grants(), public.steadytext_admin_grant(name), public.steadytext_admin_revoke(name),
-    public._steadytext_inspect(text, text), public._steadytext_follow_daemon_address(), public._steadytext_config_changed(),
-    public._steadytext_daemon_health(), public._steadytext_daemons(),
+    _steadytext.selfcheck(), public.steadytext_selfcheck(),
+    _steadytext.admin_grants(), public.steadytext_admin_grant(name), public.steadytext_admin_revoke(name),
+    _steadytext.inspect(text, text), _steadytext.follow_daemon_address(), _steadytext.config_changed(),
+    _steadytext.daemon_health(), _steadytext.daemons(),
     public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
     public.steadytext_daemon_set_weight(text, int), public.steadytext_daemon_drain(text), public.steadytext_daemon_undrain(text),
     public.steadytext_daemon_trip(text), public.steadytext_daemon_reset(text),
     public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
-    public._steadytext_stat_statements(), public.steadytext_stat_reset(),
-    public._steadytext_parameters(), public._steadytext_rate_limits_changed(),
+    _steadytext.stat_statements(), public.steadytext_stat_reset(),
+    _steadytext.parameters(), _steadytext.rate_limits_changed(),
     public.steadytext_rate_limit_set(name, text, int, interval, bigint, int), public.steadytext_rate_limit_get(name),
     public.steadytext_rate_limit_remove(name, text), public.steadytext_rate_limit_reset(name),
     public.st_rate_limit_set(name, text, int, interval, bigint, int), public.st_rate_limit_get(name),
     public.st_rate_limit_remove(name, text), public.st_rate_limit_reset(name),
     public.steadytext_budget_set(name, interval, bigint, text), public.steadytext_budget_remove(name, interval),
-    public.steadytext_budget_get(name), public.steadytext_budget_list(), public._steadytext_budget_used(name, interval),
-    public._steadytext_incident_note(text, text, text, boolean, timestamptz, float8, text),
-    public._steadytext_incidents_settle(text[], text[], timestamptz),
-    public._steadytext_health(), public._steadytext_cache_health(), public.steadytext_health_check(),
+    public.steadytext_budget_get(name), public.steadytext_budget_list(), _steadytext.budget_used(name, interval),
+    _steadytext.incident_note(text, text, text, boolean, timestamptz, float8, text),
+    _steadytext.incidents_settle(text[], text[], timestamptz),
+    _steadytext.health(), _steadytext.cache_health(), public.steadytext_health_check(),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
-    public._steadytext_cache_count(), public._steadytext_cache_changed(), public._steadytext_cache_size(),
-    public._steadytext_cache_lookups(), public.steadytext_cache_stats(), public.steadytext_cache_clear(),
+    _steadytext.cache_count(), _steadytext.cache_changed(), _steadytext.cache_size(),
+    _steadytext.cache_lookups(), public.steadytext_cache_stats(), public.steadytext_cache_clear(),
     public.steadytext_cache_invalidate(text, text, text),
-    public._steadytext_cache_evict(text, bigint, bigint, int, bigint, timestamptz, bigint, bigint),
-    public._steadytext_cache_evict_to(text, int, float8, int, int, int),
-    public._steadytext_cache_limit(text, float8, text), public._steadytext_cache_quietly(boolean),
+    _steadytext.cache_evict(text, bigint, bigint, int, bigint, timestamptz, bigint, bigint),
+    _steadytext.cache_evict_to(text, int, float8, int, int, int),
+    _steadytext.cache_limit(text, float8, text), _steadytext.cache_quietly(boolean),
     public.steadytext_cache_evict_by_age(int, float8, int, int),
     public.steadytext_cache_evict_by_frecency(int, float8, int, int, int),
     public.steadytext_cache_scheduled_eviction(), public.steadytext_cache_preview_eviction(int),
-    public.steadytext_cache_analyze_usage(), public._steadytext_cache_migrated_key(public.steadytext_cache),
+    public.steadytext_cache_analyze_usage(), _steadytext.cache_migrated_key(public.steadytext_cache),
     public.steadytext_cache_migrate_keys(int), public.steadytext_cache_clear_legacy(),
     public.st_cache_stats(), public.st_cache_clear(), public.st_cache_evict_by_age(int, float8, int, int),
     public.st_cache_evict_by_frecency(int, float8, int, int, int), public.st_cache_preview_eviction(int),
@@ -2032,9 +2061,33 @@ FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext_cache_stats(), public.st_cache_stats()
     TO pg_monitor;
 GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
-    public._steadytext_stat_statements(), public._steadytext_daemons(), public.steadytext_health_check() TO pg_monitor;
+    _steadytext.stat_statements(), _steadytext.daemons(), public.steadytext_health_check() TO pg_monitor;
 GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.steadytext_usage,
     public.steadytext_incidents TO pg_monitor;
-GRANT EXECUTE ON FUNCTION public._steadytext_selfcheck(), public.steadytext_selfcheck() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION _steadytext.selfcheck(), public.steadytext_selfcheck() TO pg_monitor;
 -- A role's own quota and batches are its own to see; the functions behind the views leave out what is not.
 GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress TO PUBLIC;
+
+-- ---- owners ------------------------------------------------------------------------------------------------------
+-- Background workers write the tables, and read what they must, as steadytext_owner.
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA _steadytext TO steadytext_owner;
+GRANT EXECUTE ON FUNCTION public.steadytext_cache_scheduled_eviction(),
+    public.steadytext_cache_evict_by_frecency(int, float8, int, int, int) TO steadytext_owner;
+DO $$
+DECLARE
+    command text;
+BEGIN
+    FOR command IN
+        WITH members AS (
+            SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+            WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e')
+        SELECT format('ALTER %s %s OWNER TO steadytext_owner', CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass)
+        FROM members JOIN pg_class c ON c.oid = objid WHERE classid = 'pg_class'::regclass AND c.relkind IN ('r', 'v')
+        UNION ALL
+        SELECT format('ALTER FUNCTION %s OWNER TO steadytext_owner', p.oid::regprocedure)
+        FROM members JOIN pg_proc p ON p.oid = objid WHERE classid = 'pg_proc'::regclass AND p.prosecdef
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$;

@@ -28,7 +28,7 @@ my %forbidden = (
     q(SET steadytext.max_prompt_bytes = 10000000)             => '42501',
     q(SHOW steadytext.daemons)                                => '42501',
     q(SHOW steadytext.embedded_model)                         => '42501',
-    q(SELECT _steadytext_follow_daemon_address())             => '42501',
+    q(SELECT _steadytext.follow_daemon_address())             => '42501',
 );
 is($plain->($_)->{state}, $forbidden{$_}, "refused: $_") for sort keys %forbidden;
 
@@ -43,6 +43,40 @@ is($cluster->sql(q(SET search_path = pg_catalog; SELECT public.steadytext_genera
     'x|42', 'public need not be on the search path');
 is($cluster->sql(q(CREATE SCHEMA trojan; CREATE FUNCTION trojan.steadytext_config_get(text) RETURNS text LANGUAGE sql AS 'SELECT ''owned''';
     SET search_path = trojan, public, pg_catalog; SELECT public.st_config_get('default_seed'))), 42, 'a function of the same name is not called');
+
+# What runs with more rights than its caller is prepared under a path of PostgreSQL's schema alone: an operator of the caller's is not its.
+{
+    $cluster->sql(q(CREATE SCHEMA snare AUTHORIZATION plain));
+    $plain->(q(CREATE FUNCTION snare.same(uuid, uuid) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE LOG ''snare ran as %', current_user; RETURN true; END';
+        CREATE OPERATOR snare.= (LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = snare.same);
+        CREATE FUNCTION snare.same(text, text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE LOG ''snare ran as %', current_user; RETURN true; END';
+        CREATE OPERATOR snare.= (LEFTARG = text, RIGHTARG = text, FUNCTION = snare.same)) =~ s/as %',/as %'',/gr);
+    my $snared = 'SET search_path = snare, pg_catalog; SET client_min_messages = error;';
+    my $id = $plain->(q(SELECT steadytext_generate_async('snared')))->{out};
+    like($id, qr/^[0-9a-f-]{36}$/, 'a call is queued');
+    $plain->("$snared SELECT public.$_") for "steadytext_cancel_async('$id')", "st_cancel_async('$id')", "steadytext_queue_requeue(ARRAY['$id'::pg_catalog.uuid])",
+        "steadytext_generate_async('snared')", "steadytext_get_async_result('$id', 1)", "steadytext_enqueue('generate', '{\"prompt\": \"snared\"}')";
+    unlike($cluster->log, qr/snare ran as (?!plain)/, 'no operator of the caller runs with other rights');
+    is($plain->("$snared SELECT '$id'::pg_catalog.uuid OPERATOR(snare.=) '$id'")->{out}, 't', 'it is there');
+    like($cluster->log, qr/snare ran as plain/, 'and would have told');
+}
+
+# The tables belong to a role that can do nothing else, and workers are that role.
+is($cluster->sql(q(SELECT string_agg(DISTINCT c.relowner::regrole::text, ' ') FROM pg_class c WHERE c.relkind IN ('r', 'v') AND c.relname ~ 'steadytext')),
+    'steadytext_owner', 'an unprivileged role owns the tables');
+is($cluster->sql(q(SELECT string_agg(DISTINCT p.proowner::regrole::text, ' ') FROM pg_proc p WHERE p.prosecdef AND p.proname ~ 'steadytext|^st_|^cache_')),
+    'steadytext_owner', 'and what runs with its rights');
+is($cluster->sql(q(SELECT count(*) FROM pg_auth_members WHERE 'steadytext_owner'::regrole IN (roleid, member))), 0, 'nobody is a member of it');
+is($cluster->try_sql('CREATE TABLE _steadytext.mine ()', user => 'plain')->{state}, '42501', 'nobody creates in the schema of internals');
+{
+    my $other = { database => 'second' };
+    $cluster->sql(q(CREATE DATABASE second; CREATE ROLE crept IN ROLE steadytext_owner));
+    is($cluster->try_sql('CREATE EXTENSION pg_steadytext CASCADE', %$other)->{state}, '42710', 'an owner role with members is refused');
+    $cluster->sql(q(DROP ROLE crept));
+    $cluster->sql(q(CREATE SCHEMA _steadytext), %$other);
+    is($cluster->try_sql('CREATE EXTENSION pg_steadytext CASCADE', %$other)->{state}, '42P06', 'a schema that is there already is not taken over');
+    $cluster->sql(q(DROP SCHEMA _steadytext; CREATE EXTENSION pg_steadytext CASCADE), %$other);
+}
 
 # What runs with its owner's rights looks nowhere but in PostgreSQL's own schema.
 is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p

@@ -7,7 +7,7 @@ SET LOCAL steadytext.max_prompt_bytes = 20000;
 
 -- ---- nothing without a rule ----------------------------------------------------------------------------------------------
 CREATE TEMP VIEW arguments AS
-SELECT p.oid, p.proname::text AS owner, a.name, a.type, a.position, p.proisstrict AS is_strict, p.provariadic <> 0 AS is_variadic,
+SELECT p.oid, CASE WHEN p.pronamespace <> 'public'::regnamespace THEN p.pronamespace::regnamespace || '.' ELSE '' END || p.proname AS owner, a.name, a.type, a.position, p.proisstrict AS is_strict, p.provariadic <> 0 AS is_variadic,
        a.position > p.pronargs - p.pronargdefaults AS has_default
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
      JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_steadytext',
@@ -16,17 +16,17 @@ FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid =
               FROM generate_series(1, coalesce(cardinality(p.proallargtypes), p.pronargs)) i
               WHERE p.proargmodes IS NULL OR p.proargmodes[i] IN ('i', 'b', 'v')) a
 WHERE p.prokind = 'f';
-CREATE TEMP TABLE rules AS SELECT row_number() OVER () AS row, * FROM _steadytext_parameters();
+CREATE TEMP TABLE rules AS SELECT row_number() OVER () AS row, * FROM _steadytext.parameters();
 
 SELECT is_empty($$SELECT owner, name FROM arguments a WHERE NOT EXISTS (SELECT FROM rules r WHERE r.owner = a.owner AND r.name = a.name)$$,
     'every argument of every function has a rule');
 SELECT is_empty($$SELECT owner, array_agg(name ORDER BY position) FROM arguments GROUP BY owner
                   EXCEPT SELECT owner, array_agg(name ORDER BY row) FROM rules GROUP BY owner$$, 'in their order');
 SELECT is_empty($$SELECT owner, name FROM rules r
-                  WHERE owner ~ '^_?(steadytext|st)_' AND owner NOT LIKE '%(%' AND owner <> 'steadytext_config' AND EXISTS (
-                      SELECT FROM pg_proc WHERE proname = owner) AND NOT EXISTS (
+                  WHERE owner ~ '^(steadytext_|st_|_steadytext\.)' AND owner NOT LIKE '%(%' AND owner <> 'steadytext_config' AND EXISTS (
+                      SELECT FROM pg_proc WHERE proname = regexp_replace(owner, '^_steadytext\.', '')) AND NOT EXISTS (
                       SELECT FROM arguments a WHERE a.owner = r.owner AND a.name = r.name)$$, 'and no rule is for an argument that is gone');
-SELECT is_empty($$SELECT owner FROM rules WHERE owner ~ '^_?steadytext_' AND owner NOT LIKE '%(%' AND owner <> 'steadytext_config'
+SELECT is_empty($$SELECT owner FROM rules WHERE owner ~ '^(steadytext_|_steadytext\.)' AND owner NOT LIKE '%(%' AND owner <> 'steadytext_config'
                   EXCEPT SELECT owner FROM arguments$$, 'or a function that is gone');
 SELECT set_eq($$SELECT name FROM pg_settings WHERE name LIKE 'steadytext.%'$$, $$SELECT name FROM rules WHERE owner = 'settings'$$,
     'every setting has a rule');
@@ -85,7 +85,7 @@ $$;
 
 -- The statement that tries a value.
 CREATE FUNCTION pg_temp.call(owner text, name text, value text) RETURNS text LANGUAGE sql AS $$
-    SELECT format('SELECT * FROM %I(%s)', call.owner, string_agg(format('%I => %s', a.name, CASE
+    SELECT format('SELECT * FROM %s(%s)', call.owner, string_agg(format('%I => %s', a.name, CASE
                WHEN a.name = call.name AND a.type = 'anyelement'::regtype THEN CASE call.value WHEN 'NULL' THEN pg_temp.good(r) ELSE call.value END
                WHEN a.name = call.name THEN format('(%s)::%s', CASE WHEN a.type = 'jsonb'::regtype AND call.value LIKE 'repeat(%'
                    THEN format('jsonb_build_object(''title'', left(%s, -length(''{"title": ""}'')))', call.value) ELSE call.value END, a.type::regtype)

@@ -141,7 +141,7 @@ SELECT throws_ok('SELECT steadytext_cache_invalidate()', '22004', 'nothing to in
 SELECT steadytext_frecency_refresh() IS NOT NULL AS done \gset
 SELECT is(steadytext_cache_clear(), 1::bigint, 'cleared');
 SELECT is(cached, false, 'and asked anew') FROM steadytext_generate_ex('doomed');
-SELECT is(sum(entries), (SELECT count(*) FROM steadytext_cache)::numeric, 'the ledger agrees with the table') FROM _steadytext_cache_ledger;
+SELECT is(sum(entries), (SELECT count(*) FROM steadytext_cache)::numeric, 'the ledger agrees with the table') FROM _steadytext.cache_ledger;
 
 -- A time to live.
 SET steadytext.cache_ttl = '1 s';

@@ -83,7 +83,7 @@ for my $round (1 .. 3) {
     my $lost = $cluster->sql("SELECT count(*) FROM unnest(string_to_array('$committed', ',')) k WHERE NOT EXISTS (SELECT FROM steadytext_cache WHERE cache_key = k)");
     is($lost, 0, 'no committed row is lost');
     is($cluster->sql('SELECT count(*) - count(DISTINCT cache_key) FROM steadytext_cache'), 0, 'none is there twice');
-    is($cluster->sql('SELECT sum(entries) = (SELECT count(*) FROM steadytext_cache) FROM _steadytext_cache_ledger'), 't', 'the ledger agrees');
+    is($cluster->sql('SELECT sum(entries) = (SELECT count(*) FROM steadytext_cache) FROM _steadytext.cache_ledger'), 't', 'the ledger agrees');
 }
 is($cluster->sql(q(SELECT steadytext_generate('after the keepers'))), 'after the keepers', 'calls go on');
 $flush->();
@@ -196,7 +196,7 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
     my $bare = $cluster->try_sql(q(CREATE EXTENSION pg_steadytext CASCADE;
         ALTER EXTENSION pg_steadytext DROP FUNCTION steadytext_cache_top(int); DROP FUNCTION steadytext_cache_top(int);
         ALTER EXTENSION pg_steadytext DROP VIEW steadytext_cache_with_frecency; DROP VIEW steadytext_cache_with_frecency;
-        ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext_cache_migrated_key(steadytext_cache); DROP FUNCTION _steadytext_cache_migrated_key(steadytext_cache);
+        ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_migrated_key(steadytext_cache); DROP FUNCTION _steadytext.cache_migrated_key(steadytext_cache);
         ALTER EXTENSION pg_steadytext DROP SEQUENCE steadytext_cache_id_seq;
         ALTER EXTENSION pg_steadytext DROP TABLE steadytext_cache; DROP TABLE steadytext_cache;
         SELECT steadytext_generate('no table')), database => 'bare');

@@ -128,7 +128,7 @@ sub release { $cluster->ask_daemon('control', '{"release": true}', $_[0]{endpoin
 {
     my $resident = sub { return $cluster->memory($native->{pid}, 'VmRSS') / 1024 };
     my $told = sub { my ($daemon) = @_;
-        return $cluster->sql("SELECT memory_usage_mb FROM _steadytext_daemon_health() WHERE '$daemon->{endpoint}' IN (endpoint, daemon_id)") };
+        return $cluster->sql("SELECT memory_usage_mb FROM _steadytext.daemon_health() WHERE '$daemon->{endpoint}' IN (endpoint, daemon_id)") };
     my $agrees = sub { $told->($native) ne '' && abs($told->($native) - $resident->()) <= 2 };
     ok($cluster->wait_for($agrees, 10), 'memory_usage_mb of a native daemon') or diag $told->($native), ' and ', $resident->();
     is($told->($_), '', 'nothing is made up') for $serial, $http, $nobody;

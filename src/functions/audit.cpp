@@ -1,4 +1,4 @@
-// _steadytext_inspect(): for functions in SQL, what src/session/audit.hpp does for those in C++. Regime: pg.
+// _steadytext.inspect(): for functions in SQL, what src/session/audit.hpp does for those in C++. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"

@@ -1,4 +1,4 @@
-// _steadytext_health(): the state of each part of the server, as shared memory tells it. Regime: pg, with C++ only inside
+// _steadytext.health(): the state of each part of the server, as shared memory tells it. Regime: pg, with C++ only inside
 // guarded().
 //
 // It waits for nobody: whatever is down, stopped or locked, it answers at once. What must be read from tables is added by

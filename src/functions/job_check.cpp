@@ -92,11 +92,11 @@ void require_local_model(Jsonb *params) {
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_queue_check) {
-    session::require_arguments("_steadytext_queue_check", fcinfo);
+    session::require_arguments("_steadytext.queue_check", fcinfo);
     const char *type = TextDatumGetCString(PG_GETARG_DATUM(0));
     Jsonb *params = PG_GETARG_JSONB_P(1);
     if (!JB_ROOT_IS_OBJECT(params)) {
-        const Parameter &row = core::arguments_of("_steadytext_queue_check")[1];
+        const Parameter &row = core::arguments_of("_steadytext.queue_check")[1];
         core::Problem problem;
         (void)core::refuse(row.rule, row.shown(), core::Fault::Malformed, 0, problem);
         pg::raise(problem);

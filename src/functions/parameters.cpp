@@ -26,7 +26,7 @@ const char *name_of(core::Form form) {
 
 bool has_bounds(const core::Rule &rule) { return rule.kind != Kind::Any && rule.kind != Kind::Flag && rule.kind != Kind::Options; }
 
-// One row of _steadytext_parameters(), column by column.
+// One row of _steadytext.parameters(), column by column.
 class Line {
 public:
     void text(const char *value) { value == nullptr ? null() : add(CStringGetTextDatum(value)); }

@@ -6,8 +6,9 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/pg/as_owner.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/table_rows.hpp"
+#include "src/pg/own_table.hpp"
 #include "src/session/arguments.hpp"
 
 extern "C" {
@@ -19,7 +20,6 @@ extern "C" {
 #include "utils/acl.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/uuid.h"
@@ -86,18 +86,11 @@ struct Statement {
     SPIPlanPtr plan = nullptr;
 };
 
-// An error puts the role back, as it ends the (sub)transaction.
 void execute_as_owner(Statement &statement, int count, const Oid *types, const Datum *values, const char *nulls) {
-    const Oid table = pg::public_table("steadytext_queue");
+    const Oid table = pg::own_table("steadytext_queue");
     if (!OidIsValid(table))
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table steadytext_queue does not exist")));
-    Oid caller;
-    int security;
-    GetUserIdAndSecContext(&caller, &security);
-    Relation relation = RelationIdGetRelation(table);
-    const Oid owner = relation->rd_rel->relowner;
-    RelationClose(relation);
-    SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE);
+    const pg::Caller caller = pg::begin_as_owner(table);
     if (statement.plan == nullptr) {
         SPIPlanPtr plan = SPI_prepare(statement.text, count, const_cast<Oid *>(types));
         if (plan == nullptr || SPI_keepplan(plan) != 0)
@@ -106,7 +99,7 @@ void execute_as_owner(Statement &statement, int count, const Oid *types, const D
     }
     if (SPI_execute_plan(statement.plan, const_cast<Datum *>(values), nulls, false, 0) < 0)
         elog(ERROR, "a statement on steadytext_queue failed");
-    SetUserIdAndSecContext(caller, security);
+    pg::end_as_owner(caller);
 }
 
 Datum caller_name() { return CStringGetTextDatum(GetUserNameFromId(GetUserId(), false)); }
@@ -224,7 +217,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
     Datum values[kCount];
     char nulls[kCount + 1] = "          ";
-    session::require_arguments("_steadytext_queue_add", fcinfo);
+    session::require_arguments("_steadytext.queue_add", fcinfo);
     refuse_if_full();
     for (int i = 0; i < kArguments; i++) {
         nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
@@ -293,7 +286,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_look) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_queue_wait) {
-    session::require_arguments("_steadytext_queue_wait", fcinfo);
+    session::require_arguments("_steadytext.queue_wait", fcinfo);
     if (PG_ARGISNULL(0))
         return BoolGetDatum(true);
     const std::int64_t seconds = PG_ARGISNULL(1) ? 30 : PG_GETARG_INT32(1);

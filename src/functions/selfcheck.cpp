@@ -1,4 +1,4 @@
-// _steadytext_selfcheck(): what steadytext_selfcheck() can learn from shared memory and settings only. Regime: pg.
+// _steadytext.selfcheck(): what steadytext_selfcheck() can learn from shared memory and settings only. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"

@@ -6,8 +6,6 @@ extern "C" {
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -29,11 +27,6 @@ void scan(Relation table, void (*take)(TupleTableSlot *, void *), void *context)
 }
 
 }  // namespace
-
-Oid public_table(const char *name) {
-    const Oid schema = get_namespace_oid("public", true);
-    return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-}
 
 void for_each_row(Oid table, void (*take)(TupleTableSlot *, void *), void *context) {
     if (!OidIsValid(table))

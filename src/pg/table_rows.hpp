@@ -11,9 +11,6 @@ extern "C" {
 
 namespace steadytext::pg {
 
-// The table's OID, or InvalidOid.
-[[nodiscard]] Oid public_table(const char *name);
-
 // Calls `take` for each row as of now (in a parallel query: as of its beginning), in a memory context that goes afterwards.
 void for_each_row(Oid table, void (*take)(TupleTableSlot *row, void *context), void *context);
 

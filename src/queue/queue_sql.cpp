@@ -8,7 +8,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
-#include "src/pg/table_rows.hpp"
+#include "src/pg/own_table.hpp"
 #include "src/pg/vector.hpp"
 #include "src/queue/callback.hpp"
 #include "src/queue/job_row.hpp"
@@ -167,7 +167,7 @@ std::int32_t back_off_ms(int attempts) {
 constexpr std::int32_t kPostponedMs = 250;
 
 Oid vector_type() {
-    const Oid table = pg::public_table("steadytext_queue");
+    const Oid table = pg::own_table("steadytext_queue");
     return get_atttype(table, get_attnum(table, "embedding"));
 }
 
@@ -278,7 +278,7 @@ Datum ids_of(std::initializer_list<const JobList *> lists) {
 
 }  // namespace
 
-bool has_queue() { return OidIsValid(pg::public_table("steadytext_queue")); }
+bool has_queue() { return OidIsValid(pg::own_table("steadytext_queue")); }
 
 std::uint32_t claim(std::uint32_t most, const HeldBack &held_back, MemoryContext parent, JobList &jobs) {
     static Statement statement{kClaim, SPI_OK_UPDATE_RETURNING};

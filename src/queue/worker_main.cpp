@@ -453,8 +453,7 @@ void look_for_queue() { found_queue = has_queue(); }
 // False if another has the database's queue, or there is none.
 bool begin(Oid database) {
     self->segment = &shmem::segment();
-    worker::begin_in(database);
-    if (!worker::run_step("looking for a queue", look_for_queue) || !found_queue)
+    if (!worker::begin_in(database) || !worker::run_step("looking for a queue", look_for_queue) || !found_queue)
         return false;
     const std::uint32_t index = self->segment->databases->of(database);
     if (index == shmem::DatabaseTable::kNone)

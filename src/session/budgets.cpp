@@ -3,6 +3,7 @@
 #include "src/session/budgets.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/pg/own_table.hpp"
 #include "src/pg/table_rows.hpp"
 #include "src/session/degrade.hpp"
 
@@ -72,7 +73,7 @@ void remember_usage(const LimitRule &rule, Oid of_role, RateLimiter::MeterId met
     days->rule = &rule;
     days->of_role = of_role;
     days->today = static_cast<std::int32_t>(unix_us / USECS_PER_DAY);
-    pg::for_each_row(pg::public_table("steadytext_usage"), take_usage_row, days);
+    pg::for_each_row(pg::own_table("steadytext_usage"), take_usage_row, days);
     take_unwritten(*days);
 
     // A day's tokens count as used at its end: later than they were, never earlier.

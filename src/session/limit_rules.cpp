@@ -3,6 +3,7 @@
 #include "src/session/limit_rules.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/own_table.hpp"
 #include "src/pg/table_rows.hpp"
 #include "src/pg/text.hpp"
 
@@ -171,9 +172,9 @@ void load(const ServerSettings &server) {
     loaded.count = loaded.room = 0;
     loaded.server = server;
     loaded.generation++;
-    loaded.tables[0] = pg::public_table("steadytext_rate_limits");
-    loaded.tables[1] = pg::public_table("steadytext_rate_limit_rules");
-    loaded.tables[2] = pg::public_table("steadytext_budgets");
+    loaded.tables[0] = pg::own_table("steadytext_rate_limits");
+    loaded.tables[1] = pg::own_table("steadytext_rate_limit_rules");
+    loaded.tables[2] = pg::own_table("steadytext_budgets");
     // Marked before the rows are read: an invalidation that arrives meanwhile makes the next call read again. If reading fails, too.
     loaded.valid = true;
     PG_TRY();

@@ -3,6 +3,7 @@
 #include "src/session/settings.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/own_table.hpp"
 #include "src/pg/table_rows.hpp"
 
 extern "C" {
@@ -91,7 +92,7 @@ void load() {
     overrides.daemon_port = 5555;
     // Marked first: an invalidation that arrives while reading makes the next call read again.
     overrides_loaded = true;
-    config_table = pg::public_table("steadytext_config");
+    config_table = pg::own_table("steadytext_config");
     pg::for_each_row(config_table, read_row, nullptr);
 }
 

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/session/table_cache.hpp"
 #include "src/core/clock.hpp"
+#include "src/pg/own_table.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
 #include "src/pg/vector.hpp"
@@ -13,7 +14,6 @@ extern "C" {
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "storage/lmgr.h"
@@ -113,7 +113,7 @@ void learn() {
     }
     is_known = true;  // first: an invalidation while learning makes the next call learn again
     known = Known{};
-    known.table = get_relname_relid("steadytext_cache", get_namespace_oid("public", true));
+    known.table = pg::own_table("steadytext_cache");
     if (!OidIsValid(known.table)) {
         complain("It does not exist.");
         return;
@@ -133,7 +133,7 @@ void learn() {
 Relation open_table() {
     if (is_known && !known.usable)
         return nullptr;
-    Oid table = is_known ? known.table : get_relname_relid("steadytext_cache", get_namespace_oid("public", true));
+    Oid table = is_known ? known.table : pg::own_table("steadytext_cache");
     if (OidIsValid(table) && !ConditionalLockRelationOid(table, AccessShareLock))
         return nullptr;
     AcceptInvalidationMessages();

@@ -34,7 +34,7 @@ sub targets {
     my ($cluster, %options) = @_;
     my $sql = <<'SQL';
 WITH functions AS (
-    SELECT p.oid, p.oid::regprocedure::text AS name, p.proname, p.proargnames, p.pronargs, p.pronargdefaults,
+    SELECT p.oid, p.oid::regprocedure::text AS name, p.pronamespace::regnamespace AS schema, p.proname, p.proargnames, p.pronargs, p.pronargdefaults,
            string_to_array(p.proargtypes::text, ' ')::oid[] AS types
     FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
     JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_steadytext'
@@ -56,9 +56,9 @@ values_of AS (
 SELECT %s
 SQL
     my $select = $options{calls}
-        ? q(f.name || chr(9) || '-' || chr(9) || format('SELECT public.%I(%s)', f.proname, (SELECT string_agg(v.harmless, ', ' ORDER BY v.place)
+        ? q(f.name || chr(9) || '-' || chr(9) || format('SELECT %s.%I(%s)', f.schema, f.proname, (SELECT string_agg(v.harmless, ', ' ORDER BY v.place)
             FROM values_of v WHERE v.oid = f.oid AND v.required)) FROM functions f ORDER BY 1)
-        : q(v.name || chr(9) || v.argument || chr(9) || format('SELECT public.%I(%s)', v.proname, (SELECT string_agg(
+        : q(v.name || chr(9) || v.argument || chr(9) || format('SELECT %s.%I(%s)', v.schema, v.proname, (SELECT string_agg(
             CASE WHEN a.argument = '' THEN '' ELSE quote_ident(a.argument) || ' => ' END || CASE WHEN a.place = v.place THEN a.attack ELSE a.harmless END, ', ' ORDER BY a.place)
             FROM values_of a WHERE a.oid = v.oid AND (a.required OR a.place = v.place))) FROM values_of v WHERE v.attack IS NOT NULL ORDER BY 1);
     return map { [ split /\t/ ] } split /\n/, $cluster->sql(sprintf($sql, $select), %{ $options{in} // {} });
