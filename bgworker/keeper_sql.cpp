@@ -236,7 +236,7 @@ void write_health() {
 }
 
 void evict_and_tidy() {
-    if (SPI_execute("SELECT public.steadytext_cache_scheduled_eviction()", false, 0) != SPI_OK_SELECT ||
+    if (SPI_execute("SELECT _steadytext.cache_scheduled_eviction()", false, 0) != SPI_OK_SELECT ||
         SPI_execute(kCompactLedger, false, 0) != SPI_OK_INSERT)
         elog(ERROR, "could not evict cached answers");
 }

@@ -108,7 +108,7 @@ SELECT _steadytext.queue_look();
 -- Daemons are a setting of the server now, which no script may change.
 DO $$
 DECLARE
-    address text := format('tcp://%s:%s', public.steadytext_config_get('daemon_host'), public.steadytext_config_get('daemon_port'));
+    address text := format('tcp://%s:%s', _steadytext.config_get('daemon_host'), _steadytext.config_get('daemon_port'));
 BEGIN
     IF current_setting('steadytext.daemons', true) = '' AND current_setting('steadytext.embedded_model', true) = '' THEN
         RAISE WARNING 'no daemon is configured: steadytext_config named %', address

@@ -362,7 +362,7 @@ COMMENT ON TABLE public.steadytext_audit_log IS
 ALTER TABLE public.steadytext_audit_log ENABLE ROW LEVEL SECURITY;
 -- An administrator is who may change settings; nobody but the owner changes rows, or writes them in another's name.
 CREATE POLICY own_rows ON public.steadytext_audit_log FOR SELECT
-    USING (user_id = current_user::text OR (SELECT has_function_privilege('public.steadytext_config_set(text, text)', 'EXECUTE')));
+    USING (user_id = current_user::text OR (SELECT has_function_privilege('_steadytext.config_set(pg_catalog.text, pg_catalog.text)', 'EXECUTE')));
 CREATE POLICY own_name ON public.steadytext_audit_log FOR INSERT WITH CHECK (user_id = current_user::text);
 
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_config', '');
@@ -389,6 +389,13 @@ AS 'MODULE_PATHNAME', 'steadytext_generate'
 LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION public.steadytext_generate(text, int, boolean, int, text, text, text, text, text, boolean) IS
     'Text generated for a prompt: the same key gives the same answer.';
+
+-- A body that calls a function names it in _steadytext, where nobody can put an overload that fits better; so there is each of these twice.
+CREATE FUNCTION _steadytext.generate(
+    prompt text, max_tokens int, use_cache boolean, seed int, eos_string text, model text, model_repo text, model_filename text,
+    size text, unsafe_mode boolean
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 
 CREATE FUNCTION public.steadytext_generate_ex(
     prompt text,
@@ -493,6 +500,9 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION public.steadytext_embed(text, boolean, int, text, boolean) IS
     'Unit vector of steadytext.embedding_dimensions for a text; NULL, never zeros, when no daemon can answer.';
 
+CREATE FUNCTION _steadytext.embed(text_input text, use_cache boolean, seed int, model text, unsafe_mode boolean) RETURNS public.vector
+AS 'MODULE_PATHNAME', 'steadytext_embed' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+
 -- ---- reranking ---------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION public.steadytext_rerank(
@@ -503,12 +513,16 @@ AS 'MODULE_PATHNAME', 'steadytext_rerank' LANGUAGE C IMMUTABLE PARALLEL SAFE ROW
 COMMENT ON FUNCTION public.steadytext_rerank(text, text[], text, boolean, int) IS
     'Documents by how well they answer the query, best first, with scores from 0 to 1; by their words when no daemon can answer.';
 
+CREATE FUNCTION _steadytext.rerank(query text, documents text[], task text, return_scores boolean, seed int)
+RETURNS TABLE (document text, score float8)
+AS 'MODULE_PATHNAME', 'steadytext_rerank' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 10 COST 1000;
+
 CREATE FUNCTION public.steadytext_rerank_docs_only(
     query text, documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
     seed int DEFAULT 42
 ) RETURNS TABLE (document text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10 COST 1000
-AS $$ SELECT r.document FROM public.steadytext_rerank(query, documents, task, false, seed) r $$;
+AS $$ SELECT r.document FROM _steadytext.rerank(query, documents, task, false, seed) r $$;
 COMMENT ON FUNCTION public.steadytext_rerank_docs_only(text, text[], text, int) IS
     'Documents by how well they answer the query, best first.';
 
@@ -558,10 +572,12 @@ AS 'MODULE_PATHNAME', 'steadytext_cache_key' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION public.steadytext_cache_key(text, jsonb, text) IS
     'SHA-256 of prefix, prompt (in NFC), ''|'' and params as Python''s json.dumps(params, sort_keys=True) writes them, in hexadecimal.';
 
+CREATE FUNCTION _steadytext.cache_key(prompt text, params jsonb, prefix text) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_cache_key' LANGUAGE C STABLE PARALLEL SAFE;
+
 CREATE FUNCTION public.steadytext_generate_cached(prompt text, max_tokens int DEFAULT NULL, seed int DEFAULT 42) RETURNS text
 LANGUAGE sql VOLATILE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_generate(prompt, max_tokens, true, seed) $$;
+AS $$ SELECT _steadytext.generate(prompt, max_tokens, true, seed, '[EOS]', NULL, NULL, NULL, NULL, false) $$;
 COMMENT ON FUNCTION public.steadytext_generate_cached(text, int, int) IS
     'steadytext_generate() by its old name: every call is cached.';
 
@@ -569,8 +585,7 @@ CREATE FUNCTION public.steadytext_embed_cached(
     text_input text, seed int DEFAULT 42, model text DEFAULT NULL, unsafe_mode boolean DEFAULT false
 ) RETURNS public.vector
 LANGUAGE sql VOLATILE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_embed(text_input, true, seed, model, unsafe_mode) $$;
+AS $$ SELECT _steadytext.embed(text_input, true, seed, model, unsafe_mode) $$;
 COMMENT ON FUNCTION public.steadytext_embed_cached(text, int, text, boolean) IS
     'steadytext_embed() by its old name: every call is cached.';
 
@@ -586,6 +601,7 @@ COMMENT ON VIEW public.steadytext_cache_with_frecency IS
 
 CREATE FUNCTION public.steadytext_cache_top(n int DEFAULT 10) RETURNS SETOF public.steadytext_cache_with_frecency
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT _steadytext.check('steadytext_cache_top', n);
     SELECT * FROM public.steadytext_cache_with_frecency ORDER BY frecency_rank DESC, id DESC LIMIT n
@@ -612,7 +628,7 @@ AS $$ SELECT coalesce(sum(entries), 0)::bigint, coalesce(sum(bytes), 0)::bigint 
 CREATE FUNCTION _steadytext.cache_lookups(OUT hits bigint, OUT misses bigint)
 AS 'MODULE_PATHNAME', 'steadytext_cache_lookups' LANGUAGE C VOLATILE PARALLEL SAFE;
 
-CREATE FUNCTION public.steadytext_cache_stats()
+CREATE FUNCTION _steadytext.cache_stats()
 RETURNS TABLE (total_entries bigint, total_size_mb float8, cache_hit_rate float8, avg_access_count float8,
                oldest_entry timestamptz, newest_entry timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -624,15 +640,25 @@ AS $$
            (SELECT min(created_at) FROM public.steadytext_cache), (SELECT max(created_at) FROM public.steadytext_cache)
     FROM _steadytext.cache_size() size, _steadytext.cache_lookups() lookups
 $$;
+
+CREATE FUNCTION public.steadytext_cache_stats()
+RETURNS TABLE (total_entries bigint, total_size_mb float8, cache_hit_rate float8, avg_access_count float8,
+               oldest_entry timestamptz, newest_entry timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT * FROM _steadytext.cache_stats() $$;
 COMMENT ON FUNCTION public.steadytext_cache_stats() IS
     'The cache of this database; cache_hit_rate is that of all lookups since the server started.';
 
-CREATE FUNCTION public.steadytext_cache_clear() RETURNS bigint
+CREATE FUNCTION _steadytext.cache_clear() RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH gone AS (DELETE FROM public.steadytext_cache RETURNING 1) SELECT count(*) FROM gone
 $$;
+
+CREATE FUNCTION public.steadytext_cache_clear() RETURNS bigint
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.cache_clear() $$;
 COMMENT ON FUNCTION public.steadytext_cache_clear() IS 'Deletes all cached answers of this database; returns how many.';
 
 CREATE FUNCTION public.steadytext_cache_invalidate(
@@ -798,7 +824,7 @@ AS $$ SELECT * FROM _steadytext.cache_evict_to('frecency', target_entries, targe
 COMMENT ON FUNCTION public.steadytext_cache_evict_by_frecency(int, float8, int, int, int) IS
     'Deletes the cached answers of the lowest frecency until both targets are met; those read min_access_count times or more go last.';
 
-CREATE FUNCTION public.steadytext_cache_scheduled_eviction() RETURNS void
+CREATE FUNCTION _steadytext.cache_scheduled_eviction() RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -815,16 +841,20 @@ BEGIN
     IF (SELECT value #>> '{}' FROM public.steadytext_config WHERE key = 'cache_eviction_enabled') = 'false' THEN
         RETURN;
     END IF;
-    SELECT * INTO done FROM public.steadytext_cache_evict_by_frecency(batch_size => 1000, min_age_hours => 0);
+    SELECT * INTO done FROM _steadytext.cache_evict_to('frecency', NULL, NULL, 1000, 2, 0);
     IF done.evicted_count > 0 THEN
         RAISE NOTICE 'evicted % cached answers (% MB); % remain', done.evicted_count, round(done.freed_size_mb::numeric, 1), done.remaining_entries;
     END IF;
 END
 $$;
+
+CREATE FUNCTION public.steadytext_cache_scheduled_eviction() RETURNS void
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.cache_scheduled_eviction() $$;
 COMMENT ON FUNCTION public.steadytext_cache_scheduled_eviction() IS
     'What the keeper runs after each refresh: expired answers go, then those of the lowest frecency until cache_max_entries and cache_max_size hold.';
 
-CREATE FUNCTION public.steadytext_cache_preview_eviction(preview_count int DEFAULT 10)
+CREATE FUNCTION _steadytext.cache_preview_eviction(preview_count int)
 RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed timestamptz, created_at timestamptz,
                age_days float8, size_bytes bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -838,10 +868,16 @@ AS $$
     WHERE c.created_at < now() - interval '1 hour'
     ORDER BY c.frecency_rank, c.id LIMIT preview_count
 $$;
+
+CREATE FUNCTION public.steadytext_cache_preview_eviction(preview_count int DEFAULT 10)
+RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed timestamptz, created_at timestamptz,
+               age_days float8, size_bytes bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT * FROM _steadytext.cache_preview_eviction(preview_count) $$;
 COMMENT ON FUNCTION public.steadytext_cache_preview_eviction(int) IS
     'The answers that would go first: older than an hour, lowest frecency first.';
 
-CREATE FUNCTION public.steadytext_cache_analyze_usage()
+CREATE FUNCTION _steadytext.cache_analyze_usage()
 RETURNS TABLE (age_bucket text, entry_count bigint, avg_access_count float8, total_size_mb float8, percentage_of_cache float8)
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -858,6 +894,11 @@ AS $$
         GROUP BY b.position, b.bucket)
     SELECT bucket, entries, average, megabytes, 100 * entries / sum(entries) OVER ()::float8 FROM found ORDER BY position
 $$;
+
+CREATE FUNCTION public.steadytext_cache_analyze_usage()
+RETURNS TABLE (age_bucket text, entry_count bigint, avg_access_count float8, total_size_mb float8, percentage_of_cache float8)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$ SELECT * FROM _steadytext.cache_analyze_usage() $$;
 COMMENT ON FUNCTION public.steadytext_cache_analyze_usage() IS 'Cached answers by age: how many, how often read, how large.';
 
 -- ---- keys of the original ----------------------------------------------------------------------------------------
@@ -874,12 +915,12 @@ BEGIN
         RETURN NULL;
     END IF;
     IF entry.embedding IS NOT NULL THEN
-        RETURN public.steadytext_cache_key(entry.prompt, jsonb_build_object(
+        RETURN _steadytext.cache_key(entry.prompt, jsonb_build_object(
             'fingerprint', 'legacy', 'model', model, 'scope', '', 'seed', coalesce(entry.seed, 42)), 'embed:');
     END IF;
     IF entry.cache_key IN (entry.prompt, entry.prompt || '::EOS::' || entry.eos_string)
        AND entry.generation_params ->> 'max_tokens' ~ '^[0-9]+$' THEN
-        RETURN public.steadytext_cache_key(entry.prompt, jsonb_build_object(
+        RETURN _steadytext.cache_key(entry.prompt, jsonb_build_object(
             'eos_string', coalesce(entry.eos_string, '[EOS]'), 'fingerprint', 'legacy',
             'max_tokens', (entry.generation_params ->> 'max_tokens')::int, 'model', model, 'scope', '',
             'seed', coalesce(entry.seed, 42), 'size', '', 'temperature', 0.0), 'generate:');
@@ -1019,10 +1060,7 @@ COMMENT ON FUNCTION public.steadytext_models() IS
 
 -- ---- rate limits -------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION public.steadytext_rate_limit_set(
-    role name, operation text DEFAULT '*', requests int DEFAULT NULL, per interval DEFAULT '1 min',
-    tokens bigint DEFAULT NULL, concurrency int DEFAULT NULL
-) RETURNS void
+CREATE FUNCTION _steadytext.rate_limit_set(role name, operation text, requests int, per interval, tokens bigint, concurrency int) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1042,8 +1080,8 @@ BEGIN
             HINT = 'Use ''*'' for each role without limits of its own, ''@database'' for all calls in this database together.';
     END IF;
     INSERT INTO public.steadytext_rate_limit_rules AS rule (role_name, operation, requests, per, tokens, concurrency)
-        VALUES (role, steadytext_rate_limit_set.operation, steadytext_rate_limit_set.requests, steadytext_rate_limit_set.per,
-                steadytext_rate_limit_set.tokens, steadytext_rate_limit_set.concurrency)
+        VALUES (role, rate_limit_set.operation, rate_limit_set.requests, rate_limit_set.per,
+                rate_limit_set.tokens, rate_limit_set.concurrency)
         ON CONFLICT ON CONSTRAINT steadytext_rate_limit_rules_pkey DO UPDATE
         SET requests = excluded.requests, per = excluded.per, tokens = excluded.tokens, concurrency = excluded.concurrency,
             updated_at = now(), updated_by = current_user;
@@ -1052,10 +1090,17 @@ BEGIN
                                                      'per', per, 'tokens', tokens, 'concurrency', concurrency));
 END
 $$;
+
+CREATE FUNCTION public.steadytext_rate_limit_set(
+    role name, operation text DEFAULT '*', requests int DEFAULT NULL, per interval DEFAULT '1 min',
+    tokens bigint DEFAULT NULL, concurrency int DEFAULT NULL
+) RETURNS void
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.rate_limit_set(role, operation, requests, per, tokens, concurrency) $$;
 COMMENT ON FUNCTION public.steadytext_rate_limit_set(name, text, int, interval, bigint, int) IS
     'Limits a role in this database to so many requests and tokens in any interval `per`, and calls at once; replaces what was set for the operation.';
 
-CREATE FUNCTION public.steadytext_rate_limit_get(role name)
+CREATE FUNCTION _steadytext.rate_limit_get(role name)
 RETURNS TABLE (operation text, requests int, per interval, tokens bigint, concurrency int)
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
@@ -1069,10 +1114,15 @@ AS $$
     WHERE user_id = role::text AND each.requests IS NOT NULL
     ORDER BY 1, 3
 $$;
+
+CREATE FUNCTION public.steadytext_rate_limit_get(role name)
+RETURNS TABLE (operation text, requests int, per interval, tokens bigint, concurrency int)
+LANGUAGE sql STABLE STRICT
+AS $$ SELECT * FROM _steadytext.rate_limit_get(role) $$;
 COMMENT ON FUNCTION public.steadytext_rate_limit_get(name) IS
     'The limits set for a role, ''*'' or ''@database'' in this database; those of roles it is a member of bind it too.';
 
-CREATE FUNCTION public.steadytext_rate_limit_remove(role name, operation text DEFAULT '*') RETURNS boolean
+CREATE FUNCTION _steadytext.rate_limit_remove(role name, operation text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1081,7 +1131,7 @@ DECLARE
     any_row boolean;
 BEGIN
     DELETE FROM public.steadytext_rate_limit_rules rule
-        WHERE rule.role_name = role AND rule.operation = steadytext_rate_limit_remove.operation;
+        WHERE rule.role_name = role AND rule.operation = rate_limit_remove.operation;
     any_rule := FOUND;
     DELETE FROM public.steadytext_rate_limits WHERE user_id = role::text AND operation = '*';
     any_row := FOUND;
@@ -1090,6 +1140,10 @@ BEGIN
     RETURN any_rule OR any_row;
 END
 $$;
+
+CREATE FUNCTION public.steadytext_rate_limit_remove(role name, operation text DEFAULT '*') RETURNS boolean
+LANGUAGE sql VOLATILE STRICT
+AS $$ SELECT _steadytext.rate_limit_remove(role, operation) $$;
 COMMENT ON FUNCTION public.steadytext_rate_limit_remove(name, text) IS
     'Removes a role''s limits for an operation, for ''*'' its row of steadytext_rate_limits too; false if there were none.';
 
@@ -1162,7 +1216,7 @@ AS $$
       AND (role = '@database' OR u.role_name IN (SELECT r.rolname FROM pg_roles r JOIN counted USING (oid)))
 $$;
 
-CREATE FUNCTION public.steadytext_budget_list()
+CREATE FUNCTION _steadytext.budget_list()
 RETURNS TABLE (role name, period interval, tokens bigint, mode text, used bigint, remaining bigint)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -1172,6 +1226,11 @@ AS $$
          LATERAL (SELECT CASE WHEN b.role_name <> '*' THEN _steadytext.budget_used(b.role_name, b.period) END) AS u (used)
     ORDER BY 1, 2
 $$;
+
+CREATE FUNCTION public.steadytext_budget_list()
+RETURNS TABLE (role name, period interval, tokens bigint, mode text, used bigint, remaining bigint)
+LANGUAGE sql STABLE
+AS $$ SELECT * FROM _steadytext.budget_list() $$;
 COMMENT ON FUNCTION public.steadytext_budget_list() IS
     'All budgets of this database with what steadytext_usage says was used; of ''*'', which each role has by itself, the view steadytext_rate_limit_status tells.';
 
@@ -1180,14 +1239,15 @@ RETURNS TABLE (period interval, tokens bigint, mode text, used bigint, remaining
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT b.period, b.tokens, b.mode, b.used, b.remaining FROM public.steadytext_budget_list() b
+    SELECT b.period, b.tokens, b.mode, b.used, b.remaining FROM _steadytext.budget_list() b
     WHERE b.role = steadytext_budget_get.role
 $$;
 COMMENT ON FUNCTION public.steadytext_budget_get(name) IS 'The budgets set for a role, ''*'' or ''@database''; those of roles it is a member of bind it too.';
 
 -- ---- monitoring --------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION public.steadytext_metrics() RETURNS TABLE (name text, labels jsonb, value float8)
+CREATE FUNCTION public.steadytext_metrics()
+RETURNS TABLE (name text, labels jsonb, value float8)
 AS 'MODULE_PATHNAME', 'steadytext_metrics' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 1000;
 COMMENT ON FUNCTION public.steadytext_metrics() IS
     'Counters, gauges and histograms of the whole server since steadytext_stat_reset(); times in seconds.';
@@ -1246,7 +1306,8 @@ EXCEPTION
 END
 $$;
 
-CREATE FUNCTION public.steadytext_health_check() RETURNS TABLE (component text, status text, details jsonb)
+CREATE FUNCTION public.steadytext_health_check()
+RETURNS TABLE (component text, status text, details jsonb)
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1255,8 +1316,8 @@ AS $$
         UNION ALL
         SELECT 'cache', c.status, c.details FROM _steadytext.cache_health() c
         UNION ALL
-        SELECT 'version', CASE WHEN e.extversion = public.steadytext_version() THEN 'healthy' ELSE 'degraded' END,
-               jsonb_build_object('extension', e.extversion, 'library', public.steadytext_version())
+        SELECT 'version', CASE WHEN e.extversion = _steadytext.version() THEN 'healthy' ELSE 'degraded' END,
+               jsonb_build_object('extension', e.extversion, 'library', _steadytext.version())
         FROM pg_extension e WHERE e.extname = 'pg_steadytext'
     )
     SELECT 'overall',
@@ -1361,7 +1422,7 @@ $$;
 COMMENT ON FUNCTION public.steadytext_enqueue(text, jsonb, int, int, regprocedure) IS
     'Queues a call of any kind; its callback, a function of one uuid, is called as the caller once it has ended.';
 
-CREATE FUNCTION public.steadytext_generate_async(prompt text, max_tokens int DEFAULT 512) RETURNS uuid
+CREATE FUNCTION _steadytext.generate_async(prompt text, max_tokens int) RETURNS uuid
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1371,17 +1432,25 @@ BEGIN
         jsonb_build_object('max_tokens', max_tokens, 'use_cache', true, 'seed', 42), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
+
+CREATE FUNCTION public.steadytext_generate_async(prompt text, max_tokens int DEFAULT 512) RETURNS uuid
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.generate_async(prompt, max_tokens) $$;
 COMMENT ON FUNCTION public.steadytext_generate_async(text, int) IS 'Queues a generation; it begins once the transaction commits.';
 
-CREATE FUNCTION public.steadytext_generate_batch_async(prompts text[], max_tokens int DEFAULT 512) RETURNS uuid[]
+CREATE FUNCTION _steadytext.generate_batch_async(prompts text[], max_tokens int) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM _steadytext.check('steadytext_generate_batch_async', prompts, max_tokens);
-    RETURN ARRAY(SELECT public.steadytext_generate_async(p, max_tokens) FROM unnest(prompts) WITH ORDINALITY u (p, n) ORDER BY n);
+    RETURN ARRAY(SELECT _steadytext.generate_async(p, max_tokens) FROM unnest(prompts) WITH ORDINALITY u (p, n) ORDER BY n);
 END
 $$;
+
+CREATE FUNCTION public.steadytext_generate_batch_async(prompts text[], max_tokens int DEFAULT 512) RETURNS uuid[]
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.generate_batch_async(prompts, max_tokens) $$;
 COMMENT ON FUNCTION public.steadytext_generate_batch_async(text[], int) IS 'Queues up to 100 generations, one request each.';
 
 CREATE FUNCTION public.steadytext_generate_json_async(
@@ -1426,9 +1495,7 @@ END
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_choice_async(text, text[], boolean, int) IS 'Queues a choice.';
 
-CREATE FUNCTION public.steadytext_embed_async(
-    text_input text, use_cache boolean DEFAULT true, seed int DEFAULT 42, model text DEFAULT NULL, unsafe_mode boolean DEFAULT false
-) RETURNS uuid
+CREATE FUNCTION _steadytext.embed_async(text_input text, use_cache boolean, seed int, model text, unsafe_mode boolean) RETURNS uuid
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1441,9 +1508,15 @@ BEGIN
     RETURN _steadytext.queue_add('embed', NULL, NULL, params, NULL, NULL, NULL, 'steadytext_async');
 END
 $$;
+
+CREATE FUNCTION public.steadytext_embed_async(
+    text_input text, use_cache boolean DEFAULT true, seed int DEFAULT 42, model text DEFAULT NULL, unsafe_mode boolean DEFAULT false
+) RETURNS uuid
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.embed_async(text_input, use_cache, seed, model, unsafe_mode) $$;
 COMMENT ON FUNCTION public.steadytext_embed_async(text, boolean, int, text, boolean) IS 'Queues an embedding; steadytext_check_async() has it.';
 
-CREATE FUNCTION public.steadytext_embed_batch_async(texts text[]) RETURNS uuid[]
+CREATE FUNCTION _steadytext.embed_batch_async(texts text[]) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1453,12 +1526,13 @@ BEGIN
                  FROM unnest(texts) WITH ORDINALITY u (t, n) ORDER BY n);
 END
 $$;
+
+CREATE FUNCTION public.steadytext_embed_batch_async(texts text[]) RETURNS uuid[]
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.embed_batch_async(texts) $$;
 COMMENT ON FUNCTION public.steadytext_embed_batch_async(text[]) IS 'Queues embeddings, one request each.';
 
-CREATE FUNCTION public.steadytext_rerank_async(
-    query text, documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
-    return_scores boolean DEFAULT true, seed int DEFAULT 42
-) RETURNS uuid
+CREATE FUNCTION _steadytext.rerank_async(query text, documents text[], task text, return_scores boolean, seed int) RETURNS uuid
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1468,13 +1542,17 @@ BEGIN
         'return_scores', return_scores, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue_notify');
 END
 $$;
+
+CREATE FUNCTION public.steadytext_rerank_async(
+    query text, documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
+    return_scores boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.rerank_async(query, documents, task, return_scores, seed) $$;
 COMMENT ON FUNCTION public.steadytext_rerank_async(text, text[], text, boolean, int) IS
     'Queues a ranking; its result is a JSON array of [document, score], or of documents.';
 
-CREATE FUNCTION public.steadytext_rerank_batch_async(
-    queries text[], documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
-    return_scores boolean DEFAULT true, seed int DEFAULT 42
-) RETURNS uuid[]
+CREATE FUNCTION _steadytext.rerank_batch_async(queries text[], documents text[], task text, return_scores boolean, seed int) RETURNS uuid[]
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1485,21 +1563,34 @@ BEGIN
                  FROM unnest(queries) WITH ORDINALITY u (q, n) ORDER BY n);
 END
 $$;
+
+CREATE FUNCTION public.steadytext_rerank_batch_async(
+    queries text[], documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
+    return_scores boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid[]
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.rerank_batch_async(queries, documents, task, return_scores, seed) $$;
 COMMENT ON FUNCTION public.steadytext_rerank_batch_async(text[], text[], text, boolean, int) IS 'Queues a ranking for each query.';
 
-CREATE FUNCTION public.steadytext_check_async(request_id uuid)
+CREATE FUNCTION _steadytext.check_async(request_id uuid)
 RETURNS TABLE (status text, result text, results text[], embedding public.vector, embeddings public.vector[], error text,
                created_at timestamptz, completed_at timestamptz, processing_time_ms int, request_type text)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT q.status, q.result, q.results, q.embedding, q.embeddings, q.error, q.created_at, q.completed_at, q.processing_time_ms, q.request_type
-    FROM public.steadytext_queue q WHERE q.request_id = steadytext_check_async.request_id
+    FROM public.steadytext_queue q WHERE q.request_id = check_async.request_id
 $$;
+
+CREATE FUNCTION public.steadytext_check_async(request_id uuid)
+RETURNS TABLE (status text, result text, results text[], embedding public.vector, embeddings public.vector[], error text,
+               created_at timestamptz, completed_at timestamptz, processing_time_ms int, request_type text)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+AS $$ SELECT * FROM _steadytext.check_async(request_id) $$;
 COMMENT ON FUNCTION public.steadytext_check_async(uuid) IS 'What has become of an asynchronous call of one''s own; no row if it is unknown.';
 
 -- VOLATILE, so that it sees what the same statement has queued.
-CREATE FUNCTION public.steadytext_check_async_batch(request_ids uuid[])
+CREATE FUNCTION _steadytext.check_async_batch(request_ids uuid[])
 RETURNS TABLE (request_id uuid, status text, result text, error text, completed_at timestamptz)
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -1507,9 +1598,14 @@ AS $$
     SELECT q.request_id, q.status, q.result, q.error, q.completed_at
     FROM unnest(request_ids) WITH ORDINALITY u (wanted, n) JOIN public.steadytext_queue q ON q.request_id = u.wanted ORDER BY n
 $$;
+
+CREATE FUNCTION public.steadytext_check_async_batch(request_ids uuid[])
+RETURNS TABLE (request_id uuid, status text, result text, error text, completed_at timestamptz)
+LANGUAGE sql VOLATILE
+AS $$ SELECT * FROM _steadytext.check_async_batch(request_ids) $$;
 COMMENT ON FUNCTION public.steadytext_check_async_batch(uuid[]) IS 'What has become of several asynchronous calls, in the order asked.';
 
-CREATE FUNCTION public.steadytext_get_async_result(request_id uuid, timeout_seconds int DEFAULT 30) RETURNS text
+CREATE FUNCTION _steadytext.get_async_result(request_id uuid, timeout_seconds int) RETURNS text
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1520,7 +1616,7 @@ BEGIN
     PERFORM _steadytext.check('steadytext_get_async_result', request_id, timeout_seconds);
     PERFORM _steadytext.queue_wait(ARRAY[request_id], seconds);
     SELECT q.status, q.result, q.error INTO found_row
-        FROM public.steadytext_queue q WHERE q.request_id = steadytext_get_async_result.request_id;
+        FROM public.steadytext_queue q WHERE q.request_id = get_async_result.request_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'Request ID % not found', request_id USING ERRCODE = 'P0002';
     END IF;
@@ -1532,6 +1628,10 @@ BEGIN
     END CASE;
 END
 $$;
+
+CREATE FUNCTION public.steadytext_get_async_result(request_id uuid, timeout_seconds int DEFAULT 30) RETURNS text
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.get_async_result(request_id, timeout_seconds) $$;
 COMMENT ON FUNCTION public.steadytext_get_async_result(uuid, int) IS
     'Waits for an asynchronous call and gives its text; not in the transaction that queued it, which nobody else can see.';
 
@@ -1543,7 +1643,7 @@ AS $$
 BEGIN
     PERFORM _steadytext.check('steadytext_get_async_results', request_ids, timeout_seconds);
     PERFORM _steadytext.queue_wait(request_ids, coalesce(timeout_seconds, 30));
-    RETURN QUERY SELECT * FROM public.steadytext_check_async_batch(request_ids);
+    RETURN QUERY SELECT * FROM _steadytext.check_async_batch(request_ids);
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_get_async_results(uuid[], int) IS
@@ -1580,16 +1680,23 @@ CREATE FUNCTION public.steadytext_version() RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_version' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION public.steadytext_version() IS 'Version of the loaded library.';
 
-CREATE FUNCTION public.steadytext_config_get(config_key text) RETURNS text
+CREATE FUNCTION _steadytext.version() RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_version' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+CREATE FUNCTION _steadytext.config_get(config_key text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT _steadytext.check('steadytext_config_get', config_key);
     SELECT value #>> '{}' FROM public.steadytext_config WHERE key = config_key
 $$;
+
+CREATE FUNCTION public.steadytext_config_get(config_key text) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+AS $$ SELECT _steadytext.config_get(config_key) $$;
 COMMENT ON FUNCTION public.steadytext_config_get(text) IS 'A setting of this database as text, or NULL.';
 
-CREATE FUNCTION public.steadytext_config_set(config_key text, config_value text) RETURNS void
+CREATE FUNCTION _steadytext.config_set(config_key text, config_value text) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1616,6 +1723,10 @@ BEGIN
     END IF;
 END
 $$;
+
+CREATE FUNCTION public.steadytext_config_set(config_key text, config_value text) RETURNS void
+LANGUAGE sql VOLATILE STRICT
+AS $$ SELECT _steadytext.config_set(config_key, config_value) $$;
 COMMENT ON FUNCTION public.steadytext_config_set(text, text) IS
     'Changes a setting of this database; daemon_host and daemon_port change steadytext.daemons for the whole server. The view steadytext_config_settings tells which setting a key stands for.';
 
@@ -1657,7 +1768,7 @@ AS $$
         WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e')
     SELECT format('EXECUTE ON FUNCTION %s', p.oid::regprocedure)
     FROM members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
-    WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^_?steadytext_admin_' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
+    WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(steadytext_)?admin_' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
     UNION ALL
     SELECT format(CASE WHEN c.relkind = 'S' THEN 'USAGE, SELECT ON SEQUENCE %s' WHEN c.relkind = 'v' THEN 'SELECT ON %s'
                        WHEN c.relname = 'steadytext_audit_log' THEN 'SELECT, INSERT ON %s' ELSE 'SELECT, INSERT, UPDATE, DELETE ON %s' END,
@@ -1701,7 +1812,8 @@ COMMENT ON FUNCTION public.steadytext_admin_revoke(name) IS 'Takes back what ste
 CREATE FUNCTION _steadytext.selfcheck() RETURNS TABLE (check_name text, status text, details text, hint text)
 AS 'MODULE_PATHNAME', 'steadytext_selfcheck' LANGUAGE C VOLATILE ROWS 4;
 
-CREATE FUNCTION public.steadytext_selfcheck() RETURNS TABLE (check_name text, status text, details text, hint text)
+CREATE FUNCTION public.steadytext_selfcheck()
+RETURNS TABLE (check_name text, status text, details text, hint text)
 LANGUAGE sql VOLATILE ROWS 20
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1737,7 +1849,7 @@ AS $$
         WHERE o.classid = 'pg_class'::regclass AND c.relname = 'steadytext_audit_log' AND NOT c.relrowsecurity),
     administrators AS (
         SELECT a.grantee::regrole::text AS said FROM objects o, aclexplode(o.acl) a
-        WHERE o.oid = 'public.steadytext_config_set(text, text)'::regprocedure AND a.grantee NOT IN (o.owner, 0)),
+        WHERE o.oid = '_steadytext.config_set(text, text)'::regprocedure AND a.grantee NOT IN (o.owner, 0, 'steadytext_owner'::regrole)),
     findings (place, check_name, bad, said, good, hint) AS (
         SELECT 1, 'public_grants', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM public_grants),
                'PUBLIC has no more than at installation', 'REVOKE what PUBLIC need not have.'
@@ -1757,12 +1869,12 @@ AS $$
         SELECT 6, 'schema_public', 'warning', (SELECT 'PUBLIC may create objects in schema public' WHERE has_schema_privilege('public', 'public', 'CREATE')),
                'PUBLIC may not create objects in schema public', 'REVOKE CREATE ON SCHEMA public FROM PUBLIC.'
         UNION ALL
-        SELECT 7, 'sql_version', 'error', (SELECT format('the SQL objects are of version %s, the library is %s', e.extversion, public.steadytext_version())
-                                           FROM extension e WHERE e.extversion <> public.steadytext_version()),
+        SELECT 7, 'sql_version', 'error', (SELECT format('the SQL objects are of version %s, the library is %s', e.extversion, _steadytext.version())
+                                           FROM extension e WHERE e.extversion <> _steadytext.version()),
                'SQL objects and library are of one version', 'ALTER EXTENSION pg_steadytext UPDATE, or restart the server with the library of that version.'
         UNION ALL
-        SELECT 8, 'installed_version', 'warning', (SELECT format('version %s is installed, %s is running', a.default_version, public.steadytext_version())
-                                                   FROM pg_available_extensions a WHERE a.name = 'pg_steadytext' AND a.default_version <> public.steadytext_version()),
+        SELECT 8, 'installed_version', 'warning', (SELECT format('version %s is installed, %s is running', a.default_version, _steadytext.version())
+                                                   FROM pg_available_extensions a WHERE a.name = 'pg_steadytext' AND a.default_version <> _steadytext.version()),
                'the running library is the one installed', 'Restart the server.')
     SELECT f.check_name, CASE WHEN f.said IS NULL THEN 'ok' ELSE f.bad END, coalesce(f.said, f.good), CASE WHEN f.said IS NOT NULL THEN f.hint END
     FROM (SELECT * FROM findings ORDER BY place) f
@@ -1829,7 +1941,7 @@ CREATE FUNCTION public.st_rerank_docs_only(
     seed int DEFAULT 42
 ) RETURNS TABLE (document text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10 COST 1000
-AS $$ SELECT r.document FROM public.steadytext_rerank(query, documents, task, false, seed) r $$;
+AS $$ SELECT r.document FROM _steadytext.rerank(query, documents, task, false, seed) r $$;
 
 CREATE FUNCTION public.st_rerank_top_k(
     query text, documents text[], k int DEFAULT 5, task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
@@ -1853,71 +1965,60 @@ AS 'MODULE_PATHNAME', 'steadytext_embed_batch' LANGUAGE C VOLATILE PARALLEL REST
 
 CREATE FUNCTION public.st_generate_cached(prompt text, max_tokens int DEFAULT NULL, seed int DEFAULT 42) RETURNS text
 LANGUAGE sql VOLATILE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_generate(prompt, max_tokens, true, seed) $$;
+AS $$ SELECT _steadytext.generate(prompt, max_tokens, true, seed, '[EOS]', NULL, NULL, NULL, NULL, false) $$;
 
 CREATE FUNCTION public.st_embed_cached(
     text_input text, seed int DEFAULT 42, model text DEFAULT NULL, unsafe_mode boolean DEFAULT false
 ) RETURNS public.vector
 LANGUAGE sql VOLATILE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_embed(text_input, true, seed, model, unsafe_mode) $$;
+AS $$ SELECT _steadytext.embed(text_input, true, seed, model, unsafe_mode) $$;
 
 CREATE FUNCTION public.st_generate_async(prompt text, max_tokens int DEFAULT NULL) RETURNS uuid
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_generate_async(prompt, max_tokens) $$;
+AS $$ SELECT _steadytext.generate_async(prompt, max_tokens) $$;
 
 CREATE FUNCTION public.st_generate_batch_async(prompts text[], max_tokens int DEFAULT 512) RETURNS uuid[]
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_generate_batch_async(prompts, max_tokens) $$;
+AS $$ SELECT _steadytext.generate_batch_async(prompts, max_tokens) $$;
 
 CREATE FUNCTION public.st_embed_async(
     text_input text, use_cache boolean DEFAULT true, seed int DEFAULT 42, model text DEFAULT NULL, unsafe_mode boolean DEFAULT false
 ) RETURNS uuid
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_embed_async(text_input, use_cache, seed, model, unsafe_mode) $$;
+AS $$ SELECT _steadytext.embed_async(text_input, use_cache, seed, model, unsafe_mode) $$;
 
 CREATE FUNCTION public.st_embed_batch_async(texts text[]) RETURNS uuid[]
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_embed_batch_async(texts) $$;
+AS $$ SELECT _steadytext.embed_batch_async(texts) $$;
 
 CREATE FUNCTION public.st_rerank_async(
     query text, documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
     return_scores boolean DEFAULT true, seed int DEFAULT 42
 ) RETURNS uuid
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_rerank_async(query, documents, task, return_scores, seed) $$;
+AS $$ SELECT _steadytext.rerank_async(query, documents, task, return_scores, seed) $$;
 
 CREATE FUNCTION public.st_rerank_batch_async(
     queries text[], documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',
     return_scores boolean DEFAULT true, seed int DEFAULT 42
 ) RETURNS uuid[]
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_rerank_batch_async(queries, documents, task, return_scores, seed) $$;
+AS $$ SELECT _steadytext.rerank_batch_async(queries, documents, task, return_scores, seed) $$;
 
 CREATE FUNCTION public.st_check_async(request_id uuid)
 RETURNS TABLE (status text, result text, results text[], embedding public.vector, embeddings public.vector[], error text,
                created_at timestamptz, completed_at timestamptz, processing_time_ms int, request_type text)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public.steadytext_check_async(request_id) $$;
+AS $$ SELECT * FROM _steadytext.check_async(request_id) $$;
 
 CREATE FUNCTION public.st_check_async_batch(request_ids uuid[])
 RETURNS TABLE (request_id uuid, status text, result text, error text, completed_at timestamptz)
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public.steadytext_check_async_batch(request_ids) $$;
+AS $$ SELECT * FROM _steadytext.check_async_batch(request_ids) $$;
 
 CREATE FUNCTION public.st_get_async_result(request_id uuid, timeout_seconds int DEFAULT 30) RETURNS text
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_get_async_result(request_id, timeout_seconds) $$;
+AS $$ SELECT _steadytext.get_async_result(request_id, timeout_seconds) $$;
 
 CREATE FUNCTION public.st_cancel_async(request_id uuid) RETURNS boolean
 AS 'MODULE_PATHNAME', 'steadytext_queue_cancel' LANGUAGE C VOLATILE;
@@ -1929,20 +2030,18 @@ CREATE FUNCTION public.st_cache_stats()
 RETURNS TABLE (total_entries bigint, total_size_mb float8, cache_hit_rate float8, avg_access_count float8,
                oldest_entry timestamptz, newest_entry timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public.steadytext_cache_stats() $$;
+AS $$ SELECT * FROM _steadytext.cache_stats() $$;
 
 CREATE FUNCTION public.st_cache_clear() RETURNS bigint
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_cache_clear() $$;
+AS $$ SELECT _steadytext.cache_clear() $$;
 
 CREATE FUNCTION public.st_cache_evict_by_age(
     target_entries int DEFAULT NULL, target_size_mb float8 DEFAULT NULL, batch_size int DEFAULT 100, min_age_hours int DEFAULT 1
 ) RETURNS TABLE (evicted_count int, freed_size_mb float8, remaining_entries bigint, remaining_size_mb float8)
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public.steadytext_cache_evict_by_age(target_entries, target_size_mb, batch_size, min_age_hours) $$;
+AS $$ SELECT * FROM _steadytext.cache_evict_to('age', target_entries, target_size_mb, batch_size, 0, min_age_hours) $$;
 
 CREATE FUNCTION public.st_cache_evict_by_frecency(
     target_entries int DEFAULT NULL, target_size_mb float8 DEFAULT NULL, batch_size int DEFAULT 100,
@@ -1950,25 +2049,22 @@ CREATE FUNCTION public.st_cache_evict_by_frecency(
 ) RETURNS TABLE (evicted_count int, freed_size_mb float8, remaining_entries bigint, remaining_size_mb float8)
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public.steadytext_cache_evict_by_frecency(target_entries, target_size_mb, batch_size, min_access_count, min_age_hours) $$;
+AS $$ SELECT * FROM _steadytext.cache_evict_to('frecency', target_entries, target_size_mb, batch_size, min_access_count, min_age_hours) $$;
 
 CREATE FUNCTION public.st_cache_preview_eviction(preview_count int DEFAULT 10)
 RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed timestamptz, created_at timestamptz,
                age_days float8, size_bytes bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public.steadytext_cache_preview_eviction(preview_count) $$;
+AS $$ SELECT * FROM _steadytext.cache_preview_eviction(preview_count) $$;
 
 CREATE FUNCTION public.st_cache_analyze_usage()
 RETURNS TABLE (age_bucket text, entry_count bigint, avg_access_count float8, total_size_mb float8, percentage_of_cache float8)
 LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public.steadytext_cache_analyze_usage() $$;
+AS $$ SELECT * FROM _steadytext.cache_analyze_usage() $$;
 
 CREATE FUNCTION public.st_cache_scheduled_eviction() RETURNS void
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_cache_scheduled_eviction() $$;
+AS $$ SELECT _steadytext.cache_scheduled_eviction() $$;
 
 CREATE FUNCTION public.st_daemon_start() RETURNS boolean
 AS 'MODULE_PATHNAME', 'steadytext_daemon_start' LANGUAGE C VOLATILE;
@@ -1985,32 +2081,27 @@ AS 'MODULE_PATHNAME', 'steadytext_version' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 
 CREATE FUNCTION public.st_config_get(key text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_config_get(key) $$;
+AS $$ SELECT _steadytext.config_get(key) $$;
 
 CREATE FUNCTION public.st_config_set(key text, value text) RETURNS void
 LANGUAGE sql VOLATILE STRICT
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_config_set(key, value) $$;
+AS $$ SELECT _steadytext.config_set(key, value) $$;
 
 CREATE FUNCTION public.st_rate_limit_set(
     role name, operation text DEFAULT '*', requests int DEFAULT NULL, per interval DEFAULT '1 min',
     tokens bigint DEFAULT NULL, concurrency int DEFAULT NULL
 ) RETURNS void
 LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_rate_limit_set(role, operation, requests, per, tokens, concurrency) $$;
+AS $$ SELECT _steadytext.rate_limit_set(role, operation, requests, per, tokens, concurrency) $$;
 
 CREATE FUNCTION public.st_rate_limit_get(role name)
 RETURNS TABLE (operation text, requests int, per interval, tokens bigint, concurrency int)
 LANGUAGE sql STABLE STRICT
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT * FROM public.steadytext_rate_limit_get(role) $$;
+AS $$ SELECT * FROM _steadytext.rate_limit_get(role) $$;
 
 CREATE FUNCTION public.st_rate_limit_remove(role name, operation text DEFAULT '*') RETURNS boolean
 LANGUAGE sql VOLATILE STRICT
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.steadytext_rate_limit_remove(role, operation) $$;
+AS $$ SELECT _steadytext.rate_limit_remove(role, operation) $$;
 
 CREATE FUNCTION public.st_rate_limit_reset(role name) RETURNS int
 AS 'MODULE_PATHNAME', 'steadytext_rate_limit_reset' LANGUAGE C VOLATILE STRICT;
@@ -2022,7 +2113,7 @@ REVOKE ALL ON FUNCTION
     _steadytext.queue_look(),
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(),
     public.st_daemon_start(), public.st_daemon_stop(),
-    public.steadytext_config_set(text, text), public.st_config_set(text, text),
+    _steadytext.config_set(text, text), public.steadytext_config_set(text, text), public.st_config_set(text, text),
     _steadytext.selfcheck(), public.steadytext_selfcheck(),
     _steadytext.admin_grants(), public.steadytext_admin_grant(name), public.steadytext_admin_revoke(name),
     _steadytext.inspect(text, text), _steadytext.follow_daemon_address(), _steadytext.config_changed(),
@@ -2033,32 +2124,36 @@ REVOKE ALL ON FUNCTION
     public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
     _steadytext.stat_statements(), public.steadytext_stat_reset(),
     _steadytext.parameters(), _steadytext.rate_limits_changed(),
+    _steadytext.rate_limit_set(name, text, int, interval, bigint, int), _steadytext.rate_limit_get(name),
+    _steadytext.rate_limit_remove(name, text),
     public.steadytext_rate_limit_set(name, text, int, interval, bigint, int), public.steadytext_rate_limit_get(name),
     public.steadytext_rate_limit_remove(name, text), public.steadytext_rate_limit_reset(name),
     public.st_rate_limit_set(name, text, int, interval, bigint, int), public.st_rate_limit_get(name),
     public.st_rate_limit_remove(name, text), public.st_rate_limit_reset(name),
     public.steadytext_budget_set(name, interval, bigint, text), public.steadytext_budget_remove(name, interval),
-    public.steadytext_budget_get(name), public.steadytext_budget_list(), _steadytext.budget_used(name, interval),
+    public.steadytext_budget_get(name), _steadytext.budget_list(), public.steadytext_budget_list(), _steadytext.budget_used(name, interval),
     _steadytext.incident_note(text, text, text, boolean, timestamptz, float8, text),
     _steadytext.incidents_settle(text[], text[], timestamptz),
     _steadytext.health(), _steadytext.cache_health(), public.steadytext_health_check(),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
     _steadytext.cache_count(), _steadytext.cache_changed(), _steadytext.cache_size(),
-    _steadytext.cache_lookups(), public.steadytext_cache_stats(), public.steadytext_cache_clear(),
+    _steadytext.cache_lookups(), _steadytext.cache_stats(), public.steadytext_cache_stats(),
+    _steadytext.cache_clear(), public.steadytext_cache_clear(),
     public.steadytext_cache_invalidate(text, text, text),
     _steadytext.cache_evict(text, bigint, bigint, int, bigint, timestamptz, bigint, bigint),
     _steadytext.cache_evict_to(text, int, float8, int, int, int),
     _steadytext.cache_limit(text, float8, text), _steadytext.cache_quietly(boolean),
     public.steadytext_cache_evict_by_age(int, float8, int, int),
     public.steadytext_cache_evict_by_frecency(int, float8, int, int, int),
-    public.steadytext_cache_scheduled_eviction(), public.steadytext_cache_preview_eviction(int),
-    public.steadytext_cache_analyze_usage(), _steadytext.cache_migrated_key(public.steadytext_cache),
+    _steadytext.cache_scheduled_eviction(), public.steadytext_cache_scheduled_eviction(),
+    _steadytext.cache_preview_eviction(int), public.steadytext_cache_preview_eviction(int),
+    _steadytext.cache_analyze_usage(), public.steadytext_cache_analyze_usage(), _steadytext.cache_migrated_key(public.steadytext_cache),
     public.steadytext_cache_migrate_keys(int), public.steadytext_cache_clear_legacy(),
     public.st_cache_stats(), public.st_cache_clear(), public.st_cache_evict_by_age(int, float8, int, int),
     public.st_cache_evict_by_frecency(int, float8, int, int, int), public.st_cache_preview_eviction(int),
     public.st_cache_analyze_usage(), public.st_cache_scheduled_eviction()
 FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), public.steadytext_cache_stats(), public.st_cache_stats()
+GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), _steadytext.cache_stats(), public.steadytext_cache_stats(), public.st_cache_stats()
     TO pg_monitor;
 GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
     _steadytext.stat_statements(), _steadytext.daemons(), public.steadytext_health_check() TO pg_monitor;
@@ -2071,8 +2166,6 @@ GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress 
 -- ---- owners ------------------------------------------------------------------------------------------------------
 -- Background workers write the tables, and read what they must, as steadytext_owner.
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA _steadytext TO steadytext_owner;
-GRANT EXECUTE ON FUNCTION public.steadytext_cache_scheduled_eviction(),
-    public.steadytext_cache_evict_by_frecency(int, float8, int, int, int) TO steadytext_owner;
 DO $$
 DECLARE
     command text;

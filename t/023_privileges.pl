@@ -82,12 +82,32 @@ is($cluster->try_sql('CREATE TABLE _steadytext.mine ()', user => 'plain')->{stat
 is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p
     WHERE p.proname ~ 'steadytext|^st_' AND p.prosecdef AND p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp'])),
     '', 'SECURITY DEFINER always pins search_path');
-is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ' ORDER BY p.proname) FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-    WHERE p.pronamespace = 'public'::regnamespace AND p.proname ~ 'steadytext|^st_' AND l.lanname <> 'c' AND p.proconfig IS NULL)),
-    'st_generate_stream(text,integer,boolean,integer,text,text,text,text,text,boolean) st_rerank_docs_only(text,text[],text,integer) steadytext_cache_top(integer) '
-    . 'steadytext_extract(text,anyelement,integer,boolean,integer,boolean,text) '
-    . 'steadytext_generate_stream(text,integer,boolean,integer,text,text,text,text,text,boolean) steadytext_rerank_docs_only(text,text[],text,integer)',
-    'other functions too, but those the planner inlines, which name the schema of everything');
+
+# No body names a function in public, where an overload with better-fitting arguments would win: it names PostgreSQL's own and _steadytext's.
+# A function whose search_path is the caller's is one call of a function in _steadytext, of whatever has no operator, cast or name to be found.
+{
+    my $members = q(SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e');
+    my $bodies = qq(FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang JOIN ($members) m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid WHERE l.lanname <> 'c');
+    cmp_ok($cluster->sql("SELECT count(*) $bodies"), '>', 80, 'functions in SQL and PL/pgSQL');
+    is($cluster->sql("SELECT count(*) $bodies AND l.lanname NOT IN ('sql', 'plpgsql')"), 0, 'and in no other language');
+    # Without comments and texts.
+    my $code = q(regexp_replace(regexp_replace(p.prosrc, '--[^\n]*', '', 'g'), '''[^'']*''', '''''', 'g'));
+    is($cluster->sql("SELECT string_agg(p.oid::regprocedure::text, ' ') $bodies AND (regexp_replace($code, " . q{'INSERT INTO public\.\w+', '', 'g') ~ 'public\.\w+\s*\(' OR }
+        . $code . q{ ~ 'OPERATOR *\(|(?<![.\w])(st|steadytext)_\w+\s*\(')}), '', 'no body calls a function in public');
+    is($cluster->sql("SELECT string_agg(p.oid::regprocedure::text, ' ') $bodies AND p.proconfig IS NULL AND p.proname <> 'steadytext_extract' AND p.prosrc !~ "
+        . q{'^\s*SELECT (\* FROM |r\.document FROM )?_steadytext\.\w+\(([\w\s,]|''\[EOS\]'')*\)( r)?\s*$'}), '', 'one without a search_path of its own is one call of what has one, or is in C');
+    is($cluster->sql(q{SELECT array_to_string(ARRAY(SELECT (regexp_matches(prosrc, '(?<![\w.])[a-z_]\w*\s*\(|::\s*[a-z_]\w*(?![\w.])', 'g'))[1]), ' ')
+        FROM pg_proc WHERE proname = 'steadytext_extract'}), '', 'and the one that casts names the schema of every function and type');
+    is($cluster->sql(qq(SELECT string_agg(DISTINCT p.oid::regprocedure::text, ' ') FROM pg_depend d JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+        WHERE p.pronamespace = 'public'::regnamespace AND d.deptype = 'n' AND (d.classid, d.objid) IN (SELECT m.classid, m.objid FROM ($members) m
+              UNION SELECT 'pg_rewrite'::regclass, w.oid FROM pg_rewrite w JOIN ($members) m ON m.objid = w.ev_class
+              UNION SELECT 'pg_trigger'::regclass, t.oid FROM pg_trigger t JOIN ($members) m ON m.objid = t.tgrelid
+              UNION SELECT 'pg_policy'::regclass, o.oid FROM pg_policy o JOIN ($members) m ON m.objid = o.polrelid
+              UNION SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN ($members) m ON m.objid = c.conrelid
+              UNION SELECT 'pg_attrdef'::regclass, a.oid FROM pg_attrdef a JOIN ($members) m ON m.objid = a.adrelid))), 'vector_dims(vector)',
+        'nor does a view, a trigger, a policy, a constraint or a default depend on one, but for pgvector\'s, bound by its OID');
+}
 
 # Monitors see the statistics; administrators do the rest, but for what reaches other hosts.
 {

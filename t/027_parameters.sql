@@ -24,9 +24,10 @@ SELECT is_empty($$SELECT owner, array_agg(name ORDER BY position) FROM arguments
                   EXCEPT SELECT owner, array_agg(name ORDER BY row) FROM rules GROUP BY owner$$, 'in their order');
 SELECT is_empty($$SELECT owner, name FROM rules r
                   WHERE owner ~ '^(steadytext_|st_|_steadytext\.)' AND owner NOT LIKE '%(%' AND owner <> 'steadytext_config' AND EXISTS (
-                      SELECT FROM pg_proc WHERE proname = regexp_replace(owner, '^_steadytext\.', '')) AND NOT EXISTS (
+                      SELECT FROM pg_proc WHERE owner = CASE pronamespace WHEN 'public'::regnamespace THEN '' ELSE pronamespace::regnamespace || '.' END || proname) AND NOT EXISTS (
                       SELECT FROM arguments a WHERE a.owner = r.owner AND a.name = r.name)$$, 'and no rule is for an argument that is gone');
 SELECT is_empty($$SELECT owner FROM rules WHERE owner ~ '^(steadytext_|_steadytext\.)' AND owner NOT LIKE '%(%' AND owner <> 'steadytext_config'
+                      AND replace(owner, '_steadytext.', 'steadytext_') NOT IN (SELECT replace(owner, '_steadytext.', '') FROM arguments WHERE owner ~ '^steadytext_')
                   EXCEPT SELECT owner FROM arguments$$, 'or a function that is gone');
 SELECT set_eq($$SELECT name FROM pg_settings WHERE name LIKE 'steadytext.%'$$, $$SELECT name FROM rules WHERE owner = 'settings'$$,
     'every setting has a rule');

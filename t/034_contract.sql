@@ -79,7 +79,7 @@ SELECT is((SELECT CASE provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stab
 FROM contract;
 
 SELECT is((SELECT string_agg(proname, ', ') FROM pg_proc JOIN pg_language l ON l.oid = prolang
-           WHERE proname ~ '^st_' AND lanname = 'sql' AND prosrc ~ 'steadytext_' AND prosrc !~ 'public\._?steadytext_'), NULL,
+           WHERE proname ~ '^st_' AND lanname = 'sql' AND prosrc !~ '\m_steadytext\.'), NULL,
           'an alias finds what it stands for whatever the search_path');
 SELECT is((SELECT array_agg(steadytext_config_get(key)) FROM unnest(ARRAY['default_max_tokens', 'default_seed', 'cache_eviction_enabled']) key),
           ARRAY['512', '42', 'true'], 'the configuration begins as the original''s did');

@@ -25,8 +25,8 @@ CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; E
 CREATE TRIGGER foreign_one AFTER INSERT ON steadytext_cache EXECUTE FUNCTION noop();
 SELECT is(says('triggers'), 'warning: foreign_one on public.steadytext_cache', 'a trigger of others');
 
-ALTER FUNCTION steadytext_cache_stats() RESET search_path;
-SELECT is(says('search_paths'), 'error: public.steadytext_cache_stats()', 'a search_path that is not pinned');
+ALTER FUNCTION _steadytext.cache_stats() RESET search_path;
+SELECT is(says('search_paths'), 'error: _steadytext.cache_stats()', 'a search_path that is not pinned');
 ALTER TABLE steadytext_audit_log DISABLE ROW LEVEL SECURITY;
 SELECT is(says('row_security'), 'error: public.steadytext_audit_log', 'no row security');
 GRANT CREATE ON SCHEMA public TO PUBLIC;

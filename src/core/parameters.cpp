@@ -648,11 +648,12 @@ std::span<const Parameter> settings() noexcept { return rules::kSettings; }
 
 std::span<const Parameter> arguments_of(std::string_view function) noexcept {
     const std::span<const Parameter> own = rows_of(function);
-    if (!own.empty() || !function.starts_with("st_"))
+    constexpr std::string_view kShort = "st_", kInternal = "_steadytext.";
+    if (!own.empty() || !(function.starts_with(kShort) || function.starts_with(kInternal)))
         return own;
     char full[64] = "steadytext_";
     const std::size_t prefix = std::strlen(full);
-    function.remove_prefix(3);
+    function.remove_prefix(function.starts_with(kShort) ? kShort.size() : kInternal.size());
     if (prefix + function.size() >= sizeof full)
         return {};
     std::memcpy(full + prefix, function.data(), function.size());

@@ -119,7 +119,7 @@ inline constexpr Rule kOptions = {.kind = Kind::Options, .name = "options", .opt
 [[nodiscard]] std::span<const Parameter> config_keys() noexcept;
 [[nodiscard]] std::span<const Parameter> settings() noexcept;
 
-// The rows of a function, in the order of its arguments; st_x has those of steadytext_x unless it has its own.
+// The rows of a function, in the order of its arguments; st_x and _steadytext.x have those of steadytext_x unless they have their own.
 [[nodiscard]] std::span<const Parameter> arguments_of(std::string_view function) noexcept;
 // Null if there is none.
 [[nodiscard]] const Parameter *find_setting(std::string_view name) noexcept;

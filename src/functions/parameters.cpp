@@ -101,8 +101,9 @@ STEADYTEXT_FUNCTION(steadytext_parameters) {
     for (const Parameter &row : core::arguments()) {
         put_row(result, row.owner, row);
         if (strncmp(row.owner, "steadytext_", 11) == 0)
-            if (const char *alias = psprintf("st_%s", row.owner + 11); core::arguments_of(alias).data() == core::arguments_of(row.owner).data())
-                put_row(result, alias, row);
+            for (const char *form : {"st_%s", "_steadytext.%s"})
+                if (const char *alias = psprintf(form, row.owner + 11); core::arguments_of(alias).data() == core::arguments_of(row.owner).data())
+                    put_row(result, alias, row);
         for (const Parameter *option = row.rule.options; option != nullptr && option->name != nullptr; option++)
             put_row(result, psprintf("%s(%s)", row.owner, row.name), *option);
     }
