@@ -55,13 +55,18 @@ $(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql: sql/pg_steadytext.sql pg_s
 	@mkdir -p $(@D)
 	cp $< $@
 
-# The PL/Python original's tables stay what they are, its functions are replaced: see sql/from_original.sql.
-$(UPGRADE): sql/pg_steadytext.sql sql/from_original.sql pg_steadytext.control Makefile
+# The PL/Python original's tables stay what they are, its functions are replaced: see sql/from_original.sql. Everything else must be new: a plain
+# CREATE fails where there is something already, and the names it takes are looked for before anything is done.
+ORIGINAL_TABLES = cache|queue|config|daemon_health|rate_limits|audit_log
+$(UPGRADE): sql/pg_steadytext.sql sql/from_original.sql sql/from_original_check.sql pg_steadytext.control Makefile
 	@mkdir -p $(@D)
-	sed -E -e '1,/^\\echo/d' -e 's/^CREATE (FUNCTION|VIEW) /CREATE OR REPLACE \1 /' -e 's/^CREATE TABLE /&IF NOT EXISTS /' \
-		-e 's/^CREATE (UNIQUE )?INDEX /&IF NOT EXISTS /' $< > $@.all
-	sed -e '/^-- <===/r $@.all' -e '/^-- <===/d' sql/from_original.sql > $@
-	@rm $@.all
+	sed -E -e '1,/^\\echo/d' -e 's/^CREATE (FUNCTION public\.)/CREATE OR REPLACE \1/' \
+		-e 's/^CREATE TABLE (public\.steadytext_($(ORIGINAL_TABLES)) )/CREATE TABLE IF NOT EXISTS \1/' $< > $@.all
+	sed -nE -e "s/^CREATE (FUNCTION|TABLE|VIEW) public\.(\w+).*/        ('\1', '\2'),/p" \
+		-e "s/^CREATE (UNIQUE )?(INDEX) (\w+).*/        ('\2', '\3'),/p" $< > $@.names
+	sed -e '/^-- <=== names/r $@.names' -e '/^-- <===/d' sql/from_original_check.sql > $@.check
+	sed -e '/^-- <=== from_original_check/r $@.check' -e '/^-- <=== pg_steadytext/r $@.all' -e '/^-- <===/d' sql/from_original.sql > $@
+	@rm $@.all $@.names $@.check
 
 # The server runs steadytextd from its own bin directory; without it the extension works with other daemons.
 ifdef STEADYTEXT_PGXS

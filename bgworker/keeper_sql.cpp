@@ -38,9 +38,11 @@ constexpr const char *kInsert = R"(
                      fingerprint, prompt_tokens, completion_tokens, reason, at, expires)
     ON CONFLICT (cache_key) DO NOTHING)";
 
-// An answer that had expired was computed anew: its row makes room.
-constexpr const char *kDeleteExpired = R"(
-    DELETE FROM public.steadytext_cache WHERE cache_key = ANY ($1) AND expires_at <= now())";
+// An answer that had expired was computed anew: its row makes room. So does a row that answers nobody under this key: one that the
+// original left there, or that is untrusted (src/session/table_cache.cpp).
+constexpr const char *kDeleteStale = R"(
+    DELETE FROM public.steadytext_cache
+    WHERE cache_key = ANY ($1) AND (expires_at <= now() OR fingerprint IS NULL OR fingerprint = 'untrusted'))";
 
 constexpr const char *kAddHits = R"(
     UPDATE public.steadytext_cache c
@@ -54,7 +56,8 @@ constexpr const char *kRekey = R"(
     SET cache_key = $2, fingerprint = 'legacy', scope = '', access_count = coalesce(c.access_count, 0) + 1,
         last_accessed = $3, steadytext_cache_hit = true,
         operation = CASE WHEN c.embedding IS NULL THEN 'generate' ELSE 'embed' END
-    WHERE c.cache_key = $1 AND NOT EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = $2))";
+    WHERE c.cache_key = $1 AND c.fingerprint IS NULL
+      AND NOT EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = $2))";
 
 constexpr const char *kCompactLedger = R"(
     WITH gone AS (DELETE FROM _steadytext.cache_ledger RETURNING entries, bytes)
@@ -118,18 +121,19 @@ public:
         column++->add_text(record.finish_reason);
         column++->add_time(numbers.at_us);
         column++->add_time(numbers.expires_us);
-        any_expires_ |= numbers.expires_us != 0;
         count_++;
     }
 
     void write() const {
         if (count_ == 0)
             return;
-        if (any_expires_) {
-            const ArrayColumn keys[] = {columns_[0]};
-            execute(kDeleteExpired, keys, SPI_OK_DELETE);
-        }
         execute(kInsert, columns_, SPI_OK_INSERT);
+        if (SPI_processed == static_cast<std::uint64_t>(count_))
+            return;
+        const ArrayColumn keys[] = {columns_[0]};
+        execute(kDeleteStale, keys, SPI_OK_DELETE);
+        if (SPI_processed > 0)
+            execute(kInsert, columns_, SPI_OK_INSERT);
     }
 
 private:
@@ -143,7 +147,6 @@ private:
 
     ArrayColumn columns_[kColumns];
     int count_ = 0;
-    bool any_expires_ = false;
 };
 
 class Hits {

@@ -1,46 +1,197 @@
 -- From the PL/Python original (2025.11.25) to this version, in place. The Makefile puts pg_steadytext.sql where the line with the arrow
--- is, with CREATE made to spare what is there; so there is one source of every definition. t/135_upgrade.pl holds the result against a
--- fresh installation.
+-- is, with CREATE made to spare what the original has, and nothing else; so there is one source of every definition. t/135_upgrade.pl holds
+-- the result against a fresh installation, t/137_hostile_upgrade.pl what becomes of what others have left.
 --
 -- Tables keep their rows and what depends on them; functions keep their names, arguments and results, so views, generated columns and
 -- indexes over them stay. What the original has and this version has not (prompts, summaries, facts) stays as it was, in Python.
+--
+-- Whoever runs this is a superuser, and everybody could write the original's tables. So first nothing on them may run code
+-- (from_original_check.sql), then a row of a table that everybody could write is kept, but neither served, carried out nor obeyed.
 \echo Use "ALTER EXTENSION pg_steadytext UPDATE" to load this file. \quit
 
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
--- The original let everybody read and change its tables, other people's prompts and the daemon's address among them.
+LOCK TABLE public.steadytext_cache, public.steadytext_queue, public.steadytext_config, public.steadytext_daemon_health,
+    public.steadytext_rate_limits, public.steadytext_audit_log, public.steadytext_prompts, public.steadytext_prompt_versions
+    IN ACCESS EXCLUSIVE MODE;
+
+-- The original's columns: name, type, and what a fresh installation has as default.
+CREATE TEMP TABLE upgrade_columns AS
+SELECT t.table_name, c.place, split_part(c.said, ' ', 1) AS name, split_part(c.said, ' ', 2)::regtype AS type,
+       nullif(split_part(c.said, ' ', 3), '') AS initial
+FROM (VALUES
+    ('steadytext_cache', ARRAY['id int nextval(''public.steadytext_cache_id_seq'')', 'cache_key text', 'prompt text', 'response text',
+        'embedding public.vector', 'access_count int 1', 'last_accessed timestamptz now()', 'created_at timestamptz now()',
+        'steadytext_cache_hit boolean false', 'model_name text ''qwen3-1.7b''', 'model_size text', 'seed int 42', 'eos_string text',
+        'generation_params jsonb', 'response_size int', 'generation_time_ms int']),
+    ('steadytext_queue', ARRAY['id int nextval(''public.steadytext_queue_id_seq'')', 'request_id uuid gen_random_uuid()',
+        'request_type text', 'prompt text', 'prompts text[]', 'params jsonb', 'priority int 5', 'user_id text current_user',
+        'session_id text', 'status text ''pending''', 'result text', 'results text[]', 'embedding public.vector',
+        'embeddings public.vector[]', 'error text', 'created_at timestamptz now()', 'started_at timestamptz',
+        'completed_at timestamptz', 'processing_time_ms int', 'retry_count int 0', 'max_retries int 3', 'daemon_endpoint text']),
+    ('steadytext_config', ARRAY['key text', 'value jsonb', 'description text', 'updated_at timestamptz now()',
+        'updated_by text current_user']),
+    ('steadytext_daemon_health', ARRAY['daemon_id text ''default''', 'endpoint text', 'last_heartbeat timestamptz now()',
+        'uptime_seconds int 0', 'status text ''unknown''', 'version text', 'models_loaded text[]', 'memory_usage_mb int',
+        'active_connections int 0', 'total_requests bigint 0', 'error_count int 0', 'avg_response_time_ms int']),
+    ('steadytext_rate_limits', ARRAY['user_id text', 'requests_per_minute int 60', 'requests_per_hour int 1000',
+        'requests_per_day int 10000', 'current_minute_count int 0', 'current_hour_count int 0', 'current_day_count int 0',
+        'last_reset timestamptz now()', 'last_reset_minute timestamptz now()', 'last_reset_hour timestamptz now()',
+        'last_reset_day timestamptz now()', 'created_at timestamptz now()']),
+    ('steadytext_audit_log', ARRAY['id int nextval(''public.steadytext_audit_log_id_seq'')', 'event_id uuid gen_random_uuid()',
+        'event_type text', 'user_id text current_user', 'request_id uuid', 'details jsonb', 'created_at timestamptz now()',
+        'ip_address inet', 'success boolean true', 'error_message text'])) t (table_name, columns),
+    unnest(t.columns) WITH ORDINALITY c (said, place);
+
+-- <=== from_original_check.sql
+
+-- ---- who could write, and nobody can any longer ------------------------------------------------------------------------
+-- The original let everybody read and change its tables, other people's prompts and the daemon's address among them. Where an
+-- administrator has taken that back before, the rows are those of whom he let write.
+
+CREATE TEMP TABLE upgrade_everybodys AS
+SELECT c.relname::text AS table_name FROM pg_class c
+WHERE c.oid IN (SELECT to_regclass('public.' || table_name) FROM upgrade_columns)
+  AND (has_any_column_privilege('public', c.oid, 'INSERT, UPDATE') OR has_table_privilege('public', c.oid, 'DELETE, TRUNCATE'));
+
+-- What is taken out of a table is a row of the audit log in the end, what is changed a figure of the warning.
+CREATE TEMP TABLE upgrade_taken (table_name text, reason text, was jsonb);
+CREATE TEMP TABLE upgrade_counts (place int, said text, rows bigint);
+
+-- What somebody granted onwards goes; with TRIGGER or REFERENCES a role could have its own code run by whoever writes.
+DO $$
+DECLARE
+    command text;
+BEGIN
+    FOR command IN
+        WITH members AS (
+            SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+            WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e'),
+        granted (object, owner, acl) AS (
+            SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, c.relowner, l.acl
+            FROM members JOIN pg_class c ON classid = 'pg_class'::regclass AND c.oid = objid,
+                 LATERAL (SELECT c.relacl UNION ALL SELECT a.attacl FROM pg_attribute a WHERE a.attrelid = c.oid) l (acl)
+            UNION ALL
+            SELECT 'ROUTINE ' || p.oid::regprocedure, p.proowner, p.proacl
+            FROM members JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid)
+        SELECT DISTINCT format('REVOKE %s ON %s FROM %s CASCADE', w.what, g.object, x.grantee::regrole)
+        FROM granted g, aclexplode(g.acl) x,
+             LATERAL (SELECT 'GRANT OPTION FOR ALL' WHERE x.is_grantable
+                      UNION ALL SELECT x.privilege_type WHERE x.privilege_type IN ('TRIGGER', 'REFERENCES')) w (what)
+        WHERE x.grantee NOT IN (0, g.owner)
+    LOOP
+        EXECUTE command;
+    END LOOP;
+    FOR command IN
+        SELECT format('ALTER ROUTINE %s OWNER TO CURRENT_USER', p.oid::regprocedure)
+        FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid
+        WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e' AND d.classid = 'pg_proc'::regclass
+          AND p.proowner <> current_user::regrole
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$;
 REVOKE ALL ON public.steadytext_cache, public.steadytext_queue, public.steadytext_config, public.steadytext_daemon_health,
     public.steadytext_rate_limits, public.steadytext_audit_log, public.steadytext_prompts, public.steadytext_prompt_versions FROM PUBLIC;
 REVOKE ALL ON SEQUENCE public.steadytext_cache_id_seq, public.steadytext_queue_id_seq, public.steadytext_audit_log_id_seq FROM PUBLIC;
 
--- Its columns are those of the table and one more at the end; the new one has new columns in between.
-DROP VIEW public.steadytext_cache_with_frecency;
+-- ---- all tables ----------------------------------------------------------------------------------------------------------
+-- Defaults, checks and row security are those of a fresh installation; whatever they said is not evaluated any more.
 
--- ---- steadytext_config: the original stored every value that was set as a string -------------------------------------------
+DO $$
+DECLARE
+    command text;
+BEGIN
+    FOR command IN
+        SELECT format('ALTER TABLE public.%I ALTER %I %s', u.table_name, u.name, coalesce('SET DEFAULT ' || u.initial, 'DROP DEFAULT'))
+        FROM upgrade_columns u
+        UNION ALL
+        SELECT DISTINCT format('ALTER TABLE public.%I DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY', table_name) FROM upgrade_columns
+        UNION ALL
+        SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname)
+        FROM pg_constraint c
+        WHERE c.contype = 'c' AND c.conrelid IN (SELECT to_regclass('public.' || table_name) FROM upgrade_columns)
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$;
 
-UPDATE public.steadytext_config SET value = (value #>> '{}')::jsonb
-WHERE key IN ('daemon_port', 'cache_enabled', 'cache_eviction_enabled', 'cache_max_entries', 'cache_max_size_mb', 'default_max_tokens',
-              'default_seed', 'daemon_auto_start')
-  AND jsonb_typeof(value) = 'string' AND value #>> '{}' ~ '^(-?(0|[1-9][0-9]*)(\.[0-9]+)?|true|false)$';
+-- A row may have any number for its id: those that a sequence cannot have given get new ones, and the sequence goes on behind all.
+DO $$
+DECLARE
+    name text;
+    moved bigint;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['steadytext_cache', 'steadytext_queue', 'steadytext_audit_log'] LOOP
+        EXECUTE format($f$
+            WITH odd AS (SELECT id, row_number() OVER (ORDER BY id) AS n FROM public.%1$I WHERE id NOT BETWEEN 1 AND 1000000000),
+            free AS (SELECT g AS id, row_number() OVER (ORDER BY g) AS n
+                     FROM (SELECT coalesce(max(id), 0) AS last FROM public.%1$I WHERE id BETWEEN 1 AND 1000000000) l,
+                          generate_series(l.last + 1, l.last + 2 * (SELECT count(*) FROM odd)) g
+                     WHERE NOT EXISTS (SELECT FROM public.%1$I t WHERE t.id = g))
+            UPDATE public.%1$I t SET id = free.id FROM odd JOIN free USING (n) WHERE t.id = odd.id$f$, name);
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        IF moved > 0 THEN
+            INSERT INTO upgrade_counts VALUES (9, format('%s rows of %s have new ids', moved, name), moved);
+        END IF;
+        EXECUTE format($f$
+            SELECT setval('public.%1$s_id_seq', greatest(t.last, s.last, 1), t.last IS NOT NULL OR s.is_called)
+            FROM (SELECT max(id)::bigint AS last FROM public.%1$I) t,
+                 (SELECT CASE WHEN last_value BETWEEN 1 AND 1000000000 THEN last_value END AS last, is_called FROM public.%1$I_id_seq) s$f$, name);
+        EXECUTE format('ALTER SEQUENCE public.%I_id_seq AS %s INCREMENT 1 MINVALUE 1 NO MAXVALUE START 1 CACHE 1 NO CYCLE', name,
+                       CASE name WHEN 'steadytext_queue' THEN 'bigint' ELSE 'integer' END);
+    END LOOP;
+END
+$$;
+
+-- ---- steadytext_config -----------------------------------------------------------------------------------------------------
+-- The table begins as a fresh one; what it said is put back at the end, as far as it is valid.
+
+CREATE TEMP TABLE upgrade_config AS SELECT key, value, description, updated_at, updated_by FROM public.steadytext_config;
+DELETE FROM public.steadytext_config;
 
 -- ---- steadytext_cache ------------------------------------------------------------------------------------------------
+-- Its columns are those of the view and one more at the end; the new one has new columns in between.
+DROP VIEW public.steadytext_cache_with_frecency;
 
-DROP INDEX public.idx_steadytext_cache_key;
-DROP INDEX public.idx_steadytext_cache_last_accessed;
-DROP INDEX public.idx_steadytext_cache_access_count;
+DROP INDEX IF EXISTS public.idx_steadytext_cache_key, public.idx_steadytext_cache_last_accessed, public.idx_steadytext_cache_access_count;
 ALTER TABLE public.steadytext_cache RENAME CONSTRAINT steadytext_cache_cache_key_key TO idx_steadytext_cache_key;
+
+-- Times that would keep a row from ever being evicted.
+UPDATE public.steadytext_cache SET
+    created_at = greatest(least(created_at, now()), 'epoch'),
+    last_accessed = least(last_accessed, now()),
+    model_size = CASE WHEN model_size IN ('small', 'medium', 'large') THEN model_size END
+WHERE created_at IS NULL OR created_at > now() OR created_at < 'epoch' OR last_accessed > now()
+   OR model_size NOT IN ('small', 'medium', 'large');
+
+-- An answer that anybody may have written answers nobody: the mark is a default for a moment, so that no row is written for it.
+DO $$
+BEGIN
+    EXECUTE format('ALTER TABLE public.steadytext_cache ADD operation text, ADD scope text, ADD fingerprint text DEFAULT %L',
+                   (SELECT 'untrusted' FROM upgrade_everybodys WHERE table_name = 'steadytext_cache'));
+    ALTER TABLE public.steadytext_cache ALTER fingerprint DROP DEFAULT;
+    INSERT INTO upgrade_counts
+        SELECT 1, format('%s cached answers are kept but not served', count(*)), count(*)
+        FROM public.steadytext_cache WHERE fingerprint IS NOT NULL HAVING count(*) > 0;
+END
+$$;
 ALTER TABLE public.steadytext_cache
+    ADD CONSTRAINT steadytext_cache_model_size_check CHECK (model_size IN ('small', 'medium', 'large')),
+    ALTER cache_key SET NOT NULL,
+    ALTER prompt SET NOT NULL,
+    ALTER created_at SET NOT NULL,
+    ALTER model_name SET NOT NULL,
     ALTER embedding TYPE public.vector,
-    ADD operation text,
-    ADD scope text,
-    ADD fingerprint text,
     ADD prompt_tokens int,
     ADD completion_tokens int,
     ADD finish_reason text,
     ADD expires_at timestamptz,
-    ADD entry_bytes int GENERATED ALWAYS AS (
-        160 + octet_length(cache_key) + octet_length(prompt) + coalesce(octet_length(response), 0)
-        + coalesce(8 + 4 * public.vector_dims(embedding), 0)) STORED,
+    ADD entry_bytes int GENERATED ALWAYS AS (least(
+        160::bigint + octet_length(cache_key) + octet_length(prompt) + coalesce(octet_length(response), 0)
+        + coalesce(8 + 4 * public.vector_dims(embedding), 0), 2147483647)) STORED,
     ADD frecency_rank float8 GENERATED ALWAYS AS (
         CASE WHEN access_count > 0 AND last_accessed IS NOT NULL
              THEN ln(access_count::float8) + CASE WHEN isfinite(last_accessed)
@@ -48,32 +199,54 @@ ALTER TABLE public.steadytext_cache
              ELSE '-infinity' END) STORED;
 
 -- ---- steadytext_queue ------------------------------------------------------------------------------------------------
--- The original did not write down who made a call; such rows are the owner's. What its worker had begun begins anew.
+-- The original did not write down who made a call: a name in user_id is what somebody wrote there. If anybody may have, no row is anybody's,
+-- and what waits is not carried out. Else rows without a name are the owner's, and what the original's worker had begun begins anew.
 
-DROP INDEX public.idx_steadytext_queue_status_priority_created;
-DROP INDEX public.idx_steadytext_queue_request_id;
-DROP INDEX public.idx_steadytext_queue_user_created;
-DROP INDEX public.idx_steadytext_queue_session;
-UPDATE public.steadytext_queue SET
-    request_id = coalesce(request_id, gen_random_uuid()),
-    priority = coalesce(priority, 5),
-    user_id = coalesce(user_id, (SELECT relowner::regrole::text FROM pg_class WHERE oid = 'public.steadytext_queue'::regclass)),
-    status = CASE WHEN status IS NULL OR status = 'processing' THEN 'pending' ELSE status END,
-    started_at = CASE WHEN status IN ('completed', 'failed', 'cancelled') THEN started_at END,
-    completed_at = CASE WHEN status IN ('completed', 'failed', 'cancelled') THEN coalesce(completed_at, created_at, now()) END,
-    created_at = coalesce(created_at, now()),
-    retry_count = coalesce(retry_count, 0),
-    max_retries = greatest(coalesce(max_retries, 3), 0);
+DROP INDEX IF EXISTS public.idx_steadytext_queue_status_priority_created, public.idx_steadytext_queue_request_id,
+    public.idx_steadytext_queue_user_created, public.idx_steadytext_queue_session;
+INSERT INTO upgrade_counts
+    SELECT CASE WHEN ended THEN 3 ELSE 2 END,
+           format(CASE WHEN ended THEN '%s finished calls of steadytext_queue are kept, but are nobody''s'
+                       ELSE '%s queued calls are cancelled' END, count(*)), count(*)
+    FROM (SELECT coalesce(status IN ('completed', 'failed', 'cancelled'), false) AS ended FROM public.steadytext_queue) q
+    WHERE EXISTS (SELECT FROM upgrade_everybodys WHERE table_name = 'steadytext_queue')
+    GROUP BY ended;
+UPDATE public.steadytext_queue q SET
+    request_id = CASE WHEN n.copy = 1 AND q.request_id IS NOT NULL THEN q.request_id ELSE gen_random_uuid() END,
+    request_type = CASE WHEN n.is_known THEN q.request_type ELSE 'generate' END,
+    priority = least(greatest(coalesce(q.priority, 5), 1), 10),
+    user_id = CASE WHEN n.untrusted OR octet_length(q.user_id) > 63 THEN 'steadytext_owner' ELSE coalesce(q.user_id, 'steadytext_owner') END,
+    session_id = left(q.session_id, 63),
+    status = CASE WHEN n.ended THEN q.status WHEN n.cancel THEN 'cancelled' ELSE 'pending' END,
+    error = CASE WHEN n.cancel THEN
+                'cancelled by the update of pg_steadytext: '
+                || CASE WHEN n.untrusted THEN 'everybody could write this table, so nobody knows who made the call' ELSE 'there is no such type of request' END
+            ELSE q.error END,
+    created_at = greatest(least(q.created_at, now()), 'epoch'),
+    started_at = CASE WHEN n.ended AND q.started_at IS NOT NULL THEN greatest(least(q.started_at, now()), 'epoch') END,
+    completed_at = CASE WHEN n.ended THEN greatest(least(coalesce(q.completed_at, q.created_at), now()), 'epoch')
+                        WHEN n.cancel THEN now() END,
+    processing_time_ms = greatest(q.processing_time_ms, 0),
+    retry_count = least(greatest(coalesce(q.retry_count, 0), 0), 1000),
+    max_retries = least(greatest(coalesce(q.max_retries, 3), 0), 1000)
+FROM (SELECT e.*, NOT e.ended AND (e.untrusted OR NOT e.is_known) AS cancel
+      FROM (SELECT id, row_number() OVER (PARTITION BY request_id ORDER BY id) AS copy,
+                   coalesce(status IN ('completed', 'failed', 'cancelled'), false) AS ended,
+                   coalesce(request_type IN ('generate', 'embed', 'batch_embed', 'rerank', 'batch_rerank'), false) AS is_known,
+                   EXISTS (SELECT FROM upgrade_everybodys WHERE table_name = 'steadytext_queue') AS untrusted
+            FROM public.steadytext_queue) e) n
+WHERE n.id = q.id;
 ALTER TABLE public.steadytext_queue
-    DROP CONSTRAINT steadytext_queue_request_type_check,
     ADD CONSTRAINT steadytext_queue_request_type_check CHECK (request_type IN (
         'generate', 'generate_json', 'generate_regex', 'generate_choice', 'batch_generate', 'embed', 'batch_embed', 'rerank', 'batch_rerank')),
+    ADD CONSTRAINT steadytext_queue_priority_check CHECK (priority BETWEEN 1 AND 10),
+    ADD CONSTRAINT steadytext_queue_status_check CHECK (status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')),
     ADD CONSTRAINT steadytext_queue_max_retries_check CHECK (max_retries >= 0),
     ALTER id TYPE bigint,
     ALTER request_id SET NOT NULL,
     ALTER request_type SET NOT NULL,
     ALTER priority SET NOT NULL,
-    ALTER user_id SET NOT NULL, ALTER user_id SET DEFAULT current_user,
+    ALTER user_id SET NOT NULL,
     ALTER status SET NOT NULL,
     ALTER embedding TYPE public.vector,
     ALTER embeddings TYPE public.vector[],
@@ -89,12 +262,58 @@ ALTER TABLE public.steadytext_queue
     SET (fillfactor = 50);
 ALTER TABLE public.steadytext_queue
     ADD rank float8 NOT NULL GENERATED ALWAYS AS (priority - extract(epoch FROM run_at AT TIME ZONE 'UTC')::float8 / 60) STORED;
-ALTER SEQUENCE public.steadytext_queue_id_seq AS bigint;
+
+-- ---- steadytext_daemon_health --------------------------------------------------------------------------------------------
+-- The keeper writes it anew.
+
+DELETE FROM public.steadytext_daemon_health;
+ALTER TABLE public.steadytext_daemon_health
+    ALTER endpoint SET NOT NULL,
+    ADD CONSTRAINT steadytext_daemon_health_status_check CHECK (status IN ('healthy', 'unhealthy', 'starting', 'stopping', 'unknown'));
+
+-- ---- steadytext_rate_limits ----------------------------------------------------------------------------------------------
+-- The original never looked at it, this version does: a limit that anybody may have written limits nobody. Nor does one whose name, cut
+-- to the length of a name, is another's.
+
+WITH gone AS (
+    DELETE FROM public.steadytext_rate_limits
+    WHERE octet_length(user_id) > 63 OR EXISTS (SELECT FROM upgrade_everybodys WHERE table_name = 'steadytext_rate_limits')
+    RETURNING *)
+INSERT INTO upgrade_taken
+    SELECT 'steadytext_rate_limits', 'everybody could write it, or it is no name of a role',
+           jsonb_build_object('user_id', left(user_id, 100), 'requests_per_minute', requests_per_minute,
+                              'requests_per_hour', requests_per_hour, 'requests_per_day', requests_per_day)
+    FROM gone;
+UPDATE public.steadytext_rate_limits SET
+    requests_per_minute = greatest(requests_per_minute, 0), requests_per_hour = greatest(requests_per_hour, 0),
+    requests_per_day = greatest(requests_per_day, 0)
+WHERE least(requests_per_minute, requests_per_hour, requests_per_day) < 0;
+ALTER TABLE public.steadytext_rate_limits
+    ADD CONSTRAINT steadytext_rate_limits_user_id_check CHECK (octet_length(user_id) <= 63),
+    ADD CONSTRAINT steadytext_rate_limits_requests_per_minute_check CHECK (requests_per_minute >= 0),
+    ADD CONSTRAINT steadytext_rate_limits_requests_per_hour_check CHECK (requests_per_hour >= 0),
+    ADD CONSTRAINT steadytext_rate_limits_requests_per_day_check CHECK (requests_per_day >= 0);
 
 -- ---- steadytext_audit_log ----------------------------------------------------------------------------------------------
+-- Whoever liked may have written, or rewritten, any row of it: each says that it is from before.
 
-DROP INDEX public.idx_steadytext_audit_timestamp;
-DROP INDEX public.idx_steadytext_audit_user;
+DROP INDEX IF EXISTS public.idx_steadytext_audit_timestamp, public.idx_steadytext_audit_user;
+WITH marked AS (
+    UPDATE public.steadytext_audit_log SET
+        event_type = left(event_type, 255),
+        user_id = CASE WHEN octet_length(user_id) > 63 THEN left(user_id, 60) || '...' ELSE user_id END,
+        details = CASE WHEN details IS NULL THEN '{}'
+                       WHEN pg_column_size(details) > 100000 THEN jsonb_build_object('too_large', pg_column_size(details))
+                       WHEN jsonb_typeof(details) = 'object' THEN details
+                       ELSE jsonb_build_object('details', details) END
+                  || '{"before_upgrade": true}'
+                  || CASE WHEN created_at BETWEEN 'epoch' AND now() THEN '{}' ELSE jsonb_build_object('created_at', created_at::text) END,
+        created_at = greatest(least(created_at, now()), 'epoch')
+    WHERE EXISTS (SELECT FROM upgrade_everybodys WHERE table_name = 'steadytext_audit_log')
+    RETURNING 1)
+INSERT INTO upgrade_counts
+    SELECT 8, format('%s rows of steadytext_audit_log are marked before_upgrade', count(*)), count(*) FROM marked HAVING count(*) > 0;
+ALTER TABLE public.steadytext_audit_log ALTER event_type SET NOT NULL;
 
 -- ---- everything else -----------------------------------------------------------------------------------------------------
 
@@ -105,14 +324,93 @@ INSERT INTO _steadytext.cache_ledger SELECT count(*), coalesce(sum(entry_bytes),
 
 SELECT _steadytext.queue_look();
 
--- Daemons are a setting of the server now, which no script may change.
+-- The configuration is put back: what is valid, and, where everybody could write it, only keys that mean something here and not the daemon's
+-- address, which decides whom prompts reach. The original stored every value as a string; what is a number or a boolean becomes one.
 DO $$
 DECLARE
-    address text := format('tcp://%s:%s', _steadytext.config_get('daemon_host'), _steadytext.config_get('daemon_port'));
+    everybodys CONSTANT boolean := EXISTS (SELECT FROM upgrade_everybodys WHERE table_name = 'steadytext_config');
+    row record;
+    said text;
+    reason text;
 BEGIN
-    IF current_setting('steadytext.daemons', true) = '' AND current_setting('steadytext.embedded_model', true) = '' THEN
-        RAISE WARNING 'no daemon is configured: steadytext_config named %', address
-            USING HINT = format('To go on with it: SELECT steadytext_daemon_register(%L).', address);
+    FOR row IN SELECT c.*, pg_column_size(c.value) <= 8000 AND jsonb_typeof(c.value) IN ('string', 'number', 'boolean') AS is_scalar,
+                      EXISTS (SELECT FROM public.steadytext_config s WHERE s.key = c.key) AS is_seeded
+               FROM upgrade_config c
+               WHERE NOT EXISTS (SELECT FROM public.steadytext_config s WHERE s.key = c.key AND s.value = c.value)
+    LOOP
+        said := CASE WHEN row.is_scalar THEN row.value #>> '{}' END;
+        reason := CASE WHEN said IS NULL THEN 'no text, number or boolean of sensible size'
+                       WHEN everybodys AND row.key IN ('daemon_host', 'daemon_port')
+                            AND said IS DISTINCT FROM (SELECT s.value #>> '{}' FROM public.steadytext_config s WHERE s.key = row.key)
+                            THEN 'everybody could write it'
+                       WHEN everybodys AND NOT row.is_seeded THEN 'everybody could write it, and the key means nothing' END;
+        IF reason IS NULL THEN
+            BEGIN
+                PERFORM _steadytext.check_config(row.key, said);
+                INSERT INTO public.steadytext_config AS c (key, value, description, updated_at, updated_by)
+                    VALUES (row.key,
+                            CASE WHEN said ~ '^-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?$' OR said IN ('true', 'false') THEN said::jsonb
+                                 ELSE to_jsonb(said) END,
+                            CASE WHEN octet_length(row.description) <= 10000 THEN row.description END,
+                            greatest(least(row.updated_at, now()), 'epoch'), left(row.updated_by, 63))
+                    ON CONFLICT (key) DO UPDATE SET value = excluded.value, description = coalesce(excluded.description, c.description),
+                        updated_at = excluded.updated_at, updated_by = excluded.updated_by;
+            EXCEPTION WHEN data_exception OR program_limit_exceeded OR integrity_constraint_violation THEN
+                reason := sqlerrm;
+            END;
+        END IF;
+        IF reason IS NOT NULL THEN
+            INSERT INTO upgrade_taken VALUES ('steadytext_config', reason,
+                jsonb_build_object('key', left(row.key, 255), 'value', CASE WHEN row.is_scalar THEN row.value END));
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- What was taken out is in the audit log; one warning says what has become of what.
+INSERT INTO public.steadytext_audit_log (event_type, details)
+    SELECT 'upgrade_removed', jsonb_build_object('table', table_name, 'row', was, 'reason', reason) FROM upgrade_taken;
+INSERT INTO upgrade_counts
+    SELECT 4, format('of steadytext_config the keys %s are as in a fresh installation, or gone',
+                     string_agg(said, ', ' ORDER BY n) FILTER (WHERE n <= 20) || CASE WHEN count(*) > 20 THEN ', ...' ELSE '' END), count(*)
+    FROM (SELECT format('%s (was %s)', was -> 'key', left(coalesce((was -> 'value')::text, 'null'), 100)) AS said,
+                 row_number() OVER (ORDER BY s.key, was ->> 'key') AS n
+          FROM upgrade_taken LEFT JOIN public.steadytext_config s ON s.key = was ->> 'key'
+          WHERE table_name = 'steadytext_config') t HAVING count(*) > 0
+    UNION ALL
+    SELECT 5, format('%s rows of steadytext_rate_limits are gone', count(*)), count(*)
+    FROM upgrade_taken WHERE table_name = 'steadytext_rate_limits' HAVING count(*) > 0;
+DO $$
+DECLARE
+    said text := (SELECT string_agg(said, E';\n' ORDER BY place, said) FROM upgrade_counts);
+BEGIN
+    IF said IS NOT NULL THEN
+        RAISE WARNING 'not all that the original left is trusted: everybody could write its tables' USING ERRCODE = '01000',
+            DETAIL = said || '.',
+            HINT = 'steadytext_audit_log has what was removed (event_type upgrade_removed). If you trust the answers: SELECT steadytext_cache_trust_legacy(). docs/upgrading.md tells about the others.';
     END IF;
 END
 $$;
+
+-- Daemons are a setting of the server now, which no script may change.
+DO $$
+DECLARE
+    host text := (SELECT value #>> '{}' FROM upgrade_config WHERE key = 'daemon_host' AND pg_column_size(value) <= 8000 AND jsonb_typeof(value) = 'string');
+    port text := (SELECT value #>> '{}' FROM upgrade_config WHERE key = 'daemon_port' AND pg_column_size(value) <= 8000);
+    address text;
+BEGIN
+    IF current_setting('steadytext.daemons', true) <> '' OR current_setting('steadytext.embedded_model', true) <> '' THEN
+        RETURN;
+    END IF;
+    PERFORM _steadytext.check_config('daemon_host', host), _steadytext.check_config('daemon_port', port);
+    address := format('tcp://%s:%s', coalesce(host, 'localhost'), coalesce(port, '5555'));
+    RAISE WARNING 'no daemon is configured: steadytext_config named %', address
+        USING HINT = format('To go on with it: SELECT steadytext_daemon_register(%L).', address)
+            || CASE WHEN EXISTS (SELECT FROM upgrade_everybodys WHERE table_name = 'steadytext_config')
+                    THEN ' Everybody could write that address: make sure that it is yours.' ELSE '' END;
+EXCEPTION WHEN data_exception THEN
+    RAISE WARNING 'no daemon is configured' USING HINT = 'The address in steadytext_config was not valid.';
+END
+$$;
+
+DROP TABLE pg_temp.upgrade_columns, pg_temp.upgrade_everybodys, pg_temp.upgrade_taken, pg_temp.upgrade_counts, pg_temp.upgrade_config;

@@ -85,7 +85,7 @@ CREATE TABLE public.steadytext_cache (
     embedding public.vector,
     access_count int DEFAULT 1,
     last_accessed timestamptz DEFAULT now(),
-    created_at timestamptz DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now(),
     steadytext_cache_hit boolean DEFAULT false,
     model_name text NOT NULL DEFAULT 'qwen3-1.7b',
     model_size text CHECK (model_size IN ('small', 'medium', 'large')),
@@ -102,9 +102,9 @@ CREATE TABLE public.steadytext_cache (
     finish_reason text,
     expires_at timestamptz,
     -- Bytes of the row, as eviction counts them.
-    entry_bytes int GENERATED ALWAYS AS (
-        160 + octet_length(cache_key) + octet_length(prompt) + coalesce(octet_length(response), 0)
-        + coalesce(8 + 4 * public.vector_dims(embedding), 0)) STORED,
+    entry_bytes int GENERATED ALWAYS AS (least(
+        160::bigint + octet_length(cache_key) + octet_length(prompt) + coalesce(octet_length(response), 0)
+        + coalesce(8 + 4 * public.vector_dims(embedding), 0), 2147483647)) STORED,
     -- The frecency score without its dependence on now(): ln(count * exp(-age/86400)) = rank - now/86400.
     -- So its order is that of the score at any time, and an index keeps it.
     frecency_rank float8 GENERATED ALWAYS AS (
@@ -182,10 +182,10 @@ INSERT INTO public.steadytext_daemon_health (daemon_id, endpoint, status, uptime
 -- Rate limits. The first table is the original's; the second says what it cannot: by operation or model, any interval, tokens,
 -- concurrency. Both bind.
 CREATE TABLE public.steadytext_rate_limits (
-    user_id text PRIMARY KEY,
-    requests_per_minute int DEFAULT 60,
-    requests_per_hour int DEFAULT 1000,
-    requests_per_day int DEFAULT 10000,
+    user_id text PRIMARY KEY CHECK (octet_length(user_id) <= 63),
+    requests_per_minute int DEFAULT 60 CHECK (requests_per_minute >= 0),
+    requests_per_hour int DEFAULT 1000 CHECK (requests_per_hour >= 0),
+    requests_per_day int DEFAULT 10000 CHECK (requests_per_day >= 0),
     current_minute_count int DEFAULT 0,
     current_hour_count int DEFAULT 0,
     current_day_count int DEFAULT 0,
@@ -919,7 +919,7 @@ BEGIN
             'fingerprint', 'legacy', 'model', model, 'scope', '', 'seed', coalesce(entry.seed, 42)), 'embed:');
     END IF;
     IF entry.cache_key IN (entry.prompt, entry.prompt || '::EOS::' || entry.eos_string)
-       AND entry.generation_params ->> 'max_tokens' ~ '^[0-9]+$' THEN
+       AND entry.generation_params ->> 'max_tokens' ~ '^[0-9]{1,9}$' THEN
         RETURN _steadytext.cache_key(entry.prompt, jsonb_build_object(
             'eos_string', coalesce(entry.eos_string, '[EOS]'), 'fingerprint', 'legacy',
             'max_tokens', (entry.generation_params ->> 'max_tokens')::int, 'model', model, 'scope', '',
@@ -975,11 +975,28 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH gone AS (DELETE FROM public.steadytext_cache
-                  WHERE fingerprint IS NULL OR fingerprint IN ('legacy', 'unknown') RETURNING 1)
+                  WHERE fingerprint IS NULL OR fingerprint IN ('legacy', 'unknown', 'untrusted') RETURNING 1)
     SELECT count(*) FROM gone
 $$;
 COMMENT ON FUNCTION public.steadytext_cache_clear_legacy() IS
     'Deletes all answers that the original left. Afterwards steadytext.legacy_cache_keys = off saves a look for them.';
+
+CREATE FUNCTION public.steadytext_cache_trust_legacy() RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    trusted bigint;
+BEGIN
+    UPDATE public.steadytext_cache SET fingerprint = NULL WHERE fingerprint = 'untrusted';
+    GET DIAGNOSTICS trusted = ROW_COUNT;
+    INSERT INTO public.steadytext_audit_log (event_type, details)
+        VALUES ('cache_trust_legacy', jsonb_build_object('answers', trusted));
+    RETURN trusted;
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_cache_trust_legacy() IS
+    'Lets answers of the original be served which everybody could have written (fingerprint ''untrusted''), to every role; returns how many.';
 
 -- ---- daemons -----------------------------------------------------------------------------------------------------
 
@@ -2148,7 +2165,7 @@ REVOKE ALL ON FUNCTION
     _steadytext.cache_scheduled_eviction(), public.steadytext_cache_scheduled_eviction(),
     _steadytext.cache_preview_eviction(int), public.steadytext_cache_preview_eviction(int),
     _steadytext.cache_analyze_usage(), public.steadytext_cache_analyze_usage(), _steadytext.cache_migrated_key(public.steadytext_cache),
-    public.steadytext_cache_migrate_keys(int), public.steadytext_cache_clear_legacy(),
+    public.steadytext_cache_migrate_keys(int), public.steadytext_cache_clear_legacy(), public.steadytext_cache_trust_legacy(),
     public.st_cache_stats(), public.st_cache_clear(), public.st_cache_evict_by_age(int, float8, int, int),
     public.st_cache_evict_by_frecency(int, float8, int, int, int), public.st_cache_preview_eviction(int),
     public.st_cache_analyze_usage(), public.st_cache_scheduled_eviction()

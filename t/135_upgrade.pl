@@ -1,5 +1,6 @@
 # From the PL/Python original to this version by ALTER EXTENSION ... UPDATE: rows, grants to roles, and what users built on functions and
-# tables stay; all else is as a fresh installation has it.
+# tables stay; all else is as a fresh installation has it. Here an administrator had taken its tables from everybody before; what becomes of
+# rows that everybody could write is in t/137_hostile_upgrade.pl.
 use strict;
 use warnings;
 use File::Copy qw(copy);
@@ -42,6 +43,9 @@ in(old => q(
     CREATE TABLE documents (body text, embedding vector GENERATED ALWAYS AS (steadytext_embed(body)) STORED);
     CREATE FUNCTION my_facts(t text) RETURNS jsonb LANGUAGE sql AS 'SELECT steadytext_extract_facts(t)'));
 
+# Nobody but the owner writes it: its rows are trusted.
+in(old => 'REVOKE INSERT, UPDATE ON ALL TABLES IN SCHEMA public FROM PUBLIC');
+
 # ---- the update ------------------------------------------------------------------------------------------------------------
 in(old => 'CREATE VIEW in_the_way AS SELECT frecency_score FROM steadytext_cache_with_frecency');
 my $refused = $cluster->try_sql('ALTER EXTENSION pg_steadytext UPDATE', database => 'old');
@@ -68,6 +72,8 @@ my %compare = (
     indexes  => q(SELECT pg_get_indexdef(indexrelid) FROM members JOIN pg_index ON indrelid = objid WHERE classid = 'pg_class'::regclass),
     triggers => q(SELECT pg_get_triggerdef(t.oid) FROM members JOIN pg_trigger t ON tgrelid = objid WHERE classid = 'pg_class'::regclass AND NOT tgisinternal),
     policies => q(SELECT format('%s %s %s %s %s', polrelid::regclass, polname, polcmd, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) FROM members JOIN pg_policy ON polrelid = objid),
+    owners   => q(SELECT p.oid::regprocedure || ' ' || proowner::regrole FROM members JOIN pg_proc p ON p.oid = objid WHERE classid = 'pg_proc'::regclass
+        UNION ALL SELECT c.oid::regclass || ' ' || relowner::regrole FROM members JOIN pg_class c ON c.oid = objid WHERE classid = 'pg_class'::regclass),
     views    => q(SELECT c.oid::regclass || ' ' || pg_get_viewdef(c.oid) FROM members JOIN pg_class c ON c.oid = objid WHERE classid = 'pg_class'::regclass AND relkind = 'v'),
     dumped   => q(SELECT table_oid::regclass || ' ' || filter FROM pg_extension, unnest(extconfig, extcondition) t (table_oid, filter) WHERE extname = 'pg_steadytext'),
     sequences => q(SELECT s.seqrelid::regclass || ' ' || seqtypid::regtype FROM members JOIN pg_sequence s ON seqrelid = objid),

@@ -182,9 +182,9 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
     like($warned->{out}, qr/strange table/, 'a call is answered though a column is missing');
     like($warned->{err}, qr/WARNING:.*steadytext_cache cannot be used.*\n.*Column "response" is missing/, 'and a warning says which');
     $cluster->sql(q(INSERT INTO steadytext_cache (cache_key, prompt, response, model_name, generation_params) VALUES
-        ('wrong type', 'wrong type', 'x', 'steadytext-default', '{"max_tokens": "many"}'), ('no object', 'no object', 'x', 'steadytext-default', '[]')));
-    my $odd = $cluster->try_sql(q(SELECT steadytext_generate('wrong type'), steadytext_generate('no object')));
-    is($odd->{out}, 'wrong type|no object', 'rows of the original with values of wrong types are left out');
+        ('wrong type', 'wrong type', 'x', 'steadytext-default', '{"max_tokens": "many"}'), ('no object', 'no object', 'x', 'steadytext-default', '[]'), ('huge', 'huge', 'x', 'steadytext-default', '{"max_tokens": 1e100}')));
+    my $odd = $cluster->try_sql(q(SELECT steadytext_generate('huge'), steadytext_generate('wrong type'), steadytext_generate('no object')));
+    is($odd->{out}, 'huge|wrong type|no object', 'rows of the original with values of wrong types are left out');
     like($odd->{err}, qr/WARNING:.*a row of public.steadytext_cache is left out/, 'with a warning');
     $cluster->sql(q(INSERT INTO steadytext_cache (cache_key, prompt) SELECT i, 'bloat' || (SELECT string_agg(md5(i * j || ''), '') FROM generate_series(1, 45) j)
         FROM generate_series(1, 15000) i;

@@ -14,4 +14,7 @@ namespace steadytext::session {
 // Stands for the unknown model of answers the original left; their scope is the empty one.
 inline constexpr std::string_view kLegacyFingerprint = "legacy";
 
+// Marks answers that anybody could have written before the upgrade: they answer nobody.
+inline constexpr std::string_view kUntrustedFingerprint = "untrusted";
+
 }  // namespace steadytext::session

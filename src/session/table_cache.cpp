@@ -6,6 +6,7 @@
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
 #include "src/pg/vector.hpp"
+#include "src/session/scope.hpp"
 
 extern "C" {
 #include "access/genam.h"
@@ -18,9 +19,11 @@ extern "C" {
 #include "executor/tuptable.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -32,7 +35,7 @@ namespace steadytext::session {
 
 namespace {
 
-enum Column { Key, Response, Embedding, ModelName, Seed, Params, PromptTokens, CompletionTokens, FinishReason, ExpiresAt };
+enum Column { Key, Response, Embedding, ModelName, Seed, Params, PromptTokens, CompletionTokens, FinishReason, ExpiresAt, Fingerprint };
 
 struct Wanted {
     const char *name;
@@ -41,7 +44,7 @@ struct Wanted {
 constexpr Wanted kWanted[] = {{"cache_key", "text"},         {"response", "text"},          {"embedding", "vector"},
                               {"model_name", "text"},        {"seed", "int4"},              {"generation_params", "jsonb"},
                               {"prompt_tokens", "int4"},     {"completion_tokens", "int4"}, {"finish_reason", "text"},
-                              {"expires_at", "timestamptz"}};
+                              {"expires_at", "timestamptz"}, {"fingerprint", "text"}};
 
 // What was learnt of the table; forgotten when its relation cache entry is invalidated.
 struct Known {
@@ -161,27 +164,26 @@ int number_of(TupleTableSlot *row, Column which, int otherwise) {
     return is_null ? otherwise : DatumGetInt32(value);
 }
 
-// The row's max_tokens; -1 if it has none, or something that is no number: of that a session warns once.
-std::int64_t max_tokens_of(TupleTableSlot *row) {
+// Whether the row was made with so many max_tokens. One whose params have no number there is left out: of that a session warns once.
+bool has_max_tokens(TupleTableSlot *row, std::int64_t wanted) {
     bool is_null;
     const Datum params = column(row, Params, is_null);
     if (is_null)
-        return -1;
+        return false;
     Jsonb *object = DatumGetJsonbP(params);
     JsonbValue value;
     const bool is_object = JB_ROOT_IS_OBJECT(object);
     if (is_object && getKeyJsonValueFromContainer(&object->root, "max_tokens", 10, &value) == nullptr)
-        return -1;
-    if (!is_object || value.type != jbvNumeric) {
-        static bool warned = false;
-        if (!warned)
-            ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a row of public.steadytext_cache is left out"),
-                              errdetail("Its generation_params have no number as max_tokens."),
-                              errhint("steadytext_cache_clear_legacy() removes the rows of the original.")));
-        warned = true;
-        return -1;
-    }
-    return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+        return false;
+    if (is_object && value.type == jbvNumeric)  // compared as it is: a number of any size may stand there
+        return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(value.val.numeric), NumericGetDatum(int64_to_numeric(wanted))));
+    static bool warned = false;
+    if (!warned)
+        ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a row of public.steadytext_cache is left out"),
+                          errdetail("Its generation_params have no number as max_tokens."),
+                          errhint("steadytext_cache_clear_legacy() removes the rows of the original.")));
+    warned = true;
+    return false;
 }
 
 // The names the original wrote where the call named no model, the column's default being one of them.
@@ -193,7 +195,15 @@ bool meets(TupleTableSlot *row, const LegacyCondition &condition) {
     const std::string_view model = text_of(row, ModelName);
     return (condition.model.empty() ? is_default_model(model) : model == condition.model) &&
            number_of(row, Seed, 42) == condition.seed &&
-           (condition.max_tokens < 0 || max_tokens_of(row) == condition.max_tokens);
+           (condition.max_tokens < 0 || has_max_tokens(row, condition.max_tokens));
+}
+
+// Rows of the original say no fingerprint, and are found as such only: under a key of this version one of them would be somebody's
+// forgery. One that is untrusted (everybody could have written it; sql/from_original.sql) is not found at all.
+bool is_of(TupleTableSlot *row, bool original) {
+    bool is_null;
+    const Datum fingerprint = column(row, Fingerprint, is_null);
+    return original ? is_null : !is_null && pg::utf8_text(fingerprint) != kUntrustedFingerprint;
 }
 
 // The answer in the row; false if it has none of the kind, or it has expired.
@@ -227,7 +237,7 @@ bool probe(Relation table, Datum key, shmem::ValueKind kind, const LegacyConditi
     equals.sk_collation = index->rd_indcollation[0];
     IndexScanDesc scan = pg::begin_index_scan(table, index, snapshot, 1);
     index_rescan(scan, &equals, 1, nullptr, 0);
-    const bool found = index_getnext_slot(scan, ForwardScanDirection, row) &&
+    const bool found = index_getnext_slot(scan, ForwardScanDirection, row) && is_of(row, condition != nullptr) &&
                        (condition == nullptr || meets(row, *condition)) && take(row, kind, answer);
     index_endscan(scan);
     ExecDropSingleTupleTableSlot(row);
