@@ -385,8 +385,9 @@ DECLARE
     said text := (SELECT string_agg(said, E';\n' ORDER BY place, said) FROM upgrade_counts);
 BEGIN
     IF said IS NOT NULL THEN
-        RAISE WARNING 'not all that the original left is trusted: everybody could write its tables' USING ERRCODE = '01000',
-            DETAIL = said || '.',
+        RAISE WARNING 'not all that the original left is trusted'
+            USING DETAIL = coalesce('Everybody could write ' || (SELECT string_agg(table_name, ', ' ORDER BY table_name) FROM upgrade_everybodys)
+                                    || E':\n', '') || said || '.',
             HINT = 'steadytext_audit_log has what was removed (event_type upgrade_removed). If you trust the answers: SELECT steadytext_cache_trust_legacy(). docs/upgrading.md tells about the others.';
     END IF;
 END
@@ -410,6 +411,17 @@ BEGIN
                     THEN ' Everybody could write that address: make sure that it is yours.' ELSE '' END;
 EXCEPTION WHEN data_exception THEN
     RAISE WARNING 'no daemon is configured' USING HINT = 'The address in steadytext_config was not valid.';
+END
+$$;
+
+-- PostgreSQL before 14.5 lets CREATE OR REPLACE take a function that somebody made meanwhile, with whom it belongs to.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid
+               WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e' AND d.classid = 'pg_proc'::regclass
+                 AND p.proowner NOT IN (current_user::regrole, 'steadytext_owner'::regrole)) THEN
+        RAISE EXCEPTION 'a function of pg_steadytext belongs to another role' USING ERRCODE = '55000', HINT = 'Try again.';
+    END IF;
 END
 $$;
 

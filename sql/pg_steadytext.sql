@@ -208,7 +208,7 @@ CREATE TABLE public.steadytext_rate_limit_rules (
     concurrency int CHECK (concurrency >= 0),
     updated_at timestamptz DEFAULT now(),
     updated_by text DEFAULT current_user,
-    PRIMARY KEY (role_name, operation),
+    CONSTRAINT steadytext_rate_limit_rules_pkey PRIMARY KEY (role_name, operation),
     CHECK (concurrency IS NULL OR operation !~ '^daemon:')
 );
 COMMENT ON TABLE public.steadytext_rate_limit_rules IS
@@ -270,7 +270,7 @@ CREATE TABLE public.steadytext_budgets (
     mode text NOT NULL CHECK (mode IN ('warn', 'enforce')),
     updated_at timestamptz DEFAULT now(),
     updated_by text DEFAULT current_user,
-    PRIMARY KEY (role_name, period)
+    CONSTRAINT steadytext_budgets_pkey PRIMARY KEY (role_name, period)
 );
 COMMENT ON TABLE public.steadytext_budgets IS
     'Tokens that roles may use in any period; they last over restarts. Written by steadytext_budget_set().';
@@ -331,7 +331,6 @@ COMMENT ON COLUMN public.steadytext_queue.callback IS 'Function called with the 
 
 ALTER TABLE public.steadytext_queue ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_requests ON public.steadytext_queue FOR SELECT USING (user_id = current_user);
-GRANT SELECT ON public.steadytext_queue TO PUBLIC;
 
 CREATE VIEW public.steadytext_queue_dead WITH (security_barrier) AS
     SELECT request_id, request_type, user_id, prompt, prompts, params, priority, error, retry_count, lost_count, created_at, started_at,
@@ -341,7 +340,6 @@ CREATE VIEW public.steadytext_queue_dead WITH (security_barrier) AS
       AND (user_id = current_user OR (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user));
 COMMENT ON VIEW public.steadytext_queue_dead IS
     'Asynchronous calls that were given up; steadytext_queue_requeue() gives them another chance. A role sees its own.';
-GRANT SELECT ON public.steadytext_queue_dead TO PUBLIC;
 
 CREATE TABLE public.steadytext_audit_log (
     id serial PRIMARY KEY,
@@ -2124,7 +2122,35 @@ CREATE FUNCTION public.st_rate_limit_reset(role name) RETURNS int
 AS 'MODULE_PATHNAME', 'steadytext_rate_limit_reset' LANGUAGE C VOLATILE STRICT;
 
 -- ---- privileges --------------------------------------------------------------------------------------------------
--- Asking is for everyone; what changes the server, or shows what others did, is for the owner until granted.
+-- Asking is for everyone; what changes the server, or shows what others did, is for the owner until granted. That holds whatever
+-- ALTER DEFAULT PRIVILEGES gives on what the installing role creates: with TRIGGER on a table, CREATE in _steadytext or EXECUTE of
+-- steadytext_config_set() a role would be more than an administrator.
+DO $$
+DECLARE
+    command text;
+BEGIN
+    FOR command IN
+        WITH members AS (
+            SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+            WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e'),
+        objects (kind, rights, name, owner) AS (
+            SELECT CASE c.relkind WHEN 'S' THEN 'S' ELSE 'r' END,
+                   CASE c.relkind WHEN 'S' THEN 'ALL ON SEQUENCE' ELSE 'ALL ON TABLE' END, c.oid::regclass::text, c.relowner
+            FROM members JOIN pg_class c ON c.oid = objid WHERE classid = 'pg_class'::regclass AND c.relkind IN ('r', 'v', 'S')
+            UNION ALL
+            SELECT 'f', 'ALL ON ROUTINE', p.oid::regprocedure::text, p.proowner
+            FROM members JOIN pg_proc p ON p.oid = objid WHERE classid = 'pg_proc'::regclass
+            UNION ALL
+            SELECT 'n', 'CREATE ON SCHEMA', nspname::text, nspowner FROM pg_namespace WHERE nspname = '_steadytext')
+        SELECT DISTINCT format('REVOKE %s %s FROM %s', o.rights, o.name, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END)
+        FROM pg_default_acl d, aclexplode(d.defaclacl) g, objects o
+        WHERE d.defaclrole = current_user::regrole AND d.defaclobjtype::text = o.kind AND g.grantee <> o.owner
+          AND d.defaclnamespace IN (0, 'public'::regnamespace) AND NOT (o.kind = 'f' AND g.grantee = 0)
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$;
 
 REVOKE ALL ON FUNCTION
     _steadytext.queue_look(),
@@ -2178,7 +2204,7 @@ GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.ste
     public.steadytext_incidents TO pg_monitor;
 GRANT EXECUTE ON FUNCTION _steadytext.selfcheck(), public.steadytext_selfcheck() TO pg_monitor;
 -- A role's own quota and batches are its own to see; the functions behind the views leave out what is not.
-GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress TO PUBLIC;
+GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress, public.steadytext_queue, public.steadytext_queue_dead TO PUBLIC;
 
 -- ---- owners ------------------------------------------------------------------------------------------------------
 -- Background workers write the tables, and read what they must, as steadytext_owner.

@@ -187,6 +187,7 @@ my $done = $cluster->try_sql('ALTER EXTENSION pg_steadytext UPDATE', database =>
 is($done->{state}, '', 'the update goes through') or BAIL_OUT($done->{err});
 is(ran(), '', 'nothing of anybody\'s ran');
 like($done->{err}, qr/WARNING:.*not all that the original left is trusted/, 'one warning says what has become of what');
+like($done->{err}, qr/DETAIL:  Everybody could write steadytext_audit_log, .*steadytext_rate_limits:/, '  of which tables');
 like($done->{err}, qr/$before{cache} cached answers are kept but not served/, '  answers');
 like($done->{err}, qr/\d+ queued calls are cancelled/, '  calls');
 like($done->{err}, qr/"daemon_host" \(was "evil\.example, tcp[^\n]*/, '  settings, with their values');
@@ -233,6 +234,57 @@ cmp_ok(in(rows => 'SELECT steadytext_cache_trust_legacy()'), '>', 20, 'answers a
 is(in(rows => q(SELECT steadytext_generate('old', max_tokens => 7, use_cache => true)), user => 'mallory'), 'forgery', 'then the original\'s keys find them');
 is(in(rows => q(SELECT steadytext_generate('forged again', max_tokens => 7)), user => 'victim'), 'forged again', 'but a key of this version does not');
 is($cluster->try_sql('SELECT steadytext_cache_trust_legacy()', database => 'rows', user => 'victim')->{state}, '42501', 'not everybody may say so');
+
+# The calls, queued anew by a role whose they are, as docs/upgrading.md says.
+in(rows => q(GRANT SELECT ON steadytext_queue TO mallory; CREATE POLICY all_rows ON steadytext_queue TO mallory USING (true)));
+is(in(rows => q(SELECT count(steadytext_enqueue(request_type, coalesce(params, '{}') || jsonb_build_object('prompt', prompt))) FROM steadytext_queue
+    WHERE error LIKE 'cancelled by the update%' AND request_type = 'generate' AND prompt = 'in another name'), user => 'mallory'), 1, 'a cancelled call is queued anew');
+ok($cluster->wait_for(sub { in(rows => q(SELECT user_id || ' ' || result FROM steadytext_queue WHERE status = 'completed' AND prompt = 'in another name')) eq 'mallory in another name' }, 60), '  and carried out, in the name of the role that queued it');
+in(rows => q(SELECT steadytext_config_set(details #>> '{row,key}', details #>> '{row,value}') FROM steadytext_audit_log
+    WHERE event_type = 'upgrade_removed' AND details ->> 'table' = 'steadytext_config' AND details #>> '{row,key}' = 'victim'));
+is(in(rows => q(SELECT steadytext_config_get('victim'))), '1', 'a removed setting is put back by hand');
+# All else is as in a fresh installation.
+$cluster->sql('CREATE DATABASE fresh');
+in(fresh => 'CREATE EXTENSION pg_steadytext CASCADE');
+for my $same (q(SELECT string_agg(format('%s.%s %s', adrelid::regclass, attname, pg_get_expr(adbin, adrelid)), ' ' ORDER BY adrelid::regclass::text, attname) FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum JOIN pg_class c ON c.oid = adrelid WHERE relname ~ '^steadytext_' AND relname !~ 'prompt'),
+    q(SELECT string_agg(conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(c.oid), ' ' ORDER BY conrelid::regclass::text, conname) FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid WHERE relname ~ '^steadytext_' AND relname !~ 'prompt'),
+    q(SELECT string_agg(format('%s %s %s', oid::regclass, relrowsecurity, relforcerowsecurity), ' ' ORDER BY relname) FROM pg_class WHERE relkind = 'r' AND relname ~ '^steadytext_' AND relname !~ 'prompt'),
+    q(SELECT string_agg(format('%s %s %s %s %s %s', seqrelid::regclass, seqtypid::regtype, seqincrement, seqmin, seqmax, seqcycle), ' ' ORDER BY seqrelid::regclass::text) FROM pg_sequence)) {
+    is(in(rows => $same), in(fresh => $same), 'as in a fresh installation: ' . substr $same, 0, 60);
+}
+
+# ---- where an administrator had taken the tables from everybody -----------------------------------------------------------------
+original('trusted');
+in(trusted => q(REVOKE INSERT, UPDATE ON ALL TABLES IN SCHEMA public FROM PUBLIC;
+    INSERT INTO steadytext_cache (cache_key, prompt, response, generation_params, model_name) VALUES ('old', 'old', 'old answer', '{"max_tokens": 7}', 'steadytext-default');
+    INSERT INTO steadytext_queue (request_type, prompt, user_id) VALUES ('generate', 'waits', 'victim'), ('generate', 'of nobody', NULL), (NULL, 'of no type', 'victim');
+    INSERT INTO steadytext_config (key, value) VALUES ('my_key', '"mine"');
+    UPDATE steadytext_config SET value = '"gpu.example"' WHERE key = 'daemon_host';
+    UPDATE steadytext_config SET value = '-5' WHERE key = 'default_seed';
+    INSERT INTO steadytext_rate_limits (user_id, requests_per_minute) VALUES ('mallory', -1), (repeat('x', 64), 0);
+    INSERT INTO steadytext_audit_log (event_type) VALUES ('config_change')));
+my $trusted = $cluster->try_sql('ALTER EXTENSION pg_steadytext UPDATE', database => 'trusted');
+like($trusted->{err}, qr/DETAIL:  of steadytext_config the keys "default_seed" \(was -5\) are .*\n1 rows of steadytext_rate_limits are gone\.\n/, 'trusted tables: the warning tells what was not valid, and no more');
+is(in(trusted => q(SELECT steadytext_generate('old', max_tokens => 7)), user => 'victim'), 'old answer', '  answers are served');
+ok($cluster->wait_for(sub { in(trusted => q(SELECT count(*) FROM steadytext_queue WHERE status IN ('pending', 'processing'))) == 0 }, 60), '  calls are carried out');
+is(in(trusted => q(SELECT string_agg(prompt || ' ' || user_id || ' ' || status, ', ' ORDER BY id) FROM steadytext_queue WHERE prompt <> 'of nobody')), 'waits victim completed, of no type victim cancelled', '  as who is named, but for what is no call');
+is(in(trusted => q(SELECT string_agg(key || '=' || value, ' ' ORDER BY key) FROM steadytext_config WHERE key IN ('my_key', 'daemon_host', 'default_seed'))), 'daemon_host="gpu.example" default_seed=42 my_key="mine"', '  settings stay where they are valid');
+is(in(trusted => q(SELECT string_agg(user_id || ' ' || requests_per_minute, ', ') FROM steadytext_rate_limits)), 'mallory 0', '  limits too');
+is(in(trusted => q(SELECT count(*) FROM steadytext_audit_log WHERE details ? 'before_upgrade')), 0, '  audit rows are as they were');
+
+# ---- a fresh installation -----------------------------------------------------------------------------------------------------
+# What everybody is given by default is not given here, and the name of a primary key is not left to somebody's relation.
+$cluster->sql('CREATE DATABASE given');
+in(given => q(CREATE EXTENSION vector; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO mallory, PUBLIC; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO mallory;
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO mallory, PUBLIC; ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO mallory WITH GRANT OPTION;
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO mallory, PUBLIC));
+is($cluster->try_sql('BEGIN; CREATE TABLE public.steadytext_rate_limit_rules_pkey (); CREATE EXTENSION pg_steadytext', database => 'given')->{state}, '42P07', 'a relation of the name of a primary key: no installation');
+in(given => 'CREATE EXTENSION pg_steadytext');
+for my $acl (q(SELECT string_agg(c.oid::regclass || ' ' || a::text, ' ' ORDER BY c.oid::regclass::text, a::text) FROM pg_depend d JOIN pg_class c ON c.oid = objid, unnest(relacl) a WHERE deptype = 'e' AND classid = 'pg_class'::regclass AND relname ~ 'steadytext' AND a::text NOT LIKE 'postgres=%' AND a::text NOT LIKE 'steadytext_owner=%'),
+    q(SELECT string_agg(p.oid::regprocedure || ' ' || a::text, ' ' ORDER BY p.oid::regprocedure::text, a::text) FROM pg_depend d JOIN pg_proc p ON p.oid = objid, unnest(coalesce(proacl, acldefault('f', proowner))) a WHERE deptype = 'e' AND classid = 'pg_proc'::regclass AND proname ~ '^(steady|st_|_)'),
+    q(SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM pg_namespace n, unnest(nspacl) a WHERE nspname = '_steadytext' AND a::text NOT LIKE 'mallory=U/%')) {
+    is(in(given => $acl), in(fresh => $acl), 'default privileges give nobody anything: ' . substr $acl, 0, 40);
+}
 
 # ---- a large cache -----------------------------------------------------------------------------------------------------------
 original('large');
