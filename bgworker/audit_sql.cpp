@@ -31,7 +31,7 @@ void insert(const shmem::AuditRecord &record) {
 }  // namespace
 
 void write_audit(const shmem::AuditRing &ring, const TakenAudit &taken) {
-    if (!OidIsValid(pg::own_table("steadytext_audit_log")))
+    if (!OidIsValid(pg::lock_own_table("steadytext_audit_log")))
         return;
     for (std::uint32_t i = 0; i < taken.count; i++)
         insert(ring[taken.indexes[i]]);

@@ -139,9 +139,9 @@ const char *respond(const Segment &segment, ConditionId id, std::size_t daemon) 
 void begin_jobs_from(const Segment &segment, std::int32_t priority) {
     if (segment.header->least_priority.exchange(priority) <= priority)
         return;
-    for (shmem::DatabaseRow &row : segment.databases->rows) {
+    for (shmem::DatabaseRow &row : *segment.databases) {
         if (row.oid.load() == 0)
-            break;
+            continue;
         row.queue_changes.fetch_add(1, std::memory_order_release);
         pg::set_latch_of(row.queue_proc_number.load());
     }

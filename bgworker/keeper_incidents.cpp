@@ -57,7 +57,7 @@ void settle(const IncidentEvent &event) {
 std::uint64_t write_incidents(const shmem::DatabaseRow &row) {
     const Incidents &incidents = *shmem::segment().incidents;
     const std::uint64_t last = incidents.last();
-    if (!OidIsValid(pg::own_table("steadytext_incidents")))
+    if (!OidIsValid(pg::lock_own_table("steadytext_incidents")))
         return last;
     const std::uint64_t oldest = last > Incidents::kKept ? last - Incidents::kKept + 1 : 1;
     for (std::uint64_t number = std::max(row.incidents_seen.load() + 1, oldest); number <= last; number++) {

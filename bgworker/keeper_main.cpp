@@ -10,11 +10,13 @@
 // gone sooner.
 #include "bgworker/worker_process.hpp"
 #include "bgworker/audit_sql.hpp"
+#include "bgworker/databases.hpp"
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/keepers.hpp"
 #include "bgworker/step.hpp"
+#include "bgworker/workers.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 
@@ -41,7 +43,6 @@ constexpr std::size_t kBatchBytes = 8 * 1024 * 1024;
 struct Keeper {
     const shmem::Segment *segment;
     shmem::DatabaseRow *row;
-    std::uint32_t index;
     TakenWrites taken;
     TakenAudit taken_audit;
     std::uint32_t audit_attempts = 0;
@@ -59,7 +60,7 @@ void take_batch() {
     keeper->taken.count = 0;
     std::size_t bytes = 0;
     for (std::uint32_t index = 0; keeper->taken.count < keeper->batch && bytes < kBatchBytes; index++) {
-        if (!keeper->segment->cache_writes->take(keeper->index, index))
+        if (!keeper->segment->cache_writes->take(MyDatabaseId, index))
             break;
         keeper->taken.indexes[keeper->taken.count++] = index;
         bytes += keeper->segment->cache_writes->size(index);
@@ -77,9 +78,9 @@ void settle_taken() {
 void give_back_taken() {
     for (std::uint32_t i = 0; i < keeper->taken.count; i++) {
         const std::uint32_t index = keeper->taken.indexes[i];
-        if (keeper->segment->cache_writes->give_back(keeper->index, index) < kAttempts)
+        if (keeper->segment->cache_writes->give_back(MyDatabaseId, index) < kAttempts)
             continue;
-        (void)keeper->segment->cache_writes->take(keeper->index, keeper->taken.indexes[i]);
+        (void)keeper->segment->cache_writes->take(MyDatabaseId, keeper->taken.indexes[i]);
         keeper->segment->cache_writes->finish(index);
         keeper->row->pending_writes.fetch_sub(1);
         keeper->segment->counters->add(0, shmem::Counter::CacheWritesDropped);
@@ -144,7 +145,7 @@ bool write_audit_rows() {
     const shmem::AuditRing &ring = *keeper->segment->audit;
     TakenAudit &taken = keeper->taken_audit;
     taken.count = 0;
-    for (std::uint32_t index = 0; (index = ring.find(keeper->index, index)) != shmem::AuditRing::kNone; index++)
+    for (std::uint32_t index = 0; (index = ring.find(MyDatabaseId, index)) != shmem::AuditRing::kNone; index++)
         taken.indexes[taken.count++] = index;
     if (taken.count == 0)
         return true;
@@ -237,7 +238,7 @@ void wait(long milliseconds) {
 
 void pause_after_failure() {
     const std::int64_t until_us = core::monotonic_us() + keeper->pause_us;
-    for (std::int64_t now_us; !shutdown_requested() && (now_us = core::monotonic_us()) < until_us;) {
+    for (std::int64_t now_us; (now_us = core::monotonic_us()) < until_us;) {
         wait(static_cast<long>((until_us - now_us) / 1000) + 1);
         serve_interrupts();
     }
@@ -245,7 +246,7 @@ void pause_after_failure() {
 
 void run_until_idle() {
     std::int64_t busy_us = core::monotonic_us();
-    while (!shutdown_requested()) {
+    for (;;) {
         serve_interrupts();
         const std::int64_t now_us = core::monotonic_us();
         std::int64_t due_us = INT64_MAX;
@@ -271,17 +272,24 @@ void run_until_idle() {
 
 }  // namespace steadytext::worker
 
-void steadytext_keeper_main(Datum argument) {
+void steadytext_keeper_main(Datum) {
     using namespace steadytext;
     using namespace steadytext::worker;
     keeper = static_cast<Keeper *>(MemoryContextAllocZero(TopMemoryContext, sizeof(Keeper)));
     new (keeper) Keeper;
     keeper->segment = &shmem::segment();
-    keeper->index = DatumGetUInt32(argument);
-    keeper->row = &keeper->segment->databases->rows[keeper->index];
-    if (!begin_keeper(*keeper->row))
+    const bool has_extension = begin_in(my_order().database);
+    const std::uint32_t index = keeper->segment->databases->find(MyDatabaseId);
+    if (index == shmem::DatabaseTable::kNone)
         proc_exit(0);
-    keeper->segment->cache_writes->recover(keeper->index);
+    keeper->row = &(*keeper->segment->databases)[index];
+    if (!become_keeper(*keeper->row))
+        proc_exit(0);
+    keeper->segment->cache_writes->recover(MyDatabaseId);
+    if (!has_extension) {
+        drop_work(*keeper->segment, *keeper->row, MyDatabaseId);
+        proc_exit(0);
+    }
     begin_usage();
     run_until_idle();
     (void)write_all_usage();

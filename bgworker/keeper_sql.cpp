@@ -188,7 +188,7 @@ void rekey(const CacheRecord &record) {
 }  // namespace
 
 bool begin_quietly() {
-    if (!OidIsValid(pg::own_table("steadytext_cache")))
+    if (!OidIsValid(pg::lock_own_table("steadytext_cache")) || !OidIsValid(pg::lock_own_table("steadytext_daemon_health")))
         return false;
     if (SPI_execute("SELECT _steadytext.cache_quietly(true)", false, 0) != SPI_OK_SELECT)
         elog(ERROR, "the keeper could not begin its work");

@@ -69,7 +69,7 @@ bool take_usage(shmem::DatabaseRow &row) {
 }
 
 void write_usage() {
-    if (!OidIsValid(pg::own_table("steadytext_usage")))
+    if (!OidIsValid(pg::lock_own_table("steadytext_usage")))
         return;  // the extension is not here, or not any more
     const Oid types[] = {DATEOID, OIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
     ArrayColumn columns[std::size(types)];

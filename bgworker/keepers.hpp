@@ -1,16 +1,35 @@
 // Which databases need a keeper, and starting them. Called by the launcher. Regime: pg.
 //
 // Reconciles what there is to do (shmem/database_table.hpp) with who runs: a keeper that dies is started again after a pause
-// that doubles, one that is late or lost needs no event to be noticed.
+// that doubles (start_limiter.hpp), one that is lost needs no event to be noticed.
 #pragma once
 
+#include "bgworker/start_limiter.hpp"
 #include "src/pg/postgres.hpp"
 #include "shmem/segment.hpp"
 
+#include <span>
+
 namespace steadytext::worker {
 
-// Starts the keepers that are missing; returns when to look again (CLOCK_MONOTONIC).
-[[nodiscard]] std::int64_t start_keepers(const shmem::Segment &segment, std::int64_t now_us);
+// What the launcher knows of the workers of each row of shmem/database_table.hpp.
+struct DatabaseStarts {
+    Oid database = InvalidOid;
+    StartLimiter keeper, queue_worker;
+
+    // The row may have come to another database since.
+    void belong_to(Oid now) {
+        if (now == database)
+            return;
+        database = now;
+        keeper.reset();
+        queue_worker.reset();
+    }
+};
+
+// Starts the keepers that are missing; `again_us` is lowered to when to look again (CLOCK_MONOTONIC). True: there is a database that
+// has work for a keeper and none.
+bool start_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us, std::int64_t &again_us);
 
 // Whether steadytext_daemon_health is to be written now; if not, `due_us` is lowered to when it would be.
 [[nodiscard]] bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);

@@ -4,6 +4,7 @@
 // Regime: boundary. It has no threads, so it may fork; its C++ objects live on the heap, outside every frame that
 // PostgreSQL could jump over.
 #include "bgworker/worker_process.hpp"
+#include "bgworker/databases.hpp"
 #include "bgworker/embedded_daemon.hpp"
 #include "bgworker/incident_watch.hpp"
 #include "bgworker/keepers.hpp"
@@ -16,6 +17,7 @@
 
 extern "C" {
 #include "postmaster/bgworker.h"
+#include "utils/memutils.h"
 
 PGDLLEXPORT void steadytext_launcher_main(Datum);
 }
@@ -114,6 +116,22 @@ void probe() {
         segment.counters->add(0, shmem::Counter::ProbesFailed);
 }
 
+// Returns when to look again.
+std::int64_t start_workers() {
+    static DatabaseStarts *starts = nullptr;
+    const shmem::Segment &segment = shmem::segment();
+    const std::uint32_t count = segment.databases->size();
+    if (starts == nullptr)
+        starts = static_cast<DatabaseStarts *>(MemoryContextAllocZero(TopMemoryContext, sizeof(DatabaseStarts) * count));
+    std::int64_t again_us = INT64_MAX;
+    tidy_databases(segment, core::monotonic_us());
+    const bool keepers = start_keepers(segment, {starts, count}, core::monotonic_us(), again_us);
+    const bool queue_workers = start_queue_workers(segment, {starts, count}, core::monotonic_us(), again_us);
+    if (!keepers && !queue_workers)
+        note_no_worker_wanted(segment);
+    return again_us;
+}
+
 void run(EmbeddedDaemon &daemon) {
     const uint32 waiting = pg::wait_event("SteadytextLauncherMain");
     while (!shutdown_requested()) {
@@ -123,9 +141,7 @@ void run(EmbeddedDaemon &daemon) {
         keep_stats();
         probe();
         watch_incidents(shmem::segment(), core::monotonic_us());
-        const std::int64_t again_us =
-            std::min({reconcile(daemon), start_keepers(shmem::segment(), core::monotonic_us()),
-                      start_queue_workers(shmem::segment(), core::monotonic_us())});
+        const std::int64_t again_us = std::min(reconcile(daemon), start_workers());
         const long pause_ms =
             std::clamp<long>(static_cast<long>((again_us - core::monotonic_us()) / 1000) + 1, 1, kProbeUs / 1000);
         const int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;

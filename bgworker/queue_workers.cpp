@@ -1,20 +1,11 @@
 // Reconciling jobs with workers: see queue_workers.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/queue_workers.hpp"
-#include "bgworker/workers.hpp"
+#include "bgworker/databases.hpp"
 
 extern "C" {
-#include "access/heapam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_database.h"
-#include "postmaster/bgworker.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 }
 
 #include <algorithm>
@@ -24,70 +15,38 @@ namespace steadytext::worker {
 namespace {
 
 constexpr std::int64_t kLookUs = 1'000'000;
-constexpr std::int64_t kPauseUs = 200'000;      // between two starts for one database, doubled while they come to nothing
-constexpr std::int64_t kLongestPauseUs = 30'000'000;
-constexpr std::int64_t kVisitUs = 20'000;       // between looks at the worker that visits a database
+constexpr std::int64_t kVisitUs = 20'000;  // between looks at the worker that visits a database
 
-// Databases to be visited, and who is there now. Only the launcher's process uses these.
-Oid *unvisited;
+// Databases to be visited. Only the launcher's process uses these.
+Oid *unvisited = nullptr;
 int unvisited_count = -1;  // -1: not listed yet
-BackgroundWorkerHandle *visitor;
+std::uint64_t visited_for = 0;  // rows_made_free() when they were listed
+StartLimiter visitor;
 
-struct Start {
-    std::int64_t not_before_us;
-    std::int64_t pause_us;
-};
-Start starts[shmem::DatabaseTable::kRows];
-
-bool ask_postmaster(Oid database, BackgroundWorkerHandle **handle) {
-    MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-    *handle = start_worker("queue worker", "steadytext_queue_main", database, ObjectIdGetDatum(database));
-    MemoryContextSwitchTo(caller);
-    if (*handle == nullptr)
-        ereport(LOG, (errmsg("no background worker is free for the pg_steadytext queue of database %u", database),
-                      errhint("Raise max_worker_processes.")));
-    return *handle != nullptr;
-}
-
-// pg_database is there without a database.
-void list_databases() {
-    StartTransactionCommand();
-    (void)GetTransactionSnapshot();
-    Relation table = table_open(DatabaseRelationId, AccessShareLock);
-    TableScanDesc scan = table_beginscan_catalog(table, 0, nullptr);
-    int room = 0;
-    unvisited_count = 0;
-    for (HeapTuple tuple; HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection));) {
-        const auto *database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-        if (!database->datallowconn)
-            continue;
-        if (unvisited_count == room) {
-            room = std::max(2 * room, 16);
-            const Size bytes = sizeof(Oid) * static_cast<Size>(room);
-            unvisited = static_cast<Oid *>(unvisited == nullptr ? MemoryContextAlloc(TopMemoryContext, bytes) : repalloc(unvisited, bytes));
-        }
-        unvisited[unvisited_count++] = database->oid;
-    }
-    table_endscan(scan);
-    table_close(table, AccessShareLock);
-    CommitTransactionCommand();
+bool list_unvisited(const shmem::Segment &segment, std::int64_t now_us) {
+    const Oid *databases;
+    int count;
+    if (!list_databases(segment, now_us, databases, count))
+        return false;
+    if (unvisited != nullptr)
+        pfree(unvisited);
+    unvisited = static_cast<Oid *>(MemoryContextAlloc(TopMemoryContext, sizeof(Oid) * static_cast<Size>(count + 1)));
+    std::copy(databases, databases + count, unvisited);
+    unvisited_count = count;
+    visited_for = rows_made_free();
+    return true;
 }
 
 // One at a time; true while there are more.
-bool visit_databases() {
-    if (unvisited_count < 0)
-        list_databases();
-    pid_t pid;
-    if (visitor != nullptr) {
-        const BgwHandleStatus status = GetBackgroundWorkerPid(visitor, &pid);
-        if (status == BGWH_NOT_YET_STARTED)
-            return true;
-        pfree(visitor);  // it runs, has run, or never will; if it stays, there is work
-        visitor = nullptr;
-    }
+bool visit_databases(const shmem::Segment &segment, std::int64_t now_us, std::int64_t &again_us) {
+    if ((unvisited_count < 0 || visited_for != rows_made_free()) && !list_unvisited(segment, now_us))
+        return true;
+    if (visitor.is_awaited())
+        return true;
+    visitor.reset();  // it runs, has run, or never will; if it stays, there is work
     if (unvisited_count == 0)
         return false;
-    if (ask_postmaster(unvisited[unvisited_count - 1], &visitor))
+    if (visitor.begin("queue worker", "steadytext_queue_main", {.database = unvisited[unvisited_count - 1]}, now_us, again_us))
         unvisited_count--;
     return true;
 }
@@ -105,32 +64,23 @@ bool has_jobs(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
 
 }  // namespace
 
-std::int64_t start_queue_workers(const shmem::Segment &segment, std::int64_t now_us) {
-    std::int64_t again_us = now_us + kLookUs;
+bool start_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us, std::int64_t &again_us) {
+    again_us = std::min(again_us, now_us + kLookUs);
     if (RecoveryInProgress())
-        return again_us;
-    if (visit_databases())
-        again_us = now_us + kVisitUs;
-    for (std::uint32_t i = 0; i < shmem::DatabaseTable::kRows && segment.databases->rows[i].oid.load() != 0; i++) {
-        shmem::DatabaseRow &row = segment.databases->rows[i];
-        Start &start = starts[i];
-        if (row.queue_pid.load() != 0) {
-            start.pause_us = 0;
+        return false;
+    bool any_wanted = visit_databases(segment, now_us, again_us);
+    if (any_wanted)
+        again_us = std::min(again_us, now_us + kVisitUs);
+    for (std::uint32_t i = 0; i < segment.databases->size(); i++) {
+        const shmem::DatabaseRow &row = (*segment.databases)[i];
+        const Oid database = row.oid.load();
+        if (database == 0 || row.queue_pid.load() != 0 || !has_jobs(row, now_us, again_us) || !can_join(segment, database, now_us))
             continue;
-        }
-        if (!has_jobs(row, now_us, again_us))
-            continue;
-        if (now_us >= start.not_before_us) {
-            BackgroundWorkerHandle *handle = nullptr;
-            (void)ask_postmaster(row.oid.load(), &handle);
-            if (handle != nullptr)
-                pfree(handle);
-            start.pause_us = std::clamp(start.pause_us * 2, kPauseUs, kLongestPauseUs);
-            start.not_before_us = now_us + start.pause_us;
-        }
-        again_us = std::min(again_us, start.not_before_us);
+        any_wanted = true;
+        starts[i].belong_to(database);
+        (void)starts[i].queue_worker.begin("queue worker", "steadytext_queue_main", {.database = database}, now_us, again_us);
     }
-    return again_us;
+    return any_wanted;
 }
 
 }  // namespace steadytext::worker

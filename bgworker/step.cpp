@@ -24,7 +24,12 @@ bool run_step(const char *what, void (*step)(), core::Problem &problem, bool qui
         if (SPI_connect() != SPI_OK_CONNECT)
             elog(ERROR, "SPI_connect failed");
         PushActiveSnapshot(GetTransactionSnapshot());
+        Oid user;
+        int security;
+        GetUserIdAndSecContext(&user, &security);
+        SetUserIdAndSecContext(user, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
         step();
+        SetUserIdAndSecContext(user, security);
         PopActiveSnapshot();
         SPI_finish();
         CommitTransactionCommand();

@@ -1,4 +1,5 @@
-// One step of a worker's work as a transaction of its own, with SPI connected and seen in pg_stat_activity.
+// One step of a worker's work as a transaction of its own, with SPI connected and seen in pg_stat_activity; a security-restricted
+// operation, in which nothing can go back to the superuser as whom the worker connected.
 //
 // Called by bgworker/keeper_main.cpp and src/queue/worker_main.cpp, outside a transaction. Regime: pg; no error passes.
 #pragma once

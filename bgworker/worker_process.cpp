@@ -3,6 +3,8 @@
 #include "src/pg/as_owner.hpp"
 
 extern "C" {
+#include "access/xact.h"
+#include "commands/extension.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -33,58 +35,43 @@ void withdraw_keeper(int, Datum argument) {
     (void)row->keeper_pid.compare_exchange_strong(mine, 0);
 }
 
-bool joined = false;
-
-// A database that cannot be joined, or a server without the owner role: nobody will ever write what waits for it.
-void drop_writes(int, Datum argument) {
-    if (joined)
-        return;
-    auto *row = reinterpret_cast<shmem::DatabaseRow *>(DatumGetPointer(argument));
-    const shmem::Segment &segment = shmem::segment();
-    const auto database = static_cast<std::uint32_t>(row - segment.databases->rows);
-    for (std::uint32_t index = 0; segment.cache_writes->take(database, index);) {
-        segment.cache_writes->finish(index);
-        row->pending_writes.fetch_sub(1);
-    }
-    for (std::uint32_t index = 0; (index = segment.audit->find(database, index)) != shmem::AuditRing::kNone; index++) {
-        segment.audit->finish(index);
-        row->pending_audit.fetch_sub(1);
-        segment.counters->add(0, shmem::Counter::AuditDropped);
-    }
-    shmem::Usage::Entry unwritten;
-    while (segment.usage->take(row->oid.load(), &unwritten, 1) > 0)
-        continue;
-    row->usage_since_us.store(0);
-    row->refreshes_done.store(row->refreshes_wanted.load());
-    row->hits_refreshed.store(row->hits());
-}
-
-void handle_signals() {
-    // Before signals are unblocked: the default handlers raise from inside a signal handler (pglogical#385).
-    pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+// Before signals are unblocked: the default handlers raise from inside a signal handler (pglogical#385).
+void handle_signals(void (*terminate)(SIGNAL_ARGS), void (*cancel)(SIGNAL_ARGS)) {
+    pqsignal(SIGTERM, terminate);
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
-    pqsignal(SIGINT, SIG_IGN);
+    pqsignal(SIGINT, cancel);
     pqsignal(SIGUSR1, procsignal_sigusr1_handler);
     BackgroundWorkerUnblockSignals();
 }
 
-// Whatever the database's or the superuser's settings are.
-void settle_keeper_settings() {
+bool has_extension() {
+    StartTransactionCommand();
+    const Oid extension = get_extension_oid("pg_steadytext", true);
+    CommitTransactionCommand();
+    return OidIsValid(extension);
+}
+
+// Whatever the settings of the database or of a role are: nothing overrides PGC_S_OVERRIDE but a SET. A commit never waits for a standby,
+// for such a wait has no end while no standby comes.
+void settle_settings() {
     const struct {
         const char *name;
         const char *value;
     } settings[] = {{"search_path", "pg_catalog, pg_temp"},       {"lock_timeout", "2s"},
                     {"statement_timeout", "0"},                   {"default_transaction_read_only", "off"},
                     {"default_transaction_isolation", "read committed"}, {"client_min_messages", "error"},
-                    {"row_security", "off"}};
+                    {"row_security", "off"},                      {"synchronous_commit", "local"},
+                    {"role", "none"}};
     for (const auto &setting : settings)
         SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+    if (pg::kHasTransactionTimeout)
+        SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 }  // namespace
 
 void begin(shmem::WorkerState &state) {
-    handle_signals();
+    handle_signals(SignalHandlerForShutdownRequest, SIG_IGN);
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
 
     state.proc_number.store(pg::my_proc_number());
@@ -95,35 +82,35 @@ void begin(shmem::WorkerState &state) {
     pgstat_report_activity(STATE_IDLE, nullptr);
 }
 
-bool begin_keeper(shmem::DatabaseRow &row) {
-    handle_signals();
-    pqsignal(SIGINT, StatementCancelHandler);  // by which lock_timeout works too
-    before_shmem_exit(drop_writes, PointerGetDatum(&row));
-    BackgroundWorkerInitializeConnectionByOid(row.oid.load(), InvalidOid, 0);
-    settle_keeper_settings();
-    joined = pg::become_owner();
-    if (!joined)
-        return false;
+bool begin_in(Oid database) {
+    handle_signals(die, StatementCancelHandler);  // by SIGINT timeouts of locks and statements work too
+    BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+    settle_settings();
+    pgstat_report_appname(MyBgworkerEntry->bgw_name);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+    return pg::become_owner() && has_extension();
+}
+
+void begin_as(Oid database, Oid role) {
+    handle_signals(die, StatementCancelHandler);
+    BackgroundWorkerInitializeConnectionByOid(database, role, pg::kWorkerFlags);
+    settle_settings();
+    SetConfigOption("row_security", "on", PGC_SUSET, PGC_S_OVERRIDE);
+    SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+    pgstat_report_appname(MyBgworkerEntry->bgw_name);
+    pgstat_report_activity(STATE_IDLE, nullptr);
+}
+
+bool become_keeper(shmem::DatabaseRow &row) {
     std::int32_t none = 0;
     if (!row.keeper_pid.compare_exchange_strong(none, MyProcPid))
         return false;
     row.keeper_proc_number.store(pg::my_proc_number());
     before_shmem_exit(withdraw_keeper, PointerGetDatum(&row));
-    pgstat_report_appname(MyBgworkerEntry->bgw_name);
-    pgstat_report_activity(STATE_IDLE, nullptr);
     return true;
 }
 
-bool begin_in(Oid database) {
-    handle_signals();
-    BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-    settle_keeper_settings();
-    if (!pg::become_owner())
-        return false;
-    pgstat_report_appname(MyBgworkerEntry->bgw_name);
-    pgstat_report_activity(STATE_IDLE, nullptr);
-    return true;
-}
+bool told_to_end() { return ProcDiePending != 0; }
 
 void make_directory() {
     if (MakePGDirectory(kDirectory) != 0 && errno != EEXIST)

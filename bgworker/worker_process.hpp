@@ -1,6 +1,8 @@
-// What gateway and launcher have in common as PostgreSQL processes: signals, registration in shared memory, the latch.
+// What all workers have in common as PostgreSQL processes: signals, registration in shared memory, settings.
 //
-// Regime: pg.
+// Regime: pg. A worker without a database (gateway, launcher) waits for its latch only, and ends when it comes round its loop. A worker
+// of one database ends wherever it is, as a session does: SIGTERM is die(), which takes it out of a lock wait, a wait for a standby or
+// a statement at the next CHECK_FOR_INTERRUPTS(). What it leaves unfinished, its exit callbacks and its successor put in order.
 #pragma once
 
 #include "src/pg/compat.hpp"
@@ -19,13 +21,18 @@ void make_directory();
 // Installs signal handlers, unblocks signals, joins without a database, and makes `state` name this process until it exits.
 void begin(shmem::WorkerState &state);
 
-// The same for a keeper, which joins its row's database as steadytext_owner with settings of its own; false if there is no such role,
-// or the row has a keeper already. A database that is gone ends the process, and what was to be written for it is dropped.
-[[nodiscard]] bool begin_keeper(shmem::DatabaseRow &row);
-
-// The same for a worker of one database that has no row of its own; false if there is no such role. A database that is gone ends the
-// process.
+// Begins a worker of one database, as the role steadytext_owner and with settings of its own. False: the extension is not there, and
+// nothing of the database's was touched but its catalogs. A database that is gone ends the process.
 [[nodiscard]] bool begin_in(Oid database);
+
+// Begins a worker that is a session of the role, with its rights and no others. A role that may not connect ends the process.
+void begin_as(Oid database, Oid role);
+
+// Makes the row name this process as its keeper until it exits; false if it has a keeper already.
+[[nodiscard]] bool become_keeper(shmem::DatabaseRow &row);
+
+// SIGTERM has come, and the next CHECK_FOR_INTERRUPTS() ends this worker of one database.
+[[nodiscard]] bool told_to_end();
 
 // Takes part in barriers and rereads the configuration; true if it was reread.
 bool serve_interrupts();

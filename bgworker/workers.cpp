@@ -34,15 +34,22 @@ void register_worker(const char *name, const char *function) {
 
 }  // namespace
 
-BackgroundWorkerHandle *start_worker(const char *kind, const char *function, Oid database, Datum argument) {
+BackgroundWorkerHandle *start_worker(const char *kind, const char *function, const WorkerOrder &order) {
     char type[BGW_MAXLEN];
     snprintf(type, sizeof type, "pg_steadytext %s", kind);
     BackgroundWorker worker = describe(type, function, BgWorkerStart_RecoveryFinished, BGW_NEVER_RESTART);
-    snprintf(worker.bgw_name, sizeof worker.bgw_name, "pg_steadytext %s of database %u", kind, database);
-    worker.bgw_main_arg = argument;
+    snprintf(worker.bgw_name, sizeof worker.bgw_name, "pg_steadytext %s of database %u", kind, order.database);
+    static_assert(sizeof order <= sizeof worker.bgw_extra);
+    memcpy(worker.bgw_extra, &order, sizeof order);
     worker.bgw_notify_pid = MyProcPid;
     BackgroundWorkerHandle *handle = nullptr;
     return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : nullptr;
+}
+
+WorkerOrder my_order() {
+    WorkerOrder order;
+    memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof order);
+    return order;
 }
 
 void register_workers() {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "src/pg/compat.hpp"
+#include "bgworker/start_limiter.hpp"
 
 struct BackgroundWorkerHandle;
 
@@ -11,8 +12,10 @@ namespace steadytext::worker {
 
 void register_workers();
 
-// Has the postmaster start a worker "pg_steadytext KIND" of the database, once. Null if no worker is free; the handle, in
+// Has the postmaster start a worker "pg_steadytext KIND" of a database, once. Null if no worker is free; the handle, in
 // CurrentMemoryContext, is the caller's to free.
-[[nodiscard]] BackgroundWorkerHandle *start_worker(const char *kind, const char *function, Oid database, Datum argument);
+[[nodiscard]] BackgroundWorkerHandle *start_worker(const char *kind, const char *function, const WorkerOrder &order);
+// What the worker that asks was told.
+[[nodiscard]] WorkerOrder my_order();
 
 }  // namespace steadytext::worker

@@ -1,20 +1,26 @@
-// The databases whose sessions use the cache: what each one's keeper has to do, and what it did.
+// The databases whose sessions use the extension: what each one's workers have to do, and what they did.
 //
-// Sessions find or take their database's row; the launcher starts a keeper for a row with work; the keeper says what it
-// did. Regime: pure, lock-free, noexcept. A row belongs to its database until the server restarts.
+// Sessions find or take their database's row; the launcher starts workers for a row with work; a worker says what it did.
+// Regime: pure, noexcept; only taking and freeing a row hold a lock (spin_word.hpp).
+//
+// A row belongs to its database until the launcher frees it, which it does once the database is gone (bgworker/databases.*):
+// nobody is connected to such a database, so that no session's index of a row comes to mean another database. Whoever is not
+// connected to the database (the launcher, a worker on its way in) names it by its OID and asks find(). Records on their way to
+// tables carry the OID too.
 #pragma once
 
 #include "shmem/atomic.hpp"
+#include "shmem/spin_word.hpp"
 #include "src/core/clock.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 namespace steadytext::shmem {
 
-struct alignas(kCacheLine) DatabaseRow {
-    std::atomic<std::uint32_t> oid{0};  // 0: free. acq_rel compare-and-swap: pairs with itself in of()
-
+// All that is known of a database; begins anew with each database that takes the row.
+struct alignas(kCacheLine) DatabaseState {
     // The keeper, written by itself.
     std::atomic<std::int32_t> keeper_pid{0};  // 0: none
     std::atomic<std::int32_t> keeper_proc_number{-1};
@@ -35,6 +41,7 @@ struct alignas(kCacheLine) DatabaseRow {
     std::atomic<std::uint64_t> health_standing{0};
     std::atomic<std::uint64_t> health_traffic{0};
     std::atomic<std::int64_t> health_us{0};  // CLOCK_MONOTONIC; 0: not yet
+    std::atomic<bool> health_wanted{true};   // false: its keeper found no extension, and nothing was asked since
 
     // Since when there is usage of this database that its table does not have (shmem/usage.hpp); 0: there is none.
     std::atomic<std::int64_t> usage_since_us{0};
@@ -79,24 +86,76 @@ private:
     Lookups lookups_[kShards];
 };
 
-struct DatabaseTable {
-    static constexpr std::uint32_t kRows = 128;
-    static constexpr std::uint32_t kNone = UINT32_MAX;
-    DatabaseRow rows[kRows];
+struct alignas(kCacheLine) DatabaseRow : DatabaseState {
+    std::atomic<std::uint32_t> oid{0};  // 0: free. release in of() and free_row(): pairs with the acquire in find()
+};
 
-    // The row of a database, taken if it has none yet; kNone if all belong to others: then nothing is kept for it.
-    [[nodiscard]] std::uint32_t of(std::uint32_t oid) noexcept {
-        for (std::uint32_t i = 0; i < kRows; i++) {
-            std::uint32_t found = rows[i].oid.load(std::memory_order_acquire);
-            if (found == 0 && rows[i].oid.compare_exchange_strong(found, oid)) {
-                rows[i].refreshed_us.store(core::monotonic_us(), std::memory_order_relaxed);
+class alignas(kCacheLine) DatabaseTable {
+public:
+    static constexpr std::uint32_t kNone = UINT32_MAX;
+
+    [[nodiscard]] static std::size_t bytes_needed(std::uint32_t count) noexcept {
+        return sizeof(DatabaseTable) + std::size_t{count} * sizeof(DatabaseRow);
+    }
+    // Once, before any other process sees the memory.
+    static DatabaseTable *place(void *memory, std::uint32_t count) noexcept {
+        auto *table = new (memory) DatabaseTable(count);
+        for (DatabaseRow &row : *table)
+            new (&row) DatabaseRow;
+        return table;
+    }
+
+    [[nodiscard]] std::uint32_t size() const noexcept { return count_; }
+    [[nodiscard]] DatabaseRow &operator[](std::uint32_t index) noexcept { return begin()[index]; }
+    // All rows, the free ones among them.
+    [[nodiscard]] DatabaseRow *begin() noexcept { return reinterpret_cast<DatabaseRow *>(this + 1); }
+    [[nodiscard]] DatabaseRow *end() noexcept { return begin() + count_; }
+
+    // The row a database has; kNone: it has none.
+    [[nodiscard]] std::uint32_t find(std::uint32_t oid) noexcept {
+        for (std::uint32_t i = 0; i < count_; i++)
+            if ((*this)[i].oid.load(std::memory_order_acquire) == oid)
                 return i;
-            }
-            if (found == oid)
-                return i;
-        }
         return kNone;
     }
+
+    // The row of a database, taken if it has none yet. kNone if all belong to others: then nothing is kept for it, and the launcher
+    // is told by refused().
+    [[nodiscard]] std::uint32_t of(std::uint32_t oid) noexcept {
+        if (const std::uint32_t found = find(oid); found != kNone)
+            return found;
+        const SpinHold hold(changing_);
+        if (const std::uint32_t found = find(oid); found != kNone)
+            return found;
+        const std::uint32_t place = find(0);
+        if (place == kNone) {
+            refused_us_.store(core::monotonic_us(), std::memory_order_relaxed);
+            return kNone;
+        }
+        DatabaseRow &row = (*this)[place];
+        row.refreshed_us.store(core::monotonic_us(), std::memory_order_relaxed);
+        row.oid.store(oid, std::memory_order_release);
+        return place;
+    }
+
+    // The launcher, once the database is gone and nothing is left to be done for it.
+    void free_row(std::uint32_t index) noexcept {
+        const SpinHold hold(changing_);
+        DatabaseRow &row = (*this)[index];
+        new (static_cast<DatabaseState *>(&row)) DatabaseState;
+        row.oid.store(0, std::memory_order_release);
+    }
+
+    // CLOCK_MONOTONIC, when a database last found no row; 0: never, or not since forgive().
+    [[nodiscard]] std::int64_t refused_us() const noexcept { return refused_us_.load(std::memory_order_relaxed); }
+    void forgive() noexcept { refused_us_.store(0, std::memory_order_relaxed); }
+
+private:
+    explicit DatabaseTable(std::uint32_t count) noexcept : count_(count) {}
+
+    std::uint32_t count_;
+    std::atomic<std::int64_t> refused_us_{0};
+    SpinWord changing_;
 };
 
 }  // namespace steadytext::shmem

@@ -194,7 +194,7 @@ void add_memory(Gatherer &to, const Segment &segment, std::int64_t now_us) {
         to.add(kHotEvictions, std::uint64_t{hot.evictions});
     }
     std::uint64_t pending = 0;
-    for (const DatabaseRow &row : segment.databases->rows)
+    for (const DatabaseRow &row : *segment.databases)
         pending += row.pending_writes.load(std::memory_order_relaxed);
     to.add(kPendingWrites, pending);
     to.add(kDeallocations, segment.statements->deallocations());
@@ -205,7 +205,7 @@ void add_queues(Gatherer &to, const Segment &segment) {
     std::int64_t jobs = 0;
     std::uint64_t failures = 0;
     double oldest = 0;
-    for (const DatabaseRow &row : segment.databases->rows) {
+    for (const DatabaseRow &row : *segment.databases) {
         jobs += row.queue_length.load(std::memory_order_relaxed);
         failures += row.queue_failures.load(std::memory_order_relaxed);
         oldest = std::max(oldest, seconds_since(row.queue_oldest_us.load(std::memory_order_relaxed), now_us));

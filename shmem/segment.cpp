@@ -3,6 +3,7 @@
 #include "shmem/segment.hpp"
 #include "shmem/stats_file.hpp"
 #include "shmem/usage_file.hpp"
+#include "src/core/clock.hpp"
 #include "src/guc.hpp"
 
 extern "C" {
@@ -73,7 +74,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *incidents = cursor.take(sizeof(Incidents));
     void *slot_table = cursor.take(SlotTable::bytes_needed(slots));
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
-    void *databases = cursor.take(sizeof(DatabaseTable));
+    void *databases = cursor.take(DatabaseTable::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
     void *audit = cursor.take(sizeof(AuditRing));
     void *audit_pacing = cursor.take(sizeof(AuditPacing));
@@ -97,7 +98,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (incidents) Incidents;
         SlotTable::place(slot_table, slots);
         PayloadPool::place(payloads, payload_bytes());
-        new (databases) DatabaseTable;
+        DatabaseTable::place(databases, static_cast<std::uint32_t>(guc::max_databases));
         new (audit) AuditRing;
         new (audit_pacing) AuditPacing;
         SingleFlight::place(single_flight, slots, pg::max_processes());
@@ -145,6 +146,9 @@ void initialize(Segment &segment) {
                         errdetail("Boost.Lockfree falls back to locks on this platform.")));
     if (!pg_strong_random(&segment.header->boot_epoch, sizeof segment.header->boot_epoch))
         ereport(FATAL, (errmsg("could not generate a boot epoch for pg_steadytext")));
+    segment.header->made_unix_us = core::unix_us();
+    segment.header->gateway_registered = pg::is_registered_worker("pg_steadytext gateway");
+    segment.header->launcher_registered = pg::is_registered_worker("pg_steadytext launcher");
     strlcpy(segment.header->library_version, STEADYTEXT_VERSION, sizeof segment.header->library_version);
 }
 
@@ -162,7 +166,7 @@ void recall_usage(const Segment &segment) {
     for (std::uint32_t i = 0; i < count; i++) {
         const std::uint32_t row = segment.databases->of(entries[i].key.database);
         if (segment.usage->add(entries[i].key, entries[i].counts) && row != DatabaseTable::kNone)
-            segment.databases->rows[row].note_usage();
+            (*segment.databases)[row].note_usage();
     }
     (void)unlink(kUsageFile);
     pfree(entries);

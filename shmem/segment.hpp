@@ -8,6 +8,7 @@
 #include "shmem/audit_ring.hpp"
 #include "shmem/cache_writes.hpp"
 #include "shmem/call_stats.hpp"
+#include "shmem/callback_workers.hpp"
 #include "shmem/counters.hpp"
 #include "shmem/daemon_table.hpp"
 #include "shmem/database_table.hpp"
@@ -60,11 +61,17 @@ struct alignas(kCacheLine) Header {
     std::uint32_t layout_version = kLayoutVersion;
     char library_version[16] = "";
     std::uint64_t boot_epoch = 0;
+    std::int64_t made_unix_us = 0;  // what ran before ended in a crash, or with the server
     WorkerState gateway;
     WorkerState launcher;
     EmbeddedState embedded;
     WaitingState waiting;
     std::atomic<std::uint64_t> next_request{0};
+    // CLOCK_MONOTONIC, since when a worker is wanted that max_worker_processes has no place for; 0: none is (bgworker/start_limiter.*).
+    std::atomic<std::int64_t> no_worker_since_us{0};
+    CallbackWorkers callback_workers;
+    bool gateway_registered = false;  // among max_worker_processes, when the server started
+    bool launcher_registered = false;
     // Of incidents, written by the launcher (bgworker/incident_watch.*).
     std::atomic<std::uint32_t> refresh_stretch{1};  // times steadytext.frecency_refresh_interval
     std::atomic<std::int32_t> least_priority{1};    // of the asynchronous calls that are begun

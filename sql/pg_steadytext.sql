@@ -307,6 +307,10 @@ CREATE TABLE public.steadytext_queue (
     daemon_endpoint text,
     callback text,
     callback_error text,
+    callback_state text CHECK (callback_state IN ('due', 'running', 'done', 'failed')),
+    callback_began timestamptz,
+    callback_tries int NOT NULL DEFAULT 0,
+    callback_pid int,
     run_at timestamptz NOT NULL DEFAULT now(),
     worker_pid int,
     lease_until timestamptz,
@@ -318,6 +322,7 @@ CREATE TABLE public.steadytext_queue (
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX idx_steadytext_queue_request_id ON public.steadytext_queue (request_id);
 CREATE INDEX idx_steadytext_queue_user_created ON public.steadytext_queue (user_id, created_at DESC);
+CREATE INDEX idx_steadytext_queue_callbacks ON public.steadytext_queue (user_id, id) WHERE callback_state IN ('due', 'running');
 CREATE INDEX idx_steadytext_queue_next ON public.steadytext_queue (rank DESC, id) WHERE completed_at IS NULL;
 COMMENT ON TABLE public.steadytext_queue IS
     'Asynchronous calls: seen by the role that made them, carried out by the queue worker once committed, kept for steadytext.queue_retention.';
@@ -327,7 +332,13 @@ COMMENT ON COLUMN public.steadytext_queue.user_id IS 'The role that made the cal
 COMMENT ON COLUMN public.steadytext_queue.run_at IS 'Not before this time: put off by a failed attempt or a rate limit.';
 COMMENT ON COLUMN public.steadytext_queue.worker_pid IS 'The worker that has the row, while it renews the lease.';
 COMMENT ON COLUMN public.steadytext_queue.lost_count IS 'How often a worker died while it had the row.';
-COMMENT ON COLUMN public.steadytext_queue.callback IS 'Function called with the request_id, as user_id, in the transaction that records the result.';
+COMMENT ON COLUMN public.steadytext_queue.callback IS 'Function called with the request_id, by a session of user_id, once the result is recorded.';
+COMMENT ON COLUMN public.steadytext_queue.callback_error IS 'SQLSTATE and message of why the callback failed.';
+COMMENT ON COLUMN public.steadytext_queue.callback_state IS
+    'NULL until the result is recorded, or without a callback; then due, running, and done or failed. done commits with what the callback did.';
+COMMENT ON COLUMN public.steadytext_queue.callback_began IS 'When the callback was last begun.';
+COMMENT ON COLUMN public.steadytext_queue.callback_tries IS 'How often it was begun: again only if its worker was ended.';
+COMMENT ON COLUMN public.steadytext_queue.callback_pid IS 'The callback worker that has it.';
 
 ALTER TABLE public.steadytext_queue ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_requests ON public.steadytext_queue FOR SELECT USING (user_id = current_user);

@@ -69,6 +69,7 @@ int server_requests_per_minute = 0;
 int server_tokens_per_minute = 0;
 int server_concurrency = 0;
 int max_rate_meters = 1024;
+int max_databases = 256;
 int queue_priority = 5;
 int queue_max_length = 100'000;
 int queue_retention_s = 7 * 24 * 3600;
@@ -227,6 +228,9 @@ void define_rate_limits() {
 void define_limits() {
     define_integer("steadytext.max_requests", "Requests under way at once, in all sessions together.", nullptr, &max_requests, 256,
                    PGC_POSTMASTER, 0);
+    define_integer("steadytext.max_databases", "Databases that may use the extension at once.",
+                   "In one more nothing is written to tables and no asynchronous call is carried out, until another database is dropped.",
+                   &max_databases, 256, PGC_POSTMASTER, 0);
     define_integer("steadytext.payload_memory", "Shared memory for requests and replies under way.", nullptr, &payload_memory_kb,
                    64 * 1024, PGC_POSTMASTER, GUC_UNIT_KB);
     define_integer("steadytext.pool_size", "Connections kept to each daemon that serves one request at a time.", nullptr,

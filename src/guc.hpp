@@ -67,6 +67,7 @@ extern int server_requests_per_minute;
 extern int server_tokens_per_minute;
 extern int server_concurrency;
 extern int max_rate_meters;
+extern int max_databases;
 extern int queue_priority;
 extern int queue_max_length;
 extern int queue_retention_s;

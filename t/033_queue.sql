@@ -1,8 +1,8 @@
 -- The async queue: what may be queued, by whom it is seen, how it ends, is waited for, cancelled, retried and given up.
 BEGIN;
-SELECT plan(74);
+SELECT plan(76);
 COMMIT;
-CREATE ROLE queue_ann;
+CREATE ROLE queue_ann LOGIN;
 CREATE ROLE queue_bob;
 
 -- Each kind of request has the answer of the call it stands for.
@@ -128,7 +128,15 @@ SELECT is(steadytext_cancel_async(:'id'), false, 'once');
 SELECT throws_ok(format('SELECT steadytext_get_async_result(%L)', :'id'), '38000', 'Async request was cancelled', 'which ends the waiting');
 SELECT is(steadytext_cancel_async(gen_random_uuid()), false, 'nothing to cancel');
 
--- Callbacks run as the submitter, once, with the result.
+-- Callbacks run as the submitter, once, after the result.
+CREATE PROCEDURE queue_until_called() LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1 .. 3000 LOOP
+        EXIT WHEN NOT EXISTS (SELECT FROM public.steadytext_queue WHERE callback_state IN ('due', 'running'));
+        COMMIT;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$;
 CREATE TABLE queue_heard (request_id uuid, status text, heard_by text, path text);
 GRANT INSERT ON queue_heard TO queue_ann;
 CREATE FUNCTION queue_hear(id uuid) RETURNS void LANGUAGE sql AS $$
@@ -140,12 +148,15 @@ SELECT steadytext_get_async_result(:'id') AS first \gset
 SELECT steadytext_enqueue('generate', '{"prompt": "do not tell me"}', callback => 'queue_complain(uuid)') AS complaint \gset
 SELECT steadytext_get_async_result(:'complaint') AS second \gset
 RESET ROLE;
+CALL queue_until_called();
 SELECT is(:'first'::text, 'tell me', 'done');
 SELECT is(:'second'::text, 'do not tell me', 'a callback that fails costs nothing');
 SELECT is((status, heard_by, path)::text, '(completed,queue_ann,"pg_catalog, pg_temp")', 'heard') FROM queue_heard WHERE request_id = :'id';
-SELECT is(callback_error, 'P0001: no, thanks', 'its error is kept') FROM steadytext_queue WHERE request_id = :'complaint';
+SELECT is((callback_state, callback_error)::text, '(failed,"P0001: no, thanks")', 'its error is kept') FROM steadytext_queue WHERE request_id = :'complaint';
+SELECT is((callback_state, callback_tries, callback_pid)::text, '(done,1,)', 'the other is done') FROM steadytext_queue WHERE request_id = :'id';
 
 SELECT * FROM finish();
+DROP PROCEDURE queue_until_called;
 DROP TABLE queue_heard;
 DROP OWNED BY queue_ann, queue_bob;
 DROP ROLE queue_ann, queue_bob;

@@ -1,6 +1,6 @@
 # Whatever dies while jobs are queued and carried out, each job ends once: none is lost, none stays behind, none has two results.
 #
-# A callback writes down each result in the transaction that records it, so a job done twice would be written twice. Who dies next is
+# A callback writes down each result, in the transaction that marks it as done, so a job done twice would be written twice. Who dies next is
 # drawn at random, by the seed that is told. With STEADYTEXT_LONG_TESTS there are 2,000 jobs, and all of them die six times; then the
 # daemon works on eight at a time, so that the jobs last longer than the deaths.
 use strict;
@@ -92,6 +92,7 @@ for my $round (1 .. $rounds) {
 }
 
 ok($cluster->poll_until($ended, $jobs, 300), 'every job ends') or diag $cluster->sql(q(SELECT status, count(*), min(error) FROM steadytext_queue GROUP BY 1));
+ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE callback_state IN ('due', 'running')), 0, 120), 'every callback is called');
 # Dead is one whose worker died six times while it had it, which six deaths in all can hardly do to any.
 my $dead = $cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE status = 'failed' AND lost_count = 6 AND error = 'its worker died again and again'));
 my $done = $jobs - $dead;

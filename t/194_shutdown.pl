@@ -115,4 +115,77 @@ sub stop_within {
     $_->finish for @sessions;
 }
 
+# Each worker in each wait: a fast stop takes two seconds at most. No standby ever acknowledges, and whoever may set synchronous_commit has.
+{
+    my $cluster = SteadyText::Cluster->new(conf => [ "synchronous_standby_names = 'nosuch'", 'synchronous_commit = local', 'max_worker_processes = 20',
+        "steadytext.request_timeout = '60s'", "test.waits = 'nothing'" ]);
+    local $ENV{PGOPTIONS} = '-c synchronous_commit=local';
+    # A trigger acts on what names the row of the table below.
+    $cluster->sql(qq(ALTER DATABASE $cluster->{PGDATABASE} SET synchronous_commit = on; ALTER ROLE postgres SET synchronous_commit = remote_apply;
+        CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS \$\$
+        BEGIN
+            IF NEW.prompt LIKE '%sleeps ' || current_setting('test.waits') THEN
+                PERFORM pg_sleep(600);
+            ELSIF NEW.prompt LIKE '%standby ' || current_setting('test.waits') THEN
+                PERFORM set_config('synchronous_commit', 'on', false);
+            END IF;
+            RETURN NEW;
+        END \$\$;
+        CREATE TRIGGER waits BEFORE INSERT ON steadytext_cache FOR EACH ROW EXECUTE FUNCTION waits();
+        CREATE TRIGGER waits BEFORE UPDATE ON steadytext_queue FOR EACH ROW WHEN (NEW.completed_at IS NOT NULL) EXECUTE FUNCTION waits();
+        CREATE FUNCTION public.never_ends(id uuid) RETURNS void LANGUAGE plpgsql AS \$\$
+            BEGIN LOOP BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END \$\$;
+        CREATE TABLE locked ();
+        CREATE FUNCTION public.locks(id uuid) RETURNS void LANGUAGE sql AS 'LOCK public.locked'));
+    my $number;
+    my @sessions;
+    my $hold = sub { my ($sql) = @_; push @sessions, $cluster->session->send("BEGIN; $sql; SELECT pg_sleep(600)"); return };
+    my $write = sub { my ($what) = @_; return $cluster->sql("SELECT steadytext_generate('$what $number')") };
+    my $queue = sub {
+        my ($prompt, $callback) = @_;
+        $callback = defined $callback ? ", callback => 'public.$callback(uuid)'" : '';
+        return $cluster->sql(qq(SELECT steadytext_enqueue('generate', '{"prompt": "$prompt $number", "use_cache": false}'$callback)));
+    };
+    # worker, what it waits for, its wait event, what brings it there
+    my @table = (
+        [ 'gateway', 'its latch', 'Extension', sub { } ],
+        [ 'launcher', 'its latch', 'Extension', sub { } ],
+        [ 'keeper', 'its latch', 'Extension', sub { $write->("plain $_") for 1 .. 20 } ],
+        [ 'keeper', 'a lock', 'relation', sub { $hold->('LOCK steadytext_cache IN EXCLUSIVE MODE'); $write->('plain') } ],
+        [ 'keeper', 'a statement', 'PgSleep', sub { $write->('sleeps') } ],
+        [ 'keeper', 'a standby', 'SyncRep', sub { $write->('standby') } ],
+        [ 'queue worker', 'its latch', 'Extension', sub { $queue->('!fault:hold') } ],
+        [ 'queue worker', 'a lock', 'relation', sub {
+            $queue->('!fault:delay=2000');
+            $cluster->poll_until(q(SELECT count(*) > 0 FROM steadytext_queue WHERE status = 'processing'), 't');
+            $hold->('LOCK steadytext_queue IN EXCLUSIVE MODE');
+        } ],
+        [ 'queue worker', 'a statement', 'PgSleep', sub { $queue->('sleeps') } ],
+        [ 'queue worker', 'a standby', 'SyncRep', sub { $queue->('standby') } ],
+        [ 'callback worker', 'a lock', 'relation', sub { $hold->('LOCK public.locked'); $queue->('plain', 'locks') } ],
+        [ 'callback worker', 'a statement, and catches what would end it', 'PgSleep', sub { $queue->('plain', 'never_ends') } ],
+    );
+    for my $row (@table) {
+        my ($worker, $what, $event, $bring) = @$row;
+        $number++;
+        $cluster->sql("ALTER SYSTEM SET test.waits = '$number'; SELECT pg_reload_conf()");
+        $bring->();
+        my $events = $event eq 'Extension' ? "wait_event = 'Extension' OR wait_event LIKE 'Steadytext%'" : "wait_event = '$event'";
+        ok($cluster->poll_until("SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'pg_steadytext $worker' AND ($events)", 't', 30), "the $worker waits for $what")
+            or diag $cluster->sql(q(SELECT backend_type, wait_event_type, wait_event, query FROM pg_stat_activity));
+        $cluster->sql(q(ALTER SYSTEM SET test.waits = 'nothing'));
+        my $start = time;
+        ok($cluster->stop('fast'), 'a fast stop');
+        my $took = time - $start;
+        cmp_ok($took, '<', 2, "$worker, $what: in time");
+        note sprintf '%-16s %-45s %.2f s', $worker, $what, $took;
+        $_->finish for splice @sessions;
+        ok($cluster->start, 'it starts again');
+    }
+    # The keeper's commits do not wait, whatever the settings of its database and of the superuser are.
+    $number++;
+    $write->('plain');
+    ok($cluster->poll_until("SELECT count(*) FROM steadytext_cache WHERE prompt = 'plain $number'", 1), 'answers are written although no standby acknowledges');
+}
+
 done_testing;

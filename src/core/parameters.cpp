@@ -555,6 +555,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.server_tokens_per_minute", kCount},
     {"settings", "steadytext.server_concurrency", kCount},
     {"settings", "steadytext.max_rate_meters", kMaxRateMeters},
+    {"settings", "steadytext.max_databases", kMaxDatabases},
     {"settings", "steadytext.queue_priority", integer(1, 10)},
     {"settings", "steadytext.queue_max_length", kCount},
     {"settings", "steadytext.queue_retention", kCount},

@@ -106,6 +106,7 @@ inline constexpr Rule kListenAddress = {.kind = Kind::Text, .least = 0, .most = 
                                         .bad_sample = "'localhost:80'"};
 inline constexpr Rule kMaxRequests = integer(1, 4096);
 inline constexpr Rule kMaxRateMeters = integer(16, 65'535);
+inline constexpr Rule kMaxDatabases = integer(1, 65'535);
 
 // What steadytext_generate_ex takes in its options.
 extern const Parameter kGenerateOptions[];

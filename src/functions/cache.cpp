@@ -7,6 +7,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/time.hpp"
 #include "src/session/answer_cache.hpp"
+#include "src/session/keeper_call.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -39,19 +40,12 @@ void watch_transactions() {
     watching = true;
 }
 
-shmem::DatabaseRow &my_row() {
-    shmem::DatabaseTable &databases = *shmem::segment().databases;
-    const std::uint32_t row = databases.of(MyDatabaseId);
-    if (row == shmem::DatabaseTable::kNone)
-        ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                        errmsg("pg_steadytext keeps the caches of %u databases at most", shmem::DatabaseTable::kRows),
-                        errhint("Restart the server to forget the databases that are gone.")));
-    return databases.rows[row];
-}
-
-void wake_keeper(const shmem::DatabaseRow &row) {
-    const std::int32_t keeper = row.keeper_proc_number.load();
-    pg::set_latch_of(keeper >= 0 ? keeper : shmem::segment().header->launcher.proc_number.load());
+// What to do about a database that has no row in shared memory.
+void warn_of_many_databases() {
+    ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                      errmsg("the cache of this database is not kept up"),
+                      errdetail("More databases use pg_steadytext than the %u shared memory has rows for.", shmem::segment().databases->size()),
+                      errhint("Raise steadytext.max_databases and restart the server, or drop databases.")));
 }
 
 }  // namespace
@@ -79,12 +73,17 @@ STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
     static uint32 waiting = 0;
     if (RecoveryInProgress())
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("a standby's cache is refreshed by its primary")));
-    shmem::DatabaseRow &row = my_row();
+    shmem::DatabaseRow *found = session::my_database();
+    if (found == nullptr) {
+        warn_of_many_databases();
+        PG_RETURN_INT64(0);
+    }
+    shmem::DatabaseRow &row = *found;
     if (waiting == 0)
         waiting = pg::wait_event("SteadytextRefresh");
     const std::uint64_t mine = row.refreshes_wanted.fetch_add(1) + 1;
     const std::uint32_t failures = row.keeper_failures.load();
-    wake_keeper(row);
+    session::wake_keeper(row);
     while (row.refreshes_done.load(std::memory_order_acquire) < mine) {
         if (row.keeper_failures.load() > failures)
             ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the keeper could not refresh the cache"),
@@ -92,14 +91,17 @@ STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
         (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLookAgainMs, waiting);
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
-        wake_keeper(row);  // one that was leaving may not have seen it
+        session::wake_keeper(row);  // one that was leaving may not have seen it
     }
     PG_RETURN_INT64(row.rows_refreshed.load());
 }
 
 STEADYTEXT_FUNCTION(steadytext_frecency_status) {
-    const shmem::DatabaseRow &row = my_row();
     ReturnSetInfo *result = pg::materialize(fcinfo);
+    const shmem::DatabaseRow *mine = session::my_database();
+    if (mine == nullptr)
+        return static_cast<Datum>(0);
+    const shmem::DatabaseRow &row = *mine;
     const std::int64_t refreshed_us = row.refreshed_us.load();
     const std::int64_t lag_us = core::monotonic_us() - refreshed_us;
     Datum values[6] = {TimestampTzGetDatum(GetCurrentTimestamp() - lag_us),
@@ -115,11 +117,12 @@ STEADYTEXT_FUNCTION(steadytext_frecency_status) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_cache_lookups) {
-    const shmem::DatabaseRow &row = my_row();
+    const shmem::DatabaseRow *row = session::my_database();
     TupleDesc description;
     if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE)
         elog(ERROR, "return type must be a row type");
-    Datum values[2] = {Int64GetDatum(static_cast<int64>(row.hits())), Int64GetDatum(static_cast<int64>(row.misses()))};
+    Datum values[2] = {Int64GetDatum(row == nullptr ? 0 : static_cast<int64>(row->hits())),
+                       Int64GetDatum(row == nullptr ? 0 : static_cast<int64>(row->misses()))};
     bool nulls[2] = {};
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls)));
 }

@@ -9,6 +9,7 @@
 #include "src/pg/time.hpp"
 #include "src/session/settings.hpp"
 #include "shmem/segment.hpp"
+#include "src/session/keeper_call.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -172,7 +173,7 @@ void put_health(ReturnSetInfo *result, const Report &report) {
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_daemon_status) {
-    (void)shmem::segment().databases->of(MyDatabaseId);  // from now on its steadytext_daemon_health is kept
+    session::want_health();
     report_daemons(fcinfo, put_status);
     return static_cast<Datum>(0);
 }

@@ -8,6 +8,7 @@
 #include "src/pg/time.hpp"
 #include "src/session/arguments.hpp"
 #include "shmem/segment.hpp"
+#include "src/session/keeper_call.hpp"
 
 #include <algorithm>
 
@@ -104,7 +105,7 @@ core::Breaker &breaker_of(Datum endpoint_datum) {
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_daemons) {
-    (void)shmem::segment().databases->of(MyDatabaseId);  // from now on its steadytext_daemon_health is kept
+    session::want_health();
     ReturnSetInfo *result = pg::materialize(fcinfo);
     for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
         shmem::DaemonIdentity identity;

@@ -10,6 +10,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "shmem/segment.hpp"
+#include "src/session/keeper_call.hpp"
 
 extern "C" {
 #include "access/xlog.h"
@@ -76,12 +77,31 @@ Status worker_status(const shmem::WorkerState &worker, std::int64_t late_us, std
     return silent_us < late_us ? Status::Healthy : silent_us < 3 * late_us ? Status::Degraded : Status::Unhealthy;
 }
 
-void put_worker(ReturnSetInfo *result, const char *component, const shmem::WorkerState &worker, Status status, std::int64_t now_us) {
+// `reason`: of a lack of places among max_worker_processes.
+void put_worker(ReturnSetInfo *result, const char *component, const shmem::WorkerState &worker, Status status, std::string_view reason,
+                std::int64_t now_us) {
     put(result, component, status, [&](JsonObject &details) {
         details.add("pid", std::int64_t{worker.pid.load()});
         details.add("silent_ms", (now_us - worker.beat_us.load()) / 1000);
         details.add("starts", static_cast<std::int64_t>(worker.starts.load()));
+        if (reason.empty())
+            return;
+        details.add("reason", reason);
+        details.add("hint", std::string_view("Raise max_worker_processes and restart the server."));
     });
+}
+
+std::string_view without_place(bool is_registered) {
+    return is_registered ? std::string_view{} : "no background worker was free for it when the server started";
+}
+
+// It starts the other workers.
+void put_launcher(ReturnSetInfo *result, const shmem::Header &header, std::int64_t now_us) {
+    const Status status = worker_status(header.launcher, kLauncherLateUs, now_us);
+    if (status != Status::Healthy || header.no_worker_since_us.load() == 0)
+        return put_worker(result, "launcher", header.launcher, status, without_place(header.launcher_registered), now_us);
+    put_worker(result, "launcher", header.launcher, Status::Degraded, "no background worker is free for keepers, queue workers or callbacks",
+               now_us);
 }
 
 Status daemon_status(DaemonState state, BreakerState breaker) {
@@ -143,15 +163,15 @@ void put_models(ReturnSetInfo *result) {
 
 // The keeper of this database comes when there is work and goes when there is none.
 void put_keeper(ReturnSetInfo *result, std::int64_t now_us) {
-    const shmem::Segment &segment = shmem::segment();
-    const std::uint32_t index = segment.databases->of(MyDatabaseId);
-    if (index == shmem::DatabaseTable::kNone) {
+    const shmem::DatabaseRow *mine = session::my_database();
+    if (mine == nullptr) {
         put(result, "keeper", Status::Degraded, [](JsonObject &details) {
-            details.add("reason", std::string_view("there are more databases than shared memory keeps track of"));
+            details.add("reason", std::string_view("more databases use the extension than shared memory has rows for"));
+            details.add("hint", std::string_view("Raise steadytext.max_databases and restart the server, or drop databases."));
         });
         return;
     }
-    const shmem::DatabaseRow &row = segment.databases->rows[index];
+    const shmem::DatabaseRow &row = *mine;
     const std::uint32_t failures = row.keeper_failures.load();
     put(result, "keeper", failures == 0 ? Status::Healthy : failures < 5 ? Status::Degraded : Status::Unhealthy,
         [&](JsonObject &details) {
@@ -168,8 +188,7 @@ void put_queue(ReturnSetInfo *result, std::int64_t now_us) {
     const std::uint32_t slots = segment.slots->size(), in_use = segment.slots->in_use();
     const std::int64_t oldest_us = segment.header->waiting.oldest_us.load();
     const std::int64_t waits_us = oldest_us == 0 ? 0 : now_us - oldest_us;
-    const std::uint32_t index = segment.databases->of(MyDatabaseId);
-    const shmem::DatabaseRow *jobs = index == shmem::DatabaseTable::kNone ? nullptr : &segment.databases->rows[index];
+    const shmem::DatabaseRow *jobs = session::my_database();
     const bool worker_fails = jobs != nullptr && jobs->queue_failures.load() > 0;
     const Status status = in_use == slots                                                         ? Status::Unhealthy
                           : in_use > kCrowded * slots || waits_us > kWaitingLongUs || worker_fails ? Status::Degraded
@@ -238,8 +257,8 @@ STEADYTEXT_FUNCTION(steadytext_health) {
     const std::int64_t now_us = core::monotonic_us();
     const Status gateway = worker_status(header.gateway, kGatewayLateUs, now_us);
     put_daemons(result, gateway != Status::Unhealthy, now_us);
-    put_worker(result, "gateway", header.gateway, gateway, now_us);
-    put_worker(result, "launcher", header.launcher, worker_status(header.launcher, kLauncherLateUs, now_us), now_us);
+    put_worker(result, "gateway", header.gateway, gateway, without_place(header.gateway_registered), now_us);
+    put_launcher(result, header, now_us);
     put_keeper(result, now_us);
     put_queue(result, now_us);
     put_limits(result);

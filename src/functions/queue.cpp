@@ -10,6 +10,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/session/arguments.hpp"
+#include "src/session/keeper_call.hpp"
 
 extern "C" {
 #include "access/transam.h"
@@ -42,14 +43,9 @@ struct Changes {
 };
 Changes changes;
 
-shmem::DatabaseRow *my_row() {
-    const std::uint32_t index = shmem::segment().databases->of(MyDatabaseId);
-    return index == shmem::DatabaseTable::kNone ? nullptr : &shmem::segment().databases->rows[index];
-}
-
 void tell(const Changes &what) {
     const shmem::Segment &segment = shmem::segment();
-    shmem::DatabaseRow *row = my_row();
+    shmem::DatabaseRow *row = session::my_database();
     if (row == nullptr)
         return;
     row->queue_length.fetch_add(what.added);
@@ -122,7 +118,7 @@ Datum callback_name(Oid function) {
 }
 
 void refuse_if_full() {
-    const shmem::DatabaseRow *row = my_row();
+    const shmem::DatabaseRow *row = session::my_database();
     if (row == nullptr || guc::queue_max_length == 0 || row->queue_length.load() + changes.added < guc::queue_max_length)
         return;
     core::Problem problem;
@@ -234,6 +230,10 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     SPI_connect();
     execute_as_owner(statement, kCount, types, values, nulls);
     bool is_null;
+    if (session::my_database() == nullptr)
+        ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("the asynchronous call is queued, but will not be carried out for now"),
+                          errdetail("More databases use pg_steadytext than the %u shared memory has rows for.", shmem::segment().databases->size()),
+                          errhint("Raise steadytext.max_databases and restart the server, or drop databases.")));
     const pg_uuid_t id = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
     SPI_finish();
     note(1, false);
@@ -264,7 +264,8 @@ STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
 STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
     static Statement statement{
         "UPDATE public.steadytext_queue SET status = 'pending', run_at = pg_catalog.now(), retry_count = 0, lost_count = 0,"
-        " error = NULL, started_at = NULL, completed_at = NULL, processing_time_ms = NULL, callback_error = NULL"
+        " error = NULL, started_at = NULL, completed_at = NULL, processing_time_ms = NULL, callback_error = NULL,"
+        " callback_state = NULL"
         " WHERE request_id = ANY ($1) AND status IN ('failed', 'cancelled') AND ($3 OR user_id = $2)"};
     if (PG_ARGISNULL(0))
         return Int32GetDatum(0);

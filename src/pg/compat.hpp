@@ -7,6 +7,7 @@
 
 extern "C" {
 #include "access/genam.h"
+#include "catalog/pg_database.h"
 #include "commands/explain.h"
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
@@ -15,12 +16,14 @@ extern "C" {
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
+#include "postmaster/bgworker_internals.h"
 #include "replication/walsender.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 150000
@@ -114,6 +117,42 @@ inline uint32 max_processes() {
 #else
     return static_cast<uint32>(MaxConnections + autovacuum_max_workers + 1 + max_worker_processes + max_wal_senders);
 #endif
+}
+
+// Whether a worker may connect as a role that may not log in.
+#if PG_VERSION_NUM >= 170000
+inline constexpr bool kWorkersNeedNoLogin = true;
+inline constexpr uint32 kWorkerFlags = BGWORKER_BYPASS_ROLELOGINCHECK;
+inline constexpr bool kHasTransactionTimeout = true;
+#else
+inline constexpr bool kWorkersNeedNoLogin = false;
+inline constexpr uint32 kWorkerFlags = 0;
+inline constexpr bool kHasTransactionTimeout = false;
+#endif
+
+// Whether a role has the privilege to connect to this database.
+inline bool may_connect(Oid role) {
+#if PG_VERSION_NUM >= 160000
+    return object_aclcheck(DatabaseRelationId, MyDatabaseId, role, ACL_CONNECT) == ACLCHECK_OK;
+#else
+    return pg_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) == ACLCHECK_OK;
+#endif
+}
+
+// Whether a static background worker of this type has a place among max_worker_processes: one that had none is not registered, and
+// nobody is told but the log. In the postmaster.
+inline bool is_registered_worker(const char *type) {
+#if PG_VERSION_NUM >= 180000
+    const dlist_node *const end = &BackgroundWorkerList.head, *node = end->next;
+#else
+    const slist_node *const end = nullptr, *node = BackgroundWorkerList.head.next;
+#endif
+    for (; node != end && node != nullptr; node = node->next) {
+        const char *worker = reinterpret_cast<const char *>(node) - offsetof(RegisteredBgWorker, rw_lnode);
+        if (strcmp(reinterpret_cast<const RegisteredBgWorker *>(worker)->rw_worker.bgw_type, type) == 0)
+            return true;
+    }
+    return false;
 }
 
 inline void set_latch_of(int32 proc_number) {

@@ -6,6 +6,7 @@ extern "C" {
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/extension.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 }
@@ -49,6 +50,14 @@ Oid own_table(const char *name) {
     if (count < kMost)
         members[count++] = table;
     return table;
+}
+
+Oid lock_own_table(const char *name) {
+    const Oid table = own_table(name);
+    if (!OidIsValid(table))
+        return InvalidOid;
+    LockRelationOid(table, AccessShareLock);  // hears what changed while it waited
+    return own_table(name) == table ? table : InvalidOid;
 }
 
 }  // namespace steadytext::pg

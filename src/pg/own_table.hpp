@@ -11,4 +11,8 @@ namespace steadytext::pg {
 // touched. Members are remembered, so that a lookup costs two probes of the catalogue caches.
 [[nodiscard]] Oid own_table(const char *name);
 
+// The same, locked (AccessShareLock) until the transaction ends: a statement that names the table meets this one and no other that took its
+// name since. Workers look so before each statement.
+[[nodiscard]] Oid lock_own_table(const char *name);
+
 }  // namespace steadytext::pg

@@ -10,7 +10,7 @@
 #include "src/guc.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/pg/vector.hpp"
-#include "src/queue/callback.hpp"
+#include "src/queue/callbacks.hpp"
 #include "src/queue/job_row.hpp"
 
 extern "C" {
@@ -49,11 +49,12 @@ constexpr const char *kEnd = R"(
     WITH ended AS (
         UPDATE public.steadytext_queue q
         SET status = d.status, result = d.result, embedding = d.embedding, error = d.error, processing_time_ms = d.took_ms,
-            daemon_endpoint = coalesce(d.daemon, q.daemon_endpoint), completed_at = clock_timestamp(), worker_pid = NULL, lease_until = NULL
+            daemon_endpoint = coalesce(d.daemon, q.daemon_endpoint), completed_at = clock_timestamp(), worker_pid = NULL, lease_until = NULL,
+            callback_state = CASE WHEN q.callback IS NOT NULL THEN 'due' END, callback_tries = 0
         FROM unnest($2, $3, $4, $5, $6, $7, $8) AS d (id, status, result, embedding, error, took_ms, daemon)
         WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1
-        RETURNING q.id, q.request_id, q.status, q.callback, q.user_id)
-    SELECT id, request_id, callback, user_id,
+        RETURNING q.request_id, q.status, q.callback IS NOT NULL AS has_callback)
+    SELECT request_id, has_callback,
            pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', status)::text)
     FROM ended)";
 
@@ -92,6 +93,7 @@ constexpr const char *kDeleteOld = R"(
     old AS (
         DELETE FROM public.steadytext_queue
         WHERE id > $2 AND id <= (SELECT max(id) FROM page) AND completed_at < clock_timestamp() - $1 * interval '1 second'
+            AND coalesce(callback_state, '') NOT IN ('due', 'running')
         RETURNING id)
     SELECT max(id), count(*) = 5000 AND (count(*) > count(completed_at) OR EXISTS (SELECT FROM old)) FROM page)";
 
@@ -121,6 +123,8 @@ struct Statement {
 
 private:
     void run(int count, const Oid *types, const Datum *values) {
+        if (!OidIsValid(pg::lock_own_table("steadytext_queue")))
+            ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table steadytext_queue does not exist")));
         if (plan == nullptr) {
             SPIPlanPtr prepared = SPI_prepare(text, count, const_cast<Oid *>(types));
             if (prepared == nullptr || SPI_keepplan(prepared) != 0)
@@ -255,12 +259,9 @@ void record_batch(const Job &job) {
 void tell_ended(SPITupleTable *rows, std::uint64_t count, void (*ended)(const pg_uuid_t &request)) {
     for (std::uint64_t i = 0; i < count; i++) {
         Columns columns(rows, i);
-        const std::int64_t id = DatumGetInt64(columns.next());
-        const pg_uuid_t request = *DatumGetUUIDP(columns.next());
-        const core::TextArgument callback = columns.text(), user = columns.text();
-        ended(request);
-        if (!callback.is_null)
-            run_callback(id, request, callback.text.data(), user.text.data());
+        ended(*DatumGetUUIDP(columns.next()));
+        if (DatumGetBool(columns.next()))
+            note_callback_due();
     }
 }
 

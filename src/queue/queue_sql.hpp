@@ -25,7 +25,7 @@ struct HeldBack {
 // Milliseconds until the next pending job of others is due; -1: there is none.
 [[nodiscard]] std::int64_t next_due_ms(const HeldBack &held_back);
 
-// Records what came of the jobs, announces it, and runs callbacks; those cancelled in the meantime stay so. `ended` is called
+// Records what came of the jobs, announces it, and marks callbacks as due; those cancelled in the meantime stay so. `ended` is called
 // with each request that has ended.
 void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request));
 

@@ -12,8 +12,10 @@
 #include "src/pg/compat.hpp"
 #include "bgworker/step.hpp"
 #include "bgworker/worker_process.hpp"
+#include "bgworker/workers.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/queue/callbacks.hpp"
 #include "src/queue/queue_sql.hpp"
 #include "src/session/many_calls.hpp"
 
@@ -22,6 +24,7 @@ extern "C" {
 #include "access/xlog.h"
 #include "postmaster/bgworker.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 
 PGDLLEXPORT void steadytext_queue_main(Datum);
 }
@@ -326,6 +329,9 @@ void begin_work() {
 
 // ---- when it does it ---------------------------------------------------------------------------------------------------
 
+bool found_queue;
+void look_for_queue() { found_queue = has_queue(); }
+
 void pause_after_failure() {
     static uint32 waiting = 0;
     if (waiting == 0)
@@ -333,10 +339,11 @@ void pause_after_failure() {
     self->row->queue_failures.fetch_add(1);
     self->pause_us = std::clamp(self->pause_us * 2, kFirstPauseUs, kLongestPauseUs);
     const std::int64_t until_us = core::monotonic_us() + self->pause_us;
-    for (std::int64_t now_us; !worker::shutdown_requested() && (now_us = core::monotonic_us()) < until_us;) {
+    for (std::int64_t now_us; !worker::told_to_end() && (now_us = core::monotonic_us()) < until_us;) {
         (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>((until_us - now_us) / 1000) + 1, waiting);
         ResetLatch(MyLatch);
-        (void)worker::serve_interrupts();
+        if (!worker::told_to_end())
+            (void)worker::serve_interrupts();
     }
 }
 
@@ -359,6 +366,8 @@ bool work(std::int64_t now_us) {
         end_broken(problem);
     if (is_time_to_record(now_us) && !record_over())
         return false;
+    if (now_us >= callbacks_due_us())
+        look_after_callbacks(now_us);
     if (now_us - self->renewed_us > kRenewUs) {
         self->renewed_us = now_us;
         if (!(self->under_way.is_empty() && self->backlog.is_empty() && self->over.is_empty()) && !worker::run_step("renewing leases", renew_all))
@@ -382,27 +391,29 @@ bool work(std::int64_t now_us) {
 
 bool is_idle() {
     return self->calls->is_idle() && self->backlog.is_empty() && self->under_way.is_empty() && self->over.is_empty() &&
-           !self->last_was_full && self->row->queue_changes.load(std::memory_order_acquire) == self->seen;
+           !has_callbacks() && !self->last_was_full && self->row->queue_changes.load(std::memory_order_acquire) == self->seen;
 }
 
 bool has_work(std::int64_t now_us) {
-    return self->is_sweeping || is_time_to_record(now_us) || (!self->backlog.is_empty() && self->calls->has_room()) || wants_more(now_us);
+    return now_us >= callbacks_due_us() || self->is_sweeping || is_time_to_record(now_us) || (!self->backlog.is_empty() && self->calls->has_room()) || wants_more(now_us);
 }
 
 // When there may be without an answer or a change.
 std::int64_t next_us() {
     const std::int64_t idle_us = core::monotonic_us() + kIdleUs;
-    return std::min({idle_us, self->due_us, self->over.is_empty() ? INT64_MAX : self->over_us + self->recording_us});
+    return std::min({idle_us, self->due_us, callbacks_due_us(), self->over.is_empty() ? INT64_MAX : self->over_us + self->recording_us});
 }
 
 void run_until_idle() {
     std::int64_t busy_us = core::monotonic_us();
-    while (!worker::shutdown_requested()) {
+    while (!worker::told_to_end()) {
         (void)worker::serve_interrupts();
         const std::int64_t now_us = core::monotonic_us();
         if (work(now_us)) {
             self->pause_us = 0;
             self->row->queue_failures.store(0);
+        } else if (worker::run_step("looking for a queue", look_for_queue) && !found_queue) {
+            return;  // the extension was dropped
         } else {
             pause_after_failure();
         }
@@ -411,8 +422,12 @@ void run_until_idle() {
             busy_us = core::monotonic_us();
         if (idle && !self->is_sweeping && core::monotonic_us() - busy_us >= kIdleUs)
             return;
-        if (!has_work(core::monotonic_us()))
-            self->calls->wait(std::max<std::int64_t>(next_us() - core::monotonic_us(), 0));
+        if (has_work(core::monotonic_us()))
+            continue;
+        // Told to end here, where it mostly is, it gives its jobs back before it goes.
+        HOLD_INTERRUPTS();
+        self->calls->wait(std::max<std::int64_t>(next_us() - core::monotonic_us(), 0));
+        RESUME_INTERRUPTS();
     }
 }
 
@@ -435,6 +450,15 @@ void withdraw(int, Datum) {
     pg::set_latch_of(self->segment->header->launcher.proc_number.load());
 }
 
+// Told to end, the worker has this long for it: what it cannot give back, for the table is locked, say, its successor takes over.
+void give_back_in_time() {
+    constexpr int kMostMs = 500;
+    ProcDiePending = false;
+    enable_timeout_after(STATEMENT_TIMEOUT, kMostMs);
+    (void)worker::run_step("giving jobs back", give_back_jobs);
+    disable_timeout(STATEMENT_TIMEOUT, false);
+}
+
 // The worker's statements are small and many.
 void settle_settings() {
     const char *const off[] = {"enable_seqscan", "enable_sort", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan",
@@ -447,18 +471,29 @@ void settle_settings() {
     SetConfigOption("log_min_messages", "error", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-bool found_queue;
-void look_for_queue() { found_queue = has_queue(); }
+// Where there is no queue there are no jobs, whatever was said before it was dropped.
+void forget_jobs(Oid database) {
+    const std::uint32_t index = self->segment->databases->find(database);
+    if (index == shmem::DatabaseTable::kNone)
+        return;
+    shmem::DatabaseRow &row = (*self->segment->databases)[index];
+    row.queue_seen.store(row.queue_changes.load());
+    row.queue_due_us.store(0);
+    row.queue_length.store(0);
+    row.queue_oldest_us.store(0);
+}
 
 // False if another has the database's queue, or there is none.
 bool begin(Oid database) {
     self->segment = &shmem::segment();
-    if (!worker::begin_in(database) || !worker::run_step("looking for a queue", look_for_queue) || !found_queue)
+    if (!worker::begin_in(database) || !worker::run_step("looking for a queue", look_for_queue) || !found_queue) {
+        forget_jobs(database);
         return false;
+    }
     const std::uint32_t index = self->segment->databases->of(database);
     if (index == shmem::DatabaseTable::kNone)
         return false;
-    shmem::DatabaseRow &row = self->segment->databases->rows[index];
+    shmem::DatabaseRow &row = (*self->segment->databases)[index];
     std::int32_t none = 0;
     if (!row.queue_pid.compare_exchange_strong(none, MyProcPid))
         return false;
@@ -472,7 +507,7 @@ bool begin(Oid database) {
 
 }  // namespace steadytext::queue
 
-void steadytext_queue_main(Datum argument) {
+void steadytext_queue_main(Datum) {
     using namespace steadytext;
     using namespace steadytext::queue;
     MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "steadytext queue", ALLOCSET_DEFAULT_SIZES);
@@ -480,7 +515,7 @@ void steadytext_queue_main(Datum argument) {
     self = new (palloc0(sizeof(Worker))) Worker{};
     self->memory = memory;
     before_shmem_exit(withdraw, static_cast<Datum>(0));
-    if (!begin(DatumGetObjectId(argument)))
+    if (!begin(worker::my_order().database))
         proc_exit(0);
     settle_settings();
     self->calls = ManyCalls::make(kMostCalls);
@@ -494,6 +529,6 @@ void steadytext_queue_main(Datum argument) {
         (void)worker::run_step("tidying the queue", tidy);  // what is told of it stays until the next one comes
     self->calls->give_up();
     if (self->leaves_jobs)
-        (void)worker::run_step("giving jobs back", give_back_jobs);
+        give_back_in_time();
     proc_exit(0);
 }

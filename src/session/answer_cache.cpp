@@ -67,8 +67,8 @@ void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
 // Tells the keeper, which is woken by the first of many. A standby has none: what is not written here stays unwritten.
 void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
     const shmem::Segment &segment = shmem::segment();
-    const std::uint32_t database = my_database();
-    if (database == shmem::DatabaseTable::kNone || RecoveryInProgress())
+    shmem::DatabaseRow *row = my_database();
+    if (row == nullptr || RecoveryInProgress())
         return;
     static std::string *bytes = new std::string;
     pg::guarded([&](core::Problem &) {
@@ -76,15 +76,14 @@ void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
         return true;
     });
     // Announced first, so that the count is never less than what is there.
-    shmem::DatabaseRow &row = segment.databases->rows[database];
-    const bool is_first = row.pending_writes.fetch_add(1) == 0;
-    if (!segment.cache_writes->put(database, epoch, *bytes)) {
-        row.pending_writes.fetch_sub(1);
+    const bool is_first = row->pending_writes.fetch_add(1) == 0;
+    if (!segment.cache_writes->put(MyDatabaseId, epoch, *bytes)) {
+        row->pending_writes.fetch_sub(1);
         segment.counters->add(my_shard(), Counter::CacheWritesDropped);
         return;
     }
     if (is_first)
-        wake_keeper(row);
+        wake_keeper(*row);
 }
 
 bool note(shmem::CacheLevel level, bool found, const CachedAnswer &answer) {
@@ -162,8 +161,8 @@ void note_lookup(bool hit) {
     const shmem::Segment &segment = shmem::segment();
     if (!hit)
         segment.counters->add(my_shard(), Counter::CacheMisses);
-    if (const std::uint32_t database = my_database(); database != shmem::DatabaseTable::kNone)
-        segment.databases->rows[database].count(my_shard(), hit);
+    if (shmem::DatabaseRow *row = my_database(); row != nullptr)
+        row->count(my_shard(), hit);
 }
 
 void remember(const CacheQuery &query, CacheRecord row, const CachedAnswer &answer) {

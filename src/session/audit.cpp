@@ -91,16 +91,15 @@ void log_finding(const Finding &finding, const Shown &shown, const AuditRecord &
 
 void submit(const AuditRecord &record) {
     const shmem::Segment &segment = shmem::segment();
-    const std::uint32_t database = my_database();
+    shmem::DatabaseRow *row = my_database();
     bool is_there = false;
-    if (database != shmem::DatabaseTable::kNone) {
+    if (row != nullptr) {
         // Announced first, so that the count is never less than what is there.
-        shmem::DatabaseRow &row = segment.databases->rows[database];
-        row.pending_audit.fetch_add(1);
-        is_there = segment.audit->put(database, record);
+        row->pending_audit.fetch_add(1);
+        is_there = segment.audit->put(MyDatabaseId, record);
         if (!is_there)
-            row.pending_audit.fetch_sub(1);
-        wake_keeper(row);
+            row->pending_audit.fetch_sub(1);
+        wake_keeper(*row);
     }
     if (!is_there)
         segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::AuditDropped);

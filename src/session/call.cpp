@@ -4,6 +4,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/session/keeper_call.hpp"
 #include "src/session/observe.hpp"
 
 #include <algorithm>
@@ -72,7 +73,13 @@ bool wait(const Held &held) {
 
 bool submit(const Call &call, Held &held, core::Problem &problem) {
     const shmem::Segment &segment = shmem::segment();
-    (void)segment.databases->of(MyDatabaseId);  // from now on its steadytext_daemon_health is kept
+    want_health();
+    if (!segment.header->gateway_registered) {
+        problem.set(core::sqlstate::kPrerequisiteState, "the pg_steadytext gateway does not run");
+        problem.with_detail("No background worker was free for it when the server started.")
+            .with_hint("Raise max_worker_processes and restart the server.");
+        return false;
+    }
     static shmem::DaemonLimits limits;
     if (!bind_at_daemons(*call.spending, limits, problem))
         return false;

@@ -6,6 +6,7 @@
 #include "src/core/clock.hpp"
 #include "src/core/sha256.hpp"
 #include "src/guc.hpp"
+#include "src/session/keeper_call.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -52,16 +53,16 @@ constexpr EndedCall kBegun = {{}, CallOutcome::Refused, false, {}, false, 0, 0, 
 
 // For steadytext_usage, which this database's keeper writes.
 void add_usage(const shmem::Segment &segment) {
-    static const std::uint32_t row = segment.databases->of(MyDatabaseId);
+    shmem::DatabaseRow *row = my_database();
     shmem::UsageKey key;
     key.role = pending.key.role;
     key.database = pending.key.database;
     key.day = static_cast<std::int32_t>(core::unix_us() / kDayUs);
     strlcpy(key.model, pending.key.model, sizeof key.model);
-    if (row == shmem::DatabaseTable::kNone || !segment.usage->add(key, pending.counts))
+    if (row == nullptr || !segment.usage->add(key, pending.counts))
         segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::UsageDropped, pending.counts.calls);
     else
-        segment.databases->rows[row].note_usage();
+        row->note_usage();
 }
 
 void flush_pending() {

@@ -136,20 +136,60 @@ TEST_F(CacheWritesTest, ManySessionsAndTwoKeepersLoseNothing) {
     }
 }
 
-TEST(DatabaseTable, GivesEachDatabaseARowAndKeepsIt) {
-    auto table = std::make_unique<DatabaseTable>();
-    const std::uint32_t first = table->of(100), second = table->of(200);
+class DatabaseTableTest : public ::testing::Test {
+protected:
+    static constexpr std::uint32_t kRows = 8;
+    std::unique_ptr<void, decltype(&std::free)> memory_{std::aligned_alloc(kCacheLine, round_up(DatabaseTable::bytes_needed(kRows))), &std::free};
+    DatabaseTable &table = *DatabaseTable::place(memory_.get(), kRows);
+};
+
+TEST_F(DatabaseTableTest, GivesEachDatabaseARowAndKeepsIt) {
+    const std::uint32_t first = table.of(100), second = table.of(200);
     EXPECT_NE(first, second);
-    EXPECT_EQ(table->of(100), first);
-    for (std::uint32_t oid = 1000; oid < 1000 + DatabaseTable::kRows - 2; oid++)
-        EXPECT_NE(table->of(oid), DatabaseTable::kNone);
-    EXPECT_EQ(table->of(5000), DatabaseTable::kNone);
-    EXPECT_EQ(table->of(200), second);
+    EXPECT_EQ(table.of(100), first);
+    EXPECT_EQ(table.find(200), second);
+    EXPECT_EQ(table.find(300), DatabaseTable::kNone);
+    for (std::uint32_t oid = 1000; oid < 1000 + kRows - 2; oid++)
+        EXPECT_NE(table.of(oid), DatabaseTable::kNone);
+    EXPECT_EQ(table.refused_us(), 0);
+    EXPECT_EQ(table.of(5000), DatabaseTable::kNone);
+    EXPECT_NE(table.refused_us(), 0);
+    EXPECT_EQ(table.of(200), second);
 }
 
-TEST(DatabaseTable, CountsLookupsOverAllItsShards) {
-    auto table = std::make_unique<DatabaseTable>();
-    DatabaseRow &row = table->rows[0];
+TEST_F(DatabaseTableTest, AFreedRowBeginsAnewWithAnotherDatabase) {
+    for (std::uint32_t oid = 1; oid <= kRows; oid++)
+        ASSERT_NE(table.of(oid), DatabaseTable::kNone);
+    const std::uint32_t third = table.of(3);
+    table[third].pending_writes.store(7);
+    table[third].count(0, true);
+    table.free_row(third);
+    EXPECT_EQ(table.find(3), DatabaseTable::kNone);
+    EXPECT_EQ(table.of(99), third);
+    EXPECT_EQ(table[third].pending_writes.load(), 0U);
+    EXPECT_EQ(table[third].hits(), 0U);
+    EXPECT_TRUE(table[third].health_wanted.load());
+    EXPECT_EQ(table.of(3), DatabaseTable::kNone) << "full again";
+}
+
+TEST_F(DatabaseTableTest, SessionsThatComeTogetherFindOneRow) {
+    for (std::uint32_t oid = 1; oid <= 2000; oid++) {
+        std::uint32_t found[4];
+        std::vector<std::thread> sessions;
+        for (std::uint32_t &mine : found)
+            sessions.emplace_back([&] { mine = table.of(oid); });
+        for (std::thread &session : sessions)
+            session.join();
+        for (const std::uint32_t mine : found)
+            ASSERT_EQ(mine, found[0]);
+        ASSERT_NE(found[0], DatabaseTable::kNone);
+        table.free_row(found[0]);
+        ASSERT_EQ(table.find(oid), DatabaseTable::kNone);
+    }
+}
+
+TEST_F(DatabaseTableTest, CountsLookupsOverAllItsShards) {
+    DatabaseRow &row = table[0];
     for (std::uint32_t who = 0; who < 100; who++)
         row.count(who, who % 4 != 0);
     EXPECT_EQ(row.hits(), 75U);

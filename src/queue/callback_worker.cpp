@@ -1,0 +1,152 @@
+// The callback worker: calls the functions that one role's requests named, one after another, once their results are recorded.
+//
+// Begun by the queue worker (callbacks.cpp) as a dynamic background worker that connects *as the role*, as a session of it would: what a callback
+// may do, and what it leaves behind, is that role's. Regime: pg.
+//
+//     claim, commit ──▶ call it, mark it done, commit ──▶ the next
+//
+// The mark commits with what the callback did: it is called once, unless it fails. Each begins with the settings the worker began with. One that
+// takes longer than steadytext.request_timeout is cancelled; one that goes on all the same (it caught the cancel) is ended with the whole
+// worker a second later, by die(), which nothing catches. The queue worker says so in its row, and begins another worker for the rest.
+#include "src/pg/compat.hpp"
+#include "bgworker/step.hpp"
+#include "bgworker/worker_process.hpp"
+#include "bgworker/workers.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/queue/callback_sql.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "postmaster/bgworker.h"
+#include "storage/lock.h"
+#include "utils/memutils.h"
+#include "utils/timeout.h"
+
+PGDLLEXPORT void steadytext_callback_main(Datum);
+}
+
+#include <csignal>
+
+namespace steadytext::queue {
+
+namespace {
+
+constexpr int kGraceMs = 1'000;             // between the cancel and the end
+constexpr std::int64_t kLingerUs = 1'000'000;
+constexpr std::int64_t kTurnUs = 1'000'000;  // while others wait for a place
+
+worker::WorkerOrder order;
+MemoryContext memory;  // of the callback in hand
+DueCallback callback;
+bool found;
+
+shmem::CallbackWorkers &workers() { return shmem::segment().header->callback_workers; }
+
+// The queue worker looks what became of the callback that was in hand.
+void leave_place(int, Datum) {
+    workers().leave(order.place, MyProcPid);
+    shmem::DatabaseTable &databases = *shmem::segment().databases;
+    if (const std::uint32_t row = databases.find(order.database); row != shmem::DatabaseTable::kNone)
+        pg::set_latch_of(databases[row].queue_proc_number.load());
+}
+
+// In a signal handler: sets flags only, as die() does.
+void end_worker() {
+    ProcDiePending = true;
+    InterruptPending = true;
+    SetLatch(MyLatch);
+}
+
+void claim() {
+    found = claim_callback(GetUserNameFromId(order.role, false), callback);
+    if (found)
+        callback.function = MemoryContextStrdup(memory, callback.function);
+}
+
+// The function is called under settings of its own, which are undone before its mark is written.
+void call_and_mark() {
+    const int settings = NewGUCNestLevel();
+    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    Oid types[] = {UUIDOID};
+    Datum values[] = {UUIDPGetDatum(&callback.request)};
+    enable_timeout_after(STATEMENT_TIMEOUT, order.deadline_ms);
+    enable_timeout_after(USER_TIMEOUT, order.deadline_ms + kGraceMs);
+    if (SPI_execute_with_args(psprintf("SELECT %s($1)", callback.function), 1, types, values, nullptr, false, 0) < 0)
+        elog(ERROR, "the callback could not be called");
+    disable_all_timeouts(false);
+    AtEOXact_GUC(false, settings);
+    end_callback(callback.id, nullptr);
+}
+
+const char *failure;
+void mark_failed() { end_callback(callback.id, failure); }
+
+// False: the worker had better end.
+bool call() {
+    core::Problem problem;
+    const std::int64_t began_us = core::monotonic_us();
+    const bool good = worker::run_step("calling a callback", call_and_mark, problem, true);
+    disable_all_timeouts(false);
+    QueryCancelPending = false;  // a timeout that came too late
+    LockReleaseAll(USER_LOCKMETHOD, true);  // what else a session keeps, a restricted operation does not make
+    if (good)
+        return true;
+    const bool too_long = core::monotonic_us() - began_us >= std::int64_t{order.deadline_ms} * 1000;
+    failure = too_long ? psprintf("57014: it took longer than %d ms", order.deadline_ms) : psprintf("%s: %s", problem.sqlstate, problem.message);
+    return worker::run_step("recording a callback's error", mark_failed);
+}
+
+bool claim_next() {
+    MemoryContextReset(memory);
+    MemoryContextSwitchTo(memory);
+    // The claim need not survive a crash: what is claimed and not done is claimed again.
+    SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+    const bool good = worker::run_step("claiming a callback", claim);
+    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+    return good;
+}
+
+void serve() {
+    static uint32 waiting = 0;
+    if (waiting == 0)
+        waiting = pg::wait_event("SteadytextCallback");
+    const std::int64_t began_us = core::monotonic_us();
+    std::int64_t busy_us = began_us;
+    while (claim_next()) {
+        const std::int64_t now_us = core::monotonic_us();
+        if (found) {
+            if (!call() || (workers().is_full() && core::monotonic_us() - began_us >= kTurnUs))
+                return;
+            busy_us = core::monotonic_us();
+        } else if (now_us - busy_us >= kLingerUs || workers().is_full()) {
+            return;
+        } else {
+            (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>((busy_us + kLingerUs - now_us) / 1000) + 1,
+                            waiting);
+            ResetLatch(MyLatch);
+        }
+        (void)worker::serve_interrupts();
+    }
+}
+
+}  // namespace
+
+}  // namespace steadytext::queue
+
+void steadytext_callback_main(Datum) {
+    using namespace steadytext;
+    using namespace steadytext::queue;
+    order = worker::my_order();
+    if (!workers().come(order.place, order.database, order.role, MyProcPid))
+        proc_exit(0);
+    before_shmem_exit(leave_place, static_cast<Datum>(0));
+    worker::begin_as(order.database, order.role);
+    workers().set_proc_number(order.place, pg::my_proc_number());
+    RegisterTimeout(USER_TIMEOUT, end_worker);
+    memory = AllocSetContextCreate(TopMemoryContext, "steadytext callback", ALLOCSET_DEFAULT_SIZES);
+    serve();
+    proc_exit(0);
+}

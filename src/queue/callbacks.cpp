@@ -1,0 +1,162 @@
+// Roles in turn, places, workers: see callbacks.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/queue/callbacks.hpp"
+#include "bgworker/start_limiter.hpp"
+#include "bgworker/step.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+#include "src/queue/callback_sql.hpp"
+
+extern "C" {
+#include "catalog/pg_authid.h"
+#include "utils/acl.h"
+#include "utils/syscache.h"
+}
+
+#include <algorithm>
+
+namespace steadytext::queue {
+
+namespace {
+
+using shmem::CallbackWorkers;
+
+constexpr std::int64_t kLookUs = 1'000'000;  // a worker's end sets the latch, so this is for what nobody told
+constexpr std::int64_t kLookAfterFailureUs = 10'000'000;
+constexpr int kMostRoles = 16;               // looked at in one transaction
+
+bool any = true;  // until looked: an earlier worker may have left some
+std::int64_t look_us = 0;
+NameData last_role;  // the last one for which a worker was begun, or that was looked at: whose turn it is goes on from there
+
+// Roles to begin a worker for, as the transaction found them.
+struct Wanted {
+    Oid role;
+    NameData name;
+    std::int64_t first_due;
+};
+Wanted wanted[kMostRoles];
+int wanted_count = 0;
+
+// What is known of the workers of a role. Of many roles those used last are remembered.
+struct RoleStarts {
+    Oid role;
+    std::int64_t first_due;  // when its worker was begun
+    std::int64_t used_us;
+    worker::StartLimiter limiter;
+};
+RoleStarts starts[64];
+
+CallbackWorkers &workers() { return shmem::segment().header->callback_workers; }
+
+// Why the role's callbacks cannot run; null: they can.
+const char *refusal(const char *name, Oid &role) {
+    HeapTuple tuple = SearchSysCache1(AUTHNAME, CStringGetDatum(name));
+    if (!HeapTupleIsValid(tuple))
+        return psprintf("42704: role \"%s\" does not exist", name);
+    const auto *form = reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple));
+    role = form->oid;
+    const bool may_log_in = form->rolcanlogin;
+    ReleaseSysCache(tuple);
+    if (!may_log_in && !pg::kWorkersNeedNoLogin)
+        return psprintf("28000: role \"%s\" may not log in, which a callback needs before PostgreSQL 17", name);
+    if (!pg::may_connect(role))
+        return psprintf("42501: role \"%s\" may not connect to this database", name);
+    return nullptr;
+}
+
+void look_after_role(const char *name) {
+    Oid role = InvalidOid;
+    if (const char *reason = refusal(name, role); reason != nullptr)
+        return refuse_callbacks(name, reason);
+    if (const std::uint32_t place = workers().find(MyDatabaseId, role, core::monotonic_us()); place != CallbackWorkers::kNone)
+        return pg::set_latch_of(workers().proc_number(place));
+    settle_callbacks(name, guc::request_timeout_ms);
+    const std::int64_t first_due = first_due_callback(name);
+    if (first_due == 0)
+        return;
+    Wanted &next = wanted[wanted_count++];
+    next.role = role;
+    next.first_due = first_due;
+    strlcpy(NameStr(next.name), name, NAMEDATALEN);
+}
+
+// Each role once, beginning after the last one.
+void look() {
+    NameData at = last_role;
+    bool wrapped = NameStr(last_role)[0] == '\0';
+    wanted_count = 0;
+    any = false;
+    for (int i = 0; i < kMostRoles;) {
+        const char *name = next_callback_role(NameStr(at));
+        if (name[0] == '\0') {
+            if (wrapped)
+                return;
+            wrapped = true;
+            NameStr(at)[0] = '\0';
+            continue;
+        }
+        if (wrapped && NameStr(last_role)[0] != '\0' && strcmp(name, NameStr(last_role)) > 0)
+            return;
+        any = true;
+        strlcpy(NameStr(at), name, NAMEDATALEN);
+        look_after_role(name);
+        i++;
+    }
+    last_role = at;
+}
+
+RoleStarts &starts_of(const Wanted &next, std::int64_t now_us) {
+    RoleStarts *found = &starts[0];
+    for (RoleStarts &each : starts) {
+        if (each.role == next.role) {
+            found = &each;
+            break;
+        }
+        if (each.used_us < found->used_us)
+            found = &each;
+    }
+    // A worker that ended with something done did not fail at starting.
+    if (found->role != next.role || (found->first_due != next.first_due && !found->limiter.is_under_way(now_us)))
+        found->limiter.reset();
+    found->role = next.role;
+    found->used_us = now_us;
+    return *found;
+}
+
+void begin_worker(const Wanted &next, std::int64_t now_us) {
+    const std::uint32_t place = workers().reserve(MyDatabaseId, next.role, now_us);
+    if (place == CallbackWorkers::kNone)
+        return;
+    const worker::WorkerOrder order{.database = MyDatabaseId, .role = next.role, .place = place, .deadline_ms = guc::request_timeout_ms};
+    RoleStarts &role = starts_of(next, now_us);
+    if (!role.limiter.begin("callback worker", "steadytext_callback_main", order, now_us, look_us))
+        return workers().give_up(place);
+    role.first_due = next.first_due;
+    last_role = next.name;
+}
+
+}  // namespace
+
+void note_callback_due() {
+    any = true;
+    look_us = 0;
+}
+
+bool has_callbacks() { return any; }
+
+std::int64_t callbacks_due_us() { return any ? look_us : INT64_MAX; }
+
+void look_after_callbacks(std::int64_t now_us) {
+    look_us = now_us + kLookUs;
+    if (!worker::run_step("looking after callbacks", look)) {
+        any = true;
+        look_us = now_us + kLookAfterFailureUs;
+        return;
+    }
+    for (int i = 0; i < wanted_count; i++)
+        begin_worker(wanted[i], now_us);
+}
+
+}  // namespace steadytext::queue

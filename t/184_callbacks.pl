@@ -1,0 +1,153 @@
+# Callbacks run in a worker that is connected as the role, after the result is recorded: nothing they set or do reaches the queue or another
+# role's callback, none that never ends holds up the queue, another role or a stop, and each is called once.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.request_timeout = '6s'", 'max_worker_processes = 20' ]);
+$cluster->sql(q(
+    CREATE TABLE heard (request_id uuid, what text, pid int DEFAULT pg_backend_pid(), at timestamptz DEFAULT clock_timestamp());
+    GRANT ALL ON heard TO PUBLIC;
+    CREATE FUNCTION public.tells(id uuid) RETURNS void LANGUAGE sql AS $$
+        INSERT INTO public.heard SELECT id, concat_ws(' ', session_user, current_user, current_setting('is_superuser'), current_setting('search_path'),
+            current_setting('default_transaction_read_only'), current_setting('synchronous_commit')) $$;
+    CREATE FUNCTION public.sets(id uuid) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM set_config('search_path', 'public', false), set_config('default_transaction_read_only', 'on', false),
+            set_config('synchronous_commit', 'on', false), set_config('steadytext.request_timeout', '1h', false), pg_advisory_lock(7);
+    END $$;
+    CREATE FUNCTION public.never_ends(id uuid) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        LOOP
+            BEGIN
+                INSERT INTO public.heard VALUES (id, 'never');
+                PERFORM pg_sleep(600);
+            EXCEPTION WHEN query_canceled THEN NULL;
+            END;
+        END LOOP;
+    END $$;
+    CREATE FUNCTION public.climbs(id uuid) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        EXECUTE 'SET SESSION AUTHORIZATION postgres';
+    END $$;
+    CREATE FUNCTION public.raises(id uuid) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no, thanks'; END $$;
+));
+my @roles = map { "role_$_" } 'a' .. 'h';
+$cluster->sql("CREATE ROLE $_ LOGIN") for @roles;
+$cluster->sql('CREATE ROLE no_login; CREATE ROLE no_connect LOGIN; REVOKE CONNECT ON DATABASE ' . $cluster->{PGDATABASE} . ' FROM PUBLIC; GRANT CONNECT ON DATABASE '
+    . $cluster->{PGDATABASE} . ' TO ' . join ', ', @roles);
+
+my $number = 0;
+sub enqueue {
+    my ($role, $callback) = @_;
+    $number++;
+    return $cluster->sql("SET ROLE $role; SELECT steadytext_enqueue('generate', '{\"prompt\": \"number $number\", \"use_cache\": false}', callback => 'public.$callback(uuid)')");
+}
+sub state_of { my ($id) = @_; return $cluster->sql("SELECT callback_state, callback_error FROM steadytext_queue WHERE request_id = '$id'") }
+sub ends_as {
+    my ($id, $expected, $what, $seconds) = @_;
+    return ok($cluster->poll_until("SELECT callback_state FROM steadytext_queue WHERE request_id = '$id'", $expected, $seconds), $what) || diag state_of($id);
+}
+sub heard { my ($id) = @_; return $cluster->sql("SELECT string_agg(what, ',') FROM heard WHERE request_id = '$id'") }
+
+# As whom, and with what settings.
+{
+    my $id = enqueue('role_a', 'tells');
+    ends_as($id, 'done', 'a callback is called');
+    is(heard($id), 'role_a role_a off pg_catalog, pg_temp off local', 'by a session of the role');
+    my $sets = enqueue('role_a', 'sets');
+    ends_as($sets, 'done', 'one that sets what it can');
+    my $after = enqueue('role_a', 'tells');
+    ends_as($after, 'done', 'and the next one');
+    is(heard($after), 'role_a role_a off pg_catalog, pg_temp off local', 'which finds nothing of it');
+    is($cluster->sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0, 'nor a lock');
+    my $climbs = enqueue('role_a', 'climbs');
+    ends_as($climbs, 'failed', 'nothing leads to another role');
+    like(state_of($climbs), qr/failed\|42501: /, 'which is noted');
+    is($cluster->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext callback worker' AND usename <> 'role_a'"), 0, 'its worker is of that role');
+    my $raises = enqueue('role_a', 'raises');
+    ends_as($raises, 'failed', 'one that raises');
+    is(state_of($raises), 'failed|P0001: no, thanks', 'has its error kept');
+    $cluster->sql("ALTER ROLE role_b SET synchronous_commit = on; ALTER ROLE role_b SET search_path = public; ALTER ROLE role_b SET steadytext.request_timeout = '1h'");
+    my $own = enqueue('role_b', 'tells');
+    ends_as($own, 'done', 'a role with settings of its own');
+    is(heard($own), 'role_b role_b off pg_catalog, pg_temp off local', 'has none of them there');
+}
+
+# Roles that may not come.
+{
+    my $id = enqueue('no_connect', 'tells');
+    ends_as($id, 'failed', 'a role that may not connect');
+    is(state_of($id), 'failed|42501: role "no_connect" may not connect to this database', 'is told so');
+    $id = enqueue('no_login', 'tells');
+    if ($cluster->sql('SHOW server_version_num') >= 170000) {
+        ends_as($id, 'failed', 'a role that may not connect either');
+    } else {
+        ends_as($id, 'failed', 'a role that may not log in');
+        is(state_of($id), 'failed|28000: role "no_login" may not log in, which a callback needs before PostgreSQL 17', 'is told so');
+    }
+}
+
+# One that never ends, whatever is done about it.
+{
+    my $start = time;
+    my $endless = enqueue('role_a', 'never_ends');
+    my $next = enqueue('role_a', 'tells');
+    ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext callback worker' AND wait_event = 'PgSleep'), 1), 'a callback without end');
+    my $other = enqueue('role_b', 'tells');
+    ends_as($other, 'done', 'does not hold up another role');
+    cmp_ok(time - $start, '<', 6, 'at all');
+    my $plain = $cluster->sql(q(SELECT steadytext_generate_async('goes on')));
+    ok($cluster->poll_until("SELECT status FROM steadytext_queue WHERE request_id = '$plain'", 'completed'), 'nor the queue');
+    ends_as($endless, 'failed', 'it is ended');
+    is(state_of($endless), 'failed|57014: it took longer than 6000 ms', 'and it is noted why');
+    cmp_ok(time - $start, '<', 20, 'a second after its time');
+    is(heard($endless), '', 'what it did is undone');
+    ends_as($next, 'done', 'the next one of its role is called');
+}
+
+# A worker that is ended before its time: called again, three times at most.
+{
+    my $id = enqueue('role_c', 'never_ends');
+    for my $try (1 .. 3) {
+        my $query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_steadytext callback worker' AND usename = 'role_c' AND wait_event = 'PgSleep'";
+        ok($cluster->poll_until(qq(SELECT pg_terminate_backend(pid) FROM ($query) w, steadytext_queue WHERE request_id = '$id' AND callback_tries = $try), 't'),
+            "its worker is ended, $try");
+    }
+    ends_as($id, 'failed', 'a callback whose worker is ended again and again is given up');
+    like(state_of($id), qr/its worker was ended again and again/, 'which is noted');
+}
+
+# Eight roles, four of them with callbacks that never end, and places for four workers.
+{
+    my @endless = map { enqueue($_, 'never_ends') } map { ($_) x 2 } @roles[0 .. 3];
+    my $start = time;
+    my @honest = map { enqueue($_, 'tells') } map { ($_) x 5 } @roles[4 .. 7];
+    ends_as($_, 'done', 'an honest one', 90) for @honest;
+    note sprintf 'four hostile roles beside four honest ones: all honest callbacks after %.1f s', time - $start;
+    cmp_ok($cluster->sql(q(SELECT max(count) FROM (SELECT count(*) FROM heard WHERE what LIKE 'role_%' GROUP BY request_id) t)), '==', 1, 'each called once');
+    ends_as($_, 'failed', 'a hostile one', 90) for @endless;
+}
+
+# A role that is gone.
+{
+    my $held = $cluster->sql(q(SET ROLE role_h; SELECT steadytext_enqueue('generate', '{"prompt": "!fault:delay=1000", "use_cache": false}', callback => 'public.tells(uuid)')));
+    $cluster->sql('DROP OWNED BY role_h; DROP ROLE role_h');
+    ok($cluster->poll_until("SELECT status <> 'pending' AND status <> 'processing' AND coalesce(callback_state NOT IN ('due', 'running'), true) FROM steadytext_queue WHERE request_id = '$held'", 't'), 'a role that is gone');
+    is(heard($held), '', 'gets no callback');
+}
+
+# A fast stop while callbacks run.
+{
+    enqueue('role_a', 'never_ends');
+    ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext callback worker' AND wait_event = 'PgSleep'), 1), 'a callback without end again');
+    my $start = time;
+    ok($cluster->stop('fast'), 'the server is stopped');
+    cmp_ok(time - $start, '<', 2, 'in time');
+    ok($cluster->start, 'and starts');
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE callback_state IN ('due', 'running')), 0, 60), 'what was in hand is called again, and ended');
+}
+
+done_testing;
