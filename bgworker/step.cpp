@@ -28,7 +28,9 @@ bool run_step(const char *what, void (*step)(), core::Problem &problem, bool qui
         int security;
         GetUserIdAndSecContext(&user, &security);
         SetUserIdAndSecContext(user, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+        const int settings = NewGUCNestLevel();
         step();
+        AtEOXact_GUC(false, settings);
         SetUserIdAndSecContext(user, security);
         PopActiveSnapshot();
         SPI_finish();

@@ -1,5 +1,6 @@
 // One step of a worker's work as a transaction of its own, with SPI connected and seen in pg_stat_activity; a security-restricted
-// operation, in which nothing can go back to the superuser as whom the worker connected.
+// operation, in which nothing can go back to the superuser as whom the worker connected. What is set meanwhile, by a trigger, say, is undone
+// before the commit: so no commit waits for a standby.
 //
 // Called by bgworker/keeper_main.cpp and src/queue/worker_main.cpp, outside a transaction. Regime: pg; no error passes.
 #pragma once

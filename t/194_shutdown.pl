@@ -120,7 +120,7 @@ sub stop_within {
     my $cluster = SteadyText::Cluster->new(conf => [ "synchronous_standby_names = 'nosuch'", 'synchronous_commit = local', 'max_worker_processes = 20',
         "steadytext.request_timeout = '60s'", "test.waits = 'nothing'" ]);
     local $ENV{PGOPTIONS} = '-c synchronous_commit=local';
-    # A trigger acts on what names the row of the table below.
+    # A trigger acts on a prompt that names the row of the table below.
     $cluster->sql(qq(ALTER DATABASE $cluster->{PGDATABASE} SET synchronous_commit = on; ALTER ROLE postgres SET synchronous_commit = remote_apply;
         CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS \$\$
         BEGIN
@@ -135,7 +135,9 @@ sub stop_within {
         CREATE TRIGGER waits BEFORE UPDATE ON steadytext_queue FOR EACH ROW WHEN (NEW.completed_at IS NOT NULL) EXECUTE FUNCTION waits();
         CREATE FUNCTION public.never_ends(id uuid) RETURNS void LANGUAGE plpgsql AS \$\$
             BEGIN LOOP BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END \$\$;
-        CREATE TABLE locked ();
+        CREATE TABLE locked (); CREATE TABLE set_by_callback (id uuid);
+        CREATE FUNCTION public.sets(id uuid) RETURNS void LANGUAGE plpgsql AS \$\$
+            BEGIN PERFORM set_config('synchronous_commit', 'on', false); INSERT INTO public.set_by_callback VALUES (id); END \$\$;
         CREATE FUNCTION public.locks(id uuid) RETURNS void LANGUAGE sql AS 'LOCK public.locked'));
     my $number;
     my @sessions;
@@ -153,7 +155,6 @@ sub stop_within {
         [ 'keeper', 'its latch', 'Extension', sub { $write->("plain $_") for 1 .. 20 } ],
         [ 'keeper', 'a lock', 'relation', sub { $hold->('LOCK steadytext_cache IN EXCLUSIVE MODE'); $write->('plain') } ],
         [ 'keeper', 'a statement', 'PgSleep', sub { $write->('sleeps') } ],
-        [ 'keeper', 'a standby', 'SyncRep', sub { $write->('standby') } ],
         [ 'queue worker', 'its latch', 'Extension', sub { $queue->('!fault:hold') } ],
         [ 'queue worker', 'a lock', 'relation', sub {
             $queue->('!fault:delay=2000');
@@ -161,7 +162,6 @@ sub stop_within {
             $hold->('LOCK steadytext_queue IN EXCLUSIVE MODE');
         } ],
         [ 'queue worker', 'a statement', 'PgSleep', sub { $queue->('sleeps') } ],
-        [ 'queue worker', 'a standby', 'SyncRep', sub { $queue->('standby') } ],
         [ 'callback worker', 'a lock', 'relation', sub { $hold->('LOCK public.locked'); $queue->('plain', 'locks') } ],
         [ 'callback worker', 'a statement, and catches what would end it', 'PgSleep', sub { $queue->('plain', 'never_ends') } ],
     );
@@ -182,10 +182,13 @@ sub stop_within {
         $_->finish for splice @sessions;
         ok($cluster->start, 'it starts again');
     }
-    # The keeper's commits do not wait, whatever the settings of its database and of the superuser are.
+    # No worker's commit waits for a standby, whatever is set for the database and the superuser, or by a trigger or callback that the commit ends.
     $number++;
-    $write->('plain');
-    ok($cluster->poll_until("SELECT count(*) FROM steadytext_cache WHERE prompt = 'plain $number'", 1), 'answers are written although no standby acknowledges');
+    $cluster->sql("ALTER SYSTEM SET test.waits = '$number'; SELECT pg_reload_conf()");
+    $write->('standby');
+    ok($cluster->poll_until("SELECT count(*) FROM steadytext_cache WHERE prompt = 'standby $number'", 1), 'answers are written although no standby acknowledges');
+    my $id = $queue->('standby', 'sets');
+    ok($cluster->poll_until("SELECT status, callback_state FROM steadytext_queue WHERE request_id = '$id'", 'completed|done', 90), 'as are results, and what callbacks do');
 }
 
 done_testing;

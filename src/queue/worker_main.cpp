@@ -250,10 +250,7 @@ void wake_waiters() {
     self->ended_count = 0;
 }
 
-void record_jobs() {
-    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
-    record(self->recording, note_ended);
-}
+void record_jobs() { record(self->recording, note_ended); }
 
 // Recording waits for the disk, so that a bunch is recorded at once: no longer than the last one took is waited for others, and not
 // at all where nothing else is to be done.
@@ -270,6 +267,7 @@ bool record_over() {
     }
     self->ended_count = 0;
     core::Problem problem;
+    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
     const bool good = worker::run_step("recording results", record_jobs, problem);
     SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
     if (good)
