@@ -47,15 +47,17 @@ Daemon::Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t
     if (row_state().is_of(entry.endpoint.text))
         row_state().disconnect();
     else
-        row_state().clear();
+        services_.segment.daemons->move_in(row_, identity_);
     show_state(entry.valid ? "" : entry.problem.message);
 }
 
 Daemon::~Daemon() {
+    if (retired_) {  // one of the same name that comes later is another
+        row_state().clear();
+        return;
+    }
     row_state().connections.store(0, std::memory_order_relaxed);
     row_state().in_flight.store(0, std::memory_order_relaxed);
-    if (retired_)  // one of the same name that comes later is another
-        identity_.endpoint[0] = '\0';
     set_state(DaemonState::Absent, "");
 }
 
@@ -108,7 +110,7 @@ bool Daemon::expected_back() const {
 
 // Meant to have requests, whether or not it can be reached.
 bool Daemon::is_in_service() const {
-    return !retired_ && !excluded_ && !entry_.drain && entry_.valid && !is_stopped() && !row_state().resting.load(std::memory_order_relaxed);
+    return !retired_ && !excluded_ && !entry_.drain && entry_.valid && !is_stopped() && !row_state().rests();
 }
 
 bool Daemon::is_tripped(std::int64_t now_us) const {
@@ -221,6 +223,7 @@ void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
     flight.attempts++;
     flight.is_reserved = false;
     services_.flights.slot(id).daemon = row_;
+    services_.flights.slot(id).daemon_tenure = row_state().tenure.load(std::memory_order_relaxed);
     channel.in_flight++;
     in_flight_++;
     row_state().in_flight.store(static_cast<std::uint32_t>(in_flight_), std::memory_order_relaxed);

@@ -3,14 +3,14 @@
 
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/daemon_info.hpp"
+#include "src/core/utf8.hpp"
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 namespace steadytext::gateway {
 
-using nlohmann::json;
 using shmem::DaemonKind;
 
 namespace {
@@ -22,45 +22,24 @@ constexpr std::int64_t kInfoRetryUs = 3'000'000;    // of one that did not answe
 constexpr std::int64_t kPingEveryUs = 5'000'000;
 constexpr std::int64_t kPingPatienceUs = 3'000'000;
 
+constexpr core::InfoLimits kInfoLimits{shmem::kModelNameBytes - 1, shmem::kFingerprintBytes - 1};
+
+// Cut between two characters if it is too long.
 template <std::size_t Size>
-void copy_text(char (&target)[Size], const json &object, const char *key) {
-    const auto found = object.find(key);
-    if (found != object.end() && found->is_string())
-        std::snprintf(target, Size, "%s", found->get_ref<const std::string &>().c_str());
+void copy_text(char (&target)[Size], std::string_view text) {
+    text = core::utf8_prefix(text, Size - 1);
+    text.copy(target, text.size());
+    target[text.size()] = '\0';
 }
 
-int number_or(const json &object, const char *key, int otherwise) {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_number_integer() ? found->get<int>() : otherwise;
-}
-
-std::uint64_t bytes_or_0(const json &object, const char *key) {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
-}
-
-// Null unless the reply has a result with members.
-const json *members_of_result(const json &reply) {
-    const auto result = reply.is_object() ? reply.find("result") : reply.end();
-    return result != reply.end() && result->is_object() ? &*result : nullptr;
-}
-
-bool read_model(const json &described, shmem::Model &model) {
-    if (!described.is_object())
-        return false;
-    const std::string role = described.value("role", "");
-    if (role == "generation")
-        model.role = shmem::ModelRole::Generation;
-    else if (role == "embedding")
-        model.role = shmem::ModelRole::Embedding;
-    else if (role == "reranker")
-        model.role = shmem::ModelRole::Reranker;
-    else
-        return false;
-    copy_text(model.name, described, "name");
-    copy_text(model.fingerprint, described, "fingerprint");
-    model.dimensions = number_or(described, "dimensions", 0);
-    return true;
+shmem::Model model_of(const core::ToldModel &told) {
+    static_assert(static_cast<int>(core::ToldRole::Reranker) == static_cast<int>(shmem::ModelRole::Reranker));
+    shmem::Model model;
+    model.role = static_cast<shmem::ModelRole>(told.role);
+    model.dimensions = told.dimensions;
+    copy_text(model.name, told.name);
+    copy_text(model.fingerprint, told.fingerprint);
+    return model;
 }
 
 }  // namespace
@@ -119,37 +98,27 @@ bool Daemon::handle_control(std::string_view id_text, std::string_view body, std
     return true;
 }
 
-// Reads an `info` answer. One that is no such answer comes from a daemon that does not know the method.
+// Takes an `info` answer. One that is no such answer comes from a daemon that does not know the method.
 void Daemon::learn(std::string_view body) {
-    const json reply = json::parse(body, nullptr, false);
-    const json *result = members_of_result(reply);
-    if (result == nullptr) {
+    core::DaemonInfo info;
+    if (!core::read_daemon_info(body, kInfoLimits, info)) {
         become_serial();
         return;
     }
     if (identity_.kind != DaemonKind::Http)
         identity_.kind = DaemonKind::Native;
-    identity_.slots = static_cast<std::uint32_t>(std::max(0, number_or(*result, "slots", 0)));
-    const auto capabilities = result->find("capabilities");
-    shares_ = capabilities != result->end() && capabilities->is_array() &&
-              std::find(capabilities->begin(), capabilities->end(), "embed_batch") != capabilities->end();
-    copy_text(identity_.name, *result, "name");
-    copy_text(identity_.version, *result, "version");
-    row_state().resident_bytes.store(bytes_or_0(*result, "resident_bytes"), std::memory_order_relaxed);
+    identity_.slots = info.slots;
+    shares_ = info.embeds_batches;
+    copy_text(identity_.name, info.name);
+    copy_text(identity_.version, info.version);
+    row_state().resident_bytes.store(info.resident_bytes, std::memory_order_relaxed);
 
     models_.clear();
-    models_complete_ = true;
-    const auto models = result->find("models");
-    if (models != result->end() && models->is_array()) {
-        for (const json &described : *models) {
-            shmem::Model model;
-            if (read_model(described, model)) {
-                models_complete_ &= model.fingerprint[0] != '\0';
-                models_.push_back(model);
-            }
-        }
-    }
-    models_complete_ &= !models_.empty();
+    for (const core::ToldModel &told : info.models)
+        models_.push_back(model_of(told));
+    models_complete_ = !models_.empty() && std::all_of(models_.begin(), models_.end(), [](const shmem::Model &model) {
+        return model.fingerprint[0] != '\0';
+    });
     tell_models();
     identity_.models_loaded = models_complete_;
     next_info_us_ = models_complete_ ? INT64_MAX : core::monotonic_us() + kInfoAgainUs;
@@ -159,18 +128,17 @@ void Daemon::learn(std::string_view body) {
 
 // What changes while a daemon runs: of an `info` that stands for a ping. A pong tells nothing.
 void Daemon::learn_memory(std::string_view body) {
-    const json reply = json::parse(body, nullptr, false);
-    if (const json *result = members_of_result(reply))
-        row_state().resident_bytes.store(bytes_or_0(*result, "resident_bytes"), std::memory_order_relaxed);
+    if (std::uint64_t bytes; core::read_resident_bytes(body, bytes))
+        row_state().resident_bytes.store(bytes, std::memory_order_relaxed);
 }
 
 void Daemon::tell_models() {
-    std::snprintf(identity_.fingerprint, sizeof identity_.fingerprint, "%s", models_.empty() ? "" : models_.front().fingerprint);
+    copy_text(identity_.fingerprint, models_.empty() ? "" : models_.front().fingerprint);
     std::string names;
     for (const shmem::Model &model : models_)
         if (const std::string line = model.name + std::string("\n"); ("\n" + names).find("\n" + line) == std::string::npos)
             names += line;
-    std::snprintf(identity_.models, sizeof identity_.models, "%s", names.c_str());
+    copy_text(identity_.models, names);
 }
 
 // The safe way with a daemon that does not say what it is: one request at a time. What models it has stays unknown, so nothing is

@@ -109,6 +109,7 @@ void Gateway::reconcile() {
         if (!member.wanted)
             member.daemon->retire();
     drop_retired();
+    clear_deserted_rows();
 }
 
 // An entry whose name leads to several daemons is all of them; before it leads to any, it is shown as itself.
@@ -157,15 +158,39 @@ void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
 
 // The row a predecessor of this gateway left behind for the daemon, else any; kMaxDaemons if all are taken.
 std::uint16_t Gateway::free_row(const char *endpoint) const {
-    std::uint16_t free = shmem::kMaxDaemons;
+    std::uint16_t untouched = shmem::kMaxDaemons, free = shmem::kMaxDaemons;
     for (std::uint16_t row = shmem::kMaxDaemons; row-- > 0;) {
-        if (std::any_of(members_.begin(), members_.end(), [&](const Member &m) { return m.daemon->row() == row; }))
+        if (is_owned(row))
             continue;
         if (segment_.daemons->rows[row].is_of(endpoint))
             return row;
         free = row;
+        if (!segment_.daemons->rows[row].is_taken())
+            untouched = row;
     }
-    return free;
+    return untouched < shmem::kMaxDaemons ? untouched : free;  // what another left behind may be asked for yet
+}
+
+bool Gateway::is_owned(std::uint16_t row) const {
+    return std::any_of(members_.begin(), members_.end(), [&](const Member &member) { return member.daemon->row() == row; });
+}
+
+// What a predecessor of this gateway left behind and no setting asks for any more. While a name is looked up it may still
+// lead to such a daemon: then only nobody is shown it.
+void Gateway::clear_deserted_rows() {
+    const bool awaits_names = std::any_of(members_.begin(), members_.end(), [&](const Member &member) {
+        const core::Endpoint &endpoint = member.daemon->entry().endpoint;
+        const Name *name = endpoint.kind == core::EndpointKind::DnsTcp ? services_.names.find(endpoint.host) : nullptr;
+        return endpoint.kind == core::EndpointKind::DnsTcp && (name == nullptr || !name->is_answered);
+    });
+    for (std::uint16_t row = 0; row < shmem::kMaxDaemons; row++) {
+        if (!segment_.daemons->rows[row].is_taken() || is_owned(row))
+            continue;
+        if (awaits_names)
+            segment_.daemons->rows[row].state.store(shmem::DaemonState::Absent, std::memory_order_relaxed);
+        else
+            segment_.daemons->rows[row].clear();
+    }
 }
 
 void Gateway::drop_retired() {
@@ -192,6 +217,9 @@ void Gateway::compare_fingerprints() {
         const std::string warning = std::string("daemon \"") + daemon.entry().endpoint.text + "\" " + reason;
         if (reason.empty() || std::find(warned_.begin(), warned_.end(), warning) != warned_.end())
             continue;
+        constexpr std::size_t kMostWarnings = 256;  // of a daemon that is another each time it is asked, too
+        if (warned_.size() == kMostWarnings)
+            warned_.erase(warned_.begin());
         warned_.push_back(warning);
         complaints_.push_back(warning);
     }

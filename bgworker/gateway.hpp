@@ -66,6 +66,8 @@ private:
     void compare_fingerprints();
     void publish_models();
     [[nodiscard]] std::uint16_t free_row(const char *endpoint) const;
+    [[nodiscard]] bool is_owned(std::uint16_t row) const;
+    void clear_deserted_rows();
     void reconcile();
     void add_entry(core::DaemonEntry &entry);
     void add_daemon(const core::DaemonEntry &entry, bool embedded);

@@ -78,7 +78,8 @@ void look(const Segment &segment, std::int64_t now_us, Vitals &vitals) {
                                     static_cast<double>(segment.payloads->chunks_in_use()) / segment.payloads->chunk_count());
     for (std::size_t i = 0; i < shmem::kMaxDaemons; i++) {
         const shmem::DaemonRow &row = segment.daemons->rows[i];
-        vitals.daemons[i] = {is_down(segment, row), row.breaker.times_opened()};
+        const std::uint64_t tenure = row.tenure.load(std::memory_order_acquire);
+        vitals.daemons[i] = {is_down(segment, row), row.breaker.times_opened(), tenure};
     }
 }
 
@@ -100,7 +101,7 @@ bool is_open(const Incidents &incidents, ConditionId id) { return incidents.open
 
 bool another_is_ready(const shmem::DaemonTable &daemons, const shmem::DaemonRow &row) {
     return std::any_of(std::begin(daemons.rows), std::end(daemons.rows), [&](const shmem::DaemonRow &other) {
-        return &other != &row && other.state.load() == DaemonState::Ready && !other.resting.load();
+        return &other != &row && other.state.load() == DaemonState::Ready && !other.rests();
     });
 }
 
@@ -159,8 +160,8 @@ void keep_up_responses(const Segment &segment) {
     const Incidents &incidents = *segment.incidents;
     for (std::size_t i = 0; i < shmem::kMaxDaemons; i++) {
         shmem::DaemonRow &row = segment.daemons->rows[i];
-        const bool flaps = incidents.tracks[index_of(ConditionId::BreakerFlapping)][i].state.open;
-        row.resting.store(flaps && may_rest(segment, i));
+        const Incidents::Track &track = incidents.tracks[index_of(ConditionId::BreakerFlapping)][i];
+        row.resting_tenure.store(track.state.open && may_rest(segment, i) ? track.tenure : 0);
     }
     const bool slow = is_open(incidents, ConditionId::Latency) || is_open(incidents, ConditionId::QueueStuck);
     segment.header->refresh_stretch.store(slow && guc::incident_widen_refresh ? kStretch : 1);
@@ -209,15 +210,15 @@ void turn(const Segment &segment, ConditionId id, std::size_t daemon, core::Inci
 void follow_daemon(const Segment &segment, ConditionId id, std::size_t daemon) {
     Incidents::Track &track = segment.incidents->tracks[index_of(id)][daemon];
     const shmem::DaemonRow &row = segment.daemons->rows[daemon];
+    const std::uint64_t tenure = row.tenure.load(std::memory_order_acquire);
     shmem::DaemonIdentity identity;
-    const bool known = row.state.load() != DaemonState::Absent && row.identity.load(identity);
-    const char *endpoint = known ? identity.endpoint : "";
-    if (strcmp(track.subject, endpoint) == 0)
+    if (track.tenure == tenure || (tenure != 0 && !row.identity.load(identity)))
         return;
     if (track.state.open)
         turn(segment, id, daemon, core::IncidentTurn::Closes, 0);
     track.state = {};
-    strlcpy(track.subject, endpoint, sizeof track.subject);
+    track.tenure = tenure;
+    strlcpy(track.subject, identity.endpoint, sizeof track.subject);
 }
 
 void judge(const Segment &segment, ConditionId id, std::size_t daemon, const Vitals &then, const Vitals &now) {

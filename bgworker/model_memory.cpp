@@ -4,6 +4,8 @@
 // the machine it may be empty, which is no worse than none.
 #include "bgworker/model_memory.hpp"
 
+#include "src/core/reply.hpp"
+
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -21,6 +23,30 @@ std::string text_of(const char *path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// A text of the file that has room in `target`; false if there is none.
+template <std::size_t Size>
+bool read_text(const json &entry, const char *key, char (&target)[Size]) {
+    const auto found = entry.find(key);
+    if (found == entry.end() || !found->is_string() || found->get_ref<const std::string &>().size() >= Size)
+        return false;
+    std::snprintf(target, Size, "%s", found->get_ref<const std::string &>().c_str());
+    return true;
+}
+
+// The file is the gateway's own, but the gateway must start whatever has become of it: member by member, each by its type.
+bool read_model(const json &entry, shmem::Model &model) {
+    if (!entry.is_object())
+        return false;
+    const auto role = entry.find("role"), is_default = entry.find("default"), dimensions = entry.find("dimensions");
+    if (role == entry.end() || !role->is_number_unsigned() || role->get<std::uint64_t>() >= shmem::kModelRoleCount)
+        return false;
+    model.role = static_cast<shmem::ModelRole>(role->get<std::uint64_t>());
+    model.is_default = is_default != entry.end() && is_default->is_boolean() && is_default->get<bool>();
+    if (dimensions != entry.end() && dimensions->is_number_unsigned() && dimensions->get<std::uint64_t>() <= core::kMaxDimensions)
+        model.dimensions = static_cast<std::int32_t>(dimensions->get<std::uint64_t>());
+    return read_text(entry, "name", model.name) && read_text(entry, "fingerprint", model.fingerprint);
+}
+
 }  // namespace
 
 void recall_models(const char *path, shmem::ModelList &list) {
@@ -29,14 +55,9 @@ void recall_models(const char *path, shmem::ModelList &list) {
     if (!remembered.is_array())
         return;
     for (const json &entry : remembered) {
-        if (!entry.is_object() || list.count == shmem::kMaxModels)
-            continue;
-        shmem::Model &model = list.models[list.count++];
-        model.role = static_cast<shmem::ModelRole>(entry.value("role", 0) % static_cast<int>(shmem::kModelRoleCount));
-        model.is_default = entry.value("default", false);
-        model.dimensions = entry.value("dimensions", 0);
-        std::snprintf(model.name, sizeof model.name, "%s", entry.value("name", "").c_str());
-        std::snprintf(model.fingerprint, sizeof model.fingerprint, "%s", entry.value("fingerprint", "").c_str());
+        shmem::Model model;
+        if (list.count < shmem::kMaxModels && read_model(entry, model))
+            list.models[list.count++] = model;
     }
 }
 

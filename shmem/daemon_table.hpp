@@ -2,6 +2,11 @@
 //
 // Written by the gateway alone (one writer), read by the status functions and, for the models, by every request. Only the
 // breaker is written by sessions too (steadytext_daemon_trip and _reset), and `resting` by the launcher.
+//
+// What is known of a daemon belongs to the daemon, not to its place in the table. Each daemon that moves into a row gets a number
+// of its own, the row's tenure, which no other ever has; whoever remembers something of a row's daemon (an incident, a rest, a reply
+// still to be judged) remembers the tenure with it, and drops what it remembers once the row has another.
+//
 // Regime: pure. Texts are behind a SeqLock, numbers are atomics of their own; see seqlock.hpp for the ordering.
 #pragma once
 
@@ -50,8 +55,10 @@ struct DaemonIdentity {
 struct alignas(kCacheLine) DaemonRow {
     SeqLock<DaemonIdentity> identity;
     std::atomic<DaemonState> state{DaemonState::Absent};
+    std::atomic<std::uint64_t> tenure{0};  // which daemon the row is of; 0: of none. release: pairs with the acquire of who looks
     core::Breaker breaker;
-    std::atomic<bool> resting{false};  // gets nothing new while it flaps. Written by the launcher (bgworker/incident_watch.*)
+    // The tenure of the daemon that gets nothing new while it flaps; 0: none. Written by the launcher (bgworker/incident_watch.*).
+    std::atomic<std::uint64_t> resting_tenure{0};
     std::atomic<std::uint32_t> in_flight{0};
     std::atomic<std::uint32_t> connections{0};
     std::atomic<std::uint64_t> requests{0};
@@ -65,9 +72,14 @@ struct alignas(kCacheLine) DaemonRow {
     std::atomic<std::int64_t> ready_since_us{0};       // CLOCK_MONOTONIC; 0 while not connected
     std::atomic<std::uint64_t> resident_bytes{0};      // its memory as it told last; 0: it does not tell, or is not connected
 
-    // For another daemon, of which nothing is known.
+    // The daemon is gone, and with it what was known of it.
     void clear() noexcept {
+        tenure.store(0, std::memory_order_release);
+        state.store(DaemonState::Absent, std::memory_order_relaxed);
+        identity.store(DaemonIdentity());
         disconnect();
+        breaker.forget();
+        resting_tenure.store(0, std::memory_order_relaxed);
         latencies.clear();
         for (std::atomic<std::uint64_t> *number : {&requests, &failures, &late_replies, &answered, &answered_us})
             number->store(0, std::memory_order_relaxed);
@@ -85,7 +97,12 @@ struct alignas(kCacheLine) DaemonRow {
     // Whether the row is, or was left behind as, that of this daemon.
     [[nodiscard]] bool is_of(std::string_view endpoint) const noexcept {
         DaemonIdentity known;
-        return identity.load(known) && endpoint == known.endpoint;
+        return is_taken() && identity.load(known) && endpoint == known.endpoint;
+    }
+    [[nodiscard]] bool is_taken() const noexcept { return tenure.load(std::memory_order_acquire) != 0; }
+    [[nodiscard]] bool rests() const noexcept {
+        const std::uint64_t resting = resting_tenure.load(std::memory_order_relaxed);
+        return resting != 0 && resting == tenure.load(std::memory_order_relaxed);
     }
 };
 
@@ -117,6 +134,14 @@ struct ModelList {
 
 struct DaemonTable {
     DaemonRow rows[kMaxDaemons];
+    std::atomic<std::uint64_t> last_tenure{0};  // the gateway's
+
+    // Gateway. A daemon moves into a free row: nothing of an earlier one's is its.
+    void move_in(std::uint16_t row, const DaemonIdentity &identity) noexcept {
+        rows[row].clear();
+        rows[row].identity.store(identity);
+        rows[row].tenure.store(last_tenure.fetch_add(1, std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
 
     // Two numbers that are others when something is: who is in which state, and how much was asked of them.
     struct Outlook {

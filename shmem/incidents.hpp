@@ -31,6 +31,7 @@ public:
     // An incident's own memory, which outlives the launcher. One per daemon; those of the whole server use the first.
     struct Track {
         core::IncidentState state;
+        std::uint64_t tenure = 0;  // of the daemon it is about (daemon_table.hpp)
         char subject[sizeof(IncidentEvent::subject)] = "";
     };
     Track tracks[core::kConditionCount][kMaxDaemons];  // the launcher's alone

@@ -255,7 +255,7 @@ constexpr DaemonMetric kDaemonMetrics[] = {
      [](Row row, Breaker, std::int64_t) -> double { return row.state.load(std::memory_order_relaxed) == DaemonState::Ready; }},
     {{"daemon_draining", "gauge", "Whether the daemon is drained, or rests because its circuit breaker flaps."},
      [](Row row, Breaker, std::int64_t) -> double {
-         return row.resting.load(std::memory_order_relaxed) || row.state.load(std::memory_order_relaxed) == DaemonState::Draining;
+         return row.rests() || row.state.load(std::memory_order_relaxed) == DaemonState::Draining;
      }},
     {{"daemon_breaker_open", "gauge", "The daemon's circuit breaker: 0 closed, 0.5 half open, 1 open."},
      [](Row row, Breaker breaker, std::int64_t now_us) {

@@ -71,7 +71,8 @@ struct alignas(kCacheLine) Slot {
 
     // Written by the gateway while Inflight (or Queued, for a refusal), read by the session when Done.
     Outcome outcome = Outcome::Answered;
-    std::uint16_t daemon = 0;  // index in the daemon table
+    std::uint16_t daemon = 0;             // row of the daemon table, of the daemon it was sent to last
+    std::uint64_t daemon_tenure = 0;      // and whose row it was then
     std::int64_t taken_us = 0;
     std::int64_t sent_us = 0;  // 0: it never was
     std::int64_t first_piece_us = 0;  // of a stream; 0: none has come. Written before the first piece is put

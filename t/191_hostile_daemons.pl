@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 use SteadyText::Cluster;
+use JSON::PP ();
 use SteadyText::Load;
 use Test::More;
 
@@ -104,6 +105,42 @@ for my $call ('generate', 'embed') {
     is($cluster->sql(qq(SET steadytext.on_failure = 'null'; SET client_min_messages = error;
         SELECT count(steadytext_$call('x' || i, use_cache => false)) FROM generate_series(1, 5) i; SELECT breaker, failures FROM steadytext_daemons)),
         "0\nopen|5", "$call: five unreadable answers in a row open its breaker");
+}
+
+# What a daemon says of itself, each member as everything it should not be. One program listens at many addresses, and tells each
+# connection something else; the gateway outlives them all, and a daemon that tells the truth serves meanwhile.
+{
+    my $deep  = ('[' x 5000) . (']' x 5000);
+    my @wrong = ('null', 'true', '5', '-5', '1e308', '18446744073709551616', '1.5', 'NaN', '""', '"x"', '[]', '[5]', '[null]', '{}', '{"role":5}', $deep,
+        '"' . ('x' x 70_000) . '"', '"\u0000"', '"\ud800"', '"a\nb"');
+    my $model = sub { my ($member, $value) = @_; my %of = (role => '"generation"', name => '"m"', fingerprint => '"f"', dimensions => '3');
+        $of{$member} = $value; return '{"models":[{' . join(',', map { defined $of{$_} ? qq("$_":$of{$_}) : () } sort keys %of) . '}]}' };
+    my @told = (@wrong, (map { my $member = $_; map { qq({"$member":$_}) } @wrong } qw(name version slots resident_bytes capabilities models)),
+        (map { my $member = $_; map { $model->($member, $_) } @wrong, undef } qw(role name fingerprint dimensions)),
+        '{"models":[{"role":5}]}', '{"models":[' . join(',', map { $model->('name', qq("n$_")) =~ /\[(.*)\]/ } 1 .. 500) . ']}');
+    my ($honest, $gateway) = ($cluster->start_echo(name => 'honest', options => [ '--model', 'honest', '--fingerprint', 'honest:1' ]), $cluster->worker_pid('gateway'));
+    my $at_once = 50;
+    for (my $from = 0; $from < @told; $from += $at_once) {
+        my @some = grep { defined } @told[ $from .. $from + $at_once - 1 ];
+        my $liar = $cluster->start_echo(name => "liar$from", options => [ map { ('--endpoint', 'ipc://' . $cluster->run_dir . "/liar$from-$_.sock") } 1 .. $#some ]);
+        $cluster->ask_daemon('control', JSON::PP::encode_json({ info => \@some }), $liar->{endpoint});
+        my @all = ($honest->{endpoint}, $liar->{endpoint}, map { 'ipc://' . $cluster->run_dir . "/liar$from-$_.sock" } 1 .. $#some);
+        $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '" . join(', ', @all) . q('; SELECT pg_reload_conf()));
+        ok($cluster->wait_for(sub { my ($n) = $cluster->ask_daemon('stats', '{}', $liar->{endpoint}) =~ /"info":(\d+)/; ($n // 0) >= @some }, 30), @some . ' answers to info are read');
+        ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE state = 'ready' AND kind <> 'unknown'), scalar @all, 30), 'what they can be taken for is known');
+        my $load = SteadyText::Load->new($cluster, clients => 2, model => 'honest', calls => 50);
+        is($load->join, 2, 'and calls beside them');
+        is($load->not_right, '', 'are answered');
+    }
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_models() WHERE name ~ '[[:cntrl:]]' OR length(name) > 127)), 0, 'no model has a name that no model can have');
+    is($cluster->worker_pid('gateway'), $gateway, scalar(@told) . ' answers to info: the gateway is the same');
+
+    # Rows of daemons that are gone are cleared, whoever was there when they went.
+    $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$honest->{endpoint}'");
+    $cluster->sql("SELECT pg_terminate_backend($gateway)");
+    $cluster->reload;
+    ok($cluster->wait_for(sub { my $pid = $cluster->worker_pid('gateway'); $pid && $pid != $gateway }, 20), 'another gateway');
+    ok($cluster->poll_until(q(SELECT string_agg(endpoint, ' ') FROM steadytext_daemons), $honest->{endpoint}, 20), 'shows the daemon of its settings, and no other');
 }
 
 is($cluster->sql(q(SELECT sum(value) FROM steadytext_metrics() WHERE name IN ('steadytext_slots_in_use', 'steadytext_payload_bytes_in_use'))), 0,

@@ -57,7 +57,14 @@ public:
         probe_until_us_.store(0, std::memory_order_relaxed);
     }
 
-    // Closed, and nothing held against the daemon: it is new, connected anew, or steadytext_daemon_reset() says so.
+    // As that of a daemon of which nothing is known.
+    void forget() noexcept {
+        reset();
+        open_until_us_.store(0, std::memory_order_relaxed);
+        times_opened_.store(0, std::memory_order_relaxed);
+    }
+
+    // Closed, and nothing held against the daemon: it is connected anew, or steadytext_daemon_reset() says so.
     void reset() noexcept {
         unreadable_.store(0, std::memory_order_relaxed);
         failures_.store(0, std::memory_order_relaxed);

@@ -19,6 +19,7 @@ struct Vitals {
     struct Daemon {
         bool down = false;  // should answer, and does not
         std::uint64_t breaker_opened = 0;
+        std::uint64_t tenure = 0;  // which daemon has the row (shmem/daemon_table.hpp): what another's was says nothing of this one
     };
     std::int64_t at_us = 0;
     std::uint64_t requests = 0;
@@ -81,7 +82,8 @@ inline constexpr Condition kConditions[] = {
 
     {"breaker_flapping", "warning", "a daemon's circuit breaker opens again and again: how often", true,
      [](const Vitals &then, const Vitals &now, std::size_t daemon) {
-         return between(then.daemons[daemon].breaker_opened, now.daemons[daemon].breaker_opened);
+         const bool same = then.daemons[daemon].tenure == now.daemons[daemon].tenure;
+         return between(same ? then.daemons[daemon].breaker_opened : 0, now.daemons[daemon].breaker_opened);
      }, 3, 1},
 
     {"queue_stuck", "critical", "a request waits for a daemon: seconds", false,

@@ -45,7 +45,8 @@ bool read_result(PaddedText body, dom::object &reply, dom::element &result, Prob
         std::string_view text;
         if (error.get(text) != simdjson::SUCCESS)
             text = "unknown";
-        const int length = static_cast<int>(std::min<std::size_t>(text.size(), 200));
+        text = utf8_prefix(text, 200);
+        const int length = static_cast<int>(text.size());
         if (text.starts_with(constraint::kTooFewTokens)) {
             problem.set(sqlstate::kProgramLimitExceeded, "no answer of this form fits into max_tokens");
             problem.with_detail("%.*s.", length, text.data()).with_hint("Raise max_tokens.");

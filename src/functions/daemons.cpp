@@ -68,7 +68,7 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
     line.text(identity.endpoint);
     line.text(name_of(identity.kind));
     line.number(identity.weight);
-    const bool rests = row.resting.load();
+    const bool rests = row.rests();
     line.text(shmem::name_of(rests ? DaemonState::Draining : row.state.load()));
     line.text(core::name_of(breaker));
     line.text(rests ? "rests: its circuit breaker opened again and again" : identity.reason);

@@ -124,6 +124,7 @@ void take_answer(const Held &held, Answer &answer) {
     const shmem::Slot &slot = (*segment.slots)[held.id.index];
     answer = Answer{};
     answer.daemon = slot.daemon;
+    answer.daemon_tenure = slot.daemon_tenure;
     answer.queue_ms = slot.sent_us == 0 ? 0 : static_cast<double>(slot.sent_us - slot.submitted_us) / 1000;
     answer.total_ms = static_cast<double>(core::monotonic_us() - held.start_us) / 1000;
     answer.answered = slot.outcome == Outcome::Answered;
@@ -191,6 +192,8 @@ void ask(const Call &call, Answer &answer) {
 bool note_reading(const Answer &answer, bool read, const core::Problem &problem) {
     const shmem::Segment &segment = shmem::segment();
     shmem::DaemonRow &daemon = segment.daemons->rows[answer.daemon];
+    if (daemon.tenure.load(std::memory_order_acquire) != answer.daemon_tenure)
+        return read;  // the daemon is gone, and its row another's
     if (read || strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) != 0) {
         daemon.breaker.record_readable();
     } else {

@@ -31,7 +31,8 @@ struct Answer {
     std::string_view rest;    // of a stream: text that had come before it and was not taken
     bool streamed = false;    // `body` is the end of a stream that came to `text`
     std::string_view text;
-    std::uint16_t daemon;     // row of the daemon table
+    std::uint16_t daemon;     // row of the daemon table, as long as its tenure is
+    std::uint64_t daemon_tenure;
     double queue_ms;          // until it was sent
     double total_ms;
 };

@@ -197,7 +197,8 @@ private:
             work.wants_ack = options_.serial || params.value("ack", true);  // the Python daemon knows no ack
             return;
         }
-        const std::string result = result_of(options_, method, params);
+        const bool is_told = method == "info" && !options_.told.empty();
+        const std::string result = is_told ? options_.told[infos_told_++ % options_.told.size()] : result_of(options_, method, params);
         work.replies = {result.empty() ? failure(work.id, "Unknown method: " + method)
                                        : success(work.id, result, usage_beside(options_, method, params))};
     }
@@ -228,6 +229,8 @@ private:
         options_.fingerprint = params.value("fingerprint", options_.fingerprint);
         options_.slots = params.value("slots", options_.slots);
         schedule_.set_slots(options_.slots);
+        if (params.contains("info"))
+            options_.told = as_texts(params["info"]);
         if (params.contains("fault")) {
             armed_faults_ = params["fault"].get<std::string>();
             armed_methods_ = as_texts(params.value("methods", json::array()));
@@ -297,6 +300,7 @@ private:
 
     std::map<std::string, long> requests_;  // by method; plain generates are counted apart
     long generates_ = 0;
+    mutable std::size_t infos_told_ = 0;  // of options_.told
     long spoiled_ = 0;
     long malformed_ = 0;
     std::unordered_set<std::string> peers_;

@@ -22,6 +22,7 @@ struct Options {
     int dimensions = 384;
     int slots = 1 << 20;
     std::chrono::milliseconds delay{0};
+    std::vector<std::string> told;  // results of `info`, as they are: each answer takes the next; empty: the true one
     bool serial = false;
     bool exit_on_stdin_eof = false;
     bool help = false;
@@ -77,6 +78,7 @@ inline void print_help() {
         "  stats                 requests by method, in_flight, processing, max_concurrent, cancelled,\n"
         "                        expired, spoiled, malformed, peers\n"
         "  control               with any of: delay_ms, slots, fingerprint; release (ends every hold);\n"
+        "                        info (texts, each of them the result of one info in its turn);\n"
         "                        fault (a list as below), count (1; -1 = until reset) and methods (all\n"
         "                        but ping, info and shutdown); reset (no faults, no delay)\n\n"
         "Faults: a prompt, query, text or one of several that starts with !fault:NAME[=ARGUMENT][,...]");

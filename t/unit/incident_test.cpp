@@ -113,4 +113,17 @@ TEST(Incident, ACacheThatEvictsAndHitsIsBusyNotThrashing) {
     EXPECT_EQ(measure(ConditionId::CacheThrash, then, now), 0);
 }
 
+// A daemon that moved into the row of one whose breaker opened again and again has opened none.
+TEST(Incident, ABreakerOpenedByAnotherDaemonOfTheRowDoesNotCount) {
+    Vitals then, now;
+    then.daemons[2] = {false, 40, 1};
+    now.daemons[2] = {false, 44, 1};
+    EXPECT_EQ(measure(ConditionId::BreakerFlapping, then, now, 2), 4);
+    now.daemons[2] = {false, 0, 2};
+    EXPECT_EQ(measure(ConditionId::BreakerFlapping, then, now, 2), 0);
+    then.daemons[2] = {false, 0, 1};
+    now.daemons[2] = {false, 3, 2};
+    EXPECT_EQ(measure(ConditionId::BreakerFlapping, then, now, 2), 3) << "all of them since it moved in";
+}
+
 }  // namespace
