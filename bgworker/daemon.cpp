@@ -1,6 +1,6 @@
 // A daemon's requests: sending, answering, failing over. Regime: pure; see daemon.hpp.
 //
-// Its connections are in daemon_connections.cpp, its streams in daemon_streams.cpp, what it says of itself (info, ping) in daemon_control.cpp.
+// Who is next is in daemon_turns.cpp, its connections are in daemon_connections.cpp, its streams in daemon_streams.cpp, what it says of itself (info, ping) in daemon_control.cpp.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -154,34 +154,31 @@ std::array<std::uint64_t, 2> Daemon::names() const {
     return {core::stable_hash(entry_.endpoint.text), core::stable_hash(entry.substr(0, entry.find_first_of(" \t\r\n")))};
 }
 
-void Daemon::enqueue(SlotId id) {
+// Half open, the breaker lets one request through to see how it fares. A caller that gave up on it before it could tell has to
+// let others' go first, or one that never waits would keep the breaker half open for all.
+bool Daemon::admit(std::uint32_t role, std::int64_t now_us) {
+    core::Breaker &breaker = row_state().breaker;
+    const bool probes = breaker.state(services_.settings.breaker, now_us) == core::BreakerState::HalfOpen;
+    if (probes && role == idle_prober_ && now_us < idle_prober_until_us_)
+        return false;
+    return breaker.admit(services_.settings.breaker, now_us);
+}
+
+void Daemon::return_probe(const Flight &flight, std::int64_t now_us) {
+    if (!flight.is_probe)
+        return;
+    row_state().breaker.return_probe();
+    idle_prober_ = flight.role;
+    idle_prober_until_us_ = now_us + services_.settings.breaker.recovery_us;
+}
+
+void Daemon::enqueue(SlotId id, std::int64_t now_us) {
     Flight &flight = services_.flights.of(id);
     flight.daemon = this;
     flight.channel = nullptr;
+    flight.is_probe = row_state().breaker.state(services_.settings.breaker, now_us) == core::BreakerState::HalfOpen;
+    turns_.asked(flight.role, now_us);
     (may_share(id) ? gathering_ : waiting_).push_back(id);
-}
-
-// One that waits for a spare connection does not hold up those behind it, nor they it.
-void Daemon::pump(std::int64_t now_us) {
-    send_gathered(now_us);
-    bool is_full = false, spares_are_full = identity_.kind != DaemonKind::Native;
-    for (auto next = waiting_.begin(); next != waiting_.end() && !is_busy(now_us) && !(is_full && spares_are_full);) {
-        const SlotId id = *next;
-        if (!services_.flights.is_wanted(id)) {
-            next = waiting_.erase(next);
-            services_.flights.drop(id);
-            continue;
-        }
-        if (services_.flights.slot(id).streaming && identity_.kind == DaemonKind::Unknown) {
-            ++next;  // whether it wants its tokens acknowledged is not known yet
-            continue;
-        }
-        const bool alone = goes_alone(id);
-        bool &full = alone ? spares_are_full : is_full;
-        Channel *channel = full ? nullptr : alone ? spare_channel() : free_channel();
-        full = channel == nullptr || !send(*channel, id, now_us);
-        next = full ? next + 1 : waiting_.erase(next);
-    }
 }
 
 // It was on a connection that was lost. On a serial daemon's every request is alone, and an engine's are apart.
@@ -218,8 +215,12 @@ bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
 
 void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
     Flight &flight = services_.flights.of(id);
+    leave_queue(id);
+    flight.lasts = services_.flights.slot(id).streaming;
+    turns_.sent(flight.role, flight.lasts, now_us);
     flight.channel = &channel;
     flight.sent_us = now_us;
+    services_.flights.slot(id).sent_us.store(now_us, std::memory_order_relaxed);
     flight.attempts++;
     flight.is_reserved = false;
     services_.flights.slot(id).daemon = row_;
@@ -233,6 +234,7 @@ void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
 
 // The request is no longer on its connection, however it ended.
 void Daemon::settle(Flight &flight) {
+    turns_.ended(flight.role, flight.lasts);
     flight.channel->in_flight--;
     flight.channel = nullptr;
     flight.sharing = 0;
@@ -245,13 +247,12 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
     if (flight.channel == nullptr) {
         for (std::deque<SlotId> *queue : {&waiting_, &gathering_})
             std::erase_if(*queue, [&](SlotId other) { return other.index == id.index; });
-        services_.flights.drop(id);
+        drop(id, now_us);
         return;
     }
     Channel &channel = *flight.channel;
-    const bool timed_out = services_.flights.slot(id).abandoned_because == shmem::Abandon::TimedOut;
-    if (timed_out)
-        record_failure(now_us, "a request timed out");
+    const bool timed_out = services_.segment.slots->abandoned_because(id.index) == shmem::Abandon::TimedOut;
+    judge_abandoned(flight, timed_out, now_us);
     const std::uint64_t sharing = flight.sharing;
     const bool streaming = services_.flights.slot(id).streaming;
     settle(flight);
@@ -266,11 +267,22 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
         replace(channel);  // its next message would be the answer nobody waits for
 }
 
+// How long a caller waits is its own affair. A daemon has failed when it had the request for as long as the server
+// says (steadytext.breaker_timeout) and answered nobody meanwhile.
+void Daemon::judge_abandoned(const Flight &flight, bool timed_out, std::int64_t now_us) {
+    const bool had_time = now_us - flight.sent_us >= services_.settings.breaker_timeout_us;
+    if (timed_out && had_time && heard_us_ <= flight.sent_us)
+        record_failure(now_us, "a request timed out");
+    else
+        return_probe(flight, now_us);
+}
+
 void Daemon::tick(std::int64_t now_us) {
     notice();
     expire_waiting(now_us);
     check_controls(now_us);
     give_up_stopping(now_us);
+    call_back_surplus(now_us);
     pump(now_us);
     close_spares();
     discard_replaced();
@@ -285,6 +297,8 @@ void Daemon::expire_waiting(std::int64_t now_us) {
     }
     if (is_busy(now_us))
         return;  // it said until when; the gateway has seen that their deadlines are later
+    if (!is_serial() && is_up())
+        return;  // they wait for their turn, not for a connection
     core::Problem problem;
     problem.set(core::sqlstate::kTooManyConnections, "no connection to daemon %s became free", identity_.endpoint);
     problem.with_detail("All %zu connections are in use.", channels_.size())
@@ -298,6 +312,7 @@ void Daemon::expire_waiting(std::int64_t now_us) {
             continue;
         }
         next = waiting_.erase(next);
+        leave_queue(id);
         services_.segment.counters->add(0, Counter::PoolExhausted);
         services_.flights.fail(id, Outcome::Refused, problem, now_us);
     }
@@ -306,6 +321,8 @@ void Daemon::expire_waiting(std::int64_t now_us) {
 // To the gateway, which finds another daemon for them or refuses them.
 void Daemon::hand_back_waiting() {
     for (std::deque<SlotId> *queue : {&waiting_, &gathering_}) {
+        for (const SlotId id : *queue)
+            leave_queue(id);
         services_.lost.insert(services_.lost.end(), queue->begin(), queue->end());
         queue->clear();
     }
@@ -337,12 +354,14 @@ void Daemon::handle_reply(Channel &channel, std::string_view id_text, std::strin
         if (continue_stopping(channel, body))
             return;
         // Late, or a second answer: the request has ended. The answer to a cancel is expected, and nobody's.
-        if (body.size() < 256 && body.find("\"Request cancelled\"") != std::string_view::npos)
+        if (answers_cancel(body))
             return;
         row_state().late_replies.fetch_add(1, std::memory_order_relaxed);
         services_.segment.counters->add(0, Counter::LateReplies);
         return;
     }
+    if (flight->is_called_back && take_called_back(id, *flight, body, now_us))
+        return;
     if (services_.flights.slot(id).streaming) {
         handle_stream(channel, id, *flight, body, now_us);
         return;
@@ -420,6 +439,7 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
 }
 
 void Daemon::record_answer(std::int64_t now_us, std::int64_t took_us) {
+    heard_us_ = now_us;
     row_state().breaker.record_success(services_.settings.breaker, now_us);
     row_state().last_ok_unix_us.store(core::unix_us(), std::memory_order_relaxed);
     row_state().latencies.record(took_us);

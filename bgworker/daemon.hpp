@@ -4,8 +4,8 @@
 //
 // A pipelined daemon (one that answers `info`, and any engine over HTTP) gets one channel with many requests in flight. A
 // serial one (the Python daemon's REP socket, and any daemon not known yet) gets up to pool_size connections with one request each.
-// Requests that find no free connection wait here in arrival order, for pool_wait at most; those of an engine that asked
-// to come again later wait until then.
+// Requests that find no free connection wait here, for pool_wait at most; those of an engine that asked to come again later wait
+// until then. Requests that find the daemon busy with as many as it works on at once wait for their role's turn (src/core/turns.hpp).
 //
 // A reply beyond max_message_bytes, or one that breaks ZeroMQ's protocol, costs a connection and every request on it, and
 // nothing tells which of them was to blame. So each of them is sent again alone, on a spare connection: the innocent are
@@ -18,6 +18,7 @@
 #include "shmem/daemon_table.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/core/reply.hpp"
+#include "src/core/turns.hpp"
 #include "src/core/wire_id.hpp"
 
 #include <array>
@@ -30,6 +31,7 @@ namespace steadytext::gateway {
 
 struct DaemonSettings {
     core::BreakerSettings breaker;
+    std::int64_t breaker_timeout_us;
     std::size_t pool_size;
     std::int64_t pool_wait_us;
     std::int64_t batch_window_us;
@@ -73,13 +75,17 @@ public:
     // It asked to be left alone until busy_until_us(); that is no failure.
     [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us_; }
     [[nodiscard]] std::int64_t busy_until_us() const { return busy_until_us_; }
-    [[nodiscard]] bool admit(std::int64_t now_us) { return row_state().breaker.admit(services_.settings.breaker, now_us); }
+    [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
     [[nodiscard]] bool has_model_for(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] std::size_t outstanding() const { return waiting_.size() + gathering_.size() + in_flight_; }
 
-    void enqueue(shmem::SlotId id);
+    void enqueue(shmem::SlotId id, std::int64_t now_us);
+    // The request waits behind others of its role, while other roles are served: nothing is stuck.
+    [[nodiscard]] bool is_held_back(std::uint32_t role, std::int64_t now_us) {
+        return turns_.in_flight(role) > 0 && turns_.several_ask(now_us);
+    }
     void pump(std::int64_t now_us);  // sends what can be sent
     void tick(std::int64_t now_us);  // timers: about ten times a second
     // When pump() has something to send that gathers company until then; INT64_MAX: nothing.
@@ -128,6 +134,9 @@ private:
     };
 
     [[nodiscard]] shmem::DaemonRow &row_state() const;
+    [[nodiscard]] static bool answers_cancel(std::string_view body) {
+        return body.size() < 256 && body.find("\"Request cancelled\"") != std::string_view::npos;
+    }
     [[nodiscard]] bool is_serial() const {
         return identity_.kind == shmem::DaemonKind::Serial || identity_.kind == shmem::DaemonKind::Unknown;
     }
@@ -141,6 +150,16 @@ private:
     [[nodiscard]] std::vector<std::string> route_among(const std::vector<std::string> &known) const;
     void add_channel();
     [[nodiscard]] bool goes_alone(shmem::SlotId id);
+    struct Lanes;
+    [[nodiscard]] std::deque<shmem::SlotId>::iterator next_in_turn(const Lanes &lanes, std::int64_t now_us);
+    void drop(shmem::SlotId id, std::int64_t now_us);
+    void leave_queue(shmem::SlotId id);
+    [[nodiscard]] std::uint32_t capacity() const;
+    void call_back_surplus(std::int64_t now_us);
+    void call_back(shmem::SlotId id, std::int64_t now_us);
+    [[nodiscard]] bool take_called_back(shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);
+    void judge_abandoned(const Flight &flight, bool timed_out, std::int64_t now_us);
+    void return_probe(const Flight &flight, std::int64_t now_us);
     [[nodiscard]] Channel *free_channel();
     [[nodiscard]] Channel *spare_channel();
     void close_spares();
@@ -167,7 +186,8 @@ private:
     void handle_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
     void handle_stream(Channel &channel, shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);
     void deliver_piece(Channel &channel, shmem::SlotId id, Flight &flight, std::string_view piece, std::int64_t now_us);
-    void break_off_stream(Channel &channel, shmem::SlotId id, Flight &flight, const char *why, std::int64_t now_us);
+    enum class Fault { Daemons, Readers };
+    void break_off_stream(Channel &channel, shmem::SlotId id, Flight &flight, const char *why, Fault fault, std::int64_t now_us);
     void stop_stream(Channel &channel, std::int64_t now_us);
     void give_up_stopping(std::int64_t now_us);
     [[nodiscard]] bool continue_stopping(Channel &channel, std::string_view body);
@@ -218,6 +238,10 @@ private:
     std::uint64_t next_sharing_ = 1;
     bool shares_ = false;  // it can embed_batch
     std::size_t in_flight_ = 0;
+    core::Turns turns_;
+    std::int64_t heard_us_ = 0;           // when it last answered a request, or sent a piece of an answer
+    std::uint32_t idle_prober_ = 0;       // whose probe told nothing, so that others' go first
+    std::int64_t idle_prober_until_us_ = 0;
     std::size_t owed_failures_ = 0;  // requests lost with the last connection: the breaker's, if no other can be made
 
     shmem::DaemonIdentity identity_;

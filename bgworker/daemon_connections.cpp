@@ -229,7 +229,9 @@ void Daemon::lose_flights(Channel &channel, const char *reason) {
         const SlotId id{index, flight.generation};
         settle(flight);
         flight.failure = reason;
-        lost++ == 0 ? record_failure(now_us, reason) : note_failure(reason);
+        // One that was alone on a connection of its own, while the daemon is there, broke it by what it asked for.
+        const bool is_its_own_doing = channel.is_spare && is_up();
+        lost++ == 0 && !is_its_own_doing ? record_failure(now_us, reason) : note_failure(reason);
         services_.lost.push_back(id);
     }
     if (lost > 1)

@@ -54,7 +54,7 @@ Daemon::Sharing Daemon::take_alike() {
     std::deque<SlotId> others;
     for (const SlotId id : gathering_) {
         if (!services_.flights.is_wanted(id)) {
-            services_.flights.drop(id);
+            drop(id, core::monotonic_us());
             continue;
         }
         std::string &params = services_.buffer;
@@ -123,6 +123,7 @@ bool Daemon::handle_shared_reply(Channel &channel, std::string_view id_text, std
         const std::int64_t took_us = now_us - flight->sent_us;
         settle(*flight);
         if (!is_split) {
+            turns_.asked(flight->role, now_us);
             waiting_.push_back(id);
             continue;
         }

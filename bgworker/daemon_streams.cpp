@@ -42,15 +42,16 @@ void Daemon::handle_stream(Channel &channel, SlotId id, Flight &flight, std::str
         services_.flights.deliver(id, body, now_us);
         break;
     case StreamMessage::Invalid:
-        break_off_stream(channel, id, flight, "The message is not a piece of a stream.", now_us);
+        break_off_stream(channel, id, flight, "The message is not a piece of a stream.", Fault::Daemons, now_us);
         break;
     }
 }
 
 void Daemon::deliver_piece(Channel &channel, SlotId id, Flight &flight, std::string_view piece, std::int64_t now_us) {
+    heard_us_ = now_us;
     switch (services_.flights.deliver_piece(id, piece, now_us)) {
     case Flights::Backlog::TooLong:
-        break_off_stream(channel, id, flight, "The answer is too long to be kept until it is read.", now_us);
+        break_off_stream(channel, id, flight, "The answer is too long to be kept until it is read.", Fault::Readers, now_us);
         return;
     case Flights::Backlog::Long:
         flight.paused = true;
@@ -72,9 +73,11 @@ void Daemon::resume_stream(SlotId id) {
     flight.channel->resume(wire_id_of(id));
 }
 
-void Daemon::break_off_stream(Channel &channel, SlotId id, Flight &flight, const char *why, std::int64_t now_us) {
-    services_.segment.counters->add(0, Counter::InvalidReplies);
-    record_failure(now_us, "it sent an invalid stream");
+void Daemon::break_off_stream(Channel &channel, SlotId id, Flight &flight, const char *why, Fault fault, std::int64_t now_us) {
+    if (fault == Fault::Daemons) {
+        services_.segment.counters->add(0, Counter::InvalidReplies);
+        record_failure(now_us, "it sent an invalid stream");
+    }
     core::Problem problem;
     problem.set(core::sqlstate::kProtocolViolation, "daemon %s sent an invalid reply", identity_.endpoint);
     problem.with_detail("%s", why);

@@ -1,6 +1,7 @@
 // Beginning and ending of requests in the gateway. Regime: see flights.hpp.
 #include "bgworker/flights.hpp"
 
+#include "shmem/fair_share.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/utf8.hpp"
@@ -26,6 +27,7 @@ bool Flights::begin(SlotId id, std::int64_t now_us) {
     flight = Flight{};
     flight.active = true;
     flight.generation = id.generation;
+    flight.role = slot(id).role.load(std::memory_order_relaxed);
     flight.queued_us = now_us;
     active_++;
     return true;
@@ -86,7 +88,7 @@ void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
     slot(id).rest_bytes = static_cast<std::uint32_t>(rest.size());
     if (!rest.empty())
         body = rest.append(body);
-    if (!segment_.payloads->store(body, slot(id).reply)) {
+    if (!has_share(id, body.size()) || !segment_.payloads->store(body, slot(id).reply)) {
         core::Problem problem;
         problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a daemon's reply");
         problem.with_detail("The reply has %zu bytes.", body.size())
@@ -95,7 +97,16 @@ void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
         fail(id, Outcome::NoMemory, problem, now_us);
         return;
     }
+    slot(id).chunks.fetch_add(shmem::PayloadPool::chunks_for(body.size()), std::memory_order_relaxed);
     finish(id, Outcome::Answered, now_us);
+}
+
+// Of payload memory (shmem/fair_share.hpp): a reply counts as its request does.
+bool Flights::has_share(SlotId id, std::size_t bytes) {
+    const std::uint32_t more = shmem::PayloadPool::chunks_for(bytes);
+    const std::uint32_t in_use = segment_.payloads->chunks_in_use(), chunks = segment_.payloads->chunk_count();
+    return shmem::FairShare::allows_anyone(more, in_use, chunks) ||
+           shmem::FairShare::allows(segment_.slots->held_by(of(id).role).chunks, more, in_use, chunks);
 }
 
 void Flights::fail(SlotId id, Outcome outcome, const core::Problem &problem, std::int64_t now_us) {
@@ -110,7 +121,7 @@ void Flights::finish(SlotId id, Outcome outcome, std::int64_t now_us) {
     cancel_reservation(id, now_us);
     slot.outcome = outcome;
     slot.taken_us = of(id).queued_us;
-    slot.sent_us = of(id).sent_us;
+    slot.sent_us.store(of(id).sent_us, std::memory_order_relaxed);
     slot.answered_us = now_us;
     if (segment_.slots->complete(id)) {
         forget(id);

@@ -24,12 +24,16 @@ class Daemon;
 struct Flight {
     bool active = false;
     std::uint32_t generation = 0;
+    std::uint32_t role = 0;
     Daemon *daemon = nullptr;    // who has it: waiting there, or sent
     Channel *channel = nullptr;  // set while it is on the wire
     std::int64_t queued_us = 0;
     std::int64_t sent_us = 0;
     int attempts = 0;
     bool is_reserved = false;  // charged to the limits of its daemon, and not sent yet
+    bool is_probe = false;     // of a breaker that is half open
+    bool lasts = false;        // a stream, as its daemon's turns know it
+    bool is_called_back = false;  // to be sent again later, once the daemon has said that it stopped
     bool has_waited = false;   // for the limits of daemons
     std::uint64_t sharing = 0;  // the message it shares with others; 0: it has its own
     std::string failure;  // why the last attempt came to nothing
@@ -72,6 +76,7 @@ public:
     void wake_owners();
 
 private:
+    [[nodiscard]] bool has_share(shmem::SlotId id, std::size_t bytes);
     [[nodiscard]] bool put_piece(shmem::SlotId id, std::string_view text);
     void wake_later(std::int32_t owner);
     void finish(shmem::SlotId id, shmem::Outcome outcome, std::int64_t now_us);

@@ -52,8 +52,9 @@ std::string difference(const std::vector<shmem::Model> &models, const Daemon &ot
 
 }  // namespace
 
-Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t), std::string model_file)
-    : segment_(segment), flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, {}, false, {}, {}},
+Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t), bool (*is_gone)(std::int32_t),
+                 std::string model_file)
+    : segment_(segment), is_gone_(is_gone), flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, {}, false, {}, {}},
       model_file_(std::move(model_file)) {
     auto remembered = std::make_unique<shmem::ModelList>();
     recall_models(model_file_.c_str(), *remembered);
@@ -79,6 +80,7 @@ void Gateway::configure(Configuration configuration) {
 // What the settings ask for and names lead to, against what there is.
 void Gateway::reconcile() {
     services_.models_changed = true;  // the order of daemons, or the policy, may be another
+    lacks_room_ = false;
     for (Member &member : members_)
         member.wanted = false;
 
@@ -148,6 +150,7 @@ void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
     }
     const std::uint16_t row = free_row(entry.endpoint.text);
     if (row == shmem::kMaxDaemons) {
+        lacks_room_ = true;
         complaints_.push_back(std::string("no room for daemon \"") + entry.endpoint.text + "\": there are too many");
         return;
     }
@@ -197,6 +200,7 @@ void Gateway::drop_retired() {
     const auto dropped =
         std::erase_if(members_, [](const Member &member) { return member.daemon->is_retired_and_idle(); });
     members_changed_ |= dropped > 0;
+    has_dropped_ |= dropped > 0;
 }
 
 // Two daemons that name one model and mean different ones: the earlier is right. Its word counts while it is down too, or
@@ -339,12 +343,36 @@ void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
     }
 }
 
+// What is past its deadline, and what its process left behind. Sessions let go by themselves at the deadline; this is for those that
+// do not: stopped, or fetching no more. A process that comes to the seat of one that is gone has slots of other generations.
+void Gateway::take_back(std::uint32_t index, std::int64_t now_us) {
+    constexpr std::int64_t kGraceUs = 1'000'000;
+    const SlotId id{index, segment_.slots->generation(index)};
+    switch (segment_.slots->state(index)) {
+    case SlotState::Free:
+    case SlotState::Abandoned:
+        return;
+    case SlotState::Claimed:
+        break;
+    case SlotState::Queued:
+    case SlotState::Inflight:
+    case SlotState::Done:
+        if (now_us >= (*segment_.slots)[index].deadline_us.load(std::memory_order_relaxed) + kGraceUs && segment_.slots->expire(id)) {
+            segment_.counters->add(0, Counter::TakenBack);
+            return;
+        }
+        break;
+    }
+    if (is_gone_(segment_.slots->owner(index)))
+        (void)segment_.slots->bury(id);
+}
+
 void Gateway::dispatch(SlotId id, std::int64_t now_us) {
     Lack lack = Lack::Daemon;
     flights_.cancel_reservation(id, now_us);
     if (Daemon *daemon = choose(flights_.slot(id), now_us, lack); daemon != nullptr) {
         flights_.of(id).is_reserved = flights_.slot(id).limits.charged != 0;
-        daemon->enqueue(id);
+        daemon->enqueue(id, now_us);
     } else if (lack != Lack::Quota || !wait_for_quota(id, now_us)) {
         refuse(id, lack, now_us);
     }
@@ -440,7 +468,7 @@ Daemon *Gateway::choose(shmem::Slot &slot, std::int64_t now_us, Lack &lack) {
                 lack = std::max(lack, daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection);
                 continue;
             }
-            if (daemon.is_busy(now_us) && daemon.busy_until_us() >= slot.deadline_us) {
+            if (daemon.is_busy(now_us) && daemon.busy_until_us() >= slot.deadline_us.load(std::memory_order_relaxed)) {
                 lack = std::max(lack, Lack::Time);
                 continue;
             }
@@ -490,7 +518,7 @@ void Gateway::retry_lost(std::int64_t now_us) {
         }
         const shmem::Slot &slot = flights_.slot(id);
         const int most_attempts = slot.streaming ? 1 : kMaxAttempts;
-        if (flight->attempts < most_attempts && now_us < slot.deadline_us) {
+        if (flight->attempts < most_attempts && now_us < slot.deadline_us.load(std::memory_order_relaxed)) {
             segment_.counters->add(0, Counter::Retries);
             flight->queued_us = now_us;
             dispatch(id, now_us);
@@ -510,20 +538,24 @@ void Gateway::tick() {
     hear_of_names(now_us);
     for (Member &member : members_)
         member.daemon->tick(now_us);
-    for (std::uint32_t index = 0; index < segment_.slots->size(); index++)
+    for (std::uint32_t index = 0; index < segment_.slots->size(); index++) {
+        take_back(index, now_us);
         look_at(index, now_us);
+    }
     drop_retired();
-    tell_waiting();
+    if (std::exchange(has_dropped_, false) && lacks_room_)
+        reconcile();  // those that are gone have left room for others
+    tell_waiting(now_us);
     flights_.wake_owners();
 }
 
 // For the metrics: how many requests no daemon has yet, and since when the oldest waits.
-void Gateway::tell_waiting() {
+void Gateway::tell_waiting(std::int64_t now_us) {
     std::uint32_t count = 0;
     std::int64_t oldest_us = 0;
     for (std::uint32_t index = 0; index < segment_.slots->size(); index++) {
         const Flight &flight = flights_.of({index, 0});
-        if (!flight.active || flight.channel != nullptr)
+        if (!flight.active || flight.channel != nullptr || (flight.daemon != nullptr && flight.daemon->is_held_back(flight.role, now_us)))
             continue;
         const std::int64_t submitted_us = (*segment_.slots)[index].submitted_us;
         oldest_us = count++ == 0 ? submitted_us : std::min(oldest_us, submitted_us);

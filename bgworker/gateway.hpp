@@ -23,7 +23,8 @@ struct Configuration {
 
 class Gateway {
 public:
-    Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t owner), std::string model_file);
+    Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t owner),
+            bool (*is_gone)(std::int32_t owner), std::string model_file);
 
     // Reconciles the daemons with the settings.
     void configure(Configuration configuration);
@@ -47,6 +48,7 @@ public:
 private:
     void take_hints(std::int64_t now_us);
     void look_at(std::uint32_t index, std::int64_t now_us);
+    void take_back(std::uint32_t index, std::int64_t now_us);
     void dispatch(shmem::SlotId id, std::int64_t now_us);
     // Why nobody takes a request; the later, the closer it came.
     enum class Lack { None, Daemon, Model, Connection, Breaker, Time, Quota };
@@ -62,7 +64,7 @@ private:
     [[nodiscard]] std::uint64_t affinity_key(const shmem::Slot &slot);
     void retry_lost(std::int64_t now_us);
     void drop_retired();
-    void tell_waiting();
+    void tell_waiting(std::int64_t now_us);
     void compare_fingerprints();
     void publish_models();
     [[nodiscard]] std::uint16_t free_row(const char *endpoint) const;
@@ -80,6 +82,7 @@ private:
     };
 
     const shmem::Segment &segment_;
+    bool (*is_gone_)(std::int32_t owner);  // no process has this number
     Flights flights_;
     Services services_;
     std::vector<Member> members_;
@@ -93,6 +96,8 @@ private:
     Configuration configuration_;
     std::string model_file_;
     bool members_changed_ = true;
+    bool lacks_room_ = false;   // a daemon of the settings has no row
+    bool has_dropped_ = false;  // daemons were dropped since reconcile() looked
 };
 
 }  // namespace steadytext::gateway

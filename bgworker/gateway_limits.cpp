@@ -18,7 +18,7 @@ Gateway::Lack Gateway::reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t n
             return Lack::Quota;
         segment_.counters->add(0, Counter::LimitShadowRefusals);
     }
-    if (daemon.admit(now_us))
+    if (daemon.admit(slot.role.load(std::memory_order_relaxed), now_us))
         return Lack::None;
     limits.give_back(*segment_.limiter, now_us);
     return daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection;

@@ -69,6 +69,7 @@ bool has_text(const char *setting) { return setting != nullptr && setting[0] != 
 Configuration configuration_from_settings() {
     Configuration configuration;
     configuration.daemons.breaker = guc::breaker_settings();
+    configuration.daemons.breaker_timeout_us = std::int64_t{guc::breaker_timeout_ms} * 1000;
     configuration.daemons.pool_size = static_cast<std::size_t>(guc::pool_size);
     configuration.daemons.pool_wait_us = std::int64_t{guc::pool_wait_ms} * 1000;
     configuration.daemons.batch_window_us = std::int64_t{guc::batch_window_ms} * 1000;
@@ -187,7 +188,9 @@ void steadytext_gateway_main(Datum) {
     static gateway::Parts *parts;
     pg::guarded([&](core::Problem &) {
         parts = new gateway::Parts{
-            {segment, context, [](std::int32_t owner) { pg::set_latch_of(owner); }, gateway::kModelFile}, gateway::MetricsListener(segment)};
+            {segment, context, [](std::int32_t owner) { pg::set_latch_of(owner); },
+             [](std::int32_t owner) { return pg::pid_of(owner) == 0; }, gateway::kModelFile},
+            gateway::MetricsListener(segment)};
         return true;
     });
     ereport(LOG, (errmsg("pg_steadytext gateway started")));

@@ -70,6 +70,12 @@ void look(const Segment &segment, std::int64_t now_us, Vitals &vitals) {
     vitals = Vitals{};
     vitals.at_us = now_us;
     look_at_calls(segment.calls->totals(), vitals);
+    vitals.failed -= std::min(vitals.failed, segment.counters->sum(shmem::Counter::OwnTimeouts));
+    static_assert(Vitals::kRoles == shmem::RoleCalls::kPlaces);
+    for (std::size_t i = 0; i < Vitals::kRoles; i++) {
+        const shmem::RoleCalls::Place &place = segment.role_calls->places[i];
+        vitals.roles[i] = {place.asked.load(), place.failed.load()};
+    }
     if (segment.hot_cache != nullptr)
         vitals.evictions = segment.hot_cache->stats_without_hits().evictions;
     const std::int64_t oldest_us = segment.header->waiting.oldest_us.load();

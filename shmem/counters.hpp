@@ -17,6 +17,8 @@ namespace steadytext::shmem {
     X(Retries, "retries_total", "Requests sent again after a lost connection.")                                        \
     X(Cancels, "cancels_total", "Requests given up by cancel, ROLLBACK or termination.")                               \
     X(Timeouts, "timeouts_total", "Requests given up at steadytext.request_timeout.")                                  \
+    X(OwnTimeouts, "own_timeouts_total", "Calls that gave up sooner than steadytext.breaker_timeout, which tells nothing of daemons.") \
+    X(TakenBack, "taken_back_total", "Requests that their sessions did not end at the deadline, ended by the gateway.") \
     X(LateReplies, "late_replies_total", "Replies to requests that had ended, dropped.")                               \
     X(ForeignReplies, "foreign_replies_total", "Replies to another server's requests, dropped.")                       \
     X(InvalidReplies, "invalid_replies_total", "Messages that are no reply to a request, dropped.")                    \

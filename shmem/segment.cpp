@@ -68,6 +68,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *counters = cursor.take(sizeof(Counters));
     void *calls = cursor.take(CallStats::bytes_needed(pg::max_processes()));
     void *recent_calls = cursor.take(sizeof(RecentCalls));
+    void *role_calls = cursor.take(sizeof(RoleCalls));
     void *progress = cursor.take(ProgressTable::bytes_needed(pg::max_processes()));
     void *statements = cursor.take(StatementStats::bytes_needed(static_cast<std::uint32_t>(guc::stat_statements_max)));
     void *usage = cursor.take(sizeof(Usage));
@@ -92,6 +93,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (counters) Counters;
         CallStats::place(calls, pg::max_processes());
         new (recent_calls) RecentCalls;
+        new (role_calls) RoleCalls;
         ProgressTable::place(progress, pg::max_processes());
         StatementStats::place(statements, static_cast<std::uint32_t>(guc::stat_statements_max));
         new (usage) Usage;
@@ -116,6 +118,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.counters = static_cast<Counters *>(counters);
     segment.calls = static_cast<CallStats *>(calls);
     segment.recent_calls = static_cast<RecentCalls *>(recent_calls);
+    segment.role_calls = static_cast<RoleCalls *>(role_calls);
     segment.progress = static_cast<ProgressTable *>(progress);
     segment.statements = static_cast<StatementStats *>(statements);
     segment.usage = static_cast<Usage *>(usage);

@@ -19,6 +19,7 @@
 #include "shmem/queue_waiters.hpp"
 #include "shmem/rate_limiter.hpp"
 #include "shmem/recent_calls.hpp"
+#include "shmem/role_calls.hpp"
 #include "shmem/single_flight.hpp"
 #include "shmem/slot_table.hpp"
 #include "shmem/statement_stats.hpp"
@@ -87,6 +88,7 @@ struct Segment {
     Counters *counters = nullptr;
     CallStats *calls = nullptr;
     RecentCalls *recent_calls = nullptr;
+    RoleCalls *role_calls = nullptr;
     ProgressTable *progress = nullptr;
     StatementStats *statements = nullptr;
     Usage *usage = nullptr;

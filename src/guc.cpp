@@ -42,6 +42,7 @@ int pool_wait_ms = 5'000;
 int batch_window_ms = 0;
 int breaker_threshold = 5;
 int breaker_recovery_ms = 30'000;
+int breaker_timeout_ms = 10'000;
 bool cache_enabled = true;
 int hot_cache_size_kb = 64 * 1024;
 int cache_scope = static_cast<int>(CacheScope::Role);
@@ -243,6 +244,9 @@ void define_limits() {
                    &breaker_threshold, 5, PGC_SIGHUP, 0);
     define_integer("steadytext.breaker_recovery", "How long an open circuit breaker waits before it tries again.", nullptr,
                    &breaker_recovery_ms, 30'000, PGC_SIGHUP, GUC_UNIT_MS);
+    define_integer("steadytext.breaker_timeout", "How long a daemon may be silent before a call that gives up counts as its failure.",
+                   "A call that gives up sooner, by its own steadytext.request_timeout, says nothing of the daemon.", &breaker_timeout_ms,
+                   10'000, PGC_SIGHUP, GUC_UNIT_MS);
 }
 
 void define_cache() {

@@ -40,6 +40,7 @@ extern int pool_wait_ms;
 extern int batch_window_ms;
 extern int breaker_threshold;
 extern int breaker_recovery_ms;
+extern int breaker_timeout_ms;
 extern bool cache_enabled;
 extern int hot_cache_size_kb;
 extern int cache_scope;  // CacheScope

@@ -7,7 +7,7 @@ use SteadyText::Cluster;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $cluster = SteadyText::Cluster->new(conf => [ 'steadytext.max_requests = 64', 'steadytext.breaker_threshold = 1000' ]);
+my $cluster = SteadyText::Cluster->new(conf => [ 'steadytext.max_requests = 86', 'steadytext.breaker_threshold = 1000' ]);
 my $slots   = q(SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_slots_in_use');
 my $hold    = q(SELECT steadytext_generate('!fault:hold ' || random(), use_cache => false));
 
@@ -89,14 +89,17 @@ sub is_clean {
     is_clean('on_failure');
 }
 
-# A full table answers at once instead of growing.
+# A role that has its share of the table is answered at once, and another role is served (t/198 has more).
 {
+    $cluster->sql('CREATE ROLE other LOGIN');
     my @sessions = map { $cluster->session->send($hold) } 1 .. 64;
-    ok($cluster->poll_until($slots, 64), 'all 64 slots are taken');
+    ok($cluster->poll_until($slots, 64), 'one role has 64 of 86 slots');
     my $result = $cluster->try_sql("SET steadytext.on_failure = 'error'; SELECT steadytext_generate('one more')");
     is($result->{state}, '53000', 'one more request is refused');
     like($result->{err}, qr/HINT:.*steadytext\.max_requests/, 'with the setting to raise');
+    like($result->{err}, qr/DETAIL:.*64 of 86 request slots; the free ones are kept for other roles/, 'and why');
     cmp_ok($result->{seconds}, '<', 1, 'and at once');
+    is($cluster->sql("SELECT steadytext_generate('of another role')", user => 'other'), 'of another role', 'another role is served');
 
     # Fast shutdown with 64 requests in flight.
     my $gateway = $cluster->worker_pid('gateway');

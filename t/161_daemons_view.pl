@@ -79,11 +79,18 @@ sub release { $cluster->ask_daemon('control', '{"release": true}', $_[0]{endpoin
     is($cluster->try_sql(request($native, '!fault:null-id'))->{state}, '08P01', 'an answer without an id');
     is(of('failures, late_replies, reason', $native), '1|0|it sent an unreadable message', 'failures and reason');
     my $last_ok = of('last_ok', $native);
-    is($cluster->try_sql("SET steadytext.request_timeout = '200ms'; " . request($native, '!fault:late=300'))->{state}, 'HYT00', 'an answer after its deadline');
-    is(of('failures, reason', $native), '2|a request timed out', 'is a failure');
+    is($cluster->try_sql("SET steadytext.request_timeout = '100ms'; " . request($native, '!fault:late=200'))->{state}, 'HYT00', 'an answer after a deadline of the caller');
     becomes('late_replies', $native, 1, 'late_replies');
+    is(of('failures', $native), 1, 'is no failure of the daemon');
+    $cluster->sql(q(ALTER SYSTEM SET steadytext.breaker_timeout = '100ms'; SELECT pg_reload_conf()));
+    ok($cluster->poll_until('SHOW steadytext.breaker_timeout', '100ms'), 'a daemon has a tenth of a second');
+    $cluster->sql(request($native, 'and the gateway knows'));
+    $last_ok = of('last_ok', $native);
+    is($cluster->try_sql("SET steadytext.request_timeout = '300ms'; " . request($native, '!fault:late=400'))->{state}, 'HYT00', 'an answer after its deadline');
+    is(of('failures, reason', $native), '2|a request timed out', 'is a failure');
+    becomes('late_replies', $native, 2, 'late_replies');
     is(of('last_ok', $native), $last_ok, 'last_ok stays: that was no answer');
-    is(of('requests', $native), 102, 'requests: sent, whatever becomes of them');
+    is(of('requests', $native), 104, 'requests: sent, whatever becomes of them');
     $cluster->sql(request($native, 'fine'));
     is(of("last_ok > '$last_ok', failures", $native), 't|2', 'the next answer is one');
 }

@@ -5,8 +5,8 @@ use SteadyText::Calls;
 use SteadyText::Cluster;
 use Test::More;
 
-my $slots = 16;
-my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.max_requests = $slots", 'steadytext.pool_size = 1',
+my $slots = 16;  # as many as one role may have of 22
+my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ 'steadytext.max_requests = 22', 'steadytext.pool_size = 1',
     "steadytext.pool_wait = '200ms'", "steadytext.request_timeout = '30s'" ]);
 my @counters = qw(queue_full pool_exhausted breakers_open daemons_down);
 

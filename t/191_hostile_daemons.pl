@@ -132,7 +132,7 @@ for my $call ('generate', 'embed') {
         is($load->join, 2, 'and calls beside them');
         is($load->not_right, '', 'are answered');
     }
-    is($cluster->sql(q(SELECT count(*) FROM steadytext_models() WHERE name ~ '[[:cntrl:]]' OR length(name) > 127)), 0, 'no model has a name that no model can have');
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_models() WHERE model ~ '[[:cntrl:]]' OR length(model) > 127)), 0, 'no model has a name that no model can have');
     is($cluster->worker_pid('gateway'), $gateway, scalar(@told) . ' answers to info: the gateway is the same');
 
     # Rows of daemons that are gone are cleared, whoever was there when they went.

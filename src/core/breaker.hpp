@@ -49,6 +49,9 @@ public:
                                                                           std::memory_order_relaxed);
     }
 
+    // The probe came to an end that says nothing of the daemon: another may go at once.
+    void return_probe() noexcept { probe_until_us_.store(0, std::memory_order_relaxed); }
+
     // While it is open, answers to what was sent before say nothing: only a probe's answer closes it.
     void record_success(const BreakerSettings &settings, std::int64_t now_us) noexcept {
         if (state(settings, now_us) == BreakerState::Open)

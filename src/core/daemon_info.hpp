@@ -15,7 +15,7 @@ namespace steadytext::core {
 
 inline constexpr std::size_t kMostInfoBytes = 1 << 20;
 inline constexpr std::size_t kMostToldModels = 16;  // of one daemon: what it tells beyond them would take others' room
-inline constexpr std::uint32_t kMostToldSlots = 65'536;
+inline constexpr std::uint32_t kMostToldSlots = 1 << 24;
 inline constexpr std::uint64_t kMostToldMemory = std::uint64_t{1} << 50;
 
 enum class ToldRole : std::uint8_t { Generation, Embedding, Reranker };

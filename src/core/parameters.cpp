@@ -528,6 +528,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.batch_window", integer(0, 1000)},
     {"settings", "steadytext.breaker_threshold", integer(1, 1000)},
     {"settings", "steadytext.breaker_recovery", integer(1, kDayMs)},
+    {"settings", "steadytext.breaker_timeout", integer(1, kDayMs)},
     {"settings", "steadytext.cache_enabled", kFlag},
     {"settings", "steadytext.hot_cache_size", integer(0, kMostKb)},
     {"settings", "steadytext.cache_scope", word("role database")},

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/session/call.hpp"
 #include "src/core/clock.hpp"
+#include "shmem/fair_share.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/session/keeper_call.hpp"
@@ -29,32 +30,72 @@ bool make_ring(const shmem::Segment &segment, shmem::Chain &pieces) {
     return true;
 }
 
+// Roles are one by who they are, not by whom they act as: SET ROLE gives nobody another share.
+shmem::Claimant claimant(const Call &call) {
+    const Oid role = OidIsValid(call.spending->on_behalf_of) ? call.spending->on_behalf_of : GetSessionUserId();
+    return {pg::my_proc_number(), role};
+}
+
+bool no_slot(const shmem::Holdings &held, core::Problem &problem) {
+    const shmem::Segment &segment = shmem::segment();
+    segment.counters->add(my_shard(), Counter::QueueFull);
+    problem.set(core::sqlstate::kInsufficientResources, "too many requests under way");
+    if (segment.slots->in_use() < segment.slots->size())
+        problem.with_detail("This role has %u of %u request slots; the free ones are kept for other roles.", held.slots, segment.slots->size());
+    else
+        problem.with_detail("All %u request slots are in use.", segment.slots->size());
+    problem.with_hint("Raise steadytext.max_requests.");
+    return false;
+}
+
+bool no_memory(const Call &call, const shmem::Holdings &held, core::Problem &problem) {
+    const shmem::Segment &segment = shmem::segment();
+    segment.counters->add(my_shard(), Counter::PayloadFull);
+    problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a request");
+    problem.with_detail("The request has %zu bytes; this role's requests under way have %zu kB of %zu kB.", call.params.size(),
+                        std::size_t{held.chunks} * shmem::PayloadPool::kChunkBytes / 1024,
+                        std::size_t{segment.payloads->chunk_count()} * shmem::PayloadPool::kChunkBytes / 1024)
+        .with_hint("Raise steadytext.payload_memory.");
+    return false;
+}
+
+std::uint32_t chunks_of(const Call &call) { return shmem::PayloadPool::chunks_for(call.params.size()) + (call.streaming ? 1 : 0); }
+
+// Within the role's share of slots and payload memory (shmem/fair_share.hpp). What roles hold is counted only when so much
+// is in use that it matters.
+bool has_share(const Call &call, const shmem::Claimant &who, core::Problem &problem) {
+    const shmem::Segment &segment = shmem::segment();
+    const std::uint32_t slots = segment.slots->size(), slots_in_use = segment.slots->in_use();
+    const std::uint32_t chunks = segment.payloads->chunk_count(), chunks_in_use = segment.payloads->chunks_in_use();
+    const std::uint32_t more = chunks_of(call);
+    if (shmem::FairShare::allows_anyone(1, slots_in_use, slots) && shmem::FairShare::allows_anyone(more, chunks_in_use, chunks))
+        return true;
+    const shmem::Holdings held = segment.slots->held_by(who.role);
+    if (!shmem::FairShare::allows(held.slots, 1, slots_in_use, slots))
+        return no_slot(held, problem);
+    return shmem::FairShare::allows(held.chunks, more, chunks_in_use, chunks) || no_memory(call, held, problem);
+}
+
 bool claim(const Call &call, const shmem::DaemonLimits &limits, Held &held, core::Problem &problem) {
     const shmem::Segment &segment = shmem::segment();
-    if (!segment.slots->claim(my_shard(), held.id)) {
-        segment.counters->add(my_shard(), Counter::QueueFull);
-        problem.set(core::sqlstate::kInsufficientResources, "too many requests under way");
-        problem.with_detail("All %u request slots are in use.", segment.slots->size())
-            .with_hint("Raise steadytext.max_requests.");
+    const shmem::Claimant who = claimant(call);
+    if (!has_share(call, who, problem))
         return false;
-    }
+    if (!segment.slots->claim(my_shard(), who, held.id))
+        return no_slot(segment.slots->held_by(who.role), problem);
     shmem::Slot &slot = (*segment.slots)[held.id.index];
     if (!segment.payloads->store(call.params, slot.request) || (call.streaming && !make_ring(segment, slot.pieces))) {
         segment.slots->release(held.id, *segment.payloads);
-        segment.counters->add(my_shard(), Counter::PayloadFull);
-        problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a request");
-        problem.with_detail("The request has %zu bytes.", call.params.size())
-            .with_hint("Raise steadytext.payload_memory.");
-        return false;
+        return no_memory(call, segment.slots->held_by(who.role), problem);
     }
-    slot.owner = pg::my_proc_number();
+    slot.chunks.store(chunks_of(call), std::memory_order_relaxed);
     slot.operation = call.operation;
     slot.streaming = call.streaming;
     const std::size_t length = std::min(call.model.size(), sizeof slot.model - 1);
     memcpy(slot.model, call.model.data(), length);
     slot.model[length] = '\0';
     slot.submitted_us = held.start_us;
-    slot.deadline_us = held.deadline_us;
+    slot.deadline_us.store(held.deadline_us, std::memory_order_relaxed);
     slot.limits = limits;
     slot.first_piece_us = 0;
     slot.rest_bytes = 0;
@@ -86,7 +127,7 @@ bool submit(const Call &call, Held &held, core::Problem &problem) {
     held.published = false;
     held.quota = call.quota;
     held.start_us = core::monotonic_us();
-    held.deadline_us = held.start_us + std::int64_t{guc::request_timeout_ms} * 1000;
+    held.deadline_us = call.deadline_us;
     if (!claim(call, limits, held, problem))
         return false;
     held.published = true;
@@ -118,14 +159,36 @@ bool sleep_until_woken(std::int64_t deadline_us) {
 }
 
 bool is_done(const Held &held) { return shmem::segment().slots->is_done(held.id); }
+bool pin(const Held &held) { return shmem::segment().slots->pin(held.id); }
+void unpin(const Held &held) { shmem::segment().slots->unpin(held.id); }
 
+bool was_sent(const Held &held) {
+    const shmem::Segment &segment = shmem::segment();
+    const std::int64_t sent_us = (*segment.slots)[held.id.index].sent_us.load(std::memory_order_relaxed);
+    return sent_us != 0 || segment.slots->generation(held.id.index) != held.id.generation;
+}
+
+bool extend(Held &held) {
+    if (!pin(held))
+        return false;
+    held.deadline_us = deadline_from_now();
+    (*shmem::segment().slots)[held.id.index].deadline_us.store(held.deadline_us, std::memory_order_relaxed);
+    unpin(held);
+    return true;
+}
+
+// Pinned from here until it is let go.
 void take_answer(const Held &held, Answer &answer) {
     const shmem::Segment &segment = shmem::segment();
+    if (!pin(held))
+        return set_timed_out(held, answer);
     const shmem::Slot &slot = (*segment.slots)[held.id.index];
     answer = Answer{};
     answer.daemon = slot.daemon;
     answer.daemon_tenure = slot.daemon_tenure;
-    answer.queue_ms = slot.sent_us == 0 ? 0 : static_cast<double>(slot.sent_us - slot.submitted_us) / 1000;
+    const std::int64_t sent_us = slot.sent_us.load(std::memory_order_relaxed);
+    answer.was_sent = sent_us != 0;
+    answer.queue_ms = sent_us == 0 ? 0 : static_cast<double>(sent_us - slot.submitted_us) / 1000;
     answer.total_ms = static_cast<double>(core::monotonic_us() - held.start_us) / 1000;
     answer.answered = slot.outcome == Outcome::Answered;
     answer.limited = slot.outcome == Outcome::Limited;
@@ -135,11 +198,11 @@ void take_answer(const Held &held, Answer &answer) {
     if (!answer.answered) {
         if (!answer.limited)
             answer.problem = slot.problem;
-        if (slot.sent_us == 0)
+        if (sent_us == 0)
             observe::not_sent();
         return;
     }
-    observe::answered({slot.taken_us - slot.submitted_us, slot.sent_us - slot.taken_us, slot.answered_us - slot.sent_us});
+    observe::answered({slot.taken_us - slot.submitted_us, sent_us - slot.taken_us, slot.answered_us - sent_us});
     char *body = static_cast<char *>(
         palloc_extended(std::size_t{slot.reply.bytes} + core::PaddedText::kPadding, MCXT_ALLOC_HUGE));
     if (!segment.payloads->copy_out(slot.reply, body))
@@ -150,8 +213,9 @@ void take_answer(const Held &held, Answer &answer) {
     answer.body = {{body + rest, slot.reply.bytes - rest}};
 }
 
-void set_timed_out(Answer &answer) {
+void set_timed_out(const Held &held, Answer &answer) {
     answer = Answer{};
+    answer.was_sent = was_sent(held);
     answer.timed_out = true;
     observe::timed_out();
     answer.problem.set(core::sqlstate::kTimeoutExpired, "no answer within %d ms", guc::request_timeout_ms);
@@ -182,7 +246,7 @@ void ask(const Call &call, Answer &answer) {
         if (wait(held))
             take_answer(held, answer);
         else
-            set_timed_out(answer);
+            set_timed_out(held, answer);
     }
     PG_END_ENSURE_ERROR_CLEANUP(let_go_on_error, PointerGetDatum(&held));
     let_go(held, shmem::Abandon::TimedOut);

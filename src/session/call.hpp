@@ -20,11 +20,13 @@ struct Call {
     bool streaming = false;   // the answer comes in pieces (generation_stream.hpp), then its end
     const Spending *spending = nullptr;  // what the limits of the daemon that gets it are asked for; and
     const Quota *quota = nullptr;        // where it is settled, which outlives the call
+    std::int64_t deadline_us = 0;        // CLOCK_MONOTONIC
 };
 
 struct Answer {
     bool answered;            // false: `problem` says why not
     bool timed_out;           // by the deadline of this call
+    bool was_sent;            // a daemon had it for a while
     bool limited;             // at every daemon that could answer: refuse_after_all() is due
     core::Problem problem;
     core::PaddedText body;    // the daemon's message, in CurrentMemoryContext
@@ -37,7 +39,7 @@ struct Answer {
     double total_ms;
 };
 
-// Sends the call and waits for its end, steadytext.request_timeout at most.
+// Sends the call and waits for its end, or for its deadline.
 void ask(const Call &call, Answer &answer);
 
 // The parts of it, for who has many requests under way (many_calls.hpp) and sees to it that each is let go.
@@ -51,13 +53,20 @@ struct Held {
 // False, with the problem, if shared memory has no room for it now; then there is nothing to let go.
 [[nodiscard]] bool submit(const Call &call, Held &held, core::Problem &problem);
 [[nodiscard]] bool is_done(const Held &held);
+// From here to unpin() the slot stays this session's. False if the gateway has taken it back: it is past its deadline.
+[[nodiscard]] bool pin(const Held &held);
+void unpin(const Held &held);
+// Of a stream: gives it steadytext.request_timeout from now. False if the gateway has taken it back.
+[[nodiscard]] bool extend(Held &held);
 // Points the gateway at a slot that has something for it to do.
 void point_at(const Held &held);
 // Sleeps until something sets the process latch, interrupts served; false if the deadline has passed.
 [[nodiscard]] bool sleep_until_woken(std::int64_t deadline_us);
-// Once it is done.
+// Once it is done. Too late, it is as if it were not.
 void take_answer(const Held &held, Answer &answer);
-void set_timed_out(Answer &answer);
+void set_timed_out(const Held &held, Answer &answer);
+// Whether a daemon has had it; true also of one the gateway has taken back.
+[[nodiscard]] bool was_sent(const Held &held);
 // Gives the slot back, whatever state it is in: to the gateway if the request is under way, else to the free ones.
 void let_go(Held &held, shmem::Abandon because);
 

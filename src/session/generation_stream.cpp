@@ -57,13 +57,17 @@ constexpr std::string_view kSpaces = " \t\n\v\f\r\x1c\x1d\x1e\x1f";  // what ste
 
 // ---- the end before the end ------------------------------------------------------------------------------------------
 
-std::int64_t used_so_far(const GenerationStream &stream) { return stream.rows == 0 ? 0 : stream.prompt_tokens + stream.rows; }
+// Tokens, as far as they are known. One that was left before its first row has cost the daemon something too.
+std::int64_t used_so_far(const GenerationStream &stream) {
+    return stream.rows > 0 ? stream.prompt_tokens + stream.rows : stream.inquiry->used_in_vain();
+}
 
 // Raises nothing, and may be called again.
 void stop(GenerationStream &stream) {
     if (stream.stage != Stage::Flowing)
         return;
     stream.stage = Stage::Stopped;
+    stream.inquiry->was_sent |= was_sent(stream.held);
     let_go(stream.held, shmem::Abandon::Cancelled);
     settle(stream.inquiry->quota, used_so_far(stream));
     observe::drop(stream.aside);
@@ -120,17 +124,29 @@ void end_whole(GenerationStream &stream, Ended ended) {
     stream.stage = Stage::Whole;
 }
 
+// Each holds a slot for as long as its reader takes.
+void require_room() {
+    constexpr int kMostOpen = 16;
+    int open = 0;
+    for (const GenerationStream *stream = streams; stream != nullptr; stream = stream->next)
+        open += stream->stage == Stage::Flowing;
+    if (open >= kMostOpen)
+        ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many streams open in this session"),
+                        errdetail("%d streams are being read.", open), errhint("Read them to their end, or close their cursors.")));
+}
+
 // As serve(), but that each stream asks for itself: who waits for another's would see it only whole.
 void begin(GenerationStream &stream) {
     Inquiry &inquiry = *stream.inquiry;
-    if (!admit_lookup(inquiry.spending, inquiry.quota))
+    if (!admit_lookup(inquiry.spending, inquiry.quota, inquiry.deadline))
         return end_whole(stream, Ended::Limited);
     if (inquiry.use_cache && inquiry.recall()) {
         settle(inquiry.quota, inquiry.used_tokens());
         return end_whole(stream, Ended::Recalled);
     }
-    if (!admit_miss(inquiry.spending, inquiry.quota))
+    if (!admit_miss(inquiry.spending, inquiry.quota, inquiry.deadline))
         return end_whole(stream, Ended::Limited);
+    require_room();
     if (!submit(inquiry.limited_call(), stream.held, inquiry.problem)) {
         settle(inquiry.quota, 0);
         return end_whole(stream, Ended::Failed);
@@ -165,8 +181,6 @@ void note_start(GenerationStream &stream) {
 }
 
 void append(GenerationStream &stream, std::string_view piece) {
-    if (!stream.started)
-        note_start(stream);
     if (stream.trims && stream.text.len == 0)
         piece.remove_prefix(std::min(piece.find_first_not_of(kSpaces), piece.size()));
     appendBinaryStringInfo(&stream.text, piece.data(), static_cast<int>(piece.size()));
@@ -188,17 +202,24 @@ bool give_row(GenerationStream &stream, StreamRow &row) {
     return true;
 }
 
+// False if there is none now, or the stream is over.
 bool take_piece(GenerationStream &stream) {
+    if (!pin(stream.held))
+        return false;
     const shmem::Segment &segment = shmem::segment();
     auto *ring = static_cast<shmem::PieceRing *>(segment.payloads->memory_of(slot_of(stream).pieces));
     char piece[shmem::PieceRing::kMaxPieceBytes];
     std::size_t bytes;
-    if (ring == nullptr || !ring->take(piece, bytes))
-        return false;
-    if (ring->producer_waits())
+    const bool is_taken = ring != nullptr && ring->take(piece, bytes);
+    const bool is_waited_for = is_taken && ring->producer_waits();
+    if (is_taken && !stream.started)
+        note_start(stream);
+    unpin(stream.held);
+    if (is_waited_for)
         point_at(stream.held);
-    append(stream, {piece, bytes});
-    return true;
+    if (is_taken)
+        append(stream, {piece, bytes});
+    return is_taken;
 }
 
 // It failed: as on_failure says if no row was given, else an error.
@@ -232,14 +253,17 @@ bool limit(GenerationStream &stream, const core::Problem &problem, StreamRow &ro
 bool end(GenerationStream &stream, StreamRow &row, bool in_time) {
     Inquiry &inquiry = *stream.inquiry;
     Answer answer;
-    if (in_time) {
+    if (in_time && pin(stream.held)) {
         if (stream.started)
             observe::first_piece(slot_of(stream).first_piece_us - slot_of(stream).sent_us);
+        else
+            note_start(stream);
         take_answer(stream.held, answer);
         append(stream, answer.rest);
     } else {
-        set_timed_out(answer);
+        set_timed_out(stream.held, answer);
     }
+    inquiry.was_sent |= answer.was_sent;
     let_go(stream.held, shmem::Abandon::TimedOut);
     if (answer.limited)
         return limit(stream, answer.problem, row);
@@ -257,7 +281,8 @@ bool end(GenerationStream &stream, StreamRow &row, bool in_time) {
 }
 
 bool flow(GenerationStream &stream, StreamRow &row) {
-    const std::int64_t deadline_us = core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000;
+    if (core::monotonic_us() >= stream.held.deadline_us || !extend(stream.held))
+        return end(stream, row, false);  // nobody fetched for too long
     for (;;) {
         const bool done = is_done(stream.held);  // asked first: then the ring holds all there will be
         while (take_piece(stream))
@@ -265,7 +290,7 @@ bool flow(GenerationStream &stream, StreamRow &row) {
                 return true;
         if (done)
             return end(stream, row, true);
-        if (!sleep_until_woken(deadline_us))
+        if (!sleep_until_woken(stream.held.deadline_us))
             return end(stream, row, false);
     }
 }

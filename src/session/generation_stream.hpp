@@ -6,7 +6,8 @@
 //
 // A stream ends with the memory context it was opened in, with its (sub)transaction if that aborts, and with an error while it
 // waits: then its slot is free and the daemon told to stop, whatever ended it (LIMIT, CLOSE, cancel, ROLLBACK, termination).
-// steadytext.request_timeout is how long a row may take.
+// steadytext.request_timeout is how long a row may take, and how long one may wait to be fetched: a stream that is fetched no more
+// ends then, by the gateway if its session does nothing, and gives back its slot, its memory and its place in the engine.
 #pragma once
 
 #include "src/session/generation.hpp"

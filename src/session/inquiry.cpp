@@ -11,6 +11,7 @@ namespace {
 Asked ask_daemon(Inquiry &inquiry, CachedAnswer &told) {
     Answer answer;
     ask(inquiry.limited_call(), answer);
+    inquiry.was_sent |= answer.was_sent;
     if (!answer.limited)
         return inquiry.take(answer, told);
     inquiry.problem = answer.problem;
@@ -31,19 +32,19 @@ Served ask_for_all(Inquiry &inquiry) {
         return asked;
     };
     CachedAnswer told;
-    const Served served = ask_once(inquiry.query, {ask, &inquiry}, told, inquiry.problem);
+    const Served served = ask_once(inquiry.query, {ask, &inquiry, inquiry.deadline.us()}, told, inquiry.problem);
     return served == Served::Joined && !inquiry.take_told(told) ? Served::Failed : served;
 }
 
 Ended carry_out(Inquiry &inquiry) {
-    if (!admit_lookup(inquiry.spending, inquiry.quota))
+    if (!admit_lookup(inquiry.spending, inquiry.quota, inquiry.deadline))
         return Ended::Limited;
     if (inquiry.use_cache && inquiry.recall()) {
         settle(inquiry.quota, inquiry.used_tokens());
         return Ended::Recalled;
     }
     inquiry.before_asking();
-    if (!admit_miss(inquiry.spending, inquiry.quota))
+    if (!admit_miss(inquiry.spending, inquiry.quota, inquiry.deadline))
         return Ended::Limited;
     const Served served = inquiry.use_cache ? ask_for_all(inquiry) : ask_alone(inquiry);
     if (served == Served::Limited) {
@@ -51,7 +52,7 @@ Ended carry_out(Inquiry &inquiry) {
         return Ended::Limited;
     }
     const bool answered = served != Served::Failed;
-    settle(inquiry.quota, answered ? inquiry.used_tokens() : 0);
+    settle(inquiry.quota, answered ? inquiry.used_tokens() : inquiry.used_in_vain());
     return answered ? Ended::Answered : Ended::Failed;
 }
 
@@ -60,7 +61,7 @@ Ended carry_out(Inquiry &inquiry) {
 void serve(Inquiry &inquiry) { inquiry.ended = carry_out(inquiry); }
 
 bool serve_repeated(Inquiry &inquiry, Ended first) {
-    const bool admitted = admit_lookup(inquiry.spending, inquiry.quota);
+    const bool admitted = admit_lookup(inquiry.spending, inquiry.quota, inquiry.deadline);
     inquiry.ended = admitted ? first : Ended::Limited;
     if (admitted) {
         settle(inquiry.quota, 0);

@@ -23,10 +23,12 @@ public:
     Spending spending;
     CacheQuery query;  // its key is set if `use_cache`
     bool use_cache = true;
+    Deadline deadline;
 
     Ended ended = Ended::Failed;
     core::Problem problem;
     Quota quota;
+    bool was_sent = false;     // a daemon had it for a while, whatever came of it
     std::int64_t took_us = 0;  // after finish()
     std::uint32_t tag = 0;     // its owner's
 
@@ -36,9 +38,10 @@ public:
     virtual void before_asking() const {}
     // Valid until the next call of this or another inquiry.
     [[nodiscard]] virtual Call call() const = 0;
-    // The same with what limits at daemons need to know.
-    [[nodiscard]] Call limited_call() const {
+    // The same with what limits at daemons need to know, and how long it may take.
+    [[nodiscard]] Call limited_call() {
         Call limited = call();
+        limited.deadline_us = deadline.us();
         limited.spending = &spending;
         limited.quota = &quota;
         return limited;
@@ -49,6 +52,9 @@ public:
     [[nodiscard]] virtual bool take_told(const CachedAnswer &told) = 0;
     // To settle the rate limits; kUnknownTokens where nobody counted.
     [[nodiscard]] virtual std::int64_t used_tokens() const { return kUnknownTokens; }
+    // The same of one that failed. What was sent has been worked on, and nobody told how much: it costs what was reserved. Else
+    // who gives up early, or asks for what must fail, would have the daemon's time for nothing.
+    [[nodiscard]] std::int64_t used_in_vain() const { return was_sent ? kUnknownTokens : 0; }
     // Once it has ended: does what steadytext.on_failure says if it failed, and counts it.
     virtual void finish() = 0;
 

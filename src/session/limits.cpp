@@ -342,13 +342,12 @@ bool attempt_or_shadow(const Spending &spending, Quota &quota, Obstacle &obstacl
 }
 
 // Waits until the call is admitted; false if it will not be before the deadline.
-bool wait(const Spending &spending, Quota &quota, Obstacle &obstacle) {
+bool wait(const Spending &spending, Quota &quota, std::int64_t deadline_us, Obstacle &obstacle) {
     static uint32 waiting = 0;
     if (waiting == 0)
         waiting = pg::wait_event("SteadytextRateLimit");
     count(Counter::LimitWaits);
     constexpr std::int64_t kLookAgainUs = 1'000'000;
-    const std::int64_t deadline_us = core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000;
     for (;;) {
         if (obstacle.is_concurrency) {
             // A call that ended before this session watched has woken nobody.
@@ -390,13 +389,13 @@ bool try_admit(const Spending &spending, Quota &quota, Refusal &refusal) {
     return false;
 }
 
-bool admit(const Spending &spending, Quota &quota) {
+bool admit(const Spending &spending, Quota &quota, Deadline &deadline) {
     if (limit_rules().count == 0)
         return true;
     Obstacle obstacle;
     if (attempt_or_shadow(spending, quota, obstacle))
         return true;
-    if (static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait && wait(spending, quota, obstacle))
+    if (static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait && wait(spending, quota, deadline.us(), obstacle))
         return true;
     refuse(obstacle.refusal.problem);
     return false;
@@ -413,16 +412,21 @@ Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others
     const std::int64_t now_us = core::monotonic_us();
     const bool waits = static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait && now_us < deadline_us &&
                        wait_us <= deadline_us - now_us;
-    if (waits || (wait_us == 0 && has_others)) {
+    const bool is_for_others = wait_us == 0 && has_others;
+    if (waits || is_for_others) {
         again_us = now_us + std::max(wait_us, kLookAgainUs);
-        return Admission::Later;
+        return is_for_others ? Admission::AfterOthers : Admission::Later;
     }
     refuse(obstacle.refusal.problem);
     return Admission::Refused;
 }
 
-bool admit_lookup(const Spending &spending, Quota &quota) { return !guc::limit_cache_hits || admit(spending, quota); }
-bool admit_miss(const Spending &spending, Quota &quota) { return guc::limit_cache_hits || admit(spending, quota); }
+bool admit_lookup(const Spending &spending, Quota &quota, Deadline &deadline) {
+    return !guc::limit_cache_hits || admit(spending, quota, deadline);
+}
+bool admit_miss(const Spending &spending, Quota &quota, Deadline &deadline) {
+    return guc::limit_cache_hits || admit(spending, quota, deadline);
+}
 
 void outlive_transaction(const Quota &quota) {
     if (OpenCall *call = opened(quota); call != nullptr)

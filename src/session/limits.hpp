@@ -2,10 +2,10 @@
 //
 //   Quota quota;
 //   const Spending spending{CallKind::Embed, model, 1, estimated_tokens(text)};
-//   if (!admit_lookup(spending, quota))   // raises, or waits, as steadytext.on_limit says
+//   if (!admit_lookup(spending, quota, deadline))   // raises, or waits, as steadytext.on_limit says
 //       return NULL;                      // only with on_limit = null
 //   ... look into the cache; on a miss:
-//   if (!admit_miss(spending, quota))
+//   if (!admit_miss(spending, quota, deadline))
 //       return NULL;
 //   ...
 //   settle(quota, tokens_used);           // kUnknownTokens: the estimate stays
@@ -24,6 +24,7 @@
 #include "shmem/call_stats.hpp"
 #include "shmem/daemon_limits.hpp"
 #include "src/core/problem.hpp"
+#include "src/session/deadline.hpp"
 
 #include <string_view>
 
@@ -60,17 +61,17 @@ struct Refusal {
 [[nodiscard]] bool try_admit(const Spending &spending, Quota &quota, Refusal &refusal);
 
 // The same as steadytext.on_limit says: raises, or waits first; false only if it is `null`, after a WARNING.
-[[nodiscard]] bool admit(const Spending &spending, Quota &quota);
+[[nodiscard]] bool admit(const Spending &spending, Quota &quota, Deadline &deadline);
 
 // For who has other calls under way and so cannot wait here: Later says when to ask again (CLOCK_MONOTONIC). What only their own
-// end makes room for is never refused. Raises as admit() does; `deadline_us` is how long on_limit = wait may take.
-enum class Admission { Admitted, Refused, Later };
+// end makes room for is never refused: AfterOthers says when to ask again, and that it is these that are waited for. Raises as admit() does; `deadline_us` is how long on_limit = wait may take.
+enum class Admission { Admitted, Refused, Later, AfterOthers };
 [[nodiscard]] Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others, std::int64_t deadline_us,
                                        std::int64_t &again_us);
 
 // Where cached answers count (steadytext.limit_cache_hits), the gate is before the cache; where not, behind it.
-[[nodiscard]] bool admit_lookup(const Spending &spending, Quota &quota);
-[[nodiscard]] bool admit_miss(const Spending &spending, Quota &quota);
+[[nodiscard]] bool admit_lookup(const Spending &spending, Quota &quota, Deadline &deadline);
+[[nodiscard]] bool admit_miss(const Spending &spending, Quota &quota, Deadline &deadline);
 
 // From here on the call goes on after its transaction: settle() alone ends it, or the end of the process.
 void outlive_transaction(const Quota &quota);

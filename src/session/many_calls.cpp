@@ -32,8 +32,6 @@ std::uint32_t daemons_window() {
     return window > 0 ? window : kUntold;
 }
 
-std::int64_t deadline_from_now() { return core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000; }
-
 }  // namespace
 
 ManyCalls *ManyCalls::make(std::uint32_t most) {
@@ -58,7 +56,6 @@ void ManyCalls::start(Inquiry *inquiry) {
     entry.inquiry = inquiry;
     entry.memory = CurrentMemoryContext;
     GetUserIdAndSecContext(&entry.user, &entry.security);
-    entry.deadline_us = deadline_from_now();
     observe::lay_aside(entry.aside);
     advance(entry);
 }
@@ -193,17 +190,20 @@ bool ManyCalls::step_lookup(Entry &entry) {
 bool ManyCalls::step_miss(Entry &entry) {
     if (!guc::limit_cache_hits && !admit(entry))
         return false;
-    entry.deadline_us = deadline_from_now();
     entry.stage = entry.inquiry->use_cache ? Stage::Join : Stage::Send;
     return true;
 }
 
 bool ManyCalls::admit(Entry &entry) {
-    switch (admit_or_later(entry.inquiry->spending, entry.inquiry->quota, has_others(), entry.deadline_us, entry.again_us)) {
+    Inquiry &inquiry = *entry.inquiry;
+    switch (admit_or_later(inquiry.spending, inquiry.quota, has_others(), inquiry.deadline.us(), entry.again_us)) {
     case Admission::Admitted:
         if (outlives_)
-            outlive_transaction(entry.inquiry->quota);
+            outlive_transaction(inquiry.quota);
         return true;
+    case Admission::AfterOthers:
+        inquiry.deadline.begin_anew();  // it waits for its own session's calls, which have deadlines of their own
+        return false;
     case Admission::Later:
         return false;
     case Admission::Refused:
@@ -231,9 +231,11 @@ bool ManyCalls::step_join(Entry &entry) {
         break;
     }
     // Another session has it in hand, and this one leads others. What it will be is seen in the cache.
-    if (core::monotonic_us() >= entry.deadline_us) {
-        entry.stage = Stage::Send;
-        return true;
+    if (core::monotonic_us() >= entry.inquiry->deadline.us()) {
+        set_waited_too_long(entry.inquiry->problem);
+        settle(entry.inquiry->quota, 0);
+        end(entry, Ended::Failed);
+        return false;
     }
     entry.again_us = core::monotonic_us() + kLookAgainUs;
     return false;
@@ -271,8 +273,8 @@ bool ManyCalls::step_follow(Entry &entry) {
         break;
     case SingleFlight::Progress::Pending:
     case SingleFlight::Progress::None:
-        if (core::monotonic_us() < entry.deadline_us) {
-            entry.again_us = entry.deadline_us;  // the leader sets the latch
+        if (core::monotonic_us() < inquiry.deadline.us()) {
+            entry.again_us = inquiry.deadline.us();  // the leader sets the latch
             return false;
         }
         set_waited_too_long(inquiry.problem);
@@ -292,7 +294,7 @@ bool ManyCalls::step_send(Entry &entry) {
         entry.stage = Stage::Flying;
         return false;
     }
-    if (core::monotonic_us() < entry.deadline_us) {
+    if (core::monotonic_us() < inquiry.deadline.us()) {
         entry.again_us = core::monotonic_us() + kLookAgainUs;
         return false;
     }
@@ -307,7 +309,7 @@ bool ManyCalls::step_flying(Entry &entry) {
     if (is_done(entry.held))
         take_answer(entry.held, answer);
     else
-        set_timed_out(answer);
+        set_timed_out(entry.held, answer);
     let_go(entry.held, shmem::Abandon::TimedOut);
     flying_--;
     entry.stage = Stage::Send;
@@ -318,6 +320,7 @@ bool ManyCalls::step_flying(Entry &entry) {
 void ManyCalls::take(Entry &entry, const Answer &answer) {
     Inquiry &inquiry = *entry.inquiry;
     CachedAnswer told;
+    inquiry.was_sent |= answer.was_sent;
     if (answer.limited) {
         tell(entry.ticket, Asked::Limited, told, answer.problem);
         refuse_after_all(inquiry.quota, answer.problem);
@@ -326,7 +329,7 @@ void ManyCalls::take(Entry &entry, const Answer &answer) {
     const Asked asked = inquiry.take(answer, told);
     tell(entry.ticket, asked, told, inquiry.problem);
     const bool answered = asked == Asked::Answered || asked == Asked::Private;
-    settle(inquiry.quota, answered ? inquiry.used_tokens() : 0);
+    settle(inquiry.quota, answered ? inquiry.used_tokens() : inquiry.used_in_vain());
     end(entry, answered ? Ended::Answered : Ended::Failed);
 }
 

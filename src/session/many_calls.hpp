@@ -71,7 +71,6 @@ private:
         Oid user;
         int security;
         Stage stage;
-        std::int64_t deadline_us;  // of waiting for other than a daemon
         std::int64_t again_us;     // when to look again; 0: at once
         Held held;
         shmem::SingleFlight::Ticket ticket;

@@ -112,6 +112,14 @@ void log_if_slow() {
     pfree(detail.data);
 }
 
+// For incidents: a call whose own deadline was sooner than the server would have a daemon answer says nothing of the server.
+void count_by_role(const shmem::Segment &segment, const EndedCall &call) {
+    const bool is_own_doing = call.has_failed && call.cause == FailureCause::Timeout && guc::request_timeout_ms < guc::breaker_timeout_ms;
+    if (is_own_doing)
+        segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::OwnTimeouts);
+    segment.role_calls->count(GetSessionUserId(), call.has_failed && !is_own_doing);
+}
+
 // Counts the call that is under way; `completed`: it came to its end, whatever that was.
 void count(std::int64_t now_us, bool completed) {
     current.active = false;
@@ -126,6 +134,8 @@ void count(std::int64_t now_us, bool completed) {
     const bool answered =
         call.outcome == CallOutcome::Hit || call.outcome == CallOutcome::Joined || call.outcome == CallOutcome::Ok;
     segment.calls->count(process, call);
+    if (call.outcome != CallOutcome::Hit && call.outcome != CallOutcome::Joined && call.outcome != CallOutcome::Limited)
+        count_by_role(segment, call);
     segment.recent_calls->add(static_cast<std::uint32_t>(process),
                               {now_us, call.took_us, call.kind, completed && answered && !call.has_failed});
     add_to_pending(now_us);

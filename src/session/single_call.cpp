@@ -49,8 +49,7 @@ SingleFlight::Progress wait(SingleFlight::Ticket &ticket, std::int64_t deadline_
 
 Served follow(SingleFlight::Ticket &ticket, const CacheQuery &query, const Request &request, CachedAnswer &answer,
               core::Problem &problem) {
-    const std::int64_t deadline_us = core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000;
-    switch (wait(ticket, deadline_us)) {
+    switch (wait(ticket, request.deadline_us)) {
     case SingleFlight::Progress::Answered:
         take_told(ticket, query.kind, answer);
         return Served::Joined;

@@ -23,6 +23,7 @@ enum class Asked {
 struct Request {
     Asked (*ask)(void *context, CachedAnswer &answer, core::Problem &problem);
     void *context;
+    std::int64_t deadline_us;  // of all: waiting for another's request, and making it after all
 };
 
 enum class Served {

@@ -105,7 +105,7 @@ TEST(DaemonInfo, MemoryAloneCanBeRead) {
     std::uint64_t bytes = 1;
     EXPECT_TRUE(read_resident_bytes(reply(R"("resident_bytes": 4096)"), bytes));
     EXPECT_EQ(bytes, 4096U);
-    EXPECT_TRUE(read_resident_bytes(reply(R"("resident_bytes": 99999999999999999999)"), bytes) && bytes == 0);
+    EXPECT_TRUE(read_resident_bytes(reply(R"("resident_bytes": 18446744073709551615)"), bytes) && bytes == 0);
     EXPECT_TRUE(read_resident_bytes(reply(R"("resident_bytes": "much")"), bytes) && bytes == 0);
     EXPECT_FALSE(read_resident_bytes(R"({"result": "pong"})", bytes));
 }

@@ -126,4 +126,20 @@ TEST(Incident, ABreakerOpenedByAnotherDaemonOfTheRowDoesNotCount) {
     EXPECT_EQ(measure(ConditionId::BreakerFlapping, then, now, 2), 3) << "all of them since it moved in";
 }
 
+// Thirty calls with a deadline of a millisecond, prompts that no model takes: one role's doing.
+TEST(Incident, OneRolesFailuresAreNoneOfTheServersAsLongAsOthersTell) {
+    Vitals then, now;
+    now.requests = 130;
+    now.failed = 30;
+    now.roles[3] = {30, 30};
+    now.roles[5] = {100, 0};
+    EXPECT_EQ(measure(ConditionId::ErrorRate, then, now), 0);
+    now.roles[5] = {100, 10};
+    EXPECT_DOUBLE_EQ(measure(ConditionId::ErrorRate, then, now), 0.1);
+    now.roles[5] = {1, 0};
+    EXPECT_EQ(measure(ConditionId::ErrorRate, then, now), 0) << "one call that was answered tells enough";
+    now.roles[5] = {0, 0};
+    EXPECT_DOUBLE_EQ(measure(ConditionId::ErrorRate, then, now), 30.0 / 130) << "nobody else asks";
+}
+
 }  // namespace

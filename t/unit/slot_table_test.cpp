@@ -1,5 +1,6 @@
 // The slot table: every arrow of its diagram, every race between a session and the gateway, and no slot lost.
 #include "shmem/slot_table.hpp"
+#include "shmem/fair_share.hpp"
 #include "shmem/submit_ring.hpp"
 
 #include <gtest/gtest.h>
@@ -19,6 +20,8 @@ extern "C" const char *__tsan_default_suppressions() { return "race:boost::lockf
 namespace {
 
 using namespace steadytext::shmem;
+
+constexpr Claimant kMe{7, 100};
 
 class Table {
 public:
@@ -44,7 +47,7 @@ public:
 
 SlotId published(Table &table) {
     SlotId id{};
-    EXPECT_TRUE(table.slots.claim(0, id));
+    EXPECT_TRUE(table.slots.claim(0, kMe, id));
     table.slots.publish(id);
     return id;
 }
@@ -52,7 +55,7 @@ SlotId published(Table &table) {
 TEST(SlotTable, CarriesARequestThroughAllItsStates) {
     Table table(2);
     SlotId id{};
-    ASSERT_TRUE(table.slots.claim(1, id));
+    ASSERT_TRUE(table.slots.claim(1, kMe, id));
     EXPECT_EQ(id.index, 1U) << "the search begins where the session asks";
     EXPECT_EQ(table.slots.state(id.index), SlotState::Claimed);
     table.slots.publish(id);
@@ -69,10 +72,10 @@ TEST(SlotTable, IsFullWhenEverySlotIsClaimed) {
     Table table(3);
     SlotId id{};
     for (int i = 0; i < 3; i++)
-        ASSERT_TRUE(table.slots.claim(7, id));
-    EXPECT_FALSE(table.slots.claim(7, id));
+        ASSERT_TRUE(table.slots.claim(7, kMe, id));
+    EXPECT_FALSE(table.slots.claim(7, kMe, id));
     table.slots.release(id, table.pool);
-    EXPECT_TRUE(table.slots.claim(0, id));
+    EXPECT_TRUE(table.slots.claim(0, kMe, id));
 }
 
 TEST(SlotTable, ASlotUsedAgainIsAnotherRequest) {
@@ -107,7 +110,7 @@ TEST(SlotTable, WhoeverIsFirstWins) {
 TEST(SlotTable, GivesBothPayloadsBackWithTheSlot) {
     Table table(1);
     SlotId id{};
-    ASSERT_TRUE(table.slots.claim(0, id));
+    ASSERT_TRUE(table.slots.claim(0, kMe, id));
     ASSERT_TRUE(table.pool.store("question", table.slots[id.index].request));
     table.slots.publish(id);
     ASSERT_TRUE(table.slots.take(id));
@@ -123,6 +126,146 @@ TEST(SlotTable, ARequestPutBackCanBeTakenAgain) {
     ASSERT_TRUE(table.slots.take(id));
     ASSERT_TRUE(table.slots.put_back(id));
     EXPECT_TRUE(table.slots.take(id));
+}
+
+// ---- what is taken back ------------------------------------------------------------------------------------------------
+
+TEST(SlotTable, WhatIsPastItsDeadlineIsTakenBackInAnyPublishedState) {
+    Table table(3);
+    const SlotId queued = published(table), inflight = published(table), done = published(table);
+    ASSERT_TRUE(table.slots.take(inflight));
+    ASSERT_TRUE(table.slots.take(done));
+    ASSERT_TRUE(table.slots.complete(done));
+    for (const SlotId id : {queued, inflight, done}) {
+        ASSERT_TRUE(table.slots.expire(id));
+        EXPECT_EQ(table.slots.state(id.index), SlotState::Abandoned);
+        EXPECT_EQ(table.slots.abandoned_because(id.index), Abandon::TimedOut);
+        EXPECT_FALSE(table.slots.is_done(id));
+        EXPECT_FALSE(table.slots.pin(id)) << "the session finds it gone";
+        EXPECT_FALSE(table.slots.abandon(id, Abandon::Cancelled));
+        table.slots.release(id, table.pool);
+        EXPECT_EQ(table.slots.state(id.index), SlotState::Abandoned) << "and frees nothing";
+        table.slots.reclaim(id, table.pool);
+    }
+    EXPECT_EQ(table.slots.in_use(), 0U);
+}
+
+TEST(SlotTable, WhatIsPinnedIsNotTakenBackAndStillMovesOn) {
+    Table table(1);
+    const SlotId id = published(table);
+    ASSERT_TRUE(table.slots.pin(id));
+    ASSERT_TRUE(table.slots.take(id)) << "the gateway does its work beside it";
+    EXPECT_FALSE(table.slots.expire(id));
+    ASSERT_TRUE(table.slots.complete(id));
+    EXPECT_FALSE(table.slots.expire(id));
+    table.slots.unpin(id);
+    ASSERT_TRUE(table.slots.pin(id));
+    table.slots.release(id, table.pool);
+    EXPECT_EQ(table.slots.in_use(), 0U);
+}
+
+TEST(SlotTable, ASessionThatWasStoppedTouchesNoSlotThatIsAnothersNow) {
+    Table table(1);
+    const SlotId old = published(table);
+    ASSERT_TRUE(table.slots.take(old));
+    ASSERT_TRUE(table.slots.expire(old));
+    table.slots.reclaim(old, table.pool);
+    SlotId young{};
+    ASSERT_TRUE(table.slots.claim(0, Claimant{8, 200}, young));
+    ASSERT_EQ(young.index, old.index);
+    EXPECT_EQ(table.slots.owner(young.index), 8);
+    for (const bool is_published : {false, true}) {
+        if (is_published)
+            table.slots.publish(young);
+        EXPECT_FALSE(table.slots.pin(old));
+        EXPECT_FALSE(table.slots.is_done(old));
+        EXPECT_FALSE(table.slots.abandon(old, Abandon::TimedOut));
+        table.slots.release(old, table.pool);
+        table.slots.publish(old);
+        EXPECT_EQ(table.slots.state(young.index), is_published ? SlotState::Queued : SlotState::Claimed);
+    }
+}
+
+TEST(SlotTable, WhatAProcessLeftBehindIsTakenBackPinnedOrNot) {
+    Table table(2);
+    SlotId claimed{};
+    ASSERT_TRUE(table.slots.claim(0, kMe, claimed));
+    const SlotId pinned = published(table);
+    ASSERT_TRUE(table.slots.take(pinned));
+    ASSERT_TRUE(table.slots.pin(pinned));
+    for (const SlotId id : {claimed, pinned}) {
+        ASSERT_TRUE(table.slots.bury(id));
+        table.slots.reclaim(id, table.pool);
+    }
+    EXPECT_EQ(table.slots.in_use(), 0U);
+    EXPECT_FALSE(table.slots.bury(claimed));
+}
+
+TEST(SlotTable, WhatRolesHoldIsCountedFromTheSlots) {
+    Table table(4);
+    SlotId first{}, second{}, others{};
+    ASSERT_TRUE(table.slots.claim(0, kMe, first));
+    ASSERT_TRUE(table.slots.claim(0, kMe, second));
+    ASSERT_TRUE(table.slots.claim(0, Claimant{9, 200}, others));
+    table.slots[first.index].chunks.store(3);
+    table.slots[others.index].chunks.store(5);
+    EXPECT_EQ(table.slots.held_by(100).slots, 2U);
+    EXPECT_EQ(table.slots.held_by(100).chunks, 3U);
+    EXPECT_EQ(table.slots.held_by(200).chunks, 5U);
+    table.slots.release(first, table.pool);
+    EXPECT_EQ(table.slots.held_by(100).slots, 1U);
+    EXPECT_EQ(table.slots.held_by(100).chunks, 0U);
+    EXPECT_EQ(table.slots.held_by(300).slots, 0U);
+}
+
+// ---- shares ------------------------------------------------------------------------------------------------------------
+
+TEST(FairShare, OneRoleLeavesAQuarterAndThereIsAlwaysRoomForAnother) {
+    const auto most = [](std::uint32_t others, std::uint32_t size) {
+        std::uint32_t held = 0;
+        while (FairShare::allows(held, 1, held + others, size))
+            held++;
+        return held;
+    };
+    EXPECT_EQ(most(0, 256), 192U);
+    EXPECT_EQ(most(192, 256), 48U) << "a second role";
+    EXPECT_EQ(most(240, 256), 12U) << "a third";
+    EXPECT_EQ(most(255, 256), 1U) << "who holds nothing gets the last one";
+    EXPECT_EQ(most(256, 256), 0U);
+    EXPECT_EQ(most(0, 4), 3U);
+    EXPECT_EQ(most(0, 1), 1U);
+}
+
+TEST(FairShare, GreedyRolesEndUpEqual) {
+    constexpr std::uint32_t kSize = 256;
+    for (const std::size_t roles : {2U, 5U, 9U}) {
+        std::vector<std::uint32_t> held(roles);
+        std::uint32_t in_use = 0;
+        std::mt19937 random(7);
+        for (int step = 0; step < 100'000; step++) {
+            std::uint32_t &mine = held[random() % roles];
+            if (FairShare::allows(mine, 1, in_use, kSize)) {
+                mine++;
+                in_use++;
+            }
+            std::uint32_t &ends = held[random() % roles];
+            if (random() % 2 == 0 && ends > 0) {
+                ends--;
+                in_use--;
+            }
+        }
+        const double fair = 3.0 * kSize / static_cast<double>(3 * roles + 1);
+        for (const std::uint32_t mine : held)
+            EXPECT_NEAR(mine, fair, 0.3 * fair + 2) << roles << " roles";
+        EXPECT_LT(in_use, kSize) << "something is left for a role that comes";
+    }
+}
+
+TEST(FairShare, WhatIsAllowedToAnyoneNeedsNoCount) {
+    for (std::uint32_t in_use = 0; in_use <= 64; in_use++)
+        for (std::uint32_t held = 0; held <= in_use; held++)
+            if (FairShare::allows_anyone(1, in_use, 64))
+                EXPECT_TRUE(FairShare::allows(held, 1, in_use, 64)) << held << " of " << in_use;
 }
 
 TEST(SubmitRing, IsLockFreeAndKeepsTheOrder) {
@@ -143,7 +286,8 @@ TEST(SubmitRing, IsLockFreeAndKeepsTheOrder) {
 // is the answer to one's own question, every slot comes back, every chunk comes back.
 class Traffic {
 public:
-    Traffic(std::uint32_t slots, int sessions, int rounds) : table_(slots), sessions_(sessions), rounds_(rounds) {}
+    Traffic(std::uint32_t slots, int sessions, int rounds, bool expires = false)
+        : table_(slots), sessions_(sessions), rounds_(rounds), expires_(expires) {}
 
     void run() {
         std::thread gateway([this] { answer_until_stopped(); });
@@ -158,6 +302,7 @@ public:
         EXPECT_EQ(table_.pool.chunks_in_use(), 0U);
         EXPECT_GT(answered_.load(), 0);
         EXPECT_GT(given_up_.load(), 0);
+        EXPECT_EQ(taken_back_.load() > 0, expires_);
     }
 
 private:
@@ -165,7 +310,7 @@ private:
         std::mt19937 random(static_cast<unsigned>(session));
         for (int round = 0; round < rounds_; round++) {
             SlotId id{};
-            while (!table_.slots.claim(random(), id))
+            while (!table_.slots.claim(random(), kMe, id))
                 std::this_thread::yield();
             const std::string question = std::to_string(session) + ":" + std::to_string(round);
             ASSERT_TRUE(table_.pool.store(question, table_.slots[id.index].request));
@@ -176,11 +321,16 @@ private:
     }
 
     void wait_or_give_up(SlotId id, const std::string &question, int patience) {
-        while (!table_.slots.is_done(id) && patience-- > 0)
+        while (!table_.slots.is_done(id) && patience-- > 0 && table_.slots.generation(id.index) == id.generation)
             std::this_thread::yield();
         if (!table_.slots.is_done(id) && table_.slots.abandon(id, Abandon::Cancelled)) {
             given_up_.fetch_add(1);
             (void)table_.ring->push(id.index);
+            return;
+        }
+        if (!table_.slots.pin(id)) {
+            taken_back_.fetch_add(1);
+            table_.slots.release(id, table_.pool);  // does nothing
             return;
         }
         ASSERT_TRUE(table_.slots.is_done(id));
@@ -206,6 +356,8 @@ private:
 
     void look_at(std::uint32_t index) {
         const SlotId id{index, table_.slots.generation(index)};
+        if (expires_ && expiring_() % 8 == 0)
+            (void)table_.slots.expire(id);
         if (table_.slots.state(index) == SlotState::Abandoned)
             table_.slots.reclaim(id, table_.pool);
         if (!table_.slots.take(id))
@@ -221,12 +373,17 @@ private:
     Table table_;
     int sessions_;
     int rounds_;
+    bool expires_;
+    std::mt19937 expiring_{1};  // the gateway's
+    std::atomic<int> taken_back_{0};
     std::atomic<bool> stop_{false};
     std::atomic<int> answered_{0};
     std::atomic<int> given_up_{0};
 };
 
 TEST(SlotTable, LosesAndMixesUpNothingUnderTraffic) { Traffic(16, 4, 3000).run(); }
+
+TEST(SlotTable, LosesAndMixesUpNothingWhenTheGatewayTakesBack) { Traffic(4, 4, 1500, true).run(); }
 
 TEST(SlotTable, LosesAndMixesUpNothingWhenSlotsAreScarce) { Traffic(2, 4, 1500).run(); }
 

@@ -1,0 +1,135 @@
+// Whose request a daemon gets next, and what it is asked to stop for another's sake. Regime: pure; see daemon.hpp and src/core/turns.hpp.
+//
+// Idle capacity is lent: a role that is alone may have all of a daemon. When another one comes and finds it full, waiting for the
+// lent places to become free may take as long as the lender likes. So after a moment the youngest requests of the role that has too many
+// are called back: the daemon is told to stop, and they wait for their turn again. Sending them again is safe, the same request has the
+// same answer. Only a native daemon can do that; a stream cannot be begun again, since rows are out.
+#include "bgworker/daemon.hpp"
+
+#include "shmem/segment.hpp"
+
+#include <algorithm>
+
+namespace steadytext::gateway {
+
+using shmem::DaemonKind;
+using shmem::SlotId;
+
+// Whether there is a way to the daemon: the connections that all share, or one that a request has for itself.
+struct Daemon::Lanes {
+    bool is_full = false;
+    bool spares_are_full = false;
+};
+
+// One that waits for a spare connection does not hold up those behind it, nor they it.
+void Daemon::pump(std::int64_t now_us) {
+    send_gathered(now_us);
+    Lanes lanes{false, identity_.kind != DaemonKind::Native};
+    while (!is_busy(now_us)) {
+        const auto next = next_in_turn(lanes, now_us);
+        if (next == waiting_.end())
+            return;
+        const SlotId id = *next;
+        if (!services_.flights.is_wanted(id)) {
+            waiting_.erase(next);
+            drop(id, now_us);
+            continue;
+        }
+        const bool alone = goes_alone(id);
+        Channel *channel = alone ? spare_channel() : free_channel();
+        const bool is_sent = channel != nullptr && send(*channel, id, now_us);
+        (alone ? lanes.spares_are_full : lanes.is_full) = !is_sent;
+        if (is_sent)
+            waiting_.erase(std::find_if(waiting_.begin(), waiting_.end(), [&](SlotId other) { return other.index == id.index; }));
+    }
+}
+
+// Of the requests that can be sent now, the first of the role that has the fewest under way here.
+std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64_t now_us) {
+    const bool several = turns_.several_ask(now_us);
+    auto best = waiting_.end();
+    std::uint32_t fewest = UINT32_MAX;
+    for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
+        const bool alone = goes_alone(*next);
+        if (alone ? lanes.spares_are_full : lanes.is_full)
+            continue;
+        // Whether it wants its tokens acknowledged is not known yet.
+        if (services_.flights.slot(*next).streaming && identity_.kind == DaemonKind::Unknown)
+            continue;
+        const std::uint32_t role = services_.flights.of(*next).role;
+        const std::uint32_t under_way = several ? turns_.in_flight(role) : 0;
+        if (under_way >= fewest || !turns_.may_send(role, services_.flights.slot(*next).streaming, capacity(), now_us))
+            continue;
+        best = next;
+        fewest = under_way;
+        if (fewest == 0)
+            break;
+    }
+    return best;
+}
+
+// As many requests as it works on at once; 0: not told.
+std::uint32_t Daemon::capacity() const {
+    return is_serial() ? static_cast<std::uint32_t>(services_.settings.pool_size) : identity_.slots;
+}
+
+// It was given up while it waited here.
+void Daemon::drop(SlotId id, std::int64_t now_us) {
+    return_probe(services_.flights.of(id), now_us);
+    leave_queue(id);
+    services_.flights.drop(id);
+}
+
+// It waits here no longer; sent is something else.
+void Daemon::leave_queue(SlotId id) { turns_.stopped_waiting(services_.flights.of(id).role); }
+
+// When a role that has nothing under way here has waited for a moment: what another has beyond its share.
+void Daemon::call_back_surplus(std::int64_t now_us) {
+    constexpr std::int64_t kPatienceUs = 200'000;
+    std::uint32_t role, share;
+    if (identity_.kind != DaemonKind::Native || waiting_.empty() || capacity() == 0 || !turns_.several_ask(now_us) ||
+        !turns_.has_too_many(capacity(), role, share))
+        return;
+    const bool is_shut_out = std::any_of(waiting_.begin(), waiting_.end(), [&](SlotId id) {
+        const Flight &flight = services_.flights.of(id);
+        return turns_.in_flight(flight.role) == 0 && flight.queued_us + kPatienceUs <= now_us;
+    });
+    if (!is_shut_out)
+        return;
+    std::vector<SlotId> its;
+    std::uint32_t kept = turns_.in_flight(role);
+    for (std::uint32_t index = 0; index < services_.segment.slots->size(); index++) {
+        const Flight &flight = services_.flights.of({index, 0});
+        if (!flight.active || flight.daemon != this || flight.channel == nullptr || flight.role != role)
+            continue;
+        if (flight.is_called_back)
+            kept--;
+        else if (const SlotId id{index, flight.generation}; flight.sharing == 0 && !services_.flights.slot(id).streaming)
+            its.push_back(id);
+    }
+    std::sort(its.begin(), its.end(), [&](SlotId a, SlotId b) { return services_.flights.of(a).sent_us > services_.flights.of(b).sent_us; });
+    for (std::size_t i = 0; i < its.size() && kept > share; i++, kept--)
+        call_back(its[i], now_us);
+}
+
+// It is under way until the daemon has said that it stopped: a late word about it must not be taken for one about its next try.
+void Daemon::call_back(SlotId id, std::int64_t now_us) {
+    Flight &flight = services_.flights.of(id);
+    flight.is_called_back = true;
+    flight.queued_us = now_us;
+    send_cancel(*flight.channel, id);
+}
+
+// False if it was answered before the daemon heard: then that is the answer.
+bool Daemon::take_called_back(SlotId id, Flight &flight, std::string_view body, std::int64_t now_us) {
+    flight.is_called_back = false;
+    if (!answers_cancel(body))
+        return false;
+    settle(flight);
+    flight.attempts--;  // it failed at nothing
+    turns_.asked(flight.role, now_us);
+    waiting_.push_back(id);
+    return true;
+}
+
+}  // namespace steadytext::gateway

@@ -1,0 +1,112 @@
+// Whose request a daemon gets next, when several roles ask at once.
+//
+// One per daemon, in the gateway (bgworker/daemon.cpp). Regime: pure (may throw std::bad_alloc).
+//
+// A daemon works on some requests at once and lets the others wait in the order they came: so a role that sends hundreds would have all
+// others wait behind them. While only one role asks, it may have twice as many under way there as the daemon works on: it never idles, and
+// a role that comes next waits a little at most; of streams, which cannot be called back, it has its share even then. While several roles ask, no more are sent than the daemon works on, and of those each
+// role has its fair share (shmem/fair_share.hpp), with room left for one that has none under way; the role with the fewest
+// goes first. What a role has too much then, lent to it while it was alone, the gateway calls back (bgworker/daemon_turns.cpp). A role asks as long as it has requests here, and for kRecentUs after its last one.
+#pragma once
+
+#include "shmem/fair_share.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace steadytext::core {
+
+class Turns {
+public:
+    static constexpr std::int64_t kRecentUs = 10'000'000;
+
+    // A request of the role has come.
+    void asked(std::uint32_t role, std::int64_t now_us) {
+        Role &mine = of(role);
+        mine.last_us = now_us;
+        mine.waiting++;
+    }
+    // It waits no longer: it was given up, or goes elsewhere; or is sent, which sent() says after it.
+    void stopped_waiting(std::uint32_t role) noexcept { take_one(role, &Role::waiting); }
+    // One that `lasts` cannot be called back: a stream.
+    void sent(std::uint32_t role, bool lasts, std::int64_t now_us) {
+        Role &mine = of(role);
+        mine.last_us = now_us;
+        mine.in_flight++;
+        in_flight_++;
+        lasting_ += lasts;
+    }
+    void ended(std::uint32_t role, bool lasts) noexcept {
+        const std::uint32_t ended = take_one(role, &Role::in_flight);
+        in_flight_ -= ended;
+        lasting_ -= lasts ? ended : 0;
+    }
+
+    // May one more of the role's be sent to a daemon that works on so many at once? 0: it does not tell.
+    [[nodiscard]] bool may_send(std::uint32_t role, bool lasts, std::uint32_t slots, std::int64_t now_us) {
+        constexpr std::uint32_t kUntold = 64;
+        if (!several_ask(now_us))
+            return slots == 0 || (in_flight_ < 2 * std::uint64_t{slots} && (!lasts || lasting_ < share_of(slots)));
+        return shmem::FairShare::allows(in_flight(role), 1, in_flight_, slots == 0 ? kUntold : slots);
+    }
+
+    // Forgets roles that ask no more; whether more than one is left.
+    [[nodiscard]] bool several_ask(std::int64_t now_us) {
+        std::erase_if(roles_, [&](const Role &role) {
+            return role.in_flight == 0 && role.waiting == 0 && now_us - role.last_us >= kRecentUs;
+        });
+        return roles_.size() > 1;
+    }
+
+    // The role that has more under way than its share, now that several ask; false if there is none. `share`: as many it may keep.
+    [[nodiscard]] bool has_too_many(std::uint32_t slots, std::uint32_t &role, std::uint32_t &share) const noexcept {
+        share = share_of(slots);
+        const auto most = std::max_element(roles_.begin(), roles_.end(), [](const Role &a, const Role &b) { return a.in_flight < b.in_flight; });
+        if (most == roles_.end() || most->in_flight <= share)
+            return false;
+        role = most->id;
+        return true;
+    }
+
+    [[nodiscard]] std::uint32_t in_flight(std::uint32_t role) const noexcept {
+        const auto found = std::find_if(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role; });
+        return found == roles_.end() ? 0 : found->in_flight;
+    }
+
+private:
+    struct Role {
+        std::uint32_t id;
+        std::uint32_t waiting = 0;
+        std::uint32_t in_flight = 0;
+        std::int64_t last_us = 0;
+    };
+
+    // What a role may have that cannot be taken from it again.
+    [[nodiscard]] static constexpr std::uint32_t share_of(std::uint32_t slots) noexcept {
+        constexpr std::uint64_t kTimes = shmem::FairShare::kTimes;
+        return static_cast<std::uint32_t>(std::max<std::uint64_t>(kTimes * slots / (kTimes + 1), 1));
+    }
+
+    Role &of(std::uint32_t role) {
+        for (Role &known : roles_)
+            if (known.id == role)
+                return known;
+        return roles_.emplace_back(Role{role, 0, 0, 0});
+    }
+    std::uint32_t take_one(std::uint32_t role, std::uint32_t Role::*count) noexcept {
+        for (Role &known : roles_)
+            if (known.id == role && known.*count > 0) {
+                known.*count -= 1;
+                return 1;
+            }
+        return 0;
+    }
+
+    std::vector<Role> roles_;
+    std::uint64_t in_flight_ = 0;
+    std::uint64_t lasting_ = 0;  // of them
+};
+
+}  // namespace steadytext::core
