@@ -49,6 +49,7 @@ struct Keeper {
     std::uint32_t batch = TakenWrites::kMost;
     std::int64_t pause_us = 0;
     std::int64_t evicted_us = 0;
+    bool cache_is_held = false;  // by a session that clears it: what is to be written waits
     std::uint64_t incidents_written = 0;
     std::uint64_t refresh_under_way = 0;  // its number: that of the last one asked for when it began
 };
@@ -88,9 +89,12 @@ void give_back_taken() {
     keeper->taken.count = 0;
 }
 
-void write_taken() {
-    if (begin_quietly())
-        write_records(*keeper->segment->cache_writes, keeper->taken);
+void write_taken() { keeper->cache_is_held = begin_quietly() && !write_records(*keeper->segment->cache_writes, keeper->taken); }
+
+void put_back_taken() {
+    for (std::uint32_t i = 0; i < keeper->taken.count; i++)
+        keeper->segment->cache_writes->put_back(MyDatabaseId, keeper->taken.indexes[i]);
+    keeper->taken.count = 0;
 }
 
 void write_taken_audit() { write_audit(*keeper->segment->audit, keeper->taken_audit); }
@@ -135,7 +139,13 @@ bool write_batch(bool &any) {
     any = keeper->taken.count > 0;
     if (!any)
         return true;
+    keeper->cache_is_held = false;
     const bool good = run_step("writing cached answers", write_taken);
+    if (good && keeper->cache_is_held) {
+        put_back_taken();
+        any = false;
+        return true;
+    }
     good ? settle_taken() : give_back_taken();
     keeper->batch = good ? std::min(keeper->batch * 2, TakenWrites::kMost) : 1;
     return good;

@@ -5,6 +5,7 @@
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/batch_columns.hpp"
 #include "src/core/cache_record.hpp"
+#include "src/pg/cache_lock.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
@@ -33,16 +34,18 @@ constexpr const char *kInsert = R"(
            CASE WHEN size IN ('small', 'medium', 'large') THEN size END, seed, eos, params::jsonb,
            octet_length(response), generation_ms, operation, scope, fingerprint, prompt_tokens, completion_tokens,
            reason, at, at, expires
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
          AS answers (key, prompt, response, embedding, model, size, seed, eos, params, generation_ms, operation, scope,
-                     fingerprint, prompt_tokens, completion_tokens, reason, at, expires)
-    ON CONFLICT (cache_key) DO NOTHING)";
+                     fingerprint, prompt_tokens, completion_tokens, reason, at, expires, role)
+    WHERE role = 0 OR role = _steadytext.scope_role(scope)  -- whoever has the name now is who asked
+    ON CONFLICT DO NOTHING)";  // of the key, or of an id that a restore has brought
 
 // An answer that had expired was computed anew: its row makes room. So does a row that answers nobody under this key: one that the
 // original left there, or that is untrusted (src/session/table_cache.cpp).
 constexpr const char *kDeleteStale = R"(
     DELETE FROM public.steadytext_cache
-    WHERE cache_key = ANY ($1) AND (expires_at <= now() OR fingerprint IS NULL OR fingerprint = 'untrusted'))";
+    WHERE cache_key = ANY ($1) AND (expires_at <= now() OR fingerprint IS NULL OR fingerprint = 'untrusted'
+                                      OR scope_role IS DISTINCT FROM _steadytext.scope_role(scope)))";
 
 constexpr const char *kAddHits = R"(
     UPDATE public.steadytext_cache c
@@ -59,9 +62,11 @@ constexpr const char *kRekey = R"(
     WHERE c.cache_key = $1 AND c.fingerprint IS NULL
       AND NOT EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = $2))";
 
+// An empty ledger beside a table with rows is that of a restore without triggers: they are counted.
 constexpr const char *kCompactLedger = R"(
     WITH gone AS (DELETE FROM _steadytext.cache_ledger RETURNING entries, bytes)
-    INSERT INTO _steadytext.cache_ledger SELECT sum(entries), sum(bytes) FROM gone HAVING count(*) > 0)";
+    INSERT INTO _steadytext.cache_ledger SELECT sum(entries), sum(bytes) FROM gone HAVING count(*) > 0
+    UNION ALL SELECT count(*), sum(entry_bytes) FROM public.steadytext_cache WHERE NOT EXISTS (SELECT FROM gone) HAVING count(*) > 0)";
 
 // A row that says what it said is left alone.
 constexpr const char *kForgetDaemons = R"(
@@ -94,7 +99,7 @@ class Answers {
 public:
     explicit Answers(int capacity) {
         const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, vector_type(), TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID,
-                             INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+                             INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID};
         static_assert(std::size(types) == kColumns);
         for (std::size_t i = 0; i < kColumns; i++)
             columns_[i].begin(types[i], capacity);
@@ -107,7 +112,7 @@ public:
         column++->add(pg::text_datum(record.prompt));
         record.vector.empty() ? column++->add(pg::text_datum(record.text)) : column++->add_null();
         record.vector.empty() ? column++->add_null() : column++->add(vector(record.vector));
-        column++->add_text(record.model);
+        column++->add_text(pg::fitted_to_encoding(record.model));
         column++->add_text(record.size);
         column++->add(Int32GetDatum(numbers.seed));
         column++->add_text(record.eos);
@@ -115,12 +120,13 @@ public:
         column++->add_number(numbers.generation_ms);
         column++->add_text(record.operation);
         column++->add(pg::text_datum(record.scope));
-        column++->add(pg::text_datum(record.fingerprint));
+        column++->add(pg::text_datum(pg::fitted_to_encoding(record.fingerprint)));
         column++->add_number(numbers.prompt_tokens);
         column++->add_number(numbers.completion_tokens);
         column++->add_text(record.finish_reason);
         column++->add_time(numbers.at_us);
         column++->add_time(numbers.expires_us);
+        column++->add(ObjectIdGetDatum(numbers.role));
         count_++;
     }
 
@@ -137,7 +143,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t kColumns = 18;
+    static constexpr std::size_t kColumns = 19;
 
     static Datum vector(std::string_view bytes) {
         auto *values = static_cast<float *>(palloc(bytes.size()));  // aligned, which the record's bytes need not be
@@ -177,6 +183,15 @@ private:
     int count_;
 };
 
+// What comes from daemons, and prompts in NFC, may have characters that the database's encoding lacks.
+bool fits_encoding(const CacheRecord &record) {
+    for (const std::string_view text : {record.legacy_key, record.operation, record.scope, record.prompt, record.text, record.size,
+                                        record.eos, record.params, record.finish_reason})
+        if (!pg::fits_encoding(text))
+            return false;
+    return true;
+}
+
 void rekey(const CacheRecord &record) {
     Oid types[] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
     Datum values[] = {pg::text_datum(record.legacy_key), hex_text(record.numbers.key),
@@ -195,15 +210,23 @@ bool begin_quietly() {
     return true;
 }
 
-void write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
+bool write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
+    if (!pg::lock_cache_for_writing(pg::own_table("steadytext_cache")))
+        return false;
+    const shmem::Segment &segment = shmem::segment();
+    const std::uint64_t epoch = segment.cache_epochs->of(MyDatabaseId);  // with the lock held: no clearing is under way
     Answers answers(TakenWrites::kMost);
     Hits hits;
     for (std::uint32_t i = 0; i < taken.count; i++) {
         const std::uint32_t index = taken.indexes[i];
         char *bytes = static_cast<char *>(palloc_extended(writes.size(index), MCXT_ALLOC_HUGE));
         CacheRecord record;
-        if (writes.is_stale(index) || !writes.copy_out(index, bytes) || !core::decode({bytes, writes.size(index)}, record))
+        if (writes.epoch(index) != epoch || !writes.copy_out(index, bytes) || !core::decode({bytes, writes.size(index)}, record))
             continue;
+        if (!fits_encoding(record)) {
+            segment.counters->add(0, shmem::Counter::CacheWritesDropped);
+            continue;
+        }
         switch (record.numbers.kind) {
         case CacheRecord::Kind::Answer:
             answers.add(record);
@@ -218,6 +241,7 @@ void write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
     }
     answers.write();
     hits.write();
+    return true;
 }
 
 std::int64_t fold_hits(shmem::HotCache *hot_cache, Oid database) {

@@ -18,8 +18,9 @@ struct TakenWrites {
 // change by hand. False if this database has no such table: then there is nothing to do.
 [[nodiscard]] bool begin_quietly();
 
-// Writes the records, leaving out stale and damaged ones.
-void write_records(const shmem::CacheWrites &writes, const TakenWrites &taken);
+// Writes the records, leaving out stale and damaged ones, and those with characters that the database's encoding lacks, which it counts.
+// False if somebody clears the cache: then nothing was written.
+[[nodiscard]] bool write_records(const shmem::CacheWrites &writes, const TakenWrites &taken);
 
 // Adds the hits counted in shared memory to their rows; returns how many rows had some.
 std::int64_t fold_hits(shmem::HotCache *hot_cache, Oid database);

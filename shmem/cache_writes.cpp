@@ -67,9 +67,13 @@ void CacheWrites::finish(std::uint32_t index) noexcept {
     records_[index].word.store(word(State::Free), std::memory_order_release);  // pairs with the acquire in put()
 }
 
+void CacheWrites::put_back(std::uint32_t database, std::uint32_t index) noexcept {
+    records_[index].word.store(word(State::Ready, database), std::memory_order_release);
+}
+
 std::uint32_t CacheWrites::give_back(std::uint32_t database, std::uint32_t index) noexcept {
     const std::uint32_t attempts = ++records_[index].attempts;
-    records_[index].word.store(word(State::Ready, database), std::memory_order_release);
+    put_back(database, index);
     return attempts;
 }
 

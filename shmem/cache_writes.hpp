@@ -20,7 +20,7 @@ public:
     // Once, before any other process sees the memory.
     static CacheWrites *place(void *memory, std::size_t payload_bytes) noexcept;
 
-    // False when there is no room. `epoch` is what epoch() said before the answer was computed.
+    // False when there is no room. `epoch` is the database's (cache_epochs.hpp) before the answer was computed.
     [[nodiscard]] bool put(std::uint32_t database, std::uint64_t epoch, std::string_view record) noexcept;
 
     // Keeper. The next record of the database at or after `index`, which is now its own; false if there is none.
@@ -29,17 +29,14 @@ public:
     [[nodiscard]] bool copy_out(std::uint32_t index, char *target) const noexcept {
         return pool().copy_out(records_[index].payload, target);
     }
-    // Computed before the last clear(): not to be written.
-    [[nodiscard]] bool is_stale(std::uint32_t index) const noexcept { return records_[index].epoch != epoch(); }
+    [[nodiscard]] std::uint64_t epoch(std::uint32_t index) const noexcept { return records_[index].epoch; }
     void finish(std::uint32_t index) noexcept;
-    // Returns how often the record has been given back.
+    // It was not tried.
+    void put_back(std::uint32_t database, std::uint32_t index) noexcept;
+    // It was tried in vain. Returns how often it has been.
     std::uint32_t give_back(std::uint32_t database, std::uint32_t index) noexcept;
     // A keeper's first act: what a predecessor of the same database had taken is ready again.
     void recover(std::uint32_t database) noexcept;
-
-    [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
-    // What was computed before is not written any more. release: pairs with epoch().
-    void clear() noexcept { epoch_.fetch_add(1, std::memory_order_acq_rel); }
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return record_count_; }
 
@@ -65,7 +62,6 @@ private:
 
     std::uint32_t record_count_;
     std::size_t pool_offset_;
-    std::atomic<std::uint64_t> epoch_{1};
     std::atomic<std::uint32_t> next_{0};  // where the next put() looks first
     alignas(kCacheLine) Record records_[1];
 };

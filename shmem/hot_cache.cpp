@@ -116,9 +116,18 @@ bool HotCache::find(const CacheKey &digest, std::int64_t now_us, CacheHit &hit) 
     hit.size = header.size();
     hit.kind = static_cast<ValueKind>(header.kind());
     hit.flags = header.flags();
-    hit.owner = header.owner();
+    hit.owner = {header.owner(), header.role(), header.epoch()};
     hit.expires_us = header.expires_us();
     return true;
+}
+
+bool HotCache::find(const CacheKey &key, const CacheOwner &owner, std::int64_t now_us, CacheHit &hit) noexcept {
+    if (!find(key, now_us, hit))
+        return false;
+    if (hit.owner == owner)
+        return true;
+    count(shard(hit.sight.shard).state->misses);
+    return false;
 }
 
 bool HotCache::copy_out(const CacheHit &hit, std::int64_t now_us, char *buffer) noexcept {
@@ -182,8 +191,9 @@ bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int6
         return false;
     }
     header.what = std::uint64_t{value.bytes.size()} << 40 |
-                  std::uint64_t{static_cast<std::uint8_t>(value.kind)} << 32 | value.owner;
+                  std::uint64_t{static_cast<std::uint8_t>(value.kind)} << 32 | value.owner.database;
     header.expiry = static_cast<std::uint64_t>(value.expires_us) << 8 | value.flags;
+    header.asker = std::uint64_t{value.owner.role} << 32 | value.owner.epoch;
 
     const ShardLock lock(*here.state);
     if (!lock) {

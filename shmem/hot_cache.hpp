@@ -32,10 +32,18 @@ using CacheKey = core::Digest;
 
 enum class ValueKind : std::uint8_t { Text, Embedding };
 
+// Whose a value is, beside its key: names are in the key, but a name may be given again. Both are compared.
+struct CacheOwner {
+    std::uint32_t database = 0;  // what drain_hits() goes by
+    std::uint32_t role = 0;      // 0: all roles of the database
+    std::uint32_t epoch = 0;     // of the database (cache_epochs.hpp): what is of an earlier one has been cleared
+    [[nodiscard]] bool operator==(const CacheOwner &) const noexcept = default;
+};
+
 struct CacheValue {
     ValueKind kind;
     std::string_view bytes;
-    std::uint32_t owner = 0;      // what drain_hits() goes by; the database
+    CacheOwner owner{};
     std::int64_t expires_us = 0;  // since 1970; 0 is never
     std::uint8_t flags = 0;       // the caller's
 };
@@ -45,7 +53,7 @@ struct CacheHit {
     std::size_t size;
     ValueKind kind;
     std::uint8_t flags;
-    std::uint32_t owner;
+    CacheOwner owner;
     std::int64_t expires_us;
     cache::SlotSight sight;  // copy_out()'s
 };
@@ -82,6 +90,8 @@ public:
     // Two steps, as the caller makes the room in between: find() tells the size, copy_out() fills `buffer`
     // and counts the hit. copy_out() says false if the value went or moved meanwhile: find() again.
     [[nodiscard]] bool find(const CacheKey &key, std::int64_t now_us, CacheHit &hit) noexcept;
+    // Another's value is a miss.
+    [[nodiscard]] bool find(const CacheKey &key, const CacheOwner &owner, std::int64_t now_us, CacheHit &hit) noexcept;
     [[nodiscard]] bool copy_out(const CacheHit &hit, std::int64_t now_us, char *buffer) noexcept;
 
     // Both steps for a caller with a buffer at hand. TooSmall: `hit.size` says how much room it takes.
@@ -115,17 +125,17 @@ public:
     void clear() noexcept;                                    // O(1)
     [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
 
-    // Reports the hits of each of the owner's keys since it was last reported, each hit once, calling
+    // Reports the hits of each of the database's keys since it was last reported, each hit once, calling
     // `report(const KeyHits &)`. Nothing is held during the call, so it may raise. Any number of processes may
     // drain; each hit is reported to one.
     template <class Report>
-    void drain_hits(std::uint32_t owner, Report &&report) {
+    void drain_hits(std::uint32_t database, Report &&report) {
         KeyHits hits;
         for (std::uint32_t shard = 0; shard < geometry_.shards; shard++) {
             for (std::uint32_t slot = 0; slot < geometry_.slots; slot++)
-                if (take_hits(shard, slot, owner, hits))
+                if (take_hits(shard, slot, database, hits))
                     report(static_cast<const KeyHits &>(hits));
-            while (take_departed_hits(shard, owner, hits))
+            while (take_departed_hits(shard, database, hits))
                 report(static_cast<const KeyHits &>(hits));
         }
     }
@@ -152,9 +162,9 @@ private:
     [[nodiscard]] std::int64_t time_of(cache::Use use) const noexcept;
     [[nodiscard]] cache::Admission admission(std::uint32_t shard) noexcept;
     void count_hit(const cache::SlotSight &sight, std::int64_t now_us) noexcept;
-    [[nodiscard]] bool take_hits(std::uint32_t shard, std::uint32_t slot, std::uint32_t owner,
+    [[nodiscard]] bool take_hits(std::uint32_t shard, std::uint32_t slot, std::uint32_t database,
                                  KeyHits &hits) noexcept;
-    [[nodiscard]] bool take_departed_hits(std::uint32_t shard, std::uint32_t owner, KeyHits &hits) noexcept;
+    [[nodiscard]] bool take_departed_hits(std::uint32_t shard, std::uint32_t database, KeyHits &hits) noexcept;
 
     cache::ShardGeometry geometry_;
     std::int64_t begun_us_;

@@ -21,12 +21,15 @@ struct EntryHeader {
     KeyWords key;
     std::uint64_t what;    // {size:24 | kind:8 | owner:32}
     std::uint64_t expiry;  // {microseconds since 1970:56 | flags:8}
+    std::uint64_t asker;   // {role:32 | epoch:32}
 
     static constexpr std::uint64_t kMaxSize = (1U << 24) - 1;
 
     [[nodiscard]] std::size_t size() const noexcept { return what >> 40; }
     [[nodiscard]] std::uint8_t kind() const noexcept { return static_cast<std::uint8_t>(what >> 32); }
     [[nodiscard]] std::uint32_t owner() const noexcept { return static_cast<std::uint32_t>(what); }
+    [[nodiscard]] std::uint32_t role() const noexcept { return static_cast<std::uint32_t>(asker >> 32); }
+    [[nodiscard]] std::uint32_t epoch() const noexcept { return static_cast<std::uint32_t>(asker); }
     [[nodiscard]] std::int64_t expires_us() const noexcept { return static_cast<std::int64_t>(expiry >> 8); }
     [[nodiscard]] std::uint8_t flags() const noexcept { return static_cast<std::uint8_t>(expiry); }
     [[nodiscard]] bool is_expired(std::int64_t now_us) const noexcept {

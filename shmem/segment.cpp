@@ -70,12 +70,14 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *recent_calls = cursor.take(sizeof(RecentCalls));
     void *role_calls = cursor.take(sizeof(RoleCalls));
     void *progress = cursor.take(ProgressTable::bytes_needed(pg::max_processes()));
+    void *parallel_notes = cursor.take(ParallelNotes::bytes_needed(pg::max_processes()));
     void *statements = cursor.take(StatementStats::bytes_needed(static_cast<std::uint32_t>(guc::stat_statements_max)));
     void *usage = cursor.take(sizeof(Usage));
     void *incidents = cursor.take(sizeof(Incidents));
     void *slot_table = cursor.take(SlotTable::bytes_needed(slots));
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
     void *databases = cursor.take(DatabaseTable::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
+    void *cache_epochs = cursor.take(sizeof(CacheEpochs));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
     void *audit = cursor.take(sizeof(AuditRing));
     void *audit_pacing = cursor.take(sizeof(AuditPacing));
@@ -95,6 +97,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (recent_calls) RecentCalls;
         new (role_calls) RoleCalls;
         ProgressTable::place(progress, pg::max_processes());
+        ParallelNotes::place(parallel_notes, pg::max_processes());
         StatementStats::place(statements, static_cast<std::uint32_t>(guc::stat_statements_max));
         new (usage) Usage;
         new (incidents) Incidents;
@@ -104,6 +107,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (audit) AuditRing;
         new (audit_pacing) AuditPacing;
         SingleFlight::place(single_flight, slots, pg::max_processes());
+        new (cache_epochs) CacheEpochs;
         CacheWrites::place(cache_writes, cache_write_bytes());
         QueueWaiters::place(queue_waiters, pg::max_processes());
         RateLimiter::place(limiter, meters, pg::max_processes());
@@ -120,12 +124,14 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.recent_calls = static_cast<RecentCalls *>(recent_calls);
     segment.role_calls = static_cast<RoleCalls *>(role_calls);
     segment.progress = static_cast<ProgressTable *>(progress);
+    segment.parallel_notes = static_cast<ParallelNotes *>(parallel_notes);
     segment.statements = static_cast<StatementStats *>(statements);
     segment.usage = static_cast<Usage *>(usage);
     segment.incidents = static_cast<Incidents *>(incidents);
     segment.slots = static_cast<SlotTable *>(slot_table);
     segment.payloads = static_cast<PayloadPool *>(payloads);
     segment.databases = static_cast<DatabaseTable *>(databases);
+    segment.cache_epochs = static_cast<CacheEpochs *>(cache_epochs);
     segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
     segment.audit = static_cast<AuditRing *>(audit);
     segment.audit_pacing = static_cast<AuditPacing *>(audit_pacing);

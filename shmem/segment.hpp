@@ -6,6 +6,7 @@
 #pragma once
 
 #include "shmem/audit_ring.hpp"
+#include "shmem/cache_epochs.hpp"
 #include "shmem/cache_writes.hpp"
 #include "shmem/call_stats.hpp"
 #include "shmem/callback_workers.hpp"
@@ -14,6 +15,7 @@
 #include "shmem/database_table.hpp"
 #include "shmem/hot_cache.hpp"
 #include "shmem/incidents.hpp"
+#include "shmem/parallel_notes.hpp"
 #include "shmem/payload_pool.hpp"
 #include "shmem/progress_table.hpp"
 #include "shmem/queue_waiters.hpp"
@@ -90,10 +92,12 @@ struct Segment {
     RecentCalls *recent_calls = nullptr;
     RoleCalls *role_calls = nullptr;
     ProgressTable *progress = nullptr;
+    ParallelNotes *parallel_notes = nullptr;
     StatementStats *statements = nullptr;
     Usage *usage = nullptr;
     Incidents *incidents = nullptr;
     DatabaseTable *databases = nullptr;
+    CacheEpochs *cache_epochs = nullptr;
     CacheWrites *cache_writes = nullptr;
     AuditRing *audit = nullptr;
     AuditPacing *audit_pacing = nullptr;

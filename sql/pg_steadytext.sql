@@ -64,7 +64,8 @@ CREATE TABLE public.steadytext_config (
 COMMENT ON TABLE public.steadytext_config IS
     'Settings of one database. A row overrides the setting of the same meaning in postgresql.conf if its value differs from the one seeded here.';
 
-INSERT INTO public.steadytext_config (key, value, description) VALUES
+CREATE VIEW _steadytext.config_seed (key, value, description) AS
+SELECT key, value::jsonb, description FROM (VALUES
     ('daemon_host', '"localhost"', 'host of the first daemon'),
     ('daemon_port', '5555', 'port of the first daemon'),
     ('cache_enabled', 'false', 'answer repeated calls from the cache (steadytext.cache_enabled)'),
@@ -73,8 +74,15 @@ INSERT INTO public.steadytext_config (key, value, description) VALUES
     ('cache_max_size_mb', '100', 'megabytes of cached answers kept'),
     ('default_max_tokens', '512', 'tokens generated when a call does not say (steadytext.default_max_tokens)'),
     ('default_seed', '42', 'seed used when a call passes NULL (steadytext.default_seed)'),
-    ('daemon_auto_start', 'true', 'start the embedded daemon with the server (steadytext.embedded_daemon)')
+    ('daemon_auto_start', 'true', 'start the embedded daemon with the server (steadytext.embedded_daemon)')) seed (key, value, description);
+COMMENT ON VIEW _steadytext.config_seed IS 'The first values of steadytext_config.';
+INSERT INTO public.steadytext_config (key, value, description) SELECT * FROM _steadytext.config_seed
     ON CONFLICT DO NOTHING;
+
+-- Not immutable in truth: what it says is true when a row is written, which is what the generated column is to keep.
+CREATE FUNCTION _steadytext.scope_role(scope text) RETURNS oid
+AS 'MODULE_PATHNAME', 'steadytext_scope_role' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _steadytext.scope_role(text) IS 'The OID of the role that a scope ends with; NULL if it names none, or none that exists.';
 
 -- Cached answers. Written by the keeper (a background worker) only; sessions read it by cache_key.
 CREATE TABLE public.steadytext_cache (
@@ -113,6 +121,8 @@ CREATE TABLE public.steadytext_cache (
                   THEN extract(epoch FROM last_accessed AT TIME ZONE 'UTC')::float8 / 86400 ELSE 0 END
              ELSE '-infinity' END) STORED
 );
+-- Which role had the name in `scope` when the row was written, or restored: a role made anew has another OID, and finds nothing.
+ALTER TABLE public.steadytext_cache ADD scope_role oid GENERATED ALWAYS AS (_steadytext.scope_role(scope)) STORED;
 -- The last two let eviction pass over rows without looking at the table.
 CREATE INDEX idx_steadytext_cache_frecency ON public.steadytext_cache (frecency_rank, id, access_count, created_at);
 CREATE INDEX idx_steadytext_cache_created_at ON public.steadytext_cache (created_at, id);
@@ -121,6 +131,7 @@ COMMENT ON TABLE public.steadytext_cache IS
     'Cached answers of this database, written by the keeper. cache_key is steadytext_cache_key() of the prompt and all parameters.';
 COMMENT ON COLUMN public.steadytext_cache.embedding IS 'In the model''s own dimensions; steadytext_embed() pads or cuts it.';
 COMMENT ON COLUMN public.steadytext_cache.scope IS 'Whose answer it is: database/role, or database; NULL or empty for rows of the original.';
+COMMENT ON COLUMN public.steadytext_cache.scope_role IS 'The role in scope by its number, when the row was written: who finds it. NULL: all roles of the database, or none.';
 COMMENT ON COLUMN public.steadytext_cache.entry_bytes IS 'Bytes of the row, as eviction counts them.';
 COMMENT ON COLUMN public.steadytext_cache.frecency_rank IS 'ln(access_count) + last_accessed in days since 1970: the order of frecency_score at any time.';
 
@@ -159,8 +170,15 @@ CREATE TRIGGER count_truncated AFTER TRUNCATE ON public.steadytext_cache
 -- what is there be.)
 CREATE FUNCTION _steadytext.cache_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'steadytext_cache_changed' LANGUAGE C;
+CREATE TRIGGER hold_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON public.steadytext_cache
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_changed();
 CREATE TRIGGER forget_changed AFTER UPDATE OR DELETE OR TRUNCATE ON public.steadytext_cache
     FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_changed();
+
+CREATE FUNCTION _steadytext.cache_hold() RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_cache_hold' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION _steadytext.cache_hold() IS
+    'Before a statement that deletes cached answers, for who may: until the transaction ends the keeper writes none, and none older after it.';
 
 CREATE TABLE public.steadytext_daemon_health (
     daemon_id text PRIMARY KEY DEFAULT 'default',
@@ -375,10 +393,64 @@ CREATE POLICY own_rows ON public.steadytext_audit_log FOR SELECT
 CREATE POLICY own_name ON public.steadytext_audit_log FOR INSERT WITH CHECK (user_id = current_user::text);
 
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_config', '');
-SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache', '');
+-- Answers whose role is gone, or made anew, stay behind: a restore goes by names.
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache',
+    'WHERE scope_role IS NOT DISTINCT FROM _steadytext.scope_role(scope)');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_queue_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache_id_seq', '');
+
+-- ---- restores ----------------------------------------------------------------------------------------------------
+-- A dump brings rows into tables that are not empty: CREATE EXTENSION has put the settings' first values there, and while the restore
+-- goes on the keeper writes what it has to. So a row that comes by hand makes room for itself, or gives way, instead of failing.
+
+CREATE FUNCTION _steadytext.make_room() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    CASE TG_TABLE_NAME
+    WHEN 'steadytext_config' THEN
+        -- A first value that nobody has changed; what somebody has is a conflict as always.
+        WITH gone AS (DELETE FROM public.steadytext_config c USING _steadytext.config_seed s
+                      WHERE c.key = NEW.key AND s.key = c.key AND s.value = c.value RETURNING c.description)
+        SELECT coalesce(NEW.description, (SELECT description FROM gone)) INTO NEW.description;
+    WHEN 'steadytext_cache' THEN
+        IF EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = NEW.cache_key) THEN
+            RETURN NULL;
+        ELSIF EXISTS (SELECT FROM public.steadytext_cache WHERE id = NEW.id) THEN
+            NEW.id := nextval('public.steadytext_cache_id_seq');
+        END IF;
+    WHEN 'steadytext_usage' THEN
+        UPDATE public.steadytext_usage u
+        SET prompt_tokens = u.prompt_tokens + NEW.prompt_tokens, completion_tokens = u.completion_tokens + NEW.completion_tokens,
+            saved_tokens = u.saved_tokens + NEW.saved_tokens, calls = u.calls + NEW.calls, hits = u.hits + NEW.hits,
+            failures = u.failures + NEW.failures, limited = u.limited + NEW.limited
+        WHERE u.day = NEW.day AND u.role_name = NEW.role_name AND u.database_name = NEW.database_name AND u.model = NEW.model;
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    WHEN 'steadytext_incidents' THEN
+        IF NEW.closed_at IS NULL AND EXISTS (SELECT FROM public.steadytext_incidents i
+                                             WHERE i.condition = NEW.condition AND i.subject = NEW.subject AND i.closed_at IS NULL) THEN
+            RETURN NULL;
+        ELSIF EXISTS (SELECT FROM public.steadytext_incidents WHERE id = NEW.id) THEN
+            NEW.id := nextval('public.steadytext_incidents_id_seq');
+        END IF;
+    END CASE;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION _steadytext.make_room() IS
+    'Lets a row that is restored take the place of one that CREATE EXTENSION or the keeper has written, or join it.';
+CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_config FOR EACH ROW
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
+CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_cache FOR EACH ROW
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
+CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_usage FOR EACH ROW
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
+CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_incidents FOR EACH ROW
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
 
 -- ---- generation --------------------------------------------------------------------------------------------------
 
@@ -662,6 +734,7 @@ CREATE FUNCTION _steadytext.cache_clear() RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT _steadytext.cache_hold();
     WITH gone AS (DELETE FROM public.steadytext_cache RETURNING 1) SELECT count(*) FROM gone
 $$;
 
@@ -685,6 +758,7 @@ BEGIN
         RAISE EXCEPTION 'nothing to invalidate'
             USING ERRCODE = '22004', HINT = 'Give a cache_key, a prompt or a model; steadytext_cache_clear() deletes all.';
     END IF;
+    PERFORM _steadytext.cache_hold();
     DELETE FROM public.steadytext_cache c
     WHERE (steadytext_cache_invalidate.cache_key IS NULL OR c.cache_key = steadytext_cache_invalidate.cache_key)
       AND (steadytext_cache_invalidate.prompt IS NULL OR c.prompt = steadytext_cache_invalidate.prompt)
@@ -983,6 +1057,7 @@ CREATE FUNCTION public.steadytext_cache_clear_legacy() RETURNS bigint
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT _steadytext.cache_hold();
     WITH gone AS (DELETE FROM public.steadytext_cache
                   WHERE fingerprint IS NULL OR fingerprint IN ('legacy', 'unknown', 'untrusted') RETURNING 1)
     SELECT count(*) FROM gone

@@ -31,7 +31,7 @@ int embedding_dimensions = 1024;
 int default_max_tokens = 512;
 int default_seed = 42;
 int request_timeout_ms = 30'000;
-int on_failure = static_cast<int>(OnFailure::Fallback);
+int on_failure = static_cast<int>(OnFailure::Auto);
 char *fallback_text = nullptr;
 int max_requests = 256;
 int max_prompt_bytes = 1024 * 1024;
@@ -196,8 +196,8 @@ void define_requests() {
     define_integer("steadytext.request_timeout", "How long one call may wait for its answer.", nullptr, &request_timeout_ms, 30'000,
                    PGC_USERSET, GUC_UNIT_MS);
     define_word("steadytext.on_failure", "What a call gives when no daemon can answer.",
-                "fallback: a recognisable text, lexical scores, NULL for vectors; null: NULL; error: an error.", &on_failure,
-                static_cast<int>(OnFailure::Fallback), PGC_USERSET, 0);
+                "auto: an error in a statement that stores its rows, else as fallback; fallback: a recognisable text, lexical scores, "
+                "NULL for vectors; null: NULL; error: an error.", &on_failure, static_cast<int>(OnFailure::Auto), PGC_USERSET, 0);
     define_text<core::rules::kFallbackText>("steadytext.fallback_text",
         "Text given by steadytext_generate when no daemon can answer.", nullptr, &fallback_text,
         "[steadytext: no answer available]", PGC_USERSET, 0);

@@ -8,7 +8,7 @@
 
 namespace steadytext::guc {
 
-enum class OnFailure : int { Fallback, Null, Error };
+enum class OnFailure : int { Auto, Fallback, Null, Error };
 enum class CacheScope : int { Role, Database };
 enum class Balance : int { Weighted, Affinity };
 enum class OnLimit : int { Error, Wait, Null };

@@ -9,6 +9,7 @@
 #include "src/pg/text.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/explain.hpp"
+#include "src/session/statement.hpp"
 
 extern "C" {
 PG_MODULE_MAGIC;
@@ -25,5 +26,6 @@ void _PG_init(void) {
     steadytext::shmem::request_segment();
     steadytext::pg::bad_encoding_seen = steadytext::session::note_bad_encoding;
     steadytext::session::install_explain_hook();
+    steadytext::session::statement::install_hooks();
     steadytext::worker::register_workers();
 }

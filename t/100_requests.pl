@@ -73,6 +73,21 @@ sub is_clean {
     is_clean('terminate');
 }
 
+# A read of the configuration that is cancelled halfway leaves no defaults behind.
+{
+    $cluster->sql(q(SELECT steadytext_config_set('default_max_tokens', '3')));
+    my $locker = $cluster->session;
+    $locker->ask('BEGIN; LOCK TABLE steadytext_config IN ACCESS EXCLUSIVE MODE;');
+    my $session = $cluster->session;
+    $session->ask("\\set ON_ERROR_STOP off\nSET statement_timeout = '300ms'; SELECT steadytext_generate('configured'); SET statement_timeout = 0;");
+    $locker->ask('COMMIT;');
+    $locker->finish;
+    is($session->ask(q(SELECT a.cache_key = b.cache_key FROM steadytext_generate_ex('configured') a, steadytext_generate_ex('configured', '{"max_tokens": 3}') b;)), 't',
+        'after a cancelled read of steadytext_config the next call obeys it');
+    is($session->finish->{state}, '57014', 'which was cancelled');
+    $cluster->sql(q(SELECT steadytext_config_set('default_max_tokens', '512')));
+}
+
 # on_failure
 {
     my $deadline = "SET steadytext.request_timeout = '100ms'";

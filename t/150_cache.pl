@@ -175,6 +175,82 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
     $cluster->sql(q(ALTER DATABASE steadytext RESET steadytext.cache_scope));
 }
 
+# Nor does a role, or a database, that is made anew under the old name: names are in the key, numbers are compared.
+{
+    my $cached = q(SELECT cached FROM steadytext_generate_ex('my secret'));
+    $cluster->sql('CREATE ROLE alice LOGIN');
+    is($cluster->sql($cached, user => 'alice'), 'f', 'a role asks');
+    is($cluster->sql($cached, user => 'alice'), 't', 'and finds its answer');
+    $flush->();
+    is($cluster->sql(q(SELECT scope_role = 'alice'::regrole FROM steadytext_cache WHERE prompt = 'my secret')), 't', 'whose row has its number');
+    $cluster->sql('DROP ROLE alice; CREATE ROLE alice LOGIN');
+    is($cluster->sql($cached, user => 'alice'), 'f', 'its namesake finds nothing, in shared memory or in the table');
+    $flush->();
+    is($cluster->sql(q(SELECT scope_role = 'alice'::regrole FROM steadytext_cache WHERE prompt = 'my secret')), 't', 'and its own answer takes the row\'s place');
+
+    $cluster->sql('CREATE DATABASE again');
+    $cluster->sql(qq(CREATE EXTENSION pg_steadytext CASCADE; $cached; $cached), database => 'again');
+    $cluster->sql('DROP DATABASE again');
+    $cluster->sql('CREATE DATABASE again');
+    is($cluster->sql(qq(SET client_min_messages = error; CREATE EXTENSION pg_steadytext CASCADE; $cached), database => 'again'), 'f', 'a database finds nothing of its namesake');
+
+    $cluster->sql('CREATE DATABASE "a"; CREATE DATABASE "a/b"; CREATE ROLE "b/c" LOGIN; CREATE ROLE c LOGIN; CREATE ROLE "100%" LOGIN');
+    $cluster->sql('CREATE EXTENSION pg_steadytext CASCADE', database => $_) for 'a', 'a/b';
+    my $key = sub { $cluster->sql(q(SELECT cache_key FROM steadytext_generate_ex('whose?')), user => $_[1], database => $_[0]) };
+    isnt($key->('a', 'b/c'), $key->('a/b', 'c'), 'role b/c of database a and role c of database a/b have keys of their own');
+    $cluster->sql('SELECT steadytext_frecency_refresh()', database => $_) for 'a', 'a/b';
+    is($cluster->sql(q(SELECT scope, scope_role = '"b/c"'::regrole FROM steadytext_cache), database => 'a'), 'a/b%2Fc|t', 'as their scopes say');
+    is($cluster->sql(q(SELECT scope, scope_role = 'c'::regrole FROM steadytext_cache), database => 'a/b'), 'a%2Fb/c|t', 'and the roles in them');
+    $cluster->sql(q(SELECT steadytext_generate('per cent')), user => '100%');
+    $flush->();
+    is($cluster->sql(q(SELECT scope, scope_role = '"100%"'::regrole FROM steadytext_cache WHERE prompt = 'per cent')), 'steadytext/100%25|t', 'also with a per cent sign');
+}
+
+# One database's clear is no other's; what was asked before a clear does not come back after it.
+{
+    my $where = q(SELECT steadytext_generate('where from?'));
+    $cluster->sql("$where; SELECT steadytext_frecency_refresh();
+        ALTER TABLE steadytext_cache DISABLE TRIGGER USER; UPDATE steadytext_cache SET response = 'the table' WHERE prompt = 'where from?'; ALTER TABLE steadytext_cache ENABLE TRIGGER USER");
+    is($cluster->sql($where), 'where from?', 'an answer is in shared memory');
+    $cluster->sql('SELECT steadytext_cache_clear()', database => 'again');
+    is($cluster->sql($where), 'where from?', 'where another database\'s clear leaves it');
+    $cluster->sql('BEGIN; SELECT steadytext_cache_clear(); ROLLBACK');
+    is($cluster->sql($where), 'the table', 'a clear that is rolled back leaves the table as it was');
+
+    my $late = $cluster->session->send(q(SELECT steadytext_generate('!fault:hold late')));
+    ok($cluster->wait_for(sub { $cluster->ask_daemon('stats') =~ /"in_flight":\s*1\b/ }), 'a call is under way');
+    $cluster->sql('SELECT steadytext_cache_clear()');
+    $cluster->ask_daemon('control', '{"release": true}');
+    is($late->finish->{out}, '!fault:hold late', 'which is answered after a clear');
+    $flush->();
+    is($cluster->sql('SELECT count(*) FROM steadytext_cache'), 0, 'and not kept');
+
+    $cluster->sql(q(CREATE FUNCTION slow_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $$;
+        CREATE TRIGGER slow_insert AFTER INSERT ON steadytext_cache FOR EACH STATEMENT EXECUTE FUNCTION slow_insert()));
+    my $waits = sub { my ($type) = @_; $cluster->poll_until(qq(SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = '$type'), 1, 20) };
+    my $holder = $cluster->session;
+    $holder->ask('SELECT pg_advisory_lock(4711);');
+    $cluster->sql(q(SELECT steadytext_generate('in hand')));
+    ok($waits->('advisory'), 'the keeper has a row in hand');
+    my $clear = $cluster->session->send('SELECT steadytext_cache_clear()');
+    ok($waits->('object'), 'a clear waits for it');
+    $holder->ask('SELECT pg_advisory_unlock(4711);');
+    is($clear->finish->{out}, 1, 'and deletes it');
+    $cluster->sql('DROP TRIGGER slow_insert ON steadytext_cache');
+    $flush->();
+    is($cluster->sql('SELECT count(*) FROM steadytext_cache'), 0, 'for good');
+
+    $holder->ask('BEGIN; SELECT steadytext_cache_clear();');
+    $cluster->sql(q(SELECT steadytext_generate('meanwhile')));
+    is($cluster->sql('SELECT count(*) FROM steadytext_cache'), 0, 'while a clear is not committed nothing is written');
+    $holder->ask('COMMIT;');
+    $holder->finish;
+    is($cluster->sql(q(SELECT steadytext_generate('afterwards'))), 'afterwards', 'then calls are kept again');
+    $flush->();
+    is($cluster->sql(q(SELECT string_agg(prompt, ',') FROM steadytext_cache)), 'afterwards', 'those asked after it');
+    is($cluster->try_sql(q(BEGIN; DELETE FROM steadytext_cache; PREPARE TRANSACTION 'clear'))->{state}, '0A000', 'a change of the cache cannot be prepared');
+}
+
 # A table that is not what it should be: a warning, and calls that work.
 {
     my $warned = $cluster->try_sql(q(BEGIN; ALTER EXTENSION pg_steadytext DROP VIEW steadytext_cache_with_frecency; ALTER TABLE steadytext_cache RENAME response TO answer;

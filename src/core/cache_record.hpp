@@ -22,6 +22,7 @@ struct CacheRecord {
     struct Numbers {
         Kind kind = Kind::Answer;
         Digest key{};
+        std::uint32_t role = 0;               // whose answer it is, by number; 0: all roles'
         std::int32_t seed = 0;
         std::int32_t prompt_tokens = -1;      // -1: not told
         std::int32_t completion_tokens = -1;

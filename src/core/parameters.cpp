@@ -517,7 +517,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.default_max_tokens", kMaxTokens},
     {"settings", "steadytext.default_seed", kSeed},
     {"settings", "steadytext.request_timeout", integer(1, kDayMs)},
-    {"settings", "steadytext.on_failure", word("fallback null error")},
+    {"settings", "steadytext.on_failure", word("auto fallback null error")},
     {"settings", "steadytext.fallback_text", kFallbackText},
     {"settings", "steadytext.max_prompt_bytes", integer(1, 64 * 1024 * 1024)},
     {"settings", "steadytext.normalize_prompts", kFlag},

@@ -58,6 +58,7 @@ inline constexpr const char *kNullValueNotAllowed = "22004";
 inline constexpr const char *kInvalidParameterValue = "22023";
 inline constexpr const char *kInvalidTextRepresentation = "22P02";
 inline constexpr const char *kCharacterNotInRepertoire = "22021";
+inline constexpr const char *kUntranslatableCharacter = "22P05";
 inline constexpr const char *kUndefinedObject = "42704";
 inline constexpr const char *kProgramLimitExceeded = "54000";
 inline constexpr const char *kInsufficientPrivilege = "42501";

@@ -5,6 +5,8 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/cache_lock.hpp"
+#include "src/pg/own_table.hpp"
 #include "src/pg/time.hpp"
 #include "src/session/answer_cache.hpp"
 #include "src/session/keeper_call.hpp"
@@ -14,6 +16,8 @@ extern "C" {
 #include "access/xlog.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
 }
 
 using namespace steadytext;
@@ -25,10 +29,13 @@ constexpr long kLookAgainMs = 1000;
 bool quietly = false;         // rows are deleted that may go on being answered
 bool forget_at_commit = false;
 
-// A row read by another session between the change and its commit may have come back to shared memory since.
+// A row read by another session between the change and its commit may have come back to shared memory since. Nobody here would see a
+// prepared transaction's commit.
 void at_end(XactEvent event, void *) {
     if (event == XACT_EVENT_COMMIT && forget_at_commit)
         session::forget_cached();
+    if (event == XACT_EVENT_PRE_PREPARE && forget_at_commit)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("cannot PREPARE a transaction that has changed steadytext_cache")));
     if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
         quietly = forget_at_commit = false;
 }
@@ -38,6 +45,12 @@ void watch_transactions() {
     if (!watching)
         RegisterXactCallback(at_end, nullptr);
     watching = true;
+}
+
+void forget_now_and_at_commit() {
+    watch_transactions();
+    session::forget_cached();
+    forget_at_commit = true;
 }
 
 // What to do about a database that has no row in shared memory.
@@ -55,12 +68,27 @@ STEADYTEXT_FUNCTION(steadytext_cache_changed) {
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
                         errmsg("steadytext_cache_changed must be called as a trigger")));
     // Without the library there is nothing to forget; a restore or an upgrade may run so.
-    if (shmem::segment_attached() && !quietly) {
-        watch_transactions();
-        session::forget_cached();
-        forget_at_commit = true;
-    }
+    const auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
+    if (!shmem::segment_attached() || quietly)
+        return PointerGetDatum(nullptr);
+    if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
+        pg::lock_cache_for_clearing(RelationGetRelid(trigger->tg_relation));
+    else
+        forget_now_and_at_commit();
     return PointerGetDatum(nullptr);
+}
+
+// Before a statement that clears: it then sees, and deletes, all that the keeper has written, and the keeper writes nothing older.
+STEADYTEXT_FUNCTION(steadytext_cache_hold) {
+    const Oid table = pg::own_table("steadytext_cache");
+    if (!OidIsValid(table) || !shmem::segment_attached())
+        PG_RETURN_VOID();
+    if (pg_class_aclcheck(table, GetUserId(), ACL_DELETE) != ACLCHECK_OK)
+        aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, "steadytext_cache");
+    LockRelationOid(table, RowExclusiveLock);
+    pg::lock_cache_for_clearing(table);
+    forget_now_and_at_commit();
+    PG_RETURN_VOID();
 }
 
 STEADYTEXT_FUNCTION(steadytext_cache_quietly) {

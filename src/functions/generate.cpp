@@ -133,7 +133,7 @@ void read_options(Jsonb *options, GenerationRequest &request) {
 // Fills the columns in order; what is not known (an empty text, a negative number) is NULL.
 class Row {
 public:
-    void add(std::string_view text) { text.empty() ? add_null() : add_datum(pg::text_datum(text)); }
+    void add(std::string_view text) { text.empty() ? add_null() : add_datum(pg::text_datum(pg::fitted_to_encoding(text))); }
     void add(int number) { number < 0 ? add_null() : add_datum(Int32GetDatum(number)); }
     void add(double number) { number < 0 ? add_null() : add_datum(Float8GetDatum(number)); }
     void add(bool truth) { add_datum(BoolGetDatum(truth)); }

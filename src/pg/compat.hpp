@@ -9,6 +9,7 @@ extern "C" {
 #include "access/genam.h"
 #include "catalog/pg_database.h"
 #include "commands/explain.h"
+#include "executor/executor.h"
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
 #include "commands/explain_state.h"
@@ -21,6 +22,7 @@ extern "C" {
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
+#include "access/parallel.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -99,6 +101,58 @@ inline int32 my_proc_number() {
 #else
     return MyProc->pgprocno;
 #endif
+}
+
+// The number of the process whose parallel query this one works for; -1: it works for none.
+inline int32 parallel_leader() {
+    PGPROC *leader = IsParallelWorker() ? MyProc->lockGroupLeader : nullptr;
+    if (leader == nullptr)
+        return -1;
+#if PG_VERSION_NUM >= 170000
+    return GetNumberFromPGProc(leader);
+#else
+    return leader->pgprocno;
+#endif
+}
+
+inline bool is_autovacuum_worker() {
+#if PG_VERSION_NUM >= 170000
+    return AmAutoVacuumWorkerProcess();
+#else
+    return IsAutoVacuumWorkerProcess();
+#endif
+}
+
+// The hook around a plan's execution has one argument less since 18: `run(query, next)`, in which `next()` goes on.
+using execute_next_type = void (*)(void *);
+inline ExecutorRun_hook_type next_executor_run = nullptr;
+inline void (*around_executor_run)(QueryDesc *query, execute_next_type next, void *context) = nullptr;
+inline void hook_executor_run(void (*around)(QueryDesc *, execute_next_type, void *)) {
+    struct Run {
+        QueryDesc *query;
+        ScanDirection direction;
+        uint64 count;
+        bool once;
+    };
+    around_executor_run = around;
+    next_executor_run = ExecutorRun_hook;
+#if PG_VERSION_NUM >= 180000
+    ExecutorRun_hook = [](QueryDesc *query, ScanDirection direction, uint64 count) {
+        Run run{query, direction, count, false};
+        const auto next = [](void *context) {
+            const Run &mine = *static_cast<Run *>(context);
+            (next_executor_run != nullptr ? next_executor_run : standard_ExecutorRun)(mine.query, mine.direction, mine.count);
+        };
+#else
+    ExecutorRun_hook = [](QueryDesc *query, ScanDirection direction, uint64 count, bool once) {
+        Run run{query, direction, count, once};
+        const auto next = [](void *context) {
+            const Run &mine = *static_cast<Run *>(context);
+            (next_executor_run != nullptr ? next_executor_run : standard_ExecutorRun)(mine.query, mine.direction, mine.count, mine.once);
+        };
+#endif
+        around_executor_run(query, next, &run);
+    };
 }
 
 // At least 0, below 1; the same in no two processes.

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "src/pg/postgres.hpp"
+#include "src/core/problem.hpp"
 #include "src/core/rules.hpp"
 #include "src/core/utf8.hpp"
 
@@ -39,6 +40,18 @@ inline core::TextArgument text_argument(FunctionCallInfo fcinfo, int number) {
         argument.text = utf8_text(PG_GETARG_DATUM(number));
     return argument;
 }
+
+// Whether all characters of a UTF-8 text are in the database's encoding, so that text_datum() takes it.
+[[nodiscard]] bool fits_encoding(std::string_view utf8);
+// The same, saying in `problem` why not: what came from a daemon is the failure of one row, not of its statement.
+[[nodiscard]] bool check_encoding(std::string_view utf8, core::Problem &problem);
+// The same text, with a question mark for each character that is not: for names that are only shown.
+[[nodiscard]] std::string_view fitted_to_encoding(std::string_view utf8);
+
+// The name of a role or database, whose encoding nobody knows, in UTF-8 if it is text in this database's encoding; else as it is.
+[[nodiscard]] std::string_view utf8_name(const char *name);
+// And back; null if no name of this database's encoding is that.
+[[nodiscard]] const char *name_of_utf8(std::string_view utf8);
 
 // A text value from UTF-8; characters the database's encoding lacks are an error of PostgreSQL's own.
 inline Datum text_datum(std::string_view utf8) {

@@ -7,6 +7,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/session/keeper_call.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/scope.hpp"
 
 extern "C" {
 #include "access/xlog.h"
@@ -28,6 +29,10 @@ std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number(
 
 // ---- the hot cache -------------------------------------------------------------------------------------------------
 
+std::uint64_t epoch_now() { return shmem::segment().cache_epochs->of(MyDatabaseId); }
+
+shmem::CacheOwner owner_of(const CacheQuery &query) { return {MyDatabaseId, query.role, static_cast<std::uint32_t>(epoch_now())}; }
+
 // The value's bytes in palloc'd memory; false if it is not there.
 bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &expires_us) {
     shmem::HotCache *hot = shmem::segment().hot_cache;
@@ -40,7 +45,7 @@ bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &ex
     const std::int64_t now_us = core::unix_us();
     for (int looks = 0; looks < kLooks; looks++) {
         shmem::CacheHit hit;
-        if (!hot->find(query.key, now_us, hit) || hit.kind != query.kind)
+        if (!hot->find(query.key, owner_of(query), now_us, hit) || hit.kind != query.kind)
             return false;
         if (buffer == nullptr || hit.size > room) {
             room = hit.size;
@@ -57,9 +62,10 @@ bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &ex
 
 void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
     shmem::HotCache *hot = shmem::segment().hot_cache;
-    if (hot != nullptr)
-        (void)hot->insert(query.key, {answer.kind, pack(answer), MyDatabaseId, answer.expires_us}, core::unix_us(),
-                          query.epoch.hot);
+    // A clearing between the question and the insertion leaves a value of an earlier epoch, which nobody finds.
+    const shmem::CacheOwner owner{MyDatabaseId, query.role, static_cast<std::uint32_t>(query.epoch)};
+    if (hot != nullptr && query.epoch == epoch_now())
+        (void)hot->insert(query.key, {answer.kind, pack(answer), owner, answer.expires_us}, core::unix_us());
 }
 
 // ---- the table -----------------------------------------------------------------------------------------------------
@@ -94,22 +100,22 @@ bool note(shmem::CacheLevel level, bool found, const CachedAnswer &answer) {
     return found;
 }
 
-bool recall_table(const core::Digest &key, const CacheQuery &query, CachedAnswer &answer) {
+bool recall_table(const core::Digest &key, Oid whose, const CacheQuery &query, CachedAnswer &answer) {
     char hex[core::kHexBytes];
     core::to_hex(key, hex);
-    if (!read_table({hex, sizeof hex}, query.kind, nullptr, answer))
+    if (!read_table({hex, sizeof hex}, query.kind, whose, nullptr, answer))
         return false;
     CacheRecord hit;
     hit.numbers.kind = CacheRecord::Kind::Hit;
     hit.numbers.key = key;
     hit.numbers.at_us = core::unix_us();
-    tell_keeper(hit, query.epoch.writes);
+    tell_keeper(hit, query.epoch);
     return true;
 }
 
 // A row under the original's key gets its migrated one.
 bool recall_original(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
-    if (!read_table(legacy.original_key, query.kind, &legacy.condition, answer) ||
+    if (!read_table(legacy.original_key, query.kind, InvalidOid, &legacy.condition, answer) ||
         (legacy.accept != nullptr && !legacy.accept(legacy.context, answer)))
         return false;
     CacheRecord rekey;
@@ -117,7 +123,7 @@ bool recall_original(const CacheQuery &query, const LegacyQuery &legacy, CachedA
     rekey.numbers.key = legacy.migrated_key;
     rekey.numbers.at_us = core::unix_us();
     rekey.legacy_key = legacy.original_key;
-    tell_keeper(rekey, query.epoch.writes);
+    tell_keeper(rekey, query.epoch);
     return true;
 }
 
@@ -131,9 +137,17 @@ std::int64_t expiry(const core::Digest &key, std::int64_t now_us) {
 
 }  // namespace
 
-CacheEpoch cache_epoch() {
-    const shmem::Segment &segment = shmem::segment();
-    return {segment.hot_cache == nullptr ? 0 : segment.hot_cache->epoch(), segment.cache_writes->epoch()};
+CacheQuery new_query(shmem::ValueKind kind) { return {{}, kind, epoch_now(), scope_role()}; }
+
+// A digest with 128 of its bits changed by what is not in it: as hard to make equal to another as the digest itself.
+core::Digest flight_key(const CacheQuery &query) {
+    core::Digest key = query.key;
+    std::uint64_t words[2];
+    memcpy(words, key.bytes, sizeof words);
+    words[0] ^= std::uint64_t{MyDatabaseId} << 32 | query.role;
+    words[1] ^= query.epoch;
+    memcpy(key.bytes, words, sizeof words);
+    return key;
 }
 
 bool recall_hot(const CacheQuery &query, CachedAnswer &answer) {
@@ -144,14 +158,14 @@ bool recall_hot(const CacheQuery &query, CachedAnswer &answer) {
 bool recall(const CacheQuery &query, CachedAnswer &answer) {
     if (note(CacheLevel::Hot, recall_hot(query, answer), answer))
         return true;
-    if (!note(CacheLevel::Table, recall_table(query.key, query, answer), answer))
+    if (!note(CacheLevel::Table, recall_table(query.key, query.role, query, answer), answer))
         return false;
     insert_hot(query, answer);
     return true;
 }
 
 bool recall_legacy(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
-    const bool found = recall_table(legacy.migrated_key, query, answer) || recall_original(query, legacy, answer);
+    const bool found = recall_table(legacy.migrated_key, InvalidOid, query, answer) || recall_original(query, legacy, answer);
     if (note(CacheLevel::Legacy, found, answer))
         insert_hot(query, answer);
     return found;
@@ -169,6 +183,7 @@ void remember(const CacheQuery &query, CacheRecord row, const CachedAnswer &answ
     CachedAnswer kept = answer;
     row.numbers.kind = CacheRecord::Kind::Answer;
     row.numbers.key = query.key;
+    row.numbers.role = query.role;
     row.numbers.at_us = core::unix_us();
     row.numbers.expires_us = kept.expires_us = expiry(query.key, row.numbers.at_us);
     row.numbers.prompt_tokens = answer.prompt_tokens;
@@ -177,14 +192,9 @@ void remember(const CacheQuery &query, CacheRecord row, const CachedAnswer &answ
     row.vector = answer.vector;
     row.finish_reason = answer.finish_reason;
     insert_hot(query, kept);
-    tell_keeper(row, query.epoch.writes);
+    tell_keeper(row, query.epoch);
 }
 
-void forget_cached() {
-    const shmem::Segment &segment = shmem::segment();
-    if (segment.hot_cache != nullptr)
-        segment.hot_cache->clear();
-    segment.cache_writes->clear();
-}
+void forget_cached() { shmem::segment().cache_epochs->clear(MyDatabaseId); }
 
 }  // namespace steadytext::session

@@ -4,24 +4,25 @@
 // (bgworker/keeper_main.cpp), told by way of shared memory. Everything is best effort: what finds no room is not an error.
 #pragma once
 
+#include "src/pg/postgres.hpp"
 #include "src/core/cache_record.hpp"
 #include "src/session/cached_answer.hpp"
 #include "src/session/table_cache.hpp"
 
 namespace steadytext::session {
 
-// Taken before an answer is looked up or computed: one older than a clear() is not remembered.
-struct CacheEpoch {
-    std::uint64_t hot;
-    std::uint64_t writes;
-};
-[[nodiscard]] CacheEpoch cache_epoch();
-
+// Made before an answer is looked up or computed: what is older than the last clearing of the database's cache is not remembered.
+// The key has the names of database and role in it; `role`, and the database's number, tell namesakes apart.
 struct CacheQuery {
     core::Digest key;
     shmem::ValueKind kind;
-    CacheEpoch epoch;
+    std::uint64_t epoch;
+    Oid role;  // InvalidOid: answers are shared by all roles of the database
 };
+[[nodiscard]] CacheQuery new_query(shmem::ValueKind kind);
+
+// What sessions that wait for the same answer have in common.
+[[nodiscard]] core::Digest flight_key(const CacheQuery &query);
 
 // Where an answer of the original may be found.
 struct LegacyQuery {
@@ -44,7 +45,7 @@ void note_lookup(bool hit);
 // `row` says whose answer to what it is; the answer's own members are filled in here.
 void remember(const CacheQuery &query, core::CacheRecord row, const CachedAnswer &answer);
 
-// Nothing that was cached before this call is found in shared memory, nor written to the table any more.
+// Nothing of this database that was cached before this call is found in shared memory, nor written to the table any more.
 void forget_cached();
 
 }  // namespace steadytext::session

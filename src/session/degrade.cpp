@@ -4,6 +4,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/statement.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -43,8 +44,14 @@ Degraded degrade(const core::Problem &problem) {
     observe::failed(problem);
     if (policy == guc::OnFailure::Error)
         pg::raise(problem);
+    if (policy == guc::OnFailure::Auto && statement::stores_rows()) {
+        core::Problem explained = problem;
+        statement::explain_storing(explained);
+        pg::raise(explained);
+    }
     warn_once(problem);
     observe::fell_back();
+    statement::note_stand_in(problem);
     return policy == guc::OnFailure::Null ? Degraded::Null : Degraded::Fallback;
 }
 

@@ -9,7 +9,7 @@ namespace steadytext::session {
 
 enum class Degraded { Null, Fallback };
 
-// Raises the problem, or warns of it (once per statement and cause, not per row) and says what to return instead.
+// Raises the problem (on_failure = auto: in a statement that stores its rows, src/session/statement.hpp), or warns of it (once per statement and cause, not per row) and says what to return instead.
 [[nodiscard]] Degraded degrade(const core::Problem &problem);
 
 // Warns of the problem, once per statement and cause.

@@ -156,7 +156,7 @@ EmbeddingInquiry::EmbeddingInquiry(const EmbeddingRequest &request) : request_(r
     spending = {shmem::CallKind::Embed, has_model_ ? std::string_view(model_.name) : name, 1, estimated_tokens(text_)};
     observe::model(spending.model);
     use_cache = request_.use_cache && settings().cache_enabled;
-    query = {{}, shmem::ValueKind::Embedding, cache_epoch()};
+    query = new_query(shmem::ValueKind::Embedding);
     if (use_cache || request.wants_key)
         query.key = key_of(text_, request_, cache_scope(), model_.fingerprint);
 }

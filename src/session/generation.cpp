@@ -162,7 +162,7 @@ void fall_back(const Resolved &resolved, const core::Problem &problem, Generatio
     generation.degraded = true;
     generation.finish_reason = "fallback";
     generation.is_null = instead == Degraded::Null || !resolved.form.is_free();
-    generation.text = generation.is_null ? std::string_view() : std::string_view(guc::fallback_text);
+    generation.text = generation.is_null ? std::string_view() : pg::fitted_to_encoding(guc::fallback_text);
 }
 
 // Takes the daemon's reply into `generation`; false, with the problem, if it cannot be used.
@@ -184,6 +184,8 @@ bool take_reply(const Resolved &resolved, const Answer &answer, Generation &gene
         problem.set(core::sqlstate::kPrerequisiteState, "the daemon has no generation model");
         return false;
     }
+    if (!pg::check_encoding(reply.text, problem))
+        return false;
     generation.is_null = false;
     generation.text = pg::copy_text(reply.text);
     if (!reply.model.empty())
@@ -260,12 +262,14 @@ bool recall_original(const GenerationRequest &request, const Resolved &resolved,
                 key->append("::EOS::").append(resolved.eos);
             return true;
         });
+    // The key of one prompt with an end string is that of a longer prompt without: the row tells which.
+    const std::string_view prompt = resolved.form.is_free() ? request.prompt.text : std::string_view();
     const std::int64_t max_tokens = resolved.form.is_free() ? resolved.max_tokens : -1;  // of no account for the others
     const auto accept = [](const void *form, CachedAnswer &answer) {
         core::Problem ignored;
         return take_formed(*static_cast<const CheckedForm *>(form), answer.text, ignored);
     };
-    return recall_legacy(query, {*key, key_of(resolved, "", kLegacyFingerprint), {resolved.model, resolved.seed, max_tokens}, accept,
+    return recall_legacy(query, {*key, key_of(resolved, "", kLegacyFingerprint), {resolved.model, resolved.seed, max_tokens, prompt}, accept,
                                  &resolved.form}, found);
 }
 
@@ -345,7 +349,7 @@ GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generatio
     resolved_.scope = pg::copy_text(cache_scope());
     use_cache = resolved_.use_cache;
     spending = {call_kind_of(resolved_), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
-    query = {{}, shmem::ValueKind::Text, cache_epoch()};
+    query = new_query(shmem::ValueKind::Text);
     if (use_cache || request.wants_key) {
         query.key = key_of(resolved_, resolved_.scope, resolved_.fingerprint);
         core::to_hex(query.key, generation.cache_key);

@@ -249,6 +249,13 @@ bool limit(GenerationStream &stream, const core::Problem &problem, StreamRow &ro
     return true;
 }
 
+// The row has characters that the database's encoding lacks: the stream ends with it.
+bool fail_on_row(GenerationStream &stream, StreamRow &row) {
+    stream.rows--;
+    let_go(stream.held, shmem::Abandon::Cancelled);
+    return fail(stream, row);
+}
+
 // Takes the gateway's last word, and with it the last row.
 bool end(GenerationStream &stream, StreamRow &row, bool in_time) {
     Inquiry &inquiry = *stream.inquiry;
@@ -287,7 +294,7 @@ bool flow(GenerationStream &stream, StreamRow &row) {
         const bool done = is_done(stream.held);  // asked first: then the ring holds all there will be
         while (take_piece(stream))
             if (give_row(stream, row))
-                return true;
+                return pg::check_encoding(row.text, stream.inquiry->problem) || fail_on_row(stream, row);
         if (done)
             return end(stream, row, true);
         if (!sleep_until_woken(stream.held.deadline_us))

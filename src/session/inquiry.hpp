@@ -14,9 +14,12 @@ namespace steadytext::session {
 enum class Ended {
     Answered,  // by a daemon, for this session or another
     Recalled,  // from the cache
+    Unasked,   // NULL: only the cache was asked (ANALYZE)
     Limited,   // a rate limit stood against it, and steadytext.on_limit is null
     Failed,    // `problem` says why
 };
+
+[[nodiscard]] constexpr bool is_answered(Ended ended) { return ended == Ended::Answered || ended == Ended::Recalled; }
 
 class Inquiry {
 public:

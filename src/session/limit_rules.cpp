@@ -6,6 +6,7 @@
 #include "src/pg/own_table.hpp"
 #include "src/pg/table_rows.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/kept.hpp"
 
 extern "C" {
 #include "commands/trigger.h"
@@ -45,7 +46,7 @@ struct ServerSettings {
 };
 
 struct Loaded {
-    bool valid = false;
+    Kept copy;  // of the tables' rows
     std::uint64_t generation = 1;
     ServerSettings server{};
     Oid tables[3] = {InvalidOid, InvalidOid, InvalidOid};
@@ -61,7 +62,7 @@ MemoryContext memory = nullptr;
 void forget_table(Datum, Oid relation) {
     for (const Oid table : loaded.tables)
         if (relation == InvalidOid || relation == table || table == InvalidOid)
-            loaded.valid = false;
+            loaded.copy.forget();
 }
 
 void forget_roles(Datum, int, uint32) { loaded.generation++; }
@@ -164,32 +165,25 @@ void take_settings(const ServerSettings &server) {
         add_limit(rule, Concurrency, Unit::Concurrency, server.concurrency, 0);
 }
 
-void load(const ServerSettings &server) {
-    if (memory == nullptr)
-        watch_changes();
+void read_all() {
     MemoryContextReset(memory);
     loaded.rules = nullptr;
     loaded.count = loaded.room = 0;
-    loaded.server = server;
     loaded.generation++;
     loaded.tables[0] = pg::own_table("steadytext_rate_limits");
     loaded.tables[1] = pg::own_table("steadytext_rate_limit_rules");
     loaded.tables[2] = pg::own_table("steadytext_budgets");
-    // Marked before the rows are read: an invalidation that arrives meanwhile makes the next call read again. If reading fails, too.
-    loaded.valid = true;
-    PG_TRY();
-    {
-        pg::for_each_row(loaded.tables[0], take_original_row, nullptr);
-        pg::for_each_row(loaded.tables[1], take_rule_row, nullptr);
-        pg::for_each_row(loaded.tables[2], take_budget_row, nullptr);
-        take_settings(server);
-    }
-    PG_CATCH();
-    {
-        loaded.valid = false;
-        PG_RE_THROW();
-    }
-    PG_END_TRY();
+    pg::for_each_row(loaded.tables[0], take_original_row, nullptr);
+    pg::for_each_row(loaded.tables[1], take_rule_row, nullptr);
+    pg::for_each_row(loaded.tables[2], take_budget_row, nullptr);
+    take_settings(loaded.server);
+}
+
+void load(const ServerSettings &server) {
+    if (memory == nullptr)
+        watch_changes();
+    loaded.server = server;
+    loaded.copy.make(read_all);
 }
 
 void refresh() {
@@ -197,7 +191,7 @@ void refresh() {
     AcceptInvalidationMessages();
     const ServerSettings server{guc::server_requests_per_minute, guc::server_tokens_per_minute, guc::server_concurrency,
                                 guc::limit_superusers};
-    if (!loaded.valid || !(loaded.server == server))
+    if (!loaded.copy.is_current() || !(loaded.server == server))
         load(server);
 }
 

@@ -4,6 +4,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/session/statement.hpp"
 
 #include <algorithm>
 #include <new>
@@ -215,7 +216,7 @@ bool ManyCalls::admit(Entry &entry) {
 
 bool ManyCalls::step_join(Entry &entry) {
     SingleFlight &flights = *shmem::segment().single_flight;
-    switch (flights.join(entry.inquiry->query.key, pg::my_proc_number(), entry.ticket)) {
+    switch (flights.join(flight_key(entry.inquiry->query), pg::my_proc_number(), entry.ticket)) {
     case SingleFlight::Role::Leader:
         lead(entry);
         return true;
@@ -335,6 +336,8 @@ void ManyCalls::take(Entry &entry, const Answer &answer) {
 
 void ManyCalls::end(Entry &entry, Ended ended) {
     entry.inquiry->ended = ended;
+    if (is_answered(ended))
+        statement::note_answer();
     entry.stage = Stage::Ended;
 }
 

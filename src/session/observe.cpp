@@ -286,6 +286,8 @@ void failed(const core::Problem &problem) { fail(cause_of(problem)); }
 void fell_back() { current.call.fell_back = true; }
 
 std::int64_t end() {
+    if (!current.active)
+        return 0;  // forgotten
     const std::int64_t now_us = core::monotonic_us();
     current.call.took_us = now_us - current.start_us;
     count(now_us, true);

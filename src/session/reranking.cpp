@@ -198,7 +198,7 @@ RerankingInquiry::RerankingInquiry(const RerankRequest &request) {
         tokens += estimated_tokens(work_.query) + estimated_tokens(document);
     spending = {shmem::CallKind::Rerank, model_name(), 1, tokens};
     use_cache = settings().cache_enabled;
-    query = {{}, shmem::ValueKind::Text, cache_epoch()};
+    query = new_query(shmem::ValueKind::Text);
     if (use_cache)
         query.key = key_of(work_);
 }

@@ -5,6 +5,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/pg/table_rows.hpp"
+#include "src/session/kept.hpp"
 
 extern "C" {
 #include "commands/trigger.h"
@@ -31,12 +32,12 @@ constexpr int kSeededMaxTokens = 512;
 constexpr int kSeededSeed = 42;
 
 Overrides overrides;
-bool overrides_loaded = false;
+Kept copy;  // `overrides`
 Oid config_table = InvalidOid;
 
 void forget(Datum, Oid relation) {
     if (relation == InvalidOid || relation == config_table || config_table == InvalidOid)
-        overrides_loaded = false;
+        copy.forget();
 }
 
 // The row's value as text, whether it was stored as a JSON string (as the original does) or as a number or boolean.
@@ -82,16 +83,9 @@ void read_row(TupleTableSlot *row, void *) {
 }
 
 void load() {
-    static bool registered = false;
-    if (!registered) {
-        CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
-        registered = true;
-    }
     overrides = Overrides{};
     strlcpy(overrides.daemon_host, "localhost", sizeof overrides.daemon_host);
     overrides.daemon_port = 5555;
-    // Marked first: an invalidation that arrives while reading makes the next call read again.
-    overrides_loaded = true;
     config_table = pg::own_table("steadytext_config");
     pg::for_each_row(config_table, read_row, nullptr);
 }
@@ -99,8 +93,13 @@ void load() {
 }  // namespace
 
 Settings settings() {
-    if (!overrides_loaded)
-        load();
+    static bool registered = false;
+    if (!registered) {
+        CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
+        registered = true;
+    }
+    if (!copy.is_current())
+        copy.make(load);
     Settings result;
     result.default_max_tokens = overrides.has_max_tokens ? overrides.max_tokens : guc::default_max_tokens;
     result.default_seed = overrides.has_seed ? overrides.seed : guc::default_seed;

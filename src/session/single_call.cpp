@@ -126,7 +126,7 @@ void leave(SingleFlight::Ticket &ticket) {
 
 Served ask_once(const CacheQuery &query, const Request &request, CachedAnswer &answer, core::Problem &problem) {
     SingleFlight::Ticket ticket;
-    const SingleFlight::Role role = flights().join(query.key, pg::my_proc_number(), ticket);
+    const SingleFlight::Role role = flights().join(flight_key(query), pg::my_proc_number(), ticket);
     if (role == SingleFlight::Role::Alone || role == SingleFlight::Role::Led)
         return served_by(request.ask(request.context, answer, problem));
     Served served = Served::Failed;

@@ -6,6 +6,7 @@
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
 #include "src/pg/vector.hpp"
+#include "src/session/kept.hpp"
 #include "src/session/scope.hpp"
 
 extern "C" {
@@ -35,13 +36,16 @@ namespace steadytext::session {
 
 namespace {
 
-enum Column { Key, Response, Embedding, ModelName, Seed, Params, PromptTokens, CompletionTokens, FinishReason, ExpiresAt, Fingerprint };
+enum Column {
+    Key, ScopeRole, Prompt, Response, Embedding, ModelName, Seed, Params, PromptTokens, CompletionTokens, FinishReason, ExpiresAt, Fingerprint
+};
 
 struct Wanted {
     const char *name;
     const char *type;
 };
-constexpr Wanted kWanted[] = {{"cache_key", "text"},         {"response", "text"},          {"embedding", "vector"},
+constexpr Wanted kWanted[] = {{"cache_key", "text"},         {"scope_role", "oid"},        {"prompt", "text"},
+                              {"response", "text"},          {"embedding", "vector"},
                               {"model_name", "text"},        {"seed", "int4"},              {"generation_params", "jsonb"},
                               {"prompt_tokens", "int4"},     {"completion_tokens", "int4"}, {"finish_reason", "text"},
                               {"expires_at", "timestamptz"}, {"fingerprint", "text"}};
@@ -54,11 +58,11 @@ struct Known {
     bool usable = false;
 };
 Known known;
-bool is_known = false;
+Kept copy;  // `known`
 
 void forget(Datum, Oid relation) {
     if (relation == InvalidOid || relation == known.table || known.table == InvalidOid)
-        is_known = false;
+        copy.forget();
 }
 
 void complain(const char *detail) {
@@ -109,12 +113,6 @@ Oid find_index(Relation table) {
 }
 
 void learn() {
-    static bool registered = false;
-    if (!registered) {
-        CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
-        registered = true;
-    }
-    is_known = true;  // first: an invalidation while learning makes the next call learn again
     known = Known{};
     known.table = pg::own_table("steadytext_cache");
     if (!OidIsValid(known.table)) {
@@ -134,14 +132,19 @@ void learn() {
 
 // Locks the table if that is possible at once; null if it is not, or the table is of no use.
 Relation open_table() {
-    if (is_known && !known.usable)
+    static bool registered = false;
+    if (!registered) {
+        CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
+        registered = true;
+    }
+    if (copy.is_current() && !known.usable)
         return nullptr;
-    Oid table = is_known ? known.table : pg::own_table("steadytext_cache");
+    Oid table = copy.is_current() ? known.table : pg::own_table("steadytext_cache");
     if (OidIsValid(table) && !ConditionalLockRelationOid(table, AccessShareLock))
         return nullptr;
     AcceptInvalidationMessages();
-    if (!is_known)
-        learn();
+    if (!copy.is_current())
+        copy.make(learn);
     Relation opened = known.usable && known.table == table ? try_relation_open(table, NoLock) : nullptr;
     if (opened == nullptr && OidIsValid(table))
         UnlockRelationOid(table, AccessShareLock);
@@ -194,7 +197,7 @@ bool is_default_model(std::string_view name) {
 bool meets(TupleTableSlot *row, const LegacyCondition &condition) {
     const std::string_view model = text_of(row, ModelName);
     return (condition.model.empty() ? is_default_model(model) : model == condition.model) &&
-           number_of(row, Seed, 42) == condition.seed &&
+           number_of(row, Seed, 42) == condition.seed && (condition.prompt.empty() || text_of(row, Prompt) == condition.prompt) &&
            (condition.max_tokens < 0 || has_max_tokens(row, condition.max_tokens));
 }
 
@@ -204,6 +207,12 @@ bool is_of(TupleTableSlot *row, bool original) {
     bool is_null;
     const Datum fingerprint = column(row, Fingerprint, is_null);
     return original ? is_null : !is_null && pg::utf8_text(fingerprint) != kUntrustedFingerprint;
+}
+
+bool belongs_to(TupleTableSlot *row, Oid role) {
+    bool is_null;
+    const Datum whose = column(row, ScopeRole, is_null);
+    return !OidIsValid(role) || (!is_null && DatumGetObjectId(whose) == role);
 }
 
 // The answer in the row; false if it has none of the kind, or it has expired.
@@ -228,7 +237,7 @@ bool take(TupleTableSlot *row, shmem::ValueKind kind, CachedAnswer &answer) {
     return true;
 }
 
-bool probe(Relation table, Datum key, shmem::ValueKind kind, const LegacyCondition *condition, CachedAnswer &answer) {
+bool probe(Relation table, Datum key, shmem::ValueKind kind, Oid role, const LegacyCondition *condition, CachedAnswer &answer) {
     Snapshot snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
     Relation index = index_open(known.index, AccessShareLock);
     TupleTableSlot *row = table_slot_create(table, nullptr);
@@ -237,7 +246,7 @@ bool probe(Relation table, Datum key, shmem::ValueKind kind, const LegacyConditi
     equals.sk_collation = index->rd_indcollation[0];
     IndexScanDesc scan = pg::begin_index_scan(table, index, snapshot, 1);
     index_rescan(scan, &equals, 1, nullptr, 0);
-    const bool found = index_getnext_slot(scan, ForwardScanDirection, row) && is_of(row, condition != nullptr) &&
+    const bool found = index_getnext_slot(scan, ForwardScanDirection, row) && is_of(row, condition != nullptr) && belongs_to(row, role) &&
                        (condition == nullptr || meets(row, *condition)) && take(row, kind, answer);
     index_endscan(scan);
     ExecDropSingleTupleTableSlot(row);
@@ -248,11 +257,11 @@ bool probe(Relation table, Datum key, shmem::ValueKind kind, const LegacyConditi
 
 }  // namespace
 
-bool read_table(std::string_view hex, shmem::ValueKind kind, const LegacyCondition *condition, CachedAnswer &answer) {
+bool read_table(std::string_view hex, shmem::ValueKind kind, Oid role, const LegacyCondition *condition, CachedAnswer &answer) {
     Relation table = open_table();
     if (table == nullptr)
         return false;
-    const bool found = probe(table, pg::text_datum(hex), kind, condition, answer);
+    const bool found = probe(table, pg::text_datum(hex), kind, role, condition, answer);
     table_close(table, AccessShareLock);
     return found;
 }

@@ -6,6 +6,7 @@
 // is never waited for: while somebody has it locked exclusively, nothing is found.
 #pragma once
 
+#include "src/pg/postgres.hpp"
 #include "src/session/cached_answer.hpp"
 
 #include <string_view>
@@ -17,10 +18,12 @@ struct LegacyCondition {
     std::string_view model;      // empty: the original's default
     std::int64_t seed;
     std::int64_t max_tokens;     // -1: of no account
+    std::string_view prompt{};   // empty: of no account
 };
 
 // The answer under the key `hex`, if it has not expired. `condition`: null for keys that say everything themselves.
-[[nodiscard]] bool read_table(std::string_view hex, shmem::ValueKind kind, const LegacyCondition *condition,
+// `role`: whose the row must be by its scope_role, as its key tells the role's name only; InvalidOid: no matter whose.
+[[nodiscard]] bool read_table(std::string_view hex, shmem::ValueKind kind, Oid role, const LegacyCondition *condition,
                               CachedAnswer &answer);
 
 }  // namespace steadytext::session

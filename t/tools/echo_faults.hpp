@@ -112,6 +112,14 @@ inline void bad_utf8(Work &work, std::string_view) {
     answer(work, success(work.id, "\"\xc3\x28 \xff\xfe\""));
 }
 
+// What a database of another encoding than UTF-8 has no room for, also in the pieces of a stream.
+inline void smile(Work &work, std::string_view) {
+    constexpr std::string_view kWord = "smile", kFace = "\xf0\x9f\x98\x80";
+    for (std::string &reply : work.replies)
+        for (auto at = reply.find(kWord); at != std::string::npos; at = reply.find(kWord, at + kFace.size()))
+            reply.replace(at, kWord.size(), kFace);
+}
+
 // Of an embedding the first number becomes NaN, so that its shape stays right; any other result is NaN
 // itself.
 inline void nan(Work &work, std::string_view) {
@@ -170,6 +178,7 @@ inline constexpr Fault kFaults[] = {
     {"null-id", "", faults::null_id, "the id is null"},
     {"nul", "", faults::nul, "the result holds a NUL character"},
     {"bad-utf8", "", faults::bad_utf8, "the result is not UTF-8"},
+    {"smile", "", faults::smile, "each word smile of the result becomes U+1F600"},
     {"nan", "", faults::nan, "the first number of an embedding is NaN; any other result is NaN"},
     {"deep-json", "DEPTH", faults::deep_json, "the result is so many nested arrays (100000)"},
     {"multipart", "FRAMES", faults::multipart, "the reply comes in so many frames (100)"},

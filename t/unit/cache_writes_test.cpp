@@ -1,4 +1,5 @@
 // Records on their way to the keeper: each is taken once, by its own database's keeper, and none is lost or mixed up.
+#include "shmem/cache_epochs.hpp"
 #include "shmem/cache_writes.hpp"
 #include "shmem/database_table.hpp"
 
@@ -45,8 +46,8 @@ protected:
 };
 
 TEST_F(CacheWritesTest, ARecordGoesToItsDatabaseOnce) {
-    ASSERT_TRUE(writes.put(1, writes.epoch(), "for one"));
-    ASSERT_TRUE(writes.put(2, writes.epoch(), "for two"));
+    ASSERT_TRUE(writes.put(1, 1, "for one"));
+    ASSERT_TRUE(writes.put(2, 1, "for two"));
     EXPECT_EQ(drain(2), std::vector<std::string>{"for two"});
     EXPECT_EQ(drain(2), std::vector<std::string>{});
     EXPECT_EQ(drain(1), std::vector<std::string>{"for one"});
@@ -54,20 +55,20 @@ TEST_F(CacheWritesTest, ARecordGoesToItsDatabaseOnce) {
 
 TEST_F(CacheWritesTest, AFullTableRefusesAndRecovers) {
     std::uint32_t put = 0;
-    while (writes.put(1, writes.epoch(), "x"))
+    while (writes.put(1, 1, "x"))
         put++;
     EXPECT_EQ(put, writes.capacity());
     EXPECT_EQ(drain(1).size(), put);
-    EXPECT_TRUE(writes.put(1, writes.epoch(), "again"));
+    EXPECT_TRUE(writes.put(1, 1, "again"));
 }
 
 TEST_F(CacheWritesTest, ATextTooLargeForThePoolTakesNoRecord) {
-    EXPECT_FALSE(writes.put(1, writes.epoch(), std::string(2 * kPayloadBytes, 'x')));
+    EXPECT_FALSE(writes.put(1, 1, std::string(2 * kPayloadBytes, 'x')));
     EXPECT_TRUE(drain(1).empty());
 }
 
 TEST_F(CacheWritesTest, WhatIsGivenBackComesAgainAndIsCounted) {
-    ASSERT_TRUE(writes.put(1, writes.epoch(), "hard"));
+    ASSERT_TRUE(writes.put(1, 1, "hard"));
     std::uint32_t index = 0;
     for (std::uint32_t attempt = 1; attempt <= 3; attempt++) {
         index = 0;
@@ -78,7 +79,7 @@ TEST_F(CacheWritesTest, WhatIsGivenBackComesAgainAndIsCounted) {
 }
 
 TEST_F(CacheWritesTest, AKeepersSuccessorFindsWhatItHadTaken) {
-    ASSERT_TRUE(writes.put(1, writes.epoch(), "taken"));
+    ASSERT_TRUE(writes.put(1, 1, "taken"));
     std::uint32_t index = 0;
     ASSERT_TRUE(writes.take(1, index));
     writes.recover(2);
@@ -87,15 +88,33 @@ TEST_F(CacheWritesTest, AKeepersSuccessorFindsWhatItHadTaken) {
     EXPECT_EQ(drain(1), std::vector<std::string>{"taken"});
 }
 
-TEST_F(CacheWritesTest, WhatIsOlderThanAClearIsStale) {
-    const std::uint64_t epoch = writes.epoch();
-    writes.clear();
-    ASSERT_TRUE(writes.put(1, epoch, "old"));
-    ASSERT_TRUE(writes.put(1, writes.epoch(), "new"));
-    std::map<std::string, bool> stale;
+TEST_F(CacheWritesTest, ARecordTellsTheEpochOfItsCall) {
+    ASSERT_TRUE(writes.put(1, 7, "old"));
+    ASSERT_TRUE(writes.put(1, 8, "new"));
+    std::map<std::string, std::uint64_t> epochs;
     for (std::uint32_t index = 0; writes.take(1, index); index++)
-        stale[text_of(index)] = writes.is_stale(index);
-    EXPECT_EQ(stale, (std::map<std::string, bool>{{"old", true}, {"new", false}}));
+        epochs[text_of(index)] = writes.epoch(index);
+    EXPECT_EQ(epochs, (std::map<std::string, std::uint64_t>{{"old", 7}, {"new", 8}}));
+}
+
+TEST_F(CacheWritesTest, APutBackIsNoAttempt) {
+    ASSERT_TRUE(writes.put(1, 1, "held back"));
+    for (int times = 0; times < 5; times++) {
+        std::uint32_t index = 0;
+        ASSERT_TRUE(writes.take(1, index));
+        writes.put_back(1, index);
+    }
+    std::uint32_t index = 0;
+    ASSERT_TRUE(writes.take(1, index));
+    EXPECT_EQ(writes.give_back(1, index), 1U);
+}
+
+TEST(CacheEpochs, OnesClearIsNoOthers) {
+    auto epochs = std::make_unique<CacheEpochs>();
+    const std::uint64_t mine = epochs->of(16384), others = epochs->of(16385);
+    epochs->clear(16384);
+    EXPECT_NE(epochs->of(16384), mine);
+    EXPECT_EQ(epochs->of(16385), others);
 }
 
 TEST_F(CacheWritesTest, ManySessionsAndTwoKeepersLoseNothing) {
@@ -105,7 +124,7 @@ TEST_F(CacheWritesTest, ManySessionsAndTwoKeepersLoseNothing) {
     for (int session = 0; session < kSessions; session++)
         sessions.emplace_back([&, session] {
             for (int i = 0; i < kEach; i++)
-                while (!writes.put(static_cast<std::uint32_t>(i % 2), writes.epoch(),
+                while (!writes.put(static_cast<std::uint32_t>(i % 2), std::uint64_t{1},
                                    std::to_string(session) + "/" + std::to_string(i) + std::string(static_cast<std::size_t>(i % 9000), '.')))
                     std::this_thread::yield();
             running--;

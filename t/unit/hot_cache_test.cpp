@@ -126,14 +126,25 @@ TEST(HotCache, FindsWhatWasInsertedAtEverySize) {
 
 TEST(HotCache, TellsWhatTheValueIs) {
     OwnedCache cache({kMegabyte});
-    ASSERT_TRUE(cache->insert(key_of(1), {ValueKind::Embedding, "abc", 0xDEADBEEF, kNow + 1, 0xA5}, kNow));
+    ASSERT_TRUE(cache->insert(key_of(1), {ValueKind::Embedding, "abc", {0xDEADBEEF, 0xCAFE, 7}, kNow + 1, 0xA5}, kNow));
     CacheHit hit;
     ASSERT_TRUE(cache->find(key_of(1), kNow, hit));
     EXPECT_EQ(hit.size, 3U);
     EXPECT_EQ(hit.kind, ValueKind::Embedding);
-    EXPECT_EQ(hit.owner, 0xDEADBEEF);
+    EXPECT_EQ(hit.owner, (CacheOwner{0xDEADBEEF, 0xCAFE, 7}));
     EXPECT_EQ(hit.expires_us, kNow + 1);
     EXPECT_EQ(hit.flags, 0xA5);
+}
+
+TEST(HotCache, AnothersValueUnderTheSameKeyIsAMiss) {
+    OwnedCache cache({kMegabyte});
+    const CacheOwner owner{1, 2, 3};
+    ASSERT_TRUE(cache->insert(key_of(1), {ValueKind::Text, "mine", owner}, kNow));
+    CacheHit hit;
+    EXPECT_TRUE(cache->find(key_of(1), owner, kNow, hit));
+    for (const CacheOwner &other : {CacheOwner{9, 2, 3}, CacheOwner{1, 9, 3}, CacheOwner{1, 2, 9}})
+        EXPECT_FALSE(cache->find(key_of(1), other, kNow, hit)) << "another database, role or epoch";
+    EXPECT_EQ(cache->stats().misses, 3U);
 }
 
 TEST(HotCache, ReplacesAValueAndKeepsOneEntry) {
@@ -320,7 +331,7 @@ TEST(HotCache, ReportsEachHitOnceAndWhenItWas) {
 TEST(HotCache, ReportsToEachOwnerItsOwnHits) {
     OwnedCache cache({kMegabyte});
     for (std::uint64_t i = 0; i < 20; i++) {
-        ASSERT_TRUE(put(*cache, i, "x", {.kind = ValueKind::Text, .bytes = {}, .owner = static_cast<std::uint32_t>(i % 2)}));
+        ASSERT_TRUE(put(*cache, i, "x", {.kind = ValueKind::Text, .bytes = {}, .owner = {static_cast<std::uint32_t>(i % 2)}}));
         ASSERT_TRUE(get(*cache, i));
     }
     for (std::uint32_t owner : {1U, 0U}) {

@@ -1,0 +1,44 @@
+// What the processes of one parallel query tell each other about their statement: one note per process, by its number.
+//
+// The leader says whether its statement stores its rows; a worker, which sees only a piece of the plan, reads that and leaves word
+// when it has given something in place of an answer. Written and read by src/session/statement.*. Regime: pure, lock-free, noexcept.
+#pragma once
+
+#include "shmem/atomic.hpp"
+
+#include <cstdint>
+#include <new>
+
+namespace steadytext::shmem {
+
+struct ParallelNote {
+    // Written by the leader before it starts workers and read by them after: starting a process orders the two.
+    std::atomic<bool> stores{false};
+    // Written by workers, read and taken back by the leader; a parallel query's end orders the two.
+    std::atomic<bool> stood_in{false};
+};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+class ParallelNotes {
+public:
+    [[nodiscard]] static std::size_t bytes_needed(std::uint32_t processes) noexcept {
+        return sizeof(ParallelNotes) + processes * sizeof(ParallelNote);
+    }
+    static ParallelNotes *place(void *memory, std::uint32_t processes) noexcept {
+        auto *notes = new (memory) ParallelNotes(processes);
+        for (std::uint32_t i = 0; i < processes; i++)
+            new (reinterpret_cast<ParallelNote *>(notes + 1) + i) ParallelNote;
+        return notes;
+    }
+    // Null for a number that no regular process has.
+    [[nodiscard]] ParallelNote *of(std::int32_t process) noexcept {
+        const bool is_known = process >= 0 && static_cast<std::uint32_t>(process) < processes_;
+        return is_known ? reinterpret_cast<ParallelNote *>(this + 1) + process : nullptr;
+    }
+
+private:
+    explicit ParallelNotes(std::uint32_t processes) noexcept : processes_(processes) {}
+    alignas(kCacheLine) std::uint32_t processes_;
+};
+
+}  // namespace steadytext::shmem

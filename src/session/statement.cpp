@@ -1,0 +1,291 @@
+// Hooks that count how deep we are, and in what: see statement.hpp. Regime: pg; nothing here has a destructor.
+#include "src/pg/compat.hpp"
+#include "src/session/statement.hpp"
+#include "shmem/segment.hpp"
+#include "src/guc.hpp"
+#include "src/pg/boundary.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "commands/defrem.h"
+#include "optimizer/planner.h"
+#include "replication/logicalworker.h"
+#include "tcop/utility.h"
+#include "utils/plancache.h"
+}
+
+namespace steadytext::session::statement {
+
+namespace {
+
+// Of this process. A level is one run of planner, executor or utility statement; a statement of a function is one below its caller's.
+struct State {
+    int levels = 0;
+    int storing = 0;    // levels that store their rows
+    int planning = 0;   // levels that are the planner's
+    int analyzing = 0;  // levels that are ANALYZE
+    bool plans_are_stale = false;
+    bool stood_in = false;  // in the outermost statement, a call was given something in place of an answer
+    std::uint64_t answered = 0;
+    core::Problem cause;  // of the first that was
+};
+State state;
+
+planner_hook_type next_planner;
+ExecutorStart_hook_type next_executor_start;
+ExecutorFinish_hook_type next_executor_finish;
+ProcessUtility_hook_type next_utility;
+
+shmem::ParallelNote *note_of(int32 process) {
+    return shmem::segment_attached() ? shmem::segment().parallel_notes->of(process) : nullptr;
+}
+
+shmem::ParallelNote *my_note() { return MyProc != nullptr ? note_of(pg::my_proc_number()) : nullptr; }
+
+// ---- levels ------------------------------------------------------------------------------------------------------------
+
+// What a level adds to the counts.
+struct Level {
+    bool stores = false;
+    bool plans = false;
+    bool analyzes = false;
+    bool ends_statement = true;  // false for the planner, whose plan is executed next
+};
+
+// An earlier process of the same number may have ended within a level.
+void take_over_note() {
+    static bool mine = false;
+    shmem::ParallelNote *note = mine ? nullptr : my_note();
+    if (note == nullptr)
+        return;
+    note->stores.store(false);
+    note->stood_in.store(false);
+    mine = true;
+}
+
+void enter(const Level &level) {
+    if (state.levels++ == 0)
+        take_over_note();
+    state.planning += level.plans;
+    state.analyzing += level.analyzes;
+    if (level.stores && state.storing++ == 0)
+        if (shmem::ParallelNote *note = my_note(); note != nullptr)
+            note->stores.store(true);
+}
+
+void end_statement() {
+    state.stood_in = false;
+    state.answered = 0;
+    if (shmem::ParallelNote *note = my_note(); note != nullptr && note->stood_in.load(std::memory_order_relaxed))
+        note->stood_in.store(false);
+}
+
+void drop_stale_plans() {
+    if (!state.plans_are_stale || state.planning > 0)
+        return;
+    state.plans_are_stale = false;
+    ResetPlanCache();
+}
+
+void leave(const Level &level) {
+    state.levels--;
+    state.planning -= level.plans;
+    state.analyzing -= level.analyzes;
+    if (level.stores && --state.storing == 0)
+        if (shmem::ParallelNote *note = my_note(); note != nullptr)
+            note->stores.store(false);
+    if (level.ends_statement)
+        drop_stale_plans();
+    if (level.ends_statement && state.levels == 0)
+        end_statement();
+}
+
+template <class Body>
+void within(const Level &level, Body &&body) {
+    enter(level);
+    PG_TRY();
+    { body(); }
+    PG_FINALLY();
+    { leave(level); }
+    PG_END_TRY();
+}
+
+void at_transaction_end(XactEvent event, void *) {
+    if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+        return;
+    drop_stale_plans();
+    if (state.levels == 0)
+        end_statement();
+}
+
+bool stood_in() {
+    const shmem::ParallelNote *note = my_note();
+    return state.stood_in || (note != nullptr && note->stood_in.load(std::memory_order_relaxed));
+}
+
+// A statement that stores, run by one in which a stand-in was given: what it stores may be that.
+void refuse_stand_in(bool stores) {
+    if (!stores || state.levels == 0 || guc::on_failure != static_cast<int>(guc::OnFailure::Auto) || !stood_in())
+        return;
+    core::Problem problem = state.cause;
+    if (!problem.is_set())
+        problem.set(core::sqlstate::kConnectionFailure, "no daemon answered a call of this statement");
+    explain_storing(problem);
+    pg::raise(problem);
+}
+
+// ---- what stores -------------------------------------------------------------------------------------------------------
+
+bool changes_rows(CmdType command, bool has_modifying_with) {
+    return (command != CMD_SELECT && command != CMD_UTILITY && command != CMD_UNKNOWN) || has_modifying_with;
+}
+
+bool stores(const QueryDesc *query) {
+    const CommandDest goes_to = query->dest != nullptr ? query->dest->mydest : DestNone;
+    return changes_rows(query->operation, query->plannedstmt->hasModifyingCTE) || goes_to == DestIntoRel || goes_to == DestTransientRel;
+}
+
+bool has_option(const List *options, const char *name) {
+    ListCell *cell;
+    foreach (cell, options) {
+        auto *option = static_cast<DefElem *>(lfirst(cell));
+        if (strcmp(option->defname, name) == 0)
+            return defGetBoolean(option);
+    }
+    return false;
+}
+
+// VACUUM FULL makes indexes anew; ANALYZE after it finds what that has asked for in the cache.
+Level level_of(const VacuumStmt *vacuum) {
+    const bool is_full = vacuum->is_vacuumcmd && has_option(vacuum->options, "full");
+    return {.stores = is_full, .analyzes = !is_full};
+}
+
+// Statements that only hand on the rows, or the errors, of others, and those that evaluate nothing; all others store.
+Level level_of(const Node *statement) {
+    switch (nodeTag(statement)) {
+    case T_VacuumStmt:
+        return level_of(reinterpret_cast<const VacuumStmt *>(statement));
+    case T_CopyStmt:
+        return {.stores = reinterpret_cast<const CopyStmt *>(statement)->is_from};
+    case T_ExplainStmt: {
+        const Node *query = reinterpret_cast<const ExplainStmt *>(statement)->query;
+        return {.stores = IsA(query, Query) && reinterpret_cast<const Query *>(query)->commandType == CMD_UTILITY};
+    }
+    case T_PrepareStmt:
+    case T_ExecuteStmt:
+    case T_DeallocateStmt:
+    case T_DeclareCursorStmt:
+    case T_FetchStmt:
+    case T_ClosePortalStmt:
+    case T_DoStmt:
+    case T_CallStmt:
+    case T_TransactionStmt:
+    case T_VariableSetStmt:
+    case T_VariableShowStmt:
+    case T_DiscardStmt:
+    case T_LockStmt:
+    case T_ConstraintsSetStmt:
+    case T_ListenStmt:
+    case T_UnlistenStmt:
+    case T_NotifyStmt:
+    case T_LoadStmt:
+    case T_CheckPointStmt:
+        return {};
+    default:
+        return {.stores = true};
+    }
+}
+
+// ---- hooks -------------------------------------------------------------------------------------------------------------
+
+PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo parameters) {
+    const Level level{.stores = changes_rows(query->commandType, query->hasModifyingCTE), .plans = true, .ends_statement = false};
+    PlannedStmt *volatile planned = nullptr;
+    within(level, [&] {
+        planned = next_planner != nullptr ? next_planner(query, text, options, parameters)
+                                          : standard_planner(query, text, options, parameters);
+    });
+    return planned;
+}
+
+// Generated columns are made ready here, where constants are evaluated.
+void start(QueryDesc *query, int flags) {
+    const auto next = [&] { (next_executor_start != nullptr ? next_executor_start : standard_ExecutorStart)(query, flags); };
+    if (!stores(query))
+        return next();
+    within({.stores = true, .ends_statement = false}, next);
+}
+
+void run(QueryDesc *query, pg::execute_next_type next, void *context) {
+    const Level level{.stores = stores(query)};
+    refuse_stand_in(level.stores);
+    within(level, [&] { next(context); });
+}
+
+// Triggers that fire after a statement do so here.
+void finish(QueryDesc *query) {
+    within({.stores = stores(query)}, [&] { (next_executor_finish != nullptr ? next_executor_finish : standard_ExecutorFinish)(query); });
+}
+
+void run_utility(PlannedStmt *planned, const char *text, bool read_only_tree, ProcessUtilityContext context, ParamListInfo parameters,
+                 QueryEnvironment *environment, DestReceiver *destination, QueryCompletion *completion) {
+    const Level level = level_of(planned->utilityStmt);
+    refuse_stand_in(level.stores);
+    within(level, [&] {
+        (next_utility != nullptr ? next_utility : standard_ProcessUtility)(planned, text, read_only_tree, context, parameters, environment,
+                                                                          destination, completion);
+    });
+}
+
+}  // namespace
+
+void install_hooks() {
+    next_planner = planner_hook;
+    planner_hook = plan;
+    next_executor_start = ExecutorStart_hook;
+    ExecutorStart_hook = start;
+    pg::hook_executor_run(run);
+    next_executor_finish = ExecutorFinish_hook;
+    ExecutorFinish_hook = finish;
+    next_utility = ProcessUtility_hook;
+    ProcessUtility_hook = run_utility;
+    RegisterXactCallback(at_transaction_end, nullptr);
+}
+
+bool stores_rows() {
+    if (state.storing > 0)
+        return true;
+    if (const int32 leader = pg::parallel_leader(); leader >= 0) {
+        const shmem::ParallelNote *note = note_of(leader);
+        return note == nullptr || note->stores.load(std::memory_order_relaxed);
+    }
+    // Outside of all statements: a function called by the client itself, or a process that applies what was replicated.
+    return state.levels == 0 && whereToSendOutput != DestRemote;
+}
+
+bool is_analyzing() { return state.analyzing > 0 || pg::is_autovacuum_worker(); }
+
+void note_answer() { state.answered++; }
+
+void note_stand_in(const core::Problem &problem) {
+    if (state.planning > 0)
+        state.plans_are_stale = true;
+    if (!state.stood_in)
+        state.cause = problem;
+    state.stood_in = true;
+    if (shmem::ParallelNote *note = note_of(pg::parallel_leader()); note != nullptr)
+        note->stood_in.store(true);
+}
+
+void explain_storing(core::Problem &problem) {
+    char before[sizeof problem.detail];
+    strlcpy(before, problem.detail, sizeof before);
+    const char *kept = guc::cache_enabled ? "; from the cache they cost nothing when it is run again" : "";
+    problem.with_detail("%s%sThe statement stores its rows, so it is given no fallback. %llu of its calls were answered%s.", before,
+                        before[0] != '\0' ? " " : "", static_cast<unsigned long long>(state.answered), state.answered > 0 ? kept : "");
+    if (problem.hint[0] == '\0')
+        problem.with_hint("Run it again when a daemon answers. steadytext.on_failure says what a call gives that none answers.");
+}
+
+}  // namespace steadytext::session::statement
