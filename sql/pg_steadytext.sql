@@ -32,6 +32,22 @@ BEGIN
 END
 $$;
 
+-- What acts on the whole server is for superusers and members of this role; administrators of one database have no part in it.
+DO $$
+DECLARE
+    admin pg_roles;
+BEGIN
+    SELECT * INTO admin FROM pg_roles WHERE rolname = 'steadytext_server_admin';
+    IF NOT FOUND THEN
+        CREATE ROLE steadytext_server_admin NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+        COMMENT ON ROLE steadytext_server_admin IS 'Its members may do in every database what acts on the whole server: stop the daemon, trip breakers, reset statistics.';
+    ELSIF admin.rolcanlogin OR admin.rolsuper OR admin.rolcreatedb OR admin.rolcreaterole OR admin.rolreplication OR admin.rolbypassrls THEN
+        RAISE EXCEPTION 'role "steadytext_server_admin" may do more than administer pg_steadytext' USING ERRCODE = '42710',
+            DETAIL = 'It may log in or has an attribute.', HINT = 'Rename that role: pg_steadytext makes the role it needs by itself.';
+    END IF;
+END
+$$;
+
 -- ---- arguments ---------------------------------------------------------------------------------------------------
 -- The one table of what arguments, options and settings must be is in src/core/parameters.cpp.
 
@@ -391,6 +407,86 @@ ALTER TABLE public.steadytext_audit_log ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_rows ON public.steadytext_audit_log FOR SELECT
     USING (user_id = current_user::text OR (SELECT has_function_privilege('_steadytext.config_set(pg_catalog.text, pg_catalog.text)', 'EXECUTE')));
 CREATE POLICY own_name ON public.steadytext_audit_log FOR INSERT WITH CHECK (user_id = current_user::text);
+
+-- ---- changes of settings and limits ------------------------------------------------------------------------------
+-- Whoever changes a row, by a function or by hand, by COPY too: it must be what the function would take, and the change is audited.
+-- Whether a role exists is not asked: a dump may be restored where it does not yet.
+
+CREATE FUNCTION _steadytext.config_check() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM _steadytext.check_config(NEW.key, coalesce(NEW.value #>> '{}', 'null'));
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER check_row BEFORE INSERT OR UPDATE OF key, value ON public.steadytext_config
+    FOR EACH ROW EXECUTE FUNCTION _steadytext.config_check();
+
+CREATE FUNCTION _steadytext.rate_limit_check() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    most int;
+BEGIN
+    IF TG_TABLE_NAME = 'steadytext_budgets' THEN
+        PERFORM _steadytext.check('steadytext_budget_set', NEW.role_name, NEW.period, NEW.tokens, NEW.mode);
+    ELSIF TG_TABLE_NAME = 'steadytext_rate_limit_rules' THEN
+        PERFORM _steadytext.check('steadytext_rate_limit_set', NEW.role_name, NEW.operation, NEW.requests, NEW.per, NEW.tokens, NEW.concurrency);
+    ELSE
+        FOREACH most IN ARRAY ARRAY[NEW.requests_per_minute, NEW.requests_per_hour, NEW.requests_per_day] LOOP
+            PERFORM _steadytext.check('steadytext_rate_limit_set', NEW.user_id::name, '*'::text, most, interval '1 min', NULL::bigint, NULL::int);
+        END LOOP;
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER check_row BEFORE INSERT OR UPDATE ON public.steadytext_rate_limit_rules
+    FOR EACH ROW EXECUTE FUNCTION _steadytext.rate_limit_check();
+CREATE TRIGGER check_row BEFORE INSERT OR UPDATE ON public.steadytext_budgets
+    FOR EACH ROW EXECUTE FUNCTION _steadytext.rate_limit_check();
+CREATE TRIGGER check_row BEFORE INSERT OR UPDATE OF user_id, requests_per_minute, requests_per_hour, requests_per_day
+    ON public.steadytext_rate_limits
+    FOR EACH ROW EXECUTE FUNCTION _steadytext.rate_limit_check();
+
+CREATE FUNCTION _steadytext.audit_change() RETURNS trigger
+AS 'MODULE_PATHNAME', 'steadytext_audit_change' LANGUAGE C;
+COMMENT ON FUNCTION _steadytext.audit_change() IS
+    'Writes who changed which rows to steadytext_audit_log, as the owner of that table; of more than a hundred rows how many.';
+CREATE TRIGGER audit_inserted AFTER INSERT ON public.steadytext_config REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_updated AFTER UPDATE ON public.steadytext_config REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_deleted AFTER DELETE ON public.steadytext_config REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_truncated AFTER TRUNCATE ON public.steadytext_config
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_inserted AFTER INSERT ON public.steadytext_rate_limits REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_updated AFTER UPDATE ON public.steadytext_rate_limits REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_deleted AFTER DELETE ON public.steadytext_rate_limits REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_truncated AFTER TRUNCATE ON public.steadytext_rate_limits
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_inserted AFTER INSERT ON public.steadytext_rate_limit_rules REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_updated AFTER UPDATE ON public.steadytext_rate_limit_rules REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_deleted AFTER DELETE ON public.steadytext_rate_limit_rules REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_truncated AFTER TRUNCATE ON public.steadytext_rate_limit_rules
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_inserted AFTER INSERT ON public.steadytext_budgets REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_updated AFTER UPDATE ON public.steadytext_budgets REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_deleted AFTER DELETE ON public.steadytext_budgets REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+CREATE TRIGGER audit_truncated AFTER TRUNCATE ON public.steadytext_budgets
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
 
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_config', '');
 -- Answers whose role is gone, or made anew, stay behind: a restore goes by names.
@@ -877,8 +973,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT _steadytext.check('_steadytext.cache_limit', config_key, seeded, setting);
     SELECT coalesce(
-        (SELECT (value #>> '{}')::float8 FROM public.steadytext_config
-         WHERE key = config_key AND value #>> '{}' ~ '^[0-9]+(\.[0-9]+)?$' AND (value #>> '{}')::float8 <> seeded),
+        (SELECT nullif((CASE WHEN value #>> '{}' ~ '^[0-9]{1,15}(\.[0-9]{1,15})?$' THEN value #>> '{}' END)::float8, seeded)
+         FROM public.steadytext_config WHERE key = config_key),
         (SELECT nullif(s.setting, '0')::float8 FROM pg_settings s WHERE s.name = cache_limit.setting),
         1e12)
 $$;
@@ -921,7 +1017,7 @@ BEGIN
             USING HINT = 'VACUUM FULL public.steadytext_cache gives the room back; calls do not wait for it.';
     END IF;
     DELETE FROM public.steadytext_cache WHERE expires_at <= now();
-    IF (SELECT value #>> '{}' FROM public.steadytext_config WHERE key = 'cache_eviction_enabled') = 'false' THEN
+    IF (SELECT value #>> '{}' FROM public.steadytext_config WHERE key = 'cache_eviction_enabled') IN ('false', 'off', 'no', '0') THEN
         RETURN;
     END IF;
     SELECT * INTO done FROM _steadytext.cache_evict_to('frecency', NULL, NULL, 1000, 2, 0);
@@ -1186,9 +1282,6 @@ BEGIN
         ON CONFLICT ON CONSTRAINT steadytext_rate_limit_rules_pkey DO UPDATE
         SET requests = excluded.requests, per = excluded.per, tokens = excluded.tokens, concurrency = excluded.concurrency,
             updated_at = now(), updated_by = current_user;
-    INSERT INTO public.steadytext_audit_log (event_type, details)
-        VALUES ('rate_limit_set', jsonb_build_object('role', role, 'operation', operation, 'requests', requests,
-                                                     'per', per, 'tokens', tokens, 'concurrency', concurrency));
 END
 $$;
 
@@ -1236,8 +1329,11 @@ BEGIN
     any_rule := FOUND;
     DELETE FROM public.steadytext_rate_limits WHERE user_id = role::text AND operation = '*';
     any_row := FOUND;
-    INSERT INTO public.steadytext_audit_log (event_type, details, success)
-        VALUES ('rate_limit_remove', jsonb_build_object('role', role, 'operation', operation), any_rule OR any_row);
+    -- What was removed, the table's trigger has audited.
+    IF NOT (any_rule OR any_row) THEN
+        INSERT INTO public.steadytext_audit_log (event_type, details, success)
+            VALUES ('rate_limit_remove', jsonb_build_object('role', role, 'operation', operation), false);
+    END IF;
     RETURN any_rule OR any_row;
 END
 $$;
@@ -1278,8 +1374,6 @@ BEGIN
         VALUES (role, steadytext_budget_set.period, steadytext_budget_set.tokens, steadytext_budget_set.mode)
         ON CONFLICT ON CONSTRAINT steadytext_budgets_pkey DO UPDATE
         SET tokens = excluded.tokens, mode = excluded.mode, updated_at = now(), updated_by = current_user;
-    INSERT INTO public.steadytext_audit_log (event_type, details)
-        VALUES ('budget_set', jsonb_build_object('role', role, 'period', period, 'tokens', tokens, 'mode', mode));
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_budget_set(name, interval, bigint, text) IS
@@ -1295,8 +1389,10 @@ BEGIN
     DELETE FROM public.steadytext_budgets b
         WHERE b.role_name = role AND (steadytext_budget_remove.period IS NULL OR b.period = steadytext_budget_remove.period);
     any_budget := FOUND;
-    INSERT INTO public.steadytext_audit_log (event_type, details, success)
-        VALUES ('budget_remove', jsonb_build_object('role', role, 'period', period), any_budget);
+    IF NOT any_budget THEN
+        INSERT INTO public.steadytext_audit_log (event_type, details, success)
+            VALUES ('budget_remove', jsonb_build_object('role', role, 'period', period), false);
+    END IF;
     RETURN any_budget;
 END
 $$;
@@ -1817,10 +1913,8 @@ BEGIN
     END;
     INSERT INTO public.steadytext_config (key, value) VALUES (config_key, typed)
         ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now(), updated_by = current_user;
-    INSERT INTO public.steadytext_audit_log (event_type, details)
-        VALUES ('config_change', jsonb_build_object('key', config_key, 'value', config_value));
     IF name IN ('daemon_host', 'daemon_port') THEN
-        PERFORM _steadytext.follow_daemon_address();
+        PERFORM _steadytext.follow_daemon_address(name, config_value);
     END IF;
 END
 $$;
@@ -1831,10 +1925,10 @@ AS $$ SELECT _steadytext.config_set(config_key, config_value) $$;
 COMMENT ON FUNCTION public.steadytext_config_set(text, text) IS
     'Changes a setting of this database; daemon_host and daemon_port change steadytext.daemons for the whole server. The view steadytext_config_settings tells which setting a key stands for.';
 
-CREATE FUNCTION _steadytext.follow_daemon_address() RETURNS void
-AS 'MODULE_PATHNAME', 'steadytext_follow_daemon_address' LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION _steadytext.follow_daemon_address() IS
-    'Makes steadytext.daemons name the address in steadytext_config (superusers only).';
+CREATE FUNCTION _steadytext.follow_daemon_address(config_key text, config_value text) RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_follow_daemon_address' LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION _steadytext.follow_daemon_address(text, text) IS
+    'Makes this the host or the port of the first daemon of steadytext.daemons (superusers only); nothing else of the table gets there.';
 
 -- Tells every session, at commit, that its copy of steadytext_config is stale.
 CREATE FUNCTION _steadytext.config_changed() RETURNS trigger
@@ -1858,8 +1952,8 @@ COMMENT ON VIEW public.steadytext_config_settings IS
 
 -- ---- administrators ----------------------------------------------------------------------------------------------
 
--- What an administrator is granted: all functions that PUBLIC has not but trigger functions and those that make administrators;
--- the tables they work on, of which the audit log is not to be changed.
+-- What an administrator is granted: all functions that PUBLIC has not but trigger functions, those that make administrators, and those
+-- that act on the whole server; the tables they work on, of which the audit log is not to be changed.
 CREATE FUNCTION _steadytext.admin_grants() RETURNS SETOF text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -1870,6 +1964,7 @@ AS $$
     SELECT format('EXECUTE ON FUNCTION %s', p.oid::regprocedure)
     FROM members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
     WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(steadytext_)?admin_' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
+      AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 'steadytext_server_admin'::regrole)
     UNION ALL
     SELECT format(CASE WHEN c.relkind = 'S' THEN 'USAGE, SELECT ON SEQUENCE %s' WHEN c.relkind = 'v' THEN 'SELECT ON %s'
                        WHEN c.relname = 'steadytext_audit_log' THEN 'SELECT, INSERT ON %s' ELSE 'SELECT, INSERT, UPDATE, DELETE ON %s' END,
@@ -1879,6 +1974,22 @@ AS $$
        OR c.relkind = 'S' AND EXISTS (SELECT FROM members owner JOIN pg_depend d ON d.refobjid = owner.objid WHERE d.objid = c.oid)
 $$;
 
+-- A role is one that exists: what GRANT takes for one besides (public, however it is quoted) is none.
+CREATE FUNCTION _steadytext.admin_check(role name) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM _steadytext.inspect('role', role);
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+        RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = '42704';
+    ELSIF role IN ('steadytext_owner', 'steadytext_server_admin') THEN
+        RAISE EXCEPTION 'role "%" is not for administrators', role USING ERRCODE = '42501',
+            HINT = 'Grant to a role of your own.';
+    END IF;
+END
+$$;
+
 CREATE FUNCTION public.steadytext_admin_grant(role name) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
@@ -1886,6 +1997,7 @@ AS $$
 DECLARE
     each text;
 BEGIN
+    PERFORM _steadytext.admin_check(role);
     FOR each IN SELECT * FROM _steadytext.admin_grants() LOOP
         EXECUTE format('GRANT %s TO %I', each, role);
     END LOOP;
@@ -1902,6 +2014,7 @@ AS $$
 DECLARE
     each text;
 BEGIN
+    PERFORM _steadytext.admin_check(role);
     FOR each IN SELECT * FROM _steadytext.admin_grants() LOOP
         EXECUTE format('REVOKE %s FROM %I', each, role);
     END LOOP;
@@ -1938,7 +2051,13 @@ AS $$
           AND (o.classid <> 'pg_proc'::regclass OR EXISTS (SELECT FROM pg_init_privs p WHERE p.classoid = o.classid AND p.objoid = o.oid))),
     triggers AS (
         SELECT format('%s on %s', t.tgname, o.name) AS said FROM pg_trigger t JOIN objects o ON o.oid = t.tgrelid
-        WHERE NOT t.tgisinternal AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_proc'::regclass AND objid = t.tgfoid)),
+        WHERE NOT t.tgisinternal AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_proc'::regclass AND objid = t.tgfoid)
+        UNION ALL
+        SELECT format('rule %s on %s', r.rulename, o.name) FROM pg_rewrite r JOIN objects o ON o.oid = r.ev_class WHERE r.rulename <> '_RETURN'),
+    -- What checks, audits and counts the tables' rows.
+    own_triggers AS (
+        SELECT format('%s on %s', t.tgname, o.name) AS said FROM pg_trigger t JOIN objects o ON o.oid = t.tgrelid
+        WHERE NOT t.tgisinternal AND t.tgenabled NOT IN ('O', 'A')),
     trigger_grants AS (
         SELECT format('TRIGGER on %s to %s', o.name, a.grantee::regrole) AS said FROM objects o, aclexplode(o.acl) a
         WHERE a.privilege_type = 'TRIGGER' AND a.grantee NOT IN (o.owner, 0)),
@@ -1947,7 +2066,60 @@ AS $$
         WHERE o.classid = 'pg_proc'::regclass AND p.prosecdef AND p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']),
     row_security AS (
         SELECT o.name AS said FROM objects o JOIN pg_class c ON c.oid = o.oid
-        WHERE o.classid = 'pg_class'::regclass AND c.relname = 'steadytext_audit_log' AND NOT c.relrowsecurity),
+        WHERE o.classid = 'pg_class'::regclass AND c.relname IN ('steadytext_audit_log', 'steadytext_queue') AND NOT c.relrowsecurity
+        UNION ALL
+        SELECT format('policy %s on %s', p.polname, o.name) FROM pg_policy p JOIN objects o ON o.oid = p.polrelid
+        WHERE (o.name, p.polname) NOT IN (('public.steadytext_audit_log', 'own_rows'), ('public.steadytext_audit_log', 'own_name'),
+                                          ('public.steadytext_queue', 'own_requests'))),
+    -- Two roles that may do nothing else; the first has no members either.
+    owner_role AS (
+        SELECT format('role %s has attributes', rolname) AS said FROM pg_roles
+        WHERE rolname IN ('steadytext_owner', 'steadytext_server_admin')
+          AND (rolcanlogin OR rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
+        UNION ALL
+        SELECT format('%s is a member of %s', m.member::regrole, m.roleid::regrole) FROM pg_auth_members m
+        WHERE m.roleid = to_regrole('steadytext_owner') OR m.member IN (to_regrole('steadytext_owner'), to_regrole('steadytext_server_admin'))),
+    owners AS (
+        SELECT format('%s owns %s', o.owner::regrole, o.name) AS said
+        FROM objects o LEFT JOIN pg_proc p ON p.oid = o.oid AND o.classid = 'pg_proc'::regclass JOIN pg_roles r ON r.oid = o.owner
+        WHERE CASE WHEN o.classid = 'pg_class'::regclass OR p.prosecdef THEN r.rolname <> 'steadytext_owner' ELSE NOT r.rolsuper END
+          AND EXISTS (SELECT FROM members m WHERE m.objid = '_steadytext'::regnamespace)
+        UNION ALL
+        SELECT format('%s owns schema %s', r.rolname, n.nspname) FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+        WHERE n.nspname = '_steadytext' AND NOT r.rolsuper),
+    schema_internals AS (
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END || ' may create in schema _steadytext' AS said
+        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = '_steadytext' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
+        UNION ALL
+        SELECT format('%s is not the extension''s', p.oid::regprocedure) FROM pg_proc p
+        WHERE p.pronamespace = '_steadytext'::regnamespace AND NOT EXISTS (SELECT FROM objects o WHERE o.oid = p.oid)),
+    default_privileges AS (
+        SELECT format('%s on new objects of %s to %s', a.privilege_type, d.defaclrole::regrole,
+                      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END) AS said
+        FROM pg_default_acl d, aclexplode(d.defaclacl) a
+        WHERE (d.defaclnamespace = '_steadytext'::regnamespace OR d.defaclrole = to_regrole('steadytext_owner')) AND a.grantee <> d.defaclrole),
+    -- What a session may take for a function or table of the extension. The extension itself calls none of them.
+    namesakes AS (
+        SELECT format('function %s', p.oid::regprocedure) AS said FROM pg_proc p
+        WHERE p.pronamespace <> '_steadytext'::regnamespace AND NOT EXISTS (SELECT FROM objects o WHERE o.oid = p.oid)
+          AND p.proname IN (SELECT f.proname FROM pg_proc f JOIN objects o ON o.oid = f.oid AND f.pronamespace = 'public'::regnamespace)
+        UNION ALL
+        SELECT format('relation %s', c.oid::regclass) FROM pg_class c
+        WHERE NOT EXISTS (SELECT FROM objects o WHERE o.oid = c.oid) AND NOT pg_is_other_temp_schema(c.relnamespace)
+          AND c.relname IN (SELECT t.relname FROM pg_class t JOIN objects o ON o.oid = t.oid AND t.relnamespace = 'public'::regnamespace)),
+    -- What a session whose search_path has the schema before pg_catalog may take for PostgreSQL's own.
+    trojans AS (
+        SELECT format('operator %s', p.oid::regoperator) AS said FROM pg_operator p
+        WHERE p.oid >= 16384 AND 'pg_catalog'::regnamespace = ALL (SELECT t.typnamespace FROM pg_type t WHERE t.oid IN (p.oprleft, p.oprright))
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_operator'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+        UNION ALL
+        SELECT format('cast from %s to %s', c.castsource::regtype, c.casttarget::regtype) FROM pg_cast c
+        WHERE c.oid >= 16384 AND 'pg_catalog'::regnamespace = ALL (SELECT t.typnamespace FROM pg_type t WHERE t.oid IN (c.castsource, c.casttarget))
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+        UNION ALL
+        SELECT format('type %I.%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+        WHERE t.oid >= 16384 AND t.typelem = 0 AND EXISTS (SELECT FROM pg_type b WHERE b.typname = t.typname AND b.typnamespace = 'pg_catalog'::regnamespace)
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')),
     administrators AS (
         SELECT a.grantee::regrole::text AS said FROM objects o, aclexplode(o.acl) a
         WHERE o.oid = '_steadytext.config_set(text, text)'::regprocedure AND a.grantee NOT IN (o.owner, 0, 'steadytext_owner'::regrole)),
@@ -1956,16 +2128,17 @@ AS $$
                'PUBLIC has no more than at installation', 'REVOKE what PUBLIC need not have.'
         UNION ALL
         SELECT 2, 'trigger_grants', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM trigger_grants),
-               'no role but the owner may add triggers', 'REVOKE TRIGGER: the keeper, a superuser, runs what a trigger says.'
+               'no role but the owner may add triggers', 'REVOKE TRIGGER: what a trigger says runs with the rights of steadytext_owner.'
         UNION ALL
         SELECT 3, 'triggers', 'warning', (SELECT string_agg(said, ', ' ORDER BY said) FROM triggers),
-               'the tables have only their own triggers', 'Make sure of them: the keeper, a superuser, runs them.'
+               'the tables have only their own triggers and no rules', 'Make sure of them: background workers run them as steadytext_owner.'
         UNION ALL
         SELECT 4, 'search_paths', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM unpinned),
                'all SECURITY DEFINER functions pin search_path', 'ALTER FUNCTION ... SET search_path = pg_catalog, pg_temp.'
         UNION ALL
         SELECT 5, 'row_security', 'error', (SELECT string_agg(said, ', ') FROM row_security),
-               'audit rows are visible to their own role and administrators', 'ALTER TABLE ... ENABLE ROW LEVEL SECURITY.'
+               'rows of the audit log and the queue are visible as at installation',
+               'ALTER TABLE ... ENABLE ROW LEVEL SECURITY; drop policies that were not there at installation.'
         UNION ALL
         SELECT 6, 'schema_public', 'warning', (SELECT 'PUBLIC may create objects in schema public' WHERE has_schema_privilege('public', 'public', 'CREATE')),
                'PUBLIC may not create objects in schema public', 'REVOKE CREATE ON SCHEMA public FROM PUBLIC.'
@@ -1976,11 +2149,37 @@ AS $$
         UNION ALL
         SELECT 8, 'installed_version', 'warning', (SELECT format('version %s is installed, %s is running', a.default_version, _steadytext.version())
                                                    FROM pg_available_extensions a WHERE a.name = 'pg_steadytext' AND a.default_version <> _steadytext.version()),
-               'the running library is the one installed', 'Restart the server.')
+               'the running library is the one installed', 'Restart the server.'
+        UNION ALL
+        SELECT 9, 'owner_role', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM owner_role),
+               'steadytext_owner and steadytext_server_admin may do nothing else', 'Take these rights and memberships away.'
+        UNION ALL
+        SELECT 10, 'owners', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM owners),
+               'steadytext_owner owns the tables and what runs with its rights, superusers the rest', 'ALTER ... OWNER TO.'
+        UNION ALL
+        SELECT 11, 'schema_internals', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM schema_internals),
+               'nobody but a superuser creates in schema _steadytext', 'REVOKE CREATE ON SCHEMA _steadytext; drop what is not the extension''s.'
+        UNION ALL
+        SELECT 12, 'own_triggers', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM own_triggers),
+               'the triggers that check, audit and count rows are enabled', 'ALTER TABLE ... ENABLE TRIGGER.'
+        UNION ALL
+        SELECT 13, 'default_privileges', 'warning', (SELECT string_agg(said, ', ' ORDER BY said) FROM default_privileges),
+               'new objects of the extension will be nobody else''s', 'ALTER DEFAULT PRIVILEGES ... REVOKE.'
+        UNION ALL
+        SELECT 14, 'namesakes', 'warning', (SELECT string_agg(said, ', ' ORDER BY said) FROM namesakes),
+               'nothing else is called like a function or table of the extension',
+               'A session may find them first, by its search_path or by the types of arguments: drop them, or make sure whose they are.'
+        UNION ALL
+        SELECT 15, 'trojans', 'warning', (SELECT string_agg(said, ', ' ORDER BY said) FROM trojans),
+               'no operator, cast or type stands for one of PostgreSQL''s',
+               'A session whose search_path has their schema before pg_catalog calls them: make sure whose they are.')
     SELECT f.check_name, CASE WHEN f.said IS NULL THEN 'ok' ELSE f.bad END, coalesce(f.said, f.good), CASE WHEN f.said IS NOT NULL THEN f.hint END
     FROM (SELECT * FROM findings ORDER BY place) f
     UNION ALL
     SELECT 'administrators', 'ok', coalesce((SELECT string_agg(said, ', ' ORDER BY said) FROM administrators), 'nobody but the owner'), NULL
+    UNION ALL
+    SELECT 'server_administrators', 'ok', coalesce((SELECT string_agg(m.member::regrole::text, ', ' ORDER BY m.member::regrole::text)
+        FROM pg_auth_members m WHERE m.roleid = to_regrole('steadytext_server_admin')), 'nobody but superusers'), NULL
     UNION ALL
     SELECT * FROM _steadytext.selfcheck()
 $$;
@@ -2244,8 +2443,9 @@ REVOKE ALL ON FUNCTION
     public.st_daemon_start(), public.st_daemon_stop(),
     _steadytext.config_set(text, text), public.steadytext_config_set(text, text), public.st_config_set(text, text),
     _steadytext.selfcheck(), public.steadytext_selfcheck(),
-    _steadytext.admin_grants(), public.steadytext_admin_grant(name), public.steadytext_admin_revoke(name),
-    _steadytext.inspect(text, text), _steadytext.follow_daemon_address(), _steadytext.config_changed(),
+    _steadytext.admin_grants(), _steadytext.admin_check(name), public.steadytext_admin_grant(name), public.steadytext_admin_revoke(name),
+    _steadytext.inspect(text, text), _steadytext.follow_daemon_address(text, text), _steadytext.config_changed(),
+    _steadytext.config_check(), _steadytext.rate_limit_check(), _steadytext.audit_change(),
     _steadytext.daemon_health(), _steadytext.daemons(),
     public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
     public.steadytext_daemon_set_weight(text, int), public.steadytext_daemon_drain(text), public.steadytext_daemon_undrain(text),
@@ -2289,6 +2489,13 @@ GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometh
 GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.steadytext_usage,
     public.steadytext_incidents TO pg_monitor;
 GRANT EXECUTE ON FUNCTION _steadytext.selfcheck(), public.steadytext_selfcheck() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION
+    public.steadytext_daemon_start(), public.steadytext_daemon_stop(), public.st_daemon_start(), public.st_daemon_stop(),
+    public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
+    public.steadytext_daemon_set_weight(text, int), public.steadytext_daemon_drain(text), public.steadytext_daemon_undrain(text),
+    public.steadytext_daemon_trip(text), public.steadytext_daemon_reset(text), public.steadytext_stat_reset(),
+    _steadytext.follow_daemon_address(text, text)
+    TO steadytext_server_admin;
 -- A role's own quota and batches are its own to see; the functions behind the views leave out what is not.
 GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress, public.steadytext_queue, public.steadytext_queue_dead TO PUBLIC;
 

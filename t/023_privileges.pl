@@ -28,7 +28,7 @@ my %forbidden = (
     q(SET steadytext.max_prompt_bytes = 10000000)             => '42501',
     q(SHOW steadytext.daemons)                                => '42501',
     q(SHOW steadytext.embedded_model)                         => '42501',
-    q(SELECT _steadytext.follow_daemon_address())             => '42501',
+    q(SELECT _steadytext.follow_daemon_address('daemon_port', '5555')) => '42501',
 );
 is($plain->($_)->{state}, $forbidden{$_}, "refused: $_") for sort keys %forbidden;
 
@@ -123,7 +123,7 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
         q(SELECT steadytext_cache_migrate_keys()), q(SELECT steadytext_cache_invalidate(prompt => 'x')), q(SELECT * FROM steadytext_cache_top(3)),
         q(SELECT steadytext_rate_limit_set('bob', requests => 1000)), q(SELECT steadytext_rate_limit_get('bob')),
         q(SELECT steadytext_rate_limit_reset('bob')), q(SELECT steadytext_rate_limit_remove('bob')), q(SELECT count(*) FROM steadytext_metrics()),
-        q(SELECT steadytext_stat_reset()), q(SELECT * FROM steadytext_config));
+        q(SELECT * FROM steadytext_config));
     is($cluster->try_sql($_, user => 'alice')->{state}, '42501', "refused: $_") for @admin;
     $cluster->sql(q(SELECT steadytext_admin_grant('ops'); SELECT steadytext_config_set('default_seed', '42')));
     $cluster->sql(q(SELECT steadytext_generate(E'rung\x07')), user => 'bob');
@@ -134,7 +134,77 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
     is($cluster->try_sql($_, user => 'alice')->{state}, '42501', "an administrator may not: $_") for q(DELETE FROM steadytext_audit_log),
         q(UPDATE steadytext_audit_log SET user_id = 'bob'), q(INSERT INTO steadytext_audit_log (event_type, user_id) VALUES ('x', 'bob')),
         q(SELECT steadytext_daemon_register('tcp://127.0.0.1:5999')), q(SELECT steadytext_config_set('daemon_port', '5999')),
-        q(SELECT steadytext_admin_grant('bob')), q(SELECT steadytext_admin_revoke('ops')), q(SHOW steadytext.daemons);
+        q(SELECT steadytext_admin_grant('bob')), q(SELECT steadytext_admin_revoke('ops')), q(SHOW steadytext.daemons),
+        q(SELECT _steadytext.follow_daemon_address('daemon_port', '5999')), q(SELECT steadytext_stat_reset()), q(SELECT steadytext_daemon_trip('x')),
+        q(SELECT steadytext_daemon_reset('x')), q(SELECT steadytext_daemon_start()), q(SELECT steadytext_daemon_stop()), q(SELECT st_daemon_stop()),
+        q(SELECT steadytext_daemon_drain('x')), q(SELECT steadytext_daemon_undrain('x')), q(SELECT steadytext_daemon_set_weight('x', 2)),
+        q(SELECT steadytext_daemon_unregister('x'));
+
+    # What an administrator writes into the tables by hand is what the functions would take, or is refused; and it is audited.
+    my $last = sub { $cluster->sql("SELECT user_id, event_type, details FROM steadytext_audit_log WHERE event_type ~ '^(config|rate_limit|budget)' ORDER BY id DESC LIMIT 1") };
+    for my $bad (q(UPDATE steadytext_config SET value = '"a:5555 key_file=/etc/passwd, tcp://b"' WHERE key = 'daemon_host'),
+        q(UPDATE steadytext_config SET value = '"a,tcp://b:5555"' WHERE key = 'daemon_host'), q(UPDATE steadytext_config SET value = '"169.254.169.254"' WHERE key = 'daemon_host'),
+        q(UPDATE steadytext_config SET value = '"5555, tcp://b:1"' WHERE key = 'daemon_port'), q(UPDATE steadytext_config SET key = 'daemon_port' WHERE key = 'daemon_host'),
+        q(UPDATE steadytext_config SET value = '1e10' WHERE key = 'cache_max_entries'), q(UPDATE steadytext_config SET value = '{"a": 1}' WHERE key = 'default_seed'),
+        q(UPDATE steadytext_config SET value = 'null' WHERE key = 'default_seed'), q(INSERT INTO steadytext_config VALUES ('DEFAULT_SEED', '"many"')),
+        qq(INSERT INTO steadytext_config VALUES (E'a\\nb', '1')), qq(COPY steadytext_config (key, value) FROM STDIN;\ndefault_max_tokens\t"\x{7f}"\n\\.\n)) {
+        is($cluster->try_sql("BEGIN; DELETE FROM steadytext_config WHERE key = 'default_max_tokens'; $bad", user => $bad =~ /COPY/ ? 'postgres' : 'alice')->{state}, '22023', "refused by the table: $bad");
+    }
+    is($cluster->try_sql($_, user => 'alice')->{state}, '22023', "refused by the table: $_")
+        for q(INSERT INTO steadytext_rate_limits (user_id, requests_per_minute) VALUES ('bob', -1)), q(INSERT INTO steadytext_rate_limits (user_id) VALUES ('')),
+        q(INSERT INTO steadytext_rate_limit_rules (role_name, operation, requests) VALUES ('bob', 'daemon:tcp://169.254.169.254:5555', 1)),
+        q(INSERT INTO steadytext_rate_limit_rules (role_name, operation, requests) VALUES ('bob', 'sing', 1)),
+        q(INSERT INTO steadytext_budgets VALUES ('bob', '1 hour', 5, 'warn')), q(INSERT INTO steadytext_budgets VALUES ('bob', '1 day', 5, 'perhaps'));
+    my $audited = sub { my ($sql, $expected) = @_; $cluster->sql($sql, user => 'alice'); is($last->(), $expected, "audited: $sql") };
+    $audited->(q(INSERT INTO steadytext_config (key, value, updated_by) VALUES ('mine', '1', 'bob')), 'alice|config_change|{"key": "mine", "value": "1"}');
+    $audited->(q(UPDATE steadytext_config SET value = '"two"' WHERE key = 'mine'), 'alice|config_change|{"key": "mine", "value": "two"}');
+    $audited->(q(UPDATE steadytext_config SET description = 'x', updated_at = now() WHERE key = 'mine'), 'alice|config_change|{"key": "mine", "value": "two"}');
+    $audited->(q(UPDATE steadytext_config SET key = 'other' WHERE key = 'mine'), 'alice|config_change|{"key": "other", "value": "two"}');
+    $audited->(q(DELETE FROM steadytext_config WHERE key = 'other'), 'alice|config_remove|{"key": "other"}');
+    $audited->(q(INSERT INTO steadytext_config SELECT 'k' || i, '1' FROM generate_series(1, 101) i), 'alice|config_change|{"rows": 101, "table": "steadytext_config"}');
+    $audited->(q(DELETE FROM steadytext_config WHERE key ~ '^k\d'), 'alice|config_remove|{"rows": 101, "table": "steadytext_config"}');
+    $audited->(q(INSERT INTO steadytext_rate_limits (user_id, requests_per_minute, requests_per_hour, requests_per_day) VALUES ('bob', 5, NULL, 7)),
+        'alice|rate_limit_set|{"role": "bob", "operation": "*", "requests_per_day": 7, "requests_per_hour": null, "requests_per_minute": 5}');
+    $audited->(q(DELETE FROM steadytext_rate_limits), 'alice|rate_limit_remove|{"role": "bob", "operation": "*"}');
+    $audited->(q(INSERT INTO steadytext_budgets VALUES ('bob', '1 day', 500000, 'warn')), 'alice|budget_set|{"mode": "warn", "role": "bob", "period": "1 day", "tokens": 500000}');
+    $audited->(q(SELECT steadytext_budget_remove('bob')), 'alice|budget_remove|{"role": "bob", "period": "1 day"}');
+    $cluster->sql(q(SELECT steadytext_config_set('mine', '3')), user => 'alice');
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_audit_log WHERE details = '{"key": "mine", "value": "3"}')), 1, 'what comes by a function has one row');
+    $cluster->sql(q(TRUNCATE steadytext_budgets));
+    is($last->(), 'postgres|budget_remove|{"table": "steadytext_budgets", "truncated": true}', 'TRUNCATE has one');
+    is($cluster->try_sql(q(CREATE TABLE mine (a int); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE FUNCTION _steadytext.audit_change()), user => 'alice')->{state}, '42501', 'the trigger is for these tables only');
+
+    # A row from before counts for nothing where it is not what it must be.
+    $cluster->sql(q(ALTER TABLE steadytext_config DISABLE TRIGGER check_row; UPDATE steadytext_config SET value = '"x, tcp://evil:6666 key_file=/etc/passwd"' WHERE key = 'daemon_host';
+        UPDATE steadytext_config SET value = '"12 monkeys"' WHERE key = 'default_max_tokens'; ALTER TABLE steadytext_config ENABLE TRIGGER check_row));
+    is($cluster->sql(q(SELECT string_agg(DISTINCT cache_key, ' ') = max(cache_key) FROM (SELECT cache_key FROM steadytext_generate_ex('how many?') UNION ALL SELECT cache_key FROM steadytext_generate_ex('how many?', '{"max_tokens": 512}')) k)),
+        't', 'a number that is none is left out');
+    # The port of the first daemon is set: nothing else of the table gets into the server's list of daemons.
+    my $daemons = $cluster->sql('SHOW steadytext.daemons');
+    my $in_file = sub { $cluster->sql(q(SELECT setting FROM pg_file_settings WHERE name = 'steadytext.daemons' ORDER BY seqno DESC LIMIT 1)) };
+    $cluster->sql(q(SELECT steadytext_config_set('daemon_port', '5999')));
+    is($in_file->(), "tcp://localhost:5999, $daemons", 'a superuser sets a port: an administrator\'s host is not in the list');
+    $cluster->sql(q(SELECT steadytext_config_set('daemon_host', '::1')));
+    is($in_file->(), "tcp://[::1]:5999, $daemons", 'a host: the port is the one that was there');
+    $cluster->sql(q(SELECT steadytext_config_set('default_max_tokens', '512'); SELECT steadytext_daemon_unregister('tcp://[::1]:5999')));
+    is($in_file->(), $daemons, 'and the list is as it was');
+
+    # The server's own: superusers, and members of one role.
+    $cluster->sql(q(CREATE ROLE captain LOGIN IN ROLE steadytext_server_admin));
+    my $endpoint = $cluster->sql('SELECT endpoint FROM steadytext_daemons');
+    is($cluster->try_sql("BEGIN; SELECT $_; ROLLBACK", user => 'captain')->{err}, '', "a server's administrator may: $_") for "steadytext_daemon_trip('$endpoint')", "steadytext_daemon_reset('$endpoint')", 'steadytext_stat_reset()';
+    is($cluster->try_sql($_, user => 'captain')->{state}, '42501', "but not: $_") for q(SELECT steadytext_daemon_register('tcp://127.0.0.1:5999')), q(SELECT steadytext_config_set('default_seed', '1')), q(SELECT * FROM steadytext_cache);
+    ok($cluster->poll_until(q(SELECT string_agg(concat_ws(' ', user_id, success, details ->> 'function', details ->> 'argument'), ', ' ORDER BY id) FROM steadytext_audit_log WHERE event_type = 'server_action' AND user_id = 'captain'),
+        "captain t steadytext_daemon_trip $endpoint, captain t steadytext_daemon_reset $endpoint, captain t steadytext_stat_reset"), 'each use has an audit row, although rolled back') or diag $cluster->{last_poll}{out};
+    like($cluster->log, qr/role "captain" called steadytext_daemon_trip\n.*Its argument was "\Q$endpoint\E"/, 'and a line in the log');
+    ok($cluster->poll_until(q(SELECT string_agg(details ->> 'function' || ' ' || (details ->> 'argument'), ', ' ORDER BY id) FROM steadytext_audit_log WHERE event_type = 'server_action' AND user_id = 'postgres'),
+        'steadytext_config_set(daemon_port) 5999, steadytext_config_set(daemon_host) ::1, steadytext_daemon_unregister tcp://[::1]:5999'), 'a superuser\'s too') or diag $cluster->{last_poll}{out};
+
+    # What GRANT takes for a role and is none.
+    is($cluster->try_sql("SELECT steadytext_admin_$_->[0]('$_->[1]')")->{state}, $_->[2], "steadytext_admin_$_->[0]('$_->[1]') is refused") for map { my $what = $_; map { [ $what, $_, /^steadytext/ ? '42501' : '42704' ] }
+        qw(public PUBLIC current_user session_user current_role none steadytext_owner steadytext_server_admin) } qw(grant revoke);
+    is($cluster->try_sql("SELECT steadytext_${_}")->{state}, '42704', "steadytext_$_ is refused") for q(rate_limit_set('public', requests => 1)), q(budget_set('public', '1 day', 5)), q(rate_limit_set('current_user', requests => 1));
+    is($cluster->sql(q(SELECT count(*) FROM pg_proc p, aclexplode(p.proacl) a WHERE p.proname = 'steadytext_config_set' AND a.grantee = 0)), 0, 'nothing was granted to PUBLIC');
     $cluster->sql(q(SELECT steadytext_admin_revoke('ops')));
     is($cluster->try_sql($_, user => 'alice')->{state}, '42501', "refused again: $_") for @admin;
     is($cluster->sql(q(SELECT count(*) FROM pg_class c, aclexplode(c.relacl) a WHERE c.relname ~ 'steadytext' AND a.grantee = 'ops'::regrole)), 0, 'nothing is left');

@@ -151,4 +151,58 @@ SQL
     like($cluster->log, qr/trojan now ran as postgres/, 'it would have told');
 }
 
+# Snares: whatever the extension's SQL names, in bodies and in C++, is there a second time, and first in the search_path: functions and
+# operators with the very arguments, types, relations, casts; and each function of the extension has overloads in public. All are PUBLIC's to plant, where
+# public is everybody's, as on PostgreSQL 14. A snare may run as its planter, who called; never as anybody else.
+{
+    my $in = { database => 'snared' };
+    my $sprung = sub { my %by = map { $_ => 1 } $cluster->log =~ /trojan (.* ran as (?!planter\b).*)/g; join ', ', sort keys %by };
+    my $before = $sprung->();
+    $cluster->sql(q(CREATE DATABASE snared; CREATE ROLE planter LOGIN; CREATE ROLE passer LOGIN));
+    $cluster->sql(q(CREATE EXTENSION pg_steadytext CASCADE; CREATE TABLE public.victim (id int, word text); CREATE SCHEMA snare AUTHORIZATION planter;
+        GRANT CREATE ON SCHEMA public TO PUBLIC; GRANT USAGE ON SCHEMA snare TO PUBLIC; INSERT INTO steadytext_config (key, value) VALUES ('cache_max_entries', '3') ON CONFLICT (key) DO UPDATE SET value = excluded.value), %$in);
+    my @calls = grep { $_->[0] !~ /daemon_(start|stop)|frecency_refresh|queue_wait/ } SteadyText::Attack::targets($cluster, calls => 1, full => 1, in => $in);
+    cmp_ok(scalar @calls, '>', 150, scalar(@calls) . ' functions are called');
+    my $calls = join '', map { "$_->[2];\n" } @calls;
+    my %names = SteadyText::Attack::names_in_sql($cluster);
+    my $planted = $cluster->try_sql(SteadyText::Attack::snares(%names), %$in, user => 'planter', timeout => 300);
+    my ($snares, $overloads) = ($planted->{err} =~ /snare: (\d+)/, $planted->{err} =~ /overloads: (\d+)/);
+    cmp_ok($snares // 0, '>', 500, ($snares // 0) . ' snares') or diag $planted->{err};
+    cmp_ok($overloads // 0, '>', 500, ($overloads // 0) . ' overloads') or diag $planted->{err};
+    my $path = 'SET search_path = snare, public, pg_catalog;';
+    # The tester's own statements name everything.
+    my $quiet = "\\set ON_ERROR_STOP 0\n";
+
+    $cluster->try_sql("$quiet$calls", %$in, timeout => 300);
+    is($sprung->(), $before, 'a superuser under the path of the installation steps into none');
+    $cluster->try_sql("$quiet $path SET client_min_messages = fatal; $calls", %$in, user => 'planter', timeout => 300);
+    is($sprung->(), $before, 'a caller with its own path gets none to run with other rights');
+    $cluster->sql(q(CREATE TABLE snare.trap (id pg_catalog.uuid)), %$in, user => 'planter');
+    my $queue = join '', map { "SELECT $_;\n" } q(public.steadytext_generate_async('a'::pg_catalog.text, 5)), q(public.steadytext_generate_batch_async('{b,c}'::pg_catalog.text[], 5)),
+        q(public.steadytext_embed_async('d'::pg_catalog.text, true, 42, NULL::pg_catalog.text, false)), q(public.steadytext_rerank_async('q'::pg_catalog.text, '{x,y}'::pg_catalog.text[], 't'::pg_catalog.text, true, 42)),
+        q(public.steadytext_enqueue('batch_embed'::pg_catalog.text, '{"texts": ["x", "y"]}'::pg_catalog.jsonb, 5, 3, NULL::pg_catalog.regprocedure)),
+        q(public.steadytext_enqueue('generate_json'::pg_catalog.text, '{"prompt": "x", "schema": {"type": "integer"}}'::pg_catalog.jsonb, 5, 3, NULL::pg_catalog.regprocedure)),
+        q(public.steadytext_enqueue('generate'::pg_catalog.text, '{"no": 1}'::pg_catalog.jsonb, 5, 3, NULL::pg_catalog.regprocedure));
+    # Workers come to a database whose path is the planter's, and that of the role whose rights they have.
+    $cluster->sql(q(ALTER DATABASE snared SET search_path = snare, public, pg_catalog; ALTER ROLE steadytext_owner SET search_path = snare, public, pg_catalog));
+    $cluster->sql('SET search_path = pg_catalog; SET ROLE planter; SELECT public.steadytext_config_get($$cache_max_entries$$::pg_catalog.text)', %$in);
+    for my $user ('planter', 'passer', 'postgres') {
+        $cluster->try_sql("$quiet SET search_path = pg_catalog; SET client_min_messages = fatal; $queue", %$in, user => $user);
+        $cluster->sql(qq(SET search_path = pg_catalog; SELECT public.steadytext_generate(pg_catalog.concat('kept ', i, E'\\x01'), 5, true, 42, '[EOS]'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, false) FROM pg_catalog.generate_series(1, 5) i), %$in, user => $user);
+    }
+    my $pinned = sub { $cluster->sql("SET search_path = pg_catalog; $_[0]", %$in) };
+    ok($cluster->wait_for(sub { $pinned->(q(SELECT count(*) FROM public.steadytext_queue WHERE completed_at IS NULL)) == 0 }, 60), 'the queue worker does every kind') or diag $pinned->(q(SELECT * FROM public.steadytext_queue));
+    cmp_ok($pinned->(q(SELECT count(DISTINCT request_type) FROM public.steadytext_queue WHERE status = 'completed')), '>=', 4, '  most of them with results');
+    $pinned->(q(SELECT public.steadytext_frecency_refresh()));
+    ok($cluster->wait_for(sub { $pinned->(q(SELECT count(*) FROM public.steadytext_audit_log WHERE event_type = 'suspicious_input')) > 0 }), 'the keeper writes audit rows');
+    ok($cluster->wait_for(sub { $pinned->(q(SELECT count(*) FROM public.steadytext_cache)) == 3 }), '  evicts') or diag $pinned->(q(SELECT count(*) FROM public.steadytext_cache));
+    ok($cluster->wait_for(sub { $pinned->(q(SELECT public.steadytext_frecency_refresh() IS NOT NULL AND count(*) > 0 FROM public.steadytext_usage)) eq 't' }), '  counts');
+    is($pinned->(q(SELECT string_agg(DISTINCT role_name, ' ' ORDER BY role_name) FROM public.steadytext_usage)), 'passer planter postgres', '  for everyone');
+    $cluster->sql(q(SET search_path = pg_catalog; SELECT * FROM public.steadytext_selfcheck()), %$in);
+    is($sprung->(), $before, 'workers step into none');
+    $cluster->try_sql(q(SELECT 'a'::pg_catalog.text OPERATOR(snare.=) 'b'; SELECT snare.now()), %$in);
+    isnt($sprung->(), $before, 'they would have told');
+    $cluster->sql(q(ALTER ROLE steadytext_owner RESET search_path));
+}
+
 done_testing;

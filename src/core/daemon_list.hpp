@@ -61,6 +61,14 @@ struct DaemonEntry {
 [[nodiscard]] bool set_daemon_weight(std::string &list, std::string_view endpoint, int weight, Problem &problem);
 [[nodiscard]] bool drain_daemon(std::string &list, std::string_view endpoint, bool drain, Problem &problem);
 
+// The address of the first tcp daemon, made from its two parts, each checked; what is not given stays as it is. Without such a daemon
+// a new one comes first, with localhost or 5555 for what is not given.
+struct AddressParts {
+    std::string_view host = {};  // empty: not given
+    long port = 0;               // 0: not given
+};
+[[nodiscard]] bool set_first_daemon(std::string &list, const AddressParts &parts, Problem &problem);
+
 // True if going from one to the other needs no new connection: only weight or drain differ.
 [[nodiscard]] bool same_connection(const DaemonEntry &one, const DaemonEntry &other);
 

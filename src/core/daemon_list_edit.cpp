@@ -78,7 +78,47 @@ bool set_daemon_option(std::string &list, std::string_view endpoint, std::string
     return true;
 }
 
+// An endpoint that parses to the very parts it was made of, and has nothing in it that means something in the list.
+bool compose(std::string_view host, long port, Endpoint &endpoint, Problem &problem) {
+    if (!check_host(host, problem) || !check_port(port, false, problem))
+        return false;
+    const bool ipv6 = host.find(':') != std::string_view::npos;
+    std::string text = ipv6 ? "tcp://[" : "tcp://";
+    text.append(host).append(ipv6 ? "]:" : ":").append(std::to_string(port));
+    if (!parse_endpoint(text, endpoint, problem))
+        return false;
+    return (endpoint.kind == EndpointKind::Tcp && endpoint.host == host && endpoint.port == port && text.find_first_of(",\" ") == std::string::npos) ||
+           problem.set(sqlstate::kInvalidParameterValue, "invalid address of a daemon");
+}
+
+bool is_tcp(std::string_view entry, Endpoint &endpoint) {
+    Problem ignored;
+    return parse_endpoint(cut(entry, is_space), endpoint, ignored) && endpoint.kind == EndpointKind::Tcp;
+}
+
 }  // namespace
+
+bool set_first_daemon(std::string &list, const AddressParts &parts, Problem &problem) {
+    std::vector<std::string> entries = split(list);
+    Endpoint endpoint;
+    auto first = entries.begin();
+    while (first != entries.end() && !is_tcp(*first, endpoint))
+        ++first;
+    const bool found = first != entries.end();
+    const std::string host(!parts.host.empty() ? parts.host : found ? endpoint.host : "localhost");
+    const long port = parts.port != 0 ? parts.port : found ? endpoint.port : 5555;
+    if (!compose(host, port, endpoint, problem))
+        return false;
+    if (found) {
+        std::string_view options = *first;
+        (void)cut(options, is_space);
+        *first = options.empty() ? std::string(endpoint.text) : endpoint.text + (" " + std::string(options));
+    } else {
+        entries.insert(entries.begin(), endpoint.text);
+    }
+    list = joined(entries);
+    return true;
+}
 
 bool has_daemon(std::string_view list, std::string_view endpoint) {
     std::vector<std::string> entries = split(list);

@@ -378,6 +378,7 @@ constexpr Parameter kArguments[] = {
     {"st_config_set", "value", kConfigValue},
 
     {"steadytext_admin_grant", "role", {.sample = "'pg_monitor'"}},
+    {"_steadytext.admin_check", "role", {.sample = "'pg_monitor'"}},
     {"steadytext_admin_revoke", "role", {.sample = "'pg_monitor'"}},
     {"steadytext_validate_endpoint", "host", {.sample = "'localhost'"}},
     {"steadytext_validate_endpoint", "port", {.sample = "5555"}},
@@ -398,6 +399,8 @@ constexpr Parameter kArguments[] = {
     {"_steadytext.inspect", "name", {.sample = "'a'"}},
     {"_steadytext.check", "function", {.sample = "'steadytext_cache_stats'"}},
     {"_steadytext.check", "arguments", {.sample = "VARIADIC ARRAY[]::int[]"}},
+    {"_steadytext.follow_daemon_address", "config_key", {.sample = "'some_key'"}},
+    {"_steadytext.follow_daemon_address", "config_value", {.sample = "'a'"}},
     {"_steadytext.check_config", "config_key", kConfigKey},
     {"_steadytext.check_config", "config_value", kConfigValue},
 

@@ -7,6 +7,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/time.hpp"
+#include "src/session/audit.hpp"
 #include "src/session/settings.hpp"
 #include "shmem/segment.hpp"
 #include "src/session/keeper_call.hpp"
@@ -187,6 +188,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_start) {
     const shmem::Segment &segment = shmem::segment();
     segment.header->embedded.wanted.store(Wanted::BySetting);
     wake_launcher();
+    session::note_server_action("steadytext_daemon_start", {});
     if (wait_until(is_serving))
         PG_RETURN_BOOL(true);
     core::Problem problem;
@@ -205,6 +207,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_start) {
 STEADYTEXT_FUNCTION(steadytext_daemon_stop) {
     shmem::segment().header->embedded.wanted.store(Wanted::Stopped);
     wake_launcher();
+    session::note_server_action("steadytext_daemon_stop", {});
     if (wait_until(embedded_is_gone))
         PG_RETURN_BOOL(true);
     ereport(WARNING, (errmsg("the embedded daemon did not stop in time")));

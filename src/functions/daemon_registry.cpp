@@ -1,11 +1,13 @@
-// steadytext_daemon_register(), _unregister(), _set_weight(), _drain(), _undrain(): steadytext.daemons
-// changed for good, as by ALTER SYSTEM, one entry at a time. Regime: pg, with C++ only inside guarded().
+// steadytext_daemon_register(), _unregister(), _set_weight(), _drain(), _undrain(), and steadytext_config_set() of daemon_host and
+// daemon_port: steadytext.daemons changed for good, as by ALTER SYSTEM, one entry at a time. Regime: pg, with C++ only inside guarded().
 //
 // What is changed is the setting as the configuration files have it now, not this session's copy, which is as
 // old as the session's last reload; a lock until the end of the transaction keeps two changes from losing one
 // of them.
 #include "src/pg/compat.hpp"
 #include "src/core/daemon_list.hpp"
+#include "src/core/endpoint.hpp"
+#include "src/core/parameters.hpp"
 #include "src/guc.hpp"
 #include "src/pg/alter_system.hpp"
 #include "src/pg/boundary.hpp"
@@ -47,24 +49,31 @@ const char *daemons_in_files() {
     return daemons;
 }
 
-// Lets `change(std::string &list, std::string_view endpoint, core::Problem &) -> bool` change the list, and
-// keeps the result.
+// Lets `change(std::string &list, core::Problem &) -> bool` change the list, and keeps the result; `function` and `argument` are
+// audited.
 template <class Change>
-void change_registry(Datum endpoint_datum, Change &&change) {
+void change_list(const char *function, std::string_view argument, Change &&change) {
     static std::string *list = new std::string;
-    const std::string_view endpoint = pg::utf8_text(endpoint_datum);
-    session::require(core::rules::kEntry, endpoint);
     lock_registry();
     const char *daemons = daemons_in_files();
     pg::guarded([&](core::Problem &problem) {
         list->assign(daemons);
-        return change(*list, endpoint, problem);
+        return change(*list, problem);
     });
     pg::alter_system("steadytext.daemons", list->c_str());
+    session::note_server_action(function, argument);
 }
 
-void drain(FunctionCallInfo fcinfo, bool wanted) {
-    change_registry(PG_GETARG_DATUM(0),
+// The same for the entry of an endpoint: `change(std::string &list, std::string_view endpoint, core::Problem &) -> bool`.
+template <class Change>
+void change_registry(const char *function, Datum endpoint_datum, Change &&change) {
+    const std::string_view endpoint = pg::copy_text(pg::utf8_text(endpoint_datum));
+    session::require(core::rules::kEntry, endpoint);
+    change_list(function, endpoint, [&](std::string &list, core::Problem &problem) { return change(list, endpoint, problem); });
+}
+
+void drain(const char *function, FunctionCallInfo fcinfo, bool wanted) {
+    change_registry(function, PG_GETARG_DATUM(0),
                     [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
                         return core::drain_daemon(list, endpoint, wanted, problem);
                     });
@@ -82,7 +91,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_register) {
     session::require(core::rules::kEndpoint, pg::utf8_text(PG_GETARG_DATUM(0)));
     session::require(core::rules::kWeight, weight);
     bool is_new = false;
-    change_registry(PG_GETARG_DATUM(0),
+    change_registry("steadytext_daemon_register", PG_GETARG_DATUM(0),
                     [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
                         is_new = !core::has_daemon(list, endpoint);
                         return is_new ? core::add_daemon(list, endpoint, weight, problem)
@@ -92,14 +101,14 @@ STEADYTEXT_FUNCTION(steadytext_daemon_register) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_daemon_unregister) {
-    change_registry(PG_GETARG_DATUM(0), core::remove_daemon);
+    change_registry("steadytext_daemon_unregister", PG_GETARG_DATUM(0), core::remove_daemon);
     PG_RETURN_VOID();
 }
 
 STEADYTEXT_FUNCTION(steadytext_daemon_set_weight) {
     const int weight = PG_GETARG_INT32(1);
     session::require(core::rules::kWeight, weight);
-    change_registry(PG_GETARG_DATUM(0),
+    change_registry("steadytext_daemon_set_weight", PG_GETARG_DATUM(0),
                     [&](std::string &list, std::string_view endpoint, core::Problem &problem) {
                         return core::set_daemon_weight(list, endpoint, weight, problem);
                     });
@@ -107,11 +116,32 @@ STEADYTEXT_FUNCTION(steadytext_daemon_set_weight) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_daemon_drain) {
-    drain(fcinfo, true);
+    drain("steadytext_daemon_drain", fcinfo, true);
     PG_RETURN_VOID();
 }
 
 STEADYTEXT_FUNCTION(steadytext_daemon_undrain) {
-    drain(fcinfo, false);
+    drain("steadytext_daemon_undrain", fcinfo, false);
+    PG_RETURN_VOID();
+}
+
+// The table is one database's, daemons are the server's. Only what was just set, by a superuser, gets into the list: the other half of
+// the address is that of the daemon which is there, not what the table, which administrators may write, says.
+STEADYTEXT_FUNCTION(steadytext_follow_daemon_address) {
+    const std::string_view key = pg::copy_text(pg::utf8_text(PG_GETARG_DATUM(0)));
+    const std::string_view value = pg::copy_text(pg::utf8_text(PG_GETARG_DATUM(1)));
+    core::AddressParts parts;
+    if (key == "daemon_host")
+        parts.host = value;
+    else if (key == "daemon_port")
+        parts.port = strtol(value.data(), nullptr, 10);
+    else
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("no part of an address is called \"%s\"", key.data())));
+    pg::guarded([&](core::Problem &problem) { return core::check_config(key, value, problem); });
+    core::Problem refusal;
+    if (key == "daemon_host" && !core::check_host(value, refusal))
+        session::note_suspicious(core::Suspicion::Endpoint, "daemon_host", value);
+    change_list(key == "daemon_host" ? "steadytext_config_set(daemon_host)" : "steadytext_config_set(daemon_port)", value,
+                [&](std::string &list, core::Problem &problem) { return core::set_first_daemon(list, parts, problem); });
     PG_RETURN_VOID();
 }

@@ -7,6 +7,7 @@
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
 #include "src/session/arguments.hpp"
+#include "src/session/audit.hpp"
 #include "shmem/segment.hpp"
 #include "src/session/keeper_call.hpp"
 
@@ -117,10 +118,12 @@ STEADYTEXT_FUNCTION(steadytext_daemons) {
 
 STEADYTEXT_FUNCTION(steadytext_daemon_trip) {
     breaker_of(PG_GETARG_DATUM(0)).trip(guc::breaker_settings(), core::monotonic_us());
+    session::note_server_action("steadytext_daemon_trip", pg::utf8_text(PG_GETARG_DATUM(0)));
     PG_RETURN_VOID();
 }
 
 STEADYTEXT_FUNCTION(steadytext_daemon_reset) {
     breaker_of(PG_GETARG_DATUM(0)).reset();
+    session::note_server_action("steadytext_daemon_reset", pg::utf8_text(PG_GETARG_DATUM(0)));
     PG_RETURN_VOID();
 }

@@ -7,6 +7,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
+#include "src/session/audit.hpp"
 #include "shmem/metrics.hpp"
 #include "shmem/segment.hpp"
 
@@ -145,5 +146,6 @@ STEADYTEXT_FUNCTION(steadytext_stat_reset) {
     segment.counters->reset();
     segment.statements->reset();
     segment.recent_calls->reset();
+    session::note_server_action("steadytext_stat_reset", {});
     PG_RETURN_VOID();
 }

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/session/settings_left_out.hpp"
 #include "shmem/segment.hpp"
 
 namespace {
@@ -50,6 +51,13 @@ void check_settings(ReturnSetInfo *result) {
         guc::allow_plaintext ? "Use server_key_file or https, and set steadytext.allow_plaintext = off." : nullptr);
 }
 
+void check_rows(ReturnSetInfo *result) {
+    const char *keys = session::keys_left_out();
+    put(result, "settings", keys[0] == '\0' ? "ok" : "warning",
+        keys[0] == '\0' ? "every row of steadytext_config is what it must be" : psprintf("rows of steadytext_config count for nothing: %s", keys),
+        keys[0] == '\0' ? nullptr : "Set them by steadytext_config_set().");
+}
+
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_selfcheck) {
@@ -58,5 +66,6 @@ STEADYTEXT_FUNCTION(steadytext_selfcheck) {
     check_shared_memory(result);
     check_fingerprints(result);
     check_settings(result);
+    check_rows(result);
     return static_cast<Datum>(0);
 }

@@ -67,18 +67,6 @@ void write_details(const Finding &finding, const Shown &shown, std::uint32_t lef
     strlcpy(record.details, details->c_str(), sizeof record.details);
 }
 
-// The client's address as inet reads it; empty for a Unix socket, and in parallel workers, which have no client.
-void write_address(char *address, std::size_t room) {
-    address[0] = '\0';
-    if (MyProcPort == nullptr || MyProcPort->raddr.addr.ss_family == AF_UNIX)
-        return;
-    if (pg_getnameinfo_all(&MyProcPort->raddr.addr, MyProcPort->raddr.salen, address, static_cast<int>(room), nullptr, 0,
-                           NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        address[0] = '\0';
-    if (char *zone = strchr(address, '%'); zone != nullptr)
-        *zone = '\0';
-}
-
 // The statement is left out: it may hold the prompt.
 void log_finding(const Finding &finding, const Shown &shown, const AuditRecord &record, std::uint32_t left_out) {
     const char *what = finding.is_secret ? "SHA-256" : "Value";
@@ -105,6 +93,15 @@ void submit(const AuditRecord &record) {
         segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::AuditDropped);
 }
 
+AuditRecord new_record(const char *event_type) {
+    AuditRecord record;
+    record.at_us = core::unix_us();
+    strlcpy(record.user, GetUserNameFromId(GetUserId(), false), sizeof record.user);
+    write_client_address(record.address, sizeof record.address);
+    strlcpy(record.event_type, event_type, sizeof record.event_type);
+    return record;
+}
+
 void note(const Finding &finding) {
     const shmem::Segment &segment = shmem::segment();
     const auto shard = static_cast<std::uint32_t>(pg::my_proc_number());
@@ -115,11 +112,7 @@ void note(const Finding &finding) {
         segment.counters->add(shard, shmem::Counter::AuditDropped);
         return;
     }
-    AuditRecord record;
-    record.at_us = core::unix_us();
-    strlcpy(record.user, GetUserNameFromId(GetUserId(), false), sizeof record.user);
-    write_address(record.address, sizeof record.address);
-    strlcpy(record.event_type, "suspicious_input", sizeof record.event_type);
+    AuditRecord record = new_record("suspicious_input");
     snprintf(record.message, sizeof record.message, "%s in %s", core::describe(finding.suspicion), finding.parameter);
     const Shown shown = show(finding);
     write_details(finding, shown, turn.left_out, record);
@@ -147,6 +140,37 @@ void inspect_name(const char *parameter, const core::TextArgument &name, std::si
 }
 
 void note_suspicious(Suspicion suspicion, const char *parameter, std::string_view text) { note({suspicion, parameter, text, false}); }
+
+void note_server_action(const char *function, std::string_view argument) {
+    static std::string *details = new std::string;
+    char shown[kShownBytes];
+    core::write_printable(argument, shown, sizeof shown);
+    AuditRecord record = new_record("server_action");
+    pg::guarded([&](core::Problem &) {
+        details->clear();
+        core::JsonObject json(*details, core::Escape::Ascii);
+        json.add("function", function);
+        if (!argument.empty())
+            json.add("argument", shown);
+        json.close();
+        return true;
+    });
+    strlcpy(record.details, details->c_str(), sizeof record.details);
+    ereport(LOG_SERVER_ONLY, (errmsg("role \"%s\" called %s", record.user, function), argument.empty() ? 0 : errdetail("Its argument was \"%s\".", shown),
+                              errhidestmt(true), errhidecontext(true)));
+    submit(record);
+}
+
+void write_client_address(char *address, std::size_t room) {
+    address[0] = '\0';
+    if (MyProcPort == nullptr || MyProcPort->raddr.addr.ss_family == AF_UNIX)
+        return;
+    if (pg_getnameinfo_all(&MyProcPort->raddr.addr, MyProcPort->raddr.salen, address, static_cast<int>(room), nullptr, 0,
+                           NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        address[0] = '\0';
+    if (char *zone = strchr(address, '%'); zone != nullptr)
+        *zone = '\0';
+}
 
 void note_bad_encoding(std::string_view text) { note({Suspicion::BadEncoding, "text", text, true}); }
 

@@ -1,4 +1,5 @@
-// Suspicious input: one line in the server log for each kind, role and minute, and rows of steadytext_audit_log.
+// Suspicious input: one line in the server log for each kind, role and minute, and rows of steadytext_audit_log; and what is done to the
+// whole server.
 //
 // Called by src/session and src/functions with each argument that comes from outside, before it is checked: so the row is there
 // whether or not the call is refused. Regime: pg; raises nothing of its own. Prompts are named by hash and length only. The row goes
@@ -16,6 +17,13 @@ void inspect_name(const char *parameter, const core::TextArgument &name, std::si
 
 // The argument was found to be suspicious by who checked it. Its text is shown, as that of names is.
 void note_suspicious(core::Suspicion suspicion, const char *parameter, std::string_view text);
+
+// Something that acts on the whole server was done, by the caller: a line in the server log and a row (event_type 'server_action') with
+// the function and its argument, whatever becomes of the transaction.
+void note_server_action(const char *function, std::string_view argument);
+
+// The client's address as inet reads it; empty for a Unix socket, and in parallel workers, which have no client.
+void write_client_address(char *address, std::size_t room);
 
 // For pg::bad_encoding_seen.
 void note_bad_encoding(std::string_view text);

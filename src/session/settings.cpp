@@ -1,6 +1,8 @@
 // Reading steadytext_config, and forgetting it in time: see settings.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/settings.hpp"
+#include "src/session/settings_left_out.hpp"
+#include "src/core/parameters.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/own_table.hpp"
@@ -57,6 +59,15 @@ char *scalar_text(Jsonb *value) {
     }
 }
 
+// A row that steadytext_config_set() would refuse, there since before the table refused it, counts for nothing.
+bool is_good(const char *key, const char *value) {
+    core::Problem problem;
+    if (pg::try_guarded(problem, [&](core::Problem &why) { return core::check_config(key, value, why); }))
+        return true;
+    ereport(DEBUG1, (errmsg_internal("a row of steadytext_config is left out: %s", problem.message), errdetail_internal("Its key is \"%s\".", key)));
+    return false;
+}
+
 void apply(const char *key, const char *value) {
     if (strcmp(key, "default_max_tokens") == 0) {
         overrides.max_tokens = atoi(value);
@@ -78,8 +89,18 @@ void read_row(TupleTableSlot *row, void *) {
     const Datum key = slot_getattr(row, 1, &key_is_null);
     const Datum value = slot_getattr(row, 2, &value_is_null);
     char *setting = key_is_null || value_is_null ? nullptr : scalar_text(DatumGetJsonbP(value));
-    if (setting != nullptr)
+    if (setting != nullptr && is_good(TextDatumGetCString(key), setting))
         apply(TextDatumGetCString(key), setting);
+}
+
+void add_if_left_out(TupleTableSlot *row, void *keys) {
+    bool key_is_null, value_is_null;
+    const Datum key = slot_getattr(row, 1, &key_is_null);
+    const Datum value = slot_getattr(row, 2, &value_is_null);
+    const char *setting = key_is_null || value_is_null ? nullptr : scalar_text(DatumGetJsonbP(value));
+    auto *list = static_cast<StringInfo>(keys);
+    if (setting != nullptr && !is_good(TextDatumGetCString(key), setting))
+        appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", TextDatumGetCString(key));
 }
 
 void load() {
@@ -107,6 +128,12 @@ Settings settings() {
     strlcpy(result.daemon_host, overrides.daemon_host, sizeof result.daemon_host);
     result.daemon_port = overrides.daemon_port;
     return result;
+}
+
+const char *keys_left_out() {
+    StringInfo keys = makeStringInfo();
+    pg::for_each_row(pg::own_table("steadytext_config"), add_if_left_out, keys);
+    return keys->data;
 }
 
 }  // namespace steadytext::session

@@ -255,4 +255,23 @@ TEST(DaemonList, AddsBehindAQuoteLeftOpen) {
     EXPECT_TRUE(has_daemon(list, "tcp://new:5555")) << list;
 }
 
+// steadytext_config_set('daemon_host' or 'daemon_port', ...): one part of one entry, composed and checked; nothing else moves.
+TEST(DaemonList, SetFirstDaemonChangesOnePart) {
+    const auto after = [](std::string list, const AddressParts &parts) {
+        Problem problem;
+        return set_first_daemon(list, parts, problem) ? list : std::string("refused");
+    };
+    EXPECT_EQ(after("", {.port = 6000}), "tcp://localhost:6000");
+    EXPECT_EQ(after("", {.host = "h"}), "tcp://h:5555");
+    EXPECT_EQ(after("tcp://h:7000 weight=3 key_file=\"/a, b\"", {.port = 6000}), "tcp://h:6000 weight=3 key_file=\"/a, b\"");
+    EXPECT_EQ(after("tcp://h:7000 drain=on, tcp://g:7000", {.host = "::1"}), "tcp://[::1]:7000 drain=on, tcp://g:7000");
+    EXPECT_EQ(after("tcp://[::1]:7000", {.port = 6000}), "tcp://[::1]:6000");
+    EXPECT_EQ(after("bad entry=, ipc:///x weight=2, tcp://g:1024", {.port = 6000}), "bad entry=, ipc:///x weight=2, tcp://g:6000");
+    EXPECT_EQ(after("https://a/v1 model=\"b, c\"", {.host = "h"}), "tcp://h:5555, https://a/v1 model=\"b, c\"");
+    for (const char *host : {"a,b", "a b", "a\"", "a weight=2", "a:1,tcp://b", "169.254.169.254", "a/b", "a\nb", "[::1]", "::1]:5555, tcp://[::2"})
+        EXPECT_EQ(after("tcp://h:7000", {.host = host}), "refused") << host;
+    for (const long port : {-1L, 80L, 1023L, 65536L, 1L << 40})
+        EXPECT_EQ(after("tcp://h:7000", {.port = port}), "refused") << port;
+}
+
 }  // namespace

@@ -29,7 +29,7 @@ sub vectors {
 }
 
 # A row for each argument that a text can reach: the function, the argument, and a call of it with $1 for the text. Arguments that have
-# defaults are left out. {calls}: a row for each function, with harmless texts.
+# defaults are left out. {calls}: a row for each function, with harmless texts; {full}: with all its arguments.
 sub targets {
     my ($cluster, %options) = @_;
     my $sql = <<'SQL';
@@ -55,13 +55,121 @@ values_of AS (
       ON f.type_oid = types[place])
 SELECT %s
 SQL
+    my $full = $options{full} ? 'true' : 'false';
     my $select = $options{calls}
-        ? q(f.name || chr(9) || '-' || chr(9) || format('SELECT %s.%I(%s)', f.schema, f.proname, (SELECT string_agg(v.harmless, ', ' ORDER BY v.place)
-            FROM values_of v WHERE v.oid = f.oid AND v.required)) FROM functions f ORDER BY 1)
+        ? qq(f.name || chr(9) || '-' || chr(9) || format('SELECT %s.%I(%s)', f.schema, f.proname, (SELECT string_agg(v.harmless, ', ' ORDER BY v.place)
+            FROM values_of v WHERE v.oid = f.oid AND (v.required OR $full))) FROM functions f ORDER BY 1)
         : q(v.name || chr(9) || v.argument || chr(9) || format('SELECT %s.%I(%s)', v.schema, v.proname, (SELECT string_agg(
             CASE WHEN a.argument = '' THEN '' ELSE quote_ident(a.argument) || ' => ' END || CASE WHEN a.place = v.place THEN a.attack ELSE a.harmless END, ', ' ORDER BY a.place)
             FROM values_of a WHERE a.oid = v.oid AND (a.required OR a.place = v.place))) FROM values_of v WHERE v.attack IS NOT NULL ORDER BY 1);
     return map { [ split /\t/ ] } split /\n/, $cluster->sql(sprintf($sql, $select), %{ $options{in} // {} });
+}
+
+# Everything that the extension's SQL names, found in its functions' bodies and in the texts of the C++ sources: words that are followed by
+# a bracket, types that are cast to, relations without a schema, and operators.
+sub names_in_sql {
+    my ($cluster) = @_;
+    my $sql = $cluster->sql(q(SELECT string_agg(p.prosrc, E'\n') FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_steadytext' JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname <> 'c'));
+    for my $file (glob("$SteadyText::Cluster::ROOT/{src,bgworker}/*.cpp"), glob("$SteadyText::Cluster::ROOT/src/*/*.cpp"), "$SteadyText::Cluster::ROOT/sql/from_original.sql") {
+        open my $source, '<', $file or die "$file: $!";
+        my $text = do { local $/; <$source> };
+        $sql .= "\n$text" and next if $file =~ /\.sql$/;
+        $sql .= "\n$1" while $text =~ /R"\((.*?)\)"/gs;
+        $sql .= "\n$1" while $text =~ /"((?:[^"\\\n]|\\.)*\b(?:SELECT|FROM|WHERE|UPDATE|INSERT|DELETE|VALUES|jsonb_build_object)\b(?:[^"\\\n]|\\.)*)"/g;
+    }
+    my %functions = map { lc($_) => 1 } $sql =~ /(?<![.\w])([A-Za-z_]\w*)\s*\(/g, $sql =~ /pg_catalog\.(\w+)\s*\(/g;
+    my %types     = map { lc($_) => 1 } $sql =~ /::\s*(?:pg_catalog\.)?([a-z_]\w*)/g, $sql =~ /^\s+\w+ (?:CONSTANT )?([a-z]\w*)(?:\[\])?(?: :=|;)/gm;
+    my %relations = map { $_ => 1 } $sql =~ /\b(?:FROM|JOIN) (pg_\w+)/g, $sql =~ /\bpublic\.(steadytext_\w+)/g;
+    my %operators = map { $_ => 1 } grep { !/--|\/\*/ } $sql =~ m{(?<=[\s\w)'])(\|\||->>|->|#>>|\?|@>|<>|<=|>=|!~|[-+*/<>=~])(?=[\s\w('])}g;
+    return (functions => [ sort keys %functions ], types => [ sort keys %types ], relations => [ sort keys %relations ], operators => [ sort keys %operators, '~~', '!~~' ]);
+}
+
+# A script for a role that owns the schema snare and may create in public. In snare it puts a function for each of PostgreSQL's that is
+# called, with the very same arguments, an operator for each that is used, a domain for each type, a table for each relation, a type with
+# implicit casts from everything to it; in public an overload of every function of the extension for each number of arguments it can be called
+# with, and for each other type that an argument is likely to have. Each writes `trojan NAME ran as USER` to the log.
+sub snares {
+    my (%names) = @_;
+    my $list = sub { "'{" . join(',', map { qq("$_") } @{ $names{ $_[0] } }) . "}'::pg_catalog.text[]" };
+    my $script = <<'SQL';
+SET search_path = pg_catalog;
+CREATE FUNCTION snare.spring(what text) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE LOG 'trojan % ran as %', what, current_user; RETURN true; END $$;
+CREATE TYPE snare.mine AS (a int);
+DO $do$
+DECLARE
+    each record; made int := 0; place int := 0; body text;
+BEGIN
+    -- PostgreSQL's functions and aggregates, by their very arguments.
+    FOR each IN SELECT DISTINCT ON (p.proname, p.proargtypes) p.proname, pg_get_function_identity_arguments(p.oid) AS arguments,
+                       ARRAY(SELECT t::regtype::text FROM unnest(p.proargtypes) t) AS types, pg_get_function_result(p.oid) AS result
+                FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname = ANY (FUNCTIONS) LOOP
+        body := format('BEGIN PERFORM snare.spring(%L); RETURN%s; END', 'function ' || each.proname, CASE WHEN each.result ~ '^(SETOF|TABLE|void)' THEN '' ELSE ' NULL' END);
+        BEGIN
+            EXECUTE format('CREATE FUNCTION snare.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', each.proname, array_to_string(each.types, ', '), each.result, body);
+            made := made + 1;
+        EXCEPTION WHEN OTHERS THEN NULL;  -- of internal types, or "any"
+        END;
+    END LOOP;
+    -- Its operators.
+    FOR each IN SELECT o.oprname, o.oprleft::regtype AS l, o.oprright::regtype AS r, o.oprresult::regtype AS result FROM pg_operator o
+                WHERE o.oprnamespace = 'pg_catalog'::regnamespace AND o.oprname = ANY (OPERATORS) AND o.oprkind = 'b' LOOP
+        place := place + 1;
+        BEGIN
+            EXECUTE format('CREATE FUNCTION snare.operator_%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS %L', place, each.l, each.r, each.result,
+                format('BEGIN PERFORM snare.spring(%L); RETURN NULL; END', format('operator %s on %s', each.oprname, each.l)));
+            EXECUTE format('CREATE OPERATOR snare.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = snare.operator_%s)', each.oprname, each.l, each.r, place);
+            made := made + 1;
+        EXCEPTION WHEN OTHERS THEN NULL;
+        END;
+    END LOOP;
+    -- Its types and relations, and those of the extension.
+    FOR each IN SELECT t.typname FROM pg_type t WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY (TYPES) AND t.typtype = 'b' LOOP
+        EXECUTE format('CREATE DOMAIN snare.%I AS pg_catalog.%I CHECK (snare.spring(%L))', each.typname, each.typname, 'type ' || each.typname);
+        made := made + 1;
+    END LOOP;
+    FOR each IN SELECT unnest(RELATIONS) AS name LOOP
+        EXECUTE format('CREATE VIEW snare.%I AS SELECT snare.spring(%L) AS key', each.name, 'relation ' || each.name);
+        made := made + 1;
+    END LOOP;
+    -- A type of one's own into which everything may be cast, and operators on it.
+    FOR each IN SELECT unnest('{text,name,int4,int8,float8,bool,uuid,jsonb,interval,timestamptz}'::text[]) AS type LOOP
+        EXECUTE format('CREATE FUNCTION snare.as_mine(pg_catalog.%I) RETURNS snare.mine LANGUAGE plpgsql AS %L', each.type, format('BEGIN PERFORM snare.spring(%L); RETURN NULL; END', 'cast of ' || each.type));
+        EXECUTE format('CREATE CAST (pg_catalog.%I AS snare.mine) WITH FUNCTION snare.as_mine(pg_catalog.%I) AS IMPLICIT', each.type, each.type);
+        EXECUTE format('CREATE FUNCTION snare.with_mine(pg_catalog.%I, snare.mine) RETURNS bool LANGUAGE plpgsql AS %L', each.type, format('BEGIN PERFORM snare.spring(%L); RETURN true; END', 'operator on ' || each.type || ' and mine'));
+        EXECUTE format('CREATE OPERATOR snare.= (LEFTARG = pg_catalog.%I, RIGHTARG = snare.mine, FUNCTION = snare.with_mine)', each.type);
+        made := made + 3;
+    END LOOP;
+    RAISE NOTICE 'snare: %', made;
+    -- Overloads.
+    made := 0;
+    FOR each IN SELECT DISTINCT p.proname, s.types
+                FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+                     JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_steadytext',
+                     generate_series(greatest(p.pronargs - p.pronargdefaults, 0), p.pronargs) AS n (count),
+                     LATERAL (SELECT ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u (t, i) WHERE i <= n.count ORDER BY i) AS types
+                              UNION ALL
+                              SELECT ARRAY(SELECT CASE WHEN i <> changed.place THEN format_type(t, NULL) ELSE changed.type END FROM unnest(p.proargtypes) WITH ORDINALITY u (t, i) WHERE i <= n.count ORDER BY i)
+                              FROM (SELECT c.i AS place, v.other AS type FROM unnest(p.proargtypes) WITH ORDINALITY c (t, i)
+                                    JOIN (VALUES ('text', 'name'), ('text', 'varchar'), ('text', 'snare.mine'), ('name', 'text'), ('int4', 'int8'), ('int4', 'int2'), ('int8', 'int4'), ('float8', 'numeric'),
+                                                 ('float8', 'int4'), ('jsonb', 'text'), ('jsonb', 'json'), ('bool', 'text'), ('uuid', 'text'), ('interval', 'text')) v (type, other) ON v.type::regtype = c.t
+                                    WHERE c.i <= n.count) changed) s
+                WHERE p.pronamespace = 'public'::regnamespace AND p.prokind = 'f' AND NOT 'trigger'::regtype = p.prorettype LOOP
+        BEGIN
+            EXECUTE format('CREATE FUNCTION public.%I(%s) RETURNS text LANGUAGE plpgsql AS %L', each.proname, array_to_string(each.types, ', '),
+                format('BEGIN PERFORM snare.spring(%L); RETURN NULL; END', format('overload %s(%s)', each.proname, array_to_string(each.types, ', '))));
+            made := made + 1;
+        EXCEPTION WHEN duplicate_function THEN NULL;
+        END;
+    END LOOP;
+    RAISE NOTICE 'overloads: %', made;
+END $do$;
+SQL
+    for my $what (qw(functions operators types relations)) {
+        my ($mark, $value) = (uc $what, $list->($what));
+        $script =~ s/\b$mark\)/$value)/g;
+    }
+    return $script;
 }
 
 1;
