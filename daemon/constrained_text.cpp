@@ -12,54 +12,66 @@ namespace {
 
 using core::constraint::Matcher;
 
-bool compile(const Constraint &constraint, core::constraint::Network &network, core::Problem &problem) {
+bool compile(const Constraint &constraint, core::constraint::Network &network, core::Problem &problem, core::Work &work) {
     switch (constraint.kind) {
     case Constraint::Kind::Schema:
-        return core::constraint::compile_schema(constraint.text, network, problem);
+        return core::constraint::compile_schema(constraint.text, network, problem, &work);
     case Constraint::Kind::Regex:
-        return core::constraint::compile_regex(constraint.text, network, problem);
+        return core::constraint::compile_regex(constraint.text, network, problem, &work);
     case Constraint::Kind::Choices:
-        return core::constraint::compile_choices(constraint.choices, network, problem);
+        return core::constraint::compile_choices(constraint.choices, network, problem, &work);
     case Constraint::Kind::None:
         break;
     }
     return problem.set(core::sqlstate::kInternalError, "there is no constraint");
 }
 
+std::string too_few_tokens(const std::string &needed, int limit) {
+    return std::string(core::constraint::kTooFewTokens) + ": the shortest answer takes " + needed + ", " + std::to_string(limit) + " are allowed";
+}
+
 }  // namespace
 
-bool ConstrainedText::begin(const Constraint &constraint, int limit, std::string &error) {
+bool ConstrainedText::begin(const Constraint &constraint, int limit, core::Work &work, std::string &error) {
     core::Problem problem;
-    if (!compile(constraint, network_, problem)) {
-        error = std::string(problem.message) + (problem.detail[0] != '\0' ? ": " : "") + problem.detail;
+    if (!compile(constraint, network_, problem, work)) {
+        error = work.has_ended() ? std::string(core::constraint::kTooMuchWork) + ": compiling the form of the answer"
+                                 : std::string(problem.message) + (problem.detail[0] != '\0' ? ": " : "") + problem.detail;
         return false;
     }
-    matcher_.emplace(network_);
+    matcher_.emplace(network_, &work);
     position_ = matcher_->start();
     left_ = limit;
+    // A shortest text can be of any length; one that is too long for so many tokens is not written out.
+    const std::uint64_t room = static_cast<std::uint64_t>(limit) * tokens_.longest();
+    if (matcher_->distance(position_) > room) {
+        error = too_few_tokens("at least " + std::to_string(matcher_->distance(position_) / tokens_.longest()), limit);
+        return false;
+    }
     plan_.bytes = matcher_->completion(position_);
-    plan_.tokens = tokens_.fewest_tokens(plan_.bytes);
-    if (plan_.tokens <= limit)
-        return true;
-    error = plan_.tokens == TokenTable::kCannotSpell
-                ? "The model has no tokens for such an answer"
-                : std::string(core::constraint::kTooFewTokens) + ": the shortest answer takes " + std::to_string(plan_.tokens) + ", " +
-                      std::to_string(limit) + " are allowed";
-    return false;
+    plan_.tokens = tokens_.fewest_tokens(plan_.bytes, work);
+    matcher_->charge_to(nullptr);
+    spent_ = work.used();
+    if (work.has_ended())
+        error = std::string(core::constraint::kTooMuchWork) + ": finding a shortest answer";
+    else if (plan_.tokens > limit)
+        error = plan_.tokens == TokenTable::kCannotSpell ? "The model has no tokens for such an answer"
+                                                         : too_few_tokens(std::to_string(plan_.tokens), limit);
+    return error.empty();
 }
 
 // The better of what remains of the plan and a shortest way from `position`.
-ConstrainedText::Plan ConstrainedText::plan_after(const std::string &piece, Position position) const {
+ConstrainedText::Plan ConstrainedText::plan_after(const std::string &piece, Position position, core::Work &work) const {
     Plan shortest{matcher_->completion(position), 0};
-    shortest.tokens = tokens_.fewest_tokens(shortest.bytes);
+    shortest.tokens = tokens_.fewest_tokens(shortest.bytes, work);
     if (!plan_.bytes.starts_with(piece))
         return shortest;
     Plan rest{plan_.bytes.substr(piece.size()), 0};
-    rest.tokens = tokens_.fewest_tokens(rest.bytes);
+    rest.tokens = tokens_.fewest_tokens(rest.bytes, work);
     return rest.tokens < shortest.tokens ? rest : shortest;
 }
 
-bool ConstrainedText::may_follow(llama_token token) {
+bool ConstrainedText::may_follow(llama_token token, core::Work &work) {
     const std::string &piece = tokens_.piece(token);
     const Position after = piece.empty() ? Matcher::kDead : matcher_->advance(position_, piece);
     if (after == Matcher::kDead)
@@ -67,26 +79,45 @@ bool ConstrainedText::may_follow(llama_token token) {
     const int left = left_ - 1;
     if (tokens_.spells_every_byte() && matcher_->distance(after) <= static_cast<std::uint32_t>(left))
         return true;
-    return plan_after(piece, after).tokens <= left;
+    if (matcher_->distance(after) > static_cast<std::uint64_t>(left) * tokens_.longest())
+        return false;
+    return plan_after(piece, after, work).tokens <= left;
 }
 
-llama_token ConstrainedText::choose(const float *logits) {
+ConstrainedText::Choice ConstrainedText::next(const float *logits, core::Work &work) {
+    matcher_->charge_to(&work);
+    position_ = matcher_->trim(position_);
+    Choice choice{.token = choose(logits, work)};
+    if (choice.token == kEnd)
+        choice.kind = Choice::Kind::End;
+    else if (accept(choice.token, work))
+        choice = {Choice::Kind::Token, choice.token, matcher_->is_complete(position_)};
+    if (work.has_ended() && choice.kind != Choice::Kind::Token)
+        choice = {};
+    matcher_->charge_to(nullptr);
+    spent_ += work.used();
+    return choice;
+}
+
+llama_token ConstrainedText::choose(const float *logits, core::Work &work) {
     float end_logit = -std::numeric_limits<float>::infinity();
     if (matcher_->accepts(position_))
         for (const llama_token end : tokens_.ends())
             end_logit = std::max(end_logit, logits[end]);
     // Most often what the model likes best will do.
     const auto favourite = static_cast<llama_token>(std::max_element(logits, logits + tokens_.size()) - logits);
-    if (logits[favourite] > end_logit && may_follow(favourite))
+    if (logits[favourite] > end_logit && may_follow(favourite, work))
         return favourite;
-    return likeliest(logits, end_logit);
+    return likeliest(logits, end_logit, work);
 }
 
 // By a walk over all tokens in the order of their bytes, which leaves out those that begin with what cannot follow.
-llama_token ConstrainedText::likeliest(const float *logits, float end_logit) {
+llama_token ConstrainedText::likeliest(const float *logits, float end_logit, core::Work &work) {
     std::vector<llama_token> candidates;
     std::vector<Position> reached{position_};  // after so many bytes of the token at hand
     for (const TokenTable::Entry &entry : tokens_.sorted()) {
+        if (!work.spend())
+            return kEnd;
         if (reached.size() > entry.shared + 1)
             reached.resize(entry.shared + 1);
         if (reached.back() == Matcher::kDead)
@@ -102,25 +133,32 @@ llama_token ConstrainedText::likeliest(const float *logits, float end_logit) {
         return logits[a] < logits[b] || (logits[a] == logits[b] && a > b);
     };
     std::make_heap(candidates.begin(), candidates.end(), less_likely);
-    while (!candidates.empty()) {
+    while (!candidates.empty() && work.spend(8)) {
         std::pop_heap(candidates.begin(), candidates.end(), less_likely);
-        if (may_follow(candidates.back()))
+        if (may_follow(candidates.back(), work))
             return candidates.back();
         candidates.pop_back();
     }
     return kEnd;
 }
 
-void ConstrainedText::accept(llama_token token) {
+// False, with nothing changed, if the work ended.
+bool ConstrainedText::accept(llama_token token, core::Work &work) {
     const std::string &piece = tokens_.piece(token);
     const Position after = matcher_->advance(position_, piece);
-    left_--;
+    const int left = left_ - 1;
     const auto distance = matcher_->distance(after);
-    if (tokens_.spells_every_byte() && distance <= static_cast<std::uint32_t>(left_))
-        plan_ = {matcher_->completion(after), static_cast<int>(distance)};
+    Plan plan;
+    if (tokens_.spells_every_byte() && distance <= static_cast<std::uint32_t>(left))
+        plan = {matcher_->completion(after), static_cast<int>(distance)};
     else
-        plan_ = plan_after(piece, after);
-    position_ = matcher_->trim(after);
+        plan = plan_after(piece, after, work);
+    if (work.has_ended())
+        return false;
+    position_ = after;
+    plan_ = std::move(plan);
+    left_ = left;
+    return true;
 }
 
 }  // namespace steadytext::daemon

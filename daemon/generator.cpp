@@ -1,6 +1,7 @@
 #include "daemon/generator.hpp"
 
 #include <algorithm>
+#include <functional>
 
 #include "daemon/decode_check.hpp"
 #include "daemon/log.hpp"
@@ -73,6 +74,9 @@ std::string told_prompt(const GenerateTask &task) {
     return task.prompt;
 }
 
+// For core::Work.
+bool ask_whether(void *function) { return (*static_cast<std::function<bool()> *>(function))(); }
+
 }  // namespace
 
 Generator::Generator(const Options &options, Outbox &outbox)
@@ -122,6 +126,7 @@ bool Generator::load(core::Problem &problem) {
     slots_.resize(slots);
     info.batch_invariant = decode_is_batch_invariant(context_.get(), options_.slots);
     usable_slots_ = info.batch_invariant ? slots : 1;
+    pool_.emplace(usable_slots_);
     outbox_.post(0, std::move(info));
     return true;
 }
@@ -132,7 +137,7 @@ void Generator::run() {
         outbox_.post(0, LoadFailure{problem});
         return;
     }
-    while (inbox_.take(waiting_, !busy() && waiting_.empty())) {
+    while (take_arrivals()) {
         release_abandoned();
         admit();
         prefill();
@@ -144,7 +149,37 @@ bool Generator::busy() const {
     return std::any_of(slots_.begin(), slots_.end(), [](const auto &slot) { return slot.has_value(); });
 }
 
+// Something to do without waiting for others.
+bool Generator::has_work() const {
+    const auto end = slots_.begin() + static_cast<std::ptrdiff_t>(usable_slots_);
+    if (!waiting_.empty() && std::any_of(slots_.begin(), end, [](const auto &slot) { return !slot.has_value(); }))
+        return true;
+    return std::any_of(slots_.begin(), slots_.end(), [](const auto &slot) {
+        return slot.has_value() && (slot->phase == Phase::Prefilling || slot->phase == Phase::Decoding || slot->job.is_abandoned());
+    });
+}
+
+std::optional<std::size_t> Generator::slot_of(std::uint64_t serial) const {
+    const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const auto &slot) { return slot.has_value() && slot->job.serial == serial; });
+    return found == slots_.end() ? std::nullopt : std::optional(static_cast<std::size_t>(found - slots_.begin()));
+}
+
 // --- taking on ---
+
+bool Generator::take_arrivals() {
+    if (!inbox_.take(arrivals_, !has_work()))
+        return false;
+    for (; !arrivals_.empty(); arrivals_.pop_front()) {
+        Arrival &arrival = arrivals_.front();
+        if (auto *job = std::get_if<Job<GenerateTask>>(&arrival))
+            waiting_.push_back(std::move(*job));
+        else if (auto *prepared = std::get_if<Prepared>(&arrival))
+            handle(std::move(*prepared));
+        else
+            handle(std::get<Chosen>(arrival));
+    }
+    return true;
+}
 
 void Generator::release_abandoned() {
     std::erase_if(waiting_, [](const auto &job) { return job.is_abandoned(); });
@@ -181,28 +216,56 @@ bool Generator::apply_template(const std::string &prompt, std::string &text) con
 void Generator::start(std::size_t slot, Job<GenerateTask> job) {
     Request &request = slots_[slot].emplace(Request{.job = std::move(job), .tail = TextTail({})});
     slots_in_use_.fetch_add(1, std::memory_order_relaxed);
-    const GenerateTask &task = request.job.task;
+    pool_->submit([this, copy = request.job] {
+        Prepared prepared{.serial = copy.serial};
+        prepare(copy, prepared);
+        inbox_.put(std::move(prepared));
+    });
+}
+
+// On a thread of the pool: the model's vocabulary and templates are only read.
+void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const {
+    const GenerateTask &task = job.task;
     std::string text;
-    if (!apply_template(told_prompt(task), text))
-        return fail(slot, "The model's chat template failed: " + text);
-    request.prompt = tokenize(model_.get(), text, true);
+    if (is_given_up(job))
+        return;
+    if (!apply_template(told_prompt(task), text)) {
+        prepared.error = "The model's chat template failed: " + text;
+        return;
+    }
+    prepared.prompt = tokenize(model_.get(), text, true);
 
     // The answer asked for must fit too, but never takes more than half of the context from the prompt.
     const int reserved = std::min(task.max_new_tokens, options_.context / 2);
     const int allowed = options_.context - reserved;
-    const int length = static_cast<int>(request.prompt.size());
-    if (length > allowed)
-        return fail(slot, "Input is too long: " + std::to_string(length) + " tokens. Maximum allowed: " +
-                              std::to_string(allowed));
-    request.limit = std::min(task.max_new_tokens, options_.context - length);
-    request.sampler = make_sampler(task);
-    request.tail = TextTail(stops_of(task));
+    const int length = static_cast<int>(prepared.prompt.size());
+    if (length > allowed) {
+        prepared.error = "Input is too long: " + std::to_string(length) + " tokens. Maximum allowed: " + std::to_string(allowed);
+        return;
+    }
+    prepared.limit = std::min(task.max_new_tokens, options_.context - length);
     if (task.constraint.kind == Constraint::Kind::None)
         return;
-    request.constrained = std::make_unique<ConstrainedText>(tokens_);
-    std::string error;
-    if (!request.constrained->begin(task.constraint, request.limit, error))
-        fail(slot, std::move(error));
+    auto constrained = std::make_shared<ConstrainedText>(tokens_);
+    const std::function<bool()> given_up = [&] { return is_given_up(job); };
+    core::Work work(core::constraint::kMostCompilingSteps, ask_whether, const_cast<std::function<bool()> *>(&given_up));
+    if (constrained->begin(task.constraint, prepared.limit, work, prepared.error))
+        prepared.constrained = std::move(constrained);
+}
+
+void Generator::handle(Prepared prepared) {
+    const std::optional<std::size_t> slot = slot_of(prepared.serial);
+    if (!slot.has_value())
+        return;
+    if (!prepared.error.empty())
+        return fail(*slot, std::move(prepared.error));
+    Request &request = *slots_[*slot];
+    request.prompt = std::move(prepared.prompt);
+    request.limit = prepared.limit;
+    request.constrained = std::move(prepared.constrained);
+    request.sampler = make_sampler(request.job.task);
+    request.tail = TextTail(stops_of(request.job.task));
+    request.phase = Phase::Prefilling;
 }
 
 // --- computing ---
@@ -226,7 +289,7 @@ bool Generator::compute() {
 void Generator::prefill() {
     int budget = kChunk;
     for (std::size_t slot = 0; slot < slots_.size() && budget > 0; slot++)
-        while (slots_[slot].has_value() && !slots_[slot]->decoding() && budget > 0)
+        while (slots_[slot].has_value() && slots_[slot]->phase == Phase::Prefilling && budget > 0)
             budget -= prefill_chunk(slot);
 }
 
@@ -246,7 +309,7 @@ int Generator::prefill_chunk(std::size_t slot) {
     }
     request.prefilled = end;
     request.position = static_cast<llama_pos>(end);
-    if (request.decoding())
+    if (request.prefilled == request.prompt.size())
         choose_next(slot, count - 1);
     return count;
 }
@@ -271,7 +334,7 @@ void Generator::decode() {
     batch_->clear();
     std::vector<std::size_t> rows;
     for (std::size_t slot = 0; slot < slots_.size(); slot++)
-        if (slots_[slot].has_value() && slots_[slot]->decoding()) {
+        if (slots_[slot].has_value() && slots_[slot]->phase == Phase::Decoding) {
             batch_->add(slots_[slot]->next, slots_[slot]->position++, static_cast<llama_seq_id>(slot), true);
             rows.push_back(slot);
             computed_for_.push_back(&*slots_[slot]);
@@ -288,29 +351,69 @@ void Generator::decode() {
 
 void Generator::choose_next(std::size_t slot, int row) {
     Request &request = *slots_[slot];
-    if (request.constrained != nullptr) {
-        const llama_token token = request.constrained->choose(llama_get_logits_ith(context_.get(), row));
-        return token == ConstrainedText::kEnd ? finish(slot, "stop") : accept(slot, token);
-    }
+    if (request.constrained != nullptr)
+        return choose_constrained(slot, llama_get_logits_ith(context_.get(), row));
     if (request.sampler != nullptr)
         return accept(slot, llama_sampler_sample(request.sampler.get(), context_.get(), row));
     accept(slot, greatest(llama_get_logits_ith(context_.get(), row), llama_vocab_n_tokens(vocabulary_)));
 }
 
-void Generator::accept(std::size_t slot, llama_token token) {
+// Here if that is quickly done, else by the pool. Which of the two depends on this request alone.
+void Generator::choose_constrained(std::size_t slot, const float *logits) {
+    constexpr std::uint64_t kStepsHere = 400'000;  // a millisecond or two: once through a vocabulary whose ways are known
+    Request &request = *slots_[slot];
+    ConstrainedText &text = *request.constrained;
+    if (!request.is_costly && !text.is_full()) {
+        core::Work work(std::min(kStepsHere, text.allowance()));
+        const ConstrainedText::Choice choice = text.next(logits, work);
+        if (choice.kind != ConstrainedText::Choice::Kind::WorkEnded)
+            return take_choice(slot, choice);
+    }
+    request.phase = Phase::Choosing;
+    pool_->submit([this, shared = request.constrained, serial = request.job.serial, abandoned = request.job.abandoned,
+                   copy = std::vector<float>(logits, logits + tokens_.size())] {
+        const std::function<bool()> given_up = [&] {
+            return abandoned->load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed);
+        };
+        core::Work work(shared->allowance(), ask_whether, const_cast<std::function<bool()> *>(&given_up));
+        const ConstrainedText::Choice choice = shared->next(copy.data(), work);
+        inbox_.put(Chosen{serial, choice, work.used()});
+    });
+}
+
+void Generator::handle(Chosen chosen) {
+    constexpr std::uint64_t kCostly = 300'000;  // less than is done without the pool
+    const std::optional<std::size_t> slot = slot_of(chosen.serial);
+    if (!slot.has_value())
+        return;
+    slots_[*slot]->is_costly = chosen.steps > kCostly;
+    take_choice(*slot, chosen.choice);
+}
+
+void Generator::take_choice(std::size_t slot, const ConstrainedText::Choice &choice) {
+    switch (choice.kind) {
+    case ConstrainedText::Choice::Kind::Token:
+        return accept(slot, choice.token, choice.is_complete);
+    case ConstrainedText::Choice::Kind::End:
+        return finish(slot, "stop");
+    case ConstrainedText::Choice::Kind::WorkEnded:
+        return fail(slot, std::string(core::constraint::kTooMuchWork) + ": finding the tokens that may follow, after " +
+                              std::to_string(slots_[slot]->produced) + " of them");
+    }
+}
+
+void Generator::accept(std::size_t slot, llama_token token, bool is_complete) {
     Request &request = *slots_[slot];
     if (llama_vocab_is_eog(vocabulary_, token))
         return finish(slot, "stop");
     request.produced++;
     request.next = token;
+    request.phase = Phase::Decoding;
     const int stop = request.tail.append(tokens_.piece(token));
     if (stop != TextTail::kNoStop)
         return finish(slot, stop < kDefaultStopCount ? "stop" : "eos");
-    if (request.constrained != nullptr) {
-        request.constrained->accept(token);
-        if (request.constrained->is_complete())
-            return finish(slot, "stop");
-    }
+    if (is_complete)
+        return finish(slot, "stop");
     if (request.produced == request.limit)
         return finish(slot, "length");
     if (request.job.task.stream)

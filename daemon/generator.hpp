@@ -8,6 +8,10 @@
 //   - tokens after it are decoded one per slot and step, and a step's rows do not touch each other. That last point hangs
 //     on the kernels, so it is checked on start for the loaded model (decode_check.hpp); if it fails, one request is
 //     served at a time.
+//
+// Why a request's prompt, schema or regex does not hold up the others: templates, tokens and forms are prepared on a pool of
+// threads of low priority, and so is the choice of a token when finding out what may follow takes long. A request whose next token is
+// not known yet sits out the steps of the others; which steps those are changes nothing in its tokens, by the above.
 #pragma once
 
 #include <atomic>
@@ -17,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <variant>
 #include <vector>
 
 #include <common/chat.h>
@@ -26,6 +31,7 @@
 #include "daemon/mailbox.hpp"
 #include "daemon/options.hpp"
 #include "daemon/text_tail.hpp"
+#include "daemon/worker_pool.hpp"
 
 namespace steadytext::daemon {
 
@@ -44,10 +50,17 @@ public:
     [[nodiscard]] Clock::time_point idle_since() const noexcept { return idle_since_.load(std::memory_order_relaxed); }
 
 private:
+    enum class Phase {
+        Preparing,   // by the pool
+        Prefilling,  // of the prompt, some is not in the cache
+        Choosing,    // by the pool: the token after those in the cache
+        Decoding,    // `next` is known, not yet in the cache
+    };
 
     // A request at work. Its sequence id is its index in slots_.
     struct Request {
         Job<GenerateTask> job;
+        Phase phase = Phase::Preparing;
         std::vector<llama_token> prompt;
         std::size_t prefilled = 0;  // tokens of the prompt in the cache
         llama_pos position = 0;     // where `next` goes
@@ -55,12 +68,26 @@ private:
         int produced = 0;
         int limit = 0;
         Sampler sampler;  // none: greedy
-        std::unique_ptr<ConstrainedText> constrained;  // none: any text
+        std::shared_ptr<ConstrainedText> constrained;  // none: any text; shared with the pool while that is choosing
+        bool is_costly = false;                        // its last choice was: the next one is the pool's from the beginning
         TextTail tail;
         Clock::time_point started = Clock::now();
-
-        [[nodiscard]] bool decoding() const noexcept { return prefilled == prompt.size(); }
     };
+
+    // What comes back from the pool, for the request of this serial, if it is still there.
+    struct Prepared {
+        std::uint64_t serial = 0;
+        std::vector<llama_token> prompt;
+        int limit = 0;
+        std::shared_ptr<ConstrainedText> constrained;
+        std::string error;
+    };
+    struct Chosen {
+        std::uint64_t serial = 0;
+        ConstrainedText::Choice choice;
+        std::uint64_t steps = 0;
+    };
+    using Arrival = std::variant<Job<GenerateTask>, Prepared, Chosen>;
 
     // --- start-up, generator_start ---
     [[nodiscard]] bool load(core::Problem &problem);
@@ -68,9 +95,13 @@ private:
     void run();
 
     // --- a step ---
+    [[nodiscard]] bool take_arrivals();
+    void handle(Prepared prepared);
+    void handle(Chosen chosen);
     void release_abandoned();
     void admit();
     void start(std::size_t slot, Job<GenerateTask> job);
+    void prepare(const Job<GenerateTask> &job, Prepared &prepared) const;
     void prefill();
     int prefill_chunk(std::size_t slot);
     [[nodiscard]] bool compute();
@@ -78,17 +109,25 @@ private:
     void close_gap();
     void decode();
     void choose_next(std::size_t slot, int row);
-    void accept(std::size_t slot, llama_token token);
+    void choose_constrained(std::size_t slot, const float *logits);
+    void take_choice(std::size_t slot, const ConstrainedText::Choice &choice);
+    void accept(std::size_t slot, llama_token token, bool is_complete = false);
     void finish(std::size_t slot, const char *reason);
     void fail(std::size_t slot, std::string message);
     void release(std::size_t slot);
 
     [[nodiscard]] bool apply_template(const std::string &prompt, std::string &text) const;
     [[nodiscard]] bool busy() const;
+    [[nodiscard]] bool has_work() const;
+    [[nodiscard]] std::optional<std::size_t> slot_of(std::uint64_t serial) const;
+    // That nobody waits any more for what is computed for the job; asked on the pool's threads.
+    [[nodiscard]] bool is_given_up(const Job<GenerateTask> &job) const noexcept {
+        return job.is_abandoned() || stopping_.load(std::memory_order_relaxed);
+    }
 
     const Options &options_;
     Outbox &outbox_;
-    Inbox<Job<GenerateTask>> inbox_;
+    Inbox<Arrival> inbox_;
     std::atomic<bool> stopping_ = false;  // relaxed: read often by the compute threads, publishes nothing
     std::vector<const Request *> computed_for_;  // whose tokens are in the batch under way
 
@@ -100,9 +139,11 @@ private:
     std::optional<Batch> batch_;
     std::size_t usable_slots_ = 0;
     std::vector<std::optional<Request>> slots_;
+    std::deque<Arrival> arrivals_;
     std::deque<Job<GenerateTask>> waiting_;
     std::atomic<int> slots_in_use_ = 0;
     std::atomic<Clock::time_point> idle_since_ = Clock::now();
+    std::optional<WorkerPool> pool_;  // before what it uses
     std::thread thread_;
 };
 

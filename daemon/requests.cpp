@@ -8,6 +8,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "src/core/constraint/limits.hpp"
+#include "src/core/json_shape.hpp"
+
 namespace steadytext::daemon {
 
 namespace {
@@ -18,8 +21,23 @@ constexpr const char *kStreamEnd = "##STREAM_END##";
 constexpr const char *kRankInstruction =
     "Given a web search query, retrieve relevant passages that answer the query";
 constexpr int kDefaultMaxNewTokens = 1024;
+constexpr float kMostTemperature = 100;
+// Of a message: a schema within parameters within it.
+constexpr std::size_t kMostDepth = core::constraint::kMostSchemaDepth + 8;
+constexpr std::size_t kMostIdBytes = 1024;
+constexpr std::size_t kMostStopBytes = 1024;
+constexpr std::size_t kMostTexts = 10'000;  // to embed or to rank in one message
+constexpr std::size_t kMostQuotedBytes = 200;
 
 std::string dump(const Json &json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+// As much of it as an error message has room for.
+std::string quoted(const Json &json) {
+    std::string text = dump(json);
+    if (text.size() > kMostQuotedBytes)
+        text.replace(kMostQuotedBytes, std::string::npos, "...");
+    return text;
+}
 
 // Reads parameters with the first complaint kept; afterwards values are defaults and do not matter.
 class Parameters {
@@ -63,7 +81,7 @@ public:
             return fallback;
         if (!value->is_number_integer() || value->get<long long>() < least || value->get<long long>() > most) {
             complain(std::string(name) + " must be an integer from " + std::to_string(least) + " to " +
-                     std::to_string(most) + ", got " + dump(*value));
+                     std::to_string(most) + ", got " + quoted(*value));
             return fallback;
         }
         return value->get<long long>();
@@ -75,7 +93,7 @@ public:
         if (value == nullptr)
             return 42;
         if (!value->is_number_integer() || value->get<long long>() < 0) {
-            complain("Seed must be a non-negative integer, got " + (value->is_null() ? "None" : dump(*value)));
+            complain("Seed must be a non-negative integer, got " + (value->is_null() ? "None" : quoted(*value)));
             return 0;
         }
         return static_cast<std::uint32_t>(value->get<long long>());
@@ -85,14 +103,14 @@ public:
         const Json *value = find_value("temperature");
         if (value == nullptr)
             return 0;
-        if (!value->is_number() || value->get<double>() < 0) {
-            complain("temperature must be a non-negative number, got " + dump(*value));
+        if (!value->is_number() || !(value->get<double>() >= 0 && value->get<double>() <= kMostTemperature)) {
+            complain("temperature must be a non-negative number, and not above 100, got " + quoted(*value));
             return 0;
         }
         return value->get<float>();
     }
 
-    std::vector<std::string> texts(const char *name, const char *complaint) {
+    std::vector<std::string> texts(const char *name, const char *complaint, std::size_t most = kMostTexts) {
         const Json *value = find(name);
         std::vector<std::string> texts;
         if (value == nullptr)
@@ -103,6 +121,8 @@ public:
                                                               [](const Json &item) { return item.is_string(); });
         if (!strings)
             complain(complaint);
+        else if (value->size() > most)
+            complain(std::string(name) + " must have at most " + std::to_string(most) + " elements");
         else
             for (const Json &item : *value)
                 texts.push_back(item.get<std::string>());
@@ -132,7 +152,7 @@ const Json *schema_of_format(const Json &format, Parameters &parameters) {
         format["json_schema"].contains("schema"))
         return &format["json_schema"]["schema"];
     if (type != "text")
-        parameters.complain("response_format is not supported: " + dump(format));
+        parameters.complain("response_format is not supported: " + quoted(format));
     return nullptr;
 }
 
@@ -146,14 +166,21 @@ Constraint read_constraint(Parameters &parameters) {
     if (schema != nullptr) {
         constraint.kind = Constraint::Kind::Schema;
         constraint.text = dump(*schema);
+        if (constraint.text.size() > core::constraint::kMostSchemaBytes)
+            parameters.complain("schema must have at most " + std::to_string(core::constraint::kMostSchemaBytes) + " bytes");
     } else if (parameters.find_value("regex") != nullptr) {
         constraint.kind = Constraint::Kind::Regex;
         constraint.text = parameters.text("regex", "");
+        if (constraint.text.size() > core::constraint::kMostPatternBytes)
+            parameters.complain("regex must have at most " + std::to_string(core::constraint::kMostPatternBytes) + " bytes");
     } else if (parameters.find_value("choices") != nullptr) {
         constraint.kind = Constraint::Kind::Choices;
-        constraint.choices = parameters.texts("choices", "choices must be a list of strings");
+        constraint.choices = parameters.texts("choices", "choices must be a list of strings", core::constraint::kMostChoices);
         if (constraint.choices.empty())
             parameters.complain("choices must not be empty");
+        if (std::any_of(constraint.choices.begin(), constraint.choices.end(),
+                        [](const std::string &choice) { return choice.size() > core::constraint::kMostChoiceBytes; }))
+            parameters.complain("a choice must have at most " + std::to_string(core::constraint::kMostChoiceBytes) + " bytes");
     }
     return constraint;
 }
@@ -165,6 +192,8 @@ GenerateTask read_generation(Parameters &parameters) {
     task.eos_string = parameters.text("eos_string", "[EOS]");
     if (task.eos_string == "[EOS]")  // stands for the model's own
         task.eos_string.clear();
+    if (task.eos_string.size() > kMostStopBytes)
+        parameters.complain("eos_string must have at most " + std::to_string(kMostStopBytes) + " bytes");
     task.seed = parameters.seed();
     task.temperature = parameters.temperature();
     task.max_new_tokens = static_cast<int>(
@@ -235,7 +264,7 @@ void read_cancel(Parameters &parameters, Request &request) {
     if (id == nullptr)
         parameters.complain("cancel needs the id of a request");
     else
-        request.task = Cancel{dump(*id)};
+        request.task = Cancel{dump(*id)};  // of one that is too long there is no request
 }
 
 struct Method {
@@ -259,7 +288,7 @@ void read_method(const std::string &name, const Json &parameters_json, Request &
     const auto *method = std::find_if(std::begin(kMethods), std::end(kMethods),
                                       [&](const Method &candidate) { return name == candidate.name; });
     if (method == std::end(kMethods)) {
-        request.task = Immediate{.result = "", .error = "Unknown method: " + name};
+        request.task = Immediate{.result = "", .error = "Unknown method: " + name.substr(0, kMostQuotedBytes)};
         return;
     }
     Parameters parameters(parameters_json);
@@ -355,16 +384,22 @@ std::string format_generation(const Form &form, const Generation &generation, co
 
 Request parse_request(std::string_view body) {
     Request request;
+    request.task = Immediate{.result = "", .error = "Malformed request"};
+    // Everything below goes through the tree by recursion, and through an object's members one after another.
+    if (core::shape_of(body, {kMostDepth}) != core::JsonShape::Good)
+        return request;
     const Json message = Json::parse(body, nullptr, false);
-    if (message.is_object() && message.contains("id"))
-        request.id = dump(message["id"]);
+    if (message.is_object() && message.contains("id")) {
+        std::string id = dump(message["id"]);
+        if (id.size() > kMostIdBytes)
+            return request;
+        request.id = std::move(id);
+    }
     const Json no_parameters = Json::object();
     const auto method = message.is_object() ? message.find("method") : message.end();
     const auto given = message.is_object() ? message.find("params") : message.end();
     const Json &parameters = given == message.end() || given->is_null() ? no_parameters : *given;
-    if (method == message.end() || !method->is_string() || !parameters.is_object())
-        request.task = Immediate{.result = "", .error = "Malformed request"};
-    else
+    if (method != message.end() && method->is_string() && parameters.is_object())
         read_method(method->get<std::string>(), parameters, request);
     return request;
 }

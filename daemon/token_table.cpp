@@ -18,6 +18,7 @@ TokenTable::TokenTable(const llama_vocab *vocabulary) {
             ends_.push_back(token);
         if (!piece.empty())
             sorted_.push_back({token, 0});
+        longest_ = std::max(longest_, piece.size());
         if (piece.size() == 1)
             bytes.set(static_cast<unsigned char>(piece[0]));
     }
@@ -34,15 +35,20 @@ TokenTable::TokenTable(const llama_vocab *vocabulary) {
     }
 }
 
+namespace {
+constexpr std::uint64_t kStepsOfByte = 32;  // two binary searches in the vocabulary
+}
+
 // From the end: the best way to write what follows each byte is known before it is needed.
-int TokenTable::fewest_tokens(std::string_view text) const {
+int TokenTable::fewest_tokens(std::string_view text, core::Work &work) const {
     std::vector<int> needed(text.size() + 1, kCannotSpell);
     needed[text.size()] = 0;
-    for (std::size_t at = text.size(); at-- > 0;) {
+    for (std::size_t at = text.size(); at-- > 0 && !work.has_ended();) {
         // The tokens that agree with the text so far, narrowed byte by byte.
         auto first = sorted_.begin();
         auto last = sorted_.end();
         for (std::size_t length = 1; at + length <= text.size() && first != last; length++) {
+            work.spend(kStepsOfByte);
             const auto byte = static_cast<unsigned char>(text[at + length - 1]);
             const auto byte_of = [&](const Entry &entry) {
                 const std::string &bytes = piece(entry.token);

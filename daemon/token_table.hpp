@@ -10,6 +10,8 @@
 
 #include <llama.h>
 
+#include "src/core/work.hpp"
+
 namespace steadytext::daemon {
 
 class TokenTable {
@@ -32,14 +34,17 @@ public:
     // Every byte is a token of its own, so n bytes are never more than n tokens.
     [[nodiscard]] bool spells_every_byte() const { return spells_every_byte_; }
     static constexpr int kCannotSpell = INT32_MAX;
-    // Fewest tokens that write the text.
-    [[nodiscard]] int fewest_tokens(std::string_view text) const;
+    // Fewest tokens that write the text. Of no meaning once the work has ended.
+    [[nodiscard]] int fewest_tokens(std::string_view text, core::Work &work) const;
+    // Bytes of the longest: no text of more than n times that many is n tokens.
+    [[nodiscard]] std::size_t longest() const { return longest_; }
 
 private:
     std::vector<std::string> pieces_;
     std::vector<Entry> sorted_;
     std::vector<llama_token> ends_;
     bool spells_every_byte_ = false;
+    std::size_t longest_ = 1;
 };
 
 }  // namespace steadytext::daemon

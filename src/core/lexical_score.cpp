@@ -1,36 +1,97 @@
-// Counting words: see lexical_score.hpp. Regime: pure.
+// Finding words: see lexical_score.hpp. Regime: pure.
 #include "src/core/lexical_score.hpp"
 
 #include <algorithm>
-#include <string>
 
 namespace steadytext::core {
 
 namespace {
 
-std::string lower(std::string_view text) {
-    std::string result(text);
-    std::transform(result.begin(), result.end(), result.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
-    return result;
+unsigned char lower(char c) noexcept {
+    return static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 }
 
-int words_found(std::string_view words, std::string_view document) {
-    constexpr std::string_view kSpace = " \t\n\v\f\r";
+bool is_space(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+}  // namespace
+
+WordFinder::WordFinder(std::string_view words, Work &work) {
+    Node at = 0;
+    for (const char c : words) {
+        if (!work.spend())
+            return;
+        if (!is_space(c)) {
+            at = add_child(at, lower(c));
+            continue;
+        }
+        nodes_[at].words += at != 0;
+        at = 0;
+    }
+    nodes_[at].words += at != 0;
+    link(work);
+}
+
+WordFinder::Node WordFinder::child(Node of, unsigned char byte) const {
+    Node at = nodes_[of].first_child;
+    while (at != kNone && nodes_[at].byte != byte)
+        at = nodes_[at].sibling;
+    return at;
+}
+
+WordFinder::Node WordFinder::add_child(Node of, unsigned char byte) {
+    if (const Node found = child(of, byte); found != kNone)
+        return found;
+    const auto made = static_cast<Node>(nodes_.size());
+    NodeRecord &record = nodes_.emplace_back();
+    record.byte = byte;
+    record.sibling = nodes_[of].first_child;
+    nodes_[of].first_child = made;
+    return made;
+}
+
+WordFinder::Node WordFinder::next(Node from, unsigned char byte) const {
+    for (;;) {
+        const Node found = child(from, byte);
+        if (found != kNone)
+            return found;
+        if (from == 0)
+            return 0;
+        from = nodes_[from].fallback;
+    }
+}
+
+// Shorter beginnings first, for the links of a longer one are made from theirs.
+void WordFinder::link(Work &work) {
+    std::vector<Node> open{0};
+    for (std::size_t i = 0; i < open.size() && work.spend(); i++)
+        for (Node at = nodes_[open[i]].first_child; at != kNone; at = nodes_[at].sibling) {
+            NodeRecord &record = nodes_[at];
+            record.fallback = open[i] == 0 ? 0 : next(nodes_[open[i]].fallback, record.byte);
+            record.shorter = nodes_[record.fallback].words > 0 ? record.fallback : nodes_[record.fallback].shorter;
+            open.push_back(at);
+        }
+}
+
+int WordFinder::count_in(std::string_view text, Work &work) {
+    texts_++;
     int found = 0;
-    for (std::size_t at = words.find_first_not_of(kSpace); at != std::string_view::npos;) {
-        const std::size_t end = std::min(words.find_first_of(kSpace, at), words.size());
-        found += document.find(words.substr(at, end - at)) != std::string_view::npos;
-        at = words.find_first_not_of(kSpace, end);
+    Node at = 0;
+    for (const char c : text) {
+        if (!work.spend())
+            return found;
+        at = next(at, lower(c));
+        // What is shorter than a word that was seen was seen with it.
+        for (Node word = nodes_[at].words > 0 ? at : nodes_[at].shorter; word != kNone && nodes_[word].seen_by != texts_;
+             word = nodes_[word].shorter) {
+            nodes_[word].seen_by = texts_;
+            found += static_cast<int>(nodes_[word].words);
+        }
     }
     return found;
 }
 
-}  // namespace
-
-double lexical_score(std::string_view query, std::string_view document, std::string_view task, std::size_t position) {
-    const std::string text = lower(document);
-    const double score = 0.35 * words_found(lower(query), text) + 0.25 * words_found(lower(task), text) +
+double LexicalScorer::score(std::string_view document, std::size_t position, Work &work) {
+    const double score = 0.35 * query_.count_in(document, work) + 0.25 * task_.count_in(document, work) +
                          std::max(0.05, 0.1 / static_cast<double>(position));
     return std::clamp(score, 0.01, 1.0);
 }

@@ -1,16 +1,62 @@
-// How well a document answers a query by its words alone: the original's own stand-in for a model.
+// How well documents answer a query by their words alone: the original's own stand-in for a model.
 //
-// Called by src/session/reranking.cpp. Regime: pure (may throw std::bad_alloc).
+// Called by src/session/reranking.cpp. Regime: pure (may throw std::bad_alloc). A document costs its length, however many words are
+// looked for: all of them are found in one pass (Aho and Corasick, 1975).
 #pragma once
 
+#include "src/core/work.hpp"
+
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace steadytext::core {
 
-// 0.35 for each word of the query that the document contains, 0.25 for each of the task's, and a little for coming early;
-// from 0.01 to 1. `position` counts from 1. Case of ASCII letters does not matter.
-[[nodiscard]] double lexical_score(std::string_view query, std::string_view document, std::string_view task,
-                                   std::size_t position);
+// Finds out which words a text contains, be it within others.
+class WordFinder {
+public:
+    // The words of a text, lower case for ASCII letters. Of no use once `work` has ended.
+    WordFinder(std::string_view words, Work &work);
+
+    // How many of them the text contains; a word that was given twice counts twice.
+    [[nodiscard]] int count_in(std::string_view text, Work &work);
+
+private:
+    using Node = std::uint32_t;  // a beginning of a word; 0: of none, kNone: there is no such node
+    static constexpr Node kNone = UINT32_MAX;
+
+    struct NodeRecord {
+        Node first_child = kNone;
+        Node sibling = kNone;
+        Node fallback = 0;   // the longest other beginning that ends with the same bytes
+        Node shorter = kNone;  // the longest word that ends here too
+        std::uint32_t words = 0;
+        std::uint32_t seen_by = 0;  // the number of the text in which it was found
+        unsigned char byte = 0;
+    };
+
+    [[nodiscard]] Node child(Node of, unsigned char byte) const;
+    [[nodiscard]] Node add_child(Node of, unsigned char byte);
+    [[nodiscard]] Node next(Node from, unsigned char byte) const;
+    void link(Work &work);
+
+    std::vector<NodeRecord> nodes_{1};
+    std::uint32_t texts_ = 0;
+};
+
+// 0.35 for each word of the query that a document contains, 0.25 for each of the task's, and a little for coming early; from 0.01
+// to 1. Case of ASCII letters does not matter.
+class LexicalScorer {
+public:
+    LexicalScorer(std::string_view query, std::string_view task, Work &work) : query_(query, work), task_(task, work) {}
+
+    // `position` counts from 1.
+    [[nodiscard]] double score(std::string_view document, std::size_t position, Work &work);
+
+private:
+    WordFinder query_;
+    WordFinder task_;
+};
 
 }  // namespace steadytext::core

@@ -3,10 +3,11 @@
 
 #include "src/core/utf8.hpp"
 
-#include <cstdlib>
-#include <memory>
-#include <new>
+#include <algorithm>
+#include <iterator>
+#include <numeric>
 #include <utf8proc.h>
+#include <vector>
 
 namespace steadytext::core {
 
@@ -18,6 +19,66 @@ bool is_safe(std::uint32_t code) noexcept {
            (code >= 0x3041 && code <= 0x3096) || (code >= 0x30A1 && code <= 0x30FA) || (code >= 0x400 && code <= 0x482) ||
            (code >= 0x48A && code <= 0x52F) || (code >= 0x370 && code <= 0x373) || (code >= 0x391 && code <= 0x3FF) ||
            (code >= 0x2010 && code <= 0x2026) || (code >= 0x1F300 && code <= 0x1FAFF);
+}
+
+constexpr auto kOptions = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+
+using Decomposed = std::vector<utf8proc_int32_t>;
+
+// False if the text is no UTF-8, or there is to be no more work.
+bool decompose(std::string_view text, Decomposed &out, Work &work) {
+    constexpr utf8proc_ssize_t kMostOfOne = 32;  // code points that one becomes: 18 at most
+    out.reserve(text.size());
+    for (std::size_t at = 0; at < text.size();) {
+        std::uint32_t code;
+        const std::size_t length = utf8_decode(text, at, code);
+        if (length == 0 || !work.spend())
+            return false;
+        at += length;
+        utf8proc_int32_t parts[kMostOfOne];
+        int boundary = 0;
+        const utf8proc_ssize_t count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), parts, kMostOfOne, kOptions, &boundary);
+        if (count < 0 || count > kMostOfOne)
+            return false;
+        out.insert(out.end(), parts, parts + count);
+    }
+    return true;
+}
+
+int combining_class(utf8proc_int32_t code) noexcept { return utf8proc_get_property(code)->combining_class; }
+
+// The Canonical Ordering Algorithm (Unicode 3.11, D109): each run of marks by class, equal ones as they stood. Counted, not compared:
+// a run costs its length.
+bool put_marks_in_order(Decomposed &text, Work &work) {
+    Decomposed sorted;
+    for (std::size_t begin = 0; begin < text.size();) {
+        if (combining_class(text[begin]) == 0) {
+            begin++;
+            continue;
+        }
+        std::uint32_t starts[257] = {};  // by class; class c ends where c + 1 starts
+        std::size_t end = begin;
+        bool in_order = true;
+        for (int last = 0; end < text.size(); end++) {
+            const int mark = combining_class(text[end]);
+            if (mark == 0)
+                break;
+            in_order = in_order && mark >= last;
+            last = mark;
+            starts[mark + 1]++;
+        }
+        if (!work.spend(end - begin + 1))
+            return false;
+        if (!in_order) {
+            std::partial_sum(std::begin(starts), std::end(starts), std::begin(starts));
+            sorted.resize(end - begin);
+            for (std::size_t i = begin; i < end; i++)
+                sorted[starts[combining_class(text[i])]++] = text[i];
+            std::copy(sorted.begin(), sorted.end(), text.begin() + static_cast<std::ptrdiff_t>(begin));
+        }
+        begin = end + 1;
+    }
+    return true;
 }
 
 }  // namespace
@@ -34,19 +95,23 @@ bool is_nfc_at_a_glance(std::string_view text) noexcept {
     return true;
 }
 
+
 std::string_view nfc(std::string_view text, std::string &storage) {
+    Work work;
+    return nfc(text, storage, work);
+}
+
+std::string_view nfc(std::string_view text, std::string &storage, Work &work) {
     if (is_nfc_at_a_glance(text))
         return text;
-    utf8proc_uint8_t *normal = nullptr;
-    const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()),
-                                     static_cast<utf8proc_ssize_t>(text.size()), &normal,
-                                     static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-    const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owned(normal, std::free);
-    if (length == UTF8PROC_ERROR_NOMEM)
-        throw std::bad_alloc();
-    if (length < 0)
+    Decomposed decomposed;
+    if (!decompose(text, decomposed, work) || !put_marks_in_order(decomposed, work))
         return text;  // not UTF-8: whoever validates says so
-    storage.assign(reinterpret_cast<const char *>(normal), static_cast<std::size_t>(length));
+    decomposed.emplace_back();  // for the NUL that utf8proc writes behind the text
+    const auto length = utf8proc_reencode(decomposed.data(), static_cast<utf8proc_ssize_t>(decomposed.size() - 1), kOptions);
+    if (length < 0)
+        return text;
+    storage.assign(reinterpret_cast<const char *>(decomposed.data()), static_cast<std::size_t>(length));
     return storage;
 }
 

@@ -1,8 +1,11 @@
 // Unicode normalization form C of prompts, so that two spellings of one text have one cache key.
 //
 // Regime: pure (may throw std::bad_alloc). Library: utf8proc. Nearly all texts are normalised already, and most of them can be seen to
-// be without tables: ASCII, code points below U+0300, ideographs, kana, Hangul syllables.
+// be without tables: ASCII, code points below U+0300, ideographs, kana, Hangul syllables. The rest takes a time in proportion to its
+// length, whatever marks it has in whatever order.
 #pragma once
+
+#include "src/core/work.hpp"
 
 #include <string>
 #include <string_view>
@@ -12,7 +15,8 @@ namespace steadytext::core {
 // True if the text is certainly in NFC; false means "look closer". `text` is valid UTF-8.
 [[nodiscard]] bool is_nfc_at_a_glance(std::string_view text) noexcept;
 
-// The text in NFC: `text` itself if it is so already, else `storage`, which then holds it.
+// The text in NFC: `text` itself if it is so already, else `storage`, which then holds it. Of no meaning once `work` has ended.
+[[nodiscard]] std::string_view nfc(std::string_view text, std::string &storage, Work &work);
 [[nodiscard]] std::string_view nfc(std::string_view text, std::string &storage);
 
 }  // namespace steadytext::core

@@ -115,7 +115,8 @@ constexpr Rule kJobPrompts = {.kind = Kind::Texts, .needed = true, .least = 1, .
                               .below = kNoBatch, .above = {"Batch size exceeds maximum limit", sqlstate::kInvalidParameterValue}};
 constexpr Rule kJobTexts = {.kind = Kind::Texts, .needed = true, .least = 1, .most = kMostInt, .element = &kAnyText, .null = kNoTexts,
                             .below = kNoTexts};
-constexpr Rule kJobSchema = {.kind = Kind::Text, .name = "Schema", .needed = true, .least = 0, .most = kLongestPrompt, .sample = "'{}'"};
+constexpr Rule kJobSchema = {.kind = Kind::Text, .name = "Schema", .needed = true, .least = 0, .most = constraint::kMostSchemaBytes,
+                             .sample = "'{}'"};
 constexpr Rule kJobChoices = {.kind = Kind::Texts, .name = "Choices array", .needed = true, .least = 2, .most = 1000, .distinct = true,
                               .element = &kChoice, .null = kNoChoice, .below = kNoChoice,
                               .malformed = {"Choices array cannot contain duplicates"}, .sample = "ARRAY['a', 'b']",
@@ -296,7 +297,7 @@ constexpr Parameter kArguments[] = {
     {"steadytext_rerank_batch", "seed", kSeed},
 
     {"steadytext_cache_key", "prompt", free_text(kLongestPrompt)},
-    {"steadytext_cache_key", "params", {.sample = "'{}'"}},
+    {"steadytext_cache_key", "params", {.kind = Kind::Text, .least = 0, .most = kLongestPrompt, .sample = "'{}'"}},
     {"steadytext_cache_key", "prefix", free_text(kLongestPrompt)},
 
     {"steadytext_cache_top", "n", kCount},

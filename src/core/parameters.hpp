@@ -5,6 +5,7 @@
 // that has no row, and tries every bound of every row on the function itself. Regime: pure.
 #pragma once
 
+#include "src/core/constraint/limits.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/core/rules.hpp"
 
@@ -57,11 +58,11 @@ inline constexpr Rule kModelFile = {.kind = Kind::Text, .form = Form::Line, .lea
 inline constexpr const char *kSizes = "mini small medium large";
 inline constexpr Rule kSize = {.kind = Kind::Text, .name = "size", .least = 0, .most = 32, .sample = "'small'"};
 
-inline constexpr Rule kSchema = {.kind = Kind::Text, .name = "Schema", .needed = true, .least = 0, .most = kLongestPrompt,
+inline constexpr Rule kSchema = {.kind = Kind::Text, .name = "Schema", .needed = true, .least = 0, .most = constraint::kMostSchemaBytes,
                                  .null = {"Schema cannot be empty"}, .sample = "'{}'"};
-inline constexpr Rule kPattern = {.kind = Kind::Text, .name = "Pattern", .needed = true, .least = 1, .most = kLongestPrompt,
+inline constexpr Rule kPattern = {.kind = Kind::Text, .name = "Pattern", .needed = true, .least = 1, .most = constraint::kMostPatternBytes,
                                   .null = {"Pattern cannot be empty"}};
-inline constexpr Rule kChoice = {.kind = Kind::Text, .name = "Choice", .needed = true, .least = 0, .most = kLongestPrompt,
+inline constexpr Rule kChoice = {.kind = Kind::Text, .name = "Choice", .needed = true, .least = 0, .most = constraint::kMostChoiceBytes,
                                  .null = {"Choices array cannot contain nulls"}};
 inline constexpr Rule kChoices = {.kind = Kind::Texts, .name = "Choices array", .needed = true, .least = 2, .most = 1000, .distinct = true,
                                   .element = &kChoice, .null = {"Choices cannot be null"},

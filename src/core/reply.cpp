@@ -52,6 +52,11 @@ bool read_result(PaddedText body, dom::object &reply, dom::element &result, Prob
             problem.with_detail("%.*s.", length, text.data()).with_hint("Raise max_tokens.");
             return false;
         }
+        if (text.starts_with(constraint::kTooMuchWork)) {
+            problem.set(sqlstate::kProgramLimitExceeded, "an answer of this form takes too much work");
+            problem.with_detail("%.*s.", length, text.data()).with_hint("Ask for a simpler form.");
+            return false;
+        }
         problem.set(sqlstate::kExternalRoutineError, "the daemon reported an error: %.*s", length, text.data());
         return false;
     }

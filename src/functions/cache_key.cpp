@@ -4,7 +4,7 @@
 #include "src/core/canonical_json.hpp"
 #include "src/core/nfc.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/interrupts.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
@@ -42,17 +42,20 @@ STEADYTEXT_FUNCTION(steadytext_cache_key) {
     session::require(rows[2].rule, rows[2].shown(), prefix);
     const bool bare = is_empty(fcinfo, 1);
     core::PaddedText params{};
-    if (!bare)
+    if (!bare) {
         params = padded_text(PG_GETARG_JSONB_P(1));
+        session::require(rows[1].rule, rows[1].shown(), params.text);
+    }
     static std::string *canonical = new std::string;
     static std::string *normal = new std::string;
     core::Digest key;
-    pg::guarded([&](core::Problem &problem) {
+    core::Work work = pg::interruptible();
+    pg::worked(work, "the prompt", [&](core::Problem &problem) {
         if (bare)
             *canonical = "{}";
         else if (!core::canonical_json(params, *canonical, problem))
             return false;
-        const std::string_view keyed = guc::normalize_prompts ? core::nfc(prompt, *normal) : prompt;
+        const std::string_view keyed = guc::normalize_prompts ? core::nfc(prompt, *normal, work) : prompt;
         return core::cache_key(prefix, keyed, *canonical, key, problem);
     });
     char hex[core::kHexBytes];

@@ -1,6 +1,7 @@
 // Types to schemas, by the catalogs: see row_schema.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/row_schema.hpp"
+#include "src/core/constraint/limits.hpp"
 #include "src/pg/text.hpp"
 
 extern "C" {
@@ -10,6 +11,7 @@ extern "C" {
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/json.h"
@@ -25,6 +27,8 @@ namespace steadytext::pg {
 namespace {
 
 constexpr int kMaxNesting = 10;
+// Types that are made of each other grow as fast as powers: what no call could use is not written out.
+constexpr int kMostBytes = static_cast<int>(core::constraint::kMostSchemaBytes);
 
 void append_row(StringInfo out, Oid type, int nesting);
 
@@ -139,6 +143,10 @@ void append_row(StringInfo out, Oid type, int nesting) {
         const Form_pg_attribute column = TupleDescAttr(row, i);
         if (column->attisdropped)
             continue;
+        CHECK_FOR_INTERRUPTS();
+        if (out->len > kMostBytes)
+            ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("type %s is too large", format_type_be(type)),
+                            errdetail("Its JSON schema has more than %d bytes.", kMostBytes)));
         if (required.len > 0) {
             appendStringInfoString(out, ", ");
             appendStringInfoString(&required, ", ");

@@ -6,7 +6,7 @@
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
 #include "src/core/utf8.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/interrupts.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 
@@ -58,18 +58,18 @@ std::string_view bare_json(std::string_view answer) {
     return answer.substr(first, answer.find_last_not_of(kSpace) + 1 - first);
 }
 
-bool check_json(const CheckedForm &form, std::string_view &answer, core::Problem &problem) {
+bool check_json(const CheckedForm &form, std::string_view &answer, core::Work &work, core::Problem &problem) {
     answer = bare_json(answer);
     if (answer.find("\\u0000") != std::string_view::npos)
         return problem.set(core::sqlstate::kProtocolViolation, "the answer is JSON that PostgreSQL has no room for: \\u0000");
-    return core::constraint::check_document(form.text, answer, problem);
+    return core::constraint::check_document(form.text, answer, problem, &work);
 }
 
-bool check_match(const CheckedForm &form, std::string_view answer, core::Problem &problem) {
+bool check_match(const CheckedForm &form, std::string_view answer, core::Work &work, core::Problem &problem) {
     core::constraint::Network network;
-    if (!core::constraint::compile_regex(form.text, network, problem))
+    if (!core::constraint::compile_regex(form.text, network, problem, &work))
         return false;
-    return core::constraint::Matcher(network).matches(answer) ||
+    return core::constraint::Matcher(network, &work).matches(answer) ||
            problem.set(core::sqlstate::kProtocolViolation, "the answer does not match the regular expression");
 }
 
@@ -125,23 +125,33 @@ CheckedForm check_form(const AnswerForm &form) {
 }
 
 void require_usable(const CheckedForm &form) {
-    pg::guarded([&](core::Problem &problem) {
+    core::Work work = pg::interruptible(core::constraint::kMostCompilingSteps);
+    pg::worked(work, "the form of the answer", [&](core::Problem &problem) {
         core::constraint::Network network;
-        if (form.kind == Kind::Json)
-            return core::constraint::compile_schema(form.text, network, problem);
-        return form.kind != Kind::Regex || core::constraint::compile_regex(form.text, network, problem);
-    });
-}
-
-bool take_formed(const CheckedForm &form, std::string_view &answer, core::Problem &problem) {
-    return pg::try_guarded(problem, [&](core::Problem &p) {
         switch (form.kind) {
         case Kind::Free:
             return true;
         case Kind::Json:
-            return check_json(form, answer, p);
+            return core::constraint::compile_schema(form.text, network, problem, &work);
         case Kind::Regex:
-            return check_match(form, answer, p);
+            return core::constraint::compile_regex(form.text, network, problem, &work);
+        case Kind::Choice:
+            return core::constraint::compile_choices({form.choices.begin(), form.choices.end()}, network, problem, &work);
+        }
+        return false;
+    });
+}
+
+bool take_formed(const CheckedForm &form, std::string_view &answer, core::Problem &problem) {
+    core::Work work = pg::interruptible(core::constraint::kMostCheckingSteps);
+    return pg::try_worked(problem, work, "checking the form of the answer", [&](core::Problem &p) {
+        switch (form.kind) {
+        case Kind::Free:
+            return true;
+        case Kind::Json:
+            return check_json(form, answer, work, p);
+        case Kind::Regex:
+            return check_match(form, answer, work, p);
         case Kind::Choice:
             return check_choice(form, answer, p);
         }

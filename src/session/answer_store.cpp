@@ -68,4 +68,11 @@ std::string_view AnswerStore::fetch(const Place &place) {
     return {answer, place.size};
 }
 
+// A file that is still open when its transaction ends well is a leak that the server warns of.
+void AnswerStore::close() {
+    if (file_ != nullptr)
+        BufFileClose(file_);
+    file_ = nullptr;
+}
+
 }  // namespace steadytext::session

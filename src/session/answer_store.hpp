@@ -1,7 +1,7 @@
 // Answers kept until they are wanted, in any order: in memory up to work_mem, in a temporary file beyond that.
 //
-// Used by src/session/batch.cpp. Regime: pg. The memory is that of the context it was made in; the file goes with the
-// transaction's resources. All answers are put before the first is fetched.
+// Used by src/session/batch.cpp. Regime: pg. The memory is that of the context it was made in; the file is closed by close(), or, after
+// an error, with the transaction's resources. All answers are put before the first is fetched.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -28,6 +28,8 @@ public:
     [[nodiscard]] Place put(std::string_view answer);
     // In CurrentMemoryContext, or the store's own.
     [[nodiscard]] std::string_view fetch(const Place &place);
+    // Nothing can be fetched any more.
+    void close();
 
 private:
     static constexpr std::int32_t kMemory = -1;

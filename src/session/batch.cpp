@@ -174,6 +174,7 @@ void run_batch(const Batch &batch, void (*emit)(void *, const BatchRow &), void 
         emit_all(run, emit, emit_context);
     }
     PG_END_ENSURE_ERROR_CLEANUP(stop_on_error, PointerGetDatum(run.calls));
+    run.answers->close();
     progress::end();
 }
 

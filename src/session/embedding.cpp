@@ -8,7 +8,7 @@
 #include "src/core/reply.hpp"
 #include "src/core/unit_vector.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/interrupts.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
@@ -103,8 +103,9 @@ std::string_view normal(std::string_view text) {
     static std::string *buffer = new std::string;
     if (!guc::normalize_prompts)
         return text;
-    pg::guarded([&](core::Problem &) {
-        text = core::nfc(text, *buffer);
+    core::Work work = pg::interruptible();
+    pg::worked(work, "the text", [&](core::Problem &) {
+        text = core::nfc(text, *buffer, work);
         return true;
     });
     return text.data() == buffer->data() ? pg::copy_text(text) : text;

@@ -10,7 +10,7 @@
 #include "src/core/nfc.hpp"
 #include "src/core/reply.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/interrupts.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
@@ -90,8 +90,9 @@ void normalize(Resolved &resolved) {
     if (!guc::normalize_prompts)
         return;
     static std::string *normal = new std::string;
-    pg::guarded([&](core::Problem &) {
-        resolved.prompt = core::nfc(resolved.prompt, *normal);
+    core::Work work = pg::interruptible();
+    pg::worked(work, "the prompt", [&](core::Problem &) {
+        resolved.prompt = core::nfc(resolved.prompt, *normal, work);
         return true;
     });
     if (resolved.prompt.data() == normal->data())

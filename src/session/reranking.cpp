@@ -7,7 +7,7 @@
 #include "src/core/nfc.hpp"
 #include "src/core/reply.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/interrupts.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
@@ -133,9 +133,10 @@ bool read_scores(std::string_view text, std::size_t count, std::vector<double> &
 
 std::string_view normal(std::string_view query) {
     static std::string *text = new std::string;
+    core::Work work = pg::interruptible();
     if (guc::normalize_prompts)
-        pg::guarded([&](core::Problem &) {
-            query = core::nfc(query, *text);
+        pg::worked(work, "the query", [&](core::Problem &) {
+            query = core::nfc(query, *text, work);
             return true;
         });
     return query.data() == text->data() ? pg::copy_text(query) : query;
@@ -256,10 +257,12 @@ Asked RerankingInquiry::take(const Answer &answer, CachedAnswer &told) {
 void RerankingInquiry::fall_back() {
     if (degrade(problem) == Degraded::Null)
         return;
-    pg::guarded([&](core::Problem &) {
+    core::Work work = pg::interruptible();
+    pg::worked(work, "ranking by words", [&](core::Problem &) {
+        core::LexicalScorer scorer(work_.query, work_.task, work);
         scores_at_hand().clear();
         for (std::size_t i = 0; i < work_.documents.size(); i++)
-            scores_at_hand().push_back(core::lexical_score(work_.query, work_.documents[i], work_.task, i + 1));
+            scores_at_hand().push_back(scorer.score(work_.documents[i], i + 1, work));
         return true;
     });
     keep_scores(scores_at_hand());

@@ -17,6 +17,7 @@ public:
 
     CodePoints() = default;
     CodePoints(std::initializer_list<Range> ranges) : ranges_(ranges) { tidy(); }
+    explicit CodePoints(std::vector<Range> ranges) : ranges_(std::move(ranges)) { tidy(); }
 
     void add(std::uint32_t first, std::uint32_t last) {
         ranges_.emplace_back(first, last);
@@ -30,15 +31,14 @@ public:
     // What is in `universe` and not here.
     [[nodiscard]] CodePoints complement(const CodePoints &universe) const {
         CodePoints rest;
+        std::size_t at = 0;  // what ends before it is of no more account
         for (auto [first, last] : universe.ranges_) {
-            for (const auto &[low, high] : ranges_) {
-                if (high < first || low > last)
-                    continue;
-                if (low > first)
-                    rest.ranges_.emplace_back(first, low - 1);
-                first = high + 1;
-                if (first > last)
-                    break;
+            while (at < ranges_.size() && ranges_[at].second < first)
+                at++;
+            for (std::size_t i = at; i < ranges_.size() && ranges_[i].first <= last && first <= last; i++) {
+                if (ranges_[i].first > first)
+                    rest.ranges_.emplace_back(first, ranges_[i].first - 1);
+                first = ranges_[i].second + 1;
             }
             if (first <= last)
                 rest.ranges_.emplace_back(first, last);

@@ -6,7 +6,20 @@
 
 namespace steadytext::core::constraint {
 
-Matcher::Matcher(const Network &network) : network_(&network) {
+namespace {
+
+std::uint64_t hash_of(bool accepts, const std::vector<std::uint32_t> &stacks) {
+    std::uint64_t hash = accepts ? 0x9E3779B97F4A7C15 : 0xC2B2AE3D27D4EB4F;
+    for (const std::uint32_t stack : stacks) {
+        hash = (hash ^ stack) * 0xFF51AFD7ED558CCD;
+        hash ^= hash >> 32;
+    }
+    return hash;
+}
+
+}  // namespace
+
+Matcher::Matcher(const Network &network, Work *work) : network_(&network), work_(work) {
     (void)number({}, false);  // kDead
     std::vector<Stack> stacks;
     bool accepts = false;
@@ -23,6 +36,9 @@ Matcher::Stack Matcher::push(State state, Stack below) {
         return kNever;
     const auto [found, is_new] = frame_numbers_.try_emplace(std::uint64_t{state} << 32 | below, frames_.size());
     if (is_new) {
+        spend(kStepsOfFrame);
+        if (frames_.size() == kMaxFrames && work_ != nullptr)
+            work_->exhaust();
         frames_.push_back({state, below, own + rest});
         visited_.push_back(0);
     }
@@ -37,6 +53,8 @@ void Matcher::follow_empty(Stack first, std::vector<Stack> &stacks, bool &accept
         open.pop_back();
         if (stack == kNever || visited_[stack] == walk_)
             continue;
+        if (!spend(kStepsOfStack))
+            return;
         visited_[stack] = walk_;
         const Frame frame = frames_[stack];
         if (network_->is_end(frame.state)) {
@@ -47,6 +65,7 @@ void Matcher::follow_empty(Stack first, std::vector<Stack> &stacks, bool &accept
         }
         bool has_bytes = false;
         network_->for_each_edge(frame.state, [&](const Edge &edge) {
+            spend(kStepsOfEdge);
             if (edge.kind == Edge::Kind::Bytes) {
                 has_bytes = true;
             } else if (edge.kind == Edge::Kind::Empty) {
@@ -67,29 +86,40 @@ Matcher::Position Matcher::number(std::vector<Stack> stacks, bool accepts) {
         stacks.resize(kMaxStacks);
     }
     std::sort(stacks.begin(), stacks.end());
-    const auto [found, is_new] = position_numbers_.try_emplace({accepts, stacks}, positions_.size());
-    if (is_new) {
-        PositionRecord &position = positions_.emplace_back();
-        position.accepts = accepts;
-        if (!stacks.empty())
-            position.distance = frames_[*std::min_element(stacks.begin(), stacks.end(), nearer)].distance;
-        if (accepts)
-            position.distance = 0;
-        position.stacks = std::move(stacks);
-    }
-    return found->second;
+    spend(kStepsOfStack * stacks.size());
+    const std::uint64_t hash = hash_of(accepts, stacks);
+    const auto [first, last] = position_numbers_.equal_range(hash);
+    for (auto known = first; known != last; ++known)
+        if (positions_[known->second].accepts == accepts && positions_[known->second].stacks == stacks)
+            return known->second;
+    const auto made = static_cast<Position>(positions_.size());
+    position_numbers_.emplace(hash, made);
+    PositionRecord &position = positions_.emplace_back();
+    position.accepts = accepts;
+    if (!stacks.empty())
+        position.distance = frames_[*std::min_element(stacks.begin(), stacks.end(), nearer)].distance;
+    if (accepts)
+        position.distance = 0;
+    kept_ += stacks.size();
+    position.stacks = std::move(stacks);
+    return made;
 }
 
 Matcher::Position Matcher::step(Position from, std::uint8_t byte) {
-    auto &steps = positions_[from].steps;
-    if (steps == nullptr) {
-        steps = std::make_unique<std::array<Position, 256>>();
-        steps->fill(from == kDead ? kDead : kUnknown);
+    if (from == kDead || !spend(1))
+        return kDead;
+    const std::uint8_t byte_class = network_->byte_class(byte);
+    if (positions_[from].steps == nullptr) {
+        const std::size_t classes = network_->byte_classes();
+        positions_[from].steps = std::make_unique<Position[]>(classes);
+        std::fill_n(positions_[from].steps.get(), classes, kUnknown);
     }
-    if ((*steps)[byte] != kUnknown)
-        return (*steps)[byte];
+    if (const Position known = positions_[from].steps[byte_class]; known != kUnknown)
+        return known;
     const Position to = compute_step(from, byte);
-    (*positions_[from].steps)[byte] = to;
+    if (is_over())
+        return kDead;
+    positions_[from].steps[byte_class] = to;
     return to;
 }
 
@@ -97,20 +127,29 @@ Matcher::Position Matcher::compute_step(Position from, std::uint8_t byte) {
     std::vector<Stack> stacks;
     bool accepts = false;
     walk_++;
-    for (std::size_t i = 0; i < positions_[from].stacks.size(); i++) {
+    for (std::size_t i = 0; i < positions_[from].stacks.size() && !is_over(); i++) {
         const Frame frame = frames_[positions_[from].stacks[i]];
         network_->for_each_edge(frame.state, [&](const Edge &edge) {
+            spend(kStepsOfEdge);
             if (edge.kind == Edge::Kind::Bytes && edge.first <= byte && byte <= edge.last)
                 follow_empty(push(edge.target, frame.below), stacks, accepts);
         });
     }
-    return number(std::move(stacks), accepts);
+    return is_over() ? kDead : number(std::move(stacks), accepts);
 }
 
 Matcher::Position Matcher::advance(Position from, std::string_view bytes) {
     for (std::size_t i = 0; i < bytes.size() && from != kDead; i++)
         from = step(from, static_cast<std::uint8_t>(bytes[i]));
     return from;
+}
+
+bool Matcher::matches(std::string_view text) {
+    constexpr std::size_t kStretch = 256;
+    Position at = start_;
+    for (; !text.empty() && at != kDead; text.remove_prefix(std::min(kStretch, text.size())))
+        at = trim(advance(at, text.substr(0, kStretch)));
+    return accepts(at);
 }
 
 std::string Matcher::completion(Position position) const {
@@ -123,21 +162,22 @@ std::string Matcher::completion(Position position) const {
     });
     for (Stack stack = *nearest; stack != kNever; stack = frames_[stack].below)
         network_->append_shortest(frames_[stack].state, text);
+    spend(text.size());
     return text;
 }
 
 Matcher::Position Matcher::trim(Position keep) {
-    if (positions_.size() < kMaxPositions)
+    if (!is_full())
         return keep;
     // Stacks are copied out as lists of states, top first, and put back into empty tables.
     std::vector<std::vector<State>> stacks;
     for (const Stack stack : positions_[keep].stacks) {
         std::vector<State> &states = stacks.emplace_back();
-        for (Stack at = stack; at != kNever; at = frames_[at].below)
+        for (Stack at = stack; at != kNever && spend(kStepsOfStack); at = frames_[at].below)
             states.push_back(frames_[at].state);
     }
     const bool accepts = positions_[keep].accepts;
-    *this = Matcher(*network_);
+    *this = Matcher(*network_, work_);
     std::vector<Stack> kept;
     for (const std::vector<State> &states : stacks) {
         Stack stack = kNever;

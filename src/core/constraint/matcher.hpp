@@ -6,12 +6,13 @@
 // A position is the set of all stacks of states the text so far can be at, made deterministic as it is met (the lazy subset
 // construction, Thompson 1968): stacks are shared and numbered, so are their sets, and every step is remembered. Stacks from
 // which there is no way to an end are never kept, so a position that is not dead can always be completed.
+//
+// What it does is charged, stack by stack, to the work at hand. Once that has ended every step leads to kDead and is not remembered, so
+// that a matcher goes on where it was when it is given more.
 #pragma once
 
 #include "src/core/constraint/network.hpp"
 
-#include <array>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,8 +26,9 @@ public:
     using Position = std::uint32_t;
     static constexpr Position kDead = 0;
 
-    // `network` is finished and outlives this.
-    explicit Matcher(const Network &network);
+    // `network` is finished and outlives this. Without `work` nothing is charged.
+    explicit Matcher(const Network &network, Work *work = nullptr);
+    void charge_to(Work *work) { work_ = work; }
 
     [[nodiscard]] Position start() const { return start_; }
     [[nodiscard]] Position step(Position from, std::uint8_t byte);
@@ -42,15 +44,24 @@ public:
     [[nodiscard]] std::uint32_t distance(Position position) const { return positions_[position].distance; }
     [[nodiscard]] std::string completion(Position position) const;
 
-    [[nodiscard]] bool matches(std::string_view text) { return accepts(advance(start_, text)); }
+    [[nodiscard]] bool matches(std::string_view text);
 
-    // Forgets what is remembered but for one position, if it has become much; returns that position's new number.
+    // So much is remembered that it should be forgotten.
+    [[nodiscard]] bool is_full() const { return positions_.size() >= kMaxPositions || kept_ >= kMaxKept || frames_.size() >= kMaxFrames / 2; }
+    // Forgets what is remembered but for one position, if it is full; returns that position's new number. Of no use once the work has ended.
     [[nodiscard]] Position trim(Position keep);
 
 private:
     using Stack = std::uint32_t;  // index in frames_: the top; kNever: empty
     static constexpr std::size_t kMaxPositions = 16'384;
-    static constexpr std::size_t kMaxStacks = 4'096;  // of one position
+    static constexpr std::size_t kMaxStacks = 4'096;        // of one position
+    static constexpr std::size_t kMaxKept = 2'000'000;      // stacks of all positions; beyond that they are forgotten, as positions
+    static constexpr std::size_t kMaxFrames = 1'000'000;    // at most ever, and of kept stacks: there the work ends
+    // In steps, of which looking up a remembered one is one: a stack looked at, an edge of it, and a stack that was not there before, for
+    // the memory it takes.
+    static constexpr std::uint64_t kStepsOfStack = 8;
+    static constexpr std::uint64_t kStepsOfEdge = 4;
+    static constexpr std::uint64_t kStepsOfFrame = 32;
     static constexpr Position kUnknown = kNever;
 
     struct Frame {
@@ -62,8 +73,11 @@ private:
         std::vector<Stack> stacks;  // ascending; each has a transition by bytes
         bool accepts = false;
         std::uint32_t distance = kNever;
-        std::unique_ptr<std::array<Position, 256>> steps;
+        std::unique_ptr<Position[]> steps;  // by class of byte
     };
+
+    bool spend(std::uint64_t steps) const { return work_ == nullptr || work_->spend(steps); }
+    [[nodiscard]] bool is_over() const { return work_ != nullptr && work_->has_ended(); }
 
     [[nodiscard]] Stack push(State state, Stack below);
     void follow_empty(Stack stack, std::vector<Stack> &stacks, bool &accepts);
@@ -74,10 +88,12 @@ private:
     std::vector<Frame> frames_;
     std::unordered_map<std::uint64_t, Stack> frame_numbers_;
     std::vector<PositionRecord> positions_;
-    std::map<std::pair<bool, std::vector<Stack>>, Position> position_numbers_;
+    std::unordered_multimap<std::uint64_t, Position> position_numbers_;  // by hash
+    std::size_t kept_ = 0;                                               // stacks of all positions
     std::vector<std::uint32_t> visited_;  // by frame: the number of the walk that saw it
     std::uint32_t walk_ = 0;
     Position start_ = kDead;
+    Work *work_ = nullptr;
 };
 
 }  // namespace steadytext::core::constraint

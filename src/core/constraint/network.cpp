@@ -2,7 +2,9 @@
 #include "src/core/constraint/network.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <queue>
+#include <span>
 
 namespace steadytext::core::constraint {
 
@@ -25,11 +27,14 @@ std::string utf8(std::uint32_t code) {
 // ---- building ------------------------------------------------------------------------------------------------------
 
 State Network::add_state() {
-    states_.emplace_back();
-    return static_cast<State>(states_.size() - 1);
+    if (fits() && spend())
+        states_.emplace_back();
+    return static_cast<State>(states_.size() - 1);  // the last one again: the builder looks at fits() when it is through
 }
 
 Rule Network::add_rule() {
+    if (!fits())
+        return static_cast<Rule>(rules_.size() - 1);
     const State start = add_state();
     const State end = add_state();
     states_[end].is_end = true;
@@ -38,8 +43,8 @@ Rule Network::add_rule() {
 }
 
 void Network::add_edge(State from, Edge edge) {
-    if (!fits())
-        return;  // the builder looks at fits() when it is through
+    if (!fits() || !spend())
+        return;
     const auto at = static_cast<std::uint32_t>(edges_.size());
     edges_.push_back(edge);
     StateRecord &record = states_[from];
@@ -59,6 +64,8 @@ void Network::add_call(State from, Rule rule, State to) {
 
 State Network::add_literal(State from, std::string_view bytes) {
     for (const char c : bytes) {
+        if (!fits())
+            return from;
         const State next = add_state();
         add_bytes(from, static_cast<std::uint8_t>(c), static_cast<std::uint8_t>(c), next);
         from = next;
@@ -99,20 +106,72 @@ void Network::add_sequences(State from, std::uint32_t first, std::uint32_t last,
 
 // ---- shortest ways -------------------------------------------------------------------------------------------------
 
-void Network::finish() {
-    // Who leads where, backwards: edges by target, calls by rule.
-    struct Incoming {
+namespace {
+
+// What leads where, backwards: the edges of each kind of end, one after another, in the order in which they were added.
+class Incoming {
+public:
+    struct Entry {
         State from;
         std::uint32_t edge;
     };
-    std::vector<std::vector<Incoming>> into(states_.size());
-    std::vector<std::vector<Incoming>> calls(rules_.size());
-    for (State state = 0; state < states_.size(); state++)
-        for (std::uint32_t at = states_[state].first_edge; at != kNever; at = edges_[at].next) {
-            into[edges_[at].target].push_back({state, at});
-            if (edges_[at].kind == Edge::Kind::Call)
-                calls[edges_[at].rule].push_back({state, at});
-        }
+
+    explicit Incoming(std::size_t ends) : begins_(ends + 1, 0) {}
+
+    void count(std::uint32_t end) { begins_[end + 1]++; }
+    void make_room() {
+        std::partial_sum(begins_.begin(), begins_.end(), begins_.begin());
+        entries_.resize(begins_.back());
+        filled_.assign(begins_.begin(), begins_.end() - 1);
+    }
+    void add(std::uint32_t end, Entry entry) { entries_[filled_[end]++] = entry; }
+
+    [[nodiscard]] std::span<const Entry> of(std::uint32_t end) const {
+        return {entries_.data() + begins_[end], begins_[end + 1] - begins_[end]};
+    }
+
+private:
+    std::vector<std::uint32_t> begins_;
+    std::vector<std::uint32_t> filled_;
+    std::vector<Entry> entries_;
+};
+
+}  // namespace
+
+void Network::finish() {
+    find_byte_classes();
+    find_distances();
+}
+
+void Network::find_byte_classes() {
+    std::array<bool, 257> begins{};
+    for (const Edge &edge : edges_)
+        if (edge.kind == Edge::Kind::Bytes)
+            begins[edge.first] = begins[edge.last + 1U] = true;
+    for (std::size_t byte = 1; byte < 256; byte++)
+        byte_class_[byte] = static_cast<std::uint8_t>(byte_class_[byte - 1] + begins[byte]);
+}
+
+void Network::find_distances() {
+    Incoming into(states_.size());
+    Incoming calls(rules_.size());
+    const auto for_each = [&](auto &&visit) {
+        for (State state = 0; state < states_.size(); state++)
+            for (std::uint32_t at = states_[state].first_edge; at != kNever && spend(); at = edges_[at].next)
+                visit(state, at);
+    };
+    for_each([&](State, std::uint32_t at) {
+        into.count(edges_[at].target);
+        if (edges_[at].kind == Edge::Kind::Call)
+            calls.count(edges_[at].rule);
+    });
+    into.make_room();
+    calls.make_room();
+    for_each([&](State state, std::uint32_t at) {
+        into.add(edges_[at].target, {state, at});
+        if (edges_[at].kind == Edge::Kind::Call)
+            calls.add(edges_[at].rule, {state, at});
+    });
     std::vector<Rule> rule_of_start(states_.size(), kNever);
     for (Rule rule = 0; rule < rules_.size(); rule++)
         rule_of_start[rules_[rule].start] = rule;
@@ -127,7 +186,7 @@ void Network::finish() {
         states_[state].best_edge = edge;
         queue.emplace(states_[state].distance, state);
     };
-    const auto reach_by_call = [&](const Incoming &call) {
+    const auto reach_by_call = [&](const Incoming::Entry &call) {
         const State callee = rules_[edges_[call.edge].rule].start;
         const State after = edges_[call.edge].target;
         if (known[callee] && known[after])
@@ -135,32 +194,42 @@ void Network::finish() {
     };
     for (const RuleRecord &rule : rules_)
         reach(rule.end, 0, kNever);
-    while (!queue.empty()) {
+    while (!queue.empty() && spend()) {
         const State state = queue.top().second;
         queue.pop();
         if (known[state])
             continue;
         known[state] = true;
-        for (const Incoming &incoming : into[state])
+        for (const Incoming::Entry &incoming : into.of(state))
             if (edges_[incoming.edge].kind == Edge::Kind::Call)
                 reach_by_call(incoming);
             else
                 reach(incoming.from, std::uint64_t{states_[state].distance} + (edges_[incoming.edge].kind == Edge::Kind::Bytes),
                       incoming.edge);
         if (rule_of_start[state] != kNever)
-            for (const Incoming &call : calls[rule_of_start[state]])
+            for (const Incoming::Entry &call : calls.of(rule_of_start[state]))
                 reach_by_call(call);
     }
 }
 
 void Network::append_shortest(State state, std::string &out) const {
-    while (states_[state].best_edge != kNever) {
+    std::vector<State> callers;  // where they go on
+    for (;;) {
+        if (states_[state].best_edge == kNever) {
+            if (callers.empty())
+                return;
+            state = callers.back();
+            callers.pop_back();
+            continue;
+        }
         const Edge &edge = edges_[states_[state].best_edge];
-        if (edge.kind == Edge::Kind::Bytes)
-            out += static_cast<char>(edge.first);
-        else if (edge.kind == Edge::Kind::Call)
-            append_shortest(rules_[edge.rule].start, out);
         state = edge.target;
+        if (edge.kind == Edge::Kind::Bytes) {
+            out += static_cast<char>(edge.first);
+        } else if (edge.kind == Edge::Kind::Call) {
+            callers.push_back(state);
+            state = rules_[edge.rule].start;
+        }
     }
 }
 

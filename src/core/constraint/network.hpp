@@ -5,8 +5,15 @@
 // A recursive transition network (Woods, 1970): rules that consume bytes and call each other; rule 0 is the whole text.
 // finish() finds for every state the fewest bytes that complete its rule, by Knuth's generalisation of Dijkstra's
 // algorithm (1977): a call costs its rule's length and what follows, and is known once both are.
+//
+// Every state and edge is a step of the work it is charged to; past that, or past kMaxStates, nothing is added any more and fits()
+// says so. Nothing here recurses, however long the chains of rules are.
 #pragma once
 
+#include "src/core/constraint/limits.hpp"
+#include "src/core/work.hpp"
+
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -21,6 +28,8 @@ inline constexpr std::uint32_t kNever = UINT32_MAX;
 
 // How a daemon begins its complaint when no answer can be had within the tokens allowed; the session tells it by these words.
 inline constexpr std::string_view kTooFewTokens = "Too few tokens";
+// And when one would take more work than a request may cost.
+inline constexpr std::string_view kTooMuchWork = "Too much work";
 
 struct Edge {
     enum class Kind : std::uint8_t { Bytes, Empty, Call };
@@ -38,6 +47,10 @@ public:
 
     Network() { (void)add_rule(); }
 
+    // Building and finishing are charged to `work`, which outlives them.
+    void charge_to(Work *work) { work_ = work; }
+    bool spend(std::uint64_t steps = 1) const { return work_ == nullptr || work_->spend(steps); }
+
     // --- building ---
     [[nodiscard]] State add_state();
     [[nodiscard]] Rule add_rule();
@@ -53,9 +66,11 @@ public:
     [[nodiscard]] State add_literal(State from, std::string_view bytes);
 
     // True while what was built is of a size that can be served.
-    [[nodiscard]] bool fits() const { return states_.size() <= kMaxStates && edges_.size() <= 4 * kMaxStates; }
+    [[nodiscard]] bool fits() const {
+        return states_.size() <= kMaxStates && edges_.size() <= 4 * kMaxStates && (work_ == nullptr || !work_->has_ended());
+    }
 
-    // Once, when all is built.
+    // Once, when all is built. Of no use once the work has ended.
     void finish();
 
     // --- reading ---
@@ -65,6 +80,10 @@ public:
     [[nodiscard]] bool is_satisfiable() const { return distance(start()) != kNever; }
     // A shortest text from the state to the end of its rule.
     void append_shortest(State state, std::string &out) const;
+
+    // Bytes that no edge tells apart are of one class, from 0 to byte_classes() - 1.
+    [[nodiscard]] std::uint8_t byte_class(std::uint8_t byte) const { return byte_class_[byte]; }
+    [[nodiscard]] std::size_t byte_classes() const { return std::size_t{byte_class_[255]} + 1; }
 
     template <class Visit> void for_each_edge(State state, Visit visit) const {
         for (std::uint32_t at = states_[state].first_edge; at != kNever; at = edges_[at].next)
@@ -86,10 +105,14 @@ private:
 
     void add_edge(State from, Edge edge);
     void add_sequences(State from, std::uint32_t first, std::uint32_t last, State to);
+    void find_byte_classes();
+    void find_distances();
 
     std::vector<StateRecord> states_;
     std::vector<Edge> edges_;
     std::vector<RuleRecord> rules_;
+    std::array<std::uint8_t, 256> byte_class_{};
+    Work *work_ = nullptr;
 };
 
 }  // namespace steadytext::core::constraint

@@ -1,4 +1,5 @@
-// Digits between bounds, one after another: see number_range.hpp. Regime: pure.
+// Digits between bounds, one after another: see number_range.hpp. Regime: pure. Recursion goes as deep as a bound has digits: 309 before
+// the point at most, as a double has, and kMostFraction or as many as the bound has behind it.
 #include "src/core/constraint/number_range.hpp"
 
 #include <algorithm>
@@ -78,7 +79,7 @@ public:
             return;
         const std::size_t shortest = range_.low.digits.size();
         const std::size_t longest = range_.high.digits.size();
-        for (std::size_t length = shortest; length <= longest; length++) {
+        for (std::size_t length = shortest; length <= longest && network_.fits(); length++) {
             states_.clear();
             write_digits(from, length, 0, length == shortest, length == longest);
         }

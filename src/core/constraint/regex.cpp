@@ -219,15 +219,17 @@ private:
     // After the opening bracket.
     CodePoints read_class() {
         const bool negated = take("^");
-        CodePoints set;
+        std::vector<CodePoints::Range> members;
         bool of_ascii = false;  // it has a part that speaks of ASCII, so its complement does too
         do {  // a bracket that comes first is a member
             if (at_end()) {
                 complain(kBroken, "A bracket is not closed.");
-                return set;
+                return {};
             }
-            set.add(read_class_item(of_ascii));
+            const CodePoints item = read_class_item(of_ascii);
+            members.insert(members.end(), item.ranges().begin(), item.ranges().end());
         } while (!take("]"));
+        const CodePoints set(std::move(members));
         return negated ? set.complement(of_ascii ? ascii_printable() : printable()) : set;
     }
 
@@ -344,13 +346,15 @@ bool anchors_can_hold(const Node &node, bool first, bool last) {
     default:
         break;
     }
+    // Of a sequence, a part comes first if only anchors stand before it, and last if only anchors follow.
     const bool in_order = node.kind == Node::Kind::Sequence;
-    for (std::size_t i = 0; i < node.parts.size(); i++) {
-        const auto is_anchor = [](const Node &part) { return part.kind == Node::Kind::Begin || part.kind == Node::Kind::End; };
-        const auto here = node.parts.begin() + static_cast<std::ptrdiff_t>(i);
-        const bool part_first = first && (!in_order || std::all_of(node.parts.begin(), here, is_anchor));
-        const bool part_last = last && (!in_order || std::all_of(here + 1, node.parts.end(), is_anchor));
-        if (!anchors_can_hold(*here, part_first, part_last))
+    const auto is_anchor = [](const Node &part) { return part.kind == Node::Kind::Begin || part.kind == Node::Kind::End; };
+    const auto first_other = std::find_if_not(node.parts.begin(), node.parts.end(), is_anchor);
+    const auto last_other = std::find_if_not(node.parts.rbegin(), node.parts.rend(), is_anchor);
+    for (auto part = node.parts.begin(); part != node.parts.end(); ++part) {
+        const bool part_first = first && (!in_order || part <= first_other);
+        const bool part_last = last && (!in_order || part + 1 >= last_other.base());
+        if (!anchors_can_hold(*part, part_first, part_last))
             return false;
     }
     return true;
@@ -448,9 +452,31 @@ bool check_size(const Network &network, const char *what, Problem &problem) {
     return network.fits() || problem.set(sqlstate::kProgramLimitExceeded, "%s is too large", what);
 }
 
+// Builds, finishes and looks at what came of it.
+template <class Build>
+bool compile(Network &network, const char *what, Problem &problem, Work *work, Build build) {
+    Work own(kMostCompilingSteps);
+    Work &at_hand = work != nullptr ? *work : own;
+    network.charge_to(&at_hand);
+    const bool good = build();
+    if (good)
+        network.finish();
+    network.charge_to(nullptr);
+    if (at_hand.has_ended()) {
+        problem = Problem();
+        return at_hand.tell(problem, what);
+    }
+    return good && check_size(network, what, problem);
+}
+
 }  // namespace
 
 bool add_regex(std::string_view pattern, Encoding encoding, Network &network, State from, State to, Problem &problem) {
+    if (pattern.size() > kMostPatternBytes) {
+        problem.set(sqlstate::kProgramLimitExceeded, "regular expression is too long");
+        problem.with_detail("It has %zu bytes; the limit is %zu.", pattern.size(), kMostPatternBytes);
+        return false;
+    }
     const Node node = Reader(pattern, encoding == Encoding::Plain, problem).read();
     if (problem.is_set())
         return false;
@@ -463,18 +489,18 @@ bool add_regex(std::string_view pattern, Encoding encoding, Network &network, St
     return check_size(network, "regular expression", problem);
 }
 
-bool compile_regex(std::string_view pattern, Network &network, Problem &problem) {
-    if (!add_regex(pattern, Encoding::Plain, network, network.start(), network.end(), problem))
-        return false;
-    network.finish();
-    return network.is_satisfiable() || problem.set(kBroken, "no text matches the regular expression");
+bool compile_regex(std::string_view pattern, Network &network, Problem &problem, Work *work) {
+    const auto build = [&] { return add_regex(pattern, Encoding::Plain, network, network.start(), network.end(), problem); };
+    return compile(network, "regular expression", problem, work, build) &&
+           (network.is_satisfiable() || problem.set(kBroken, "no text matches the regular expression"));
 }
 
-bool compile_choices(const std::vector<std::string> &choices, Network &network, Problem &problem) {
-    for (const std::string &choice : choices)
-        network.add_empty(network.add_literal(network.start(), choice), network.end());
-    network.finish();
-    return check_size(network, "the list of choices", problem);
+bool compile_choices(const std::vector<std::string> &choices, Network &network, Problem &problem, Work *work) {
+    return compile(network, "the list of choices", problem, work, [&] {
+        for (const std::string &choice : choices)
+            network.add_empty(network.add_literal(network.start(), choice), network.end());
+        return true;
+    });
 }
 
 }  // namespace steadytext::core::constraint

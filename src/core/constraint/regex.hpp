@@ -11,8 +11,13 @@
 // is any printable character.
 #pragma once
 
+#include "src/core/constraint/limits.hpp"
 #include "src/core/constraint/network.hpp"
 #include "src/core/problem.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace steadytext::core::constraint {
 
@@ -23,10 +28,11 @@ enum class Encoding { Plain, JsonString };
 // more than the above.
 [[nodiscard]] bool add_regex(std::string_view pattern, Encoding encoding, Network &network, State from, State to, Problem &problem);
 
-// The network of one pattern, finished. Besides the above, 54000 for one that is too large.
-[[nodiscard]] bool compile_regex(std::string_view pattern, Network &network, Problem &problem);
+// The network of one pattern, finished. Besides the above, 54000 for one that is too large, or takes more work than `work` has; without
+// one, than kMostCompilingSteps.
+[[nodiscard]] bool compile_regex(std::string_view pattern, Network &network, Problem &problem, Work *work = nullptr);
 
 // The network of texts that are equal to one of these.
-[[nodiscard]] bool compile_choices(const std::vector<std::string> &choices, Network &network, Problem &problem);
+[[nodiscard]] bool compile_choices(const std::vector<std::string> &choices, Network &network, Problem &problem, Work *work = nullptr);
 
 }  // namespace steadytext::core::constraint

@@ -13,10 +13,11 @@
 namespace steadytext::core::constraint {
 
 // The finished network of documents. False, with the problem: 22023 for what is no schema, 0A000 for an unsupported keyword,
-// 54000 for one that is too large.
-[[nodiscard]] bool compile_schema(std::string_view schema, Network &network, Problem &problem);
+// 54000 for one that is too large, or takes more work than `work` has; without one, than kMostCompilingSteps.
+[[nodiscard]] bool compile_schema(std::string_view schema, Network &network, Problem &problem, Work *work = nullptr);
 
-// False, with the problem saying where and why, if `document` is not JSON or does not satisfy the schema.
-[[nodiscard]] bool check_document(std::string_view schema, std::string_view document, Problem &problem);
+// False, with the problem saying where and why, if `document` is not JSON or does not satisfy the schema; 54000 if there is no saying for
+// the work it would take.
+[[nodiscard]] bool check_document(std::string_view schema, std::string_view document, Problem &problem, Work *work = nullptr);
 
 }  // namespace steadytext::core::constraint

@@ -1,208 +1,257 @@
-// Does a value satisfy a schema: see schema.hpp. Regime: pure.
+// Does a value satisfy a schema: see schema.hpp. Regime: pure. Recursion goes as deep as the document, which is bounded before it is parsed,
+// and no deeper than kMaxLevels, whatever references there are.
+#include "src/core/constraint/schema_check.hpp"
+
 #include "src/core/constraint/matcher.hpp"
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
-#include "src/core/constraint/schema_document.hpp"
-#include "src/core/reply.hpp"
+#include "src/core/json_shape.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace steadytext::core::constraint {
 
 namespace {
 
-constexpr int kMaxChecks = 1'000'000;  // schemas looked at for one document
-constexpr int kMaxLevels = 500;
+constexpr std::size_t kMaxLevels = 500;
 
 std::size_t characters(const std::string &text) {
     return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-class Checker {
-public:
-    Checker(const SchemaDocument &document, Problem &problem) : document_(document), problem_(problem) {}
+const Json &member_or(const Json &schema, const char *keyword, const Json &otherwise) {
+    const auto found = schema.find(keyword);
+    return found == schema.end() ? otherwise : *found;
+}
 
-    bool check(const Json &schema, const Json &value) {
-        if (schema.is_boolean())
-            return schema.get<bool>() || fail("nothing is allowed here");
-        if (++checks_ > kMaxChecks || level_ > kMaxLevels)
-            return fail("it is nested too deeply to be checked");
-        level_++;
-        const bool good = check_combined(schema, value) && check_type(schema, value) && check_values(schema, value) &&
-                          (allows_any_value(schema) || check_by_type(schema, value));
-        level_--;
-        return good;
-    }
-
-private:
-    bool fail(const char *why) {
-        if (!problem_.is_set()) {
-            problem_.set(sqlstate::kProtocolViolation, "the answer does not satisfy the schema");
-            problem_.with_detail("At \"%.200s\": %s.", path_.c_str(), why);
-        }
-        return false;
-    }
-
-    // Of alternatives it is no news which one failed.
-    bool holds(const Json &schema, const Json &value) {
-        Problem ignored;
-        Checker other(document_, ignored);
-        other.level_ = level_;
-        other.checks_ = checks_;
-        const bool good = other.check(schema, value);
-        checks_ = other.checks_;
-        return good;
-    }
-
-    bool check_combined(const Json &schema, const Json &value) {
-        if (schema.contains("$ref")) {
-            const Json *target = schema["$ref"].is_string() ? document_.resolve(schema["$ref"], problem_) : nullptr;
-            if (target == nullptr || !check(*target, value))
-                return fail("it is not what the reference names");
-        }
-        for (const Json &part : schema.value("allOf", Json::array()))
-            if (!check(part, value))
-                return false;
-        for (const char *keyword : {"anyOf", "oneOf"}) {
-            if (!schema.contains(keyword))
-                continue;
-            const auto matching = std::count_if(schema[keyword].begin(), schema[keyword].end(),
-                                                [&](const Json &part) { return holds(part, value); });
-            if (matching == 0 || (matching > 1 && std::string_view(keyword) == "oneOf"))
-                return fail(matching == 0 ? "no alternative matches" : "more than one alternative matches");
-        }
-        return true;
-    }
-
-    // By an unknown type, whatever bounds stand beside it: there is no telling what they would be of.
-    static bool allows_any_value(const Json &schema) { return schema.contains("type") && types_of(schema).empty(); }
-
-    bool check_by_type(const Json &schema, const Json &value) {
-        return (!value.is_number() || check_number(schema, value)) &&
-               (!value.is_string() || check_string(schema, value.get_ref<const std::string &>())) &&
-               (!value.is_array() || check_array(schema, value)) && (!value.is_object() || check_object(schema, value));
-    }
-
-    bool check_type(const Json &schema, const Json &value) {
-        const std::vector<std::string> types = types_of(schema);
-        const auto is = [&](const std::string &type) {
-            return type == "object"    ? value.is_object()
-                   : type == "array"   ? value.is_array()
-                   : type == "string"  ? value.is_string()
-                   : type == "boolean" ? value.is_boolean()
-                   : type == "null"    ? value.is_null()
-                   : type == "number"  ? value.is_number()
-                                       : value.is_number_integer() || (value.is_number() && value.get<double>() == std::floor(value.get<double>()));
-        };
-        return types.empty() || std::any_of(types.begin(), types.end(), is) || fail("the value is of another type");
-    }
-
-    bool check_values(const Json &schema, const Json &value) {
-        if (schema.contains("const") && !equal_values(schema["const"], value))
-            return fail("the value is not the constant");
-        const auto found = schema.find("enum");
-        return found == schema.end() ||
-               std::any_of(found->begin(), found->end(), [&](const Json &allowed) { return equal_values(allowed, value); }) ||
-               fail("the value is none of those listed");
-    }
-
-    bool check_number(const Json &schema, const Json &value) {
-        const auto bound = [&](const char *keyword, auto compare) {
-            return !schema.contains(keyword) || !schema[keyword].is_number() || compare(value, schema[keyword]);
-        };
-        return (bound("minimum", std::greater_equal<>()) && bound("exclusiveMinimum", std::greater<>()) &&
-                bound("maximum", std::less_equal<>()) && bound("exclusiveMaximum", std::less<>())) ||
-               fail("the number is out of bounds");
-    }
-
-    [[nodiscard]] static bool size_in_bounds(const Json &schema, std::size_t size, const char *least, const char *most) {
-        const auto count = static_cast<double>(size);
-        return count >= schema.value(least, 0.0) && (!schema.contains(most) || count <= schema.value(most, 0.0));
-    }
-
-    bool check_string(const Json &schema, const std::string &text) {
-        if (!size_in_bounds(schema, characters(text), "minLength", "maxLength"))
-            return fail("the string is too short or too long");
-        if (!schema.contains("pattern"))
-            return true;
-        // A pattern may match anywhere, unless it says otherwise; what it says of beginning and end is heeded at its own.
-        const std::string pattern = schema["pattern"];
-        Network network;
-        const State before = network.add_state();
-        const State after = network.add_state();
-        const auto skip_any = [&](State state) { network.add_bytes(state, 0, 255, state); };
-        if (!pattern.starts_with('^'))
-            skip_any(before);
-        if (!pattern.ends_with('$'))
-            skip_any(after);
-        network.add_empty(network.start(), before);
-        network.add_empty(after, network.end());
-        if (!add_regex(pattern, Encoding::Plain, network, before, after, problem_))
-            return false;
-        network.finish();
-        return Matcher(network).matches(text) || fail("the string does not match the pattern");
-    }
-
-    bool check_array(const Json &schema, const Json &value) {
-        if (!size_in_bounds(schema, value.size(), "minItems", "maxItems"))
-            return fail("the array has too few or too many items");
-        const Json none = Json::array();
-        const Json &first = schema.contains("prefixItems") ? schema["prefixItems"] : none;
-        for (std::size_t i = 0; i < value.size(); i++) {
-            if (i < first.size() ? !check_at(std::to_string(i), first[i], value[i])
-                                 : schema.contains("items") && !check_at(std::to_string(i), schema["items"], value[i]))
-                return false;
-        }
-        return true;
-    }
-
-    bool check_object(const Json &schema, const Json &value) {
-        for (const Json &name : schema.value("required", Json::array()))
-            if (!value.contains(name.get<std::string>()))
-                return fail("a required member is missing");
-        const Json none = Json::object();
-        const Json &properties = schema.contains("properties") ? schema["properties"] : none;
-        for (const auto &[name, member] : value.items()) {
-            if (properties.contains(name) ? !check_at(name, properties[name], member)
-                                          : schema.contains("additionalProperties") &&
-                                                !check_at(name, schema["additionalProperties"], member))
-                return false;
-        }
-        return true;
-    }
-
-    bool check_at(const std::string &name, const Json &schema, const Json &value) {
-        const std::size_t size = path_.size();
-        path_.append("/").append(name);
-        const bool good = check(schema, value);
-        path_.resize(size);
-        return good;
-    }
-
-    const SchemaDocument &document_;
-    Problem &problem_;
-    std::string path_;
-    int level_ = 0;
-    int checks_ = 0;
-};
+const Json &no_list() {
+    static const auto *none = new Json(Json::array());
+    return *none;
+}
+const Json &no_members() {
+    static const auto *none = new Json(Json::object());
+    return *none;
+}
 
 }  // namespace
 
-bool equal_values(const Json &a, const Json &b) { return nlohmann::json(a) == nlohmann::json(b); }
+// A pattern of the schema, compiled once for all strings.
+class Checker::Pattern {
+public:
+    Pattern(const std::string &pattern, Work &work) {
+        // It may match anywhere, unless it says otherwise; what it says of beginning and end is heeded at its own.
+        network_.charge_to(&work);
+        const State before = network_.add_state();
+        const State after = network_.add_state();
+        if (!pattern.starts_with('^'))
+            network_.add_bytes(before, 0, 255, before);
+        if (!pattern.ends_with('$'))
+            network_.add_bytes(after, 0, 255, after);
+        network_.add_empty(network_.start(), before);
+        network_.add_empty(after, network_.end());
+        if (!add_regex(pattern, Encoding::Plain, network_, before, after, problem_))
+            return;
+        network_.finish();
+        matcher_ = std::make_unique<Matcher>(network_, &work);
+    }
 
-bool satisfies(const SchemaDocument &document, const Json &schema, const Json &value, Problem &problem) {
-    return Checker(document, problem).check(schema, value);
+    // Else `problem()` says why there is no saying.
+    [[nodiscard]] bool is_good() const { return matcher_ != nullptr; }
+    [[nodiscard]] const Problem &problem() const { return problem_; }
+    [[nodiscard]] bool matches(const std::string &text) { return matcher_->matches(text); }
+
+private:
+    Network network_;
+    Problem problem_;
+    std::unique_ptr<Matcher> matcher_;
+};
+
+Checker::Checker(SchemaDocument &document) : document_(document), work_(document.work()) {}
+Checker::~Checker() = default;
+
+bool Checker::satisfies(const Json &schema, const Value &value, Problem &problem) {
+    problem_ = &problem;
+    path_.clear();
+    const bool good = check(schema, value);
+    return work_.has_ended() ? work_.tell(problem = Problem(), "checking the answer") : good;
 }
 
-bool check_document(std::string_view schema, std::string_view document, Problem &problem) {
-    SchemaDocument wanted;
+bool Checker::check(const Json &schema, const Value &value) {
+    if (schema.is_boolean())
+        return schema.get<bool>() || fail("nothing is allowed here");
+    if (!work_.spend(16 + schema.size()))
+        return false;
+    if (level_ > kMaxLevels)
+        return fail("it is nested too deeply to be checked");
+    level_++;
+    const bool good = check_combined(schema, value) && check_type(schema, value) && check_values(schema, value) &&
+                      (allows_any_value(schema) || check_by_type(schema, value));
+    level_--;
+    return good;
+}
+
+bool Checker::fail(const char *why) {
+    if (!problem_->is_set()) {
+        problem_->set(sqlstate::kProtocolViolation, "the answer does not satisfy the schema");
+        problem_->with_detail("At \"%.200s\": %s.", path_.c_str(), why);
+    }
+    return false;
+}
+
+// Of alternatives it is no news which one failed.
+bool Checker::holds(const Json &schema, const Value &value) {
+    Problem ignored;
+    Problem *told = std::exchange(problem_, &ignored);
+    const bool good = check(schema, value);
+    problem_ = told;
+    return good;
+}
+
+bool Checker::check_combined(const Json &schema, const Value &value) {
+    if (const auto reference = schema.find("$ref"); reference != schema.end()) {
+        const Json *target = reference->is_string() ? document_.resolve(reference->get<std::string>(), *problem_) : nullptr;
+        if (target == nullptr || !check(*target, value))
+            return fail("it is not what the reference names");
+    }
+    for (const Json &part : member_or(schema, "allOf", no_list()))
+        if (!check(part, value))
+            return false;
+    for (const char *keyword : {"anyOf", "oneOf"}) {
+        const auto parts = schema.find(keyword);
+        if (parts == schema.end())
+            continue;
+        const auto matching = std::count_if(parts->begin(), parts->end(), [&](const Json &part) { return holds(part, value); });
+        if (matching == 0 || (matching > 1 && std::string_view(keyword) == "oneOf"))
+            return fail(matching == 0 ? "no alternative matches" : "more than one alternative matches");
+    }
+    return true;
+}
+
+// By an unknown type, whatever bounds stand beside it: there is no telling what they would be of.
+bool Checker::allows_any_value(const Json &schema) { return schema.contains("type") && types_of(schema).empty(); }
+
+bool Checker::check_by_type(const Json &schema, const Value &value) {
+    return (!value.is_number() || check_number(schema, value)) &&
+           (!value.is_string() || check_string(schema, value.get_ref<const std::string &>())) &&
+           (!value.is_array() || check_array(schema, value)) && (!value.is_object() || check_object(schema, value));
+}
+
+bool Checker::check_type(const Json &schema, const Value &value) {
+    const std::vector<std::string> types = types_of(schema);
+    const auto is = [&](const std::string &type) {
+        return type == "object"    ? value.is_object()
+               : type == "array"   ? value.is_array()
+               : type == "string"  ? value.is_string()
+               : type == "boolean" ? value.is_boolean()
+               : type == "null"    ? value.is_null()
+               : type == "number"  ? value.is_number()
+                                   : value.is_number_integer() || (value.is_number() && value.get<double>() == std::floor(value.get<double>()));
+    };
+    return types.empty() || std::any_of(types.begin(), types.end(), is) || fail("the value is of another type");
+}
+
+bool Checker::check_values(const Json &schema, const Value &value) {
+    const auto constant = schema.find("const");
+    if (constant != schema.end() && Value(*constant) != value)
+        return fail("the value is not the constant");
+    const auto listed = schema.find("enum");
+    return listed == schema.end() || list(*listed).contains(value) || fail("the value is none of those listed");
+}
+
+const ValueSet &Checker::list(const Json &values) {
+    const auto [found, is_new] = lists_.try_emplace(&values);
+    if (is_new)
+        for (const Json &value : values)
+            (void)found->second.add(Value(value));
+    (void)work_.spend(is_new ? 8 * values.size() : 8);
+    return found->second;
+}
+
+bool Checker::check_number(const Json &schema, const Value &value) {
+    const auto bound = [&](const char *keyword, auto compare) {
+        const auto found = schema.find(keyword);
+        return found == schema.end() || !found->is_number() || compare(value, Value(*found));
+    };
+    return (bound("minimum", std::greater_equal<>()) && bound("exclusiveMinimum", std::greater<>()) &&
+            bound("maximum", std::less_equal<>()) && bound("exclusiveMaximum", std::less<>())) ||
+           fail("the number is out of bounds");
+}
+
+bool Checker::size_in_bounds(const Json &schema, std::size_t size, const char *least, const char *most) {
+    const auto count = static_cast<double>(size);
+    return count >= schema.value(least, 0.0) && (!schema.contains(most) || count <= schema.value(most, 0.0));
+}
+
+bool Checker::check_string(const Json &schema, const std::string &text) {
+    (void)work_.spend(text.size() / 16);
+    if (!size_in_bounds(schema, characters(text), "minLength", "maxLength"))
+        return fail("the string is too short or too long");
+    const auto wanted = schema.find("pattern");
+    if (wanted == schema.end())
+        return true;
+    std::unique_ptr<Pattern> &pattern = patterns_[wanted->get<std::string>()];
+    if (pattern == nullptr)
+        pattern = std::make_unique<Pattern>(wanted->get<std::string>(), work_);
+    if (!pattern->is_good()) {
+        if (!problem_->is_set())
+            *problem_ = pattern->problem();
+        return false;
+    }
+    return pattern->matches(text) || fail("the string does not match the pattern");
+}
+
+bool Checker::check_array(const Json &schema, const Value &value) {
+    if (!size_in_bounds(schema, value.size(), "minItems", "maxItems"))
+        return fail("the array has too few or too many items");
+    const Json &first = member_or(schema, "prefixItems", no_list());
+    const auto items = schema.find("items");
+    for (std::size_t i = 0; i < value.size(); i++) {
+        if (i >= first.size() && items == schema.end())
+            return true;
+        if (!check_at(std::to_string(i), i < first.size() ? first[i] : *items, value[i]))
+            return false;
+    }
+    return true;
+}
+
+bool Checker::check_object(const Json &schema, const Value &value) {
+    for (const Json &name : member_or(schema, "required", no_list()))
+        if (!work_.spend(4) || (name.is_string() && !value.contains(name.get<std::string>())))
+            return fail("a required member is missing");
+    const Json &properties = member_or(schema, "properties", no_members());
+    const auto additional = schema.find("additionalProperties");
+    for (const auto &[name, member] : value.items()) {
+        const Json *declared = properties.is_object() ? document_.member(properties, name) : nullptr;
+        if (declared == nullptr && additional == schema.end())
+            continue;
+        if (!check_at(name, declared != nullptr ? *declared : *additional, member))
+            return false;
+    }
+    return true;
+}
+
+bool Checker::check_at(const std::string &name, const Json &schema, const Value &value) {
+    const std::size_t size = path_.size();
+    path_.append("/").append(name);
+    const bool good = check(schema, value);
+    path_.resize(size);
+    return good;
+}
+
+bool check_document(std::string_view schema, std::string_view document, Problem &problem, Work *work) {
+    Work own(kMostCheckingSteps);
+    SchemaDocument wanted(work != nullptr ? *work : own);
     if (!wanted.read(schema, problem))
         return false;
-    const Json value = Json::parse(document, nullptr, false);
+    if (shape_of(document, {kMaxLevels, UINT64_MAX}) == JsonShape::TooDeep)
+        return problem.set(sqlstate::kProtocolViolation, "the answer is nested too deeply to be checked");
+    (void)wanted.work().spend(document.size());
+    const Value value = Value::parse(document, nullptr, false);
     if (value.is_discarded())
         return problem.set(sqlstate::kProtocolViolation, "the answer is not JSON");
-    return satisfies(wanted, wanted.root(), value, problem);
+    return Checker(wanted).satisfies(wanted.root(), value, problem);
 }
 
 }  // namespace steadytext::core::constraint

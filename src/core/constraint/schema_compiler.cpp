@@ -1,8 +1,11 @@
-// From a schema to the network of its documents: see schema.hpp. Regime: pure.
+// From a schema to the network of its documents: see schema.hpp. Regime: pure. Schemas within schemas are built one after another;
+// recursion goes no deeper than kMostExpansions.
+#include "src/core/constraint/alternatives.hpp"
 #include "src/core/constraint/code_points.hpp"
 #include "src/core/constraint/number_range.hpp"
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
+#include "src/core/constraint/schema_check.hpp"
 #include "src/core/constraint/schema_document.hpp"
 #include "src/core/utf8.hpp"
 
@@ -11,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 
 namespace steadytext::core::constraint {
 
@@ -51,7 +55,7 @@ public:
 
     bool compile() {
         network_.add_call(network_.start(), rule_of(document_.root(), 0), network_.end());
-        while (!problem_.is_set() && !unbuilt_.empty()) {
+        while (!problem_.is_set() && !unbuilt_.empty() && network_.fits()) {
             const Unbuilt next = unbuilt_.back();
             unbuilt_.pop_back();
             build(*next.schema, next.level, 0, network_.start(next.rule), network_.end(next.rule));
@@ -120,7 +124,7 @@ private:
         if (target == nullptr)
             return complain(sqlstate::kInvalidParameterValue, "A \"$ref\" is not a string.");
         const int target_level = level + document_.is_recursive(*target);
-        const Json rest = assertions_but(schema, "$ref");
+        const Json &rest = document_.own(assertions_but(schema, "$ref"));
         if (rest.empty() && expansions == 0)
             return network_.add_call(from, rule_of(*target, target_level), to);
         if (rest.empty())
@@ -132,12 +136,14 @@ private:
     void build_conjunction(const Json &schema, int level, int expansions, State from, State to) {
         if (!schema["allOf"].is_array())
             return complain(sqlstate::kInvalidParameterValue, "\"allOf\" is not an array.");
-        const Json *merged = &own(assertions_but(schema, "allOf"));
+        if (!document_.afford(schema))
+            return;
+        Json &merged = document_.own(assertions_but(schema, "allOf"));
         for (const Json &part : schema["allOf"]) {
             const Json *operand = &part;
             // References within are followed first, so that what they name can be merged.
             for (int i = 0; operand->is_object() && operand->contains("$ref") && i < kMostExpansions; i++) {
-                const Json rest = assertions_but(*operand, "$ref");
+                const Json &rest = document_.own(assertions_but(*operand, "$ref"));
                 const Json *target = (*operand)["$ref"].is_string() ? document_.resolve((*operand)["$ref"], problem_) : nullptr;
                 if (target == nullptr)
                     return complain(sqlstate::kInvalidParameterValue, "A \"$ref\" is not a string.");
@@ -146,11 +152,10 @@ private:
                 if (operand == nullptr)
                     return;
             }
-            merged = document_.both(*merged, *operand, problem_);
-            if (merged == nullptr)
+            if (!document_.merge(merged, *operand, problem_))
                 return;
         }
-        build(*merged, level, expansions + 1, from, to);
+        build(merged, level, expansions + 1, from, to);
     }
 
     void build_alternatives(const char *keyword, const Json &schema, int level, int expansions, State from, State to) {
@@ -162,38 +167,44 @@ private:
                             "\"oneOf\" is supported where types, constants or a required constant member tell the alternatives apart.");
         const Json rest = assertions_but(schema, keyword);
         for (const Json &part : parts) {
+            if (!network_.fits())
+                return;
             if (rest.empty() && part.is_structured()) {
                 network_.add_call(from, rule_of(part, level), to);
                 continue;
             }
-            const Json wrapped = {{"allOf", Json::array({rest, part})}};
-            build(own(wrapped), level, expansions + 1, from, to);
+            if (!document_.afford(rest) || !document_.afford(part))
+                return;
+            build(document_.own({{"allOf", Json::array({rest, part})}}), level, expansions + 1, from, to);
         }
     }
 
     bool are_exclusive(const Json &parts) {
-        const auto followed = [&](const Json &part) -> const Json & {
+        std::vector<const Json *> followed;
+        for (const Json &part : parts) {
             const bool reference = part.is_object() && part.contains("$ref") && part["$ref"].is_string();
             Problem ignored;
             const Json *target = reference ? document_.resolve(part["$ref"], ignored) : nullptr;
-            return target != nullptr ? *target : part;
-        };
-        for (std::size_t i = 0; i < parts.size(); i++)
-            for (std::size_t j = i + 1; j < parts.size(); j++)
-                if (!are_disjoint(followed(parts[i]), followed(parts[j])))
-                    return false;
-        return true;
+            followed.push_back(target != nullptr ? target : &part);
+        }
+        return constraint::are_exclusive(followed, document_.work());
     }
 
     void build_listed(const Json &schema, State from, State to) {
-        const Json values = schema.contains("const") ? Json::array({schema["const"]}) : schema["enum"];
-        if (!values.is_array())
+        if (!schema.contains("const") && !schema["enum"].is_array())
             return complain(sqlstate::kInvalidParameterValue, "\"enum\" is not an array.");
-        for (const Json &value : values) {
-            Problem ignored;
-            if (satisfies(document_, schema, value, ignored))
-                network_.add_empty(network_.add_literal(from, value.dump(-1, ' ', false, Json::error_handler_t::replace)), to);
-        }
+        if (schema.contains("const"))
+            return build_value(schema, schema["const"], from, to);
+        // That the values are among those listed need not be checked again.
+        const Json &rest = document_.own(assertions_but(schema, "enum"));
+        for (const Json &value : schema["enum"])
+            build_value(rest, value, from, to);
+    }
+
+    void build_value(const Json &schema, const Json &value, State from, State to) {
+        Problem ignored;
+        if (network_.fits() && document_.afford(value) && checker_.satisfies(schema, Value(value), ignored))
+            network_.add_empty(network_.add_literal(from, value.dump(-1, ' ', false, Json::error_handler_t::replace)), to);
     }
 
     // ---- types ----
@@ -385,21 +396,22 @@ private:
     };
 
     std::vector<Member> members_of(const Json &schema, const Json &additional) {
+        static const Json *const nothing = new Json(Json::object());
+        static const Json *const nobody = new Json(Json::array());
         std::vector<Member> members;
-        const Json properties = schema.value("properties", Json::object());
-        const Json required = schema.value("required", Json::array());
-        const bool names = std::all_of(required.begin(), required.end(), [](const Json &name) { return name.is_string(); });
-        if (!properties.is_object() || !required.is_array() || !names) {
+        const Json &properties = schema.contains("properties") ? schema["properties"] : *nothing;
+        const Json &names = schema.contains("required") ? schema["required"] : *nobody;
+        const bool good = properties.is_object() && names.is_array() &&
+                          std::all_of(names.begin(), names.end(), [](const Json &name) { return name.is_string(); });
+        if (!good) {
             complain(sqlstate::kInvalidParameterValue, "\"properties\" is not an object or \"required\" no array of names.");
             return members;
         }
-        const auto is_required = [&](const std::string &name) {
-            return std::find(required.begin(), required.end(), name) != required.end();
-        };
+        std::set<std::string> required(names.begin(), names.end());
         for (const auto &[name, member] : properties.items())
-            members.push_back({name, &schema["properties"][name], is_required(name)});
-        for (const Json &name : required)
-            if (!properties.contains(name.get<std::string>()))
+            members.push_back({name, &member, required.erase(name) > 0});
+        for (const Json &name : names)  // each once
+            if (required.erase(name.get<std::string>()) > 0)
                 members.push_back({name.get<std::string>(), &additional, true});
         return members;
     }
@@ -413,6 +425,8 @@ private:
         State fresh = network_.add_literal(from, "{");
         State begun = network_.add_state();
         for (const Member &member : members) {
+            if (!network_.fits())
+                return;
             const State next_fresh = network_.add_state();
             const State next_begun = network_.add_state();
             std::string key = Json(member.name).dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -448,32 +462,63 @@ private:
         network_.add_empty(other, close);
         for (const auto &[first, last] : quotable().ranges())
             network_.add_code_points(other, first, last, other);
-        std::set<std::string> names;
+        std::vector<std::string> names;
         for (const Member &member : members)
-            names.insert(member.name);
-        add_names_beside(names, "", network_.add_literal(from, "\""), other, close);
+            names.push_back(member.name);
+        std::sort(names.begin(), names.end());
+        names.erase(std::unique(names.begin(), names.end()), names.end());
+        add_names_beside(names, network_.add_literal(from, "\""), other, close);
     }
 
-    // Names that begin with `prefix`, a beginning of some of `names`. It goes by bytes: a name is not cut within a character.
-    void add_names_beside(const std::set<std::string> &names, const std::string &prefix, State from, State other, State close) {
-        if (!names.contains(prefix))
-            network_.add_empty(from, close);
-        std::map<std::string, std::uint32_t> next;  // characters that lead on to one of the names
-        CodePoints taken;
-        for (auto name = names.lower_bound(prefix); name != names.end() && name->starts_with(prefix); ++name) {
-            if (name->size() == prefix.size())
-                continue;
-            std::uint32_t code = 0;
-            const std::size_t length = utf8_decode(*name, prefix.size(), code);
-            next[name->substr(prefix.size(), length)] = code;
-            taken.add(code, code);
+    // Some names, one after another in their order, that begin with the same `length` bytes.
+    struct Family {
+        std::size_t first;
+        std::size_t last;  // the one after
+        std::size_t length;
+        std::size_t known;  // of which the state before already is
+        State from;
+    };
+
+    // Names that differ from all of `names`, which are in order. It goes by characters: a name is not cut within one. A tree of
+    // beginnings is walked, each before those that are longer, with a stack of its own: names are as long as they are.
+    void add_names_beside(const std::vector<std::string> &names, State from, State other, State close) {
+        std::vector<Family> open{{0, names.size(), 0, 0, from}};
+        while (!open.empty() && network_.fits()) {
+            Family family = open.back();
+            open.pop_back();
+            if (family.length > family.known)
+                family.from = network_.add_literal(family.from,
+                                                   std::string_view(names[family.first]).substr(family.known, family.length - family.known));
+            add_beginning(names, family, other, close, open);
         }
-        const CodePoints others = taken.complement(quotable());
+    }
+
+    void add_beginning(const std::vector<std::string> &names, const Family &family, State other, State close, std::vector<Family> &open) {
+        std::size_t at = family.first;
+        if (at < family.last && names[at].size() == family.length)
+            at++;
+        else
+            network_.add_empty(family.from, close);
+        std::vector<CodePoints::Range> taken;
+        std::vector<Family> longer;
+        while (at < family.last && network_.spend(4)) {
+            std::uint32_t code = 0;
+            const std::size_t length = utf8_decode(names[at], family.length, code);
+            const auto next = static_cast<std::size_t>(
+                std::partition_point(names.begin() + static_cast<std::ptrdiff_t>(at), names.begin() + static_cast<std::ptrdiff_t>(family.last),
+                                     [&](const std::string &name) {
+                                         return name.compare(family.length, length, names[at], family.length, length) == 0;
+                                     }) -
+                names.begin());
+            taken.emplace_back(code, code);
+            if (code == 0x20 || code == 0x21 || (code >= 0x23 && code != 0x5C))  // quotable
+                longer.push_back({at, next, family.length + length, family.length, family.from});
+            at = next;
+        }
+        const CodePoints others = CodePoints(std::move(taken)).complement(quotable());
         for (const auto &[first, last] : others.ranges())
-            network_.add_code_points(from, first, last, other);
-        for (const auto &[bytes, code] : next)
-            if (!CodePoints{{code, code}}.intersection(quotable()).is_empty())
-                add_names_beside(names, prefix + bytes, network_.add_literal(from, bytes), other, close);
+            network_.add_code_points(family.from, first, last, other);
+        open.insert(open.end(), longer.rbegin(), longer.rend());
     }
 
     // ---- values of which nothing is said ----
@@ -515,8 +560,6 @@ private:
         network_.add_empty(after_mark(members, ','), name);
     }
 
-    const Json &own(Json schema) { return owned_.emplace_back(std::move(schema)); }
-
     SchemaDocument &document_;
     Network &network_;
     Problem &problem_;
@@ -524,18 +567,26 @@ private:
     std::vector<Unbuilt> unbuilt_;
     std::vector<Rule> free_values_;
     std::optional<Rule> character_;
-    std::deque<Json> owned_;
+    Checker checker_{document_};
 };
 
 }  // namespace
 
-bool compile_schema(std::string_view schema, Network &network, Problem &problem) {
-    SchemaDocument document;
-    if (!document.read(schema, problem) || !Compiler(document, network, problem).compile())
-        return false;
-    network.finish();
-    if (network.is_satisfiable())
-        return true;
+bool compile_schema(std::string_view schema, Network &network, Problem &problem, Work *work) {
+    Work own(kMostCompilingSteps);
+    Work &at_hand = work != nullptr ? *work : own;
+    network.charge_to(&at_hand);
+    SchemaDocument document(at_hand);
+    const bool good = document.read(schema, problem) && Compiler(document, network, problem).compile();
+    if (good)
+        network.finish();
+    network.charge_to(nullptr);
+    if (at_hand.has_ended()) {
+        problem = Problem();
+        return at_hand.tell(problem, "the schema");
+    }
+    if (!good || network.is_satisfiable())
+        return good;
     problem.set(sqlstate::kInvalidParameterValue, "schema cannot be used");
     problem.with_detail("No value satisfies it.");
     return false;

@@ -1,7 +1,13 @@
 // Reading and simplifying schemas: see schema_document.hpp. Regime: pure.
 #include "src/core/constraint/schema_document.hpp"
 
+#include "src/core/json_shape.hpp"
+
 #include <algorithm>
+#include <cstdint>
+#include <set>
+#include <unordered_map>
+#include <vector>
 
 namespace steadytext::core::constraint {
 
@@ -9,25 +15,63 @@ namespace {
 
 bool is_schema(const Json &json) { return json.is_object() || json.is_boolean(); }
 
+// {"allOf": [...]} and nothing else.
+bool is_conjunction(const Json &schema) {
+    return schema.is_object() && schema.size() == 1 && schema.contains("allOf") && schema["allOf"].is_array();
+}
+
+// Both of them, without a level more for each that is added.
+void conjoin(Json &schema, const Json &other) {
+    if (is_conjunction(schema)) {
+        Json &parts = schema["allOf"];
+        parts.insert(parts.begin(), other);
+    } else {
+        Json parts = Json::array();
+        parts.push_back(std::move(schema));
+        parts.push_back(other);
+        schema = Json::object();
+        schema["allOf"] = std::move(parts);
+    }
+}
+
+// Adds the names that are not there yet.
+void unite(Json &names, const Json &others) {
+    std::set<std::string> known;
+    for (const Json &name : names)
+        if (name.is_string())
+            known.insert(name.get<std::string>());
+    for (const Json &name : others)
+        if (name.is_string() ? known.insert(name.get<std::string>()).second : std::find(names.begin(), names.end(), name) == names.end())
+            names.push_back(name);
+}
+
 // Combines one keyword that both schemas have with different values; false if that cannot be done.
 bool combine(const std::string &keyword, Json &value, const Json &other) {
-    const auto wrapped = [](const Json &a, const Json &b) { return Json{{"allOf", Json::array({a, b})}}; };
     if (keyword == "required") {
-        for (const Json &name : other)
-            if (std::find(value.begin(), value.end(), name) == value.end())
-                value.push_back(name);
+        if (!value.is_array() || !other.is_array())
+            return false;
+        unite(value, other);
     } else if (keyword == "properties") {
-        for (const auto &[name, schema] : other.items())
-            value[name] = value.contains(name) && value[name] != schema ? wrapped(value[name], schema) : schema;
+        if (!value.is_object() || !other.is_object())
+            return false;
+        for (const auto &[name, schema] : other.items()) {
+            const auto found = value.find(name);
+            if (found == value.end())
+                value[name] = schema;
+            else if (*found != schema)
+                conjoin(*found, schema);
+        }
     } else if (keyword == "items" || keyword == "additionalProperties") {
         if (!value.is_object() || !other.is_object())
             return false;
-        value = wrapped(value, other);
+        conjoin(value, other);
     } else if (keyword == "minimum" || keyword == "exclusiveMinimum" || keyword == "minLength" || keyword == "minItems") {
         value = std::max(value, other);
     } else if (keyword == "maximum" || keyword == "exclusiveMaximum" || keyword == "maxLength" || keyword == "maxItems") {
         value = std::min(value, other);
     } else if (keyword == "allOf") {
+        if (!value.is_array() || !other.is_array())
+            return false;
         value.insert(value.end(), other.begin(), other.end());
     } else {
         return false;
@@ -52,8 +96,12 @@ Json common_types(const Json &one, const Json &other) {
 bool closed_to(const Json &closed, const Json &other) {
     if (!closed.contains("additionalProperties") || closed["additionalProperties"] != false || !other.contains("properties"))
         return false;
+    std::set<std::string> declared;
+    if (closed.contains("properties"))
+        for (const auto &[name, schema] : closed["properties"].items())
+            declared.insert(name);
     for (const auto &[name, schema] : other["properties"].items())
-        if (!closed.contains("properties") || !closed["properties"].contains(name))
+        if (!declared.contains(name))
             return true;
     return false;
 }
@@ -61,11 +109,81 @@ bool closed_to(const Json &closed, const Json &other) {
 }  // namespace
 
 bool SchemaDocument::read(std::string_view text, Problem &problem) {
+    if (text.size() > kMostSchemaBytes) {
+        problem.set(sqlstate::kProgramLimitExceeded, "schema cannot be used");
+        problem.with_detail("It has %zu bytes; the limit is %zu.", text.size(), kMostSchemaBytes);
+        return false;
+    }
+    if (const JsonShape shape = shape_of(text, {kMostSchemaDepth}); shape != JsonShape::Good) {
+        problem.set(sqlstate::kProgramLimitExceeded, "schema cannot be used");
+        if (shape == JsonShape::TooDeep)
+            problem.with_detail("It nests deeper than %zu levels.", kMostSchemaDepth);
+        else
+            problem.with_detail("It has too many members.");
+        return false;
+    }
+    (void)work_.spend(text.size());
     root_ = Json::parse(text, nullptr, false);
     return is_schema(root_) || problem.set(sqlstate::kInvalidParameterValue, "a schema must be a JSON object");
 }
 
-const Json *SchemaDocument::resolve(const std::string &reference, Problem &problem) const {
+bool SchemaDocument::afford(const Json &schema) const {
+    std::vector<const Json *> open{&schema};
+    while (!open.empty()) {
+        const Json &part = *open.back();
+        open.pop_back();
+        if (!work_.spend(4))
+            return false;
+        if (part.is_structured())
+            for (const Json &member : part)
+                open.push_back(&member);
+    }
+    return true;
+}
+
+// ---- references ----------------------------------------------------------------------------------------------------
+
+namespace {
+
+// What a part of a JSON pointer stands for: ~1 is a slash, ~0 a tilde.
+std::string unescaped(std::string_view part) {
+    std::string name;
+    for (std::size_t i = 0; i < part.size(); i++) {
+        const bool escape = part[i] == '~' && i + 1 < part.size() && (part[i + 1] == '0' || part[i + 1] == '1');
+        name += !escape ? part[i] : part[i + 1] == '1' ? '/' : '~';
+        i += escape;
+    }
+    return name;
+}
+
+}  // namespace
+
+const Json *SchemaDocument::resolve(const std::string &reference, Problem &problem) {
+    if (const auto known = resolved_.find(reference); known != resolved_.end())
+        return known->second;
+    const Json *found = find(reference, problem);
+    if (found != nullptr)
+        resolved_.emplace(reference, found);
+    return found;
+}
+
+const Json *SchemaDocument::member(const Json &object, const std::string &name) {
+    constexpr std::size_t kFew = 8;
+    if (object.size() <= kFew) {
+        const auto found = object.find(name);
+        return found == object.end() ? nullptr : &*found;
+    }
+    const auto [index, is_new] = members_.try_emplace(&object);
+    if (is_new) {
+        (void)work_.spend(8 * object.size());
+        for (const auto &[key, value] : object.items())
+            index->second.emplace(key, &value);
+    }
+    const auto found = index->second.find(name);
+    return found == index->second.end() ? nullptr : found->second;
+}
+
+const Json *SchemaDocument::find(const std::string &reference, Problem &problem) {
     const auto fail = [&](const char *state, const char *why) {
         problem.set(state, "schema reference \"%.100s\" cannot be followed", reference.c_str());
         problem.with_detail("%s", why);
@@ -79,63 +197,145 @@ const Json *SchemaDocument::resolve(const std::string &reference, Problem &probl
     const Json *found = &root_;
     for (std::size_t at = 0; at < pointer.size();) {
         const std::size_t end = std::min(pointer.find('/', at + 1), pointer.size());
-        std::string name = pointer.substr(at + 1, end - at - 1);
-        for (const auto &[escape, character] : {std::pair{"~1", "/"}, std::pair{"~0", "~"}})
-            for (std::size_t i; (i = name.find(escape)) != std::string::npos;)
-                name.replace(i, 2, character);
+        const std::string name = unescaped(std::string_view(pointer).substr(at + 1, end - at - 1));
         const bool index = found->is_array() && !name.empty() && name.size() < 7 &&
                            name.find_first_not_of("0123456789") == std::string::npos && std::stoul(name) < found->size();
-        if (!index && !(found->is_object() && found->contains(name)))
+        (void)work_.spend(8);
+        found = index ? &(*found)[std::stoul(name)] : found->is_object() ? member(*found, name) : nullptr;
+        if (found == nullptr)
             return fail(sqlstate::kInvalidParameterValue, "There is no such definition.");
-        found = index ? &(*found)[std::stoul(name)] : &(*found)[name];
         at = end;
     }
     return is_schema(*found) ? found : fail(sqlstate::kInvalidParameterValue, "It names no schema.");
 }
 
-void SchemaDocument::collect_references(const Json &part, std::set<const Json *> &found) const {
-    if (part.is_object() && part.contains("$ref") && part["$ref"].is_string()) {
+bool SchemaDocument::is_recursive(const Json &definition) {
+    if (!knows_recursive_)
+        find_recursive();
+    return recursive_.contains(&definition);
+}
+
+// A definition is recursive if a reference to it can be reached from it: if the two are on a ring of members and references. Rings are
+// found by Tarjan's algorithm (1972), with a stack of its own.
+void SchemaDocument::find_recursive() {
+    struct Part {
+        const Json *json;
+        const Json *target = nullptr;  // of its reference
+        std::vector<std::uint32_t> leads_to{};
+        std::uint32_t number = 0;  // in the order of discovery, from 1
+        std::uint32_t lowest = 0;  // that it leads back to
+        std::uint32_t ring = 0;    // from 1
+    };
+    knows_recursive_ = true;
+    std::vector<Part> parts{{&root_}};
+    std::unordered_map<const Json *, std::uint32_t> places{{&root_, 0}};
+    for (std::size_t i = 0; i < parts.size() && work_.spend(8); i++) {
+        const Json &json = *parts[i].json;
+        if (!json.is_structured())
+            continue;
+        for (const Json &member : json) {
+            const auto place = static_cast<std::uint32_t>(parts.size());
+            places.emplace(&member, place);
+            parts[i].leads_to.push_back(place);
+            parts.push_back({&member});
+        }
+    }
+    if (work_.has_ended())
+        return;
+    for (Part &part : parts) {
+        const auto reference = part.json->is_object() ? part.json->find("$ref") : part.json->end();
         Problem ignored;
-        const Json *target = resolve(part["$ref"].get<std::string>(), ignored);
-        if (target != nullptr && found.insert(target).second)
-            collect_references(*target, found);
+        if (reference != part.json->end() && reference->is_string())
+            part.target = resolve(reference->get<std::string>(), ignored);
+        if (part.target != nullptr)
+            part.leads_to.push_back(places.at(part.target));
     }
-    if (part.is_structured())
-        for (const Json &member : part)
-            collect_references(member, found);
+    struct Visit {
+        std::uint32_t part;
+        std::size_t next = 0;  // of leads_to
+    };
+    std::vector<Visit> visits;
+    std::vector<std::uint32_t> open;
+    std::uint32_t numbers = 0, rings = 0;
+    const auto enter = [&](std::uint32_t part) {
+        parts[part].number = parts[part].lowest = ++numbers;
+        open.push_back(part);
+        visits.push_back({part});
+    };
+    enter(0);  // from which all parts can be reached
+    while (!visits.empty() && work_.spend(8)) {
+        Part &part = parts[visits.back().part];
+        if (visits.back().next < part.leads_to.size()) {
+            const std::uint32_t next = part.leads_to[visits.back().next++];
+            if (parts[next].number == 0)
+                enter(next);
+            else if (parts[next].ring == 0)
+                part.lowest = std::min(part.lowest, parts[next].number);
+            continue;
+        }
+        const std::uint32_t here = visits.back().part;
+        visits.pop_back();
+        if (!visits.empty())
+            parts[visits.back().part].lowest = std::min(parts[visits.back().part].lowest, part.lowest);
+        if (part.lowest != part.number)
+            continue;
+        rings++;
+        for (std::uint32_t member = UINT32_MAX; member != here; open.pop_back())
+            parts[member = open.back()].ring = rings;
+    }
+    for (const Part &part : parts)
+        if (part.target != nullptr && part.ring == parts[places.at(part.target)].ring)
+            recursive_.insert(part.target);
 }
 
-bool SchemaDocument::is_recursive(const Json &definition) const {
-    std::set<const Json *> reached;
-    collect_references(definition, reached);
-    return reached.contains(&definition);
-}
+// ---- conjunctions --------------------------------------------------------------------------------------------------
 
-const Json *SchemaDocument::both(const Json &one, const Json &other, Problem &problem) {
+bool SchemaDocument::merge(Json &one, const Json &other, Problem &problem) {
+    if (!afford(other))
+        return work_.tell(problem, "the schema");
     if (one.is_boolean() || other.is_boolean()) {
-        const bool never = one == false || other == false;
-        return never ? &made_.emplace_back(false) : one.is_boolean() ? &other : &one;
+        if (one == false || other == false)
+            one = false;
+        else if (one.is_boolean())
+            one = other;
+        return true;
     }
-    Json result = one;
     const char *conflict = closed_to(one, other) || closed_to(other, one) ? "additionalProperties" : nullptr;
     for (const auto &[keyword, value] : other.items()) {
         if (is_annotation(keyword))
             continue;
-        if (!result.contains(keyword))
-            result[keyword] = value;
+        if (!work_.spend(one.size()))
+            return work_.tell(problem, "the schema");
+        const auto found = one.find(keyword);
+        if (found == one.end())
+            one[keyword] = value;
         else if (keyword == "type")
-            result[keyword] = common_types(result, other);
-        else if (result[keyword] != value && !combine(keyword, result[keyword], value))
+            *found = common_types(one, other);
+        else if (!afford(*found) || !work_.spend(found->size() * value.size() / 4))
+            return work_.tell(problem, "the schema");
+        else if (*found != value && !combine(keyword, *found, value))
             conflict = keyword.c_str();
     }
     if (conflict != nullptr) {
         problem.set(sqlstate::kFeatureNotSupported, "schema cannot be used");
         problem.with_detail("Two values of \"%.100s\" hold for the same value at once.", conflict);
+        return false;
+    }
+    const auto types = one.find("type");
+    if (types != one.end() && types->is_array() && types->empty())
+        one = false;
+    return true;
+}
+
+const Json *SchemaDocument::both(const Json &one, const Json &other, Problem &problem) {
+    if (one == true)
+        return &other;
+    if (!afford(one)) {
+        (void)work_.tell(problem, "the schema");
         return nullptr;
     }
-    if (result.contains("type") && result["type"].is_array() && result["type"].empty())
-        return &made_.emplace_back(false);
-    return &made_.emplace_back(std::move(result));
+    Json &merged = own(one);
+    return merge(merged, other, problem) ? &merged : nullptr;
 }
 
 // ---- keywords ------------------------------------------------------------------------------------------------------
@@ -174,36 +374,10 @@ std::vector<std::string> types_of(const Json &schema) {
     for (const Json &name : found->is_array() ? *found : Json::array({*found})) {
         if (!name.is_string() || std::find(std::begin(kTypes), std::end(kTypes), name.get<std::string>()) == std::end(kTypes))
             return {};
-        types.push_back(name.get<std::string>());
+        if (std::find(types.begin(), types.end(), name.get<std::string>()) == types.end())
+            types.push_back(name.get<std::string>());
     }
     return types;
-}
-
-bool are_disjoint(const Json &one, const Json &other) {
-    if (!one.is_object() || !other.is_object())
-        return one == false || other == false;
-    const auto values = [](const Json &schema) {
-        return schema.contains("const") ? Json::array({schema["const"]}) : schema.value("enum", Json());
-    };
-    const Json mine = values(one);
-    const Json theirs = values(other);
-    if (mine.is_array() && theirs.is_array())
-        return std::none_of(mine.begin(), mine.end(), [&](const Json &a) {
-            return std::any_of(theirs.begin(), theirs.end(), [&](const Json &b) { return equal_values(a, b); });
-        });
-    if (one.contains("type") && other.contains("type") && !types_of(one).empty() && !types_of(other).empty() &&
-        common_types(one, other).empty())
-        return true;
-    const auto requires_member = [](const Json &schema, const std::string &name) {
-        const Json required = schema.value("required", Json::array());
-        return schema.value("type", "") == "object" && std::find(required.begin(), required.end(), name) != required.end();
-    };
-    if (one.contains("properties") && other.contains("properties"))
-        for (const auto &[name, schema] : one["properties"].items())
-            if (other["properties"].contains(name) && requires_member(one, name) && requires_member(other, name) &&
-                are_disjoint(schema, other["properties"][name]))
-                return true;
-    return false;
 }
 
 }  // namespace steadytext::core::constraint
