@@ -10,6 +10,7 @@
 #pragma once
 
 #include "shmem/atomic.hpp"
+#include "shmem/queue_places.hpp"
 #include "shmem/spin_word.hpp"
 #include "src/core/clock.hpp"
 
@@ -61,7 +62,7 @@ struct alignas(kCacheLine) DatabaseState {
     std::atomic<std::uint64_t> queue_seen{0};        // all changes up to this one
     std::atomic<std::uint64_t> queue_cancels{0};     // of them, those that end jobs
     std::atomic<std::int64_t> queue_due_us{0};       // CLOCK_MONOTONIC, when a job put off is due while no worker runs; 0: none is
-    std::atomic<std::int64_t> queue_length{0};       // jobs pending or under way, as of the last count and what came since
+    QueuePlaces queue_places;                        // jobs pending or under way, as of the last count and what came since
     std::atomic<std::int64_t> queue_oldest_us{0};    // CLOCK_REALTIME, when the oldest pending was added; 0: there is none
 
     void count(std::uint32_t who, bool hit) noexcept {

@@ -206,7 +206,7 @@ void add_queues(Gatherer &to, const Segment &segment) {
     std::uint64_t failures = 0;
     double oldest = 0;
     for (const DatabaseRow &row : *segment.databases) {
-        jobs += row.queue_length.load(std::memory_order_relaxed);
+        jobs += row.queue_places.length.load(std::memory_order_relaxed);
         failures += row.queue_failures.load(std::memory_order_relaxed);
         oldest = std::max(oldest, seconds_since(row.queue_oldest_us.load(std::memory_order_relaxed), now_us));
     }

@@ -77,9 +77,13 @@ bool RateLimiter::find(const Key &key, std::int64_t now_us, MeterId &found) noex
         found = {i, meter(i).generation};
         return true;
     }
+    const Share over = share_used_up(key);
     for (std::uint32_t tried = 0; tried < meters_; tried++) {
-        const std::uint32_t index = taken_ < meters_ ? taken_ : next_victim_++ % meters_;
+        const bool unused = taken_ < meters_ && over == Share::None;
+        const std::uint32_t index = unused ? taken_ : next_victim_++ % taken_;
         Meter &taken = meter(index);
+        if ((over == Share::Role && taken.key.role != key.role) || (over == Share::Database && taken.key.database != key.database))
+            continue;
         const SpinHold hold_meter(taken.lock);
         if (!is_idle(taken, now_us))
             continue;
@@ -89,10 +93,23 @@ bool RateLimiter::find(const Key &key, std::int64_t now_us, MeterId &found) noex
         taken.window.clear();
         found = {index, ++taken.generation};
         hashes()[index] = hash;
-        taken_ += taken_ < meters_;
+        taken_ += unused;
         return true;
     }
     return false;
+}
+
+// With the directory held. Seldom: a key has its meter for long.
+RateLimiter::Share RateLimiter::share_used_up(const Key &key) noexcept {
+    std::uint32_t of_role = 0, of_database = 0;
+    for (std::uint32_t i = 0; i < taken_; i++) {
+        of_role += key.role != 0 && meter(i).key.role == key.role;
+        of_database += key.database != 0 && meter(i).key.database == key.database;
+    }
+    constexpr std::uint32_t kLeast = kMaxLimits;  // that one call may need
+    if (of_role >= std::max(kLeast, meters_ / 4))
+        return Share::Role;
+    return of_database >= std::max(kLeast, meters_ / 4 * 3) ? Share::Database : Share::None;
 }
 
 bool RateLimiter::describe(std::uint32_t index, Key &key, MeterId &described) noexcept {

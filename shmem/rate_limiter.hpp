@@ -18,7 +18,8 @@
 //
 // A meter whose window is empty and which no call is in says nothing: when all are taken, such a one is given to another key, with
 // another generation; sessions that remember it notice that under its spin word and look for theirs again. If none says nothing,
-// find() fails, and the call must be refused: nobody is unlimited for want of room.
+// find() fails, and the call must be refused: nobody is unlimited for want of room. One role has a quarter of the meters at most, one
+// database three quarters: beyond that, only meters of its own that say nothing are given to it.
 //
 // Leases. A call that a concurrency limit admitted leaves a word in its process's seat: {pid, generation, meter}. Whoever
 // takes that word out by compare-and-swap counts the call off, so it is done once: by the session at the end of the call however it
@@ -220,6 +221,8 @@ private:
     [[nodiscard]] bool end_lease(std::uint32_t proc_number, std::uint32_t lease, std::uint64_t word) noexcept;
     [[nodiscard]] bool find_leases(std::span<const Limit> limits, Caller caller, Grant &grant) noexcept;
 
+    enum class Share : std::uint8_t { None, Role, Database };
+    [[nodiscard]] Share share_used_up(const Key &key) noexcept;
     [[nodiscard]] bool is_idle(Meter &idle, std::int64_t now_us) noexcept;
     [[nodiscard]] bool fits(Meter &asked, const Limit &limit, std::int64_t amount, std::int64_t now_us) noexcept;
     [[nodiscard]] std::int64_t latest(std::span<const Limit> limits, std::int64_t now_us) noexcept;

@@ -263,6 +263,11 @@ ALTER TABLE public.steadytext_queue
     ADD worker_pid int,
     ADD lease_until timestamptz,
     ADD lost_count int NOT NULL DEFAULT 0,
+    ADD kill_count int NOT NULL DEFAULT 0,
+    ADD user_oid regrole,  -- nobody's: anybody could write a name into such rows
+    ADD session_user_oid regrole,
+    ALTER user_oid SET DEFAULT quote_ident(current_user)::regrole,
+    ALTER session_user_oid SET DEFAULT quote_ident(session_user)::regrole,
     SET (fillfactor = 50);
 ALTER TABLE public.steadytext_queue
     ADD rank float8 NOT NULL GENERATED ALWAYS AS (priority - extract(epoch FROM run_at AT TIME ZONE 'UTC')::float8 / 60) STORED;

@@ -349,6 +349,9 @@ CREATE TABLE public.steadytext_queue (
     worker_pid int,
     lease_until timestamptz,
     lost_count int NOT NULL DEFAULT 0,
+    kill_count int NOT NULL DEFAULT 0,
+    user_oid regrole DEFAULT quote_ident(current_user)::regrole,
+    session_user_oid regrole DEFAULT quote_ident(session_user)::regrole,
     -- A minute's wait outweighs one step of priority; the order of two rows does not change with time, so an index keeps it.
     rank float8 NOT NULL GENERATED ALWAYS AS (priority - extract(epoch FROM run_at AT TIME ZONE 'UTC')::float8 / 60) STORED
 -- Beside each row there is room for the one that says who works on it; as no index knows of the status, that one is in none (HOT).
@@ -356,33 +359,45 @@ CREATE TABLE public.steadytext_queue (
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX idx_steadytext_queue_request_id ON public.steadytext_queue (request_id);
 CREATE INDEX idx_steadytext_queue_user_created ON public.steadytext_queue (user_id, created_at DESC);
-CREATE INDEX idx_steadytext_queue_callbacks ON public.steadytext_queue (user_id, id) WHERE callback_state IN ('due', 'running');
-CREATE INDEX idx_steadytext_queue_next ON public.steadytext_queue (rank DESC, id) WHERE completed_at IS NULL;
+CREATE INDEX idx_steadytext_queue_callbacks ON public.steadytext_queue (user_oid, id) WHERE callback_state IN ('due', 'running');
+CREATE INDEX idx_steadytext_queue_next ON public.steadytext_queue (user_oid, rank DESC, id) WHERE completed_at IS NULL;
 COMMENT ON TABLE public.steadytext_queue IS
     'Asynchronous calls: seen by the role that made them, carried out by the queue worker once committed, kept for steadytext.queue_retention.';
 COMMENT ON COLUMN public.steadytext_queue.session_id IS 'The session that made the call, as %c in log_line_prefix.';
 COMMENT ON COLUMN public.steadytext_queue.completed_at IS 'When it ended, however; NULL as long as it is pending or processing.';
-COMMENT ON COLUMN public.steadytext_queue.user_id IS 'The role that made the call: its limits, cache and statistics are used.';
+COMMENT ON COLUMN public.steadytext_queue.user_id IS 'The name of the role that made the call, whose limits, cache and statistics are used.';
 COMMENT ON COLUMN public.steadytext_queue.run_at IS 'Not before this time: put off by a failed attempt or a rate limit.';
 COMMENT ON COLUMN public.steadytext_queue.worker_pid IS 'The worker that has the row, while it renews the lease.';
 COMMENT ON COLUMN public.steadytext_queue.lost_count IS 'How often a worker died while it had the row.';
-COMMENT ON COLUMN public.steadytext_queue.callback IS 'Function called with the request_id, by a session of user_id, once the result is recorded.';
+COMMENT ON COLUMN public.steadytext_queue.callback IS 'Function called with the request_id, by a session of user_oid, once the result is recorded.';
 COMMENT ON COLUMN public.steadytext_queue.callback_error IS 'SQLSTATE and message of why the callback failed.';
 COMMENT ON COLUMN public.steadytext_queue.callback_state IS
     'NULL until the result is recorded, or without a callback; then due, running, and done or failed. done commits with what the callback did.';
 COMMENT ON COLUMN public.steadytext_queue.callback_began IS 'When the callback was last begun.';
 COMMENT ON COLUMN public.steadytext_queue.callback_tries IS 'How often it was begun: again only if its worker was ended.';
 COMMENT ON COLUMN public.steadytext_queue.callback_pid IS 'The callback worker that has it.';
+COMMENT ON COLUMN public.steadytext_queue.kill_count IS 'How often a worker died while at work on this very row; the second time it is failed.';
+COMMENT ON COLUMN public.steadytext_queue.user_oid IS
+    'The role that made the call, which sees it, and as which it is carried out; user_id is its name then. A role that has gone is a number here, and a new one of its name another role.';
+COMMENT ON COLUMN public.steadytext_queue.session_user_oid IS 'The role that had connected: the limit of "*" counts by it.';
 
 ALTER TABLE public.steadytext_queue ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own_requests ON public.steadytext_queue FOR SELECT USING (user_id = current_user);
+CREATE POLICY own_requests ON public.steadytext_queue FOR SELECT USING (user_oid = quote_ident(current_user)::regrole);
+
+-- A dump has the role's name, or, of a role that has gone, its number: which may be anybody's where the dump is restored.
+CREATE FUNCTION _steadytext.queue_row_check() RETURNS trigger
+AS 'MODULE_PATHNAME', 'steadytext_queue_row_check' LANGUAGE C;
+COMMENT ON FUNCTION _steadytext.queue_row_check() IS 'Makes a row of steadytext_queue nobody''s if its user_oid is not the role that user_id names.';
+REVOKE ALL ON FUNCTION _steadytext.queue_row_check() FROM PUBLIC;
+CREATE TRIGGER queue_row_check BEFORE INSERT ON public.steadytext_queue
+    FOR EACH ROW EXECUTE FUNCTION _steadytext.queue_row_check();
 
 CREATE VIEW public.steadytext_queue_dead WITH (security_barrier) AS
     SELECT request_id, request_type, user_id, prompt, prompts, params, priority, error, retry_count, lost_count, created_at, started_at,
            completed_at
     FROM public.steadytext_queue
     WHERE status = 'failed'
-      AND (user_id = current_user OR (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user));
+      AND (user_oid = quote_ident(current_user)::regrole OR (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user));
 COMMENT ON VIEW public.steadytext_queue_dead IS
     'Asynchronous calls that were given up; steadytext_queue_requeue() gives them another chance. A role sees its own.';
 
@@ -1613,7 +1628,8 @@ BEGIN
     RETURN _steadytext.queue_add(request_type, params ->> 'prompt',
         CASE WHEN request_type IN ('batch_generate', 'batch_embed')
              THEN ARRAY(SELECT jsonb_array_elements_text(coalesce(params -> 'prompts', params -> 'texts'))) END,
-        params, priority, max_retries, callback, 'steadytext_queue');
+        CASE WHEN request_type IN ('batch_generate', 'batch_embed') THEN params - 'prompts' - 'texts' ELSE params END,
+        priority, max_retries, callback, 'steadytext_queue');
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_enqueue(text, jsonb, int, int, regprocedure) IS

@@ -73,6 +73,8 @@ int max_rate_meters = 1024;
 int max_databases = 256;
 int queue_priority = 5;
 int queue_max_length = 100'000;
+int queue_max_per_role = 0;
+int queue_memory_kb = 256 * 1024;
 int queue_retention_s = 7 * 24 * 3600;
 
 static_assert(core::rules::kMaxRequests.most == shmem::kMaxSlots);
@@ -294,6 +296,12 @@ void define_queue() {
     DefineCustomIntVariable("steadytext.queue_max_length", "Asynchronous calls that may wait or be under way in a database.",
                             "One more is refused. 0: no limit.", &queue_max_length, 100'000, 0, INT_MAX, PGC_SIGHUP, 0, nullptr,
                             nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.queue_max_per_role", "Of them, how many one role may have; superusers are not counted.",
+                            "0: half of what the requests of all others leave free.", &queue_max_per_role, 0, 0, INT_MAX, PGC_SIGHUP, 0,
+                            nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("steadytext.queue_memory", "Memory that a queue worker fills with requests and answers.",
+                            "One request, and the answers of one request, may have a quarter of it.", &queue_memory_kb, 256 * 1024, 16 * 1024,
+                            4 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
     DefineCustomIntVariable("steadytext.queue_retention", "How long asynchronous calls that have ended are kept; 0: for ever.", nullptr,
                             &queue_retention_s, 7 * 24 * 3600, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
 }

@@ -71,6 +71,8 @@ extern int max_rate_meters;
 extern int max_databases;
 extern int queue_priority;
 extern int queue_max_length;
+extern int queue_max_per_role;
+extern int queue_memory_kb;
 extern int queue_retention_s;
 
 [[nodiscard]] inline core::BreakerSettings breaker_settings() {

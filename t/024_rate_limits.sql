@@ -1,24 +1,24 @@
 -- Rate limits: whom they bind, what they say, how they are set, seen and taken away.
 BEGIN;
-SELECT plan(43);
+SELECT plan(50);
 
 CREATE ROLE lim_ann; CREATE ROLE lim_bob; CREATE ROLE lim_team; CREATE ROLE lim_new;
 GRANT lim_team TO lim_ann;
--- Asks as a role; what it was refused with is undone by the caller's subtransaction.
+-- Asks as a role that has connected; what it was refused with is undone by the caller's subtransaction.
 CREATE FUNCTION ask(who name, what text DEFAULT 'x', tokens int DEFAULT 1) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE answer text;
 BEGIN
-    EXECUTE format('SET LOCAL ROLE %I', who);
+    EXECUTE format('SET LOCAL SESSION AUTHORIZATION %I', who);
     answer := public.steadytext_generate(what, tokens);
-    RESET ROLE;
+    RESET SESSION AUTHORIZATION;
     RETURN answer;
 END $$;
 CREATE FUNCTION ask_vector(who name, what text DEFAULT 'x') RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE good boolean;
 BEGIN
-    EXECUTE format('SET LOCAL ROLE %I', who);
+    EXECUTE format('SET LOCAL SESSION AUTHORIZATION %I', who);
     good := public.steadytext_embed(what) IS NOT NULL;
-    RESET ROLE;
+    RESET SESSION AUTHORIZATION;
     RETURN good;
 END $$;
 
@@ -89,6 +89,40 @@ SELECT is((SELECT used FROM steadytext_rate_limit_status WHERE role = 'lim_team'
 SELECT steadytext_rate_limit_remove('@database');
 SELECT steadytext_rate_limit_remove('*');
 SELECT steadytext_rate_limit_remove('lim_team');
+
+-- "*" counts who connected: a role has one allowance, whatever roles it may act as, and none is lent by a function's owner.
+CREATE ROLE lim_many; CREATE ROLE lim_one; CREATE ROLE lim_two; CREATE ROLE lim_rich;
+GRANT lim_one, lim_two TO lim_many;
+CREATE FUNCTION ask_acting(who name, acts_as name, what text DEFAULT 'x') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN
+    EXECUTE format('SET LOCAL SESSION AUTHORIZATION %I', who);
+    EXECUTE format('SET LOCAL ROLE %I', acts_as);
+    answer := public.steadytext_generate(what, 1);
+    RESET SESSION AUTHORIZATION;
+    RETURN answer;
+END $$;
+CREATE FUNCTION ask_richly(what text) RETURNS text SECURITY DEFINER LANGUAGE sql AS $$ SELECT public.steadytext_generate(what, 1) $$;
+ALTER FUNCTION ask_richly(text) OWNER TO lim_rich;
+CREATE FUNCTION ask_through(who name, what text DEFAULT 'x') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN
+    EXECUTE format('SET LOCAL SESSION AUTHORIZATION %I', who);
+    answer := public.ask_richly(what);
+    RESET SESSION AUTHORIZATION;
+    RETURN answer;
+END $$;
+SELECT steadytext_rate_limit_set('*', requests => 2);
+SELECT steadytext_rate_limit_set('lim_rich', requests => 1000);
+SELECT is(ask_acting('lim_many', 'lim_one'), 'x', 'a role acts as another');
+SELECT is(ask_acting('lim_many', 'lim_two'), 'x', 'and as a third');
+SELECT throws_ok($$SELECT ask_acting('lim_many', 'lim_one')$$, '53400', 'Rate limit exceeded: 2 requests per 60s', 'with one allowance in all');
+SELECT is(ask('lim_one'), 'x', 'which is not that of the role it acted as');
+SELECT is((SELECT count(ask_through('lim_new')) FROM generate_series(1, 2))::int, 2, 'a function of a role with a limit of its own');
+SELECT throws_ok($$SELECT ask_through('lim_new')$$, '53400', 'Rate limit exceeded: 2 requests per 60s', 'lends none of it');
+SELECT is((SELECT used FROM steadytext_rate_limit_status WHERE role = 'lim_rich'), 2::bigint, 'and is bound by it too');
+SELECT steadytext_rate_limit_remove('*');
+SELECT steadytext_rate_limit_remove('lim_rich');
 
 -- The original's table.
 INSERT INTO steadytext_rate_limits (user_id, requests_per_minute, requests_per_hour, requests_per_day) VALUES ('lim_bob', 5, 4, NULL);

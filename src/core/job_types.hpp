@@ -7,6 +7,9 @@
 
 namespace steadytext::core {
 
+// Parts that one batch may have.
+inline constexpr int kMostParts = 100'000;
+
 inline constexpr const char *kJobTypeNames =
     "generate generate_json generate_regex generate_choice batch_generate embed batch_embed rerank batch_rerank";
 

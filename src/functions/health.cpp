@@ -201,7 +201,7 @@ void put_queue(ReturnSetInfo *result, std::int64_t now_us) {
         if (jobs == nullptr)
             return;
         const std::int64_t oldest_job_us = jobs->queue_oldest_us.load();
-        details.add("jobs", jobs->queue_length.load());
+        details.add("jobs", jobs->queue_places.length.load());
         details.add("oldest_job_seconds", oldest_job_us == 0 ? 0 : (core::unix_us() - oldest_job_us) / 1'000'000);
         details.add("worker_pid", std::int64_t{jobs->queue_pid.load()});
         details.add("worker_failures_in_a_row", std::int64_t{jobs->queue_failures.load()});

@@ -1,10 +1,12 @@
 // Adding to the async queue, waiting for it, cancelling and requeueing. Regime: pg.
 //
-// A role may read its own rows of steadytext_queue; they are written here, as the table's owner, with the caller in user_id.
-// What was changed is told to the worker, and to those who wait, once the transaction has committed.
+// A role may read its own rows of steadytext_queue; they are written here, as the table's owner, with the caller in user_oid and user_id.
+// What was changed is told to the worker, and to those who wait, once the transaction has committed. Places in the queue are reserved
+// before that (shmem/queue_places.hpp), and given back by whatever rolls back, so that sessions side by side cannot overfill it.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/job_types.hpp"
 #include "src/guc.hpp"
 #include "src/pg/as_owner.hpp"
 #include "src/pg/boundary.hpp"
@@ -13,14 +15,19 @@
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
+#include "access/detoast.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/uuid.h"
@@ -35,44 +42,128 @@ using namespace steadytext;
 
 // ---- at commit -----------------------------------------------------------------------------------------------------------
 
-// What this transaction does to the queue; of subtransactions that are rolled back the worker only looks once too often.
-struct Changes {
-    std::int64_t added = 0;
-    bool any = false;
-    bool cancels = false;
+// What one role's requests became.
+struct RoleChange {
+    Oid role;
+    std::int32_t added;
+    std::int32_t ended;
 };
-Changes changes;
 
-void tell(const Changes &what) {
+// What one level of the transaction, and those that have become part of it, do to the queue. In TopTransactionContext.
+struct Changes {
+    Changes *outer;
+    int level;
+    bool cancels;
+    int count, room;
+    RoleChange *roles;
+};
+Changes *changes;  // of the innermost level that has any
+
+RoleChange &change_of(Changes &at, Oid role) {
+    for (int i = 0; i < at.count; i++)
+        if (at.roles[i].role == role)
+            return at.roles[i];
+    if (at.count == at.room)
+        at.roles = static_cast<RoleChange *>(repalloc(at.roles, sizeof(RoleChange) * static_cast<Size>(at.room *= 2)));
+    at.roles[at.count] = {role, 0, 0};
+    return at.roles[at.count++];
+}
+
+Changes &current_changes() {
+    const int level = GetCurrentTransactionNestLevel();
+    if (changes != nullptr && changes->level == level)
+        return *changes;
+    auto *made = static_cast<Changes *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Changes)));
+    made->room = 4;
+    made->roles = static_cast<RoleChange *>(MemoryContextAllocZero(TopTransactionContext, sizeof(RoleChange) * 4));
+    made->outer = changes;
+    made->level = level;
+    return *(changes = made);
+}
+
+void give_back(const Changes &undone) {
+    if (shmem::DatabaseRow *row = session::my_database(); row != nullptr)
+        for (int i = 0; i < undone.count; i++)
+            row->queue_places.give_back(undone.roles[i].role, undone.roles[i].added);
+}
+
+void tell(const Changes &done) {
     const shmem::Segment &segment = shmem::segment();
     shmem::DatabaseRow *row = session::my_database();
     if (row == nullptr)
         return;
-    row->queue_length.fetch_add(what.added);
-    if (what.cancels)
+    for (int i = 0; i < done.count; i++) {
+        const RoleChange &change = done.roles[i];
+        row->queue_places.add(change.role, change.added - change.ended);
+        row->queue_places.give_back(change.role, change.added);
+    }
+    if (done.cancels)
         row->queue_cancels.fetch_add(1);
     row->queue_changes.fetch_add(1, std::memory_order_release);
     const std::int32_t at_work = row->queue_proc_number.load();
     pg::set_latch_of(at_work >= 0 ? at_work : segment.header->launcher.proc_number.load());
-    if (what.cancels)
+    if (done.cancels)
         segment.queue_waiters->wake([](std::uint64_t) { return true; }, pg::set_latch_of);
 }
 
 void at_transaction_end(XactEvent event, void *) {
-    if (event == XACT_EVENT_COMMIT && changes.any)
-        tell(changes);
-    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-        changes = {};
+    if (changes == nullptr)
+        return;
+    if (event == XACT_EVENT_PRE_PREPARE)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cannot PREPARE a transaction that has changed the queue of asynchronous calls")));
+    if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+        return;
+    // At an abort levels may be left that no subtransaction's end has been told of.
+    for (Changes *each = changes; each != nullptr; each = each->outer)
+        event == XACT_EVENT_COMMIT ? tell(*each) : give_back(*each);
+    changes = nullptr;
 }
 
-void note(std::int64_t added, bool cancels) {
+// A level that is committed becomes part of the one around it, if that has changes of its own; one that is rolled back did nothing.
+void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
+    if (changes == nullptr || changes->level != GetCurrentTransactionNestLevel() ||
+        (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB))
+        return;
+    Changes &ending = *changes;
+    if (event == SUBXACT_EVENT_ABORT_SUB) {
+        changes = ending.outer;
+        return give_back(ending);
+    }
+    if (ending.outer == nullptr || ending.outer->level != ending.level - 1) {
+        ending.level--;
+        return;
+    }
+    changes = ending.outer;
+    changes->cancels |= ending.cancels;
+    for (int i = 0; i < ending.count; i++) {
+        RoleChange &change = change_of(*changes, ending.roles[i].role);
+        change.added += ending.roles[i].added;
+        change.ended += ending.roles[i].ended;
+    }
+}
+
+Changes &note() {
     static bool registered = false;
-    if (!registered)
+    if (!registered) {
         RegisterXactCallback(at_transaction_end, nullptr);
+        RegisterSubXactCallback(at_subtransaction_end, nullptr);
+    }
     registered = true;
-    changes.any = true;
-    changes.added += added;
-    changes.cancels |= cancels;
+    return current_changes();
+}
+
+// Reserves the places that the requests will have at commit.
+void note_added(Oid role, std::int32_t count) {
+    change_of(note(), role).added += count;
+    if (shmem::DatabaseRow *row = session::my_database(); row != nullptr)
+        row->queue_places.reserve(role, count);
+}
+
+void note_cancelled(Oid role) {
+    Changes &at = note();
+    at.cancels = true;
+    change_of(at, role).ended++;
 }
 
 // ---- as the table's owner ------------------------------------------------------------------------------------------------
@@ -103,6 +194,12 @@ Datum caller_name() { return CStringGetTextDatum(GetUserNameFromId(GetUserId(), 
 // As %c in log_line_prefix.
 Datum session_name() { return CStringGetTextDatum(psprintf("%lx.%x", static_cast<unsigned long>(MyStartTime), static_cast<unsigned>(MyProcPid))); }
 
+// In the first column of what the last statement returned.
+Oid role_at(int row) {
+    bool is_null;
+    return DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &is_null));
+}
+
 // The name by which the worker will call it: a function of one uuid. Whether the role may, is asked then again.
 Datum callback_name(Oid function) {
     HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
@@ -117,14 +214,70 @@ Datum callback_name(Oid function) {
     return name;
 }
 
-void refuse_if_full() {
-    const shmem::DatabaseRow *row = session::my_database();
-    if (row == nullptr || guc::queue_max_length == 0 || row->queue_length.load() + changes.added < guc::queue_max_length)
-        return;
+// What the role may have: steadytext.queue_max_per_role, or half of what the others leave.
+std::int64_t share_of(const shmem::QueuePlaces &places, std::int64_t own) {
+    if (guc::queue_max_per_role > 0)
+        return guc::queue_max_per_role;
+    return guc::queue_max_length == 0 ? INT64_MAX : (guc::queue_max_length - (places.held() - own)) / 2;
+}
+
+[[noreturn]] void refuse(const char *what, std::int64_t has, std::int64_t most, const char *setting) {
     core::Problem problem;
-    problem.set(core::sqlstate::kConfigurationLimitExceeded, "the queue of asynchronous calls is full");
-    problem.with_detail("It has %lld of at most %d.", static_cast<long long>(row->queue_length.load() + changes.added), guc::queue_max_length)
-        .with_hint("Wait until some are done, or raise steadytext.queue_max_length.");
+    problem.set(core::sqlstate::kConfigurationLimitExceeded, "%s", what);
+    problem.with_detail("It has %lld of at most %lld.", static_cast<long long>(has), static_cast<long long>(std::max<std::int64_t>(most, 0)))
+        .with_hint("Wait until some are done, or raise %s.", setting);
+    pg::raise(problem);
+}
+
+// Before, or within the transaction after, `count` requests of the role are added.
+void refuse_if_full(Oid role, std::int64_t count) {
+    shmem::DatabaseRow *row = session::my_database();
+    if (row == nullptr)
+        return;
+    shmem::QueuePlaces &places = row->queue_places;
+    if (guc::queue_max_length > 0 && places.held() + count > guc::queue_max_length)
+        refuse("the queue of asynchronous calls is full", places.held(), guc::queue_max_length, "steadytext.queue_max_length");
+    if (superuser_arg(role))
+        return;
+    const std::int64_t own = places.of(role).held(), share = share_of(places, own);
+    if (own + count > share)
+        refuse(psprintf("role \"%s\" has its share of the queue of asynchronous calls", GetUserNameFromId(role, false)), own, share,
+               guc::queue_max_per_role > 0 ? "steadytext.queue_max_per_role" : "steadytext.queue_max_length");
+}
+
+// ---- what one request may be ---------------------------------------------------------------------------------------------
+
+// The worker would not carry it out for want of memory.
+void refuse_if_too_large(const char *type, bool has_prompts, const Datum *payload, const bool *nulls) {
+    std::int64_t bytes = 0;
+    for (int i = 0; i < 3; i++)
+        bytes += nulls[i] ? 0 : static_cast<std::int64_t>(toast_raw_datum_size(payload[i]));
+    const std::int64_t most = std::int64_t{guc::queue_memory_kb} * 1024 / 4;
+    core::Problem problem;
+    if (bytes > most) {
+        problem.set("54000", "an asynchronous call may have at most %lld kB", static_cast<long long>(most / 1024));
+        problem.with_detail("It has %lld kB.", static_cast<long long>(bytes / 1024))
+            .with_hint("Queue it in parts, or raise steadytext.queue_memory, a quarter of which one call may have.");
+        pg::raise(problem);
+    }
+    if (!has_prompts)
+        return;
+    ArrayType *texts = DatumGetArrayTypeP(payload[1]);
+    const std::int64_t count = ArrayGetNItems(ARR_NDIM(texts), ARR_DIMS(texts));
+    if (count > core::kMostParts) {
+        problem.set("54000", "a batch may have at most %d parts", core::kMostParts);
+        problem.with_detail("It has %lld.", static_cast<long long>(count)).with_hint("Queue it in parts.");
+        pg::raise(problem);
+    }
+    if (strcmp(type, "batch_embed") != 0)
+        return;
+    const std::int64_t most_vectors = most / (std::int64_t{guc::embedding_dimensions} * 4 + 16);
+    if (count <= most_vectors)
+        return;
+    problem.set("54000", "an asynchronous call may have at most %lld embeddings of %d dimensions", static_cast<long long>(most_vectors),
+                guc::embedding_dimensions);
+    problem.with_detail("It has %lld.", static_cast<long long>(count))
+        .with_hint("Queue it in parts, or raise steadytext.queue_memory, a quarter of which one call's answers may have.");
     pg::raise(problem);
 }
 
@@ -139,6 +292,7 @@ struct Seen {
 
 Seen look(Datum request_ids) {
     static SPIPlanPtr plan = nullptr;
+    const pg::Caller caller = pg::begin_pinned();
     if (plan == nullptr) {
         Oid types[] = {UUIDARRAYOID};
         SPIPlanPtr prepared = SPI_prepare("SELECT xmin, request_id FROM public.steadytext_queue"
@@ -151,6 +305,7 @@ Seen look(Datum request_ids) {
     Datum values[] = {request_ids};
     if (SPI_execute_plan(plan, values, nullptr, false, 0) != SPI_OK_SELECT)
         elog(ERROR, "a statement on steadytext_queue failed");
+    pg::end_as_owner(caller);
     Seen seen;
     seen.waits = SPI_processed > 0;
     for (std::uint64_t i = 0; i < SPI_processed; i++) {
@@ -206,19 +361,23 @@ void stop_waiting(int, Datum) { shmem::segment().queue_waiters->end(pg::my_proc_
 // request_type, prompt, prompts, params, priority, max_retries, callback, channel
 STEADYTEXT_FUNCTION(steadytext_queue_add) {
     static Statement statement{
-        "INSERT INTO public.steadytext_queue (request_type, prompt, prompts, params, priority, max_retries, callback, user_id, session_id)"
-        " VALUES ($1, $2, $3, $4, $5, coalesce($6, 3), $7, $9, $10) RETURNING request_id, pg_catalog.pg_notify($8,"
+        "INSERT INTO public.steadytext_queue (request_type, prompt, prompts, params, priority, max_retries, callback, user_id, session_id,"
+        " user_oid, session_user_oid)"
+        " VALUES ($1, $2, $3, $4, $5, coalesce($6, 3), $7, $9, $10, $11, $12) RETURNING request_id, pg_catalog.pg_notify($8,"
         " CASE WHEN $8 = 'steadytext_queue_notify' THEN '' ELSE request_id::text END)"};
-    constexpr int kArguments = 8, kCount = kArguments + 2;
-    const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+    constexpr int kArguments = 8, kCount = kArguments + 4;
+    const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID,
+                               TEXTOID, TEXTOID, TEXTOID,      TEXTOID,  OIDOID,  OIDOID};
     Datum values[kCount];
-    char nulls[kCount + 1] = "          ";
+    char nulls[kCount + 1] = "            ";
     session::require_arguments("_steadytext.queue_add", fcinfo);
-    refuse_if_full();
+    refuse_if_full(GetUserId(), 1);
     for (int i = 0; i < kArguments; i++) {
         nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
         values[i] = PG_ARGISNULL(i) ? static_cast<Datum>(0) : PG_GETARG_DATUM(i);
     }
+    const bool payload_nulls[] = {PG_ARGISNULL(1), PG_ARGISNULL(2), PG_ARGISNULL(3)};
+    refuse_if_too_large(TextDatumGetCString(values[0]), !PG_ARGISNULL(2), values + 1, payload_nulls);
     if (!PG_ARGISNULL(6))
         values[6] = callback_name(PG_GETARG_OID(6));
     if (PG_ARGISNULL(4)) {
@@ -227,6 +386,8 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     }
     values[kArguments] = caller_name();
     values[kArguments + 1] = session_name();
+    values[kArguments + 2] = ObjectIdGetDatum(GetUserId());
+    values[kArguments + 3] = ObjectIdGetDatum(GetSessionUserId());
     SPI_connect();
     execute_as_owner(statement, kCount, types, values, nulls);
     bool is_null;
@@ -236,7 +397,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
                           errhint("Raise steadytext.max_databases and restart the server, or drop databases.")));
     const pg_uuid_t id = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
     SPI_finish();
-    note(1, false);
+    note_added(GetUserId(), 1);
     auto *result = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
     *result = id;
     return UUIDPGetDatum(result);
@@ -245,44 +406,47 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
 STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
     static Statement statement{
         "UPDATE public.steadytext_queue SET status = 'cancelled', completed_at = pg_catalog.clock_timestamp(), worker_pid = NULL,"
-        " lease_until = NULL WHERE request_id = $1 AND status IN ('pending', 'processing') AND ($3 OR user_id = $2)"
-        " RETURNING pg_catalog.pg_notify('steadytext_queue_done',"
+        " lease_until = NULL WHERE request_id = $1 AND status IN ('pending', 'processing') AND ($3 OR user_oid = $2)"
+        " RETURNING user_oid, pg_catalog.pg_notify('steadytext_queue_done',"
         " pg_catalog.json_build_object('request_id', request_id, 'status', status)::text)"};
     if (PG_ARGISNULL(0))
         return BoolGetDatum(false);
-    const Oid types[] = {UUIDOID, TEXTOID, BOOLOID};
-    const Datum values[] = {PG_GETARG_DATUM(0), caller_name(), BoolGetDatum(superuser())};
+    const Oid types[] = {UUIDOID, OIDOID, BOOLOID};
+    const Datum values[] = {PG_GETARG_DATUM(0), ObjectIdGetDatum(GetUserId()), BoolGetDatum(superuser())};
     SPI_connect();
     execute_as_owner(statement, 3, types, values, nullptr);
     const bool found = SPI_processed > 0;
+    const Oid role = found ? role_at(0) : InvalidOid;
     SPI_finish();
     if (found)
-        note(-1, true);
+        note_cancelled(role);
     return BoolGetDatum(found);
 }
 
 STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
     static Statement statement{
-        "UPDATE public.steadytext_queue SET status = 'pending', run_at = pg_catalog.now(), retry_count = 0, lost_count = 0,"
+        "UPDATE public.steadytext_queue SET status = 'pending', run_at = pg_catalog.now(), retry_count = 0, lost_count = 0, kill_count = 0,"
         " error = NULL, started_at = NULL, completed_at = NULL, processing_time_ms = NULL, callback_error = NULL,"
         " callback_state = NULL"
-        " WHERE request_id = ANY ($1) AND status IN ('failed', 'cancelled') AND ($3 OR user_id = $2)"};
+        " WHERE request_id = ANY ($1) AND status IN ('failed', 'cancelled') AND user_oid IS NOT NULL AND ($3 OR user_oid = $2)"
+        " RETURNING user_oid"};
     if (PG_ARGISNULL(0))
         return Int32GetDatum(0);
-    refuse_if_full();
-    const Oid types[] = {UUIDARRAYOID, TEXTOID, BOOLOID};
-    const Datum values[] = {PG_GETARG_DATUM(0), caller_name(), BoolGetDatum(superuser())};
+    const Oid types[] = {UUIDARRAYOID, OIDOID, BOOLOID};
+    const Datum values[] = {PG_GETARG_DATUM(0), ObjectIdGetDatum(GetUserId()), BoolGetDatum(superuser())};
     SPI_connect();
     execute_as_owner(statement, 3, types, values, nullptr);
     const auto count = static_cast<std::int32_t>(SPI_processed);
+    for (std::int32_t i = 0; i < count; i++) {
+        refuse_if_full(GetUserId(), 1);
+        note_added(role_at(i), 1);
+    }
     SPI_finish();
-    if (count > 0)
-        note(count, false);
     return Int32GetDatum(count);
 }
 
 STEADYTEXT_FUNCTION(steadytext_queue_look) {
-    note(0, false);
+    (void)note();
     PG_RETURN_VOID();
 }
 
@@ -302,4 +466,26 @@ STEADYTEXT_FUNCTION(steadytext_queue_wait) {
     stop_waiting(0, static_cast<Datum>(0));
     SPI_finish();
     return BoolGetDatum(ended);
+}
+
+// Trigger before a row is added: a name and a role that do not belong together are nobody's.
+STEADYTEXT_FUNCTION(steadytext_queue_row_check) {
+    if (!CALLED_AS_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED), errmsg("steadytext_queue_row_check must be called as a trigger")));
+    auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
+    HeapTuple row = trigger->tg_trigtuple;
+    TupleDesc columns = RelationGetDescr(trigger->tg_relation);
+    const int oid_column = SPI_fnumber(columns, "user_oid");
+    bool no_name, no_role;
+    const Datum name = SPI_getbinval(row, columns, SPI_fnumber(columns, "user_id"), &no_name);
+    const Datum role = SPI_getbinval(row, columns, oid_column, &no_role);
+    if (no_role || no_name)
+        return PointerGetDatum(row);
+    const char *role_name = GetUserNameFromId(DatumGetObjectId(role), true);
+    if (role_name != nullptr && strcmp(role_name, TextDatumGetCString(name)) == 0)
+        return PointerGetDatum(row);
+    int replaced[] = {oid_column};
+    Datum values[] = {static_cast<Datum>(0)};
+    bool nulls[] = {true};
+    return PointerGetDatum(heap_modify_tuple_by_cols(row, columns, 1, replaced, values, nulls));
 }

@@ -12,17 +12,22 @@ extern "C" {
 
 namespace steadytext::pg {
 
+Caller begin_pinned() {
+    Caller caller;
+    GetUserIdAndSecContext(&caller.user, &caller.security);
+    caller.settings = NewGUCNestLevel();
+    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    return caller;
+}
+
 Caller begin_as_owner(Oid table) {
     Relation relation = RelationIdGetRelation(table);
     if (relation == nullptr)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table with OID %u does not exist", table)));
     const Oid owner = relation->rd_rel->relowner;
     RelationClose(relation);
-    Caller caller;
-    GetUserIdAndSecContext(&caller.user, &caller.security);
-    caller.settings = NewGUCNestLevel();
+    const Caller caller = begin_pinned();
     SetUserIdAndSecContext(owner, caller.security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
     return caller;
 }
 

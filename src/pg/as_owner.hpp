@@ -22,6 +22,9 @@ struct Caller {
 [[nodiscard]] Caller begin_as_owner(Oid table);
 void end_as_owner(const Caller &caller);
 
+// The same as the caller: only the search_path is pinned.
+[[nodiscard]] Caller begin_pinned();
+
 // Makes a background worker, which has just connected as the bootstrap superuser, a session of the owner role: not a superuser, neither
 // as the current nor as the session's user. False if the role does not exist. Regime: pg, outside a transaction.
 [[nodiscard]] bool become_owner();

@@ -19,15 +19,15 @@ namespace steadytext::queue {
 namespace {
 
 constexpr const char *kNextRole = R"(
-    SELECT user_id FROM public.steadytext_queue
-    WHERE callback_state IN ('due', 'running') AND user_id > $1 ORDER BY user_id LIMIT 1)";
+    SELECT user_oid FROM public.steadytext_queue
+    WHERE callback_state IN ('due', 'running') AND user_oid > $1 ORDER BY user_oid LIMIT 1)";
 
 constexpr const char *kFirstDue = R"(
-    SELECT id FROM public.steadytext_queue WHERE callback_state = 'due' AND user_id = $1 ORDER BY id LIMIT 1)";
+    SELECT id FROM public.steadytext_queue WHERE callback_state = 'due' AND user_oid = $1 ORDER BY id LIMIT 1)";
 
 constexpr const char *kRefuse = R"(
     UPDATE public.steadytext_queue SET callback_state = 'failed', callback_error = $2, callback_pid = NULL
-    WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_id = $1 AND callback_state IN ('due', 'running') ORDER BY id LIMIT 1000))";
+    WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state IN ('due', 'running') ORDER BY id LIMIT 1000))";
 
 // $2: the deadline; $3: when shared memory was made, before which it was a crash that ended a worker; $4: the most tries.
 constexpr const char *kSettle = R"(
@@ -37,13 +37,13 @@ constexpr const char *kSettle = R"(
               WHEN callback_began >= $3 AND callback_began + $2 * interval '1 millisecond' <= clock_timestamp()
                   THEN '57014: it took longer than ' || $2 || ' ms'
               WHEN callback_tries >= $4 THEN '57P01: its worker was ended again and again' END AS failure
-          FROM public.steadytext_queue WHERE user_id = $1 AND callback_state = 'running') d
+          FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state = 'running') d
     WHERE q.id = d.lost)";
 
 constexpr const char *kClaim = R"(
     UPDATE public.steadytext_queue
     SET callback_state = 'running', callback_pid = $2, callback_began = clock_timestamp(), callback_tries = callback_tries + 1
-    WHERE id = (SELECT id FROM public.steadytext_queue WHERE user_id = $1 AND callback_state = 'due' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    WHERE id = (SELECT id FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state = 'due' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, request_id, callback)";
 
 constexpr const char *kEnd = R"(
@@ -68,35 +68,36 @@ std::uint64_t run(const char *statement, const Oid (&types)[Count], const Datum 
 
 }  // namespace
 
-const char *next_callback_role(const char *last) {
-    const Oid types[] = {TEXTOID};
-    const Datum values[] = {CStringGetTextDatum(last)};
-    return run(kNextRole, types, values) == 0 ? "" : SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+Oid next_callback_role(Oid last) {
+    const Oid types[] = {OIDOID};
+    const Datum values[] = {ObjectIdGetDatum(last)};
+    bool is_null;
+    return run(kNextRole, types, values) == 0 ? InvalidOid : DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
-std::int64_t first_due_callback(const char *role) {
-    const Oid types[] = {TEXTOID};
-    const Datum values[] = {CStringGetTextDatum(role)};
+std::int64_t first_due_callback(Oid role) {
+    const Oid types[] = {OIDOID};
+    const Datum values[] = {ObjectIdGetDatum(role)};
     bool is_null;
     return run(kFirstDue, types, values) == 0 ? 0 : DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
-void refuse_callbacks(const char *role, const char *reason) {
-    const Oid types[] = {TEXTOID, TEXTOID};
-    const Datum values[] = {CStringGetTextDatum(role), CStringGetTextDatum(reason)};
+void refuse_callbacks(Oid role, const char *reason) {
+    const Oid types[] = {OIDOID, TEXTOID};
+    const Datum values[] = {ObjectIdGetDatum(role), CStringGetTextDatum(reason)};
     (void)run(kRefuse, types, values);
 }
 
-void settle_callbacks(const char *role, int deadline_ms) {
-    const Oid types[] = {TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID};
-    const Datum values[] = {CStringGetTextDatum(role), Int32GetDatum(deadline_ms),
+void settle_callbacks(Oid role, int deadline_ms) {
+    const Oid types[] = {OIDOID, INT4OID, TIMESTAMPTZOID, INT4OID};
+    const Datum values[] = {ObjectIdGetDatum(role), Int32GetDatum(deadline_ms),
                             TimestampTzGetDatum(pg::timestamp_of(shmem::segment().header->made_unix_us)), Int32GetDatum(kMostCallbackTries)};
     (void)run(kSettle, types, values);
 }
 
-bool claim_callback(const char *role, DueCallback &callback) {
-    const Oid types[] = {TEXTOID, INT4OID};
-    const Datum values[] = {CStringGetTextDatum(role), Int32GetDatum(MyProcPid)};
+bool claim_callback(Oid role, DueCallback &callback) {
+    const Oid types[] = {OIDOID, INT4OID};
+    const Datum values[] = {ObjectIdGetDatum(role), Int32GetDatum(MyProcPid)};
     if (run(kClaim, types, values) == 0)
         return false;
     HeapTuple row = SPI_tuptable->vals[0];

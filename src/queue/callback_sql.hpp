@@ -28,17 +28,17 @@ struct DueCallback {
     const char *function;  // goes with the transaction
 };
 
-// The next role after `last`, by name, that has callbacks due or running; empty: there is none.
-[[nodiscard]] const char *next_callback_role(const char *last);
+// The next role after `last`, by OID, that has callbacks due or running; InvalidOid: there is none.
+[[nodiscard]] Oid next_callback_role(Oid last);
 // The id of the role's first callback that is due; 0: none is.
-[[nodiscard]] std::int64_t first_due_callback(const char *role);
+[[nodiscard]] std::int64_t first_due_callback(Oid role);
 // Fails what is due or running of a role, a thousand at most.
-void refuse_callbacks(const char *role, const char *reason);
+void refuse_callbacks(Oid role, const char *reason);
 // Of a role that has no worker: what is marked as running had one that was ended. That it took too long is its end; else it is due again.
-void settle_callbacks(const char *role, int deadline_ms);
+void settle_callbacks(Oid role, int deadline_ms);
 
 // The callback worker, as `role`: takes the next one into its hands; false if none is due.
-[[nodiscard]] bool claim_callback(const char *role, DueCallback &callback);
+[[nodiscard]] bool claim_callback(Oid role, DueCallback &callback);
 // What came of the one in its hands; an ERROR if it is in its hands no longer.
 void end_callback(std::int64_t id, const char *error);
 

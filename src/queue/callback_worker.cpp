@@ -61,7 +61,7 @@ void end_worker() {
 }
 
 void claim() {
-    found = claim_callback(GetUserNameFromId(order.role, false), callback);
+    found = claim_callback(order.role, callback);
     if (found)
         callback.function = MemoryContextStrdup(memory, callback.function);
 }

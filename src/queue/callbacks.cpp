@@ -28,12 +28,11 @@ constexpr int kMostRoles = 16;               // looked at in one transaction
 
 bool any = true;  // until looked: an earlier worker may have left some
 std::int64_t look_us = 0;
-NameData last_role;  // the last one for which a worker was begun, or that was looked at: whose turn it is goes on from there
+Oid last_role;  // the last one for which a worker was begun, or that was looked at: whose turn it is goes on from there
 
 // Roles to begin a worker for, as the transaction found them.
 struct Wanted {
     Oid role;
-    NameData name;
     std::int64_t first_due;
 };
 Wanted wanted[kMostRoles];
@@ -51,12 +50,12 @@ RoleStarts starts[64];
 CallbackWorkers &workers() { return shmem::segment().header->callback_workers; }
 
 // Why the role's callbacks cannot run; null: they can.
-const char *refusal(const char *name, Oid &role) {
-    HeapTuple tuple = SearchSysCache1(AUTHNAME, CStringGetDatum(name));
+const char *refusal(Oid role) {
+    HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
     if (!HeapTupleIsValid(tuple))
-        return psprintf("42704: role \"%s\" does not exist", name);
+        return psprintf("42704: role with OID %u does not exist", role);
     const auto *form = reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple));
-    role = form->oid;
+    const char *name = pstrdup(NameStr(form->rolname));
     const bool may_log_in = form->rolcanlogin;
     ReleaseSysCache(tuple);
     if (!may_log_in && !pg::kWorkersNeedNoLogin)
@@ -66,42 +65,40 @@ const char *refusal(const char *name, Oid &role) {
     return nullptr;
 }
 
-void look_after_role(const char *name) {
-    Oid role = InvalidOid;
-    if (const char *reason = refusal(name, role); reason != nullptr)
-        return refuse_callbacks(name, reason);
+void look_after_role(Oid role) {
+    if (const char *reason = refusal(role); reason != nullptr)
+        return refuse_callbacks(role, reason);
     if (const std::uint32_t place = workers().find(MyDatabaseId, role, core::monotonic_us()); place != CallbackWorkers::kNone)
         return pg::set_latch_of(workers().proc_number(place));
-    settle_callbacks(name, guc::request_timeout_ms);
-    const std::int64_t first_due = first_due_callback(name);
+    settle_callbacks(role, guc::request_timeout_ms);
+    const std::int64_t first_due = first_due_callback(role);
     if (first_due == 0)
         return;
     Wanted &next = wanted[wanted_count++];
     next.role = role;
     next.first_due = first_due;
-    strlcpy(NameStr(next.name), name, NAMEDATALEN);
 }
 
 // Each role once, beginning after the last one.
 void look() {
-    NameData at = last_role;
-    bool wrapped = NameStr(last_role)[0] == '\0';
+    Oid at = last_role;
+    bool wrapped = !OidIsValid(last_role);
     wanted_count = 0;
     any = false;
     for (int i = 0; i < kMostRoles;) {
-        const char *name = next_callback_role(NameStr(at));
-        if (name[0] == '\0') {
+        const Oid role = next_callback_role(at);
+        if (!OidIsValid(role)) {
             if (wrapped)
                 return;
             wrapped = true;
-            NameStr(at)[0] = '\0';
+            at = InvalidOid;
             continue;
         }
-        if (wrapped && NameStr(last_role)[0] != '\0' && strcmp(name, NameStr(last_role)) > 0)
+        if (wrapped && OidIsValid(last_role) && role > last_role)
             return;
         any = true;
-        strlcpy(NameStr(at), name, NAMEDATALEN);
-        look_after_role(name);
+        at = role;
+        look_after_role(role);
         i++;
     }
     last_role = at;
@@ -134,7 +131,7 @@ void begin_worker(const Wanted &next, std::int64_t now_us) {
     if (!role.limiter.begin("callback worker", "steadytext_callback_main", order, now_us, look_us))
         return workers().give_up(place);
     role.first_due = next.first_due;
-    last_role = next.name;
+    last_role = next.role;
 }
 
 }  // namespace

@@ -3,9 +3,15 @@
 #include "src/queue/job.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
+#include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/queue/job_row.hpp"
 #include "src/session/observe.hpp"
+
+extern "C" {
+#include "utils/memutils.h"
+}
 
 #include <algorithm>
 #include <charconv>
@@ -132,19 +138,86 @@ Job *make_job(const JobRow &row) {
     auto *job = new (palloc0(sizeof(Job))) Job;
     job->memory = CurrentMemoryContext;
     job->row = row;
-    job->part_count = row.is_batch ? static_cast<std::uint32_t>(row.texts.size()) : 1;
-    job->parts = static_cast<Part *>(palloc_extended(std::max(job->part_count, 1U) * sizeof(Part), MCXT_ALLOC_HUGE));
-    for (std::uint32_t i = 0; i < job->part_count; i++)
-        new (&job->parts[i]) Part{.job = job};
     job->started_us = core::monotonic_us();
-    if (job->part_count == 0)
-        finish(*job, Outcome::Done);
     return job;
 }
 
+// ---- beginning ---------------------------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr std::uint32_t kWindow = 256;  // parts of a batch that are here at a time
+constexpr std::int64_t kRepeatUs = 250'000;
+
+void prepare(Job &job) {
+    if (job.row.bytes > most_bytes_of_one()) {
+        core::Problem problem;
+        problem.set("54000", "the request has %lld kB, more than a quarter of steadytext.queue_memory",
+                    static_cast<long long>(job.row.bytes / 1024));
+        pg::raise(problem);
+    }
+    read_payload(job);
+    MemoryContext caller = MemoryContextSwitchTo(job.memory);
+    if (job.row.is_batch) {
+        job.window = std::clamp(job.part_count, 1U, kWindow);
+        job.answers = BatchAnswers::make();
+    }
+    job.parts = static_cast<Part *>(palloc0(std::max(job.window, 1U) * sizeof(Part)));
+    MemoryContextSwitchTo(caller);
+    if (job.part_count == 0)
+        finish(job, Outcome::Done);
+}
+
+Part &new_part(Job &job) {
+    Part &part = *new (&job.parts[job.window == 0 ? 0 : job.begun % job.window]) Part{};
+    part.job = &job;
+    part.number = job.begun;
+    part.is_null = true;
+    part.memory = job.memory;
+    if (!job.row.is_batch)
+        return part;
+    const core::TextArgument &text = job.texts[job.begun - job.texts_from];
+    part.memory = AllocSetContextCreate(job.memory, "steadytext part", ALLOCSET_SMALL_SIZES);
+    MemoryContext caller = MemoryContextSwitchTo(part.memory);
+    part.text = {text.is_null, pg::copy_text(text.text)};
+    MemoryContextSwitchTo(caller);
+    return part;
+}
+
+// One against which a limit stood, with its memory anew: it may be begun again very often.
+Part &repeated_part(Job &job) {
+    std::uint32_t number = job.stored;
+    while (!job.parts[number % job.window].again)
+        number++;
+    Part &part = job.parts[number % job.window];
+    MemoryContext before = part.memory;
+    part.memory = AllocSetContextCreate(job.memory, "steadytext part", ALLOCSET_SMALL_SIZES);
+    MemoryContext caller = MemoryContextSwitchTo(part.memory);
+    part.text.text = pg::copy_text(part.text.text);
+    MemoryContextSwitchTo(caller);
+    MemoryContextDelete(before);
+    part.again = false;
+    part.generation = {};
+    job.to_repeat--;
+    return part;
+}
+
+}  // namespace
+
+void get_ready(Job &job) {
+    if (!job.payload.is_read)
+        prepare(job);
+    if (job.row.is_batch && !job.is_over() && job.to_repeat == 0 && job.begun >= job.texts_from + job.texts.size())
+        read_texts(job, job.begun);
+}
+
 Part &begin_part(Job &job) {
-    Part &part = job.parts[job.begun++];
-    const core::TextArgument &text = job.row.is_batch ? job.row.texts[job.begun - 1] : job.row.text;
+    const bool repeats = job.to_repeat > 0;
+    Part &part = repeats ? repeated_part(job) : new_part(job);
+    if (!repeats)
+        job.begun++;
+    MemoryContext caller = MemoryContextSwitchTo(part.memory);
+    const core::TextArgument &text = job.row.is_batch ? part.text : job.row.text;
     switch (job.row.kind) {
     case JobKind::Generate:
         part.inquiry = session::begin_generation(generation_request(job.row, text), part.generation);
@@ -156,31 +229,69 @@ Part &begin_part(Job &job) {
         part.inquiry = session::begin_reranking(rerank_request(job.row));
         break;
     }
+    part.inquiry->spending.login = job.row.session_user;
+    MemoryContextSwitchTo(caller);
     return part;
 }
+
+// ---- ending ------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Answers go on in their order; one that takes long holds back up to a window of those behind it.
+void store_answers(Job &job) {
+    while (job.stored < job.begun && job.parts[job.stored % job.window].has_ended) {
+        Part &part = job.parts[job.stored % job.window];
+        job.answers->add(part.is_null, part.bytes);
+        MemoryContextDelete(part.memory);
+        part = Part{};
+        job.stored++;
+    }
+    if (job.answers->bytes() <= most_bytes_of_one())
+        return;
+    core::Problem problem;
+    problem.set("54000", "the answers have more than %lld kB, a quarter of steadytext.queue_memory",
+                static_cast<long long>(most_bytes_of_one() / 1024));
+    fail(job, problem);
+}
+
+// Of a batch only this part waits; what its other parts have come to stays.
+void put_off(Part &part, const core::Problem &problem) {
+    Job &job = *part.job;
+    if (!job.row.is_batch)
+        return fail(job, problem);
+    part.again = true;
+    job.to_repeat++;
+    job.not_before_us = core::monotonic_us() + kRepeatUs;
+}
+
+}  // namespace
 
 void end_part(Part &part) {
     Job &job = *part.job;
     session::Inquiry &inquiry = *part.inquiry;
     part.inquiry = nullptr;
-    job.ended++;
-    if (inquiry.ended == Ended::Limited) {
+    if (inquiry.ended == Ended::Limited || inquiry.ended == Ended::Failed) {
+        if (inquiry.ended == Ended::Limited)
+            inquiry.problem.set(core::sqlstate::kConfigurationLimitExceeded, "rate limit exceeded");
+        else
+            session::observe::failed(inquiry.problem);
         (void)session::observe::end();
-        inquiry.problem.set(core::sqlstate::kConfigurationLimitExceeded, "rate limit exceeded");
-        return fail(job, inquiry.problem);
-    }
-    if (inquiry.ended == Ended::Failed) {
-        session::observe::failed(inquiry.problem);
-        (void)session::observe::end();
-        return fail(job, inquiry.problem);
+        return outcome_of(inquiry.problem) == Outcome::Postponed ? put_off(part, inquiry.problem) : fail(job, inquiry.problem);
     }
     inquiry.finish();
     std::string_view bytes;
     part.is_null = !inquiry.bytes(bytes);
-    MemoryContext caller = MemoryContextSwitchTo(job.memory);
+    MemoryContext caller = MemoryContextSwitchTo(part.memory);
     part.bytes = pg::copy_text(job.row.kind == JobKind::Rerank && !part.is_null ? ranking_text(job, bytes) : bytes);
     MemoryContextSwitchTo(caller);
-    job.daemon = part.generation.daemon;
+    part.has_ended = true;
+    job.ended++;
+    const std::string_view daemon = part.generation.daemon.substr(0, sizeof job.daemon - 1);
+    memcpy(job.daemon, daemon.data(), daemon.size());
+    job.daemon[daemon.size()] = '\0';
+    if (job.row.is_batch)
+        store_answers(job);
     if (job.ended == job.part_count && !job.is_over())
         finish(job, Outcome::Done);
 }
@@ -192,8 +303,6 @@ void fail(Job &job, const core::Problem &problem) {
     finish(job, outcome_of(problem));
 }
 
-std::string_view result_text(const Job &job, const Part &part) {
-    return job.row.kind == JobKind::Embed ? std::string_view() : part.bytes;
-}
+std::int64_t most_bytes_of_one() { return std::int64_t{guc::queue_memory_kb} * 1024 / 4; }
 
 }  // namespace steadytext::queue

@@ -2,10 +2,15 @@
 //
 // Made by queue_sql.cpp, carried out by worker_main.cpp. Regime: pg. A job has a memory context of its own, in which all it
 // needs lives, and goes with it.
+//
+// A batch has a part for each of its texts, and may have very many. So of a batch no more than a window is here at a time: some texts
+// read ahead, the parts that are begun and those that ended out of turn, each in a memory context of its own. Answers move on to
+// BatchAnswers in the order of their parts.
 #pragma once
 
 #include "src/core/problem.hpp"
 #include "src/pg/postgres.hpp"
+#include "src/queue/batch_answers.hpp"
 #include "src/session/embedding.hpp"
 #include "src/session/generation.hpp"
 #include "src/session/inquiry.hpp"
@@ -27,22 +32,30 @@ struct JobRow {
     std::int64_t id = 0;
     pg_uuid_t request_id{};
     JobKind kind = JobKind::Generate;
-    bool is_batch = false;  // one part for each of `texts`
-    Oid user = InvalidOid;  // invalid: there is no such role any more
-    std::string_view user_name;
+    bool is_batch = false;         // one part for each of `texts`
+    Oid user = InvalidOid;         // the role that queued it
+    Oid session_user = InvalidOid; // the role that had connected
     double rank = 0;
     int retry_count = 0;
     int max_retries = 0;
-    bool has_callback = false;
+    std::int64_t bytes = 0;  // of prompt, prompts and params
 
+    // From here on: known once the payload has been read.
     core::TextArgument text;  // prompt, text or query
-    std::span<const core::TextArgument> texts;
     session::AnswerForm form;
     core::TextArgument max_tokens, seed;  // numbers as text
     core::TextArgument eos_string, model, model_repo, model_filename, size, task;
     bool documents_are_null = true;
     std::span<const core::TextArgument> documents;
     bool use_cache = true, unsafe_mode = false, return_scores = true;
+};
+
+// The columns that say what is asked, as the row has them; of a large row only its size is here, until it is begun.
+struct Payload {
+    bool is_here = false;
+    bool is_read = false;
+    Datum prompt{}, prompts{}, params{};
+    bool has_prompt = false, has_prompts = false, has_params = false;
 };
 
 enum class Outcome : std::uint8_t {
@@ -58,10 +71,15 @@ struct JobList;
 
 struct Part {
     Job *job;
-    session::Inquiry *inquiry = nullptr;  // null: not begun, or ended
-    session::Generation generation{};
-    bool is_null = true;
-    std::string_view bytes{};
+    MemoryContext memory;  // of a single request the job's
+    std::uint32_t number;
+    session::Inquiry *inquiry;  // null: not begun, or ended
+    session::Generation generation;
+    bool has_ended;
+    bool again;  // a limit, or no room, stood against it: it is to be begun again
+    bool is_null;
+    core::TextArgument text;  // of a batch
+    std::string_view bytes;
 };
 
 struct Job {
@@ -69,17 +87,35 @@ struct Job {
     Job *previous = nullptr, *next = nullptr;  // in its list
     MemoryContext memory;
     JobRow row;
-    Part *parts;
-    std::uint32_t part_count;
+    Payload payload;
+
+    Part *parts = nullptr;  // part n is at n modulo `window`
+    std::uint32_t window = 0;
+    std::uint32_t part_count = 1;
     std::uint32_t begun = 0;
     std::uint32_t ended = 0;
+    std::uint32_t stored = 0;      // the first ones, whose answers are in `answers`
+    std::uint32_t to_repeat = 0;   // parts that are to be begun again
+    std::int64_t not_before_us = 0;  // when
+    BatchAnswers *answers = nullptr;
+
+    MemoryContext texts_memory = nullptr;  // texts read ahead: those from `texts_from` on
+    std::uint32_t texts_from = 0;
+    std::span<const core::TextArgument> texts;
+
     std::int64_t started_us = 0;
     std::int64_t took_us = 0;
     Outcome outcome = Outcome::None;
     core::Problem problem;
-    std::string_view daemon;
+    char daemon[256] = "";
 
     [[nodiscard]] bool is_over() const { return outcome != Outcome::None; }
+    [[nodiscard]] bool is_begun() const { return begun > 0; }
+    // Whether there is a part to begin, or there will be.
+    [[nodiscard]] bool has_parts_left() const { return begun < part_count || to_repeat > 0; }
+    [[nodiscard]] bool may_begin_part(std::int64_t now_us) const {
+        return (to_repeat > 0 && now_us >= not_before_us) || (to_repeat == 0 && begun < part_count && (window == 0 || begun - stored < window));
+    }
 };
 
 // Jobs one after another; each is in one list.
@@ -96,6 +132,9 @@ struct JobList {
 // In CurrentMemoryContext, which becomes the job's.
 [[nodiscard]] Job *make_job(const JobRow &row);
 
+// Before each part, as the table's owner: reads what the part needs. What is of no use raises, and that is this job's end and nobody
+// else's. A batch without parts is done then.
+void get_ready(Job &job);
 // Begins the next part, as the current user; raises on a bad argument.
 [[nodiscard]] Part &begin_part(Job &job);
 
@@ -105,7 +144,7 @@ void end_part(Part &part);
 // The job is over: it failed as the problem says.
 void fail(Job &job, const core::Problem &problem);
 
-// The result column's text; of an embedding none.
-[[nodiscard]] std::string_view result_text(const Job &job, const Part &part);
+// How much of steadytext.queue_memory one request, or the answers of one, may have.
+[[nodiscard]] std::int64_t most_bytes_of_one();
 
 }  // namespace steadytext::queue

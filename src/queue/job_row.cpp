@@ -4,12 +4,19 @@
 // by whoever carries the job out.
 #include "src/pg/compat.hpp"
 #include "src/queue/job_row.hpp"
+#include "src/core/job_types.hpp"
 #include "src/pg/jsonb.hpp"
-#include "src/pg/text_array.hpp"
+#include "src/pg/own_table.hpp"
 
 extern "C" {
-#include "utils/acl.h"
+#include "access/detoast.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
 }
+
+#include <algorithm>
 
 namespace steadytext::queue {
 
@@ -33,6 +40,7 @@ constexpr KindName kKinds[] = {{"generate", JobKind::Generate, false, Form::Free
                                {"rerank", JobKind::Rerank, false, Form::Free},
                                {"batch_rerank", JobKind::Rerank, false, Form::Free}};
 
+// A CHECK of the table knows no others.
 void set_kind(JobRow &row, std::string_view name) {
     for (const KindName &kind : kKinds)
         if (name == kind.name) {
@@ -41,7 +49,6 @@ void set_kind(JobRow &row, std::string_view name) {
             row.form.kind = kind.form;
             return;
         }
-    elog(ERROR, "unknown type of request in steadytext_queue");
 }
 
 // ---- params ------------------------------------------------------------------------------------------------------------
@@ -114,8 +121,10 @@ constexpr Param kParams[] = {
 
 void read_params(JobRow &row, Jsonb *params) {
     row.form.is_null = true;
-    if (params == nullptr || !JB_ROOT_IS_OBJECT(params))
+    if (params == nullptr)
         return;
+    if (!JB_ROOT_IS_OBJECT(params))
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("params must be a JSON object")));
     pg::for_each_member(params, [&](std::string_view name, JsonbValue &value) {
         for (const Param &param : kParams)
             if (name == param.name)
@@ -123,27 +132,155 @@ void read_params(JobRow &row, Jsonb *params) {
     });
 }
 
+// ---- what is asked -------------------------------------------------------------------------------------------------------
+
+constexpr std::size_t kTakenAtOnce = 8 * 1024;  // rows up to this size come whole with the claim
+
+std::int64_t raw_bytes(Datum value, bool is_there) {
+    return is_there ? static_cast<std::int64_t>(toast_raw_datum_size(value)) : 0;
+}
+
+void keep(Datum &value, bool is_there) {
+    if (is_there)
+        value = datumCopy(value, false, -1);
+}
+
+// The three columns, in CurrentMemoryContext if they are not in the job's.
+Payload payload_of(const Job &job) {
+    static SPIPlanPtr plan = nullptr;
+    if (job.payload.is_here)
+        return job.payload;
+    if (!OidIsValid(pg::lock_own_table("steadytext_queue")))
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table steadytext_queue does not exist")));
+    Oid types[] = {INT8OID};
+    if (plan == nullptr) {
+        SPIPlanPtr prepared = SPI_prepare("SELECT prompt, prompts, params FROM public.steadytext_queue WHERE id = $1", 1, types);
+        if (prepared == nullptr || SPI_keepplan(prepared) != 0)
+            elog(ERROR, "could not prepare the queue worker's statement");
+        plan = prepared;
+    }
+    Datum values[] = {Int64GetDatum(job.row.id)};
+    if (SPI_execute_plan(plan, values, nullptr, true, 1) != SPI_OK_SELECT || SPI_processed == 0)
+        ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("the request is no longer in steadytext_queue")));
+    Columns columns(SPI_tuptable, 0);
+    Payload payload;
+    bool is_null;
+    payload.prompt = columns.next(is_null);
+    payload.has_prompt = !is_null;
+    payload.prompts = columns.next(is_null);
+    payload.has_prompts = !is_null;
+    payload.params = columns.next(is_null);
+    payload.has_params = !is_null;
+    return payload;
+}
+
+// Runs `take` with the columns; whatever is unpacked meanwhile in CurrentMemoryContext goes afterwards.
+template <class Take>
+void with_payload(Job &job, Take take) {
+    MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "steadytext request", ALLOCSET_DEFAULT_SIZES);
+    MemoryContext caller = MemoryContextSwitchTo(scratch);
+    const Payload payload = payload_of(job);
+    SPITupleTable *rows = job.payload.is_here ? nullptr : SPI_tuptable;
+    take(payload);
+    MemoryContextSwitchTo(caller);
+    if (rows != nullptr)
+        SPI_freetuptable(rows);
+    MemoryContextDelete(scratch);
+}
+
+void count_parts(Job &job, const Payload &payload) {
+    job.part_count = 0;
+    if (!payload.has_prompts)
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a batch needs prompts")));
+    ArrayType *array = DatumGetArrayTypeP(payload.prompts);
+    const int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+    if (count > core::kMostParts)
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a batch may have at most %d parts", core::kMostParts)));
+    job.part_count = static_cast<std::uint32_t>(count);
+}
+
+// How many bytes of texts are read ahead: each reading unpacks the whole column, so a large one is read in larger steps.
+std::size_t most_ahead(const Job &job) {
+    constexpr std::int64_t kLeast = 256 * 1024, kMost = 4 * 1024 * 1024;
+    return static_cast<std::size_t>(std::clamp(job.row.bytes / 32, kLeast, kMost));
+}
+
 }  // namespace
 
-JobRow read_row(SPITupleTable *rows, std::uint64_t number) {
+Job *read_row(SPITupleTable *rows, std::uint64_t number) {
     Columns columns(rows, number);
     JobRow row;
     row.id = DatumGetInt64(columns.next());
     row.request_id = *DatumGetUUIDP(columns.next());
     set_kind(row, columns.text().text);
-    row.user_name = columns.text().text;
-    row.user = get_role_oid(row.user_name.data(), true);
+    bool is_null;
+    row.user = DatumGetObjectId(columns.next());
+    const Datum login = columns.next(is_null);
+    row.session_user = is_null ? row.user : DatumGetObjectId(login);
     row.rank = DatumGetFloat8(columns.next());
     row.retry_count = DatumGetInt32(columns.next());
     row.max_retries = DatumGetInt32(columns.next());
-    row.has_callback = DatumGetBool(columns.next());
-    row.text = columns.text();
-    bool is_null;
-    if (const Datum texts = columns.next(is_null); !is_null)
-        row.texts = pg::texts_of(DatumGetArrayTypePCopy(texts));
-    const Datum params = columns.next(is_null);
-    read_params(row, is_null ? nullptr : DatumGetJsonbP(params));
-    return row;
+    Payload payload;
+    payload.prompt = columns.next(is_null);
+    payload.has_prompt = !is_null;
+    payload.prompts = columns.next(is_null);
+    payload.has_prompts = !is_null;
+    payload.params = columns.next(is_null);
+    payload.has_params = !is_null;
+    row.bytes = raw_bytes(payload.prompt, payload.has_prompt) + raw_bytes(payload.prompts, payload.has_prompts) +
+                raw_bytes(payload.params, payload.has_params);
+    Job *job = make_job(row);
+    if (row.bytes > static_cast<std::int64_t>(kTakenAtOnce))
+        return job;
+    keep(payload.prompt, payload.has_prompt);
+    keep(payload.prompts, payload.has_prompts);
+    keep(payload.params, payload.has_params);
+    payload.is_here = true;
+    job->payload = payload;
+    return job;
+}
+
+void read_payload(Job &job) {
+    with_payload(job, [&](const Payload &payload) {
+        if (job.row.is_batch)
+            count_parts(job, payload);
+        Jsonb *params = payload.has_params ? DatumGetJsonbP(payload.params) : nullptr;
+        MemoryContext caller = MemoryContextSwitchTo(job.memory);
+        if (payload.has_prompt)
+            job.row.text = {false, pg::copy_text(pg::utf8_text(payload.prompt))};
+        read_params(job.row, params);
+        MemoryContextSwitchTo(caller);
+    });
+    job.payload.is_read = true;
+}
+
+void read_texts(Job &job, std::uint32_t from) {
+    if (job.texts_memory == nullptr)
+        job.texts_memory = AllocSetContextCreate(job.memory, "steadytext texts", ALLOCSET_DEFAULT_SIZES);
+    MemoryContextReset(job.texts_memory);
+    with_payload(job, [&](const Payload &payload) {
+        std::uint32_t number = 0, room = 256, count = 0;
+        std::size_t bytes = 0;
+        auto *texts = static_cast<core::TextArgument *>(MemoryContextAlloc(job.texts_memory, room * sizeof(core::TextArgument)));
+        ArrayIterator iterator = array_create_iterator(DatumGetArrayTypeP(payload.prompts), 0, nullptr);
+        Datum value;
+        bool is_null;
+        while (bytes < most_ahead(job) && array_iterate(iterator, &value, &is_null)) {
+            if (number++ < from)
+                continue;
+            if (count == room)
+                texts = static_cast<core::TextArgument *>(repalloc(texts, (room *= 2) * sizeof(core::TextArgument)));
+            MemoryContext caller = MemoryContextSwitchTo(job.texts_memory);
+            texts[count] = {is_null, is_null ? std::string_view() : pg::copy_text(pg::utf8_text(value))};
+            MemoryContextSwitchTo(caller);
+            bytes += sizeof(core::TextArgument) + texts[count++].text.size();
+        }
+        array_free_iterator(iterator);
+        if (count == 0)
+            ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("the request has changed while it was carried out")));
+        job.texts = {texts, count};
+        job.texts_from = from;
+    });
 }
 
 }  // namespace steadytext::queue

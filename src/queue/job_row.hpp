@@ -1,4 +1,5 @@
-// A claimed row of steadytext_queue, read. Called by src/queue/queue_sql.cpp. Regime: pg.
+// A claimed row of steadytext_queue, read: its head with the claim, what is asked once the job is begun. Called by src/queue/queue_sql.cpp and
+// job.cpp. Regime: pg, in a transaction with SPI connected.
 #pragma once
 
 #include "src/pg/text.hpp"
@@ -36,8 +37,14 @@ private:
     int column_ = 0;
 };
 
-// id, request_id, request_type, user_id, rank, retry_count, max_retries, whether it has a callback, prompt, prompts, params. What it
-// says is copied into CurrentMemoryContext.
-[[nodiscard]] JobRow read_row(SPITupleTable *rows, std::uint64_t row);
+// id, request_id, request_type, user_oid, session_user_oid, rank, retry_count, max_retries, prompt, prompts, params. The last three are
+// copied as they are if they are small. In CurrentMemoryContext. Reads nothing that can be wrong: a row may have been written by hand.
+[[nodiscard]] Job *read_row(SPITupleTable *rows, std::uint64_t row);
+
+// What is asked, into the job: from the copies or, if they are too large to be taken with the claim, from the table. Raises if it
+// cannot be carried out.
+void read_payload(Job &job);
+// A batch's texts from number `from` on, as many as there is room for.
+void read_texts(Job &job, std::uint32_t from);
 
 }  // namespace steadytext::queue

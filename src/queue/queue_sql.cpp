@@ -30,19 +30,30 @@ using worker::ArrayColumn;
 namespace {
 
 constexpr int kLeaseSeconds = 30;
-constexpr int kMostLosses = 5;  // workers that may die with a job before it is given up
+constexpr int kMostLosses = 5;  // workers that may die with a job in hand before it is given up
+constexpr int kMostKills = 2;   // that may die while at work on this very job
 
+// Roles are found by jumping from one to the next in the index, and of each the first rows are taken. A role whose rows are all held back
+// or taken costs a look at them.
 constexpr const char *kClaim = R"(
-    WITH next AS (
-        SELECT id FROM public.steadytext_queue
-        WHERE completed_at IS NULL AND status = 'pending' AND run_at <= clock_timestamp() AND user_id <> ALL ($2)
-          AND priority >= $5
-        ORDER BY rank DESC, id LIMIT $1 FOR UPDATE SKIP LOCKED)
+    WITH RECURSIVE role (oid) AS (
+        (SELECT user_oid FROM public.steadytext_queue WHERE completed_at IS NULL ORDER BY user_oid LIMIT 1)
+        UNION ALL
+        SELECT (SELECT q.user_oid FROM public.steadytext_queue q WHERE q.completed_at IS NULL AND q.user_oid > role.oid
+                ORDER BY q.user_oid LIMIT 1)
+        FROM role WHERE role.oid IS NOT NULL),
+    next AS (
+        SELECT pending.id FROM role, LATERAL (
+            SELECT q.id FROM public.steadytext_queue q
+            WHERE q.user_oid = role.oid AND q.completed_at IS NULL AND q.status = 'pending' AND q.run_at <= clock_timestamp()
+              AND q.priority >= $5
+            ORDER BY q.rank DESC, q.id LIMIT $1 FOR UPDATE SKIP LOCKED) pending
+        WHERE role.oid <> ALL ($2) LIMIT $6)
     UPDATE public.steadytext_queue q
     SET status = 'processing', started_at = clock_timestamp(), worker_pid = $3,
         lease_until = clock_timestamp() + $4 * interval '1 second'
     FROM next WHERE q.id = next.id
-    RETURNING q.id, q.request_id, q.request_type, q.user_id, q.rank, q.retry_count, q.max_retries, q.callback IS NOT NULL, q.prompt,
+    RETURNING q.id, q.request_id, q.request_type, q.user_oid, q.session_user_oid, q.rank, q.retry_count, q.max_retries, q.prompt,
         q.prompts, q.params)";
 
 constexpr const char *kEnd = R"(
@@ -50,11 +61,11 @@ constexpr const char *kEnd = R"(
         UPDATE public.steadytext_queue q
         SET status = d.status, result = d.result, embedding = d.embedding, error = d.error, processing_time_ms = d.took_ms,
             daemon_endpoint = coalesce(d.daemon, q.daemon_endpoint), completed_at = clock_timestamp(), worker_pid = NULL, lease_until = NULL,
-            callback_state = CASE WHEN q.callback IS NOT NULL THEN 'due' END, callback_tries = 0
+            callback_state = CASE WHEN q.callback IS NOT NULL AND q.user_oid IS NOT NULL THEN 'due' END, callback_tries = 0
         FROM unnest($2, $3, $4, $5, $6, $7, $8) AS d (id, status, result, embedding, error, took_ms, daemon)
         WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1
-        RETURNING q.request_id, q.status, q.callback IS NOT NULL AS has_callback)
-    SELECT request_id, has_callback,
+        RETURNING q.request_id, q.status, q.callback_state IS NOT NULL AS has_callback, q.user_oid)
+    SELECT request_id, has_callback, user_oid,
            pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', status)::text)
     FROM ended)";
 
@@ -86,6 +97,28 @@ constexpr const char *kRecover = R"(
         completed_at = CASE WHEN lost_count < $3 THEN NULL ELSE clock_timestamp() END
     WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND ($2 OR lease_until < clock_timestamp()))";
 
+// The row may be pending: what the worker had claimed last may not have reached the disk when the server went down with it.
+constexpr const char *kChargeKiller = R"(
+    WITH charged AS (
+        UPDATE public.steadytext_queue
+        SET kill_count = kill_count + 1, worker_pid = NULL, lease_until = NULL,
+            status = CASE WHEN kill_count + 1 < $2 THEN 'pending' ELSE 'failed' END,
+            error = CASE WHEN kill_count + 1 < $2 THEN error ELSE format('its worker died %s times while at work on it', kill_count + 1) END,
+            completed_at = CASE WHEN kill_count + 1 < $2 THEN NULL ELSE clock_timestamp() END
+        WHERE id = $1 AND completed_at IS NULL AND status IN ('pending', 'processing')
+        RETURNING request_id, status)
+    SELECT pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', status)::text)
+    FROM charged WHERE status = 'failed')";
+
+constexpr const char *kFailOrphans = R"(
+    WITH failed AS (
+        UPDATE public.steadytext_queue
+        SET status = 'failed', error = format('role "%s" does not exist', user_id), completed_at = clock_timestamp(), worker_pid = NULL,
+            lease_until = NULL
+        WHERE user_oid IS NULL AND completed_at IS NULL
+        RETURNING request_id)
+    SELECT pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', 'failed')::text) FROM failed)";
+
 // $2: where the page before ended. Those that ended first are among those that were queued first, but for what waits among them: a page
 // with nothing to delete is the last one only if nothing in it waits.
 constexpr const char *kDeleteOld = R"(
@@ -99,15 +132,15 @@ constexpr const char *kDeleteOld = R"(
 
 constexpr const char *kNextDue = R"(
     SELECT ceil(extract(epoch FROM min(run_at) - clock_timestamp()) * 1000)::bigint FROM public.steadytext_queue
-    WHERE completed_at IS NULL AND status = 'pending' AND user_id <> ALL ($1) AND priority >= $2)";
+    WHERE completed_at IS NULL AND status = 'pending' AND user_oid <> ALL ($1) AND priority >= $2)";
 
 constexpr const char *kGiveBack = R"(
     UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL
     WHERE completed_at IS NULL AND status = 'processing' AND worker_pid = $1)";
 
 constexpr const char *kMeasure = R"(
-    SELECT count(*), min(created_at) FILTER (WHERE status = 'pending')
-    FROM public.steadytext_queue WHERE completed_at IS NULL)";
+    SELECT user_oid, count(*), min(created_at) FILTER (WHERE status = 'pending')
+    FROM public.steadytext_queue WHERE completed_at IS NULL GROUP BY user_oid)";
 
 // A statement whose plan is kept.
 struct Statement {
@@ -138,22 +171,27 @@ private:
 
 // ---- claiming ----------------------------------------------------------------------------------------------------------
 
-// In the order of their urgency; the statement returns them in any.
-void insert_by_rank(JobList &jobs, Job *job) {
-    Job *place = jobs.last;
-    while (place != nullptr && (place->row.rank < job->row.rank || (place->row.rank == job->row.rank && place->row.id > job->row.id)))
-        place = place->previous;
-    jobs.insert_after(place, job);
-}
+bool is_saturated(const RoleShare &share, std::uint32_t most) { return share.waiting() > most / 2; }
 
-Datum held_back_names(const HeldBack &held_back) {
-    ArrayColumn names;
-    names.begin(TEXTOID, HeldBack::kMost);
+void add_held_back(const HeldBack &held_back, ArrayColumn &roles) {
     const std::int64_t now_us = core::monotonic_us();
     for (int i = 0; i < HeldBack::kMost; i++)
         if (held_back.until_us[i] > now_us)
-            names.add(CStringGetTextDatum(NameStr(held_back.names[i])));
-    return names.array();
+            roles.add(ObjectIdGetDatum(held_back.roles[i]));
+}
+
+// Those that get nothing now. One that has enough may have more in the table, which is asked for once it needs some.
+Datum passed_over(const HeldBack &held_back, RoleShares &shares, std::uint32_t most) {
+    int count = HeldBack::kMost;
+    for (const RoleShare *share = shares.begin(); share != nullptr; share = share->next)
+        count++;
+    ArrayColumn roles;
+    roles.begin(OIDOID, count);
+    add_held_back(held_back, roles);
+    for (RoleShare *share = shares.begin(); share != nullptr; share = share->next)
+        if ((share->has_more = is_saturated(*share, most)))
+            roles.add(ObjectIdGetDatum(share->role));
+    return roles.array();
 }
 
 // During some incidents those below are left alone (bgworker/incident_watch.hpp).
@@ -240,32 +278,43 @@ void add_put_off(const Job &job, ArrayColumn *column) {
     column->add(Int32GetDatum(counts ? back_off_ms(job.row.retry_count) : kPostponedMs));
 }
 
-// The answers of a batch, in the order asked.
+// The answers of a batch, in the order asked. All of them are here at once, which is why they are limited: so one batch after the other.
 void record_batch(const Job &job) {
     static Statement texts{kRecordTexts, SPI_OK_UPDATE}, vectors{kRecordVectors, SPI_OK_UPDATE};
     const bool embeds = job.row.kind == JobKind::Embed;
+    MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "steadytext batch", ALLOCSET_DEFAULT_SIZES);
+    MemoryContext caller = MemoryContextSwitchTo(memory);
     ArrayColumn answers;
     answers.begin(embeds ? vector_type() : TEXTOID, static_cast<int>(std::max(job.part_count, 1U)));
+    job.answers->rewind();
     for (std::uint32_t i = 0; i < job.part_count; i++) {
-        const Part &part = job.parts[i];
-        part.is_null ? answers.add_null() : answers.add(embeds ? vector_of(part.bytes) : pg::text_datum(part.bytes));
+        bool is_null;
+        const std::string_view bytes = job.answers->next(is_null);
+        is_null ? answers.add_null() : answers.add(embeds ? vector_of(bytes) : pg::text_datum(bytes));
+        if (!is_null)
+            pfree(const_cast<char *>(bytes.data()));
     }
     const Oid types[] = {INT8OID, INT4OID, answers.array_type()};
     const Datum values[] = {Int64GetDatum(job.row.id), Int32GetDatum(MyProcPid), answers.array()};
     (embeds ? vectors : texts).execute(types, values);
+    MemoryContextSwitchTo(caller);
+    MemoryContextDelete(memory);
 }
 
 // What kEnd returned.
-void tell_ended(SPITupleTable *rows, std::uint64_t count, void (*ended)(const pg_uuid_t &request)) {
+void tell_ended(SPITupleTable *rows, std::uint64_t count, void (*ended)(const pg_uuid_t &request, Oid role)) {
     for (std::uint64_t i = 0; i < count; i++) {
         Columns columns(rows, i);
-        ended(*DatumGetUUIDP(columns.next()));
+        const pg_uuid_t request = *DatumGetUUIDP(columns.next());
         if (DatumGetBool(columns.next()))
             note_callback_due();
+        bool is_null;
+        const Datum role = columns.next(is_null);
+        ended(request, is_null ? InvalidOid : DatumGetObjectId(role));
     }
 }
 
-Datum ids_of(std::initializer_list<const JobList *> lists) {
+Datum ids_of(JobLists lists) {
     ArrayColumn ids;
     std::uint32_t count = 0;
     for (const JobList *list : lists)
@@ -281,34 +330,45 @@ Datum ids_of(std::initializer_list<const JobList *> lists) {
 
 bool has_queue() { return OidIsValid(pg::own_table("steadytext_queue")); }
 
-std::uint32_t claim(std::uint32_t most, const HeldBack &held_back, MemoryContext parent, JobList &jobs) {
+std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, MemoryContext parent, RoleShares &shares) {
     static Statement statement{kClaim, SPI_OK_UPDATE_RETURNING};
-    const Oid types[] = {INT8OID, TEXTARRAYOID, INT4OID, INT4OID, INT4OID};
-    const Datum values[] = {Int64GetDatum(most), held_back_names(held_back), Int32GetDatum(MyProcPid), Int32GetDatum(kLeaseSeconds),
-                            least_priority()};
+    const Oid types[] = {INT8OID, OIDARRAYOID, INT4OID, INT4OID, INT4OID, INT4OID};
+    const Datum values[] = {Int64GetDatum(most), passed_over(held_back, shares, most), Int32GetDatum(MyProcPid),
+                            Int32GetDatum(kLeaseSeconds), least_priority(), Int32GetDatum(static_cast<std::int32_t>(most_of_all))};
     statement.execute(types, values);
     const auto count = static_cast<std::uint32_t>(SPI_processed);
+    SPITupleTable *rows = SPI_tuptable;
+    // None is carried out unless all could be read: an error undoes the claim.
+    auto **jobs = static_cast<Job **>(palloc((count + 1) * sizeof(Job *)));
     for (std::uint32_t i = 0; i < count; i++) {
-        MemoryContext caller =
-            MemoryContextSwitchTo(AllocSetContextCreate(parent, "steadytext job", ALLOCSET_SMALL_SIZES));
-        insert_by_rank(jobs, make_job(read_row(SPI_tuptable, i)));
+        MemoryContext caller = MemoryContextSwitchTo(AllocSetContextCreate(parent, "steadytext job", ALLOCSET_SMALL_SIZES));
+        jobs[i] = read_row(rows, i);
         MemoryContextSwitchTo(caller);
+        shares.of(jobs[i]->row.user).has_more |= count == most_of_all;
     }
-    SPI_freetuptable(SPI_tuptable);
+    for (std::uint32_t i = 0; i < count; i++) {
+        shares.add(jobs[i]);
+        RoleShare &share = shares.of(jobs[i]->row.user);
+        share.has_more |= share.waiting() >= most;
+    }
+    SPI_freetuptable(rows);
     return count;
 }
 
 std::int64_t next_due_ms(const HeldBack &held_back) {
     static Statement statement{kNextDue, SPI_OK_SELECT};
-    const Oid types[] = {TEXTARRAYOID, INT4OID};
-    const Datum values[] = {held_back_names(held_back), least_priority()};
+    const Oid types[] = {OIDARRAYOID, INT4OID};
+    ArrayColumn roles;
+    roles.begin(OIDOID, HeldBack::kMost);
+    add_held_back(held_back, roles);
+    const Datum values[] = {roles.array(), least_priority()};
     statement.execute(types, values);
     bool is_null;
     const Datum ms = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
     return is_null ? -1 : std::max<std::int64_t>(DatumGetInt64(ms), 0);
 }
 
-void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request)) {
+void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid role)) {
     static Statement end{kEnd, SPI_OK_SELECT}, put_off{kPutOff, SPI_OK_UPDATE};
     Rows<7> ending({INT8OID, TEXTOID, TEXTOID, vector_type(), TEXTOID, INT4OID, TEXTOID}, jobs.count);
     Rows<5> waiting({INT8OID, TEXTOID, INT4OID, INT4OID, INT4OID}, jobs.count);
@@ -329,14 +389,14 @@ void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request)) {
     tell_ended(SPI_tuptable, SPI_processed, ended);
 }
 
-void renew_leases(std::initializer_list<const JobList *> lists) {
+void renew_leases(JobLists lists) {
     static Statement statement{kRenew, SPI_OK_UPDATE};
     const Oid types[] = {INT4OID, INT8ARRAYOID, INT4OID};
     const Datum values[] = {Int32GetDatum(MyProcPid), ids_of(lists), Int32GetDatum(kLeaseSeconds)};
     statement.execute(types, values);
 }
 
-std::span<const std::int64_t> lost(std::initializer_list<const JobList *> lists) {
+std::span<const std::int64_t> lost(JobLists lists) {
     static Statement statement{kLost, SPI_OK_SELECT};
     const Oid types[] = {INT4OID, INT8ARRAYOID};
     const Datum values[] = {Int32GetDatum(MyProcPid), ids_of(lists)};
@@ -381,15 +441,48 @@ bool delete_old() {
     return goes_on;
 }
 
-Measured measure() {
-    static Statement statement{kMeasure, SPI_OK_SELECT};
+void charge_killer(std::int64_t id) {
+    static Statement statement{kChargeKiller, SPI_OK_SELECT};
+    const Oid types[] = {INT8OID, INT4OID};
+    const Datum values[] = {Int64GetDatum(id), Int32GetDatum(kMostKills)};
+    statement.execute(types, values);
+}
+
+void fail_orphans() {
+    static Statement statement{kFailOrphans, SPI_OK_SELECT};
     statement.execute();
-    Measured measured{};
-    bool is_null;
-    measured.length = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
-    const Datum oldest = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null);
-    measured.oldest_us = is_null ? 0 : pg::unix_us_of(DatumGetTimestampTz(oldest));
-    return measured;
+}
+
+// What sessions add between the look at the counts and the statement's snapshot is counted twice, until the next time.
+void measure(shmem::DatabaseRow &row) {
+    static Statement statement{kMeasure, SPI_OK_SELECT};
+    shmem::QueuePlaces &places = row.queue_places;
+    const std::int64_t length = places.length.load();
+    std::int32_t lengths[shmem::QueuePlaces::kRoles];
+    std::int64_t counted[shmem::QueuePlaces::kRoles] = {}, all = 0, oldest_us = 0;
+    for (std::size_t i = 0; i < shmem::QueuePlaces::kRoles; i++)
+        lengths[i] = places.roles[i].length.load();
+    statement.execute();
+    for (std::uint64_t i = 0; i < SPI_processed; i++) {
+        Columns columns(SPI_tuptable, i);
+        bool no_role, is_null;
+        const Oid role = DatumGetObjectId(columns.next(no_role));
+        const std::int64_t count = DatumGetInt64(columns.next(is_null));
+        const Datum oldest = columns.next(is_null);
+        all += count;
+        if (!no_role)
+            counted[&places.of(role) - places.roles] += count;
+        if (const std::int64_t at_us = is_null ? 0 : pg::unix_us_of(DatumGetTimestampTz(oldest)); at_us != 0)
+            oldest_us = oldest_us == 0 ? at_us : std::min(oldest_us, at_us);
+    }
+    places.length.fetch_add(all - length);
+    for (std::size_t i = 0; i < shmem::QueuePlaces::kRoles; i++) {
+        shmem::QueuePlaces::Entry &entry = places.roles[i];
+        shmem::QueuePlaces::correct(entry.length, lengths[i], counted[i]);
+        if (counted[i] == 0 && entry.held() == 0)
+            entry.role.store(0, std::memory_order_release);  // pairs with the acquire in of()
+    }
+    row.queue_oldest_us.store(oldest_us);
 }
 
 }  // namespace steadytext::queue

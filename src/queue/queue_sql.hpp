@@ -3,48 +3,51 @@
 // Called by src/queue/worker_main.cpp, each within a transaction of its own with SPI connected. Regime: pg.
 #pragma once
 
-#include "src/queue/job.hpp"
+#include "shmem/database_table.hpp"
+#include "src/queue/role_shares.hpp"
 
 #include <cstdint>
-#include <initializer_list>
 
 namespace steadytext::queue {
 
 // Whose jobs are left alone for now: a rate limit stands against them.
 struct HeldBack {
     static constexpr int kMost = 16;
-    NameData names[kMost];
+    Oid roles[kMost];
     std::int64_t until_us[kMost] = {};  // CLOCK_MONOTONIC
 };
 
 // Whether the database has the extension, with its queue.
 [[nodiscard]] bool has_queue();
 
-// Takes up to `most` pending jobs that are due, the most urgent first, into contexts below `parent`; appends them to `jobs`.
-[[nodiscard]] std::uint32_t claim(std::uint32_t most, const HeldBack &held_back, MemoryContext parent, JobList &jobs);
+// Takes up to `most` pending jobs of each role that are due, and `most_of_all` in all, the most urgent first, into contexts below `parent`; adds them to `shares`. Roles
+// that are held back, or still have more than half of `most` waiting, get none. How many of all; a share is told if its role has more.
+[[nodiscard]] std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, MemoryContext parent, RoleShares &shares);
 // Milliseconds until the next pending job of others is due; -1: there is none.
 [[nodiscard]] std::int64_t next_due_ms(const HeldBack &held_back);
 
 // Records what came of the jobs, announces it, and marks callbacks as due; those cancelled in the meantime stay so. `ended` is called
-// with each request that has ended.
-void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request));
+// with each request that has ended, and its role.
+void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid role));
 
 // Keeps the jobs of the lists; and which of them are no longer ours, for they were cancelled: their ids in order.
-void renew_leases(std::initializer_list<const JobList *> lists);
-[[nodiscard]] std::span<const std::int64_t> lost(std::initializer_list<const JobList *> lists);
+using JobLists = std::span<const JobList *const>;
+void renew_leases(JobLists lists);
+[[nodiscard]] std::span<const std::int64_t> lost(JobLists lists);
 
 // Gives back what this worker has.
 void give_back();
 // Gives back what other workers had: those that are gone (`all`), or whose lease has run out.
 std::uint64_t recover(bool all);
+// A worker died while it was at work on this very job; the job is pending again, or failed if that was the second time. Before recover().
+void charge_killer(std::int64_t id);
+// Fails jobs whose role is not known: nobody could carry them out.
+void fail_orphans();
 // Looks at the next five thousand rows in the order they were queued, and deletes those that ended longer ago than
 // steadytext.queue_retention. False: there is no more to look at for now, and the next call begins with the first row.
 [[nodiscard]] bool delete_old();
 
-struct Measured {
-    std::int64_t length;
-    std::int64_t oldest_us;  // CLOCK_REALTIME, of those pending; 0: there is none
-};
-[[nodiscard]] Measured measure();
+// Counts what is pending or under way, by role and in all, and puts right what the row has of it.
+void measure(shmem::DatabaseRow &row);
 
 }  // namespace steadytext::queue

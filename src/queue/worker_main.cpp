@@ -5,10 +5,12 @@
 //
 // A job goes through four steps, each a transaction of its own, so that one that fails loses nothing:
 //
-//     claim ──▶ backlog ──start──▶ under way ──advance──▶ over ──record──▶ gone
+//     claim ──▶ waiting, by role ──start──▶ under way ──advance──▶ over ──record──▶ gone
 //
 // Its requests go on between transactions. A database's only worker holds its row's queue_pid; what an earlier one left
 // unfinished goes back to pending first of all. Jobs run as the role that queued them, by SetUserIdAndSecContext around each step.
+// Roles take turns (role_shares.hpp). While code runs that a job's content may break, the job's id is in the work mark
+// (work_mark.hpp): so the next worker knows which job killed this one.
 #include "src/pg/compat.hpp"
 #include "bgworker/step.hpp"
 #include "bgworker/worker_process.hpp"
@@ -17,6 +19,7 @@
 #include "src/guc.hpp"
 #include "src/queue/callbacks.hpp"
 #include "src/queue/queue_sql.hpp"
+#include "src/queue/work_mark.hpp"
 #include "src/session/many_calls.hpp"
 
 extern "C" {
@@ -24,6 +27,7 @@ extern "C" {
 #include "access/xlog.h"
 #include "postmaster/bgworker.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timeout.h"
 
 PGDLLEXPORT void steadytext_queue_main(Datum);
@@ -46,6 +50,7 @@ constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
 constexpr std::uint32_t kMostCalls = 256;
 constexpr std::uint32_t kLeastClaimed = 32, kMostClaimed = 2048;
+constexpr std::int64_t kClaimedBytes = 32 * 1024;  // that a claimed job may take, with what is unpacked of it
 constexpr std::int64_t kFastUs = 50'000, kSlowUs = 200'000;  // a bunch that is gone sooner, or later, changes the size of the next
 constexpr std::uint32_t kManyEnded = 1024, kMostEnded = 4096;  // as many are recorded at once, or at most
 constexpr std::int64_t kLongestWaitUs = 50'000;
@@ -55,14 +60,20 @@ struct Worker {
     shmem::DatabaseRow *row;
     MemoryContext memory;
     ManyCalls *calls;
-    JobList backlog, under_way, over, recording;
+    RoleShares shares;                       // jobs with parts left to begin
+    JobList under_way, over, recording;
+    std::int64_t memory_us = 0;              // when memory was measured, and what has been begun since
+    std::int64_t begun_bytes = 0;
+    bool has_memory = true;
     Part *parts[kMostCalls];   // with a request under way, by its inquiry's tag
     std::uint32_t latest = 0;  // place taken among them
     Job *in_hand;              // the job one of whose parts is being begun or ended
     HeldBack held_back;
     std::uint32_t bunch = kLeastClaimed;  // how many to claim at once
     std::int64_t claimed_us = 0;
-    bool last_was_full = false;
+    bool could_start = false;   // there may be a part to begin at once
+    bool took_over = false;     // and the mark of the worker before has been heeded
+    bool look_at_once = false;  // whatever has been told
     bool leaves_jobs = false;  // when told to end before all is done
     std::uint64_t seen = 0, cancels = 0;
     std::int64_t due_us = INT64_MAX;  // when to look again without being told
@@ -76,6 +87,7 @@ struct Worker {
     std::uint32_t ended_count = 0;
 };
 Worker *self;
+WorkMark mark;
 
 // ---- roles -------------------------------------------------------------------------------------------------------------
 
@@ -99,7 +111,7 @@ void hold_back(const Job &job) {
     for (int i = 1; i < HeldBack::kMost; i++)
         if (self->held_back.until_us[i] < self->held_back.until_us[place])
             place = i;
-    strlcpy(NameStr(self->held_back.names[place]), job.row.user_name.data(), NAMEDATALEN);
+    self->held_back.roles[place] = job.row.user;
     self->held_back.until_us[place] = core::monotonic_us() + kHoldBackUs;
     self->due_us = std::min(self->due_us, self->held_back.until_us[place]);
 }
@@ -124,12 +136,16 @@ Part &part_of(const Inquiry *inquiry) {
     return *part;
 }
 
+void keep_ended(const Part &part) { self->shares.of(part.job->row.user).under_way--; }
+
 // To those that are over; what is left of its requests is given up.
 void move_over(Job *job) {
-    for (std::uint32_t i = 0; i < job->begun; i++)
-        if (const Inquiry *inquiry = job->parts[i].inquiry; inquiry != nullptr) {
-            self->calls->give_up(inquiry);
-            self->parts[inquiry->tag] = nullptr;
+    for (std::uint32_t i = 0; job->parts != nullptr && i < std::max(job->window, 1U); i++)
+        if (Part &part = job->parts[i]; part.inquiry != nullptr) {
+            self->calls->give_up(part.inquiry);
+            self->parts[part.inquiry->tag] = nullptr;
+            part.inquiry = nullptr;
+            keep_ended(part);
         }
     if (self->over.is_empty())
         self->over_us = core::monotonic_us();
@@ -145,55 +161,102 @@ void end_broken(const core::Problem &problem) {
         Part &part = part_of(inquiry);
         part.inquiry = nullptr;
         job = part.job;
+        keep_ended(part);
     }
     self->in_hand = nullptr;
+    mark.clear();
     if (job == nullptr)
         return;
     fail(*job, problem);
     move_over(job);
 }
 
+// While a request is moved on, which reads what a daemon sent, its job is in hand; between two of them none is.
+void note_moving(const Inquiry *inquiry) {
+    if (inquiry == nullptr)
+        mark.clear();
+    else
+        mark.set(self->parts[inquiry->tag]->job->row.id);
+}
+
 void start_part(Job &job) {
-    MemoryContext caller = MemoryContextSwitchTo(job.memory);
+    get_ready(job);
+    if (job.is_over())
+        return;
     const Role before = become(job);
     Part &part = begin_part(job);
     keep(part);
+    self->shares.of(job.row.user).under_way++;
+    MemoryContext caller = MemoryContextSwitchTo(part.memory);
     self->calls->start(part.inquiry);
-    become(before);
     MemoryContextSwitchTo(caller);
+    become(before);
+    self->begun_bytes += job.row.is_batch ? static_cast<std::int64_t>(part.text.text.size()) : job.row.bytes;
+}
+
+bool is_known(Oid role) { return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)); }
+
+// Requests, answers and what is made of them fill no more than steadytext.queue_memory, but for what is under way already; a part of that is
+// kept for recording a batch. All of it is below the worker's context, which is measured now and then.
+std::int64_t budget() { return std::int64_t{guc::queue_memory_kb} * 1024 / 2; }
+
+bool has_memory() {
+    constexpr std::int64_t kMeasureUs = 20'000;
+    if (const std::int64_t now_us = core::monotonic_us(); self->begun_bytes > budget() / 16 || now_us - self->memory_us > kMeasureUs) {
+        self->memory_us = now_us;
+        self->begun_bytes = 0;
+        self->has_memory = static_cast<std::int64_t>(MemoryContextMemAllocated(self->memory, true)) < budget();
+    }
+    return self->has_memory || (self->calls->is_idle() && self->over.is_empty());
+}
+
+// The job whose turn it is begins a request; false if none may.
+bool start_next() {
+    Job *job = self->shares.next_job(self->calls->room(), self->calls->count(), core::monotonic_us());
+    if (job == nullptr)
+        return false;
+    self->in_hand = job;
+    mark.set(job->row.id);
+    if (is_known(job->row.user)) {
+        start_part(*job);
+    } else {
+        core::Problem problem;
+        problem.set(core::sqlstate::kUndefinedObject, "the role that queued it does not exist any more");
+        fail(*job, problem);
+    }
+    self->in_hand = nullptr;
+    mark.clear();
+    if (job->is_over()) {
+        move_over(job);
+    } else if (!job->has_parts_left()) {
+        move(job, self->under_way);
+    }
+    return true;
 }
 
 void start_jobs() {
-    while (!self->backlog.is_empty() && self->calls->has_room()) {
-        Job *job = self->backlog.first;
-        self->in_hand = job;
-        if (!OidIsValid(job->row.user)) {
-            core::Problem problem;
-            problem.set(core::sqlstate::kUndefinedObject, "role \"%s\" does not exist", job->row.user_name.data());
-            fail(*job, problem);
-        }
-        if (!job->is_over())
-            start_part(*job);
-        self->in_hand = nullptr;
-        if (job->is_over()) {
-            move_over(job);
-        } else if (job->begun == job->part_count) {
-            move(job, self->under_way);
-        }
+    while (self->calls->has_room() && has_memory() && start_next()) {
     }
+    self->could_start = false;
 }
 
+// A part that a limit stood against puts its job back among those with parts left.
 void take_answers() {
     while (const Inquiry *inquiry = self->calls->take_ended()) {
         Part &part = part_of(inquiry);
         Job *job = part.job;
+        keep_ended(part);
         self->in_hand = job;
+        mark.set(job->row.id);
         const Role before = become(*job);
         end_part(part);
         become(before);
         self->in_hand = nullptr;
+        mark.clear();
         if (job->is_over())
             move_over(job);
+        else if (job->to_repeat > 0 && job->list == &self->under_way)
+            move(job, self->shares.of(job->row.user).batches);
     }
 }
 
@@ -204,14 +267,20 @@ void advance_jobs() {
 
 // ---- the table ---------------------------------------------------------------------------------------------------------
 
+// In all at once, so that what is claimed leaves room for what is under way.
+std::uint32_t most_claimed() {
+    return std::clamp(static_cast<std::uint32_t>(budget() / kClaimedBytes / 2), kLeastClaimed, kMostClaimed);
+}
+
 // Twice as many at once if the last bunch was gone at once, for a transaction has its price; fewer if it took long, for who
 // waits here cannot be overtaken.
 void size_bunch(std::int64_t now_us) {
-    if (self->last_was_full && now_us - self->claimed_us < kFastUs)
+    if (self->shares.wants_more(self->bunch) && now_us - self->claimed_us < kFastUs)
         self->bunch *= 2;
     else if (now_us - self->claimed_us > kSlowUs)
         self->bunch = kLeastClaimed;
-    self->bunch = std::clamp(self->bunch, kLeastClaimed, kMostClaimed);
+    const std::uint32_t most = std::max(most_claimed() / std::max(self->shares.active(now_us), 1U), kLeastClaimed);
+    self->bunch = std::clamp(self->bunch, kLeastClaimed, most);
 }
 
 void claim_jobs() {
@@ -222,16 +291,19 @@ void claim_jobs() {
     for (const std::int64_t until_us : self->held_back.until_us)
         if (until_us > now_us)
             self->due_us = std::min(self->due_us, until_us);
-    const std::uint32_t count = claim(self->bunch, self->held_back, self->memory, self->backlog);
-    self->last_was_full = count == self->bunch;
-    if (self->last_was_full)
-        return;
+    self->could_start |= claim(self->bunch, most_claimed(), self->held_back, self->memory, self->shares) > 0;
+    self->look_at_once = false;
     self->seen = changes;
+    if (self->shares.has_more()) {
+        self->due_us = std::min(self->due_us, now_us + kHoldBackUs);  // of the others then
+        return;
+    }
     if (const std::int64_t due_ms = next_due_ms(self->held_back); due_ms >= 0)
         self->due_us = std::min(self->due_us, now_us + std::max<std::int64_t>(due_ms, 1) * 1000);
 }
 
-void note_ended(const pg_uuid_t &request) {
+void note_ended(const pg_uuid_t &request, Oid role) {
+    self->row->queue_places.add(role, -1);
     if (self->ended_count == kMostEnded)
         return;
     memcpy(&self->ended_keys[self->ended_count++], request.data, sizeof(std::uint64_t));
@@ -246,7 +318,6 @@ void wake_waiters() {
                        std::binary_search(self->ended_keys, self->ended_keys + self->ended_count, key);
             },
             pg::set_latch_of);
-    self->row->queue_length.fetch_sub(self->ended_count);
     self->ended_count = 0;
 }
 
@@ -274,7 +345,7 @@ bool record_over() {
         wake_waiters();
     while (Job *job = self->recording.first) {
         if (job->outcome == Outcome::Retry || job->outcome == Outcome::Postponed)
-            self->due_us = 0;  // when it is due again the next look will tell
+            self->look_at_once = true;  // when it is due again the next look will tell
         if (good) {
             self->recording.remove(job);
             MemoryContextDelete(job->memory);
@@ -287,32 +358,54 @@ bool record_over() {
         move(job, self->over);
     }
     self->one_by_one = !good;
+    self->could_start |= !self->shares.is_empty();  // now that there is memory again
     self->recording_us = std::min(core::monotonic_us() - begin_us, kLongestWaitUs);
     return good;
 }
 
-void drop_cancelled() {
-    const std::span<const std::int64_t> ids = lost({&self->under_way, &self->backlog});
-    for (JobList *list : {&self->under_way, &self->backlog})
-        for (Job *job = list->first, *next; job != nullptr; job = next) {
-            next = job->next;
-            if (!std::binary_search(ids.begin(), ids.end(), job->row.id))
-                continue;
-            core::Problem problem;
-            problem.set("57014", "cancelled");
-            fail(*job, problem);
-            move_over(job);
-        }
+// Calls `take` with the lists of all jobs that are claimed.
+template <class Take>
+void with_lists(Take take) {
+    int count = 2;
+    for (const RoleShare *share = self->shares.begin(); share != nullptr; share = share->next)
+        count += 3;
+    auto **lists = static_cast<const JobList **>(palloc(sizeof(JobList *) * static_cast<std::size_t>(count)));
+    lists[0] = &self->over;
+    lists[1] = &self->under_way;
+    std::size_t at = 2;
+    for (const RoleShare *share = self->shares.begin(); share != nullptr; share = share->next)
+        for (const JobList *list : {&share->singles, &share->new_batches, &share->batches})
+            lists[at++] = list;
+    take(JobLists(lists, at));
 }
 
-void renew_all() { renew_leases({&self->under_way, &self->backlog, &self->over}); }
+void drop_cancelled() {
+    with_lists([](JobLists lists) {
+        const JobLists unfinished = lists.subspan(1);
+        const std::span<const std::int64_t> ids = lost(unfinished);
+        for (const JobList *list : unfinished)
+            for (Job *job = list->first, *next; job != nullptr; job = next) {
+                next = job->next;
+                if (!std::binary_search(ids.begin(), ids.end(), job->row.id))
+                    continue;
+                core::Problem problem;
+                problem.set("57014", "cancelled");
+                fail(*job, problem);
+                move_over(job);
+            }
+    });
+}
+
+void renew_all() {
+    with_lists([](JobLists lists) { renew_leases(lists); });
+}
 
 void tidy() {
     if (recover(false) > 0)
-        self->due_us = 0;
-    const Measured measured = measure();
-    self->row->queue_length.store(measured.length);
-    self->row->queue_oldest_us.store(measured.oldest_us);
+        self->look_at_once = true;
+    fail_orphans();
+    self->shares.forget_idle(core::monotonic_us());
+    measure(*self->row);
 }
 
 void sweep() { self->is_sweeping = delete_old(); }
@@ -320,8 +413,12 @@ void sweep() { self->is_sweeping = delete_old(); }
 // What is left unfinished is pending again.
 void give_back_jobs() { give_back(); }
 
+std::int64_t killer;  // the job at which an earlier worker died
+
 void begin_work() {
-    if (has_queue() && recover(true) > 0)
+    if (killer != 0)
+        charge_killer(killer);
+    if (recover(true) > 0)
         ereport(LOG, (errmsg("pg_steadytext queue worker: jobs that another worker had left are pending again")));
 }
 
@@ -345,11 +442,18 @@ void pause_after_failure() {
     }
 }
 
+// What is told while there is enough to do is looked at now and then: it may be of a role that has nothing here.
 bool wants_more(std::int64_t now_us) {
-    return self->backlog.count < self->bunch / 2 + 1 && self->over.count < kMostEnded / 2 &&
-           (self->last_was_full || now_us >= self->due_us ||
-            self->row->queue_changes.load(std::memory_order_acquire) != self->seen);
+    constexpr std::int64_t kLookUs = 20'000;
+    if (self->over.count >= kMostEnded / 2 || self->shares.waiting() > 2 * most_claimed())
+        return false;
+    if (self->shares.wants_more(self->bunch) || self->look_at_once)
+        return true;
+    const bool is_told = now_us >= self->due_us || self->row->queue_changes.load(std::memory_order_acquire) != self->seen;
+    return is_told && (self->shares.waiting() <= self->bunch / 2 || now_us - self->claimed_us >= kLookUs);
 }
+
+bool has_jobs() { return !self->shares.is_empty() || !self->under_way.is_empty() || !self->over.is_empty(); }
 
 // Everything there is to do now; false if a transaction failed that should not have.
 bool work(std::int64_t now_us) {
@@ -359,7 +463,7 @@ bool work(std::int64_t now_us) {
         if (!worker::run_step("looking for cancelled jobs", drop_cancelled))
             return false;
     }
-    const bool can_advance = !self->calls->is_idle() || (!self->backlog.is_empty() && self->calls->has_room());
+    const bool can_advance = !self->calls->is_idle() || (!self->shares.is_empty() && self->calls->has_room());
     if (can_advance && !worker::run_step("carrying out jobs", advance_jobs, problem, true))
         end_broken(problem);
     if (is_time_to_record(now_us) && !record_over())
@@ -368,7 +472,7 @@ bool work(std::int64_t now_us) {
         look_after_callbacks(now_us);
     if (now_us - self->renewed_us > kRenewUs) {
         self->renewed_us = now_us;
-        if (!(self->under_way.is_empty() && self->backlog.is_empty() && self->over.is_empty()) && !worker::run_step("renewing leases", renew_all))
+        if (has_jobs() && !worker::run_step("renewing leases", renew_all))
             return false;
     }
     if (now_us - self->tidied_us > kTidyUs) {
@@ -388,18 +492,18 @@ bool work(std::int64_t now_us) {
 }
 
 bool is_idle() {
-    return self->calls->is_idle() && self->backlog.is_empty() && self->under_way.is_empty() && self->over.is_empty() &&
-           !has_callbacks() && !self->last_was_full && self->row->queue_changes.load(std::memory_order_acquire) == self->seen;
+    return self->calls->is_idle() && !has_jobs() && !has_callbacks() && !self->shares.wants_more(self->bunch) && !self->look_at_once &&
+           self->row->queue_changes.load(std::memory_order_acquire) == self->seen;
 }
 
 bool has_work(std::int64_t now_us) {
-    return now_us >= callbacks_due_us() || self->is_sweeping || is_time_to_record(now_us) || (!self->backlog.is_empty() && self->calls->has_room()) || wants_more(now_us);
+    return now_us >= callbacks_due_us() || self->is_sweeping || is_time_to_record(now_us) || self->could_start || wants_more(now_us);
 }
 
 // When there may be without an answer or a change.
 std::int64_t next_us() {
     const std::int64_t idle_us = core::monotonic_us() + kIdleUs;
-    return std::min({idle_us, self->due_us, callbacks_due_us(), self->over.is_empty() ? INT64_MAX : self->over_us + self->recording_us});
+    return std::min({idle_us, self->due_us, callbacks_due_us(), self->shares.next_us(), self->over.is_empty() ? INT64_MAX : self->over_us + self->recording_us});
 }
 
 void run_until_idle() {
@@ -435,6 +539,8 @@ void run_until_idle() {
 void withdraw(int, Datum) {
     if (self->calls != nullptr)
         self->calls->give_up();
+    if (self->took_over)
+        mark.remove();
     std::int32_t mine = MyProcPid;
     if (self->row == nullptr || self->row->queue_pid.load() != mine)
         return;
@@ -477,7 +583,7 @@ void forget_jobs(Oid database) {
     shmem::DatabaseRow &row = (*self->segment->databases)[index];
     row.queue_seen.store(row.queue_changes.load());
     row.queue_due_us.store(0);
-    row.queue_length.store(0);
+    row.queue_places.forget();
     row.queue_oldest_us.store(0);
 }
 
@@ -518,10 +624,17 @@ void steadytext_queue_main(Datum) {
     settle_settings();
     self->calls = ManyCalls::make(kMostCalls);
     self->calls->outlive_transactions();
-    self->last_was_full = true;  // there may be something
+    self->calls->watch(note_moving);
+    self->look_at_once = true;  // there may be something
     self->row->queue_failures.store(0);
-    if (worker::run_step("taking over", begin_work))
+    killer = mark.open(MyDatabaseId);
+    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);  // what killed its worker is known before it is begun again
+    if (worker::run_step("taking over", begin_work)) {
+        mark.clear();
+        self->took_over = true;
+        SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
         run_until_idle();
+    }
     self->leaves_jobs = !is_idle();
     if (!self->leaves_jobs)
         (void)worker::run_step("tidying the queue", tidy);  // what is told of it stays until the next one comes

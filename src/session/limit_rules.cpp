@@ -216,7 +216,13 @@ void add(BindingRules &binding, const LimitRule &rule, Oid role) {
     binding.roles[binding.count++] = role;
 }
 
-// `speaks`: whether a rule does of the call; `replaces`: whether one of the call's own roles stands in the place of one of "*".
+bool binds_member(const LimitRule &rule, Oid role) {
+    const Oid of = get_role_oid(rule.role, true);
+    return OidIsValid(of) && is_member_of_role_nosuper(role, of);
+}
+
+// `speaks`: whether a rule does of the call; `replaces`: whether one of the login's own roles stands in the place of one of "*". That is
+// of the role that connected alone: whoever it acts as, by SET ROLE or in a SECURITY DEFINER function, has no allowance to lend it.
 template <class Speaks, class Replaces>
 void find_rules(Oid user, Oid session_user, BindingRules &binding, Speaks speaks, Replaces replaces) {
     binding.count = 0;
@@ -226,18 +232,18 @@ void find_rules(Oid user, Oid session_user, BindingRules &binding, Speaks speaks
     for (const LimitRule &rule : rules) {
         if (rule.binds != Binds::Members || !speaks(rule))
             continue;
-        const Oid role = get_role_oid(rule.role, true);
-        if (OidIsValid(role) && (is_member_of_role_nosuper(user, role) || is_member_of_role_nosuper(session_user, role)))
-            add(binding, rule, role);
+        if (binds_member(rule, user) || binds_member(rule, session_user))
+            add(binding, rule, get_role_oid(rule.role, true));
     }
     const std::uint32_t own = binding.count;
     const auto is_replaced = [&](const LimitRule &rule) {
-        return rule.binds == Binds::Others &&
-               std::any_of(binding.rules, binding.rules + own, [&](const LimitRule *each) { return replaces(*each, rule); });
+        return rule.binds == Binds::Others && std::any_of(binding.rules, binding.rules + own, [&](const LimitRule *each) {
+                   return replaces(*each, rule) && binds_member(*each, session_user);
+               });
     };
     for (const LimitRule &rule : rules)
         if (rule.binds != Binds::Members && speaks(rule) && !is_replaced(rule))
-            add(binding, rule, user);
+            add(binding, rule, session_user);
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 //
 //   role        binds                                        counts
 //   a name      its members, also those who act as another   all of them together
-//   *           each role, for calls no row of its roles     each role by itself
-//               speaks of
+//   *           each role that connected, whoever it acts    each of them by itself
+//               as, for calls no row of its roles speaks of
 //   @database   every call in this database                  all together
 //   (settings)  every call of the server                     all together
 //

@@ -108,9 +108,8 @@ bool find_daemon_meters(const BindingRules &binding, Bound &bound, std::int64_t 
 
 // Null if a meter is missing.
 Bound *bound_by(const Spending &spending, std::int64_t now_us) {
-    const bool own = !OidIsValid(spending.on_behalf_of);
-    const Oid user = own ? GetUserId() : spending.on_behalf_of;
-    const Oid session_user = own ? GetSessionUserId() : spending.on_behalf_of;
+    const Oid user = GetUserId();
+    const Oid session_user = OidIsValid(spending.login) ? spending.login : GetSessionUserId();
     for (Bound &bound : remembered)
         if (is_for(bound, user, session_user, spending))
             return &bound;

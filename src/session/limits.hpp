@@ -36,7 +36,7 @@ struct Spending {
     std::string_view model;         // by the name daemons know it under, if known
     std::int64_t requests = 1;      // of a batch: its length
     std::int64_t tokens = 0;        // an estimate, until settle()
-    Oid on_behalf_of = InvalidOid;  // whose call it is; InvalidOid: the current user's
+    Oid login = InvalidOid;  // the role that connected; InvalidOid: this session's
 };
 
 // Tokens of a text before anybody has counted them: four bytes are one, more or less.

@@ -43,13 +43,13 @@ ManyCalls *ManyCalls::make(std::uint32_t most) {
     return calls;
 }
 
-bool ManyCalls::has_room() {
+std::uint32_t ManyCalls::room() {
     constexpr std::int64_t kLookEveryUs = 100'000;
     if (const std::int64_t now_us = core::monotonic_us(); now_us >= look_at_daemons_us_) {
         look_at_daemons_us_ = now_us + kLookEveryUs;
         window_ = daemons_window();
     }
-    return count_ < std::min(most_, window_);
+    return std::min(most_, window_);
 }
 
 void ManyCalls::start(Inquiry *inquiry) {
@@ -146,9 +146,13 @@ void ManyCalls::advance(Entry &entry) {
     observe::take_up(entry.aside);
     entry.again_us = 0;
     moving_ = &entry;
+    if (watcher_ != nullptr)
+        watcher_(entry.inquiry);
     while (entry.stage != Stage::Ended && step(entry)) {
     }
     moving_ = nullptr;
+    if (watcher_ != nullptr)
+        watcher_(nullptr);
     observe::lay_aside(entry.aside);
     SetUserIdAndSecContext(user, security);
     MemoryContextSwitchTo(caller);

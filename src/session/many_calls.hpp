@@ -33,9 +33,14 @@ public:
     // In CurrentMemoryContext. `most`: beyond what the daemons work on at once and half of steadytext.max_requests.
     [[nodiscard]] static ManyCalls *make(std::uint32_t most = UINT32_MAX);
 
-    [[nodiscard]] bool has_room();
+    [[nodiscard]] bool has_room() { return count_ < room(); }
+    // As many as may be under way now.
+    [[nodiscard]] std::uint32_t room();
     [[nodiscard]] bool is_idle() const { return count_ == 0; }
     [[nodiscard]] std::uint32_t count() const { return count_; }
+
+    // Told of each inquiry before it is moved on, and of null when none is.
+    void watch(void (*moving)(const Inquiry *inquiry)) { watcher_ = moving; }
 
     // From here on calls go on after the transaction that started them.
     void outlive_transactions() { outlives_ = true; }
@@ -101,6 +106,7 @@ private:
     std::uint32_t flying_ = 0;
     std::uint32_t looked_at_ = 0;  // by take_ended()
     bool outlives_ = false;
+    void (*watcher_)(const Inquiry *inquiry) = nullptr;
     Entry *moving_ = nullptr;
     Entry *entries_ = nullptr;
 };

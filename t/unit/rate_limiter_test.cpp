@@ -203,6 +203,37 @@ TEST_F(RateLimiterTest, RefusesAKeyWhenAllMetersSaySomething) {
     EXPECT_TRUE(limiter->find(key(1, "r"), kNow + kSecond + 2, meter));
 }
 
+// One with many rules, or one database with many, leaves meters to others; what it has that says nothing is given to it again.
+TEST(RateLimiter, LeavesMetersToOtherRolesAndDatabases) {
+    constexpr std::uint32_t kMany = 400;
+    void *memory = std::aligned_alloc(64, RateLimiter::bytes_needed(kMany, kProcesses));
+    RateLimiter *limiter = RateLimiter::place(memory, kMany, kProcesses);
+    Grant grant;
+    const auto take = [&](std::uint32_t database, std::uint32_t role, std::uint32_t rule, std::int64_t now_us) {
+        RateLimiter::Key key;
+        key.database = database;
+        key.role = role;
+        key.rule = rule;
+        RateLimiter::MeterId meter;
+        if (!limiter->find(key, now_us, meter))
+            return false;
+        const Limit limit{meter, Unit::Requests, 10, kSecond};
+        (void)limiter->admit({&limit, 1}, {}, process(0), now_us, grant);
+        return true;
+    };
+    std::uint32_t taken = 0;
+    while (take(5, 1, taken, kNow))
+        taken++;
+    EXPECT_EQ(taken, kMany / 4) << "of one role";
+    EXPECT_TRUE(take(5, 1, kMany, kNow + 2 * kSecond)) << "one of its own that says nothing";
+    for (std::uint32_t role = 2; take(5, role, 1, kNow + 2 * kSecond); role++)
+        taken++;
+    EXPECT_EQ(taken, kMany / 4 * 3) << "of one database";
+    for (std::uint32_t role = 2; role < 2 + kMany / 4; role++)
+        EXPECT_TRUE(take(6, role, 1, kNow + 2 * kSecond)) << "the rest is there for others";
+    std::free(memory);
+}
+
 TEST_F(RateLimiterTest, KeepsTheMeterOfACallUnderWay) {
     const Limit calls = limit(1, Unit::Concurrency, 1);
     ASSERT_EQ(admit({calls}, grant).verdict, Verdict::Admitted);
