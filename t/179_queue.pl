@@ -28,9 +28,10 @@ $cluster->sql(q(CREATE TABLE done (request_id uuid, at timestamptz DEFAULT clock
 
 # Queued by sessions of their own, a part of them rolled back: those never were.
 sub enqueue {
-    my ($from, $to, $end) = @_;
+    my ($from, $to, $end, $ms) = @_;
+    $ms //= $delay;
     return $cluster->try_sql(qq(BEGIN; SELECT count(steadytext_enqueue('generate',
-        jsonb_build_object('prompt', '!fault:delay=$delay job ' || i, 'use_cache', false), max_retries => 50, callback => 'public.write_down(uuid)'))
+        jsonb_build_object('prompt', '!fault:delay=$ms job ' || i, 'use_cache', false), max_retries => 50, callback => 'public.write_down(uuid)'))
         FROM generate_series($from, $to) i; $end));
 }
 enqueue(1, $jobs / 2, 'COMMIT');
@@ -39,11 +40,11 @@ enqueue($jobs / 2 + 1, $jobs, 'COMMIT');
 is($cluster->sql('SELECT count(*) FROM steadytext_queue'), $jobs, 'what was committed is queued, and nothing else');
 
 my $ended = q(SELECT count(*) FROM steadytext_queue WHERE status NOT IN ('pending', 'processing'));
-# Waits until more have ended than before, but not all: something is under way when the next one dies.
+# Before each death more is queued, that takes long enough to be under way when it comes.
 sub await_progress {
-    my $before;
-    $cluster->wait_for(sub { ($before) = $cluster->try_sql($ended)->{out} =~ /^(\d+)$/; defined $before }, 60);
-    return $cluster->wait_for(sub { my ($now) = $cluster->try_sql($ended)->{out} =~ /^(\d+)$/; defined $now && $now > $before && $now < $jobs }, 30);
+    enqueue($jobs + 1, $jobs + 100, 'COMMIT', 3000);
+    $jobs += 100;
+    return $cluster->wait_for(sub { $cluster->try_sql(q(SELECT count(*) > 0 FROM steadytext_queue WHERE status = 'processing'))->{out} eq 't' }, 60);
 }
 my $deaths = 0;
 sub kill_one {
@@ -58,6 +59,8 @@ my @sessions;
 my %deaths = (
     'terminated: the worker'   => sub { kill_when_there('TERM', worker('queue worker')) },
     'kill -9: the worker'      => sub { kill_when_there('KILL', worker('queue worker')) },
+    'terminated: the callback worker' => sub { kill_when_there('TERM', worker('callback worker')) },
+    'kill -9: the callback worker' => sub { kill_when_there('KILL', worker('callback worker')) },
     'terminated: the gateway'  => sub { kill_when_there('TERM', worker('gateway')) },
     'kill -9: the gateway'     => sub { kill_when_there('KILL', worker('gateway')) },
     'kill -9: the launcher'    => sub { kill_when_there('KILL', worker('launcher')) },
