@@ -32,7 +32,7 @@ bool make_ring(const shmem::Segment &segment, shmem::Chain &pieces) {
 
 // Roles are one by who they are, not by whom they act as: SET ROLE gives nobody another share.
 shmem::Claimant claimant(const Call &call) {
-    const Oid role = OidIsValid(call.spending->on_behalf_of) ? call.spending->on_behalf_of : GetSessionUserId();
+    const Oid role = OidIsValid(call.spending->login) ? call.spending->login : GetSessionUserId();
     return {pg::my_proc_number(), role};
 }
 

@@ -99,15 +99,15 @@ Oid scope_role() { return is_by_role() ? GetUserId() : InvalidOid; }
 // this when a row is written, here or by a restore elsewhere; so it says which role had the name then.
 STEADYTEXT_FUNCTION(steadytext_scope_role) {
     using namespace steadytext;
-    std::string_view text = pg::utf8_text(PG_GETARG_DATUM(0));
-    const std::size_t slash = text.find('/');
+    std::string_view scope = pg::utf8_text(PG_GETARG_DATUM(0));
+    const std::size_t slash = scope.find('/');
     if (slash == std::string_view::npos)
         PG_RETURN_NULL();
-    text.remove_prefix(slash + 1);
-    char *name = static_cast<char *>(palloc(text.size() + 1));
+    scope.remove_prefix(slash + 1);
+    char *name = static_cast<char *>(palloc(scope.size() + 1));
     std::size_t size = 0;
-    while (!text.empty())
-        name[size++] = session::take_byte(text);
+    while (!scope.empty())
+        name[size++] = session::take_byte(scope);
     name[size] = '\0';
     const char *own = pg::name_of_utf8({name, size});
     const Oid role = own != nullptr && strlen(own) < NAMEDATALEN ? get_role_oid(own, true) : InvalidOid;
