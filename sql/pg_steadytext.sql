@@ -92,6 +92,7 @@ SELECT key, value::jsonb, description FROM (VALUES
     ('default_seed', '42', 'seed used when a call passes NULL (steadytext.default_seed)'),
     ('daemon_auto_start', 'true', 'start the embedded daemon with the server (steadytext.embedded_daemon)')) seed (key, value, description);
 COMMENT ON VIEW _steadytext.config_seed IS 'The first values of steadytext_config.';
+GRANT SELECT ON _steadytext.config_seed TO PUBLIC;
 INSERT INTO public.steadytext_config (key, value, description) SELECT * FROM _steadytext.config_seed
     ON CONFLICT DO NOTHING;
 
