@@ -53,7 +53,7 @@ ok(scalar $run->('pg_dump', $cluster, '-Fp', '-f', "$dumps/plain", $cluster->{PG
 ok(scalar $run->('pg_dump', $cluster, '-Fc', '-f', "$dumps/custom", $cluster->{PGDATABASE}), 'custom');
 ok(scalar $run->('pg_dump', $cluster, '-Fp', '--inserts', '-f', "$dumps/inserts", $cluster->{PGDATABASE}), 'with INSERTs');
 ok(scalar $run->('pg_dump', $cluster, '-Fp', '-s', '-f', "$dumps/schema", $cluster->{PGDATABASE}), 'schema alone');
-ok(scalar $run->('pg_dump', $cluster, '-Fp', '-a', '-f', "$dumps/data", $cluster->{PGDATABASE}), 'data alone');
+ok(scalar $run->('pg_dump', $cluster, '-Fp', '-a', '-f', "$dumps/rows", $cluster->{PGDATABASE}), 'data alone');
 
 my @stop  = ('-v', 'ON_ERROR_STOP=1', '-q');
 my %ways  = (
@@ -63,7 +63,7 @@ my %ways  = (
     'custom'         => sub { $run->('pg_restore', $_[0], '-e', '-d', $_[1], "$dumps/custom") },
     'custom -1'      => sub { $run->('pg_restore', $_[0], '-1', '-d', $_[1], "$dumps/custom") },
     'custom -j2'     => sub { $run->('pg_restore', $_[0], '-e', '-j2', '-d', $_[1], "$dumps/custom") },
-    'schema, data'   => sub { my @s = $run->('psql', $_[0], @stop, '-1', '-f', "$dumps/schema", $_[1]); $s[0] ? $run->('psql', $_[0], @stop, '-1', '-f', "$dumps/data", $_[1]) : @s },
+    'schema, data'   => sub { my @s = $run->('psql', $_[0], @stop, '-1', '-f', "$dumps/schema", $_[1]); $s[0] ? $run->('psql', $_[0], @stop, '-1', '-f', "$dumps/rows", $_[1]) : @s },
 );
 my $number = 0;
 for my $way (sort keys %ways) {

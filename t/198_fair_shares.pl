@@ -82,7 +82,8 @@ sub beside {
 sub hostile { my ($statement, $times) = @_; return map { $cluster->session(user => 'hostile')->send($statement) } 1 .. $times }
 my $quiet = q(SET client_min_messages = error; SET steadytext.on_failure = 'null';);
 my $again = sub { my ($call) = @_; return "$quiet DO \$\$ BEGIN FOR i IN 1 .. 1000000 LOOP PERFORM $call; END LOOP; END \$\$" };
-my $many  = sub { $cluster->sql($in_use) > 0.7 * $slots };
+# A stream has begun with its first piece, so as many begin as the engine works on for one role: three quarters of its slots.
+my $many  = sub { $cluster->sql($in_use) >= 12 };
 
 beside('calls that never end', sub { hostile(q(SELECT steadytext_generate('!fault:hold ' || random(), use_cache => false)), 40) });
 beside('as many short calls as there is room for', sub { hostile($again->(q(steadytext_generate('x' || i, use_cache => false))), 40) });
