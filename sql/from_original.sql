@@ -264,7 +264,7 @@ ALTER TABLE public.steadytext_queue
     ADD lease_until timestamptz,
     ADD lost_count int NOT NULL DEFAULT 0,
     ADD kill_count int NOT NULL DEFAULT 0,
-    ADD user_oid regrole,  -- nobody's: anybody could write a name into such rows
+    ADD user_oid regrole,  -- nobody's, until the names are known to be true: see the end
     ADD session_user_oid regrole,
     ALTER user_oid SET DEFAULT quote_ident(current_user)::regrole,
     ALTER session_user_oid SET DEFAULT quote_ident(session_user)::regrole,
@@ -331,6 +331,10 @@ ALTER TABLE public.steadytext_audit_log ALTER event_type SET NOT NULL;
 -- What the triggers would have counted.
 INSERT INTO _steadytext.cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM public.steadytext_cache;
 
+-- Calls are those of the roles that they name, where only somebody with the right to could write the names.
+UPDATE public.steadytext_queue q SET user_oid = r.oid::regrole, session_user_oid = r.oid::regrole
+FROM pg_roles r
+WHERE r.rolname = q.user_id AND NOT EXISTS (SELECT FROM upgrade_everybodys WHERE table_name = 'steadytext_queue');
 SELECT _steadytext.queue_look();
 
 -- The configuration is put back: what is valid, and, where everybody could write it, only keys that mean something here and not the daemon's

@@ -122,7 +122,7 @@ is($cluster->sql('SELECT max(status) FROM steadytext_health_check() WHERE compon
     my $full = SteadyText::Cluster->new(conf => [ 'max_worker_processes = 3' ]);
     is($full->sql(q(SELECT steadytext_generate('no place'))), 'no place', 'with places for gateway, launcher and PostgreSQL\'s own worker alone calls are answered');
     ok($full->poll_until(q(SELECT status FROM steadytext_health_check() WHERE component = 'launcher'), 'degraded'), 'health says that workers are missing');
-    like($full->sql(q(SELECT details FROM steadytext_health_check() WHERE component = 'launcher')), qr/no background worker is free.*max_worker_processes/, 'and what to do');
+    like($full->sql(q(SELECT concat(details ->> 'reason', ': ', details ->> 'hint') FROM steadytext_health_check() WHERE component = 'launcher')), qr/no background worker is free.*max_worker_processes/, 'and what to do');
     my $until = time + 3;
     $full->wait_for(sub { time > $until }, 4);
     is(scalar(() = $full->log =~ /no background worker is free/g), 1, 'the log says it once');
