@@ -7,8 +7,8 @@ use SteadyText::Cluster;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $sessions = 256;  # as many as one role may have of 342
-my @base     = ('max_connections = 300', 'steadytext.max_requests = 342', "steadytext.request_timeout = '60s'");
+my $sessions = 256;  # one role may have 264 of 352
+my @base     = ('max_connections = 300', 'steadytext.max_requests = 352', "steadytext.request_timeout = '60s'");
 my $slots    = q(SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_slots_in_use');
 
 # So many sessions that call, each once, in one pgbench.
