@@ -318,6 +318,7 @@ constexpr Parameter kArguments[] = {
     {"steadytext_cache_evict_by_frecency", "min_access_count", kCount},
     {"steadytext_cache_evict_by_frecency", "min_age_hours", kHours},
 
+    {"_steadytext.scope_role", "scope", {.sample = "'a/b'"}},
     {"_steadytext.cache_evict_to", "by", kOrder},
     {"_steadytext.cache_evict_to", "target_entries", kEntries},
     {"_steadytext.cache_evict_to", "target_size_mb", kMegabytes},
@@ -563,6 +564,8 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.max_databases", kMaxDatabases},
     {"settings", "steadytext.queue_priority", integer(1, 10)},
     {"settings", "steadytext.queue_max_length", kCount},
+    {"settings", "steadytext.queue_max_per_role", kCount},
+    {"settings", "steadytext.queue_memory", integer(16 * 1024, 4 * 1024 * 1024)},
     {"settings", "steadytext.queue_retention", kCount},
 };
 
