@@ -403,7 +403,6 @@ constexpr Parameter kArguments[] = {
     {"_steadytext.check", "arguments", {.sample = "VARIADIC ARRAY[]::int[]"}},
     {"_steadytext.follow_daemon_address", "config_key", {.sample = "'some_key'"}},
     {"_steadytext.follow_daemon_address", "config_value", {.sample = "'a'"}},
-    {"_steadytext.scope_role", "scope", {.sample = "'a/b'"}},
     {"_steadytext.check_config", "config_key", kConfigKey},
     {"_steadytext.check_config", "config_value", kConfigValue},
 
