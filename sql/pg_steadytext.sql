@@ -4,6 +4,22 @@
 -- A name without a schema below is PostgreSQL's own, whatever lies in public.
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
+-- Columns of the tables are of pgvector's type and computed by its functions; the owner of the database, to whom public belongs, may have put
+-- others there.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_type t JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+                   JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'vector'
+                   JOIN pg_roles r ON r.oid = t.typowner AND r.rolsuper
+                   WHERE t.typname = 'vector' AND t.typnamespace = 'public'::regnamespace AND t.typtype = 'b')
+       OR NOT EXISTS (SELECT FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner AND r.rolsuper JOIN pg_language l ON l.oid = p.prolang
+                      WHERE p.oid = to_regprocedure('public.vector_dims(public.vector)') AND l.lanname = 'c') THEN
+        RAISE EXCEPTION 'the type "vector" in schema public is not that of the extension vector' USING ERRCODE = '55000',
+            HINT = 'Install it there: CREATE EXTENSION vector SCHEMA public, or ALTER EXTENSION vector SET SCHEMA public.';
+    END IF;
+END
+$$;
+
 -- ---- who owns what -----------------------------------------------------------------------------------------------
 -- What runs with more rights than its caller names only PostgreSQL's schema, this one, and the extension's own tables. Nobody but the
 -- installing superuser may create here, and the statement fails if the schema is there already: no object in it is anybody else's.
@@ -826,13 +842,14 @@ RETURNS TABLE (total_entries bigint, total_size_mb float8, cache_hit_rate float8
                oldest_entry timestamptz, newest_entry timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$
+-- Bound to the table when it is made: public belongs to the owner of the database, who may rename it and put another in its place.
+BEGIN ATOMIC
     SELECT size.entries, size.bytes / 1048576.0::float8,
            coalesce(lookups.hits::float8 / nullif(lookups.hits + lookups.misses, 0), 0),
            coalesce((SELECT avg(access_count)::float8 FROM public.steadytext_cache), 0),
            (SELECT min(created_at) FROM public.steadytext_cache), (SELECT max(created_at) FROM public.steadytext_cache)
-    FROM _steadytext.cache_size() size, _steadytext.cache_lookups() lookups
-$$;
+    FROM _steadytext.cache_size() size, _steadytext.cache_lookups() lookups;
+END;
 
 CREATE FUNCTION public.steadytext_cache_stats()
 RETURNS TABLE (total_entries bigint, total_size_mb float8, cache_hit_rate float8, avg_access_count float8,
@@ -1900,10 +1917,11 @@ AS 'MODULE_PATHNAME', 'steadytext_version' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 CREATE FUNCTION _steadytext.config_get(config_key text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$
+-- Bound to the table when it is made, as is cache_stats().
+BEGIN ATOMIC
     SELECT _steadytext.check('steadytext_config_get', config_key);
-    SELECT value #>> '{}' FROM public.steadytext_config WHERE key = config_key
-$$;
+    SELECT value #>> '{}' FROM public.steadytext_config WHERE key = config_key;
+END;
 
 CREATE FUNCTION public.steadytext_config_get(config_key text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE

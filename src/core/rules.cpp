@@ -74,7 +74,7 @@ struct Checker {
         if (count > rule.most)
             return too_much(texts.size(), static_cast<std::size_t>(rule.most), "elements");
         for (const TextArgument &each : texts)
-            if (!check(*rule.element, rule.element->name, each, longest_prompt, problem))
+            if (rule.element != nullptr && !check(*rule.element, rule.element->name, each, longest_prompt, problem))
                 return false;
         return !rule.distinct || all_differ(texts) || refuse(Fault::Malformed);
     }
@@ -165,8 +165,32 @@ bool refuse(const Rule &rule, const char *name, Fault fault, std::size_t longest
     return false;
 }
 
+namespace {
+
+// Whether a value of this kind can be what the rule is about: whoever calls _steadytext.check() by hand chooses the types.
+bool fits(Kind kind, Value::Is is) noexcept {
+    switch (is) {
+    case Value::Is::Number:
+        return kind != Kind::Text && kind != Kind::Texts && kind != Kind::Options;
+    case Value::Is::Real:
+        return kind == Kind::Real || kind == Kind::Integer || kind == Kind::Any;
+    case Value::Is::Text:
+        return kind != Kind::Texts;
+    case Value::Is::Texts:
+        return kind == Kind::Texts || kind == Kind::Any;
+    case Value::Is::Null:
+    case Value::Is::Other:
+        return true;
+    }
+    return false;
+}
+
+}  // namespace
+
 bool check(const Rule &rule, const char *name, const Value &value, std::size_t longest_prompt, Problem &problem) {
     const Checker checker{rule, name, longest_prompt, problem};
+    if (!fits(rule.kind, value.is))
+        return problem.set(sqlstate::kInvalidParameterValue, "%s is of another type", name);
     switch (value.is) {
     case Value::Is::Null:
         return !rule.needed || checker.refuse(Fault::Null);

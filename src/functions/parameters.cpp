@@ -81,6 +81,8 @@ void put_row(ReturnSetInfo *result, const char *owner, const Parameter &row) {
 
 // Called by SQL functions with their own name and all their arguments.
 STEADYTEXT_FUNCTION(steadytext_check) {
+    if (PG_ARGISNULL(0))
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("function cannot be null")));
     session::require_arguments(TextDatumGetCString(PG_GETARG_DATUM(0)), fcinfo, 1);
     PG_RETURN_VOID();
 }
