@@ -23,7 +23,7 @@ sub start_daemon {
     my ($in, $log) = ('', '');
     my $endpoint = "ipc://$folder/$name";
     my $daemon = start ['build/steadytextd', '--endpoint', $endpoint, '--exit-on-stdin-eof', '--threads', 1, '--model', $model, @options],
-        '<', \$in, '>&', \$log, timeout($patience);
+        '<', \$in, '>&', \$log, timeout(10 * $patience);
     $daemon->pump until $log =~ /steadytextd: ready/;
     return ($daemon, $endpoint);
 }
