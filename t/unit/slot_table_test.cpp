@@ -264,8 +264,9 @@ TEST(FairShare, GreedyRolesEndUpEqual) {
 TEST(FairShare, WhatIsAllowedToAnyoneNeedsNoCount) {
     for (std::uint32_t in_use = 0; in_use <= 64; in_use++)
         for (std::uint32_t held = 0; held <= in_use; held++)
-            if (FairShare::allows_anyone(1, in_use, 64))
+            if (FairShare::allows_anyone(1, in_use, 64)) {
                 EXPECT_TRUE(FairShare::allows(held, 1, in_use, 64)) << held << " of " << in_use;
+            }
 }
 
 TEST(SubmitRing, IsLockFreeAndKeepsTheOrder) {
