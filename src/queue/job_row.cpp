@@ -145,6 +145,19 @@ void keep(Datum &value, bool is_there) {
         value = datumCopy(value, false, -1);
 }
 
+// prompt, prompts, params, as both statements name them last.
+Payload read_payload(Columns &columns) {
+    Payload payload;
+    bool is_null;
+    payload.prompt = columns.next(is_null);
+    payload.has_prompt = !is_null;
+    payload.prompts = columns.next(is_null);
+    payload.has_prompts = !is_null;
+    payload.params = columns.next(is_null);
+    payload.has_params = !is_null;
+    return payload;
+}
+
 // The three columns, in CurrentMemoryContext if they are not in the job's.
 Payload payload_of(const Job &job) {
     static SPIPlanPtr plan = nullptr;
@@ -163,15 +176,7 @@ Payload payload_of(const Job &job) {
     if (SPI_execute_plan(plan, values, nullptr, true, 1) != SPI_OK_SELECT || SPI_processed == 0)
         ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("the request is no longer in steadytext_queue")));
     Columns columns(SPI_tuptable, 0);
-    Payload payload;
-    bool is_null;
-    payload.prompt = columns.next(is_null);
-    payload.has_prompt = !is_null;
-    payload.prompts = columns.next(is_null);
-    payload.has_prompts = !is_null;
-    payload.params = columns.next(is_null);
-    payload.has_params = !is_null;
-    return payload;
+    return read_payload(columns);
 }
 
 // Runs `take` with the columns; whatever is unpacked meanwhile in CurrentMemoryContext goes afterwards.
@@ -220,13 +225,7 @@ Job *read_row(SPITupleTable *rows, std::uint64_t number) {
     row.rank = DatumGetFloat8(columns.next());
     row.retry_count = DatumGetInt32(columns.next());
     row.max_retries = DatumGetInt32(columns.next());
-    Payload payload;
-    payload.prompt = columns.next(is_null);
-    payload.has_prompt = !is_null;
-    payload.prompts = columns.next(is_null);
-    payload.has_prompts = !is_null;
-    payload.params = columns.next(is_null);
-    payload.has_params = !is_null;
+    Payload payload = read_payload(columns);
     row.bytes = raw_bytes(payload.prompt, payload.has_prompt) + raw_bytes(payload.prompts, payload.has_prompts) +
                 raw_bytes(payload.params, payload.has_params);
     Job *job = make_job(row);
