@@ -487,38 +487,23 @@ CREATE FUNCTION _steadytext.audit_change() RETURNS trigger
 AS 'MODULE_PATHNAME', 'steadytext_audit_change' LANGUAGE C;
 COMMENT ON FUNCTION _steadytext.audit_change() IS
     'Writes who changed which rows to steadytext_audit_log, as the owner of that table; of more than a hundred rows how many.';
-CREATE TRIGGER audit_inserted AFTER INSERT ON public.steadytext_config REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_updated AFTER UPDATE ON public.steadytext_config REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_deleted AFTER DELETE ON public.steadytext_config REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_truncated AFTER TRUNCATE ON public.steadytext_config
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_inserted AFTER INSERT ON public.steadytext_rate_limits REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_updated AFTER UPDATE ON public.steadytext_rate_limits REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_deleted AFTER DELETE ON public.steadytext_rate_limits REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_truncated AFTER TRUNCATE ON public.steadytext_rate_limits
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_inserted AFTER INSERT ON public.steadytext_rate_limit_rules REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_updated AFTER UPDATE ON public.steadytext_rate_limit_rules REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_deleted AFTER DELETE ON public.steadytext_rate_limit_rules REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_truncated AFTER TRUNCATE ON public.steadytext_rate_limit_rules
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_inserted AFTER INSERT ON public.steadytext_budgets REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_updated AFTER UPDATE ON public.steadytext_budgets REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_deleted AFTER DELETE ON public.steadytext_budgets REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
-CREATE TRIGGER audit_truncated AFTER TRUNCATE ON public.steadytext_budgets
-    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change();
+DO $$
+DECLARE
+    name text;
+    event text[];
+BEGIN
+    FOREACH name IN ARRAY ARRAY['steadytext_config', 'steadytext_rate_limits', 'steadytext_rate_limit_rules', 'steadytext_budgets'] LOOP
+        FOREACH event SLICE 1 IN ARRAY ARRAY[
+            ['audit_inserted', 'INSERT', 'REFERENCING NEW TABLE AS new_rows'],
+            ['audit_updated', 'UPDATE', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows'],
+            ['audit_deleted', 'DELETE', 'REFERENCING OLD TABLE AS old_rows'],
+            ['audit_truncated', 'TRUNCATE', '']] LOOP
+            EXECUTE format('CREATE TRIGGER %I AFTER %s ON public.%I %s FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change()',
+                           event[1], event[2], name, event[3]);
+        END LOOP;
+    END LOOP;
+END
+$$;
 
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_config', '');
 -- Answers whose role is gone, or made anew, stay behind: a restore goes by names.
