@@ -3,17 +3,9 @@
 # kept, but neither served, carried out nor obeyed; nothing of anybody's runs as the superuser who upgrades.
 use strict;
 use warnings;
-use File::Copy qw(copy);
 use SteadyText::Cluster;
+use SteadyText::Original;
 use Test::More;
-
-my $config = $ENV{PG_CONFIG} // (reverse sort glob '/usr/lib/postgresql/*/bin/pg_config')[0];
-chomp(my $directory = `$config --sharedir`);
-my $script = "$directory/extension/pg_steadytext--2025.11.25.sql";
-plan skip_all => "cannot write $script" unless -w "$directory/extension";
-copy("$SteadyText::Cluster::ROOT/t/data/original.sql", $script) or die "$script: $!";
-chmod 0644, $script;
-END { local $?; unlink $script if $script }
 
 my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.on_failure = 'error'" ]);
 $cluster->sql('CREATE ROLE mallory LOGIN; CREATE ROLE victim LOGIN');
