@@ -275,6 +275,7 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
         ALTER EXTENSION pg_steadytext DROP FUNCTION steadytext_cache_top(int); DROP FUNCTION steadytext_cache_top(int);
         ALTER EXTENSION pg_steadytext DROP VIEW steadytext_cache_with_frecency; DROP VIEW steadytext_cache_with_frecency;
         ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_migrated_key(steadytext_cache); DROP FUNCTION _steadytext.cache_migrated_key(steadytext_cache);
+        ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_stats(); DROP FUNCTION _steadytext.cache_stats();
         ALTER EXTENSION pg_steadytext DROP SEQUENCE steadytext_cache_id_seq;
         ALTER EXTENSION pg_steadytext DROP TABLE steadytext_cache; DROP TABLE steadytext_cache;
         SELECT steadytext_generate('no table')), database => 'bare');
