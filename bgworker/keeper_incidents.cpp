@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/batch_columns.hpp"
+#include "src/pg/cache_lock.hpp"
 #include "src/pg/own_table.hpp"
 
 extern "C" {
@@ -57,8 +58,10 @@ void settle(const IncidentEvent &event) {
 std::uint64_t write_incidents(const shmem::DatabaseRow &row) {
     const Incidents &incidents = *shmem::segment().incidents;
     const std::uint64_t last = incidents.last();
-    if (!OidIsValid(pg::lock_own_table("steadytext_incidents")))
+    const Oid table = pg::lock_own_table("steadytext_incidents");
+    if (!OidIsValid(table))
         return last;
+    pg::lock_for_writing(table);
     const std::uint64_t oldest = last > Incidents::kKept ? last - Incidents::kKept + 1 : 1;
     for (std::uint64_t number = std::max(row.incidents_seen.load() + 1, oldest); number <= last; number++) {
         IncidentEvent event;

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/batch_columns.hpp"
+#include "src/pg/cache_lock.hpp"
 #include "src/pg/own_table.hpp"
 
 extern "C" {
@@ -69,8 +70,10 @@ bool take_usage(shmem::DatabaseRow &row) {
 }
 
 void write_usage() {
-    if (!OidIsValid(pg::lock_own_table("steadytext_usage")))
+    const Oid table = pg::lock_own_table("steadytext_usage");
+    if (!OidIsValid(table))
         return;  // the extension is not here, or not any more
+    pg::lock_for_writing(table);
     const Oid types[] = {DATEOID, OIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
     ArrayColumn columns[std::size(types)];
     for (std::size_t i = 0; i < std::size(types); i++)

@@ -556,6 +556,16 @@ END
 $$;
 COMMENT ON FUNCTION _steadytext.make_room() IS
     'Lets a row that is restored take the place of one that CREATE EXTENSION or the keeper has written, or join it.';
+CREATE FUNCTION _steadytext.keep_keeper_out() RETURNS trigger
+AS 'MODULE_PATHNAME', 'steadytext_keep_keeper_out' LANGUAGE C;
+COMMENT ON FUNCTION _steadytext.keep_keeper_out() IS
+    'Before rows are restored: until the transaction ends the keeper writes none into the table.';
+CREATE TRIGGER keep_keeper_out BEFORE INSERT ON public.steadytext_cache FOR EACH STATEMENT
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.keep_keeper_out();
+CREATE TRIGGER keep_keeper_out BEFORE INSERT ON public.steadytext_usage FOR EACH STATEMENT
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.keep_keeper_out();
+CREATE TRIGGER keep_keeper_out BEFORE INSERT ON public.steadytext_incidents FOR EACH STATEMENT
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.keep_keeper_out();
 CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_config FOR EACH ROW
     WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
 CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_cache FOR EACH ROW

@@ -78,6 +78,16 @@ STEADYTEXT_FUNCTION(steadytext_cache_changed) {
     return PointerGetDatum(nullptr);
 }
 
+// Before rows are inserted by anybody but the keeper: until the transaction ends the keeper writes none, so what _steadytext.make_room()
+// does not find does not come meanwhile.
+STEADYTEXT_FUNCTION(steadytext_keep_keeper_out) {
+    if (!CALLED_AS_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("steadytext_keep_keeper_out must be called as a trigger")));
+    pg::lock_cache_for_clearing(RelationGetRelid(reinterpret_cast<TriggerData *>(fcinfo->context)->tg_relation));
+    return PointerGetDatum(nullptr);
+}
+
 // Before a statement that clears: it then sees, and deletes, all that the keeper has written, and the keeper writes nothing older.
 STEADYTEXT_FUNCTION(steadytext_cache_hold) {
     const Oid table = pg::own_table("steadytext_cache");

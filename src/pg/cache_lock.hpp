@@ -1,4 +1,7 @@
-// Who clears the cache, or changes its rows by hand, and who writes answers into it: not both at once.
+// Who clears the cache, changes its rows by hand or restores rows, and the keeper, who writes rows of its own: not both at once.
+//
+// Of steadytext_usage and steadytext_incidents there is the same lock, for restores: the keeper's row could take the place of a restored one
+// after it was looked for.
 //
 // Used by src/functions (sessions that clear) and bgworker (the keeper). Regime: pg, within a transaction, which holds the lock to its end.
 //
@@ -37,6 +40,13 @@ inline void lock_cache_for_clearing(Oid table) {
     const LOCKTAG tag = cache_lock_of(table);
     LockRelationOid(table, RowExclusiveLock);
     return LockAcquire(&tag, ShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+// For the keeper's other tables, which a restore holds for as long as it inserts: waits for at most lock_timeout.
+inline void lock_for_writing(Oid table) {
+    const LOCKTAG tag = cache_lock_of(table);
+    LockRelationOid(table, RowExclusiveLock);
+    (void)LockAcquire(&tag, ShareLock, false, false);
 }
 
 }  // namespace steadytext::pg
