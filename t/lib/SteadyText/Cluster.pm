@@ -9,6 +9,7 @@ package SteadyText::Cluster;
 
 use strict;
 use warnings;
+use feature 'state';
 use Carp qw(croak);
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
@@ -59,11 +60,15 @@ sub run_dir { return $_[0]{run} }
 sub data_dir { return "$_[0]{run}/data" }
 sub as_server { return $> == 0 ? ('runuser', '-u', 'postgres', '--') : () }
 
-# A program of the server that is tested: PG_CONFIG's, else the newest here.
+# A program of the server that is tested: PG_CONFIG's, else the newest here. What Debian puts into the PATH is a script that costs four times as
+# much as psql itself.
 sub server_program {
     my ($name) = @_;
-    my ($config) = $ENV{PG_CONFIG} // reverse sort glob '/usr/lib/postgresql/*/bin/pg_config';
-    chomp(my $bin = `$config --bindir`);
+    state $bin = do {
+        my ($config) = $ENV{PG_CONFIG} // reverse sort glob '/usr/lib/postgresql/*/bin/pg_config';
+        chomp(my $said = `$config --bindir`);
+        $said;
+    };
     return "$bin/$name";
 }
 
@@ -93,7 +98,7 @@ sub append_conf {
 sub psql_command {
     my ($self, %options) = @_;
     return (
-        'psql', '-qXAt', '-v', 'VERBOSITY=verbose', '-v', 'ON_ERROR_STOP=1',
+        server_program('psql'), '-qXAt', '-v', 'VERBOSITY=verbose', '-v', 'ON_ERROR_STOP=1',
         '-h', $self->{PGHOST}, '-p', $self->{PGPORT}, '-U', $options{user} // $self->{PGUSER},
         '-d', $options{database} // $self->{PGDATABASE});
 }
