@@ -409,6 +409,12 @@ REVOKE ALL ON FUNCTION _steadytext.queue_row_check() FROM PUBLIC;
 CREATE TRIGGER queue_row_check BEFORE INSERT ON public.steadytext_queue
     FOR EACH ROW EXECUTE FUNCTION _steadytext.queue_row_check();
 
+-- Whoever writes steadytext_queue could name any role and any function. So what a role asked for is here, where only the C code of
+-- steadytext_enqueue() adds rows, and superusers: a callback without its row is not called.
+CREATE TABLE _steadytext.queue_callbacks (request_id uuid PRIMARY KEY, role regrole NOT NULL, callback text NOT NULL) USING heap;
+COMMENT ON TABLE _steadytext.queue_callbacks IS
+    'Which role asked for which callback of which request: the proof without which a callback is not called. It belongs to a superuser.';
+
 CREATE VIEW public.steadytext_queue_dead WITH (security_barrier) AS
     SELECT request_id, request_type, user_id, prompt, prompts, params, priority, error, retry_count, lost_count, created_at, started_at,
            completed_at
@@ -511,6 +517,7 @@ SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache',
     'WHERE scope_role IS NOT DISTINCT FROM _steadytext.scope_role(scope)');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_queue_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('_steadytext.queue_callbacks', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache_id_seq', '');
 
 -- ---- restores ----------------------------------------------------------------------------------------------------
@@ -2112,7 +2119,8 @@ AS $$
     owners AS (
         SELECT format('%s owns %s', o.owner::regrole, o.name) AS said
         FROM objects o LEFT JOIN pg_proc p ON p.oid = o.oid AND o.classid = 'pg_proc'::regclass JOIN pg_roles r ON r.oid = o.owner
-        WHERE CASE WHEN o.classid = 'pg_class'::regclass OR p.prosecdef THEN r.rolname <> 'steadytext_owner' ELSE NOT r.rolsuper END
+        WHERE CASE WHEN (o.classid = 'pg_class'::regclass AND o.name <> '_steadytext.queue_callbacks') OR p.prosecdef
+                   THEN r.rolname <> 'steadytext_owner' ELSE NOT r.rolsuper END
           AND EXISTS (SELECT FROM members m WHERE m.objid = '_steadytext'::regnamespace)
         UNION ALL
         SELECT format('%s owns schema %s', r.rolname, n.nspname) FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
@@ -2530,7 +2538,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress, public.steadytext_queue, public.steadytext_queue_dead TO PUBLIC;
 
 -- ---- owners ------------------------------------------------------------------------------------------------------
--- Background workers write the tables, and read what they must, as steadytext_owner.
+-- Background workers write the tables, and read what they must, as steadytext_owner. That a role asked for a callback is nothing it can write.
+GRANT SELECT, DELETE ON _steadytext.queue_callbacks TO steadytext_owner;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA _steadytext TO steadytext_owner;
 DO $$
 DECLARE
@@ -2542,6 +2551,7 @@ BEGIN
             WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e')
         SELECT format('ALTER %s %s OWNER TO steadytext_owner', CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass)
         FROM members JOIN pg_class c ON c.oid = objid WHERE classid = 'pg_class'::regclass AND c.relkind IN ('r', 'v')
+          AND c.oid <> '_steadytext.queue_callbacks'::regclass
         UNION ALL
         SELECT format('ALTER FUNCTION %s OWNER TO steadytext_owner', p.oid::regprocedure)
         FROM members JOIN pg_proc p ON p.oid = objid WHERE classid = 'pg_proc'::regclass AND p.prosecdef

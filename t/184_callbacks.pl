@@ -76,6 +76,37 @@ sub heard { my ($id) = @_; return $cluster->sql("SELECT string_agg(what, ',') FR
     is(heard($own), 'role_b role_b off pg_catalog, pg_temp off local', 'has none of them there');
 }
 
+# Whoever writes the queue's table, and even its owner, gets no callback called that its role has not asked for, nor another than that.
+{
+    $cluster->sql(q(CREATE FUNCTION public.robs(id uuid) RETURNS void LANGUAGE sql AS 'INSERT INTO public.heard SELECT id, current_user'; GRANT EXECUTE ON FUNCTION robs(uuid) TO PUBLIC));
+    my $owner  = 'SET ROLE steadytext_owner;';
+    my $forged = q(request_type, prompt, user_id, user_oid, status, completed_at, callback, callback_state);
+    for my $role ('postgres', 'role_c') {
+        my $id = $cluster->sql(qq($owner INSERT INTO steadytext_queue ($forged) VALUES ('generate', 'x', '$role', '$role'::regrole, 'completed', now(), 'public.robs', 'due') RETURNING request_id));
+        $cluster->sql(q(SELECT steadytext_generate_async('wakes the worker')));
+        ends_as($id, 'failed', "a callback written for $role");
+        is(state_of($id), 'failed|42501: the role has not asked for it', '  is refused');
+        is(heard($id), '', '  and not called');
+    }
+    my $id = enqueue('role_c', 'tells');
+    ends_as($id, 'done', 'a callback that was asked for');
+    $cluster->sql(qq($owner UPDATE steadytext_queue SET callback = 'public.robs', user_oid = 'postgres'::regrole, callback_state = 'due' WHERE request_id = '$id'));
+    $cluster->sql(q(SELECT steadytext_generate_async('wakes the worker again')));
+    ends_as($id, 'failed', '  is not another role\'s afterwards');
+    $cluster->sql(qq($owner UPDATE steadytext_queue SET user_oid = 'role_c'::regrole, callback_state = 'due' WHERE request_id = '$id'));
+    $cluster->sql(q(SELECT steadytext_generate_async('wakes the worker a third time')));
+    ends_as($id, 'done', '  nor another function');
+    like(heard($id), qr/^(role_c role_c off pg_catalog, pg_temp off local,?){2}$/, '  than the role named');
+    for my $sql ("INSERT INTO _steadytext.queue_callbacks VALUES ('$id', 10, 'public.robs')", "UPDATE _steadytext.queue_callbacks SET role = 10", 'TRUNCATE _steadytext.queue_callbacks',
+        'ALTER TABLE _steadytext.queue_callbacks DISABLE TRIGGER ALL', 'CREATE TRIGGER t BEFORE INSERT ON _steadytext.queue_callbacks EXECUTE FUNCTION _steadytext.cache_changed()') {
+        is($cluster->try_sql("$owner $sql")->{state}, '42501', "$sql: not as steadytext_owner");
+    }
+    is($cluster->sql(qq(DELETE FROM heard; DELETE FROM steadytext_queue WHERE request_id = '$id'; SELECT count(*) FROM _steadytext.queue_callbacks WHERE request_id = '$id')), 1, 'of a request deleted by hand something is left');
+    ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext queue worker'), 0, 30), '  until a worker begins');
+    $cluster->sql(q(SELECT steadytext_generate_async('begins a worker')));
+    ok($cluster->poll_until(qq(SELECT count(*) FROM _steadytext.queue_callbacks WHERE request_id = '$id'), 0), '  which sweeps it');
+}
+
 # Roles that may not come.
 {
     my $id = enqueue('no_connect', 'tells');

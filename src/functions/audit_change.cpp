@@ -94,16 +94,13 @@ STEADYTEXT_FUNCTION(steadytext_audit_change) {
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED), errmsg("steadytext_audit_change must be called as a trigger")));
     auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
     const Audited &table = audited(*trigger);
-    const Oid log = pg::own_table("steadytext_audit_log");
-    if (!OidIsValid(log))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table steadytext_audit_log does not exist")));
     const char *user = GetUserNameFromId(GetUserId(), false);
     char address[64];
     session::write_client_address(address, sizeof address);
     SPI_connect();
     if (SPI_register_trigger_data(trigger) < 0)
         elog(ERROR, "could not register the rows of a statement");
-    const pg::Caller caller = pg::begin_as_owner(log);
+    const pg::Caller caller = pg::begin_as_owner();
     for (const bool removed : {true, false})
         if (const char *query = changes(*trigger, table, removed); query != nullptr)
             write(removed ? table.removed : table.set, query, table, user, address);

@@ -7,10 +7,11 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/job_types.hpp"
+#include "src/functions/callback_proof.hpp"
 #include "src/guc.hpp"
 #include "src/pg/as_owner.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/own_table.hpp"
+#include "src/pg/kept_statement.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/keeper_call.hpp"
 
@@ -168,24 +169,10 @@ void note_cancelled(Oid role) {
 
 // ---- as the table's owner ------------------------------------------------------------------------------------------------
 
-struct Statement {
-    const char *text;
-    SPIPlanPtr plan = nullptr;
-};
-
-void execute_as_owner(Statement &statement, int count, const Oid *types, const Datum *values, const char *nulls) {
-    const Oid table = pg::own_table("steadytext_queue");
-    if (!OidIsValid(table))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table steadytext_queue does not exist")));
-    const pg::Caller caller = pg::begin_as_owner(table);
-    if (statement.plan == nullptr) {
-        SPIPlanPtr plan = SPI_prepare(statement.text, count, const_cast<Oid *>(types));
-        if (plan == nullptr || SPI_keepplan(plan) != 0)
-            elog(ERROR, "could not prepare a statement on steadytext_queue");
-        statement.plan = plan;
-    }
-    if (SPI_execute_plan(statement.plan, const_cast<Datum *>(values), nulls, false, 0) < 0)
-        elog(ERROR, "a statement on steadytext_queue failed");
+template <std::size_t Count>
+void execute_as_owner(pg::KeptStatement &statement, const Oid (&types)[Count], const Datum (&values)[Count], const char *nulls = nullptr) {
+    const pg::Caller caller = pg::begin_as_owner();
+    statement.execute(types, values, nulls);
     pg::end_as_owner(caller);
 }
 
@@ -291,20 +278,14 @@ struct Seen {
 };
 
 Seen look(Datum request_ids) {
-    static SPIPlanPtr plan = nullptr;
+    static pg::KeptStatement statement{"steadytext_queue",
+                                       "SELECT xmin, request_id FROM public.steadytext_queue"
+                                       " WHERE request_id = ANY ($1) AND completed_at IS NULL ORDER BY id DESC",
+                                       SPI_OK_SELECT};
+    const Oid types[] = {UUIDARRAYOID};
+    const Datum values[] = {request_ids};
     const pg::Caller caller = pg::begin_pinned();
-    if (plan == nullptr) {
-        Oid types[] = {UUIDARRAYOID};
-        SPIPlanPtr prepared = SPI_prepare("SELECT xmin, request_id FROM public.steadytext_queue"
-                                          " WHERE request_id = ANY ($1) AND completed_at IS NULL ORDER BY id DESC",
-                                          1, types);
-        if (prepared == nullptr || SPI_keepplan(prepared) != 0)
-            elog(ERROR, "could not prepare a statement on steadytext_queue");
-        plan = prepared;
-    }
-    Datum values[] = {request_ids};
-    if (SPI_execute_plan(plan, values, nullptr, false, 0) != SPI_OK_SELECT)
-        elog(ERROR, "a statement on steadytext_queue failed");
+    statement.execute(types, values);
     pg::end_as_owner(caller);
     Seen seen;
     seen.waits = SPI_processed > 0;
@@ -360,11 +341,13 @@ void stop_waiting(int, Datum) { shmem::segment().queue_waiters->end(pg::my_proc_
 
 // request_type, prompt, prompts, params, priority, max_retries, callback, channel
 STEADYTEXT_FUNCTION(steadytext_queue_add) {
-    static Statement statement{
+    static pg::KeptStatement statement{
+        "steadytext_queue",
         "INSERT INTO public.steadytext_queue (request_type, prompt, prompts, params, priority, max_retries, callback, user_id, session_id,"
         " user_oid, session_user_oid)"
         " VALUES ($1, $2, $3, $4, $5, coalesce($6, 3), $7, $9, $10, $11, $12) RETURNING request_id, pg_catalog.pg_notify($8,"
-        " CASE WHEN $8 = 'steadytext_queue_notify' THEN '' ELSE request_id::text END)"};
+        " CASE WHEN $8 = 'steadytext_queue_notify' THEN '' ELSE request_id::text END)",
+        SPI_OK_INSERT_RETURNING};
     constexpr int kArguments = 8, kCount = kArguments + 4;
     const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID,
                                TEXTOID, TEXTOID, TEXTOID,      TEXTOID,  OIDOID,  OIDOID};
@@ -389,13 +372,15 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     values[kArguments + 2] = ObjectIdGetDatum(GetUserId());
     values[kArguments + 3] = ObjectIdGetDatum(GetSessionUserId());
     SPI_connect();
-    execute_as_owner(statement, kCount, types, values, nulls);
+    execute_as_owner(statement, types, values, nulls);
     bool is_null;
     if (session::my_database() == nullptr)
         ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("the asynchronous call is queued, but will not be carried out for now"),
                           errdetail("More databases use pg_steadytext than the %u shared memory has rows for.", shmem::segment().databases->size()),
                           errhint("Raise steadytext.max_databases and restart the server, or drop databases.")));
     const pg_uuid_t id = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+    if (!PG_ARGISNULL(6))
+        functions::prove_callback(id, GetUserId(), values[6]);
     SPI_finish();
     note_added(GetUserId(), 1);
     auto *result = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
@@ -404,17 +389,19 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
-    static Statement statement{
+    static pg::KeptStatement statement{
+        "steadytext_queue",
         "UPDATE public.steadytext_queue SET status = 'cancelled', completed_at = pg_catalog.clock_timestamp(), worker_pid = NULL,"
         " lease_until = NULL WHERE request_id = $1 AND status IN ('pending', 'processing') AND ($3 OR user_oid = $2)"
         " RETURNING user_oid, pg_catalog.pg_notify('steadytext_queue_done',"
-        " pg_catalog.json_build_object('request_id', request_id, 'status', status)::text)"};
+        " pg_catalog.json_build_object('request_id', request_id, 'status', status)::text)",
+        SPI_OK_UPDATE_RETURNING};
     if (PG_ARGISNULL(0))
         return BoolGetDatum(false);
     const Oid types[] = {UUIDOID, OIDOID, BOOLOID};
     const Datum values[] = {PG_GETARG_DATUM(0), ObjectIdGetDatum(GetUserId()), BoolGetDatum(superuser())};
     SPI_connect();
-    execute_as_owner(statement, 3, types, values, nullptr);
+    execute_as_owner(statement, types, values);
     const bool found = SPI_processed > 0;
     const Oid role = found ? role_at(0) : InvalidOid;
     SPI_finish();
@@ -424,18 +411,20 @@ STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
-    static Statement statement{
+    static pg::KeptStatement statement{
+        "steadytext_queue",
         "UPDATE public.steadytext_queue SET status = 'pending', run_at = pg_catalog.now(), retry_count = 0, lost_count = 0, kill_count = 0,"
         " error = NULL, started_at = NULL, completed_at = NULL, processing_time_ms = NULL, callback_error = NULL,"
         " callback_state = NULL"
         " WHERE request_id = ANY ($1) AND status IN ('failed', 'cancelled') AND user_oid IS NOT NULL AND ($3 OR user_oid = $2)"
-        " RETURNING user_oid"};
+        " RETURNING user_oid",
+        SPI_OK_UPDATE_RETURNING};
     if (PG_ARGISNULL(0))
         return Int32GetDatum(0);
     const Oid types[] = {UUIDARRAYOID, OIDOID, BOOLOID};
     const Datum values[] = {PG_GETARG_DATUM(0), ObjectIdGetDatum(GetUserId()), BoolGetDatum(superuser())};
     SPI_connect();
-    execute_as_owner(statement, 3, types, values, nullptr);
+    execute_as_owner(statement, types, values);
     const auto count = static_cast<std::int32_t>(SPI_processed);
     for (std::int32_t i = 0; i < count; i++) {
         refuse_if_full(GetUserId(), 1);

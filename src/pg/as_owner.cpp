@@ -6,8 +6,6 @@ extern "C" {
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
-#include "utils/rel.h"
-#include "utils/relcache.h"
 }
 
 namespace steadytext::pg {
@@ -20,12 +18,8 @@ Caller begin_pinned() {
     return caller;
 }
 
-Caller begin_as_owner(Oid table) {
-    Relation relation = RelationIdGetRelation(table);
-    if (relation == nullptr)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table with OID %u does not exist", table)));
-    const Oid owner = relation->rd_rel->relowner;
-    RelationClose(relation);
+Caller begin_as_owner() {
+    const Oid owner = get_role_oid(kOwnerRole, false);
     const Caller caller = begin_pinned();
     SetUserIdAndSecContext(owner, caller.security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
     return caller;

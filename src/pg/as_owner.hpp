@@ -16,10 +16,10 @@ struct Caller {
     int settings;  // GUC nest level
 };
 
-// From here on statements run as the owner of `table` (a table of own_table()), in a security-restricted operation, with a search_path
-// of pg_catalog alone. A statement prepared meanwhile is prepared under that path. An error puts everything back, as it ends the
-// (sub)transaction.
-[[nodiscard]] Caller begin_as_owner(Oid table);
+// From here on statements run as steadytext_owner, in a security-restricted operation, with a search_path of pg_catalog alone. A statement
+// prepared meanwhile is prepared under that path. An error puts everything back, as it ends the (sub)transaction. What such a statement may
+// reach is limited by owner_guard.hpp.
+[[nodiscard]] Caller begin_as_owner();
 void end_as_owner(const Caller &caller);
 
 // The same as the caller: only the search_path is pinned.

@@ -16,6 +16,7 @@ extern "C" {
 #endif
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "postmaster/autovacuum.h"
 #include "postmaster/bgworker_internals.h"
 #include "replication/walsender.h"
@@ -84,6 +85,13 @@ inline void standard_explain_one_query(Query *query, int options, IntoClause *in
     ExplainOnePlan(plan, into, state, text, parameters, environment, &took, state->buffers ? &used : nullptr);
 #endif
 }
+
+// A walker of trees of nodes, as expression_tree_walker() takes it: until 15 it is declared without its arguments.
+#if PG_VERSION_NUM >= 160000
+using tree_walker_type = tree_walker_callback;
+#else
+using tree_walker_type = bool (*)();
+#endif
 
 // A wait event of our own where PostgreSQL has them (17), else the shared one.
 inline uint32 wait_event([[maybe_unused]] const char *name) {

@@ -1,4 +1,4 @@
-// Membership by pg_depend, remembered per table: see own_table.hpp. Regime: pg.
+// Membership by pg_depend, remembered per relation: see own_table.hpp. Regime: pg.
 #include "src/pg/own_table.hpp"
 
 extern "C" {
@@ -17,8 +17,8 @@ namespace steadytext::pg {
 
 namespace {
 
-// Tables found to be members. A table that is dropped is forgotten when its relation cache entry is invalidated.
-constexpr int kMost = 16;
+// Relations found to be members. One that is dropped is forgotten when its relation cache entry is invalidated.
+constexpr int kMost = 64;
 Oid members[kMost];
 int count = 0;
 
@@ -29,27 +29,31 @@ void forget(Datum, Oid relation) {
         count = static_cast<int>(std::remove(members, members + count, relation) - members);
 }
 
-bool is_member(Oid table) {
+bool is_member(Oid relation) {
     const Oid extension = get_extension_oid("pg_steadytext", true);
-    return OidIsValid(extension) && getExtensionOfObject(RelationRelationId, table) == extension;
+    return OidIsValid(extension) && getExtensionOfObject(RelationRelationId, relation) == extension;
 }
 
 }  // namespace
 
-Oid own_table(const char *name) {
+bool is_own_relation(Oid relation) {
     static bool registered = false;
     if (!registered)
         CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
     registered = true;
-    const Oid schema = get_namespace_oid("public", true);
-    const Oid table = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-    if (!OidIsValid(table) || std::find(members, members + count, table) != members + count)
-        return table;
-    if (!is_member(table))
-        return InvalidOid;
+    if (std::find(members, members + count, relation) != members + count)
+        return true;
+    if (!is_member(relation))
+        return false;
     if (count < kMost)
-        members[count++] = table;
-    return table;
+        members[count++] = relation;
+    return true;
+}
+
+Oid own_table(const char *name, const char *schema_name) {
+    const Oid schema = get_namespace_oid(schema_name, true);
+    const Oid table = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+    return OidIsValid(table) && is_own_relation(table) ? table : InvalidOid;
 }
 
 Oid lock_own_table(const char *name) {

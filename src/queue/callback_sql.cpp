@@ -27,7 +27,8 @@ constexpr const char *kFirstDue = R"(
 
 constexpr const char *kRefuse = R"(
     UPDATE public.steadytext_queue SET callback_state = 'failed', callback_error = $2, callback_pid = NULL
-    WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state IN ('due', 'running') ORDER BY id LIMIT 1000))";
+    WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state IN ('due', 'running') ORDER BY id LIMIT 1000
+                 FOR UPDATE SKIP LOCKED))";
 
 // $2: the deadline; $3: when shared memory was made, before which it was a crash that ended a worker; $4: the most tries.
 constexpr const char *kSettle = R"(
@@ -37,14 +38,15 @@ constexpr const char *kSettle = R"(
               WHEN callback_began >= $3 AND callback_began + $2 * interval '1 millisecond' <= clock_timestamp()
                   THEN '57014: it took longer than ' || $2 || ' ms'
               WHEN callback_tries >= $4 THEN '57P01: its worker was ended again and again' END AS failure
-          FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state = 'running') d
+          FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state = 'running' FOR UPDATE SKIP LOCKED) d
     WHERE q.id = d.lost)";
 
+// The function comes from what the role itself asked for; null: it did not.
 constexpr const char *kClaim = R"(
-    UPDATE public.steadytext_queue
+    UPDATE public.steadytext_queue q
     SET callback_state = 'running', callback_pid = $2, callback_began = clock_timestamp(), callback_tries = callback_tries + 1
     WHERE id = (SELECT id FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state = 'due' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING id, request_id, callback)";
+    RETURNING id, request_id, (SELECT c.callback FROM _steadytext.queue_callbacks c WHERE c.request_id = q.request_id AND c.role = $1))";
 
 constexpr const char *kEnd = R"(
     UPDATE public.steadytext_queue
@@ -54,10 +56,9 @@ constexpr const char *kEnd = R"(
 // How many rows; a result is in SPI_tuptable.
 template <std::size_t Count>
 std::uint64_t run(const char *statement, const Oid (&types)[Count], const Datum (&values)[Count], const char *nulls = nullptr) {
-    const Oid table = pg::lock_own_table("steadytext_queue");
-    if (!OidIsValid(table))
+    if (!OidIsValid(pg::lock_own_table("steadytext_queue")))
         return 0;
-    const pg::Caller caller = pg::begin_as_owner(table);
+    const pg::Caller caller = pg::begin_as_owner();
     const int result = SPI_execute_with_args(statement, static_cast<int>(Count), const_cast<Oid *>(types), const_cast<Datum *>(values), nulls,
                                              false, 0);
     pg::end_as_owner(caller);

@@ -25,7 +25,7 @@ inline constexpr int kMostCallbackTries = 3;  // workers that may be ended with 
 struct DueCallback {
     std::int64_t id;
     pg_uuid_t request;
-    const char *function;  // goes with the transaction
+    const char *function;  // goes with the transaction; null: the role did not ask for it
 };
 
 // The next role after `last`, by OID, that has callbacks due or running; InvalidOid: there is none.

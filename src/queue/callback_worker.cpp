@@ -62,7 +62,7 @@ void end_worker() {
 
 void claim() {
     found = claim_callback(order.role, callback);
-    if (found)
+    if (found && callback.function != nullptr)
         callback.function = MemoryContextStrdup(memory, callback.function);
 }
 
@@ -76,16 +76,31 @@ void call_and_mark() {
     enable_timeout_after(USER_TIMEOUT, order.deadline_ms + kGraceMs);
     if (SPI_execute_with_args(psprintf("SELECT %s($1)", callback.function), 1, types, values, nullptr, false, 0) < 0)
         elog(ERROR, "the callback could not be called");
-    disable_all_timeouts(false);
     AtEOXact_GUC(false, settings);
     end_callback(callback.id, nullptr);
+    disable_all_timeouts(false);
 }
 
+// The row may be locked by another transaction: then the queue worker settles it later.
 const char *failure;
-void mark_failed() { end_callback(callback.id, failure); }
+void mark_failed() {
+    enable_timeout_after(STATEMENT_TIMEOUT, kGraceMs);
+    enable_timeout_after(USER_TIMEOUT, 2 * kGraceMs);
+    end_callback(callback.id, failure);
+    disable_all_timeouts(false);
+}
+
+bool fail(const char *reason) {
+    failure = reason;
+    const bool good = worker::run_step("recording a callback's error", mark_failed);
+    disable_all_timeouts(false);
+    return good;
+}
 
 // False: the worker had better end.
 bool call() {
+    if (callback.function == nullptr)
+        return fail("42501: the role has not asked for it");
     core::Problem problem;
     const std::int64_t began_us = core::monotonic_us();
     const bool good = worker::run_step("calling a callback", call_and_mark, problem, true);
@@ -95,8 +110,7 @@ bool call() {
     if (good)
         return true;
     const bool too_long = core::monotonic_us() - began_us >= std::int64_t{order.deadline_ms} * 1000;
-    failure = too_long ? psprintf("57014: it took longer than %d ms", order.deadline_ms) : psprintf("%s: %s", problem.sqlstate, problem.message);
-    return worker::run_step("recording a callback's error", mark_failed);
+    return fail(too_long ? psprintf("57014: it took longer than %d ms", order.deadline_ms) : psprintf("%s: %s", problem.sqlstate, problem.message));
 }
 
 bool claim_next() {

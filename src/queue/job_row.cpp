@@ -6,7 +6,7 @@
 #include "src/queue/job_row.hpp"
 #include "src/core/job_types.hpp"
 #include "src/pg/jsonb.hpp"
-#include "src/pg/own_table.hpp"
+#include "src/pg/kept_statement.hpp"
 
 extern "C" {
 #include "access/detoast.h"
@@ -160,20 +160,13 @@ Payload read_payload(Columns &columns) {
 
 // The three columns, in CurrentMemoryContext if they are not in the job's.
 Payload payload_of(const Job &job) {
-    static SPIPlanPtr plan = nullptr;
+    static pg::KeptStatement statement{"steadytext_queue", "SELECT prompt, prompts, params FROM public.steadytext_queue WHERE id = $1", SPI_OK_SELECT};
     if (job.payload.is_here)
         return job.payload;
-    if (!OidIsValid(pg::lock_own_table("steadytext_queue")))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table steadytext_queue does not exist")));
-    Oid types[] = {INT8OID};
-    if (plan == nullptr) {
-        SPIPlanPtr prepared = SPI_prepare("SELECT prompt, prompts, params FROM public.steadytext_queue WHERE id = $1", 1, types);
-        if (prepared == nullptr || SPI_keepplan(prepared) != 0)
-            elog(ERROR, "could not prepare the queue worker's statement");
-        plan = prepared;
-    }
-    Datum values[] = {Int64GetDatum(job.row.id)};
-    if (SPI_execute_plan(plan, values, nullptr, true, 1) != SPI_OK_SELECT || SPI_processed == 0)
+    const Oid types[] = {INT8OID};
+    const Datum values[] = {Int64GetDatum(job.row.id)};
+    statement.execute(types, values);
+    if (SPI_processed == 0)
         ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("the request is no longer in steadytext_queue")));
     Columns columns(SPI_tuptable, 0);
     return read_payload(columns);

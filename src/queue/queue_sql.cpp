@@ -8,6 +8,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/pg/kept_statement.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/pg/vector.hpp"
 #include "src/queue/callbacks.hpp"
@@ -48,7 +49,7 @@ constexpr const char *kClaim = R"(
             WHERE q.user_oid = role.oid AND q.completed_at IS NULL AND q.status = 'pending' AND q.run_at <= clock_timestamp()
               AND q.priority >= $5
             ORDER BY q.rank DESC, q.id LIMIT $1 FOR UPDATE SKIP LOCKED) pending
-        WHERE role.oid <> ALL ($2) LIMIT $6)
+        WHERE role.oid <> ALL ($2) AND pending.id <> $7 LIMIT $6)
     UPDATE public.steadytext_queue q
     SET status = 'processing', started_at = clock_timestamp(), worker_pid = $3,
         lease_until = clock_timestamp() + $4 * interval '1 second'
@@ -81,41 +82,54 @@ constexpr const char *kRecordTexts = R"(
 constexpr const char *kRecordVectors = R"(
     UPDATE public.steadytext_queue SET embeddings = $3 WHERE id = $1 AND status = 'processing' AND worker_pid = $2)";
 
+constexpr const char *kLock = R"(
+    SELECT id FROM public.steadytext_queue WHERE id = ANY ($1) ORDER BY id FOR UPDATE SKIP LOCKED)";
+
 constexpr const char *kRenew = R"(
     UPDATE public.steadytext_queue SET lease_until = clock_timestamp() + $3 * interval '1 second'
-    WHERE id = ANY ($2) AND status = 'processing' AND worker_pid = $1)";
+    WHERE id IN (SELECT id FROM public.steadytext_queue WHERE id = ANY ($2) AND status = 'processing' AND worker_pid = $1 FOR UPDATE SKIP LOCKED))";
 
 constexpr const char *kLost = R"(
     SELECT held.id FROM unnest($2) AS held (id)
     WHERE NOT EXISTS (SELECT FROM public.steadytext_queue q WHERE q.id = held.id AND q.status = 'processing' AND q.worker_pid = $1)
     ORDER BY held.id)";
 
+// How many rows are pending or failed now, and how many are another worker's still.
 constexpr const char *kRecover = R"(
+    WITH lost AS (SELECT id FROM public.steadytext_queue
+                  WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND ($2 OR lease_until < clock_timestamp())
+                  FOR UPDATE SKIP LOCKED),
+    recovered AS (
     UPDATE public.steadytext_queue
     SET status = CASE WHEN lost_count < $3 THEN 'pending' ELSE 'failed' END, lost_count = lost_count + 1, worker_pid = NULL, lease_until = NULL,
         error = CASE WHEN lost_count < $3 THEN error ELSE 'its worker died again and again' END,
         completed_at = CASE WHEN lost_count < $3 THEN NULL ELSE clock_timestamp() END
-    WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND ($2 OR lease_until < clock_timestamp()))";
+    WHERE id IN (SELECT id FROM lost) RETURNING id)
+    SELECT (SELECT count(*) FROM recovered), (SELECT count(*) FROM public.steadytext_queue
+        WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND id NOT IN (SELECT id FROM recovered)))";
 
-// The row may be pending: what the worker had claimed last may not have reached the disk when the server went down with it.
+// The row may be pending: what the worker had claimed last may not have reached the disk when the server went down with it. The first row
+// of the result says whether the job is charged, or is not there to be.
 constexpr const char *kChargeKiller = R"(
-    WITH charged AS (
+    WITH free AS (SELECT id FROM public.steadytext_queue WHERE id = $1 FOR UPDATE SKIP LOCKED),
+    charged AS (
         UPDATE public.steadytext_queue
         SET kill_count = kill_count + 1, worker_pid = NULL, lease_until = NULL,
             status = CASE WHEN kill_count + 1 < $2 THEN 'pending' ELSE 'failed' END,
             error = CASE WHEN kill_count + 1 < $2 THEN error ELSE format('its worker died %s times while at work on it', kill_count + 1) END,
             completed_at = CASE WHEN kill_count + 1 < $2 THEN NULL ELSE clock_timestamp() END
-        WHERE id = $1 AND completed_at IS NULL AND status IN ('pending', 'processing')
+        WHERE id IN (SELECT id FROM free) AND completed_at IS NULL AND status IN ('pending', 'processing')
         RETURNING request_id, status)
-    SELECT pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', status)::text)
-    FROM charged WHERE status = 'failed')";
+    SELECT EXISTS (SELECT FROM free) OR NOT EXISTS (SELECT FROM public.steadytext_queue WHERE id = $1),
+           (SELECT pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', status)::text)
+            FROM charged WHERE status = 'failed'))";
 
 constexpr const char *kFailOrphans = R"(
     WITH failed AS (
         UPDATE public.steadytext_queue
         SET status = 'failed', error = format('role "%s" does not exist', user_id), completed_at = clock_timestamp(), worker_pid = NULL,
             lease_until = NULL
-        WHERE user_oid IS NULL AND completed_at IS NULL
+        WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid IS NULL AND completed_at IS NULL FOR UPDATE SKIP LOCKED)
         RETURNING request_id)
     SELECT pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', 'failed')::text) FROM failed)";
 
@@ -125,9 +139,12 @@ constexpr const char *kDeleteOld = R"(
     WITH page AS (SELECT id, completed_at FROM public.steadytext_queue WHERE id > $2 ORDER BY id LIMIT 5000),
     old AS (
         DELETE FROM public.steadytext_queue
-        WHERE id > $2 AND id <= (SELECT max(id) FROM page) AND completed_at < clock_timestamp() - $1 * interval '1 second'
-            AND coalesce(callback_state, '') NOT IN ('due', 'running')
-        RETURNING id)
+        WHERE id IN (SELECT id FROM public.steadytext_queue
+                     WHERE id > $2 AND id <= (SELECT max(id) FROM page) AND completed_at < clock_timestamp() - $1 * interval '1 second'
+                       AND coalesce(callback_state, '') NOT IN ('due', 'running')
+                     FOR UPDATE SKIP LOCKED)
+        RETURNING id, request_id, callback),
+    proofs AS (DELETE FROM _steadytext.queue_callbacks WHERE request_id IN (SELECT request_id FROM old WHERE callback IS NOT NULL))
     SELECT max(id), count(*) = 5000 AND (count(*) > count(completed_at) OR EXISTS (SELECT FROM old)) FROM page)";
 
 constexpr const char *kNextDue = R"(
@@ -136,38 +153,26 @@ constexpr const char *kNextDue = R"(
 
 constexpr const char *kGiveBack = R"(
     UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL
-    WHERE completed_at IS NULL AND status = 'processing' AND worker_pid = $1)";
+    WHERE id IN (SELECT id FROM public.steadytext_queue
+                 WHERE completed_at IS NULL AND status = 'processing' AND worker_pid = $1 FOR UPDATE SKIP LOCKED))";
+
+constexpr const char *kGiveBackThese = R"(
+    WITH mine AS (SELECT id FROM public.steadytext_queue WHERE id = ANY ($2) AND status = 'processing' AND worker_pid = $1),
+    free AS (SELECT id FROM public.steadytext_queue WHERE id = ANY ($2) AND status = 'processing' AND worker_pid = $1 FOR UPDATE SKIP LOCKED),
+    given AS (UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL WHERE id IN (SELECT id FROM free))
+    SELECT id FROM mine WHERE id NOT IN (SELECT id FROM free) ORDER BY id)";
+
+// Left by requests that were deleted by hand.
+constexpr const char *kDropProofs = R"(
+    DELETE FROM _steadytext.queue_callbacks c
+    WHERE NOT EXISTS (SELECT FROM public.steadytext_queue q WHERE q.request_id = c.request_id))";
 
 constexpr const char *kMeasure = R"(
     SELECT user_oid, count(*), min(created_at) FILTER (WHERE status = 'pending')
     FROM public.steadytext_queue WHERE completed_at IS NULL GROUP BY user_oid)";
 
-// A statement whose plan is kept.
-struct Statement {
-    const char *text;
-    int expected;
-    SPIPlanPtr plan = nullptr;
-
-    template <std::size_t Count>
-    void execute(const Oid (&types)[Count], const Datum (&values)[Count]) {
-        run(static_cast<int>(Count), types, values);
-    }
-    void execute() { run(0, nullptr, nullptr); }
-
-private:
-    void run(int count, const Oid *types, const Datum *values) {
-        if (!OidIsValid(pg::lock_own_table("steadytext_queue")))
-            ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table steadytext_queue does not exist")));
-        if (plan == nullptr) {
-            SPIPlanPtr prepared = SPI_prepare(text, count, const_cast<Oid *>(types));
-            if (prepared == nullptr || SPI_keepplan(prepared) != 0)
-                elog(ERROR, "could not prepare the queue worker's statement");
-            plan = prepared;
-        }
-        if (SPI_execute_plan(plan, const_cast<Datum *>(values), nullptr, false, 0) != expected)
-            elog(ERROR, "the queue worker's statement failed");
-    }
-};
+constexpr const char *kTable = "steadytext_queue";
+using Statement = pg::KeptStatement;
 
 // ---- claiming ----------------------------------------------------------------------------------------------------------
 
@@ -280,7 +285,7 @@ void add_put_off(const Job &job, ArrayColumn *column) {
 
 // The answers of a batch, in the order asked. All of them are here at once, which is why they are limited: so one batch after the other.
 void record_batch(const Job &job) {
-    static Statement texts{kRecordTexts, SPI_OK_UPDATE}, vectors{kRecordVectors, SPI_OK_UPDATE};
+    static Statement texts{kTable, kRecordTexts, SPI_OK_UPDATE}, vectors{kTable, kRecordVectors, SPI_OK_UPDATE};
     const bool embeds = job.row.kind == JobKind::Embed;
     MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "steadytext batch", ALLOCSET_DEFAULT_SIZES);
     MemoryContext caller = MemoryContextSwitchTo(memory);
@@ -326,15 +331,26 @@ Datum ids_of(JobLists lists) {
     return ids.array();
 }
 
+// The first column of the last result, in its order.
+std::span<const std::int64_t> ids_returned() {
+    auto *ids = static_cast<std::int64_t *>(palloc((SPI_processed + 1) * sizeof(std::int64_t)));
+    for (std::uint64_t i = 0; i < SPI_processed; i++) {
+        bool is_null;
+        ids[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
+    }
+    return {ids, static_cast<std::size_t>(SPI_processed)};
+}
+
 }  // namespace
 
 bool has_queue() { return OidIsValid(pg::own_table("steadytext_queue")); }
 
-std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, MemoryContext parent, RoleShares &shares) {
-    static Statement statement{kClaim, SPI_OK_UPDATE_RETURNING};
-    const Oid types[] = {INT8OID, OIDARRAYOID, INT4OID, INT4OID, INT4OID, INT4OID};
-    const Datum values[] = {Int64GetDatum(most), passed_over(held_back, shares, most), Int32GetDatum(MyProcPid),
-                            Int32GetDatum(kLeaseSeconds), least_priority(), Int32GetDatum(static_cast<std::int32_t>(most_of_all))};
+std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, std::int64_t uncharged, MemoryContext parent,
+                    RoleShares &shares) {
+    static Statement statement{kTable, kClaim, SPI_OK_UPDATE_RETURNING};
+    const Oid types[] = {INT8OID, OIDARRAYOID, INT4OID, INT4OID, INT4OID, INT4OID, INT8OID};
+    const Datum values[] = {Int64GetDatum(most), passed_over(held_back, shares, most), Int32GetDatum(MyProcPid), Int32GetDatum(kLeaseSeconds),
+                            least_priority(), Int32GetDatum(static_cast<std::int32_t>(most_of_all)), Int64GetDatum(uncharged)};
     statement.execute(types, values);
     const auto count = static_cast<std::uint32_t>(SPI_processed);
     SPITupleTable *rows = SPI_tuptable;
@@ -356,7 +372,7 @@ std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBac
 }
 
 std::int64_t next_due_ms(const HeldBack &held_back) {
-    static Statement statement{kNextDue, SPI_OK_SELECT};
+    static Statement statement{kTable, kNextDue, SPI_OK_SELECT};
     const Oid types[] = {OIDARRAYOID, INT4OID};
     ArrayColumn roles;
     roles.begin(OIDOID, HeldBack::kMost);
@@ -369,7 +385,7 @@ std::int64_t next_due_ms(const HeldBack &held_back) {
 }
 
 void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid role)) {
-    static Statement end{kEnd, SPI_OK_SELECT}, put_off{kPutOff, SPI_OK_UPDATE};
+    static Statement end{kTable, kEnd, SPI_OK_SELECT}, put_off{kTable, kPutOff, SPI_OK_UPDATE};
     Rows<7> ending({INT8OID, TEXTOID, TEXTOID, vector_type(), TEXTOID, INT4OID, TEXTOID}, jobs.count);
     Rows<5> waiting({INT8OID, TEXTOID, INT4OID, INT4OID, INT4OID}, jobs.count);
     for (const Job *job = jobs.first; job != nullptr; job = job->next) {
@@ -389,44 +405,69 @@ void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid rol
     tell_ended(SPI_tuptable, SPI_processed, ended);
 }
 
+void lock_rows(JobList &jobs, JobList &busy) {
+    static Statement statement{kTable, kLock, SPI_OK_SELECT};
+    const JobList *const lists[] = {&jobs};
+    const Oid types[] = {INT8ARRAYOID};
+    const Datum values[] = {ids_of(lists)};
+    statement.execute(types, values);
+    const std::span<const std::int64_t> locked = ids_returned();
+    for (Job *job = jobs.first, *next; job != nullptr; job = next) {
+        next = job->next;
+        if (std::binary_search(locked.begin(), locked.end(), job->row.id))
+            continue;
+        jobs.remove(job);
+        busy.add(job);
+    }
+}
+
 void renew_leases(JobLists lists) {
-    static Statement statement{kRenew, SPI_OK_UPDATE};
+    static Statement statement{kTable, kRenew, SPI_OK_UPDATE};
     const Oid types[] = {INT4OID, INT8ARRAYOID, INT4OID};
     const Datum values[] = {Int32GetDatum(MyProcPid), ids_of(lists), Int32GetDatum(kLeaseSeconds)};
     statement.execute(types, values);
 }
 
 std::span<const std::int64_t> lost(JobLists lists) {
-    static Statement statement{kLost, SPI_OK_SELECT};
+    static Statement statement{kTable, kLost, SPI_OK_SELECT};
     const Oid types[] = {INT4OID, INT8ARRAYOID};
     const Datum values[] = {Int32GetDatum(MyProcPid), ids_of(lists)};
     statement.execute(types, values);
-    auto *ids = static_cast<std::int64_t *>(palloc((SPI_processed + 1) * sizeof(std::int64_t)));
-    for (std::uint64_t i = 0; i < SPI_processed; i++) {
-        bool is_null;
-        ids[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
-    }
-    return {ids, static_cast<std::size_t>(SPI_processed)};
+    return ids_returned();
 }
 
 void give_back() {
-    static Statement statement{kGiveBack, SPI_OK_UPDATE};
+    static Statement statement{kTable, kGiveBack, SPI_OK_UPDATE};
     const Oid types[] = {INT4OID};
     const Datum values[] = {Int32GetDatum(MyProcPid)};
     statement.execute(types, values);
 }
 
-std::uint64_t recover(bool all) {
-    static Statement statement{kRecover, SPI_OK_UPDATE};
+std::span<const std::int64_t> give_back(std::span<const std::int64_t> ids) {
+    static Statement statement{kTable, kGiveBackThese, SPI_OK_SELECT};
+    ArrayColumn column;
+    column.begin(INT8OID, static_cast<int>(ids.size()));
+    for (const std::int64_t id : ids)
+        column.add(Int64GetDatum(id));
+    const Oid types[] = {INT4OID, INT8ARRAYOID};
+    const Datum values[] = {Int32GetDatum(MyProcPid), column.array()};
+    statement.execute(types, values);
+    return ids_returned();
+}
+
+Recovered recover(bool all) {
+    static Statement statement{kTable, kRecover, SPI_OK_SELECT};
     const Oid types[] = {INT4OID, BOOLOID, INT4OID};
     const Datum values[] = {Int32GetDatum(MyProcPid), BoolGetDatum(all), Int32GetDatum(kMostLosses)};
     statement.execute(types, values);
-    return SPI_processed;
+    Columns columns(SPI_tuptable, 0);
+    const std::int64_t recovered = DatumGetInt64(columns.next());
+    return {recovered, DatumGetInt64(columns.next())};
 }
 
 bool delete_old() {
     static std::int64_t position = 0;
-    static Statement statement{kDeleteOld, SPI_OK_SELECT};
+    static Statement statement{kTable, kDeleteOld, SPI_OK_SELECT};
     if (guc::queue_retention_s == 0)
         return false;
     const Oid types[] = {INT4OID, INT8OID};
@@ -441,21 +482,28 @@ bool delete_old() {
     return goes_on;
 }
 
-void charge_killer(std::int64_t id) {
-    static Statement statement{kChargeKiller, SPI_OK_SELECT};
+bool charge_killer(std::int64_t id) {
+    static Statement statement{kTable, kChargeKiller, SPI_OK_SELECT};
     const Oid types[] = {INT8OID, INT4OID};
     const Datum values[] = {Int64GetDatum(id), Int32GetDatum(kMostKills)};
     statement.execute(types, values);
+    bool is_null;
+    return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+}
+
+void drop_proofs() {
+    static Statement statement{kTable, kDropProofs, SPI_OK_DELETE};
+    statement.execute();
 }
 
 void fail_orphans() {
-    static Statement statement{kFailOrphans, SPI_OK_SELECT};
+    static Statement statement{kTable, kFailOrphans, SPI_OK_SELECT};
     statement.execute();
 }
 
 // What sessions add between the look at the counts and the statement's snapshot is counted twice, until the next time.
 void measure(shmem::DatabaseRow &row) {
-    static Statement statement{kMeasure, SPI_OK_SELECT};
+    static Statement statement{kTable, kMeasure, SPI_OK_SELECT};
     shmem::QueuePlaces &places = row.queue_places;
     const std::int64_t length = places.length.load();
     std::int32_t lengths[shmem::QueuePlaces::kRoles];

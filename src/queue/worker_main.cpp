@@ -18,6 +18,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/queue/callbacks.hpp"
+#include "src/queue/locked_rows.hpp"
 #include "src/queue/queue_sql.hpp"
 #include "src/queue/work_mark.hpp"
 #include "src/session/many_calls.hpp"
@@ -48,6 +49,7 @@ constexpr std::int64_t kTidyUs = 5'000'000;
 constexpr std::int64_t kHoldBackUs = 250'000;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
+constexpr std::int64_t kLockingUs = 10'000'000;  // how long rows are locked first, after a recording had to wait for another's lock
 constexpr std::uint32_t kMostCalls = 256;
 constexpr std::uint32_t kLeastClaimed = 32, kMostClaimed = 2048;
 constexpr std::int64_t kClaimedBytes = 32 * 1024;  // that a claimed job may take, with what is unpacked of it
@@ -62,6 +64,9 @@ struct Worker {
     ManyCalls *calls;
     RoleShares shares;                       // jobs with parts left to begin
     JobList under_way, over, recording;
+    JobList busy;                            // of those being recorded, the jobs whose rows another transaction has locked
+    LockedRows locked_rows;
+    std::int64_t locks_until_us = 0;         // until then rows are locked before they are recorded
     std::int64_t memory_us = 0;              // when memory was measured, and what has been begun since
     std::int64_t begun_bytes = 0;
     bool has_memory = true;
@@ -83,6 +88,7 @@ struct Worker {
     std::int64_t recording_us = 0;    // how long the last recording took
     bool one_by_one = false;          // it failed
     bool is_sweeping = false;         // there may be more to delete
+    bool has_strays = false;          // rows of a worker that has gone could not be given back yet
     std::uint64_t ended_keys[kMostEnded];
     std::uint32_t ended_count = 0;
 };
@@ -283,6 +289,13 @@ void size_bunch(std::int64_t now_us) {
     self->bunch = std::clamp(self->bunch, kLeastClaimed, most);
 }
 
+std::int64_t uncharged;  // the job at which an earlier worker died; 0: none, or it is charged
+
+void charge() {
+    if (uncharged != 0 && charge_killer(uncharged))
+        uncharged = 0;
+}
+
 void claim_jobs() {
     const std::uint64_t changes = self->row->queue_changes.load(std::memory_order_acquire);
     const std::int64_t now_us = core::monotonic_us();
@@ -291,7 +304,8 @@ void claim_jobs() {
     for (const std::int64_t until_us : self->held_back.until_us)
         if (until_us > now_us)
             self->due_us = std::min(self->due_us, until_us);
-    self->could_start |= claim(self->bunch, most_claimed(), self->held_back, self->memory, self->shares) > 0;
+    charge();
+    self->could_start |= claim(self->bunch, most_claimed(), self->held_back, uncharged, self->memory, self->shares) > 0;
     self->look_at_once = false;
     self->seen = changes;
     if (self->shares.has_more()) {
@@ -321,7 +335,28 @@ void wake_waiters() {
     self->ended_count = 0;
 }
 
-void record_jobs() { record(self->recording, note_ended); }
+void record_jobs() {
+    if (self->locks_until_us > core::monotonic_us())
+        lock_rows(self->recording, self->busy);
+    record(self->recording, note_ended);
+}
+
+// Another transaction has locked a row of one of them, so that recording did not wait any longer: from now on such rows are left out.
+bool must_lock_first(const core::Problem &problem, std::int64_t now_us) {
+    if (strcmp(problem.sqlstate, "55P03") != 0 || self->locks_until_us > now_us)
+        return false;
+    self->locks_until_us = now_us + kLockingUs;
+    return true;
+}
+
+// What becomes of their rows is seen later.
+void drop_busy() {
+    while (Job *job = self->busy.first) {
+        self->locked_rows.add(job->row.id);
+        self->busy.remove(job);
+        MemoryContextDelete(job->memory);
+    }
+}
 
 // Recording waits for the disk, so that a bunch is recorded at once: no longer than the last one took is waited for others, and not
 // at all where nothing else is to be done.
@@ -339,10 +374,17 @@ bool record_over() {
     self->ended_count = 0;
     core::Problem problem;
     SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+    SetConfigOption("lock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
     const bool good = worker::run_step("recording results", record_jobs, problem);
+    SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_OVERRIDE);
     SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-    if (good)
+    const bool tries_again = !good && must_lock_first(problem, begin_us);
+    if (good) {
         wake_waiters();
+        drop_busy();
+    }
+    while (!self->busy.is_empty())
+        move(self->busy.first, self->recording);
     while (Job *job = self->recording.first) {
         if (job->outcome == Outcome::Retry || job->outcome == Outcome::Postponed)
             self->look_at_once = true;  // when it is due again the next look will tell
@@ -351,16 +393,16 @@ bool record_over() {
             MemoryContextDelete(job->memory);
             continue;
         }
-        if (self->one_by_one && job->outcome == Outcome::Done) {
+        if (!tries_again && self->one_by_one && job->outcome == Outcome::Done) {
             job->problem = problem;
             job->outcome = Outcome::Failed;
         }
         move(job, self->over);
     }
-    self->one_by_one = !good;
+    self->one_by_one = !good && !tries_again;
     self->could_start |= !self->shares.is_empty();  // now that there is memory again
     self->recording_us = std::min(core::monotonic_us() - begin_us, kLongestWaitUs);
-    return good;
+    return good || tries_again;
 }
 
 // Calls `take` with the lists of all jobs that are claimed.
@@ -400,9 +442,17 @@ void renew_all() {
     with_lists([](JobLists lists) { renew_leases(lists); });
 }
 
-void tidy() {
-    if (recover(false) > 0)
+// What no worker has any more; there is one of a database at a time.
+std::int64_t recover_lost(bool all) {
+    const Recovered lost = recover(all);
+    self->has_strays = lost.left > 0;
+    if (lost.rows > 0)
         self->look_at_once = true;
+    return lost.rows;
+}
+
+void tidy() {
+    (void)recover_lost(self->has_strays);
     fail_orphans();
     self->shares.forget_idle(core::monotonic_us());
     measure(*self->row);
@@ -413,12 +463,10 @@ void sweep() { self->is_sweeping = delete_old(); }
 // What is left unfinished is pending again.
 void give_back_jobs() { give_back(); }
 
-std::int64_t killer;  // the job at which an earlier worker died
-
 void begin_work() {
-    if (killer != 0)
-        charge_killer(killer);
-    if (recover(true) > 0)
+    charge();
+    drop_proofs();
+    if (recover_lost(true) > 0)
         ereport(LOG, (errmsg("pg_steadytext queue worker: jobs that another worker had left are pending again")));
 }
 
@@ -453,7 +501,10 @@ bool wants_more(std::int64_t now_us) {
     return is_told && (self->shares.waiting() <= self->bunch / 2 || now_us - self->claimed_us >= kLookUs);
 }
 
-bool has_jobs() { return !self->shares.is_empty() || !self->under_way.is_empty() || !self->over.is_empty(); }
+bool has_jobs() {
+    return !self->shares.is_empty() || !self->under_way.is_empty() || !self->over.is_empty() || !self->locked_rows.is_empty() ||
+           self->has_strays;
+}
 
 // Everything there is to do now; false if a transaction failed that should not have.
 bool work(std::int64_t now_us) {
@@ -470,6 +521,11 @@ bool work(std::int64_t now_us) {
         return false;
     if (now_us >= callbacks_due_us())
         look_after_callbacks(now_us);
+    if (now_us >= self->locked_rows.due_us()) {
+        if (!self->locked_rows.try_again(now_us))
+            return false;
+        self->look_at_once = true;
+    }
     if (now_us - self->renewed_us > kRenewUs) {
         self->renewed_us = now_us;
         if (has_jobs() && !worker::run_step("renewing leases", renew_all))
@@ -497,13 +553,14 @@ bool is_idle() {
 }
 
 bool has_work(std::int64_t now_us) {
-    return now_us >= callbacks_due_us() || self->is_sweeping || is_time_to_record(now_us) || self->could_start || wants_more(now_us);
+    return now_us >= callbacks_due_us() || now_us >= self->locked_rows.due_us() || self->is_sweeping || is_time_to_record(now_us) || self->could_start || wants_more(now_us);
 }
 
 // When there may be without an answer or a change.
 std::int64_t next_us() {
     const std::int64_t idle_us = core::monotonic_us() + kIdleUs;
-    return std::min({idle_us, self->due_us, callbacks_due_us(), self->shares.next_us(), self->over.is_empty() ? INT64_MAX : self->over_us + self->recording_us});
+    return std::min({idle_us, self->due_us, callbacks_due_us(), self->locked_rows.due_us(), self->shares.next_us(),
+                     self->over.is_empty() ? INT64_MAX : self->over_us + self->recording_us});
 }
 
 void run_until_idle() {
@@ -515,7 +572,7 @@ void run_until_idle() {
             self->pause_us = 0;
             self->row->queue_failures.store(0);
         } else if (worker::run_step("looking for a queue", look_for_queue) && !found_queue) {
-            return;  // the extension was dropped
+            return;  // the extension was dropped, or the schema renamed
         } else {
             pause_after_failure();
         }
@@ -575,7 +632,7 @@ void settle_settings() {
     SetConfigOption("log_min_messages", "error", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-// Where there is no queue there are no jobs, whatever was said before it was dropped.
+// Where the extension is not there are no jobs, whatever was said before it was dropped.
 void forget_jobs(Oid database) {
     const std::uint32_t index = self->segment->databases->find(database);
     if (index == shmem::DatabaseTable::kNone)
@@ -590,10 +647,13 @@ void forget_jobs(Oid database) {
 // False if another has the database's queue, or there is none.
 bool begin(Oid database) {
     self->segment = &shmem::segment();
-    if (!worker::begin_in(database) || !worker::run_step("looking for a queue", look_for_queue) || !found_queue) {
+    if (!worker::begin_in(database)) {
         forget_jobs(database);
         return false;
     }
+    // A queue that is not where it belongs, for somebody has renamed the schema, is looked for again by the next worker.
+    if (!worker::run_step("looking for a queue", look_for_queue) || !found_queue)
+        return false;
     const std::uint32_t index = self->segment->databases->of(database);
     if (index == shmem::DatabaseTable::kNone)
         return false;
@@ -627,7 +687,7 @@ void steadytext_queue_main(Datum) {
     self->calls->watch(note_moving);
     self->look_at_once = true;  // there may be something
     self->row->queue_failures.store(0);
-    killer = mark.open(MyDatabaseId);
+    uncharged = mark.open(MyDatabaseId);
     SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);  // what killed its worker is known before it is begun again
     if (worker::run_step("taking over", begin_work)) {
         mark.clear();

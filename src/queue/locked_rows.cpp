@@ -1,0 +1,47 @@
+// Remembering and giving back: see locked_rows.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/queue/locked_rows.hpp"
+#include "bgworker/step.hpp"
+#include "src/core/clock.hpp"
+#include "src/queue/queue_sql.hpp"
+
+#include <algorithm>
+#include <span>
+
+namespace steadytext::queue {
+
+namespace {
+
+constexpr std::int64_t kAgainUs = 250'000;
+
+// Of the transaction under way: what it is to give back, and then what was still locked.
+std::span<std::int64_t> rows;
+
+void give_rows_back() {
+    const std::span<const std::int64_t> locked = give_back(rows);
+    std::copy(locked.begin(), locked.end(), rows.begin());
+    rows = rows.first(locked.size());
+}
+
+}  // namespace
+
+void LockedRows::add(std::int64_t id) {
+    if (count_ == room_) {
+        room_ = std::max(2 * room_, 16U);
+        ids_ = static_cast<std::int64_t *>(ids_ == nullptr ? palloc(room_ * sizeof *ids_) : repalloc_huge(ids_, room_ * sizeof *ids_));
+    }
+    if (count_ == 0)
+        due_us_ = core::monotonic_us() + kAgainUs;
+    ids_[count_++] = id;
+}
+
+bool LockedRows::try_again(std::int64_t now_us) {
+    due_us_ = now_us + kAgainUs;
+    rows = {ids_, count_};
+    const bool good = worker::run_step("giving locked jobs back", give_rows_back);
+    if (good)
+        count_ = static_cast<std::uint32_t>(rows.size());
+    return good;
+}
+
+}  // namespace steadytext::queue

@@ -1,0 +1,30 @@
+// Rows that this worker has claimed, whose jobs it no longer has: another transaction had locked them when their results were to be recorded.
+//
+// A transaction that cancels a request, or changes its row by hand, locks the row for as long as it likes. The worker waits for none: it
+// drops the job, whose result is nobody's if the cancel is committed, and gives the row back once it can, so that the job is done again if
+// the cancel was undone. Used by src/queue/worker_main.cpp, outside transactions. Regime: pg.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+
+#include <cstdint>
+
+namespace steadytext::queue {
+
+class LockedRows {
+public:
+    // In CurrentMemoryContext, which lives as long as the worker.
+    void add(std::int64_t id);
+    [[nodiscard]] bool is_empty() const { return count_ == 0; }
+    // When try_again() has something to do (CLOCK_MONOTONIC).
+    [[nodiscard]] std::int64_t due_us() const { return count_ == 0 ? INT64_MAX : due_us_; }
+    // Gives back the rows that can be, and forgets the rows that were cancelled; false if the transaction failed.
+    [[nodiscard]] bool try_again(std::int64_t now_us);
+
+private:
+    std::int64_t *ids_ = nullptr;
+    std::uint32_t count_ = 0, room_ = 0;
+    std::int64_t due_us_ = 0;
+};
+
+}  // namespace steadytext::queue
