@@ -169,15 +169,21 @@ namespace {
 
 // Whether a value of this kind can be what the rule is about: whoever calls _steadytext.check() by hand chooses the types.
 bool fits(Kind kind, Value::Is is) noexcept {
+    if (kind == Kind::Any)
+        return true;
     switch (is) {
+    case Value::Is::Flag:
+        return kind == Kind::Flag;
     case Value::Is::Number:
-        return kind != Kind::Text && kind != Kind::Texts && kind != Kind::Options;
+        return kind == Kind::Integer || kind == Kind::Real || kind == Kind::Interval;
     case Value::Is::Real:
-        return kind == Kind::Real || kind == Kind::Integer || kind == Kind::Any;
+        return kind == Kind::Real || kind == Kind::Integer;
     case Value::Is::Text:
-        return kind != Kind::Texts;
+        return kind == Kind::Text || kind == Kind::Options;
     case Value::Is::Texts:
-        return kind == Kind::Texts || kind == Kind::Any;
+        return kind == Kind::Texts;
+    case Value::Is::Foreign:
+        return false;
     case Value::Is::Null:
     case Value::Is::Other:
         return true;
@@ -202,7 +208,9 @@ bool check(const Rule &rule, const char *name, const Value &value, std::size_t l
         return checker.text(value.text);
     case Value::Is::Texts:
         return checker.texts(value.texts);
+    case Value::Is::Flag:
     case Value::Is::Other:
+    case Value::Is::Foreign:
         break;
     }
     return true;

@@ -84,7 +84,16 @@ inline constexpr std::int64_t kLongestPrompt = -1;
 
 // A value as a rule sees it.
 struct Value {
-    enum class Is : std::uint8_t { Null, Number, Real, Text, Texts, Other };
+    enum class Is : std::uint8_t {
+        Null,
+        Flag,
+        Number,
+        Real,
+        Text,
+        Texts,
+        Other,    // not looked at: the function's declaration says that it is of the right type
+        Foreign,  // of a type that no rule is about but one for anything
+    };
 
     Is is = Is::Null;
     std::int64_t number = 0;
@@ -100,11 +109,12 @@ struct Value {
     Value(const TextArgument &value) : is(value.is_null ? Is::Null : Is::Text), text(value.text) {}
     Value(std::span<const TextArgument> value) : is(Is::Texts), texts(value) {}
 
-    [[nodiscard]] static Value other() {
-        Value value;
-        value.is = Is::Other;
-        return value;
-    }
+    [[nodiscard]] static Value other() { return Value(Is::Other); }
+    [[nodiscard]] static Value flag() { return Value(Is::Flag); }
+    [[nodiscard]] static Value foreign() { return Value(Is::Foreign); }
+
+private:
+    explicit Value(Is kind) : is(kind) {}
 };
 
 // False, with the problem, unless the value is what the rule says. `longest_prompt`: steadytext.max_prompt_bytes.

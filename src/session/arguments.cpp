@@ -41,8 +41,10 @@ Value value_of(Datum datum, Oid type) {
         return pg::texts_of(DatumGetArrayTypeP(datum));
     case JSONBOID:
         return pg::json_text(DatumGetJsonbP(datum));
+    case BOOLOID:
+        return Value::flag();
     default:
-        return Value::other();
+        return Value::foreign();
     }
 }
 
@@ -59,7 +61,8 @@ void require(const core::Rule &rule, const core::Value &value) { require(rule, r
 void require_arguments(const char *function, FunctionCallInfo fcinfo, int first) {
     const std::span<const core::Parameter> rows = core::arguments_of(function);
     if (get_fn_expr_variadic(fcinfo->flinfo) || rows.size() != static_cast<std::size_t>(PG_NARGS() - first))
-        elog(ERROR, "the arguments of \"%s\" are not those in src/core/parameters.cpp", function);
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("the arguments of \"%.100s\" are not those in src/core/parameters.cpp", function)));
     for (int i = first; i < PG_NARGS(); i++) {
         const core::Parameter &row = rows[static_cast<std::size_t>(i - first)];
         const Value value = PG_ARGISNULL(i) ? Value() : value_of(PG_GETARG_DATUM(i), get_fn_expr_argtype(fcinfo->flinfo, i));
