@@ -7,13 +7,17 @@ SET LOCAL search_path TO pg_catalog, pg_temp;
 -- Columns of the tables are of pgvector's type and computed by its functions; the owner of the database, to whom public belongs, may have put
 -- others there.
 DO $$
+DECLARE
+    vector CONSTANT oid := (
+        SELECT t.oid FROM pg_type t JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'vector'
+        JOIN pg_roles r ON r.oid = t.typowner AND r.rolsuper
+        WHERE t.typname = 'vector' AND t.typnamespace = 'public'::regnamespace AND t.typtype = 'b');
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_type t JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
-                   JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'vector'
-                   JOIN pg_roles r ON r.oid = t.typowner AND r.rolsuper
-                   WHERE t.typname = 'vector' AND t.typnamespace = 'public'::regnamespace AND t.typtype = 'b')
+    IF vector IS NULL
        OR NOT EXISTS (SELECT FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner AND r.rolsuper JOIN pg_language l ON l.oid = p.prolang
-                      WHERE p.oid = to_regprocedure('public.vector_dims(public.vector)') AND l.lanname = 'c') THEN
+                      WHERE p.pronamespace = 'public'::regnamespace AND p.proname = 'vector_dims' AND p.pronargs = 1 AND p.proargtypes[0] = vector
+                        AND l.lanname = 'c') THEN
         RAISE EXCEPTION 'the type "vector" in schema public is not that of the extension vector' USING ERRCODE = '55000',
             HINT = 'Install it there: CREATE EXTENSION vector SCHEMA public, or ALTER EXTENSION vector SET SCHEMA public.';
     END IF;
@@ -2158,6 +2162,16 @@ AS $$
         SELECT format('type %I.%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
         WHERE t.oid >= 16384 AND t.typelem = 0 AND EXISTS (SELECT FROM pg_type b WHERE b.typname = t.typname AND b.typnamespace = 'pg_catalog'::regnamespace)
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')),
+    -- The columns are bound to the type; a dump names it by its schema.
+    vectors AS (
+        SELECT format('the type of embeddings is %I.%I', n.nspname, t.typname) AS said
+        FROM pg_attribute a JOIN objects o ON o.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
+        WHERE o.name = 'public.steadytext_cache' AND a.attname = 'embedding' AND (n.nspname, t.typname) <> ('public', 'vector')
+        UNION ALL
+        SELECT 'type public.vector is not pgvector''s' FROM pg_type t
+        WHERE t.typname = 'vector' AND t.typnamespace = to_regnamespace('public') AND NOT EXISTS (
+            SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'vector'
+            WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')),
     administrators AS (
         SELECT a.grantee::regrole::text AS said FROM objects o, aclexplode(o.acl) a
         WHERE o.oid = '_steadytext.config_set(text, text)'::regprocedure AND a.grantee NOT IN (o.owner, 0, 'steadytext_owner'::regrole)),
@@ -2210,7 +2224,11 @@ AS $$
         UNION ALL
         SELECT 15, 'trojans', 'warning', (SELECT string_agg(said, ', ' ORDER BY said) FROM trojans),
                'no operator, cast or type stands for one of PostgreSQL''s',
-               'A session whose search_path has their schema before pg_catalog calls them: make sure whose they are.')
+               'A session whose search_path has their schema before pg_catalog calls them: make sure whose they are.'
+        UNION ALL
+        SELECT 16, 'pgvector', 'warning', (SELECT string_agg(said, ', ' ORDER BY said) FROM vectors),
+               'the type of embeddings is pgvector''s, in schema public',
+               'ALTER EXTENSION vector SET SCHEMA public, or a dump of this database cannot be restored.')
     SELECT f.check_name, CASE WHEN f.said IS NULL THEN 'ok' ELSE f.bad END, coalesce(f.said, f.good), CASE WHEN f.said IS NOT NULL THEN f.hint END
     FROM (SELECT * FROM findings ORDER BY place) f
     UNION ALL

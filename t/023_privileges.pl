@@ -78,6 +78,67 @@ is($cluster->try_sql('CREATE TABLE _steadytext.mine ()', user => 'plain')->{stat
     $cluster->sql(q(DROP SCHEMA _steadytext; CREATE EXTENSION pg_steadytext CASCADE), %$other);
 }
 
+# The type of embeddings is pgvector's, whatever the owner of a database, to whom public belongs, puts there beforehand.
+{
+    $cluster->sql(q(CREATE ROLE landlord LOGIN; CREATE DATABASE let OWNER landlord));
+    my $in = { database => 'let' };
+    my $landlord = { %$in, user => 'landlord' };
+    $cluster->sql('ALTER SCHEMA public OWNER TO landlord; CREATE SCHEMA elsewhere AUTHORIZATION landlord', %$in);
+    my $create = 'CREATE EXTENSION pg_steadytext';
+    # Without pgvector, and with it in another schema, where the extension is the owner's: it is trusted in some distributions.
+    for my $pgvector ('', q(CREATE EXTENSION vector SCHEMA elsewhere; UPDATE pg_extension SET extowner = 'landlord'::regrole WHERE extname = 'vector')) {
+        for my $planted ('TYPE public.vector AS (a int)', q(TYPE public.vector AS ENUM ('a')), 'TYPE public.vector AS RANGE (subtype = float8)', 'DOMAIN public.vector AS float8[]', 'DOMAIN public.vector AS elsewhere.vector',
+            'TABLE public.vector (a int)', 'VIEW public.vector AS SELECT 1 AS a') {
+            next if $planted =~ /elsewhere/ && !$pgvector;
+            my $drop = 'DROP ' . ($planted =~ /^(\w+ \S+)/)[0];
+            $cluster->sql($pgvector, %$in);
+            $cluster->sql("CREATE $planted", %$landlord);
+            for my $how ($create, "$create CASCADE") {
+                my $got = $cluster->try_sql($how, %$in);
+                like($got->{state}, qr/^(55000|42710|42704)$/, "$how after CREATE $planted" . ($pgvector && ', pgvector elsewhere')) or diag $got->{err};
+            }
+            # What the owner's own extension has for a member is no type of pgvector's either: a superuser made that.
+            if ($pgvector && $cluster->try_sql("ALTER EXTENSION vector ADD $planted" =~ s/(public\.vector).*/$1/r, %$landlord)->{err} eq '') {
+                is($cluster->try_sql($create, %$in)->{state}, '55000', "  not if it is made a member of pgvector: $planted");
+                $cluster->sql("ALTER EXTENSION vector DROP $planted" =~ s/(public\.vector).*/$1/r, %$landlord);
+            }
+            $cluster->sql("$drop; DROP EXTENSION IF EXISTS vector", %$in);
+        }
+    }
+    # Another extension's.
+    $cluster->sql('CREATE EXTENSION vector SCHEMA elsewhere; CREATE TYPE public.vector; ALTER EXTENSION plpgsql ADD TYPE public.vector', %$in);
+    is($cluster->try_sql($create, %$in)->{state}, '55000', 'a type of another extension is refused');
+    # A function of this name on the right type.
+    $cluster->sql('ALTER EXTENSION plpgsql DROP TYPE public.vector; DROP TYPE public.vector; DROP EXTENSION vector; CREATE EXTENSION vector; ALTER EXTENSION vector DROP FUNCTION vector_dims(vector);
+        ALTER FUNCTION vector_dims(vector) SET SCHEMA elsewhere', %$in);
+    $cluster->sql(q(CREATE FUNCTION public.vector_dims(public.vector) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE LOG 'planted ran'; RETURN 1; END $$), %$landlord);
+    is($cluster->try_sql($create, %$in)->{state}, '55000', 'a function of the owner\'s in the place of pgvector\'s is refused');
+    $cluster->sql('DROP FUNCTION public.vector_dims(public.vector); DROP EXTENSION vector CASCADE; DROP FUNCTION IF EXISTS elsewhere.vector_dims', %$in);
+    # The way out is what the message says.
+    $cluster->sql('CREATE EXTENSION vector SCHEMA elsewhere', %$in);
+    my $refused = $cluster->try_sql($create, %$in);
+    is($refused->{state}, '55000', 'pgvector in another schema is refused');
+    like($refused->{err}, qr/HINT:.*ALTER EXTENSION vector SET SCHEMA public/, '  and the message tells what to do');
+    $cluster->sql("ALTER EXTENSION vector SET SCHEMA public; $create", %$in);
+    my $finding = sub { $cluster->sql(q(SELECT status, details FROM steadytext_selfcheck() WHERE check_name = 'pgvector'), %$in) };
+    is($finding->(), 'ok|the type of embeddings is pgvector\'s, in schema public', 'then it is made');
+
+    # Afterwards pgvector may go where it likes, and another be put in its place: everything is bound to the type itself. Only a dump is not restored so.
+    $cluster->sql(q(SELECT steadytext_embed('before')), %$in);
+    $cluster->sql('ALTER EXTENSION vector SET SCHEMA elsewhere', %$in);
+    is($finding->(), 'warning|the type of embeddings is elsewhere.vector', 'selfcheck tells that pgvector has been moved');
+    $cluster->sql('CREATE TYPE public.vector AS (a int); CREATE FUNCTION public.vector_dims(public.vector) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE LOG \'planted ran\'; RETURN 1; END $$', %$landlord);
+    is($finding->(), 'warning|the type of embeddings is elsewhere.vector, type public.vector is not pgvector\'s', '  and what has come in its place');
+    $cluster->sql(q(SELECT steadytext_frecency_refresh(); SELECT steadytext_embed('after'); SELECT steadytext_frecency_refresh()), %$in);
+    is($cluster->sql(q(SELECT string_agg(concat_ws(' ', prompt, elsewhere.vector_dims(embedding), entry_bytes > 1000), ', ' ORDER BY prompt) FROM steadytext_cache), %$in), 'after 384 t, before 384 t', 'embeddings are stored as before');
+    is($cluster->sql(q(SELECT pg_typeof(steadytext_embed('after')), (SELECT cached FROM steadytext_embed_batch(ARRAY['after']))), %$in), 'elsewhere.vector|t', '  and answered');
+    my $id = $cluster->sql(q(SELECT steadytext_embed_async('queued')), %$in);
+    $cluster->sql("SELECT steadytext_get_async_result('$id', 20)", %$in);
+    is($cluster->sql("SELECT elsewhere.vector_dims(embedding) FROM steadytext_check_async('$id')", %$in), 1024, '  also from the queue');
+    $cluster->sql(q(SELECT steadytext_embed_batch_async(ARRAY['x', 'y']); SELECT steadytext_cache_clear()), %$in);
+    unlike($cluster->log, qr/planted ran/, 'nothing that was planted runs');
+}
+
 # What runs with its owner's rights looks nowhere but in PostgreSQL's own schema.
 is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p
     WHERE p.proname ~ 'steadytext|^st_' AND p.prosecdef AND p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp'])),
