@@ -62,11 +62,13 @@ constexpr const char *kRekey = R"(
     WHERE c.cache_key = $1 AND c.fingerprint IS NULL
       AND NOT EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = $2))";
 
-// An empty ledger beside a table with rows is that of a restore without triggers: they are counted.
+// An empty ledger beside a table with rows is that of a restore without triggers, and one that cannot be true is somebody's: rows are counted.
 constexpr const char *kCompactLedger = R"(
-    WITH gone AS (DELETE FROM _steadytext.cache_ledger RETURNING entries, bytes)
-    INSERT INTO _steadytext.cache_ledger SELECT sum(entries), sum(bytes) FROM gone HAVING count(*) > 0
-    UNION ALL SELECT count(*), sum(entry_bytes) FROM public.steadytext_cache WHERE NOT EXISTS (SELECT FROM gone) HAVING count(*) > 0)";
+    WITH gone AS (DELETE FROM _steadytext.cache_ledger RETURNING entries, bytes),
+         told AS (SELECT sum(entries) AS entries, sum(bytes) AS bytes FROM gone),
+         kept AS (SELECT entries, bytes FROM told WHERE _steadytext.cache_ledger_holds(entries, bytes))
+    INSERT INTO _steadytext.cache_ledger SELECT entries, bytes FROM kept
+    UNION ALL SELECT count(*), sum(entry_bytes) FROM public.steadytext_cache WHERE NOT EXISTS (SELECT FROM kept) HAVING count(*) > 0)";
 
 // A row that says what it said is left alone.
 constexpr const char *kForgetDaemons = R"(

@@ -203,6 +203,26 @@ CREATE TRIGGER count_resized AFTER UPDATE ON public.steadytext_cache
 CREATE TRIGGER count_truncated AFTER TRUNCATE ON public.steadytext_cache
     FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_count();
 
+-- An answer is found by a role because its row says so: nobody but the keeper and superusers, who restore dumps, says it for another role,
+-- or for all, whatever rights on the table have been granted.
+CREATE FUNCTION _steadytext.cache_row_check() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+       AND (NEW.fingerprint IS NULL OR _steadytext.scope_role(NEW.scope) IS DISTINCT FROM (SELECT oid FROM pg_roles WHERE rolname = current_user)
+            OR TG_OP = 'UPDATE' AND OLD.scope IS DISTINCT FROM NEW.scope) THEN
+        RAISE EXCEPTION 'cached answer for others than role "%" cannot be written', current_user USING ERRCODE = '42501',
+            DETAIL = 'Its row needs a fingerprint, and a scope that ends with the role that writes it.',
+            HINT = 'Cached answers are written by pg_steadytext.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER check_row BEFORE INSERT OR UPDATE ON public.steadytext_cache FOR EACH ROW
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.cache_row_check();
+
 -- A row changed or deleted by hand is not answered from shared memory any longer. (The keeper's own changes, and eviction, let
 -- what is there be.)
 CREATE FUNCTION _steadytext.cache_changed() RETURNS trigger
@@ -835,10 +855,24 @@ AS 'MODULE_PATHNAME', 'steadytext_frecency_status' LANGUAGE C VOLATILE PARALLEL 
 COMMENT ON FUNCTION public.steadytext_frecency_status() IS
     'The last refresh of this database: when, how long it took; and what the next will fold in. NULLs: there was none yet.';
 
+-- Whether the ledger's sums can be those of a table: every row has 160 bytes at least, and its entry_bytes is an int.
+CREATE FUNCTION _steadytext.cache_ledger_holds(entries numeric, bytes numeric) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(entries BETWEEN 0 AND 4294967296 AND bytes BETWEEN 160 * entries AND 2147483647 * entries, false) $$;
+
+-- By the ledger; one that cannot be true counts for nothing, and the table's rows are counted.
 CREATE FUNCTION _steadytext.cache_size(OUT entries bigint, OUT bytes bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(sum(entries), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM _steadytext.cache_ledger $$;
+AS $$
+    WITH told AS (SELECT coalesce(sum(l.entries), 0) AS entries, coalesce(sum(l.bytes), 0) AS bytes FROM _steadytext.cache_ledger l)
+    SELECT t.entries::bigint, t.bytes::bigint FROM told t WHERE _steadytext.cache_ledger_holds(t.entries, t.bytes)
+    UNION ALL
+    SELECT count(*), coalesce(sum(c.entry_bytes), 0) FROM public.steadytext_cache c
+    WHERE NOT (SELECT _steadytext.cache_ledger_holds(t.entries, t.bytes) FROM told t)
+    HAVING NOT (SELECT _steadytext.cache_ledger_holds(t.entries, t.bytes) FROM told t)
+$$;
 
 CREATE FUNCTION _steadytext.cache_lookups(OUT hits bigint, OUT misses bigint)
 AS 'MODULE_PATHNAME', 'steadytext_cache_lookups' LANGUAGE C VOLATILE PARALLEL SAFE;
@@ -1147,36 +1181,46 @@ BEGIN
 END
 $$;
 
+-- Answers are the owner's to change, so administrators do it by these. Of rows that come to one key the first stays.
+CREATE FUNCTION _steadytext.cache_migrate(most int, OUT migrated bigint, OUT merged bigint, OUT skipped bigint)
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- Bound to the table when it is made, as is cache_stats().
+BEGIN ATOMIC
+    SELECT _steadytext.check('_steadytext.cache_migrate', most);
+    WITH batch AS MATERIALIZED (
+        SELECT c.id, _steadytext.cache_migrated_key(c) AS key FROM public.steadytext_cache c
+        WHERE c.fingerprint IS NULL ORDER BY c.id LIMIT most FOR UPDATE SKIP LOCKED),
+    ranked AS MATERIALIZED (
+        SELECT b.id, b.key, b.key IS NOT NULL AND (row_number() OVER (PARTITION BY b.key ORDER BY b.id) > 1
+               OR EXISTS (SELECT FROM public.steadytext_cache c WHERE c.cache_key = b.key)) AS is_there
+        FROM batch b),
+    gone AS (DELETE FROM public.steadytext_cache c USING ranked r WHERE c.id = r.id AND r.is_there RETURNING 1),
+    kept AS (
+        UPDATE public.steadytext_cache c
+        SET cache_key = coalesce(r.key, c.cache_key), fingerprint = CASE WHEN r.key IS NULL THEN 'unknown' ELSE 'legacy' END,
+            scope = CASE WHEN r.key IS NULL THEN c.scope ELSE '' END,
+            operation = CASE WHEN r.key IS NULL THEN c.operation WHEN c.embedding IS NULL THEN 'generate' ELSE 'embed' END
+        FROM ranked r WHERE c.id = r.id AND NOT r.is_there RETURNING r.key)
+    SELECT (SELECT count(key) FROM kept), (SELECT count(*) FROM gone), (SELECT count(*) FROM kept WHERE key IS NULL);
+END;
+CREATE FUNCTION _steadytext.cache_trust() RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH trusted AS (UPDATE public.steadytext_cache SET fingerprint = NULL WHERE fingerprint = 'untrusted' RETURNING 1)
+    SELECT count(*) FROM trusted;
+END;
+
 CREATE FUNCTION public.steadytext_cache_migrate_keys(batch_size int DEFAULT 1000)
 RETURNS TABLE (migrated bigint, merged bigint, skipped bigint, remaining bigint)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    entry public.steadytext_cache;
-    key text;
-    batch int := coalesce(batch_size, 1000);
 BEGIN
     PERFORM _steadytext.check('steadytext_cache_migrate_keys', batch_size);
-    migrated := 0;
-    merged := 0;
-    skipped := 0;
     PERFORM _steadytext.cache_quietly(true);
-    FOR entry IN SELECT * FROM public.steadytext_cache WHERE fingerprint IS NULL ORDER BY id LIMIT batch FOR UPDATE SKIP LOCKED LOOP
-        key := _steadytext.cache_migrated_key(entry);
-        IF key IS NULL THEN
-            UPDATE public.steadytext_cache SET fingerprint = 'unknown' WHERE id = entry.id;
-            skipped := skipped + 1;
-        ELSIF EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = key) THEN
-            DELETE FROM public.steadytext_cache WHERE id = entry.id;
-            merged := merged + 1;
-        ELSE
-            UPDATE public.steadytext_cache SET cache_key = key, fingerprint = 'legacy', scope = '',
-                   operation = CASE WHEN entry.embedding IS NULL THEN 'generate' ELSE 'embed' END
-            WHERE id = entry.id;
-            migrated := migrated + 1;
-        END IF;
-    END LOOP;
+    SELECT m.migrated, m.merged, m.skipped INTO migrated, merged, skipped FROM _steadytext.cache_migrate(coalesce(batch_size, 1000)) m;
     PERFORM _steadytext.cache_quietly(false);
     SELECT count(*) INTO remaining FROM public.steadytext_cache WHERE fingerprint IS NULL;
     IF remaining > 0 THEN
@@ -1205,10 +1249,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    trusted bigint;
+    trusted bigint := _steadytext.cache_trust();
 BEGIN
-    UPDATE public.steadytext_cache SET fingerprint = NULL WHERE fingerprint = 'untrusted';
-    GET DIAGNOSTICS trusted = ROW_COUNT;
     INSERT INTO public.steadytext_audit_log (event_type, details)
         VALUES ('cache_trust_legacy', jsonb_build_object('answers', trusted));
     RETURN trusted;
@@ -1994,7 +2036,8 @@ COMMENT ON VIEW public.steadytext_config_settings IS
 -- ---- administrators ----------------------------------------------------------------------------------------------
 
 -- What an administrator is granted: all functions that PUBLIC has not but trigger functions, those that make administrators, and those
--- that act on the whole server; the tables they work on, of which the audit log is not to be changed.
+-- that act on the whole server; the tables they work on, of which the audit log is not to be changed, answers are not to be made up, and
+-- those in _steadytext are only to be read.
 CREATE FUNCTION _steadytext.admin_grants() RETURNS SETOF text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -2007,8 +2050,10 @@ AS $$
     WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(steadytext_)?admin_' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
       AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 'steadytext_server_admin'::regrole)
     UNION ALL
-    SELECT format(CASE WHEN c.relkind = 'S' THEN 'USAGE, SELECT ON SEQUENCE %s' WHEN c.relkind = 'v' THEN 'SELECT ON %s'
-                       WHEN c.relname = 'steadytext_audit_log' THEN 'SELECT, INSERT ON %s' ELSE 'SELECT, INSERT, UPDATE, DELETE ON %s' END,
+    SELECT format(CASE WHEN c.relkind = 'S' THEN 'USAGE, SELECT ON SEQUENCE %s'
+                       WHEN c.relkind = 'v' OR c.relnamespace <> 'public'::regnamespace THEN 'SELECT ON %s'
+                       WHEN c.relname = 'steadytext_audit_log' THEN 'SELECT, INSERT ON %s'
+                       WHEN c.relname = 'steadytext_cache' THEN 'SELECT, DELETE ON %s' ELSE 'SELECT, INSERT, UPDATE, DELETE ON %s' END,
                   c.oid::regclass)
     FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
     WHERE c.relkind IN ('r', 'p', 'v')
@@ -2501,7 +2546,7 @@ REVOKE ALL ON FUNCTION
     _steadytext.selfcheck(), public.steadytext_selfcheck(),
     _steadytext.admin_grants(), _steadytext.admin_check(name), public.steadytext_admin_grant(name), public.steadytext_admin_revoke(name),
     _steadytext.inspect(text, text), _steadytext.follow_daemon_address(text, text), _steadytext.config_changed(),
-    _steadytext.config_check(), _steadytext.rate_limit_check(), _steadytext.audit_change(),
+    _steadytext.config_check(), _steadytext.rate_limit_check(), _steadytext.audit_change(), _steadytext.cache_row_check(),
     _steadytext.daemon_health(), _steadytext.daemons(),
     public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
     public.steadytext_daemon_set_weight(text, int), public.steadytext_daemon_drain(text), public.steadytext_daemon_undrain(text),
@@ -2522,6 +2567,7 @@ REVOKE ALL ON FUNCTION
     _steadytext.health(), _steadytext.cache_health(), public.steadytext_health_check(),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
     _steadytext.cache_count(), _steadytext.cache_changed(), _steadytext.cache_size(),
+    _steadytext.cache_ledger_holds(numeric, numeric), _steadytext.cache_migrate(int), _steadytext.cache_trust(),
     _steadytext.cache_lookups(), _steadytext.cache_stats(), public.steadytext_cache_stats(),
     _steadytext.cache_clear(), public.steadytext_cache_clear(),
     public.steadytext_cache_invalidate(text, text, text),

@@ -235,6 +235,41 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
     is($last->(), 'postgres|budget_remove|{"table": "steadytext_budgets", "truncated": true}', 'TRUNCATE has one');
     is($cluster->try_sql(q(CREATE TABLE mine (a int); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE FUNCTION _steadytext.audit_change()), user => 'alice')->{state}, '42501', 'the trigger is for these tables only');
 
+    # What the extension keeps for itself is only to be read, and an answer is not made up for others, also by a role that was granted more.
+    is($cluster->sql(q(SELECT string_agg(DISTINCT a.privilege_type, ' ') FROM pg_class c, aclexplode(c.relacl) a
+        WHERE c.relnamespace = '_steadytext'::regnamespace AND a.grantee = 'ops'::regrole)), 'SELECT', 'an administrator reads the tables of internals');
+    is($cluster->sql(q(SELECT string_agg(a.privilege_type, ' ' ORDER BY a.privilege_type) FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = 'steadytext_cache'::regclass AND a.grantee = 'ops'::regrole)), 'DELETE SELECT', 'and deletes answers');
+    is($cluster->try_sql($_, user => 'alice')->{state}, '42501', "an administrator may not: $_") for q(INSERT INTO _steadytext.cache_ledger VALUES (1, 1)), q(DELETE FROM _steadytext.cache_ledger),
+        q(UPDATE _steadytext.cache_ledger SET entries = 9223372036854775807),
+        q(INSERT INTO steadytext_cache (cache_key, prompt, response) VALUES ('k', 'p', 'r')), q(UPDATE steadytext_cache SET response = 'forged');
+    {
+        $cluster->sql(q(SELECT steadytext_generate('whose?'); SELECT steadytext_embed('whose?')), user => $_) for qw(alice bob);
+        $cluster->sql(q(SELECT steadytext_frecency_refresh(); GRANT ALL ON steadytext_cache, steadytext_cache_id_seq TO alice));
+        my $row = sub { my ($scope, $fingerprint) = @_; "INSERT INTO steadytext_cache (cache_key, prompt, response, scope, fingerprint) VALUES (md5(random()::text), 'p', 'r', $scope, $fingerprint)" };
+        my $copy = sub { "COPY steadytext_cache (cache_key, prompt, response, scope, fingerprint) FROM STDIN;\nc$_[0]\tp\tr\tsteadytext/$_[0]\tf\n\\.\n" };
+        is($cluster->try_sql($_, user => 'alice')->{state}, '42501', 'refused by the table: ' . s/\s+/ /gr) for map({ $row->(@$_) } [ q('steadytext/bob'), q('f') ], [ q('steadytext/postgres'), q('f') ],
+                [ q('steadytext/nobody'), q('f') ], [ q('steadytext'), q('f') ], [ q(''), q('legacy') ], [ 'NULL', q('f') ], [ 'NULL', 'NULL' ], [ q('steadytext/alice'), 'NULL' ], [ q('steadytext/%62ob'), q('f') ]),
+            $copy->('bob'), q(UPDATE steadytext_cache SET response = 'forged' WHERE scope = 'steadytext/bob'), q(UPDATE steadytext_cache SET embedding = array_fill(1, ARRAY[384])::vector WHERE scope ~ 'bob'),
+            q(UPDATE steadytext_cache SET scope = 'steadytext/bob' WHERE scope = 'steadytext/alice'), q(UPDATE steadytext_cache SET scope = 'steadytext/alice' WHERE scope = 'steadytext/bob'),
+            q(UPDATE steadytext_cache SET fingerprint = NULL WHERE scope = 'steadytext/alice'), q(UPDATE steadytext_cache SET cache_key = 'taken' WHERE scope = 'steadytext/bob');
+        is($cluster->try_sql($_, user => 'alice')->{err}, '', 'its own is its own to write: ' . s/\s+/ /gr) for $row->(q('steadytext/alice'), q('f')), $copy->('alice'), q(UPDATE steadytext_cache SET response = 'mine' WHERE scope = 'steadytext/alice'),
+            # Gives way to the row that has the key.
+            $row->(q('steadytext/alice'), q('f')) =~ s/md5\(random\(\)::text\)/(SELECT min(cache_key) FROM steadytext_cache WHERE scope ~ 'bob')/r . q( ON CONFLICT (cache_key) DO UPDATE SET response = 'forged');
+        is($cluster->sql(q(SELECT steadytext_generate('whose?')), user => 'bob'), 'whose?', 'another role\'s answer is what it was');
+        $cluster->sql(q(REVOKE ALL ON steadytext_cache, steadytext_cache_id_seq FROM alice));
+
+        # Rows of the original are migrated, merged and trusted by the functions, which change nothing else.
+        $cluster->sql(q(INSERT INTO steadytext_cache (cache_key, prompt, response, model_name, generation_params, fingerprint)
+            VALUES ('an old one', 'an old one', 'an old answer', 'steadytext-default', '{"max_tokens": 5}', 'untrusted'),
+                   ('an old one::EOS::[EOS]', 'an old one', 'an old answer', 'steadytext-default', '{"max_tokens": 5}', 'untrusted'), ('strange', 'an old one', 'x', 'y', '{}', 'untrusted');
+            UPDATE steadytext_cache SET eos_string = '[EOS]' WHERE cache_key ~ 'EOS'));
+        is($cluster->sql(q(SELECT steadytext_cache_trust_legacy()), user => 'alice'), 3, 'an administrator trusts answers of the original');
+        is($cluster->sql(q(SELECT * FROM steadytext_cache_migrate_keys(2)), user => 'alice'), '1|1|0|1', '  and migrates them: two with one key are merged');
+        is($cluster->sql(q(SELECT * FROM steadytext_cache_migrate_keys()), user => 'alice'), '0|0|1|0', '  one that does not say enough is skipped');
+        is($cluster->sql(q(SELECT steadytext_generate('an old one', 5)), user => 'bob'), 'an old answer', '  they answer');
+        is($cluster->sql(q(SELECT user_id FROM steadytext_audit_log WHERE event_type = 'cache_trust_legacy')), 'alice', '  and who did it is in the audit log');
+    }
+
     # A row from before counts for nothing where it is not what it must be.
     $cluster->sql(q(ALTER TABLE steadytext_config DISABLE TRIGGER check_row; UPDATE steadytext_config SET value = '"x, tcp://evil:6666 key_file=/etc/passwd"' WHERE key = 'daemon_host';
         UPDATE steadytext_config SET value = '"12 monkeys"' WHERE key = 'default_max_tokens'; ALTER TABLE steadytext_config ENABLE TRIGGER check_row));

@@ -165,6 +165,24 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
     is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE fingerprint IN ('legacy', 'unknown') OR fingerprint IS NULL)), 0, 'all of them');
 }
 
+# A ledger that cannot be true counts for nothing: no call fails, nothing is evicted for it, and the keeper counts the rows.
+{
+    $cluster->sql(q(SELECT steadytext_cache_clear(); SELECT count(steadytext_generate('counted ' || i)) FROM generate_series(1, 20) i));
+    $flush->();
+    my $true = $cluster->sql('SELECT count(*), sum(entry_bytes) FROM steadytext_cache');
+    my $most = '9223372036854775807';
+    for my $nonsense ("($most, $most), ($most, $most)", "(-$most, 0), (-$most, -$most)", '(-1000, 0)', '(0, -1000000)', "(0, $most)", '(1000000, 0)', '(5000000000, 5000000000000)') {
+        $cluster->sql("INSERT INTO _steadytext.cache_ledger VALUES $nonsense");
+        is($cluster->sql('SELECT entries, bytes FROM _steadytext.cache_size()'), $true, "the size is the table's beside $nonsense");
+        is($cluster->sql('SELECT total_entries, (SELECT evicted_count FROM steadytext_cache_evict_by_age(1000)), (SELECT evicted_count FROM steadytext_cache_evict_by_frecency(1000)) FROM steadytext_cache_stats()'), '20|0|0', '  nothing is evicted');
+        is($cluster->sql(q(SELECT status FROM steadytext_health_check() WHERE component = 'cache')), 'healthy', '  the cache is well');
+        $cluster->sql(q(SELECT steadytext_generate('counted once more'); SELECT steadytext_frecency_refresh()));
+        is($cluster->sql('SELECT sum(entries), sum(bytes) FROM _steadytext.cache_ledger'), $cluster->sql('SELECT count(*), sum(entry_bytes) FROM steadytext_cache'), '  and the keeper puts it right');
+        $cluster->sql(q(DELETE FROM steadytext_cache WHERE prompt = 'counted once more'));
+    }
+    unlike($cluster->log, qr/out of range/, 'no overflow');
+}
+
 # Another role finds nothing of this one's, unless the scope is the database.
 {
     $cluster->sql(q(CREATE ROLE other LOGIN; SELECT steadytext_generate('mine alone')));
@@ -274,6 +292,8 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
     my $bare = $cluster->try_sql(q(CREATE EXTENSION pg_steadytext CASCADE;
         ALTER EXTENSION pg_steadytext DROP FUNCTION steadytext_cache_top(int); DROP FUNCTION steadytext_cache_top(int);
         ALTER EXTENSION pg_steadytext DROP VIEW steadytext_cache_with_frecency; DROP VIEW steadytext_cache_with_frecency;
+        ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_migrate(int); DROP FUNCTION _steadytext.cache_migrate(int);
+        ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_trust(); DROP FUNCTION _steadytext.cache_trust();
         ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_migrated_key(steadytext_cache); DROP FUNCTION _steadytext.cache_migrated_key(steadytext_cache);
         ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_stats(); DROP FUNCTION _steadytext.cache_stats();
         ALTER EXTENSION pg_steadytext DROP SEQUENCE steadytext_cache_id_seq;

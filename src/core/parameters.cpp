@@ -340,6 +340,9 @@ constexpr Parameter kArguments[] = {
     {"_steadytext.cache_limit", "setting", line(255)},
     {"_steadytext.cache_quietly", "quietly", kFlag},
     {"_steadytext.cache_migrated_key", "entry", {.sample = "NULL"}},
+    {"_steadytext.cache_migrate", "most", kBatch},
+    {"_steadytext.cache_ledger_holds", "entries", {.sample = "0"}},
+    {"_steadytext.cache_ledger_holds", "bytes", {.sample = "0"}},
 
     {"steadytext_daemon_register", "endpoint", kEndpoint},
     {"steadytext_daemon_register", "weight", kWeight},

@@ -212,7 +212,7 @@ bool is_of(TupleTableSlot *row, bool original) {
 bool belongs_to(TupleTableSlot *row, Oid role) {
     bool is_null;
     const Datum whose = column(row, ScopeRole, is_null);
-    return !OidIsValid(role) || (!is_null && DatumGetObjectId(whose) == role);
+    return OidIsValid(role) ? !is_null && DatumGetObjectId(whose) == role : is_null;
 }
 
 // The answer in the row; false if it has none of the kind, or it has expired.

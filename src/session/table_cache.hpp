@@ -22,7 +22,8 @@ struct LegacyCondition {
 };
 
 // The answer under the key `hex`, if it has not expired. `condition`: null for keys that say everything themselves.
-// `role`: whose the row must be by its scope_role, as its key tells the role's name only; InvalidOid: no matter whose.
+// `role`: whose the row must be by its scope_role, as its key tells the role's name only; InvalidOid: nobody's in
+// particular.
 [[nodiscard]] bool read_table(std::string_view hex, shmem::ValueKind kind, Oid role, const LegacyCondition *condition,
                               CachedAnswer &answer);
 
