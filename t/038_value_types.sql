@@ -96,7 +96,7 @@ SELECT is(pg_temp.outcome(statement) ~ '^(22004|22023|42883|42804|42725) ', true
 SELECT is_empty($$SELECT type, outcome FROM given, pg_temp.outcome(format('SELECT public.steadytext_extract(''a'', %s)', CASE type WHEN 'unknown' THEN 'NULL' ELSE value END)) AS outcome
     WHERE type NOT IN ('record', 'pg_class') AND type !~ '^pair( NULL)?$' AND outcome !~ '^(42804|22023|22004|42P18|42883|0A000) '$$,
     'steadytext_extract() refuses types that are no rows');
-SELECT is_empty($$SELECT oid, outcome FROM (SELECT oid FROM pg_type UNION SELECT oid FROM pg_class UNION VALUES (0::oid), (1), (4294967295)) t, 
+SELECT is_empty($$SELECT oid, outcome FROM (SELECT oid FROM pg_type UNION SELECT oid FROM pg_class UNION VALUES (0::oid), (1), (4294967295)) t,
         pg_temp.outcome(format('SELECT _steadytext.extract_json(''a'', %s::oid, 5, true, 42, false, NULL)', oid)) AS outcome
     WHERE outcome ~ '^(XX|57P|58)'$$, 'extract_json() takes the OID of anything for what it is');
 -- All functions of the extension that are triggers, called as if they were functions.
