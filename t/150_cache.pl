@@ -183,6 +183,19 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
     unlike($cluster->log, qr/out of range/, 'no overflow');
 }
 
+# A restore of many answers looks each one up by the indexes, although the table is small when its first row comes.
+{
+    $cluster->sql(q(INSERT INTO steadytext_cache (cache_key, prompt) SELECT 'few ' || i, 'x' FROM generate_series(1, 3) i; ANALYZE steadytext_cache));
+    my $read = q(SELECT seq_tup_read, n_tup_ins FROM pg_stat_user_tables WHERE relname = 'steadytext_cache');
+    my ($before) = split /\|/, $cluster->sql($read);
+    $cluster->sql(q(INSERT INTO steadytext_cache (id, cache_key, prompt) SELECT 1000000 + i, 'many ' || i, 'x' FROM generate_series(1, 3000) i));
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE cache_key LIKE 'many %')), 3000, 'many answers are restored');
+    my $after;
+    ok($cluster->wait_for(sub { ($after, my $inserted) = split /\|/, $cluster->sql($read); $inserted >= 3000 }), '  as statistics tell');
+    cmp_ok($after - $before, '<', 100_000, '  and each is not looked up in all of the table: ' . ($after - $before) . ' rows read');
+    $cluster->sql('SELECT steadytext_cache_clear()');
+}
+
 # Another role finds nothing of this one's, unless the scope is the database.
 {
     $cluster->sql(q(CREATE ROLE other LOGIN; SELECT steadytext_generate('mine alone')));
