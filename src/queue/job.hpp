@@ -129,6 +129,11 @@ struct JobList {
     void remove(Job *job);
 };
 
+inline void move(Job *job, JobList &to) {
+    job->list->remove(job);
+    to.add(job);
+}
+
 // In CurrentMemoryContext, which becomes the job's.
 [[nodiscard]] Job *make_job(const JobRow &row);
 

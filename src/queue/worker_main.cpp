@@ -18,8 +18,8 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/queue/callbacks.hpp"
-#include "src/queue/locked_rows.hpp"
 #include "src/queue/queue_sql.hpp"
+#include "src/queue/recorder.hpp"
 #include "src/queue/work_mark.hpp"
 #include "src/session/many_calls.hpp"
 
@@ -49,13 +49,10 @@ constexpr std::int64_t kTidyUs = 5'000'000;
 constexpr std::int64_t kHoldBackUs = 250'000;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
-constexpr std::int64_t kLockingUs = 10'000'000;  // how long rows are locked first, after a recording had to wait for another's lock
 constexpr std::uint32_t kMostCalls = 256;
 constexpr std::uint32_t kLeastClaimed = 32, kMostClaimed = 2048;
 constexpr std::int64_t kClaimedBytes = 32 * 1024;  // that a claimed job may take, with what is unpacked of it
 constexpr std::int64_t kFastUs = 50'000, kSlowUs = 200'000;  // a bunch that is gone sooner, or later, changes the size of the next
-constexpr std::uint32_t kManyEnded = 1024, kMostEnded = 4096;  // as many are recorded at once, or at most
-constexpr std::int64_t kLongestWaitUs = 50'000;
 
 struct Worker {
     const shmem::Segment *segment;
@@ -63,10 +60,8 @@ struct Worker {
     MemoryContext memory;
     ManyCalls *calls;
     RoleShares shares;                       // jobs with parts left to begin
-    JobList under_way, over, recording;
-    JobList busy;                            // of those being recorded, the jobs whose rows another transaction has locked
-    LockedRows locked_rows;
-    std::int64_t locks_until_us = 0;         // until then rows are locked before they are recorded
+    JobList under_way;
+    Recorder recorder;
     std::int64_t memory_us = 0;              // when memory was measured, and what has been begun since
     std::int64_t begun_bytes = 0;
     bool has_memory = true;
@@ -84,13 +79,8 @@ struct Worker {
     std::int64_t due_us = INT64_MAX;  // when to look again without being told
     std::int64_t renewed_us = 0, tidied_us = 0;
     std::int64_t pause_us = 0;
-    std::int64_t over_us = 0;         // since when there are jobs to record
-    std::int64_t recording_us = 0;    // how long the last recording took
-    bool one_by_one = false;          // it failed
     bool is_sweeping = false;         // there may be more to delete
     bool has_strays = false;          // rows of a worker that has gone could not be given back yet
-    std::uint64_t ended_keys[kMostEnded];
-    std::uint32_t ended_count = 0;
 };
 Worker *self;
 WorkMark mark;
@@ -122,11 +112,6 @@ void hold_back(const Job &job) {
     self->due_us = std::min(self->due_us, self->held_back.until_us[place]);
 }
 
-void move(Job *job, JobList &to) {
-    job->list->remove(job);
-    to.add(job);
-}
-
 // ---- its requests --------------------------------------------------------------------------------------------------------
 
 void keep(Part &part) {
@@ -153,9 +138,7 @@ void move_over(Job *job) {
             part.inquiry = nullptr;
             keep_ended(part);
         }
-    if (self->over.is_empty())
-        self->over_us = core::monotonic_us();
-    move(job, self->over);
+    self->recorder.add(job);
     if (job->outcome == Outcome::Postponed)
         hold_back(*job);
 }
@@ -213,7 +196,7 @@ bool has_memory() {
         self->begun_bytes = 0;
         self->has_memory = static_cast<std::int64_t>(MemoryContextMemAllocated(self->memory, true)) < budget();
     }
-    return self->has_memory || (self->calls->is_idle() && self->over.is_empty());
+    return self->has_memory || (self->calls->is_idle() && self->recorder.is_empty());
 }
 
 // The job whose turn it is begins a request; false if none may.
@@ -316,93 +299,14 @@ void claim_jobs() {
         self->due_us = std::min(self->due_us, now_us + std::max<std::int64_t>(due_ms, 1) * 1000);
 }
 
-void note_ended(const pg_uuid_t &request, Oid role) {
-    self->row->queue_places.add(role, -1);
-    if (self->ended_count == kMostEnded)
-        return;
-    memcpy(&self->ended_keys[self->ended_count++], request.data, sizeof(std::uint64_t));
-}
+bool is_time_to_record(std::int64_t now_us) { return self->recorder.is_due(now_us, self->calls->is_idle()); }
 
-void wake_waiters() {
-    std::sort(self->ended_keys, self->ended_keys + self->ended_count);
-    if (self->ended_count > 0)
-        self->segment->queue_waiters->wake(
-            [](std::uint64_t key) {
-                return self->ended_count == kMostEnded ||
-                       std::binary_search(self->ended_keys, self->ended_keys + self->ended_count, key);
-            },
-            pg::set_latch_of);
-    self->ended_count = 0;
-}
-
-void record_jobs() {
-    if (self->locks_until_us > core::monotonic_us())
-        lock_rows(self->recording, self->busy);
-    record(self->recording, note_ended);
-}
-
-// Another transaction has locked a row of one of them, so that recording did not wait any longer: from now on such rows are left out.
-bool must_lock_first(const core::Problem &problem, std::int64_t now_us) {
-    if (strcmp(problem.sqlstate, "55P03") != 0 || self->locks_until_us > now_us)
-        return false;
-    self->locks_until_us = now_us + kLockingUs;
-    return true;
-}
-
-// What becomes of their rows is seen later.
-void drop_busy() {
-    while (Job *job = self->busy.first) {
-        self->locked_rows.add(job->row.id);
-        self->busy.remove(job);
-        MemoryContextDelete(job->memory);
-    }
-}
-
-// Recording waits for the disk, so that a bunch is recorded at once: no longer than the last one took is waited for others, and not
-// at all where nothing else is to be done.
-bool is_time_to_record(std::int64_t now_us) {
-    return !self->over.is_empty() &&
-           (self->over.count >= kManyEnded || self->calls->is_idle() || now_us - self->over_us >= self->recording_us);
-}
-
-// It is announced once it is certain: on disk. A result that cannot be recorded, for the database's encoding lacks a character, say, is a failure.
 bool record_over() {
-    const std::int64_t begin_us = core::monotonic_us();
-    while (!self->over.is_empty() && !(self->one_by_one && !self->recording.is_empty())) {
-        move(self->over.first, self->recording);
-    }
-    self->ended_count = 0;
-    core::Problem problem;
-    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
-    SetConfigOption("lock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
-    const bool good = worker::run_step("recording results", record_jobs, problem);
-    SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_OVERRIDE);
-    SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-    const bool tries_again = !good && must_lock_first(problem, begin_us);
-    if (good) {
-        wake_waiters();
-        drop_busy();
-    }
-    while (!self->busy.is_empty())
-        move(self->busy.first, self->recording);
-    while (Job *job = self->recording.first) {
-        if (job->outcome == Outcome::Retry || job->outcome == Outcome::Postponed)
-            self->look_at_once = true;  // when it is due again the next look will tell
-        if (good) {
-            self->recording.remove(job);
-            MemoryContextDelete(job->memory);
-            continue;
-        }
-        if (!tries_again && self->one_by_one && job->outcome == Outcome::Done) {
-            job->problem = problem;
-            job->outcome = Outcome::Failed;
-        }
-        move(job, self->over);
-    }
-    self->one_by_one = !good && !tries_again;
+    bool put_off;
+    const bool good = self->recorder.record(put_off);
+    self->look_at_once |= put_off;  // when it is due again the next look will tell
     self->could_start |= !self->shares.is_empty();  // now that there is memory again
-    self->recording_us = std::min(core::monotonic_us() - begin_us, kLongestWaitUs);
-    return good || tries_again;
+    return good;
 }
 
 // Calls `take` with the lists of all jobs that are claimed.
@@ -412,7 +316,7 @@ void with_lists(Take take) {
     for (const RoleShare *share = self->shares.begin(); share != nullptr; share = share->next)
         count += 3;
     auto **lists = static_cast<const JobList **>(palloc(sizeof(JobList *) * static_cast<std::size_t>(count)));
-    lists[0] = &self->over;
+    lists[0] = &self->recorder.jobs();
     lists[1] = &self->under_way;
     std::size_t at = 2;
     for (const RoleShare *share = self->shares.begin(); share != nullptr; share = share->next)
@@ -493,7 +397,7 @@ void pause_after_failure() {
 // What is told while there is enough to do is looked at now and then: it may be of a role that has nothing here.
 bool wants_more(std::int64_t now_us) {
     constexpr std::int64_t kLookUs = 20'000;
-    if (self->over.count >= kMostEnded / 2 || self->shares.waiting() > 2 * most_claimed())
+    if (self->recorder.is_full() || self->shares.waiting() > 2 * most_claimed())
         return false;
     if (self->shares.wants_more(self->bunch) || self->look_at_once)
         return true;
@@ -502,8 +406,8 @@ bool wants_more(std::int64_t now_us) {
 }
 
 bool has_jobs() {
-    return !self->shares.is_empty() || !self->under_way.is_empty() || !self->over.is_empty() || !self->locked_rows.is_empty() ||
-           self->has_strays;
+    return !self->shares.is_empty() || !self->under_way.is_empty() || !self->recorder.is_empty() ||
+           !self->recorder.locked_rows.is_empty() || self->has_strays;
 }
 
 // Everything there is to do now; false if a transaction failed that should not have.
@@ -521,8 +425,8 @@ bool work(std::int64_t now_us) {
         return false;
     if (now_us >= callbacks_due_us())
         look_after_callbacks(now_us);
-    if (now_us >= self->locked_rows.due_us()) {
-        if (!self->locked_rows.try_again(now_us))
+    if (now_us >= self->recorder.locked_rows.due_us()) {
+        if (!self->recorder.locked_rows.try_again(now_us))
             return false;
         self->look_at_once = true;
     }
@@ -553,14 +457,14 @@ bool is_idle() {
 }
 
 bool has_work(std::int64_t now_us) {
-    return now_us >= callbacks_due_us() || now_us >= self->locked_rows.due_us() || self->is_sweeping || is_time_to_record(now_us) || self->could_start || wants_more(now_us);
+    return now_us >= callbacks_due_us() || now_us >= self->recorder.locked_rows.due_us() || self->is_sweeping || is_time_to_record(now_us) || self->could_start || wants_more(now_us);
 }
 
 // When there may be without an answer or a change.
 std::int64_t next_us() {
     const std::int64_t idle_us = core::monotonic_us() + kIdleUs;
-    return std::min({idle_us, self->due_us, callbacks_due_us(), self->locked_rows.due_us(), self->shares.next_us(),
-                     self->over.is_empty() ? INT64_MAX : self->over_us + self->recording_us});
+    return std::min({idle_us, self->due_us, callbacks_due_us(), self->recorder.locked_rows.due_us(), self->shares.next_us(),
+                     self->recorder.due_us()});
 }
 
 void run_until_idle() {
@@ -662,6 +566,7 @@ bool begin(Oid database) {
     if (!row.queue_pid.compare_exchange_strong(none, MyProcPid))
         return false;
     self->row = &row;
+    self->recorder.begin(row);
     row.queue_proc_number.store(pg::my_proc_number());
     row.queue_due_us.store(0);
     return true;
