@@ -548,11 +548,12 @@ SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache_id_seq', '')
 -- A dump brings rows into tables that are not empty: CREATE EXTENSION has put the settings' first values there, and while the restore
 -- goes on the keeper writes what it has to. So a row that comes by hand makes room for itself, or gives way, instead of failing.
 
--- Its plans are made while the table has few rows, and last for a restore of many.
+-- Its plans are made while the table has few rows, and last for a restore of many; no row is worth parallel workers.
 CREATE FUNCTION _steadytext.make_room() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET max_parallel_workers_per_gather = 0
 AS $$
 BEGIN
     CASE TG_TABLE_NAME
