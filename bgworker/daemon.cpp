@@ -255,7 +255,10 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
     judge_abandoned(flight, timed_out, now_us);
     const std::uint64_t sharing = flight.sharing;
     const bool streaming = services_.flights.slot(id).streaming;
+    const std::int64_t sent_us = flight.sent_us;
     settle(flight);
+    if (timed_out)
+        turns_.gave_up(flight.role, sent_us);
     services_.flights.drop(id);
     if (sharing != 0)
         leave_shared(channel, sharing);
@@ -440,6 +443,7 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
 
 void Daemon::record_answer(std::int64_t now_us, std::int64_t took_us) {
     heard_us_ = now_us;
+    turns_.answered(took_us);
     row_state().breaker.record_success(services_.settings.breaker, now_us);
     row_state().last_ok_unix_us.store(core::unix_us(), std::memory_order_relaxed);
     row_state().latencies.record(took_us);

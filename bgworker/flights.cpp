@@ -88,6 +88,7 @@ void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
     slot(id).rest_bytes = static_cast<std::uint32_t>(rest.size());
     if (!rest.empty())
         body = rest.append(body);
+    free_request(id);
     if (!has_share(id, body.size()) || !segment_.payloads->store(body, slot(id).reply)) {
         core::Problem problem;
         problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a daemon's reply");
@@ -99,6 +100,14 @@ void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
     }
     slot(id).chunks.fetch_add(shmem::PayloadPool::chunks_for(body.size()), std::memory_order_relaxed);
     finish(id, Outcome::Answered, now_us);
+}
+
+// It has been answered, and will not be sent again: its memory is the reply's.
+void Flights::free_request(SlotId id) {
+    shmem::Slot &slot = this->slot(id);
+    slot.chunks.fetch_sub(shmem::PayloadPool::chunks_for(slot.request.bytes), std::memory_order_relaxed);
+    segment_.payloads->free(slot.request);
+    has_freed_ = true;
 }
 
 // Of payload memory (shmem/fair_share.hpp): a reply counts as its request does.
@@ -140,6 +149,8 @@ void Flights::wake_owners() {
     for (const std::int32_t owner : to_wake_)
         wake_(owner);
     to_wake_.clear();
+    if (std::exchange(has_freed_, false))
+        segment_.waiting_line->call(*segment_.slots, *segment_.payloads, core::monotonic_us(), wake_);
 }
 
 void Flights::cancel_reservation(SlotId id, std::int64_t now_us) {
@@ -150,7 +161,12 @@ void Flights::cancel_reservation(SlotId id, std::int64_t now_us) {
 void Flights::drop(SlotId id) {
     cancel_reservation(id, core::monotonic_us());
     forget(id);
+    reclaim(id);
+}
+
+void Flights::reclaim(SlotId id) {
     segment_.slots->reclaim(id, *segment_.payloads);
+    has_freed_ = true;
 }
 
 void Flights::forget(SlotId id) {

@@ -68,14 +68,17 @@ public:
     void fail(shmem::SlotId id, shmem::Outcome outcome, const core::Problem &problem, std::int64_t now_us);
     // The session gave it up: frees the slot.
     void drop(shmem::SlotId id);
+    // The same of one that there is no record of.
+    void reclaim(shmem::SlotId id);
     // It is not sent where it was going: what it was charged there is given back.
     void cancel_reservation(shmem::SlotId id, std::int64_t now_us);
 
-    // Wakes the sessions whose requests have ended since the last call. Once per pass, not per request: a session woken at
-    // once takes the processor from the gateway, and the rest of the batch waits.
+    // Wakes the sessions whose requests have ended since the last call, and those for which there is room now. Once per pass, not per
+    // request: a session woken at once takes the processor from the gateway, and the rest of the batch waits.
     void wake_owners();
 
 private:
+    void free_request(shmem::SlotId id);
     [[nodiscard]] bool has_share(shmem::SlotId id, std::size_t bytes);
     [[nodiscard]] bool put_piece(shmem::SlotId id, std::string_view text);
     void wake_later(std::int32_t owner);
@@ -87,6 +90,7 @@ private:
     std::vector<Flight> flights_;
     std::vector<std::int32_t> to_wake_;
     std::uint32_t active_ = 0;
+    bool has_freed_ = false;  // slots or payload memory, since sessions that wait for them were called
 };
 
 }  // namespace steadytext::gateway

@@ -334,7 +334,7 @@ void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
         else if (flight != nullptr)
             flights_.drop(id);
         else
-            segment_.slots->reclaim(id, *segment_.payloads);
+            flights_.reclaim(id);
         return;
     case SlotState::Free:
     case SlotState::Claimed:

@@ -22,8 +22,9 @@ namespace steadytext::shmem {
     X(LateReplies, "late_replies_total", "Replies to requests that had ended, dropped.")                               \
     X(ForeignReplies, "foreign_replies_total", "Replies to another server's requests, dropped.")                       \
     X(InvalidReplies, "invalid_replies_total", "Messages that are no reply to a request, dropped.")                    \
-    X(QueueFull, "queue_full_total", "Requests that found all slots in use.")                                          \
-    X(PayloadFull, "payload_full_total", "Requests or replies that found no room in steadytext.payload_memory.")       \
+    X(RoomWaits, "room_waits_total", "Requests that waited in line for a slot or payload memory.")                     \
+    X(QueueFull, "queue_full_total", "Requests refused: no slot became free for them by their deadline.")              \
+    X(PayloadFull, "payload_full_total", "Requests (by their deadline) or replies that found no room in steadytext.payload_memory.") \
     X(PoolExhausted, "pool_exhausted_total", "Requests that found no free connection in steadytext.pool_wait.")        \
     X(NoDaemon, "no_daemon_total", "Requests while no daemon was configured.")                                         \
     X(NoModel, "no_model_total", "Requests for a model that no daemon serves.")                                        \

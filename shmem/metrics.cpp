@@ -154,6 +154,7 @@ constexpr MetricFamily kInfo = {"info", "gauge", "Always 1; its label names the 
 constexpr MetricFamily kSlots = {"slots", "gauge", "Requests that can be under way at once (steadytext.max_requests)."};
 constexpr MetricFamily kSlotsInUse = {"slots_in_use", "gauge", "Requests under way."};
 constexpr MetricFamily kWaiting = {"requests_waiting", "gauge", "Requests under way that no daemon has yet."};
+constexpr MetricFamily kInLine = {"sessions_in_line", "gauge", "Sessions that wait for a slot or payload memory."};
 constexpr MetricFamily kOldest = {"oldest_waiting_seconds", "gauge", "How long the one of them that has waited longest waits."};
 constexpr MetricFamily kPayload = {"payload_bytes", "gauge", "Shared memory for requests and replies under way."};
 constexpr MetricFamily kPayloadInUse = {"payload_bytes_in_use", "gauge", "Bytes of it in use."};
@@ -183,6 +184,7 @@ void add_memory(Gatherer &to, const Segment &segment, std::int64_t now_us) {
     to.add(kSlots, std::uint64_t{segment.slots->size()});
     to.add(kSlotsInUse, std::uint64_t{segment.slots->in_use()});
     to.add(kWaiting, std::uint64_t{waiting.count.load(std::memory_order_relaxed)});
+    to.add(kInLine, std::uint64_t{segment.waiting_line->count()});
     to.add(kOldest, seconds_since(waiting.oldest_us.load(std::memory_order_relaxed), now_us));
     to.add(kPayload, static_cast<double>(segment.payloads->chunk_count()) * kChunk);
     to.add(kPayloadInUse, static_cast<double>(segment.payloads->chunks_in_use()) * kChunk);

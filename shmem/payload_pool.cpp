@@ -62,7 +62,7 @@ bool PayloadPool::allocate(std::size_t bytes, Chain &chain) noexcept {
     if (wanted == 0)
         return true;
 
-    std::uint64_t head = head_.load(std::memory_order_acquire);  // pairs with the release in free()
+    std::uint64_t head = head_.load();  // acquire: pairs with the release in free(); seq_cst: see waiting_line.hpp
     for (;;) {
         std::uint32_t last = index_of(head);
         std::uint32_t found = last < chunk_count_ ? 1 : 0;
@@ -115,13 +115,13 @@ void PayloadPool::free(Chain &chain) noexcept {
         if (++count > chunk_count_)
             return;  // a ring of links: damaged; losing the chunks beats looping for ever
 
-    in_use_.fetch_sub(count, std::memory_order_relaxed);
     std::uint64_t head = head_.load(std::memory_order_relaxed);
     do
         links()[last].store(index_of(head), std::memory_order_relaxed);
     while (!head_.compare_exchange_weak(head, successor(head, chain.first),
-                                        std::memory_order_release,  // pairs with the acquire in allocate()
+                                        std::memory_order_seq_cst,  // release: pairs with the acquire in allocate()
                                         std::memory_order_relaxed));
+    in_use_.fetch_sub(count);  // last: where it is counted as free it can be had
     chain = Chain{};
 }
 

@@ -50,8 +50,8 @@ public:
     }
 
     [[nodiscard]] std::uint32_t chunk_count() const noexcept { return chunk_count_; }
-    // Chunks in use; exact when nothing runs, otherwise a moment's view.
-    [[nodiscard]] std::uint32_t chunks_in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }
+    // Chunks in use; exact when nothing runs, otherwise a moment's view. seq_cst: see waiting_line.hpp.
+    [[nodiscard]] std::uint32_t chunks_in_use() const noexcept { return in_use_.load(); }
 
     [[nodiscard]] static constexpr std::uint32_t chunks_for(std::size_t bytes) noexcept {
         return static_cast<std::uint32_t>((bytes + kChunkBytes - 1) / kChunkBytes);

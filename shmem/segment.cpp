@@ -83,6 +83,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *audit_pacing = cursor.take(sizeof(AuditPacing));
     void *single_flight = cursor.take(SingleFlight::bytes_needed(slots, pg::max_processes()));
     void *queue_waiters = cursor.take(QueueWaiters::bytes_needed(pg::max_processes()));
+    void *waiting_line = cursor.take(WaitingLine::bytes_needed(pg::max_processes()));
     void *limiter = cursor.take(RateLimiter::bytes_needed(meters, pg::max_processes()));
     void *hot_cache = guc::hot_cache_size_kb > 0 ? cursor.take(HotCache::bytes_needed(hot_cache_config())) : nullptr;
     if (memory == nullptr)
@@ -110,6 +111,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         new (cache_epochs) CacheEpochs;
         CacheWrites::place(cache_writes, cache_write_bytes());
         QueueWaiters::place(queue_waiters, pg::max_processes());
+        WaitingLine::place(waiting_line, pg::max_processes());
         RateLimiter::place(limiter, meters, pg::max_processes());
         if (hot_cache != nullptr) {
             ask_for_huge_pages(hot_cache, HotCache::bytes_needed(hot_cache_config()));
@@ -137,6 +139,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.audit_pacing = static_cast<AuditPacing *>(audit_pacing);
     segment.single_flight = static_cast<SingleFlight *>(single_flight);
     segment.queue_waiters = static_cast<QueueWaiters *>(queue_waiters);
+    segment.waiting_line = static_cast<WaitingLine *>(waiting_line);
     segment.limiter = static_cast<RateLimiter *>(limiter);
     segment.hot_cache = static_cast<HotCache *>(hot_cache);
     return cursor.used();

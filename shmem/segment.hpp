@@ -27,6 +27,7 @@
 #include "shmem/statement_stats.hpp"
 #include "shmem/submit_ring.hpp"
 #include "shmem/usage.hpp"
+#include "shmem/waiting_line.hpp"
 
 namespace steadytext::shmem {
 
@@ -103,6 +104,7 @@ struct Segment {
     AuditPacing *audit_pacing = nullptr;
     SingleFlight *single_flight = nullptr;
     QueueWaiters *queue_waiters = nullptr;
+    WaitingLine *waiting_line = nullptr;
     RateLimiter *limiter = nullptr;
     HotCache *hot_cache = nullptr;  // null: hot_cache_size is 0
 };

@@ -170,20 +170,30 @@ void SlotTable::set_free(SlotId id, PayloadPool &pool) noexcept {
     pool.free(slot.pieces);
     pool.free(slot.reply);
     slot.chunks.store(0, std::memory_order_relaxed);
-    in_use_.fetch_sub(1, std::memory_order_relaxed);
     slot.word.store(word_of(id.generation + 1, SlotState::Free, 0), std::memory_order_release);  // pairs with claim()
+    in_use_.fetch_sub(1);  // seq_cst, and last: where it is counted as free there is one. See waiting_line.hpp
+}
+
+bool SlotTable::holding(std::uint32_t index, std::uint32_t &role, Holdings &held) noexcept {
+    const Slot &slot = slots()[index];
+    if (state_of(slot.word.load(std::memory_order_relaxed)) == SlotState::Free)
+        return false;
+    role = slot.role.load(std::memory_order_relaxed);
+    held = {1, slot.chunks.load(std::memory_order_relaxed)};
+    return true;
 }
 
 Holdings SlotTable::held_by(std::uint32_t role) noexcept {
-    Holdings held;
+    Holdings all;
     for (std::uint32_t i = 0; i < size_; i++) {
-        const Slot &slot = slots()[i];
-        if (state_of(slot.word.load(std::memory_order_relaxed)) == SlotState::Free || slot.role.load(std::memory_order_relaxed) != role)
+        std::uint32_t holder;
+        Holdings held;
+        if (!holding(i, holder, held) || holder != role)
             continue;
-        held.slots++;
-        held.chunks += slot.chunks.load(std::memory_order_relaxed);
+        all.slots += held.slots;
+        all.chunks += held.chunks;
     }
-    return held;
+    return all;
 }
 
 }  // namespace steadytext::shmem

@@ -149,8 +149,10 @@ public:
 
     // What a role holds: counted from the slots themselves, so that no crash can leave a wrong count behind. A moment's view.
     [[nodiscard]] Holdings held_by(std::uint32_t role) noexcept;
-    // Slots not Free: a moment's view.
-    [[nodiscard]] std::uint32_t in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }
+    // Whether this slot is held, by which role, and with how much payload memory. A moment's view.
+    [[nodiscard]] bool holding(std::uint32_t index, std::uint32_t &role, Holdings &held) noexcept;
+    // Slots not Free, or one more for each that is being freed: a moment's view. seq_cst: see waiting_line.hpp.
+    [[nodiscard]] std::uint32_t in_use() const noexcept { return in_use_.load(); }
 
 private:
     explicit SlotTable(std::uint32_t size) noexcept;

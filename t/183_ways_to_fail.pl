@@ -37,7 +37,7 @@ sub use_daemon {
     return $daemon;
 }
 
-# A batch waits for room as long as it may, so it gets little time.
+# A call waits for room as long as it may, so it gets little time.
 sub all_fail {
     my ($way, $state, $message, $hint, $counter) = @_;
     for my $case (@SteadyText::Calls::ALL) {

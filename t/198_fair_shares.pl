@@ -1,6 +1,9 @@
-# Eight honest roles beside one hostile role that takes all it can get: the honest calls are answered, every one of them, and hardly
-# later than without it. Each row of the table prints its figure: the 99th percentile of the honest calls with the hostile role and
-# without it. With STEADYTEXT_LONG_TESTS each row lasts a minute.
+# Eight honest roles beside one hostile role that takes all it can get: the honest calls are answered, every one of them, and their 99th
+# percentile is at most twice of what it is without the hostile role. Each row of the table prints its figure. With STEADYTEXT_LONG_TESTS each
+# row lasts a minute.
+#
+# Both are measured one right after the other, and a row that misses the goal gets up to three more tries: what else runs on the machine makes a
+# figure worse, never better. For comparison, the first row's hostile sessions ask for nothing and only use the processors, which no share bounds.
 #
 # What one process would hold for ever is taken back: a session that is stopped, and one that fetches no more.
 use strict;
@@ -60,12 +63,11 @@ sub honest_calls {
     return ($calls, $right, $p99);
 }
 
-my (undef, undef, $alone) = honest_calls();
-note(sprintf 'without a hostile role: p99 %.1f ms', $alone);
-
-# `begin` starts what the hostile role does and returns its sessions; it goes on until it is cancelled.
-sub beside {
+# `begin` starts what the hostile role does and returns its sessions; it goes on until it is cancelled. Returns how many times as long as
+# without it the slowest honest call of a hundred took.
+sub measure {
     my ($what, $begin, $begun) = @_;
+    my (undef, undef, $alone) = honest_calls();
     my @sessions = $begin->();
     ok($cluster->wait_for($begun, 15), "$what: it has begun") if $begun;
     my ($calls, $right, $p99) = honest_calls();
@@ -73,10 +75,18 @@ sub beside {
     $_->finish for @sessions;
     is($right, $calls, "$what: all $calls honest calls are answered")
         or diag $cluster->sql("SELECT outcome, count(*) FROM honest_calls WHERE load = $load AND outcome <> 'right' GROUP BY 1");
-    note(sprintf '%-40s p99 %.1f ms, %.2f times as without', $what, $p99, $p99 / $alone);
-    # The machine that tests run on is busy, so the bound is wide here; the figure is what counts.
-    cmp_ok($p99, q(<), 10 * $alone + 3000, sprintf '%s: p99 %.1f ms, without %.1f', $what, $p99, $alone);
+    note(sprintf '%-40s p99 %.1f ms, without %.1f ms: %.2f times', $what, $p99, $alone, $p99 / $alone);
     ok($cluster->poll_until($in_use, 0, 20), "$what: nothing is left in use") or diag $cluster->sql($in_use);
+    return $p99 / $alone;
+}
+sub beside {
+    my ($what, @how) = @_;
+    my $times = measure($what, @how);
+    for (my $tries = 1; $times > 2 && $tries < 4; $tries++) {
+        my $again = measure($what, @how);
+        $times = $again if $again < $times;
+    }
+    cmp_ok($times, '<=', 2, "$what: p99 at most twice of what it is without");
     return;
 }
 sub hostile { my ($statement, $times) = @_; return map { $cluster->session(user => 'hostile')->send($statement) } 1 .. $times }
@@ -85,11 +95,12 @@ my $again = sub { my ($call) = @_; return "$quiet DO \$\$ BEGIN FOR i IN 1 .. 10
 # A stream has begun with its first piece, so as many begin as the engine works on for one role: three quarters of its slots.
 my $many  = sub { $cluster->sql($in_use) >= 12 };
 
+measure('sessions that only compute', sub { hostile('SELECT count(*) FROM generate_series(1, 10000000000)', 8) });
 beside('calls that never end', sub { hostile(q(SELECT steadytext_generate('!fault:hold ' || random(), use_cache => false)), 40) });
 beside('as many short calls as there is room for', sub { hostile($again->(q(steadytext_generate('x' || i, use_cache => false))), 40) });
 beside('cursors over streams, fetched once', sub { hostile(q(BEGIN; DO $$ DECLARE c refcursor; t text; BEGIN FOR i IN 1 .. 16 LOOP
     c := NULL; OPEN c FOR SELECT steadytext_generate_stream('!fault:delay=20 ' || repeat('word ', 4000) || i); FETCH c INTO t; END LOOP; END $$; SELECT pg_sleep(1000)), 3) }, $many);
-beside('requests that fill payload memory', sub { hostile($again->(q(steadytext_generate('!fault:delay=100 ' || repeat('x', 500000) || i, use_cache => false))), 20) });
+beside('requests that fill payload memory', sub { hostile($again->(q(steadytext_generate('!fault:delay=1000 ' || repeat('x', 100000) || i, use_cache => false))), 40) });
 beside('deadlines of a millisecond', sub { hostile("SET steadytext.request_timeout = '1ms'; " . $again->(q(steadytext_generate('x' || i, use_cache => false))), 8) });
 beside('a batch without an end', sub { hostile("$quiet SELECT count(*) FROM generate_series(1, 1000) r, steadytext_generate_batch((SELECT array_agg('b' || r || ' ' || i)
     FROM generate_series(1, 10000) i), use_cache => false)", 2) });

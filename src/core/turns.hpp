@@ -6,7 +6,8 @@
 // others wait behind them. While only one role asks, it may have twice as many under way there as the daemon works on: it never idles, and
 // a role that comes next waits a little at most; of streams, which cannot be called back, it has its share even then. While several roles ask, no more are sent than the daemon works on, and of those each
 // role has its fair share (shmem/fair_share.hpp), with room left for one that has none under way; the role with the fewest
-// goes first. What a role has too much then, lent to it while it was alone, the gateway calls back (bgworker/daemon_turns.cpp). A role asks as long as it has requests here, and for kRecentUs after its last one.
+// goes first. A place whose request was given up at its caller's deadline counts against its role's share for as long as an answer usually
+// takes, a second at most: else deadlines too short for an answer would buy more turns than calls that wait for theirs. What a role has too much then, lent to it while it was alone, the gateway calls back (bgworker/daemon_turns.cpp). A role asks as long as it has requests here, and for kRecentUs after its last one.
 #pragma once
 
 #include "shmem/fair_share.hpp"
@@ -44,12 +45,21 @@ public:
         lasting_ -= lasts ? ended : 0;
     }
 
+    // It was answered after so long.
+    void answered(std::int64_t took_us) noexcept { usual_us_ += (took_us - usual_us_) / 8; }
+    // It was sent at that time, and given up at its deadline; after ended().
+    void gave_up(std::uint32_t role, std::int64_t sent_us) {
+        constexpr std::int64_t kMostUs = 1'000'000;
+        of(role).given_up.push_back(sent_us + std::min(usual_us_, kMostUs));
+    }
+
     // May one more of the role's be sent to a daemon that works on so many at once? 0: it does not tell.
     [[nodiscard]] bool may_send(std::uint32_t role, bool lasts, std::uint32_t slots, std::int64_t now_us) {
         constexpr std::uint32_t kUntold = 64;
         if (!several_ask(now_us))
             return slots == 0 || (in_flight_ < 2 * std::uint64_t{slots} && (!lasts || lasting_ < share_of(slots)));
-        return shmem::FairShare::allows(in_flight(role), 1, in_flight_, slots == 0 ? kUntold : slots);
+        const std::uint32_t places = slots == 0 ? kUntold : slots;
+        return shmem::FairShare::allows(in_flight(role), 1, in_flight_, places) && in_flight(role) + given_up(role, now_us) < share_of(places);
     }
 
     // Forgets roles that ask no more; whether more than one is left.
@@ -81,6 +91,7 @@ private:
         std::uint32_t waiting = 0;
         std::uint32_t in_flight = 0;
         std::int64_t last_us = 0;
+        std::vector<std::int64_t> given_up;  // until when each counts; as many as its share at most, but for those lent to it while it was alone
     };
 
     // What a role may have that cannot be taken from it again.
@@ -93,7 +104,14 @@ private:
         for (Role &known : roles_)
             if (known.id == role)
                 return known;
-        return roles_.emplace_back(Role{role, 0, 0, 0});
+        return roles_.emplace_back(Role{role, 0, 0, 0, {}});
+    }
+    [[nodiscard]] std::uint32_t given_up(std::uint32_t role, std::int64_t now_us) noexcept {
+        const auto found = std::find_if(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role; });
+        if (found == roles_.end())
+            return 0;
+        std::erase_if(found->given_up, [&](std::int64_t until_us) { return until_us <= now_us; });
+        return static_cast<std::uint32_t>(found->given_up.size());
     }
     std::uint32_t take_one(std::uint32_t role, std::uint32_t Role::*count) noexcept {
         for (Role &known : roles_)
@@ -107,6 +125,7 @@ private:
     std::vector<Role> roles_;
     std::uint64_t in_flight_ = 0;
     std::uint64_t lasting_ = 0;  // of them
+    std::int64_t usual_us_ = 0;  // how long answers took lately
 };
 
 }  // namespace steadytext::core

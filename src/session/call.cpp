@@ -2,11 +2,11 @@
 #include "src/pg/compat.hpp"
 #include "src/session/call.hpp"
 #include "src/core/clock.hpp"
-#include "shmem/fair_share.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/session/keeper_call.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/room.hpp"
 
 #include <algorithm>
 
@@ -23,72 +23,28 @@ void let_go_on_error(int, Datum argument) {
     let_go(*reinterpret_cast<Held *>(DatumGetPointer(argument)), shmem::Abandon::Cancelled);
 }
 
-bool make_ring(const shmem::Segment &segment, shmem::Chain &pieces) {
-    if (!segment.payloads->allocate(sizeof(shmem::PieceRing), pieces))
+shmem::DaemonLimits limits_at_daemons;  // of the call that is being submitted
+
+// All that may raise or refuse, before there is a slot to lose.
+bool prepare(const Call &call, Held &held, core::Problem &problem) {
+    want_health();
+    if (!shmem::segment().header->gateway_registered) {
+        problem.set(core::sqlstate::kPrerequisiteState, "the pg_steadytext gateway does not run");
+        problem.with_detail("No background worker was free for it when the server started.")
+            .with_hint("Raise max_worker_processes and restart the server.");
         return false;
-    (void)shmem::PieceRing::place(segment.payloads->memory_of(pieces));
-    return true;
-}
-
-// Roles are one by who they are, not by whom they act as: SET ROLE gives nobody another share.
-shmem::Claimant claimant(const Call &call) {
-    const Oid role = OidIsValid(call.spending->login) ? call.spending->login : GetSessionUserId();
-    return {pg::my_proc_number(), role};
-}
-
-bool no_slot(const shmem::Holdings &held, core::Problem &problem) {
-    const shmem::Segment &segment = shmem::segment();
-    segment.counters->add(my_shard(), Counter::QueueFull);
-    problem.set(core::sqlstate::kInsufficientResources, "too many requests under way");
-    if (segment.slots->in_use() < segment.slots->size())
-        problem.with_detail("This role has %u of %u request slots; the free ones are kept for other roles.", held.slots, segment.slots->size());
-    else
-        problem.with_detail("All %u request slots are in use.", segment.slots->size());
-    problem.with_hint("Raise steadytext.max_requests.");
-    return false;
-}
-
-bool no_memory(const Call &call, const shmem::Holdings &held, core::Problem &problem) {
-    const shmem::Segment &segment = shmem::segment();
-    segment.counters->add(my_shard(), Counter::PayloadFull);
-    problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a request");
-    problem.with_detail("The request has %zu bytes; this role's requests under way have %zu kB of %zu kB.", call.params.size(),
-                        std::size_t{held.chunks} * shmem::PayloadPool::kChunkBytes / 1024,
-                        std::size_t{segment.payloads->chunk_count()} * shmem::PayloadPool::kChunkBytes / 1024)
-        .with_hint("Raise steadytext.payload_memory.");
-    return false;
-}
-
-std::uint32_t chunks_of(const Call &call) { return shmem::PayloadPool::chunks_for(call.params.size()) + (call.streaming ? 1 : 0); }
-
-// Within the role's share of slots and payload memory (shmem/fair_share.hpp). What roles hold is counted only when so much
-// is in use that it matters.
-bool has_share(const Call &call, const shmem::Claimant &who, core::Problem &problem) {
-    const shmem::Segment &segment = shmem::segment();
-    const std::uint32_t slots = segment.slots->size(), slots_in_use = segment.slots->in_use();
-    const std::uint32_t chunks = segment.payloads->chunk_count(), chunks_in_use = segment.payloads->chunks_in_use();
-    const std::uint32_t more = chunks_of(call);
-    if (shmem::FairShare::allows_anyone(1, slots_in_use, slots) && shmem::FairShare::allows_anyone(more, chunks_in_use, chunks))
-        return true;
-    const shmem::Holdings held = segment.slots->held_by(who.role);
-    if (!shmem::FairShare::allows(held.slots, 1, slots_in_use, slots))
-        return no_slot(held, problem);
-    return shmem::FairShare::allows(held.chunks, more, chunks_in_use, chunks) || no_memory(call, held, problem);
-}
-
-bool claim(const Call &call, const shmem::DaemonLimits &limits, Held &held, core::Problem &problem) {
-    const shmem::Segment &segment = shmem::segment();
-    const shmem::Claimant who = claimant(call);
-    if (!has_share(call, who, problem))
-        return false;
-    if (!segment.slots->claim(my_shard(), who, held.id))
-        return no_slot(segment.slots->held_by(who.role), problem);
-    shmem::Slot &slot = (*segment.slots)[held.id.index];
-    if (!segment.payloads->store(call.params, slot.request) || (call.streaming && !make_ring(segment, slot.pieces))) {
-        segment.slots->release(held.id, *segment.payloads);
-        return no_memory(call, segment.slots->held_by(who.role), problem);
     }
-    slot.chunks.store(chunks_of(call), std::memory_order_relaxed);
+    held.published = false;
+    held.quota = call.quota;
+    held.start_us = core::monotonic_us();
+    held.deadline_us = call.deadline_us;
+    return bind_at_daemons(*call.spending, limits_at_daemons, problem);
+}
+
+// Fills the claimed slot, which has its request already, and gives it to the gateway.
+void publish(const Call &call, Held &held) {
+    const shmem::Segment &segment = shmem::segment();
+    shmem::Slot &slot = (*segment.slots)[held.id.index];
     slot.operation = call.operation;
     slot.streaming = call.streaming;
     const std::size_t length = std::min(call.model.size(), sizeof slot.model - 1);
@@ -96,10 +52,13 @@ bool claim(const Call &call, const shmem::DaemonLimits &limits, Held &held, core
     slot.model[length] = '\0';
     slot.submitted_us = held.start_us;
     slot.deadline_us.store(held.deadline_us, std::memory_order_relaxed);
-    slot.limits = limits;
+    slot.limits = limits_at_daemons;
     slot.first_piece_us = 0;
     slot.rest_bytes = 0;
-    return true;
+    held.published = true;
+    segment.slots->publish(held.id);
+    observe::sent();
+    point_at(held);
 }
 
 // True when the gateway has completed the slot, false when the deadline has passed.
@@ -113,28 +72,19 @@ bool wait(const Held &held) {
 }  // namespace
 
 bool submit(const Call &call, Held &held, core::Problem &problem) {
-    const shmem::Segment &segment = shmem::segment();
-    want_health();
-    if (!segment.header->gateway_registered) {
-        problem.set(core::sqlstate::kPrerequisiteState, "the pg_steadytext gateway does not run");
-        problem.with_detail("No background worker was free for it when the server started.")
-            .with_hint("Raise max_worker_processes and restart the server.");
+    if (!prepare(call, held, problem) || !room::wait_for(call, held.id, problem))
         return false;
-    }
-    static shmem::DaemonLimits limits;
-    if (!bind_at_daemons(*call.spending, limits, problem))
-        return false;
-    held.published = false;
-    held.quota = call.quota;
-    held.start_us = core::monotonic_us();
-    held.deadline_us = call.deadline_us;
-    if (!claim(call, limits, held, problem))
-        return false;
-    held.published = true;
-    segment.slots->publish(held.id);
-    observe::sent();
-    point_at(held);
+    publish(call, held);
     return true;
+}
+
+Submitted submit_now(const Call &call, Held &held, core::Problem &problem) {
+    if (!prepare(call, held, problem))
+        return Submitted::Refused;
+    if (room::claim(call, held.id) != room::Lack::None)
+        return Submitted::NoRoom;
+    publish(call, held);
+    return Submitted::Yes;
 }
 
 void point_at(const Held &held) {
@@ -147,6 +97,10 @@ bool sleep_until_woken(std::int64_t deadline_us) {
     static uint32 waiting = 0;
     if (waiting == 0)
         waiting = pg::wait_event("SteadytextReply");
+    return sleep_until_woken(deadline_us, waiting);
+}
+
+bool sleep_until_woken(std::int64_t deadline_us, uint32 waiting) {
     const std::int64_t left_us = deadline_us - core::monotonic_us();
     if (left_us <= 0)
         return false;
@@ -232,14 +186,17 @@ void let_go(Held &held, shmem::Abandon because) {
         point_at(held);
     } else {
         segment.slots->release(held.id, *segment.payloads);
+        room::call_next();
     }
 }
 
 void ask(const Call &call, Answer &answer) {
     Held held;
     answer = Answer{};
-    if (!submit(call, held, answer.problem))
+    if (!submit(call, held, answer.problem)) {
+        answer.timed_out = core::monotonic_us() >= call.deadline_us;  // for want of room
         return;
+    }
     // Between the two nothing can raise.
     PG_ENSURE_ERROR_CLEANUP(let_go_on_error, PointerGetDatum(&held));
     {

@@ -1,4 +1,4 @@
-// The session's side of a request: claim a slot, publish it, wait for the gateway, take the answer.
+// The session's side of a request: claim a slot (room.hpp), publish it, wait for the gateway, take the answer.
 //
 // Called by src/functions. Regime: pg. It waits on the process latch with CHECK_FOR_INTERRUPTS and a deadline; cancel,
 // timeout, terminate and any error free the slot at once (PG_ENSURE_ERROR_CLEANUP covers ERROR and FATAL).
@@ -50,8 +50,12 @@ struct Held {
     std::int64_t start_us;
     std::int64_t deadline_us;
 };
-// False, with the problem, if shared memory has no room for it now; then there is nothing to let go.
+// Waits in line if shared memory has no room for it (room.hpp). False, with the problem, if there is none until its deadline, or if it
+// is refused for another reason; then there is nothing to let go.
 [[nodiscard]] bool submit(const Call &call, Held &held, core::Problem &problem);
+// The same without waiting, and whoever else waits.
+enum class Submitted { Yes, NoRoom, Refused };
+[[nodiscard]] Submitted submit_now(const Call &call, Held &held, core::Problem &problem);
 [[nodiscard]] bool is_done(const Held &held);
 // From here to unpin() the slot stays this session's. False if the gateway has taken it back: it is past its deadline.
 [[nodiscard]] bool pin(const Held &held);
@@ -62,6 +66,7 @@ void unpin(const Held &held);
 void point_at(const Held &held);
 // Sleeps until something sets the process latch, interrupts served; false if the deadline has passed.
 [[nodiscard]] bool sleep_until_woken(std::int64_t deadline_us);
+[[nodiscard]] bool sleep_until_woken(std::int64_t deadline_us, uint32 wait_event);
 // Once it is done. Too late, it is as if it were not.
 void take_answer(const Held &held, Answer &answer);
 void set_timed_out(const Held &held, Answer &answer);

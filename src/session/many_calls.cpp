@@ -4,6 +4,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/session/room.hpp"
 #include "src/session/statement.hpp"
 
 #include <algorithm>
@@ -87,8 +88,8 @@ void ManyCalls::wait(std::int64_t most_us) {
     std::int64_t until_us = now_us + std::min<std::int64_t>(most_us, 1'000'000);
     for (std::uint32_t i = 0; i < count_; i++) {
         const Entry &entry = entries_[i];
-        if (entry.stage == Stage::Ended)
-            return;
+        if (entry.stage == Stage::Ended || (entry.stage == Stage::Send && in_line_ == nullptr))
+            return;  // there is something to do
         until_us = std::min(until_us, entry.stage == Stage::Flying ? entry.held.deadline_us : entry.again_us);
     }
     const long left_ms = static_cast<long>((std::max<std::int64_t>(until_us - now_us, 0) + 999) / 1000);
@@ -122,6 +123,7 @@ Inquiry *ManyCalls::take_broken() {
 void ManyCalls::drop(Entry &entry) {
     if (entry.stage == Stage::Flying)
         flying_--;
+    leave_line(entry);
     let_go(entry.held, shmem::Abandon::Cancelled);
     leave(entry.ticket);
     settle(entry.inquiry->quota, kUnknownTokens);
@@ -136,7 +138,7 @@ void ManyCalls::advance(Entry &entry) {
     if (entry.stage == Stage::Ended || (entry.stage == Stage::Flying && !is_done(entry.held) &&
                                         core::monotonic_us() < entry.held.deadline_us))
         return;
-    if (entry.stage != Stage::Flying && core::monotonic_us() < entry.again_us && entry.stage != Stage::Follow)
+    if (entry.stage != Stage::Flying && core::monotonic_us() < entry.again_us && entry.stage != Stage::Follow && !may_be_sent(entry))
         return;
     MemoryContext caller = MemoryContextSwitchTo(entry.memory);
     Oid user;
@@ -291,22 +293,59 @@ bool ManyCalls::step_follow(Entry &entry) {
     return false;
 }
 
-// With no room for it in shared memory it waits until there is: what takes the room ends.
+// Of a call that waits to be sent: no other of this session's is in line, or it is this one and its turn has come.
+bool ManyCalls::may_be_sent(const Entry &entry) const {
+    return entry.stage == Stage::Send && (in_line_ == nullptr || (in_line_ == entry.inquiry && room::is_called()));
+}
+
+// With no room for it in shared memory it stands in line, for all of this session's: the session has one place.
 bool ManyCalls::step_send(Entry &entry) {
+    constexpr std::int64_t kLookAnyway = 1'000'000;
     Inquiry &inquiry = *entry.inquiry;
-    if (submit(inquiry.limited_call(), entry.held, entry.obstacle)) {
-        flying_++;
-        entry.stage = Stage::Flying;
-        return false;
+    const bool is_first = in_line_ == nullptr;
+    const bool is_mine = in_line_ == entry.inquiry;
+    const Call call = inquiry.limited_call();
+    core::Problem problem;
+    if (is_mine ? room::take_call() : is_first && !room::others_wait()) {
+        const Submitted submitted = submit_now(call, entry.held, problem);
+        if (submitted == Submitted::Yes) {
+            leave_line(entry);
+            flying_++;
+            entry.stage = Stage::Flying;
+            return false;
+        }
+        if (submitted == Submitted::Refused)
+            return refuse(entry, problem, false);
     }
-    if (core::monotonic_us() < inquiry.deadline.us()) {
-        entry.again_us = core::monotonic_us() + kLookAgainUs;
-        return false;
+    const std::int64_t now_us = core::monotonic_us();
+    if (room::can_never_be(call) || now_us >= call.deadline_us) {
+        room::refuse(call, problem);
+        return refuse(entry, problem, now_us >= call.deadline_us);
     }
+    if (is_first) {
+        in_line_ = entry.inquiry;
+        room::join_line(call);
+    }
+    if (in_line_ == entry.inquiry)
+        room::call_next();
+    entry.again_us = std::min(call.deadline_us, now_us + kLookAnyway);
+    return false;
+}
+
+bool ManyCalls::refuse(Entry &entry, const core::Problem &problem, bool timed_out) {
+    leave_line(entry);
     Answer none{};
-    none.problem = entry.obstacle;
+    none.problem = problem;
+    none.timed_out = timed_out;
     take(entry, none);
     return false;
+}
+
+void ManyCalls::leave_line(const Entry &entry) {
+    if (in_line_ != entry.inquiry)
+        return;
+    in_line_ = nullptr;
+    room::leave_line();
 }
 
 bool ManyCalls::step_flying(Entry &entry) {

@@ -80,7 +80,6 @@ private:
         Held held;
         shmem::SingleFlight::Ticket ticket;
         observe::Aside aside;
-        core::Problem obstacle;    // to sending
     };
 
     void advance(Entry &entry);
@@ -95,6 +94,9 @@ private:
     // True if it need not wait to be admitted; refused, it has ended.
     [[nodiscard]] bool admit(Entry &entry);
     void lead(Entry &entry);
+    [[nodiscard]] bool may_be_sent(const Entry &entry) const;
+    bool refuse(Entry &entry, const core::Problem &problem, bool timed_out);
+    void leave_line(const Entry &entry);
     void take(Entry &entry, const Answer &answer);
     void end(Entry &entry, Ended ended);
     [[nodiscard]] bool has_others() const { return flying_ > 0; }
@@ -108,6 +110,7 @@ private:
     bool outlives_ = false;
     void (*watcher_)(const Inquiry *inquiry) = nullptr;
     Entry *moving_ = nullptr;
+    const Inquiry *in_line_ = nullptr;  // the call for which this session waits for room in shared memory (room.hpp)
     Entry *entries_ = nullptr;
 };
 

@@ -5,6 +5,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/room.hpp"
 
 #include <algorithm>
 
@@ -93,6 +94,7 @@ void tell(SingleFlight::Ticket &ticket, Asked asked, const CachedAnswer &answer,
     switch (asked) {
     case Asked::Answered:
         flights().complete(ticket, pack(answer), pool(), wake);
+        room::call_next();  // if all who waited for it have left, its memory is free
         return;
     case Asked::Failed:
         flights().fail(ticket, problem, pool(), wake);
@@ -110,6 +112,7 @@ void take_told(SingleFlight::Ticket &ticket, shmem::ValueKind kind, CachedAnswer
     char *bytes = static_cast<char *>(palloc_extended(std::max<std::size_t>(size, 1), MCXT_ALLOC_HUGE));
     if (!flights().take(ticket, bytes, pool()) || !unpack(kind, {bytes, size}, answer))
         elog(ERROR, "an answer in shared memory is damaged");
+    room::call_next();  // who takes it last frees its memory
 }
 
 void set_waited_too_long(core::Problem &problem) {
@@ -120,8 +123,10 @@ void set_waited_too_long(core::Problem &problem) {
 }
 
 void leave(SingleFlight::Ticket &ticket) {
-    if (!ticket.is_empty())
-        flights().leave(ticket, pool(), wake);
+    if (ticket.is_empty())
+        return;
+    flights().leave(ticket, pool(), wake);
+    room::call_next();
 }
 
 Served ask_once(const CacheQuery &query, const Request &request, CachedAnswer &answer, core::Problem &problem) {

@@ -46,6 +46,25 @@ TEST(Turns, ARoleThatAskedLatelyIsExpectedBackAndThenForgotten) {
     EXPECT_EQ(send_all(turns, kGreedy, 4, 100, Turns::kRecentUs + 1), 8U);
 }
 
+TEST(Turns, GivingUpBuysNoMoreTurnsThanWaiting) {
+    constexpr std::int64_t kAnswerUs = 20'000;
+    Turns turns;
+    for (int i = 0; i < 100; i++)
+        turns.answered(kAnswerUs);
+    turns.asked(kHonest, 1);
+    turns.asked(kGreedy, 1);
+    std::uint32_t sent = 0;
+    std::int64_t now_us = 1;
+    for (; now_us <= kAnswerUs / 2; now_us += 1'000)  // each gives up after a millisecond, and asks again
+        for (std::uint32_t some = send_all(turns, kGreedy, 16, 8, now_us); some > 0; some--, sent++) {
+            turns.ended(kGreedy, false);
+            turns.gave_up(kGreedy, now_us);
+        }
+    EXPECT_EQ(sent, 12U) << "its share, as if all had waited for their answers";
+    EXPECT_EQ(send_all(turns, kHonest, 16, 3, now_us), 3U) << "nobody else's";
+    EXPECT_EQ(send_all(turns, kGreedy, 16, 100, 3 * kAnswerUs), 9U) << "and no longer than an answer takes";
+}
+
 TEST(Turns, WhatWasLentToARoleAloneIsTooMuchOnceAnotherAsks) {
     Turns turns;
     turns.asked(kGreedy, 1);
