@@ -1,7 +1,9 @@
 #include "daemon/decode_check.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <vector>
 
 #include "daemon/llama_model.hpp"
@@ -28,7 +30,22 @@ public:
         return true;
     }
 
+    // After passes(), whose longest sequence is that of the last slot: its end, then its beginning.
+    bool passes_in_pieces() {
+        constexpr int kEnd = 48, kBeginning = 62;
+        const int length = length_of(slots_ - 1);
+        if (length < kBeginning)
+            return true;  // a context so small that a prompt is hardly more than a piece
+        const std::vector<std::uint8_t> whole = cells();
+        if (!compute_in_pieces(length - kEnd, {8, 15, 25}) || cells() != whole || !llama_memory_seq_rm(memory_, slots_ - 1, kBeginning, -1))
+            return false;
+        const std::vector<std::uint8_t> beginning = cells();
+        return compute_in_pieces(0, {8, 9, 11, 15, 19}) && cells() == beginning;
+    }
+
 private:
+    static constexpr int kLong = 300;  // more than the 256 cells by which attention's window grows
+
     // Spread over the vocabulary; which tokens does not matter.
     [[nodiscard]] llama_token token_at(int slot, int position) const {
         return static_cast<llama_token>((slot * 7919U + position * 104729U + 17U) %
@@ -36,16 +53,34 @@ private:
     }
 
     [[nodiscard]] int length_of(int slot) const {
-        constexpr int kLong = 300;  // more than the 256 cells by which attention's window grows
-        const int longest = static_cast<int>(std::min(llama_n_ctx_seq(context_), llama_n_batch(context_))) - 1;
-        return std::min(slot == slots_ - 1 ? kLong : 4 + slot % 8, longest);
+        return std::min(slot == slots_ - 1 ? kLong : 4 + slot % 8, longest());
     }
+    [[nodiscard]] int longest() const { return static_cast<int>(std::min(llama_n_ctx_seq(context_), llama_n_batch(context_))) - 1; }
 
-    bool prefill(int slot) {
+    bool prefill(int slot) { return compute(slot, 0, length_of(slot)); }
+    bool compute(int slot, int first, int end) {
         batch_.clear();
-        for (int position = 0; position < length_of(slot); position++)
+        for (int position = first; position < end; position++)
             batch_.add(token_at(slot, position), position, slot, false);
         return llama_decode(context_, batch_.get()) == 0;
+    }
+
+    // The last slot's cells from `first` on are computed anew, in pieces of so many tokens, up to their sum.
+    bool compute_in_pieces(int first, std::initializer_list<int> pieces) {
+        if (!llama_memory_seq_rm(memory_, slots_ - 1, first, -1))
+            return false;
+        for (const int piece : pieces) {
+            if (!compute(slots_ - 1, first, first + piece))
+                return false;
+            first += piece;
+        }
+        return true;
+    }
+
+    [[nodiscard]] std::vector<std::uint8_t> cells() const {
+        std::vector<std::uint8_t> bytes(llama_state_seq_get_size(context_, slots_ - 1));
+        bytes.resize(llama_state_seq_get_data(context_, bytes.data(), bytes.size(), slots_ - 1));
+        return bytes;
     }
 
     // One token for each of `width` slots, undone afterwards. A width of 1 sets what the others are compared with.
@@ -77,10 +112,13 @@ private:
 
 }  // namespace
 
-bool decode_is_batch_invariant(llama_context *context, int slots) {
-    const bool invariant = DecodeCheck(context, slots).passes();
+Invariance check_invariance(llama_context *context, int slots) {
+    DecodeCheck check(context, slots);
+    Invariance invariance;
+    invariance.batch = check.passes();
+    invariance.pieces = invariance.batch && check.passes_in_pieces();
     llama_memory_clear(llama_get_memory(context), true);
-    return invariant;
+    return invariance;
 }
 
 }  // namespace steadytext::daemon

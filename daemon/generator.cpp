@@ -80,7 +80,7 @@ bool ask_whether(void *function) { return (*static_cast<std::function<bool()> *>
 }  // namespace
 
 Generator::Generator(const Options &options, Outbox &outbox)
-    : options_(options), outbox_(outbox), thread_([this] { run(); }) {}
+    : options_(options), outbox_(outbox), turns_(kChunk), thread_([this] { run(); }) {}
 
 Generator::~Generator() {
     stopping_.store(true, std::memory_order_relaxed);
@@ -124,9 +124,14 @@ bool Generator::load(core::Problem &problem) {
     templates_ = common_chat_templates_init(model_.get(), "");
     batch_.emplace(static_cast<int>(parameters.n_batch));
     slots_.resize(slots);
-    info.batch_invariant = decode_is_batch_invariant(context_.get(), options_.slots);
+    const Invariance invariance = check_invariance(context_.get(), options_.slots);
+    info.batch_invariant = invariance.batch;
     usable_slots_ = info.batch_invariant ? slots : 1;
-    pool_.emplace(usable_slots_);
+    in_pieces_ = invariance.pieces;
+    if (usable_slots_ > 1 && !in_pieces_)
+        log_line("this model's tokens would depend on how a prompt is cut, so a long one holds up others for %d tokens at a time", kChunk);
+    preparing_.emplace(usable_slots_, WorkerPool::Tasks::Short);
+    choosing_.emplace(usable_slots_, WorkerPool::Tasks::Long);
     outbox_.post(0, std::move(info));
     return true;
 }
@@ -155,12 +160,12 @@ bool Generator::has_work() const {
     if (!waiting_.empty() && std::any_of(slots_.begin(), end, [](const auto &slot) { return !slot.has_value(); }))
         return true;
     return std::any_of(slots_.begin(), slots_.end(), [](const auto &slot) {
-        return slot.has_value() && (slot->phase == Phase::Prefilling || slot->phase == Phase::Decoding || slot->job.is_abandoned());
+        return slot.has_value() && (slot->phase == Phase::Prefilling || slot->phase == Phase::Decoding || slot->job->is_abandoned());
     });
 }
 
 std::optional<std::size_t> Generator::slot_of(std::uint64_t serial) const {
-    const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const auto &slot) { return slot.has_value() && slot->job.serial == serial; });
+    const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const auto &slot) { return slot.has_value() && slot->job->serial == serial; });
     return found == slots_.end() ? std::nullopt : std::optional(static_cast<std::size_t>(found - slots_.begin()));
 }
 
@@ -171,8 +176,8 @@ bool Generator::take_arrivals() {
         return false;
     for (; !arrivals_.empty(); arrivals_.pop_front()) {
         Arrival &arrival = arrivals_.front();
-        if (auto *job = std::get_if<Job<GenerateTask>>(&arrival))
-            waiting_.push_back(std::move(*job));
+        if (auto *job = std::get_if<SharedJob>(&arrival))
+            waiting_.put({(*job)->peer, std::move(*job)});
         else if (auto *prepared = std::get_if<Prepared>(&arrival))
             handle(std::move(*prepared));
         else
@@ -182,18 +187,24 @@ bool Generator::take_arrivals() {
 }
 
 void Generator::release_abandoned() {
-    std::erase_if(waiting_, [](const auto &job) { return job.is_abandoned(); });
+    waiting_.erase_if([](const Waiting &waiting) { return waiting.job->is_abandoned(); });
     for (std::size_t slot = 0; slot < slots_.size(); slot++)
-        if (slots_[slot].has_value() && slots_[slot]->job.is_abandoned())
+        if (slots_[slot].has_value() && slots_[slot]->job->is_abandoned())
             release(slot);
 }
 
 void Generator::admit() {
+    if (waiting_.empty())
+        return;
+    PeerLine<Waiting>::AtWork at_work;
+    for (const auto &slot : slots_)
+        if (slot.has_value())
+            at_work[slot->job->peer]++;
     for (std::size_t slot = 0; slot < usable_slots_ && !waiting_.empty(); slot++)
-        while (!slots_[slot].has_value() && !waiting_.empty()) {
-            Job<GenerateTask> job = std::move(waiting_.front());
-            waiting_.pop_front();
-            start(slot, std::move(job));
+        if (!slots_[slot].has_value()) {
+            Waiting next = waiting_.take(at_work);
+            at_work[next.peer]++;
+            start(slot, std::move(next.job));
         }
 }
 
@@ -213,12 +224,12 @@ bool Generator::apply_template(const std::string &prompt, std::string &text) con
     }
 }
 
-void Generator::start(std::size_t slot, Job<GenerateTask> job) {
-    Request &request = slots_[slot].emplace(Request{.job = std::move(job), .tail = TextTail({})});
+void Generator::start(std::size_t slot, SharedJob job) {
+    slots_[slot].emplace(Request{.job = job, .tail = TextTail({})});
     slots_in_use_.fetch_add(1, std::memory_order_relaxed);
-    pool_->submit([this, copy = request.job] {
-        Prepared prepared{.serial = copy.serial};
-        prepare(copy, prepared);
+    preparing_->submit([this, job = std::move(job)] {
+        Prepared prepared{.serial = job->serial};
+        prepare(*job, prepared);
         inbox_.put(std::move(prepared));
     });
 }
@@ -233,16 +244,23 @@ void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const 
         prepared.error = "The model's chat template failed: " + text;
         return;
     }
-    prepared.prompt = tokenize(model_.get(), text, true);
-
     // The answer asked for must fit too, but never takes more than half of the context from the prompt.
     const int reserved = std::min(task.max_new_tokens, options_.context / 2);
     const int allowed = options_.context - reserved;
-    const int length = static_cast<int>(prepared.prompt.size());
-    if (length > allowed) {
-        prepared.error = "Input is too long: " + std::to_string(length) + " tokens. Maximum allowed: " + std::to_string(allowed);
+    const auto refuse = [&](const char *about, std::size_t tokens) {
+        prepared.error = "Input is too long: " + std::string(about) + std::to_string(tokens) + " tokens. Maximum allowed: " + std::to_string(allowed);
+    };
+    // Of a text so long that no tokens could be few enough, none are made: that takes seconds, and nothing can end it.
+    constexpr std::size_t kLongestSpecial = 64;
+    const std::size_t longest = std::max(tokens_.longest(), kLongestSpecial);
+    if (text.size() > static_cast<std::size_t>(allowed) * longest)
+        return refuse("at least ", text.size() / longest);
+    if (is_given_up(job))
         return;
-    }
+    prepared.prompt = tokenize(model_.get(), text, true);
+    const int length = static_cast<int>(prepared.prompt.size());
+    if (length > allowed)
+        return refuse("", prepared.prompt.size());
     prepared.limit = std::min(task.max_new_tokens, options_.context - length);
     if (task.constraint.kind == Constraint::Kind::None)
         return;
@@ -263,8 +281,8 @@ void Generator::handle(Prepared prepared) {
     request.prompt = std::move(prepared.prompt);
     request.limit = prepared.limit;
     request.constrained = std::move(prepared.constrained);
-    request.sampler = make_sampler(request.job.task);
-    request.tail = TextTail(stops_of(request.job.task));
+    request.sampler = make_sampler(request.job->task);
+    request.tail = TextTail(stops_of(request.job->task));
     request.phase = Phase::Prefilling;
 }
 
@@ -273,7 +291,7 @@ void Generator::handle(Prepared prepared) {
 // Asked by llama.cpp between the operations of a step: nobody waits any more for what it computes.
 bool Generator::is_in_vain() const noexcept {
     const bool abandoned = !computed_for_.empty() && std::all_of(computed_for_.begin(), computed_for_.end(), [](const Request *request) {
-        return request->job.is_abandoned();
+        return request->job->is_abandoned();
     });
     return abandoned || stopping_.load(std::memory_order_relaxed);
 }
@@ -284,34 +302,50 @@ bool Generator::compute() {
     return status == 0;
 }
 
-// Prompts, oldest slot first, until a chunk's worth of tokens is done: short prompts go in together, while a long one
-// holds up the slots that decode for no longer than a chunk.
+// Prompts, until a turn's worth of tokens is done: short ones go in together, while a long one holds up the slots that decode, and
+// the prompts that come meanwhile, for no longer than a turn.
 void Generator::prefill() {
-    int budget = kChunk;
-    for (std::size_t slot = 0; slot < slots_.size() && budget > 0; slot++)
-        while (slots_[slot].has_value() && slots_[slot]->phase == Phase::Prefilling && budget > 0)
-            budget -= prefill_chunk(slot);
+    std::size_t left = in_pieces_ ? turns_.tokens() : kChunk;
+    turns_.begin_turn();
+    while (left > 0) {
+        const std::vector<PromptTurns::Prompt> open = prompts();
+        if (open.empty())
+            return;
+        left -= std::min(left, prefill_piece(turns_.next(open).slot, in_pieces_ ? left : kChunk));
+    }
 }
 
-int Generator::prefill_chunk(std::size_t slot) {
+// Those of which some is not in the cache.
+std::vector<PromptTurns::Prompt> Generator::prompts() const {
+    std::vector<PromptTurns::Prompt> prompts;
+    for (std::size_t slot = 0; slot < slots_.size(); slot++)
+        if (const auto &request = slots_[slot]; request.has_value() && request->phase == Phase::Prefilling)
+            prompts.push_back({slot, request->prompt.size() - request->prefilled, request->job->serial});
+    return prompts;
+}
+
+// About so many tokens, or what is left of the prompt; says how many.
+std::size_t Generator::prefill_piece(std::size_t slot, std::size_t most) {
     Request &request = *slots_[slot];
-    const std::size_t end = std::min(request.prefilled + kChunk, request.prompt.size());
+    const std::size_t end = request.prefilled + PromptTurns::piece(request.prefilled, request.prompt.size(), kChunk, most);
     batch_->clear();
     for (std::size_t i = request.prefilled; i < end; i++)
         batch_->add(request.prompt[i], static_cast<llama_pos>(i), static_cast<llama_seq_id>(slot),
                     i + 1 == request.prompt.size());
     computed_for_.push_back(&request);
+    const auto start = Clock::now();
     const bool is_computed = compute();
     const int count = batch_->size();
     if (!is_computed) {
         fail(slot, "The engine could not process the prompt");
-        return count;
+        return static_cast<std::size_t>(count);
     }
+    turns_.computed(static_cast<std::size_t>(count), std::chrono::duration<double>(Clock::now() - start).count());
     request.prefilled = end;
     request.position = static_cast<llama_pos>(end);
     if (request.prefilled == request.prompt.size())
         choose_next(slot, count - 1);
-    return count;
+    return static_cast<std::size_t>(count);
 }
 
 // llama.cpp decodes neighbouring sequences together and others one after the other, so a gap that no request is waiting
@@ -370,7 +404,7 @@ void Generator::choose_constrained(std::size_t slot, const float *logits) {
             return take_choice(slot, choice);
     }
     request.phase = Phase::Choosing;
-    pool_->submit([this, shared = request.constrained, serial = request.job.serial, abandoned = request.job.abandoned,
+    choosing_->submit([this, shared = request.constrained, serial = request.job->serial, abandoned = request.job->abandoned,
                    copy = std::vector<float>(logits, logits + tokens_.size())] {
         const std::function<bool()> given_up = [&] {
             return abandoned->load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed);
@@ -416,21 +450,21 @@ void Generator::accept(std::size_t slot, llama_token token, bool is_complete) {
         return finish(slot, "stop");
     if (request.produced == request.limit)
         return finish(slot, "length");
-    if (request.job.task.stream)
+    if (request.job->task.stream)
         if (std::string piece = request.tail.take_safe(false); !piece.empty())
-            outbox_.post(request.job.serial, Piece{std::move(piece)});
+            outbox_.post(request.job->serial, Piece{std::move(piece)});
 }
 
 // --- letting go ---
 
 void Generator::finish(std::size_t slot, const char *reason) {
     Request &request = *slots_[slot];
-    if (request.job.task.stream)
+    if (request.job->task.stream)
         if (std::string piece = request.tail.take_safe(true); !piece.empty())
-            outbox_.post(request.job.serial, Piece{std::move(piece)});
+            outbox_.post(request.job->serial, Piece{std::move(piece)});
     const std::chrono::duration<double, std::milli> elapsed = Clock::now() - request.started;
     const std::string &text = request.tail.text();
-    outbox_.post(request.job.serial, Generation{.text = std::string(request.constrained != nullptr ? text : strip(text)),
+    outbox_.post(request.job->serial, Generation{.text = std::string(request.constrained != nullptr ? text : strip(text)),
                                                 .prompt_tokens = static_cast<int>(request.prompt.size()),
                                                 .completion_tokens = request.produced,
                                                 .finish_reason = reason,
@@ -439,12 +473,14 @@ void Generator::finish(std::size_t slot, const char *reason) {
 }
 
 void Generator::fail(std::size_t slot, std::string message) {
-    outbox_.post(slots_[slot]->job.serial, Failure{std::move(message)});
+    outbox_.post(slots_[slot]->job->serial, Failure{std::move(message)});
     release(slot);
 }
 
 void Generator::release(std::size_t slot) {
     llama_memory_seq_rm(llama_get_memory(context_.get()), static_cast<llama_seq_id>(slot), -1, -1);
+    if (auto form = std::move(slots_[slot]->constrained); form != nullptr)
+        choosing_->submit([form = std::move(form)] {});  // what it remembers can be a million pieces, which takes its time to free
     slots_[slot].reset();
     if (!busy())
         idle_since_.store(Clock::now(), std::memory_order_relaxed);

@@ -4,14 +4,16 @@
 //
 // Why a request's tokens do not depend on who else is served:
 //   - a slot is a llama.cpp sequence with a stream of the cache of its own, emptied between requests;
-//   - a prompt is processed alone, in chunks of fixed size;
+//   - a prompt is processed alone, in chunks of fixed size, or in pieces that give the same bits as those;
 //   - tokens after it are decoded one per slot and step, and a step's rows do not touch each other. That last point hangs
 //     on the kernels, so it is checked on start for the loaded model (decode_check.hpp); if it fails, one request is
-//     served at a time.
+//     served at a time. So is it that pieces give the bits of chunks; if they do not, prompts are processed in chunks.
 //
 // Why a request's prompt, schema or regex does not hold up the others: templates, tokens and forms are prepared on a pool of
-// threads of low priority, and so is the choice of a token when finding out what may follow takes long. A request whose next token is
-// not known yet sits out the steps of the others; which steps those are changes nothing in its tokens, by the above.
+// threads of low priority, and on one of lower priority still is the choice of a token when finding out what may follow takes long. A
+// request whose next token is not known yet sits out the steps of the others; which steps those are changes nothing in its tokens, by the
+// above. Prompts take turns, the short before the long (prompt_turns.hpp): between two steps of what is decoded, a tenth of a second's
+// worth of them is processed. Slots are given to peers in turn (peer_line.hpp).
 #pragma once
 
 #include <atomic>
@@ -30,6 +32,8 @@
 #include "daemon/llama_model.hpp"
 #include "daemon/mailbox.hpp"
 #include "daemon/options.hpp"
+#include "daemon/peer_line.hpp"
+#include "daemon/prompt_turns.hpp"
 #include "daemon/text_tail.hpp"
 #include "daemon/worker_pool.hpp"
 
@@ -42,7 +46,7 @@ public:
     Generator &operator=(const Generator &) = delete;
     ~Generator();
 
-    void submit(Job<GenerateTask> job) { inbox_.put(std::move(job)); }
+    void submit(Job<GenerateTask> job) { inbox_.put(std::make_shared<const Job<GenerateTask>>(std::move(job))); }
 
     using Clock = std::chrono::steady_clock;
     // Slots at work; and, while there are none, since when. Asked by the server's thread.
@@ -50,6 +54,8 @@ public:
     [[nodiscard]] Clock::time_point idle_since() const noexcept { return idle_since_.load(std::memory_order_relaxed); }
 
 private:
+    using SharedJob = std::shared_ptr<const Job<GenerateTask>>;  // with the pool
+
     enum class Phase {
         Preparing,   // by the pool
         Prefilling,  // of the prompt, some is not in the cache
@@ -59,7 +65,7 @@ private:
 
     // A request at work. Its sequence id is its index in slots_.
     struct Request {
-        Job<GenerateTask> job;
+        SharedJob job;
         Phase phase = Phase::Preparing;
         std::vector<llama_token> prompt;
         std::size_t prefilled = 0;  // tokens of the prompt in the cache
@@ -87,7 +93,11 @@ private:
         ConstrainedText::Choice choice;
         std::uint64_t steps = 0;
     };
-    using Arrival = std::variant<Job<GenerateTask>, Prepared, Chosen>;
+    using Arrival = std::variant<SharedJob, Prepared, Chosen>;
+    struct Waiting {
+        std::uint64_t peer;
+        SharedJob job;
+    };
 
     // --- start-up, generator_start ---
     [[nodiscard]] bool load(core::Problem &problem);
@@ -100,10 +110,11 @@ private:
     void handle(Chosen chosen);
     void release_abandoned();
     void admit();
-    void start(std::size_t slot, Job<GenerateTask> job);
+    void start(std::size_t slot, SharedJob job);
     void prepare(const Job<GenerateTask> &job, Prepared &prepared) const;
     void prefill();
-    int prefill_chunk(std::size_t slot);
+    [[nodiscard]] std::vector<PromptTurns::Prompt> prompts() const;
+    std::size_t prefill_piece(std::size_t slot, std::size_t most);
     [[nodiscard]] bool compute();
     [[nodiscard]] bool is_in_vain() const noexcept;
     void close_gap();
@@ -140,10 +151,13 @@ private:
     std::size_t usable_slots_ = 0;
     std::vector<std::optional<Request>> slots_;
     std::deque<Arrival> arrivals_;
-    std::deque<Job<GenerateTask>> waiting_;
+    PeerLine<Waiting> waiting_;
+    PromptTurns turns_;
+    bool in_pieces_ = false;  // prompts
     std::atomic<int> slots_in_use_ = 0;
     std::atomic<Clock::time_point> idle_since_ = Clock::now();
-    std::optional<WorkerPool> pool_;  // before what it uses
+    std::optional<WorkerPool> preparing_;  // these two before what they use
+    std::optional<WorkerPool> choosing_;
     std::thread thread_;
 };
 

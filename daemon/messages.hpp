@@ -46,6 +46,7 @@ struct RankTask {
 
 template <typename Task> struct Job {
     std::uint64_t serial = 0;
+    std::uint64_t peer = 0;                              // whose it is; different peers may have the same number, seldom
     std::shared_ptr<const std::atomic<bool>> abandoned;  // relaxed: it carries no data, and a step late is soon enough
     Task task;
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "daemon/log.hpp"
 #include "daemon/model_file.hpp"
@@ -20,6 +21,7 @@ using std::chrono::milliseconds;
 constexpr std::int64_t kMaxMessageBytes = 16 << 20;
 constexpr int kUnreadReplies = 10000;  // what a peer may leave unread before replies to it are dropped
 constexpr int kReadAtOnce = 256;       // messages taken before outcomes and deadlines are looked at
+constexpr std::size_t kBytesAtOnce = 1 << 20;  // and bytes of them, for reading a long one takes its time
 constexpr auto kAckPatience = std::chrono::seconds(30);
 constexpr std::string_view kIpc = "ipc://";
 
@@ -99,7 +101,8 @@ ExitStatus Server::run(int signals) {
         zmq_poll(items, std::size(items), milliseconds_to_next_deadline());
         if (items[2].revents != 0)
             ending_ = ExitStatus::Stopped;
-        for (int i = 0; i < kReadAtOnce && receive(); i++) {
+        std::size_t bytes = 0;
+        for (int i = 0; i < kReadAtOnce && bytes < kBytesAtOnce && receive(bytes); i++) {
         }
         for (Outcome &outcome : outbox_.take_all())
             handle(std::move(outcome));
@@ -112,7 +115,8 @@ ExitStatus Server::run(int signals) {
 
 // --- sockets ---
 
-bool Server::receive() {
+// Adds the message's bytes to `bytes`. False: there is none.
+bool Server::receive(std::size_t &bytes) {
     zmq::message_t frame;
     if (zmq_msg_recv(frame.handle(), router_.handle(), ZMQ_DONTWAIT) < 0)
         return false;
@@ -128,6 +132,7 @@ bool Server::receive() {
         else
             body.append(frame.data<char>(), frame.size());
     }
+    bytes += body.size();
     handle(std::move(peer), body);
     return true;
 }
@@ -209,7 +214,7 @@ void Server::hand_over(Engine &engine, const ModelInfo &model, Peer peer, Reques
     pending.abandoned = std::make_shared<std::atomic<bool>>(false);
     if (request.timeout.count() > 0)
         pending.deadline = Clock::now() + request.timeout;
-    engine.submit({serial, pending.abandoned, std::move(task)});
+    engine.submit({serial, std::hash<std::string>{}(pending.peer.identity), pending.abandoned, std::move(task)});
 }
 
 void Server::submit(Peer peer, Request request) {

@@ -69,7 +69,7 @@ private:
     void start_engine(std::optional<Engine> &engine, ModelInfo &model, const char *role, const std::string &file);
 
     // --- sockets ---
-    bool receive();
+    bool receive(std::size_t &bytes);
     bool send(const Peer &peer, std::string_view body);
     [[nodiscard]] int milliseconds_to_next_deadline() const;
 

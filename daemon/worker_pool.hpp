@@ -1,10 +1,11 @@
 // Threads beside the engine's own, for work that must not hold up what is decoded for others.
 //
-// Owned by the generator. Regime: pure. Tasks begin in the order in which they came. As many threads as requests can be under way, each
-// at low priority: the system's scheduler shares the processor among them, a short task before long ones, and the engine's threads
-// come first.
+// Owned by the generator. Regime: pure. Tasks begin in the order in which they came. As many threads as requests can be under way, so
+// none waits for another's end; each at low priority, so the engine's threads come first. A pool for long tasks has the lowest: its threads
+// take only what the engine's and the other pool's leave, in long slices, and wake up without interrupting any of them.
 #pragma once
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,7 +23,9 @@ namespace steadytext::daemon {
 
 class WorkerPool {
 public:
-    explicit WorkerPool(std::size_t threads) {
+    enum class Tasks { Short, Long };
+
+    WorkerPool(std::size_t threads, Tasks tasks) : are_long_(tasks == Tasks::Long) {
         threads_.reserve(threads);
         for (std::size_t i = 0; i < threads; i++)
             threads_.emplace_back([this] { run(); });
@@ -50,10 +53,19 @@ public:
     }
 
 private:
-    static constexpr int kNiceness = 10;
+    static constexpr int kNiceness = 5;
+    static constexpr int kNicenessOfLong = 15;
+
+    // Of this thread alone, on Linux. Where the system does not let it, the thread works all the same.
+    void lower_priority() const {
+        (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), are_long_ ? kNicenessOfLong : kNiceness);
+        const sched_param none = {};
+        if (are_long_)
+            (void)sched_setscheduler(0, SCHED_BATCH, &none);
+    }
 
     void run() {
-        (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNiceness);  // of this thread alone, on Linux
+        lower_priority();
         for (;;) {
             std::function<void()> task;
             {
@@ -68,6 +80,7 @@ private:
         }
     }
 
+    const bool are_long_;
     std::mutex mutex_;
     std::condition_variable condition_;
     std::deque<std::function<void()>> tasks_;

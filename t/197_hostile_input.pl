@@ -293,20 +293,21 @@ SKIP: {
     my $hostile = sprintf '{"id": "h%%d", "method": "generate", "params": {"prompt": "x", "max_new_tokens": 200, "regex": "%s"}}', '[^\u012c-\u0bb8]{0,250}' x 38;
     my @clients = map {
         my %client = (in => sprintf($hostile, $_) . "\n<\n", out => '');
-        $client{run} = IPC::Run::start([ "$SteadyText::Cluster::ROOT/build/wire-client", $endpoint, 120000 ], '<', \$client{in}, '>', \$client{out});
+        $client{run} = IPC::Run::start([ "$SteadyText::Cluster::ROOT/build/wire-client", $endpoint, 300000 ], '<', \$client{in}, '>', \$client{out});
         $client{run}->pump while length $client{in};
         \%client;
     } 1 .. 4;
     $cluster->wait_for(sub { ($reply_to->('{"id": "i", "method": "info"}'))[0] =~ /"slots_in_use":[4-9]/ }, 30);
     my ($text, $beside) = $answer_of->();
     like($text, qr/"result": "/, 'another call is answered beside four of them');
-    # The goal is four times as long as alone. It is missed on a busy machine, so the figure is printed, and a minute is the bound.
-    note(sprintf 'its 4 tokens take %.2f s beside four such calls, %.2f s alone: %.1f times', $beside, $alone, $beside / $alone);
-    cmp_ok($beside, '<', 60, 'within a minute');
+    $slowness = max($slowness, slowness());
     for my $client (@clients) {
         $client->{run}->finish;
         note(substr $client->{out}, 0, 200);
     }
+    $alone = max($alone, ($answer_of->())[1]);  # before and after: the machine may be busy with other things
+    note(sprintf 'its 4 tokens take %.2f s beside four such calls, %.2f s alone: %.1f times', $beside, $alone, $beside / $alone);
+    cmp_ok($beside, '<=', max(1.5 * $slowness, 4 * $alone), 'within four times as long as alone, or a second and a half of an idle machine like this');
     is((scalar grep { $_->{out} =~ /"result": "|Too much work/ } @clients), 4, 'each of them ends by itself: with an answer, or by what it may cost');
     $daemon->finish if eval { $daemon->kill_kill; 1 };
 }

@@ -1,0 +1,41 @@
+// Requests that wait for a slot, and which of them is next: one of the peer that has the fewest at work, of those the one that came first.
+//
+// Owned by the generator's thread. Regime: pure (may throw std::bad_alloc). A peer that sends hundreds at once thus fills the slots that
+// the others leave, and a peer that has none at work waits for one slot to become free, not for hundreds of requests.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+#include <utility>
+
+namespace steadytext::daemon {
+
+// An Item says whose it is by `peer`.
+template <typename Item> class PeerLine {
+public:
+    using AtWork = std::unordered_map<std::uint64_t, std::size_t>;  // requests at work, by peer
+
+    [[nodiscard]] bool empty() const noexcept { return items_.empty(); }
+    void put(Item item) { items_.push_back(std::move(item)); }
+    template <typename Condition> void erase_if(Condition condition) { std::erase_if(items_, condition); }
+
+    // The next one; there is one.
+    [[nodiscard]] Item take(const AtWork &at_work) {
+        const auto count = [&](const Item &item) {
+            const auto found = at_work.find(item.peer);
+            return found == at_work.end() ? std::size_t{0} : found->second;
+        };
+        const auto next = std::min_element(items_.begin(), items_.end(), [&](const Item &a, const Item &b) { return count(a) < count(b); });
+        Item item = std::move(*next);
+        items_.erase(next);
+        return item;
+    }
+
+private:
+    std::deque<Item> items_;
+};
+
+}  // namespace steadytext::daemon
