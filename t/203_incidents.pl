@@ -33,7 +33,9 @@ opens('memory_short');
 is($cluster->sql(q(SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_incidents_open' AND labels ->> 'condition' = 'memory_short')), 1, 'the metrics tell');
 like($cluster->log, qr/LOG:\s+pg_steadytext incident opened: memory_short\n.*DETAIL:\s+request slots or payload memory are nearly used up: their share: 0\.\d+\./, 'the log too');
 
-$cluster->sql(q(SET client_min_messages = error; SELECT count(steadytext_generate('!fault:error ' || i, use_cache => false)) FROM generate_series(1, 30) i));
+# Of a role that holds nothing, and so finds room; another one's would wait in line behind the slow calls.
+$cluster->sql('CREATE ROLE failing LOGIN');
+$cluster->sql(q(SET client_min_messages = error; SELECT count(steadytext_generate('!fault:error ' || i, use_cache => false)) FROM generate_series(1, 30) i), user => 'failing');
 opens('error_rate');
 is(incidents('error_rate', 'value >= 0.05 AND severity = $$critical$$ AND opened_at > now() - interval $$1 minute$$'), 1, 'with its value and severity');
 ok($cluster->wait_for(sub { heard('error_rate', 'opened') }, 10), 'whoever listens hears of it') or diag $heard;
