@@ -38,6 +38,7 @@ namespace steadytext::shmem {
     X(SuspiciousInputs, "suspicious_inputs_total", "Arguments that look like an attack, refused or not.")              \
     X(AuditDropped, "audit_dropped_total", "Rows that were not written to steadytext_audit_log.")                      \
     X(UsageDropped, "usage_dropped_total", "Calls that steadytext_usage misses: more roles at once than there is room for.") \
+    X(NotificationsLeftOut, "notifications_left_out_total", "Notifications that a nearly full queue of the server's had no room for.") \
     X(Probes, "probes_total", "Looks, one a second, whether a request would find a daemon.")                           \
     X(ProbesFailed, "probes_failed_total", "Such looks that found the gateway or every daemon away.")
 

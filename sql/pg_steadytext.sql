@@ -1617,6 +1617,11 @@ $$;
 COMMENT ON FUNCTION public.steadytext_health_check() IS
     'The state of each part, first of all ''overall'': healthy, degraded or unhealthy. Waits for nothing and nobody.';
 
+CREATE FUNCTION _steadytext.incident_notify() RETURNS void
+AS 'MODULE_PATHNAME', 'steadytext_incident_notify' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION _steadytext.incident_notify() IS
+    'NOTIFY steadytext_incident at commit, without a payload, unless the server''s queue of notifications is nearly full.';
+
 -- An incident opens, unless it is open already (since an earlier life of the server), or closes; whoever listens hears of it.
 CREATE FUNCTION _steadytext.incident_note(
     condition text, subject text, severity text, opens boolean, at timestamptz, value float8, response text
@@ -1640,7 +1645,7 @@ BEGIN
             RETURNING * INTO incident;
     END IF;
     IF incident.id IS NOT NULL THEN
-        PERFORM pg_notify('steadytext_incident', to_jsonb(incident)::text);
+        PERFORM _steadytext.incident_notify();
     END IF;
 END
 $$;
@@ -2567,7 +2572,7 @@ REVOKE ALL ON FUNCTION
     public.steadytext_budget_set(name, interval, bigint, text), public.steadytext_budget_remove(name, interval),
     public.steadytext_budget_get(name), _steadytext.budget_list(), public.steadytext_budget_list(), _steadytext.budget_used(name, interval),
     _steadytext.incident_note(text, text, text, boolean, timestamptz, float8, text),
-    _steadytext.incidents_settle(text[], text[], timestamptz),
+    _steadytext.incidents_settle(text[], text[], timestamptz), _steadytext.incident_notify(),
     _steadytext.health(), _steadytext.cache_health(), public.steadytext_health_check(),
     public.steadytext_frecency_refresh(), public.steadytext_frecency_status(), public.steadytext_cache_top(int),
     _steadytext.cache_count(), _steadytext.cache_changed(), _steadytext.cache_size(),

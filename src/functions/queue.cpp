@@ -14,6 +14,7 @@
 #include "src/pg/kept_statement.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/keeper_call.hpp"
+#include "src/session/notify.hpp"
 
 extern "C" {
 #include "access/detoast.h"
@@ -335,6 +336,13 @@ bool wait_for(Datum request_ids, std::int64_t until_us) {
     }
 }
 
+// The channels of the original.
+session::Channel channel_named(const char *name) {
+    if (strcmp(name, "steadytext_async") == 0)
+        return session::Channel::Async;
+    return strcmp(name, "steadytext_queue_notify") == 0 ? session::Channel::QueueNotify : session::Channel::Queue;
+}
+
 void stop_waiting(int, Datum) { shmem::segment().queue_waiters->end(pg::my_proc_number()); }
 
 }  // namespace
@@ -345,14 +353,12 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
         "steadytext_queue",
         "INSERT INTO public.steadytext_queue (request_type, prompt, prompts, params, priority, max_retries, callback, user_id, session_id,"
         " user_oid, session_user_oid)"
-        " VALUES ($1, $2, $3, $4, $5, coalesce($6, 3), $7, $9, $10, $11, $12) RETURNING request_id, pg_catalog.pg_notify($8,"
-        " CASE WHEN $8 = 'steadytext_queue_notify' THEN '' ELSE request_id::text END)",
+        " VALUES ($1, $2, $3, $4, $5, coalesce($6, 3), $7, $8, $9, $10, $11) RETURNING request_id",
         SPI_OK_INSERT_RETURNING};
-    constexpr int kArguments = 8, kCount = kArguments + 4;
-    const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID,
-                               TEXTOID, TEXTOID, TEXTOID,      TEXTOID,  OIDOID,  OIDOID};
+    constexpr int kArguments = 7, kCount = kArguments + 4;
+    const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, OIDOID, OIDOID};
     Datum values[kCount];
-    char nulls[kCount + 1] = "            ";
+    char nulls[kCount + 1] = "           ";
     session::require_arguments("_steadytext.queue_add", fcinfo);
     refuse_if_full(GetUserId(), 1);
     for (int i = 0; i < kArguments; i++) {
@@ -383,6 +389,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
         functions::prove_callback(id, GetUserId(), values[6]);
     SPI_finish();
     note_added(GetUserId(), 1);
+    session::notify(channel_named(TextDatumGetCString(PG_GETARG_DATUM(kArguments))));
     auto *result = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
     *result = id;
     return UUIDPGetDatum(result);
@@ -393,8 +400,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
         "steadytext_queue",
         "UPDATE public.steadytext_queue SET status = 'cancelled', completed_at = pg_catalog.clock_timestamp(), worker_pid = NULL,"
         " lease_until = NULL WHERE request_id = $1 AND status IN ('pending', 'processing') AND ($3 OR user_oid = $2)"
-        " RETURNING user_oid, pg_catalog.pg_notify('steadytext_queue_done',"
-        " pg_catalog.json_build_object('request_id', request_id, 'status', status)::text)",
+        " RETURNING user_oid",
         SPI_OK_UPDATE_RETURNING};
     if (PG_ARGISNULL(0))
         return BoolGetDatum(false);
@@ -405,8 +411,10 @@ STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
     const bool found = SPI_processed > 0;
     const Oid role = found ? role_at(0) : InvalidOid;
     SPI_finish();
-    if (found)
+    if (found) {
         note_cancelled(role);
+        session::notify(session::Channel::QueueDone);
+    }
     return BoolGetDatum(found);
 }
 

@@ -13,6 +13,7 @@
 #include "src/pg/vector.hpp"
 #include "src/queue/callbacks.hpp"
 #include "src/queue/job_row.hpp"
+#include "src/session/notify.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -65,10 +66,8 @@ constexpr const char *kEnd = R"(
             callback_state = CASE WHEN q.callback IS NOT NULL AND q.user_oid IS NOT NULL THEN 'due' END, callback_tries = 0
         FROM unnest($2, $3, $4, $5, $6, $7, $8) AS d (id, status, result, embedding, error, took_ms, daemon)
         WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1
-        RETURNING q.request_id, q.status, q.callback_state IS NOT NULL AS has_callback, q.user_oid)
-    SELECT request_id, has_callback, user_oid,
-           pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', status)::text)
-    FROM ended)";
+        RETURNING q.request_id, q.callback_state IS NOT NULL AS has_callback, q.user_oid)
+    SELECT request_id, has_callback, user_oid FROM ended)";
 
 constexpr const char *kPutOff = R"(
     UPDATE public.steadytext_queue q
@@ -119,10 +118,9 @@ constexpr const char *kChargeKiller = R"(
             error = CASE WHEN kill_count + 1 < $2 THEN error ELSE format('its worker died %s times while at work on it', kill_count + 1) END,
             completed_at = CASE WHEN kill_count + 1 < $2 THEN NULL ELSE clock_timestamp() END
         WHERE id IN (SELECT id FROM free) AND completed_at IS NULL AND status IN ('pending', 'processing')
-        RETURNING request_id, status)
+        RETURNING status)
     SELECT EXISTS (SELECT FROM free) OR NOT EXISTS (SELECT FROM public.steadytext_queue WHERE id = $1),
-           (SELECT pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', status)::text)
-            FROM charged WHERE status = 'failed'))";
+           EXISTS (SELECT FROM charged WHERE status = 'failed'))";
 
 constexpr const char *kFailOrphans = R"(
     WITH failed AS (
@@ -131,7 +129,7 @@ constexpr const char *kFailOrphans = R"(
             lease_until = NULL
         WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid IS NULL AND completed_at IS NULL FOR UPDATE SKIP LOCKED)
         RETURNING request_id)
-    SELECT pg_notify('steadytext_queue_done', json_build_object('request_id', request_id, 'status', 'failed')::text) FROM failed)";
+    SELECT request_id FROM failed)";
 
 // $2: where the page before ended. Those that ended first are among those that were queued first, but for what waits among them: a page
 // with nothing to delete is the last one only if nothing in it waits.
@@ -402,6 +400,7 @@ void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid rol
     if (ending.is_empty())
         return;
     ending.execute(end);
+    session::notify(session::Channel::QueueDone);
     tell_ended(SPI_tuptable, SPI_processed, ended);
 }
 
@@ -462,6 +461,8 @@ Recovered recover(bool all) {
     statement.execute(types, values);
     Columns columns(SPI_tuptable, 0);
     const std::int64_t recovered = DatumGetInt64(columns.next());
+    if (recovered > 0)
+        session::notify(session::Channel::QueueDone);  // those that were lost too often are failed
     return {recovered, DatumGetInt64(columns.next())};
 }
 
@@ -487,8 +488,11 @@ bool charge_killer(std::int64_t id) {
     const Oid types[] = {INT8OID, INT4OID};
     const Datum values[] = {Int64GetDatum(id), Int32GetDatum(kMostKills)};
     statement.execute(types, values);
-    bool is_null;
-    return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+    Columns columns(SPI_tuptable, 0);
+    const bool is_settled = DatumGetBool(columns.next());
+    if (DatumGetBool(columns.next()))
+        session::notify(session::Channel::QueueDone);
+    return is_settled;
 }
 
 void drop_proofs() {
@@ -499,6 +503,8 @@ void drop_proofs() {
 void fail_orphans() {
     static Statement statement{kTable, kFailOrphans, SPI_OK_SELECT};
     statement.execute();
+    if (SPI_processed > 0)
+        session::notify(session::Channel::QueueDone);
 }
 
 // What sessions add between the look at the counts and the statement's snapshot is counted twice, until the next time.

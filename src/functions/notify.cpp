@@ -1,0 +1,13 @@
+// NOTIFY steadytext_incident, for _steadytext.incident_note(). Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/notify.hpp"
+
+extern "C" {
+#include "fmgr.h"
+}
+
+STEADYTEXT_FUNCTION(steadytext_incident_notify) {
+    (void)fcinfo;
+    steadytext::session::notify(steadytext::session::Channel::Incident);
+    PG_RETURN_VOID();
+}
