@@ -31,6 +31,27 @@ for my $encoding (qw(LATIN1 EUC_JP SQL_ASCII)) {
         "after\nt\n1", "$encoding: the keeper goes on");
 }
 
+# What daemons tell of themselves is shown everywhere, with question marks for what does not fit.
+{
+    my $smile = "\xF0\x9F\x98\x80";
+    my $odd = $cluster->start_echo(name => 'odd', options => [ '--model', "model $smile", '--fingerprint', "print $smile", '--name', "name $smile" ]);
+    $cluster->sql("SELECT steadytext_daemon_register('$odd->{endpoint}')");
+    ok($cluster->poll_until(qq(SELECT count(*) > 0 FROM steadytext_models() WHERE model = 'model $smile' AND served)), 'a daemon has a model of an odd name');
+    for my $encoding (qw(LATIN1 EUC_JP SQL_ASCII)) {
+        my $in = { database => lc $encoding };
+        my $shown = $encoding eq 'SQL_ASCII' ? $smile : '?';
+        is($cluster->sql(qq(SELECT DISTINCT model FROM steadytext_models() WHERE model LIKE 'model %'), %$in), "model $shown", "$encoding: steadytext_models()");
+        is($cluster->sql(qq(SELECT fingerprint FROM steadytext_daemons WHERE endpoint = '$odd->{endpoint}'), %$in), "print $shown", "$encoding: steadytext_daemons");
+        like($cluster->sql(qq(SELECT models_loaded FROM _steadytext.daemon_health() WHERE endpoint = '$odd->{endpoint}'), %$in), qr/"model \Q$shown\E"/, "$encoding: what the keeper writes of daemons");
+        is($cluster->try_sql($_, %$in)->{err}, '', "$encoding: $_") for 'SELECT count(details) FROM steadytext_health_check()', 'SELECT count(labels) FROM steadytext_metrics()', 'SELECT length(steadytext_prometheus()) > 1000',
+            'SELECT count(*) FROM steadytext_selfcheck()', 'SELECT * FROM steadytext_daemon_status()', 'SELECT count(model) FROM pg_stat_steadytext', 'SELECT * FROM steadytext_rate_limit_status';
+        $cluster->sql('SELECT steadytext_daemon_status(); SELECT steadytext_frecency_refresh()', %$in);
+        ok($cluster->wait_for(sub { $cluster->sql(qq(SELECT count(*) FROM steadytext_daemon_health WHERE endpoint = '$odd->{endpoint}'), %$in) == 1 }, 20), "$encoding: the keeper has written it");
+    }
+    $cluster->sql("SELECT steadytext_daemon_unregister('$odd->{endpoint}')");
+    unlike($cluster->log, qr/ERROR:.*(?:no equivalent in encoding|invalid byte sequence)(?!.*\n.*STATEMENT)/, 'no worker failed for a character');
+}
+
 # A role whose name is not ASCII has answers of its own, which are written.
 {
     my $asked = $cluster->try_sql(qq(SET client_encoding = 'UTF8'; CREATE ROLE "\xC3\xA9va"; SET ROLE "\xC3\xA9va"; SELECT steadytext_generate('mine'); RESET ROLE;

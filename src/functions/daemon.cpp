@@ -6,6 +6,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/shown_text.hpp"
 #include "src/pg/time.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/settings.hpp"
@@ -129,7 +130,7 @@ void report_daemons(FunctionCallInfo fcinfo, void (*put)(ReturnSetInfo *, const 
 
 void put_status(ReturnSetInfo *result, const Report &report) {
     bool nulls[5] = {};
-    const Datum values[5] = {CStringGetTextDatum(report.id), report.status(), CStringGetTextDatum(report.endpoint),
+    const Datum values[5] = {pg::shown_text(report.id), report.status(), pg::shown_text(report.endpoint),
                              report.heartbeat(nulls[3]), report.uptime()};
     tuplestore_putvalues(result->setResult, result->setDesc, const_cast<Datum *>(values), nulls);
 }
@@ -140,7 +141,7 @@ Datum model_names(const char *lines, bool &is_null) {
     int count = 0;
     for (const char *end; count < static_cast<int>(shmem::kMaxModels) && (end = strchr(lines, '\n')) != nullptr; lines = end + 1)
         if (end > lines)
-            names[count++] = PointerGetDatum(cstring_to_text_with_len(lines, static_cast<int>(end - lines)));
+            names[count++] = pg::shown_text({lines, static_cast<std::size_t>(end - lines)});
     is_null = count == 0;
     return is_null ? static_cast<Datum>(0) : PointerGetDatum(construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
@@ -151,14 +152,14 @@ void put_health(ReturnSetInfo *result, const Report &report) {
     const std::uint64_t answered = row.answered.load();
     bool nulls[12] = {};
     Datum values[12];
-    values[0] = CStringGetTextDatum(report.id);
-    values[1] = CStringGetTextDatum(report.endpoint);
+    values[0] = pg::shown_text(report.id);
+    values[1] = pg::shown_text(report.endpoint);
     values[2] = report.heartbeat(nulls[2]);
     values[3] = report.uptime();
     values[4] = report.status();
     const char *version = report.identity == nullptr ? "" : report.identity->version;
     nulls[5] = version[0] == '\0';
-    values[5] = CStringGetTextDatum(version);
+    values[5] = pg::shown_text(version);
     values[6] = model_names(report.identity == nullptr ? "" : report.identity->models, nulls[6]);
     const std::uint64_t resident_mb = row.resident_bytes.load() >> 20;
     nulls[7] = resident_mb == 0;  // most daemons do not tell

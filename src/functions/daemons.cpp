@@ -4,7 +4,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/text.hpp"
+#include "src/pg/shown_text.hpp"
 #include "src/pg/time.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
@@ -37,7 +37,7 @@ class Line {
 public:
     void text(const char *value) {
         nulls_[column_] = value[0] == '\0';
-        values_[column_] = nulls_[column_] ? static_cast<Datum>(0) : pg::text_datum(value);
+        values_[column_] = nulls_[column_] ? static_cast<Datum>(0) : pg::shown_text(value);
         column_++;
     }
     void number(std::int64_t value) { values_[column_++] = Int64GetDatum(value); }

@@ -8,7 +8,7 @@
 #include "src/core/json_text.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/text.hpp"
+#include "src/pg/shown_text.hpp"
 #include "shmem/segment.hpp"
 #include "src/session/keeper_call.hpp"
 
@@ -52,7 +52,7 @@ void put(ReturnSetInfo *result, const char *component, Status status, Body &&det
         return true;
     });
     Datum values[3] = {CStringGetTextDatum(component), CStringGetTextDatum(kStatusNames[static_cast<int>(status)]),
-                       DirectFunctionCall1(jsonb_in, CStringGetDatum(buffer().c_str()))};
+                       DirectFunctionCall1(jsonb_in, CStringGetDatum(pg::shown_cstring(buffer())))};
     bool nulls[3] = {};
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }

@@ -5,7 +5,7 @@
 #include "src/core/json_text.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/text.hpp"
+#include "src/pg/shown_text.hpp"
 #include "src/pg/time.hpp"
 #include "src/session/audit.hpp"
 #include "shmem/metrics.hpp"
@@ -43,7 +43,7 @@ Datum labels_of(const shmem::MetricSample &sample) {
         object.close();
         return true;
     });
-    return DirectFunctionCall1(jsonb_in, CStringGetDatum(json->c_str()));
+    return DirectFunctionCall1(jsonb_in, CStringGetDatum(pg::shown_cstring(*json)));
 }
 
 void put(ReturnSetInfo *result, Datum *values, bool *nulls) {
@@ -68,7 +68,7 @@ void put_statement(ReturnSetInfo *result, const shmem::StatementStats::Entry &en
         ObjectIdGetDatum(entry.key.role),
         ObjectIdGetDatum(entry.key.database),
         number(entry.key.query_id),
-        pg::text_datum(entry.key.model),
+        pg::shown_text(entry.key.model),
         CStringGetTextDatum(shmem::name_of(entry.key.kind)),
         number(counts.calls),
         number(counts.hits),
@@ -109,7 +109,7 @@ STEADYTEXT_FUNCTION(steadytext_prometheus) {
         shmem::write_prometheus(samples, *exposition);
         return true;
     });
-    return pg::text_datum(*exposition);
+    return pg::shown_text(*exposition);
 }
 
 STEADYTEXT_FUNCTION(steadytext_response_times) {

@@ -1,6 +1,7 @@
 // steadytext_models(): what the daemons serve, under which fingerprints. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/shown_text.hpp"
 #include "shmem/segment.hpp"
 
 #include <new>
@@ -30,8 +31,8 @@ STEADYTEXT_FUNCTION(steadytext_models) {
         return static_cast<Datum>(0);
     for (uint32 i = 0; i < list->count; i++) {
         const shmem::Model &model = list->models[i];
-        Datum values[6] = {CStringGetTextDatum(role_name(model.role)), CStringGetTextDatum(model.name),
-                           CStringGetTextDatum(model.fingerprint),     Int32GetDatum(model.dimensions),
+        Datum values[6] = {CStringGetTextDatum(role_name(model.role)), pg::shown_text(model.name),
+                           pg::shown_text(model.fingerprint),     Int32GetDatum(model.dimensions),
                            BoolGetDatum(model.is_default),             BoolGetDatum(model.served)};
         bool nulls[6] = {false, model.name[0] == '\0', false, model.dimensions == 0, false, false};
         tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

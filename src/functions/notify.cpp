@@ -1,10 +1,7 @@
 // NOTIFY steadytext_incident, for _steadytext.incident_note(). Regime: pg.
 #include "src/pg/compat.hpp"
+#include "src/pg/boundary.hpp"
 #include "src/session/notify.hpp"
-
-extern "C" {
-#include "fmgr.h"
-}
 
 STEADYTEXT_FUNCTION(steadytext_incident_notify) {
     (void)fcinfo;

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/shown_text.hpp"
 #include "src/session/settings_left_out.hpp"
 #include "shmem/segment.hpp"
 
@@ -10,7 +11,7 @@ namespace {
 using namespace steadytext;
 
 void put(ReturnSetInfo *result, const char *check, const char *status, const char *details, const char *hint) {
-    Datum values[4] = {CStringGetTextDatum(check), CStringGetTextDatum(status), CStringGetTextDatum(details), static_cast<Datum>(0)};
+    Datum values[4] = {CStringGetTextDatum(check), CStringGetTextDatum(status), pg::shown_text(details), static_cast<Datum>(0)};
     bool nulls[4] = {false, false, false, hint == nullptr};
     if (hint != nullptr)
         values[3] = CStringGetTextDatum(hint);
