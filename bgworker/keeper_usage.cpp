@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::uint32_t kBatch = 1000;
 
-// Roles by name: who had used something is to be seen after the role has gone. One that went before is known by its number.
+// Half of what a bigint holds is where counting ends: a row that was changed by hand stops nobody's. Roles by name: who had used something is to be seen after the role has gone. One that went before is known by its number.
 constexpr const char *kAdd = R"(
     INSERT INTO public.steadytext_usage AS u (day, role_name, database_name, model, calls, hits, failures, limited,
                                               prompt_tokens, completion_tokens, saved_tokens)
@@ -31,10 +31,11 @@ constexpr const char *kAdd = R"(
     LEFT JOIN pg_catalog.pg_roles r ON r.oid = n.role
     GROUP BY 1, 2, 4
     ON CONFLICT (day, role_name, database_name, model) DO UPDATE SET
-        calls = u.calls + excluded.calls, hits = u.hits + excluded.hits, failures = u.failures + excluded.failures,
-        limited = u.limited + excluded.limited, prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
-        completion_tokens = u.completion_tokens + excluded.completion_tokens,
-        saved_tokens = u.saved_tokens + excluded.saved_tokens)";
+        calls = excluded.calls + least(u.calls, 4611686018427387903), hits = excluded.hits + least(u.hits, 4611686018427387903),
+        failures = excluded.failures + least(u.failures, 4611686018427387903), limited = excluded.limited + least(u.limited, 4611686018427387903),
+        prompt_tokens = excluded.prompt_tokens + least(u.prompt_tokens, 4611686018427387903),
+        completion_tokens = excluded.completion_tokens + least(u.completion_tokens, 4611686018427387903),
+        saved_tokens = excluded.saved_tokens + least(u.saved_tokens, 4611686018427387903))";
 
 struct Taken {
     shmem::DatabaseRow *row;

@@ -138,6 +138,7 @@ void run(EmbeddedDaemon &daemon) {
         ResetLatch(MyLatch);
         serve_interrupts();
         shmem::segment().header->launcher.beat_us.store(core::monotonic_us(), std::memory_order_relaxed);
+        shmem::segment().header->callback_deadline_ms.store(guc::request_timeout_ms, std::memory_order_relaxed);
         keep_stats();
         probe();
         watch_incidents(shmem::segment(), core::monotonic_us());

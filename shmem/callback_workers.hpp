@@ -14,9 +14,9 @@ public:
     static constexpr std::uint32_t kNone = UINT32_MAX;
     static constexpr std::int64_t kPatienceUs = 10'000'000;  // for a worker to come
 
-    // kNone: all places are taken, or the role has one. Only its database's queue worker reserves.
+    // kNone: all places are taken, or the role has one, or its database has all but one. Only its database's queue worker reserves.
     [[nodiscard]] std::uint32_t reserve(std::uint32_t database, std::uint32_t role, std::int64_t now_us) noexcept {
-        if (find(database, role, now_us) != kNone)
+        if (find(database, role, now_us) != kNone || held_by(database) >= kMost - 1)
             return kNone;
         for (std::uint32_t i = 0; i < kMost; i++) {
             std::uint64_t free = 0;
@@ -70,6 +70,12 @@ public:
     }
 
 private:
+    [[nodiscard]] std::uint32_t held_by(std::uint32_t database) const noexcept {
+        std::uint32_t count = 0;
+        for (const Place &place : places_)
+            count += place.who.load(std::memory_order_relaxed) >> 32 == database;
+        return count;
+    }
     static constexpr std::uint64_t word(std::uint32_t database, std::uint32_t role) { return std::uint64_t{database} << 32 | role; }
     struct Place {
         std::atomic<std::uint64_t> who{0};      // {database:32 | role:32}; 0: free

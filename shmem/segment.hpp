@@ -74,6 +74,8 @@ struct alignas(kCacheLine) Header {
     // CLOCK_MONOTONIC, since when a worker is wanted that max_worker_processes has no place for; 0: none is (bgworker/start_limiter.*).
     std::atomic<std::int64_t> no_worker_since_us{0};
     CallbackWorkers callback_workers;
+    // How long one callback may take: steadytext.request_timeout of the server, written by the launcher, whatever databases set.
+    std::atomic<std::int32_t> callback_deadline_ms{30'000};
     bool gateway_registered = false;  // among max_worker_processes, when the server started
     bool launcher_registered = false;
     // Of incidents, written by the launcher (bgworker/incident_watch.*).

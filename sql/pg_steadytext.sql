@@ -436,9 +436,10 @@ CREATE TRIGGER queue_row_check BEFORE INSERT ON public.steadytext_queue
 
 -- Whoever writes steadytext_queue could name any role and any function. So what a role asked for is here, where only the C code of
 -- steadytext_enqueue() adds rows, and superusers: a callback without its row is not called.
-CREATE TABLE _steadytext.queue_callbacks (request_id uuid PRIMARY KEY, role regrole NOT NULL, callback text NOT NULL) USING heap;
+CREATE TABLE _steadytext.queue_callbacks (request_id uuid PRIMARY KEY, role regrole NOT NULL, callback text NOT NULL, owner regrole NOT NULL) USING heap;
 COMMENT ON TABLE _steadytext.queue_callbacks IS
     'Which role asked for which callback of which request: the proof without which a callback is not called. It belongs to a superuser.';
+COMMENT ON COLUMN _steadytext.queue_callbacks.owner IS 'Whose function it was: another role''s of the same name is not called.';
 
 CREATE VIEW public.steadytext_queue_dead WITH (security_barrier) AS
     SELECT request_id, request_type, user_id, prompt, prompts, params, priority, error, retry_count, lost_count, created_at, started_at,
@@ -1630,7 +1631,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    incident public.steadytext_incidents;
+    incident record;  -- no type of public's: what that name means there is looked up when this is compiled
 BEGIN
     PERFORM _steadytext.check('_steadytext.incident_note', condition, subject, severity, opens, at, value, response);
     IF opens THEN
@@ -2061,11 +2062,12 @@ AS $$
     UNION ALL
     SELECT format(CASE WHEN c.relkind = 'S' THEN 'USAGE, SELECT ON SEQUENCE %s'
                        WHEN c.relkind = 'v' OR c.relnamespace <> 'public'::regnamespace THEN 'SELECT ON %s'
-                       WHEN c.relname = 'steadytext_audit_log' THEN 'SELECT, INSERT ON %s'
+                       WHEN c.relname = 'steadytext_audit_log'
+                           THEN 'SELECT, INSERT (event_type, user_id, request_id, details, ip_address, success, error_message) ON %s'
                        WHEN c.relname = 'steadytext_cache' THEN 'SELECT, DELETE ON %s' ELSE 'SELECT, INSERT, UPDATE, DELETE ON %s' END,
                   c.oid::regclass)
     FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
-    WHERE c.relkind IN ('r', 'p', 'v')
+    WHERE c.relkind IN ('r', 'p', 'v') AND c.relname <> 'queue_callbacks'
        OR c.relkind = 'S' AND EXISTS (SELECT FROM members owner JOIN pg_depend d ON d.refobjid = owner.objid WHERE d.objid = c.oid)
 $$;
 

@@ -101,10 +101,61 @@ sub heard { my ($id) = @_; return $cluster->sql("SELECT string_agg(what, ',') FR
         'ALTER TABLE _steadytext.queue_callbacks DISABLE TRIGGER ALL', 'CREATE TRIGGER t BEFORE INSERT ON _steadytext.queue_callbacks EXECUTE FUNCTION _steadytext.cache_changed()') {
         is($cluster->try_sql("$owner $sql")->{state}, '42501', "$sql: not as steadytext_owner");
     }
+    $cluster->sql(q(CREATE ROLE adm LOGIN; SELECT steadytext_admin_grant('adm')));
+    is($cluster->try_sql("SET ROLE adm; $_")->{state}, '42501', "$_: nor as an administrator")
+        for 'UPDATE _steadytext.queue_callbacks SET callback = $$public.robs$$', "INSERT INTO _steadytext.queue_callbacks VALUES ('$id', 10, 'public.robs', 10)",
+        'DELETE FROM _steadytext.queue_callbacks', 'SELECT FROM _steadytext.queue_callbacks';
     is($cluster->sql(qq(DELETE FROM heard; DELETE FROM steadytext_queue WHERE request_id = '$id'; SELECT count(*) FROM _steadytext.queue_callbacks WHERE request_id = '$id')), 1, 'of a request deleted by hand something is left');
     ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext queue worker'), 0, 30), '  until a worker begins');
     $cluster->sql(q(SELECT steadytext_generate_async('begins a worker')));
     ok($cluster->poll_until(qq(SELECT count(*) FROM _steadytext.queue_callbacks WHERE request_id = '$id'), 0), '  which sweeps it');
+}
+
+# Another role's function that has taken the name is not called.
+{
+    $cluster->sql(q(CREATE SCHEMA shared; GRANT ALL ON SCHEMA shared TO PUBLIC; CREATE ROLE landlord LOGIN; GRANT role_d, role_e TO landlord));
+    my $make = sub { my ($role) = @_; return $cluster->sql("SET ROLE $role; CREATE FUNCTION shared.called(id uuid) RETURNS void LANGUAGE sql AS 'INSERT INTO public.heard SELECT id, current_user'") };
+    my $ask  = sub { return $cluster->sql(q(SET ROLE role_d; SELECT steadytext_enqueue('generate', '{"prompt": "!fault:delay=1500 x", "use_cache": false}', callback => 'shared.called(uuid)'))) };
+    my %takes = (
+        'renamed, and another made' => sub { $cluster->sql('SET ROLE role_d; ALTER FUNCTION shared.called(uuid) RENAME TO was_called'); $make->('role_e') },
+        'dropped by the owner of the schema, and another made' => sub {
+            $cluster->sql('ALTER SCHEMA shared OWNER TO landlord; SET ROLE landlord; DROP FUNCTION shared.called(uuid)'); $make->('landlord') },
+        'given to another role' => sub { $cluster->sql('ALTER FUNCTION shared.called(uuid) OWNER TO role_e') },
+        'made a procedure' => sub { $cluster->sql('SET ROLE role_d; DROP FUNCTION shared.called(uuid); CREATE PROCEDURE shared.called(id uuid) LANGUAGE sql AS $$SELECT 1$$') },
+        'revoked' => sub { $cluster->sql('ALTER FUNCTION shared.called(uuid) OWNER TO role_e; SET ROLE role_e; REVOKE ALL ON FUNCTION shared.called(uuid) FROM PUBLIC, role_d') },
+    );
+    for my $what (sort keys %takes) {
+        $make->('role_d');
+        my $id = $ask->();
+        $takes{$what}->();
+        ends_as($id, 'failed', "a function that is $what meanwhile");
+        like(state_of($id), qr/failed\|42(501|883|809): /, '  is not called, which is noted');
+        is(heard($id), '', '  nor heard of');
+        $cluster->sql('DROP ROUTINE shared.called(uuid)');
+    }
+    $make->('role_d');
+    my $id = $ask->();
+    $cluster->sql('SET ROLE role_d; DROP FUNCTION shared.called(uuid)');
+    $make->('role_d');
+    ends_as($id, 'done', 'a function that its owner has made anew is called');
+    is(heard($id), 'role_d', '  as the role');
+}
+
+# A database may not give its callbacks more time than the server does, nor take all places.
+{
+    $cluster->sql('CREATE DATABASE greedy');
+    my $in = { database => 'greedy' };
+    $cluster->sql(q(CREATE EXTENSION pg_steadytext CASCADE; ALTER DATABASE greedy SET steadytext.request_timeout = '1h';
+        CREATE FUNCTION public.never_ends(id uuid) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_sleep(600)'), %$in);
+    $cluster->sql("SELECT steadytext_enqueue('generate', '{\"prompt\": \"x\"}', callback => 'public.never_ends(uuid)')", %$in, user => $_) for @roles[0 .. 3];
+    my $held = q(SELECT count(*) FROM pg_stat_activity WHERE datname = 'greedy' AND backend_type = 'pg_steadytext callback worker');
+    ok($cluster->poll_until($held, 3), 'a database holds three places of four');
+    my $start = time;
+    my $id = enqueue('role_h', 'tells');
+    ends_as($id, 'done', '  so that another database has one');
+    cmp_ok(time - $start, '<', 6, '  at once');
+    ok($cluster->wait_for(sub { $cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE callback_state = 'failed' AND callback_error LIKE '57014: it took longer than 6000 ms'), %$in) == 4 }, 60),
+        '  for as long as the server lets callbacks run') or diag $cluster->sql('SELECT callback_state, callback_error FROM steadytext_queue', %$in);
 }
 
 # Roles that may not come.

@@ -72,6 +72,21 @@ for my $end (qw(ROLLBACK COMMIT)) {
     $mallory->finish;
 }
 
+# Thousands of them, each cancelled in a subtransaction of its own.
+{
+    $cluster->sql(q(SELECT count(steadytext_enqueue('generate', jsonb_build_object('prompt', 'one of many ' || i, 'use_cache', false), priority => 1)) FROM generate_series(1, 4000) i), user => 'mallory');
+    my $mallory = $cluster->session(user => 'mallory');
+    $mallory->ask(q(BEGIN; DO $$ DECLARE r record; BEGIN
+        FOR r IN SELECT request_id FROM steadytext_queue WHERE completed_at IS NULL LOOP
+            BEGIN PERFORM steadytext_cancel_async(r.request_id); EXCEPTION WHEN division_by_zero THEN NULL; END;
+        END LOOP; END $$;));
+    my @beside = sort { $a <=> $b } map { my ($took) = bob(); $took eq 'never' ? 9e9 : $took } 1 .. 5;
+    cmp_ok($beside[2], '<', 1 + 3 * $alone, sprintf 'bob\'s requests take %.2f s beside thousands of locked rows', $beside[2]);
+    $mallory->ask('COMMIT;');
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE completed_at IS NULL), 0, 60), '  which are cancelled in the end');
+    $mallory->finish;
+}
+
 # A row that is locked by hand while its worker ends and another begins.
 {
     my @ids = enqueue('mallory', 1, delay => '!fault:delay=2000');

@@ -15,12 +15,12 @@ extern "C" {
 
 namespace steadytext::functions {
 
-void prove_callback(const pg_uuid_t &request, Oid role, Datum callback) {
+void prove_callback(const pg_uuid_t &request, Oid role, Datum callback, Oid owner) {
     const Oid table = pg::own_table("queue_callbacks", "_steadytext");
     if (!OidIsValid(table))
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table %s does not exist", "_steadytext.queue_callbacks")));
     Relation relation = table_open(table, RowExclusiveLock);
-    Datum values[] = {UUIDPGetDatum(&request), ObjectIdGetDatum(role), callback};
+    Datum values[] = {UUIDPGetDatum(&request), ObjectIdGetDatum(role), callback, ObjectIdGetDatum(owner)};
     bool nulls[std::size(values)] = {};
     if (RelationGetDescr(relation)->natts != static_cast<int>(std::size(values)))
         ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("table %s does not have the columns it was made with", "_steadytext.queue_callbacks")));

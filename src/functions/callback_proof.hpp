@@ -13,7 +13,7 @@ extern "C" {
 
 namespace steadytext::functions {
 
-// `callback`: the function's qualified name, a text. Within the transaction that adds the request.
-void prove_callback(const pg_uuid_t &request, Oid role, Datum callback);
+// `callback`: the function's qualified name, a text; `owner`: whose function it is. Within the transaction that adds the request.
+void prove_callback(const pg_uuid_t &request, Oid role, Datum callback, Oid owner);
 
 }  // namespace steadytext::functions

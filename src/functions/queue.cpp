@@ -188,8 +188,8 @@ Oid role_at(int row) {
     return DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
-// The name by which the worker will call it: a function of one uuid. Whether the role may, is asked then again.
-Datum callback_name(Oid function) {
+// The name by which the worker will look for it, a function of one uuid, and its owner. Whether the role may call it is asked then again.
+Datum callback_name(Oid function, Oid &owner) {
     HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
     const auto *form = HeapTupleIsValid(tuple) ? reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple)) : nullptr;
     if (form == nullptr || form->prokind != PROKIND_FUNCTION || form->pronargs != 1 || form->proargtypes.values[0] != UUIDOID)
@@ -198,6 +198,7 @@ Datum callback_name(Oid function) {
     if (!DatumGetBool(may))
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for function %s", NameStr(form->proname))));
     const Datum name = CStringGetTextDatum(quote_qualified_identifier(get_namespace_name(form->pronamespace), NameStr(form->proname)));
+    owner = form->proowner;
     ReleaseSysCache(tuple);
     return name;
 }
@@ -367,8 +368,9 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     }
     const bool payload_nulls[] = {PG_ARGISNULL(1), PG_ARGISNULL(2), PG_ARGISNULL(3)};
     refuse_if_too_large(TextDatumGetCString(values[0]), !PG_ARGISNULL(2), values + 1, payload_nulls);
+    Oid callback_owner = InvalidOid;
     if (!PG_ARGISNULL(6))
-        values[6] = callback_name(PG_GETARG_OID(6));
+        values[6] = callback_name(PG_GETARG_OID(6), callback_owner);
     if (PG_ARGISNULL(4)) {
         values[4] = Int32GetDatum(guc::queue_priority);
         nulls[4] = ' ';
@@ -386,7 +388,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
                           errhint("Raise steadytext.max_databases and restart the server, or drop databases.")));
     const pg_uuid_t id = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
     if (!PG_ARGISNULL(6))
-        functions::prove_callback(id, GetUserId(), values[6]);
+        functions::prove_callback(id, GetUserId(), values[6], callback_owner);
     SPI_finish();
     note_added(GetUserId(), 1);
     session::notify(channel_named(TextDatumGetCString(PG_GETARG_DATUM(kArguments))));

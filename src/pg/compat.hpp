@@ -28,6 +28,7 @@ extern "C" {
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/regproc.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 150000
 #include "common/pg_prng.h"
@@ -161,6 +162,15 @@ inline void hook_executor_run(void (*around)(QueryDesc *, execute_next_type, voi
 #endif
         around_executor_run(query, next, &run);
     };
+}
+
+// A name with its schema, in parts; an ERROR if it is none.
+inline List *qualified_name_list(const char *name) {
+#if PG_VERSION_NUM >= 160000
+    return stringToQualifiedNameList(name, nullptr);
+#else
+    return stringToQualifiedNameList(name);
+#endif
 }
 
 // At least 0, below 1; the same in no two processes.

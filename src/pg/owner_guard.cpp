@@ -1,8 +1,10 @@
-// The three places at which a statement's OIDs are known: see owner_guard.hpp. Regime: pg; nothing here has a destructor.
+// The places at which OIDs are known, and what is not a query: see owner_guard.hpp. Regime: pg; nothing here has a destructor.
 //
 //     post_parse_analyze   names have just been resolved; also the body of an SQL function that is about to be inlined
 //     planner              a kept statement, analysed as another role, is planned again, which computes constants
 //     ExecutorStart        a kept plan, made as another role, is run
+//     object access        a function is about to be run that no statement shows: that of a domain's constraint
+//     ProcessUtility       no function of the extension changes an object or lends a right: inside functions and workers a few are allowed
 #include "src/pg/compat.hpp"
 #include "src/pg/owner_guard.hpp"
 #include "src/pg/as_owner.hpp"
@@ -12,6 +14,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -32,6 +35,8 @@ namespace {
 post_parse_analyze_hook_type next_post_parse_analyze;
 planner_hook_type next_planner;
 ExecutorStart_hook_type next_executor_start;
+object_access_hook_type next_object_access;
+ProcessUtility_hook_type next_utility;
 
 // The role's OID, and whether it is known: forgotten whenever a role changes.
 Oid owner_role = InvalidOid;
@@ -128,6 +133,45 @@ void start(QueryDesc *query, int flags) {
     next_executor_start != nullptr ? next_executor_start(query, flags) : standard_ExecutorStart(query, flags);
 }
 
+void accessed(ObjectAccessType access, Oid class_id, Oid object, int part, void *argument) {
+    if (next_object_access != nullptr)
+        next_object_access(access, class_id, object, part, argument);
+    if (access == OAT_FUNCTION_EXECUTE && runs_as_owner())
+        (void)check_function(object, nullptr);
+}
+
+// What the extension's functions need, and what holds a query that is checked by itself.
+bool is_allowed(const Node *statement) {
+    switch (nodeTag(statement)) {
+    case T_LockStmt:
+    case T_VariableSetStmt:
+    case T_VariableShowStmt:
+    case T_NotifyStmt:
+    case T_ExplainStmt:
+    case T_DeclareCursorStmt:
+    case T_FetchStmt:
+    case T_ClosePortalStmt:
+        return true;
+    default:
+        return false;
+    }
+}
+
+// Typed by a superuser who has become the role, a statement is that superuser's affair.
+void check_utility(const Node *statement, ProcessUtilityContext context) {
+    if (context == PROCESS_UTILITY_TOPLEVEL || is_allowed(statement) || !runs_as_owner())
+        return;
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                    errmsg("role \"%s\" must not run %s inside a function", kOwnerRole, GetCommandTagName(CreateCommandTag(const_cast<Node *>(statement))))));
+}
+
+void run_utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context, ParamListInfo parameters,
+                 QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion) {
+    check_utility(statement->utilityStmt, context);
+    (next_utility != nullptr ? next_utility : standard_ProcessUtility)(statement, text, read_only, context, parameters, environment, receiver,
+                                                                       completion);
+}
+
 }  // namespace
 
 void install_owner_guard() {
@@ -138,6 +182,10 @@ void install_owner_guard() {
     planner_hook = plan;
     next_executor_start = ExecutorStart_hook;
     ExecutorStart_hook = start;
+    next_object_access = object_access_hook;
+    object_access_hook = accessed;
+    next_utility = ProcessUtility_hook;
+    ProcessUtility_hook = run_utility;
 }
 
 }  // namespace steadytext::pg

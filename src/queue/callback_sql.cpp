@@ -43,10 +43,13 @@ constexpr const char *kSettle = R"(
 
 // The function comes from what the role itself asked for; null: it did not.
 constexpr const char *kClaim = R"(
+    WITH claimed AS (
     UPDATE public.steadytext_queue q
     SET callback_state = 'running', callback_pid = $2, callback_began = clock_timestamp(), callback_tries = callback_tries + 1
     WHERE id = (SELECT id FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state = 'due' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING id, request_id, (SELECT c.callback FROM _steadytext.queue_callbacks c WHERE c.request_id = q.request_id AND c.role = $1))";
+    RETURNING id, request_id)
+    SELECT q.id, q.request_id, c.callback, c.owner
+    FROM claimed q LEFT JOIN _steadytext.queue_callbacks c ON c.request_id = q.request_id AND c.role = $1)";
 
 constexpr const char *kEnd = R"(
     UPDATE public.steadytext_queue
@@ -106,6 +109,8 @@ bool claim_callback(Oid role, DueCallback &callback) {
     callback.id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_null));
     callback.request = *DatumGetUUIDP(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_null));
     callback.function = SPI_getvalue(row, SPI_tuptable->tupdesc, 3);
+    const Datum owner = SPI_getbinval(row, SPI_tuptable->tupdesc, 4, &is_null);
+    callback.owner = is_null ? InvalidOid : DatumGetObjectId(owner);
     return true;
 }
 

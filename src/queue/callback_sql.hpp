@@ -26,6 +26,7 @@ struct DueCallback {
     std::int64_t id;
     pg_uuid_t request;
     const char *function;  // goes with the transaction; null: the role did not ask for it
+    Oid owner;             // whose function it was then
 };
 
 // The next role after `last`, by OID, that has callbacks due or running; InvalidOid: there is none.

@@ -17,12 +17,17 @@
 #include "src/queue/callback_sql.hpp"
 
 extern "C" {
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "postmaster/bgworker.h"
+#include "parser/parse_func.h"
 #include "storage/lock.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timeout.h"
 
 PGDLLEXPORT void steadytext_callback_main(Datum);
@@ -66,16 +71,37 @@ void claim() {
         callback.function = MemoryContextStrdup(memory, callback.function);
 }
 
+// The function of that name, if it is the same role's as when the callback was asked for: whoever owns the schema, or has renamed a function, may have
+// put another there. It is called by its OID, so it is the one that was looked at.
+Oid callback_function() {
+    const Oid types[] = {UUIDOID};
+    const Oid function = LookupFuncName(pg::qualified_name_list(callback.function), 1, types, true);
+    HeapTuple tuple = OidIsValid(function) ? SearchSysCache1(PROCOID, ObjectIdGetDatum(function)) : nullptr;
+    if (!HeapTupleIsValid(tuple))
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("function %s(uuid) does not exist", callback.function)));
+    const auto *form = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
+    const bool is_same = form->proowner == callback.owner && form->prokind == PROKIND_FUNCTION && !form->proretset;
+    ReleaseSysCache(tuple);
+    if (!is_same)
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("function %s(uuid) is not the one that was asked for: its owner is another", callback.function)));
+    if (!DatumGetBool(DirectFunctionCall2(has_function_privilege_id, ObjectIdGetDatum(function), CStringGetTextDatum("EXECUTE"))))
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for function %s", callback.function)));
+    return function;
+}
+
 // The function is called under settings of its own, which are undone before its mark is written.
 void call_and_mark() {
     const int settings = NewGUCNestLevel();
     (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-    Oid types[] = {UUIDOID};
-    Datum values[] = {UUIDPGetDatum(&callback.request)};
     enable_timeout_after(STATEMENT_TIMEOUT, order.deadline_ms);
     enable_timeout_after(USER_TIMEOUT, order.deadline_ms + kGraceMs);
-    if (SPI_execute_with_args(psprintf("SELECT %s($1)", callback.function), 1, types, values, nullptr, false, 0) < 0)
-        elog(ERROR, "the callback could not be called");
+    FmgrInfo function;
+    LOCAL_FCINFO(arguments, 1);
+    fmgr_info(callback_function(), &function);
+    InitFunctionCallInfoData(*arguments, &function, 1, InvalidOid, nullptr, nullptr);
+    arguments->args[0] = {UUIDPGetDatum(&callback.request), false};
+    (void)FunctionCallInvoke(arguments);  // whatever it returns
     AtEOXact_GUC(false, settings);
     end_callback(callback.id, nullptr);
     disable_all_timeouts(false);

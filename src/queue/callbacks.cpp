@@ -49,6 +49,9 @@ RoleStarts starts[64];
 
 CallbackWorkers &workers() { return shmem::segment().header->callback_workers; }
 
+// A database may set less than the server, but not more: all share the places.
+int deadline_ms() { return std::min(guc::request_timeout_ms, shmem::segment().header->callback_deadline_ms.load(std::memory_order_relaxed)); }
+
 // Why the role's callbacks cannot run; null: they can.
 const char *refusal(Oid role) {
     HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
@@ -70,7 +73,7 @@ void look_after_role(Oid role) {
         return refuse_callbacks(role, reason);
     if (const std::uint32_t place = workers().find(MyDatabaseId, role, core::monotonic_us()); place != CallbackWorkers::kNone)
         return pg::set_latch_of(workers().proc_number(place));
-    settle_callbacks(role, guc::request_timeout_ms);
+    settle_callbacks(role, deadline_ms());
     const std::int64_t first_due = first_due_callback(role);
     if (first_due == 0)
         return;
@@ -126,7 +129,7 @@ void begin_worker(const Wanted &next, std::int64_t now_us) {
     const std::uint32_t place = workers().reserve(MyDatabaseId, next.role, now_us);
     if (place == CallbackWorkers::kNone)
         return;
-    const worker::WorkerOrder order{.database = MyDatabaseId, .role = next.role, .place = place, .deadline_ms = guc::request_timeout_ms};
+    const worker::WorkerOrder order{.database = MyDatabaseId, .role = next.role, .place = place, .deadline_ms = deadline_ms()};
     RoleStarts &role = starts_of(next, now_us);
     if (!role.limiter.begin("callback worker", "steadytext_callback_main", order, now_us, look_us))
         return workers().give_up(place);

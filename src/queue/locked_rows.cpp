@@ -12,7 +12,7 @@ namespace steadytext::queue {
 
 namespace {
 
-constexpr std::int64_t kAgainUs = 250'000;
+constexpr std::int64_t kAgainUs = 250'000, kLongestUs = 4'000'000;
 
 // Of the transaction under way: what it is to give back, and then what was still locked.
 std::span<std::int64_t> rows;
@@ -30,15 +30,18 @@ void LockedRows::add(std::int64_t id) {
         room_ = std::max(2 * room_, 16U);
         ids_ = static_cast<std::int64_t *>(ids_ == nullptr ? palloc(room_ * sizeof *ids_) : repalloc_huge(ids_, room_ * sizeof *ids_));
     }
-    if (count_ == 0)
-        due_us_ = core::monotonic_us() + kAgainUs;
+    if (count_ == 0) {
+        pause_us_ = kAgainUs;
+        due_us_ = core::monotonic_us() + pause_us_;
+    }
     ids_[count_++] = id;
 }
 
 bool LockedRows::try_again(std::int64_t now_us) {
-    due_us_ = now_us + kAgainUs;
     rows = {ids_, count_};
     const bool good = worker::run_step("giving locked jobs back", give_rows_back);
+    pause_us_ = good && rows.size() < count_ ? kAgainUs : std::min(pause_us_ * 2, kLongestUs);
+    due_us_ = now_us + pause_us_;
     if (good)
         count_ = static_cast<std::uint32_t>(rows.size());
     return good;

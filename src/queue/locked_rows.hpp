@@ -24,7 +24,7 @@ public:
 private:
     std::int64_t *ids_ = nullptr;
     std::uint32_t count_ = 0, room_ = 0;
-    std::int64_t due_us_ = 0;
+    std::int64_t due_us_ = 0, pause_us_ = 0;  // the pause doubles while nothing can be given back
 };
 
 }  // namespace steadytext::queue

@@ -146,8 +146,8 @@ constexpr const char *kDeleteOld = R"(
     SELECT max(id), count(*) = 5000 AND (count(*) > count(completed_at) OR EXISTS (SELECT FROM old)) FROM page)";
 
 constexpr const char *kNextDue = R"(
-    SELECT ceil(extract(epoch FROM min(run_at) - clock_timestamp()) * 1000)::bigint FROM public.steadytext_queue
-    WHERE completed_at IS NULL AND status = 'pending' AND user_oid <> ALL ($1) AND priority >= $2)";
+    SELECT ceil(extract(epoch FROM run_at - clock_timestamp()) * 1000)::bigint, user_oid FROM public.steadytext_queue
+    WHERE completed_at IS NULL AND status = 'pending' AND user_oid <> ALL ($1) AND priority >= $2 ORDER BY run_at LIMIT 1)";
 
 constexpr const char *kGiveBack = R"(
     UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL
@@ -369,7 +369,7 @@ std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBac
     return count;
 }
 
-std::int64_t next_due_ms(const HeldBack &held_back) {
+NextDue next_due(const HeldBack &held_back) {
     static Statement statement{kTable, kNextDue, SPI_OK_SELECT};
     const Oid types[] = {OIDARRAYOID, INT4OID};
     ArrayColumn roles;
@@ -377,9 +377,11 @@ std::int64_t next_due_ms(const HeldBack &held_back) {
     add_held_back(held_back, roles);
     const Datum values[] = {roles.array(), least_priority()};
     statement.execute(types, values);
-    bool is_null;
-    const Datum ms = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
-    return is_null ? -1 : std::max<std::int64_t>(DatumGetInt64(ms), 0);
+    if (SPI_processed == 0)
+        return {-1, InvalidOid};
+    Columns columns(SPI_tuptable, 0);
+    const std::int64_t ms = DatumGetInt64(columns.next());
+    return {std::max<std::int64_t>(ms, 0), DatumGetObjectId(columns.next())};
 }
 
 void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid role)) {

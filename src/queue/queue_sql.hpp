@@ -25,8 +25,13 @@ struct HeldBack {
 // `uncharged` is no id, or that of a job that must be charged first (charge_killer()).
 [[nodiscard]] std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, std::int64_t uncharged, MemoryContext parent,
                                   RoleShares &shares);
-// Milliseconds until the next pending job of others is due; -1: there is none.
-[[nodiscard]] std::int64_t next_due_ms(const HeldBack &held_back);
+// The next pending job of the other roles: milliseconds until it is due, -1: there is none; and whose it is. One that is due, just after all
+// that could be had were claimed, is locked.
+struct NextDue {
+    std::int64_t ms;
+    Oid role;
+};
+[[nodiscard]] NextDue next_due(const HeldBack &held_back);
 
 // Records what came of the jobs, announces it, and marks callbacks as due; those cancelled in the meantime stay so. `ended` is called
 // with each request that has ended, and its role.

@@ -102,14 +102,33 @@ void become(const Role &role) { SetUserIdAndSecContext(role.user, role.security)
 
 // ---- jobs --------------------------------------------------------------------------------------------------------------
 
-void hold_back(const Job &job) {
+// Until then, the role's jobs are left where they are.
+void hold_back(Oid role, std::int64_t us) {
     int place = 0;
-    for (int i = 1; i < HeldBack::kMost; i++)
+    for (int i = 0; i < HeldBack::kMost; i++) {
+        if (self->held_back.roles[i] == role) {
+            place = i;
+            break;
+        }
         if (self->held_back.until_us[i] < self->held_back.until_us[place])
             place = i;
-    self->held_back.roles[place] = job.row.user;
-    self->held_back.until_us[place] = core::monotonic_us() + kHoldBackUs;
+    }
+    self->held_back.roles[place] = role;
+    self->held_back.until_us[place] = core::monotonic_us() + us;
     self->due_us = std::min(self->due_us, self->held_back.until_us[place]);
+}
+
+// A role has jobs that are due and cannot be had, for another transaction has locked their rows. All of them are passed over at each claim, so the
+// role is held back, twice as long as the last time if that is not long ago.
+void hold_back_locked(Oid role) {
+    constexpr std::int64_t kFirstUs = 5'000, kLongestUs = 4'000'000;
+    static Oid last_role = InvalidOid;
+    static std::int64_t held_us = 0, until_us = 0;
+    const std::int64_t now_us = core::monotonic_us();
+    held_us = role == last_role && now_us < until_us + held_us ? std::min(held_us * 2, kLongestUs) : kFirstUs;
+    last_role = role;
+    until_us = now_us + held_us;
+    hold_back(role, held_us);
 }
 
 // ---- its requests --------------------------------------------------------------------------------------------------------
@@ -140,7 +159,7 @@ void move_over(Job *job) {
         }
     self->recorder.add(job);
     if (job->outcome == Outcome::Postponed)
-        hold_back(*job);
+        hold_back(job->row.user, kHoldBackUs);
 }
 
 // An error while a job's request was moved on is the job's end.
@@ -295,8 +314,11 @@ void claim_jobs() {
         self->due_us = std::min(self->due_us, now_us + kHoldBackUs);  // of the others then
         return;
     }
-    if (const std::int64_t due_ms = next_due_ms(self->held_back); due_ms >= 0)
-        self->due_us = std::min(self->due_us, now_us + std::max<std::int64_t>(due_ms, 1) * 1000);
+    const NextDue next = next_due(self->held_back);
+    if (next.ms == 0)
+        hold_back_locked(next.role);
+    else if (next.ms > 0)
+        self->due_us = std::min(self->due_us, now_us + next.ms * 1000);
 }
 
 bool is_time_to_record(std::int64_t now_us) { return self->recorder.is_due(now_us, self->calls->is_idle()); }
