@@ -45,7 +45,12 @@ protected:
 
 class Channel {
 public:
-    enum class Sent { Yes, Busy, Broken };
+    enum class Sent {
+        Yes,
+        Busy,        // not now
+        Unsendable,  // this message never: the connection and all that it carries are as they were
+        Broken,      // the connection is
+    };
 
     virtual ~Channel() = default;
 

@@ -203,6 +203,9 @@ bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     switch (channel.send(message)) {
     case Channel::Sent::Busy:
         return false;
+    case Channel::Sent::Unsendable:
+        refuse_unsendable(id, now_us);
+        return true;
     case Channel::Sent::Broken:
         replace(channel);
         return false;
@@ -211,6 +214,16 @@ bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     }
     note_sent(channel, id, now_us);
     return true;
+}
+
+// It is its caller's, and nothing of the daemon's: no other request hears of it.
+void Daemon::refuse_unsendable(SlotId id, std::int64_t now_us) {
+    core::Problem problem;
+    problem.set(core::sqlstate::kProgramLimitExceeded, "the request cannot be sent to daemon %s", identity_.endpoint);
+    problem.with_detail("No message of the kind that this daemon reads could be made of it.");
+    return_probe(services_.flights.of(id), now_us);
+    leave_queue(id);
+    services_.flights.fail(id, Outcome::Refused, problem, now_us);
 }
 
 void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {

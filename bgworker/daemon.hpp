@@ -167,7 +167,9 @@ private:
     void replace(Channel &channel);
     void discard_replaced();
     void reopen_ended(std::int64_t now_us);
+    // True if the request waits here no longer: it is sent, or can never be and has failed.
     [[nodiscard]] bool send(Channel &channel, shmem::SlotId id, std::int64_t now_us);
+    void refuse_unsendable(shmem::SlotId id, std::int64_t now_us);
     [[nodiscard]] core::WireId::Text wire_id_of(shmem::SlotId id) const;
     void note_sent(Channel &channel, shmem::SlotId id, std::int64_t now_us);
     void settle(Flight &flight);

@@ -59,7 +59,7 @@ std::unique_ptr<HttpChannel> HttpChannel::open(const core::DaemonEntry &entry, c
 Channel::Sent HttpChannel::send(std::string_view body) {
     Request request;
     if (!openai::read_request(body, engine_, request))
-        return Sent::Broken;
+        return Sent::Unsendable;
     switch (request.kind) {
     case Request::Kind::Info:
         ready_.push_back(openai::info_reply(request.id, engine_));

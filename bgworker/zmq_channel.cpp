@@ -98,12 +98,20 @@ ZmqChannel::~ZmqChannel() {
         zmq_close(socket_);
 }
 
+// The message is made before any part of it is sent: one for which there is no memory says nothing of the connection. Once the first part is
+// taken the rest cannot be refused for want of room.
 Channel::Sent ZmqChannel::send(std::string_view body) {
-    const int delimiter = zmq_send(socket_, "", 0, ZMQ_DONTWAIT | ZMQ_SNDMORE);
-    if (delimiter < 0)
-        return zmq_errno() == EAGAIN ? Sent::Busy : Sent::Broken;
-    // Once the first part is taken the rest of the message cannot be refused for want of room.
-    return zmq_send(socket_, body.data(), body.size(), ZMQ_DONTWAIT) < 0 ? Sent::Broken : Sent::Yes;
+    zmq_msg_t message;
+    if (zmq_msg_init_size(&message, body.size()) != 0)
+        return Sent::Unsendable;
+    std::memcpy(zmq_msg_data(&message), body.data(), body.size());
+    Sent sent = Sent::Yes;
+    if (zmq_send(socket_, "", 0, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
+        sent = zmq_errno() == EAGAIN || zmq_errno() == EINTR ? Sent::Busy : Sent::Broken;
+    else if (zmq_msg_send(&message, socket_, ZMQ_DONTWAIT) < 0)
+        sent = Sent::Broken;
+    zmq_msg_close(&message);
+    return sent;
 }
 
 void ZmqChannel::notice(ChannelListener &listener) {

@@ -1,4 +1,5 @@
 // From the gateway's request to the body an engine gets. Regime: see openai.hpp.
+#include "src/core/json_member.hpp"
 #include "src/core/openai_json.hpp"
 
 namespace steadytext::core::openai {
@@ -77,11 +78,9 @@ std::string grammar_of(const std::vector<std::string> &choices) {
 
 // What binds the answer. OpenAI has a name for schemas alone; vLLM calls the others structured_outputs, and guided_* in
 // older versions; llama-server knows grammars. Engines refuse what they do not know, or ignore it: so choices are checked in the answer.
-void add_constraint(Body &body, dom::element params, Request &request) {
-    dom::element schema;
-    if (params["schema"].get(schema) == simdjson::SUCCESS && schema.is_object()) {
-        body.add("response_format", R"({"type": "json_schema", "json_schema": {"name": "answer", "schema": )" +
-                                        std::string(simdjson::minify(schema)) + "}}");
+void add_constraint(Body &body, dom::element params, std::string_view schema, Request &request) {
+    if (schema.starts_with('{')) {
+        body.add("response_format", R"({"type": "json_schema", "json_schema": {"name": "answer", "schema": )" + std::string(schema) + "}}");
     } else if (const std::string_view regex = text_of(params, "regex"); !regex.empty()) {
         body.add("structured_outputs", "{\"regex\": " + as_json(regex) + "}");
         body.add("guided_regex", as_json(regex));
@@ -92,7 +91,7 @@ void add_constraint(Body &body, dom::element params, Request &request) {
     }
 }
 
-void write_generate(dom::element params, const Engine &engine, Request &request) {
+void write_generate(dom::element params, std::string_view schema, const Engine &engine, Request &request) {
     bool usage = false;
     request.return_usage = params["return_usage"].get(usage) == simdjson::SUCCESS && usage;
     const std::string prompt = as_json(text_of(params, "prompt"));
@@ -110,7 +109,7 @@ void write_generate(dom::element params, const Engine &engine, Request &request)
     add_number(body, "max_tokens", params, "max_new_tokens");
     if (const std::string_view eos = text_of(params, "eos_string"); !eos.empty() && eos != kModelsOwnEos)
         body.add("stop", array_of({std::string(eos)}));
-    add_constraint(body, params, request);
+    add_constraint(body, params, schema, request);
     if (request.streams) {
         body.add("stream", "true");
         body.add("stream_options", R"({"include_usage": true})");
@@ -132,6 +131,19 @@ bool write_embed(dom::element params, const char *key, const Engine &engine, Req
     return true;
 }
 
+// The schema goes on as it is: it may have numbers of more digits, and nest deeper, than the reader of the message holds. `rest` is the message
+// without it. Any other message has none, and is its own rest.
+std::string_view take_schema(std::string_view message, std::string &storage, std::string_view &rest) {
+    rest = message;
+    const std::string_view schema = json_member(json_member(message, "params"), "schema");
+    if (schema.empty())
+        return {};
+    const auto at = static_cast<std::size_t>(schema.data() - message.data());
+    storage.assign(message.substr(0, at)).append("null").append(message.substr(at + schema.size()));
+    rest = storage;
+    return schema;
+}
+
 void refuse(Request &request, std::string why) {
     request.kind = Request::Kind::Refused;
     request.refusal = std::move(why);
@@ -143,7 +155,10 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
     using Kind = Request::Kind;
     Document document;
     dom::element params;
-    if (!document.parse(message) || document.root["params"].get(params) != simdjson::SUCCESS || !params.is_object())
+    std::string storage;
+    std::string_view rest;
+    const std::string_view schema = take_schema(message, storage, rest);
+    if (!document.parse(rest) || document.root["params"].get(params) != simdjson::SUCCESS || !params.is_object())
         return false;
     request = Request{};
     request.id = text_of(document.root, "id");
@@ -152,7 +167,7 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
     if ((method == "generate" || method == "generate_iter") && engine.generates()) {
         request.kind = Kind::Generate;
         request.streams = method == "generate_iter";
-        write_generate(params, engine, request);
+        write_generate(params, schema, engine, request);
     } else if ((method == "embed" || method == "embed_batch") && engine.embeds()) {
         request.kind = method == "embed" ? Kind::Embed : Kind::EmbedBatch;
         const bool good = write_embed(params, method == "embed" ? "text_input" : "texts", engine, request);

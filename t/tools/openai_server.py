@@ -10,13 +10,18 @@ With "stream": true each word of the prompt is a token. "!stream:WHAT,... " befo
 after=N tokens one of hang (until the client goes), break, error, garbage, unfinished (a proper end without [DONE]); flood=N tokens of a
 thousand letters as fast as they are taken; odd (comments, CRLF, data of several lines); no-done. All but flood give the prompt itself.
 
+A prompt, or a text to embed, "!raw:{...}" says itself what the engine answers, as does what is posted to /next:
+    {"status": 500, "headers": {"Retry-After": "1"}, "body": {...} or "text", "stream": ["data: {}\\n\\n", ...], "encoding": "gzip"}
+
     GET  /stats     how often each path was asked for, how many connections were made, streams under way (streaming), given up by their
                     client (cut_off) and when by the monotonic clock (cut_off_us), and how often one had to wait to be read (held_up)
     GET  /last      the last body that was posted, and its headers
     POST /busy N    the next N requests are answered with 429 and Retry-After: 1
+    POST /next      {"path": "/v1/models", "times": N, and a reply as above}: the next N requests of this path are answered so
 """
 import argparse
 import collections
+import gzip
 import hashlib
 import json
 import re
@@ -25,6 +30,7 @@ import ssl
 import sys
 import threading
 import time
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 options = argparse.ArgumentParser()
@@ -40,6 +46,7 @@ lock = threading.Lock()
 counts = collections.Counter()
 last = {}
 busy = 0
+to_come = []  # of /next
 
 
 def vector(text):
@@ -87,7 +94,7 @@ class Engine(BaseHTTPRequestHandler):
             return self.answer(last)
         with lock:
             counts[self.path] += 1
-        if self.refuses_key():
+        if self.refuses_key() or self.answers_as_told():
             return None
         if self.path != "/v1/models":
             return self.answer({"detail": "Not Found"}, 404)
@@ -101,12 +108,16 @@ class Engine(BaseHTTPRequestHandler):
         if self.path.startswith("/busy/"):
             busy = int(self.path.rsplit("/", 1)[1])
             return self.answer({})
+        if self.path == "/next":
+            with lock:
+                to_come.append(json.loads(body))
+            return self.answer({})
         with lock:
             counts[self.path] += 1
             last = {"body": json.loads(body), "headers": dict(self.headers)}
             is_busy = busy > 0
             busy -= is_busy
-        if self.refuses_key():
+        if self.refuses_key() or self.answers_as_told():
             return None
         if is_busy:
             return self.answer(error("Rate limit reached", "rate_limit_error", 429), 429, [("Retry-After", "1")])
@@ -124,13 +135,60 @@ class Engine(BaseHTTPRequestHandler):
             return self.generate(asked, asked["prompt"], "text_completion", lambda text: {"text": text})
         return self.answer({"detail": "Not Found"}, 404)
 
+    def answers_as_told(self):
+        with lock:
+            told = next((reply for reply in to_come if reply["path"] == self.path), None)
+            if told is not None:
+                told["times"] -= 1
+                if told["times"] == 0:
+                    to_come.remove(told)
+        return told is not None and self.answer_raw(told)
+
+    def answer_raw(self, told):
+        if "stream" in told:
+            return self.stream_raw(told)
+        body = told.get("body", "")
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(told.get("status", 200))
+        self.send_header("Content-Type", told.get("type", "text/plain" if isinstance(body, str) else "application/json"))
+        for name, value in told.get("headers", {}).items():
+            self.send_header(name, value)
+        if encoding := told.get("encoding"):
+            self.send_header("Content-Encoding", encoding)
+            data = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding](data)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        return True
+
+    # Each item is one write; "cut" at the end leaves the body without its last chunk.
+    def stream_raw(self, told):
+        self.send_response(told.get("status", 200))
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for item in told["stream"]:
+            data = item.encode()
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.flush()
+        if told.get("cut"):
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+        return True
+
     def embed(self, asked):
         texts = asked["input"]
+        for text in texts:
+            if text.startswith("!raw:"):
+                return self.answer_raw(json.loads(text[len("!raw:"):]))
         self.answer({"id": "embd-1", "object": "list", "created": 1764000000, "model": asked["model"],
                      "data": [{"index": i, "object": "embedding", "embedding": vector(text)} for i, text in enumerate(texts)],
                      "usage": {"prompt_tokens": len(texts), "total_tokens": len(texts), "completion_tokens": 0}})
 
     def generate(self, asked, prompt, kind, choice):
+        if prompt.startswith("!raw:"):
+            return self.answer_raw(json.loads(prompt[len("!raw:"):]))
         if prompt.startswith("!http:"):
             fault, _, prompt = prompt[len("!http:"):].partition(" ")
             if self.misbehave(*fault.partition("=")[::2]):

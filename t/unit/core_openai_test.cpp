@@ -88,6 +88,24 @@ TEST(Generate, IsBoundAsTheEngineCan) {
     EXPECT_EQ(chosen.choices.size(), 2u);
 }
 
+// Whatever the reader of the message makes of it: an engine may know better, and the caller is told.
+TEST(Generate, HandsTheSchemaOnAsItIs) {
+    std::string deep = R"({"type": "integer"})";
+    for (int i = 0; i < 150; i++)
+        deep = R"({"properties": {"b": )" + deep + R"(, "a": {}}})";
+    for (const std::string &schema : {std::string(R"({"type": "integer", "maximum": 100000000000000000000000000000000})"),
+                                      std::string(R"({"const": 12345678901234567890123})"), std::string(R"({"maximum": 1)") + std::string(400, '0') + "}",
+                                      std::string(R"({"b": 1.50, "a": "\"}, \"schema\": {"})"), deep}) {
+        const std::string message = R"({"method": "generate", "params": {"prompt": "a \"schema\": {\\", "schema": )" + schema +
+                                    R"(, "return_usage": true}, "id": "7"})";
+        Request request;
+        ASSERT_TRUE(read_request(message, kEngine, request)) << schema.substr(0, 100);
+        EXPECT_EQ(request.id, "7");
+        EXPECT_TRUE(request.return_usage);
+        EXPECT_NE(request.body.find("\"schema\": " + schema + "}}"), std::string::npos) << request.body.substr(0, 300);
+    }
+}
+
 TEST(Model, IsTheEnginesOwnName) {
     EXPECT_EQ(request_of("generate", with(kParams, {{"model", "unknown"}})).model, "qwen") << "one it does not have is its default";
     EXPECT_EQ(request_of("generate", kParams, engine_at("http://localhost:8000/v1")).model, "") << "nobody said";

@@ -23,14 +23,17 @@ sub new {
 sub url { my ($self, $host) = @_; return "$self->{scheme}://" . ($host // '127.0.0.1') . ":$self->{port}/v1" }
 
 sub ask {
-    my ($self, $method, $path) = @_;
-    my $answer = HTTP::Tiny->new(verify_SSL => 0)->request($method, "$self->{scheme}://127.0.0.1:$self->{port}$path");
+    my ($self, $method, $path, $content) = @_;
+    my $answer = HTTP::Tiny->new(verify_SSL => 0)->request($method, "$self->{scheme}://127.0.0.1:$self->{port}$path", { content => $content // '' });
     croak "$path: $answer->{status}" unless $answer->{success};
     return JSON::PP::decode_json($answer->{content});
 }
 sub last  { return $_[0]->ask('GET', '/last') }
 sub count { my ($self, $what) = @_; return $self->ask('GET', '/stats')->{$what} // 0 }
 sub busy  { my ($self, $times) = @_; return $self->ask('POST', "/busy/$times") }
+
+# What the engine answers next: next(path => '/v1/models', times => 3, status => 503, body => {...}).
+sub next { my ($self, %reply) = @_; return $self->ask('POST', '/next', JSON::PP::encode_json({ times => 1, %reply })) }
 
 sub stop {
     my ($self) = @_;

@@ -1,0 +1,86 @@
+// One pass over strings and brackets: see json_member.hpp. Regime: pure.
+#include "src/core/json_member.hpp"
+
+#include <algorithm>
+
+namespace steadytext::core {
+
+namespace {
+
+class Cursor {
+public:
+    explicit Cursor(std::string_view text) : text_(text) {}
+
+    [[nodiscard]] bool take(char expected) {
+        skip_blanks();
+        const bool found = at_ < text_.size() && text_[at_] == expected;
+        at_ += found ? 1 : 0;
+        return found;
+    }
+    // With its quotes; empty if none stands here.
+    [[nodiscard]] std::string_view take_string() {
+        skip_blanks();
+        const std::size_t begin = at_;
+        if (at_ < text_.size() && text_[at_] == '"')
+            skip_string();
+        return text_.substr(begin, at_ - begin);
+    }
+    [[nodiscard]] std::string_view take_value() {
+        skip_blanks();
+        const std::size_t begin = at_;
+        std::size_t depth = 0;
+        while (at_ < text_.size()) {
+            const char c = text_[at_];
+            if (c == '"') {
+                skip_string();
+            } else if (c == '{' || c == '[') {
+                depth++;
+                at_++;
+            } else if (c == '}' || c == ']') {
+                if (depth == 0)
+                    break;  // of the object that this is a member of
+                depth--;
+                at_++;
+            } else if (depth == 0 && c == ',') {
+                break;
+            } else {
+                at_ = std::min(text_.find_first_of("\"{}[],", at_ + 1), text_.size());
+                continue;
+            }
+            if (depth == 0)
+                break;
+        }
+        const std::string_view value = text_.substr(begin, at_ - begin);
+        return value.substr(0, value.find_last_not_of(kBlanks) + 1);
+    }
+
+private:
+    static constexpr std::string_view kBlanks = " \t\r\n";
+
+    void skip_blanks() { at_ = std::min(text_.find_first_not_of(kBlanks, at_), text_.size()); }
+    void skip_string() {
+        for (at_++; (at_ = std::min(text_.find_first_of("\"\\", at_), text_.size())) < text_.size() && text_[at_] == '\\';)
+            at_ = std::min(at_ + 2, text_.size());
+        at_ = std::min(at_ + 1, text_.size());
+    }
+
+    std::string_view text_;
+    std::size_t at_ = 0;
+};
+
+}  // namespace
+
+std::string_view json_member(std::string_view object, std::string_view key) noexcept {
+    Cursor cursor(object);
+    for (bool more = cursor.take('{'); more; more = cursor.take(',')) {
+        const std::string_view name = cursor.take_string();
+        if (name.size() < 2 || !cursor.take(':'))
+            return {};
+        const std::string_view value = cursor.take_value();
+        if (name.substr(1, name.size() - 2) == key)
+            return value;
+    }
+    return {};
+}
+
+}  // namespace steadytext::core
