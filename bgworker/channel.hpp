@@ -20,12 +20,15 @@ struct Declined {
         Busy,         // it asks to come again later
         Unavailable,  // it cannot, another may
         Unserved,     // it does not do this at all, and has told so by on_described()
+        Exhausted,    // its account has nothing left: another may do better, asking again does not help
         Invalid,      // what it sent is no answer
     };
     std::string id;
     Why why = Why::Unavailable;
     std::string reason;
     std::int64_t retry_after_us = 0;  // of Busy
+    bool is_loading = false;          // of Busy: it is not ready yet
+    bool is_its_failure = true;       // of Unavailable: anybody's request would fare so
 };
 
 // What receive() and notice() tell the owner of the channel.
@@ -34,6 +37,8 @@ public:
     virtual void on_up(Channel &channel) = 0;
     virtual void on_down(Channel &channel, const char *reason) = 0;
     virtual void on_connect_failed(Channel &channel, const char *reason) = 0;
+    // It is there, and says that it will be ready.
+    virtual void on_loading(Channel &channel, const char *reason) = 0;
     virtual void on_message(Channel &channel, std::string_view body) = 0;
     virtual void on_declined(Channel &channel, const Declined &declined) = 0;
     // The peer is not what it told: here is the answer to `info` as it should have been.

@@ -313,6 +313,8 @@ void Daemon::expire_waiting(std::int64_t now_us) {
     }
     if (is_busy(now_us))
         return;  // it said until when; the gateway has seen that their deadlines are later
+    if (is_loading_)
+        return;  // it will be ready, as far as it knows
     if (!is_serial() && is_up())
         return;  // they wait for their turn, not for a connection
     core::Problem problem;
@@ -421,8 +423,12 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
     const bool is_busy = declined.why == Declined::Why::Busy, is_unserved = declined.why == Declined::Why::Unserved;
     if (is_busy || is_unserved)
         row_state().breaker.record_success(services_.settings.breaker, now_us);
-    else
+    else if (declined.is_its_failure)
         record_failure(now_us, declined.reason.c_str());
+    else
+        note_failure(declined.reason.c_str());
+    if (is_busy)
+        show_busy(declined);
     if (Control *control = control_of(declined.id); control != nullptr) {
         channel.in_flight--;
         ask_again(*control, now_us);
@@ -451,12 +457,33 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
     }
     if (is_busy || is_unserved)
         flight->attempts--;  // it was not worked on
+    if (declined.why == Declined::Why::Exhausted)
+        flight->avoided_tenure = row_state().tenure.load(std::memory_order_relaxed);
+    if (!declined.is_its_failure)
+        return_probe(*flight, now_us);
     services_.lost.push_back(id);
+}
+
+// Calls wait for it: the view says why, until it answers one.
+void Daemon::show_busy(const Declined &declined) {
+    says_busy_ = true;
+    is_loading_ = declined.is_loading;
+    if (!excluded_)
+        show_state(declined.reason.c_str());
+}
+
+void Daemon::show_free() {
+    if (!says_busy_ && !is_loading_)
+        return;
+    says_busy_ = is_loading_ = false;
+    if (!excluded_ && !retired_)
+        show_state(entry_.drain ? "drained" : "");
 }
 
 void Daemon::record_answer(std::int64_t now_us, std::int64_t took_us) {
     heard_us_ = now_us;
     turns_.answered(took_us);
+    show_free();
     row_state().breaker.record_success(services_.settings.breaker, now_us);
     row_state().last_ok_unix_us.store(core::unix_us(), std::memory_order_relaxed);
     row_state().latencies.record(took_us);
@@ -485,7 +512,7 @@ void Daemon::show_state(const char *reason) {
     else if (retired_ || entry_.drain)
         set_state(DaemonState::Draining, reason);
     else
-        set_state(is_up() ? DaemonState::Ready : DaemonState::Connecting, reason);
+        set_state(is_loading_ ? DaemonState::Loading : is_up() ? DaemonState::Ready : DaemonState::Connecting, reason);
 }
 
 void Daemon::set_state(DaemonState state, const char *reason) {

@@ -81,6 +81,8 @@ public:
     [[nodiscard]] bool has_model_for(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] std::size_t outstanding() const { return waiting_.size() + gathering_.size() + in_flight_; }
 
+    // The request was here, and is not to come here again.
+    [[nodiscard]] bool is_avoided_by(const Flight &flight) const { return flight.avoided_tenure == row_state().tenure.load(std::memory_order_relaxed); }
     void enqueue(shmem::SlotId id, std::int64_t now_us);
     // The request waits behind others of its role, while other roles are served: nothing is stuck.
     [[nodiscard]] bool is_held_back(std::uint32_t role, std::int64_t now_us) {
@@ -112,6 +114,7 @@ public:
     void on_up(Channel &channel) override;
     void on_down(Channel &channel, const char *reason) override;
     void on_connect_failed(Channel &channel, const char *reason) override;
+    void on_loading(Channel &channel, const char *reason) override;
     void on_message(Channel &channel, std::string_view body) override;
     void on_declined(Channel &channel, const Declined &declined) override;
     void on_described(std::string_view info) override { learn(info); }
@@ -195,6 +198,8 @@ private:
     [[nodiscard]] bool continue_stopping(Channel &channel, std::string_view body);
     [[nodiscard]] core::StreamMessage read_stream(std::string_view body, std::string_view &piece);
     void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);
+    void show_busy(const Declined &declined);
+    void show_free();
     void record_answer(std::int64_t now_us, std::int64_t took_us);
     void record_failure(std::int64_t now_us, const char *reason);
     void note_failure(const char *reason);
@@ -232,6 +237,8 @@ private:
     std::vector<std::unique_ptr<Channel>> replaced_;  // freed outside their own callbacks
     std::int64_t reopen_not_before_us_ = 0;
     std::int64_t busy_until_us_ = 0;
+    bool says_busy_ = false;   // and why is shown, until it answers
+    bool is_loading_ = false;  // by its own word
     std::vector<std::string> route_;  // addresses the connections were made to
     std::size_t next_address_ = 0;
     std::deque<shmem::SlotId> waiting_;

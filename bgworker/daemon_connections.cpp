@@ -189,9 +189,11 @@ bool Daemon::is_up() const {
 void Daemon::on_up(Channel &) {
     const std::int64_t now_us = core::monotonic_us();
     owed_failures_ = 0;
+    is_loading_ = says_busy_ = false;
     // It was not there, or a connection that was given up while up had a successor that failed first.
     const bool was_away = row_state().ready_since_us.load(std::memory_order_relaxed) == 0 ||
-                          row_state().state.load(std::memory_order_relaxed) == DaemonState::Connecting;
+                          row_state().state.load(std::memory_order_relaxed) == DaemonState::Connecting ||
+                          row_state().state.load(std::memory_order_relaxed) == DaemonState::Loading;
     if (was_away) {
         row_state().ready_since_us.store(now_us, std::memory_order_relaxed);
         show_state(excluded_ ? identity_.reason : entry_.drain ? "drained" : "");
@@ -206,6 +208,7 @@ void Daemon::on_up(Channel &) {
 void Daemon::on_down(Channel &channel, const char *reason) {
     lose_flights(channel, reason);
     if (!is_up()) {
+        is_loading_ = says_busy_ = false;
         services_.models_changed = true;
         identity_.models_loaded = false;
         row_state().ready_since_us.store(0, std::memory_order_relaxed);
@@ -243,9 +246,21 @@ void Daemon::lose_flights(Channel &channel, const char *reason) {
             ask_again(*control, now_us);
 }
 
+// Then it is there: its calls wait for it within their deadlines, and it has failed at nothing.
+void Daemon::on_loading(Channel &, const char *reason) {
+    if (is_up())
+        return;
+    is_loading_ = true;
+    owed_failures_ = 0;
+    row_state().breaker.reset();
+    if (!retired_ && !excluded_)
+        show_state(reason);
+}
+
 void Daemon::on_connect_failed(Channel &channel, const char *reason) {
     if (is_up())
         return;
+    is_loading_ = false;
     if (!retired_ && !excluded_)
         show_state(reason);
     const std::int64_t now_us = core::monotonic_us();

@@ -93,6 +93,8 @@ bool Daemon::handle_control(std::string_view id_text, std::string_view body, std
         learn(body);
     } else {
         learn_memory(body);
+        if (now_us >= busy_until_us_)
+            show_free();
         next_ping_us_ = now_us + kPingEveryUs;
     }
     return true;

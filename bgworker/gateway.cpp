@@ -370,7 +370,7 @@ void Gateway::take_back(std::uint32_t index, std::int64_t now_us) {
 void Gateway::dispatch(SlotId id, std::int64_t now_us) {
     Lack lack = Lack::Daemon;
     flights_.cancel_reservation(id, now_us);
-    if (Daemon *daemon = choose(flights_.slot(id), now_us, lack); daemon != nullptr) {
+    if (Daemon *daemon = choose(id, now_us, lack); daemon != nullptr) {
         flights_.of(id).is_reserved = flights_.slot(id).limits.charged != 0;
         daemon->enqueue(id, now_us);
     } else if (lack != Lack::Quota || !wait_for_quota(id, now_us)) {
@@ -418,6 +418,12 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         problem.with_detail("The time they ask for is beyond the deadline of the call.");
         problem.with_hint("Raise steadytext.request_timeout, or add a daemon.");
         break;
+    case Lack::Account:
+        counter = Counter::EnginesBusy;
+        problem.set(core::sqlstate::kInsufficientResources, "the account at the inference daemon has nothing left");
+        problem.with_detail("The engine says: %s.", flights_.of(id).failure.c_str());
+        problem.with_hint("Raise the quota of the account, or add a daemon.");
+        break;
     case Lack::Quota:  // the session finds the words
         flights_.fail(id, Outcome::Limited, problem, now_us);
         return;
@@ -450,7 +456,8 @@ Gateway::Wish Gateway::wish_of(const shmem::Slot &slot) const {
 
 // The next in turn of those that can take it, the readiest first: ready, ready at a time they told, not connected yet. One that a
 // rate limit keeps the request from is passed over.
-Daemon *Gateway::choose(shmem::Slot &slot, std::int64_t now_us, Lack &lack) {
+Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
+    shmem::Slot &slot = flights_.slot(id);
     enum class Readiness { Ready, Busy, Connecting };
     const Wish wish = wish_of(slot);
     const std::uint64_t key = configuration_.affinity ? affinity_key(slot) : 0;
@@ -464,6 +471,10 @@ Daemon *Gateway::choose(shmem::Slot &slot, std::int64_t now_us, Lack &lack) {
             Daemon &daemon = *member.daemon;
             if (!member.wanted || !wish.is_granted_by(daemon))
                 continue;
+            if (daemon.is_avoided_by(flights_.of(id))) {
+                lack = std::max(lack, Lack::Account);
+                continue;
+            }
             if (!daemon.is_available(now_us)) {
                 lack = std::max(lack, daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection);
                 continue;
@@ -517,11 +528,16 @@ void Gateway::retry_lost(std::int64_t now_us) {
             continue;
         }
         const shmem::Slot &slot = flights_.slot(id);
-        const int most_attempts = slot.streaming ? 1 : kMaxAttempts;
+        const bool has_begun = slot.streaming && flight->avoided_tenure == 0;
+        const int most_attempts = has_begun ? 1 : kMaxAttempts;
         if (flight->attempts < most_attempts && now_us < slot.deadline_us.load(std::memory_order_relaxed)) {
             segment_.counters->add(0, Counter::Retries);
             flight->queued_us = now_us;
             dispatch(id, now_us);
+            continue;
+        }
+        if (flight->avoided_tenure != 0) {
+            refuse(id, Lack::Account, now_us);
             continue;
         }
         segment_.counters->add(0, Counter::ConnectionsLost);

@@ -51,11 +51,11 @@ private:
     void take_back(std::uint32_t index, std::int64_t now_us);
     void dispatch(shmem::SlotId id, std::int64_t now_us);
     // Why nobody takes a request; the later, the closer it came.
-    enum class Lack { None, Daemon, Model, Connection, Breaker, Time, Quota };
+    enum class Lack { None, Daemon, Model, Connection, Breaker, Time, Account, Quota };
     struct Wish;
     [[nodiscard]] Wish wish_of(const shmem::Slot &slot) const;
     // Null, and then what is lacking.
-    [[nodiscard]] Daemon *choose(shmem::Slot &slot, std::int64_t now_us, Lack &lack);
+    [[nodiscard]] Daemon *choose(shmem::SlotId id, std::int64_t now_us, Lack &lack);
     [[nodiscard]] Lack reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t now_us);
     [[nodiscard]] bool wait_for_quota(shmem::SlotId id, std::int64_t now_us);
     void retry_waiting(std::int64_t now_us);

@@ -25,7 +25,7 @@ std::string bracketed(const std::string &address) {
 // One whose connection did not hold.
 Declined broken(const HttpTransfer &transfer, CURLcode result) {
     const auto why = transfer.is_too_long() ? Declined::Why::Invalid : Declined::Why::Unavailable;
-    return {transfer.request().id, why, transfer.failure(result), 0};
+    return {transfer.request().id, why, transfer.failure(result)};
 }
 
 }  // namespace
@@ -69,6 +69,8 @@ Channel::Sent HttpChannel::send(std::string_view body) {
         break;
     case Request::Kind::Cancel:
         transfers_.erase(request.cancelled_id);  // the engine sees the connection close
+        for (Check &check : checks_)
+            check.suspicion.forget(request.cancelled_id);
         break;
     case Request::Kind::Generate:
     case Request::Kind::Embed:
@@ -120,6 +122,13 @@ void HttpChannel::end(HttpTransfer &finished, CURLcode result, ChannelListener &
         end_probe(*probe, result, listener);
         return;
     }
+    for (Check &check : checks_) {
+        if (&finished == check.transfer.get()) {
+            const std::unique_ptr<HttpTransfer> transfer = std::move(check.transfer);
+            end_check(check, *transfer, result, listener);
+            return;
+        }
+    }
     const auto found = transfers_.extract(finished.request().id);
     const std::unique_ptr<HttpTransfer> transfer = std::move(found.mapped());
     if (result != CURLE_OK) {
@@ -129,34 +138,95 @@ void HttpChannel::end(HttpTransfer &finished, CURLcode result, ChannelListener &
             go_down(declined.reason, listener);
         return;
     }
-    Declined declined{transfer->request().id, Declined::Why::Unavailable, {}, 0};
-    openai::Reply reply =
-        openai::read_reply(transfer->request(), engine_, transfer->status(), transfer->reply(), transfer->milliseconds());
-    declined.reason = std::move(reply.reason);
+    conclude(*transfer,
+             openai::read_reply(transfer->request(), engine_, transfer->status(), transfer->reply(), transfer->milliseconds(),
+                                transfer->has_retry_after()),
+             listener);
+}
+
+void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, ChannelListener &listener) {
+    const Request &request = transfer.request();
+    Declined declined{request.id, Declined::Why::Unavailable, std::move(reply.reason)};
     switch (reply.verdict) {
     case openai::Verdict::Answer:
-        if (transfer->request().kind == Request::Kind::Ping)
-            (void)openai::read_models(transfer->reply(), engine_);
+        if (request.kind == Request::Kind::Ping)
+            (void)openai::read_models(transfer.reply(), engine_);
+        else if (transfer.status() < 300)
+            check_for(request.kind).suspicion.note_answer(request.model);
+        if (!reply.piece.empty())
+            listener.on_message(*this, reply.piece);
         listener.on_message(*this, reply.message);
+        return;
+    case openai::Verdict::Suspect:
+        if (request.kind == Request::Kind::Ping)
+            break;
+        reply.reason = std::move(declined.reason);
+        suspect(request, std::move(reply), listener);
         return;
     case openai::Verdict::Busy:
         declined.why = Declined::Why::Busy;
-        declined.retry_after_us = transfer->retry_after_us();
+        declined.retry_after_us = transfer.retry_after_us();
+        declined.is_loading = reply.is_loading;
         break;
     case openai::Verdict::Invalid:
         declined.why = Declined::Why::Invalid;
         break;
+    case openai::Verdict::Exhausted:
+        declined.why = Declined::Why::Exhausted;
+        break;
     case openai::Verdict::Unserved:
         declined.why = Declined::Why::Unserved;
-        openai::narrow(engine_, transfer->request().kind);
+        openai::narrow(engine_, request.kind);
         listener.on_described(openai::info_reply("", engine_));
         break;
     case openai::Verdict::Unavailable:
         break;
     }
     listener.on_declined(*this, declined);
-    if (transfer->status() == 401)
+    if (transfer.status() == 401)
         go_down(declined.reason, listener);  // and read the key anew
+}
+
+// ---- whose failure it was -------------------------------------------------------------------------------------------
+
+void HttpChannel::suspect(const Request &request, openai::Reply reply, ChannelListener &listener) {
+    Check &check = check_for(request.kind);
+    const EngineCheck::Suspect suspect{request.id, std::move(reply)};
+    if (check.suspicion.is_known_to_work(core::monotonic_us()))
+        return acquit(suspect, listener);
+    if (check.transfer == nullptr) {
+        const std::string &model = check.suspicion.model().empty() ? request.model : check.suspicion.model();
+        check.transfer = start(openai::known_good_request(request.kind, model, engine_));
+        if (check.transfer == nullptr)
+            return listener.on_declined(*this, {suspect.id, Declined::Why::Unavailable, suspect.reply.reason});
+    }
+    check.suspicion.hold(suspect);
+}
+
+// An engine that answers works, whatever it answers; so does one that asks to come again.
+void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener) {
+    using openai::Verdict;
+    Verdict verdict = Verdict::Unavailable;
+    if (result == CURLE_OK)
+        verdict = openai::read_reply(transfer.request(), engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after()).verdict;
+    const bool works = verdict == Verdict::Answer || verdict == Verdict::Busy;
+    if (works)
+        check.suspicion.note_works(core::monotonic_us());
+    for (const EngineCheck::Suspect &suspect : check.suspicion.take_suspects()) {
+        if (works)
+            acquit(suspect, listener);
+        else
+            listener.on_declined(*this, {suspect.id, Declined::Why::Unavailable, suspect.reply.reason});
+    }
+}
+
+// The engine works: the request made it fail, or it had bad luck with something that stands before the engine.
+void HttpChannel::acquit(const EngineCheck::Suspect &suspect, ChannelListener &listener) {
+    if (!suspect.reply.message.empty())
+        return listener.on_message(*this, suspect.reply.message);
+    Declined declined{suspect.id, Declined::Why::Unavailable, suspect.reply.reason};
+    declined.is_its_failure = false;
+    listener.on_declined(*this, declined);
 }
 
 // ---- streams --------------------------------------------------------------------------------------------------------
@@ -187,13 +257,14 @@ void HttpChannel::deliver_stream(const std::string &id, ChannelListener &listene
         case Event::Piece:
             listener.on_message(*this, message);
             break;
-        case Event::Failed:
-            transfers_.erase(found);
-            listener.on_message(*this, message);
+        case Event::Failed: {
+            const auto failed = transfers_.extract(found);
+            conclude(*failed.mapped(), failed.mapped()->reader().take_failure(), listener);
             return;
+        }
         case Event::Invalid:
             transfers_.erase(found);
-            listener.on_declined(*this, {id, Declined::Why::Invalid, "it sent something else than a part of its answer", 0});
+            listener.on_declined(*this, {id, Declined::Why::Invalid, "it sent something else than a part of its answer"});
             return;
         }
     }
@@ -202,13 +273,9 @@ void HttpChannel::deliver_stream(const std::string &id, ChannelListener &listene
 void HttpChannel::end_stream(const std::string &id, ChannelListener &listener) {
     const auto found = transfers_.extract(id);
     HttpTransfer &stream = *found.mapped();
-    if (stream.result() != CURLE_OK)
+    if (stream.result() != CURLE_OK && !stream.reader().is_done())
         return listener.on_declined(*this, broken(stream, stream.result()));
-    const openai::Reply last = stream.reader().end(stream.request(), engine_, stream.milliseconds());
-    if (last.verdict == openai::Verdict::Answer)
-        return listener.on_message(*this, last.message);
-    const auto why = last.verdict == openai::Verdict::Invalid ? Declined::Why::Invalid : Declined::Why::Unavailable;
-    listener.on_declined(*this, {id, why, last.reason, 0});
+    conclude(stream, stream.reader().end(stream.request(), engine_, stream.milliseconds()), listener);
 }
 
 void HttpChannel::pause(std::string_view id) {
@@ -251,13 +318,17 @@ void HttpChannel::begin_probe(ChannelListener &listener) {
 
 void HttpChannel::end_probe(const HttpTransfer &probe, CURLcode result, ChannelListener &listener) {
     std::string reason;
+    bool is_loading = false;
     if (result != CURLE_OK)
         reason = probe.failure(result);
     else
-        reason = openai::read_listing(probe.status(), probe.reply(), engine_);
+        reason = openai::read_listing(probe.status(), probe.reply(), engine_, probe.has_retry_after(), is_loading);
     if (!reason.empty()) {
         probe_again(core::monotonic_us());
-        listener.on_connect_failed(*this, reason.c_str());
+        if (is_loading)
+            listener.on_loading(*this, reason.c_str());
+        else
+            listener.on_connect_failed(*this, reason.c_str());
         return;
     }
     pause_us_ = 0;
@@ -271,6 +342,8 @@ void HttpChannel::go_down(const std::string &reason, ChannelListener &listener) 
     up = false;
     engine_.api = api_;  // it may come back as another
     transfers_.clear();
+    for (Check &check : checks_)
+        check = {};
     probe_again(core::monotonic_us());
     listener.on_down(*this, reason.c_str());
 }

@@ -10,6 +10,7 @@
 
 #include "bgworker/channel.hpp"
 #include "bgworker/curl_loop.hpp"
+#include "bgworker/engine_check.hpp"
 #include "bgworker/http_transfer.hpp"
 #include "src/core/openai.hpp"
 
@@ -44,6 +45,17 @@ private:
     [[nodiscard]] std::unique_ptr<HttpTransfer> start(core::openai::Request request);
     void deliver_ready(ChannelListener &listener);
     void end(HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
+    // What an answer comes to: the listener is told, unless it is not known yet whose failure it was.
+    void conclude(const HttpTransfer &transfer, core::openai::Reply reply, ChannelListener &listener);
+    // One that generates, and one that embeds.
+    struct Check {
+        EngineCheck suspicion;
+        std::unique_ptr<HttpTransfer> transfer;
+    };
+    [[nodiscard]] Check &check_for(core::openai::Request::Kind kind) { return checks_[kind == core::openai::Request::Kind::Generate ? 0 : 1]; }
+    void suspect(const core::openai::Request &request, core::openai::Reply reply, ChannelListener &listener);
+    void end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
+    void acquit(const EngineCheck::Suspect &suspect, ChannelListener &listener);
     void deliver_streams(ChannelListener &listener);
     void deliver_stream(const std::string &id, ChannelListener &listener);
     void end_stream(const std::string &id, ChannelListener &listener);
@@ -60,6 +72,7 @@ private:
     std::vector<std::string> news_;   // ids of streams with something new
     Transfers transfers_;
     std::vector<std::string> ready_;  // replies that need no engine
+    Check checks_[2];
     std::unique_ptr<HttpTransfer> probe_;
     std::int64_t next_probe_us_ = 0;
     std::int64_t pause_us_ = 0;

@@ -20,6 +20,7 @@ namespace {
 
 constexpr long kConnectPatienceMs = 2000;
 constexpr long kProbePatienceMs = 2500;
+constexpr long kCheckPatienceMs = 5000;
 constexpr rlim_t kSpareDescriptors = 64;  // for libzmq, which aborts when it gets none
 constexpr std::int64_t kUsualRetryUs = 1'000'000;  // of an engine that is busy and does not say for how long
 constexpr std::int64_t kLongestRetryUs = 60'000'000;
@@ -90,6 +91,8 @@ void HttpTransfer::set_up() {
     set(CURLOPT_CONNECTTIMEOUT_MS, kConnectPatienceMs);
     if (request_.kind == Request::Kind::Ping)
         set(CURLOPT_TIMEOUT_MS, kProbePatienceMs);
+    else if (request_.is_check)
+        set(CURLOPT_TIMEOUT_MS, kCheckPatienceMs);
     set_limits();
     add_header(request_.streams ? "Accept: text/event-stream, application/json" : "Accept: application/json");
     if (!site_.key.empty())
@@ -159,6 +162,18 @@ double HttpTransfer::milliseconds() const {
     curl_off_t took_us = 0;
     curl_easy_getinfo(easy_, CURLINFO_TOTAL_TIME_T, &took_us);
     return static_cast<double>(took_us) / 1000;
+}
+
+bool HttpTransfer::is_json() const {
+    const char *type = nullptr;
+    curl_easy_getinfo(easy_, CURLINFO_CONTENT_TYPE, &type);
+    return type != nullptr && std::string_view(type).starts_with("application/json");
+}
+
+bool HttpTransfer::has_retry_after() const {
+    curl_off_t seconds = 0;
+    curl_easy_getinfo(easy_, CURLINFO_RETRY_AFTER, &seconds);
+    return seconds > 0;
 }
 
 std::int64_t HttpTransfer::retry_after_us() const {

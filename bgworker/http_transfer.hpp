@@ -41,12 +41,14 @@ public:
     [[nodiscard]] bool is_too_long() const { return is_too_long_; }
     [[nodiscard]] long status() const;
     [[nodiscard]] double milliseconds() const;
+    [[nodiscard]] bool has_retry_after() const;
     [[nodiscard]] std::int64_t retry_after_us() const;
     // In libcurl's words, which never hold a header.
     [[nodiscard]] std::string failure(CURLcode result) const;
 
     // --- of a stream ---
-    [[nodiscard]] bool is_stream() const { return request_.streams && status() >= 200 && status() < 300; }
+    // An engine may answer at once what should have been a stream, an error above all.
+    [[nodiscard]] bool is_stream() const { return request_.streams && status() >= 200 && status() < 300 && !is_json(); }
     [[nodiscard]] bool next_event(std::string &data) { return events_.next(data); }
     [[nodiscard]] core::openai::StreamReader &reader() { return reader_; }
     void pause() { is_paused_ = true; }
@@ -64,6 +66,7 @@ private:
     void set(CURLoption option, Value value) {
         curl_easy_setopt(easy_, option, value);
     }
+    [[nodiscard]] bool is_json() const;
     void add_header(const std::string &header);
     void set_up();
     void set_limits();

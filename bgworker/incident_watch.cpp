@@ -44,7 +44,7 @@ bool is_loading(const Segment &segment, const shmem::DaemonRow &row, const shmem
 bool is_down(const Segment &segment, const shmem::DaemonRow &row) {
     const DaemonState state = row.state.load();
     shmem::DaemonIdentity identity;
-    if (state == DaemonState::Absent || state == DaemonState::Draining || !row.identity.load(identity))
+    if (state == DaemonState::Absent || state == DaemonState::Draining || state == DaemonState::Loading || !row.identity.load(identity))
         return false;
     const bool is_stopped = identity.embedded && segment.header->embedded.wanted.load() == shmem::EmbeddedState::Wanted::Stopped;
     return state != DaemonState::Ready && !is_stopped && !is_loading(segment, row, identity);

@@ -29,10 +29,11 @@ enum class DaemonState : std::uint8_t {
     Connecting,  // no connection yet, or lost and being made again
     Ready,       // connected and answering
     Draining,    // finishes what it has, gets nothing new
+    Loading,     // it is there, and says that it is not ready yet: calls wait for it
 };
 
 [[nodiscard]] constexpr const char *name_of(DaemonState state) noexcept {
-    constexpr const char *kNames[] = {"absent", "invalid", "connecting", "ready", "draining"};
+    constexpr const char *kNames[] = {"absent", "invalid", "connecting", "ready", "draining", "loading"};
     return kNames[static_cast<std::size_t>(state)];
 }
 

@@ -653,7 +653,8 @@ CREATE FUNCTION public.steadytext_generate_ex(
     degraded boolean,
     queue_ms float8,
     engine_ms float8,
-    total_ms float8
+    total_ms float8,
+    reasoning text
 )
 AS 'MODULE_PATHNAME', 'steadytext_generate_ex'
 LANGUAGE C VOLATILE PARALLEL SAFE ROWS 1 COST 1000;

@@ -57,7 +57,7 @@ sub metric { my ($name) = @_; return $cluster->sql("SELECT value FROM steadytext
         [ 'endless',    '08P01', 'a reply without end' ],
         [ 'half',       '08006', 'half a reply' ],
         [ 'redirect',   '08006', 'a redirect' ],
-        [ 'status=500', '08006', 'HTTP 500' ],
+        [ 'status=500', '38000', 'HTTP 500 of an engine that works otherwise' ],
         [ 'status=400', '38000', 'what is wrong with the request' ],
     ) {
         my ($fault, $state, $what) = @$case;

@@ -144,7 +144,7 @@ stops('terminate', \&begin_reading, sub { $signaller->ask("SELECT pg_terminate_b
     for my $case (
         [ 'stream:after=0,break', '08006', 'a stream without a row' ],
         [ 'stream:after=0,error', '38000', 'an error at once' ],
-        [ 'http:status=500',      '08006', 'HTTP 500' ],
+        [ 'http:status=500',      '38000', 'HTTP 500 of an engine that works otherwise' ],
         [ 'http:status=400',      '38000', 'HTTP 400' ],
         [ 'http:half',            '08006', 'half a reply' ],
         [ 'http:html',            '08P01', 'a web page' ],
@@ -154,7 +154,8 @@ stops('terminate', \&begin_reading, sub { $signaller->ask("SELECT pg_terminate_b
         my $before = $sends->();
         my $result = $cluster->try_sql(rows("!$fault a"));
         is($result->{state}, $state, "$what: SQLSTATE $state") or diag "$result->{out} $result->{err}";
-        is($sends->() - $before, 1, "$what: it was asked once");
+        my $checks = $state eq '38000' && $what ne 'HTTP 400' ? 1 : 0;  # whether the engine fails at anything, at most once a second
+        cmp_ok($sends->() - $before, '<=', 1 + $checks, "$what: it was asked once");
         is($cluster->sql("SET client_min_messages = error; SET steadytext.on_failure = 'fallback'; " . rows("!$fault a")), '[steadytext: no answer available]',
             "$what: before the first row on_failure rules");
     }

@@ -29,9 +29,9 @@ bool bad_option(std::string_view option, const char *why, Problem &problem) {
     return false;
 }
 
-bool parse_weight(const std::string &value, int &weight) {
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), weight);
-    return error == std::errc{} && end == value.data() + value.size() && weight >= 1 && weight <= kMaxWeight;
+bool parse_number(const std::string &value, int least, int most, int &number) {
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+    return error == std::errc{} && end == value.data() + value.size() && number >= least && number <= most;
 }
 
 // The options that are texts, and where each goes.
@@ -48,7 +48,10 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
     const std::string_view name = option.substr(0, equals);
     const std::string value = unquoted(option.substr(equals + 1));
     if (name == "weight")
-        return parse_weight(value, entry.weight) || bad_option(option, "A weight is a number from 1 to 1000.", problem);
+        return parse_number(value, 1, kMaxWeight, entry.weight) || bad_option(option, "A weight is a number from 1 to 1000.", problem);
+    if (name == "reasoning_tokens")
+        return parse_number(value, 0, kMaxReasoningTokens, entry.reasoning_tokens) ||
+               bad_option(option, "reasoning_tokens is a number from 0 to 1000000.", problem);
     if (name == "drain") {
         entry.drain = value == "on";
         return value == "on" || value == "off" || bad_option(option, "drain is on or off.", problem);
@@ -68,8 +71,8 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
         std::memcpy(text.place, value.c_str(), value.size() + 1);
         return true;
     }
-    return bad_option(option, "Options are weight, drain, model, provider, key_file, fingerprint, prefix, ca_file and "
-                      "server_key_file.", problem);
+    return bad_option(option, "Options are weight, drain, model, provider, key_file, fingerprint, prefix, ca_file, "
+                      "server_key_file and reasoning_tokens.", problem);
 }
 
 bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
@@ -159,6 +162,8 @@ std::string format_daemon_entry(const DaemonEntry &entry) {
     add("prefix", entry.prefix);
     add("ca_file", entry.ca_file);
     add("server_key_file", entry.server_key_file);
+    if (entry.reasoning_tokens != 0)
+        add("reasoning_tokens", std::to_string(entry.reasoning_tokens));
     return text;
 }
 

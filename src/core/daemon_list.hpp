@@ -17,6 +17,7 @@
 namespace steadytext::core {
 
 inline constexpr int kMaxWeight = 1000;
+inline constexpr int kMaxReasoningTokens = 1'000'000;
 
 struct DaemonEntry {
     char text[1024] = "";  // the entry as written
@@ -30,6 +31,7 @@ struct DaemonEntry {
     char prefix[64] = "";           // put before texts to be embedded
     char ca_file[256] = "";          // https: certificates to trust instead of the system's
     char server_key_file[256] = "";  // CURVE: the daemon's public key
+    int reasoning_tokens = 0;        // HTTP: room for reasoning beside the answer's
     bool valid = false;
     Problem problem;  // why it is not valid
 };

@@ -42,6 +42,7 @@ Engine engine_of(const DaemonEntry &entry) {
     engine.provider = entry.provider;
     engine.fingerprint = entry.fingerprint;
     engine.prefix = entry.prefix;
+    engine.reasoning_tokens = entry.reasoning_tokens;
     engine.is_model_given = entry.model[0] != '\0';
     if (engine.is_model_given)
         engine.models.emplace_back(entry.model);
@@ -82,15 +83,18 @@ void narrow(Engine &engine, Request::Kind unserved) {
         engine.api = unserved == Request::Kind::Generate ? Api::Embeddings : Api::Chat;
 }
 
-std::string read_listing(long status, std::string_view body, Engine &engine) {
-    if (status == 401 || status == 403)
-        return "it refuses the key (HTTP " + std::to_string(status) + ")";
-    if (status >= 300 && status < 400)
-        return "it redirects, which is not followed (HTTP " + std::to_string(status) + ")";
+std::string read_listing(long status, std::string_view body, Engine &engine, bool says_when, bool &is_loading) {
+    is_loading = false;
     if ((status == 404 || status == 405) && engine.is_model_given)
         return {};
-    if (status != 200)
-        return "it answers HTTP " + std::to_string(status) + " to a request for its models";
+    if (status < 200 || status >= 300) {
+        const EngineError error = read_error(body);
+        const Reply failure = failure_reply({}, error, status, says_when);
+        is_loading = status == 503 && failure.verdict == Verdict::Busy;
+        if (failure.verdict == Verdict::Answer)
+            return "it answers HTTP " + std::to_string(status) + " to a request for its models: " + error.words;
+        return failure.reason;
+    }
     if (!read_models(body, engine))
         return "it does not list its models as an OpenAI-compatible engine does";
     return engine.models.empty() ? "it has no model" : "";

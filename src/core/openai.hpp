@@ -16,6 +16,10 @@
 #include <string_view>
 #include <vector>
 
+namespace simdjson::dom {
+class element;
+}
+
 namespace steadytext::core::openai {
 
 // What the end of an entry's path says the engine is for.
@@ -28,6 +32,7 @@ struct Engine {
     std::string fingerprint;
     std::string prefix;               // put before texts to be embedded
     bool is_model_given = false;      // by the entry
+    std::int64_t reasoning_tokens = 0;  // room for reasoning, beside the answer's
     std::vector<std::string> models;  // the entry's one, or those the engine listed; the first is the default
     std::string owner;                // who made it, in the engine's words: "vllm"
 
@@ -49,6 +54,7 @@ struct Request {
     std::string model;         // as the engine calls it
     bool return_usage = false;
     bool streams = false;      // of a Generate: the answer comes as events, which StreamReader reads
+    bool is_check = false;     // known_good_request()
     std::size_t texts = 0;     // how many vectors the answer must have
     std::vector<std::string> choices;  // the answer must be one of them
 };
@@ -61,6 +67,8 @@ enum class Verdict : std::uint8_t {
     Busy,         // it asks to come again later
     Unavailable,  // another engine may do better; `reason` says why
     Unserved,     // it does not do this at all: HTTP 501, as llama-server answers what its model is not for
+    Exhausted,    // the account has nothing left: another engine may do better, asking again does not help
+    Suspect,      // it failed: at this request, or at any? If at this one, `message` is the reply; empty: it may be sent again
     Invalid,      // what it sent is no answer; `reason` says why
 };
 
@@ -68,27 +76,46 @@ struct Reply {
     Verdict verdict = Verdict::Invalid;
     std::string message;
     std::string reason;
+    std::string piece{};      // of an engine that answers a streamed request at once: what comes before `message`
+    bool is_loading = false;  // of Busy: it is not ready yet
 };
 
+// `says_when`: the answer came with Retry-After.
 [[nodiscard]] Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body,
-                               double engine_ms);
+                               double engine_ms, bool says_when = false);
 
-// An answer that comes as server-sent events (event_stream.hpp), each with a piece of it: as the messages of a daemon's stream.
+// A request that any engine which works can answer, to tell one that fails from a request that makes it fail. It goes to `model`.
+[[nodiscard]] Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine);
+
+// An answer that comes as server-sent events (event_stream.hpp), each with a piece of it: as the messages of a daemon's stream. What is no part
+// of it, such as an event that keeps the connection alive, is passed over.
 class StreamReader {
 public:
     enum class Event : std::uint8_t {
         Nothing,  // there is nothing to tell
         Piece,    // `message` is a piece of the text
-        Failed,   // `message` is an error in the engine's words: no more will come
-        Invalid,  // it is no part of such an answer
+        Failed,   // failure() says how: no more will come
+        Invalid,  // it is damaged
     };
     [[nodiscard]] Event read(const Request &request, std::string_view data, std::string &message);
+    // After Failed: before the first piece as if it had come instead of a stream, then an error in the engine's words.
+    [[nodiscard]] Reply take_failure() { return std::move(failure_); }
     // After the last event: the message that ends the stream, or how it broke off. One that said why it ends is whole.
     [[nodiscard]] Reply end(const Request &request, const Engine &engine, double engine_ms) const;
+    // All has come, whatever becomes of the connection.
+    [[nodiscard]] bool is_done() const { return is_done_; }
 
 private:
+    [[nodiscard]] Event read_choice(const Request &request, simdjson::dom::element choice, std::string &message);
+
     bool has_begun_ = false;
+    bool has_told_ = false;  // a piece
+    bool has_text_ = false;  // that is more than white space
     bool is_done_ = false;
+    Reply failure_;
+    bool has_reasoned_ = false;
+    bool has_called_tool_ = false;
+    std::string refusal_;
     std::string finish_reason_;
     std::int64_t prompt_tokens_ = -1;  // not told
     std::int64_t completion_tokens_ = -1;
@@ -101,7 +128,7 @@ void narrow(Engine &engine, Request::Kind unserved);
 [[nodiscard]] bool read_models(std::string_view body, Engine &engine);
 // The same for a whole answer to base/models; why the engine cannot be used, in words, or empty. One that has no list can, if
 // the entry names the model.
-[[nodiscard]] std::string read_listing(long status, std::string_view body, Engine &engine);
+[[nodiscard]] std::string read_listing(long status, std::string_view body, Engine &engine, bool says_when, bool &is_loading);
 
 [[nodiscard]] std::string info_reply(std::string_view id, const Engine &engine);
 [[nodiscard]] std::string pong_reply(std::string_view id);

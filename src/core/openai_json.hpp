@@ -1,4 +1,4 @@
-// What openai.cpp, openai_request.cpp, openai_reply.cpp and openai_stream.cpp share: a parsed text, and ways to ask it. Regime: pure.
+// What the files openai*.cpp share: a parsed text, and ways to ask it. Regime: pure.
 #pragma once
 
 #include "src/core/json_text.hpp"
@@ -18,11 +18,12 @@ struct Document {
     dom::parser parser;
     dom::element root;
 
-    [[nodiscard]] bool parse(std::string_view text) {
+    [[nodiscard]] bool parse_any(std::string_view text) {
         if (parser.allocate(std::max(text.size(), std::size_t{4096}), kMaxDepth) != simdjson::SUCCESS)
             throw std::bad_alloc();
-        return parser.parse(text.data(), text.size()).get(root) == simdjson::SUCCESS && root.is_object();
+        return parser.parse(text.data(), text.size()).get(root) == simdjson::SUCCESS;
     }
+    [[nodiscard]] bool parse(std::string_view text) { return parse_any(text) && root.is_object(); }
 };
 
 // Empty if there is no such member, or it is no text.
@@ -38,8 +39,49 @@ inline std::string_view text_of(dom::element object, const char *key) {
 [[nodiscard]] std::string shown_name(const Engine &engine, const std::string &model);
 [[nodiscard]] std::string fingerprint_of(const Engine &engine, std::string_view model);
 
-// The engine's own words for what went wrong, in one of the forms they are found in; empty if there are none.
-[[nodiscard]] std::string error_of(dom::element root);
+// ---- failures (openai_failure.cpp) ----
+
+// Where the account has nothing left, whatever number it comes with: no HTTP status.
+inline constexpr long kQuotaUsedUp = 1;
+
+struct EngineError {
+    bool is_told = false;  // as an error, whatever the HTTP status
+    bool is_json = false;
+    long status = 0;       // as an HTTP status, by its code or its name; kQuotaUsedUp; 0: not told
+    std::string words;     // the engine's own, fit for a message
+    std::string parameter; // of the request, if it names one
+    std::string code;
+};
+// Of an object that tells an error; `is_told` says whether it does.
+[[nodiscard]] EngineError error_of(dom::element root);
+// Of a body that comes with a status of failure, whatever it is.
+[[nodiscard]] EngineError read_error(std::string_view body);
+// `says_when`: it came with Retry-After.
+[[nodiscard]] Reply failure_reply(const Request &request, const EngineError &error, long status, bool says_when);
+[[nodiscard]] bool contains_word(std::string_view text, std::string_view lower);
+
+// ---- answers (openai_answer.cpp) ----
+
+// What a choice holds beside its text, whole or in pieces: why there may be none.
+struct Sidetrack {
+    std::string reasoning;
+    std::string refusal;
+    bool has_reasoned = false;
+    bool has_called_tool = false;
+
+    // Takes what a message, or a piece of one, adds to it. `keeps_reasoning`: else only that there was some.
+    void add(dom::element message, bool keeps_reasoning);
+    // Why an answer without a text is none, in words; empty if the model may simply have had nothing to say.
+    [[nodiscard]] std::string why_empty(std::string_view finish_reason) const;
+};
+
+// The text of a message or a piece of one: a string, or parts of which some are texts. False if it is neither, nor null.
+[[nodiscard]] bool read_content(dom::element content, std::string &storage, std::string_view &text);
+[[nodiscard]] bool is_blank(std::string_view text);
+
+// A piece of a stream, and its end, as a daemon sends them.
+[[nodiscard]] std::string piece_message(std::string_view id, std::string_view text);
+
 // A count of `usage`; -1: not told.
 [[nodiscard]] std::int64_t tokens_of(dom::element root, const char *key);
 
@@ -49,7 +91,9 @@ struct Usage {
     double engine_ms;
     std::int64_t prompt_tokens;
     std::int64_t completion_tokens;
+    std::string_view reasoning = {};
 };
+[[nodiscard]] std::string stream_end_message(const Request &request, const Engine &engine, const Usage &usage);
 void add_usage(JsonObject &result, const Request &request, const Engine &engine, const Usage &usage);
 
 }  // namespace steadytext::core::openai

@@ -1,5 +1,6 @@
 // From what an engine answers to the reply a session reads. Regime: see openai.hpp.
 #include "src/core/openai_json.hpp"
+#include "src/core/plain_words.hpp"
 #include "src/core/utf8.hpp"
 
 #include <cmath>
@@ -11,29 +12,6 @@ namespace {
 
 Reply answer(std::string message) { return {Verdict::Answer, std::move(message), {}}; }
 Reply invalid(const char *why) { return {Verdict::Invalid, {}, why}; }
-Reply unavailable(std::string why) { return {Verdict::Unavailable, {}, std::move(why)}; }
-
-std::string error_text(std::string_view body) {
-    Document document;
-    return document.parse(body) ? error_of(document.root) : std::string();
-}
-
-// Of an answer that is no success. What is wrong with the request comes back to the caller, whom another engine would
-// tell the same; what is wrong with the engine does not. An engine quotes the key it refuses, so that text is left out.
-Reply read_failure(const Request &request, long status, std::string_view body) {
-    if (status == 429)
-        return {Verdict::Busy, {}, "it asks to come again later"};
-    if (status == 401 || status == 403)
-        return unavailable("it refuses the key (HTTP " + std::to_string(status) + ")");
-    if (status >= 300 && status < 400)
-        return unavailable("it redirects, which is not followed (HTTP " + std::to_string(status) + ")");
-    const std::string error = error_text(body);
-    const bool callers_fault = status == 400 || status == 413 || status == 422 || (status == 404 && !error.empty());
-    if (!callers_fault)
-        return unavailable("it answers HTTP " + std::to_string(status));
-    return answer(error_reply(request.id, error.empty() ? "HTTP " + std::to_string(status) : error));
-}
-
 // Asked without its entry saying that it serves this. (What was asked before narrow() comes back after it.)
 bool may_be_unserved(Request::Kind kind, const Engine &engine) {
     switch (kind) {
@@ -47,26 +25,41 @@ bool may_be_unserved(Request::Kind kind, const Engine &engine) {
     }
 }
 
-// The text of the first choice; chat and completion keep it in different places.
-bool read_text(dom::element choice, std::string_view &text) {
-    dom::element content;
-    if (choice["message"].get(content) == simdjson::SUCCESS) {
-        if (content["content"].get(content) != simdjson::SUCCESS)
-            return false;
-        text = {};
-        return content.is_null() || content.get(text) == simdjson::SUCCESS;  // null: it said nothing
-    }
-    return choice["text"].get(text) == simdjson::SUCCESS;
+// A choice's text, and what it holds beside; chat and completion keep it in different places. False if it holds nothing of either.
+bool read_choice(dom::element choice, std::string &storage, std::string_view &text, Sidetrack &beside) {
+    dom::element message, content;
+    text = {};
+    if (choice["message"].get(message) != simdjson::SUCCESS)
+        return choice["text"].get(content) == simdjson::SUCCESS && content.get(text) == simdjson::SUCCESS;
+    beside.add(message, true);
+    const bool has_content = message["content"].get(content) == simdjson::SUCCESS;
+    return has_content ? read_content(content, storage, text) : !beside.why_empty("").empty();
 }
 
 Reply read_generated(const Request &request, const Engine &engine, dom::element root, double engine_ms) {
-    dom::element choice;
+    dom::element choice, content;
+    std::string storage;
     std::string_view text;
-    if (root["choices"].at(0).get(choice) != simdjson::SUCCESS || !read_text(choice, text))
+    Sidetrack beside;
+    if (root["choices"].at(0).get(choice) != simdjson::SUCCESS || !read_choice(choice, storage, text, beside))
         return invalid("it sent no choice with a text");
+    const std::string_view finish_reason = text_of(choice, "finish_reason");
+    if (is_blank(text)) {
+        std::string why = beside.why_empty(finish_reason);
+        if (why.empty() && choice["message"]["content"].get(content) == simdjson::SUCCESS && content.is_null())
+            why = "the engine gave no text";
+        if (!why.empty())
+            return answer(error_reply(request.id, why));
+    }
     const auto &choices = request.choices;
     if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end())
         return answer(error_reply(request.id, "The engine does not hold to choices"));
+    const Usage usage{finish_reason, engine_ms, tokens_of(root, "prompt_tokens"), tokens_of(root, "completion_tokens"), beside.reasoning};
+    if (request.streams) {
+        if (text == kStreamEnd || contains_nul(text))
+            return invalid("it sent a text that cannot be streamed");
+        return {Verdict::Answer, stream_end_message(request, engine, usage), {}, text.empty() ? std::string() : piece_message(request.id, text)};
+    }
     std::string out = begin_reply(request.id);
     if (!request.return_usage) {
         append_json_string(out, text, Escape::Utf8);
@@ -74,8 +67,7 @@ Reply read_generated(const Request &request, const Engine &engine, dom::element 
     }
     JsonObject result(out, Escape::Utf8);
     result.add("text", text);
-    add_usage(result, request, engine,
-              {text_of(choice, "finish_reason"), engine_ms, tokens_of(root, "prompt_tokens"), tokens_of(root, "completion_tokens")});
+    add_usage(result, request, engine, usage);
     result.close();
     return answer(out += ", \"error\": null}");
 }
@@ -149,28 +141,14 @@ Reply read_embedded(const Request &request, const Engine &engine, dom::element r
 
 }  // namespace
 
-std::string error_of(dom::element root) {
-    constexpr std::size_t kLongestError = 500;
-    dom::element error;
-    std::string_view text;
-    if (root["error"].get(error) == simdjson::SUCCESS) {
-        if (error.get(text) != simdjson::SUCCESS && error.is_object())  // Ollama: a text; OpenAI: an object
-            text = text_of(error, "message");
-    } else {
-        text = text_of(root, "message");  // older vLLM
-        if (text.empty())
-            text = text_of(root, "detail");  // FastAPI
-    }
-    return std::string(utf8_prefix(text, kLongestError));
-}
-
 std::int64_t tokens_of(dom::element root, const char *key) {
     std::int64_t count;
     return root["usage"][key].get(count) == simdjson::SUCCESS && count >= 0 && count <= 1'000'000'000 ? count : -1;
 }
 
 void add_usage(JsonObject &result, const Request &request, const Engine &engine, const Usage &usage) {
-    result.add("finish_reason", usage.finish_reason.empty() ? "stop" : usage.finish_reason);
+    constexpr std::size_t kLongestReason = 64;
+    result.add("finish_reason", usage.finish_reason.empty() ? "stop" : std::string_view(plain_words(usage.finish_reason, kLongestReason)));
     result.add("model", shown_name(engine, request.model));
     result.add("fingerprint", std::string_view(fingerprint_of(engine, request.model)));
     result.add("engine_ms", usage.engine_ms);
@@ -178,16 +156,21 @@ void add_usage(JsonObject &result, const Request &request, const Engine &engine,
         result.add("prompt_tokens", usage.prompt_tokens);
     if (usage.completion_tokens >= 0)
         result.add("completion_tokens", usage.completion_tokens);
+    if (!usage.reasoning.empty() && !contains_nul(usage.reasoning))
+        result.add("reasoning", usage.reasoning);
 }
 
-Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body, double engine_ms) {
+Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body, double engine_ms, bool says_when) {
     if (status == 501 && may_be_unserved(request.kind, engine))
         return {Verdict::Unserved, {}, "it does not serve such requests (HTTP 501)"};
     if (status < 200 || status >= 300)
-        return read_failure(request, status, body);
+        return failure_reply(request, read_error(body), status, says_when);
     Document document;
     if (!document.parse(body))
         return invalid("it sent something else than a JSON object");
+    // Some tell an error with HTTP 200: then its code decides, and one without is about the request.
+    if (const EngineError error = error_of(document.root); error.is_told && request.kind != Request::Kind::Ping)
+        return failure_reply(request, error, error.status == 0 ? 400 : error.status, says_when);
     switch (request.kind) {
     case Request::Kind::Generate:
         return read_generated(request, engine, document.root, engine_ms);

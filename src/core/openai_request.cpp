@@ -106,7 +106,9 @@ void write_generate(dom::element params, std::string_view schema, const Engine &
     }
     add_number(body, "seed", params, "seed");
     add_number(body, "temperature", params, "temperature");
-    add_number(body, "max_tokens", params, "max_new_tokens");
+    // What a model thinks counts against the limit of what it may write.
+    if (std::int64_t most; params["max_new_tokens"].get(most) == simdjson::SUCCESS)
+        body.add("max_tokens", std::to_string(most + engine.reasoning_tokens));
     if (const std::string_view eos = text_of(params, "eos_string"); !eos.empty() && eos != kModelsOwnEos)
         body.add("stop", array_of({std::string(eos)}));
     add_constraint(body, params, schema, request);
@@ -187,6 +189,20 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
         refuse(request, "Unknown method: " + std::string(method));
     }
     return true;
+}
+
+Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine) {
+    std::string message = "{\"id\": \"\", \"method\": ";
+    message += kind == Request::Kind::Generate ? R"("generate", "params": {"prompt": "Hello", "seed": 0, "temperature": 0, "max_new_tokens": 1)"
+                                               : R"("embed", "params": {"text_input": "Hello")";
+    message.append(", \"model\": ").append(as_json(model)).append("}}");
+    Engine only = engine;
+    only.provider.clear();
+    only.models = {model};
+    Request request;
+    (void)read_request(message, only, request);
+    request.is_check = true;
+    return request;
 }
 
 }  // namespace steadytext::core::openai

@@ -6,15 +6,89 @@ namespace steadytext::core::openai {
 
 namespace {
 
+constexpr std::size_t kLongestRefusal = 300;
+
 // The text that came with a choice; chat and completion keep it in different places. False if it is none that can be told: what ends
 // a daemon's stream is no part of it.
-bool read_piece(dom::element choice, std::string_view &text) {
+bool read_piece(dom::element choice, std::string &storage, std::string_view &text, Sidetrack &beside) {
     dom::element delta;
     dom::element part;
     const bool is_chat = choice["delta"].get(delta) == simdjson::SUCCESS;
-    if ((is_chat ? delta["content"] : choice["text"]).get(part) != simdjson::SUCCESS || part.is_null())
+    if (is_chat)
+        beside.add(delta, false);
+    if ((is_chat ? delta["content"] : choice["text"]).get(part) != simdjson::SUCCESS)
         return true;  // it says who speaks, or that this is the end
-    return part.get(text) == simdjson::SUCCESS && text != kStreamEnd && !contains_nul(text);
+    return read_content(part, storage, text) && text != kStreamEnd && !contains_nul(text);
+}
+
+// Between two brackets: engines and what stands before them send words of their own to keep a connection alive.
+bool is_object(std::string_view data) {
+    const std::size_t first = data.find_first_not_of(" \t\r\n");
+    return first != std::string_view::npos && data[first] == '{';
+}
+
+bool is_end(std::string_view data) {
+    const std::size_t first = std::min(data.find_first_not_of(' '), data.size());
+    return data.substr(first).starts_with("[DONE]");
+}
+
+}  // namespace
+
+StreamReader::Event StreamReader::read(const Request &request, std::string_view data, std::string &message) {
+    is_done_ |= is_end(data);
+    if (is_done_ || !is_object(data))
+        return Event::Nothing;
+    Document document;
+    if (!document.parse(data))
+        return Event::Invalid;
+    if (const EngineError error = error_of(document.root); error.is_told) {
+        failure_ = failure_reply(request, error, has_told_ || error.status == 0 ? 400 : error.status, false);
+        return Event::Failed;
+    }
+    if (const std::int64_t told = tokens_of(document.root, "prompt_tokens"); told >= 0)
+        prompt_tokens_ = told;
+    if (const std::int64_t told = tokens_of(document.root, "completion_tokens"); told >= 0)
+        completion_tokens_ = told;
+    dom::array choices;
+    dom::element choice;
+    if (document.root["choices"].get(choices) != simdjson::SUCCESS)
+        return Event::Nothing;
+    has_begun_ = true;
+    if (choices.at(0).get(choice) != simdjson::SUCCESS || !choice.is_object())
+        return Event::Nothing;  // the last one often has nothing but the counts
+    return read_choice(request, choice, message);
+}
+
+StreamReader::Event StreamReader::read_choice(const Request &request, simdjson::dom::element choice, std::string &message) {
+    if (const std::string_view reason = text_of(choice, "finish_reason"); !reason.empty())
+        finish_reason_ = reason;
+    Sidetrack beside;
+    std::string storage;
+    std::string_view text;
+    if (!read_piece(choice, storage, text, beside))
+        return Event::Invalid;
+    has_reasoned_ |= beside.has_reasoned;
+    has_called_tool_ |= beside.has_called_tool;
+    refusal_ = utf8_prefix(refusal_ + beside.refusal, kLongestRefusal);
+    if (text.empty())
+        return Event::Nothing;
+    has_told_ = true;
+    has_text_ |= !is_blank(text);
+    message = piece_message(request.id, text);
+    return Event::Piece;
+}
+
+Reply StreamReader::end(const Request &request, const Engine &engine, double engine_ms) const {
+    if (!has_begun_)
+        return {Verdict::Invalid, {}, "it sent something else than a stream"};
+    if (!is_done_ && finish_reason_.empty())
+        return {Verdict::Unavailable, {}, "it stopped in the middle of its answer"};
+    if (!has_text_) {
+        const Sidetrack beside{{}, refusal_, has_reasoned_, has_called_tool_};
+        if (const std::string why = beside.why_empty(finish_reason_); !why.empty())
+            return {Verdict::Answer, error_reply(request.id, why), {}};
+    }
+    return {Verdict::Answer, stream_end_message(request, engine, {finish_reason_, engine_ms, prompt_tokens_, completion_tokens_}), {}};
 }
 
 std::string piece_message(std::string_view id, std::string_view text) {
@@ -25,50 +99,13 @@ std::string piece_message(std::string_view id, std::string_view text) {
     return out += ", \"error\": null}";
 }
 
-}  // namespace
-
-StreamReader::Event StreamReader::read(const Request &request, std::string_view data, std::string &message) {
-    is_done_ |= data == "[DONE]";
-    if (is_done_)
-        return Event::Nothing;
-    Document document;
-    if (!document.parse(data))
-        return Event::Invalid;
-    if (const std::string error = error_of(document.root); !error.empty()) {
-        message = error_reply(request.id, error);
-        return Event::Failed;
-    }
-    dom::array choices;
-    dom::element choice;
-    std::string_view text;
-    if (document.root["choices"].get(choices) != simdjson::SUCCESS)
-        return Event::Invalid;
-    has_begun_ = true;
-    if (const std::int64_t told = tokens_of(document.root, "prompt_tokens"); told >= 0)
-        prompt_tokens_ = told;
-    if (const std::int64_t told = tokens_of(document.root, "completion_tokens"); told >= 0)
-        completion_tokens_ = told;
-    if (choices.at(0).get(choice) != simdjson::SUCCESS)
-        return Event::Nothing;  // the last one often has nothing but the counts
-    if (const std::string_view reason = text_of(choice, "finish_reason"); !reason.empty())
-        finish_reason_ = reason;
-    if (!read_piece(choice, text))
-        return Event::Invalid;
-    message = piece_message(request.id, text);
-    return text.empty() ? Event::Nothing : Event::Piece;
-}
-
-Reply StreamReader::end(const Request &request, const Engine &engine, double engine_ms) const {
-    if (!has_begun_)
-        return {Verdict::Invalid, {}, "it sent something else than a stream"};
-    if (!is_done_ && finish_reason_.empty())
-        return {Verdict::Unavailable, {}, "it stopped in the middle of its answer"};
+std::string stream_end_message(const Request &request, const Engine &engine, const Usage &usage) {
     std::string out = begin_reply(request.id);
     JsonObject result(out, Escape::Utf8);
     result.add("token", kStreamEnd);
-    add_usage(result, request, engine, {finish_reason_, engine_ms, prompt_tokens_, completion_tokens_});
+    add_usage(result, request, engine, usage);
     result.close();
-    return {Verdict::Answer, out + ", \"error\": null}", {}};
+    return out += ", \"error\": null}";
 }
 
 }  // namespace steadytext::core::openai

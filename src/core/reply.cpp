@@ -2,6 +2,7 @@
 #include "src/core/reply.hpp"
 
 #include "src/core/constraint/network.hpp"
+#include "src/core/plain_words.hpp"
 #include "src/core/utf8.hpp"
 
 #include <cmath>
@@ -45,7 +46,8 @@ bool read_result(PaddedText body, dom::object &reply, dom::element &result, Prob
         std::string_view text;
         if (error.get(text) != simdjson::SUCCESS)
             text = "unknown";
-        text = utf8_prefix(text, 200);
+        const std::string words = plain_words(text, 400);
+        text = utf8_prefix(words, 200);
         const int length = static_cast<int>(text.size());
         if (text.starts_with(constraint::kTooFewTokens)) {
             problem.set(sqlstate::kProgramLimitExceeded, "no answer of this form fits into max_tokens");
@@ -58,6 +60,8 @@ bool read_result(PaddedText body, dom::object &reply, dom::element &result, Prob
             return false;
         }
         problem.set(sqlstate::kExternalRoutineError, "the daemon reported an error: %.*s", length, text.data());
+        if (text.size() < words.size())
+            problem.with_detail("The whole of it: %s", words.c_str());
         return false;
     }
     return reply["result"].get(result) == simdjson::SUCCESS || invalid(problem, "It has neither result nor error.");
@@ -83,6 +87,7 @@ void read_usage(dom::object object, GenerateReply &reply) {
     reply.model = text_of(object, "model");
     reply.fingerprint = text_of(object, "fingerprint");
     reply.finish_reason = text_of(object, "finish_reason");
+    reply.reasoning = text_of(object, "reasoning");
     reply.prompt_tokens = static_cast<int>(number_of(object, "prompt_tokens"));
     reply.completion_tokens = static_cast<int>(number_of(object, "completion_tokens"));
     reply.engine_ms = number_of(object, "engine_ms");
@@ -102,7 +107,7 @@ bool read_result(PaddedText body, dom::element &result, ReplyUsage &usage, Probl
 }
 
 bool check_no_nul(const GenerateReply &reply, Problem &problem) {
-    for (const std::string_view part : {reply.text, reply.model, reply.fingerprint, reply.finish_reason})
+    for (const std::string_view part : {reply.text, reply.model, reply.fingerprint, reply.finish_reason, reply.reasoning})
         if (contains_nul(part))
             return invalid(problem, "A text in it contains a NUL character.");
     return true;

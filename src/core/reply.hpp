@@ -35,6 +35,7 @@ struct GenerateReply {
     std::string_view model;
     std::string_view fingerprint;
     std::string_view finish_reason;
+    std::string_view reasoning;  // of a model that tells what it thought
     int prompt_tokens = -1;  // -1: not told
     int completion_tokens = -1;
     double engine_ms = -1;

@@ -56,6 +56,8 @@ const char *status_text(const shmem::DaemonRow &row, const shmem::DaemonIdentity
         return "healthy";
     case DaemonState::Draining:
         return "stopping";
+    case DaemonState::Loading:
+        return "starting";
     case DaemonState::Connecting:
         return identity.embedded && embedded.pid.load() != 0 ? "starting" : "unhealthy";
     case DaemonState::Invalid:

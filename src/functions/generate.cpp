@@ -142,8 +142,8 @@ public:
     void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
 
 private:
-    Datum values_[13] = {};
-    bool nulls_[13] = {};
+    Datum values_[14] = {};
+    bool nulls_[14] = {};
     int count_ = 0;
 };
 
@@ -203,6 +203,7 @@ STEADYTEXT_FUNCTION(steadytext_generate_ex) {
     row.add(generation.queue_ms);
     row.add(generation.engine_ms);
     row.add(generation.total_ms);
+    row.add(generation.reasoning);
     row.put(result);
     return static_cast<Datum>(0);
 }

@@ -107,7 +107,7 @@ void put_launcher(ReturnSetInfo *result, const shmem::Header &header, std::int64
 Status daemon_status(DaemonState state, BreakerState breaker) {
     if (state == DaemonState::Ready && breaker == BreakerState::Closed)
         return Status::Healthy;
-    if (state == DaemonState::Draining || (state == DaemonState::Ready && breaker == BreakerState::HalfOpen))
+    if (state == DaemonState::Draining || state == DaemonState::Loading || (state == DaemonState::Ready && breaker == BreakerState::HalfOpen))
         return Status::Degraded;
     return Status::Unhealthy;
 }

@@ -1,21 +1,20 @@
-// A text follows its counts, a vector stands alone: see cached_answer.hpp. Regime: pg.
+// A text follows its counts and its reason, a vector stands alone: see cached_answer.hpp. Regime: pg.
 #include "src/pg/postgres.hpp"
 #include "src/session/cached_answer.hpp"
 
 #include <algorithm>
-#include <iterator>
 
 namespace steadytext::session {
 
 namespace {
 
-constexpr std::string_view kReasons[] = {"stop", "length", "eos"};
+constexpr std::size_t kLongestReason = 64;
 
-// What precedes a text.
+// What precedes the reason why it ended, and the text.
 struct TextHeader {
     std::int32_t prompt_tokens;
     std::int32_t completion_tokens;
-    std::uint32_t reason;
+    std::uint32_t reason_bytes;
 };
 
 }  // namespace
@@ -23,13 +22,14 @@ struct TextHeader {
 std::string_view pack(const CachedAnswer &answer) {
     if (answer.kind == shmem::ValueKind::Embedding)
         return answer.vector;
-    const auto reason = std::find(std::begin(kReasons), std::end(kReasons), answer.finish_reason) - std::begin(kReasons);
-    const TextHeader header{answer.prompt_tokens, answer.completion_tokens,
-                            static_cast<std::uint32_t>(reason) % static_cast<std::uint32_t>(std::size(kReasons))};
-    char *packed = static_cast<char *>(palloc_extended(sizeof header + answer.text.size(), MCXT_ALLOC_HUGE));
+    const std::string_view reason = answer.finish_reason.substr(0, kLongestReason);
+    const TextHeader header{answer.prompt_tokens, answer.completion_tokens, static_cast<std::uint32_t>(reason.size())};
+    const std::size_t size = sizeof header + reason.size() + answer.text.size();
+    char *packed = static_cast<char *>(palloc_extended(size, MCXT_ALLOC_HUGE));
     memcpy(packed, &header, sizeof header);
-    memcpy(packed + sizeof header, answer.text.data(), answer.text.size());
-    return {packed, sizeof header + answer.text.size()};
+    memcpy(packed + sizeof header, reason.data(), reason.size());
+    memcpy(packed + sizeof header + reason.size(), answer.text.data(), answer.text.size());
+    return {packed, size};
 }
 
 bool unpack(shmem::ValueKind kind, std::string_view bytes, CachedAnswer &answer) {
@@ -42,10 +42,13 @@ bool unpack(shmem::ValueKind kind, std::string_view bytes, CachedAnswer &answer)
     if (bytes.size() < sizeof header)
         return false;
     memcpy(&header, bytes.data(), sizeof header);
-    answer.text = bytes.substr(sizeof header);
+    bytes.remove_prefix(sizeof header);
+    if (header.reason_bytes > std::min(bytes.size(), kLongestReason))
+        return false;
+    answer.finish_reason = bytes.substr(0, header.reason_bytes);
+    answer.text = bytes.substr(header.reason_bytes);
     answer.prompt_tokens = header.prompt_tokens;
     answer.completion_tokens = header.completion_tokens;
-    answer.finish_reason = kReasons[header.reason % std::size(kReasons)];
     return true;
 }
 

@@ -194,6 +194,8 @@ bool take_reply(const Resolved &resolved, const Answer &answer, Generation &gene
     if (!reply.fingerprint.empty())
         generation.fingerprint = pg::copy_text(reply.fingerprint);
     generation.finish_reason = pg::copy_text(reply.finish_reason.empty() ? "stop" : reply.finish_reason);
+    if (core::Problem ignored; !reply.reasoning.empty() && pg::check_encoding(reply.reasoning, ignored))
+        generation.reasoning = pg::copy_text(reply.reasoning);
     generation.prompt_tokens = reply.prompt_tokens;
     generation.completion_tokens = reply.completion_tokens;
     generation.engine_ms = reply.engine_ms;

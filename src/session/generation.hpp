@@ -43,6 +43,7 @@ struct Generation {
     std::string_view daemon;
     int prompt_tokens = -1;      // -1: not told
     int completion_tokens = -1;
+    std::string_view reasoning;      // what the model thought, if it tells; never from the cache
     std::string_view finish_reason;  // stop, length, eos, fallback or limited
     bool cached = false;
     bool degraded = false;

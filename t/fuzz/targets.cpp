@@ -174,8 +174,11 @@ void openai_reply(std::string_view bytes) {
     request.id = "x";
     request.texts = 1;
     const std::string_view body = bytes.substr(std::min<std::size_t>(1, bytes.size()));
-    for (const long status : {200L, 400L, 503L})
-        (void)read_reply(request, engine, status, body, 1.0);
+    for (const long status : {200L, 400L, 429L, 500L, 503L}) {
+        const Reply reply = read_reply(request, engine, status, body, 1.0, true);
+        for (const std::string *words : {&reply.reason, &reply.message})
+            promise(std::none_of(words->begin(), words->end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }) || status == 200, "an engine's words are plain");
+    }
     (void)read_models(body, engine);
 }
 

@@ -17,7 +17,8 @@ A prompt, or a text to embed, "!raw:{...}" says itself what the engine answers, 
                     client (cut_off) and when by the monotonic clock (cut_off_us), and how often one had to wait to be read (held_up)
     GET  /last      the last body that was posted, and its headers
     POST /busy N    the next N requests are answered with 429 and Retry-After: 1
-    POST /next      {"path": "/v1/models", "times": N, and a reply as above}: the next N requests of this path are answered so
+    POST /next      {"path": "/v1/models", "times": N, and a reply as above}: the next N requests of this path are answered so;
+                    {"clear": 1}: no longer
 """
 import argparse
 import collections
@@ -109,8 +110,12 @@ class Engine(BaseHTTPRequestHandler):
             busy = int(self.path.rsplit("/", 1)[1])
             return self.answer({})
         if self.path == "/next":
+            told = json.loads(body)
             with lock:
-                to_come.append(json.loads(body))
+                if told.get("clear"):
+                    to_come.clear()
+                else:
+                    to_come.append(told)
             return self.answer({})
         with lock:
             counts[self.path] += 1

@@ -173,8 +173,25 @@ TEST(Reply, OfACompletionWithoutUsage) {
     EXPECT_FALSE(answered(request_of("generate", kParams), kCompletion)["result"].contains("prompt_tokens"));
 }
 
-TEST(Reply, ThatSaysNothingIsAnEmptyText) {
-    EXPECT_EQ(answered(request_of("generate", kParams), R"({"choices":[{"message":{"content":null}}]})")["result"]["text"], "");
+TEST(Reply, ThatSaysNothingIsAnEmptyTextOnlyIfItIsOne) {
+    const Request request = request_of("generate", kParams);
+    EXPECT_EQ(answered(request, R"({"choices":[{"message":{"content":""},"finish_reason":"stop"}]})")["result"]["text"], "");
+    EXPECT_EQ(answered(request, R"({"choices":[{"text":"","finish_reason":"stop"}]})")["result"]["text"], "");
+    EXPECT_EQ(answered(request, R"({"choices":[{"message":{"content":null}}]})")["error"], "the engine gave no text");
+    EXPECT_EQ(answered(request, R"({"choices":[{"message":{"content":" \n","reasoning_content":"hm"},"finish_reason":"length"}]})")["error"],
+              "reasoning used up max_tokens before an answer began");
+    EXPECT_EQ(answered(request, R"({"choices":[{"message":{"tool_calls":[{"id":"1"}]},"finish_reason":"tool_calls"}]})")["error"],
+              "the model called a tool instead of answering");
+    EXPECT_EQ(answered(request, R"({"choices":[{"message":{"content":null,"refusal":"no\u001b[31m"}}]})")["error"], "the model refused to answer: no [31m");
+    EXPECT_EQ(answered(request, R"({"choices":[{"text":"","finish_reason":"content_filter"}]})")["error"], "the engine's content filter held the answer back");
+}
+
+TEST(Reply, TellsWhatTheModelThought) {
+    const json reply = answered(request_of("generate", kParams), R"({"choices":[{"message":{"content":[{"type":"text","text":"a"},{"type":"text","text":"b"}],
+        "reasoning":"so"},"finish_reason":"stop"}]})");
+    EXPECT_EQ(reply["result"]["text"], "ab");
+    EXPECT_EQ(reply["result"]["reasoning"], "so");
+    EXPECT_EQ(json::parse(request_of("generate", kParams, engine_at("http://localhost:8000/v1 model=m reasoning_tokens=500")).body)["max_tokens"], 516);
 }
 
 TEST(Reply, OutsideTheChoicesIsAnError) {
@@ -212,6 +229,10 @@ TEST(Failure, OfTheCallerIsAnAnswer) {
         EXPECT_EQ(json::parse(reply.message)["error"], "too long");
     }
     EXPECT_EQ(json::parse(read_reply(request, kEngine, 400, "<html>", 0).message)["error"], "HTTP 400");
+    EXPECT_EQ(json::parse(read_reply(request, kEngine, 400, "<html><style>x</style><p>not\n now</p>", 0).message)["error"], "not now");
+    EXPECT_EQ(json::parse(read_reply(request, kEngine, 422, R"({"detail":[{"loc":["body","seed"],"msg":"wrong"},{"msg":"bad"}]})", 0).message)["error"],
+              "body.seed: wrong; bad");
+    EXPECT_EQ(json::parse(read_reply(request, kEngine, 400, R"([{"error":{"message":"google"}}])", 0).message)["error"], "google");
     EXPECT_EQ(read_reply(request, kEngine, 404, R"({"error":{"message":"no such model"}})", 0).verdict, Verdict::Answer);
 }
 
@@ -219,7 +240,46 @@ TEST(Failure, OfTheEngineIsForAnother) {
     const Request request = request_of("generate", kParams);
     for (const long status : {301L, 401L, 403L, 404L, 408L, 500L, 502L, 503L})
         EXPECT_EQ(read_reply(request, kEngine, status, "", 0).verdict, Verdict::Unavailable) << status;
+    EXPECT_EQ(read_reply(request, kEngine, 404, "404 page not found", 0).reason, "it answers HTTP 404: 404 page not found");
+}
+
+TEST(Failure, WithWordsIsASuspicion) {
+    const Request request = request_of("generate", kParams);
+    const Reply told = read_reply(request, kEngine, 500, R"({"error":{"message":"input is too large"}})", 0);
+    EXPECT_EQ(told.verdict, Verdict::Suspect);
+    EXPECT_EQ(json::parse(told.message)["error"], "input is too large") << "if the engine works otherwise";
+    EXPECT_EQ(told.reason, "it answers HTTP 500: input is too large") << "if it does not";
+    const Reply before = read_reply(request, kEngine, 502, "<html>Bad Gateway</html>", 0);
+    EXPECT_EQ(before.verdict, Verdict::Suspect);
+    EXPECT_EQ(before.message, "") << "it may be sent again";
+    const Request check = known_good_request(Kind::Generate, "qwen", kEngine);
+    EXPECT_EQ(check.path, "/v1/chat/completions");
+    EXPECT_EQ(json::parse(check.body)["max_tokens"], 1);
+    EXPECT_EQ(json::parse(known_good_request(Kind::EmbedBatch, "qwen", kEngine).body)["input"], json::array({"Hello"}));
+}
+
+TEST(Failure, ThatAsksToComeAgain) {
+    const Request request = request_of("generate", kParams);
     EXPECT_EQ(read_reply(request, kEngine, 429, R"({"error":{"message":"slow down"}})", 0).verdict, Verdict::Busy);
+    const Reply loading = read_reply(request, kEngine, 503, R"({"error":{"message":"Loading model","type":"unavailable_error","code":503}})", 0);
+    EXPECT_EQ(loading.verdict, Verdict::Busy);
+    EXPECT_TRUE(loading.is_loading);
+    EXPECT_EQ(read_reply(request, kEngine, 503, "maintenance", 0, true).verdict, Verdict::Busy) << "it says when";
+    EXPECT_EQ(read_reply(request, kEngine, 503, "maintenance", 0, false).verdict, Verdict::Suspect);
+    for (const char *body : {R"({"error":{"message":"x","code":"insufficient_quota"}})", R"({"error":{"message":"x","type":"insufficient_quota","code":429}})"})
+        EXPECT_EQ(read_reply(request, kEngine, 429, body, 0).verdict, Verdict::Exhausted) << body;
+}
+
+TEST(Failure, WithHttp200IsWhatItsCodeSays) {
+    const Request request = request_of("generate", kParams);
+    const auto verdict = [&](const char *body) { return read_reply(request, kEngine, 200, body, 0).verdict; };
+    EXPECT_EQ(verdict(R"({"error":{"message":"x","code":429}})"), Verdict::Busy);
+    EXPECT_EQ(verdict(R"({"error":{"message":"x","code":"429"}})"), Verdict::Busy);
+    EXPECT_EQ(verdict(R"({"error":{"message":"x","type":"server_error"}})"), Verdict::Suspect);
+    EXPECT_EQ(verdict(R"({"error":{"message":"x","code":400}})"), Verdict::Answer);
+    EXPECT_EQ(verdict(R"({"error":"x"})"), Verdict::Answer);
+    EXPECT_EQ(answered(request, R"({"error":{"message":"in its words"}})")["error"], "in its words");
+    EXPECT_EQ(answered(request, R"({"error":null,"choices":[{"message":{"content":"fine"}}]})")["result"]["text"], "fine");
 }
 
 TEST(Failure, OfWhatTheEngineIsNotForNarrowsIt) {
@@ -296,13 +356,46 @@ TEST(Stream, TellsTheEnginesErrorInItsWords) {
                              R"({"object": "error", "message": "out of memory"})", R"({"choices": [], "error": {"message": "out of memory"}})"}) {
         StreamReader reader;
         std::string message;
+        told(reader, chunk({{"content", "a"}}), Event::Piece);
         EXPECT_EQ(reader.read(kStreamed, data, message), Event::Failed) << data;
-        EXPECT_EQ(json::parse(message), (json{{"id", "7"}, {"result", nullptr}, {"error", "out of memory"}}));
+        EXPECT_EQ(json::parse(reader.take_failure().message), (json{{"id", "7"}, {"result", nullptr}, {"error", "out of memory"}}));
     }
+    StreamReader reader;
+    std::string message;
+    EXPECT_EQ(reader.read(kStreamed, R"({"error": {"message": "slow down", "code": 429}})", message), Event::Failed);
+    EXPECT_EQ(reader.take_failure().verdict, Verdict::Busy) << "nothing has come of it yet";
+}
+
+TEST(Stream, PassesOverWhatIsNoPartOfIt) {
+    StreamReader reader;
+    for (const char *data : {"", " ", "ping", "[]", "{}", R"({"type": "ping"})", R"({"choices": null, "usage": {"prompt_tokens": 9}})",
+                             R"({"usage": {"completion_tokens": 3}})", R"({"choices": []})", R"({"choices": [null]})", R"({"choices": [{"delta": null}]})",
+                             R"({"choices": [{"delta": {"content": null}}]})", R"({"object": "x.prompt_filter_results", "message": "fine"})"})
+        told(reader, data, Event::Nothing);
+    EXPECT_EQ(told(reader, chunk({{"content", "whole"}}, {{"finish_reason", "stop"}}), Event::Piece), (json{{"token", "whole"}}));
+    told(reader, R"({"choices": null, "usage": {"prompt_tokens": 9, "completion_tokens": 3}})", Event::Nothing);
+    told(reader, " [DONE]", Event::Nothing);
+    EXPECT_TRUE(reader.is_done());
+    const json end = json::parse(reader.end(kStreamed, kEngine, 0).message);
+    EXPECT_EQ(end["result"]["completion_tokens"], 3);
+    EXPECT_EQ(end["result"]["prompt_tokens"], 9);
+}
+
+TEST(Stream, WithoutATextIsNoAnswer) {
+    StreamReader reader;
+    told(reader, chunk({{"reasoning_content", "hm"}}), Event::Nothing);
+    told(reader, chunk({{"content", nullptr}}, {{"finish_reason", "length"}}), Event::Nothing);
+    EXPECT_EQ(json::parse(reader.end(kStreamed, kEngine, 0).message)["error"], "reasoning used up max_tokens before an answer began");
+}
+
+TEST(Stream, ThatComesAsAWholeIsAPieceAndAnEnd) {
+    const Reply reply = read_reply(kStreamed, kEngine, 200, kChat, 1);
+    EXPECT_EQ(json::parse(reply.piece)["result"]["token"], "h\u00e9llo");
+    EXPECT_EQ(json::parse(reply.message)["result"]["token"], "##STREAM_END##");
 }
 
 TEST(Stream, ThatIsNoneIsInvalid) {
-    for (const std::string &data : {std::string("garbage"), std::string("[]"), std::string("{}"), chunk({{"content", 5}}), chunk({{"content", "a\0b"s}}),
+    for (const std::string &data : {std::string("{garbage"), chunk({{"content", 5}}), chunk({{"content", "a\0b"s}}),
                                     chunk({{"content", "##STREAM_END##"}}), std::string(R"({"choices": [{"delta": {"content": "\ud83d"}}]})")}) {
         StreamReader reader;
         told(reader, data, Event::Invalid);
