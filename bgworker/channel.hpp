@@ -20,6 +20,7 @@ struct Declined {
         Busy,         // it asks to come again later
         Unavailable,  // it cannot, another may
         Unserved,     // it does not do this at all, and has told so by on_described()
+        Reworded,     // it has taught in which form it wants the request, which gets that form when it is sent again
         Exhausted,    // its account has nothing left: another may do better, asking again does not help
         Invalid,      // what it sent is no answer
     };
@@ -43,6 +44,8 @@ public:
     virtual void on_declined(Channel &channel, const Declined &declined) = 0;
     // The peer is not what it told: here is the answer to `info` as it should have been.
     virtual void on_described(std::string_view info) = 0;
+    // What was learned about the peer, in words.
+    virtual void on_lesson(std::string_view lesson) = 0;
 
 protected:
     ~ChannelListener() = default;

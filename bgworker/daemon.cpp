@@ -421,7 +421,8 @@ void Daemon::handle_stray(Channel &channel, std::string_view id_text, std::int64
 void Daemon::on_declined(Channel &channel, const Declined &declined) {
     const std::int64_t now_us = core::monotonic_us();
     const bool is_busy = declined.why == Declined::Why::Busy, is_unserved = declined.why == Declined::Why::Unserved;
-    if (is_busy || is_unserved)
+    const bool is_reworded = declined.why == Declined::Why::Reworded;
+    if (is_busy || is_unserved || is_reworded)
         row_state().breaker.record_success(services_.settings.breaker, now_us);
     else if (declined.is_its_failure)
         record_failure(now_us, declined.reason.c_str());
@@ -455,7 +456,7 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
         services_.segment.counters->add(0, Counter::ComeAgain);
         busy_until_us_ = now_us + declined.retry_after_us;
     }
-    if (is_busy || is_unserved)
+    if (is_busy || is_unserved || is_reworded)
         flight->attempts--;  // it was not worked on
     if (declined.why == Declined::Why::Exhausted)
         flight->avoided_tenure = row_state().tenure.load(std::memory_order_relaxed);
@@ -470,6 +471,14 @@ void Daemon::show_busy(const Declined &declined) {
     is_loading_ = declined.is_loading;
     if (!excluded_)
         show_state(declined.reason.c_str());
+}
+
+void Daemon::on_lesson(std::string_view lesson) {
+    constexpr std::size_t kShown = sizeof identity_.reason;
+    if (lessons_.size() < kShown)
+        lessons_.append(lessons_.empty() ? "learned: " : "; ").append(lesson);
+    if (!excluded_)
+        show_state("");
 }
 
 void Daemon::show_free() {
@@ -507,6 +516,8 @@ void Daemon::note_failure(const char *reason) {
 
 // What the flags and connections amount to.
 void Daemon::show_state(const char *reason) {
+    if (reason[0] == '\0')
+        reason = lessons_.c_str();
     if (!entry_.valid || excluded_)
         set_state(DaemonState::Invalid, reason);
     else if (retired_ || entry_.drain)

@@ -118,6 +118,7 @@ public:
     void on_message(Channel &channel, std::string_view body) override;
     void on_declined(Channel &channel, const Declined &declined) override;
     void on_described(std::string_view info) override { learn(info); }
+    void on_lesson(std::string_view lesson) override;
 
 private:
     // A request of the gateway's own (info, ping, cancel): it has no slot.
@@ -239,6 +240,7 @@ private:
     std::int64_t busy_until_us_ = 0;
     bool says_busy_ = false;   // and why is shown, until it answers
     bool is_loading_ = false;  // by its own word
+    std::string lessons_;      // what it has taught, shown while nothing else is
     std::vector<std::string> route_;  // addresses the connections were made to
     std::size_t next_address_ = 0;
     std::deque<shmem::SlotId> waiting_;

@@ -31,7 +31,8 @@ Declined broken(const HttpTransfer &transfer, CURLcode result) {
 }  // namespace
 
 HttpChannel::HttpChannel(const core::DaemonEntry &entry, std::size_t longest_reply)
-    : loop_(kMostConnections), engine_(openai::engine_of(entry)), api_(engine_.api), key_file_(entry.key_file) {
+    : loop_(kMostConnections), engine_(openai::engine_of(entry)), api_(engine_.api), key_file_(entry.key_file),
+      headers_(entry.headers), extra_body_file_(entry.extra_body_file) {
     site_.address = entry.endpoint.kind == core::EndpointKind::Https ? "https://" : "http://";
     site_.address.append(bracketed(entry.endpoint.host)).append(":").append(std::to_string(entry.endpoint.port));
     site_.ca_file = entry.ca_file;
@@ -137,6 +138,12 @@ void HttpChannel::end(HttpTransfer &finished, CURLcode result, ChannelListener &
         if (result == CURLE_COULDNT_CONNECT)
             go_down(declined.reason, listener);
         return;
+    }
+    std::string lesson;
+    if (openai::learn(engine_, transfer->request(), transfer->status(), transfer->reply(), lesson)) {
+        if (!lesson.empty())
+            listener.on_lesson(lesson);
+        return listener.on_declined(*this, {transfer->request().id, Declined::Why::Reworded, "it wants the request in another form"});
     }
     conclude(*transfer,
              openai::read_reply(transfer->request(), engine_, transfer->status(), transfer->reply(), transfer->milliseconds(),
@@ -302,18 +309,59 @@ void HttpChannel::probe_again(std::int64_t now_us) {
 }
 
 void HttpChannel::begin_probe(ChannelListener &listener) {
-    core::Problem problem;
-    site_.key.clear();
-    if (!key_file_.empty() && !core::read_key_file(key_file_.c_str(), core::KeyKind::Secret, site_.key, problem)) {
+    if (core::Problem problem; !read_files(problem)) {
         site_.key.clear();
+        site_.headers.clear();
         probe_again(core::monotonic_us());
         listener.on_connect_failed(*this, (std::string(problem.message) + ": " + problem.detail).c_str());
         return;
     }
     Request request;
     request.kind = Request::Kind::Ping;
-    request.path = engine_.base + "/models";
+    request.path = engine_.path_to("/models");
     probe_ = start(std::move(request));
+}
+
+// What the entry names by a file is read anew each time it is asked whether the engine is there.
+bool HttpChannel::read_files(core::Problem &problem) {
+    site_.key.clear();
+    return (key_file_.empty() || core::read_key_file(key_file_.c_str(), core::KeyKind::Secret, site_.key, problem)) && read_headers(problem) &&
+           read_extra_body(problem);
+}
+
+// "Name: value", or "Name: @file" of a value that is a secret.
+bool HttpChannel::read_headers(core::Problem &problem) {
+    site_.headers.clear();
+    for (std::size_t at = 0; at < headers_.size();) {
+        const std::size_t end = headers_.find('\n', at), value = headers_.find(": ", at) + 2;
+        std::string header = headers_.substr(at, end - at);
+        if (headers_[value] == '@') {
+            std::string secret;
+            if (!core::read_key_file(headers_.substr(value + 1, end - value - 1).c_str(), core::KeyKind::Secret, secret, problem))
+                return false;
+            header = headers_.substr(at, value - at) + secret;
+        }
+        site_.headers.push_back(std::move(header));
+        at = end + 1;
+    }
+    return true;
+}
+
+// Other members make other answers: they are another fingerprint, unless the entry says what it is.
+bool HttpChannel::read_extra_body(core::Problem &problem) {
+    constexpr std::size_t kMostBytes = 64 << 10;
+    if (extra_body_file_.empty())
+        return true;
+    if (!core::read_text_file(extra_body_file_.c_str(), kMostBytes, engine_.extra_body, problem))
+        return false;
+    if (!openai::is_object(engine_.extra_body)) {
+        engine_.extra_body.clear();
+        problem.set(core::sqlstate::kPrerequisiteState, "file \"%s\" cannot be used", extra_body_file_.c_str());
+        problem.with_detail("It is not one JSON object.");
+        return false;
+    }
+    engine_.variant = openai::variant_of(engine_.extra_body);
+    return true;
 }
 
 void HttpChannel::end_probe(const HttpTransfer &probe, CURLcode result, ChannelListener &listener) {

@@ -61,6 +61,9 @@ private:
     void end_stream(const std::string &id, ChannelListener &listener);
     void end_probe(const HttpTransfer &probe, CURLcode result, ChannelListener &listener);
     void begin_probe(ChannelListener &listener);
+    [[nodiscard]] bool read_files(core::Problem &problem);
+    [[nodiscard]] bool read_headers(core::Problem &problem);
+    [[nodiscard]] bool read_extra_body(core::Problem &problem);
     void probe_again(std::int64_t now_us);
     void go_down(const std::string &reason, ChannelListener &listener);
 
@@ -69,6 +72,8 @@ private:
     core::openai::Api api_;  // as its entry says
     HttpSite site_{};
     std::string key_file_;
+    std::string headers_;          // as the entry has them
+    std::string extra_body_file_;
     std::vector<std::string> news_;   // ids of streams with something new
     Transfers transfers_;
     std::vector<std::string> ready_;  // replies that need no engine

@@ -94,9 +94,15 @@ void HttpTransfer::set_up() {
     else if (request_.is_check)
         set(CURLOPT_TIMEOUT_MS, kCheckPatienceMs);
     set_limits();
+    // Any that libcurl was built with; what is unpacked has the limit of all replies. What packs a stream would keep pieces back.
+    set(CURLOPT_ACCEPT_ENCODING, "");
+    if (request_.streams)
+        add_header("Accept-Encoding: identity");
     add_header(request_.streams ? "Accept: text/event-stream, application/json" : "Accept: application/json");
     if (!site_.key.empty())
         add_header("Authorization: Bearer " + site_.key);
+    for (const std::string &header : site_.headers)
+        add_header(header);
     if (!request_.body.empty()) {
         add_header("Content-Type: application/json");
         add_header("Expect:");  // no question whether a long body may come

@@ -22,6 +22,7 @@ struct HttpSite {
     std::string ca_file;
     std::string resolved;  // CURLOPT_RESOLVE's words for the addresses; empty: the host is one itself
     std::string key;
+    std::vector<std::string> headers;  // "Name: value"
     std::size_t longest_reply;
 };
 

@@ -34,6 +34,57 @@ bool parse_number(const std::string &value, int least, int most, int &number) {
     return error == std::errc{} && end == value.data() + value.size() && number >= least && number <= most;
 }
 
+// Names separated by commas, within the quotes of the option.
+bool parse_omitted(std::string_view value, std::uint8_t &omitted) {
+    while (!value.empty()) {
+        const std::string_view name = trimmed(cut(value, is_comma));
+        const auto *found = std::find(std::begin(kOmittable), std::end(kOmittable), name);
+        if (found == std::end(kOmittable))
+            return false;
+        omitted = static_cast<std::uint8_t>(omitted | 1U << (found - std::begin(kOmittable)));
+    }
+    return omitted != 0;
+}
+
+std::string names_of(std::uint8_t omitted) {
+    std::string names;
+    for (std::size_t i = 0; i < std::size(kOmittable); i++)
+        if ((omitted >> i & 1) != 0)
+            names.append(names.empty() ? "" : ",").append(kOmittable[i]);
+    return names;
+}
+
+// Of a header or a parameter of the body.
+bool is_token(std::string_view name) {
+    return !name.empty() && name.size() < 64 && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    });
+}
+
+// What the request itself is made of is not for an option to say.
+bool is_free_header(std::string_view name) {
+    constexpr std::string_view kOwn[] = {"host", "content-length", "content-type", "transfer-encoding", "connection", "expect", "accept-encoding", "te", "upgrade"};
+    std::string lower(name);
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    return std::find(std::begin(kOwn), std::end(kOwn), lower) == std::end(kOwn);
+}
+
+bool add_header(std::string_view name, std::string_view value, DaemonEntry &entry) {
+    const bool is_good = is_token(name) && is_free_header(name) && !value.empty() &&
+                         std::all_of(value.begin(), value.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    const std::size_t used = std::strlen(entry.headers);
+    const std::string line = std::string(name) + ": " + std::string(value) + "\n";
+    if (!is_good || used + line.size() >= sizeof entry.headers)
+        return false;
+    std::memcpy(entry.headers + used, line.c_str(), line.size() + 1);
+    return true;
+}
+
+bool parse_switch(const std::string &value, bool &on) {
+    on = value == "on";
+    return value == "on" || value == "off";
+}
+
 // The options that are texts, and where each goes.
 struct TextOption {
     const char *name;
@@ -52,17 +103,28 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
     if (name == "reasoning_tokens")
         return parse_number(value, 0, kMaxReasoningTokens, entry.reasoning_tokens) ||
                bad_option(option, "reasoning_tokens is a number from 0 to 1000000.", problem);
-    if (name == "drain") {
-        entry.drain = value == "on";
-        return value == "on" || value == "off" || bad_option(option, "drain is on or off.", problem);
-    }
+    if (name == "drain")
+        return parse_switch(value, entry.drain) || bad_option(option, "drain is on or off.", problem);
+    if (name == "strict")
+        return parse_switch(value, entry.strict) || bad_option(option, "strict is on or off.", problem);
+    if (name == "omit")
+        return parse_omitted(value, entry.omitted) ||
+               bad_option(option, "omit is a list, in double quotes, of temperature, seed, stop, stream_options and encoding_format.", problem);
+    constexpr std::string_view kHeader = "header.";
+    if (name.starts_with(kHeader))
+        return add_header(name.substr(kHeader.size()), value, entry) ||
+               bad_option(option, "A header is header.NAME=VALUE or header.NAME=@FILE, in ASCII, and none of those that the request is made of.", problem);
+    if (name == "max_tokens_param" && !is_token(value))
+        return bad_option(option, "max_tokens_param is the name of a parameter.", problem);
     const TextOption texts[] = {{"model", entry.model, sizeof entry.model},
                                 {"provider", entry.provider, sizeof entry.provider},
                                 {"key_file", entry.key_file, sizeof entry.key_file},
                                 {"fingerprint", entry.fingerprint, sizeof entry.fingerprint},
                                 {"prefix", entry.prefix, sizeof entry.prefix},
                                 {"ca_file", entry.ca_file, sizeof entry.ca_file},
-                                {"server_key_file", entry.server_key_file, sizeof entry.server_key_file}};
+                                {"server_key_file", entry.server_key_file, sizeof entry.server_key_file},
+                                {"max_tokens_param", entry.max_tokens_param, sizeof entry.max_tokens_param},
+                                {"extra_body", entry.extra_body_file, sizeof entry.extra_body_file}};
     for (const TextOption &text : texts) {
         if (name != text.name)
             continue;
@@ -71,8 +133,8 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
         std::memcpy(text.place, value.c_str(), value.size() + 1);
         return true;
     }
-    return bad_option(option, "Options are weight, drain, model, provider, key_file, fingerprint, prefix, ca_file, "
-                      "server_key_file and reasoning_tokens.", problem);
+    return bad_option(option, "Options are weight, drain, model, provider, key_file, fingerprint, prefix, ca_file, server_key_file, "
+                      "reasoning_tokens, max_tokens_param, omit, strict, header.NAME and extra_body.", problem);
 }
 
 bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
@@ -164,6 +226,16 @@ std::string format_daemon_entry(const DaemonEntry &entry) {
     add("server_key_file", entry.server_key_file);
     if (entry.reasoning_tokens != 0)
         add("reasoning_tokens", std::to_string(entry.reasoning_tokens));
+    add("max_tokens_param", entry.max_tokens_param);
+    add("omit", names_of(entry.omitted));
+    if (entry.strict)
+        add("strict", "on");
+    for (std::string_view headers = entry.headers; !headers.empty();) {
+        const std::string_view line = cut(headers, [](char c) { return c == '\n'; });
+        const std::size_t colon = line.find(": ");
+        add(("header." + std::string(line.substr(0, colon))).c_str(), line.substr(colon + 2));
+    }
+    add("extra_body", entry.extra_body_file);
     return text;
 }
 

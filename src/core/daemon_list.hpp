@@ -11,6 +11,7 @@
 #include "src/core/endpoint.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -18,6 +19,9 @@ namespace steadytext::core {
 
 inline constexpr int kMaxWeight = 1000;
 inline constexpr int kMaxReasoningTokens = 1'000'000;
+
+// Parameters of a request that an engine may be spared.
+inline constexpr std::string_view kOmittable[] = {"temperature", "seed", "stop", "stream_options", "encoding_format"};
 
 struct DaemonEntry {
     char text[1024] = "";  // the entry as written
@@ -32,6 +36,11 @@ struct DaemonEntry {
     char ca_file[256] = "";          // https: certificates to trust instead of the system's
     char server_key_file[256] = "";  // CURVE: the daemon's public key
     int reasoning_tokens = 0;        // HTTP: room for reasoning beside the answer's
+    char max_tokens_param[64] = "";  // HTTP: what the engine calls max_tokens
+    std::uint8_t omitted = 0;        // HTTP: parameters it is not sent, by their place in kOmittable
+    bool strict = false;             // HTTP: schemas are binding by the engine's own word for it
+    char headers[1024] = "";         // HTTP: "Name: value\n", each
+    char extra_body_file[256] = "";  // HTTP: a JSON object whose members go into each body
     bool valid = false;
     Problem problem;  // why it is not valid
 };

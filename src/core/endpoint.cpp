@@ -5,6 +5,8 @@
 #include <arpa/inet.h>
 #include <charconv>
 #include <cstring>
+#include <curl/curl.h>
+#include <memory>
 
 namespace steadytext::core {
 
@@ -139,14 +141,8 @@ bool invalid(Problem &problem, std::string_view text, const char *why) noexcept 
     return false;
 }
 
-// host[:port] in front of an optional /path.
-bool parse_authority(std::string_view text, std::string_view rest, Endpoint &endpoint, Problem &problem) noexcept {
-    const bool http = is_http(endpoint);
-    const std::size_t slash = http ? rest.find('/') : std::string_view::npos;
-    const std::string_view authority = rest.substr(0, slash);
-    if (slash != std::string_view::npos && !copy(rest.substr(slash), endpoint.path, sizeof endpoint.path))
-        return invalid(problem, text, "The path is too long.");
-
+// host:port, the host perhaps in brackets.
+bool parse_authority(std::string_view text, std::string_view authority, Endpoint &endpoint, Problem &problem) noexcept {
     std::string_view host = authority;
     std::string_view port;
     if (!authority.empty() && authority.front() == '[') {
@@ -164,16 +160,65 @@ bool parse_authority(std::string_view text, std::string_view rest, Endpoint &end
     }
     if (!check_host(host, problem))
         return false;
-    long number = endpoint.kind == EndpointKind::Https ? 443 : 80;
-    if (!port.empty() || !http) {
-        const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
-        if (port.empty() || error != std::errc{} || end != port.data() + port.size())
-            return invalid(problem, text, "A port is a number.");
-    }
-    if (!check_port(number, http, problem))
+    long number = 0;
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+    if (port.empty() || error != std::errc{} || end != port.data() + port.size())
+        return invalid(problem, text, "A port is a number.");
+    if (!check_port(number, false, problem))
         return false;
     endpoint.port = static_cast<std::uint16_t>(number);
     return copy(host, endpoint.host, sizeof endpoint.host) || invalid(problem, text, "The host is too long.");
+}
+
+// A URL as libcurl reads it, and one part of it at a time.
+class Url {
+public:
+    [[nodiscard]] bool read(const char *text) noexcept {
+        return url_ != nullptr && curl_url_set(url_.get(), CURLUPART_URL, text, CURLU_PATH_AS_IS) == CURLUE_OK;
+    }
+    // Valid until the next part is asked for; empty if there is none.
+    [[nodiscard]] std::string_view part(CURLUPart which) noexcept {
+        char *found = nullptr;
+        const bool is_there = url_ != nullptr && curl_url_get(url_.get(), which, &found, 0) == CURLUE_OK && found != nullptr;
+        part_.reset(is_there ? found : nullptr);
+        return is_there ? std::string_view(found) : std::string_view();
+    }
+
+private:
+    struct Free {
+        void operator()(CURLU *url) const noexcept { curl_url_cleanup(url); }
+        void operator()(char *text) const noexcept { curl_free(text); }
+    };
+    std::unique_ptr<CURLU, Free> url_{curl_url()};
+    std::unique_ptr<char, Free> part_;
+};
+
+bool parse_http(std::string_view text, std::string_view rest, Endpoint &endpoint, Problem &problem) noexcept {
+    Url url;
+    // libcurl would skip a third slash, and take the next word for the host.
+    if (rest.starts_with('/') || rest.find('\\') != std::string_view::npos || !url.read(endpoint.text))
+        return invalid(problem, text, "It is no URL.");
+    if (!url.part(CURLUPART_USER).empty() || !url.part(CURLUPART_PASSWORD).empty() || rest.substr(0, rest.find_first_of("/?#")).find('@') != std::string_view::npos)
+        return invalid(problem, text, "It has a user or a password, which would be shown to everybody: use key_file.");
+    if (text.find('#') != std::string_view::npos)
+        return invalid(problem, text, "It has a fragment, which means nothing to an engine.");
+    if (!url.part(CURLUPART_ZONEID).empty())
+        return problem.set(sqlstate::kInvalidParameterValue, "Invalid IP address");
+    std::string_view host = url.part(CURLUPART_HOST);
+    if (host.starts_with('[') && host.ends_with(']'))
+        host = host.substr(1, host.size() - 2);
+    if (!check_host(host, problem))
+        return false;
+    if (!copy(host, endpoint.host, sizeof endpoint.host))
+        return invalid(problem, text, "The host is too long.");
+    long number = endpoint.kind == EndpointKind::Https ? 443 : 80;
+    if (const std::string_view port = url.part(CURLUPART_PORT); !port.empty())
+        (void)std::from_chars(port.data(), port.data() + port.size(), number);
+    if (!check_port(number, true, problem))
+        return false;
+    endpoint.port = static_cast<std::uint16_t>(number);
+    return (copy(url.part(CURLUPART_PATH), endpoint.path, sizeof endpoint.path) && copy(url.part(CURLUPART_QUERY), endpoint.query, sizeof endpoint.query)) ||
+           invalid(problem, text, "The path is too long.");
 }
 
 bool parse_ipc(std::string_view text, std::string_view path, Endpoint &endpoint, Problem &problem) noexcept {
@@ -205,8 +250,9 @@ bool parse_endpoint(std::string_view text, Endpoint &endpoint, Problem &problem)
             continue;
         endpoint.kind = kind;
         const std::string_view rest = text.substr(scheme.size());
-        return kind == EndpointKind::Ipc ? parse_ipc(text, rest, endpoint, problem)
-                                         : parse_authority(text, rest, endpoint, problem);
+        if (is_http(endpoint))
+            return parse_http(text, rest, endpoint, problem);
+        return kind == EndpointKind::Ipc ? parse_ipc(text, rest, endpoint, problem) : parse_authority(text, rest, endpoint, problem);
     }
     return invalid(problem, text, "The scheme is unknown.");
 }

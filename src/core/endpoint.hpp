@@ -3,7 +3,8 @@
 // Called for steadytext.daemons (at SET and by the gateway), by steadytext_validate_endpoint, and again by whoever resolves a
 // name. Regime: pure.
 //
-// tcp://host:port · dns+tcp://host:port · ipc:///path · http(s)://host[:port]/path. Hosts are IPv4, [IPv6] or RFC 1123 names of
+// tcp://host:port · dns+tcp://host:port · ipc:///path · http(s)://host[:port]/path[?query]. Those of HTTP are taken apart by libcurl, which is to
+// connect there: what is judged is what it will do. Hosts are IPv4, [IPv6] or RFC 1123 names of
 // at most 253 characters. Link-local and metadata addresses are refused in every notation: a setting that names
 // one would let a database read a cloud machine's credentials.
 #pragma once
@@ -26,6 +27,7 @@ struct Endpoint {
     char host[254] = "";  // without brackets; empty for ipc
     std::uint16_t port = 0;
     char path[256] = "";  // of ipc and http(s)
+    char query[256] = "";  // of http(s), without the question mark
 };
 
 [[nodiscard]] inline bool is_http(const Endpoint &endpoint) noexcept {

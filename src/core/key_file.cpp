@@ -22,36 +22,46 @@ struct File {
     }
 };
 
-bool judge(const char *path, const struct stat &status, KeyKind kind, Problem &problem) {
-    problem.set(sqlstate::kPrerequisiteState, "key file \"%s\" cannot be used", path);
+bool judge(const char *path, const struct stat &status, KeyKind kind, std::size_t most, Problem &problem) {
+    problem.set(sqlstate::kPrerequisiteState, "file \"%s\" cannot be used", path);
     if (!S_ISREG(status.st_mode))
         problem.with_detail("It is not a regular file.");
     else if (kind == KeyKind::Secret && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
         problem.with_detail("It can be read by others.").with_hint("Set its permissions to 0600.");
     else if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         problem.with_detail("It can be written by others.").with_hint("Set its permissions to 0644.");
-    else if (static_cast<std::size_t>(status.st_size) > kMostBytes)
-        problem.with_detail("It has more than %zu bytes.", kMostBytes);
+    else if (static_cast<std::size_t>(status.st_size) > most)
+        problem.with_detail("It has more than %zu bytes.", most);
     else
         problem = Problem{};
     return !problem.is_set();
 }
 
-}  // namespace
-
-bool read_key_file(const char *path, KeyKind kind, std::string &key, Problem &problem) {
+bool read_file(const char *path, KeyKind kind, std::size_t most, std::string &text, Problem &problem) {
     const File file{open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)};
     struct stat status;
     if (file.fd < 0 || fstat(file.fd, &status) != 0) {
-        problem.set(sqlstate::kPrerequisiteState, "key file \"%s\" cannot be used", path);
+        problem.set(sqlstate::kPrerequisiteState, "file \"%s\" cannot be used", path);
         problem.with_detail("%s.", errno == ELOOP ? "It is a symbolic link" : std::strerror(errno));
         return false;
     }
-    if (!judge(path, status, kind, problem))
+    if (!judge(path, status, kind, most, problem))
         return false;
-    key.resize(kMostBytes);
-    const ssize_t bytes = read(file.fd, key.data(), key.size());
-    key.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
+    text.resize(most);
+    const ssize_t bytes = read(file.fd, text.data(), text.size());
+    text.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
+    return true;
+}
+
+}  // namespace
+
+bool read_text_file(const char *path, std::size_t most, std::string &text, Problem &problem) {
+    return read_file(path, KeyKind::Public, most, text, problem);
+}
+
+bool read_key_file(const char *path, KeyKind kind, std::string &key, Problem &problem) {
+    if (!read_file(path, kind, kMostBytes, key, problem))
+        return false;
     constexpr const char *kSpace = " \t\r\n";
     key.erase(key.find_last_not_of(kSpace) + 1);
     key.erase(0, key.find_first_not_of(kSpace));

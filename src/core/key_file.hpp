@@ -15,4 +15,7 @@ enum class KeyKind { Secret, Public };
 // The file's one line of ASCII, without white space at either end; at most 8 kB.
 [[nodiscard]] bool read_key_file(const char *path, KeyKind kind, std::string &key, Problem &problem);
 
+// A text of any characters and lines, as long as nobody else may write it.
+[[nodiscard]] bool read_text_file(const char *path, std::size_t most, std::string &text, Problem &problem);
+
 }  // namespace steadytext::core

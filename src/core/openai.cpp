@@ -2,6 +2,7 @@
 #include "src/core/openai.hpp"
 
 #include "src/core/openai_json.hpp"
+#include "src/core/sha256.hpp"
 
 #include <algorithm>
 
@@ -30,7 +31,24 @@ std::string shown_name(const Engine &engine, const std::string &model) {
 std::string fingerprint_of(const Engine &engine, std::string_view model) {
     if (!engine.fingerprint.empty())
         return engine.fingerprint;
-    return ("http:" + std::string(model)).substr(0, kMostFingerprintBytes);
+    return ("http:" + std::string(model)).substr(0, kMostFingerprintBytes - engine.variant.size()) + engine.variant;
+}
+
+bool is_object(std::string_view json) {
+    Document document;
+    return document.parse(json);
+}
+
+std::string variant_of(std::string_view extra_body) {
+    constexpr std::size_t kDigits = 8;
+    Sha256 *sha256 = Sha256::instance();
+    if (sha256 == nullptr)
+        return "+";
+    sha256->begin();
+    sha256->add(extra_body);
+    char hex[kHexBytes];
+    to_hex(sha256->finish(), hex);
+    return "+" + std::string(hex, kDigits);
 }
 
 Engine engine_of(const DaemonEntry &entry) {
@@ -43,6 +61,10 @@ Engine engine_of(const DaemonEntry &entry) {
     engine.fingerprint = entry.fingerprint;
     engine.prefix = entry.prefix;
     engine.reasoning_tokens = entry.reasoning_tokens;
+    if (entry.max_tokens_param[0] != '\0')
+        engine.dialect.max_tokens = entry.max_tokens_param;
+    engine.dialect.omitted = entry.omitted;
+    engine.strict = entry.strict;
     engine.is_model_given = entry.model[0] != '\0';
     if (engine.is_model_given)
         engine.models.emplace_back(entry.model);
@@ -56,6 +78,8 @@ Engine engine_of(const DaemonEntry &entry) {
         }
     }
     engine.base = path.empty() ? "/v1" : path;
+    if (entry.endpoint.query[0] != '\0')
+        engine.query = std::string("?") + entry.endpoint.query;
     return engine;
 }
 

@@ -12,6 +12,7 @@
 #include "src/core/daemon_list.hpp"
 #include "src/core/problem.hpp"
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,14 +26,33 @@ namespace steadytext::core::openai {
 // What the end of an entry's path says the engine is for.
 enum class Api : std::uint8_t { Any, Chat, Completions, Embeddings };
 
+// How an engine wants its requests: what its entry says, and what it has taught since.
+struct Dialect {
+    std::string max_tokens = "max_tokens";  // what it calls it
+    std::uint8_t omitted = 0;               // of kOmittable
+
+    [[nodiscard]] bool operator==(const Dialect &) const = default;
+};
+
 struct Engine {
     std::string base;  // the path all others start with: "/v1"
+    std::string query; // and what they end with: "?api-version=2024-10-21", or nothing
+    [[nodiscard]] std::string path_to(const char *what) const { return base + what + query; }
     Api api = Api::Any;
     std::string provider;
     std::string fingerprint;
     std::string prefix;               // put before texts to be embedded
     bool is_model_given = false;      // by the entry
     std::int64_t reasoning_tokens = 0;  // room for reasoning, beside the answer's
+    Dialect dialect;                  // of any model; of one that has taught another:
+    std::map<std::string, Dialect, std::less<>> learned;
+    bool strict = false;
+    std::string variant;              // in its fingerprint: what extra_body makes of it
+    std::string extra_body;           // a JSON object, or nothing: its members go into each body, instead of those of the same names
+    [[nodiscard]] const Dialect &dialect_of(std::string_view model) const {
+        const auto found = learned.find(model);
+        return found == learned.end() ? dialect : found->second;
+    }
     std::vector<std::string> models;  // the entry's one, or those the engine listed; the first is the default
     std::string owner;                // who made it, in the engine's words: "vllm"
 
@@ -41,6 +61,9 @@ struct Engine {
 };
 
 [[nodiscard]] Engine engine_of(const DaemonEntry &entry);
+[[nodiscard]] bool is_object(std::string_view json);
+// "+" and eight digits that are others for another text.
+[[nodiscard]] std::string variant_of(std::string_view extra_body);
 
 struct Request {
     enum class Kind : std::uint8_t { Generate, Embed, EmbedBatch, Ping, Info, Cancel, Refused };
@@ -55,6 +78,7 @@ struct Request {
     bool return_usage = false;
     bool streams = false;      // of a Generate: the answer comes as events, which StreamReader reads
     bool is_check = false;     // known_good_request()
+    Dialect dialect;           // in which it is made
     std::size_t texts = 0;     // how many vectors the answer must have
     std::vector<std::string> choices;  // the answer must be one of them
 };
@@ -83,6 +107,11 @@ struct Reply {
 // `says_when`: the answer came with Retry-After.
 [[nodiscard]] Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body,
                                double engine_ms, bool says_when = false);
+
+// After HTTP 400 or 422: whether the same request would be made otherwise now. Either this answer names a parameter that the model does not take, and the
+// engine has learned it, once: then `lesson` says so in words; or an answer to another request did meanwhile. Only what stands in the
+// answer as the parameter's name counts, never its prose, in which a prompt may be quoted.
+[[nodiscard]] bool learn(Engine &engine, const Request &request, long status, std::string_view body, std::string &lesson);
 
 // A request that any engine which works can answer, to tell one that fails from a request that makes it fail. It goes to `model`.
 [[nodiscard]] Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine);

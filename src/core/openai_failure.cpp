@@ -124,6 +124,18 @@ long status_of(dom::element told) {
     return status_of_name(text);
 }
 
+// {"detail": [{"loc": ["body", "max_tokens"], "type": "extra_forbidden"}]}: of the first, what it is about.
+void read_place(dom::element root, EngineError &error) {
+    dom::element detail;
+    dom::array places;
+    if (root["detail"].at(0).get(detail) != simdjson::SUCCESS || detail["loc"].get(places) != simdjson::SUCCESS)
+        return;
+    for (const dom::element place : places)
+        if (std::string_view name; place.get(name) == simdjson::SUCCESS)
+            error.parameter = plain_words(name, kLongestWords);
+    error.code = plain_words(text_of(detail, "type"), kLongestWords);
+}
+
 Reply unavailable(std::string why) { return {Verdict::Unavailable, {}, std::move(why)}; }
 
 std::string with_words(std::string what, const std::string &words) { return words.empty() ? what : std::move(what) + ": " + words; }
@@ -178,6 +190,8 @@ EngineError read_error(std::string_view body) {
         error.is_json = true;  // a list too
         if (!error.is_told)
             error.words = plain_words(words_of(root), kLongestWords);
+        if (root.is_object() && error.parameter.empty())
+            read_place(root, error);
         if (!error.words.empty() || error.is_told)
             return error;
     }

@@ -21,15 +21,36 @@ std::string array_of(const std::vector<std::string> &texts, const std::string &p
     return out += ']';
 }
 
-// An object whose members are JSON already.
+// An object whose members are JSON already, in the engine's dialect: some are left out, and those of extra_body stand instead of others.
 class Body {
 public:
-    void add(std::string_view name, std::string_view json) {
-        text_.append(text_.empty() ? "{" : ", ").append(as_json(name)).append(": ").append(json);
+    Body(const Engine &engine, const Dialect &dialect) : dialect_(dialect) {
+        if (!engine.extra_body.empty() && extra_.parse(engine.extra_body) && extra_.root.get(members_) == simdjson::SUCCESS)
+            has_extra_ = true;
     }
-    [[nodiscard]] std::string close() { return std::move(text_ += "}"); }
+    void add(std::string_view name, std::string_view json) {
+        dom::element other;
+        const auto *found = std::find(std::begin(kOmittable), std::end(kOmittable), name);
+        const bool is_omitted = found != std::end(kOmittable) && (dialect_.omitted >> (found - std::begin(kOmittable)) & 1) != 0;
+        if (!is_omitted && (!has_extra_ || members_[name].get(other) != simdjson::SUCCESS))
+            put(name, json);
+    }
+    [[nodiscard]] std::string close() {
+        if (has_extra_)
+            for (const auto member : members_)
+                put(member.key, std::string(simdjson::minify(member.value)));
+        return std::move(text_ += "}");
+    }
 
 private:
+    void put(std::string_view name, std::string_view json) {
+        text_.append(text_.empty() ? "{" : ", ").append(as_json(name)).append(": ").append(json);
+    }
+
+    const Dialect &dialect_;
+    Document extra_;
+    dom::object members_;
+    bool has_extra_ = false;
     std::string text_;
 };
 
@@ -78,9 +99,10 @@ std::string grammar_of(const std::vector<std::string> &choices) {
 
 // What binds the answer. OpenAI has a name for schemas alone; vLLM calls the others structured_outputs, and guided_* in
 // older versions; llama-server knows grammars. Engines refuse what they do not know, or ignore it: so choices are checked in the answer.
-void add_constraint(Body &body, dom::element params, std::string_view schema, Request &request) {
+void add_constraint(Body &body, dom::element params, std::string_view schema, const Engine &engine, Request &request) {
     if (schema.starts_with('{')) {
-        body.add("response_format", R"({"type": "json_schema", "json_schema": {"name": "answer", "schema": )" + std::string(schema) + "}}");
+        body.add("response_format", std::string(R"({"type": "json_schema", "json_schema": {"name": "answer", )") +
+                                        (engine.strict ? R"("strict": true, )" : "") + R"("schema": )" + std::string(schema) + "}}");
     } else if (const std::string_view regex = text_of(params, "regex"); !regex.empty()) {
         body.add("structured_outputs", "{\"regex\": " + as_json(regex) + "}");
         body.add("guided_regex", as_json(regex));
@@ -95,23 +117,23 @@ void write_generate(dom::element params, std::string_view schema, const Engine &
     bool usage = false;
     request.return_usage = params["return_usage"].get(usage) == simdjson::SUCCESS && usage;
     const std::string prompt = as_json(text_of(params, "prompt"));
-    Body body;
+    Body body(engine, request.dialect);
     body.add("model", as_json(request.model));
     if (engine.api == Api::Completions) {
-        request.path = engine.base + "/completions";
+        request.path = engine.path_to("/completions");
         body.add("prompt", prompt);
     } else {
-        request.path = engine.base + "/chat/completions";
+        request.path = engine.path_to("/chat/completions");
         body.add("messages", "[{\"role\": \"user\", \"content\": " + prompt + "}]");
     }
     add_number(body, "seed", params, "seed");
     add_number(body, "temperature", params, "temperature");
     // What a model thinks counts against the limit of what it may write.
     if (std::int64_t most; params["max_new_tokens"].get(most) == simdjson::SUCCESS)
-        body.add("max_tokens", std::to_string(most + engine.reasoning_tokens));
+        body.add(request.dialect.max_tokens, std::to_string(most + engine.reasoning_tokens));
     if (const std::string_view eos = text_of(params, "eos_string"); !eos.empty() && eos != kModelsOwnEos)
         body.add("stop", array_of({std::string(eos)}));
-    add_constraint(body, params, schema, request);
+    add_constraint(body, params, schema, engine, request);
     if (request.streams) {
         body.add("stream", "true");
         body.add("stream_options", R"({"include_usage": true})");
@@ -123,9 +145,9 @@ bool write_embed(dom::element params, const char *key, const Engine &engine, Req
     std::vector<std::string> texts;
     if (!read_texts(params, key, texts))
         return false;
-    request.path = engine.base + "/embeddings";
+    request.path = engine.path_to("/embeddings");
     request.texts = texts.size();
-    Body body;
+    Body body(engine, request.dialect);
     body.add("model", as_json(request.model));
     body.add("input", array_of(texts, engine.prefix));
     body.add("encoding_format", as_json("float"));
@@ -165,6 +187,7 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
     request = Request{};
     request.id = text_of(document.root, "id");
     request.model = model_for(text_of(params, "model"), engine);
+    request.dialect = engine.dialect_of(request.model);
     const std::string_view method = text_of(document.root, "method");
     if ((method == "generate" || method == "generate_iter") && engine.generates()) {
         request.kind = Kind::Generate;
@@ -177,7 +200,7 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
             refuse(request, method == "embed" ? "Input text must be a string" : "Texts must be a list of strings");
     } else if (method == "ping") {
         request.kind = Kind::Ping;
-        request.path = engine.base + "/models";
+        request.path = engine.path_to("/models");
     } else if (method == "info") {
         request.kind = Kind::Info;
     } else if (method == "cancel") {

@@ -22,7 +22,7 @@ bool read_piece(dom::element choice, std::string &storage, std::string_view &tex
 }
 
 // Between two brackets: engines and what stands before them send words of their own to keep a connection alive.
-bool is_object(std::string_view data) {
+bool begins_object(std::string_view data) {
     const std::size_t first = data.find_first_not_of(" \t\r\n");
     return first != std::string_view::npos && data[first] == '{';
 }
@@ -36,7 +36,7 @@ bool is_end(std::string_view data) {
 
 StreamReader::Event StreamReader::read(const Request &request, std::string_view data, std::string &message) {
     is_done_ |= is_end(data);
-    if (is_done_ || !is_object(data))
+    if (is_done_ || !begins_object(data))
         return Event::Nothing;
     Document document;
     if (!document.parse(data))

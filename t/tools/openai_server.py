@@ -11,7 +11,8 @@ after=N tokens one of hang (until the client goes), break, error, garbage, unfin
 thousand letters as fast as they are taken; odd (comments, CRLF, data of several lines); no-done. All but flood give the prompt itself.
 
 A prompt, or a text to embed, "!raw:{...}" says itself what the engine answers, as does what is posted to /next:
-    {"status": 500, "headers": {"Retry-After": "1"}, "body": {...} or "text", "stream": ["data: {}\\n\\n", ...], "encoding": "gzip"}
+    {"status": 500, "headers": {"Retry-After": "1"}, "body": {...} or "text", "stream": ["data: {}\\n\\n", ...], "encoding": "gzip",
+     "bomb": megabytes of blanks instead of a body}
 
     GET  /stats     how often each path was asked for, how many connections were made, streams under way (streaming), given up by their
                     client (cut_off) and when by the monotonic clock (cut_off_us), and how often one had to wait to be read (held_up)
@@ -39,6 +40,8 @@ options.add_argument("--model", action="append", default=[])
 options.add_argument("--key")
 options.add_argument("--certificate", help="certificate and key, PEM")
 options.add_argument("--no-embeddings", action="store_true", help="as llama-server without --embeddings")
+options.add_argument("--o1", action="store_true", help="refuses what OpenAI's o1 does: max_tokens, and a temperature")
+options.add_argument("--query", default="", help="what must stand behind the question mark, as Azure's api-version=...")
 options.add_argument("--dimensions", type=int, default=8)
 options = options.parse_args()
 options.model = options.model or ["test/echo"]
@@ -88,7 +91,17 @@ class Engine(BaseHTTPRequestHandler):
         self.answer(error(f"Incorrect API key provided: {given}", "invalid_request_error", "invalid_api_key"), 401)
         return True
 
+    # The path without its query, which must be the one that is asked for.
+    def lacks_query(self):
+        self.path, _, query = self.path.partition("?")
+        if query == options.query or self.path in ("/stats", "/last", "/next"):
+            return False
+        self.answer(error(f"Resource not found: {query}", "NotFound", 404), 404)
+        return True
+
     def do_GET(self):
+        if self.lacks_query():
+            return None
         if self.path == "/stats":
             return self.answer(dict(counts))
         if self.path == "/last":
@@ -106,6 +119,8 @@ class Engine(BaseHTTPRequestHandler):
     def do_POST(self):
         global busy, last
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.lacks_query():
+            return None
         if self.path.startswith("/busy/"):
             busy = int(self.path.rsplit("/", 1)[1])
             return self.answer({})
@@ -154,6 +169,8 @@ class Engine(BaseHTTPRequestHandler):
             return self.stream_raw(told)
         body = told.get("body", "")
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        if "bomb" in told:
+            data = b" " * (told["bomb"] << 20)
         self.send_response(told.get("status", 200))
         self.send_header("Content-Type", told.get("type", "text/plain" if isinstance(body, str) else "application/json"))
         for name, value in told.get("headers", {}).items():
@@ -191,7 +208,18 @@ class Engine(BaseHTTPRequestHandler):
                      "data": [{"index": i, "object": "embedding", "embedding": vector(text)} for i, text in enumerate(texts)],
                      "usage": {"prompt_tokens": len(texts), "total_tokens": len(texts), "completion_tokens": 0}})
 
+    def refuses_parameter(self, asked):
+        for name, better in (("max_tokens", "Use 'max_completion_tokens' instead."), ("temperature", "Only the default (1) value is supported.")):
+            if options.o1 and name in asked:
+                refusal = error(f"Unsupported parameter: '{name}' is not supported with this model. {better}", "invalid_request_error", "unsupported_parameter")
+                refusal["error"]["param"] = name
+                self.answer(refusal, 400)
+                return True
+        return False
+
     def generate(self, asked, prompt, kind, choice):
+        if self.refuses_parameter(asked):
+            return None
         if prompt.startswith("!raw:"):
             return self.answer_raw(json.loads(prompt[len("!raw:"):]))
         if prompt.startswith("!http:"):

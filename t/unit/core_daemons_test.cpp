@@ -22,8 +22,29 @@ TEST(Endpoint, TakesWhatItShould) {
     for (const char *good : {"tcp://localhost:5555", "tcp://127.0.0.1:1024", "tcp://10.0.0.1:65535", "tcp://[::1]:5555",
                              "tcp://[fd00::1]:5555", "tcp://my-host.example.com:5555", "ipc:///run/steadytext.sock",
                              "http://localhost:8080/v1", "https://api.example.com/v1", "http://192.168.0.1:80",
-                             "dns+tcp://fleet.internal:5555"})
+                             "dns+tcp://fleet.internal:5555", "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
+                             "http://[::1]:8080/v1?a=b/c&d=%20"})
         EXPECT_TRUE(is_endpoint(good)) << good;
+}
+
+TEST(Endpoint, OfHttpIsTakenApartAsLibcurlDoes) {
+    Endpoint endpoint;
+    Problem problem;
+    ASSERT_TRUE(parse_endpoint("https://[fd00::1]:8443/openai/d/embeddings?api-version=2024-10-21&x=/v1", endpoint, problem));
+    EXPECT_STREQ(endpoint.host, "fd00::1");
+    EXPECT_EQ(endpoint.port, 8443);
+    EXPECT_STREQ(endpoint.path, "/openai/d/embeddings");
+    EXPECT_STREQ(endpoint.query, "api-version=2024-10-21&x=/v1");
+    ASSERT_TRUE(parse_endpoint("http://localhost:8080?x=1", endpoint, problem)) << "no path before the query";
+    EXPECT_STREQ(endpoint.query, "x=1");
+    for (const auto &[bad, why] : {std::pair<const char *, const char *>{"https://user:secret@example.com/v1", "user or a password"},
+                                   {"https://user@example.com/v1", "user or a password"}, {"https://@example.com/v1", "user or a password"},
+                                   {"https://example.com/v1#chat", "fragment"}, {"https://example.com#", "fragment"},
+                                   {"http:///example.com/v1", "no URL"}, {"http://a\\b/v1", "no URL"}, {"http://example.com:80:80/", "no URL"}}) {
+        Problem told;
+        EXPECT_FALSE(parse_endpoint(bad, endpoint, told)) << bad;
+        EXPECT_NE(std::string_view(told.detail).find(why), std::string_view::npos) << bad << ": " << told.detail;
+    }
 }
 
 TEST(Endpoint, RefusesWhatItShould) {
@@ -45,6 +66,24 @@ TEST(Endpoint, RefusesLinkLocalAndMetadataInEveryNotation) {
                             "[fd00:ec2::254]", "metadata.google.internal", "METADATA.google.internal.", "100.100.100.200",
                             "0.0.0.0", "[::]", "224.0.0.1", "[ff02::1]"})
         EXPECT_FALSE(is_endpoint("http://" + std::string(bad) + "/latest")) << bad;
+}
+
+TEST(DaemonList, OptionsOfEnginesAreReadAndWrittenBack) {
+    DaemonEntry entry, again;
+    Problem problem;
+    ASSERT_EQ(parse_daemon_list("https://example.com/v1 max_tokens_param=max_completion_tokens omit=\"temperature, seed\" strict=on "
+                                "header.X-Team=\"a b\" header.api-key=@/etc/key extra_body=/etc/body.json reasoning_tokens=7", &entry, 1, problem), 1U);
+    ASSERT_TRUE(entry.valid) << entry.problem.detail;
+    EXPECT_EQ(entry.omitted, 3);
+    EXPECT_STREQ(entry.headers, "X-Team: a b\napi-key: @/etc/key\n");
+    ASSERT_EQ(parse_daemon_list(format_daemon_entry(entry), &again, 1, problem), 1U);
+    EXPECT_EQ(format_daemon_entry(again), format_daemon_entry(entry));
+    EXPECT_TRUE(same_connection(entry, again));
+    for (const char *bad : {"omit=nothing", "omit=\"\"", "strict=maybe", "header.Host=x", "header.content-length=5", "header.=x", "header.a:b=x", "header.A=\"\x01\"",
+                            "max_tokens_param=\"a b\"", "reasoning_tokens=-1", "reasoning_tokens=1000001"}) {
+        ASSERT_EQ(parse_daemon_list(std::string("https://example.com/v1 ") + bad, &entry, 1, problem), 1U);
+        EXPECT_FALSE(entry.valid) << bad;
+    }
 }
 
 TEST(DaemonList, ABadEntryCostsTheOthersNothing) {

@@ -106,6 +106,48 @@ TEST(Generate, HandsTheSchemaOnAsItIs) {
     }
 }
 
+TEST(Generate, GoesInTheDialectOfTheEntry) {
+    const json body = json::parse(request_of("generate", with(kParams, {{"schema", {{"type", "integer"}}}, {"eos_string", "END"}}),
+        engine_at("https://x.com/v1 model=o1 max_tokens_param=max_completion_tokens omit=\"temperature,seed,stop\" strict=on")).body);
+    EXPECT_EQ(body["max_completion_tokens"], 16);
+    for (const char *name : {"max_tokens", "temperature", "seed", "stop"})
+        EXPECT_FALSE(body.contains(name)) << name;
+    EXPECT_EQ(body["response_format"]["json_schema"]["strict"], true);
+    Engine engine = kEngine;
+    engine.extra_body = R"({"seed": 7, "chat_template_kwargs": {"enable_thinking": false}})";
+    const json extended = json::parse(request_of("generate", kParams, engine).body);
+    EXPECT_EQ(extended["seed"], 7) << "instead of the caller's";
+    EXPECT_EQ(extended["chat_template_kwargs"]["enable_thinking"], false);
+    EXPECT_EQ(variant_of("{}").size(), 9U);
+}
+
+TEST(Learning, IsOfTheParameterThatTheAnswerNames) {
+    Engine engine = kEngine;
+    std::string lesson;
+    const auto refusal = [](const char *name, const char *code) {
+        return json{{"error", {{"message", "Unsupported: 'seed'"}, {"param", name}, {"code", code}}}}.dump();
+    };
+    const Request first = request_of("generate", kParams, engine);
+    EXPECT_TRUE(learn(engine, first, 400, refusal("max_tokens", "unsupported_parameter"), lesson));
+    EXPECT_EQ(lesson, "model qwen takes max_completion_tokens, not max_tokens");
+    lesson.clear();
+    EXPECT_TRUE(learn(engine, first, 400, refusal("max_tokens", "unsupported_parameter"), lesson)) << "made before it was known";
+    EXPECT_EQ(lesson, "");
+    const Request second = request_of("generate", kParams, engine);
+    EXPECT_TRUE(json::parse(second.body).contains("max_completion_tokens"));
+    EXPECT_TRUE(learn(engine, second, 400, refusal("temperature", "unsupported_value"), lesson));
+    const Request third = request_of("generate", kParams, engine);
+    EXPECT_FALSE(json::parse(third.body).contains("temperature"));
+    EXPECT_FALSE(learn(engine, third, 400, refusal("temperature", "unsupported_value"), lesson)) << "once";
+    EXPECT_FALSE(learn(engine, third, 400, refusal("prompt", "unsupported_value"), lesson));
+    EXPECT_FALSE(learn(engine, third, 400, refusal("seed", "invalid_value").replace(12, 11, "it is wrong"), lesson)) << "its value is the caller's affair";
+    EXPECT_FALSE(learn(engine, third, 400, R"({"error":{"message":"Unsupported parameter: 'seed'"}})", lesson)) << "prose may quote a prompt";
+    EXPECT_FALSE(learn(engine, third, 500, refusal("seed", "unsupported_parameter"), lesson));
+    EXPECT_TRUE(learn(engine, third, 422, R"({"detail":[{"loc":["body","seed"],"msg":"Extra inputs are not permitted","type":"extra_forbidden"}]})", lesson));
+    EXPECT_TRUE(json::parse(request_of("generate", with(kParams, {{"model", "other"}}), engine_at("http://localhost:1234/v1")).body).contains("seed"))
+        << "of another model nothing is known";
+}
+
 TEST(Model, IsTheEnginesOwnName) {
     EXPECT_EQ(request_of("generate", with(kParams, {{"model", "unknown"}})).model, "qwen") << "one it does not have is its default";
     EXPECT_EQ(request_of("generate", kParams, engine_at("http://localhost:8000/v1")).model, "") << "nobody said";
