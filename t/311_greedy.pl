@@ -13,7 +13,7 @@ use Test::More;
 my $tokens   = 128;
 my $slots    = 16;
 my $together = 10;   # of the twenty in the crowd at a time
-my $patience = 600;  # seconds; the machine may be busy
+my $patience = 1500;  # seconds; the machine may be busy
 
 my $folder = tempdir(CLEANUP => 1);
 my $json   = JSON::PP->new->utf8->canonical;
