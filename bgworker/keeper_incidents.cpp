@@ -3,7 +3,6 @@
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/batch_columns.hpp"
 #include "src/pg/cache_lock.hpp"
-#include "src/pg/own_table.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -58,10 +57,8 @@ void settle(const IncidentEvent &event) {
 std::uint64_t write_incidents(const shmem::DatabaseRow &row) {
     const Incidents &incidents = *shmem::segment().incidents;
     const std::uint64_t last = incidents.last();
-    const Oid table = pg::lock_own_table("steadytext_incidents");
-    if (!OidIsValid(table))
+    if (!pg::lock_own_table_for_writing("steadytext_incidents"))
         return last;
-    pg::lock_for_writing(table);
     const std::uint64_t oldest = last > Incidents::kKept ? last - Incidents::kKept + 1 : 1;
     for (std::uint64_t number = std::max(row.incidents_seen.load() + 1, oldest); number <= last; number++) {
         IncidentEvent event;

@@ -3,7 +3,6 @@
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/batch_columns.hpp"
 #include "src/pg/cache_lock.hpp"
-#include "src/pg/own_table.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -20,7 +19,8 @@ namespace {
 
 constexpr std::uint32_t kBatch = 1000;
 
-// Half of what a bigint holds is where counting ends: a row that was changed by hand stops nobody's. Roles by name: who had used something is to be seen after the role has gone. One that went before is known by its number.
+// Roles by name: who had used something is to be seen after the role has gone. One that went before is known by its number. Half of what a
+// bigint holds is where counting ends, so that a row that was changed by hand stops nobody's counting.
 constexpr const char *kAdd = R"(
     INSERT INTO public.steadytext_usage AS u (day, role_name, database_name, model, calls, hits, failures, limited,
                                               prompt_tokens, completion_tokens, saved_tokens)
@@ -71,10 +71,8 @@ bool take_usage(shmem::DatabaseRow &row) {
 }
 
 void write_usage() {
-    const Oid table = pg::lock_own_table("steadytext_usage");
-    if (!OidIsValid(table))
+    if (!pg::lock_own_table_for_writing("steadytext_usage"))
         return;  // the extension is not here, or not any more
-    pg::lock_for_writing(table);
     const Oid types[] = {DATEOID, OIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
     ArrayColumn columns[std::size(types)];
     for (std::size_t i = 0; i < std::size(types); i++)

@@ -11,7 +11,7 @@
 // take this lock but through the cache: it is no advisory lock.
 #pragma once
 
-#include "src/pg/postgres.hpp"
+#include "src/pg/own_table.hpp"
 
 extern "C" {
 #include "catalog/pg_class.h"
@@ -42,11 +42,16 @@ inline void lock_cache_for_clearing(Oid table) {
     return LockAcquire(&tag, ShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-// For the keeper's other tables, which a restore holds for as long as it inserts: waits for at most lock_timeout.
-inline void lock_for_writing(Oid table) {
+// For the keeper's other tables, by name, which a restore holds for as long as it inserts: waits for at most lock_timeout. False if the table
+// is not the extension's: then nothing is to be touched.
+[[nodiscard]] inline bool lock_own_table_for_writing(const char *name) {
+    const Oid table = lock_own_table(name);
+    if (!OidIsValid(table))
+        return false;
     const LOCKTAG tag = cache_lock_of(table);
     LockRelationOid(table, RowExclusiveLock);
     (void)LockAcquire(&tag, ShareLock, false, false);
+    return true;
 }
 
 }  // namespace steadytext::pg

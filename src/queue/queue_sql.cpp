@@ -59,15 +59,13 @@ constexpr const char *kClaim = R"(
         q.prompts, q.params)";
 
 constexpr const char *kEnd = R"(
-    WITH ended AS (
-        UPDATE public.steadytext_queue q
-        SET status = d.status, result = d.result, embedding = d.embedding, error = d.error, processing_time_ms = d.took_ms,
-            daemon_endpoint = coalesce(d.daemon, q.daemon_endpoint), completed_at = clock_timestamp(), worker_pid = NULL, lease_until = NULL,
-            callback_state = CASE WHEN q.callback IS NOT NULL AND q.user_oid IS NOT NULL THEN 'due' END, callback_tries = 0
-        FROM unnest($2, $3, $4, $5, $6, $7, $8) AS d (id, status, result, embedding, error, took_ms, daemon)
-        WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1
-        RETURNING q.request_id, q.callback_state IS NOT NULL AS has_callback, q.user_oid)
-    SELECT request_id, has_callback, user_oid FROM ended)";
+    UPDATE public.steadytext_queue q
+    SET status = d.status, result = d.result, embedding = d.embedding, error = d.error, processing_time_ms = d.took_ms,
+        daemon_endpoint = coalesce(d.daemon, q.daemon_endpoint), completed_at = clock_timestamp(), worker_pid = NULL, lease_until = NULL,
+        callback_state = CASE WHEN q.callback IS NOT NULL AND q.user_oid IS NOT NULL THEN 'due' END, callback_tries = 0
+    FROM unnest($2, $3, $4, $5, $6, $7, $8) AS d (id, status, result, embedding, error, took_ms, daemon)
+    WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1
+    RETURNING q.request_id, q.callback_state IS NOT NULL, q.user_oid)";
 
 constexpr const char *kPutOff = R"(
     UPDATE public.steadytext_queue q
@@ -123,13 +121,10 @@ constexpr const char *kChargeKiller = R"(
            EXISTS (SELECT FROM charged WHERE status = 'failed'))";
 
 constexpr const char *kFailOrphans = R"(
-    WITH failed AS (
-        UPDATE public.steadytext_queue
-        SET status = 'failed', error = format('role "%s" does not exist', user_id), completed_at = clock_timestamp(), worker_pid = NULL,
-            lease_until = NULL
-        WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid IS NULL AND completed_at IS NULL FOR UPDATE SKIP LOCKED)
-        RETURNING request_id)
-    SELECT request_id FROM failed)";
+    UPDATE public.steadytext_queue
+    SET status = 'failed', error = format('role "%s" does not exist', user_id), completed_at = clock_timestamp(), worker_pid = NULL,
+        lease_until = NULL
+    WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid IS NULL AND completed_at IS NULL FOR UPDATE SKIP LOCKED))";
 
 // $2: where the page before ended. Those that ended first are among those that were queued first, but for what waits among them: a page
 // with nothing to delete is the last one only if nothing in it waits.
@@ -177,10 +172,7 @@ using Statement = pg::KeptStatement;
 bool is_saturated(const RoleShare &share, std::uint32_t most) { return share.waiting() > most / 2; }
 
 void add_held_back(const HeldBack &held_back, ArrayColumn &roles) {
-    const std::int64_t now_us = core::monotonic_us();
-    for (int i = 0; i < HeldBack::kMost; i++)
-        if (held_back.until_us[i] > now_us)
-            roles.add(ObjectIdGetDatum(held_back.roles[i]));
+    held_back.each(core::monotonic_us(), [&](Oid role, std::int64_t) { roles.add(ObjectIdGetDatum(role)); });
 }
 
 // Those that get nothing now. One that has enough may have more in the table, which is asked for once it needs some.
@@ -385,7 +377,7 @@ NextDue next_due(const HeldBack &held_back) {
 }
 
 void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid role)) {
-    static Statement end{kTable, kEnd, SPI_OK_SELECT}, put_off{kTable, kPutOff, SPI_OK_UPDATE};
+    static Statement end{kTable, kEnd, SPI_OK_UPDATE_RETURNING}, put_off{kTable, kPutOff, SPI_OK_UPDATE};
     Rows<7> ending({INT8OID, TEXTOID, TEXTOID, vector_type(), TEXTOID, INT4OID, TEXTOID}, jobs.count);
     Rows<5> waiting({INT8OID, TEXTOID, INT4OID, INT4OID, INT4OID}, jobs.count);
     for (const Job *job = jobs.first; job != nullptr; job = job->next) {
@@ -503,7 +495,7 @@ void drop_proofs() {
 }
 
 void fail_orphans() {
-    static Statement statement{kTable, kFailOrphans, SPI_OK_SELECT};
+    static Statement statement{kTable, kFailOrphans, SPI_OK_UPDATE};
     statement.execute();
     if (SPI_processed > 0)
         session::notify(session::Channel::QueueDone);

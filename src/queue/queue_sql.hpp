@@ -4,18 +4,12 @@
 #pragma once
 
 #include "shmem/database_table.hpp"
+#include "src/queue/held_back.hpp"
 #include "src/queue/role_shares.hpp"
 
 #include <cstdint>
 
 namespace steadytext::queue {
-
-// Whose jobs are left alone for now: a rate limit stands against them.
-struct HeldBack {
-    static constexpr int kMost = 16;
-    Oid roles[kMost];
-    std::int64_t until_us[kMost] = {};  // CLOCK_MONOTONIC
-};
 
 // Whether the database has the extension, with its queue.
 [[nodiscard]] bool has_queue();

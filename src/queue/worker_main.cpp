@@ -100,35 +100,11 @@ Role become(const Job &job) {
 }
 void become(const Role &role) { SetUserIdAndSecContext(role.user, role.security); }
 
-// ---- jobs --------------------------------------------------------------------------------------------------------------
-
-// Until then, the role's jobs are left where they are.
-void hold_back(Oid role, std::int64_t us) {
-    int place = 0;
-    for (int i = 0; i < HeldBack::kMost; i++) {
-        if (self->held_back.roles[i] == role) {
-            place = i;
-            break;
-        }
-        if (self->held_back.until_us[i] < self->held_back.until_us[place])
-            place = i;
-    }
-    self->held_back.roles[place] = role;
-    self->held_back.until_us[place] = core::monotonic_us() + us;
-    self->due_us = std::min(self->due_us, self->held_back.until_us[place]);
-}
-
-// A role has jobs that are due and cannot be had, for another transaction has locked their rows. All of them are passed over at each claim, so the
-// role is held back, twice as long as the last time if that is not long ago.
-void hold_back_locked(Oid role) {
-    constexpr std::int64_t kFirstUs = 5'000, kLongestUs = 4'000'000;
-    static Oid last_role = InvalidOid;
-    static std::int64_t held_us = 0, until_us = 0;
+// A limit stands against it.
+void hold_back(Oid role) {
     const std::int64_t now_us = core::monotonic_us();
-    held_us = role == last_role && now_us < until_us + held_us ? std::min(held_us * 2, kLongestUs) : kFirstUs;
-    last_role = role;
-    until_us = now_us + held_us;
-    hold_back(role, held_us);
+    self->held_back.hold(role, kHoldBackUs, now_us);
+    self->due_us = std::min(self->due_us, self->held_back.next_us(now_us));
 }
 
 // ---- its requests --------------------------------------------------------------------------------------------------------
@@ -159,7 +135,7 @@ void move_over(Job *job) {
         }
     self->recorder.add(job);
     if (job->outcome == Outcome::Postponed)
-        hold_back(job->row.user, kHoldBackUs);
+        hold_back(job->row.user);
 }
 
 // An error while a job's request was moved on is the job's end.
@@ -302,10 +278,7 @@ void claim_jobs() {
     const std::uint64_t changes = self->row->queue_changes.load(std::memory_order_acquire);
     const std::int64_t now_us = core::monotonic_us();
     self->claimed_us = now_us;
-    self->due_us = INT64_MAX;
-    for (const std::int64_t until_us : self->held_back.until_us)
-        if (until_us > now_us)
-            self->due_us = std::min(self->due_us, until_us);
+    self->due_us = self->held_back.next_us(now_us);
     charge();
     self->could_start |= claim(self->bunch, most_claimed(), self->held_back, uncharged, self->memory, self->shares) > 0;
     self->look_at_once = false;
@@ -316,9 +289,9 @@ void claim_jobs() {
     }
     const NextDue next = next_due(self->held_back);
     if (next.ms == 0)
-        hold_back_locked(next.role);
-    else if (next.ms > 0)
-        self->due_us = std::min(self->due_us, now_us + next.ms * 1000);
+        self->held_back.hold_locked(next.role, core::monotonic_us());
+    const std::int64_t next_us = next.ms > 0 ? now_us + next.ms * 1000 : INT64_MAX;
+    self->due_us = std::min(self->held_back.next_us(now_us), next_us);
 }
 
 bool is_time_to_record(std::int64_t now_us) { return self->recorder.is_due(now_us, self->calls->is_idle()); }
