@@ -104,7 +104,7 @@ Channel::Sent ZmqChannel::send(std::string_view body) {
     zmq_msg_t message;
     if (zmq_msg_init_size(&message, body.size()) != 0)
         return Sent::Unsendable;
-    std::memcpy(zmq_msg_data(&message), body.data(), body.size());
+    body.copy(static_cast<char *>(zmq_msg_data(&message)), body.size());
     Sent sent = Sent::Yes;
     if (zmq_send(socket_, "", 0, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
         sent = zmq_errno() == EAGAIN || zmq_errno() == EINTR ? Sent::Busy : Sent::Broken;

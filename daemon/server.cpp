@@ -32,7 +32,7 @@ bool someone_listens(const std::string &endpoint) {
     if (path.size() >= sizeof address.sun_path)
         return false;
     address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.data(), path.size());
+    path.copy(address.sun_path, path.size());
     const int socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const bool connected = connect(socket_fd, reinterpret_cast<sockaddr *>(&address), sizeof address) == 0;
     close(socket_fd);

@@ -140,7 +140,7 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
 bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
     if (text.size() >= sizeof entry.text)
         return problem.set(sqlstate::kInvalidParameterValue, "an entry of steadytext.daemons is too long");
-    std::memcpy(entry.text, text.data(), text.size());
+    text.copy(entry.text, text.size());
     std::string_view rest = text;
     if (!parse_endpoint(cut(rest, is_space), entry.endpoint, problem))
         return false;

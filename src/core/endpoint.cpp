@@ -74,7 +74,7 @@ bool parse_ipv6(std::string_view host, unsigned char address[16]) noexcept {
     if (host.size() >= sizeof text)
         return false;
     host = host.substr(0, host.find('%'));  // a zone belongs to link-local addresses, which are refused anyway
-    std::memcpy(text, host.data(), host.size());
+    host.copy(text, host.size());
     text[host.size()] = '\0';
     return inet_pton(AF_INET6, text, address) == 1;
 }
@@ -128,7 +128,7 @@ bool carries_forbidden(const unsigned char *a) noexcept {
 bool copy(std::string_view from, char *to, std::size_t room) noexcept {
     if (from.size() >= room)
         return false;
-    std::memcpy(to, from.data(), from.size());
+    from.copy(to, from.size());
     to[from.size()] = '\0';
     return true;
 }

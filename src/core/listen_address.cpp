@@ -30,7 +30,7 @@ bool parse_host(std::string_view text, std::uint16_t port, ListenAddress &addres
         text = text.substr(1, text.size() - 2);
     if (text.size() >= sizeof host)
         return false;
-    std::memcpy(host, text.data(), text.size());
+    text.copy(host, text.size());
     host[text.size()] = '\0';
     if (bracketed) {
         auto *v6 = static_cast<sockaddr_in6 *>(place<sockaddr_in6>(address, AF_INET6));

@@ -668,7 +668,7 @@ std::span<const Parameter> arguments_of(std::string_view function) noexcept {
     function.remove_prefix(function.starts_with(kShort) ? kShort.size() : kInternal.size());
     if (prefix + function.size() >= sizeof full)
         return {};
-    std::memcpy(full + prefix, function.data(), function.size());
+    function.copy(full + prefix, function.size());
     return rows_of({full, prefix + function.size()});
 }
 

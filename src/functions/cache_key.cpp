@@ -25,7 +25,7 @@ bool is_empty(FunctionCallInfo fcinfo, int number) {
 core::PaddedText padded_text(Jsonb *params) {
     const std::string_view text = pg::json_text(params);
     char *padded = static_cast<char *>(palloc_extended(text.size() + core::PaddedText::kPadding, MCXT_ALLOC_HUGE));
-    memcpy(padded, text.data(), text.size());
+    text.copy(padded, text.size());
     memset(padded + text.size(), 0, core::PaddedText::kPadding);
     return {{padded, text.size()}};
 }

@@ -61,7 +61,7 @@ std::string_view fitted_to_encoding(std::string_view utf8) {
             next++;
         const std::string_view character = utf8.substr(at, next - at);
         if (fits_encoding(character)) {
-            memcpy(fitted + size, character.data(), character.size());
+            character.copy(fitted + size, character.size());
             size += character.size();
         } else {
             fitted[size++] = '?';

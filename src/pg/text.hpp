@@ -66,7 +66,7 @@ inline Datum text_datum(std::string_view utf8) {
 // A copy in CurrentMemoryContext, for texts whose owner is about to go.
 inline std::string_view copy_text(std::string_view text) {
     char *copy = static_cast<char *>(palloc_extended(text.size() + 1, MCXT_ALLOC_HUGE));
-    memcpy(copy, text.data(), text.size());
+    text.copy(copy, text.size());
     copy[text.size()] = '\0';
     return {copy, text.size()};
 }

@@ -288,7 +288,7 @@ void end_part(Part &part) {
     part.has_ended = true;
     job.ended++;
     const std::string_view daemon = part.generation.daemon.substr(0, sizeof job.daemon - 1);
-    memcpy(job.daemon, daemon.data(), daemon.size());
+    daemon.copy(job.daemon, daemon.size());
     job.daemon[daemon.size()] = '\0';
     if (job.row.is_batch)
         store_answers(job);

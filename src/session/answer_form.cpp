@@ -25,7 +25,7 @@ namespace {
 
 std::string_view canonical(std::string_view schema) {
     char *padded = static_cast<char *>(palloc0(schema.size() + core::PaddedText::kPadding));
-    memcpy(padded, schema.data(), schema.size());
+    schema.copy(padded, schema.size());
     static std::string *text = new std::string;
     pg::guarded([&](core::Problem &problem) { return core::canonical_json({{padded, schema.size()}}, *text, problem); });
     return pg::copy_text(*text);

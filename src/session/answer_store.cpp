@@ -36,7 +36,7 @@ AnswerStore::Place AnswerStore::put(std::string_view answer) {
     place.offset = static_cast<std::int64_t>(used_);
     place.size = static_cast<std::uint32_t>(answer.size());
     if (!answer.empty())
-        memcpy(memory_ + used_, answer.data(), answer.size());
+        answer.copy(memory_ + used_, answer.size());
     used_ += answer.size();
     return place;
 }

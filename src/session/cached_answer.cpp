@@ -27,8 +27,8 @@ std::string_view pack(const CachedAnswer &answer) {
     const std::size_t size = sizeof header + reason.size() + answer.text.size();
     char *packed = static_cast<char *>(palloc_extended(size, MCXT_ALLOC_HUGE));
     memcpy(packed, &header, sizeof header);
-    memcpy(packed + sizeof header, reason.data(), reason.size());
-    memcpy(packed + sizeof header + reason.size(), answer.text.data(), answer.text.size());
+    reason.copy(packed + sizeof header, reason.size());
+    answer.text.copy(packed + sizeof header + reason.size(), answer.text.size());
     return {packed, size};
 }
 

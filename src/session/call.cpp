@@ -48,7 +48,7 @@ void publish(const Call &call, Held &held) {
     slot.operation = call.operation;
     slot.streaming = call.streaming;
     const std::size_t length = std::min(call.model.size(), sizeof slot.model - 1);
-    memcpy(slot.model, call.model.data(), length);
+    call.model.copy(slot.model, length);
     slot.model[length] = '\0';
     slot.submitted_us = held.start_us;
     slot.deadline_us.store(held.deadline_us, std::memory_order_relaxed);

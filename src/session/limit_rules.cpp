@@ -93,7 +93,7 @@ LimitRule rule_of(std::string_view role, std::string_view subject) {
     LimitRule rule{};
     rule.binds = role == kAll ? Binds::Others : role == kDatabase ? Binds::Database : Binds::Members;
     strlcpy(rule.role, pnstrdup(role.data(), role.size()), sizeof rule.role);
-    memcpy(rule.subject, subject.data(), std::min(subject.size(), sizeof rule.subject - 1));
+    subject.copy(rule.subject, std::min(subject.size(), sizeof rule.subject - 1));
     return rule;
 }
 

@@ -128,7 +128,7 @@ Bound *bound_by(const Spending &spending, std::int64_t now_us) {
     bound.session_user = session_user;
     bound.kind = spending.kind;
     memset(bound.model, 0, sizeof bound.model);
-    memcpy(bound.model, spending.model.data(), std::min(spending.model.size(), sizeof bound.model - 1));
+    spending.model.copy(bound.model, std::min(spending.model.size(), sizeof bound.model - 1));
     bound.generation = limit_rules_generation();
     return &bound;
 }

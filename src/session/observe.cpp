@@ -225,7 +225,7 @@ void begin(shmem::CallKind kind) {
 
 void model(std::string_view name) {
     const std::size_t length = std::min(name.size(), sizeof current_model - 1);
-    memcpy(current_model, name.data(), length);
+    name.copy(current_model, length);
     current_model[length] = '\0';
 }
 
