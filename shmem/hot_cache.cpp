@@ -103,12 +103,9 @@ bool HotCache::find(const CacheKey &digest, std::int64_t now_us, CacheHit &hit) 
     __builtin_prefetch(&here.slots[here.bucket(key, 1)]);
 
     EntryHeader header;
-    Sight seen = Sight::Absent;
-    if (here.state->epoch.load(std::memory_order_acquire) == epoch()) {
-        seen = Sight::Moving;
-        for (int attempt = 0; attempt < kLooks && seen == Sight::Moving; attempt++)
-            seen = look(here, key, hit.sight, header);
-    }
+    Sight seen = Sight::Moving;
+    for (int attempt = 0; attempt < kLooks && seen == Sight::Moving; attempt++)
+        seen = look(here, key, hit.sight, header);
     if (seen != Sight::Found || header.is_expired(now_us)) {
         count(here.state->misses);
         return false;
@@ -181,8 +178,7 @@ void HotCache::count_hit(const SlotSight &sight, std::int64_t now_us) noexcept {
 // ---- writers
 // ---------------------------------------------------------------------------------------------------------
 
-bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int64_t now_us,
-                      std::uint64_t value_epoch) noexcept {
+bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int64_t now_us) noexcept {
     EntryHeader header;
     header.key = KeyWords(digest);
     Shard here = shard(shard_of(header.key));
@@ -201,15 +197,6 @@ bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int6
         return false;
     }
     ShardWriter writer(here, admission(shard_of(header.key)), now_us);
-    const std::uint64_t current = epoch();
-    if (here.state->epoch.load(std::memory_order_relaxed) != current) {
-        writer.wipe();
-        here.state->epoch.store(current, std::memory_order_release);  // pairs with find()
-    }
-    if (value_epoch != current) {
-        count(here.state->refused_stale);
-        return false;
-    }
     if (!writer.put(header, value.bytes.data())) {
         count(here.state->refused_admission);
         return false;
@@ -256,10 +243,6 @@ bool HotCache::erase(const CacheKey &digest) noexcept {
         count(here.state->erased);
     return erased;
 }
-
-void HotCache::clear() noexcept {
-    epoch_.fetch_add(1, std::memory_order_acq_rel);
-}  // release: pairs with epoch()
 
 // ---- the keeper's side
 // -----------------------------------------------------------------------------------------------
@@ -337,13 +320,10 @@ HotCacheStats HotCache::stats_without_hits() noexcept {
         add(stats.erased, state.erased);
         add(stats.refused_size, state.refused_size);
         add(stats.refused_busy, state.refused_busy);
-        add(stats.refused_stale, state.refused_stale);
         add(stats.refused_admission, state.refused_admission);
         add(stats.unfolded_hits, state.unfolded_hits);
         for (const LogId id : {LogId::Fresh, LogId::Proven})
             stats.bytes_total += here.log(id).capacity() * 8;
-        if (state.epoch.load(std::memory_order_acquire) != epoch())
-            continue;  // cleared; the next insertion empties it
         add(stats.entries, state.entries);
         for (const LogId id : {LogId::Fresh, LogId::Proven})
             stats.bytes_used += (here.log(id).capacity() - here.log(id).free_words()) * 8;

@@ -10,7 +10,7 @@
 // holds up nobody. They copy, then check that the log has not run over what they copied; a torn copy is a
 // miss, never an answer. A writer holds its shard by a lock that it tries for some microseconds, then lets others run, and at last
 // gives up: the value is simply not cached. A writer stopped in the middle costs its shard further insertions and nothing else:
-// reads, erase() and clear() take no lock. All places are offsets, so processes may map the memory at
+// reads and erase() take no lock. All places are offsets, so processes may map the memory at
 // different addresses.
 #pragma once
 
@@ -70,11 +70,10 @@ struct HotCacheStats {
         erased;                   // evictions: published values given up for room, replaced ones not counted
     std::uint64_t refused_size;   // larger than max_value_bytes
     std::uint64_t refused_busy;   // another writer held the shard
-    std::uint64_t refused_stale;  // computed before a clear()
     std::uint64_t
         refused_admission;  // too large for the new ones' log, and not wanted often enough for the other
     std::uint64_t
-        unfolded_hits;  // hits that no drain will report: of erased or cleared keys, or too many at once
+        unfolded_hits;  // hits that no drain will report: of erased keys, or too many at once
     std::uint64_t entries, bytes_used, bytes_total;  // bytes of live values with their headers; of both logs
 };
 
@@ -112,18 +111,11 @@ public:
         return insert(key, {kind, value}, core::unix_us());
     }
 
-    // Replaces what the key had. False, and counted, if refused: see HotCacheStats. `epoch` is what epoch()
-    // said before the value was computed: a value older than a clear() is not cached.
-    bool insert(const CacheKey &key, const CacheValue &value, std::int64_t now_us,
-                std::uint64_t epoch) noexcept;
-    bool insert(const CacheKey &key, const CacheValue &value, std::int64_t now_us) noexcept {
-        return insert(key, value, now_us, epoch());
-    }
+    // Replaces what the key had. False, and counted, if refused: see HotCacheStats.
+    bool insert(const CacheKey &key, const CacheValue &value, std::int64_t now_us) noexcept;
 
     // Once these return, no lookup that begins later finds what was there. They take no lock.
     bool erase(const CacheKey &key) noexcept;
-    void clear() noexcept;                                    // O(1)
-    [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
 
     // Reports the hits of each of the database's keys since it was last reported, each hit once, calling
     // `report(const KeyHits &)`. Nothing is held during the call, so it may raise. Any number of processes may
@@ -168,7 +160,6 @@ private:
 
     cache::ShardGeometry geometry_;
     std::int64_t begun_us_;
-    std::atomic<std::uint64_t> epoch_{1};
     std::atomic<std::int32_t> duel_{0};  // above 0: letting all values in does better
 };
 

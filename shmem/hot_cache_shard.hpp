@@ -31,10 +31,7 @@ struct ShardGeometry {
 };
 
 struct alignas(kCacheLine) ShardState {
-    // Readers look at these at every hit. The epoch is that of the whole cache when the shard was last
-    // emptied; if the cache has gone on, nothing here counts. release: pairs with find(), which then sees the
-    // slots emptied.
-    std::atomic<std::uint64_t> epoch{1};
+    // Readers look at these at every hit.
     std::atomic<std::uint64_t> log_end[2]{};
 
     // The writer's: 1 while one is at work. Acquire to take, release to give back, so the plain members are
@@ -54,7 +51,6 @@ struct alignas(kCacheLine) ShardState {
     std::atomic<std::uint64_t> erased{0};
     std::atomic<std::uint64_t> refused_size{0};
     std::atomic<std::uint64_t> refused_busy{0};
-    std::atomic<std::uint64_t> refused_stale{0};
     std::atomic<std::uint64_t> refused_admission{0};
 };
 

@@ -40,17 +40,6 @@ bool ShardWriter::put(const EntryHeader &header, const char *value) noexcept {
     return true;
 }
 
-void ShardWriter::wipe() noexcept {
-    for (std::uint32_t i = 0; i < shard_.geometry->slots; i++) {
-        Slot &slot = shard_.slots[i];
-        const Place place = slot.load_place();
-        if (!place.is_empty())
-            (void)shard_.vacate(slot, place);
-    }
-    fresh_.advance(fresh_.end() - fresh_.begin());
-    proven_.advance(proven_.end() - proven_.begin());
-}
-
 // ---- room
 // ------------------------------------------------------------------------------------------------------------
 

@@ -24,8 +24,6 @@ public:
 
     // False if the value is not wanted often enough for the room it takes.
     [[nodiscard]] bool put(const EntryHeader &header, const char *value) noexcept;
-    // Empties the shard.
-    void wipe() noexcept;
 
 private:
     [[nodiscard]] std::uint64_t entries() const noexcept {

@@ -191,22 +191,6 @@ TEST(HotCache, ErasesOneKey) {
     EXPECT_EQ(cache->stats().entries, 1U);
 }
 
-TEST(HotCache, ForgetsAllWhenCleared) {
-    OwnedCache cache({kMegabyte});
-    for (std::uint64_t i = 0; i < 100; i++)
-        ASSERT_TRUE(put(*cache, i, "x"));
-    const std::uint64_t before = cache->epoch();
-    cache->clear();
-    EXPECT_EQ(cache->stats().entries, 0U);
-    EXPECT_EQ(cache->stats().bytes_used, 0U);
-    for (std::uint64_t i = 0; i < 100; i++)
-        EXPECT_FALSE(get(*cache, i));
-    EXPECT_FALSE(cache->insert(key_of(1), {ValueKind::Text, "computed before"}, kNow, before));
-    EXPECT_EQ(cache->stats().refused_stale, 1U);
-    EXPECT_TRUE(put(*cache, 1, "computed after"));
-    EXPECT_EQ(cache->stats().entries, 1U);
-}
-
 TEST(HotCache, SaysWhenAFoundValueWentBeforeItWasCopied) {
     OwnedCache cache({kMegabyte});
     ASSERT_TRUE(put(*cache, 1, value_of(1, 500)));
@@ -286,9 +270,6 @@ TEST(HotCache, AgreesWithAMapUnderRandomWork) {
         } else if (dice < 310) {
             cache->erase(key_of(number));
             versions.erase(number);
-        } else if (dice == 999 && step % 100 == 0) {
-            cache->clear();
-            versions.clear();
         } else if (const auto found = get(*cache, number)) {
             hits++;
             ASSERT_TRUE(versions.contains(number)) << number;
@@ -393,8 +374,6 @@ TEST(HotCache, NeverGivesATornValueToThreads) {
     std::thread keeper([&] {
         for (int i = 0; i < 50; i++) {
             cache->drain_hits(0, [&](const KeyHits &each) { reported += each.hits; });
-            if (i % 10 == 9)
-                cache->clear();
         }
     });
     for (auto &thread : threads)
@@ -411,7 +390,7 @@ TEST(HotCache, NeverGivesATornValueToThreads) {
         present += cache->find(key_of(i), kNow, hit);
     EXPECT_EQ(stats.entries, present);
     EXPECT_EQ(reported + stats.unfolded_hits, hits)
-        << "each is reported once, or counted as lost to erase() or clear()";
+        << "each is reported once, or counted as lost to erase()";
 }
 
 // Runs `body` in a child; its exit status is 0 if that was true.
@@ -461,8 +440,6 @@ TEST(HotCache, OutlivesWritersThatAreStoppedOrKilledAnywhere) {
         cache->erase(key_of(number));
         EXPECT_FALSE(get(*cache, number)) << "erasing asks no writer";
         drain(*cache);
-        cache->clear();
-        EXPECT_FALSE(get(*cache, random() % 3000));
 
         kill(stopped, SIGKILL);
         waitpid(stopped, nullptr, 0);
