@@ -32,6 +32,10 @@ $cluster->sql(q(
     BEGIN
         EXECUTE 'SET SESSION AUTHORIZATION postgres';
     END $$;
+    CREATE FUNCTION public.changes(id uuid) RETURNS void LANGUAGE sql AS 'SELECT';
+    CREATE FUNCTION public.gives_many(id uuid) RETURNS SETOF int LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION public.of_two(a uuid, b uuid) RETURNS void LANGUAGE sql AS 'SELECT';
+    CREATE FUNCTION public.of_text(a text) RETURNS void LANGUAGE sql AS 'SELECT';
     CREATE FUNCTION public.raises(id uuid) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no, thanks'; END $$;
 ));
 my @roles = map { "role_$_" } 'a' .. 'h';
@@ -70,6 +74,12 @@ sub heard { my ($id) = @_; return $cluster->sql("SELECT string_agg(what, ',') FR
     my $raises = enqueue('role_a', 'raises');
     ends_as($raises, 'failed', 'one that raises');
     is(state_of($raises), 'failed|P0001: no, thanks', 'has its error kept');
+    is($cluster->try_sql(sprintf q(SET ROLE role_a; SELECT steadytext_enqueue('generate', '{"prompt": "x"}', callback => '%s')), $_)->{state}, '42883', "$_ is no callback")
+        for 'public.gives_many(uuid)', 'public.of_two(uuid, uuid)', 'public.of_text(text)', 'pg_catalog.max(pg_catalog.int4)';
+    my $changed = $cluster->sql(q(SET ROLE role_a; SELECT steadytext_enqueue('generate', '{"prompt": "!fault:delay=1000", "use_cache": false}', callback => 'public.changes(uuid)')));
+    $cluster->sql(q(DROP FUNCTION public.changes; CREATE FUNCTION public.changes(id uuid) RETURNS SETOF int LANGUAGE sql AS 'SELECT 1'));
+    ends_as($changed, 'failed', 'one that has become none meanwhile');
+    like(state_of($changed), qr/failed\|42883: /, 'is not called, and the reason is noted');
     $cluster->sql("ALTER ROLE role_b SET synchronous_commit = on; ALTER ROLE role_b SET search_path = public; ALTER ROLE role_b SET steadytext.request_timeout = '1h'");
     my $own = enqueue('role_b', 'tells');
     ends_as($own, 'done', 'a role with settings of its own');

@@ -11,6 +11,7 @@
 #include "src/guc.hpp"
 #include "src/pg/as_owner.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/callback_function.hpp"
 #include "src/pg/kept_statement.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/keeper_call.hpp"
@@ -188,21 +189,6 @@ Oid role_at(int row) {
     return DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
-// The name by which the worker will look for it, a function of one uuid, and its owner. Whether the role may call it is asked then again.
-Datum callback_name(Oid function, Oid &owner) {
-    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-    const auto *form = HeapTupleIsValid(tuple) ? reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple)) : nullptr;
-    if (form == nullptr || form->prokind != PROKIND_FUNCTION || form->pronargs != 1 || form->proargtypes.values[0] != UUIDOID)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("a callback must be a function of one uuid")));
-    const Datum may = DirectFunctionCall2(has_function_privilege_id, ObjectIdGetDatum(function), CStringGetTextDatum("EXECUTE"));
-    if (!DatumGetBool(may))
-        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for function %s", NameStr(form->proname))));
-    const Datum name = CStringGetTextDatum(quote_qualified_identifier(get_namespace_name(form->pronamespace), NameStr(form->proname)));
-    owner = form->proowner;
-    ReleaseSysCache(tuple);
-    return name;
-}
-
 // What the role may have: steadytext.queue_max_per_role, or half of what the others leave.
 std::int64_t share_of(const shmem::QueuePlaces &places, std::int64_t own) {
     if (guc::queue_max_per_role > 0)
@@ -369,8 +355,11 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     const bool payload_nulls[] = {PG_ARGISNULL(1), PG_ARGISNULL(2), PG_ARGISNULL(3)};
     refuse_if_too_large(TextDatumGetCString(values[0]), !PG_ARGISNULL(2), values + 1, payload_nulls);
     Oid callback_owner = InvalidOid;
-    if (!PG_ARGISNULL(6))
-        values[6] = callback_name(PG_GETARG_OID(6), callback_owner);
+    if (!PG_ARGISNULL(6)) {
+        const pg::CallbackFunction callback = pg::callback_function(PG_GETARG_OID(6));
+        values[6] = CStringGetTextDatum(callback.name);
+        callback_owner = callback.owner;
+    }
     if (PG_ARGISNULL(4)) {
         values[4] = Int32GetDatum(guc::queue_priority);
         nulls[4] = ' ';

@@ -14,6 +14,7 @@
 #include "bgworker/workers.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/pg/callback_function.hpp"
 #include "src/queue/callback_sql.hpp"
 
 extern "C" {
@@ -71,25 +72,6 @@ void claim() {
         callback.function = MemoryContextStrdup(memory, callback.function);
 }
 
-// The function of that name, if it is the same role's as when the callback was asked for: whoever owns the schema, or has renamed a function, may have
-// put another there. It is called by its OID, so it is the one that was looked at.
-Oid callback_function() {
-    const Oid types[] = {UUIDOID};
-    const Oid function = LookupFuncName(pg::qualified_name_list(callback.function), 1, types, true);
-    HeapTuple tuple = OidIsValid(function) ? SearchSysCache1(PROCOID, ObjectIdGetDatum(function)) : nullptr;
-    if (!HeapTupleIsValid(tuple))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("function %s(uuid) does not exist", callback.function)));
-    const auto *form = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
-    const bool is_same = form->proowner == callback.owner && form->prokind == PROKIND_FUNCTION && !form->proretset;
-    ReleaseSysCache(tuple);
-    if (!is_same)
-        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("function %s(uuid) is not the one that was asked for: its owner is another", callback.function)));
-    if (!DatumGetBool(DirectFunctionCall2(has_function_privilege_id, ObjectIdGetDatum(function), CStringGetTextDatum("EXECUTE"))))
-        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for function %s", callback.function)));
-    return function;
-}
-
 // The function is called under settings of its own, which are undone before its mark is written.
 void call_and_mark() {
     const int settings = NewGUCNestLevel();
@@ -98,7 +80,7 @@ void call_and_mark() {
     enable_timeout_after(USER_TIMEOUT, order.deadline_ms + kGraceMs);
     FmgrInfo function;
     LOCAL_FCINFO(arguments, 1);
-    fmgr_info(callback_function(), &function);
+    fmgr_info(pg::callback_function(callback.function, callback.owner).oid, &function);
     InitFunctionCallInfoData(*arguments, &function, 1, InvalidOid, nullptr, nullptr);
     arguments->args[0] = {UUIDPGetDatum(&callback.request), false};
     (void)FunctionCallInvoke(arguments);  // whatever it returns
