@@ -7,7 +7,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.on_failure = 'error'", 'max_worker_processes = 20', "steadytext.queue_retention = '1h'" ]);
-$cluster->sql(q(CREATE ROLE mallory LOGIN; CREATE ROLE bob LOGIN; CREATE TABLE heard (id uuid); GRANT ALL ON heard TO PUBLIC;
+$cluster->sql(q(CREATE ROLE mallory LOGIN; CREATE ROLE eve LOGIN; CREATE ROLE bob LOGIN; CREATE TABLE heard (id uuid); GRANT ALL ON heard TO PUBLIC;
     CREATE FUNCTION public.hears(id uuid) RETURNS void LANGUAGE sql AS 'INSERT INTO public.heard VALUES (id)'));
 
 my $number = 0;
@@ -70,6 +70,27 @@ for my $end (qw(ROLLBACK COMMIT)) {
     $mallory->ask('ROLLBACK;');
     ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE callback_state IN ('due', 'running')), 0, 30), '  hers too, once it ends');
     $mallory->finish;
+}
+
+# Of two roles at once, in transactions that end at different times.
+for my $first (qw(mallory eve)) {
+    my ($second) = grep { $_ ne $first } qw(mallory eve);
+    my (%ids, %session);
+    for my $role ($first, $second) {
+        $ids{$role}     = [ enqueue($role, 30, delay => '!fault:delay=1500') ];
+        $session{$role} = $cluster->session(user => $role);
+        $session{$role}->ask(sprintf 'BEGIN; SELECT count(steadytext_cancel_async(id::uuid)) FROM unnest(ARRAY[%s]) id;', list(@{ $ids{$role} }));
+    }
+    my @beside = sort { $b <=> $a } map { my ($took) = bob(); $took eq 'never' ? 9e9 : $took } 1 .. 5;
+    cmp_ok($beside[0], '<', 2 + 4 * $alone, sprintf 'bob\'s requests take at most %.2f s beside the locked rows of two roles', $beside[0]);
+    $session{$first}->ask('ROLLBACK;');
+    become("  $first\'s are done once its transaction ends", 'completed', @{ $ids{$first} });
+    isnt(states(@{ $ids{$second} }), 'completed', "  while $second\'s wait for theirs");
+    my ($between) = bob();
+    cmp_ok($between, '<', 2 + 4 * $alone, sprintf '  and bob\'s take %.2f s', $between);
+    $session{$second}->ask('COMMIT;');
+    become("  $second\'s are cancelled", 'cancelled', @{ $ids{$second} });
+    $_->finish for values %session;
 }
 
 # Thousands of them, each cancelled in a subtransaction of its own.
