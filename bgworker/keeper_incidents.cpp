@@ -3,6 +3,7 @@
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/batch_columns.hpp"
 #include "src/pg/cache_lock.hpp"
+#include "src/pg/shown_text.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -27,12 +28,12 @@ void note(const IncidentEvent &event) {
     const core::Condition &condition = core::condition(event.condition);
     Oid types[] = {TEXTOID, TEXTOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, FLOAT8OID, TEXTOID};
     Datum values[] = {CStringGetTextDatum(condition.name),
-                      CStringGetTextDatum(event.subject),
+                      pg::shown_text(event.subject),
                       CStringGetTextDatum(condition.severity),
                       BoolGetDatum(event.what == IncidentEvent::What::Opened),
                       TimestampTzGetDatum(pg::timestamp_of(event.at_unix_us)),
                       Float8GetDatum(event.value),
-                      CStringGetTextDatum(event.response)};
+                      pg::shown_text(event.response)};
     run("SELECT _steadytext.incident_note($1, $2, $3, $4, $5, $6, $7)", std::size(types), types, values);
 }
 
@@ -45,7 +46,7 @@ void settle(const IncidentEvent &event) {
         for (const Incidents::Track &track : shmem::segment().incidents->tracks[i])
             if (track.state.open) {
                 columns[0].add(CStringGetTextDatum(core::kConditions[i].name));
-                columns[1].add(CStringGetTextDatum(track.subject));
+                columns[1].add(pg::shown_text(track.subject));
             }
     Oid types[] = {columns[0].array_type(), columns[1].array_type(), TIMESTAMPTZOID};
     Datum values[] = {columns[0].array(), columns[1].array(), TimestampTzGetDatum(pg::timestamp_of(event.at_unix_us))};

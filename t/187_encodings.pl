@@ -49,6 +49,22 @@ for my $encoding (qw(LATIN1 EUC_JP SQL_ASCII)) {
         ok($cluster->wait_for(sub { $cluster->sql(qq(SELECT count(*) FROM steadytext_daemon_health WHERE endpoint = '$odd->{endpoint}'), %$in) == 1 }, 20), "$encoding: the keeper has written it");
     }
     $cluster->sql("SELECT steadytext_daemon_unregister('$odd->{endpoint}')");
+
+    # So is whose incident it is, where the path of its socket is text of no encoding that the database knows.
+    my @subjects = map { "ipc://" . $cluster->run_dir . "/$_.sock" } "odd-$smile", "cut-\xF0\x9F";
+    $cluster->sql('ALTER SYSTEM RESET steadytext.daemons');
+    $cluster->reload;
+    $cluster->append_conf("steadytext.incident_delay = '100ms'", "steadytext.daemons = '" . join(', ', $cluster->sql('SHOW steadytext.daemons'), @subjects) . "'");
+    $cluster->reload;
+    for my $encoding ('UTF8', 'LATIN1', 'EUC_JP', 'SQL_ASCII') {
+        my $in = $encoding eq 'UTF8' ? {} : { database => lc $encoding };
+        ok($cluster->wait_for(sub { $cluster->sql("SELECT steadytext_generate('wake up'); SELECT count(*) FROM steadytext_incidents WHERE condition = 'daemon_down' AND subject LIKE 'ipc:%.sock'", %$in) =~ /\n2$/ }, 30),
+            "$encoding: the keeper has written incidents of daemons with odd names") or diag $cluster->sql('SELECT subject, condition FROM steadytext_incidents', %$in);
+        is($cluster->try_sql("SET client_encoding = '$encoding'; COPY steadytext_incidents TO '" . $cluster->run_dir . "/incidents'; CREATE TEMP TABLE again (LIKE steadytext_incidents); COPY again FROM '" . $cluster->run_dir . "/incidents'", %$in)->{err}, '',
+            "$encoding: and what a dump has of them can be restored");
+        is($cluster->sql(q(SELECT count(DISTINCT subject) FROM steadytext_incidents WHERE subject LIKE '%/odd-?.sock' OR subject LIKE '%/cut-?.sock'), %$in), $encoding =~ /UTF8|SQL_ASCII/ ? 1 : 2,
+            "$encoding: with question marks for what does not fit");
+    }
     unlike($cluster->log, qr/ERROR:.*(?:no equivalent in encoding|invalid byte sequence)(?!.*\n.*STATEMENT)/, 'no worker failed for a character');
 }
 

@@ -32,6 +32,9 @@ bool is_ascii(std::string_view text) {
     return std::all_of(text.begin(), text.end(), [](char byte) { return (byte & 0x80) == 0; });
 }
 
+// What is said to be UTF-8 may be a path or a cut text: then not even a database of encoding UTF8 may keep it.
+bool can_be_shown(std::string_view utf8) { return takes_any_utf8() ? core::utf8_is_valid(utf8) : fits_encoding(utf8); }
+
 }  // namespace
 
 bool fits_encoding(std::string_view utf8) {
@@ -51,7 +54,7 @@ bool check_encoding(std::string_view utf8, core::Problem &problem) {
 }
 
 std::string_view fitted_to_encoding(std::string_view utf8) {
-    if (fits_encoding(utf8))
+    if (can_be_shown(utf8))
         return utf8;
     char *fitted = static_cast<char *>(palloc_extended(utf8.size() + 1, MCXT_ALLOC_HUGE));
     std::size_t size = 0;
@@ -60,7 +63,7 @@ std::string_view fitted_to_encoding(std::string_view utf8) {
         while (next < utf8.size() && (utf8[next] & 0xC0) == 0x80)
             next++;
         const std::string_view character = utf8.substr(at, next - at);
-        if (fits_encoding(character)) {
+        if (can_be_shown(character)) {
             character.copy(fitted + size, character.size());
             size += character.size();
         } else {

@@ -45,7 +45,7 @@ inline core::TextArgument text_argument(FunctionCallInfo fcinfo, int number) {
 [[nodiscard]] bool fits_encoding(std::string_view utf8);
 // The same, saying in `problem` why not: what came from a daemon is the failure of one row, not of its statement.
 [[nodiscard]] bool check_encoding(std::string_view utf8, core::Problem &problem);
-// The same text, with a question mark for each character that is not: for names that are only shown.
+// The same text, with a question mark for each character that is not, and for what is no UTF-8: for names that are only shown.
 [[nodiscard]] std::string_view fitted_to_encoding(std::string_view utf8);
 
 // The name of a role or database, whose encoding nobody knows, in UTF-8 if it is text in this database's encoding; else as it is.
