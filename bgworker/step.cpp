@@ -1,6 +1,7 @@
 // The frame of a transaction in a background worker: see step.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/step.hpp"
+#include "src/pg/own_table.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -14,13 +15,14 @@ extern "C" {
 namespace steadytext::worker {
 
 bool run_step(const char *what, void (*step)(), core::Problem &problem, bool quiet) {
-    volatile bool good = true;
+    volatile bool good = true, has_extension = true;
     MemoryContext caller = CurrentMemoryContext;
     pgstat_report_activity(STATE_RUNNING, what);
     PG_TRY();
     {
         SetCurrentStatementStartTimestamp();  // else now() would be when this process began
         StartTransactionCommand();
+        has_extension = pg::lock_extension();
         if (SPI_connect() != SPI_OK_CONNECT)
             elog(ERROR, "SPI_connect failed");
         PushActiveSnapshot(GetTransactionSnapshot());
@@ -41,7 +43,7 @@ bool run_step(const char *what, void (*step)(), core::Problem &problem, bool qui
         MemoryContextSwitchTo(caller);
         ErrorData *error = CopyErrorData();
         problem.set(unpack_sql_state(error->sqlerrcode), "%s", error->message);
-        if (!quiet)
+        if (!quiet && has_extension)
             EmitErrorReport();
         FlushErrorState();
         FreeErrorData(error);

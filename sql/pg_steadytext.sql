@@ -2636,3 +2636,6 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Shared memory may have answers that an extension of this database had which was dropped since.
+SELECT _steadytext.cache_hold();
