@@ -71,6 +71,22 @@ ok(ends($limited, 'completed'), 'a batch of more parts than a limit allows ends 
 is(column($limited, q(results = ARRAY(SELECT 'limited ' || i FROM generate_series(1, 35) i))), 't', 'with all answers');
 cmp_ok(column($limited, 'extract(epoch FROM completed_at - started_at)'), '>', 2.5, 'no sooner');
 
+# A single request waits as long as the limit said, and is counted when it ends.
+{
+    $cluster->sql(q(CREATE ROLE patient LOGIN; SELECT steadytext_rate_limit_set('patient', requests => 1, per => '4 seconds')));
+    my $counted = q(SELECT coalesce(sum(value), 0) FROM steadytext_metrics() WHERE name = 'steadytext_outcomes_total' AND labels ->> 'outcome' = 'limited');
+    my $before = $cluster->sql($counted);
+    my $waits = $cluster->sql(q(SELECT FROM steadytext_generate('uses it up'); SELECT steadytext_generate_async('waits for the limit')), user => 'patient') =~ s/\s//gr;
+    ok($cluster->poll_until("SELECT error IS NOT NULL FROM steadytext_queue WHERE request_id = '$waits'", 't'), 'a job meets a limit');
+    like(column($waits, 'error'), qr/1 requests per 4s.*role "patient".*retry after \d+ ms\. It is tried again at .* UTC\./, 'its error says which, and when it is tried again');
+    ok(ends($waits, 'completed'), 'it is done');
+    cmp_ok(column($waits, 'extract(epoch FROM completed_at - created_at)'), '>', 3, 'no sooner than the limit allows');
+    is($cluster->sql(q(SELECT refused FROM steadytext_rate_limit_status WHERE role = 'patient')), 1, 'the limit was asked once in vain');
+    is(column($waits, 'retry_count'), 0, 'which was no attempt');
+    is($cluster->sql($counted), $before, 'nor a call that has ended');
+    is(column($waits, 'error'), '', 'no error is left');
+}
+
 # ---- a full queue ------------------------------------------------------------------------------------------------------------
 ok(empty_queue(), 'nothing is queued');
 set(queue_max_length => 40);

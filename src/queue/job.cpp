@@ -256,13 +256,21 @@ void store_answers(Job &job) {
 }
 
 // Of a batch only this part waits; what its other parts have come to stays.
-void put_off(Part &part, const core::Problem &problem) {
+void put_off(Part &part, const core::Problem &problem, std::int64_t wait_us) {
     Job &job = *part.job;
     if (!job.row.is_batch)
         return fail(job, problem);
     part.again = true;
     job.to_repeat++;
-    job.not_before_us = core::monotonic_us() + kRepeatUs;
+    job.not_before_us = core::monotonic_us() + std::clamp(wait_us, kRepeatUs, kMostLimitWaitUs);
+}
+
+// It has not ended, so it is not counted: that is done once, when it has.
+void end_limited(Part &part, const session::Inquiry &inquiry) {
+    session::observe::forget();
+    part.job->was_limited = !part.job->row.is_batch;
+    part.job->limit_wait_us = inquiry.limit_wait_us;
+    put_off(part, inquiry.problem, inquiry.limit_wait_us);
 }
 
 }  // namespace
@@ -271,13 +279,12 @@ void end_part(Part &part) {
     Job &job = *part.job;
     session::Inquiry &inquiry = *part.inquiry;
     part.inquiry = nullptr;
-    if (inquiry.ended == Ended::Limited || inquiry.ended == Ended::Failed) {
-        if (inquiry.ended == Ended::Limited)
-            inquiry.problem.set(core::sqlstate::kConfigurationLimitExceeded, "rate limit exceeded");
-        else
-            session::observe::failed(inquiry.problem);
+    if (inquiry.ended == Ended::Limited)
+        return end_limited(part, inquiry);
+    if (inquiry.ended == Ended::Failed) {
+        session::observe::failed(inquiry.problem);
         (void)session::observe::end();
-        return outcome_of(inquiry.problem) == Outcome::Postponed ? put_off(part, inquiry.problem) : fail(job, inquiry.problem);
+        return outcome_of(inquiry.problem) == Outcome::Postponed ? put_off(part, inquiry.problem, 0) : fail(job, inquiry.problem);
     }
     inquiry.finish();
     std::string_view bytes;

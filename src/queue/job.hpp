@@ -66,6 +66,9 @@ enum class Outcome : std::uint8_t {
     Postponed,  // not its fault: a limit, or no room
 };
 
+// A limit may be raised, or removed, while a job waits for it: so it is asked again after this long.
+inline constexpr std::int64_t kMostLimitWaitUs = 600'000'000;
+
 struct Job;
 struct JobList;
 
@@ -107,6 +110,8 @@ struct Job {
     std::int64_t took_us = 0;
     Outcome outcome = Outcome::None;
     core::Problem problem;
+    std::int64_t limit_wait_us = 0;  // if it was put off because of a limit: how long that stands against it
+    bool was_limited = false;
     char daemon[256] = "";
 
     [[nodiscard]] bool is_over() const { return outcome != Outcome::None; }

@@ -69,9 +69,11 @@ constexpr const char *kEnd = R"(
 
 constexpr const char *kPutOff = R"(
     UPDATE public.steadytext_queue q
-    SET status = 'pending', error = d.error, retry_count = d.retries, processing_time_ms = d.took_ms,
+    SET status = 'pending', retry_count = d.retries, processing_time_ms = d.took_ms,
+        error = d.error || CASE WHEN d.is_limited
+            THEN to_char((clock_timestamp() + d.delay_ms * interval '1 millisecond') AT TIME ZONE 'UTC', '" It is tried again at "YYYY-MM-DD HH24:MI:SS" UTC."') ELSE '' END,
         run_at = clock_timestamp() + d.delay_ms * interval '1 millisecond', worker_pid = NULL, lease_until = NULL
-    FROM unnest($2, $3, $4, $5, $6) AS d (id, error, retries, took_ms, delay_ms)
+    FROM unnest($2, $3, $4, $5, $6, $7) AS d (id, error, retries, took_ms, delay_ms, is_limited)
     WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1)";
 
 constexpr const char *kRecordTexts = R"(
@@ -201,7 +203,11 @@ std::int32_t back_off_ms(int attempts) {
     return static_cast<std::int32_t>(ms * (0.75 + 0.5 * pg::random_fraction()));
 }
 
-constexpr std::int32_t kPostponedMs = 250;
+// As long as the limit that stands against it said.
+std::int32_t postponed_ms(const Job &job) {
+    constexpr std::int64_t kLeastUs = 250'000;
+    return static_cast<std::int32_t>((std::clamp(job.limit_wait_us, kLeastUs, kMostLimitWaitUs) + 999) / 1000);
+}
 
 Oid vector_type() {
     const Oid table = pg::own_table("steadytext_queue");
@@ -267,10 +273,12 @@ void add_ended(const Job &job, ArrayColumn *column) {
 void add_put_off(const Job &job, ArrayColumn *column) {
     const bool counts = job.outcome == Outcome::Retry;
     column++->add(Int64GetDatum(job.row.id));
-    column++->add(pg::text_datum(job.problem.message));
+    column++->add(job.was_limited ? CStringGetTextDatum(psprintf("%s. %s", job.problem.message, job.problem.detail))
+                                  : pg::text_datum(job.problem.message));
     column++->add(Int32GetDatum(job.row.retry_count + counts));
     column++->add(took_ms(job));
-    column->add(Int32GetDatum(counts ? back_off_ms(job.row.retry_count) : kPostponedMs));
+    column++->add(Int32GetDatum(counts ? back_off_ms(job.row.retry_count) : postponed_ms(job)));
+    column->add(BoolGetDatum(job.was_limited));
 }
 
 // The answers of a batch, in the order asked. All of them are here at once, which is why they are limited: so one batch after the other.
@@ -379,7 +387,7 @@ NextDue next_due(const HeldBack &held_back) {
 void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid role)) {
     static Statement end{kTable, kEnd, SPI_OK_UPDATE_RETURNING}, put_off{kTable, kPutOff, SPI_OK_UPDATE};
     Rows<7> ending({INT8OID, TEXTOID, TEXTOID, vector_type(), TEXTOID, INT4OID, TEXTOID}, jobs.count);
-    Rows<5> waiting({INT8OID, TEXTOID, INT4OID, INT4OID, INT4OID}, jobs.count);
+    Rows<6> waiting({INT8OID, TEXTOID, INT4OID, INT4OID, INT4OID, BOOLOID}, jobs.count);
     for (const Job *job = jobs.first; job != nullptr; job = job->next) {
         if (is_put_off(*job)) {
             add_put_off(*job, waiting.add());

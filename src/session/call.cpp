@@ -147,8 +147,10 @@ void take_answer(const Held &held, Answer &answer) {
     answer.answered = slot.outcome == Outcome::Answered;
     answer.limited = slot.outcome == Outcome::Limited;
     add_charges(*held.quota, slot.limits);
-    if (answer.limited)
+    if (answer.limited) {
         describe_refusal(slot.limits, answer.problem);
+        answer.limit_wait_us = slot.limits.refusal.wait_us;
+    }
     if (!answer.answered) {
         if (!answer.limited)
             answer.problem = slot.problem;

@@ -28,6 +28,7 @@ struct Answer {
     bool timed_out;           // by the deadline of this call
     bool was_sent;            // a daemon had it for a while
     bool limited;             // at every daemon that could answer: refuse_after_all() is due
+    std::int64_t limit_wait_us = 0;  // if so, as Refusal's (limits.hpp)
     core::Problem problem;
     core::PaddedText body;    // the daemon's message, in CurrentMemoryContext
     std::string_view rest;    // of a stream: text that had come before it and was not taken

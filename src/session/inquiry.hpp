@@ -15,7 +15,7 @@ enum class Ended {
     Answered,  // by a daemon, for this session or another
     Recalled,  // from the cache
     Unasked,   // NULL: only the cache was asked (ANALYZE)
-    Limited,   // a rate limit stood against it, and steadytext.on_limit is null
+    Limited,   // a rate limit stood against it, and steadytext.on_limit is null; of many calls (many_calls.hpp), `problem` says which
     Failed,    // `problem` says why
 };
 
@@ -32,6 +32,7 @@ public:
     core::Problem problem;
     Quota quota;
     bool was_sent = false;     // a daemon had it for a while, whatever came of it
+    std::int64_t limit_wait_us = 0;  // if Limited, as Refusal's
     std::int64_t took_us = 0;  // after finish()
     std::uint32_t tag = 0;     // its owner's
 

@@ -400,7 +400,7 @@ bool admit(const Spending &spending, Quota &quota, Deadline &deadline) {
     return false;
 }
 
-Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others, std::int64_t deadline_us, std::int64_t &again_us) {
+Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others, std::int64_t deadline_us, std::int64_t &again_us, Refusal &refusal) {
     if (limit_rules().count == 0)
         return Admission::Admitted;
     Obstacle obstacle;
@@ -416,7 +416,8 @@ Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others
         again_us = now_us + std::max(wait_us, kLookAgainUs);
         return is_for_others ? Admission::AfterOthers : Admission::Later;
     }
-    refuse(obstacle.refusal.problem);
+    refusal = obstacle.refusal;
+    refuse(refusal.problem);
     return Admission::Refused;
 }
 

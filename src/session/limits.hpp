@@ -64,10 +64,11 @@ struct Refusal {
 [[nodiscard]] bool admit(const Spending &spending, Quota &quota, Deadline &deadline);
 
 // For who has other calls under way and so cannot wait here: Later says when to ask again (CLOCK_MONOTONIC). What only their own
-// end makes room for is never refused: AfterOthers says when to ask again, and that it is these that are waited for. Raises as admit() does; `deadline_us` is how long on_limit = wait may take.
+// end makes room for is never refused: AfterOthers says when to ask again, and that it is these that are waited for. Raises as admit() does; `deadline_us` is
+// how long on_limit = wait may take. `refusal` is what Refused is about.
 enum class Admission { Admitted, Refused, Later, AfterOthers };
 [[nodiscard]] Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others, std::int64_t deadline_us,
-                                       std::int64_t &again_us);
+                                       std::int64_t &again_us, Refusal &refusal);
 
 // Where cached answers count (steadytext.limit_cache_hits), the gate is before the cache; where not, behind it.
 [[nodiscard]] bool admit_lookup(const Spending &spending, Quota &quota, Deadline &deadline);

@@ -203,7 +203,8 @@ bool ManyCalls::step_miss(Entry &entry) {
 
 bool ManyCalls::admit(Entry &entry) {
     Inquiry &inquiry = *entry.inquiry;
-    switch (admit_or_later(inquiry.spending, inquiry.quota, has_others(), inquiry.deadline.us(), entry.again_us)) {
+    Refusal refusal;
+    switch (admit_or_later(inquiry.spending, inquiry.quota, has_others(), inquiry.deadline.us(), entry.again_us, refusal)) {
     case Admission::Admitted:
         if (outlives_)
             outlive_transaction(inquiry.quota);
@@ -214,6 +215,8 @@ bool ManyCalls::admit(Entry &entry) {
     case Admission::Later:
         return false;
     case Admission::Refused:
+        inquiry.problem = refusal.problem;
+        inquiry.limit_wait_us = refusal.wait_us;
         end(entry, Ended::Limited);
         return false;
     }
@@ -368,6 +371,8 @@ void ManyCalls::take(Entry &entry, const Answer &answer) {
     if (answer.limited) {
         tell(entry.ticket, Asked::Limited, told, answer.problem);
         refuse_after_all(inquiry.quota, answer.problem);
+        inquiry.problem = answer.problem;
+        inquiry.limit_wait_us = answer.limit_wait_us;
         return end(entry, Ended::Limited);
     }
     const Asked asked = inquiry.take(answer, told);
