@@ -13,6 +13,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/callback_function.hpp"
 #include "src/pg/kept_statement.hpp"
+#include "src/pg/lock_wait.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/keeper_call.hpp"
 #include "src/session/notify.hpp"
@@ -174,6 +175,7 @@ void note_cancelled(Oid role) {
 template <std::size_t Count>
 void execute_as_owner(pg::KeptStatement &statement, const Oid (&types)[Count], const Datum (&values)[Count], const char *nulls = nullptr) {
     const pg::Caller caller = pg::begin_as_owner();
+    pg::bound_lock_waits(guc::request_timeout_ms);
     statement.execute(types, values, nulls);
     pg::end_as_owner(caller);
 }
@@ -265,7 +267,8 @@ struct Seen {
     std::uint64_t last = 0;  // the key of the one queued last, which mostly ends last
 };
 
-Seen look(Datum request_ids) {
+// Waits for the table, if somebody has it locked, until then.
+Seen look(Datum request_ids, std::int64_t until_us) {
     static pg::KeptStatement statement{"steadytext_queue",
                                        "SELECT xmin, request_id FROM public.steadytext_queue"
                                        " WHERE request_id = ANY ($1) AND completed_at IS NULL ORDER BY id DESC",
@@ -273,6 +276,7 @@ Seen look(Datum request_ids) {
     const Oid types[] = {UUIDARRAYOID};
     const Datum values[] = {request_ids};
     const pg::Caller caller = pg::begin_pinned();
+    pg::bound_lock_waits(static_cast<int>(std::clamp<std::int64_t>((until_us - core::monotonic_us()) / 1000, 1, INT_MAX)));
     statement.execute(types, values);
     pg::end_as_owner(caller);
     Seen seen;
@@ -303,7 +307,7 @@ bool wait_for(Datum request_ids, std::int64_t until_us) {
         waiting = pg::wait_event("SteadytextQueue");
     for (std::uint64_t told_of = shmem::QueueWaiters::kAny;;) {
         shmem::segment().queue_waiters->begin(pg::my_proc_number(), told_of);
-        const Seen seen = look(request_ids);
+        const Seen seen = look(request_ids, until_us);
         if (!seen.waits)
             return true;
         if (seen.own)

@@ -3,6 +3,7 @@
 #include "src/session/budgets.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/guc.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/pg/table_rows.hpp"
 #include "src/session/degrade.hpp"
@@ -73,7 +74,10 @@ void remember_usage(const LimitRule &rule, Oid of_role, RateLimiter::MeterId met
     days->rule = &rule;
     days->of_role = of_role;
     days->today = static_cast<std::int32_t>(unix_us / USECS_PER_DAY);
-    pg::for_each_row(pg::own_table("steadytext_usage"), take_usage_row, days);
+    const Oid usage = pg::own_table("steadytext_usage");
+    pg::lock_tables({&usage, 1}, guc::request_timeout_ms);
+    pg::for_each_row(usage, take_usage_row, days);
+    pg::unlock_tables({&usage, 1});
     take_unwritten(*days);
 
     // A day's tokens count as used at its end: later than they were, never earlier.

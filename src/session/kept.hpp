@@ -5,9 +5,15 @@
 //
 //     void forget(Datum, Oid relation) { if (...) copy.forget(); }     // a callback of utils/inval.h
 //     if (!copy.is_current()) copy.make([] { ... });                   // may raise
+//
+// A copy of tables that somebody has locked is used as it is (make_of()), and looked at again by the next call; only who has none yet waits for them.
 #pragma once
 
+#include "src/guc.hpp"
+#include "src/pg/table_rows.hpp"
+
 #include <cstdint>
+#include <span>
 
 namespace steadytext::session {
 
@@ -22,6 +28,17 @@ public:
         made_at_ = kNever;
         make();  // a longjmp out of it leaves kNever
         made_at_ = heard;
+    }
+
+    template <class Make>
+    void make_of(std::span<const Oid> tables, Make &&make_copy) {
+        if (!pg::try_lock_tables(tables)) {
+            if (made_at_ != kNever)
+                return;
+            pg::lock_tables(tables, guc::request_timeout_ms);
+        }
+        make(make_copy);
+        pg::unlock_tables(tables);
     }
 
 private:

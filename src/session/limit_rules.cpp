@@ -154,6 +154,10 @@ void take_budget_row(TupleTableSlot *row, void *) {
     add_limit(rule, BudgetTokens, Unit::Tokens, DatumGetInt64(tokens), microseconds(*DatumGetIntervalP(period)));
 }
 
+ServerSettings server_settings() {
+    return {guc::server_requests_per_minute, guc::server_tokens_per_minute, guc::server_concurrency, guc::limit_superusers};
+}
+
 void take_settings(const ServerSettings &server) {
     LimitRule rule = rule_of("", kAll);
     rule.binds = Binds::Server;
@@ -170,29 +174,27 @@ void read_all() {
     loaded.rules = nullptr;
     loaded.count = loaded.room = 0;
     loaded.generation++;
-    loaded.tables[0] = pg::own_table("steadytext_rate_limits");
-    loaded.tables[1] = pg::own_table("steadytext_rate_limit_rules");
-    loaded.tables[2] = pg::own_table("steadytext_budgets");
+    loaded.server = server_settings();
     pg::for_each_row(loaded.tables[0], take_original_row, nullptr);
     pg::for_each_row(loaded.tables[1], take_rule_row, nullptr);
     pg::for_each_row(loaded.tables[2], take_budget_row, nullptr);
     take_settings(loaded.server);
 }
 
-void load(const ServerSettings &server) {
+void load() {
     if (memory == nullptr)
         watch_changes();
-    loaded.server = server;
-    loaded.copy.make(read_all);
+    loaded.tables[0] = pg::own_table("steadytext_rate_limits");
+    loaded.tables[1] = pg::own_table("steadytext_rate_limit_rules");
+    loaded.tables[2] = pg::own_table("steadytext_budgets");
+    loaded.copy.make_of(loaded.tables, read_all);
 }
 
 void refresh() {
     // A long statement hears of changes too; with nothing to hear this costs two comparisons.
     AcceptInvalidationMessages();
-    const ServerSettings server{guc::server_requests_per_minute, guc::server_tokens_per_minute, guc::server_concurrency,
-                                guc::limit_superusers};
-    if (!loaded.copy.is_current() || !(loaded.server == server))
-        load(server);
+    if (!loaded.copy.is_current() || !(loaded.server == server_settings()))
+        load();
 }
 
 // ---- who is bound ----------------------------------------------------------------------------------------------------

@@ -103,12 +103,16 @@ void add_if_left_out(TupleTableSlot *row, void *keys) {
         appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", TextDatumGetCString(key));
 }
 
-void load() {
+void read_all() {
     overrides = Overrides{};
     strlcpy(overrides.daemon_host, "localhost", sizeof overrides.daemon_host);
     overrides.daemon_port = 5555;
-    config_table = pg::own_table("steadytext_config");
     pg::for_each_row(config_table, read_row, nullptr);
+}
+
+void load() {
+    config_table = pg::own_table("steadytext_config");
+    copy.make_of({&config_table, 1}, read_all);
 }
 
 }  // namespace
@@ -120,7 +124,7 @@ Settings settings() {
         registered = true;
     }
     if (!copy.is_current())
-        copy.make(load);
+        load();
     Settings result;
     result.default_max_tokens = overrides.has_max_tokens ? overrides.max_tokens : guc::default_max_tokens;
     result.default_seed = overrides.has_seed ? overrides.seed : guc::default_seed;
@@ -132,7 +136,10 @@ Settings settings() {
 
 const char *keys_left_out() {
     StringInfo keys = makeStringInfo();
-    pg::for_each_row(pg::own_table("steadytext_config"), add_if_left_out, keys);
+    const Oid table = pg::own_table("steadytext_config");
+    pg::lock_tables({&table, 1}, guc::request_timeout_ms);
+    pg::for_each_row(table, add_if_left_out, keys);
+    pg::unlock_tables({&table, 1});
     return keys->data;
 }
 
