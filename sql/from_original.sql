@@ -140,8 +140,7 @@ BEGIN
             SELECT setval('public.%1$s_id_seq', greatest(t.last, s.last, 1), t.last IS NOT NULL OR s.is_called)
             FROM (SELECT max(id)::bigint AS last FROM public.%1$I) t,
                  (SELECT CASE WHEN last_value BETWEEN 1 AND 1000000000 THEN last_value END AS last, is_called FROM public.%1$I_id_seq) s$f$, name);
-        EXECUTE format('ALTER SEQUENCE public.%I_id_seq AS %s INCREMENT 1 MINVALUE 1 NO MAXVALUE START 1 CACHE 1 NO CYCLE', name,
-                       CASE name WHEN 'steadytext_queue' THEN 'bigint' ELSE 'integer' END);
+        EXECUTE format('ALTER SEQUENCE public.%I_id_seq AS bigint INCREMENT 1 MINVALUE 1 NO MAXVALUE START 1 CACHE 1 NO CYCLE', name);
     END LOOP;
 END
 $$;
@@ -185,6 +184,7 @@ ALTER TABLE public.steadytext_cache
     ALTER created_at SET NOT NULL,
     ALTER model_name SET NOT NULL,
     ALTER embedding TYPE public.vector,
+    ALTER id TYPE bigint,
     ADD prompt_tokens int,
     ADD completion_tokens int,
     ADD finish_reason text,
@@ -322,7 +322,7 @@ WITH marked AS (
     RETURNING 1)
 INSERT INTO upgrade_counts
     SELECT 8, format('%s rows of steadytext_audit_log are marked before_upgrade', count(*)), count(*) FROM marked HAVING count(*) > 0;
-ALTER TABLE public.steadytext_audit_log ALTER event_type SET NOT NULL;
+ALTER TABLE public.steadytext_audit_log ALTER event_type SET NOT NULL, ALTER id TYPE bigint;
 
 -- ---- everything else -----------------------------------------------------------------------------------------------------
 

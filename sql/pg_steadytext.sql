@@ -123,7 +123,7 @@ COMMENT ON FUNCTION _steadytext.scope_role(text) IS 'The OID of the role that a 
 
 -- Cached answers. Written by the keeper (a background worker) only; sessions read it by cache_key.
 CREATE TABLE public.steadytext_cache (
-    id serial PRIMARY KEY,
+    id bigserial PRIMARY KEY,
     cache_key text NOT NULL CONSTRAINT idx_steadytext_cache_key UNIQUE,
     prompt text NOT NULL,
     response text,
@@ -451,7 +451,7 @@ COMMENT ON VIEW public.steadytext_queue_dead IS
     'Asynchronous calls that were given up; steadytext_queue_requeue() gives them another chance. A role sees its own.';
 
 CREATE TABLE public.steadytext_audit_log (
-    id serial PRIMARY KEY,
+    id bigserial PRIMARY KEY,
     event_id uuid DEFAULT gen_random_uuid(),
     event_type text NOT NULL,
     user_id text DEFAULT current_user,
@@ -960,7 +960,7 @@ DECLARE
     entries bigint;
     bytes bigint;
     chosen tid[];
-    last_id int := -2147483648;
+    last_id bigint := '-9223372036854775808';
     last_rank float8 := '-infinity';
     last_time timestamptz := '-infinity';
     looked int;
@@ -2048,7 +2048,8 @@ COMMENT ON VIEW public.steadytext_config_settings IS
 
 -- What an administrator is granted: all functions that PUBLIC has not but trigger functions, those that make administrators, and those
 -- that act on the whole server; the tables they work on, of which the audit log is not to be changed, answers are not to be made up, and
--- those in _steadytext are only to be read.
+-- those in _steadytext are only to be read. A sequence may be used where rows may be added, and set nowhere; it is a bigint, so that nobody comes to
+-- its end.
 CREATE FUNCTION _steadytext.admin_grants() RETURNS SETOF text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -2061,7 +2062,8 @@ AS $$
     WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(steadytext_)?admin_' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
       AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 'steadytext_server_admin'::regrole)
     UNION ALL
-    SELECT format(CASE WHEN c.relkind = 'S' THEN 'USAGE, SELECT ON SEQUENCE %s'
+    SELECT format(CASE WHEN c.relkind = 'S' AND c.relname = 'steadytext_cache_id_seq' THEN 'SELECT ON SEQUENCE %s'
+                       WHEN c.relkind = 'S' THEN 'USAGE, SELECT ON SEQUENCE %s'
                        WHEN c.relkind = 'v' OR c.relnamespace <> 'public'::regnamespace THEN 'SELECT ON %s'
                        WHEN c.relname = 'steadytext_audit_log'
                            THEN 'SELECT, INSERT (event_type, user_id, request_id, details, ip_address, success, error_message) ON %s'

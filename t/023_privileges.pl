@@ -328,4 +328,22 @@ if ($ENV{STEADYTEXT_LONG_TESTS}) {
     cmp_ok(abs($theirs / $fresh - 1), '<', 0.02, "and none is faster: medians of $theirs and $fresh us");
 }
 
+# ---- sequences -----------------------------------------------------------------------------------------------------------------------
+# Whoever may use one can take numbers without end: none of them has one that anybody would see, and nobody sets one.
+{
+    $cluster->sql(q(CREATE ROLE seq_admin; SELECT steadytext_admin_grant('seq_admin')));
+    my $own = q(SELECT c.oid, c.relname, a.attrelid, s.seqtypid, s.seqmax, s.seqcycle, t.atttypid
+        FROM pg_class c JOIN pg_sequence s ON s.seqrelid = c.oid JOIN pg_depend a ON a.classid = 'pg_class'::regclass AND a.objid = c.oid AND a.deptype IN ('a', 'i') AND a.refobjsubid > 0
+             JOIN pg_attribute t ON t.attrelid = a.refobjid AND t.attnum = a.refobjsubid
+             JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = a.refobjid AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_steadytext' OFFSET 0) =~ s/a\.attrelid/a.refobjid AS of/r;
+    cmp_ok($cluster->sql("SELECT count(*) FROM ($own) s"), '>', 0, 'sequences');
+    is($cluster->sql("SELECT string_agg(relname, ' ') FROM ($own) s WHERE (seqtypid, atttypid) <> ('int8'::regtype, 'int8'::regtype) OR seqmax <> 9223372036854775807 OR seqcycle"), '', 'have no end, nor have their columns');
+    my $roles = q(SELECT oid, rolname FROM pg_roles WHERE NOT rolsuper AND rolname <> 'steadytext_owner' AND rolname !~ '^pg_' UNION ALL SELECT 0, 'public');
+    is($cluster->sql("SELECT string_agg(rolname || ' ' || relname, ', ') FROM ($own) s, ($roles) r WHERE has_sequence_privilege(r.rolname::name, s.oid, 'UPDATE')"), '', 'nobody sets them');
+    is($cluster->sql("SELECT string_agg(rolname || ' ' || relname, ', ') FROM ($own) s, ($roles) r WHERE has_sequence_privilege(r.rolname::name, s.oid, 'USAGE') AND NOT has_any_column_privilege(r.rolname::name, s.of, 'INSERT')"), '',
+        'nobody uses one who may not add rows');
+    cmp_ok($cluster->sql("SELECT count(*) FROM ($own) s WHERE has_sequence_privilege('seq_admin', s.oid, 'USAGE')"), '>', 0, 'an administrator uses some');
+    $cluster->sql(q(SELECT steadytext_admin_revoke('seq_admin'); DROP ROLE seq_admin));
+}
+
 done_testing;
