@@ -3,6 +3,7 @@
 # kept, but neither served, carried out nor obeyed; nothing of anybody's runs as the superuser who upgrades.
 use strict;
 use warnings;
+use SteadyText::Attack;
 use SteadyText::Cluster;
 use SteadyText::Original;
 use Test::More;
@@ -94,6 +95,39 @@ like($cluster->try_sql(q(BEGIN; DO $$BEGIN FOR i IN 1 .. 300 LOOP EXECUTE format
     EXECUTE format('CREATE FUNCTION steadytext_version(d%s) RETURNS int LANGUAGE sql AS ''SELECT 1''', i); END LOOP; END$$; ALTER EXTENSION pg_steadytext UPDATE), database => 'objects')->{err},
     qr/have 300 objects.*\nDETAIL:.{1,9000}\.\.\.\n/, 'of hundreds the first fifty are named');
 is(in(objects => q(SELECT extversion FROM pg_extension WHERE extname = 'pg_steadytext')), '2025.11.25', 'all is as it was');
+
+# ---- what the script names ---------------------------------------------------------------------------------------------------
+# All that the update's SQL names is there a second time, and like it, in every schema that somebody may create in: one of mallory's own, which is first in
+# the path of the superuser who updates, public, and those of the database's owner, who may make one of any name. Nothing of it runs.
+{
+    original('snared');
+    $cluster->sql('CREATE ROLE holder LOGIN; ALTER DATABASE snared OWNER TO holder');
+    my $rows = q(INSERT INTO steadytext_cache (cache_key, prompt, response, generation_params, id) VALUES ('k' || random(), 'p', 'r', '{"max_tokens": 1e100}', -1);
+        INSERT INTO steadytext_queue (request_type, prompt, params) VALUES ('generate', 'p', '{}'), ('embed', 'q', NULL); INSERT INTO steadytext_audit_log (event_type, details) VALUES ('x', '[]');
+        INSERT INTO steadytext_rate_limits (user_id, requests_per_minute) VALUES ('victim', -5); INSERT INTO steadytext_config (key, value) VALUES ('victim', '1'));
+    in(snared => $rows, user => 'mallory');
+    in(snared => q(CREATE SCHEMA postgres; CREATE SCHEMA steadytext_owner; GRANT USAGE ON SCHEMA postgres, steadytext_owner TO PUBLIC), user => 'holder');
+    in(snared => q(CREATE SCHEMA snare AUTHORIZATION mallory; GRANT USAGE ON SCHEMA snare TO PUBLIC));
+    my %names = SteadyText::Attack::names_in_sql($cluster);
+    for my $plant ([ mallory => SteadyText::Attack::snares(%names, foreign => 1) ], map { [ $_ => SteadyText::Attack::likenesses(\%names, foreign => 1) ] } qw(holder mallory)) {
+        my $planted = $cluster->try_sql($plant->[1], database => 'snared', user => $plant->[0], timeout => 300);
+        is($planted->{state}, '', "$plant->[0] plants") or diag $planted->{err};
+        note join ' ', $planted->{err} =~ /NOTICE:\s+\S+\s+(snare: \d+|likenesses .*)/g;
+    }
+    my $sprung = sub { return join ', ', sort keys %{ { map { $_ => 1 } $cluster->log =~ /trojan (.* ran as (?!mallory\b|holder\b).*)/g } } };
+    for my $path ('"$user", public', 'snare, postgres, public, pg_catalog', 'pg_catalog, snare, public') {
+        my $updated = $cluster->try_sql("SET search_path = $path; BEGIN; ALTER EXTENSION pg_steadytext UPDATE; ROLLBACK", database => 'snared');
+        is($updated->{state}, '', "the update goes through under the path $path") or diag $updated->{err};
+        is($sprung->(), '', '  and steps into no snare');
+    }
+    $cluster->sql('ALTER DATABASE snared SET search_path = snare, postgres, public, pg_catalog');
+    in(snared => 'ALTER EXTENSION pg_steadytext UPDATE');
+    is($cluster->sql(q(SET search_path = pg_catalog; SELECT public.steadytext_generate('after'::text, 5, true, 42, '[EOS]'::text, NULL::text, NULL::text, NULL::text, NULL::text, false)), database => 'snared', user => 'victim'), 'after', 'then calls are answered');
+    ok($cluster->wait_for(sub { in(snared => q(SET search_path = pg_catalog; SELECT public.steadytext_frecency_refresh() IS NOT NULL AND EXISTS (SELECT FROM public.steadytext_cache WHERE prompt = 'after'))) eq 't' }), '  and the keeper writes');
+    is($sprung->(), '', 'nobody steps into one');
+    $cluster->try_sql('SET search_path = pg_catalog; SELECT snare.spring($$told$$)', database => 'snared');
+    like($sprung->(), qr/told ran as postgres/, 'it would have told');
+}
 
 # ---- rows ------------------------------------------------------------------------------------------------------------------
 original('rows');

@@ -169,6 +169,18 @@ SQL
     my ($snares, $overloads) = ($planted->{err} =~ /snare: (\d+)/, $planted->{err} =~ /overloads: (\d+)/);
     cmp_ok($snares // 0, '>', 500, ($snares // 0) . ' snares') or diag $planted->{err};
     cmp_ok($overloads // 0, '>', 500, ($overloads // 0) . ' overloads') or diag $planted->{err};
+    # And what literals, NULLs and defaults could mean, in each schema that somebody may create in: a plain role in its own, one with CREATE on
+    # public there, the owner of the database in those that are first for the superuser and the workers too.
+    $cluster->sql(q(CREATE ROLE holder LOGIN; CREATE ROLE monitor LOGIN; GRANT pg_monitor TO monitor; ALTER DATABASE snared OWNER TO holder));
+    $cluster->sql(q(CREATE SCHEMA postgres; CREATE SCHEMA steadytext_owner; CREATE SCHEMA monitor; GRANT USAGE ON SCHEMA postgres, steadytext_owner, monitor TO PUBLIC), %$in, user => 'holder');
+    my %likenesses;
+    for my $user ('holder', 'planter') {
+        my $result = $cluster->try_sql(SteadyText::Attack::likenesses(\%names), %$in, user => $user, timeout => 600);
+        is($result->{state}, '', "$user plants likenesses") or diag $result->{err};
+        $likenesses{$1} += $2 while $result->{err} =~ /likenesses in (\w+): (\d+)/g;
+    }
+    is(join(' ', sort keys %likenesses), 'monitor postgres public snare steadytext_owner', '  in every schema they may create in');
+    cmp_ok($likenesses{$_}, '>', 1000, "  $likenesses{$_} in $_") for sort keys %likenesses;
     my $path = 'SET search_path = snare, public, pg_catalog;';
     # The tester's own statements name everything.
     my $quiet = "\\set ON_ERROR_STOP 0\n";
@@ -177,6 +189,9 @@ SQL
     is($sprung->(), $before, 'a superuser under the path of the installation steps into none');
     $cluster->try_sql("$quiet $path SET client_min_messages = fatal; $calls", %$in, user => 'planter', timeout => 300);
     is($sprung->(), $before, 'a caller with its own path gets none to run with other rights');
+    # Health, incidents and figures, and all else, as who watches the server calls them.
+    $cluster->try_sql("$quiet SET client_min_messages = fatal; $calls", %$in, user => 'monitor', timeout => 300);
+    is($sprung->(), $before, 'nor one who watches the server');
     $cluster->sql(q(CREATE TABLE snare.trap (id pg_catalog.uuid)), %$in, user => 'planter');
     my $queue = join '', map { "SELECT $_;\n" } q(public.steadytext_generate_async('a'::pg_catalog.text, 5)), q(public.steadytext_generate_batch_async('{b,c}'::pg_catalog.text[], 5)),
         q(public.steadytext_embed_async('d'::pg_catalog.text, true, 42, NULL::pg_catalog.text, false)), q(public.steadytext_rerank_async('q'::pg_catalog.text, '{x,y}'::pg_catalog.text[], 't'::pg_catalog.text, true, 42)),
@@ -197,8 +212,14 @@ SQL
     ok($cluster->wait_for(sub { $pinned->(q(SELECT count(*) FROM public.steadytext_audit_log WHERE event_type = 'suspicious_input')) > 0 }), 'the keeper writes audit rows');
     ok($cluster->wait_for(sub { $pinned->(q(SELECT count(*) FROM public.steadytext_cache)) == 3 }), '  evicts') or diag $pinned->(q(SELECT count(*) FROM public.steadytext_cache));
     ok($cluster->wait_for(sub { $pinned->(q(SELECT public.steadytext_frecency_refresh() IS NOT NULL AND count(*) > 0 FROM public.steadytext_usage)) eq 't' }), '  counts');
-    is($pinned->(q(SELECT string_agg(DISTINCT role_name, ' ' ORDER BY role_name) FROM public.steadytext_usage)), 'passer planter postgres', '  for everyone');
+    is($pinned->(q(SELECT string_agg(DISTINCT role_name, ' ' ORDER BY role_name) FROM public.steadytext_usage)), 'monitor passer planter postgres', '  for everyone');
     $cluster->sql(q(SET search_path = pg_catalog; SELECT * FROM public.steadytext_selfcheck()), %$in);
+    $cluster->append_conf("steadytext.incident_delay = '100ms'");
+    $cluster->reload;
+    $pinned->(q(SELECT public.steadytext_daemon_register('ipc:///tmp/nobody-listens.sock'::pg_catalog.text, 1)));
+    ok($cluster->wait_for(sub { $pinned->(q(SELECT public.steadytext_frecency_refresh() IS NOT NULL AND count(*) FILTER (WHERE closed_at IS NULL) > 0 FROM public.steadytext_incidents WHERE subject LIKE '%nobody%')) eq 't' }), 'the keeper writes an incident');
+    $pinned->(q(SELECT public.steadytext_daemon_unregister('ipc:///tmp/nobody-listens.sock'::pg_catalog.text)));
+    ok($cluster->wait_for(sub { $pinned->(q(SELECT public.steadytext_frecency_refresh() IS NOT NULL AND count(*) FILTER (WHERE closed_at IS NOT NULL) > 0 FROM public.steadytext_incidents WHERE subject LIKE '%nobody%')) eq 't' }), '  and its end');
     is($sprung->(), $before, 'workers step into none');
     $cluster->try_sql(q(SELECT 'a'::pg_catalog.text OPERATOR(snare.=) 'b'; SELECT snare.now()), %$in);
     isnt($sprung->(), $before, 'they would have told');

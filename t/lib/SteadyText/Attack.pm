@@ -87,7 +87,7 @@ sub names_in_sql {
 
 # A script for a role that owns the schema snare and may create in public. In snare it puts a function for each of PostgreSQL's that is
 # called, with the very same arguments, an operator for each that is used, a domain for each type, a table for each relation, a type with
-# implicit casts from everything to it; in public an overload of every function of the extension for each number of arguments it can be called
+# implicit casts from everything to it; unless {foreign}, in public an overload of every function of the extension for each number of arguments it can be called
 # with, and for each other type that an argument is likely to have. Each writes `trojan NAME ran as USER` to the log.
 sub snares {
     my (%names) = @_;
@@ -154,7 +154,7 @@ BEGIN
                                     JOIN (VALUES ('text', 'name'), ('text', 'varchar'), ('text', 'snare.mine'), ('name', 'text'), ('int4', 'int8'), ('int4', 'int2'), ('int8', 'int4'), ('float8', 'numeric'),
                                                  ('float8', 'int4'), ('jsonb', 'text'), ('jsonb', 'json'), ('bool', 'text'), ('uuid', 'text'), ('interval', 'text')) v (type, other) ON v.type::regtype = c.t
                                     WHERE c.i <= n.count) changed) s
-                WHERE p.pronamespace = 'public'::regnamespace AND p.prokind = 'f' AND NOT 'trigger'::regtype = p.prorettype LOOP
+                WHERE OWN AND p.pronamespace = 'public'::regnamespace AND p.prokind = 'f' AND NOT 'trigger'::regtype = p.prorettype LOOP
         BEGIN
             EXECUTE format('CREATE FUNCTION public.%I(%s) RETURNS text LANGUAGE plpgsql AS %L', each.proname, array_to_string(each.types, ', '),
                 format('BEGIN PERFORM snare.spring(%L); RETURN NULL; END', format('overload %s(%s)', each.proname, array_to_string(each.types, ', '))));
@@ -165,10 +165,69 @@ BEGIN
     RAISE NOTICE 'overloads: %', made;
 END $do$;
 SQL
+    my $own = $names{foreign} ? 'false' : 'true';
+    $script =~ s/\bOWN\b/$own/;
     for my $what (qw(functions operators types relations)) {
         my ($mark, $value) = (uc $what, $list->($what));
         $script =~ s/\b$mark\)/$value)/g;
     }
+    return $script;
+}
+
+# A script that plants, in each schema where its role may create, as the catalog says, what a call with literals, NULLs and defaults could mean instead
+# of what it names: of every function that the extension's SQL calls (names_in_sql) and of every function of its own ({foreign}: these not in public), overloads for
+# each number of arguments with one or all types that are like those wanted: other strings and numbers, domains, anything at all, a VARIADIC list. It needs
+# the schema snare with its spring() (snares); NOTICE `likenesses: N`.
+sub likenesses {
+    my ($names, %options) = @_;
+    my $functions = "'{" . join(',', map { qq("$_") } @{ $names->{functions} }) . "}'::pg_catalog.text[]";
+    my $script = <<'SQL';
+SET search_path = pg_catalog;
+DO $do$
+DECLARE
+    target name; each record; made int := 0; before int;
+BEGIN
+    CREATE TEMP TABLE likeness ON COMMIT DROP AS
+    WITH wanted AS (
+        SELECT p.proname, p.pronamespace <> 'pg_catalog'::regnamespace AS own, ARRAY(SELECT t FROM unnest(p.proargtypes) WITH ORDINALITY u (t, i) WHERE i <= n.count ORDER BY i) AS types
+        FROM pg_proc p, generate_series(greatest(p.pronargs - p.pronargdefaults, 0), p.pronargs) AS n (count)
+        WHERE p.prorettype <> 'trigger'::regtype AND p.pronargs <= 10
+          AND (p.pronamespace = 'pg_catalog'::regnamespace AND p.proname = ANY (FUNCTIONS) AND p.pronargs <= 4
+               OR EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'pg_steadytext'
+                                  WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))),
+    alike (kind, other) AS (
+        SELECT k, o FROM (VALUES ('S', '{text,varchar,name,bpchar,"\"char\"",%s.text_like,anyelement,anynonarray}'::text[]), ('N', '{int4,int8,int2,numeric,float4,%s.int_like,anyelement}'),
+            ('B', '{text,int4,anyelement}'), ('D', '{timestamp,date,text,anyelement}'), ('T', '{text,anyelement}'), ('A', '{anyarray,anyelement,text}'), ('U', '{text,json,varchar,anyelement}'), ('P', '{text,int4,varchar}')) v (k, o)),
+    one AS (
+        SELECT w.proname, w.own, (SELECT string_agg(CASE WHEN i = c.place THEN o ELSE format_type(t, NULL) END, ', ' ORDER BY i) FROM unnest(w.types) WITH ORDINALITY u (t, i)) AS arguments
+        FROM wanted w, unnest(w.types) WITH ORDINALITY c (type, place) JOIN pg_type y ON y.oid = c.type JOIN alike a ON a.kind = y.typcategory, unnest(a.other) o),
+    every AS (
+        SELECT w.proname, w.own, repeat(o || ', ', cardinality(w.types) - 1) || o FROM wanted w, unnest('{text,varchar,name,int4,int8,int2,anyelement,%s.text_like,%s.int_like}'::text[]) o WHERE cardinality(w.types) > 0),
+    lists AS (
+        SELECT w.proname, w.own, concat_ws(', ', (SELECT string_agg(format_type(t, NULL), ', ' ORDER BY i) FROM unnest(w.types) WITH ORDINALITY u (t, i) WHERE i <= n), 'VARIADIC ' || o)
+        FROM wanted w, generate_series(0, cardinality(w.types)) n, unnest('{text[],int4[],name[],anyarray,"\"any\""}'::text[]) o)
+    SELECT * FROM one UNION SELECT * FROM every UNION SELECT * FROM lists;
+    FOR target IN SELECT nspname FROM pg_namespace n WHERE has_schema_privilege(n.oid, 'CREATE') AND nspname !~ '^pg_(temp|toast)' ORDER BY 1 LOOP
+        before := made;
+        IF to_regtype(format('%I.text_like', target)) IS NULL THEN  -- else somebody has been here before
+            EXECUTE format('CREATE DOMAIN %I.text_like AS text', target);
+            EXECUTE format('CREATE DOMAIN %I.int_like AS int', target);
+        END IF;
+        FOR each IN SELECT proname, replace(arguments, '%s', quote_ident(target)) AS arguments FROM likeness WHERE arguments IS NOT NULL AND (OWN OR NOT own OR target <> 'public') LOOP
+            BEGIN
+                EXECUTE format('CREATE FUNCTION %I.%I(%s) RETURNS text LANGUAGE plpgsql AS %L', target, each.proname, each.arguments,
+                    format('BEGIN PERFORM snare.spring(%L); RETURN NULL; END', format('likeness %s.%s(%s)', target, each.proname, each.arguments)));
+                made := made + 1;
+            EXCEPTION WHEN duplicate_function OR invalid_function_definition OR feature_not_supported THEN NULL;  -- the very one, internal types, "any"
+            END;
+        END LOOP;
+        RAISE NOTICE 'likenesses in %: %', target, made - before;
+    END LOOP;
+END $do$;
+SQL
+    my $own = $options{foreign} ? 'false' : 'true';
+    $script =~ s/\bFUNCTIONS\b/$functions/;
+    $script =~ s/\bOWN\b/$own/;
     return $script;
 }
 
