@@ -339,7 +339,7 @@ SELECT _steadytext.queue_look();
 
 -- The configuration is put back: what is valid, and, where everybody could write it, only keys that mean something here and not the daemon's
 -- address, which decides whom prompts reach. The original stored every value as a string; what is a number or a boolean becomes one.
--- Nobody has changed what is only put back.
+-- Nobody has changed what is only put back. The original's first value of cache_enabled was false, which is no wish to have no cache.
 ALTER TABLE public.steadytext_config DISABLE TRIGGER audit_inserted, DISABLE TRIGGER audit_updated;
 DO $$
 DECLARE
@@ -352,6 +352,7 @@ BEGIN
                       EXISTS (SELECT FROM public.steadytext_config s WHERE s.key = c.key) AS is_seeded
                FROM upgrade_config c
                WHERE NOT EXISTS (SELECT FROM public.steadytext_config s WHERE s.key = c.key AND s.value = c.value)
+                 AND NOT (c.key = 'cache_enabled' AND c.value IN ('false', '"false"'))
     LOOP
         said := CASE WHEN row.is_scalar THEN row.value #>> '{}' END;
         reason := CASE WHEN said IS NULL THEN 'no text, number or boolean of sensible size'

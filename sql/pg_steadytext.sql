@@ -104,7 +104,7 @@ CREATE VIEW _steadytext.config_seed (key, value, description) AS
 SELECT key, value::jsonb, description FROM (VALUES
     ('daemon_host', '"localhost"', 'host of the first daemon'),
     ('daemon_port', '5555', 'port of the first daemon'),
-    ('cache_enabled', 'false', 'answer repeated calls from the cache (steadytext.cache_enabled)'),
+    ('cache_enabled', 'true', 'answer repeated calls from the cache (steadytext.cache_enabled)'),
     ('cache_eviction_enabled', 'true', 'evict cached answers on schedule'),
     ('cache_max_entries', '10000', 'cached answers kept'),
     ('cache_max_size_mb', '100', 'megabytes of cached answers kept'),
@@ -580,7 +580,11 @@ BEGIN
             RETURN NULL;
         END IF;
     WHEN 'steadytext_incidents' THEN
-        IF NEW.closed_at IS NULL AND EXISTS (SELECT FROM public.steadytext_incidents i
+        -- The server's own, which the keeper has written into this database too, or one of another server.
+        IF EXISTS (SELECT FROM public.steadytext_incidents i
+                   WHERE i.condition = NEW.condition AND i.subject = NEW.subject AND i.opened_at = NEW.opened_at) THEN
+            RETURN NULL;
+        ELSIF NEW.closed_at IS NULL AND EXISTS (SELECT FROM public.steadytext_incidents i
                                              WHERE i.condition = NEW.condition AND i.subject = NEW.subject AND i.closed_at IS NULL) THEN
             RETURN NULL;
         ELSIF EXISTS (SELECT FROM public.steadytext_incidents WHERE id = NEW.id) THEN
@@ -1636,9 +1640,12 @@ DECLARE
 BEGIN
     PERFORM _steadytext.check('_steadytext.incident_note', condition, subject, severity, opens, at, value, response);
     IF opens THEN
+        -- A restore may have brought it from another database of this server.
         INSERT INTO public.steadytext_incidents (condition, subject, severity, opened_at, value, response)
-            VALUES (incident_note.condition, incident_note.subject, incident_note.severity, at,
-                    incident_note.value, nullif(incident_note.response, ''))
+            SELECT incident_note.condition, incident_note.subject, incident_note.severity, at,
+                   incident_note.value, nullif(incident_note.response, '')
+            WHERE NOT EXISTS (SELECT FROM public.steadytext_incidents i
+                              WHERE i.condition = incident_note.condition AND i.subject = incident_note.subject AND i.opened_at = at)
             ON CONFLICT DO NOTHING RETURNING * INTO incident;
     ELSE
         UPDATE public.steadytext_incidents i SET closed_at = at
@@ -1988,18 +1995,22 @@ AS $$ SELECT _steadytext.config_get(config_key) $$;
 COMMENT ON FUNCTION public.steadytext_config_get(text) IS 'A setting of this database as text, or NULL.';
 
 CREATE FUNCTION _steadytext.config_set(config_key text, config_value text) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     name text := lower(config_key);
     typed jsonb;
 BEGIN
+    PERFORM _steadytext.check('steadytext_config_set', config_key, config_value);
     PERFORM _steadytext.inspect('config_key', config_key);
     IF name ~ '(host|name)$' THEN
         PERFORM _steadytext.inspect(config_key, config_value);
     END IF;
     PERFORM _steadytext.check_config(config_key, config_value);
+    IF name IN ('daemon_host', 'daemon_port') AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        RAISE EXCEPTION 'must be superuser to set %', config_key USING ERRCODE = 'insufficient_privilege', DETAIL = 'It changes steadytext.daemons, for all databases.';
+    END IF;
     -- A number stays a number and a boolean a boolean; all else is text.
     typed := CASE
         WHEN config_value ~ '^-?(0|[1-9][0-9]*)(\.[0-9]+)?$' OR config_value IN ('true', 'false') THEN config_value::jsonb
@@ -2007,6 +2018,10 @@ BEGIN
     END;
     INSERT INTO public.steadytext_config (key, value) VALUES (config_key, typed)
         ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now(), updated_by = current_user;
+    IF NOT EXISTS (SELECT FROM _steadytext.config_seed s WHERE s.key = config_key) THEN
+        RAISE NOTICE '"%" is no setting of pg_steadytext', config_key
+            USING DETAIL = 'The row is kept for whoever reads it.', HINT = 'The view steadytext_config_settings has those there are.';
+    END IF;
     IF name IN ('daemon_host', 'daemon_port') THEN
         PERFORM _steadytext.follow_daemon_address(name, config_value);
     END IF;
@@ -2014,7 +2029,7 @@ END
 $$;
 
 CREATE FUNCTION public.steadytext_config_set(config_key text, config_value text) RETURNS void
-LANGUAGE sql VOLATILE STRICT
+LANGUAGE sql VOLATILE
 AS $$ SELECT _steadytext.config_set(config_key, config_value) $$;
 COMMENT ON FUNCTION public.steadytext_config_set(text, text) IS
     'Changes a setting of this database; daemon_host and daemon_port change steadytext.daemons for the whole server. The view steadytext_config_settings tells which setting a key stands for.';
@@ -2060,7 +2075,8 @@ AS $$
     SELECT format('EXECUTE ON FUNCTION %s', p.oid::regprocedure)
     FROM members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
     WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(steadytext_)?admin_' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
-      AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 'steadytext_server_admin'::regrole)
+      AND (p.oid = '_steadytext.daemons()'::regprocedure
+           OR NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 'steadytext_server_admin'::regrole))
     UNION ALL
     SELECT format(CASE WHEN c.relkind = 'S' AND c.relname = 'steadytext_cache_id_seq' THEN 'SELECT ON SEQUENCE %s'
                        WHEN c.relkind = 'S' THEN 'USAGE, SELECT ON SEQUENCE %s'
@@ -2499,7 +2515,7 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE
 AS $$ SELECT _steadytext.config_get(key) $$;
 
 CREATE FUNCTION public.st_config_set(key text, value text) RETURNS void
-LANGUAGE sql VOLATILE STRICT
+LANGUAGE sql VOLATILE
 AS $$ SELECT _steadytext.config_set(key, value) $$;
 
 CREATE FUNCTION public.st_rate_limit_set(
@@ -2610,8 +2626,9 @@ GRANT EXECUTE ON FUNCTION
     public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),
     public.steadytext_daemon_set_weight(text, int), public.steadytext_daemon_drain(text), public.steadytext_daemon_undrain(text),
     public.steadytext_daemon_trip(text), public.steadytext_daemon_reset(text), public.steadytext_stat_reset(),
-    _steadytext.follow_daemon_address(text, text)
+    _steadytext.follow_daemon_address(text, text), _steadytext.daemons()
     TO steadytext_server_admin;
+GRANT SELECT ON public.steadytext_daemons TO steadytext_server_admin;
 -- A role's own quota and batches are its own to see; the functions behind the views leave out what is not.
 GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress, public.steadytext_queue, public.steadytext_queue_dead TO PUBLIC;
 

@@ -1,6 +1,6 @@
 -- Settings: the steadytext_config table, its functions, and what they change.
 BEGIN;
-SELECT plan(34);
+SELECT plan(38);
 
 SELECT is(steadytext_version(), (SELECT extversion FROM pg_extension WHERE extname = 'pg_steadytext'), 'library and extension have one version');
 SELECT ok(steadytext_version() ~ '^\d{4}\.\d{1,2}\.\d{1,2}$', 'which is a date');
@@ -50,6 +50,11 @@ DELETE FROM steadytext_config WHERE key = 'default_seed';
 SELECT results_eq($$SELECT value, setting_value FROM steadytext_config_settings WHERE key = 'default_seed'$$, $$VALUES (NULL::text, '42')$$,
     'and one that is not there still tells what counts');
 
+SELECT lives_ok($$SELECT steadytext_config_set('cache_enabled', 'false')$$);
+SELECT steadytext_generate('not to be cached');
+SELECT is((SELECT cached FROM steadytext_generate_ex('not to be cached')), false, 'a database does without the cache');
+SELECT throws_ok($$SELECT steadytext_config_set(NULL, '1')$$, '22004', 'config_key cannot be null');
+SELECT throws_ok($$SELECT st_config_set('default_seed', NULL)$$, '22004', 'config_value cannot be null');
 SELECT throws_ok($$SELECT steadytext_config_set('daemon_host', 'bad host')$$, '22023', 'Invalid host format');
 SELECT throws_ok($$SELECT steadytext_config_set('DAEMON_HOST', 'x;y')$$, '22023', 'Invalid host format', 'whatever the case');
 SELECT throws_ok($$SELECT steadytext_config_set('daemon_port', '0')$$, '22023', 'Invalid port format');

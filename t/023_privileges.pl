@@ -201,6 +201,8 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
         q(SELECT steadytext_daemon_drain('x')), q(SELECT steadytext_daemon_undrain('x')), q(SELECT steadytext_daemon_set_weight('x', 2)),
         q(SELECT steadytext_daemon_unregister('x'));
 
+    like($cluster->try_sql(q(SELECT steadytext_config_set('daemon_port', '5999')), user => 'alice')->{err}, qr/must be superuser to set daemon_port/, 'and is told who may set the address');
+
     # What an administrator writes into the tables by hand is what the functions would take, or is refused; and it is audited.
     my $last = sub { $cluster->sql("SELECT user_id, event_type, details FROM steadytext_audit_log WHERE event_type ~ '^(config|rate_limit|budget)' ORDER BY id DESC LIMIT 1") };
     for my $bad (q(UPDATE steadytext_config SET value = '"a:5555 key_file=/etc/passwd, tcp://b"' WHERE key = 'daemon_host'),
@@ -290,6 +292,9 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
     my $endpoint = $cluster->sql('SELECT endpoint FROM steadytext_daemons');
     is($cluster->try_sql("BEGIN; SELECT $_; ROLLBACK", user => 'captain')->{err}, '', "a server's administrator may: $_") for "steadytext_daemon_trip('$endpoint')", "steadytext_daemon_reset('$endpoint')", 'steadytext_stat_reset()';
     is($cluster->try_sql($_, user => 'captain')->{state}, '42501', "but not: $_") for q(SELECT steadytext_daemon_register('tcp://127.0.0.1:5999')), q(SELECT steadytext_config_set('default_seed', '1')), q(SELECT * FROM steadytext_cache);
+    is($cluster->sql('SELECT endpoint FROM steadytext_daemons', user => 'captain'), $endpoint, 'it sees the daemons that it may trip');
+    like($cluster->try_sql("SELECT steadytext_daemon_$_", user => 'captain')->{err}, qr/must be superuser to change steadytext.daemons/, "and is told who may: $_")
+        for q(register('tcp://127.0.0.1:5999')), "drain('$endpoint')", "undrain('$endpoint')";
     ok($cluster->poll_until(q(SELECT string_agg(concat_ws(' ', user_id, success, details ->> 'function', details ->> 'argument'), ', ' ORDER BY id) FROM steadytext_audit_log WHERE event_type = 'server_action' AND user_id = 'captain'),
         "captain t steadytext_daemon_trip $endpoint, captain t steadytext_daemon_reset $endpoint, captain t steadytext_stat_reset"), 'each use has an audit row, although rolled back') or diag $cluster->{last_poll}{out};
     like($cluster->log, qr/role "captain" called steadytext_daemon_trip\n.*Its argument was "\Q$endpoint\E"/, 'and a line in the log');

@@ -135,7 +135,7 @@ SELECT c.*, CASE WHEN value <> 'NULL' THEN refusal END,
 FROM candidates c WHERE c.owner LIKE '%(%' AND value !~ 'NaN|Infinity'
 UNION ALL
 -- keys of steadytext_config
-SELECT c.*, CASE WHEN value <> 'NULL' THEN refusal END, format('SELECT steadytext_config_set(%L, (%s)::text)', replace(c.name, '*', 'some_'), value)
+SELECT c.*, CASE WHEN value <> 'NULL' THEN refusal ELSE '22004 config_value cannot be null' END, format('SELECT steadytext_config_set(%L, (%s)::text)', replace(c.name, '*', 'some_'), value)
 FROM candidates c WHERE c.owner = 'steadytext_config' AND value !~ 'NaN|Infinity'
     AND NOT (c.name IN ('daemon_host', 'daemon_port') AND refusal IS NULL)  -- these change the server's settings
 UNION ALL

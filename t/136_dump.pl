@@ -26,6 +26,11 @@ ok($cluster->poll_until(q(SELECT count(*) > 0 FROM steadytext_usage), 't'), 'usa
 ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE status = 'completed'), 1), 'a call is carried out');
 $cluster->sql(q(INSERT INTO steadytext_incidents (condition, subject, severity, opened_at, closed_at, value) VALUES ('past', '', 'warning', now(), now(), 1)));
 
+# As the keeper of each database of the server writes it.
+my $noted = q(SELECT _steadytext.incident_note('error_rate', 'of this server', 'warning', true, '2026-01-02 03:04:05Z', 1, '');
+    SELECT _steadytext.incident_note('error_rate', 'of this server', 'warning', false, '2026-01-02 03:05:05Z', 1, ''););
+$cluster->sql($noted);
+
 my $state = sub {
     my ($of, $database) = @_;
     return $of->sql(q(
@@ -72,6 +77,10 @@ for my $way (sort keys %ways) {
     my ($good, $output) = $ways{$way}->($cluster, $database);
     ok($good, "$way: it restores") or diag $output;
     is($state->($cluster, $database), $expected, "$way: all is there");
+    $cluster->sql($noted, database => $database);
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_incidents WHERE subject = 'of this server'), database => $database), 1, "$way: an incident that the keeper writes too is there once");
+    $cluster->sql(q(INSERT INTO steadytext_incidents (condition, subject, severity, opened_at, value) VALUES ('error_rate', 'of this server', 'warning', '2026-01-02 03:04:05Z', 1)), database => $database);
+    is($cluster->sql(q(SELECT count(*) FROM steadytext_incidents WHERE subject = 'of this server'), database => $database), 1, "$way: also if the keeper was first");
     is($cluster->sql($notes, database => $database), 'one,two', "$way: generated columns are made anew");
     $cluster->sql(q(SELECT steadytext_generate('written since'); SELECT steadytext_frecency_refresh()), database => $database);
     is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'written since'), database => $database), 1, "$way: the keeper goes on");

@@ -229,7 +229,7 @@ is(in(rows => 'SELECT count(*) FROM steadytext_queue'), $before{queue}, 'all are
 is(in(rows => 'SELECT count(*) FROM steadytext_queue', user => 'victim'), 0, 'none is anybody\'s');
 like(in(rows => q(SELECT DISTINCT status || ': ' || error FROM steadytext_queue WHERE prompt = 'in another name')), qr/^cancelled: cancelled by the update of pg_steadytext: everybody could write/, 'a call in another\'s name says why it was cancelled');
 is(in(rows => q(SELECT string_agg(key || '=' || value, ' ' ORDER BY key) FROM steadytext_config)),
-    'cache_enabled=false cache_eviction_enabled=true cache_max_entries=10000 cache_max_size_mb=100 daemon_auto_start=true daemon_host="localhost" daemon_port=5555 default_max_tokens=77 default_seed=42',
+    'cache_enabled=true cache_eviction_enabled=true cache_max_entries=10000 cache_max_size_mb=100 daemon_auto_start=true daemon_host="localhost" daemon_port=5555 default_max_tokens=77 default_seed=42',
     'of the configuration what is valid has stayed, but not the address of the daemon');
 is(in(rows => q(SELECT count(*) FROM steadytext_audit_log WHERE event_type = 'upgrade_removed' AND details -> 'row' ->> 'key' = 'daemon_host')), 1, 'what was removed is in the audit log');
 is(in(rows => 'SELECT count(*) FROM steadytext_rate_limits'), 0, 'no limit binds');

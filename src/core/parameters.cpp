@@ -79,6 +79,9 @@ constexpr Rule kPeriod = {.kind = Kind::Interval, .needed = true, .least = kDayU
                           .above = {"period must be at most 366 days"}};
 constexpr Rule kConfigKey = {.kind = Kind::Text, .name = "config_key", .form = Form::Line, .least = 1, .most = 255, .sample = "'some_key'"};
 constexpr Rule kConfigValue = {.kind = Kind::Text, .name = "config_value", .least = 0, .most = 65'536};
+constexpr Rule kKeyToSet = {
+    .kind = Kind::Text, .name = "config_key", .form = Form::Line, .needed = true, .least = 1, .most = 255, .sample = "'some_key'"};
+constexpr Rule kValueToSet = {.kind = Kind::Text, .name = "config_value", .needed = true, .least = 0, .most = 65'536};
 constexpr Rule kBatch = integer(1, 1'000'000);
 constexpr Rule kEntries = integer(0, kMostInt);
 constexpr Rule kMegabytes = real(0, 1'000'000'000);
@@ -377,10 +380,10 @@ constexpr Parameter kArguments[] = {
 
     {"steadytext_config_get", "config_key", kConfigKey},
     {"st_config_get", "key", kConfigKey},
-    {"steadytext_config_set", "config_key", kConfigKey},
-    {"steadytext_config_set", "config_value", kConfigValue},
-    {"st_config_set", "key", kConfigKey},
-    {"st_config_set", "value", kConfigValue},
+    {"steadytext_config_set", "config_key", kKeyToSet},
+    {"steadytext_config_set", "config_value", kValueToSet},
+    {"st_config_set", "key", kKeyToSet},
+    {"st_config_set", "value", kValueToSet},
 
     {"steadytext_admin_grant", "role", {.sample = "'pg_monitor'"}},
     {"_steadytext.admin_check", "role", {.sample = "'pg_monitor'"}},

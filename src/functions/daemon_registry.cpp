@@ -18,6 +18,7 @@
 extern "C" {
 #include "catalog/pg_db_role_setting.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 }
@@ -54,6 +55,8 @@ const char *daemons_in_files() {
 template <class Change>
 void change_list(const char *function, std::string_view argument, Change &&change) {
     static std::string *list = new std::string;
+    if (!superuser())
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to change steadytext.daemons")));
     lock_registry();
     const char *daemons = daemons_in_files();
     pg::guarded([&](core::Problem &problem) {

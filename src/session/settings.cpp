@@ -76,7 +76,7 @@ void apply(const char *key, const char *value) {
         overrides.seed = atoi(value);
         overrides.has_seed = overrides.seed != kSeededSeed;
     } else if (strcmp(key, "cache_enabled") == 0) {
-        overrides.has_cache_enabled = parse_bool(value, &overrides.cache_enabled) && overrides.cache_enabled;
+        overrides.has_cache_enabled = parse_bool(value, &overrides.cache_enabled) && !overrides.cache_enabled;
     } else if (strcmp(key, "daemon_host") == 0) {
         strlcpy(overrides.daemon_host, value, sizeof overrides.daemon_host);
     } else if (strcmp(key, "daemon_port") == 0) {
