@@ -89,11 +89,12 @@ void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
     if (!rest.empty())
         body = rest.append(body);
     free_request(id);
-    if (!has_share(id, body.size()) || !segment_.payloads->store(body, slot(id).reply)) {
+    const bool in_share = has_share(id, body.size());
+    if (!in_share || !segment_.payloads->store(body, slot(id).reply)) {
         core::Problem problem;
         problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a daemon's reply");
-        problem.with_detail("The reply has %zu bytes.", body.size())
-            .with_hint("Raise steadytext.payload_memory.");
+        problem.with_detail("The reply has %zu bytes, %s.", body.size(), in_share ? "more than are free" : "more than the role's share leaves")
+            .with_hint("Make fewer or smaller calls at once, or raise steadytext.payload_memory.");
         segment_.counters->add(id.index, shmem::Counter::PayloadFull);
         fail(id, Outcome::NoMemory, problem, now_us);
         return;
