@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <initializer_list>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,8 +16,10 @@ namespace {
 
 constexpr std::size_t kLongestLine = 4096;
 
-// In the child, between fork and exec: async-signal-safe calls only.
-[[noreturn]] void become(char *const *arguments, int input, int log, pid_t parent) {
+constexpr int kFailureFd = 3;
+
+// In the child, between fork and exec: async-signal-safe calls only. Why it could not be executed goes to `failure`, which exec closes.
+[[noreturn]] void become(char *const *arguments, int input, int log, int failure, pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(127);  // the supervisor died before the tie was made
@@ -24,7 +27,9 @@ constexpr std::size_t kLongestLine = 4096;
     dup2(input, STDIN_FILENO);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
-    for (int fd = 3; fd < 65536; fd++)
+    dup2(failure, kFailureFd);
+    fcntl(kFailureFd, F_SETFD, FD_CLOEXEC);
+    for (int fd = kFailureFd + 1; fd < 65536; fd++)
         if (close(fd) != 0 && fd > 1024)
             break;
     for (int number = 1; number < NSIG; number++)
@@ -33,14 +38,36 @@ constexpr std::size_t kLongestLine = 4096;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     execv(arguments[0], arguments);
+    const int why = errno;
+    (void)!write(kFailureFd, &why, sizeof why);
     _exit(127);
+}
+
+void close_all(std::initializer_list<int> fds) {
+    for (const int fd : fds)
+        if (fd >= 0)
+            close(fd);
+}
+
+// Waits until the child has become the program, or could not; 0: it has.
+int failure_of(int fd) {
+    int why = 0;
+    ssize_t size;
+    while ((size = read(fd, &why, sizeof why)) < 0 && errno == EINTR) {
+    }
+    return size == sizeof why ? why : 0;
+}
+
+void reap(pid_t child) {
+    int status;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
 }
 
 std::string describe(int status) {
     if (WIFSIGNALED(status))
         return "was ended by signal " + std::to_string(WTERMSIG(status)) + " (" + strsignal(WTERMSIG(status)) + ")";
-    const int code = WEXITSTATUS(status);
-    return code == 127 ? "could not be run" : "exited with code " + std::to_string(code);
+    return "exited with code " + std::to_string(WEXITSTATUS(status));
 }
 
 }  // namespace
@@ -53,24 +80,27 @@ bool ChildProgram::start(const std::vector<std::string> &arguments, std::string 
 
     int input[2] = {-1, -1};
     int log[2] = {-1, -1};
-    if (pipe2(input, O_CLOEXEC) != 0 || pipe2(log, O_CLOEXEC) != 0) {
+    int failure[2] = {-1, -1};
+    if (pipe2(input, O_CLOEXEC) != 0 || pipe2(log, O_CLOEXEC) != 0 || pipe2(failure, O_CLOEXEC) != 0) {
         reason = std::strerror(errno);
-        for (int fd : {input[0], input[1]})
-            if (fd >= 0)
-                close(fd);
+        close_all({input[0], input[1], log[0], log[1]});
         return false;
     }
     const pid_t parent = getpid();
     const pid_t child = fork();
     if (child == 0)
-        become(argv.data(), input[0], log[1], parent);
+        become(argv.data(), input[0], log[1], failure[1], parent);
     if (child < 0)
         reason = std::strerror(errno);
-    close(input[0]);
-    close(log[1]);
-    if (child < 0) {
-        close(input[1]);
-        close(log[0]);
+    close_all({input[0], log[1], failure[1]});
+    const int why = child < 0 ? 0 : failure_of(failure[0]);
+    close(failure[0]);
+    if (why != 0) {
+        reap(child);
+        reason = "could not execute \"" + arguments[0] + "\": " + std::strerror(why);
+    }
+    if (child < 0 || why != 0) {
+        close_all({input[1], log[0]});
         return false;
     }
     fcntl(log[0], F_SETFL, O_NONBLOCK);
@@ -114,9 +144,7 @@ void ChildProgram::ask_to_stop() {
 void ChildProgram::kill() {
     if (pid_ > 0) {
         ::kill(pid_, SIGKILL);
-        int status;
-        while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-        }
+        reap(pid_);
         pid_ = 0;
     }
     forget();

@@ -14,7 +14,7 @@ namespace steadytext::worker {
 
 class ChildProgram {
 public:
-    // Starts `arguments[0]`; false with `reason` if the process could not be made. A failing exec shows as exit code 127.
+    // Starts `arguments[0]`; false with `reason` if the process could not be made, or the program not be executed.
     [[nodiscard]] bool start(const std::vector<std::string> &arguments, std::string &reason);
 
     [[nodiscard]] bool is_running() const { return pid_ > 0; }

@@ -145,6 +145,7 @@ private:
         return identity_.kind == shmem::DaemonKind::Serial || identity_.kind == shmem::DaemonKind::Unknown;
     }
     [[nodiscard]] bool is_stopped() const;
+    [[nodiscard]] const char *reason_shown(const char *reason) const;
     [[nodiscard]] bool is_in_service() const;
     [[nodiscard]] bool expected_back() const;
 

@@ -205,6 +205,14 @@ void Daemon::on_up(Channel &) {
     pump(now_us);
 }
 
+// Of the embedded daemon the launcher knows more than that it cannot be reached.
+const char *Daemon::reason_shown(const char *reason) const {
+    static core::Problem told;
+    const shmem::EmbeddedState &embedded = services_.segment.header->embedded;
+    const bool knows = embedded_ && !is_stopped() && embedded.pid.load(std::memory_order_relaxed) == 0 && embedded.last_problem.load(told);
+    return knows && told.is_set() ? told.message : reason;
+}
+
 void Daemon::on_down(Channel &channel, const char *reason) {
     lose_flights(channel, reason);
     if (!is_up()) {
@@ -214,7 +222,7 @@ void Daemon::on_down(Channel &channel, const char *reason) {
         row_state().ready_since_us.store(0, std::memory_order_relaxed);
         row_state().resident_bytes.store(0, std::memory_order_relaxed);
         if (!retired_ && !excluded_)
-            show_state(reason);
+            show_state(reason_shown(reason));
         if (!expected_back())
             hand_back_waiting();
     }
@@ -261,6 +269,7 @@ void Daemon::on_connect_failed(Channel &channel, const char *reason) {
     if (is_up())
         return;
     is_loading_ = false;
+    reason = reason_shown(reason);
     if (!retired_ && !excluded_)
         show_state(reason);
     const std::int64_t now_us = core::monotonic_us();

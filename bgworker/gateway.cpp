@@ -409,7 +409,7 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
     case Lack::Breaker:
         counter = Counter::BreakersOpen;
         problem.set(core::sqlstate::kHeldBack, "the circuit breaker of every inference daemon that is up is open");
-        problem.with_detail("It opens after steadytext.breaker_threshold failures in a row, for steadytext.breaker_recovery.");
+        problem.with_detail("It opens after steadytext.breaker_threshold failures in a row, or by steadytext_daemon_trip(), for steadytext.breaker_recovery.");
         problem.with_hint("SELECT endpoint, reason, until FROM steadytext_daemons tells why and how long; steadytext_daemon_reset() closes it.");
         break;
     case Lack::Time:
@@ -542,8 +542,12 @@ void Gateway::retry_lost(std::int64_t now_us) {
         }
         segment_.counters->add(0, Counter::ConnectionsLost);
         core::Problem problem;
-        problem.set(core::sqlstate::kConnectionFailure, "the connection to the inference daemon was lost");
+        const bool lacks_key = flight->failure.find("refuses the key") != std::string::npos;
+        problem.set(core::sqlstate::kConnectionFailure, "%s",
+                    lacks_key ? "the inference daemon refuses the key" : "the connection to the inference daemon was lost");
         problem.with_detail("The request was sent %d times; the last time: %s.", flight->attempts, flight->failure.c_str());
+        if (lacks_key)
+            problem.with_hint("key_file= of its entry in steadytext.daemons names the file that has the key.");
         flights_.fail(id, Outcome::ConnectionLost, problem, now_us);
     }
 }

@@ -73,6 +73,7 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
 {
     $cluster->sql("SELECT steadytext_daemon_trip('$heavy->{endpoint}')");
     is($column->(q(breaker || ' ' || (until > clock_timestamp())), $heavy), 'open true', 'tripped, and until when');
+    like($column->('reason', $heavy), qr/steadytext_daemon_trip/, 'and by what');
     my $before = $column->('requests', $heavy);
     is($load->('tripped', 100), 100, 'the others serve');
     is($column->('requests', $heavy), $before, 'it got nothing');

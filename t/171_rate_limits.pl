@@ -136,6 +136,7 @@ $cluster->sql('CREATE ROLE app LOGIN');
     ok(IPC::Run::run([ @pg_ctl, 'start' ]), 'and started');
     my $standby = bless { %$cluster, PGPORT => $standby_port }, 'SteadyText::Cluster';
     my $two = q(SELECT count(steadytext_generate('n' || i)) FROM generate_series(1, 2) i);
+    like($standby->try_sql('SELECT steadytext_cache_clear()')->{err}, qr/a standby's cache is cleared by its primary/, 'a standby says who clears its cache');
     is($standby->sql($two, user => 'app'), 2, 'the standby has its own count');
     is($standby->try_sql(q(SELECT steadytext_generate('x')), user => 'app')->{state}, $refused, 'of the same limit');
     $set->(q('app', requests => 3));

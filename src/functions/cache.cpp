@@ -95,6 +95,8 @@ STEADYTEXT_FUNCTION(steadytext_cache_hold) {
         PG_RETURN_VOID();
     if (pg_class_aclcheck(table, GetUserId(), ACL_DELETE) != ACLCHECK_OK)
         aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, "steadytext_cache");
+    if (RecoveryInProgress())
+        ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("a standby's cache is cleared by its primary")));
     LockRelationOid(table, RowExclusiveLock);
     pg::lock_cache_for_clearing(table);
     forget_now_and_at_commit();

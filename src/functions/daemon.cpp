@@ -82,6 +82,19 @@ bool is_serving() {
     return embedded_exists ? embedded_ready : other_ready;
 }
 
+bool embedded_is_configured() {
+    const auto is_named = [](const char *model) { return model != nullptr && model[0] != '\0'; };
+    return guc::embedded_daemon && (is_named(guc::embedded_model) || is_named(guc::embedded_embedding_model));
+}
+
+// Others are nothing of the server's to start and stop.
+void warn_if_none_is_embedded(const char *what) {
+    if (!embedded_is_configured())
+        ereport(WARNING, (errmsg("there is no embedded daemon to %s", what),
+                          guc::embedded_daemon ? errdetail("No model is named for it.") : errdetail("steadytext.embedded_daemon is off."),
+                          errhint("To stop giving requests to another daemon: steadytext_daemon_drain().")));
+}
+
 bool embedded_is_gone() {
     return shmem::segment().header->embedded.pid.load() == 0;
 }
@@ -113,7 +126,7 @@ struct Report {
     }
 };
 
-// The embedded daemon listens on a socket file; people know the first daemon by its configured address.
+// Where none is configured the original's row is there, with the address it would have.
 void report_daemons(FunctionCallInfo fcinfo, void (*put)(ReturnSetInfo *, const Report &)) {
     ReturnSetInfo *result = pg::materialize(fcinfo);
     const session::Settings settings = session::settings();
@@ -123,7 +136,7 @@ void report_daemons(FunctionCallInfo fcinfo, void (*put)(ReturnSetInfo *, const 
         shmem::DaemonIdentity identity;
         if (row.state.load() == DaemonState::Absent || !row.identity.load(identity))
             continue;
-        put(result, {first ? "default" : identity.endpoint, identity.embedded ? address : identity.endpoint, &row, &identity});
+        put(result, {first ? "default" : identity.endpoint, identity.endpoint, &row, &identity});
         first = false;
     }
     if (first)
@@ -192,8 +205,10 @@ STEADYTEXT_FUNCTION(steadytext_daemon_start) {
     segment.header->embedded.wanted.store(Wanted::BySetting);
     wake_launcher();
     session::note_server_action("steadytext_daemon_start", {});
-    if (wait_until(is_serving))
+    if (wait_until(is_serving)) {
+        warn_if_none_is_embedded("start");
         PG_RETURN_BOOL(true);
+    }
     core::Problem problem;
     (void)segment.header->embedded.last_problem.load(problem);
     const bool told = problem.is_set();
@@ -211,6 +226,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_stop) {
     shmem::segment().header->embedded.wanted.store(Wanted::Stopped);
     wake_launcher();
     session::note_server_action("steadytext_daemon_stop", {});
+    warn_if_none_is_embedded("stop");
     if (wait_until(embedded_is_gone))
         PG_RETURN_BOOL(true);
     ereport(WARNING, (errmsg("the embedded daemon did not stop in time")));

@@ -72,7 +72,10 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
     const bool rests = row.rests();
     line.text(shmem::name_of(rests ? DaemonState::Draining : row.state.load()));
     line.text(core::name_of(breaker));
-    line.text(rests ? "rests: its circuit breaker opened again and again" : identity.reason);
+    const bool is_by_hand = breaker == core::BreakerState::Open && identity.reason[0] == '\0';
+    line.text(rests        ? "rests: its circuit breaker opened again and again"
+              : is_by_hand ? "its circuit breaker was opened by steadytext_daemon_trip()"
+                           : identity.reason);
     line.time(breaker == core::BreakerState::Open ? core::unix_us() + row.breaker.open_until_us() - now_us
                                                   : 0);
     line.number(in_flight);

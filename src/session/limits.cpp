@@ -232,6 +232,8 @@ void describe(const RateLimiter::Outcome &outcome, const LimitRule &rule, Oid ro
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "token budget exceeded: %lld tokens per %s", most, period_text(rule));
         problem.with_detail("The budget of %s has %lld of %lld tokens left; the call may need %lld.", whose(rule, role), left, most,
                             static_cast<long long>(demand.tokens));
+        if (left > 0)
+            problem.with_hint("A call with a smaller max_tokens needs fewer.");
         return;
     }
     if (rule.unit == Unit::Concurrency) {
@@ -247,7 +249,9 @@ void describe(const RateLimiter::Outcome &outcome, const LimitRule &rule, Oid ro
             problem.with_detail("%s %lld of %lld %s left; retry after %lld ms.", limit, left, most, units,
                                 static_cast<long long>((outcome.wait_us + 999) / 1000));
     }
-    if (outcome.wait_us != RateLimiter::kNever)
+    if (outcome.wait_us != RateLimiter::kNever && static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait)
+        problem.with_hint("It would have to wait longer than steadytext.request_timeout allows.");
+    else if (outcome.wait_us != RateLimiter::kNever)
         problem.with_hint("With steadytext.on_limit = wait the call waits, up to steadytext.request_timeout.");
 }
 
