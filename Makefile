@@ -101,7 +101,7 @@ $(BUILD)/hosts-preload.so: t/tools/hosts_preload.cpp
 # llama.cpp is built once per machine kind, in the cache (scripts/build-llama).
 .PHONY: steadytextd
 steadytextd: $(BUILD)/steadytextd
-$(BUILD)/steadytextd: $(wildcard daemon/*.cpp daemon/*.hpp src/core/constraint/* src/core/json_shape.* src/core/work.hpp daemon/CMakeLists.txt t/tools/greedy_reference.cpp t/tools/rank_reference.cpp) scripts/build-llama
+$(BUILD)/steadytextd: $(wildcard daemon/*.cpp daemon/*.hpp src/core/constraint/* src/core/decimal.* src/core/json_shape.* src/core/work.hpp daemon/CMakeLists.txt t/tools/greedy_reference.cpp t/tools/rank_reference.cpp) scripts/build-llama
 	scripts/build-llama
 	cmake -S daemon -B $(BUILD)/daemon -G Ninja -DCMAKE_BUILD_TYPE=Release -DLLAMA_DIR="$$(scripts/build-llama --print-dir)" > $(BUILD)/daemon-configure.log
 	cmake --build $(BUILD)/daemon

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 
 #include <nlohmann/json.hpp>
 
+#include "src/core/constraint/json_value.hpp"
 #include "src/core/constraint/limits.hpp"
 #include "src/core/json_shape.hpp"
 
@@ -15,7 +17,7 @@ namespace steadytext::daemon {
 
 namespace {
 
-using Json = nlohmann::ordered_json;  // a schema's members keep their order
+using core::constraint::Json;  // a schema's members keep their order, and numbers their digits
 
 constexpr const char *kStreamEnd = "##STREAM_END##";
 constexpr const char *kRankInstruction =
@@ -33,7 +35,7 @@ std::string dump(const Json &json) { return json.dump(-1, ' ', false, Json::erro
 
 // As much of it as an error message has room for.
 std::string quoted(const Json &json) {
-    std::string text = dump(json);
+    std::string text = core::constraint::write_json(json);
     if (text.size() > kMostQuotedBytes)
         text.replace(kMostQuotedBytes, std::string::npos, "...");
     return text;
@@ -103,11 +105,12 @@ public:
         const Json *value = find_value("temperature");
         if (value == nullptr)
             return 0;
-        if (!value->is_number() || !(value->get<double>() >= 0 && value->get<double>() <= kMostTemperature)) {
+        const float temperature = core::constraint::is_number(*value) ? std::strtof(core::constraint::write_json(*value).c_str(), nullptr) : -1;
+        if (!(temperature >= 0 && temperature <= kMostTemperature)) {
             complain("temperature must be a non-negative number, and not above 100, got " + quoted(*value));
             return 0;
         }
-        return value->get<float>();
+        return temperature;
     }
 
     std::vector<std::string> texts(const char *name, const char *complaint, std::size_t most = kMostTexts) {
@@ -165,7 +168,7 @@ Constraint read_constraint(Parameters &parameters) {
         schema = schema_of_format(*format, parameters);
     if (schema != nullptr) {
         constraint.kind = Constraint::Kind::Schema;
-        constraint.text = dump(*schema);
+        constraint.text = core::constraint::write_json(*schema);
         if (constraint.text.size() > core::constraint::kMostSchemaBytes)
             parameters.complain("schema must have at most " + std::to_string(core::constraint::kMostSchemaBytes) + " bytes");
     } else if (parameters.find_value("regex") != nullptr) {
@@ -264,7 +267,7 @@ void read_cancel(Parameters &parameters, Request &request) {
     if (id == nullptr)
         parameters.complain("cancel needs the id of a request");
     else
-        request.task = Cancel{dump(*id)};  // of one that is too long there is no request
+        request.task = Cancel{core::constraint::write_json(*id)};  // of one that is too long there is no request
 }
 
 struct Method {
@@ -388,9 +391,11 @@ Request parse_request(std::string_view body) {
     // Everything below goes through the tree by recursion, and through an object's members one after another.
     if (core::shape_of(body, {kMostDepth}) != core::JsonShape::Good)
         return request;
-    const Json message = Json::parse(body, nullptr, false);
+    Json message;
+    if (!core::constraint::read_json(body, message))
+        return request;
     if (message.is_object() && message.contains("id")) {
-        std::string id = dump(message["id"]);
+        std::string id = core::constraint::write_json(message["id"]);
         if (id.size() > kMostIdBytes)
             return request;
         request.id = std::move(id);

@@ -67,7 +67,7 @@ bool check_json(const CheckedForm &form, std::string_view &answer, core::Work &w
 
 bool check_match(const CheckedForm &form, std::string_view answer, core::Work &work, core::Problem &problem) {
     core::constraint::Network network;
-    if (!core::constraint::compile_regex(form.text, network, problem, &work))
+    if (!core::constraint::compile_regex(form.text, network, problem, &work, core::constraint::Alphabet::Postgres))
         return false;
     return core::constraint::Matcher(network, &work).matches(answer) ||
            problem.set(core::sqlstate::kProtocolViolation, "the answer does not match the regular expression");

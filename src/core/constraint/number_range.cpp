@@ -2,8 +2,9 @@
 // the point at most, as a double has, and kMostFraction or as many as the bound has behind it.
 #include "src/core/constraint/number_range.hpp"
 
+#include "src/core/decimal.hpp"
+
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <tuple>
 
@@ -180,24 +181,13 @@ Bound nines(std::size_t digits) { return {.digits = std::string(digits, '9')}; }
 
 }  // namespace
 
-Bound bound_of(std::string_view integer, bool exclusive) {
-    Bound bound{.negative = integer.starts_with('-'), .exclusive = exclusive};
-    bound.digits = integer.substr(bound.negative ? 1 : 0);
-    bound.negative = bound.negative && bound.digits != "0";
-    return bound;
-}
-
-Bound bound_of(double value, bool exclusive) {
-    char text[400];
-    const auto [end, error] = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed);
-    const std::string_view written(text, static_cast<std::size_t>(end - text));
-    const std::size_t point = written.find('.');
-    Bound bound = bound_of(written.substr(0, point), exclusive);
-    bound.negative = written.starts_with('-');
-    if (point != std::string_view::npos)
+Bound bound_of(std::string_view number, bool exclusive) {
+    const std::string written = to_json(decimal_of(number));
+    Bound bound{.negative = written.starts_with('-'), .exclusive = exclusive};
+    const std::size_t point = std::min(written.find('.'), written.size());
+    bound.digits = written.substr(bound.negative ? 1 : 0, point - (bound.negative ? 1 : 0));
+    if (point < written.size())
         bound.fraction = written.substr(point + 1);
-    bound.fraction.erase(bound.fraction.find_last_not_of('0') + 1);
-    bound.negative = bound.negative && !is_zero(bound);
     return bound;
 }
 

@@ -25,9 +25,8 @@ struct NumberRange {
     bool integer = false;
 };
 
-// A bound from the double's shortest decimal form.
-[[nodiscard]] Bound bound_of(double value, bool exclusive);
-[[nodiscard]] Bound bound_of(std::string_view integer, bool exclusive);
+// `number` is one of JSON's.
+[[nodiscard]] Bound bound_of(std::string_view number, bool exclusive);
 
 void add_number_range(const NumberRange &range, Network &network, State from, State to);
 

@@ -1,9 +1,11 @@
 // Reading patterns, and building their networks by Thompson's construction: see regex.hpp. Regime: pure.
 #include "src/core/constraint/regex.hpp"
 
-#include "src/core/constraint/code_points.hpp"
+#include "src/core/constraint/alphabet.hpp"
 #include "src/core/utf8.hpp"
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 
@@ -25,49 +27,6 @@ struct Node {
     int most = 0;   // -1: no limit
 };
 
-// What `.` and negated classes range over: no control characters.
-const CodePoints &printable() {
-    static const auto *set = new CodePoints{{0x20, 0x7E}, {0xA0, 0xD7FF}, {0xE000, 0xFFFD}, {0x10000, 0x10FFFD}};
-    return *set;
-}
-const CodePoints &ascii_printable() {
-    static const auto *set = new CodePoints{{0x20, 0x7E}};
-    return *set;
-}
-
-const std::map<std::string_view, CodePoints> &named_classes() {
-    static const auto *classes = new std::map<std::string_view, CodePoints>{
-        {"alnum", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}},
-        {"alpha", {{'A', 'Z'}, {'a', 'z'}}},
-        {"digit", {{'0', '9'}}},
-        {"lower", {{'a', 'z'}}},
-        {"punct", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}},
-        {"space", {{'\t', '\r'}, {' ', ' '}}},
-        {"upper", {{'A', 'Z'}}},
-        {"xdigit", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}}};
-    return *classes;
-}
-
-// \d \w \s, and in capitals what they are not.
-std::optional<CodePoints> shorthand(std::uint32_t letter) {
-    CodePoints set;
-    switch (letter | 0x20) {
-    case 'd':
-        set = named_classes().at("digit");
-        break;
-    case 's':
-        set = named_classes().at("space");
-        break;
-    case 'w':
-        set = named_classes().at("alnum");
-        set.add('_', '_');
-        break;
-    default:
-        return std::nullopt;
-    }
-    return (letter & 0x20) != 0 ? set : set.complement(ascii_printable());
-}
-
 std::optional<std::uint32_t> control_escape(std::uint32_t letter) {
     constexpr std::string_view kLetters = "tnvfr";
     const std::size_t at = letter < 0x80 ? kLetters.find(static_cast<char>(letter)) : std::string_view::npos;
@@ -83,8 +42,7 @@ bool is_ascii_letter_or_digit(std::uint32_t code) {
 // The first complaint is kept; after it everything is skipped.
 class Reader {
 public:
-    // `posix`: [[:alpha:]] is a class, not one of other characters.
-    Reader(std::string_view pattern, bool posix, Problem &problem) : pattern_(pattern), posix_(posix), problem_(problem) {}
+    Reader(std::string_view pattern, const RegexForm &form, Problem &problem) : pattern_(pattern), form_(form), problem_(problem) {}
 
     Node read() {
         if (!utf8_is_valid(pattern_)) {
@@ -156,11 +114,11 @@ private:
         if (take("$"))
             return {.kind = Node::Kind::End};
         if (take("."))
-            return {.kind = Node::Kind::Set, .set = printable()};
+            return {.kind = Node::Kind::Set, .set = any_character(form_.alphabet)};
         if (peek() == '*' || peek() == '+' || peek() == '?')
             complain(kBroken, "A quantifier has nothing to repeat.");
         if (take("\\"))
-            return {.kind = Node::Kind::Set, .set = read_escape()};
+            return {.kind = Node::Kind::Set, .set = members(read_escape(), false, form_.alphabet)};
         CodePoints literal;
         const std::uint32_t code = take_code_point();
         literal.add(code, code);
@@ -177,27 +135,24 @@ private:
     }
 
     // After the backslash.
-    CodePoints read_escape() {
-        CodePoints set;
+    CharacterClass read_escape() {
         if (at_end()) {
             complain(kBroken, "It ends with a backslash.");
-            return set;
+            return {};
         }
         const std::uint32_t code = take_code_point();
-        if (const auto many = shorthand(code))
+        if (const auto many = shorthand(code, form_.alphabet))
             return *many;
-        if (const auto control = control_escape(code)) {
-            set.add(*control, *control);
-        } else if (code == 'u') {
-            const std::uint32_t written = read_hexadecimal();
-            set.add(written, written);
-        } else if (is_ascii_letter_or_digit(code)) {
+        if (const auto control = control_escape(code))
+            return single(*control);
+        if (code == 'u')
+            return single(read_hexadecimal());
+        if (is_ascii_letter_or_digit(code))
             complain(kUnsupported, "There are no back references, and of letters after a backslash only d w s D W S t n r f v u.");
-        } else {
-            set.add(code, code);
-        }
-        return set;
+        return single(code);
     }
+
+    static CharacterClass single(std::uint32_t code) { return {{{code, code}}, {{code, code}}}; }
 
     std::uint32_t read_hexadecimal() {
         std::uint32_t code = 0;
@@ -219,24 +174,24 @@ private:
     // After the opening bracket.
     CodePoints read_class() {
         const bool negated = take("^");
-        std::vector<CodePoints::Range> members;
-        bool of_ascii = false;  // it has a part that speaks of ASCII, so its complement does too
+        std::vector<CodePoints::Range> least, most;
         do {  // a bracket that comes first is a member
             if (at_end()) {
                 complain(kBroken, "A bracket is not closed.");
                 return {};
             }
-            const CodePoints item = read_class_item(of_ascii);
-            members.insert(members.end(), item.ranges().begin(), item.ranges().end());
+            const CharacterClass item = read_class_item();
+            least.insert(least.end(), item.least.ranges().begin(), item.least.ranges().end());
+            most.insert(most.end(), item.most.ranges().begin(), item.most.ranges().end());
         } while (!take("]"));
-        const CodePoints set(std::move(members));
-        return negated ? set.complement(of_ascii ? ascii_printable() : printable()) : set;
+        return members({CodePoints(std::move(least)), CodePoints(std::move(most))}, negated, form_.alphabet);
     }
 
-    CodePoints read_class_item(bool &of_ascii) {
-        if (posix_ && take("[:"))
-            return of_ascii = true, read_named_class();
-        if (!posix_ && peek() == '[' && peek(1) == ':') {
+    CharacterClass read_class_item() {
+        const bool posix = !form_.of_schema;
+        if (posix && take("[:"))
+            return read_named_class();
+        if (!posix && peek() == '[' && peek(1) == ':') {
             complain(kUnsupported, "Patterns of schemas have no named classes.");
             return {};
         }
@@ -244,42 +199,35 @@ private:
             complain(kUnsupported, "There are no collating elements in classes.");
             return {};
         }
-        CodePoints low = read_class_member(of_ascii);
-        const bool single = low.ranges().size() == 1 && low.ranges()[0].first == low.ranges()[0].second;
+        const CharacterClass low = read_class_member();
         if (peek() != '-' || peek(1) == ']' || at_ + 1 >= pattern_.size())
             return low;
         at_++;
-        const CodePoints high = read_class_member(of_ascii);
-        if (!single || high.ranges().size() != 1 || high.ranges()[0].first != high.ranges()[0].second ||
-            high.ranges()[0].first < low.ranges()[0].first) {
+        const std::optional<std::uint32_t> first = only_member(low);
+        const std::optional<std::uint32_t> last = only_member(read_class_member());
+        if (!first || !last || *last < *first) {
             complain(kBroken, "A range in a class is not from a character to a later one.");
             return {};
         }
-        low.add(low.ranges()[0].first, high.ranges()[0].first);
-        return low;
+        return {{{*first, *last}}, {{*first, *last}}};
     }
 
-    CodePoints read_class_member(bool &of_ascii) {
-        if (take("\\")) {
-            of_ascii = of_ascii || shorthand(static_cast<unsigned char>(peek()));
-            return read_escape();
-        }
-        CodePoints one;
-        const std::uint32_t code = take_code_point();
-        one.add(code, code);
-        return one;
+    static std::optional<std::uint32_t> only_member(const CharacterClass &cls) {
+        const auto &ranges = cls.most.ranges();
+        return ranges.size() == 1 && ranges[0].first == ranges[0].second ? std::optional(ranges[0].first) : std::nullopt;
     }
 
-    CodePoints read_named_class() {
+    CharacterClass read_class_member() { return take("\\") ? read_escape() : single(take_code_point()); }
+
+    CharacterClass read_named_class() {
         const std::size_t end = pattern_.find(":]", at_);
-        const auto found = end == std::string_view::npos ? named_classes().end()
-                                                         : named_classes().find(pattern_.substr(at_, end - at_));
-        if (found == named_classes().end()) {
+        const CharacterClass *found = end == std::string_view::npos ? nullptr : named_class(pattern_.substr(at_, end - at_));
+        if (found == nullptr) {
             complain(kUnsupported, "Named classes are alnum, alpha, digit, lower, punct, space, upper and xdigit.");
             return {};
         }
         at_ = end + 2;
-        return found->second;
+        return *found;
     }
 
     Node read_quantifier(Node atom) {
@@ -322,95 +270,147 @@ private:
     }
 
     std::string_view pattern_;
-    bool posix_;
+    const RegexForm &form_;
     Problem &problem_;
     std::size_t at_ = 0;
 };
 
 // ---- anchors -------------------------------------------------------------------------------------------------------
 
-bool contains_anchor(const Node &node) {
-    return node.kind == Node::Kind::Begin || node.kind == Node::Kind::End ||
-           std::any_of(node.parts.begin(), node.parts.end(), contains_anchor);
+bool contains(const Node &node, Node::Kind kind) {
+    return node.kind == kind || std::any_of(node.parts.begin(), node.parts.end(), [&](const Node &part) { return contains(part, kind); });
 }
 
-// `first`, `last`: nothing stands before the node, or after it, in the whole pattern.
-bool anchors_can_hold(const Node &node, bool first, bool last) {
-    switch (node.kind) {
-    case Node::Kind::Begin:
-        return first;
-    case Node::Kind::End:
-        return last;
-    case Node::Kind::Repetition:
-        return !contains_anchor(node);
-    default:
-        break;
-    }
-    // Of a sequence, a part comes first if only anchors stand before it, and last if only anchors follow.
-    const bool in_order = node.kind == Node::Kind::Sequence;
-    const auto is_anchor = [](const Node &part) { return part.kind == Node::Kind::Begin || part.kind == Node::Kind::End; };
-    const auto first_other = std::find_if_not(node.parts.begin(), node.parts.end(), is_anchor);
-    const auto last_other = std::find_if_not(node.parts.rbegin(), node.parts.rend(), is_anchor);
-    for (auto part = node.parts.begin(); part != node.parts.end(); ++part) {
-        const bool part_first = first && (!in_order || part <= first_other);
-        const bool part_last = last && (!in_order || part + 1 >= last_other.base());
-        if (!anchors_can_hold(*part, part_first, part_last))
-            return false;
-    }
+// The pattern is a sequence, and this anchor is its first or last part: taken away, as it needs no states of its own. As most are.
+bool take_outer(Node &pattern, Node::Kind kind) {
+    if (pattern.parts.size() != 1 || pattern.parts.front().parts.empty())
+        return false;
+    std::vector<Node> &parts = pattern.parts.front().parts;
+    const auto anchor = kind == Node::Kind::Begin ? parts.begin() : parts.end() - 1;
+    if (anchor->kind != kind)
+        return false;
+    parts.erase(anchor);
     return true;
 }
 
 // ---- building ------------------------------------------------------------------------------------------------------
 
+// Thompson's construction, of the states of the text that anchors ask for: that nothing was read yet, for ^, and that nothing may be read
+// any more, after $. A pattern without such an anchor has no such states.
 class Builder {
 public:
-    Builder(Network &network, Encoding encoding) : network_(network), encoding_(encoding) {}
+    Builder(Network &network, const RegexForm &form) : network_(network), form_(form) {}
 
-    void build(const Node &node, State from, State to) {
+    // From before the text, or before any part of it where it may match anywhere, to after it.
+    void build_all(Node &pattern, State from, State to) {
+        const bool anywhere = form_.of_schema;
+        const bool begins = take_outer(pattern, Node::Kind::Begin) || !anywhere;
+        const bool ends = take_outer(pattern, Node::Kind::End) || !anywhere;
+        has_begin_ = contains(pattern, Node::Kind::Begin);
+        has_end_ = contains(pattern, Node::Kind::End);
+        const Place first = add_place();
+        const Place last = add_place();
+        network_.add_empty(from, first[0]);
+        if (!begins)
+            skip(from, first[read()]);
+        build(pattern, first, last);
+        for_each_side([&](std::size_t side) {
+            network_.add_empty(last[side], to);
+            if (!ends && (side & kEnded) == 0)
+                skip(last[side], to);
+        });
+    }
+
+private:
+    static constexpr std::size_t kRead = 1;   // something was read
+    static constexpr std::size_t kEnded = 2;  // nothing may be
+    // A state for each side that the pattern has.
+    using Place = std::array<State, 4>;
+
+    [[nodiscard]] std::size_t read() const { return has_begin_ ? kRead : 0; }
+    [[nodiscard]] std::size_t ended() const { return has_end_ ? kEnded : 0; }
+
+    template <class Visit> void for_each_side(Visit visit) const {
+        for (std::size_t side = 0; side < 4; side++)
+            if ((side & ~(read() | ended())) == 0)
+                visit(side);
+    }
+
+    Place add_place() {
+        Place place{};
+        for_each_side([&](std::size_t side) { place[side] = network_.add_state(); });
+        return place;
+    }
+
+    void link(const Place &from, const Place &to) {
+        for_each_side([&](std::size_t side) { network_.add_empty(from[side], to[side]); });
+    }
+
+    // One character or more, whatever they are.
+    void skip(State from, State to) {
+        const State loop = network_.add_state();
+        if (form_.alphabet == Alphabet::Generated) {
+            build_set(any_character(form_.alphabet), from, loop);
+            build_set(any_character(form_.alphabet), loop, loop);
+        } else {
+            network_.add_bytes(from, 0, 255, loop);
+            network_.add_bytes(loop, 0, 255, loop);
+        }
+        network_.add_empty(loop, to);
+    }
+
+    void build(const Node &node, const Place &from, const Place &to) {
         if (!network_.fits())
             return;
         switch (node.kind) {
         case Node::Kind::Set:
-            return build_set(node.set, from, to);
+            return for_each_side([&](std::size_t side) {
+                if ((side & kEnded) == 0)
+                    build_set(node.set, from[side], to[read()]);
+            });
         case Node::Kind::Alternatives:
             for (const Node &part : node.parts)
                 build(part, from, to);
             return;
         case Node::Kind::Repetition:
             return build_repetition(node, from, to);
-        case Node::Kind::Sequence:
+        case Node::Kind::Sequence: {
+            Place at = from;
             for (const Node &part : node.parts)
-                from = build_after(part, from);
-            break;
-        case Node::Kind::Begin:
-        case Node::Kind::End:
-            break;
+                at = build_after(part, at);
+            return link(at, to);
         }
-        network_.add_empty(from, to);
+        case Node::Kind::Begin:
+            return for_each_side([&](std::size_t side) {
+                if ((side & kRead) == 0)
+                    network_.add_empty(from[side], to[side]);
+            });
+        case Node::Kind::End:
+            return for_each_side([&](std::size_t side) { network_.add_empty(from[side], to[side | kEnded]); });
+        }
     }
 
-private:
-    State build_after(const Node &node, State from) {
-        const State to = network_.add_state();
+    Place build_after(const Node &node, const Place &from) {
+        const Place to = add_place();
         build(node, from, to);
         return to;
     }
 
-    void build_repetition(const Node &node, State from, State to) {
+    void build_repetition(const Node &node, Place from, const Place &to) {
         const Node &part = node.parts.front();
         for (int i = 0; i < node.least; i++)
             from = build_after(part, from);
         if (node.most < 0) {
-            const State loop = network_.add_state();
-            network_.add_empty(from, loop);
+            const Place loop = add_place();
+            link(from, loop);
             build(part, loop, loop);
             from = loop;
         }
         for (int i = node.least; i < node.most; i++) {
-            network_.add_empty(from, to);
+            link(from, to);
             from = build_after(part, from);
         }
-        network_.add_empty(from, to);
+        link(from, to);
     }
 
     // A set beyond ASCII takes many states, so it is a rule of its own, made once.
@@ -427,7 +427,7 @@ private:
     }
 
     void write_set(const CodePoints &set, State from, State to) {
-        const bool plain = encoding_ == Encoding::Plain;
+        const bool plain = form_.encoding == Encoding::Plain;
         const CodePoints as_is =
             plain ? set : set.intersection({{0x20, 0x21}, {0x23, 0x5B}, {0x5D, CodePoints::kLast}});
         for (const auto &[first, last] : as_is.ranges())
@@ -444,7 +444,9 @@ private:
     }
 
     Network &network_;
-    Encoding encoding_;
+    const RegexForm &form_;
+    bool has_begin_ = false;
+    bool has_end_ = false;
     std::map<CodePoints, Rule> rules_;
 };
 
@@ -471,26 +473,22 @@ bool compile(Network &network, const char *what, Problem &problem, Work *work, B
 
 }  // namespace
 
-bool add_regex(std::string_view pattern, Encoding encoding, Network &network, State from, State to, Problem &problem) {
+bool add_regex(std::string_view pattern, const RegexForm &form, Network &network, State from, State to, Problem &problem) {
     if (pattern.size() > kMostPatternBytes) {
         problem.set(sqlstate::kProgramLimitExceeded, "regular expression is too long");
         problem.with_detail("It has %zu bytes; the limit is %zu.", pattern.size(), kMostPatternBytes);
         return false;
     }
-    const Node node = Reader(pattern, encoding == Encoding::Plain, problem).read();
+    Node node = Reader(pattern, form, problem).read();
     if (problem.is_set())
         return false;
-    if (!anchors_can_hold(node, true, true)) {
-        problem.set(kUnsupported, "regular expression is not supported");
-        problem.with_detail("^ or $ stands where it cannot hold, or is repeated.");
-        return false;
-    }
-    Builder(network, encoding).build(node, from, to);
+    Builder(network, form).build_all(node, from, to);
     return check_size(network, "regular expression", problem);
 }
 
-bool compile_regex(std::string_view pattern, Network &network, Problem &problem, Work *work) {
-    const auto build = [&] { return add_regex(pattern, Encoding::Plain, network, network.start(), network.end(), problem); };
+bool compile_regex(std::string_view pattern, Network &network, Problem &problem, Work *work, Alphabet alphabet) {
+    const RegexForm form{.alphabet = alphabet};
+    const auto build = [&] { return add_regex(pattern, form, network, network.start(), network.end(), problem); };
     return compile(network, "regular expression", problem, work, build) &&
            (network.is_satisfiable() || problem.set(kBroken, "no text matches the regular expression"));
 }

@@ -3,14 +3,14 @@
 //   ab  .  \d \w \s \D \W \S  \n \t \r \f \v  \u00e9  [a-z0-9_]  [^,]  [[:digit:]]
 //   (x)  (?:x)  x|y  x?  x*  x+  x{3}  x{2,}  x{2,5}  and their lazy forms  ^  $
 //
-// Called by the session (to check a pattern, and an answer against it), by steadytextd, and for `pattern` in schemas.
+// Called by the session (to check a pattern, and an answer against it), by steadytextd, and for `pattern` and `format` in schemas.
 // Regime: pure (may throw std::bad_alloc).
 //
-// A match is of the whole text, so ^ and $ say nothing new and may stand only where they can hold. What a pattern generates
-// matches it in PostgreSQL and in Python too, where these differ: \d, \w, \s and what is made of them are of ASCII, and .
-// is any printable character.
+// An answer matches as a whole; a schema's pattern may match anywhere in the string, as JSON Schema has it. ^ and $ are the beginning and
+// end of the text, wherever they stand. What characters a class has depends on what the network is for: see alphabet.hpp.
 #pragma once
 
+#include "src/core/constraint/alphabet.hpp"
 #include "src/core/constraint/limits.hpp"
 #include "src/core/constraint/network.hpp"
 #include "src/core/problem.hpp"
@@ -24,13 +24,20 @@ namespace steadytext::core::constraint {
 // How the characters of the text are written.
 enum class Encoding { Plain, JsonString };
 
+struct RegexForm {
+    Encoding encoding = Encoding::Plain;
+    Alphabet alphabet = Alphabet::Generated;
+    bool of_schema = false;  // it may match anywhere, and has no named classes
+};
+
 // Adds what matches `pattern` between two states. False, with the problem: 2201B for a broken pattern, 0A000 for one that uses
 // more than the above.
-[[nodiscard]] bool add_regex(std::string_view pattern, Encoding encoding, Network &network, State from, State to, Problem &problem);
+[[nodiscard]] bool add_regex(std::string_view pattern, const RegexForm &form, Network &network, State from, State to, Problem &problem);
 
 // The network of one pattern, finished. Besides the above, 54000 for one that is too large, or takes more work than `work` has; without
 // one, than kMostCompilingSteps.
-[[nodiscard]] bool compile_regex(std::string_view pattern, Network &network, Problem &problem, Work *work = nullptr);
+[[nodiscard]] bool compile_regex(std::string_view pattern, Network &network, Problem &problem, Work *work = nullptr,
+                                 Alphabet alphabet = Alphabet::Generated);
 
 // The network of texts that are equal to one of these.
 [[nodiscard]] bool compile_choices(const std::vector<std::string> &choices, Network &network, Problem &problem, Work *work = nullptr);

@@ -2,13 +2,13 @@
 // and no deeper than kMaxLevels, whatever references there are.
 #include "src/core/constraint/schema_check.hpp"
 
+#include "src/core/constraint/formats.hpp"
 #include "src/core/constraint/matcher.hpp"
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
 #include "src/core/json_shape.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 
 namespace steadytext::core::constraint {
@@ -37,21 +37,14 @@ const Json &no_members() {
 
 }  // namespace
 
-// A pattern of the schema, compiled once for all strings.
+// A pattern, compiled once for all strings.
 class Checker::Pattern {
 public:
-    Pattern(const std::string &pattern, Work &work) {
-        // It may match anywhere, unless it says otherwise; what it says of beginning and end is heeded at its own.
+    // `of_schema`: it is the schema's, else a format's.
+    Pattern(const std::string &pattern, bool of_schema, Work &work) {
         network_.charge_to(&work);
-        const State before = network_.add_state();
-        const State after = network_.add_state();
-        if (!pattern.starts_with('^'))
-            network_.add_bytes(before, 0, 255, before);
-        if (!pattern.ends_with('$'))
-            network_.add_bytes(after, 0, 255, after);
-        network_.add_empty(network_.start(), before);
-        network_.add_empty(after, network_.end());
-        if (!add_regex(pattern, Encoding::Plain, network_, before, after, problem_))
+        const RegexForm form{.alphabet = Alphabet::JsonSchema, .of_schema = of_schema};
+        if (!add_regex(pattern, form, network_, network_.start(), network_.end(), problem_))
             return;
         network_.finish();
         matcher_ = std::make_unique<Matcher>(network_, &work);
@@ -133,7 +126,7 @@ bool Checker::check_combined(const Json &schema, const Value &value) {
 bool Checker::allows_any_value(const Json &schema) { return schema.contains("type") && types_of(schema).empty(); }
 
 bool Checker::check_by_type(const Json &schema, const Value &value) {
-    return (!value.is_number() || check_number(schema, value)) &&
+    return (!is_number(value) || check_number(schema, value)) &&
            (!value.is_string() || check_string(schema, value.get_ref<const std::string &>())) &&
            (!value.is_array() || check_array(schema, value)) && (!value.is_object() || check_object(schema, value));
 }
@@ -146,8 +139,8 @@ bool Checker::check_type(const Json &schema, const Value &value) {
                : type == "string"  ? value.is_string()
                : type == "boolean" ? value.is_boolean()
                : type == "null"    ? value.is_null()
-               : type == "number"  ? value.is_number()
-                                   : value.is_number_integer() || (value.is_number() && value.get<double>() == std::floor(value.get<double>()));
+               : type == "number"  ? is_number(value)
+                                   : is_integer(value);
     };
     return types.empty() || std::any_of(types.begin(), types.end(), is) || fail("the value is of another type");
 }
@@ -170,9 +163,10 @@ const ValueSet &Checker::list(const Json &values) {
 }
 
 bool Checker::check_number(const Json &schema, const Value &value) {
-    const auto bound = [&](const char *keyword, auto compare) {
+    const Decimal number = number_of(value);
+    const auto bound = [&](const char *keyword, auto holds) {
         const auto found = schema.find(keyword);
-        return found == schema.end() || !found->is_number() || compare(value, Value(*found));
+        return found == schema.end() || !is_number(*found) || holds(compare(number, number_of(*found)), 0);
     };
     return (bound("minimum", std::greater_equal<>()) && bound("exclusiveMinimum", std::greater<>()) &&
             bound("maximum", std::less_equal<>()) && bound("exclusiveMaximum", std::less<>())) ||
@@ -180,26 +174,41 @@ bool Checker::check_number(const Json &schema, const Value &value) {
 }
 
 bool Checker::size_in_bounds(const Json &schema, std::size_t size, const char *least, const char *most) {
-    const auto count = static_cast<double>(size);
-    return count >= schema.value(least, 0.0) && (!schema.contains(most) || count <= schema.value(most, 0.0));
+    const Decimal count = decimal_of(std::to_string(size));
+    const auto order = [&](const char *keyword) {
+        const auto found = schema.find(keyword);
+        return found == schema.end() || !is_number(*found) ? 0 : compare(count, number_of(*found));
+    };
+    return order(least) >= 0 && order(most) <= 0;
 }
 
 bool Checker::check_string(const Json &schema, const std::string &text) {
     (void)work_.spend(text.size() / 16);
     if (!size_in_bounds(schema, characters(text), "minLength", "maxLength"))
         return fail("the string is too short or too long");
-    const auto wanted = schema.find("pattern");
-    if (wanted == schema.end())
-        return true;
-    std::unique_ptr<Pattern> &pattern = patterns_[wanted->get<std::string>()];
-    if (pattern == nullptr)
-        pattern = std::make_unique<Pattern>(wanted->get<std::string>(), work_);
-    if (!pattern->is_good()) {
+    const auto pattern = schema.find("pattern");
+    const auto format = schema.find("format");
+    return (pattern == schema.end() || check_pattern(pattern->get<std::string>(), true, text, "the string does not match the pattern")) &&
+           (format == schema.end() || !format->is_string() || check_format(format->get<std::string>(), text));
+}
+
+bool Checker::check_format(const std::string &name, const std::string &text) {
+    const Format *format = find_format(name);
+    const std::string why = "the string is not of the format \"" + name.substr(0, 40) + "\"";
+    return format == nullptr || (check_pattern(std::string(format->taken), false, text, why.c_str()) &&
+                                 (format->also == nullptr || format->also(text) || fail(why.c_str())));
+}
+
+bool Checker::check_pattern(const std::string &pattern, bool of_schema, const std::string &text, const char *why) {
+    std::unique_ptr<Pattern> &compiled = patterns_[{pattern, of_schema}];
+    if (compiled == nullptr)
+        compiled = std::make_unique<Pattern>(pattern, of_schema, work_);
+    if (!compiled->is_good()) {
         if (!problem_->is_set())
-            *problem_ = pattern->problem();
+            *problem_ = compiled->problem();
         return false;
     }
-    return pattern->matches(text) || fail("the string does not match the pattern");
+    return compiled->matches(text) || fail(why);
 }
 
 bool Checker::check_array(const Json &schema, const Value &value) {
@@ -248,8 +257,8 @@ bool check_document(std::string_view schema, std::string_view document, Problem 
     if (shape_of(document, {kMaxLevels, UINT64_MAX}) == JsonShape::TooDeep)
         return problem.set(sqlstate::kProtocolViolation, "the answer is nested too deeply to be checked");
     (void)wanted.work().spend(document.size());
-    const Value value = Value::parse(document, nullptr, false);
-    if (value.is_discarded())
+    Value value;
+    if (!read_json(document, value))
         return problem.set(sqlstate::kProtocolViolation, "the answer is not JSON");
     return Checker(wanted).satisfies(wanted.root(), value, problem);
 }

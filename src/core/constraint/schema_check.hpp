@@ -40,6 +40,8 @@ private:
     bool check_number(const Json &schema, const Value &value);
     [[nodiscard]] static bool size_in_bounds(const Json &schema, std::size_t size, const char *least, const char *most);
     bool check_string(const Json &schema, const std::string &text);
+    bool check_format(const std::string &name, const std::string &text);
+    bool check_pattern(const std::string &pattern, bool of_schema, const std::string &text, const char *why);
     bool check_array(const Json &schema, const Value &value);
     bool check_object(const Json &schema, const Value &value);
     bool check_at(const std::string &name, const Json &schema, const Value &value);
@@ -49,7 +51,7 @@ private:
     Problem *problem_ = nullptr;
     std::string path_;
     std::size_t level_ = 0;
-    std::map<std::string, std::unique_ptr<Pattern>> patterns_;
+    std::map<std::pair<std::string, bool>, std::unique_ptr<Pattern>> patterns_;
     std::unordered_map<const Json *, ValueSet> lists_;
 };
 

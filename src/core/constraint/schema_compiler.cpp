@@ -2,6 +2,7 @@
 // recursion goes no deeper than kMostExpansions.
 #include "src/core/constraint/alternatives.hpp"
 #include "src/core/constraint/code_points.hpp"
+#include "src/core/constraint/formats.hpp"
 #include "src/core/constraint/number_range.hpp"
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
@@ -10,7 +11,6 @@
 #include "src/core/utf8.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -24,23 +24,6 @@ constexpr int kMostRecursion = 16;     // how deep a definition that contains it
 constexpr int kMostExpansions = 64;    // references and conjunctions of one schema, one behind another
 constexpr int kFreeValueDepth = 6;     // of values of which the schema says nothing
 constexpr std::int64_t kMostCounted = 10'000;  // characters or items told one by one
-
-// Formats that are promised when the string's length is not ruled; any other is ignored.
-struct Format {
-    std::string_view name;
-    std::string_view pattern;
-};
-#define STEADYTEXT_DATE                                                                                                \
-    "[1-9]\\d{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|02-(?:0[1-9]|1\\d|2[0-8]))"
-#define STEADYTEXT_TIME "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d"
-constexpr Format kFormats[] = {
-    {"date", STEADYTEXT_DATE},
-    {"time", STEADYTEXT_TIME "(?:Z|[+-](?:0\\d|1[0-3]):[0-5]\\d)"},
-    {"date-time", STEADYTEXT_DATE "T" STEADYTEXT_TIME "(?:Z|[+-](?:0\\d|1[0-3]):[0-5]\\d)"},
-    {"local-time", STEADYTEXT_TIME},
-    {"local-date-time", STEADYTEXT_DATE "T" STEADYTEXT_TIME},
-    {"uuid", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"},
-};
 
 // What stands for itself between quotes.
 const CodePoints &quotable() {
@@ -204,7 +187,7 @@ private:
     void build_value(const Json &schema, const Json &value, State from, State to) {
         Problem ignored;
         if (network_.fits() && document_.afford(value) && checker_.satisfies(schema, Value(value), ignored))
-            network_.add_empty(network_.add_literal(from, value.dump(-1, ' ', false, Json::error_handler_t::replace)), to);
+            network_.add_empty(network_.add_literal(from, write_json(value)), to);
     }
 
     // ---- types ----
@@ -267,12 +250,14 @@ private:
         if (!schema.contains(keyword))
             return;
         const Json &value = schema[keyword];
-        if (!value.is_number())
+        if (!is_number(value))
             return complain(sqlstate::kInvalidParameterValue, "A bound of a number is not a number.");
         const char *other = direction > 0 ? "minimum" : "maximum";
-        if (bound.has_value() && (direction > 0 ? value < schema[other] : value > schema[other]))
+        if (bound.has_value() && direction * compare(number_of(value), number_of(schema[other])) < 0)
             return;
-        bound = value.is_number_integer() ? bound_of(value.dump(), exclusive) : bound_of(value.get<double>(), exclusive);
+        bound = bound_of(to_json(number_of(value)), exclusive);
+        if (bound->digits.find('e') != std::string::npos)
+            complain(sqlstate::kProgramLimitExceeded, "A bound of a number has too many digits.");
     }
 
     // A size such as minLength, or nothing.
@@ -280,11 +265,12 @@ private:
         if (!schema.contains(keyword))
             return std::nullopt;
         const Json &value = schema[keyword];
-        if (!value.is_number() || value.get<double>() < 0 || value.get<double>() != std::floor(value.get<double>())) {
+        if (!is_integer(value) || number_of(value).negative) {
             complain(sqlstate::kInvalidParameterValue, "A length or number of items is not a non-negative integer.");
             return std::nullopt;
         }
-        return static_cast<std::int64_t>(std::min(value.get<double>(), 1e15));
+        constexpr std::int64_t kEndless = 1'000'000'000'000'000;
+        return value.is_number_integer() ? std::min(value.get<std::int64_t>(), kEndless) : kEndless;
     }
 
     // ---- strings ----
@@ -310,9 +296,11 @@ private:
         const State open = network_.add_literal(from, "\"");
         const State close = network_.add_state();
         network_.add_bytes(close, '"', '"', to);
-        const std::optional<std::string> pattern = pattern_of(schema, least.has_value() || most.has_value());
-        if (pattern.has_value())
-            return (void)add_regex(*pattern, Encoding::JsonString, network_, open, close, problem_);
+        if (schema.contains("pattern"))
+            return build_pattern(schema, least.has_value() || most.has_value(), open, close);
+        if (schema.contains("format") && schema["format"].is_string())
+            if (const Format *format = format_of(schema["format"].get<std::string>(), least.value_or(0), most.value_or(INT64_MAX)))
+                return (void)add_regex(format->generated, {.encoding = Encoding::JsonString}, network_, open, close, problem_);
         const std::int64_t limit = std::min(most.value_or(INT64_MAX), std::max(least.value_or(0), kMostCounted));
         State at = open;
         for (std::int64_t i = 0; i < (most.has_value() ? limit : least.value_or(0)) && network_.fits(); i++) {
@@ -329,20 +317,28 @@ private:
             network_.add_call(at, character(), at);
     }
 
-    std::optional<std::string> pattern_of(const Json &schema, bool has_length) {
-        if (schema.contains("pattern")) {
-            if (!schema["pattern"].is_string())
-                complain(sqlstate::kInvalidParameterValue, "A \"pattern\" is not a string.");
-            else if (has_length)
-                complain(sqlstate::kFeatureNotSupported, "\"pattern\" is not supported together with minLength or maxLength.");
-            else
-                return schema["pattern"].get<std::string>();
-        } else if (schema.contains("format") && schema["format"].is_string() && !has_length) {
-            for (const Format &format : kFormats)
-                if (schema["format"].get<std::string>() == format.name)
-                    return std::string(format.pattern);
-        }
-        return std::nullopt;
+    void build_pattern(const Json &schema, bool has_length, State open, State close) {
+        if (!schema["pattern"].is_string())
+            return complain(sqlstate::kInvalidParameterValue, "A \"pattern\" is not a string.");
+        if (has_length)
+            return complain(sqlstate::kFeatureNotSupported, "\"pattern\" is not supported together with minLength or maxLength.");
+        const bool has_format = schema.contains("format") && schema["format"].is_string();
+        if (has_format && (find_format(schema["format"].get<std::string>()) || is_unsupported_format(schema["format"].get<std::string>())))
+            return complain(sqlstate::kFeatureNotSupported, "\"pattern\" is not supported together with \"format\".");
+        const RegexForm form{.encoding = Encoding::JsonString, .of_schema = true};
+        (void)add_regex(schema["pattern"].get<std::string>(), form, network_, open, close, problem_);
+    }
+
+    // Null for one that is ignored, or cannot be kept to.
+    const Format *format_of(const std::string &name, std::int64_t least, std::int64_t most) {
+        const Format *format = find_format(name);
+        if (is_unsupported_format(name))
+            complain(sqlstate::kFeatureNotSupported, "The formats of strings that are supported are date, time, date-time, duration, uuid, email, "
+                                                     "hostname, ipv4, ipv6 and uri.");
+        else if (format != nullptr && (least > static_cast<std::int64_t>(format->shortest) || most < static_cast<std::int64_t>(format->longest)))
+            complain(sqlstate::kFeatureNotSupported, "\"format\" is not supported together with a minLength or maxLength that some of its strings "
+                                                     "do not keep to.");
+        return problem_.is_set() ? nullptr : format;
     }
 
     // ---- arrays and objects ----

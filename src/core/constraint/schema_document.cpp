@@ -66,9 +66,15 @@ bool combine(const std::string &keyword, Json &value, const Json &other) {
             return false;
         conjoin(value, other);
     } else if (keyword == "minimum" || keyword == "exclusiveMinimum" || keyword == "minLength" || keyword == "minItems") {
-        value = std::max(value, other);
+        if (!is_number(value) || !is_number(other))
+            return false;
+        if (compare(number_of(value), number_of(other)) < 0)
+            value = other;
     } else if (keyword == "maximum" || keyword == "exclusiveMaximum" || keyword == "maxLength" || keyword == "maxItems") {
-        value = std::min(value, other);
+        if (!is_number(value) || !is_number(other))
+            return false;
+        if (compare(number_of(value), number_of(other)) > 0)
+            value = other;
     } else if (keyword == "allOf") {
         if (!value.is_array() || !other.is_array())
             return false;
@@ -123,8 +129,7 @@ bool SchemaDocument::read(std::string_view text, Problem &problem) {
         return false;
     }
     (void)work_.spend(text.size());
-    root_ = Json::parse(text, nullptr, false);
-    return is_schema(root_) || problem.set(sqlstate::kInvalidParameterValue, "a schema must be a JSON object");
+    return (read_json(text, root_) && is_schema(root_)) || problem.set(sqlstate::kInvalidParameterValue, "a schema must be a JSON object");
 }
 
 bool SchemaDocument::afford(const Json &schema) const {

@@ -4,11 +4,10 @@
 // the text nests, which is bounded before it is parsed; references are followed without any. What is copied is charged to the work.
 #pragma once
 
+#include "src/core/constraint/json_value.hpp"
 #include "src/core/constraint/limits.hpp"
 #include "src/core/problem.hpp"
 #include "src/core/work.hpp"
-
-#include <nlohmann/json.hpp>
 
 #include <deque>
 #include <map>
@@ -19,8 +18,6 @@
 #include <vector>
 
 namespace steadytext::core::constraint {
-
-using Json = nlohmann::ordered_json;  // members keep their order, which is the order of the answer's
 
 class SchemaDocument {
 public:

@@ -2,17 +2,14 @@
 #include "src/core/constraint/value_set.hpp"
 
 #include <algorithm>
-#include <cstdio>
 
 namespace steadytext::core::constraint {
 
 namespace {
 
 void append_key(const Value &value, std::string &key) {
-    if (value.is_number()) {
-        char text[40];
-        const double number = value.get<double>() + 0.0;  // no -0
-        key.append(text, static_cast<std::size_t>(std::snprintf(text, sizeof text, "n%a", number)));
+    if (is_number(value)) {
+        key.append("n").append(to_json(number_of(value))).append(";");
     } else if (value.is_string()) {
         const auto &string = value.get_ref<const std::string &>();
         key.append("s").append(std::to_string(string.size())).append(":").append(string);

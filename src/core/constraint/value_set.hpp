@@ -4,7 +4,7 @@
 // logarithm of how many there are.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include "src/core/constraint/json_value.hpp"
 
 #include <cstddef>
 #include <map>
@@ -13,8 +13,6 @@
 #include <vector>
 
 namespace steadytext::core::constraint {
-
-using Value = nlohmann::json;  // members by name, as their order is of no account
 
 class ValueSet {
 public:
