@@ -695,7 +695,23 @@ CREATE FUNCTION public.steadytext_generate_json(
 ) RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_generate_json' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION public.steadytext_generate_json(text, jsonb, int, boolean, int, boolean, text) IS
-    'JSON that satisfies the schema, whatever max_tokens is; 54000 if none fits into it, NULL when no daemon can answer.';
+    'JSON that satisfies the schema, whatever max_tokens is; 54000 if none fits into it, NULL when no daemon can answer. jsonb forgets the order of members: theirs is that of required.';
+
+CREATE FUNCTION public.steadytext_generate_json(
+    prompt text, schema json, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_json_written' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION public.steadytext_generate_json(text, json, int, boolean, int, boolean, text) IS
+    'The same, its members in the order of the schema''s.';
+
+CREATE FUNCTION public.steadytext_generate_json(
+    prompt text, schema text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_json_written' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION public.steadytext_generate_json(text, text, int, boolean, int, boolean, text) IS
+    'The same of a schema written as a literal or text, its members in its order.';
 
 CREATE FUNCTION public.steadytext_generate_regex(
     prompt text, pattern text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
@@ -1764,6 +1780,34 @@ END
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_json_async(text, jsonb, int, boolean, int) IS 'Queues a generation of JSON that satisfies the schema.';
 
+CREATE FUNCTION public.steadytext_generate_json_async(
+    prompt text, schema json, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM _steadytext.check('steadytext_generate_json_async', prompt, schema::text, max_tokens, use_cache, seed);
+    RETURN _steadytext.queue_add('generate_json', prompt, NULL,
+        jsonb_build_object('schema', schema::text, 'max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_generate_json_async(text, json, int, boolean, int) IS 'The same, its members in the order of the schema''s.';
+
+CREATE FUNCTION public.steadytext_generate_json_async(
+    prompt text, schema text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM _steadytext.check('steadytext_generate_json_async', prompt, schema, max_tokens, use_cache, seed);
+    RETURN _steadytext.queue_add('generate_json', prompt, NULL,
+        jsonb_build_object('schema', schema::json::text, 'max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_generate_json_async(text, text, int, boolean, int) IS 'The same of a schema written as a literal or text, its members in its order.';
+
 CREATE FUNCTION public.steadytext_generate_regex_async(
     prompt text, pattern text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42
 ) RETURNS uuid
@@ -2342,6 +2386,18 @@ CREATE FUNCTION public.st_generate_json(
     unsafe_mode boolean DEFAULT false
 ) RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_generate_json' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+
+CREATE FUNCTION public.st_generate_json(
+    prompt text, schema json, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_json_written' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+
+CREATE FUNCTION public.st_generate_json(
+    prompt text, schema text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
+    unsafe_mode boolean DEFAULT false
+) RETURNS text
+AS 'MODULE_PATHNAME', 'steadytext_generate_json_written' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 
 CREATE FUNCTION public.st_generate_regex(
     prompt text, pattern text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,

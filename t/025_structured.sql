@@ -1,7 +1,7 @@
 -- steadytext_generate_json, _regex and _choice: what they answer, what they refuse, and with which words. The echo daemon answers with
 -- the prompt, whatever was asked of it: so an answer that has not the form is one of the cases.
 BEGIN;
-SELECT plan(57);
+SELECT plan(71);
 
 -- ---- answers of the right form -----------------------------------------------------------------------------------------
 SELECT is(steadytext_generate_json('{"a": 1}', '{"type": "object"}'), '{"a": 1}', 'JSON that satisfies the schema comes back as it is');
@@ -16,6 +16,12 @@ SELECT is(st_generate_regex(' x ', '\s\w\s'), ' x ', 'of which nothing is stripp
 SELECT is(steadytext_generate_choice('say "yes"\', ARRAY['no', 'say "yes"\']), 'say "yes"\', 'a choice, word for word');
 SELECT is(st_generate_choice('no', ARRAY['no', 'yes']), 'no', 'by its short name too');
 
+-- ---- every digit, every character, every format --------------------------------------------------------------------------
+SELECT is(steadytext_generate_json(repeat('1', 30), ('{"const": ' || repeat('1', 30) || '}')::json), repeat('1', 30), 'a number keeps its digits');
+SELECT is(steadytext_generate_json('9007199254740992', '{"type": "integer", "maximum": 9007199254740992.0}'), '9007199254740992', 'also at a bound');
+SELECT is(steadytext_generate_regex(text, '\S+'), text, 'a class has characters beyond ASCII: ' || text) FROM unnest(ARRAY['José', '日本語']) text;
+SELECT is(steadytext_generate_json('"2024-02-29"', '{"format": "date"}'), '"2024-02-29"', 'a real date');
+
 -- ---- answers that are not: never given out ----------------------------------------------------------------------------
 SET LOCAL steadytext.on_failure = 'error';
 SELECT throws_ok($$SELECT steadytext_generate_json('not JSON', '{}')$$, '08P01', 'the answer is not JSON');
@@ -24,6 +30,9 @@ SELECT throws_ok($$SELECT steadytext_generate_json('{"a": 1}', '{"required": ["b
 SELECT throws_ok($$SELECT steadytext_generate_json('"\u0000"', '{}')$$, '08P01', NULL, 'JSON that jsonb would refuse is not given out');
 SELECT throws_ok($$SELECT steadytext_generate_regex('abcd', '[a-c]+')$$, '08P01', 'the answer does not match the regular expression');
 SELECT throws_ok($$SELECT steadytext_generate_choice('maybe', ARRAY['no', 'yes'])$$, '08P01', 'the answer is none of the choices');
+SELECT throws_ok($$SELECT steadytext_generate_json('9007199254740993', '{"type": "integer", "maximum": 9007199254740992.0}')$$, '08P01', NULL, 'one too many');
+SELECT throws_ok($$SELECT steadytext_generate_json('"2023-02-31"', '{"format": "date"}')$$, '08P01', NULL, 'no date');
+SELECT throws_ok($$SELECT steadytext_generate_json('"ABC abc 12"', '{"pattern": "(^[a-z]+$)"}')$$, '08P01', NULL, 'an anchor within a group');
 SET LOCAL steadytext.on_failure = 'fallback';
 SET LOCAL client_min_messages = 'error';
 SELECT is(steadytext_generate_json('not JSON', '{}'), NULL, 'the fallback of a form is NULL, never a text without it');
@@ -40,6 +49,8 @@ SELECT throws_ok($$SELECT steadytext_generate_json('x', '{}', max_tokens => 4097
 SELECT is(steadytext_generate_json('1', '{}', seed => -1), '1', 'a negative seed is legal here');
 SELECT throws_ok($$SELECT steadytext_generate_json('x', '{}', model => 'openai:gpt')$$, '22023',
     'Remote models (containing '':'' ) require unsafe_mode=TRUE');
+SELECT throws_ok($$SELECT steadytext_generate_json('x', 'no JSON')$$, '22P02', NULL, 'a schema that is no JSON');
+SELECT throws_ok($$SELECT steadytext_generate_json('x', '{"format": "regex"}')$$, '0A000', 'schema cannot be used', 'a format that could not be promised');
 SELECT throws_ok($$SELECT steadytext_generate_json('x', '[]')$$, '22023', 'a schema must be a JSON object');
 SELECT throws_ok($$SELECT steadytext_generate_json('x', '{"not": {}}')$$, '0A000', 'schema keyword "not" is not supported');
 SELECT throws_ok($$SELECT steadytext_generate_json('x', '{"minimum": 2, "maximum": 1}')$$, '22023', 'schema cannot be used');

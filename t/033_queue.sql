@@ -1,6 +1,6 @@
 -- The async queue: what may be queued, by whom it is seen, how it ends, is waited for, cancelled, retried and given up.
 BEGIN;
-SELECT plan(76);
+SELECT plan(78);
 COMMIT;
 CREATE ROLE queue_ann LOGIN;
 CREATE ROLE queue_bob;
@@ -51,6 +51,10 @@ SELECT throws_ok($$ SELECT steadytext_generate_batch_async('{}') $$, '22023', 'B
 SELECT throws_ok($$ SELECT steadytext_generate_batch_async(array_fill('x'::text, '{101}')) $$, '22023', 'Batch size exceeds maximum limit', 'too large a one');
 SELECT throws_ok($$ SELECT steadytext_generate_batch_async(ARRAY['x', NULL]) $$, '22004', 'Prompt cannot be null', 'a NULL in it');
 SELECT throws_ok($$ SELECT steadytext_embed_batch_async('{}') $$, '22023', 'texts array cannot be null or empty', 'no texts');
+SELECT throws_ok($$ SELECT steadytext_generate_json_async('x', 'no JSON') $$, '22P02', NULL, 'a schema that is no JSON');
+SELECT steadytext_generate_json_async('x', '{"properties": {"b": {}, "a": {}}}') AS ordered \gset
+SELECT is((SELECT params ->> 'schema' FROM steadytext_queue WHERE request_id = :'ordered'), '{"properties": {"b": {}, "a": {}}}',
+    'a schema that is text keeps its order in the queue');
 SELECT throws_ok($$ SELECT steadytext_generate_json_async('x', NULL) $$, '22004', 'Schema cannot be null', 'no schema');
 SELECT throws_ok($$ SELECT steadytext_generate_regex_async('x', '') $$, '22023', 'Pattern cannot be empty', 'no pattern');
 SELECT throws_ok($$ SELECT steadytext_generate_choice_async('x', ARRAY['one']) $$, '22023', 'Must provide at least 2 choices', 'no choice');

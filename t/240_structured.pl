@@ -96,11 +96,14 @@ like($cluster->sql(q(SELECT to_jsonb(steadytext_extract('Anna is 33 years old an
 # ---- cached, and the same for all ---------------------------------------------------------------------------------------
 
 my $question = q(SELECT steadytext_generate_json('A city', '{"type": "object", "properties": {"city": {"type": "string"}, "big": {"type": "boolean"}}, "required": ["city", "big"]}', max_tokens => 40));
+my $swapped = $question =~ s/"city": \{"type": "string"\}, "big": \{"type": "boolean"\}/"big": {"type": "boolean"}, "city": {"type": "string"}/r;
 my $first = $cluster->sql($question);
-is($cluster->sql($question =~ s/"city": \{"type": "string"\}, "big": \{"type": "boolean"\}/"big": {"type": "boolean"}, "city": {"type": "string"}/r), $first,
-    'a schema written in another order is the same schema');
+like($first, qr/^\{"city"/, 'members come in the order of the schema');
+is($cluster->sql($_ =~ s/\]\}'/]}'::jsonb/r), $first, 'jsonb has no order: that of required is the answer\'s') for $question, $swapped;
+is($cluster->sql($question =~ s/\]\}'/]}'::json/r), $first, 'json and text are one schema');
 $cluster->sql('SELECT steadytext_frecency_refresh()');
 is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE operation = 'generate_json' AND prompt = 'A city')), 1, 'and one answer in the cache');
+like($cluster->sql($swapped), qr/^\{"big"/, 'written in another order it is another schema, answered in that order');
 my @others = map { $cluster->session->send("SELECT steadytext_generate('Tell story $_.', max_tokens => 60, use_cache => false)") } 1 .. 6;
 is($cluster->sql($question =~ s/max_tokens/use_cache => false, max_tokens/r), $first, 'computed again beside others it is the same');
 $_->finish for @others;

@@ -50,6 +50,15 @@ STEADYTEXT_FUNCTION(steadytext_generate_json) {
     return answer(fcinfo, read_request(fcinfo, form));
 }
 
+// The schema as json or text, which keep the order of its members.
+STEADYTEXT_FUNCTION(steadytext_generate_json_written) {
+    const core::TextArgument schema = pg::text_argument(fcinfo, 1);
+    return answer(fcinfo, read_request(fcinfo, {.kind = AnswerForm::Kind::Json,
+                                                .is_null = schema.is_null,
+                                                .text = schema.text,
+                                                .order = AnswerForm::Order::Written}));
+}
+
 STEADYTEXT_FUNCTION(steadytext_generate_regex) {
     AnswerForm form{.kind = AnswerForm::Kind::Regex, .is_null = PG_ARGISNULL(1)};
     form.text = pg::text_argument(fcinfo, 1).text;
@@ -69,7 +78,7 @@ STEADYTEXT_FUNCTION(steadytext_extract_json) {
     session::inspect_prompt("input", input);
     session::require(core::rules::kInput, input);
     session::require(core::rules::kRowType, PG_ARGISNULL(1) ? core::Value() : core::Value::other());
-    AnswerForm form{.kind = AnswerForm::Kind::Json, .as_it_is = true};
+    AnswerForm form{.kind = AnswerForm::Kind::Json, .order = AnswerForm::Order::AsItIs};
     form.text = pg::row_schema(PG_GETARG_OID(1));
     GenerationRequest request = read_request(fcinfo, form);
     const char *prompt = psprintf("Extract the data from the following text.\n\n%.*s", static_cast<int>(input.text.size()), input.text.data());

@@ -95,7 +95,8 @@ void set_pattern(JobRow &row, JsonbValue &value) {
 
 void set_schema(JobRow &row, JsonbValue &value) {
     row.form.is_null = value.type == jbvNull;
-    row.form.text = pg::json_text(JsonbValueToJsonb(&value));
+    row.form.order = value.type == jbvString ? session::AnswerForm::Order::Written : session::AnswerForm::Order::Required;
+    row.form.text = value.type == jbvString ? pg::jsonb_text(value).text : pg::json_text(JsonbValueToJsonb(&value));
 }
 
 constexpr Param kParams[] = {

@@ -3,6 +3,7 @@
 #include "src/session/answer_form.hpp"
 #include "src/core/canonical_json.hpp"
 #include "src/core/constraint/matcher.hpp"
+#include "src/core/constraint/member_order.hpp"
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
 #include "src/core/utf8.hpp"
@@ -28,6 +29,15 @@ std::string_view canonical(std::string_view schema) {
     schema.copy(padded, schema.size());
     static std::string *text = new std::string;
     pg::guarded([&](core::Problem &problem) { return core::canonical_json({{padded, schema.size()}}, *text, problem); });
+    return pg::copy_text(*text);
+}
+
+std::string_view ordered(std::string_view canonical, std::string_view written) {
+    static std::string *text = new std::string;
+    pg::guarded([&](core::Problem &) {
+        *text = core::constraint::with_member_order(canonical, written);
+        return true;
+    });
     return pg::copy_text(*text);
 }
 
@@ -103,14 +113,17 @@ void CheckedForm::add_to(core::JsonObject &json, Kind of) const {
 }
 
 CheckedForm check_form(const AnswerForm &form) {
-    CheckedForm checked{.kind = form.kind, .text = form.text, .choices = {}};
+    CheckedForm checked{.kind = form.kind, .text = form.text, .canonical = {}, .choices = {}};
     switch (form.kind) {
     case Kind::Free:
         break;
     case Kind::Json:
         require(rules::kSchema, form.is_null ? core::Value() : core::Value(form.text));
-        if (!form.as_it_is)
-            checked.text = canonical(form.text);
+        checked.canonical = form.text;
+        if (form.order != AnswerForm::Order::AsItIs) {
+            checked.canonical = canonical(form.text);
+            checked.text = ordered(checked.canonical, form.order == AnswerForm::Order::Written ? form.text : std::string_view());
+        }
         break;
     case Kind::Regex:
         require(rules::kPattern, form.is_null ? core::Value() : core::Value(form.text));
@@ -163,7 +176,7 @@ void original_key(const CheckedForm &form, std::string_view prompt, std::int64_t
     static std::string *keyed = new std::string;
     pg::guarded([&](core::Problem &) {
         constexpr const char *kPrefixes[] = {"", "json:", "regex:", "choice:"};
-        keyed->assign(kPrefixes[static_cast<int>(form.kind)]).append(prompt).append(":").append(form.text);
+        keyed->assign(kPrefixes[static_cast<int>(form.kind)]).append(prompt).append(":").append(form.kind == Kind::Json ? form.canonical : form.text);
         std::vector<std::string_view> sorted(form.choices.begin(), form.choices.end());
         std::sort(sorted.begin(), sorted.end());
         for (std::size_t i = 0; i < sorted.size(); i++)

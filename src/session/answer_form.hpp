@@ -21,14 +21,17 @@ struct AnswerForm {
     Kind kind = Kind::Free;
     bool is_null = false;
     std::string_view text{};                     // the schema as JSON, or the pattern
-    bool as_it_is = false;                       // the schema's members keep their order
+    // How the answer's members come: as the schema's "required" has them, as its text has, or as a text that is canonical already.
+    enum class Order : std::uint8_t { Required, Written, AsItIs };
+    Order order = Order::Required;
     std::span<const core::TextArgument> choices{};
 };
 
 // An argument that has been checked; texts live in CurrentMemoryContext.
 struct CheckedForm {
     AnswerForm::Kind kind = AnswerForm::Kind::Free;
-    std::string_view text;                      // the schema in canonical form, or the pattern
+    std::string_view text;                      // the schema in canonical form but for its properties' order, or the pattern
+    std::string_view canonical;                 // the schema in the form that the original's keys are made of
     std::span<const std::string_view> choices;  // in the caller's order
 
     [[nodiscard]] bool is_free() const { return kind == AnswerForm::Kind::Free; }
