@@ -180,7 +180,7 @@ $(BUILD)/unit/$(1)/%.o: %.cpp
 	@mkdir -p $$(@D)
 	$$(CCACHE) $$(CXX) -std=c++20 -O1 -g $$(CXX_WARNINGS) -D_GLIBCXX_ASSERTIONS -MMD -MP -I. $$(UNIT_FLAGS_$(1)) -c $$< -o $$@
 $(BUILD)/unit/$(1)/unit-tests: $(PURE:%.cpp=$(BUILD)/unit/$(1)/%.o)
-	$$(CXX) $$(UNIT_FLAGS_$(1)) $$^ -o $$@ -lgtest -lgtest_main -lcurl -lzmq -lcrypto -lutf8proc -lsimdjson -pthread
+	$$(CXX) $$(UNIT_FLAGS_$(1)) $$^ -o $$@ -lgtest -lgtest_main -lcurl -lzmq -lcrypto -lutf8proc -lsimdjson -lre2 -pthread
 -include $(PURE:%.cpp=$(BUILD)/unit/$(1)/%.d)
 endef
 $(foreach variant,$(UNIT_VARIANTS),$(eval $(call unit_variant,$(variant))))
