@@ -3,7 +3,9 @@
 
 #include "src/core/cache_record.hpp"
 #include "src/core/canonical_json.hpp"
+#include "src/core/constraint/json_value.hpp"
 #include "src/core/constraint/matcher.hpp"
+#include "src/core/constraint/member_order.hpp"
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
 #include "src/core/daemon_list.hpp"
@@ -236,8 +238,13 @@ void regex(std::string_view bytes) {
     constraint::Matcher matcher(network);
     (void)matcher.matches(text);
     const constraint::Matcher::Position start = matcher.start();
-    if (matcher.distance(start) < 4096)
-        promise(matcher.matches(matcher.completion(start)), "the shortest match matches");
+    if (matcher.distance(start) >= 4096)
+        return;
+    const std::string shortest = matcher.completion(start);
+    promise(matcher.matches(shortest), "the shortest match matches");
+    constraint::Network lenient;
+    if (constraint::compile_regex(pattern, lenient, problem, nullptr, constraint::Alphabet::Postgres))
+        promise(constraint::Matcher(lenient).matches(shortest), "and is taken of another engine");
 }
 
 // A schema, and a document that may satisfy it.
@@ -257,6 +264,18 @@ void schema(std::string_view bytes) {
         Problem unsatisfied;
         promise(constraint::check_document(text, shortest, unsatisfied), "and satisfies the schema");
     }
+}
+
+// A schema.
+void member_order(std::string_view bytes) {
+    constraint::Json schema, ordered;
+    if (!constraint::read_json(bytes, schema))
+        return;
+    const std::string once = constraint::with_member_order(bytes, "");
+    promise(constraint::read_json(once, ordered), "a schema in order is JSON");
+    promise(constraint::with_member_order(once, "") == once, "and stays as it is");
+    promise(constraint::Value(schema) == constraint::Value(ordered), "and the same schema");
+    promise(constraint::with_member_order(constraint::write_json(schema), bytes) == constraint::write_json(schema), "a text is in its own order");
 }
 
 void listen_address(std::string_view bytes) {
@@ -302,6 +321,7 @@ constexpr Target kTargets[] = {{"json_text", json_text},
                                {"nfc", normal_form},
                                {"regex", regex},
                                {"schema", schema},
+                               {"member_order", member_order},
                                {"listen_address", listen_address},
                                {"cache_record", cache_record},
                                {"parameters", parameters}};
