@@ -6,7 +6,7 @@ SET LOCAL client_min_messages = error;
 SET LOCAL steadytext.max_prompt_bytes = 20000;
 
 -- ---- nothing without a rule ----------------------------------------------------------------------------------------------
-CREATE TEMP VIEW arguments AS
+CREATE TEMP TABLE arguments AS
 SELECT p.oid, CASE WHEN p.pronamespace <> 'public'::regnamespace THEN p.pronamespace::regnamespace || '.' ELSE '' END || p.proname AS owner, a.name, a.type, a.position, p.proisstrict AS is_strict, p.provariadic <> 0 AS is_variadic,
        a.position > p.pronargs - p.pronargdefaults AS has_default
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -16,11 +16,13 @@ FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid =
               FROM generate_series(1, coalesce(cardinality(p.proallargtypes), p.pronargs)) i
               WHERE p.proargmodes IS NULL OR p.proargmodes[i] IN ('i', 'b', 'v')) a
 WHERE p.prokind = 'f';
+-- Of a function that has several forms, such as one for each type of a schema, the first.
+CREATE TEMP TABLE first_forms AS SELECT * FROM arguments a WHERE oid = (SELECT min(oid) FROM arguments b WHERE b.owner = a.owner);
 CREATE TEMP TABLE rules AS SELECT row_number() OVER () AS row, * FROM _steadytext.parameters();
 
 SELECT is_empty($$SELECT owner, name FROM arguments a WHERE NOT EXISTS (SELECT FROM rules r WHERE r.owner = a.owner AND r.name = a.name)$$,
     'every argument of every function has a rule');
-SELECT is_empty($$SELECT owner, array_agg(name ORDER BY position) FROM arguments GROUP BY owner
+SELECT is_empty($$SELECT owner, array_agg(name ORDER BY position) FROM arguments GROUP BY owner, oid
                   EXCEPT SELECT owner, array_agg(name ORDER BY row) FROM rules GROUP BY owner$$, 'in their order');
 SELECT is_empty($$SELECT owner, name FROM rules r
                   WHERE owner ~ '^(steadytext_|st_|_steadytext\.)' AND owner NOT LIKE '%(%' AND owner <> 'steadytext_config' AND EXISTS (
@@ -85,14 +87,14 @@ CREATE FUNCTION pg_temp.good(rule rules) RETURNS text LANGUAGE sql AS $$
 $$;
 
 -- The statement that tries a value.
-CREATE FUNCTION pg_temp.call(owner text, name text, value text) RETURNS text LANGUAGE sql AS $$
-    SELECT format('SELECT * FROM %s(%s)', call.owner, string_agg(format('%I => %s', a.name, CASE
+CREATE FUNCTION pg_temp.call(form oid, name text, value text) RETURNS text LANGUAGE sql AS $$
+    SELECT format('SELECT * FROM %s(%s)', min(a.owner), string_agg(format('%I => %s', a.name, CASE
                WHEN a.name = call.name AND a.type = 'anyelement'::regtype THEN CASE call.value WHEN 'NULL' THEN pg_temp.good(r) ELSE call.value END
-               WHEN a.name = call.name THEN format('(%s)::%s', CASE WHEN a.type = 'jsonb'::regtype AND call.value LIKE 'repeat(%'
+               WHEN a.name = call.name THEN format('(%s)::%s', CASE WHEN (a.type = 'jsonb'::regtype OR a.name = 'schema') AND call.value LIKE 'repeat(%'
                    THEN format('jsonb_build_object(''title'', left(%s, -length(''{"title": ""}'')))', call.value) ELSE call.value END, a.type::regtype)
                ELSE pg_temp.good(r) || CASE a.type WHEN 'anyelement'::regtype THEN '' ELSE '::' || a.type::regtype END END), ', '))
     FROM arguments a JOIN rules r ON r.owner = a.owner AND r.name = a.name
-    WHERE a.owner = call.owner AND (NOT a.has_default OR a.name = call.name OR r.kind = 'integer' AND a.owner ~ 'rate_limit_set')
+    WHERE a.oid = call.form AND (NOT a.has_default OR a.name = call.name OR r.kind = 'integer' AND a.owner ~ 'rate_limit_set')
 $$;
 
 -- What became of it: NULL if it was accepted, else SQLSTATE, space, message. Everything it did is undone.
@@ -109,7 +111,7 @@ END $$;
 
 CREATE TEMP VIEW statements AS
 -- arguments
-SELECT c.*, CASE WHEN a.is_strict AND value = 'NULL' THEN NULL ELSE refusal END AS expected, pg_temp.call(c.owner, c.name, value) AS statement
+SELECT c.*, CASE WHEN a.is_strict AND value = 'NULL' THEN NULL ELSE refusal END AS expected, pg_temp.call(a.oid, c.name, value) AS statement
 FROM candidates c JOIN arguments a USING (owner, name) WHERE NOT a.is_variadic
     -- what its SQL type has no room for never gets to the function
     AND NOT (value ~ '^-?\d+$' AND (a.type = 'int4'::regtype AND value::numeric NOT BETWEEN -2147483648 AND 2147483647
@@ -119,17 +121,17 @@ UNION ALL
 -- what an asynchronous call is asked by: the arguments of the function that its type stands for
 SELECT c.row, 'steadytext_enqueue(' || j.type || ')', c.name, c.value, c.refusal, c.refusal, format('SELECT steadytext_enqueue(%L, %s || jsonb_build_object(%L, %s))', j.type,
            (SELECT format('jsonb_build_object(%s)', string_agg(format('%L, %s::%s', r.name, pg_temp.good(r), b.type::regtype), ', '))
-            FROM rules r JOIN arguments b USING (owner, name) WHERE r.owner = j.function AND r.needed), c.name,
+            FROM rules r JOIN first_forms b USING (owner, name) WHERE r.owner = j.function AND r.needed), c.name,
            CASE WHEN a.type = 'jsonb'::regtype AND c.value LIKE 'repeat(%' THEN format('jsonb_build_object(''title'', left(%s, -length(''{"title": ""}'')))', c.value)
                 WHEN c.value ~ '^-?\d+$' THEN c.value ELSE format('(%s)::%s', c.value, a.type::regtype) END)
 FROM (VALUES ('generate', 'steadytext_generate'), ('generate_json', 'steadytext_generate_json'), ('generate_regex', 'steadytext_generate_regex'),
              ('generate_choice', 'steadytext_generate_choice'), ('batch_generate', 'steadytext_generate_batch'), ('embed', 'steadytext_embed'),
              ('batch_embed', 'steadytext_embed_batch'), ('rerank', 'steadytext_rerank'), ('batch_rerank', 'steadytext_rerank')) j (type, function)
-     JOIN candidates c ON c.owner = j.function JOIN arguments a ON a.owner = c.owner AND a.name = c.name
+     JOIN candidates c ON c.owner = j.function JOIN first_forms a ON a.owner = c.owner AND a.name = c.name
 UNION ALL
 -- options
 SELECT c.*, CASE WHEN value <> 'NULL' THEN refusal END,
-       pg_temp.call(split_part(c.owner, '(', 1), rtrim(split_part(c.owner, '(', 2), ')'), format('jsonb_build_object(%L, %s)', c.name,
+       pg_temp.call((SELECT min(oid) FROM arguments WHERE owner = split_part(c.owner, '(', 1)), rtrim(split_part(c.owner, '(', 2), ')'), format('jsonb_build_object(%L, %s)', c.name,
            CASE WHEN value LIKE '''%' OR value LIKE 'E''%' OR value LIKE 'U&%' THEN value || CASE WHEN c.name = 'temperature' THEN '::float8' ELSE '::text' END
                 ELSE value END))
 FROM candidates c WHERE c.owner LIKE '%(%' AND value !~ 'NaN|Infinity'
