@@ -30,11 +30,11 @@ void insert(const shmem::AuditRecord &record) {
 
 }  // namespace
 
-void write_audit(const shmem::AuditRing &ring, const TakenAudit &taken) {
+void write_audit(const shmem::AuditRing &ring, std::span<const std::uint32_t> indexes) {
     if (!OidIsValid(pg::lock_own_table("steadytext_audit_log")))
         return;
-    for (std::uint32_t i = 0; i < taken.count; i++)
-        insert(ring[taken.indexes[i]]);
+    for (const std::uint32_t index : indexes)
+        insert(ring[index]);
 }
 
 }  // namespace steadytext::worker

@@ -1,9 +1,11 @@
 // What a keeper writes to steadytext_audit_log. Called by bgworker/keeper_main.cpp, inside a transaction with SPI connected.
-// Regime: pg: an ERROR ends the transaction, and with it the batch.
+// Regime: pg: an ERROR ends the transaction, and with it all that were to be written in it.
 #pragma once
 
 #include "src/pg/postgres.hpp"
 #include "shmem/audit_ring.hpp"
+
+#include <span>
 
 namespace steadytext::worker {
 
@@ -14,6 +16,6 @@ struct TakenAudit {
 };
 
 // Writes the records; none if this database has no such table.
-void write_audit(const shmem::AuditRing &ring, const TakenAudit &taken);
+void write_audit(const shmem::AuditRing &ring, std::span<const std::uint32_t> indexes);
 
 }  // namespace steadytext::worker

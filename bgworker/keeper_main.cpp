@@ -46,6 +46,7 @@ struct Keeper {
     TakenWrites taken;
     TakenAudit taken_audit;
     std::uint32_t audit_attempts = 0;
+    std::uint32_t audit_row = 0;  // its index, when rows are written one by one
     std::uint32_t batch = TakenWrites::kMost;
     std::int64_t pause_us = 0;
     std::int64_t evicted_us = 0;
@@ -97,7 +98,8 @@ void put_back_taken() {
     keeper->taken.count = 0;
 }
 
-void write_taken_audit() { write_audit(*keeper->segment->audit, keeper->taken_audit); }
+void write_taken_audit() { write_audit(*keeper->segment->audit, {keeper->taken_audit.indexes, keeper->taken_audit.count}); }
+void write_one_audit() { write_audit(*keeper->segment->audit, {&keeper->audit_row, 1}); }
 
 void refresh() {
     const std::uint64_t hits = keeper->row->hits();
@@ -151,6 +153,30 @@ bool write_batch(bool &any) {
     return good;
 }
 
+// What failed is what one row says, and not the table: data exceptions and constraints.
+bool is_of_one_row(const core::Problem &problem) { return strncmp(problem.sqlstate, "22", 2) == 0 || strncmp(problem.sqlstate, "23", 2) == 0; }
+
+void settle_audit(std::uint32_t index) {
+    keeper->segment->audit->finish(index);
+    keeper->row->pending_audit.fetch_sub(1);
+}
+
+// So that a row that cannot be written costs itself alone; how many are settled. It ends early if the table cannot be written.
+std::uint32_t write_audit_one_by_one() {
+    const TakenAudit &taken = keeper->taken_audit;
+    for (std::uint32_t i = 0; i < taken.count; i++) {
+        keeper->audit_row = taken.indexes[i];
+        core::Problem problem;
+        if (!run_step("writing an audit row", write_one_audit, problem)) {
+            if (!is_of_one_row(problem))
+                return i;
+            keeper->segment->counters->add(0, shmem::Counter::AuditDropped);
+        }
+        settle_audit(keeper->audit_row);
+    }
+    return taken.count;
+}
+
 bool write_audit_rows() {
     const shmem::AuditRing &ring = *keeper->segment->audit;
     TakenAudit &taken = keeper->taken_audit;
@@ -159,15 +185,20 @@ bool write_audit_rows() {
         taken.indexes[taken.count++] = index;
     if (taken.count == 0)
         return true;
-    const bool good = run_step("writing audit rows", write_taken_audit);
+    core::Problem problem;
+    std::uint32_t settled = 0;
+    bool good = run_step("writing audit rows", write_taken_audit, problem);
+    if (!good && is_of_one_row(problem)) {
+        settled = write_audit_one_by_one();
+        good = settled == taken.count;
+    }
     if (!good && ++keeper->audit_attempts < kAttempts)
         return false;
     if (!good)
-        keeper->segment->counters->add(0, shmem::Counter::AuditDropped, taken.count);
+        keeper->segment->counters->add(0, shmem::Counter::AuditDropped, taken.count - settled);
     keeper->audit_attempts = 0;
-    for (std::uint32_t i = 0; i < taken.count; i++)
-        keeper->segment->audit->finish(taken.indexes[i]);
-    keeper->row->pending_audit.fetch_sub(taken.count);
+    for (std::uint32_t i = settled; i < taken.count; i++)
+        settle_audit(taken.indexes[i]);
     return good;
 }
 

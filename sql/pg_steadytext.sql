@@ -2005,7 +2005,7 @@ COMMENT ON FUNCTION public.steadytext_queue_requeue(uuid[]) IS
 CREATE FUNCTION _steadytext.inspect(parameter text, name text) RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_inspect' LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION _steadytext.inspect(text, text) IS
-    'Logs and audits a name that looks like an attack.';
+    'Logs and audits a name that looks like an attack, given as one of a few parameters.';
 
 CREATE FUNCTION public.steadytext_validate_endpoint(host text, port int) RETURNS boolean
 AS 'MODULE_PATHNAME', 'steadytext_validate_endpoint' LANGUAGE C IMMUTABLE PARALLEL SAFE;
@@ -2049,7 +2049,7 @@ BEGIN
     PERFORM _steadytext.check('steadytext_config_set', config_key, config_value);
     PERFORM _steadytext.inspect('config_key', config_key);
     IF name ~ '(host|name)$' THEN
-        PERFORM _steadytext.inspect(config_key, config_value);
+        PERFORM _steadytext.inspect(CASE name WHEN 'daemon_host' THEN name ELSE 'config_value' END, config_value);
     END IF;
     PERFORM _steadytext.check_config(config_key, config_value);
     IF name IN ('daemon_host', 'daemon_port') AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN

@@ -67,6 +67,27 @@ my $kinds  = q(SELECT string_agg(DISTINCT details ->> 'kind', ' ' ORDER BY detai
     ok($cluster->wait_for(sub { $cluster->sql(q(SELECT count(*) FROM steadytext_audit_log WHERE details ->> 'kind' = 'bad_encoding'), database => 'bytes') == 1 }), 'and audited');
 }
 
+# What an administrator's functions may say of a parameter is one of a few words, and a row that cannot be written costs itself alone.
+{
+    is($cluster->try_sql(q(SELECT _steadytext.inspect(repeat('x', 3000), chr(1) || i) FROM generate_series(1, 20) i))->{state}, '22023', 'no parameter of any name');
+    is($cluster->try_sql(q(SELECT _steadytext.inspect('model', repeat('"', 3000))))->{state}, '', 'a name of quotes alone');
+    $cluster->try_sql(q(SELECT steadytext_config_set('x' || repeat('é"', 500) || 'host', repeat('"', 300) || chr(1))));
+    my $long = q(SELECT count(*) FROM steadytext_audit_log WHERE details ->> 'value' LIKE '"""""%' AND details ->> 'parameter' = ');
+    ok($cluster->poll_until("${long}model'", 1), 'has a row that is JSON');
+    ok($cluster->poll_until("${long}config_value'", 1), 'and so has a value whose key is long');
+
+    $cluster->sql(q(CREATE ROLE eve LOGIN; ALTER TABLE steadytext_audit_log ADD CONSTRAINT not_eve CHECK (user_id <> 'eve') NOT VALID));
+    my $dropped = $metric->('audit_dropped_total');
+    my $locker  = $cluster->session;
+    $locker->ask('BEGIN; LOCK TABLE steadytext_audit_log IN ACCESS EXCLUSIVE MODE;');
+    $cluster->sql(qq(SELECT steadytext_generate('together' || chr(1))), user => $_) for 'mallory', 'eve', 'mallory';
+    my $rows = qq(SELECT count(*) FROM steadytext_audit_log WHERE user_id = 'mallory' AND details ->> 'sha256' = '${\ sha256_hex("together\001")}');
+    $locker->finish;
+    ok($cluster->poll_until($rows, 2, 30), 'the rows beside one that the table refuses are written');
+    is($metric->('audit_dropped_total') - $dropped, 1, 'that one is dropped and counted');
+    $cluster->sql('ALTER TABLE steadytext_audit_log DROP CONSTRAINT not_eve');
+}
+
 # A table that cannot be written: rows are given up, cached answers are written all the same.
 {
     $cluster->sql(q(ALTER TABLE steadytext_audit_log ADD CONSTRAINT never CHECK (false) NOT VALID));

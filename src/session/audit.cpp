@@ -20,7 +20,8 @@ using shmem::AuditRecord;
 
 namespace {
 
-constexpr std::size_t kShownBytes = 256;  // of a name
+constexpr std::size_t kShownBytes = 256;      // of a name
+constexpr std::size_t kParameterBytes = 64;   // of a parameter's name, or a function's
 
 struct Finding {
     Suspicion suspicion;
@@ -31,12 +32,14 @@ struct Finding {
 
 // What is told of the text: of a prompt its hash, of a name its beginning.
 struct Shown {
+    char parameter[kParameterBytes] = "";
     char hash[core::kHexBytes + 1] = "";
     char text[kShownBytes] = "";
 };
 
 Shown show(const Finding &finding) {
     Shown shown;
+    core::write_printable(finding.parameter, shown.parameter, sizeof shown.parameter);
     if (!finding.is_secret) {
         core::write_printable(finding.text, shown.text, sizeof shown.text);
         return shown;
@@ -49,13 +52,20 @@ Shown show(const Finding &finding) {
     return shown;
 }
 
+// JSON is never cut: each text in it is printable ASCII that was bounded before, and doubled at most by its escapes.
+void put_details(const std::string &details, AuditRecord &record) {
+    static_assert(sizeof record.details > 2 * (kShownBytes + kParameterBytes) + 90);
+    Assert(details.size() < sizeof record.details);
+    strlcpy(record.details, details.size() < sizeof record.details ? details.c_str() : "{}", sizeof record.details);
+}
+
 void write_details(const Finding &finding, const Shown &shown, std::uint32_t left_out, AuditRecord &record) {
     static std::string *details = new std::string;
     pg::guarded([&](core::Problem &) {
         details->clear();
         core::JsonObject json(*details, core::Escape::Ascii);
         json.add("kind", core::name_of(finding.suspicion));
-        json.add("parameter", finding.parameter);
+        json.add("parameter", shown.parameter);
         json.add("bytes", static_cast<std::int64_t>(finding.text.size()));
         finding.is_secret ? json.add("sha256", shown.hash) : json.add("value", shown.text);
         if (left_out > 0)
@@ -63,8 +73,7 @@ void write_details(const Finding &finding, const Shown &shown, std::uint32_t lef
         json.close();
         return true;
     });
-    static_assert(sizeof record.details > 2 * kShownBytes + 200);
-    strlcpy(record.details, details->c_str(), sizeof record.details);
+    put_details(*details, record);
 }
 
 // The statement is left out: it may hold the prompt.
@@ -113,8 +122,8 @@ void note(const Finding &finding) {
         return;
     }
     AuditRecord record = new_record("suspicious_input");
-    snprintf(record.message, sizeof record.message, "%s in %s", core::describe(finding.suspicion), finding.parameter);
     const Shown shown = show(finding);
+    snprintf(record.message, sizeof record.message, "%s in %s", core::describe(finding.suspicion), shown.parameter);
     write_details(finding, shown, turn.left_out, record);
     if (turn.is_first)
         log_finding(finding, shown, record, turn.left_out);
@@ -155,7 +164,7 @@ void note_server_action(const char *function, std::string_view argument) {
         json.close();
         return true;
     });
-    strlcpy(record.details, details->c_str(), sizeof record.details);
+    put_details(*details, record);
     ereport(LOG_SERVER_ONLY, (errmsg("role \"%s\" called %s", record.user, function), argument.empty() ? 0 : errdetail("Its argument was \"%s\".", shown),
                               errhidestmt(true), errhidecontext(true)));
     submit(record);
