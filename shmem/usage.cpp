@@ -1,6 +1,8 @@
 // Finding, taking and copying entries: see usage.hpp. Regime: pure.
 #include "shmem/usage.hpp"
 
+#include "shmem/fair_share.hpp"
+
 #include <cstring>
 
 namespace steadytext::shmem {
@@ -24,30 +26,47 @@ bool UsageKey::operator==(const UsageKey &other) const noexcept {
     return role == other.role && database == other.database && day == other.day && std::strcmp(model, other.model) == 0;
 }
 
-bool Usage::add(Set &set, const UsageKey &key, const StatementCounts &counts) noexcept {
+bool Usage::may_take(const UsageKey &key) noexcept {
+    const std::uint32_t in_use = in_use_.load(std::memory_order_relaxed);
+    return key.model[0] == '\0' || FairShare::allows(held_by(key.role).load(std::memory_order_relaxed), 1, in_use, kEntries);
+}
+
+Usage::Added Usage::add(Set &set, const UsageKey &key, const StatementCounts &counts) noexcept {
     const SpinHold hold(set.lock);
-    Entry *place = nullptr;
+    Entry *free = nullptr;
     for (Entry &entry : set.entries) {
         if (entry.counts.calls == 0) {
-            place = place != nullptr ? place : &entry;
+            free = free != nullptr ? free : &entry;
         } else if (entry.key == key) {
-            place = &entry;
-            break;
+            entry.counts.add(counts);
+            return Added::Yes;
         }
     }
-    if (place == nullptr)
-        return false;
-    place->key = key;
-    place->counts.add(counts);
-    return true;
+    if (free == nullptr)
+        return Added::SetIsFull;
+    if (!may_take(key))
+        return Added::BeyondShare;
+    in_use_.fetch_add(1, std::memory_order_relaxed);
+    held_by(key.role).fetch_add(1, std::memory_order_relaxed);
+    free->key = key;
+    free->counts.add(counts);
+    return Added::Yes;
+}
+
+bool Usage::add_as(const UsageKey &key, const StatementCounts &counts) noexcept {
+    const std::uint32_t home = home_of(key);
+    for (std::uint32_t i = 0; i < kSets; i++)
+        if (const Added added = add(sets_[(home + i) % kSets], key, counts); added != Added::SetIsFull)
+            return added == Added::Yes;
+    return false;
 }
 
 bool Usage::add(const UsageKey &key, const StatementCounts &counts) noexcept {
-    const std::uint32_t home = home_of(key);
-    for (std::uint32_t i = 0; i < kSets; i++)
-        if (add(sets_[(home + i) % kSets], key, counts))
-            return true;
-    return false;
+    if (counts.calls == 0 || add_as(key, counts))
+        return true;
+    UsageKey without_model = key;
+    std::memset(without_model.model, 0, sizeof without_model.model);
+    return key.model[0] != '\0' && add_as(without_model, counts);
 }
 
 std::uint32_t Usage::take(std::uint32_t database, Entry *entries, std::uint32_t room) noexcept {
@@ -61,6 +80,8 @@ std::uint32_t Usage::take(std::uint32_t database, Entry *entries, std::uint32_t 
                 continue;
             entries[count++] = entry;
             entry.counts = {};
+            in_use_.fetch_sub(1, std::memory_order_relaxed);
+            held_by(entry.key.role).fetch_sub(1, std::memory_order_relaxed);
         }
     }
     return count;

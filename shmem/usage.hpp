@@ -4,10 +4,15 @@
 // (bgworker/keeper_usage.*). So an entry is here for seconds, and on a standby until it is promoted. Regime: pure, noexcept.
 //
 // Sets of kWays entries; a key begins at the set its hash names and goes on to the next one while those are full. It may come
-// to have two entries, when room was made in between: both are sums, and the keeper adds sums. What finds no room at all
-// is refused, and counted by the caller: nothing makes room for others here, since this is what budgets rest on.
+// to have two entries, when room was made in between: both are sums, and the keeper adds sums. Nothing makes room for others here,
+// since this is what budgets rest on: a role has its share of the entries (fair_share.hpp), and what would be beyond it joins the
+// role's entry of the same day and database without a model, for which there is room as long as there is any. What finds no room at
+// all is refused, and counted by the caller.
 //
-// Locking: one spin word per set, as in statement_stats.hpp.
+// Roles that meet in a cell share a share.
+//
+// Locking: one spin word per set, as in statement_stats.hpp. The counts of what is held are relaxed atomics, changed under a set's lock
+// by as much as the set changes: a look at both may be a few entries off.
 #pragma once
 
 #include "shmem/spin_word.hpp"
@@ -34,7 +39,7 @@ public:
     static constexpr std::uint32_t kSets = 256;
     static constexpr std::uint32_t kEntries = kWays * kSets;
 
-    // False: there is no room.
+    // False: there is no room, not even without the model.
     [[nodiscard]] bool add(const UsageKey &key, const StatementCounts &counts) noexcept;
 
     // Takes a database's entries out, as many as `entries` has room for; how many.
@@ -48,9 +53,17 @@ private:
         SpinWord lock;
         Entry entries[kWays];
     };
-    [[nodiscard]] static bool add(Set &set, const UsageKey &key, const StatementCounts &counts) noexcept;
+    enum class Added { Yes, SetIsFull, BeyondShare };
+    static constexpr std::size_t kRoleCells = 256;
+
+    [[nodiscard]] Added add(Set &set, const UsageKey &key, const StatementCounts &counts) noexcept;
+    [[nodiscard]] bool add_as(const UsageKey &key, const StatementCounts &counts) noexcept;
+    [[nodiscard]] std::atomic<std::uint32_t> &held_by(std::uint32_t role) noexcept { return held_[(role * 2'654'435'761U) >> 24]; }
+    [[nodiscard]] bool may_take(const UsageKey &key) noexcept;
 
     Set sets_[kSets];
+    std::atomic<std::uint32_t> in_use_{0};
+    std::atomic<std::uint32_t> held_[kRoleCells]{};
 };
 
 }  // namespace steadytext::shmem

@@ -117,4 +117,18 @@ is(ask('carol', 1)->{out}, 1, 'carol has a budget of her own');
 is(ask('bob', 1)->{state}, '53400', 'bob has used his');
 is($cluster->sql(q(SELECT count(*) FROM steadytext_rate_limit_status WHERE role = 'carol' AND unit = 'budget')), 1, 'the view of limits shows it');
 
+# A model's name counts if the server knows it: else there would be as many entries and rows as somebody thinks of names.
+{
+    my $without = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'null'", "steadytext.daemons = ''" ]);
+    $without->sql('CREATE ROLE mallory LOGIN');
+    my $calls = 3000;  # of each kind
+    for my $call (q(embed('hi', model => 'forged' || i)), q(generate('hi', model => 'forged' || i))) {
+        is($without->sql("SELECT count(steadytext_$call) FROM generate_series(1, $calls) i", user => 'mallory'), 0, "nobody answers $call");
+    }
+    ok($without->poll_until(q(SELECT sum(calls) FROM steadytext_usage WHERE role_name = 'mallory'), 2 * $calls), 'calls that name models nobody has are counted');
+    is($without->sql('SELECT DISTINCT model FROM steadytext_usage'), '', 'under no name');
+    is($without->sql('SELECT count(model) FROM pg_stat_steadytext'), 0, 'nor in pg_stat_steadytext under one');
+    is($without->sql(q(SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_usage_dropped_total')), 0, 'and nothing is lost');
+}
+
 done_testing;

@@ -155,7 +155,7 @@ EmbeddingInquiry::EmbeddingInquiry(const EmbeddingRequest &request) : request_(r
         model_ = *model;
     }
     spending = {shmem::CallKind::Embed, has_model_ ? std::string_view(model_.name) : name, 1, estimated_tokens(text_)};
-    observe::model(spending.model);
+    observe::model(model_.name);
     use_cache = request_.use_cache && settings().cache_enabled;
     query = new_query(shmem::ValueKind::Embedding);
     if (use_cache || request.wants_key)

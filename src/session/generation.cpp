@@ -346,7 +346,7 @@ GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generatio
         resolved_.fingerprint = pg::copy_text(model->fingerprint);
     }
     const std::string_view model = generation.model.empty() ? resolved_.model : generation.model;
-    observe::model(model);
+    observe::model(generation.model);
     generation.fingerprint = resolved_.fingerprint;
     generation.finish_reason = "limited";
     resolved_.scope = pg::copy_text(cache_scope());

@@ -1,7 +1,8 @@
 // What became of a call, told step by step: the one way by which sessions count.
 //
 //     observe::begin(CallKind::Generate);      arguments are good, the call counts as a request
-//     observe::model(name);                    whom pg_stat_steadytext names
+//     observe::model(name);                    whom pg_stat_steadytext and steadytext_usage name: a model that a daemon told of or an entry
+//                                              of steadytext.daemons names, else "". Never the caller's words, of which there is no end
 //     observe::prompt(text);                   what the log of slow calls names, by its hash
 //     observe::hit(CacheLevel::Hot, tokens);   or: joined(), limited(), sent() and then answered() or timed_out()
 //     observe::failed(problem);                no real answer, and why; the first reason counts

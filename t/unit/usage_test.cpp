@@ -60,6 +60,35 @@ TEST(Usage, HoldsAsManyKeysAsItHasEntriesAndRefusesMore) {
     EXPECT_EQ(take_all(*usage, 5).size(), Usage::kEntries);
 }
 
+UsageKey with_model(UsageKey key, std::uint32_t number) {
+    std::snprintf(key.model, sizeof key.model, "model %u", number);
+    return key;
+}
+
+TEST(Usage, OneRolesModelsLeaveRoomForOthersAndNothingIsLost) {
+    auto usage = std::make_unique<Usage>();
+    for (std::uint32_t i = 0; i < 2 * Usage::kEntries; i++)
+        ASSERT_TRUE(usage->add(with_model(key_of(1), i), calls(1)));
+    EXPECT_TRUE(usage->add(with_model(key_of(2), 1), calls(5)));
+    EXPECT_TRUE(usage->add(key_of(3), calls(6)));
+    std::vector<Usage::Entry> entries(Usage::kEntries);
+    const std::uint32_t count = usage->copy(entries.data());
+    EXPECT_LT(count, Usage::kEntries);
+    std::uint64_t without_model = 0;
+    bool others_model_is_told = false;
+    for (std::uint32_t i = 0; i < count; i++) {
+        without_model += entries[i].key.role == 1 && entries[i].key.model[0] == '\0' ? entries[i].counts.calls : 0;
+        others_model_is_told |= entries[i].key == with_model(key_of(2), 1);
+    }
+    EXPECT_GT(without_model, Usage::kEntries);
+    EXPECT_TRUE(others_model_is_told);
+    EXPECT_EQ(take_all(*usage, 5), (std::map<std::uint32_t, std::uint64_t>{{1, 2 * Usage::kEntries}, {2, 5}, {3, 6}}));
+    // What was taken out is nobody's any more.
+    ASSERT_TRUE(usage->add(with_model(key_of(1), 1), calls(1)));
+    ASSERT_EQ(usage->copy(entries.data()), 1U);
+    EXPECT_EQ(entries[0].key, with_model(key_of(1), 1));
+}
+
 TEST(Usage, LosesNothingBetweenSessionsAndTheKeeper) {
     auto usage = std::make_unique<Usage>();
     constexpr std::uint64_t kEach = 20'000;
