@@ -444,6 +444,8 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
         return;
     settle(*flight);
     flight->failure = declined.reason;
+    if (!declined.is_its_failure)
+        return_probe(*flight, now_us);
     if (declined.why == Declined::Why::Invalid) {
         services_.segment.counters->add(0, Counter::InvalidReplies);
         core::Problem problem;
@@ -460,8 +462,6 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
         flight->attempts--;  // it was not worked on
     if (declined.why == Declined::Why::Exhausted)
         flight->avoided_tenure = row_state().tenure.load(std::memory_order_relaxed);
-    if (!declined.is_its_failure)
-        return_probe(*flight, now_us);
     services_.lost.push_back(id);
 }
 

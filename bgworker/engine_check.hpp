@@ -1,11 +1,12 @@
-// When an engine fails at a request (HTTP 5xx, with words): is it the engine, or the request? Another one, which any engine that works can answer,
-// tells.
+// When an engine fails at a request, in whatever way: is it the engine, or the request? Another one, which any engine that works can answer and which
+// nothing of the caller's is in, tells. Nothing counts against an engine before.
 //
 // Kept by bgworker/http_channel.*. Regime: pure. A request whose failure is not judged yet is a suspect, and its caller waits for the verdict; all
 // suspects of a kind share one check, and what a check finds holds for a second: who sends a thousand requests that make an engine fail costs
 // it one small request a second, and nobody's breaker.
 #pragma once
 
+#include "bgworker/channel.hpp"
 #include "src/core/openai.hpp"
 
 #include <cstdint>
@@ -20,8 +21,8 @@ namespace steadytext::gateway {
 class EngineCheck {
 public:
     struct Suspect {
-        std::string id;
-        core::openai::Reply reply;
+        Declined declined;    // how it failed
+        std::string message;  // the reply, if the engine works otherwise; empty: it is declined
     };
 
     // An answer came: the engine works, with this model.
@@ -37,7 +38,7 @@ public:
     void hold(Suspect suspect) { suspects_.push_back(std::move(suspect)); }
     // Nobody waits for it any longer.
     void forget(std::string_view id) {
-        std::erase_if(suspects_, [&](const Suspect &suspect) { return suspect.id == id; });
+        std::erase_if(suspects_, [&](const Suspect &suspect) { return suspect.declined.id == id; });
     }
     [[nodiscard]] std::vector<Suspect> take_suspects() { return std::exchange(suspects_, {}); }
 

@@ -132,13 +132,8 @@ void HttpChannel::end(HttpTransfer &finished, CURLcode result, ChannelListener &
     }
     const auto found = transfers_.extract(finished.request().id);
     const std::unique_ptr<HttpTransfer> transfer = std::move(found.mapped());
-    if (result != CURLE_OK) {
-        const Declined declined = broken(*transfer, result);
-        listener.on_declined(*this, declined);
-        if (result == CURLE_COULDNT_CONNECT)
-            go_down(declined.reason, listener);
-        return;
-    }
+    if (result != CURLE_OK)
+        return lose(*transfer, result, listener);
     std::string lesson;
     if (openai::learn(engine_, transfer->request(), transfer->status(), transfer->reply(), lesson)) {
         if (!lesson.empty())
@@ -164,16 +159,16 @@ void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, Ch
             listener.on_message(*this, reply.piece);
         listener.on_message(*this, reply.message);
         return;
-    case openai::Verdict::Suspect:
-        if (request.kind == Request::Kind::Ping)
-            break;
-        reply.reason = std::move(declined.reason);
-        suspect(request, std::move(reply), listener);
-        return;
     case openai::Verdict::Busy:
         declined.why = Declined::Why::Busy;
         declined.retry_after_us = transfer.retry_after_us();
         declined.is_loading = reply.is_loading;
+        return listener.on_declined(*this, declined);
+    case openai::Verdict::Unserved:
+        if (!serves(request.kind)) {  // asked before it was known
+            declined.why = Declined::Why::Unserved;
+            return listener.on_declined(*this, declined);
+        }
         break;
     case openai::Verdict::Invalid:
         declined.why = Declined::Why::Invalid;
@@ -181,59 +176,87 @@ void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, Ch
     case openai::Verdict::Exhausted:
         declined.why = Declined::Why::Exhausted;
         break;
-    case openai::Verdict::Unserved:
-        declined.why = Declined::Why::Unserved;
-        openai::narrow(engine_, request.kind);
-        listener.on_described(openai::info_reply("", engine_));
-        break;
-    case openai::Verdict::Unavailable:
+    case openai::Verdict::Suspect:
         break;
     }
+    if (request.kind != Request::Kind::Ping)
+        return suspect(request, {std::move(declined), std::move(reply.message)}, listener);
     listener.on_declined(*this, declined);
     if (transfer.status() == 401)
         go_down(declined.reason, listener);  // and read the key anew
 }
 
-// ---- whose failure it was -------------------------------------------------------------------------------------------
-
-void HttpChannel::suspect(const Request &request, openai::Reply reply, ChannelListener &listener) {
-    Check &check = check_for(request.kind);
-    const EngineCheck::Suspect suspect{request.id, std::move(reply)};
-    if (check.suspicion.is_known_to_work(core::monotonic_us()))
-        return acquit(suspect, listener);
-    if (check.transfer == nullptr) {
-        const std::string &model = check.suspicion.model().empty() ? request.model : check.suspicion.model();
-        check.transfer = start(openai::known_good_request(request.kind, model, engine_));
-        if (check.transfer == nullptr)
-            return listener.on_declined(*this, {suspect.id, Declined::Why::Unavailable, suspect.reply.reason});
-    }
-    check.suspicion.hold(suspect);
+void HttpChannel::lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener) {
+    const Request &request = transfer.request();
+    Declined declined = broken(transfer, result);
+    if (request.kind != Request::Kind::Ping && transfer.has_gone_out())
+        return suspect(request, {std::move(declined), {}}, listener);
+    listener.on_declined(*this, declined);
+    if (result == CURLE_COULDNT_CONNECT)
+        go_down(declined.reason, listener);
 }
 
-// An engine that answers works, whatever it answers; so does one that asks to come again.
+// ---- whose failure it was -------------------------------------------------------------------------------------------
+
+bool HttpChannel::serves(Request::Kind kind) const { return kind == Request::Kind::Generate ? engine_.generates() : engine_.embeds(); }
+
+// The request that tells goes to the model that answered last, never to one that only this caller has named.
+void HttpChannel::suspect(const Request &request, EngineCheck::Suspect suspect, ChannelListener &listener) {
+    Check &check = check_for(request.kind);
+    if (!serves(request.kind) || check.suspicion.is_known_to_work(core::monotonic_us()))
+        return acquit(std::move(suspect), listener);
+    if (check.transfer == nullptr) {
+        const std::string &usual = engine_.models.empty() ? request.model : engine_.models.front();
+        check.transfer = start(openai::known_good_request(request.kind, check.suspicion.model().empty() ? usual : check.suspicion.model(), engine_));
+        if (check.transfer == nullptr)
+            return acquit(std::move(suspect), listener);
+    }
+    check.suspicion.hold(std::move(suspect));
+}
+
+// An engine that answers works, whatever it answers; so does one that asks to come again. One that has served such requests has lost the
+// path, and may find it again.
 void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener) {
     using openai::Verdict;
-    Verdict verdict = Verdict::Unavailable;
+    Verdict verdict = Verdict::Suspect;
     if (result == CURLE_OK)
         verdict = openai::read_reply(transfer.request(), engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after()).verdict;
-    const bool works = verdict == Verdict::Answer || verdict == Verdict::Busy;
-    if (works)
+    std::vector<EngineCheck::Suspect> suspects = check.suspicion.take_suspects();
+    if (verdict == Verdict::Answer || verdict == Verdict::Busy) {
         check.suspicion.note_works(core::monotonic_us());
-    for (const EngineCheck::Suspect &suspect : check.suspicion.take_suspects()) {
-        if (works)
-            acquit(suspect, listener);
-        else
-            listener.on_declined(*this, {suspect.id, Declined::Why::Unavailable, suspect.reply.reason});
+        for (EngineCheck::Suspect &suspect : suspects)
+            acquit(std::move(suspect), listener);
+        return;
+    }
+    const bool is_unserved = verdict == Verdict::Unserved && (transfer.status() == 501 || check.suspicion.model().empty());
+    if (is_unserved) {
+        openai::narrow(engine_, transfer.request().kind);
+        listener.on_described(openai::info_reply("", engine_));
+    }
+    convict(std::move(suspects), is_unserved, result == CURLE_COULDNT_CONNECT, listener);
+    if (result == CURLE_COULDNT_CONNECT)
+        go_down(transfer.failure(result), listener);
+    else if (result == CURLE_OK && transfer.status() == 401)
+        go_down("it refuses the key (HTTP 401)", listener);  // and read the key anew
+}
+
+// One check that failed is one failure, however many wait for it, unless nothing is there any more.
+void HttpChannel::convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone, ChannelListener &listener) {
+    bool is_first = true;
+    for (EngineCheck::Suspect &suspect : suspects) {
+        if (is_unserved)
+            suspect.declined.why = Declined::Why::Unserved;
+        suspect.declined.is_its_failure = is_gone || std::exchange(is_first, false);
+        listener.on_declined(*this, suspect.declined);
     }
 }
 
 // The engine works: the request made it fail, or it had bad luck with something that stands before the engine.
-void HttpChannel::acquit(const EngineCheck::Suspect &suspect, ChannelListener &listener) {
-    if (!suspect.reply.message.empty())
-        return listener.on_message(*this, suspect.reply.message);
-    Declined declined{suspect.id, Declined::Why::Unavailable, suspect.reply.reason};
-    declined.is_its_failure = false;
-    listener.on_declined(*this, declined);
+void HttpChannel::acquit(EngineCheck::Suspect suspect, ChannelListener &listener) {
+    if (!suspect.message.empty())
+        return listener.on_message(*this, suspect.message);
+    suspect.declined.is_its_failure = false;
+    listener.on_declined(*this, suspect.declined);
 }
 
 // ---- streams --------------------------------------------------------------------------------------------------------
@@ -269,10 +292,10 @@ void HttpChannel::deliver_stream(const std::string &id, ChannelListener &listene
             conclude(*failed.mapped(), failed.mapped()->reader().take_failure(), listener);
             return;
         }
-        case Event::Invalid:
-            transfers_.erase(found);
-            listener.on_declined(*this, {id, Declined::Why::Invalid, "it sent something else than a part of its answer"});
-            return;
+        case Event::Invalid: {
+            const auto damaged = transfers_.extract(found);
+            return suspect(damaged.mapped()->request(), {{id, Declined::Why::Invalid, "it sent something else than a part of its answer"}, {}}, listener);
+        }
         }
     }
 }
@@ -281,7 +304,7 @@ void HttpChannel::end_stream(const std::string &id, ChannelListener &listener) {
     const auto found = transfers_.extract(id);
     HttpTransfer &stream = *found.mapped();
     if (stream.result() != CURLE_OK && !stream.reader().is_done())
-        return listener.on_declined(*this, broken(stream, stream.result()));
+        return lose(stream, stream.result(), listener);
     conclude(stream, stream.reader().end(stream.request(), engine_, stream.milliseconds()), listener);
 }
 

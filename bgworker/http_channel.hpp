@@ -53,9 +53,13 @@ private:
         std::unique_ptr<HttpTransfer> transfer;
     };
     [[nodiscard]] Check &check_for(core::openai::Request::Kind kind) { return checks_[kind == core::openai::Request::Kind::Generate ? 0 : 1]; }
-    void suspect(const core::openai::Request &request, core::openai::Reply reply, ChannelListener &listener);
+    [[nodiscard]] bool serves(core::openai::Request::Kind kind) const;
+    // Of one whose connection did not hold.
+    void lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
+    void suspect(const core::openai::Request &request, EngineCheck::Suspect suspect, ChannelListener &listener);
     void end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
-    void acquit(const EngineCheck::Suspect &suspect, ChannelListener &listener);
+    void acquit(EngineCheck::Suspect suspect, ChannelListener &listener);
+    void convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone, ChannelListener &listener);
     void deliver_streams(ChannelListener &listener);
     void deliver_stream(const std::string &id, ChannelListener &listener);
     void end_stream(const std::string &id, ChannelListener &listener);

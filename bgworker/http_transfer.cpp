@@ -164,6 +164,12 @@ long HttpTransfer::status() const {
     return status;
 }
 
+bool HttpTransfer::has_gone_out() const {
+    long bytes = 0;
+    curl_easy_getinfo(easy_, CURLINFO_REQUEST_SIZE, &bytes);
+    return bytes > 0;
+}
+
 double HttpTransfer::milliseconds() const {
     curl_off_t took_us = 0;
     curl_easy_getinfo(easy_, CURLINFO_TOTAL_TIME_T, &took_us);
@@ -185,7 +191,7 @@ bool HttpTransfer::has_retry_after() const {
 std::int64_t HttpTransfer::retry_after_us() const {
     curl_off_t seconds = 0;
     curl_easy_getinfo(easy_, CURLINFO_RETRY_AFTER, &seconds);
-    return seconds > 0 ? std::min<std::int64_t>(seconds * std::int64_t{1'000'000}, kLongestRetryUs) : kUsualRetryUs;
+    return seconds > 0 ? std::min<std::int64_t>(seconds, kLongestRetryUs / 1'000'000) * 1'000'000 : kUsualRetryUs;
 }
 
 std::string HttpTransfer::failure(CURLcode result) const {

@@ -41,6 +41,8 @@ public:
     [[nodiscard]] const std::string &reply() const { return reply_; }
     [[nodiscard]] bool is_too_long() const { return is_too_long_; }
     [[nodiscard]] long status() const;
+    // The engine has got something of it: it is connected, and over TLS has proved who it is.
+    [[nodiscard]] bool has_gone_out() const;
     [[nodiscard]] double milliseconds() const;
     [[nodiscard]] bool has_retry_after() const;
     [[nodiscard]] std::int64_t retry_after_us() const;

@@ -137,7 +137,8 @@ stops('terminate', \&begin_reading, sub { $signaller->ask("SELECT pg_terminate_b
         my $result = $cluster->try_sql(rows("!$fault a b c"));
         is($result->{state}, $state, "$what: SQLSTATE $state") or diag $result->{err};
         like($result->{err}, qr/only its beginning/, "$what: the rows are not all");
-        is($sends->() - $before, 1, "$what: it was asked once");
+        my $checks = $state ne '38000' ? 1 : 0;  # whether the engine fails at anything, at most once a second
+        cmp_ok($sends->() - $before, '<=', 1 + $checks, "$what: it was asked once");
         my $degraded = $cluster->try_sql("SET steadytext.on_failure = 'fallback'; " . rows("!$fault a b c"));
         is($degraded->{state}, $state, "$what: an error whatever on_failure says");
     }
@@ -154,7 +155,7 @@ stops('terminate', \&begin_reading, sub { $signaller->ask("SELECT pg_terminate_b
         my $before = $sends->();
         my $result = $cluster->try_sql(rows("!$fault a"));
         is($result->{state}, $state, "$what: SQLSTATE $state") or diag "$result->{out} $result->{err}";
-        my $checks = $state eq '38000' && $what ne 'HTTP 400' ? 1 : 0;  # whether the engine fails at anything, at most once a second
+        my $checks = $what ne 'HTTP 400' ? 1 : 0;  # whether the engine fails at anything, at most once a second
         cmp_ok($sends->() - $before, '<=', 1 + $checks, "$what: it was asked once");
         is($cluster->sql("SET client_min_messages = error; SET steadytext.on_failure = 'fallback'; " . rows("!$fault a")), '[steadytext: no answer available]',
             "$what: before the first row on_failure rules");

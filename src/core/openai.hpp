@@ -89,10 +89,9 @@ struct Request {
 enum class Verdict : std::uint8_t {
     Answer,       // `message` is the reply, which may well be an error of the caller's making
     Busy,         // it asks to come again later
-    Unavailable,  // another engine may do better; `reason` says why
-    Unserved,     // it does not do this at all: HTTP 501, as llama-server answers what its model is not for
+    Unserved,     // it does not do this at all: HTTP 501, as llama-server answers what its model is not for, or no such path
     Exhausted,    // the account has nothing left: another engine may do better, asking again does not help
-    Suspect,      // it failed: at this request, or at any? If at this one, `message` is the reply; empty: it may be sent again
+    Suspect,      // `reason` says how it failed: at this request, or at any? If at this one, `message` is the reply; empty: it may be sent again
     Invalid,      // what it sent is no answer; `reason` says why
 };
 

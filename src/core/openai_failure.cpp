@@ -136,7 +136,7 @@ void read_place(dom::element root, EngineError &error) {
     error.code = plain_words(text_of(detail, "type"), kLongestWords);
 }
 
-Reply unavailable(std::string why) { return {Verdict::Unavailable, {}, std::move(why)}; }
+Reply suspicion(std::string why, std::string message = {}) { return {Verdict::Suspect, std::move(message), std::move(why)}; }
 
 std::string with_words(std::string what, const std::string &words) { return words.empty() ? what : std::move(what) + ": " + words; }
 
@@ -200,7 +200,8 @@ EngineError read_error(std::string_view body) {
 }
 
 // An engine quotes the key it refuses, so that text is left out. What is wrong with the request comes back to the caller, whom another engine would
-// tell the same; of an engine that fails it is first found out whether it fails at anything else (Suspect).
+// tell the same; of all else it is first found out whether it befalls other requests too (Suspect): a filter refuses a prompt with 403, a proxy gives
+// up with 408, and an engine that dies of a request says nothing.
 Reply failure_reply(const Request &request, const EngineError &error, long status, bool says_when) {
     const std::string http = "HTTP " + std::to_string(status == kQuotaUsedUp ? 429 : status);
     const std::string &words = error.words;
@@ -209,17 +210,16 @@ Reply failure_reply(const Request &request, const EngineError &error, long statu
     const bool is_loading = status == 503 && contains_word(words, "loading");
     if (status == 429 || status == 529 || is_loading || (status == 503 && says_when))
         return {Verdict::Busy, {}, with_words("it asks to come again later (" + http + ")", words), {}, is_loading};
+    if (status == 403 && error.is_json)
+        return suspicion("it refuses the key (" + http + ")", error_reply(request.id, "the engine refuses this request (" + http + ")"));
     if (status == 401 || status == 403)
-        return unavailable("it refuses the key (" + http + ")");
+        return suspicion("it refuses the key (" + http + ")");
     if (status >= 300 && status < 400)
-        return unavailable("it redirects, which is not followed (" + http + ")");
+        return suspicion("it redirects, which is not followed (" + http + ")");
     const bool has_told = error.is_json && !words.empty();
     if (status == 400 || status == 413 || status == 422 || (status == 404 && has_told))
         return {Verdict::Answer, error_reply(request.id, words.empty() ? http : words), {}};
-    const std::string reason = with_words("it answers " + http, words);
-    if (status < 500 || status == 501 || words.empty())
-        return unavailable(reason);
-    return {Verdict::Suspect, has_told ? error_reply(request.id, words) : std::string(), reason};
+    return suspicion(with_words("it answers " + http, words), has_told ? error_reply(request.id, words) : std::string());
 }
 
 }  // namespace steadytext::core::openai

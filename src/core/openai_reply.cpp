@@ -25,6 +25,12 @@ bool may_be_unserved(Request::Kind kind, const Engine &engine) {
     }
 }
 
+// Embeddings are often a path that is not there. One that tells in JSON what it has not found may mean the model.
+bool is_of_what_is_unserved(const Request &request, long status, std::string_view body) {
+    const bool embeds = request.kind == Request::Kind::Embed || request.kind == Request::Kind::EmbedBatch;
+    return status == 501 || (embeds && (status == 405 || (status == 404 && !read_error(body).is_json)));
+}
+
 // A choice's text, and what it holds beside; chat and completion keep it in different places. False if it holds nothing of either.
 bool read_choice(dom::element choice, std::string &storage, std::string_view &text, Sidetrack &beside) {
     dom::element message, content;
@@ -55,8 +61,10 @@ Reply read_generated(const Request &request, const Engine &engine, dom::element 
     if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end())
         return answer(error_reply(request.id, "The engine does not hold to choices"));
     const Usage usage{finish_reason, engine_ms, tokens_of(root, "prompt_tokens"), tokens_of(root, "completion_tokens"), beside.reasoning};
+    if (contains_nul(text))
+        return invalid("it sent a text with a NUL character");
     if (request.streams) {
-        if (text == kStreamEnd || contains_nul(text))
+        if (text == kStreamEnd)
             return invalid("it sent a text that cannot be streamed");
         return {Verdict::Answer, stream_end_message(request, engine, usage), {}, text.empty() ? std::string() : piece_message(request.id, text)};
     }
@@ -161,8 +169,8 @@ void add_usage(JsonObject &result, const Request &request, const Engine &engine,
 }
 
 Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body, double engine_ms, bool says_when) {
-    if (status == 501 && may_be_unserved(request.kind, engine))
-        return {Verdict::Unserved, {}, "it does not serve such requests (HTTP 501)"};
+    if (is_of_what_is_unserved(request, status, body) && may_be_unserved(request.kind, engine))
+        return {Verdict::Unserved, {}, "it does not serve such requests (HTTP " + std::to_string(status) + ")"};
     if (status < 200 || status >= 300)
         return failure_reply(request, read_error(body), status, says_when);
     Document document;

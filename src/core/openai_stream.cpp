@@ -82,7 +82,7 @@ Reply StreamReader::end(const Request &request, const Engine &engine, double eng
     if (!has_begun_)
         return {Verdict::Invalid, {}, "it sent something else than a stream"};
     if (!is_done_ && finish_reason_.empty())
-        return {Verdict::Unavailable, {}, "it stopped in the middle of its answer"};
+        return {Verdict::Suspect, {}, "it stopped in the middle of its answer"};
     if (!has_text_) {
         const Sidetrack beside{{}, refusal_, has_reasoned_, has_called_tool_};
         if (const std::string why = beside.why_empty(finish_reason_); !why.empty())

@@ -12,7 +12,7 @@ thousand letters as fast as they are taken; odd (comments, CRLF, data of several
 
 A prompt, or a text to embed, "!raw:{...}" says itself what the engine answers, as does what is posted to /next:
     {"status": 500, "headers": {"Retry-After": "1"}, "body": {...} or "text", "stream": ["data: {}\\n\\n", ...], "encoding": "gzip",
-     "bomb": megabytes of blanks instead of a body}
+     "bomb": megabytes of blanks instead of a body, "hangup": 1 closes the connection without a word}
 
     GET  /stats     how often each path was asked for, how many connections were made, streams under way (streaming), given up by their
                     client (cut_off) and when by the monotonic clock (cut_off_us), and how often one had to wait to be read (held_up)
@@ -165,6 +165,9 @@ class Engine(BaseHTTPRequestHandler):
         return told is not None and self.answer_raw(told)
 
     def answer_raw(self, told):
+        if "hangup" in told:
+            self.close_connection = True
+            return True
         if "stream" in told:
             return self.stream_raw(told)
         body = told.get("body", "")

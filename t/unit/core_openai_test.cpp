@@ -278,10 +278,12 @@ TEST(Failure, OfTheCallerIsAnAnswer) {
     EXPECT_EQ(read_reply(request, kEngine, 404, R"({"error":{"message":"no such model"}})", 0).verdict, Verdict::Answer);
 }
 
-TEST(Failure, OfTheEngineIsForAnother) {
+TEST(Failure, WithoutWordsIsASuspicion) {
     const Request request = request_of("generate", kParams);
     for (const long status : {301L, 401L, 403L, 404L, 408L, 500L, 502L, 503L})
-        EXPECT_EQ(read_reply(request, kEngine, status, "", 0).verdict, Verdict::Unavailable) << status;
+        EXPECT_EQ(read_reply(request, kEngine, status, "", 0).verdict, Verdict::Suspect) << status;
+    EXPECT_EQ(json::parse(read_reply(request, kEngine, 403, R"({"error":{"message":"flagged"}})", 0).message)["error"],
+              "the engine refuses this request (HTTP 403)") << "if it takes the key otherwise";
     EXPECT_EQ(read_reply(request, kEngine, 404, "404 page not found", 0).reason, "it answers HTTP 404: 404 page not found");
 }
 
@@ -328,11 +330,15 @@ TEST(Failure, OfWhatTheEngineIsNotForNarrowsIt) {
     Engine engine = kEngine;
     const Request embed = request_of("embed", {{"text_input", "a"}}), generate = request_of("generate", kParams);
     EXPECT_EQ(read_reply(embed, engine, 501, "", 0).verdict, Verdict::Unserved);
+    for (const long status : {404L, 405L})
+        EXPECT_EQ(read_reply(embed, engine, status, "page not found", 0).verdict, Verdict::Unserved) << status;
+    EXPECT_EQ(read_reply(generate, engine, 404, "page not found", 0).verdict, Verdict::Suspect);
+    EXPECT_EQ(read_reply(embed, engine, 404, R"({"error":{"message":"no such model"}})", 0).verdict, Verdict::Answer);
     narrow(engine, Request::Kind::Embed);
     EXPECT_TRUE(engine.generates());
     EXPECT_FALSE(engine.embeds());
     EXPECT_EQ(read_reply(embed, engine, 501, "", 0).verdict, Verdict::Unserved) << "asked before it was known";
-    EXPECT_EQ(read_reply(generate, engine, 501, "", 0).verdict, Verdict::Unavailable) << "or it would be asked for ever";
+    EXPECT_EQ(read_reply(generate, engine, 501, "", 0).verdict, Verdict::Suspect) << "or it would be asked for ever";
     narrow(engine, Request::Kind::Generate);
     EXPECT_TRUE(engine.generates());
 }
@@ -448,7 +454,7 @@ TEST(Stream, ThatIsNoneIsInvalid) {
 TEST(Stream, ThatEndsInTheMiddleIsNoAnswer) {
     StreamReader reader;
     told(reader, chunk({{"content", "The answer is not"}}), Event::Piece);
-    EXPECT_EQ(reader.end(kStreamed, kEngine, 0).verdict, Verdict::Unavailable);
+    EXPECT_EQ(reader.end(kStreamed, kEngine, 0).verdict, Verdict::Suspect);
 }
 
 }  // namespace
