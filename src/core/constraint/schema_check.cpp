@@ -1,5 +1,9 @@
 // Does a value satisfy a schema: see schema.hpp. Regime: pure. Recursion goes as deep as the document, which is bounded before it is parsed,
 // and no deeper than kMaxLevels, whatever references there are.
+//
+// No library does it: valijson (draft 7) and jsoncons match patterns by std::regex, which recurses over the text and so ends a backend by a
+// long one, and compare numbers as double; neither counts its steps or can be cancelled. RE2, which is linear but cannot be cancelled either,
+// is what patterns are held against in t/unit/agreement_test.cpp, and the official test suite in t/unit/schema_suite_test.cpp.
 #include "src/core/constraint/schema_check.hpp"
 
 #include "src/core/constraint/formats.hpp"
