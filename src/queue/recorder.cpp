@@ -62,9 +62,9 @@ void Recorder::wake_waiters() {
             [this, begin, end](std::uint64_t key) { return ended_count_ == kMost || std::binary_search(begin, end, key); }, pg::set_latch_of);
 }
 
-// Another transaction has locked a row of the bunch, so that recording did not wait any longer.
-bool Recorder::must_lock_first(const core::Problem &problem, std::int64_t now_us) {
-    if (strcmp(problem.sqlstate, "55P03") != 0 || locks_until_us_ > now_us)
+// Rows are locked first from now on, and were not before.
+bool Recorder::begin_locking_first(std::int64_t now_us) {
+    if (locks_until_us_ > now_us)
         return false;
     locks_until_us_ = now_us + kLockingUs;
     return true;
@@ -86,7 +86,9 @@ bool Recorder::record(bool &put_off) {
     ended_count_ = 0;
     core::Problem problem;
     const bool good = run(record_bunch, problem);
-    const bool tries_again = !good && must_lock_first(problem, begin_us);
+    // Another transaction has locked a row of the bunch, or the table: no job is to blame.
+    const bool is_locked = !good && strcmp(problem.sqlstate, "55P03") == 0;
+    const bool tries_again = is_locked && begin_locking_first(begin_us);
     if (good) {
         wake_waiters();
         drop_busy();
@@ -101,13 +103,13 @@ bool Recorder::record(bool &put_off) {
             MemoryContextDelete(job->memory);
             continue;
         }
-        if (!tries_again && one_by_one_ && job->outcome == Outcome::Done) {
+        if (!is_locked && one_by_one_ && job->outcome == Outcome::Done) {
             job->problem = problem;
             job->outcome = Outcome::Failed;
         }
         move(job, over_);
     }
-    one_by_one_ = !good && !tries_again;
+    one_by_one_ = !good && !is_locked;
     took_us_ = std::min(core::monotonic_us() - begin_us, kLongestWaitUs);
     return good || tries_again;
 }
