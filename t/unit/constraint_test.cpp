@@ -174,7 +174,7 @@ TEST(NumberRange, HoldsTheIntegersBetweenItsBoundsAndNoOthers) {
         const int b = a + static_cast<int>(random() % static_cast<unsigned>(spread));
         const bool exclusive = round % 2 == 1;
         Network network;
-        add_number_range({.least = bound_of(std::to_string(a), exclusive), .most = bound_of(std::to_string(b), exclusive), .integer = true},
+        add_number_range({.least = bound_of(decimal_of(std::to_string(a)), exclusive), .most = bound_of(decimal_of(std::to_string(b)), exclusive), .integer = true},
                          network, network.start(), network.end());
         network.finish();
         Matcher matcher(network);
@@ -193,7 +193,7 @@ TEST(NumberRange, HoldsDecimalsBetweenItsBoundsAndNoOthers) {
         const double b = a + static_cast<double>(random() % 3000) / 1000;
         const bool exclusive = round % 2 == 1;
         Network network;
-        add_number_range({.least = bound_of(std::to_string(a), exclusive), .most = bound_of(std::to_string(b), exclusive)}, network, network.start(), network.end());
+        add_number_range({.least = bound_of(decimal_of(std::to_string(a)), exclusive), .most = bound_of(decimal_of(std::to_string(b)), exclusive)}, network, network.start(), network.end());
         network.finish();
         Matcher matcher(network);
         for (int i = 0; i < 300; i++) {
@@ -218,7 +218,7 @@ TEST(NumberRange, ComparesWithBoundsOfManyDigitsAsADoubleDoes) {
         NumberRange range;
         char written[64];
         const auto end = std::to_chars(written, written + sizeof written, bound, std::chars_format::fixed).ptr;
-        (is_least ? range.least : range.most) = bound_of({written, end}, exclusive);
+        (is_least ? range.least : range.most) = bound_of(decimal_of({written, end}), exclusive);
         Network network;
         add_number_range(range, network, network.start(), network.end());
         network.finish();

@@ -22,11 +22,6 @@ enum class Alphabet : std::uint8_t { Generated, Postgres, JsonSchema };
 struct CharacterClass {
     CodePoints least{};
     CodePoints most{};
-
-    void add(const CharacterClass &other) {
-        least.add(other.least);
-        most.add(other.most);
-    }
 };
 
 // What `.` stands for. Generated: no control characters; JsonSchema: no ends of lines.

@@ -2,8 +2,6 @@
 // the point at most, as a double has, and kMostFraction or as many as the bound has behind it.
 #include "src/core/constraint/number_range.hpp"
 
-#include "src/core/decimal.hpp"
-
 #include <algorithm>
 #include <map>
 #include <tuple>
@@ -181,8 +179,8 @@ Bound nines(std::size_t digits) { return {.digits = std::string(digits, '9')}; }
 
 }  // namespace
 
-Bound bound_of(std::string_view number, bool exclusive) {
-    const std::string written = to_json(decimal_of(number));
+Bound bound_of(const Decimal &number, bool exclusive) {
+    const std::string written = to_json(number);
     Bound bound{.negative = written.starts_with('-'), .exclusive = exclusive};
     const std::size_t point = std::min(written.find('.'), written.size());
     bound.digits = written.substr(bound.negative ? 1 : 0, point - (bound.negative ? 1 : 0));

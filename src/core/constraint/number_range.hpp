@@ -6,6 +6,7 @@
 #pragma once
 
 #include "src/core/constraint/network.hpp"
+#include "src/core/decimal.hpp"
 
 #include <optional>
 #include <string>
@@ -25,8 +26,7 @@ struct NumberRange {
     bool integer = false;
 };
 
-// `number` is one of JSON's.
-[[nodiscard]] Bound bound_of(std::string_view number, bool exclusive);
+[[nodiscard]] Bound bound_of(const Decimal &number, bool exclusive);
 
 void add_number_range(const NumberRange &range, Network &network, State from, State to);
 

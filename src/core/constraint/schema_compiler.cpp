@@ -255,7 +255,7 @@ private:
         const char *other = direction > 0 ? "minimum" : "maximum";
         if (bound.has_value() && direction * compare(number_of(value), number_of(schema[other])) < 0)
             return;
-        bound = bound_of(to_json(number_of(value)), exclusive);
+        bound = bound_of(number_of(value), exclusive);
         if (bound->digits.find('e') != std::string::npos)
             complain(sqlstate::kProgramLimitExceeded, "A bound of a number has too many digits.");
     }
