@@ -119,19 +119,6 @@ void free_rows(const shmem::Segment &segment) {
     made_free++;
 }
 
-bool look(const shmem::Segment &segment, std::int64_t now_us) {
-    with_rows.count = 0;
-    for (const shmem::DatabaseRow &row : *segment.databases)
-        if (const Oid database = row.oid.load(); database != 0)
-            with_rows.add(database);
-    with_rows.sort();
-    looked_us = now_us;
-    if (!read_databases())
-        return false;
-    free_rows(segment);
-    return true;
-}
-
 // Said when a database finds no row, and not again for a while.
 void complain_of_many(const shmem::Segment &segment, std::int64_t now_us) {
     constexpr std::int64_t kSayAgainUs = 3'600'000'000;
@@ -144,6 +131,23 @@ void complain_of_many(const shmem::Segment &segment, std::int64_t now_us) {
                   errhint("Raise steadytext.max_databases and restart the server.")));
 }
 
+// Each look, whatever it is for, frees what rows it can, and tells of databases that still find none: were only one caller to tell, the looks of the
+// other would use up its turn.
+bool look(const shmem::Segment &segment, std::int64_t now_us) {
+    with_rows.count = 0;
+    for (const shmem::DatabaseRow &row : *segment.databases)
+        if (const Oid database = row.oid.load(); database != 0)
+            with_rows.add(database);
+    with_rows.sort();
+    looked_us = now_us;
+    if (!read_databases())
+        return false;
+    free_rows(segment);
+    if (segment.databases->refused_us() != 0)
+        complain_of_many(segment, now_us);
+    return true;
+}
+
 }  // namespace
 
 void tidy_databases(const shmem::Segment &segment, std::int64_t now_us) {
@@ -152,8 +156,7 @@ void tidy_databases(const shmem::Segment &segment, std::int64_t now_us) {
         taken += row.oid.load() != 0;
     if (now_us - looked_us < (taken > segment.databases->size() / 2 ? kKnownUs : kTidyUs))
         return;
-    if (look(segment, now_us) && segment.databases->refused_us() != 0)
-        complain_of_many(segment, now_us);
+    (void)look(segment, now_us);
 }
 
 bool can_join(const shmem::Segment &segment, Oid database, std::int64_t now_us) {
