@@ -456,7 +456,7 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
     }
     if (is_busy) {
         services_.segment.counters->add(0, Counter::ComeAgain);
-        busy_until_us_ = now_us + declined.retry_after_us;
+        row_state().busy_until_us.store(now_us + declined.retry_after_us, std::memory_order_relaxed);
     }
     if (is_busy || is_unserved || is_reworded)
         flight->attempts--;  // it was not worked on

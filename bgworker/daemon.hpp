@@ -73,8 +73,8 @@ public:
     // It is there, and nothing but its breaker keeps requests away.
     [[nodiscard]] bool is_tripped(std::int64_t now_us) const;
     // It asked to be left alone until busy_until_us(); that is no failure.
-    [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us_; }
-    [[nodiscard]] std::int64_t busy_until_us() const { return busy_until_us_; }
+    [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us(); }
+    [[nodiscard]] std::int64_t busy_until_us() const { return row_state().busy_until_us.load(std::memory_order_relaxed); }
     [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
@@ -238,7 +238,6 @@ private:
     std::vector<std::unique_ptr<Channel>> channels_;
     std::vector<std::unique_ptr<Channel>> replaced_;  // freed outside their own callbacks
     std::int64_t reopen_not_before_us_ = 0;
-    std::int64_t busy_until_us_ = 0;
     bool says_busy_ = false;   // and why is shown, until it answers
     bool is_loading_ = false;  // by its own word
     std::string lessons_;      // what it has taught, shown while nothing else is

@@ -93,7 +93,7 @@ bool Daemon::handle_control(std::string_view id_text, std::string_view body, std
         learn(body);
     } else {
         learn_memory(body);
-        if (now_us >= busy_until_us_)
+        if (!is_busy(now_us))
             show_free();
         next_ping_us_ = now_us + kPingEveryUs;
     }

@@ -1,7 +1,7 @@
 // What is known of each daemon and of the models they serve, for every session to read.
 //
 // Written by the gateway alone (one writer), read by the status functions and, for the models, by every request. Only the
-// breaker is written by sessions too (steadytext_daemon_trip and _reset), and `resting` by the launcher.
+// breaker and `busy_until_us` are written by sessions too (steadytext_daemon_trip and _reset), and `resting` by the launcher.
 //
 // What is known of a daemon belongs to the daemon, not to its place in the table. Each daemon that moves into a row gets a number
 // of its own, the row's tenure, which no other ever has; whoever remembers something of a row's daemon (an incident, a rest, a reply
@@ -60,6 +60,7 @@ struct alignas(kCacheLine) DaemonRow {
     core::Breaker breaker;
     // The tenure of the daemon that gets nothing new while it flaps; 0: none. Written by the launcher (bgworker/incident_watch.*).
     std::atomic<std::uint64_t> resting_tenure{0};
+    std::atomic<std::int64_t> busy_until_us{0};  // CLOCK_MONOTONIC: it asked to be left alone until then
     std::atomic<std::uint32_t> in_flight{0};
     std::atomic<std::uint32_t> connections{0};
     std::atomic<std::uint64_t> requests{0};
@@ -90,6 +91,7 @@ struct alignas(kCacheLine) DaemonRow {
     // For the same daemon and another gateway, which has no connection yet: what was counted stays.
     void disconnect() noexcept {
         breaker.reset();
+        busy_until_us.store(0, std::memory_order_relaxed);
         in_flight.store(0, std::memory_order_relaxed);
         connections.store(0, std::memory_order_relaxed);
         ready_since_us.store(0, std::memory_order_relaxed);

@@ -148,6 +148,27 @@ for my $case (
     is(of_engine(q(state || ' ' || coalesce(reason, '') || failures)), "ready $failures", "$what: which is over, and was no failure");
 }
 
+# While it is put off health is degraded, and says until when; steadytext_daemon_reset() ends the wait.
+for my $case ([ 429, 'slow down', 'ready' ], [ 503, 'Loading model', 'loading' ]) {
+    my ($status, $words, $state) = @$case;
+    my $health = sub { $cluster->sql("SELECT $_[0] FROM steadytext_health_check() WHERE component = 'daemon'") };
+    $engine->next(path => '/v1/chat/completions', times => 1000, status => $status, headers => { 'Retry-After' => '50' }, body => { error => { message => $words } });
+    my $session = $cluster->session->send(q(SET steadytext.request_timeout = '100s'; SELECT steadytext_generate('kept waiting', use_cache => false)));
+    ok($cluster->wait_for(sub { of_engine('until > now()') eq 't' }), "HTTP $status: until when it is put off is shown");
+    is(of_engine('state'), $state, "HTTP $status: state $state");
+    my $until = of_engine('until');
+    is($health->('status'), 'degraded', "HTTP $status: which is degraded");
+    like($health->(q(details ->> 'reason')), qr/\Q$words/, 'with its words');
+    is($health->("abs(extract(epoch FROM (details ->> 'until')::timestamptz - '$until')) < 1"), 't', 'and until when');
+    is($cluster->sql(q(SELECT status FROM steadytext_health_check() WHERE component = 'overall')), 'degraded', 'so is all');
+    $engine->next(path => 'none', clear => 1);
+    $cluster->sql(sprintf q(SELECT steadytext_daemon_reset('%s')), $engine->url);
+    my $result = $session->finish;
+    is($result->{out}, 'kept waiting', "HTTP $status: a reset ends the wait") or diag $result->{err};
+    is($cluster->sql("SELECT clock_timestamp() < '$until'"), 't', 'before its time');
+    is($health->(q(status || coalesce(details ->> 'until', ''))) . of_engine(q(state || coalesce(reason || until, ''))), 'healthyready', 'and all is well');
+}
+
 # HTTP 200 with an error object: its code decides.
 for my $case (
     [ { error => { message => 'prompt refused', code => 400 } }, '38000', qr/prompt refused/ ],

@@ -76,8 +76,8 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
     line.text(rests        ? "rests: its circuit breaker opened again and again"
               : is_by_hand ? "its circuit breaker was opened by steadytext_daemon_trip()"
                            : identity.reason);
-    line.time(breaker == core::BreakerState::Open ? core::unix_us() + row.breaker.open_until_us() - now_us
-                                                  : 0);
+    const std::int64_t until_us = breaker == core::BreakerState::Open ? row.breaker.open_until_us() : row.busy_until_us.load();
+    line.time(breaker == core::BreakerState::Open || until_us > now_us ? core::unix_us() + until_us - now_us : 0);
     line.number(in_flight);
     line.number(std::min(in_flight, row.connections.load()));
     line.number(static_cast<std::int64_t>(row.requests.load()));
@@ -92,14 +92,14 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
     line.put(result);
 }
 
-core::Breaker &breaker_of(Datum endpoint_datum) {
+shmem::DaemonRow &row_of(Datum endpoint_datum) {
     const std::string_view endpoint = pg::utf8_text(endpoint_datum);
     session::require(core::rules::kEntry, endpoint);
     for (shmem::DaemonRow &row : shmem::segment().daemons->rows) {
         shmem::DaemonIdentity identity;
         if (row.state.load() != DaemonState::Absent && row.identity.load(identity) &&
             endpoint == identity.endpoint)
-            return row.breaker;
+            return row;
     }
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
                     errmsg("there is no daemon \"%s\"", TextDatumGetCString(endpoint_datum)),
@@ -120,13 +120,15 @@ STEADYTEXT_FUNCTION(steadytext_daemons) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_daemon_trip) {
-    breaker_of(PG_GETARG_DATUM(0)).trip(guc::breaker_settings(), core::monotonic_us());
+    row_of(PG_GETARG_DATUM(0)).breaker.trip(guc::breaker_settings(), core::monotonic_us());
     session::note_server_action("steadytext_daemon_trip", pg::utf8_text(PG_GETARG_DATUM(0)));
     PG_RETURN_VOID();
 }
 
 STEADYTEXT_FUNCTION(steadytext_daemon_reset) {
-    breaker_of(PG_GETARG_DATUM(0)).reset();
+    shmem::DaemonRow &row = row_of(PG_GETARG_DATUM(0));
+    row.breaker.reset();
+    row.busy_until_us.store(0);
     session::note_server_action("steadytext_daemon_reset", pg::utf8_text(PG_GETARG_DATUM(0)));
     PG_RETURN_VOID();
 }

@@ -104,9 +104,9 @@ void put_launcher(ReturnSetInfo *result, const shmem::Header &header, std::int64
                now_us);
 }
 
-Status daemon_status(DaemonState state, BreakerState breaker) {
+Status daemon_status(DaemonState state, BreakerState breaker, bool is_put_off) {
     if (state == DaemonState::Ready && breaker == BreakerState::Closed)
-        return Status::Healthy;
+        return is_put_off ? Status::Degraded : Status::Healthy;
     if (state == DaemonState::Draining || state == DaemonState::Loading || (state == DaemonState::Ready && breaker == BreakerState::HalfOpen))
         return Status::Degraded;
     return Status::Unhealthy;
@@ -116,12 +116,14 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
                 std::int64_t now_us) {
     const DaemonState state = row.state.load();
     const BreakerState breaker = row.breaker.state(guc::breaker_settings(), now_us);
-    put(result, "daemon", watched ? daemon_status(state, breaker) : Status::Unhealthy, [&](JsonObject &details) {
+    const std::int64_t until_us = breaker == BreakerState::Open ? row.breaker.open_until_us() : row.busy_until_us.load();
+    put(result, "daemon", watched ? daemon_status(state, breaker, until_us > now_us) : Status::Unhealthy, [&](JsonObject &details) {
         details.add("endpoint", std::string_view(identity.endpoint));
         details.add("state", std::string_view(shmem::name_of(state)));
         details.add_or_null("last_heartbeat", iso_time(row.last_answer_unix_us.load()));
         details.add("breaker", std::string_view(core::name_of(breaker)));
         details.add_or_null("reason", watched ? identity.reason : "the gateway does not run: this is what it saw last");
+        details.add_or_null("until", until_us > now_us ? iso_time(core::unix_us() + until_us - now_us) : std::string());
         details.add("in_flight", std::int64_t{row.in_flight.load()});
         details.add("embedded", std::string_view(identity.embedded ? "yes" : "no"));
         details.add_or_null("version", identity.version);
