@@ -734,6 +734,10 @@ CREATE FUNCTION _steadytext.extract_json(
 ) RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_extract_json' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 
+-- Casts with the rights of who calls.
+CREATE FUNCTION _steadytext.extract_row(row_type anyelement, answer text) RETURNS anyelement
+AS 'MODULE_PATHNAME', 'steadytext_extract_row' LANGUAGE C STABLE PARALLEL SAFE COST 10;
+
 -- Not IMMUTABLE: it depends on the type's columns.
 CREATE FUNCTION public.steadytext_extract(
     input text, row_type anyelement, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
@@ -741,11 +745,11 @@ CREATE FUNCTION public.steadytext_extract(
 ) RETURNS anyelement
 LANGUAGE sql STABLE PARALLEL SAFE COST 1000
 AS $$
-    SELECT pg_catalog.jsonb_populate_record(row_type, _steadytext.extract_json(
-        input, pg_catalog.pg_typeof(row_type)::pg_catalog.oid, max_tokens, use_cache, seed, unsafe_mode, model)::pg_catalog.jsonb)
+    SELECT _steadytext.extract_row(row_type, _steadytext.extract_json(
+        input, pg_catalog.pg_typeof(row_type)::pg_catalog.oid, max_tokens, use_cache, seed, unsafe_mode, model))
 $$;
 COMMENT ON FUNCTION public.steadytext_extract(text, anyelement, int, boolean, int, boolean, text) IS
-    'A row of a composite type, given as NULL::my_type, with what the text says; NULL when no daemon can answer.';
+    'A row of a composite type, given as NULL::my_type, with what the text says; NULL when no daemon can answer, or with a value that PostgreSQL refuses.';
 
 -- ---- embeddings --------------------------------------------------------------------------------------------------
 

@@ -250,6 +250,9 @@ constexpr Parameter kArguments[] = {
     {"_steadytext.extract_json", "unsafe_mode", kFlag},
     {"_steadytext.extract_json", "model", kModel},
 
+    {"_steadytext.extract_row", "row_type", {.sample = "NULL::public.steadytext_config"}},
+    {"_steadytext.extract_row", "answer", {}},
+
     {"steadytext_generate_batch", "prompts", kPrompts},
     {"steadytext_generate_batch", "max_tokens", kMaxTokens},
     {"steadytext_generate_batch", "use_cache", kFlag},

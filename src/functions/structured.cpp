@@ -3,10 +3,12 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/pg/row_schema.hpp"
+#include "src/pg/row_value.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/text_array.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
+#include "src/session/degrade.hpp"
 #include "src/session/generation.hpp"
 
 namespace {
@@ -85,4 +87,20 @@ STEADYTEXT_FUNCTION(steadytext_extract_json) {
     request.prompt = {false, prompt};
     request.prompt_is_checked = true;
     return answer(fcinfo, request);
+}
+
+// The row that the JSON says, of the type of the first argument, whose values are those of the columns that the JSON does not have.
+STEADYTEXT_FUNCTION(steadytext_extract_row) {
+    const Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+    (void)pg::require_row_type(type);
+    if (PG_ARGISNULL(1))
+        PG_RETURN_NULL();
+    HeapTupleHeader base = PG_ARGISNULL(0) ? nullptr : PG_GETARG_HEAPTUPLEHEADER(0);
+    const text *json = PG_GETARG_TEXT_PP(1);
+    Datum row = 0;
+    core::Problem problem;
+    if (pg::make_row(type, base, {VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json)}, row, problem))
+        PG_RETURN_DATUM(row);
+    (void)session::degrade(problem);
+    PG_RETURN_NULL();
 }

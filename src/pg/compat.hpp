@@ -202,6 +202,9 @@ inline constexpr uint32 kWorkerFlags = 0;
 inline constexpr bool kHasTransactionTimeout = false;
 #endif
 
+// Whether what only reads may begin a subtransaction of its own while a parallel query is under way.
+inline constexpr bool kSubtransactionsInParallel = PG_VERSION_NUM >= 170000;
+
 // Whether a role has the privilege to connect to this database.
 inline bool may_connect(Oid role) {
 #if PG_VERSION_NUM >= 160000

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/pg/row_schema.hpp"
 #include "src/core/constraint/limits.hpp"
+#include "src/pg/row_value.hpp"
 #include "src/pg/text.hpp"
 
 extern "C" {
@@ -165,11 +166,7 @@ void append_row(StringInfo out, Oid type, int nesting) {
 }  // namespace
 
 std::string_view row_schema(Oid type) {
-    // Whoever calls _steadytext.extract_json() by hand may give the number of no type.
-    const Oid base = SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)) ? getBaseType(type) : InvalidOid;
-    if (!OidIsValid(base) || get_typtype(base) != TYPTYPE_COMPOSITE)
-        ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("%s is not a composite type", format_type_extended(type, -1, FORMAT_TYPE_ALLOW_INVALID)),
-                        errhint("Pass a value of a table's or composite type, such as NULL::my_type.")));
+    const Oid base = require_row_type(type);
     StringInfoData out;
     initStringInfo(&out);
     append_row(&out, base, 0);
