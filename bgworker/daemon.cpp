@@ -128,7 +128,7 @@ bool Daemon::is_available(std::int64_t now_us) {
 }
 
 bool Daemon::serves(shmem::Operation operation, std::string_view model) const {
-    if (identity_.kind == DaemonKind::Http && operation == shmem::Operation::Rerank)
+    if (is_engine() && operation == shmem::Operation::Rerank)
         return false;
     if (!models_complete_)
         return true;  // not told yet, or a daemon that never tells
@@ -305,7 +305,7 @@ void Daemon::tick(std::int64_t now_us) {
 }
 
 void Daemon::expire_waiting(std::int64_t now_us) {
-    if (waiting_.empty() || (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back()))
+    if ((waiting_.empty() && gathering_.empty()) || (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back()))
         return;
     if (row_state().breaker.state(services_.settings.breaker, now_us) == core::BreakerState::Open) {
         hand_back_waiting();
@@ -435,18 +435,26 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
         ask_again(*control, now_us);
         return;
     }
+    if (is_busy) {
+        services_.segment.counters->add(0, Counter::ComeAgain);
+        row_state().busy_until_us.store(now_us + declined.retry_after_us, std::memory_order_relaxed);
+    }
     WireId wire_id;
-    if (!WireId::parse(declined.id, wire_id))
+    if (decline_shared(channel, declined, now_us) || !WireId::parse(declined.id, wire_id))
         return;
     const SlotId id{wire_id.slot, wire_id.generation};
-    Flight *flight = services_.flights.find(id);
-    if (flight == nullptr || flight->channel != &channel)
-        return;
-    settle(*flight);
-    flight->failure = declined.reason;
+    if (Flight *flight = services_.flights.find(id); flight != nullptr && flight->channel == &channel)
+        decline(id, *flight, declined, now_us);
+}
+
+// One request of those, or one that shared their message.
+void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::int64_t now_us) {
+    using Why = Declined::Why;
+    settle(flight);
+    flight.failure = declined.reason;
     if (!declined.is_its_failure)
-        return_probe(*flight, now_us);
-    if (declined.why == Declined::Why::Invalid) {
+        return_probe(flight, now_us);
+    if (declined.why == Why::Invalid) {
         services_.segment.counters->add(0, Counter::InvalidReplies);
         core::Problem problem;
         problem.set(core::sqlstate::kProtocolViolation, "daemon %s sent an invalid reply", identity_.endpoint);
@@ -454,14 +462,10 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
         services_.flights.fail(id, Outcome::InvalidReply, problem, now_us);
         return;
     }
-    if (is_busy) {
-        services_.segment.counters->add(0, Counter::ComeAgain);
-        row_state().busy_until_us.store(now_us + declined.retry_after_us, std::memory_order_relaxed);
-    }
-    if (is_busy || is_unserved || is_reworded)
-        flight->attempts--;  // it was not worked on
-    if (declined.why == Declined::Why::Exhausted)
-        flight->avoided_tenure = row_state().tenure.load(std::memory_order_relaxed);
+    if (declined.why == Why::Busy || declined.why == Why::Unserved || declined.why == Why::Reworded)
+        flight.attempts--;  // it was not worked on
+    if (declined.why == Why::Exhausted)
+        flight.avoided_tenure = row_state().tenure.load(std::memory_order_relaxed);
     services_.lost.push_back(id);
 }
 

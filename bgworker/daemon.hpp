@@ -128,7 +128,7 @@ private:
         std::int64_t sent_us = 0;
     };
 
-    // Embeddings of several sessions in one message.
+    // Several embeddings in one message.
     struct Sharing {
         std::uint64_t number = 0;
         Channel *channel = nullptr;
@@ -141,6 +141,7 @@ private:
     [[nodiscard]] static bool answers_cancel(std::string_view body) {
         return body.size() < 256 && body.find("\"Request cancelled\"") != std::string_view::npos;
     }
+    [[nodiscard]] bool is_engine() const { return identity_.kind == shmem::DaemonKind::Http; }
     [[nodiscard]] bool is_serial() const {
         return identity_.kind == shmem::DaemonKind::Serial || identity_.kind == shmem::DaemonKind::Unknown;
     }
@@ -180,10 +181,15 @@ private:
     void settle(Flight &flight);
 
     [[nodiscard]] bool may_share(shmem::SlotId id);
+    [[nodiscard]] std::size_t most_together() const;
     void send_gathered(std::int64_t now_us);
     [[nodiscard]] Sharing take_alike();
     [[nodiscard]] bool send_shared(Channel &channel, Sharing &sharing, std::int64_t now_us);
     [[nodiscard]] bool handle_shared_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
+    [[nodiscard]] bool take_shared(Channel &channel, std::string_view id_text, Sharing &sharing);
+    [[nodiscard]] Flight *flight_in(const Sharing &sharing, shmem::SlotId id);
+    void halve(const Sharing &sharing, std::int64_t now_us);
+    [[nodiscard]] bool decline_shared(Channel &channel, const Declined &declined, std::int64_t now_us);
     void leave_shared(Channel &channel, std::uint64_t number);
 
     void lose_flights(Channel &channel, const char *reason);
@@ -200,6 +206,7 @@ private:
     [[nodiscard]] bool continue_stopping(Channel &channel, std::string_view body);
     [[nodiscard]] core::StreamMessage read_stream(std::string_view body, std::string_view &piece);
     void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);
+    void decline(shmem::SlotId id, Flight &flight, const Declined &declined, std::int64_t now_us);
     void show_busy(const Declined &declined);
     void show_free();
     void record_answer(std::int64_t now_us, std::int64_t took_us);
@@ -247,6 +254,7 @@ private:
     std::deque<shmem::SlotId> gathering_;
     std::vector<Sharing> sharings_;
     std::uint64_t next_sharing_ = 1;
+    std::uint64_t next_company_ = 1;
     bool shares_ = false;  // it can embed_batch
     std::size_t in_flight_ = 0;
     core::Turns turns_;

@@ -107,10 +107,11 @@ void Daemon::learn(std::string_view body) {
         become_serial();
         return;
     }
-    if (identity_.kind != DaemonKind::Http)
+    if (!is_engine())
         identity_.kind = DaemonKind::Native;
     identity_.slots = info.slots;
     shares_ = info.embeds_batches;
+    identity_.batch = shares_ && is_engine() ? static_cast<std::uint32_t>(entry_.batch) : 1;
     copy_text(identity_.name, info.name);
     copy_text(identity_.version, info.version);
     row_state().resident_bytes.store(info.resident_bytes, std::memory_order_relaxed);

@@ -1,8 +1,9 @@
-// Embeddings that arrive within steadytext.batch_window of each other leave as one embed_batch. Regime: pure; see daemon.hpp.
+// Embeddings of one role that arrive close to each other leave as one embed_batch. Regime: pure; see daemon.hpp.
 //
-// They wait in gathering_ in the order they came, the first for as long as the window is. Those that differ in their text only go
-// together; the answer is taken apart, and each session gets what an embed of its own would have brought. An answer that
-// cannot be taken apart, an error above all, may be one text's doing: then each is asked for alone.
+// They wait in gathering_ in the order they came, the first for as long as the window is: steadytext.batch_window, and at an engine over HTTP,
+// where each message costs a request, kCompanyUs while others of its role are under way. Those that differ in their text only go together;
+// the answer is taken apart, and each session gets what an embed of its own would have brought. An answer that cannot be taken apart, an error
+// above all, may be one text's doing: then each half is asked for again, down to the text that is to blame.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -19,28 +20,35 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::string_view kPrefix = "shared-";
-constexpr std::size_t kMostTogether = 64;
-constexpr std::size_t kMostBytes = 1 << 20;
+constexpr std::size_t kMostTogether = 64;     // of a daemon; an engine's entry says how many it takes (batch=)
+constexpr std::size_t kMostBytes = 256 << 10;  // no token is less than a byte, and OpenAI takes 300,000 tokens
+constexpr std::int64_t kCompanyUs = 1000;
 
 std::string id_of(std::uint64_t number) { return std::string(kPrefix) + std::to_string(number); }
 
 }  // namespace
 
 bool Daemon::may_share(SlotId id) {
-    return services_.settings.batch_window_us > 0 && shares_ && services_.flights.slot(id).operation == shmem::Operation::Embed &&
+    return (services_.settings.batch_window_us > 0 || is_engine()) && shares_ && services_.flights.slot(id).operation == shmem::Operation::Embed &&
            services_.flights.of(id).attempts == 0;
 }
 
+std::size_t Daemon::most_together() const { return is_engine() ? static_cast<std::size_t>(entry_.batch) : kMostTogether; }
+
+// One that is busy or away gets what has gathered when it is back: tick() and on_up() see to that.
 std::int64_t Daemon::due_us() const {
-    return gathering_.empty() ? INT64_MAX : services_.flights.of(gathering_.front()).queued_us + services_.settings.batch_window_us;
+    if (gathering_.empty() || !is_up())
+        return INT64_MAX;
+    const Flight &first = services_.flights.of(gathering_.front());
+    const bool has_company = is_engine() && turns_.in_flight(first.role) > 0;
+    const std::int64_t window_us = std::max(services_.settings.batch_window_us, has_company ? kCompanyUs : 0);
+    return std::max(first.company != 0 ? first.queued_us : first.queued_us + window_us, busy_until_us());
 }
 
 void Daemon::send_gathered(std::int64_t now_us) {
-    while (!gathering_.empty() && (gathering_.size() >= kMostTogether || due_us() <= now_us || !shares_)) {
+    while (!gathering_.empty() && ((gathering_.size() >= most_together() && !is_busy(now_us)) || due_us() <= now_us || !shares_)) {
         Sharing sharing = take_alike();
-        if (sharing.members.empty())
-            continue;
-        Channel *channel = sharing.members.size() > 1 && !is_busy(now_us) ? free_channel() : nullptr;
+        Channel *channel = sharing.members.size() > 1 ? free_channel() : nullptr;
         if (channel == nullptr || !send_shared(*channel, sharing, now_us))
             waiting_.insert(waiting_.end(), sharing.members.begin(), sharing.members.end());
     }
@@ -51,6 +59,8 @@ Daemon::Sharing Daemon::take_alike() {
     Sharing sharing;
     std::string rest;
     std::size_t bytes = 0;
+    std::uint32_t role = 0;
+    std::uint64_t company = 0;
     std::deque<SlotId> others;
     for (const SlotId id : gathering_) {
         if (!services_.flights.is_wanted(id)) {
@@ -62,12 +72,17 @@ Daemon::Sharing Daemon::take_alike() {
         params.resize(services_.flights.slot(id).request.bytes);
         const bool good = services_.segment.payloads->copy_out(services_.flights.slot(id).request, params.data()) &&
                           core::split_embed_params(params, text, its_rest);
+        const Flight &flight = services_.flights.of(id);
         const bool is_first = sharing.members.empty();
         if (!good) {
             waiting_.push_back(id);
-        } else if (is_first || (its_rest == rest && sharing.members.size() < kMostTogether && bytes + text.size() <= kMostBytes)) {
-            if (is_first)
+        } else if (is_first || (flight.role == role && flight.company == company && its_rest == rest && sharing.members.size() < most_together() &&
+                                bytes + text.size() <= kMostBytes)) {
+            if (is_first) {
                 rest = its_rest;
+                role = flight.role;
+                company = flight.company;
+            }
             bytes += text.size();
             sharing.members.push_back(id);
             sharing.texts.emplace_back(text);
@@ -104,33 +119,82 @@ bool Daemon::send_shared(Channel &channel, Sharing &sharing, std::int64_t now_us
 bool Daemon::handle_shared_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us) {
     if (!id_text.starts_with(kPrefix))
         return false;
-    std::uint64_t number = 0;
-    std::from_chars(id_text.data() + kPrefix.size(), id_text.data() + id_text.size(), number);
-    const auto found = std::find_if(sharings_.begin(), sharings_.end(),
-                                    [&](const Sharing &sharing) { return sharing.number == number && sharing.channel == &channel; });
-    if (found == sharings_.end())
+    Sharing sharing;
+    if (!take_shared(channel, id_text, sharing))
         return true;
-    const Sharing sharing = std::move(*found);
-    sharings_.erase(found);
     std::vector<std::string_view> rows;
-    const bool is_split = core::split_embed_batch_reply(body, sharing.members.size(), rows);
+    if (!core::split_embed_batch_reply(body, sharing.members.size(), rows)) {
+        halve(sharing, now_us);
+        return true;
+    }
     std::string &part = services_.buffer;
     for (std::size_t i = 0; i < sharing.members.size(); i++) {
         const SlotId id = sharing.members[i];
-        Flight *flight = services_.flights.find(id);
-        if (flight == nullptr || flight->sharing != number)
-            continue;  // its session gave up
+        Flight *flight = flight_in(sharing, id);
+        if (flight == nullptr)
+            continue;
         const std::int64_t took_us = now_us - flight->sent_us;
         settle(*flight);
-        if (!is_split) {
-            turns_.asked(flight->role, now_us);
-            waiting_.push_back(id);
-            continue;
-        }
         record_answer(now_us, took_us);
         part.assign("{\"id\": null, \"result\": ").append(rows[i]).append(", \"error\": null}");
         services_.flights.deliver(id, part, now_us);
     }
+    return true;
+}
+
+// The message with this id, which is answered now, or declined.
+bool Daemon::take_shared(Channel &channel, std::string_view id_text, Sharing &sharing) {
+    if (!id_text.starts_with(kPrefix))
+        return false;
+    std::uint64_t number = 0;
+    std::from_chars(id_text.data() + kPrefix.size(), id_text.data() + id_text.size(), number);
+    const auto found =
+        std::find_if(sharings_.begin(), sharings_.end(), [&](const Sharing &sent) { return sent.number == number && sent.channel == &channel; });
+    if (found == sharings_.end())
+        return false;
+    sharing = std::move(*found);
+    sharings_.erase(found);
+    return true;
+}
+
+// Null if its session gave up.
+Flight *Daemon::flight_in(const Sharing &sharing, SlotId id) {
+    Flight *flight = services_.flights.find(id);
+    return flight != nullptr && flight->sharing == sharing.number ? flight : nullptr;
+}
+
+// One of the texts may be to blame for all: each half goes again, at once and by itself. Of n texts with a bad one the message is sent
+// 2 log n times, whatever n is never more than 2 n times.
+void Daemon::halve(const Sharing &sharing, std::int64_t now_us) {
+    const std::size_t half = sharing.members.size() / 2;
+    std::vector<SlotId> again;
+    for (std::size_t i = 0; i < sharing.members.size(); i++) {
+        Flight *flight = flight_in(sharing, sharing.members[i]);
+        if (flight == nullptr)
+            continue;
+        settle(*flight);
+        turns_.asked(flight->role, now_us);
+        flight->attempts--;  // it has not been asked for by itself
+        flight->company = next_company_ + (i >= half ? 1 : 0);
+        again.push_back(sharing.members[i]);
+    }
+    next_company_ += 2;
+    gathering_.insert(gathering_.begin(), again.begin(), again.end());
+}
+
+// An engine declined the message. What it says of the engine holds for each text; what it may say of one of them is found out.
+bool Daemon::decline_shared(Channel &channel, const Declined &declined, std::int64_t now_us) {
+    using Why = Declined::Why;
+    Sharing sharing;
+    if (!take_shared(channel, declined.id, sharing))
+        return false;
+    if (!declined.is_its_failure && (declined.why == Why::Unavailable || declined.why == Why::Invalid)) {
+        halve(sharing, now_us);
+        return true;
+    }
+    for (const SlotId id : sharing.members)
+        if (Flight *flight = flight_in(sharing, id); flight != nullptr)
+            decline(id, *flight, declined, now_us);
     return true;
 }
 

@@ -36,6 +36,7 @@ struct Flight {
     bool is_called_back = false;  // to be sent again later, once the daemon has said that it stopped
     bool has_waited = false;   // for the limits of daemons
     std::uint64_t sharing = 0;  // the message it shares with others; 0: it has its own
+    std::uint64_t company = 0;  // with whom alone it may share one, since a message of more came to nothing; 0: with anybody
     std::uint64_t avoided_tenure = 0;  // of the daemon that must not have it again: its account has nothing left; 0: none
     std::string failure;  // why the last attempt came to nothing
     std::string backlog;  // of a stream: text the session has not made room for yet

@@ -49,6 +49,7 @@ struct DaemonIdentity {
     DaemonKind kind = DaemonKind::Unknown;
     std::uint32_t weight = 1;
     std::uint32_t slots = 0;  // how many requests it works on at once; 0: not told
+    std::uint32_t batch = 1;  // how many texts one message of ours may have embedded
     bool embedded = false;
     bool models_loaded = false;  // it told all it serves, or is of a kind that never tells
 };

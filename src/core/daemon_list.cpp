@@ -103,6 +103,8 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
     if (name == "reasoning_tokens")
         return parse_number(value, 0, kMaxReasoningTokens, entry.reasoning_tokens) ||
                bad_option(option, "reasoning_tokens is a number from 0 to 1000000.", problem);
+    if (name == "batch")
+        return parse_number(value, 1, kMaxBatch, entry.batch) || bad_option(option, "batch is a number of texts from 1 to 2048.", problem);
     if (name == "drain")
         return parse_switch(value, entry.drain) || bad_option(option, "drain is on or off.", problem);
     if (name == "strict")
@@ -134,7 +136,7 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
         return true;
     }
     return bad_option(option, "Options are weight, drain, model, provider, key_file, fingerprint, prefix, ca_file, server_key_file, "
-                      "reasoning_tokens, max_tokens_param, omit, strict, header.NAME and extra_body.", problem);
+                      "reasoning_tokens, batch, max_tokens_param, omit, strict, header.NAME and extra_body.", problem);
 }
 
 bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
@@ -226,6 +228,8 @@ std::string format_daemon_entry(const DaemonEntry &entry) {
     add("server_key_file", entry.server_key_file);
     if (entry.reasoning_tokens != 0)
         add("reasoning_tokens", std::to_string(entry.reasoning_tokens));
+    if (entry.batch != kUsualBatch)
+        add("batch", std::to_string(entry.batch));
     add("max_tokens_param", entry.max_tokens_param);
     add("omit", names_of(entry.omitted));
     if (entry.strict)

@@ -19,6 +19,8 @@ namespace steadytext::core {
 
 inline constexpr int kMaxWeight = 1000;
 inline constexpr int kMaxReasoningTokens = 1'000'000;
+inline constexpr int kUsualBatch = 32;  // as many as Text Embeddings Inference takes unless it is told otherwise
+inline constexpr int kMaxBatch = 2048;  // as many as OpenAI takes
 
 // Parameters of a request that an engine may be spared.
 inline constexpr std::string_view kOmittable[] = {"temperature", "seed", "stop", "stream_options", "encoding_format"};
@@ -36,6 +38,7 @@ struct DaemonEntry {
     char ca_file[256] = "";          // https: certificates to trust instead of the system's
     char server_key_file[256] = "";  // CURVE: the daemon's public key
     int reasoning_tokens = 0;        // HTTP: room for reasoning beside the answer's
+    int batch = kUsualBatch;         // HTTP: how many texts are embedded by one message
     char max_tokens_param[64] = "";  // HTTP: what the engine calls max_tokens
     std::uint8_t omitted = 0;        // HTTP: parameters it is not sent, by their place in kOmittable
     bool strict = false;             // HTTP: schemas are binding by the engine's own word for it

@@ -65,6 +65,7 @@ Engine engine_of(const DaemonEntry &entry) {
         engine.dialect.max_tokens = entry.max_tokens_param;
     engine.dialect.omitted = entry.omitted;
     engine.strict = entry.strict;
+    engine.batch = entry.batch;
     engine.is_model_given = entry.model[0] != '\0';
     if (engine.is_model_given)
         engine.models.emplace_back(entry.model);
@@ -135,7 +136,10 @@ std::string info_reply(std::string_view id, const Engine &engine) {
         if (engine.embeds())
             append_model(out, engine, "embedding", model);
     }
-    return out += "]}, \"error\": null}";
+    out += ']';
+    if (engine.embeds() && engine.batch > 1)
+        out += R"(, "capabilities": ["embed_batch"])";
+    return out += "}, \"error\": null}";
 }
 
 std::string pong_reply(std::string_view id) { return begin_reply(id) + "\"pong\", \"error\": null}"; }

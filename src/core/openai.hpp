@@ -46,6 +46,7 @@ struct Engine {
     std::int64_t reasoning_tokens = 0;  // room for reasoning, beside the answer's
     Dialect dialect;                  // of any model; of one that has taught another:
     std::map<std::string, Dialect, std::less<>> learned;
+    int batch = 1;                    // how many texts are embedded by one message
     bool strict = false;
     std::string variant;              // in its fingerprint: what extra_body makes of it
     std::string extra_body;           // a JSON object, or nothing: its members go into each body, instead of those of the same names

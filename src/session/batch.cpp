@@ -166,7 +166,7 @@ void stop_on_error(int code, Datum calls) {
 void run_batch(const Batch &batch, void (*emit)(void *, const BatchRow &), void *emit_context) {
     check_texts(batch);
     auto *rows = static_cast<Row *>(palloc_extended(std::max<std::size_t>(batch.texts.size(), 1) * sizeof(Row), MCXT_ALLOC_HUGE));
-    Run run{batch, rows, AnswerStore::make(), make_seen(), ManyCalls::make()};
+    Run run{batch, rows, AnswerStore::make(), make_seen(), ManyCalls::make(UINT32_MAX, batch.kind == shmem::CallKind::Embed)};
     progress::begin(batch.kind, static_cast<std::int64_t>(batch.texts.size()));
     PG_ENSURE_ERROR_CLEANUP(stop_on_error, PointerGetDatum(run.calls));
     {

@@ -20,7 +20,7 @@ constexpr std::int64_t kLookAgainUs = 5'000;  // at what nobody tells of: a key 
 constexpr std::int64_t kNever = INT64_MAX;
 
 // What the daemons that answer now work on at once, and half as much again, so that none of them waits for this session.
-std::uint32_t daemons_window() {
+std::uint32_t daemons_window(bool embeds) {
     constexpr std::uint32_t kUntold = 16;
     std::uint32_t window = 0;
     for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
@@ -29,15 +29,17 @@ std::uint32_t daemons_window() {
             continue;
         const bool is_serial = identity.kind == shmem::DaemonKind::Serial || identity.kind == shmem::DaemonKind::Unknown;
         const std::uint32_t told = identity.slots > 0 ? identity.slots : kUntold;
-        window += is_serial ? static_cast<std::uint32_t>(guc::pool_size) : std::min(told, shmem::segment().slots->size()) * 3 / 2;
+        const std::uint32_t at_once = is_serial ? static_cast<std::uint32_t>(guc::pool_size) : std::min(told, shmem::segment().slots->size()) * 3 / 2;
+        window += embeds ? at_once * identity.batch : at_once;
     }
     return window > 0 ? window : kUntold;
 }
 
 }  // namespace
 
-ManyCalls *ManyCalls::make(std::uint32_t most) {
+ManyCalls *ManyCalls::make(std::uint32_t most, bool embeds) {
     auto *calls = new (palloc(sizeof(ManyCalls))) ManyCalls;
+    calls->embeds_ = embeds;
     // Half of the slots at most: others have requests too.
     calls->most_ = std::clamp(shmem::segment().slots->size() / 2, 1U, most);
     calls->entries_ = static_cast<Entry *>(palloc(calls->most_ * sizeof(Entry)));
@@ -48,7 +50,7 @@ std::uint32_t ManyCalls::room() {
     constexpr std::int64_t kLookEveryUs = 100'000;
     if (const std::int64_t now_us = core::monotonic_us(); now_us >= look_at_daemons_us_) {
         look_at_daemons_us_ = now_us + kLookEveryUs;
-        window_ = daemons_window();
+        window_ = daemons_window(embeds_);
     }
     return std::min(most_, window_);
 }

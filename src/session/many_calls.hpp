@@ -30,8 +30,9 @@ namespace steadytext::session {
 
 class ManyCalls {
 public:
-    // In CurrentMemoryContext. `most`: beyond what the daemons work on at once and half of steadytext.max_requests.
-    [[nodiscard]] static ManyCalls *make(std::uint32_t most = UINT32_MAX);
+    // In CurrentMemoryContext. `most`: beyond what the daemons work on at once and half of steadytext.max_requests. `embeds`: all are for
+    // embeddings, of which an engine takes many in one message.
+    [[nodiscard]] static ManyCalls *make(std::uint32_t most = UINT32_MAX, bool embeds = false);
 
     [[nodiscard]] bool has_room() { return count_ < room(); }
     // As many as may be under way now.
@@ -101,6 +102,7 @@ private:
     void end(Entry &entry, Ended ended);
     [[nodiscard]] bool has_others() const { return flying_ > 0; }
 
+    bool embeds_ = false;
     std::uint32_t most_ = 0;
     std::uint32_t window_ = 0;  // what the daemons work on at once
     std::int64_t look_at_daemons_us_ = 0;

@@ -14,8 +14,11 @@ A prompt, or a text to embed, "!raw:{...}" says itself what the engine answers, 
     {"status": 500, "headers": {"Retry-After": "1"}, "body": {...} or "text", "stream": ["data: {}\\n\\n", ...], "encoding": "gzip",
      "bomb": megabytes of blanks instead of a body, "hangup": 1 closes the connection without a word}
 
-    GET  /stats     how often each path was asked for, how many connections were made, streams under way (streaming), given up by their
-                    client (cut_off) and when by the monotonic clock (cut_off_us), and how often one had to wait to be read (held_up)
+Texts to embed come back last one first, each with its index; one that begins with "!bad" has the whole message refused.
+
+    GET  /stats     how often each path was asked for, how many texts were embedded and how many of them by one message at most (most_texts),
+                    how many connections were made, streams under way (streaming), given up by their client (cut_off) and when by the
+                    monotonic clock (cut_off_us), and how often one had to wait to be read (held_up)
     GET  /last      the last body that was posted, and its headers
     POST /busy N    the next N requests are answered with 429 and Retry-After: 1
     POST /next      {"path": "/v1/models", "times": N, and a reply as above}: the next N requests of this path are answered so;
@@ -43,6 +46,8 @@ options.add_argument("--no-embeddings", action="store_true", help="as llama-serv
 options.add_argument("--o1", action="store_true", help="refuses what OpenAI's o1 does: max_tokens, and a temperature")
 options.add_argument("--query", default="", help="what must stand behind the question mark, as Azure's api-version=...")
 options.add_argument("--dimensions", type=int, default=8)
+options.add_argument("--most-texts", type=int, default=2048, help="that one message may have embedded")
+options.add_argument("--embed-ms", type=int, default=0, help="what a message to embed takes, whatever is in it")
 options = options.parse_args()
 options.model = options.model or ["test/echo"]
 
@@ -204,11 +209,19 @@ class Engine(BaseHTTPRequestHandler):
 
     def embed(self, asked):
         texts = asked["input"]
+        with lock:
+            counts["texts"] += len(texts)
+            counts["most_texts"] = max(counts["most_texts"], len(texts))
+        if len(texts) > options.most_texts:
+            return self.answer({"error": f"batch size {len(texts)} > maximum allowed batch size {options.most_texts}", "error_type": "Validation"}, 422)
+        time.sleep(options.embed_ms / 1000)
+        if any(text.startswith("!bad") for text in texts):
+            return self.answer(error("a text is bad", "BadRequestError", 400), 400)
         for text in texts:
             if text.startswith("!raw:"):
                 return self.answer_raw(json.loads(text[len("!raw:"):]))
         self.answer({"id": "embd-1", "object": "list", "created": 1764000000, "model": asked["model"],
-                     "data": [{"index": i, "object": "embedding", "embedding": vector(text)} for i, text in enumerate(texts)],
+                     "data": [{"index": i, "object": "embedding", "embedding": vector(text)} for i, text in enumerate(texts)][::-1],
                      "usage": {"prompt_tokens": len(texts), "total_tokens": len(texts), "completion_tokens": 0}})
 
     def refuses_parameter(self, asked):

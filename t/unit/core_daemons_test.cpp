@@ -72,15 +72,16 @@ TEST(DaemonList, OptionsOfEnginesAreReadAndWrittenBack) {
     DaemonEntry entry, again;
     Problem problem;
     ASSERT_EQ(parse_daemon_list("https://example.com/v1 max_tokens_param=max_completion_tokens omit=\"temperature, seed\" strict=on "
-                                "header.X-Team=\"a b\" header.api-key=@/etc/key extra_body=/etc/body.json reasoning_tokens=7", &entry, 1, problem), 1U);
+                                "header.X-Team=\"a b\" header.api-key=@/etc/key extra_body=/etc/body.json reasoning_tokens=7 batch=100", &entry, 1, problem), 1U);
     ASSERT_TRUE(entry.valid) << entry.problem.detail;
     EXPECT_EQ(entry.omitted, 3);
+    EXPECT_EQ(entry.batch, 100);
     EXPECT_STREQ(entry.headers, "X-Team: a b\napi-key: @/etc/key\n");
     ASSERT_EQ(parse_daemon_list(format_daemon_entry(entry), &again, 1, problem), 1U);
     EXPECT_EQ(format_daemon_entry(again), format_daemon_entry(entry));
     EXPECT_TRUE(same_connection(entry, again));
     for (const char *bad : {"omit=nothing", "omit=\"\"", "strict=maybe", "header.Host=x", "header.content-length=5", "header.=x", "header.a:b=x", "header.A=\"\x01\"",
-                            "max_tokens_param=\"a b\"", "reasoning_tokens=-1", "reasoning_tokens=1000001"}) {
+                            "max_tokens_param=\"a b\"", "batch=0", "batch=2049", "reasoning_tokens=-1", "reasoning_tokens=1000001"}) {
         ASSERT_EQ(parse_daemon_list(std::string("https://example.com/v1 ") + bad, &entry, 1, problem), 1U);
         EXPECT_FALSE(entry.valid) << bad;
     }

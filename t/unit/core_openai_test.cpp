@@ -186,8 +186,11 @@ TEST(Requests, OfTheGatewayItself) {
     EXPECT_EQ(info["id"], "7");
     EXPECT_EQ(info["result"]["models"][0], (json{{"role", "generation"}, {"name", "qwen"}, {"fingerprint", "http:qwen"}}));
     EXPECT_EQ(info["result"]["models"].size(), 2u);
+    EXPECT_EQ(info["result"]["capabilities"], json::array({"embed_batch"}));
+    EXPECT_FALSE(json::parse(info_reply("7", engine_at("http://localhost:8000/v1 model=qwen batch=1")))["result"].contains("capabilities"));
     const json remote = json::parse(info_reply("7", engine_at("https://example.com/v1/chat/completions provider=openai model=gpt fingerprint=2026")));
     EXPECT_EQ(remote["result"]["models"], json::array({{{"role", "generation"}, {"name", "openai:gpt"}, {"fingerprint", "2026"}}}));
+    EXPECT_FALSE(remote["result"].contains("capabilities"));
 }
 
 // As vLLM 0.6 to 0.11, llama-server and Ollama answer, cut to what matters.
