@@ -143,9 +143,17 @@ bool Daemon::has_model_for(shmem::Operation operation, std::string_view model) c
 }
 
 bool Daemon::has_model(shmem::ModelRole role, std::string_view model) const {
-    return std::any_of(models_.begin(), models_.end(), [&](const shmem::Model &served) {
-        return served.role == role && (model.empty() || model == served.name);
-    });
+    const auto found = models_by_name_.lower_bound({role, model});
+    return found != models_by_name_.end() && found->first.first == role && (model.empty() || found->first.second == model);
+}
+
+const shmem::Model *Daemon::model_of(shmem::ModelRole role, std::string_view name) const {
+    const auto found = models_by_name_.find({role, name});
+    return found == models_by_name_.end() ? nullptr : found->second;
+}
+
+bool Daemon::may_have_model_for(shmem::Operation operation) const {
+    return serves(operation, {}) && (has_more_models_ || !models_complete_);
 }
 
 // Its endpoint, and the entry it comes from: they differ where a dns+tcp entry stands for many.

@@ -23,6 +23,7 @@
 
 #include <array>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -79,6 +80,14 @@ public:
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
     [[nodiscard]] bool has_model_for(shmem::Operation operation, std::string_view model) const;
+    // It may have a model that it has not told.
+    [[nodiscard]] bool may_have_model_for(shmem::Operation operation) const;
+    [[nodiscard]] bool has_told_models() const { return models_complete_ || never_tells(); }
+    // It has not, and is there, or nobody knows yet that it is not.
+    [[nodiscard]] bool will_tell_models() const { return !has_told_models() && (is_up() || is_loading_ || !has_failed_ || expected_back()); }
+    [[nodiscard]] bool has_more_models() const { return has_more_models_; }
+    // Null if it has none of this name.
+    [[nodiscard]] const shmem::Model *model_of(shmem::ModelRole role, std::string_view name) const;
     [[nodiscard]] std::size_t outstanding() const { return waiting_.size() + gathering_.size() + in_flight_; }
 
     // The request was here, and is not to come here again.
@@ -142,6 +151,7 @@ private:
         return body.size() < 256 && body.find("\"Request cancelled\"") != std::string_view::npos;
     }
     [[nodiscard]] bool is_engine() const { return identity_.kind == shmem::DaemonKind::Http; }
+    [[nodiscard]] bool never_tells() const { return identity_.kind == shmem::DaemonKind::Serial && !models_.empty(); }
     [[nodiscard]] bool is_serial() const {
         return identity_.kind == shmem::DaemonKind::Serial || identity_.kind == shmem::DaemonKind::Unknown;
     }
@@ -265,7 +275,10 @@ private:
 
     shmem::DaemonIdentity identity_;
     std::vector<shmem::Model> models_;
+    std::map<std::pair<shmem::ModelRole, std::string_view>, const shmem::Model *> models_by_name_;
     bool models_complete_ = false;
+    bool has_more_models_ = false;  // than it told, or than are known of it
+    bool has_failed_ = false;       // to connect, once
     Control info_;
     Control ping_;
     std::uint64_t next_control_ = 1;

@@ -269,6 +269,7 @@ void Daemon::on_connect_failed(Channel &channel, const char *reason) {
     if (is_up())
         return;
     is_loading_ = false;
+    services_.models_changed |= !std::exchange(has_failed_, true) && !has_told_models();
     reason = reason_shown(reason);
     if (!retired_ && !excluded_)
         show_state(reason);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 namespace steadytext::gateway {
 
@@ -32,7 +33,7 @@ void copy_text(char (&target)[Size], std::string_view text) {
     target[text.size()] = '\0';
 }
 
-shmem::Model model_of(const core::ToldModel &told) {
+shmem::Model model_told(const core::ToldModel &told) {
     static_assert(static_cast<int>(core::ToldRole::Reranker) == static_cast<int>(shmem::ModelRole::Reranker));
     shmem::Model model;
     model.role = static_cast<shmem::ModelRole>(told.role);
@@ -118,7 +119,8 @@ void Daemon::learn(std::string_view body) {
 
     models_.clear();
     for (const core::ToldModel &told : info.models)
-        models_.push_back(model_of(told));
+        models_.push_back(model_told(told));
+    has_more_models_ = info.has_more_models;
     models_complete_ = !models_.empty() && std::all_of(models_.begin(), models_.end(), [](const shmem::Model &model) {
         return model.fingerprint[0] != '\0';
     });
@@ -137,10 +139,14 @@ void Daemon::learn_memory(std::string_view body) {
 
 void Daemon::tell_models() {
     copy_text(identity_.fingerprint, models_.empty() ? "" : models_.front().fingerprint);
+    models_by_name_.clear();
+    std::set<std::string_view> shown;
     std::string names;
-    for (const shmem::Model &model : models_)
-        if (const std::string line = model.name + std::string("\n"); ("\n" + names).find("\n" + line) == std::string::npos)
-            names += line;
+    for (const shmem::Model &model : models_) {
+        models_by_name_.try_emplace({model.role, model.name}, &model);
+        if (names.size() < sizeof identity_.models && shown.insert(model.name).second)
+            names.append(model.name).append("\n");
+    }
     copy_text(identity_.models, names);
 }
 
@@ -162,6 +168,7 @@ void Daemon::become_serial() {
     for (const auto role : {shmem::ModelRole::Generation, shmem::ModelRole::Embedding, shmem::ModelRole::Reranker}) {
         shmem::Model model;
         model.role = role;
+        model.takes_any = true;
         std::snprintf(model.name, sizeof model.name, "%s", entry_.model);
         if (entry_.fingerprint[0] != '\0')
             std::snprintf(model.fingerprint, sizeof model.fingerprint, "%s", entry_.fingerprint);

@@ -7,6 +7,7 @@
 #include "src/core/clock.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace steadytext::gateway {
 
@@ -41,14 +42,40 @@ core::DaemonEntry at_address(const core::DaemonEntry &entry, const std::string &
 
 // What the daemon's models have in common with another's but for the fingerprint, in words; empty if nothing.
 std::string difference(const std::vector<shmem::Model> &models, const Daemon &other) {
-    for (const shmem::Model &model : models)
-        for (const shmem::Model &known : other.models())
-            if (model.role == known.role && std::string_view(model.name) == known.name && model.fingerprint[0] != '\0' &&
-                known.fingerprint[0] != '\0' && std::string_view(model.fingerprint) != known.fingerprint)
-                return std::string("serves model \"") + model.name + "\" with fingerprint " + model.fingerprint + ", but " +
-                       other.entry().endpoint.text + " has " + known.fingerprint;
+    for (const shmem::Model &model : models) {
+        const shmem::Model *known = other.model_of(model.role, model.name);
+        if (known != nullptr && model.fingerprint[0] != '\0' && known->fingerprint[0] != '\0' &&
+            std::string_view(model.fingerprint) != known->fingerprint)
+            return std::string("serves model \"") + model.name + "\" with fingerprint " + model.fingerprint + ", but " +
+                   other.entry().endpoint.text + " has " + known->fingerprint;
+    }
     return {};
 }
+
+// The models that go into the table: each name once a role, as long as there is room.
+class Publication {
+public:
+    // False if it has no room; one that is there already, or cannot be told apart from others, is no matter.
+    bool add(const shmem::Model &model, bool served, bool is_listed) {
+        if (model.fingerprint[0] == '\0' || !seen_.emplace(model.role, model.name).second)
+            return true;
+        if (models_.size() == shmem::ModelTable::kMost)
+            return false;
+        bool &taken = has_default_[static_cast<std::size_t>(model.role)];
+        shmem::Model &added = models_.emplace_back(model);
+        added.served = served;
+        added.is_listed = is_listed;
+        added.is_default = !taken && (served || model.is_default);
+        taken |= added.is_default;
+        return true;
+    }
+    [[nodiscard]] const std::vector<shmem::Model> &models() const { return models_; }
+
+private:
+    std::vector<shmem::Model> models_;
+    std::set<std::pair<shmem::ModelRole, std::string>> seen_;
+    bool has_default_[shmem::kModelRoleCount] = {};
+};
 
 }  // namespace
 
@@ -56,10 +83,9 @@ Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(
                  std::string model_file)
     : segment_(segment), is_gone_(is_gone), flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, {}, false, {}, {}},
       model_file_(std::move(model_file)) {
-    auto remembered = std::make_unique<shmem::ModelList>();
-    recall_models(model_file_.c_str(), *remembered);
-    if (remembered->count > 0) {
-        segment_.daemons->models.store(*remembered);
+    const std::vector<shmem::Model> remembered = recall_models(model_file_.c_str());
+    if (!remembered.empty()) {
+        segment_.daemons->models.store(remembered, {.any = true});
         segment_.daemons->models_epoch.fetch_add(1, std::memory_order_release);
     }
 }
@@ -229,38 +255,50 @@ void Gateway::compare_fingerprints() {
     }
 }
 
-// Models being served, then those only remembered; the first of each role in the order of the settings is the default.
+// What a call that names a model has to know beside the models: whether a name that nobody has told may still be somebody's.
+shmem::ModelsUntold Gateway::untold() const {
+    shmem::ModelsUntold untold;
+    bool any_up = false;
+    for (const Member &member : members_) {
+        if (!member.wanted || !member.daemon->entry().valid || member.daemon->is_excluded())
+            continue;
+        any_up |= member.daemon->is_up();
+        untold.any |= !member.daemon->has_told_models();
+        untold.is_awaited |= member.daemon->will_tell_models();
+        untold.is_whole &= !member.daemon->has_more_models();
+    }
+    untold.is_awaited |= untold.any && !any_up;
+    return untold;
+}
+
+// Models being served, then those of daemons that are down, then those only remembered; the first of each role in the order of the
+// settings is the default. A daemon with very many leaves room for the first ones of others.
 void Gateway::publish_models() {
+    constexpr std::size_t kFirstOnes = 16;
     services_.models_changed = false;
     compare_fingerprints();
-    auto remembered = std::make_unique<shmem::ModelList>();
-    auto list = std::make_unique<shmem::ModelList>();
-    (void)segment_.daemons->models.load(*remembered);
-    bool has_default[shmem::kModelRoleCount] = {};
-
-    const auto add = [&](const shmem::Model &model, bool served) {
-        for (std::uint32_t i = 0; i < list->count; i++)
-            if (list->models[i].role == model.role && std::string_view(list->models[i].name) == model.name)
-                return;
-        if (list->count == shmem::kMaxModels || model.fingerprint[0] == '\0')
-            return;
-        bool &taken = has_default[static_cast<std::size_t>(model.role)];
-        shmem::Model &added = list->models[list->count++];
-        added = model;
-        added.served = served;
-        added.is_default = !taken && (served || model.is_default);
-        taken |= added.is_default;
+    std::vector<shmem::Model> remembered(shmem::ModelTable::kMost);
+    remembered.resize(segment_.daemons->models.load(remembered.data()));
+    shmem::ModelsUntold rest = untold();
+    Publication publication;
+    const auto add = [&](bool are_up, std::size_t from, std::size_t to) {
+        for (const Member &member : members_) {
+            const std::vector<shmem::Model> &models = member.daemon->models();
+            if (member.wanted && member.daemon->is_up() == are_up && !member.daemon->is_excluded())
+                for (std::size_t i = from; i < std::min(models.size(), to); i++)
+                    rest.is_whole &= publication.add(models[i], are_up, true);
+        }
     };
-    for (const Member &member : members_)
-        for (const shmem::Model &model : member.daemon->models())
-            if (member.daemon->is_up() && !member.daemon->is_excluded())
-                add(model, true);
-    for (std::uint32_t i = 0; i < remembered->count; i++)
-        add(remembered->models[i], false);
-
-    segment_.daemons->models.store(*list);
+    for (const bool are_up : {true, false})
+        add(are_up, 0, kFirstOnes);
+    for (const bool are_up : {true, false})
+        add(are_up, kFirstOnes, SIZE_MAX);
+    for (const shmem::Model &model : remembered)
+        if (!publication.add(model, false, false))
+            break;
+    segment_.daemons->models.store(publication.models(), rest);
     segment_.daemons->models_epoch.fetch_add(1, std::memory_order_release);
-    (void)remember_models(model_file_.c_str(), *list);  // without it, only a restart with all daemons down is the poorer
+    (void)remember_models(model_file_.c_str(), publication.models());  // without it, only a restart with all daemons down is the poorer
 }
 
 // ---- requests ------------------------------------------------------------------------------------------------------
@@ -397,7 +435,10 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         break;
     case Lack::Model:
         counter = Counter::NoModel;
-        problem.set(core::sqlstate::kUndefinedObject, "no daemon serves a model for this operation");
+        if (const char *model = flights_.slot(id).model; model[0] != '\0')
+            problem.set(core::sqlstate::kUndefinedObject, "no daemon serves model \"%s\"", model);
+        else
+            problem.set(core::sqlstate::kUndefinedObject, "no daemon serves a model for this operation");
         problem.with_hint("Look at steadytext_models() and the models the daemons were started with.");
         break;
     case Lack::Connection:
@@ -432,26 +473,33 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
     flights_.fail(id, Outcome::Refused, problem, now_us);
 }
 
-// Who may serve a request: those that have the model; where nobody has it those that serve the role, as the original does. A
-// model of a provider goes to that provider's engines and nowhere else, known or not.
+// Who may serve a request: those that have the model; else those of its provider, known or not; else those that may have it, since they do not
+// tell, or not all. Where none of them is, nobody: what another model would answer is for the session to say, before it asks.
 struct Gateway::Wish {
     shmem::Operation operation;
     std::string_view model;     // empty: any
     std::string_view provider;  // empty: any daemon
+    bool is_a_guess = false;
 
     [[nodiscard]] bool is_granted_by(const Daemon &daemon) const {
-        return (provider.empty() || provider == daemon.entry().provider) && daemon.serves(operation, model);
+        if (!provider.empty() && provider != daemon.entry().provider)
+            return false;
+        return is_a_guess ? daemon.may_have_model_for(operation) : daemon.serves(operation, model);
     }
 };
 
 Gateway::Wish Gateway::wish_of(const shmem::Slot &slot) const {
-    const std::string_view model = slot.model;
-    const bool is_served = !model.empty() && std::any_of(members_.begin(), members_.end(), [&](const Member &member) {
-        return member.daemon->has_model_for(slot.operation, model);
-    });
-    if (is_served)
+    const std::string_view model = slot.model, provider = core::provider_of(model);
+    const auto any = [&](auto &&has) {
+        return std::any_of(members_.begin(), members_.end(), [&](const Member &member) { return member.wanted && has(*member.daemon); });
+    };
+    if (model.empty() || any([&](const Daemon &daemon) { return daemon.has_model_for(slot.operation, model); }))
         return {slot.operation, model, {}};
-    return {slot.operation, {}, core::provider_of(model)};
+    if (!provider.empty() && any([&](const Daemon &daemon) { return provider == daemon.entry().provider; }))
+        return {slot.operation, {}, provider};
+    if (slot.operation == shmem::Operation::Rerank)
+        return {slot.operation, {}, {}};  // the model is the session's guess, nobody named it
+    return {slot.operation, {}, {}, true};
 }
 
 // The next in turn of those that can take it, the readiest first: ready, ready at a time they told, not connected yet. One that a

@@ -66,6 +66,7 @@ private:
     void drop_retired();
     void tell_waiting(std::int64_t now_us);
     void compare_fingerprints();
+    [[nodiscard]] shmem::ModelsUntold untold() const;
     void publish_models();
     [[nodiscard]] std::uint16_t free_row(const char *endpoint) const;
     [[nodiscard]] bool is_owned(std::uint16_t row) const;

@@ -152,7 +152,7 @@ void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, Ch
     switch (reply.verdict) {
     case openai::Verdict::Answer:
         if (request.kind == Request::Kind::Ping)
-            (void)openai::read_models(transfer.reply(), engine_);
+            take_models(transfer.reply(), listener);
         else if (transfer.status() < 300)
             check_for(request.kind).suspicion.note_answer(request.model);
         if (!reply.piece.empty())
@@ -184,6 +184,13 @@ void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, Ch
     listener.on_declined(*this, declined);
     if (transfer.status() == 401)
         go_down(declined.reason, listener);  // and read the key anew
+}
+
+// A proxy may come to serve others while it runs.
+void HttpChannel::take_models(std::string_view listing, ChannelListener &listener) {
+    const std::vector<std::string> before = engine_.models;
+    if (openai::read_models(listing, engine_) && engine_.models != before && !engine_.models.empty())
+        listener.on_described(openai::info_reply("", engine_));
 }
 
 void HttpChannel::lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener) {

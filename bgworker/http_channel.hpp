@@ -55,6 +55,7 @@ private:
     [[nodiscard]] Check &check_for(core::openai::Request::Kind kind) { return checks_[kind == core::openai::Request::Kind::Generate ? 0 : 1]; }
     [[nodiscard]] bool serves(core::openai::Request::Kind kind) const;
     // Of one whose connection did not hold.
+    void take_models(std::string_view listing, ChannelListener &listener);
     void lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
     void suspect(const core::openai::Request &request, EngineCheck::Suspect suspect, ChannelListener &listener);
     void end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);

@@ -38,10 +38,12 @@ bool read_model(const json &entry, shmem::Model &model) {
     if (!entry.is_object())
         return false;
     const auto role = entry.find("role"), is_default = entry.find("default"), dimensions = entry.find("dimensions");
+    const auto takes_any = entry.find("takes_any");
     if (role == entry.end() || !role->is_number_unsigned() || role->get<std::uint64_t>() >= shmem::kModelRoleCount)
         return false;
     model.role = static_cast<shmem::ModelRole>(role->get<std::uint64_t>());
     model.is_default = is_default != entry.end() && is_default->is_boolean() && is_default->get<bool>();
+    model.takes_any = takes_any != entry.end() && takes_any->is_boolean() && takes_any->get<bool>();
     if (dimensions != entry.end() && dimensions->is_number_unsigned() && dimensions->get<std::uint64_t>() <= core::kMaxDimensions)
         model.dimensions = static_cast<std::int32_t>(dimensions->get<std::uint64_t>());
     return read_text(entry, "name", model.name) && read_text(entry, "fingerprint", model.fingerprint);
@@ -49,24 +51,26 @@ bool read_model(const json &entry, shmem::Model &model) {
 
 }  // namespace
 
-void recall_models(const char *path, shmem::ModelList &list) {
+std::vector<shmem::Model> recall_models(const char *path) {
+    std::vector<shmem::Model> models;
     std::ifstream file(path);
     const json remembered = json::parse(file, nullptr, false);
     if (!remembered.is_array())
-        return;
+        return models;
     for (const json &entry : remembered) {
         shmem::Model model;
-        if (list.count < shmem::kMaxModels && read_model(entry, model))
-            list.models[list.count++] = model;
+        if (models.size() < shmem::ModelTable::kMost && read_model(entry, model))
+            models.push_back(model);
     }
+    return models;
 }
 
-bool remember_models(const char *path, const shmem::ModelList &list) {
+bool remember_models(const char *path, const std::vector<shmem::Model> &models) {
     json entries = json::array();
-    for (std::uint32_t i = 0; i < list.count; i++) {
-        const shmem::Model &model = list.models[i];
+    for (const shmem::Model &model : models) {
         entries.push_back({{"role", static_cast<int>(model.role)},
                            {"default", model.is_default},
+                           {"takes_any", model.takes_any},
                            {"dimensions", model.dimensions},
                            {"name", model.name},
                            {"fingerprint", model.fingerprint}});

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "shmem/latency_histogram.hpp"
+#include "shmem/model_table.hpp"
 #include "shmem/seqlock.hpp"
 #include "shmem/slot_table.hpp"
 #include "src/core/breaker.hpp"
@@ -18,8 +19,6 @@
 namespace steadytext::shmem {
 
 inline constexpr std::size_t kMaxDaemons = 64;
-inline constexpr std::size_t kMaxModels = 64;
-inline constexpr std::size_t kFingerprintBytes = 80;
 
 enum class DaemonKind : std::uint8_t { Unknown, Native, Serial, Http };
 
@@ -110,32 +109,6 @@ struct alignas(kCacheLine) DaemonRow {
     }
 };
 
-enum class ModelRole : std::uint8_t { Generation, Embedding, Reranker };
-inline constexpr std::size_t kModelRoleCount = 3;
-
-// A model some daemon serves, or served before everything went down: its fingerprint is what cache keys need.
-struct Model {
-    ModelRole role = ModelRole::Generation;
-    bool is_default = false;  // what a call without a model name gets
-    bool served = false;      // some daemon that answers has it loaded
-    std::int32_t dimensions = 0;
-    char name[kModelNameBytes] = "";
-    char fingerprint[kFingerprintBytes] = "";
-};
-
-struct ModelList {
-    std::uint32_t count = 0;
-    Model models[kMaxModels];
-
-    // The model a call names, or the role's default for an empty name; null if nobody ever told of one.
-    [[nodiscard]] const Model *find(ModelRole role, std::string_view name) const noexcept {
-        for (std::uint32_t i = 0; i < count; i++)
-            if (models[i].role == role && (name.empty() ? models[i].is_default : name == models[i].name))
-                return &models[i];
-        return nullptr;
-    }
-};
-
 struct DaemonTable {
     DaemonRow rows[kMaxDaemons];
     std::atomic<std::uint64_t> last_tenure{0};  // the gateway's
@@ -161,9 +134,8 @@ struct DaemonTable {
         }
         return seen;
     }
-    // Raised after every store to `models` (release; pairs with the acquire of a session's cached copy).
-    std::atomic<std::uint64_t> models_epoch{0};
-    SeqLock<ModelList> models;
+    std::atomic<std::uint64_t> models_epoch{0};  // raised after every store to `models`
+    ModelTable models;
 };
 
 }  // namespace steadytext::shmem

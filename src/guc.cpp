@@ -33,6 +33,7 @@ int default_seed = 42;
 int request_timeout_ms = 30'000;
 int on_failure = static_cast<int>(OnFailure::Auto);
 char *fallback_text = nullptr;
+int unknown_model = static_cast<int>(UnknownModel::Warning);
 int max_requests = 256;
 int max_prompt_bytes = 1024 * 1024;
 int payload_memory_kb = 64 * 1024;
@@ -203,6 +204,9 @@ void define_requests() {
     define_text<core::rules::kFallbackText>("steadytext.fallback_text",
         "Text given by steadytext_generate when no daemon can answer.", nullptr, &fallback_text,
         "[steadytext: no answer available]", PGC_USERSET, 0);
+    define_word("steadytext.unknown_model", "What becomes of a call that names a model that no daemon serves.",
+                "warning: the default model answers, and a WARNING says so; error: an error, before anything is sent; ignore: the default "
+                "model answers.", &unknown_model, static_cast<int>(UnknownModel::Warning), PGC_USERSET, 0);
     define_integer("steadytext.max_prompt_bytes", "Longest prompt or text accepted.", nullptr, &max_prompt_bytes, 1024 * 1024,
                    PGC_SUSET, GUC_UNIT_BYTE);
     define_flag("steadytext.normalize_prompts", "Brings prompts to Unicode normalization form NFC.", nullptr, &normalize_prompts,

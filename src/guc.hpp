@@ -9,6 +9,7 @@
 namespace steadytext::guc {
 
 enum class OnFailure : int { Auto, Fallback, Null, Error };
+enum class UnknownModel : int { Warning, Error, Ignore };
 enum class CacheScope : int { Role, Database };
 enum class Balance : int { Weighted, Affinity };
 enum class OnLimit : int { Error, Wait, Null };
@@ -31,6 +32,7 @@ extern int default_seed;
 extern int request_timeout_ms;
 extern int on_failure;  // OnFailure
 extern char *fallback_text;
+extern int unknown_model;  // UnknownModel
 extern int max_requests;
 extern int max_prompt_bytes;
 extern int payload_memory_kb;

@@ -69,6 +69,7 @@ bool read_role(dom::object described, ToldRole &role) {
     return true;
 }
 
+// False if it is none, or one that no call can name.
 bool read_model(dom::element element, const InfoLimits &limits, ToldModel &model) {
     dom::object described;
     if (element.get(described) != simdjson::SUCCESS || !read_role(described, model.role))
@@ -76,17 +77,21 @@ bool read_model(dom::element element, const InfoLimits &limits, ToldModel &model
     model.name = text_of(described, "name");
     model.fingerprint = text_of(described, "fingerprint");
     model.dimensions = static_cast<std::int32_t>(number_of(described, "dimensions", kMaxDimensions));
-    return model.name.size() <= limits.model_name && model.fingerprint.size() <= limits.fingerprint;
+    return model.name.size() <= limits.model_name;
 }
 
-void read_models(dom::object result, const InfoLimits &limits, std::vector<ToldModel> &models) {
+void read_models(dom::object result, const InfoLimits &limits, DaemonInfo &info) {
     dom::array told;
     if (result["models"].get(told) != simdjson::SUCCESS)
         return;
     for (const dom::element element : told) {
         ToldModel model;
-        if (models.size() < kMostToldModels && read_model(element, limits, model))
-            models.push_back(model);
+        if (!read_model(element, limits, model))
+            continue;
+        if (info.models.size() < kMostToldModels && model.fingerprint.size() <= limits.fingerprint)
+            info.models.push_back(model);
+        else
+            info.has_more_models = true;
     }
 }
 
@@ -102,7 +107,8 @@ bool read_daemon_info(std::string_view body, const InfoLimits &limits, DaemonInf
     info.slots = static_cast<std::uint32_t>(number_of(result, "slots", kMostToldSlots));
     info.resident_bytes = number_of(result, "resident_bytes", kMostToldMemory);
     info.embeds_batches = has_capability(result, "embed_batch");
-    read_models(result, limits, info.models);
+    info.has_more_models = result["has_more_models"].get(info.has_more_models) == simdjson::SUCCESS && info.has_more_models;
+    read_models(result, limits, info);
     return true;
 }
 

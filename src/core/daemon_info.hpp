@@ -13,8 +13,8 @@
 
 namespace steadytext::core {
 
-inline constexpr std::size_t kMostInfoBytes = 1 << 20;
-inline constexpr std::size_t kMostToldModels = 16;  // of one daemon: what it tells beyond them would take others' room
+inline constexpr std::size_t kMostInfoBytes = 2 << 20;
+inline constexpr std::size_t kMostToldModels = 2048;  // of one daemon: what it tells beyond them would take others' room
 inline constexpr std::uint32_t kMostToldSlots = 1 << 24;
 inline constexpr std::uint64_t kMostToldMemory = std::uint64_t{1} << 50;
 
@@ -35,6 +35,7 @@ struct DaemonInfo {
     std::uint64_t resident_bytes = 0;  // 0: not told
     bool embeds_batches = false;
     std::vector<ToldModel> models;
+    bool has_more_models = false;  // than are told, or than are taken
 };
 
 // The longest names that are kept whole; a model with a longer one, or a longer fingerprint, is left out: cut short it might be

@@ -10,7 +10,6 @@ namespace steadytext::core::openai {
 
 namespace {
 
-constexpr std::size_t kMostModels = 16;          // of a long list: the table of all models has room for 64
 constexpr std::size_t kMostFingerprintBytes = 79;
 
 void append_model(std::string &out, const Engine &engine, const char *role, const std::string &model) {
@@ -90,16 +89,23 @@ bool read_models(std::string_view body, Engine &engine) {
     if (!document.parse(body) || document.root["data"].get(listed) != simdjson::SUCCESS)
         return false;
     std::vector<std::string> models;
+    bool has_more = false;
     for (const dom::element described : listed) {
         const std::string_view id = text_of(described, "id");
-        if (id.empty() || models.size() == kMostModels)
+        if (id.empty())
             continue;
+        if (models.size() == kMostModels) {
+            has_more = true;
+            break;
+        }
         if (models.empty())
             engine.owner = text_of(described, "owned_by");
         models.emplace_back(id);
     }
-    if (!engine.is_model_given)
+    if (!engine.is_model_given) {
         engine.models = std::move(models);
+        engine.has_more_models = has_more;
+    }
     return true;
 }
 
@@ -139,6 +145,8 @@ std::string info_reply(std::string_view id, const Engine &engine) {
     out += ']';
     if (engine.embeds() && engine.batch > 1)
         out += R"(, "capabilities": ["embed_batch"])";
+    if (engine.has_more_models)
+        out += ", \"has_more_models\": true";
     return out += "}, \"error\": null}";
 }
 

@@ -55,6 +55,7 @@ struct Engine {
         return found == learned.end() ? dialect : found->second;
     }
     std::vector<std::string> models;  // the entry's one, or those the engine listed; the first is the default
+    bool has_more_models = false;     // it listed more than there is room for
     std::string owner;                // who made it, in the engine's words: "vllm"
 
     [[nodiscard]] bool generates() const { return api != Api::Embeddings; }
@@ -152,6 +153,8 @@ private:
 
 // After Unserved: the engine is for what the request was not, if it was taken to be for both.
 void narrow(Engine &engine, Request::Kind unserved);
+
+inline constexpr std::size_t kMostModels = 1024;  // of one engine: a proxy lists many, and may list any number
 
 // Takes over the models that base/models lists, unless the entry named one; false if it is no such list.
 [[nodiscard]] bool read_models(std::string_view body, Engine &engine);

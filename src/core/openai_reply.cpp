@@ -143,6 +143,10 @@ Reply read_embedded(const Request &request, const Engine &engine, dom::element r
         if (const std::int64_t count = tokens_of(root, "prompt_tokens"); count >= 0)
             out += ", \"prompt_tokens\": " + std::to_string(count);
         out += '}';
+    } else {
+        out += ", \"usage\": {\"fingerprint\": ";
+        append_json_string(out, fingerprint_of(engine, request.model), Escape::Utf8);
+        out += '}';
     }
     return answer(out += ", \"error\": null}");
 }

@@ -81,12 +81,11 @@ void add_number(Body &body, std::string_view name, dom::element params, const ch
         body.add(name, std::string(simdjson::minify(value)));
 }
 
-// The model's name as the engine knows it: what stands behind "provider:", or one it serves, or its default.
+// The model's name as the engine knows it: what stands behind "provider:", or what was named, known or not; its default if nothing was.
 std::string model_for(std::string_view named, const Engine &engine) {
     if (!engine.provider.empty() && named.starts_with(engine.provider + ":"))
         return std::string(named.substr(engine.provider.size() + 1));
-    const bool served = std::find(engine.models.begin(), engine.models.end(), named) != engine.models.end();
-    return served || engine.models.empty() ? std::string(named) : engine.models.front();
+    return !named.empty() || engine.models.empty() ? std::string(named) : engine.models.front();
 }
 
 // Choices as a grammar of llama.cpp's.

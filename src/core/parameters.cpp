@@ -533,6 +533,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.request_timeout", integer(1, kDayMs)},
     {"settings", "steadytext.on_failure", word("auto fallback null error")},
     {"settings", "steadytext.fallback_text", kFallbackText},
+    {"settings", "steadytext.unknown_model", word("warning error ignore")},
     {"settings", "steadytext.max_prompt_bytes", integer(1, 64 * 1024 * 1024)},
     {"settings", "steadytext.normalize_prompts", kFlag},
     {"settings", "steadytext.max_requests", kMaxRequests},

@@ -102,6 +102,8 @@ bool read_result(PaddedText body, dom::element &result, ReplyUsage &usage, Probl
     if (reply["usage"].get(told) == simdjson::SUCCESS) {
         usage.prompt_tokens = static_cast<int>(number_of(told, "prompt_tokens"));
         usage.engine_ms = number_of(told, "engine_ms");
+        if (told["fingerprint"].get(usage.fingerprint) != simdjson::SUCCESS)
+            usage.fingerprint = {};
     }
     return true;
 }

@@ -57,6 +57,7 @@ enum class StreamMessage { Piece, End, Invalid };
 struct ReplyUsage {
     int prompt_tokens = -1;
     double engine_ms = -1;
+    std::string_view fingerprint = {};  // of the model; empty: not told. Valid until the next reply is read
 };
 
 // A flat array of finite numbers.

@@ -152,9 +152,10 @@ void put_status(ReturnSetInfo *result, const Report &report) {
 
 // The names it told, as a text[]; null if it told none.
 Datum model_names(const char *lines, bool &is_null) {
-    Datum names[shmem::kMaxModels];
+    constexpr int kMost = sizeof shmem::DaemonIdentity::models / 2;  // a letter and its line's end
+    Datum names[kMost];
     int count = 0;
-    for (const char *end; count < static_cast<int>(shmem::kMaxModels) && (end = strchr(lines, '\n')) != nullptr; lines = end + 1)
+    for (const char *end; count < kMost && (end = strchr(lines, '\n')) != nullptr; lines = end + 1)
         if (end > lines)
             names[count++] = pg::shown_text({lines, static_cast<std::size_t>(end - lines)});
     is_null = count == 0;

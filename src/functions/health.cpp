@@ -149,17 +149,19 @@ void put_daemons(ReturnSetInfo *result, bool watched, std::int64_t now_us) {
 }
 
 void put_models(ReturnSetInfo *result) {
-    static auto *models = new shmem::ModelList;
-    const bool read = shmem::segment().daemons->models.load(*models);
+    constexpr int kMostShown = 64;  // a proxy has a thousand
+    auto *models = static_cast<shmem::Model *>(palloc(shmem::ModelTable::kMost * sizeof(shmem::Model)));
+    const std::uint32_t count = shmem::segment().daemons->models.load(models);
     std::int64_t served = 0;
-    for (std::uint32_t i = 0; read && i < models->count; i++)
-        served += models->models[i].served;
+    for (std::uint32_t i = 0; i < count; i++)
+        served += models[i].served;
     put(result, "model", served > 0 ? Status::Healthy : Status::Degraded, [&](JsonObject &details) {
         details.add("served", served);
-        details.add("remembered", std::int64_t{models->count} - served);
-        for (std::uint32_t i = 0; i < models->count; i++)
-            if (models->models[i].served)
-                details.add(models->models[i].name, std::string_view(models->models[i].fingerprint));
+        details.add("remembered", std::int64_t{count} - served);
+        int shown = 0;
+        for (std::uint32_t i = 0; i < count; i++)
+            if (models[i].served && shown++ < kMostShown)
+                details.add(models[i].name, std::string_view(models[i].fingerprint));
     });
 }
 

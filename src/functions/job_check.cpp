@@ -4,6 +4,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/session/arguments.hpp"
+#include "src/session/models.hpp"
 
 namespace {
 
@@ -78,15 +79,19 @@ void require_needed(const char *type, Jsonb *params) {
     }
 }
 
-void require_local_model(Jsonb *params) {
+// One that no daemon knows is complained of to who queues it: the worker has only the log to tell.
+void require_model(const char *type, Jsonb *params) {
     JsonbValue model, unsafe_mode;
     if (getKeyJsonValueFromContainer(&params->root, "model", 5, &model) == nullptr)
         return;
     const bool is_unsafe = getKeyJsonValueFromContainer(&params->root, "unsafe_mode", 11, &unsafe_mode) != nullptr &&
                            unsafe_mode.type == jbvBool && unsafe_mode.val.boolean;
+    const core::TextArgument name = pg::jsonb_text(model);
     core::Problem problem;
-    if (!core::check_remote(pg::jsonb_text(model), is_unsafe, problem))
+    if (!core::check_remote(name, is_unsafe, problem))
         pg::raise(problem);
+    if (shmem::segment_attached())
+        (void)session::choose_model(strstr(type, "embed") != nullptr ? shmem::ModelRole::Embedding : shmem::ModelRole::Generation, name.or_else(""));
 }
 
 }  // namespace
@@ -108,6 +113,6 @@ STEADYTEXT_FUNCTION(steadytext_queue_check) {
         session::require(row->rule, row->shown(), value_of(*row, value));
     });
     require_needed(type, params);
-    require_local_model(params);
+    require_model(type, params);
     PG_RETURN_VOID();
 }

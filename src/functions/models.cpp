@@ -4,8 +4,6 @@
 #include "src/pg/shown_text.hpp"
 #include "shmem/segment.hpp"
 
-#include <new>
-
 namespace {
 
 const char *role_name(steadytext::shmem::ModelRole role) {
@@ -26,11 +24,10 @@ STEADYTEXT_FUNCTION(steadytext_models) {
     using namespace steadytext;
     const shmem::Segment &segment = shmem::segment();
     ReturnSetInfo *result = pg::materialize(fcinfo);
-    auto *list = new (palloc(sizeof(shmem::ModelList))) shmem::ModelList;
-    if (!segment.daemons->models.load(*list))
-        return static_cast<Datum>(0);
-    for (uint32 i = 0; i < list->count; i++) {
-        const shmem::Model &model = list->models[i];
+    auto *models = static_cast<shmem::Model *>(palloc(shmem::ModelTable::kMost * sizeof(shmem::Model)));
+    const std::uint32_t count = segment.daemons->models.load(models);
+    for (std::uint32_t i = 0; i < count; i++) {
+        const shmem::Model &model = models[i];
         Datum values[6] = {CStringGetTextDatum(role_name(model.role)), pg::shown_text(model.name),
                            pg::shown_text(model.fingerprint),     Int32GetDatum(model.dimensions),
                            BoolGetDatum(model.is_default),             BoolGetDatum(model.served)};

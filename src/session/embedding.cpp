@@ -52,10 +52,10 @@ core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std:
     return key;
 }
 
-std::string_view wire_params(std::string_view text, const EmbeddingRequest &request) {
+std::string_view wire_params(std::string_view text, const EmbeddingRequest &request, std::string_view asked) {
     static std::string *params = new std::string;
     pg::guarded([&](core::Problem &) {
-        core::write_embed_params(text, request.seed, request.model.or_else(""), *params);
+        core::write_embed_params(text, request.seed, asked, *params);
         return true;
     });
     return *params;
@@ -123,8 +123,9 @@ public:
 
     [[nodiscard]] bool recall() override;
     [[nodiscard]] Call call() const override {
-        return {shmem::Operation::Embed, wire_params(text_, request_), request_.model.or_else("")};
+        return {shmem::Operation::Embed, wire_params(text_, request_, chosen_.asked), routed_to()};
     }
+    void before_asking() override { replace_if_gone(shmem::ModelRole::Embedding, chosen_, request_.model.or_else("")); }
     [[nodiscard]] Asked take(const Answer &answer, CachedAnswer &told) override;
     [[nodiscard]] bool take_told(const CachedAnswer &told) override;
     void finish() override;
@@ -136,11 +137,15 @@ public:
 
 private:
     void fit(std::span<const float> vector);
+    // Vectors of two models have nothing in common: a call that names none gets the default's, and no other's.
+    [[nodiscard]] std::string_view routed_to() const {
+        const bool is_default = chosen_.asked.empty() && chosen_.is_known && chosen_.model.served;
+        return is_default ? std::string_view(chosen_.model.name) : chosen_.asked;
+    }
 
     EmbeddingRequest request_;
     std::string_view text_;  // in NFC, if normalize_prompts is on
-    bool has_model_ = false;
-    shmem::Model model_;
+    ChosenModel chosen_;
     std::span<const float> fitted_;
 };
 
@@ -150,16 +155,13 @@ EmbeddingInquiry::EmbeddingInquiry(const EmbeddingRequest &request) : request_(r
     text_ = normal(request_.text.text);
     observe::prompt(text_);
     const std::string_view name = request_.model.or_else("");
-    if (const shmem::Model *model = find_model(shmem::ModelRole::Embedding, name); model != nullptr) {
-        has_model_ = true;
-        model_ = *model;
-    }
-    spending = {shmem::CallKind::Embed, has_model_ ? std::string_view(model_.name) : name, 1, estimated_tokens(text_)};
-    observe::model(model_.name);
+    chosen_ = choose_model(shmem::ModelRole::Embedding, name);
+    spending = {shmem::CallKind::Embed, chosen_.is_known ? std::string_view(chosen_.model.name) : name, 1, estimated_tokens(text_)};
+    observe::model(chosen_.model.name);
     use_cache = request_.use_cache && settings().cache_enabled;
     query = new_query(shmem::ValueKind::Embedding);
     if (use_cache || request.wants_key)
-        query.key = key_of(text_, request_, cache_scope(), model_.fingerprint);
+        query.key = key_of(text_, request_, cache_scope(), chosen_.model.fingerprint);
 }
 
 void EmbeddingInquiry::fit(std::span<const float> vector) {
@@ -194,12 +196,12 @@ Asked EmbeddingInquiry::take(const Answer &answer, CachedAnswer &told) {
         return answer.timed_out ? Asked::TimedOut : Asked::Failed;
     observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
     fit(vector);
-    if (!has_model_)
+    if (!chosen_.is_known || (!usage.fingerprint.empty() && usage.fingerprint != chosen_.model.fingerprint))
         return Asked::Private;
     told.kind = shmem::ValueKind::Embedding;
     told.vector = {reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float)};
     if (use_cache)
-        keep(text_, query, request_, model_, told);
+        keep(text_, query, request_, chosen_.model, told);
     return Asked::Answered;
 }
 

@@ -45,6 +45,7 @@ struct Resolved {
     double temperature;
     std::string_view eos;
     std::string_view model;
+    ChosenModel chosen;
     std::string_view size;
     std::string_view fingerprint;
     std::string_view scope;
@@ -134,7 +135,7 @@ std::string_view wire_params(const Resolved &resolved) {
         json.add("temperature", resolved.temperature);
         json.add("max_new_tokens", resolved.max_tokens);
         json.add("eos_string", resolved.eos);
-        json.add_or_null("model", resolved.model);
+        json.add_or_null("model", resolved.chosen.asked);
         json.add_or_null("size", resolved.size);
         resolved.form.add_to(json, resolved.form.kind);
         json.add_bool("return_usage", true);
@@ -316,9 +317,12 @@ public:
     GenerationInquiry(const GenerationRequest &request, Generation &generation);
 
     [[nodiscard]] bool recall() override { return look_up(request_, resolved_, query, generation_); }
-    void before_asking() const override { require_usable(resolved_.form); }
+    void before_asking() override {
+        require_usable(resolved_.form);
+        replace_if_gone(shmem::ModelRole::Generation, resolved_.chosen, resolved_.model);
+    }
     [[nodiscard]] Call call() const override {
-        return {shmem::Operation::Generate, wire_params(resolved_), resolved_.model, resolved_.streaming};
+        return {shmem::Operation::Generate, wire_params(resolved_), resolved_.chosen.asked, resolved_.streaming};
     }
     [[nodiscard]] Asked take(const Answer &answer, CachedAnswer &told) override;
     [[nodiscard]] bool take_told(const CachedAnswer &told) override;
@@ -330,6 +334,12 @@ public:
     }
 
 private:
+    // The answer is of the model that the key says, as far as anybody knows of models here.
+    [[nodiscard]] bool is_for_cache() const {
+        const bool is_unknown = !resolved_.chosen.is_known && !resolved_.chosen.asked.empty();
+        return !is_unknown && generation_.fingerprint == resolved_.fingerprint;
+    }
+
     GenerationRequest request_;
     Resolved resolved_;
     Generation &generation_;
@@ -341,9 +351,10 @@ GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generatio
     observe::begin(call_kind_of(resolved_));
     normalize(resolved_);
     observe::prompt(resolved_.prompt);
-    if (const shmem::Model *model = find_model(shmem::ModelRole::Generation, resolved_.model); model != nullptr) {
-        generation.model = pg::copy_text(model->name);
-        resolved_.fingerprint = pg::copy_text(model->fingerprint);
+    resolved_.chosen = choose_model(shmem::ModelRole::Generation, resolved_.model);
+    if (resolved_.chosen.is_known) {
+        generation.model = pg::copy_text(resolved_.chosen.model.name);
+        resolved_.fingerprint = pg::copy_text(resolved_.chosen.model.fingerprint);
     }
     const std::string_view model = generation.model.empty() ? resolved_.model : generation.model;
     observe::model(generation.model);
@@ -366,7 +377,7 @@ Asked GenerationInquiry::take(const Answer &answer, CachedAnswer &told) {
     if (!answer.answered || !take_reply(resolved_, answer, generation_, problem))
         return answer.timed_out ? Asked::TimedOut : Asked::Failed;
     generation_.daemon = daemon_name(answer.daemon);
-    if (generation_.fingerprint != resolved_.fingerprint)
+    if (!is_for_cache())
         return Asked::Private;
     if (use_cache) {
         keep(resolved_, query, generation_);

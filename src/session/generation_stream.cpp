@@ -144,6 +144,7 @@ void begin(GenerationStream &stream) {
         settle(inquiry.quota, inquiry.used_tokens());
         return end_whole(stream, Ended::Recalled);
     }
+    inquiry.before_asking();
     if (!admit_miss(inquiry.spending, inquiry.quota, inquiry.deadline))
         return end_whole(stream, Ended::Limited);
     require_room();

@@ -38,8 +38,8 @@ public:
 
     // Takes the answer from the cache, if it is there.
     [[nodiscard]] virtual bool recall() = 0;
-    // Raises if it is of no use to ask a daemon.
-    virtual void before_asking() const {}
+    // Raises if it is of no use to ask a daemon; the last moment to change what is asked.
+    virtual void before_asking() {}
     // Valid until the next call of this or another inquiry.
     [[nodiscard]] virtual Call call() const = 0;
     // The same with what limits at daemons need to know, and how long it may take.

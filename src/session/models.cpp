@@ -1,31 +1,61 @@
-// The cached model list: see models.hpp. Regime: pg.
+// From a name to a model: see models.hpp. Regime: pg.
 #include "src/pg/postgres.hpp"
 #include "src/session/models.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
+#include "src/session/statement.hpp"
+
+extern "C" {
+#include "access/xact.h"
+}
+
+#include <functional>
 
 namespace steadytext::session {
 
 namespace {
 
-const shmem::ModelList &models() {
-    static shmem::ModelList list;
-    static std::uint64_t list_epoch = 0;
-    const shmem::DaemonTable &daemons = *shmem::segment().daemons;
-    const std::uint64_t epoch = daemons.models_epoch.load(std::memory_order_acquire);  // pairs with publish_models()
-    if (epoch != list_epoch && daemons.models.load(list))
-        list_epoch = epoch;
-    return list;
+const shmem::ModelTable &models() { return shmem::segment().daemons->models; }
+
+// True the first time a statement names this model. It may name very many: then the oldest are forgotten, and told again.
+bool is_news(shmem::ModelRole role, std::string_view name) {
+    constexpr std::size_t kRemembered = 64;
+    static TimestampTz statement = 0;
+    static std::size_t seen[kRemembered];
+    static std::size_t count = 0;
+    if (statement != GetCurrentStatementStartTimestamp()) {
+        statement = GetCurrentStatementStartTimestamp();
+        count = 0;
+    }
+    const std::size_t hash = std::hash<std::string_view>()(name) * shmem::kModelRoleCount + static_cast<std::size_t>(role);
+    for (std::size_t i = 0; i < count && i < kRemembered; i++)
+        if (seen[i] == hash)
+            return false;
+    seen[count++ % kRemembered] = hash;
+    return true;
+}
+
+// No daemon serves the model of this name: an error, or a word of who answers instead.
+void complain(shmem::ModelRole role, std::string_view name, const shmem::Model &instead) {
+    const auto policy = static_cast<guc::UnknownModel>(guc::unknown_model);
+    if (policy == guc::UnknownModel::Ignore)
+        return;
+    core::Problem problem;
+    problem.set(core::sqlstate::kInvalidParameterValue, "no inference daemon serves model \"%.*s\"", static_cast<int>(name.size()), name.data());
+    problem.with_hint("SELECT * FROM steadytext_models() tells which there are; steadytext.unknown_model says what such a call gives.");
+    if (policy == guc::UnknownModel::Error)
+        pg::raise(problem);
+    problem.with_detail("Model \"%s\" answers instead.", instead.name);
+    if (is_news(role, name))
+        pg::report(WARNING, problem);
 }
 
 }  // namespace
 
-const shmem::Model *find_model(shmem::ModelRole role, std::string_view name) {
-    const shmem::Model *model = models().find(role, name);
-    return model != nullptr ? model : models().find(role, {});
-}
+bool find_default_model(shmem::ModelRole role, shmem::Model &model) { return models().find(role, {}, model); }
 
 void check_model(shmem::ModelRole role, const core::TextArgument &model, bool unsafe_mode) {
     core::Problem remote;
@@ -33,7 +63,8 @@ void check_model(shmem::ModelRole role, const core::TextArgument &model, bool un
         pg::raise(remote);
     require(rules::kModel, model);
     const std::string_view provider = core::provider_of(model.or_else(""));
-    if (provider.empty() || models().find(role, model.text) != nullptr)
+    shmem::Model found;
+    if (provider.empty() || models().find(role, model.text, found) || !models().untold().is_whole)
         return;
     pg::guarded([&](core::Problem &problem) {
         if (guc::daemons != nullptr && core::has_provider(guc::daemons, provider))
@@ -43,6 +74,45 @@ void check_model(shmem::ModelRole role, const core::TextArgument &model, bool un
         problem.with_hint("An engine is a provider's by provider= in its entry of steadytext.daemons.");
         return false;
     });
+}
+
+ChosenModel choose_model(shmem::ModelRole role, std::string_view name) {
+    ChosenModel chosen;
+    chosen.asked = name;
+    const shmem::ModelsUntold untold = models().untold();
+    if (models().find(role, name, chosen.model)) {
+        chosen.is_known = true;
+        chosen.is_gone = !name.empty() && !chosen.model.is_listed && !untold.any && untold.is_whole;
+        return chosen;
+    }
+    if (!core::provider_of(name).empty() || name.empty())
+        return chosen;  // a provider's, who may well have it
+    shmem::Model instead;
+    const bool has_default = find_default_model(role, instead);
+    if (models().find_taker(role, chosen.model) && (chosen.model.is_listed || untold.any) &&
+        (chosen.model.served || !has_default || !instead.served)) {
+        chosen.is_known = true;
+        return chosen;
+    }
+    if (!untold.is_whole || untold.is_awaited || !has_default) {
+        chosen.model = {};
+        return chosen;
+    }
+    if (!statement::is_analyzing())
+        complain(role, name, instead);
+    chosen.is_known = true;
+    chosen.model = instead;
+    chosen.asked = pg::copy_text(instead.name);
+    return chosen;
+}
+
+void replace_if_gone(shmem::ModelRole role, ChosenModel &chosen, std::string_view name) {
+    shmem::Model instead;
+    if (!chosen.is_gone || !find_default_model(role, instead))
+        return;
+    complain(role, name, instead);
+    chosen.is_known = false;
+    chosen.asked = pg::copy_text(instead.name);
 }
 
 }  // namespace steadytext::session

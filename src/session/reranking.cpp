@@ -174,11 +174,13 @@ std::vector<double> &scores_at_hand() {
 }
 
 // The one that would score now: a remembered reranker that no daemon serves any more gives way to an embedder that one does.
-const shmem::Model *scoring_model() {
-    const shmem::Model *reranker = find_model(shmem::ModelRole::Reranker, {});
-    const shmem::Model *embedder = find_model(shmem::ModelRole::Embedding, {});
-    const bool gives_way = reranker == nullptr || (!reranker->served && embedder != nullptr && embedder->served);
-    return gives_way ? embedder : reranker;
+bool find_scoring_model(shmem::Model &model) {
+    shmem::Model embedder;
+    const bool has_reranker = find_default_model(shmem::ModelRole::Reranker, model);
+    const bool has_embedder = find_default_model(shmem::ModelRole::Embedding, embedder);
+    if (has_embedder && (!has_reranker || (!model.served && embedder.served)))
+        model = embedder;
+    return has_reranker || has_embedder;
 }
 
 RerankingInquiry::RerankingInquiry(const RerankRequest &request) {
@@ -188,10 +190,7 @@ RerankingInquiry::RerankingInquiry(const RerankRequest &request) {
     observe::prompt(work_.query);
     work_.task = request.task.or_else(kDefaultTask);
     work_.seed = request.seed;
-    if (const shmem::Model *model = scoring_model(); model != nullptr) {
-        has_model_ = true;
-        model_ = *model;
-    }
+    has_model_ = find_scoring_model(model_);
     observe::model(model_name());
     work_.fingerprint = model_.fingerprint;
     std::int64_t tokens = 0;

@@ -149,7 +149,7 @@ TEST(Learning, IsOfTheParameterThatTheAnswerNames) {
 }
 
 TEST(Model, IsTheEnginesOwnName) {
-    EXPECT_EQ(request_of("generate", with(kParams, {{"model", "unknown"}})).model, "qwen") << "one it does not have is its default";
+    EXPECT_EQ(request_of("generate", with(kParams, {{"model", "unknown"}})).model, "unknown") << "one it does not list is its own to refuse";
     EXPECT_EQ(request_of("generate", kParams, engine_at("http://localhost:8000/v1")).model, "") << "nobody said";
     const Engine remote = engine_at("https://example.com/v1 provider=openai model=gpt");
     EXPECT_EQ(request_of("generate", with(kParams, {{"model", "openai:gpt"}}), remote).model, "gpt");
@@ -158,6 +158,25 @@ TEST(Model, IsTheEnginesOwnName) {
     EXPECT_EQ(several.owner, "vllm");
     EXPECT_EQ(request_of("generate", kParams, several).model, "a");
     EXPECT_EQ(request_of("generate", with(kParams, {{"model", "b"}}), several).model, "b");
+}
+
+TEST(Model, OfALongListIsKnownUpToABound) {
+    const auto listing = [](std::size_t count) {
+        json data = json::array();
+        for (std::size_t i = 0; i < count; i++)
+            data.push_back({{"id", "m" + std::to_string(i)}});
+        return json{{"data", data}}.dump();
+    };
+    Engine proxy = engine_at("http://localhost:8000/v1");
+    ASSERT_TRUE(read_models(listing(kMostModels), proxy));
+    EXPECT_EQ(proxy.models.size(), kMostModels);
+    EXPECT_FALSE(json::parse(info_reply("", proxy))["result"].contains("has_more_models"));
+    ASSERT_TRUE(read_models(listing(kMostModels + 1), proxy));
+    EXPECT_EQ(proxy.models.size(), kMostModels);
+    EXPECT_TRUE(json::parse(info_reply("", proxy))["result"]["has_more_models"]) << "and that there are more is told";
+    Engine given = engine_at("http://localhost:8000/v1 model=m0");
+    ASSERT_TRUE(read_models(listing(kMostModels + 1), given));
+    EXPECT_FALSE(given.has_more_models) << "the entry named the one it is for";
 }
 
 TEST(Embed, SendsTextsBehindTheirPrefix) {

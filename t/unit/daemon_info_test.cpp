@@ -94,11 +94,17 @@ TEST(DaemonInfo, ANameTooLongIsLeftOutAndSoAreTooManyModels) {
                                        model(std::string(127, 'x'), std::string(79, 'f')) + "]"),
                                  kLimits, info));
     EXPECT_EQ(info.models.size(), 1U);
+    EXPECT_TRUE(info.has_more_models) << "a call can name the one whose fingerprint is too long";
     std::string many;
-    for (int i = 0; i < 100; i++)
+    for (std::size_t i = 0; i < 2 * kMostToldModels; i++)
         many += (i == 0 ? "" : ", ") + model("m" + std::to_string(i), "f");
     ASSERT_TRUE(read_daemon_info(reply("\"models\": [" + many + "]"), kLimits, info));
     EXPECT_EQ(info.models.size(), kMostToldModels);
+    EXPECT_TRUE(info.has_more_models);
+    ASSERT_TRUE(read_daemon_info(reply("\"models\": [" + model("m", "f") + "]"), kLimits, info));
+    EXPECT_FALSE(info.has_more_models);
+    ASSERT_TRUE(read_daemon_info(reply("\"has_more_models\": true, \"models\": [" + model("m", "f") + "]"), kLimits, info));
+    EXPECT_TRUE(info.has_more_models) << "it says so itself";
 }
 
 TEST(DaemonInfo, MemoryAloneCanBeRead) {

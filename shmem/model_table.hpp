@@ -1,0 +1,159 @@
+// The models that daemons serve, or served before everything went down: whom a call can ask by which name, and the fingerprint for its key.
+//
+// Written by the gateway alone, read by every call; so it is looked up by hash, in place, and nobody keeps a copy. Part of the daemon table.
+//
+// It has room for kMost models; what the daemons list beyond that is not here. So there are two kinds of names it does not have: those that
+// no daemon serves, and, while `is_whole` is false, those of which only the gateway, or the engine itself, can tell.
+//
+// Regime: pure. A sequence lock around rows that are sequence locks themselves (seqlock.hpp explains the ordering): all that a reader loads
+// is loaded with acquire, all that the writer stores is stored with release, and what was torn is read again.
+#pragma once
+
+#include "shmem/seqlock.hpp"
+#include "shmem/slot_table.hpp"
+
+#include <span>
+#include <string_view>
+
+namespace steadytext::shmem {
+
+inline constexpr std::size_t kFingerprintBytes = 80;
+
+enum class ModelRole : std::uint8_t { Generation, Embedding, Reranker };
+inline constexpr std::size_t kModelRoleCount = 3;
+
+struct Model {
+    ModelRole role = ModelRole::Generation;
+    bool is_default = false;   // what a call without a model name gets
+    bool served = false;       // some daemon that answers has it loaded
+    bool is_listed = false;    // a daemon of the settings told it, whether or not it answers now; else it is only remembered
+    bool takes_any = false;    // its daemon never tells what it has: it is asked by whatever name
+    std::int32_t dimensions = 0;
+    char name[kModelNameBytes] = "";
+    char fingerprint[kFingerprintBytes] = "";
+};
+
+// What the table does not tell.
+struct ModelsUntold {
+    bool is_whole = true;     // the daemons list no more than the table has
+    bool is_awaited = false;  // a daemon of the settings will tell its models soon, or is the only one that could
+    bool any = false;         // a daemon of the settings has not told its models, because it is down, say
+};
+
+class ModelTable {
+public:
+    static constexpr std::size_t kMost = 4096;
+
+    // Gateway. No two of them have the same role and name; what has no room is left out.
+    void store(std::span<const Model> models, ModelsUntold untold) noexcept {
+        models = models.first(std::min(models.size(), kMost));
+        const std::uint64_t sequence = sequence_.load(std::memory_order_relaxed);
+        sequence_.store(sequence + 1, std::memory_order_relaxed);
+        for (std::atomic<std::uint16_t> &place : places_)
+            place.store(0, std::memory_order_release);
+        for (std::size_t role = 0; role < kModelRoleCount; role++) {
+            defaults_[role].store(0, std::memory_order_release);
+            takers_[role].store(0, std::memory_order_release);
+        }
+        for (std::size_t i = 0; i < models.size(); i++)
+            put(models[i], static_cast<std::uint16_t>(i));
+        count_.store(static_cast<std::uint32_t>(models.size()), std::memory_order_release);
+        is_whole_.store(untold.is_whole, std::memory_order_release);
+        is_awaited_.store(untold.is_awaited, std::memory_order_release);
+        any_untold_.store(untold.any, std::memory_order_release);
+        sequence_.store(sequence + 2, std::memory_order_release);  // pairs with the first load in consistently()
+    }
+
+    // The model of this name, or the role's default for an empty one. False if there is none.
+    [[nodiscard]] bool find(ModelRole role, std::string_view name, Model &model) const noexcept {
+        return consistently([&](bool &found) { return look_up(role, name, model, found); });
+    }
+    // The one that takes any name.
+    [[nodiscard]] bool find_taker(ModelRole role, Model &model) const noexcept {
+        return consistently([&](bool &found) { return load_row(takers_[index_of(role)].load(std::memory_order_acquire), model, found); });
+    }
+    [[nodiscard]] ModelsUntold untold() const noexcept {
+        return {is_whole_.load(std::memory_order_acquire), is_awaited_.load(std::memory_order_acquire),
+                any_untold_.load(std::memory_order_acquire)};
+    }
+    // All of them, in order: how many. `models` has room for kMost.
+    [[nodiscard]] std::uint32_t load(Model *models) const noexcept {
+        std::uint32_t count = 0;
+        const bool good = consistently([&](bool &found) {
+            count = std::min<std::uint32_t>(count_.load(std::memory_order_acquire), kMost);
+            found = true;
+            for (std::uint32_t i = 0; i < count; i++)
+                if (!rows_[i].try_load(models[i]))
+                    return false;
+            return true;
+        });
+        return good ? count : 0;
+    }
+
+private:
+    static constexpr std::size_t kPlaces = 2 * kMost;
+
+    static constexpr std::size_t index_of(ModelRole role) noexcept { return static_cast<std::size_t>(role); }
+    static constexpr std::size_t place_of(ModelRole role, std::string_view name) noexcept {
+        std::uint64_t hash = 0xcbf29ce484222325 ^ static_cast<std::uint64_t>(role);  // FNV-1a
+        for (const char c : name)
+            hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+        return (hash ^ hash >> 32) % kPlaces;
+    }
+
+    void put(const Model &model, std::uint16_t row) noexcept {
+        rows_[row].store(model);
+        const auto marked = static_cast<std::uint16_t>(row + 1);
+        const std::size_t role = index_of(model.role);
+        if (model.is_default)
+            defaults_[role].store(marked, std::memory_order_release);
+        if (model.takes_any && takers_[role].load(std::memory_order_relaxed) == 0)
+            takers_[role].store(marked, std::memory_order_release);
+        std::size_t place = place_of(model.role, model.name);
+        while (places_[place].load(std::memory_order_relaxed) != 0)
+            place = (place + 1) % kPlaces;
+        places_[place].store(marked, std::memory_order_release);
+    }
+
+    // Does it until the writer has not come between; a bounded number of times, since the writer may have been stopped within a store.
+    template <class Read>
+    [[nodiscard]] bool consistently(Read &&read) const noexcept {
+        for (int attempt = 0; attempt < 1000; attempt++) {
+            const std::uint64_t before = sequence_.load(std::memory_order_acquire);
+            bool found = false;
+            if ((before & 1) == 0 && read(found) && sequence_.load(std::memory_order_relaxed) == before)
+                return found;
+        }
+        return false;
+    }
+    // False if it was torn; `marked` is one more than the row's number, 0: there is none.
+    [[nodiscard]] bool load_row(std::uint16_t marked, Model &model, bool &found) const noexcept {
+        found = marked != 0 && marked <= kMost;
+        return !found || rows_[marked - 1].try_load(model);
+    }
+    [[nodiscard]] bool look_up(ModelRole role, std::string_view name, Model &model, bool &found) const noexcept {
+        if (name.empty())
+            return load_row(defaults_[index_of(role)].load(std::memory_order_acquire), model, found);
+        std::size_t place = place_of(role, name);
+        for (std::size_t i = 0; i < kPlaces; i++, place = (place + 1) % kPlaces) {
+            if (!load_row(places_[place].load(std::memory_order_acquire), model, found))
+                return false;
+            if (!found || (model.role == role && name == model.name))
+                return true;
+        }
+        found = false;
+        return true;
+    }
+
+    std::atomic<std::uint64_t> sequence_{0};
+    std::atomic<std::uint32_t> count_{0};
+    std::atomic<bool> is_whole_{true};
+    std::atomic<bool> is_awaited_{false};
+    std::atomic<bool> any_untold_{false};
+    std::atomic<std::uint16_t> defaults_[kModelRoleCount]{};  // a row's number and 1; 0: none
+    std::atomic<std::uint16_t> takers_[kModelRoleCount]{};
+    std::atomic<std::uint16_t> places_[kPlaces]{};
+    SeqLock<Model> rows_[kMost]{};
+};
+
+}  // namespace steadytext::shmem
