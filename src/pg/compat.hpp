@@ -7,6 +7,7 @@
 
 extern "C" {
 #include "access/genam.h"
+#include "access/tupdesc.h"
 #include "catalog/pg_database.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
@@ -204,6 +205,15 @@ inline constexpr bool kHasTransactionTimeout = false;
 
 // Whether what only reads may begin a subtransaction of its own while a parallel query is under way.
 inline constexpr bool kSubtransactionsInParallel = PG_VERSION_NUM >= 170000;
+
+// Whether new rows have to satisfy this CHECK.
+inline bool is_enforced([[maybe_unused]] const ConstrCheck &check) {
+#if PG_VERSION_NUM >= 180000
+    return check.ccenforced;
+#else
+    return true;
+#endif
+}
 
 // Whether a role has the privilege to connect to this database.
 inline bool may_connect(Oid role) {

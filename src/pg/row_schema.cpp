@@ -2,6 +2,9 @@
 #include "src/pg/compat.hpp"
 #include "src/pg/row_schema.hpp"
 #include "src/core/constraint/limits.hpp"
+#include "src/core/constraint/schema.hpp"
+#include "src/pg/check_demands.hpp"
+#include "src/pg/interrupts.hpp"
 #include "src/pg/row_value.hpp"
 #include "src/pg/text.hpp"
 
@@ -23,6 +26,9 @@ extern "C" {
 #include "utils/typcache.h"
 }
 
+#include <algorithm>
+#include <string>
+
 namespace steadytext::pg {
 
 namespace {
@@ -31,61 +37,136 @@ constexpr int kMaxNesting = 10;
 // Types that are made of each other grow as fast as powers: what no call could use is not written out.
 constexpr int kMostBytes = static_cast<int>(core::constraint::kMostSchemaBytes);
 
-void append_row(StringInfo out, Oid type, int nesting);
+// What is written of the CHECKs: all that is known, what is of use by itself, or nothing.
+enum class Checks { All, Tried, None };
+
+struct Writer {
+    StringInfo out;
+    Checks checks;
+    bool has_checks = false;  // some were written
+};
+
+void append_row(Writer &writer, Oid type, int nesting);
+
+// The whole, or a part. Of what a schema may cost, a CHECK gets a small part: the rest is for what answers with it.
+bool is_usable(const char *schema, int length) {
+    const char *utf8 = pg_server_to_any(schema, length, PG_UTF8);
+    core::Work work = interruptible(core::constraint::kMostCompilingSteps / 10);
+    core::Problem ignored;
+    return try_worked(ignored, work, "the schema of a row", [&](core::Problem &problem) {
+        core::constraint::Network network;
+        return core::constraint::compile_schema(utf8, network, problem, &work);
+    });
+}
+
+// ---- scalars ---------------------------------------------------------------------------------------------------------
+
+const char *text_of(Numeric number) { return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number))); }
+
+Numeric number_of(const char *digits) {
+    return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
 
 // Labels in their order.
-void append_enum(StringInfo out, Oid type) {
+void append_labels(StringInfo out, Oid type) {
     Relation labels = table_open(EnumRelationId, AccessShareLock);
     Relation index = index_open(EnumTypIdSortOrderIndexId, AccessShareLock);
     ScanKeyData key;
     ScanKeyInit(&key, Anum_pg_enum_enumtypid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(type));
     SysScanDesc scan = systable_beginscan_ordered(labels, index, nullptr, 1, &key);
-    appendStringInfoString(out, "{\"enum\": [");
+    appendStringInfoString(out, "\"enum\": [");
     bool first = true;
     for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)); first = false) {
         appendStringInfoString(out, first ? "" : ", ");
         escape_json(out, NameStr(reinterpret_cast<Form_pg_enum>(GETSTRUCT(tuple))->enumlabel));
     }
-    appendStringInfoString(out, "]}");
+    appendStringInfoChar(out, ']');
     systable_endscan_ordered(scan);
     index_close(index, AccessShareLock);
     table_close(labels, AccessShareLock);
 }
 
-// numeric(precision, scale): what rounds to no more than its digits.
-void append_numeric(StringInfo out, int32 modifier) {
-    appendStringInfoString(out, "{\"type\": \"number\"");
-    if (modifier >= static_cast<int32>(VARHDRSZ)) {
+void append_values(StringInfo out, List *values) {
+    appendStringInfoString(out, "\"enum\": [");
+    ListCell *cell;
+    foreach (cell, values) {
+        CHECK_FOR_INTERRUPTS();
+        appendStringInfo(out, foreach_current_index(cell) > 0 ? ", %s" : "%s", static_cast<const char *>(lfirst(cell)));
+    }
+    appendStringInfoChar(out, ']');
+}
+
+void append_bound(StringInfo out, const NumberBound &bound, const char *inclusive, const char *exclusive) {
+    if (bound.is_set)
+        appendStringInfo(out, ", \"%s\": %s", bound.exclusive ? exclusive : inclusive, text_of(bound.value));
+}
+
+bool is_number(Oid type) {
+    return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID || type == FLOAT4OID || type == FLOAT8OID;
+}
+
+bool is_integer(Oid type) { return type == INT2OID || type == INT4OID || type == INT8OID; }
+
+// What the type itself demands: integers their range, numeric(precision, scale) what rounds to no more than its digits, texts their length.
+void add_type_demands(Oid type, int32 modifier, Demands &demands) {
+    if (is_integer(type)) {
+        const char *limit = type == INT2OID ? "32768" : type == INT4OID ? "2147483648" : "9223372036854775808";
+        demands.at_least(number_of(psprintf("-%s", limit)), false);
+        const char *most = type == INT2OID ? "32767" : type == INT4OID ? "2147483647" : "9223372036854775807";
+        demands.at_most(number_of(most), false);
+    } else if (type == NUMERICOID && modifier >= static_cast<int32>(VARHDRSZ)) {
         const int precision = (modifier - VARHDRSZ) >> 16 & 0xffff;
         const int scale = ((modifier - VARHDRSZ) & 0x7ff) ^ 1024;
         const int before_point = precision - (scale - 1024);
-        if (before_point > 0 && before_point <= 15)
-            appendStringInfo(out, ", \"exclusiveMinimum\": -%s, \"exclusiveMaximum\": %s", psprintf("%.0f", __builtin_pow(10, before_point) - 1),
-                             psprintf("%.0f", __builtin_pow(10, before_point) - 1));
+        if (before_point > 0 && before_point <= 15) {
+            const char *most = psprintf("%.0f", __builtin_pow(10, before_point) - 1);
+            demands.at_least(number_of(psprintf("-%s", most)), true);
+            demands.at_most(number_of(most), true);
+        }
+    } else if ((type == VARCHAROID || type == BPCHAROID) && modifier > static_cast<int32>(VARHDRSZ)) {
+        const int most = modifier - static_cast<int32>(VARHDRSZ);
+        demands.longest = demands.longest < 0 ? most : std::min(demands.longest, most);
+    }
+}
+
+void append_number(StringInfo out, Oid type, const Demands &demands) {
+    appendStringInfo(out, "{\"type\": \"%s\"", is_integer(type) ? "integer" : "number");
+    if (demands.is_listed) {
+        appendStringInfoString(out, ", ");
+        append_values(out, demands.values);
+    }
+    append_bound(out, demands.least, "minimum", "exclusiveMinimum");
+    append_bound(out, demands.most, "maximum", "exclusiveMaximum");
+    appendStringInfoChar(out, '}');
+}
+
+// A pattern and a length do not go together but in a list, whose values are looked at one by one. The pattern says more, unless what it lets
+// in is often longer than the length, and that short.
+void append_string(StringInfo out, const Demands &demands) {
+    constexpr int kShort = 64;
+    const bool is_short = demands.longest >= 0 && demands.longest < kShort;
+    const bool fits = demands.longest_match >= 0 && demands.longest_match <= demands.longest;
+    const bool has_pattern = demands.pattern != nullptr && (demands.is_listed || fits || !is_short);
+    appendStringInfoString(out, "{\"type\": \"string\"");
+    if (demands.is_listed) {
+        appendStringInfoString(out, ", ");
+        append_values(out, demands.values);
+    }
+    if (demands.shortest > 0 && !has_pattern)
+        appendStringInfo(out, ", \"minLength\": %d", demands.shortest);
+    if (demands.longest >= 0 && !has_pattern)
+        appendStringInfo(out, ", \"maxLength\": %d", demands.longest);
+    if (has_pattern) {
+        appendStringInfoString(out, ", \"pattern\": ");
+        escape_json(out, demands.pattern);
     }
     appendStringInfoChar(out, '}');
 }
 
-void append_string(StringInfo out, Oid type, int32 modifier) {
-    if ((type == VARCHAROID || type == BPCHAROID) && modifier > static_cast<int32>(VARHDRSZ))
-        appendStringInfo(out, "{\"type\": \"string\", \"maxLength\": %d}", modifier - static_cast<int32>(VARHDRSZ));
-    else
-        appendStringInfoString(out, "{\"type\": \"string\"}");
-}
-
-const char *schema_of_base(Oid type) {
+const char *schema_of_plain(Oid type) {
     switch (type) {
     case BOOLOID:
         return "{\"type\": \"boolean\"}";
-    case INT2OID:
-        return "{\"type\": \"integer\", \"minimum\": -32768, \"maximum\": 32767}";
-    case INT4OID:
-        return "{\"type\": \"integer\", \"minimum\": -2147483648, \"maximum\": 2147483647}";
-    case INT8OID:
-        return "{\"type\": \"integer\", \"minimum\": -9223372036854775808, \"maximum\": 9223372036854775807}";
-    case FLOAT4OID:
-    case FLOAT8OID:
-        return "{\"type\": \"number\"}";
     case DATEOID:
         return "{\"type\": \"string\", \"format\": \"date\"}";
     case TIMEOID:
@@ -106,72 +187,150 @@ const char *schema_of_base(Oid type) {
     }
 }
 
-void append_type(StringInfo out, Oid type, int32 modifier, int nesting) {
-    check_stack_depth();
-    type = getBaseTypeAndTypmod(type, &modifier);
-    if (const char *schema = schema_of_base(type)) {
+// A type that is not made of others. `demands` are the CHECKs'.
+void append_scalar(StringInfo out, Oid type, int32 modifier, Demands demands) {
+    add_type_demands(type, modifier, demands);
+    if (const char *schema = schema_of_plain(type)) {
         appendStringInfoString(out, schema);
-    } else if (const Oid element = get_element_type(type); OidIsValid(element)) {
-        appendStringInfoString(out, "{\"type\": \"array\", \"items\": ");
-        append_type(out, element, modifier, nesting);
-        appendStringInfoChar(out, '}');
-    } else if (type == NUMERICOID) {
-        append_numeric(out, modifier);
+    } else if (is_number(type)) {
+        append_number(out, type, demands);
     } else if (get_typtype(type) == TYPTYPE_ENUM) {
-        append_enum(out, type);
-    } else if (get_typtype(type) == TYPTYPE_COMPOSITE) {
-        append_row(out, type, nesting + 1);
+        appendStringInfoChar(out, '{');
+        if (demands.is_listed)
+            append_values(out, demands.values);
+        else
+            append_labels(out, type);
+        appendStringInfoChar(out, '}');
     } else {
-        append_string(out, type, modifier);
+        append_string(out, demands);
     }
 }
 
-// A column may be null unless it, or its domain, says otherwise.
-bool may_be_null(Form_pg_attribute column) {
-    if (column->attnotnull)
-        return false;
-    return get_typtype(column->atttypid) != TYPTYPE_DOMAIN || !DomainHasConstraints(column->atttypid);
+// The same, if with the demands there is any value, and without them if not.
+void append_checked(Writer &writer, Oid type, int32 modifier, const Demands &demands) {
+    Demands all = demands;
+    add_type_demands(type, modifier, all);
+    const bool impossible = writer.checks == Checks::None || all.is_impossible();
+    const int begin = writer.out->len;
+    append_scalar(writer.out, type, modifier, impossible ? Demands() : demands);
+    if (impossible || !demands.has_any())
+        return;
+    if (writer.checks == Checks::Tried && !is_usable(writer.out->data + begin, writer.out->len - begin)) {
+        writer.out->len = begin;
+        append_scalar(writer.out, type, modifier, Demands());
+        return;
+    }
+    writer.has_checks = true;
 }
 
-void append_row(StringInfo out, Oid type, int nesting) {
+// ---- what is made of others ------------------------------------------------------------------------------------------
+
+// `demands`: what its own domain and its column demand.
+void append_type(Writer &writer, Oid type, int32 modifier, const Demands &demands, int nesting) {
+    check_stack_depth();
+    type = getBaseTypeAndTypmod(type, &modifier);
+    if (const Oid element = get_element_type(type); OidIsValid(element)) {
+        Demands of_element;
+        add_domain_demands(element, of_element);
+        appendStringInfoString(writer.out, "{\"type\": \"array\", \"items\": ");
+        append_type(writer, element, modifier, of_element, nesting);
+        appendStringInfoChar(writer.out, '}');
+    } else if (get_typtype(type) == TYPTYPE_COMPOSITE) {
+        append_row(writer, type, nesting + 1);
+    } else {
+        append_checked(writer, type, modifier, demands);
+    }
+}
+
+// The table fills it, and its domain does not mind that it is NULL until then.
+bool is_filled_by_table(Form_pg_attribute column, const Demands &domain) {
+    return (column->attidentity != '\0' || column->attgenerated != '\0' || column->atthasdef) && domain.is_all && !domain.refuses_null;
+}
+
+void append_row(Writer &writer, Oid type, int nesting) {
     if (nesting > kMaxNesting)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("type %s is nested too deeply", format_type_be(type))));
+    StringInfo out = writer.out;
     TupleDesc row = lookup_rowtype_tupdesc_domain(type, -1, false);
+    List *conditions = row_conditions(row);
     StringInfoData required;
     initStringInfo(&required);
     appendStringInfoString(out, "{\"type\": \"object\", \"properties\": {");
     for (int i = 0; i < row->natts; i++) {
         const Form_pg_attribute column = TupleDescAttr(row, i);
-        if (column->attisdropped)
+        Demands demands;
+        if (!column->attisdropped)
+            add_domain_demands(column->atttypid, demands);
+        if (column->attisdropped || is_filled_by_table(column, demands))
             continue;
         CHECK_FOR_INTERRUPTS();
-        if (out->len > kMostBytes)
+        if (out->len > kMostBytes && writer.checks == Checks::None)
             ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("type %s is too large", format_type_be(type)),
                             errdetail("Its JSON schema has more than %d bytes.", kMostBytes)));
+        if (out->len > kMostBytes)
+            break;  // of no use, as will be seen
+        add_column_demands(conditions, column, demands);
         if (required.len > 0) {
             appendStringInfoString(out, ", ");
             appendStringInfoString(&required, ", ");
         }
         escape_json(out, NameStr(column->attname));
         escape_json(&required, NameStr(column->attname));
-        const bool nullable = may_be_null(column);
+        const bool nullable = demands.is_all && !demands.refuses_null;
         appendStringInfoString(out, nullable ? ": {\"anyOf\": [" : ": ");
-        append_type(out, column->atttypid, column->atttypmod, nesting);
+        append_type(writer, column->atttypid, column->atttypmod, demands, nesting);
         appendStringInfoString(out, nullable ? ", {\"type\": \"null\"}]}" : "");
     }
     ReleaseTupleDesc(row);
     appendStringInfo(out, "}, \"required\": [%s], \"additionalProperties\": false}", required.data);
 }
 
+struct Text {
+    const char *data;
+    int length;
+    bool has_checks;
+};
+
+Text write(Oid type, Checks checks) {
+    StringInfoData out;
+    initStringInfo(&out);
+    Writer writer{.out = &out, .checks = checks};
+    append_row(writer, type, 0);
+    return {out.data, out.len, writer.has_checks};
+}
+
+bool is_usable(const Text &schema) { return schema.length <= kMostBytes && is_usable(schema.data, schema.length); }
+
+// The schema with as much of the CHECKs as can be used.
+Text write_usable(Oid type, const Text &all) {
+    if (is_usable(all))
+        return all;
+    const Text tried = write(type, Checks::Tried);
+    return is_usable(tried) ? tried : write(type, Checks::None);
+}
+
 }  // namespace
 
 std::string_view row_schema(Oid type) {
     const Oid base = require_row_type(type);
-    StringInfoData out;
-    initStringInfo(&out);
-    append_row(&out, base, 0);
-    const char *utf8 = pg_server_to_any(out.data, out.len, PG_UTF8);
-    return utf8;
+    // A statement asks with one type row by row.
+    static std::string *last = new std::string, *usable = new std::string;
+    Text schema = write(base, Checks::All);
+    if (schema.has_checks || schema.length > kMostBytes) {
+        if (*last == std::string_view(schema.data, static_cast<std::size_t>(schema.length)))
+            schema = {pnstrdup(usable->data(), usable->size()), static_cast<int>(usable->size()), true};
+        else {
+            const Text all = schema;
+            schema = write_usable(base, all);
+            guarded([&](core::Problem &) {
+                last->clear();
+                usable->assign(schema.data, static_cast<std::size_t>(schema.length));
+                last->assign(all.data, static_cast<std::size_t>(all.length));
+                return true;
+            });
+        }
+    }
+    return pg_server_to_any(schema.data, schema.length, PG_UTF8);
 }
 
 }  // namespace steadytext::pg

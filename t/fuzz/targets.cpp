@@ -6,6 +6,7 @@
 #include "src/core/constraint/json_value.hpp"
 #include "src/core/constraint/matcher.hpp"
 #include "src/core/constraint/member_order.hpp"
+#include "src/core/constraint/postgres_pattern.hpp"
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
 #include "src/core/daemon_list.hpp"
@@ -247,6 +248,29 @@ void regex(std::string_view bytes) {
         promise(constraint::Matcher(lenient).matches(shortest), "and is taken of another engine");
 }
 
+// A pattern of PostgreSQL's: what matches it satisfies the schema that it becomes, and is no longer than is said.
+void postgres_pattern(std::string_view pattern) {
+    pattern = pattern.substr(0, 256);
+    constraint::SchemaPattern translated, ascii;
+    const bool good = constraint::schema_pattern(pattern, false, translated);
+    promise(constraint::schema_pattern(pattern, true, ascii) == good && ascii.longest == translated.longest, "words of ASCII or not, it is one pattern");
+    promise(translated.text.size() <= pattern.size() * 24, "it is not much longer");
+    constraint::Network network, compiled;
+    Problem problem;
+    if (!good || !utf8_is_valid(pattern) || !constraint::compile_regex(pattern, network, problem) || !network.is_satisfiable())
+        return;
+    constraint::Matcher matcher(network);
+    if (matcher.distance(matcher.start()) >= 4096)
+        return;
+    const std::string shortest = matcher.completion(matcher.start());
+    const std::string schema = constraint::write_json({{"pattern", translated.text}});
+    if (constraint::compile_schema(schema, compiled, problem))
+        promise(constraint::check_document(schema, constraint::write_json(shortest), problem), "what matches the one matches the other");
+    const auto characters = std::count_if(shortest.begin(), shortest.end(), [](char c) { return (c & 0xC0) != 0x80; });
+    promise(static_cast<std::size_t>(characters) <= translated.longest, "none is longer than the longest");
+    promise(translated.matches_blank || shortest.find(' ') == std::string::npos, "a blank is told of");
+}
+
 // A schema, and a document that may satisfy it.
 void schema(std::string_view bytes) {
     const auto [text, document] = two(bytes.substr(0, 1024));
@@ -319,6 +343,7 @@ constexpr Target kTargets[] = {{"json_text", json_text},
                                {"openai_reply", openai_reply},
                                {"event_stream", event_stream},
                                {"nfc", normal_form},
+                               {"postgres_pattern", postgres_pattern},
                                {"regex", regex},
                                {"schema", schema},
                                {"member_order", member_order},

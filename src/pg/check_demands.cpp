@@ -1,0 +1,495 @@
+// From trees to demands: see check_demands.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/pg/check_demands.hpp"
+#include "src/core/constraint/limits.hpp"
+#include "src/core/constraint/postgres_pattern.hpp"
+#include "src/pg/boundary.hpp"
+
+extern "C" {
+#include "access/stratnum.h"
+#include "access/transam.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_opfamily_d.h"
+#include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
+#include "lib/stringinfo.h"
+#include "nodes/execnodes.h"
+#include "nodes/primnodes.h"
+#include "optimizer/optimizer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/pg_locale.h"
+#include "utils/typcache.h"
+}
+
+#include <algorithm>
+#include <cmath>
+
+namespace steadytext::pg {
+
+namespace {
+
+constexpr Oid kFloatFamily = 1970;  // btree float_ops, numeric_ops and enum_ops, which have no names in C
+constexpr Oid kNumericFamily = 1988;
+constexpr Oid kEnumFamily = 3522;
+constexpr int kMostValues = 1'000;  // of a list
+
+bool is_own(Oid object) { return object < FirstGenbkiObjectId; }
+
+// ---- trees -----------------------------------------------------------------------------------------------------------
+
+struct Condition {
+    int column;  // 0: of a domain's value
+    Node *tree;
+};
+
+// Casts that change no value: from integers to wider ones, and what only renames the type.
+Node *without_casts(Node *tree) {
+    for (;;) {
+        if (IsA(tree, RelabelType)) {
+            tree = reinterpret_cast<Node *>(reinterpret_cast<RelabelType *>(tree)->arg);
+            continue;
+        }
+        if (IsA(tree, CollateExpr)) {
+            tree = reinterpret_cast<Node *>(reinterpret_cast<CollateExpr *>(tree)->arg);
+            continue;
+        }
+        if (!IsA(tree, FuncExpr))
+            return tree;
+        switch (reinterpret_cast<FuncExpr *>(tree)->funcid) {
+        case F_INT4_INT2:
+        case F_INT8_INT2:
+        case F_INT8_INT4:
+        case F_NUMERIC_INT2:
+        case F_NUMERIC_INT4:
+        case F_NUMERIC_INT8:
+        case F_FLOAT8_INT2:
+        case F_FLOAT8_INT4:
+        case F_FLOAT8_FLOAT4:
+            tree = static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args));
+            continue;
+        default:
+            return tree;
+        }
+    }
+}
+
+// What a condition compares: the value itself, or its length.
+struct Subject {
+    enum class Kind { None, Value, Length, Octets };
+    Kind kind = Kind::None;
+    bool trimmed = false;  // without its blanks
+    Oid type = InvalidOid;
+    [[nodiscard]] bool is_text() const { return type == TEXTOID || type == VARCHAROID || type == BPCHAROID; }
+    [[nodiscard]] bool is_number() const {
+        return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID || type == FLOAT4OID || type == FLOAT8OID;
+    }
+};
+
+Subject::Kind length_kind(Oid function) {
+    switch (function) {
+    case F_LENGTH_TEXT:
+    case F_CHAR_LENGTH_TEXT:
+    case F_CHARACTER_LENGTH_TEXT:
+    case F_LENGTH_BPCHAR:
+    case F_CHAR_LENGTH_BPCHAR:
+    case F_CHARACTER_LENGTH_BPCHAR:
+        return Subject::Kind::Length;
+    case F_OCTET_LENGTH_TEXT:
+        return Subject::Kind::Octets;
+    default:
+        return Subject::Kind::None;
+    }
+}
+
+// Kind None if the tree is nothing of these.
+Subject subject_of(Node *tree) {
+    Subject subject{.kind = Subject::Kind::Value};
+    tree = without_casts(tree);
+    if (IsA(tree, FuncExpr))
+        if (const Subject::Kind kind = length_kind(reinterpret_cast<FuncExpr *>(tree)->funcid); kind != Subject::Kind::None) {
+            subject.kind = kind;
+            tree = without_casts(static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args)));
+        }
+    while (IsA(tree, FuncExpr)) {
+        const Oid function = reinterpret_cast<FuncExpr *>(tree)->funcid;
+        if (function != F_BTRIM_TEXT && function != F_TEXT_BPCHAR)
+            return {};
+        subject.trimmed = true;
+        tree = without_casts(static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args)));
+    }
+    if (!IsA(tree, Var) && !IsA(tree, CoerceToDomainValue))
+        return {};
+    subject.type = getBaseType(exprType(tree));
+    subject.trimmed |= subject.type == BPCHAROID;  // padding counts for nothing
+    if (subject.kind != Subject::Kind::Value && !subject.is_text())
+        return {};
+    return subject;
+}
+
+// Null if it is none, or NULL.
+const Const *constant_of(Node *tree) {
+    // In front of a constant this cast rounds to what the number stands for.
+    tree = without_casts(tree);
+    if (IsA(tree, FuncExpr) && reinterpret_cast<FuncExpr *>(tree)->funcid == F_FLOAT8_NUMERIC)
+        tree = without_casts(static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args)));
+    if (!IsA(tree, Const) || reinterpret_cast<Const *>(tree)->constisnull)
+        return nullptr;
+    return reinterpret_cast<const Const *>(tree);
+}
+
+// ---- constants -------------------------------------------------------------------------------------------------------
+
+// Null if it is no finite number.
+Numeric number_of(Oid type, Datum value) {
+    switch (type) {
+    case INT2OID:
+        return int64_to_numeric(DatumGetInt16(value));
+    case INT4OID:
+        return int64_to_numeric(DatumGetInt32(value));
+    case INT8OID:
+        return int64_to_numeric(DatumGetInt64(value));
+    case NUMERICOID: {
+        Numeric number = DatumGetNumeric(value);
+        return numeric_is_nan(number) || numeric_is_inf(number) ? nullptr : number;
+    }
+    case FLOAT8OID:
+        if (!std::isfinite(DatumGetFloat8(value)))
+            return nullptr;
+        return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(double_to_shortest_decimal(DatumGetFloat8(value))),
+                                                   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+    default:
+        return nullptr;
+    }
+}
+
+const char *text_of(Datum value) { return TextDatumGetCString(value); }
+
+// As JSON; null if this is not known of the type.
+char *json_of(Oid type, Datum value) {
+    StringInfoData json;
+    initStringInfo(&json);
+    if (type == TEXTOID || type == VARCHAROID) {
+        escape_json(&json, text_of(value));
+    } else if (type == BPCHAROID) {
+        escape_json(&json, text_of(DirectFunctionCall1(rtrim1, value)));
+    } else if (get_typtype(type) == TYPTYPE_ENUM) {
+        Oid output;
+        bool is_varlena;
+        getTypeOutputInfo(type, &output, &is_varlena);
+        escape_json(&json, OidOutputFunctionCall(output, value));
+    } else if (Numeric number = type == FLOAT8OID ? nullptr : number_of(type, value); number != nullptr) {
+        appendStringInfoString(&json, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number))));
+    } else {
+        return nullptr;
+    }
+    return json.data;
+}
+
+// The constants of an array, as JSON; false if there is any that is not known, or NULL.
+bool values_of(Node *tree, List **values) {
+    for (;;) {
+        tree = without_casts(tree);
+        if (!IsA(tree, ArrayCoerceExpr))
+            break;
+        Node *each = without_casts(reinterpret_cast<Node *>(reinterpret_cast<ArrayCoerceExpr *>(tree)->elemexpr));
+        if (!IsA(each, CaseTestExpr))
+            return false;
+        tree = reinterpret_cast<Node *>(reinterpret_cast<ArrayCoerceExpr *>(tree)->arg);
+    }
+    if (IsA(tree, ArrayExpr)) {
+        if (reinterpret_cast<ArrayExpr *>(tree)->multidims || list_length(reinterpret_cast<ArrayExpr *>(tree)->elements) > kMostValues)
+            return false;
+        ListCell *cell;
+        foreach (cell, reinterpret_cast<ArrayExpr *>(tree)->elements) {
+            CHECK_FOR_INTERRUPTS();
+            const Const *constant = constant_of(static_cast<Node *>(lfirst(cell)));
+            char *json = constant != nullptr ? json_of(constant->consttype, constant->constvalue) : nullptr;
+            if (json == nullptr)
+                return false;
+            *values = lappend(*values, json);
+        }
+        return true;
+    }
+    const Const *constant = constant_of(tree);
+    const Oid type = constant != nullptr ? get_element_type(constant->consttype) : InvalidOid;
+    if (!OidIsValid(type))
+        return false;
+    int16 length;
+    bool by_value;
+    char alignment;
+    get_typlenbyvalalign(type, &length, &by_value, &alignment);
+    Datum *elements;
+    bool *nulls;
+    int count;
+    deconstruct_array(DatumGetArrayTypeP(constant->constvalue), type, length, by_value, alignment, &elements, &nulls, &count);
+    if (count > kMostValues)
+        return false;
+    for (int i = 0; i < count; i++) {
+        CHECK_FOR_INTERRUPTS();
+        char *json = nulls[i] ? nullptr : json_of(type, elements[i]);
+        if (json == nullptr)
+            return false;
+        *values = lappend(*values, json);
+    }
+    return true;
+}
+
+bool is_among(const char *value, List *values) {
+    ListCell *cell;
+    foreach (cell, values)
+        if (strcmp(static_cast<const char *>(lfirst(cell)), value) == 0)
+            return true;
+    return false;
+}
+
+// One of these, and of those that were listed before.
+void list(List *values, Demands &demands) {
+    List *both = NIL;
+    ListCell *cell;
+    foreach (cell, values) {
+        CHECK_FOR_INTERRUPTS();
+        const char *value = static_cast<const char *>(lfirst(cell));
+        if ((!demands.is_listed || is_among(value, demands.values)) && !is_among(value, both))
+            both = lappend(both, lfirst(cell));
+    }
+    demands.values = both;
+    demands.is_listed = true;
+}
+
+// ---- operators -------------------------------------------------------------------------------------------------------
+
+// Which of <, <=, =, >=, > an operator of PostgreSQL's own is, by the order of numbers; 0: none.
+int order_of_numbers(Oid op) {
+    for (const Oid family : {static_cast<Oid>(INTEGER_BTREE_FAM_OID), kNumericFamily, kFloatFamily})
+        if (const int strategy = is_own(op) ? get_op_opfamily_strategy(op, family) : 0; strategy != 0)
+            return strategy;
+    return 0;
+}
+
+// = of texts or enums, under whose collation what is equal has the same bytes.
+bool is_equality(Oid op, Oid collation) {
+    if (!is_own(op))
+        return false;
+    if (get_op_opfamily_strategy(op, kEnumFamily) == BTEqualStrategyNumber)
+        return true;
+    return (get_op_opfamily_strategy(op, TEXT_BTREE_FAM_OID) == BTEqualStrategyNumber ||
+            get_op_opfamily_strategy(op, BPCHAR_BTREE_FAM_OID) == BTEqualStrategyNumber) &&
+           OidIsValid(collation) && get_collation_isdeterministic(collation);
+}
+
+bool is_unequal(Oid op) {
+    const Oid equal = is_own(op) ? get_negator(op) : InvalidOid;
+    return OidIsValid(equal) && (get_op_opfamily_strategy(equal, TEXT_BTREE_FAM_OID) == BTEqualStrategyNumber ||
+                                 get_op_opfamily_strategy(equal, BPCHAR_BTREE_FAM_OID) == BTEqualStrategyNumber);
+}
+
+bool compare_length(const Subject &subject, int strategy, Numeric number, Demands &demands) {
+    bool overflows = false;
+    const Datum whole = DirectFunctionCall1(strategy <= BTLessEqualStrategyNumber ? numeric_floor : numeric_ceil, NumericGetDatum(number));
+    const double value = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, whole));
+    overflows = !(value > -1e9 && value < 1e9);
+    if (overflows)
+        return false;
+    const int length = static_cast<int>(value);
+    const bool is_whole = DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(number), whole)) == 0;
+    // What is trimmed is no longer than what it was, and has no more characters than bytes.
+    if (strategy >= BTEqualStrategyNumber && subject.kind == Subject::Kind::Length)
+        demands.shortest = std::max(demands.shortest, length + (strategy == BTGreaterStrategyNumber && is_whole ? 1 : 0));
+    if (strategy <= BTEqualStrategyNumber && !subject.trimmed) {
+        const int most = std::max(length - (strategy == BTLessStrategyNumber && is_whole ? 1 : 0), 0);
+        demands.longest = demands.longest < 0 ? most : std::min(demands.longest, most);
+    }
+    return true;
+}
+
+bool compare_number(const Subject &subject, int strategy, const Const *constant, Demands &demands) {
+    Numeric number = number_of(constant->consttype, constant->constvalue);
+    if (number == nullptr)
+        return false;
+    if (subject.kind != Subject::Kind::Value)
+        return compare_length(subject, strategy, number, demands);
+    if (!subject.is_number())
+        return false;
+    if (strategy >= BTEqualStrategyNumber)
+        demands.at_least(number, strategy == BTGreaterStrategyNumber);
+    if (strategy <= BTEqualStrategyNumber)
+        demands.at_most(number, strategy == BTLessStrategyNumber);
+    return true;
+}
+
+bool match(const Subject &subject, const Const *pattern, Oid collation, Demands &demands) {
+    if (subject.kind != Subject::Kind::Value || !subject.is_text() || (subject.trimmed && subject.type != BPCHAROID) || demands.pattern != nullptr)
+        return false;
+    if (!OidIsValid(collation) || !get_collation_isdeterministic(collation))
+        return false;
+    const bool ascii = lc_ctype_is_c(collation);
+    const char *text = text_of(pattern->constvalue);
+    const std::size_t length = strlen(text);
+    static auto *translated = new core::constraint::SchemaPattern;
+    bool good = false;
+    guarded([&](core::Problem &) {
+        good = length <= core::constraint::kMostPatternBytes && core::constraint::schema_pattern({text, length}, ascii, *translated) &&
+               translated->text.size() <= core::constraint::kMostPatternBytes;
+        return true;
+    });
+    // Padding is seen by the regex, and not by the schema.
+    if (!good || (subject.type == BPCHAROID && translated->matches_blank))
+        return false;
+    demands.pattern = pnstrdup(translated->text.data(), translated->text.size());
+    demands.longest_match = translated->longest > 1'000'000 ? -1 : static_cast<int>(translated->longest);
+    return true;
+}
+
+bool take_operator(const OpExpr *expression, Demands &demands) {
+    if (list_length(expression->args) != 2)
+        return false;
+    Node *left = static_cast<Node *>(linitial(expression->args)), *right = static_cast<Node *>(lsecond(expression->args));
+    Oid op = expression->opno;
+    Subject subject = subject_of(left);
+    const Const *constant = constant_of(right);
+    if (subject.kind == Subject::Kind::None && is_own(op)) {
+        op = get_commutator(op);
+        subject = subject_of(right);
+        constant = constant_of(left);
+    }
+    if (subject.kind == Subject::Kind::None || constant == nullptr || !OidIsValid(op))
+        return false;
+    if (const int strategy = order_of_numbers(op); strategy != 0)
+        return compare_number(subject, strategy, constant, demands);
+    if (subject.kind != Subject::Kind::Value)
+        return false;
+    if (op == OID_TEXT_REGEXEQ_OP || op == OID_BPCHAR_REGEXEQ_OP)
+        return match(subject, constant, expression->inputcollid, demands);
+    const bool is_text = constant->consttype == TEXTOID || constant->consttype == VARCHAROID || constant->consttype == BPCHAROID;
+    if (is_unequal(op) && is_text && subject.is_text() && *text_of(constant->constvalue) == '\0') {
+        demands.shortest = std::max(demands.shortest, 1);
+        return true;
+    }
+    if (!is_equality(op, expression->inputcollid) || (subject.trimmed && subject.type != BPCHAROID))
+        return false;
+    char *json = json_of(constant->consttype, constant->constvalue);
+    if (json != nullptr)
+        list(list_make1(json), demands);
+    return json != nullptr;
+}
+
+bool take_listing(const ScalarArrayOpExpr *expression, Demands &demands) {
+    const Subject subject = subject_of(static_cast<Node *>(linitial(expression->args)));
+    if (!expression->useOr || subject.kind != Subject::Kind::Value || (subject.trimmed && subject.type != BPCHAROID))
+        return false;
+    const bool of_numbers = order_of_numbers(expression->opno) == BTEqualStrategyNumber && subject.is_number();
+    if (!of_numbers && !is_equality(expression->opno, expression->inputcollid))
+        return false;
+    List *values = NIL;
+    if (!values_of(static_cast<Node *>(lsecond(expression->args)), &values))
+        return false;
+    list(values, demands);
+    return true;
+}
+
+// False if it was left out.
+bool take(Node *tree, Demands &demands) {
+    if (IsA(tree, NullTest)) {
+        const auto *test = reinterpret_cast<const NullTest *>(tree);
+        if (test->nulltesttype != IS_NOT_NULL || test->argisrow || subject_of(reinterpret_cast<Node *>(test->arg)).kind != Subject::Kind::Value)
+            return false;
+        demands.refuses_null = true;
+        return true;
+    }
+    if (IsA(tree, OpExpr))
+        return take_operator(reinterpret_cast<const OpExpr *>(tree), demands);
+    return IsA(tree, ScalarArrayOpExpr) && take_listing(reinterpret_cast<const ScalarArrayOpExpr *>(tree), demands);
+}
+
+// What is joined by AND, apart.
+List *apart(Node *tree) {
+    List *open = list_make1(tree), *parts = NIL;
+    while (open != NIL) {
+        CHECK_FOR_INTERRUPTS();
+        Node *next = static_cast<Node *>(llast(open));
+        open = list_delete_last(open);
+        if (is_andclause(next))
+            open = list_concat(open, reinterpret_cast<BoolExpr *>(next)->args);
+        else
+            parts = lappend(parts, next);
+    }
+    return parts;
+}
+
+}  // namespace
+
+void Demands::at_least(Numeric value, bool exclusive) {
+    const int order = least.is_set ? DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(value), NumericGetDatum(least.value))) : 1;
+    if (order > 0 || (order == 0 && exclusive))
+        least = {true, exclusive, value};
+}
+
+void Demands::at_most(Numeric value, bool exclusive) {
+    const int order = most.is_set ? DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(value), NumericGetDatum(most.value))) : -1;
+    if (order < 0 || (order == 0 && exclusive))
+        most = {true, exclusive, value};
+}
+
+bool Demands::is_impossible() const {
+    if ((is_listed && values == NIL) || (longest >= 0 && shortest > longest))
+        return true;
+    if (!least.is_set || !most.is_set)
+        return false;
+    const int order = DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(least.value), NumericGetDatum(most.value)));
+    return order > 0 || (order == 0 && (least.exclusive || most.exclusive));
+}
+
+List *row_conditions(TupleDesc row) {
+    List *conditions = NIL;
+    const TupleConstr *constraints = row->constr;
+    for (int i = 0; constraints != nullptr && i < constraints->num_check; i++) {
+        if (!is_enforced(constraints->check[i]))
+            continue;
+        ListCell *cell;
+        foreach (cell, apart(static_cast<Node *>(stringToNode(constraints->check[i].ccbin)))) {
+            Node *tree = static_cast<Node *>(lfirst(cell));
+            Bitmapset *columns = nullptr;
+            pull_varattnos(tree, 1, &columns);
+            int member;
+            if (!bms_get_singleton_member(columns, &member))
+                continue;
+            auto *condition = static_cast<Condition *>(palloc(sizeof(Condition)));
+            *condition = {member + FirstLowInvalidHeapAttributeNumber, tree};
+            conditions = lappend(conditions, condition);
+        }
+    }
+    return conditions;
+}
+
+void add_column_demands(List *conditions, Form_pg_attribute column, Demands &demands) {
+    ListCell *cell;
+    foreach (cell, conditions)
+        if (const auto *condition = static_cast<const Condition *>(lfirst(cell)); condition->column == column->attnum)
+            (void)take(condition->tree, demands);
+    demands.refuses_null |= column->attnotnull;
+}
+
+void add_domain_demands(Oid type, Demands &demands) {
+    if (get_typtype(type) != TYPTYPE_DOMAIN)
+        return;
+    // Lives as long as the context: PostgreSQL frees what it refers to with that.
+    auto *reference = static_cast<DomainConstraintRef *>(palloc0(sizeof(DomainConstraintRef)));
+    InitDomainConstraintRef(type, reference, CurrentMemoryContext, false);
+    ListCell *cell;
+    foreach (cell, reference->constraints) {
+        const auto *constraint = static_cast<const DomainConstraintState *>(lfirst(cell));
+        if (constraint->constrainttype == DOM_CONSTRAINT_NOTNULL) {
+            demands.refuses_null = true;
+            continue;
+        }
+        ListCell *part;
+        foreach (part, apart(reinterpret_cast<Node *>(constraint->check_expr)))
+            demands.is_all &= take(static_cast<Node *>(lfirst(part)), demands);
+    }
+}
+
+}  // namespace steadytext::pg

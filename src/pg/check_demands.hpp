@@ -1,0 +1,54 @@
+// What CHECK constraints demand of a value, as far as a JSON schema can say it.
+//
+// Called by src/pg/row_schema.cpp. Regime: pg. Constraints are read as the catalogs have them, in trees; of a tree nothing is evaluated but
+// what PostgreSQL's planner has made of a domain's already.
+//
+// A closed list of shapes is known, of operators and functions that are PostgreSQL's own, told by their OIDs: =, IN, <, <=, >, >=, <> '', ~,
+// length(), IS NOT NULL, and AND of these. Whatever else a constraint says is left to PostgreSQL. What is told here lets every value in that
+// the constraint does, but for the spelling of what rounds (0.99999999999999999 is 1 to a float).
+#pragma once
+
+#include "src/pg/postgres.hpp"
+
+extern "C" {
+#include "access/tupdesc.h"
+#include "nodes/pg_list.h"
+#include "utils/numeric.h"
+}
+
+namespace steadytext::pg {
+
+struct NumberBound {
+    bool is_set = false;
+    bool exclusive = false;
+    Numeric value = nullptr;
+};
+
+// Palloc'd in CurrentMemoryContext, texts in the server's encoding.
+struct Demands {
+    bool refuses_null = false;
+    bool is_all = true;  // of what domains say nothing was left out: NULL is taken unless refuses_null
+    bool is_listed = false;
+    List *values = NIL;  // as JSON, if it is listed
+    NumberBound least{}, most{};
+    int shortest = 0;
+    int longest = -1;               // -1: as long as it likes
+    const char *pattern = nullptr;  // of a schema
+    int longest_match = -1;         // of the pattern; -1: there is none
+
+    // Anything but of NULL.
+    [[nodiscard]] bool has_any() const { return is_listed || least.is_set || most.is_set || shortest > 0 || longest >= 0 || pattern != nullptr; }
+    void at_least(Numeric value, bool exclusive);
+    void at_most(Numeric value, bool exclusive);
+    // Can be seen to leave nothing.
+    [[nodiscard]] bool is_impossible() const;
+};
+
+// The conditions in the CHECKs of a row type's table, apart; empty for a type that is no table's.
+[[nodiscard]] List *row_conditions(TupleDesc row);
+// Those that speak of this column only.
+void add_column_demands(List *conditions, Form_pg_attribute column, Demands &demands);
+// What the domain and those it is made of say; nothing for a type that is none.
+void add_domain_demands(Oid type, Demands &demands);
+
+}  // namespace steadytext::pg
