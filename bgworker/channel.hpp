@@ -29,7 +29,7 @@ struct Declined {
     std::string reason;
     std::int64_t retry_after_us = 0;  // of Busy
     bool is_loading = false;          // of Busy: it is not ready yet
-    bool is_its_failure = true;       // of all but Busy: anybody's request would fare so
+    bool is_its_failure = true;       // anybody's request would fare so
 };
 
 // What receive() and notice() tell the owner of the channel.

@@ -38,7 +38,7 @@ const char *method_name(shmem::Operation operation) {
 }  // namespace
 
 Daemon::Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t row, bool embedded)
-    : services_(services), entry_(entry), row_(row), embedded_(embedded) {
+    : services_(services), entry_(entry), row_(row), embedded_(embedded), resets_seen_(row_state().resets.load(std::memory_order_relaxed)) {
     std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", entry.endpoint.text);
     identity_.weight = static_cast<std::uint32_t>(entry.weight);
     identity_.embedded = embedded;
@@ -303,6 +303,7 @@ void Daemon::judge_abandoned(const Flight &flight, bool timed_out, std::int64_t 
 
 void Daemon::tick(std::int64_t now_us) {
     notice();
+    forget_put_off(now_us);
     expire_waiting(now_us);
     check_controls(now_us);
     give_up_stopping(now_us);
@@ -430,11 +431,11 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
     const std::int64_t now_us = core::monotonic_us();
     const bool is_busy = declined.why == Declined::Why::Busy, is_unserved = declined.why == Declined::Why::Unserved;
     const bool is_reworded = declined.why == Declined::Why::Reworded;
-    if (is_busy || is_unserved || is_reworded)
+    if (is_unserved || is_reworded || (is_busy && declined.is_its_failure))
         row_state().breaker.record_success(services_.settings.breaker, now_us);
     else if (declined.is_its_failure)
         record_failure(now_us, declined.reason.c_str());
-    else
+    else if (!is_busy)
         note_failure(declined.reason.c_str());
     if (is_busy)
         show_busy(declined);
@@ -443,10 +444,11 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
         ask_again(*control, now_us);
         return;
     }
-    if (is_busy) {
+    if (is_busy)
         services_.segment.counters->add(0, Counter::ComeAgain);
+    // All requests, or as far as is known what this role asks: a text beyond what the account may ask in a minute is no reason to keep others away.
+    if (is_busy && declined.is_its_failure)
         row_state().busy_until_us.store(now_us + declined.retry_after_us, std::memory_order_relaxed);
-    }
     WireId wire_id;
     if (decline_shared(channel, declined, now_us) || !WireId::parse(declined.id, wire_id))
         return;
@@ -470,6 +472,8 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
         services_.flights.fail(id, Outcome::InvalidReply, problem, now_us);
         return;
     }
+    if (declined.why == Why::Busy && !declined.is_its_failure)
+        put_off_[flight.role] = now_us + declined.retry_after_us;
     if (declined.why == Why::Busy || declined.why == Why::Unserved || declined.why == Why::Reworded)
         flight.attempts--;  // it was not worked on
     if (declined.why == Why::Exhausted)
@@ -477,12 +481,26 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
     services_.lost.push_back(id);
 }
 
+std::int64_t Daemon::busy_until_us_for(std::uint32_t role) const {
+    const auto found = put_off_.find(role);
+    return found == put_off_.end() ? busy_until_us() : std::max(busy_until_us(), found->second);
+}
+
+// What is over, and all after steadytext_daemon_reset().
+void Daemon::forget_put_off(std::int64_t now_us) {
+    const std::uint32_t resets = row_state().resets.load(std::memory_order_relaxed);
+    if (std::exchange(resets_seen_, resets) != resets)
+        put_off_.clear();
+    std::erase_if(put_off_, [&](const auto &role) { return role.second <= now_us; });
+}
+
 // Calls wait for it: the view says why, until it answers one.
 void Daemon::show_busy(const Declined &declined) {
     says_busy_ = true;
-    is_loading_ = declined.is_loading;
+    if (declined.is_its_failure)
+        is_loading_ = declined.is_loading;
     if (!excluded_)
-        show_state(declined.reason.c_str());
+        show_state(declined.is_its_failure ? declined.reason.c_str() : ("calls of one role wait: " + declined.reason).c_str());
 }
 
 void Daemon::on_lesson(std::string_view lesson) {

@@ -76,6 +76,9 @@ public:
     // It asked to be left alone until busy_until_us(); that is no failure.
     [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us(); }
     [[nodiscard]] std::int64_t busy_until_us() const { return row_state().busy_until_us.load(std::memory_order_relaxed); }
+    // The same for requests of one role, which it may have put off alone.
+    [[nodiscard]] bool is_busy_for(std::uint32_t role, std::int64_t now_us) const { return now_us < busy_until_us_for(role); }
+    [[nodiscard]] std::int64_t busy_until_us_for(std::uint32_t role) const;
     [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
@@ -193,7 +196,9 @@ private:
     [[nodiscard]] bool may_share(shmem::SlotId id);
     [[nodiscard]] std::size_t most_together() const;
     void send_gathered(std::int64_t now_us);
-    [[nodiscard]] Sharing take_alike();
+    [[nodiscard]] std::int64_t due_us_of(shmem::SlotId id) const;
+    [[nodiscard]] bool is_kept_waiting(shmem::SlotId id, std::int64_t now_us) const;
+    [[nodiscard]] Sharing take_alike(std::int64_t now_us);
     [[nodiscard]] bool send_shared(Channel &channel, Sharing &sharing, std::int64_t now_us);
     [[nodiscard]] bool handle_shared_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
     [[nodiscard]] bool take_shared(Channel &channel, std::string_view id_text, Sharing &sharing);
@@ -218,6 +223,7 @@ private:
     void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);
     void decline(shmem::SlotId id, Flight &flight, const Declined &declined, std::int64_t now_us);
     void show_busy(const Declined &declined);
+    void forget_put_off(std::int64_t now_us);
     void show_free();
     void record_answer(std::int64_t now_us, std::int64_t took_us);
     void record_failure(std::int64_t now_us, const char *reason);
@@ -255,6 +261,8 @@ private:
     std::vector<std::unique_ptr<Channel>> channels_;
     std::vector<std::unique_ptr<Channel>> replaced_;  // freed outside their own callbacks
     std::int64_t reopen_not_before_us_ = 0;
+    std::map<std::uint32_t, std::int64_t> put_off_;  // roles whose requests alone it has asked to come again, and until when
+    std::uint32_t resets_seen_;
     bool says_busy_ = false;   // and why is shown, until it answers
     bool is_loading_ = false;  // by its own word
     std::string lessons_;      // what it has taught, shown while nothing else is

@@ -35,27 +35,46 @@ bool Daemon::may_share(SlotId id) {
 
 std::size_t Daemon::most_together() const { return is_engine() ? static_cast<std::size_t>(entry_.batch) : kMostTogether; }
 
-// One that is busy or away gets what has gathered when it is back: tick() and on_up() see to that.
-std::int64_t Daemon::due_us() const {
-    if (gathering_.empty() || !is_up())
-        return INT64_MAX;
-    const Flight &first = services_.flights.of(gathering_.front());
-    const bool has_company = is_engine() && turns_.in_flight(first.role) > 0;
+std::int64_t Daemon::due_us_of(SlotId id) const {
+    const Flight &flight = services_.flights.of(id);
+    const bool has_company = is_engine() && turns_.in_flight(flight.role) > 0;
     const std::int64_t window_us = std::max(services_.settings.batch_window_us, has_company ? kCompanyUs : 0);
-    return std::max(first.company != 0 ? first.queued_us : first.queued_us + window_us, busy_until_us());
+    return std::max(flight.company != 0 ? flight.queued_us : flight.queued_us + window_us, busy_until_us_for(flight.role));
 }
 
+// One that is busy or away gets what has gathered when it is back: tick() and on_up() see to that. Unless some role is put off, who came first
+// is due first.
+std::int64_t Daemon::due_us() const {
+    std::int64_t due_us = INT64_MAX;
+    if (gathering_.empty() || !is_up())
+        return due_us;
+    for (const SlotId id : gathering_) {
+        due_us = std::min(due_us, due_us_of(id));
+        if (put_off_.empty())
+            break;
+    }
+    return due_us;
+}
+
+bool Daemon::is_kept_waiting(SlotId id, std::int64_t now_us) const { return shares_ && is_busy_for(services_.flights.of(id).role, now_us); }
+
 void Daemon::send_gathered(std::int64_t now_us) {
-    while (!gathering_.empty() && ((gathering_.size() >= most_together() && !is_busy(now_us)) || due_us() <= now_us || !shares_)) {
-        Sharing sharing = take_alike();
+    const auto are_enough = [&] {
+        return gathering_.size() >= most_together() && !is_busy(now_us) &&
+               (put_off_.empty() || static_cast<std::size_t>(std::count_if(gathering_.begin(), gathering_.end(), [&](SlotId id) {
+                                        return !is_kept_waiting(id, now_us);
+                                    })) >= most_together());
+    };
+    while (!gathering_.empty() && (are_enough() || due_us() <= now_us || !shares_)) {
+        Sharing sharing = take_alike(now_us);
         Channel *channel = sharing.members.size() > 1 ? free_channel() : nullptr;
         if (channel == nullptr || !send_shared(*channel, sharing, now_us))
             waiting_.insert(waiting_.end(), sharing.members.begin(), sharing.members.end());
     }
 }
 
-// The first that waits, and others like it.
-Daemon::Sharing Daemon::take_alike() {
+// The first that waits and may go, and others like it.
+Daemon::Sharing Daemon::take_alike(std::int64_t now_us) {
     Sharing sharing;
     std::string rest;
     std::size_t bytes = 0;
@@ -65,6 +84,10 @@ Daemon::Sharing Daemon::take_alike() {
     for (const SlotId id : gathering_) {
         if (!services_.flights.is_wanted(id)) {
             drop(id, core::monotonic_us());
+            continue;
+        }
+        if (is_kept_waiting(id, now_us)) {
+            others.push_back(id);
             continue;
         }
         std::string &params = services_.buffer;

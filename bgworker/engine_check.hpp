@@ -1,5 +1,6 @@
 // When an engine fails at a request, in whatever way: is it the engine, or the request? Another one, which any engine that works can answer and which
-// nothing of the caller's is in, tells. Nothing counts against an engine before.
+// nothing of the caller's is in, tells. Nothing counts against an engine before. And when an engine asks to come again later: must all come later, or
+// who asked for so much?
 //
 // Kept by bgworker/http_channel.*. Regime: pure. A request whose failure is not judged yet is a suspect, and its caller waits for the verdict; all
 // suspects of a kind share one check, and what a check finds holds for a second: who sends a thousand requests that make an engine fail costs
@@ -34,6 +35,9 @@ public:
 
     [[nodiscard]] bool is_known_to_work(std::int64_t now_us) const { return now_us < works_until_us_; }
     void note_works(std::int64_t now_us) { works_until_us_ = now_us + kHoldsUs; }
+    // And that it does not ask anybody to come again later.
+    [[nodiscard]] bool is_known_to_be_free(std::int64_t now_us) const { return now_us < free_until_us_; }
+    void note_free(std::int64_t now_us) { free_until_us_ = now_us + kHoldsUs; }
 
     void hold(Suspect suspect) { suspects_.push_back(std::move(suspect)); }
     // Nobody waits for it any longer.
@@ -47,6 +51,7 @@ private:
 
     std::string model_;
     std::int64_t works_until_us_ = 0;
+    std::int64_t free_until_us_ = 0;
     std::vector<Suspect> suspects_;
 };
 

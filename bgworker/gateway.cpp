@@ -527,15 +527,16 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
                 lack = std::max(lack, daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection);
                 continue;
             }
-            if (daemon.is_busy(now_us) && daemon.busy_until_us() >= slot.deadline_us.load(std::memory_order_relaxed)) {
+            const bool is_busy = daemon.is_busy_for(flights_.of(id).role, now_us);
+            if (is_busy && daemon.busy_until_us_for(flights_.of(id).role) >= slot.deadline_us.load(std::memory_order_relaxed)) {
                 lack = std::max(lack, Lack::Time);
                 continue;
             }
             // Where fingerprints are binding, one that has not told its own yet is no better than one not connected.
             const bool known = daemon.is_up() && (!configuration_.strict_fingerprints || !daemon.models().empty());
-            const Readiness its_own = !known                   ? Readiness::Connecting
-                                      : daemon.is_busy(now_us) ? Readiness::Busy
-                                                               : Readiness::Ready;
+            const Readiness its_own = !known    ? Readiness::Connecting
+                                      : is_busy ? Readiness::Busy
+                                                : Readiness::Ready;
             if (its_own != readiness)
                 continue;
             const std::uint64_t name = configuration_.affinity ? core::stable_hash(daemon.entry().endpoint.text) : 0;

@@ -17,6 +17,7 @@ namespace {
 constexpr long kMostConnections = 256;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 1'000'000;
+constexpr std::int64_t kHoldsUs = 1'000'000;  // that a parameter is taken
 
 std::string bracketed(const std::string &address) {
     return address.find(':') == std::string::npos ? address : "[" + address + "]";
@@ -27,6 +28,8 @@ Declined broken(const HttpTransfer &transfer, CURLcode result) {
     const auto why = transfer.is_too_long() ? Declined::Why::Invalid : Declined::Why::Unavailable;
     return {transfer.request().id, why, transfer.failure(result)};
 }
+
+bool is_put_off(const EngineCheck::Suspect &suspect) { return suspect.declined.why == Declined::Why::Busy; }
 
 }  // namespace
 
@@ -72,6 +75,8 @@ Channel::Sent HttpChannel::send(std::string_view body) {
         transfers_.erase(request.cancelled_id);  // the engine sees the connection close
         for (Check &check : checks_)
             check.suspicion.forget(request.cancelled_id);
+        for (Lesson &lesson : lessons_)
+            std::erase_if(lesson.refused, [&](const EngineCheck::Suspect &refused) { return refused.declined.id == request.cancelled_id; });
         break;
     case Request::Kind::Generate:
     case Request::Kind::Embed:
@@ -130,16 +135,20 @@ void HttpChannel::end(HttpTransfer &finished, CURLcode result, ChannelListener &
             return;
         }
     }
+    for (auto lesson = lessons_.begin(); lesson != lessons_.end(); ++lesson) {
+        if (&finished == lesson->transfer.get()) {
+            Lesson over = std::move(*lesson);
+            lessons_.erase(lesson);
+            end_lesson(std::move(over), result, listener);
+            return;
+        }
+    }
     const auto found = transfers_.extract(finished.request().id);
     const std::unique_ptr<HttpTransfer> transfer = std::move(found.mapped());
     if (result != CURLE_OK)
         return lose(*transfer, result, listener);
-    std::string lesson;
-    if (openai::learn(engine_, transfer->request(), transfer->status(), transfer->reply(), lesson)) {
-        if (!lesson.empty())
-            listener.on_lesson(lesson);
-        return listener.on_declined(*this, {transfer->request().id, Declined::Why::Reworded, "it wants the request in another form"});
-    }
+    if (std::string parameter = openai::refused_parameter(transfer->request(), transfer->status(), transfer->reply()); !parameter.empty())
+        return ask_whether_refused(*transfer, std::move(parameter), listener);
     conclude(*transfer,
              openai::read_reply(transfer->request(), engine_, transfer->status(), transfer->reply(), transfer->milliseconds(),
                                 transfer->has_retry_after()),
@@ -163,7 +172,7 @@ void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, Ch
         declined.why = Declined::Why::Busy;
         declined.retry_after_us = transfer.retry_after_us();
         declined.is_loading = reply.is_loading;
-        return listener.on_declined(*this, declined);
+        break;
     case openai::Verdict::Unserved:
         if (!serves(request.kind)) {  // asked before it was known
             declined.why = Declined::Why::Unserved;
@@ -210,7 +219,9 @@ bool HttpChannel::serves(Request::Kind kind) const { return kind == Request::Kin
 // The request that tells goes to the model that answered last, never to one that only this caller has named.
 void HttpChannel::suspect(const Request &request, EngineCheck::Suspect suspect, ChannelListener &listener) {
     Check &check = check_for(request.kind);
-    if (!serves(request.kind) || check.suspicion.is_known_to_work(core::monotonic_us()))
+    const std::int64_t now_us = core::monotonic_us();
+    const bool is_known = is_put_off(suspect) ? check.suspicion.is_known_to_be_free(now_us) : check.suspicion.is_known_to_work(now_us);
+    if (!serves(request.kind) || is_known)
         return acquit(std::move(suspect), listener);
     if (check.transfer == nullptr) {
         const std::string &usual = engine_.models.empty() ? request.model : engine_.models.front();
@@ -221,18 +232,25 @@ void HttpChannel::suspect(const Request &request, EngineCheck::Suspect suspect, 
     check.suspicion.hold(std::move(suspect));
 }
 
-// An engine that answers works, whatever it answers; so does one that asks to come again. One that has served such requests has lost the
-// path, and may find it again.
+// An engine that answers works, whatever it answers; so does one that asks to come again, which holds for all then. One that has served such
+// requests has lost the path, and may find it again.
 void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener) {
     using openai::Verdict;
-    Verdict verdict = Verdict::Suspect;
+    openai::Reply reply{.verdict = Verdict::Suspect, .message = {}, .reason = {}};
     if (result == CURLE_OK)
-        verdict = openai::read_reply(transfer.request(), engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after()).verdict;
+        reply = openai::read_reply(transfer.request(), engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after());
+    const Verdict verdict = reply.verdict;
     std::vector<EngineCheck::Suspect> suspects = check.suspicion.take_suspects();
     if (verdict == Verdict::Answer || verdict == Verdict::Busy) {
         check.suspicion.note_works(core::monotonic_us());
-        for (EngineCheck::Suspect &suspect : suspects)
-            acquit(std::move(suspect), listener);
+        if (verdict == Verdict::Answer)
+            check.suspicion.note_free(core::monotonic_us());
+        for (EngineCheck::Suspect &suspect : suspects) {
+            if (verdict == Verdict::Busy && is_put_off(suspect))
+                put_all_off(std::move(suspect), transfer.retry_after_us(), reply.is_loading, listener);
+            else
+                acquit(std::move(suspect), listener);
+        }
         return;
     }
     const bool is_unserved = verdict == Verdict::Unserved && (transfer.status() == 501 || check.suspicion.model().empty());
@@ -251,11 +269,22 @@ void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode
 void HttpChannel::convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone, ChannelListener &listener) {
     bool is_first = true;
     for (EngineCheck::Suspect &suspect : suspects) {
+        if (is_put_off(suspect) && !is_unserved) {
+            acquit(std::move(suspect), listener);
+            continue;
+        }
         if (is_unserved)
             suspect.declined.why = Declined::Why::Unserved;
         suspect.declined.is_its_failure = is_gone || std::exchange(is_first, false);
         listener.on_declined(*this, suspect.declined);
     }
+}
+
+// For as long as it has told the gateway.
+void HttpChannel::put_all_off(EngineCheck::Suspect suspect, std::int64_t retry_after_us, bool is_loading, ChannelListener &listener) {
+    suspect.declined.retry_after_us = retry_after_us;
+    suspect.declined.is_loading = is_loading;
+    listener.on_declined(*this, suspect.declined);
 }
 
 // The engine works: the request made it fail, or it had bad luck with something that stands before the engine.
@@ -264,6 +293,50 @@ void HttpChannel::acquit(EngineCheck::Suspect suspect, ChannelListener &listener
         return listener.on_message(*this, suspect.message);
     suspect.declined.is_its_failure = false;
     listener.on_declined(*this, suspect.declined);
+}
+
+// ---- what the engine does not take ------------------------------------------------------------------------------------
+
+void HttpChannel::ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener) {
+    const Request &request = transfer.request();
+    EngineCheck::Suspect refused{{request.id, Declined::Why::Reworded, "it wants the request in another form"}, {}};
+    if (openai::is_outdated(engine_, request))
+        return listener.on_declined(*this, refused.declined);
+    openai::Reply reply = openai::read_reply(request, engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after());
+    if (reply.verdict != openai::Verdict::Answer)
+        return conclude(transfer, std::move(reply), listener);
+    refused.message = std::move(reply.message);
+    const std::int64_t now_us = core::monotonic_us();
+    lessons_.remove_if([&](const Lesson &lesson) { return lesson.holds_until_us <= now_us; });
+    auto lesson = std::find_if(lessons_.begin(), lessons_.end(), [&](const Lesson &known) {
+        return known.kind == request.kind && known.model == request.model && known.parameter == parameter;
+    });
+    if (lesson == lessons_.end()) {
+        lesson = lessons_.insert(lesson, Lesson{request.kind, request.model, parameter, nullptr, {}, now_us + kHoldsUs});
+        if (lesson->transfer = start(openai::known_good_request(request.kind, request.model, engine_, parameter)); lesson->transfer != nullptr)
+            lesson->holds_until_us = INT64_MAX;
+    }
+    if (lesson->transfer == nullptr)
+        return listener.on_message(*this, refused.message);
+    lesson->refused.push_back(std::move(refused));
+}
+
+// A parameter that is taken in the gateway's request was refused for what was in the other: its caller is told in the engine's words.
+void HttpChannel::end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener) {
+    const HttpTransfer &transfer = *lesson.transfer;
+    std::string words;
+    const bool is_learned = result == CURLE_OK && openai::learn(engine_, transfer.request(), transfer.status(), transfer.reply(), words);
+    const std::vector<EngineCheck::Suspect> refused = std::move(lesson.refused);
+    if (!is_learned)
+        lessons_.push_back({lesson.kind, lesson.model, lesson.parameter, nullptr, {}, core::monotonic_us() + kHoldsUs});
+    if (!words.empty())
+        listener.on_lesson(words);
+    for (const EngineCheck::Suspect &request : refused) {
+        if (is_learned)
+            listener.on_declined(*this, request.declined);
+        else
+            listener.on_message(*this, request.message);
+    }
 }
 
 // ---- streams --------------------------------------------------------------------------------------------------------
@@ -422,6 +495,7 @@ void HttpChannel::go_down(const std::string &reason, ChannelListener &listener) 
     transfers_.clear();
     for (Check &check : checks_)
         check = {};
+    lessons_.clear();
     probe_again(core::monotonic_us());
     listener.on_down(*this, reason.c_str());
 }

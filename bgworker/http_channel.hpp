@@ -14,6 +14,7 @@
 #include "bgworker/http_transfer.hpp"
 #include "src/core/openai.hpp"
 
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -52,13 +53,25 @@ private:
         EngineCheck suspicion;
         std::unique_ptr<HttpTransfer> transfer;
     };
+    // Whether a model refuses a parameter, or a request that holds it: what was refused waits for what the gateway's own request comes back with.
+    struct Lesson {
+        core::openai::Request::Kind kind;
+        std::string model;
+        std::string parameter;
+        std::unique_ptr<HttpTransfer> transfer;  // null: it is taken after all
+        std::vector<EngineCheck::Suspect> refused;
+        std::int64_t holds_until_us = INT64_MAX;
+    };
     [[nodiscard]] Check &check_for(core::openai::Request::Kind kind) { return checks_[kind == core::openai::Request::Kind::Generate ? 0 : 1]; }
     [[nodiscard]] bool serves(core::openai::Request::Kind kind) const;
+    void ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener);
+    void end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener);
     // Of one whose connection did not hold.
     void take_models(std::string_view listing, ChannelListener &listener);
     void lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
     void suspect(const core::openai::Request &request, EngineCheck::Suspect suspect, ChannelListener &listener);
     void end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
+    void put_all_off(EngineCheck::Suspect suspect, std::int64_t retry_after_us, bool is_loading, ChannelListener &listener);
     void acquit(EngineCheck::Suspect suspect, ChannelListener &listener);
     void convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone, ChannelListener &listener);
     void deliver_streams(ChannelListener &listener);
@@ -83,6 +96,7 @@ private:
     Transfers transfers_;
     std::vector<std::string> ready_;  // replies that need no engine
     Check checks_[2];
+    std::list<Lesson> lessons_;
     std::unique_ptr<HttpTransfer> probe_;
     std::int64_t next_probe_us_ = 0;
     std::int64_t pause_us_ = 0;

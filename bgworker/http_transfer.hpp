@@ -51,7 +51,7 @@ public:
 
     // --- of a stream ---
     // An engine may answer at once what should have been a stream, an error above all.
-    [[nodiscard]] bool is_stream() const { return request_.streams && status() >= 200 && status() < 300 && !is_json(); }
+    [[nodiscard]] bool is_stream() const { return request_.streams && !request_.is_check && status() >= 200 && status() < 300 && !is_json(); }
     [[nodiscard]] bool next_event(std::string &data) { return events_.next(data); }
     [[nodiscard]] core::openai::StreamReader &reader() { return reader_; }
     void pause() { is_paused_ = true; }

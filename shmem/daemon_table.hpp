@@ -1,7 +1,7 @@
 // What is known of each daemon and of the models they serve, for every session to read.
 //
 // Written by the gateway alone (one writer), read by the status functions and, for the models, by every request. Only the
-// breaker and `busy_until_us` are written by sessions too (steadytext_daemon_trip and _reset), and `resting` by the launcher.
+// breaker, `busy_until_us` and `resets` are written by sessions too (steadytext_daemon_trip and _reset), and `resting` by the launcher.
 //
 // What is known of a daemon belongs to the daemon, not to its place in the table. Each daemon that moves into a row gets a number
 // of its own, the row's tenure, which no other ever has; whoever remembers something of a row's daemon (an incident, a rest, a reply
@@ -61,6 +61,7 @@ struct alignas(kCacheLine) DaemonRow {
     // The tenure of the daemon that gets nothing new while it flaps; 0: none. Written by the launcher (bgworker/incident_watch.*).
     std::atomic<std::uint64_t> resting_tenure{0};
     std::atomic<std::int64_t> busy_until_us{0};  // CLOCK_MONOTONIC: it asked to be left alone until then
+    std::atomic<std::uint32_t> resets{0};        // so often steadytext_daemon_reset() was called: then no role is put off either
     std::atomic<std::uint32_t> in_flight{0};
     std::atomic<std::uint32_t> connections{0};
     std::atomic<std::uint64_t> requests{0};

@@ -85,6 +85,37 @@ like(generate(answered(status => 400, body => { error => 'x' x 5000 }))->{err}, 
     }
 }
 
+# An engine that puts off one role's requests, over and over, has put off that role: the gateway's own request is answered, and so are other roles'.
+{
+    my @replies = (
+        [ 'HTTP 429', status => 429, body => { error => { message => 'Request too large: limit 30000 tokens per minute', code => 'rate_limit_exceeded' } } ],
+        [ 'HTTP 429 of a text', status => 429, body => 'slow down' ],
+        [ 'HTTP 529', status => 529, body => { error => { type => 'overloaded_error', message => 'Overloaded' } } ],
+        [ 'HTTP 503 while it loads', status => 503, body => { error => { message => 'Loading model' } } ],
+        [ 'HTTP 503 with Retry-After', status => 503, body => 'later' ],
+        [ 'HTTP 200 with a rate limit', body => { error => { message => 'wait', code => 'rate_limit_exceeded' } } ],
+    );
+    my %asks = (a_text => 'steadytext_generate(%s, use_cache => false)', an_embedding => q(steadytext_embed(%s, use_cache => false) IS NOT NULL),
+        a_stream => q((SELECT string_agg(t::text, '') FROM steadytext_generate_stream(%s, use_cache => false) t)));
+    $cluster->sql('ALTER ROLE alice LOGIN; ALTER ROLE bob LOGIN');
+    my $is_put_off = sub { my ($role, $call) = @_; my $result = $cluster->try_sql("SELECT $call", user => $role); return $result->{state} eq '57P03' ? 'put off' : $result->{state} || 'answered' };
+    for my $case (@replies) {
+        my ($what, %reply) = @$case;
+        for my $kind (sort keys %asks) {
+            my $call = sub { sprintf $asks{$kind}, "\$p\$$_[0]\$p\$" };
+            is($is_put_off->(alice => $call->(answered(%reply, headers => { 'Retry-After' => '50' }))), 'put off', "$what to $kind: the call of one role is put off");
+            my $before = asked();
+            is($is_put_off->(alice => $call->('small')), 'put off', "$what to $kind: and so is her next one");
+            is(asked(), $before, "$what to $kind: without asking the engine");
+            is($is_put_off->(bob => $call->('mine')), 'answered', "$what to $kind: another role is answered");
+            is(of_engine(q(concat_ws(' ', state, breaker, until))), 'ready closed', "$what to $kind: the engine is none the worse");
+            is($cluster->sql(q(SELECT status FROM steadytext_health_check() WHERE component = 'daemon')), 'healthy', "$what to $kind: and healthy");
+            $cluster->sql(sprintf q(SELECT steadytext_daemon_reset('%s')), $engine->url);
+            ok($cluster->wait_for(sub { $is_put_off->(alice => $call->('small')) eq 'answered' }), "$what to $kind: a reset ends her wait");
+        }
+    }
+}
+
 # An engine that has no path for embeddings is asked for texts.
 for my $status (404, 405) {
     my $writer = SteadyText::Engine->new;

@@ -32,12 +32,13 @@ sub in_file { my ($name, $text) = @_;
     ok(configure($engine->url), 'an engine as OpenAI runs for o1');
     my $result = generate('what do you take?', ', max_tokens => 33');
     is($result->{out}, 'what do you take?', 'the first call is answered') or diag $result->{err};
-    is($engine->count('/v1/chat/completions'), 3, 'after two refusals');
+    my $known = $engine->count('/v1/chat/completions');
+    is($known, 5, 'after two refusals, each of which the gateway has found true by a request of its own');
     my $asked = $engine->last->{body};
     is($asked->{max_completion_tokens}, 33, 'with what it calls max_tokens');
     ok(!exists $asked->{max_tokens} && !exists $asked->{temperature}, 'without what it refuses');
     generate("again $_") for 1 .. 3;
-    is($engine->count('/v1/chat/completions'), 6, 'then it is known');
+    is($engine->count('/v1/chat/completions'), $known + 3, 'then it is known');
     is($cluster->sql(q(SELECT breaker || failures || ' ' || reason FROM steadytext_daemons)),
         'closed0 learned: model test/echo takes max_completion_tokens, not max_tokens; model test/echo takes no temperature', 'and shown as the reason');
     is($cluster->sql(q(SELECT string_agg(s, '') FROM steadytext_generate_stream('as a stream') s)), 'as a stream', 'a stream too');
@@ -56,6 +57,38 @@ sub in_file { my ($name, $text) = @_;
     $cluster->reload;
     ok($cluster->poll_until(q(SELECT bool_or(reason ~ 'bad.json" cannot be used: It is not one JSON object') FROM steadytext_daemons)), 'a file that is no JSON object is the reason')
         or diag $cluster->sql('SELECT state, reason FROM steadytext_daemons');
+}
+
+# An engine that says so of one request, which may hold whatever its role likes, has taught nothing: the gateway's own request with this parameter is answered.
+{
+    my $engine = SteadyText::Engine->new;
+    ok(configure($engine->url), 'an engine that takes all parameters');
+    $cluster->sql('CREATE ROLE liar');
+    my @asks = ([ 'steadytext_generate(%s, use_cache => false)', qw(max_tokens temperature seed stop) ],
+        [ '(SELECT count(*) FROM steadytext_generate_stream(%s, use_cache => false))', qw(stream_options max_tokens) ],
+        [ 'steadytext_embed(%s, use_cache => false)', 'encoding_format' ]);
+    my @forms = (sub { { error => { message => "Unsupported parameter: '$_[0]' is not supported with this model.", param => $_[0], code => 'unsupported_parameter' } } },
+        sub { { error => { message => "$_[0]: does not support 0 with this model", param => $_[0], code => 'unsupported_value' } } },
+        sub { { error => { message => "you wrote: unsupported", param => $_[0], code => undef } } },
+        sub { { detail => [ { loc => [ 'body', $_[0] ], msg => 'Extra inputs are not permitted', type => 'extra_forbidden' } ] } });
+    for my $ask (@asks) {
+        my ($call, @parameters) = @$ask;
+        for my $parameter (@parameters) {
+            for my $form (@forms) {
+                my $lie = '!raw:' . $json->encode({ status => 400, body => $form->($parameter) });
+                my $result = $cluster->try_sql('SET ROLE liar; SELECT ' . sprintf $call, "\$p\$$lie\$p\$");
+                is($result->{state}, '38000', "$parameter: its caller is told") or diag $result->{err};
+            }
+        }
+    }
+    $cluster->sql(q(SELECT steadytext_generate('of another', eos_string => 'END', use_cache => false)));
+    my $asked = $engine->last->{body};
+    ok(exists $asked->{$_}, "others' calls have $_ as ever") for qw(max_tokens temperature seed stop);
+    $cluster->sql(q(SELECT count(*) FROM steadytext_generate_stream('of another', use_cache => false)));
+    ok(exists $engine->last->{body}{stream_options}, 'streams their options');
+    $cluster->sql(q(SELECT steadytext_embed('of another', use_cache => false)));
+    ok(exists $engine->last->{body}{encoding_format}, 'embeddings their format');
+    is($cluster->sql(q(SELECT concat_ws(' ', state, breaker, failures, reason) FROM steadytext_daemons)), 'ready closed 0', 'nothing was learned');
 }
 
 # A query goes where it belongs; what has no place in an endpoint is refused with a word.

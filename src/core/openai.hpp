@@ -109,13 +109,18 @@ struct Reply {
 [[nodiscard]] Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body,
                                double engine_ms, bool says_when = false);
 
-// After HTTP 400 or 422: whether the same request would be made otherwise now. Either this answer names a parameter that the model does not take, and the
-// engine has learned it, once: then `lesson` says so in words; or an answer to another request did meanwhile. Only what stands in the
-// answer as the parameter's name counts, never its prose, in which a prompt may be quoted.
-[[nodiscard]] bool learn(Engine &engine, const Request &request, long status, std::string_view body, std::string &lesson);
+// After HTTP 400 or 422: the parameter that the answer names as one that is not taken, if the same can be asked without it; else empty. Only what
+// stands in the answer as the parameter's name counts, never its prose, in which a prompt may be quoted.
+[[nodiscard]] std::string refused_parameter(const Request &request, long status, std::string_view body);
+// It would be made otherwise now: the engine has taught something meanwhile.
+[[nodiscard]] bool is_outdated(const Engine &engine, const Request &request);
+// Whether the same request as this one, of the gateway's own, would be made otherwise now: the engine has refused a parameter of it and so taught
+// to leave it out, once (then `lesson` says so in words), or it is_outdated().
+[[nodiscard]] bool learn(Engine &engine, const Request &check, long status, std::string_view body, std::string &lesson);
 
-// A request that any engine which works can answer, to tell one that fails from a request that makes it fail. It goes to `model`.
-[[nodiscard]] Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine);
+// A request that any engine which works can answer, to tell one that fails from a request that makes it fail, or one that refuses `parameter`, which
+// is in it then, from a text that makes it say so. It goes to `model`.
+[[nodiscard]] Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine, std::string_view parameter = {});
 
 // An answer that comes as server-sent events (event_stream.hpp), each with a piece of it: as the messages of a daemon's stream. What is no part
 // of it, such as an event that keeps the connection alive, is passed over.

@@ -2,17 +2,20 @@
 //
 // OpenAI's o1 and gpt-5 and their kind refuse max_tokens (they want max_completion_tokens) and a temperature; others do not know seed, stop or
 // stream_options. Each refusal names one parameter, so a model may have to teach several times, each once.
+//
+// What refuses a caller's request may have read so in it: a request only says what is to be found out, and what is learned is what the engine
+// answers to the gateway's own, in which nothing is a caller's but the model's name.
 #include "src/core/openai_json.hpp"
 
 namespace steadytext::core::openai {
 
 namespace {
 
-constexpr std::size_t kMostTaught = 256;  // models of one engine
+constexpr std::size_t kMostOthers = 64;  // models of one engine that its entry does not know
 constexpr std::string_view kOtherLimit = "max_completion_tokens";
 
 // The parameter that is not taken, if that is what the answer says.
-std::string refused_parameter(const EngineError &error) {
+std::string named_parameter(const EngineError &error) {
     for (const std::string_view code : {"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
         if (error.code == code)
             return error.parameter;
@@ -22,31 +25,53 @@ std::string refused_parameter(const EngineError &error) {
     return {};
 }
 
+// The same dialect if there is no other way to say it.
+Dialect without(const std::string &parameter, Dialect dialect) {
+    if (parameter == "max_tokens" && dialect.max_tokens == parameter)
+        dialect.max_tokens = kOtherLimit;
+    const auto *found = std::find(std::begin(kOmittable), std::end(kOmittable), parameter);
+    if (found != std::end(kOmittable))
+        dialect.omitted = static_cast<std::uint8_t>(dialect.omitted | 1U << (found - std::begin(kOmittable)));
+    return dialect;
+}
+
+bool is_known(const Engine &engine, const std::string &model) {
+    return std::find(engine.models.begin(), engine.models.end(), model) != engine.models.end();
+}
+
+// Callers may name as many others as they like: who comes last has room, and another is asked anew when it is wanted.
+void remember(Engine &engine, const std::string &model, Dialect dialect) {
+    const auto is_other = [&](const auto &taught) { return !is_known(engine, taught.first); };
+    if (!is_known(engine, model) && !engine.learned.contains(model) &&
+        static_cast<std::size_t>(std::count_if(engine.learned.begin(), engine.learned.end(), is_other)) >= kMostOthers)
+        engine.learned.erase(std::find_if(engine.learned.begin(), engine.learned.end(), is_other));
+    engine.learned[model] = std::move(dialect);
+}
+
 }  // namespace
 
-bool learn(Engine &engine, const Request &request, long status, std::string_view body, std::string &lesson) {
+bool is_outdated(const Engine &engine, const Request &request) { return request.dialect != engine.dialect_of(request.model); }
+
+std::string refused_parameter(const Request &request, long status, std::string_view body) {
     const bool is_asked = request.kind == Request::Kind::Generate || request.kind == Request::Kind::Embed || request.kind == Request::Kind::EmbedBatch;
-    if ((status != 400 && status != 422) || !is_asked || request.is_check)
-        return false;
-    const Dialect before = engine.dialect_of(request.model);
-    if (request.dialect != before)
+    if ((status != 400 && status != 422) || !is_asked)
+        return {};
+    std::string parameter = named_parameter(read_error(body));
+    return without(parameter, request.dialect) == request.dialect ? std::string() : parameter;
+}
+
+bool learn(Engine &engine, const Request &check, long status, std::string_view body, std::string &lesson) {
+    if (is_outdated(engine, check))
         return true;
-    const std::string parameter = refused_parameter(read_error(body));
-    Dialect after = before;
-    if (parameter == before.max_tokens && parameter == "max_tokens") {
-        after.max_tokens = kOtherLimit;
-        lesson = "model " + request.model + " takes " + std::string(kOtherLimit) + ", not max_tokens";
-    }
-    const auto *found = std::find(std::begin(kOmittable), std::end(kOmittable), parameter);
-    if (found != std::end(kOmittable)) {
-        after.omitted = static_cast<std::uint8_t>(after.omitted | 1U << (found - std::begin(kOmittable)));
-        lesson = "model " + request.model + " takes no " + parameter;
-    }
-    if (after == before || engine.learned.size() >= kMostTaught) {
-        lesson.clear();
+    const std::string parameter = refused_parameter(check, status, body);
+    if (!check.is_check || parameter.empty())
         return false;
-    }
-    engine.learned[request.model] = std::move(after);
+    lesson = is_known(engine, check.model) ? "model " + check.model : "another model";
+    if (parameter == check.dialect.max_tokens)
+        lesson += " takes " + std::string(kOtherLimit) + ", not max_tokens";
+    else
+        lesson += " takes no " + parameter;
+    remember(engine, check.model, without(parameter, check.dialect));
     return true;
 }
 

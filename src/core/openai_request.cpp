@@ -213,10 +213,16 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
     return true;
 }
 
-Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine) {
+Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine, std::string_view parameter) {
+    const bool generates = kind == Request::Kind::Generate;
     std::string message = "{\"id\": \"\", \"method\": ";
-    message += kind == Request::Kind::Generate ? R"("generate", "params": {"prompt": "Hello", "seed": 0, "temperature": 0, "max_new_tokens": 1)"
-                                               : R"("embed", "params": {"text_input": "Hello")";
+    message += !generates                      ? R"("embed", "params": {"text_input": "Hello")"
+               : parameter == "stream_options" ? R"("generate_iter", "params": {"prompt": "Hello")"
+                                               : R"("generate", "params": {"prompt": "Hello")";
+    if (generates)
+        message += R"(, "seed": 0, "temperature": 0, "max_new_tokens": 1)";
+    if (parameter == "stop")
+        message += R"(, "eos_string": "END")";
     message.append(", \"model\": ").append(as_json(model)).append("}}");
     Engine only = engine;
     only.provider.clear();

@@ -129,6 +129,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_reset) {
     shmem::DaemonRow &row = row_of(PG_GETARG_DATUM(0));
     row.breaker.reset();
     row.busy_until_us.store(0);
+    row.resets.fetch_add(1);
     session::note_server_action("steadytext_daemon_reset", pg::utf8_text(PG_GETARG_DATUM(0)));
     PG_RETURN_VOID();
 }

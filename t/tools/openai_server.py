@@ -69,6 +69,7 @@ def error(message, kind, code):
 
 class Engine(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second would wait for the first's acknowledgement
 
     def setup(self):
         super().setup()

@@ -127,25 +127,53 @@ TEST(Learning, IsOfTheParameterThatTheAnswerNames) {
     const auto refusal = [](const char *name, const char *code) {
         return json{{"error", {{"message", "Unsupported: 'seed'"}, {"param", name}, {"code", code}}}}.dump();
     };
-    const Request first = request_of("generate", kParams, engine);
+    const auto check = [&](const char *parameter = "") { return known_good_request(Request::Kind::Generate, "qwen", engine, parameter); };
+    const Request first = check();
     EXPECT_TRUE(learn(engine, first, 400, refusal("max_tokens", "unsupported_parameter"), lesson));
     EXPECT_EQ(lesson, "model qwen takes max_completion_tokens, not max_tokens");
     lesson.clear();
     EXPECT_TRUE(learn(engine, first, 400, refusal("max_tokens", "unsupported_parameter"), lesson)) << "made before it was known";
     EXPECT_EQ(lesson, "");
-    const Request second = request_of("generate", kParams, engine);
-    EXPECT_TRUE(json::parse(second.body).contains("max_completion_tokens"));
-    EXPECT_TRUE(learn(engine, second, 400, refusal("temperature", "unsupported_value"), lesson));
-    const Request third = request_of("generate", kParams, engine);
-    EXPECT_FALSE(json::parse(third.body).contains("temperature"));
-    EXPECT_FALSE(learn(engine, third, 400, refusal("temperature", "unsupported_value"), lesson)) << "once";
-    EXPECT_FALSE(learn(engine, third, 400, refusal("prompt", "unsupported_value"), lesson));
-    EXPECT_FALSE(learn(engine, third, 400, refusal("seed", "invalid_value").replace(12, 11, "it is wrong"), lesson)) << "its value is the caller's affair";
-    EXPECT_FALSE(learn(engine, third, 400, R"({"error":{"message":"Unsupported parameter: 'seed'"}})", lesson)) << "prose may quote a prompt";
-    EXPECT_FALSE(learn(engine, third, 500, refusal("seed", "unsupported_parameter"), lesson));
-    EXPECT_TRUE(learn(engine, third, 422, R"({"detail":[{"loc":["body","seed"],"msg":"Extra inputs are not permitted","type":"extra_forbidden"}]})", lesson));
+    EXPECT_TRUE(json::parse(request_of("generate", kParams, engine).body).contains("max_completion_tokens"));
+    EXPECT_TRUE(learn(engine, check(), 400, refusal("temperature", "unsupported_value"), lesson));
+    EXPECT_FALSE(json::parse(request_of("generate", kParams, engine).body).contains("temperature"));
+    EXPECT_FALSE(learn(engine, check(), 400, refusal("temperature", "unsupported_value"), lesson)) << "once";
+    EXPECT_FALSE(learn(engine, check(), 400, refusal("prompt", "unsupported_value"), lesson));
+    EXPECT_FALSE(learn(engine, check(), 400, refusal("seed", "invalid_value").replace(12, 11, "it is wrong"), lesson)) << "its value is the caller's affair";
+    EXPECT_FALSE(learn(engine, check(), 400, R"({"error":{"message":"Unsupported parameter: 'seed'"}})", lesson)) << "prose may quote a prompt";
+    EXPECT_FALSE(learn(engine, check(), 500, refusal("seed", "unsupported_parameter"), lesson));
+    EXPECT_TRUE(learn(engine, check(), 422, R"({"detail":[{"loc":["body","seed"],"msg":"Extra inputs are not permitted","type":"extra_forbidden"}]})", lesson));
     EXPECT_TRUE(json::parse(request_of("generate", with(kParams, {{"model", "other"}}), engine_at("http://localhost:1234/v1")).body).contains("seed"))
         << "of another model nothing is known";
+}
+
+TEST(Learning, IsOfTheGatewaysOwnRequestAlone) {
+    Engine engine = kEngine;
+    std::string lesson;
+    const std::string refusal = R"({"error": {"message": "no", "param": "seed", "code": "unsupported_parameter"}})";
+    const Request asked = request_of("generate", kParams, engine);
+    EXPECT_EQ(refused_parameter(asked, 400, refusal), "seed");
+    EXPECT_FALSE(learn(engine, asked, 400, refusal, lesson)) << "a caller's text may have made it say so";
+    EXPECT_FALSE(is_outdated(engine, asked));
+    for (const char *parameter : {"temperature", "seed", "stop", "stream_options", "max_tokens"}) {
+        const Request check = known_good_request(Request::Kind::Generate, "qwen", engine, parameter);
+        EXPECT_TRUE(json::parse(check.body).contains(parameter)) << parameter;
+        EXPECT_TRUE(check.is_check);
+    }
+    EXPECT_TRUE(json::parse(known_good_request(Request::Kind::Embed, "qwen", engine, "encoding_format").body).contains("encoding_format"));
+}
+
+TEST(Learning, KeepsWhatItsOwnModelsTaughtWhateverOthersAreNamed) {
+    Engine engine = kEngine;
+    std::string lesson;
+    const std::string refusal = R"({"error": {"message": "no", "param": "seed", "code": "unsupported_parameter"}})";
+    EXPECT_TRUE(learn(engine, known_good_request(Request::Kind::Generate, "qwen", engine), 400, refusal, lesson));
+    for (int i = 0; i < 1000; i++)
+        EXPECT_TRUE(learn(engine, known_good_request(Request::Kind::Generate, "named-" + std::to_string(i), engine), 400, refusal, lesson));
+    EXPECT_EQ(lesson, "another model takes no seed") << "never a caller's words";
+    EXPECT_LT(engine.learned.size(), 100U);
+    EXPECT_NE(engine.dialect_of("qwen").omitted, 0);
+    EXPECT_NE(engine.dialect_of("named-999").omitted, 0);
 }
 
 TEST(Model, IsTheEnginesOwnName) {
