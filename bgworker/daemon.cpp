@@ -39,7 +39,7 @@ const char *method_name(shmem::Operation operation) {
 
 Daemon::Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t row, bool embedded)
     : services_(services), entry_(entry), row_(row), embedded_(embedded), resets_seen_(row_state().resets.load(std::memory_order_relaxed)) {
-    std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", entry.endpoint.text);
+    take_name();
     identity_.weight = static_cast<std::uint32_t>(entry.weight);
     identity_.embedded = embedded;
     if (core::is_http(entry.endpoint))
@@ -59,6 +59,26 @@ Daemon::~Daemon() {
     row_state().connections.store(0, std::memory_order_relaxed);
     row_state().in_flight.store(0, std::memory_order_relaxed);
     set_state(DaemonState::Absent, "");
+}
+
+// Its endpoint without what may be a key, and with a number if another is called so: a row, a metric or a function means one of them. That of one
+// that a predecessor of this gateway left behind stays.
+void Daemon::take_name() {
+    const core::PublicEndpoint shown(entry_.endpoint.text);
+    identity_.endpoint_hash = core::stable_hash(entry_.endpoint.text);
+    std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", shown.text);
+    shmem::DaemonIdentity known;
+    if (row_state().is_of(entry_.endpoint.text) && row_state().identity.load(known)) {
+        std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", known.endpoint);
+        return;
+    }
+    constexpr int kRoom = sizeof identity_.endpoint - 5;
+    const auto is_anothers = [&](const shmem::DaemonRow &row) {
+        return row.is_taken() && row.identity.load(known) && known.endpoint_hash != identity_.endpoint_hash && std::string_view(known.endpoint) == identity_.endpoint;
+    };
+    const auto &rows = services_.segment.daemons->rows;
+    for (unsigned number = 2; std::any_of(std::begin(rows), std::end(rows), is_anothers); number++)
+        std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%.*s#%u", kRoom, shown.text, number);
 }
 
 shmem::DaemonRow &Daemon::row_state() const { return services_.segment.daemons->rows[row_]; }
@@ -156,10 +176,11 @@ bool Daemon::may_have_model_for(shmem::Operation operation) const {
     return serves(operation, {}) && (has_more_models_ || !models_complete_);
 }
 
-// Its endpoint, and the entry it comes from: they differ where a dns+tcp entry stands for many.
-std::array<std::uint64_t, 2> Daemon::names() const {
+// Its endpoint, the entry it comes from (they differ where a dns+tcp entry stands for many), and the name that everybody sees.
+std::array<std::uint64_t, 3> Daemon::names() const {
     const std::string_view entry = entry_.text;
-    return {core::stable_hash(entry_.endpoint.text), core::stable_hash(entry.substr(0, entry.find_first_of(" \t\r\n")))};
+    return {core::stable_hash(entry_.endpoint.text), core::stable_hash(entry.substr(0, entry.find_first_of(" \t\r\n"))),
+            core::stable_hash(identity_.endpoint)};
 }
 
 // Half open, the breaker lets one request through to see how it fares. A caller that gave up on it before it could tell has to

@@ -119,7 +119,9 @@ public:
     [[nodiscard]] const core::DaemonEntry &entry() const { return entry_; }
     [[nodiscard]] std::uint16_t row() const { return row_; }
     // By which rate limits know it (shmem/daemon_limits.hpp).
-    [[nodiscard]] std::array<std::uint64_t, 2> names() const;
+    [[nodiscard]] std::array<std::uint64_t, 3> names() const;
+    // As everybody may see it.
+    [[nodiscard]] const char *name() const { return identity_.endpoint; }
     [[nodiscard]] bool is_up() const;
     [[nodiscard]] const std::vector<shmem::Model> &models() const { return models_; }
 
@@ -245,6 +247,7 @@ private:
     void ask_again(Control &control, std::int64_t now_us);
     void check_controls(std::int64_t now_us);
 
+    void take_name();
     void show_state(const char *reason);
     void set_state(shmem::DaemonState state, const char *reason);
     void publish();

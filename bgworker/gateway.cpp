@@ -47,7 +47,7 @@ std::string difference(const std::vector<shmem::Model> &models, const Daemon &ot
         if (known != nullptr && model.fingerprint[0] != '\0' && known->fingerprint[0] != '\0' &&
             std::string_view(model.fingerprint) != known->fingerprint)
             return std::string("serves model \"") + model.name + "\" with fingerprint " + model.fingerprint + ", but " +
-                   other.entry().endpoint.text + " has " + known->fingerprint;
+                   other.name() + " has " + known->fingerprint;
     }
     return {};
 }
@@ -99,7 +99,7 @@ void Gateway::configure(Configuration configuration) {
     services_.names.tick(core::monotonic_us());
     for (const Member &member : members_)
         if (member.wanted && !member.daemon->entry().valid)
-            complaints_.push_back(std::string("ignoring entry \"") + member.daemon->entry().text +
+            complaints_.push_back(std::string("ignoring entry \"") + member.daemon->name() +
                                  "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
 }
 
@@ -177,7 +177,7 @@ void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
     const std::uint16_t row = free_row(entry.endpoint.text);
     if (row == shmem::kMaxDaemons) {
         lacks_room_ = true;
-        complaints_.push_back(std::string("no room for daemon \"") + entry.endpoint.text + "\": there are too many");
+        complaints_.push_back(std::string("no room for daemon \"") + core::PublicEndpoint(entry.endpoint.text).text + "\": there are too many");
         return;
     }
     members_.push_back(Member{std::make_unique<Daemon>(services_, entry, row, embedded), 0, true});
@@ -244,7 +244,7 @@ void Gateway::compare_fingerprints() {
         }
         daemon.show_disagreement(reason.c_str());
         daemon.exclude(configuration_.strict_fingerprints && !reason.empty() ? reason.c_str() : nullptr);
-        const std::string warning = std::string("daemon \"") + daemon.entry().endpoint.text + "\" " + reason;
+        const std::string warning = std::string("daemon \"") + daemon.name() + "\" " + reason;
         if (reason.empty() || std::find(warned_.begin(), warned_.end(), warning) != warned_.end())
             continue;
         constexpr std::size_t kMostWarnings = 256;  // of a daemon that is another each time it is asked, too

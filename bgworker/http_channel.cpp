@@ -428,8 +428,20 @@ void HttpChannel::begin_probe(ChannelListener &listener) {
 // What the entry names by a file is read anew each time it is asked whether the engine is there.
 bool HttpChannel::read_files(core::Problem &problem) {
     site_.key.clear();
-    return (key_file_.empty() || core::read_key_file(key_file_.c_str(), core::KeyKind::Secret, site_.key, problem)) && read_headers(problem) &&
-           read_extra_body(problem);
+    const bool good = (key_file_.empty() || core::read_key_file(key_file_.c_str(), core::KeyKind::Secret, site_.key, problem)) && read_headers(problem) &&
+                      read_extra_body(problem);
+    hide_secrets();
+    return good;
+}
+
+// An engine may repeat in its words what it was asked with.
+void HttpChannel::hide_secrets() {
+    const auto secrets = std::make_shared<core::Secrets>();
+    secrets->add(site_.key);
+    for (const std::string &header : site_.headers)
+        secrets->add(std::string_view(header).substr(header.find(": ") + 2));
+    secrets->add_query(engine_.query.substr(engine_.query.empty() ? 0 : 1));
+    engine_.secrets = secrets;
 }
 
 // "Name: value", or "Name: @file" of a value that is a secret.

@@ -81,6 +81,7 @@ private:
     void begin_probe(ChannelListener &listener);
     [[nodiscard]] bool read_files(core::Problem &problem);
     [[nodiscard]] bool read_headers(core::Problem &problem);
+    void hide_secrets();
     [[nodiscard]] bool read_extra_body(core::Problem &problem);
     void probe_again(std::int64_t now_us);
     void go_down(const std::string &reason, ChannelListener &listener);

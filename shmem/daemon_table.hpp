@@ -14,6 +14,7 @@
 #include "shmem/model_table.hpp"
 #include "shmem/seqlock.hpp"
 #include "shmem/slot_table.hpp"
+#include "src/core/balance.hpp"
 #include "src/core/breaker.hpp"
 
 namespace steadytext::shmem {
@@ -38,7 +39,8 @@ enum class DaemonState : std::uint8_t {
 
 // What a row is called and what the daemon said of itself.
 struct DaemonIdentity {
-    char endpoint[256] = "";
+    char endpoint[256] = "";                   // as everybody may see it (core::PublicEndpoint); no other daemon's is the same
+    std::uint64_t endpoint_hash = 0;           // core::stable_hash() of what steadytext.daemons has
     char name[64] = "";
     char version[32] = "";
     char reason[256] = "";                     // of the present state, in words
@@ -101,7 +103,7 @@ struct alignas(kCacheLine) DaemonRow {
     // Whether the row is, or was left behind as, that of this daemon.
     [[nodiscard]] bool is_of(std::string_view endpoint) const noexcept {
         DaemonIdentity known;
-        return is_taken() && identity.load(known) && endpoint == known.endpoint;
+        return is_taken() && identity.load(known) && core::stable_hash(endpoint) == known.endpoint_hash;
     }
     [[nodiscard]] bool is_taken() const noexcept { return tenure.load(std::memory_order_acquire) != 0; }
     [[nodiscard]] bool rests() const noexcept {

@@ -13,7 +13,7 @@ sub configure {
     my ($entry) = @_;
     $cluster->append_conf("steadytext.daemons = '$entry'");
     $cluster->reload;
-    my ($url) = split ' ', $entry;
+    my ($url) = map { s/=[^&]*/=***/gr } split ' ', $entry;  # as the view shows it
     return $cluster->poll_until("SELECT state FROM steadytext_daemons WHERE endpoint = '$url'", 'ready');
 }
 sub generate { my ($prompt, $more) = @_; return $cluster->try_sql("SELECT steadytext_generate('$prompt', use_cache => false" . ($more // '') . ')') }
@@ -104,6 +104,71 @@ sub in_file { my ($name, $text) = @_;
         is($result->{state}, '22023', "$endpoint is refused");
         like($result->{err}, $why, 'with the reason');
     }
+}
+
+# A key in the query, in a header or in a file is the gateway's and the engine's: what people see has the names of the query, and functions take that name too.
+{
+    my $engine = SteadyText::Engine->new(options => [ '--key', 'KEYFILE-secret-0815', '--query', 'api-version=2024-10-21&api-key=QUERY-secret-0815' ]);
+    my $options = 'header.X-Api-Key=HEADER-secret-0815 key_file=' . in_file('engine.key', "KEYFILE-secret-0815\n");
+    my $own     = $engine->url . '?api-version=2024-10-21&api-key=QUERY-secret-0815';
+    my $public  = $engine->url . '?api-version=***&api-key=***';
+    $cluster->append_conf("steadytext.daemons = '$own $options'");
+    $cluster->reload;
+    ok($cluster->poll_until("SELECT state FROM steadytext_daemons WHERE endpoint = '$public'", 'ready'), 'an engine whose key stands in the query')
+        or diag $cluster->sql('SELECT endpoint, state, reason FROM steadytext_daemons');
+    is(generate('with a key')->{out}, 'with a key', 'is asked with it');
+    for my $status (400, 403, 404, 429, 500, 503) {
+        my $patience = $status == 429 ? '900ms' : '20s';
+        my @told = map { $_->{out} . $_->{err} } $cluster->try_sql("SET steadytext.request_timeout = '$patience'; SELECT steadytext_generate('!http:quote=$status x', use_cache => false)"),
+            $cluster->try_sql("SET steadytext.request_timeout = '$patience'; SELECT * FROM steadytext_generate_stream('!http:quote=$status x', use_cache => false)");
+        unlike("@told", qr/secret/, "HTTP $status: what the engine repeats of it is left out");
+        like("@told", qr/api-key=\*\*\*/, "HTTP $status: of the rest nothing") if $status =~ /400|404|500/;
+        $cluster->sql("SELECT steadytext_daemon_reset('$own')");
+    }
+
+    # In every place where it is named.
+    $cluster->sql("SELECT steadytext_daemon_trip('$public')");
+    is($cluster->sql('SELECT breaker FROM steadytext_daemons'), 'open', 'trip takes the public name');
+    is(generate('x')->{state}, '08004', 'and it is tripped');
+    ok($cluster->poll_until(q(SELECT count(*) > 0 FROM steadytext_daemon_health WHERE endpoint ~ 'api-key')), 'its row for those who read the original table');
+    $cluster->sql("SELECT steadytext_daemon_reset('$public')");
+    is($cluster->sql('SELECT breaker FROM steadytext_daemons'), 'closed', 'reset too');
+    my %shown = map { $_ => $cluster->sql("SELECT string_agg(t::text, ' ') FROM $_ t") } qw(steadytext_daemon_status() steadytext_daemons steadytext_daemon_health steadytext_health_check()
+        steadytext_metrics() steadytext_incidents steadytext_audit_log steadytext_selfcheck() steadytext_models());
+    unlike($shown{$_}, qr/secret/, "$_ does not show it") for sort keys %shown;
+    like($shown{$_}, qr/api-key=\*{3}/, "$_ has the name") for qw(steadytext_daemon_status() steadytext_daemons steadytext_daemon_health steadytext_health_check() steadytext_metrics());
+    is($cluster->sql(q(SELECT daemon FROM steadytext_generate_ex('who answers?'))), $public, 'so has an answer');
+
+    $cluster->sql("CREATE ROLE limited LOGIN; SELECT steadytext_rate_limit_set('limited', 'daemon:$public', requests => 1, per => '1 day')");
+    my ($first, $second) = map { $cluster->try_sql("SELECT steadytext_generate('call $_', use_cache => false)", user => 'limited') } 1, 2;
+    is($first->{out}, 'call 1', 'a limit takes the public name') or diag $first->{err};
+    is($second->{state}, '53400', 'and binds') or diag $second->{err};
+    unlike($second->{err}, qr/secret/, 'in words without the key');
+
+    # Two that are called the same are told apart by a number.
+    my $twins = $engine->url . '?api-version=2024-10-21&api-key=QUERY-secret-4711';
+    $cluster->append_conf("steadytext.daemons = '$own $options, $twins $options'");
+    $cluster->reload;
+    ok($cluster->poll_until(q(SELECT string_agg(endpoint, ' ' ORDER BY endpoint) FROM steadytext_daemons), "$public $public#2"), 'of two with one public name the second has a number')
+        or diag $cluster->sql('SELECT endpoint FROM steadytext_daemons');
+    ok($cluster->poll_until("SELECT reason ~ 'Resource not found' FROM steadytext_daemons WHERE endpoint = '$public#2'"), 'its engine refuses the query');
+    unlike($cluster->sql('SELECT string_agg(t::text, $$ $$) FROM steadytext_daemons t'), qr/secret/, 'in words without it');
+    $cluster->sql("SELECT steadytext_daemon_trip('$public#2')");
+    is($cluster->sql('SELECT endpoint FROM steadytext_daemons WHERE breaker <> \'closed\''), "$public#2", 'by which it is tripped');
+    $cluster->sql("SELECT steadytext_daemon_drain('$public#2')");
+    ok($cluster->poll_until(q(SELECT string_agg(endpoint, ' ') FROM steadytext_daemons WHERE state = 'draining'), "$public#2"), 'drained');
+    is($cluster->sql("SELECT steadytext_daemon_register('$public', 7)"), 'f', 'the first is there');
+    ok($cluster->poll_until(q(SELECT string_agg(endpoint, ' ') FROM steadytext_daemons WHERE weight = 7), $public), 'and has its weight');
+    $cluster->sql("SELECT steadytext_daemon_unregister('$public#2')");
+    ok($cluster->poll_until(q(SELECT string_agg(endpoint, ' ') FROM steadytext_daemons), $public), 'the second is taken out');
+    my $unknown = $cluster->try_sql("SELECT steadytext_daemon_trip('https://example.com/v1?api-key=OTHER-secret')");
+    is($unknown->{state}, '42704', 'one that is not there');
+    unlike($unknown->{err} =~ s/^(?:STATEMENT|LINE).*$//mgr, qr/OTHER-secret/, 'is not repeated');
+    # PostgreSQL itself logs settings that change and statements that fail.
+    my $log = join "\n", grep { !/parameter "steadytext.daemons" changed|STATEMENT:|statement:/ } split /\n/, $cluster->log;
+    my ($line) = $log =~ /^(.*(?:QUERY|HEADER|KEYFILE|OTHER)-secret.*)$/m;
+    is($line, undef, 'the log does not have it');
+    $cluster->sql('ALTER SYSTEM RESET steadytext.daemons');
 }
 
 # What an engine, or what stands before it, packs is unpacked, within the limit of all replies.

@@ -22,9 +22,12 @@ std::string unquoted(std::string_view value) {
     return text;
 }
 
-bool bad_option(std::string_view option, const char *why, Problem &problem) {
-    problem.set(sqlstate::kInvalidParameterValue, "invalid option \"%.*s\" of a daemon",
-                static_cast<int>(option.size() < 200 ? option.size() : 200), option.data());
+// A header may be a key, and so may a word behind it that has lost its quotes.
+bool bad_option(std::string_view option, const char *why, Problem &problem, bool is_secret = false) {
+    if (is_secret)
+        option = option.substr(0, option.find('=') == std::string_view::npos ? 0 : option.find('=') + 1);
+    problem.set(sqlstate::kInvalidParameterValue, "invalid option \"%.*s%s\" of a daemon",
+                static_cast<int>(option.size() < 200 ? option.size() : 200), option.data(), is_secret ? "***" : "");
     problem.with_detail("%s", why);
     return false;
 }
@@ -95,7 +98,7 @@ struct TextOption {
 bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem) {
     const std::size_t equals = option.find('=');
     if (equals == std::string_view::npos)
-        return bad_option(option, "An option is written name=value.", problem);
+        return bad_option(option, "An option is written name=value.", problem, entry.headers[0] != '\0');
     const std::string_view name = option.substr(0, equals);
     const std::string value = unquoted(option.substr(equals + 1));
     if (name == "weight")
@@ -115,7 +118,7 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
     constexpr std::string_view kHeader = "header.";
     if (name.starts_with(kHeader))
         return add_header(name.substr(kHeader.size()), value, entry) ||
-               bad_option(option, "A header is header.NAME=VALUE or header.NAME=@FILE, in ASCII, and none of those that the request is made of.", problem);
+               bad_option(option, "A header is header.NAME=VALUE or header.NAME=@FILE, in ASCII, and none of those that the request is made of.", problem, true);
     if (name == "max_tokens_param" && !is_token(value))
         return bad_option(option, "max_tokens_param is the name of a parameter.", problem);
     const TextOption texts[] = {{"model", entry.model, sizeof entry.model},
@@ -186,7 +189,7 @@ bool check_daemon_list(std::string_view list, Problem &problem) {
     for (std::size_t i = 0; i < count && !problem.is_set(); i++)
         for (std::size_t j = 0; j < i && !problem.is_set(); j++)
             if (std::strcmp(entries[i].endpoint.text, entries[j].endpoint.text) == 0)
-                problem.set(sqlstate::kInvalidParameterValue, "daemon \"%s\" stands twice", entries[i].endpoint.text);
+                problem.set(sqlstate::kInvalidParameterValue, "daemon \"%s\" stands twice", PublicEndpoint(entries[i].endpoint.text).text);
     return !problem.is_set();
 }
 

@@ -68,6 +68,8 @@ struct DaemonEntry {
 // ---- one entry of the list changed; every other stays as it was written ----------------------------------------------
 // An entry is found by its endpoint, a bad one by its first word. False, with 42704, if there is none.
 
+// The endpoint of the entry whose core::stable_hash() it is; empty if there is none.
+[[nodiscard]] std::string daemon_of_hash(std::string_view list, std::uint64_t hash);
 [[nodiscard]] bool has_daemon(std::string_view list, std::string_view endpoint);
 // Puts a new one at the end; false, with 22023, if the endpoint is none.
 [[nodiscard]] bool add_daemon(std::string &list, std::string_view endpoint, int weight, Problem &problem);

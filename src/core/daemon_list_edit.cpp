@@ -1,6 +1,7 @@
 // Changing one entry of steadytext.daemons, the others word for word: see daemon_list.hpp. Regime: pure (may
 // throw std::bad_alloc).
 #include "src/core/daemon_list.hpp"
+#include "src/core/balance.hpp"
 #include "src/core/daemon_list_words.hpp"
 #include "src/core/parameters.hpp"
 
@@ -36,20 +37,21 @@ std::string usual_form(std::string_view text) {
     return parse_endpoint(text, endpoint, ignored) ? endpoint.text : std::string(text);
 }
 
+std::string endpoint_of(std::string_view entry) { return usual_form(cut(entry, is_space)); }
+
+// By the name that everybody may see too, if no other entry has the same.
 std::vector<std::string>::iterator find(std::vector<std::string> &entries, std::string_view endpoint) {
     const std::string wanted = usual_form(trimmed(endpoint));
-    auto entry = entries.begin();
-    for (; entry != entries.end(); ++entry) {
-        std::string_view rest = *entry;
-        if (usual_form(cut(rest, is_space)) == wanted)
-            break;
-    }
-    return entry;
+    const auto is_it = [&](const std::string &entry) { return endpoint_of(entry) == wanted; };
+    const auto is_called_so = [&](const std::string &entry) { return PublicEndpoint(endpoint_of(entry)).text == wanted; };
+    const auto found = std::find_if(entries.begin(), entries.end(), is_it);
+    if (found != entries.end() || std::count_if(entries.begin(), entries.end(), is_called_so) != 1)
+        return found;
+    return std::find_if(entries.begin(), entries.end(), is_called_so);
 }
 
 bool not_found(std::string_view endpoint, Problem &problem) {
-    problem.set(sqlstate::kUndefinedObject, "there is no daemon \"%.*s\"",
-                static_cast<int>(endpoint.size() < 200 ? endpoint.size() : 200), endpoint.data());
+    problem.set(sqlstate::kUndefinedObject, "there is no daemon \"%.200s\"", PublicEndpoint(endpoint).text);
     problem.with_hint("SELECT endpoint FROM steadytext_daemons lists the daemons; those of "
                       "steadytext.daemons can be changed.");
     return false;
@@ -125,6 +127,13 @@ bool has_daemon(std::string_view list, std::string_view endpoint) {
     return find(entries, endpoint) != entries.end();
 }
 
+std::string daemon_of_hash(std::string_view list, std::uint64_t hash) {
+    for (const std::string &entry : split(list))
+        if (std::string endpoint = endpoint_of(entry); stable_hash(endpoint) == hash)
+            return endpoint;
+    return {};
+}
+
 bool add_daemon(std::string &list, std::string_view endpoint, int weight, Problem &problem) {
     Endpoint parsed;
     if (!parse_endpoint(trimmed(endpoint), parsed, problem)) {
@@ -134,10 +143,12 @@ bool add_daemon(std::string &list, std::string_view endpoint, int weight, Proble
         return false;
     }
     if (std::string_view(parsed.text).find_first_of(" \t\r\n,\"") != std::string_view::npos) {
-        problem.set(sqlstate::kInvalidParameterValue, "invalid endpoint \"%.200s\"", parsed.text);
+        problem.set(sqlstate::kInvalidParameterValue, "invalid endpoint \"%.200s\"", PublicEndpoint(parsed.text).text);
         problem.with_hint("White space, commas and double quotes have a meaning in steadytext.daemons.");
         return false;
     }
+    if (std::string_view(parsed.query).find("***") != std::string_view::npos)
+        return not_found(endpoint, problem);  // a name of a daemon that was there
     if (!check_weight(weight, problem))
         return false;
     std::vector<std::string> entries = split(list);

@@ -134,8 +134,7 @@ bool copy(std::string_view from, char *to, std::size_t room) noexcept {
 }
 
 bool invalid(Problem &problem, std::string_view text, const char *why) noexcept {
-    problem.set(sqlstate::kInvalidParameterValue, "invalid endpoint \"%.*s\"",
-                static_cast<int>(std::min<std::size_t>(text.size(), 200)), text.data());
+    problem.set(sqlstate::kInvalidParameterValue, "invalid endpoint \"%.200s\"", PublicEndpoint(text).text);
     problem.with_detail("%s", why);
     problem.with_hint("An endpoint is tcp://host:port, ipc:///path, http://host/path or https://host/path.");
     return false;
@@ -230,6 +229,45 @@ bool parse_ipc(std::string_view text, std::string_view path, Endpoint &endpoint,
 }
 
 }  // namespace
+
+PublicEndpoint::PublicEndpoint(std::string_view endpoint) noexcept {
+    constexpr std::string_view kMask = "***", kScheme = "://";
+    std::size_t length = 0;
+    const auto put = [&](std::string_view part) {
+        part = part.substr(0, sizeof text - 1 - length);
+        part.copy(text + length, part.size());
+        length += part.size();
+    };
+    if (endpoint.starts_with("ipc://")) {
+        put(endpoint);
+        return;
+    }
+    const std::size_t digits = endpoint.find_last_not_of("0123456789");
+    const bool is_numbered = digits != std::string_view::npos && digits + 1 < endpoint.size() && endpoint[digits] == '#';
+    const std::string_view number = is_numbered ? endpoint.substr(digits) : std::string_view();
+    std::string_view rest = endpoint.substr(0, endpoint.size() - number.size());
+    if (const std::size_t scheme = rest.find(kScheme); scheme != std::string_view::npos) {
+        put(rest.substr(0, scheme + kScheme.size()));
+        rest.remove_prefix(scheme + kScheme.size());
+        if (const std::size_t at = rest.substr(0, rest.find_first_of("/?#")).rfind('@'); at != std::string_view::npos) {
+            put(kMask);
+            rest.remove_prefix(at);
+        }
+    }
+    const std::size_t place = std::min(rest.find_first_of("?#"), rest.size());
+    put(rest.substr(0, place));
+    for (rest.remove_prefix(place); !rest.empty();) {
+        put(rest.substr(0, 1));
+        rest.remove_prefix(1);
+        const std::size_t end = std::min(rest.find_first_of("&;#"), rest.size());
+        const std::size_t equals = rest.substr(0, end).find('=');
+        if (equals != std::string_view::npos)
+            put(rest.substr(0, equals + 1));
+        put(end > 0 ? kMask : std::string_view());
+        rest.remove_prefix(end);
+    }
+    put(number);
+}
 
 bool parse_endpoint(std::string_view text, Endpoint &endpoint, Problem &problem) noexcept {
     endpoint = Endpoint{};

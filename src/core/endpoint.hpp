@@ -34,6 +34,13 @@ struct Endpoint {
     return endpoint.kind == EndpointKind::Http || endpoint.kind == EndpointKind::Https;
 }
 
+// As everybody may see it, whatever is wrong with it: of a query the names, "***" instead of the values, which may be keys, and of a user and a
+// password. What is public already stays as it is; so does "#2" at the end, by which the gateway tells apart daemons that are public by one name.
+struct PublicEndpoint {
+    explicit PublicEndpoint(std::string_view endpoint) noexcept;
+    char text[256] = "";
+};
+
 [[nodiscard]] bool parse_endpoint(std::string_view text, Endpoint &endpoint, Problem &problem) noexcept;
 
 [[nodiscard]] bool check_host(std::string_view host, Problem &problem) noexcept;

@@ -119,11 +119,13 @@ std::string read_listing(long status, std::string_view body, Engine &engine, boo
     if ((status == 404 || status == 405) && engine.is_model_given)
         return {};
     if (status < 200 || status >= 300) {
+        Request asked;
+        asked.secrets = engine.secrets;
         const EngineError error = read_error(body);
-        const Reply failure = failure_reply({}, error, status, says_when);
+        const Reply failure = failure_reply(asked, error, status, says_when);
         is_loading = status == 503 && failure.verdict == Verdict::Busy;
         if (failure.verdict == Verdict::Answer)
-            return "it answers HTTP " + std::to_string(status) + " to a request for its models: " + error.words;
+            return "it answers HTTP " + std::to_string(status) + " to a request for its models: " + (engine.secrets == nullptr ? error.words : engine.secrets->masked(error.words));
         return failure.reason;
     }
     if (!read_models(body, engine))

@@ -11,8 +11,10 @@
 
 #include "src/core/daemon_list.hpp"
 #include "src/core/problem.hpp"
+#include "src/core/secrets.hpp"
 
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +58,7 @@ struct Engine {
     }
     std::vector<std::string> models;  // the entry's one, or those the engine listed; the first is the default
     bool has_more_models = false;     // it listed more than there is room for
+    std::shared_ptr<const Secrets> secrets;  // what its words must not repeat; null: nothing
     std::string owner;                // who made it, in the engine's words: "vllm"
 
     [[nodiscard]] bool generates() const { return api != Api::Embeddings; }
@@ -81,6 +84,7 @@ struct Request {
     bool streams = false;      // of a Generate: the answer comes as events, which StreamReader reads
     bool is_check = false;     // known_good_request()
     Dialect dialect;           // in which it is made
+    std::shared_ptr<const Secrets> secrets;  // the engine's
     std::size_t texts = 0;     // how many vectors the answer must have
     std::vector<std::string> choices;  // the answer must be one of them
 };

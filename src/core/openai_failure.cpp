@@ -204,7 +204,7 @@ EngineError read_error(std::string_view body) {
 // up with 408, and an engine that dies of a request says nothing.
 Reply failure_reply(const Request &request, const EngineError &error, long status, bool says_when) {
     const std::string http = "HTTP " + std::to_string(status == kQuotaUsedUp ? 429 : status);
-    const std::string &words = error.words;
+    const std::string words = request.secrets == nullptr ? error.words : request.secrets->masked(error.words);
     if (status == kQuotaUsedUp || error.status == kQuotaUsedUp || status == 402)
         return {Verdict::Exhausted, {}, with_words("its quota is used up (" + http + ")", words)};
     const bool is_loading = status == 503 && contains_word(words, "loading");

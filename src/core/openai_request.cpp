@@ -185,6 +185,7 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
         return false;
     request = Request{};
     request.id = text_of(document.root, "id");
+    request.secrets = engine.secrets;
     request.model = model_for(text_of(params, "model"), engine);
     request.dialect = engine.dialect_of(request.model);
     const std::string_view method = text_of(document.root, "method");

@@ -37,7 +37,10 @@ bool is_operation(std::string_view text, Problem &problem) {
     constexpr std::string_view kModel = "model:", kDaemon = "daemon:";
     if (text.starts_with(kDaemon)) {
         Endpoint endpoint;
-        return text.substr(kDaemon.size()) == kEmbeddedEndpoint || parse_endpoint(text.substr(kDaemon.size()), endpoint, problem);
+        text.remove_prefix(kDaemon.size());
+        if (const std::size_t last = text.find_last_not_of("0123456789"); last != std::string_view::npos && text[last] == '#')
+            text = text.substr(0, last);  // "#2": one of several that are called so
+        return text == kEmbeddedEndpoint || parse_endpoint(text, endpoint, problem);
     }
     if (has_word("* generate embed rerank json regex choice stream", text) || (text.starts_with(kModel) && text.size() > kModel.size()))
         return true;

@@ -14,6 +14,7 @@
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
+#include "shmem/segment.hpp"
 
 extern "C" {
 #include "catalog/pg_db_role_setting.h"
@@ -64,7 +65,17 @@ void change_list(const char *function, std::string_view argument, Change &&chang
         return change(*list, problem);
     });
     pg::alter_system("steadytext.daemons", list->c_str());
-    session::note_server_action(function, argument);
+    session::note_server_action(function, core::PublicEndpoint(argument).text);
+}
+
+// Whose the name is that everybody sees; 0: no daemon's that runs.
+std::uint64_t hash_of_daemon(std::string_view name) {
+    for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
+        shmem::DaemonIdentity identity;
+        if (row.is_taken() && row.identity.load(identity) && name == identity.endpoint)
+            return identity.endpoint_hash;
+    }
+    return 0;
 }
 
 // The same for the entry of an endpoint: `change(std::string &list, std::string_view endpoint, core::Problem &) -> bool`.
@@ -72,7 +83,11 @@ template <class Change>
 void change_registry(const char *function, Datum endpoint_datum, Change &&change) {
     const std::string_view endpoint = pg::copy_text(pg::utf8_text(endpoint_datum));
     session::require(core::rules::kEntry, endpoint);
-    change_list(function, endpoint, [&](std::string &list, core::Problem &problem) { return change(list, endpoint, problem); });
+    const std::uint64_t hash = hash_of_daemon(endpoint);
+    change_list(function, endpoint, [&](std::string &list, core::Problem &problem) {
+        const std::string own = hash == 0 || core::has_daemon(list, endpoint) ? std::string() : core::daemon_of_hash(list, hash);
+        return change(list, own.empty() ? endpoint : std::string_view(own), problem);
+    });
 }
 
 void drain(const char *function, FunctionCallInfo fcinfo, bool wanted) {
@@ -90,7 +105,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_register) {
     core::Endpoint parsed;
     core::Problem refusal;
     if (!core::parse_endpoint(asked, parsed, refusal))
-        session::note_suspicious(core::Suspicion::Endpoint, "endpoint", asked);
+        session::note_suspicious(core::Suspicion::Endpoint, "endpoint", core::PublicEndpoint(asked).text);
     session::require(core::rules::kEndpoint, pg::utf8_text(PG_GETARG_DATUM(0)));
     session::require(core::rules::kWeight, weight);
     bool is_new = false;

@@ -2,6 +2,7 @@
 // memory. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/endpoint.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/shown_text.hpp"
@@ -98,11 +99,11 @@ shmem::DaemonRow &row_of(Datum endpoint_datum) {
     for (shmem::DaemonRow &row : shmem::segment().daemons->rows) {
         shmem::DaemonIdentity identity;
         if (row.state.load() != DaemonState::Absent && row.identity.load(identity) &&
-            endpoint == identity.endpoint)
+            (endpoint == identity.endpoint || core::stable_hash(endpoint) == identity.endpoint_hash))
             return row;
     }
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                    errmsg("there is no daemon \"%s\"", TextDatumGetCString(endpoint_datum)),
+                    errmsg("there is no daemon \"%s\"", core::PublicEndpoint(TextDatumGetCString(endpoint_datum)).text),
                     errhint("SELECT endpoint FROM steadytext_daemons lists the daemons.")));
 }
 
@@ -121,7 +122,7 @@ STEADYTEXT_FUNCTION(steadytext_daemons) {
 
 STEADYTEXT_FUNCTION(steadytext_daemon_trip) {
     row_of(PG_GETARG_DATUM(0)).breaker.trip(guc::breaker_settings(), core::monotonic_us());
-    session::note_server_action("steadytext_daemon_trip", pg::utf8_text(PG_GETARG_DATUM(0)));
+    session::note_server_action("steadytext_daemon_trip", core::PublicEndpoint(pg::utf8_text(PG_GETARG_DATUM(0))).text);
     PG_RETURN_VOID();
 }
 
@@ -130,6 +131,6 @@ STEADYTEXT_FUNCTION(steadytext_daemon_reset) {
     row.breaker.reset();
     row.busy_until_us.store(0);
     row.resets.fetch_add(1);
-    session::note_server_action("steadytext_daemon_reset", pg::utf8_text(PG_GETARG_DATUM(0)));
+    session::note_server_action("steadytext_daemon_reset", core::PublicEndpoint(pg::utf8_text(PG_GETARG_DATUM(0))).text);
     PG_RETURN_VOID();
 }

@@ -4,7 +4,8 @@
     openai_server.py [--model NAME]... [--key KEY] [--certificate PEM] [--dimensions N]
 
 The first line of output is the port. Shapes of requests and answers are those recorded of vLLM 0.11's OpenAI-compatible server.
-A prompt that begins with "!http:WHAT " is answered badly: status=N, garbage, html, huge, endless, half, hang, slow=MS, redirect.
+A prompt that begins with "!http:WHAT " is answered badly: status=N, garbage, html, huge, endless, half, hang, slow=MS, redirect, quote=N (status N, with the
+query and the headers it was asked with).
 
 With "stream": true each word of the prompt is a token. "!stream:WHAT,... " before it says how it comes: delay=MS before each token;
 after=N tokens one of hang (until the client goes), break, error, garbage, unfinished (a proper end without [DONE]); flood=N tokens of a
@@ -100,6 +101,7 @@ class Engine(BaseHTTPRequestHandler):
     # The path without its query, which must be the one that is asked for.
     def lacks_query(self):
         self.path, _, query = self.path.partition("?")
+        self.query = query
         if query == options.query or self.path in ("/stats", "/last", "/next"):
             return False
         self.answer(error(f"Resource not found: {query}", "NotFound", 404), 404)
@@ -259,6 +261,9 @@ class Engine(BaseHTTPRequestHandler):
         self.close_connection = True
         if fault == "status":
             self.answer(error("as asked for", "Error", int(value)), int(value))
+        elif fault == "quote":
+            given = ", ".join(f"{name}: {text}" for name, text in self.headers.items())
+            self.answer(error(f"asked with ?{self.query} and {given}", "Error", int(value)), int(value))
         elif fault == "redirect":
             self.answer(b"", 307, [("Location", f"http://127.0.0.1:{self.server.server_port}/v1/stolen")])
         elif fault == "garbage":

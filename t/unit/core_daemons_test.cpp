@@ -2,6 +2,7 @@
 #include "src/core/balance.hpp"
 #include "src/core/breaker.hpp"
 #include "src/core/daemon_list.hpp"
+#include "src/core/secrets.hpp"
 
 #include <gtest/gtest.h>
 #include <memory>
@@ -25,6 +26,60 @@ TEST(Endpoint, TakesWhatItShould) {
                              "dns+tcp://fleet.internal:5555", "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
                              "http://[::1]:8080/v1?a=b/c&d=%20"})
         EXPECT_TRUE(is_endpoint(good)) << good;
+}
+
+TEST(Endpoint, IsPublicWithoutWhatMayBeAKey) {
+    const std::pair<const char *, const char *> kCases[] = {
+        {"https://x.com/v1?api-key=SECRET", "https://x.com/v1?api-key=***"},
+        {"https://x.com/v1?api-version=2024-10-21&api-key=SECRET;k=", "https://x.com/v1?api-version=***&api-key=***;k=***"},
+        {"https://x.com/v1?SECRET", "https://x.com/v1?***"},
+        {"https://x.com?a=S&&SECRET", "https://x.com?a=***&&***"},
+        {"https://x.com/v1?k=S%26E?C=R/E#T", "https://x.com/v1?k=***#***"},
+        {"https://me:SECRET@x.com/v1@2", "https://***@x.com/v1@2"},
+        {"https://me:SEC@RET@x.com?a=b@c", "https://***@x.com?a=***"},
+        {"htps:/x.com?api-key=SECRET", "htps:/x.com?api-key=***"},
+        {"ipc:///run/a?b=c", "ipc:///run/a?b=c"},
+        {"tcp://localhost:5555", "tcp://localhost:5555"},
+        {"", ""}};
+    for (const auto &[endpoint, shown] : kCases) {
+        EXPECT_STREQ(PublicEndpoint(endpoint).text, shown);
+        EXPECT_STREQ(PublicEndpoint(shown).text, shown) << "what is public stays";
+    }
+    EXPECT_STREQ(PublicEndpoint("https://x.com/v1?api-key=***#12").text, "https://x.com/v1?api-key=***#12") << "one of several";
+    EXPECT_STREQ(PublicEndpoint(std::string(1000, 'x')).text, std::string(255, 'x').c_str());
+    EXPECT_EQ(std::string(PublicEndpoint("https://x.com/?k=" + std::string(1000, 'S')).text), "https://x.com/?k=***");
+}
+
+TEST(DaemonList, FindsAnEntryByItsPublicName) {
+    std::string list = "https://x.com/v1?k=one weight=2, https://y.com/v1?k=two, https://y.com/v1?k=three";
+    Problem problem;
+    EXPECT_TRUE(drain_daemon(list, "https://x.com/v1?k=***", true, problem)) << problem.message;
+    EXPECT_EQ(list, "https://x.com/v1?k=one weight=2 drain=on, https://y.com/v1?k=two, https://y.com/v1?k=three");
+    EXPECT_FALSE(has_daemon(list, "https://y.com/v1?k=***")) << "which of two?";
+    EXPECT_TRUE(has_daemon(list, "https://y.com/v1?k=two"));
+    EXPECT_EQ(daemon_of_hash(list, stable_hash("https://y.com/v1?k=three")), "https://y.com/v1?k=three");
+    EXPECT_FALSE(add_daemon(list, "https://z.com/v1?k=***", 1, problem));
+    EXPECT_STREQ(problem.sqlstate, sqlstate::kUndefinedObject);
+    Problem refusal;
+    EXPECT_FALSE(check_daemon_list("https://x.com/v1 header.api-key=\x01SECRET", refusal));
+    EXPECT_EQ(std::string(refusal.message).find("SECRET"), std::string::npos) << refusal.message;
+    Problem unquoted;
+    EXPECT_FALSE(check_daemon_list("https://x.com/v1 header.Authorization=Bearer SECRET", unquoted));
+    EXPECT_EQ(std::string(unquoted.message).find("SECRET"), std::string::npos) << unquoted.message;
+    Problem twice;
+    EXPECT_FALSE(check_daemon_list("https://x.com/v1?k=SECRET, https://x.com/v1?k=SECRET", twice));
+    EXPECT_EQ(std::string(twice.message).find("SECRET"), std::string::npos) << twice.message;
+}
+
+TEST(Secrets, AreNotRepeatedInWords) {
+    Secrets secrets;
+    secrets.add("sk-0123456789");
+    secrets.add("Basic dXNlcjpwYXNz");
+    secrets.add_query("v=1&api-key=a%2Fsecret");
+    for (const auto &[words, shown] : {std::pair{"key sk-0123456789, sk-0123456789!", "key ***, ***!"}, {"got Basic dXNlcjpwYXNz", "got ***"},
+             {"got dXNlcjpwYXNz", "got ***"}, {"?v=1&api-key=a%2Fsecret", "?v=1&api-key=***"}, {"a/secret", "***"}, {"cut: sk-01234", "cut: ***"},
+             {"", ""}, {"sk-", "sk-"}, {"nothing of it", "nothing of it"}})
+        EXPECT_EQ(secrets.masked(words), shown);
 }
 
 TEST(Endpoint, OfHttpIsTakenApartAsLibcurlDoes) {

@@ -121,6 +121,7 @@ TEST(DaemonInfo, MemoryAloneCanBeRead) {
 DaemonIdentity called(const char *endpoint) {
     DaemonIdentity identity;
     std::snprintf(identity.endpoint, sizeof identity.endpoint, "%s", endpoint);
+    identity.endpoint_hash = steadytext::core::stable_hash(endpoint);
     return identity;
 }
 
