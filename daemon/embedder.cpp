@@ -9,7 +9,7 @@ namespace steadytext::daemon {
 
 namespace {
 
-// Longer texts are cut. Models with a smaller window of their own set a smaller one.
+// Longer texts are refused, or cut where they are only compared. Models with a smaller window of their own set a smaller one.
 constexpr int kWindow = 2048;
 
 // In double, left to right: the same sum whatever the compiler makes of it.
@@ -71,7 +71,12 @@ bool Embedder::load(ModelInfo &info, core::Problem &problem) {
 bool Embedder::process(const EmbedTask &task, std::size_t item, Vectors &result, std::string &error) {
     std::vector<llama_token> tokens =
         tokenize(model_.get(), options_.embedding_prefix + task.texts[item], false);
-    cut(tokens, llama_n_ctx(context_.get()));
+    const std::size_t window = llama_n_ctx(context_.get());
+    if (tokens.size() > window && !task.cuts) {
+        error = "Input is beyond the model's window: " + std::to_string(tokens.size()) + " tokens. Maximum allowed: " + std::to_string(window);
+        return false;
+    }
+    cut(tokens, window);
     batch_->clear();
     for (std::size_t i = 0; i < tokens.size(); i++)
         batch_->add(tokens[i], static_cast<llama_pos>(i), 0, true);

@@ -36,6 +36,7 @@ struct GenerateTask {
 
 struct EmbedTask {
     std::vector<std::string> texts;
+    bool cuts = false;  // texts beyond the model's window, else they are an error
 };
 
 struct RankTask {

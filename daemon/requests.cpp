@@ -243,7 +243,7 @@ void read_embed(Parameters &parameters, Request &request) {
 void read_embed_batch(Parameters &parameters, Request &request) {
     parameters.seed();
     request.form.kind = Form::Kind::Vectors;
-    request.task = EmbedTask{parameters.texts("texts", "texts must be a list of strings")};
+    request.task = EmbedTask{.texts = parameters.texts("texts", "texts must be a list of strings")};
 }
 
 void read_rerank(Parameters &parameters, Request &request) {
@@ -411,7 +411,7 @@ Request parse_request(std::string_view body) {
 
 EmbedTask as_embeddings(RankTask task) {
     task.documents.insert(task.documents.begin(), std::move(task.query));
-    return {std::move(task.documents)};
+    return {std::move(task.documents), true};
 }
 
 std::string json_text(std::string_view text) { return dump(Json(text)); }

@@ -22,6 +22,9 @@ is($cluster->sql(q(SELECT round((1 - (steadytext_embed('A man is eating food.')
 is($cluster->sql(q(SELECT round((1 - (steadytext_embed('A man is eating food.')
     <=> steadytext_embed('The girl is carrying a baby.')))::numeric, 3))), '-0.105', 'one about a baby is not');
 is($cluster->sql(q(SELECT vector_dims(steadytext_embed('dimensions')))), '1024', 'vectors have embedding_dimensions');
+my $too_long = $cluster->try_sql(q(SELECT steadytext_embed(repeat('word ', 5000))));
+is($too_long->{state}, '38000', 'a text beyond the window of the model is an error, never cut');
+like($too_long->{err}, qr/beyond the model's window: \d+ tokens\. Maximum allowed: \d+/, 'with both sizes') or diag $too_long->{err};
 is($cluster->sql(q(SET steadytext.embedding_dimensions = 100; SELECT round(vector_norm(steadytext_embed('cut'))::numeric, 4))),
     '1.0000', 'a vector that was cut has length 1 again');
 my $first = $cluster->sql($generate);

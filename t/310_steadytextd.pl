@@ -231,7 +231,20 @@ subtest 'embeddings' => sub {
     is answer($endpoint, request('embed')), 'error: Input text must not be empty', 'nor without a text';
     like answer($endpoint, request('embed', text_input => $_)), qr/^error: Input text must be a string or list of strings/, 'embed of something else'
         for 7, ['a', 7], undef;
-    is scalar @{ answer($endpoint, request('embed', text_input => 'word ' x 5000)) }, $described->{dimensions}, 'a text longer than the model takes is cut';
+};
+
+subtest 'a text beyond the embedding model\'s window' => sub {
+    my $too_long = answer($endpoint, request('embed', text_input => 'word ' x 5000));
+    like $too_long, qr/^error: Input is beyond the model's window: (\d+) tokens\. Maximum allowed: (\d+)$/, 'is refused, with numbers';
+    my ($tokens, $allowed) = $too_long =~ /(\d+) tokens\. Maximum allowed: (\d+)/;
+    my $fitting = 5000 - ($tokens - $allowed);
+    is answer($endpoint, request('embed', text_input => 'word ' x ($fitting + 1))),
+        "error: Input is beyond the model's window: @{[ $allowed + 1 ]} tokens. Maximum allowed: $allowed", 'one token too many is too many';
+    my ($told) = decoded($endpoint, request('embed', text_input => 'word ' x $fitting, return_usage => JSON::PP::true), '<');
+    is $told->{usage}{prompt_tokens}, $allowed, 'as many as allowed fit';
+    like answer($endpoint, request('embed_batch', texts => ['short', 'word ' x 5000])), qr/^error: Input is beyond the model's window/, 'of several one is enough';
+    my $ranking = answer($endpoint, request('rerank', query => 'word', documents => ['word ' x 5000, 'word']));
+    is scalar @$ranking, 2, 'documents that are only compared are cut';
 };
 
 subtest 'rerank, by the embeddings' => sub {
