@@ -21,7 +21,6 @@ extern "C" {
 #include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
 #include "utils/typcache.h"
 }
 
@@ -326,7 +325,7 @@ bool match(const Subject &subject, const Const *pattern, Oid collation, Demands 
         return false;
     if (!OidIsValid(collation) || !get_collation_isdeterministic(collation))
         return false;
-    const bool ascii = lc_ctype_is_c(collation);
+    const bool ascii = has_ctype_c(collation);
     const char *text = text_of(pattern->constvalue);
     const std::size_t length = strlen(text);
     static auto *translated = new core::constraint::SchemaPattern;

@@ -29,6 +29,7 @@ extern "C" {
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/pg_locale.h"
 #include "utils/regproc.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 150000
@@ -205,6 +206,15 @@ inline constexpr bool kHasTransactionTimeout = false;
 
 // Whether what only reads may begin a subtransaction of its own while a parallel query is under way.
 inline constexpr bool kSubtransactionsInParallel = PG_VERSION_NUM >= 170000;
+
+// Whether letters and digits are ASCII's only, under this collation.
+inline bool has_ctype_c(Oid collation) {
+#if PG_VERSION_NUM >= 180000
+    return pg_newlocale_from_collation(collation)->ctype_is_c;
+#else
+    return lc_ctype_is_c(collation);
+#endif
+}
 
 // Whether new rows have to satisfy this CHECK.
 inline bool is_enforced([[maybe_unused]] const ConstrCheck &check) {

@@ -27,6 +27,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 
 namespace steadytext::pg {
@@ -44,19 +45,23 @@ struct Writer {
     StringInfo out;
     Checks checks;
     bool has_checks = false;  // some were written
+    std::uint64_t steps = core::constraint::kMostCompilingSteps;  // of work that trying them may take still
 };
 
 void append_row(Writer &writer, Oid type, int nesting);
 
-// The whole, or a part. Of what a schema may cost, a CHECK gets a small part: the rest is for what answers with it.
-bool is_usable(const char *schema, int length) {
+// The whole, or a part. Of what a schema may cost, a CHECK gets a small part, for the rest is for what answers with it, and all of them as
+// much as one schema.
+bool is_usable(const char *schema, int length, std::uint64_t &steps) {
     const char *utf8 = pg_server_to_any(schema, length, PG_UTF8);
-    core::Work work = interruptible(core::constraint::kMostCompilingSteps / 10);
+    core::Work work = interruptible(std::min(steps, core::constraint::kMostCompilingSteps / 10));
     core::Problem ignored;
-    return try_worked(ignored, work, "the schema of a row", [&](core::Problem &problem) {
+    const bool usable = try_worked(ignored, work, "the schema of a row", [&](core::Problem &problem) {
         core::constraint::Network network;
         return core::constraint::compile_schema(utf8, network, problem, &work);
     });
+    steps -= std::min(steps, work.used());
+    return usable;
 }
 
 // ---- scalars ---------------------------------------------------------------------------------------------------------
@@ -215,7 +220,7 @@ void append_checked(Writer &writer, Oid type, int32 modifier, const Demands &dem
     append_scalar(writer.out, type, modifier, impossible ? Demands() : demands);
     if (impossible || !demands.has_any())
         return;
-    if (writer.checks == Checks::Tried && !is_usable(writer.out->data + begin, writer.out->len - begin)) {
+    if (writer.checks == Checks::Tried && !is_usable(writer.out->data + begin, writer.out->len - begin, writer.steps)) {
         writer.out->len = begin;
         append_scalar(writer.out, type, modifier, Demands());
         return;
@@ -299,7 +304,10 @@ Text write(Oid type, Checks checks) {
     return {out.data, out.len, writer.has_checks};
 }
 
-bool is_usable(const Text &schema) { return schema.length <= kMostBytes && is_usable(schema.data, schema.length); }
+bool is_usable(const Text &schema) {
+    std::uint64_t steps = core::constraint::kMostCompilingSteps;
+    return schema.length <= kMostBytes && is_usable(schema.data, schema.length, steps);
+}
 
 // The schema with as much of the CHECKs as can be used.
 Text write_usable(Oid type, const Text &all) {
