@@ -3,8 +3,8 @@
 //
 // Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime: pg. Each
 // step is a transaction; one that fails is reported, what it had taken is given back, and the next attempt waits longer and
-// takes records one by one, so that a record that cannot be written does not hold up the others. What cannot be written in
-// three attempts is dropped: it is a cache.
+// takes records one by one, so that a record that cannot be written does not hold up the others. A record is given up for what it says itself, an
+// audit row at once and an answer after three attempts; for a table that is locked, or a disk that is full, it waits as long as that lasts.
 //
 // A database's only keeper holds its row's keeper_pid. DROP DATABASE waits five seconds for others to leave: an idle keeper is
 // gone sooner.
@@ -27,6 +27,7 @@ PGDLLEXPORT void steadytext_keeper_main(Datum);
 }
 
 #include <algorithm>
+#include <iterator>
 
 namespace steadytext::worker {
 
@@ -37,7 +38,7 @@ constexpr std::int64_t kIdleUs = 1'500'000;
 constexpr std::int64_t kEvictionUs = 10'000'000;  // between looks at the limits while writes come in
 constexpr std::int64_t kFirstPauseUs = 200'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
-constexpr std::uint32_t kAttempts = 3;
+constexpr std::uint32_t kAttempts = 3;            // of an answer whose row is refused
 constexpr std::size_t kBatchBytes = 8 * 1024 * 1024;
 
 struct Keeper {
@@ -45,7 +46,6 @@ struct Keeper {
     shmem::DatabaseRow *row;
     TakenWrites taken;
     TakenAudit taken_audit;
-    std::uint32_t audit_attempts = 0;
     std::uint32_t audit_row = 0;  // its index, when rows are written one by one
     std::uint32_t batch = TakenWrites::kMost;
     std::int64_t pause_us = 0;
@@ -77,7 +77,22 @@ void settle_taken() {
     keeper->taken.count = 0;
 }
 
-void give_back_taken() {
+void put_back_taken() {
+    for (std::uint32_t i = 0; i < keeper->taken.count; i++)
+        keeper->segment->cache_writes->put_back(MyDatabaseId, keeper->taken.indexes[i]);
+    keeper->taken.count = 0;
+}
+
+// What failed is what one row says, and not the table: data exceptions and constraints, limits of what a row can hold, what triggers raise.
+bool is_of_one_row(const core::Problem &problem) {
+    constexpr const char *kClasses[] = {"22", "23", "44", "54", "P0"};
+    return std::any_of(std::begin(kClasses), std::end(kClasses), [&](const char *each) { return strncmp(problem.sqlstate, each, 2) == 0; });
+}
+
+void give_back_taken(const core::Problem &problem) {
+    const bool is_internal = strncmp(problem.sqlstate, "XX", 2) == 0;  // an answer may be what causes it, again and again
+    if (!is_of_one_row(problem) && !is_internal)
+        return put_back_taken();
     for (std::uint32_t i = 0; i < keeper->taken.count; i++) {
         const std::uint32_t index = keeper->taken.indexes[i];
         if (keeper->segment->cache_writes->give_back(MyDatabaseId, index) < kAttempts)
@@ -91,12 +106,6 @@ void give_back_taken() {
 }
 
 void write_taken() { keeper->cache_is_held = begin_quietly() && !write_records(*keeper->segment->cache_writes, keeper->taken); }
-
-void put_back_taken() {
-    for (std::uint32_t i = 0; i < keeper->taken.count; i++)
-        keeper->segment->cache_writes->put_back(MyDatabaseId, keeper->taken.indexes[i]);
-    keeper->taken.count = 0;
-}
 
 void write_taken_audit() { write_audit(*keeper->segment->audit, {keeper->taken_audit.indexes, keeper->taken_audit.count}); }
 void write_one_audit() { write_audit(*keeper->segment->audit, {&keeper->audit_row, 1}); }
@@ -142,19 +151,17 @@ bool write_batch(bool &any) {
     if (!any)
         return true;
     keeper->cache_is_held = false;
-    const bool good = run_step("writing cached answers", write_taken);
+    core::Problem problem;
+    const bool good = run_step("writing cached answers", write_taken, problem);
     if (good && keeper->cache_is_held) {
         put_back_taken();
         any = false;
         return true;
     }
-    good ? settle_taken() : give_back_taken();
+    good ? settle_taken() : give_back_taken(problem);
     keeper->batch = good ? std::min(keeper->batch * 2, TakenWrites::kMost) : 1;
     return good;
 }
-
-// What failed is what one row says, and not the table: data exceptions and constraints.
-bool is_of_one_row(const core::Problem &problem) { return strncmp(problem.sqlstate, "22", 2) == 0 || strncmp(problem.sqlstate, "23", 2) == 0; }
 
 void settle_audit(std::uint32_t index) {
     keeper->segment->audit->finish(index);
@@ -192,12 +199,7 @@ bool write_audit_rows() {
         settled = write_audit_one_by_one();
         good = settled == taken.count;
     }
-    if (!good && ++keeper->audit_attempts < kAttempts)
-        return false;
-    if (!good)
-        keeper->segment->counters->add(0, shmem::Counter::AuditDropped, taken.count - settled);
-    keeper->audit_attempts = 0;
-    for (std::uint32_t i = settled; i < taken.count; i++)
+    for (std::uint32_t i = settled; good && i < taken.count; i++)
         settle_audit(taken.indexes[i]);
     return good;
 }
@@ -237,13 +239,15 @@ bool refresh_is_due(std::int64_t now_us) {
 bool work(std::int64_t now_us) {
     // Read first: whoever asked for a refresh finds in it what was pending when it asked.
     keeper->refresh_under_way = keeper->row->refreshes_wanted.load();
-    if (!note_incidents() || !write_audit_rows())
-        return false;
+    const bool noted = note_incidents();
+    const bool audited = write_audit_rows();  // whatever became of those: a table that cannot be written holds up no other
     bool wrote_any;
     do {
         if (!write_batch(wrote_any))
             return false;
     } while (wrote_any);
+    if (!noted || !audited)
+        return false;
     if (std::int64_t ignored = INT64_MAX; health_is_due(*keeper->row, now_us, ignored) && !run_step("writing steadytext_daemon_health", tell_health))
         return false;
     if (usage_is_due(*keeper->row, now_us) && !write_all_usage())

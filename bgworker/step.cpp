@@ -1,7 +1,7 @@
 // The frame of a transaction in a background worker: see step.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/step.hpp"
-#include "src/pg/own_table.hpp"
+#include "src/pg/extension_lock.hpp"
 
 extern "C" {
 #include "access/xact.h"

@@ -6,6 +6,7 @@
 #include "bgworker/workers.hpp"
 #include "shmem/segment.hpp"
 #include "src/guc.hpp"
+#include "src/pg/extension_lock.hpp"
 #include "src/pg/owner_guard.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/audit.hpp"
@@ -27,6 +28,7 @@ void _PG_init(void) {
     steadytext::shmem::request_segment();
     steadytext::pg::bad_encoding_seen = steadytext::session::note_bad_encoding;
     steadytext::pg::install_owner_guard();
+    steadytext::pg::install_extension_lock();
     steadytext::session::install_explain_hook();
     steadytext::session::statement::install_hooks();
     steadytext::worker::register_workers();

@@ -20,6 +20,35 @@ for my $table (qw(steadytext_cache steadytext_usage)) {
     is($dropper->finish->{state}, '', 'the extension is dropped, and made again');
 }
 
+# ---- the extension's own lock ------------------------------------------------------------------------------------------------
+# PostgreSQL locks the extension for whoever says that a function of his depends on it, and keeps it locked while he likes: no worker waits for that.
+{
+    my $row = sub { my ($table, $where) = @_; return $cluster->poll_until("SELECT count(*) FROM $table WHERE $where", 1) };
+    $cluster->sql(q(CREATE ROLE eve LOGIN; CREATE SCHEMA eves AUTHORIZATION eve; CREATE ROLE bob LOGIN));
+    $cluster->sql(q(CREATE FUNCTION eves.f() RETURNS int LANGUAGE sql AS 'SELECT 1'), user => 'eve');
+    my $eve = $cluster->session(user => 'eve');
+    $eve->ask('BEGIN; ALTER FUNCTION eves.f() DEPENDS ON EXTENSION pg_steadytext;');
+    my $locked = q(SELECT count(*) FROM pg_locks WHERE classid = 'pg_extension'::regclass AND objsubid = 0 AND mode = 'AccessExclusiveLock' AND granted);
+    is($cluster->sql($locked), 1, 'a role without rights has the extension locked');
+    my $id = $cluster->sql(q(SELECT steadytext_generate_async('meanwhile')), user => 'bob');
+    ok($row->('steadytext_queue', "request_id = '$id' AND status = 'completed'"), 'asynchronous calls are carried out');
+    $cluster->sql(q(SELECT steadytext_generate('meanwhile' || chr(1))), user => 'bob');
+    ok($row->('steadytext_cache', q(prompt = 'meanwhile' || chr(1))), 'answers are written');
+    ok($row->('steadytext_audit_log', q(user_id = 'bob')), 'and audit rows');
+
+    # Who may not drop it keeps no worker waiting either; who drops it by what it depends on waits for workers as any other does.
+    my $holder = $cluster->session->send('BEGIN; LOCK TABLE steadytext_cache IN EXCLUSIVE MODE; SELECT steadytext_generate($$locked again$$);');
+    ok($waits->(q(backend_type = 'pg_steadytext keeper')), 'a keeper waits in the midst of its work');
+    $eve->ask('COMMIT;');
+    is($cluster->try_sql('DROP EXTENSION pg_steadytext', user => 'eve')->{state}, '42501', 'a role without rights is refused at once');
+    my $dropper = $cluster->session->send(q(SET application_name = 'dropper'; DROP EXTENSION vector CASCADE; CREATE EXTENSION pg_steadytext CASCADE;));
+    ok($waits->(q(application_name = 'dropper')), 'DROP EXTENSION vector CASCADE waits for the keeper');
+    is($cluster->sql(q(SELECT count(*) FROM pg_locks WHERE relation IS NOT NULL AND mode = 'AccessExclusiveLock' AND pid = (SELECT pid FROM pg_stat_activity WHERE application_name = 'dropper'))), 0,
+        'before it has locked a table');
+    $holder->send('COMMIT;');
+    is($_->finish->{state}, '', 'all goes on') for $holder, $dropper, $eve;
+}
+
 # ---- jobs ---------------------------------------------------------------------------------------------------------------------
 $cluster->sql(q(SELECT count(steadytext_generate_async('!fault:hold job ' || i)) FROM generate_series(1, 3) i));
 ok($cluster->poll_until(q(SELECT count(*) > 0 FROM steadytext_queue WHERE status = 'processing'), 't'), 'jobs are under way');

@@ -88,7 +88,20 @@ my $kinds  = q(SELECT string_agg(DISTINCT details ->> 'kind', ' ' ORDER BY detai
     $cluster->sql('ALTER TABLE steadytext_audit_log DROP CONSTRAINT not_eve');
 }
 
-# A table that cannot be written: rows are given up, cached answers are written all the same.
+# A table that cannot be written for a time: rows wait for the end of it, answers are written meanwhile.
+{
+    $cluster->sql(q(CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END $$;
+        CREATE TRIGGER full_disk BEFORE INSERT ON steadytext_audit_log EXECUTE FUNCTION full_disk()));
+    my $dropped = $metric->('audit_dropped_total');
+    $cluster->sql(q(SELECT steadytext_generate('no room' || chr(2))));
+    ok($cluster->wait_for(sub { (() = $cluster->log =~ /ERROR:.*no space left/g) > 4 }), 'a row is tried again and again');
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_cache WHERE prompt LIKE 'no room%'), 1), 'answers are written meanwhile');
+    $cluster->sql('DROP TRIGGER full_disk ON steadytext_audit_log');
+    ok($cluster->poll_until(qq(SELECT count(*) FROM steadytext_audit_log WHERE details ->> 'sha256' = '${\ sha256_hex("no room\002")}'), 1, 60), 'and written in the end');
+    is($metric->('audit_dropped_total'), $dropped, 'none is dropped');
+}
+
+# Rows that the table refuses, all of them: they are given up.
 {
     $cluster->sql(q(ALTER TABLE steadytext_audit_log ADD CONSTRAINT never CHECK (false) NOT VALID));
     my $dropped = $metric->('audit_dropped_total');

@@ -5,7 +5,6 @@ extern "C" {
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
@@ -63,14 +62,6 @@ Oid lock_own_table(const char *name) {
         return InvalidOid;
     LockRelationOid(table, AccessShareLock);  // hears what changed while it waited
     return own_table(name) == table ? table : InvalidOid;
-}
-
-bool lock_extension() {
-    const Oid extension = get_extension_oid("pg_steadytext", true);
-    if (!OidIsValid(extension))
-        return false;
-    LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);  // hears what changed while it waited
-    return get_extension_oid("pg_steadytext", true) == extension;
 }
 
 }  // namespace steadytext::pg

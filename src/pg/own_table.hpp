@@ -18,9 +18,4 @@ namespace steadytext::pg {
 // before each statement. That the statement then meets no other table is seen to by owner_guard.hpp.
 [[nodiscard]] Oid lock_own_table(const char *name);
 
-// Locks the extension until the transaction ends, so that it is not dropped meanwhile; false if it is not in this database. DROP EXTENSION locks
-// the extension first and then its tables, in an order of its own: so does a worker, as its transaction's first lock, and neither waits for the
-// other while the other waits for it.
-[[nodiscard]] bool lock_extension();
-
 }  // namespace steadytext::pg
