@@ -1,5 +1,6 @@
 // A scan, not a query: no plan, no privileges, no user code. See table_rows.hpp. Regime: pg.
 #include "src/pg/table_rows.hpp"
+#include "src/core/clock.hpp"
 #include "src/pg/lock_wait.hpp"
 
 extern "C" {
@@ -13,6 +14,8 @@ extern "C" {
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 }
+
+#include <algorithm>
 
 namespace steadytext::pg {
 
@@ -30,8 +33,13 @@ void scan(Relation table, void (*take)(TupleTableSlot *, void *), void *context)
 }
 
 void say_which_table(void *table) {
-    const char *name = get_rel_name(*static_cast<const Oid *>(table));
+    const Oid relation = *static_cast<const Oid *>(table);
+    const char *name = get_rel_name(relation);
     errcontext("reading table %s, which another transaction has locked", name == nullptr ? "of settings" : name);
+    if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE || name == nullptr)
+        return;
+    errmsg("table %s is locked by another transaction, or one waits to lock it", name);
+    errhint("SELECT pid, mode, granted FROM pg_locks WHERE relation = %u tells whose; pg_blocking_pids() of a process that waits, for whom it waits.", relation);
 }
 
 void lock_one(const Oid table) {
@@ -54,10 +62,13 @@ bool try_lock_tables(std::span<const Oid> tables) {
 
 void lock_tables(std::span<const Oid> tables, int milliseconds) {
     const int settings = NewGUCNestLevel();
-    bound_lock_waits(milliseconds);
-    for (const Oid table : tables)
-        if (OidIsValid(table))
-            lock_one(table);
+    const std::int64_t until_us = core::monotonic_us() + std::int64_t{milliseconds} * 1000;
+    for (const Oid table : tables) {
+        if (!OidIsValid(table))
+            continue;
+        bound_lock_waits(static_cast<int>(std::clamp((until_us - core::monotonic_us()) / 1000, std::int64_t{1}, std::int64_t{milliseconds})));
+        lock_one(table);
+    }
     AtEOXact_GUC(false, settings);
 }
 

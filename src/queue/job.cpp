@@ -77,9 +77,10 @@ session::RerankRequest rerank_request(const JobRow &row) {
 
 bool is_class(const core::Problem &problem, const char *sqlstate_class) { return strncmp(problem.sqlstate, sqlstate_class, 2) == 0; }
 
-// No room here, or daemons that ask to come again (57P03), cost a job no attempt; what is wrong with its arguments stays wrong.
+// No room here, daemons that ask to come again (57P03), or a table that somebody has locked (55P03) cost a job no attempt; what is wrong with its
+// arguments stays wrong.
 Outcome outcome_of(const core::Problem &problem) {
-    if (is_class(problem, "53") || strcmp(problem.sqlstate, core::sqlstate::kCannotConnectNow) == 0)
+    if (is_class(problem, "53") || strcmp(problem.sqlstate, core::sqlstate::kCannotConnectNow) == 0 || strcmp(problem.sqlstate, "55P03") == 0)
         return Outcome::Postponed;
     return is_class(problem, "22") || is_class(problem, "42") || is_class(problem, "54") ? Outcome::Failed : Outcome::Retry;
 }

@@ -6,12 +6,17 @@
 //     void forget(Datum, Oid relation) { if (...) copy.forget(); }     // a callback of utils/inval.h
 //     if (!copy.is_current()) copy.make([] { ... });                   // may raise
 //
-// A copy of tables that somebody has locked is used as it is (make_of()), and looked at again by the next call; only who has none yet waits for them.
+// A copy of tables that somebody has locked (make_of(), is_confirmed()) is used as it is for a time, and looked at again by the next call: for
+// steadytext.request_timeout, and no longer than kMostStaleUs, since it was last known to be current. That was before whatever it does not know yet;
+// so a limit binds everybody that long after its commit, whoever locks the tables. Whoever has no such copy waits for the tables, as long as a call may,
+// and then it is an error (55P03); for as long again calls that find them locked fail at once, so that what goes on after an error is not held up by each row.
 #pragma once
 
+#include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/table_rows.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -21,6 +26,14 @@ class Kept {
 public:
     [[nodiscard]] bool is_current() const { return made_at_ == heard_; }
     void forget() { heard_++; }
+
+    // The same, of a copy of tables.
+    [[nodiscard]] bool is_confirmed() {
+        if (!is_current())
+            return false;
+        confirmed_us_ = core::monotonic_us();
+        return true;
+    }
 
     template <class Make>
     void make(Make &&make) {
@@ -32,19 +45,34 @@ public:
 
     template <class Make>
     void make_of(std::span<const Oid> tables, Make &&make_copy) {
+        const std::int64_t now_us = core::monotonic_us();
         if (!pg::try_lock_tables(tables)) {
-            if (made_at_ != kNever)
+            if (made_at_ != kNever && now_us - confirmed_us_ < std::min(timeout_us(), kMostStaleUs))
                 return;
-            pg::lock_tables(tables, guc::request_timeout_ms);
+            pg::lock_tables(tables, patience_ms(now_us));
         }
         make(make_copy);
         pg::unlock_tables(tables);
+        confirmed_us_ = now_us;
+        gives_up_us_ = 0;
     }
 
 private:
     static constexpr std::uint64_t kNever = 0;
+    static constexpr std::int64_t kMostStaleUs = 30'000'000;  // a session sets its own timeout
+    static std::int64_t timeout_us() { return std::int64_t{guc::request_timeout_ms} * 1000; }
+
+    // All waits for tables that stay locked end when the first of them does.
+    int patience_ms(std::int64_t now_us) {
+        if (now_us - gives_up_us_ >= timeout_us())
+            gives_up_us_ = now_us + timeout_us();
+        return static_cast<int>(std::clamp((gives_up_us_ - now_us) / 1000, std::int64_t{1}, std::int64_t{guc::request_timeout_ms}));
+    }
+
     std::uint64_t heard_ = 1;
     std::uint64_t made_at_ = kNever;
+    std::int64_t confirmed_us_ = 0;  // CLOCK_MONOTONIC: when a copy of tables was last known to be current
+    std::int64_t gives_up_us_ = 0;
 };
 
 }  // namespace steadytext::session

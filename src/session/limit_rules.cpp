@@ -191,9 +191,11 @@ void load() {
 }
 
 void refresh() {
-    // A long statement hears of changes too; with nothing to hear this costs two comparisons.
+    // A long statement hears of changes too; with nothing to hear this costs two comparisons and a look at the clock.
     AcceptInvalidationMessages();
-    if (!loaded.copy.is_current() || !(loaded.server == server_settings()))
+    if (!(loaded.server == server_settings()))
+        loaded.copy.forget();
+    if (!loaded.copy.is_confirmed())
         load();
 }
 

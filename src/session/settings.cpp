@@ -123,7 +123,7 @@ Settings settings() {
         CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
         registered = true;
     }
-    if (!copy.is_current())
+    if (!copy.is_confirmed())
         load();
     Settings result;
     result.default_max_tokens = overrides.has_max_tokens ? overrides.max_tokens : guc::default_max_tokens;
