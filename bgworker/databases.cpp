@@ -27,22 +27,25 @@ constexpr std::int64_t kKnownUs = 1'000'000;   // that a database is there is be
 constexpr std::int64_t kUnknownUs = 100'000;   // that it is not, so long
 
 // OIDs in order, as of `looked_us`.
-struct Listed {
-    Oid *oids = nullptr;
+template <class Each>
+struct ListOf {
+    Each *oids = nullptr;
     int count = 0;
     int room = 0;
 
-    void add(Oid oid) {
+    void add(Each oid) {
         if (count == room) {
             room = std::max(2 * room, 64);
-            const Size bytes = sizeof(Oid) * static_cast<Size>(room);
-            oids = static_cast<Oid *>(oids == nullptr ? MemoryContextAlloc(TopMemoryContext, bytes) : repalloc(oids, bytes));
+            const Size bytes = sizeof(Each) * static_cast<Size>(room);
+            oids = static_cast<Each *>(oids == nullptr ? MemoryContextAlloc(TopMemoryContext, bytes) : repalloc(oids, bytes));
         }
         oids[count++] = oid;
     }
     void sort() { std::sort(oids, oids + count); }
-    [[nodiscard]] bool has(Oid oid) const { return std::binary_search(oids, oids + count, oid); }
+    [[nodiscard]] bool has(Each oid) const { return std::binary_search(oids, oids + count, oid); }
 };
+using Listed = ListOf<Oid>;
+ListOf<std::uint64_t> owned;  // of each database {oid:32 | owner:32}
 Listed all;         // the databases there are
 Listed joinable;    // of them, those that accept connections
 Listed with_rows;   // the databases that had a row before pg_database was read
@@ -55,18 +58,20 @@ bool read_databases() {
     (void)GetTransactionSnapshot();
     const bool locked = ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock);
     if (locked) {
-        all.count = joinable.count = 0;
+        all.count = joinable.count = owned.count = 0;
         Relation table = table_open(DatabaseRelationId, NoLock);
         TableScanDesc scan = table_beginscan_catalog(table, 0, nullptr);
         for (HeapTuple tuple; HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection));) {
             const auto *database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
             all.add(database->oid);
+            owned.add(std::uint64_t{database->oid} << 32 | database->datdba);
             if (database->datallowconn && database->datconnlimit >= -1)  // -2: a DROP DATABASE that did not end
                 joinable.add(database->oid);
         }
         table_endscan(scan);
         table_close(table, NoLock);
         all.sort();
+        owned.sort();
         joinable.sort();
     }
     CommitTransactionCommand();
@@ -172,6 +177,12 @@ bool list_databases(const shmem::Segment &segment, std::int64_t now_us, const Oi
     databases = joinable.oids;
     count = joinable.count;
     return true;
+}
+
+Oid owner_of(Oid database) {
+    const std::uint64_t *end = owned.oids + owned.count;
+    const std::uint64_t *found = std::lower_bound(static_cast<const std::uint64_t *>(owned.oids), end, std::uint64_t{database} << 32);
+    return found != end && *found >> 32 == database ? static_cast<Oid>(*found & UINT32_MAX) : InvalidOid;
 }
 
 std::uint64_t rows_made_free() { return made_free; }

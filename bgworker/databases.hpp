@@ -17,6 +17,9 @@ void tidy_databases(const shmem::Segment &segment, std::int64_t now_us);
 // Whether a worker can join the database: it is there and accepts connections. Looks at pg_database at most ten times a second.
 [[nodiscard]] bool can_join(const shmem::Segment &segment, Oid database, std::int64_t now_us);
 
+// Who owned the database when last looked; InvalidOid: it was not there.
+[[nodiscard]] Oid owner_of(Oid database);
+
 // The databases that accepted connections when last looked at; false if pg_database could not be read now.
 [[nodiscard]] bool list_databases(const shmem::Segment &segment, std::int64_t now_us, const Oid *&databases, int &count);
 

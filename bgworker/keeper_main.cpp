@@ -2,9 +2,11 @@
 // keeps steadytext_daemon_health true, and leaves when idle.
 //
 // Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime: pg. Each
-// step is a transaction; one that fails is reported, what it had taken is given back, and the next attempt waits longer and
-// takes records one by one, so that a record that cannot be written does not hold up the others. A record is given up for what it says itself, an
-// audit row at once and an answer after three attempts; for a table that is locked, or a disk that is full, it waits as long as that lasts.
+// step is a transaction; one that fails is reported, what it had taken is given back, and the keeper leaves. The next one comes after a
+// pause that grows (start_limiter.hpp), so that nothing that fails keeps a place, and takes records one by one, so that a record that cannot
+// be written does not hold up the others. A record is given up for what it says itself, an audit row at once and an answer after three
+// attempts; for a table that is locked, or a disk that is full, it waits as long as that lasts. While others wait for a place it leaves after
+// its turn (places.hpp).
 //
 // A database's only keeper holds its row's keeper_pid. DROP DATABASE waits five seconds for others to leave: an idle keeper is
 // gone sooner.
@@ -15,6 +17,7 @@
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/keepers.hpp"
+#include "bgworker/places.hpp"
 #include "bgworker/step.hpp"
 #include "bgworker/workers.hpp"
 #include "src/core/clock.hpp"
@@ -36,8 +39,6 @@ namespace {
 constexpr std::int64_t kGatherUs = 50'000;        // writes that arrive together are written together
 constexpr std::int64_t kIdleUs = 1'500'000;
 constexpr std::int64_t kEvictionUs = 10'000'000;  // between looks at the limits while writes come in
-constexpr std::int64_t kFirstPauseUs = 200'000;
-constexpr std::int64_t kLongestPauseUs = 30'000'000;
 constexpr std::uint32_t kAttempts = 3;            // of an answer whose row is refused
 constexpr std::size_t kBatchBytes = 8 * 1024 * 1024;
 
@@ -48,7 +49,7 @@ struct Keeper {
     TakenAudit taken_audit;
     std::uint32_t audit_row = 0;  // its index, when rows are written one by one
     std::uint32_t batch = TakenWrites::kMost;
-    std::int64_t pause_us = 0;
+    std::int64_t began_us = 0;
     std::int64_t evicted_us = 0;
     bool cache_is_held = false;  // by a session that clears it: what is to be written waits
     std::uint64_t incidents_written = 0;
@@ -245,7 +246,7 @@ bool work(std::int64_t now_us) {
     do {
         if (!write_batch(wrote_any))
             return false;
-    } while (wrote_any);
+    } while (wrote_any && !turn_is_over(keeper->began_us));
     if (!noted || !audited)
         return false;
     if (std::int64_t ignored = INT64_MAX; health_is_due(*keeper->row, now_us, ignored) && !run_step("writing steadytext_daemon_health", tell_health))
@@ -264,13 +265,10 @@ bool work(std::int64_t now_us) {
 }
 
 void note_outcome(bool good) {
-    if (good) {
+    if (good)
         keeper->row->keeper_failures.store(0);
-        keeper->pause_us = 0;
-        return;
-    }
-    keeper->row->keeper_failures.fetch_add(1);
-    keeper->pause_us = keeper->pause_us == 0 ? kFirstPauseUs : std::min(keeper->pause_us * 2, kLongestPauseUs);
+    else
+        keeper->row->keeper_failures.fetch_add(1);
 }
 
 void wait(long milliseconds) {
@@ -281,17 +279,10 @@ void wait(long milliseconds) {
     ResetLatch(MyLatch);
 }
 
-void pause_after_failure() {
-    const std::int64_t until_us = core::monotonic_us() + keeper->pause_us;
-    for (std::int64_t now_us; (now_us = core::monotonic_us()) < until_us;) {
-        wait(static_cast<long>((until_us - now_us) / 1000) + 1);
-        serve_interrupts();
-    }
-}
-
-void run_until_idle() {
+// False: something failed.
+bool run_until_idle() {
     std::int64_t busy_us = core::monotonic_us();
-    for (;;) {
+    while (!turn_is_over(keeper->began_us)) {
         serve_interrupts();
         const std::int64_t now_us = core::monotonic_us();
         std::int64_t due_us = INT64_MAX;
@@ -299,18 +290,19 @@ void run_until_idle() {
             const bool good = work(now_us);
             note_outcome(good);
             busy_us = core::monotonic_us();
-            if (good)
-                wait(kGatherUs / 1000);
-            else
-                pause_after_failure();
+            if (!good)
+                return false;
+            wait(kGatherUs / 1000);
         } else if (now_us - busy_us >= kIdleUs) {
-            return;
+            return true;
         } else {
-            wait(static_cast<long>((busy_us + kIdleUs - now_us) / 1000) + 1);
+            const std::int64_t until_us = std::min(busy_us + kIdleUs, turn_ends_us(keeper->began_us));
+            wait(static_cast<long>(std::max<std::int64_t>(until_us - now_us, 0) / 1000) + 1);
             if (keeper->row->pending_writes.load() > 0 && keeper->row->pending_writes.load() < TakenWrites::kMost)
                 wait(kGatherUs / 1000);
         }
     }
+    return true;
 }
 
 }  // namespace
@@ -335,8 +327,11 @@ void steadytext_keeper_main(Datum) {
         drop_work(*keeper->segment, *keeper->row, MyDatabaseId);
         proc_exit(0);
     }
+    if (keeper->row->keeper_failures.load() > 0)
+        keeper->batch = 1;
     begin_usage();
-    run_until_idle();
-    (void)write_all_usage();
+    keeper->began_us = core::monotonic_us();
+    if (run_until_idle())
+        (void)write_all_usage();
     proc_exit(0);
 }

@@ -1,4 +1,4 @@
-// Starting keepers as dynamic background workers: see keepers.hpp. Regime: pg.
+// Finding work for keepers: see keepers.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/keepers.hpp"
 #include "bgworker/databases.hpp"
@@ -60,21 +60,18 @@ bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
     return false;
 }
 
-bool start_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us, std::int64_t &again_us) {
-    bool any_wanted = false;
+void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted, std::int64_t now_us, std::int64_t &again_us) {
     again_us = std::min(again_us, now_us + kLookUs);
     if (RecoveryInProgress())
-        return false;
+        return;
     for (std::uint32_t i = 0; i < segment.databases->size(); i++) {
         const shmem::DatabaseRow &row = (*segment.databases)[i];
         const Oid database = row.oid.load();
         if (database == 0 || row.keeper_pid.load() != 0 || !has_work(row, now_us, again_us) || !can_join(segment, database, now_us))
             continue;
-        any_wanted = true;
         starts[i].belong_to(database);
-        (void)starts[i].keeper.begin("keeper", "steadytext_keeper_main", {.database = database}, now_us, again_us);
+        (void)wanted.add(starts[i].keeper, "keeper", "steadytext_keeper_main", database, again_us);
     }
-    return any_wanted;
 }
 
 }  // namespace steadytext::worker

@@ -1,10 +1,10 @@
-// Which databases need a keeper, and starting them. Called by the launcher. Regime: pg.
+// Which databases need a keeper. Called by the launcher, which begins them in turn (places.hpp). Regime: pg.
 //
 // Reconciles what there is to do (shmem/database_table.hpp) with who runs: a keeper that dies is started again after a pause
 // that doubles (start_limiter.hpp), one that is lost needs no event to be noticed.
 #pragma once
 
-#include "bgworker/start_limiter.hpp"
+#include "bgworker/places.hpp"
 #include "src/pg/postgres.hpp"
 #include "shmem/segment.hpp"
 
@@ -12,24 +12,8 @@
 
 namespace steadytext::worker {
 
-// What the launcher knows of the workers of each row of shmem/database_table.hpp.
-struct DatabaseStarts {
-    Oid database = InvalidOid;
-    StartLimiter keeper, queue_worker;
-
-    // The row may have come to another database since.
-    void belong_to(Oid now) {
-        if (now == database)
-            return;
-        database = now;
-        keeper.reset();
-        queue_worker.reset();
-    }
-};
-
-// Starts the keepers that are missing; `again_us` is lowered to when to look again (CLOCK_MONOTONIC). True: there is a database that
-// has work for a keeper and none.
-bool start_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us, std::int64_t &again_us);
+// Adds the keepers that are missing; `again_us` is lowered to when to look again (CLOCK_MONOTONIC).
+void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted, std::int64_t now_us, std::int64_t &again_us);
 
 // Whether steadytext_daemon_health is to be written now; if not, `due_us` is lowered to when it would be.
 [[nodiscard]] bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);

@@ -125,10 +125,12 @@ std::int64_t start_workers() {
         starts = static_cast<DatabaseStarts *>(MemoryContextAllocZero(TopMemoryContext, sizeof(DatabaseStarts) * count));
     std::int64_t again_us = INT64_MAX;
     tidy_databases(segment, core::monotonic_us());
-    const bool keepers = start_keepers(segment, {starts, count}, core::monotonic_us(), again_us);
-    const bool queue_workers = start_queue_workers(segment, {starts, count}, core::monotonic_us(), again_us);
-    if (!keepers && !queue_workers)
-        note_no_worker_wanted(segment);
+    const std::int64_t now_us = core::monotonic_us();
+    WantedWorkers wanted(segment, {starts, count}, now_us);
+    want_keepers(segment, {starts, count}, wanted, now_us, again_us);
+    want_queue_workers(segment, {starts, count}, wanted, now_us, again_us);
+    wanted.begin(again_us);
+    note_visit();
     return again_us;
 }
 

@@ -22,6 +22,7 @@ Oid *unvisited = nullptr;
 int unvisited_count = -1;  // -1: not listed yet
 std::uint64_t visited_for = 0;  // rows_made_free() when they were listed
 StartLimiter visitor;
+bool is_visit_wanted = false;
 
 bool list_unvisited(const shmem::Segment &segment, std::int64_t now_us) {
     const Oid *databases;
@@ -38,16 +39,16 @@ bool list_unvisited(const shmem::Segment &segment, std::int64_t now_us) {
 }
 
 // One at a time; true while there are more.
-bool visit_databases(const shmem::Segment &segment, std::int64_t now_us, std::int64_t &again_us) {
+bool visit_databases(const shmem::Segment &segment, WantedWorkers &wanted, std::int64_t now_us, std::int64_t &again_us) {
     if ((unvisited_count < 0 || visited_for != rows_made_free()) && !list_unvisited(segment, now_us))
         return true;
     if (visitor.is_awaited())
         return true;
-    visitor.reset();  // it runs, has run, or never will; if it stays, there is work
+    if (visitor.was_begun())
+        visitor.reset();  // it runs, has run, or never will; if it stays, there is work
     if (unvisited_count == 0)
         return false;
-    if (visitor.begin("queue worker", "steadytext_queue_main", {.database = unvisited[unvisited_count - 1]}, now_us, again_us))
-        unvisited_count--;
+    is_visit_wanted = wanted.add(visitor, "queue worker", "steadytext_queue_main", unvisited[unvisited_count - 1], again_us);
     return true;
 }
 
@@ -64,23 +65,27 @@ bool has_jobs(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
 
 }  // namespace
 
-bool start_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us, std::int64_t &again_us) {
+void want_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted, std::int64_t now_us,
+                        std::int64_t &again_us) {
     again_us = std::min(again_us, now_us + kLookUs);
     if (RecoveryInProgress())
-        return false;
-    bool any_wanted = visit_databases(segment, now_us, again_us);
-    if (any_wanted)
+        return;
+    if (visit_databases(segment, wanted, now_us, again_us))
         again_us = std::min(again_us, now_us + kVisitUs);
     for (std::uint32_t i = 0; i < segment.databases->size(); i++) {
         const shmem::DatabaseRow &row = (*segment.databases)[i];
         const Oid database = row.oid.load();
         if (database == 0 || row.queue_pid.load() != 0 || !has_jobs(row, now_us, again_us) || !can_join(segment, database, now_us))
             continue;
-        any_wanted = true;
         starts[i].belong_to(database);
-        (void)starts[i].queue_worker.begin("queue worker", "steadytext_queue_main", {.database = database}, now_us, again_us);
+        (void)wanted.add(starts[i].queue_worker, "queue worker", "steadytext_queue_main", database, again_us);
     }
-    return any_wanted;
+}
+
+void note_visit() {
+    if (is_visit_wanted && visitor.was_begun())
+        unvisited_count--;
+    is_visit_wanted = false;
 }
 
 }  // namespace steadytext::worker

@@ -1,4 +1,4 @@
-// Which databases need a queue worker, and starting them. Called by the launcher. Regime: pg.
+// Which databases need a queue worker. Called by the launcher, which begins them in turn (places.hpp). Regime: pg.
 //
 // A session that queues a job says so in its database's row (shmem/database_table.hpp). Shared memory forgets with a crash or
 // restart, the table does not: so after each start, after a promotion, and when a row became free
@@ -6,14 +6,16 @@
 // the other, and leaves at once where there is nothing.
 #pragma once
 
-#include "bgworker/keepers.hpp"
+#include "bgworker/places.hpp"
 #include "src/pg/postgres.hpp"
 #include "shmem/segment.hpp"
 
 namespace steadytext::worker {
 
-// Starts the queue workers that are missing; `again_us` is lowered to when to look again (CLOCK_MONOTONIC). True: there is a database
-// that has jobs, or is to be visited.
-bool start_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us, std::int64_t &again_us);
+// Adds the queue workers that are missing; `again_us` is lowered to when to look again (CLOCK_MONOTONIC).
+void want_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted, std::int64_t now_us,
+                        std::int64_t &again_us);
+// After WantedWorkers::begin().
+void note_visit();
 
 }  // namespace steadytext::worker

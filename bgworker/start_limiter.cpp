@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "bgworker/start_limiter.hpp"
 #include "bgworker/workers.hpp"
+#include "shmem/worker_places.hpp"
 
 extern "C" {
 #include "postmaster/bgworker.h"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
+constexpr std::int64_t kLongestNoPlaceUs = 1'000'000;
 constexpr std::int64_t kSteadyUs = 1'000'000;      // one that ran so long did not fail at starting
 constexpr std::int64_t kSayAgainUs = 600'000'000;  // that there is no place
 
@@ -27,7 +29,7 @@ std::int64_t said_us = 0;
 void note_no_place(const char *kind, const WorkerOrder &order, std::int64_t now_us) {
     std::int64_t none = 0;
     (void)shmem::segment().header->no_worker_since_us.compare_exchange_strong(none, now_us);
-    no_place_pause_us = std::clamp(no_place_pause_us * 2, kFirstPauseUs, kLongestPauseUs);
+    no_place_pause_us = std::clamp(no_place_pause_us * 2, kFirstPauseUs, kLongestNoPlaceUs);
     no_place_until_us = now_us + no_place_pause_us;
     if (said_us != 0 && now_us - said_us < kSayAgainUs)
         return;
@@ -39,7 +41,7 @@ void note_no_place(const char *kind, const WorkerOrder &order, std::int64_t now_
 
 }  // namespace
 
-bool StartLimiter::is_under_way(std::int64_t now_us) {
+bool StartLimiter::is_under_way(std::int64_t now_us, bool failed) {
     if (handle_ == nullptr)
         return false;
     pid_t pid;
@@ -47,7 +49,8 @@ bool StartLimiter::is_under_way(std::int64_t now_us) {
         return true;
     pfree(handle_);
     handle_ = nullptr;
-    pause_us_ = now_us - started_us_ >= kSteadyUs ? 0 : std::clamp(pause_us_ * 2, kFirstPauseUs, kLongestPauseUs);
+    no_place_until_us = 0;  // its place is free
+    pause_us_ = now_us - started_us_ >= kSteadyUs && !failed ? 0 : std::clamp(pause_us_ * 2, kFirstPauseUs, kLongestPauseUs);
     not_before_us_ = now_us + pause_us_;
     return false;
 }
@@ -74,9 +77,17 @@ bool StartLimiter::begin(const char *kind, const char *function, const WorkerOrd
         return false;
     }
     no_place_pause_us = 0;
-    shmem::segment().header->no_worker_since_us.store(0);
+    if (shmem::worker_places().waiting.load() == 0)
+        shmem::segment().header->no_worker_since_us.store(0);
+    wanted_us_ = 0;
     started_us_ = now_us;
     return true;
+}
+
+std::int64_t StartLimiter::waits_since(std::int64_t now_us) {
+    if (wanted_us_ == 0)
+        wanted_us_ = now_us;
+    return std::max(wanted_us_, not_before_us_);
 }
 
 void StartLimiter::reset() {
@@ -85,9 +96,7 @@ void StartLimiter::reset() {
     *this = StartLimiter{};
 }
 
-void note_no_worker_wanted(const shmem::Segment &segment) {
-    if (no_place_until_us == 0)
-        return;
+void note_no_worker_waits(const shmem::Segment &segment) {
     no_place_until_us = no_place_pause_us = 0;
     segment.header->no_worker_since_us.store(0);
 }

@@ -3,6 +3,7 @@
 #include "shmem/segment.hpp"
 #include "shmem/stats_file.hpp"
 #include "shmem/usage_file.hpp"
+#include "shmem/worker_places.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 
@@ -20,6 +21,7 @@ namespace {
 
 shmem_startup_hook_type previous_shmem_startup_hook = nullptr;
 Segment attached;
+WorkerPlaces *places_of_workers = nullptr;
 
 HotCacheConfig hot_cache_config() {
     HotCacheConfig config{};
@@ -77,6 +79,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *slot_table = cursor.take(SlotTable::bytes_needed(slots));
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
     void *databases = cursor.take(DatabaseTable::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
+    void *worker_places = cursor.take(WorkerPlaces::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
     void *cache_epochs = cursor.take(sizeof(CacheEpochs));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
     void *audit = cursor.take(sizeof(AuditRing));
@@ -105,6 +108,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         SlotTable::place(slot_table, slots);
         PayloadPool::place(payloads, payload_bytes());
         DatabaseTable::place(databases, static_cast<std::uint32_t>(guc::max_databases));
+        WorkerPlaces::place(worker_places, static_cast<std::uint32_t>(guc::max_databases));
         new (audit) AuditRing;
         new (audit_pacing) AuditPacing;
         SingleFlight::place(single_flight, slots, pg::max_processes());
@@ -133,6 +137,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.slots = static_cast<SlotTable *>(slot_table);
     segment.payloads = static_cast<PayloadPool *>(payloads);
     segment.databases = static_cast<DatabaseTable *>(databases);
+    places_of_workers = static_cast<WorkerPlaces *>(worker_places);
     segment.cache_epochs = static_cast<CacheEpochs *>(cache_epochs);
     segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
     segment.audit = static_cast<AuditRing *>(audit);
@@ -226,6 +231,8 @@ void request_segment() {
     previous_shmem_startup_hook = shmem_startup_hook;
     shmem_startup_hook = startup;
 }
+
+WorkerPlaces &worker_places() noexcept { return *places_of_workers; }
 
 bool segment_attached() { return attached.header != nullptr; }
 

@@ -9,6 +9,7 @@
 // takes longer than steadytext.request_timeout is cancelled; one that goes on all the same (it caught the cancel) is ended with the whole
 // worker a second later, by die(), which nothing catches. The queue worker says so in its row, and begins another worker for the rest.
 #include "src/pg/compat.hpp"
+#include "bgworker/places.hpp"
 #include "bgworker/step.hpp"
 #include "bgworker/worker_process.hpp"
 #include "bgworker/workers.hpp"
@@ -140,10 +141,10 @@ void serve() {
     while (claim_next()) {
         const std::int64_t now_us = core::monotonic_us();
         if (found) {
-            if (!call() || (workers().is_full() && core::monotonic_us() - began_us >= kTurnUs))
+            if (!call() || (workers().is_full() && core::monotonic_us() - began_us >= kTurnUs) || worker::turn_is_over(began_us))
                 return;
             busy_us = core::monotonic_us();
-        } else if (now_us - busy_us >= kLingerUs || workers().is_full()) {
+        } else if (now_us - busy_us >= kLingerUs || workers().is_full() || worker::turn_is_over(began_us)) {
             return;
         } else {
             (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>((busy_us + kLingerUs - now_us) / 1000) + 1,

@@ -437,10 +437,12 @@ std::span<const std::int64_t> lost(JobLists lists) {
     return ids_returned();
 }
 
-void give_back() {
+void give_back() { give_back_of(MyProcPid); }
+
+void give_back_of(std::int32_t worker) {
     static Statement statement{kTable, kGiveBack, SPI_OK_UPDATE};
     const Oid types[] = {INT4OID};
-    const Datum values[] = {Int32GetDatum(MyProcPid)};
+    const Datum values[] = {Int32GetDatum(worker)};
     statement.execute(types, values);
 }
 

@@ -41,6 +41,8 @@ void renew_leases(JobLists lists);
 
 // Gives back all that this worker has, but for rows that another transaction has locked: those are recovered when their lease has run out.
 void give_back();
+// The same of a worker before this one, which left in good order.
+void give_back_of(std::int32_t worker);
 // The same of these rows; returns those that it still has, for another transaction has locked them.
 [[nodiscard]] std::span<const std::int64_t> give_back(std::span<const std::int64_t> ids);
 // Gives back what other workers had: those that are gone (`all`), or whose lease has run out. `left` are rows that are another worker's still,

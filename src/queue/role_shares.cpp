@@ -46,13 +46,13 @@ void RoleShares::add(Job *job) {
 
 // The one that has its turn goes to the end.
 Job *RoleShares::next_batch(RoleShare &share, std::int64_t now_us) {
-    while (share.batches.count < kMostBatches && !share.new_batches.is_empty()) {
+    while (!begins_none_ && share.batches.count < kMostBatches && !share.new_batches.is_empty()) {
         Job *job = share.new_batches.first;
         share.new_batches.remove(job);
         share.batches.add(job);
     }
     for (Job *job = share.batches.first; job != nullptr; job = job->next) {
-        if (!job->may_begin_part(now_us))
+        if (!job->may_begin_part(now_us) || (begins_none_ && !job->is_begun()))
             continue;
         share.batches.remove(job);
         share.batches.add(job);
@@ -62,6 +62,8 @@ Job *RoleShares::next_batch(RoleShare &share, std::int64_t now_us) {
 }
 
 Job *RoleShares::next_of(RoleShare &share, std::int64_t now_us) {
+    if (begins_none_)
+        return next_batch(share, now_us);
     Job *job = share.batch_next || share.singles.is_empty() ? next_batch(share, now_us) : nullptr;
     share.batch_next = job == nullptr;
     return job != nullptr ? job : share.singles.first;
@@ -89,6 +91,14 @@ bool RoleShares::is_empty() const {
         if (share->waiting() > 0 || !share->batches.is_empty())
             return false;
     return true;
+}
+
+bool RoleShares::has_begun() const {
+    for (const RoleShare *share = first_; share != nullptr; share = share->next)
+        for (const Job *job = share->batches.first; job != nullptr; job = job->next)
+            if (job->is_begun())
+                return true;
+    return false;
 }
 
 std::uint32_t RoleShares::waiting() const {

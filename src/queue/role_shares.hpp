@@ -48,6 +48,10 @@ public:
     [[nodiscard]] bool has_more() const { return wants_more(UINT32_MAX); }
     // Roles that had a job within the last minute.
     [[nodiscard]] std::uint32_t active(std::int64_t now_us) const;
+    // From now on only jobs that have begun go on.
+    void begin_no_job(bool none) { begins_none_ = none; }
+    // Of those with parts left.
+    [[nodiscard]] bool has_begun() const;
     // When a part that was put off may be begun again; INT64_MAX: there is none.
     [[nodiscard]] std::int64_t next_us() const;
     // Forgets roles without jobs for longer than a minute.
@@ -57,6 +61,7 @@ private:
     [[nodiscard]] Job *next_of(RoleShare &share, std::int64_t now_us);
     [[nodiscard]] Job *next_batch(RoleShare &share, std::int64_t now_us);
 
+    bool begins_none_ = false;
     RoleShare *first_ = nullptr;
     RoleShare *turn_ = nullptr;  // who had the last one
     RoleShare *latest_ = nullptr;

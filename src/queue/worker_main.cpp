@@ -9,9 +9,13 @@
 //
 // Its requests go on between transactions. A database's only worker holds its row's queue_pid; what an earlier one left
 // unfinished goes back to pending first of all. Jobs run as the role that queued them, by SetUserIdAndSecContext around each step.
+// While others wait for its place among max_worker_processes, a worker that has had its turn (bgworker/places.hpp) begins no more jobs and leaves
+// once those that it began are over. What is not within its patience, which doubles from one such worker to the next so that no job is begun again and
+// again without end, goes back to pending, as do those not begun; none counts as lost.
 // Roles take turns (role_shares.hpp). While code runs that a job's content may break, the job's id is in the work mark
 // (work_mark.hpp): so the next worker knows which job killed this one.
 #include "src/pg/compat.hpp"
+#include "bgworker/places.hpp"
 #include "bgworker/step.hpp"
 #include "bgworker/worker_process.hpp"
 #include "bgworker/workers.hpp"
@@ -49,6 +53,8 @@ constexpr std::int64_t kTidyUs = 5'000'000;
 constexpr std::int64_t kHoldBackUs = 250'000;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
+constexpr std::int64_t kFirstPatienceUs = 5'000'000;
+constexpr std::int64_t kLongestPatienceUs = 120'000'000;  // or what a call may take, if that is more
 constexpr std::uint32_t kMostCalls = 256;
 constexpr std::uint32_t kLeastClaimed = 32, kMostClaimed = 2048;
 constexpr std::int64_t kClaimedBytes = 32 * 1024;  // that a claimed job may take, with what is unpacked of it
@@ -57,6 +63,7 @@ constexpr std::int64_t kFastUs = 50'000, kSlowUs = 200'000;  // a bunch that is 
 struct Worker {
     const shmem::Segment *segment;
     shmem::DatabaseRow *row;
+    shmem::WorkerPlaces::Left *left;
     MemoryContext memory;
     ManyCalls *calls;
     RoleShares shares;                       // jobs with parts left to begin
@@ -79,6 +86,9 @@ struct Worker {
     std::int64_t due_us = INT64_MAX;  // when to look again without being told
     std::int64_t renewed_us = 0, tidied_us = 0;
     std::int64_t pause_us = 0;
+    std::int64_t began_us = 0;        // its turn: when it had its first look
+    std::int64_t awaited_us = 0;      // when somebody last waited for its place
+    std::int64_t closed_us = 0;       // since when no job is begun, for its turn is over; 0: jobs are begun
     bool is_sweeping = false;         // there may be more to delete
     bool has_strays = false;          // rows of a worker that has gone could not be given back yet
 };
@@ -282,6 +292,7 @@ void claim_jobs() {
     charge();
     self->could_start |= claim(self->bunch, most_claimed(), self->held_back, uncharged, self->memory, self->shares) > 0;
     self->look_at_once = false;
+    self->began_us = std::min(self->began_us, core::monotonic_us());
     self->seen = changes;
     if (self->shares.has_more()) {
         self->due_us = std::min(self->due_us, now_us + kHoldBackUs);  // of the others then
@@ -365,6 +376,8 @@ void give_back_jobs() { give_back(); }
 void begin_work() {
     charge();
     drop_proofs();
+    if (const std::int32_t left = self->left->queue_pid.load(); left != 0)
+        give_back_of(left);
     if (recover_lost(true) > 0)
         ereport(LOG, (errmsg("pg_steadytext queue worker: jobs that another worker had left are pending again")));
 }
@@ -374,14 +387,18 @@ void begin_work() {
 bool found_queue;
 void look_for_queue() { found_queue = has_queue(); }
 
+// With jobs in hand it pauses in its place, unless somebody waits for that.
 void pause_after_failure() {
     static uint32 waiting = 0;
     if (waiting == 0)
         waiting = pg::wait_event("SteadytextQueuePause");
-    self->row->queue_failures.fetch_add(1);
     self->pause_us = std::clamp(self->pause_us * 2, kFirstPauseUs, kLongestPauseUs);
-    const std::int64_t until_us = core::monotonic_us() + self->pause_us;
-    for (std::int64_t now_us; !worker::told_to_end() && (now_us = core::monotonic_us()) < until_us;) {
+    const std::int64_t pause_ends_us = core::monotonic_us() + self->pause_us;
+    while (!worker::told_to_end()) {
+        const std::int64_t now_us = core::monotonic_us();
+        const std::int64_t until_us = std::min(pause_ends_us, worker::turn_ends_us(self->began_us));
+        if (now_us >= until_us)
+            return;
         (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>((until_us - now_us) / 1000) + 1, waiting);
         ResetLatch(MyLatch);
         if (!worker::told_to_end())
@@ -392,7 +409,7 @@ void pause_after_failure() {
 // What is told while there is enough to do is looked at now and then: it may be of a role that has nothing here.
 bool wants_more(std::int64_t now_us) {
     constexpr std::int64_t kLookUs = 20'000;
-    if (self->recorder.is_full() || self->shares.waiting() > 2 * most_claimed())
+    if (self->closed_us != 0 || self->recorder.is_full() || self->shares.waiting() > 2 * most_claimed())
         return false;
     if (self->shares.wants_more(self->bunch) || self->look_at_once)
         return true;
@@ -403,6 +420,44 @@ bool wants_more(std::int64_t now_us) {
 bool has_jobs() {
     return !self->shares.is_empty() || !self->under_way.is_empty() || !self->recorder.is_empty() ||
            !self->recorder.locked_rows.is_empty() || self->has_strays;
+}
+
+bool has_begun_jobs() {
+    return !self->calls->is_idle() || !self->under_way.is_empty() || !self->recorder.is_empty() || self->shares.has_begun();
+}
+
+std::int64_t patience_ends_us() {
+    const std::int64_t call_us = std::int64_t{self->segment->header->callback_deadline_ms.load(std::memory_order_relaxed)} * 1000;
+    const std::int64_t patience_us = std::max(self->left->queue_patience_us.load(), kFirstPatienceUs);
+    return self->closed_us == 0 ? INT64_MAX : self->closed_us + std::min(patience_us, std::max(call_us, kLongestPatienceUs));
+}
+
+void begin_no_job(bool none) {
+    self->closed_us = none ? core::monotonic_us() : 0;
+    self->shares.begin_no_job(none);
+    self->could_start = true;
+}
+
+// Whether it is to leave now. That nobody waits for a moment, for another one has left, does not open it again.
+bool hands_over() {
+    constexpr std::int64_t kForgetUs = 2'000'000;
+    const std::int64_t now_us = core::monotonic_us();
+    if (worker::turn_is_over(self->began_us)) {
+        self->awaited_us = now_us;
+        if (self->closed_us == 0)
+            begin_no_job(true);
+    } else if (self->closed_us != 0 && now_us - self->awaited_us > kForgetUs) {
+        begin_no_job(false);
+    }
+    return self->closed_us != 0 && (!has_begun_jobs() || now_us >= patience_ends_us());
+}
+
+// The next worker has more of it, if this one had too little.
+void note_patience() {
+    if (self->closed_us == 0)
+        return;
+    const std::int64_t patience_us = std::max(self->left->queue_patience_us.load(), kFirstPatienceUs);
+    self->left->queue_patience_us.store(has_begun_jobs() ? std::min(2 * patience_us, std::int64_t{INT32_MAX} * 1000) : 0);
 }
 
 // Everything there is to do now; false if a transaction failed that should not have.
@@ -458,13 +513,16 @@ bool has_work(std::int64_t now_us) {
 // When there may be without an answer or a change.
 std::int64_t next_us() {
     const std::int64_t idle_us = core::monotonic_us() + kIdleUs;
-    return std::min({idle_us, self->due_us, callbacks_due_us(), self->recorder.locked_rows.due_us(), self->shares.next_us(),
+    const std::int64_t due_us = self->closed_us == 0 ? self->due_us : patience_ends_us();
+    const std::int64_t turn_us = self->closed_us == 0 ? worker::turn_ends_us(self->began_us) : INT64_MAX;
+    return std::min({idle_us, due_us, turn_us, callbacks_due_us(), self->recorder.locked_rows.due_us(), self->shares.next_us(),
                      self->recorder.due_us()});
 }
 
-void run_until_idle() {
+// Until it is idle, or fails with nothing in hand, or hands its place over.
+void run() {
     std::int64_t busy_us = core::monotonic_us();
-    while (!worker::told_to_end()) {
+    while (!worker::told_to_end() && !hands_over()) {
         (void)worker::serve_interrupts();
         const std::int64_t now_us = core::monotonic_us();
         if (work(now_us)) {
@@ -473,7 +531,12 @@ void run_until_idle() {
         } else if (worker::run_step("looking for a queue", look_for_queue) && !found_queue) {
             return;  // the extension was dropped, or the schema renamed
         } else {
+            self->row->queue_failures.fetch_add(1);
+            if (!has_begun_jobs())
+                return;
             pause_after_failure();
+            if (worker::turn_is_over(self->began_us))
+                return;
         }
         const bool idle = is_idle();
         if (!idle || self->due_us <= core::monotonic_us() + kIdleUs)
@@ -515,7 +578,8 @@ void give_back_in_time() {
     constexpr int kMostMs = 500;
     ProcDiePending = false;
     enable_timeout_after(STATEMENT_TIMEOUT, kMostMs);
-    (void)worker::run_step("giving jobs back", give_back_jobs);
+    if (!worker::run_step("giving jobs back", give_back_jobs) && self->took_over)
+        self->left->queue_pid.store(MyProcPid);
     disable_timeout(STATEMENT_TIMEOUT, false);
 }
 
@@ -561,6 +625,7 @@ bool begin(Oid database) {
     if (!row.queue_pid.compare_exchange_strong(none, MyProcPid))
         return false;
     self->row = &row;
+    self->left = &shmem::worker_places().left_in(index, database);
     self->recorder.begin(row);
     row.queue_proc_number.store(pg::my_proc_number());
     row.queue_due_us.store(0);
@@ -586,14 +651,18 @@ void steadytext_queue_main(Datum) {
     self->calls->outlive_transactions();
     self->calls->watch(note_moving);
     self->look_at_once = true;  // there may be something
-    self->row->queue_failures.store(0);
     uncharged = mark.open(MyDatabaseId);
     SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);  // what killed its worker is known before it is begun again
     if (worker::run_step("taking over", begin_work)) {
         mark.clear();
         self->took_over = true;
         SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-        run_until_idle();
+        self->left->queue_pid.store(0);
+        self->began_us = INT64_MAX - worker::kTurnUs;  // it has not begun
+        run();
+        note_patience();
+    } else {
+        self->row->queue_failures.fetch_add(1);
     }
     self->leaves_jobs = !is_idle();
     if (!self->leaves_jobs)

@@ -1,0 +1,55 @@
+// Who waits for a place among max_worker_processes, and what a worker of a database leaves for the next one there.
+//
+// The launcher says who waits, workers that have places read it (bgworker/places.hpp). Regime: pure, lock-free, noexcept.
+#pragma once
+
+#include "shmem/atomic.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+namespace steadytext::shmem {
+
+class alignas(kCacheLine) WorkerPlaces {
+public:
+    // Of the database in the row of the same index of shmem/database_table.hpp.
+    struct Left {
+        std::atomic<std::uint32_t> database{0};
+        // Of a queue worker that left in good order and could not give its jobs back: they are not lost. 0: there is none.
+        std::atomic<std::int32_t> queue_pid{0};
+        // How long a queue worker whose turn is over goes on with what it began; 0: as long as the first one.
+        std::atomic<std::int64_t> queue_patience_us{0};
+    };
+
+    [[nodiscard]] static std::size_t bytes_needed(std::uint32_t count) noexcept { return sizeof(WorkerPlaces) + std::size_t{count} * sizeof(Left); }
+    // Once, before any other process sees the memory.
+    static WorkerPlaces *place(void *memory, std::uint32_t count) noexcept {
+        auto *places = new (memory) WorkerPlaces;
+        for (std::uint32_t i = 0; i < count; i++)
+            new (places->rows() + i) Left;
+        return places;
+    }
+
+    // For the database's workers; the row may have been another's.
+    [[nodiscard]] Left &left_in(std::uint32_t row, std::uint32_t database) noexcept {
+        Left &left = rows()[row];
+        if (left.database.load() != database) {
+            left.queue_pid.store(0);
+            left.queue_patience_us.store(0);
+            left.database.store(database);
+        }
+        return left;
+    }
+
+    // Keepers and queue workers that wait, in all databases.
+    std::atomic<std::uint32_t> waiting{0};
+
+private:
+    [[nodiscard]] Left *rows() noexcept { return reinterpret_cast<Left *>(this + 1); }
+};
+
+// In the segment (segment.cpp), for processes that segment() has been asked for.
+[[nodiscard]] WorkerPlaces &worker_places() noexcept;
+
+}  // namespace steadytext::shmem

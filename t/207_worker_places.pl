@@ -1,0 +1,74 @@
+# More databases have work than there are places for workers among max_worker_processes. A database that nobody has used yet has its turn whatever the
+# others have to do, and however they fail; what a worker had in hand when it handed its place over is not lost.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $places  = 2;
+my $cluster = SteadyText::Cluster->new(conf => [ 'max_worker_processes = ' . (3 + $places), 'log_min_messages = debug1', 'log_connections = off' ]);
+my $engine  = $cluster->start_echo(name => 'engine', options => [ '--slots', 4 ]);
+$cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$engine->{endpoint}'; SELECT pg_reload_conf()");
+ok($cluster->poll_until(q(SELECT string_agg(endpoint || state, '') FROM steadytext_daemons), "$engine->{endpoint}ready"), 'an engine of four slots');
+$cluster->sql(q(CREATE ROLE eve LOGIN; CREATE DATABASE mould));
+$cluster->sql(q(CREATE EXTENSION pg_steadytext CASCADE), database => 'mould');
+sub create { my ($owner, @names) = @_; $cluster->sql(join "\n", map { "CREATE DATABASE $_ TEMPLATE mould OWNER $owner;" } @names); return }
+sub workers { my ($kind, $of) = @_; return $cluster->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext $kind' AND datname LIKE '$of%'") }
+
+# At DEBUG1 the postmaster tells of each worker it begins.
+sub forks { return scalar(() = $cluster->log =~ /starting background worker process "pg_steadytext/g) }
+my ($forks, $since) = (forks(), time);
+sub begins_no_more_than_one_a_second {
+    my ($name) = @_;
+    my ($begun, $seconds) = (forks() - $forks, time - $since);
+    note sprintf '%s: %d workers begun in %.1f s', $name, $begun, $seconds;
+    # Besides, a worker that fails at once is begun again after a tenth of a second, two tenths, …
+    return cmp_ok($begun, '<=', 20 + $places * $seconds, "$name: a place changes hands about once a second at most");
+}
+sub job_of_bob {
+    my ($database, $name) = @_;
+    my $start = time;
+    my $job = $cluster->sql("SELECT steadytext_generate_async('$name')", database => $database);
+    my $done = $cluster->wait_for(sub { $cluster->sql("SELECT status FROM steadytext_queue WHERE request_id = '$job'", database => $database) eq 'completed' }, 20);
+    note sprintf '%s: %.1f s', $name, time - $start;
+    return ok($done, $name);
+}
+
+# ---- others have much to do ------------------------------------------------------------------------------------------------
+my @busy = map { "busy$_" } 1 .. $places + 1;
+sub of_jobs { my ($what, @of) = @_; return map { $cluster->sql("SELECT $what FROM steadytext_queue", database => $_) } @of }
+create('eve', @busy);
+create('postgres', 'bob');
+$cluster->sql(q(SELECT count(steadytext_generate_async('!fault:delay=1000 ' || i)) FROM generate_series(1, 500) i), database => $_) for @busy;
+ok($cluster->wait_for(sub { workers('queue worker', 'busy') == $places }), 'one owner\'s workers have all the places');
+job_of_bob('bob', 'a job in another database is done meanwhile');
+job_of_bob('bob', 'and so is the next one');
+is(join(' ', of_jobs(q(count(*) FILTER (WHERE completed_at IS NULL) > 0), @busy)), join(' ', ('t') x @busy), 'while the busy ones have work left');
+ok($cluster->wait_for(sub { !grep { $_ eq 'f' } of_jobs(q(count(*) FILTER (WHERE status = 'completed') > 0), @busy) }), 'which have their turns too');
+
+# Nor does a locked table keep a place, or cost a job more than being begun again.
+my @lockers = map { my $session = $cluster->session(database => $_); $session->ask('BEGIN; LOCK TABLE steadytext_queue;'); $session } @busy;
+job_of_bob('bob', 'a job is done while the busy ones have their tables locked');
+$_->ask('COMMIT;') && $_->finish for @lockers;
+my ($before) = of_jobs(q(count(*) FILTER (WHERE status = 'completed')), $busy[0]);
+ok($cluster->wait_for(sub { (of_jobs(q(count(*) FILTER (WHERE status = 'completed')), $busy[0]))[0] > $before }), 'these go on once they are free');
+is(join(' ', of_jobs(q(concat(sum(lost_count), sum(kill_count), sum(retry_count), count(*) FILTER (WHERE status = 'failed'))), @busy)), join(' ', ('0000') x @busy),
+    'no job counts as lost, failed or tried again');
+begins_no_more_than_one_a_second('busy');
+$cluster->sql(join "\n", map { "DROP DATABASE $_ WITH (FORCE);" } @busy);
+
+# ---- others fail for ever --------------------------------------------------------------------------------------------------
+my @failing = map { "failing$_" } 1 .. $places + 1;
+($forks, $since) = (forks(), time);
+create('eve', @failing);
+$cluster->sql(q(REVOKE ALL ON SCHEMA public FROM PUBLIC, steadytext_owner; SELECT public.steadytext_generate('cannot be written')), database => $_) for @failing;
+my $failures = sub { return scalar(() = $cluster->log =~ /ERROR:  permission denied for schema public/g) };
+ok($cluster->wait_for(sub { $failures->() > @failing }), 'their keepers fail, and fail again');
+ok($cluster->wait_for(sub { workers('keeper', 'failing') == 0 }), 'they pause without a place');
+create('postgres', 'carol');
+$cluster->sql(q(SELECT steadytext_generate('can be written')), database => 'carol');
+ok($cluster->wait_for(sub { $cluster->sql(q(SELECT count(*) FROM steadytext_cache), database => 'carol') == 1 }, 10), 'another database\'s keeper has one');
+job_of_bob('carol', 'and its queue worker');
+begins_no_more_than_one_a_second('failing');
+done_testing;
