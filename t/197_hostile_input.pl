@@ -139,6 +139,24 @@ group('schemas',
     schema('an answer with patterns', q('{"items": {"type": "string", "pattern": "(a?){200}a{200}"}}'::jsonb), q((SELECT json_agg(repeat('a', 200 + i % 200))::text FROM generate_series(1, 2000) i))),
 );
 
+# Answers that are large beside schemas that look at each value many times: what a look costs is charged, whatever stands in the value.
+my $numbers = q(('[' || repeat('1,', 400000) || '1]'));
+sub texts { my ($name, $schema, $answer) = @_; return [ $name, "SELECT steadytext_generate_json($answer, ($schema)::text, 4000, use_cache => false)" ] }
+group('answers',
+    texts('alternatives of one value each, beside a reference to all', q('{"anyOf":[{"type":"array","items":{"$ref":"#"}},{"type":"object"}' || repeat(',{"enum":[0]}', 1900) || ']}'),
+        qq(repeat('[', 190) || '{"a":' || $numbers || '}' || repeat(']', 190))),
+    texts('the same of arrays', q('{"anyOf":[{"type":"object"}' || repeat(',{"enum":[[0]]}', 1900) || ',{"type":"array","items":{"$ref":"#"}}]}'),
+        qq(repeat('[', 190) || '{"a":' || $numbers || '}' || repeat(']', 190))),
+    texts('lists that an array may be in', q('{"anyOf":[{"type":"string"}' || repeat(',{"enum":[[0]]}', 2000) || ']}'), $numbers),
+    texts('constants that an array may be', q('{"anyOf":[{"type":"string"}' || repeat(',{"const":[1,1,1,1,1]}', 2000) || ']}'), $numbers),
+    texts('types named again and again', q('{"type":"array","items":{"type":["integer"' || repeat(',"null"', 6000) || ']}}'), $numbers),
+    texts('bounds and a number of 900,000 digits', q('{"anyOf":[' || repeat('{"minimum":1,"maximum":2},', 2000) || '{"type":"string"}]}'), q(repeat('9', 900000))),
+    texts('lengths and a string of 900,000 characters', q('{"items":{"anyOf":[' || repeat('{"maxLength":3},', 3000) || '{"type":"null"}]}}'), q('["' || repeat('a', 900000) || '"]')),
+    texts('names of 300,000 characters', q('{"additionalProperties":{"$ref":"#"},"anyOf":[' || repeat('{"required":["x"]},', 2000) || '{"type":"object"},{"type":"integer"}]}'),
+        q('{"' || repeat('a', 300000) || '":{"' || repeat('b', 300000) || '":1}}')),
+    texts('numbers with fractions', q('{"items":{"anyOf":[' || repeat('{"const":1.5},', 2000) || '{"type":"number"}]}}'), q('[' || repeat('1.25,', 180000) || '1]')),
+);
+
 # ---- patterns ----------------------------------------------------------------------------------------------------------------
 
 sub pattern { my ($name, $pattern, $answer) = @_; return [ $name, sprintf 'SELECT steadytext_generate_regex(%s, %s, use_cache => false)', $answer // q('aaaa'), $pattern ] }
@@ -203,6 +221,18 @@ group('asynchronous calls',
     [ 'anchors', q(SELECT steadytext_generate_regex_async('x', repeat('^', 100000))) ],
     [ 'deep parameters', q(SELECT steadytext_enqueue('generate', jsonb_build_object('prompt', (repeat('[', 5000) || repeat(']', 5000))::jsonb))) ],
 );
+
+# The worker that carries them out has as many roles to serve: another role's call does not wait for the answer of one.
+{
+    $cluster->sql('CREATE ROLE eve LOGIN; CREATE ROLE bob LOGIN');
+    $cluster->sql("SELECT count(steadytext_generate_json_async(i || '' || repeat('[', 190) || $numbers || repeat(']', 190),
+        '{\"anyOf\":[{\"type\":\"object\"}' || repeat(',{\"enum\":[[0]]}', 1900) || ',{\"type\":\"array\",\"items\":{\"\$ref\":\"#\"}}]}', 4000)) FROM generate_series(1, 5) i" =~ s/i \|\| '' \|\| //r, user => 'eve');
+    my $slowness = slowness();
+    my $start = time;
+    my $job = $cluster->sql(q(SELECT steadytext_generate_async('hello')), user => 'bob');
+    is($cluster->sql("SELECT steadytext_get_async_result('$job', 60)", user => 'bob'), 'hello', 'a call of another role is carried out');
+    cmp_ok(time - $start, '<', 10 * max($slowness, slowness()), 'beside answers that are dear to check');
+}
 
 # ---- what it came to -----------------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ bool lists_differ(const std::vector<const Json *> &schemas, Work &work) {
     for (std::size_t i = 0; i < schemas.size() && differ; i++)
         for_each_value(*schemas[i], [&](Value value) {
             if (differ && work.spend(8))
-                differ = values.add(std::move(value), i) == ValueSet::kNobody;
+                differ = values.add(std::move(value), work, i) == ValueSet::kNobody;
         });
     return differ;
 }

@@ -13,31 +13,43 @@ namespace {
 using Reader = nlohmann::basic_json<std::map, std::vector, std::string, bool, std::int64_t, std::uint64_t, long double>;
 
 constexpr std::int64_t kMostDigitsOfInteger = 18;
+constexpr std::int64_t kMostInteger = 1'000'000'000'000'000'000;  // the first with more
 
 // Builds the tree as the reader tells of it. Of equal names the last one counts.
 template <class Tree> class Builder : public nlohmann::json_sax<Reader> {
 public:
-    explicit Builder(Tree &root) : root_(root) {}
+    Builder(Tree &root, Work *work) : root_(root), work_(work) {}
 
     bool null() override { return add(nullptr) != nullptr; }
     bool boolean(bool value) override { return add(value) != nullptr; }
-    bool number_integer(std::int64_t value) override { return add_number(std::to_string(value)); }
-    bool number_unsigned(std::uint64_t value) override { return add_number(std::to_string(value)); }
-    bool number_float(long double, const std::string &text) override { return add_number(text); }
-    bool string(std::string &value) override { return add(std::move(value)) != nullptr; }
+    bool number_integer(std::int64_t value) override {
+        return value > -kMostInteger && value < kMostInteger ? add(value) != nullptr : add_number(std::to_string(value));
+    }
+    bool number_unsigned(std::uint64_t value) override {
+        return value < std::uint64_t{kMostInteger} ? add(static_cast<std::int64_t>(value)) != nullptr : add_number(std::to_string(value));
+    }
+    bool number_float(long double, const std::string &text) override { return spend(text.size()) && add_number(text); }
+    bool string(std::string &value) override { return spend(value.size() / 4) && add(std::move(value)) != nullptr; }
     bool binary(nlohmann::json::binary_t &) override { return false; }
     bool start_object(std::size_t) override { return open(Tree::object()); }
     bool start_array(std::size_t) override { return open(Tree::array()); }
     bool end_object() override { return close(); }
     bool end_array() override { return close(); }
     bool key(std::string &name) override {
+        if (!spend(8 + name.size() / 4))
+            return false;
         member_ = &(*open_.back())[name];
         return true;
     }
     bool parse_error(std::size_t, const std::string &, const nlohmann::detail::exception &) override { return false; }
 
 private:
+    bool spend(std::size_t steps) { return work_ == nullptr || work_->spend(steps); }
+
+    // Null once the work has ended.
     Tree *add(Tree value) {
+        if (!spend(4))
+            return nullptr;
         Tree *place = &root_;
         if (!open_.empty() && open_.back()->is_array())
             place = &open_.back()->emplace_back();
@@ -57,7 +69,7 @@ private:
 
     bool open(Tree empty) {
         open_.push_back(add(std::move(empty)));
-        return true;
+        return open_.back() != nullptr;
     }
     bool close() {
         open_.pop_back();
@@ -65,12 +77,13 @@ private:
     }
 
     Tree &root_;
+    Work *work_;  // null: of no account
     std::vector<Tree *> open_;  // an array grows while what stands in it is closed
     Tree *member_ = nullptr;
 };
 
-template <class Tree> bool read(std::string_view text, Tree &tree) {
-    Builder<Tree> builder(tree);
+template <class Tree> bool read(std::string_view text, Tree &tree, Work *work) {
+    Builder<Tree> builder(tree, work);
     return Reader::sax_parse(text, &builder);
 }
 
@@ -99,8 +112,8 @@ void write(const Json &json, std::string &out) {
 
 }  // namespace
 
-bool read_json(std::string_view text, Json &json) { return read(text, json); }
-bool read_json(std::string_view text, Value &value) { return read(text, value); }
+bool read_json(std::string_view text, Json &json) { return read(text, json, nullptr); }
+bool read_json(std::string_view text, Value &value, Work &work) { return read(text, value, &work); }
 
 std::string write_json(const Json &json) {
     std::string text;

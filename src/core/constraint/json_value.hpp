@@ -8,6 +8,7 @@
 #pragma once
 
 #include "src/core/decimal.hpp"
+#include "src/core/work.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -21,7 +22,8 @@ using Value = nlohmann::json;         // of answers: members by name, as their o
 
 // False if the text is not JSON, or has a number beyond 10^4932.
 [[nodiscard]] bool read_json(std::string_view text, Json &json);
-[[nodiscard]] bool read_json(std::string_view text, Value &value);
+// Charged by the byte and by the value; false, too, once the work has ended.
+[[nodiscard]] bool read_json(std::string_view text, Value &value, Work &work);
 
 [[nodiscard]] std::string write_json(const Json &json);
 

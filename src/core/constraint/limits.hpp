@@ -16,7 +16,7 @@ inline constexpr std::size_t kMostChoices = 1'000;
 
 // Steps of core::Work. What compiling may cost, and checking an answer: some tenths of a second each.
 inline constexpr std::uint64_t kMostCompilingSteps = 20'000'000;
-inline constexpr std::uint64_t kMostCheckingSteps = 200'000'000;
+inline constexpr std::uint64_t kMostCheckingSteps = 30'000'000;
 
 // What an engine spends on finding out which tokens may follow: for one token, and for a whole answer. Some tenths of a second, some seconds.
 inline constexpr std::uint64_t kMostStepsOfToken = 100'000'000;

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 
 namespace steadytext::core::constraint {
 
@@ -25,18 +26,37 @@ std::size_t characters(const std::string &text) {
     return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-const Json &member_or(const Json &schema, const char *keyword, const Json &otherwise) {
-    const auto found = schema.find(keyword);
-    return found == schema.end() ? otherwise : *found;
+// What a value may be, a bit for each name.
+enum TypeBit : std::uint8_t { kObject = 1, kArray = 2, kString = 4, kBoolean = 8, kNull = 16, kInteger = 32, kFraction = 64 };
+
+std::uint8_t bits_of(const std::string &type) {
+    return type == "object"    ? kObject
+           : type == "array"   ? kArray
+           : type == "string"  ? kString
+           : type == "boolean" ? kBoolean
+           : type == "null"    ? kNull
+           : type == "number"  ? kInteger | kFraction
+                               : kInteger;
 }
 
-const Json &no_list() {
-    static const auto *none = new Json(Json::array());
-    return *none;
+std::uint8_t bit_of(const Value &value) {
+    return value.is_object()    ? kObject
+           : value.is_array()   ? kArray
+           : value.is_string()  ? kString
+           : value.is_boolean() ? kBoolean
+           : value.is_null()    ? kNull
+           : is_integer(value)  ? kInteger
+                                : kFraction;
 }
-const Json &no_members() {
-    static const auto *none = new Json(Json::object());
-    return *none;
+
+const Json *member_of(const Json &schema, const char *keyword) {
+    const auto found = schema.find(keyword);
+    return found == schema.end() ? nullptr : &*found;
+}
+
+std::optional<Decimal> bound_of(const Json &schema, const char *keyword) {
+    const Json *bound = member_of(schema, keyword);
+    return bound == nullptr || !is_number(*bound) ? std::nullopt : std::optional(number_of(*bound));
 }
 
 }  // namespace
@@ -65,6 +85,46 @@ private:
     std::unique_ptr<Matcher> matcher_;
 };
 
+struct Checker::Bounds {
+    std::optional<Decimal> least, most, above, below;
+
+    // Null if the schema has none of them.
+    static std::unique_ptr<Bounds> read(const Json &schema, const char *least, const char *most, const char *above = "", const char *below = "") {
+        auto bounds = std::make_unique<Bounds>(bound_of(schema, least), bound_of(schema, most), bound_of(schema, above), bound_of(schema, below));
+        const bool any = bounds->least.has_value() || bounds->most.has_value() || bounds->above.has_value() || bounds->below.has_value();
+        return any ? std::move(bounds) : nullptr;
+    }
+    [[nodiscard]] bool hold(const Decimal &number) const {
+        const auto holds = [&](const std::optional<Decimal> &bound, auto is_kept) { return !bound.has_value() || is_kept(compare(number, *bound), 0); };
+        return holds(least, std::greater_equal<>()) && holds(above, std::greater<>()) && holds(most, std::less_equal<>()) && holds(below, std::less<>());
+    }
+    [[nodiscard]] bool hold(std::size_t size) const { return hold(decimal_of(std::to_string(size))); }
+};
+
+// What a part of the schema asks for, read once. Parts of parts are looked at when a value comes to them.
+struct Checker::Form {
+    enum class Kind : std::uint8_t { Any, None, Asks };
+    Kind kind = Kind::Asks;
+    const Json *reference = nullptr;  // what it names
+    std::unique_ptr<Problem> no_reference;  // or why it cannot be followed
+    std::vector<const Json *> all_of, any_of, one_of;
+    bool has_any_of = false, has_one_of = false;
+    std::uint8_t types = 0xFF;
+    bool has_unknown_type = false;  // whatever bounds stand beside it: there is no telling what they would be of
+    const ValueSet *constant = nullptr;
+    const ValueSet *listed = nullptr;
+    std::unique_ptr<Bounds> numbers, characters, items;  // null: there are none
+    Pattern *pattern = nullptr;
+    Pattern *format_pattern = nullptr;
+    const Format *format = nullptr;
+    std::string why_no_format;
+    std::vector<const Json *> first_items;
+    const Json *other_items = nullptr;
+    std::vector<const std::string *> required;
+    const Json *properties = nullptr;
+    const Json *additional = nullptr;
+};
+
 Checker::Checker(SchemaDocument &document) : document_(document), work_(document.work()) {}
 Checker::~Checker() = default;
 
@@ -75,22 +135,124 @@ bool Checker::satisfies(const Json &schema, const Value &value, Problem &problem
     return work_.has_ended() ? work_.tell(problem = Problem(), "checking the answer") : good;
 }
 
+// ---- what is asked for -----------------------------------------------------------------------------------------------------
+
+const Checker::Form &Checker::form_of(const Json &schema) {
+    std::unique_ptr<Form> &form = forms_[&schema];
+    if (form != nullptr)
+        return *form;
+    form = std::make_unique<Form>();
+    if (schema.is_boolean()) {
+        form->kind = schema.get<bool>() ? Form::Kind::Any : Form::Kind::None;
+        return *form;
+    }
+    (void)work_.spend(32 + schema.size());
+    if (const Json *reference = member_of(schema, "$ref"); reference != nullptr) {
+        Problem problem;
+        if (!reference->is_string())
+            problem.set(sqlstate::kInvalidParameterValue, "a schema's $ref must be a text");
+        else
+            form->reference = document_.resolve(reference->get_ref<const std::string &>(), problem);
+        if (form->reference == nullptr)
+            form->no_reference = std::make_unique<Problem>(problem);
+    }
+    const auto read_list = [&](const char *keyword, std::vector<const Json *> &list) {
+        const Json *parts = member_of(schema, keyword);
+        for (std::size_t i = 0; parts != nullptr && i < parts->size() && work_.spend(); i++)
+            list.push_back(&(*parts)[i]);
+        return parts != nullptr;
+    };
+    (void)read_list("allOf", form->all_of);
+    form->has_any_of = read_list("anyOf", form->any_of);
+    form->has_one_of = read_list("oneOf", form->one_of);
+    (void)read_list("prefixItems", form->first_items);
+    read_values(schema, *form);
+    form->numbers = Bounds::read(schema, "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum");
+    form->characters = Bounds::read(schema, "minLength", "maxLength");
+    form->items = Bounds::read(schema, "minItems", "maxItems");
+    read_strings(schema, *form);
+    read_members(schema, *form);
+    return *form;
+}
+
+void Checker::read_values(const Json &schema, Form &form) {
+    if (const Json *type = member_of(schema, "type"); type != nullptr) {
+        (void)work_.spend(type->is_array() ? type->size() : 1);
+        const std::vector<std::string> types = types_of(schema);
+        form.has_unknown_type = types.empty();
+        form.types = types.empty() ? 0xFF : 0;
+        for (const std::string &name : types)
+            form.types |= bits_of(name);
+    }
+    if (const Json *constant = member_of(schema, "const"); constant != nullptr)
+        form.constant = set_of(*constant, false);
+    if (const Json *listed = member_of(schema, "enum"); listed != nullptr)
+        form.listed = set_of(*listed, true);
+}
+
+const ValueSet *Checker::set_of(const Json &values, bool is_list) {
+    const auto [found, is_new] = lists_.try_emplace(&values);
+    if (is_new && is_list)
+        for (auto value = values.begin(); value != values.end() && document_.afford(*value); ++value)
+            (void)found->second.add(Value(*value), work_);
+    else if (is_new && document_.afford(values))
+        (void)found->second.add(Value(values), work_);
+    return &found->second;
+}
+
+void Checker::read_strings(const Json &schema, Form &form) {
+    if (const Json *pattern = member_of(schema, "pattern"); pattern != nullptr && pattern->is_string())
+        form.pattern = pattern_of(pattern->get_ref<const std::string &>(), true);
+    const Json *format = member_of(schema, "format");
+    form.format = format != nullptr && format->is_string() ? find_format(format->get_ref<const std::string &>()) : nullptr;
+    if (form.format == nullptr)
+        return;
+    form.format_pattern = pattern_of(std::string(form.format->taken), false);
+    form.why_no_format = "the string is not of the format \"" + format->get_ref<const std::string &>().substr(0, 40) + "\"";
+}
+
+Checker::Pattern *Checker::pattern_of(const std::string &pattern, bool of_schema) {
+    std::unique_ptr<Pattern> &compiled = patterns_[{pattern, of_schema}];
+    if (compiled == nullptr)
+        compiled = std::make_unique<Pattern>(pattern, of_schema, work_);
+    return compiled.get();
+}
+
+void Checker::read_members(const Json &schema, Form &form) {
+    form.other_items = member_of(schema, "items");
+    form.properties = member_of(schema, "properties");
+    if (form.properties != nullptr && !form.properties->is_object())
+        form.properties = nullptr;
+    form.additional = member_of(schema, "additionalProperties");
+    const Json *required = member_of(schema, "required");
+    for (std::size_t i = 0; required != nullptr && i < required->size() && work_.spend(); i++)
+        if ((*required)[i].is_string())
+            form.required.push_back(&(*required)[i].get_ref<const std::string &>());
+}
+
+// ---- what there is -------------------------------------------------------------------------------------------------------------
+
 bool Checker::check(const Json &schema, const Value &value) {
-    if (schema.is_boolean())
-        return schema.get<bool>() || fail("nothing is allowed here");
-    if (!work_.spend(16 + schema.size()))
+    if (!work_.spend(16))
         return false;
     if (level_ > kMaxLevels)
         return fail("it is nested too deeply to be checked");
+    const Form &form = form_of(schema);
     level_++;
-    const bool good = check_combined(schema, value) && check_type(schema, value) && check_values(schema, value) &&
-                      (allows_any_value(schema) || check_by_type(schema, value));
+    const bool good = check_form(form, value) && !work_.has_ended();
     level_--;
     return good;
 }
 
+bool Checker::check_form(const Form &form, const Value &value) {
+    if (form.kind != Form::Kind::Asks)
+        return form.kind == Form::Kind::Any || fail("nothing is allowed here");
+    return check_combined(form, value) && check_type(form, value) && check_values(form, value) &&
+           (form.has_unknown_type || check_by_type(form, value));
+}
+
 bool Checker::fail(const char *why) {
-    if (!problem_->is_set()) {
+    if (problem_ != nullptr && !problem_->is_set()) {
         problem_->set(sqlstate::kProtocolViolation, "the answer does not satisfy the schema");
         problem_->with_detail("At \"%.200s\": %s.", path_.c_str(), why);
     }
@@ -99,155 +261,109 @@ bool Checker::fail(const char *why) {
 
 // Of alternatives it is no news which one failed.
 bool Checker::holds(const Json &schema, const Value &value) {
-    Problem ignored;
-    Problem *told = std::exchange(problem_, &ignored);
+    Problem *told = std::exchange(problem_, nullptr);
     const bool good = check(schema, value);
     problem_ = told;
     return good;
 }
 
-bool Checker::check_combined(const Json &schema, const Value &value) {
-    if (const auto reference = schema.find("$ref"); reference != schema.end()) {
-        const Json *target = reference->is_string() ? document_.resolve(reference->get<std::string>(), *problem_) : nullptr;
-        if (target == nullptr || !check(*target, value))
-            return fail("it is not what the reference names");
-    }
-    for (const Json &part : member_or(schema, "allOf", no_list()))
-        if (!check(part, value))
-            return false;
-    for (const char *keyword : {"anyOf", "oneOf"}) {
-        const auto parts = schema.find(keyword);
-        if (parts == schema.end())
-            continue;
-        const auto matching = std::count_if(parts->begin(), parts->end(), [&](const Json &part) { return holds(part, value); });
-        if (matching == 0 || (matching > 1 && std::string_view(keyword) == "oneOf"))
-            return fail(matching == 0 ? "no alternative matches" : "more than one alternative matches");
-    }
-    return true;
-}
-
-// By an unknown type, whatever bounds stand beside it: there is no telling what they would be of.
-bool Checker::allows_any_value(const Json &schema) { return schema.contains("type") && types_of(schema).empty(); }
-
-bool Checker::check_by_type(const Json &schema, const Value &value) {
-    return (!is_number(value) || check_number(schema, value)) &&
-           (!value.is_string() || check_string(schema, value.get_ref<const std::string &>())) &&
-           (!value.is_array() || check_array(schema, value)) && (!value.is_object() || check_object(schema, value));
-}
-
-bool Checker::check_type(const Json &schema, const Value &value) {
-    const std::vector<std::string> types = types_of(schema);
-    const auto is = [&](const std::string &type) {
-        return type == "object"    ? value.is_object()
-               : type == "array"   ? value.is_array()
-               : type == "string"  ? value.is_string()
-               : type == "boolean" ? value.is_boolean()
-               : type == "null"    ? value.is_null()
-               : type == "number"  ? is_number(value)
-                                   : is_integer(value);
-    };
-    return types.empty() || std::any_of(types.begin(), types.end(), is) || fail("the value is of another type");
-}
-
-bool Checker::check_values(const Json &schema, const Value &value) {
-    const auto constant = schema.find("const");
-    if (constant != schema.end() && Value(*constant) != value)
-        return fail("the value is not the constant");
-    const auto listed = schema.find("enum");
-    return listed == schema.end() || list(*listed).contains(value) || fail("the value is none of those listed");
-}
-
-const ValueSet &Checker::list(const Json &values) {
-    const auto [found, is_new] = lists_.try_emplace(&values);
-    if (is_new)
-        for (const Json &value : values)
-            (void)found->second.add(Value(value));
-    (void)work_.spend(is_new ? 8 * values.size() : 8);
-    return found->second;
-}
-
-bool Checker::check_number(const Json &schema, const Value &value) {
-    const Decimal number = number_of(value);
-    const auto bound = [&](const char *keyword, auto holds) {
-        const auto found = schema.find(keyword);
-        return found == schema.end() || !is_number(*found) || holds(compare(number, number_of(*found)), 0);
-    };
-    return (bound("minimum", std::greater_equal<>()) && bound("exclusiveMinimum", std::greater<>()) &&
-            bound("maximum", std::less_equal<>()) && bound("exclusiveMaximum", std::less<>())) ||
-           fail("the number is out of bounds");
-}
-
-bool Checker::size_in_bounds(const Json &schema, std::size_t size, const char *least, const char *most) {
-    const Decimal count = decimal_of(std::to_string(size));
-    const auto order = [&](const char *keyword) {
-        const auto found = schema.find(keyword);
-        return found == schema.end() || !is_number(*found) ? 0 : compare(count, number_of(*found));
-    };
-    return order(least) >= 0 && order(most) <= 0;
-}
-
-bool Checker::check_string(const Json &schema, const std::string &text) {
-    (void)work_.spend(text.size() / 16);
-    if (!size_in_bounds(schema, characters(text), "minLength", "maxLength"))
-        return fail("the string is too short or too long");
-    const auto pattern = schema.find("pattern");
-    const auto format = schema.find("format");
-    return (pattern == schema.end() || check_pattern(pattern->get<std::string>(), true, text, "the string does not match the pattern")) &&
-           (format == schema.end() || !format->is_string() || check_format(format->get<std::string>(), text));
-}
-
-bool Checker::check_format(const std::string &name, const std::string &text) {
-    const Format *format = find_format(name);
-    const std::string why = "the string is not of the format \"" + name.substr(0, 40) + "\"";
-    return format == nullptr || (check_pattern(std::string(format->taken), false, text, why.c_str()) &&
-                                 (format->also == nullptr || format->also(text) || fail(why.c_str())));
-}
-
-bool Checker::check_pattern(const std::string &pattern, bool of_schema, const std::string &text, const char *why) {
-    std::unique_ptr<Pattern> &compiled = patterns_[{pattern, of_schema}];
-    if (compiled == nullptr)
-        compiled = std::make_unique<Pattern>(pattern, of_schema, work_);
-    if (!compiled->is_good()) {
-        if (!problem_->is_set())
-            *problem_ = compiled->problem();
+bool Checker::check_combined(const Form &form, const Value &value) {
+    if (form.no_reference != nullptr) {
+        if (problem_ != nullptr && !problem_->is_set())
+            *problem_ = *form.no_reference;
         return false;
     }
-    return compiled->matches(text) || fail(why);
+    if (form.reference != nullptr && !check(*form.reference, value))
+        return false;
+    for (const Json *part : form.all_of)
+        if (!check(*part, value))
+            return false;
+    if (form.has_any_of && std::none_of(form.any_of.begin(), form.any_of.end(), [&](const Json *part) { return holds(*part, value); }))
+        return fail("no alternative matches");
+    if (!form.has_one_of)
+        return true;
+    const auto matching = std::count_if(form.one_of.begin(), form.one_of.end(), [&](const Json *part) { return holds(*part, value); });
+    return matching == 1 || fail(matching == 0 ? "no alternative matches" : "more than one alternative matches");
 }
 
-bool Checker::check_array(const Json &schema, const Value &value) {
-    if (!size_in_bounds(schema, value.size(), "minItems", "maxItems"))
+bool Checker::check_type(const Form &form, const Value &value) {
+    if (value.is_binary() && !work_.spend(value.get_binary().size() / 8))
+        return false;
+    return form.types == 0xFF || (form.types & bit_of(value)) != 0 || fail("the value is of another type");
+}
+
+bool Checker::check_values(const Form &form, const Value &value) {
+    if (form.constant != nullptr && !form.constant->contains(value, work_))
+        return fail("the value is not the constant");
+    return form.listed == nullptr || form.listed->contains(value, work_) || fail("the value is none of those listed");
+}
+
+bool Checker::check_by_type(const Form &form, const Value &value) {
+    return (!is_number(value) || check_number(form, value)) &&
+           (!value.is_string() || check_string(form, value.get_ref<const std::string &>())) &&
+           (!value.is_array() || check_array(form, value)) && (!value.is_object() || check_object(form, value));
+}
+
+bool Checker::check_number(const Form &form, const Value &value) {
+    if (form.numbers == nullptr)
+        return true;
+    const Decimal number = number_of(value);
+    return work_.spend(8 + number.digits.size() / 8) && (form.numbers->hold(number) || fail("the number is out of bounds"));
+}
+
+bool Checker::check_string(const Form &form, const std::string &text) {
+    if (form.characters != nullptr && (!work_.spend(8 + text.size() / 16) || !form.characters->hold(characters(text))))
+        return fail("the string is too short or too long");
+    if (form.pattern != nullptr && !check_pattern(*form.pattern, text, "the string does not match the pattern"))
+        return false;
+    return form.format == nullptr || (check_pattern(*form.format_pattern, text, form.why_no_format.c_str()) &&
+                                      (form.format->also == nullptr || form.format->also(text) || fail(form.why_no_format.c_str())));
+}
+
+bool Checker::check_pattern(Pattern &pattern, const std::string &text, const char *why) {
+    if (!pattern.is_good()) {
+        if (problem_ != nullptr && !problem_->is_set())
+            *problem_ = pattern.problem();
+        return false;
+    }
+    return pattern.matches(text) || fail(why);
+}
+
+bool Checker::check_array(const Form &form, const Value &value) {
+    if (form.items != nullptr && !form.items->hold(value.size()))
         return fail("the array has too few or too many items");
-    const Json &first = member_or(schema, "prefixItems", no_list());
-    const auto items = schema.find("items");
     for (std::size_t i = 0; i < value.size(); i++) {
-        if (i >= first.size() && items == schema.end())
+        if (i >= form.first_items.size() && form.other_items == nullptr)
             return true;
-        if (!check_at(std::to_string(i), i < first.size() ? first[i] : *items, value[i]))
+        if (!check_at(std::to_string(i), i < form.first_items.size() ? *form.first_items[i] : *form.other_items, value[i]))
             return false;
     }
     return true;
 }
 
-bool Checker::check_object(const Json &schema, const Value &value) {
-    for (const Json &name : member_or(schema, "required", no_list()))
-        if (!work_.spend(4) || (name.is_string() && !value.contains(name.get<std::string>())))
+bool Checker::check_object(const Form &form, const Value &value) {
+    for (const std::string *name : form.required)
+        if (!work_.spend(4 + name->size() / 16) || !value.contains(*name))
             return fail("a required member is missing");
-    const Json &properties = member_or(schema, "properties", no_members());
-    const auto additional = schema.find("additionalProperties");
-    for (const auto &[name, member] : value.items()) {
-        const Json *declared = properties.is_object() ? document_.member(properties, name) : nullptr;
-        if (declared == nullptr && additional == schema.end())
-            continue;
-        if (!check_at(name, declared != nullptr ? *declared : *additional, member))
+    if (form.properties == nullptr && form.additional == nullptr)
+        return true;
+    for (auto member = value.begin(); member != value.end(); ++member) {
+        if (!work_.spend(8 + member.key().size() / 16))
+            return false;
+        const Json *declared = form.properties != nullptr ? document_.member(*form.properties, member.key()) : nullptr;
+        const Json *wanted = declared != nullptr ? declared : form.additional;
+        if (wanted != nullptr && !check_at(member.key(), *wanted, *member))
             return false;
     }
     return true;
 }
 
+// The path is as long as what is told of it, and a little more: names may be of any length.
 bool Checker::check_at(const std::string &name, const Json &schema, const Value &value) {
+    constexpr std::size_t kLongestPath = 256;
     const std::size_t size = path_.size();
-    path_.append("/").append(name);
+    if (size < kLongestPath)
+        path_.append("/").append(name, 0, kLongestPath);
     const bool good = check(schema, value);
     path_.resize(size);
     return good;
@@ -260,10 +376,11 @@ bool check_document(std::string_view schema, std::string_view document, Problem 
         return false;
     if (shape_of(document, {kMaxLevels, UINT64_MAX}) == JsonShape::TooDeep)
         return problem.set(sqlstate::kProtocolViolation, "the answer is nested too deeply to be checked");
-    (void)wanted.work().spend(document.size());
+    (void)wanted.work().spend(document.size() / 4);
     Value value;
-    if (!read_json(document, value))
-        return problem.set(sqlstate::kProtocolViolation, "the answer is not JSON");
+    if (!read_json(document, value, wanted.work()))
+        return wanted.work().has_ended() ? wanted.work().tell(problem, "checking the answer")
+                                         : problem.set(sqlstate::kProtocolViolation, "the answer is not JSON");
     return Checker(wanted).satisfies(wanted.root(), value, problem);
 }
 

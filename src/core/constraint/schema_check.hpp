@@ -1,7 +1,8 @@
-// One schema, and values held against it and its parts. What many values need is made once: patterns compiled, lists sorted.
+// One schema, and values held against it and its parts. What many values need is made once for each part: its form, with patterns compiled, lists
+// sorted and bounds read.
 //
 // Used by check_document() and by schema_compiler.cpp for listed values. Regime: pure (may throw std::bad_alloc). All is charged to the
-// document's work.
+// document's work: what looks at a form or a value costs in steps what it costs in time, whatever stands in either.
 #pragma once
 
 #include "src/core/constraint/schema_document.hpp"
@@ -27,30 +28,37 @@ public:
 
 private:
     class Pattern;
+    struct Bounds;
+    struct Form;
+
+    [[nodiscard]] const Form &form_of(const Json &schema);
+    void read_values(const Json &schema, Form &form);
+    void read_strings(const Json &schema, Form &form);
+    void read_members(const Json &schema, Form &form);
+    [[nodiscard]] const ValueSet *set_of(const Json &values, bool is_list);
+    [[nodiscard]] Pattern *pattern_of(const std::string &pattern, bool of_schema);
 
     bool check(const Json &schema, const Value &value);
+    bool check_form(const Form &form, const Value &value);
     bool fail(const char *why);
     bool holds(const Json &schema, const Value &value);
-    bool check_combined(const Json &schema, const Value &value);
-    static bool allows_any_value(const Json &schema);
-    bool check_by_type(const Json &schema, const Value &value);
-    bool check_type(const Json &schema, const Value &value);
-    bool check_values(const Json &schema, const Value &value);
-    const ValueSet &list(const Json &values);
-    bool check_number(const Json &schema, const Value &value);
-    [[nodiscard]] static bool size_in_bounds(const Json &schema, std::size_t size, const char *least, const char *most);
-    bool check_string(const Json &schema, const std::string &text);
-    bool check_format(const std::string &name, const std::string &text);
-    bool check_pattern(const std::string &pattern, bool of_schema, const std::string &text, const char *why);
-    bool check_array(const Json &schema, const Value &value);
-    bool check_object(const Json &schema, const Value &value);
+    bool check_combined(const Form &form, const Value &value);
+    bool check_type(const Form &form, const Value &value);
+    bool check_values(const Form &form, const Value &value);
+    bool check_by_type(const Form &form, const Value &value);
+    bool check_number(const Form &form, const Value &value);
+    bool check_string(const Form &form, const std::string &text);
+    bool check_pattern(Pattern &pattern, const std::string &text, const char *why);
+    bool check_array(const Form &form, const Value &value);
+    bool check_object(const Form &form, const Value &value);
     bool check_at(const std::string &name, const Json &schema, const Value &value);
 
     SchemaDocument &document_;
     Work &work_;
-    Problem *problem_ = nullptr;
+    Problem *problem_ = nullptr;  // null while it is of no interest why not
     std::string path_;
     std::size_t level_ = 0;
+    std::unordered_map<const Json *, std::unique_ptr<Form>> forms_;
     std::map<std::pair<std::string, bool>, std::unique_ptr<Pattern>> patterns_;
     std::unordered_map<const Json *, ValueSet> lists_;
 };

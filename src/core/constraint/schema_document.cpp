@@ -137,7 +137,7 @@ bool SchemaDocument::afford(const Json &schema) const {
     while (!open.empty()) {
         const Json &part = *open.back();
         open.pop_back();
-        if (!work_.spend(4))
+        if (!work_.spend(4 + (part.is_string() ? part.get_ref<const std::string &>().size() / 16 : 0)))
             return false;
         if (part.is_structured())
             for (const Json &member : part)
@@ -376,13 +376,15 @@ std::vector<std::string> types_of(const Json &schema) {
     const auto found = schema.find("type");
     if (found == schema.end())
         return types;
-    for (const Json &name : found->is_array() ? *found : Json::array({*found})) {
-        if (!name.is_string() || std::find(std::begin(kTypes), std::end(kTypes), name.get<std::string>()) == std::end(kTypes))
-            return {};
-        if (std::find(types.begin(), types.end(), name.get<std::string>()) == types.end())
+    const auto add = [&](const Json &name) {
+        if (!name.is_string() || std::find(std::begin(kTypes), std::end(kTypes), name.get_ref<const std::string &>()) == std::end(kTypes))
+            return false;
+        if (std::find(types.begin(), types.end(), name.get_ref<const std::string &>()) == types.end())
             types.push_back(name.get<std::string>());
-    }
-    return types;
+        return true;
+    };
+    const bool is_known = found->is_array() ? std::all_of(found->begin(), found->end(), add) : add(*found);
+    return is_known ? types : std::vector<std::string>();
 }
 
 }  // namespace steadytext::core::constraint
