@@ -17,6 +17,7 @@ namespace {
 constexpr long kMostConnections = 256;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 1'000'000;
+constexpr std::int64_t kCompanyUs = 5'000'000;
 constexpr std::int64_t kHoldsUs = 1'000'000;  // that a parameter is taken
 
 std::string bracketed(const std::string &address) {
@@ -73,6 +74,7 @@ Channel::Sent HttpChannel::send(std::string_view body) {
         break;
     case Request::Kind::Cancel:
         transfers_.erase(request.cancelled_id);  // the engine sees the connection close
+        company_us_ = core::monotonic_us();
         for (Check &check : checks_)
             check.suspicion.forget(request.cancelled_id);
         for (Lesson &lesson : lessons_)
@@ -160,6 +162,7 @@ void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, Ch
     Declined declined{request.id, Declined::Why::Unavailable, std::move(reply.reason)};
     switch (reply.verdict) {
     case openai::Verdict::Answer:
+        company_us_ = core::monotonic_us();
         if (request.kind == Request::Kind::Ping)
             take_models(transfer.reply(), listener);
         else if (transfer.status() < 300)
@@ -228,9 +231,14 @@ void HttpChannel::suspect(const Request &request, EngineCheck::Suspect suspect, 
         check.transfer = start(openai::known_good_request(request.kind, check.suspicion.model().empty() ? usual : check.suspicion.model(), engine_));
         if (check.transfer == nullptr)
             return acquit(std::move(suspect), listener);
+        check.begun_us = now_us;
     }
     check.suspicion.hold(std::move(suspect));
 }
+
+// Others' requests are under way, or were until shortly before: the check may have waited behind them, for an engine works on so many at once.
+// One that answers nobody is found out by steadytext.breaker_timeout.
+bool HttpChannel::had_company(const Check &check) const { return !transfers_.empty() || company_us_ >= check.begun_us - kCompanyUs; }
 
 // An engine that answers works, whatever it answers; so does one that asks to come again, which holds for all then. One that has served such
 // requests has lost the path, and may find it again.
@@ -251,6 +259,11 @@ void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode
             else
                 acquit(std::move(suspect), listener);
         }
+        return;
+    }
+    if (result == CURLE_OPERATION_TIMEDOUT && had_company(check)) {
+        for (EngineCheck::Suspect &suspect : suspects)
+            acquit(std::move(suspect), listener);
         return;
     }
     const bool is_unserved = verdict == Verdict::Unserved && (transfer.status() == 501 || check.suspicion.model().empty());

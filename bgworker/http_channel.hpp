@@ -52,6 +52,7 @@ private:
     struct Check {
         EngineCheck suspicion;
         std::unique_ptr<HttpTransfer> transfer;
+        std::int64_t begun_us = 0;
     };
     // Whether a model refuses a parameter, or a request that holds it: what was refused waits for what the gateway's own request comes back with.
     struct Lesson {
@@ -63,6 +64,7 @@ private:
         std::int64_t holds_until_us = INT64_MAX;
     };
     [[nodiscard]] Check &check_for(core::openai::Request::Kind kind) { return checks_[kind == core::openai::Request::Kind::Generate ? 0 : 1]; }
+    [[nodiscard]] bool had_company(const Check &check) const;
     [[nodiscard]] bool serves(core::openai::Request::Kind kind) const;
     void ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener);
     void end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener);
@@ -97,6 +99,7 @@ private:
     Transfers transfers_;
     std::vector<std::string> ready_;  // replies that need no engine
     Check checks_[2];
+    std::int64_t company_us_ = 0;  // when a request was last answered, or given up by its caller
     std::list<Lesson> lessons_;
     std::unique_ptr<HttpTransfer> probe_;
     std::int64_t next_probe_us_ = 0;

@@ -251,4 +251,20 @@ for my $case (
     is($session->finish->{out}, 'early', 'and is answered once it is ready');
     is($cluster->sql(q(SELECT state || coalesce(reason, '') || breaker FROM steadytext_daemons)), 'readyclosed', 'then it is ready');
 }
+# ---- an engine that is busy ----------------------------------------------------------------------------------------------
+# The gateway's own request waits behind a long one. That it takes too long then says nothing of the engine.
+{
+    my $busy = SteadyText::Engine->new(options => [ '--slots', 1 ]);
+    $cluster->append_conf('steadytext.breaker_threshold = 1');
+    configure($busy->url);
+    ok($cluster->poll_until(qq(SELECT state FROM steadytext_daemons WHERE endpoint = '@{[$busy->url]}'), 'ready'), 'an engine of one slot is ready');
+    my $long = $cluster->session->send(q(SELECT steadytext_generate('!http:slow=8000 long', use_cache => false)));
+    ok($cluster->wait_for(sub { $busy->count('/v1/chat/completions') == 1 }), 'it is busy');
+    my $refused = answered(status => 403, body => { error => { message => 'not that' } });
+    isnt(generate($refused)->{state}, '', 'a request that its filter refuses fails');
+    is($cluster->sql('SELECT breaker FROM steadytext_daemons'), 'closed', 'which does not close the engine');
+    like($long->finish->{out}, qr/long/, 'the long request is answered');
+    is(generate('and another')->{out}, 'and another', 'as is everybody\'s');
+}
+
 done_testing;

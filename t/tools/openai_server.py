@@ -47,12 +47,14 @@ options.add_argument("--no-embeddings", action="store_true", help="as llama-serv
 options.add_argument("--o1", action="store_true", help="refuses what OpenAI's o1 does: max_tokens, and a temperature")
 options.add_argument("--query", default="", help="what must stand behind the question mark, as Azure's api-version=...")
 options.add_argument("--dimensions", type=int, default=8)
+options.add_argument("--slots", type=int, default=1000, help="prompts that are worked on at once; what \"!raw:\" answers needs none, like a filter's answer")
 options.add_argument("--most-texts", type=int, default=2048, help="that one message may have embedded")
 options.add_argument("--embed-ms", type=int, default=0, help="what a message to embed takes, whatever is in it")
 options = options.parse_args()
 options.model = options.model or ["test/echo"]
 
 lock = threading.Lock()
+slots = threading.Semaphore(options.slots)
 counts = collections.Counter()
 last = {}
 busy = 0
@@ -241,6 +243,10 @@ class Engine(BaseHTTPRequestHandler):
             return None
         if prompt.startswith("!raw:"):
             return self.answer_raw(json.loads(prompt[len("!raw:"):]))
+        with slots:
+            return self.work_on(asked, prompt, kind, choice)
+
+    def work_on(self, asked, prompt, kind, choice):
         if prompt.startswith("!http:"):
             fault, _, prompt = prompt[len("!http:"):].partition(" ")
             if self.misbehave(*fault.partition("=")[::2]):
