@@ -141,7 +141,11 @@ sub stop_within {
         CREATE FUNCTION public.locks(id uuid) RETURNS void LANGUAGE sql AS 'LOCK public.locked'));
     my $number;
     my @sessions;
-    my $hold = sub { my ($sql) = @_; push @sessions, $cluster->session->send("BEGIN; $sql; SELECT pg_sleep(600)"); return };
+    my $hold = sub {
+        my ($sql) = @_;
+        push @sessions, $cluster->session->send("BEGIN; $sql; SELECT pg_sleep(600)");
+        return $cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND backend_type = 'client backend'), scalar @sessions, 30);
+    };
     my $write = sub { my ($what) = @_; return $cluster->sql("SELECT steadytext_generate('$what $number')") };
     my $queue = sub {
         my ($prompt, $callback) = @_;

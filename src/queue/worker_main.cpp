@@ -541,8 +541,12 @@ void run() {
         const bool idle = is_idle();
         if (!idle || self->due_us <= core::monotonic_us() + kIdleUs)
             busy_us = core::monotonic_us();
-        if (idle && !self->is_sweeping && core::monotonic_us() - busy_us >= kIdleUs)
-            return;
+        if (idle && !self->is_sweeping && core::monotonic_us() - busy_us >= kIdleUs) {
+            if (self->tidied_us >= busy_us)
+                return;
+            self->tidied_us = 0;  // nobody deletes what is old until the next one comes
+            continue;
+        }
         if (has_work(core::monotonic_us()))
             continue;
         // Told to end here, where it mostly is, it gives its jobs back before it goes.
