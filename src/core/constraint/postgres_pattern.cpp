@@ -136,7 +136,7 @@ private:
             most = most * 10 + static_cast<std::size_t>(c - '0');
         }
         at_ = end + 1;
-        return repeat("{" + std::string(bounds) + "}", comma + 1 == bounds.size() ? kEndless : most);
+        return repeat(std::string("{").append(bounds).append("}"), comma + 1 == bounds.size() ? kEndless : most);
     }
 
     // After the backslash. What stands for many characters is written without brackets within a class.
