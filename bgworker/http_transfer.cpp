@@ -88,11 +88,16 @@ void HttpTransfer::set_up() {
     set(CURLOPT_ERRORBUFFER, error_);
     set(CURLOPT_WRITEFUNCTION, &HttpTransfer::on_bytes);
     set(CURLOPT_WRITEDATA, this);
+    set(CURLOPT_HEADERFUNCTION, &HttpTransfer::on_header);
+    set(CURLOPT_HEADERDATA, this);
     set(CURLOPT_CONNECTTIMEOUT_MS, kConnectPatienceMs);
     if (request_.kind == Request::Kind::Ping)
         set(CURLOPT_TIMEOUT_MS, kProbePatienceMs);
     else if (request_.is_check)
         set(CURLOPT_TIMEOUT_MS, kCheckPatienceMs);
+    // What another request was answered by, or what is left of it, has no part in what a check finds.
+    if (request_.is_check)
+        set(CURLOPT_FRESH_CONNECT, 1L);
     set_limits();
     // Any that libcurl was built with; what is unpacked has the limit of all replies. What packs a stream would keep pieces back.
     set(CURLOPT_ACCEPT_ENCODING, "");
@@ -155,6 +160,14 @@ std::size_t HttpTransfer::on_bytes(char *bytes, std::size_t, std::size_t count, 
     } catch (const std::bad_alloc &) {
         return 0;
     }
+    return count;
+}
+
+// Such an answer has no body. One that comes all the same would be read as the answer to the next request of the connection, so there is none.
+std::size_t HttpTransfer::on_header(char *, std::size_t, std::size_t count, void *self) noexcept {
+    auto &transfer = *static_cast<HttpTransfer *>(self);
+    if (const long status = transfer.status(); status == 204 || status == 205 || status == 304)
+        transfer.set(CURLOPT_FORBID_REUSE, 1L);
     return count;
 }
 

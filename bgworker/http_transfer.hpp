@@ -63,6 +63,7 @@ public:
     [[nodiscard]] CURLcode result() const { return result_; }
 
 private:
+    static std::size_t on_header(char *, std::size_t, std::size_t count, void *self) noexcept;
     static std::size_t on_bytes(char *bytes, std::size_t, std::size_t count, void *self) noexcept;
 
     template <class Value>

@@ -45,7 +45,7 @@ SELECT is(found_in($q$ SELECT steadytext_daemon_register('tcp://169.254.169.254:
 SELECT is(found_in($q$ SELECT steadytext_daemon_register('tcp://0251.0376.0251.0376:5555') $q$), '{"endpoint: refused_endpoint"}', 'in octal');
 SELECT is(found_in($q$ SELECT steadytext_daemon_register('file:///etc/passwd') $q$), '{"endpoint: refused_endpoint"}', 'no endpoint at all');
 
-SELECT is((SELECT row(details - 'kind' - 'parameter', user_id, success)::text FROM steadytext_audit_log WHERE details ->> 'parameter' = 'prompt' ORDER BY id LIMIT 1),
+SELECT is((SELECT row(details - 'kind' - 'parameter' - 'not_logged_before', user_id, success)::text FROM steadytext_audit_log WHERE details ->> 'parameter' = 'prompt' ORDER BY id LIMIT 1),
     row(jsonb_build_object('bytes', 1, 'sha256', encode(sha256('\x01'), 'hex')), current_user, false)::text, 'a prompt is told by its hash and length');
 SELECT is((SELECT details ->> 'value' FROM steadytext_audit_log WHERE details ->> 'parameter' = 'model' ORDER BY id LIMIT 1), 'a'' OR 1=1', 'a name as it is');
 SELECT is((SELECT error_message FROM steadytext_audit_log WHERE details ->> 'parameter' = 'size'), 'a pattern of SQL injection in size', 'and what it is');

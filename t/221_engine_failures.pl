@@ -69,6 +69,7 @@ like(generate(answered(status => 400, body => { error => 'x' x 5000 }))->{err}, 
     my %bodies = (empty => '', text => 'no such thing', html => '<html><body>Denied</body></html>', json => { error => { message => 'Your input was flagged' } });
     my @table = map { my $status = $_; [ "HTTP $status", map { { status => $status, body => $bodies{$_} } } sort keys %bodies ] } @statuses;
     push @table, [ 'a connection closed without a reply', map { { hangup => 1 } } 1 .. 4 ];
+    push @table, map { my $status = $_; [ "HTTP $status, and a body after all", map { { status => $status, body => $_, late => 20 } } 'HTTP/1.1 200 OK', 'no such thing', { error => 'none' } ] } 204, 205, 304;
     push @table, [ 'HTTP 200 with nonsense', map { { body => $_ } } '', 'nonsense', {}, { choices => [ { message => { content => "\0" } } ], data => [ { embedding => ['x'] } ] } ];
     for my $case (@table) {
         my ($what, @replies) = @$case;

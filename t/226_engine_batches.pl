@@ -64,7 +64,7 @@ is($cluster->sql(q(SELECT value FROM steadytext_metrics() WHERE name = 'steadyte
 # ---- roles, sessions and cancel -------------------------------------------------------------------------------------------------
 $cluster->sql('CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN');
 {
-    my $slow = $cluster->session(user => 'alice')->send(q(SELECT count(*) FROM steadytext_embed_batch(ARRAY(SELECT 'of alice ' || i FROM generate_series(1, 3000) i), false)));
+    my $slow = $cluster->session(user => 'alice')->send(q(SELECT count(*) FROM steadytext_embed_batch(ARRAY(SELECT 'of alice ' || i FROM generate_series(1, 50000) i), false)));
     ok($cluster->wait_for(sub { $cluster->sql('SELECT sum(in_flight) > 0 FROM steadytext_daemons') eq 't' }), 'a statement of many texts is under way');
     is($cluster->sql($rows->('of bob', 30), user => 'bob'), '30|30|30', 'beside another role\'s');
     $cluster->sql(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'alice'));

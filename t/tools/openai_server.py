@@ -13,7 +13,7 @@ thousand letters as fast as they are taken; odd (comments, CRLF, data of several
 
 A prompt, or a text to embed, "!raw:{...}" says itself what the engine answers, as does what is posted to /next:
     {"status": 500, "headers": {"Retry-After": "1"}, "body": {...} or "text", "stream": ["data: {}\\n\\n", ...], "encoding": "gzip",
-     "bomb": megabytes of blanks instead of a body, "hangup": 1 closes the connection without a word}
+     "bomb": megabytes of blanks instead of a body, "late": milliseconds between the head and the body, "hangup": 1 closes the connection without a word}
 
 Texts to embed come back last one first, each with its index; one that begins with "!bad" has the whole message refused.
 
@@ -193,6 +193,9 @@ class Engine(BaseHTTPRequestHandler):
             data = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding](data)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if "late" in told:
+            self.wfile.flush()
+            time.sleep(told["late"] / 1000)
         self.wfile.write(data)
         return True
 
