@@ -68,8 +68,8 @@ private:
     [[nodiscard]] bool serves(core::openai::Request::Kind kind) const;
     void ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener);
     void end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener);
-    // Of one whose connection did not hold.
     void take_models(std::string_view listing, ChannelListener &listener);
+    // Of one whose connection did not hold.
     void lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
     void suspect(const core::openai::Request &request, EngineCheck::Suspect suspect, ChannelListener &listener);
     void end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
