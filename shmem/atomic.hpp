@@ -1,7 +1,7 @@
-// What every structure in shared memory may assume about atomics, checked once.
+// Checks once the facts about atomics that every structure in shared memory relies on.
 //
-// Used by all of shmem/. Regime: pure. An atomic that takes a lock would keep that lock in one process's memory,
-// which is no lock at all between processes; so anything not always lock-free does not compile.
+// Used by all of shmem/. Regime: pure. If an atomic is not lock-free, its lock lies in the memory of a single
+// process and does not exclude other processes. So any atomic that is not always lock-free does not compile.
 #pragma once
 
 #include <atomic>

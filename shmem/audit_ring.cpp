@@ -28,7 +28,8 @@ void AuditRing::finish(std::uint32_t index) noexcept {
 }
 
 AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint32_t role, std::int64_t now_us) noexcept {
-    const auto window = static_cast<std::uint32_t>(now_us / kWindowUs + 1);  // 0 is that of a cell never used
+    // 0 marks a cell that was never used
+    const auto window = static_cast<std::uint32_t>(now_us / kWindowUs + 1);
     std::atomic<std::uint64_t> &cell = cells_[(role * 0x9E37'79B1U + kind * 0x85EB'CA6BU) >> 16 & (kCells - 1)];
     std::uint64_t seen = cell.load(std::memory_order_relaxed);
     for (;;) {

@@ -1,11 +1,12 @@
-// Rows on their way to steadytext_audit_log, and how many of them a role may cause.
+// Rows on their way to steadytext_audit_log, and a limit on the rows that a role may cause.
 //
-// A session puts a record here, outside its transaction, so that the row is written whatever becomes of the call: an error, a
-// read-only transaction, a standby (then once it is promoted). The keeper of its database writes it. Bounded: what finds no room,
-// or is more than kPerWindow of one kind from one role, is counted and not written. Regime: pure, noexcept.
+// A session puts a record here, outside its transaction. So the row is written even after an error, in a read-only
+// transaction, or on a standby (then after its promotion). The keeper of the database writes the row. The ring is
+// bounded: a record that finds no room is counted and not written. The same holds for records of a kind beyond
+// kPerWindow per window and role. Regime: pure, noexcept.
 //
-// A record goes Free -> Filling -> Ready -> Free, the first two steps by a session, the last by the database's only keeper once its
-// transaction has committed.
+// A record goes Free -> Filling -> Ready -> Free. A session does the first two steps. The database's only keeper does
+// the last step, after its transaction has committed.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -18,8 +19,8 @@ namespace steadytext::shmem {
 // Texts end with NUL and are ASCII, but for the role's name.
 struct AuditRecord {
     std::int64_t at_us = 0;  // since 1970
-    char user[64] = "";      // whoever asked, by name: a role may be gone when the row is written
-    char address[48] = "";   // of the client; empty: a local one
+    char user[64] = "";      // name of the role that caused the event: the role may be gone when the row is written
+    char address[48] = "";   // of the client; empty for a local connection
     char event_type[32] = "";
     char message[128] = "";
     char details[736] = "";  // JSON
@@ -52,7 +53,8 @@ private:
     Slot slots_[kRecords];
 };
 
-// What one role may put down of one kind: the first in a window is logged, the first kPerWindow are written.
+// Limits the records of a role, kind by kind: the first record of a window is logged, the first kPerWindow records are
+// written.
 class AuditPacing {
 public:
     static constexpr std::int64_t kWindowUs = 60'000'000;
@@ -61,14 +63,14 @@ public:
     struct Turn {
         bool is_first;            // of its window
         bool is_written;
-        std::uint32_t left_out;   // is_first: how many of the window before were not logged
+        std::uint32_t left_out;   // if is_first: how many records of the previous window were not logged
     };
-    // Roles that meet in a cell share it.
+    // Roles that hash to the same cell share its limit.
     [[nodiscard]] Turn take(std::uint32_t kind, std::uint32_t role, std::int64_t now_us) noexcept;
 
 private:
     static constexpr std::size_t kCells = 1024;
-    std::atomic<std::uint64_t> cells_[kCells]{};  // {window:32 | count:32}; acq_rel: each stands for itself
+    std::atomic<std::uint64_t> cells_[kCells]{};  // {window:32 | count:32}; acq_rel: each cell is independent
 };
 
 }  // namespace steadytext::shmem

@@ -1,10 +1,12 @@
-// How often each database's cache has been cleared: what was computed before is neither found nor written afterwards.
+// A counter per database that each clear of its cache raises: answers computed before a clear are neither found nor
+// written after it.
 //
-// Sessions read their database's epoch before they look an answer up or compute it, and hand it on with the answer; clearing raises it.
-// So one database's clear is no other's. Regime: pure, lock-free, noexcept.
+// Sessions read the epoch of their database before they look up or compute an answer, and pass it on with the answer.
+// Clearing raises the epoch of that database only. Regime: pure, lock-free, noexcept.
 //
-// An epoch belongs to the number of a database, not to a row that is taken and given back: it never goes down, and there is nothing to
-// free. Databases whose OIDs are equal modulo kEpochs share one, and with it their clears: that costs misses, never a wrong answer.
+// An epoch belongs to the OID of a database, not to a row that is taken and given back. It never goes down, and there
+// is nothing to free. Databases whose OIDs are equal modulo kEpochs share an epoch, and so share their clears: this
+// costs misses, never a wrong answer.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -15,7 +17,7 @@ namespace steadytext::shmem {
 
 class CacheEpochs {
 public:
-    // acquire: pairs with clear(), so that who sees the raised epoch sees what was cleared.
+    // acquire: pairs with clear(): a session that sees the raised epoch also sees what was cleared before.
     [[nodiscard]] std::uint64_t of(std::uint32_t database) const noexcept {
         return epochs_[database % kEpochs].load(std::memory_order_acquire);
     }

@@ -1,4 +1,4 @@
-// Finding a free record, and giving records from hand to hand: see cache_writes.hpp. Regime: pure, noexcept.
+// Finds free records and moves records from state to state: see cache_writes.hpp. Regime: pure, noexcept.
 #include "shmem/cache_writes.hpp"
 
 #include <algorithm>
@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint32_t kLooks = 64;  // records tried before giving up: the table is nearly full then
 
-// Every record has at least one chunk of the pool.
+// Every record holds at least a chunk of the pool.
 std::uint32_t records_for(std::size_t payload_bytes) {
     return static_cast<std::uint32_t>(std::max<std::size_t>(payload_bytes / PayloadPool::kChunkBytes, 1));
 }

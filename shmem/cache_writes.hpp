@@ -1,11 +1,12 @@
 // Answers on their way to the table cache: sessions put them here, a keeper writes them in batches.
 //
-// Sessions never write tables, so that read-only transactions, parallel workers and rolled back ones can all be
-// answered and remembered. Best effort: what finds no room is not written, and counted by the caller. Regime: pure,
-// noexcept.
+// Sessions never write tables. So answers are also given and remembered in read-only transactions, in parallel workers
+// and in transactions that are rolled back. Best effort: a record that finds no room is not written; the caller counts
+// it. Regime: pure, noexcept.
 //
-// A record goes Free -> Filling -> Ready -> Taken -> Free, each step a compare-and-swap or store by the one who has it:
-// a session fills, the database's only keeper takes. A keeper that failed gives back (Taken -> Ready).
+// A record goes Free -> Filling -> Ready -> Taken -> Free. Each step is a compare-and-swap or a store by the process
+// that holds the record: a session fills it, the database's only keeper takes it. A keeper that failed gives the record
+// back (Taken -> Ready).
 #pragma once
 
 #include "shmem/payload_pool.hpp"
@@ -31,18 +32,19 @@ public:
     }
     [[nodiscard]] std::uint64_t epoch(std::uint32_t index) const noexcept { return records_[index].epoch; }
     void finish(std::uint32_t index) noexcept;
-    // It was not tried.
+    // The keeper did not try the record.
     void put_back(std::uint32_t database, std::uint32_t index) noexcept;
-    // It was tried in vain. Returns how often it has been.
+    // The keeper tried the record and failed. Returns how often this has happened to it.
     std::uint32_t give_back(std::uint32_t database, std::uint32_t index) noexcept;
-    // A keeper's first act: what a predecessor of the same database had taken is ready again.
+    // A keeper calls this first: records that an earlier keeper of this database had taken become ready again.
     void recover(std::uint32_t database) noexcept;
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return record_count_; }
 
 private:
     enum class State : std::uint32_t { Free, Filling, Ready, Taken };
-    // {database:32 | state:32}: one word, so that a keeper takes what is ready and its own in one step.
+    // {database:32 | state:32}: both in a single word, so that a keeper takes a ready record of its database in one
+    // step.
     static constexpr std::uint64_t word(State state, std::uint32_t database = 0) {
         return std::uint64_t{database} << 32 | static_cast<std::uint32_t>(state);
     }

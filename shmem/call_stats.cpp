@@ -9,13 +9,13 @@ namespace steadytext::shmem {
 
 namespace {
 
-// The shard's owner is its only writer, so this needs no locked instruction.
+// Only the shard's process writes here, so this needs no locked instruction.
 void add(std::atomic<std::uint64_t> &number, std::uint64_t amount) noexcept {
     number.store(number.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
 }
 
 void add(TimeCounts<std::atomic<std::uint64_t>> &times, std::int64_t took_us) noexcept {
-    std::size_t bucket = 0;  // cached calls, which are to cost nothing, are found at once
+    std::size_t bucket = 0;  // a cached call must cost almost nothing: its bucket is found first
     while (bucket < kTimeBounds.size() && took_us > kTimeBounds[bucket])
         bucket++;
     add(times.buckets[bucket], 1);

@@ -1,18 +1,18 @@
-// What became of the calls: outcomes, causes of failure, tokens, lookups and times, by operation.
+// Totals of ended calls by operation: outcomes, causes of failure, tokens, lookups and times.
 //
-// Counted by src/session/observe.* when a call ends, read by the metrics (shmem/metrics.*), kept over restarts by
-// shmem/stats_file.*. Regime: pure, noexcept.
+// src/session/observe.* counts when a call ends, the metrics read (shmem/metrics.*), shmem/stats_file.* keeps the
+// totals over restarts. Regime: pure, noexcept.
 //
-// Each process counts in a shard of its own, by its process number: it is the only writer, so counting is a plain addition,
-// and no two sessions meet on a cache line. A call is counted once, when it ends, by its outcome; how many calls there were
-// is the sum of the outcomes and never a number of its own. So these hold of any snapshot, whenever it is taken, over
-// resets and over crashes:
+// Each process counts in its own shard, chosen by its process number. A shard has a single writer, so counting is a
+// plain addition, and no two sessions write to the same cache line. A call is counted once, when it ends, by its
+// outcome. The number of calls is the sum of the outcomes, not a counter of its own. So these equations hold in every
+// snapshot, also after a reset or a crash:
 //
-//     requests = refused + limited + hit + joined + sent + degraded
-//     sent     = ok + failed + timed_out + cancelled
+//    requests = refused + limited + hit + joined + sent + degraded
+//    sent     = ok + failed + timed_out + cancelled
 //
-// What reset() takes away and restore() brings back is an offset beside the shards, which no counting process writes.
-// Ordering: relaxed throughout; every number stands for itself.
+// reset() and restore() change an offset beside the shards, which no counting process writes. Ordering: relaxed
+// throughout; the numbers are independent of each other.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -21,7 +21,7 @@
 
 namespace steadytext::shmem {
 
-// What a call asks for, as metrics, views and budgets name it.
+// Kinds of calls, as metrics, views and budgets name them.
 #define STEADYTEXT_CALL_KINDS(X)                                                                                       \
     X(Generate, "generate")                                                                                            \
     X(Embed, "embed")                                                                                                  \
@@ -31,7 +31,7 @@ namespace steadytext::shmem {
     X(Choice, "choice")                                                                                                \
     X(Stream, "stream")
 
-// How a call ended. What was sent to a daemon has one of the last four.
+// How a call ended. A call that was sent to a daemon has one of the last four outcomes.
 #define STEADYTEXT_CALL_OUTCOMES(X)                                                                                    \
     X(Refused, "refused")     /* turned away for lack of room, or ended before a daemon was asked */                   \
     X(Limited, "limited")     /* by a rate limit or a budget */                                                        \
@@ -94,7 +94,7 @@ inline constexpr std::size_t kCallStages = std::size(kCallStageNames);
 [[nodiscard]] constexpr bool was_sent(CallOutcome outcome) noexcept { return outcome >= CallOutcome::Ok; }
 [[nodiscard]] constexpr const char *name_of(CallKind kind) noexcept { return kCallKindNames[static_cast<std::size_t>(kind)]; }
 
-// Upper bounds of the buckets of every histogram, in microseconds; one more takes what is longer.
+// Upper bounds of the buckets of every histogram, in microseconds; a last bucket takes all longer times.
 inline constexpr std::array<std::int64_t, 16> kTimeBounds = {10,      100,     1'000,   2'500,     5'000,     10'000,     25'000,     50'000,
                                                              100'000, 250'000, 500'000, 1'000'000, 2'500'000, 10'000'000, 30'000'000, 60'000'000};
 inline constexpr std::size_t kTimeBuckets = kTimeBounds.size() + 1;
@@ -106,7 +106,7 @@ struct TimeCounts {
     Number total_us{};
 };
 
-// One operation's numbers. The shards hold them as atomics, a snapshot as plain numbers, in the same order.
+// The numbers of an operation. The shards hold them as atomics, a snapshot as plain numbers, in the same order.
 template <class Number>
 struct CallCounts {
     std::array<Number, kCallOutcomes> outcomes{};
@@ -115,7 +115,7 @@ struct CallCounts {
     Number prompt_tokens{};
     Number completion_tokens{};
     Number saved_tokens{};       // completion tokens of answers that no daemon had to make again
-    std::array<TimeCounts<Number>, 2> response_times;  // of calls that were no cache hits, and of those that were
+    std::array<TimeCounts<Number>, 2> response_times;  // [0]: of calls that were no cache hits, [1]: of cache hits
     std::array<TimeCounts<Number>, kCallStages> stages;
 
     [[nodiscard]] Number requests() const noexcept {
@@ -176,9 +176,9 @@ public:
     void count_lookup(std::int32_t process, CacheLevel level, bool hit) noexcept;
 
     [[nodiscard]] CallTotals totals() const noexcept;
-    // From now on what was counted so far does not show. Any process, at any time; one of two at once does it for both.
+    // Counts from zero again. Any process may call it at any time; of two concurrent calls a single call does the work.
     void reset() noexcept;
-    // What an earlier life had counted; before anybody counts.
+    // Adds the totals of an earlier life of the server. Called before any process counts.
     void restore(const CallTotals &earlier) noexcept;
 
 private:

@@ -1,7 +1,8 @@
-// The callback workers there are: so many in the whole server, one for a role of a database at a time.
+// Places for callback workers: kMost in the whole server, and at most one at a time for a role in a database.
 //
-// A queue worker reserves a place for a role and has a callback worker begun; the callback worker gives the place up when it ends. A place whose
-// worker never came is given up by the queue worker, or the next one of the same database. Regime: pure, lock-free, noexcept.
+// A queue worker reserves a place for a role and has a callback worker started; the callback worker gives the place up
+// when it ends. If the worker never comes, the queue worker, or the next queue worker of the same database, gives the
+// place up. Regime: pure, lock-free, noexcept.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -14,7 +15,8 @@ public:
     static constexpr std::uint32_t kNone = UINT32_MAX;
     static constexpr std::int64_t kPatienceUs = 10'000'000;  // for a worker to come
 
-    // kNone: all places are taken, or the role has one, or its database has all but one. Only its database's queue worker reserves.
+    // kNone: all places are taken, or the role already has a place, or the database has all places but one. Only the
+    // queue worker of the database reserves.
     [[nodiscard]] std::uint32_t reserve(std::uint32_t database, std::uint32_t role, std::int64_t now_us) noexcept {
         if (find(database, role, now_us) != kNone || held_by(database) >= kMost - 1)
             return kNone;
@@ -28,7 +30,7 @@ public:
         return kNone;
     }
 
-    // The role's place; one whose worker did not come is given up.
+    // The role's place. A place whose worker did not come in kPatienceUs is given up.
     [[nodiscard]] std::uint32_t find(std::uint32_t database, std::uint32_t role, std::int64_t now_us) noexcept {
         for (std::uint32_t i = 0; i < kMost; i++) {
             if (places_[i].who.load(std::memory_order_acquire) != word(database, role))
@@ -41,7 +43,7 @@ public:
         return kNone;
     }
 
-    // The worker. False: it comes too late, or for another's place.
+    // Called by the callback worker. False: it came too late, or the place belongs to another role.
     [[nodiscard]] bool come(std::uint32_t place, std::uint32_t database, std::uint32_t role, std::int32_t pid) noexcept {
         if (place >= kMost || places_[place].who.load(std::memory_order_acquire) != word(database, role))
             return false;
@@ -54,14 +56,14 @@ public:
     }
     void set_proc_number(std::uint32_t place, std::int32_t number) noexcept { places_[place].proc_number.store(number); }
     [[nodiscard]] std::int32_t proc_number(std::uint32_t place) const noexcept { return places_[place].proc_number.load(); }
-    // A place whose worker ended before it came.
+    // Gives up a place whose worker ended before it came.
     void give_up(std::uint32_t place) noexcept {
         places_[place].proc_number.store(-1, std::memory_order_relaxed);
         places_[place].pid.store(0, std::memory_order_relaxed);
         places_[place].since_us.store(0, std::memory_order_relaxed);
         places_[place].who.store(0, std::memory_order_release);  // pairs with the acquire in reserve()
     }
-    // Others may be waiting.
+    // If all places are taken, other roles may be waiting.
     [[nodiscard]] bool is_full() const noexcept {
         for (const Place &place : places_)
             if (place.who.load(std::memory_order_relaxed) == 0)

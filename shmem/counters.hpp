@@ -1,7 +1,8 @@
-// Counters of single events, sharded so that sessions do not meet on one cache line. What became of whole calls is counted
-// by call_stats.hpp.
+// Counters of single events, sharded so that sessions rarely write to the same cache line. call_stats.hpp counts the
+// outcomes of whole calls.
 //
-// Raised by sessions and workers, summed by the metrics (shmem/metrics.*). Regime: pure. Relaxed: each stands for itself.
+// Sessions and workers raise the counters, the metrics sum them (shmem/metrics.*). Regime: pure. Relaxed: the counters
+// are independent of each other.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -63,7 +64,7 @@ inline constexpr CounterText kCounterTexts[kCounterCount] = {
 
 class Counters {
 public:
-    // `who` spreads callers over the shards: a PGPROC number will do.
+    // `who` spreads callers over the shards: pass a PGPROC number.
     void add(std::uint32_t who, Counter counter, std::uint64_t amount = 1) noexcept {
         shards_[who % kShards].values[static_cast<std::size_t>(counter)].fetch_add(amount, std::memory_order_relaxed);
     }

@@ -1,4 +1,4 @@
-// Asking the limits of one daemon: see daemon_limits.hpp. Regime: pure.
+// Checks a request against the limits of a daemon: see daemon_limits.hpp. Regime: pure.
 #include "shmem/daemon_limits.hpp"
 
 #include <algorithm>
@@ -9,7 +9,7 @@ static_assert(DaemonLimits::kMost <= 32 && DaemonLimits::kMost <= RateLimiter::k
 
 namespace {
 
-constexpr RateLimiter::Caller kNobody{0, 0};  // only Concurrency asks whose call it is
+constexpr RateLimiter::Caller kNobody{0, 0};  // only Concurrency needs to know the caller
 
 bool is_sooner(const RateLimiter::Outcome &outcome, const DaemonLimits::Refusal &than) noexcept {
     return !than.is_set || than.is_stale || outcome.wait_us < than.wait_us;

@@ -1,10 +1,13 @@
-// The limits that bind a request at certain daemons: which daemon it goes to is known when the gateway has chosen one.
+// The limits that bind a request at certain daemons. Which of them apply is known only when the gateway has chosen a
+// daemon.
 //
-// Part of a request's slot (slot_table.hpp) and handed over with it: the session writes what binds (src/session/limits.cpp), the
-// gateway asks, and writes what was charged or what stood against it (bgworker/gateway.cpp); then the session settles. Regime: pure,
-// noexcept; meters and admission are those of rate_limiter.hpp, so a daemon's limits too are charged all or none.
+// Part of a request's slot (slot_table.hpp) and handed over with it. The session writes the limits
+// (src/session/limits.cpp). The gateway checks them and writes what it charged or which limit refused
+// (bgworker/gateway.cpp). Then the session settles. Regime: pure, noexcept. Meters and admission belong to
+// rate_limiter.hpp, so a daemon's limits are also charged all or none.
 //
-// A daemon is known by the hashes of its names: its endpoint, and the entry of steadytext.daemons it comes from.
+// A daemon is identified by the hashes of its names: its endpoint, and the entry of steadytext.daemons that it comes
+// from.
 #pragma once
 
 #include "shmem/rate_limiter.hpp"
@@ -19,10 +22,10 @@ struct DaemonLimits {
         RateLimiter::Limit limit;  // of Requests or Tokens; their meters' indexes ascend
     };
 
-    // What is soonest over of all that stood against the request, at whatever daemon.
+    // Of all refusals at all daemons, the refusal that ends soonest.
     struct Refusal {
         bool is_set = false;
-        bool is_stale = false;  // a meter counts for another key by now: the session must look for its meters again
+        bool is_stale = false;  // a meter now counts for another key: the session must look up its meters again
         std::uint32_t item = 0;
         std::int64_t wait_us = 0;  // as RateLimiter::Outcome
         std::int64_t left = 0;
@@ -30,8 +33,8 @@ struct DaemonLimits {
 
     // Written by the session while Claimed.
     RateLimiter::Demand demand;
-    bool waits = false;   // until a daemon has room, within the deadline
-    bool shadow = false;  // refusals are counted, and nothing is refused
+    bool waits = false;   // wait until a daemon has room, within the deadline
+    bool shadow = false;  // count refusals, but refuse nothing
     std::uint32_t count = 0;
     Item items[kMost];
 
@@ -40,12 +43,12 @@ struct DaemonLimits {
     SlidingWindow::Mark marks[kMost];
     Refusal refusal;
 
-    // Charges the request for the daemon of these names; false if a limit stands against it. What it was charged for another
-    // daemon before stays.
+    // Charges the request for the daemon with these names; false if a limit refuses it. Charges for an earlier daemon
+    // stay.
     [[nodiscard]] bool admit(RateLimiter &limiter, std::span<const std::uint64_t> names, std::int64_t now_us) noexcept;
-    // It does not go to the daemon it was charged for.
+    // The request does not go to the daemon that it was charged for.
     void give_back(RateLimiter &limiter, std::int64_t now_us) noexcept;
-    // Adds what was charged to what the session has to settle.
+    // Adds the charges to the grant that the session has to settle.
     void add_to(RateLimiter::Grant &grant) const noexcept;
 };
 

@@ -1,13 +1,14 @@
-// What is known of each daemon and of the models they serve, for every session to read.
+// The state of each daemon and the models that the daemons serve, for every session to read.
 //
-// Written by the gateway alone (one writer), read by the status functions and, for the models, by every request. Only the
-// breaker, `busy_until_us` and `resets` are written by sessions too (steadytext_daemon_trip and _reset), and `resting` by the launcher.
+// The gateway is the only writer. The status functions read the rows; every request reads the models. Exceptions:
+// sessions also write the breaker, `busy_until_us` and `resets` (steadytext_daemon_trip and _reset), and the launcher
+// writes `resting`.
 //
-// What is known of a daemon belongs to the daemon, not to its place in the table. Each daemon that moves into a row gets a number
-// of its own, the row's tenure, which no other ever has; whoever remembers something of a row's daemon (an incident, a rest, a reply
-// still to be judged) remembers the tenure with it, and drops what it remembers once the row has another.
+// The state belongs to the daemon, not to its row in the table. Each daemon that moves into a row gets a new number,
+// the row's tenure, which is never used again. A process that remembers something about a row's daemon (an incident, a
+// rest, a reply still to be judged) remembers the tenure with it, and forgets it when the row has another tenure.
 //
-// Regime: pure. Texts are behind a SeqLock, numbers are atomics of their own; see seqlock.hpp for the ordering.
+// Regime: pure. Texts are behind a SeqLock, numbers are separate atomics; see seqlock.hpp for the ordering.
 #pragma once
 
 #include "shmem/latency_histogram.hpp"
@@ -28,8 +29,8 @@ enum class DaemonState : std::uint8_t {
     Invalid,     // its entry in steadytext.daemons cannot be used; `reason` says why
     Connecting,  // no connection yet, or lost and being made again
     Ready,       // connected and answering
-    Draining,    // finishes what it has, gets nothing new
-    Loading,     // it is there, and says that it is not ready yet: calls wait for it
+    Draining,    // finishes the requests it has, gets no new requests
+    Loading,     // it answers, but reports that it is not ready yet: calls wait for it
 };
 
 [[nodiscard]] constexpr const char *name_of(DaemonState state) noexcept {
@@ -37,47 +38,50 @@ enum class DaemonState : std::uint8_t {
     return kNames[static_cast<std::size_t>(state)];
 }
 
-// What a row is called and what the daemon said of itself.
+// The names of a row, and the facts that its daemon reported.
 struct DaemonIdentity {
-    char endpoint[256] = "";                   // as everybody may see it (core::PublicEndpoint); no other daemon's is the same
-    std::uint64_t endpoint_hash = 0;           // core::stable_hash() of what steadytext.daemons has
+    // as everybody may see it (core::PublicEndpoint); no other daemon has the same
+    char endpoint[256] = "";
+    std::uint64_t endpoint_hash = 0;           // core::stable_hash() of the endpoint in steadytext.daemons
     char name[64] = "";
     char version[32] = "";
     char reason[256] = "";                     // of the present state, in words
     char fingerprint[kFingerprintBytes] = "";  // of its first model
-    char models[256] = "";                     // their names, one a line
-    char disagreement[256] = "";               // with an earlier daemon, about what a model's name means
+    char models[256] = "";                     // the names of its models, one per line
+    char disagreement[256] = "";               // a conflict with an earlier daemon about the meaning of a model's name
     DaemonKind kind = DaemonKind::Unknown;
     std::uint32_t weight = 1;
     std::uint32_t slots = 0;  // how many requests it works on at once; 0: not told
-    std::uint32_t batch = 1;  // how many texts one message of ours may have embedded
+    std::uint32_t batch = 1;  // how many texts it embeds for a single message
     bool embedded = false;
-    bool models_loaded = false;  // it told all it serves, or is of a kind that never tells
+    bool models_loaded = false;  // it reported all its models, or is of a kind that never reports them
 };
 
 struct alignas(kCacheLine) DaemonRow {
     SeqLock<DaemonIdentity> identity;
     std::atomic<DaemonState> state{DaemonState::Absent};
-    std::atomic<std::uint64_t> tenure{0};  // which daemon the row is of; 0: of none. release: pairs with the acquire of who looks
+    // number of the daemon that has the row; 0: no daemon. release: pairs with the acquire in is_taken()
+    std::atomic<std::uint64_t> tenure{0};
     core::Breaker breaker;
     // The tenure of the daemon that gets nothing new while it flaps; 0: none. Written by the launcher (bgworker/incident_watch.*).
     std::atomic<std::uint64_t> resting_tenure{0};
     std::atomic<std::int64_t> busy_until_us{0};  // CLOCK_MONOTONIC: it asked to be left alone until then
-    std::atomic<std::uint32_t> resets{0};        // so often steadytext_daemon_reset() was called: then no role is put off either
+    // how often steadytext_daemon_reset() was called: a reset also ends the putting off of roles
+    std::atomic<std::uint32_t> resets{0};
     std::atomic<std::uint32_t> in_flight{0};
     std::atomic<std::uint32_t> connections{0};
     std::atomic<std::uint64_t> requests{0};
     std::atomic<std::uint64_t> failures{0};
     std::atomic<std::uint64_t> late_replies{0};
     std::atomic<std::uint64_t> answered{0};
-    std::atomic<std::uint64_t> answered_us{0};         // total time of the answered ones
-    LatencyHistogram latencies;                        // of the answered ones
+    std::atomic<std::uint64_t> answered_us{0};         // total time of the answered requests
+    LatencyHistogram latencies;                        // of the answered requests
     std::atomic<std::int64_t> last_ok_unix_us{0};      // last request answered
     std::atomic<std::int64_t> last_answer_unix_us{0};  // last sign of life
     std::atomic<std::int64_t> ready_since_us{0};       // CLOCK_MONOTONIC; 0 while not connected
     std::atomic<std::uint64_t> resident_bytes{0};      // its memory as it told last; 0: it does not tell, or is not connected
 
-    // The daemon is gone, and with it what was known of it.
+    // The daemon is gone. Clears the row.
     void clear() noexcept {
         tenure.store(0, std::memory_order_release);
         state.store(DaemonState::Absent, std::memory_order_relaxed);
@@ -91,7 +95,7 @@ struct alignas(kCacheLine) DaemonRow {
         for (std::atomic<std::int64_t> *number : {&last_ok_unix_us, &last_answer_unix_us})
             number->store(0, std::memory_order_relaxed);
     }
-    // For the same daemon and another gateway, which has no connection yet: what was counted stays.
+    // The same daemon under a new gateway, which has no connection yet. The counters stay.
     void disconnect() noexcept {
         breaker.reset();
         busy_until_us.store(0, std::memory_order_relaxed);
@@ -100,7 +104,7 @@ struct alignas(kCacheLine) DaemonRow {
         ready_since_us.store(0, std::memory_order_relaxed);
         resident_bytes.store(0, std::memory_order_relaxed);
     }
-    // Whether the row is, or was left behind as, that of this daemon.
+    // Whether the row belongs to this daemon, or was left behind by it.
     [[nodiscard]] bool is_of(std::string_view endpoint) const noexcept {
         DaemonIdentity known;
         return is_taken() && identity.load(known) && core::stable_hash(endpoint) == known.endpoint_hash;
@@ -116,14 +120,15 @@ struct DaemonTable {
     DaemonRow rows[kMaxDaemons];
     std::atomic<std::uint64_t> last_tenure{0};  // the gateway's
 
-    // Gateway. A daemon moves into a free row: nothing of an earlier one's is its.
+    // Gateway. Moves a daemon into a free row; the row keeps nothing of an earlier daemon.
     void move_in(std::uint16_t row, const DaemonIdentity &identity) noexcept {
         rows[row].clear();
         rows[row].identity.store(identity);
         rows[row].tenure.store(last_tenure.fetch_add(1, std::memory_order_relaxed) + 1, std::memory_order_release);
     }
 
-    // Two numbers that are others when something is: who is in which state, and how much was asked of them.
+    // Two numbers that change when something changes: `standing` with the states of the daemons, `traffic` with the
+    // number of requests.
     struct Outlook {
         std::uint64_t standing;
         std::uint64_t traffic;

@@ -1,12 +1,13 @@
-// The databases whose sessions use the extension: what each one's workers have to do, and what they did.
+// The databases whose sessions use the extension: the pending work for the workers of each database, and the work they
+// did.
 //
-// Sessions find or take their database's row; the launcher starts workers for a row with work; a worker says what it did.
-// Regime: pure, noexcept; only taking and freeing a row hold a lock (spin_word.hpp).
+// Sessions find or take the row of their database. The launcher starts workers for a row with work. A worker writes
+// down what it did. Regime: pure, noexcept; only taking and freeing a row hold a lock (spin_word.hpp).
 //
-// A row belongs to its database until the launcher frees it, which it does once the database is gone (bgworker/databases.*):
-// nobody is connected to such a database, so that no session's index of a row comes to mean another database. Whoever is not
-// connected to the database (the launcher, a worker on its way in) names it by its OID and asks find(). Records on their way to
-// tables carry the OID too.
+// A row belongs to its database until the launcher frees it, after the database is gone (bgworker/databases.*). Nobody
+// is connected to such a database, so a session's index of a row never comes to mean another database. A process that
+// is not connected to the database (the launcher, a worker that is starting) names it by its OID and calls find().
+// Records on their way to tables also carry the OID.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -20,7 +21,7 @@
 
 namespace steadytext::shmem {
 
-// All that is known of a database; begins anew with each database that takes the row.
+// The state of a database; a database that takes the row starts with a new state.
 struct alignas(kCacheLine) DatabaseState {
     // The keeper, written by itself.
     std::atomic<std::int32_t> keeper_pid{0};  // 0: none
@@ -29,22 +30,22 @@ struct alignas(kCacheLine) DatabaseState {
 
     std::atomic<std::uint32_t> pending_writes{0};
     std::atomic<std::uint32_t> pending_audit{0};
-    // Refreshes asked for and done by number: one asked for as number n has been done once `done` >= n.
-    // release on `done`: pairs with the waiter's acquire, who then sees what it did.
+    // Refreshes are numbered: refresh n is done when `done` >= n.
+    // release on `done`: pairs with the acquire of the waiting session, which then sees the effect of the refresh.
     std::atomic<std::uint64_t> refreshes_wanted{0};
     std::atomic<std::uint64_t> refreshes_done{0};
     std::atomic<std::int64_t> refreshed_us{0};     // CLOCK_MONOTONIC; at first when the row was taken
-    std::atomic<std::int64_t> refresh_took_us{0};  // 0: there was none yet
-    std::atomic<std::int64_t> rows_refreshed{0};   // by the last one
-    std::atomic<std::uint64_t> hits_refreshed{0};  // hits() when the last one began
+    std::atomic<std::int64_t> refresh_took_us{0};  // 0: there was no refresh yet
+    std::atomic<std::int64_t> rows_refreshed{0};   // by the last refresh
+    std::atomic<std::uint64_t> hits_refreshed{0};  // hits() when the last refresh began
 
-    // What was seen of the daemons (DaemonTable::outlook) when the keeper last wrote steadytext_daemon_health.
+    // The outlook on the daemons (DaemonTable::outlook) when the keeper last wrote steadytext_daemon_health.
     std::atomic<std::uint64_t> health_standing{0};
     std::atomic<std::uint64_t> health_traffic{0};
     std::atomic<std::int64_t> health_us{0};  // CLOCK_MONOTONIC; 0: not yet
-    std::atomic<bool> health_wanted{true};   // false: its keeper found no extension, and nothing was asked since
+    std::atomic<bool> health_wanted{true};   // false: the keeper found no extension, and nothing was requested since
 
-    // Since when there is usage of this database that its table does not have (shmem/usage.hpp); 0: there is none.
+    // Since when shmem/usage.hpp holds usage of this database that its table does not have; 0: it holds none.
     std::atomic<std::int64_t> usage_since_us{0};
     void note_usage() noexcept {
         if (usage_since_us.load() != 0)
@@ -54,16 +55,20 @@ struct alignas(kCacheLine) DatabaseState {
     }
 
     std::atomic<std::uint64_t> incidents_seen{0};  // the last event its table has (shmem/incidents.hpp)
-    // The async queue. Sessions count up what they add, cancel and requeue, at commit; the worker says how far it has looked.
+    // The async queue. At commit, sessions count the jobs they added, cancelled and requeued. The worker writes how far
+    // it has looked.
     std::atomic<std::int32_t> queue_pid{0};  // of the queue worker; 0: none
     std::atomic<std::int32_t> queue_proc_number{-1};
     std::atomic<std::uint32_t> queue_failures{0};    // transactions that failed in a row
     std::atomic<std::uint64_t> queue_changes{0};     // release: pairs with the worker's acquire before it looks
-    std::atomic<std::uint64_t> queue_seen{0};        // all changes up to this one
-    std::atomic<std::uint64_t> queue_cancels{0};     // of them, those that end jobs
-    std::atomic<std::int64_t> queue_due_us{0};       // CLOCK_MONOTONIC, when a job put off is due while no worker runs; 0: none is
-    QueuePlaces queue_places;                        // jobs pending or under way, as of the last count and what came since
-    std::atomic<std::int64_t> queue_oldest_us{0};    // CLOCK_REALTIME, when the oldest pending was added; 0: there is none
+    std::atomic<std::uint64_t> queue_seen{0};        // all changes up to this number
+    std::atomic<std::uint64_t> queue_cancels{0};     // of these changes, the number that end jobs
+    // CLOCK_MONOTONIC, when a postponed job is due while no worker runs; 0: none is
+    std::atomic<std::int64_t> queue_due_us{0};
+    // jobs pending or in progress: the last count, and the changes since then
+    QueuePlaces queue_places;
+    // CLOCK_REALTIME, when the oldest pending job was added; 0: there is none
+    std::atomic<std::int64_t> queue_oldest_us{0};
 
     void count(std::uint32_t who, bool hit) noexcept {
         Lookups &mine = lookups_[who % kShards];
@@ -108,7 +113,7 @@ public:
 
     [[nodiscard]] std::uint32_t size() const noexcept { return count_; }
     [[nodiscard]] DatabaseRow &operator[](std::uint32_t index) noexcept { return begin()[index]; }
-    // All rows, the free ones among them.
+    // All rows, free rows included.
     [[nodiscard]] DatabaseRow *begin() noexcept { return reinterpret_cast<DatabaseRow *>(this + 1); }
     [[nodiscard]] DatabaseRow *end() noexcept { return begin() + count_; }
 
@@ -120,8 +125,8 @@ public:
         return kNone;
     }
 
-    // The row of a database, taken if it has none yet. kNone if all belong to others: then nothing is kept for it, and the launcher
-    // is told by refused().
+    // The row of a database; takes a row if it has none yet. kNone if all rows belong to other databases: then nothing
+    // is kept for this database, and refused_us() tells the launcher.
     [[nodiscard]] std::uint32_t of(std::uint32_t oid) noexcept {
         if (const std::uint32_t found = find(oid); found != kNone)
             return found;
@@ -139,7 +144,7 @@ public:
         return place;
     }
 
-    // The launcher, once the database is gone and nothing is left to be done for it.
+    // Called by the launcher, once the database is gone and no work is left for it.
     void free_row(std::uint32_t index) noexcept {
         const SpinHold hold(changing_);
         DatabaseRow &row = (*this)[index];

@@ -1,12 +1,12 @@
-// How much of what all roles need one of them may hold: request slots, payload memory, a daemon's attention.
+// How much of a shared resource a role may hold: request slots, payload memory, a daemon's attention.
 //
-// Asked by sessions (src/session/call.cpp), by the gateway for replies (bgworker/flights.cpp), and for engine slots by
-// src/core/turns.hpp. Regime: pure, noexcept.
+// Called by sessions (src/session/room.cpp, and usage.cpp for entries), by waiting_line.cpp, by the gateway for replies
+// (bgworker/flights.cpp), and for engine slots by src/core/turns.hpp. Regime: pure, noexcept.
 //
-// The rule is that of dynamic thresholds in packet switches (Choudhury and Hahne 1998): a role may hold kTimes as many as are free.
-// A role that is alone so gets three quarters and leaves one; of n greedy roles each gets 3/(3n+1), and there is always something
-// free for a role that comes next. Nothing is set aside for anybody in particular, and nothing has to be configured. Who holds nothing
-// gets what is free, however little.
+// The rule is that of dynamic thresholds in packet switches (Choudhury and Hahne 1998): a role may hold kTimes as much
+// as is free. So a single role gets three quarters and leaves a quarter; each of n greedy roles gets 3/(3n+1), and
+// there is always something free for the next role. Nothing is reserved for a particular role, and nothing has to be
+// configured. A role that holds nothing gets what it asks for, if it is free.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,14 @@ namespace steadytext::shmem {
 struct FairShare {
     static constexpr std::uint64_t kTimes = 3;
 
-    // May a role that holds so many take `more`, when `in_use` of `size` are held by all roles together?
+    // May a role that holds `held` take `more`, when all roles together hold `in_use` of `size`?
     [[nodiscard]] static constexpr bool allows(std::uint64_t held, std::uint64_t more, std::uint64_t in_use, std::uint64_t size) noexcept {
         if (in_use + more > size)
             return false;
         return held == 0 || held + more <= kTimes * (size - in_use - more);
     }
 
-    // Is it allowed to whoever asks? Then nobody's holdings need to be counted, which is most of the time.
+    // May every role take it? Then nobody's holdings need to be counted. This is the usual case.
     [[nodiscard]] static constexpr bool allows_anyone(std::uint64_t more, std::uint64_t in_use, std::uint64_t size) noexcept {
         return in_use + more <= size && in_use + more <= kTimes * (size - in_use - more);
     }

@@ -11,10 +11,10 @@ using namespace cache;
 namespace {
 
 constexpr std::size_t kBytesPerSlot = 256;
-constexpr std::uint64_t kFreshShare = 5;  // percent of the room, for what is new
-constexpr int kLooks = 16;                // at a value that a writer keeps moving
+constexpr std::uint64_t kFreshShare = 5;  // percent of the room, for new values
+constexpr int kLooks = 16;                // attempts to read a value that a writer keeps moving
 
-// Enough shards that writers seldom meet and that a duel costs little; few enough that large values fit.
+// Enough shards that writers seldom meet and that the duel costs little; few enough that large values fit.
 std::uint32_t shards_for(std::size_t bytes) noexcept {
     return std::bit_floor(static_cast<std::uint32_t>(std::clamp<std::size_t>(bytes / (2U << 20), 32, 64)));
 }
@@ -69,7 +69,7 @@ Shard HotCache::shard(std::uint32_t index) noexcept {
 // ---- readers
 // ---------------------------------------------------------------------------------------------------------
 
-// One pass over the slots that may hold `key`. Moving: a value was overwritten while it was looked at.
+// A single pass over the slots that may hold `key`. Moving: a value was overwritten during the look.
 HotCache::Sight HotCache::look(Shard &shard, const KeyWords &key, SlotSight &sight,
                                EntryHeader &header) noexcept {
     bool moving = false;
@@ -161,7 +161,7 @@ std::int64_t HotCache::time_of(Use use) const noexcept {
     return begun_us_ + static_cast<std::int64_t>(use.last_hit()) * 1'000'000;
 }
 
-// The one atomic read-modify-write of a hit; tried again only if another hit came between.
+// A hit's only atomic read-modify-write. Tried again only if another hit came between.
 void HotCache::count_hit(const SlotSight &sight, std::int64_t now_us) noexcept {
     const Shard here = shard(sight.shard);
     const std::uint64_t second = second_of(now_us);
@@ -205,10 +205,10 @@ bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int6
     return true;
 }
 
-// Set dueling (Qureshi et al., 2007): of every 32 shards one lets all values in and one weighs them; the
-// others do as the one with fewer insertions, that is misses. Weighing wins by far where some keys are wanted
-// much more often than others, letting in where favourites change fast; it must be 1/16 better, as shards
-// differ a little by chance.
+// Set dueling (Qureshi et al., 2007). Of every 32 shards, the first admits all values and the second weighs
+// them; the other shards use the policy that has fewer insertions, that is fewer misses. Weighing wins by far
+// where some keys are wanted much more often than others; admitting all wins where the popular keys change
+// fast. Admitting all must be better by 1/16, as shards differ a little by chance.
 Admission HotCache::admission(std::uint32_t index) noexcept {
     constexpr std::int32_t kBound = 1 << 14;
     const std::int32_t score = duel_.load(std::memory_order_relaxed);
@@ -223,8 +223,8 @@ Admission HotCache::admission(std::uint32_t index) noexcept {
     return score > 0 ? Admission::All : Admission::Weigh;
 }
 
-// A value that is being moved cannot be read, but its slot can be emptied: then the move fails. The 22 bits
-// of the tag may take another key's value with it, which costs a miss.
+// A value that is being moved cannot be read, but its slot can be emptied: then the move fails. As the tag
+// has only 22 bits, the value of another key may be erased too; this costs a miss.
 bool HotCache::erase(const CacheKey &digest) noexcept {
     const KeyWords key(digest);
     const Shard here = shard(shard_of(key));
@@ -247,9 +247,9 @@ bool HotCache::erase(const CacheKey &digest) noexcept {
 // ---- the keeper's side
 // -----------------------------------------------------------------------------------------------
 
-// The hits of one slot since they were last taken. The generation in `use` vouches for the key: it is raised
-// before the slot goes to another, so the swap fails if the key read in between is not the one whose hits
-// these are.
+// Takes the hits of a slot that were counted since the last call. The generation in `use` guards the key: it
+// is raised before the slot goes to another key. So the swap fails if the key read in between does not belong
+// to these hits.
 bool HotCache::take_hits(std::uint32_t shard_index, std::uint32_t slot_index, std::uint32_t owner,
                          KeyHits &hits) noexcept {
     const Shard here = shard(shard_index);

@@ -1,17 +1,16 @@
-// The hot cache: answers in shared memory, found by the SHA-256 of what was asked.
+// The hot cache: answers in shared memory, found by the SHA-256 of the request.
 //
-// Sessions read and write it, the keeper drains its hit counters. Regime: pure, noexcept.
+// Called by sessions, which read and write, and by the keeper, which drains the hit counters. Regime: pure, noexcept.
 //
-// Sharded by key. A shard is an index of slots (hot_cache_index.hpp) that point into two logs
-// (hot_cache_log.hpp), a small one for what is new and a large one for what has proved itself; the policy is
-// in hot_cache_writer.hpp.
+// Sharded by key. A shard is an index of slots (hot_cache_index.hpp) that point into two logs (hot_cache_log.hpp): a
+// small log for new values, a large log for proven values. The policy is in hot_cache_writer.hpp.
 //
-// Readers take no lock and leave no trace but one compare-and-swap that counts the hit, so a stopped reader
-// holds up nobody. They copy, then check that the log has not run over what they copied; a torn copy is a
-// miss, never an answer. A writer holds its shard by a lock that it tries for some microseconds, then lets others run, and at last
-// gives up: the value is simply not cached. A writer stopped in the middle costs its shard further insertions and nothing else:
-// reads and erase() take no lock. All places are offsets, so processes may map the memory at
-// different addresses.
+// Readers take no lock. Their only write is the compare-and-swap that counts the hit, so a stopped reader blocks
+// nobody. A reader copies, then checks that the log has not overwritten what it copied; a torn copy is a miss, never an
+// answer. A writer takes its shard's lock: it tries for some microseconds, then yields, then naps for some milliseconds
+// in all, and at last gives up: the value is not cached. A writer that is stopped in the middle prevents further
+// insertions into its shard and nothing else: reads and erase() take no lock. All places are offsets, so processes may
+// map the memory at different addresses.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -32,11 +31,12 @@ using CacheKey = core::Digest;
 
 enum class ValueKind : std::uint8_t { Text, Embedding };
 
-// Whose a value is, beside its key: names are in the key, but a name may be given again. Both are compared.
+// The owner of a value. The key contains names, but a name may be given again to another role or database, so the owner
+// is compared too.
 struct CacheOwner {
-    std::uint32_t database = 0;  // what drain_hits() goes by
+    std::uint32_t database = 0;  // drain_hits() selects by it
     std::uint32_t role = 0;      // 0: all roles of the database
-    std::uint32_t epoch = 0;     // of the database (cache_epochs.hpp): what is of an earlier one has been cleared
+    std::uint32_t epoch = 0;     // of the database (cache_epochs.hpp): a value of an earlier epoch has been cleared
     [[nodiscard]] bool operator==(const CacheOwner &) const noexcept = default;
 };
 
@@ -48,7 +48,7 @@ struct CacheValue {
     std::uint8_t flags = 0;       // the caller's
 };
 
-// What find() saw, and where; valid until the value is evicted, which copy_out() notices.
+// The value that find() saw, and its place. Valid until the value is evicted, which copy_out() notices.
 struct CacheHit {
     std::size_t size;
     ValueKind kind;
@@ -77,7 +77,7 @@ struct HotCacheStats {
     std::uint64_t entries, bytes_used, bytes_total;  // bytes of live values with their headers; of both logs
 };
 
-// What becomes of one lookup.
+// The result of a lookup.
 enum class ReadResult { Hit, Miss, TooSmall };
 
 class HotCache {
@@ -89,7 +89,7 @@ public:
     // Two steps, as the caller makes the room in between: find() tells the size, copy_out() fills `buffer`
     // and counts the hit. copy_out() says false if the value went or moved meanwhile: find() again.
     [[nodiscard]] bool find(const CacheKey &key, std::int64_t now_us, CacheHit &hit) noexcept;
-    // Another's value is a miss.
+    // A value of another owner is a miss.
     [[nodiscard]] bool find(const CacheKey &key, const CacheOwner &owner, std::int64_t now_us, CacheHit &hit) noexcept;
     [[nodiscard]] bool copy_out(const CacheHit &hit, std::int64_t now_us, char *buffer) noexcept;
 
@@ -111,15 +111,15 @@ public:
         return insert(key, {kind, value}, core::unix_us());
     }
 
-    // Replaces what the key had. False, and counted, if refused: see HotCacheStats.
+    // Replaces the value of the key. False, and counted, if refused: see HotCacheStats.
     bool insert(const CacheKey &key, const CacheValue &value, std::int64_t now_us) noexcept;
 
-    // Once these return, no lookup that begins later finds what was there. They take no lock.
+    // After erase() returns, a lookup that begins later does not find the erased value. Takes no lock.
     bool erase(const CacheKey &key) noexcept;
 
-    // Reports the hits of each of the database's keys since it was last reported, each hit once, calling
-    // `report(const KeyHits &)`. Nothing is held during the call, so it may raise. Any number of processes may
-    // drain; each hit is reported to one.
+    // Reports the hits of each of the database's keys since the last report, each hit once, by calling `report(const
+    // KeyHits &)`. Nothing is held during the call, so it may raise. Any number of processes may drain; each hit is
+    // reported to a single process.
     template <class Report>
     void drain_hits(std::uint32_t database, Report &&report) {
         KeyHits hits;
@@ -134,7 +134,7 @@ public:
 
     // Walks all slots to sum the hits: for an operator's eyes, not for a hot path.
     [[nodiscard]] HotCacheStats stats() noexcept;
-    // The same but for the hits, at once.
+    // As stats(), but without the hits, and without a walk.
     [[nodiscard]] HotCacheStats stats_without_hits() noexcept;
     [[nodiscard]] std::size_t max_value_bytes() const noexcept { return geometry_.max_value_bytes; }
 

@@ -1,15 +1,15 @@
 // The hot cache's index: where each key's value lies, and how often it was asked for.
 //
-// Part of HotCache (hot_cache.hpp), which says who calls and in what order. Regime: pure.
+// Part of HotCache; hot_cache.hpp says which processes call, and in which order. Regime: pure.
 //
-// A shard's slots stand in buckets of one cache line; a key may be in any slot of two buckets. A slot has two
-// words, both changed by compare-and-swap only, so that whoever comes second notices:
+// A shard's slots stand in buckets of a cache line each; a key may be in any slot of its two buckets. A slot
+// has two words. Both change by compare-and-swap only, so the second of two writers notices the first:
 //
 //   place  {tag:22 | occupied:1 | log:1 | position:40}, 0 when empty. Writers publish, move and evict; erase()
 //          empties.
 //   use    {generation:6 | frequency:4 | last hit:27 | hits:27}. Readers add hits, drains take them. The writer
-//          raises the generation before it gives the slot to another key, so that no hit is booked to the
-//          wrong one.
+//          raises the generation before it gives the slot to another key, so that no hit is counted for the
+//          wrong key.
 //
 // SHA-256 digests are uniform, so their bits serve as hashes directly.
 #pragma once
@@ -24,7 +24,7 @@ namespace steadytext::shmem::cache {
 
 enum class LogId : std::uint8_t { Fresh, Proven };
 
-// A digest as four words, and what its bits are used for.
+// A digest as four words, and the use of its bits.
 struct KeyWords {
     std::uint64_t words[4];
 
@@ -125,13 +125,13 @@ struct Slot {
 
     // acquire: pairs with the release in every change of `place`, so the words at that position are there.
     [[nodiscard]] Place load_place() const noexcept { return Place(place.load(std::memory_order_acquire)); }
-    // acquire: a place loaded later belongs to this generation or a later one, which then fails the swap.
+    // acquire: a place loaded later belongs to this generation or a later generation; if later, the swap fails.
     [[nodiscard]] Use load_use() const noexcept { return Use(use.load(std::memory_order_acquire)); }
     [[nodiscard]] bool swap_place(Place from, Place to) noexcept {
         std::uint64_t expected = from.word();
         return place.compare_exchange_strong(expected, to.word(), std::memory_order_acq_rel);
     }
-    // On failure `from` is what was found.
+    // On failure `from` is set to the word that was found.
     [[nodiscard]] bool swap_use(Use &from, Use to) noexcept {
         std::uint64_t found = from.word();
         const bool swapped = use.compare_exchange_strong(found, to.word(), std::memory_order_acq_rel);

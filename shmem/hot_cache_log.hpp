@@ -1,13 +1,14 @@
-// The hot cache's logs: values one after another in a ring of words; new ones go to the end, room is made at
+// The hot cache's logs: values stand in a row in a ring of words. New values go to the end; room is made at
 // the beginning.
 //
-// Part of HotCache (hot_cache.hpp). Regime: pure. One writer (who holds the shard), any readers.
+// Part of HotCache (hot_cache.hpp). Regime: pure. A single writer (it holds the shard's lock), any number of
+// readers.
 //
 // Positions count words since the start and never repeat. The writer raises `end` before it overwrites
-// anything, and stores each word with release; a reader loads words with acquire and looks at `end`
-// afterwards: had it seen a word that overwrote its own, it sees the raised `end` too and knows (the seqlock
-// of Boehm, 2012, with one sequence for the whole log). All words are accessed as atomics, so a torn copy is
-// no data race.
+// anything, and stores each word with release. A reader loads words with acquire and looks at `end`
+// afterwards: if it has seen an overwritten word, it also sees the raised `end` and discards the copy (the
+// seqlock of Boehm, 2012, with a single sequence for the whole log). All words are accessed as atomics, so a
+// torn copy is no data race.
 #pragma once
 
 #include "shmem/hot_cache_index.hpp"
@@ -16,7 +17,7 @@ namespace steadytext::shmem::cache {
 
 static_assert(std::atomic_ref<std::uint64_t>::is_always_lock_free);
 
-// What precedes a value in the log.
+// The header before a value in the log.
 struct EntryHeader {
     KeyWords key;
     std::uint64_t what;    // {size:24 | kind:8 | owner:32}
@@ -57,7 +58,7 @@ public:
     [[nodiscard]] std::uint64_t end() const noexcept { return end_.load(std::memory_order_acquire); }
     [[nodiscard]] std::uint64_t free_words() const noexcept { return capacity_ - (end() - begin()); }
 
-    // Whether what was loaded from `position` on before this call was not being overwritten.
+    // Whether the words loaded before this call, from `position` on, were not being overwritten.
     [[nodiscard]] bool is_intact(std::uint64_t position) const noexcept {
         return end() - position <= capacity_;
     }
@@ -69,8 +70,8 @@ public:
     }
     void load(std::uint64_t position, char *target, std::size_t bytes) const noexcept;
 
-    // Writer only. Takes `words` words at the end; the caller has made sure that they are free or its own to
-    // overwrite.
+    // Writer only. Takes `words` words at the end. The caller has made sure that they are free, or that it
+    // may overwrite them.
     [[nodiscard]] std::uint64_t extend(std::uint64_t words) noexcept {
         const std::uint64_t position = end_.load(std::memory_order_relaxed);
         end_.store(position + words,
@@ -91,8 +92,8 @@ private:
     std::atomic<std::uint64_t> &end_;
 };
 
-// Calls `piece(words, count)` for the one or two stretches of the ring that hold `count` words from
-// `position` on.
+// Calls `piece(words, count)` for each stretch of the ring that holds the `count` words from `position` on:
+// there are two if the words wrap round.
 template <class Piece>
 inline void Log::stretches(std::uint64_t position, std::uint64_t count, Piece &&piece) const noexcept {
     const std::uint64_t index = position % capacity_;

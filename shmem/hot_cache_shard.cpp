@@ -1,4 +1,4 @@
-// How a shard's memory is divided. Regime: pure.
+// Divides the memory of a shard. Regime: pure.
 #include "shmem/hot_cache_shard.hpp"
 
 namespace steadytext::shmem::cache {

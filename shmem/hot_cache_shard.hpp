@@ -1,4 +1,4 @@
-// One shard of the hot cache: its state, its memory, and the try-lock of its writers.
+// A shard of the hot cache: its state, its memory, and the lock of its writers.
 //
 // Part of HotCache (hot_cache.hpp). Regime: pure.
 #pragma once
@@ -34,8 +34,8 @@ struct alignas(kCacheLine) ShardState {
     // Readers look at these at every hit.
     std::atomic<std::uint64_t> log_end[2]{};
 
-    // The writer's: 1 while one is at work. Acquire to take, release to give back, so the plain members are
-    // its own.
+    // The writer's part. `writer` is the word of ShardLock: acquire to take, release to give back, so the writer that
+    // holds it owns the plain members.
     alignas(kCacheLine) std::atomic<std::uint32_t> writer{0};
     std::atomic<std::uint64_t> log_begin[2]{};
     std::atomic<std::uint64_t> entries{0};
@@ -94,10 +94,11 @@ struct Shard {
     }
 };
 
-// Held while a writer is at work. Tried for some insertions' time, then a few times more after letting others run, as the holder may
-// have lost its processor, then for some milliseconds, as among hundreds of sessions it may not get it back at once: who leads a flight
-// and could not leave its answer here would have the daemon asked again. Who waited in vain says so in the word, and for that holder,
-// which may be stopped, nobody waits again.
+// Held while a writer works. The attempts go in three stages. First a writer spins for the time of some insertions.
+// Then it yields a few times, as the holder may have lost its processor. Then it naps for some milliseconds, as among
+// hundreds of sessions the holder may not get its processor back at once: if the leader of a flight could not store its
+// answer, the daemon would be asked again. A writer that waited in vain marks the word kStuck: the holder may be
+// stopped, so nobody waits for it again.
 class ShardLock {
 public:
     explicit ShardLock(ShardState &state) noexcept : writer_(state.writer) {

@@ -1,11 +1,11 @@
-// How often keys were asked for, roughly, in four bits each: a count-min sketch that forgets.
+// Approximate counts of the requests for each key, in four bits each: a count-min sketch that forgets.
 //
 // Used by the hot cache's writer, under the shard's lock. Regime: pure.
 //
-// After Einziger, Friedman and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy" (2017): a key is
-// counted in four counters and estimated by the least of them; when the additions reach twenty times the
-// entries, all are halved, so that yesterday's favourites make room. (The paper says ten, but counts every
-// hit; here only some are.)
+// After Einziger, Friedman and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy" (2017). A key is
+// counted in four counters and estimated by the least of them. When the additions reach twenty times the
+// entries, all counters are halved, so that formerly popular keys make room. (The paper says ten, but
+// counts every hit; here only some hits are counted.)
 #pragma once
 
 #include "shmem/hot_cache_index.hpp"

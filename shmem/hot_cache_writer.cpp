@@ -5,7 +5,7 @@ namespace steadytext::shmem::cache {
 
 namespace {
 
-// Bounds on the work for one value, so that the shard is never held for long.
+// Bounds on the work for a single value, so that the shard is never held for long.
 constexpr int kMaxReinsertions = 32;
 constexpr int kMaxVictims = 64;
 
@@ -59,14 +59,15 @@ void ShardWriter::retire_fresh() noexcept {
     fresh_.advance(header.words());
 }
 
-// Room in the proven log for what was `wanted` so often; nothing is evicted if it is not worth it.
+// Makes room in the proven log for a value with the count `wanted`. Evicts nothing if the victims together
+// weigh as much or more.
 bool ShardWriter::make_proven_room(std::uint64_t words, std::uint32_t wanted) noexcept {
     if (words > proven_.capacity())
         return false;
     for (int round = 0; proven_.free_words() < words; round++) {
         if (round == kMaxVictims || !settle_proven() || !outweighs_victims(words, wanted))
             return false;
-        // What settle_proven() left at the beginning is the next to go.
+        // settle_proven() left the next victim at the beginning.
         const std::uint64_t position = proven_.begin();
         const EntryHeader header = proven_.load_header(position);
         if (Slot *slot = owner(header.key, Place(header.key, LogId::Proven, position)))
@@ -76,7 +77,8 @@ bool ShardWriter::make_proven_room(std::uint64_t words, std::uint32_t wanted) no
     return true;
 }
 
-// Reinserts what was asked for until something that was not is at the beginning. False if that took too long.
+// Reinserts values that were requested, until a value that was not requested is at the beginning. False if
+// this took too long.
 bool ShardWriter::settle_proven() noexcept {
     for (int round = 0; round < kMaxReinsertions && proven_.begin() != proven_.end(); round++) {
         const std::uint64_t position = proven_.begin();
@@ -90,7 +92,8 @@ bool ShardWriter::settle_proven() noexcept {
     return false;
 }
 
-// Whether `wanted` is more than the count of all that must go for `words` words, from the beginning on.
+// Whether `wanted` is more than the sum of the counts of all values that must go for `words` words, from the
+// beginning on.
 bool ShardWriter::outweighs_victims(std::uint64_t words, std::uint32_t wanted) const noexcept {
     std::uint64_t position = proven_.begin();
     std::uint64_t room = proven_.free_words();
@@ -110,9 +113,9 @@ bool ShardWriter::outweighs_victims(std::uint64_t words, std::uint32_t wanted) c
     return true;
 }
 
-// The old words may be overwritten while they are copied, if there is less room than they take: in ascending
-// order that is safe, as the target never overtakes the source. Readers of the old place notice and look
-// again.
+// If there is less room than the value takes, its old words are overwritten while they are copied. In
+// ascending order this is safe, as the target never overtakes the source. Readers of the old place notice, and
+// look again.
 void ShardWriter::move_to_proven(LogId from, std::uint64_t position, const EntryHeader &header,
                                  Slot &slot) noexcept {
     constexpr std::uint64_t kPiece = 64;
@@ -182,7 +185,7 @@ Slot &ShardWriter::slot_for_new(const KeyWords &key) noexcept {
     return *coldest;
 }
 
-// Gives an empty slot to a new value. Hits still in it were of an erased one.
+// Gives an empty slot to a new value. Hits still in the slot belong to an erased value.
 void ShardWriter::assign(Slot &slot, Place place) noexcept {
     Use use = slot.load_use();
     while (!slot.swap_use(use, use.next_generation())) {

@@ -1,28 +1,30 @@
 // Insertion and eviction: which values stay in the hot cache.
 //
-// Made by HotCache::insert() under the shard's lock, for one insertion. Regime: pure.
+// Created by HotCache::insert() under the shard's lock, for a single insertion. Regime: pure.
 //
-// New values enter the fresh log, a small FIFO queue in which one-time visitors pass through without
-// disturbing anyone. A value that reaches its end moves to the proven log if it was asked for meanwhile. If
-// not, it is weighed: it moves if it was wanted more often, by the sketch's count, than all that would have
-// to go for it together. The proven log is a FIFO queue with reinsertion: what was asked for since it was
-// last at the end goes round again. So it is S3-FIFO (Yang et al., 2023) with TinyLFU's admission in place of
-// the ghost queue; docs/hot-cache.md has the measurements. Hits reach the sketch only here, when a value
-// comes to a log's end, so that a hit costs a reader nothing but the slot's own counter.
+// New values enter the fresh log, a small FIFO queue: values that are requested only once pass through it
+// without disturbing the others. When a value reaches the end of this queue, it moves to the proven log if it
+// was requested meanwhile. If not, it is weighed: it moves if the sketch's count for it is higher than the
+// sum of the counts of all values that would have to go. The proven log is a FIFO queue with reinsertion: a
+// value that was requested since its last pass goes round again. So this is S3-FIFO (Yang et al., 2023) with
+// TinyLFU's admission in place of the ghost queue; docs/hot-cache.md has the measurements. Hits reach the
+// sketch only here, when a value comes to the end of a log, so a hit costs a reader only the slot's own
+// counter.
 #pragma once
 
 #include "shmem/hot_cache_shard.hpp"
 
 namespace steadytext::shmem::cache {
 
-// What becomes of a value that nobody asked for while it was fresh: weighed, or let in like the others.
+// What happens to a value that nobody requested while it was fresh: it is weighed, or admitted like the
+// others.
 enum class Admission : std::uint8_t { Weigh, All };
 
 class ShardWriter {
 public:
     ShardWriter(const Shard &shard, Admission admission, std::int64_t now_us) noexcept;
 
-    // False if the value is not wanted often enough for the room it takes.
+    // False if the value is not requested often enough for the room it takes.
     [[nodiscard]] bool put(const EntryHeader &header, const char *value) noexcept;
 
 private:

@@ -1,7 +1,8 @@
-// Incidents of this life of the server: which are open, and a ring of what happened, for keepers to write down.
+// Incidents of this life of the server: the open incidents, and a ring of events that keepers write down.
 //
-// Written by the launcher alone; read by the keepers, which write events into their database's steadytext_incidents, and by the
-// metrics. Regime: pure, noexcept. A keeper that comes too late finds the oldest events gone; what is open it can still see.
+// Written by the launcher alone. Read by the keepers, which write events into the steadytext_incidents of their
+// database, and by the metrics. Regime: pure, noexcept. A keeper that comes too late finds the oldest events gone, but
+// still sees the open incidents.
 #pragma once
 
 #include "shmem/daemon_table.hpp"
@@ -14,21 +15,22 @@ struct IncidentEvent {
     enum class What : std::uint8_t {
         Opened,
         Closed,
-        Settled,  // once in a life: what was open before it and is not open now is over
+        Settled,  // once in a life: incidents that were open before it and are not open now are over
     };
     What what = What::Opened;
     core::ConditionId condition = core::ConditionId::DaemonDown;
     std::int64_t at_unix_us = 0;
     double value = 0;
     char subject[sizeof(DaemonIdentity::endpoint)] = "";  // a daemon, or empty
-    char response[80] = "";                               // what was done about it, in words; or empty
+    char response[80] = "";                               // the reaction to it, in words; or empty
 };
 
 class Incidents {
 public:
     static constexpr std::uint64_t kKept = 64;
 
-    // An incident's own memory, which outlives the launcher. One per daemon; those of the whole server use the first.
+    // The memory of an incident, which outlives the launcher. Each daemon has a track; incidents of the whole server
+    // use the first track.
     struct Track {
         core::IncidentState state;
         std::uint64_t tenure = 0;  // of the daemon it is about (daemon_table.hpp)
@@ -46,7 +48,7 @@ public:
     }
     // Events are numbered from 1.
     [[nodiscard]] std::uint64_t last() const noexcept { return last_.load(std::memory_order_acquire); }
-    // False if it is gone.
+    // False if the event is gone.
     [[nodiscard]] bool read(std::uint64_t number, IncidentEvent &event) const noexcept {
         return ring_[number % kKept].load(event) && last() < number + kKept;
     }

@@ -1,8 +1,9 @@
-// How long requests took, counted in buckets whose width grows with the time: eight to each power of two of
-// microseconds.
+// How long requests took, counted in buckets whose width grows with the time: eight buckets for each power
+// of two of microseconds.
 //
-// One in each row of the daemon table: the gateway counts, any session reads a percentile. Regime: pure,
-// lock-free. Each bucket is a number of its own; a reader may miss what is being counted, no more.
+// Part of each row of the daemon table: the gateway counts, any session reads a percentile. Regime: pure,
+// lock-free. Each bucket is an independent number; at most, a reader misses a request that is just being
+// counted.
 #pragma once
 
 #include <array>
@@ -48,7 +49,7 @@ private:
     static constexpr std::size_t kBuckets =
         256;  // up to 2^34 us, above four hours; the last takes what is longer
 
-    // Below 8 us each value has its own; from there the three bits after the leading one choose.
+    // Below 8 us each value has its own bucket. From there on, the three bits after the leading bit choose.
     static std::size_t bucket_of(std::uint64_t value) noexcept {
         if (value < kSteps)
             return value;

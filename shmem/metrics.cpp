@@ -1,4 +1,4 @@
-// Gathering and writing down: see metrics.hpp. Regime: pure.
+// Gathers the metrics and writes them as text: see metrics.hpp. Regime: pure.
 #include "shmem/metrics.hpp"
 
 #include "shmem/segment.hpp"
@@ -66,14 +66,14 @@ constexpr MetricFamily kCacheLookups = {"cache_lookups_total", "counter", "Looks
 constexpr MetricFamily kResponseTime = {"response_time_seconds", "histogram", "How long calls took, cached ones included."};
 constexpr MetricFamily kStageTime = {"stage_time_seconds", "histogram", "Where the time of answered requests went."};
 
-// One sample of the family for each operation.
+// A sample of the family for each operation.
 template <class Number>
 void add_by_operation(Gatherer &to, const MetricFamily &family, const CallTotals &totals, Number number) {
     for (std::size_t kind = 0; kind < kCallKinds; kind++)
         to.add(family, number(totals.kinds[kind]), {{"operation", kCallKindNames[kind]}});
 }
 
-// One sample for each operation and each of `names`.
+// A sample for each operation and each of `names`.
 template <std::size_t Count, class Number>
 void add_by_operation(Gatherer &to, const MetricFamily &family, const CallTotals &totals, const char *label,
                       const char *const (&names)[Count], Number number) {

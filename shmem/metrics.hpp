@@ -1,11 +1,11 @@
 // Everything the server measures, as a list of families and samples in the sense of Prometheus.
 //
-// Gathered by steadytext_metrics() and steadytext_prometheus() (src/functions/metrics.cpp) and by the gateway's listener
-// (bgworker/metrics_listener.*), which so say the same. Regime: pure (may throw std::bad_alloc).
+// Called by steadytext_metrics() and steadytext_prometheus() (src/functions/metrics.cpp) and by the gateway's listener
+// (bgworker/metrics_listener.*), so all three report the same. Regime: pure (may throw std::bad_alloc).
 //
-// Labels have values out of fixed lists (operation, outcome, cause, level, stage) or name a daemon of steadytext.daemons: so
-// there are a few thousand series at most, however many roles, databases and queries there are. Those are told apart by the
-// view pg_stat_steadytext and the table steadytext_usage.
+// Labels have values from fixed lists (operation, outcome, cause, level, stage) or name a daemon of steadytext.daemons.
+// So there are a few thousand series at most, however many roles, databases and queries there are. The view
+// pg_stat_steadytext and the table steadytext_usage tell roles, databases and queries apart.
 #pragma once
 
 #include "src/core/breaker.hpp"
@@ -32,7 +32,7 @@ struct MetricSample {
     double value;
 };
 
-// Samples of one family stand together.
+// The samples of a family stand together.
 [[nodiscard]] std::vector<MetricSample> gather_metrics(const Segment &segment, const core::BreakerSettings &breaker);
 
 // The text format, version 0.0.4.

@@ -1,12 +1,15 @@
-// The models that daemons serve, or served before everything went down: whom a call can ask by which name, and the fingerprint for its key.
+// The models that daemons serve, or served before all daemons went down: the names a call can use, and the fingerprint
+// for its key.
 //
-// Written by the gateway alone, read by every call; so it is looked up by hash, in place, and nobody keeps a copy. Part of the daemon table.
+// The gateway is the only writer; every call reads. So a call looks a model up by hash, in place, and nobody keeps a
+// copy. Part of the daemon table.
 //
-// It has room for kMost models; what the daemons list beyond that is not here. So there are two kinds of names it does not have: those that
-// no daemon serves, and, while `is_whole` is false, those of which only the gateway, or the engine itself, can tell.
+// The table has room for kMost models and leaves out the rest. So there are two kinds of names that it does not have:
+// names that no daemon serves, and, while `is_whole` is false, names that only the gateway or the engine itself can
+// judge.
 //
-// Regime: pure. A sequence lock around rows that are sequence locks themselves (seqlock.hpp explains the ordering): all that a reader loads
-// is loaded with acquire, all that the writer stores is stored with release, and what was torn is read again.
+// Regime: pure. A sequence lock around rows that are sequence locks themselves (seqlock.hpp explains the ordering): a
+// reader loads everything with acquire, the writer stores everything with release, and a reader repeats a torn read.
 #pragma once
 
 #include "shmem/seqlock.hpp"
@@ -24,27 +27,29 @@ inline constexpr std::size_t kModelRoleCount = 3;
 
 struct Model {
     ModelRole role = ModelRole::Generation;
-    bool is_default = false;   // what a call without a model name gets
+    bool is_default = false;   // a call without a model name gets it
     bool served = false;       // some daemon that answers has it loaded
-    bool is_listed = false;    // a daemon of the settings told it, whether or not it answers now; else it is only remembered
-    bool takes_any = false;    // its daemon never tells what it has: it is asked by whatever name
+    // a daemon of the settings reported it, whether or not that daemon answers now; else it is only remembered
+    bool is_listed = false;
+    bool takes_any = false;    // its daemon never reports its models: it accepts any name
     std::int32_t dimensions = 0;
     char name[kModelNameBytes] = "";
     char fingerprint[kFingerprintBytes] = "";
 };
 
-// What the table does not tell.
+// What the daemons have not reported.
 struct ModelsUntold {
-    bool is_whole = true;     // the daemons list no more than the table has
-    bool is_awaited = false;  // a daemon of the settings will tell its models soon, or is the only one that could
-    bool any = false;         // a daemon of the settings has not told its models, because it is down, say
+    bool is_whole = true;     // the daemons have no more models than the table
+    // a daemon of the settings will report its models soon, or is the only daemon that could have the model
+    bool is_awaited = false;
+    bool any = false;         // a daemon of the settings has not reported its models, for example because it is down
 };
 
 class ModelTable {
 public:
     static constexpr std::size_t kMost = 4096;
 
-    // Gateway. No two of them have the same role and name; what has no room is left out.
+    // Gateway. No two models have the same role and name; models that find no room are left out.
     void store(std::span<const Model> models, ModelsUntold untold) noexcept {
         models = models.first(std::min(models.size(), kMost));
         const std::uint64_t sequence = sequence_.load(std::memory_order_relaxed);
@@ -64,11 +69,11 @@ public:
         sequence_.store(sequence + 2, std::memory_order_release);  // pairs with the first load in consistently()
     }
 
-    // The model of this name, or the role's default for an empty one. False if there is none.
+    // The model with this name, or the role's default for an empty name. False if there is none.
     [[nodiscard]] bool find(ModelRole role, std::string_view name, Model &model) const noexcept {
         return consistently([&](bool &found) { return look_up(role, name, model, found); });
     }
-    // The one that takes any name.
+    // The model that takes any name.
     [[nodiscard]] bool find_taker(ModelRole role, Model &model) const noexcept {
         return consistently([&](bool &found) { return load_row(takers_[index_of(role)].load(std::memory_order_acquire), model, found); });
     }
@@ -76,7 +81,7 @@ public:
         return {is_whole_.load(std::memory_order_acquire), is_awaited_.load(std::memory_order_acquire),
                 any_untold_.load(std::memory_order_acquire)};
     }
-    // All of them, in order: how many. `models` has room for kMost.
+    // Loads all models, in order, and returns how many. `models` has room for kMost.
     [[nodiscard]] std::uint32_t load(Model *models) const noexcept {
         std::uint32_t count = 0;
         const bool good = consistently([&](bool &found) {
@@ -115,7 +120,7 @@ private:
         places_[place].store(marked, std::memory_order_release);
     }
 
-    // Does it until the writer has not come between; a bounded number of times, since the writer may have been stopped within a store.
+    // Repeats `read` until no store came between. Bounded, since the writer may have been stopped within a store.
     template <class Read>
     [[nodiscard]] bool consistently(Read &&read) const noexcept {
         for (int attempt = 0; attempt < 1000; attempt++) {
@@ -126,7 +131,7 @@ private:
         }
         return false;
     }
-    // False if it was torn; `marked` is one more than the row's number, 0: there is none.
+    // False if the row was torn. `marked` is the row's number plus 1; 0: there is none.
     [[nodiscard]] bool load_row(std::uint16_t marked, Model &model, bool &found) const noexcept {
         found = marked != 0 && marked <= kMost;
         return !found || rows_[marked - 1].try_load(model);

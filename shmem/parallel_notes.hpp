@@ -1,7 +1,9 @@
-// What the processes of one parallel query tell each other about their statement: one note per process, by its number.
+// Notes that the processes of a parallel query leave each other about their statement: a note per process, by process
+// number.
 //
-// The leader says whether its statement stores its rows; a worker, which sees only a piece of the plan, reads that and leaves word
-// when it has given something in place of an answer. Written and read by src/session/statement.*. Regime: pure, lock-free, noexcept.
+// The leader notes whether its statement stores its rows. A worker sees only a piece of the plan, so it reads that
+// note, and notes in turn when it has returned something in place of an answer. Written and read by
+// src/session/statement.*. Regime: pure, lock-free, noexcept.
 #pragma once
 
 #include "shmem/atomic.hpp"

@@ -113,7 +113,7 @@ void PayloadPool::free(Chain &chain) noexcept {
     std::uint32_t count = 1;
     for (std::uint32_t next; (next = links()[last].load(std::memory_order_relaxed)) < chunk_count_; last = next)
         if (++count > chunk_count_)
-            return;  // a ring of links: damaged; losing the chunks beats looping for ever
+            return;  // a ring of links: damaged; losing the chunks is better than looping for ever
 
     std::uint64_t head = head_.load(std::memory_order_relaxed);
     do
@@ -121,7 +121,7 @@ void PayloadPool::free(Chain &chain) noexcept {
     while (!head_.compare_exchange_weak(head, successor(head, chain.first),
                                         std::memory_order_seq_cst,  // release: pairs with the acquire in allocate()
                                         std::memory_order_relaxed));
-    in_use_.fetch_sub(count);  // last: where it is counted as free it can be had
+    in_use_.fetch_sub(count);  // last: a chunk counted as free is in the free list
     chain = Chain{};
 }
 

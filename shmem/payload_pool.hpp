@@ -1,12 +1,13 @@
 // Memory for requests and replies of any size: fixed chunks in shared memory, linked into chains.
 //
-// Sessions allocate a chain for a request, the gateway one for a reply; whoever frees the slot frees its chains.
+// Called by sessions, which allocate a chain for a request, and by the gateway, which allocates a chain for a
+// reply. The side that frees the slot frees its chains.
 // Regime: pure.
 //
-// The free list is a stack (Treiber, 1986) of chunk indexes. Its head is one 64-bit word {tag:32 | index:32}; every
-// push and pop raises the tag, so a compare-and-swap can succeed only if nothing happened in between (no ABA within
-// 2^32 operations of a single stopped process). That is also why a whole chain is taken with one compare-and-swap:
-// if the head word is still the one first read, every link walked from it was stable.
+// The free list is a stack (Treiber, 1986) of chunk indexes. Its head is a 64-bit word {tag:32 | index:32}. Every
+// push and pop raises the tag, so a compare-and-swap succeeds only if nothing happened in between (no ABA within
+// 2^32 operations of a single stopped process). So a whole chain is taken with a single compare-and-swap: if the
+// head word is still the word first read, every link walked from it was stable.
 //
 // Allocation is all or nothing and never waits: a full pool answers false.
 #pragma once
@@ -44,7 +45,7 @@ public:
     // Copies the first `chain.bytes` bytes out. False if the chain is damaged (an index or length out of bounds).
     [[nodiscard]] bool copy_out(const Chain &chain, char *target) const noexcept;
 
-    // The memory of a chain of one chunk, which both sides use in place; null for any other.
+    // The memory of a chain of a single chunk, which both sides use in place; null for a longer chain.
     [[nodiscard]] void *memory_of(const Chain &chain) noexcept {
         return chain.first < chunk_count_ && chain.bytes <= kChunkBytes ? chunk(chain.first) : nullptr;
     }

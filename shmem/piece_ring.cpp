@@ -34,7 +34,7 @@ bool PieceRing::take(char *target, std::size_t &bytes) noexcept {
         return false;
     copy_out(read, &length, sizeof length);
     if (length > kMaxPieceBytes || sizeof length + length > there)
-        return false;  // damaged: nothing more will come out of it
+        return false;  // damaged: the ring gives no more pieces
     copy_out(read + sizeof length, target, length);
     bytes = length;
     read_.store(read + sizeof length + length);  // pairs with has_room()

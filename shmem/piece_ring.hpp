@@ -1,12 +1,13 @@
-// A ring of byte strings for one producer and one consumer: how the pieces of a streamed answer reach the session.
+// A ring of byte strings for one producer and one consumer: it carries the pieces of a streamed answer to the session.
 //
-// The gateway puts, the session that owns the slot takes. It lies in one chunk of the payload pool (Slot::pieces). Regime: pure,
-// noexcept; neither side ever waits here.
+// The gateway puts, the session that owns the slot takes. The ring lies in a chunk of the payload pool (Slot::pieces).
+// Regime: pure, noexcept; neither side ever waits here.
 //
-// A piece is its length and its bytes. Positions count the bytes that ever went through and are taken modulo the ring's size only
-// to address them, so what lies between them is what is in it. The producer writes bytes and then moves `written_`; the
-// consumer copies them and then moves `read_`. A producer that found no room raises `starved_` and looks again, a consumer that made
-// room lowers it: as these four are sequentially consistent, at least one of them sees the other, and no room goes unnoticed.
+// A piece is its length and its bytes. Positions count the bytes that ever went through; only addressing takes them
+// modulo the ring's size. So the bytes between the two positions are the content. The producer writes bytes and then
+// moves `written_`; the consumer copies them and then moves `read_`. A producer that found no room raises `starved_`
+// and looks again; a consumer that made room lowers it. These four accesses are sequentially consistent, so at least
+// one of the two sees the other, and no room goes unnoticed.
 #pragma once
 
 #include "shmem/payload_pool.hpp"
@@ -20,16 +21,17 @@ class PieceRing {
 public:
     static constexpr std::size_t kMaxPieceBytes = 1024;
 
-    // In memory of PayloadPool::kChunkBytes; by the session, before the gateway can see it.
+    // Constructs the ring in memory of PayloadPool::kChunkBytes. Called by the session, before the gateway can see the
+    // memory.
     static PieceRing *place(void *chunk) noexcept;
 
-    // Producer. False if there is no room for it now: then producer_waits() will be true once there is. A piece has at most
-    // kMaxPieceBytes.
+    // Producer. False if there is no room now: then producer_waits() will be true once there is room. A piece has at
+    // most kMaxPieceBytes.
     [[nodiscard]] bool put(std::string_view piece) noexcept;
 
     // Consumer. Copies the oldest piece to `target`, which has room for kMaxPieceBytes; false if there is none.
     [[nodiscard]] bool take(char *target, std::size_t &bytes) noexcept;
-    // Consumer, after it took something. True if the producer has found no room since it was last asked, and wants to be told.
+    // Consumer, after a take(). True if the producer has found no room since the last call, and waits to be told.
     [[nodiscard]] bool producer_waits() noexcept { return starved_.exchange(false); }
 
 private:

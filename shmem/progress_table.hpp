@@ -1,7 +1,7 @@
-// How far long calls are: one row per process, by its number.
+// The progress of long calls: a row per process, by its number.
 //
-// Written by src/session/progress.* for its own process, read by the view steadytext_progress. Regime: pure, noexcept. The
-// numbers are a moment's view, each true by itself; `pid` is set last (release) and looked at first (acquire).
+// Written by src/session/progress.* for its own process, read by the view steadytext_progress. Regime: pure, noexcept.
+// The numbers are a moment's view, independent of each other; `pid` is written last (release) and read first (acquire).
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -16,7 +16,7 @@ struct alignas(kCacheLine) ProgressRow {
     std::atomic<std::uint32_t> role{0};
     std::atomic<CallKind> kind{CallKind::Generate};
     std::atomic<std::int64_t> total{0};
-    std::atomic<std::int64_t> done{0};  // those below included
+    std::atomic<std::int64_t> done{0};  // cached and failed items included
     std::atomic<std::int64_t> cached{0};
     std::atomic<std::int64_t> failed{0};
     std::atomic<std::int64_t> started_us{0};  // since 1970

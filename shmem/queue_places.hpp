@@ -1,13 +1,13 @@
-// How many places of a database's async queue each role has, and all together: what steadytext.queue_max_length and
-// steadytext.queue_max_per_role are held against.
+// How many places of a database's async queue each role holds, and all roles together. steadytext.queue_max_length and
+// steadytext.queue_max_per_role limit these numbers.
 //
-// Part of a DatabaseRow. Sessions reserve a place when they add a request, and at the end of the transaction make it a request in
-// the queue or give it back; the queue worker counts those that end, and every few seconds puts the counts right with what the table
-// says. Regime: pure, lock-free, noexcept.
+// Part of a DatabaseRow. A session reserves a place when it adds a request. At the end of its transaction the place
+// becomes a request in the queue, or is given back. The queue worker counts the requests that end, and every few
+// seconds corrects the counts from the table. Regime: pure, lock-free, noexcept.
 //
-// A role takes an entry with its first request. The worker frees an entry that counts nothing; a session that counts into it at that
-// very moment counts for the next owner of the entry, until the worker counts anew. When all entries are taken, the remaining roles
-// share the last one, and so one share.
+// A role takes an entry with its first request. The worker frees an entry that counts nothing. A session that counts
+// into the entry at that very moment counts for the next role that takes the entry, until the worker counts anew. When
+// all entries are taken, the remaining roles share the last entry, and so share its limit.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -34,7 +34,8 @@ struct QueuePlaces {
 
     [[nodiscard]] std::int64_t held() const noexcept { return length.load() + reserved.load(); }
 
-    // The role's entry, taken if it has none yet. All are looked through first: one before it may have become free.
+    // The role's entry; takes an entry if the role has none. Looks through all entries first, as an entry before the
+    // role's own may have become free.
     [[nodiscard]] Entry &of(std::uint32_t role) noexcept {
         for (Entry &entry : roles)
             if (entry.role.load(std::memory_order_acquire) == role)
@@ -52,18 +53,18 @@ struct QueuePlaces {
         reserved.fetch_add(count);
     }
     void give_back(std::uint32_t role, std::int32_t count) noexcept { reserve(role, -count); }
-    // Of requests that were reserved, or, with a count below zero, that have ended.
+    // Adds requests that were reserved; a negative count removes requests that have ended.
     void add(std::uint32_t role, std::int32_t count) noexcept {
         of(role).length.fetch_add(count);
         length.fetch_add(count);
     }
-    // There is no queue any more. What transactions under way have reserved they give back.
+    // The queue is gone. Transactions in progress give back their own reservations.
     void forget() noexcept {
         length.store(0);
         for (Entry &entry : roles)
             entry.length.store(0);
     }
-    // The worker has counted `counted` where `before` was held to be true: what has been added since stays added.
+    // The worker has counted `counted` in the table, where the count was `before`. Changes since then stay.
     static void correct(std::atomic<std::int32_t> &count, std::int32_t before, std::int64_t counted) noexcept {
         count.fetch_add(static_cast<std::int32_t>(counted) - before);
     }

@@ -1,8 +1,9 @@
-// Which processes wait for which asynchronous call to end, so that its worker wakes them and nobody else.
+// The processes that wait for asynchronous calls to end, so that a worker wakes only the processes that wait for its
+// call.
 //
-// Called by src/functions/queue.cpp (begin, end) and by whoever ends calls, after the commit (wake). Regime: pure, lock-free,
-// noexcept. A waiter says what it waits for before it looks at the table, so that what ends afterwards finds it; a wake too
-// many costs a look.
+// Called by src/functions/queue.cpp (begin, end) and, after the commit, by every process that ends calls (wake).
+// Regime: pure, lock-free, noexcept. A waiter publishes its key before it looks at the table, so that a call that ends
+// afterwards finds it. A superfluous wake only costs a look.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -28,7 +29,7 @@ public:
         return waiters;
     }
 
-    // seq_cst, as is wake(): either the waiter sees what has ended, or who ended it sees the waiter.
+    // seq_cst, as is wake(): either the waiter sees the ended call, or the process that ended it sees the waiter.
     void begin(std::int32_t process, std::uint64_t key) noexcept {
         if (is_known(process))
             keys()[process].store(key == 0 ? kAny : key);
@@ -37,7 +38,7 @@ public:
         if (is_known(process))
             keys()[process].store(0);
     }
-    // Calls wake(process) for each that waits for a key for which `matches`.
+    // Calls wake(process) for each process that waits for a key for which `matches`.
     template <class Matches, class Wake>
     void wake(Matches matches, Wake wake_process) noexcept {
         for (std::uint32_t i = 0; i < processes_; i++)

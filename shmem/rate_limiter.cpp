@@ -106,7 +106,7 @@ RateLimiter::Share RateLimiter::share_used_up(const Key &key) noexcept {
         of_role += key.role != 0 && meter(i).key.role == key.role;
         of_database += key.database != 0 && meter(i).key.database == key.database;
     }
-    constexpr std::uint32_t kLeast = kMaxLimits;  // that one call may need
+    constexpr std::uint32_t kLeast = kMaxLimits;  // a single call may need as many
     if (of_role >= std::max(kLeast, meters_ / 4))
         return Share::Role;
     return of_database >= std::max(kLeast, meters_ / 4 * 3) ? Share::Database : Share::None;
@@ -178,7 +178,7 @@ bool RateLimiter::fits(Meter &asked, const Limit &limit, std::int64_t amount, st
                                            : asked.window.fits(amount, limit.most, limit.window_us, now_us);
 }
 
-// With the meters held: what stands against the call, if anything.
+// With the meters held: the limit that refuses the call, if any.
 RateLimiter::Outcome RateLimiter::refusal(std::span<const Limit> limits, const Demand &demand, std::int64_t now_us) noexcept {
     Outcome outcome;
     for (std::size_t i = 0; i < limits.size(); i++) {
@@ -257,7 +257,8 @@ void RateLimiter::reset(MeterId which) noexcept {
 
 // ---- leases --------------------------------------------------------------------------------------------------------
 
-// A place in the caller's seat for each concurrency limit. Only its own process puts words there, so a free place stays free.
+// Finds a place in the caller's seat for each concurrency limit. Only the process itself puts words there, so a free
+// place stays free.
 bool RateLimiter::find_leases(std::span<const Limit> limits, Caller caller, Grant &grant) noexcept {
     const auto proc_number = static_cast<std::uint32_t>(caller.proc_number);
     std::uint32_t next = 0;
@@ -270,7 +271,7 @@ bool RateLimiter::find_leases(std::span<const Limit> limits, Caller caller, Gran
             const std::uint64_t word = lease_word(proc_number, next);
             if (word == 0)
                 break;
-            // Another's word in this seat was left by the process that had it before.
+            // A word of another process in this seat was left by the process that had the seat before.
             if (word >> 32 != static_cast<std::uint32_t>(caller.pid) && end_lease(proc_number, next, word))
                 break;
         }
@@ -286,7 +287,7 @@ std::uint64_t RateLimiter::lease_word(std::uint32_t proc_number, std::uint32_t l
 bool RateLimiter::end_lease(std::uint32_t proc_number, std::uint32_t lease, std::uint64_t word) noexcept {
     if (!seat(proc_number).leases[lease].compare_exchange_strong(word, 0, std::memory_order_acq_rel))
         return false;
-    // A meter that counts a call is not given to another key, so it is still the one that the word means.
+    // A meter that counts a call is never given to another key, so it is still the meter that the word names.
     Meter &counted = meter(meter_of(word));
     const SpinHold hold(counted.lock);
     counted.under_way--;

@@ -1,32 +1,35 @@
-// The rate limiter: what every role, operation, model and database has used lately, and admission against all limits at once.
+// The rate limiter: recent usage of every role, operation, model and database, and admission against all limits at
+// once.
 //
 // Called by src/session/limits.cpp and the functions that show and reset usage. Regime: pure, noexcept.
 //
-// A *meter* counts one thing, such as the requests of role 16384 for operation "embed" in database 5: a sliding window
-// (sliding_window.hpp), or for concurrency the calls under way. It knows no limit: limits come with each call, as the
-// caller's rules say, so that a changed rule counts from the next call on and keeps what was used.
+// A *meter* counts the usage of a single key, such as the requests of role 16384 for operation "embed" in database 5.
+// It is a sliding window (sliding_window.hpp), or for concurrency the number of calls in progress. It stores no limit:
+// limits come with each call, from the caller's rules. So a changed rule applies from the next call on, and past usage
+// stays.
 //
-// All or nothing. admit() holds the spin words of all meters of a call (spin_word.hpp), asks each of them, and only then
-// charges them. A refused call has changed nothing, not even for a moment, so there is nothing to give back and nobody else
-// is refused because of it. Spin words are taken in the order of the meters' indexes, which the caller's array has; so
-// two calls cannot wait for each other. The directory's comes before those of meters, and is taken when a session meets a limit
-// for the first time.
+// All or nothing. admit() holds the spin words of all meters of a call (spin_word.hpp), checks all of them, and only
+// then charges them. A refused call has changed nothing, not even for a moment, so nothing has to be given back and no
+// other call is refused because of it. Spin words are taken in ascending order of the meters' indexes, which is the
+// order of the caller's array, so two calls cannot deadlock. The directory's spin word comes before those of meters; it
+// is taken when a session meets a limit for the first time.
 //
-// A call is admitted at one time for all its limits: at the time its caller read off the clock, or, if others who read it later
-// came first, at the latest of theirs. So times only go up in each meter, and each is a moment between the call's beginning and
-// its end.
+// A call is admitted at a single time for all its limits: the time that its caller read from the clock, or, if calls
+// with a later time were charged first, the latest of their times. So times only go up in each meter, and each time
+// lies between the call's beginning and its end.
 //
-// A meter whose window is empty and which no call is in says nothing: when all are taken, such a one is given to another key, with
-// another generation; sessions that remember it notice that under its spin word and look for theirs again. If none says nothing,
-// find() fails, and the call must be refused: nobody is unlimited for want of room. One role has a quarter of the meters at most, one
-// database three quarters: beyond that, only meters of its own that say nothing are given to it.
+// A meter is idle if its window is empty and no call is in it. When all meters are taken, an idle meter is given to
+// another key, with another generation. A session that remembers this meter notices the generation under the meter's
+// spin word and looks for its meter again. If no meter is idle, find() fails and the call must be refused: lack of
+// meters never makes a role unlimited. A role has at most a quarter of the meters, a database three quarters; beyond
+// that, it only gets idle meters of its own.
 //
-// Leases. A call that a concurrency limit admitted leaves a word in its process's seat: {pid, generation, meter}. Whoever
-// takes that word out by compare-and-swap counts the call off, so it is done once: by the session at the end of the call however it
-// ends; or by sweep(), if the process of that pid has gone without. The word names the pid, so one of a living process cannot be
-// taken for a dead one's.
+// Leases. A call that a concurrency limit admitted leaves a word in its process's seat: {pid, generation, meter}. The
+// process that removes this word by compare-and-swap counts the call off, so it is counted off once: by the session at
+// the end of the call, however it ends, or by sweep() if the process with that pid is gone. The word contains the pid,
+// so the lease of a living process is not mistaken for the lease of a dead process.
 //
-// After a crash PostgreSQL makes shared memory anew: usage starts from nothing, and no lease is left.
+// After a crash PostgreSQL makes all shared memory anew: usage starts from nothing, and no lease is left.
 #pragma once
 
 #include "shmem/sliding_window.hpp"
@@ -39,18 +42,18 @@ namespace steadytext::shmem {
 
 class RateLimiter {
 public:
-    static constexpr std::size_t kMaxLimits = 48;  // that can bind one call
+    static constexpr std::size_t kMaxLimits = 48;  // the most that can bind a call
     static constexpr std::size_t kSubjectBytes = 264;  // "daemon:" and an endpoint
     static constexpr std::uint32_t kMostMeters = 65'535;
     static constexpr std::int64_t kNever = SlidingWindow::kNever;
 
     enum class Unit : std::uint32_t { Requests, Tokens, Concurrency };
 
-    // What a meter counts. Compared whole: unused bytes are zero.
+    // The key of a meter. Compared as bytes: unused bytes are zero.
     struct Key {
-        std::uint32_t database = 0;  // 0: of the whole server
-        std::uint32_t role = 0;      // 0: of all roles together
-        std::uint32_t rule = 0;      // tells limits of one subject apart: the caller's numbering
+        std::uint32_t database = 0;  // 0: the whole server
+        std::uint32_t role = 0;      // 0: all roles together
+        std::uint32_t rule = 0;      // tells limits of a subject apart: numbered by the caller
         char subject[kSubjectBytes] = "";
 
         bool operator==(const Key &other) const noexcept;
@@ -68,7 +71,7 @@ public:
         std::int64_t window_us;  // of Requests and Tokens
     };
 
-    // What a call wants to be admitted for.
+    // The amounts that a call asks for.
     struct Demand {
         std::int64_t requests = 1;
         std::int64_t tokens = 0;
@@ -78,13 +81,13 @@ public:
         }
     };
 
-    // Whose call it is: the process number gives the seat.
+    // The process that makes a call; its process number gives the seat.
     struct Caller {
         std::int32_t proc_number;
         std::int32_t pid;
     };
 
-    // What a call was charged, until settle() or end().
+    // The charges of a call, until settle() or end().
     struct Grant {
         struct Item {
             Limit limit;
@@ -99,21 +102,22 @@ public:
     enum class Verdict {
         Admitted,
         Refused,
-        Stale,     // a meter was given to another key: find() again
+        Stale,     // a meter was given to another key: call find() again
         NoLeases,  // the process is in more calls at once than a seat has leases for
     };
 
     struct Outcome {
         Verdict verdict = Verdict::Admitted;
-        std::size_t refused_by = 0;  // the limit that will hold longest
-        std::int64_t wait_us = 0;    // until it would admit the call; kNever; of Concurrency 0, as nobody knows
-        std::int64_t left = 0;       // of it, now
+        std::size_t refused_by = 0;  // the limit that refuses longest
+        // Until this limit would admit the call; kNever; 0 for Concurrency, as the wait is unknown
+        std::int64_t wait_us = 0;
+        std::int64_t left = 0;       // what this limit has left now
         std::int64_t at_us = 0;      // when the call was admitted
     };
 
     struct Usage {
         std::int64_t used;
-        std::int64_t wait_us;     // until one more would be admitted
+        std::int64_t wait_us;     // until another unit would be admitted
         std::uint64_t refused;    // calls refused since the meter was taken or reset
     };
 
@@ -121,11 +125,12 @@ public:
     // Once, before any other process sees the memory. Process numbers run from 0 to `processes` - 1.
     static RateLimiter *place(void *memory, std::uint32_t meters, std::uint32_t processes) noexcept;
 
-    // The meter of a key, taken for it if it has none; false if there is none left.
+    // The meter of a key; takes a meter if the key has none. False if no meter is left.
     [[nodiscard]] bool find(const Key &key, std::int64_t now_us, MeterId &meter) noexcept;
 
-    // What was used before the meter was taken, as a table remembers it, oldest first. Budgets have a history: a caller who finds
-    // that theirs has none yet adds it before it asks for admission. The first to add it has added it; a stale meter takes none.
+    // Usage from before the meter was taken, as a table remembers it, oldest first. Budgets have a history: a caller
+    // whose meter has no history yet adds it before it asks for admission. Only the first caller's history is added; a
+    // stale meter takes none.
     struct Past {
         std::int64_t amount;
         std::int64_t at_us;
@@ -133,13 +138,13 @@ public:
     [[nodiscard]] bool has_history(MeterId meter) noexcept;
     void add_history(MeterId meter, std::span<const Past> history, std::int64_t window_us, std::int64_t now_us) noexcept;
 
-    // Charges all limits or none. Their meters' indexes ascend, each once.
+    // Charges all limits or none. The indexes of their meters ascend, without repeats.
     [[nodiscard]] Outcome admit(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us,
                                 Grant &grant) noexcept;
 
-    // The call is over, having used so many tokens: what was charged too much is given back, what was too little is
-    // charged now, even above the limit, and the concurrency ends. `wake(proc_number)` is called with nothing held for each
-    // process that waits for that; it must not raise.
+    // Ends a call that has used `tokens`. Tokens charged in excess are given back; missing tokens are charged now, even
+    // above the limit; the concurrency ends. `wake(proc_number)` is called with nothing held for each process that
+    // waits for that; it must not raise.
     template <class Wake>
     void settle(Grant &grant, std::int64_t tokens, Caller caller, std::int64_t now_us, Wake &&wake) noexcept {
         for (std::uint32_t i = 0; i < grant.count; i++)
@@ -148,7 +153,7 @@ public:
         end_leases(grant, caller, wake);
     }
 
-    // The call was not made after all: what it was charged is given back.
+    // The call was not made after all: its charges are given back.
     template <class Wake>
     void undo(Grant &grant, Caller caller, std::int64_t now_us, Wake &&wake) noexcept {
         for (std::uint32_t i = 0; i < grant.count; i++)
@@ -157,14 +162,14 @@ public:
         end_leases(grant, caller, wake);
     }
 
-    // The call is over, and what it was charged stays: nobody knows what it used.
+    // The call is over and its charges stay, as its real usage is unknown.
     template <class Wake>
     void end(Grant &grant, Caller caller, Wake &&wake) noexcept { end_leases(grant, caller, wake); }
 
-    // Before admit() is tried again: from now on this process is woken once when a call counted by this meter ends.
+    // Called before another admit(): from now on this process is woken once when a call counted by this meter ends.
     void watch(MeterId meter, Caller caller) noexcept;
 
-    // Ends the leases of processes that have gone; how many. `is_alive(proc_number, pid)`.
+    // Ends the leases of processes that are gone, and returns how many. `is_alive(proc_number, pid)` tells.
     template <class IsAlive, class Wake>
     std::uint32_t sweep(IsAlive &&is_alive, Wake &&wake) noexcept {
         std::uint32_t ended = 0;
@@ -181,11 +186,11 @@ public:
         return ended;
     }
 
-    // Consumes nothing. False if the meter is another key's by now.
+    // Shows usage and charges nothing. False if the meter now belongs to another key.
     [[nodiscard]] bool peek(const Limit &limit, std::int64_t now_us, Usage &usage) noexcept;
-    // Usage so far is forgotten; calls under way stay counted.
+    // Forgets past usage; calls in progress stay counted.
     void reset(MeterId meter) noexcept;
-    // For those who look at all of them; false if this index is not taken.
+    // For callers that look at all meters; false if this index is not taken.
     [[nodiscard]] bool describe(std::uint32_t index, Key &key, MeterId &meter) noexcept;
     [[nodiscard]] std::uint32_t size() const noexcept { return meters_; }
     [[nodiscard]] std::uint32_t in_use() noexcept;
@@ -193,12 +198,13 @@ public:
 private:
     static constexpr std::uint32_t kLeases = 30;
 
-    // Admitting touches the first cache line, and now and then one of the window's older marks.
+    // Admitting touches the first cache line, and now and then an older mark of the window.
     struct alignas(kCacheLine) Meter {
         SpinWord lock;
         std::uint32_t generation = 0;
         std::int32_t under_way = 0;
-        std::atomic<std::uint32_t> watched{0};  // seq_cst, as Seat::watches: one of watcher and ender sees the other
+        // seq_cst, as Seat::watches: either the watcher or the process that ends the call sees the other
+        std::atomic<std::uint32_t> watched{0};
         bool has_history = false;
         std::int64_t window_us = 0;             // as of the last charge
         SlidingWindow window;
@@ -207,7 +213,7 @@ private:
     };
 
     struct alignas(kCacheLine) Seat {
-        std::atomic<std::uint32_t> watches{0};  // index of the meter, plus one
+        std::atomic<std::uint32_t> watches{0};  // index of the meter, plus 1
         std::atomic<std::uint64_t> leases[kLeases]{};  // acq_rel compare-and-swap: pairs with itself
     };
 
@@ -258,7 +264,7 @@ private:
     std::uint32_t meters_;
     std::uint32_t processes_;
     SpinWord directory_;
-    std::uint32_t taken_ = 0;       // meters with a key: the first ones
+    std::uint32_t taken_ = 0;       // meters with a key: they come first
     std::uint32_t next_victim_ = 0;
 };
 

@@ -2,10 +2,11 @@
 //
 // Written by src/session/observe.* as calls end, read by steadytext_response_times(). Regime: pure, noexcept, lock-free.
 //
-// Sessions are spread over rings, each as long as what is shown: the last thousand of all are among the last thousand of
-// each. An entry is claimed by its ring's counter; `turn` names the claim once the entry is written, so a reader that finds
-// another turn after reading than before leaves the entry out. (A writer that is overtaken by a whole ring while it writes
-// could mix two entries; it would have to be stopped for as long as a thousand calls take.)
+// Sessions are spread over rings, each as long as the list that is shown: the last thousand calls of all rings are
+// among the last thousand calls of each ring. A writer claims an entry by its ring's counter; `turn` names the claim
+// once the entry is written. A reader that finds a different turn after reading than before leaves the entry out. (If a
+// whole ring overtakes a writer while it writes, an entry could be a mix of two calls; the writer would have to be
+// stopped for as long as a thousand calls take.)
 #pragma once
 
 #include "shmem/call_stats.hpp"
@@ -24,13 +25,13 @@ public:
     static constexpr std::size_t kShown = 1000;
     static constexpr std::size_t kRings = 16;
 
-    // `who` spreads callers over the rings: a PGPROC number will do.
+    // `who` spreads callers over the rings: pass a PGPROC number.
     void add(std::uint32_t who, const RecentCall &call) noexcept {
         Ring &ring = rings_[who % kRings];
         const std::uint64_t turn = ring.next.fetch_add(1, std::memory_order_relaxed);
         Entry &entry = ring.entries[turn % kShown];
         entry.turn.store(0, std::memory_order_relaxed);
-        // release: each pairs with the reader's acquire, which then sees that `turn` was taken away.
+        // release: both pair with the reader's acquire, which then sees that `turn` was cleared.
         entry.finished_us.store(call.finished_us, std::memory_order_release);
         entry.rest.store(pack(call), std::memory_order_release);
         entry.turn.store(turn + 1, std::memory_order_release);  // pairs with the reader's first load
@@ -38,7 +39,8 @@ public:
 
     static constexpr std::size_t kMost = kRings * kShown;
 
-    // Copies what is there, at most kMost, in no order; returns how many. `calls` has room for one more.
+    // Copies the entries, kMost at most, in no order; returns how many. `calls` has room for one entry more than it
+    // returns.
     [[nodiscard]] std::size_t copy(RecentCall *calls) const noexcept {
         std::size_t count = 0;
         for (const Ring &ring : rings_)

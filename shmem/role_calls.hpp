@@ -1,10 +1,10 @@
-// Whose calls fail: asked and failed, by role, as far as it takes to tell the server's failures from one role's own.
+// Calls and failed calls by role, precise enough to tell failures of the server from failures of a single role.
 //
-// Counted by sessions when a call ends that no cache answered (src/session/observe.cpp), read by the launcher, which opens incidents
-// (bgworker/incident_watch.cpp). Regime: pure, noexcept; relaxed atomics, each number stands for itself.
+// Sessions count when a call ends that no cache answered (src/session/observe.cpp). The launcher reads, and opens
+// incidents (bgworker/incident_watch.cpp). Regime: pure, noexcept; relaxed atomics, independent of each other.
 //
-// Roles are told apart by a hash: two that meet in one place count as one, which hides a failure of theirs at worst until a third
-// role has it too.
+// A hash tells roles apart. Two roles with the same hash count as one role: this hides at worst a failure of both,
+// until a third role has it too.
 #pragma once
 
 #include "shmem/atomic.hpp"

@@ -1,4 +1,4 @@
-// Sizing, placing and attaching the segment. Regime: pg.
+// Measures, lays out and attaches the segment. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "shmem/stats_file.hpp"
@@ -48,9 +48,9 @@ private:
     std::size_t used_ = 0;
 };
 
-// A large cache is read at random: with pages of 4 KiB most looks walk through the page tables. Huge pages where the kernel
-// gives them to shared memory that asks (transparent_hugepage/shmem_enabled = advise); where PostgreSQL's huge_pages has got them
-// already, or there are none, this changes nothing.
+// A large cache is read at random: with pages of 4 KiB most lookups walk through the page tables. Asks for huge pages,
+// which the kernel gives if transparent_hugepage/shmem_enabled = advise. Changes nothing if PostgreSQL's huge_pages
+// already got them, or if there are none.
 void ask_for_huge_pages(void *memory, std::size_t bytes) {
     const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
     const std::uintptr_t from = (reinterpret_cast<std::uintptr_t>(memory) + page - 1) / page * page;
@@ -59,7 +59,8 @@ void ask_for_huge_pages(void *memory, std::size_t bytes) {
         (void)madvise(reinterpret_cast<void *>(from), to - from, MADV_HUGEPAGE);
 }
 
-// The layout, said once: measures (`memory` null), or fills `segment` with places, constructing what is `fresh`.
+// The only description of the layout. With `memory` null it measures; else it fills `segment` with places, and
+// constructs the structures if `fresh`.
 std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     Cursor cursor(memory);
     const auto slots = static_cast<std::uint32_t>(guc::max_requests);
@@ -169,14 +170,14 @@ void initialize(Segment &segment) {
     strlcpy(segment.header->library_version, STEADYTEXT_VERSION, sizeof segment.header->library_version);
 }
 
-// The counters go on from where an earlier life was seen last.
+// Restores the counters of an earlier life of the server, from the last time they were saved.
 void recall_stats(const Segment &segment) {
     SavedStats saved;
     if (load_stats(kStatsFile, saved))
         restore_stats(saved, *segment.calls, *segment.counters);
 }
 
-// Usage that no keeper had written when the server stopped: keepers find it again.
+// Restores usage that no keeper had written when the server stopped; keepers find it again.
 void recall_usage(const Segment &segment) {
     auto *entries = static_cast<Usage::Entry *>(palloc(sizeof(Usage::Entry) * Usage::kEntries));
     const std::uint32_t count = load_usage(kUsageFile, entries);
@@ -189,7 +190,8 @@ void recall_usage(const Segment &segment) {
     pfree(entries);
 }
 
-// In the postmaster, when it stops in good order; after a crash shared memory may be damaged.
+// Called in the postmaster when it stops in good order; after a crash shared memory may be damaged, so nothing is
+// saved.
 void save_stats_at_exit(int code, Datum) {
     if (code != 0 || attached.calls == nullptr)
         return;

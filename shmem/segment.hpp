@@ -1,8 +1,8 @@
-// The one shared memory segment of the extension: what is in it and where it is.
+// The only shared memory segment of the extension: its contents and their places.
 //
-// Placed by the postmaster, attached by every process. The only part of shmem/ that knows PostgreSQL. Regime: pg.
-// After a crash PostgreSQL makes all shared memory anew: the boot epoch changes with it, so that no reply to a
-// request of the earlier life can be taken for one of this life.
+// Placed by the postmaster, attached by every process. Only this part of shmem/ knows PostgreSQL. Regime: pg. After a
+// crash PostgreSQL makes all shared memory anew and the boot epoch changes, so a reply to a request of the earlier life
+// is never taken for a reply of this life.
 #pragma once
 
 #include "shmem/audit_ring.hpp"
@@ -39,7 +39,7 @@ struct WorkerState {
     std::atomic<std::int32_t> proc_number{-1};  // -1: not running
     std::atomic<std::int32_t> pid{0};
     std::atomic<std::uint64_t> starts{0};
-    std::atomic<std::int64_t> beat_us{0};  // CLOCK_MONOTONIC, when it last went round its loop
+    std::atomic<std::int64_t> beat_us{0};  // CLOCK_MONOTONIC, the last round of its loop
 };
 
 // Requests that no daemon has yet. Written by the gateway, ten times a second.
@@ -48,13 +48,13 @@ struct WaitingState {
     std::atomic<std::int64_t> oldest_us{0};  // CLOCK_MONOTONIC, when the oldest was submitted; 0: there is none
 };
 
-// What the launcher should do about the embedded daemon, and what it did.
+// Orders for the launcher about the embedded daemon, and the result.
 struct EmbeddedState {
     enum class Wanted : std::int32_t { BySetting, Stopped };
     std::atomic<Wanted> wanted{Wanted::BySetting};
     std::atomic<std::int32_t> pid{0};            // 0: not running
-    std::atomic<bool> restart_wanted{false};      // it hangs: end it, and start another
-    std::atomic<bool> expected{false};           // runs, or is about to: its requests may wait
+    std::atomic<bool> restart_wanted{false};      // it hangs: end it, and start another daemon
+    std::atomic<bool> expected{false};           // it runs or will run soon: its requests may wait
     std::atomic<std::int64_t> started_us{0};     // CLOCK_MONOTONIC
     std::atomic<std::uint32_t> starts{0};
     SeqLock<core::Problem> last_problem;         // why it is not running
@@ -65,23 +65,25 @@ struct alignas(kCacheLine) Header {
     std::uint32_t layout_version = kLayoutVersion;
     char library_version[16] = "";
     std::uint64_t boot_epoch = 0;
-    std::int64_t made_unix_us = 0;  // what ran before ended in a crash, or with the server
+    std::int64_t made_unix_us = 0;  // anything that ran before this time ended in a crash, or with the server
     WorkerState gateway;
     WorkerState launcher;
     EmbeddedState embedded;
     WaitingState waiting;
     std::atomic<std::uint64_t> next_request{0};
-    // CLOCK_MONOTONIC, since when a worker is wanted that max_worker_processes has no place for; 0: none is (bgworker/start_limiter.*).
+    // CLOCK_MONOTONIC, since when a wanted worker finds no place in max_worker_processes; 0: no worker is wanted in
+    // vain (bgworker/start_limiter.*).
     std::atomic<std::int64_t> no_worker_since_us{0};
     CallbackWorkers callback_workers;
-    // How long one callback may take: steadytext.request_timeout of the server, written by the launcher, whatever databases set.
+    // The time limit for a single callback: the server's steadytext.request_timeout, written by the launcher, whatever
+    // databases set.
     std::atomic<std::int32_t> callback_deadline_ms{30'000};
-    bool gateway_registered = false;  // among max_worker_processes, when the server started
+    bool gateway_registered = false;  // a place in max_worker_processes was there when the server started
     bool launcher_registered = false;
-    // Of incidents, written by the launcher (bgworker/incident_watch.*).
-    std::atomic<std::uint32_t> refresh_stretch{1};  // times steadytext.frecency_refresh_interval
-    std::atomic<std::int32_t> least_priority{1};    // of the asynchronous calls that are begun
-    std::atomic<bool> incidents_settled{false};     // what an earlier life left open has been dealt with
+    // The effects of incidents, written by the launcher (bgworker/incident_watch.*).
+    std::atomic<std::uint32_t> refresh_stretch{1};  // factor on steadytext.frecency_refresh_interval
+    std::atomic<std::int32_t> least_priority{1};    // asynchronous calls with a lower priority are not begun
+    std::atomic<bool> incidents_settled{false};     // incidents left open by an earlier life are settled
 };
 
 struct Segment {
@@ -111,7 +113,7 @@ struct Segment {
     HotCache *hot_cache = nullptr;  // null: hot_cache_size is 0
 };
 
-// Where the counters are kept while the server is down, inside the data directory.
+// Files inside the data directory that keep the counters and the usage while the server is down.
 inline constexpr const char *kStatsFile = "pg_steadytext/stats";
 inline constexpr const char *kUsageFile = "pg_steadytext/usage";
 

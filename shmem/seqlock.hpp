@@ -1,11 +1,11 @@
-// One writer, many readers, and a value larger than a word: readers copy and retry, the writer never waits.
+// A value larger than a word, with a single writer and many readers: readers copy and retry, the writer never waits.
 //
 // Used by the daemon table, whose writer (the gateway) must not wait for a session that was stopped in the middle of
-// a read. Regime: pure.
+// a read; also by incidents.hpp, model_table.hpp and segment.hpp. Regime: pure.
 //
-// Protocol (Boehm, "Can seqlocks get along with programming language memory models?", 2012): `sequence_` is odd while
-// a store is under way. The payload is kept in relaxed atomic words, so a torn read is not a data race; it is
-// detected by the sequence and thrown away.
+// Protocol (Boehm, "Can seqlocks get along with programming language memory models?", 2012): `sequence_` is odd
+// during a store. The payload is kept in relaxed atomic words, so a torn read is not a data race; the sequence
+// reveals it, and the reader discards it.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -33,7 +33,7 @@ public:
         sequence_.store(sequence + 2, std::memory_order_release);  // pairs with the first load in try_load()
     }
 
-    // False if a store came between; the caller tries again or goes on with what it had.
+    // False if a store came between; the caller tries again or keeps the value it had.
     [[nodiscard]] bool try_load(Value &value) const noexcept {
         const std::uint64_t before = sequence_.load(std::memory_order_acquire);
         if (before & 1)

@@ -57,14 +57,14 @@ SingleFlight::Flight &SingleFlight::flight(std::uint32_t index) noexcept {
     return reinterpret_cast<Flight *>(flights)[index];
 }
 
-// ---- what sessions do -------------------------------------------------------------------------------------
+// ---- called by sessions ----------------------------------------------------------------------------------
 
 SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc_number,
                                       Ticket &ticket) noexcept {
     ticket = Ticket{};
     if (proc_number < 0 || static_cast<std::uint32_t>(proc_number) >= processes_)
         return Role::Alone;
-    std::uint64_t hash;  // the key is one
+    std::uint64_t hash;  // the key is already a hash
     std::memcpy(&hash, key.bytes, sizeof hash);
     const auto here = static_cast<std::uint32_t>(hash & (buckets_ - 1));
     Seat &mine = seat(proc_number);
@@ -105,14 +105,14 @@ SingleFlight::Progress SingleFlight::poll(Ticket &ticket) noexcept {
 
 bool SingleFlight::take(Ticket &ticket, char *buffer, PayloadPool &pool) noexcept {
     const bool intact = pool.copy_out(flight(ticket.flight).answer, buffer);
-    (void)depart(ticket, pool);  // who has an answer leads nothing
+    (void)depart(ticket, pool);  // a session with an answer leads nothing
     return intact;
 }
 
 // ---- how flights end --------------------------------------------------------------------------------------
 
-// Makes ready what the waiters will be told. With no waiters there is nothing to store; nor will there be
-// any, as the flight is closed at the same moment. False if the pool has no room.
+// Stores the answer for the waiters. Without waiters it stores nothing and closes the flight in the same
+// step, so that no waiter can come later. False if the pool has no room.
 bool SingleFlight::offer(const Ticket &ticket, std::string_view value, PayloadPool &pool) noexcept {
     Flight &mine = flight(ticket.flight);
     {
@@ -125,7 +125,7 @@ bool SingleFlight::offer(const Ticket &ticket, std::string_view value, PayloadPo
     return pool.store(value, mine.answer);
 }
 
-// Closes the flight and tells the first of its waiters the outcome.
+// Closes the flight and tells the outcome to the first of its waiters.
 SingleFlight::Told SingleFlight::tell_some(const Ticket &ticket, Progress outcome) noexcept {
     Flight &mine = flight(ticket.flight);
     Told told;
@@ -141,7 +141,7 @@ SingleFlight::Told SingleFlight::tell_some(const Ticket &ticket, Progress outcom
     return told;
 }
 
-// Ends the part that the ticket stands for. Returns who leads in its stead and has to be woken, or kNobody.
+// Ends the ticket's part in the flight. Returns the new leader, which has to be woken, or kNobody.
 std::int32_t SingleFlight::depart(Ticket &ticket, PayloadPool &pool) noexcept {
     if (ticket.is_empty())
         return kNobody;
@@ -151,7 +151,8 @@ std::int32_t SingleFlight::depart(Ticket &ticket, PayloadPool &pool) noexcept {
     bool last;
     {
         const SpinHold hold(bucket(left.bucket).lock);
-        // Under the lock nobody changes it; made leader without having noticed is leader all the same.
+        // Under the lock nobody changes it. A session that was made leader is the leader even if it has not
+        // noticed yet.
         const Progress progress =
             ticket.leads ? Progress::Lead : mine.progress.load(std::memory_order_relaxed);
         if (progress == Progress::Pending)
@@ -215,7 +216,7 @@ void SingleFlight::remove_waiter(Flight &flight, std::int32_t proc_number) noexc
     (removed.next == kNobody ? flight.last_waiter : seat(removed.next).previous) = removed.previous;
 }
 
-// Makes the first waiter leader; with none the flight is over.
+// Makes the first waiter the leader; without waiters the flight is over.
 std::int32_t SingleFlight::hand_over(std::uint32_t index) noexcept {
     const std::int32_t heir = flight(index).first_waiter;
     if (heir == kNobody) {

@@ -1,25 +1,24 @@
-// Single flight: sessions that want the same answer at the same time wait for one request instead of sending
-// many.
+// Single flight: sessions that want the same answer at the same time share one request.
 //
 // Called by src/session. Regime: pure, noexcept.
 //
-// The first to join() a key leads: it makes the request and tells the outcome by complete() or fail().
-// Whoever joins meanwhile waits, and leaves alone when cancelled. A leader that leaves hands over to the
-// waiter that has waited longest; the others wait on. With the outcome told the flight is closed: it lasts
-// until all have fetched the outcome or left, but who joins the key from then on begins another.
+// The first session to join() a key leads: it makes the request and tells the outcome by complete() or fail(). Sessions
+// that join meanwhile wait; a cancelled waiter leaves alone. A leader that leaves hands over to the waiter that has
+// waited longest; the others wait on. Telling the outcome closes the flight. A closed flight lasts until all its
+// sessions have fetched the outcome or left, but a session that joins the key from then on begins another flight.
 //
-// A session waits on one flight at most, in the seat that its process number gives it; the waiters of a
-// flight are a list of seats. It may lead several, but who leads does not wait: two who lead and wait for
-// each other would wait for ever, so join() only tells them that the key is led. A session leaves all it joined before it
-// gives up its process number.
+// A session waits on at most one flight, in the seat that its process number gives it; the waiters of a flight are a
+// list of seats. A session may lead several flights, but a leader does not wait: two leaders that wait for each other
+// would wait for ever, so join() only tells them that the key is led. A session leaves all flights before it gives up
+// its process number.
 //
-// Locking. A flight, the list of its waiters and the chain of its bucket are changed under the bucket's spin
-// word (spin_word.hpp); the list of free flights has one of its own, taken last. Waking and the payload pool
-// come after.
+// Locking. A flight, the list of its waiters and the chain of its bucket change under the bucket's spin word
+// (spin_word.hpp). The list of free flights has its own spin word, taken last. Wakes and the payload pool come after
+// both.
 //
-// Two things are read without it. A waiter polls its seat's `progress`, which another may change only while
-// it is Pending; so with anything else in it the seat is the waiter's own. A flight's outcome is the leader's
-// to write until a waiter's progress tells of it, then anybody's to read; the last who leaves frees it.
+// Two things are read without the lock. First, a waiter polls its seat's `progress`. Others change it only while it is
+// Pending; with any other value the seat belongs to the waiter. Second, a flight's outcome: the leader writes it before
+// a waiter's progress tells of it, then anybody may read it; the last session that leaves frees it.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -40,19 +39,20 @@ public:
     enum class Role {
         Leader,  // make the request, then complete(), fail() or leave()
         Waiter,  // poll(), then take(), problem() or leave()
-        Alone,   // make the request and tell nobody: no flight is free
-        Led,     // another leads, but waiting might never end: make the request and tell nobody, or look again later
+        Alone,   // make the request and tell nobody: no free flight is left
+        // Another session leads, but waiting might never end: make the request and tell nobody, or look again later
+        Led,
     };
 
     enum class Progress : std::uint32_t {
-        None,      // not waiting; poll() never says it of a ticket in use
+        None,      // not waiting; poll() never returns it for a ticket in use
         Pending,   // wait for your latch
-        Lead,      // the leader left, you lead now; the answer may be in a cache by this time
+        Lead,      // the leader left, you lead now; the answer may be in a cache by now
         Answered,  // take() it
         Failed,    // problem(), then leave()
     };
 
-    // A session's part in a flight. Plain data; empty before join() and once its part is over.
+    // A session's part in a flight. Plain data; empty before join() and after its part is over.
     struct Ticket {
         std::uint32_t flight = kNone;
         std::int32_t proc_number = kNobody;
@@ -67,11 +67,10 @@ public:
 
     [[nodiscard]] Role join(const core::Digest &key, std::int32_t proc_number, Ticket &ticket) noexcept;
 
-    // Everything below that may end somebody's wait calls `wake(proc_number)` for each of them, with nothing
-    // held. `wake` must not raise. It may be told of a session that has noticed already.
+    // The functions below call `wake(proc_number)`, with nothing held, for each session whose wait may be over. `wake`
+    // must not raise. It may be called for a session that has already noticed.
 
-    // Leader. Gives the waiters a copy of `value`. If the pool has no room for it they lead one after
-    // another.
+    // Leader. Gives the waiters a copy of `value`. If the pool has no room for it, the waiters lead in turn.
     template <class Wake>
     void complete(Ticket &ticket, std::string_view value, PayloadPool &pool, Wake &&wake) noexcept {
         if (offer(ticket, value, pool))
@@ -87,8 +86,8 @@ public:
         tell(ticket, Progress::Failed, pool, wake);
     }
 
-    // Leader or waiter, at any time, whether or not it has noticed what it became meanwhile; an empty ticket
-    // is left already. A leader hands over.
+    // Leader or waiter, at any time, even if it has not noticed that it became the leader; does nothing for an empty
+    // ticket. A leader hands over.
     template <class Wake>
     void leave(Ticket &ticket, PayloadPool &pool, Wake &&wake) noexcept {
         const std::int32_t heir = depart(ticket, pool);
@@ -96,7 +95,7 @@ public:
             wake(heir);
     }
 
-    // Waiter. One load; after Lead the ticket is a leader's.
+    // Waiter. A single load; after Lead the ticket is a leader's ticket.
     [[nodiscard]] Progress poll(Ticket &ticket) noexcept;
 
     // Waiter, once Answered: the size of the answer; the answer, after which the ticket is empty. False if
@@ -111,13 +110,13 @@ public:
         return flight(ticket.flight).problem;
     }
 
-    // Flights somebody leads or has yet to fetch the outcome of. A moment's view, for monitoring and tests.
+    // Flights with a leader, or with an outcome still to be fetched. A moment's view, for monitoring and tests.
     [[nodiscard]] std::uint32_t in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }
 
 private:
     struct Bucket {
         SpinWord lock;
-        std::uint32_t first = kNone;  // open flights whose keys fall here
+        std::uint32_t first = kNone;  // open flights whose keys fall into this bucket
     };
 
     struct alignas(kCacheLine) Seat {
@@ -132,15 +131,15 @@ private:
         core::Digest key{};
         std::uint32_t bucket = 0;
         std::uint32_t next = kNone;  // in the bucket's chain, or the list of free flights
-        bool open = false;           // can be joined: is in the bucket's chain
-        std::uint32_t users = 0;     // tickets: the leader, who waits, who has not fetched the outcome
+        bool open = false;           // sessions can join it: it is in the bucket's chain
+        std::uint32_t users = 0;     // tickets: the leader, the waiters, the sessions that have not fetched the outcome
         std::int32_t first_waiter = kNobody;
         std::int32_t last_waiter = kNobody;
         Chain answer;
         core::Problem problem;
     };
 
-    // Waiters who were told under one hold of the lock: it bounds that hold.
+    // Waiters that were told under a single hold of the lock; their number bounds that hold.
     struct Told {
         std::uint32_t count = 0;
         bool more = false;

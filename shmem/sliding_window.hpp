@@ -1,30 +1,32 @@
-// A strict sliding window: how much was admitted in the last `window` microseconds, to be compared with a limit.
+// A strict sliding window: the amount admitted in the last `window` microseconds, to be compared with a limit.
 //
-// Part of a meter of the rate limiter (rate_limiter.hpp), which holds the meter's spin word around every call. Regime: pure,
-// noexcept, constant memory, no loop longer than kMarks. Time is the caller's: a clock that does not go back is best, one
-// that does is held still. Limit and window come with each call, so that both can change at any time.
+// Part of a meter of the rate limiter (rate_limiter.hpp), which holds the meter's spin word around every call. Regime:
+// pure, noexcept, constant memory, no loop longer than kMarks. The caller gives the time. A clock that does not go back
+// is best; if it goes back, the window's time stands still. Limit and window come with each call, so both can change at
+// any time.
 //
-// The algorithm is a log of admissions in which those no further apart than a 128th of the window share one mark:
-// {how much, when the last of them was}. A mark counts until a window after its last admission. With W the window, K = 128:
+// The algorithm is a log of admissions. Admissions that are at most a 128th of the window apart share a mark: {amount,
+// time of the last admission}. A mark counts until a window after its last admission. With W the window, K = 128:
 //
-//   Strict. An admission at time a is written into a mark whose `last` is then a, and only grows. The mark is dropped at a time
-//   t >= last + W >= a + W. So at any t everything admitted in (t-W, t] is in `used`, and nothing is admitted that would bring
-//   `used` above the limit: no window of length W, wherever it begins, ever holds more than the limit. (Overdrafts, which
-//   charge() is for, are the exception by purpose.)
+//   Strict. An admission at time a is written into a mark whose `last` is then a, and only grows. The mark is dropped
+//   at a time t >= last + W >= a + W. So at any t everything admitted in (t-W, t] is in `used`, and nothing is admitted
+//   that would bring `used` above the limit: no window of length W, wherever it begins, ever holds more than the limit.
+//   (Overdrafts, which charge() allows, are the exception by purpose.)
 //
-//   Exact in a burst. With nothing admitted in the last W (1 + 1/K) all marks can be dropped, and the whole limit is there at once.
+//   Exact in a burst. With nothing admitted in the last W (1 + 1/K) all marks can be dropped, and the whole limit is
+//   there at once.
 //
 //   At least K/(K+1) = 99.2 % under saturation. A mark takes admissions for less than W/K after its first, so an
-//   admission at a counts until last + W < a + W (1 + 1/K) at most. While somebody always asks, whatever is dropped is
-//   admitted again at once; each unit of the limit so goes round in less than W (1 + 1/K). A burst shares a mark and comes back
-//   whole after exactly W: then it is 100 %.
+//   admission at a counts until last + W < a + W (1 + 1/K) at most. Under constant demand, every dropped unit is
+//   admitted again at once; so each unit of the limit goes round in less than W (1 + 1/K). A burst shares a mark and
+//   comes back whole after exactly W: then it is 100 %.
 //
-//   Room. Marks begin at least W/K apart, and those that count began after t - W (1 + 1/K): there are K + 1 of them and the one
-//   being written. Only a window that has just become longer finds more; then the newest mark goes on taking admissions,
-//   which errs on the strict side.
+//   Room. Marks begin at least W/K apart, and marks that count began after t - W (1 + 1/K): at most K + 1 of them, and
+//   the mark being written. There can be more only after the window has become longer; then the newest mark goes on
+//   taking admissions, which errs on the strict side.
 //
-// Estimates by two counters or by GCRA are smaller and not strict: the first admits too much where traffic is uneven, the second
-// up to twice the limit in the window after an idle time.
+// Estimates by two counters or by GCRA are smaller and not strict: two counters admit too much under uneven traffic,
+// GCRA admits up to twice the limit in the window after an idle time.
 #pragma once
 
 #include <algorithm>
@@ -36,7 +38,7 @@ class SlidingWindow {
 public:
     static constexpr std::int64_t kNever = INT64_MAX;
 
-    // Which mark an admission is in, to give some of it back.
+    // The mark that holds an admission, to give part of it back.
     using Mark = std::uint32_t;
 
     // Whether `amount` can be admitted without exceeding the limit.
@@ -48,7 +50,8 @@ public:
         return used_ <= limit - amount;
     }
 
-    // Charges without asking: after fits(), with the meter still held; or what turned out to be more than was asked for.
+    // Charges without a check: after fits(), with the meter still held, or for usage beyond the amount that was asked
+    // for.
     Mark charge(std::int64_t amount, std::int64_t window_us, std::int64_t now_us) noexcept {
         now_us = std::max(now_us, last_us_);
         if (count_ == 0)  // nobody can give back to it any more
@@ -61,13 +64,14 @@ public:
         return newest_;
     }
 
-    // Empties the window, so that times from `at_us` on can be charged, in their order: for what was used before it existed.
+    // Empties the window, so that times from `at_us` on can be charged in order: for usage from before the meter was
+    // taken.
     void begin_at(std::int64_t at_us) noexcept {
         clear();
         first_us_ = last_us_ = at_us;
     }
 
-    // Takes back what was charged to a mark, unless its time is over anyway.
+    // Takes back an amount charged to a mark, unless the mark no longer counts.
     void give_back(Mark mark, std::int64_t amount) noexcept {
         if (mark == newest_)
             count_ -= amount;
@@ -78,16 +82,16 @@ public:
         used_ -= amount;
     }
 
-    // When something was last charged: admitting is never earlier.
+    // The time of the last charge: no admission is earlier.
     [[nodiscard]] std::int64_t last_us() const noexcept { return last_us_; }
 
-    // How much counts at this time.
+    // The amount that counts at this time.
     [[nodiscard]] std::int64_t used(std::int64_t window_us, std::int64_t now_us) noexcept {
         drop_old(window_us, now_us);
         return used_;
     }
 
-    // How long until `amount` would be admitted if nobody else came; 0 at once, kNever if it is more than the limit.
+    // How long until `amount` would be admitted if no other call came; 0: at once, kNever: it is more than the limit.
     [[nodiscard]] std::int64_t wait_us(std::int64_t amount, std::int64_t limit, std::int64_t window_us,
                                        std::int64_t now_us) noexcept {
         if (amount > limit)
@@ -105,7 +109,7 @@ public:
         return last_us_ + window_us - now_us;
     }
 
-    // Forgets everything; what was charged before is not given back afterwards.
+    // Forgets everything; charges from before are not given back afterwards.
     void clear() noexcept {
         oldest_ = ++newest_;
         count_ = used_ = 0;
@@ -141,13 +145,13 @@ private:
         count_ = 0;
     }
 
-    // The newest mark is apart, beside the sum: admitting mostly touches this one cache line.
+    // The newest mark stands apart, beside the sum: most admissions touch only this cache line.
     std::int64_t used_ = 0;
     std::int64_t first_us_ = 0;
     std::int64_t last_us_ = 0;
     std::int64_t count_ = 0;
     Mark oldest_ = 0;
-    Mark newest_ = 0;  // marks are numbered; those from oldest_ to newest_ - 1 are in older_
+    Mark newest_ = 0;  // marks are numbered; the marks from oldest_ to newest_ - 1 are in older_
     Admissions older_[kMarks]{};
 };
 

@@ -53,7 +53,7 @@ std::uint32_t SlotTable::generation(std::uint32_t index) noexcept {
 bool SlotTable::move(SlotId id, SlotState from, SlotState to) noexcept {
     std::atomic<std::uint64_t> &word = slots()[id.index].word;
     std::uint64_t seen = word.load(std::memory_order_acquire);
-    // It fails for want of the state, not because the session has just pinned or unpinned it.
+    // Fails only if the state is another; a pin or unpin by the session at this moment just repeats the loop.
     while (generation_of(seen) == id.generation && state_of(seen) == from)
         // release: hands the slot's fields to the side that `to` names; acquire: takes what the other side wrote.
         if (word.compare_exchange_weak(seen, with_state(seen, to), std::memory_order_acq_rel, std::memory_order_acquire))
@@ -97,14 +97,14 @@ bool SlotTable::pin(SlotId id) noexcept {
     std::uint64_t seen = word.load(std::memory_order_acquire);
     constexpr std::uint32_t kPublished = set_of(SlotState::Queued) | set_of(SlotState::Inflight) | set_of(SlotState::Done);
     while (generation_of(seen) == id.generation && (kPublished & set_of(state_of(seen))) != 0)
-        // acquire: takes what the gateway wrote; it cannot be taken back from here on.
+        // acquire: takes what the gateway wrote; from here on the gateway cannot take the slot back.
         if (word.compare_exchange_weak(seen, seen | kPinned, std::memory_order_acq_rel, std::memory_order_acquire))
             return true;
     return false;
 }
 
 void SlotTable::unpin(SlotId id) noexcept {
-    // release: pairs with expire(), after which others have what was pinned. Pinned, it is of this generation.
+    // release: pairs with expire(), after which others own the fields. A pinned slot is of this generation.
     slots()[id.index].word.fetch_and(~kPinned, std::memory_order_release);
 }
 
@@ -142,7 +142,7 @@ std::int32_t SlotTable::owner(std::uint32_t index) noexcept {
 void SlotTable::release(SlotId id, PayloadPool &pool) noexcept {
     const std::uint64_t word = slots()[id.index].word.load(std::memory_order_acquire);
     const bool is_claimed = generation_of(word) == id.generation && state_of(word) == SlotState::Claimed;
-    // Nobody else ends Claimed of a living process; Done is the session's once it is pinned.
+    // No other process ends Claimed while this process lives; Done belongs to the session once it is pinned.
     if (is_claimed || (is_done(id) && pin(id)))
         set_free(id, pool);
 }
@@ -160,7 +160,8 @@ bool SlotTable::complete(SlotId id) noexcept { return move(id, SlotState::Inflig
 
 void SlotTable::reclaim(SlotId id, PayloadPool &pool) noexcept {
     const std::uint64_t word = slots()[id.index].word.load(std::memory_order_acquire);
-    if (generation_of(word) == id.generation && state_of(word) == SlotState::Abandoned)  // else freed already, or never ours
+    // Else freed already, or never this request
+    if (generation_of(word) == id.generation && state_of(word) == SlotState::Abandoned)
         set_free(id, pool);
 }
 
@@ -171,7 +172,7 @@ void SlotTable::set_free(SlotId id, PayloadPool &pool) noexcept {
     pool.free(slot.reply);
     slot.chunks.store(0, std::memory_order_relaxed);
     slot.word.store(word_of(id.generation + 1, SlotState::Free, 0), std::memory_order_release);  // pairs with claim()
-    in_use_.fetch_sub(1);  // seq_cst, and last: where it is counted as free there is one. See waiting_line.hpp
+    in_use_.fetch_sub(1);  // seq_cst, and last: a slot counted as free is free. See waiting_line.hpp
 }
 
 bool SlotTable::holding(std::uint32_t index, std::uint32_t &role, Holdings &held) noexcept {

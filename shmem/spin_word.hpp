@@ -1,9 +1,10 @@
-// A lock of one word, for what is held for less than a microsecond: no system call, no copy of a value of the caller's size,
-// nothing that can raise.
+// A lock of a single word, to be held for less than a microsecond: no system call, no copy of a value whose size the
+// caller chooses, nothing that can raise.
 //
-// Used by single_flight.*, statement_stats.* and rate_limiter.*. Regime: pure, noexcept. Sessions' signal handlers set flags
-// only, so an ERROR or a FATAL never finds one held. A process killed while it holds one needs no recovery, as PostgreSQL then
-// makes all shared memory anew; one that lost its processor is waited for by yielding.
+// Used by single_flight.*, statement_stats.*, rate_limiter.*, usage.*, waiting_line.* and database_table.hpp. Regime:
+// pure, noexcept. Sessions' signal handlers only set flags, so an ERROR or a FATAL never happens while the lock is
+// held. A process killed while it holds the lock needs no recovery, as PostgreSQL then makes all shared memory anew.
+// While a holder has lost its processor, waiters yield.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -28,7 +29,7 @@ private:
     std::atomic<std::uint32_t> held_{0};  // acquire to take, release to give back: pairs with itself
 };
 
-// Holds a word from here to the end of the block.
+// Holds a spin word from here to the end of the block.
 class SpinHold {
 public:
     explicit SpinHold(SpinWord &word) noexcept : word_(word) { word_.acquire(); }

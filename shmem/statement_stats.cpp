@@ -10,7 +10,7 @@ namespace steadytext::shmem {
 
 namespace {
 
-// FNV-1a, over the fields and not the bytes between them.
+// FNV-1a, over the fields and not over the padding between them.
 class Hash {
 public:
     void add(const void *bytes, std::size_t size) noexcept {
@@ -87,7 +87,7 @@ StatementStats::Set &StatementStats::set(std::uint32_t index) noexcept {
     return *reinterpret_cast<Set *>(reinterpret_cast<char *>(this) + kHeaderBytes + index * sizeof(Set));
 }
 
-// The key's entry, or the one it takes: a free one, else the least used.
+// The key's entry. If there is none, takes a free entry, else the least used entry.
 StatementStats::Entry &StatementStats::entry_for(Set &set, const StatementKey &key) noexcept {
     Entry *least = &set.entries[0];
     for (Entry &entry : set.entries) {

@@ -1,14 +1,16 @@
-// What pg_stat_steadytext shows: numbers of calls by role, database, query id, model and operation.
+// The data of pg_stat_steadytext: numbers of calls by role, database, query id, model and operation.
 //
-// Sessions gather their own calls and add them here in one go (src/session/observe.*); any session reads. Regime: pure,
-// noexcept.
+// Sessions gather their own calls and add them here in a single step (src/session/observe.*); any session reads.
+// Regime: pure, noexcept.
 //
-// A fixed number of sets of kWays entries; the key's hash chooses the set. A key that finds its set full takes the place of the
-// entry with the least usage, and the usage of the others there is halved, so that what was busy once gives way to what is
-// busy now (pg_stat_statements does so over its whole table; here no other set is disturbed, and nothing is sorted).
+// A fixed number of sets of kWays entries; the key's hash chooses the set. A key that finds its set full takes the
+// place of the entry with the least usage, and the usage of the other entries in the set is halved, so that formerly
+// busy entries give way to busy entries (pg_stat_statements does so over its whole table; here no other set is
+// disturbed, and nothing is sorted).
 //
-// Locking: one spin word per set, held for the look at kWays entries or the copy of one set. No system call, nothing that
-// can raise under it. A process killed there needs no recovery, as PostgreSQL then makes all shared memory anew.
+// Locking: a spin word per set, held for the look at kWays entries or the copy of a set. No system call, and nothing
+// that can raise, happens under it. A process killed there needs no recovery, as PostgreSQL then makes all shared
+// memory anew.
 #pragma once
 
 #include "shmem/call_stats.hpp"
@@ -58,7 +60,7 @@ public:
     void add(const StatementKey &key, const StatementCounts &counts) noexcept;
 
     [[nodiscard]] std::uint32_t sets() const noexcept { return sets_; }
-    // Copies the entries of one set, kWays at most; returns how many.
+    // Copies the entries of a set, kWays at most; returns how many.
     [[nodiscard]] std::uint32_t copy(std::uint32_t set, Entry *entries) noexcept;
     void reset() noexcept;
 

@@ -13,7 +13,7 @@ namespace steadytext::shmem {
 
 namespace {
 
-// The file, as it lies on disk. Read by the machine that wrote it.
+// The layout of the file. Only the machine that wrote it reads it.
 struct File {
     char magic[8] = {'s', 't', 's', 't', 'a', 't', 's', '1'};
     std::uint64_t layout = 0;
@@ -35,7 +35,8 @@ std::uint64_t fnv(std::uint64_t hash, const char *const (&names)[Count]) noexcep
     return hash;
 }
 
-// Of the names of everything counted, in order: another library's numbers are not mistaken for ours.
+// A hash of the names of everything counted, in order: numbers of another version of the library are
+// not mistaken for ours.
 std::uint64_t layout() noexcept {
     std::uint64_t hash = fnv(fnv(fnv(0xcbf29ce484222325, kCallKindNames), kCallOutcomeNames), kFailureCauseNames);
     hash = fnv(fnv(hash, kCacheLevelNames), kCallStageNames);

@@ -1,8 +1,8 @@
 // The counters on disk, so that they go on after a restart of the server or of its shared memory.
 //
-// Written by the launcher every few seconds and by the postmaster when it stops, read by the postmaster when it makes the
-// segment. Regime: pure (POSIX only, no exception). A file that is damaged, cut short, or of a library that counts other
-// things is as good as none: then the counters begin at zero.
+// Written by the launcher every few seconds and by the postmaster when it stops, read by the postmaster when it makes
+// the segment. Regime: pure (POSIX only, no exception). A file that is damaged, cut short, or of a library with other
+// counters is ignored: the counters then begin at zero.
 #pragma once
 
 #include "shmem/call_stats.hpp"
@@ -18,7 +18,8 @@ struct SavedStats {
 [[nodiscard]] SavedStats take_stats(const CallStats &calls, const Counters &counters) noexcept;
 void restore_stats(const SavedStats &saved, CallStats &calls, Counters &counters) noexcept;
 
-// Replaces the file in one step: a reader, or a crash, meets the old one or the new one. False: see errno.
+// Replaces the file in a single step: a reader, or a crash, finds either the old file or the new file. False: see
+// errno.
 [[nodiscard]] bool save_stats(const char *path, const SavedStats &saved) noexcept;
 [[nodiscard]] bool load_stats(const char *path, SavedStats &saved) noexcept;
 

@@ -1,18 +1,19 @@
-// What roles have used and no table knows yet: calls and tokens by role, database, model and day.
+// Usage that no table has yet: calls and tokens by role, database, model and day.
 //
-// Sessions add what they gathered (src/session/observe.*); the database's keeper takes it out and adds it to steadytext_usage
-// (bgworker/keeper_usage.*). So an entry is here for seconds, and on a standby until it is promoted. Regime: pure, noexcept.
+// Sessions add the usage they gathered (src/session/observe.*). The database's keeper takes it out and adds it to
+// steadytext_usage (bgworker/keeper_usage.*). So an entry stays here for seconds; on a standby, until its promotion.
+// Regime: pure, noexcept.
 //
-// Sets of kWays entries; a key begins at the set its hash names and goes on to the next one while those are full. It may come
-// to have two entries, when room was made in between: both are sums, and the keeper adds sums. Nothing makes room for others here,
-// since this is what budgets rest on: a role has its share of the entries (fair_share.hpp), and what would be beyond it joins the
-// role's entry of the same day and database without a model, for which there is room as long as there is any. What finds no room at
-// all is refused, and counted by the caller.
+// Sets of kWays entries. A key begins at the set that its hash names, and goes on to the next set while sets are full.
+// A key may get two entries if room was made in between: both are sums, and the keeper adds sums. Nothing is evicted
+// here, as budgets rely on this data: a role has its share of the entries (fair_share.hpp). Usage beyond that share is
+// added to the role's entry of the same day and database without a model, for which there is room as long as there is
+// any. Usage that finds no room at all is refused; the caller counts it.
 //
-// Roles that meet in a cell share a share.
+// Roles that hash to the same cell share a share.
 //
-// Locking: one spin word per set, as in statement_stats.hpp. The counts of what is held are relaxed atomics, changed under a set's lock
-// by as much as the set changes: a look at both may be a few entries off.
+// Locking: a spin word per set, as in statement_stats.hpp. The counts of held entries are relaxed atomics that change
+// under a set's lock together with the set: a look at both may be a few entries off.
 #pragma once
 
 #include "shmem/spin_word.hpp"
@@ -39,13 +40,13 @@ public:
     static constexpr std::uint32_t kSets = 256;
     static constexpr std::uint32_t kEntries = kWays * kSets;
 
-    // False: there is no room, not even without the model.
+    // False: there is no room, even without the model.
     [[nodiscard]] bool add(const UsageKey &key, const StatementCounts &counts) noexcept;
 
-    // Takes a database's entries out, as many as `entries` has room for; how many.
+    // Takes out a database's entries, as many as `entries` has room for, and returns how many.
     [[nodiscard]] std::uint32_t take(std::uint32_t database, Entry *entries, std::uint32_t room) noexcept;
 
-    // Copies all entries, kEntries at most; how many.
+    // Copies all entries, kEntries at most, and returns how many.
     [[nodiscard]] std::uint32_t copy(Entry *entries) noexcept;
 
 private:

@@ -1,6 +1,6 @@
-// The file in which usage that no table has yet waits for the next start. Written by the postmaster when it stops in good order,
-// read and removed when it starts. Not written in between: after a crash it would bring back what a table has by then.
-// Regime: pure, with errno for the caller's message.
+// The file that keeps usage which no table has yet until the next start. The postmaster writes it when it stops in good
+// order, and reads and removes it when it starts. Nobody writes it in between: after a crash it would bring back usage
+// that a table already has. Regime: pure, with errno for the caller's message.
 #pragma once
 
 #include "shmem/usage.hpp"

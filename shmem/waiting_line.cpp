@@ -1,4 +1,4 @@
-// Lines by role and whose turn it is: see waiting_line.hpp. Regime: pure.
+// The lines of the roles and their turns: see waiting_line.hpp. Regime: pure.
 #include "shmem/waiting_line.hpp"
 
 #include "shmem/fair_share.hpp"
@@ -10,7 +10,8 @@ namespace steadytext::shmem {
 
 namespace {
 
-// What is free and what roles hold, and what would be left if this and that session took its room. Counted once, from the slots.
+// Free room, the holdings of roles, and the room that would be left if given sessions took theirs. Counted once, from
+// the slots.
 class Reckoning {
 public:
     Reckoning(SlotTable &slots, const PayloadPool &pool) noexcept
@@ -27,7 +28,7 @@ public:
         }
     }
 
-    // Takes it if the role's share allows it.
+    // Takes the room if the role's share allows it.
     [[nodiscard]] bool take(const WaitingLine::Want &want) noexcept {
         Entry *entry = entry_of(want.role);
         const Holdings held = entry != nullptr ? entry->held : table_.held_by(want.role);
@@ -45,7 +46,8 @@ public:
     [[nodiscard]] bool is_full() const noexcept { return slots_in_use_ >= table_.size(); }
 
 private:
-    // Of more roles than this that hold or want something, the rest is counted one by one.
+    // If more roles than this hold or want something, the holdings of each further role are counted when they are
+    // needed.
     static constexpr std::uint32_t kRoles = 128;  // a power of two
     static constexpr std::uint32_t kMostLooks = 16;
 
@@ -92,7 +94,7 @@ WaitingLine::Seat &WaitingLine::seat(std::int32_t process) noexcept {
     return reinterpret_cast<Seat *>(reinterpret_cast<char *>(this) + round_up(sizeof(WaitingLine)))[process];
 }
 
-// ---- places in line: all under the lock ----------------------------------------------------------------------------------
+// ---- places in line: all under the lock -----------------------------------------------------------------------------
 
 std::int32_t WaitingLine::first_of(std::uint32_t role) noexcept {
     std::int32_t first = first_line_;
@@ -134,7 +136,7 @@ void WaitingLine::remove(std::int32_t process) noexcept {
     append_line(mine.next);
 }
 
-// ---- what sessions do -----------------------------------------------------------------------------------------------------
+// ---- called by sessions ---------------------------------------------------------------------------------------------
 
 void WaitingLine::join(std::int32_t process, const Want &want) noexcept {
     if (!is_known(process))
@@ -156,7 +158,7 @@ void WaitingLine::join(std::int32_t process, const Want &want) noexcept {
         seat(mine.previous).next = process;
         seat(first).last = process;
     }
-    count_.fetch_add(1);  // seq_cst: before this session looks at what is free. Pairs with is_empty()
+    count_.fetch_add(1);  // seq_cst: before this session looks for free room. Pairs with is_empty()
 }
 
 void WaitingLine::leave(std::int32_t process) noexcept {
@@ -175,7 +177,7 @@ bool WaitingLine::is_called(std::int32_t process) noexcept {
     return is_known(process) && seat(process).called.load(std::memory_order_relaxed) != 0;
 }
 
-// ---- whose turn it is -------------------------------------------------------------------------------------------------------
+// ---- turns ----------------------------------------------------------------------------------------------------------
 
 WaitingLine::Called WaitingLine::call_some(SlotTable &slots, const PayloadPool &pool, std::int64_t now_us) noexcept {
     Called called;
@@ -189,7 +191,7 @@ WaitingLine::Called WaitingLine::call_some(SlotTable &slots, const PayloadPool &
             if (waiting.want.deadline_us <= now_us)
                 continue;  // it is about to leave, or stopped
             if (!room.take(waiting.want))
-                break;  // and so wait all behind it
+                break;  // the sessions behind it wait too
             waiting.called.store(1, std::memory_order_release);  // pairs with take_call()
             called.processes[called.count++] = process;
             if (called.count == Called::kMost || room.is_full())

@@ -1,6 +1,8 @@
-// Who waits for a place among max_worker_processes, and what a worker of a database leaves for the next one there.
+// The number of workers that wait for a place among max_worker_processes, and the notes that a database's worker leaves
+// for the next worker there.
 //
-// The launcher says who waits, workers that have places read it (bgworker/places.hpp). Regime: pure, lock-free, noexcept.
+// The launcher writes the number; workers that have places read it (bgworker/places.hpp). Regime: pure, lock-free,
+// noexcept.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -13,12 +15,14 @@ namespace steadytext::shmem {
 
 class alignas(kCacheLine) WorkerPlaces {
 public:
-    // Of the database in the row of the same index of shmem/database_table.hpp.
+    // Belongs to the database in the row of the same index of shmem/database_table.hpp.
     struct Left {
         std::atomic<std::uint32_t> database{0};
-        // Of a queue worker that left in good order and could not give its jobs back: they are not lost. 0: there is none.
+        // The pid of a queue worker that left in good order and could not give its jobs back: these jobs are not lost.
+        // 0: there is none.
         std::atomic<std::int32_t> queue_pid{0};
-        // How long a queue worker whose turn is over goes on with what it began; 0: as long as the first one.
+        // How long a queue worker whose turn is over goes on with the jobs it began; 0: as long as the first queue
+        // worker.
         std::atomic<std::int64_t> queue_patience_us{0};
     };
 
@@ -31,7 +35,7 @@ public:
         return places;
     }
 
-    // For the database's workers; the row may have been another's.
+    // For the database's workers; the row may have belonged to another database.
     [[nodiscard]] Left &left_in(std::uint32_t row, std::uint32_t database) noexcept {
         Left &left = rows()[row];
         if (left.database.load() != database) {
@@ -49,7 +53,7 @@ private:
     [[nodiscard]] Left *rows() noexcept { return reinterpret_cast<Left *>(this + 1); }
 };
 
-// In the segment (segment.cpp), for processes that segment() has been asked for.
+// The WorkerPlaces of the segment (segment.cpp). Call segment() first: it raises if the library was not preloaded.
 [[nodiscard]] WorkerPlaces &worker_places() noexcept;
 
 }  // namespace steadytext::shmem
