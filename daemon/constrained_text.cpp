@@ -1,3 +1,4 @@
+// Compiling a constraint, and choosing tokens that can still reach the end: see constrained_text.hpp. Regime: pure.
 #include "daemon/constrained_text.hpp"
 
 #include <algorithm>
@@ -42,7 +43,7 @@ bool ConstrainedText::begin(const Constraint &constraint, int limit, core::Work 
     matcher_.emplace(network_, &work);
     position_ = matcher_->start();
     left_ = limit;
-    // A shortest text can be of any length; one that is too long for so many tokens is not written out.
+    // A shortest text can be of any length; it is written out only if it can fit into `limit` tokens.
     const std::uint64_t room = static_cast<std::uint64_t>(limit) * tokens_.longest();
     if (matcher_->distance(position_) > room) {
         error = too_few_tokens("at least " + std::to_string(matcher_->distance(position_) / tokens_.longest()), limit);
@@ -60,7 +61,7 @@ bool ConstrainedText::begin(const Constraint &constraint, int limit, core::Work 
     return error.empty();
 }
 
-// The better of what remains of the plan and a shortest way from `position`.
+// The better of two plans: the rest of the current plan, or a shortest way from `position`.
 ConstrainedText::Plan ConstrainedText::plan_after(const std::string &piece, Position position, core::Work &work) const {
     Plan shortest{matcher_->completion(position), 0};
     shortest.tokens = tokens_.fewest_tokens(shortest.bytes, work);
@@ -104,14 +105,14 @@ llama_token ConstrainedText::choose(const float *logits, core::Work &work) {
     if (matcher_->accepts(position_))
         for (const llama_token end : tokens_.ends())
             end_logit = std::max(end_logit, logits[end]);
-    // Most often what the model likes best will do.
+    // Usually the model's first choice may follow.
     const auto favourite = static_cast<llama_token>(std::max_element(logits, logits + tokens_.size()) - logits);
     if (logits[favourite] > end_logit && may_follow(favourite, work))
         return favourite;
     return likeliest(logits, end_logit, work);
 }
 
-// By a walk over all tokens in the order of their bytes, which leaves out those that begin with what cannot follow.
+// Walks over all tokens in the order of their bytes, and skips the tokens with a beginning that cannot follow.
 llama_token ConstrainedText::likeliest(const float *logits, float end_logit, core::Work &work) {
     std::vector<llama_token> candidates;
     std::vector<Position> reached{position_};  // after so many bytes of the token at hand
@@ -121,14 +122,15 @@ llama_token ConstrainedText::likeliest(const float *logits, float end_logit, cor
         if (reached.size() > entry.shared + 1)
             reached.resize(entry.shared + 1);
         if (reached.back() == Matcher::kDead)
-            continue;  // it begins with what failed before
+            continue;  // its beginning has already failed
         const std::string &piece = tokens_.piece(entry.token);
         while (reached.size() <= piece.size() && reached.back() != Matcher::kDead)
             reached.push_back(matcher_->step(reached.back(), static_cast<std::uint8_t>(piece[reached.size() - 1])));
         if (reached.back() != Matcher::kDead && logits[entry.token] > end_logit)
             candidates.push_back(entry.token);
     }
-    // The likeliest first, of equals the first; few are looked at before one will do.
+    // Looks at the likeliest token first, and at the lower token of two equals. Usually an early candidate may
+    // follow.
     const auto less_likely = [&](llama_token a, llama_token b) {
         return logits[a] < logits[b] || (logits[a] == logits[b] && a > b);
     };
@@ -142,7 +144,7 @@ llama_token ConstrainedText::likeliest(const float *logits, float end_logit, cor
     return kEnd;
 }
 
-// False, with nothing changed, if the work ended.
+// False, with nothing changed, if the work ended early.
 bool ConstrainedText::accept(llama_token token, core::Work &work) {
     const std::string &piece = tokens_.piece(token);
     const Position after = matcher_->advance(position_, piece);

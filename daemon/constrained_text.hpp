@@ -1,14 +1,15 @@
-// A text that must come out as a schema, a regex or one of some choices, token by token, within a number of tokens.
+// A text that must match a schema, a regex or a list of choices, written token by token, within a number of tokens.
 //
-// Made and called by the generator, one per constrained request. Regime: pure.
+// Called by the generator, which makes an object for each constrained request. Regime: pure.
 //
-// It always knows a way to the end, as bytes, that takes no more tokens than are left: at first a shortest text, then what
-// remains of it or a shortest one from where the text has come. A token may follow if the same can be said after it. So a
-// text is never cut, and one that could not be finished is never begun. The token is the likeliest of those that may follow,
-// which the requests beside it have no part in.
+// It always has a plan: a way to the end, as bytes, that takes no more tokens than are left. The first plan is a
+// shortest text; later plans are the rest of the plan before, or a shortest way from the current position. A token may
+// follow if such a plan exists after it. So a text is never cut, and a text that cannot be finished is never begun. The
+// chosen token is the likeliest token that may follow; other requests do not influence it.
 //
-// What that takes is counted (core::Work), per token and for the whole text: a form that costs more ends its own request with an error.
-// As steps are counted and not time, a text has the same end on every machine and in whatever company.
+// The work is counted in steps (core::Work), per token and for the whole text: a form that costs too much ends its own
+// request with an error. As steps are counted and not time, a text ends the same on every machine and beside any other
+// requests.
 #pragma once
 
 #include <algorithm>
@@ -28,17 +29,17 @@ public:
     ConstrainedText(const ConstrainedText &) = delete;
     ConstrainedText &operator=(const ConstrainedText &) = delete;
 
-    // False, with what to tell the client, if no text can be had within `limit` tokens.
+    // False, with a message for the client in `error`, if no text is possible within `limit` tokens.
     [[nodiscard]] bool begin(const Constraint &constraint, int limit, core::Work &work, std::string &error);
 
     struct Choice {
         enum class Kind { Token, End, WorkEnded };
         Kind kind = Kind::WorkEnded;
         llama_token token = LLAMA_TOKEN_NULL;
-        bool is_complete = false;  // nothing can follow it
+        bool is_complete = false;  // no token can follow
     };
-    // The likeliest token that may follow, which is then written. If the work ends before that is known, nothing has changed: it can be
-    // asked again with more.
+    // Chooses and writes the likeliest token that may follow. If the work ends before the choice, nothing has changed:
+    // call it again with more work.
     [[nodiscard]] Choice next(const float *logits, core::Work &work);
 
     // Steps that the next token may take.
@@ -46,7 +47,7 @@ public:
         using namespace core::constraint;
         return std::min(kMostStepsOfToken, kMostStepsOfAnswer - std::min(spent_, kMostStepsOfAnswer));
     }
-    // So much is remembered that the next token begins with forgetting it, which takes its time.
+    // True if so much is cached that the next token must first clear it, which takes time.
     [[nodiscard]] bool is_full() const { return matcher_->is_full(); }
 
 private:

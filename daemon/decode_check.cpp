@@ -1,3 +1,4 @@
+// Compares logits and cache bit by bit: see decode_check.hpp. Regime: pure.
 #include "daemon/decode_check.hpp"
 
 #include <algorithm>
@@ -30,7 +31,7 @@ public:
         return true;
     }
 
-    // After passes(), whose longest sequence is that of the last slot: its end, then its beginning.
+    // Call after passes(). The last slot then has the longest sequence: checks its end, then its beginning.
     bool passes_in_pieces() {
         constexpr int kEnd = 48, kBeginning = 62;
         const int length = length_of(slots_ - 1);
@@ -46,7 +47,7 @@ public:
 private:
     static constexpr int kLong = 300;  // more than the 256 cells by which attention's window grows
 
-    // Spread over the vocabulary; which tokens does not matter.
+    // Spreads tokens over the vocabulary; their meaning does not matter.
     [[nodiscard]] llama_token token_at(int slot, int position) const {
         return static_cast<llama_token>((slot * 7919U + position * 104729U + 17U) %
                                         static_cast<unsigned>(vocabulary_size_));
@@ -65,7 +66,7 @@ private:
         return llama_decode(context_, batch_.get()) == 0;
     }
 
-    // The last slot's cells from `first` on are computed anew, in pieces of so many tokens, up to their sum.
+    // Computes the last slot's cells anew from `first` on, in pieces of the given numbers of tokens.
     bool compute_in_pieces(int first, std::initializer_list<int> pieces) {
         if (!llama_memory_seq_rm(memory_, slots_ - 1, first, -1))
             return false;
@@ -83,7 +84,8 @@ private:
         return bytes;
     }
 
-    // One token for each of `width` slots, undone afterwards. A width of 1 sets what the others are compared with.
+    // Decodes a token for each of `width` slots, and undoes it. A width of 1 stores the logits that wider batches
+    // are compared with.
     bool decode(int first, int width) {
         batch_.clear();
         for (int slot = first; slot < first + width; slot++)

@@ -1,4 +1,5 @@
-// Does this model, on this machine, give a token the same logits alone and in company, and a prompt the same cache at once and in pieces?
+// Checks the loaded model on this machine: does a token have the same logits alone and in a batch, and a prompt the
+// same cache in a whole and in pieces?
 //
 // Called once by the generator while it loads; leaves the context's memory empty. Regime: pure.
 #pragma once
@@ -8,14 +9,15 @@
 namespace steadytext::daemon {
 
 struct Invariance {
-    bool batch = false;   // a token in a batch has the bits it has alone
-    bool pieces = false;  // so has a prompt in pieces; looked at only if a token has
+    bool batch = false;   // a token has the same bits in a batch as alone
+    bool pieces = false;  // a prompt has the same bits in pieces as whole; checked only if `batch` holds
 };
 
 // Decodes a token of each of `slots` sequences alone and then in batches of several sizes, and compares all logits bit
-// by bit. One sequence is so long that the others' attention is computed over a wider window than they need alone. Parts of
-// that one are then computed anew in pieces of several sizes, with narrower windows, and what the cache holds is compared.
-// The pieces are of eight tokens at least (PromptTurns::kLeast): for a single row the kernels may add up otherwise.
+// by bit. The last sequence is so long that the attention of the others is computed over a wider window than they need
+// alone. Then parts of the last sequence are computed anew in pieces of several sizes, with narrower windows, and the
+// cache is compared. The pieces have at least eight tokens (PromptTurns::kLeast): for a single row the kernels may add
+// in another order.
 [[nodiscard]] Invariance check_invariance(llama_context *context, int slots);
 
 }  // namespace steadytext::daemon

@@ -1,3 +1,4 @@
+// Loading, pooling and normalizing: see embedder.hpp. Regime: pure.
 #include "daemon/embedder.hpp"
 
 #include <algorithm>
@@ -9,10 +10,10 @@ namespace steadytext::daemon {
 
 namespace {
 
-// Longer texts are refused, or cut where they are only compared. Models with a smaller window of their own set a smaller one.
+// Longer texts are refused, or cut if they are only compared. A model with a smaller window sets a smaller limit.
 constexpr int kWindow = 2048;
 
-// In double, left to right: the same sum whatever the compiler makes of it.
+// Adds in double, from left to right: the sum is the same whatever code the compiler makes.
 void normalize(std::vector<float> &vector) {
     double squares = 0;
     for (const float value : vector)
@@ -22,7 +23,7 @@ void normalize(std::vector<float> &vector) {
             value = static_cast<float>(value / std::sqrt(squares));
 }
 
-// Keeps the closing token, which some models pool from.
+// Keeps the closing token, as some models pool from it.
 void cut(std::vector<llama_token> &tokens, std::size_t window) {
     if (tokens.size() <= window)
         return;
@@ -46,7 +47,7 @@ Context Embedder::make_pooling_context(core::Problem &problem) {
     Context context = make_context(model_.get(), options_.embedding_model, parameters, problem);
     if (context == nullptr || llama_pooling_type(context.get()) != LLAMA_POOLING_TYPE_NONE)
         return context;
-    parameters.pooling_type = LLAMA_POOLING_TYPE_MEAN;  // a model that does not say
+    parameters.pooling_type = LLAMA_POOLING_TYPE_MEAN;  // a model whose file does not say
     return make_context(model_.get(), options_.embedding_model, parameters, problem);
 }
 

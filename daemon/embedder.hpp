@@ -1,4 +1,4 @@
-// The engine that embeds: one vector of length 1 per text, pooled as the model's file says.
+// The engine that embeds: a vector of length 1 per text, pooled as the model's file says.
 //
 // Owned by the server. Regime: pure.
 #pragma once

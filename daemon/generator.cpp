@@ -1,3 +1,4 @@
+// Start-up, prompts, decoding steps and endings: see generator.hpp. Regime: pure.
 #include "daemon/generator.hpp"
 
 #include <algorithm>
@@ -11,14 +12,15 @@ namespace steadytext::daemon {
 
 namespace {
 
-// Tokens of a prompt computed at a time: llama.cpp's own default, so that its plain use gives the same bits.
+// Tokens of a prompt computed at a time. This is llama.cpp's own default, so plain llama.cpp gives the same bits.
 constexpr int kChunk = 512;
 
-// What ends an answer besides the model's own end tokens, should a model spell it out (as the original daemon).
+// Besides the model's own end tokens, these texts end an answer, should a model spell them out (as in the original
+// daemon).
 constexpr const char *kDefaultStops[] = {"<|im_end|>", "<|im_start|>", "</s>", "<|endoftext|>"};
 constexpr int kDefaultStopCount = std::size(kDefaultStops);
 
-// A constrained answer ends where its constraint says, and may contain any of them.
+// A constrained answer ends where its constraint says, and may contain any of these texts.
 std::vector<std::string> stops_of(const GenerateTask &task) {
     if (task.constraint.kind != Constraint::Kind::None)
         return {};
@@ -40,7 +42,7 @@ Sampler make_sampler(const GenerateTask &task) {
     return chain;
 }
 
-// The first of the greatest. In two passes, for the compiler turns the first into vector code.
+// The first of the greatest logits. Two passes, as the compiler turns the first pass into vector code.
 llama_token greatest(const float *logits, int count) {
     constexpr int kLanes = 16;
     float lanes[kLanes];
@@ -55,7 +57,8 @@ llama_token greatest(const float *logits, int count) {
     return static_cast<llama_token>(std::find(logits, logits + count, most) - logits) % count;
 }
 
-// The prompt, with a word on what a constrained answer looks like: a model does better when it knows.
+// The prompt, plus a sentence that describes the form of a constrained answer: a model does better when it knows the
+// form.
 std::string told_prompt(const GenerateTask &task) {
     switch (task.constraint.kind) {
     case Constraint::Kind::Schema:
@@ -154,7 +157,7 @@ bool Generator::busy() const {
     return std::any_of(slots_.begin(), slots_.end(), [](const auto &slot) { return slot.has_value(); });
 }
 
-// Something to do without waiting for others.
+// True if there is work that does not wait for others.
 bool Generator::has_work() const {
     const auto end = slots_.begin() + static_cast<std::ptrdiff_t>(usable_slots_);
     if (!waiting_.empty() && std::any_of(slots_.begin(), end, [](const auto &slot) { return !slot.has_value(); }))
@@ -214,7 +217,7 @@ bool Generator::apply_template(const std::string &prompt, std::string &text) con
     message.content = prompt;
     common_chat_templates_inputs inputs;
     inputs.messages = {message};
-    inputs.now = {};  // some templates tell the model the date; the same prompt shall have the same answer tomorrow
+    inputs.now = {};  // some templates tell the model the date; the same prompt must have the same answer tomorrow
     try {
         text = common_chat_templates_apply(templates_.get(), inputs).prompt;
         return true;
@@ -234,7 +237,7 @@ void Generator::start(std::size_t slot, SharedJob job) {
     });
 }
 
-// On a thread of the pool: the model's vocabulary and templates are only read.
+// Runs on a thread of the pool. It only reads the model's vocabulary and templates.
 void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const {
     const GenerateTask &task = job.task;
     std::string text;
@@ -244,13 +247,14 @@ void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const 
         prepared.error = "The model's chat template failed: " + text;
         return;
     }
-    // The answer asked for must fit too, but never takes more than half of the context from the prompt.
+    // The requested answer must fit too, but takes at most half of the context from the prompt.
     const int reserved = std::min(task.max_new_tokens, options_.context / 2);
     const int allowed = options_.context - reserved;
     const auto refuse = [&](const char *about, std::size_t tokens) {
         prepared.error = "Input is too long: " + std::string(about) + std::to_string(tokens) + " tokens. Maximum allowed: " + std::to_string(allowed);
     };
-    // Of a text so long that no tokens could be few enough, none are made: that takes seconds, and nothing can end it.
+    // If a text is too long for any allowed number of tokens, it is not tokenized: that takes seconds and cannot be
+    // interrupted.
     constexpr std::size_t kLongestSpecial = 64;
     const std::size_t longest = std::max(tokens_.longest(), kLongestSpecial);
     if (text.size() > static_cast<std::size_t>(allowed) * longest)
@@ -288,7 +292,7 @@ void Generator::handle(Prepared prepared) {
 
 // --- computing ---
 
-// Asked by llama.cpp between the operations of a step: nobody waits any more for what it computes.
+// llama.cpp calls this between the operations of a step. True if no request waits for the results any more.
 bool Generator::is_in_vain() const noexcept {
     const bool abandoned = !computed_for_.empty() && std::all_of(computed_for_.begin(), computed_for_.end(), [](const Request *request) {
         return request->job->is_abandoned();
@@ -302,8 +306,8 @@ bool Generator::compute() {
     return status == 0;
 }
 
-// Prompts, until a turn's worth of tokens is done: short ones go in together, while a long one holds up the slots that decode, and
-// the prompts that come meanwhile, for no longer than a turn.
+// Computes prompts until a turn's worth of tokens is done. Short prompts go in together. A long prompt delays the slots
+// that decode, and the prompts that come meanwhile, by at most a turn.
 void Generator::prefill() {
     std::size_t left = in_pieces_ ? turns_.tokens() : kChunk;
     turns_.begin_turn();
@@ -315,7 +319,7 @@ void Generator::prefill() {
     }
 }
 
-// Those of which some is not in the cache.
+// The prompts that are not completely in the cache.
 std::vector<PromptTurns::Prompt> Generator::prompts() const {
     std::vector<PromptTurns::Prompt> prompts;
     for (std::size_t slot = 0; slot < slots_.size(); slot++)
@@ -324,7 +328,7 @@ std::vector<PromptTurns::Prompt> Generator::prompts() const {
     return prompts;
 }
 
-// About so many tokens, or what is left of the prompt; says how many.
+// Computes about `most` tokens, or the rest of the prompt; returns how many.
 std::size_t Generator::prefill_piece(std::size_t slot, std::size_t most) {
     Request &request = *slots_[slot];
     const std::size_t end = request.prefilled + PromptTurns::piece(request.prefilled, request.prompt.size(), kChunk, most);
@@ -348,8 +352,8 @@ std::size_t Generator::prefill_piece(std::size_t slot, std::size_t most) {
     return static_cast<std::size_t>(count);
 }
 
-// llama.cpp decodes neighbouring sequences together and others one after the other, so a gap that no request is waiting
-// to fill is closed by moving the last one there.
+// llama.cpp decodes neighbouring sequences together, and scattered sequences one after the other. So if no request
+// waits to fill a gap, the last sequence moves there.
 void Generator::close_gap() {
     const auto first_free = std::find_if(slots_.begin(), slots_.end(), [](const auto &slot) { return !slot; });
     const auto last_used = std::find_if(slots_.rbegin(), slots_.rend(), [](const auto &slot) { return slot.has_value(); });
@@ -392,9 +396,10 @@ void Generator::choose_next(std::size_t slot, int row) {
     accept(slot, greatest(llama_get_logits_ith(context_.get(), row), llama_vocab_n_tokens(vocabulary_)));
 }
 
-// Here if that is quickly done, else by the pool. Which of the two depends on this request alone.
+// Chooses here if that is quick, else in the pool. Only this request decides which of the two.
 void Generator::choose_constrained(std::size_t slot, const float *logits) {
-    constexpr std::uint64_t kStepsHere = 400'000;  // a millisecond or two: once through a vocabulary whose ways are known
+    // A millisecond or two: a single walk through a vocabulary whose paths are known
+    constexpr std::uint64_t kStepsHere = 400'000;
     Request &request = *slots_[slot];
     ConstrainedText &text = *request.constrained;
     if (!request.is_costly && !text.is_full()) {
@@ -416,7 +421,7 @@ void Generator::choose_constrained(std::size_t slot, const float *logits) {
 }
 
 void Generator::handle(Chosen chosen) {
-    constexpr std::uint64_t kCostly = 300'000;  // less than is done without the pool
+    constexpr std::uint64_t kCostly = 300'000;  // less than the limit for choosing here
     const std::optional<std::size_t> slot = slot_of(chosen.serial);
     if (!slot.has_value())
         return;
@@ -480,7 +485,7 @@ void Generator::fail(std::size_t slot, std::string message) {
 void Generator::release(std::size_t slot) {
     llama_memory_seq_rm(llama_get_memory(context_.get()), static_cast<llama_seq_id>(slot), -1, -1);
     if (auto form = std::move(slots_[slot]->constrained); form != nullptr)
-        choosing_->submit([form = std::move(form)] {});  // what it remembers can be a million pieces, which takes its time to free
+        choosing_->submit([form = std::move(form)] {});  // its memory can be a million pieces, which take time to free
     slots_[slot].reset();
     if (!busy())
         idle_since_.store(Clock::now(), std::memory_order_relaxed);

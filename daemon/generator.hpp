@@ -1,19 +1,21 @@
-// The engine that generates: continuous batching over slots, on a thread of its own.
+// The engine that generates: continuous batching over slots, on its own thread.
 //
-// Owned by the server, which submits jobs and takes what comes through the outbox. Regime: pure.
+// Owned by the server, which submits jobs and takes the results through the outbox. Regime: pure.
 //
-// Why a request's tokens do not depend on who else is served:
-//   - a slot is a llama.cpp sequence with a stream of the cache of its own, emptied between requests;
-//   - a prompt is processed alone, in chunks of fixed size, or in pieces that give the same bits as those;
-//   - tokens after it are decoded one per slot and step, and a step's rows do not touch each other. That last point hangs
-//     on the kernels, so it is checked on start for the loaded model (decode_check.hpp); if it fails, one request is
-//     served at a time. So is it that pieces give the bits of chunks; if they do not, prompts are processed in chunks.
+// Why the tokens of a request do not depend on other requests:
+//   - a slot is a llama.cpp sequence with its own stream of the cache, emptied between requests;
+//   - a prompt is processed alone, in chunks of fixed size, or in pieces that give the same bits;
+//   - later tokens are decoded one per slot and step, and the rows of a step do not touch each other. This depends on
+//     the kernels, so it is checked on start for the loaded model (decode_check.hpp); if it fails, requests are served
+//     one at a time. It is also checked that pieces give the same bits as chunks; if not, prompts are processed in
+//     chunks.
 //
-// Why a request's prompt, schema or regex does not hold up the others: templates, tokens and forms are prepared on a pool of
-// threads of low priority, and on one of lower priority still is the choice of a token when finding out what may follow takes long. A
-// request whose next token is not known yet sits out the steps of the others; which steps those are changes nothing in its tokens, by the
-// above. Prompts take turns, the short before the long (prompt_turns.hpp): between two steps of what is decoded, a tenth of a second's
-// worth of them is processed. Slots are given to peers in turn (peer_line.hpp).
+// Why the prompt, schema or regex of a request does not delay other requests: a pool of threads with low priority
+// prepares templates, tokens and forms. If finding the tokens that may follow takes long, another pool with still lower
+// priority chooses the token. A request whose next token is not known yet sits out the steps of the others; for the
+// reasons above this does not change its tokens. Prompts take turns, short prompts before long prompts
+// (prompt_turns.hpp): between two decoding steps, the generator processes prompts for about a tenth of a second. Peers
+// get slots in turn (peer_line.hpp).
 #pragma once
 
 #include <atomic>
@@ -49,17 +51,17 @@ public:
     void submit(Job<GenerateTask> job) { inbox_.put(std::make_shared<const Job<GenerateTask>>(std::move(job))); }
 
     using Clock = std::chrono::steady_clock;
-    // Slots at work; and, while there are none, since when. Asked by the server's thread.
+    // The number of slots at work and, while it is 0, since when. Called by the server's thread.
     [[nodiscard]] int slots_in_use() const noexcept { return slots_in_use_.load(std::memory_order_acquire); }  // pairs with release()
     [[nodiscard]] Clock::time_point idle_since() const noexcept { return idle_since_.load(std::memory_order_relaxed); }
 
 private:
-    using SharedJob = std::shared_ptr<const Job<GenerateTask>>;  // with the pool
+    using SharedJob = std::shared_ptr<const Job<GenerateTask>>;  // shared with the pool
 
     enum class Phase {
         Preparing,   // by the pool
-        Prefilling,  // of the prompt, some is not in the cache
-        Choosing,    // by the pool: the token after those in the cache
+        Prefilling,  // part of the prompt is not in the cache
+        Choosing,    // in the pool: the token after those in the cache
         Decoding,    // `next` is known, not yet in the cache
     };
 
@@ -74,13 +76,14 @@ private:
         int produced = 0;
         int limit = 0;
         Sampler sampler;  // none: greedy
-        std::shared_ptr<ConstrainedText> constrained;  // none: any text; shared with the pool while that is choosing
-        bool is_costly = false;                        // its last choice was: the next one is the pool's from the beginning
+        std::shared_ptr<ConstrainedText> constrained;  // null: any text; shared with the pool during Choosing
+        // Its last choice was costly: the pool makes the next choice from the beginning
+        bool is_costly = false;
         TextTail tail;
         Clock::time_point started = Clock::now();
     };
 
-    // What comes back from the pool, for the request of this serial, if it is still there.
+    // A result from the pool, for the request with this serial, if it is still there.
     struct Prepared {
         std::uint64_t serial = 0;
         std::vector<llama_token> prompt;
@@ -131,7 +134,7 @@ private:
     [[nodiscard]] bool busy() const;
     [[nodiscard]] bool has_work() const;
     [[nodiscard]] std::optional<std::size_t> slot_of(std::uint64_t serial) const;
-    // That nobody waits any more for what is computed for the job; asked on the pool's threads.
+    // True if no client waits any more for this job's result. Called on the pool's threads.
     [[nodiscard]] bool is_given_up(const Job<GenerateTask> &job) const noexcept {
         return job.is_abandoned() || stopping_.load(std::memory_order_relaxed);
     }
@@ -140,7 +143,7 @@ private:
     Outbox &outbox_;
     Inbox<Arrival> inbox_;
     std::atomic<bool> stopping_ = false;  // relaxed: read often by the compute threads, publishes nothing
-    std::vector<const Request *> computed_for_;  // whose tokens are in the batch under way
+    std::vector<const Request *> computed_for_;  // the requests with tokens in the current batch
 
     Model model_;
     Context context_;
@@ -156,7 +159,8 @@ private:
     bool in_pieces_ = false;  // prompts
     std::atomic<int> slots_in_use_ = 0;
     std::atomic<Clock::time_point> idle_since_ = Clock::now();
-    std::optional<WorkerPool> preparing_;  // these two before what they use
+    // The pools come after the members that they use, so they are destroyed first
+    std::optional<WorkerPool> preparing_;
     std::optional<WorkerPool> choosing_;
     std::thread thread_;
 };

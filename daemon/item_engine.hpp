@@ -1,8 +1,8 @@
-// What the embedder and the reranker have in common: a thread that takes jobs of many items and does one item of each
-// job in turn, so that a long job does not hold up a short one.
+// The common base of the embedder and the reranker: a thread that takes jobs of many items and computes an item of
+// each job in turn, so that a long job does not delay a short job.
 //
-// Every item is computed alone: what else is under way changes neither its result nor its bits. A derived class calls
-// start() at the end of its constructor and stop() at the beginning of its destructor. Regime: pure.
+// Every item is computed alone: other jobs change neither its result nor its bits. A derived class calls start() at
+// the end of its constructor and stop() at the beginning of its destructor. Regime: pure.
 #pragma once
 
 #include <atomic>
@@ -28,7 +28,7 @@ protected:
 
     virtual bool load(ModelInfo &info, core::Problem &problem) = 0;
     virtual std::size_t count_items(const Task &task) const = 0;
-    // Adds the item's part to `result`, or says why it cannot.
+    // Adds the item's part to `result`, or sets `error` and returns false.
     virtual bool process(const Task &task, std::size_t item, Result &result, std::string &error) = 0;
 
     void start() {
@@ -66,7 +66,7 @@ private:
         }
     }
 
-    // True when the work is over, one way or another.
+    // True when the work is over: finished, failed or abandoned.
     bool advance(Work &work) {
         if (work.job.is_abandoned())
             return true;

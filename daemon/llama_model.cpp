@@ -1,3 +1,4 @@
+// Handles, loading and tokenizing: see llama_model.hpp. Regime: pure.
 #include "daemon/llama_model.hpp"
 
 #include <common/log.h>
@@ -10,8 +11,8 @@ namespace steadytext::daemon {
 
 namespace {
 
-// The last error llama.cpp logged: its API tells only that something failed. Engines may load side by side, so a reason
-// can be that of the other model; both failed then.
+// The last error that llama.cpp logged, as its API tells only that something failed. Engines may load at the same time,
+// so a reason may belong to the other model; then both have failed.
 std::mutex last_error_mutex;
 std::string last_error;
 
@@ -81,7 +82,8 @@ std::string piece_of(const llama_vocab *vocabulary, llama_token token) {
 
 std::vector<llama_token> tokenize(const llama_model *model, std::string_view text, bool parse_special) {
     const llama_vocab *vocabulary = llama_model_get_vocab(model);
-    std::vector<llama_token> tokens(text.size() + 2);  // a token has at least a byte; two may be added around
+    // A token has at least a byte; llama.cpp may add two tokens around the text
+    std::vector<llama_token> tokens(text.size() + 2);
     const int count = llama_tokenize(vocabulary, text.data(), static_cast<int>(text.size()), tokens.data(),
                                      static_cast<int>(tokens.size()), true, parse_special);
     tokens.resize(count < 0 ? static_cast<std::size_t>(-count) : static_cast<std::size_t>(count));

@@ -1,6 +1,7 @@
-// What the engines share of llama.cpp: owning handles, loading with a readable reason for failure, tokens of a text.
+// The engines' common use of llama.cpp: owning handles, loading with a readable reason for failure, tokens of a
+// text.
 //
-// Each engine's thread has a model and a context of its own. Regime: pure.
+// Each engine's thread has its own model and context. Regime: pure.
 #pragma once
 
 #include <atomic>
@@ -42,7 +43,7 @@ private:
     llama_batch batch_;
 };
 
-// Once, before any other call: llama.cpp's own messages are kept for load_model and printed nowhere.
+// Call once, before any other call: llama.cpp's own messages are kept for load_model and printed nowhere.
 void prepare_llama();
 
 // `stopping` ends a long load early.
@@ -50,7 +51,7 @@ void prepare_llama();
 [[nodiscard]] Context make_context(llama_model *model, const std::string &path, const llama_context_params &parameters,
                                    core::Problem &problem);
 
-// What a token writes; control tokens write nothing.
+// The text that a token writes; control tokens write nothing.
 [[nodiscard]] std::string piece_of(const llama_vocab *vocabulary, llama_token token);
 
 [[nodiscard]] std::vector<llama_token> tokenize(const llama_model *model, std::string_view text, bool parse_special);

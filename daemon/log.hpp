@@ -1,6 +1,7 @@
-// One line to standard error, which the supervisor reads. Prompts and answers never go here.
+// Writes a line to standard error, which the supervisor reads. Prompts and answers never go here.
 //
-// Called from every thread; a line is one write, so lines do not mix. Regime: pure.
+// Called from every thread; a line is written by a single write(), so lines do not mix. Regime:
+// pure.
 #pragma once
 
 #include <unistd.h>

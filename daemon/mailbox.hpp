@@ -1,4 +1,5 @@
-// The two hand-offs between threads: Inbox (server to one engine) and Outbox (all engines to the server).
+// The two hand-offs between threads: Inbox (from the server to an engine) and Outbox (from all engines to the
+// server).
 //
 // Both are plain queues under a mutex that is held for a move or a swap and no longer. An engine waits on the inbox's
 // condition; the server polls the outbox's eventfd next to its socket. Regime: pure.
@@ -27,7 +28,7 @@ public:
         condition_.notify_one();
     }
 
-    // No more waiting: `wait` returns false from now on.
+    // Ends all waiting: take() returns false from now on.
     void close() {
         {
             const std::lock_guard lock(mutex_);
@@ -36,7 +37,7 @@ public:
         condition_.notify_one();
     }
 
-    // Appends what has come to `taken`; waits for something if `wait`. False once closed.
+    // Appends the items that have come to `taken`; if `wait`, waits for at least one item. False once closed.
     [[nodiscard]] bool take(std::deque<T> &taken, bool wait) {
         std::unique_lock lock(mutex_);
         if (wait)

@@ -25,7 +25,8 @@ int failed(ExitStatus status, const core::Problem &problem) {
     return static_cast<int>(status);
 }
 
-// To be read instead of handled; inherited by every thread, so none of them is interrupted.
+// Signals are read from a file descriptor instead of handled. All threads inherit the mask, so no thread is
+// interrupted.
 int block_signals() {
     sigset_t signals;
     sigemptyset(&signals);
@@ -36,7 +37,7 @@ int block_signals() {
     return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
-// A supervisor that holds the other end of standard input takes this process with it, however it ends itself and whatever
+// Ends this process when the supervisor that holds the other end of standard input ends, however it ends and whatever
 // is being computed.
 void exit_on_stdin_eof(const daemon::Options &options) {
     std::thread([&options] {

@@ -1,8 +1,8 @@
-// What the server's thread and the engines' threads say to each other.
+// The messages between the server's thread and the engines' threads.
 //
-// The server hands an engine a Job; the engine posts Outcomes with the job's serial, the last of which is anything but a
-// Piece. Who asked, and whether an answer is still wanted, only the server knows: to give a job up it sets `abandoned`,
-// and drops what the engine still posts. Regime: pure.
+// The server hands a Job to an engine; the engine posts Outcomes with the job's serial. The last outcome is anything
+// but a Piece. Only the server knows the client, and whether an answer is still wanted: to give a job up, it sets
+// `abandoned`, and drops the outcomes that the engine still posts. Regime: pure.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 
 namespace steadytext::daemon {
 
-// What the answer must be.
+// The form that the answer must have.
 struct Constraint {
     enum class Kind { None, Schema, Regex, Choices };
     Kind kind = Kind::None;
@@ -36,7 +36,7 @@ struct GenerateTask {
 
 struct EmbedTask {
     std::vector<std::string> texts;
-    bool cuts = false;  // texts beyond the model's window, else they are an error
+    bool cuts = false;  // cuts texts beyond the model's window; else such a text is an error
 };
 
 struct RankTask {
@@ -47,8 +47,10 @@ struct RankTask {
 
 template <typename Task> struct Job {
     std::uint64_t serial = 0;
-    std::uint64_t peer = 0;                              // whose it is; different peers may have the same number, seldom
-    std::shared_ptr<const std::atomic<bool>> abandoned;  // relaxed: it carries no data, and a step late is soon enough
+    // A hash of the client's identity; two peers seldom have the same
+    std::uint64_t peer = 0;
+    // relaxed: it carries no data, and noticing it a step late is soon enough
+    std::shared_ptr<const std::atomic<bool>> abandoned;
     Task task;
 
     [[nodiscard]] bool is_abandoned() const noexcept { return abandoned->load(std::memory_order_relaxed); }
@@ -82,7 +84,7 @@ struct Failure {
     std::string message;
 };
 
-// What `info` tells of a loaded model.
+// The facts about a loaded model that `info` reports.
 struct ModelInfo {
     const char *role = "";
     std::string name;

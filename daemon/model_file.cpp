@@ -1,3 +1,4 @@
+// Checking and hashing a model's file: see model_file.hpp. Regime: pure.
 #include "daemon/model_file.hpp"
 
 #include <openssl/evp.h>

@@ -1,4 +1,4 @@
-// A model's file before llama.cpp sees it: is it one, and what is its fingerprint.
+// A model's file before llama.cpp sees it: checks that it is a model, and computes its fingerprint.
 //
 // check_model_file is called by main.cpp, so that a bad path fails before anything is bound; fingerprint_of by the
 // engines while they load. Regime: pure.
@@ -15,8 +15,8 @@ namespace steadytext::daemon {
 // The file's name without folder and `.gguf`.
 [[nodiscard]] std::string model_name_of(const std::string &path);
 
-// Hex SHA-256 over the weights, this build of the engine and `settings`, which names whatever else can change an
-// answer. Equal fingerprints: equal answers.
+// Hex SHA-256 over the weights, this build of the engine and `settings`, which names everything else that can
+// change an answer. Equal fingerprints: equal answers.
 [[nodiscard]] bool fingerprint_of(const std::string &path, const std::string &settings, std::string &fingerprint,
                                   core::Problem &problem);
 

@@ -1,4 +1,4 @@
-// One table gives the options, what they do and the help.
+// A single table gives the options, their effects and the help: see options.hpp. Regime: pure.
 #include "daemon/options.hpp"
 
 #include <algorithm>
@@ -12,7 +12,8 @@ namespace steadytext::daemon {
 
 namespace {
 
-// Exactly one of the three pointers is set; it says what the option's argument is.
+// An option sets at most one of the three pointers, which gives the type of its argument;
+// --endpoint sets none.
 struct Option {
     std::string_view name;
     std::string_view argument;  // empty: takes none

@@ -1,6 +1,6 @@
 // steadytextd's command line.
 //
-// Read once by main.cpp, then handed around as const. Regime: pure.
+// Read once by main.cpp, then passed on as const. Regime: pure.
 #pragma once
 
 #include <string>

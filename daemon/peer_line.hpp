@@ -1,7 +1,9 @@
-// Requests that wait for a slot, and which of them is next: one of the peer that has the fewest at work, of those the one that came first.
+// The requests that wait for a slot, and the choice of the next request: of the peers with the fewest requests at work,
+// the request that came first.
 //
-// Owned by the generator's thread. Regime: pure (may throw std::bad_alloc). A peer that sends hundreds at once thus fills the slots that
-// the others leave, and a peer that has none at work waits for one slot to become free, not for hundreds of requests.
+// Owned by the generator's thread. Regime: pure (may throw std::bad_alloc). So a peer that sends hundreds of requests
+// at once only fills the slots that the others leave, and a peer with no request at work waits for a single slot to
+// become free, not for hundreds of requests.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +15,7 @@
 
 namespace steadytext::daemon {
 
-// An Item says whose it is by `peer`.
+// An Item names its peer by `peer`.
 template <typename Item> class PeerLine {
 public:
     using AtWork = std::unordered_map<std::uint64_t, std::size_t>;  // requests at work, by peer
@@ -22,7 +24,7 @@ public:
     void put(Item item) { items_.push_back(std::move(item)); }
     template <typename Condition> void erase_if(Condition condition) { std::erase_if(items_, condition); }
 
-    // The next one; there is one.
+    // The next item; the line must not be empty.
     [[nodiscard]] Item take(const AtWork &at_work) {
         const auto count = [&](const Item &item) {
             const auto found = at_work.find(item.peer);

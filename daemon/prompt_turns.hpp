@@ -1,12 +1,13 @@
-// Whose prompt is computed next, and how much of it before the others have their turn.
+// Chooses the prompt that is computed next, and the number of its tokens before the other prompts have their turn.
 //
-// Owned by the generator's thread, which tells how long each piece took. Regime: pure.
+// Owned by the generator's thread, which reports how long each piece took. Regime: pure.
 //
-// The prompt of which the least is left goes first, so a short one waits for no long ones; but every fourth turn is the oldest one's, so
-// that none is put off for ever by short ones that keep coming: once it is the oldest, a prompt of n tokens is done within 4n.
+// The prompt with the fewest tokens left goes first, so a short prompt does not wait for long prompts. Every fourth
+// turn belongs to the oldest prompt, so that a steady flow of short prompts does not delay it for ever: once it is the
+// oldest, a prompt of n tokens is done within 4n tokens.
 //
-// A turn is what the engine computes in a tenth of a second, by its last pieces: a fast engine computes whole chunks, at a slow one what
-// is decoded for others goes on between a few tokens and the next few.
+// A turn is the number of tokens that the engine computes in a tenth of a second, estimated from the latest pieces. A
+// fast engine computes whole chunks; on a slow engine, decoding for the other requests goes on after a few tokens.
 #pragma once
 
 #include <algorithm>
@@ -19,9 +20,10 @@ namespace steadytext::daemon {
 
 class PromptTurns {
 public:
-    static constexpr std::size_t kLeast = 8;  // of a turn and of a piece: fewer cost the engine much more each, and may have other bits
+    // Least tokens of a turn and of a piece: fewer cost the engine much more each, and may have other bits
+    static constexpr std::size_t kLeast = 8;
     static constexpr double kSeconds = 0.1;
-    static constexpr unsigned kTurnsOfOldest = 4;  // one in so many
+    static constexpr unsigned kTurnsOfOldest = 4;  // every fourth turn
 
     explicit PromptTurns(std::size_t most) noexcept : most_(std::max(most, kLeast)) {}
 
@@ -31,7 +33,7 @@ public:
         std::uint64_t serial;  // in the order they came
     };
     void begin_turn() noexcept { turn_++; }
-    // Which of the prompts goes next in this turn; there is one.
+    // The prompt that goes next in this turn; `prompts` must not be empty.
     [[nodiscard]] const Prompt &next(const std::vector<Prompt> &prompts) const {
         const bool oldest = turn_ % kTurnsOfOldest == 0;
         return *std::min_element(prompts.begin(), prompts.end(), [&](const Prompt &a, const Prompt &b) {
@@ -39,8 +41,8 @@ public:
         });
     }
 
-    // How much of the prompt to compute, at most about `wanted` tokens: never fewer than kLeast, but for a rest that the engine would compute
-    // by itself anyhow, which computes a prompt in chunks of `chunk` tokens.
+    // The number of tokens to compute now, about `wanted` at most. Never fewer than kLeast, unless the engine itself
+    // would compute the rest so: it computes a prompt in chunks of `chunk` tokens.
     [[nodiscard]] static std::size_t piece(std::size_t done, std::size_t size, std::size_t chunk, std::size_t wanted) noexcept {
         const std::size_t rest = std::min(chunk - done % chunk, size - done);  // of the chunk
         const std::size_t piece = std::max(wanted, kLeast);
@@ -49,9 +51,9 @@ public:
 
     // Tokens of a turn.
     [[nodiscard]] std::size_t tokens() const noexcept { return tokens_; }
-    // So many were computed within that time.
+    // Reports that `tokens` tokens were computed within `seconds`.
     void computed(std::size_t tokens, double seconds) noexcept {
-        if (tokens < kLeast)  // what it takes for any number of tokens would count too much
+        if (tokens < kLeast)  // the fixed cost of a piece would count too much
             return;
         const double last = seconds / static_cast<double>(tokens);
         seconds_of_token_ = seconds_of_token_ == 0 ? last : (seconds_of_token_ + last) / 2;

@@ -1,3 +1,4 @@
+// Parsing requests and writing answers: see requests.hpp. Regime: pure.
 #include "daemon/requests.hpp"
 
 #include <algorithm>
@@ -17,23 +18,23 @@ namespace steadytext::daemon {
 
 namespace {
 
-using core::constraint::Json;  // a schema's members keep their order, and numbers their digits
+using core::constraint::Json;  // keeps the order of a schema's members and the digits of its numbers
 
 constexpr const char *kStreamEnd = "##STREAM_END##";
 constexpr const char *kRankInstruction =
     "Given a web search query, retrieve relevant passages that answer the query";
 constexpr int kDefaultMaxNewTokens = 1024;
 constexpr float kMostTemperature = 100;
-// Of a message: a schema within parameters within it.
+// The depth of a message: a schema within parameters within the message.
 constexpr std::size_t kMostDepth = core::constraint::kMostSchemaDepth + 8;
 constexpr std::size_t kMostIdBytes = 1024;
 constexpr std::size_t kMostStopBytes = 1024;
-constexpr std::size_t kMostTexts = 10'000;  // to embed or to rank in one message
+constexpr std::size_t kMostTexts = 10'000;  // to embed or to rank in a single message
 constexpr std::size_t kMostQuotedBytes = 200;
 
 std::string dump(const Json &json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-// As much of it as an error message has room for.
+// Cut to the length that an error message has room for.
 std::string quoted(const Json &json) {
     std::string text = core::constraint::write_json(json);
     if (text.size() > kMostQuotedBytes)
@@ -41,7 +42,7 @@ std::string quoted(const Json &json) {
     return text;
 }
 
-// Reads parameters with the first complaint kept; afterwards values are defaults and do not matter.
+// Reads parameters and keeps the first complaint; after a complaint the values are defaults and are not used.
 class Parameters {
 public:
     explicit Parameters(const Json &object) : object_(object) {}
@@ -53,7 +54,7 @@ public:
         return found == object_.end() ? nullptr : &*found;
     }
 
-    // Null counts as absent, where the protocol does not say otherwise.
+    // Null counts as absent, unless the protocol says otherwise.
     [[nodiscard]] const Json *find_value(const char *name) const {
         const Json *value = find(name);
         return value == nullptr || value->is_null() ? nullptr : value;
@@ -89,7 +90,7 @@ public:
         return value->get<long long>();
     }
 
-    // In the original's words, which clients may know.
+    // The words of the original daemon, which clients may know.
     std::uint32_t seed() {
         const Json *value = find("seed");
         if (value == nullptr)
@@ -143,9 +144,9 @@ private:
 
 bool is_blank(const std::string &text) { return text.find_first_not_of(" \t\n\v\f\r") == std::string::npos; }
 
-// --- one reader per method ---
+// --- a reader per method ---
 
-// OpenAI's way to name a schema; any object, where it names none.
+// OpenAI's way to name a schema; without a schema, any object is allowed.
 const Json *schema_of_format(const Json &format, Parameters &parameters) {
     static const auto *any_object = new Json{{"type", "object"}};
     const std::string type = format.is_object() && format.contains("type") && format["type"].is_string() ? format["type"] : "";
@@ -159,7 +160,7 @@ const Json *schema_of_format(const Json &format, Parameters &parameters) {
     return nullptr;
 }
 
-// Of several the schema counts, then the regex, as with the original.
+// If several are given, the schema counts, else the regex, as in the original.
 Constraint read_constraint(Parameters &parameters) {
     Constraint constraint;
     const Json *schema = parameters.find_value("schema");
@@ -193,7 +194,7 @@ GenerateTask read_generation(Parameters &parameters) {
     task.constraint = read_constraint(parameters);
     task.prompt = parameters.text("prompt", "");
     task.eos_string = parameters.text("eos_string", "[EOS]");
-    if (task.eos_string == "[EOS]")  // stands for the model's own
+    if (task.eos_string == "[EOS]")  // stands for the model's own end
         task.eos_string.clear();
     if (task.eos_string.size() > kMostStopBytes)
         parameters.complain("eos_string must have at most " + std::to_string(kMostStopBytes) + " bytes");
@@ -267,7 +268,7 @@ void read_cancel(Parameters &parameters, Request &request) {
     if (id == nullptr)
         parameters.complain("cancel needs the id of a request");
     else
-        request.task = Cancel{core::constraint::write_json(*id)};  // of one that is too long there is no request
+        request.task = Cancel{core::constraint::write_json(*id)};  // no request has an id that is too long
 }
 
 struct Method {
@@ -337,7 +338,7 @@ std::vector<float> cosines(const std::vector<std::vector<float>> &rows) {
     return scores;
 }
 
-// Best first; equals in the order they came.
+// Best first; equal scores in the order of the documents.
 std::string format_ranking(const Form &form, const std::vector<float> &scores) {
     std::vector<std::size_t> order(form.documents.size());
     std::iota(order.begin(), order.end(), 0);
@@ -388,7 +389,8 @@ std::string format_generation(const Form &form, const Generation &generation, co
 Request parse_request(std::string_view body) {
     Request request;
     request.task = Immediate{.result = "", .error = "Malformed request"};
-    // Everything below goes through the tree by recursion, and through an object's members one after another.
+    // The code below walks the tree by recursion, and searches an object's members one by one, so the shape
+    // is limited first.
     if (core::shape_of(body, {kMostDepth}) != core::JsonShape::Good)
         return request;
     Json message;

@@ -1,6 +1,6 @@
-// Requests as they come and answers as they go: the JSON of the wire protocol and nothing of sockets or models.
+// Parses requests and writes answers: the JSON of the wire protocol, without sockets or models.
 //
-// Called by the server. Regime: pure; nothing a peer sends can throw out of here.
+// Called by the server. Regime: pure; nothing that a peer sends makes it throw.
 #pragma once
 
 #include <chrono>
@@ -14,7 +14,7 @@
 
 namespace steadytext::daemon {
 
-// What the server itself answers.
+// Requests that the server answers itself.
 enum class Control { Ping, Info, Shutdown };
 
 struct Cancel {
@@ -27,13 +27,13 @@ struct Immediate {
     std::string error;
 };
 
-// How an engine's answer is to be put.
+// The form of the reply to a request.
 struct Form {
     enum class Kind { Text, TextWithLogprobs, Usage, Stream, StreamWithLogprobs, OneVector, Vectors, Ranking };
     Kind kind = Kind::Text;
-    bool usage = false;                  // a stream whose end, or vectors and a ranking beside which, usage is told
-    bool acknowledged = false;           // a stream whose tokens the client acknowledges one by one
-    bool scores = false;                 // a ranking with them
+    bool usage = false;                  // tells usage: at the end of a stream, or beside vectors and a ranking
+    bool acknowledged = false;           // a stream whose tokens the client acknowledges, each before the next
+    bool scores = false;                 // a ranking with scores
     std::vector<std::string> documents;  // of a ranking
 };
 
@@ -44,30 +44,30 @@ struct Request {
     std::variant<Immediate, Control, Cancel, GenerateTask, EmbedTask, RankTask> task;
 };
 
-// Anything can be parsed: what is wrong becomes an Immediate error.
+// Any text can be parsed: an error becomes an Immediate error.
 [[nodiscard]] Request parse_request(std::string_view body);
 
-// Without a reranker model, a ranking is by the cosine of embeddings: the query's and each document's.
+// Ranks by the cosine of embeddings, of the query and of each document, if there is no reranker model.
 [[nodiscard]] EmbedTask as_embeddings(RankTask task);
 
 [[nodiscard]] std::string result_reply(const std::string &id, const std::string &result, const std::string &usage = "");
 [[nodiscard]] std::string error_reply(const std::string &id, std::string_view message);
 
-// The JSON result of an engine's answer. `model` is the one that gave it.
+// The JSON result of an engine's answer. `model` is the model that gave it.
 [[nodiscard]] std::string format_answer(const Form &form, const Answer &answer, const ModelInfo &model);
-// What stands beside that result, if it was asked for: as JSON text, or empty.
+// The usage that stands beside this result, if it was asked for: as JSON text, or empty.
 [[nodiscard]] std::string usage_of(const Form &form, const Answer &answer);
 [[nodiscard]] std::string stream_end();
-// The end of a stream as its client wants it told.
+// The end of a stream in the form that its client asked for.
 [[nodiscard]] std::string stream_end(const Form &form, const Answer &answer, const ModelInfo &model);
 
 struct DaemonInfo {
     bool ready = false;
     int slots = 0;
     int slots_in_use = 0;
-    double idle_ms = 0;  // while none is
+    double idle_ms = 0;  // while no slot is in use
     std::uint64_t resident_bytes = 0;
-    std::vector<const ModelInfo *> models;  // loading ones have no fingerprint yet
+    std::vector<const ModelInfo *> models;  // a model that is loading has no fingerprint yet
 };
 [[nodiscard]] std::string format_info(const DaemonInfo &daemon);
 [[nodiscard]] std::string json_text(std::string_view text);

@@ -1,3 +1,4 @@
+// Loading, joining query and document, and reading the score: see reranker.hpp. Regime: pure.
 #include "daemon/reranker.hpp"
 
 #include <algorithm>
@@ -9,7 +10,7 @@ namespace steadytext::daemon {
 
 namespace {
 
-// A document that does not fit beside the query scores 0, as with the original daemon.
+// A document that does not fit beside the query scores 0, as in the original daemon.
 constexpr int kWindow = 8192;
 
 std::string question(const RankTask &task, const std::string &document) {
@@ -30,7 +31,7 @@ double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace
 
-// What the model's file says of its architecture; empty if nothing.
+// A property that the model's file gives for its architecture; empty if there is none.
 std::string Reranker::property(const char *name) const {
     char architecture[128] = "";
     llama_model_meta_val_str(model_.get(), "general.architecture", architecture, sizeof architecture);
@@ -74,7 +75,8 @@ bool Reranker::load(ModelInfo &info, core::Problem &problem) {
 std::vector<llama_token> Reranker::tokens_of(const RankTask &task, const std::string &document) const {
     if (!cross_encoder_)
         return tokenize(model_.get(), question(task, document), true);
-    // Each comes as [begin] text [end]. BERT's end is the separator between the two; RoBERTa has one more behind it.
+    // Both texts come as [begin] text [end]. BERT's end token is also the separator between the texts; RoBERTa has
+    // another separator token behind it.
     const llama_vocab *vocabulary = llama_model_get_vocab(model_.get());
     std::vector<llama_token> tokens = tokenize(model_.get(), task.query, false);
     const std::vector<llama_token> rest = tokenize(model_.get(), document, false);

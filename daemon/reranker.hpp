@@ -1,7 +1,8 @@
 // The engine that ranks with a reranker model: how well each document answers the query, from 0 to 1.
 //
-// Owned by the server, if a reranker model is given. Knows two kinds of model: cross-encoders, whose file says to pool a
-// rank, and causal ones (Qwen3-Reranker), which are asked and whose next token is read as yes or no. Regime: pure.
+// Owned by the server, if a reranker model is given. Knows two kinds of model: cross-encoders, whose file says to pool
+// a rank, and causal models (Qwen3-Reranker), which are asked a question and whose next token is read as yes or no.
+// Regime: pure.
 #pragma once
 
 #include <optional>

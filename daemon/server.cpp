@@ -1,3 +1,4 @@
+// Sockets, requests and outcomes: see server.hpp. Regime: pure.
 #include "daemon/server.hpp"
 
 #include <sys/socket.h>
@@ -19,13 +20,13 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::int64_t kMaxMessageBytes = 16 << 20;
-constexpr int kUnreadReplies = 10000;  // what a peer may leave unread before replies to it are dropped
-constexpr int kReadAtOnce = 256;       // messages taken before outcomes and deadlines are looked at
-constexpr std::size_t kBytesAtOnce = 1 << 20;  // and bytes of them, for reading a long one takes its time
+constexpr int kUnreadReplies = 10000;  // replies that a peer may leave unread before further replies are dropped
+constexpr int kReadAtOnce = 256;       // messages read before the server looks at outcomes and deadlines
+constexpr std::size_t kBytesAtOnce = 1 << 20;  // and their bytes, as reading a long message takes time
 constexpr auto kAckPatience = std::chrono::seconds(30);
 constexpr std::string_view kIpc = "ipc://";
 
-// libzmq would take an ipc endpoint away from the one who listens there.
+// libzmq would take an ipc endpoint away from a process that already listens there.
 bool someone_listens(const std::string &endpoint) {
     sockaddr_un address = {};
     const std::string path = endpoint.substr(kIpc.size());
@@ -115,7 +116,7 @@ ExitStatus Server::run(int signals) {
 
 // --- sockets ---
 
-// Adds the message's bytes to `bytes`. False: there is none.
+// Adds the message's bytes to `bytes`. False: there is no message.
 bool Server::receive(std::size_t &bytes) {
     zmq::message_t frame;
     if (zmq_msg_recv(frame.handle(), router_.handle(), ZMQ_DONTWAIT) < 0)
@@ -137,8 +138,8 @@ bool Server::receive(std::size_t &bytes) {
     return true;
 }
 
-// A reply that cannot be delivered is lost with its peer: the requests of a peer that left are given up one by one, each
-// at its first reply.
+// A reply that cannot be delivered is lost with its peer. The requests of a peer that left are given up one by one,
+// each at its first reply.
 bool Server::send(const Peer &peer, std::string_view body) {
     const int flags = ZMQ_DONTWAIT;
     if (zmq_send(router_.handle(), peer.identity.data(), peer.identity.size(), flags | ZMQ_SNDMORE) < 0)
@@ -286,7 +287,7 @@ void Server::note_engine(Answer answer) {
         log_line("ready");
 }
 
-// Sends a reply, or keeps it until the client acknowledged the one before.
+// Sends a reply, or keeps it until the client has acknowledged the previous reply.
 void Server::deliver(PendingMap::iterator pending, std::string reply, bool last) {
     Pending &request = pending->second;
     if (!request.form.acknowledged) {
@@ -304,13 +305,13 @@ void Server::send_next(PendingMap::iterator pending) {
     Pending &request = pending->second;
     const bool sent = send(request.peer, request.unsent.front());
     request.unsent.pop_front();
-    const bool last = request.complete && request.unsent.empty();  // which no client acknowledges
+    const bool last = request.complete && request.unsent.empty();  // no client acknowledges the last reply
     if (!sent || last)
         return give_up(pending);
     request.ack_deadline = Clock::now() + kAckPatience;
 }
 
-// True if the message belongs to an acknowledged stream of this peer: `ACK`, or something else that ends it.
+// True if the message belongs to an acknowledged stream of this peer: `ACK`, or any other text, which ends the stream.
 bool Server::continue_stream(const Peer &peer, std::string_view body) {
     const auto stream = streams_.find(peer.identity);
     if (stream == streams_.end())
@@ -347,7 +348,7 @@ void Server::expire() {
         if (current->second.deadline <= now)
             end_with_error(current, "Deadline exceeded");
         else if (current->second.ack_deadline <= now)
-            give_up(current);  // without a word, which the client would take for the answer to its next request
+            give_up(current);  // without a reply: the client would take it for the answer to its next request
     }
 }
 

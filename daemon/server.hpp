@@ -1,10 +1,11 @@
-// The daemon's middle: one thread that owns the ROUTER socket, knows every request under way, and hands work to engines.
+// The centre of the daemon: a thread that owns the ROUTER socket, knows every request in progress, and hands work to
+// engines.
 //
 // Run by main.cpp. Regime: pure; libzmq by its C calls, which do not throw.
 //
-// Every request that can be read gets exactly one last reply, and it is this thread that sees to it: a request lives in
-// `pending_` until then, whatever its end (answer, failure, cancel, deadline, a peer that left). An engine's outcome whose
-// serial is no longer there is dropped.
+// Every request that can be read gets exactly one last reply, and this thread ensures it: a request stays in `pending_`
+// until then, whatever its end (answer, failure, cancel, deadline, a peer that left). An engine's outcome whose serial
+// is no longer there is dropped.
 #pragma once
 
 #include <chrono>
@@ -45,7 +46,7 @@ private:
     using Clock = std::chrono::steady_clock;
     static constexpr Clock::time_point kNever = Clock::time_point::max();
 
-    // Where a reply goes, and whether an empty frame stood before the body, as REQ sockets and those like them send.
+    // The destination of a reply, and whether an empty frame stood before the body, as REQ and similar sockets send it.
     struct Peer {
         std::string identity;
         bool delimited = false;
@@ -104,12 +105,12 @@ private:
     ModelInfo reranking_model_;
     int loading_ = 0;
     PendingMap pending_;
-    std::unordered_map<std::string, std::uint64_t> streams_;  // peer's identity to its acknowledged stream
+    std::unordered_map<std::string, std::uint64_t> streams_;  // from a peer's identity to its acknowledged stream
     std::uint64_t last_serial_ = 0;
     std::optional<ExitStatus> ending_;
 };
 
-// libzmq leaves the files of ipc endpoints behind.
+// Removes the files of ipc endpoints, as libzmq leaves them behind.
 void remove_socket_files(const std::vector<std::string> &endpoints);
 
 }  // namespace steadytext::daemon

@@ -1,3 +1,4 @@
+// Finding stop strings and safe bytes: see text_tail.hpp. Regime: pure.
 #include "daemon/text_tail.hpp"
 
 #include <algorithm>
@@ -6,7 +7,7 @@ namespace steadytext::daemon {
 
 namespace {
 
-// Bytes at the end of `text` that begin a UTF-8 character and lack its rest.
+// Number of bytes at the end of `text` that begin a UTF-8 character and lack its rest.
 std::size_t unfinished_utf8(std::string_view text) {
     for (std::size_t back = 1; back <= std::min<std::size_t>(3, text.size()); back++) {
         const auto byte = static_cast<unsigned char>(text[text.size() - back]);

@@ -1,7 +1,7 @@
 // The text of a request as it grows: finds stop strings across token boundaries and tells which bytes are safe to send.
 //
-// Used by the generator, one per slot. Bytes stay back while they may begin a stop string or are an unfinished UTF-8
-// character. Regime: pure.
+// Used by the generator: each slot has a TextTail. Bytes are held back while they may begin a stop string or are an
+// unfinished UTF-8 character. Regime: pure.
 #pragma once
 
 #include <string>
@@ -19,7 +19,7 @@ public:
     // Appends a piece; returns the index of the stop string that now ends the text (which is cut there), or kNoStop.
     [[nodiscard]] int append(std::string_view piece);
 
-    // What became safe since the last call; `ended`: there is no more to come, so nothing stays back.
+    // Returns the bytes that became safe since the last call; `ended`: no more text comes, so nothing is held back.
     [[nodiscard]] std::string take_safe(bool ended);
 
     [[nodiscard]] const std::string &text() const noexcept { return text_; }

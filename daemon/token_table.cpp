@@ -1,3 +1,4 @@
+// Building and searching the table: see token_table.hpp. Regime: pure.
 #include "daemon/token_table.hpp"
 
 #include <algorithm>
@@ -39,7 +40,7 @@ namespace {
 constexpr std::uint64_t kStepsOfByte = 32;  // two binary searches in the vocabulary
 }
 
-// From the end: the best way to write what follows each byte is known before it is needed.
+// Goes from the end to the beginning, so the best way to write the rest is known at each byte.
 int TokenTable::fewest_tokens(std::string_view text, core::Work &work) const {
     std::vector<int> needed(text.size() + 1, kCannotSpell);
     needed[text.size()] = 0;

@@ -1,6 +1,7 @@
-// The vocabulary as bytes: what each token writes, in an order in which whole families of tokens can be passed over.
+// The vocabulary as bytes: the text of each token, in an order that lets a search skip whole families of tokens.
 //
-// Made by the generator when its model is loaded, read by constrained_text.cpp. Regime: pure.
+// Called by the generator, which makes it when its model is loaded, and by constrained_text.cpp, which reads it.
+// Regime: pure.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@ public:
     TokenTable() = default;
     explicit TokenTable(const llama_vocab *vocabulary);
 
-    // What the token writes; nothing for control tokens.
+    // The text that the token writes; empty for control tokens.
     [[nodiscard]] const std::string &piece(llama_token token) const { return pieces_[static_cast<std::size_t>(token)]; }
     [[nodiscard]] int size() const { return static_cast<int>(pieces_.size()); }
     [[nodiscard]] const std::vector<llama_token> &ends() const { return ends_; }
@@ -27,16 +28,16 @@ public:
     // Tokens that write something, in the order of their bytes.
     struct Entry {
         llama_token token;
-        std::uint32_t shared;  // bytes it begins with that the one before begins with too
+        std::uint32_t shared;  // bytes at its beginning that the entry before shares
     };
     [[nodiscard]] const std::vector<Entry> &sorted() const { return sorted_; }
 
-    // Every byte is a token of its own, so n bytes are never more than n tokens.
+    // True if every single byte is a token, so n bytes are never more than n tokens.
     [[nodiscard]] bool spells_every_byte() const { return spells_every_byte_; }
     static constexpr int kCannotSpell = INT32_MAX;
-    // Fewest tokens that write the text. Of no meaning once the work has ended.
+    // The fewest tokens that write the text. Meaningless once the work has ended.
     [[nodiscard]] int fewest_tokens(std::string_view text, core::Work &work) const;
-    // Bytes of the longest: no text of more than n times that many is n tokens.
+    // Bytes of the longest token: a text of more than n times as many bytes needs more than n tokens.
     [[nodiscard]] std::size_t longest() const { return longest_; }
 
 private:

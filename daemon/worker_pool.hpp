@@ -1,8 +1,9 @@
-// Threads beside the engine's own, for work that must not hold up what is decoded for others.
+// Threads beside the engine's own thread, for work that must not delay decoding for other requests.
 //
-// Owned by the generator. Regime: pure. Tasks begin in the order in which they came. As many threads as requests can be under way, so
-// none waits for another's end; each at low priority, so the engine's threads come first. A pool for long tasks has the lowest: its threads
-// take only what the engine's and the other pool's leave, in long slices, and wake up without interrupting any of them.
+// Owned by the generator. Regime: pure. Tasks begin in the order in which they came. There are as many threads as
+// possible requests, so no task waits for the end of another task. The threads have low priority, so the engine's
+// threads come first. A pool for long tasks has the lowest priority: its threads use only the time that the engine and
+// the other pool leave, in long slices, and wake up without interrupting other threads.
 #pragma once
 
 #include <sched.h>
@@ -56,7 +57,7 @@ private:
     static constexpr int kNiceness = 5;
     static constexpr int kNicenessOfLong = 15;
 
-    // Of this thread alone, on Linux. Where the system does not let it, the thread works all the same.
+    // Changes this thread only, on Linux. If the system refuses, the thread works all the same.
     void lower_priority() const {
         (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), are_long_ ? kNicenessOfLong : kNiceness);
         const sched_param none = {};
