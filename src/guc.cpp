@@ -1,7 +1,8 @@
-// The settings: names, units, contexts; bounds are those of src/core/parameters.cpp. Called by _PG_init. Regime: pg.
+// The settings: names, units, contexts; their bounds are in src/core/parameters.cpp. Called by _PG_init. Regime: pg.
 //
-// Contexts: what sizes shared memory is POSTMASTER; what workers read is SIGHUP; what names an endpoint, a path or a
-// scope, by which a role could reach other hosts or other roles' prompts, is SUSET or SIGHUP and superuser-only.
+// Contexts: a setting that sizes shared memory is POSTMASTER; a setting that workers read is SIGHUP; a setting with an
+// endpoint, a path or a scope is SUSET or SIGHUP, and superuser-only, as a role could use it to reach other hosts or
+// other roles' prompts.
 #include "src/pg/compat.hpp"
 #include "src/guc.hpp"
 #include "shmem/rate_limiter.hpp"
@@ -83,7 +84,7 @@ static_assert(core::rules::kMaxRateMeters.most == shmem::RateLimiter::kMostMeter
 
 namespace {
 
-// What a check hook says of a value it refuses.
+// Reports a refused value from a check hook.
 bool refuse(const core::Problem &problem) {
     GUC_check_errcode(pg::sqlstate_of(problem));
     GUC_check_errmsg("%s", problem.message);
@@ -94,8 +95,9 @@ bool refuse(const core::Problem &problem) {
     return false;
 }
 
-// A bad entry is an error where a person can see it: ALTER SYSTEM checks its value inside a transaction. In a file it
-// must cost the other entries nothing: it is accepted, logged by the gateway and shown with state `invalid`.
+// A bad entry is an error where a person can see it: ALTER SYSTEM checks its value inside a transaction. In a file a
+// bad entry must not affect the other entries: the value is accepted, the gateway logs the entry and it is shown with
+// state `invalid`.
 bool check_daemons(char **value, void **, GucSource) {
     if (*value == nullptr || !IsTransactionState())
         return true;
@@ -106,7 +108,8 @@ bool check_daemons(char **value, void **, GucSource) {
     return refuse(problem);
 }
 
-// Any other text: what the rule of its setting says. A hook is not told the setting's name.
+// Checks any other text by the rule of its setting. A hook does not get the setting's name, so the rule is a template
+// argument.
 template <const core::Rule &kRule>
 bool check_text(char **value, void **, GucSource) {
     if (*value == nullptr)

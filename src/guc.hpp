@@ -1,4 +1,4 @@
-// Every setting of pg_steadytext, under the name the user gives it.
+// Every setting of pg_steadytext, under the name that the user knows.
 //
 // Defined once by define_gucs() in _PG_init; read anywhere on the PostgreSQL side. Regime: pg. The variables belong to
 // PostgreSQL's GUC machinery: nobody else writes them.

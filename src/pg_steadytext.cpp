@@ -1,7 +1,7 @@
 // The extension's entry point and only composition root: settings, shared memory, workers.
 //
-// Called by PostgreSQL when the library is loaded. Regime: pg. Loaded later than at server start it defines nothing but
-// its functions, which then say what is missing.
+// Called by PostgreSQL when the library is loaded. Regime: pg. If the library is loaded after server start, it only
+// defines its functions, which then report what is missing.
 #include "src/pg/compat.hpp"
 #include "bgworker/workers.hpp"
 #include "shmem/segment.hpp"

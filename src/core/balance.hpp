@@ -1,10 +1,11 @@
-// Choosing one of several daemons: in turn by weight, least outstanding work as tie-break; or by what is asked.
+// Chooses one of several daemons: in turn by weight, with the least outstanding work as tie-break; or by the request's
+// key.
 //
-// Called by the gateway, which keeps one running weight per daemon. Regime: pure.
-// Sources: smooth weighted round-robin as in nginx (commit 52327e0627f4, 2012): each turn every candidate's current weight
-// grows by its weight, the largest wins and gives back the sum. Over any run of turns each gets its share, evenly spread.
-// Weighted rendezvous hashing (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005): each candidate draws a lot
-// from its name and the key; one that goes takes only its own keys with it.
+// Called by the gateway, which keeps a running weight per daemon. Regime: pure.
+// Sources: smooth weighted round-robin as in nginx (commit 52327e0627f4, 2012): in each turn every candidate's current
+// weight grows by its weight; the largest wins and gives back the sum. Over any run of turns each candidate gets its
+// share, evenly spread. Weighted rendezvous hashing (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005):
+// each candidate draws a lot from its name and the key. When a candidate leaves, only its own keys move.
 #pragma once
 
 #include <cmath>
@@ -19,7 +20,7 @@ struct Candidate {
     std::int64_t *current;  // the daemon's running weight, kept from turn to turn
     std::int64_t weight;
     std::size_t outstanding;
-    std::uint64_t name;  // hash of what the daemon is called
+    std::uint64_t name;  // hash of the daemon's name
 };
 
 // FNV-1a: the same in every process and on every machine, unlike std::hash.
@@ -30,7 +31,7 @@ struct Candidate {
     return hash;
 }
 
-// The index of the winner among at least one candidate.
+// The index of the winner; there must be at least one candidate.
 [[nodiscard]] inline std::size_t choose(std::span<const Candidate> candidates) noexcept {
     std::int64_t total = 0;
     std::size_t best = 0;
@@ -46,7 +47,7 @@ struct Candidate {
     return best;
 }
 
-// The lot a candidate draws for a key; the largest wins. Its chance is in proportion to its weight.
+// The lot that a candidate draws for a key; the largest lot wins. The chance to win is in proportion to the weight.
 [[nodiscard]] inline double affinity(const Candidate &candidate, std::uint64_t key) noexcept {
     std::uint64_t mixed = candidate.name ^ (key * 0x9e3779b97f4a7c15);  // then the finalizer of splitmix64
     mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
@@ -56,7 +57,7 @@ struct Candidate {
     return static_cast<double>(candidate.weight) / -std::log(lot);
 }
 
-// The index of the winner for this key among at least one candidate.
+// The index of the winner for this key; there must be at least one candidate.
 [[nodiscard]] inline std::size_t choose_for_key(std::span<const Candidate> candidates, std::uint64_t key) noexcept {
     std::size_t best = 0;
     for (std::size_t i = 1; i < candidates.size(); i++)

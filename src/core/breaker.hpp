@@ -1,11 +1,11 @@
-// The circuit breaker of one daemon: Closed → Open → HalfOpen → Closed.
+// The circuit breaker of a daemon: Closed → Open → HalfOpen → Closed.
 //
-// Lives in shared memory; the gateway records results, sessions whether they could read an answer, anyone reads the
-// state. Regime: pure. No timer: the state is derived from the clock whenever it is read, so nothing can stick
-// (resilience4j#2093). The half-open probe is a lease that expires by itself, so a probe lost with its sender cannot
-// block recovery (resilience4j#935).
+// Lives in shared memory. The gateway records results; sessions record whether they could read an answer; any process
+// reads the state. Regime: pure. There is no timer: the state is derived from the clock whenever it is read, so nothing
+// can stick (resilience4j#2093). The half-open probe is a lease that expires by itself, so a probe lost with its sender
+// cannot block recovery (resilience4j#935).
 //
-// Ordering: each field is a number of its own and every combination of them is a legal state, so relaxed atomics do.
+// Ordering: the fields are independent and every combination of them is a legal state, so relaxed atomics suffice.
 #pragma once
 
 #include <atomic>
@@ -34,7 +34,7 @@ public:
         return now_us < open_until_us_.load(std::memory_order_relaxed) ? BreakerState::Open : BreakerState::HalfOpen;
     }
 
-    // May a request go there now? In HalfOpen this takes the probe's lease: one caller wins it.
+    // May a request go to the daemon now? In HalfOpen this takes the probe's lease, which a single caller gets.
     [[nodiscard]] bool admit(const BreakerSettings &settings, std::int64_t now_us) noexcept {
         switch (state(settings, now_us)) {
         case BreakerState::Closed:
@@ -49,10 +49,10 @@ public:
                                                                           std::memory_order_relaxed);
     }
 
-    // The probe came to an end that says nothing of the daemon: another may go at once.
+    // The probe's end says nothing about the daemon: another probe may go at once.
     void return_probe() noexcept { probe_until_us_.store(0, std::memory_order_relaxed); }
 
-    // While it is open, answers to what was sent before say nothing: only a probe's answer closes it.
+    // While the breaker is open, answers to earlier requests say nothing: only a probe's answer closes it.
     void record_success(const BreakerSettings &settings, std::int64_t now_us) noexcept {
         if (state(settings, now_us) == BreakerState::Open)
             return;
@@ -60,21 +60,21 @@ public:
         probe_until_us_.store(0, std::memory_order_relaxed);
     }
 
-    // As that of a daemon of which nothing is known.
+    // Forgets everything, as for a daemon that is still unknown.
     void forget() noexcept {
         reset();
         open_until_us_.store(0, std::memory_order_relaxed);
         times_opened_.store(0, std::memory_order_relaxed);
     }
 
-    // Closed, and nothing held against the daemon: it is connected anew, or steadytext_daemon_reset() says so.
+    // Closes the breaker and clears its counts: the daemon is connected anew, or steadytext_daemon_reset() was called.
     void reset() noexcept {
         unreadable_.store(0, std::memory_order_relaxed);
         failures_.store(0, std::memory_order_relaxed);
         probe_until_us_.store(0, std::memory_order_relaxed);
     }
 
-    // A failed probe opens it again at once; in Closed, the threshold-th failure in a row does.
+    // A failed probe opens the breaker again at once; in Closed, the threshold-th failure in a row opens it.
     void record_failure(const BreakerSettings &settings, std::int64_t now_us) noexcept {
         if (failures_.fetch_add(1, std::memory_order_relaxed) + 1 >= settings.threshold) {
             if (state(settings, now_us) != BreakerState::Open)
@@ -84,7 +84,8 @@ public:
         }
     }
 
-    // By the session that was given the message. The gateway took it for an answer and cannot know, so this is counted apart.
+    // Called by the session that received the message. The gateway took the message for an answer and cannot judge it,
+    // so unreadable answers are counted apart.
     void record_readable() noexcept {
         if (unreadable_.load(std::memory_order_relaxed) != 0)
             unreadable_.store(0, std::memory_order_relaxed);
@@ -94,7 +95,7 @@ public:
             trip(settings, now_us);
     }
 
-    // By hand (steadytext_daemon_trip): open now, whatever the count.
+    // Called for steadytext_daemon_trip: opens now, whatever the count.
     void trip(const BreakerSettings &settings, std::int64_t now_us) noexcept {
         unreadable_.store(0, std::memory_order_relaxed);
         failures_.store(settings.threshold, std::memory_order_relaxed);
@@ -106,7 +107,7 @@ public:
     [[nodiscard]] std::uint32_t consecutive_failures() const noexcept {
         return failures_.load(std::memory_order_relaxed);
     }
-    // How often it opened, probes that failed included.
+    // How often the breaker opened, failed probes included.
     [[nodiscard]] std::uint64_t times_opened() const noexcept { return times_opened_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::int64_t open_until_us() const noexcept { return open_until_us_.load(std::memory_order_relaxed); }
 

@@ -1,7 +1,8 @@
 // Cache keys: SHA-256 over prefix, NFC-normalised prompt, "|" and the canonical JSON of all parameters.
 //
-// Called by src/functions. Regime: pure (noexcept). The JSON must be what Python's json.dumps(params, sort_keys=True) gives
-// (json_text.hpp writes it so), which makes keys of every tool and node agree.
+// Called by src/session and src/functions/cache_key.cpp. Regime: pure (noexcept). The JSON must equal the output of
+// Python's json.dumps(params, sort_keys=True) (json_text.hpp writes it so), so that the keys of every tool and node
+// agree.
 #pragma once
 
 #include "src/core/problem.hpp"

@@ -1,9 +1,8 @@
-// One walk over the document; an object's members are written as they come and put in order at its end: see
+// Walks once over the document. An object's members are written as they come, and sorted at its end: see
 // canonical_json.hpp. Regime: pure.
 //
-// Library: simdjson's ondemand, as its numbers are still text, so of any size. It checks what it is asked
-// for: strings and structure on the way, but numbers, nulls and the end of the document have to be checked
-// here.
+// Library: simdjson's ondemand, as its numbers are still text and so of any size. It checks strings and
+// structure on the way, but numbers, nulls and the end of the document have to be checked here.
 #include "src/core/canonical_json.hpp"
 
 #include "src/core/json_text.hpp"
@@ -42,13 +41,13 @@ T good(simdjson::simdjson_result<T> result) {
     return value;
 }
 
-// Some versions of simdjson give the value itself where others give a result.
+// Some versions of simdjson give the value itself, other versions a result.
 template <class T>
 T good(T value) {
     return value;
 }
 
-// Takes one character of the set, if there is one.
+// Takes a character of the set, if there is any.
 bool take(std::string_view &text, std::string_view set) {
     const bool found = !text.empty() && set.find(text.front()) != std::string_view::npos;
     text.remove_prefix(found ? 1 : 0);
@@ -63,7 +62,7 @@ bool take_digits(std::string_view &text) {
 
 enum class NumberKind { None, Integer, Float };
 
-// What json.loads makes of it: an int unless there is a point or an exponent.
+// The kind that json.loads gives it: an int unless there is a point or an exponent.
 NumberKind number_kind(std::string_view text) {
     take(text, "-");
     if (!take(text, "0") && !take_digits(text))
@@ -94,24 +93,25 @@ void append_number(std::string &out, std::string_view token) {
         out += token == "-0" ? "0" : token;
         return;
     case NumberKind::Float:
-        // from_chars does not tell too large from too small. A point is a point: LC_NUMERIC is always C.
+        // from_chars does not tell too large from too small. The decimal point is ".": LC_NUMERIC is always
+        // C.
         append_json_number(out, std::strtod(std::string(token).c_str(), nullptr));
         return;
     }
 }
 
-// `depth` is how many arrays and objects the value stands in.
+// `depth` is the number of arrays and objects around the value.
 template <class Value>
 void append(std::string &out, Value &value, int depth);
 
-// Where in the text a member was written.
+// The place of a member in the text.
 struct Member {
     std::string_view key;
     std::size_t begin;
     std::size_t end;
 };
 
-// Members in order, of equal keys the last one. `text` begins where the object does.
+// Sorts the members; of equal keys, the last member stays. `text` begins where the object does.
 std::string in_order(std::string_view text, std::vector<Member> &members) {
     std::sort(members.begin(), members.end(), [](const Member &a, const Member &b) {
         const int order = a.key.compare(b.key);
@@ -175,7 +175,7 @@ void append(std::string &out, Value &value, int depth) {
     case ondemand::json_type::string:
         return append_json_string(out, good(value.get_string()), Escape::Ascii);
     case ondemand::json_type::number:
-        // Goes on until the next token begins.
+        // The raw token goes on until the next token begins.
         return append_number(out, trimmed(good(value.raw_json_token())));
     case ondemand::json_type::boolean:
         out += good(value.get_bool()) ? "true" : "false";
@@ -187,7 +187,8 @@ void append(std::string &out, Value &value, int depth) {
     }
 }
 
-// simdjson before 3.1 does not look behind a word or number that is the whole document.
+// simdjson before 3.1 does not look behind a word or number that is the whole document, so the text is
+// checked here.
 void append_document(std::string &out, ondemand::document &document, std::string_view text) {
     switch (good(document.type())) {
     case ondemand::json_type::number:
@@ -203,7 +204,8 @@ void append_document(std::string &out, ondemand::document &document, std::string
     }
 }
 
-// The process's parser: it keeps its buffers from document to document, but not those of a giant one.
+// The parser of this process: it keeps its buffers between documents, except the buffers of a huge
+// document.
 ondemand::parser &parser_for(std::size_t bytes) {
     static ondemand::parser *parser = new ondemand::parser;
     if (parser->capacity() > kKeptBytes && bytes <= kKeptBytes)

@@ -1,11 +1,12 @@
-// JSON in the one form keys are made of: what Python gives for json.dumps(json.loads(text), sort_keys=True).
+// JSON in the form that keys are made of: the output of Python's json.dumps(json.loads(text),
+// sort_keys=True).
 //
 //   {"b":1E5, "a":"é"}   ->   {"a": "\u00e9", "b": 100000.0}
 //
-// Called by src/functions/cache_key.cpp. Regime: pure (may throw std::bad_alloc); one parser per process, so
-// not for threads. Separators ", " and ": ", keys in the order of their code points, the last of equal keys,
-// everything beyond printable ASCII escaped, integers of any size digit by digit, other numbers as Python's
-// repr(float), too large ones as Infinity.
+// Called by src/functions/cache_key.cpp and src/session/answer_form.cpp. Regime: pure (may throw
+// std::bad_alloc); a single parser per process, so not for threads. Separators ", " and ": ", keys in the
+// order of their code points, the last of equal keys, everything beyond printable ASCII escaped, integers of
+// any size digit by digit, other numbers as Python's repr(float), numbers that are too large as Infinity.
 //
 // Python's loads takes more than JSON: NaN and Infinity as words, and halves of surrogate pairs, which then
 // have no UTF-8 to hash. Both are refused here, as jsonb refuses them.
@@ -21,7 +22,7 @@ namespace steadytext::core {
 // A little less than Python's own recursion allows.
 inline constexpr int kCanonicalDepth = 900;
 
-// Replaces `out`. False, with the problem, if the text is not one JSON value or nests deeper than
+// Replaces `out`. False, with the problem, if the text is not a single JSON value or nests deeper than
 // kCanonicalDepth.
 [[nodiscard]] bool canonical_json(const PaddedText &text, std::string &out, Problem &problem);
 

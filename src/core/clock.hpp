@@ -1,4 +1,5 @@
-// The two clocks of the project. Deadlines, limits and breakers use the monotonic one only: it never jumps. Regime: pure.
+// The two clocks of the project. Deadlines, limits and breakers only use the monotonic clock: it never jumps. Regime:
+// pure.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ namespace steadytext::core {
     return std::int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1'000;
 }
 
-// Microseconds since 1970, for what people and tables read.
+// Microseconds since 1970, for people and for tables.
 [[nodiscard]] inline std::int64_t unix_us() noexcept {
     timespec now;
     clock_gettime(CLOCK_REALTIME, &now);

@@ -1,4 +1,4 @@
-// Member by member, each by its type: see daemon_info.hpp. Regime: pure.
+// Reads member by member, and checks the type of each: see daemon_info.hpp. Regime: pure.
 #include "src/core/daemon_info.hpp"
 
 #include "src/core/reply.hpp"
@@ -13,7 +13,7 @@ namespace dom = simdjson::dom;
 
 namespace {
 
-// The process's parser: answers are small, and the texts of the last one stay in it.
+// The parser of this process: answers are small, and the texts of the last answer stay in it.
 bool parse(std::string_view body, dom::object &result) {
     static dom::parser *parser = new dom::parser;
     if (body.size() > kMostInfoBytes)
@@ -26,7 +26,7 @@ bool parse(std::string_view body, dom::object &result) {
            root["result"].get(result) == simdjson::SUCCESS;
 }
 
-// Empty if it is no text, or none that can stand in a line of a log or a view.
+// Empty if it is no text, or has characters that may not stand in a line of a log or a view.
 std::string_view text_of(dom::object object, const char *key) {
     std::string_view text;
     if (object[key].get(text) != simdjson::SUCCESS)
@@ -38,7 +38,7 @@ std::string_view text_of(dom::object object, const char *key) {
     return is_clean ? text : std::string_view();
 }
 
-// 0 if it is no whole number from 0 to `most`.
+// 0 if it is not a whole number from 0 to `most`.
 std::uint64_t number_of(dom::object object, const char *key, std::uint64_t most) {
     std::uint64_t number;
     return object[key].get(number) == simdjson::SUCCESS && number <= most ? number : 0;
@@ -69,7 +69,7 @@ bool read_role(dom::object described, ToldRole &role) {
     return true;
 }
 
-// False if it is none, or one that no call can name.
+// False if it is no model, or a model that no call can name.
 bool read_model(dom::element element, const InfoLimits &limits, ToldModel &model) {
     dom::object described;
     if (element.get(described) != simdjson::SUCCESS || !read_role(described, model.role))

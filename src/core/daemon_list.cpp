@@ -22,7 +22,8 @@ std::string unquoted(std::string_view value) {
     return text;
 }
 
-// A header may be a key, and so may a word behind it that has lost its quotes.
+// The value is masked if it may be secret: a header may be a key, and so may a word behind a header
+// that has lost its quotes.
 bool bad_option(std::string_view option, const char *why, Problem &problem, bool is_secret = false) {
     if (is_secret)
         option = option.substr(0, option.find('=') == std::string_view::npos ? 0 : option.find('=') + 1);
@@ -37,7 +38,7 @@ bool parse_number(const std::string &value, int least, int most, int &number) {
     return error == std::errc{} && end == value.data() + value.size() && number >= least && number <= most;
 }
 
-// Names separated by commas, within the quotes of the option.
+// Names separated by commas, within the option's double quotes.
 bool parse_omitted(std::string_view value, std::uint8_t &omitted) {
     while (!value.empty()) {
         const std::string_view name = trimmed(cut(value, is_comma));
@@ -57,14 +58,14 @@ std::string names_of(std::uint8_t omitted) {
     return names;
 }
 
-// Of a header or a parameter of the body.
+// A valid name of a header or of a parameter of the body.
 bool is_token(std::string_view name) {
     return !name.empty() && name.size() < 64 && std::all_of(name.begin(), name.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
     });
 }
 
-// What the request itself is made of is not for an option to say.
+// The request itself sets these headers, so an option may not.
 bool is_free_header(std::string_view name) {
     constexpr std::string_view kOwn[] = {"host", "content-length", "content-type", "transfer-encoding", "connection", "expect", "accept-encoding", "te", "upgrade"};
     std::string lower(name);
@@ -88,7 +89,7 @@ bool parse_switch(const std::string &value, bool &on) {
     return value == "on" || value == "off";
 }
 
-// The options that are texts, and where each goes.
+// Options that are texts, and the member that stores each.
 struct TextOption {
     const char *name;
     char *place;

@@ -1,5 +1,5 @@
-// Changing one entry of steadytext.daemons, the others word for word: see daemon_list.hpp. Regime: pure (may
-// throw std::bad_alloc).
+// Changes a single entry of steadytext.daemons, and keeps the others word for word: see daemon_list.hpp. Regime:
+// pure (may throw std::bad_alloc).
 #include "src/core/daemon_list.hpp"
 #include "src/core/balance.hpp"
 #include "src/core/daemon_list_words.hpp"
@@ -17,7 +17,7 @@ std::vector<std::string> split(std::string_view list) {
     while (!list.empty())
         if (const std::string_view entry = trimmed(cut(list, is_comma)); !entry.empty())
             entries.emplace_back(entry);
-    // A quote left open would swallow what is put behind it.
+    // An open quote would swallow an entry that is appended.
     if (!entries.empty() && std::count(entries.back().begin(), entries.back().end(), '"') % 2 == 1)
         entries.back().append("\"");
     return entries;
@@ -30,7 +30,7 @@ std::string joined(const std::vector<std::string> &entries) {
     return list;
 }
 
-// An endpoint in its usual form; one that is none, as it was written.
+// An endpoint in its usual form; an invalid endpoint as it was written.
 std::string usual_form(std::string_view text) {
     Endpoint endpoint;
     Problem ignored;
@@ -39,7 +39,7 @@ std::string usual_form(std::string_view text) {
 
 std::string endpoint_of(std::string_view entry) { return usual_form(cut(entry, is_space)); }
 
-// By the name that everybody may see too, if no other entry has the same.
+// Also found by its public name, if no other entry has the same.
 std::vector<std::string>::iterator find(std::vector<std::string> &entries, std::string_view endpoint) {
     const std::string wanted = usual_form(trimmed(endpoint));
     const auto is_it = [&](const std::string &entry) { return endpoint_of(entry) == wanted; };
@@ -59,7 +59,7 @@ bool not_found(std::string_view endpoint, Problem &problem) {
 
 bool check_weight(int weight, Problem &problem) { return check(rules::kWeight, "weight", weight, 0, problem); }
 
-// An empty value takes the option away.
+// An empty value removes the option.
 bool set_daemon_option(std::string &list, std::string_view endpoint, std::string_view name,
                        std::string_view value, Problem &problem) {
     std::vector<std::string> entries = split(list);
@@ -80,7 +80,7 @@ bool set_daemon_option(std::string &list, std::string_view endpoint, std::string
     return true;
 }
 
-// An endpoint that parses to the very parts it was made of, and has nothing in it that means something in the list.
+// Makes an endpoint that parses to exactly these parts, and has no character with a meaning in the list.
 bool compose(std::string_view host, long port, Endpoint &endpoint, Problem &problem) {
     if (!check_host(host, problem) || !check_port(port, false, problem))
         return false;
@@ -148,7 +148,7 @@ bool add_daemon(std::string &list, std::string_view endpoint, int weight, Proble
         return false;
     }
     if (std::string_view(parsed.query).find("***") != std::string_view::npos)
-        return not_found(endpoint, problem);  // a name of a daemon that was there
+        return not_found(endpoint, problem);  // the public name of a daemon that is gone
     if (!check_weight(weight, problem))
         return false;
     std::vector<std::string> entries = split(list);

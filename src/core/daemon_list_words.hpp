@@ -1,7 +1,8 @@
 // Taking the text of steadytext.daemons apart: entries at commas, options at white space, neither inside
 // double quotes.
 //
-// Shared by daemon_list.cpp, which reads entries, and daemon_list_edit.cpp, which changes one. Regime: pure.
+// Called by daemon_list.cpp, which reads entries, and daemon_list_edit.cpp, which changes an entry. Regime:
+// pure.
 #pragma once
 
 #include <string_view>
@@ -21,7 +22,8 @@ inline std::string_view trimmed(std::string_view text) {
     return text;
 }
 
-// Cuts the text up to the first `separates` character outside double quotes; `rest` is what follows it.
+// Returns the text before the first `separates` character outside double quotes; `rest` becomes the text
+// after it.
 template <class Predicate>
 std::string_view cut(std::string_view &rest, Predicate separates) {
     bool quoted = false;

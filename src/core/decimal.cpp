@@ -1,4 +1,4 @@
-// See decimal.hpp. Regime: pure.
+// Reading, comparing and writing: see decimal.hpp. Regime: pure.
 #include "src/core/decimal.hpp"
 
 #include <algorithm>

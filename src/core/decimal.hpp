@@ -1,4 +1,4 @@
-// Numbers of JSON texts, digit by digit: compared and written as they are, however large or fine.
+// Numbers of JSON texts, digit by digit: compared and written exactly, however large or fine.
 //
 // Used by src/core/constraint. Regime: pure (may throw std::bad_alloc).
 #pragma once
@@ -18,11 +18,11 @@ struct Decimal {
     [[nodiscard]] bool is_integer() const { return static_cast<std::int64_t>(digits.size()) <= exponent || digits.empty(); }
 };
 
-// Of a text that is a number by JSON's grammar. An exponent beyond ±10^15 is taken for that.
+// Reads a text that is a number by JSON's grammar. An exponent beyond ±10^15 counts as ±10^15.
 [[nodiscard]] Decimal decimal_of(std::string_view number);
-// Below 0, 0 or above.
+// Below 0, 0 or above 0.
 [[nodiscard]] int compare(const Decimal &a, const Decimal &b);
-// As JSON: without exponent if that takes at most kMostPlainDigits digits. One text for one number.
+// As JSON: without exponent if at most kMostPlainDigits digits suffice. Equal numbers give equal texts.
 inline constexpr std::int64_t kMostPlainDigits = 5'000;
 [[nodiscard]] std::string to_json(const Decimal &number);
 

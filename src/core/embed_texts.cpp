@@ -1,4 +1,4 @@
-// A little reading of JSON we wrote ourselves: see embed_texts.hpp. Regime: pure.
+// Reads just the JSON that this project writes: see embed_texts.hpp. Regime: pure.
 #include "src/core/embed_texts.hpp"
 
 #include "src/core/json_text.hpp"
@@ -23,7 +23,7 @@ bool skip(std::string_view &text, char expected) {
     return true;
 }
 
-// [ and numbers and ].
+// An array of numbers.
 bool take_row(std::string_view &text, std::string_view &row) {
     skip_blanks(text);
     if (text.empty() || text.front() != '[')
@@ -68,7 +68,8 @@ void join_embed_params(std::span<const std::string> texts, std::string_view rest
     params.append("]").append(rest);
 }
 
-// {"id": ..., "result": {"embeddings": [[...], ...]...; what stands before is ours, so the key is not in a text.
+// {"id": ..., "result": {"embeddings": [[...], ...]... The part before is ours, so the key is not found inside a
+// text.
 bool split_embed_batch_reply(std::string_view body, std::size_t count, std::vector<std::string_view> &rows) {
     constexpr std::string_view kKey = "\"embeddings\"";
     rows.clear();

@@ -1,4 +1,4 @@
-// Parsing and vetting of endpoints: see endpoint.hpp. Regime: pure.
+// Parses and checks endpoints: see endpoint.hpp. Regime: pure.
 #include "src/core/endpoint.hpp"
 
 #include <algorithm>
@@ -28,7 +28,7 @@ bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept {
                                               [&](char x, char y) { return lower(x) == lower(y); });
 }
 
-// One part of an IPv4 address as the C library reads it: decimal, 0octal or 0xhexadecimal.
+// A part of an IPv4 address as the C library reads it: decimal, 0octal or 0xhexadecimal.
 bool parse_part(std::string_view part, std::uint64_t &value) noexcept {
     int base = 10;
     if (part.size() > 2 && part[0] == '0' && (part[1] == 'x' || part[1] == 'X')) {
@@ -42,7 +42,7 @@ bool parse_part(std::string_view part, std::uint64_t &value) noexcept {
     return !part.empty() && error == std::errc{} && end == part.data() + part.size();
 }
 
-// The forms inet_aton takes: a.b.c.d, a.b.c, a.b and a, the last part filling what is left.
+// The forms that inet_aton takes: a.b.c.d, a.b.c, a.b and a; the last part fills the remaining bytes.
 bool parse_ipv4(std::string_view host, unsigned char address[4]) noexcept {
     std::uint64_t parts[4];
     std::size_t count = 0;
@@ -79,7 +79,7 @@ bool parse_ipv6(std::string_view host, unsigned char address[16]) noexcept {
     return inet_pton(AF_INET6, text, address) == 1;
 }
 
-// Whoever reads an address reads one in a name that ends in a number (WHATWG URL, "ends in a number").
+// Address parsers read a host that ends in a number as an address (WHATWG URL, "ends in a number").
 bool ends_in_number(std::string_view host) noexcept {
     const std::string_view last = host.substr(host.rfind('.') + 1);
     std::uint64_t ignored;
@@ -111,7 +111,7 @@ bool refuse_forbidden(std::string_view host, Problem &problem) noexcept {
     return false;
 }
 
-// IPv6 addresses that stand for an IPv4 address inside them: 6to4, Teredo, ISATAP, IPv4-translated (RFC 3056, 4380, 5214, 2765).
+// IPv6 addresses that contain an IPv4 address: 6to4, Teredo, ISATAP, IPv4-translated (RFC 3056, 4380, 5214, 2765).
 bool carries_forbidden(const unsigned char *a) noexcept {
     if (a[0] == 0x20 && a[1] == 0x02)
         return address_is_forbidden(a + 2, 4);
@@ -140,7 +140,7 @@ bool invalid(Problem &problem, std::string_view text, const char *why) noexcept 
     return false;
 }
 
-// host:port, the host perhaps in brackets.
+// host:port; the host may be in brackets.
 bool parse_authority(std::string_view text, std::string_view authority, Endpoint &endpoint, Problem &problem) noexcept {
     std::string_view host = authority;
     std::string_view port;
@@ -169,13 +169,13 @@ bool parse_authority(std::string_view text, std::string_view authority, Endpoint
     return copy(host, endpoint.host, sizeof endpoint.host) || invalid(problem, text, "The host is too long.");
 }
 
-// A URL as libcurl reads it, and one part of it at a time.
+// A URL as libcurl reads it, part by part.
 class Url {
 public:
     [[nodiscard]] bool read(const char *text) noexcept {
         return url_ != nullptr && curl_url_set(url_.get(), CURLUPART_URL, text, CURLU_PATH_AS_IS) == CURLUE_OK;
     }
-    // Valid until the next part is asked for; empty if there is none.
+    // Valid until the next call; empty if the URL has no such part.
     [[nodiscard]] std::string_view part(CURLUPart which) noexcept {
         char *found = nullptr;
         const bool is_there = url_ != nullptr && curl_url_get(url_.get(), which, &found, 0) == CURLUE_OK && found != nullptr;

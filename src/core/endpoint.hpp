@@ -1,12 +1,12 @@
-// Addresses of daemons: reading, and refusing what must not be reached.
+// Reads the addresses of daemons, and refuses addresses that must not be reached.
 //
-// Called for steadytext.daemons (at SET and by the gateway), by steadytext_validate_endpoint, and again by whoever resolves a
-// name. Regime: pure.
+// Called for steadytext.daemons (at SET and by the gateway), by steadytext_validate_endpoint, and again after a name is
+// resolved. Regime: pure.
 //
-// tcp://host:port · dns+tcp://host:port · ipc:///path · http(s)://host[:port]/path[?query]. Those of HTTP are taken apart by libcurl, which is to
-// connect there: what is judged is what it will do. Hosts are IPv4, [IPv6] or RFC 1123 names of
-// at most 253 characters. Link-local and metadata addresses are refused in every notation: a setting that names
-// one would let a database read a cloud machine's credentials.
+// tcp://host:port · dns+tcp://host:port · ipc:///path · http(s)://host[:port]/path[?query]. libcurl takes HTTP
+// endpoints apart, as libcurl will also connect there: so the check sees the same host as the connection. Hosts are
+// IPv4, [IPv6] or RFC 1123 names of at most 253 characters. Link-local and metadata addresses are refused in every
+// notation: through such an address a database could read a cloud machine's credentials.
 #pragma once
 
 #include "src/core/problem.hpp"
@@ -16,14 +16,14 @@
 
 namespace steadytext::core {
 
-// Of the embedded daemon, relative to the data directory.
+// The endpoint of the embedded daemon, relative to the data directory.
 inline constexpr const char *kEmbeddedEndpoint = "ipc://pg_steadytext/steadytextd.sock";
 
 enum class EndpointKind : std::uint8_t { Tcp, DnsTcp, Ipc, Http, Https };
 
 struct Endpoint {
     EndpointKind kind = EndpointKind::Tcp;
-    char text[256] = "";  // as written, or as brought to the usual form
+    char text[256] = "";  // as written, or in the usual form
     char host[254] = "";  // without brackets; empty for ipc
     std::uint16_t port = 0;
     char path[256] = "";  // of ipc and http(s)
@@ -34,8 +34,9 @@ struct Endpoint {
     return endpoint.kind == EndpointKind::Http || endpoint.kind == EndpointKind::Https;
 }
 
-// As everybody may see it, whatever is wrong with it: of a query the names, "***" instead of the values, which may be keys, and of a user and a
-// password. What is public already stays as it is; so does "#2" at the end, by which the gateway tells apart daemons that are public by one name.
+// The form of an endpoint that everybody may see, also of an invalid endpoint. In a query the names stay, and "***"
+// replaces the values, which may be keys; "***" also replaces user and password. An endpoint that is already public
+// does not change; "#2" at the end stays too, by which the gateway tells apart daemons with the same public name.
 struct PublicEndpoint {
     explicit PublicEndpoint(std::string_view endpoint) noexcept;
     char text[256] = "";
@@ -46,14 +47,14 @@ struct PublicEndpoint {
 [[nodiscard]] bool check_host(std::string_view host, Problem &problem) noexcept;
 [[nodiscard]] bool check_port(long port, bool http, Problem &problem) noexcept;
 
-// For an address in network byte order: 4 bytes (IPv4) or 16 (IPv6).
+// Checks an address in network byte order: 4 bytes (IPv4) or 16 (IPv6).
 [[nodiscard]] bool address_is_forbidden(const unsigned char *address, std::size_t bytes) noexcept;
 [[nodiscard]] bool address_is_loopback(const unsigned char *address, std::size_t bytes) noexcept;
 
 // True for ipc, for a loopback address and for the name localhost.
 [[nodiscard]] bool is_local(const Endpoint &endpoint) noexcept;
 
-// True if the host is a name: where it leads is found out elsewhere, and must be judged there again.
+// True if the host is a name: its address is resolved elsewhere, and must be checked again there.
 [[nodiscard]] bool has_host_name(const Endpoint &endpoint) noexcept;
 
 }  // namespace steadytext::core

@@ -47,7 +47,7 @@ void EventStream::take_field(std::string_view line) {
         return;
     line.remove_prefix(kData.size());
     if (!line.empty() && line.front() != ':')
-        return;  // a longer name
+        return;  // a field with a longer name
     line.remove_prefix(line.empty() ? 0 : 1);
     line.remove_prefix(line.starts_with(' ') ? 1 : 0);
     data_.append(line).push_back('\n');

@@ -1,4 +1,4 @@
-// See identifier.hpp. Regime: pure.
+// Checks names: see identifier.hpp. Regime: pure.
 #include "src/core/identifier.hpp"
 
 #include <algorithm>

@@ -1,10 +1,10 @@
-// Incidents: which conditions there are, what each of them measures, and when one opens and closes.
+// Incidents: the conditions, the value that each condition measures, and when an incident opens and closes.
 //
-// Called by the launcher (bgworker/incident_watch.*) once a second. Regime: pure, noexcept. What is done about an incident is not
-// here. docs/runbooks.md has a section for each condition.
+// Called by the launcher (bgworker/incident_watch.*) once a second. Regime: pure, noexcept. The reactions to an
+// incident are not here. docs/runbooks.md has a section for each condition.
 //
-// Hysteresis: an incident opens when its value has been at `opens_at` or above for a while without a break, and closes when it has
-// been below `closes_below` for as long. Between the two it stays what it is.
+// Hysteresis: an incident opens when its value has been at or above `opens_at` for the delay without a break, and
+// closes when it has been below `closes_below` for the same time. Between the two values it keeps its state.
 #pragma once
 
 #include <array>
@@ -13,13 +13,14 @@
 
 namespace steadytext::core {
 
-// One look at the server. Counts only go up, but for a reset.
+// A look at the server. Counts only go up, except at a reset.
 struct Vitals {
     static constexpr std::size_t kDaemons = 64;
     struct Daemon {
-        bool down = false;  // should answer, and does not
+        bool down = false;  // it should answer, and does not
         std::uint64_t breaker_opened = 0;
-        std::uint64_t tenure = 0;  // which daemon has the row (shmem/daemon_table.hpp): what another's was says nothing of this one
+        // Tenure of the row (shmem/daemon_table.hpp): counts of another tenure say nothing about this daemon
+        std::uint64_t tenure = 0;
     };
     std::int64_t at_us = 0;
     std::uint64_t requests = 0;
@@ -41,19 +42,19 @@ struct Vitals {
     std::array<Role, kRoles> roles{};
 };
 
-// What happened between two looks; after a reset, since then.
+// The events between two looks; after a reset, the events since then.
 [[nodiscard]] constexpr double between(std::uint64_t then, std::uint64_t now) noexcept {
     return static_cast<double>(now >= then ? now - then : now);
 }
-// A share of too few calls says nothing.
+// A share of fewer than ten calls says nothing.
 [[nodiscard]] constexpr double share(double part, double all) noexcept { return all < 10 ? 0 : part / all; }
 [[nodiscard]] constexpr double seconds(const Vitals &then, const Vitals &now) noexcept {
     return static_cast<double>(now.at_us - then.at_us) / 1e6;
 }
 
-// The share of calls that failed, without those of the role of which most failed: what one role does by itself (prompts that no
-// model takes, schemas that no engine knows) is no incident of the server. 1 while nobody else asks: then its calls are all there
-// is to go by.
+// The share of calls that failed, without the calls of the role with the most failures: trouble of a single role
+// (prompts that no model takes, schemas that no engine knows) is no incident of the server. 1 while no other role
+// calls: then only this role's calls can be judged.
 [[nodiscard]] constexpr double share_beyond_one_role(const Vitals &then, const Vitals &now) noexcept {
     double asked = 0, failed = 0, worst_asked = 0, worst_failed = 0;
     for (std::size_t i = 0; i < Vitals::kRoles; i++) {
@@ -135,10 +136,10 @@ static_assert(kConditionCount == static_cast<std::size_t>(ConditionId::MemorySho
 
 [[nodiscard]] constexpr const Condition &condition(ConditionId id) noexcept { return kConditions[static_cast<std::size_t>(id)]; }
 
-// Whether an incident is open, and since when its value speaks for the other state.
+// Whether an incident is open, and since when its value favours the other state.
 struct IncidentState {
     bool open = false;
-    std::int64_t since_us = 0;  // 0: it does not
+    std::int64_t since_us = 0;  // 0: it does not favour the other state
 };
 
 enum class IncidentTurn : std::uint8_t { None, Opens, Closes };

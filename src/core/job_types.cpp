@@ -10,7 +10,7 @@ namespace {
 struct JobType {
     std::string_view name;
     std::string_view function;
-    std::string_view part;  // the function of one part of a batch; empty: it is no batch
+    std::string_view part;  // the function for a part of a batch; empty: it is no batch
 };
 
 constexpr JobType kJobTypes[] = {

@@ -1,4 +1,4 @@
-// One pass over strings and brackets: see json_member.hpp. Regime: pure.
+// A single pass over strings and brackets: see json_member.hpp. Regime: pure.
 #include "src/core/json_member.hpp"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ public:
         at_ += found ? 1 : 0;
         return found;
     }
-    // With its quotes; empty if none stands here.
+    // With its quotes; empty if there is no string here.
     [[nodiscard]] std::string_view take_string() {
         skip_blanks();
         const std::size_t begin = at_;
@@ -38,7 +38,7 @@ public:
                 at_++;
             } else if (c == '}' || c == ']') {
                 if (depth == 0)
-                    break;  // of the object that this is a member of
+                    break;  // this bracket closes the object that the member belongs to
                 depth--;
                 at_++;
             } else if (depth == 0 && c == ',') {

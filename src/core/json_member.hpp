@@ -1,7 +1,9 @@
-// The text of one member of a JSON object, as it stands: numbers keep their digits, members their order, and no depth is too much.
+// The text of a member of a JSON object, unchanged: numbers keep their digits, members their order, and no depth is too
+// much.
 //
-// Called by src/core/openai_request.cpp for what it hands on without reading it. Regime: pure. The text is one that we wrote ourselves, so it is
-// JSON; of another text nothing is promised but an end, after one pass.
+// Called by src/core/openai_request.cpp for parts that it passes on without reading them. Regime: pure. This project
+// wrote the text, so it is valid JSON. For another text the only promise is that the function ends, after a single
+// pass.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// The pass: see json_shape.hpp. Regime: pure.
+// The pass over the text: see json_shape.hpp. Regime: pure.
 #include "src/core/json_shape.hpp"
 
 #include <vector>
@@ -13,7 +13,7 @@ struct Open {
     std::uint64_t name_bytes = 0;
 };
 
-// After the string that begins at `at`, or the end.
+// The place after the string that begins at `at`, or the end of the text.
 std::size_t after_string(std::string_view json, std::size_t at) {
     for (at++; (at = json.find_first_of("\"\\", at)) != std::string_view::npos && json[at] == '\\';)
         at += 2;
@@ -23,10 +23,10 @@ std::size_t after_string(std::string_view json, std::size_t at) {
 }  // namespace
 
 JsonShape shape_of(std::string_view json, const JsonLimits &limits) {
-    constexpr std::uint64_t kBytesPerStep = 16;  // of names compared
+    constexpr std::uint64_t kBytesPerStep = 16;  // of compared names
     std::vector<Open> open;
     std::uint64_t cost = 0;
-    std::size_t last_string = 0;  // its bytes
+    std::size_t last_string = 0;  // length of the last string in bytes
     for (std::size_t at = 0; (at = json.find_first_of("\"{}[]:", at)) < json.size();) {
         const char c = json[at];
         if (c == '"') {

@@ -1,10 +1,12 @@
-// How deep a JSON text nests and how dear its objects are, before a parser that builds trees sees it.
+// Measures how deep a JSON text nests and how expensive its objects are, before a parser builds a tree from it.
 //
-// Called by src/core/constraint and daemon/requests.cpp. Regime: pure (may throw std::bad_alloc). One pass, no recursion; a text that
-// is no JSON has a shape too, for nothing is looked at but brackets, colons and where strings end.
+// Called by src/core/constraint and daemon/requests.cpp. Regime: pure (may throw std::bad_alloc). A single pass, no
+// recursion. A text that is no JSON has a shape too, as the pass only looks at brackets, colons and the ends of
+// strings.
 //
-// Trees are copied, compared and written by recursion, and an object that keeps its members in order (nlohmann::ordered_json)
-// looks through all of them for each new one: depth and the sum of those comparisons are what a hostile text can make large.
+// Trees are copied, compared and written by recursion, and an object that keeps its members in order
+// (nlohmann::ordered_json) searches all of them for each new member. So a hostile text can make two things large: the
+// depth, and the sum of these comparisons.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +17,7 @@ namespace steadytext::core {
 
 struct JsonLimits {
     std::size_t depth;         // arrays and objects within each other
-    std::uint64_t cost = 16'000'000;  // comparisons of member names: an object of some 5,000 short ones
+    std::uint64_t cost = 16'000'000;  // comparisons of member names: an object of some 5,000 short names
 };
 
 enum class JsonShape { Good, TooDeep, TooManyMembers };

@@ -27,7 +27,7 @@ void append_code_point(std::string &out, std::uint32_t code) {
     }
 }
 
-// The short escape of a character that needs one, or 0.
+// The short escape of a character that has one, or 0.
 char short_escape(char c) {
     switch (c) {
     case '"':

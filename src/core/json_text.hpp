@@ -10,17 +10,18 @@
 
 namespace steadytext::core {
 
-// Ascii: everything beyond ASCII as \uXXXX, as json.dumps does. Utf8: as it is, which is shorter.
+// Ascii: everything beyond ASCII as \uXXXX, as json.dumps does. Utf8: unchanged, which is shorter.
 enum class Escape { Ascii, Utf8 };
 
 // `text` is valid UTF-8.
 void append_json_string(std::string &out, std::string_view text, Escape escape);
-// As Python's repr(float): the shortest digits that read back the same, 1e+16 and 1e-05 forms outside [1e-4, 1e16).
+// As Python's repr(float): the shortest digits that read back the same; forms like 1e+16 and 1e-05 outside [1e-4,
+// 1e16).
 void append_json_number(std::string &out, double value);
 void append_json_number(std::string &out, std::int64_t value);
 
-// An object whose members are given in order; for a canonical object that is ascending order of keys. Keys are the program's own
-// words, with nothing in them to escape.
+// An object whose members are given in order; a canonical object needs ascending order of keys. Keys are the program's
+// own words and need no escapes.
 class JsonObject {
 public:
     JsonObject(std::string &out, Escape escape) : out_(out), escape_(escape) { out_ += '{'; }
@@ -57,7 +58,7 @@ public:
         }
         out_ += ']';
     }
-    // An empty text as null: the wire protocol's word for "not given".
+    // Writes an empty text as null: in the wire protocol null means "not given".
     void add_or_null(std::string_view key, std::string_view value) {
         name(key);
         if (value.empty())

@@ -1,4 +1,5 @@
-// Opened first, then judged by what was opened: see key_file.hpp. Regime: pure.
+// Opens the file first, then checks the opened file, so it cannot be exchanged in between: see
+// key_file.hpp. Regime: pure.
 #include "src/core/key_file.hpp"
 
 #include <algorithm>
@@ -67,7 +68,7 @@ bool read_key_file(const char *path, KeyKind kind, std::string &key, Problem &pr
     key.erase(0, key.find_first_not_of(kSpace));
     if (key.empty())
         return problem.set(sqlstate::kPrerequisiteState, "key file \"%s\" is empty", path);
-    // A line end in it would let the file write headers of its own into a request.
+    // A line end in the key would let the file add headers to a request.
     if (!std::all_of(key.begin(), key.end(), [](char c) { return c >= ' ' && c <= '~'; })) {
         problem.set(sqlstate::kPrerequisiteState, "key file \"%s\" cannot be used", path);
         problem.with_detail("It must hold one line of ASCII characters.");

@@ -1,4 +1,4 @@
-// Finding words: see lexical_score.hpp. Regime: pure.
+// Finds words: see lexical_score.hpp. Regime: pure.
 #include "src/core/lexical_score.hpp"
 
 #include <algorithm>
@@ -60,7 +60,7 @@ WordFinder::Node WordFinder::next(Node from, unsigned char byte) const {
     }
 }
 
-// Shorter beginnings first, for the links of a longer one are made from theirs.
+// Shorter beginnings come first, as the links of a longer beginning are made from theirs.
 void WordFinder::link(Work &work) {
     std::vector<Node> open{0};
     for (std::size_t i = 0; i < open.size() && work.spend(); i++)
@@ -80,7 +80,7 @@ int WordFinder::count_in(std::string_view text, Work &work) {
         if (!work.spend())
             return found;
         at = next(at, lower(c));
-        // What is shorter than a word that was seen was seen with it.
+        // If a word was seen before, all shorter words in its chain were seen with it.
         for (Node word = nodes_[at].words > 0 ? at : nodes_[at].shorter; word != kNone && nodes_[word].seen_by != texts_;
              word = nodes_[word].shorter) {
             nodes_[word].seen_by = texts_;

@@ -1,7 +1,7 @@
-// How well documents answer a query by their words alone: the original's own stand-in for a model.
+// Scores how well documents answer a query by their words alone: the original's own substitute for a model.
 //
-// Called by src/session/reranking.cpp. Regime: pure (may throw std::bad_alloc). A document costs its length, however many words are
-// looked for: all of them are found in one pass (Aho and Corasick, 1975).
+// Called by src/session/reranking.cpp. Regime: pure (may throw std::bad_alloc). The cost of a document is its length,
+// for any number of words: a single pass finds them all (Aho and Corasick, 1975).
 #pragma once
 
 #include "src/core/work.hpp"
@@ -13,17 +13,17 @@
 
 namespace steadytext::core {
 
-// Finds out which words a text contains, be it within others.
+// Finds the words that a text contains, also inside other words.
 class WordFinder {
 public:
-    // The words of a text, lower case for ASCII letters. Of no use once `work` has ended.
+    // The words of a text, ASCII letters in lower case. Useless once `work` has ended.
     WordFinder(std::string_view words, Work &work);
 
-    // How many of them the text contains; a word that was given twice counts twice.
+    // How many of the words the text contains; a word that was given twice counts twice.
     [[nodiscard]] int count_in(std::string_view text, Work &work);
 
 private:
-    using Node = std::uint32_t;  // a beginning of a word; 0: of none, kNone: there is no such node
+    using Node = std::uint32_t;  // a beginning of a word; 0: the empty beginning, kNone: no node
     static constexpr Node kNone = UINT32_MAX;
 
     struct NodeRecord {
@@ -32,7 +32,7 @@ private:
         Node fallback = 0;   // the longest other beginning that ends with the same bytes
         Node shorter = kNone;  // the longest word that ends here too
         std::uint32_t words = 0;
-        std::uint32_t seen_by = 0;  // the number of the text in which it was found
+        std::uint32_t seen_by = 0;  // the number of the last text in which it was found
         unsigned char byte = 0;
     };
 
@@ -45,8 +45,8 @@ private:
     std::uint32_t texts_ = 0;
 };
 
-// 0.35 for each word of the query that a document contains, 0.25 for each of the task's, and a little for coming early; from 0.01
-// to 1. Case of ASCII letters does not matter.
+// 0.35 for each word of the query in a document, 0.25 for each word of the task, and a little for an early position;
+// from 0.01 to 1. Case of ASCII letters does not matter.
 class LexicalScorer {
 public:
     LexicalScorer(std::string_view query, std::string_view task, Work &work) : query_(query, work), task_(task, work) {}

@@ -1,4 +1,5 @@
-// The address steadytext.metrics_listen names: an IP address and a port, no name that would have to be resolved.
+// The address in steadytext.metrics_listen: an IP address and a port; names are not allowed, as nothing resolves
+// them.
 //
 // Called by the setting's check and by bgworker/metrics_listener.*. Regime: pure, noexcept.
 #pragma once

@@ -13,7 +13,7 @@ namespace steadytext::core {
 
 namespace {
 
-// Ranges in which no character is decomposed by NFC or combines with the one before it.
+// Ranges of characters that NFC does not decompose and that do not combine with the character before.
 bool is_safe(std::uint32_t code) noexcept {
     return code < 0x300 || (code >= 0x3400 && code <= 0x9FFF) || (code >= 0xAC00 && code <= 0xD7A3) ||
            (code >= 0x3041 && code <= 0x3096) || (code >= 0x30A1 && code <= 0x30FA) || (code >= 0x400 && code <= 0x482) ||
@@ -25,9 +25,9 @@ constexpr auto kOptions = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8P
 
 using Decomposed = std::vector<utf8proc_int32_t>;
 
-// False if the text is no UTF-8, or there is to be no more work.
+// False if the text is not UTF-8, or `work` has ended.
 bool decompose(std::string_view text, Decomposed &out, Work &work) {
-    constexpr utf8proc_ssize_t kMostOfOne = 32;  // code points that one becomes: 18 at most
+    constexpr utf8proc_ssize_t kMostOfOne = 32;  // code points from a single code point: 18 at most
     out.reserve(text.size());
     for (std::size_t at = 0; at < text.size();) {
         std::uint32_t code;
@@ -47,8 +47,8 @@ bool decompose(std::string_view text, Decomposed &out, Work &work) {
 
 int combining_class(utf8proc_int32_t code) noexcept { return utf8proc_get_property(code)->combining_class; }
 
-// The Canonical Ordering Algorithm (Unicode 3.11, D109): each run of marks by class, equal ones as they stood. Counted, not compared:
-// a run costs its length.
+// The Canonical Ordering Algorithm (Unicode 3.11, D109): sorts each run of marks by class; equal classes keep their
+// order. It counts instead of comparing, so the cost of a run is its length.
 bool put_marks_in_order(Decomposed &text, Work &work) {
     Decomposed sorted;
     for (std::size_t begin = 0; begin < text.size();) {
@@ -106,8 +106,8 @@ std::string_view nfc(std::string_view text, std::string &storage, Work &work) {
         return text;
     Decomposed decomposed;
     if (!decompose(text, decomposed, work) || !put_marks_in_order(decomposed, work))
-        return text;  // not UTF-8: whoever validates says so
-    decomposed.emplace_back();  // for the NUL that utf8proc writes behind the text
+        return text;  // not UTF-8: the validation reports it
+    decomposed.emplace_back();  // room for the NUL that utf8proc writes behind the text
     const auto length = utf8proc_reencode(decomposed.data(), static_cast<utf8proc_ssize_t>(decomposed.size() - 1), kOptions);
     if (length < 0)
         return text;

@@ -1,4 +1,4 @@
-// What both directions share: paths, models, and the replies that need no engine. Regime: see openai.hpp.
+// Shared by both directions: paths, models, and the replies that need no engine. Regime: see openai.hpp.
 #include "src/core/openai.hpp"
 
 #include "src/core/openai_json.hpp"

@@ -1,7 +1,8 @@
-// What an engine's message holds: its text, and what stands there instead of one. Regime: see openai.hpp.
+// Reads an engine's message: its text, or the reason why it has none. Regime: see openai.hpp.
 //
-// A model that reasons, calls a tool or is held back by a filter may give no text at all. That is no answer: an empty text would be taken for one,
-// stored and cached. Called for whole answers (openai_reply.cpp) and for pieces of them (openai_stream.cpp).
+// A model that reasons, calls a tool or is held back by a filter may give no text at all. This is no answer: an empty
+// text would be taken for an answer, stored and cached. Called for whole answers (openai_reply.cpp) and for pieces of
+// them (openai_stream.cpp).
 #include "src/core/openai_json.hpp"
 #include "src/core/plain_words.hpp"
 #include "src/core/utf8.hpp"
@@ -12,7 +13,8 @@ namespace {
 
 constexpr std::size_t kLongestRefusal = 300;
 
-// Where engines keep what a model thought: vLLM, llama-server and DeepSeek; newer vLLM, Ollama and OpenRouter.
+// The members in which engines put the reasoning: first vLLM, llama-server and DeepSeek; then newer vLLM, Ollama and
+// OpenRouter.
 constexpr const char *kReasoningKeys[] = {"reasoning_content", "reasoning"};
 
 bool has_calls(dom::element message) {
@@ -32,7 +34,7 @@ void Sidetrack::add(dom::element message, bool keeps_reasoning) {
         has_reasoned = true;
         if (keeps_reasoning)
             reasoning += thought;
-        break;  // some send it under both
+        break;  // some engines send it under both names
     }
     if (refusal.size() < kLongestRefusal)
         refusal += utf8_prefix(text_of(message, "refusal"), kLongestRefusal);

@@ -1,20 +1,21 @@
-// What an engine teaches about the parameters that a model takes. Regime: see openai.hpp.
+// Learns which parameters a model takes from the engine's refusals. Regime: see openai.hpp.
 //
-// OpenAI's o1 and gpt-5 and their kind refuse max_tokens (they want max_completion_tokens) and a temperature; others do not know seed, stop or
-// stream_options. Each refusal names one parameter, so a model may have to teach several times, each once.
+// OpenAI's o1, gpt-5 and similar models refuse max_tokens (they want max_completion_tokens) and a temperature; other
+// models do not know seed, stop or stream_options. Each refusal names a single parameter, so a model may have to teach
+// several times, once for each parameter.
 //
-// What refuses a caller's request may have read so in it: a request only says what is to be found out, and what is learned is what the engine
-// answers to the gateway's own, in which nothing is a caller's but the model's name.
+// A refusal of a caller's request may repeat words of that request. So it only says which parameter to test; the engine
+// teaches only by its answer to the gateway's own request, in which only the model's name comes from a caller.
 #include "src/core/openai_json.hpp"
 
 namespace steadytext::core::openai {
 
 namespace {
 
-constexpr std::size_t kMostOthers = 64;  // models of one engine that its entry does not know
+constexpr std::size_t kMostOthers = 64;  // models of an engine that its entry does not name
 constexpr std::string_view kOtherLimit = "max_completion_tokens";
 
-// The parameter that is not taken, if that is what the answer says.
+// The parameter that is refused, if the answer says so.
 std::string named_parameter(const EngineError &error) {
     for (const std::string_view code : {"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
         if (error.code == code)
@@ -25,7 +26,7 @@ std::string named_parameter(const EngineError &error) {
     return {};
 }
 
-// The same dialect if there is no other way to say it.
+// Unchanged if the dialect has no other form for the parameter.
 Dialect without(const std::string &parameter, Dialect dialect) {
     if (parameter == "max_tokens" && dialect.max_tokens == parameter)
         dialect.max_tokens = kOtherLimit;
@@ -39,7 +40,7 @@ bool is_known(const Engine &engine, const std::string &model) {
     return std::find(engine.models.begin(), engine.models.end(), model) != engine.models.end();
 }
 
-// Callers may name as many others as they like: who comes last has room, and another is asked anew when it is wanted.
+// Callers may name any number of other models: a new model replaces another, which is tested again when it is wanted.
 void remember(Engine &engine, const std::string &model, Dialect dialect) {
     const auto is_other = [&](const auto &taught) { return !is_known(engine, taught.first); };
     if (!is_known(engine, model) && !engine.learned.contains(model) &&

@@ -1,8 +1,9 @@
-// From an answer that is no success to whose failure it is, in the engine's own words. Regime: see openai.hpp.
+// Finds out from a failed answer whether the request, the engine or the account is at fault, in the engine's own words.
+// Regime: see openai.hpp.
 //
-// Engines tell what went wrong in many forms: {"error": {"message", "type", "code", "param"}} (OpenAI, vLLM), {"error": "text"} (Ollama),
-// {"object": "error", "message"} (older vLLM), {"detail": "text"} and {"detail": [{"loc", "msg"}]} (FastAPI), [{"error": ...}] (Google),
-// a line of text, a web page of whatever stands before them.
+// Engines report errors in many forms: {"error": {"message", "type", "code", "param"}} (OpenAI, vLLM), {"error":
+// "text"} (Ollama), {"object": "error", "message"} (older vLLM), {"detail": "text"} and {"detail": [{"loc", "msg"}]}
+// (FastAPI), [{"error": ...}] (Google), a line of text, or a web page of a proxy before them.
 #include "src/core/openai_json.hpp"
 #include "src/core/plain_words.hpp"
 
@@ -36,7 +37,7 @@ std::string_view first_text(dom::element object, std::initializer_list<const cha
     return {};
 }
 
-// Of a list of things that are wrong, each with its words.
+// The words of a list of errors.
 std::string listed_words(dom::array list) {
     std::string words;
     for (const dom::element item : list) {
@@ -52,7 +53,7 @@ std::string listed_words(dom::array list) {
     return words;
 }
 
-// The words of one member, whatever it is: a text, a list, an object with a message.
+// The words of a member of any form: a text, a list, an object with a message.
 std::string words_of(dom::element told) {
     constexpr int kLevels = 4;
     for (int level = 0; level < kLevels; level++) {
@@ -80,7 +81,7 @@ bool equals_ignoring_case(std::string_view text, std::string_view lower) {
     return text.size() == lower.size() && contains_word(text, lower);
 }
 
-// What a number would have said, for those that say it by a name; 0: nothing known.
+// The HTTP status for an error that is given by name; 0: unknown name.
 long status_of_name(std::string_view name) {
     constexpr struct {
         std::string_view name;
@@ -124,7 +125,7 @@ long status_of(dom::element told) {
     return status_of_name(text);
 }
 
-// {"detail": [{"loc": ["body", "max_tokens"], "type": "extra_forbidden"}]}: of the first, what it is about.
+// {"detail": [{"loc": ["body", "max_tokens"], "type": "extra_forbidden"}]}: parameter and code of the first error.
 void read_place(dom::element root, EngineError &error) {
     dom::element detail;
     dom::array places;
@@ -142,7 +143,7 @@ std::string with_words(std::string what, const std::string &words) { return word
 
 }  // namespace
 
-// ASCII letters alone have two cases here.
+// Ignores the case of ASCII letters only.
 bool contains_word(std::string_view text, std::string_view lower) {
     return std::search(text.begin(), text.end(), lower.begin(), lower.end(), [](char c, char expected) {
                return (c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c) == expected;
@@ -166,7 +167,7 @@ EngineError error_of(dom::element root) {
         for (const char *key : {"code", "type", "status"})
             if (dom::element code; error.status == 0 && place.is_object() && place[key].get(code) == simdjson::SUCCESS)
                 error.status = status_of(code);
-    // A quota that is used up may come with the number of a rate limit.
+    // A used-up quota may come with the status of a rate limit.
     if (told.is_object())
         for (const char *key : {"code", "type"})
             if (status_of_name(text_of(told, key)) == kQuotaUsedUp)
@@ -199,9 +200,10 @@ EngineError read_error(std::string_view body) {
     return error;
 }
 
-// An engine quotes the key it refuses, so that text is left out. What is wrong with the request comes back to the caller, whom another engine would
-// tell the same; of all else it is first found out whether it befalls other requests too (Suspect): a filter refuses a prompt with 403, a proxy gives
-// up with 408, and an engine that dies of a request says nothing.
+// An engine quotes the key that it refuses, so that text is left out. An error in the request goes back to the caller,
+// as another engine would answer the same. For any other failure, the gateway first finds out whether other requests
+// fail too (Suspect): a filter refuses a prompt with 403, a proxy gives up with 408, and an engine that crashes on a
+// request says nothing.
 Reply failure_reply(const Request &request, const EngineError &error, long status, bool says_when) {
     const std::string http = "HTTP " + std::to_string(status == kQuotaUsedUp ? 429 : status);
     const std::string words = request.secrets == nullptr ? error.words : request.secrets->masked(error.words);

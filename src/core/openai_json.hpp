@@ -1,4 +1,4 @@
-// What the files openai*.cpp share: a parsed text, and ways to ask it. Regime: pure.
+// Shared by the files openai*.cpp: a parsed text, and functions that read it. Regime: pure.
 #pragma once
 
 #include "src/core/json_text.hpp"
@@ -13,7 +13,7 @@ namespace steadytext::core::openai {
 
 namespace dom = simdjson::dom;
 
-// One JSON text and its tree, of at most kMaxDepth levels.
+// A JSON text and its tree, of at most kMaxDepth levels.
 struct Document {
     dom::parser parser;
     dom::element root;
@@ -35,57 +35,58 @@ inline std::string_view text_of(dom::element object, const char *key) {
 // `{"id": ..., "result": `
 [[nodiscard]] std::string begin_reply(std::string_view id);
 
-// As callers name it: with the provider in front, if there is one.
+// The name that callers use: with the provider in front, if there is one.
 [[nodiscard]] std::string shown_name(const Engine &engine, const std::string &model);
 [[nodiscard]] std::string fingerprint_of(const Engine &engine, std::string_view model);
 
 // ---- failures (openai_failure.cpp) ----
 
-// Where the account has nothing left, whatever number it comes with: no HTTP status.
+// The account is used up, whatever number the engine sends: no HTTP status.
 inline constexpr long kQuotaUsedUp = 1;
 
 struct EngineError {
-    bool is_told = false;  // as an error, whatever the HTTP status
+    bool is_told = false;  // the answer reports an error, whatever its HTTP status
     bool is_json = false;
-    long status = 0;       // as an HTTP status, by its code or its name; kQuotaUsedUp; 0: not told
-    std::string words;     // the engine's own, fit for a message
-    std::string parameter; // of the request, if it names one
+    long status = 0;       // as an HTTP status, from its code or its name; kQuotaUsedUp; 0: not reported
+    std::string words;     // the engine's own words, fit for a message
+    std::string parameter; // of the request, if the error names any
     std::string code;
 };
-// Of an object that tells an error; `is_told` says whether it does.
+// Reads an object that may report an error; `is_told` says whether it does.
 [[nodiscard]] EngineError error_of(dom::element root);
-// Of a body that comes with a status of failure, whatever it is.
+// Reads the body of any answer with a status of failure.
 [[nodiscard]] EngineError read_error(std::string_view body);
-// `says_when`: it came with Retry-After.
+// `says_when`: the answer came with Retry-After.
 [[nodiscard]] Reply failure_reply(const Request &request, const EngineError &error, long status, bool says_when);
 [[nodiscard]] bool contains_word(std::string_view text, std::string_view lower);
 
 // ---- answers (openai_answer.cpp) ----
 
-// What a choice holds beside its text, whole or in pieces: why there may be none.
+// The content of a choice beside its text, whole or in pieces: why there may be no text.
 struct Sidetrack {
     std::string reasoning;
     std::string refusal;
     bool has_reasoned = false;
     bool has_called_tool = false;
 
-    // Takes what a message, or a piece of one, adds to it. `keeps_reasoning`: else only that there was some.
+    // Adds the content of a message, or of a piece of a message. Without `keeps_reasoning` it only notes that there was
+    // reasoning.
     void add(dom::element message, bool keeps_reasoning);
-    // Why an answer without a text is none, in words; empty if the model may simply have had nothing to say.
+    // Why a message without a text is no answer, in words; empty if the model may simply have had nothing to say.
     [[nodiscard]] std::string why_empty(std::string_view finish_reason) const;
 };
 
-// The text of a message or a piece of one: a string, or parts of which some are texts. False if it is neither, nor null.
+// The text of a message or of a piece: a string, or parts of which some are texts. False for anything else but null.
 [[nodiscard]] bool read_content(dom::element content, std::string &storage, std::string_view &text);
 [[nodiscard]] bool is_blank(std::string_view text);
 
-// A piece of a stream, and its end, as a daemon sends them.
+// A piece of a stream, and its end, in the form that a daemon sends.
 [[nodiscard]] std::string piece_message(std::string_view id, std::string_view text);
 
-// A count of `usage`; -1: not told.
+// A count of `usage`; -1: not reported.
 [[nodiscard]] std::int64_t tokens_of(dom::element root, const char *key);
 
-// What a whole answer, or the end of a stream, tells beside the text.
+// The report of a whole answer, or of the end of a stream, beside the text.
 struct Usage {
     std::string_view finish_reason;
     double engine_ms;

@@ -1,4 +1,4 @@
-// From what an engine answers to the reply a session reads. Regime: see openai.hpp.
+// Turns an engine's answer into the reply that a session reads. Regime: see openai.hpp.
 #include "src/core/openai_json.hpp"
 #include "src/core/plain_words.hpp"
 #include "src/core/utf8.hpp"
@@ -12,7 +12,8 @@ namespace {
 
 Reply answer(std::string message) { return {Verdict::Answer, std::move(message), {}}; }
 Reply invalid(const char *why) { return {Verdict::Invalid, {}, why}; }
-// Asked without its entry saying that it serves this. (What was asked before narrow() comes back after it.)
+// True if the request was sent although the entry does not say that the engine serves it. (Answers to requests sent
+// before narrow() may come after it.)
 bool may_be_unserved(Request::Kind kind, const Engine &engine) {
     switch (kind) {
     case Request::Kind::Generate:
@@ -25,13 +26,14 @@ bool may_be_unserved(Request::Kind kind, const Engine &engine) {
     }
 }
 
-// Embeddings are often a path that is not there. One that tells in JSON what it has not found may mean the model.
+// Embeddings are often a path that does not exist. If an engine reports in JSON that it found nothing, it may mean the
+// model.
 bool is_of_what_is_unserved(const Request &request, long status, std::string_view body) {
     const bool embeds = request.kind == Request::Kind::Embed || request.kind == Request::Kind::EmbedBatch;
     return status == 501 || (embeds && (status == 405 || (status == 404 && !read_error(body).is_json)));
 }
 
-// A choice's text, and what it holds beside; chat and completion keep it in different places. False if it holds nothing of either.
+// A choice's text, and the content beside it; chat and completion keep it in different places. False if it has neither.
 bool read_choice(dom::element choice, std::string &storage, std::string_view &text, Sidetrack &beside) {
     dom::element message, content;
     text = {};
@@ -80,7 +82,7 @@ Reply read_generated(const Request &request, const Engine &engine, dom::element 
     return answer(out += ", \"error\": null}");
 }
 
-// One vector, appended as JSON; `dimensions` is the length all must have, 0 before the first.
+// Appends a vector as JSON; `dimensions` is the length that all vectors must have, 0 before the first.
 bool append_vector(std::string &out, dom::element embedding, std::size_t &dimensions) {
     dom::array numbers;
     if (embedding.get(numbers) != simdjson::SUCCESS || numbers.size() == 0 || numbers.size() > kMaxDimensions ||
@@ -100,7 +102,7 @@ bool append_vector(std::string &out, dom::element embedding, std::size_t &dimens
     return true;
 }
 
-// The vectors in the order of the texts, whatever order they came in; false unless there is exactly one for each.
+// Puts the vectors in the order of the texts; false unless there is exactly one vector for each text.
 bool order_vectors(dom::element root, std::size_t count, std::vector<dom::element> &vectors) {
     dom::array data;
     if (root["data"].get(data) != simdjson::SUCCESS || data.size() != count)
@@ -180,7 +182,8 @@ Reply read_reply(const Request &request, const Engine &engine, long status, std:
     Document document;
     if (!document.parse(body))
         return invalid("it sent something else than a JSON object");
-    // Some tell an error with HTTP 200: then its code decides, and one without is about the request.
+    // Some engines report an error with HTTP 200: then its code decides; without a code, the error is about the
+    // request.
     if (const EngineError error = error_of(document.root); error.is_told && request.kind != Request::Kind::Ping)
         return failure_reply(request, error, error.status == 0 ? 400 : error.status, says_when);
     switch (request.kind) {

@@ -1,4 +1,4 @@
-// From the gateway's request to the body an engine gets. Regime: see openai.hpp.
+// Turns the gateway's request into the body that an engine gets. Regime: see openai.hpp.
 #include "src/core/json_member.hpp"
 #include "src/core/openai_json.hpp"
 
@@ -6,7 +6,7 @@ namespace steadytext::core::openai {
 
 namespace {
 
-constexpr std::string_view kModelsOwnEos = "[EOS]";  // what the wire protocol calls the model's own end
+constexpr std::string_view kModelsOwnEos = "[EOS]";  // the wire protocol's name for the model's own end
 
 std::string as_json(std::string_view text) {
     std::string out;
@@ -21,7 +21,8 @@ std::string array_of(const std::vector<std::string> &texts, const std::string &p
     return out += ']';
 }
 
-// An object whose members are JSON already, in the engine's dialect: some are left out, and those of extra_body stand instead of others.
+// An object in the engine's dialect, from members that are JSON already: some members are left out, and members of
+// extra_body replace members of the same name.
 class Body {
 public:
     Body(const Engine &engine, const Dialect &dialect) : dialect_(dialect) {
@@ -81,14 +82,15 @@ void add_number(Body &body, std::string_view name, dom::element params, const ch
         body.add(name, std::string(simdjson::minify(value)));
 }
 
-// The model's name as the engine knows it: what stands behind "provider:", or what was named, known or not; its default if nothing was.
+// The model's name as the engine knows it: the part after "provider:", or the given name, known or not; without a name,
+// the engine's default.
 std::string model_for(std::string_view named, const Engine &engine) {
     if (!engine.provider.empty() && named.starts_with(engine.provider + ":"))
         return std::string(named.substr(engine.provider.size() + 1));
     return !named.empty() || engine.models.empty() ? std::string(named) : engine.models.front();
 }
 
-// Choices as a grammar of llama.cpp's.
+// Choices as a grammar of llama.cpp.
 std::string grammar_of(const std::vector<std::string> &choices) {
     std::string grammar = "root ::= ";
     for (const std::string &choice : choices)
@@ -96,8 +98,9 @@ std::string grammar_of(const std::vector<std::string> &choices) {
     return grammar;
 }
 
-// What binds the answer. OpenAI has a name for schemas alone; vLLM calls the others structured_outputs, and guided_* in
-// older versions; llama-server knows grammars. Engines refuse what they do not know, or ignore it: so choices are checked in the answer.
+// The members that constrain the answer. OpenAI only has a name for schemas. vLLM calls the others structured_outputs,
+// and guided_* in older versions; llama-server knows grammars. Engines refuse or ignore members that they do not know,
+// so choices are checked in the answer.
 void add_constraint(Body &body, dom::element params, std::string_view schema, const Engine &engine, Request &request) {
     if (schema.starts_with('{')) {
         body.add("response_format", std::string(R"({"type": "json_schema", "json_schema": {"name": "answer", )") +
@@ -127,7 +130,7 @@ void write_generate(dom::element params, std::string_view schema, const Engine &
     }
     add_number(body, "seed", params, "seed");
     add_number(body, "temperature", params, "temperature");
-    // What a model thinks counts against the limit of what it may write.
+    // Reasoning counts against the limit of tokens that the model may write.
     if (std::int64_t most; params["max_new_tokens"].get(most) == simdjson::SUCCESS)
         body.add(request.dialect.max_tokens, std::to_string(most + engine.reasoning_tokens));
     if (const std::string_view eos = text_of(params, "eos_string"); !eos.empty() && eos != kModelsOwnEos)
@@ -154,8 +157,8 @@ bool write_embed(dom::element params, const char *key, const Engine &engine, Req
     return true;
 }
 
-// The schema goes on as it is: it may have numbers of more digits, and nest deeper, than the reader of the message holds. `rest` is the message
-// without it. Any other message has none, and is its own rest.
+// The schema is passed on unchanged: it may have longer numbers, and nest deeper, than the reader of the message
+// supports. `rest` is the message without its schema; without a schema, it is the message itself.
 std::string_view take_schema(std::string_view message, std::string &storage, std::string_view &rest) {
     rest = message;
     const std::string_view schema = json_member(json_member(message, "params"), "schema");

@@ -1,4 +1,4 @@
-// From the events of a streamed answer to the messages of a daemon's stream. Regime: see openai.hpp.
+// Turns the events of a streamed answer into the messages of a daemon's stream. Regime: see openai.hpp.
 #include "src/core/openai_json.hpp"
 #include "src/core/utf8.hpp"
 
@@ -8,8 +8,8 @@ namespace {
 
 constexpr std::size_t kLongestRefusal = 300;
 
-// The text that came with a choice; chat and completion keep it in different places. False if it is none that can be told: what ends
-// a daemon's stream is no part of it.
+// The text in a choice; chat and completion keep it in different places. False if the text cannot be passed on: the
+// mark that ends a daemon's stream may not be part of it.
 bool read_piece(dom::element choice, std::string &storage, std::string_view &text, Sidetrack &beside) {
     dom::element delta;
     dom::element part;
@@ -17,11 +17,11 @@ bool read_piece(dom::element choice, std::string &storage, std::string_view &tex
     if (is_chat)
         beside.add(delta, false);
     if ((is_chat ? delta["content"] : choice["text"]).get(part) != simdjson::SUCCESS)
-        return true;  // it says who speaks, or that this is the end
+        return true;  // this event names the speaker, or is the end
     return read_content(part, storage, text) && text != kStreamEnd && !contains_nul(text);
 }
 
-// Between two brackets: engines and what stands before them send words of their own to keep a connection alive.
+// True if the event is an object: engines, and proxies before them, send other words to keep a connection alive.
 bool begins_object(std::string_view data) {
     const std::size_t first = data.find_first_not_of(" \t\r\n");
     return first != std::string_view::npos && data[first] == '{';
@@ -55,7 +55,7 @@ StreamReader::Event StreamReader::read(const Request &request, std::string_view 
         return Event::Nothing;
     has_begun_ = true;
     if (choices.at(0).get(choice) != simdjson::SUCCESS || !choice.is_object())
-        return Event::Nothing;  // the last one often has nothing but the counts
+        return Event::Nothing;  // the last event often has only the counts
     return read_choice(request, choice, message);
 }
 

@@ -39,7 +39,7 @@ bool is_operation(std::string_view text, Problem &problem) {
         Endpoint endpoint;
         text.remove_prefix(kDaemon.size());
         if (const std::size_t last = text.find_last_not_of("0123456789"); last != std::string_view::npos && text[last] == '#')
-            text = text.substr(0, last);  // "#2": one of several that are called so
+            text = text.substr(0, last);  // "#2": one of several daemons with the same name
         return text == kEmbeddedEndpoint || parse_endpoint(text, endpoint, problem);
     }
     if (has_word("* generate embed rerank json regex choice stream", text) || (text.starts_with(kModel) && text.size() > kModel.size()))
@@ -93,7 +93,7 @@ constexpr Rule kCount = integer(0, kMostInt);
 constexpr Rule kBigCount = integer(0, INT64_MAX);
 constexpr Rule kOrder = needed(word("age frecency"));
 
-// Of asynchronous calls, with the words that the original has for them.
+// Rules of asynchronous calls, with the words of the original.
 constexpr Refusal kNoPrompt = {"Prompt cannot be empty", sqlstate::kInvalidParameterValue};
 constexpr Refusal kNoText = {"Text cannot be empty", sqlstate::kInvalidParameterValue};
 constexpr Refusal kNoBatch = {"Batch cannot be empty", sqlstate::kInvalidParameterValue};
@@ -418,7 +418,7 @@ constexpr Parameter kArguments[] = {
     {"_steadytext.check_config", "config_key", kConfigKey},
     {"_steadytext.check_config", "config_value", kConfigValue},
 
-    // Asynchronous calls. What the call itself refuses beyond this is told once it is carried out.
+    // Asynchronous calls. Other errors are reported when the call is carried out.
     {"_steadytext.queue_add", "request_type", kRequestType},
     {"_steadytext.queue_add", "prompt", kAnyText},
     {"_steadytext.queue_add", "prompts", kAnyTexts},
@@ -493,7 +493,8 @@ constexpr Parameter kArguments[] = {
     {"steadytext_queue_requeue", "request_ids", kRequests},
 };
 
-// Keys of steadytext_config; the name "*table_name" stands for all that end so. Values come as text.
+// Keys of steadytext_config; the name "*table_name" stands for all keys with this ending. Values come as
+// text.
 constexpr Parameter kConfigKeys[] = {
     {"steadytext_config", "daemon_host", parsed(253, is_host, {"Invalid host format"}, "'localhost'", "'a b'"), "steadytext.daemons"},
     {"steadytext_config", "daemon_port",
@@ -588,7 +589,7 @@ constexpr Parameter kSettings[] = {
 
 namespace {
 
-// Where each function's rows are, by its name: many are looked for on every call.
+// The rows of each function, by its name: every call looks up several functions.
 struct Owner {
     std::string_view name;
     const Parameter *first;
@@ -623,7 +624,7 @@ std::span<const Parameter> rows_of(std::string_view function) noexcept {
     return owner == kOwners.end() || owner->name != function ? std::span<const Parameter>() : std::span(owner->first, owner->count);
 }
 
-// A key in lower case fits the row of its name, or the one of its ending.
+// A key, in any case of letters, fits the row with its name or with its ending.
 bool fits(std::string_view key, std::string_view name) noexcept {
     const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; };
     if (name.front() == '*') {

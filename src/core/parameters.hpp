@@ -24,7 +24,7 @@ constexpr Rule line(std::int64_t most) { return {.kind = Kind::Text, .form = For
 constexpr Rule free_text(std::int64_t most) { return {.kind = Kind::Text, .least = 0, .most = most}; }
 constexpr Rule word(const char *words) { return {.kind = Kind::Text, .least = 0, .most = 63, .words = words}; }
 
-// The same rule for a value that must be there.
+// The same rule for a value that must be given.
 constexpr Rule needed(Rule rule) {
     rule.needed = true;
     return rule;
@@ -74,14 +74,14 @@ inline constexpr Rule kDocument = {.kind = Kind::Text, .name = "Document", .need
                                    .null = {"Documents cannot contain null elements"}};
 inline constexpr Rule kDocuments = {.kind = Kind::Texts, .name = "Documents array", .needed = true, .least = 1, .most = kMostDocuments,
                                     .element = &kDocument, .null = {"Documents cannot be null"}};
-// The texts of a batch, of which NULL ones are left out, as many as an array holds.
+// The texts of a batch, as many as an array holds; NULL elements are left out.
 inline constexpr Rule kPrompts = {.kind = Kind::Texts, .name = "Prompts", .needed = true, .least = 0, .most = INT32_MAX, .element = &kPrompt};
 inline constexpr Rule kTexts = {.kind = Kind::Texts, .name = "Texts", .needed = true, .least = 0, .most = INT32_MAX, .element = &kText};
 inline constexpr Rule kTopK = {.kind = Kind::Integer, .name = "top_k", .needed = true, .least = 1, .most = INT32_MAX,
                                .null = {"top_k must be greater than 0", sqlstate::kInvalidParameterValue},
                                .below = {"top_k must be greater than 0"}};
 
-// Of the ranking of several queries: NULL or blank ones are skipped, and without documents there is nothing to rank.
+// Ranking for several queries: NULL and blank queries are skipped, and without documents there is nothing to rank.
 inline constexpr Rule kOneOfQueries = {.kind = Kind::Text, .name = "Query", .least = 0, .most = kLongestPrompt};
 inline constexpr Rule kQueries = {.kind = Kind::Texts, .name = "Queries", .needed = true, .least = 1, .most = kMostDocuments,
                                   .element = &kOneOfQueries,
@@ -94,11 +94,11 @@ inline constexpr Rule kWeight = {.kind = Kind::Integer, .name = "weight", .least
                                  .above = {nullptr, nullptr, "Weights are shares of the requests, relative to each other."}};
 inline constexpr Rule kEndpoint = {.kind = Kind::Text, .name = "endpoint", .least = 1, .most = 255, .parse = is_endpoint,
                                    .sample = "'tcp://127.0.0.1:5999'", .bad_sample = "'tcp://169.254.169.254:5999'"};
-// Of an entry that is there: also a bad one can be taken out.
+// An entry that exists: a bad entry can be removed too.
 inline constexpr Rule kEntry = {.kind = Kind::Text, .name = "endpoint", .form = Form::Line, .least = 1, .most = 1023};
 
 inline constexpr Rule kRowType = {.name = "row_type", .needed = true, .sample = "'public.steadytext_config'::regtype"};
-// Settings: files, texts, lists; and what shared memory has a bound for.
+// Settings: files, texts, lists, and settings with a limit in shared memory.
 inline constexpr Rule kPath = {.kind = Kind::Text, .form = Form::Line, .least = 0, .most = 1023};
 inline constexpr Rule kFallbackText = free_text(8191);
 inline constexpr Rule kDaemons = {.kind = Kind::Text, .least = 0, .most = INT32_MAX, .parse = check_daemon_list, .sample = "''",
@@ -109,7 +109,7 @@ inline constexpr Rule kMaxRequests = integer(1, 4096);
 inline constexpr Rule kMaxRateMeters = integer(16, 65'535);
 inline constexpr Rule kMaxDatabases = integer(1, 65'535);
 
-// What steadytext_generate_ex takes in its options.
+// The options of steadytext_generate_ex.
 extern const Parameter kGenerateOptions[];
 inline constexpr Rule kOptions = {.kind = Kind::Options, .name = "options", .options = kGenerateOptions,
                                   .malformed = {"options must be a JSON object"}, .sample = "'{}'", .bad_sample = "'[]'"};
@@ -121,16 +121,17 @@ inline constexpr Rule kOptions = {.kind = Kind::Options, .name = "options", .opt
 [[nodiscard]] std::span<const Parameter> config_keys() noexcept;
 [[nodiscard]] std::span<const Parameter> settings() noexcept;
 
-// The rows of a function, in the order of its arguments; st_x and _steadytext.x have those of steadytext_x unless they have their own.
+// The rows of a function, in the order of its arguments; st_x and _steadytext.x share the rows of steadytext_x unless
+// they have their own.
 [[nodiscard]] std::span<const Parameter> arguments_of(std::string_view function) noexcept;
-// Null if there is none.
+// Null if there is no such row.
 [[nodiscard]] const Parameter *find_setting(std::string_view name) noexcept;
 [[nodiscard]] const Parameter *find_option(const Parameter *options, std::string_view name) noexcept;
 
 // A value for steadytext_config, as steadytext_config_set takes it. Keys that mean nothing to the extension may hold anything.
 [[nodiscard]] bool check_config(std::string_view key, std::string_view value, Problem &problem);
 
-// What model and unsafe_mode say together: a remote model (with a colon) needs it.
+// Checks model and unsafe_mode together: a remote model (with a colon) needs unsafe_mode.
 [[nodiscard]] bool check_remote(const TextArgument &model, bool unsafe_mode, Problem &problem) noexcept;
 
 }  // namespace steadytext::core

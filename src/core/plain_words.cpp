@@ -1,4 +1,4 @@
-// Character by character, until there is enough: see plain_words.hpp. Regime: pure.
+// Goes character by character, until there is enough: see plain_words.hpp. Regime: pure.
 #include "src/core/plain_words.hpp"
 
 #include "src/core/utf8.hpp"
@@ -10,9 +10,10 @@ namespace steadytext::core {
 
 namespace {
 
-constexpr std::size_t kMostRead = 64 << 10;  // of a page that has no words at all
+constexpr std::size_t kMostRead = 64 << 10;  // of a page without any words
 
-// White space, controls (C0, DEL, C1), what joins, separates or turns characters without being seen.
+// White space, controls (C0, DEL, C1), and invisible characters that join, separate or turn other
+// characters.
 bool is_unseen(std::uint32_t code) {
     return code <= 0x20 || (code >= 0x7F && code <= 0xA0) || code == 0xAD || (code >= 0x2000 && code <= 0x200F) ||
            (code >= 0x2028 && code <= 0x202F) || (code >= 0x205F && code <= 0x206F) || code == 0x3000 || code == 0xFEFF ||
@@ -25,7 +26,7 @@ bool begins_with(std::string_view text, std::size_t at, std::string_view lower) 
            });
 }
 
-// Where a tag ends that begins at `at`; of a script or style, where its end begins.
+// The end of the tag that begins at `at`; for a script or style, the place where its end tag begins.
 std::size_t behind_tag(std::string_view page, std::size_t at) {
     for (const std::string_view element : {std::string_view("<script"), std::string_view("<style")}) {
         if (!begins_with(page, at, element))

@@ -1,4 +1,4 @@
-// What went wrong, as pure code says it: an SQLSTATE and the texts a user will read.
+// An error as pure code reports it: an SQLSTATE and the texts for the user.
 //
 // Called by every validator and parser of src/core, by shmem and by the transports; src/pg/boundary.hpp turns it
 // into an ereport. Regime: pure. It owns nothing and has no destructor, so a longjmp may skip it.
@@ -17,7 +17,7 @@ struct Problem {
     char detail[512];
     char hint[256];
 
-    // A call makes ten of them and uses none: no more is written than makes them empty.
+    // A call makes ten of them and uses none, so the constructor only writes what makes them empty.
     Problem() noexcept { sqlstate[0] = message[0] = detail[0] = hint[0] = '\0'; }
 
     [[nodiscard]] bool is_set() const noexcept { return sqlstate[0] != '\0'; }

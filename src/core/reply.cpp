@@ -1,4 +1,4 @@
-// JSON of daemons' replies, by simdjson: see reply.hpp. Regime: pure.
+// Reads the JSON of daemons' replies with simdjson: see reply.hpp. Regime: pure.
 #include "src/core/reply.hpp"
 
 #include "src/core/constraint/network.hpp"
@@ -24,7 +24,8 @@ bool invalid(Problem &problem, const char *why) {
     return false;
 }
 
-// The process's parser: it keeps its buffers from reply to reply, but not those of a giant one.
+// The parser of this process: it keeps its buffers between replies, except the buffers of a huge
+// reply.
 bool parse(PaddedText body, dom::element &root) {
     constexpr std::size_t kKeptBytes = 1 << 20;
     static dom::parser *parser = new dom::parser;
@@ -77,7 +78,7 @@ std::string_view text_of(dom::object object, const char *key) {
     return object[key].get(text) == simdjson::SUCCESS ? text : std::string_view();
 }
 
-// A number from 0 to a billion, or -1: counts and times, of which no more is believed.
+// A count or time from 0 to a billion; -1 for anything else, as larger numbers are not believed.
 double number_of(dom::object object, const char *key) {
     double number;
     return object[key].get(number) == simdjson::SUCCESS && number >= 0 && number <= 1e9 ? number : -1;
@@ -93,7 +94,7 @@ void read_usage(dom::object object, GenerateReply &reply) {
     reply.engine_ms = number_of(object, "engine_ms");
 }
 
-// The same of a reply with "usage" beside its result.
+// As above, and also reads "usage" beside the result.
 bool read_result(PaddedText body, dom::element &result, ReplyUsage &usage, Problem &problem) {
     usage = ReplyUsage{};
     dom::object reply, told;

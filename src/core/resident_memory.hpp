@@ -1,6 +1,6 @@
-// How much of this process is in memory, as Linux tells it.
+// The size of this process in memory, as Linux reports it.
 //
-// Called by daemons, which tell it in their `info`. Regime: pure.
+// Called by daemons, which report it in their `info`. Regime: pure.
 #pragma once
 
 #include <unistd.h>
@@ -11,7 +11,7 @@
 
 namespace steadytext::core {
 
-// 0 where nobody tells.
+// 0 if the system does not report it.
 [[nodiscard]] inline std::uint64_t resident_bytes() noexcept {
     std::FILE *statm = std::fopen("/proc/self/statm", "re");
     if (statm == nullptr)

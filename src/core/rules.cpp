@@ -1,4 +1,4 @@
-// Holding values against rules: see rules.hpp. Regime: pure.
+// Checks values against rules: see rules.hpp. Regime: pure.
 #include "src/core/rules.hpp"
 
 #include "src/core/utf8.hpp"
@@ -17,7 +17,7 @@ bool is_python_space(std::uint32_t code) noexcept {
            code == 0x205F || code == 0x3000;
 }
 
-// A rule, what messages call it, and the limit that may change.
+// A rule, its name in messages, and the limit that may change.
 struct Checker {
     const Rule &rule;
     const char *name;
@@ -89,7 +89,7 @@ struct Checker {
     }
 };
 
-// The words of a fault for which the rule has none of its own.
+// The words for a fault, if the rule has none of its own.
 bool say(const Rule &rule, const char *name, Fault fault, Problem &problem) noexcept {
     const bool counted = rule.kind == Kind::Text || rule.kind == Kind::Texts;
     switch (fault) {
@@ -167,7 +167,7 @@ bool refuse(const Rule &rule, const char *name, Fault fault, std::size_t longest
 
 namespace {
 
-// Whether a value of this kind can be what the rule is about: whoever calls _steadytext.check() by hand chooses the types.
+// Whether the rule is about values of this kind: a caller of _steadytext.check() chooses the types.
 bool fits(Kind kind, Value::Is is) noexcept {
     if (kind == Kind::Any)
         return true;

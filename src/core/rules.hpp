@@ -1,7 +1,8 @@
-// What a value must be, and with which words and SQLSTATE it is refused.
+// Rules for values, with the words and the SQLSTATE of each refusal.
 //
-// The rules themselves stand in src/core/parameters.*: one for each argument of each SQL function and for each setting. Called by
-// src/session/arguments.* and src/guc.cpp. Regime: pure (check() may throw std::bad_alloc).
+// The rules themselves stand in src/core/parameters.*: a rule for each argument of each SQL function and for each
+// setting. Called by src/session/arguments.*, src/session/batch.cpp, src/functions and src/guc.cpp. Regime: pure
+// (check() may throw std::bad_alloc).
 #pragma once
 
 #include "src/core/problem.hpp"
@@ -25,25 +26,25 @@ struct TextArgument {
 [[nodiscard]] bool is_blank(std::string_view text) noexcept;
 
 enum class Kind : std::uint8_t {
-    Any,       // what its SQL type allows
+    Any,       // all values of its SQL type
     Flag,      // a boolean
     Integer,
     Real,
     Text,      // `least` and `most` are bytes
-    Texts,     // an array; they are its elements
-    Interval,  // they are microseconds
+    Texts,     // an array; `least` and `most` count its elements
+    Interval,  // `least` and `most` are microseconds
     Options,   // a JSON object
 };
 
 enum class Form : std::uint8_t {
     Free,   // any UTF-8
-    Prose,  // white space alone is as good as nothing
-    Line,   // the same, and without control characters
+    Prose,  // white space alone counts as empty
+    Line,   // as Prose, and without control characters
 };
 
 enum class Fault : std::uint8_t { Null, Below, Above, Malformed };
 
-// How a fault is told; without a message, in words made of the name and the bound.
+// The words of a refusal; without a message, they are made of the name and the bound.
 struct Refusal {
     const char *message = nullptr;
     const char *sqlstate = nullptr;
@@ -54,32 +55,33 @@ struct Parameter;
 
 struct Rule {
     Kind kind = Kind::Any;
-    const char *name = nullptr;  // as messages call it; without one, by the argument's
+    const char *name = nullptr;  // the name in messages; null: the argument's name
     Form form = Form::Free;
-    bool needed = false;         // NULL is refused; else it stands for a default, or nothing
+    bool needed = false;         // NULL is refused; else NULL means a default, or nothing
     std::int64_t least = INT64_MIN;
     std::int64_t most = INT64_MAX;
     bool distinct = false;            // no element twice
-    const Rule *element = nullptr;    // of each element
-    const char *words = nullptr;      // the values there are, separated by spaces
+    const Rule *element = nullptr;    // the rule for each element
+    const char *words = nullptr;      // the allowed values, separated by spaces
     bool (*parse)(std::string_view text, Problem &problem) = nullptr;
-    const Parameter *options = nullptr;  // of the object's members, up to one without a name
+    const Parameter *options = nullptr;  // the rules for the object's members, up to a row without a name
     Refusal null{}, below{}, above{}, malformed{};
-    const char *sample = nullptr;      // SQL for a value that is good, and one that is not: t/027_parameters.sql tries both
+    const char *sample = nullptr;      // SQL for a good value, and for a bad value: t/027_parameters.sql tries both
     const char *bad_sample = nullptr;
 };
 
-// One argument, option or setting.
+// An argument, option or setting.
 struct Parameter {
     const char *owner;  // the function, or the group of settings
     const char *name;
     Rule rule;
-    const char *setting = nullptr;  // of steadytext_config's keys: the setting in postgresql.conf of the same meaning
+    // For keys of steadytext_config: the setting in postgresql.conf with the same meaning
+    const char *setting = nullptr;
 
     [[nodiscard]] const char *shown() const noexcept { return rule.name != nullptr ? rule.name : name; }
 };
 
-// `most` of texts that may be as long as steadytext.max_prompt_bytes says.
+// As `most`: the text may be as long as steadytext.max_prompt_bytes allows.
 inline constexpr std::int64_t kLongestPrompt = -1;
 
 // A value as a rule sees it.
@@ -91,8 +93,8 @@ struct Value {
         Real,
         Text,
         Texts,
-        Other,    // not looked at: the function's declaration says that it is of the right type
-        Foreign,  // of a type that no rule is about but one for anything
+        Other,    // not checked: the function's declaration ensures the type
+        Foreign,  // of a type that fits no rule except Kind::Any
     };
 
     Is is = Is::Null;
@@ -117,13 +119,13 @@ private:
     explicit Value(Is kind) : is(kind) {}
 };
 
-// False, with the problem, unless the value is what the rule says. `longest_prompt`: steadytext.max_prompt_bytes.
+// False, with the problem, unless the value obeys the rule. `longest_prompt`: steadytext.max_prompt_bytes.
 [[nodiscard]] bool check(const Rule &rule, const char *name, const Value &value, std::size_t longest_prompt, Problem &problem);
 
 // The words and SQLSTATE of a fault. Returns false.
 bool refuse(const Rule &rule, const char *name, Fault fault, std::size_t longest_prompt, Problem &problem) noexcept;
 
-// Whether a list of words separated by spaces has this one.
+// Whether a list of words separated by spaces contains this word.
 [[nodiscard]] bool has_word(std::string_view words, std::string_view word) noexcept;
 
 }  // namespace steadytext::core

@@ -1,4 +1,4 @@
-// Looking for values in words: see secrets.hpp. Regime: pure.
+// Searches words for secret values: see secrets.hpp. Regime: pure.
 #include "src/core/secrets.hpp"
 
 #include <algorithm>

@@ -1,6 +1,8 @@
-// What nobody may read in the words of an engine, which may repeat what it was asked with: keys, headers, the values of a query.
+// Secrets that must not appear in an engine's words, as an engine may repeat parts of its request: keys, headers, the
+// values of a query.
 //
-// Filled by bgworker/http_channel.cpp, asked by openai_failure.cpp. Regime: pure (may throw std::bad_alloc).
+// Filled by bgworker/http_channel.cpp, used by openai.cpp and openai_failure.cpp. Regime: pure (may throw
+// std::bad_alloc).
 #pragma once
 
 #include <string>
@@ -11,11 +13,13 @@ namespace steadytext::core {
 
 class Secrets {
 public:
-    // A value as it is sent, and each long part of one that has several ("Bearer ..."). What is very short is no secret, and stands everywhere.
+    // Adds a value as it is sent, and each long part of a value that has several ("Bearer ..."). A very short value is
+    // no secret, as it occurs everywhere.
     void add(std::string_view value);
-    // The values of a query, as they are and with its %XX read.
+    // Adds the values of a query, as they are and with their %XX decoded.
     void add_query(std::string_view query);
-    // "***" for each of them; also for the beginning of one at the end, where words are cut.
+    // Puts "***" in place of each secret; also in place of the beginning of a secret at the end of the words, where
+    // they are cut.
     [[nodiscard]] std::string masked(std::string words) const;
 
 private:

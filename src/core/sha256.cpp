@@ -1,4 +1,4 @@
-// OpenSSL's EVP interface: see sha256.hpp. Regime: pure.
+// Uses OpenSSL's EVP interface: see sha256.hpp. Regime: pure.
 #include "src/core/sha256.hpp"
 
 #include <new>

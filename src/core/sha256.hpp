@@ -1,7 +1,7 @@
-// SHA-256 by OpenSSL, without the cost of looking the algorithm up at every call.
+// SHA-256 by OpenSSL, without a lookup of the algorithm at every call.
 //
-// Used for cache keys. Regime: pure. OpenSSL 3 fetches an algorithm anew in each one-shot call, which triples the time
-// for short texts; here it is fetched once per process and the context is reused.
+// Used for cache keys and other hashes of texts. Regime: pure. OpenSSL 3 fetches an algorithm anew in each one-shot
+// call, which triples the time for short texts; here it is fetched once per process and the context is reused.
 #pragma once
 
 #include <cstddef>

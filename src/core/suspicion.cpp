@@ -1,4 +1,4 @@
-// Looking for it: see suspicion.hpp. Regime: pure, noexcept.
+// Searches arguments for signs of an attack: see suspicion.hpp. Regime: pure, noexcept.
 #include "src/core/suspicion.hpp"
 
 #include "src/core/utf8.hpp"
@@ -35,7 +35,8 @@ bool is_space(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
-// Not 0 if some byte of the eight is below 0x20 or 0x7F; now and then for an innocent neighbour, so each is looked at then.
+// Not 0 if a byte of the eight is below 0x20 or is 0x7F. Rarely it also marks an innocent neighbour, so then each byte
+// is checked.
 std::uint64_t marks_of_control(std::uint64_t eight) noexcept {
     constexpr std::uint64_t kOnes = 0x0101'0101'0101'0101U;
     constexpr std::uint64_t kHighs = 0x8080'8080'8080'8080U;
@@ -43,7 +44,7 @@ std::uint64_t marks_of_control(std::uint64_t eight) noexcept {
     return (((eight - kOnes * 0x20) & ~eight) | ((not_del - kOnes) & ~not_del)) & kHighs;
 }
 
-// A comment to the end of the line; "models--org--name" is none.
+// A comment to the end of the line; "models--org--name" has none.
 bool has_line_comment(std::string_view text) noexcept {
     for (std::size_t at = text.find("--"); at != std::string_view::npos; at = text.find("--", at + 1))
         if (at + 2 == text.size() || is_space(text[at + 2]) || (at > 0 && is_space(text[at - 1])))
@@ -51,7 +52,7 @@ bool has_line_comment(std::string_view text) noexcept {
     return false;
 }
 
-// A word of SQL among others.
+// A word of SQL among other words.
 bool has_verb(std::string_view text) noexcept {
     if (std::none_of(text.begin(), text.end(), is_space))
         return false;
@@ -83,7 +84,7 @@ bool has_control_character(std::string_view text) noexcept {
     const auto any = [](std::string_view part) {
         return std::any_of(part.begin(), part.end(), [](char c) { return is_control(static_cast<unsigned char>(c)); });
     };
-    // A cache line at a time, without a branch within.
+    // Checks a cache line at a time, without a branch inside.
     std::size_t at = 0;
     for (std::uint64_t words[8]; at + sizeof words <= text.size(); at += sizeof words) {
         std::memcpy(words, text.data() + at, sizeof words);

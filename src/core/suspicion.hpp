@@ -1,7 +1,7 @@
-// What makes an argument look like an attack, whether or not it is refused.
+// Signs that an argument may be an attack, whether or not it is refused.
 //
-// Called by src/session/audit.* before an argument is checked. Regime: pure, noexcept. Prompts may say anything and are looked at
-// for control characters only; a name has no business with quotes, comments and SQL. A false alarm costs a line in a log.
+// Called by src/session/audit.* before an argument is checked. Regime: pure, noexcept. A prompt may contain anything,
+// so only control characters count; a name needs no quotes, comments or SQL. A false alarm only costs a line in a log.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ inline constexpr std::size_t kSuspicions = 6;
 [[nodiscard]] const char *name_of(Suspicion suspicion) noexcept;
 [[nodiscard]] const char *describe(Suspicion suspicion) noexcept;
 
-// Other than tab, line feed and carriage return.
+// Control characters other than tab, line feed and carriage return.
 [[nodiscard]] bool has_control_character(std::string_view text) noexcept;
 
 [[nodiscard]] Suspicion suspect_prompt(std::string_view text, std::size_t longest) noexcept;

@@ -1,13 +1,19 @@
-// Whose request a daemon gets next, when several roles ask at once.
+// Decides which role's request a daemon gets next, when several roles ask at once.
 //
-// One per daemon, in the gateway (bgworker/daemon.cpp). Regime: pure (may throw std::bad_alloc).
+// Used by the gateway, which keeps an object for each daemon (bgworker/daemon.cpp). Regime: pure (may throw
+// std::bad_alloc).
 //
-// A daemon works on some requests at once and lets the others wait in the order they came: so a role that sends hundreds would have all
-// others wait behind them. While only one role asks, it may have twice as many under way there as the daemon works on: it never idles, and
-// a role that comes next waits a little at most; of streams, which cannot be called back, it has its share even then. While several roles ask, no more are sent than the daemon works on, and of those each
-// role has its fair share (shmem/fair_share.hpp), with room left for one that has none under way; the role with the fewest
-// goes first. A place whose request was given up at its caller's deadline counts against its role's share for as long as an answer usually
-// takes, a second at most: else deadlines too short for an answer would buy more turns than calls that wait for theirs. What a role has too much then, lent to it while it was alone, the gateway calls back (bgworker/daemon_turns.cpp). A role asks as long as it has requests here, and for kRecentUs after its last one.
+// A daemon works on some requests at once and lets the others wait in the order they came. So a role that sends
+// hundreds of requests would make all other roles wait behind them. While a single role asks, it may have twice as many
+// requests in flight as the daemon works on: the daemon never idles, and the next role waits only a little. Streams
+// cannot be called back, so of streams a role has only its share even then. While several roles ask, no more requests
+// are sent than the daemon works on. Each role has its fair share of them (shmem/fair_share.hpp), with room left for a
+// role that has none in flight; the role with the fewest goes first.
+//
+// A request that was given up at its caller's deadline still counts against its role's share for as long as an answer
+// usually takes, at most a second: else deadlines too short for an answer would buy more turns than calls that wait for
+// their answers. If a role then has too many in flight, lent to it while it was alone, the gateway calls them back
+// (bgworker/daemon_turns.cpp). A role asks as long as it has requests here, and for kRecentUs after its last request.
 #pragma once
 
 #include "shmem/fair_share.hpp"
@@ -29,9 +35,9 @@ public:
         mine.last_us = now_us;
         mine.waiting++;
     }
-    // It waits no longer: it was given up, or goes elsewhere; or is sent, which sent() says after it.
+    // The request waits no longer: it was given up, goes elsewhere, or is sent, which sent() then reports.
     void stopped_waiting(std::uint32_t role) noexcept { take_one(role, &Role::waiting); }
-    // One that `lasts` cannot be called back: a stream.
+    // A request that `lasts` cannot be called back: a stream.
     void sent(std::uint32_t role, bool lasts, std::int64_t now_us) {
         Role &mine = of(role);
         mine.last_us = now_us;
@@ -45,15 +51,16 @@ public:
         lasting_ -= lasts ? ended : 0;
     }
 
-    // It was answered after so long.
+    // A request was answered after `took_us`.
     void answered(std::int64_t took_us) noexcept { usual_us_ += (took_us - usual_us_) / 8; }
-    // It was sent at that time, and given up at its deadline; after ended().
+    // A request was sent at `sent_us` and given up at its deadline; call it after ended().
     void gave_up(std::uint32_t role, std::int64_t sent_us) {
         constexpr std::int64_t kMostUs = 1'000'000;
         of(role).given_up.push_back(sent_us + std::min(usual_us_, kMostUs));
     }
 
-    // May one more of the role's be sent to a daemon that works on so many at once? 0: it does not tell.
+    // May another request of the role be sent to a daemon that works on `slots` at once? 0: the daemon does not report
+    // it.
     [[nodiscard]] bool may_send(std::uint32_t role, bool lasts, std::uint32_t slots, std::int64_t now_us) {
         constexpr std::uint32_t kUntold = 64;
         if (!several_ask(now_us))
@@ -62,7 +69,7 @@ public:
         return shmem::FairShare::allows(in_flight(role), 1, in_flight_, places) && in_flight(role) + given_up(role, now_us) < share_of(places);
     }
 
-    // Forgets roles that ask no more; whether more than one is left.
+    // Forgets roles that no longer ask; true if more than one role is left.
     [[nodiscard]] bool several_ask(std::int64_t now_us) {
         std::erase_if(roles_, [&](const Role &role) {
             return role.in_flight == 0 && role.waiting == 0 && now_us - role.last_us >= kRecentUs;
@@ -70,7 +77,8 @@ public:
         return roles_.size() > 1;
     }
 
-    // The role that has more under way than its share, now that several ask; false if there is none. `share`: as many it may keep.
+    // Finds the role that has more in flight than its share, now that several roles ask; false if there is none. It may
+    // keep `share`.
     [[nodiscard]] bool has_too_many(std::uint32_t slots, std::uint32_t &role, std::uint32_t &share) const noexcept {
         share = share_of(slots);
         const auto most = std::max_element(roles_.begin(), roles_.end(), [](const Role &a, const Role &b) { return a.in_flight < b.in_flight; });
@@ -91,10 +99,11 @@ private:
         std::uint32_t waiting = 0;
         std::uint32_t in_flight = 0;
         std::int64_t last_us = 0;
-        std::vector<std::int64_t> given_up;  // until when each counts; as many as its share at most, but for those lent to it while it was alone
+        // Until when each counts; at most as many as its share, except for requests lent to it while it was alone
+        std::vector<std::int64_t> given_up;
     };
 
-    // What a role may have that cannot be taken from it again.
+    // The number of requests that a role may have which cannot be called back.
     [[nodiscard]] static constexpr std::uint32_t share_of(std::uint32_t slots) noexcept {
         constexpr std::uint64_t kTimes = shmem::FairShare::kTimes;
         return static_cast<std::uint32_t>(std::max<std::uint64_t>(kTimes * slots / (kTimes + 1), 1));
@@ -124,7 +133,7 @@ private:
 
     std::vector<Role> roles_;
     std::uint64_t in_flight_ = 0;
-    std::uint64_t lasting_ = 0;  // of them
+    std::uint64_t lasting_ = 0;  // of them, streams
     std::int64_t usual_us_ = 0;  // how long answers took lately
 };
 

@@ -20,7 +20,8 @@ namespace steadytext::core {
     return true;
 }
 
-// Copies a unit vector into `target`: zeros fill what it lacks; what it has too much is cut and the rest made unit again.
+// Copies a unit vector into `target`: zeros fill missing dimensions; surplus dimensions are cut, and the rest is scaled
+// to length 1.
 inline void fit_unit(std::span<const float> vector, std::span<float> target) noexcept {
     const std::size_t common = std::min(vector.size(), target.size());
     std::copy_n(vector.begin(), common, target.begin());

@@ -1,6 +1,6 @@
-// Is this text valid UTF-8? Regime: pure.
+// Checks and decodes UTF-8. Regime: pure.
 //
-// Called on everything that comes from outside: prompts, settings, daemons' replies.
+// Called for everything that comes from outside: prompts, settings, daemons' replies.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ namespace steadytext::core {
     return i;
 }
 
-// Reads one code point at `at`; returns its length in bytes, or 0 if there is no valid one (overlong forms, surrogates
-// and numbers above U+10FFFF are not valid: RFC 3629).
+// Reads a code point at `at`; returns its length in bytes, or 0 if it is not valid (overlong forms, surrogates and
+// numbers above U+10FFFF are not valid: RFC 3629).
 [[nodiscard]] inline std::size_t utf8_decode(std::string_view text, std::size_t at, std::uint32_t &code) noexcept {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };
     const auto continues = [&](std::size_t i) { return at + i < text.size() && (byte(i) & 0xC0) == 0x80; };
@@ -63,7 +63,7 @@ namespace steadytext::core {
     return true;
 }
 
-// The longest beginning of valid UTF-8 that has at most so many bytes and cuts no character.
+// The longest prefix of valid UTF-8 with at most `most` bytes that cuts no character.
 [[nodiscard]] inline std::string_view utf8_prefix(std::string_view text, std::size_t most) noexcept {
     if (text.size() <= most)
         return text;

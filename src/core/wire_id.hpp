@@ -1,7 +1,7 @@
-// The id of one request on the wire: boot epoch, slot and generation.
+// The id of a request on the wire: boot epoch, slot and generation.
 //
-// Written and read by the gateway. Regime: pure. A reply is delivered only if all three match a slot that is in flight;
-// so a late, duplicate or foreign reply, or one to a request of an earlier boot, is recognised and dropped.
+// Written and read by the gateway. Regime: pure. A reply is delivered only if all three match a slot that is in flight.
+// So a reply that is late, duplicate or foreign, or belongs to an earlier boot, is recognised and dropped.
 #pragma once
 
 #include <charconv>

@@ -1,7 +1,8 @@
-// What a computation over a user's input may cost: its loops count steps, and somebody may ask it to stop between them.
+// A limit for computations over a user's input: their loops count steps, and may be asked to stop between steps.
 //
-// Made by who calls pure code (src/pg/interrupts.hpp for sessions, daemon/constrained_text.* for the engine); spent by the loops of
-// src/core. Regime: pure, noexcept. Once it has ended, every further spend() says so, so a loop within a loop ends with it.
+// Made by callers of pure code (src/pg/interrupts.hpp for sessions, daemon/generator.cpp for the engine); spent by the
+// loops of src/core. Regime: pure, noexcept. Once the work has ended, every further spend() returns false, so nested
+// loops end together.
 //
 // Steps are counted, never timed: the same input ends at the same step on every machine.
 #pragma once
@@ -17,25 +18,25 @@ namespace steadytext::core {
 class Work {
 public:
     static constexpr std::uint64_t kUnlimited = UINT64_MAX;
-    // True if the computation shall stop. Asked every kStride steps: some tens of microseconds.
+    // True if the computation must stop. Called every kStride steps: some tens of microseconds.
     using Stop = bool (*)(void *context);
 
     explicit Work(std::uint64_t limit = kUnlimited, Stop stop = nullptr, void *context = nullptr) noexcept
         : limit_(limit), stop_(stop), context_(context), next_look_(std::min(limit, kStride)) {}
 
-    // Counts the steps; false if there are to be no more.
+    // Counts the steps; false if the computation must end.
     bool spend(std::uint64_t steps = 1) noexcept {
         used_ += steps;
         return used_ <= next_look_ || look();
     }
-    // Nothing is left, whatever was counted: for what is bounded otherwise, such as memory.
+    // Ends the work whatever was counted, for computations with another limit, such as memory.
     void exhaust() noexcept { end(End::TooMuch); }
 
     [[nodiscard]] bool has_ended() const noexcept { return end_ != End::None; }
     [[nodiscard]] bool was_stopped() const noexcept { return end_ == End::Stopped; }
     [[nodiscard]] std::uint64_t used() const noexcept { return used_; }
 
-    // Why it ended. Returns false.
+    // Reports why the work ended. Returns false.
     bool tell(Problem &problem, const char *what) const noexcept {
         if (end_ == End::Stopped)
             return problem.set(sqlstate::kQueryCanceled, "%s was given up", what);
@@ -73,6 +74,6 @@ private:
     End end_ = End::None;
 };
 
-static_assert(std::is_trivially_destructible_v<Work>);  // a longjmp may skip it
+static_assert(std::is_trivially_destructible_v<Work>);  // so a longjmp may skip it
 
 }  // namespace steadytext::core
