@@ -1,4 +1,4 @@
-// See alter_system.hpp. Regime: pg.
+// Builds and runs ALTER SYSTEM: see alter_system.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/alter_system.hpp"
 

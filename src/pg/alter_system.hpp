@@ -1,4 +1,4 @@
-// ALTER SYSTEM from a function: a durable, checked change of one setting, seen by the workers at once. Regime: pg.
+// ALTER SYSTEM from a function: a durable, checked change of a setting that the workers see at once. Regime: pg.
 #pragma once
 
 namespace steadytext::pg {

@@ -1,4 +1,4 @@
-// The user, the security context and the search_path, changed together: see as_owner.hpp. Regime: pg.
+// Changes the user, the security context and the search_path together: see as_owner.hpp. Regime: pg.
 #include "src/pg/as_owner.hpp"
 
 extern "C" {

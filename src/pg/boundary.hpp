@@ -1,12 +1,12 @@
 // The wall between the two error systems: C++ exceptions on one side, PostgreSQL's longjmp on the other.
 //
-// Used by src/functions, src/session and bgworker. Regime: boundary.
+// Used by src/functions, src/session, src/queue and bgworker. Regime: boundary.
 //
-// The rule that makes this short: PostgreSQL is never called from inside pure code. A SQL function is plain
-// PostgreSQL code, in which no object with a destructor is alive where ereport can be reached; whenever it needs C++
-// that may throw it calls guarded(), whose closure calls no PostgreSQL function. All objects of the closure are gone, and
-// the exception's storage freed, before the error is raised. So nothing leaks and nothing is skipped, and no
-// sigsetjmp is needed on any hot path.
+// This file is short because of a rule: pure code never calls PostgreSQL. A SQL function is plain PostgreSQL code, in
+// which no object with a destructor is alive where ereport can be reached. When it needs C++ that may throw, it calls
+// guarded(), whose closure calls no PostgreSQL function. Before the error is raised, all objects of the closure are
+// gone and the exception's storage is freed. So nothing leaks, no destructor is skipped, and no hot path needs
+// sigsetjmp.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -35,7 +35,7 @@ inline void report(int level, const core::Problem &problem) {
     pg_unreachable();
 }
 
-// Runs pure code that may throw. Returns false with `problem` set if it did, or if it returned false itself.
+// Runs pure code that may throw. If it throws, or returns false itself, returns false with `problem` set.
 template <class Body>
 [[nodiscard]] bool try_guarded(core::Problem &problem, Body &&body) noexcept {
     try {
@@ -49,7 +49,7 @@ template <class Body>
     }
 }
 
-// The same, raising the problem as an ERROR. `body(core::Problem &) -> bool`.
+// As try_guarded(), and raises the problem as an ERROR. `body(core::Problem &) -> bool`.
 template <class Body>
 void guarded(Body &&body) {
     core::Problem problem;

@@ -1,4 +1,4 @@
-// One look at pg_proc for both sides: see callback_function.hpp. Regime: pg.
+// Looks at pg_proc, for both callers: see callback_function.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/callback_function.hpp"
 
@@ -16,7 +16,7 @@ namespace steadytext::pg {
 
 namespace {
 
-// False: it is none, or no callback by its form.
+// False: there is no such function, or its form is not that of a callback.
 bool look_up(Oid function, CallbackFunction &found) {
     HeapTuple tuple = OidIsValid(function) ? SearchSysCache1(PROCOID, ObjectIdGetDatum(function)) : nullptr;
     if (!HeapTupleIsValid(tuple))

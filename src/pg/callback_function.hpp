@@ -1,5 +1,6 @@
-// Which functions may be callbacks: asked when one is named (src/functions/queue.cpp), and again when it is to be called, since names and rights change
-// meanwhile (src/queue/callback_worker.cpp). Regime: pg, within a transaction, as the role whose callback it is.
+// Checks which functions may be callbacks. Called when a request names a callback (src/functions/queue.cpp), and again
+// before it is called, since names and rights may have changed (src/queue/callback_worker.cpp). Regime: pg, within a
+// transaction, as the role that asked for the callback.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -12,11 +13,12 @@ struct CallbackFunction {
     const char *name;  // qualified and quoted, in CurrentMemoryContext
 };
 
-// An error unless it is a function of one uuid that gives no set, and the current user may call it.
+// Raises an error unless it is a function of a single uuid that returns no set, and the current user may call it.
 [[nodiscard]] CallbackFunction callback_function(Oid function);
 
-// The same of the one that has this name now, which must belong to `owner`, as the one that was asked for did: whoever owns the schema, or has renamed
-// a function, may have put another there. It is to be called by its OID, so that it is the one that was looked at.
+// As above, for the function that has this name now. It must belong to `owner`, the owner of the function that was
+// asked for: the owner of the schema, or a role that renamed functions, may have put another function there. Call it by
+// its OID, so that the called function is the checked function.
 [[nodiscard]] CallbackFunction callback_function(const char *name, Oid owner);
 
 }  // namespace steadytext::pg

@@ -43,7 +43,7 @@ extern "C" {
 
 namespace steadytext::pg {
 
-// Runs `request` when shared memory may be asked for: at once on 14, from shmem_request_hook later.
+// Runs `request` when shared memory may be requested: at once on 14, from shmem_request_hook on later versions.
 #if PG_VERSION_NUM >= 150000
 inline shmem_request_hook_type previous_shmem_request_hook = nullptr;
 inline void (*shmem_request)() = nullptr;
@@ -70,7 +70,7 @@ inline void reserve_guc_prefix(const char *prefix) {
 #endif
 }
 
-// What EXPLAIN of a statement does where nobody has hooked it.
+// What EXPLAIN does with a statement if no hook is set.
 using explain_one_query_type = void (*)(Query *, int, IntoClause *, ExplainState *, const char *, ParamListInfo, QueryEnvironment *);
 inline void standard_explain_one_query(Query *query, int options, IntoClause *into, ExplainState *state, const char *text,
                                        ParamListInfo parameters, QueryEnvironment *environment) {
@@ -89,14 +89,14 @@ inline void standard_explain_one_query(Query *query, int options, IntoClause *in
 #endif
 }
 
-// A walker of trees of nodes, as expression_tree_walker() takes it: until 15 it is declared without its arguments.
+// A walker of node trees, as expression_tree_walker() takes it: until 15 it is declared without its arguments.
 #if PG_VERSION_NUM >= 160000
 using tree_walker_type = tree_walker_callback;
 #else
 using tree_walker_type = bool (*)();
 #endif
 
-// A wait event of our own where PostgreSQL has them (17), else the shared one.
+// A wait event of our own where PostgreSQL has such events (17), else the shared event.
 inline uint32 wait_event([[maybe_unused]] const char *name) {
 #if PG_VERSION_NUM >= 170000
     return WaitEventExtensionNew(name);
@@ -105,7 +105,7 @@ inline uint32 wait_event([[maybe_unused]] const char *name) {
 #endif
 }
 
-// This process's number in the array of processes, and the latch of another by that number.
+// This process's number in the array of processes, and the latch of another process by its number.
 inline int32 my_proc_number() {
 #if PG_VERSION_NUM >= 170000
     return MyProcNumber;
@@ -114,7 +114,7 @@ inline int32 my_proc_number() {
 #endif
 }
 
-// The number of the process whose parallel query this one works for; -1: it works for none.
+// The number of the process whose parallel query this process works for; -1: it works for none.
 inline int32 parallel_leader() {
     PGPROC *leader = IsParallelWorker() ? MyProc->lockGroupLeader : nullptr;
     if (leader == nullptr)
@@ -134,7 +134,8 @@ inline bool is_autovacuum_worker() {
 #endif
 }
 
-// The hook around a plan's execution has one argument less since 18: `run(query, next)`, in which `next()` goes on.
+// Hooks the execution of plans; the hook has an argument less since 18: `around(query, next, context)`, in which
+// `next(context)` goes on.
 using execute_next_type = void (*)(void *);
 inline ExecutorRun_hook_type next_executor_run = nullptr;
 inline void (*around_executor_run)(QueryDesc *query, execute_next_type next, void *context) = nullptr;
@@ -166,7 +167,7 @@ inline void hook_executor_run(void (*around)(QueryDesc *, execute_next_type, voi
     };
 }
 
-// A name with its schema, in parts; an ERROR if it is none.
+// A name with its schema, in parts; an ERROR if the text is no name.
 inline List *qualified_name_list(const char *name) {
 #if PG_VERSION_NUM >= 160000
     return stringToQualifiedNameList(name, nullptr);
@@ -175,7 +176,7 @@ inline List *qualified_name_list(const char *name) {
 #endif
 }
 
-// At least 0, below 1; the same in no two processes.
+// At least 0, below 1; differs between processes.
 inline double random_fraction() {
 #if PG_VERSION_NUM >= 150000
     return pg_prng_double(&pg_global_prng_state);
@@ -184,7 +185,7 @@ inline double random_fraction() {
 #endif
 }
 
-// Regular processes have numbers below this. Known once shared memory is asked for.
+// Regular processes have numbers below this. Known once shared memory may be requested.
 inline uint32 max_processes() {
 #if PG_VERSION_NUM >= 150000
     return static_cast<uint32>(MaxBackends);
@@ -193,7 +194,7 @@ inline uint32 max_processes() {
 #endif
 }
 
-// Whether a worker may connect as a role that may not log in.
+// Whether a worker may connect as a role without LOGIN.
 #if PG_VERSION_NUM >= 170000
 inline constexpr bool kWorkersNeedNoLogin = true;
 inline constexpr uint32 kWorkerFlags = BGWORKER_BYPASS_ROLELOGINCHECK;
@@ -204,10 +205,10 @@ inline constexpr uint32 kWorkerFlags = 0;
 inline constexpr bool kHasTransactionTimeout = false;
 #endif
 
-// Whether what only reads may begin a subtransaction of its own while a parallel query is under way.
+// Whether a function that only reads may begin a subtransaction during a parallel query.
 inline constexpr bool kSubtransactionsInParallel = PG_VERSION_NUM >= 170000;
 
-// Whether letters and digits are ASCII's only, under this collation.
+// Whether only ASCII letters and digits count as such under this collation.
 inline bool has_ctype_c(Oid collation) {
 #if PG_VERSION_NUM >= 180000
     return pg_newlocale_from_collation(collation)->ctype_is_c;
@@ -216,7 +217,7 @@ inline bool has_ctype_c(Oid collation) {
 #endif
 }
 
-// Whether new rows have to satisfy this CHECK.
+// Whether new rows must satisfy this CHECK.
 inline bool is_enforced([[maybe_unused]] const ConstrCheck &check) {
 #if PG_VERSION_NUM >= 180000
     return check.ccenforced;
@@ -234,8 +235,8 @@ inline bool may_connect(Oid role) {
 #endif
 }
 
-// Whether a static background worker of this type has a place among max_worker_processes: one that had none is not registered, and
-// nobody is told but the log. In the postmaster.
+// Whether a static background worker of this type has a place in max_worker_processes: a worker without a place is not
+// registered, and only the log says so. Call it in the postmaster.
 inline bool is_registered_worker(const char *type) {
 #if PG_VERSION_NUM >= 180000
     const dlist_node *const end = &BackgroundWorkerList.head, *node = end->next;
@@ -255,7 +256,7 @@ inline void set_latch_of(int32 proc_number) {
         SetLatch(&ProcGlobal->allProcs[proc_number].procLatch);
 }
 
-// The process that has this number now; 0: none.
+// The process that has this number now; 0: no process.
 inline int pid_of(int32 proc_number) {
     return proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount ? ProcGlobal->allProcs[proc_number].pid
                                                                                            : 0;
@@ -269,7 +270,7 @@ inline WaitEventSet *create_wait_event_set([[maybe_unused]] int events) {
 #endif
 }
 
-// A scan of an index that gives rows of its table.
+// An index scan that gives rows of its table.
 inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot snapshot, int keys) {
 #if PG_VERSION_NUM >= 180000
     return index_beginscan(table, index, snapshot, nullptr, keys, 0);
@@ -278,7 +279,7 @@ inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot s
 #endif
 }
 
-// Prepares a set-returning function that fills a tuplestore; rsinfo->setResult and setDesc are ready afterwards.
+// Prepares a set-returning function that fills a tuplestore; afterwards rsinfo->setResult and setDesc are ready.
 inline ReturnSetInfo *materialize(FunctionCallInfo fcinfo) {
 #if PG_VERSION_NUM >= 160000
     InitMaterializedSRF(fcinfo, 0);

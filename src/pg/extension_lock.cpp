@@ -1,4 +1,4 @@
-// The lock, and which statements take it: see extension_lock.hpp. Regime: pg.
+// The lock, and the statements that take it: see extension_lock.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/extension_lock.hpp"
 
@@ -29,7 +29,7 @@ namespace {
 constexpr const char *kExtension = "pg_steadytext";
 ProcessUtility_hook_type next_utility;
 
-// One for each database, whichever extension of the name is in it.
+// One lock for each database; it does not depend on the OID of the extension in it.
 LOCKTAG own_lock() {
     constexpr uint16 kPart = 1;  // extensions themselves are locked by part 0
     LOCKTAG tag;
@@ -37,7 +37,7 @@ LOCKTAG own_lock() {
     return tag;
 }
 
-// Of an extension or a schema. A superuser owns all.
+// Whether the user owns an extension or a schema. A superuser owns all.
 bool owns(Oid class_id, Oid object) {
     const bool is_extension = class_id == ExtensionRelationId;
     Relation table = table_open(class_id, AccessShareLock);
@@ -52,7 +52,7 @@ bool owns(Oid class_id, Oid object) {
     return OidIsValid(owner) && has_privs_of_role(GetUserId(), owner);
 }
 
-// Whether the extension has it for a condition of its own: its schema, and what it requires.
+// Whether the extension depends on the object: its schema, or an extension that it requires.
 bool depends_on(Oid extension, Oid class_id, Oid object) {
     Relation table = table_open(DependRelationId, AccessShareLock);
     ScanKeyData keys[2];
@@ -107,7 +107,7 @@ void run_utility(PlannedStmt *statement, const char *text, bool read_only, Proce
 bool lock_extension() {
     const LOCKTAG tag = own_lock();
     (void)LockAcquire(&tag, ShareLock, false, false);
-    AcceptInvalidationMessages();  // of what was dropped while it waited
+    AcceptInvalidationMessages();  // learns what was dropped while it waited
     return OidIsValid(get_extension_oid(kExtension, true));
 }
 

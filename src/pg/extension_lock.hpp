@@ -1,22 +1,25 @@
-// That the extension is not dropped while a worker is at work in its database.
+// Prevents that the extension is dropped while a worker is at work in its database.
 //
-// Workers hold the lock through each step (bgworker/step.cpp), who drops the extension from before the statement to the end of its transaction (a
-// ProcessUtility hook). Regime: pg, within a transaction.
+// A worker holds the lock through each step (bgworker/step.cpp). A transaction that drops the extension takes it before
+// the statement (in a ProcessUtility hook) and holds it to its end. Regime: pg, within a transaction.
 //
-// It is a lock of the extension's own and not PostgreSQL's of the extension object: that one anybody can take who owns a function, by ALTER FUNCTION
-// ... DEPENDS ON EXTENSION, and keep. This one is taken by DROP EXTENSION pg_steadytext, and by DROP ... CASCADE of the schema or of an extension on
-// which it depends, of a role that owns what it drops, and by no other SQL.
+// It is a lock of the extension's own, not PostgreSQL's lock on the extension object: any owner of a function can take
+// and keep that lock, by ALTER FUNCTION ... DEPENDS ON EXTENSION. The extension's own lock is taken by DROP EXTENSION
+// pg_steadytext, and by DROP ... CASCADE of its schema or of an extension that it depends on, if the role owns the
+// object it drops; no other SQL takes it.
 //
-// Order: this lock first, then tables. DROP EXTENSION locks them in an order of its own, so neither waits for the other while the other waits for it.
-// DROP OWNED takes tables only: where it meets a worker, PostgreSQL's deadlock check ends one of them.
+// Order: this lock first, then tables. DROP EXTENSION locks the tables in its own order, but holds this lock before, so
+// a worker and DROP EXTENSION cannot deadlock. DROP OWNED takes tables only: if it meets a worker, PostgreSQL's
+// deadlock check ends one of the two.
 #pragma once
 
 namespace steadytext::pg {
 
-// For the rest of the transaction; false if the extension is not in this database. Waits, as long as lock_timeout says, for who is dropping it.
+// Holds the lock for the rest of the transaction; false if the extension is not in this database. While another
+// transaction drops the extension it waits, for at most lock_timeout.
 [[nodiscard]] bool lock_extension();
 
-// Once, from _PG_init.
+// Called once, by _PG_init.
 void install_extension_lock();
 
 }  // namespace steadytext::pg

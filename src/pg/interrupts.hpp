@@ -1,9 +1,10 @@
-// Interrupts for pure code: a Work that ends when the session is asked to.
+// Interrupts for pure code: a Work that ends when the session is asked to end.
 //
-// Used by src/session and src/functions around loops over a user's input. Regime: boundary.
+// Called by src/session, src/functions and src/pg around loops over a user's input. Regime: boundary.
 //
-// Pure code must not be left by a longjmp, so it cannot CHECK_FOR_INTERRUPTS(). It asks, between steps, whether somebody wants the
-// statement or the session to end, unwinds with a core::Problem if so, and the interrupt is served here, once no C++ object is left.
+// A longjmp must not leave pure code, so pure code cannot call CHECK_FOR_INTERRUPTS(). Instead it checks between steps
+// whether the statement or the session is asked to end. If so, it unwinds with a core::Problem, and the interrupt is
+// served here, when no C++ object is left.
 #pragma once
 
 #include "src/core/work.hpp"
@@ -23,7 +24,7 @@ namespace steadytext::pg {
 
 [[nodiscard]] inline core::Work interruptible(std::uint64_t limit = core::Work::kUnlimited) { return core::Work(limit, is_asked_to_end, nullptr); }
 
-// Runs pure code that spends `work`. Serves the interrupt if there is one; otherwise as try_guarded().
+// Runs pure code that spends `work`. Serves a pending interrupt; otherwise as try_guarded().
 template <class Body>
 [[nodiscard]] bool try_worked(core::Problem &problem, core::Work &work, const char *what, Body &&body) {
     const bool good = try_guarded(problem, std::forward<Body>(body));
@@ -31,7 +32,7 @@ template <class Body>
     return work.has_ended() ? work.tell(problem, what) : good;
 }
 
-// The same, raising the problem as an ERROR. `what` it is, for the message of a work that is too large.
+// As try_worked(), and raises the problem as an ERROR. `what` names the work in the message that it is too large.
 template <class Body>
 void worked(core::Work &work, const char *what, Body &&body) {
     core::Problem problem;

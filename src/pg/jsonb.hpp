@@ -16,12 +16,12 @@ extern "C" {
 
 namespace steadytext::pg {
 
-// All of it as JSON.
+// The whole jsonb as JSON.
 [[nodiscard]] inline std::string_view json_text(Jsonb *json) {
     return utf8_text(CStringGetTextDatum(JsonbToCString(nullptr, &json->root, VARSIZE(json))));
 }
 
-// In CurrentMemoryContext: a string as it is, anything else as JSON; null of a JSON null.
+// A string as it is, any other value as JSON; a JSON null gives null. In CurrentMemoryContext.
 [[nodiscard]] inline core::TextArgument jsonb_text(JsonbValue &value) {
     if (value.type == jbvNull)
         return {};
@@ -30,12 +30,12 @@ namespace steadytext::pg {
     return {false, json_text(JsonbValueToJsonb(&value))};
 }
 
-// Of a number.
+// The value of a number.
 [[nodiscard]] inline double jsonb_number(const JsonbValue &value) {
     return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value.val.numeric)));
 }
 
-// False if the number is not whole, or beyond those that a double holds exactly.
+// False if the number is not whole, or too large for a double to hold it exactly.
 [[nodiscard]] inline bool to_integer(double number, std::int64_t &integer) {
     if (!(number >= -1e15 && number <= 1e15))
         return false;
@@ -47,7 +47,7 @@ namespace steadytext::pg {
     return value.type == jbvBinary && JsonContainerIsArray(value.val.binary.data);
 }
 
-// The elements of an array, each as above.
+// The elements of an array, each as jsonb_text() gives it.
 [[nodiscard]] inline std::span<const core::TextArgument> jsonb_texts(const JsonbValue &array) {
     auto *texts = static_cast<core::TextArgument *>(
         palloc((JsonContainerSize(array.val.binary.data) + 1) * sizeof(core::TextArgument)));

@@ -1,4 +1,4 @@
-// Preparing, keeping, executing: see kept_statement.hpp. Regime: pg.
+// Prepares, keeps and executes: see kept_statement.hpp. Regime: pg.
 #include "src/pg/kept_statement.hpp"
 #include "src/pg/own_table.hpp"
 

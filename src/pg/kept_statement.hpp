@@ -1,8 +1,8 @@
 // A statement on a table of the extension, prepared once in a process and kept.
 //
-// Used by src/functions and src/queue; a static object for each statement. It is prepared when it is first executed, under the search_path
-// of that moment, which is pinned (as_owner.hpp, bgworker/worker_process.cpp); its result is in SPI_tuptable and SPI_processed. Regime: pg,
-// within a transaction with SPI connected.
+// Used by src/functions and src/queue; a static object for each statement. A statement is prepared when it is first
+// executed, under the search_path of that moment, which is pinned (as_owner.hpp, bgworker/worker_process.cpp). Its
+// result is in SPI_tuptable and SPI_processed. Regime: pg, within a transaction with SPI connected.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -21,7 +21,7 @@ struct KeptStatement {
     int expected;       // SPI_OK_*
     SPIPlanPtr plan = nullptr;
 
-    // `nulls`: as SPI's, a character for each value; null: none is null.
+    // `nulls`: as for SPI, a character for each value; nullptr: no value is null.
     template <std::size_t Count>
     void execute(const Oid (&types)[Count], const Datum (&values)[Count], const char *nulls = nullptr) {
         run(static_cast<int>(Count), types, values, nulls);

@@ -1,6 +1,7 @@
-// A bound on how long a lock of the extension's own tables is waited for: whoever may change one may LOCK TABLE it too, and keep it locked.
+// Limits how long a statement waits for a lock on the extension's tables: a role that may change a table may also LOCK
+// TABLE it, and keep it locked.
 //
-// Used by src/session and src/functions. Regime: pg.
+// Called by src/pg/table_rows.cpp and src/functions. Regime: pg.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -12,8 +13,8 @@ extern "C" {
 
 namespace steadytext::pg {
 
-// From here on the wait for a lock ends after so long with an error (55P03), or sooner, as lock_timeout says. Within a GUC nest level of the caller's,
-// whose end undoes it.
+// From here on a wait for a lock ends with an error (55P03) after `milliseconds`, or sooner if lock_timeout says so.
+// Call it within a GUC nest level; the end of that level undoes it.
 inline void bound_lock_waits(int milliseconds) {
     if (LockTimeout == 0 || LockTimeout > milliseconds)
         (void)set_config_option("lock_timeout", psprintf("%d", milliseconds), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);

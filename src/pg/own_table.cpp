@@ -1,4 +1,4 @@
-// Membership by pg_depend, remembered per relation: see own_table.hpp. Regime: pg.
+// Finds members by pg_depend, and remembers them: see own_table.hpp. Regime: pg.
 #include "src/pg/own_table.hpp"
 
 extern "C" {
@@ -17,7 +17,7 @@ namespace steadytext::pg {
 
 namespace {
 
-// Relations found to be members. One that is dropped is forgotten when its relation cache entry is invalidated.
+// Relations found to be members. A dropped relation is forgotten when its relation cache entry is invalidated.
 constexpr int kMost = 64;
 Oid members[kMost];
 int count = 0;
@@ -60,7 +60,7 @@ Oid lock_own_table(const char *name) {
     const Oid table = own_table(name);
     if (!OidIsValid(table))
         return InvalidOid;
-    LockRelationOid(table, AccessShareLock);  // hears what changed while it waited
+    LockRelationOid(table, AccessShareLock);  // also learns what changed while it waited
     return own_table(name) == table ? table : InvalidOid;
 }
 

@@ -1,6 +1,7 @@
-// Which tables are the extension's: a table in public of the right name may be anybody's.
+// Tells which tables belong to the extension: a table in public with the right name may belong to anybody.
 //
-// Used by src/session, src/functions, src/queue, bgworker and src/pg/owner_guard.cpp before they read or write a table. Regime: pg, within a transaction.
+// Called by src/session, src/functions, src/queue, bgworker and src/pg before they read or write a table. Regime: pg,
+// within a transaction.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -10,12 +11,14 @@ namespace steadytext::pg {
 // Whether the relation is a member of the extension pg_steadytext in this database.
 [[nodiscard]] bool is_own_relation(Oid relation);
 
-// The OID of the table of that name if it is a member of the extension pg_steadytext in this database, else InvalidOid: then nothing is to
-// be touched. Members are remembered, so that a lookup costs two probes of the catalogue caches.
+// The OID of the table with this name if it is a member of the extension pg_steadytext in this database, else
+// InvalidOid: then nothing may be touched. Members are remembered, so a lookup costs two probes of the catalogue
+// caches.
 [[nodiscard]] Oid own_table(const char *name, const char *schema = "public");
 
-// The same, locked (AccessShareLock) until the transaction ends, so that it is not dropped before the statement that names it. Workers look so
-// before each statement. That the statement then meets no other table is seen to by owner_guard.hpp.
+// As own_table(), and locks the table (AccessShareLock) until the transaction ends, so that it is not dropped before
+// the statement that names it. Workers call it before each statement. owner_guard.hpp ensures that the statement meets
+// no other table.
 [[nodiscard]] Oid lock_own_table(const char *name);
 
 }  // namespace steadytext::pg

@@ -1,10 +1,12 @@
-// The places at which OIDs are known, and what is not a query: see owner_guard.hpp. Regime: pg; nothing here has a destructor.
+// The hooks at which OIDs are known, and the check of utility statements: see owner_guard.hpp. Regime: pg; nothing here
+// has a destructor.
 //
-//     post_parse_analyze   names have just been resolved; also the body of an SQL function that is about to be inlined
-//     planner              a kept statement, analysed as another role, is planned again, which computes constants
-//     ExecutorStart        a kept plan, made as another role, is run
-//     object access        a function is about to be run that no statement shows: that of a domain's constraint
-//     ProcessUtility       no function of the extension changes an object or lends a right: inside functions and workers a few are allowed
+//    post_parse_analyze   names have just been resolved; also the body of an SQL function that is about to be inlined
+//    planner              a kept statement, analysed as another role, is planned again, which computes constants
+//    ExecutorStart        a kept plan, made as another role, is run
+//    object access        a function that stands in no statement is about to run: the function of a domain's constraint
+//    ProcessUtility       inside functions and workers only a few utility statements are allowed: no function of the
+//                         extension changes an object or grants a right
 #include "src/pg/compat.hpp"
 #include "src/pg/owner_guard.hpp"
 #include "src/pg/as_owner.hpp"
@@ -67,13 +69,13 @@ void check_relation(Oid relation) {
                             "a trigger on a table of the extension can use it if its function is SECURITY DEFINER.")));
 }
 
-// Also a view's: it becomes a subquery that has its OID, or, until 15, entries in it that do.
+// Also checks views: a view becomes a subquery that has its OID or, until 15, entries in it that have it.
 void check_entry(const RangeTblEntry &entry) {
     if (OidIsValid(entry.relid))
         check_relation(entry.relid);
 }
 
-// For check_functions_in_node(): true ends the walk, which here an error does.
+// For check_functions_in_node(): true would end the walk; here an error ends it.
 bool check_function(Oid function, void *) {
     if (function < FirstNormalObjectId)
         return false;
@@ -90,14 +92,15 @@ bool check_function(Oid function, void *) {
 }
 
 bool check_node(Node *node, void *);
-const auto walker = reinterpret_cast<tree_walker_type>(reinterpret_cast<void (*)()>(check_node));  // by way of what any may become
+// C++ allows the cast only through another function type
+const auto walker = reinterpret_cast<tree_walker_type>(reinterpret_cast<void (*)()>(check_node));
 
 bool check_node(Node *node, void *) {
     if (node == nullptr)
         return false;
     if (IsA(node, RangeTblEntry)) {
         check_entry(*reinterpret_cast<RangeTblEntry *>(node));
-        return false;  // what it holds is walked after it
+        return false;  // the walker visits its contents next
     }
     if (IsA(node, Query))
         return query_tree_walker(reinterpret_cast<Query *>(node), walker, nullptr, QTW_EXAMINE_RTES_BEFORE);
@@ -140,7 +143,7 @@ void accessed(ObjectAccessType access, Oid class_id, Oid object, int part, void 
         (void)check_function(object, nullptr);
 }
 
-// What the extension's functions need, and what holds a query that is checked by itself.
+// Statements that the extension's functions need, and statements that contain a query, which is checked by itself.
 bool is_allowed(const Node *statement) {
     switch (nodeTag(statement)) {
     case T_LockStmt:
@@ -157,7 +160,7 @@ bool is_allowed(const Node *statement) {
     }
 }
 
-// Typed by a superuser who has become the role, a statement is that superuser's affair.
+// If a superuser has become the role and types a statement, the superuser is responsible for it.
 void check_utility(const Node *statement, ProcessUtilityContext context) {
     if (context == PROCESS_UTILITY_TOPLEVEL || is_allowed(statement) || !runs_as_owner())
         return;

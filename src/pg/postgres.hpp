@@ -1,4 +1,4 @@
-// PostgreSQL's headers, as C and without the macros that fight C++.
+// PostgreSQL's headers, as C and without the macros that conflict with C++.
 //
 // Included first by every file that talks to PostgreSQL. Regime: pg.
 #pragma once

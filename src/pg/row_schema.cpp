@@ -1,4 +1,4 @@
-// Types to schemas, by the catalogs: see row_schema.hpp. Regime: pg.
+// Turns types into schemas, from the catalogs: see row_schema.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/row_schema.hpp"
 #include "src/core/constraint/limits.hpp"
@@ -35,23 +35,23 @@ namespace steadytext::pg {
 namespace {
 
 constexpr int kMaxNesting = 10;
-// Types that are made of each other grow as fast as powers: what no call could use is not written out.
+// The schema of nested types can grow exponentially, so a schema that no call could use is not completed.
 constexpr int kMostBytes = static_cast<int>(core::constraint::kMostSchemaBytes);
 
-// What is written of the CHECKs: all that is known, what is of use by itself, or nothing.
+// Which CHECKs are written: all that are understood, only CHECKs that prove usable by themselves, or none.
 enum class Checks { All, Tried, None };
 
 struct Writer {
     StringInfo out;
     Checks checks;
-    bool has_checks = false;  // some were written
-    std::uint64_t steps = core::constraint::kMostCompilingSteps;  // of work that trying them may take still
+    bool has_checks = false;  // at least one CHECK was written
+    std::uint64_t steps = core::constraint::kMostCompilingSteps;  // steps of work left for trying CHECKs
 };
 
 void append_row(Writer &writer, Oid type, int nesting);
 
-// The whole, or a part. Of what a schema may cost, a CHECK gets a small part, for the rest is for what answers with it, and all of them as
-// much as one schema.
+// Whether a whole schema or a part of it can be compiled. A single CHECK may cost a tenth of what a schema may cost, as
+// the rest is for the answers; all CHECKs together may cost as much as a schema.
 bool is_usable(const char *schema, int length, std::uint64_t &steps) {
     const char *utf8 = pg_server_to_any(schema, length, PG_UTF8);
     core::Work work = interruptible(std::min(steps, core::constraint::kMostCompilingSteps / 10));
@@ -72,7 +72,7 @@ Numeric number_of(const char *digits) {
     return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }
 
-// Labels in their order.
+// The labels in their order.
 void append_labels(StringInfo out, Oid type) {
     Relation labels = table_open(EnumRelationId, AccessShareLock);
     Relation index = index_open(EnumTypIdSortOrderIndexId, AccessShareLock);
@@ -112,7 +112,8 @@ bool is_number(Oid type) {
 
 bool is_integer(Oid type) { return type == INT2OID || type == INT4OID || type == INT8OID; }
 
-// What the type itself demands: integers their range, numeric(precision, scale) what rounds to no more than its digits, texts their length.
+// The demands of the type itself: integers have a range, numeric(precision, scale) must not round to more digits, texts
+// have a length.
 void add_type_demands(Oid type, int32 modifier, Demands &demands) {
     if (is_integer(type)) {
         const char *limit = type == INT2OID ? "32768" : type == INT4OID ? "2147483648" : "9223372036854775808";
@@ -145,8 +146,8 @@ void append_number(StringInfo out, Oid type, const Demands &demands) {
     appendStringInfoChar(out, '}');
 }
 
-// A pattern and a length do not go together but in a list, whose values are looked at one by one. The pattern says more, unless what it lets
-// in is often longer than the length, and that short.
+// A pattern and a length cannot be combined, except in a list, whose values are checked one by one. The pattern is more
+// precise, unless its texts are often longer than the length and the length is short.
 void append_string(StringInfo out, const Demands &demands) {
     constexpr int kShort = 64;
     const bool is_short = demands.longest >= 0 && demands.longest < kShort;
@@ -192,7 +193,7 @@ const char *schema_of_plain(Oid type) {
     }
 }
 
-// A type that is not made of others. `demands` are the CHECKs'.
+// A type that is not made of other types. `demands` come from the CHECKs.
 void append_scalar(StringInfo out, Oid type, int32 modifier, Demands demands) {
     add_type_demands(type, modifier, demands);
     if (const char *schema = schema_of_plain(type)) {
@@ -211,7 +212,7 @@ void append_scalar(StringInfo out, Oid type, int32 modifier, Demands demands) {
     }
 }
 
-// The same, if with the demands there is any value, and without them if not.
+// As append_scalar(), but without the demands if no value satisfies them.
 void append_checked(Writer &writer, Oid type, int32 modifier, const Demands &demands) {
     Demands all = demands;
     add_type_demands(type, modifier, all);
@@ -228,9 +229,9 @@ void append_checked(Writer &writer, Oid type, int32 modifier, const Demands &dem
     writer.has_checks = true;
 }
 
-// ---- what is made of others ------------------------------------------------------------------------------------------
+// ---- types made of other types ---------------------------------------------------------------------------------------
 
-// `demands`: what its own domain and its column demand.
+// `demands`: from the type's own domain and from the column.
 void append_type(Writer &writer, Oid type, int32 modifier, const Demands &demands, int nesting) {
     check_stack_depth();
     type = getBaseTypeAndTypmod(type, &modifier);
@@ -247,7 +248,7 @@ void append_type(Writer &writer, Oid type, int32 modifier, const Demands &demand
     }
 }
 
-// The table fills it, and its domain does not mind that it is NULL until then.
+// The table fills the column, and its domain allows NULL until then.
 bool is_filled_by_table(Form_pg_attribute column, const Demands &domain) {
     return (column->attidentity != '\0' || column->attgenerated != '\0' || column->atthasdef) && domain.is_all && !domain.refuses_null;
 }
@@ -273,7 +274,7 @@ void append_row(Writer &writer, Oid type, int nesting) {
             ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("type %s is too large", format_type_be(type)),
                             errdetail("Its JSON schema has more than %d bytes.", kMostBytes)));
         if (out->len > kMostBytes)
-            break;  // of no use, as will be seen
+            break;  // too large to use, as is_usable() will find
         add_column_demands(conditions, column, demands);
         if (required.len > 0) {
             appendStringInfoString(out, ", ");
@@ -309,7 +310,7 @@ bool is_usable(const Text &schema) {
     return schema.length <= kMostBytes && is_usable(schema.data, schema.length, steps);
 }
 
-// The schema with as much of the CHECKs as can be used.
+// The schema with as many of the CHECKs as can be used.
 Text write_usable(Oid type, const Text &all) {
     if (is_usable(all))
         return all;
@@ -321,7 +322,7 @@ Text write_usable(Oid type, const Text &all) {
 
 std::string_view row_schema(Oid type) {
     const Oid base = require_row_type(type);
-    // A statement asks with one type row by row.
+    // A statement calls this for each row with the same type, so the last result is kept.
     static std::string *last = new std::string, *usable = new std::string;
     Text schema = write(base, Checks::All);
     if (schema.has_checks || schema.length > kMostBytes) {

@@ -1,4 +1,4 @@
-// A scan, not a query: no plan, no privileges, no user code. See table_rows.hpp. Regime: pg.
+// Scans instead of querying: no plan, no privileges, no user code. See table_rows.hpp. Regime: pg.
 #include "src/pg/table_rows.hpp"
 #include "src/core/clock.hpp"
 #include "src/pg/lock_wait.hpp"

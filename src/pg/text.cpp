@@ -1,4 +1,5 @@
-// Text and the database's encoding, where a character that does not fit is no error: see text.hpp. Regime: pg.
+// Converts text to and from the database's encoding, without an error for a character that does not fit: see
+// text.hpp. Regime: pg.
 #include "src/pg/text.hpp"
 
 extern "C" {
@@ -13,7 +14,8 @@ namespace {
 
 bool takes_any_utf8() { return GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII; }
 
-// Converts as much of `text` as can be; how many of its bytes that was. `converted` is null-terminated.
+// Converts the longest beginning of `text` that can be converted; returns the number of its bytes. `converted`
+// is null-terminated.
 std::size_t convert(std::string_view text, int from, int to, const char *&converted) {
     converted = "";
     const Oid conversion = FindDefaultConversionProc(from, to);
@@ -32,7 +34,8 @@ bool is_ascii(std::string_view text) {
     return std::all_of(text.begin(), text.end(), [](char byte) { return (byte & 0x80) == 0; });
 }
 
-// What is said to be UTF-8 may be a path or a cut text: then not even a database of encoding UTF8 may keep it.
+// A text that claims to be UTF-8 may be a path or a cut text: then not even a database with encoding UTF8 may
+// store it.
 bool can_be_shown(std::string_view utf8) { return takes_any_utf8() ? core::utf8_is_valid(utf8) : fits_encoding(utf8); }
 
 }  // namespace

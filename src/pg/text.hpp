@@ -1,7 +1,7 @@
-// Text in and out of SQL functions, always UTF-8 inside. Regime: pg.
+// Text in and out of SQL functions; inside, text is always UTF-8. Regime: pg.
 //
-// Used by src/functions. In a database of another encoding PostgreSQL converts at this line, so that keys, limits and
-// what daemons see are the same everywhere.
+// Called by src/functions, src/session, src/queue and bgworker. In a database with another encoding PostgreSQL converts
+// at this boundary, so keys, limits and the texts sent to daemons are the same everywhere.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -15,8 +15,8 @@ extern "C" {
 
 namespace steadytext::pg {
 
-// Told of text that is refused because it is not UTF-8. Only a database of encoding SQL_ASCII holds such; elsewhere PostgreSQL
-// keeps it out. Set by _PG_init.
+// Called for text that is refused because it is not UTF-8. Only a database with encoding SQL_ASCII can hold such text;
+// in other databases PostgreSQL keeps it out. Set by _PG_init.
 inline void (*bad_encoding_seen)(std::string_view text) = nullptr;
 
 // The bytes of a text value, detoasted and in UTF-8; valid in CurrentMemoryContext.
@@ -43,17 +43,19 @@ inline core::TextArgument text_argument(FunctionCallInfo fcinfo, int number) {
 
 // Whether all characters of a UTF-8 text are in the database's encoding, so that text_datum() takes it.
 [[nodiscard]] bool fits_encoding(std::string_view utf8);
-// The same, saying in `problem` why not: what came from a daemon is the failure of one row, not of its statement.
+// As fits_encoding(), with the reason in `problem`: a bad answer from a daemon fails its row, not its statement.
 [[nodiscard]] bool check_encoding(std::string_view utf8, core::Problem &problem);
-// The same text, with a question mark for each character that is not, and for what is no UTF-8: for names that are only shown.
+// The same text for display, with a question mark for each character that does not fit, and for bytes that are not
+// UTF-8.
 [[nodiscard]] std::string_view fitted_to_encoding(std::string_view utf8);
 
-// The name of a role or database, whose encoding nobody knows, in UTF-8 if it is text in this database's encoding; else as it is.
+// The name of a role or database in UTF-8, if it is valid in this database's encoding; else unchanged. Such names have
+// no known encoding.
 [[nodiscard]] std::string_view utf8_name(const char *name);
-// And back; null if no name of this database's encoding is that.
+// The reverse; null if no name in this database's encoding equals it.
 [[nodiscard]] const char *name_of_utf8(std::string_view utf8);
 
-// A text value from UTF-8; characters the database's encoding lacks are an error of PostgreSQL's own.
+// A text value from UTF-8; PostgreSQL raises an error for characters that the database's encoding lacks.
 inline Datum text_datum(std::string_view utf8) {
     const int size = static_cast<int>(utf8.size());
     if (GetDatabaseEncoding() == PG_UTF8)
@@ -63,7 +65,7 @@ inline Datum text_datum(std::string_view utf8) {
                                     : CStringGetTextDatum(converted);
 }
 
-// A copy in CurrentMemoryContext, for texts whose owner is about to go.
+// A copy in CurrentMemoryContext, for texts whose owner is about to be freed.
 inline std::string_view copy_text(std::string_view text) {
     char *copy = static_cast<char *>(palloc_extended(text.size() + 1, MCXT_ALLOC_HUGE));
     text.copy(copy, text.size());

@@ -1,6 +1,6 @@
 // The elements of a text[] argument, in UTF-8. Regime: pg.
 //
-// Used by src/functions.
+// Called by src/functions and src/session.
 #pragma once
 
 #include "src/pg/text.hpp"
@@ -15,7 +15,7 @@ extern "C" {
 
 namespace steadytext::pg {
 
-// In CurrentMemoryContext; of all dimensions, one after the other.
+// In CurrentMemoryContext; all dimensions in a row.
 inline std::span<const core::TextArgument> texts_of(ArrayType *array) {
     Datum *elements;
     bool *nulls;

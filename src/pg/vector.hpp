@@ -1,6 +1,7 @@
-// pgvector's type as it lies in memory, so that no copy through text is needed. Regime: pg.
+// pgvector's type as it lies in memory, so no copy through text is needed. Regime: pg.
 //
-// Layout of `Vector` in pgvector's vector.h, unchanged since its first release; the extension requires pgvector.
+// The layout of `Vector` in pgvector's vector.h, unchanged since its first release; the extension requires
+// pgvector.
 #pragma once
 
 #include "src/pg/postgres.hpp"
