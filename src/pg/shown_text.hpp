@@ -1,5 +1,6 @@
 // Texts from daemons, for views: text in UTF-8, with a question mark for each character that the database's encoding
-// lacks, so that no name from a daemon makes a view fail. Called by src/functions and bgworker/keeper_incidents.cpp. Regime: pg.
+// lacks, so that no name from a daemon makes a view fail. Called by src/functions and bgworker/keeper_incidents.cpp.
+// Regime: pg.
 #pragma once
 
 #include "src/pg/text.hpp"

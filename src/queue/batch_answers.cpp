@@ -1,4 +1,4 @@
-// A buffer that runs over into a file: see batch_answers.hpp. Regime: pg.
+// A buffer that overflows into a file: see batch_answers.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/batch_answers.hpp"
 
@@ -32,7 +32,7 @@ void BatchAnswers::close(void *answers) {
     ending->file_ = nullptr;
 }
 
-// The file goes on after the transaction that made it.
+// The file outlives the transaction that made it.
 void BatchAnswers::flush() {
     if (file_ == nullptr) {
         MemoryContext caller = MemoryContextSwitchTo(memory_);
@@ -64,7 +64,7 @@ void BatchAnswers::add(bool is_null, std::string_view bytes) {
     bytes_ += static_cast<std::int64_t>(sizeof length + (is_null ? 0 : bytes.size()));
 }
 
-// Reading may be begun again: a recording that failed is repeated.
+// Reading may begin again, as a failed recording is repeated.
 void BatchAnswers::rewind() {
     if (file_ != nullptr && !reading_)
         flush();

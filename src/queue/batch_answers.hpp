@@ -1,7 +1,7 @@
-// The answers of a batch, in the order asked: kept in memory while they are few, in a temporary file beyond that.
+// The answers of a batch, in the order of its parts: in memory while they are few, beyond that in a temporary file.
 //
-// Used by src/queue/job.cpp, which adds them as they come, and queue_sql.cpp, which reads them all when the batch has ended. Regime: pg.
-// Lives in the job's memory context, and its file goes with that context, whatever ends the job.
+// Called by src/queue/job.cpp, which adds answers as they come, and queue_sql.cpp, which reads them all when the batch
+// has ended. Regime: pg. Lives in the job's memory context; its file goes with this context, however the job ends.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -20,17 +20,18 @@ public:
     // In CurrentMemoryContext.
     [[nodiscard]] static BatchAnswers *make();
 
-    // The next one's; of NULL without bytes.
+    // Adds the next answer; a NULL answer has no bytes.
     void add(bool is_null, std::string_view bytes);
     [[nodiscard]] std::int64_t bytes() const { return bytes_; }
 
-    // From the first one on: the next answer, in CurrentMemoryContext. As often as add() was called.
+    // rewind() goes back to the first answer; next() gives the next answer, in CurrentMemoryContext. There are as many
+    // as calls of add().
     void rewind();
     [[nodiscard]] std::string_view next(bool &is_null);
 
 private:
     static constexpr std::size_t kInMemory = 128 * 1024;
-    static constexpr std::uint32_t kNull = UINT32_MAX;  // stands for the length
+    static constexpr std::uint32_t kNull = UINT32_MAX;  // in place of the length
 
     static void close(void *answers);
     void write(const void *data, std::size_t size);
@@ -40,7 +41,7 @@ private:
     MemoryContext memory_;
     MemoryContextCallback at_end_;
     BufFile *file_;
-    char *buffer_;  // written and not in the file; or read from the file
+    char *buffer_;  // bytes written but not yet in the file, or bytes read from the file
     std::size_t filled_, position_;
     std::int64_t bytes_;
     bool reading_;

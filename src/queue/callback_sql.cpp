@@ -30,7 +30,8 @@ constexpr const char *kRefuse = R"(
     WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state IN ('due', 'running') ORDER BY id LIMIT 1000
                  FOR UPDATE SKIP LOCKED))";
 
-// $2: the deadline; $3: when shared memory was made, before which it was a crash that ended a worker; $4: the most tries.
+// $2: the deadline; $3: when shared memory was made: a worker that began before was ended by a crash; $4: the most
+// tries.
 constexpr const char *kSettle = R"(
     UPDATE public.steadytext_queue q SET callback_pid = NULL,
         callback_state = CASE WHEN d.failure IS NULL THEN 'due' ELSE 'failed' END, callback_error = d.failure
@@ -41,7 +42,7 @@ constexpr const char *kSettle = R"(
           FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state = 'running' FOR UPDATE SKIP LOCKED) d
     WHERE q.id = d.lost)";
 
-// The function comes from what the role itself asked for; null: it did not.
+// The function comes from the role's own request; null: the role did not ask for it.
 constexpr const char *kClaim = R"(
     WITH claimed AS (
     UPDATE public.steadytext_queue q
@@ -56,7 +57,7 @@ constexpr const char *kEnd = R"(
     SET callback_state = CASE WHEN $3 IS NULL THEN 'done' ELSE 'failed' END, callback_error = $3, callback_pid = NULL
     WHERE id = $1 AND callback_state = 'running' AND callback_pid = $2)";
 
-// How many rows; a result is in SPI_tuptable.
+// Returns the number of rows; a result is in SPI_tuptable.
 template <std::size_t Count>
 std::uint64_t run(const char *statement, const Oid (&types)[Count], const Datum (&values)[Count], const char *nulls = nullptr) {
     if (!OidIsValid(pg::lock_own_table("steadytext_queue")))

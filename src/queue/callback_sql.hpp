@@ -1,5 +1,5 @@
-// What is done to steadytext_queue about callbacks, each a statement as the table's owner. Regime: pg, within a transaction with SPI
-// connected.
+// The statements on steadytext_queue about callbacks; each runs as the table's owner. Regime: pg, within a transaction
+// with SPI connected.
 //
 // A row's callback_state is NULL until its result is recorded, then
 //
@@ -20,27 +20,28 @@ extern "C" {
 
 namespace steadytext::queue {
 
-inline constexpr int kMostCallbackTries = 3;  // workers that may be ended with a callback before it is given up
+inline constexpr int kMostCallbackTries = 3;  // workers that may be ended with a callback in hand before it is given up
 
 struct DueCallback {
     std::int64_t id;
     pg_uuid_t request;
-    const char *function;  // goes with the transaction; null: the role did not ask for it
-    Oid owner;             // whose function it was then
+    const char *function;  // valid until the transaction ends; null: the role did not ask for it
+    Oid owner;             // owner of the function when it was asked for
 };
 
 // The next role after `last`, by OID, that has callbacks due or running; InvalidOid: there is none.
 [[nodiscard]] Oid next_callback_role(Oid last);
-// The id of the role's first callback that is due; 0: none is.
+// The id of the role's first due callback; 0: none is due.
 [[nodiscard]] std::int64_t first_due_callback(Oid role);
-// Fails what is due or running of a role, a thousand at most.
+// Fails the due and running callbacks of a role, a thousand at most.
 void refuse_callbacks(Oid role, const char *reason);
-// Of a role that has no worker: what is marked as running had one that was ended. That it took too long is its end; else it is due again.
+// For a role without a worker: a callback still marked as running had a worker that was ended. If it took too long it
+// fails; else it is due again.
 void settle_callbacks(Oid role, int deadline_ms);
 
-// The callback worker, as `role`: takes the next one into its hands; false if none is due.
+// Called by the callback worker, as `role`: claims the next callback; false if none is due.
 [[nodiscard]] bool claim_callback(Oid role, DueCallback &callback);
-// What came of the one in its hands; an ERROR if it is in its hands no longer.
+// Records the end of the claimed callback; an ERROR if this worker no longer has it.
 void end_callback(std::int64_t id, const char *error);
 
 }  // namespace steadytext::queue

@@ -1,13 +1,16 @@
-// The callback worker: calls the functions that one role's requests named, one after another, once their results are recorded.
+// The callback worker: calls the functions that a role's requests named, one after another, once their results are
+// recorded.
 //
-// Begun by the queue worker (callbacks.cpp) as a dynamic background worker that connects *as the role*, as a session of it would: what a callback
-// may do, and what it leaves behind, is that role's. Regime: pg.
+// Started by the queue worker (callbacks.cpp) as a dynamic background worker that connects *as the role*, like a
+// session of the role: so a callback has exactly the role's rights, and leaves behind only what the role may. Regime:
+// pg.
 //
-//     claim, commit ──▶ call it, mark it done, commit ──▶ the next
+//    claim, commit ──▶ call it, mark it done, commit ──▶ the next
 //
-// The mark commits with what the callback did: it is called once, unless it fails. Each begins with the settings the worker began with. One that
-// takes longer than steadytext.request_timeout is cancelled; one that goes on all the same (it caught the cancel) is ended with the whole
-// worker a second later, by die(), which nothing catches. The queue worker says so in its row, and begins another worker for the rest.
+// The mark commits together with the callback's work, so a callback runs once unless it fails. Each callback begins
+// with the settings that the worker began with. A callback that takes longer than steadytext.request_timeout is
+// cancelled. If it goes on (it caught the cancel), the whole worker is ended a second later by die(), which nothing can
+// catch. The queue worker records this in the row, and starts another worker for the rest.
 #include "src/pg/compat.hpp"
 #include "bgworker/places.hpp"
 #include "bgworker/step.hpp"
@@ -43,16 +46,16 @@ namespace {
 
 constexpr int kGraceMs = 1'000;             // between the cancel and the end
 constexpr std::int64_t kLingerUs = 1'000'000;
-constexpr std::int64_t kTurnUs = 1'000'000;  // while others wait for a place
+constexpr std::int64_t kTurnUs = 1'000'000;  // while other workers wait for a place
 
 worker::WorkerOrder order;
-MemoryContext memory;  // of the callback in hand
+MemoryContext memory;  // of the current callback
 DueCallback callback;
 bool found;
 
 shmem::CallbackWorkers &workers() { return shmem::segment().header->callback_workers; }
 
-// The queue worker looks what became of the callback that was in hand.
+// The queue worker checks what happened to the callback in hand.
 void leave_place(int, Datum) {
     workers().leave(order.place, MyProcPid);
     shmem::DatabaseTable &databases = *shmem::segment().databases;
@@ -60,7 +63,7 @@ void leave_place(int, Datum) {
         pg::set_latch_of(databases[row].queue_proc_number.load());
 }
 
-// In a signal handler: sets flags only, as die() does.
+// Runs in a signal handler: only sets flags, as die() does.
 void end_worker() {
     ProcDiePending = true;
     InterruptPending = true;
@@ -73,7 +76,7 @@ void claim() {
         callback.function = MemoryContextStrdup(memory, callback.function);
 }
 
-// The function is called under settings of its own, which are undone before its mark is written.
+// The function is called under its own settings, which are undone before its mark is written.
 void call_and_mark() {
     const int settings = NewGUCNestLevel();
     (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -84,13 +87,13 @@ void call_and_mark() {
     fmgr_info(pg::callback_function(callback.function, callback.owner).oid, &function);
     InitFunctionCallInfoData(*arguments, &function, 1, InvalidOid, nullptr, nullptr);
     arguments->args[0] = {UUIDPGetDatum(&callback.request), false};
-    (void)FunctionCallInvoke(arguments);  // whatever it returns
+    (void)FunctionCallInvoke(arguments);  // its return value is ignored
     AtEOXact_GUC(false, settings);
     end_callback(callback.id, nullptr);
     disable_all_timeouts(false);
 }
 
-// The row may be locked by another transaction: then the queue worker settles it later.
+// Another transaction may have locked the row: then the queue worker settles it later.
 const char *failure;
 void mark_failed() {
     enable_timeout_after(STATEMENT_TIMEOUT, kGraceMs);
@@ -106,7 +109,7 @@ bool fail(const char *reason) {
     return good;
 }
 
-// False: the worker had better end.
+// False: the worker should end.
 bool call() {
     if (callback.function == nullptr)
         return fail("42501: the role has not asked for it");
@@ -115,7 +118,7 @@ bool call() {
     const bool good = worker::run_step("calling a callback", call_and_mark, problem, true);
     disable_all_timeouts(false);
     QueryCancelPending = false;  // a timeout that came too late
-    LockReleaseAll(USER_LOCKMETHOD, true);  // what else a session keeps, a restricted operation does not make
+    LockReleaseAll(USER_LOCKMETHOD, true);  // a restricted operation leaves no other state in a session
     if (good)
         return true;
     const bool too_long = core::monotonic_us() - began_us >= std::int64_t{order.deadline_ms} * 1000;
@@ -125,7 +128,7 @@ bool call() {
 bool claim_next() {
     MemoryContextReset(memory);
     MemoryContextSwitchTo(memory);
-    // The claim need not survive a crash: what is claimed and not done is claimed again.
+    // The claim need not survive a crash: a callback that is claimed and not done is claimed again.
     SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
     const bool good = worker::run_step("claiming a callback", claim);
     SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);

@@ -1,4 +1,4 @@
-// Roles in turn, places, workers: see callbacks.hpp. Regime: pg.
+// Takes roles in turn, reserves places and starts workers: see callbacks.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/callbacks.hpp"
 #include "bgworker/start_limiter.hpp"
@@ -22,15 +22,15 @@ namespace {
 
 using shmem::CallbackWorkers;
 
-constexpr std::int64_t kLookUs = 1'000'000;  // a worker's end sets the latch, so this is for what nobody told
+constexpr std::int64_t kLookUs = 1'000'000;  // a worker's end sets the latch, so this is only for ends that were missed
 constexpr std::int64_t kLookAfterFailureUs = 10'000'000;
-constexpr int kMostRoles = 16;               // looked at in one transaction
+constexpr int kMostRoles = 16;               // in a single transaction
 
-bool any = true;  // until looked: an earlier worker may have left some
+bool any = true;  // true until the first look: an earlier worker may have left callbacks
 std::int64_t look_us = 0;
-Oid last_role;  // the last one for which a worker was begun, or that was looked at: whose turn it is goes on from there
+Oid last_role;  // the role whose worker was started last, or that was looked at last: the next look starts after it
 
-// Roles to begin a worker for, as the transaction found them.
+// Roles that need a worker, as the transaction found them.
 struct Wanted {
     Oid role;
     std::int64_t first_due;
@@ -38,10 +38,10 @@ struct Wanted {
 Wanted wanted[kMostRoles];
 int wanted_count = 0;
 
-// What is known of the workers of a role. Of many roles those used last are remembered.
+// The starts of workers, by role. If there are too many roles, the most recently used stay.
 struct RoleStarts {
     Oid role;
-    std::int64_t first_due;  // when its worker was begun
+    std::int64_t first_due;  // id of the first due callback when the role's worker was started
     std::int64_t used_us;
     worker::StartLimiter limiter;
 };
@@ -49,10 +49,10 @@ RoleStarts starts[64];
 
 CallbackWorkers &workers() { return shmem::segment().header->callback_workers; }
 
-// A database may set less than the server, but not more: all share the places.
+// A database may set less than the server, but not more, as all databases share the places.
 int deadline_ms() { return std::min(guc::request_timeout_ms, shmem::segment().header->callback_deadline_ms.load(std::memory_order_relaxed)); }
 
-// Why the role's callbacks cannot run; null: they can.
+// Why the role's callbacks cannot run; null: they can run.
 const char *refusal(Oid role) {
     HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
     if (!HeapTupleIsValid(tuple))
@@ -82,7 +82,7 @@ void look_after_role(Oid role) {
     next.first_due = first_due;
 }
 
-// Each role once, beginning after the last one.
+// Visits each role once, beginning after the last role.
 void look() {
     Oid at = last_role;
     bool wrapped = !OidIsValid(last_role);
@@ -117,7 +117,7 @@ RoleStarts &starts_of(const Wanted &next, std::int64_t now_us) {
         if (each.used_us < found->used_us)
             found = &each;
     }
-    // A worker that ended with something done did not fail at starting.
+    // A worker that finished a callback did not fail at starting.
     if (found->role != next.role || (found->first_due != next.first_due && !found->limiter.is_under_way(now_us)))
         found->limiter.reset();
     found->role = next.role;

@@ -1,7 +1,8 @@
-// Whose jobs are left alone for now, and until when: a rate limit stands against them, or another transaction has locked their rows.
+// Roles whose jobs are left alone for now, and until when: a rate limit stands against them, or another transaction has
+// locked their rows.
 //
-// Kept by src/queue/worker_main.cpp and told to the statements that claim (queue_sql.hpp). Of more roles than there are entries, the role
-// whose time ends first is let go. Regime: pure. Times are CLOCK_MONOTONIC.
+// Kept by src/queue/worker_main.cpp and passed to the statements that claim (queue_sql.hpp). If there are more roles
+// than entries, the role whose time ends first is released. Regime: pure. Times are CLOCK_MONOTONIC.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -22,8 +23,8 @@ public:
         entry.until_us = now_us + us;
     }
 
-    // The role has jobs that are due and cannot be had, for their rows are locked. All of them are passed over at each claim, so the role is held
-    // back, twice as long as the last time if that is not long ago.
+    // The role has due jobs that cannot be claimed, as their rows are locked. Each claim skips all of them, so the role
+    // is held back; twice as long as last time if that was recent.
     void hold_locked(Oid role, std::int64_t now_us) {
         constexpr std::int64_t kFirstUs = 5'000, kLongestUs = 4'000'000;
         const Entry &known = entry_of(role);
@@ -33,7 +34,7 @@ public:
         entry_of(role).pause_us = pause_us;
     }
 
-    // When the first of them is let go; INT64_MAX: none is held.
+    // When the first held role is released; INT64_MAX: none is held.
     [[nodiscard]] std::int64_t next_us(std::int64_t now_us) const {
         std::int64_t next_us = INT64_MAX;
         each(now_us, [&](Oid, std::int64_t until_us) { next_us = std::min(next_us, until_us); });
@@ -52,10 +53,10 @@ private:
     struct Entry {
         Oid role;
         std::int64_t until_us;
-        std::int64_t pause_us;  // for locked rows, the last time
+        std::int64_t pause_us;  // the last pause for locked rows
     };
 
-    // The role's, or else the one whose time ends first.
+    // The role's entry, else the entry whose time ends first.
     [[nodiscard]] Entry &entry_of(Oid role) {
         Entry *found = &entries_[0];
         for (Entry &entry : entries_) {

@@ -1,4 +1,4 @@
-// From a row to requests, from answers to a result: see job.hpp. Regime: pg, with C++ only inside guarded().
+// Makes requests from a row, and a result from answers: see job.hpp. Regime: pg, with C++ only inside guarded().
 #include "src/pg/compat.hpp"
 #include "src/queue/job.hpp"
 #include "src/core/clock.hpp"
@@ -77,15 +77,15 @@ session::RerankRequest rerank_request(const JobRow &row) {
 
 bool is_class(const core::Problem &problem, const char *sqlstate_class) { return strncmp(problem.sqlstate, sqlstate_class, 2) == 0; }
 
-// No room here, daemons that ask to come again (57P03), or a table that somebody has locked (55P03) cost a job no attempt; what is wrong with its
-// arguments stays wrong.
+// If there is no room here, daemons ask to come again (57P03), or a table is locked (55P03), the job loses no attempt.
+// An error in its arguments is final.
 Outcome outcome_of(const core::Problem &problem) {
     if (is_class(problem, "53") || strcmp(problem.sqlstate, core::sqlstate::kCannotConnectNow) == 0 || strcmp(problem.sqlstate, "55P03") == 0)
         return Outcome::Postponed;
     return is_class(problem, "22") || is_class(problem, "42") || is_class(problem, "54") ? Outcome::Failed : Outcome::Retry;
 }
 
-// Best first, as the original wrote it: [["document", score], ...] or ["document", ...].
+// Best first, in the original's form: [["document", score], ...] or ["document", ...].
 std::string_view ranking_text(const Job &job, std::string_view scores) {
     static std::string *text = new std::string;
     pg::guarded([&](core::Problem &) {
@@ -147,7 +147,7 @@ Job *make_job(const JobRow &row) {
 
 namespace {
 
-constexpr std::uint32_t kWindow = 256;  // parts of a batch that are here at a time
+constexpr std::uint32_t kWindow = 256;  // parts of a batch that are in memory at a time
 constexpr std::int64_t kRepeatUs = 250'000;
 
 void prepare(Job &job) {
@@ -185,7 +185,7 @@ Part &new_part(Job &job) {
     return part;
 }
 
-// One against which a limit stood, with its memory anew: it may be begun again very often.
+// A part that a limit refused, with a fresh memory context, as it may begin again very often.
 Part &repeated_part(Job &job) {
     std::uint32_t number = job.stored;
     while (!job.parts[number % job.window].again)
@@ -239,7 +239,7 @@ Part &begin_part(Job &job) {
 
 namespace {
 
-// Answers go on in their order; one that takes long holds back up to a window of those behind it.
+// Stores answers in the order of the parts. A slow part holds back at most a window of parts behind it.
 void store_answers(Job &job) {
     while (job.stored < job.begun && job.parts[job.stored % job.window].has_ended) {
         Part &part = job.parts[job.stored % job.window];
@@ -256,7 +256,7 @@ void store_answers(Job &job) {
     fail(job, problem);
 }
 
-// Of a batch only this part waits; what its other parts have come to stays.
+// Of a batch only this part waits; answers of the other parts stay.
 void put_off(Part &part, const core::Problem &problem, std::int64_t wait_us) {
     Job &job = *part.job;
     if (!job.row.is_batch)
@@ -266,7 +266,7 @@ void put_off(Part &part, const core::Problem &problem, std::int64_t wait_us) {
     job.not_before_us = core::monotonic_us() + std::clamp(wait_us, kRepeatUs, kMostLimitWaitUs);
 }
 
-// It has not ended, so it is not counted: that is done once, when it has.
+// The part has not ended, so it is not counted now: it is counted once, when it ends.
 void end_limited(Part &part, const session::Inquiry &inquiry) {
     session::observe::forget();
     part.job->was_limited = !part.job->row.is_batch;

@@ -1,11 +1,11 @@
-// One asynchronous call in the worker's hands: a row of steadytext_queue, the requests it takes, and what came of them.
+// An asynchronous call in the worker's hands: a row of steadytext_queue, its requests, and their results.
 //
-// Made by queue_sql.cpp, carried out by worker_main.cpp. Regime: pg. A job has a memory context of its own, in which all it
-// needs lives, and goes with it.
+// Made by queue_sql.cpp, carried out by worker_main.cpp. Regime: pg. A job lives in its own memory context and is freed
+// with it.
 //
-// A batch has a part for each of its texts, and may have very many. So of a batch no more than a window is here at a time: some texts
-// read ahead, the parts that are begun and those that ended out of turn, each in a memory context of its own. Answers move on to
-// BatchAnswers in the order of their parts.
+// A batch has a part for each of its texts, and may have very many. So only a window of a batch is in memory at a time:
+// some texts read ahead, the parts that are begun, and parts that ended out of order; each part has its own memory
+// context. Answers move on to BatchAnswers in the order of the parts.
 #pragma once
 
 #include "src/core/problem.hpp"
@@ -27,12 +27,12 @@ namespace steadytext::queue {
 
 enum class JobKind : std::uint8_t { Generate, Embed, Rerank };
 
-// What a row says, texts in UTF-8.
+// The columns of a row, texts in UTF-8.
 struct JobRow {
     std::int64_t id = 0;
     pg_uuid_t request_id{};
     JobKind kind = JobKind::Generate;
-    bool is_batch = false;         // one part for each of `texts`
+    bool is_batch = false;         // a part for each of `texts`
     Oid user = InvalidOid;         // the role that queued it
     Oid session_user = InvalidOid; // the role that had connected
     double rank = 0;
@@ -40,7 +40,7 @@ struct JobRow {
     int max_retries = 0;
     std::int64_t bytes = 0;  // of prompt, prompts and params
 
-    // From here on: known once the payload has been read.
+    // Known only after the payload has been read:
     core::TextArgument text;  // prompt, text or query
     session::AnswerForm form;
     core::TextArgument max_tokens, seed;  // numbers as text
@@ -50,7 +50,7 @@ struct JobRow {
     bool use_cache = true, unsafe_mode = false, return_scores = true;
 };
 
-// The columns that say what is asked, as the row has them; of a large row only its size is here, until it is begun.
+// The columns with the request, as the row has them. Of a large row only the size is in memory until the job begins.
 struct Payload {
     bool is_here = false;
     bool is_read = false;
@@ -61,12 +61,12 @@ struct Payload {
 enum class Outcome : std::uint8_t {
     None,
     Done,
-    Failed,     // and would again: a bad argument
+    Failed,     // and would fail again: a bad argument
     Retry,      // an attempt failed
-    Postponed,  // not its fault: a limit, or no room
+    Postponed,  // the job is not at fault: a limit, or no room
 };
 
-// A limit may be raised, or removed, while a job waits for it: so it is asked again after this long.
+// While a job waits for a limit, the limit may be raised or removed. So the limit is asked again after this time.
 inline constexpr std::int64_t kMostLimitWaitUs = 600'000'000;
 
 struct Job;
@@ -74,12 +74,12 @@ struct JobList;
 
 struct Part {
     Job *job;
-    MemoryContext memory;  // of a single request the job's
+    MemoryContext memory;  // for a single request: the job's context
     std::uint32_t number;
     session::Inquiry *inquiry;  // null: not begun, or ended
     session::Generation generation;
     bool has_ended;
-    bool again;  // a limit, or no room, stood against it: it is to be begun again
+    bool again;  // a limit, or lack of room, refused it: it must begin again
     bool is_null;
     core::TextArgument text;  // of a batch
     std::string_view bytes;
@@ -97,12 +97,12 @@ struct Job {
     std::uint32_t part_count = 1;
     std::uint32_t begun = 0;
     std::uint32_t ended = 0;
-    std::uint32_t stored = 0;      // the first ones, whose answers are in `answers`
-    std::uint32_t to_repeat = 0;   // parts that are to be begun again
-    std::int64_t not_before_us = 0;  // when
+    std::uint32_t stored = 0;      // so many parts, from the first on, have their answers in `answers`
+    std::uint32_t to_repeat = 0;   // parts that must begin again
+    std::int64_t not_before_us = 0;  // the earliest time for that
     BatchAnswers *answers = nullptr;
 
-    MemoryContext texts_memory = nullptr;  // texts read ahead: those from `texts_from` on
+    MemoryContext texts_memory = nullptr;  // texts read ahead, from `texts_from` on
     std::uint32_t texts_from = 0;
     std::span<const core::TextArgument> texts;
 
@@ -110,20 +110,20 @@ struct Job {
     std::int64_t took_us = 0;
     Outcome outcome = Outcome::None;
     core::Problem problem;
-    std::int64_t limit_wait_us = 0;  // if it was put off because of a limit: how long that stands against it
+    std::int64_t limit_wait_us = 0;  // if a limit put the job off: how long the limit stands against it
     bool was_limited = false;
     char daemon[256] = "";
 
     [[nodiscard]] bool is_over() const { return outcome != Outcome::None; }
     [[nodiscard]] bool is_begun() const { return begun > 0; }
-    // Whether there is a part to begin, or there will be.
+    // Whether there is, or will be, a part to begin.
     [[nodiscard]] bool has_parts_left() const { return begun < part_count || to_repeat > 0; }
     [[nodiscard]] bool may_begin_part(std::int64_t now_us) const {
         return (to_repeat > 0 && now_us >= not_before_us) || (to_repeat == 0 && begun < part_count && (window == 0 || begun - stored < window));
     }
 };
 
-// Jobs one after another; each is in one list.
+// A list of jobs; each job is in a single list.
 struct JobList {
     Job *first = nullptr, *last = nullptr;
     std::uint32_t count = 0;
@@ -139,22 +139,22 @@ inline void move(Job *job, JobList &to) {
     to.add(job);
 }
 
-// In CurrentMemoryContext, which becomes the job's.
+// Made in CurrentMemoryContext, which becomes the job's context.
 [[nodiscard]] Job *make_job(const JobRow &row);
 
-// Before each part, as the table's owner: reads what the part needs. What is of no use raises, and that is this job's end and nobody
-// else's. A batch without parts is done then.
+// Call before each part, as the table's owner: reads what the part needs. Raises if the request is invalid: this ends
+// only this job. A batch without parts is done then.
 void get_ready(Job &job);
 // Begins the next part, as the current user; raises on a bad argument.
 [[nodiscard]] Part &begin_part(Job &job);
 
-// Takes what came of a part, counts it, and sees whether its job is over with it.
+// Takes the result of a part, counts the part, and ends the job if this was its last part.
 void end_part(Part &part);
 
-// The job is over: it failed as the problem says.
+// Ends the job: it failed with this problem.
 void fail(Job &job, const core::Problem &problem);
 
-// How much of steadytext.queue_memory one request, or the answers of one, may have.
+// How much of steadytext.queue_memory a single request, or the answers of a single request, may take.
 [[nodiscard]] std::int64_t most_bytes_of_one();
 
 }  // namespace steadytext::queue

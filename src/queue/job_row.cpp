@@ -1,7 +1,7 @@
-// The row's columns, and its params as what they are called: see job_row.hpp. Regime: pg.
+// Reads the row's columns, and its params by name: see job_row.hpp. Regime: pg.
 //
-// Params were checked when the row was added (src/functions/job_check.cpp), unless it was added by hand: what cannot be used then is told
-// by whoever carries the job out.
+// Params were checked when the row was added (src/functions/job_check.cpp), unless the row was added by hand: then the
+// worker reports bad params when it carries the job out.
 #include "src/pg/compat.hpp"
 #include "src/queue/job_row.hpp"
 #include "src/core/job_types.hpp"
@@ -40,7 +40,7 @@ constexpr KindName kKinds[] = {{"generate", JobKind::Generate, false, Form::Free
                                {"rerank", JobKind::Rerank, false, Form::Free},
                                {"batch_rerank", JobKind::Rerank, false, Form::Free}};
 
-// A CHECK of the table knows no others.
+// A CHECK of the table allows no other names.
 void set_kind(JobRow &row, std::string_view name) {
     for (const KindName &kind : kKinds)
         if (name == kind.name) {
@@ -51,7 +51,7 @@ void set_kind(JobRow &row, std::string_view name) {
         }
 }
 
-// ---- params ------------------------------------------------------------------------------------------------------------
+// ---- params ---------------------------------------------------------------------------------------------------------
 
 struct Param {
     const char *name;
@@ -69,7 +69,7 @@ void set_flag(JobRow &row, JsonbValue &value) {
         row.*member = value.val.boolean;
 }
 
-// The row's own column comes first.
+// The row's own column takes precedence over params.
 void set_subject(JobRow &row, JsonbValue &value) {
     if (row.text.is_null)
         row.text = pg::jsonb_text(value);
@@ -133,9 +133,9 @@ void read_params(JobRow &row, Jsonb *params) {
     });
 }
 
-// ---- what is asked -------------------------------------------------------------------------------------------------------
+// ---- the payload: prompt, prompts, params ---------------------------------------------------------------------------
 
-constexpr std::size_t kTakenAtOnce = 8 * 1024;  // rows up to this size come whole with the claim
+constexpr std::size_t kTakenAtOnce = 8 * 1024;  // rows up to this size are copied whole with the claim
 
 std::int64_t raw_bytes(Datum value, bool is_there) {
     return is_there ? static_cast<std::int64_t>(toast_raw_datum_size(value)) : 0;
@@ -146,7 +146,7 @@ void keep(Datum &value, bool is_there) {
         value = datumCopy(value, false, -1);
 }
 
-// prompt, prompts, params, as both statements name them last.
+// prompt, prompts, params: the last columns of both statements.
 Payload read_payload(Columns &columns) {
     Payload payload;
     bool is_null;
@@ -159,7 +159,7 @@ Payload read_payload(Columns &columns) {
     return payload;
 }
 
-// The three columns, in CurrentMemoryContext if they are not in the job's.
+// The three columns; in CurrentMemoryContext if the job has no copies.
 Payload payload_of(const Job &job) {
     static pg::KeptStatement statement{"steadytext_queue", "SELECT prompt, prompts, params FROM public.steadytext_queue WHERE id = $1", SPI_OK_SELECT};
     if (job.payload.is_here)
@@ -173,7 +173,7 @@ Payload payload_of(const Job &job) {
     return read_payload(columns);
 }
 
-// Runs `take` with the columns; whatever is unpacked meanwhile in CurrentMemoryContext goes afterwards.
+// Runs `take` with the columns; memory allocated meanwhile in CurrentMemoryContext is freed afterwards.
 template <class Take>
 void with_payload(Job &job, Take take) {
     MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "steadytext request", ALLOCSET_DEFAULT_SIZES);
@@ -198,7 +198,8 @@ void count_parts(Job &job, const Payload &payload) {
     job.part_count = static_cast<std::uint32_t>(count);
 }
 
-// How many bytes of texts are read ahead: each reading unpacks the whole column, so a large one is read in larger steps.
+// How many bytes of texts are read ahead: each reading unpacks the whole column, so a large column is read in larger
+// steps.
 std::size_t most_ahead(const Job &job) {
     constexpr std::int64_t kLeast = 256 * 1024, kMost = 4 * 1024 * 1024;
     return static_cast<std::size_t>(std::clamp(job.row.bytes / 32, kLeast, kMost));

@@ -1,5 +1,5 @@
-// A claimed row of steadytext_queue, read: its head with the claim, what is asked once the job is begun. Called by src/queue/queue_sql.cpp and
-// job.cpp. Regime: pg, in a transaction with SPI connected.
+// Reads a claimed row of steadytext_queue: the head with the claim, the payload when the job begins. Called by
+// src/queue/queue_sql.cpp and job.cpp. Regime: pg, in a transaction with SPI connected.
 #pragma once
 
 #include "src/pg/text.hpp"
@@ -13,7 +13,7 @@ extern "C" {
 
 namespace steadytext::queue {
 
-// The columns of a row that a statement gave, in their order.
+// The columns of a row from a statement, in their order.
 class Columns {
 public:
     Columns(SPITupleTable *rows, std::uint64_t row) : rows_(rows), tuple_(rows->vals[row]) {}
@@ -37,14 +37,15 @@ private:
     int column_ = 0;
 };
 
-// id, request_id, request_type, user_oid, session_user_oid, rank, retry_count, max_retries, prompt, prompts, params. The last three are
-// copied as they are if they are small. In CurrentMemoryContext. Reads nothing that can be wrong: a row may have been written by hand.
+// id, request_id, request_type, user_oid, session_user_oid, rank, retry_count, max_retries, prompt, prompts, params.
+// The last three are copied unchanged if they are small. In CurrentMemoryContext. Reads nothing that can be invalid, as
+// a row may have been written by hand.
 [[nodiscard]] Job *read_row(SPITupleTable *rows, std::uint64_t row);
 
-// What is asked, into the job: from the copies or, if they are too large to be taken with the claim, from the table. Raises if it
+// Reads the payload into the job: from the copies or, if they are too large for the claim, from the table. Raises if it
 // cannot be carried out.
 void read_payload(Job &job);
-// A batch's texts from number `from` on, as many as there is room for.
+// Reads texts of a batch from number `from` on, as many as there is room for.
 void read_texts(Job &job, std::uint32_t from);
 
 }  // namespace steadytext::queue

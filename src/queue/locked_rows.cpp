@@ -1,4 +1,4 @@
-// Remembering and giving back: see locked_rows.hpp. Regime: pg.
+// Remembers locked rows and gives them back: see locked_rows.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/locked_rows.hpp"
 #include "bgworker/step.hpp"
@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kAgainUs = 250'000, kLongestUs = 4'000'000;
 
-// Of the transaction under way: what it is to give back, and then what was still locked.
+// For the current transaction: first the rows to give back, then the rows that were still locked.
 std::span<std::int64_t> rows;
 
 void give_rows_back() {

@@ -1,8 +1,10 @@
-// Rows that this worker has claimed, whose jobs it no longer has: another transaction had locked them when their results were to be recorded.
+// Rows that this worker has claimed but whose jobs it has dropped: another transaction had locked them when their
+// results were to be recorded.
 //
-// A transaction that cancels a request, or changes its row by hand, locks the row for as long as it likes. The worker waits for none: it
-// drops the job, whose result is nobody's if the cancel is committed, and gives the row back once it can, so that the job is done again if
-// the cancel was undone. Used by src/queue/worker_main.cpp, outside transactions. Regime: pg.
+// A transaction that cancels a request, or changes its row by hand, locks the row for as long as it likes. The worker
+// does not wait: it drops the job, as nobody wants the result if the cancel commits. It gives the row back once it can,
+// so that the job runs again if the cancel was rolled back. Used by src/queue/worker_main.cpp, outside transactions.
+// Regime: pg.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -13,12 +15,12 @@ namespace steadytext::queue {
 
 class LockedRows {
 public:
-    // In CurrentMemoryContext, which lives as long as the worker.
+    // In CurrentMemoryContext, which must live as long as the worker.
     void add(std::int64_t id);
     [[nodiscard]] bool is_empty() const { return count_ == 0; }
     // When try_again() has something to do (CLOCK_MONOTONIC).
     [[nodiscard]] std::int64_t due_us() const { return count_ == 0 ? INT64_MAX : due_us_; }
-    // Gives back the rows that can be, and forgets the rows that were cancelled; false if the transaction failed.
+    // Gives back the rows that are free, and forgets the rows that were cancelled; false if the transaction failed.
     [[nodiscard]] bool try_again(std::int64_t now_us);
 
 private:

@@ -1,7 +1,7 @@
 // The statements: see queue_sql.hpp. Regime: pg.
 //
-// Plans are kept. They go by indexes whatever statistics say (worker_main.cpp sees to that): the table is empty at one time and
-// long at another.
+// Plans are kept. They always use indexes, whatever the statistics say (worker_main.cpp sets this), as the table is
+// sometimes empty and sometimes long.
 #include "src/pg/compat.hpp"
 #include "src/queue/queue_sql.hpp"
 #include "bgworker/batch_columns.hpp"
@@ -33,10 +33,10 @@ namespace {
 
 constexpr int kLeaseSeconds = 30;
 constexpr int kMostLosses = 5;  // workers that may die with a job in hand before it is given up
-constexpr int kMostKills = 2;   // that may die while at work on this very job
+constexpr int kMostKills = 2;   // workers that may die while at work on this very job
 
-// Roles are found by jumping from one to the next in the index, and of each the first rows are taken. A role whose rows are all held back
-// or taken costs a look at them.
+// Jumps from role to role in the index, and takes the first rows of each role. A role whose rows are all held back or
+// taken only costs the look at them.
 constexpr const char *kClaim = R"(
     WITH RECURSIVE role (oid) AS (
         (SELECT user_oid FROM public.steadytext_queue WHERE completed_at IS NULL ORDER BY user_oid LIMIT 1)
@@ -93,7 +93,7 @@ constexpr const char *kLost = R"(
     WHERE NOT EXISTS (SELECT FROM public.steadytext_queue q WHERE q.id = held.id AND q.status = 'processing' AND q.worker_pid = $1)
     ORDER BY held.id)";
 
-// How many rows are pending or failed now, and how many are another worker's still.
+// Returns how many rows became pending or failed, and how many still belong to another worker.
 constexpr const char *kRecover = R"(
     WITH lost AS (SELECT id FROM public.steadytext_queue
                   WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND ($2 OR lease_until < clock_timestamp())
@@ -107,8 +107,8 @@ constexpr const char *kRecover = R"(
     SELECT (SELECT count(*) FROM recovered), (SELECT count(*) FROM public.steadytext_queue
         WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND id NOT IN (SELECT id FROM recovered)))";
 
-// The row may be pending: what the worker had claimed last may not have reached the disk when the server went down with it. The first row
-// of the result says whether the job is charged, or is not there to be.
+// The row may be pending: the claim may not have reached the disk when the worker took the server down. The first
+// column of the result says whether the job is charged, or no longer exists.
 constexpr const char *kChargeKiller = R"(
     WITH free AS (SELECT id FROM public.steadytext_queue WHERE id = $1 FOR UPDATE SKIP LOCKED),
     charged AS (
@@ -128,8 +128,8 @@ constexpr const char *kFailOrphans = R"(
         lease_until = NULL
     WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid IS NULL AND completed_at IS NULL FOR UPDATE SKIP LOCKED))";
 
-// $2: where the page before ended. Those that ended first are among those that were queued first, but for what waits among them: a page
-// with nothing to delete is the last one only if nothing in it waits.
+// $2: the end of the previous page. Rows end nearly in the order in which they were queued, except rows that still
+// wait. So a page with nothing to delete is the last page only if no row in it waits.
 constexpr const char *kDeleteOld = R"(
     WITH page AS (SELECT id, completed_at FROM public.steadytext_queue WHERE id > $2 ORDER BY id LIMIT 5000),
     old AS (
@@ -157,7 +157,7 @@ constexpr const char *kGiveBackThese = R"(
     given AS (UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL WHERE id IN (SELECT id FROM free))
     SELECT id FROM mine WHERE id NOT IN (SELECT id FROM free) ORDER BY id)";
 
-// Left by requests that were deleted by hand.
+// Proofs whose requests were deleted by hand.
 constexpr const char *kDropProofs = R"(
     DELETE FROM _steadytext.queue_callbacks c
     WHERE NOT EXISTS (SELECT FROM public.steadytext_queue q WHERE q.request_id = c.request_id))";
@@ -177,7 +177,8 @@ void add_held_back(const HeldBack &held_back, ArrayColumn &roles) {
     held_back.each(core::monotonic_us(), [&](Oid role, std::int64_t) { roles.add(ObjectIdGetDatum(role)); });
 }
 
-// Those that get nothing now. One that has enough may have more in the table, which is asked for once it needs some.
+// The roles that get nothing now. A role that has enough may have more in the table; `has_more` makes the worker ask
+// for them once the role needs some.
 Datum passed_over(const HeldBack &held_back, RoleShares &shares, std::uint32_t most) {
     int count = HeldBack::kMost;
     for (const RoleShare *share = shares.begin(); share != nullptr; share = share->next)
@@ -191,19 +192,20 @@ Datum passed_over(const HeldBack &held_back, RoleShares &shares, std::uint32_t m
     return roles.array();
 }
 
-// During some incidents those below are left alone (bgworker/incident_watch.hpp).
+// During some incidents jobs with a lower priority are left alone (bgworker/incident_watch.hpp).
 Datum least_priority() { return Int32GetDatum(shmem::segment().header->least_priority.load()); }
 
 // ---- recording ---------------------------------------------------------------------------------------------------------
 
-// Doubles with each attempt, from a second to five minutes, and differs by up to a quarter, so that not all come at once.
+// Doubles with each attempt, from a second to five minutes, and varies by up to a quarter, so that jobs do not come
+// back all at once.
 std::int32_t back_off_ms(int attempts) {
     constexpr double kFirstMs = 1000, kLongestMs = 300'000;
     const double ms = std::min(kFirstMs * static_cast<double>(1 << std::min(attempts, 20)), kLongestMs);
     return static_cast<std::int32_t>(ms * (0.75 + 0.5 * pg::random_fraction()));
 }
 
-// As long as the limit that stands against it said.
+// The time that the refusing limit gave.
 std::int32_t postponed_ms(const Job &job) {
     constexpr std::int64_t kLeastUs = 250'000;
     return static_cast<std::int32_t>((std::clamp(job.limit_wait_us, kLeastUs, kMostLimitWaitUs) + 999) / 1000);
@@ -215,12 +217,12 @@ Oid vector_type() {
 }
 
 Datum vector_of(std::string_view bytes) {
-    auto *values = static_cast<float *>(palloc(bytes.size()));  // aligned, which the answer's bytes need not be
+    auto *values = static_cast<float *>(palloc(bytes.size()));  // aligned; the answer's bytes need not be
     memcpy(values, bytes.data(), bytes.size());
     return pg::vector_datum({values, bytes.size() / sizeof(float)});
 }
 
-// A statement's parameters: this process, then a column for each member of the rows.
+// The parameters of a statement: the pid of this process, then a column for each member of the rows.
 template <std::size_t Count>
 class Rows {
 public:
@@ -230,7 +232,7 @@ public:
     }
 
     [[nodiscard]] bool is_empty() const { return count_ == 0; }
-    // For the columns of one row, one after the other.
+    // Begins a row; fill its columns in their order.
     ArrayColumn *add() {
         count_++;
         return columns_;
@@ -281,7 +283,8 @@ void add_put_off(const Job &job, ArrayColumn *column) {
     column->add(BoolGetDatum(job.was_limited));
 }
 
-// The answers of a batch, in the order asked. All of them are here at once, which is why they are limited: so one batch after the other.
+// The answers of a batch, in the order of its parts. All of them are in memory at once, which is why they are limited;
+// so batches are recorded one after another.
 void record_batch(const Job &job) {
     static Statement texts{kTable, kRecordTexts, SPI_OK_UPDATE}, vectors{kTable, kRecordVectors, SPI_OK_UPDATE};
     const bool embeds = job.row.kind == JobKind::Embed;
@@ -304,7 +307,7 @@ void record_batch(const Job &job) {
     MemoryContextDelete(memory);
 }
 
-// What kEnd returned.
+// Reads the rows that kEnd returned.
 void tell_ended(SPITupleTable *rows, std::uint64_t count, void (*ended)(const pg_uuid_t &request, Oid role)) {
     for (std::uint64_t i = 0; i < count; i++) {
         Columns columns(rows, i);
@@ -329,7 +332,7 @@ Datum ids_of(JobLists lists) {
     return ids.array();
 }
 
-// The first column of the last result, in its order.
+// The first column of the last result, in the order of the result.
 std::span<const std::int64_t> ids_returned() {
     auto *ids = static_cast<std::int64_t *>(palloc((SPI_processed + 1) * sizeof(std::int64_t)));
     for (std::uint64_t i = 0; i < SPI_processed; i++) {
@@ -352,7 +355,7 @@ std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBac
     statement.execute(types, values);
     const auto count = static_cast<std::uint32_t>(SPI_processed);
     SPITupleTable *rows = SPI_tuptable;
-    // None is carried out unless all could be read: an error undoes the claim.
+    // No job runs unless all rows could be read: an error undoes the claim.
     auto **jobs = static_cast<Job **>(palloc((count + 1) * sizeof(Job *)));
     for (std::uint32_t i = 0; i < count; i++) {
         MemoryContext caller = MemoryContextSwitchTo(AllocSetContextCreate(parent, "steadytext job", ALLOCSET_SMALL_SIZES));
@@ -466,7 +469,7 @@ Recovered recover(bool all) {
     Columns columns(SPI_tuptable, 0);
     const std::int64_t recovered = DatumGetInt64(columns.next());
     if (recovered > 0)
-        session::notify(session::Channel::QueueDone);  // those that were lost too often are failed
+        session::notify(session::Channel::QueueDone);  // jobs that were lost too often are failed
     return {recovered, DatumGetInt64(columns.next())};
 }
 
@@ -477,7 +480,7 @@ bool delete_old() {
         return false;
     const Oid types[] = {INT4OID, INT8OID};
     const Datum values[] = {Int32GetDatum(guc::queue_retention_s), Int64GetDatum(position)};
-    position = 0;  // also if this fails
+    position = 0;  // also if the statement fails
     statement.execute(types, values);
     bool is_null;
     const Datum last = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
@@ -511,7 +514,8 @@ void fail_orphans() {
         session::notify(session::Channel::QueueDone);
 }
 
-// What sessions add between the look at the counts and the statement's snapshot is counted twice, until the next time.
+// A request that a session adds between reading the counts and the statement's snapshot is counted twice, until the
+// next call.
 void measure(shmem::DatabaseRow &row) {
     static Statement statement{kTable, kMeasure, SPI_OK_SELECT};
     shmem::QueuePlaces &places = row.queue_places;

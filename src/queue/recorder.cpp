@@ -1,4 +1,5 @@
-// Bunches, one by one, and without what is locked: see recorder.hpp. Regime: pg.
+// Records in bunches, job by job after a failure, and without locked rows: see recorder.hpp.
+// Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/recorder.hpp"
 #include "bgworker/step.hpp"
@@ -17,12 +18,12 @@ namespace {
 
 constexpr std::uint32_t kMany = 1024;  // are recorded at once
 constexpr std::int64_t kLongestWaitUs = 50'000;
-constexpr std::int64_t kLockingUs = 10'000'000;  // how long rows are locked first, once a recording had to wait
+constexpr std::int64_t kLockingUs = 10'000'000;  // for how long rows are locked first, after a recording had to wait
 
-Recorder *self;  // whose transaction is under way
+Recorder *self;  // the recorder of the current transaction
 
 bool run(void (*step)(), core::Problem &problem) {
-    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);  // announced once it is certain
+    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);  // announced only once it is certain
     SetConfigOption("lock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
     const bool good = worker::run_step("recording results", step, problem);
     SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_OVERRIDE);
@@ -62,7 +63,7 @@ void Recorder::wake_waiters() {
             [this, begin, end](std::uint64_t key) { return ended_count_ == kMost || std::binary_search(begin, end, key); }, pg::set_latch_of);
 }
 
-// Rows are locked first from now on, and were not before.
+// Rows are locked first from now on; false if they were already.
 bool Recorder::begin_locking_first(std::int64_t now_us) {
     if (locks_until_us_ > now_us)
         return false;
@@ -86,7 +87,7 @@ bool Recorder::record(bool &put_off) {
     ended_count_ = 0;
     core::Problem problem;
     const bool good = run(record_bunch, problem);
-    // Another transaction has locked a row of the bunch, or the table: no job is to blame.
+    // Another transaction has locked a row of the bunch, or the table: no job is at fault.
     const bool is_locked = !good && strcmp(problem.sqlstate, "55P03") == 0;
     const bool tries_again = is_locked && begin_locking_first(begin_us);
     if (good) {

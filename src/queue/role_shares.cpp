@@ -1,4 +1,4 @@
-// Taking turns: see role_shares.hpp. Regime: pg.
+// Takes turns: see role_shares.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/role_shares.hpp"
 
@@ -13,9 +13,9 @@ namespace steadytext::queue {
 namespace {
 
 constexpr std::int64_t kActiveUs = 60'000'000;
-constexpr std::uint32_t kMostBatches = 4;  // of one role that are begun: each has texts and answers in memory
+constexpr std::uint32_t kMostBatches = 4;  // begun batches per role, as each has texts and answers in memory
 
-// In the order of their urgency; the statement that claims them returns them in any.
+// Sorts by urgency, as the statement that claims jobs returns them in any order.
 void insert_by_rank(JobList &jobs, Job *job) {
     Job *place = jobs.last;
     while (place != nullptr && (place->row.rank < job->row.rank || (place->row.rank == job->row.rank && place->row.id > job->row.id)))
@@ -44,7 +44,7 @@ void RoleShares::add(Job *job) {
     share.seen_us = job->started_us;
 }
 
-// The one that has its turn goes to the end.
+// The batch that has its turn goes to the end.
 Job *RoleShares::next_batch(RoleShare &share, std::int64_t now_us) {
     while (!begins_none_ && share.batches.count < kMostBatches && !share.new_batches.is_empty()) {
         Job *job = share.new_batches.first;

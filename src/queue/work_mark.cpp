@@ -1,4 +1,4 @@
-// The mapped file: see work_mark.hpp. Regime: pg.
+// Maps the file: see work_mark.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/work_mark.hpp"
 #include "bgworker/worker_process.hpp"
@@ -15,7 +15,8 @@ namespace steadytext::queue {
 
 namespace {
 
-// Written, not only made longer: on a full disk a store into a page that the file does not have would kill the worker.
+// The word is written, not only reserved by extending the file: on a full disk, a store into a page that the file
+// lacks would kill the worker.
 void *map(const char *path) {
     const int file = OpenTransientFile(path, O_RDWR | O_CREAT | PG_BINARY);
     if (file < 0)

@@ -1,19 +1,23 @@
-// The queue worker: carries out one database's asynchronous calls, many at once, and leaves when idle.
+// The queue worker: carries out the asynchronous calls of a database, many at once, and leaves when idle.
 //
-// Started by the launcher (bgworker/queue_workers.cpp) when its database has jobs, as a dynamic background worker; it is a session
-// in the background, so it uses src/session as backends do. Regime: pg.
+// Started by the launcher (bgworker/queue_workers.cpp) when its database has jobs, as a dynamic background worker. It
+// is a session in the background, so it uses src/session as backends do. Regime: pg.
 //
-// A job goes through four steps, each a transaction of its own, so that one that fails loses nothing:
+// A job goes through four steps. Each is a separate transaction, so a failed step loses nothing:
 //
-//     claim ──▶ waiting, by role ──start──▶ under way ──advance──▶ over ──record──▶ gone
+//    claim ──▶ waiting, by role ──start──▶ under way ──advance──▶ over ──record──▶ gone
 //
-// Its requests go on between transactions. A database's only worker holds its row's queue_pid; what an earlier one left
-// unfinished goes back to pending first of all. Jobs run as the role that queued them, by SetUserIdAndSecContext around each step.
-// While others wait for its place among max_worker_processes, a worker that has had its turn (bgworker/places.hpp) begins no more jobs and leaves
-// once those that it began are over. What is not within its patience, which doubles from one such worker to the next so that no job is begun again and
-// again without end, goes back to pending, as do those not begun; none counts as lost.
+// A job's requests go on between transactions. The database's only worker holds the queue_pid of its row. First of all,
+// jobs that an earlier worker left unfinished become pending again. Jobs run as the role that queued them, by
+// SetUserIdAndSecContext around each step.
+//
+// While other workers wait for a place among max_worker_processes, a worker that has had its turn (bgworker/places.hpp)
+// begins no more jobs. It leaves once its begun jobs are over, or its patience is. Its patience doubles from worker to
+// worker, so that no job begins again without end. Jobs that are not over or not begun by then become pending again;
+// none counts as lost.
+//
 // Roles take turns (role_shares.hpp). While code runs that a job's content may break, the job's id is in the work mark
-// (work_mark.hpp): so the next worker knows which job killed this one.
+// (work_mark.hpp): so the next worker knows which job killed this worker.
 #include "src/pg/compat.hpp"
 #include "bgworker/places.hpp"
 #include "bgworker/step.hpp"
@@ -54,11 +58,12 @@ constexpr std::int64_t kHoldBackUs = 250'000;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
 constexpr std::int64_t kFirstPatienceUs = 5'000'000;
-constexpr std::int64_t kLongestPatienceUs = 120'000'000;  // or what a call may take, if that is more
+constexpr std::int64_t kLongestPatienceUs = 120'000'000;  // or the time that a call may take, if that is more
 constexpr std::uint32_t kMostCalls = 256;
 constexpr std::uint32_t kLeastClaimed = 32, kMostClaimed = 2048;
-constexpr std::int64_t kClaimedBytes = 32 * 1024;  // that a claimed job may take, with what is unpacked of it
-constexpr std::int64_t kFastUs = 50'000, kSlowUs = 200'000;  // a bunch that is gone sooner, or later, changes the size of the next
+constexpr std::int64_t kClaimedBytes = 32 * 1024;  // estimated memory of a claimed job, unpacked
+// A bunch that is finished sooner, or later, changes the size of the next bunch
+constexpr std::int64_t kFastUs = 50'000, kSlowUs = 200'000;
 
 struct Worker {
     const shmem::Segment *segment;
@@ -69,35 +74,35 @@ struct Worker {
     RoleShares shares;                       // jobs with parts left to begin
     JobList under_way;
     Recorder recorder;
-    std::int64_t memory_us = 0;              // when memory was measured, and what has been begun since
+    std::int64_t memory_us = 0;              // when memory was measured; begun_bytes counts the bytes begun since
     std::int64_t begun_bytes = 0;
     bool has_memory = true;
-    Part *parts[kMostCalls];   // with a request under way, by its inquiry's tag
-    std::uint32_t latest = 0;  // place taken among them
-    Job *in_hand;              // the job one of whose parts is being begun or ended
+    Part *parts[kMostCalls];   // with a running request, by its inquiry's tag
+    std::uint32_t latest = 0;  // the last place taken in `parts`
+    Job *in_hand;              // the job of the part that is being begun or ended
     HeldBack held_back;
-    std::uint32_t bunch = kLeastClaimed;  // how many to claim at once
+    std::uint32_t bunch = kLeastClaimed;  // how many jobs to claim at once
     std::int64_t claimed_us = 0;
-    bool could_start = false;   // there may be a part to begin at once
-    bool took_over = false;     // and the mark of the worker before has been heeded
-    bool look_at_once = false;  // whatever has been told
-    bool leaves_jobs = false;  // when told to end before all is done
+    bool could_start = false;   // a part may be ready to begin
+    bool took_over = false;     // also: the mark of the earlier worker has been handled
+    bool look_at_once = false;  // look for jobs even without a change
+    bool leaves_jobs = false;  // it was told to end before all jobs were done
     std::uint64_t seen = 0, cancels = 0;
-    std::int64_t due_us = INT64_MAX;  // when to look again without being told
+    std::int64_t due_us = INT64_MAX;  // when to look again without a change
     std::int64_t renewed_us = 0, tidied_us = 0;
     std::int64_t pause_us = 0;
-    std::int64_t began_us = 0;        // its turn: when it had its first look
-    std::int64_t awaited_us = 0;      // when somebody last waited for its place
-    std::int64_t closed_us = 0;       // since when no job is begun, for its turn is over; 0: jobs are begun
-    bool is_sweeping = false;         // there may be more to delete
-    bool has_strays = false;          // rows of a worker that has gone could not be given back yet
+    std::int64_t began_us = 0;        // start of its turn: its first look
+    std::int64_t awaited_us = 0;      // when another worker last waited for its place
+    std::int64_t closed_us = 0;       // since when no job begins, as its turn is over; 0: jobs begin
+    bool is_sweeping = false;         // there may be more rows to delete
+    bool has_strays = false;          // rows of a worker that is gone could not be given back yet
 };
 Worker *self;
 WorkMark mark;
 
-// ---- roles -------------------------------------------------------------------------------------------------------------
+// ---- roles ----------------------------------------------------------------------------------------------------------
 
-// What follows is done as the job's role; returns who did it before.
+// Becomes the job's role for the code that follows; returns the role before.
 struct Role {
     Oid user;
     int security;
@@ -110,14 +115,14 @@ Role become(const Job &job) {
 }
 void become(const Role &role) { SetUserIdAndSecContext(role.user, role.security); }
 
-// A limit stands against it.
+// A limit stands against the role.
 void hold_back(Oid role) {
     const std::int64_t now_us = core::monotonic_us();
     self->held_back.hold(role, kHoldBackUs, now_us);
     self->due_us = std::min(self->due_us, self->held_back.next_us(now_us));
 }
 
-// ---- its requests --------------------------------------------------------------------------------------------------------
+// ---- the requests of jobs -------------------------------------------------------------------------------------------
 
 void keep(Part &part) {
     while (self->parts[self->latest = (self->latest + 1) % kMostCalls] != nullptr) {
@@ -134,7 +139,7 @@ Part &part_of(const Inquiry *inquiry) {
 
 void keep_ended(const Part &part) { self->shares.of(part.job->row.user).under_way--; }
 
-// To those that are over; what is left of its requests is given up.
+// Moves the job to the jobs that are over, and gives up its remaining requests.
 void move_over(Job *job) {
     for (std::uint32_t i = 0; job->parts != nullptr && i < std::max(job->window, 1U); i++)
         if (Part &part = job->parts[i]; part.inquiry != nullptr) {
@@ -148,7 +153,7 @@ void move_over(Job *job) {
         hold_back(job->row.user);
 }
 
-// An error while a job's request was moved on is the job's end.
+// An error while a job's request is advanced ends the job.
 void end_broken(const core::Problem &problem) {
     Job *job = self->in_hand;
     if (const Inquiry *inquiry = self->calls->take_broken(); inquiry != nullptr) {
@@ -165,7 +170,7 @@ void end_broken(const core::Problem &problem) {
     move_over(job);
 }
 
-// While a request is moved on, which reads what a daemon sent, its job is in hand; between two of them none is.
+// Moving a request on reads data from a daemon, so its job is marked meanwhile; between two requests no job is marked.
 void note_moving(const Inquiry *inquiry) {
     if (inquiry == nullptr)
         mark.clear();
@@ -190,8 +195,8 @@ void start_part(Job &job) {
 
 bool is_known(Oid role) { return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)); }
 
-// Requests, answers and what is made of them fill no more than steadytext.queue_memory, but for what is under way already; a part of that is
-// kept for recording a batch. All of it is below the worker's context, which is measured now and then.
+// Requests, answers and data made from them fill at most steadytext.queue_memory, apart from running requests. Half of
+// it is kept free, for recording batches. All of it is below the worker's context, which is measured now and then.
 std::int64_t budget() { return std::int64_t{guc::queue_memory_kb} * 1024 / 2; }
 
 bool has_memory() {
@@ -204,7 +209,7 @@ bool has_memory() {
     return self->has_memory || (self->calls->is_idle() && self->recorder.is_empty());
 }
 
-// The job whose turn it is begins a request; false if none may.
+// The job whose turn it is begins a request; false if no job may.
 bool start_next() {
     Job *job = self->shares.next_job(self->calls->room(), self->calls->count(), core::monotonic_us());
     if (job == nullptr)
@@ -234,7 +239,7 @@ void start_jobs() {
     self->could_start = false;
 }
 
-// A part that a limit stood against puts its job back among those with parts left.
+// After a limit refused a part, its job goes back to the jobs with parts left.
 void take_answers() {
     while (const Inquiry *inquiry = self->calls->take_ended()) {
         Part &part = part_of(inquiry);
@@ -259,15 +264,15 @@ void advance_jobs() {
     start_jobs();
 }
 
-// ---- the table ---------------------------------------------------------------------------------------------------------
+// ---- the table ------------------------------------------------------------------------------------------------------
 
-// In all at once, so that what is claimed leaves room for what is under way.
+// The limit for all claimed jobs together, so that they leave room for running jobs.
 std::uint32_t most_claimed() {
     return std::clamp(static_cast<std::uint32_t>(budget() / kClaimedBytes / 2), kLeastClaimed, kMostClaimed);
 }
 
-// Twice as many at once if the last bunch was gone at once, for a transaction has its price; fewer if it took long, for who
-// waits here cannot be overtaken.
+// Doubles the bunch if the last bunch was finished at once, as each transaction has a cost. Shrinks it if the last
+// bunch took long, as more urgent jobs cannot overtake claimed jobs.
 void size_bunch(std::int64_t now_us) {
     if (self->shares.wants_more(self->bunch) && now_us - self->claimed_us < kFastUs)
         self->bunch *= 2;
@@ -295,7 +300,7 @@ void claim_jobs() {
     self->began_us = std::min(self->began_us, core::monotonic_us());
     self->seen = changes;
     if (self->shares.has_more()) {
-        self->due_us = std::min(self->due_us, now_us + kHoldBackUs);  // of the others then
+        self->due_us = std::min(self->due_us, now_us + kHoldBackUs);  // then it looks for the other roles
         return;
     }
     const NextDue next = next_due(self->held_back);
@@ -310,12 +315,12 @@ bool is_time_to_record(std::int64_t now_us) { return self->recorder.is_due(now_u
 bool record_over() {
     bool put_off;
     const bool good = self->recorder.record(put_off);
-    self->look_at_once |= put_off;  // when it is due again the next look will tell
-    self->could_start |= !self->shares.is_empty();  // now that there is memory again
+    self->look_at_once |= put_off;  // the next look tells when the job is due again
+    self->could_start |= !self->shares.is_empty();  // now that memory is free again
     return good;
 }
 
-// Calls `take` with the lists of all jobs that are claimed.
+// Calls `take` with the lists of all claimed jobs.
 template <class Take>
 void with_lists(Take take) {
     int count = 2;
@@ -352,7 +357,7 @@ void renew_all() {
     with_lists([](JobLists lists) { renew_leases(lists); });
 }
 
-// What no worker has any more; there is one of a database at a time.
+// Recovers jobs that no worker has any more; a database has a single worker at a time.
 std::int64_t recover_lost(bool all) {
     const Recovered lost = recover(all);
     self->has_strays = lost.left > 0;
@@ -370,7 +375,7 @@ void tidy() {
 
 void sweep() { self->is_sweeping = delete_old(); }
 
-// What is left unfinished is pending again.
+// Unfinished jobs become pending again.
 void give_back_jobs() { give_back(); }
 
 void begin_work() {
@@ -382,12 +387,12 @@ void begin_work() {
         ereport(LOG, (errmsg("pg_steadytext queue worker: jobs that another worker had left are pending again")));
 }
 
-// ---- when it does it ---------------------------------------------------------------------------------------------------
+// ---- when each step runs --------------------------------------------------------------------------------------------
 
 bool found_queue;
 void look_for_queue() { found_queue = has_queue(); }
 
-// With jobs in hand it pauses in its place, unless somebody waits for that.
+// With jobs in hand the worker pauses in its place, unless another worker waits for a place.
 void pause_after_failure() {
     static uint32 waiting = 0;
     if (waiting == 0)
@@ -406,7 +411,7 @@ void pause_after_failure() {
     }
 }
 
-// What is told while there is enough to do is looked at now and then: it may be of a role that has nothing here.
+// While there is enough to do, changes are still looked at now and then: they may concern a role that has no job here.
 bool wants_more(std::int64_t now_us) {
     constexpr std::int64_t kLookUs = 20'000;
     if (self->closed_us != 0 || self->recorder.is_full() || self->shares.waiting() > 2 * most_claimed())
@@ -438,7 +443,7 @@ void begin_no_job(bool none) {
     self->could_start = true;
 }
 
-// Whether it is to leave now. That nobody waits for a moment, for another one has left, does not open it again.
+// Whether the worker must leave now. If for a moment nobody waits, as another worker has left, it still begins no jobs.
 bool hands_over() {
     constexpr std::int64_t kForgetUs = 2'000'000;
     const std::int64_t now_us = core::monotonic_us();
@@ -452,7 +457,7 @@ bool hands_over() {
     return self->closed_us != 0 && (!has_begun_jobs() || now_us >= patience_ends_us());
 }
 
-// The next worker has more of it, if this one had too little.
+// If this worker had too little patience, the next worker has more.
 void note_patience() {
     if (self->closed_us == 0)
         return;
@@ -460,7 +465,7 @@ void note_patience() {
     self->left->queue_patience_us.store(has_begun_jobs() ? std::min(2 * patience_us, std::int64_t{INT32_MAX} * 1000) : 0);
 }
 
-// Everything there is to do now; false if a transaction failed that should not have.
+// Does everything that is due now; false if a transaction failed that should not have failed.
 bool work(std::int64_t now_us) {
     core::Problem problem;
     if (const std::uint64_t cancels = self->row->queue_cancels.load(); cancels != self->cancels) {
@@ -510,7 +515,7 @@ bool has_work(std::int64_t now_us) {
     return now_us >= callbacks_due_us() || now_us >= self->recorder.locked_rows.due_us() || self->is_sweeping || is_time_to_record(now_us) || self->could_start || wants_more(now_us);
 }
 
-// When there may be without an answer or a change.
+// The next time at which there may be work without an answer or a change.
 std::int64_t next_us() {
     const std::int64_t idle_us = core::monotonic_us() + kIdleUs;
     const std::int64_t due_us = self->closed_us == 0 ? self->due_us : patience_ends_us();
@@ -519,7 +524,7 @@ std::int64_t next_us() {
                      self->recorder.due_us()});
 }
 
-// Until it is idle, or fails with nothing in hand, or hands its place over.
+// Runs until it is idle, or fails with nothing in hand, or hands its place over.
 void run() {
     std::int64_t busy_us = core::monotonic_us();
     while (!worker::told_to_end() && !hands_over()) {
@@ -544,21 +549,21 @@ void run() {
         if (idle && !self->is_sweeping && core::monotonic_us() - busy_us >= kIdleUs) {
             if (self->tidied_us >= busy_us)
                 return;
-            self->tidied_us = 0;  // nobody deletes what is old until the next one comes
+            self->tidied_us = 0;  // the next tidying deletes old jobs, which nobody does until the next worker comes
             continue;
         }
         if (has_work(core::monotonic_us()))
             continue;
-        // Told to end here, where it mostly is, it gives its jobs back before it goes.
+        // The worker is mostly here when it is told to end; then it gives its jobs back before it goes.
         HOLD_INTERRUPTS();
         self->calls->wait(std::max<std::int64_t>(next_us() - core::monotonic_us(), 0));
         RESUME_INTERRUPTS();
     }
 }
 
-// ---- beginning and end -------------------------------------------------------------------------------------------------
+// ---- beginning and end ----------------------------------------------------------------------------------------------
 
-// Only if the place is still ours; the launcher looks whether there is more to do.
+// Only if the place still belongs to this process; the launcher then checks whether there is more to do.
 void withdraw(int, Datum) {
     if (self->calls != nullptr)
         self->calls->give_up();
@@ -568,7 +573,7 @@ void withdraw(int, Datum) {
     if (self->row == nullptr || self->row->queue_pid.load() != mine)
         return;
     if (self->leaves_jobs || self->calls == nullptr || !is_idle())
-        self->row->queue_changes.fetch_add(1, std::memory_order_release);  // one more to see, by the next worker
+        self->row->queue_changes.fetch_add(1, std::memory_order_release);  // an extra change for the next worker to see
     const bool later = self->due_us != INT64_MAX;
     self->row->queue_due_us.store(later ? self->due_us : 0);
     self->row->queue_seen.store(self->seen);
@@ -577,7 +582,8 @@ void withdraw(int, Datum) {
     pg::set_latch_of(self->segment->header->launcher.proc_number.load());
 }
 
-// Told to end, the worker has this long for it: what it cannot give back, for the table is locked, say, its successor takes over.
+// A worker that is told to end has this long. Jobs that it cannot give back, for example because the table is locked,
+// are taken over by its successor.
 void give_back_in_time() {
     constexpr int kMostMs = 500;
     ProcDiePending = false;
@@ -587,19 +593,19 @@ void give_back_in_time() {
     disable_timeout(STATEMENT_TIMEOUT, false);
 }
 
-// The worker's statements are small and many.
+// The worker's statements are small and many, so plans that scan or sort are switched off.
 void settle_settings() {
     const char *const off[] = {"enable_seqscan", "enable_sort", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan",
                                "enable_material", "jit", "synchronous_commit"};
     for (const char *name : off)
         SetConfigOption(name, "off", PGC_SUSET, PGC_S_OVERRIDE);
     SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
-    // A limit puts a job off; that is for the table to tell, not for the log.
+    // A limit puts a job off; the table reports this, not the log.
     SetConfigOption("steadytext.on_limit", "null", PGC_SUSET, PGC_S_OVERRIDE);
     SetConfigOption("log_min_messages", "error", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-// Where the extension is not there are no jobs, whatever was said before it was dropped.
+// Without the extension there are no jobs, whatever was counted before it was dropped.
 void forget_jobs(Oid database) {
     const std::uint32_t index = self->segment->databases->find(database);
     if (index == shmem::DatabaseTable::kNone)
@@ -611,14 +617,14 @@ void forget_jobs(Oid database) {
     row.queue_oldest_us.store(0);
 }
 
-// False if another has the database's queue, or there is none.
+// False if another worker has the database's queue, or there is none.
 bool begin(Oid database) {
     self->segment = &shmem::segment();
     if (!worker::begin_in(database)) {
         forget_jobs(database);
         return false;
     }
-    // A queue that is not where it belongs, for somebody has renamed the schema, is looked for again by the next worker.
+    // If the queue is not in its place, as the schema was renamed, the next worker looks for it again.
     if (!worker::run_step("looking for a queue", look_for_queue) || !found_queue)
         return false;
     const std::uint32_t index = self->segment->databases->of(database);
@@ -654,15 +660,16 @@ void steadytext_queue_main(Datum) {
     self->calls = ManyCalls::make(kMostCalls);
     self->calls->outlive_transactions();
     self->calls->watch(note_moving);
-    self->look_at_once = true;  // there may be something
+    self->look_at_once = true;  // there may be jobs
     uncharged = mark.open(MyDatabaseId);
-    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);  // what killed its worker is known before it is begun again
+    // A job that killed its worker is charged on disk before it begins again
+    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
     if (worker::run_step("taking over", begin_work)) {
         mark.clear();
         self->took_over = true;
         SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
         self->left->queue_pid.store(0);
-        self->began_us = INT64_MAX - worker::kTurnUs;  // it has not begun
+        self->began_us = INT64_MAX - worker::kTurnUs;  // its turn has not begun
         run();
         note_patience();
     } else {
@@ -670,7 +677,8 @@ void steadytext_queue_main(Datum) {
     }
     self->leaves_jobs = !is_idle();
     if (!self->leaves_jobs)
-        (void)worker::run_step("tidying the queue", tidy);  // what is told of it stays until the next one comes
+        // The counts that it writes stay until the next worker comes
+        (void)worker::run_step("tidying the queue", tidy);
     self->calls->give_up();
     if (self->leaves_jobs)
         give_back_in_time();
