@@ -213,6 +213,7 @@ std::string HttpTransfer::failure(CURLcode result) const {
     if (result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_WEIRD_SERVER_REPLY)
         return "it does not speak HTTP";
     std::string reason = error_[0] != '\0' ? error_ : curl_easy_strerror(result);
+    reason.erase(reason.find_last_not_of(". ") + 1);  // it is put into a sentence
     if (reason.size() > 1 && std::islower(static_cast<unsigned char>(reason[1])) != 0)
         reason[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(reason[0])));
     return reason;

@@ -175,12 +175,32 @@ sub in_file { my ($name, $text) = @_;
 {
     my $engine = SteadyText::Engine->new;
     ok(configure($engine->url), 'an engine that packs what it sends');
-    for my $encoding (qw(gzip deflate)) {
-        my %answer = (encoding => $encoding, body => { choices => [ { message => { content => "packed by $encoding" }, finish_reason => 'stop' } ] });
-        is($cluster->sql('SELECT steadytext_generate($p$!raw:' . $json->encode(\%answer) . '$p$)'), "packed by $encoding", $encoding);
+    generate('what do you unpack?');
+    my %offered = map { $_ => 1 } split /, */, $engine->last->{headers}{'Accept-Encoding'};  # all that libcurl was built with
+    ok($offered{$_}, "$_ is offered") for qw(gzip deflate);
+    my $events = [ map { 'data: ' . $json->encode({ choices => [ { index => 0, delta => { content => "$_ " } } ] }) . "\n\n" } 1 .. 3 ];
+    push @$events, "data: [DONE]\n\n";
+    for my $encoding (qw(gzip deflate br zstd)) {
+        SKIP: {
+            skip "this libcurl has no $encoding" unless $offered{$encoding};
+            my %answer = (encoding => $encoding, body => { choices => [ { message => { content => "packed by $encoding" }, finish_reason => 'stop' } ] });
+            is($cluster->sql('SELECT steadytext_generate($p$!raw:' . $json->encode(\%answer) . '$p$)'), "packed by $encoding", $encoding);
+            my $refused = generate('!raw:' . $json->encode({ encoding => $encoding, status => 400, body => { error => { message => "words packed by $encoding" } } }));
+            like($refused->{err}, qr/words packed by $encoding/, "$encoding: what the engine says of an error");
+            is($cluster->sql(q{SELECT string_agg(s, '') FROM steadytext_generate_stream($p$!raw:} . $json->encode({ encoding => $encoding, stream => $events }) . '$p$) s'),
+                '1 2 3 ', "$encoding: a stream");
+            my $bomb = $cluster->try_sql('SELECT steadytext_generate($p$!raw:' . $json->encode({ encoding => $encoding, bomb => 128 }) . '$p$)');
+            is($bomb->{state}, '08P01', "$encoding: 128 MB of blanks, packed small, are not taken") or diag $bomb->{err};
+            my $damaged = $cluster->try_sql('SELECT steadytext_generate($p$!raw:' . $json->encode({ headers => { 'Content-Encoding' => $encoding }, body => 'not packed at all' }) . '$p$)');
+            is($damaged->{state}, '08006', "$encoding: nor is what cannot be unpacked") or diag $damaged->{err};
+            like($damaged->{err}, qr/DETAIL:.*[Ee]ncoding.*[^. ]\.$/m, "$encoding: which is told");
+            is(generate('still here')->{out}, 'still here', "$encoding: and harms nobody");
+        }
     }
-    my $bomb = $cluster->try_sql('SELECT steadytext_generate($p$!raw:' . $json->encode({ encoding => 'gzip', bomb => 128 }) . '$p$)');
-    is($bomb->{state}, '08P01', '128 MB of blanks in an eighth of a megabyte are not taken') or diag $bomb->{err};
+    my $unknown = $cluster->try_sql('SELECT steadytext_generate($p$!raw:' . $json->encode({ headers => { 'Content-Encoding' => 'x-unheard-of' }, body => 'whatever' }) . '$p$)');
+    is($unknown->{state}, '08006', 'an encoding that nobody has asked for is no answer') or diag $unknown->{err};
+    like($unknown->{err}, qr/DETAIL:.*encodings\.$/m, 'and told as such');
+    is($cluster->sql('SELECT breaker FROM steadytext_daemons'), 'closed', 'none of it is held against the engine');
     is(generate('still here')->{out}, 'still here', 'and harms nobody');
 }
 done_testing;

@@ -12,7 +12,7 @@ after=N tokens one of hang (until the client goes), break, error, garbage, unfin
 thousand letters as fast as they are taken; odd (comments, CRLF, data of several lines); no-done. All but flood give the prompt itself.
 
 A prompt, or a text to embed, "!raw:{...}" says itself what the engine answers, as does what is posted to /next:
-    {"status": 500, "headers": {"Retry-After": "1"}, "body": {...} or "text", "stream": ["data: {}\\n\\n", ...], "encoding": "gzip",
+    {"status": 500, "headers": {"Retry-After": "1"}, "body": {...} or "text", "stream": ["data: {}\\n\\n", ...], "encoding": "gzip", "deflate", "br", "zstd",
      "bomb": megabytes of blanks instead of a body, "late": milliseconds between the head and the body, "hangup": 1 closes the connection without a word}
 
 Texts to embed come back last one first, each with its index; one that begins with "!bad" has the whole message refused.
@@ -27,6 +27,7 @@ Texts to embed come back last one first, each with its index; one that begins wi
 """
 import argparse
 import collections
+import ctypes
 import gzip
 import hashlib
 import json
@@ -50,6 +51,7 @@ options.add_argument("--dimensions", type=int, default=8)
 options.add_argument("--slots", type=int, default=1000, help="prompts that are worked on at once; what \"!raw:\" answers needs none, like a filter's answer")
 options.add_argument("--most-texts", type=int, default=2048, help="that one message may have embedded")
 options.add_argument("--embed-ms", type=int, default=0, help="what a message to embed takes, whatever is in it")
+options.add_argument("--answer-ms", type=int, default=0, help="what a whole answer to a prompt takes, whatever it is")
 options = options.parse_args()
 options.model = options.model or ["test/echo"]
 
@@ -64,6 +66,28 @@ to_come = []  # of /next
 def vector(text):
     digest = hashlib.sha512(text.encode()).digest()
     return [byte / 127.5 - 1 for byte in digest[: options.dimensions]]
+
+
+# By the libraries that libcurl unpacks with.
+def brotli(data):
+    size = ctypes.c_size_t(len(data) + 1024)
+    packed = ctypes.create_string_buffer(size.value)
+    if not ctypes.CDLL("libbrotlienc.so.1").BrotliEncoderCompress(1, 22, 0, ctypes.c_size_t(len(data)), data, ctypes.byref(size), packed):
+        raise ValueError("brotli failed")
+    return packed.raw[: size.value]
+
+
+def zstd(data):
+    library = ctypes.CDLL("libzstd.so.1")
+    library.ZSTD_compressBound.restype = library.ZSTD_compress.restype = ctypes.c_size_t
+    packed = ctypes.create_string_buffer(library.ZSTD_compressBound(ctypes.c_size_t(len(data))))
+    size = library.ZSTD_compress(packed, ctypes.c_size_t(len(packed)), data, ctypes.c_size_t(len(data)), 3)
+    if size > len(packed):
+        raise ValueError("zstd failed")
+    return packed.raw[:size]
+
+
+PACKERS = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli, "zstd": zstd}
 
 
 def error(message, kind, code):
@@ -190,7 +214,7 @@ class Engine(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if encoding := told.get("encoding"):
             self.send_header("Content-Encoding", encoding)
-            data = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding](data)
+            data = PACKERS[encoding](data)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if "late" in told:
@@ -204,9 +228,12 @@ class Engine(BaseHTTPRequestHandler):
         self.send_response(told.get("status", 200))
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
+        items = [item.encode() for item in told["stream"]]
+        if encoding := told.get("encoding"):
+            self.send_header("Content-Encoding", encoding)
+            items = [PACKERS[encoding](b"".join(items))]
         self.end_headers()
-        for item in told["stream"]:
-            data = item.encode()
+        for data in items:
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
         if told.get("cut"):
@@ -256,6 +283,7 @@ class Engine(BaseHTTPRequestHandler):
                 return
         if asked.get("stream"):
             return Stream(self, asked, kind).run(prompt)
+        time.sleep(options.answer_ms / 1000)
         tokens = prompt.split()
         self.answer({"id": "chatcmpl-1", "object": kind, "created": 1764000000, "model": asked["model"],
                      "choices": [{"index": 0, **choice(prompt), "logprobs": None, "finish_reason": "stop", "stop_reason": None}],
