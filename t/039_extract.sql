@@ -93,7 +93,25 @@ INSERT INTO shapes VALUES
     ('not_empty', 'text', $$VALUE <> ''$$, '{"\"x\""}', '{"\"\""}'),
     ('not_blank', 'text', 'length(btrim(VALUE)) > 0', '{"\" x \""}', '{"\"\""}'),
     ('there', 'int', 'VALUE IS NOT NULL AND VALUE > 3', '{4}', '{"null",3}'),
-    ('both_ways', 'int', 'VALUE > 0 AND VALUE % 2 = 1', '{3}', '{0}');
+    ('both_ways', 'int', 'VALUE > 0 AND VALUE % 2 = 1', '{3}', '{0}'),
+    ('like_begin', 'text', $$VALUE LIKE 'AB-%'$$, '{"\"AB-1\"","\"AB-\"","\"AB-é\\n日\""}', '{"\"AC-1\"","\"xAB-1\""}'),
+    ('like_end', 'varchar(12)', $$VALUE LIKE '%.pdf'$$, '{"\"a.pdf\""}', '{"\"a.pdfx\"","\"apdf\"","\"0123456789.pdf\""}'),
+    ('like_one', 'text', $$VALUE LIKE 'a_c'$$, '{"\"abc\"","\"aéc\"","\"a\\nc\""}', '{"\"ac\"","\"abbc\""}'),
+    ('like_escaped', 'text', $$VALUE LIKE '10\%\_%'$$, '{"\"10%_off\""}', '{"\"10x_\"","\"10%x\""}'),
+    ('like_literal', 'text', $$VALUE LIKE '(a.b)*+[c]'$$, '{"\"(a.b)*+[c]\""}', '{"\"axb\""}'),
+    ('like_short', 'text', $$VALUE LIKE 'a%' AND length(VALUE) <= 3$$, '{"\"a\"","\"abc\""}', '{"\"abcd\"","\"b\""}'),
+    ('short_mail', 'varchar(9)', $$VALUE ~ '^[^@ ]+@[^@ ]+$'$$, '{"\"a@b\""}', '{"\"01234567@b\"","\"a\""}'),
+    ('least_mail', 'text', $$VALUE ~ '@' AND length(VALUE) >= 3$$, '{"\"a@b\""}', '{"\"@\"","\"abc\""}'),
+    ('since', 'date', $$VALUE >= '2020-03-15'$$, '{"\"2020-03-15\"","\"2021-01-01\""}', '{"\"2020-03-14\"","\"2019-12-31\"","\"0999-12-31\""}'),
+    ('after_day', 'date', $$VALUE > '1999-12-31'$$, '{"\"2000-01-01\""}', '{"\"1999-12-31\""}'),
+    ('before_day', 'date', $$VALUE < '2000-01-01'$$, '{"\"1999-12-31\""}', '{"\"2000-01-01\""}'),
+    ('this_year', 'date', $$VALUE BETWEEN '2024-01-01' AND '2024-12-31'$$, '{"\"2024-01-01\"","\"2024-02-29\"","\"2024-12-31\""}', '{"\"2023-12-31\"","\"2025-01-01\""}'),
+    ('on_day', 'date', $$VALUE = '2024-02-29'$$, '{"\"2024-02-29\""}', '{"\"2024-02-28\""}'),
+    ('not_endless', 'date', $$VALUE <= 'infinity' AND VALUE > '0044-03-15 BC'$$, '{"\"0001-01-01\"","\"9999-12-31\""}', '{"\"2024-02-30\""}'),
+    ('to_midnight', 'timestamp', $$VALUE < '2024-01-01'$$, '{"\"2023-12-31T23:59:59\""}', '{"\"2024-01-01T00:00:00\""}'),
+    ('from_noon', 'timestamp(0)', $$VALUE >= '2024-02-29 12:00'$$, '{"\"2024-02-29T12:00:00\""}', '{"\"2024-02-28T23:00:00\""}'),
+    ('from_date', 'timestamp', $$VALUE > '2024-02-29'::date$$, '{"\"2024-02-29T00:00:01\""}', '{"\"2024-02-28T23:00:00\""}'),
+    ('zoned', 'timestamptz', $$VALUE >= '2024-03-01 00:00+00'$$, '{"\"2024-02-29T20:00:00-05:00\"","\"2024-03-01T00:00:00Z\""}', '{"\"2024-02-28T23:59:59Z\""}');
 SELECT lives_ok(format('SELECT make_domain(%L, %L, %L)', name, base, condition), format('%s CHECK (%s)', base, condition)) FROM shapes;
 SELECT is(judged(name || kind, value), 'taken', format('%s CHECK (%s) takes %s: %s', base, condition, value, kind))
 FROM shapes, unnest(good) value, unnest(ARRAY['_row', '_table']) kind;
@@ -108,7 +126,7 @@ BEGIN
     FOREACH pattern IN ARRAY ARRAY['^\w+$', '\w', '\W', '^\S+$', '\s', '^.$', '^.*$', '^[[:alpha:]]+$', '^[^[:digit:]]+$', '^[^\w]$', '[]]', '^[^]]+$', '^a|b$', '^(a|b)$', '^a{2}$', '^a{1,2}?$', '\.', '^\d+$',
             '^[\w.-]+@[\w-]+(\.[\w-]+)+$', '^$', '', '^[A-ZÄ]', 'a{b', '}', '^(?:ab)+$', '\u00e9', '^[[:upper:]][[:lower:]]*$', '^(a|)$', '^\(', '[^\n]', '^[ -~]*$'] LOOP
         EXECUTE format('CREATE TABLE public.pattern (v text CHECK (v ~ %L))', pattern);
-        RETURN QUERY SELECT pattern || ' has not ' || t FROM unnest(ARRAY['a', 'é', 'José', 'JOSÉ', '日本', '7', ' ', '', E'\n', E'a\nb', ']', 'b', 'ab', 'aa', 'a.b', 'josé.x@größe.de', '{', 'a{b', '}', '(x', '-', '_', E'\u00a0', '€', '𝒳']) t
+        RETURN QUERY SELECT pattern || ' has not ' || t FROM unnest(ARRAY['a', 'é', 'José', 'JOSÉ', '日本', '7', ' ', '', E'\n', E'a\nb', ']', 'b', 'ab', 'aa', 'a.b', 'josé.x@größe.de', '{', 'a{b', '}', '(x', '-', '_', E'\u00a0', '€', '𝒳', E'a\u2028b', E'\u2029']) t
             WHERE t ~ pattern AND public.judged('pattern', to_json(t)::text) IS DISTINCT FROM 'taken';
         DROP TABLE public.pattern;
     END LOOP;
@@ -131,12 +149,15 @@ SELECT is(judged('ranges', '{"low": 19, "high": null}'), 'taken', '  NULL passes
 SELECT lives_ok(format('SELECT make_domain(%L, %L, %L)', name, base, condition), name) FROM (VALUES
     ('odd_one', 'int', 'VALUE % 2 = 1'), ('either', 'int', 'VALUE < 0 OR VALUE > 9'), ('neither', 'int', 'NOT VALUE = 2'), ('lower_case', 'text', 'VALUE = lower(VALUE)'),
     ('insensitive', 'text', $$VALUE ~* '^a$'$$), ('not_like', 'text', $$VALUE !~ 'x'$$), ('look_ahead', 'text', $$VALUE ~ '^(?!x)a'$$), ('option', 'text', $$VALUE ~ '(?i)^a$'$$),
-    ('ordered', 'text', $$VALUE > 'm'$$), ('with_null', 'int', 'VALUE IN (1, NULL)'), ('nothing', 'int', 'VALUE > 5 AND VALUE < 3'), ('nothing_listed', 'text', $$VALUE IN ('a') AND VALUE IN ('b')$$),
+    ('ordered', 'text', $$VALUE > 'm'$$), ('like_any_case', 'text', $$VALUE ILIKE 'a'$$), ('unlike', 'text', $$VALUE NOT LIKE 'a'$$), ('like_padded', 'char(4)', $$VALUE LIKE 'a_  '$$),
+    ('recent', 'date', 'VALUE >= CURRENT_DATE - 7'), ('never_day', 'date', $$VALUE > 'infinity'$$), ('no_day', 'date', $$VALUE > '2024-01-02' AND VALUE < '2024-01-01'$$), ('with_null', 'int', 'VALUE IN (1, NULL)'), ('nothing', 'int', 'VALUE > 5 AND VALUE < 3'), ('nothing_listed', 'text', $$VALUE IN ('a') AND VALUE IN ('b')$$),
     ('dear', 'text', $$VALUE ~ '^([^x]{0,250}[^y]{0,250}[^z]{0,250}){30}$'$$), ('endless', 'text', 'VALUE IN (' || (SELECT string_agg(quote_literal(repeat(i::text, 100)), ', ') FROM generate_series(1, 900) i) || ')'))
     s(name, base, condition);
 SELECT is(judged(name || '_table', value), 'taken', name || ': the CHECK of a table is for the INSERT')
-FROM (VALUES ('odd_one', '2'), ('either', '5'), ('neither', '2'), ('lower_case', '"A"'), ('insensitive', '"b"'), ('not_like', '"x"'), ('look_ahead', '"xa"'), ('option', '"b"'), ('ordered', '"a"'),
+FROM (VALUES ('odd_one', '2'), ('either', '5'), ('neither', '2'), ('lower_case', '"A"'), ('insensitive', '"b"'), ('not_like', '"x"'), ('look_ahead', '"xa"'), ('option', '"b"'), ('ordered', '"a"'), ('like_any_case', '"b"'), ('unlike', '"a"'), ('like_padded', '"a"'), ('recent', '"2001-01-01"'), ('never_day', '"2001-01-01"'), ('no_day', '"2001-01-01"'),
              ('with_null', '7'), ('nothing', '7'), ('nothing_listed', '"c"'), ('dear', '"d"'), ('endless', '"e"')) v(name, value);
+SELECT is(judged('from_noon_row', '"2024-02-29T11:59:00"'),
+    '08P01|the answer''s value of "v" cannot be cast to type from_noon|Value "2024-02-29T11:59:00": value for domain from_noon violates check constraint "from_noon_check".', 'the time of a day is looked at when the row is made');
 SELECT is(judged('either_row', '5'), '08P01|the answer''s value of "v" cannot be cast to type either|Value 5: value for domain either violates check constraint "either_check".', 'that of a domain for the row');
 -- Operators of others that look the same say something else.
 CREATE SCHEMA theirs;
@@ -153,6 +174,8 @@ SELECT is(judged('trapped', '{"v": 1, "w": 1}'), 'taken', 'no function in the CH
 CREATE TABLE mixed (a text CHECK (a ~ '^([^x]{0,250}[^y]{0,250}[^z]{0,250}){30}$'), b int CHECK (b > 0));
 SELECT is(judged('mixed', '{"a": "d", "b": 1}'), 'taken', 'a dear CHECK is left out');
 SELECT is(judged('mixed', '{"a": "d", "b": 0}'), 'schema', '  and the one beside it is not');
+CREATE TABLE dear_length (a varchar(500) CHECK (a ~ '^([^x]{0,100}[^y]{0,100}){4}$'));
+SELECT is(judged('dear_length', to_json(repeat('xy', 200))::text), 'schema', 'a pattern that is dear beside a length is there without it');
 
 -- ---- NULL ---------------------------------------------------------------------------------------------------------------
 CREATE DOMAIN needed AS int NOT NULL;

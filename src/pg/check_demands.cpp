@@ -1,6 +1,7 @@
 // From trees to demands: see check_demands.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/check_demands.hpp"
+#include "src/core/constraint/day_range.hpp"
 #include "src/core/constraint/limits.hpp"
 #include "src/core/constraint/postgres_pattern.hpp"
 #include "src/pg/boundary.hpp"
@@ -18,9 +19,12 @@ extern "C" {
 #include "optimizer/optimizer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 }
 
@@ -31,10 +35,13 @@ namespace steadytext::pg {
 
 namespace {
 
-constexpr Oid kFloatFamily = 1970;  // btree float_ops, numeric_ops and enum_ops, which have no names in C
+constexpr Oid kFloatFamily = 1970;  // btree float_ops, numeric_ops, enum_ops and datetime_ops, which have no names in C
 constexpr Oid kNumericFamily = 1988;
 constexpr Oid kEnumFamily = 3522;
+constexpr Oid kDatetimeFamily = 434;  // date and both timestamps
 constexpr int kMostValues = 1'000;  // of a list
+constexpr std::int32_t kFirstWritten = -730'119;  // 0001-01-01 and 9999-12-31, since 2000-01-01: what a year of four digits can say
+constexpr std::int32_t kLastWritten = 2'921'939;
 
 bool is_own(Oid object) { return object < FirstGenbkiObjectId; }
 
@@ -83,6 +90,7 @@ struct Subject {
     bool trimmed = false;  // without its blanks
     Oid type = InvalidOid;
     [[nodiscard]] bool is_text() const { return type == TEXTOID || type == VARCHAROID || type == BPCHAROID; }
+    [[nodiscard]] bool has_day() const { return type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID; }
     [[nodiscard]] bool is_number() const {
         return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID || type == FLOAT4OID || type == FLOAT8OID;
     }
@@ -320,7 +328,49 @@ bool compare_number(const Subject &subject, int strategy, const Const *constant,
     return true;
 }
 
-bool match(const Subject &subject, const Const *pattern, Oid collation, Demands &demands) {
+// When the day of a constant begins; false for a constant that has none. `is_infinite`: 1 or -1.
+bool day_of(const Const *constant, std::int64_t &day, bool &is_midnight, int &is_infinite) {
+    if (constant->consttype == DATEOID) {
+        const DateADT date = DatumGetDateADT(constant->constvalue);
+        is_infinite = DATE_IS_NOEND(date) ? 1 : DATE_IS_NOBEGIN(date) ? -1 : 0;
+        day = date;
+        is_midnight = true;
+        return true;
+    }
+    if (constant->consttype != TIMESTAMPOID && constant->consttype != TIMESTAMPTZOID)
+        return false;
+    const Timestamp time = DatumGetTimestamp(constant->constvalue);
+    is_infinite = TIMESTAMP_IS_NOEND(time) ? 1 : TIMESTAMP_IS_NOBEGIN(time) ? -1 : 0;
+    day = time / USECS_PER_DAY - (time % USECS_PER_DAY < 0);
+    is_midnight = time % USECS_PER_DAY == 0;
+    return true;
+}
+
+// Whose day is another one in another time zone may be of the day before or after.
+bool compare_day(const Subject &subject, int strategy, const Const *constant, Demands &demands) {
+    std::int64_t day = 0;
+    bool is_midnight = false;
+    int is_infinite = 0;
+    if (!subject.has_day() || !day_of(constant, day, is_midnight, is_infinite))
+        return false;
+    const bool is_lower = strategy >= BTEqualStrategyNumber, is_upper = strategy <= BTEqualStrategyNumber;
+    if (is_infinite != 0)
+        return is_lower != is_upper && is_upper == (is_infinite > 0);  // it says nothing, or what no format lets in
+    const bool has_zone = subject.type == TIMESTAMPTZOID || constant->consttype == TIMESTAMPTZOID;
+    const auto clamped = [](std::int64_t value) { return static_cast<std::int32_t>(std::clamp<std::int64_t>(value, INT32_MIN + 1, INT32_MAX - 1)); };
+    if (is_lower) {
+        // A date is its midnight.
+        const bool is_later = subject.type == DATEOID && (strategy == BTGreaterStrategyNumber || !is_midnight);
+        demands.first_day = std::max(demands.first_day, clamped(day + is_later - has_zone));
+    }
+    if (is_upper) {
+        const bool is_earlier = strategy == BTLessStrategyNumber && is_midnight;
+        demands.last_day = std::min(demands.last_day, clamped(day - is_earlier + has_zone));
+    }
+    return true;
+}
+
+bool match(const Subject &subject, const Const *pattern, bool is_like, Oid collation, Demands &demands) {
     if (subject.kind != Subject::Kind::Value || !subject.is_text() || (subject.trimmed && subject.type != BPCHAROID) || demands.pattern != nullptr)
         return false;
     if (!OidIsValid(collation) || !get_collation_isdeterministic(collation))
@@ -331,7 +381,9 @@ bool match(const Subject &subject, const Const *pattern, Oid collation, Demands 
     static auto *translated = new core::constraint::SchemaPattern;
     bool good = false;
     guarded([&](core::Problem &) {
-        good = length <= core::constraint::kMostPatternBytes && core::constraint::schema_pattern({text, length}, ascii, *translated) &&
+        good = length <= core::constraint::kMostPatternBytes &&
+               (is_like ? core::constraint::schema_pattern_of_like({text, length}, *translated)
+                        : core::constraint::schema_pattern({text, length}, ascii, *translated)) &&
                translated->text.size() <= core::constraint::kMostPatternBytes;
         return true;
     });
@@ -361,8 +413,11 @@ bool take_operator(const OpExpr *expression, Demands &demands) {
         return compare_number(subject, strategy, constant, demands);
     if (subject.kind != Subject::Kind::Value)
         return false;
-    if (op == OID_TEXT_REGEXEQ_OP || op == OID_BPCHAR_REGEXEQ_OP)
-        return match(subject, constant, expression->inputcollid, demands);
+    if (const int strategy = is_own(op) ? get_op_opfamily_strategy(op, kDatetimeFamily) : 0; strategy != 0)
+        return compare_day(subject, strategy, constant, demands);
+    const bool is_like = op == OID_TEXT_LIKE_OP || op == OID_BPCHAR_LIKE_OP;
+    if (is_like || op == OID_TEXT_REGEXEQ_OP || op == OID_BPCHAR_REGEXEQ_OP)
+        return match(subject, constant, is_like, expression->inputcollid, demands);
     const bool is_text = constant->consttype == TEXTOID || constant->consttype == VARCHAROID || constant->consttype == BPCHAROID;
     if (is_unequal(op) && is_text && subject.is_text() && *text_of(constant->constvalue) == '\0') {
         demands.shortest = std::max(demands.shortest, 1);
@@ -421,6 +476,18 @@ List *apart(Node *tree) {
 
 }  // namespace
 
+const char *Demands::days() const {
+    core::constraint::Day first{}, last{};
+    j2date(std::max(first_day, kFirstWritten) + POSTGRES_EPOCH_JDATE, &first.year, &first.month, &first.day);
+    j2date(std::min(last_day, kLastWritten) + POSTGRES_EPOCH_JDATE, &last.year, &last.month, &last.day);
+    static auto *written = new std::string;
+    guarded([&](core::Problem &) {
+        *written = core::constraint::day_range_pattern(first, last);
+        return true;
+    });
+    return pstrdup(written->c_str());
+}
+
 void Demands::at_least(Numeric value, bool exclusive) {
     const int order = least.is_set ? DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(value), NumericGetDatum(least.value))) : 1;
     if (order > 0 || (order == 0 && exclusive))
@@ -435,6 +502,8 @@ void Demands::at_most(Numeric value, bool exclusive) {
 
 bool Demands::is_impossible() const {
     if ((is_listed && values == NIL) || (longest >= 0 && shortest > longest))
+        return true;
+    if (first_day > last_day || first_day > kLastWritten || last_day < kFirstWritten)
         return true;
     if (!least.is_set || !most.is_set)
         return false;

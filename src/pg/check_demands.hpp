@@ -3,7 +3,7 @@
 // Called by src/pg/row_schema.cpp. Regime: pg. Constraints are read as the catalogs have them, in trees; of a tree nothing is evaluated but
 // what PostgreSQL's planner has made of a domain's already.
 //
-// A closed list of shapes is known, of operators and functions that are PostgreSQL's own, told by their OIDs: =, IN, <, <=, >, >=, <> '', ~,
+// A closed list of shapes is known, of operators and functions that are PostgreSQL's own, told by their OIDs: =, IN, <, <=, >, >=, <> '', ~, LIKE,
 // length(), IS NOT NULL, and AND of these. Whatever else a constraint says is left to PostgreSQL. What is told here lets every value in that
 // the constraint does, but for the spelling of what rounds (0.99999999999999999 is 1 to a float).
 #pragma once
@@ -15,6 +15,8 @@ extern "C" {
 #include "nodes/pg_list.h"
 #include "utils/numeric.h"
 }
+
+#include <cstdint>
 
 namespace steadytext::pg {
 
@@ -35,9 +37,23 @@ struct Demands {
     int longest = -1;               // -1: as long as it likes
     const char *pattern = nullptr;  // of a schema
     int longest_match = -1;         // of the pattern; -1: there is none
+    bool is_of_any_length = false;  // whatever the type and the CHECKs say
+    std::int32_t first_day = INT32_MIN;  // since 2000-01-01, in whatever time zone: of dates, and of times with a date
+    std::int32_t last_day = INT32_MAX;
 
     // Anything but of NULL.
-    [[nodiscard]] bool has_any() const { return is_listed || least.is_set || most.is_set || shortest > 0 || longest >= 0 || pattern != nullptr; }
+    [[nodiscard]] bool has_any() const {
+        return is_listed || least.is_set || most.is_set || shortest > 0 || longest >= 0 || pattern != nullptr || has_days();
+    }
+    [[nodiscard]] bool has_days() const { return first_day != INT32_MIN || last_day != INT32_MAX; }
+    // A pattern of the days from first_day to last_day, YYYY-MM-DD, palloc'd.
+    [[nodiscard]] const char *days() const;
+    // The same, of a pattern that is too dear beside a length.
+    [[nodiscard]] Demands without_length() const {
+        Demands rest = *this;
+        rest.is_of_any_length = true;
+        return rest;
+    }
     void at_least(Numeric value, bool exclusive);
     void at_most(Numeric value, bool exclusive);
     // Can be seen to leave nothing.

@@ -146,25 +146,33 @@ void append_number(StringInfo out, Oid type, const Demands &demands) {
     appendStringInfoChar(out, '}');
 }
 
-// A pattern and a length cannot be combined, except in a list, whose values are checked one by one. The pattern is more
-// precise, unless its texts are often longer than the length and the length is short.
 void append_string(StringInfo out, const Demands &demands) {
-    constexpr int kShort = 64;
-    const bool is_short = demands.longest >= 0 && demands.longest < kShort;
-    const bool fits = demands.longest_match >= 0 && demands.longest_match <= demands.longest;
-    const bool has_pattern = demands.pattern != nullptr && (demands.is_listed || fits || !is_short);
     appendStringInfoString(out, "{\"type\": \"string\"");
     if (demands.is_listed) {
         appendStringInfoString(out, ", ");
         append_values(out, demands.values);
     }
-    if (demands.shortest > 0 && !has_pattern)
+    if (demands.shortest > 0 && !demands.is_of_any_length)
         appendStringInfo(out, ", \"minLength\": %d", demands.shortest);
-    if (demands.longest >= 0 && !has_pattern)
+    // What a pattern says of the length need not be said again.
+    if (demands.longest >= 0 && !demands.is_of_any_length && (demands.pattern == nullptr || demands.longest_match < 0 || demands.longest_match > demands.longest))
         appendStringInfo(out, ", \"maxLength\": %d", demands.longest);
-    if (has_pattern) {
+    if (demands.pattern != nullptr) {
         appendStringInfoString(out, ", \"pattern\": ");
         escape_json(out, demands.pattern);
+    }
+    appendStringInfoChar(out, '}');
+}
+
+// A date, or a time with one. The pattern says all of the form too, for engines that heed it and not the format.
+void append_day(StringInfo out, Oid type, const Demands &demands) {
+    appendStringInfo(out, "{\"type\": \"string\", \"format\": \"%s\"", type == DATEOID ? "date" : type == TIMESTAMPOID ? "local-date-time" : "date-time");
+    if (demands.has_days()) {
+        appendStringInfoString(out, ", \"pattern\": ");
+        escape_json(out, psprintf(type == DATEOID        ? "^%s$"
+                                  : type == TIMESTAMPOID ? "^%s[Tt ][\\d:.]+$"
+                                                         : "^%s[Tt][\\d:.]+(?:[Zz]|[+-][\\d:]+)$",
+                                  demands.days()));
     }
     appendStringInfoChar(out, '}');
 }
@@ -173,16 +181,10 @@ const char *schema_of_plain(Oid type) {
     switch (type) {
     case BOOLOID:
         return "{\"type\": \"boolean\"}";
-    case DATEOID:
-        return "{\"type\": \"string\", \"format\": \"date\"}";
     case TIMEOID:
         return "{\"type\": \"string\", \"format\": \"local-time\"}";
     case TIMETZOID:
         return "{\"type\": \"string\", \"format\": \"time\"}";
-    case TIMESTAMPOID:
-        return "{\"type\": \"string\", \"format\": \"local-date-time\"}";
-    case TIMESTAMPTZOID:
-        return "{\"type\": \"string\", \"format\": \"date-time\"}";
     case UUIDOID:
         return "{\"type\": \"string\", \"format\": \"uuid\"}";
     case JSONOID:
@@ -198,6 +200,8 @@ void append_scalar(StringInfo out, Oid type, int32 modifier, Demands demands) {
     add_type_demands(type, modifier, demands);
     if (const char *schema = schema_of_plain(type)) {
         appendStringInfoString(out, schema);
+    } else if (type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID) {
+        append_day(out, type, demands);
     } else if (is_number(type)) {
         append_number(out, type, demands);
     } else if (get_typtype(type) == TYPTYPE_ENUM) {
@@ -216,17 +220,20 @@ void append_scalar(StringInfo out, Oid type, int32 modifier, Demands demands) {
 void append_checked(Writer &writer, Oid type, int32 modifier, const Demands &demands) {
     Demands all = demands;
     add_type_demands(type, modifier, all);
-    const bool impossible = writer.checks == Checks::None || all.is_impossible();
     const int begin = writer.out->len;
-    append_scalar(writer.out, type, modifier, impossible ? Demands() : demands);
-    if (impossible || !demands.has_any())
-        return;
-    if (writer.checks == Checks::Tried && !is_usable(writer.out->data + begin, writer.out->len - begin, writer.steps)) {
+    // False if it is tried and of no use.
+    const auto append = [&](const Demands &some) {
         writer.out->len = begin;
-        append_scalar(writer.out, type, modifier, Demands());
-        return;
+        append_scalar(writer.out, type, modifier, some);
+        return writer.checks != Checks::Tried || is_usable(writer.out->data + begin, writer.out->len - begin, writer.steps);
+    };
+    if (writer.checks != Checks::None && !all.is_impossible() && demands.has_any()) {
+        writer.has_checks = true;
+        if (append(demands) || (demands.pattern != nullptr && append(demands.without_length())))
+            return;
     }
-    writer.has_checks = true;
+    writer.out->len = begin;
+    append_scalar(writer.out, type, modifier, Demands());
 }
 
 // ---- types made of other types ---------------------------------------------------------------------------------------

@@ -173,9 +173,14 @@ void openai_reply(std::string_view bytes) {
     Engine engine;
     engine.models = {"m"};
     Request request;
-    request.kind = static_cast<Request::Kind>(bytes.empty() ? 0 : static_cast<unsigned char>(bytes[0]) % 7);
+    const unsigned how = bytes.empty() ? 0 : static_cast<unsigned char>(bytes[0]);
+    request.kind = static_cast<Request::Kind>(how % 7);
     request.id = "x";
-    request.texts = 1;
+    request.texts = 1 + how / 7 % 2;
+    request.return_usage = how / 14 % 2 != 0;
+    request.streams = how / 28 % 2 != 0;
+    if (how / 56 % 2 != 0)
+        request.choices = {"yes", "no"};
     const std::string_view body = bytes.substr(std::min<std::size_t>(1, bytes.size()));
     for (const long status : {200L, 400L, 429L, 500L, 503L}) {
         const Reply reply = read_reply(request, engine, status, body, 1.0, true);
@@ -205,6 +210,8 @@ void event_stream(std::string_view bytes) {
     Engine engine;
     Request request;
     request.id = "x";
+    request.streams = true;
+    request.return_usage = size % 2 == 0;
     StreamReader reader;
     for (const std::string &data : events) {
         promise(data.find('\r') == std::string::npos, "a line end is no data");
@@ -254,7 +261,7 @@ void postgres_pattern(std::string_view pattern) {
     constraint::SchemaPattern translated, ascii;
     const bool good = constraint::schema_pattern(pattern, false, translated);
     promise(constraint::schema_pattern(pattern, true, ascii) == good && ascii.longest == translated.longest, "words of ASCII or not, it is one pattern");
-    promise(translated.text.size() <= pattern.size() * 24, "it is not much longer");
+    promise(translated.text.size() <= pattern.size() * 28, "it is not much longer");
     constraint::Network network, compiled;
     Problem problem;
     if (!good || !utf8_is_valid(pattern) || !constraint::compile_regex(pattern, network, problem) || !network.is_satisfiable())
@@ -269,6 +276,25 @@ void postgres_pattern(std::string_view pattern) {
     const auto characters = std::count_if(shortest.begin(), shortest.end(), [](char c) { return (c & 0xC0) != 0x80; });
     promise(static_cast<std::size_t>(characters) <= translated.longest, "none is longer than the longest");
     promise(translated.matches_blank || shortest.find(' ') == std::string::npos, "a blank is told of");
+}
+
+// What stands behind LIKE.
+void like_pattern(std::string_view like) {
+    like = like.substr(0, 256);
+    constraint::SchemaPattern translated;
+    if (!constraint::schema_pattern_of_like(like, translated) || !utf8_is_valid(like))
+        return;
+    promise(translated.text.size() <= like.size() * 28 + 2, "it is not much longer");
+    std::string text;  // _ for itself, nothing for %
+    for (std::size_t i = 0; i < like.size(); i++) {
+        if (like[i] == '%')
+            continue;
+        i += like[i] == '\\';
+        text += like[i];
+    }
+    Problem problem;
+    const std::string schema = constraint::write_json({{"pattern", translated.text}});
+    promise(constraint::check_document(schema, constraint::write_json(text), problem), "what matches the one matches the other");
 }
 
 // A schema, and a document that may satisfy it.
@@ -344,6 +370,7 @@ constexpr Target kTargets[] = {{"json_text", json_text},
                                {"event_stream", event_stream},
                                {"nfc", normal_form},
                                {"postgres_pattern", postgres_pattern},
+                               {"like_pattern", like_pattern},
                                {"regex", regex},
                                {"schema", schema},
                                {"member_order", member_order},

@@ -45,6 +45,8 @@ class Schemas:
             schema["minLength"] = self.rng.randint(0, 6)
         if self.rng.random() < 0.5:
             schema["maxLength"] = schema.get("minLength", 0) + self.rng.randint(0, 20)
+        if schema.get("maxLength", 1) > 0 and self.rng.random() < 0.4:
+            schema["pattern"] = self.rng.choice(["^[A-Z]", "\\d", "^[a-z ]*$", "^\\S*$", "(^a|é$)"])
         return schema
 
     def of_pattern(self, _):

@@ -120,10 +120,18 @@ json random_schema(Random &random, int depth) {
         break;
     case 3:
         schema = {{"type", "string"}, {"pattern", random_pattern(random, 1)}};
+        if (random.one_in(3))
+            schema["minLength"] = random.below(3);
+        if (random.one_in(3))
+            schema["maxLength"] = 4 + random.below(20);
         break;
     case 4:
         schema = {{"type", "string"},
                   {"format", random.of(std::vector<std::string>{"date", "time", "date-time", "duration", "uuid", "email", "hostname", "ipv4", "ipv6", "uri"})}};
+        if (random.one_in(3))
+            schema["pattern"] = random.of(std::vector<std::string>{"[0-9a]", "^[a-f0-9:P]", "1|e", "^\\S*$", ".{3}"});
+        if (random.one_in(3))
+            schema["maxLength"] = 10 + random.below(40);
         break;
     case 5:
         schema = {{"type", json::array({"boolean", "null"})}};

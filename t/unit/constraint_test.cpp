@@ -1,4 +1,5 @@
 // What answers may be: networks of regexes, choices, number ranges and schemas, and shortest ways to their ends.
+#include "src/core/constraint/day_range.hpp"
 #include "src/core/constraint/number_range.hpp"
 #include "t/unit/forms.hpp"
 
@@ -270,6 +271,17 @@ const char *const kSchemas[] = {
     R"({"type": "string", "format": "ipv6"})",
     R"({"type": "string", "format": "uri"})",
     R"({"type": "string", "format": "local-time"})",
+    R"({"type": "string", "pattern": "^[A-Z]+-[0-9]+$", "maxLength": 8})",
+    R"({"type": "string", "pattern": "\\S", "minLength": 3, "maxLength": 5})",
+    R"x({"type": "string", "pattern": "^(ab)*c?$", "minLength": 7})x",
+    R"({"type": "string", "pattern": "^\"?[^,]*$", "minLength": 2, "maxLength": 9})",
+    R"({"type": "string", "pattern": "^a", "maxLength": 1000000000})",
+    R"({"type": "string", "pattern": "^https://", "maxLength": 200})",
+    R"({"type": "string", "format": "email", "maxLength": 12})",
+    R"({"type": "string", "format": "email", "pattern": "@example\\.com$", "minLength": 20})",
+    R"({"type": "string", "format": "date", "pattern": "^2024-02-"})",
+    R"({"type": "string", "format": "uri", "pattern": "^https://([a-z]+\\.)?example\\.(com|org)/", "maxLength": 40})",
+    R"({"type": "string", "format": "date-time", "pattern": "Z$", "minLength": 1})",
     R"({"type": "string", "format": "local-date-time"})",
     R"({"enum": [12345678901234567890123, 1e400, -0.00000000000000000001]})",
     R"({"type": "integer", "minimum": 1e32, "maximum": 1e33})",
@@ -295,6 +307,67 @@ TEST(Schema, WhateverIsWrittenSatisfiesIt) {
                 EXPECT_TRUE(check_document(text, document, problem)) << text << "\n" << document << "\n" << problem.message << problem.detail;
             }
     }
+}
+
+// All texts of two letters up to six of them: what is generated is what the pattern, the format and the length take, and nothing else.
+TEST(Schema, TakesOfAStringWhatPatternFormatAndLengthAllTake) {
+    const std::vector<std::string> patterns{"^a*b$", "ab", "^(a|bb)+$", "b$|^a", "(^a|b$)", "^a{2,4}b*$", "", "^$", "a.a", "^[^b]*$"};
+    std::vector<std::string> texts{""};
+    for (std::size_t i = 0; texts[i].size() < 6; i++)
+        for (const char letter : {'a', 'b'})
+            texts.push_back(texts[i] + letter);
+    int taken = 0;
+    for (const std::string &pattern : patterns)
+        for (int least = 0; least <= 5; least++)
+            for (int most = -1; most <= 5; most++) {
+                nlohmann::json wanted{{"type", "string"}, {"pattern", pattern}};
+                if (least > 0)
+                    wanted["minLength"] = least;
+                if (most >= 0)
+                    wanted["maxLength"] = most;
+                const auto compiled = schema(wanted.dump());
+                Matcher matcher(compiled->network);
+                for (const std::string &text : texts) {
+                    Problem problem;
+                    const std::string document = nlohmann::json(text).dump();
+                    const bool good = check_document(wanted.dump(), document, problem);
+                    ASSERT_EQ(compiled->good && matcher.matches(document), good) << wanted << document;
+                    taken += good;
+                }
+            }
+    EXPECT_GT(taken, 1000);
+}
+
+TEST(Schema, KnowsDaysBetweenOthers) {
+    std::mt19937 random(29);
+    const auto text = [](const Day &day) {
+        char written[16];
+        std::snprintf(written, sizeof written, "%04d-%02d-%02d", day.year, day.month, day.day);
+        return std::string(written);
+    };
+    const auto any_day = [&](int from, int years) {
+        return Day{from + static_cast<int>(random() % static_cast<unsigned>(years)), 1 + static_cast<int>(random() % 12), 1 + static_cast<int>(random() % 28)};
+    };
+    int within = 0;
+    for (int round = 0; round < 200; round++) {
+        Day first = any_day(1, 9999), last = round % 2 == 0 ? any_day(1, 9999) : any_day(first.year, 1);
+        if (text(last) < text(first))
+            std::swap(first, last);
+        const std::string wanted = nlohmann::json{{"type", "string"}, {"format", "date"}, {"pattern", "^" + day_range_pattern(first, last) + "$"}}.dump();
+        for (int i = 0; i < 40; i++) {
+            const Day day = i == 0 ? first : i == 1 ? last : i % 2 == 0 ? any_day(1, 9999) : any_day(first.year, std::min(2, 10'000 - first.year));
+            Problem problem;
+            const bool good = check_document(wanted, nlohmann::json(text(day)).dump(), problem);
+            ASSERT_EQ(good, text(first) <= text(day) && text(day) <= text(last)) << text(first) << " " << text(day) << " " << text(last) << wanted;
+            within += good;
+        }
+        const auto compiled = schema(wanted);
+        if (first.year >= 1000) {
+            const std::string written = wander(*compiled, random, 12).substr(1, 10);
+            EXPECT_TRUE(text(first) <= written && written <= text(last)) << written;
+        }
+    }
+    EXPECT_GT(within, 1000);
 }
 
 struct SchemaCase {
@@ -359,11 +432,13 @@ TEST(Schema, TellsGoodDocumentsFromBad) {
 TEST(Schema, RefusesWhatItCannotPromise) {
     for (const char *text : {R"({"not": {}})", R"({"uniqueItems": true})", R"({"multipleOf": 2})", R"({"type": "object", "minProperties": 1})",
                              R"({"oneOf": [{"type": "integer"}, {"minimum": 2}]})", R"({"$ref": "http://x/y"})",
-                             R"x({"pattern": "(?=a)", "type": "string"})x", R"({"pattern": "a", "maxLength": 3})", R"({"pattern": "[[:digit:]]"})",
-                             R"({"format": "idn-email"})", R"({"format": "email", "maxLength": 30})", R"({"format": "date", "pattern": "1"})"})
+                             R"x({"pattern": "(?=a)", "type": "string"})x", R"({"pattern": "[[:digit:]]"})", R"({"format": "idn-email"})",
+                             R"x({"format": "date", "pattern": "(?=a)"})x", R"({"format": "iri", "pattern": "a", "maxLength": 9})"})
         EXPECT_STREQ(schema(text)->problem.sqlstate, "0A000") << text;
     for (const char *text : {"", "[]", "1", "{", R"({"$ref": "#/nowhere"})", R"({"$ref": 1})", R"({"properties": 1})", R"({"required": [1]})",
                              R"({"minLength": -1})", R"({"minimum": "1"})", R"({"anyOf": []})", R"({"enum": 1})", R"({"allOf": [{"$ref": "#"}]})",
+                             R"({"type": "string", "pattern": "^abc$", "maxLength": 2})", R"({"type": "string", "pattern": "^a{0,3}$", "minLength": 4})",
+                             R"({"type": "string", "format": "date", "pattern": "x"})", R"({"type": "string", "format": "uuid", "maxLength": 35})",
                              "false", R"({"type": "integer", "minimum": 3, "maximum": 2})", R"({"$ref": "#"})",
                              R"({"type": "object", "properties": {"x": {"$ref": "#"}}, "required": ["x"]})", R"({"items": 7})"})
         EXPECT_STREQ(schema(text)->problem.sqlstate, "22023") << text;

@@ -7,6 +7,7 @@
 namespace {
 
 using steadytext::core::constraint::schema_pattern;
+using steadytext::core::constraint::schema_pattern_of_like;
 using steadytext::core::constraint::SchemaPattern;
 
 std::string translated(std::string_view pattern, bool ascii = false) {
@@ -36,7 +37,7 @@ TEST(PostgresPattern, LetsInWhatALocaleMay) {
     EXPECT_EQ(translated("[[:digit:][:space:]]"), "[\\d\\s]");
     EXPECT_EQ(translated("\\w[[:alnum:]]", true), "\\w[0-9A-Za-z]") << "in the locale C";
     EXPECT_EQ(translated("\\S[^\\s@][^[:space:]]", true), widened("\\S") + widened("[^\\s@]") + widened("[^\\s]")) << "some of Unicode's spaces are none to a locale";
-    EXPECT_EQ(translated("."), "(?:.|[\\n\\r])") << "ends of lines are characters";
+    EXPECT_EQ(translated("."), "(?:.|[\\n\\r\\u2028\\u2029])") << "ends of lines are characters";
 }
 
 TEST(PostgresPattern, SaysWithABackslashWhatIsLiteralOnlyThere) {
@@ -66,6 +67,29 @@ TEST(PostgresPattern, TellsWhetherItMayMatchABlank) {
         EXPECT_TRUE(of(pattern).matches_blank) << pattern;
     for (const char *pattern : {"^[A-Z]{2}$", "\\d\\w\\S", "[[:alnum:]]", "[!-~]", "a\\.b"})
         EXPECT_FALSE(of(pattern).matches_blank) << pattern;
+}
+
+TEST(PostgresPattern, SaysWhatLikeDoes) {
+    const auto of_like = [](std::string_view like) {
+        SchemaPattern result;
+        return schema_pattern_of_like(like, result) ? result.text : "none";
+    };
+    const std::string any = "(?:.|[\\n\\r\\u2028\\u2029])";
+    EXPECT_EQ(of_like(""), "^$");
+    EXPECT_EQ(of_like("AB-%"), "^AB\\-" + any + "*$");
+    EXPECT_EQ(of_like("%%a_%"), "^" + any + "*a" + any + any + "*$");
+    EXPECT_EQ(of_like("10\\%\\_\\\\"), "^10\\%\\_\\\\$") << "escaped";
+    EXPECT_EQ(of_like("(a.b)*+?[]{}|^$"), "^\\(a\\.b\\)\\*\\+\\?\\[\\]\\{\\}\\|\\^\\$$") << "what is a letter to LIKE";
+    EXPECT_EQ(of_like("größe"), "^größe$");
+    EXPECT_EQ(of_like("a\\"), "none");
+    SchemaPattern result;
+    EXPECT_TRUE(schema_pattern_of_like("a_c", result));
+    EXPECT_EQ(result.longest, 3U);
+    EXPECT_TRUE(result.matches_blank);
+    EXPECT_TRUE(schema_pattern_of_like("abc", result));
+    EXPECT_FALSE(result.matches_blank);
+    EXPECT_TRUE(schema_pattern_of_like("abc%", result));
+    EXPECT_EQ(result.longest, SchemaPattern::kEndless);
 }
 
 }  // namespace

@@ -169,6 +169,12 @@ TEST(Schema, CostsItsSize) {
     expect_linear("a long name", 5000, [](std::size_t size) {
         return steps_of_schema(R"({"additionalProperties": true, "properties": {")" + repeated("x", size) + R"(": {}}})");
     });
+    expect_linear("a pattern beside a length", 1000, [](std::size_t size) {
+        return steps_of_schema(R"({"type": "string", "pattern": "^[^@ ]+@[^@ ]+$", "maxLength": )" + std::to_string(size) + "}");
+    });
+    expect_linear("a pattern beside a format", 40, [](std::size_t size) {
+        return steps_of_schema(R"({"type": "string", "format": "email", "pattern": ")" + repeated("[a-z0-9.]", size) + "\"}");
+    });
     expect_linear("alternatives with a discriminator", 150, [](std::size_t size) {
         return steps_of_schema(R"({"oneOf": [)" + joined(size, [](std::size_t i) {
             return R"({"type": "object", "required": ["k"], "properties": {"k": {"const": )" + std::to_string(i) + "}}}";
@@ -178,6 +184,8 @@ TEST(Schema, CostsItsSize) {
 
 TEST(Schema, IsRefusedWhereItWouldCostTooMuch) {
     steps_of_schema(R"({"description": ")" + repeated("x", kMostSchemaBytes) + "\"}", "54000");
+    for (const char *length : {R"("minLength": 1000000000000)", R"("maxLength": 2000)", R"("format": "uri")"})
+        steps_of_schema(R"x({"type": "string", "pattern": "^([^x]{0,250}[^y]{0,250}[^z]{0,250}){30}$", )x" + std::string(length) + "}", "54000");
     steps_of_schema(repeated(R"({"items":)", 5000) + "{}" + repeated("}", 5000), "54000");
     steps_of_schema(repeated(R"({"items":)", 150) + "{}" + repeated("}", 150));
     steps_of_schema("{" + joined(10'000, [](std::size_t i) { return "\"" + std::to_string(i) + "\":1"; }) + "}", "54000");

@@ -10,6 +10,7 @@ namespace steadytext::core::constraint {
 namespace {
 
 constexpr std::size_t kEndless = SchemaPattern::kEndless;
+constexpr std::string_view kAnyCharacter = "(?:.|[\\n\\r\\u2028\\u2029])";  // a schema's `.` is none that ends a line
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -63,7 +64,7 @@ private:
             return translate_class();
         case '.':
             result_.matches_blank = true;
-            return put_atom("(?:.|[\\n\\r])");
+            return put_atom(kAnyCharacter);
         case '(':
             return begin_group();
         case ')':
@@ -229,6 +230,35 @@ private:
 bool schema_pattern(std::string_view pattern, bool ascii, SchemaPattern &result) {
     result = {};
     return Translator(pattern, ascii, result).translate();
+}
+
+bool schema_pattern_of_like(std::string_view like, SchemaPattern &result) {
+    result = {.text = "^", .longest = 0};
+    bool after_percent = false;
+    for (std::size_t i = 0; i < like.size(); i++) {
+        char c = like[i];
+        if (c == '%' && after_percent)
+            continue;
+        after_percent = c == '%';
+        if (c == '%' || c == '_') {
+            result.text.append(kAnyCharacter).append(c == '%' ? "*" : "");
+            result.longest = c == '%' ? kEndless : plus(result.longest, 1);
+            result.matches_blank = true;
+            continue;
+        }
+        if (c == '\\') {
+            if (++i == like.size())
+                return false;
+            c = like[i];
+        }
+        if (c > ' ' && c < '\x7f' && !is_letter(c) && !is_digit(c))
+            result.text += '\\';
+        result.text += c;
+        result.longest = plus(result.longest, 1);
+        result.matches_blank |= c == ' ';
+    }
+    result.text += '$';
+    return true;
 }
 
 }  // namespace steadytext::core::constraint

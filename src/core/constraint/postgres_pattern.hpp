@@ -1,4 +1,4 @@
-// PostgreSQL's regexes, as a CHECK has them, as patterns of a JSON schema.
+// PostgreSQL's regexes, and what stands behind LIKE, as a CHECK has them, as patterns of a JSON schema.
 //
 // Called by src/pg/check_demands.cpp. Regime: pure (may throw std::bad_alloc). Goes over the pattern once, without recursion.
 //
@@ -22,5 +22,7 @@ struct SchemaPattern {
 
 // In any encoding that has ASCII as it is. `ascii`: words and letters are of ASCII only. False for what is not to be had in a schema.
 [[nodiscard]] bool schema_pattern(std::string_view pattern, bool ascii, SchemaPattern &result);
+// The same of LIKE, whose escape is the backslash. False for one that ends within an escape.
+[[nodiscard]] bool schema_pattern_of_like(std::string_view like, SchemaPattern &result);
 
 }  // namespace steadytext::core::constraint

@@ -4,10 +4,10 @@
 #include "src/core/constraint/code_points.hpp"
 #include "src/core/constraint/formats.hpp"
 #include "src/core/constraint/number_range.hpp"
-#include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
 #include "src/core/constraint/schema_check.hpp"
 #include "src/core/constraint/schema_document.hpp"
+#include "src/core/constraint/string_product.hpp"
 #include "src/core/utf8.hpp"
 
 #include <algorithm>
@@ -296,11 +296,13 @@ private:
         const State open = network_.add_literal(from, "\"");
         const State close = network_.add_state();
         network_.add_bytes(close, '"', '"', to);
+        StringForm form{.format = format_of(schema), .least = least.value_or(0), .most = most};
+        if (schema.contains("pattern") && !schema["pattern"].is_string())
+            return complain(sqlstate::kInvalidParameterValue, "A \"pattern\" is not a string.");
         if (schema.contains("pattern"))
-            return build_pattern(schema, least.has_value() || most.has_value(), open, close);
-        if (schema.contains("format") && schema["format"].is_string())
-            if (const Format *format = format_of(schema["format"].get<std::string>(), least.value_or(0), most.value_or(INT64_MAX)))
-                return (void)add_regex(format->generated, {.encoding = Encoding::JsonString}, network_, open, close, problem_);
+            form.pattern = schema["pattern"].get<std::string>();
+        if (problem_.is_set() || form.pattern.has_value() || form.format != nullptr)
+            return (void)(!problem_.is_set() && add_string(form, network_, open, close, problem_));
         const std::int64_t limit = std::min(most.value_or(INT64_MAX), std::max(least.value_or(0), kMostCounted));
         State at = open;
         for (std::int64_t i = 0; i < (most.has_value() ? limit : least.value_or(0)) && network_.fits(); i++) {
@@ -317,28 +319,15 @@ private:
             network_.add_call(at, character(), at);
     }
 
-    void build_pattern(const Json &schema, bool has_length, State open, State close) {
-        if (!schema["pattern"].is_string())
-            return complain(sqlstate::kInvalidParameterValue, "A \"pattern\" is not a string.");
-        if (has_length)
-            return complain(sqlstate::kFeatureNotSupported, "\"pattern\" is not supported together with minLength or maxLength.");
-        const bool has_format = schema.contains("format") && schema["format"].is_string();
-        if (has_format && (find_format(schema["format"].get<std::string>()) || is_unsupported_format(schema["format"].get<std::string>())))
-            return complain(sqlstate::kFeatureNotSupported, "\"pattern\" is not supported together with \"format\".");
-        const RegexForm form{.encoding = Encoding::JsonString, .of_schema = true};
-        (void)add_regex(schema["pattern"].get<std::string>(), form, network_, open, close, problem_);
-    }
-
     // Null for one that is ignored, or cannot be kept to.
-    const Format *format_of(const std::string &name, std::int64_t least, std::int64_t most) {
-        const Format *format = find_format(name);
+    const Format *format_of(const Json &schema) {
+        if (!schema.contains("format") || !schema["format"].is_string())
+            return nullptr;
+        const std::string name = schema["format"].get<std::string>();
         if (is_unsupported_format(name))
             complain(sqlstate::kFeatureNotSupported, "The formats of strings that are supported are date, time, date-time, duration, uuid, email, "
                                                      "hostname, ipv4, ipv6 and uri.");
-        else if (format != nullptr && (least > static_cast<std::int64_t>(format->shortest) || most < static_cast<std::int64_t>(format->longest)))
-            complain(sqlstate::kFeatureNotSupported, "\"format\" is not supported together with a minLength or maxLength that some of its strings "
-                                                     "do not keep to.");
-        return problem_.is_set() ? nullptr : format;
+        return find_format(name);
     }
 
     // ---- arrays and objects ----
