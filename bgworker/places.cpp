@@ -4,6 +4,7 @@
 #include "bgworker/databases.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace steadytext::worker {
 
@@ -15,15 +16,23 @@ void wake_those_with_places(const shmem::Segment &segment) {
         pg::set_latch_of(row.keeper_proc_number.load());
         pg::set_latch_of(row.queue_proc_number.load());
     }
+    const shmem::CallbackWorkers &callbacks = segment.header->callback_workers;
+    for (std::uint32_t i = 0; i < shmem::CallbackWorkers::kMost; i++)
+        pg::set_latch_of(callbacks.proc_number(i));
 }
+
+shmem::CallbackWorkers &callbacks() { return shmem::segment().header->callback_workers; }
+
+// Of the callback workers that this process began, by their places. When a role's next one is due is for its queue worker to say.
+StartLimiter callback_starts[shmem::CallbackWorkers::kMost];
 
 }  // namespace
 
 WantedWorkers::WantedWorkers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us)
     : segment_(segment), now_us_(now_us) {
-    const Size most = 2 * starts.size() + 1;  // with the one that visits databases
+    const Size most = 3 * starts.size() + 1;  // with the one that visits databases
     wanted_ = static_cast<Wanted *>(palloc(sizeof(Wanted) * most));
-    held_ = static_cast<Oid *>(palloc(sizeof(Oid) * 2 * most));
+    held_ = static_cast<Oid *>(palloc(sizeof(Oid) * (2 * most + shmem::CallbackWorkers::kMost)));
     for (std::uint32_t i = 0; i < starts.size(); i++) {
         DatabaseStarts &of = starts[i];
         const shmem::DatabaseRow &row = (*segment.databases)[i];
@@ -32,6 +41,21 @@ WantedWorkers::WantedWorkers(const shmem::Segment &segment, std::span<DatabaseSt
             note_place(of.database);
         if (of.queue_worker.is_under_way(now_us, is_same && row.queue_failures.load() > 0))
             note_place(of.database);
+    }
+    note_callback_places();
+}
+
+// A worker that ended before it came leaves its place to be given up here.
+void WantedWorkers::note_callback_places() {
+    for (std::uint32_t i = 0; i < std::size(callback_starts); i++) {
+        const bool was_begun = callback_starts[i].was_begun();
+        const bool has_ended = was_begun && !callback_starts[i].is_under_way(now_us_);
+        if (has_ended)
+            callback_starts[i].reset();
+        if (was_begun ? has_ended && callbacks().is_awaited(i) : callbacks().is_overdue(i, now_us_))
+            callbacks().give_up(i);
+        if (const Oid database = callbacks().database_of(i); OidIsValid(database))
+            note_place(database);
     }
 }
 
@@ -52,7 +76,40 @@ bool WantedWorkers::add(StartLimiter &limiter, const char *kind, const char *fun
         again_us = std::min(again_us, since_us);
         return false;
     }
-    wanted_[count_++] = {&limiter, kind, function, database, owner_of(database), since_us};
+    wanted_[count_++] = {&limiter, kind, function, {.database = database}, owner_of(database), since_us, nullptr};
+    return true;
+}
+
+void WantedWorkers::add_callback(std::uint32_t row, Oid database) {
+    shmem::WorkerPlaces::Left *left = shmem::worker_places().find_left(row, database);
+    const Oid role = left == nullptr ? InvalidOid : left->callback_role.load(std::memory_order_acquire);
+    if (!OidIsValid(role) || !can_join(segment_, database, now_us_))
+        return;
+    const WorkerOrder order{.database = database, .role = role, .deadline_ms = left->callback_deadline_ms.load()};
+    const Wanted wanted{nullptr, "callback worker", "steadytext_callback_main", order, owner_of(database), left->callback_since_us.load(), left};
+    if (may_begin(wanted))
+        wanted_[count_++] = wanted;
+}
+
+bool WantedWorkers::may_begin(const Wanted &wanted) { return wanted.limiter != nullptr || callbacks().has_room(wanted.order.database); }
+
+// False: there is no place for it.
+bool WantedWorkers::begin_callback(Wanted &chosen, std::int64_t now_us, std::int64_t &again_us) {
+    WorkerOrder &order = chosen.order;
+    order.place = callbacks().reserve(order.database, order.role, now_us);
+    if (order.place != shmem::CallbackWorkers::kNone) {
+        StartLimiter &limiter = callback_starts[order.place];
+        limiter.reset();  // the one before has given the place up
+        if (!limiter.begin(chosen.kind, chosen.function, order, now_us, again_us)) {
+            callbacks().give_up(order.place);
+            return false;
+        }
+    }
+    // Told so, the queue worker asks for the next; also if this role has one already.
+    chosen.asked_in->callback_role.store(0, std::memory_order_release);
+    shmem::DatabaseTable &databases = *shmem::segment().databases;
+    if (const std::uint32_t row = databases.find(order.database); row != shmem::DatabaseTable::kNone)
+        pg::set_latch_of(databases[row].queue_proc_number.load());
     return true;
 }
 
@@ -73,17 +130,22 @@ std::uint32_t WantedWorkers::next() const {
 void WantedWorkers::begin(std::int64_t &again_us) {
     while (count_ > 0) {
         const std::uint32_t at = next();
-        const Wanted chosen = wanted_[at];
-        if (!chosen.limiter->begin(chosen.kind, chosen.function, {.database = chosen.database}, now_us_, again_us))
-            break;
-        held_[held_count_++] = chosen.owner;
+        Wanted chosen = wanted_[at];
+        if (may_begin(chosen)) {
+            if (!(chosen.limiter == nullptr ? begin_callback(chosen, now_us_, again_us)
+                                            : chosen.limiter->begin(chosen.kind, chosen.function, chosen.order, now_us_, again_us)))
+                break;
+            held_[held_count_++] = chosen.owner;
+        }
         wanted_[at] = wanted_[--count_];
     }
+    // Those for which there is no callback worker's place any more do not wait for one of these.
+    const auto left = static_cast<std::uint32_t>(std::count_if(wanted_, wanted_ + count_, may_begin));
     std::atomic<std::uint32_t> &waiting = shmem::worker_places().waiting;
-    const std::uint32_t before = waiting.exchange(count_);
-    if (count_ > 0 && before == 0)
+    const std::uint32_t before = waiting.exchange(left);
+    if (left > 0 && before == 0)
         wake_those_with_places(segment_);
-    if (count_ == 0 && before > 0)
+    if (left == 0 && before > 0)
         note_no_worker_waits(segment_);
     pfree(wanted_);
     pfree(held_);

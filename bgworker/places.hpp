@@ -1,9 +1,11 @@
 // The places among max_worker_processes: who gets the next one, and when those that have one leave it to others.
 //
-// Regime: pg. Where there are places enough, nobody waits and no worker leaves sooner. While somebody waits, a keeper or queue worker leaves once it
-// has had kTurnUs, at a point where nothing is lost, and the next place goes to a database of the owner who has the fewest, among those to whoever
-// has waited longest, keeper or queue worker. So the wait grows with the number of owners who want something, and not with the databases, the
-// jobs or the failures of one. A worker that fails leaves before it pauses: the pause (start_limiter.hpp) takes no place.
+// Regime: pg. Where there are places enough, nobody waits and no worker leaves sooner. While somebody waits, a keeper, queue worker or callback worker
+// leaves once it has had kTurnUs, at a point where nothing is lost, and the next place goes to a database of the owner who has the fewest, among those
+// to whoever has waited longest, of whichever kind. So the wait grows with the number of owners who want something, and not with the databases, the
+// jobs, the callbacks or the failures of one. A worker that fails leaves before it pauses: the pause (start_limiter.hpp) takes no place. Of callback
+// workers a database wants one at a time, for the role whose turn it is there (src/queue/callbacks.cpp); one that waits because there are as many callback
+// workers as may be (shmem/callback_workers.hpp) waits for no place here, and sends nobody away.
 #pragma once
 
 #include "bgworker/start_limiter.hpp"
@@ -35,11 +37,12 @@ struct DatabaseStarts {
 class WantedWorkers {
 public:
     struct Wanted {
-        StartLimiter *limiter;
+        StartLimiter *limiter;  // null: that of the place which a callback worker will have
         const char *kind, *function;
-        Oid database;
+        WorkerOrder order;
         Oid owner;
         std::int64_t since_us;
+        shmem::WorkerPlaces::Left *asked_in;  // of a callback worker
     };
 
     // Of all that were begun, notes which have ended.
@@ -47,11 +50,16 @@ public:
 
     // True: it waits for its turn. False: it is on its way, or its pause is not over, which lowers `again_us`.
     bool add(StartLimiter &limiter, const char *kind, const char *function, Oid database, std::int64_t &again_us);
+    // The callback worker that the database of this row wants, if it wants one.
+    void add_callback(std::uint32_t row, Oid database);
     // As many as there are places for; tells those that have one whether somebody waits.
     void begin(std::int64_t &again_us);
 
 private:
     void note_place(Oid database);
+    void note_callback_places();
+    [[nodiscard]] static bool may_begin(const Wanted &wanted);
+    [[nodiscard]] static bool begin_callback(Wanted &chosen, std::int64_t now_us, std::int64_t &again_us);
     [[nodiscard]] std::uint32_t places_of(Oid owner) const;
     [[nodiscard]] std::uint32_t next() const;
 

@@ -1,6 +1,6 @@
 // When a worker of one database is begun, and begun again: the one limiter of keepers, queue workers and callback workers.
 //
-// Used by the launcher, and by queue workers for callbacks; each keeps its own. Regime: pg.
+// Used by the launcher, which begins them all. Regime: pg.
 //
 // A worker that ended soon after it began failed, or found nothing to do: the next one waits, counted from that end, 100 ms, 200 ms, … 30 s. So does
 // the next after one that says it failed.

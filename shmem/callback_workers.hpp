@@ -1,8 +1,8 @@
 // Places for callback workers: kMost in the whole server, and at most one at a time for a role in a database.
 //
-// A queue worker reserves a place for a role and has a callback worker started; the callback worker gives the place up
-// when it ends. If the worker never comes, the queue worker, or the next queue worker of the same database, gives the
-// place up. Regime: pure, lock-free, noexcept.
+// A queue worker says which role wants a callback worker (shmem/worker_places.hpp). When it is that role's turn, the
+// launcher reserves a place and starts the callback worker, which gives the place up when it ends. If the worker never
+// comes, the launcher gives the place up. Regime: pure, lock-free, noexcept.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -13,12 +13,12 @@ class CallbackWorkers {
 public:
     static constexpr std::uint32_t kMost = 4;
     static constexpr std::uint32_t kNone = UINT32_MAX;
-    static constexpr std::int64_t kPatienceUs = 10'000'000;  // for a worker to come
+    static constexpr std::int64_t kPatienceUs = 10'000'000;  // for the worker of an earlier launcher to come
 
-    // kNone: all places are taken, or the role already has a place, or the database has all places but one. Only the
-    // queue worker of the database reserves.
+    // Called by the launcher. kNone: all places are taken, or the role already has a place, or the database has all
+    // places but one.
     [[nodiscard]] std::uint32_t reserve(std::uint32_t database, std::uint32_t role, std::int64_t now_us) noexcept {
-        if (find(database, role, now_us) != kNone || held_by(database) >= kMost - 1)
+        if (!has_room(database) || find(database, role) != kNone)
             return kNone;
         for (std::uint32_t i = 0; i < kMost; i++) {
             std::uint64_t free = 0;
@@ -29,18 +29,25 @@ public:
         }
         return kNone;
     }
+    [[nodiscard]] bool has_room(std::uint32_t database) const noexcept { return !is_full() && held_by(database) < kMost - 1; }
 
-    // The role's place. A place whose worker did not come in kPatienceUs is given up.
-    [[nodiscard]] std::uint32_t find(std::uint32_t database, std::uint32_t role, std::int64_t now_us) noexcept {
-        for (std::uint32_t i = 0; i < kMost; i++) {
-            if (places_[i].who.load(std::memory_order_acquire) != word(database, role))
-                continue;
-            const std::int64_t since_us = places_[i].since_us.load(std::memory_order_acquire);
-            if (places_[i].pid.load() != 0 || since_us == 0 || now_us - since_us < kPatienceUs)
+    // The role's place.
+    [[nodiscard]] std::uint32_t find(std::uint32_t database, std::uint32_t role) const noexcept {
+        for (std::uint32_t i = 0; i < kMost; i++)
+            if (places_[i].who.load(std::memory_order_acquire) == word(database, role))
                 return i;
-            give_up(i);
-        }
         return kNone;
+    }
+    // The database whose role has the place; 0: the place is free.
+    [[nodiscard]] std::uint32_t database_of(std::uint32_t place) const noexcept {
+        return static_cast<std::uint32_t>(places_[place].who.load(std::memory_order_acquire) >> 32);
+    }
+    // The place is reserved, and its worker has not come; is_overdue(): not for kPatienceUs.
+    [[nodiscard]] bool is_awaited(std::uint32_t place) const noexcept {
+        return database_of(place) != 0 && places_[place].pid.load(std::memory_order_acquire) == 0;
+    }
+    [[nodiscard]] bool is_overdue(std::uint32_t place, std::int64_t now_us) const noexcept {
+        return is_awaited(place) && now_us - places_[place].since_us.load(std::memory_order_acquire) >= kPatienceUs;
     }
 
     // Called by the callback worker. False: it came too late, or the place belongs to another role.
@@ -83,7 +90,7 @@ private:
         std::atomic<std::uint64_t> who{0};      // {database:32 | role:32}; 0: free
         std::atomic<std::int32_t> pid{0};       // 0: it has not come yet
         std::atomic<std::int32_t> proc_number{-1};  // for its latch; -1: it has not joined its database yet
-        std::atomic<std::int64_t> since_us{0};  // CLOCK_MONOTONIC; 0: about to be set
+        std::atomic<std::int64_t> since_us{0};  // CLOCK_MONOTONIC, when it was reserved
     };
     Place places_[kMost];
 };

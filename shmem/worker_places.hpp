@@ -24,6 +24,11 @@ public:
         // How long a queue worker whose turn is over goes on with the jobs it began; 0: as long as the first queue
         // worker.
         std::atomic<std::int64_t> queue_patience_us{0};
+        // The role for which the queue worker wants a callback worker; 0: for none, or the launcher has begun it. It stays wanted when the queue
+        // worker hands its own place over.
+        std::atomic<std::uint32_t> callback_role{0};  // release: pairs with the launcher's acquire, who then reads the other two
+        std::atomic<std::int32_t> callback_deadline_ms{0};
+        std::atomic<std::int64_t> callback_since_us{0};  // CLOCK_MONOTONIC
     };
 
     [[nodiscard]] static std::size_t bytes_needed(std::uint32_t count) noexcept { return sizeof(WorkerPlaces) + std::size_t{count} * sizeof(Left); }
@@ -41,12 +46,18 @@ public:
         if (left.database.load() != database) {
             left.queue_pid.store(0);
             left.queue_patience_us.store(0);
+            left.callback_role.store(0);
             left.database.store(database);
         }
         return left;
     }
+    // Null: the row's database has left nothing yet.
+    [[nodiscard]] Left *find_left(std::uint32_t row, std::uint32_t database) noexcept {
+        Left &left = rows()[row];
+        return left.database.load() == database ? &left : nullptr;
+    }
 
-    // Keepers and queue workers that wait, in all databases.
+    // Keepers, queue workers and callback workers that wait, in all databases.
     std::atomic<std::uint32_t> waiting{0};
 
 private:

@@ -71,4 +71,34 @@ $cluster->sql(q(SELECT steadytext_generate('can be written')), database => 'caro
 ok($cluster->wait_for(sub { $cluster->sql(q(SELECT count(*) FROM steadytext_cache), database => 'carol') == 1 }, 10), 'another database\'s keeper has one');
 job_of_bob('carol', 'and its queue worker');
 begins_no_more_than_one_a_second('failing');
+$cluster->sql(join "\n", map { "DROP DATABASE $_ WITH (FORCE);" } @failing);
+
+# ---- others have callbacks -------------------------------------------------------------------------------------------------
+# Of a single place callback workers have their turns too, role by role, and take nobody else's.
+$places = 1;
+$cluster->sql('ALTER SYSTEM SET max_worker_processes = ' . (3 + $places));
+$cluster->restart;
+ok($cluster->poll_until(q(SELECT string_agg(state, '') FROM steadytext_daemons), 'ready'), 'the engine again');
+my @callers = map { "caller_$_" } 'a' .. 'd';
+my $calls   = 6;
+create('eve', 'calling');
+create('postgres', 'dora');
+$cluster->sql(join("\n", map { "CREATE ROLE $_ LOGIN;" } @callers) . q(
+    CREATE TABLE heard (request_id uuid, role name DEFAULT current_user);
+    GRANT INSERT ON heard TO PUBLIC;
+    CREATE FUNCTION takes_long(id uuid) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_sleep(0.4); INSERT INTO public.heard VALUES (id)'), database => 'calling');
+($forks, $since) = (forks(), time);
+$cluster->sql(qq(SELECT count(steadytext_enqueue('generate', jsonb_build_object('prompt', '$_ ' || i), callback => 'public.takes_long(uuid)')) FROM generate_series(1, $calls) i),
+    database => 'calling', user => $_) for @callers;
+sub of_calls { my ($what) = @_; return $cluster->sql("SELECT $what FROM steadytext_queue", database => 'calling') }
+ok($cluster->wait_for(sub { of_calls(q(count(*) FILTER (WHERE callback_state = 'done') > 0)) eq 't' }, 20), 'a callback is called although the queue worker had the only place');
+job_of_bob('dora', 'a job in another database is done while callbacks are');
+$cluster->sql(q(SELECT steadytext_generate('can be written')), database => 'dora');
+ok($cluster->wait_for(sub { $cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'can be written'), database => 'dora') == 1 }, 20), 'and its answers are written');
+is(of_calls(q(count(*) FILTER (WHERE callback_state = 'due') > 0)), 't', 'while there are more');
+ok($cluster->wait_for(sub { of_calls(q(count(DISTINCT user_id) FILTER (WHERE callback_state = 'done'))) == @callers }, 60), 'each role has its turn');
+is(of_calls(q(count(*) FILTER (WHERE callback_state = 'due') > 0)), 't', 'before any has had all');
+ok($cluster->wait_for(sub { of_calls(q(count(*) FILTER (WHERE callback_state = 'done'))) == @callers * $calls }, 120), 'all are called in the end');
+is($cluster->sql('SELECT count(*), count(DISTINCT request_id) FROM heard', database => 'calling'), join('|', (@callers * $calls) x 2), 'each once');
+begins_no_more_than_one_a_second('calling');
 done_testing;

@@ -1,9 +1,9 @@
 // The callback worker: calls the functions that a role's requests named, one after another, once their results are
 // recorded.
 //
-// Started by the queue worker (callbacks.cpp) as a dynamic background worker that connects *as the role*, like a
-// session of the role: so a callback has exactly the role's rights, and leaves behind only what the role may. Regime:
-// pg.
+// Started by the launcher, for the queue worker (callbacks.cpp), as a dynamic background worker that connects *as the
+// role*, like a session of the role: so a callback has exactly the role's rights, and leaves behind only what the role
+// may. Regime: pg.
 //
 //    claim, commit ──▶ call it, mark it done, commit ──▶ the next
 //

@@ -1,7 +1,6 @@
-// Takes roles in turn, reserves places and starts workers: see callbacks.hpp. Regime: pg.
+// Takes roles in turn, and asks the launcher for their workers: see callbacks.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/callbacks.hpp"
-#include "bgworker/start_limiter.hpp"
 #include "bgworker/step.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
@@ -30,24 +29,30 @@ bool any = true;  // true until the first look: an earlier worker may have left 
 std::int64_t look_us = 0;
 Oid last_role;  // the role whose worker was started last, or that was looked at last: the next look starts after it
 
-// Roles that need a worker, as the transaction found them.
+// Roles that need a worker, as the transaction found them. The launcher is asked for one at a time.
 struct Wanted {
     Oid role;
     std::int64_t first_due;
 };
 Wanted wanted[kMostRoles];
-int wanted_count = 0;
+int wanted_count = 0, asked_count = 0;
+Wanted asked;  // for whom the launcher was asked last; InvalidOid: for nobody, or that is settled
+shmem::WorkerPlaces::Left *left;
 
-// The starts of workers, by role. If there are too many roles, the most recently used stay.
+// The starts of workers, by role. If there are too many roles, the most recently used stay. A role whose worker ended
+// without having done its first callback waits 100 ms, 200 ms, … 30 s.
 struct RoleStarts {
     Oid role;
-    std::int64_t first_due;  // id of the first due callback when the role's worker was started
+    std::int64_t first_due;  // id of the first due callback when the role's worker was started; 0: none was started
     std::int64_t used_us;
-    worker::StartLimiter limiter;
+    std::int64_t pause_us, not_before_us;
 };
 RoleStarts starts[64];
+constexpr std::int64_t kFirstPauseUs = 100'000, kLongestPauseUs = 30'000'000;
 
 CallbackWorkers &workers() { return shmem::segment().header->callback_workers; }
+
+bool has_begun_asked() { return OidIsValid(asked.role) && left->callback_role.load(std::memory_order_acquire) == InvalidOid; }
 
 // A database may set less than the server, but not more, as all databases share the places.
 int deadline_ms() { return std::min(guc::request_timeout_ms, shmem::segment().header->callback_deadline_ms.load(std::memory_order_relaxed)); }
@@ -69,9 +74,12 @@ const char *refusal(Oid role) {
 }
 
 void look_after_role(Oid role) {
-    if (const char *reason = refusal(role); reason != nullptr)
+    if (const char *reason = refusal(role); reason != nullptr) {
+        std::uint32_t its = role;
+        (void)left->callback_role.compare_exchange_strong(its, InvalidOid);
         return refuse_callbacks(role, reason);
-    if (const std::uint32_t place = workers().find(MyDatabaseId, role, core::monotonic_us()); place != CallbackWorkers::kNone)
+    }
+    if (const std::uint32_t place = workers().find(MyDatabaseId, role); place != CallbackWorkers::kNone)
         return pg::set_latch_of(workers().proc_number(place));
     settle_callbacks(role, deadline_ms());
     const std::int64_t first_due = first_due_callback(role);
@@ -86,7 +94,7 @@ void look_after_role(Oid role) {
 void look() {
     Oid at = last_role;
     bool wrapped = !OidIsValid(last_role);
-    wanted_count = 0;
+    wanted_count = asked_count = 0;
     any = false;
     for (int i = 0; i < kMostRoles;) {
         const Oid role = next_callback_role(at);
@@ -107,37 +115,65 @@ void look() {
     last_role = at;
 }
 
-RoleStarts &starts_of(const Wanted &next, std::int64_t now_us) {
+RoleStarts &starts_of(Oid role, std::int64_t now_us) {
     RoleStarts *found = &starts[0];
     for (RoleStarts &each : starts) {
-        if (each.role == next.role) {
+        if (each.role == role) {
             found = &each;
             break;
         }
         if (each.used_us < found->used_us)
             found = &each;
     }
-    // A worker that finished a callback did not fail at starting.
-    if (found->role != next.role || (found->first_due != next.first_due && !found->limiter.is_under_way(now_us)))
-        found->limiter.reset();
-    found->role = next.role;
+    if (found->role != role)
+        *found = {.role = role, .first_due = 0, .used_us = 0, .pause_us = 0, .not_before_us = 0};
     found->used_us = now_us;
     return *found;
 }
 
-void begin_worker(const Wanted &next, std::int64_t now_us) {
-    const std::uint32_t place = workers().reserve(MyDatabaseId, next.role, now_us);
-    if (place == CallbackWorkers::kNone)
+// Whether the role is in its pause, which begins here if the worker that it had has done nothing.
+bool pauses(const Wanted &next, std::int64_t now_us) {
+    RoleStarts &role = starts_of(next.role, now_us);
+    if (role.first_due == next.first_due) {
+        role.pause_us = std::clamp(role.pause_us * 2, kFirstPauseUs, kLongestPauseUs);
+        role.not_before_us = now_us + role.pause_us;
+    } else if (role.first_due != 0) {
+        role.pause_us = role.not_before_us = 0;
+    }
+    role.first_due = 0;
+    if (now_us < role.not_before_us)
+        look_us = std::min(look_us, role.not_before_us);
+    return now_us < role.not_before_us;
+}
+
+void note_begun(std::int64_t now_us) {
+    if (!has_begun_asked())
         return;
-    const worker::WorkerOrder order{.database = MyDatabaseId, .role = next.role, .place = place, .deadline_ms = deadline_ms()};
-    RoleStarts &role = starts_of(next, now_us);
-    if (!role.limiter.begin("callback worker", "steadytext_callback_main", order, now_us, look_us))
-        return workers().give_up(place);
-    role.first_due = next.first_due;
-    last_role = next.role;
+    starts_of(asked.role, now_us).first_due = asked.first_due;
+    asked.role = InvalidOid;
+}
+
+// One at a time, so that the launcher sees who has waited longest.
+void ask_for_next(std::int64_t now_us) {
+    while (asked_count < wanted_count && left->callback_role.load() == InvalidOid) {
+        const Wanted next = wanted[asked_count++];
+        if (workers().find(MyDatabaseId, next.role) != CallbackWorkers::kNone || pauses(next, now_us))
+            continue;
+        asked = next;
+        last_role = next.role;
+        left->callback_deadline_ms.store(deadline_ms());
+        left->callback_since_us.store(now_us);
+        left->callback_role.store(next.role, std::memory_order_release);
+        pg::set_latch_of(shmem::segment().header->launcher.proc_number.load());
+    }
 }
 
 }  // namespace
+
+void begin_callbacks(shmem::WorkerPlaces::Left &mine) {
+    left = &mine;
+    asked.role = left->callback_role.load();  // an earlier worker's wish
+}
 
 void note_callback_due() {
     any = true;
@@ -146,17 +182,23 @@ void note_callback_due() {
 
 bool has_callbacks() { return any; }
 
-std::int64_t callbacks_due_us() { return any ? look_us : INT64_MAX; }
+std::int64_t callbacks_due_us() {
+    if (!any)
+        return INT64_MAX;
+    return has_begun_asked() && asked_count < wanted_count ? 0 : look_us;
+}
 
 void look_after_callbacks(std::int64_t now_us) {
+    note_begun(now_us);
+    if (now_us < look_us)
+        return ask_for_next(now_us);
     look_us = now_us + kLookUs;
     if (!worker::run_step("looking after callbacks", look)) {
         any = true;
         look_us = now_us + kLookAfterFailureUs;
         return;
     }
-    for (int i = 0; i < wanted_count; i++)
-        begin_worker(wanted[i], now_us);
+    ask_for_next(now_us);
 }
 
 }  // namespace steadytext::queue

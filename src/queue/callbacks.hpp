@@ -2,14 +2,19 @@
 //
 // Called by the queue worker (worker_main.cpp) outside a transaction. A callback runs in a separate worker that is
 // connected as the role (callback_worker.cpp). So nothing in a callback reaches the queue worker, and the queue goes on
-// meanwhile. Roles take turns, in the order of their OIDs.
+// meanwhile. Roles take turns, in the order of their OIDs. The launcher starts the workers, as it starts all others
+// (bgworker/places.hpp); the queue worker asks for the next role's worker once the one before was started.
 #pragma once
 
+#include "shmem/worker_places.hpp"
 #include "src/pg/postgres.hpp"
 
 #include <cstdint>
 
 namespace steadytext::queue {
+
+// Called first of all, with what the worker before has left.
+void begin_callbacks(shmem::WorkerPlaces::Left &left);
 
 // A result with a callback was recorded.
 void note_callback_due();
@@ -20,7 +25,7 @@ void note_callback_due();
 // When look_after_callbacks() has something to do (CLOCK_MONOTONIC).
 [[nodiscard]] std::int64_t callbacks_due_us();
 
-// Settles callbacks of workers that ended, refuses callbacks that cannot run, starts workers. If its transaction fails,
+// Settles callbacks of workers that ended, refuses callbacks that cannot run, asks for workers. If its transaction fails,
 // the queue still goes on.
 void look_after_callbacks(std::int64_t now_us);
 

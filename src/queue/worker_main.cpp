@@ -636,6 +636,7 @@ bool begin(Oid database) {
         return false;
     self->row = &row;
     self->left = &shmem::worker_places().left_in(index, database);
+    begin_callbacks(*self->left);
     self->recorder.begin(row);
     row.queue_proc_number.store(pg::my_proc_number());
     row.queue_due_us.store(0);
