@@ -2629,7 +2629,8 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION
-    _steadytext.queue_look(),
+    _steadytext.queue_look(), _steadytext.make_room(), _steadytext.keep_keeper_out(), _steadytext.cache_hold(),
+    _steadytext.cache_key(text, jsonb, text), _steadytext.version(),
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(),
     public.st_daemon_start(), public.st_daemon_stop(),
     _steadytext.config_set(text, text), public.steadytext_config_set(text, text), public.st_config_set(text, text),
@@ -2680,7 +2681,7 @@ GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometh
     _steadytext.stat_statements(), _steadytext.daemons(), public.steadytext_health_check() TO pg_monitor;
 GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.steadytext_usage,
     public.steadytext_incidents TO pg_monitor;
-GRANT EXECUTE ON FUNCTION _steadytext.selfcheck(), public.steadytext_selfcheck() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION _steadytext.selfcheck(), public.steadytext_selfcheck(), _steadytext.version() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(), public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),

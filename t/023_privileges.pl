@@ -32,6 +32,35 @@ my %forbidden = (
 );
 is($plain->($_)->{state}, $forbidden{$_}, "refused: $_") for sort keys %forbidden;
 
+# What everybody may call, as the catalogue has it: what asks, or shows what is one's own. Of what the extension keeps for itself only what such a function,
+# a view of such rows or a column's expression names, or a trigger whose table somebody may be granted; what runs as the owner needs no grant.
+{
+    my $functions = q(
+        WITH members AS (
+            SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+            WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e'),
+        functions AS (
+            SELECT p.oid, p.proname, p.pronamespace::regnamespace::text AS schema, has_function_privilege('public', p.oid, 'EXECUTE') AS is_everybodys,
+                   p.prorettype = 'trigger'::regtype AS is_fired, p.prosecdef AS runs_as_owner, pg_get_functiondef(p.oid) AS body
+            FROM members JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid),
+        said (by, body) AS (
+            SELECT oid, body FROM functions WHERE (is_everybodys OR is_fired) AND NOT runs_as_owner
+            UNION ALL
+            SELECT c.oid, pg_get_viewdef(c.oid) FROM members JOIN pg_class c ON classid = 'pg_class'::regclass AND c.oid = objid
+            WHERE c.relkind = 'v' AND has_table_privilege('public', c.oid, 'SELECT')
+            UNION ALL
+            SELECT a.adrelid, pg_get_expr(a.adbin, a.adrelid) FROM members JOIN pg_attrdef a ON classid = 'pg_class'::regclass AND a.adrelid = objid)
+        );
+    is($cluster->sql(qq{$functions SELECT string_agg(f.oid::regprocedure::text, ' ' ORDER BY f.proname) FROM functions f
+        WHERE f.schema = '_steadytext' AND f.is_everybodys AND NOT EXISTS (SELECT FROM said s WHERE s.by <> f.oid AND s.body ~ format('_steadytext[.]%s[(]', f.proname))}), '',
+        'everybody may call no function of _steadytext that nobody needs');
+    is($cluster->sql(qq($functions SELECT string_agg(oid::regprocedure::text, ' ') FROM functions WHERE is_fired AND is_everybodys)), '', 'nor a trigger\'s');
+    is($cluster->sql(qq($functions SELECT string_agg(DISTINCT regexp_replace(proname, '^(steadytext|st)_', '') COLLATE "C", ' ' ORDER BY regexp_replace(proname, '^(steadytext|st)_', '') COLLATE "C")
+        FROM functions WHERE schema = 'public' AND is_everybodys)),
+        'cache_key cancel_async check_async check_async_batch config_get daemon_status embed embed_async embed_batch embed_batch_async embed_cached enqueue extract generate generate_async generate_batch generate_batch_async generate_cached generate_choice generate_choice_async generate_ex generate_json generate_json_async generate_regex generate_regex_async generate_stream get_async_result get_async_results models queue_requeue rerank rerank_async rerank_batch rerank_batch_async rerank_docs_only rerank_top_k validate_endpoint validate_table_name version',
+        'of the others what asks, and what shows one\'s own');
+}
+
 my $cached = q(SELECT cached FROM steadytext_generate_ex('whose answer?'));
 is($cluster->sql($cached), 'f', 'asked for the first time');
 is($cluster->sql($cached), 't', 'the second time it is cached');
