@@ -18,4 +18,7 @@ struct TakenAudit {
 // Writes the records; none if this database has no such table.
 void write_audit(const shmem::AuditRing &ring, std::span<const std::uint32_t> indexes);
 
+// Writes that so many rows are missing (event_type 'audit_dropped').
+void write_audit_missing(std::uint32_t count);
+
 }  // namespace steadytext::worker

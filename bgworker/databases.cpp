@@ -92,6 +92,8 @@ void drop_work(const shmem::Segment &segment, shmem::DatabaseRow &row, Oid datab
         row.pending_audit.fetch_sub(1);
         segment.counters->add(0, shmem::Counter::AuditDropped);
     }
+    row.audit_missing_since_us.store(0);
+    row.audit_missing.store(0);
     shmem::Usage::Entry unwritten;
     while (segment.usage->take(database, &unwritten, 1) > 0)
         continue;

@@ -48,6 +48,7 @@ struct Keeper {
     TakenWrites taken;
     TakenAudit taken_audit;
     std::uint32_t audit_row = 0;  // its index, when rows are written one by one
+    std::uint32_t audit_missing = 0;
     std::uint32_t batch = TakenWrites::kMost;
     std::int64_t began_us = 0;
     std::int64_t evicted_us = 0;
@@ -109,6 +110,7 @@ void give_back_taken(const core::Problem &problem) {
 void write_taken() { keeper->cache_is_held = begin_quietly() && !write_records(*keeper->segment->cache_writes, keeper->taken); }
 
 void write_taken_audit() { write_audit(*keeper->segment->audit, {keeper->taken_audit.indexes, keeper->taken_audit.count}); }
+void write_missing_audit() { write_audit_missing(keeper->audit_missing); }
 void write_one_audit() { write_audit(*keeper->segment->audit, {&keeper->audit_row, 1}); }
 
 void refresh() {
@@ -179,6 +181,7 @@ std::uint32_t write_audit_one_by_one() {
             if (!is_of_one_row(problem))
                 return i;
             keeper->segment->counters->add(0, shmem::Counter::AuditDropped);
+            keeper->row->note_audit_missing();
         }
         settle_audit(keeper->audit_row);
     }
@@ -203,6 +206,21 @@ bool write_audit_rows() {
     for (std::uint32_t i = settled; good && i < taken.count; i++)
         settle_audit(taken.indexes[i]);
     return good;
+}
+
+// That rows are missing, now and then; unless that very row is refused, until it is written.
+bool tell_of_missing_audit(std::int64_t now_us) {
+    shmem::DatabaseRow &row = *keeper->row;
+    if (std::int64_t ignored = INT64_MAX; !audit_gap_is_due(row, now_us, ignored))
+        return true;
+    const std::int64_t since_us = row.audit_missing_since_us.exchange(0);  // before the count: what comes now says so anew
+    keeper->audit_missing = row.audit_missing.exchange(0);
+    core::Problem problem;
+    if (keeper->audit_missing == 0 || run_step("writing an audit row", write_missing_audit, problem) || is_of_one_row(problem))
+        return true;
+    row.audit_missing.fetch_add(keeper->audit_missing);
+    row.audit_missing_since_us.store(since_us);
+    return false;
 }
 
 // All there is: what was used is on disk before the keeper leaves.
@@ -241,7 +259,7 @@ bool work(std::int64_t now_us) {
     // Read first: whoever asked for a refresh finds in it what was pending when it asked.
     keeper->refresh_under_way = keeper->row->refreshes_wanted.load();
     const bool noted = note_incidents();
-    const bool audited = write_audit_rows();  // whatever became of those: a table that cannot be written holds up no other
+    const bool audited = write_audit_rows() && tell_of_missing_audit(now_us);  // whatever became of those: a table that cannot be written holds up no other
     bool wrote_any;
     do {
         if (!write_batch(wrote_any))

@@ -23,6 +23,15 @@ constexpr std::int64_t kLookUs = 10'000'000;
 
 }  // namespace
 
+bool audit_gap_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
+    constexpr std::int64_t kGatherUs = 5'000'000;
+    const std::int64_t since_us = row.audit_missing_since_us.load();
+    if (since_us == 0)
+        return false;
+    due_us = std::min(due_us, std::max(since_us + kGatherUs, now_us));
+    return since_us + kGatherUs <= now_us;
+}
+
 bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
     const shmem::DaemonTable::Outlook outlook = shmem::segment().daemons->outlook();
     const std::int64_t wrote_us = row.health_us.load();
@@ -45,7 +54,8 @@ std::int64_t refresh_interval_us() {
 
 bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
     if (row.pending_writes.load() > 0 || row.pending_audit.load() > 0 ||
-        row.refreshes_wanted.load() > row.refreshes_done.load() || health_is_due(row, now_us, due_us))
+        row.refreshes_wanted.load() > row.refreshes_done.load() || health_is_due(row, now_us, due_us) ||
+        audit_gap_is_due(row, now_us, due_us))
         return true;
     if (usage_is_due(row, now_us) || has_incidents(row))
         return true;

@@ -18,6 +18,9 @@ void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> start
 // Whether steadytext_daemon_health is to be written now; if not, `due_us` is lowered to when it would be.
 [[nodiscard]] bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);
 
+// Whether the audit log is to be told now what rows it misses; if not, `due_us` is lowered to when it would be.
+[[nodiscard]] bool audit_gap_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);
+
 // steadytext.frecency_refresh_interval, or longer while an incident makes it so.
 [[nodiscard]] std::int64_t refresh_interval_us();
 

@@ -3,13 +3,33 @@
 
 namespace steadytext::shmem {
 
-bool AuditRing::put(std::uint32_t database, const AuditRecord &record) noexcept {
+bool AuditRing::has_room(std::uint32_t database, std::uint32_t role) const noexcept {
+    std::uint32_t in_use = 0, of_database = 0, of_role = 0;
+    for (const Slot &slot : slots_) {
+        const std::uint64_t seen = slot.word.load(std::memory_order_relaxed);
+        if (seen == word(State::Free))
+            continue;
+        in_use++;
+        if (seen >> 32 != database)
+            continue;
+        of_database++;
+        of_role += slot.role.load(std::memory_order_relaxed) == role;
+    }
+    if (!FairShare::allows(of_database, 1, in_use, kRecords))
+        return false;
+    return of_role == 0 || FairShare::allows(of_role, 1, of_database, FairShare::most(in_use - of_database, kRecords));
+}
+
+bool AuditRing::put(std::uint32_t database, std::uint32_t role, const AuditRecord &record) noexcept {
+    if (!has_room(database, role))
+        return false;
     const std::uint32_t start = next_.fetch_add(1, std::memory_order_relaxed);
     for (std::uint32_t look = 0; look < kRecords; look++) {
         Slot &slot = slots_[(start + look) % kRecords];
         std::uint64_t expected = word(State::Free);
-        if (!slot.word.compare_exchange_strong(expected, word(State::Filling), std::memory_order_acquire, std::memory_order_relaxed))
+        if (!slot.word.compare_exchange_strong(expected, word(State::Filling, database), std::memory_order_acquire, std::memory_order_relaxed))
             continue;
+        slot.role.store(role, std::memory_order_relaxed);
         slot.record = record;
         slot.word.store(word(State::Ready, database), std::memory_order_release);
         return true;

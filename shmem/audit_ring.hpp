@@ -2,14 +2,19 @@
 //
 // A session puts a record here, outside its transaction. So the row is written even after an error, in a read-only
 // transaction, or on a standby (then after its promotion). The keeper of the database writes the row. The ring is
-// bounded: a record that finds no room is counted and not written. The same holds for records of a kind beyond
-// kPerWindow per window and role. Regime: pure, noexcept.
+// bounded: a record that finds no room, or is beyond the share of its database or role, is counted and not written. The
+// same holds for records of a kind beyond kPerWindow per window and role. Regime: pure, noexcept.
+//
+// Databases have shares of the ring (fair_share.hpp), and the roles of a database have shares of what the database may
+// have. So a database whose keeper cannot write leaves room for other databases, and a role that floods the ring leaves
+// room for other roles. Sessions that put at the same moment may go beyond a share by one each.
 //
 // A record goes Free -> Filling -> Ready -> Free. A session does the first two steps. The database's only keeper does
 // the last step, after its transaction has committed.
 #pragma once
 
 #include "shmem/atomic.hpp"
+#include "shmem/fair_share.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -31,8 +36,8 @@ public:
     static constexpr std::uint32_t kRecords = 512;
     static constexpr std::uint32_t kNone = UINT32_MAX;
 
-    // False when there is no room.
-    [[nodiscard]] bool put(std::uint32_t database, const AuditRecord &record) noexcept;
+    // False when there is no room for it.
+    [[nodiscard]] bool put(std::uint32_t database, std::uint32_t role, const AuditRecord &record) noexcept;
 
     // Keeper. The next record of the database at or after `index`; kNone if there is none. It stays until finish().
     [[nodiscard]] std::uint32_t find(std::uint32_t database, std::uint32_t index) const noexcept;
@@ -45,8 +50,11 @@ private:
     static constexpr std::uint64_t word(State state, std::uint32_t database = 0) {
         return std::uint64_t{database} << 32 | static_cast<std::uint32_t>(state);
     }
+    [[nodiscard]] bool has_room(std::uint32_t database, std::uint32_t role) const noexcept;
+
     struct alignas(kCacheLine) Slot {
         std::atomic<std::uint64_t> word{AuditRing::word(State::Free)};  // release into Ready: pairs with the acquire in find()
+        std::atomic<std::uint32_t> role{0};
         AuditRecord record;
     };
     std::atomic<std::uint32_t> next_{0};  // where the next put() looks first

@@ -30,6 +30,17 @@ struct alignas(kCacheLine) DatabaseState {
 
     std::atomic<std::uint32_t> pending_writes{0};
     std::atomic<std::uint32_t> pending_audit{0};
+    // Rows that steadytext_audit_log misses: those of which the keeper has not yet written there, since when, and all.
+    std::atomic<std::uint32_t> audit_missing{0};
+    std::atomic<std::int64_t> audit_missing_since_us{0};  // CLOCK_MONOTONIC; 0: there are none to write of
+    std::atomic<std::uint64_t> audit_missing_total{0};
+    void note_audit_missing() noexcept {
+        audit_missing_total.fetch_add(1);
+        audit_missing.fetch_add(1);
+        std::int64_t none = 0;
+        if (audit_missing_since_us.load() == 0)
+            (void)audit_missing_since_us.compare_exchange_strong(none, core::monotonic_us());
+    }
     // Refreshes are numbered: refresh n is done when `done` >= n.
     // release on `done`: pairs with the acquire of the waiting session, which then sees the effect of the refresh.
     std::atomic<std::uint64_t> refreshes_wanted{0};

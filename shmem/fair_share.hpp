@@ -1,7 +1,8 @@
 // How much of a shared resource a role may hold: request slots, payload memory, a daemon's attention.
 //
-// Called by sessions (src/session/room.cpp, and usage.cpp for entries), by waiting_line.cpp, by the gateway for replies
-// (bgworker/flights.cpp), and for engine slots by src/core/turns.hpp. Regime: pure, noexcept.
+// Called by sessions (src/session/room.cpp, and usage.cpp for entries), by waiting_line.cpp, by audit_ring.cpp for
+// databases and their roles, by the gateway for replies (bgworker/flights.cpp), and for engine slots by
+// src/core/turns.hpp. Regime: pure, noexcept.
 //
 // The rule is that of dynamic thresholds in packet switches (Choudhury and Hahne 1998): a role may hold kTimes as much
 // as is free. So a single role gets three quarters and leaves a quarter; each of n greedy roles gets 3/(3n+1), and
@@ -21,6 +22,11 @@ struct FairShare {
         if (in_use + more > size)
             return false;
         return held == 0 || held + more <= kTimes * (size - in_use - more);
+    }
+
+    // How much a role may hold in all, by allows(), while the others hold `held_by_others`.
+    [[nodiscard]] static constexpr std::uint64_t most(std::uint64_t held_by_others, std::uint64_t size) noexcept {
+        return kTimes * (size - held_by_others) / (kTimes + 1);
     }
 
     // May every role take it? Then nobody's holdings need to be counted. This is the usual case.

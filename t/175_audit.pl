@@ -101,6 +101,34 @@ my $kinds  = q(SELECT string_agg(DISTINCT details ->> 'kind', ' ' ORDER BY detai
     is($metric->('audit_dropped_total'), $dropped, 'none is dropped');
 }
 
+# The log says itself what it misses.
+{
+    my $missing = q(SELECT coalesce(sum((details ->> 'rows')::int), 0) FROM steadytext_audit_log WHERE event_type = 'audit_dropped');
+    ok($cluster->poll_until($missing, $metric->('audit_dropped_total'), 30), 'rows that are missing are told of in the log itself') or diag $cluster->{last_poll}{out};
+    my $before = $cluster->sql($missing);
+    $cluster->sql(q(SELECT count(steadytext_generate('?'::text || chr(1) || i)) FROM generate_series(1, 250) i), user => 'mallory');
+    ok($cluster->poll_until($missing, $metric->('audit_dropped_total'), 30), 'so are those of another flood');
+    cmp_ok($cluster->sql($missing), '>', $before, '  which there are');
+    is($cluster->sql(q(SELECT details ->> 'audit_rows_missing' FROM steadytext_health_check() WHERE component = 'keeper')), $metric->('audit_dropped_total'), 'the health check tells how many in all');
+}
+
+# While a database's rows cannot be written, those of others are: it has its share of the memory in which they wait.
+{
+    $cluster->sql(q(CREATE DATABASE stalled; CREATE DATABASE calm));
+    $cluster->sql(q(CREATE EXTENSION pg_steadytext CASCADE), database => $_) for qw(stalled calm);
+    my $locker = $cluster->session(database => 'stalled');
+    $locker->ask('BEGIN; LOCK TABLE steadytext_audit_log IN ACCESS EXCLUSIVE MODE;');
+    my @floods = map { "flood_$_" } 'a' .. 'h';
+    $cluster->sql("CREATE ROLE $_ LOGIN") for @floods, 'meek';
+    $cluster->sql(q(SELECT count(steadytext_generate('!'::text || chr(1) || i)) FROM generate_series(1, 100) i), database => 'stalled', user => $_) for @floods;
+    $cluster->sql(q(SELECT steadytext_generate('meek' || chr(1))), database => $_, user => 'meek') for qw(calm stalled);
+    ok($cluster->wait_for(sub { $cluster->sql(q(SELECT count(*) FROM steadytext_audit_log WHERE user_id = 'meek'), database => 'calm') == 1 }, 30), 'a row of a database beside one that is flooded and stalled');
+    $locker->finish;
+    my $told = q(SELECT count(*) FILTER (WHERE event_type = 'suspicious_input') + coalesce(sum((details ->> 'rows')::int), 0) FROM steadytext_audit_log);
+    ok($cluster->wait_for(sub { $cluster->sql($told, database => 'stalled') == 100 * @floods + 1 }, 60), 'there each row is written or told to be missing in the end') or diag $cluster->sql($told, database => 'stalled');
+    cmp_ok($cluster->sql(q(SELECT count(*) FROM steadytext_audit_log WHERE event_type = 'audit_dropped'), database => 'stalled'), '>', 0, '  which some are');
+}
+
 # Rows that the table refuses, all of them: they are given up.
 {
     $cluster->sql(q(ALTER TABLE steadytext_audit_log ADD CONSTRAINT never CHECK (false) NOT VALID));

@@ -182,6 +182,8 @@ void put_keeper(ReturnSetInfo *result, std::int64_t now_us) {
             details.add("pid", std::int64_t{row.keeper_pid.load()});
             details.add("failures_in_a_row", std::int64_t{failures});
             details.add("pending_writes", std::int64_t{row.pending_writes.load()});
+            details.add("audit_rows_pending", std::int64_t{row.pending_audit.load()});
+            details.add("audit_rows_missing", static_cast<std::int64_t>(row.audit_missing_total.load()));
             details.add("refreshed_seconds_ago", (now_us - row.refreshed_us.load()) / 1'000'000);
         });
 }

@@ -86,6 +86,12 @@ void log_finding(const Finding &finding, const Shown &shown, const AuditRecord &
                               errhidecontext(true)));
 }
 
+void count_missing(shmem::DatabaseRow *row) {
+    shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::AuditDropped);
+    if (row != nullptr)
+        row->note_audit_missing();
+}
+
 void submit(const AuditRecord &record) {
     const shmem::Segment &segment = shmem::segment();
     shmem::DatabaseRow *row = my_database();
@@ -93,13 +99,13 @@ void submit(const AuditRecord &record) {
     if (row != nullptr) {
         // Announced first, so that the count is never less than what is there.
         row->pending_audit.fetch_add(1);
-        is_there = segment.audit->put(MyDatabaseId, record);
+        is_there = segment.audit->put(MyDatabaseId, GetUserId(), record);
         if (!is_there)
             row->pending_audit.fetch_sub(1);
         wake_keeper(*row);
     }
     if (!is_there)
-        segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::AuditDropped);
+        count_missing(row);
 }
 
 AuditRecord new_record(const char *event_type) {
@@ -113,14 +119,11 @@ AuditRecord new_record(const char *event_type) {
 
 void note(const Finding &finding) {
     const shmem::Segment &segment = shmem::segment();
-    const auto shard = static_cast<std::uint32_t>(pg::my_proc_number());
-    segment.counters->add(shard, shmem::Counter::SuspiciousInputs);
+    segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::SuspiciousInputs);
     const shmem::AuditPacing::Turn turn = segment.audit_pacing->take(static_cast<std::uint32_t>(finding.suspicion), GetUserId() ^ MyDatabaseId,
                                                                      core::monotonic_us());
-    if (!turn.is_written) {
-        segment.counters->add(shard, shmem::Counter::AuditDropped);
-        return;
-    }
+    if (!turn.is_written)
+        return count_missing(my_database());
     AuditRecord record = new_record("suspicious_input");
     const Shown shown = show(finding);
     snprintf(record.message, sizeof record.message, "%s in %s", core::describe(finding.suspicion), shown.parameter);

@@ -19,6 +19,7 @@ using core::Suspicion;
 using shmem::AuditPacing;
 using shmem::AuditRecord;
 using shmem::AuditRing;
+using shmem::FairShare;
 
 TEST(SuspicionTest, NamesInUseAreInnocent) {
     for (const char *name : {"", "qwen3-1.7b", "Qwen/Qwen3-1.7B-GGUF", "qwen3-1.7b-q4_k_m.gguf", "openai:gpt-4o-mini", "ollama:llama3.2:3b", "large",
@@ -71,8 +72,8 @@ AuditRecord record_of(std::int64_t number) {
 
 TEST(AuditRingTest, ARecordGoesToItsDatabaseAndStaysUntilItIsFinished) {
     auto ring = std::make_unique<AuditRing>();
-    ASSERT_TRUE(ring->put(1, record_of(11)));
-    ASSERT_TRUE(ring->put(2, record_of(22)));
+    ASSERT_TRUE(ring->put(1, 10, record_of(11)));
+    ASSERT_TRUE(ring->put(2, 10, record_of(22)));
     EXPECT_EQ(ring->find(3, 0), AuditRing::kNone);
     const std::uint32_t index = ring->find(2, 0);
     ASSERT_NE(index, AuditRing::kNone);
@@ -86,11 +87,38 @@ TEST(AuditRingTest, ARecordGoesToItsDatabaseAndStaysUntilItIsFinished) {
 TEST(AuditRingTest, AFullRingRefusesAndRecovers) {
     auto ring = std::make_unique<AuditRing>();
     for (std::uint32_t i = 0; i < AuditRing::kRecords; i++)
-        ASSERT_TRUE(ring->put(1, record_of(i)));
-    EXPECT_FALSE(ring->put(1, record_of(0)));
-    ring->finish(ring->find(1, 77));
-    EXPECT_TRUE(ring->put(2, record_of(0)));
-    EXPECT_FALSE(ring->put(2, record_of(0)));
+        ASSERT_TRUE(ring->put(i + 1, 10, record_of(i))) << "whoever has none gets what is free";
+    EXPECT_FALSE(ring->put(1000, 10, record_of(0)));
+    ring->finish(ring->find(78, 0));
+    EXPECT_TRUE(ring->put(1000, 10, record_of(0)));
+    EXPECT_FALSE(ring->put(1000, 10, record_of(0)));
+}
+
+// How many more rows of one role find room.
+std::uint32_t fill(AuditRing &ring, std::uint32_t database, std::uint32_t role) {
+    std::uint32_t count = 0;
+    while (ring.put(database, role, record_of(0)))
+        count++;
+    return count;
+}
+
+TEST(AuditRingTest, WhoeverFloodsItLeavesRoomForOtherRolesAndDatabases) {
+    auto ring = std::make_unique<AuditRing>();
+    const std::uint32_t first = fill(*ring, 1, 10);
+    EXPECT_GT(first, AuditRing::kRecords / 2) << "who is alone gets most of it";
+    const std::uint32_t second = fill(*ring, 1, 11);
+    EXPECT_GT(second, 0U) << "another role of the database has room";
+    EXPECT_EQ(fill(*ring, 1, 10), 0U);
+    std::uint32_t of_all = first + second;
+    for (std::uint32_t role = 12; role < 200; role++)
+        of_all += fill(*ring, 1, role);
+    EXPECT_LE(of_all, FairShare::most(0, AuditRing::kRecords)) << "all roles of a database have no more than its share";
+    const std::uint32_t other = fill(*ring, 2, 10);
+    EXPECT_GT(other, AuditRing::kRecords / 10) << "another database has room, for the same role too";
+    EXPECT_GT(fill(*ring, 3, 10), 0U) << "and so has the next";
+    while (ring->find(1, 0) != AuditRing::kNone)
+        ring->finish(ring->find(1, 0));
+    EXPECT_GT(fill(*ring, 2, 10) + other, AuditRing::kRecords / 2) << "what is free again is whose turn it is";
 }
 
 TEST(AuditRingTest, ManySessionsAndAKeeperLoseNothing) {
@@ -101,7 +129,7 @@ TEST(AuditRingTest, ManySessionsAndAKeeperLoseNothing) {
     for (int s = 0; s < kSessions; s++)
         sessions.emplace_back([&, s] {
             for (int i = 0; i < kEach; i++)
-                while (!ring->put(7, record_of(s * kEach + i)))
+                while (!ring->put(7, static_cast<std::uint32_t>(s), record_of(s * kEach + i)))
                     std::this_thread::yield();
         });
     std::set<std::int64_t> seen;
