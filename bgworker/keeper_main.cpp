@@ -1,5 +1,5 @@
-// The keeper: writes one database's cached answers, audit rows, incidents and what roles have used, folds in hits, evicts what is too much,
-// keeps steadytext_daemon_health true, and leaves when idle.
+// The keeper: writes one database's cached answers, audit rows, incidents and what roles have used, folds in hits, evicts what is too much, deletes what is
+// too old, keeps steadytext_daemon_health true, and leaves when idle.
 //
 // Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime: pg. Each
 // step is a transaction; one that fails is reported, what it had taken is given back, and the keeper leaves. The next one comes after a
@@ -39,6 +39,7 @@ namespace {
 constexpr std::int64_t kGatherUs = 50'000;        // writes that arrive together are written together
 constexpr std::int64_t kIdleUs = 1'500'000;
 constexpr std::int64_t kEvictionUs = 10'000'000;  // between looks at the limits while writes come in
+constexpr std::int64_t kSweepUs = 10'000'000;     // between looks for usage and audit rows that are too old
 constexpr std::uint32_t kAttempts = 3;            // of an answer whose row is refused
 constexpr std::size_t kBatchBytes = 8 * 1024 * 1024;
 
@@ -52,6 +53,8 @@ struct Keeper {
     std::uint32_t batch = TakenWrites::kMost;
     std::int64_t began_us = 0;
     std::int64_t evicted_us = 0;
+    std::int64_t swept_us = 0;
+    bool is_sweeping = false;    // there may be more to delete
     bool cache_is_held = false;  // by a session that clears it: what is to be written waits
     std::uint64_t incidents_written = 0;
     std::uint64_t refresh_under_way = 0;  // its number: that of the last one asked for when it began
@@ -141,6 +144,8 @@ void evict() {
     if (begin_quietly())
         evict_and_tidy();
 }
+
+void sweep() { keeper->is_sweeping = delete_old(); }
 
 // After the commit, so that who waited for it sees its rows.
 void finish_refresh() {
@@ -277,7 +282,12 @@ bool work(std::int64_t now_us) {
         finish_refresh();
     } else if (now_us >= keeper->evicted_us + kEvictionUs) {
         keeper->evicted_us = now_us;
-        return run_step("evicting cached answers", evict);
+        if (!run_step("evicting cached answers", evict))
+            return false;
+    }
+    if (keeper->is_sweeping || now_us >= keeper->swept_us + kSweepUs) {
+        keeper->swept_us = now_us;
+        return run_step("deleting old usage and audit rows", sweep);
     }
     return true;
 }
@@ -304,7 +314,7 @@ bool run_until_idle() {
         serve_interrupts();
         const std::int64_t now_us = core::monotonic_us();
         std::int64_t due_us = INT64_MAX;
-        if (has_work(*keeper->row, now_us, due_us)) {
+        if (has_work(*keeper->row, now_us, due_us) || keeper->is_sweeping) {
             const bool good = work(now_us);
             note_outcome(good);
             busy_us = core::monotonic_us();

@@ -5,6 +5,7 @@
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/batch_columns.hpp"
 #include "src/core/cache_record.hpp"
+#include "src/guc.hpp"
 #include "src/pg/cache_lock.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/pg/text.hpp"
@@ -14,6 +15,7 @@
 extern "C" {
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 }
@@ -84,6 +86,29 @@ constexpr const char *kWriteHealth = R"(
          excluded.models_loaded, excluded.memory_usage_mb, excluded.active_connections, excluded.total_requests,
          excluded.error_count, excluded.avg_response_time_ms)
     WHERE h.* IS DISTINCT FROM excluded.*)";
+
+// $1: seconds; a page at a time, along the index of what is oldest.
+constexpr const char *kDeleteOldUsage = R"(
+    DELETE FROM public.steadytext_usage WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM public.steadytext_usage WHERE day < ((clock_timestamp() - $1 * interval '1 second') AT TIME ZONE 'UTC')::date
+        ORDER BY day LIMIT 5000 FOR UPDATE SKIP LOCKED)))";
+constexpr const char *kDeleteOldAudit = R"(
+    DELETE FROM public.steadytext_audit_log WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM public.steadytext_audit_log WHERE created_at < clock_timestamp() - $1 * interval '1 second'
+        ORDER BY created_at LIMIT 5000 FOR UPDATE SKIP LOCKED)))";
+constexpr std::uint64_t kPage = 5000;
+
+// A table that somebody has locked is left for the next time.
+bool delete_page(const char *table, const char *statement, int retention_s) {
+    const Oid relation = retention_s == 0 ? InvalidOid : pg::own_table(table);
+    if (!OidIsValid(relation) || !ConditionalLockRelationOid(relation, RowExclusiveLock) || pg::lock_own_table(table) != relation)
+        return false;
+    Oid types[] = {INT4OID};
+    Datum values[] = {Int32GetDatum(retention_s)};
+    if (SPI_execute_with_args(statement, 1, types, values, nullptr, false, 0) != SPI_OK_DELETE)
+        elog(ERROR, "could not delete old rows of %s", table);
+    return SPI_processed == kPage;
+}
 
 Datum hex_text(const core::Digest &key) {
     char hex[core::kHexBytes];
@@ -262,6 +287,12 @@ std::int64_t fold_hits(shmem::HotCache *hot_cache, Oid database) {
 void write_health() {
     if (SPI_execute(kForgetDaemons, false, 0) != SPI_OK_DELETE || SPI_execute(kWriteHealth, false, 0) != SPI_OK_INSERT)
         elog(ERROR, "could not write what is known of the daemons");
+}
+
+bool delete_old() {
+    const bool more_usage = delete_page("steadytext_usage", kDeleteOldUsage, guc::usage_retention_s);
+    const bool more_audit = delete_page("steadytext_audit_log", kDeleteOldAudit, guc::audit_retention_s);
+    return more_usage || more_audit;
 }
 
 void evict_and_tidy() {

@@ -78,6 +78,8 @@ int queue_max_length = 100'000;
 int queue_max_per_role = 0;
 int queue_memory_kb = 256 * 1024;
 int queue_retention_s = 7 * 24 * 3600;
+int usage_retention_s = 400 * 24 * 3600;
+int audit_retention_s = 400 * 24 * 3600;
 
 static_assert(core::rules::kMaxRequests.most == shmem::kMaxSlots);
 static_assert(core::rules::kMaxRateMeters.most == shmem::RateLimiter::kMostMeters);
@@ -322,6 +324,11 @@ void define_monitoring() {
         "Anybody who can connect there may read them. off: nowhere.", &metrics_listen, "off", PGC_SIGHUP, GUC_SUPERUSER_ONLY);
     define_integer("steadytext.log_min_duration", "Logs calls that take this long or longer; -1: none.",
                    "With the hash of the prompt, never the prompt.", &log_min_duration_ms, -1, PGC_SUSET, GUC_UNIT_MS);
+    define_integer("steadytext.usage_retention", "How long days are kept in steadytext_usage; 0: for ever.",
+                   "A budget that is set, or begins anew with the server, knows no more of its period than is there.", &usage_retention_s, 400 * 24 * 3600,
+                   PGC_SIGHUP, GUC_UNIT_S);
+    define_integer("steadytext.audit_retention", "How long rows of steadytext_audit_log are kept; 0: for ever.", nullptr, &audit_retention_s,
+                   400 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S);
     define_integer("steadytext.stat_statements_max", "Rows pg_stat_steadytext has room for.",
                    "When it is full the least used make room.", &stat_statements_max, 1024, PGC_POSTMASTER, 0);
 }

@@ -76,6 +76,8 @@ extern int queue_max_length;
 extern int queue_max_per_role;
 extern int queue_memory_kb;
 extern int queue_retention_s;
+extern int usage_retention_s;
+extern int audit_retention_s;
 
 [[nodiscard]] inline core::BreakerSettings breaker_settings() {
     return {static_cast<std::uint32_t>(breaker_threshold), std::int64_t{breaker_recovery_ms} * 1000};

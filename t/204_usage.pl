@@ -117,6 +117,41 @@ is(ask('carol', 1)->{out}, 1, 'carol has a budget of her own');
 is(ask('bob', 1)->{state}, '53400', 'bob has used his');
 is($cluster->sql(q(SELECT count(*) FROM steadytext_rate_limit_status WHERE role = 'carol' AND unit = 'budget')), 1, 'the view of limits shows it');
 
+# ---- how long it is kept ---------------------------------------------------------------------------------------------
+sub set { my ($name, $value) = @_; $cluster->sql("ALTER SYSTEM SET steadytext.$name = '$value'"); return $cluster->reload }
+sub add_old {
+    my ($role, $days, $rows) = @_;
+    return $cluster->sql("INSERT INTO steadytext_usage (day, role_name, database_name, model, calls)
+        SELECT (now() AT TIME ZONE 'UTC')::date - $days, '$role', current_database(), i::text, 1 FROM generate_series(1, $rows) i;
+        INSERT INTO steadytext_audit_log (event_type, created_at) SELECT '$role', now() - interval '$days days' FROM generate_series(1, $rows) i");
+}
+sub rows_of { my ($role) = @_; return $cluster->sql("SELECT (SELECT count(*) FROM steadytext_usage WHERE role_name = '$role'), (SELECT count(*) FROM steadytext_audit_log WHERE event_type = '$role')") }
+
+$cluster->sql(q(SELECT steadytext_budget_remove('*')));
+add_old('old', 401, 12000);
+add_old('young', 399, 10);
+ask('bob', 1);  # has the keeper come
+ok($cluster->wait_for(sub { rows_of('old') eq '0|0' }, 60), 'rows of usage and of the audit log beyond 400 days go, however many') or diag rows_of('old');
+is(rows_of('young'), '10|10', 'younger ones stay');
+set(usage_retention => '0');
+set(audit_retention => '30d');
+my $years = 7000;
+add_old('older', 4000, $years);
+ask('bob', 1);
+ok($cluster->wait_for(sub { rows_of('older') eq "$years|0" }, 60), 'each as long as its setting says, or for ever') or diag rows_of('older');
+is(rows_of('young'), '10|0', 'so that younger ones go too');
+
+# Whoever begins to count for a budget reads the days of its period.
+{
+    $cluster->sql(q(SELECT steadytext_budget_set('bob', '5 days', 10000000)));
+    my $session = $cluster->session(user => 'bob');
+    $session->ask(q(BEGIN; SELECT steadytext_generate('begins to count');));
+    my $read = $session->ask(q(SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'steadytext_usage';));
+    $session->finish;
+    cmp_ok($read, '>', 0, 'a budget begins with what was used');
+    cmp_ok($read, '<', $years, 'and reads no years for five days');
+}
+
 # A model's name counts if the server knows it: else there would be as many entries and rows as somebody thinks of names.
 {
     my $without = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'null'", "steadytext.daemons = ''" ]);

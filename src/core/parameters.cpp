@@ -581,6 +581,8 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.queue_max_per_role", kCount},
     {"settings", "steadytext.queue_memory", integer(16 * 1024, 4 * 1024 * 1024)},
     {"settings", "steadytext.queue_retention", kCount},
+    {"settings", "steadytext.usage_retention", kCount},
+    {"settings", "steadytext.audit_retention", kCount},
 };
 
 }  // namespace

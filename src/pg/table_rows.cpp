@@ -4,10 +4,13 @@
 #include "src/pg/lock_wait.hpp"
 
 extern "C" {
+#include "access/genam.h"
 #include "access/heapam.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_am.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -30,6 +33,43 @@ void scan(Relation table, void (*take)(TupleTableSlot *, void *), void *context)
     table_endscan(rows);
     ExecDropSingleTupleTableSlot(row);
     UnregisterSnapshot(snapshot);
+}
+
+bool begins_with(Oid index, AttrNumber column) {
+    if (!OidIsValid(index))
+        return false;
+    Relation relation = index_open(index, AccessShareLock);
+    const bool begins = relation->rd_rel->relam == BTREE_AM_OID && relation->rd_index->indkey.values[0] == column;
+    index_close(relation, AccessShareLock);
+    return begins;
+}
+
+void scan_from(Relation table, Oid index, const Bound &bound, void (*take)(TupleTableSlot *, void *), void *context) {
+    Snapshot snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+    TupleTableSlot *row = MakeSingleTupleTableSlot(RelationGetDescr(table), &TTSOpsHeapTuple);
+    ScanKeyData key;
+    ScanKeyInit(&key, bound.column, BTGreaterEqualStrategyNumber, bound.at_least, bound.least);
+    SysScanDesc rows = systable_beginscan(table, index, begins_with(index, bound.column), snapshot, 1, &key);
+    while (HeapTuple tuple = systable_getnext(rows))
+        take(ExecStoreHeapTuple(tuple, row, false), context);
+    systable_endscan(rows);
+    ExecDropSingleTupleTableSlot(row);
+    UnregisterSnapshot(snapshot);
+}
+
+// Opens the table for `read`, in a memory context that goes afterwards.
+template <class Read>
+void with_table(Oid table, Read &&read) {
+    if (!OidIsValid(table))
+        return;
+    MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "steadytext table rows", ALLOCSET_SMALL_SIZES);
+    MemoryContext previous = MemoryContextSwitchTo(scratch);
+    if (Relation relation = try_relation_open(table, AccessShareLock); relation != nullptr) {
+        read(relation);
+        relation_close(relation, AccessShareLock);
+    }
+    MemoryContextSwitchTo(previous);
+    MemoryContextDelete(scratch);
 }
 
 void say_which_table(void *table) {
@@ -79,16 +119,20 @@ void unlock_tables(std::span<const Oid> tables) {
 }
 
 void for_each_row(Oid table, void (*take)(TupleTableSlot *, void *), void *context) {
-    if (!OidIsValid(table))
-        return;
-    MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "steadytext table rows", ALLOCSET_SMALL_SIZES);
-    MemoryContext previous = MemoryContextSwitchTo(scratch);
-    if (Relation relation = try_relation_open(table, AccessShareLock); relation != nullptr) {
-        scan(relation, take, context);
-        relation_close(relation, AccessShareLock);
-    }
-    MemoryContextSwitchTo(previous);
-    MemoryContextDelete(scratch);
+    with_table(table, [&](Relation relation) { scan(relation, take, context); });
+}
+
+void for_each_row_from(Oid table, Oid index, const Bound &bound, void (*take)(TupleTableSlot *, void *), void *context) {
+    with_table(table, [&](Relation relation) { scan_from(relation, index, bound, take, context); });
+}
+
+Oid primary_key(Oid table) {
+    Oid index = InvalidOid;
+    with_table(table, [&](Relation relation) {
+        list_free(RelationGetIndexList(relation));
+        index = relation->rd_pkindex;
+    });
+    return index;
 }
 
 }  // namespace steadytext::pg

@@ -11,6 +11,7 @@
 extern "C" {
 #include "utils/acl.h"
 #include "utils/date.h"
+#include "utils/fmgroids.h"
 #include "utils/timestamp.h"
 }
 
@@ -52,6 +53,17 @@ void take_usage_row(TupleTableSlot *row, void *context) {
     static_cast<Days *>(context)->add(day, get_role_oid(role, true), number(row, 5) + number(row, 6));
 }
 
+// The days that the period touches; the table may have years.
+void read_usage(Days &days, std::int32_t first_day) {
+    const Oid usage = pg::own_table("steadytext_usage");
+    pg::lock_tables({&usage, 1}, guc::request_timeout_ms);
+    const Oid index = pg::primary_key(usage);
+    pg::lock_tables({&index, 1}, guc::request_timeout_ms);
+    pg::for_each_row_from(usage, index, {1, F_DATE_GE, DateADTGetDatum(first_day - kDaysTo2000)}, take_usage_row, &days);
+    pg::unlock_tables({&index, 1});
+    pg::unlock_tables({&usage, 1});
+}
+
 // What no keeper has written yet.
 void take_unwritten(Days &days) {
     auto *entries = static_cast<shmem::Usage::Entry *>(palloc(sizeof(shmem::Usage::Entry) * shmem::Usage::kEntries));
@@ -74,10 +86,7 @@ void remember_usage(const LimitRule &rule, Oid of_role, RateLimiter::MeterId met
     days->rule = &rule;
     days->of_role = of_role;
     days->today = static_cast<std::int32_t>(unix_us / USECS_PER_DAY);
-    const Oid usage = pg::own_table("steadytext_usage");
-    pg::lock_tables({&usage, 1}, guc::request_timeout_ms);
-    pg::for_each_row(usage, take_usage_row, days);
-    pg::unlock_tables({&usage, 1});
+    read_usage(*days, days->today - static_cast<std::int32_t>(rule.window_us / USECS_PER_DAY) - 1);
     take_unwritten(*days);
 
     // A day's tokens count as used at its end: later than they were, never earlier.
