@@ -109,7 +109,7 @@ SELECT key, value::jsonb, description FROM (VALUES
     ('cache_max_entries', '10000', 'cached answers kept'),
     ('cache_max_size_mb', '100', 'megabytes of cached answers kept'),
     ('default_max_tokens', '512', 'tokens generated when a call does not say (steadytext.default_max_tokens)'),
-    ('default_seed', '42', 'seed used when a call passes NULL (steadytext.default_seed)'),
+    ('default_seed', '42', 'seed used when a call passes NULL, or cannot pass one (steadytext.default_seed)'),
     ('daemon_auto_start', 'true', 'start the embedded daemon with the server (steadytext.embedded_daemon)')) seed (key, value, description);
 COMMENT ON VIEW _steadytext.config_seed IS 'The first values of steadytext_config.';
 GRANT SELECT ON _steadytext.config_seed TO PUBLIC;
@@ -809,7 +809,7 @@ COMMENT ON FUNCTION public.steadytext_rerank_batch(text[], text[], text, boolean
 
 -- ---- batches ------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION public.steadytext_generate_batch(prompts text[], max_tokens int DEFAULT 512, use_cache boolean DEFAULT true)
+CREATE FUNCTION public.steadytext_generate_batch(prompts text[], max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true)
 RETURNS TABLE (prompt text, response text, cached boolean, processing_time_ms int)
 AS 'MODULE_PATHNAME', 'steadytext_generate_batch' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 COST 100000;
 COMMENT ON FUNCTION public.steadytext_generate_batch(text[], int, boolean) IS
@@ -1746,7 +1746,7 @@ AS $$
 BEGIN
     PERFORM _steadytext.check('steadytext_generate_async', prompt, max_tokens);
     RETURN _steadytext.queue_add('generate', prompt, NULL,
-        jsonb_build_object('max_tokens', max_tokens, 'use_cache', true, 'seed', 42), NULL, NULL, NULL, 'steadytext_queue');
+        jsonb_build_object('max_tokens', max_tokens, 'use_cache', true, 'seed', NULL), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
 
@@ -2446,7 +2446,7 @@ CREATE FUNCTION public.st_rerank_batch(
 ) RETURNS TABLE (query_index int, document text, score float8)
 AS 'MODULE_PATHNAME', 'steadytext_rerank_batch' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 100 COST 1000;
 
-CREATE FUNCTION public.st_generate_batch(prompts text[], max_tokens int DEFAULT 512, use_cache boolean DEFAULT true)
+CREATE FUNCTION public.st_generate_batch(prompts text[], max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true)
 RETURNS TABLE (prompt text, response text, cached boolean, processing_time_ms int)
 AS 'MODULE_PATHNAME', 'steadytext_generate_batch' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 COST 100000;
 

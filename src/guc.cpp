@@ -200,7 +200,7 @@ void define_requests() {
                    PGC_USERSET, 0);
     define_integer("steadytext.default_max_tokens", "Tokens generated when a call does not say.", nullptr, &default_max_tokens, 512,
                    PGC_USERSET, 0);
-    define_integer("steadytext.default_seed", "Seed used when a call passes NULL.", nullptr, &default_seed, 42, PGC_USERSET, 0);
+    define_integer("steadytext.default_seed", "Seed used when a call passes NULL, or cannot pass one.", nullptr, &default_seed, 42, PGC_USERSET, 0);
     define_integer("steadytext.request_timeout", "How long one call may wait for its answer.", nullptr, &request_timeout_ms, 30'000,
                    PGC_USERSET, GUC_UNIT_MS);
     define_word("steadytext.on_failure", "What a call gives when no daemon can answer.",

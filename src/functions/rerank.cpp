@@ -5,6 +5,7 @@
 #include "src/pg/text_array.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/reranking.hpp"
+#include "src/session/settings.hpp"
 
 namespace {
 
@@ -21,7 +22,7 @@ RerankRequest read_request(FunctionCallInfo fcinfo, int task, int seed) {
     request.documents_are_null = PG_ARGISNULL(1);
     request.documents = array_argument(fcinfo, 1);
     request.task = pg::text_argument(fcinfo, task);
-    request.seed = PG_ARGISNULL(seed) ? 42 : PG_GETARG_INT32(seed);
+    request.seed = PG_ARGISNULL(seed) ? session::settings().default_seed : PG_GETARG_INT32(seed);
     return request;
 }
 

@@ -8,6 +8,7 @@
 #include "src/pg/text.hpp"
 #include "src/queue/job_row.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/settings.hpp"
 
 extern "C" {
 #include "utils/memutils.h"
@@ -56,8 +57,7 @@ session::GenerationRequest generation_request(const JobRow &row, const core::Tex
 session::EmbeddingRequest embedding_request(const JobRow &row, const core::TextArgument &text) {
     session::EmbeddingRequest request;
     request.text = text;
-    if (!row.seed.is_null)
-        request.seed = integer("seed", row.seed.text);
+    request.seed = row.seed.is_null ? session::settings().default_seed : integer("seed", row.seed.text);
     request.model = row.model;
     request.use_cache = row.use_cache;
     request.unsafe_mode = row.unsafe_mode;
@@ -70,8 +70,7 @@ session::RerankRequest rerank_request(const JobRow &row) {
     request.documents_are_null = row.documents_are_null;
     request.documents = row.documents;
     request.task = row.task;
-    if (!row.seed.is_null)
-        request.seed = integer("seed", row.seed.text);
+    request.seed = row.seed.is_null ? session::settings().default_seed : integer("seed", row.seed.text);
     return request;
 }
 
