@@ -96,6 +96,23 @@ like($cluster->try_sql("INSERT INTO target SELECT id, steadytext_generate(prompt
 is($cluster->sql(qq(SELECT count(*) FROM target WHERE answer = '$fallback')), 0, 'no fallback is in a table');
 is($cluster->sql(q(SELECT count(*) FROM source WHERE prompt LIKE 'prompt%')), 59, 'or instead of what was there');
 
+# After a fallback what puts values into rows is refused, by whichever command; what does not goes on.
+$cluster->sql('CREATE SCHEMA later; CREATE TABLE later.kept AS SELECT 1 AS i; CREATE TABLE later.other (i int); CREATE ROLE later; CREATE VIEW later.view AS SELECT 1 AS i;
+    CREATE MATERIALIZED VIEW later.made AS SELECT 1 AS i');
+sub after_a_fallback { my ($command) = @_; return $cluster->try_sql("SET search_path = later, public; SET client_min_messages = error; DO \$\$ DECLARE a text; BEGIN a := $one; $command; END \$\$") }
+for my $command ('DROP TABLE IF EXISTS nope', 'DROP TABLE other', 'TRUNCATE kept', 'CREATE TEMP TABLE t (x int)', 'CREATE TABLE generated (x int, y int GENERATED ALWAYS AS (x) STORED)',
+    'CREATE TABLE empty AS SELECT 1 AS i WITH NO DATA', 'ALTER TABLE kept ADD COLUMN more text', 'ALTER TABLE kept ALTER i SET NOT NULL', 'ALTER TABLE kept DROP COLUMN more', 'ALTER TABLE kept RENAME TO renamed',
+    'ALTER TABLE renamed RENAME TO kept', 'CREATE INDEX ON kept (i)', 'REINDEX TABLE kept', 'GRANT SELECT ON kept TO later', q(COMMENT ON TABLE kept IS 'x'), 'CREATE VIEW v AS SELECT 1 AS i',
+    'CREATE SCHEMA more', q(CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'), 'CREATE SEQUENCE s', 'SET LOCAL work_mem = 1024', 'LOCK TABLE kept', 'ANALYZE kept', 'NOTIFY later', 'PERFORM count(*) FROM kept',
+    'REFRESH MATERIALIZED VIEW made WITH NO DATA') {
+    is(after_a_fallback($command)->{err}, '', "after a fallback: $command");
+}
+for my $command ('INSERT INTO kept VALUES (1)', 'UPDATE kept SET i = 2', 'DELETE FROM kept', 'CREATE TABLE filled AS SELECT 1 AS i', q(EXECUTE 'SELECT 1 AS i INTO filled'), 'CREATE MATERIALIZED VIEW filled AS SELECT 1 AS i',
+    'REFRESH MATERIALIZED VIEW made', q(ALTER TABLE kept ADD COLUMN with_default text DEFAULT 'x'), 'ALTER TABLE kept ADD COLUMN made int GENERATED ALWAYS AS (i) STORED', 'ALTER TABLE kept ALTER i TYPE text USING 1',
+    q(EXECUTE 'WITH w AS (INSERT INTO kept VALUES (1) RETURNING i) SELECT FROM w')) {
+    like(after_a_fallback($command)->{err}, qr/stores its rows/, "after a fallback not: $command");
+}
+
 # Workers of a parallel query ask their leader.
 {
     my $parallel = q(SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;

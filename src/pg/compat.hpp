@@ -251,6 +251,15 @@ inline bool is_registered_worker(const char *type) {
     return false;
 }
 
+// ALTER TABLE ... ALTER COLUMN ... SET EXPRESSION.
+inline bool sets_expression([[maybe_unused]] AlterTableType type) {
+#if PG_VERSION_NUM >= 170000
+    return type == AT_SetExpression;
+#else
+    return false;
+#endif
+}
+
 inline void set_latch_of(int32 proc_number) {
     if (proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount)
         SetLatch(&ProcGlobal->allProcs[proc_number].procLatch);

@@ -123,9 +123,9 @@ bool stood_in() {
     return state.stood_in || (note != nullptr && note->stood_in.load(std::memory_order_relaxed));
 }
 
-// A statement that stores, run by one in which a stand-in was given: what it stores may be that.
-void refuse_stand_in(bool stores) {
-    if (!stores || state.levels == 0 || guc::on_failure != static_cast<int>(guc::OnFailure::Auto) || !stood_in())
+// A statement that puts values into rows, run by one in which a stand-in was given: what it stores may be that.
+void refuse_stand_in(bool puts_values) {
+    if (!puts_values || state.levels == 0 || guc::on_failure != static_cast<int>(guc::OnFailure::Auto) || !stood_in())
         return;
     core::Problem problem = state.cause;
     if (!problem.is_set())
@@ -197,6 +197,46 @@ Level level_of(const Node *statement) {
     }
 }
 
+// Columns are added, or changed, with values for the rows there are.
+bool gives_values(const AlterTableCmd *command) {
+    if (command->subtype == AT_AlterColumnType || pg::sets_expression(command->subtype))
+        return true;
+    if (command->subtype != AT_AddColumn)
+        return false;
+    ListCell *cell;
+    foreach (cell, reinterpret_cast<const ColumnDef *>(command->def)->constraints)
+        if (const ConstrType type = static_cast<const Constraint *>(lfirst(cell))->contype; type == CONSTR_DEFAULT || type == CONSTR_GENERATED)
+            return true;
+    return false;
+}
+
+bool gives_values(const AlterTableStmt *statement) {
+    ListCell *cell;
+    foreach (cell, statement->cmds)
+        if (gives_values(static_cast<const AlterTableCmd *>(lfirst(cell))))
+            return true;
+    return false;
+}
+
+// Of those that store, the ones that put values into rows, whatever calls they make: a stand-in that was given before may be among these. Others only
+// evaluate anew what is in rows, or tables, already.
+bool puts_values(const Node *statement) {
+    switch (nodeTag(statement)) {
+    case T_CopyStmt:
+        return reinterpret_cast<const CopyStmt *>(statement)->is_from;
+    case T_CreateTableAsStmt:
+        return !reinterpret_cast<const CreateTableAsStmt *>(statement)->into->skipData;
+    case T_RefreshMatViewStmt:
+        return !reinterpret_cast<const RefreshMatViewStmt *>(statement)->skipData;
+    case T_AlterTableStmt:
+        return gives_values(reinterpret_cast<const AlterTableStmt *>(statement));
+    case T_ExplainStmt:
+        return level_of(statement).stores;
+    default:
+        return false;
+    }
+}
+
 // ---- hooks -------------------------------------------------------------------------------------------------------------
 
 PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo parameters) {
@@ -231,7 +271,7 @@ void finish(QueryDesc *query) {
 void run_utility(PlannedStmt *planned, const char *text, bool read_only_tree, ProcessUtilityContext context, ParamListInfo parameters,
                  QueryEnvironment *environment, DestReceiver *destination, QueryCompletion *completion) {
     const Level level = level_of(planned->utilityStmt);
-    refuse_stand_in(level.stores);
+    refuse_stand_in(puts_values(planned->utilityStmt));
     within(level, [&] {
         (next_utility != nullptr ? next_utility : standard_ProcessUtility)(planned, text, read_only_tree, context, parameters, environment,
                                                                           destination, completion);

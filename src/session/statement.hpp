@@ -9,8 +9,9 @@
 // the planner makes constants of calls with constant arguments; so do the workers of a parallel query, which ask their leader.
 //
 // A value may also be stored later: DO and CALL, or a function of a SELECT, take it into a variable first and INSERT it then. So a
-// statement that stores, run inside one in which a call was given something in place of an answer, is an error too. What nobody here
-// can see is a client that stores with one statement what it got from another.
+// statement that puts values into rows (not one that drops, truncates, creates or grants), run inside one in which a call was given something in
+// place of an answer, is an error too. What nobody here can see is a client that stores with one statement what it got from another, and what a
+// command says in its own text.
 #pragma once
 
 #include "src/core/problem.hpp"
