@@ -827,7 +827,7 @@ AS 'MODULE_PATHNAME', 'steadytext_progress' LANGUAGE C VOLATILE PARALLEL SAFE RO
 
 CREATE VIEW public.steadytext_progress AS SELECT * FROM _steadytext.progress();
 COMMENT ON VIEW public.steadytext_progress IS
-    'Batches under way: of one''s own roles, and all for pg_read_all_stats. What is cached or failed is among what is done.';
+    'Batches under way: of one''s own roles, all of the database for administrators, and all for pg_read_all_stats. What is cached or failed is among what is done.';
 
 -- ---- cache -------------------------------------------------------------------------------------------------------
 
@@ -1467,7 +1467,7 @@ AS 'MODULE_PATHNAME', 'steadytext_rate_limit_status' LANGUAGE C VOLATILE PARALLE
 
 CREATE VIEW public.steadytext_rate_limit_status AS SELECT * FROM _steadytext.rate_limit_status();
 COMMENT ON VIEW public.steadytext_rate_limit_status IS
-    'What is left of each limit now; looking uses nothing. Everyone sees their own, pg_read_all_stats all. `rule` is the row''s role.';
+    'What is left of each limit now; looking uses nothing. Everyone sees their own, administrators and pg_read_all_stats all. `rule` is the row''s role.';
 
 -- ---- budgets -----------------------------------------------------------------------------------------------------
 

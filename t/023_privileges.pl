@@ -218,6 +218,14 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
     $cluster->sql(q(SELECT steadytext_admin_grant('ops'); SELECT steadytext_config_set('default_seed', '42')));
     $cluster->sql(q(SELECT steadytext_generate(E'rung\x07')), user => 'bob');
     is($cluster->try_sql($_, user => 'alice')->{err}, '', "an administrator may: $_") for @admin;
+    # What shows no prompt shows an administrator what it shows who watches the server; what does, no more than anybody.
+    $cluster->sql(q(SELECT steadytext_rate_limit_set('bob', requests => 1000), steadytext_rate_limit_set('*', tokens => 1000000)));
+    $cluster->sql(q(SELECT steadytext_generate('counted'), steadytext_generate_async('queued by bob')), user => 'bob');
+    my %rows = map { my $role = $_; ($role => { map { ($_ => $cluster->sql("SELECT count(*) FROM $_", user => $role)) } qw(steadytext_rate_limit_status steadytext_queue) }) } qw(alice monitor bob);
+    cmp_ok($rows{monitor}{steadytext_rate_limit_status}, '>', 0, 'who watches the server sees limits of all');
+    is($rows{alice}{steadytext_rate_limit_status}, $rows{monitor}{steadytext_rate_limit_status}, 'so does an administrator');
+    is(join(' ', map { $rows{$_}{steadytext_queue} } qw(alice monitor bob)), '0 0 1', 'asynchronous calls are their role\'s alone');
+    $cluster->sql(q(SELECT steadytext_rate_limit_remove('bob'), steadytext_rate_limit_remove('*')));
     ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_audit_log WHERE user_id = 'bob'), 1), "a role's bell is audited");
     is($cluster->sql(q(SELECT string_agg(DISTINCT user_id, ' ' ORDER BY user_id) FROM steadytext_audit_log), user => 'alice'), 'alice bob postgres', 'sees all audit rows');
     is($cluster->sql(q(SELECT count(*) FROM steadytext_audit_log WHERE event_type = 'admin_grant')), 1, 'that there are administrators is audited');

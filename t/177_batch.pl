@@ -53,12 +53,15 @@ sub is_clean {
 
 # How far it is, in the view and beside the query.
 {
-    $cluster->sql('CREATE ROLE nosy LOGIN');
+    $cluster->sql(q(CREATE ROLE nosy LOGIN; CREATE ROLE ops LOGIN; SELECT steadytext_admin_grant('ops'); CREATE DATABASE elsewhere));
+    $cluster->sql(q(CREATE EXTENSION pg_steadytext CASCADE; SELECT steadytext_admin_grant('ops')), database => 'elsewhere');
     my $batch = $cluster->session->send(q(SET application_name = 'watched'; SET steadytext.on_failure = 'null'; SET client_min_messages = error;
         SELECT count(*) FROM steadytext_generate_batch(ARRAY['prompt 1', 'one', '!fault:error=broken', '!fault:delay=1100', '!fault:hold last', NULL])));
     ok($cluster->poll_until('SELECT operation, total, done, cached, failed, started > now() - interval \'1 min\' FROM steadytext_progress', 'generate|6|5|1|1|t'), 'five of six are done');
     is($cluster->sql(q(SELECT p.pid = a.pid FROM steadytext_progress p, pg_stat_activity a WHERE application_name = 'watched')), 't', 'by the session that asks');
     is($cluster->sql('SELECT count(*) FROM steadytext_progress', user => 'nosy'), 0, 'which is not everyone\'s to see');
+    is($cluster->sql('SELECT count(*) FROM steadytext_progress', user => 'ops'), 1, 'but an administrator\'s');
+    is($cluster->sql('SELECT count(*) FROM steadytext_progress', user => 'ops', database => 'elsewhere'), 0, '  of the database alone');
     is($cluster->sql(q(SELECT query ~ '^/\* steadytext: 5 of 6 done \*/ .*SELECT count' FROM pg_stat_activity WHERE application_name = 'watched')), 't', 'pg_stat_activity says so too');
     $cluster->ask_daemon('control', '{"release": true}');
     is($batch->ask(''), 6, 'it comes to its end');

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/pg/administrator.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
@@ -100,15 +101,17 @@ STEADYTEXT_FUNCTION(steadytext_embed_batch) {
     return static_cast<Datum>(0);
 }
 
-// Those of one's own roles; pg_read_all_stats sees all.
+// Those of one's own roles; an administrator sees all of the database, pg_read_all_stats all of the server.
 STEADYTEXT_FUNCTION(steadytext_progress) {
     shmem::ProgressTable &table = *shmem::segment().progress;
     ReturnSetInfo *result = pg::materialize(fcinfo);
+    const bool sees_all = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+    const bool is_administrator = pg::is_administrator();
     for (std::uint32_t i = 0; i < table.size(); i++) {
         const shmem::ProgressRow &row = table.row(i);
         const std::int32_t pid = row.pid.load(std::memory_order_acquire);  // pairs with progress::begin()
-        if (pid == 0 || (!has_privs_of_role(GetUserId(), row.role.load(std::memory_order_relaxed)) &&
-                         !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS)))
+        const bool is_ours = is_administrator && pg::database_of(static_cast<int32>(i)) == MyDatabaseId;
+        if (pid == 0 || (!sees_all && !is_ours && !has_privs_of_role(GetUserId(), row.role.load(std::memory_order_relaxed))))
             continue;
         Datum values[] = {Int32GetDatum(pid),
                           CStringGetTextDatum(shmem::name_of(row.kind.load(std::memory_order_relaxed))),

@@ -4,11 +4,11 @@
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/pg/administrator.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/session/limit_rules.hpp"
 
 extern "C" {
-#include "catalog/pg_authid.h"
 #include "utils/acl.h"
 #include "utils/timestamp.h"
 }
@@ -27,9 +27,12 @@ RateLimiter &limiter() { return *shmem::segment().limiter; }
 
 // ---- steadytext_rate_limit_status ------------------------------------------------------------------------------------
 
-// One's own limits are everyone's to see; what others use, and all together, is for who may read statistics.
+// Whoever looks sees them all.
+bool sees_all;
+
+// One's own limits are everyone's to see; what others use, and all together, is for administrators and who may read statistics.
 bool may_see(const LimitRule &rule, Oid role) {
-    if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+    if (sees_all)
         return true;
     return (rule.binds == Binds::Members || rule.binds == Binds::Others) && OidIsValid(role) && has_privs_of_role(GetUserId(), role);
 }
@@ -126,6 +129,7 @@ STEADYTEXT_FUNCTION(steadytext_rate_limit_status) {
     const std::int64_t now_us = core::monotonic_us();
     (void)shmem::segment();
     ReturnSetInfo *result = pg::materialize(fcinfo);
+    sees_all = pg::sees_others_calls();
     // A copy: role names are looked up on the way, which may make the rules stale.
     const session::LimitRules rules = session::limit_rules();
     auto *copy = static_cast<LimitRule *>(palloc(std::max<std::size_t>(rules.count, 1) * sizeof(LimitRule)));

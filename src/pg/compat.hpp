@@ -9,6 +9,7 @@ extern "C" {
 #include "access/genam.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_proc.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
 #if PG_VERSION_NUM >= 180000
@@ -226,6 +227,14 @@ inline bool is_enforced([[maybe_unused]] const ConstrCheck &check) {
 #endif
 }
 
+inline bool may_execute(Oid role, Oid function) {
+#if PG_VERSION_NUM >= 160000
+    return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+    return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
 // Whether a role has the privilege to connect to this database.
 inline bool may_connect(Oid role) {
 #if PG_VERSION_NUM >= 160000
@@ -263,6 +272,11 @@ inline bool sets_expression([[maybe_unused]] AlterTableType type) {
 inline void set_latch_of(int32 proc_number) {
     if (proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount)
         SetLatch(&ProcGlobal->allProcs[proc_number].procLatch);
+}
+
+// The database of the process that has this number now.
+inline Oid database_of(int32 proc_number) {
+    return proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount ? ProcGlobal->allProcs[proc_number].databaseId : InvalidOid;
 }
 
 // The process that has this number now; 0: no process.
