@@ -253,7 +253,7 @@ CREATE TABLE public.steadytext_daemon_health (
     avg_response_time_ms int
 );
 INSERT INTO public.steadytext_daemon_health (daemon_id, endpoint, status, uptime_seconds)
-    VALUES ('default', 'tcp://localhost:5555', 'unknown', 0) ON CONFLICT DO NOTHING;
+    VALUES ('default', '', 'unknown', 0) ON CONFLICT DO NOTHING;
 
 -- Rate limits. The first table is the original's; the second says what it cannot: by operation or model, any interval, tokens,
 -- concurrency. Both bind.
@@ -1305,7 +1305,7 @@ CREATE FUNCTION public.steadytext_daemon_status()
 RETURNS TABLE (daemon_id text, status text, endpoint text, last_heartbeat timestamptz, uptime_seconds int)
 AS 'MODULE_PATHNAME', 'steadytext_daemon_status' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 4;
 COMMENT ON FUNCTION public.steadytext_daemon_status() IS
-    'What the gateway knows of each daemon now; the first is called ''default''.';
+    'What the gateway knows of each daemon now; the first is called ''default''. Without any there is that row too, with no endpoint.';
 
 -- What the keeper writes into steadytext_daemon_health, column by column.
 CREATE FUNCTION _steadytext.daemon_health()

@@ -12,7 +12,7 @@ is($result->{state}, '55000', 'without a daemon a call is refused');
 like($result->{err}, qr/no inference daemon is configured/, 'with the reason');
 like($result->{err}, qr/HINT:.*steadytext\.daemons/, 'and what to do');
 cmp_ok($result->{seconds}, '<', 1, 'at once');
-is($cluster->sql('SELECT status FROM steadytext_daemon_status()'), 'unhealthy', 'the status says unhealthy');
+is($cluster->sql('SELECT daemon_id, status, endpoint IS NULL FROM steadytext_daemon_status()'), 'default|unhealthy|t', 'the status says unhealthy, and makes up no address');
 like($cluster->try_sql('SELECT steadytext_daemon_start()')->{err}, qr/WARNING:.*failed to start daemon: no daemon is configured/,
     'daemon_start has nothing to start, and says so');
 

@@ -197,7 +197,7 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
         ok($cluster->poll_until("SELECT status FROM steadytext_daemon_health WHERE '$id' IN (daemon_id, endpoint)", $status, 10), $test)
             || diag $cluster->sql('SELECT * FROM steadytext_daemon_health');
         ok($cluster->poll_until(q(SELECT count(*) FROM (SELECT daemon_id, status, endpoint FROM steadytext_daemon_status() EXCEPT
-            SELECT daemon_id, status, endpoint FROM steadytext_daemon_health) differs), 0, 5), 'as daemon_status tells');
+            SELECT daemon_id, status, nullif(endpoint, '') FROM steadytext_daemon_health) differs), 0, 5), 'as daemon_status tells');
     };
     $cluster->sql(sprintf q(ALTER SYSTEM RESET steadytext.fingerprint_policy; ALTER SYSTEM SET steadytext.daemons = '%s'; SELECT pg_reload_conf()),
         join ', ', map { $_->{endpoint} } $light, $heavy);
@@ -215,7 +215,8 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
     $cluster->sql('ALTER SYSTEM RESET steadytext.daemons');
     $cluster->append_conf("steadytext.daemons = ''");
     $cluster->reload;
-    $follows->('tcp://localhost:5555', 'unhealthy', 'without any daemon the default one is not healthy');
+    $follows->('default', 'unhealthy', 'without any daemon the default one is not healthy');
+    is($cluster->sql(q(SELECT string_agg(endpoint, ' ') FROM (SELECT endpoint FROM steadytext_daemon_health UNION SELECT endpoint FROM steadytext_daemon_status()) e)), '', 'and has no address');
     ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext keeper'), 0, 10), 'and the keeper leaves');
 }
 

@@ -92,7 +92,7 @@ for my $condition (@conditions) {
 
     $cluster->append_conf("steadytext.daemons = '$endpoint'");
     $cluster->reload;
-    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemon_status() WHERE status <> 'healthy' AND endpoint <> 'tcp://localhost:5555'), 1),
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemon_status() WHERE status <> 'healthy' AND endpoint IS NOT NULL), 1),
         "$what: in a file it is shown");
     my $queued = enqueue($SteadyText::Calls::QUEUED[0][1], 0);
     for my $case (@SteadyText::Calls::ALL[ 0 .. 3 ]) {

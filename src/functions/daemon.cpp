@@ -4,12 +4,12 @@
 // Status comes from shared memory, which the gateway keeps; start and stop set what is wanted and wake the launcher.
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/endpoint.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/shown_text.hpp"
 #include "src/pg/time.hpp"
 #include "src/session/audit.hpp"
-#include "src/session/settings.hpp"
 #include "shmem/segment.hpp"
 #include "src/session/keeper_call.hpp"
 
@@ -106,16 +106,18 @@ Datum heartbeat(const shmem::DaemonRow &row, bool &is_null) {
     return TimestampTzGetDatum(std::min(pg::timestamp_of(unix_us), GetCurrentTransactionStartTimestamp()));
 }
 
-// One daemon as both report it. Without a row: none is configured.
+// One daemon as both report it. Without a row: none is known, and where an embedded one will be is all there is to say of it.
 struct Report {
     const char *id;
-    const char *endpoint;
+    const char *endpoint;  // null: there is none
     const shmem::DaemonRow *row;
     const shmem::DaemonIdentity *identity;
 
     [[nodiscard]] Datum status() const {
-        return CStringGetTextDatum(row == nullptr ? "unhealthy" : status_text(*row, *identity));
+        const bool starts = row == nullptr && endpoint != nullptr && shmem::segment().header->embedded.pid.load() != 0;
+        return CStringGetTextDatum(starts ? "starting" : row == nullptr ? "unhealthy" : status_text(*row, *identity));
     }
+    [[nodiscard]] const char *endpoint_text() const { return endpoint == nullptr ? "" : endpoint; }
     [[nodiscard]] Datum heartbeat(bool &is_null) const {
         is_null = row == nullptr;
         return is_null ? static_cast<Datum>(0) : ::heartbeat(*row, is_null);
@@ -126,11 +128,9 @@ struct Report {
     }
 };
 
-// Where none is configured the original's row is there, with the address it would have.
+// Where none is known there is the original's row all the same, for who looks for a status there.
 void report_daemons(FunctionCallInfo fcinfo, void (*put)(ReturnSetInfo *, const Report &)) {
     ReturnSetInfo *result = pg::materialize(fcinfo);
-    const session::Settings settings = session::settings();
-    const char *address = psprintf("tcp://%s:%d", settings.daemon_host, settings.daemon_port);
     bool first = true;
     for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
         shmem::DaemonIdentity identity;
@@ -140,12 +140,13 @@ void report_daemons(FunctionCallInfo fcinfo, void (*put)(ReturnSetInfo *, const 
         first = false;
     }
     if (first)
-        put(result, {"default", address, nullptr, nullptr});
+        put(result, {"default", embedded_is_configured() ? core::kEmbeddedEndpoint : nullptr, nullptr, nullptr});
 }
 
 void put_status(ReturnSetInfo *result, const Report &report) {
     bool nulls[5] = {};
-    const Datum values[5] = {pg::shown_text(report.id), report.status(), pg::shown_text(report.endpoint),
+    nulls[2] = report.endpoint == nullptr;
+    const Datum values[5] = {pg::shown_text(report.id), report.status(), pg::shown_text(report.endpoint_text()),
                              report.heartbeat(nulls[3]), report.uptime()};
     tuplestore_putvalues(result->setResult, result->setDesc, const_cast<Datum *>(values), nulls);
 }
@@ -169,7 +170,7 @@ void put_health(ReturnSetInfo *result, const Report &report) {
     bool nulls[12] = {};
     Datum values[12];
     values[0] = pg::shown_text(report.id);
-    values[1] = pg::shown_text(report.endpoint);
+    values[1] = pg::shown_text(report.endpoint_text());  // the original's column is not null
     values[2] = report.heartbeat(nulls[2]);
     values[3] = report.uptime();
     values[4] = report.status();

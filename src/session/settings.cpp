@@ -26,8 +26,6 @@ struct Overrides {
     bool has_max_tokens, has_seed, has_cache_enabled;
     int max_tokens, seed;
     bool cache_enabled;
-    char daemon_host[254];
-    int daemon_port;
 };
 
 constexpr int kSeededMaxTokens = 512;
@@ -77,10 +75,6 @@ void apply(const char *key, const char *value) {
         overrides.has_seed = overrides.seed != kSeededSeed;
     } else if (strcmp(key, "cache_enabled") == 0) {
         overrides.has_cache_enabled = parse_bool(value, &overrides.cache_enabled) && !overrides.cache_enabled;
-    } else if (strcmp(key, "daemon_host") == 0) {
-        strlcpy(overrides.daemon_host, value, sizeof overrides.daemon_host);
-    } else if (strcmp(key, "daemon_port") == 0) {
-        overrides.daemon_port = atoi(value);
     }
 }
 
@@ -105,8 +99,6 @@ void add_if_left_out(TupleTableSlot *row, void *keys) {
 
 void read_all() {
     overrides = Overrides{};
-    strlcpy(overrides.daemon_host, "localhost", sizeof overrides.daemon_host);
-    overrides.daemon_port = 5555;
     pg::for_each_row(config_table, read_row, nullptr);
 }
 
@@ -129,8 +121,6 @@ Settings settings() {
     result.default_max_tokens = overrides.has_max_tokens ? overrides.max_tokens : guc::default_max_tokens;
     result.default_seed = overrides.has_seed ? overrides.seed : guc::default_seed;
     result.cache_enabled = overrides.has_cache_enabled ? overrides.cache_enabled : guc::cache_enabled;
-    strlcpy(result.daemon_host, overrides.daemon_host, sizeof result.daemon_host);
-    result.daemon_port = overrides.daemon_port;
     return result;
 }
 

@@ -14,8 +14,6 @@ struct Settings {
     int default_max_tokens;
     int default_seed;
     bool cache_enabled;
-    char daemon_host[254];
-    int daemon_port;
 };
 
 [[nodiscard]] Settings settings();
