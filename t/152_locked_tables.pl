@@ -102,6 +102,10 @@ for my $call (@calls) {
     is($new->{state}, '55P03', 'a session that knows no settings yet waits for them, in vain');
     like($new->{err}, qr/CONTEXT:.*reading table steadytext_\w+, which another transaction has locked/, '  says what for');
     cmp_ok($new->{seconds}, '<', $bound + 2, sprintf '  and no longer than a call may take (%.2f s)', $new->{seconds});
+    # A limit nobody can read is no failure of a daemon.
+    for my $policy (qw(auto fallback null)) {
+        is($cluster->try_sql("SET steadytext.on_failure = '$policy'; SET steadytext.on_limit = 'null'; SELECT steadytext_generate('new here')", user => 'plain')->{state}, '55P03', "  also with on_failure = $policy");
+    }
     my $health = $cluster->try_sql(q(SELECT string_agg(component || ' ' || status, ', ') FROM steadytext_health_check()));
     cmp_ok($health->{seconds}, '<', $bound, sprintf 'the health check answers (%.2f s)', $health->{seconds}) or diag "$health->{out} $health->{err}";
 
