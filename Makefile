@@ -107,14 +107,16 @@ $(BUILD)/steadytextd: $(wildcard daemon/*.cpp daemon/*.hpp src/core/constraint/*
 	cmake --build $(BUILD)/daemon
 	@touch $@
 
-# llama.cpp's own server, an engine over HTTP for t/173_llama_server.pl; nothing else needs it.
-.PHONY: llama-server
+# Engines over HTTP for the tests of check-engines; nothing else needs them.
+.PHONY: llama-server litellm
 llama-server:
 	scripts/build-llama --server
+litellm:
+	scripts/install-litellm
 
 # ---- what people type ------------------------------------------------------------------------------------------------
 
-.PHONY: help bootstrap everything models demo check unit bench lint analyze sqlmap fuzz format dist
+.PHONY: help bootstrap everything models demo check check-engines unit bench lint analyze sqlmap fuzz format dist
 help:
 	@sed -n 's/^# help: //p' Makefile
 
@@ -130,7 +132,7 @@ help:
 # help: make sqlmap          sqlmap against ten functions, some ten minutes: nothing injectable (SQLMAP_SECONDS=1800 at most each)
 # help: make models          fetch the demo models
 # help: make steadytextd     build the daemon
-# help: make llama-server    build llama.cpp's own server, which one test asks for
+# help: make check-engines   twenty calls to real engines over HTTP: llama.cpp's own server, and LiteLLM's proxy before it (built once, in twenty minutes)
 
 bootstrap:
 	@scripts/bootstrap
@@ -151,6 +153,10 @@ demo: everything
 TESTS ?= $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
 check: everything models
 	@scripts/run-tests $(TESTS)
+
+ENGINE_TESTS = t/173_llama_server.pl t/227_litellm.pl
+check-engines: everything models llama-server litellm
+	@STEADYTEXT_REAL_ENGINES=1 scripts/run-tests $(ENGINE_TESTS)
 
 bench: everything models
 	@bench/run $(TOPIC)
