@@ -1,4 +1,5 @@
-// The one statement, a row at a time, as such rows are few: see audit_sql.hpp. Regime: pg.
+// The INSERT into steadytext_audit_log; it runs once per row, as such rows are few: see
+// audit_sql.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/audit_sql.hpp"
 #include "src/pg/own_table.hpp"

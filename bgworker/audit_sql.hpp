@@ -1,5 +1,5 @@
-// What a keeper writes to steadytext_audit_log. Called by bgworker/keeper_main.cpp, inside a transaction with SPI connected.
-// Regime: pg: an ERROR ends the transaction, and with it all that were to be written in it.
+// A keeper's writes to steadytext_audit_log. Called by bgworker/keeper_main.cpp, inside a transaction with SPI
+// connected. Regime: pg: an ERROR ends the transaction, and so writes none of its rows.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -9,7 +9,7 @@
 
 namespace steadytext::worker {
 
-// Records of one database that are being written.
+// Records of a database that are being written.
 struct TakenAudit {
     std::uint32_t indexes[shmem::AuditRing::kRecords];
     std::uint32_t count = 0;

@@ -1,6 +1,7 @@
-// Batches as the keeper's statements take them: each parameter an array, a row an index into all of them.
+// Batches as parameters of the keeper's statements: each parameter is an array, a row is an index into all arrays.
 //
-// Used by bgworker/keeper_*.cpp and src/queue, inside a transaction with SPI connected; memory is the transaction's. Regime: pg.
+// Used by bgworker/keeper_*.cpp and src/queue, inside a transaction with SPI connected; the memory is the
+// transaction's. Regime: pg.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -17,7 +18,7 @@ extern "C" {
 
 namespace steadytext::worker {
 
-// A column of a batch: values of one type, some of them null.
+// A column of a batch: values of the same type, some of them null.
 class ArrayColumn {
 public:
     void begin(Oid type, int capacity) {
@@ -58,7 +59,7 @@ private:
     int count_;
 };
 
-// One statement, once for the whole batch, whose parameters are the columns.
+// Runs a statement once for the whole batch; its parameters are the columns.
 template <std::size_t Count>
 void execute(const char *statement, const ArrayColumn (&columns)[Count], int expected) {
     Oid types[Count];

@@ -1,4 +1,4 @@
-// fork, exec, pipes and wait. Regime: pure; see child_program.hpp.
+// fork, exec, pipes and wait: see child_program.hpp. Regime: pure.
 #include "bgworker/child_program.hpp"
 
 #include <cerrno>
@@ -18,12 +18,13 @@ constexpr std::size_t kLongestLine = 4096;
 
 constexpr int kFailureFd = 3;
 
-// In the child, between fork and exec: async-signal-safe calls only. Why it could not be executed goes to `failure`, which exec closes.
+// Runs in the child, between fork and exec: async-signal-safe calls only. If exec fails, the reason goes to `failure`,
+// which a successful exec closes.
 [[noreturn]] void become(char *const *arguments, int input, int log, int failure, pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
-        _exit(127);  // the supervisor died before the tie was made
-    setpgid(0, 0);   // a terminal's Ctrl-C is for the server, which then stops us
+        _exit(127);  // the supervisor died before the death signal was set
+    setpgid(0, 0);   // a terminal's Ctrl-C is meant for the server, which then stops this program
     dup2(input, STDIN_FILENO);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
@@ -49,7 +50,7 @@ void close_all(std::initializer_list<int> fds) {
             close(fd);
 }
 
-// Waits until the child has become the program, or could not; 0: it has.
+// Waits until the child has become the program (returns 0), or has failed.
 int failure_of(int fd) {
     int why = 0;
     ssize_t size;

@@ -1,9 +1,10 @@
-// A program run beside the server, such that it cannot outlive its supervisor: spawning, its log lines, its end.
+// A program run beside the server that cannot outlive its supervisor: start, log lines, end.
 //
 // Used by the launcher for steadytextd. Regime: pure (POSIX only; safe in a process without threads).
 //
-// Three ties hold it: the child's standard input is a pipe whose other end only the supervisor holds (it exits at end of
-// file), Linux kills it when the supervisor's thread dies (PR_SET_PDEATHSIG), and stop() ends it politely.
+// Three things tie it to its supervisor: its standard input is a pipe whose other end only the supervisor holds (it
+// exits at end of file), Linux kills it when the supervisor's thread dies (PR_SET_PDEATHSIG), and ask_to_stop() and
+// kill() end it.
 #pragma once
 
 #include <string>
@@ -14,7 +15,7 @@ namespace steadytext::worker {
 
 class ChildProgram {
 public:
-    // Starts `arguments[0]`; false with `reason` if the process could not be made, or the program not be executed.
+    // Starts `arguments[0]`; false with `reason` if the process could not be made or the program could not be executed.
     [[nodiscard]] bool start(const std::vector<std::string> &arguments, std::string &reason);
 
     [[nodiscard]] bool is_running() const { return pid_ > 0; }

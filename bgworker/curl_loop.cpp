@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kEventsPerRun = 64;
 
-// What libcurl is told of a descriptor; 0 makes it look by itself.
+// The event bits for libcurl; 0 makes libcurl check the descriptor itself.
 int bits_of(std::uint32_t events) {
     if ((events & (EPOLLERR | EPOLLHUP)) != 0)
         return 0;

@@ -1,8 +1,9 @@
-// libcurl's multi interface behind one descriptor: its sockets and its timer are in an epoll set of their own.
+// libcurl's multi interface behind a single descriptor: its sockets and its timer are in their own epoll set.
 //
-// Used by bgworker/http_channel.*. Regime: pure. Nothing waits. libcurl tells by callbacks what it wants to be woken for; the
-// set is level-triggered, so what one run leaves undone makes the descriptor readable again. Sockets come and go with every
-// connection, and PostgreSQL's wait sets cannot follow that: they see the set's own descriptor, which stays.
+// Used by bgworker/http_channel.*. Regime: pure. Nothing waits. libcurl tells by callbacks which events it wants. The
+// set is level-triggered, so if a run leaves work undone, the descriptor becomes readable again. Sockets come and go
+// with every connection, and PostgreSQL's wait sets cannot follow this: they see only the set's own descriptor, which
+// stays.
 #pragma once
 
 #include <curl/curl.h>
@@ -22,7 +23,7 @@ public:
     [[nodiscard]] bool add(CURL *transfer) { return curl_multi_add_handle(multi_, transfer) == CURLM_OK; }
     void remove(CURL *transfer) { curl_multi_remove_handle(multi_, transfer); }
 
-    // Lets libcurl do what can be done now; true if there was anything.
+    // Lets libcurl do all that is possible now; true if there was anything to do.
     bool run();
     // A transfer that has ended, and how; null if there is none.
     [[nodiscard]] CURL *take_ended(CURLcode &result);

@@ -1,6 +1,7 @@
 // A daemon's requests: sending, answering, failing over. Regime: pure; see daemon.hpp.
 //
-// Who is next is in daemon_turns.cpp, its connections are in daemon_connections.cpp, its streams in daemon_streams.cpp, what it says of itself (info, ping) in daemon_control.cpp.
+// The other parts: turns in daemon_turns.cpp, connections in daemon_connections.cpp, streams in daemon_streams.cpp,
+// info and ping in daemon_control.cpp, shared messages in daemon_sharing.cpp.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -52,7 +53,7 @@ Daemon::Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t
 }
 
 Daemon::~Daemon() {
-    if (retired_) {  // one of the same name that comes later is another
+    if (retired_) {  // a later daemon of the same name is another daemon
         row_state().clear();
         return;
     }
@@ -61,8 +62,8 @@ Daemon::~Daemon() {
     set_state(DaemonState::Absent, "");
 }
 
-// Its endpoint without what may be a key, and with a number if another is called so: a row, a metric or a function means one of them. That of one
-// that a predecessor of this gateway left behind stays.
+// The public form of its endpoint, without possible keys, and with a number if another daemon has the same name: so a
+// row, a metric or a function always means a single daemon. A name that an earlier gateway gave stays.
 void Daemon::take_name() {
     const core::PublicEndpoint shown(entry_.endpoint.text);
     identity_.endpoint_hash = core::stable_hash(entry_.endpoint.text);
@@ -117,18 +118,18 @@ void Daemon::exclude(const char *reason) {
 
 // ---- requests ------------------------------------------------------------------------------------------------------
 
-// By steadytext_daemon_stop(): then nobody waits for it.
+// Stopped by steadytext_daemon_stop(): then no request waits for it.
 bool Daemon::is_stopped() const {
     using Wanted = shmem::EmbeddedState::Wanted;
     return embedded_ && services_.segment.header->embedded.wanted.load(std::memory_order_relaxed) == Wanted::Stopped;
 }
 
-// The embedded daemon comes back by itself: the launcher restarts it, so its requests wait within their deadlines.
+// The embedded daemon comes back by itself, as the launcher restarts it; so its requests wait within their deadlines.
 bool Daemon::expected_back() const {
     return embedded_ && services_.segment.header->embedded.expected.load(std::memory_order_relaxed);
 }
 
-// Meant to have requests, whether or not it can be reached.
+// True if the settings let it have requests, whether or not it can be reached.
 bool Daemon::is_in_service() const {
     return !retired_ && !excluded_ && !entry_.drain && entry_.valid && !is_stopped() && !row_state().rests();
 }
@@ -151,11 +152,11 @@ bool Daemon::serves(shmem::Operation operation, std::string_view model) const {
     if (is_engine() && operation == shmem::Operation::Rerank)
         return false;
     if (!models_complete_)
-        return true;  // not told yet, or a daemon that never tells
+        return true;  // not reported yet, or a daemon that never reports
     return has_model_for(operation, model);
 }
 
-// Documents are ranked by a reranker, or by embeddings.
+// Documents are ranked by a reranker or by embeddings.
 bool Daemon::has_model_for(shmem::Operation operation, std::string_view model) const {
     const auto role = operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
     return has_model(role, model) ||
@@ -176,15 +177,15 @@ bool Daemon::may_have_model_for(shmem::Operation operation) const {
     return serves(operation, {}) && (has_more_models_ || !models_complete_);
 }
 
-// Its endpoint, the entry it comes from (they differ where a dns+tcp entry stands for many), and the name that everybody sees.
+// Its endpoint, its entry (they differ where a dns+tcp entry stands for many daemons), and its public name.
 std::array<std::uint64_t, 3> Daemon::names() const {
     const std::string_view entry = entry_.text;
     return {core::stable_hash(entry_.endpoint.text), core::stable_hash(entry.substr(0, entry.find_first_of(" \t\r\n"))),
             core::stable_hash(identity_.endpoint)};
 }
 
-// Half open, the breaker lets one request through to see how it fares. A caller that gave up on it before it could tell has to
-// let others' go first, or one that never waits would keep the breaker half open for all.
+// When half open, the breaker lets a single probe through. If a caller gave up before its probe told anything, other
+// roles go first: else a caller that never waits could keep the breaker half open for all.
 bool Daemon::admit(std::uint32_t role, std::int64_t now_us) {
     core::Breaker &breaker = row_state().breaker;
     const bool probes = breaker.state(services_.settings.breaker, now_us) == core::BreakerState::HalfOpen;
@@ -210,7 +211,8 @@ void Daemon::enqueue(SlotId id, std::int64_t now_us) {
     (may_share(id) ? gathering_ : waiting_).push_back(id);
 }
 
-// It was on a connection that was lost. On a serial daemon's every request is alone, and an engine's are apart.
+// True if the request was on a connection that was lost. On a serial daemon every request is alone anyway, and on an
+// engine requests are independent.
 bool Daemon::goes_alone(SlotId id) {
     return identity_.kind == DaemonKind::Native && services_.flights.of(id).attempts > 0;
 }
@@ -245,7 +247,7 @@ bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     return true;
 }
 
-// It is its caller's, and nothing of the daemon's: no other request hears of it.
+// The fault is in the caller's request, not in the daemon, so no other request is affected.
 void Daemon::refuse_unsendable(SlotId id, std::int64_t now_us) {
     core::Problem problem;
     problem.set(core::sqlstate::kProgramLimitExceeded, "the request cannot be sent to daemon %s", identity_.endpoint);
@@ -309,11 +311,11 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
     else if (streaming && !timed_out)
         stop_stream(channel, now_us);
     else
-        replace(channel);  // its next message would be the answer nobody waits for
+        replace(channel);  // the next message on it would be an answer that nobody waits for
 }
 
-// How long a caller waits is its own affair. A daemon has failed when it had the request for as long as the server
-// says (steadytext.breaker_timeout) and answered nobody meanwhile.
+// Callers choose how long they wait, so a short wait proves nothing. A daemon has failed if it had the request for
+// steadytext.breaker_timeout and answered no request meanwhile.
 void Daemon::judge_abandoned(const Flight &flight, bool timed_out, std::int64_t now_us) {
     const bool had_time = now_us - flight.sent_us >= services_.settings.breaker_timeout_us;
     if (timed_out && had_time && heard_us_ <= flight.sent_us)
@@ -342,9 +344,9 @@ void Daemon::expire_waiting(std::int64_t now_us) {
         return;
     }
     if (is_busy(now_us))
-        return;  // it said until when; the gateway has seen that their deadlines are later
+        return;  // it said until when; the gateway has checked that their deadlines are later
     if (is_loading_)
-        return;  // it will be ready, as far as it knows
+        return;  // it says that it will be ready
     if (!is_serial() && is_up())
         return;  // they wait for their turn, not for a connection
     core::Problem problem;
@@ -355,7 +357,7 @@ void Daemon::expire_waiting(std::int64_t now_us) {
         const SlotId id = *next;
         if (services_.flights.of(id).queued_us + services_.settings.pool_wait_us > now_us)
             return;
-        if (goes_alone(id)) {  // the pool is not what it waits for
+        if (goes_alone(id)) {  // it does not wait for the pool
             ++next;
             continue;
         }
@@ -366,7 +368,7 @@ void Daemon::expire_waiting(std::int64_t now_us) {
     }
 }
 
-// To the gateway, which finds another daemon for them or refuses them.
+// Returns the waiting requests to the gateway, which finds another daemon for them or refuses them.
 void Daemon::hand_back_waiting() {
     for (std::deque<SlotId> *queue : {&waiting_, &gathering_}) {
         for (const SlotId id : *queue)
@@ -376,7 +378,7 @@ void Daemon::hand_back_waiting() {
     }
 }
 
-// ---- what arrives --------------------------------------------------------------------------------------------------
+// ---- incoming messages ----------------------------------------------------------------------------------------------
 
 void Daemon::on_message(Channel &channel, std::string_view body) {
     const std::int64_t now_us = core::monotonic_us();
@@ -401,7 +403,7 @@ void Daemon::handle_reply(Channel &channel, std::string_view id_text, std::strin
     if (flight == nullptr || flight->channel != &channel) {
         if (continue_stopping(channel, body))
             return;
-        // Late, or a second answer: the request has ended. The answer to a cancel is expected, and nobody's.
+        // A late or second answer: the request has ended. The answer to a cancel is expected, and nobody waits for it.
         if (answers_cancel(body))
             return;
         row_state().late_replies.fetch_add(1, std::memory_order_relaxed);
@@ -419,14 +421,14 @@ void Daemon::handle_reply(Channel &channel, std::string_view id_text, std::strin
     services_.flights.deliver(id, body, now_us);
 }
 
-// A message that answers none of our requests. On a serial connection it stands where the answer should have been.
+// A message that answers none of our requests. On a serial connection it takes the place of the expected answer.
 void Daemon::handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us) {
     WireId previous_boot;
     const bool foreign = WireId::parse(id_text, previous_boot);
     services_.segment.counters->add(0, foreign ? Counter::ForeignReplies : Counter::InvalidReplies);
     record_failure(now_us, foreign ? "it answered a request of another server" : "it sent an unreadable message");
 
-    // With one request in flight there is no doubt whose answer this should have been.
+    // If a single request is in flight, the message was meant for it.
     Flight *only = nullptr;
     SlotId id{};
     for (std::uint32_t index = 0; channel.in_flight == 1 && index < services_.segment.slots->size(); index++) {
@@ -447,7 +449,7 @@ void Daemon::handle_stray(Channel &channel, std::string_view id_text, std::int64
         replace(channel);
 }
 
-// An engine declined one request and goes on with the others.
+// An engine declined a request and goes on with the others.
 void Daemon::on_declined(Channel &channel, const Declined &declined) {
     const std::int64_t now_us = core::monotonic_us();
     const bool is_busy = declined.why == Declined::Why::Busy, is_unserved = declined.why == Declined::Why::Unserved;
@@ -467,7 +469,8 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
     }
     if (is_busy)
         services_.segment.counters->add(0, Counter::ComeAgain);
-    // All requests, or as far as is known what this role asks: a text beyond what the account may ask in a minute is no reason to keep others away.
+    // All requests wait, or, as far as is known, only requests of this role: if a text exceeds the account's limit per
+    // minute, other roles need not wait.
     if (is_busy && declined.is_its_failure)
         row_state().busy_until_us.store(now_us + declined.retry_after_us, std::memory_order_relaxed);
     WireId wire_id;
@@ -478,7 +481,7 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
         decline(id, *flight, declined, now_us);
 }
 
-// One request of those, or one that shared their message.
+// Declines a single request, also a request that shared a message.
 void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::int64_t now_us) {
     using Why = Declined::Why;
     settle(flight);
@@ -496,7 +499,7 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
     if (declined.why == Why::Busy && !declined.is_its_failure)
         put_off_[flight.role] = now_us + declined.retry_after_us;
     if (declined.why == Why::Busy || declined.why == Why::Unserved || declined.why == Why::Reworded)
-        flight.attempts--;  // it was not worked on
+        flight.attempts--;  // it was not processed
     if (declined.why == Why::Exhausted)
         flight.avoided_tenure = row_state().tenure.load(std::memory_order_relaxed);
     services_.lost.push_back(id);
@@ -507,7 +510,7 @@ std::int64_t Daemon::busy_until_us_for(std::uint32_t role) const {
     return found == put_off_.end() ? busy_until_us() : std::max(busy_until_us(), found->second);
 }
 
-// What is over, and all after steadytext_daemon_reset().
+// Forgets times that are over, and all of them after steadytext_daemon_reset().
 void Daemon::forget_put_off(std::int64_t now_us) {
     const std::uint32_t resets = row_state().resets.load(std::memory_order_relaxed);
     if (std::exchange(resets_seen_, resets) != resets)
@@ -515,7 +518,7 @@ void Daemon::forget_put_off(std::int64_t now_us) {
     std::erase_if(put_off_, [&](const auto &role) { return role.second <= now_us; });
 }
 
-// Calls wait for it: the view says why, until it answers one.
+// Calls wait for the daemon: the view shows why, until it answers a call.
 void Daemon::show_busy(const Declined &declined) {
     says_busy_ = true;
     if (declined.is_its_failure)
@@ -556,7 +559,7 @@ void Daemon::record_failure(std::int64_t now_us, const char *reason) {
     note_failure(reason);
 }
 
-// Counts a failure that the breaker does not hear of, or not yet.
+// Counts a failure that the breaker does not count, or not yet.
 void Daemon::note_failure(const char *reason) {
     row_state().failures.fetch_add(1, std::memory_order_relaxed);
     if (!excluded_ && std::string_view(identity_.reason) != reason) {
@@ -565,7 +568,7 @@ void Daemon::note_failure(const char *reason) {
     }
 }
 
-// What the flags and connections amount to.
+// Derives the state from the flags and connections.
 void Daemon::show_state(const char *reason) {
     if (reason[0] == '\0')
         reason = lessons_.c_str();

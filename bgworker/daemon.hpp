@@ -1,15 +1,17 @@
-// One inference daemon as the gateway sees it: its connections, what waits for it, what it said of itself, its breaker.
+// An inference daemon as the gateway sees it: its connections, its waiting requests, the facts it reported, its
+// breaker.
 //
 // Made and called by bgworker/gateway.cpp only. Regime: pure.
 //
-// A pipelined daemon (one that answers `info`, and any engine over HTTP) gets one channel with many requests in flight. A
-// serial one (the Python daemon's REP socket, and any daemon not known yet) gets up to pool_size connections with one request each.
-// Requests that find no free connection wait here, for pool_wait at most; those of an engine that asked to come again later wait
-// until then. Requests that find the daemon busy with as many as it works on at once wait for their role's turn (src/core/turns.hpp).
+// A pipelined daemon (it answers `info`; also any engine over HTTP) gets a single channel with many requests in flight.
+// A serial daemon (the Python daemon's REP socket, and any daemon that is still unknown) gets up to pool_size
+// connections with a single request each. Requests that find no free connection wait here, for at most pool_wait; if an
+// engine asked to come again later, its requests wait until then. If a daemon already has as many requests as it works
+// on at once, further requests wait for their role's turn (src/core/turns.hpp).
 //
-// A reply beyond max_message_bytes, or one that breaks ZeroMQ's protocol, costs a connection and every request on it, and
-// nothing tells which of them was to blame. So each of them is sent again alone, on a spare connection: the innocent are
-// answered, and the other takes nobody along.
+// A reply beyond max_message_bytes, or a breach of ZeroMQ's protocol, costs a connection and every request on it, and
+// nothing tells which request caused it. So each of these requests is sent again alone, on a spare connection: the
+// harmless requests are answered, and the harmful request affects no other.
 #pragma once
 
 #include "bgworker/channel.hpp"
@@ -40,17 +42,18 @@ struct DaemonSettings {
     bool allow_plaintext;  // to other machines
 };
 
-// What all daemons share.
+// Shared by all daemons.
 struct Services {
     const shmem::Segment &segment;
     Flights &flights;
     void *zmq_context;
     Names names;
     DaemonSettings settings;
-    std::vector<shmem::SlotId> lost;  // their daemon or connection went: the gateway finds another, or ends them
+    // Their daemon or connection is gone: the gateway finds another daemon, or ends them
+    std::vector<shmem::SlotId> lost;
     bool models_changed = false;
-    std::string buffer;               // where messages are put together
-    std::string id_storage;           // and where an unusual id is unescaped
+    std::string buffer;               // buffer in which messages are built
+    std::string id_storage;           // buffer in which an unusual id is unescaped
 };
 
 class Daemon final : public ChannelListener {
@@ -66,51 +69,51 @@ public:
     [[nodiscard]] bool receive();
     void notice();  // connections that came or went
     void append_wait_fds(std::vector<int> &fds) const;
-    // True when connections came or went since the last call: the event loop must watch other descriptors.
+    // True if connections came or went since the last call: the event loop must watch other descriptors.
     [[nodiscard]] bool take_channels_changed();
 
-    // May new requests come here? A dead or tripped daemon says no at once.
+    // May new requests come here? False at once for a dead or tripped daemon.
     [[nodiscard]] bool is_available(std::int64_t now_us);
-    // It is there, and nothing but its breaker keeps requests away.
+    // The daemon is there, and only its breaker keeps requests away.
     [[nodiscard]] bool is_tripped(std::int64_t now_us) const;
-    // It asked to be left alone until busy_until_us(); that is no failure.
+    // The daemon asked to be left alone until busy_until_us(); this is no failure.
     [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us(); }
     [[nodiscard]] std::int64_t busy_until_us() const { return row_state().busy_until_us.load(std::memory_order_relaxed); }
-    // The same for requests of one role, which it may have put off alone.
+    // As is_busy(), for requests of a role, which the daemon may have put off alone.
     [[nodiscard]] bool is_busy_for(std::uint32_t role, std::int64_t now_us) const { return now_us < busy_until_us_for(role); }
     [[nodiscard]] std::int64_t busy_until_us_for(std::uint32_t role) const;
     [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
     [[nodiscard]] bool has_model_for(shmem::Operation operation, std::string_view model) const;
-    // It may have a model that it has not told.
+    // The daemon may have a model that it has not reported.
     [[nodiscard]] bool may_have_model_for(shmem::Operation operation) const;
     [[nodiscard]] bool has_told_models() const { return models_complete_ || never_tells(); }
-    // It has not, and is there, or nobody knows yet that it is not.
+    // It has not reported its models, and is there, or may be there.
     [[nodiscard]] bool will_tell_models() const { return !has_told_models() && (is_up() || is_loading_ || !has_failed_ || expected_back()); }
     [[nodiscard]] bool has_more_models() const { return has_more_models_; }
-    // Null if it has none of this name.
+    // Null if it has no model of this name.
     [[nodiscard]] const shmem::Model *model_of(shmem::ModelRole role, std::string_view name) const;
     [[nodiscard]] std::size_t outstanding() const { return waiting_.size() + gathering_.size() + in_flight_; }
 
-    // The request was here, and is not to come here again.
+    // The request was here and must not come here again.
     [[nodiscard]] bool is_avoided_by(const Flight &flight) const { return flight.avoided_tenure == row_state().tenure.load(std::memory_order_relaxed); }
     void enqueue(shmem::SlotId id, std::int64_t now_us);
-    // The request waits behind others of its role, while other roles are served: nothing is stuck.
+    // The request waits behind other requests of its role while other roles are served: nothing is stuck.
     [[nodiscard]] bool is_held_back(std::uint32_t role, std::int64_t now_us) {
         return turns_.in_flight(role) > 0 && turns_.several_ask(now_us);
     }
-    void pump(std::int64_t now_us);  // sends what can be sent
+    void pump(std::int64_t now_us);  // sends all requests that can be sent now
     void tick(std::int64_t now_us);  // timers: about ten times a second
-    // When pump() has something to send that gathers company until then; INT64_MAX: nothing.
+    // When pump() must send requests that gather company until then; INT64_MAX: there are none.
     [[nodiscard]] std::int64_t due_us() const;
     // The session gave up a request that is waiting or in flight here.
     void abandon(shmem::SlotId id, std::int64_t now_us);
     void resume_stream(shmem::SlotId id);
-    void retire();  // nothing new; the gateway drops it once it is idle
+    void retire();  // takes no new requests; the gateway drops it once it is idle
     void adopt(const core::DaemonEntry &entry);  // the same connection with another weight or drain
     void show_disagreement(const char *text);
-    // It must not answer, and why; null: it may again.
+    // Excludes the daemon, and says why; null: it may answer again.
     void exclude(const char *reason);
     [[nodiscard]] bool is_excluded() const { return excluded_; }
     [[nodiscard]] bool is_retired() const { return retired_; }
@@ -118,9 +121,9 @@ public:
 
     [[nodiscard]] const core::DaemonEntry &entry() const { return entry_; }
     [[nodiscard]] std::uint16_t row() const { return row_; }
-    // By which rate limits know it (shmem/daemon_limits.hpp).
+    // The names by which rate limits know it (shmem/daemon_limits.hpp).
     [[nodiscard]] std::array<std::uint64_t, 3> names() const;
-    // As everybody may see it.
+    // Its public name.
     [[nodiscard]] const char *name() const { return identity_.endpoint; }
     [[nodiscard]] bool is_up() const;
     [[nodiscard]] const std::vector<shmem::Model> &models() const { return models_; }
@@ -135,20 +138,20 @@ public:
     void on_lesson(std::string_view lesson) override;
 
 private:
-    // A request of the gateway's own (info, ping, cancel): it has no slot.
+    // A request of the gateway itself (info, ping, cancel): it has no slot.
     struct Control {
-        std::uint64_t number = 0;  // 0: none under way
+        std::uint64_t number = 0;  // 0: none is pending
         Channel *channel = nullptr;
         std::int64_t sent_us = 0;
     };
 
-    // Several embeddings in one message.
+    // Several embeddings in a single message.
     struct Sharing {
         std::uint64_t number = 0;
         Channel *channel = nullptr;
         std::vector<shmem::SlotId> members;  // in the order of the texts
-        std::vector<std::string> texts;      // as JSON; until it is sent
-        std::string rest;                    // of the params, which is the same for all
+        std::vector<std::string> texts;      // as JSON; kept until the message is sent
+        std::string rest;                    // the rest of the params, which all texts share
     };
 
     [[nodiscard]] shmem::DaemonRow &row_state() const;
@@ -188,7 +191,7 @@ private:
     void replace(Channel &channel);
     void discard_replaced();
     void reopen_ended(std::int64_t now_us);
-    // True if the request waits here no longer: it is sent, or can never be and has failed.
+    // True if the request no longer waits here: it is sent, or it can never be sent and has failed.
     [[nodiscard]] bool send(Channel &channel, shmem::SlotId id, std::int64_t now_us);
     void refuse_unsendable(shmem::SlotId id, std::int64_t now_us);
     [[nodiscard]] core::WireId::Text wire_id_of(shmem::SlotId id) const;
@@ -262,14 +265,14 @@ private:
     bool channels_changed_ = true;
 
     std::vector<std::unique_ptr<Channel>> channels_;
-    std::vector<std::unique_ptr<Channel>> replaced_;  // freed outside their own callbacks
+    std::vector<std::unique_ptr<Channel>> replaced_;  // freed here, outside their own callbacks
     std::int64_t reopen_not_before_us_ = 0;
-    std::map<std::uint32_t, std::int64_t> put_off_;  // roles whose requests alone it has asked to come again, and until when
+    std::map<std::uint32_t, std::int64_t> put_off_;  // roles that it has put off alone, and until when
     std::uint32_t resets_seen_;
-    bool says_busy_ = false;   // and why is shown, until it answers
-    bool is_loading_ = false;  // by its own word
-    std::string lessons_;      // what it has taught, shown while nothing else is
-    std::vector<std::string> route_;  // addresses the connections were made to
+    bool says_busy_ = false;   // the view shows why, until it answers
+    bool is_loading_ = false;  // it says so itself
+    std::string lessons_;      // lessons that it taught, shown while nothing else is
+    std::vector<std::string> route_;  // addresses that the connections were made to
     std::size_t next_address_ = 0;
     std::deque<shmem::SlotId> waiting_;
     std::deque<shmem::SlotId> gathering_;
@@ -279,17 +282,18 @@ private:
     bool shares_ = false;  // it can embed_batch
     std::size_t in_flight_ = 0;
     core::Turns turns_;
-    std::int64_t heard_us_ = 0;           // when it last answered a request, or sent a piece of an answer
-    std::uint32_t idle_prober_ = 0;       // whose probe told nothing, so that others' go first
+    std::int64_t heard_us_ = 0;           // time of the last answer or piece of an answer
+    std::uint32_t idle_prober_ = 0;       // the role whose probe told nothing: other roles go first
     std::int64_t idle_prober_until_us_ = 0;
-    std::size_t owed_failures_ = 0;  // requests lost with the last connection: the breaker's, if no other can be made
+    // Requests lost with the last connection: they count for the breaker if no connection can be made
+    std::size_t owed_failures_ = 0;
 
     shmem::DaemonIdentity identity_;
     std::vector<shmem::Model> models_;
     std::map<std::pair<shmem::ModelRole, std::string_view>, const shmem::Model *> models_by_name_;
     bool models_complete_ = false;
-    bool has_more_models_ = false;  // than it told, or than are known of it
-    bool has_failed_ = false;       // to connect, once
+    bool has_more_models_ = false;  // more than it reported, or than are kept
+    bool has_failed_ = false;       // it has failed to connect before
     Control info_;
     Control ping_;
     std::uint64_t next_control_ = 1;

@@ -1,4 +1,4 @@
-// A daemon's connections: made, lost, made again. Regime: pure; see daemon.hpp.
+// Makes, loses and remakes a daemon's connections: see daemon.hpp. Regime: pure.
 #include "bgworker/daemon.hpp"
 
 #include "bgworker/open_channel.hpp"
@@ -15,13 +15,13 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::int64_t kReopenUs = 1'000'000;
-constexpr std::ptrdiff_t kMostSpares = 16;  // as many requests as steadytextd works on at once
+constexpr std::ptrdiff_t kMostSpares = 16;  // the number of requests that steadytextd works on at once
 
 }  // namespace
 
 void Daemon::open() {
     if (!entry_.valid || entry_.endpoint.kind == core::EndpointKind::DnsTcp)
-        return;  // a dns+tcp entry stands for daemons yet to be found
+        return;  // a dns+tcp entry stands for daemons still to be found
     if (awaits_address())
         show_state("looking up its name");
     else
@@ -82,14 +82,14 @@ void Daemon::show_connections() {
     row_state().connections.store(static_cast<std::uint32_t>(channels_.size()), std::memory_order_relaxed);
 }
 
-// Where a connection made now goes: to one of the addresses, each in its turn; libcurl tries all of them itself.
+// The addresses for a new connection: each address in its turn; libcurl tries all of them itself.
 std::vector<std::string> Daemon::route_among(const std::vector<std::string> &known) const {
     if (core::is_http(entry_.endpoint))
         return known;
     return {known[next_address_ % known.size()]};
 }
 
-// Closes a connection whose peer owes an answer it may never give, and makes another in its place.
+// Closes a connection whose peer owes an answer that may never come, and makes another connection if needed.
 void Daemon::replace(Channel &channel) {
     const auto found = std::find_if(channels_.begin(), channels_.end(),
                                     [&](const auto &other) { return other.get() == &channel; });
@@ -103,7 +103,7 @@ void Daemon::replace(Channel &channel) {
         add_channel();
 }
 
-// At once after a lost connection; a peer that speaks another protocol is tried once a second.
+// At once after a lost connection; once a second if the peer speaks another protocol.
 void Daemon::reopen_ended(std::int64_t now_us) {
     const auto found = std::find_if(channels_.begin(), channels_.end(),
                                     [](const auto &channel) { return channel->ended && !channel->is_spare; });
@@ -113,7 +113,7 @@ void Daemon::reopen_ended(std::int64_t now_us) {
     replace(**found);
 }
 
-// Those whose peer went, and those nobody needs any longer.
+// Closes spare connections whose peer went, and spare connections that are no longer needed.
 void Daemon::close_spares() {
     const bool any_alone = std::any_of(waiting_.begin(), waiting_.end(), [&](SlotId id) { return goes_alone(id); });
     for (std::size_t i = channels_.size(); i-- > 0;) {
@@ -148,7 +148,7 @@ void Daemon::append_wait_fds(std::vector<int> &fds) const {
 
 bool Daemon::take_channels_changed() { return std::exchange(channels_changed_, false); }
 
-// A connection that can take a request now; for a serial daemon, one more is made up to the pool's size.
+// A connection that can take a request now. For a serial daemon, another connection is made, up to the pool's size.
 Channel *Daemon::free_channel() {
     for (const auto &channel : channels_)
         if (channel->up && !channel->is_spare && (!is_serial() || channel->in_flight == 0))
@@ -160,7 +160,7 @@ Channel *Daemon::free_channel() {
     return nullptr;
 }
 
-// A connection for one request that goes alone; one more is made while the daemon can be reached.
+// A spare connection for a request that goes alone. Makes another while the daemon can be reached.
 Channel *Daemon::spare_channel() {
     std::ptrdiff_t spares = 0, coming = 0;
     for (const auto &channel : channels_) {
@@ -184,20 +184,20 @@ bool Daemon::is_up() const {
     return std::any_of(channels_.begin(), channels_.end(), [](const auto &channel) { return channel->up; });
 }
 
-// ---- what happens to them -----------------------------------------------------------------------------------------
+// ---- events of connections -----------------------------------------------------------------------------------------
 
 void Daemon::on_up(Channel &) {
     const std::int64_t now_us = core::monotonic_us();
     owed_failures_ = 0;
     is_loading_ = says_busy_ = false;
-    // It was not there, or a connection that was given up while up had a successor that failed first.
+    // It was away; or a connection was given up while up, and its successor failed at first.
     const bool was_away = row_state().ready_since_us.load(std::memory_order_relaxed) == 0 ||
                           row_state().state.load(std::memory_order_relaxed) == DaemonState::Connecting ||
                           row_state().state.load(std::memory_order_relaxed) == DaemonState::Loading;
     if (was_away) {
         row_state().ready_since_us.store(now_us, std::memory_order_relaxed);
         show_state(excluded_ ? identity_.reason : entry_.drain ? "drained" : "");
-        // A new connection says nothing about a daemon that answers badly, but the breaker opened by refused ones closes.
+        // A new connection does not clear bad answers, but it closes the breaker if refused connections opened it.
         row_state().breaker.reset();
         next_info_us_ = now_us;
     }
@@ -205,7 +205,7 @@ void Daemon::on_up(Channel &) {
     pump(now_us);
 }
 
-// Of the embedded daemon the launcher knows more than that it cannot be reached.
+// For the embedded daemon the launcher knows a better reason than that it cannot be reached.
 const char *Daemon::reason_shown(const char *reason) const {
     static core::Problem told;
     const shmem::EmbeddedState &embedded = services_.segment.header->embedded;
@@ -228,8 +228,8 @@ void Daemon::on_down(Channel &channel, const char *reason) {
     }
 }
 
-// What was in flight on a connection that is no more goes back to the gateway, which retries or ends it. For the breaker that is
-// one failure as long as the daemon is there: it would open, and refuse the innocent.
+// Requests in flight on a lost connection go back to the gateway, which retries or ends them. While the daemon is
+// there, this is a single failure for the breaker: else the breaker would open and refuse harmless requests.
 void Daemon::lose_flights(Channel &channel, const char *reason) {
     const std::int64_t now_us = core::monotonic_us();
     std::size_t lost = 0;
@@ -240,7 +240,7 @@ void Daemon::lose_flights(Channel &channel, const char *reason) {
         const SlotId id{index, flight.generation};
         settle(flight);
         flight.failure = reason;
-        // One that was alone on a connection of its own, while the daemon is there, broke it by what it asked for.
+        // If a request was alone on its connection while the daemon is there, the request itself broke the connection.
         const bool is_its_own_doing = channel.is_spare && is_up();
         lost++ == 0 && !is_its_own_doing ? record_failure(now_us, reason) : note_failure(reason);
         services_.lost.push_back(id);
@@ -254,7 +254,7 @@ void Daemon::lose_flights(Channel &channel, const char *reason) {
             ask_again(*control, now_us);
 }
 
-// Then it is there: its calls wait for it within their deadlines, and it has failed at nothing.
+// The daemon is there: its calls wait for it within their deadlines, and it has not failed.
 void Daemon::on_loading(Channel &, const char *reason) {
     if (is_up())
         return;
@@ -278,10 +278,10 @@ void Daemon::on_connect_failed(Channel &channel, const char *reason) {
     settle_owed_failures(now_us);
     next_address_++;
     if (const std::vector<std::string> known = addresses(); !known.empty() && route_among(known) != route_)
-        channel.ended = true;  // the next one goes elsewhere
+        channel.ended = true;  // the next connection goes elsewhere
 }
 
-// The daemon is not there: each request it lost counts, so that the next ones do not wait for it.
+// The daemon is not there: each lost request counts as a failure, so that the next requests do not wait for it.
 void Daemon::settle_owed_failures(std::int64_t now_us) {
     for (; owed_failures_ > 0; owed_failures_--)
         row_state().breaker.record_failure(services_.settings.breaker, now_us);

@@ -1,4 +1,5 @@
-// What the gateway asks of a daemon for itself: info (who are you), ping (are you there), cancel. Regime: pure.
+// The gateway's own requests to a daemon: info (what are your models), ping (are you there), cancel: see daemon.hpp.
+// Regime: pure.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -19,7 +20,7 @@ namespace {
 constexpr std::string_view kControlPrefix = "control-";
 constexpr std::int64_t kInfoPatienceUs = 2'000'000;
 constexpr std::int64_t kInfoAgainUs = 300'000;      // while a daemon still loads its models
-constexpr std::int64_t kInfoRetryUs = 3'000'000;    // of one that did not answer
+constexpr std::int64_t kInfoRetryUs = 3'000'000;    // if the daemon did not answer
 constexpr std::int64_t kPingEveryUs = 5'000'000;
 constexpr std::int64_t kPingPatienceUs = 3'000'000;
 
@@ -63,13 +64,13 @@ void Daemon::send_cancel(Channel &channel, shmem::SlotId id) { send_cancel(chann
 void Daemon::send_cancel(Channel &channel, std::string_view id_text) {
     std::string params = "{\"id\": \"";
     params.append(id_text).append("\"}");
-    Control unawaited;  // its answer, like that of the cancelled request, has nobody waiting
+    Control unawaited;  // nobody waits for its answer
     if (send_control(unawaited, channel, "cancel", params, core::monotonic_us()))
         channel.in_flight--;
     services_.segment.counters->add(0, shmem::Counter::Cancels);
 }
 
-// The question of the gateway's own that has this id; null if it is none, or none that still waits.
+// The pending request of the gateway with this id; null if there is none.
 Daemon::Control *Daemon::control_of(std::string_view id_text) {
     if (!id_text.starts_with(kControlPrefix))
         return nullptr;
@@ -101,7 +102,7 @@ bool Daemon::handle_control(std::string_view id_text, std::string_view body, std
     return true;
 }
 
-// Takes an `info` answer. One that is no such answer comes from a daemon that does not know the method.
+// Takes an answer to `info`. If it is no such answer, the daemon does not know the method.
 void Daemon::learn(std::string_view body) {
     core::DaemonInfo info;
     if (!core::read_daemon_info(body, kInfoLimits, info)) {
@@ -131,7 +132,7 @@ void Daemon::learn(std::string_view body) {
     publish();
 }
 
-// What changes while a daemon runs: of an `info` that stands for a ping. A pong tells nothing.
+// Takes the part that changes while a daemon runs: an `info` may stand for a ping. A pong contains nothing.
 void Daemon::learn_memory(std::string_view body) {
     if (std::uint64_t bytes; core::read_resident_bytes(body, bytes))
         row_state().resident_bytes.store(bytes, std::memory_order_relaxed);
@@ -150,8 +151,8 @@ void Daemon::tell_models() {
     copy_text(identity_.models, names);
 }
 
-// The safe way with a daemon that does not say what it is: one request at a time. What models it has stays unknown, so nothing is
-// cached under a name that is only a guess.
+// The safe way for a daemon that does not say what it is: a single request at a time. Its models stay unknown, so no
+// answer is cached under a guessed name.
 void Daemon::guess_serial() {
     identity_.kind = DaemonKind::Serial;
     shares_ = false;
@@ -160,7 +161,7 @@ void Daemon::guess_serial() {
     publish();
 }
 
-// A daemon that cannot tell its model's fingerprint is known by its kind, or by what its entry says.
+// A daemon that cannot report its model's fingerprint is known by its kind, or by its entry.
 void Daemon::become_serial() {
     guess_serial();
     next_info_us_ = INT64_MAX;
@@ -181,7 +182,7 @@ void Daemon::become_serial() {
     publish();
 }
 
-// A control whose answer will not come: its question is due again.
+// The answer to this control will not come, so it is due again.
 void Daemon::ask_again(Control &control, std::int64_t now_us) {
     control = Control{};
     if (&control == &info_)
@@ -189,7 +190,7 @@ void Daemon::ask_again(Control &control, std::int64_t now_us) {
     next_ping_us_ = now_us + kPingEveryUs;
 }
 
-// Asks info of a new daemon, and pings an idle one; a serial daemon at work is left alone, since it cannot answer.
+// Sends info to a new daemon, and pings an idle daemon. A serial daemon at work is left alone, as it cannot answer.
 void Daemon::check_controls(std::int64_t now_us) {
     for (Control *control : {&info_, &ping_}) {
         const std::int64_t patience = control == &info_ ? kInfoPatienceUs : kPingPatienceUs;

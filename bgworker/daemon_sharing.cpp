@@ -1,9 +1,10 @@
-// Embeddings of one role that arrive close to each other leave as one embed_batch. Regime: pure; see daemon.hpp.
+// Embeddings of a role that arrive close together leave as a single embed_batch: see daemon.hpp. Regime: pure.
 //
-// They wait in gathering_ in the order they came, the first for as long as the window is: steadytext.batch_window, and at an engine over HTTP,
-// where each message costs a request, kCompanyUs while others of its role are under way. Those that differ in their text only go together;
-// the answer is taken apart, and each session gets what an embed of its own would have brought. An answer that cannot be taken apart, an error
-// above all, may be one text's doing: then each half is asked for again, down to the text that is to blame.
+// They wait in gathering_ in the order they came. The first waits for the window: steadytext.batch_window, and
+// kCompanyUs at an engine over HTTP, where each message costs a request, while other requests of its role are in
+// flight. Only requests that differ in nothing but their text go together. The answer is taken apart, and each session
+// gets the answer of a single embed. If an answer cannot be taken apart, above all an error, a single text may be the
+// cause: then each half is sent again, down to the text that is at fault.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -20,8 +21,8 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::string_view kPrefix = "shared-";
-constexpr std::size_t kMostTogether = 64;     // of a daemon; an engine's entry says how many it takes (batch=)
-constexpr std::size_t kMostBytes = 256 << 10;  // no token is less than a byte, and OpenAI takes 300,000 tokens
+constexpr std::size_t kMostTogether = 64;     // for a daemon; an engine's entry says how many it takes (batch=)
+constexpr std::size_t kMostBytes = 256 << 10;  // a token has at least a byte, and OpenAI takes 300,000 tokens
 constexpr std::int64_t kCompanyUs = 1000;
 
 std::string id_of(std::uint64_t number) { return std::string(kPrefix) + std::to_string(number); }
@@ -42,8 +43,8 @@ std::int64_t Daemon::due_us_of(SlotId id) const {
     return std::max(flight.company != 0 ? flight.queued_us : flight.queued_us + window_us, busy_until_us_for(flight.role));
 }
 
-// One that is busy or away gets what has gathered when it is back: tick() and on_up() see to that. Unless some role is put off, who came first
-// is due first.
+// If the daemon is busy or away, it gets the gathered requests when it is back: tick() and on_up() do this. Unless a
+// role is put off, the first request is due first.
 std::int64_t Daemon::due_us() const {
     std::int64_t due_us = INT64_MAX;
     if (gathering_.empty() || !is_up())
@@ -73,7 +74,7 @@ void Daemon::send_gathered(std::int64_t now_us) {
     }
 }
 
-// The first that waits and may go, and others like it.
+// Takes the first request that may go, and others like it.
 Daemon::Sharing Daemon::take_alike(std::int64_t now_us) {
     Sharing sharing;
     std::string rest;
@@ -138,7 +139,7 @@ bool Daemon::send_shared(Channel &channel, Sharing &sharing, std::int64_t now_us
     return true;
 }
 
-// True if the message answers a shared one, or one that nobody waits for any more.
+// True if the message answers a shared message, also if nobody waits for it any more.
 bool Daemon::handle_shared_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us) {
     if (!id_text.starts_with(kPrefix))
         return false;
@@ -165,7 +166,7 @@ bool Daemon::handle_shared_reply(Channel &channel, std::string_view id_text, std
     return true;
 }
 
-// The message with this id, which is answered now, or declined.
+// Finds the shared message with this id, which is now answered or declined.
 bool Daemon::take_shared(Channel &channel, std::string_view id_text, Sharing &sharing) {
     if (!id_text.starts_with(kPrefix))
         return false;
@@ -186,8 +187,8 @@ Flight *Daemon::flight_in(const Sharing &sharing, SlotId id) {
     return flight != nullptr && flight->sharing == sharing.number ? flight : nullptr;
 }
 
-// One of the texts may be to blame for all: each half goes again, at once and by itself. Of n texts with a bad one the message is sent
-// 2 log n times, whatever n is never more than 2 n times.
+// A single text may be the cause for all: each half is sent again, at once and by itself. For n texts with a bad text
+// the message is sent 2 log n times; it is never sent more than 2 n times.
 void Daemon::halve(const Sharing &sharing, std::int64_t now_us) {
     const std::size_t half = sharing.members.size() / 2;
     std::vector<SlotId> again;
@@ -197,7 +198,7 @@ void Daemon::halve(const Sharing &sharing, std::int64_t now_us) {
             continue;
         settle(*flight);
         turns_.asked(flight->role, now_us);
-        flight->attempts--;  // it has not been asked for by itself
+        flight->attempts--;  // it has not been sent by itself
         flight->company = next_company_ + (i >= half ? 1 : 0);
         again.push_back(sharing.members[i]);
     }
@@ -205,7 +206,8 @@ void Daemon::halve(const Sharing &sharing, std::int64_t now_us) {
     gathering_.insert(gathering_.begin(), again.begin(), again.end());
 }
 
-// An engine declined the message. What it says of the engine holds for each text; what it may say of one of them is found out.
+// An engine declined the message. A statement about the engine holds for each text; a statement about a text is tested
+// by halving.
 bool Daemon::decline_shared(Channel &channel, const Declined &declined, std::int64_t now_us) {
     using Why = Declined::Why;
     Sharing sharing;
@@ -221,7 +223,7 @@ bool Daemon::decline_shared(Channel &channel, const Declined &declined, std::int
     return true;
 }
 
-// One of them was given up: the daemon stops when the last one is.
+// A member was given up: the daemon is told to stop when the last member is given up.
 void Daemon::leave_shared(Channel &channel, std::uint64_t number) {
     const auto found =
         std::find_if(sharings_.begin(), sharings_.end(), [&](const Sharing &sharing) { return sharing.number == number; });

@@ -1,9 +1,9 @@
-// A daemon's streams: pieces on their way to the session, and how a stream is ended before its time. Regime: pure; see daemon.hpp.
+// A daemon's streams: pieces on their way to the session, and ending a stream early: see daemon.hpp. Regime: pure.
 //
-// A pipelined daemon sends tokens as they come, and a cancel stops it. A serial one (the Python daemon) waits after each token for
-// `ACK`, for ever; it is acknowledged at once, so that a slow reader holds up nobody, and stops at whatever else it gets
-// instead. So a stream that nobody wants any more is stopped at its next token, and until then the connection is not free. An engine
-// over HTTP has a connection for each stream: a slow reader holds up that one, a cancel closes it.
+// A pipelined daemon sends tokens as they come, and a cancel stops it. A serial daemon (the Python daemon) waits for
+// `ACK` after each token, for ever. It is acknowledged at once, so that a slow reader does not delay others; it stops
+// at any other message. So an unwanted stream stops at its next token, and until then the connection is not free. An
+// engine over HTTP has a connection for each stream: a slow reader only delays this connection, a cancel closes it.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -64,7 +64,7 @@ void Daemon::deliver_piece(Channel &channel, SlotId id, Flight &flight, std::str
         replace(channel);
 }
 
-// The session has made room: a stream that was held up goes on once all of its backlog is on its way.
+// The session has made room: a paused stream goes on once its whole backlog is on its way.
 void Daemon::resume_stream(SlotId id) {
     Flight &flight = services_.flights.of(id);
     if (!flight.paused || !flight.backlog.empty() || flight.channel == nullptr)
@@ -89,13 +89,13 @@ void Daemon::break_off_stream(Channel &channel, SlotId id, Flight &flight, const
         send_cancel(channel, id);
 }
 
-// A serial daemon hears it when it has its next token.
+// A serial daemon is told at its next token.
 void Daemon::stop_stream(Channel &channel, std::int64_t now_us) {
     channel.stopping_since_us = now_us;
     channel.in_flight++;
 }
 
-// A message of a stream that is to stop; false if it is none.
+// Handles a message of a stream that must stop; false if no stream must stop.
 bool Daemon::continue_stopping(Channel &channel, std::string_view body) {
     if (channel.stopping_since_us == 0)
         return false;
@@ -110,7 +110,7 @@ bool Daemon::continue_stopping(Channel &channel, std::string_view body) {
     return true;
 }
 
-// One that does not stop costs its connection.
+// If a stream does not stop, its connection is closed.
 void Daemon::give_up_stopping(std::int64_t now_us) {
     constexpr std::int64_t kPatienceUs = 5'000'000;
     for (std::size_t i = channels_.size(); i-- > 0;)

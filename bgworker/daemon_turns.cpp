@@ -1,9 +1,11 @@
-// Whose request a daemon gets next, and what it is asked to stop for another's sake. Regime: pure; see daemon.hpp and src/core/turns.hpp.
+// Chooses the request that a daemon gets next, and calls requests back for the sake of other roles: see daemon.hpp and
+// src/core/turns.hpp. Regime: pure.
 //
-// Idle capacity is lent: a role that is alone may have all of a daemon. When another one comes and finds it full, waiting for the
-// lent places to become free may take as long as the lender likes. So after a moment the youngest requests of the role that has too many
-// are called back: the daemon is told to stop, and they wait for their turn again. Sending them again is safe, the same request has the
-// same answer. Only a native daemon can do that; a stream cannot be begun again, since rows are out.
+// Idle capacity is lent: a single role may use all of a daemon. If another role then finds it full, the lent places may
+// stay in use for as long as the lender likes. So after a moment the youngest requests of the role that has too many
+// are called back: the daemon is told to stop them, and they wait for their turn again. Sending them again is safe, as
+// the same request has the same answer. Only a native daemon can do this; a stream cannot begin again, since rows are
+// out.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -15,13 +17,13 @@ namespace steadytext::gateway {
 using shmem::DaemonKind;
 using shmem::SlotId;
 
-// Whether there is a way to the daemon: the connections that all share, or one that a request has for itself.
+// Whether a way to the daemon is open: the shared connections, or a spare connection.
 struct Daemon::Lanes {
     bool is_full = false;
     bool spares_are_full = false;
 };
 
-// One that waits for a spare connection does not hold up those behind it, nor they it.
+// A request that waits for a spare connection does not delay the requests behind it, and they do not delay it.
 void Daemon::pump(std::int64_t now_us) {
     send_gathered(now_us);
     Lanes lanes{false, identity_.kind != DaemonKind::Native};
@@ -44,7 +46,7 @@ void Daemon::pump(std::int64_t now_us) {
     }
 }
 
-// Of the requests that can be sent now, the first of the role that has the fewest under way here.
+// Of the requests that can be sent now, the first request of the role with the fewest requests in flight here.
 std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64_t now_us) {
     const bool several = turns_.several_ask(now_us);
     auto best = waiting_.end();
@@ -53,7 +55,7 @@ std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64
         const bool alone = goes_alone(*next);
         if (alone ? lanes.spares_are_full : lanes.is_full)
             continue;
-        // Whether it wants its tokens acknowledged is not known yet.
+        // It is not known yet whether the daemon wants its tokens acknowledged.
         if (services_.flights.slot(*next).streaming && identity_.kind == DaemonKind::Unknown)
             continue;
         const std::uint32_t role = services_.flights.of(*next).role;
@@ -70,22 +72,22 @@ std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64
     return best;
 }
 
-// As many requests as it works on at once; 0: not told.
+// The number of requests that the daemon works on at once; 0: not reported.
 std::uint32_t Daemon::capacity() const {
     return is_serial() ? static_cast<std::uint32_t>(services_.settings.pool_size) : identity_.slots;
 }
 
-// It was given up while it waited here.
+// The request was given up while it waited here.
 void Daemon::drop(SlotId id, std::int64_t now_us) {
     return_probe(services_.flights.of(id), now_us);
     leave_queue(id);
     services_.flights.drop(id);
 }
 
-// It waits here no longer; sent is something else.
+// The request no longer waits here; sent() is separate.
 void Daemon::leave_queue(SlotId id) { turns_.stopped_waiting(services_.flights.of(id).role); }
 
-// When a role that has nothing under way here has waited for a moment: what another has beyond its share.
+// If a role with nothing in flight here has waited for a moment, calls back the surplus of the role that has too many.
 void Daemon::call_back_surplus(std::int64_t now_us) {
     constexpr std::int64_t kPatienceUs = 200'000;
     std::uint32_t role, share;
@@ -114,7 +116,8 @@ void Daemon::call_back_surplus(std::int64_t now_us) {
         call_back(its[i], now_us);
 }
 
-// It is under way until the daemon has said that it stopped: a late word about it must not be taken for one about its next try.
+// The request stays in flight until the daemon confirms that it stopped: a late message about it must not be taken for
+// a message about its next try.
 void Daemon::call_back(SlotId id, std::int64_t now_us) {
     Flight &flight = services_.flights.of(id);
     flight.is_called_back = true;
@@ -122,13 +125,13 @@ void Daemon::call_back(SlotId id, std::int64_t now_us) {
     send_cancel(*flight.channel, id);
 }
 
-// False if it was answered before the daemon heard: then that is the answer.
+// False if the daemon answered before it heard the call: then this is the answer.
 bool Daemon::take_called_back(SlotId id, Flight &flight, std::string_view body, std::int64_t now_us) {
     flight.is_called_back = false;
     if (!answers_cancel(body))
         return false;
     settle(flight);
-    flight.attempts--;  // it failed at nothing
+    flight.attempts--;  // it has not failed
     turns_.asked(flight.role, now_us);
     waiting_.push_back(id);
     return true;

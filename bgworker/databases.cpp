@@ -1,4 +1,4 @@
-// Reading pg_database, freeing rows: see databases.hpp. Regime: pg.
+// Reads pg_database and frees rows: see databases.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/databases.hpp"
 #include "src/guc.hpp"
@@ -23,8 +23,8 @@ namespace steadytext::worker {
 namespace {
 
 constexpr std::int64_t kTidyUs = 60'000'000;
-constexpr std::int64_t kKnownUs = 1'000'000;   // that a database is there is believed so long
-constexpr std::int64_t kUnknownUs = 100'000;   // that it is not, so long
+constexpr std::int64_t kKnownUs = 1'000'000;   // how long a database is believed to be there
+constexpr std::int64_t kUnknownUs = 100'000;   // how long a database is believed not to be there
 
 // OIDs in order, as of `looked_us`.
 template <class Each>
@@ -46,13 +46,13 @@ struct ListOf {
 };
 using Listed = ListOf<Oid>;
 ListOf<std::uint64_t> owned;  // of each database {oid:32 | owner:32}
-Listed all;         // the databases there are
-Listed joinable;    // of them, those that accept connections
+Listed all;         // all databases
+Listed joinable;    // the databases that accept connections
 Listed with_rows;   // the databases that had a row before pg_database was read
 std::int64_t looked_us = 0;
 std::uint64_t made_free = 0;
 
-// False if somebody holds pg_database locked.
+// False if pg_database is locked.
 bool read_databases() {
     StartTransactionCommand();
     (void)GetTransactionSnapshot();
@@ -65,7 +65,7 @@ bool read_databases() {
             const auto *database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
             all.add(database->oid);
             owned.add(std::uint64_t{database->oid} << 32 | database->datdba);
-            if (database->datallowconn && database->datconnlimit >= -1)  // -2: a DROP DATABASE that did not end
+            if (database->datallowconn && database->datconnlimit >= -1)  // -2: a DROP DATABASE that did not finish
                 joinable.add(database->oid);
         }
         table_endscan(scan);
@@ -112,7 +112,7 @@ void free_rows(const shmem::Segment &segment) {
     for (std::uint32_t i = 0; i < databases.size(); i++) {
         shmem::DatabaseRow &row = databases[i];
         const Oid database = row.oid.load();
-        // One that came since may be too new for what was read.
+        // A database that came since may be too new for the list.
         if (database == 0 || all.has(database) || !with_rows.has(database) || has_worker(row))
             continue;
         segment.cache_writes->recover(database);
@@ -126,7 +126,7 @@ void free_rows(const shmem::Segment &segment) {
     made_free++;
 }
 
-// Said when a database finds no row, and not again for a while.
+// Logged when a database finds no row, and not again for an hour.
 void complain_of_many(const shmem::Segment &segment, std::int64_t now_us) {
     constexpr std::int64_t kSayAgainUs = 3'600'000'000;
     static std::int64_t said_us = 0;
@@ -138,8 +138,8 @@ void complain_of_many(const shmem::Segment &segment, std::int64_t now_us) {
                   errhint("Raise steadytext.max_databases and restart the server.")));
 }
 
-// Each look, whatever it is for, frees what rows it can, and tells of databases that still find none: were only one caller to tell, the looks of the
-// other would use up its turn.
+// Each look frees rows, and reports databases that still find no row, whatever it was for: the looks of can_join()
+// reset the interval of tidy_databases(), which would otherwise never get its turn.
 bool look(const shmem::Segment &segment, std::int64_t now_us) {
     with_rows.count = 0;
     for (const shmem::DatabaseRow &row : *segment.databases)

@@ -1,4 +1,4 @@
-// Start, watch, back off, stop. Regime: pure; see embedded_daemon.hpp.
+// Starts, watches, backs off and stops: see embedded_daemon.hpp. Regime: pure.
 #include "bgworker/embedded_daemon.hpp"
 
 #include "src/core/clock.hpp"
@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t kFirstPauseUs = 200'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
 constexpr std::int64_t kShortPauseUs = 2'000'000;  // requests wait through a pause up to this
-constexpr std::int64_t kSteadyUs = 10'000'000;     // having run this long, it did not fail at starting
+constexpr std::int64_t kSteadyUs = 10'000'000;     // after this time it did not fail at starting
 constexpr std::int64_t kStopPatienceUs = 1'000'000;
 constexpr std::int64_t kLookAgainUs = 1'000'000;
 
@@ -56,7 +56,7 @@ std::int64_t EmbeddedDaemon::reconcile(const std::vector<std::string> &arguments
 }
 
 void EmbeddedDaemon::start(std::int64_t now_us, std::vector<std::string> &log) {
-    unlink(socket_path_.c_str());  // left behind by a daemon that was killed
+    unlink(socket_path_.c_str());  // a killed daemon leaves it behind
     last_line_.clear();
     started_us_ = now_us;
     std::string reason;
@@ -110,7 +110,7 @@ void EmbeddedDaemon::shut_down(std::int64_t patience_us) {
     child_.ask_to_stop();
     const std::int64_t deadline_us = core::monotonic_us() + patience_us;
     std::string how;
-    // Its log pipe closes when it ends: that is the event to wait for.
+    // Its log pipe closes when it ends: this is the event to wait for.
     for (std::int64_t now_us; !child_.has_ended(how) && (now_us = core::monotonic_us()) < deadline_us;) {
         pollfd ended{child_.log_fd(), POLLIN, 0};
         ::poll(&ended, 1, static_cast<int>((deadline_us - now_us) / 1000) + 1);

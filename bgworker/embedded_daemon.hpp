@@ -1,10 +1,10 @@
-// Supervision of the embedded daemon: keeps what runs equal to what the settings and steadytext_daemon_stop() ask for.
+// Supervision of the embedded daemon: makes the process match the settings and steadytext_daemon_stop().
 //
 // Called by the launcher whenever anything may have changed. Regime: pure, with the log lines handed back to the caller.
 //
-// It compares desired with actual state and never relies on having seen an event. A daemon that ends is started again
-// after a pause that doubles with each quick end (kFirstPauseUs .. kLongestPauseUs), so a broken model file costs a line
-// in the log now and then and no more.
+// It compares the desired state with the actual state and never relies on having seen an event. A daemon that ends is
+// started again after a pause that doubles with each quick end (kFirstPauseUs .. kLongestPauseUs), so a broken model
+// file only costs a log line now and then.
 #pragma once
 
 #include "bgworker/child_program.hpp"

@@ -1,10 +1,11 @@
-// When an engine fails at a request, in whatever way: is it the engine, or the request? Another one, which any engine that works can answer and which
-// nothing of the caller's is in, tells. Nothing counts against an engine before. And when an engine asks to come again later: must all come later, or
-// who asked for so much?
+// Finds out whether the engine or the request is at fault when an engine fails: it sends another request, which any
+// working engine can answer and which contains nothing from the caller. Before that, nothing counts against the engine.
+// In the same way, when an engine asks to come again later, it finds out whether all requests must wait, or only the
+// role that asked for too much.
 //
-// Kept by bgworker/http_channel.*. Regime: pure. A request whose failure is not judged yet is a suspect, and its caller waits for the verdict; all
-// suspects of a kind share one check, and what a check finds holds for a second: who sends a thousand requests that make an engine fail costs
-// it one small request a second, and nobody's breaker.
+// Kept by bgworker/http_channel.*. Regime: pure. A request whose failure is not judged yet is a suspect, and its caller
+// waits for the verdict. All suspects of a kind share a check, and its result holds for a second: if a role sends a
+// thousand requests that make an engine fail, this costs the engine a small request per second, and opens no breaker.
 #pragma once
 
 #include "bgworker/channel.hpp"
@@ -18,29 +19,29 @@
 
 namespace steadytext::gateway {
 
-// Of one kind: to generate, or to embed.
+// For requests of a kind: to generate, or to embed.
 class EngineCheck {
 public:
     struct Suspect {
         Declined declined;    // how it failed
-        std::string message;  // the reply, if the engine works otherwise; empty: it is declined
+        std::string message;  // the reply, if the engine works otherwise; empty: the request is declined
     };
 
-    // An answer came: the engine works, with this model.
+    // An answer came: the engine works with this model.
     void note_answer(const std::string &model) {
         if (model_ != model)
             model_ = model;
     }
-    [[nodiscard]] const std::string &model() const { return model_; }  // empty: none has answered
+    [[nodiscard]] const std::string &model() const { return model_; }  // empty: no model has answered
 
     [[nodiscard]] bool is_known_to_work(std::int64_t now_us) const { return now_us < works_until_us_; }
     void note_works(std::int64_t now_us) { works_until_us_ = now_us + kHoldsUs; }
-    // And that it does not ask anybody to come again later.
+    // The engine works, and asks no request to come again later.
     [[nodiscard]] bool is_known_to_be_free(std::int64_t now_us) const { return now_us < free_until_us_; }
     void note_free(std::int64_t now_us) { free_until_us_ = now_us + kHoldsUs; }
 
     void hold(Suspect suspect) { suspects_.push_back(std::move(suspect)); }
-    // Nobody waits for it any longer.
+    // Nobody waits for the request any longer.
     void forget(std::string_view id) {
         std::erase_if(suspects_, [&](const Suspect &suspect) { return suspect.declined.id == id; });
     }

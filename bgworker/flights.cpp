@@ -1,4 +1,4 @@
-// Beginning and ending of requests in the gateway. Regime: see flights.hpp.
+// Begins and ends requests in the gateway: see flights.hpp. Regime: pure.
 #include "bgworker/flights.hpp"
 
 #include "shmem/fair_share.hpp"
@@ -44,10 +44,10 @@ bool Flights::is_wanted(SlotId id) { return segment_.slots->is_inflight(id); }
 
 Flights::Backlog Flights::deliver_piece(SlotId id, std::string_view text, std::int64_t now_us) {
     constexpr std::size_t kLong = 1 << 16;
-    constexpr std::size_t kTooLong = 1 << 20;  // a token has few bytes, an answer 4096 tokens at most
+    constexpr std::size_t kTooLong = 1 << 20;  // a token has few bytes, an answer at most 4096 tokens
     Flight &flight = of(id);
     if (!is_wanted(id))
-        return Backlog::Short;  // who gave it up has told so, and is heard soon
+        return Backlog::Short;  // the session gave it up and has reported it; the gateway reads this soon
     if (slot(id).first_piece_us == 0)
         slot(id).first_piece_us = now_us;
     if (!flight.backlog.empty() || text.size() > shmem::PieceRing::kMaxPieceBytes || !put_piece(id, text)) {
@@ -103,7 +103,7 @@ void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
     finish(id, Outcome::Answered, now_us);
 }
 
-// It has been answered, and will not be sent again: its memory is the reply's.
+// The request has been answered and will not be sent again: its memory is free for the reply.
 void Flights::free_request(SlotId id) {
     shmem::Slot &slot = this->slot(id);
     slot.chunks.fetch_sub(shmem::PayloadPool::chunks_for(slot.request.bytes), std::memory_order_relaxed);
@@ -111,7 +111,7 @@ void Flights::free_request(SlotId id) {
     has_freed_ = true;
 }
 
-// Of payload memory (shmem/fair_share.hpp): a reply counts as its request does.
+// Checks the share of payload memory (shmem/fair_share.hpp): a reply counts like its request.
 bool Flights::has_share(SlotId id, std::size_t bytes) {
     const std::uint32_t more = shmem::PayloadPool::chunks_for(bytes);
     const std::uint32_t in_use = segment_.payloads->chunks_in_use(), chunks = segment_.payloads->chunk_count();

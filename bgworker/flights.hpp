@@ -1,8 +1,8 @@
-// The requests the gateway has in hand: one record per slot, and the only ways for a request to end.
+// The requests that the gateway has in hand: a record per slot, and the only ways to end a request.
 //
-// Called by bgworker/gateway.cpp and bgworker/daemon.cpp. Regime: pure but for the wake-up of a session's latch, which
+// Called by bgworker/gateway.cpp and bgworker/daemon.cpp. Regime: pure except for setting a session's latch, which
 // cannot raise. The slot word (shmem/slot_table.hpp) decides every race with the session; these records are the
-// gateway's own memory and nobody else sees them.
+// gateway's private memory.
 #pragma once
 
 #include "bgworker/channel.hpp"
@@ -25,22 +25,23 @@ struct Flight {
     bool active = false;
     std::uint32_t generation = 0;
     std::uint32_t role = 0;
-    Daemon *daemon = nullptr;    // who has it: waiting there, or sent
+    Daemon *daemon = nullptr;    // the daemon that has it: it waits there, or was sent
     Channel *channel = nullptr;  // set while it is on the wire
     std::int64_t queued_us = 0;
     std::int64_t sent_us = 0;
     int attempts = 0;
     bool is_reserved = false;  // charged to the limits of its daemon, and not sent yet
-    bool is_probe = false;     // of a breaker that is half open
-    bool lasts = false;        // a stream, as its daemon's turns know it
-    bool is_called_back = false;  // to be sent again later, once the daemon has said that it stopped
+    bool is_probe = false;     // of a half-open breaker
+    bool lasts = false;        // a stream, for the turns of its daemon
+    bool is_called_back = false;  // to be sent again, once the daemon has confirmed that it stopped
     bool has_waited = false;   // for the limits of daemons
-    std::uint64_t sharing = 0;  // the message it shares with others; 0: it has its own
-    std::uint64_t company = 0;  // with whom alone it may share one, since a message of more came to nothing; 0: with anybody
-    std::uint64_t avoided_tenure = 0;  // of the daemon that must not have it again: its account has nothing left; 0: none
-    std::string failure;  // why the last attempt came to nothing
-    std::string backlog;  // of a stream: text the session has not made room for yet
-    bool paused = false;  // a stream that is held up until there is none
+    std::uint64_t sharing = 0;  // number of its shared message; 0: it has its own message
+    // It may share a message only with requests of this number, as a larger message failed; 0: with any request
+    std::uint64_t company = 0;
+    std::uint64_t avoided_tenure = 0;  // tenure of a daemon that must not get it again: its account is used up; 0: none
+    std::string failure;  // why the last attempt failed
+    std::string backlog;  // of a stream: text that the session has no room for yet
+    bool paused = false;  // the stream is paused until the backlog is empty
 };
 
 class Flights {
@@ -52,31 +53,32 @@ public:
     [[nodiscard]] const shmem::Segment &segment() const { return segment_; }
     [[nodiscard]] std::uint32_t active() const { return active_; }
 
-    // Queued → Inflight and a record of it; false if the session has given up.
+    // Queued → Inflight, and makes its record; false if the session has given up.
     [[nodiscard]] bool begin(shmem::SlotId id, std::int64_t now_us);
-    // The record of a request still in the gateway's hands, or null.
+    // The record of a request that the gateway still has, or null.
     [[nodiscard]] Flight *find(shmem::SlotId id);
     // True if the session still wants it.
     [[nodiscard]] bool is_wanted(shmem::SlotId id);
 
-    // A piece of a stream's text: to the session, or behind what it has not taken yet.
-    enum class Backlog { Short, Long, TooLong };  // Long: time to hold up the daemon; TooLong: more than is kept
+    // Delivers a piece of a stream's text to the session, or appends it to the backlog.
+    enum class Backlog { Short, Long, TooLong };  // Long: the daemon must be paused; TooLong: more than is kept
     [[nodiscard]] Backlog deliver_piece(shmem::SlotId id, std::string_view text, std::int64_t now_us);
     // The session may have made room.
     void forward_backlog(shmem::SlotId id);
 
-    // The answer, or the end of a stream: behind what is left of its text.
+    // Delivers the answer, or the end of a stream after the rest of its text.
     void deliver(shmem::SlotId id, std::string_view body, std::int64_t now_us);
     void fail(shmem::SlotId id, shmem::Outcome outcome, const core::Problem &problem, std::int64_t now_us);
-    // The session gave it up: frees the slot.
+    // The session gave up the request: frees the slot.
     void drop(shmem::SlotId id);
-    // The same of one that there is no record of.
+    // As drop(), for a request without a record.
     void reclaim(shmem::SlotId id);
-    // It is not sent where it was going: what it was charged there is given back.
+    // The request is not sent to its daemon: gives back the charges there.
     void cancel_reservation(shmem::SlotId id, std::int64_t now_us);
 
-    // Wakes the sessions whose requests have ended since the last call, and those for which there is room now. Once per pass, not per
-    // request: a session woken at once takes the processor from the gateway, and the rest of the batch waits.
+    // Wakes the sessions whose requests have ended since the last call, and sessions in line for room that is free now.
+    // Called once per pass, not per request: a session woken at once would take the processor from the gateway while
+    // the rest of the batch waits.
     void wake_owners();
 
 private:
@@ -92,7 +94,7 @@ private:
     std::vector<Flight> flights_;
     std::vector<std::int32_t> to_wake_;
     std::uint32_t active_ = 0;
-    bool has_freed_ = false;  // slots or payload memory, since sessions that wait for them were called
+    bool has_freed_ = false;  // slots or payload memory were freed since sessions in line were called
 };
 
 }  // namespace steadytext::gateway

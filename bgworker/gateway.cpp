@@ -1,4 +1,5 @@
-// Dispatch, fail-over and reconciliation of daemons. Regime: pure; see gateway.hpp. Limits of daemons are in gateway_limits.cpp.
+// Dispatch, fail-over and reconciliation of daemons: see gateway.hpp. Regime: pure. Limits of daemons are in
+// gateway_limits.cpp.
 #include "bgworker/gateway.hpp"
 
 #include "bgworker/model_memory.hpp"
@@ -18,7 +19,7 @@ using shmem::SlotState;
 
 namespace {
 
-constexpr int kMaxAttempts = 2;  // the first, and one retry
+constexpr int kMaxAttempts = 2;  // the first attempt, and a single retry
 
 // Prompts leave this machine encrypted, or not at all.
 void refuse_plaintext(core::DaemonEntry &entry) {
@@ -31,7 +32,7 @@ void refuse_plaintext(core::DaemonEntry &entry) {
                       core::is_http(entry.endpoint) ? "https" : "server_key_file");
 }
 
-// One of the daemons that a dns+tcp entry stands for.
+// A daemon at one of the addresses of a dns+tcp entry.
 core::DaemonEntry at_address(const core::DaemonEntry &entry, const std::string &address) {
     core::DaemonEntry found = entry;
     const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";
@@ -40,7 +41,7 @@ core::DaemonEntry at_address(const core::DaemonEntry &entry, const std::string &
     return found;
 }
 
-// What the daemon's models have in common with another's but for the fingerprint, in words; empty if nothing.
+// Describes a model of the same name but another fingerprint at the other daemon, in words; empty if there is none.
 std::string difference(const std::vector<shmem::Model> &models, const Daemon &other) {
     for (const shmem::Model &model : models) {
         const shmem::Model *known = other.model_of(model.role, model.name);
@@ -52,10 +53,10 @@ std::string difference(const std::vector<shmem::Model> &models, const Daemon &ot
     return {};
 }
 
-// The models that go into the table: each name once a role, as long as there is room.
+// The models that go into the table: each name once per role, as long as there is room.
 class Publication {
 public:
-    // False if it has no room; one that is there already, or cannot be told apart from others, is no matter.
+    // False if there is no room. Models that are already there, or have no fingerprint, are skipped.
     bool add(const shmem::Model &model, bool served, bool is_listed) {
         if (model.fingerprint[0] == '\0' || !seen_.emplace(model.role, model.name).second)
             return true;
@@ -90,7 +91,7 @@ Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(
     }
 }
 
-// ---- which daemons there are ---------------------------------------------------------------------------------------
+// ---- the set of daemons ---------------------------------------------------------------------------------------------
 
 void Gateway::configure(Configuration configuration) {
     configuration_ = std::move(configuration);
@@ -103,9 +104,9 @@ void Gateway::configure(Configuration configuration) {
                                  "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
 }
 
-// What the settings ask for and names lead to, against what there is.
+// Compares the daemons that the settings and names ask for with the daemons there are.
 void Gateway::reconcile() {
-    services_.models_changed = true;  // the order of daemons, or the policy, may be another
+    services_.models_changed = true;  // the order of daemons, or the policy, may have changed
     lacks_room_ = false;
     for (Member &member : members_)
         member.wanted = false;
@@ -140,7 +141,8 @@ void Gateway::reconcile() {
     clear_deserted_rows();
 }
 
-// An entry whose name leads to several daemons is all of them; before it leads to any, it is shown as itself.
+// An entry whose name leads to several addresses stands for a daemon at each; until the name is known, it is shown as
+// itself.
 void Gateway::add_entry(core::DaemonEntry &entry) {
     const bool is_fleet = entry.valid && entry.endpoint.kind == core::EndpointKind::DnsTcp;
     const Name *name = is_fleet ? services_.names.find(entry.endpoint.host) : nullptr;
@@ -164,7 +166,7 @@ void Gateway::hear_of_names(std::int64_t now_us) {
 
 void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
     for (Member &member : members_) {
-        // One that could not be opened is made anew: what was wrong may be right now, a key file for one.
+        // A daemon that could not be opened is made anew: the cause may be gone, for example a missing key file.
         Daemon &daemon = *member.daemon;
         const bool same = entry.valid ? !daemon.could_not_open() && core::same_connection(daemon.entry(), entry)
                                       : !daemon.entry().valid && std::string_view(daemon.entry().text) == entry.text;
@@ -185,7 +187,7 @@ void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
     members_changed_ = true;
 }
 
-// The row a predecessor of this gateway left behind for the daemon, else any; kMaxDaemons if all are taken.
+// The row that an earlier gateway left behind for the daemon, else any row; kMaxDaemons if all are taken.
 std::uint16_t Gateway::free_row(const char *endpoint) const {
     std::uint16_t untouched = shmem::kMaxDaemons, free = shmem::kMaxDaemons;
     for (std::uint16_t row = shmem::kMaxDaemons; row-- > 0;) {
@@ -197,15 +199,16 @@ std::uint16_t Gateway::free_row(const char *endpoint) const {
         if (!segment_.daemons->rows[row].is_taken())
             untouched = row;
     }
-    return untouched < shmem::kMaxDaemons ? untouched : free;  // what another left behind may be asked for yet
+    // A row left behind for another daemon may still be asked for
+    return untouched < shmem::kMaxDaemons ? untouched : free;
 }
 
 bool Gateway::is_owned(std::uint16_t row) const {
     return std::any_of(members_.begin(), members_.end(), [&](const Member &member) { return member.daemon->row() == row; });
 }
 
-// What a predecessor of this gateway left behind and no setting asks for any more. While a name is looked up it may still
-// lead to such a daemon: then only nobody is shown it.
+// Clears rows that an earlier gateway left behind and no setting asks for any more. While a name is being looked up it
+// may still lead to such a daemon: then the row is only hidden.
 void Gateway::clear_deserted_rows() {
     const bool awaits_names = std::any_of(members_.begin(), members_.end(), [&](const Member &member) {
         const core::Endpoint &endpoint = member.daemon->entry().endpoint;
@@ -229,8 +232,8 @@ void Gateway::drop_retired() {
     has_dropped_ |= dropped > 0;
 }
 
-// Two daemons that name one model and mean different ones: the earlier is right. Its word counts while it is down too, or
-// answers would change with every restart.
+// If two daemons use the same model name for different models, the earlier daemon is right. Its models count while it
+// is down too: else answers would change with every restart.
 void Gateway::compare_fingerprints() {
     for (std::size_t later = 0; later < members_.size(); later++) {
         Daemon &daemon = *members_[later].daemon;
@@ -247,7 +250,7 @@ void Gateway::compare_fingerprints() {
         const std::string warning = std::string("daemon \"") + daemon.name() + "\" " + reason;
         if (reason.empty() || std::find(warned_.begin(), warned_.end(), warning) != warned_.end())
             continue;
-        constexpr std::size_t kMostWarnings = 256;  // of a daemon that is another each time it is asked, too
+        constexpr std::size_t kMostWarnings = 256;  // also for a daemon that changes each time it is asked
         if (warned_.size() == kMostWarnings)
             warned_.erase(warned_.begin());
         warned_.push_back(warning);
@@ -255,7 +258,7 @@ void Gateway::compare_fingerprints() {
     }
 }
 
-// What a call that names a model has to know beside the models: whether a name that nobody has told may still be somebody's.
+// Tells calls that name a model whether a daemon may still have a model that no daemon has reported.
 shmem::ModelsUntold Gateway::untold() const {
     shmem::ModelsUntold untold;
     bool any_up = false;
@@ -271,8 +274,9 @@ shmem::ModelsUntold Gateway::untold() const {
     return untold;
 }
 
-// Models being served, then those of daemons that are down, then those only remembered; the first of each role in the order of the
-// settings is the default. A daemon with very many leaves room for the first ones of others.
+// First models that are served, then models of daemons that are down, then models that are only remembered. The first
+// model of each role in the order of the settings is the default. A daemon with very many models leaves room for the
+// first models of the others.
 void Gateway::publish_models() {
     constexpr std::size_t kFirstOnes = 16;
     services_.models_changed = false;
@@ -298,7 +302,8 @@ void Gateway::publish_models() {
             break;
     segment_.daemons->models.store(publication.models(), rest);
     segment_.daemons->models_epoch.fetch_add(1, std::memory_order_release);
-    (void)remember_models(model_file_.c_str(), publication.models());  // without it, only a restart with all daemons down is the poorer
+    // If it fails, only a restart with all daemons down suffers
+    (void)remember_models(model_file_.c_str(), publication.models());
 }
 
 // ---- requests ------------------------------------------------------------------------------------------------------
@@ -340,7 +345,7 @@ void Gateway::take_hints(std::int64_t now_us) {
             look_at(index, now_us);
 }
 
-// Does what a slot's state asks for, whether a hint or the sweep pointed at it.
+// Does the next step for a slot's state; a hint or the sweep pointed at it.
 void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
     const SlotId id{index, segment_.slots->generation(index)};
     Flight *flight = flights_.find(id);
@@ -353,7 +358,7 @@ void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
                 flight->daemon->resume_stream(id);
             return;
         }
-        // One that this gateway does not know was taken by its predecessor: begin it again.
+        // A request that this gateway does not know was taken by an earlier gateway: begin it again.
         if (!segment_.slots->put_back(id))
             return;
         is_orphan = true;
@@ -381,8 +386,9 @@ void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
     }
 }
 
-// What is past its deadline, and what its process left behind. Sessions let go by themselves at the deadline; this is for those that
-// do not: stopped, or fetching no more. A process that comes to the seat of one that is gone has slots of other generations.
+// Takes back a request that is past its deadline, or whose process is gone. Sessions let go by themselves at the
+// deadline; this is for a session that does not: it is stopped, or fetches no more. A new process with the number of a
+// gone process has slots of other generations.
 void Gateway::take_back(std::uint32_t index, std::int64_t now_us) {
     constexpr std::int64_t kGraceUs = 1'000'000;
     const SlotId id{index, segment_.slots->generation(index)};
@@ -416,7 +422,7 @@ void Gateway::dispatch(SlotId id, std::int64_t now_us) {
     }
 }
 
-// A stream whose pieces a predecessor of this gateway has given out, or may have.
+// Ends a stream whose pieces an earlier gateway has given out, or may have given out.
 void Gateway::break_off(SlotId id, std::int64_t now_us) {
     core::Problem problem;
     problem.set(core::sqlstate::kConnectionFailure, "the connection to the inference daemon was lost");
@@ -473,8 +479,9 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
     flights_.fail(id, Outcome::Refused, problem, now_us);
 }
 
-// Who may serve a request: those that have the model; else those of its provider, known or not; else those that may have it, since they do not
-// tell, or not all. Where none of them is, nobody: what another model would answer is for the session to say, before it asks.
+// The daemons that may serve a request: daemons with the model; else the daemons of its provider, whether or not they
+// know the model; else daemons that may have it, as they report no models, or not all. If there is no such daemon,
+// nobody serves it: only the session may choose another model, before it asks.
 struct Gateway::Wish {
     shmem::Operation operation;
     std::string_view model;     // empty: any
@@ -498,12 +505,12 @@ Gateway::Wish Gateway::wish_of(const shmem::Slot &slot) const {
     if (!provider.empty() && any([&](const Daemon &daemon) { return provider == daemon.entry().provider; }))
         return {slot.operation, {}, provider};
     if (slot.operation == shmem::Operation::Rerank)
-        return {slot.operation, {}, {}};  // the model is the session's guess, nobody named it
+        return {slot.operation, {}, {}};  // the session guessed the model, nobody named it
     return {slot.operation, {}, {}, true};
 }
 
-// The next in turn of those that can take it, the readiest first: ready, ready at a time they told, not connected yet. One that a
-// rate limit keeps the request from is passed over.
+// The next daemon in turn of the daemons that can take the request, in the order of readiness: ready, ready at a known
+// time, not connected yet. A daemon whose rate limit refuses the request is skipped.
 Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
     shmem::Slot &slot = flights_.slot(id);
     enum class Readiness { Ready, Busy, Connecting };
@@ -532,7 +539,7 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
                 lack = std::max(lack, Lack::Time);
                 continue;
             }
-            // Where fingerprints are binding, one that has not told its own yet is no better than one not connected.
+            // If fingerprints are binding, a daemon that has not reported its own yet counts as not connected.
             const bool known = daemon.is_up() && (!configuration_.strict_fingerprints || !daemon.models().empty());
             const Readiness its_own = !known    ? Readiness::Connecting
                                       : is_busy ? Readiness::Busy
@@ -564,7 +571,8 @@ std::uint64_t Gateway::affinity_key(const shmem::Slot &slot) {
     return segment_.payloads->copy_out(slot.request, text.data()) ? core::stable_hash(text) : 0;
 }
 
-// Sending again is safe: the same request has the same answer. A stream cannot be, since rows were already given out.
+// Sending again is safe, as the same request has the same answer. A stream cannot be sent again, as rows are already
+// out.
 void Gateway::retry_lost(std::int64_t now_us) {
     std::vector<SlotId> lost;
     lost.swap(services_.lost);
@@ -613,7 +621,7 @@ void Gateway::tick() {
     }
     drop_retired();
     if (std::exchange(has_dropped_, false) && lacks_room_)
-        reconcile();  // those that are gone have left room for others
+        reconcile();  // daemons that are gone have left room for others
     tell_waiting(now_us);
     flights_.wake_owners();
 }

@@ -1,7 +1,7 @@
-// The gateway: takes requests from the slot table, gives each to a daemon, brings the answer back.
+// The gateway: takes requests from the slot table, gives each request to a daemon, and brings the answer back.
 //
-// Run by gateway_main.cpp, the worker process around it. Regime: pure (it may throw std::bad_alloc; the process then ends and
-// is restarted). It never waits: the process around it sleeps on wait_fds().
+// Run by gateway_main.cpp, the worker process around it. Regime: pure (it may throw std::bad_alloc; the process then
+// ends and is restarted). It never waits: the process around it sleeps on wait_fds().
 #pragma once
 
 #include "bgworker/daemon.hpp"
@@ -12,7 +12,7 @@
 
 namespace steadytext::gateway {
 
-// What the settings ask for.
+// The values of the settings.
 struct Configuration {
     DaemonSettings daemons;
     bool affinity = false;             // steadytext.balance
@@ -29,17 +29,18 @@ public:
     // Reconciles the daemons with the settings.
     void configure(Configuration configuration);
 
-    // What the server log should say of the daemons since the last call, one line each; `complaints` comes in empty.
+    // Lines about the daemons for the server log, since the last call; `complaints` comes in empty.
     void take_complaints(std::vector<std::string> &complaints) { complaints.swap(complaints_); }
     [[nodiscard]] bool has_complaints() const { return !complaints_.empty(); }
 
-    // Does what there is to do; true if there may be more at once. `woken_by_descriptor`: one of wait_fds was readable.
+    // Does all work that is due; true if more may be due at once. `woken_by_descriptor`: a descriptor of wait_fds was
+    // readable.
     [[nodiscard]] bool work(bool woken_by_descriptor);
 
     // Timers and the sweep of the slot table; call about every kTickUs.
     void tick();
     static constexpr std::int64_t kTickUs = 100'000;
-    // When work() has something to do that nothing wakes for; CLOCK_MONOTONIC, INT64_MAX: never.
+    // When work() has something to do that no event wakes it for; CLOCK_MONOTONIC, INT64_MAX: never.
     [[nodiscard]] std::int64_t due_us() const;
 
     [[nodiscard]] bool take_wait_fds_changed();
@@ -50,11 +51,11 @@ private:
     void look_at(std::uint32_t index, std::int64_t now_us);
     void take_back(std::uint32_t index, std::int64_t now_us);
     void dispatch(shmem::SlotId id, std::int64_t now_us);
-    // Why nobody takes a request; the later, the closer it came.
+    // Why no daemon takes a request; a later value came closer.
     enum class Lack { None, Daemon, Model, Connection, Breaker, Time, Account, Quota };
     struct Wish;
     [[nodiscard]] Wish wish_of(const shmem::Slot &slot) const;
-    // Null, and then what is lacking.
+    // Null if there is no daemon; `lack` then says why.
     [[nodiscard]] Daemon *choose(shmem::SlotId id, std::int64_t now_us, Lack &lack);
     [[nodiscard]] Lack reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t now_us);
     [[nodiscard]] bool wait_for_quota(shmem::SlotId id, std::int64_t now_us);
@@ -83,7 +84,7 @@ private:
     };
 
     const shmem::Segment &segment_;
-    bool (*is_gone_)(std::int32_t owner);  // no process has this number
+    bool (*is_gone_)(std::int32_t owner);  // true if no process has this number
     Flights flights_;
     Services services_;
     std::vector<Member> members_;
@@ -93,12 +94,12 @@ private:
     };
     std::vector<Waiting> waiting_;  // for the limits of daemons (steadytext.on_limit = wait)
     std::vector<std::string> complaints_;
-    std::vector<std::string> warned_;  // of fingerprints: each once
+    std::vector<std::string> warned_;  // about fingerprints: each once
     Configuration configuration_;
     std::string model_file_;
     bool members_changed_ = true;
     bool lacks_room_ = false;   // a daemon of the settings has no row
-    bool has_dropped_ = false;  // daemons were dropped since reconcile() looked
+    bool has_dropped_ = false;  // daemons were dropped since the last reconcile()
 };
 
 }  // namespace steadytext::gateway

@@ -1,4 +1,5 @@
-// Rate limits of daemons: charged when a daemon has been chosen, waited for where the session wants that. Regime: pure; see gateway.hpp.
+// Rate limits of daemons: charged when a daemon is chosen, waited for if the session wants it: see gateway.hpp. Regime:
+// pure.
 #include "bgworker/gateway.hpp"
 
 #include "shmem/segment.hpp"
@@ -10,7 +11,7 @@ namespace steadytext::gateway {
 using shmem::Counter;
 using shmem::SlotId;
 
-// Charges the request to the limits of the daemon and asks its breaker; what is lacking.
+// Charges the request to the limits of the daemon and asks its breaker; returns what is lacking.
 Gateway::Lack Gateway::reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t now_us) {
     shmem::DaemonLimits &limits = slot.limits;
     if (limits.count > 0 && !limits.admit(*segment_.limiter, daemon.names(), now_us)) {
@@ -24,7 +25,7 @@ Gateway::Lack Gateway::reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t n
     return daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection;
 }
 
-// Until the first of the limits that stand against it admits it, if its session wants that and has the time.
+// Waits until the first of the refusing limits admits the request, if its session wants this and has the time.
 bool Gateway::wait_for_quota(SlotId id, std::int64_t now_us) {
     const shmem::Slot &slot = flights_.slot(id);
     const std::int64_t wait_us = slot.limits.refusal.wait_us;

@@ -1,8 +1,8 @@
 // The gateway as a PostgreSQL process: event loop, libzmq's context, settings. Regime: boundary.
 //
-// The Gateway object (pure C++) lives on the heap and never in a frame that PostgreSQL could jump over; every call into it
-// goes through a catch-all. An exception ends the process, and the postmaster starts another: the slot table tells
-// the successor what was under way.
+// The Gateway object (pure C++) lives on the heap, never in a frame that a longjmp could skip; every call into it goes
+// through a catch-all. An exception ends the process, and the postmaster starts another gateway, which finds the
+// pending requests in the slot table.
 #include "bgworker/worker_process.hpp"
 #include "bgworker/gateway.hpp"
 #include "bgworker/metrics_listener.hpp"
@@ -31,8 +31,8 @@ namespace {
 constexpr const char *kModelFile = "pg_steadytext/models.json";
 constexpr int kMaxEvents = 16;
 
-// libzmq's threads block all signals once they run; until then one could steal a signal meant for this thread and lose
-// a latch's wake-up with it (gpdb#11006). So they are started, by the first socket, with everything blocked.
+// Once they run, libzmq's threads block all signals; until then a thread could take a signal meant for this thread, and
+// a latch's wake-up would be lost (gpdb#11006). So the first socket starts them while everything is blocked.
 void *start_zmq() {
     sigset_t all, previous;
     sigfillset(&all);
@@ -83,7 +83,7 @@ Configuration configuration_from_settings() {
     return configuration;
 }
 
-// The gateway and what else runs on its loop.
+// The gateway and the metrics listener, which share an event loop.
 struct Parts {
     Gateway gateway;
     MetricsListener metrics;
@@ -107,7 +107,7 @@ void log_complaints(Parts &parts) {
     delete complaints;
 }
 
-// The wait set cannot shed descriptors in older versions, so it is made anew when connections come or go.
+// Older versions cannot remove descriptors from a wait set, so it is made anew when connections come or go.
 WaitEventSet *watch(const Parts &parts, WaitEventSet *previous) {
     if (previous != nullptr)
         FreeWaitEventSet(previous);
@@ -135,7 +135,7 @@ void run(Parts &parts) {
     bool descriptor = false;
     configure(parts);
     while (!worker::shutdown_requested()) {
-        // The latch is reset before the work is looked for, so that a request published meanwhile sets it again.
+        // The latch is reset before the search for work, so a request published meanwhile sets it again.
         ResetLatch(MyLatch);
         if (worker::serve_interrupts())
             configure(parts);
@@ -179,7 +179,7 @@ void steadytext_gateway_main(Datum) {
     worker::begin(segment.header->gateway);
     gateway::check_descriptors();
     worker::make_directory();
-    // The memory of a giant message goes back to the system with the message.
+    // Large allocations use mmap, so the memory of a huge message goes back to the system with the message.
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     void *context = gateway::start_zmq();
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)

@@ -1,4 +1,4 @@
-// Transfers, and what becomes of them: see http_channel.hpp. Regime: pure.
+// Starts transfers and judges their results: see http_channel.hpp. Regime: pure.
 #include "bgworker/http_channel.hpp"
 
 #include "src/core/clock.hpp"
@@ -18,13 +18,13 @@ constexpr long kMostConnections = 256;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 1'000'000;
 constexpr std::int64_t kCompanyUs = 5'000'000;
-constexpr std::int64_t kHoldsUs = 1'000'000;  // that a parameter is taken
+constexpr std::int64_t kHoldsUs = 1'000'000;  // how long a parameter is known to be taken
 
 std::string bracketed(const std::string &address) {
     return address.find(':') == std::string::npos ? address : "[" + address + "]";
 }
 
-// One whose connection did not hold.
+// For a transfer whose connection broke.
 Declined broken(const HttpTransfer &transfer, CURLcode result) {
     const auto why = transfer.is_too_long() ? Declined::Why::Invalid : Declined::Why::Unavailable;
     return {transfer.request().id, why, transfer.failure(result)};
@@ -108,7 +108,7 @@ bool HttpChannel::receive(ChannelListener &listener) {
     while (CURL *easy = loop_.take_ended(result)) {
         HttpTransfer &transfer = HttpTransfer::of(easy);
         if (transfer.is_stream())
-            transfer.note_end(result);  // what came of it is not read yet
+            transfer.note_end(result);  // its last events are not read yet
         else
             end(transfer, result, listener);
     }
@@ -123,7 +123,7 @@ void HttpChannel::deliver_ready(ChannelListener &listener) {
         listener.on_message(*this, reply);
 }
 
-// Whatever the listener does, the transfer is ours no more: it may send, cancel or close.
+// The transfer is extracted first, as the listener may send, cancel or close.
 void HttpChannel::end(HttpTransfer &finished, CURLcode result, ChannelListener &listener) {
     if (&finished == probe_.get()) {
         const std::unique_ptr<HttpTransfer> probe = std::move(probe_);
@@ -177,7 +177,7 @@ void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, Ch
         declined.is_loading = reply.is_loading;
         break;
     case openai::Verdict::Unserved:
-        if (!serves(request.kind)) {  // asked before it was known
+        if (!serves(request.kind)) {  // sent before this was known
             declined.why = Declined::Why::Unserved;
             return listener.on_declined(*this, declined);
         }
@@ -198,7 +198,7 @@ void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, Ch
         go_down(declined.reason, listener);  // and read the key anew
 }
 
-// A proxy may come to serve others while it runs.
+// A proxy may change its models while it runs.
 void HttpChannel::take_models(std::string_view listing, ChannelListener &listener) {
     const std::vector<std::string> before = engine_.models;
     if (openai::read_models(listing, engine_) && engine_.models != before && !engine_.models.empty())
@@ -215,11 +215,11 @@ void HttpChannel::lose(const HttpTransfer &transfer, CURLcode result, ChannelLis
         go_down(declined.reason, listener);
 }
 
-// ---- whose failure it was -------------------------------------------------------------------------------------------
+// ---- is the engine or the request at fault? -------------------------------------------------------------------------
 
 bool HttpChannel::serves(Request::Kind kind) const { return kind == Request::Kind::Generate ? engine_.generates() : engine_.embeds(); }
 
-// The request that tells goes to the model that answered last, never to one that only this caller has named.
+// The check goes to the model that answered last, never to a model that only this caller has named.
 void HttpChannel::suspect(const Request &request, EngineCheck::Suspect suspect, ChannelListener &listener) {
     Check &check = check_for(request.kind);
     const std::int64_t now_us = core::monotonic_us();
@@ -236,12 +236,12 @@ void HttpChannel::suspect(const Request &request, EngineCheck::Suspect suspect, 
     check.suspicion.hold(std::move(suspect));
 }
 
-// Others' requests are under way, or were until shortly before: the check may have waited behind them, for an engine works on so many at once.
-// One that answers nobody is found out by steadytext.breaker_timeout.
+// Other requests are in flight, or were until shortly before: the check may have waited behind them, as an engine works
+// on a limited number at once. steadytext.breaker_timeout finds an engine that answers no request.
 bool HttpChannel::had_company(const Check &check) const { return !transfers_.empty() || company_us_ >= check.begun_us - kCompanyUs; }
 
-// An engine that answers works, whatever it answers; so does one that asks to come again, which holds for all then. One that has served such
-// requests has lost the path, and may find it again.
+// An engine that answers works, whatever the answer; so does an engine that asks to come again, which then holds for
+// all requests. If the engine has served such requests before, its path is only lost for now, and may come back.
 void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener) {
     using openai::Verdict;
     openai::Reply reply{.verdict = Verdict::Suspect, .message = {}, .reason = {}};
@@ -278,7 +278,7 @@ void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode
         go_down("it refuses the key (HTTP 401)", listener);  // and read the key anew
 }
 
-// One check that failed is one failure, however many wait for it, unless nothing is there any more.
+// A failed check is a single failure, however many requests wait for it; if the engine is gone, each request counts.
 void HttpChannel::convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone, ChannelListener &listener) {
     bool is_first = true;
     for (EngineCheck::Suspect &suspect : suspects) {
@@ -293,14 +293,14 @@ void HttpChannel::convict(std::vector<EngineCheck::Suspect> suspects, bool is_un
     }
 }
 
-// For as long as it has told the gateway.
+// Puts the suspect off for as long as the engine told the check.
 void HttpChannel::put_all_off(EngineCheck::Suspect suspect, std::int64_t retry_after_us, bool is_loading, ChannelListener &listener) {
     suspect.declined.retry_after_us = retry_after_us;
     suspect.declined.is_loading = is_loading;
     listener.on_declined(*this, suspect.declined);
 }
 
-// The engine works: the request made it fail, or it had bad luck with something that stands before the engine.
+// The engine works: the request made it fail, or something before the engine failed by chance.
 void HttpChannel::acquit(EngineCheck::Suspect suspect, ChannelListener &listener) {
     if (!suspect.message.empty())
         return listener.on_message(*this, suspect.message);
@@ -308,7 +308,7 @@ void HttpChannel::acquit(EngineCheck::Suspect suspect, ChannelListener &listener
     listener.on_declined(*this, suspect.declined);
 }
 
-// ---- what the engine does not take ------------------------------------------------------------------------------------
+// ---- parameters that the engine refuses -----------------------------------------------------------------------------
 
 void HttpChannel::ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener) {
     const Request &request = transfer.request();
@@ -334,7 +334,8 @@ void HttpChannel::ask_whether_refused(const HttpTransfer &transfer, std::string 
     lesson->refused.push_back(std::move(refused));
 }
 
-// A parameter that is taken in the gateway's request was refused for what was in the other: its caller is told in the engine's words.
+// If the engine takes the parameter in the gateway's request, it refused the other request for its content: the caller
+// gets the engine's words.
 void HttpChannel::end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener) {
     const HttpTransfer &transfer = *lesson.transfer;
     std::string words;
@@ -361,7 +362,7 @@ void HttpChannel::deliver_streams(ChannelListener &listener) {
         deliver_stream(id, listener);
 }
 
-// Whatever the listener does with an event, the stream may be paused after it, or gone.
+// The listener may pause or end the stream at each event, so it is looked up again each time.
 void HttpChannel::deliver_stream(const std::string &id, ChannelListener &listener) {
     using Event = openai::StreamReader::Event;
     std::string data, message;
@@ -411,7 +412,7 @@ void HttpChannel::resume(std::string_view id) {
         found->second->resume();
 }
 
-// ---- whether it is up -----------------------------------------------------------------------------------------------
+// ---- is the engine up? ----------------------------------------------------------------------------------------------
 
 void HttpChannel::notice(ChannelListener &listener) {
     (void)receive(listener);
@@ -438,7 +439,7 @@ void HttpChannel::begin_probe(ChannelListener &listener) {
     probe_ = start(std::move(request));
 }
 
-// What the entry names by a file is read anew each time it is asked whether the engine is there.
+// The files that the entry names are read anew at each probe.
 bool HttpChannel::read_files(core::Problem &problem) {
     site_.key.clear();
     const bool good = (key_file_.empty() || core::read_key_file(key_file_.c_str(), core::KeyKind::Secret, site_.key, problem)) && read_headers(problem) &&
@@ -447,7 +448,7 @@ bool HttpChannel::read_files(core::Problem &problem) {
     return good;
 }
 
-// An engine may repeat in its words what it was asked with.
+// An engine may repeat parts of its request in its words.
 void HttpChannel::hide_secrets() {
     const auto secrets = std::make_shared<core::Secrets>();
     secrets->add(site_.key);
@@ -457,7 +458,7 @@ void HttpChannel::hide_secrets() {
     engine_.secrets = secrets;
 }
 
-// "Name: value", or "Name: @file" of a value that is a secret.
+// "Name: value", or "Name: @file" if the value is secret.
 bool HttpChannel::read_headers(core::Problem &problem) {
     site_.headers.clear();
     for (std::size_t at = 0; at < headers_.size();) {
@@ -475,7 +476,7 @@ bool HttpChannel::read_headers(core::Problem &problem) {
     return true;
 }
 
-// Other members make other answers: they are another fingerprint, unless the entry says what it is.
+// Other members lead to other answers, so they change the fingerprint, unless the entry sets it.
 bool HttpChannel::read_extra_body(core::Problem &problem) {
     constexpr std::size_t kMostBytes = 64 << 10;
     if (extra_body_file_.empty())
@@ -516,7 +517,7 @@ void HttpChannel::go_down(const std::string &reason, ChannelListener &listener) 
     if (!up)
         return;
     up = false;
-    engine_.api = api_;  // it may come back as another
+    engine_.api = api_;  // it may come back as another engine
     transfers_.clear();
     for (Check &check : checks_)
         check = {};

@@ -1,11 +1,12 @@
-// An OpenAI-compatible engine over HTTP: requests of the wire protocol go out as its own, its answers come back as a daemon's.
+// An OpenAI-compatible engine over HTTP: turns requests of the wire protocol into the engine's requests, and its
+// answers into a daemon's replies.
 //
-// Made by bgworker/open_channel.cpp. Regime: pure. Translation is in src/core/openai.*, a single request's way there and back in
-// bgworker/http_transfer.*, the sockets are bgworker/curl_loop.*'s.
+// Made by bgworker/open_channel.cpp. Regime: pure. src/core/openai.* translates, bgworker/http_transfer.* carries a
+// single request there and back, bgworker/curl_loop.* has the sockets.
 //
-// The channel is up once the engine has listed its models, and asks for the list again, with growing pauses, while it is
-// not. The key is read from its file each time it does so. libcurl is given addresses, never a name, so it starts no thread
-// to look one up; an address that no daemon may have is refused when the socket is made, wherever it came from.
+// The channel is up once the engine has listed its models. While it is down, it asks for the list again, with growing
+// pauses, and reads the key from its file each time. libcurl gets addresses, never a name, so it starts no thread for a
+// look-up. An address that no daemon may have is refused when the socket is made, wherever it came from.
 #pragma once
 
 #include "bgworker/channel.hpp"
@@ -24,8 +25,8 @@ namespace steadytext::gateway {
 
 class HttpChannel final : public Channel {
 public:
-    // `addresses`: what the name in the endpoint leads to; not looked at if that is an address. Null if libcurl refuses to
-    // work; `reason` then says why.
+    // `addresses`: the addresses of the endpoint's host name; unused if the host is an address. Null if libcurl refuses
+    // to work; `reason` then says why.
     [[nodiscard]] static std::unique_ptr<HttpChannel> open(const core::DaemonEntry &entry,
                                                            const std::vector<std::string> &addresses,
                                                            std::size_t longest_reply, std::string &reason);
@@ -46,20 +47,21 @@ private:
     [[nodiscard]] std::unique_ptr<HttpTransfer> start(core::openai::Request request);
     void deliver_ready(ChannelListener &listener);
     void end(HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
-    // What an answer comes to: the listener is told, unless it is not known yet whose failure it was.
+    // Passes the result to the listener, unless it is not known yet whether engine or request is at fault.
     void conclude(const HttpTransfer &transfer, core::openai::Reply reply, ChannelListener &listener);
-    // One that generates, and one that embeds.
+    // The check of a kind of requests: to generate, or to embed.
     struct Check {
         EngineCheck suspicion;
         std::unique_ptr<HttpTransfer> transfer;
         std::int64_t begun_us = 0;
     };
-    // Whether a model refuses a parameter, or a request that holds it: what was refused waits for what the gateway's own request comes back with.
+    // Tests whether a model refuses a parameter or only a request with it: refused requests wait for the answer to the
+    // gateway's own request.
     struct Lesson {
         core::openai::Request::Kind kind;
         std::string model;
         std::string parameter;
-        std::unique_ptr<HttpTransfer> transfer;  // null: it is taken after all
+        std::unique_ptr<HttpTransfer> transfer;  // null: the engine takes the parameter after all
         std::vector<EngineCheck::Suspect> refused;
         std::int64_t holds_until_us = INT64_MAX;
     };
@@ -69,7 +71,7 @@ private:
     void ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener);
     void end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener);
     void take_models(std::string_view listing, ChannelListener &listener);
-    // Of one whose connection did not hold.
+    // For a transfer whose connection broke.
     void lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
     void suspect(const core::openai::Request &request, EngineCheck::Suspect suspect, ChannelListener &listener);
     void end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
@@ -95,7 +97,7 @@ private:
     std::string key_file_;
     std::string headers_;          // as the entry has them
     std::string extra_body_file_;
-    std::vector<std::string> news_;   // ids of streams with something new
+    std::vector<std::string> news_;   // ids of streams with new events
     Transfers transfers_;
     std::vector<std::string> ready_;  // replies that need no engine
     Check checks_[2];

@@ -1,4 +1,4 @@
-// Options, limits, bytes: see http_transfer.hpp. Regime: pure.
+// Sets options and limits, and collects bytes: see http_transfer.hpp. Regime: pure.
 #include "bgworker/http_transfer.hpp"
 
 #include "src/core/endpoint.hpp"
@@ -21,8 +21,8 @@ namespace {
 constexpr long kConnectPatienceMs = 2000;
 constexpr long kProbePatienceMs = 2500;
 constexpr long kCheckPatienceMs = 5000;
-constexpr rlim_t kSpareDescriptors = 64;  // for libzmq, which aborts when it gets none
-constexpr std::int64_t kUsualRetryUs = 1'000'000;  // of an engine that is busy and does not say for how long
+constexpr rlim_t kSpareDescriptors = 64;  // for libzmq, which aborts without descriptors
+constexpr std::int64_t kUsualRetryUs = 1'000'000;  // for a busy engine that gives no time
 constexpr std::int64_t kLongestRetryUs = 60'000'000;
 constexpr std::size_t kFirstRoom = 4096;
 
@@ -72,7 +72,7 @@ HttpTransfer &HttpTransfer::of(CURL *easy) {
     return *static_cast<HttpTransfer *>(transfer);
 }
 
-// ---- what is sent ----------------------------------------------------------------------------------------------------
+// ---- outgoing -------------------------------------------------------------------------------------------------------
 
 void HttpTransfer::add_header(const std::string &header) {
     curl_slist *longer = curl_slist_append(headers_, header.c_str());
@@ -95,11 +95,13 @@ void HttpTransfer::set_up() {
         set(CURLOPT_TIMEOUT_MS, kProbePatienceMs);
     else if (request_.is_check)
         set(CURLOPT_TIMEOUT_MS, kCheckPatienceMs);
-    // What another request was answered by, or what is left of it, has no part in what a check finds.
+    // A check uses its own connection, so that neither the answer to another request nor the rest of it influences the
+    // result.
     if (request_.is_check)
         set(CURLOPT_FRESH_CONNECT, 1L);
     set_limits();
-    // Any that libcurl was built with; what is unpacked has the limit of all replies. What packs a stream would keep pieces back.
+    // Any encoding that libcurl supports; unpacked bytes count towards the limit of replies. A compressed stream would
+    // hold back pieces.
     set(CURLOPT_ACCEPT_ENCODING, "");
     if (request_.streams)
         add_header("Accept-Encoding: identity");
@@ -110,7 +112,7 @@ void HttpTransfer::set_up() {
         add_header(header);
     if (!request_.body.empty()) {
         add_header("Content-Type: application/json");
-        add_header("Expect:");  // no question whether a long body may come
+        add_header("Expect:");  // sends a long body without asking first
         set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
         set(CURLOPT_POSTFIELDS, request_.body.c_str());
     }
@@ -118,7 +120,7 @@ void HttpTransfer::set_up() {
     reply_.reserve(kFirstRoom);
 }
 
-// Where it may go: to the engine itself and nowhere else, by no proxy, and only if the engine proves who it is.
+// The transfer goes to the engine itself and nowhere else, by no proxy, and only if the engine proves its identity.
 void HttpTransfer::set_limits() {
     set(CURLOPT_NOSIGNAL, 1L);
     set(CURLOPT_PROXY, "");
@@ -139,7 +141,7 @@ void HttpTransfer::set_limits() {
     }
 }
 
-// ---- what comes back -------------------------------------------------------------------------------------------------
+// ---- incoming -------------------------------------------------------------------------------------------------------
 
 std::size_t HttpTransfer::on_bytes(char *bytes, std::size_t, std::size_t count, void *self) noexcept {
     auto &transfer = *static_cast<HttpTransfer *>(self);
@@ -163,7 +165,8 @@ std::size_t HttpTransfer::on_bytes(char *bytes, std::size_t, std::size_t count, 
     return count;
 }
 
-// Such an answer has no body. One that comes all the same would be read as the answer to the next request of the connection, so there is none.
+// An answer with such a status has no body. If a body comes anyway, it would be read as the answer to the next request,
+// so the connection is not used again.
 std::size_t HttpTransfer::on_header(char *, std::size_t, std::size_t count, void *self) noexcept {
     auto &transfer = *static_cast<HttpTransfer *>(self);
     if (const long status = transfer.status(); status == 204 || status == 205 || status == 304)
@@ -226,7 +229,7 @@ void HttpTransfer::tell_news() {
         news_.push_back(request_.id);
 }
 
-// libcurl may call back at once with what it held back.
+// libcurl may call back at once with bytes that it held back.
 void HttpTransfer::resume() {
     is_paused_ = false;
     tell_news();

@@ -1,10 +1,11 @@
-// One request to an engine, and what comes back: an easy handle of libcurl's.
+// A single request to an engine, and its answer: an easy handle of libcurl.
 //
-// Made and kept by bgworker/http_channel.*. Regime: pure. While the loop runs (curl_loop.hpp) libcurl calls back from C, which must not throw:
-// then bytes are only taken in. Their owner reads them afterwards.
+// Made and kept by bgworker/http_channel.*. Regime: pure. While the loop runs (curl_loop.hpp), libcurl calls back from
+// C, and callbacks must not throw: they only collect bytes. The owner reads the bytes afterwards.
 //
-// The answer to a streamed request, once its status says that it is one, is read event by event as it comes. Who has no room for more pauses
-// it: nothing is read from the connection any longer, and an engine that goes on sending is held up by TCP.
+// The answer to a streamed request, once its status confirms a stream, is read event by event as it comes. A reader
+// without room pauses it: then nothing more is read from the connection, and TCP holds back an engine that goes on
+// sending.
 #pragma once
 
 #include "bgworker/curl_loop.hpp"
@@ -16,11 +17,11 @@
 
 namespace steadytext::gateway {
 
-// Where requests go, and how.
+// The destination of requests, and how to reach it.
 struct HttpSite {
     std::string address;   // scheme, host and port
     std::string ca_file;
-    std::string resolved;  // CURLOPT_RESOLVE's words for the addresses; empty: the host is one itself
+    std::string resolved;  // the addresses in the form of CURLOPT_RESOLVE; empty: the host is an address
     std::string key;
     std::vector<std::string> headers;  // "Name: value"
     std::size_t longest_reply;
@@ -28,7 +29,7 @@ struct HttpSite {
 
 class HttpTransfer {
 public:
-    // `news` gets the id of a stream when there is something new of it.
+    // `news` gets the id of a stream when it has something new.
     HttpTransfer(CurlLoop &loop, const HttpSite &site, core::openai::Request request, std::vector<std::string> &news);
     ~HttpTransfer();
     HttpTransfer(const HttpTransfer &) = delete;
@@ -41,23 +42,23 @@ public:
     [[nodiscard]] const std::string &reply() const { return reply_; }
     [[nodiscard]] bool is_too_long() const { return is_too_long_; }
     [[nodiscard]] long status() const;
-    // The engine has got something of it: it is connected, and over TLS has proved who it is.
+    // Part of the request has reached the engine: it is connected, and over TLS has proved its identity.
     [[nodiscard]] bool has_gone_out() const;
     [[nodiscard]] double milliseconds() const;
     [[nodiscard]] bool has_retry_after() const;
     [[nodiscard]] std::int64_t retry_after_us() const;
-    // In libcurl's words, which never hold a header.
+    // In libcurl's words, which never contain a header.
     [[nodiscard]] std::string failure(CURLcode result) const;
 
     // --- of a stream ---
-    // An engine may answer at once what should have been a stream, an error above all.
+    // Instead of a stream, an engine may answer at once, above all with an error.
     [[nodiscard]] bool is_stream() const { return request_.streams && !request_.is_check && status() >= 200 && status() < 300 && !is_json(); }
     [[nodiscard]] bool next_event(std::string &data) { return events_.next(data); }
     [[nodiscard]] core::openai::StreamReader &reader() { return reader_; }
     void pause() { is_paused_ = true; }
     void resume();
     [[nodiscard]] bool is_paused() const { return is_paused_; }
-    // All has come that will; what has not been read yet may still be.
+    // Everything has arrived; part of it may still be unread.
     void note_end(CURLcode result);
     [[nodiscard]] bool has_ended() const { return has_ended_; }
     [[nodiscard]] CURLcode result() const { return result_; }
@@ -91,7 +92,7 @@ private:
     core::EventStream events_;
     core::openai::StreamReader reader_;
     bool is_paused_ = false;
-    bool is_halted_ = false;  // libcurl has been told, and holds back what came
+    bool is_halted_ = false;  // libcurl was told to pause, and holds back bytes
     bool has_ended_ = false;
     CURLcode result_ = CURLE_OK;
 };

@@ -1,4 +1,4 @@
-// Looking, opening, closing, responding: see incident_watch.hpp. Regime: pg.
+// Looks, opens, closes and responds: see incident_watch.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/incident_watch.hpp"
 #include "src/core/clock.hpp"
@@ -21,9 +21,9 @@ constexpr std::int64_t kLookUs = 500'000;
 constexpr std::size_t kLooks = 64;
 constexpr std::int64_t kSlowUs = 10'000'000;
 constexpr std::uint32_t kStretch = 4;
-constexpr std::int32_t kShedBelow = 5;  // priority; the default one is not shed
+constexpr std::int32_t kShedBelow = 5;  // jobs with a lower priority are held back; the default priority is not
 
-// Past looks, evenly over the window.
+// Past looks, spread evenly over the window.
 struct History {
     Vitals looks[kLooks];
     std::size_t count = 0;  // ever taken
@@ -34,7 +34,7 @@ std::size_t index_of(ConditionId id) { return static_cast<std::size_t>(id); }
 
 // ---- a look ----------------------------------------------------------------------------------------------------------
 
-// One that loads its models is on its way, not down.
+// A daemon that still loads its models is starting, not down.
 bool is_loading(const Segment &segment, const shmem::DaemonRow &row, const shmem::DaemonIdentity &identity) {
     const shmem::EmbeddedState &embedded = segment.header->embedded;
     const std::int64_t started_unix_us = core::unix_us() - core::monotonic_us() + embedded.started_us.load();
@@ -89,7 +89,7 @@ void look(const Segment &segment, std::int64_t now_us, Vitals &vitals) {
     }
 }
 
-// The oldest look within the window; keeps this one if it is time for another.
+// The oldest look within the window; keeps the new look if it is time for another.
 const Vitals &oldest_in_window(const Vitals &now) {
     const std::int64_t window_us = std::int64_t{guc::incident_window_ms} * 1000;
     const std::int64_t apart_us = window_us / static_cast<std::int64_t>(kLooks - 1);
@@ -124,7 +124,7 @@ bool sheds(ConditionId id) {
     return guc::incident_shed && (id == ConditionId::DaemonDown || id == ConditionId::ErrorRate || id == ConditionId::QueueStuck);
 }
 
-// What is done at once when an incident opens; in words, or null.
+// Responds at once when an incident opens; returns the response in words, or null.
 const char *respond(const Segment &segment, ConditionId id, std::size_t daemon) {
     switch (id) {
     case ConditionId::DaemonDown:
@@ -142,7 +142,8 @@ const char *respond(const Segment &segment, ConditionId id, std::size_t daemon) 
     }
 }
 
-// Jobs that were left alone are looked at anew, by a worker that is there or that the launcher starts.
+// Jobs that were held back are looked at again, by the queue worker of the database, or by a worker that the launcher
+// starts.
 void begin_jobs_from(const Segment &segment, std::int32_t priority) {
     if (segment.header->least_priority.exchange(priority) <= priority)
         return;
@@ -161,7 +162,7 @@ bool any_sheds(const Incidents &incidents) {
     return false;
 }
 
-// What lasts while incidents do.
+// Responses that last as long as incidents do.
 void keep_up_responses(const Segment &segment) {
     const Incidents &incidents = *segment.incidents;
     for (std::size_t i = 0; i < shmem::kMaxDaemons; i++) {
@@ -212,7 +213,7 @@ void turn(const Segment &segment, ConditionId id, std::size_t daemon, core::Inci
     announce(core::condition(id), event);
 }
 
-// Whose incident it is; that of a daemon whose row another one has now is over at once.
+// Follows the daemon in the row: if the row has another daemon now, the incident of the earlier daemon is over at once.
 void follow_daemon(const Segment &segment, ConditionId id, std::size_t daemon) {
     Incidents::Track &track = segment.incidents->tracks[index_of(id)][daemon];
     const shmem::DaemonRow &row = segment.daemons->rows[daemon];
@@ -236,7 +237,7 @@ void judge(const Segment &segment, ConditionId id, std::size_t daemon, const Vit
         turn(segment, id, daemon, turned, value);
 }
 
-// When what lasts from the earlier life has had the time to open anew.
+// By now, an incident that lasts from the earlier life has had the time to open anew.
 void settle(const Segment &segment, std::int64_t now_us) {
     static std::int64_t began_us = now_us;
     const std::int64_t patience_us = (std::int64_t{guc::incident_window_ms} + 2 * std::int64_t{guc::incident_delay_ms}) * 1000;

@@ -1,21 +1,21 @@
-// Watches for incidents, and answers them: see src/core/incident.hpp for what they are. Called by the launcher. Regime: pg.
+// Watches for incidents and responds to them; src/core/incident.hpp defines them. Called by the launcher. Regime: pg.
 //
-// The launcher watches, since it always runs; it has no database, so keepers write down what it posts to shared memory
-// (bgworker/keeper_incidents.*). Responses, each with a switch (steadytext.incident_*):
+// The launcher watches, as it always runs. It has no database, so keepers write down the events that it posts to shared
+// memory (bgworker/keeper_incidents.*). Responses, each with a switch (steadytext.incident_*):
 //
 //   daemon_down               the embedded daemon, if its process is there and answered before, is restarted
-//   breaker_flapping          the daemon rests, as if drained, while another one is ready
+//   breaker_flapping          the daemon rests, as if drained, while another daemon is ready
 //   latency, queue_stuck      keepers refresh frecency a quarter as often
 //   daemon_down, error_rate, queue_stuck   queue workers begin no asynchronous calls of low priority
 //
-// What lasts as long as an incident is worked out anew at every look, from what is open now.
+// Responses that last as long as an incident are derived anew at every look, from the open incidents.
 #pragma once
 
 #include "shmem/segment.hpp"
 
 namespace steadytext::worker {
 
-// Once a second, more or less.
+// Called at every round of the launcher; looks once or twice a second.
 void watch_incidents(const shmem::Segment &segment, std::int64_t now_us);
 
 }  // namespace steadytext::worker

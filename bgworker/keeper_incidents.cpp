@@ -1,4 +1,4 @@
-// One call of _steadytext.incident_*() (sql/pg_steadytext.sql) for each event: see keeper_incidents.hpp. Regime: pg.
+// Calls _steadytext.incident_*() (sql/pg_steadytext.sql) once for each event: see keeper_incidents.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/batch_columns.hpp"
@@ -37,7 +37,7 @@ void note(const IncidentEvent &event) {
     run("SELECT _steadytext.incident_note($1, $2, $3, $4, $5, $6, $7)", std::size(types), types, values);
 }
 
-// What is open, as the launcher knows it, stays; all else was left by an earlier life.
+// Incidents that are open, as the launcher knows, stay open; an earlier life left the others, so they are closed.
 void settle(const IncidentEvent &event) {
     ArrayColumn columns[2];
     for (ArrayColumn &column : columns)

@@ -1,5 +1,5 @@
-// The keeper's part in incidents: what the launcher posted becomes rows of steadytext_incidents and notifications. Called by
-// bgworker/keeper_main.cpp. Regime: pg.
+// The keeper's part in incidents: the launcher's events become rows of steadytext_incidents and notifications. Called
+// by bgworker/keeper_main.cpp. Regime: pg.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -11,7 +11,8 @@ namespace steadytext::worker {
     return row.incidents_seen.load() < shmem::segment().incidents->last();
 }
 
-// Writes what this database has not seen yet, inside a transaction with SPI connected; the number of the last event.
+// Writes the events that this database has not seen yet, inside a transaction with SPI connected; returns the number of
+// the last event.
 [[nodiscard]] std::uint64_t write_incidents(const shmem::DatabaseRow &row);
 
 }  // namespace steadytext::worker

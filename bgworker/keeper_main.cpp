@@ -1,15 +1,15 @@
-// The keeper: writes one database's cached answers, audit rows, incidents and what roles have used, folds in hits, evicts what is too much, deletes what is
-// too old, keeps steadytext_daemon_health true, and leaves when idle.
+// The keeper: writes a database's cached answers, audit rows, incidents and usage, folds in hits, evicts rows beyond
+// the limits, deletes rows that are too old, keeps steadytext_daemon_health true, and leaves when idle.
 //
-// Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime: pg. Each
-// step is a transaction; one that fails is reported, what it had taken is given back, and the keeper leaves. The next one comes after a
-// pause that grows (start_limiter.hpp), so that nothing that fails keeps a place, and takes records one by one, so that a record that cannot
-// be written does not hold up the others. A record is given up for what it says itself, an audit row at once and an answer after three
-// attempts; for a table that is locked, or a disk that is full, it waits as long as that lasts. While others wait for a place it leaves after
-// its turn (places.hpp).
+// Started by the launcher (bgworker/keepers.cpp) when its database has work, as a dynamic background worker. Regime:
+// pg. Each step is a transaction. If a step fails, this is reported, its records are given back, and the keeper leaves.
+// The next keeper comes after a growing pause (start_limiter.hpp), so a failure never keeps a place. It takes records
+// one by one, so a record that cannot be written does not delay the others. A record is given up if its own content is
+// the cause: an audit row at once, an answer after three attempts. If a table is locked, or a disk is full, records
+// wait as long as this lasts. While others wait for a place, the keeper leaves after its turn (places.hpp).
 //
-// A database's only keeper holds its row's keeper_pid. DROP DATABASE waits five seconds for others to leave: an idle keeper is
-// gone sooner.
+// The database's only keeper holds the keeper_pid of its row. DROP DATABASE waits five seconds for others to leave: an
+// idle keeper is gone sooner.
 #include "bgworker/worker_process.hpp"
 #include "bgworker/audit_sql.hpp"
 #include "bgworker/databases.hpp"
@@ -40,7 +40,7 @@ constexpr std::int64_t kGatherUs = 50'000;        // writes that arrive together
 constexpr std::int64_t kIdleUs = 1'500'000;
 constexpr std::int64_t kEvictionUs = 10'000'000;  // between looks at the limits while writes come in
 constexpr std::int64_t kSweepUs = 10'000'000;     // between looks for usage and audit rows that are too old
-constexpr std::uint32_t kAttempts = 3;            // of an answer whose row is refused
+constexpr std::uint32_t kAttempts = 3;            // for an answer whose row is refused
 constexpr std::size_t kBatchBytes = 8 * 1024 * 1024;
 
 struct Keeper {
@@ -48,20 +48,20 @@ struct Keeper {
     shmem::DatabaseRow *row;
     TakenWrites taken;
     TakenAudit taken_audit;
-    std::uint32_t audit_row = 0;  // its index, when rows are written one by one
+    std::uint32_t audit_row = 0;  // index of the row, when rows are written one by one
     std::uint32_t audit_missing = 0;
     std::uint32_t batch = TakenWrites::kMost;
     std::int64_t began_us = 0;
     std::int64_t evicted_us = 0;
     std::int64_t swept_us = 0;
     bool is_sweeping = false;    // there may be more to delete
-    bool cache_is_held = false;  // by a session that clears it: what is to be written waits
+    bool cache_is_held = false;  // a session that clears the cache holds it, so writes wait
     std::uint64_t incidents_written = 0;
-    std::uint64_t refresh_under_way = 0;  // its number: that of the last one asked for when it began
+    std::uint64_t refresh_under_way = 0;  // number of the last refresh that was requested before it began
 };
 Keeper *keeper;
 
-// ---- what it does, each in a transaction -----------------------------------------------------------------------------
+// ---- steps, each in a transaction -----------------------------------------------------------------------------------
 
 void take_batch() {
     keeper->taken.count = 0;
@@ -74,7 +74,7 @@ void take_batch() {
     }
 }
 
-// The taken records are done with: written, or given up.
+// The taken records are finished: written or given up.
 void settle_taken() {
     for (std::uint32_t i = 0; i < keeper->taken.count; i++)
         keeper->segment->cache_writes->finish(keeper->taken.indexes[i]);
@@ -88,14 +88,15 @@ void put_back_taken() {
     keeper->taken.count = 0;
 }
 
-// What failed is what one row says, and not the table: data exceptions and constraints, limits of what a row can hold, what triggers raise.
+// True if a single row caused the failure and not the table: data exceptions and constraints, limits of a row, errors
+// that triggers raise.
 bool is_of_one_row(const core::Problem &problem) {
     constexpr const char *kClasses[] = {"22", "23", "44", "54", "P0"};
     return std::any_of(std::begin(kClasses), std::end(kClasses), [&](const char *each) { return strncmp(problem.sqlstate, each, 2) == 0; });
 }
 
 void give_back_taken(const core::Problem &problem) {
-    const bool is_internal = strncmp(problem.sqlstate, "XX", 2) == 0;  // an answer may be what causes it, again and again
+    const bool is_internal = strncmp(problem.sqlstate, "XX", 2) == 0;  // an answer may cause it again and again
     if (!is_of_one_row(problem) && !is_internal)
         return put_back_taken();
     for (std::uint32_t i = 0; i < keeper->taken.count; i++) {
@@ -130,7 +131,7 @@ void refresh() {
     keeper->row->refresh_took_us.store(core::monotonic_us() - start_us);
 }
 
-// Also done for a database that has no such table any longer: then there is nothing to be true.
+// Also done for a database that no longer has the table: then there is nothing to update.
 void tell_health() {
     const shmem::DaemonTable::Outlook outlook = keeper->segment->daemons->outlook();
     if (begin_quietly())
@@ -147,7 +148,7 @@ void evict() {
 
 void sweep() { keeper->is_sweeping = delete_old(); }
 
-// After the commit, so that who waited for it sees its rows.
+// Called after the commit, so that a session that waited for the refresh sees its rows.
 void finish_refresh() {
     keeper->row->refreshed_us.store(core::monotonic_us());
     keeper->row->refreshes_done.store(keeper->refresh_under_way, std::memory_order_release);
@@ -176,7 +177,8 @@ void settle_audit(std::uint32_t index) {
     keeper->row->pending_audit.fetch_sub(1);
 }
 
-// So that a row that cannot be written costs itself alone; how many are settled. It ends early if the table cannot be written.
+// Writes row by row, so that only a row that cannot be written is lost; returns how many rows are settled. Ends early
+// if the table cannot be written.
 std::uint32_t write_audit_one_by_one() {
     const TakenAudit &taken = keeper->taken_audit;
     for (std::uint32_t i = 0; i < taken.count; i++) {
@@ -213,12 +215,14 @@ bool write_audit_rows() {
     return good;
 }
 
-// That rows are missing, now and then; unless that very row is refused, until it is written.
+// Writes into the audit log, now and then, that rows are missing. It tries again until that is written, unless that
+// very row is refused.
 bool tell_of_missing_audit(std::int64_t now_us) {
     shmem::DatabaseRow &row = *keeper->row;
     if (std::int64_t ignored = INT64_MAX; !audit_gap_is_due(row, now_us, ignored))
         return true;
-    const std::int64_t since_us = row.audit_missing_since_us.exchange(0);  // before the count: what comes now says so anew
+    // Cleared before the count, so a later loss sets it anew.
+    const std::int64_t since_us = row.audit_missing_since_us.exchange(0);
     keeper->audit_missing = row.audit_missing.exchange(0);
     core::Problem problem;
     if (keeper->audit_missing == 0 || run_step("writing an audit row", write_missing_audit, problem) || is_of_one_row(problem))
@@ -228,7 +232,7 @@ bool tell_of_missing_audit(std::int64_t now_us) {
     return false;
 }
 
-// All there is: what was used is on disk before the keeper leaves.
+// Writes all usage, so that it is on disk before the keeper leaves.
 bool write_all_usage() {
     while (take_usage(*keeper->row)) {
         const bool good = run_step("writing usage", write_usage);
@@ -250,7 +254,7 @@ bool note_incidents() {
     return good;
 }
 
-// ---- when it does it -------------------------------------------------------------------------------------------------
+// ---- when each step runs --------------------------------------------------------------------------------------------
 
 bool refresh_is_due(std::int64_t now_us) {
     const shmem::DatabaseRow &row = *keeper->row;
@@ -259,12 +263,13 @@ bool refresh_is_due(std::int64_t now_us) {
     return row.hits() != row.hits_refreshed.load() && now_us >= row.refreshed_us.load() + refresh_interval_us();
 }
 
-// Everything there is to do; false if something failed.
+// Does all work that is due; false if something failed.
 bool work(std::int64_t now_us) {
-    // Read first: whoever asked for a refresh finds in it what was pending when it asked.
+    // Read first: a session that asked for a refresh then finds in it everything that was pending when it asked.
     keeper->refresh_under_way = keeper->row->refreshes_wanted.load();
     const bool noted = note_incidents();
-    const bool audited = write_audit_rows() && tell_of_missing_audit(now_us);  // whatever became of those: a table that cannot be written holds up no other
+    // Even if some rows failed: a table that cannot be written holds up no other table.
+    const bool audited = write_audit_rows() && tell_of_missing_audit(now_us);
     bool wrote_any;
     do {
         if (!write_batch(wrote_any))

@@ -1,6 +1,7 @@
-// The statements, whole batches at a time: see keeper_sql.hpp. Regime: pg.
+// Statements for whole batches: see keeper_sql.hpp. Regime: pg.
 //
-// Every statement has its parameters as arrays and runs once for a batch: one plan, one call of each statement trigger.
+// Every statement has arrays as parameters and runs once per batch: a single plan, and a single call of each statement
+// trigger.
 #include "src/pg/compat.hpp"
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/batch_columns.hpp"
@@ -42,8 +43,8 @@ constexpr const char *kInsert = R"(
     WHERE role = 0 OR role = _steadytext.scope_role(scope)  -- whoever has the name now is who asked
     ON CONFLICT DO NOTHING)";  // of the key, or of an id that a restore has brought
 
-// An answer that had expired was computed anew: its row makes room. So does a row that answers nobody under this key: one that the
-// original left there, or that is untrusted (src/session/table_cache.cpp).
+// If an answer had expired and was computed anew, its old row makes room. So does a row under this key that answers
+// nobody: a row of the original, or an untrusted row (src/session/table_cache.cpp).
 constexpr const char *kDeleteStale = R"(
     DELETE FROM public.steadytext_cache
     WHERE cache_key = ANY ($1) AND (expires_at <= now() OR fingerprint IS NULL OR fingerprint = 'untrusted'
@@ -64,7 +65,8 @@ constexpr const char *kRekey = R"(
     WHERE c.cache_key = $1 AND c.fingerprint IS NULL
       AND NOT EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = $2))";
 
-// An empty ledger beside a table with rows is that of a restore without triggers, and one that cannot be true is somebody's: rows are counted.
+// If the ledger is empty although the table has rows (a restore without triggers), or contains impossible numbers (a
+// change by hand), the rows are counted.
 constexpr const char *kCompactLedger = R"(
     WITH gone AS (DELETE FROM _steadytext.cache_ledger RETURNING entries, bytes),
          told AS (SELECT sum(entries) AS entries, sum(bytes) AS bytes FROM gone),
@@ -72,7 +74,7 @@ constexpr const char *kCompactLedger = R"(
     INSERT INTO _steadytext.cache_ledger SELECT entries, bytes FROM kept
     UNION ALL SELECT count(*), sum(entry_bytes) FROM public.steadytext_cache WHERE NOT EXISTS (SELECT FROM kept) HAVING count(*) > 0)";
 
-// A row that says what it said is left alone.
+// A row that would not change is not written.
 constexpr const char *kForgetDaemons = R"(
     DELETE FROM public.steadytext_daemon_health h
     WHERE NOT EXISTS (SELECT FROM _steadytext.daemon_health() d WHERE d.daemon_id = h.daemon_id))";
@@ -87,7 +89,7 @@ constexpr const char *kWriteHealth = R"(
          excluded.error_count, excluded.avg_response_time_ms)
     WHERE h.* IS DISTINCT FROM excluded.*)";
 
-// $1: seconds; a page at a time, along the index of what is oldest.
+// $1: seconds. Deletes a page at a time, along the index of the oldest rows.
 constexpr const char *kDeleteOldUsage = R"(
     DELETE FROM public.steadytext_usage WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM public.steadytext_usage WHERE day < ((clock_timestamp() - $1 * interval '1 second') AT TIME ZONE 'UTC')::date
@@ -173,7 +175,7 @@ private:
     static constexpr std::size_t kColumns = 19;
 
     static Datum vector(std::string_view bytes) {
-        auto *values = static_cast<float *>(palloc(bytes.size()));  // aligned, which the record's bytes need not be
+        auto *values = static_cast<float *>(palloc(bytes.size()));  // aligned; the record's bytes need not be
         memcpy(values, bytes.data(), bytes.size());
         return pg::vector_datum({values, bytes.size() / sizeof(float)});
     }
@@ -210,7 +212,7 @@ private:
     int count_;
 };
 
-// What comes from daemons, and prompts in NFC, may have characters that the database's encoding lacks.
+// Texts from daemons, and prompts in NFC, may have characters that the database's encoding lacks.
 bool fits_encoding(const CacheRecord &record) {
     for (const std::string_view text : {record.legacy_key, record.operation, record.scope, record.prompt, record.text, record.size,
                                         record.eos, record.params, record.finish_reason})
@@ -241,7 +243,8 @@ bool write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
     if (!pg::lock_cache_for_writing(pg::own_table("steadytext_cache")))
         return false;
     const shmem::Segment &segment = shmem::segment();
-    const std::uint64_t epoch = segment.cache_epochs->of(MyDatabaseId);  // with the lock held: no clearing is under way
+    // The lock is held, so no clearing is in progress
+    const std::uint64_t epoch = segment.cache_epochs->of(MyDatabaseId);
     Answers answers(TakenWrites::kMost);
     Hits hits;
     for (std::uint32_t i = 0; i < taken.count; i++) {

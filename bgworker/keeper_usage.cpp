@@ -1,4 +1,4 @@
-// Taking, adding, giving back: see keeper_usage.hpp. Regime: pg.
+// Takes, adds and gives back usage: see keeper_usage.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/batch_columns.hpp"
@@ -19,8 +19,9 @@ namespace {
 
 constexpr std::uint32_t kBatch = 1000;
 
-// Roles by name: who had used something is to be seen after the role has gone. One that went before is known by its number. Half of what a
-// bigint holds is where counting ends, so that a row that was changed by hand stops nobody's counting.
+// Roles by name, so that usage stays visible after a role is dropped; a role that was dropped before has its OID in
+// place of the name. Counts stop at half of what a bigint holds, so that a row changed by hand cannot stop counting by
+// an overflow.
 constexpr const char *kAdd = R"(
     INSERT INTO public.steadytext_usage AS u (day, role_name, database_name, model, calls, hits, failures, limited,
                                               prompt_tokens, completion_tokens, saved_tokens)
@@ -65,14 +66,14 @@ void begin_usage() {
 
 bool take_usage(shmem::DatabaseRow &row) {
     taken.row = &row;
-    row.usage_since_us.store(0);  // before looking: what comes now says so anew
+    row.usage_since_us.store(0);  // before the look: later usage sets it again
     taken.count = shmem::segment().usage->take(row.oid.load(), taken.entries, kBatch);
     return taken.count > 0;
 }
 
 void write_usage() {
     if (!pg::lock_own_table_for_writing("steadytext_usage"))
-        return;  // the extension is not here, or not any more
+        return;  // the extension is not here, or no longer here
     const Oid types[] = {DATEOID, OIDOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
     ArrayColumn columns[std::size(types)];
     for (std::size_t i = 0; i < std::size(types); i++)

@@ -1,7 +1,7 @@
-// The keeper's part in usage: from shared memory (shmem/usage.hpp) into steadytext_usage. Called by bgworker/keeper_main.cpp.
-// Regime: pg.
+// The keeper's part in usage: moves it from shared memory (shmem/usage.hpp) into steadytext_usage. Called by
+// bgworker/keeper_main.cpp. Regime: pg.
 //
-// What was taken is given back unless its transaction commits, however the keeper ends.
+// Taken usage is given back unless its transaction commits, however the keeper ends.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -16,14 +16,14 @@ inline constexpr std::int64_t kUsageUs = 5'000'000;  // how long usage may wait
     return since_us != 0 && now_us >= since_us + kUsageUs;
 }
 
-// Once, before the others.
+// Call once, before the other functions.
 void begin_usage();
 
 // Takes a batch; false if there is none.
 [[nodiscard]] bool take_usage(shmem::DatabaseRow &row);
-// Adds it to the table, inside a transaction with SPI connected.
+// Adds the batch to the table, inside a transaction with SPI connected.
 void write_usage();
-// After the commit, or the abort.
+// Call after the commit or the abort.
 void settle_usage(bool written);
 
 }  // namespace steadytext::worker

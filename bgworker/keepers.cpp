@@ -1,4 +1,4 @@
-// Finding work for keepers: see keepers.hpp. Regime: pg.
+// Finds work for keepers: see keepers.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/keepers.hpp"
 #include "bgworker/databases.hpp"
@@ -17,8 +17,9 @@ namespace steadytext::worker {
 
 namespace {
 
-constexpr std::int64_t kHealthUs = 1'000'000;    // between writings of steadytext_daemon_health when a daemon's state changes
-constexpr std::int64_t kTrafficUs = 60'000'000;  // and when only its counts do; none while nothing is asked
+// Between updates of steadytext_daemon_health when a daemon's state changes
+constexpr std::int64_t kHealthUs = 1'000'000;
+constexpr std::int64_t kTrafficUs = 60'000'000;  // and when only its counts change; without requests there are none
 constexpr std::int64_t kLookUs = 10'000'000;
 
 }  // namespace

@@ -1,8 +1,8 @@
-// The launcher as a PostgreSQL process: keeps the embedded daemon (and the keepers) as the settings want them, and watches for
-// incidents.
+// The launcher as a PostgreSQL process: keeps the embedded daemon, the keepers and the queue workers as the settings
+// and the work require, and watches for incidents.
 //
-// Regime: boundary. It has no threads, so it may fork; its C++ objects live on the heap, outside every frame that
-// PostgreSQL could jump over.
+// Regime: boundary. It has no threads, so it may fork; its C++ objects live on the heap, outside every frame that a
+// longjmp could skip.
 #include "bgworker/worker_process.hpp"
 #include "bgworker/databases.hpp"
 #include "bgworker/embedded_daemon.hpp"
@@ -40,7 +40,7 @@ void wake_on_child_exit(SIGNAL_ARGS) {
 
 bool has_text(const char *setting) { return setting != nullptr && setting[0] != '\0'; }
 
-// The command line the settings ask for; empty if they ask for no daemon.
+// The command line from the settings; empty if they ask for no daemon.
 std::vector<std::string> wanted_command() {
     if (!guc::embedded_daemon || (!has_text(guc::embedded_model) && !has_text(guc::embedded_embedding_model)))
         return {};
@@ -82,7 +82,7 @@ std::int64_t reconcile(EmbeddedDaemon &daemon) {
     return again_us;
 }
 
-// The counters go on from here if shared memory has to be made anew.
+// Saves the counters, so that they go on from here if shared memory is made anew.
 void keep_stats() {
     static std::int64_t kept_us = 0;
     const std::int64_t now_us = core::monotonic_us();
@@ -103,7 +103,7 @@ bool would_find_daemon(const shmem::Segment &segment, std::int64_t now_us) {
     });
 }
 
-// Once a second: of a server that is to have daemons, would a request find one?
+// Once a second, if the server is meant to have daemons: would a request find a daemon?
 void probe() {
     static std::int64_t probed_us = 0;
     const shmem::Segment &segment = shmem::segment();

@@ -1,4 +1,4 @@
-// Accepting, reading, answering: see metrics_listener.hpp. Regime: pure.
+// Accepts, reads and answers: see metrics_listener.hpp. Regime: pure.
 #include "bgworker/metrics_listener.hpp"
 
 #include "shmem/metrics.hpp"
@@ -15,7 +15,7 @@ namespace steadytext::gateway {
 namespace {
 
 constexpr std::int64_t kReopenUs = 5'000'000;
-constexpr int kSendBufferBytes = 1 << 20;  // a whole answer finds room in the kernel, so nobody need watch for more
+constexpr int kSendBufferBytes = 1 << 20;  // a whole answer fits into the kernel's buffer, so nobody waits for room
 
 bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
 
@@ -79,7 +79,8 @@ std::string MetricsListener::take_complaint() { return std::exchange(complaint_,
 
 bool MetricsListener::take_wait_fds_changed() { return std::exchange(changed_, false); }
 
-// While all connections are taken nobody listens: the kernel keeps a few who wait and turns the others away.
+// While all connections are taken, the listener does not accept: the kernel keeps a few waiting peers and
+// turns the others away.
 void MetricsListener::append_wait_fds(std::vector<int> &fds) const {
     if (listening_ >= 0 && connections_.size() < kMaxConnections)
         fds.push_back(listening_);
@@ -124,7 +125,7 @@ bool MetricsListener::serve(Connection &connection, std::int64_t now_us) {
         return write_answer(connection);
     if (!connection.said_all)
         return true;
-    // All is said. The peer closes first, so that nothing on the way is lost.
+    // Everything is sent. The peer closes first, so that no bytes in transit are lost.
     char rest[512];
     const ssize_t got = read(connection.fd, rest, sizeof rest);
     return got > 0 || (got < 0 && would_block());

@@ -1,9 +1,9 @@
 // A small HTTP server in the gateway's event loop that answers GET /metrics for Prometheus (steadytext.metrics_listen).
 //
-// Made and called by gateway_main.cpp. Regime: pure (may throw std::bad_alloc). It never waits, and nothing a peer does makes it
-// work without bound: few connections at a time, one short request on each, kPatienceUs for a peer to send its request and
-// to take the answer; what comes above that waits in the kernel's queue. Answers are shared by requests that come
-// within kFreshUs.
+// Made and called by gateway_main.cpp. Regime: pure (may throw std::bad_alloc). It never waits, and a peer cannot make
+// it work without bound: few connections at a time, a single short request on each, kPatienceUs for a peer to send its
+// request and kPatienceUs to take the answer; further peers wait in the kernel's queue. Requests within kFreshUs share
+// an answer.
 #pragma once
 
 #include "src/core/breaker.hpp"
@@ -27,14 +27,14 @@ public:
     MetricsListener(const MetricsListener &) = delete;
     MetricsListener &operator=(const MetricsListener &) = delete;
 
-    // Listens at `address` from now on, or nowhere if it is empty or "off".
+    // Listens at `address` from now on; if it is empty or "off", nowhere.
     void configure(std::string_view address, const core::BreakerSettings &breaker);
-    // Once in every pass of the loop.
+    // Called once in every pass of the loop.
     void work(std::int64_t now_us);
 
     [[nodiscard]] bool take_wait_fds_changed();
     void append_wait_fds(std::vector<int> &fds) const;
-    // A line for the server's log, once.
+    // A line for the server's log, returned once.
     [[nodiscard]] bool has_complaint() const { return !complaint_.empty(); }
     [[nodiscard]] std::string take_complaint();
 
@@ -50,13 +50,13 @@ private:
         std::string request;
         std::string answer;  // empty: the request is not complete
         std::size_t written = 0;
-        bool said_all = false;  // the peer is to close now
+        bool said_all = false;  // the peer must close now
     };
 
     void open(std::int64_t now_us);
     void close_all();
     void accept_some(std::int64_t now_us);
-    // False: the connection is done with.
+    // False: the connection is finished.
     [[nodiscard]] bool serve(Connection &connection, std::int64_t now_us);
     [[nodiscard]] bool read_request(Connection &connection, std::int64_t now_us);
     [[nodiscard]] bool write_answer(Connection &connection);

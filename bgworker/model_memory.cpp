@@ -1,7 +1,7 @@
-// The file of remembered models: one JSON array, replaced by rename. Regime: pure.
+// The file of remembered models: a JSON array, replaced by rename: see model_memory.hpp. Regime: pure.
 //
-// It is written by the gateway's loop, which must not wait for a disk: only if something has changed, and never synced. After a crash of
-// the machine it may be empty, which is no worse than none.
+// The gateway's loop writes it and must not wait for a disk, so the file is written only if something has changed, and
+// never synced. After a crash of the machine it may be empty, which is no worse than no file.
 #include "bgworker/model_memory.hpp"
 
 #include "src/core/reply.hpp"
@@ -23,7 +23,7 @@ std::string text_of(const char *path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// A text of the file that has room in `target`; false if there is none.
+// Reads a text that fits into `target`; false if there is none.
 template <std::size_t Size>
 bool read_text(const json &entry, const char *key, char (&target)[Size]) {
     const auto found = entry.find(key);
@@ -33,7 +33,8 @@ bool read_text(const json &entry, const char *key, char (&target)[Size]) {
     return true;
 }
 
-// The file is the gateway's own, but the gateway must start whatever has become of it: member by member, each by its type.
+// The file belongs to the gateway, but the gateway must start whatever the file contains: so each member is checked by
+// its type.
 bool read_model(const json &entry, shmem::Model &model) {
     if (!entry.is_object())
         return false;

@@ -1,4 +1,4 @@
-// Remembers, across restarts, which models were served and under which fingerprints.
+// Remembers, across restarts, the served models and their fingerprints.
 //
 // Called by the gateway. Regime: pure. Cached answers are found by fingerprint, so it must be known while every daemon is down.
 #pragma once
@@ -9,7 +9,7 @@
 
 namespace steadytext::gateway {
 
-// Reads what was remembered; an absent or damaged file is an empty list.
+// Reads the remembered models; an absent or damaged file gives an empty list.
 [[nodiscard]] std::vector<shmem::Model> recall_models(const char *path);
 
 // Replaces the file at once or not at all; false if it could not be written.

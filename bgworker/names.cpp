@@ -1,4 +1,4 @@
-// When names are looked up, and what is kept: see names.hpp. Regime: pure.
+// Decides when names are looked up, and keeps the results: see names.hpp. Regime: pure.
 #include "bgworker/names.hpp"
 
 #include <algorithm>
@@ -7,10 +7,10 @@ namespace steadytext::gateway {
 
 namespace {
 
-constexpr std::int64_t kAgainUs = 5'000'000;         // fleets change
+constexpr std::int64_t kAgainUs = 5'000'000;         // as fleets change
 constexpr std::int64_t kAfterFailureUs = 1'000'000;
 
-// Name servers give the addresses of a fleet in turn.
+// Name servers rotate the addresses of a fleet.
 bool same_but_for_order(std::vector<std::string> one, std::vector<std::string> other) {
     std::sort(one.begin(), one.end());
     std::sort(other.begin(), other.end());

@@ -1,6 +1,6 @@
-// Names of hosts and what they lead to: remembered, and looked up again, since daemons move and fleets grow.
+// Host names and their addresses: remembered, and looked up again, as daemons move and fleets grow.
 //
-// Owned by bgworker/gateway.*, read by daemons. Regime: pure. What a name last led to is kept while later look-ups fail.
+// Owned by bgworker/gateway.*, read by daemons. Regime: pure. While look-ups fail, the last addresses are kept.
 #pragma once
 
 #include "bgworker/resolver.hpp"
@@ -13,7 +13,7 @@
 namespace steadytext::gateway {
 
 struct Name {
-    std::vector<std::string> addresses;  // empty: not known yet, or it leads nowhere
+    std::vector<std::string> addresses;  // empty: not known yet, or the name has no address
     std::string reason;                  // why the last look-up found nothing, or not all
     bool is_answered = false;
     bool is_asked = false;
@@ -23,13 +23,13 @@ struct Name {
 
 class Names {
 public:
-    // What is looked up from now on; a name known already keeps what is known of it.
+    // The names to look up from now on; a name that is already known keeps its addresses.
     void want(const std::vector<std::string> &hosts);
     // Null for a name that is not wanted.
     [[nodiscard]] const Name *find(const std::string &host) const;
 
     void tick(std::int64_t now_us);  // begins the look-ups that are due
-    // The names of which there is something new since the last call.
+    // The names whose result has changed since the last call.
     [[nodiscard]] std::vector<std::string> take(std::int64_t now_us);
     [[nodiscard]] int wait_fd() const { return resolver_.wait_fd(); }
 

@@ -1,4 +1,4 @@
-// Which transport, with which settings: see open_channel.hpp. Regime: pure.
+// Chooses the transport and its settings: see open_channel.hpp. Regime: pure.
 #include "bgworker/open_channel.hpp"
 
 #include "bgworker/http_channel.hpp"
@@ -9,9 +9,9 @@ namespace steadytext::gateway {
 
 namespace {
 
-constexpr int kLingerMs = 1000;  // a retired connection may still deliver what it was given
+constexpr int kLingerMs = 1000;  // a retired connection may still deliver messages it was given
 
-// libzmq would look a name up in the thread that serves all connections.
+// Given a name, libzmq would look it up in the thread that serves all connections.
 std::string numeric_endpoint(const core::Endpoint &endpoint, const std::string &address) {
     if (endpoint.kind == core::EndpointKind::Ipc)
         return endpoint.text;

@@ -1,4 +1,4 @@
-// Turns over databases, owners and kinds of workers: see places.hpp. Regime: pg.
+// Gives turns to databases, owners and kinds of workers: see places.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/places.hpp"
 #include "bgworker/databases.hpp"
@@ -10,7 +10,7 @@ namespace steadytext::worker {
 
 namespace {
 
-// They may be at rest.
+// They may be asleep.
 void wake_those_with_places(const shmem::Segment &segment) {
     for (const shmem::DatabaseRow &row : *segment.databases) {
         pg::set_latch_of(row.keeper_proc_number.load());
@@ -23,14 +23,15 @@ void wake_those_with_places(const shmem::Segment &segment) {
 
 shmem::CallbackWorkers &callbacks() { return shmem::segment().header->callback_workers; }
 
-// Of the callback workers that this process began, by their places. When a role's next one is due is for its queue worker to say.
+// The limiters of the callback workers that this process began, by place. The role's queue worker decides when the
+// role's next worker is due.
 StartLimiter callback_starts[shmem::CallbackWorkers::kMost];
 
 }  // namespace
 
 WantedWorkers::WantedWorkers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us)
     : segment_(segment), now_us_(now_us) {
-    const Size most = 3 * starts.size() + 1;  // with the one that visits databases
+    const Size most = 3 * starts.size() + 1;  // with the worker that visits databases
     wanted_ = static_cast<Wanted *>(palloc(sizeof(Wanted) * most));
     held_ = static_cast<Oid *>(palloc(sizeof(Oid) * (2 * most + shmem::CallbackWorkers::kMost)));
     for (std::uint32_t i = 0; i < starts.size(); i++) {
@@ -99,13 +100,13 @@ bool WantedWorkers::begin_callback(Wanted &chosen, std::int64_t now_us, std::int
     order.place = callbacks().reserve(order.database, order.role, now_us);
     if (order.place != shmem::CallbackWorkers::kNone) {
         StartLimiter &limiter = callback_starts[order.place];
-        limiter.reset();  // the one before has given the place up
+        limiter.reset();  // the worker before has given the place up
         if (!limiter.begin(chosen.kind, chosen.function, order, now_us, again_us)) {
             callbacks().give_up(order.place);
             return false;
         }
     }
-    // Told so, the queue worker asks for the next; also if this role has one already.
+    // This tells the queue worker to ask for the next role's worker; also if this role has a worker already.
     chosen.asked_in->callback_role.store(0, std::memory_order_release);
     shmem::DatabaseTable &databases = *shmem::segment().databases;
     if (const std::uint32_t row = databases.find(order.database); row != shmem::DatabaseTable::kNone)
@@ -113,7 +114,7 @@ bool WantedWorkers::begin_callback(Wanted &chosen, std::int64_t now_us, std::int
     return true;
 }
 
-// Of the owner who has the fewest places, the one that has waited longest.
+// Of the owner with the fewest places, the worker that has waited longest.
 std::uint32_t WantedWorkers::next() const {
     std::uint32_t best = 0;
     std::uint32_t fewest = places_of(wanted_[0].owner);
@@ -139,7 +140,7 @@ void WantedWorkers::begin(std::int64_t &again_us) {
         }
         wanted_[at] = wanted_[--count_];
     }
-    // Those for which there is no callback worker's place any more do not wait for one of these.
+    // A callback worker without a free callback place does not wait for a place here.
     const auto left = static_cast<std::uint32_t>(std::count_if(wanted_, wanted_ + count_, may_begin));
     std::atomic<std::uint32_t> &waiting = shmem::worker_places().waiting;
     const std::uint32_t before = waiting.exchange(left);

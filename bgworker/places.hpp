@@ -1,11 +1,15 @@
-// The places among max_worker_processes: who gets the next one, and when those that have one leave it to others.
+// The places among max_worker_processes: which worker gets the next place, and when a worker leaves its place to
+// others.
 //
-// Regime: pg. Where there are places enough, nobody waits and no worker leaves sooner. While somebody waits, a keeper, queue worker or callback worker
-// leaves once it has had kTurnUs, at a point where nothing is lost, and the next place goes to a database of the owner who has the fewest, among those
-// to whoever has waited longest, of whichever kind. So the wait grows with the number of owners who want something, and not with the databases, the
-// jobs, the callbacks or the failures of one. A worker that fails leaves before it pauses: the pause (start_limiter.hpp) takes no place. Of callback
-// workers a database wants one at a time, for the role whose turn it is there (src/queue/callbacks.cpp); one that waits because there are as many callback
-// workers as may be (shmem/callback_workers.hpp) waits for no place here, and sends nobody away.
+// Regime: pg. If there are enough places, no worker waits and no worker leaves early. While a worker waits, a keeper,
+// queue worker or callback worker leaves once it has had kTurnUs, at a point where nothing is lost. The next place goes
+// to a database of the owner with the fewest places, and there to the worker that has waited longest, of any kind. So
+// the wait grows with the number of owners that need a place, not with the databases, jobs, callbacks or failures of a
+// single owner. A failing worker leaves before its pause: the pause (start_limiter.hpp) takes no place.
+//
+// A database asks for a single callback worker at a time, for the role that has its turn there
+// (src/queue/callbacks.cpp). If there are as many callback workers as there may be (shmem/callback_workers.hpp), the
+// next callback worker waits for no place here, and sends no worker away.
 #pragma once
 
 #include "bgworker/start_limiter.hpp"
@@ -18,12 +22,12 @@
 
 namespace steadytext::worker {
 
-// What the launcher knows of the workers of each row of shmem/database_table.hpp.
+// The launcher's knowledge of the workers of each row of shmem/database_table.hpp.
 struct DatabaseStarts {
     Oid database = InvalidOid;
     StartLimiter keeper, queue_worker;
 
-    // The row may have come to another database since.
+    // The row may have passed to another database.
     void belong_to(Oid now) {
         if (now == database)
             return;
@@ -33,11 +37,11 @@ struct DatabaseStarts {
     }
 };
 
-// The workers that the launcher would begin now, in one look.
+// The workers that the launcher would start now, collected in a single look.
 class WantedWorkers {
 public:
     struct Wanted {
-        StartLimiter *limiter;  // null: that of the place which a callback worker will have
+        StartLimiter *limiter;  // null: the limiter of the place that a callback worker will have
         const char *kind, *function;
         WorkerOrder order;
         Oid owner;
@@ -45,14 +49,14 @@ public:
         shmem::WorkerPlaces::Left *asked_in;  // of a callback worker
     };
 
-    // Of all that were begun, notes which have ended.
+    // Notes which of the started workers have ended.
     WantedWorkers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us);
 
-    // True: it waits for its turn. False: it is on its way, or its pause is not over, which lowers `again_us`.
+    // True: the worker waits for its turn. False: it is starting, or its pause is not over, which lowers `again_us`.
     bool add(StartLimiter &limiter, const char *kind, const char *function, Oid database, std::int64_t &again_us);
     // The callback worker that the database of this row wants, if it wants one.
     void add_callback(std::uint32_t row, Oid database);
-    // As many as there are places for; tells those that have one whether somebody waits.
+    // Starts as many workers as there are places; tells the workers that have places whether others wait.
     void begin(std::int64_t &again_us);
 
 private:
@@ -67,13 +71,13 @@ private:
     std::int64_t now_us_;
     Wanted *wanted_;  // in CurrentMemoryContext
     std::uint32_t count_ = 0;
-    Oid *held_;  // the owners of the databases whose workers have places
+    Oid *held_;  // owners of the databases whose workers have places
     std::uint32_t held_count_ = 0;
 };
 
 inline constexpr std::int64_t kTurnUs = 1'000'000;
 
-// When a worker that began then is to leave its place to somebody else; INT64_MAX: nobody waits.
+// When a worker that began at `began_us` must leave its place to another worker; INT64_MAX: nobody waits.
 [[nodiscard]] inline std::int64_t turn_ends_us(std::int64_t began_us) {
     return shmem::worker_places().waiting.load(std::memory_order_relaxed) == 0 ? INT64_MAX : began_us + kTurnUs;
 }

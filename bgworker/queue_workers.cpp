@@ -1,4 +1,4 @@
-// Reconciling jobs with workers: see queue_workers.hpp. Regime: pg.
+// Compares jobs with workers: see queue_workers.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/queue_workers.hpp"
 #include "bgworker/databases.hpp"
@@ -17,10 +17,10 @@ namespace {
 constexpr std::int64_t kLookUs = 1'000'000;
 constexpr std::int64_t kVisitUs = 20'000;  // between looks at the worker that visits a database
 
-// Databases to be visited. Only the launcher's process uses these.
+// Databases still to be visited. Only the launcher uses these variables.
 Oid *unvisited = nullptr;
 int unvisited_count = -1;  // -1: not listed yet
-std::uint64_t visited_for = 0;  // rows_made_free() when they were listed
+std::uint64_t visited_for = 0;  // rows_made_free() when the databases were listed
 StartLimiter visitor;
 bool is_visit_wanted = false;
 
@@ -38,7 +38,7 @@ bool list_unvisited(const shmem::Segment &segment, std::int64_t now_us) {
     return true;
 }
 
-// One at a time; true while there are more.
+// Visits a database at a time; true while there are more.
 bool visit_databases(const shmem::Segment &segment, WantedWorkers &wanted, std::int64_t now_us, std::int64_t &again_us) {
     if ((unvisited_count < 0 || visited_for != rows_made_free()) && !list_unvisited(segment, now_us))
         return true;

@@ -1,4 +1,4 @@
-// One thread for each look-up: see resolver.hpp. Regime: pure.
+// Starts a thread for each look-up: see resolver.hpp. Regime: pure.
 #include "bgworker/resolver.hpp"
 
 #include "src/core/endpoint.hpp"
@@ -34,7 +34,7 @@ struct Resolver::Box {
 
 namespace {
 
-// Appends the address in numbers; one that no daemon may have goes into `reason` instead.
+// Appends the numeric address; an address that no daemon may have goes into `reason` instead.
 void add_address(const sockaddr &address, Resolution &resolution) {
     const bool is_ipv6 = address.sa_family == AF_INET6;
     const void *bytes = is_ipv6 ? static_cast<const void *>(&reinterpret_cast<const sockaddr_in6 &>(address).sin6_addr)
@@ -68,7 +68,7 @@ Resolver::Resolver() : box_(std::make_shared<Box>()) {}
 
 int Resolver::wait_fd() const { return box_->event; }
 
-// A signal meant for the process's own thread must not be taken by another: a latch's wake-up would be lost.
+// If another thread took a signal meant for the main thread, a latch's wake-up would be lost.
 void Resolver::ask(const std::string &host) {
     sigset_t all, previous;
     sigfillset(&all);

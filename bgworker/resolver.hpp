@@ -1,9 +1,9 @@
-// Looking up names, off the event loop: each name in a thread of its own, so that a name server that does not answer holds
-// up neither the loop nor another name.
+// Looks up names outside the event loop: each name in its own thread, so that a name server that does not answer delays
+// neither the loop nor another name.
 //
-// Used by bgworker/names.*. Regime: pure. A thread blocks every signal, calls getaddrinfo and nothing of PostgreSQL, and leaves
-// its answer in a box that it shares with the resolver (one mutex); the box's descriptor then becomes readable. A thread may
-// outlive the resolver, for nobody can end one that waits for a name server.
+// Used by bgworker/names.*. Regime: pure. A thread blocks every signal, calls getaddrinfo and nothing of PostgreSQL,
+// and leaves its answer in a box that it shares with the resolver (with a mutex); the box's descriptor then becomes
+// readable. A thread may outlive the resolver, as nobody can end a thread that waits for a name server.
 #pragma once
 
 #include <memory>
@@ -12,10 +12,10 @@
 
 namespace steadytext::gateway {
 
-// What became of one look-up.
+// The result of a look-up.
 struct Resolution {
     std::string host;
-    std::vector<std::string> addresses;  // in numbers, in the system's order of preference, each once
+    std::vector<std::string> addresses;  // numeric, in the system's order of preference, each once
     std::string reason;                  // why there are none, in words
 };
 
@@ -23,7 +23,7 @@ class Resolver {
 public:
     Resolver();
 
-    // Begins a look-up; its answer comes by take(), a failure to begin too.
+    // Begins a look-up; take() returns its answer, also if it could not begin.
     void ask(const std::string &host);
     [[nodiscard]] int wait_fd() const;
     [[nodiscard]] std::vector<Resolution> take();

@@ -1,4 +1,4 @@
-// Pauses, and the want of places: see start_limiter.hpp. Regime: pg.
+// Pauses, and the lack of places: see start_limiter.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/start_limiter.hpp"
 #include "bgworker/workers.hpp"
@@ -18,10 +18,10 @@ namespace {
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
 constexpr std::int64_t kLongestNoPlaceUs = 1'000'000;
-constexpr std::int64_t kSteadyUs = 1'000'000;      // one that ran so long did not fail at starting
-constexpr std::int64_t kSayAgainUs = 600'000'000;  // that there is no place
+constexpr std::int64_t kSteadyUs = 1'000'000;      // a worker that ran this long did not fail at starting
+constexpr std::int64_t kSayAgainUs = 600'000'000;  // until a lack of places is logged again
 
-// For all workers that this process begins.
+// For all workers that this process starts.
 std::int64_t no_place_until_us = 0;
 std::int64_t no_place_pause_us = 0;
 std::int64_t said_us = 0;

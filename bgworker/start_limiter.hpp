@@ -1,11 +1,12 @@
-// When a worker of one database is begun, and begun again: the one limiter of keepers, queue workers and callback workers.
+// Decides when a worker of a database is started, and started again: a limiter for keepers, queue workers and callback
+// workers.
 //
 // Used by the launcher, which begins them all. Regime: pg.
 //
-// A worker that ended soon after it began failed, or found nothing to do: the next one waits, counted from that end, 100 ms, 200 ms, … 30 s. So does
-// the next after one that says it failed.
-// A worker that found no free place among max_worker_processes is everybody's concern: no process asks again for a while, or until one of its own
-// workers ends, it is said once, and steadytext_health_check() says it as long as it lasts (Header::no_worker_since_us).
+// A worker that ended soon after its start failed or found nothing to do: the next worker waits, counted from that end,
+// 100 ms, 200 ms, … 30 s. The same holds after a worker that reported a failure. If a worker found no free place among
+// max_worker_processes, all workers are concerned: no process asks again for a while, or until a worker of its own
+// ends. This is logged once, and steadytext_health_check() reports it as long as it lasts (Header::no_worker_since_us).
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -17,7 +18,7 @@ struct BackgroundWorkerHandle;
 
 namespace steadytext::worker {
 
-// What workers are told, in bgw_extra.
+// The order that a worker gets, in bgw_extra.
 struct WorkerOrder {
     Oid database = InvalidOid;
     Oid role = InvalidOid;            // of a callback worker
@@ -27,27 +28,27 @@ struct WorkerOrder {
 
 class StartLimiter {
 public:
-    // A worker it began has not ended yet; or it has not even come.
-    // `failed`: if it has ended, it had failed, however long it ran.
+    // The started worker has not ended yet, or has not even begun. `failed`: if it has ended, it counts as failed,
+    // however long it ran.
     [[nodiscard]] bool is_under_way(std::int64_t now_us, bool failed = false);
     [[nodiscard]] bool was_begun() const { return handle_ != nullptr; }
     [[nodiscard]] bool is_awaited() const;
-    // Begins a worker if none is under way and the pause is over; `again_us` is lowered to when to ask again. False: not now.
+    // Starts a worker if none is running and the pause is over; lowers `again_us` to when to ask again. False: not now.
     bool begin(const char *kind, const char *function, const WorkerOrder &order, std::int64_t now_us, std::int64_t &again_us);
-    // Since when one is wanted, with this the first time it is, or when the pause is over that comes before.
+    // Since when a worker has been wanted: from the first call on, or from the end of a pause before it.
     [[nodiscard]] std::int64_t waits_since(std::int64_t now_us);
-    // For another database.
+    // Starts anew for another database.
     void reset();
 
 private:
-    BackgroundWorkerHandle *handle_ = nullptr;  // of the worker that was begun
+    BackgroundWorkerHandle *handle_ = nullptr;  // of the worker that was started
     std::int64_t started_us_ = 0;
     std::int64_t not_before_us_ = 0;
     std::int64_t pause_us_ = 0;
-    std::int64_t wanted_us_ = 0;  // 0: none is
+    std::int64_t wanted_us_ = 0;  // 0: no worker is wanted
 };
 
-// The launcher has begun all workers that it wants, after some had waited.
+// The launcher has started all workers that it wants, after some had waited.
 void note_no_worker_waits(const shmem::Segment &segment);
 
 }  // namespace steadytext::worker

@@ -1,4 +1,4 @@
-// The frame of a transaction in a background worker: see step.hpp. Regime: pg.
+// Runs a transaction in a background worker: see step.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/step.hpp"
 #include "src/pg/extension_lock.hpp"
@@ -20,7 +20,7 @@ bool run_step(const char *what, void (*step)(), core::Problem &problem, bool qui
     pgstat_report_activity(STATE_RUNNING, what);
     PG_TRY();
     {
-        SetCurrentStatementStartTimestamp();  // else now() would be when this process began
+        SetCurrentStatementStartTimestamp();  // else now() would be the time when this process began
         StartTransactionCommand();
         has_extension = pg::lock_extension();
         if (SPI_connect() != SPI_OK_CONNECT)

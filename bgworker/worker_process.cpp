@@ -1,4 +1,4 @@
-// The PostgreSQL side of a worker's life. Regime: pg.
+// The PostgreSQL side of a worker's life: see worker_process.hpp. Regime: pg.
 #include "bgworker/worker_process.hpp"
 #include "src/pg/as_owner.hpp"
 
@@ -18,7 +18,7 @@ namespace steadytext::worker {
 
 namespace {
 
-// Only if the place is still ours: a successor may have taken it (citus).
+// Only if the place still belongs to this process: a successor may have taken it (citus).
 void withdraw(int, Datum argument) {
     auto *state = reinterpret_cast<shmem::WorkerState *>(DatumGetPointer(argument));
     std::int32_t mine = MyProcPid;
@@ -26,7 +26,7 @@ void withdraw(int, Datum argument) {
         state->proc_number.store(-1);
 }
 
-// Only if the place is still ours.
+// Only if the place still belongs to this process.
 void withdraw_keeper(int, Datum argument) {
     auto *row = reinterpret_cast<shmem::DatabaseRow *>(DatumGetPointer(argument));
     std::int32_t mine = MyProcPid;
@@ -35,7 +35,7 @@ void withdraw_keeper(int, Datum argument) {
     (void)row->keeper_pid.compare_exchange_strong(mine, 0);
 }
 
-// Before signals are unblocked: the default handlers raise from inside a signal handler (pglogical#385).
+// Called before signals are unblocked: the default handlers raise from inside a signal handler (pglogical#385).
 void handle_signals(void (*terminate)(SIGNAL_ARGS), void (*cancel)(SIGNAL_ARGS)) {
     pqsignal(SIGTERM, terminate);
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -51,8 +51,8 @@ bool has_extension() {
     return OidIsValid(extension);
 }
 
-// Whatever the settings of the database or of a role are: nothing overrides PGC_S_OVERRIDE but a SET. A commit never waits for a standby,
-// for such a wait has no end while no standby comes.
+// Overrides the settings of the database and of roles: only a SET overrides PGC_S_OVERRIDE. A commit never waits for a
+// standby, as such a wait has no end while no standby comes.
 void settle_settings() {
     const struct {
         const char *name;
@@ -83,7 +83,7 @@ void begin(shmem::WorkerState &state) {
 }
 
 bool begin_in(Oid database) {
-    handle_signals(die, StatementCancelHandler);  // by SIGINT timeouts of locks and statements work too
+    handle_signals(die, StatementCancelHandler);  // SIGINT is also needed for timeouts of locks and statements
     BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
     settle_settings();
     pgstat_report_appname(MyBgworkerEntry->bgw_name);
@@ -128,7 +128,7 @@ bool serve_interrupts() {
 
 bool shutdown_requested() { return ShutdownRequestPending != 0; }
 
-// Exit code 1 asks for a restart after bgw_restart_time; 0 would mean never again (pg_cron#99).
+// Exit code 1 asks for a restart after bgw_restart_time; 0 would mean no restart (pg_cron#99).
 void leave() {
     proc_exit(1);
 }

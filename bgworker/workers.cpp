@@ -1,4 +1,4 @@
-// Registration of the workers, the lasting ones and those of one database. Regime: pg.
+// Registers the permanent workers and the workers of databases. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/workers.hpp"
 
@@ -25,8 +25,8 @@ BackgroundWorker describe(const char *name, const char *function, BgWorkerStartT
     return worker;
 }
 
-// Starts at consistent state, so that hot standbys are served; "connected" without a database, so that it is seen in
-// pg_stat_activity, takes part in barriers, and never stands in the way of DROP DATABASE.
+// Starts at consistent state, so that hot standbys are served. It is connected, but without a database: so
+// pg_stat_activity shows it, it takes part in barriers, and it never blocks DROP DATABASE.
 void register_worker(const char *name, const char *function) {
     BackgroundWorker worker = describe(name, function, BgWorkerStart_ConsistentState, kRestartSeconds);
     RegisterBackgroundWorker(&worker);

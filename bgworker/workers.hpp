@@ -1,6 +1,6 @@
-// The background workers of pg_steadytext and how they are registered.
+// The background workers of pg_steadytext and their registration.
 //
-// Called by _PG_init; by the launcher for those of one database. Regime: pg.
+// Called by _PG_init, and by the launcher and queue workers for workers of a database. Regime: pg.
 #pragma once
 
 #include "src/pg/compat.hpp"
@@ -12,10 +12,10 @@ namespace steadytext::worker {
 
 void register_workers();
 
-// Has the postmaster start a worker "pg_steadytext KIND" of a database, once. Null if no worker is free; the handle, in
-// CurrentMemoryContext, is the caller's to free.
+// Has the postmaster start a worker "pg_steadytext KIND" of a database, once. Null if no worker is free; the caller
+// must free the handle, which is in CurrentMemoryContext.
 [[nodiscard]] BackgroundWorkerHandle *start_worker(const char *kind, const char *function, const WorkerOrder &order);
-// What the worker that asks was told.
+// The order that this worker got.
 [[nodiscard]] WorkerOrder my_order();
 
 }  // namespace steadytext::worker

@@ -1,4 +1,4 @@
-// ZeroMQ sockets of the gateway: options, framing, monitor events. Regime: pure.
+// ZeroMQ sockets of the gateway: options, framing, monitor events: see zmq_channel.hpp. Regime: pure.
 #include "bgworker/zmq_channel.hpp"
 
 #include <atomic>
@@ -12,9 +12,9 @@ namespace {
 
 constexpr int kMessagesPerPoll = 1024;
 
-// Values: reliability is the point. Defaults would queue into unfinished connections (IMMEDIATE), never back off
-// (RECONNECT_IVL_MAX), never notice a dead peer (HEARTBEAT_*: within the sum of interval and timeout, here less than four seconds)
-// and accept messages of any size (MAXMSGSIZE).
+// Values for reliability. The defaults would queue into unfinished connections (IMMEDIATE), never back off
+// (RECONNECT_IVL_MAX), never notice a dead peer (HEARTBEAT_*: within the sum of interval and timeout, here less than
+// four seconds) and accept messages of any size (MAXMSGSIZE).
 struct Option {
     int name;
     int value;
@@ -47,7 +47,7 @@ void *open_monitor(void *context, void *socket) {
     return monitor;
 }
 
-// The daemon proves by the key who it is; the gateway's own key pair is made for the connection.
+// The daemon proves its identity by the key; the gateway makes its own key pair for the connection.
 bool encrypt(void *socket, const std::string &server_key) {
     char public_key[41], secret_key[41];
     return zmq_curve_keypair(public_key, secret_key) == 0 &&
@@ -98,8 +98,8 @@ ZmqChannel::~ZmqChannel() {
         zmq_close(socket_);
 }
 
-// The message is made before any part of it is sent: one for which there is no memory says nothing of the connection. Once the first part is
-// taken the rest cannot be refused for want of room.
+// The message is made before any part of it is sent: if there is no memory for it, the connection is not affected. Once
+// the first part is sent, the rest cannot be refused for lack of room.
 Channel::Sent ZmqChannel::send(std::string_view body) {
     zmq_msg_t message;
     if (zmq_msg_init_size(&message, body.size()) != 0)
@@ -115,7 +115,7 @@ Channel::Sent ZmqChannel::send(std::string_view body) {
 }
 
 void ZmqChannel::notice(ChannelListener &listener) {
-    // What a dying peer still sent is an answer.
+    // Messages that a dying peer still sent are answers.
     (void)receive(listener);
     // Two frames: {event:16, value:32} in native byte order, and the endpoint.
     char frame[64];
@@ -154,7 +154,7 @@ bool ZmqChannel::receive(ChannelListener &listener) {
     for (; count < kMessagesPerPoll; count++) {
         if (zmq_msg_recv(&part, socket_, ZMQ_DONTWAIT) < 0)
             break;
-        // The body is the last part; what comes before it is the delimiter, or nonsense.
+        // The body is the last part; before it comes the delimiter, or garbage.
         int parts = 1;
         for (; zmq_msg_more(&part) != 0; parts++)
             if (zmq_msg_recv(&part, socket_, ZMQ_DONTWAIT) < 0)

@@ -1,6 +1,6 @@
 // A ZeroMQ DEALER connection to a daemon's REP or ROUTER socket, with its own monitor.
 //
-// Made by bgworker/daemon.*. Regime: pure. cppzmq's no-throw calls where it has them, libzmq's C calls elsewhere.
+// Made by bgworker/open_channel.cpp. Regime: pure; libzmq by its C calls, which do not throw.
 //
 // A request is [empty delimiter, body], which both REP and ROUTER daemons understand. The socket's descriptor is
 // edge-triggered and every send or receive consumes edges, so receive() reads until EAGAIN (zmq_getsockopt(3), ZMQ_FD).
@@ -15,7 +15,7 @@ namespace steadytext::gateway {
 
 struct ZmqSettings {
     std::string endpoint;
-    std::int64_t max_message_bytes;  // a larger one makes libzmq drop the connection
+    std::int64_t max_message_bytes;  // a larger message makes libzmq drop the connection
     int linger_ms;
     std::string server_key;  // CURVE: the daemon's public key in Z85; empty: no encryption
 };
