@@ -16,13 +16,14 @@ const CodePoints &scalars() {
     return *set;
 }
 
-// No control characters, which jsonb and terminals have trouble with, no ends of lines, and nothing that is no character.
+// No control characters, which cause trouble in jsonb and terminals, no line ends, and no code points that are not
+// characters.
 const CodePoints &printable() {
     static const auto *set = new CodePoints{{0x20, 0x7E}, {0xA0, 0x2027}, {0x202A, 0xD7FF}, {0xE000, 0xFFFD}, {0x10000, 0x10FFFD}};
     return *set;
 }
 
-// What a locale may take for a letter, a digit, a mark of punctuation; each beyond ASCII.
+// The letters, digits and punctuation marks beyond ASCII that some locale accepts.
 struct Wide {
     CodePoints letters;
     CodePoints digits;
@@ -38,7 +39,7 @@ const Wide &wide() {
             else
                 ranges.emplace_back(code, code);
         };
-        constexpr std::uint32_t kEndOfScripts = 0x40000;  // behind it there are only selectors of variants and private use
+        constexpr std::uint32_t kEndOfScripts = 0x40000;  // after this there are only variant selectors and private use
         for (std::uint32_t code = 0x80; code < kEndOfScripts; code++) {
             const utf8proc_category_t category = utf8proc_category(static_cast<utf8proc_int32_t>(code));
             if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NO)  // letters, marks that combine, numbers
@@ -92,7 +93,7 @@ const Classes &named_classes() {
     return *classes;
 }
 
-// \d \w \s, in lower case.
+// The class of \d \w \s; `letter` is in lower case.
 const CharacterClass *shorthand_class(std::uint32_t letter, Alphabet alphabet) {
     static const CodePoints word{{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
     static const auto *ecma_word = new CharacterClass(widened(word, {}));
@@ -130,7 +131,7 @@ std::optional<CharacterClass> shorthand(std::uint32_t letter, Alphabet alphabet)
         return std::nullopt;
     if ((letter & 0x20) != 0)
         return *cls;
-    // Of control characters none is generated that the pattern does not name.
+    // Control characters are generated only if the pattern names them.
     const CodePoints &universe = alphabet == Alphabet::Generated ? printable() : scalars();
     return CharacterClass{cls->most.complement(universe), cls->least.complement(scalars())};
 }

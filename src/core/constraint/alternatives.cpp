@@ -1,4 +1,4 @@
-// Telling alternatives apart: see alternatives.hpp. Regime: pure.
+// Tells alternatives apart: see alternatives.hpp. Regime: pure.
 #include "src/core/constraint/alternatives.hpp"
 
 #include "src/core/constraint/value_set.hpp"
@@ -10,7 +10,7 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-// The values a schema lists, if it does.
+// Whether a schema lists its values.
 bool is_listed(const Json &schema) {
     return schema.is_object() && (schema.contains("const") || (schema.contains("enum") && schema["enum"].is_array()));
 }
@@ -23,7 +23,7 @@ void for_each_value(const Json &schema, Visit visit) {
         visit(Value(value));
 }
 
-// None of the lists has a value that another has.
+// True if no two lists share a value.
 bool lists_differ(const std::vector<const Json *> &schemas, Work &work) {
     ValueSet values;
     bool differ = true;
@@ -35,7 +35,8 @@ bool lists_differ(const std::vector<const Json *> &schemas, Work &work) {
     return differ;
 }
 
-// Of its type: a bit for each; 0 if it may be any. Two schemas with bits and none in common have no value in common.
+// The types of a schema, a bit for each; 0 if any type is allowed. Two schemas with bits but no common bit share no
+// value.
 std::uint32_t type_bits(const Json &schema) {
     constexpr std::string_view kTypes[] = {"object", "array", "string", "boolean", "null", "integer", "number"};
     std::uint32_t bits = 0;
@@ -54,7 +55,7 @@ bool requires_member(const Json &schema, const std::string &name, Work &work) {
     return work.spend(required->size()) && std::find(required->begin(), required->end(), name) != required->end();
 }
 
-// The schema of a member that every value has; null if there is none of that name.
+// The schema of a member that every value must have; null if there is no such member.
 const Json *required_member(const Json &schema, const std::string &name, Work &work) {
     const auto properties = schema.find("properties");
     if (properties == schema.end() || !properties->is_object() || !work.spend(properties->size()))
@@ -63,7 +64,7 @@ const Json *required_member(const Json &schema, const std::string &name, Work &w
     return found != properties->end() && requires_member(schema, name, work) ? &*found : nullptr;
 }
 
-// Goes as deep as the schemas nest.
+// Recurses as deep as the schemas nest.
 bool are_disjoint(const Json &one, const Json &other, Work &work) {
     if (!work.spend(16))
         return false;
@@ -88,9 +89,9 @@ bool are_disjoint(const Json &one, const Json &other, Work &work) {
     return false;
 }
 
-// A member that all of them require, and each with other constants.
+// True if all schemas require a member for which each has other constants.
 bool have_discriminator(const std::vector<const Json *> &schemas, Work &work) {
-    constexpr int kTried = 8;  // members; what tells alternatives apart comes early
+    constexpr int kTried = 8;  // members; the distinguishing member comes early
     const auto properties = schemas.front()->find("properties");
     if (properties == schemas.front()->end() || !properties->is_object())
         return false;
@@ -119,7 +120,7 @@ bool differ_by_pairs(const std::vector<const Json *> &schemas, Work &work) {
     return true;
 }
 
-// Those of which some others may have the type.
+// The schemas whose type another schema may also have.
 std::vector<const Json *> told_by_more_than_type(const std::vector<const Json *> &schemas) {
     constexpr std::size_t kBits = 7;
     std::size_t having[kBits] = {};

@@ -1,4 +1,4 @@
-// Sets of characters, as classes of a regex are. Regime: pure.
+// Sets of characters, such as the classes of a regex. Regime: pure.
 //
 // Used by regex.cpp and schema_compiler.cpp.
 #pragma once
@@ -28,10 +28,10 @@ public:
         tidy();
     }
 
-    // What is in `universe` and not here.
+    // The characters of `universe` that are not in this set.
     [[nodiscard]] CodePoints complement(const CodePoints &universe) const {
         CodePoints rest;
-        std::size_t at = 0;  // what ends before it is of no more account
+        std::size_t at = 0;  // ranges before this index no longer matter
         for (auto [first, last] : universe.ranges_) {
             while (at < ranges_.size() && ranges_[at].second < first)
                 at++;
@@ -56,7 +56,7 @@ public:
     friend bool operator<(const CodePoints &a, const CodePoints &b) { return a.ranges_ < b.ranges_; }
 
 private:
-    // Ascending, with gaps between.
+    // Sorts the ranges, with gaps between them.
     void tidy() {
         std::sort(ranges_.begin(), ranges_.end());
         std::size_t kept = 0;

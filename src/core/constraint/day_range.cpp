@@ -19,7 +19,8 @@ class Writer {
 public:
     Writer(const Day &first, const Day &last) : low_(digits_of(first)), high_(digits_of(last)) {}
 
-    // What may follow the first `at` digits; `low`, `high`: all of them were those of the bound.
+    // The texts that may follow the first `at` digits. `low`, `high`: all these digits equal the
+    // digits of the bound.
     [[nodiscard]] std::string write(std::size_t at, bool low, bool high) const {
         if (at == kDigits)
             return {};

@@ -1,7 +1,7 @@
-// Days between two of them, as a pattern of how ISO 8601 writes them.
+// The days between two days, as a pattern of their form in ISO 8601.
 //
-// Called by src/pg/check_demands.cpp. Regime: pure (may throw std::bad_alloc). It goes by digits: what is no day of the calendar, and none that
-// `format` lets in, may match.
+// Called by src/pg/check_demands.cpp. Regime: pure (may throw std::bad_alloc). It compares digits: a text that is no
+// day of the calendar, which `format` does not let in, may match.
 #pragma once
 
 #include <string>
@@ -14,7 +14,8 @@ struct Day {
     int day;
 };
 
-// What matches the days from the first to the last, both included, and nothing else of the form YYYY-MM-DD. `first` is not after `last`.
+// Matches the days from the first to the last, both included, and no other text of the form YYYY-MM-DD that is a day.
+// `first` is not after `last`.
 [[nodiscard]] std::string day_range_pattern(const Day &first, const Day &last);
 
 }  // namespace steadytext::core::constraint

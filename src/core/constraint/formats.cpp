@@ -1,4 +1,4 @@
-// The formats' patterns: see formats.hpp. Regime: pure.
+// The patterns of the formats: see formats.hpp. Regime: pure.
 //
 // RFC 3339 (dates and times; durations in its appendix A), RFC 5321 and 5322 (mail addresses), RFC 1123 (names of hosts), RFC 2673 and 4291
 // (addresses), RFC 3986 (URIs), RFC 4122 (UUIDs).
@@ -18,7 +18,7 @@ namespace {
 #define TIME "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d"
 #define ZONE "(?:Z|[+-](?:0\\d|1[0-3]):[0-5]\\d)"  // PostgreSQL goes to 15:59
 #define DATE "[1-9]\\d{3}-" MONTH_AND_DAY
-// The 29th of February is looked at by itself.
+// A separate check handles the 29th of February.
 #define TAKEN_DATE "\\d{4}-(?:" MONTH_AND_DAY "|02-29)"
 #define TAKEN_TIME "(?:[01]\\d|2[0-3]):[0-5]\\d:(?:[0-5]\\d|60)(?:\\.\\d+)?"
 #define TAKEN_ZONE "(?:[Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)"
@@ -29,14 +29,14 @@ int number(std::string_view digits) {
     return value;
 }
 
-// Of a text that begins as a date: there is no year 0 in PostgreSQL, and not in every year a 29th of February.
+// For a text that begins with a date: PostgreSQL has no year 0, and only leap years have a 29th of February.
 bool is_in_calendar(std::string_view date) {
     const int year = number(date.substr(0, 4));
     const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     return year > 0 && (leap || date.substr(5, 5) != "02-29");
 }
 
-// A leap second is the last of a day of UTC.
+// A leap second is the last second of a day in UTC.
 bool has_its_second(std::string_view time) {
     if (time.substr(6, 2) != "60")
         return true;
@@ -56,7 +56,7 @@ bool is_date_and_time(std::string_view text) { return is_in_calendar(text) && ha
     DURATION_TIME(digits) ")"
 #define DURATION_TIME(digits) "T(?:" digits "H(?:" digits "M(?:" digits "S)?)?|" digits "M(?:" digits "S)?|" digits "S)"
 
-// ---- hosts and what is at them -------------------------------------------------------------------------------------
+// ---- hosts and addresses --------------------------------------------------------------------------------------------
 
 #define BYTE "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
 #define IPV4 BYTE "(?:\\." BYTE "){3}"
@@ -93,7 +93,7 @@ constexpr Format kFormats[] = {
     {"date", DATE, 10, 10, TAKEN_DATE, is_in_calendar},
     {"time", TIME ZONE, 9, 14, TAKEN_TIME TAKEN_ZONE, has_its_second},
     {"date-time", DATE "T" TIME ZONE, 20, 25, TAKEN_DATE "[Tt]" TAKEN_TIME TAKEN_ZONE, is_date_and_time},
-    // Of PostgreSQL's types without time zone, which the standard has no name for.
+    // PostgreSQL's types without time zone; the standard has no names for them.
     {"local-time", TIME, 8, 8, TAKEN_TIME},
     {"local-date-time", DATE "T" TIME, 19, 19, TAKEN_DATE "[Tt ]" TAKEN_TIME, is_in_calendar},
     {"duration", DURATION("\\d{1,4}"), 3, 32, DURATION("\\d+")},

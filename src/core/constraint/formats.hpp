@@ -1,9 +1,11 @@
-// The formats of strings that JSON Schema names and this project keeps to: what is generated for one, and what satisfies it.
+// The string formats of JSON Schema that this project supports: the text that is generated, and the text that is
+// accepted.
 //
 // Used by schema_compiler.cpp and schema_check.cpp. Regime: pure (may throw std::bad_alloc).
 //
-// What is generated is narrower than what is taken: years of four digits that are no leap days, names of three labels. A format of the
-// standard that is not here is an error, as it could not be promised; one that the standard does not know is ignored, as it says.
+// Generated text is narrower than accepted text: years of four digits without leap days, host names of two to four
+// labels. An unsupported format of the standard is an error, as it could not be guaranteed; a format that the standard
+// does not know is ignored, as the standard says.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +15,16 @@ namespace steadytext::core::constraint {
 
 struct Format {
     std::string_view name;
-    std::string_view generated;  // a pattern of the whole string
-    std::size_t shortest;        // characters of what is generated
+    std::string_view generated;  // a pattern for the whole string
+    std::size_t shortest;        // characters of generated text
     std::size_t longest;
-    std::string_view taken;                     // a pattern of the whole string
-    bool (*also)(std::string_view) = nullptr;   // what a pattern cannot say of it
+    std::string_view taken;                     // a pattern for the whole string
+    bool (*also)(std::string_view) = nullptr;   // a condition that no pattern can express
 };
 
-// Null for a name that is not one of these.
+// Null for a name that is not supported.
 [[nodiscard]] const Format *find_format(std::string_view name);
-// One of the standard's that is not here.
+// True for a format of the standard that is not supported.
 [[nodiscard]] bool is_unsupported_format(std::string_view name);
 
 }  // namespace steadytext::core::constraint

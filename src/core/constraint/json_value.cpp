@@ -1,4 +1,4 @@
-// See json_value.hpp. Regime: pure.
+// Reads and writes trees: see json_value.hpp. Regime: pure.
 #include "src/core/constraint/json_value.hpp"
 
 #include <cstdint>
@@ -9,13 +9,14 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-// The reader of texts. It refuses numbers that its own type has no room for, before anybody sees their digits: hence the widest.
+// The reader of texts. It refuses numbers that do not fit its own type, before any callback sees their digits: hence
+// the widest type.
 using Reader = nlohmann::basic_json<std::map, std::vector, std::string, bool, std::int64_t, std::uint64_t, long double>;
 
 constexpr std::int64_t kMostDigitsOfInteger = 18;
-constexpr std::int64_t kMostInteger = 1'000'000'000'000'000'000;  // the first with more
+constexpr std::int64_t kMostInteger = 1'000'000'000'000'000'000;  // the first number with more digits
 
-// Builds the tree as the reader tells of it. Of equal names the last one counts.
+// Builds the tree from the reader's events. Of equal names the last counts.
 template <class Tree> class Builder : public nlohmann::json_sax<Reader> {
 public:
     Builder(Tree &root, Work *work) : root_(root), work_(work) {}
@@ -77,8 +78,8 @@ private:
     }
 
     Tree &root_;
-    Work *work_;  // null: of no account
-    std::vector<Tree *> open_;  // an array grows while what stands in it is closed
+    Work *work_;  // null: no charge
+    std::vector<Tree *> open_;  // pointers stay valid, as an array grows only while its elements are closed
     Tree *member_ = nullptr;
 };
 

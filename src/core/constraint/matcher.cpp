@@ -1,4 +1,4 @@
-// Stacks, sets of stacks, and steps between them: see matcher.hpp. Regime: pure.
+// Stacks, sets of stacks, and steps between sets: see matcher.hpp. Regime: pure.
 #include "src/core/constraint/matcher.hpp"
 
 #include <algorithm>
@@ -28,7 +28,7 @@ Matcher::Matcher(const Network &network, Work *work) : network_(&network), work_
     start_ = number(std::move(stacks), accepts);
 }
 
-// kNever if there is no way from it to an end.
+// kNever if no way leads from the new stack to an end.
 Matcher::Stack Matcher::push(State state, Stack below) {
     const std::uint32_t own = network_->distance(state);
     const std::uint32_t rest = below == kNever ? 0 : frames_[below].distance;
@@ -45,7 +45,8 @@ Matcher::Stack Matcher::push(State state, Stack below) {
     return found->second;
 }
 
-// Adds to `stacks` what the stack can become without a byte and has transitions by bytes.
+// Adds to `stacks` each stack that `first` can become without reading a byte and that has
+// transitions by bytes.
 void Matcher::follow_empty(Stack first, std::vector<Stack> &stacks, bool &accepts) {
     std::vector<Stack> open{first};
     while (!open.empty()) {

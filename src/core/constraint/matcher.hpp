@@ -1,14 +1,14 @@
-// Where a text stands in a network: byte by byte, with the shortest way to an end known at every point.
+// The position of a text in a network, byte by byte; at every position the shortest way to an end is known.
 //
-// Used by daemon/constrained_text.cpp to choose tokens and by the session to check answers. Regime: pure (may throw
+// Called by daemon/constrained_text.cpp to choose tokens, and by the session to check answers. Regime: pure (may throw
 // std::bad_alloc).
 //
-// A position is the set of all stacks of states the text so far can be at, made deterministic as it is met (the lazy subset
-// construction, Thompson 1968): stacks are shared and numbered, so are their sets, and every step is remembered. Stacks from
-// which there is no way to an end are never kept, so a position that is not dead can always be completed.
+// A position is the set of all stacks of states that the text so far can lead to, made deterministic on demand (the
+// lazy subset construction, Thompson 1968). Stacks and sets of stacks are shared and numbered, and every step is
+// remembered. Stacks that lead to no end are never kept, so a position that is not dead can always be completed.
 //
-// What it does is charged, stack by stack, to the work at hand. Once that has ended every step leads to kDead and is not remembered, so
-// that a matcher goes on where it was when it is given more.
+// Each stack is charged to the current work. Once that has ended, every step leads to kDead and is not remembered, so
+// the matcher continues where it was when it is given more work.
 #pragma once
 
 #include "src/core/constraint/network.hpp"
@@ -26,7 +26,7 @@ public:
     using Position = std::uint32_t;
     static constexpr Position kDead = 0;
 
-    // `network` is finished and outlives this. Without `work` nothing is charged.
+    // `network` must be finished and outlive this. Without `work` nothing is charged.
     explicit Matcher(const Network &network, Work *work = nullptr);
     void charge_to(Work *work) { work_ = work; }
 
@@ -36,29 +36,32 @@ public:
 
     // The text may end here.
     [[nodiscard]] bool accepts(Position position) const { return positions_[position].accepts; }
-    // It must: nothing can follow.
+    // The text must end here: nothing can follow.
     [[nodiscard]] bool is_complete(Position position) const {
         return positions_[position].accepts && positions_[position].stacks.empty();
     }
-    // Fewest bytes that complete the text, and such bytes.
+    // The fewest bytes that complete the text, and a text of that length.
     [[nodiscard]] std::uint32_t distance(Position position) const { return positions_[position].distance; }
     [[nodiscard]] std::string completion(Position position) const;
 
     [[nodiscard]] bool matches(std::string_view text);
 
-    // So much is remembered that it should be forgotten.
+    // So much is remembered that trim() should be called.
     [[nodiscard]] bool is_full() const { return positions_.size() >= kMaxPositions || kept_ >= kMaxKept || frames_.size() >= kMaxFrames / 2; }
-    // Forgets what is remembered but for one position, if it is full; returns that position's new number. Of no use once the work has ended.
+    // If it is full, forgets everything except a single position; returns the new number of this position. Meaningless
+    // once the work has ended.
     [[nodiscard]] Position trim(Position keep);
 
 private:
     using Stack = std::uint32_t;  // index in frames_: the top; kNever: empty
     static constexpr std::size_t kMaxPositions = 16'384;
-    static constexpr std::size_t kMaxStacks = 4'096;        // of one position
-    static constexpr std::size_t kMaxKept = 2'000'000;      // stacks of all positions; beyond that they are forgotten, as positions
-    static constexpr std::size_t kMaxFrames = 1'000'000;    // at most ever, and of kept stacks: there the work ends
-    // In steps, of which looking up a remembered one is one: a stack looked at, an edge of it, and a stack that was not there before, for
-    // the memory it takes.
+    static constexpr std::size_t kMaxStacks = 4'096;        // of a position
+    // Stacks of all positions; beyond this number, positions are forgotten
+    static constexpr std::size_t kMaxKept = 2'000'000;
+    // Limit for all stacks, forgotten or not: there the work ends
+    static constexpr std::size_t kMaxFrames = 1'000'000;
+    // Costs in steps; using a remembered step costs a single step. A stack that is looked at, an edge of it, and a new
+    // stack, for its memory.
     static constexpr std::uint64_t kStepsOfStack = 8;
     static constexpr std::uint64_t kStepsOfEdge = 4;
     static constexpr std::uint64_t kStepsOfFrame = 32;

@@ -1,4 +1,4 @@
-// See member_order.hpp. Regime: pure.
+// Sorts members: see member_order.hpp. Regime: pure.
 #include "src/core/constraint/member_order.hpp"
 
 #include "src/core/constraint/json_value.hpp"
@@ -15,7 +15,7 @@ namespace {
 
 using Places = std::map<std::string, std::size_t>;
 
-// Of an object's members, or of an array of their names.
+// The places of an object's members, or of the names in an array.
 Places places_in(const Json &order) {
     Places places;
     if (order.is_object())
@@ -28,7 +28,7 @@ Places places_in(const Json &order) {
     return places;
 }
 
-// True if that changed something. Names without a place come last, as they stand.
+// True if the order changed. Names without a place come last, in their old order.
 bool sort_members(Json &object, const Places &places) {
     const auto place_of = [&](const std::string &name) {
         const auto found = places.find(name);
@@ -59,7 +59,8 @@ bool sort_properties(Json &schema, const Json *written) {
 bool has_values(const std::string &keyword) { return keyword == "const" || keyword == "enum" || keyword == "default" || keyword == "examples"; }
 bool has_named_schemas(const std::string &keyword) { return keyword == "properties" || keyword == "$defs" || keyword == "definitions"; }
 
-// `written`: the same value in the other text, if there is one. `named`: its members are schemas with names of their own, no keywords.
+// `written`: the same value in the other text, if there is any. `named`: the members are schemas with free names, not
+// keywords.
 bool sort_all(Json &schema, const Json *written, bool named) {
     bool changed = schema.is_object() && !named && sort_properties(schema, written);
     if (schema.is_array())

@@ -1,10 +1,11 @@
-// The order in which an answer's members come, put into a schema whose canonical form has lost it.
+// Puts the order of an answer's members into a schema whose canonical form has lost it.
 //
-// Called by src/session/answer_form.cpp. Regime: pure (may throw std::bad_alloc). Recursion goes as deep as the schema, which is bounded
-// before it is parsed.
+// Called by src/session/answer_form.cpp. Regime: pure (may throw std::bad_alloc). Recurses as deep as the schema, which
+// is limited before it is parsed.
 //
-// Cache keys are made of the canonical form, which has every object's members in the order of their names; of a schema only the order of
-// "properties" means something. So that is all that is kept of it: schemas that mean the same have the same text, and one whose order is that
+// Cache keys are made from the canonical form, in which the members of every object are sorted by name. In a schema
+// only the order of "properties" has a meaning. So only this order is kept: schemas with the same meaning have the same
+// text, and a schema whose order is alphabetical still has its canonical form.
 // of the names is its canonical form, as it always was.
 #pragma once
 
@@ -13,8 +14,9 @@
 
 namespace steadytext::core::constraint {
 
-// `canonical` with its properties in the order that `written` has them in, another text of the same schema; without one, those that
-// "required" names first, in its order, then the others. As it is if that changes nothing, or if it is no schema that could be used.
+// `canonical` with its properties in the order of `written`, another text of the same schema. If `written` is empty:
+// first the names in "required", in its order, then the others. Unchanged if this changes nothing, or if the schema is
+// unusable.
 [[nodiscard]] std::string with_member_order(std::string_view canonical, std::string_view written);
 
 }  // namespace steadytext::core::constraint

@@ -1,4 +1,4 @@
-// Building networks, and the shortest ways through them: see network.hpp. Regime: pure.
+// Builds networks, and finds the shortest ways through them: see network.hpp. Regime: pure.
 #include "src/core/constraint/network.hpp"
 
 #include <algorithm>
@@ -29,7 +29,7 @@ std::string utf8(std::uint32_t code) {
 State Network::add_state() {
     if (fits() && spend())
         states_.emplace_back();
-    return static_cast<State>(states_.size() - 1);  // the last one again: the builder looks at fits() when it is through
+    return static_cast<State>(states_.size() - 1);  // the last state again: the builder checks fits() at the end
 }
 
 Rule Network::add_rule() {
@@ -80,7 +80,7 @@ void Network::add_code_points(State from, std::uint32_t first, std::uint32_t las
             add_sequences(from, std::max(first, low), std::min(last, high), to);
 }
 
-// Code points whose UTF-8 is equally long, split until every trailing byte is free, as in RE2 (Cox, 2010).
+// Code points whose UTF-8 has the same length, split until every trailing byte is free, as in RE2 (Cox, 2010).
 void Network::add_sequences(State from, std::uint32_t first, std::uint32_t last, State to) {
     const std::string low = utf8(first);
     const std::string high = utf8(last);
@@ -108,7 +108,7 @@ void Network::add_sequences(State from, std::uint32_t first, std::uint32_t last,
 
 namespace {
 
-// What leads where, backwards: the edges of each kind of end, one after another, in the order in which they were added.
+// The edges in reverse: for each end, the edges that lead to it, in the order in which they were added.
 class Incoming {
 public:
     struct Entry {
@@ -213,7 +213,7 @@ void Network::find_distances() {
 }
 
 void Network::append_shortest(State state, std::string &out) const {
-    std::vector<State> callers;  // where they go on
+    std::vector<State> callers;  // states where the callers go on
     for (;;) {
         if (states_[state].best_edge == kNever) {
             if (callers.empty())

@@ -1,13 +1,13 @@
-// The set of texts an answer may be, as a network of byte transitions: what JSON schemas, regexes and choices compile to.
+// The set of possible answers, as a network of byte transitions: JSON schemas, regexes and choices are compiled to it.
 //
-// Built by regex.cpp, choices.cpp and schema_compiler.cpp; read by matcher.hpp. Regime: pure (may throw std::bad_alloc).
+// Built by regex.cpp and schema_compiler.cpp; read by matcher.hpp. Regime: pure (may throw std::bad_alloc).
 //
 // A recursive transition network (Woods, 1970): rules that consume bytes and call each other; rule 0 is the whole text.
 // finish() finds for every state the fewest bytes that complete its rule, by Knuth's generalisation of Dijkstra's
-// algorithm (1977): a call costs its rule's length and what follows, and is known once both are.
+// algorithm (1977): a call costs the length of its rule plus the length of the rest, and is known once both are known.
 //
-// Every state and edge is a step of the work it is charged to; past that, or past kMaxStates, nothing is added any more and fits()
-// says so. Nothing here recurses, however long the chains of rules are.
+// Every state and edge costs a step of the work. When the work ends, or beyond kMaxStates, nothing more is added and
+// fits() returns false. Nothing here recurses, however long the chains of rules are.
 #pragma once
 
 #include "src/core/constraint/limits.hpp"
@@ -26,9 +26,9 @@ using Rule = std::uint32_t;
 
 inline constexpr std::uint32_t kNever = UINT32_MAX;
 
-// How a daemon begins its complaint when no answer can be had within the tokens allowed; the session tells it by these words.
+// The beginning of a daemon's error message when no answer fits into the allowed tokens; the session recognises it.
 inline constexpr std::string_view kTooFewTokens = "Too few tokens";
-// And when one would take more work than a request may cost.
+// The same, when an answer would take more work than a request may cost.
 inline constexpr std::string_view kTooMuchWork = "Too much work";
 
 struct Edge {
@@ -65,23 +65,23 @@ public:
     // The state after these bytes.
     [[nodiscard]] State add_literal(State from, std::string_view bytes);
 
-    // True while what was built is of a size that can be served.
+    // True while the network is small enough to be used.
     [[nodiscard]] bool fits() const {
         return states_.size() <= kMaxStates && edges_.size() <= 4 * kMaxStates && (work_ == nullptr || !work_->has_ended());
     }
 
-    // Once, when all is built. Of no use once the work has ended.
+    // Call once, when everything is built. Meaningless once the work has ended.
     void finish();
 
     // --- reading ---
     [[nodiscard]] bool is_end(State state) const { return states_[state].is_end; }
-    // Fewest bytes from here to the end of the state's rule; kNever: there is no way.
+    // The fewest bytes from here to the end of the state's rule; kNever: no way leads there.
     [[nodiscard]] std::uint32_t distance(State state) const { return states_[state].distance; }
     [[nodiscard]] bool is_satisfiable() const { return distance(start()) != kNever; }
     // A shortest text from the state to the end of its rule.
     void append_shortest(State state, std::string &out) const;
 
-    // Bytes that no edge tells apart are of one class, from 0 to byte_classes() - 1.
+    // Bytes that no edge distinguishes belong to the same class, from 0 to byte_classes() - 1.
     [[nodiscard]] std::uint8_t byte_class(std::uint8_t byte) const { return byte_class_[byte]; }
     [[nodiscard]] std::size_t byte_classes() const { return std::size_t{byte_class_[255]} + 1; }
 
@@ -95,7 +95,7 @@ private:
         std::uint32_t first_edge = kNever;
         std::uint32_t last_edge = kNever;
         std::uint32_t distance = kNever;
-        std::uint32_t best_edge = kNever;  // the first step of a shortest way
+        std::uint32_t best_edge = kNever;  // the first edge of a shortest way
         bool is_end = false;
     };
     struct RuleRecord {

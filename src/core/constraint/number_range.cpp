@@ -1,5 +1,5 @@
-// Digits between bounds, one after another: see number_range.hpp. Regime: pure. Recursion goes as deep as a bound has digits: 309 before
-// the point at most, as a double has, and kMostFraction or as many as the bound has behind it.
+// Writes the digits between bounds: see number_range.hpp. Regime: pure. Recurses once per digit of a bound: before the
+// point at most 309 digits, as in a double; after it kMostFraction digits, or as many as the bound has.
 #include "src/core/constraint/number_range.hpp"
 
 #include <algorithm>
@@ -10,12 +10,12 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-constexpr std::size_t kMostDigits = 15;       // that every double keeps
-constexpr std::size_t kMostExactDigits = 18;  // of integers, which are no doubles when read
-constexpr std::size_t kMostDigitsBeforePoint = 9;  // of a number that has digits behind it
+constexpr std::size_t kMostDigits = 15;       // every double keeps them
+constexpr std::size_t kMostExactDigits = 18;  // for integers, which are not read as doubles
+constexpr std::size_t kMostDigitsBeforePoint = 9;  // for a number with digits after the point
 constexpr std::size_t kMostFraction = 6;
 
-// The sizes from `low` to `high` of numbers of one sign.
+// The sizes of numbers with the same sign, from `low` to `high`.
 struct Magnitudes {
     Bound low;
     Bound high;
@@ -33,7 +33,7 @@ int compare(const Bound &a, const Bound &b) {
     return padded(a.fraction).compare(padded(b.fraction));
 }
 
-// One more or less at the last digit.
+// Adds or subtracts 1 at the last digit.
 void step(std::string &digits, bool up) {
     std::size_t at = digits.size();
     while (at > 0 && digits[at - 1] == (up ? '9' : '0'))
@@ -44,8 +44,9 @@ void step(std::string &digits, bool up) {
         digits.insert(digits.begin(), '1');
 }
 
-// A bound with more digits than a double keeps of any number, rounded to the side of the numbers it lets in. Numbers of that
-// many digits never compare with the rounded one otherwise than with the bound, as two of them are never one double.
+// A bound with more digits than a double keeps of any number, rounded towards the allowed numbers. Numbers with at most
+// that many digits compare with the rounded bound as with the bound itself, as two such numbers are never the same
+// double.
 Bound kept(Bound bound, bool up) {
     const std::size_t room = kMostDigits - std::min(kMostDigits, bound.digits.size());
     if (bound.fraction.size() > room) {
@@ -85,7 +86,7 @@ public:
     }
 
 private:
-    // The digit at `at` of `length`; `low`, `high`: all before were those of the bound.
+    // Writes the digit at `at` of `length`; `low`, `high`: all digits before equal those of the bound.
     void write_digits(State from, std::size_t length, std::size_t at, bool low, bool high) {
         if (at == length)
             return write_end(from, length, low, high);
@@ -99,7 +100,7 @@ private:
         });
     }
 
-    // Digits that leave the same bounds in force, together.
+    // Groups digits that leave the same bounds in force.
     template <class Visit> static void for_each_digit_group(char first, char last, bool low, bool high, Visit visit) {
         if (first > last)
             return;
@@ -132,7 +133,7 @@ private:
         write_fraction(point, 0, low, high);
     }
 
-    // The number ends after `at` digits of its fraction.
+    // The number may end after `at` digits of its fraction.
     [[nodiscard]] bool ends_between(std::size_t at, bool low, bool high) const {
         const bool equals_low = low && range_.low.fraction.size() <= at;
         const bool equals_high = high && range_.high.fraction.size() <= at;
@@ -192,7 +193,7 @@ Bound bound_of(const Decimal &number, bool exclusive) {
 void add_number_range(const NumberRange &range, Network &network, State from, State to) {
     Writer writer(network, to, range.integer);
     const Bound zero{.digits = "0"};
-    // Without a bound: as many digits as a double keeps, or one more than the other bound has.
+    // The limit without a bound: as many digits as a double keeps, or a digit more than the other bound has.
     const auto limit = [](const std::optional<Bound> &other) {
         return nines(std::max(kMostDigits, other.has_value() ? other->digits.size() + 1 : 0));
     };

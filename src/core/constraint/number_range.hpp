@@ -1,8 +1,9 @@
 // JSON numbers between bounds, as a network of digits.
 //
 // Called by schema_compiler.cpp. Regime: pure (may throw std::bad_alloc). Numbers are written without exponent, with few
-// enough digits that every one compares with the bounds as a double as it does in decimal: 15 at most, of which up to 6
-// after the point (more only where a bound has them); an integer may have more where a bound has.
+// Called by schema_compiler.cpp. Regime: pure (may throw std::bad_alloc). Numbers are written without exponent, and
+// with few enough digits that each compares with the bounds as a double in the same way as in decimal: at most 15, of
+// which up to 6 after the point (more only if a bound has more); an integer may have more if a bound has more.
 #pragma once
 
 #include "src/core/constraint/network.hpp"
@@ -14,7 +15,7 @@
 namespace steadytext::core::constraint {
 
 struct Bound {
-    std::string digits{};  // before the point, without leading zeros but for "0" itself
+    std::string digits{};  // before the point, without leading zeros except "0" itself
     std::string fraction{};
     bool negative = false;
     bool exclusive = false;

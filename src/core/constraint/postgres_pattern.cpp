@@ -1,4 +1,4 @@
-// Character by character: see postgres_pattern.hpp. Regime: pure.
+// Translates character by character: see postgres_pattern.hpp. Regime: pure.
 #include "src/core/constraint/postgres_pattern.hpp"
 
 #include <algorithm>
@@ -37,7 +37,8 @@ public:
     }
 
 private:
-    // The most characters of what is read of a group: of its alternatives so far, of the one being read, and of the last thing in that.
+    // The most characters of a group as read so far: `best` of its earlier alternatives, `sum` of the current
+    // alternative, `last` of its last element.
     struct Group {
         std::size_t best = 0, sum = 0, last = 0;
     };
@@ -110,7 +111,7 @@ private:
         return put_atom(")", longest);
     }
 
-    // A lazy one matches the same texts.
+    // A lazy repetition matches the same texts.
     bool repeat(std::string_view text, std::size_t most) {
         if (std::exchange(is_repeated_, true))
             return false;
@@ -140,7 +141,7 @@ private:
         return repeat(std::string("{").append(bounds).append("}"), comma + 1 == bounds.size() ? kEndless : most);
     }
 
-    // After the backslash. What stands for many characters is written without brackets within a class.
+    // Called after the backslash. In a class, a shorthand for many characters is written without brackets.
     bool translate_escape() {
         const char c = peek();
         at_++;
@@ -154,10 +155,10 @@ private:
         return is_letter(c) ? kLetters.find(c) != std::string_view::npos : c > ' ' && c < '\x7f' && !is_digit(c);
     }
 
-    // Which characters beyond ASCII are in a class is the locale's to say: all of them, then.
+    // The locale decides which characters beyond ASCII are in a class, so all of them are allowed.
     static std::string widened(const std::string &set) { return "(?:" + set + "|[^\\u0001-\\u007f])"; }
 
-    // After the bracket.
+    // Called after the bracket.
     bool translate_class() {
         const std::size_t begin = result_.text.size();
         wide_ = false;
@@ -216,12 +217,12 @@ private:
 
     std::string_view pattern_;
     bool ascii_;
-    bool wide_ = false;  // of the class that is read
+    bool wide_ = false;  // of the current class
     SchemaPattern &result_;
     std::size_t at_ = 0;
     bool ends_at_end_ = false;
     bool has_alternatives_ = false;
-    bool is_repeated_ = false;  // the last thing
+    bool is_repeated_ = false;  // the last element
     std::vector<Group> open_{Group{}};
 };
 

@@ -10,7 +10,7 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-// What RegexBuilder builds in.
+// The target of RegexBuilder.
 class NetworkTarget {
 public:
     NetworkTarget(Network &network, const RegexForm &form) : network_(network), alphabet_(form.alphabet), sets_(network, form.encoding) {}
@@ -36,7 +36,7 @@ bool check_size(const Network &network, const char *what, Problem &problem) {
     return network.fits() || problem.set(sqlstate::kProgramLimitExceeded, "%s is too large", what);
 }
 
-// Builds, finishes and looks at what came of it.
+// Builds, finishes and checks the result.
 template <class Build>
 bool compile(Network &network, const char *what, Problem &problem, Work *work, Build build) {
     Work own(kMostCompilingSteps);

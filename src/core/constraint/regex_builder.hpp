@@ -1,9 +1,10 @@
-// From a pattern's tree to states and what leads from one to another, by Thompson's construction (1968).
+// Turns a pattern's tree into states and transitions, by Thompson's construction (1968).
 //
-// Used by regex.cpp, whose target is a network, and by string_product.cpp, whose target is a graph of characters. A target has
-//     State add_state();  void add_empty(State from, State to);  void add_set(const CodePoints &set, State from, State to);
-//     void add_any(State from, State to);  bool fits();
-// of which add_any() is for one character or byte, whatever it is. Regime: pure (may throw std::bad_alloc).
+// Called by regex.cpp, whose target is a network, and by string_product.cpp, whose target is a graph of characters. A
+// target has
+//    State add_state();  void add_empty(State from, State to);  void add_set(const CodePoints &set, State from, State to);
+//    void add_any(State from, State to);  bool fits();
+// add_any() is for a single character or byte of any kind. Regime: pure (may throw std::bad_alloc).
 #pragma once
 
 #include "src/core/constraint/network.hpp"
@@ -14,13 +15,13 @@
 
 namespace steadytext::core::constraint {
 
-// Thompson's construction, of the states of the text that anchors ask for: that nothing was read yet, for ^, and that nothing may be read
-// any more, after $. A pattern without such an anchor has no such states.
+// Thompson's construction, with up to four copies of each state, for the anchors: `read`: something was read, so ^
+// cannot match; `ended`: after $, nothing may be read. A pattern without such an anchor has no such copies.
 template <class Target> class RegexBuilder {
 public:
     explicit RegexBuilder(Target &target, bool anywhere) : target_(target), anywhere_(anywhere) {}
 
-    // From before the text, or before any part of it where it may match anywhere, to after it.
+    // From the beginning of the text (or any place in it, if the pattern may match anywhere) to its end.
     void build_all(RegexNode &pattern, State from, State to) {
         const bool begins = take_outer(pattern, RegexNode::Kind::Begin) || !anywhere_;
         const bool ends = take_outer(pattern, RegexNode::Kind::End) || !anywhere_;
@@ -41,8 +42,8 @@ public:
 
 private:
     static constexpr std::size_t kRead = 1;   // something was read
-    static constexpr std::size_t kEnded = 2;  // nothing may be
-    // A state for each side that the pattern has.
+    static constexpr std::size_t kEnded = 2;  // nothing may be read any more
+    // A state for each copy that the pattern needs.
     using Place = std::array<State, 4>;
 
     [[nodiscard]] std::size_t read() const { return has_begin_ ? kRead : 0; }
@@ -64,7 +65,7 @@ private:
         for_each_side([&](std::size_t side) { target_.add_empty(from[side], to[side]); });
     }
 
-    // One character or more, whatever they are.
+    // Reads any characters, at least one.
     void skip(State from, State to) {
         const State loop = target_.add_state();
         target_.add_any(from, loop);
@@ -126,7 +127,8 @@ private:
         link(from, to);
     }
 
-    // The pattern is a sequence, and this anchor is its first or last part: taken away, as it needs no states of its own. As most are.
+    // Most anchors are the first or last part of a pattern that is a sequence. Such an anchor needs no states of its
+    // own, so it is taken away.
     static bool take_outer(RegexNode &pattern, RegexNode::Kind kind) {
         if (pattern.parts.size() != 1 || pattern.parts.front().parts.empty())
             return false;

@@ -24,7 +24,7 @@ bool is_ascii_letter_or_digit(std::uint32_t code) {
     return (code >= '0' && code <= '9') || (code >= 'A' && code <= 'Z') || (code >= 'a' && code <= 'z');
 }
 
-// The first complaint is kept; after it everything is skipped.
+// Keeps the first complaint; after it, everything is skipped.
 class Reader {
 public:
     Reader(std::string_view pattern, const RegexForm &form, Problem &problem) : pattern_(pattern), form_(form), problem_(problem) {}
@@ -119,7 +119,7 @@ private:
         return group;
     }
 
-    // After the backslash.
+    // Called after the backslash.
     CharacterClass read_escape() {
         if (at_end()) {
             complain(kBrokenPattern, "It ends with a backslash.");
@@ -156,7 +156,7 @@ private:
         return code;
     }
 
-    // After the opening bracket.
+    // Called after the opening bracket.
     CodePoints read_class() {
         const bool negated = take("^");
         std::vector<CodePoints::Range> least, most;
@@ -225,7 +225,7 @@ private:
             read_bound(repetition);
         else if (!take("*"))
             return atom;
-        (void)take("?");  // lazy: the same texts match as a whole
+        (void)take("?");  // lazy: the whole text matches the same
         if (peek() == '*' || peek() == '+' || peek() == '?')
             complain(kBrokenPattern, "A quantifier follows another.");
         if (atom.kind == RegexNode::Kind::Begin || atom.kind == RegexNode::Kind::End)

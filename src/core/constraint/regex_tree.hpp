@@ -1,6 +1,7 @@
 // A pattern as read: a tree of characters, sequences, alternatives and repetitions.
 //
-// Made here; built into states by regex_builder.hpp. Regime: pure (may throw std::bad_alloc). Groups nest 100 deep at most.
+// Called by regex.cpp and string_product.cpp; regex_builder.hpp turns the tree into states. Regime: pure (may throw
+// std::bad_alloc). Groups nest 100 deep at most.
 #pragma once
 
 #include "src/core/constraint/code_points.hpp"
@@ -23,7 +24,7 @@ struct RegexNode {
     int most = 0;   // -1: no limit
 };
 
-// The problem is set for a pattern that is broken (2201B), that uses more than regex.hpp says (0A000), or is too long (54000).
+// Sets the problem for a pattern that is broken (2201B), uses more than regex.hpp says (0A000), or is too long (54000).
 [[nodiscard]] RegexNode read_regex(std::string_view pattern, const RegexForm &form, Problem &problem);
 
 }  // namespace steadytext::core::constraint

@@ -1,9 +1,10 @@
-// Does a value satisfy a schema: see schema.hpp. Regime: pure. Recursion goes as deep as the document, which is bounded before it is parsed,
-// and no deeper than kMaxLevels, whatever references there are.
+// Checks whether a value satisfies a schema: see schema.hpp. Regime: pure. Recurses as deep as the document, which is
+// limited before it is parsed, and no deeper than kMaxLevels, whatever references there are.
 //
-// No library does it: valijson (draft 7) and jsoncons match patterns by std::regex, which recurses over the text and so ends a backend by a
-// long one, and compare numbers as double; neither counts its steps or can be cancelled. RE2, which is linear but cannot be cancelled either,
-// is what patterns are held against in t/unit/agreement_test.cpp, and the official test suite in t/unit/schema_suite_test.cpp.
+// No library does this. valijson (draft 7) and jsoncons match patterns by std::regex, which recurses over the text, so
+// a long text ends the backend; they also compare numbers as double. Neither counts its steps or can be cancelled.
+// t/unit/agreement_test.cpp compares patterns with RE2, which is linear but cannot be cancelled either;
+// t/unit/schema_suite_test.cpp runs the official test suite.
 #include "src/core/constraint/schema_check.hpp"
 
 #include "src/core/constraint/formats.hpp"
@@ -26,7 +27,7 @@ std::size_t characters(const std::string &text) {
     return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-// What a value may be, a bit for each name.
+// The types of a value, a bit for each name.
 enum TypeBit : std::uint8_t { kObject = 1, kArray = 2, kString = 4, kBoolean = 8, kNull = 16, kInteger = 32, kFraction = 64 };
 
 std::uint8_t bits_of(const std::string &type) {
@@ -64,7 +65,7 @@ std::optional<Decimal> bound_of(const Json &schema, const char *keyword) {
 // A pattern, compiled once for all strings.
 class Checker::Pattern {
 public:
-    // `of_schema`: it is the schema's, else a format's.
+    // `of_schema`: the pattern comes from the schema; else from a format.
     Pattern(const std::string &pattern, bool of_schema, Work &work) {
         network_.charge_to(&work);
         const RegexForm form{.alphabet = Alphabet::JsonSchema, .of_schema = of_schema};
@@ -74,7 +75,7 @@ public:
         matcher_ = std::make_unique<Matcher>(network_, &work);
     }
 
-    // Else `problem()` says why there is no saying.
+    // If not, `problem()` says why the pattern cannot be used.
     [[nodiscard]] bool is_good() const { return matcher_ != nullptr; }
     [[nodiscard]] const Problem &problem() const { return problem_; }
     [[nodiscard]] bool matches(const std::string &text) { return matcher_->matches(text); }
@@ -88,7 +89,7 @@ private:
 struct Checker::Bounds {
     std::optional<Decimal> least, most, above, below;
 
-    // Null if the schema has none of them.
+    // Null if the schema has none of these keywords.
     static std::unique_ptr<Bounds> read(const Json &schema, const char *least, const char *most, const char *above = "", const char *below = "") {
         auto bounds = std::make_unique<Bounds>(bound_of(schema, least), bound_of(schema, most), bound_of(schema, above), bound_of(schema, below));
         const bool any = bounds->least.has_value() || bounds->most.has_value() || bounds->above.has_value() || bounds->below.has_value();
@@ -101,16 +102,16 @@ struct Checker::Bounds {
     [[nodiscard]] bool hold(std::size_t size) const { return hold(decimal_of(std::to_string(size))); }
 };
 
-// What a part of the schema asks for, read once. Parts of parts are looked at when a value comes to them.
+// The demands of a part of the schema, read once. Nested parts are read when a value comes to them.
 struct Checker::Form {
     enum class Kind : std::uint8_t { Any, None, Asks };
     Kind kind = Kind::Asks;
-    const Json *reference = nullptr;  // what it names
-    std::unique_ptr<Problem> no_reference;  // or why it cannot be followed
+    const Json *reference = nullptr;  // the schema that it names
+    std::unique_ptr<Problem> no_reference;  // or why the reference cannot be followed
     std::vector<const Json *> all_of, any_of, one_of;
     bool has_any_of = false, has_one_of = false;
     std::uint8_t types = 0xFF;
-    bool has_unknown_type = false;  // whatever bounds stand beside it: there is no telling what they would be of
+    bool has_unknown_type = false;  // then bounds are ignored, as their type is unknown
     const ValueSet *constant = nullptr;
     const ValueSet *listed = nullptr;
     std::unique_ptr<Bounds> numbers, characters, items;  // null: there are none
@@ -135,7 +136,7 @@ bool Checker::satisfies(const Json &schema, const Value &value, Problem &problem
     return work_.has_ended() ? work_.tell(problem = Problem(), "checking the answer") : good;
 }
 
-// ---- what is asked for -----------------------------------------------------------------------------------------------------
+// ---- reading the schema ---------------------------------------------------------------------------------------------
 
 const Checker::Form &Checker::form_of(const Json &schema) {
     std::unique_ptr<Form> &form = forms_[&schema];
@@ -230,7 +231,7 @@ void Checker::read_members(const Json &schema, Form &form) {
             form.required.push_back(&(*required)[i].get_ref<const std::string &>());
 }
 
-// ---- what there is -------------------------------------------------------------------------------------------------------------
+// ---- checking values ------------------------------------------------------------------------------------------------
 
 bool Checker::check(const Json &schema, const Value &value) {
     if (!work_.spend(16))
@@ -259,7 +260,7 @@ bool Checker::fail(const char *why) {
     return false;
 }
 
-// Of alternatives it is no news which one failed.
+// For alternatives: a failing alternative is no error to report.
 bool Checker::holds(const Json &schema, const Value &value) {
     Problem *told = std::exchange(problem_, nullptr);
     const bool good = check(schema, value);
@@ -358,7 +359,7 @@ bool Checker::check_object(const Form &form, const Value &value) {
     return true;
 }
 
-// The path is as long as what is told of it, and a little more: names may be of any length.
+// The path is kept only a little longer than its report, as names may have any length.
 bool Checker::check_at(const std::string &name, const Json &schema, const Value &value) {
     constexpr std::size_t kLongestPath = 256;
     const std::size_t size = path_.size();

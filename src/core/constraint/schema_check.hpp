@@ -1,8 +1,9 @@
-// One schema, and values held against it and its parts. What many values need is made once for each part: its form, with patterns compiled, lists
-// sorted and bounds read.
+// Checks values against a schema and its parts. Each part is prepared once for all values: its form, with compiled
+// patterns, sorted lists and bounds.
 //
-// Used by check_document() and by schema_compiler.cpp for listed values. Regime: pure (may throw std::bad_alloc). All is charged to the
-// document's work: what looks at a form or a value costs in steps what it costs in time, whatever stands in either.
+// Used by check_document(), and by schema_compiler.cpp for listed values. Regime: pure (may throw std::bad_alloc).
+// Everything is charged to the document's work: the steps for a form or a value are in proportion to the time, whatever
+// they contain.
 #pragma once
 
 #include "src/core/constraint/schema_document.hpp"
@@ -22,8 +23,8 @@ public:
     Checker &operator=(const Checker &) = delete;
     ~Checker();
 
-    // `schema` is a part of the document, or one that it owns. False, with the problem saying where and why, if the value does not
-    // satisfy it.
+    // `schema` is a part of the document, or a schema that the document owns. False, with the problem saying where and
+    // why, if the value does not satisfy it.
     [[nodiscard]] bool satisfies(const Json &schema, const Value &value, Problem &problem);
 
 private:
@@ -55,7 +56,7 @@ private:
 
     SchemaDocument &document_;
     Work &work_;
-    Problem *problem_ = nullptr;  // null while it is of no interest why not
+    Problem *problem_ = nullptr;  // null while the reason is not needed
     std::string path_;
     std::size_t level_ = 0;
     std::unordered_map<const Json *, std::unique_ptr<Form>> forms_;

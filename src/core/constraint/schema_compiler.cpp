@@ -1,5 +1,5 @@
-// From a schema to the network of its documents: see schema.hpp. Regime: pure. Schemas within schemas are built one after another;
-// recursion goes no deeper than kMostExpansions.
+// Compiles a schema to the network of its documents: see schema.hpp. Regime: pure. Nested schemas are built one after
+// another; recursion goes no deeper than kMostExpansions.
 #include "src/core/constraint/alternatives.hpp"
 #include "src/core/constraint/code_points.hpp"
 #include "src/core/constraint/formats.hpp"
@@ -21,11 +21,11 @@ namespace steadytext::core::constraint {
 namespace {
 
 constexpr int kMostRecursion = 16;     // how deep a definition that contains itself is followed
-constexpr int kMostExpansions = 64;    // references and conjunctions of one schema, one behind another
-constexpr int kFreeValueDepth = 6;     // of values of which the schema says nothing
-constexpr std::int64_t kMostCounted = 10'000;  // characters or items told one by one
+constexpr int kMostExpansions = 64;    // nested references and conjunctions of a schema
+constexpr int kFreeValueDepth = 6;     // for values that the schema does not restrict
+constexpr std::int64_t kMostCounted = 10'000;  // characters or items that are counted one by one
 
-// What stands for itself between quotes.
+// Characters that need no escape between quotes.
 const CodePoints &quotable() {
     static const auto *set = new CodePoints{{0x20, 0x21}, {0x23, 0x5B}, {0x5D, CodePoints::kLast}};
     return *set;
@@ -62,7 +62,7 @@ private:
         problem_.with_detail("%s", why);
     }
 
-    // The rule of a schema at a depth of recursion; its body is built later, so that schemas may nest in a ring.
+    // The rule of a schema at a depth of recursion. Its body is built later, so schemas may contain each other.
     Rule rule_of(const Json &schema, int level) {
         const auto [found, is_new] = rules_.try_emplace({&schema, level}, 0);
         if (is_new) {
@@ -124,7 +124,7 @@ private:
         Json &merged = document_.own(assertions_but(schema, "allOf"));
         for (const Json &part : schema["allOf"]) {
             const Json *operand = &part;
-            // References within are followed first, so that what they name can be merged.
+            // References in the part are followed first, so that their schemas can be merged.
             for (int i = 0; operand->is_object() && operand->contains("$ref") && i < kMostExpansions; i++) {
                 const Json &rest = document_.own(assertions_but(*operand, "$ref"));
                 const Json *target = (*operand)["$ref"].is_string() ? document_.resolve((*operand)["$ref"], problem_) : nullptr;
@@ -178,7 +178,7 @@ private:
             return complain(sqlstate::kInvalidParameterValue, "\"enum\" is not an array.");
         if (schema.contains("const"))
             return build_value(schema, schema["const"], from, to);
-        // That the values are among those listed need not be checked again.
+        // The values are listed, so this is not checked again.
         const Json &rest = document_.own(assertions_but(schema, "enum"));
         for (const Json &value : schema["enum"])
             build_value(rest, value, from, to);
@@ -214,7 +214,8 @@ private:
         }
     }
 
-    // Without `type` every keyword speaks of values of its own type only; those it speaks of are what is meant.
+    // Without `type`, each keyword only restricts values of its own type; the types of the keywords are taken as the
+    // allowed types.
     static std::vector<std::string> implied_types(const Json &schema) {
         const auto any = [&](std::initializer_list<const char *> keywords) {
             return std::any_of(keywords.begin(), keywords.end(), [&](const char *keyword) { return schema.contains(keyword); });
@@ -245,7 +246,7 @@ private:
         add_number_range(range, network_, from, to);
     }
 
-    // Of two bounds on one side the tighter holds: the greater where `direction` is 1.
+    // Of two bounds on the same side the tighter counts: the greater if `direction` is 1.
     void tighten(const Json &schema, const char *keyword, bool exclusive, int direction, std::optional<Bound> &bound) {
         if (!schema.contains(keyword))
             return;
@@ -275,7 +276,7 @@ private:
 
     // ---- strings ----
 
-    // One character within quotes, as it is or escaped.
+    // A single character within quotes, as it is or escaped.
     Rule character() {
         if (!character_.has_value()) {
             character_ = network_.add_rule();
@@ -313,13 +314,13 @@ private:
             at = next;
         }
         if (least.value_or(0) > limit)
-            return;  // and so nothing matches
+            return;  // so nothing matches
         network_.add_empty(at, close);
         if (!most.has_value())
             network_.add_call(at, character(), at);
     }
 
-    // Null for one that is ignored, or cannot be kept to.
+    // Null for a format that is ignored or cannot be guaranteed.
     const Format *format_of(const Json &schema) {
         if (!schema.contains("format") || !schema["format"].is_string())
             return nullptr;
@@ -332,7 +333,7 @@ private:
 
     // ---- arrays and objects ----
 
-    // `mark` and perhaps a blank.
+    // `mark`, and perhaps a blank.
     State after_mark(State from, char mark) {
         const State after = network_.add_state();
         network_.add_bytes(from, static_cast<std::uint8_t>(mark), static_cast<std::uint8_t>(mark), after);
@@ -368,7 +369,7 @@ private:
             at = next;
         }
         if (least > limit)
-            return;  // and so nothing matches
+            return;  // so nothing matches
         network_.add_empty(at, close);
         if (!most.has_value())
             network_.add_call(after_mark(at, ','), item(limit), at);
@@ -401,8 +402,8 @@ private:
         return members;
     }
 
-    // Members in the order of the schema, then additional ones. Of each place there are two states: nothing was written
-    // before, or something, and then a comma comes first.
+    // Members in the order of the schema, then additional members. Each place has two states: nothing was written
+    // before, or something was written and a comma must come first.
     void build_object(const Json &schema, int level, State from, State to) {
         static const Json *const anything = new Json(true);
         const Json &additional = schema.contains("additionalProperties") ? schema["additionalProperties"] : *anything;
@@ -428,7 +429,7 @@ private:
         }
         network_.add_bytes(fresh, '}', '}', to);
         network_.add_bytes(begun, '}', '}', to);
-        // Where it is not said, members that are declared are all that is meant.
+        // If the schema does not say, only declared members are meant.
         if (additional == false || (members.size() > 0 && !schema.contains("additionalProperties")))
             return;
         const State name = network_.add_state();
@@ -439,11 +440,11 @@ private:
         network_.add_call(after_mark(value, ':'), rule_of(additional, level), begun);
     }
 
-    // A quoted name that is none of the members', without escapes, so that it has one spelling.
+    // A quoted name that is not the name of a member, without escapes, so that it has a single spelling.
     void add_other_names(const std::vector<Member> &members, State from, State to) {
         const State close = network_.add_state();
         network_.add_bytes(close, '"', '"', to);
-        const State other = network_.add_state();  // it differs already
+        const State other = network_.add_state();  // it already differs
         network_.add_empty(other, close);
         for (const auto &[first, last] : quotable().ranges())
             network_.add_code_points(other, first, last, other);
@@ -455,17 +456,18 @@ private:
         add_names_beside(names, network_.add_literal(from, "\""), other, close);
     }
 
-    // Some names, one after another in their order, that begin with the same `length` bytes.
+    // Consecutive names, in their order, that begin with the same `length` bytes.
     struct Family {
         std::size_t first;
-        std::size_t last;  // the one after
+        std::size_t last;  // index after the last name
         std::size_t length;
-        std::size_t known;  // of which the state before already is
+        std::size_t known;  // length that state `from` has already read
         State from;
     };
 
-    // Names that differ from all of `names`, which are in order. It goes by characters: a name is not cut within one. A tree of
-    // beginnings is walked, each before those that are longer, with a stack of its own: names are as long as they are.
+    // Names that differ from all of `names`, which are sorted. It goes by characters, as a name is not cut inside a
+    // character. It walks over a tree of common beginnings, shorter beginnings first, with its own stack, as names may
+    // be long.
     void add_names_beside(const std::vector<std::string> &names, State from, State other, State close) {
         std::vector<Family> open{{0, names.size(), 0, 0, from}};
         while (!open.empty() && network_.fits()) {
@@ -506,7 +508,7 @@ private:
         open.insert(open.end(), longer.rbegin(), longer.rend());
     }
 
-    // ---- values of which nothing is said ----
+    // ---- unrestricted values ----
 
     Rule free_value(int depth) {
         if (static_cast<std::size_t>(depth) < free_values_.size())

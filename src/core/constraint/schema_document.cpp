@@ -1,4 +1,4 @@
-// Reading and simplifying schemas: see schema_document.hpp. Regime: pure.
+// Reads and simplifies schemas: see schema_document.hpp. Regime: pure.
 #include "src/core/constraint/schema_document.hpp"
 
 #include "src/core/json_shape.hpp"
@@ -15,12 +15,12 @@ namespace {
 
 bool is_schema(const Json &json) { return json.is_object() || json.is_boolean(); }
 
-// {"allOf": [...]} and nothing else.
+// {"allOf": [...]} and no other keyword.
 bool is_conjunction(const Json &schema) {
     return schema.is_object() && schema.size() == 1 && schema.contains("allOf") && schema["allOf"].is_array();
 }
 
-// Both of them, without a level more for each that is added.
+// Combines both schemas without adding a level for each.
 void conjoin(Json &schema, const Json &other) {
     if (is_conjunction(schema)) {
         Json &parts = schema["allOf"];
@@ -45,7 +45,7 @@ void unite(Json &names, const Json &others) {
             names.push_back(name);
 }
 
-// Combines one keyword that both schemas have with different values; false if that cannot be done.
+// Combines a keyword for which the schemas have different values; false if this is impossible.
 bool combine(const std::string &keyword, Json &value, const Json &other) {
     if (keyword == "required") {
         if (!value.is_array() || !other.is_array())
@@ -98,7 +98,7 @@ Json common_types(const Json &one, const Json &other) {
     return common;
 }
 
-// What a closed schema declares must not be widened by the other's properties.
+// True if the other schema's properties would widen a closed schema.
 bool closed_to(const Json &closed, const Json &other) {
     if (!closed.contains("additionalProperties") || closed["additionalProperties"] != false || !other.contains("properties"))
         return false;
@@ -150,7 +150,7 @@ bool SchemaDocument::afford(const Json &schema) const {
 
 namespace {
 
-// What a part of a JSON pointer stands for: ~1 is a slash, ~0 a tilde.
+// The name that a part of a JSON pointer stands for: ~1 is a slash, ~0 a tilde.
 std::string unescaped(std::string_view part) {
     std::string name;
     for (std::size_t i = 0; i < part.size(); i++) {
@@ -220,15 +220,15 @@ bool SchemaDocument::is_recursive(const Json &definition) {
     return recursive_.contains(&definition);
 }
 
-// A definition is recursive if a reference to it can be reached from it: if the two are on a ring of members and references. Rings are
-// found by Tarjan's algorithm (1972), with a stack of its own.
+// A definition is recursive if it leads to a reference to itself: if the two are on a ring of members and references.
+// Tarjan's algorithm (1972) finds the rings, with its own stack.
 void SchemaDocument::find_recursive() {
     struct Part {
         const Json *json;
         const Json *target = nullptr;  // of its reference
         std::vector<std::uint32_t> leads_to{};
         std::uint32_t number = 0;  // in the order of discovery, from 1
-        std::uint32_t lowest = 0;  // that it leads back to
+        std::uint32_t lowest = 0;  // the lowest number that it leads back to
         std::uint32_t ring = 0;    // from 1
     };
     knows_recursive_ = true;
@@ -267,7 +267,7 @@ void SchemaDocument::find_recursive() {
         open.push_back(part);
         visits.push_back({part});
     };
-    enter(0);  // from which all parts can be reached
+    enter(0);  // all parts can be reached from the root
     while (!visits.empty() && work_.spend(8)) {
         Part &part = parts[visits.back().part];
         if (visits.back().next < part.leads_to.size()) {

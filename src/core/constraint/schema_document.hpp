@@ -1,7 +1,8 @@
-// A schema as read: references resolved, alternatives and conjunctions brought to a simpler form.
+// A parsed schema: references resolved, alternatives and conjunctions simplified.
 //
-// Shared by schema_compiler.cpp, schema_check.cpp and alternatives.cpp. Regime: pure (may throw std::bad_alloc). Recursion goes as deep as
-// the text nests, which is bounded before it is parsed; references are followed without any. What is copied is charged to the work.
+// Used by schema_compiler.cpp, schema_check.cpp and alternatives.cpp. Regime: pure (may throw std::bad_alloc). Recurses
+// as deep as the text nests, which is limited before it is parsed; references are followed without recursion. Copies
+// are charged to the work.
 #pragma once
 
 #include "src/core/constraint/json_value.hpp"
@@ -21,32 +22,32 @@ namespace steadytext::core::constraint {
 
 class SchemaDocument {
 public:
-    // `work` outlives this.
+    // `work` must outlive this.
     explicit SchemaDocument(Work &work) : work_(work) {}
 
-    // False if `text` is not a JSON object or boolean, or beyond the bounds above.
+    // False if `text` is not a JSON object or boolean, or exceeds the limits of limits.hpp.
     [[nodiscard]] bool read(std::string_view text, Problem &problem);
 
     [[nodiscard]] const Json &root() const { return root_; }
     [[nodiscard]] Work &work() const { return work_; }
 
-    // What a `$ref` names; null, with the problem, if nothing.
+    // The schema that a `$ref` names; null, with the problem, if there is none.
     [[nodiscard]] const Json *resolve(const std::string &reference, Problem &problem);
-    // The definition, which resolve() gave, contains, directly or by way of others, a reference to itself.
+    // Whether the definition, which resolve() returned, contains a reference to itself, directly or indirectly.
     [[nodiscard]] bool is_recursive(const Json &definition);
 
-    // A schema that both of these satisfy; null, with the problem, if it cannot be told. Lives as long as this.
+    // A schema that requires both; null, with the problem, if it cannot be made. Lives as long as this document.
     [[nodiscard]] const Json *both(const Json &one, const Json &other, Problem &problem);
-    // The same of a schema that is changed into it.
+    // As both(), and changes the first schema.
     [[nodiscard]] bool merge(Json &one, const Json &other, Problem &problem);
 
-    // A member of an object that does not change any more, in a time that does not grow with their number: an ordered object looks at
-    // one after the other. Null if there is none of that name.
+    // A member of an object that no longer changes, in a time that does not grow with the number of members: an ordered
+    // object searches its members one by one. Null if there is no such member.
     [[nodiscard]] const Json *member(const Json &object, const std::string &name);
 
-    // Keeps a schema as long as this lives.
+    // Keeps a schema as long as this document lives.
     [[nodiscard]] Json &own(Json schema) { return made_.emplace_back(std::move(schema)); }
-    // Charges what a copy of it costs; false if there is to be no more work.
+    // Charges the cost of a copy; false if the work has ended.
     [[nodiscard]] bool afford(const Json &schema) const;
 
 private:
@@ -62,13 +63,13 @@ private:
     Work &work_;
 };
 
-// The first keyword that restricts a value in a way not supported here, or null.
+// The first keyword that restricts a value in an unsupported way, or null.
 [[nodiscard]] const char *unsupported_keyword(const Json &schema);
-// It says nothing of what a value must be: title, description and the like.
+// True for a keyword that restricts no value: title, description and similar.
 [[nodiscard]] bool is_annotation(std::string_view keyword);
 // The schema's members without annotations and `except`.
 [[nodiscard]] Json assertions_but(const Json &schema, std::string_view except);
-// The names in `type`, each once; empty if there is none, or one that is unknown, which allows any value.
+// The names in `type`, each once; empty if there is no `type`, or if it has an unknown name, which allows any value.
 [[nodiscard]] std::vector<std::string> types_of(const Json &schema);
 
 }  // namespace steadytext::core::constraint

@@ -1,6 +1,7 @@
-// Sets of characters in a network, as a text or a JSON string has them.
+// Writes sets of characters into a network, as a text or a JSON string has them.
 //
-// Used by regex.cpp and string_product.cpp, one for what is built at a time. Regime: pure (may throw std::bad_alloc).
+// Used by regex.cpp and string_product.cpp, with a SetWriter for each thing that is built. Regime: pure (may throw
+// std::bad_alloc).
 #pragma once
 
 #include "src/core/constraint/code_points.hpp"
@@ -16,9 +17,9 @@ class SetWriter {
 public:
     SetWriter(Network &network, Encoding encoding) : network_(network), encoding_(encoding) {}
 
-    // One character of the set between two states.
+    // Adds a character of the set between two states.
     void add(const CodePoints &set, State from, State to);
-    // The rule of the set, if it is one that is better called than written out.
+    // The rule of the set, if a call of the rule is better than the set written out.
     [[nodiscard]] std::optional<Rule> rule_of(const CodePoints &set);
 
 private:

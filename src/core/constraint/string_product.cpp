@@ -17,7 +17,7 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-// What looking something up costs, in steps.
+// The cost of a look-up, in steps.
 constexpr std::uint64_t kStepsOfLook = 8;
 
 // Sets of characters, by numbers.
@@ -53,7 +53,8 @@ private:
     std::unordered_map<std::uint64_t, Number> both_;
 };
 
-// What RegexBuilder builds in: from a state to another by nothing (Sets::kNone) or by one character of a set.
+// The target of RegexBuilder. An edge from a state to another reads nothing (Sets::kNone), or a character of
+// a set.
 class Graph {
 public:
     struct Edge {
@@ -91,7 +92,7 @@ public:
                     into[edge.target].push_back({edge.set, from});
         distances_.assign(edges_.size(), kNoWay);
         distances_[end_] = 0;
-        std::deque<State> open{end_};  // ascending, and by one at most
+        std::deque<State> open{end_};  // ascending; neighbours differ by 1 at most
         while (!open.empty()) {
             const State at = open.front();
             open.pop_front();
@@ -142,14 +143,14 @@ private:
     struct Place {
         State one;
         State other;
-        std::uint32_t count;  // of characters; where there is no most, not beyond least
+        std::uint32_t count;  // of characters; without a most, it does not go beyond least
     };
 
-    // No part of it is as large as that: each has states of the network's.
+    // Every part is smaller than its field, because each part has states in the network.
     static std::uint64_t key_of(const Place &place) { return std::uint64_t{place.one} << 44 | std::uint64_t{place.other} << 24 | place.count; }
     static_assert(Network::kMaxStates < 1 << 20);
 
-    // The network's state for it; nothing if no text gets from there to the end.
+    // The network's state for the place; nothing if no text gets from there to the end.
     std::optional<State> state_of(const Place &place) {
         const std::uint32_t rest = std::max(one_.distance(place.one), other_.distance(place.other));
         if (rest == Graph::kNoWay || (most_.has_value() && std::int64_t{place.count} + rest > *most_) || !network_.spend(kStepsOfLook))
@@ -181,7 +182,7 @@ private:
             network_.add_empty(from, *next);
     }
 
-    // One character that both take.
+    // Reads a character that both graphs take.
     void read(const Place &place, const Graph::Edge &edge, State from) {
         const std::uint32_t count = most_.has_value() || place.count < least_ ? place.count + 1 : place.count;
         for (const Graph::Edge &beside : other_.edges(place.other)) {
@@ -215,7 +216,7 @@ private:
     std::vector<Place> open_;
 };
 
-// What matches, or, without a pattern, every string.
+// Draws the strings that the pattern matches or, without a pattern, all strings.
 bool draw(const std::string *pattern, const RegexForm &form, Graph &graph, Problem &problem) {
     static const auto *everything = new CodePoints{{0, CodePoints::kLast}};
     if (pattern == nullptr) {

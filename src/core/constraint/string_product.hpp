@@ -1,10 +1,11 @@
-// Strings that match a pattern, are of a format and of a length, all at once.
+// Strings that match a pattern, have a format and have a length, all at once.
 //
-// Used by schema_compiler.cpp. Regime: pure (may throw std::bad_alloc).
+// Called by schema_compiler.cpp. Regime: pure (may throw std::bad_alloc).
 //
-// Pattern and format become graphs whose edges are sets of characters (Thompson 1968); what is built is their product with a counter of
-// characters, as far as it can be reached and from it the end within the length (Rabin and Scott 1959). Each of its states is one of the
-// network's: what is too large is found out as for any other schema.
+// The pattern and the format become graphs whose edges are sets of characters (Thompson 1968). Their product with a
+// counter of characters is built (Rabin and Scott 1959): only states that can be reached, and from which the end can be
+// reached within the length. Each state of the product is a state of the network, so a product that is too large fails
+// like any other schema.
 #pragma once
 
 #include "src/core/constraint/formats.hpp"
@@ -24,10 +25,11 @@ struct StringForm {
     std::optional<std::int64_t> most{};
 };
 
-// Beside a pattern or format no more characters than these are counted: what is generated is not longer, unless minLength is.
+// Beside a pattern or format, at most so many characters are counted: no answer is longer, unless minLength is.
 inline constexpr std::int64_t kMostMatched = 4'096;
 
-// Adds these strings, as JSON has them, between two states; a pattern or a format is there. False with the problem, see add_regex().
+// Adds these strings, as JSON writes them, between two states. The form must have a pattern or a format. False with the
+// problem, see add_regex().
 [[nodiscard]] bool add_string(const StringForm &form, Network &network, State from, State to, Problem &problem);
 
 }  // namespace steadytext::core::constraint

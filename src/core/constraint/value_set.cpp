@@ -1,4 +1,5 @@
-// See value_set.hpp. Regime: pure. Recursion goes as deep as the values, which were bounded when they were read.
+// Makes keys of values: see value_set.hpp. Regime: pure. Recurses as deep as the values, which were limited when
+// they were read.
 #include "src/core/constraint/value_set.hpp"
 
 #include <algorithm>
@@ -9,14 +10,15 @@ namespace {
 
 constexpr std::size_t kWhole = SIZE_MAX / 2;
 
-// Of equal values the same; numbers are kept as int64 or as bytes (json_value.hpp).
+// Equal values have the same kind; numbers are kept as int64 or as bytes (json_value.hpp).
 std::uint32_t kind_of(const Value &value) { return 1U << static_cast<unsigned>(value.type()); }
 
-// A step for each character and each value. Cut short where it has more than `most` bytes, or the work has ended.
+// A step for each character and each value. The key is cut short if it has more than `most` bytes, or if the work
+// has ended.
 void append_key(const Value &value, std::size_t most, std::string &key, Work &work) {
     const std::size_t before = key.size();
     if (value.is_binary()) {
-        const auto &digits = value.get_binary();  // the one text of this number
+        const auto &digits = value.get_binary();  // the canonical text of this number
         key.append("n").append(digits.begin(), digits.begin() + static_cast<std::ptrdiff_t>(std::min(most, digits.size()))).append(";");
     } else if (value.is_number()) {
         key.append("n").append(to_json(number_of(value))).append(";");
@@ -41,7 +43,7 @@ void append_key(const Value &value, std::size_t most, std::string &key, Work &wo
     (void)work.spend(value.is_structured() ? 8 : 8 + key.size() - before);
 }
 
-// More than `most` bytes, whichever, if the whole key has more.
+// If the whole key has more than `most` bytes, returns any beginning of it with more than `most` bytes.
 std::string key_of(const Value &value, std::size_t most, Work &work) {
     std::string key;
     append_key(value, most, key, work);
