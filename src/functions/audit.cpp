@@ -1,4 +1,5 @@
-// _steadytext.inspect(): for functions in SQL, what src/session/audit.hpp does for those in C++. Regime: pg.
+// _steadytext.inspect(): gives SQL functions the check of suspicious input that src/session/audit.hpp gives
+// C++ functions. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
@@ -7,7 +8,7 @@
 
 STEADYTEXT_FUNCTION(steadytext_inspect) {
     using namespace steadytext;
-    // What a row and the log say of a parameter is one of these words.
+    // Only these words name a parameter in the audit log and in the server log.
     static constexpr const char *kParameters[] = {"model", "role", "operation", "config_key", "config_value", "daemon_host"};
     const std::string_view asked = pg::utf8_text(PG_GETARG_DATUM(0));
     for (const char *parameter : kParameters) {

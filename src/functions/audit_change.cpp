@@ -1,8 +1,10 @@
-// _steadytext.audit_change(): a trigger that tells steadytext_audit_log who changed which settings and limits. Regime: pg.
+// _steadytext.audit_change(): a trigger that writes changes of settings and limits into steadytext_audit_log. Regime:
+// pg.
 //
-// After each statement on steadytext_config, steadytext_rate_limits, _rules and steadytext_budgets, whoever it comes from: a function of
-// the extension, an administrator by hand, COPY. The rows are written as the owner of the log, which the caller may be unable to write,
-// in the name of the caller. An UPDATE that changes nothing which is told of is not told of.
+// Called after each statement on steadytext_config, steadytext_rate_limits, _rules and steadytext_budgets, whether it
+// comes from a function of the extension, from an administrator by hand, or from COPY. It writes rows as the owner of
+// the log, because the caller may be unable to write them, and in the name of the caller. It writes nothing for an
+// UPDATE that changes no audited column.
 #include "src/pg/compat.hpp"
 #include "src/pg/as_owner.hpp"
 #include "src/pg/boundary.hpp"
@@ -23,16 +25,17 @@ namespace {
 
 using namespace steadytext;
 
-// Rows of one statement that are told of one by one; of more than that only how many.
+// A statement that changes up to this many rows gets a log row for each. A statement that changes more rows gets a
+// single log row with their number.
 constexpr int kMostRows = 100;
 
 struct Audited {
     const char *table;
-    const char *set;      // event_type of what is there now
-    const char *removed;  // of what is there no longer
+    const char *set;      // event_type of a row that is there now
+    const char *removed;  // of a row that is there no longer
     const char *details;  // of a row r, in SQL
     const char *key;      // the part of it that names a removed row
-    const char *at;       // when it was set, so that the same set again is told of
+    const char *at;       // when it was set: the same value set again is a change too
 };
 constexpr Audited kAudited[] = {
     {"steadytext_config", "config_change", "config_remove", "jsonb_build_object('key', r.key, 'value', r.value #>> '{}')",
@@ -58,7 +61,7 @@ const Audited &audited(const TriggerData &trigger) {
     ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("changes of table \"%s\" are not audited", name)));
 }
 
-// One column, the details of each change; a row has gone by UPDATE if its key has changed.
+// A query with a single column, the details of each change. An UPDATE that changes the key removes the old row.
 const char *changes(const TriggerData &trigger, const Audited &table, bool removed) {
     const TriggerEvent event = trigger.tg_event;
     if (TRIGGER_FIRED_BY_TRUNCATE(event))

@@ -1,4 +1,5 @@
-// steadytext_generate_batch, steadytext_embed_batch: arrays in, a row for each element out; and who is how far. Regime: pg.
+// steadytext_generate_batch, steadytext_embed_batch: arrays in, a row for each element out. steadytext_progress: how
+// far each batch is. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
@@ -30,7 +31,7 @@ using session::BatchRow;
 
 bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
 
-// The array's elements where they lie, of all dimensions, one after the other.
+// The elements of the array, of all dimensions, in order. They stay where they lie in memory.
 void read_texts(FunctionCallInfo fcinfo, const core::Rule &rule, Batch &batch) {
     session::require(rule, PG_ARGISNULL(0) ? core::Value() : core::Value::other());
     Datum *texts;
@@ -101,7 +102,8 @@ STEADYTEXT_FUNCTION(steadytext_embed_batch) {
     return static_cast<Datum>(0);
 }
 
-// Those of one's own roles; an administrator sees all of the database, pg_read_all_stats all of the server.
+// Shows batches of the caller's own roles. An administrator sees all batches of the database, pg_read_all_stats all
+// of the server.
 STEADYTEXT_FUNCTION(steadytext_progress) {
     shmem::ProgressTable &table = *shmem::segment().progress;
     ReturnSetInfo *result = pg::materialize(fcinfo);

@@ -26,11 +26,11 @@ namespace {
 
 constexpr long kLookAgainMs = 1000;
 
-bool quietly = false;         // rows are deleted that may go on being answered
+bool quietly = false;         // the deleted rows may go on being answered from shared memory
 bool forget_at_commit = false;
 
-// A row read by another session between the change and its commit may have come back to shared memory since. Nobody here would see a
-// prepared transaction's commit.
+// Between a change and its commit another session may have read the row and brought it back to shared memory, so the
+// commit forgets again. This process would not see the commit of a prepared transaction, so PREPARE is refused.
 void at_end(XactEvent event, void *) {
     if (event == XACT_EVENT_COMMIT && forget_at_commit)
         session::forget_cached();
@@ -53,7 +53,7 @@ void forget_now_and_at_commit() {
     forget_at_commit = true;
 }
 
-// What to do about a database that has no row in shared memory.
+// Warns that shared memory has no row for this database.
 void warn_of_many_databases() {
     ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
                       errmsg("the cache of this database is not kept up"),
@@ -78,8 +78,8 @@ STEADYTEXT_FUNCTION(steadytext_cache_changed) {
     return PointerGetDatum(nullptr);
 }
 
-// Before rows are inserted by anybody but the keeper: until the transaction ends the keeper writes none, so what _steadytext.make_room()
-// does not find does not come meanwhile.
+// Called before rows are inserted by any role but the keeper's. Until the transaction ends the keeper writes none, so
+// no row comes that _steadytext.make_room() has not found.
 STEADYTEXT_FUNCTION(steadytext_keep_keeper_out) {
     if (!CALLED_AS_TRIGGER(fcinfo))
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
@@ -88,7 +88,8 @@ STEADYTEXT_FUNCTION(steadytext_keep_keeper_out) {
     return PointerGetDatum(nullptr);
 }
 
-// Before a statement that clears: it then sees, and deletes, all that the keeper has written, and the keeper writes nothing older.
+// Called before a statement that clears the cache. The statement then sees, and deletes, every row that the keeper has
+// written, and the keeper writes no older row afterwards.
 STEADYTEXT_FUNCTION(steadytext_cache_hold) {
     const Oid table = pg::own_table("steadytext_cache");
     if (!OidIsValid(table) || !shmem::segment_attached())
@@ -131,7 +132,7 @@ STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
         (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLookAgainMs, waiting);
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
-        session::wake_keeper(row);  // one that was leaving may not have seen it
+        session::wake_keeper(row);  // a keeper that was leaving may not have seen the wish
     }
     PG_RETURN_INT64(row.rows_refreshed.load());
 }

@@ -1,7 +1,7 @@
-// steadytext_daemon_start(), _stop(), _status(): the daemons as one session sees and steers them; and what the keeper writes into
-// the table steadytext_daemon_health. Regime: pg.
+// steadytext_daemon_start(), _stop(), _status(): the daemons as a session sees and steers them; and the rows that the
+// keeper writes into the table steadytext_daemon_health. Regime: pg.
 //
-// Status comes from shared memory, which the gateway keeps; start and stop set what is wanted and wake the launcher.
+// Status comes from shared memory, which the gateway keeps. Start and stop set the wanted state and wake the launcher.
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/endpoint.hpp"
@@ -34,7 +34,8 @@ constexpr long kLookAgainMs = 20;
 
 void wake_launcher() { pg::set_latch_of(shmem::segment().header->launcher.proc_number.load()); }
 
-// Waits, interruptibly, until `reached` says so; false if it did not in the time a request may take, or ten seconds.
+// Waits, interruptibly, until `reached` is true. False if that takes longer than a request may take, and longer than
+// ten seconds.
 bool wait_until(bool (*reached)()) {
     const std::int64_t patience_us = std::max(kLeastPatienceUs, std::int64_t{guc::request_timeout_ms} * 1000);
     const std::int64_t deadline_us = core::monotonic_us() + patience_us;
@@ -67,7 +68,7 @@ const char *status_text(const shmem::DaemonRow &row, const shmem::DaemonIdentity
     return "unhealthy";
 }
 
-// A daemon that answers and has its models loaded; the embedded one, where there is one.
+// Whether the embedded daemon answers and has its models loaded. Without an embedded daemon: whether any daemon does.
 bool is_serving() {
     const shmem::DaemonTable &daemons = *shmem::segment().daemons;
     bool embedded_exists = false, embedded_ready = false, other_ready = false;
@@ -87,7 +88,7 @@ bool embedded_is_configured() {
     return guc::embedded_daemon && (is_named(guc::embedded_model) || is_named(guc::embedded_embedding_model));
 }
 
-// Others are nothing of the server's to start and stop.
+// The server can start and stop only the embedded daemon.
 void warn_if_none_is_embedded(const char *what) {
     if (!embedded_is_configured())
         ereport(WARNING, (errmsg("there is no embedded daemon to %s", what),
@@ -99,14 +100,15 @@ bool embedded_is_gone() {
     return shmem::segment().header->embedded.pid.load() == 0;
 }
 
-// When the daemon last gave a sign of life, never later than this transaction's now(). Null if it never did.
+// When the daemon last gave a sign of life, but never later than this transaction's now(). Null if it never did.
 Datum heartbeat(const shmem::DaemonRow &row, bool &is_null) {
     const std::int64_t unix_us = row.last_answer_unix_us.load();
     is_null = unix_us == 0;
     return TimestampTzGetDatum(std::min(pg::timestamp_of(unix_us), GetCurrentTransactionStartTimestamp()));
 }
 
-// One daemon as both report it. Without a row: none is known, and where an embedded one will be is all there is to say of it.
+// A daemon as both functions report it. Without a row, no daemon is known; then only the address of a future embedded
+// daemon can be told.
 struct Report {
     const char *id;
     const char *endpoint;  // null: there is none
@@ -128,7 +130,7 @@ struct Report {
     }
 };
 
-// Where none is known there is the original's row all the same, for who looks for a status there.
+// If no daemon is known, the original's row is there all the same, because clients look for a status there.
 void report_daemons(FunctionCallInfo fcinfo, void (*put)(ReturnSetInfo *, const Report &)) {
     ReturnSetInfo *result = pg::materialize(fcinfo);
     bool first = true;
@@ -151,7 +153,7 @@ void put_status(ReturnSetInfo *result, const Report &report) {
     tuplestore_putvalues(result->setResult, result->setDesc, const_cast<Datum *>(values), nulls);
 }
 
-// The names it told, as a text[]; null if it told none.
+// The names of models that the daemon told, as a text[]; null if it told none.
 Datum model_names(const char *lines, bool &is_null) {
     constexpr int kMost = sizeof shmem::DaemonIdentity::models / 2;  // a letter and its line's end
     Datum names[kMost];

@@ -1,9 +1,9 @@
-// steadytext_daemon_register(), _unregister(), _set_weight(), _drain(), _undrain(), and steadytext_config_set() of daemon_host and
-// daemon_port: steadytext.daemons changed for good, as by ALTER SYSTEM, one entry at a time. Regime: pg, with C++ only inside guarded().
+// steadytext_daemon_register(), _unregister(), _set_weight(), _drain(), _undrain(), and steadytext_config_set() of
+// daemon_host and daemon_port. They change steadytext.daemons for good, as ALTER SYSTEM does, an entry at a time.
+// Regime: pg, with C++ only inside guarded().
 //
-// What is changed is the setting as the configuration files have it now, not this session's copy, which is as
-// old as the session's last reload; a lock until the end of the transaction keeps two changes from losing one
-// of them.
+// They change the setting as the configuration files have it now, not this session's copy, which is as old as the
+// session's last reload. A lock until the end of the transaction keeps two concurrent changes from losing a change.
 #include "src/pg/compat.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/core/endpoint.hpp"
@@ -30,19 +30,19 @@ namespace {
 
 using namespace steadytext;
 
-// Of all databases together. Rows of this shared catalog have no OID, so nothing else takes such a lock.
+// A lock for all databases together. Rows of this shared catalog have no OID, so nothing else takes such a lock.
 void lock_registry() { LockSharedObject(DbRoleSettingRelationId, InvalidOid, 0, ExclusiveLock); }
 
 // The setting as the files have it, whether or not it can be applied; if no file names it, as this session
 // has it.
 const char *daemons_in_files() {
-    // Under the caller's search_path: nothing in it may be anybody's but PostgreSQL's.
+    // The caller's search_path is in force: every name in the query must be bound to PostgreSQL's own.
     const char *query = "SELECT setting FROM pg_catalog.pg_file_settings WHERE name OPERATOR(pg_catalog.=) 'steadytext.daemons' "
                         "ORDER BY seqno DESC LIMIT 1";
     MemoryContext caller = CurrentMemoryContext;
     const char *daemons = guc::daemons != nullptr ? guc::daemons : "";
     SPI_connect();
-    // Not read-only: a later call in one statement must see what an earlier one did.
+    // Not read-only: a later call in the same statement must see the change of an earlier call.
     if (SPI_execute(query, false, 1) == SPI_OK_SELECT && SPI_processed == 1) {
         const char *setting = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
         daemons = MemoryContextStrdup(caller, setting != nullptr ? setting : "");
@@ -68,7 +68,7 @@ void change_list(const char *function, std::string_view argument, Change &&chang
     session::note_server_action(function, core::PublicEndpoint(argument).text);
 }
 
-// Whose the name is that everybody sees; 0: no daemon's that runs.
+// The hash of the daemon with this public name; 0 if no running daemon has the name.
 std::uint64_t hash_of_daemon(std::string_view name) {
     for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
         shmem::DaemonIdentity identity;
@@ -143,8 +143,9 @@ STEADYTEXT_FUNCTION(steadytext_daemon_undrain) {
     PG_RETURN_VOID();
 }
 
-// The table is one database's, daemons are the server's. Only what was just set, by a superuser, gets into the list: the other half of
-// the address is that of the daemon which is there, not what the table, which administrators may write, says.
+// The table belongs to a single database, the daemons to the server. So only the value that a superuser has just set
+// gets into the list. The other half of the address comes from the daemon that is there, not from the table, which
+// administrators may write.
 STEADYTEXT_FUNCTION(steadytext_follow_daemon_address) {
     const std::string_view key = pg::copy_text(pg::utf8_text(PG_GETARG_DATUM(0)));
     const std::string_view value = pg::copy_text(pg::utf8_text(PG_GETARG_DATUM(1)));

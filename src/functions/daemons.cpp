@@ -33,7 +33,7 @@ const char *name_of(shmem::DaemonKind kind) {
     return "unknown";
 }
 
-// One row of the view, column by column in the view's order.
+// A row of the view, column by column in the view's order.
 class Line {
 public:
     void text(const char *value) {

@@ -130,7 +130,7 @@ void read_options(Jsonb *options, GenerationRequest &request) {
 
 // ---- the row of steadytext_generate_ex -----------------------------------------------------------------------------
 
-// Fills the columns in order; what is not known (an empty text, a negative number) is NULL.
+// Fills the columns in order. An unknown value (an empty text, a negative number) becomes NULL.
 class Row {
 public:
     void add(std::string_view text) { text.empty() ? add_null() : add_datum(pg::text_datum(pg::fitted_to_encoding(text))); }
@@ -159,7 +159,8 @@ STEADYTEXT_FUNCTION(steadytext_generate) {
     return pg::text_datum(generation.text);
 }
 
-// Value per call: a row is asked for, and waited for, one at a time, and the stream ends with multi_call_memory_ctx.
+// Value per call: the executor asks for a row, and waits for it, each time. The stream ends with
+// multi_call_memory_ctx.
 STEADYTEXT_FUNCTION(steadytext_generate_stream) {
     if (SRF_IS_FIRSTCALL()) {
         FuncCallContext *context = SRF_FIRSTCALL_INIT();

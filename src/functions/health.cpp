@@ -1,8 +1,8 @@
 // _steadytext.health(): the state of each part of the server, as shared memory tells it. Regime: pg, with C++ only inside
 // guarded().
 //
-// It waits for nobody: whatever is down, stopped or locked, it answers at once. What must be read from tables is added by
-// steadytext_health_check() itself (sql/pg_steadytext.sql), which takes no lock that it would have to wait for.
+// It never waits: it answers at once, whatever is down, stopped or locked. steadytext_health_check() itself adds the
+// parts that must be read from tables (sql/monitoring.sql), and takes no lock that it would have to wait for.
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
@@ -31,8 +31,8 @@ using shmem::DaemonState;
 enum class Status { Healthy, Degraded, Unhealthy };
 constexpr const char *kStatusNames[] = {"healthy", "degraded", "unhealthy"};
 
-constexpr std::int64_t kGatewayLateUs = 1'000'000;   // it goes round ten times a second
-constexpr std::int64_t kLauncherLateUs = 5'000'000;  // once a second
+constexpr std::int64_t kGatewayLateUs = 1'000'000;   // the gateway loops ten times a second
+constexpr std::int64_t kLauncherLateUs = 5'000'000;  // the launcher loops once a second
 constexpr std::int64_t kWaitingLongUs = 5'000'000;
 constexpr double kCrowded = 0.8;
 
@@ -57,7 +57,7 @@ void put(ReturnSetInfo *result, const char *component, Status status, Body &&det
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-// As PostgreSQL reads it; empty for 0.
+// The time in a form that PostgreSQL reads; empty for 0.
 std::string iso_time(std::int64_t unix_us) {
     if (unix_us == 0)
         return {};
@@ -77,7 +77,7 @@ Status worker_status(const shmem::WorkerState &worker, std::int64_t late_us, std
     return silent_us < late_us ? Status::Healthy : silent_us < 3 * late_us ? Status::Degraded : Status::Unhealthy;
 }
 
-// `reason`: of a lack of places among max_worker_processes.
+// `reason`: set if max_worker_processes leaves no place for the worker.
 void put_worker(ReturnSetInfo *result, const char *component, const shmem::WorkerState &worker, Status status, std::string_view reason,
                 std::int64_t now_us) {
     put(result, component, status, [&](JsonObject &details) {
@@ -95,7 +95,7 @@ std::string_view without_place(bool is_registered) {
     return is_registered ? std::string_view{} : "no background worker was free for it when the server started";
 }
 
-// It starts the other workers.
+// The launcher starts the other workers.
 void put_launcher(ReturnSetInfo *result, const shmem::Header &header, std::int64_t now_us) {
     const Status status = worker_status(header.launcher, kLauncherLateUs, now_us);
     if (status != Status::Healthy || header.no_worker_since_us.load() == 0)
@@ -188,7 +188,7 @@ void put_keeper(ReturnSetInfo *result, std::int64_t now_us) {
         });
 }
 
-// Requests under way, and this database's asynchronous calls with their worker, which goes when there are none.
+// Requests under way, and this database's asynchronous calls with their worker, which leaves when there are no calls.
 void put_queue(ReturnSetInfo *result, std::int64_t now_us) {
     const shmem::Segment &segment = shmem::segment();
     const std::uint32_t slots = segment.slots->size(), in_use = segment.slots->in_use();
@@ -246,7 +246,8 @@ void put_standby(ReturnSetInfo *result) {
     });
 }
 
-// Servers that are not primary and standby could share answers through a hub database. There is none to be well or ill.
+// Servers that are not primary and standby could share answers through a hub database. This version has no hub that
+// could fail.
 void put_hub(ReturnSetInfo *result) {
     put(result, "hub", Status::Healthy, [](JsonObject &details) {
         details.add("configured", std::string_view("no"));

@@ -1,4 +1,5 @@
-// What params of an asynchronous call may hold: the arguments of the function that it stands for, each held against its rule. Regime: pg.
+// Checks the params of an asynchronous call: they hold the arguments of the function that the call stands for, and each
+// argument must meet its rule. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/core/job_types.hpp"
 #include "src/pg/boundary.hpp"
@@ -48,7 +49,7 @@ bool holds_strings(const JsonbValue &array) {
 
 bool is_json(const Parameter &row) { return strcmp(row.name, "schema") == 0; }
 
-// A JSON null is what NULL is for an argument.
+// A JSON null counts as NULL.
 Value value_of(const Parameter &row, JsonbValue &value) {
     if (value.type == jbvNull)
         return {};
@@ -70,7 +71,7 @@ Value value_of(const Parameter &row, JsonbValue &value) {
     }
 }
 
-// What a request of the type cannot do without.
+// Refuses params that lack an argument which this type of request needs.
 void require_needed(const char *type, Jsonb *params) {
     for (const Parameter &row : core::job_arguments(type)) {
         JsonbValue found;
@@ -79,7 +80,8 @@ void require_needed(const char *type, Jsonb *params) {
     }
 }
 
-// One that no daemon knows is complained of to who queues it: the worker has only the log to tell.
+// Refuses a model that no daemon knows while the call is queued, so that the caller hears of it: the worker can only
+// write to the log.
 void require_model(const char *type, Jsonb *params) {
     JsonbValue model, unsafe_mode;
     if (getKeyJsonValueFromContainer(&params->root, "model", 5, &model) == nullptr)

@@ -1,5 +1,5 @@
-// steadytext_metrics(), steadytext_response_times(), pg_stat_steadytext and steadytext_stat_reset(): what the server counted.
-// Regime: pg, with C++ only inside guarded().
+// steadytext_metrics(), steadytext_response_times(), pg_stat_steadytext and steadytext_stat_reset(): the server's
+// counts. Regime: pg, with C++ only inside guarded().
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
@@ -50,7 +50,7 @@ void put(ReturnSetInfo *result, Datum *values, bool *nulls) {
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-// Latest first, and no more than are promised.
+// Latest first, and at most as many as documented (kShown).
 std::size_t latest_calls(shmem::RecentCall *calls) {
     const std::size_t count = shmem::segment().recent_calls->copy(calls);
     const std::size_t shown = std::min(count, shmem::RecentCalls::kShown);

@@ -1,4 +1,4 @@
-// steadytext_models(): what the daemons serve, under which fingerprints. Regime: pg.
+// steadytext_models(): the models that the daemons serve, with their fingerprints. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/shown_text.hpp"

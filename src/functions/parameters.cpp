@@ -26,7 +26,7 @@ const char *name_of(core::Form form) {
 
 bool has_bounds(const core::Rule &rule) { return rule.kind != Kind::Any && rule.kind != Kind::Flag && rule.kind != Kind::Options; }
 
-// One row of _steadytext.parameters(), column by column.
+// A row of _steadytext.parameters(), column by column.
 class Line {
 public:
     void text(const char *value) { value == nullptr ? null() : add(CStringGetTextDatum(value)); }
@@ -34,7 +34,7 @@ public:
     void number(std::int64_t value, bool known) { known ? add(Int64GetDatum(value)) : null(); }
     void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
 
-    // SQLSTATE and message of a fault, with one space between.
+    // SQLSTATE and message of a fault, with a space between.
     void fault(const Parameter &row, Fault fault, bool possible) {
         if (!possible)
             return null();
@@ -87,7 +87,7 @@ STEADYTEXT_FUNCTION(steadytext_check) {
     PG_RETURN_VOID();
 }
 
-// What steadytext_config_set says of a key and its value.
+// Checks a key and its value as steadytext_config_set does.
 STEADYTEXT_FUNCTION(steadytext_check_config) {
     const std::string_view key = pg::utf8_text(PG_GETARG_DATUM(0));
     const std::string_view value = pg::utf8_text(PG_GETARG_DATUM(1));

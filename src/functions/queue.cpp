@@ -1,8 +1,9 @@
 // Adding to the async queue, waiting for it, cancelling and requeueing. Regime: pg.
 //
-// A role may read its own rows of steadytext_queue; they are written here, as the table's owner, with the caller in user_oid and user_id.
-// What was changed is told to the worker, and to those who wait, once the transaction has committed. Places in the queue are reserved
-// before that (shmem/queue_places.hpp), and given back by whatever rolls back, so that sessions side by side cannot overfill it.
+// A role may read its own rows of steadytext_queue. This file writes them, as the table's owner, with the caller in
+// user_oid and user_id. Once the transaction has committed, the worker and the waiting sessions are told of the change.
+// Places in the queue are reserved before that (shmem/queue_places.hpp), so that concurrent sessions cannot overfill
+// the queue. A rollback gives them back.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
@@ -46,14 +47,15 @@ using namespace steadytext;
 
 // ---- at commit -----------------------------------------------------------------------------------------------------------
 
-// What one role's requests became.
+// The numbers of a role's requests that were added and that ended.
 struct RoleChange {
     Oid role;
     std::int32_t added;
     std::int32_t ended;
 };
 
-// What one level of the transaction, and those that have become part of it, do to the queue. In TopTransactionContext.
+// The changes that a level of the transaction, and the levels merged into it, make to the queue. In
+// TopTransactionContext.
 struct Changes {
     Changes *outer;
     int level;
@@ -118,13 +120,14 @@ void at_transaction_end(XactEvent event, void *) {
                         errmsg("cannot PREPARE a transaction that has changed the queue of asynchronous calls")));
     if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
         return;
-    // At an abort levels may be left that no subtransaction's end has been told of.
+    // After an abort, levels may be left for which no end of a subtransaction was reported.
     for (Changes *each = changes; each != nullptr; each = each->outer)
         event == XACT_EVENT_COMMIT ? tell(*each) : give_back(*each);
     changes = nullptr;
 }
 
-// A level that is committed becomes part of the one around it, if that has changes of its own; one that is rolled back did nothing.
+// A committed level merges into the level around it; if that level has no changes, the committed level takes its place.
+// A level that is rolled back gives its places back.
 void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
     if (changes == nullptr || changes->level != GetCurrentTransactionNestLevel() ||
         (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB))
@@ -185,13 +188,14 @@ Datum caller_name() { return CStringGetTextDatum(GetUserNameFromId(GetUserId(), 
 // As %c in log_line_prefix.
 Datum session_name() { return CStringGetTextDatum(psprintf("%lx.%x", static_cast<unsigned long>(MyStartTime), static_cast<unsigned>(MyProcPid))); }
 
-// In the first column of what the last statement returned.
+// The role in the first column of the last statement's result.
 Oid role_at(int row) {
     bool is_null;
     return DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
-// What the role may have: steadytext.queue_max_per_role, or half of what the others leave.
+// The most places that the role may have: steadytext.queue_max_per_role, or half of the places that the other roles
+// leave.
 std::int64_t share_of(const shmem::QueuePlaces &places, std::int64_t own) {
     if (guc::queue_max_per_role > 0)
         return guc::queue_max_per_role;
@@ -206,7 +210,7 @@ std::int64_t share_of(const shmem::QueuePlaces &places, std::int64_t own) {
     pg::raise(problem);
 }
 
-// Before, or within the transaction after, `count` requests of the role are added.
+// Called before `count` requests of the role are added, or after that in the same transaction.
 void refuse_if_full(Oid role, std::int64_t count) {
     shmem::DatabaseRow *row = session::my_database();
     if (row == nullptr)
@@ -222,9 +226,9 @@ void refuse_if_full(Oid role, std::int64_t count) {
                guc::queue_max_per_role > 0 ? "steadytext.queue_max_per_role" : "steadytext.queue_max_length");
 }
 
-// ---- what one request may be ---------------------------------------------------------------------------------------------
+// ---- the size of a request ------------------------------------------------------------------------------------------
 
-// The worker would not carry it out for want of memory.
+// The worker would not carry such a request out, for lack of memory.
 void refuse_if_too_large(const char *type, bool has_prompts, const Datum *payload, const bool *nulls) {
     std::int64_t bytes = 0;
     for (int i = 0; i < 3; i++)
@@ -260,14 +264,14 @@ void refuse_if_too_large(const char *type, bool has_prompts, const Datum *payloa
 
 // ---- waiting -------------------------------------------------------------------------------------------------------------
 
-// What the caller sees of its requests now. Those it does not see, it need not wait for.
+// The caller's requests as the caller sees them now. It need not wait for a request that it does not see.
 struct Seen {
     bool waits = false;
-    bool own = false;        // for one that this transaction queued
-    std::uint64_t last = 0;  // the key of the one queued last, which mostly ends last
+    bool own = false;        // this transaction queued a request that waits
+    std::uint64_t last = 0;  // the key of the request queued last, which mostly ends last
 };
 
-// Waits for the table, if somebody has it locked, until then.
+// If another transaction has locked the table, waits for it, until then.
 Seen look(Datum request_ids, std::int64_t until_us) {
     static pg::KeptStatement statement{"steadytext_queue",
                                        "SELECT xmin, request_id FROM public.steadytext_queue"
@@ -300,7 +304,8 @@ Seen look(Datum request_ids, std::int64_t until_us) {
     pg::raise(problem);
 }
 
-// Of several it waits for one, then looks at all again: so it is woken a few times, not by each.
+// Waits for the request that was queued last, then looks at all again: so it wakes a few times, not at the end of each
+// request.
 bool wait_for(Datum request_ids, std::int64_t until_us) {
     static uint32 waiting = 0;
     if (waiting == 0)
@@ -319,7 +324,7 @@ bool wait_for(Datum request_ids, std::int64_t until_us) {
             return false;
         if (std::exchange(told_of, seen.last) != seen.last)
             continue;
-        // Once a second all the same: a row may have been changed by hand.
+        // Looks once a second all the same: a row may have been changed by hand.
         (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
                         static_cast<long>((std::min<std::int64_t>(left_us, 1'000'000) + 999) / 1000), waiting);
         ResetLatch(MyLatch);
@@ -460,7 +465,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_wait) {
     return BoolGetDatum(ended);
 }
 
-// Trigger before a row is added: a name and a role that do not belong together are nobody's.
+// Trigger before a row is added: if the name and the role do not belong together, the row gets no role.
 STEADYTEXT_FUNCTION(steadytext_queue_row_check) {
     if (!CALLED_AS_TRIGGER(fcinfo))
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED), errmsg("steadytext_queue_row_check must be called as a trigger")));

@@ -27,10 +27,11 @@ RateLimiter &limiter() { return *shmem::segment().limiter; }
 
 // ---- steadytext_rate_limit_status ------------------------------------------------------------------------------------
 
-// Whoever looks sees them all.
+// Whether the caller may see all limits.
 bool sees_all;
 
-// One's own limits are everyone's to see; what others use, and all together, is for administrators and who may read statistics.
+// Every role may see its own limits. The usage of other roles, and of all roles together, is for administrators and for
+// roles that may read statistics.
 bool may_see(const LimitRule &rule, Oid role) {
     if (sees_all)
         return true;
@@ -48,7 +49,7 @@ Datum interval_datum(std::int64_t microseconds) {
     return IntervalPGetDatum(interval);
 }
 
-// `usage` is null where nobody has used anything.
+// `usage` is null if nothing has been used.
 void put_row(ReturnSetInfo *result, const LimitRule &rule, const char *role, const RateLimiter::Usage *usage) {
     const std::int64_t used = usage == nullptr ? 0 : usage->used;
     const std::int64_t left = std::max<std::int64_t>(rule.most - used, 0);
@@ -65,19 +66,19 @@ void put_row(ReturnSetInfo *result, const LimitRule &rule, const char *role, con
                       Int64GetDatum(left),
                       Int64GetDatum((wait_us + 999) / 1000),
                       Int64GetDatum(usage == nullptr ? 0 : static_cast<int64>(usage->refused))};
-    // When a call ends nobody knows; that a limit of nothing ever admits one, nobody expects.
+    // NULL: when a call ends is unknown, and a limit of 0 never admits a call.
     bool nulls[std::size(values)] = {};
     nulls[4] = !by_time;
     nulls[8] = never || (!by_time && left == 0);
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-// What a meter says under a rule, if it counts for it.
+// The usage of a meter under a rule. False if the meter now belongs to another key.
 bool read_meter(const LimitRule &rule, RateLimiter::MeterId meter, std::int64_t now_us, RateLimiter::Usage &usage) {
     return limiter().peek({meter, rule.unit, rule.most, rule.window_us}, now_us, usage);
 }
 
-// A row of "*" counts each role by itself: one line for each that has used something.
+// A row of "*" counts each role by itself: a line for each role that has used something.
 void put_roles_counted(ReturnSetInfo *result, const LimitRule &rule, std::int64_t now_us) {
     for (std::uint32_t i = 0; i < limiter().size(); i++) {
         RateLimiter::Key key;
@@ -91,7 +92,7 @@ void put_roles_counted(ReturnSetInfo *result, const LimitRule &rule, std::int64_
     }
 }
 
-// Looks for the meter without taking one: who looks uses nothing.
+// Looks for the meter without taking a meter: a look uses nothing.
 bool find_meter(const RateLimiter::Key &wanted, RateLimiter::MeterId &meter) {
     RateLimiter::Key key;
     for (std::uint32_t i = 0; limiter().describe(i, key, meter); i++)

@@ -26,7 +26,8 @@ RerankRequest read_request(FunctionCallInfo fcinfo, int task, int seed) {
     return request;
 }
 
-// One row: the query's number if there are several, the document, its score unless it is not wanted or not known.
+// A row: the query's number if there are several, the document, and its score unless it is not wanted or not
+// known.
 void put(ReturnSetInfo *result, int query_index, const RerankRequest &request, const RankedDocument &ranked, bool with_score) {
     Datum values[3];
     bool nulls[3] = {};

@@ -1,4 +1,5 @@
-// _steadytext.selfcheck(): what steadytext_selfcheck() can learn from shared memory and settings only. Regime: pg.
+// _steadytext.selfcheck(): the checks of steadytext_selfcheck() that need shared memory and settings only. Regime:
+// pg.
 #include "src/pg/compat.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"

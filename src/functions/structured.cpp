@@ -1,4 +1,4 @@
-// steadytext_generate_json, _regex, _choice and what steadytext_extract is made of: arguments in, text out. Regime: pg.
+// steadytext_generate_json, _regex, _choice and the parts of steadytext_extract: arguments in, text out. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
@@ -74,7 +74,7 @@ STEADYTEXT_FUNCTION(steadytext_generate_choice) {
     return answer(fcinfo, read_request(fcinfo, form));
 }
 
-// The JSON of a row of the type whose oid is the second argument, from what the first one says.
+// The JSON of a row. The first argument is the text with the data, the second is the OID of the row's type.
 STEADYTEXT_FUNCTION(steadytext_extract_json) {
     const core::TextArgument input = pg::text_argument(fcinfo, 0);
     session::inspect_prompt("input", input);
@@ -89,7 +89,8 @@ STEADYTEXT_FUNCTION(steadytext_extract_json) {
     return answer(fcinfo, request);
 }
 
-// The row that the JSON says, of the type of the first argument, whose values are those of the columns that the JSON does not have.
+// The row that the JSON describes, of the type of the first argument. A column that the JSON lacks keeps its value from
+// the first argument.
 STEADYTEXT_FUNCTION(steadytext_extract_row) {
     const Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
     (void)pg::require_row_type(type);

@@ -1,4 +1,5 @@
-// steadytext_validate_endpoint() and steadytext_validate_table_name(): what others may reach and name. Regime: pg.
+// steadytext_validate_endpoint() and steadytext_validate_table_name(): whether an address, or the name of a table,
+// is allowed. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/core/endpoint.hpp"
 #include "src/core/identifier.hpp"
