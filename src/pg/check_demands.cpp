@@ -40,7 +40,7 @@ constexpr Oid kNumericFamily = 1988;
 constexpr Oid kEnumFamily = 3522;
 constexpr Oid kDatetimeFamily = 434;  // date and both timestamps
 constexpr int kMostValues = 1'000;  // of a list
-constexpr std::int32_t kFirstWritten = -730'119;  // 0001-01-01 and 9999-12-31, since 2000-01-01: what a year of four digits can say
+constexpr std::int32_t kFirstWritten = -730'119;  // 0001-01-01 and 9999-12-31, since 2000-01-01: a year of four digits
 constexpr std::int32_t kLastWritten = 2'921'939;
 
 bool is_own(Oid object) { return object < FirstGenbkiObjectId; }
@@ -52,7 +52,7 @@ struct Condition {
     Node *tree;
 };
 
-// Casts that change no value: from integers to wider ones, and what only renames the type.
+// Removes casts that change no value: from integers to wider integers, and casts that only rename the type.
 Node *without_casts(Node *tree) {
     for (;;) {
         if (IsA(tree, RelabelType)) {
@@ -83,7 +83,7 @@ Node *without_casts(Node *tree) {
     }
 }
 
-// What a condition compares: the value itself, or its length.
+// The subject of a condition: the value itself, or its length.
 struct Subject {
     enum class Kind { None, Value, Length, Octets };
     Kind kind = Kind::None;
@@ -112,7 +112,7 @@ Subject::Kind length_kind(Oid function) {
     }
 }
 
-// Kind None if the tree is nothing of these.
+// Kind None if the tree is no such subject.
 Subject subject_of(Node *tree) {
     Subject subject{.kind = Subject::Kind::Value};
     tree = without_casts(tree);
@@ -137,9 +137,9 @@ Subject subject_of(Node *tree) {
     return subject;
 }
 
-// Null if it is none, or NULL.
+// Null if the tree is no constant, or is NULL.
 const Const *constant_of(Node *tree) {
-    // In front of a constant this cast rounds to what the number stands for.
+    // In front of a constant this cast rounds to the number that the constant stands for.
     tree = without_casts(tree);
     if (IsA(tree, FuncExpr) && reinterpret_cast<FuncExpr *>(tree)->funcid == F_FLOAT8_NUMERIC)
         tree = without_casts(static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args)));
@@ -150,7 +150,7 @@ const Const *constant_of(Node *tree) {
 
 // ---- constants -------------------------------------------------------------------------------------------------------
 
-// Null if it is no finite number.
+// Null if the value is no finite number.
 Numeric number_of(Oid type, Datum value) {
     switch (type) {
     case INT2OID:
@@ -175,7 +175,7 @@ Numeric number_of(Oid type, Datum value) {
 
 const char *text_of(Datum value) { return TextDatumGetCString(value); }
 
-// As JSON; null if this is not known of the type.
+// As JSON; null if the type is not known here.
 char *json_of(Oid type, Datum value) {
     StringInfoData json;
     initStringInfo(&json);
@@ -196,7 +196,7 @@ char *json_of(Oid type, Datum value) {
     return json.data;
 }
 
-// The constants of an array, as JSON; false if there is any that is not known, or NULL.
+// The constants of an array, as JSON. False if an element is unknown or NULL.
 bool values_of(Node *tree, List **values) {
     for (;;) {
         tree = without_casts(tree);
@@ -253,7 +253,7 @@ bool is_among(const char *value, List *values) {
     return false;
 }
 
-// One of these, and of those that were listed before.
+// The value must be in this list, and in every list before.
 void list(List *values, Demands &demands) {
     List *both = NIL;
     ListCell *cell;
@@ -269,7 +269,7 @@ void list(List *values, Demands &demands) {
 
 // ---- operators -------------------------------------------------------------------------------------------------------
 
-// Which of <, <=, =, >=, > an operator of PostgreSQL's own is, by the order of numbers; 0: none.
+// The place of an operator in the order of numbers (<, <=, =, >=, >), if it is PostgreSQL's own; 0: none.
 int order_of_numbers(Oid op) {
     for (const Oid family : {static_cast<Oid>(INTEGER_BTREE_FAM_OID), kNumericFamily, kFloatFamily})
         if (const int strategy = is_own(op) ? get_op_opfamily_strategy(op, family) : 0; strategy != 0)
@@ -277,7 +277,7 @@ int order_of_numbers(Oid op) {
     return 0;
 }
 
-// = of texts or enums, under whose collation what is equal has the same bytes.
+// = of texts or enums, under a collation where equal values have the same bytes.
 bool is_equality(Oid op, Oid collation) {
     if (!is_own(op))
         return false;
@@ -303,7 +303,7 @@ bool compare_length(const Subject &subject, int strategy, Numeric number, Demand
         return false;
     const int length = static_cast<int>(value);
     const bool is_whole = DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(number), whole)) == 0;
-    // What is trimmed is no longer than what it was, and has no more characters than bytes.
+    // A trimmed text is no longer than before, and has no more characters than bytes.
     if (strategy >= BTEqualStrategyNumber && subject.kind == Subject::Kind::Length)
         demands.shortest = std::max(demands.shortest, length + (strategy == BTGreaterStrategyNumber && is_whole ? 1 : 0));
     if (strategy <= BTEqualStrategyNumber && !subject.trimmed) {
@@ -328,7 +328,8 @@ bool compare_number(const Subject &subject, int strategy, const Const *constant,
     return true;
 }
 
-// When the day of a constant begins; false for a constant that has none. `is_infinite`: 1 or -1.
+// The day of a constant, and whether the constant is the day's midnight. False for a constant without a day.
+// `is_infinite`: 1 or -1.
 bool day_of(const Const *constant, std::int64_t &day, bool &is_midnight, int &is_infinite) {
     if (constant->consttype == DATEOID) {
         const DateADT date = DatumGetDateADT(constant->constvalue);
@@ -346,7 +347,7 @@ bool day_of(const Const *constant, std::int64_t &day, bool &is_midnight, int &is
     return true;
 }
 
-// Whose day is another one in another time zone may be of the day before or after.
+// In another time zone the same time may be of the day before or after.
 bool compare_day(const Subject &subject, int strategy, const Const *constant, Demands &demands) {
     std::int64_t day = 0;
     bool is_midnight = false;
@@ -355,11 +356,11 @@ bool compare_day(const Subject &subject, int strategy, const Const *constant, De
         return false;
     const bool is_lower = strategy >= BTEqualStrategyNumber, is_upper = strategy <= BTEqualStrategyNumber;
     if (is_infinite != 0)
-        return is_lower != is_upper && is_upper == (is_infinite > 0);  // it says nothing, or what no format lets in
+        return is_lower != is_upper && is_upper == (is_infinite > 0);  // infinity demands nothing, or refuses every day
     const bool has_zone = subject.type == TIMESTAMPTZOID || constant->consttype == TIMESTAMPTZOID;
     const auto clamped = [](std::int64_t value) { return static_cast<std::int32_t>(std::clamp<std::int64_t>(value, INT32_MIN + 1, INT32_MAX - 1)); };
     if (is_lower) {
-        // A date is its midnight.
+        // A date counts as its midnight.
         const bool is_later = subject.type == DATEOID && (strategy == BTGreaterStrategyNumber || !is_midnight);
         demands.first_day = std::max(demands.first_day, clamped(day + is_later - has_zone));
     }
@@ -387,7 +388,7 @@ bool match(const Subject &subject, const Const *pattern, bool is_like, Oid colla
                translated->text.size() <= core::constraint::kMostPatternBytes;
         return true;
     });
-    // Padding is seen by the regex, and not by the schema.
+    // The regex sees padding, but the schema does not.
     if (!good || (subject.type == BPCHAROID && translated->matches_blank))
         return false;
     demands.pattern = pnstrdup(translated->text.data(), translated->text.size());
@@ -445,7 +446,7 @@ bool take_listing(const ScalarArrayOpExpr *expression, Demands &demands) {
     return true;
 }
 
-// False if it was left out.
+// False if the condition was left out.
 bool take(Node *tree, Demands &demands) {
     if (IsA(tree, NullTest)) {
         const auto *test = reinterpret_cast<const NullTest *>(tree);
@@ -459,7 +460,7 @@ bool take(Node *tree, Demands &demands) {
     return IsA(tree, ScalarArrayOpExpr) && take_listing(reinterpret_cast<const ScalarArrayOpExpr *>(tree), demands);
 }
 
-// What is joined by AND, apart.
+// The conditions that AND joins, apart.
 List *apart(Node *tree) {
     List *open = list_make1(tree), *parts = NIL;
     while (open != NIL) {
@@ -544,7 +545,7 @@ void add_column_demands(List *conditions, Form_pg_attribute column, Demands &dem
 void add_domain_demands(Oid type, Demands &demands) {
     if (get_typtype(type) != TYPTYPE_DOMAIN)
         return;
-    // Lives as long as the context: PostgreSQL frees what it refers to with that.
+    // Lives as long as the context: with the context PostgreSQL frees the data that it refers to.
     auto *reference = static_cast<DomainConstraintRef *>(palloc0(sizeof(DomainConstraintRef)));
     InitDomainConstraintRef(type, reference, CurrentMemoryContext, false);
     ListCell *cell;

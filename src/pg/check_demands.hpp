@@ -1,11 +1,12 @@
-// What CHECK constraints demand of a value, as far as a JSON schema can say it.
+// The demands of CHECK constraints on a value, as far as a JSON schema can express them.
 //
-// Called by src/pg/row_schema.cpp. Regime: pg. Constraints are read as the catalogs have them, in trees; of a tree nothing is evaluated but
-// what PostgreSQL's planner has made of a domain's already.
+// Called by src/pg/row_schema.cpp. Regime: pg. Constraints are read as the catalogs have them, in trees. Nothing of a
+// tree is evaluated; for a domain, PostgreSQL's planner has simplified the tree before.
 //
-// A closed list of shapes is known, of operators and functions that are PostgreSQL's own, told by their OIDs: =, IN, <, <=, >, >=, <> '', ~, LIKE,
-// length(), IS NOT NULL, and AND of these. Whatever else a constraint says is left to PostgreSQL. What is told here lets every value in that
-// the constraint does, but for the spelling of what rounds (0.99999999999999999 is 1 to a float).
+// A closed list of shapes is known, of PostgreSQL's own operators and functions, told by their OIDs: =, IN, <, <=, >,
+// >=, <> '', ~, LIKE, length(), IS NOT NULL, and AND of these. All other parts of a constraint are left to PostgreSQL.
+// The demands let in every value that the constraint lets in, but for the spelling of numbers that round
+// (0.99999999999999999 is 1 to a float).
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -29,7 +30,7 @@ struct NumberBound {
 // Palloc'd in CurrentMemoryContext, texts in the server's encoding.
 struct Demands {
     bool refuses_null = false;
-    bool is_all = true;  // of what domains say nothing was left out: NULL is taken unless refuses_null
+    bool is_all = true;  // no part of a domain's constraints was left out: NULL is taken unless refuses_null
     bool is_listed = false;
     List *values = NIL;  // as JSON, if it is listed
     NumberBound least{}, most{};
@@ -41,7 +42,7 @@ struct Demands {
     std::int32_t first_day = INT32_MIN;  // since 2000-01-01, in whatever time zone: of dates, and of times with a date
     std::int32_t last_day = INT32_MAX;
 
-    // Anything but of NULL.
+    // Any demand but on NULL.
     [[nodiscard]] bool has_any() const {
         return is_listed || least.is_set || most.is_set || shortest > 0 || longest >= 0 || pattern != nullptr || has_days();
     }
@@ -56,15 +57,15 @@ struct Demands {
     }
     void at_least(Numeric value, bool exclusive);
     void at_most(Numeric value, bool exclusive);
-    // Can be seen to leave nothing.
+    // Whether it is plain that no value meets the demands.
     [[nodiscard]] bool is_impossible() const;
 };
 
-// The conditions in the CHECKs of a row type's table, apart; empty for a type that is no table's.
+// The conditions in the CHECKs of a row type's table, apart; empty for a type without a table.
 [[nodiscard]] List *row_conditions(TupleDesc row);
-// Those that speak of this column only.
+// Adds the conditions on this column only.
 void add_column_demands(List *conditions, Form_pg_attribute column, Demands &demands);
-// What the domain and those it is made of say; nothing for a type that is none.
+// Adds the conditions of the domain and of the domains that it is made of; nothing for a type that is no domain.
 void add_domain_demands(Oid type, Demands &demands);
 
 }  // namespace steadytext::pg

@@ -154,7 +154,7 @@ void append_string(StringInfo out, const Demands &demands) {
     }
     if (demands.shortest > 0 && !demands.is_of_any_length)
         appendStringInfo(out, ", \"minLength\": %d", demands.shortest);
-    // What a pattern says of the length need not be said again.
+    // A pattern may limit the length already: then maxLength is left out.
     if (demands.longest >= 0 && !demands.is_of_any_length && (demands.pattern == nullptr || demands.longest_match < 0 || demands.longest_match > demands.longest))
         appendStringInfo(out, ", \"maxLength\": %d", demands.longest);
     if (demands.pattern != nullptr) {
@@ -164,7 +164,8 @@ void append_string(StringInfo out, const Demands &demands) {
     appendStringInfoChar(out, '}');
 }
 
-// A date, or a time with one. The pattern says all of the form too, for engines that heed it and not the format.
+// A date, or a time with a date. The pattern has all of the form too, for engines that heed the pattern and not the
+// format.
 void append_day(StringInfo out, Oid type, const Demands &demands) {
     appendStringInfo(out, "{\"type\": \"string\", \"format\": \"%s\"", type == DATEOID ? "date" : type == TIMESTAMPOID ? "local-date-time" : "date-time");
     if (demands.has_days()) {

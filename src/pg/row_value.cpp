@@ -1,4 +1,5 @@
-// Column by column, so that it is known which one is at fault: see row_value.hpp. Regime: pg.
+// Makes the row column by column, so that an error can name its column: see row_value.hpp. Regime:
+// pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/row_value.hpp"
 #include "src/pg/text.hpp"
@@ -24,9 +25,9 @@ namespace {
 
 constexpr int kMostShown = 100;  // bytes of a value
 
-// Where the making of a row stands. Outlives what a longjmp skips.
+// How far the making of a row is. Outlives whatever a longjmp skips.
 struct Place {
-    const Place *above;  // the row that this one is in
+    const Place *above;  // the row that has this row in a column
     const char *column = nullptr;
     Oid type = InvalidOid;
     JsonbValue *value = nullptr;
@@ -48,7 +49,7 @@ struct Populate {
     FmgrInfo function;
 };
 
-// An object with this one member.
+// An object with only this member.
 Jsonb *with_member(const char *name, JsonbValue *value) {
     JsonbParseState *state = nullptr;
     JsonbValue key;
@@ -66,7 +67,7 @@ struct Column {
     bool is_null;
 };
 
-// `was`: what stands there already.
+// `was`: the value that is there already.
 Column make_column(Form_pg_attribute column, Column was, HeapTupleHeader empty, Populate &populate, Place &place) {
     const Oid base = getBaseType(column->atttypid);
     JsonbValue *value = place.value;
@@ -137,7 +138,7 @@ Datum make_all(Oid type, HeapTupleHeader base, const char *object, const Place *
     return row;
 }
 
-// ---- what was refused ----
+// ---- errors ----
 
 // The data is at fault, not the session, the machine, somebody's rights or somebody's code.
 bool is_refusal(const ErrorData *error) {
@@ -154,7 +155,7 @@ void append_path(StringInfo path, const Place *place) {
     appendStringInfoString(path, place->column);
 }
 
-// As JSON, cut.
+// The value as JSON, cut.
 const char *shown(JsonbValue *value) {
     Jsonb *json = JsonbValueToJsonb(value);
     char *text = JsonbToCString(nullptr, &json->root, VARSIZE(json));
@@ -180,7 +181,7 @@ void tell(Oid type, const Place *place, const ErrorData *error, core::Problem &p
 }  // namespace
 
 Oid require_row_type(Oid type) {
-    // Whoever calls functions of _steadytext by hand may give the number of no type.
+    // A role that calls functions of _steadytext by hand may give a number that is no type's.
     const Oid base = SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)) ? getBaseType(type) : InvalidOid;
     if (!OidIsValid(base) || get_typtype(base) != TYPTYPE_COMPOSITE)
         ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("%s is not a composite type", format_type_extended(type, -1, FORMAT_TYPE_ALLOW_INVALID)),
