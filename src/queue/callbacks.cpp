@@ -29,14 +29,14 @@ bool any = true;  // true until the first look: an earlier worker may have left 
 std::int64_t look_us = 0;
 Oid last_role;  // the role whose worker was started last, or that was looked at last: the next look starts after it
 
-// Roles that need a worker, as the transaction found them. The launcher is asked for one at a time.
+// Roles that need a worker, as the transaction found them. The launcher is asked for a single worker at a time.
 struct Wanted {
     Oid role;
     std::int64_t first_due;
 };
 Wanted wanted[kMostRoles];
 int wanted_count = 0, asked_count = 0;
-Wanted asked;  // for whom the launcher was asked last; InvalidOid: for nobody, or that is settled
+Wanted asked;  // the role for which the launcher was asked last; InvalidOid: none, or that is settled
 shmem::WorkerPlaces::Left *left;
 
 // The starts of workers, by role. If there are too many roles, the most recently used stay. A role whose worker ended
@@ -153,7 +153,7 @@ void note_begun(std::int64_t now_us) {
     asked.role = InvalidOid;
 }
 
-// One at a time, so that the launcher sees who has waited longest.
+// Asks for a single worker at a time, so that the launcher sees which worker has waited longest.
 void ask_for_next(std::int64_t now_us) {
     while (asked_count < wanted_count && left->callback_role.load() == InvalidOid) {
         const Wanted next = wanted[asked_count++];

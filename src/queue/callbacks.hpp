@@ -13,7 +13,7 @@
 
 namespace steadytext::queue {
 
-// Called first of all, with what the worker before has left.
+// Called first of all, with the state that the queue worker before has left.
 void begin_callbacks(shmem::WorkerPlaces::Left &left);
 
 // A result with a callback was recorded.
