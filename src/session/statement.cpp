@@ -4,13 +4,17 @@
 #include "shmem/segment.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/folded.hpp"
 
 extern "C" {
 #include "access/xact.h"
 #include "commands/defrem.h"
+#include "nodes/params.h"
 #include "optimizer/planner.h"
 #include "replication/logicalworker.h"
 #include "tcop/utility.h"
+#include "utils/fmgrprotos.h"
+#include "utils/inval.h"
 #include "utils/plancache.h"
 }
 
@@ -25,6 +29,9 @@ struct State {
     int planning = 0;   // levels that are the planner's
     int analyzing = 0;  // levels that are ANALYZE
     bool plans_are_stale = false;
+    bool caches_are_stale = false;          // something in place of an answer was given, and may be in the caches of relations and types
+    bool caches_are_stale_at_once = false;  // the same, and what runs within the outermost statement may come upon it
+    bool gave_in_transaction = false;       // something in place of an answer was given in this transaction
     bool stood_in = false;  // in the outermost statement, a call was given something in place of an answer
     std::uint64_t answered = 0;
     core::Problem cause;  // of the first that was
@@ -41,6 +48,30 @@ shmem::ParallelNote *note_of(int32 process) {
 }
 
 shmem::ParallelNote *my_note() { return MyProc != nullptr ? note_of(pg::my_proc_number()) : nullptr; }
+
+// ---- outside of all statements -----------------------------------------------------------------------------------------
+
+// A trigger that was put off until COMMIT, PREPARE TRANSACTION or SET CONSTRAINTS runs outside of the statement that fired it.
+bool is_in_trigger() { return DatumGetInt32(pg_trigger_depth(nullptr)) > 0; }
+
+// Some function runs, in whose name errors would be reported. The client's own calls have no such context but that which logs parameters.
+bool is_in_function() {
+    for (const ErrorContextCallback *context = error_context_stack; context != nullptr; context = context->previous)
+        if (context->callback != ParamsErrorCallback)
+            return true;
+    return false;
+}
+
+// What begins outside of all statements is the client's own: a statement, or a call by the fastpath protocol whose result is returned to it. Not so a
+// trigger, what a function does that was called by that protocol or at login, or what a process does that serves no client.
+bool is_clients_own() { return whereToSendOutput == DestRemote && !is_in_trigger() && !is_in_function(); }
+
+// Whatever runs in a trigger may store what it is given, and so may a function outside of all statements. Background workers begin their statements as clients do.
+bool begins_unseen() {
+    if (IsParallelWorker())
+        return false;
+    return is_in_trigger() || (state.levels == 0 && whereToSendOutput == DestRemote && is_in_function());
+}
 
 // ---- levels ------------------------------------------------------------------------------------------------------------
 
@@ -63,9 +94,30 @@ void take_over_note() {
     mine = true;
 }
 
+// Something in place of an answer was given: a stand-in, or NULL under ANALYZE. A constant call's is kept by whoever evaluated it: the plan, or this
+// process's caches of relations and types, which hold index expressions and predicates, partition keys and the CHECKs of domains.
+void note_unanswered() {
+    if (state.planning > 0 || state.analyzing > 0)
+        state.plans_are_stale = state.caches_are_stale_at_once = true;
+    state.caches_are_stale = state.gave_in_transaction = true;
+}
+
+// Before whatever runs next; not while planner or ANALYZE are under way, which may yet keep what they were given.
+void drop_stale_caches() {
+    const bool begins = state.levels == 0;
+    if (state.planning > 0 || state.analyzing > 0 || !IsTransactionState() || !(state.caches_are_stale_at_once || (begins && state.caches_are_stale)))
+        return;
+    state.caches_are_stale_at_once = false;
+    if (begins)
+        state.caches_are_stale = false;
+    InvalidateSystemCaches();
+}
+
 void enter(const Level &level) {
-    if (state.levels++ == 0)
+    if (state.levels == 0)
         take_over_note();
+    drop_stale_caches();
+    state.levels++;
     state.planning += level.plans;
     state.analyzing += level.analyzes;
     if (level.stores && state.storing++ == 0)
@@ -101,7 +153,8 @@ void leave(const Level &level) {
 }
 
 template <class Body>
-void within(const Level &level, Body &&body) {
+void within(Level level, Body &&body) {
+    level.stores |= begins_unseen();
     enter(level);
     PG_TRY();
     { body(); }
@@ -111,9 +164,12 @@ void within(const Level &level, Body &&body) {
 }
 
 void at_transaction_end(XactEvent event, void *) {
-    if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+    if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
         return;
     drop_stale_plans();
+    // Relations that were open until now have kept what they had.
+    state.caches_are_stale |= state.gave_in_transaction;
+    state.gave_in_transaction = false;
     if (state.levels == 0)
         end_statement();
 }
@@ -125,7 +181,7 @@ bool stood_in() {
 
 // A statement that puts values into rows, run by one in which a stand-in was given: what it stores may be that.
 void refuse_stand_in(bool puts_values) {
-    if (!puts_values || state.levels == 0 || guc::on_failure != static_cast<int>(guc::OnFailure::Auto) || !stood_in())
+    if (!puts_values || (state.levels == 0 && is_clients_own()) || guc::on_failure != static_cast<int>(guc::OnFailure::Auto) || !stood_in())
         return;
     core::Problem problem = state.cause;
     if (!problem.is_set())
@@ -246,6 +302,8 @@ PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo par
         planned = next_planner != nullptr ? next_planner(query, text, options, parameters)
                                           : standard_planner(query, text, options, parameters);
     });
+    if (state.caches_are_stale_at_once)
+        pg::forget_evaluated(planned->relationOids);
     return planned;
 }
 
@@ -294,23 +352,27 @@ void install_hooks() {
 }
 
 bool stores_rows() {
-    if (state.storing > 0)
+    if (state.storing > 0 || is_in_trigger())
         return true;
     if (const int32 leader = pg::parallel_leader(); leader >= 0) {
         const shmem::ParallelNote *note = note_of(leader);
         return note == nullptr || note->stores.load(std::memory_order_relaxed);
     }
-    // Outside of all statements: a function called by the client itself, or a process that applies what was replicated.
-    return state.levels == 0 && whereToSendOutput != DestRemote;
+    // Outside of all statements: a process that applies what was replicated, among others.
+    return state.levels == 0 && !is_clients_own();
 }
 
-bool is_analyzing() { return state.analyzing > 0 || pg::is_autovacuum_worker(); }
+bool is_analyzing() {
+    const bool is = state.analyzing > 0 || pg::is_autovacuum_worker();
+    if (is)
+        note_unanswered();  // by the caller, if the answer is not cached
+    return is;
+}
 
 void note_answer() { state.answered++; }
 
 void note_stand_in(const core::Problem &problem) {
-    if (state.planning > 0)
-        state.plans_are_stale = true;
+    note_unanswered();
     if (!state.stood_in)
         state.cause = problem;
     state.stood_in = true;
