@@ -42,7 +42,7 @@ std::string_view ordered(std::string_view canonical, std::string_view written) {
 }
 
 std::span<const std::string_view> check_choices(std::span<const core::TextArgument> choices) {
-    // None at all is worded unlike too few.
+    // An empty array has a message of its own, unlike too few choices.
     if (choices.empty()) {
         core::Problem problem;
         problem.set(core::sqlstate::kInvalidParameterValue, "Choices array cannot be empty");
@@ -55,7 +55,7 @@ std::span<const std::string_view> check_choices(std::span<const core::TextArgume
     return {texts, choices.size()};
 }
 
-// What stands between the original's marks, if it has them, without white space around it.
+// The text between the original's marks, if the answer has them, without white space around it.
 std::string_view bare_json(std::string_view answer) {
     constexpr std::string_view kBegin = "<json-output>";
     constexpr std::string_view kEnd = "</json-output>";

@@ -1,5 +1,5 @@
-// What an answer must be (JSON of a schema, a match of a regex, one of some choices): the argument checked, as it is keyed and
-// sent, and the check of what came back.
+// The form of an answer (JSON of a schema, a match of a regex, a choice from a list): checks the argument, writes it
+// into keys and requests, and checks the answer that came back.
 //
 // Called by src/session/generation.cpp. Regime: pg, with C++ only inside guarded().
 #pragma once
@@ -21,7 +21,8 @@ struct AnswerForm {
     Kind kind = Kind::Free;
     bool is_null = false;
     std::string_view text{};                     // the schema as JSON, or the pattern
-    // How the answer's members come: as the schema's "required" has them, as its text has, or as a text that is canonical already.
+    // The order of the answer's members: as the schema's "required" has them, as the schema's text has them, or as a
+    // text that is canonical already.
     enum class Order : std::uint8_t { Required, Written, AsItIs };
     Order order = Order::Required;
     std::span<const core::TextArgument> choices{};
@@ -37,16 +38,17 @@ struct CheckedForm {
     [[nodiscard]] bool is_free() const { return kind == AnswerForm::Kind::Free; }
     [[nodiscard]] const char *operation() const;  // as the table cache names it
     [[nodiscard]] shmem::CallKind call_kind() const;
-    // The member by which the request and the key say it; nothing for another kind than `of`.
+    // Adds the member that states the form in the request and the key. Adds nothing if the kind is not `of`.
     void add_to(core::JsonObject &json, AnswerForm::Kind of) const;
 };
 
-// Raises on arguments that are none. Whether the schema or pattern is of use is asked later: a cached answer proves it.
+// Raises if the argument is invalid. Whether the schema or pattern can be used is checked later, because a cached
+// answer proves it.
 [[nodiscard]] CheckedForm check_form(const AnswerForm &form);
 // Raises if no answer could have this form.
 void require_usable(const CheckedForm &form);
 
-// Brings the answer to its bare form; false, with the problem, if it has not that form.
+// Brings the answer to its bare form. False, with the problem, if the answer does not have the form.
 [[nodiscard]] bool take_formed(const CheckedForm &form, std::string_view &answer, core::Problem &problem);
 
 // The key under which the original kept such answers, into `key`.

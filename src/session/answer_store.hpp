@@ -1,7 +1,8 @@
 // Answers kept until they are wanted, in any order: in memory up to work_mem, in a temporary file beyond that.
 //
-// Used by src/session/batch.cpp. Regime: pg. The memory is that of the context it was made in; the file is closed by close(), or, after
-// an error, with the transaction's resources. All answers are put before the first is fetched.
+// Called by src/session/batch.cpp. Regime: pg. The memory is that of the context in which the store was made. The file
+// is closed by close() or, after an error, with the transaction's resources. All answers are put before the first is
+// fetched.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -26,7 +27,7 @@ public:
     [[nodiscard]] static AnswerStore *make();
 
     [[nodiscard]] Place put(std::string_view answer);
-    // In CurrentMemoryContext, or the store's own.
+    // The answer is in CurrentMemoryContext, or in the store's own memory.
     [[nodiscard]] std::string_view fetch(const Place &place);
     // Nothing can be fetched any more.
     void close();

@@ -1,4 +1,4 @@
-// Arguments held against the validator table.
+// Checks arguments against the validator table.
 //
 // Called by src/functions and src/session before anything is done with an argument. Regime: pg.
 #pragma once
@@ -10,11 +10,12 @@ namespace steadytext::session {
 
 namespace rules = core::rules;
 
-// Raises unless the value is what the rule says.
+// Raises unless the value meets the rule.
 void require(const core::Rule &rule, const core::Value &value);
 void require(const core::Rule &rule, const char *name, const core::Value &value);
 
-// The same for all arguments from the `first` on, which are those of `function` in the table.
+// The same for all arguments from the `first` on, which are the arguments of `function` in the
+// table.
 void require_arguments(const char *function, FunctionCallInfo fcinfo, int first = 0);
 
 }  // namespace steadytext::session

@@ -30,7 +30,7 @@ struct Finding {
     bool is_secret;  // a prompt
 };
 
-// What is told of the text: of a prompt its hash, of a name its beginning.
+// The shown part of the text: the hash of a prompt, the beginning of a name.
 struct Shown {
     char parameter[kParameterBytes] = "";
     char hash[core::kHexBytes + 1] = "";
@@ -97,7 +97,7 @@ void submit(const AuditRecord &record) {
     shmem::DatabaseRow *row = my_database();
     bool is_there = false;
     if (row != nullptr) {
-        // Announced first, so that the count is never less than what is there.
+        // Announced before it is put, so that the count is never less than the number of records in the ring.
         row->pending_audit.fetch_add(1);
         is_there = segment.audit->put(MyDatabaseId, GetUserId(), record);
         if (!is_there)

@@ -1,9 +1,9 @@
-// Suspicious input: one line in the server log for each kind, role and minute, and rows of steadytext_audit_log; and what is done to the
-// whole server.
+// Suspicious input: a line in the server log for each kind, role and minute, and rows of steadytext_audit_log. Also
+// actions on the whole server.
 //
-// Called by src/session and src/functions with each argument that comes from outside, before it is checked: so the row is there
-// whether or not the call is refused. Regime: pg; raises nothing of its own. Prompts are named by hash and length only. The row goes
-// through shared memory (shmem/audit_ring.hpp) to the keeper.
+// Called by src/session and src/functions with each argument from outside, before the argument is checked: so the row
+// is there whether or not the call is refused. Regime: pg; raises nothing of its own. A prompt appears by hash and
+// length only. The row goes through shared memory (shmem/audit_ring.hpp) to the keeper.
 #pragma once
 
 #include "src/core/rules.hpp"
@@ -15,11 +15,11 @@ namespace steadytext::session {
 void inspect_prompt(const char *parameter, const core::TextArgument &text);
 void inspect_name(const char *parameter, const core::TextArgument &name, std::size_t longest);
 
-// The argument was found to be suspicious by who checked it. Its text is shown, as that of names is.
+// For an argument that its own check found suspicious. Its text is shown, like the text of a name.
 void note_suspicious(core::Suspicion suspicion, const char *parameter, std::string_view text);
 
-// Something that acts on the whole server was done, by the caller: a line in the server log and a row (event_type 'server_action') with
-// the function and its argument, whatever becomes of the transaction.
+// Records that the caller did something to the whole server: a line in the server log and a row (event_type
+// 'server_action') with the function and its argument, whatever becomes of the transaction.
 void note_server_action(const char *function, std::string_view argument);
 
 // The client's address as inet reads it; empty for a Unix socket, and in parallel workers, which have no client.

@@ -25,7 +25,7 @@ constexpr std::int64_t kWarnPercent = 80;
 constexpr std::int32_t kLongestDays = 367;
 constexpr std::int32_t kDaysTo2000 = POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE;
 
-// Tokens by day, those of `today` first.
+// Tokens by day; the tokens of `today` come first.
 struct Days {
     const LimitRule *rule;
     Oid of_role;
@@ -64,7 +64,7 @@ void read_usage(Days &days, std::int32_t first_day) {
     pg::unlock_tables({&usage, 1});
 }
 
-// What no keeper has written yet.
+// Use that no keeper has written yet.
 void take_unwritten(Days &days) {
     auto *entries = static_cast<shmem::Usage::Entry *>(palloc(sizeof(shmem::Usage::Entry) * shmem::Usage::kEntries));
     const std::uint32_t count = shmem::segment().usage->copy(entries);
@@ -89,7 +89,7 @@ void remember_usage(const LimitRule &rule, Oid of_role, RateLimiter::MeterId met
     read_usage(*days, days->today - static_cast<std::int32_t>(rule.window_us / USECS_PER_DAY) - 1);
     take_unwritten(*days);
 
-    // A day's tokens count as used at its end: later than they were, never earlier.
+    // A day's tokens count as used at the end of the day: later than they were used, never earlier.
     auto *history = static_cast<RateLimiter::Past *>(palloc(sizeof(RateLimiter::Past) * kLongestDays));
     std::size_t count = 0;
     for (std::int32_t age = kLongestDays - 1; age >= 0; age--) {

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kLongestReason = 64;
 
-// What precedes the reason why it ended, and the text.
+// The bytes before the finish reason and the text.
 struct TextHeader {
     std::int32_t prompt_tokens;
     std::int32_t completion_tokens;

@@ -20,9 +20,9 @@ struct CachedAnswer {
     std::int64_t expires_us = 0;  // since 1970; 0: never
 };
 
-// As one string of bytes, for shared memory; in CurrentMemoryContext.
+// As a single string of bytes, for shared memory; in CurrentMemoryContext.
 [[nodiscard]] std::string_view pack(const CachedAnswer &answer);
-// The answer points into `bytes`. False if these are none.
+// The answer points into `bytes`. False if the bytes are no packed answer.
 [[nodiscard]] bool unpack(shmem::ValueKind kind, std::string_view bytes, CachedAnswer &answer);
 
 }  // namespace steadytext::session

@@ -14,7 +14,8 @@ namespace steadytext::session {
 
 namespace {
 
-// True the first time a statement meets this cause. Rows come one after another, so remembering the last causes does.
+// True the first time that a statement meets this cause. Rows come in sequence, so it is enough to remember the last
+// causes.
 bool is_news(const core::Problem &problem) {
     constexpr int kRemembered = 8;
     static TimestampTz statement = 0;

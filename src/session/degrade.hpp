@@ -1,6 +1,6 @@
-// What a call does when no daemon could answer it: steadytext.on_failure.
+// Handles a call that no daemon could answer, as steadytext.on_failure says.
 //
-// Called by src/functions. Regime: pg.
+// Called by src/session and src/functions/structured.cpp. Regime: pg.
 #pragma once
 
 #include "src/core/problem.hpp"
@@ -9,7 +9,8 @@ namespace steadytext::session {
 
 enum class Degraded { Null, Fallback };
 
-// Raises the problem (on_failure = auto: in a statement that stores its rows, src/session/statement.hpp), or warns of it (once per statement and cause, not per row) and says what to return instead.
+// Raises the problem if on_failure is error, or is auto in a statement that stores its rows (src/session/statement.hpp).
+// Else warns of it (once per statement and cause, not per row) and says which value to return instead.
 [[nodiscard]] Degraded degrade(const core::Problem &problem);
 
 // Warns of the problem, once per statement and cause.

@@ -1,10 +1,10 @@
-// EXPLAIN (ANALYZE) of a statement that makes calls says what became of them:
+// EXPLAIN (ANALYZE) of a statement that makes calls shows their counts:
 //
 //     Steadytext: calls=40 hits=28 failures=0 prompt tokens=96 completion tokens=540 saved tokens=1260 time=812.437 ms
 //
-// Called by _PG_init. Regime: pg. Its hook costs a statement that is not explained nothing, and a call one comparison
-// (observe::tally). Calls that the planner makes, for constants, count; those of parallel workers do not. In text
-// only: where the hook may add a line, JSON, XML and YAML have been closed.
+// Called by _PG_init. Regime: pg. The hook costs nothing for a statement that is not explained, and a comparison for a
+// call (observe::tally). Calls that the planner makes, for constants, count; calls of parallel workers do not. In text
+// format only: where the hook may add a line, JSON, XML and YAML have been closed.
 #pragma once
 
 namespace steadytext::session {

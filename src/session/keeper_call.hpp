@@ -9,7 +9,7 @@
 
 namespace steadytext::session {
 
-// This database's row; null if all rows belong to others, which is looked at anew once a second.
+// This database's row. Null if other databases have all rows; then it looks again once a second.
 inline shmem::DatabaseRow *my_database() {
     constexpr std::int64_t kLookAgainUs = 1'000'000;
     static shmem::DatabaseRow *row = nullptr;
@@ -28,7 +28,7 @@ inline shmem::DatabaseRow *my_database() {
     return nullptr;
 }
 
-// From now on its steadytext_daemon_health is kept.
+// From now on the keeper keeps steadytext_daemon_health of this database.
 inline void want_health() {
     if (shmem::DatabaseRow *row = my_database(); row != nullptr && !row->health_wanted.load(std::memory_order_relaxed))
         row->health_wanted.store(true, std::memory_order_relaxed);

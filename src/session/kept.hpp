@@ -1,15 +1,20 @@
-// A copy of something of the catalogue or of a table, which counts until an invalidation says that it may have changed.
+// A copy of data of the catalog or of a table. It counts until an invalidation says that the data may have changed.
 //
-// Used by src/session. Regime: pg. A copy is current only if making it came to its end and nothing was heard of meanwhile: a read that
-// is cancelled halfway leaves no half copy, and a change that arrives during a read makes the next call read again.
+// Called by src/session. Regime: pg. A copy is current only if it was made completely and no invalidation came
+// meanwhile: a read that is cancelled halfway leaves no half copy, and a change that arrives during a read makes the
+// next call read again.
 //
 //     void forget(Datum, Oid relation) { if (...) copy.forget(); }     // a callback of utils/inval.h
 //     if (!copy.is_current()) copy.make([] { ... });                   // may raise
 //
-// A copy of tables that somebody has locked (make_of(), is_confirmed()) is used as it is for a time, and looked at again by the next call: for
-// steadytext.request_timeout, and no longer than kMostStaleUs, since it was last known to be current. That was before whatever it does not know yet;
-// so a limit binds everybody that long after its commit, whoever locks the tables. Whoever has no such copy waits for the tables, as long as a call may,
-// and then it is an error (55P03); for as long again calls that find them locked fail at once, so that what goes on after an error is not held up by each row.
+// A copy of tables (make_of(), is_confirmed()) stays in use for a time while another transaction has the tables locked,
+// and each call tries again. The time is steadytext.request_timeout, but at most kMostStaleUs, since the copy was last
+// known to be current. At that moment every change that the copy lacks had not been committed. So a limit binds every
+// session at most that long after its commit, whoever locks the tables.
+//
+// A session without such a copy waits for the tables as long as a call may take, and then raises 55P03. For as long
+// again, calls that find the tables locked fail at once, so that a statement that goes on after an error is not held up
+// by each row.
 #pragma once
 
 #include "src/core/clock.hpp"
@@ -59,10 +64,10 @@ public:
 
 private:
     static constexpr std::uint64_t kNever = 0;
-    static constexpr std::int64_t kMostStaleUs = 30'000'000;  // a session sets its own timeout
+    static constexpr std::int64_t kMostStaleUs = 30'000'000;  // a cap, because a session sets its own timeout
     static std::int64_t timeout_us() { return std::int64_t{guc::request_timeout_ms} * 1000; }
 
-    // All waits for tables that stay locked end when the first of them does.
+    // While tables stay locked, all waits for them end when the first wait ends.
     int patience_ms(std::int64_t now_us) {
         if (now_us - gives_up_us_ >= timeout_us())
             gives_up_us_ = now_us + timeout_us();

@@ -1,4 +1,4 @@
-// Reading the rules, and who is bound by them: see limit_rules.hpp. Regime: pg.
+// Reads the rules, and finds the roles that they bind: see limit_rules.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/limit_rules.hpp"
 #include "src/guc.hpp"
@@ -88,7 +88,7 @@ void add_rule(const LimitRule &rule) {
     loaded.rules[loaded.count++] = rule;
 }
 
-// What all limits of a row have in common.
+// The common fields of all limits of a row.
 LimitRule rule_of(std::string_view role, std::string_view subject) {
     LimitRule rule{};
     rule.binds = role == kAll ? Binds::Others : role == kDatabase ? Binds::Database : Binds::Members;
@@ -191,7 +191,7 @@ void load() {
 }
 
 void refresh() {
-    // A long statement hears of changes too; with nothing to hear this costs two comparisons and a look at the clock.
+    // A long statement hears of changes too. Without changes this costs two comparisons and a look at the clock.
     AcceptInvalidationMessages();
     if (!(loaded.server == server_settings()))
         loaded.copy.forget();
@@ -199,7 +199,7 @@ void refresh() {
         load();
 }
 
-// ---- who is bound ----------------------------------------------------------------------------------------------------
+// ---- which roles are bound ------------------------------------------------------------------------------------------
 
 bool generates_text(CallKind kind) { return kind != CallKind::Embed && kind != CallKind::Rerank; }
 
@@ -225,8 +225,9 @@ bool binds_member(const LimitRule &rule, Oid role) {
     return OidIsValid(of) && is_member_of_role_nosuper(role, of);
 }
 
-// `speaks`: whether a rule does of the call; `replaces`: whether one of the login's own roles stands in the place of one of "*". That is
-// of the role that connected alone: whoever it acts as, by SET ROLE or in a SECURITY DEFINER function, has no allowance to lend it.
+// `speaks`: whether a rule covers the call. `replaces`: whether a rule of the login's own roles takes the place of a
+// rule of "*". Only the role that connected has such rules: a role that it acts as, by SET ROLE or in a SECURITY
+// DEFINER function, has no allowance to lend it.
 template <class Speaks, class Replaces>
 void find_rules(Oid user, Oid session_user, BindingRules &binding, Speaks speaks, Replaces replaces) {
     binding.count = 0;

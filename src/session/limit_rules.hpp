@@ -1,19 +1,21 @@
-// Which rate limits bind a call: the rows of steadytext_rate_limits, steadytext_rate_limit_rules and steadytext_budgets, and the
-// server's settings.
+// The rate limits that bind a call: the rows of steadytext_rate_limits, steadytext_rate_limit_rules and
+// steadytext_budgets, and the server's settings.
 //
-// Called by src/session/limits.cpp and src/functions/rate_limits.cpp. Regime: pg. Rows are kept in this process until their
-// table's relation cache entry is invalidated, which a trigger does at every change; so a change is effective in every session with
-// its next call after the commit, on standbys once it has been replayed.
+// Called by src/session/limits.cpp, src/session/budgets.cpp and src/functions/rate_limits.cpp. Regime: pg. This process
+// keeps the rows until their table's relation cache entry is invalidated, which a trigger does at every change. So a
+// change takes effect in every session with its next call after the commit, and on standbys once it has been replayed.
 //
 //   role        binds                                        counts
-//   a name      its members, also those who act as another   all of them together
-//   *           each role that connected, whoever it acts    each of them by itself
-//               as, for calls no row of its roles speaks of
+//   a name      its members, also when they act as another   all of them together
+//   *           each role that connected, whatever role it   each role by itself
+//               acts as, for calls that no row of its roles
+//               covers
 //   @database   every call in this database                  all together
 //   (settings)  every call of the server                     all together
 //
-// What a row speaks of is its `operation`: '*'; a kind of call as metrics name it, 'generate' being all that generates text;
-// 'model:NAME'; or 'daemon:ENDPOINT', which binds a call when it goes to that daemon: then the gateway asks.
+// `operation` says which calls a row covers: '*'; a kind of call as metrics name it, where 'generate' is every call
+// that generates text; 'model:NAME'; or 'daemon:ENDPOINT', which binds a call when it goes to that daemon: then the
+// gateway asks.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -41,9 +43,9 @@ struct LimitRule {
     char role[NAMEDATALEN];  // as the row says
     char subject[RateLimiter::kSubjectBytes];
 
-    // What counts the calls of this role for it; the role matters to Members and Others.
+    // The key of the meter that counts this role's calls for the rule; the role matters to Members and Others.
     [[nodiscard]] RateLimiter::Key key(Oid of_role) const;
-    // What the limiter is to refuse beyond: a budget that only warns refuses nothing.
+    // The limit beyond which the limiter refuses: a budget that only warns refuses nothing.
     [[nodiscard]] std::int64_t enforced_most() const { return budget == Budget::Warn ? INT64_MAX : most; }
 };
 
@@ -57,31 +59,31 @@ struct LimitRules {
 // All rules in force now; valid until the next call.
 [[nodiscard]] LimitRules limit_rules();
 
-// Changes whenever rules, roles, memberships or settings do: what was worked out of them is stale then.
+// Changes whenever rules, roles, memberships or settings change: results that were worked out from them are stale then.
 [[nodiscard]] std::uint64_t limit_rules_generation();
 
-// Whether `role` belongs to the roles whose calls the rule counts together with those of `of_role`.
+// Whether the rule counts calls of `role` together with calls of `of_role`.
 [[nodiscard]] bool counts_for(const LimitRule &rule, Oid of_role, Oid role);
 
 // A budget's column of its meter's key, by which it is told from limits.
 [[nodiscard]] bool is_budget(const RateLimiter::Key &key);
 
-// The rule that a meter was taken for and a limit was made of, for who has these two only.
+// The rule behind a meter and a limit, for a caller that has only these two.
 [[nodiscard]] LimitRule rule_behind(const RateLimiter::Key &key, const RateLimiter::Limit &limit);
 
-// The daemon that a rule speaks of, by the name it is given in its row; empty if it does not.
+// The daemon that a rule covers, by its name in the rule's row; empty if it covers no daemon.
 [[nodiscard]] std::string_view daemon_of(const LimitRule &rule);
 
-// The rules that bind a call, with the role each of them counts.
+// The rules that bind a call, with the role that each rule counts.
 struct BindingRules {
     std::uint32_t count = 0;
     const LimitRule *rules[RateLimiter::kMaxLimits];
     Oid roles[RateLimiter::kMaxLimits];
 };
 
-// `user` is whose call it is, `session_user` who connected. An ERROR if more bind it than kMaxLimits.
+// `user` makes the call, `session_user` has connected. An ERROR if more than kMaxLimits rules bind the call.
 void find_binding_rules(Oid user, Oid session_user, shmem::CallKind kind, std::string_view model, BindingRules &binding);
-// Those that bind it at the daemon they speak of.
+// The rules that bind the call at the daemon that they cover.
 void find_daemon_rules(Oid user, Oid session_user, BindingRules &binding);
 
 }  // namespace steadytext::session

@@ -20,7 +20,8 @@ namespace {
 
 const shmem::ModelTable &models() { return shmem::segment().daemons->models; }
 
-// True the first time a statement names this model. It may name very many: then the oldest are forgotten, and told again.
+// True the first time that a statement names this model. It may name very many: then the oldest are forgotten, and
+// reported again.
 bool is_news(shmem::ModelRole role, std::string_view name) {
     constexpr std::size_t kRemembered = 64;
     static TimestampTz statement = 0;
@@ -38,7 +39,7 @@ bool is_news(shmem::ModelRole role, std::string_view name) {
     return true;
 }
 
-// No daemon serves the model of this name: an error, or a word of who answers instead.
+// No daemon serves the model of this name: an error, or a warning with the model that answers instead.
 void complain(shmem::ModelRole role, std::string_view name, const shmem::Model &instead) {
     const auto policy = static_cast<guc::UnknownModel>(guc::unknown_model);
     if (policy == guc::UnknownModel::Ignore)
@@ -86,7 +87,7 @@ ChosenModel choose_model(shmem::ModelRole role, std::string_view name) {
         return chosen;
     }
     if (!core::provider_of(name).empty() || name.empty())
-        return chosen;  // a provider's, who may well have it
+        return chosen;  // a provider may well have the model
     shmem::Model instead;
     const bool has_default = find_default_model(role, instead);
     if (models().find_taker(role, chosen.model) && (chosen.model.is_listed || untold.any) &&

@@ -1,6 +1,8 @@
-// Which model a call gets, so that its key can name the fingerprint; and what becomes of a name that no daemon knows (steadytext.unknown_model).
+// Chooses the model of a call, so that the call's key can name the fingerprint, and handles a name that no daemon knows
+// (steadytext.unknown_model).
 //
-// Called by src/session. Regime: pg. The models are looked up where they are, in shared memory (shmem/model_table.hpp).
+// Called by src/session and src/functions/job_check.cpp. Regime: pg. The models are looked up in place, in shared
+// memory (shmem/model_table.hpp).
 #pragma once
 
 #include "shmem/segment.hpp"
@@ -13,23 +15,25 @@ namespace steadytext::session {
 // The role's default; false if no daemon was ever seen.
 [[nodiscard]] bool find_default_model(shmem::ModelRole role, shmem::Model &model);
 
-// Raises unless the model is one by its name, and unsafe_mode allows it; raises 22023 if it is "provider:model" and no entry of steadytext.daemons is that provider's: it must never be
-// answered by another model. A model that a daemon serves under that whole name (Ollama's have colons) is just a model.
+// Raises unless the name is a model's and unsafe_mode allows it. Raises 22023 if the name is "provider:model" and no
+// entry of steadytext.daemons has that provider: another model must never answer such a call. A model that a daemon
+// serves under that whole name (Ollama's names have colons) is an ordinary model.
 void check_model(shmem::ModelRole role, const core::TextArgument &model, bool unsafe_mode);
 
-// Who is meant to answer a call.
+// The model that is to answer a call.
 struct ChosenModel {
-    bool is_known = false;    // `model` says what the answer will be of; else nobody here can tell, and it is no answer for the cache
-    bool is_gone = false;     // it was known once: what the cache has of it is its answer, but nobody serves it any more
+    // `model` is the model that will answer; else nobody here can tell, and the cache does not take the answer
+    bool is_known = false;
+    bool is_gone = false;     // it was known once: its cached answers count, but no daemon serves it any more
     shmem::Model model;
-    std::string_view asked;   // what the daemons are asked for, and may be found by; empty: the daemon's default
+    std::string_view asked;   // the name that daemons are asked for, and may be found by; empty: the daemon's default
 };
 
-// What a call gets that names this model, or none. One that no daemon serves, nor can serve, is what steadytext.unknown_model says: it raises, or
-// the default is chosen instead, with a WARNING once a statement.
+// Chooses the model for a call with this name, or without a name. If no daemon serves or can serve that model,
+// steadytext.unknown_model decides: it raises, or it chooses the default instead, with a WARNING once a statement.
 [[nodiscard]] ChosenModel choose_model(shmem::ModelRole role, std::string_view name);
 
-// Before a daemon is asked: another model, or an error, for one that is gone.
+// Called before a daemon is asked. If the model is gone, chooses the default model, or raises.
 void replace_if_gone(shmem::ModelRole role, ChosenModel &chosen, std::string_view name);
 
 }  // namespace steadytext::session

@@ -1,4 +1,4 @@
-// What this transaction tells, kept until it commits: see notify.hpp. Regime: pg.
+// The channels that this transaction notifies, kept until it commits: see notify.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/notify.hpp"
 #include "shmem/segment.hpp"
@@ -43,7 +43,7 @@ void send() {
             Async_Notify(kChannels[i], "");
 }
 
-// Before the commit: PostgreSQL puts what is notified into its queue after this.
+// Called before the commit: after this, PostgreSQL puts the notifications into its queue.
 void at_transaction_end(XactEvent event, void *) {
     if (told == 0)
         return;

@@ -1,4 +1,4 @@
-// One's own row, and a remark before the query's text: see progress.hpp. Regime: pg.
+// The session's own row, and a remark before the query's text: see progress.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/progress.hpp"
 #include "shmem/segment.hpp"
@@ -29,7 +29,8 @@ void add(std::atomic<std::int64_t> &number, std::int64_t more) {
     number.store(number.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);  // nobody else writes it
 }
 
-// PostgreSQL has no progress of extensions, so it stands where everybody looks. The query's id is forgotten by that: say it again.
+// PostgreSQL has no progress of extensions, so the remark stands in the query's text, where everybody looks. That makes
+// PostgreSQL forget the query's id: so it is reported again.
 void show_query(const char *text) {
     const auto query_id = pgstat_get_my_query_id();
     pgstat_report_activity(STATE_RUNNING, text);

@@ -1,8 +1,9 @@
-// Whose cached answers a call may see: the names of its database and, by default, its role.
+// The scope says which cached answers a call may see. It has the names of the call's database and, by default, its
+// role.
 //
-// Called by src/session. Regime: pg. Names are in the key, because OIDs differ between nodes; but a name may be given again, so rows of
-// steadytext_cache and values in shared memory also have the role's OID, and both are compared. A shared cache tells by its speed what
-// others have asked; so steadytext.cache_scope is the superuser's to widen.
+// Called by src/session. Regime: pg. Names are in the key, because OIDs differ between nodes. But a name may be given
+// again, so rows of steadytext_cache and values in shared memory also have the role's OID, and both are compared. The
+// speed of a shared cache tells what others have asked, so only a superuser may widen steadytext.cache_scope.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -15,10 +16,10 @@ namespace steadytext::session {
 // that is in no known encoding: so two scopes are the same text only if both names are the same.
 [[nodiscard]] std::string_view cache_scope();
 
-// The OID that goes with it: that of the role, or InvalidOid if all roles of the database share answers.
+// The OID that belongs to the scope: the role's OID, or InvalidOid if all roles of the database share answers.
 [[nodiscard]] Oid scope_role();
 
-// Stands for the unknown model of answers the original left; their scope is the empty one.
+// Stands for the unknown model of answers that the original left; their scope is empty.
 inline constexpr std::string_view kLegacyFingerprint = "legacy";
 
 // Marks answers that anybody could have written before the upgrade: they answer nobody.

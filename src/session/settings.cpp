@@ -21,7 +21,7 @@ namespace steadytext::session {
 
 namespace {
 
-// What the table says; a field is set if its row differs from the seed.
+// Values from the table. A field is set if its row differs from the seed.
 struct Overrides {
     bool has_max_tokens, has_seed, has_cache_enabled;
     int max_tokens, seed;
@@ -57,7 +57,7 @@ char *scalar_text(Jsonb *value) {
     }
 }
 
-// A row that steadytext_config_set() would refuse, there since before the table refused it, counts for nothing.
+// A row that steadytext_config_set() would refuse counts for nothing. It is older than the table's own check.
 bool is_good(const char *key, const char *value) {
     core::Problem problem;
     if (pg::try_guarded(problem, [&](core::Problem &why) { return core::check_config(key, value, why); }))

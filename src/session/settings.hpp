@@ -1,9 +1,9 @@
-// The settings a call obeys: postgresql.conf's, overridden for one database by its steadytext_config table.
+// The settings that a call obeys: postgresql.conf's, overridden for a database by its steadytext_config table.
 //
-// Called by src/functions. Regime: pg. A row counts only if its value differs from the one the extension seeded, so
-// that a fresh installation obeys postgresql.conf. The table's rows are kept in this process until the table's relation cache
-// entry is invalidated, which a trigger does at every change; so a lookup costs nothing, and commit and rollback,
-// other sessions and standbys are all heard of.
+// Called by src/functions and src/session. Regime: pg. A row counts only if its value differs from the value that the
+// extension seeded, so that a fresh installation obeys postgresql.conf. This process keeps the table's rows until the
+// table's relation cache entry is invalidated, which a trigger does at every change. So a lookup costs nothing, and the
+// process hears of commits, rollbacks, other sessions and standbys.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// Hooks that count how deep we are, and in what: see statement.hpp. Regime: pg; nothing here has a destructor.
+// Hooks that count the levels of statements, by kind: see statement.hpp. Regime: pg; nothing here has a destructor.
 #include "src/pg/compat.hpp"
 #include "src/session/statement.hpp"
 #include "shmem/segment.hpp"
@@ -22,19 +22,21 @@ namespace steadytext::session::statement {
 
 namespace {
 
-// Of this process. A level is one run of planner, executor or utility statement; a statement of a function is one below its caller's.
+// The counts of this process. A level is a run of planner, executor or utility statement. A statement of a function is
+// a level below its caller's.
 struct State {
     int levels = 0;
     int storing = 0;    // levels that store their rows
     int planning = 0;   // levels that are the planner's
     int analyzing = 0;  // levels that are ANALYZE
     bool plans_are_stale = false;
-    bool caches_are_stale = false;          // something in place of an answer was given, and may be in the caches of relations and types
-    bool caches_are_stale_at_once = false;  // the same, and what runs within the outermost statement may come upon it
-    bool gave_in_transaction = false;       // something in place of an answer was given in this transaction
-    bool stood_in = false;  // in the outermost statement, a call was given something in place of an answer
+    // A value in place of an answer was given, and may be in the caches of relations and types
+    bool caches_are_stale = false;
+    bool caches_are_stale_at_once = false;  // the same, and a later step of the outermost statement may find it
+    bool gave_in_transaction = false;       // a value in place of an answer was given in this transaction
+    bool stood_in = false;  // in the outermost statement, a call got a value in place of an answer
     std::uint64_t answered = 0;
-    core::Problem cause;  // of the first that was
+    core::Problem cause;  // of the first such call
 };
 State state;
 
@@ -49,12 +51,13 @@ shmem::ParallelNote *note_of(int32 process) {
 
 shmem::ParallelNote *my_note() { return MyProc != nullptr ? note_of(pg::my_proc_number()) : nullptr; }
 
-// ---- outside of all statements -----------------------------------------------------------------------------------------
+// ---- outside of all statements --------------------------------------------------------------------------------------
 
 // A trigger that was put off until COMMIT, PREPARE TRANSACTION or SET CONSTRAINTS runs outside of the statement that fired it.
 bool is_in_trigger() { return DatumGetInt32(pg_trigger_depth(nullptr)) > 0; }
 
-// Some function runs, in whose name errors would be reported. The client's own calls have no such context but that which logs parameters.
+// Whether a function runs: an error in it would be reported in its name. The client's own calls have no error context
+// but the context that logs parameters.
 bool is_in_function() {
     for (const ErrorContextCallback *context = error_context_stack; context != nullptr; context = context->previous)
         if (context->callback != ParamsErrorCallback)
@@ -62,28 +65,30 @@ bool is_in_function() {
     return false;
 }
 
-// What begins outside of all statements is the client's own: a statement, or a call by the fastpath protocol whose result is returned to it. Not so a
-// trigger, what a function does that was called by that protocol or at login, or what a process does that serves no client.
+// Outside of all statements, the client itself begins statements, and calls by the fastpath protocol whose result goes
+// to it. A trigger is not the client's own; nor is a function that such a call, or a login, runs; nor a process that
+// serves no client.
 bool is_clients_own() { return whereToSendOutput == DestRemote && !is_in_trigger() && !is_in_function(); }
 
-// Whatever runs in a trigger may store what it is given, and so may a function outside of all statements. Background workers begin their statements as clients do.
+// A trigger may store the values that it gets; so may a function outside of all statements. Background workers begin
+// their statements as clients do.
 bool begins_unseen() {
     if (IsParallelWorker())
         return false;
     return is_in_trigger() || (state.levels == 0 && whereToSendOutput == DestRemote && is_in_function());
 }
 
-// ---- levels ------------------------------------------------------------------------------------------------------------
+// ---- levels ---------------------------------------------------------------------------------------------------------
 
-// What a level adds to the counts.
+// A level's share of the counts.
 struct Level {
     bool stores = false;
     bool plans = false;
     bool analyzes = false;
-    bool ends_statement = true;  // false for the planner, whose plan is executed next
+    bool ends_statement = true;  // false for the planner: its plan is executed next
 };
 
-// An earlier process of the same number may have ended within a level.
+// An earlier process of the same number may have ended within a level, and left its note.
 void take_over_note() {
     static bool mine = false;
     shmem::ParallelNote *note = mine ? nullptr : my_note();
@@ -94,15 +99,17 @@ void take_over_note() {
     mine = true;
 }
 
-// Something in place of an answer was given: a stand-in, or NULL under ANALYZE. A constant call's is kept by whoever evaluated it: the plan, or this
-// process's caches of relations and types, which hold index expressions and predicates, partition keys and the CHECKs of domains.
+// A value in place of an answer was given: a stand-in, or NULL under ANALYZE. If the call was constant, the process
+// keeps its value: in the plan, or in its caches of relations and types, which hold index expressions and predicates,
+// partition keys and the CHECKs of domains.
 void note_unanswered() {
     if (state.planning > 0 || state.analyzing > 0)
         state.plans_are_stale = state.caches_are_stale_at_once = true;
     state.caches_are_stale = state.gave_in_transaction = true;
 }
 
-// Before whatever runs next; not while planner or ANALYZE are under way, which may yet keep what they were given.
+// Called before the next step runs. Not while planner or ANALYZE are under way: they may yet keep the values that they
+// got.
 void drop_stale_caches() {
     const bool begins = state.levels == 0;
     if (state.planning > 0 || state.analyzing > 0 || !IsTransactionState() || !(state.caches_are_stale_at_once || (begins && state.caches_are_stale)))
@@ -167,7 +174,7 @@ void at_transaction_end(XactEvent event, void *) {
     if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
         return;
     drop_stale_plans();
-    // Relations that were open until now have kept what they had.
+    // Relations that were open until now have kept their values.
     state.caches_are_stale |= state.gave_in_transaction;
     state.gave_in_transaction = false;
     if (state.levels == 0)
@@ -179,7 +186,7 @@ bool stood_in() {
     return state.stood_in || (note != nullptr && note->stood_in.load(std::memory_order_relaxed));
 }
 
-// A statement that puts values into rows, run by one in which a stand-in was given: what it stores may be that.
+// A call of an outer statement got a stand-in: a statement that puts values into rows may be about to store it.
 void refuse_stand_in(bool puts_values) {
     if (!puts_values || (state.levels == 0 && is_clients_own()) || guc::on_failure != static_cast<int>(guc::OnFailure::Auto) || !stood_in())
         return;
@@ -190,7 +197,7 @@ void refuse_stand_in(bool puts_values) {
     pg::raise(problem);
 }
 
-// ---- what stores -------------------------------------------------------------------------------------------------------
+// ---- which statements store -----------------------------------------------------------------------------------------
 
 bool changes_rows(CmdType command, bool has_modifying_with) {
     return (command != CMD_SELECT && command != CMD_UTILITY && command != CMD_UNKNOWN) || has_modifying_with;
@@ -211,13 +218,14 @@ bool has_option(const List *options, const char *name) {
     return false;
 }
 
-// VACUUM FULL makes indexes anew; ANALYZE after it finds what that has asked for in the cache.
+// VACUUM FULL makes indexes anew, so it stores. ANALYZE after it finds the answers to those calls in the cache.
 Level level_of(const VacuumStmt *vacuum) {
     const bool is_full = vacuum->is_vacuumcmd && has_option(vacuum->options, "full");
     return {.stores = is_full, .analyzes = !is_full};
 }
 
-// Statements that only hand on the rows, or the errors, of others, and those that evaluate nothing; all others store.
+// Statements that only hand on the rows, or the errors, of others do not store; nor do statements that evaluate
+// nothing. All others store.
 Level level_of(const Node *statement) {
     switch (nodeTag(statement)) {
     case T_VacuumStmt:
@@ -253,7 +261,7 @@ Level level_of(const Node *statement) {
     }
 }
 
-// Columns are added, or changed, with values for the rows there are.
+// Adds or changes columns, with values for the rows that exist.
 bool gives_values(const AlterTableCmd *command) {
     if (command->subtype == AT_AlterColumnType || pg::sets_expression(command->subtype))
         return true;
@@ -274,8 +282,8 @@ bool gives_values(const AlterTableStmt *statement) {
     return false;
 }
 
-// Of those that store, the ones that put values into rows, whatever calls they make: a stand-in that was given before may be among these. Others only
-// evaluate anew what is in rows, or tables, already.
+// Whether a statement that stores puts values into rows. Then, with any calls of its own, it may store a stand-in that
+// was given before. The other statements only evaluate again the contents of rows, or of tables.
 bool puts_values(const Node *statement) {
     switch (nodeTag(statement)) {
     case T_CopyStmt:
@@ -293,7 +301,7 @@ bool puts_values(const Node *statement) {
     }
 }
 
-// ---- hooks -------------------------------------------------------------------------------------------------------------
+// ---- hooks ----------------------------------------------------------------------------------------------------------
 
 PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo parameters) {
     const Level level{.stores = changes_rows(query->commandType, query->hasModifyingCTE), .plans = true, .ends_statement = false};
@@ -307,7 +315,7 @@ PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo par
     return planned;
 }
 
-// Generated columns are made ready here, where constants are evaluated.
+// Generated columns are prepared here, and their constants evaluated.
 void start(QueryDesc *query, int flags) {
     const auto next = [&] { (next_executor_start != nullptr ? next_executor_start : standard_ExecutorStart)(query, flags); };
     if (!stores(query))
@@ -321,7 +329,7 @@ void run(QueryDesc *query, pg::execute_next_type next, void *context) {
     within(level, [&] { next(context); });
 }
 
-// Triggers that fire after a statement do so here.
+// Triggers that fire after a statement fire here.
 void finish(QueryDesc *query) {
     within({.stores = stores(query)}, [&] { (next_executor_finish != nullptr ? next_executor_finish : standard_ExecutorFinish)(query); });
 }
@@ -358,7 +366,7 @@ bool stores_rows() {
         const shmem::ParallelNote *note = note_of(leader);
         return note == nullptr || note->stores.load(std::memory_order_relaxed);
     }
-    // Outside of all statements: a process that applies what was replicated, among others.
+    // Outside of all statements: for example, a process that applies replicated changes.
     return state.levels == 0 && !is_clients_own();
 }
 

@@ -1,4 +1,4 @@
-// The probe, and what is known of the table between probes: see table_cache.hpp. Regime: pg.
+// The probe, and the facts about the table that are kept between probes: see table_cache.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/table_cache.hpp"
 #include "src/core/clock.hpp"
@@ -50,7 +50,7 @@ constexpr Wanted kWanted[] = {{"cache_key", "text"},         {"scope_role", "oid
                               {"prompt_tokens", "int4"},     {"completion_tokens", "int4"}, {"finish_reason", "text"},
                               {"expires_at", "timestamptz"}, {"fingerprint", "text"}};
 
-// What was learnt of the table; forgotten when its relation cache entry is invalidated.
+// Facts about the table; forgotten when its relation cache entry is invalidated.
 struct Known {
     Oid table = InvalidOid;
     Oid index = InvalidOid;
@@ -130,7 +130,7 @@ void learn() {
     relation_close(table, NoLock);
 }
 
-// Locks the table if that is possible at once; null if it is not, or the table is of no use.
+// Locks the table if that is possible at once. Null if it is not, or if the table cannot be used.
 Relation open_table() {
     static bool registered = false;
     if (!registered) {
@@ -167,7 +167,8 @@ int number_of(TupleTableSlot *row, Column which, int otherwise) {
     return is_null ? otherwise : DatumGetInt32(value);
 }
 
-// Whether the row was made with so many max_tokens. One whose params have no number there is left out: of that a session warns once.
+// Whether the row was made with so many max_tokens. A row without a number there is left out, and the session warns
+// once.
 bool has_max_tokens(TupleTableSlot *row, std::int64_t wanted) {
     bool is_null;
     const Datum params = column(row, Params, is_null);
@@ -189,7 +190,7 @@ bool has_max_tokens(TupleTableSlot *row, std::int64_t wanted) {
     return false;
 }
 
-// The names the original wrote where the call named no model, the column's default being one of them.
+// The names that the original wrote for a call without a model; the column's default is among them.
 bool is_default_model(std::string_view name) {
     return name == "steadytext-default" || name == "steadytext-embedding" || name == "qwen3-1.7b";
 }
@@ -201,8 +202,9 @@ bool meets(TupleTableSlot *row, const LegacyCondition &condition) {
            (condition.max_tokens < 0 || has_max_tokens(row, condition.max_tokens));
 }
 
-// Rows of the original say no fingerprint, and are found as such only: under a key of this version one of them would be somebody's
-// forgery. One that is untrusted (everybody could have written it; sql/from_original.sql) is not found at all.
+// Rows of the original have no fingerprint, and only the original's keys find them: under a key of this version such a
+// row would be somebody's forgery. An untrusted row (everybody could have written it; sql/from_original.sql) is never
+// found.
 bool is_of(TupleTableSlot *row, bool original) {
     bool is_null;
     const Datum fingerprint = column(row, Fingerprint, is_null);
