@@ -1,5 +1,5 @@
-// Takes lists out of the cache of relations: see folded.hpp. Readers of index expressions have copies, those of a partition key its own memory, so nothing
-// is freed. Regime: pg.
+// Takes lists out of the cache of relations: see folded.hpp. Readers of index expressions have copies, and a partition
+// key has a memory context of its own, so nothing is freed. Regime: pg.
 #include "src/pg/folded.hpp"
 
 extern "C" {

@@ -1,4 +1,5 @@
-// What the cache of relations keeps of index expressions, index predicates and partition keys, with their constant calls evaluated.
+// The part of the cache of relations that keeps index expressions, index predicates and partition keys, with their
+// constant calls evaluated.
 //
 // Called by src/session. Regime: pg.
 #pragma once
@@ -11,8 +12,9 @@ extern "C" {
 
 namespace steadytext::pg {
 
-// Of these tables and their indexes, it is evaluated again when it is needed next. InvalidateSystemCaches() leaves it with those that are open, as a cursor's are.
-// The tables are locked.
+// Forgets the evaluated parts of these tables and their indexes, so that they are evaluated again when needed next.
+// InvalidateSystemCaches() does not do that for tables and indexes that are open, for example in a cursor. The tables
+// are locked.
 void forget_evaluated(const List *tables);
 
 }  // namespace steadytext::pg
