@@ -3,13 +3,15 @@
 //
 // Regime: pg. If there are enough places, no worker waits and no worker leaves early. While a worker waits, a keeper,
 // queue worker or callback worker leaves once it has had kTurnUs, at a point where nothing is lost. The next place goes
-// to a database of the owner with the fewest places, and there to the worker that has waited longest, of any kind. So
-// the wait grows with the number of owners that need a place, not with the databases, jobs, callbacks or failures of a
-// single owner. A failing worker leaves before its pause: the pause (start_limiter.hpp) takes no place.
+// to the owner of databases with the fewest places; among owners with equally many, to the owner who got a place longest
+// ago; among the databases of one owner, to the worker that has waited longest, of any kind (src/core/worker_turns.hpp).
+// So the wait grows with the number of owners that need a place, not with the databases, jobs, callbacks or failures of
+// a single owner. A failing worker leaves before its pause: the pause (start_limiter.hpp) takes no place.
 //
-// A database asks for a single callback worker at a time, for the role that has its turn there
-// (src/queue/callbacks.cpp). If there are as many callback workers as there may be (shmem/callback_workers.hpp), the
-// next callback worker waits for no place here, and sends no worker away.
+// Callback workers have few places of their own besides (shmem/callback_workers.hpp), which roles share. The queue
+// worker of a database says for which roles it wants callback workers (src/queue/callbacks.cpp). The launcher knows all
+// that wait, and the postmaster tells it when a worker has ended. A callback worker that waits for such a place sends
+// callback workers away after their turn, and no other worker.
 #pragma once
 
 #include "bgworker/start_limiter.hpp"
@@ -17,6 +19,7 @@
 #include "shmem/segment.hpp"
 #include "shmem/worker_places.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/worker_turns.hpp"
 
 #include <span>
 
@@ -40,13 +43,11 @@ struct DatabaseStarts {
 // The workers that the launcher would start now, collected in a single look.
 class WantedWorkers {
 public:
-    struct Wanted {
+    struct Wanted : core::WorkerTurns::Wish {
         StartLimiter *limiter;  // null: the limiter of the place that a callback worker will have
         const char *kind, *function;
         WorkerOrder order;
-        Oid owner;
-        std::int64_t since_us;
-        shmem::WorkerPlaces::Left *asked_in;  // of a callback worker
+        shmem::WorkerPlaces::Left::CallbackWish *asked_in;  // of a callback worker
     };
 
     // Notes which of the started workers have ended.
@@ -54,25 +55,24 @@ public:
 
     // True: the worker waits for its turn. False: it is starting, or its pause is not over, which lowers `again_us`.
     bool add(StartLimiter &limiter, const char *kind, const char *function, Oid database, std::int64_t &again_us);
-    // The callback worker that the database of this row wants, if it wants one.
-    void add_callback(std::uint32_t row, Oid database);
+    // The callback workers that the database of this row wants.
+    void add_callbacks(std::uint32_t row, Oid database);
     // Starts as many workers as there are places; tells the workers that have places whether others wait.
     void begin(std::int64_t &again_us);
 
 private:
-    void note_place(Oid database);
+    void note_place(Oid database, Oid role = InvalidOid);
     void note_callback_places();
-    [[nodiscard]] static bool may_begin(const Wanted &wanted);
+    void push(const Wanted &wanted);
+    void tell_who_waits() const;
     [[nodiscard]] static bool begin_callback(Wanted &chosen, std::int64_t now_us, std::int64_t &again_us);
-    [[nodiscard]] std::uint32_t places_of(Oid owner) const;
-    [[nodiscard]] std::uint32_t next() const;
 
     const shmem::Segment &segment_;
     std::int64_t now_us_;
     Wanted *wanted_;  // in CurrentMemoryContext
-    std::uint32_t count_ = 0;
-    Oid *held_;  // owners of the databases whose workers have places
-    std::uint32_t held_count_ = 0;
+    std::uint32_t count_ = 0, room_;
+    core::WorkerTurns::Place *held_;  // the places that workers have
+    std::uint32_t held_count_ = 0, held_room_;
 };
 
 inline constexpr std::int64_t kTurnUs = 1'000'000;

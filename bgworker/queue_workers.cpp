@@ -76,7 +76,7 @@ void want_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts>
         const shmem::DatabaseRow &row = (*segment.databases)[i];
         const Oid database = row.oid.load();
         if (database != 0)
-            wanted.add_callback(i, database);
+            wanted.add_callbacks(i, database);
         if (database == 0 || row.queue_pid.load() != 0 || !has_jobs(row, now_us, again_us) || !can_join(segment, database, now_us))
             continue;
         starts[i].belong_to(database);

@@ -1,7 +1,7 @@
 // Places for callback workers: kMost in the whole server, and at most one at a time for a role in a database.
 //
-// A queue worker says which role wants a callback worker (shmem/worker_places.hpp). When it is that role's turn, the
-// launcher reserves a place and starts the callback worker, which gives the place up when it ends. If the worker never
+// A queue worker says which roles want a callback worker (shmem/worker_places.hpp). When it is a role's turn, which
+// src/core/worker_turns.hpp decides, the launcher reserves a place and starts the callback worker, which gives the place up when it ends. If the worker never
 // comes, the launcher gives the place up. Regime: pure, lock-free, noexcept.
 #pragma once
 
@@ -15,10 +15,9 @@ public:
     static constexpr std::uint32_t kNone = UINT32_MAX;
     static constexpr std::int64_t kPatienceUs = 10'000'000;  // for the worker of an earlier launcher to come
 
-    // Called by the launcher. kNone: all places are taken, or the role already has a place, or the database has all
-    // places but one.
+    // Called by the launcher. kNone: all places are taken, or the role already has a place in the database.
     [[nodiscard]] std::uint32_t reserve(std::uint32_t database, std::uint32_t role, std::int64_t now_us) noexcept {
-        if (!has_room(database) || find(database, role) != kNone)
+        if (find(database, role) != kNone)
             return kNone;
         for (std::uint32_t i = 0; i < kMost; i++) {
             std::uint64_t free = 0;
@@ -29,7 +28,6 @@ public:
         }
         return kNone;
     }
-    [[nodiscard]] bool has_room(std::uint32_t database) const noexcept { return !is_full() && held_by(database) < kMost - 1; }
 
     // The role's place.
     [[nodiscard]] std::uint32_t find(std::uint32_t database, std::uint32_t role) const noexcept {
@@ -41,6 +39,9 @@ public:
     // The database whose role has the place; 0: the place is free.
     [[nodiscard]] std::uint32_t database_of(std::uint32_t place) const noexcept {
         return static_cast<std::uint32_t>(places_[place].who.load(std::memory_order_acquire) >> 32);
+    }
+    [[nodiscard]] std::uint32_t role_of(std::uint32_t place) const noexcept {
+        return static_cast<std::uint32_t>(places_[place].who.load(std::memory_order_acquire));
     }
     // The place is reserved, and its worker has not come; is_overdue(): not for kPatienceUs.
     [[nodiscard]] bool is_awaited(std::uint32_t place) const noexcept {
@@ -70,21 +71,8 @@ public:
         places_[place].since_us.store(0, std::memory_order_relaxed);
         places_[place].who.store(0, std::memory_order_release);  // pairs with the acquire in reserve()
     }
-    // If all places are taken, other roles may be waiting.
-    [[nodiscard]] bool is_full() const noexcept {
-        for (const Place &place : places_)
-            if (place.who.load(std::memory_order_relaxed) == 0)
-                return false;
-        return true;
-    }
 
 private:
-    [[nodiscard]] std::uint32_t held_by(std::uint32_t database) const noexcept {
-        std::uint32_t count = 0;
-        for (const Place &place : places_)
-            count += place.who.load(std::memory_order_relaxed) >> 32 == database;
-        return count;
-    }
     static constexpr std::uint64_t word(std::uint32_t database, std::uint32_t role) { return std::uint64_t{database} << 32 | role; }
     struct Place {
         std::atomic<std::uint64_t> who{0};      // {database:32 | role:32}; 0: free

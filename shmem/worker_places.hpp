@@ -1,7 +1,7 @@
-// The number of workers that wait for a place among max_worker_processes, and the notes that a database's worker leaves
-// for the next worker there.
+// The number of workers that wait for a place among max_worker_processes, that of callback workers which wait for one of
+// the places of theirs, and the notes that a database's worker leaves for the next worker there.
 //
-// The launcher writes the number; workers that have places read it (bgworker/places.hpp). Regime: pure, lock-free,
+// The launcher writes the numbers; workers that have places read them (bgworker/places.hpp). Regime: pure, lock-free,
 // noexcept.
 #pragma once
 
@@ -24,11 +24,15 @@ public:
         // How long a queue worker whose turn is over goes on with the jobs it began; 0: as long as the first queue
         // worker.
         std::atomic<std::int64_t> queue_patience_us{0};
-        // The role for which the queue worker wants a callback worker; 0: for none, or the launcher has begun it. It stays wanted when the queue
-        // worker hands its own place over.
-        std::atomic<std::uint32_t> callback_role{0};  // release: pairs with the launcher's acquire, who then reads the other two
-        std::atomic<std::int32_t> callback_deadline_ms{0};
-        std::atomic<std::int64_t> callback_since_us{0};  // CLOCK_MONOTONIC
+        // The roles for which the queue worker wants callback workers. They stay wanted when the queue worker hands its own
+        // place over.
+        struct CallbackWish {
+            std::atomic<std::uint32_t> role{0};  // 0: none, or the launcher has begun it; release: pairs with the launcher's acquire, who then reads the rest
+            std::atomic<std::int32_t> deadline_ms{0};
+            std::atomic<std::int64_t> since_us{0};  // CLOCK_MONOTONIC
+        };
+        static constexpr std::uint32_t kMostCallbackWishes = 16;
+        CallbackWish callbacks[kMostCallbackWishes];
     };
 
     [[nodiscard]] static std::size_t bytes_needed(std::uint32_t count) noexcept { return sizeof(WorkerPlaces) + std::size_t{count} * sizeof(Left); }
@@ -46,7 +50,8 @@ public:
         if (left.database.load() != database) {
             left.queue_pid.store(0);
             left.queue_patience_us.store(0);
-            left.callback_role.store(0);
+            for (Left::CallbackWish &wish : left.callbacks)
+                wish.role.store(0);
             left.database.store(database);
         }
         return left;
@@ -59,6 +64,8 @@ public:
 
     // Keepers, queue workers and callback workers that wait, in all databases.
     std::atomic<std::uint32_t> waiting{0};
+    // Callback workers that wait for a place in shmem/callback_workers.hpp, in all databases.
+    std::atomic<std::uint32_t> waiting_callbacks{0};
 
 private:
     [[nodiscard]] Left *rows() noexcept { return reinterpret_cast<Left *>(this + 1); }

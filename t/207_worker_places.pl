@@ -58,6 +58,42 @@ is(join(' ', of_jobs(q(concat(sum(lost_count), sum(kill_count), sum(retry_count)
 begins_no_more_than_one_a_second('busy');
 $cluster->sql(join "\n", map { "DROP DATABASE $_ WITH (FORCE);" } @busy);
 
+# ---- others have many databases ---------------------------------------------------------------------------------------------
+# At each handover all owners have equally many places. A wait is told in workers begun for others meanwhile: one for each other owner, and what was on its
+# way for each place. Both a keeper and a queue worker of each database want a place.
+sub begun_for_others { my ($of) = @_; return scalar grep { $_ ne $of } $cluster->log =~ /starting background worker process "pg_steadytext [a-z ]+ of database (\d+)"/g }
+for my $row ([ 1, 1 ], [ 1, 2 ], [ 2, 2 ], [ 2, 3 ]) {
+    my ($few, $owners) = @$row;
+    my @many = map { my $owner = $_; map { "many${owner}_$_" } 1 .. 12 / $owners } 1 .. $owners;
+    $cluster->sql('ALTER SYSTEM SET max_worker_processes = ' . (3 + $few));
+    $cluster->restart;
+    ok($cluster->poll_until(q(SELECT string_agg(state, '') FROM steadytext_daemons), 'ready'), 'the engine again');
+    for my $owner (1 .. $owners) {
+        $cluster->sql("CREATE ROLE many$owner");
+        create("many$owner", grep { /^many${owner}_/ } @many);
+    }
+    create('postgres', 'frank');
+    my $frank = $cluster->sql(q(SELECT oid FROM pg_database WHERE datname = 'frank'));
+    $cluster->sql(q(SELECT count(steadytext_generate_async('!fault:delay=400 ' || i)) FROM generate_series(1, 500) i), database => $_) for @many;
+    ok($cluster->wait_for(sub { workers('keeper', 'many') + workers('queue worker', 'many') == $few }), "$few places, $owners owners of " . @many / $owners . ' databases each');
+    for my $time ('first', 'second') {
+        my ($start, $before) = (time, begun_for_others($frank));
+        my $job = $cluster->sql("SELECT steadytext_generate_async('$time job')", database => 'frank');
+        my $begun = $cluster->wait_for(sub { workers('queue worker', 'frank') }, 60);
+        my $others = begun_for_others($frank) - $before;
+        note sprintf '%d places, %d owners, %s job: its worker began after %.1f s and %d of others', $few, $owners, $time, time - $start, $others;
+        cmp_ok($others, '<=', $owners + 2 * $few, "  the $time job waits for one turn of each owner");
+        ok($cluster->wait_for(sub { $cluster->sql("SELECT status FROM steadytext_queue WHERE request_id = '$job'", database => 'frank') eq 'completed' }, 30), '  and is done');
+        ok($cluster->wait_for(sub { workers('queue worker', 'frank') == 0 }, 30), '  its worker leaves');
+    }
+    $cluster->sql(join "\n", map { "DROP DATABASE $_ WITH (FORCE);" } @many, 'frank');
+    $cluster->sql("DROP ROLE many$_") for 1 .. $owners;
+}
+$places = 2;
+$cluster->sql('ALTER SYSTEM SET max_worker_processes = ' . (3 + $places));
+$cluster->restart;
+ok($cluster->poll_until(q(SELECT string_agg(state, '') FROM steadytext_daemons), 'ready'), 'the engine again');
+
 # ---- others fail for ever --------------------------------------------------------------------------------------------------
 my @failing = map { "failing$_" } 1 .. $places + 1;
 ($forks, $since) = (forks(), time);

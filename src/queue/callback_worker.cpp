@@ -46,7 +46,6 @@ namespace {
 
 constexpr int kGraceMs = 1'000;             // between the cancel and the end
 constexpr std::int64_t kLingerUs = 1'000'000;
-constexpr std::int64_t kTurnUs = 1'000'000;  // while other workers wait for a place
 
 worker::WorkerOrder order;
 MemoryContext memory;  // of the current callback
@@ -135,6 +134,8 @@ bool claim_next() {
     return good;
 }
 
+bool is_awaited() { return shmem::worker_places().waiting_callbacks.load(std::memory_order_relaxed) > 0; }
+
 void serve() {
     static uint32 waiting = 0;
     if (waiting == 0)
@@ -144,10 +145,10 @@ void serve() {
     while (claim_next()) {
         const std::int64_t now_us = core::monotonic_us();
         if (found) {
-            if (!call() || (workers().is_full() && core::monotonic_us() - began_us >= kTurnUs) || worker::turn_is_over(began_us))
+            if (!call() || (is_awaited() && core::monotonic_us() - began_us >= worker::kTurnUs) || worker::turn_is_over(began_us))
                 return;
             busy_us = core::monotonic_us();
-        } else if (now_us - busy_us >= kLingerUs || workers().is_full() || worker::turn_is_over(began_us)) {
+        } else if (now_us - busy_us >= kLingerUs || is_awaited() || worker::turn_is_over(began_us)) {
             return;
         } else {
             (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>((busy_us + kLingerUs - now_us) / 1000) + 1,

@@ -14,6 +14,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <iterator>
 
 namespace steadytext::queue {
 
@@ -29,14 +30,16 @@ bool any = true;  // true until the first look: an earlier worker may have left 
 std::int64_t look_us = 0;
 Oid last_role;  // the role whose worker was started last, or that was looked at last: the next look starts after it
 
-// Roles that need a worker, as the transaction found them. The launcher is asked for a single worker at a time.
+using CallbackWish = shmem::WorkerPlaces::Left::CallbackWish;
+
+// Roles that need a worker, as the transaction found them.
 struct Wanted {
     Oid role;
     std::int64_t first_due;
 };
 Wanted wanted[kMostRoles];
 int wanted_count = 0, asked_count = 0;
-Wanted asked;  // the role for which the launcher was asked last; InvalidOid: none, or that is settled
+Wanted asked[shmem::WorkerPlaces::Left::kMostCallbackWishes];  // the role for which the launcher was asked, by the wish's index; InvalidOid: none, or that is settled
 shmem::WorkerPlaces::Left *left;
 
 // The starts of workers, by role. If there are too many roles, the most recently used stay. A role whose worker ended
@@ -52,7 +55,13 @@ constexpr std::int64_t kFirstPauseUs = 100'000, kLongestPauseUs = 30'000'000;
 
 CallbackWorkers &workers() { return shmem::segment().header->callback_workers; }
 
-bool has_begun_asked() { return OidIsValid(asked.role) && left->callback_role.load(std::memory_order_acquire) == InvalidOid; }
+bool is_free(const CallbackWish &wish) { return wish.role.load(std::memory_order_acquire) == InvalidOid; }
+bool has_begun_any() {
+    for (std::size_t i = 0; i < std::size(asked); i++)
+        if (OidIsValid(asked[i].role) && is_free(left->callbacks[i]))
+            return true;
+    return false;
+}
 
 // A database may set less than the server, but not more, as all databases share the places.
 int deadline_ms() { return std::min(guc::request_timeout_ms, shmem::segment().header->callback_deadline_ms.load(std::memory_order_relaxed)); }
@@ -75,8 +84,10 @@ const char *refusal(Oid role) {
 
 void look_after_role(Oid role) {
     if (const char *reason = refusal(role); reason != nullptr) {
-        std::uint32_t its = role;
-        (void)left->callback_role.compare_exchange_strong(its, InvalidOid);
+        for (CallbackWish &wish : left->callbacks) {
+            std::uint32_t its = role;
+            (void)wish.role.compare_exchange_strong(its, InvalidOid);
+        }
         return refuse_callbacks(role, reason);
     }
     if (const std::uint32_t place = workers().find(MyDatabaseId, role); place != CallbackWorkers::kNone)
@@ -147,24 +158,34 @@ bool pauses(const Wanted &next, std::int64_t now_us) {
 }
 
 void note_begun(std::int64_t now_us) {
-    if (!has_begun_asked())
-        return;
-    starts_of(asked.role, now_us).first_due = asked.first_due;
-    asked.role = InvalidOid;
+    for (std::size_t i = 0; i < std::size(asked); i++)
+        if (OidIsValid(asked[i].role) && is_free(left->callbacks[i])) {
+            starts_of(asked[i].role, now_us).first_due = asked[i].first_due;
+            asked[i].role = InvalidOid;
+        }
 }
 
-// Asks for a single worker at a time, so that the launcher sees which worker has waited longest.
+bool is_asked_for(Oid role) {
+    return std::any_of(std::begin(left->callbacks), std::end(left->callbacks), [&](const CallbackWish &wish) { return wish.role.load() == role; });
+}
+
+void ask_for(const Wanted &next, CallbackWish &wish, std::int64_t now_us) {
+    asked[&wish - left->callbacks] = next;
+    last_role = next.role;
+    wish.deadline_ms.store(deadline_ms());
+    wish.since_us.store(now_us);
+    wish.role.store(next.role, std::memory_order_release);
+    pg::set_latch_of(shmem::segment().header->launcher.proc_number.load());
+}
+
 void ask_for_next(std::int64_t now_us) {
-    while (asked_count < wanted_count && left->callback_role.load() == InvalidOid) {
+    while (asked_count < wanted_count) {
+        CallbackWish *free = std::find_if(std::begin(left->callbacks), std::end(left->callbacks), is_free);
+        if (free == std::end(left->callbacks))
+            return;
         const Wanted next = wanted[asked_count++];
-        if (workers().find(MyDatabaseId, next.role) != CallbackWorkers::kNone || pauses(next, now_us))
-            continue;
-        asked = next;
-        last_role = next.role;
-        left->callback_deadline_ms.store(deadline_ms());
-        left->callback_since_us.store(now_us);
-        left->callback_role.store(next.role, std::memory_order_release);
-        pg::set_latch_of(shmem::segment().header->launcher.proc_number.load());
+        if (!is_asked_for(next.role) && workers().find(MyDatabaseId, next.role) == CallbackWorkers::kNone && !pauses(next, now_us))
+            ask_for(next, *free, now_us);
     }
 }
 
@@ -172,7 +193,8 @@ void ask_for_next(std::int64_t now_us) {
 
 void begin_callbacks(shmem::WorkerPlaces::Left &mine) {
     left = &mine;
-    asked.role = left->callback_role.load();  // an earlier worker's wish
+    for (std::size_t i = 0; i < std::size(asked); i++)
+        asked[i].role = left->callbacks[i].role.load();  // an earlier worker's wishes
 }
 
 void note_callback_due() {
@@ -185,7 +207,7 @@ bool has_callbacks() { return any; }
 std::int64_t callbacks_due_us() {
     if (!any)
         return INT64_MAX;
-    return has_begun_asked() && asked_count < wanted_count ? 0 : look_us;
+    return has_begun_any() && asked_count < wanted_count ? 0 : look_us;
 }
 
 void look_after_callbacks(std::int64_t now_us) {
