@@ -43,6 +43,8 @@ public:
     [[nodiscard]] std::uint32_t role_of(std::uint32_t place) const noexcept {
         return static_cast<std::uint32_t>(places_[place].who.load(std::memory_order_acquire));
     }
+    // Of the worker that has the place; 0: it has not come.
+    [[nodiscard]] std::int32_t pid_of(std::uint32_t place) const noexcept { return places_[place].pid.load(std::memory_order_acquire); }
     // The place is reserved, and its worker has not come; is_overdue(): not for kPatienceUs.
     [[nodiscard]] bool is_awaited(std::uint32_t place) const noexcept {
         return database_of(place) != 0 && places_[place].pid.load(std::memory_order_acquire) == 0;

@@ -9,6 +9,7 @@
 #include "src/pg/extension_lock.hpp"
 #include "src/pg/owner_guard.hpp"
 #include "src/pg/text.hpp"
+#include "src/queue/callbacks.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/explain.hpp"
 #include "src/session/statement.hpp"
@@ -28,7 +29,7 @@ void _PG_init(void) {
     steadytext::shmem::request_segment();
     steadytext::pg::bad_encoding_seen = steadytext::session::note_bad_encoding;
     steadytext::pg::install_owner_guard();
-    steadytext::pg::install_extension_lock();
+    steadytext::pg::install_extension_lock(steadytext::queue::end_callback_workers);
     steadytext::session::install_explain_hook();
     steadytext::session::statement::install_hooks();
     steadytext::worker::register_workers();

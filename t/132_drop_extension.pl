@@ -1,4 +1,4 @@
-# DROP EXTENSION while workers are at work, and CREATE EXTENSION after it: nobody ends anybody, and the new one knows nothing of the old one's answers.
+# DROP EXTENSION while workers are at work, and CREATE EXTENSION after it: nobody ends anybody but a callback, and the new one knows nothing of the old one's answers.
 use strict;
 use warnings;
 use SteadyText::Cluster;
@@ -54,6 +54,35 @@ $cluster->sql(q(SELECT count(steadytext_generate_async('!fault:hold job ' || i))
 ok($cluster->poll_until(q(SELECT count(*) > 0 FROM steadytext_queue WHERE status = 'processing'), 't'), 'jobs are under way');
 $cluster->sql('DROP EXTENSION pg_steadytext CASCADE');
 ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^pg_steadytext (queue|keeper)'), 0, 40), 'the workers leave a database whose extension is dropped');
+
+# ---- callbacks ------------------------------------------------------------------------------------------------------------------
+# One that catches every cancel is not waited for. If the extension stays after all, it is called again.
+{
+    my $timeout = 60;
+    $cluster->sql("ALTER SYSTEM SET steadytext.request_timeout = '${timeout}s'; SELECT pg_reload_conf()");
+    $cluster->sql(q(CREATE EXTENSION pg_steadytext; CREATE TABLE heard (id uuid); GRANT ALL ON heard TO PUBLIC;
+        CREATE FUNCTION public.never_ends(id uuid) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+            LOOP
+                BEGIN
+                    INSERT INTO public.heard VALUES (id);
+                    PERFORM pg_sleep(600);
+                EXCEPTION WHEN query_canceled THEN NULL;
+                END;
+            END LOOP;
+        END $$));
+    my $workers = q(SELECT string_agg(pid::text, ',') FROM pg_stat_activity WHERE backend_type = 'pg_steadytext callback worker' AND wait_event = 'PgSleep');
+    $cluster->sql(q(SELECT steadytext_enqueue('generate', '{"prompt": "x"}', callback => 'public.never_ends(uuid)')), user => 'bob');
+    my $worker;
+    ok($cluster->wait_for(sub { $worker = $cluster->sql($workers) }), 'a callback without end is in hand');
+    my $start = time;
+    $cluster->sql('BEGIN; DROP EXTENSION pg_steadytext CASCADE; ROLLBACK');
+    ok($cluster->wait_for(sub { my $now = $cluster->sql($workers); $now && $now ne $worker }), 'DROP EXTENSION ends it; after a rollback it is called again');
+    $cluster->sql('DROP EXTENSION pg_steadytext CASCADE');
+    cmp_ok(time - $start, '<', $timeout, 'neither waits until its time is over');
+    is($cluster->sql(q(SELECT count(*) FROM heard)), 0, 'what it did is undone');
+    $cluster->sql('ALTER SYSTEM RESET steadytext.request_timeout; SELECT pg_reload_conf(); DROP TABLE heard');
+}
 
 # ---- answers -------------------------------------------------------------------------------------------------------------------
 my $cached = q(SELECT cached FROM steadytext_generate_ex('known to the old one'));

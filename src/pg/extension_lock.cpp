@@ -28,6 +28,7 @@ namespace {
 
 constexpr const char *kExtension = "pg_steadytext";
 ProcessUtility_hook_type next_utility;
+void (*end_callbacks)();
 
 // One lock for each database; it does not depend on the OID of the extension in it.
 LOCKTAG own_lock() {
@@ -96,7 +97,10 @@ void run_utility(PlannedStmt *statement, const char *text, bool read_only, Proce
                  QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion) {
     if (!RecoveryInProgress() && drops_extension(statement->utilityStmt)) {
         const LOCKTAG tag = own_lock();
-        (void)LockAcquire(&tag, ExclusiveLock, false, false);
+        if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) {
+            end_callbacks();
+            (void)LockAcquire(&tag, ExclusiveLock, false, false);
+        }
     }
     (next_utility != nullptr ? next_utility : standard_ProcessUtility)(statement, text, read_only, context, parameters, environment, receiver,
                                                                        completion);
@@ -111,7 +115,8 @@ bool lock_extension() {
     return OidIsValid(get_extension_oid(kExtension, true));
 }
 
-void install_extension_lock() {
+void install_extension_lock(void (*end)()) {
+    end_callbacks = end;
     next_utility = ProcessUtility_hook;
     ProcessUtility_hook = run_utility;
 }

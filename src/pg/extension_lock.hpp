@@ -8,6 +8,9 @@
 // pg_steadytext, and by DROP ... CASCADE of its schema or of an extension that it depends on, if the role owns the
 // object it drops; no other SQL takes it.
 //
+// A worker's own steps are short. A callback may take as long as its deadline, whatever is done about it: who drops the
+// extension ends it, for its row goes with the extension.
+//
 // Order: this lock first, then tables. DROP EXTENSION locks the tables in its own order, but holds this lock before, so
 // a worker and DROP EXTENSION cannot deadlock. DROP OWNED takes tables only: if it meets a worker, PostgreSQL's
 // deadlock check ends one of the two.
@@ -19,7 +22,7 @@ namespace steadytext::pg {
 // transaction drops the extension it waits, for at most lock_timeout.
 [[nodiscard]] bool lock_extension();
 
-// Called once, by _PG_init.
-void install_extension_lock();
+// Called once, by _PG_init. `end_callbacks` is called before a session waits to drop the extension.
+void install_extension_lock(void (*end_callbacks)());
 
 }  // namespace steadytext::pg

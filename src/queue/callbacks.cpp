@@ -14,6 +14,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <csignal>
 #include <iterator>
 
 namespace steadytext::queue {
@@ -221,6 +222,14 @@ void look_after_callbacks(std::int64_t now_us) {
         return;
     }
     ask_for_next(now_us);
+}
+
+void end_callback_workers() {
+    for (std::uint32_t i = 0; i < CallbackWorkers::kMost; i++) {
+        const std::int32_t pid = workers().database_of(i) == MyDatabaseId ? workers().pid_of(i) : 0;
+        if (pid != 0 && pid != MyProcPid)
+            (void)kill(pid, SIGTERM);
+    }
 }
 
 }  // namespace steadytext::queue
