@@ -30,6 +30,7 @@ struct Declined {
     std::int64_t retry_after_us = 0;  // of Busy
     bool is_loading = false;          // of Busy: it is not ready yet
     bool is_its_failure = true;       // the request of any caller would fail so
+    bool is_of_its_model = false;     // of Busy and its failure: of any caller for the same model; other models may answer
 };
 
 // Receives the events of receive() and notice(): the owner of the channel.

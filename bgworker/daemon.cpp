@@ -22,6 +22,9 @@ using shmem::SlotId;
 
 namespace {
 
+constexpr std::uint32_t kEverybody = 0;   // no role's number
+constexpr std::string_view kAnyModel = "";
+
 const char *method_name(shmem::Operation operation) {
     switch (operation) {
     case shmem::Operation::Generate:
@@ -296,7 +299,7 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
     }
     Channel &channel = *flight.channel;
     const bool timed_out = services_.segment.slots->abandoned_because(id.index) == shmem::Abandon::TimedOut;
-    judge_abandoned(flight, timed_out, now_us);
+    judge_abandoned(id, timed_out, now_us);
     const std::uint64_t sharing = flight.sharing;
     const bool streaming = services_.flights.slot(id).streaming;
     const std::int64_t sent_us = flight.sent_us;
@@ -316,9 +319,10 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
 
 // Callers choose how long they wait, so a short wait proves nothing. A daemon has failed if it had the request for
 // steadytext.breaker_timeout and answered no request meanwhile.
-void Daemon::judge_abandoned(const Flight &flight, bool timed_out, std::int64_t now_us) {
+void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
+    const Flight &flight = services_.flights.of(id);
     const bool had_time = now_us - flight.sent_us >= services_.settings.breaker_timeout_us;
-    if (timed_out && had_time && heard_us_ <= flight.sent_us)
+    if (timed_out && had_time && heard_us_ <= flight.sent_us && speaks_for_all(id))
         record_failure(now_us, "a request timed out");
     else
         return_probe(flight, now_us);
@@ -469,9 +473,9 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
     }
     if (is_busy)
         services_.segment.counters->add(0, Counter::ComeAgain);
-    // All requests wait, or, as far as is known, only requests of this role: if a text exceeds the account's limit per
-    // minute, other roles need not wait.
-    if (is_busy && declined.is_its_failure)
+    // All requests wait, or, as far as is known, only requests of this role for this model: if a text exceeds the
+    // account's limit per minute, other roles need not wait.
+    if (is_busy && declined.is_its_failure && !declined.is_of_its_model)
         row_state().busy_until_us.store(now_us + declined.retry_after_us, std::memory_order_relaxed);
     WireId wire_id;
     if (decline_shared(channel, declined, now_us) || !WireId::parse(declined.id, wire_id))
@@ -496,8 +500,8 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
         services_.flights.fail(id, Outcome::InvalidReply, problem, now_us);
         return;
     }
-    if (declined.why == Why::Busy && !declined.is_its_failure)
-        put_off_[flight.role] = now_us + declined.retry_after_us;
+    if (declined.why == Why::Busy && (!declined.is_its_failure || declined.is_of_its_model))
+        put_off(declined.is_its_failure ? kEverybody : flight.role, model_asked(id), now_us + declined.retry_after_us);
     if (declined.why == Why::Busy || declined.why == Why::Unserved || declined.why == Why::Reworded)
         flight.attempts--;  // it was not processed
     if (declined.why == Why::Exhausted)
@@ -505,9 +509,48 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
     services_.lost.push_back(id);
 }
 
-std::int64_t Daemon::busy_until_us_for(std::uint32_t role) const {
-    const auto found = put_off_.find(role);
-    return found == put_off_.end() ? busy_until_us() : std::max(busy_until_us(), found->second);
+// Callers may name any number of models that an engine does not list. Beyond kMostModels, all requests of the role are put off.
+void Daemon::put_off(std::uint32_t role, std::string_view model, std::int64_t until_us) {
+    constexpr std::size_t kMostModels = 64;
+    auto &its = put_off_[role];
+    its.insert_or_assign(std::string(its.size() < kMostModels || its.contains(model) ? model : kAnyModel), until_us);
+}
+
+std::int64_t Daemon::put_off_until_us(std::uint32_t role, std::string_view model) const {
+    std::int64_t until_us = 0;
+    if (const auto its = put_off_.find(role); its != put_off_.end())
+        for (const std::string_view name : {model, kAnyModel})
+            if (const auto found = its->second.find(name); found != its->second.end())
+                until_us = std::max(until_us, found->second);
+    return until_us;
+}
+
+std::int64_t Daemon::busy_until_us_for(SlotId id) const {
+    if (put_off_.empty())
+        return busy_until_us();
+    const std::string_view model = model_asked(id);
+    return std::max({busy_until_us(), put_off_until_us(kEverybody, model), put_off_until_us(services_.flights.of(id).role, model)});
+}
+
+bool Daemon::has_put_off_its_role(SlotId id, std::int64_t now_us) const {
+    return !put_off_.empty() && now_us < put_off_until_us(services_.flights.of(id).role, model_asked(id));
+}
+
+// The engine's name for the model, whether the caller gave it with the provider, without it, or gave none.
+std::string_view Daemon::model_asked(SlotId id) const {
+    std::string_view model = services_.flights.slot(id).model;
+    if (model.empty() && !models_.empty())
+        model = models_.front().name;
+    const std::string_view provider = entry_.provider;
+    if (!provider.empty() && model.starts_with(provider) && model.substr(provider.size()).starts_with(':'))
+        model.remove_prefix(provider.size() + 1);
+    return model;
+}
+
+// Any other request would fare the same. If an engine has several models, one that hangs proves nothing about the others.
+bool Daemon::speaks_for_all(SlotId id) const {
+    const std::string_view model = services_.flights.slot(id).model;
+    return !is_engine() || model.empty() || models_.empty() || model == models_.front().name;
 }
 
 // Forgets times that are over, and all of them after steadytext_daemon_reset().
@@ -515,16 +558,18 @@ void Daemon::forget_put_off(std::int64_t now_us) {
     const std::uint32_t resets = row_state().resets.load(std::memory_order_relaxed);
     if (std::exchange(resets_seen_, resets) != resets)
         put_off_.clear();
-    std::erase_if(put_off_, [&](const auto &role) { return role.second <= now_us; });
+    for (auto &[role, models] : put_off_)
+        std::erase_if(models, [&](const auto &model) { return model.second <= now_us; });
+    std::erase_if(put_off_, [](const auto &role) { return role.second.empty(); });
 }
 
 // Calls wait for the daemon: the view shows why, until it answers a call.
 void Daemon::show_busy(const Declined &declined) {
     says_busy_ = true;
-    if (declined.is_its_failure)
+    if (declined.is_its_failure && !declined.is_of_its_model)
         is_loading_ = declined.is_loading;
     if (!excluded_)
-        show_state(declined.is_its_failure ? declined.reason.c_str() : ("calls of one role wait: " + declined.reason).c_str());
+        show_state(((declined.is_of_its_model ? "calls for one model wait: " : declined.is_its_failure ? "" : "calls of one role wait: ") + declined.reason).c_str());
 }
 
 void Daemon::on_lesson(std::string_view lesson) {

@@ -79,9 +79,11 @@ public:
     // The daemon asked to be left alone until busy_until_us(); this is no failure.
     [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us(); }
     [[nodiscard]] std::int64_t busy_until_us() const { return row_state().busy_until_us.load(std::memory_order_relaxed); }
-    // As is_busy(), for requests of a role, which the daemon may have put off alone.
-    [[nodiscard]] bool is_busy_for(std::uint32_t role, std::int64_t now_us) const { return now_us < busy_until_us_for(role); }
-    [[nodiscard]] std::int64_t busy_until_us_for(std::uint32_t role) const;
+    // As is_busy(), for one request: the daemon may have put off only requests for its model, or of its role for its model.
+    [[nodiscard]] bool is_busy_for(shmem::SlotId id, std::int64_t now_us) const { return now_us < busy_until_us_for(id); }
+    [[nodiscard]] std::int64_t busy_until_us_for(shmem::SlotId id) const;
+    // The daemon has put off requests of this one's role alone.
+    [[nodiscard]] bool has_put_off_its_role(shmem::SlotId id, std::int64_t now_us) const;
     [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
@@ -182,7 +184,7 @@ private:
     void call_back_surplus(std::int64_t now_us);
     void call_back(shmem::SlotId id, std::int64_t now_us);
     [[nodiscard]] bool take_called_back(shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);
-    void judge_abandoned(const Flight &flight, bool timed_out, std::int64_t now_us);
+    void judge_abandoned(shmem::SlotId id, bool timed_out, std::int64_t now_us);
     void return_probe(const Flight &flight, std::int64_t now_us);
     [[nodiscard]] Channel *free_channel();
     [[nodiscard]] Channel *spare_channel();
@@ -229,6 +231,10 @@ private:
     void decline(shmem::SlotId id, Flight &flight, const Declined &declined, std::int64_t now_us);
     void show_busy(const Declined &declined);
     void forget_put_off(std::int64_t now_us);
+    void put_off(std::uint32_t role, std::string_view model, std::int64_t until_us);
+    [[nodiscard]] std::int64_t put_off_until_us(std::uint32_t role, std::string_view model) const;
+    [[nodiscard]] std::string_view model_asked(shmem::SlotId id) const;
+    [[nodiscard]] bool speaks_for_all(shmem::SlotId id) const;
     void show_free();
     void record_answer(std::int64_t now_us, std::int64_t took_us);
     void record_failure(std::int64_t now_us, const char *reason);
@@ -267,7 +273,7 @@ private:
     std::vector<std::unique_ptr<Channel>> channels_;
     std::vector<std::unique_ptr<Channel>> replaced_;  // freed here, outside their own callbacks
     std::int64_t reopen_not_before_us_ = 0;
-    std::map<std::uint32_t, std::int64_t> put_off_;  // roles that it has put off alone, and until when
+    std::map<std::uint32_t, std::map<std::string, std::int64_t, std::less<>>> put_off_;  // by role and model: until when it has put them off
     std::uint32_t resets_seen_;
     bool says_busy_ = false;   // the view shows why, until it answers
     bool is_loading_ = false;  // it says so itself

@@ -40,7 +40,7 @@ std::int64_t Daemon::due_us_of(SlotId id) const {
     const Flight &flight = services_.flights.of(id);
     const bool has_company = is_engine() && turns_.in_flight(flight.role) > 0;
     const std::int64_t window_us = std::max(services_.settings.batch_window_us, has_company ? kCompanyUs : 0);
-    return std::max(flight.company != 0 ? flight.queued_us : flight.queued_us + window_us, busy_until_us_for(flight.role));
+    return std::max(flight.company != 0 ? flight.queued_us : flight.queued_us + window_us, busy_until_us_for(id));
 }
 
 // If the daemon is busy or away, it gets the gathered requests when it is back: tick() and on_up() do this. Unless a
@@ -57,7 +57,7 @@ std::int64_t Daemon::due_us() const {
     return due_us;
 }
 
-bool Daemon::is_kept_waiting(SlotId id, std::int64_t now_us) const { return shares_ && is_busy_for(services_.flights.of(id).role, now_us); }
+bool Daemon::is_kept_waiting(SlotId id, std::int64_t now_us) const { return shares_ && is_busy_for(id, now_us); }
 
 void Daemon::send_gathered(std::int64_t now_us) {
     const auto are_enough = [&] {

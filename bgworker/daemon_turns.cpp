@@ -59,7 +59,7 @@ std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64
         if (services_.flights.slot(*next).streaming && identity_.kind == DaemonKind::Unknown)
             continue;
         const std::uint32_t role = services_.flights.of(*next).role;
-        if (is_busy_for(role, now_us))
+        if (is_busy_for(*next, now_us))
             continue;
         const std::uint32_t under_way = several ? turns_.in_flight(role) : 0;
         if (under_way >= fewest || !turns_.may_send(role, services_.flights.slot(*next).streaming, capacity(), now_us))

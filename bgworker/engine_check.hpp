@@ -1,7 +1,8 @@
 // Finds out whether the engine or the request is at fault when an engine fails: it sends another request, which any
 // working engine can answer and which contains nothing from the caller. Before that, nothing counts against the engine.
 // In the same way, when an engine asks to come again later, it finds out whether all requests must wait, or only the
-// role that asked for too much.
+// role that asked for too much. The request goes to the engine's default model, never to a model that a caller chose:
+// otherwise a failure of that model would count against all.
 //
 // Kept by bgworker/http_channel.*. Regime: pure. A request whose failure is not judged yet is a suspect, and its caller
 // waits for the verdict. All suspects of a kind share a check, and its result holds for a second: if a role sends a
@@ -25,10 +26,12 @@ public:
     struct Suspect {
         Declined declined;    // how it failed
         std::string message;  // the reply, if the engine works otherwise; empty: the request is declined
+        std::string model{};  // of the request
     };
 
-    // An answer came: the engine works with this model.
-    void note_answer(const std::string &model) {
+    // An answer came: the engine works, at least with this model.
+    void note_answer(const std::string &model, std::int64_t now_us) {
+        note_works(now_us);
         if (model_ != model)
             model_ = model;
     }

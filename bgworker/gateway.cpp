@@ -534,8 +534,8 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
                 lack = std::max(lack, daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection);
                 continue;
             }
-            const bool is_busy = daemon.is_busy_for(flights_.of(id).role, now_us);
-            if (is_busy && daemon.busy_until_us_for(flights_.of(id).role) >= slot.deadline_us.load(std::memory_order_relaxed)) {
+            const bool is_busy = daemon.is_busy_for(id, now_us);
+            if (is_busy && daemon.busy_until_us_for(id) >= slot.deadline_us.load(std::memory_order_relaxed)) {
                 lack = std::max(lack, Lack::Time);
                 continue;
             }

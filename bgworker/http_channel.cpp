@@ -166,7 +166,7 @@ void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, Ch
         if (request.kind == Request::Kind::Ping)
             take_models(transfer.reply(), listener);
         else if (transfer.status() < 300)
-            check_for(request.kind).suspicion.note_answer(request.model);
+            check_for(request.kind).suspicion.note_answer(request.model, company_us_);
         if (!reply.piece.empty())
             listener.on_message(*this, reply.piece);
         listener.on_message(*this, reply.message);
@@ -219,63 +219,76 @@ void HttpChannel::lose(const HttpTransfer &transfer, CURLcode result, ChannelLis
 
 bool HttpChannel::serves(Request::Kind kind) const { return kind == Request::Kind::Generate ? engine_.generates() : engine_.embeds(); }
 
-// The check goes to the model that answered last, never to a model that only this caller has named.
 void HttpChannel::suspect(const Request &request, EngineCheck::Suspect suspect, ChannelListener &listener) {
     Check &check = check_for(request.kind);
     const std::int64_t now_us = core::monotonic_us();
     const bool is_known = is_put_off(suspect) ? check.suspicion.is_known_to_be_free(now_us) : check.suspicion.is_known_to_work(now_us);
-    if (!serves(request.kind) || is_known)
+    if (!serves(request.kind) || is_known || (check.transfer == nullptr && !begin_check(check, request.kind, 0)))
         return acquit(std::move(suspect), listener);
-    if (check.transfer == nullptr) {
-        const std::string &usual = engine_.models.empty() ? request.model : engine_.models.front();
-        check.transfer = start(openai::known_good_request(request.kind, check.suspicion.model().empty() ? usual : check.suspicion.model(), engine_));
-        if (check.transfer == nullptr)
-            return acquit(std::move(suspect), listener);
-        check.begun_us = now_us;
-    }
+    suspect.model = request.model;
     check.suspicion.hold(std::move(suspect));
+}
+
+// The check goes to a model of the engine's own list, by its place there, whatever models callers have named.
+bool HttpChannel::begin_check(Check &check, Request::Kind kind, std::size_t model) {
+    const std::string name = model < engine_.models.size() ? engine_.models[model] : std::string();
+    check.transfer = start(openai::known_good_request(kind, name, engine_));
+    check.begun_us = core::monotonic_us();
+    check.is_second = model > 0;
+    return check.transfer != nullptr;
 }
 
 // Other requests are in flight, or were until shortly before: the check may have waited behind them, as an engine works
 // on a limited number at once. steadytext.breaker_timeout finds an engine that answers no request.
 bool HttpChannel::had_company(const Check &check) const { return !transfers_.empty() || company_us_ >= check.begun_us - kCompanyUs; }
 
-// An engine that answers works, whatever the answer; so does an engine that asks to come again, which then holds for
-// all requests. If the engine has served such requests before, its path is only lost for now, and may come back.
+// An engine that answers works, whatever the answer; so does an engine that asks to come again. If an engine has several
+// models, a failure of one proves nothing about the others, so a second one is asked. If the engine has served such
+// requests before, its path is only lost for now, and may come back.
 void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener) {
     using openai::Verdict;
     openai::Reply reply{.verdict = Verdict::Suspect, .message = {}, .reason = {}};
     if (result == CURLE_OK)
         reply = openai::read_reply(transfer.request(), engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after());
     const Verdict verdict = reply.verdict;
-    std::vector<EngineCheck::Suspect> suspects = check.suspicion.take_suspects();
-    if (verdict == Verdict::Answer || verdict == Verdict::Busy) {
-        check.suspicion.note_works(core::monotonic_us());
-        if (verdict == Verdict::Answer)
-            check.suspicion.note_free(core::monotonic_us());
-        for (EngineCheck::Suspect &suspect : suspects) {
-            if (verdict == Verdict::Busy && is_put_off(suspect))
-                put_all_off(std::move(suspect), transfer.retry_after_us(), reply.is_loading, listener);
-            else
-                acquit(std::move(suspect), listener);
-        }
-        return;
-    }
+    const Request::Kind kind = transfer.request().kind;
+    const std::string &has_served = check.suspicion.model();
+    const bool has_other_purpose = verdict == Verdict::Unserved && !has_one_model() &&
+                                   (transfer.status() == 501 || (!has_served.empty() && has_served != transfer.request().model));
+    if (verdict == Verdict::Answer || verdict == Verdict::Busy || has_other_purpose)
+        return judge_working(check, transfer, verdict == Verdict::Busy, reply.is_loading, listener);
     if (result == CURLE_OPERATION_TIMEDOUT && had_company(check)) {
-        for (EngineCheck::Suspect &suspect : suspects)
+        for (EngineCheck::Suspect &suspect : check.suspicion.take_suspects())
             acquit(std::move(suspect), listener);
         return;
     }
-    const bool is_unserved = verdict == Verdict::Unserved && (transfer.status() == 501 || check.suspicion.model().empty());
+    const bool is_unserved = verdict == Verdict::Unserved && (transfer.status() == 501 || has_served.empty());
+    const bool is_gone = result == CURLE_COULDNT_CONNECT;
+    if (!is_unserved && !is_gone && !check.is_second && !has_one_model() && begin_check(check, kind, 1))
+        return;
+    std::vector<EngineCheck::Suspect> suspects = check.suspicion.take_suspects();
     if (is_unserved) {
-        openai::narrow(engine_, transfer.request().kind);
+        openai::narrow(engine_, kind);
         listener.on_described(openai::info_reply("", engine_));
     }
-    convict(std::move(suspects), is_unserved, result == CURLE_COULDNT_CONNECT, listener);
-    if (result == CURLE_COULDNT_CONNECT)
+    convict(std::move(suspects), is_unserved, is_gone, listener);
+    if (is_gone)
         go_down(transfer.failure(result), listener);
     else if (result == CURLE_OK && transfer.status() == 401)
         go_down("it refuses the key (HTTP 401)", listener);  // and read the key anew
+}
+
+// If the check is put off, so are all requests for the same model.
+void HttpChannel::judge_working(Check &check, const HttpTransfer &transfer, bool is_busy, bool is_loading, ChannelListener &listener) {
+    check.suspicion.note_works(core::monotonic_us());
+    if (!is_busy && !check.is_second)
+        check.suspicion.note_free(core::monotonic_us());
+    for (EngineCheck::Suspect &suspect : check.suspicion.take_suspects()) {
+        if (is_busy && is_put_off(suspect) && (has_one_model() || suspect.model == transfer.request().model))
+            put_all_off(std::move(suspect), transfer, is_loading, listener);
+        else
+            acquit(std::move(suspect), listener);
+    }
 }
 
 // A failed check is a single failure, however many requests wait for it; if the engine is gone, each request counts.
@@ -294,9 +307,10 @@ void HttpChannel::convict(std::vector<EngineCheck::Suspect> suspects, bool is_un
 }
 
 // Puts the suspect off for as long as the engine told the check.
-void HttpChannel::put_all_off(EngineCheck::Suspect suspect, std::int64_t retry_after_us, bool is_loading, ChannelListener &listener) {
-    suspect.declined.retry_after_us = retry_after_us;
+void HttpChannel::put_all_off(EngineCheck::Suspect suspect, const HttpTransfer &transfer, bool is_loading, ChannelListener &listener) {
+    suspect.declined.retry_after_us = transfer.retry_after_us();
     suspect.declined.is_loading = is_loading;
+    suspect.declined.is_of_its_model = !has_one_model();
     listener.on_declined(*this, suspect.declined);
 }
 

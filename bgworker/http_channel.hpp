@@ -54,6 +54,7 @@ private:
         EngineCheck suspicion;
         std::unique_ptr<HttpTransfer> transfer;
         std::int64_t begun_us = 0;
+        bool is_second = false;  // of another model: the default one has failed
     };
     // Tests whether a model refuses a parameter or only a request with it: refused requests wait for the answer to the
     // gateway's own request.
@@ -66,7 +67,10 @@ private:
         std::int64_t holds_until_us = INT64_MAX;
     };
     [[nodiscard]] Check &check_for(core::openai::Request::Kind kind) { return checks_[kind == core::openai::Request::Kind::Generate ? 0 : 1]; }
+    [[nodiscard]] bool begin_check(Check &check, core::openai::Request::Kind kind, std::size_t model);
     [[nodiscard]] bool had_company(const Check &check) const;
+    [[nodiscard]] bool has_one_model() const { return engine_.models.size() <= 1; }
+    void judge_working(Check &check, const HttpTransfer &transfer, bool is_busy, bool is_loading, ChannelListener &listener);
     [[nodiscard]] bool serves(core::openai::Request::Kind kind) const;
     void ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener);
     void end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener);
@@ -75,7 +79,7 @@ private:
     void lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
     void suspect(const core::openai::Request &request, EngineCheck::Suspect suspect, ChannelListener &listener);
     void end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
-    void put_all_off(EngineCheck::Suspect suspect, std::int64_t retry_after_us, bool is_loading, ChannelListener &listener);
+    void put_all_off(EngineCheck::Suspect suspect, const HttpTransfer &transfer, bool is_loading, ChannelListener &listener);
     void acquit(EngineCheck::Suspect suspect, ChannelListener &listener);
     void convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone, ChannelListener &listener);
     void deliver_streams(ChannelListener &listener);

@@ -17,13 +17,13 @@ A prompt, or a text to embed, "!raw:{...}" says itself what the engine answers, 
 
 Texts to embed come back last one first, each with its index; one that begins with "!bad" has the whole message refused.
 
-    GET  /stats     how often each path was asked for, how many texts were embedded and how many of them by one message at most (most_texts),
+    GET  /stats     how often each path was asked for, and each model by it, how many texts were embedded and how many of them by one message at most (most_texts),
                     how many connections were made, streams under way (streaming), given up by their client (cut_off) and when by the
                     monotonic clock (cut_off_us), and how often one had to wait to be read (held_up)
     GET  /last      the last body that was posted, and its headers
     POST /busy N    the next N requests are answered with 429 and Retry-After: 1
-    POST /next      {"path": "/v1/models", "times": N, and a reply as above}: the next N requests of this path are answered so;
-                    {"clear": 1}: no longer
+    POST /next      {"path": "/v1/models", "times": N, and a reply as above}: the next N requests of this path are answered so, with "model"
+                    those for this model alone, with "hang" a number of milliseconds later; {"clear": 1}: no longer
 """
 import argparse
 import collections
@@ -168,14 +168,15 @@ class Engine(BaseHTTPRequestHandler):
             return self.answer({})
         with lock:
             counts[self.path] += 1
-            last = {"body": json.loads(body), "headers": dict(self.headers)}
+            asked = json.loads(body)
+            counts[f"{self.path} {asked.get('model')}"] += 1
+            last = {"body": asked, "headers": dict(self.headers)}
             is_busy = busy > 0
             busy -= is_busy
-        if self.refuses_key() or self.answers_as_told():
+        if self.refuses_key() or self.answers_as_told(asked.get("model")):
             return None
         if is_busy:
             return self.answer(error("Rate limit reached", "rate_limit_error", 429), 429, [("Retry-After", "1")])
-        asked = json.loads(body)
         if asked["model"] not in options.model:
             return self.answer(error(f"The model `{asked['model']}` does not exist.", "NotFoundError", 404), 404)
         if self.path == "/v1/embeddings" and options.no_embeddings:
@@ -189,9 +190,9 @@ class Engine(BaseHTTPRequestHandler):
             return self.generate(asked, asked["prompt"], "text_completion", lambda text: {"text": text})
         return self.answer({"detail": "Not Found"}, 404)
 
-    def answers_as_told(self):
+    def answers_as_told(self, model=None):
         with lock:
-            told = next((reply for reply in to_come if reply["path"] == self.path), None)
+            told = next((reply for reply in to_come if reply["path"] == self.path and reply.get("model") in (None, model)), None)
             if told is not None:
                 told["times"] -= 1
                 if told["times"] == 0:
@@ -199,6 +200,7 @@ class Engine(BaseHTTPRequestHandler):
         return told is not None and self.answer_raw(told)
 
     def answer_raw(self, told):
+        time.sleep(told.get("hang", 0) / 1000)
         if "hangup" in told:
             self.close_connection = True
             return True
