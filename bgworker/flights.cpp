@@ -133,6 +133,11 @@ void Flights::finish(SlotId id, Outcome outcome, std::int64_t now_us) {
     slot.taken_us = of(id).queued_us;
     slot.sent_us.store(of(id).sent_us, std::memory_order_relaxed);
     slot.answered_us = now_us;
+    if (outcome == Outcome::Answered) {
+        if (answered_[0].role != of(id).role)
+            answered_[1] = answered_[0];
+        answered_[0] = {of(id).role, now_us};
+    }
     if (segment_.slots->complete(id)) {
         forget(id);
         wake_later(owner);

@@ -73,7 +73,9 @@ public:
     void drop(shmem::SlotId id);
     // As drop(), for a request without a record.
     void reclaim(shmem::SlotId id);
-    // The request is not sent to its daemon: gives back the charges there.
+    // When a request of any other role was last answered.
+    [[nodiscard]] std::int64_t answered_beside_us(std::uint32_t role) const { return answered_[answered_[0].role == role ? 1 : 0].at_us; }
+    // It is not sent where it was going: what it was charged there is given back.
     void cancel_reservation(shmem::SlotId id, std::int64_t now_us);
 
     // Wakes the sessions whose requests have ended since the last call, and sessions in line for room that is free now.
@@ -93,6 +95,11 @@ private:
     void (*wake_)(std::int32_t owner);
     std::vector<Flight> flights_;
     std::vector<std::int32_t> to_wake_;
+    struct Answered {
+        std::uint32_t role = 0;
+        std::int64_t at_us = 0;
+    };
+    Answered answered_[2];  // the last one, and the last one of another role
     std::uint32_t active_ = 0;
     bool has_freed_ = false;  // slots or payload memory were freed since sessions in line were called
 };

@@ -8,6 +8,7 @@
 #include "src/core/clock.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace steadytext::gateway {
@@ -626,17 +627,30 @@ void Gateway::tick() {
     flights_.wake_owners();
 }
 
-// For the metrics: how many requests no daemon has yet, and since when the oldest waits.
+// What its own role's limit, what a daemon has asked that role alone, or what the role has under way keeps back does not wait for a daemon.
+bool Gateway::waits_for_daemon(SlotId id, std::int64_t now_us) {
+    const Flight &flight = flights_.of(id);
+    return flight.active && flight.channel == nullptr && flight.daemon != nullptr && !flight.daemon->is_held_back(flight.role, now_us) &&
+           !flight.daemon->has_put_off_its_role(id, now_us);
+}
+
+// For the metrics and incidents: how many requests no daemon has yet, and since when the oldest waits. What one role waits for while another's
+// requests are answered is no trouble of the server: then the oldest is that of the others.
 void Gateway::tell_waiting(std::int64_t now_us) {
     std::uint32_t count = 0;
-    std::int64_t oldest_us = 0;
+    std::map<std::uint32_t, std::int64_t> since_us;  // by role
     for (std::uint32_t index = 0; index < segment_.slots->size(); index++) {
-        const Flight &flight = flights_.of({index, 0});
-        if (!flight.active || flight.channel != nullptr || (flight.daemon != nullptr && flight.daemon->is_held_back(flight.role, now_us)))
+        if (!waits_for_daemon({index, 0}, now_us))
             continue;
+        count++;
         const std::int64_t submitted_us = (*segment_.slots)[index].submitted_us;
-        oldest_us = count++ == 0 ? submitted_us : std::min(oldest_us, submitted_us);
+        std::int64_t &its = since_us.try_emplace(flights_.of({index, 0}).role, submitted_us).first->second;
+        its = std::min(its, submitted_us);
     }
+    std::int64_t oldest_us = 0;
+    for (const auto &[role, since] : since_us)
+        if (flights_.answered_beside_us(role) < since && (oldest_us == 0 || since < oldest_us))
+            oldest_us = since;
     segment_.header->waiting.count.store(count, std::memory_order_relaxed);
     segment_.header->waiting.oldest_us.store(oldest_us, std::memory_order_relaxed);
 }

@@ -65,6 +65,7 @@ private:
     [[nodiscard]] std::uint64_t affinity_key(const shmem::Slot &slot);
     void retry_lost(std::int64_t now_us);
     void drop_retired();
+    [[nodiscard]] bool waits_for_daemon(shmem::SlotId id, std::int64_t now_us);
     void tell_waiting(std::int64_t now_us);
     void compare_fingerprints();
     [[nodiscard]] shmem::ModelsUntold untold() const;

@@ -1,7 +1,9 @@
 # Incidents open and close, are written down once in every database with calls, announced, and answered as far as the switches allow.
 use strict;
 use warnings;
+use JSON::PP ();
 use SteadyText::Cluster;
+use SteadyText::Engine;
 use Test::More;
 
 # Looks are quick here, so that the test is.
@@ -127,6 +129,30 @@ ok($cluster->wait_for(sub { metric('refresh_stretch') == 4 }), 'switched on whil
 closes('queue_stuck');
 ok($cluster->wait_for(sub { metric('refresh_stretch') == 1 }), 'and are back when it is over');
 $_->finish for @waiting;
+
+# What one role's own limit keeps back, or what an engine has asked that role alone to send later, waits for no daemon: no incident, and others' jobs begin.
+{
+    my $engine = SteadyText::Engine->new;
+    set(daemons => $engine->url, incident_shed => 'on');
+    ok($cluster->poll_until(q(SELECT string_agg(state, ',') FROM steadytext_daemons), 'ready'), 'an engine');
+    $cluster->sql(q(CREATE ROLE limited LOGIN; CREATE ROLE put_off LOGIN; SELECT steadytext_rate_limit_set('limited', 'daemon:' || endpoint, requests => 1, per => '1 minute') FROM steadytext_daemons));
+    my $waits = sub { my ($role, $prompt) = @_; return $cluster->session(user => $role)->send(
+        qq(SET steadytext.on_limit = 'wait'; SET steadytext.request_timeout = '100s'; SELECT steadytext_generate('$prompt', use_cache => false))) };
+    my $later = '!raw:' . JSON::PP::encode_json({ status => 429, headers => { 'Retry-After' => '50' }, body => 'later' });
+    $cluster->sql(q(SELECT steadytext_generate('all there is', use_cache => false)), user => 'limited');
+    my @kept = ($waits->(limited => 'beyond its limit'), $waits->(put_off => $later));
+    ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE reason LIKE 'calls of one role wait%'), 1), 'one role is put off');
+    my $until = time + 14;  # longer than opens it
+    while (time < $until) {
+        $cluster->sql(q(SELECT steadytext_generate('served', use_cache => false)));
+        select undef, undef, undef, 0.5;
+    }
+    is(metric('requests_waiting'), 0, 'no request waits for a daemon');
+    is(incidents('queue_stuck', 'true'), $opened{queue_stuck}, 'nothing is stuck');
+    $begins->($enqueue->(1), 'a job of the lowest priority');
+    $cluster->sql('SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename IN ($$limited$$, $$put_off$$)');
+    $_->finish for @kept;
+}
 
 # ---- an embedded daemon that hangs is restarted, if that is switched on ----------------------------------------------------
 my $program = $cluster->run_dir . '/echo-daemon';
