@@ -105,7 +105,9 @@ public:
     [[nodiscard]] bool is_held_back(std::uint32_t role, std::int64_t now_us) {
         return turns_.in_flight(role) > 0 && turns_.several_ask(now_us);
     }
-    void pump(std::int64_t now_us);  // sends all requests that can be sent now
+    void pump(std::int64_t now_us);  // sends what can be sent, of large requests only so many until begin_turn()
+    void begin_turn() { turn_bytes_ = 0; is_cut_short_ = false; }
+    [[nodiscard]] bool is_cut_short() const { return is_cut_short_; }
     void tick(std::int64_t now_us);  // timers: about ten times a second
     // When pump() must send requests that gather company until then; INT64_MAX: there are none.
     [[nodiscard]] std::int64_t due_us() const;
@@ -281,6 +283,8 @@ private:
     std::vector<std::string> route_;  // addresses that the connections were made to
     std::size_t next_address_ = 0;
     std::deque<shmem::SlotId> waiting_;
+    std::size_t turn_bytes_ = 0;  // of requests that were sent in this turn of the loop
+    bool is_cut_short_ = false;   // there is more to send than was sent in this turn
     std::deque<shmem::SlotId> gathering_;
     std::vector<Sharing> sharings_;
     std::uint64_t next_sharing_ = 1;

@@ -23,13 +23,18 @@ struct Daemon::Lanes {
     bool spares_are_full = false;
 };
 
-// A request that waits for a spare connection does not delay the requests behind it, and they do not delay it.
+// One that waits for a spare connection does not hold up those behind it, nor they it. Large requests in a row would keep waiting what other
+// daemons have answered, so there is an end to them in each turn of the loop.
 void Daemon::pump(std::int64_t now_us) {
+    constexpr std::size_t kMostBytesATurn = 1 << 20;
     send_gathered(now_us);
     Lanes lanes{false, identity_.kind != DaemonKind::Native};
     while (!is_busy(now_us)) {
         const auto next = next_in_turn(lanes, now_us);
         if (next == waiting_.end())
+            return;
+        is_cut_short_ = turn_bytes_ >= kMostBytesATurn;
+        if (is_cut_short_)
             return;
         const SlotId id = *next;
         if (!services_.flights.is_wanted(id)) {
@@ -39,7 +44,9 @@ void Daemon::pump(std::int64_t now_us) {
         }
         const bool alone = goes_alone(id);
         Channel *channel = alone ? spare_channel() : free_channel();
+        const std::size_t bytes = services_.flights.slot(id).request.bytes;
         const bool is_sent = channel != nullptr && send(*channel, id, now_us);
+        turn_bytes_ += is_sent ? bytes : 0;
         (alone ? lanes.spares_are_full : lanes.is_full) = !is_sent;
         if (is_sent)
             waiting_.erase(std::find_if(waiting_.begin(), waiting_.end(), [&](SlotId other) { return other.index == id.index; }));

@@ -317,10 +317,11 @@ bool Gateway::work(bool woken_by_descriptor) {
     retry_waiting(now_us);
     bool any = false;
     for (Member &member : members_) {
+        member.daemon->begin_turn();
         member.daemon->pump(now_us);
         if (woken_by_descriptor)
             member.daemon->notice();
-        any |= member.daemon->receive();
+        any |= member.daemon->receive() || member.daemon->is_cut_short();
     }
     if (!services_.lost.empty())
         retry_lost(core::monotonic_us());

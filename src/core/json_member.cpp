@@ -59,9 +59,15 @@ private:
 
     void skip_blanks() { at_ = std::min(text_.find_first_not_of(kBlanks, at_), text_.size()); }
     void skip_string() {
-        for (at_++; (at_ = std::min(text_.find_first_of("\"\\", at_), text_.size())) < text_.size() && text_[at_] == '\\';)
-            at_ = std::min(at_ + 2, text_.size());
-        at_ = std::min(at_ + 1, text_.size());
+        std::size_t from = at_ + 1;  // what was looked at before
+        while ((at_ = text_.find('"', from)) != std::string_view::npos) {
+            const std::size_t plain = text_.substr(from, at_ - from).find_last_not_of('\\');
+            const std::size_t backslashes = plain == std::string_view::npos ? at_ - from : at_ - from - plain - 1;
+            from = ++at_;
+            if (backslashes % 2 == 0)
+                return;
+        }
+        at_ = text_.size();
     }
 
     std::string_view text_;
@@ -70,17 +76,55 @@ private:
 
 }  // namespace
 
-std::string_view json_member(std::string_view object, std::string_view key) noexcept {
+namespace {
+
+// Calls `found` with each member's name and value, until it says that this is enough.
+template <class Found>
+void each_member(std::string_view object, const Found &found) {
     Cursor cursor(object);
     for (bool more = cursor.take('{'); more; more = cursor.take(',')) {
         const std::string_view name = cursor.take_string();
         if (name.size() < 2 || !cursor.take(':'))
-            return {};
+            return;
         const std::string_view value = cursor.take_value();
-        if (name.substr(1, name.size() - 2) == key)
-            return value;
+        if (found(name.substr(1, name.size() - 2), value))
+            return;
     }
-    return {};
+}
+
+}  // namespace
+
+std::string_view json_member(std::string_view object, std::string_view key) noexcept {
+    std::string_view wanted;
+    each_member(object, [&](std::string_view name, std::string_view value) {
+        if (name != key)
+            return false;
+        wanted = value;
+        return true;
+    });
+    return wanted;
+}
+
+void json_members(std::string_view object, std::span<const std::pair<std::string_view, std::string_view *>> wanted) noexcept {
+    each_member(object, [&](std::string_view name, std::string_view value) {
+        for (const auto &[key, taken] : wanted)
+            if (name == key && taken->empty())
+                *taken = value;
+        return false;
+    });
+}
+
+bool json_strings(std::string_view array, std::vector<std::string_view> &items) {
+    Cursor cursor(array);
+    if (!cursor.take('['))
+        return false;
+    do {
+        const std::string_view item = cursor.take_string();
+        if (item.size() < 2)
+            return false;
+        items.push_back(item);
+    } while (cursor.take(','));
+    return cursor.take(']');
 }
 
 }  // namespace steadytext::core

@@ -14,10 +14,10 @@ std::string as_json(std::string_view text) {
     return out;
 }
 
-std::string array_of(const std::vector<std::string> &texts, const std::string &prefix = {}) {
+std::string array_of(const std::vector<std::string> &texts) {
     std::string out = "[";
     for (const std::string &text : texts)
-        out.append(out.size() > 1 ? ", " : "").append(as_json(prefix + text));
+        out.append(out.size() > 1 ? ", " : "").append(as_json(text));
     return out += ']';
 }
 
@@ -25,11 +25,14 @@ std::string array_of(const std::vector<std::string> &texts, const std::string &p
 // extra_body replace members of the same name.
 class Body {
 public:
-    Body(const Engine &engine, const Dialect &dialect) : dialect_(dialect) {
+    Body(const Engine &engine, const Dialect &dialect, std::size_t bytes) : dialect_(dialect) {
+        text_.reserve(bytes);
         if (!engine.extra_body.empty() && extra_.parse(engine.extra_body) && extra_.root.get(members_) == simdjson::SUCCESS)
             has_extra_ = true;
     }
-    void add(std::string_view name, std::string_view json) {
+    void add(std::string_view name, std::string_view json) { add(name, {json}); }
+    // In parts, so that a large one is copied once.
+    void add(std::string_view name, std::initializer_list<std::string_view> json) {
         dom::element other;
         const auto *found = std::find(std::begin(kOmittable), std::end(kOmittable), name);
         const bool is_omitted = found != std::end(kOmittable) && (dialect_.omitted >> (found - std::begin(kOmittable)) & 1) != 0;
@@ -39,13 +42,15 @@ public:
     [[nodiscard]] std::string close() {
         if (has_extra_)
             for (const auto member : members_)
-                put(member.key, std::string(simdjson::minify(member.value)));
+                put(member.key, {std::string(simdjson::minify(member.value))});
         return std::move(text_ += "}");
     }
 
 private:
-    void put(std::string_view name, std::string_view json) {
-        text_.append(text_.empty() ? "{" : ", ").append(as_json(name)).append(": ").append(json);
+    void put(std::string_view name, std::initializer_list<std::string_view> json) {
+        text_.append(text_.empty() ? "{" : ", ").append(as_json(name)).append(": ");
+        for (const std::string_view part : json)
+            text_.append(part);
     }
 
     const Dialect &dialect_;
@@ -115,18 +120,29 @@ void add_constraint(Body &body, dom::element params, std::string_view schema, co
     }
 }
 
-void write_generate(dom::element params, std::string_view schema, const Engine &engine, Request &request) {
+// The members of the params that are passed on unchanged, as JSON; empty: there is no such member. A schema may have longer numbers, and
+// nest deeper, than the reader of the message supports. A prompt may be megabytes: to unescape and escape it again would keep the others
+// that the gateway serves waiting.
+struct Untouched {
+    std::string_view schema, prompt, text_input, texts;
+};
+
+constexpr std::size_t kRoom = 1024;  // for what stands beside them
+
+bool is_string(std::string_view json) { return json.starts_with('"'); }
+
+void write_generate(dom::element params, const Untouched &untouched, const Engine &engine, Request &request) {
     bool usage = false;
     request.return_usage = params["return_usage"].get(usage) == simdjson::SUCCESS && usage;
-    const std::string prompt = as_json(text_of(params, "prompt"));
-    Body body(engine, request.dialect);
+    const std::string_view prompt = is_string(untouched.prompt) ? untouched.prompt : R"("")";
+    Body body(engine, request.dialect, prompt.size() + untouched.schema.size() + kRoom);
     body.add("model", as_json(request.model));
     if (engine.api == Api::Completions) {
         request.path = engine.path_to("/completions");
         body.add("prompt", prompt);
     } else {
         request.path = engine.path_to("/chat/completions");
-        body.add("messages", "[{\"role\": \"user\", \"content\": " + prompt + "}]");
+        body.add("messages", {R"([{"role": "user", "content": )", prompt, "}]"});
     }
     add_number(body, "seed", params, "seed");
     add_number(body, "temperature", params, "temperature");
@@ -135,7 +151,7 @@ void write_generate(dom::element params, std::string_view schema, const Engine &
         body.add(request.dialect.max_tokens, std::to_string(most + engine.reasoning_tokens));
     if (const std::string_view eos = text_of(params, "eos_string"); !eos.empty() && eos != kModelsOwnEos)
         body.add("stop", array_of({std::string(eos)}));
-    add_constraint(body, params, schema, engine, request);
+    add_constraint(body, params, untouched.schema, engine, request);
     if (request.streams) {
         body.add("stream", "true");
         body.add("stream_options", R"({"include_usage": true})");
@@ -143,31 +159,46 @@ void write_generate(dom::element params, std::string_view schema, const Engine &
     request.body = body.close();
 }
 
-bool write_embed(dom::element params, const char *key, const Engine &engine, Request &request) {
-    std::vector<std::string> texts;
-    if (!read_texts(params, key, texts))
+bool write_embed(std::string_view json, const Engine &engine, Request &request) {
+    std::vector<std::string_view> texts;
+    if (is_string(json))
+        texts.push_back(json);
+    else if (!json_strings(json, texts))
         return false;
     request.path = engine.path_to("/embeddings");
     request.texts = texts.size();
-    Body body(engine, request.dialect);
+    const std::string prefix = as_json(engine.prefix);  // and its quotes: the last one is the text's
+    std::string input = "[";
+    input.reserve(json.size() + texts.size() * (prefix.size() + 2) + 2);
+    for (const std::string_view text : texts)
+        input.append(input.size() > 1 ? ", " : "").append(prefix, 0, prefix.size() - 1).append(text.substr(1));
+    Body body(engine, request.dialect, input.size() + kRoom);
     body.add("model", as_json(request.model));
-    body.add("input", array_of(texts, engine.prefix));
+    body.add("input", {input, "]"});
     body.add("encoding_format", as_json("float"));
     request.body = body.close();
     return true;
 }
 
-// The schema is passed on unchanged: it may have longer numbers, and nest deeper, than the reader of the message
-// supports. `rest` is the message without its schema; without a schema, it is the message itself.
-std::string_view take_schema(std::string_view message, std::string &storage, std::string_view &rest) {
-    rest = message;
-    const std::string_view schema = json_member(json_member(message, "params"), "schema");
-    if (schema.empty())
-        return {};
-    const auto at = static_cast<std::size_t>(schema.data() - message.data());
-    storage.assign(message.substr(0, at)).append("null").append(message.substr(at + schema.size()));
-    rest = storage;
-    return schema;
+// `rest` is the message with null in their places.
+Untouched take_untouched(std::string_view message, std::string &rest) {
+    Untouched taken;
+    const std::pair<std::string_view, std::string_view *> wanted[] = {
+        {"schema", &taken.schema}, {"prompt", &taken.prompt}, {"text_input", &taken.text_input}, {"texts", &taken.texts}};
+    json_members(json_member(message, "params"), wanted);
+    std::vector<std::string_view> found;
+    for (const auto &[name, value] : wanted)
+        if (!value->empty())
+            found.push_back(*value);
+    std::sort(found.begin(), found.end(), [](std::string_view a, std::string_view b) { return a.data() < b.data(); });
+    std::size_t from = 0;
+    for (const std::string_view value : found) {
+        const auto at = static_cast<std::size_t>(value.data() - message.data());
+        rest.append(message.substr(from, at - from)).append("null");
+        from = at + value.size();
+    }
+    rest.append(message.substr(from));
+    return taken;
 }
 
 void refuse(Request &request, std::string why) {
@@ -181,9 +212,8 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
     using Kind = Request::Kind;
     Document document;
     dom::element params;
-    std::string storage;
-    std::string_view rest;
-    const std::string_view schema = take_schema(message, storage, rest);
+    std::string rest;
+    const Untouched untouched = take_untouched(message, rest);
     if (!document.parse(rest) || document.root["params"].get(params) != simdjson::SUCCESS || !params.is_object())
         return false;
     request = Request{};
@@ -195,10 +225,10 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
     if ((method == "generate" || method == "generate_iter") && engine.generates()) {
         request.kind = Kind::Generate;
         request.streams = method == "generate_iter";
-        write_generate(params, schema, engine, request);
+        write_generate(params, untouched, engine, request);
     } else if ((method == "embed" || method == "embed_batch") && engine.embeds()) {
         request.kind = method == "embed" ? Kind::Embed : Kind::EmbedBatch;
-        const bool good = write_embed(params, method == "embed" ? "text_input" : "texts", engine, request);
+        const bool good = write_embed(method == "embed" ? untouched.text_input : untouched.texts, engine, request);
         if (!good || (method == "embed" && request.texts != 1))
             refuse(request, method == "embed" ? "Input text must be a string" : "Texts must be a list of strings");
     } else if (method == "ping") {

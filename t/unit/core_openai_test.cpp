@@ -216,6 +216,27 @@ TEST(Embed, SendsTextsBehindTheirPrefix) {
     EXPECT_EQ(request_of("embed", {{"text_input", "a"}}).texts, 1u);
 }
 
+// Every escape stays what it was: a large prompt costs the gateway one copy of it.
+TEST(Requests, HandTextsOnAsTheyAre) {
+    const std::string texts[] = {R"("")", R"("a")", R"("\u0001\u0041\u00e9\ud83d\ude00\/")", R"("\\")", R"("\\\"")", R"("\", \"texts\": [")", "\"\u00e9\u4e2d\""};
+    Engine engine = engine_at("http://localhost:8000/v1 model=m");
+    engine.prefix = "to \"find";
+    const auto body_of = [&](const std::string &method, const std::string &params) {
+        Request request;
+        EXPECT_TRUE(read_request(R"({"method": ")" + method + R"(", "params": {)" + params + R"(}, "id": "7"})", engine, request)) << params;
+        EXPECT_EQ(request.id, "7") << params;
+        EXPECT_TRUE(json::accept(request.body)) << request.body;
+        return request.body;
+    };
+    const auto behind_prefix = [](const std::string &text) { return "\"to \\\"find" + text.substr(1); };
+    for (const std::string &text : texts) {
+        EXPECT_NE(body_of("generate", R"("seed": 1, "prompt": )" + text + R"(, "model": null)").find("\"content\": " + text + "}]"), std::string::npos) << text;
+        EXPECT_NE(body_of("embed", R"("text_input": )" + text).find("\"input\": [" + behind_prefix(text) + "]"), std::string::npos) << text;
+        EXPECT_NE(body_of("embed_batch", R"("model": null, "texts": [)" + text + ",\n" + text + "]").find("\"input\": [" + behind_prefix(text) + ", " + behind_prefix(text) + "]"),
+                  std::string::npos) << text;
+    }
+}
+
 TEST(Requests, ThatCannotBeServedAreRefused) {
     EXPECT_EQ(request_of("embed", {{"text_input", 5}}).kind, Kind::Refused);
     EXPECT_EQ(request_of("embed_batch", {{"texts", json::array()}}).kind, Kind::Refused);
