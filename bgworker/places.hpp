@@ -3,10 +3,11 @@
 //
 // Regime: pg. If there are enough places, no worker waits and no worker leaves early. While a worker waits, a keeper,
 // queue worker or callback worker leaves once it has had kTurnUs, at a point where nothing is lost. The next place goes
-// to the owner of databases with the fewest places; among owners with equally many, to the owner who got a place longest
-// ago; among the databases of one owner, to the worker that has waited longest, of any kind (src/core/worker_turns.hpp).
-// So the wait grows with the number of owners that need a place, not with the databases, jobs, callbacks or failures of
-// a single owner. A failing worker leaves before its pause: the pause (start_limiter.hpp) takes no place.
+// to the owner of databases with the fewest places; among owners with equally many, to the owner that got a place
+// longest ago; among the databases of an owner, to the worker that has waited longest, of any kind
+// (src/core/worker_turns.hpp). So the wait grows with the number of owners that need a place, not with the databases,
+// jobs, callbacks or failures of a single owner. A failing worker leaves before its pause: the pause
+// (start_limiter.hpp) takes no place.
 //
 // Callback workers have few places of their own besides (shmem/callback_workers.hpp), which roles share. The queue
 // worker of a database says for which roles it wants callback workers (src/queue/callbacks.cpp). The launcher knows all

@@ -1,5 +1,5 @@
-// The number of workers that wait for a place among max_worker_processes, that of callback workers which wait for one of
-// the places of theirs, and the notes that a database's worker leaves for the next worker there.
+// The number of workers that wait for a place among max_worker_processes, the number of callback workers that wait for
+// a place of their own, and the notes that a database's worker leaves for the next worker there.
 //
 // The launcher writes the numbers; workers that have places read them (bgworker/places.hpp). Regime: pure, lock-free,
 // noexcept.
@@ -27,7 +27,9 @@ public:
         // The roles for which the queue worker wants callback workers. They stay wanted when the queue worker hands its own
         // place over.
         struct CallbackWish {
-            std::atomic<std::uint32_t> role{0};  // 0: none, or the launcher has begun it; release: pairs with the launcher's acquire, who then reads the rest
+            // 0: none, or the launcher has begun it. The release pairs with the launcher's acquire, which then reads
+            // the rest.
+            std::atomic<std::uint32_t> role{0};
             std::atomic<std::int32_t> deadline_ms{0};
             std::atomic<std::int64_t> since_us{0};  // CLOCK_MONOTONIC
         };

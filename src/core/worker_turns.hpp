@@ -1,14 +1,16 @@
-// Decides for whom the launcher begins a worker next, when there are fewer places than are wanted.
+// Decides which worker the launcher begins next, when more workers are wanted than there are places.
 //
-// Used by the launcher (bgworker/places.hpp). Regime: pure, noexcept.
+// Called by the launcher (bgworker/places.hpp). Regime: pure, noexcept.
 //
-// The owner of databases who has the fewest places goes first. Of owners who have equally many, and with few places that is all of them at each
-// handover, the one who got a place longest ago. Only of one owner's databases the one that has waited longest. So an owner waits for at most one
-// turn of each other owner, however many databases these have, and however long they have waited.
+// The owner of databases with the fewest places goes first. With few places, at each handover all owners have equally
+// many: then the owner that got a place longest ago goes first. Only among the databases of a single owner the worker
+// that has waited longest goes first. So an owner waits for at most one turn of each other owner, however many
+// databases these have, and however long they have waited.
 //
-// A callback worker needs one of the places for callback workers besides. Of these a role has its fair share in the whole server
-// (shmem/fair_share.hpp), so that no role has all and the last is for a role that has none, and a database all but one. When there are fewer than are
-// wanted, they are for roles as the others are for owners: who has fewest, then who got one longest ago, then the longest wait.
+// A callback worker also needs a place for callback workers. Of these places a role has its fair share in the whole
+// server (shmem/fair_share.hpp), so that no role has all and the last place is for a role without a place; a database
+// has at most all but one. If more callback workers are wanted than there are such places, roles take turns as owners do: the
+// role with the fewest places, then the role that got a place longest ago, then the longest wait.
 #pragma once
 
 #include "shmem/fair_share.hpp"
@@ -19,7 +21,7 @@
 
 namespace steadytext::core {
 
-// Who got something lately, the latest first. Of those who are not among them it was longer ago.
+// Owners or roles that got a place lately, the latest first. The others got a place longer ago, or never.
 class LatestFirst {
 public:
     static constexpr std::uint32_t kMost = 256;
@@ -30,11 +32,11 @@ public:
         if (at == end && count_ < kMost)
             count_++;
         else if (at == end)
-            at--;  // the one of longest ago is forgotten
+            at--;  // the entry of longest ago is forgotten
         std::move_backward(who_, at, at + 1);
         who_[0] = who;
     }
-    // The greater, the longer ago.
+    // A greater age: longer ago.
     [[nodiscard]] std::uint32_t age(std::uint32_t who) const noexcept {
         const auto at = static_cast<std::uint32_t>(std::find(who_, who_ + count_, who) - who_);
         return at == count_ ? kMost : at;
@@ -53,14 +55,15 @@ public:
     struct Place {
         std::uint32_t owner = 0;     // of the database
         std::uint32_t database = 0;
-        std::uint32_t role = 0;      // of a callback worker; 0: it is a keeper or queue worker
+        std::uint32_t role = 0;      // of a callback worker; 0: a keeper or queue worker
     };
     struct Wish : Place {
         std::int64_t since_us = 0;
     };
     using Places = std::span<const Place>;
 
-    // The index of the wish that has the next place; kNone: there is no wish, or of callback workers only which wait for places of theirs.
+    // The index of the wish that has the next place. kNone: there is no wish, or only callback workers that wait for
+    // their own places.
     template <class Wishes> [[nodiscard]] std::uint32_t next(const Wishes &wishes, Places held) const noexcept {
         const Line line = next_callbacks(wishes, held);
         std::uint32_t best = kNone;
@@ -95,7 +98,7 @@ private:
             return age != other.age ? age > other.age : since_us < other.since_us;
         }
     };
-    // The wishes of callback workers that are next, as many as there are places of theirs.
+    // The wishes of callback workers that are next, as many as there are places for callback workers.
     struct Line {
         std::uint32_t at[kCallbacks]{};
         Place places[kCallbacks];
@@ -115,7 +118,7 @@ private:
         const std::uint32_t of_database = both([&](const Place &place) { return place.role != 0 && place.database == callback.database; });
         return of_database + 1 < kCallbacks && shmem::FairShare::allows(of_role, 1, in_use, kCallbacks);
     }
-    // Each as if those before it had their places.
+    // Each wish is chosen as if the wishes before it had their places.
     template <class Wishes> [[nodiscard]] Line next_callbacks(const Wishes &wishes, Places held) const noexcept {
         Line line;
         while (line.count < kCallbacks) {

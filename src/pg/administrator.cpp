@@ -1,4 +1,4 @@
-// One function's privilege: see administrator.hpp. Regime: pg.
+// Checks the privilege of a single function: see administrator.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/administrator.hpp"
 
