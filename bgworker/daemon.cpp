@@ -547,7 +547,8 @@ std::string_view Daemon::model_asked(SlotId id) const {
     return model;
 }
 
-// Any other request would fare the same. If an engine has several models, one that hangs proves nothing about the others.
+// Whether any other request would fare the same. If an engine has several models and one model hangs, that proves
+// nothing about the others.
 bool Daemon::speaks_for_all(SlotId id) const {
     const std::string_view model = services_.flights.slot(id).model;
     return !is_engine() || model.empty() || models_.empty() || model == models_.front().name;

@@ -79,10 +79,11 @@ public:
     // The daemon asked to be left alone until busy_until_us(); this is no failure.
     [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us(); }
     [[nodiscard]] std::int64_t busy_until_us() const { return row_state().busy_until_us.load(std::memory_order_relaxed); }
-    // As is_busy(), for one request: the daemon may have put off only requests for its model, or of its role for its model.
+    // As is_busy(), but for a request: the daemon may have put off only requests for its model, or only requests of its
+    // role for its model.
     [[nodiscard]] bool is_busy_for(shmem::SlotId id, std::int64_t now_us) const { return now_us < busy_until_us_for(id); }
     [[nodiscard]] std::int64_t busy_until_us_for(shmem::SlotId id) const;
-    // The daemon has put off requests of this one's role alone.
+    // The daemon has put off requests of this request's role only.
     [[nodiscard]] bool has_put_off_its_role(shmem::SlotId id, std::int64_t now_us) const;
     [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
@@ -105,7 +106,7 @@ public:
     [[nodiscard]] bool is_held_back(std::uint32_t role, std::int64_t now_us) {
         return turns_.in_flight(role) > 0 && turns_.several_ask(now_us);
     }
-    void pump(std::int64_t now_us);  // sends what can be sent, of large requests only so many until begin_turn()
+    void pump(std::int64_t now_us);  // sends waiting requests; large requests only up to a limit until begin_turn()
     void begin_turn() { turn_bytes_ = 0; is_cut_short_ = false; }
     [[nodiscard]] bool is_cut_short() const { return is_cut_short_; }
     void tick(std::int64_t now_us);  // timers: about ten times a second

@@ -23,8 +23,8 @@ struct Daemon::Lanes {
     bool spares_are_full = false;
 };
 
-// One that waits for a spare connection does not hold up those behind it, nor they it. Large requests in a row would keep waiting what other
-// daemons have answered, so there is an end to them in each turn of the loop.
+// A request that waits for a spare connection does not hold up the requests behind it, nor they it. Many large requests
+// in a row would keep the answers of other daemons waiting, so each turn of the loop sends only so many.
 void Daemon::pump(std::int64_t now_us) {
     constexpr std::size_t kMostBytesATurn = 1 << 20;
     send_gathered(now_us);

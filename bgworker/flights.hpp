@@ -75,7 +75,7 @@ public:
     void reclaim(shmem::SlotId id);
     // When a request of any other role was last answered.
     [[nodiscard]] std::int64_t answered_beside_us(std::uint32_t role) const { return answered_[answered_[0].role == role ? 1 : 0].at_us; }
-    // It is not sent where it was going: what it was charged there is given back.
+    // The request is not sent to its daemon: the charges for that daemon are given back.
     void cancel_reservation(shmem::SlotId id, std::int64_t now_us);
 
     // Wakes the sessions whose requests have ended since the last call, and sessions in line for room that is free now.
@@ -99,7 +99,7 @@ private:
         std::uint32_t role = 0;
         std::int64_t at_us = 0;
     };
-    Answered answered_[2];  // the last one, and the last one of another role
+    Answered answered_[2];  // the last answer, and the last answer of another role
     std::uint32_t active_ = 0;
     bool has_freed_ = false;  // slots or payload memory were freed since sessions in line were called
 };

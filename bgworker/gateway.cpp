@@ -628,15 +628,17 @@ void Gateway::tick() {
     flights_.wake_owners();
 }
 
-// What its own role's limit, what a daemon has asked that role alone, or what the role has under way keeps back does not wait for a daemon.
+// A request does not wait for a daemon if its own role holds it back: by the role's limit, by a daemon that has put off
+// that role only, or by the role's requests under way.
 bool Gateway::waits_for_daemon(SlotId id, std::int64_t now_us) {
     const Flight &flight = flights_.of(id);
     return flight.active && flight.channel == nullptr && flight.daemon != nullptr && !flight.daemon->is_held_back(flight.role, now_us) &&
            !flight.daemon->has_put_off_its_role(id, now_us);
 }
 
-// For the metrics and incidents: how many requests no daemon has yet, and since when the oldest waits. What one role waits for while another's
-// requests are answered is no trouble of the server: then the oldest is that of the others.
+// For the metrics and incidents: how many requests no daemon has yet, and since when the oldest waits. If a role waits
+// while another role's requests are answered, that is no trouble of the server: then the oldest request of the other
+// roles counts.
 void Gateway::tell_waiting(std::int64_t now_us) {
     std::uint32_t count = 0;
     std::map<std::uint32_t, std::int64_t> since_us;  // by role

@@ -242,9 +242,9 @@ bool HttpChannel::begin_check(Check &check, Request::Kind kind, std::size_t mode
 // on a limited number at once. steadytext.breaker_timeout finds an engine that answers no request.
 bool HttpChannel::had_company(const Check &check) const { return !transfers_.empty() || company_us_ >= check.begun_us - kCompanyUs; }
 
-// An engine that answers works, whatever the answer; so does an engine that asks to come again. If an engine has several
-// models, a failure of one proves nothing about the others, so a second one is asked. If the engine has served such
-// requests before, its path is only lost for now, and may come back.
+// An engine that answers works, whatever the answer; so does an engine that asks to come again. If an engine has
+// several models, a failure of a model proves nothing about the others, so a second model is asked. If the engine has
+// served such requests before, its path is only lost for now, and may come back.
 void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener) {
     using openai::Verdict;
     openai::Reply reply{.verdict = Verdict::Suspect, .message = {}, .reason = {}};

@@ -54,7 +54,7 @@ private:
         EngineCheck suspicion;
         std::unique_ptr<HttpTransfer> transfer;
         std::int64_t begun_us = 0;
-        bool is_second = false;  // of another model: the default one has failed
+        bool is_second = false;  // asks another model: the default model has failed
     };
     // Tests whether a model refuses a parameter or only a request with it: refused requests wait for the answer to the
     // gateway's own request.

@@ -59,7 +59,7 @@ private:
 
     void skip_blanks() { at_ = std::min(text_.find_first_not_of(kBlanks, at_), text_.size()); }
     void skip_string() {
-        std::size_t from = at_ + 1;  // what was looked at before
+        std::size_t from = at_ + 1;  // the text before it was looked at
         while ((at_ = text_.find('"', from)) != std::string_view::npos) {
             const std::size_t plain = text_.substr(from, at_ - from).find_last_not_of('\\');
             const std::size_t backslashes = plain == std::string_view::npos ? at_ - from : at_ - from - plain - 1;

@@ -31,7 +31,7 @@ public:
             has_extra_ = true;
     }
     void add(std::string_view name, std::string_view json) { add(name, {json}); }
-    // In parts, so that a large one is copied once.
+    // In parts, so that a large value is copied once.
     void add(std::string_view name, std::initializer_list<std::string_view> json) {
         dom::element other;
         const auto *found = std::find(std::begin(kOmittable), std::end(kOmittable), name);
@@ -127,7 +127,7 @@ struct Untouched {
     std::string_view schema, prompt, text_input, texts;
 };
 
-constexpr std::size_t kRoom = 1024;  // for what stands beside them
+constexpr std::size_t kRoom = 1024;  // for the members beside them
 
 bool is_string(std::string_view json) { return json.starts_with('"'); }
 
@@ -167,7 +167,7 @@ bool write_embed(std::string_view json, const Engine &engine, Request &request) 
         return false;
     request.path = engine.path_to("/embeddings");
     request.texts = texts.size();
-    const std::string prefix = as_json(engine.prefix);  // and its quotes: the last one is the text's
+    const std::string prefix = as_json(engine.prefix);  // and its quotes: the last quote is the text's
     std::string input = "[";
     input.reserve(json.size() + texts.size() * (prefix.size() + 2) + 2);
     for (const std::string_view text : texts)

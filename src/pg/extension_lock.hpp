@@ -8,8 +8,8 @@
 // pg_steadytext, and by DROP ... CASCADE of its schema or of an extension that it depends on, if the role owns the
 // object it drops; no other SQL takes it.
 //
-// A worker's own steps are short. A callback may take as long as its deadline, whatever is done about it: who drops the
-// extension ends it, for its row goes with the extension.
+// A worker's own steps are short. A callback may take as long as its deadline. So a session that drops the extension
+// ends the callback, whose row goes with the extension.
 //
 // Order: this lock first, then tables. DROP EXTENSION locks the tables in its own order, but holds this lock before, so
 // a worker and DROP EXTENSION cannot deadlock. DROP OWNED takes tables only: if it meets a worker, PostgreSQL's

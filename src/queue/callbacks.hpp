@@ -30,9 +30,9 @@ void note_callback_due();
 // the queue still goes on.
 void look_after_callbacks(std::int64_t now_us);
 
-// Called by a session that drops the extension and would wait for a callback: ends this database's callback workers, by
-// die(), which nothing can catch. What the callbacks in hand did is undone; if the extension stays after all, they are
-// called again.
+// Called by a session that drops the extension and would wait for a callback. Ends this database's callback workers, by
+// die(), which cannot be caught. The work of the callbacks in hand is undone; if the extension stays after all, they
+// are called again.
 void end_callback_workers();
 
 }  // namespace steadytext::queue
