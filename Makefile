@@ -51,14 +51,24 @@ $(BUILD)/obj/%.o: %.cpp Makefile pg_steadytext.control
 
 -include $(OBJS:.o=.d)
 
-$(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql: sql/pg_steadytext.sql pg_steadytext.control
+# The installation script, by topic. The order is theirs: a file names only what stands before it, and privileges come last.
+SQL_TOPICS = ownership arguments configuration generation structured_output embedding reranking batches cache eviction legacy_keys \
+	daemons limits budgets monitoring queue audit restores administrators self_check
+$(SCRIPT): $(SQL_TOPICS:%=sql/%.sql) sql/privileges.sql sql/short_names scripts/short-names pg_steadytext.control Makefile
 	@mkdir -p $(@D)
-	cp $< $@
+	cat $(SQL_TOPICS:%=sql/%.sql) > $@.long
+	scripts/short-names sql/short_names < $@.long > $@.short
+	cat $@.long $@.short sql/privileges.sql > $@
+	@rm $@.long $@.short
+
+.PHONY: installation-script
+installation-script: $(SCRIPT)
+	@echo $(SCRIPT)
 
 # The PL/Python original's tables stay what they are, its functions are replaced: see sql/from_original.sql. Everything else must be new: a plain
 # CREATE fails where there is something already, and the names it takes are looked for before anything is done.
 ORIGINAL_TABLES = cache|queue|config|daemon_health|rate_limits|audit_log
-$(UPGRADE): sql/pg_steadytext.sql sql/from_original.sql sql/from_original_check.sql pg_steadytext.control Makefile
+$(UPGRADE): $(SCRIPT) sql/from_original.sql sql/from_original_check.sql pg_steadytext.control Makefile
 	@mkdir -p $(@D)
 	sed -E -e '1,/^\\echo/d' -e 's/^CREATE (FUNCTION public\.)/CREATE OR REPLACE \1/' \
 		-e 's/^CREATE TABLE (public\.steadytext_($(ORIGINAL_TABLES)) )/CREATE TABLE IF NOT EXISTS \1/' $< > $@.all
@@ -116,14 +126,15 @@ litellm:
 
 # ---- what people type ------------------------------------------------------------------------------------------------
 
-.PHONY: help bootstrap everything models demo check check-engines unit bench lint analyze sqlmap fuzz format dist
+.PHONY: help bootstrap everything models demo check check-all check-engines unit bench lint analyze sqlmap fuzz format dist
 help:
 	@sed -n 's/^# help: //p' Makefile
 
 # help: make                 build the extension
 # help: make install         install it, and steadytextd if built
 # help: make demo            from nothing to an answer and a semantic search
-# help: make check           all tests (TESTS="t/020_generate.sql ..." picks some)
+# help: make check           the tests that take some ten minutes together (TESTS="t/020_generate.sql ..." picks some)
+# help: make check-all       all tests, an hour: with kills, floods, sanitizers and engines of every kind
 # help: make unit            the C++ unit tests: plain, ASan+UBSan, TSan
 # help: make fuzz            every parser of src/core under libFuzzer (FUZZ_SECONDS=600 each, FUZZ_TARGETS=...)
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one)
@@ -150,9 +161,16 @@ models:
 demo: everything
 	@scripts/demo
 
-TESTS ?= $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
+ALL_TESTS = $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
+# Half a minute and more each, or builds of their own: make check-all and CI run them, make check leaves them out.
+LONG_TESTS = $(wildcard $(foreach number,006 030 100 150 151 152 171 172 173 176 177 179 182 190 191 192 193 194 195 196 197 198 199 \
+	202 203 204 207 221 226 240 241 310 311 312 313 314 900,t/$(number)_*))
+TESTS ?= $(filter-out $(LONG_TESTS),$(ALL_TESTS))
 check: everything models
 	@scripts/run-tests $(TESTS)
+	@echo 'Next: make check-all (an hour), make lint, make analyze.'
+check-all: everything models
+	@scripts/run-tests $(ALL_TESTS)
 
 ENGINE_TESTS = t/173_llama_server.pl t/227_litellm.pl
 check-engines: everything models llama-server litellm

@@ -1,9 +1,9 @@
 // Begins and ends requests in the gateway: see flights.hpp. Regime: pure.
 #include "bgworker/flights.hpp"
 
-#include "shmem/fair_share.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/fair_share.hpp"
 #include "src/core/utf8.hpp"
 
 #include <utility>
@@ -111,12 +111,12 @@ void Flights::free_request(SlotId id) {
     has_freed_ = true;
 }
 
-// Checks the share of payload memory (shmem/fair_share.hpp): a reply counts like its request.
+// Checks the share of payload memory (src/core/fair_share.hpp): a reply counts like its request.
 bool Flights::has_share(SlotId id, std::size_t bytes) {
     const std::uint32_t more = shmem::PayloadPool::chunks_for(bytes);
     const std::uint32_t in_use = segment_.payloads->chunks_in_use(), chunks = segment_.payloads->chunk_count();
-    return shmem::FairShare::allows_anyone(more, in_use, chunks) ||
-           shmem::FairShare::allows(segment_.slots->held_by(of(id).role).chunks, more, in_use, chunks);
+    return core::FairShare::allows_anyone(more, in_use, chunks) ||
+           core::FairShare::allows(segment_.slots->held_by(of(id).role).chunks, more, in_use, chunks);
 }
 
 void Flights::fail(SlotId id, Outcome outcome, const core::Problem &problem, std::int64_t now_us) {

@@ -1,4 +1,4 @@
-// Calls _steadytext.incident_*() (sql/pg_steadytext.sql) once for each event: see keeper_incidents.hpp. Regime: pg.
+// Calls _steadytext.incident_*() (sql/monitoring.sql) once for each event: see keeper_incidents.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/batch_columns.hpp"

@@ -15,9 +15,9 @@ bool AuditRing::has_room(std::uint32_t database, std::uint32_t role) const noexc
         of_database++;
         of_role += slot.role.load(std::memory_order_relaxed) == role;
     }
-    if (!FairShare::allows(of_database, 1, in_use, kRecords))
+    if (!core::FairShare::allows(of_database, 1, in_use, kRecords))
         return false;
-    return of_role == 0 || FairShare::allows(of_role, 1, of_database, FairShare::most(in_use - of_database, kRecords));
+    return of_role == 0 || core::FairShare::allows(of_role, 1, of_database, core::FairShare::most(in_use - of_database, kRecords));
 }
 
 bool AuditRing::put(std::uint32_t database, std::uint32_t role, const AuditRecord &record) noexcept {

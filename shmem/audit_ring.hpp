@@ -14,7 +14,7 @@
 #pragma once
 
 #include "shmem/atomic.hpp"
-#include "shmem/fair_share.hpp"
+#include "src/core/fair_share.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -56,7 +56,7 @@ enum class Abandon : std::uint8_t { Cancelled, TimedOut };
 // The process that claims a slot.
 struct Claimant {
     std::int32_t proc_number;  // its latch is set on completion
-    std::uint32_t role;        // the slot counts towards this role's share (fair_share.hpp)
+    std::uint32_t role;        // the slot counts towards this role's share (src/core/fair_share.hpp)
 };
 
 // The holdings of a role.

@@ -6,7 +6,7 @@
 //
 // Sets of kWays entries. A key begins at the set that its hash names, and goes on to the next set while sets are full.
 // A key may get two entries if room was made in between: both are sums, and the keeper adds sums. Nothing is evicted
-// here, as budgets rely on this data: a role has its share of the entries (fair_share.hpp). Usage beyond that share is
+// here, as budgets rely on this data: a role has its share of the entries (src/core/fair_share.hpp). Usage beyond that share is
 // added to the role's entry of the same day and database without a model, for which there is room as long as there is
 // any. Usage that finds no room at all is refused; the caller counts it.
 //

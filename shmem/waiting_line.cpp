@@ -1,7 +1,7 @@
 // The lines of the roles and their turns: see waiting_line.hpp. Regime: pure.
 #include "shmem/waiting_line.hpp"
 
-#include "shmem/fair_share.hpp"
+#include "src/core/fair_share.hpp"
 
 #include <new>
 #include <type_traits>
@@ -32,8 +32,8 @@ public:
     [[nodiscard]] bool take(const WaitingLine::Want &want) noexcept {
         Entry *entry = entry_of(want.role);
         const Holdings held = entry != nullptr ? entry->held : table_.held_by(want.role);
-        if (!FairShare::allows(held.slots, 1, slots_in_use_, table_.size()) ||
-            !FairShare::allows(held.chunks, want.chunks, chunks_in_use_, chunks_))
+        if (!core::FairShare::allows(held.slots, 1, slots_in_use_, table_.size()) ||
+            !core::FairShare::allows(held.chunks, want.chunks, chunks_in_use_, chunks_))
             return false;
         slots_in_use_++;
         chunks_in_use_ += want.chunks;

@@ -1,4 +1,4 @@
--- From the PL/Python original (2025.11.25) to this version, in place. The Makefile puts pg_steadytext.sql where the line with the arrow
+-- From the PL/Python original (2025.11.25) to this version, in place. The Makefile puts the installation script where the line with the arrow
 -- is, with CREATE made to spare what the original has, and nothing else; so there is one source of every definition. t/135_upgrade.pl holds
 -- the result against a fresh installation, t/137_hostile_upgrade.pl what becomes of what others have left.
 --

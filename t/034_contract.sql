@@ -66,7 +66,7 @@ CREATE FUNCTION pg_temp.found(name text) RETURNS SETOF pg_proc LANGUAGE sql STAB
 CREATE FUNCTION pg_temp.arguments(proc oid) RETURNS text LANGUAGE sql STABLE AS
   $$SELECT regexp_replace(pg_get_function_arguments(proc), '::(text|integer|double precision)', '', 'g')$$;
 
-SELECT plan((SELECT count(*)::int * 2 FROM contract) + 9);
+SELECT plan((SELECT count(*)::int * 2 FROM contract) + 10);
 
 SELECT results_eq($$SELECT function::text FROM contract, pg_temp.found(function) GROUP BY function HAVING count(*) > 1 ORDER BY function$$,
     ARRAY['st_generate_json', 'steadytext_generate_json'], 'only a schema is taken in forms that the original did not have');
@@ -86,6 +86,15 @@ FROM contract;
 SELECT is((SELECT string_agg(proname, ', ') FROM pg_proc JOIN pg_language l ON l.oid = prolang
            WHERE proname ~ '^st_' AND lanname = 'sql' AND prosrc !~ '\m_steadytext\.'), NULL,
           'an alias finds what it stands for whatever the search_path');
+SELECT is((SELECT string_agg(short.proname, ', ') FROM pg_proc short
+           WHERE short.proname ~ '^st_' AND short.pronamespace = 'public'::regnamespace AND NOT EXISTS (
+               SELECT FROM pg_temp.found(replace(short.proname, 'st_', 'steadytext_')) long
+               WHERE position(short.proargtypes::text IN long.proargtypes::text) = 1 AND long.prorettype = short.prorettype
+                 AND (long.prolang, long.probin, long.proisstrict, long.proparallel, long.procost, long.prorows, long.proconfig, long.proacl)
+                     IS NOT DISTINCT FROM
+                     (short.prolang, short.probin, short.proisstrict, short.proparallel, short.procost, short.prorows, short.proconfig, short.proacl)
+                 AND (long.prosrc = short.prosrc OR short.proname ~ '^st_config_'))), NULL,
+          'a short name does what the long one does, for the same roles');
 SELECT is((SELECT array_agg(steadytext_config_get(key)) FROM unnest(ARRAY['default_max_tokens', 'default_seed', 'cache_eviction_enabled']) key),
           ARRAY['512', '42', 'true'], 'the configuration begins as the original''s did');
 SELECT matches(steadytext_version(), '^20\d\d\.\d+\.\d+$', 'the version is a date');

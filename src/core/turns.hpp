@@ -7,7 +7,7 @@
 // hundreds of requests would make all other roles wait behind them. While a single role asks, it may have twice as many
 // requests in flight as the daemon works on: the daemon never idles, and the next role waits only a little. Streams
 // cannot be called back, so of streams a role has only its share even then. While several roles ask, no more requests
-// are sent than the daemon works on. Each role has its fair share of them (shmem/fair_share.hpp), with room left for a
+// are sent than the daemon works on. Each role has its fair share of them (src/core/fair_share.hpp), with room left for a
 // role that has none in flight; the role with the fewest goes first.
 //
 // A request that was given up at its caller's deadline still counts against its role's share for as long as an answer
@@ -16,7 +16,7 @@
 // (bgworker/daemon_turns.cpp). A role asks as long as it has requests here, and for kRecentUs after its last request.
 #pragma once
 
-#include "shmem/fair_share.hpp"
+#include "src/core/fair_share.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -66,7 +66,7 @@ public:
         if (!several_ask(now_us))
             return slots == 0 || (in_flight_ < 2 * std::uint64_t{slots} && (!lasts || lasting_ < share_of(slots)));
         const std::uint32_t places = slots == 0 ? kUntold : slots;
-        return shmem::FairShare::allows(in_flight(role), 1, in_flight_, places) && in_flight(role) + given_up(role, now_us) < share_of(places);
+        return FairShare::allows(in_flight(role), 1, in_flight_, places) && in_flight(role) + given_up(role, now_us) < share_of(places);
     }
 
     // Forgets roles that no longer ask; true if more than one role is left.
@@ -105,7 +105,7 @@ private:
 
     // The number of requests that a role may have which cannot be called back.
     [[nodiscard]] static constexpr std::uint32_t share_of(std::uint32_t slots) noexcept {
-        constexpr std::uint64_t kTimes = shmem::FairShare::kTimes;
+        constexpr std::uint64_t kTimes = FairShare::kTimes;
         return static_cast<std::uint32_t>(std::max<std::uint64_t>(kTimes * slots / (kTimes + 1), 1));
     }
 

@@ -8,12 +8,12 @@
 // databases these have, and however long they have waited.
 //
 // A callback worker also needs a place for callback workers. Of these places a role has its fair share in the whole
-// server (shmem/fair_share.hpp), so that no role has all and the last place is for a role without a place; a database
+// server (src/core/fair_share.hpp), so that no role has all and the last place is for a role without a place; a database
 // has at most all but one. If more callback workers are wanted than there are such places, roles take turns as owners
 // do: the role with the fewest places, then the role that got a place longest ago, then the longest wait.
 #pragma once
 
-#include "shmem/fair_share.hpp"
+#include "src/core/fair_share.hpp"
 
 #include <algorithm>
 #include <cstdint>

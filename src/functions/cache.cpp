@@ -1,6 +1,6 @@
 // The cache's functions that need shared memory: the trigger that forgets, refresh and its status, lookups. Regime: pg.
 //
-// All else about the cache is SQL (sql/pg_steadytext.sql).
+// All else about the cache is SQL (sql/cache.sql, sql/eviction.sql).
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"

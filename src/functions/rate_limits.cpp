@@ -1,6 +1,6 @@
 // Rate limits seen and reset: steadytext_rate_limit_status, steadytext_rate_limit_reset. Regime: pg.
 //
-// Setting them is SQL (sql/pg_steadytext.sql): they are rows of tables.
+// Setting them is SQL (sql/limits.sql): they are rows of tables.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"

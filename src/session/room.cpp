@@ -1,15 +1,15 @@
 // Shares, claims and the line: see room.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/room.hpp"
-#include "shmem/fair_share.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/fair_share.hpp"
 
 #include <algorithm>
 
 namespace steadytext::session::room {
 
 using shmem::Counter;
-using shmem::FairShare;
+using core::FairShare;
 
 namespace {
 
@@ -25,7 +25,7 @@ shmem::Claimant claimant(const Call &call) {
 
 std::uint32_t chunks_of(const Call &call) { return shmem::PayloadPool::chunks_for(call.params.size()) + (call.streaming ? 1 : 0); }
 
-// Of the role's share of slots and payload memory (shmem/fair_share.hpp). What roles hold is counted only when so much is in use that
+// Of the role's share of slots and payload memory (src/core/fair_share.hpp). What roles hold is counted only when so much is in use that
 // it matters. The slots are looked at first: a slot is counted as free after its memory is.
 Lack lack(const Call &call, std::uint32_t role) {
     const shmem::Segment &segment = shmem::segment();

@@ -19,7 +19,7 @@ using core::Suspicion;
 using shmem::AuditPacing;
 using shmem::AuditRecord;
 using shmem::AuditRing;
-using shmem::FairShare;
+using core::FairShare;
 
 TEST(SuspicionTest, NamesInUseAreInnocent) {
     for (const char *name : {"", "qwen3-1.7b", "Qwen/Qwen3-1.7B-GGUF", "qwen3-1.7b-q4_k_m.gguf", "openai:gpt-4o-mini", "ollama:llama3.2:3b", "large",

@@ -1,6 +1,6 @@
 // The slot table: every arrow of its diagram, every race between a session and the gateway, and no slot lost.
 #include "shmem/slot_table.hpp"
-#include "shmem/fair_share.hpp"
+#include "src/core/fair_share.hpp"
 #include "shmem/submit_ring.hpp"
 
 #include <gtest/gtest.h>
@@ -20,6 +20,7 @@ extern "C" const char *__tsan_default_suppressions() { return "race:boost::lockf
 namespace {
 
 using namespace steadytext::shmem;
+using steadytext::core::FairShare;
 
 constexpr Claimant kMe{7, 100};
 

@@ -1,6 +1,6 @@
 // The line for slots and payload memory: whose turn it is, whom nobody may hold up, and that no wake is lost.
 #include "shmem/waiting_line.hpp"
-#include "shmem/fair_share.hpp"
+#include "src/core/fair_share.hpp"
 
 #include <gtest/gtest.h>
 
@@ -14,6 +14,7 @@
 namespace {
 
 using namespace steadytext::shmem;
+using steadytext::core::FairShare;
 
 constexpr std::int64_t kNow = 1'000, kLater = 2'000;
 constexpr std::size_t kChunk = PayloadPool::kChunkBytes;

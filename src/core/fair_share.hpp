@@ -12,7 +12,7 @@
 
 #include <cstdint>
 
-namespace steadytext::shmem {
+namespace steadytext::core {
 
 struct FairShare {
     static constexpr std::uint64_t kTimes = 3;
@@ -35,4 +35,4 @@ struct FairShare {
     }
 };
 
-}  // namespace steadytext::shmem
+}  // namespace steadytext::core

@@ -1,0 +1,71 @@
+-- What lets a dump be restored into tables that have rows already.
+
+-- A dump brings rows into tables that are not empty: CREATE EXTENSION has put the settings' first values there, and while the restore
+-- goes on the keeper writes what it has to. So a row that comes by hand makes room for itself, or gives way, instead of failing.
+
+-- Its plans are made while the table has few rows, and last for a restore of many; no row is worth parallel workers.
+CREATE FUNCTION _steadytext.make_room() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET max_parallel_workers_per_gather = 0
+AS $$
+BEGIN
+    CASE TG_TABLE_NAME
+    WHEN 'steadytext_config' THEN
+        -- A first value that nobody has changed; what somebody has is a conflict as always.
+        WITH gone AS (DELETE FROM public.steadytext_config c USING _steadytext.config_seed s
+                      WHERE c.key = NEW.key AND s.key = c.key AND s.value = c.value RETURNING c.description)
+        SELECT coalesce(NEW.description, (SELECT description FROM gone)) INTO NEW.description;
+    WHEN 'steadytext_cache' THEN
+        IF EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = NEW.cache_key) THEN
+            RETURN NULL;
+        ELSIF EXISTS (SELECT FROM public.steadytext_cache WHERE id = NEW.id) THEN
+            NEW.id := nextval('public.steadytext_cache_id_seq');
+        END IF;
+    WHEN 'steadytext_usage' THEN
+        UPDATE public.steadytext_usage u
+        SET prompt_tokens = u.prompt_tokens + NEW.prompt_tokens, completion_tokens = u.completion_tokens + NEW.completion_tokens,
+            saved_tokens = u.saved_tokens + NEW.saved_tokens, calls = u.calls + NEW.calls, hits = u.hits + NEW.hits,
+            failures = u.failures + NEW.failures, limited = u.limited + NEW.limited
+        WHERE u.day = NEW.day AND u.role_name = NEW.role_name AND u.database_name = NEW.database_name AND u.model = NEW.model;
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    WHEN 'steadytext_incidents' THEN
+        -- The server's own, which the keeper has written into this database too, or one of another server.
+        IF EXISTS (SELECT FROM public.steadytext_incidents i
+                   WHERE i.condition = NEW.condition AND i.subject = NEW.subject AND i.opened_at = NEW.opened_at) THEN
+            RETURN NULL;
+        ELSIF NEW.closed_at IS NULL AND EXISTS (SELECT FROM public.steadytext_incidents i
+                                             WHERE i.condition = NEW.condition AND i.subject = NEW.subject AND i.closed_at IS NULL) THEN
+            RETURN NULL;
+        ELSIF EXISTS (SELECT FROM public.steadytext_incidents WHERE id = NEW.id) THEN
+            NEW.id := nextval('public.steadytext_incidents_id_seq');
+        END IF;
+    END CASE;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION _steadytext.make_room() IS
+    'Lets a row that is restored take the place of one that CREATE EXTENSION or the keeper has written, or join it.';
+REVOKE ALL ON FUNCTION _steadytext.make_room() FROM PUBLIC;
+CREATE FUNCTION _steadytext.keep_keeper_out() RETURNS trigger
+AS 'MODULE_PATHNAME', 'steadytext_keep_keeper_out' LANGUAGE C;
+COMMENT ON FUNCTION _steadytext.keep_keeper_out() IS
+    'Before rows are restored: until the transaction ends the keeper writes none into the table.';
+REVOKE ALL ON FUNCTION _steadytext.keep_keeper_out() FROM PUBLIC;
+CREATE TRIGGER keep_keeper_out BEFORE INSERT ON public.steadytext_cache FOR EACH STATEMENT
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.keep_keeper_out();
+CREATE TRIGGER keep_keeper_out BEFORE INSERT ON public.steadytext_usage FOR EACH STATEMENT
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.keep_keeper_out();
+CREATE TRIGGER keep_keeper_out BEFORE INSERT ON public.steadytext_incidents FOR EACH STATEMENT
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.keep_keeper_out();
+CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_config FOR EACH ROW
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
+CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_cache FOR EACH ROW
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
+CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_usage FOR EACH ROW
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
+CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_incidents FOR EACH ROW
+    WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
