@@ -253,5 +253,30 @@ SELECT throws_ok($$SELECT _steadytext.extract_row(NULL::trip, '[]')$$, '08P01', 
 SELECT throws_ok($$SELECT _steadytext.extract_row(NULL::trip, '{')$$, '08P01', 'the answer cannot be cast to type trip');
 SELECT is(_steadytext.extract_row(NULL::trip, NULL), NULL, 'of nothing comes nothing');
 
+-- A member that is missing and may not be, however deep: what is told of it is read when the frames that made the row are gone.
+CREATE FUNCTION refuse_null(i int) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN IF i IS NULL THEN RAISE EXCEPTION 'no %', repeat('x', 3000); END IF; RETURN true; END $$;
+CREATE DOMAIN refused AS int CHECK (refuse_null(VALUE));
+CREATE DOMAIN needed AS int NOT NULL;
+CREATE FUNCTION refusal(type text, answer text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE said text; detail text;
+BEGIN
+    EXECUTE format('SELECT _steadytext.extract_row(NULL::%I, %L)', type, answer);
+    RETURN 'none';
+EXCEPTION WHEN protocol_violation THEN
+    GET STACKED DIAGNOSTICS said = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+    RETURN said || ' / ' || left(detail, 11);
+END $$;
+DO $$
+BEGIN
+    FOR depth IN 0 .. 5 LOOP
+        EXECUTE format('CREATE TYPE refused_%s AS (x int, v %s)', depth, CASE depth WHEN 0 THEN 'refused' ELSE 'refused_' || depth - 1 END);
+        EXECUTE format('CREATE TYPE needed_%s AS (x int, v %s)', depth, CASE depth WHEN 0 THEN 'needed' ELSE 'needed_' || depth - 1 END);
+    END LOOP;
+END $$;
+SELECT is(refusal(kind || '_' || depth, repeat('{"v": ', depth) || '{"x": 1}' || repeat('}', depth)),
+          format('the answer''s value of "%s" cannot be cast to type %s / Value null:', repeat('v.', depth) || 'v', kind), format('%s, %s rows deep', kind, depth))
+FROM unnest(ARRAY['refused', 'needed']) kind, generate_series(0, 5) depth;
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -25,12 +25,12 @@ namespace {
 
 constexpr int kMostShown = 100;  // bytes of a value
 
-// How far the making of a row is. Outlives whatever a longjmp skips.
+// How far the making of a row is. Allocated by palloc, and points to nothing in a frame: it is read after a longjmp.
 struct Place {
     const Place *above;  // the row that has this row in a column
     const char *column = nullptr;
     Oid type = InvalidOid;
-    JsonbValue *value = nullptr;
+    JsonbValue value{};  // a copy: read after a longjmp, when frames are gone; its text is the answer's, which is still there
     const Place **innermost;
 };
 
@@ -70,7 +70,7 @@ struct Column {
 // `was`: the value that is there already.
 Column make_column(Form_pg_attribute column, Column was, HeapTupleHeader empty, Populate &populate, Place &place) {
     const Oid base = getBaseType(column->atttypid);
-    JsonbValue *value = place.value;
+    JsonbValue *value = &place.value;
     if (get_typtype(base) == TYPTYPE_COMPOSITE && value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data)) {
         HeapTupleHeader row = was.is_null ? nullptr : DatumGetHeapTupleHeader(was.value);
         const Datum made = make(base, row, value->val.binary.data, &place, place.innermost);
@@ -101,8 +101,6 @@ Datum make(Oid type, HeapTupleHeader base, JsonbContainer *object, const Place *
     }
     auto *place = new (palloc(sizeof(Place))) Place{.above = above, .innermost = innermost};
     Populate populate(type);
-    JsonbValue none;
-    none.type = jbvNull;
     *innermost = place;
     for (int i = 0; i < row->natts; i++) {
         const Form_pg_attribute column = TupleDescAttr(row, i);
@@ -115,7 +113,7 @@ Datum make(Oid type, HeapTupleHeader base, JsonbContainer *object, const Place *
             continue;
         place->column = pstrdup(name);
         place->type = column->atttypid;
-        place->value = said != nullptr ? said : &none;
+        place->value = said != nullptr ? *said : JsonbValue{.type = jbvNull, .val = {}};
         const Column made = make_column(column, {values[i], nulls[i]}, empty, populate, *place);
         values[i] = made.value;
         nulls[i] = made.is_null;
@@ -156,8 +154,8 @@ void append_path(StringInfo path, const Place *place) {
 }
 
 // The value as JSON, cut.
-const char *shown(JsonbValue *value) {
-    Jsonb *json = JsonbValueToJsonb(value);
+const char *shown(JsonbValue value) {
+    Jsonb *json = JsonbValueToJsonb(&value);
     char *text = JsonbToCString(nullptr, &json->root, VARSIZE(json));
     const int length = static_cast<int>(strlen(text));
     const int clipped = pg_mbcliplen(text, length, kMostShown);
