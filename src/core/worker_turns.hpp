@@ -116,7 +116,7 @@ private:
         const std::uint32_t in_use = both([](const Place &place) { return place.role != 0; });
         const std::uint32_t of_role = both([&](const Place &place) { return place.role == callback.role; });
         const std::uint32_t of_database = both([&](const Place &place) { return place.role != 0 && place.database == callback.database; });
-        return of_database + 1 < kCallbacks && shmem::FairShare::allows(of_role, 1, in_use, kCallbacks);
+        return of_database + 1 < kCallbacks && FairShare::allows(of_role, 1, in_use, kCallbacks);
     }
     // Each wish is chosen as if the wishes before it had their places.
     template <class Wishes> [[nodiscard]] Line next_callbacks(const Wishes &wishes, Places held) const noexcept {
