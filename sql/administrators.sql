@@ -1,9 +1,10 @@
--- Who may administer the extension in one database, beside its owner.
+-- Roles that administer the extension in a database, beside its owner.
 
--- What an administrator is granted: all functions that PUBLIC has not but trigger functions, those that make administrators, and those
--- that act on the whole server; the tables they work on, of which the audit log is not to be changed, answers are not to be made up, and
--- those in _steadytext are only to be read. A sequence may be used where rows may be added, and set nowhere; it is a bigint, so that nobody comes to
--- its end.
+-- The grants of an administrator. Functions: EXECUTE on every function that PUBLIC may not call, except trigger
+-- functions, functions that make administrators, and functions that act on the whole server (daemons() only shows, so
+-- it is granted). Tables: an administrator reads and writes the tables of these functions, but does not change the
+-- audit log, does not add or change answers, and only reads tables in _steadytext. Sequences: an administrator may use
+-- a sequence where rows may be added, but never sets it. Every sequence is a bigint, so nobody reaches its end.
 CREATE FUNCTION _steadytext.admin_grants() RETURNS SETOF text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -30,7 +31,7 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION _steadytext.admin_grants() FROM PUBLIC;
 
--- A role is one that exists: what GRANT takes for one besides (public, however it is quoted) is none.
+-- The role must exist. GRANT accepts more names (public, however it is quoted): they are refused.
 CREATE FUNCTION _steadytext.admin_check(role name) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -1,4 +1,5 @@
--- What arguments, options and settings must be: the one table is in src/core/parameters.cpp.
+-- Checks of arguments, options and settings. The table of their bounds is in
+-- src/core/parameters.cpp.
 
 CREATE FUNCTION _steadytext.check(function text, VARIADIC arguments "any") RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_check' LANGUAGE C STABLE PARALLEL SAFE;

@@ -1,4 +1,5 @@
--- The audit log, and the triggers that write changes of settings and limits into it, whether a function made them, a statement, or COPY.
+-- The audit log, and its triggers. They record each change of settings and limits, whether a function, a statement or
+-- COPY makes it.
 
 CREATE TABLE public.steadytext_audit_log (
     id bigserial PRIMARY KEY,
@@ -17,7 +18,8 @@ CREATE INDEX idx_steadytext_audit_user ON public.steadytext_audit_log (user_id, 
 COMMENT ON TABLE public.steadytext_audit_log IS
     'Changes of settings and limits, evictions, and suspicious input. Whoever may SELECT from it sees its own rows, an administrator all.';
 ALTER TABLE public.steadytext_audit_log ENABLE ROW LEVEL SECURITY;
--- An administrator is who may change settings; nobody but the owner changes rows, or writes them in another's name.
+-- A role that may change settings is an administrator and sees all rows. Only the owner changes rows, or writes rows in
+-- another role's name.
 CREATE POLICY own_rows ON public.steadytext_audit_log FOR SELECT
     USING (user_id = current_user::text OR (SELECT has_function_privilege('_steadytext.config_set(pg_catalog.text, pg_catalog.text)', 'EXECUTE')));
 CREATE POLICY own_name ON public.steadytext_audit_log FOR INSERT WITH CHECK (user_id = current_user::text);

@@ -1,4 +1,4 @@
--- Many prompts or texts in one call, and how far such calls are.
+-- Many prompts or texts in a single call, and the progress of such calls.
 
 CREATE FUNCTION public.steadytext_generate_batch(prompts text[], max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true)
 RETURNS TABLE (prompt text, response text, cached boolean, processing_time_ms int)

@@ -1,6 +1,7 @@
 -- Tokens that roles have used, and may use.
 
--- What roles have used, written by the keeper every few seconds. Names, so that it can be read after a role has gone.
+-- Tokens and calls of each role. The keeper writes them every few seconds. Rows have names, so they can be read after
+-- a role was dropped.
 CREATE TABLE public.steadytext_usage (
     day date NOT NULL,
     role_name name NOT NULL,
@@ -81,7 +82,7 @@ COMMENT ON FUNCTION public.steadytext_budget_remove(name, interval) IS
     'Removes a role''s budget of this period, or all it has; false if there was none.';
 REVOKE ALL ON FUNCTION public.steadytext_budget_remove(name, interval) FROM PUBLIC;
 
--- Tokens of the days a budget's period touches, of the roles it counts together.
+-- Tokens used on the days that a budget's period touches, by all roles that the budget counts together.
 CREATE FUNCTION _steadytext.budget_used(role name, period interval) RETURNS bigint
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -1,6 +1,7 @@
--- The cache of answers: its table, the count of it, what is shown and what is deleted of it.
+-- The cache of answers: its table, the count of its rows and bytes, and the functions that show and delete answers.
 
--- Not immutable in truth: what it says is true when a row is written, which is what the generated column is to keep.
+-- Declared IMMUTABLE, as a generated column needs, but it reads the catalog of roles. Its result is true when a row is
+-- written, and the column is meant to keep that value.
 CREATE FUNCTION _steadytext.scope_role(scope text) RETURNS oid
 AS 'MODULE_PATHNAME', 'steadytext_scope_role' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION _steadytext.scope_role(text) IS 'The OID of the role that a scope ends with; NULL if it names none, or none that exists.';
@@ -42,9 +43,10 @@ CREATE TABLE public.steadytext_cache (
                   THEN extract(epoch FROM last_accessed AT TIME ZONE 'UTC')::float8 / 86400 ELSE 0 END
              ELSE '-infinity' END) STORED
 );
--- Which role had the name in `scope` when the row was written, or restored: a role made anew has another OID, and finds nothing.
+-- The OID of the role named in `scope` when the row was written or restored. A role made anew with that name has
+-- another OID, so it finds nothing.
 ALTER TABLE public.steadytext_cache ADD scope_role oid GENERATED ALWAYS AS (_steadytext.scope_role(scope)) STORED;
--- The last two let eviction pass over rows without looking at the table.
+-- The last two columns let an eviction skip rows without reading the table.
 CREATE INDEX idx_steadytext_cache_frecency ON public.steadytext_cache (frecency_rank, id, access_count, created_at);
 CREATE INDEX idx_steadytext_cache_created_at ON public.steadytext_cache (created_at, id);
 CREATE INDEX idx_steadytext_cache_expires_at ON public.steadytext_cache (expires_at) WHERE expires_at IS NOT NULL;
@@ -56,8 +58,8 @@ COMMENT ON COLUMN public.steadytext_cache.scope_role IS 'The role in scope by it
 COMMENT ON COLUMN public.steadytext_cache.entry_bytes IS 'Bytes of the row, as eviction counts them.';
 COMMENT ON COLUMN public.steadytext_cache.frecency_rank IS 'ln(access_count) + last_accessed in days since 1970: the order of frecency_score at any time.';
 
--- How many rows and bytes steadytext_cache has: the sum of all rows here. Every statement that changes it adds a row, so that
--- no writer waits for another; the keeper sums them up now and then.
+-- The number of rows and bytes of steadytext_cache is the sum of all rows here. Every statement that changes the cache
+-- adds a row, so no writer waits for another. The keeper sums the rows up now and then.
 CREATE TABLE _steadytext.cache_ledger (entries bigint NOT NULL, bytes bigint NOT NULL);
 COMMENT ON TABLE _steadytext.cache_ledger IS 'Changes of the size of steadytext_cache; their sum is its size.';
 
@@ -88,14 +90,14 @@ CREATE TRIGGER count_resized AFTER UPDATE ON public.steadytext_cache
 CREATE TRIGGER count_truncated AFTER TRUNCATE ON public.steadytext_cache
     FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_count();
 
--- An answer is found by a role because its row says so: nobody but the keeper and superusers, who restore dumps, says it for another role,
--- or for all, whatever rights on the table have been granted.
+-- The row of an answer says which role finds the answer. Only the keeper, and superusers who restore dumps, may write a
+-- row for another role or for all roles, whatever rights on the table have been granted.
 CREATE FUNCTION _steadytext.cache_row_check() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- No query: it would be planned, and begun, for each row of a restore.
+    -- No query here: PostgreSQL would plan and start it for each row of a restore.
     IF NOT pg_has_role('steadytext_owner', 'USAGE')
        AND (NEW.fingerprint IS NULL OR _steadytext.scope_role(NEW.scope) IS DISTINCT FROM quote_ident(current_user)::regrole::oid
             OR TG_OP = 'UPDATE' AND OLD.scope IS DISTINCT FROM NEW.scope) THEN
@@ -110,8 +112,8 @@ REVOKE ALL ON FUNCTION _steadytext.cache_row_check() FROM PUBLIC;
 CREATE TRIGGER check_row BEFORE INSERT OR UPDATE ON public.steadytext_cache FOR EACH ROW
     WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.cache_row_check();
 
--- A row changed or deleted by hand is not answered from shared memory any longer. (The keeper's own changes, and eviction, let
--- what is there be.)
+-- After a row is changed or deleted by hand, shared memory does not answer with it any longer. The keeper's own
+-- changes, and eviction, leave shared memory as it is.
 CREATE FUNCTION _steadytext.cache_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'steadytext_cache_changed' LANGUAGE C;
 REVOKE ALL ON FUNCTION _steadytext.cache_changed() FROM PUBLIC;
@@ -126,7 +128,7 @@ COMMENT ON FUNCTION _steadytext.cache_hold() IS
     'Before a statement that deletes cached answers, for who may: until the transaction ends the keeper writes none, and none older after it.';
 REVOKE ALL ON FUNCTION _steadytext.cache_hold() FROM PUBLIC;
 
--- Answers whose role is gone, or made anew, stay behind: a restore goes by names.
+-- A dump leaves out the answers of a role that was dropped or made anew: a restore finds roles by name.
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache',
     'WHERE scope_role IS NOT DISTINCT FROM _steadytext.scope_role(scope)');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_cache_id_seq', '');
@@ -189,14 +191,14 @@ COMMENT ON FUNCTION public.steadytext_frecency_status() IS
     'The last refresh of this database: when, how long it took; and what the next will fold in. NULLs: there was none yet.';
 REVOKE ALL ON FUNCTION public.steadytext_frecency_status() FROM PUBLIC;
 
--- Whether the ledger's sums can be those of a table: every row has 160 bytes at least, and its entry_bytes is an int.
+-- Whether the ledger's sums are possible for a table: every row has at least 160 bytes, and entry_bytes is an int.
 CREATE FUNCTION _steadytext.cache_ledger_holds(entries numeric, bytes numeric) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce(entries BETWEEN 0 AND 4294967296 AND bytes BETWEEN 160 * entries AND 2147483647 * entries, false) $$;
 REVOKE ALL ON FUNCTION _steadytext.cache_ledger_holds(numeric, numeric) FROM PUBLIC;
 
--- By the ledger; one that cannot be true counts for nothing, and the table's rows are counted.
+-- Sums up the ledger. If the sums are not possible, counts the table's rows instead.
 CREATE FUNCTION _steadytext.cache_size(OUT entries bigint, OUT bytes bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -219,7 +221,8 @@ RETURNS TABLE (total_entries bigint, total_size_mb float8, cache_hit_rate float8
                oldest_entry timestamptz, newest_entry timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
--- Bound to the table when it is made: public belongs to the owner of the database, who may rename it and put another in its place.
+-- BEGIN ATOMIC binds the body to the table itself when the function is created. The name could lead elsewhere: public
+-- belongs to the owner of the database, who may rename the table and put another in its place.
 BEGIN ATOMIC
     SELECT size.entries, size.bytes / 1048576.0::float8,
            coalesce(lookups.hits::float8 / nullif(lookups.hits + lookups.misses, 0), 0),

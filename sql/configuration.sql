@@ -1,4 +1,4 @@
--- steadytext_config, the settings of one database, and the functions that read and change it.
+-- steadytext_config, the settings of a database, and the functions that read and change it.
 
 CREATE TABLE public.steadytext_config (
     key text PRIMARY KEY,
@@ -55,7 +55,7 @@ REVOKE ALL ON FUNCTION _steadytext.version() FROM PUBLIC;
 CREATE FUNCTION _steadytext.config_get(config_key text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
--- Bound to the table when it is made, as is cache_stats().
+-- Bound to the table when the function is created, like cache_stats().
 BEGIN ATOMIC
     SELECT _steadytext.check('steadytext_config_get', config_key);
     SELECT value #>> '{}' FROM public.steadytext_config WHERE key = config_key;
@@ -135,7 +135,8 @@ FROM public.steadytext_config c
 COMMENT ON VIEW public.steadytext_config_settings IS
     'Keys of steadytext_config with the setting in postgresql.conf of the same meaning. scope: ''database'': the row counts here, before the setting, if its value differs from the one installed; ''server'': steadytext_config_set() changes the setting for all databases; ''none'': only the setting counts; NULL: a key of your own.';
 
--- Whoever changes a row, by a function or by hand, by COPY too: it must be what the function would take, and the change is audited.
+-- Runs for every changed row, whether a function, a statement or COPY changes it: the value must be valid for
+-- steadytext_config_set(). The triggers in audit.sql audit the change.
 CREATE FUNCTION _steadytext.config_check() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

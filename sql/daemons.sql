@@ -1,4 +1,5 @@
--- Daemons: what is known of each, the table of them, and stopping, draining, tripping one.
+-- Daemons: the state of each, a view of all, and functions that start, stop, add, remove, drain or
+-- trip a daemon.
 
 CREATE TABLE public.steadytext_daemon_health (
     daemon_id text PRIMARY KEY DEFAULT 'default',
@@ -35,7 +36,7 @@ AS 'MODULE_PATHNAME', 'steadytext_daemon_status' LANGUAGE C VOLATILE PARALLEL SA
 COMMENT ON FUNCTION public.steadytext_daemon_status() IS
     'What the gateway knows of each daemon now; the first is called ''default''. Without any there is that row too, with no endpoint.';
 
--- What the keeper writes into steadytext_daemon_health, column by column.
+-- The row of each daemon that the keeper writes into steadytext_daemon_health, column by column.
 CREATE FUNCTION _steadytext.daemon_health()
 RETURNS TABLE (daemon_id text, endpoint text, last_heartbeat timestamptz, uptime_seconds int, status text, version text,
                models_loaded text[], memory_usage_mb int, active_connections int, total_requests bigint, error_count int,

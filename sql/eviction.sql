@@ -1,7 +1,8 @@
 -- Eviction from steadytext_cache, by age and by frecency, by hand and by the keeper.
 
--- Deletes rows in the given order until both targets are met, exact to the row. Sweeps along an index in keyset order, so that no
--- row is looked at twice; rows changed under its hands are left, and made up for by the next in order.
+-- Deletes rows in the given order until both targets are met, exact to the row. It sweeps along an index in the order
+-- of its keys, so it looks at no row twice. A row that another transaction changes meanwhile stays; the next row in
+-- order goes instead.
 CREATE FUNCTION _steadytext.cache_evict(
     by text, target_entries bigint, target_bytes bigint, batch_size int, below_count bigint, older_than timestamptz,
     INOUT evicted bigint, INOUT freed bigint
@@ -58,7 +59,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION _steadytext.cache_evict(text, bigint, bigint, int, bigint, timestamptz, bigint, bigint) FROM PUBLIC;
 
--- What the keeper and both public functions share: targets from arguments, then steadytext_config, then postgresql.conf.
+-- The common part of the keeper and both public functions. Each target comes from the arguments, else from
+-- steadytext_config, else from postgresql.conf.
 CREATE FUNCTION _steadytext.cache_evict_to(
     by text, target_entries int, target_size_mb float8, batch_size int, min_access_count int, min_age_hours int,
     OUT evicted_count int, OUT freed_size_mb float8, OUT remaining_entries bigint, OUT remaining_size_mb float8
@@ -100,7 +102,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION _steadytext.cache_evict_to(text, int, float8, int, int, int) FROM PUBLIC;
 
--- A limit of this database: the table's value if it differs from the one seeded, else postgresql.conf's; 0 there is no limit.
+-- A limit of this database: the value in steadytext_config if it differs from the seeded value, else the setting in
+-- postgresql.conf, where 0 means no limit.
 CREATE FUNCTION _steadytext.cache_limit(config_key text, seeded float8, setting text) RETURNS float8
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -1,12 +1,15 @@
--- From the PL/Python original (2025.11.25) to this version, in place. The Makefile puts the installation script where the line with the arrow
--- is, with CREATE made to spare what the original has, and nothing else; so there is one source of every definition. t/135_upgrade.pl holds
--- the result against a fresh installation, t/137_hostile_upgrade.pl what becomes of what others have left.
+-- Upgrades the PL/Python original (2025.11.25) to this version, in place. The Makefile puts the installation script
+-- where the line with the arrow is. It relaxes CREATE for the original's tables (IF NOT EXISTS) and for functions (OR
+-- REPLACE), and changes nothing else; so every definition has a single source. t/135_upgrade.pl compares the result
+-- with a fresh installation. t/137_hostile_upgrade.pl tests objects and rows that other roles have left.
 --
--- Tables keep their rows and what depends on them; functions keep their names, arguments and results, so views, generated columns and
--- indexes over them stay. What the original has and this version has not (prompts, summaries, facts) stays as it was, in Python.
+-- Tables keep their rows and the objects that depend on them. Functions keep their names, arguments and results, so the
+-- views, generated columns and indexes over them stay. Parts of the original that this version lacks (prompts,
+-- summaries, facts) stay as they were, in Python.
 --
--- Whoever runs this is a superuser, and everybody could write the original's tables. So first nothing on them may run code
--- (from_original_check.sql), then a row of a table that everybody could write is kept, but neither served, carried out nor obeyed.
+-- A superuser runs this script, and everybody could write the original's tables. So the script first makes sure that no
+-- object on them runs code (from_original_check.sql). Then it keeps each row of a table that everybody could write, but
+-- such a row is neither served, carried out nor obeyed.
 \echo Use "ALTER EXTENSION pg_steadytext UPDATE" to load this file. \quit
 
 SET LOCAL search_path TO pg_catalog, pg_temp;
@@ -15,7 +18,7 @@ LOCK TABLE public.steadytext_cache, public.steadytext_queue, public.steadytext_c
     public.steadytext_rate_limits, public.steadytext_audit_log, public.steadytext_prompts, public.steadytext_prompt_versions
     IN ACCESS EXCLUSIVE MODE;
 
--- The original's columns: name, type, and what a fresh installation has as default.
+-- The original's columns: name, type, and the default that a fresh installation has.
 CREATE TEMP TABLE upgrade_columns AS
 SELECT t.table_name, c.place, split_part(c.said, ' ', 1) AS name, split_part(c.said, ' ', 2)::regtype AS type,
        nullif(split_part(c.said, ' ', 3), '') AS initial
@@ -45,20 +48,22 @@ FROM (VALUES
 
 -- <=== from_original_check.sql
 
--- ---- who could write, and nobody can any longer ------------------------------------------------------------------------
--- The original let everybody read and change its tables, other people's prompts and the daemon's address among them. Where an
--- administrator has taken that back before, the rows are those of whom he let write.
+-- ---- tables that everybody could write ------------------------------------------------------------------------------
+-- The original let everybody read and change its tables, with other roles' prompts and the daemon's address. If an
+-- administrator took that right back before the update, the rows come from roles that the administrator let write.
 
 CREATE TEMP TABLE upgrade_everybodys AS
 SELECT c.relname::text AS table_name FROM pg_class c
 WHERE c.oid IN (SELECT to_regclass('public.' || table_name) FROM upgrade_columns)
   AND (has_any_column_privilege('public', c.oid, 'INSERT, UPDATE') OR has_table_privilege('public', c.oid, 'DELETE, TRUNCATE'));
 
--- What is taken out of a table is a row of the audit log in the end, what is changed a figure of the warning.
+-- upgrade_taken: rows that are taken out of a table; they end in the audit log. upgrade_counts: numbers of rows that
+-- are kept or changed, for the warning.
 CREATE TEMP TABLE upgrade_taken (table_name text, reason text, was jsonb);
 CREATE TEMP TABLE upgrade_counts (place int, said text, rows bigint);
 
--- What somebody granted onwards goes; with TRIGGER or REFERENCES a role could have its own code run by whoever writes.
+-- Takes back every grant option, with the grants that came of it. Takes back TRIGGER and REFERENCES: with these a role
+-- could have its own code run by each role that writes.
 DO $$
 DECLARE
     command text;
@@ -96,8 +101,9 @@ REVOKE ALL ON public.steadytext_cache, public.steadytext_queue, public.steadytex
     public.steadytext_rate_limits, public.steadytext_audit_log, public.steadytext_prompts, public.steadytext_prompt_versions FROM PUBLIC;
 REVOKE ALL ON SEQUENCE public.steadytext_cache_id_seq, public.steadytext_queue_id_seq, public.steadytext_audit_log_id_seq FROM PUBLIC;
 
--- ---- all tables ----------------------------------------------------------------------------------------------------------
--- Defaults, checks and row security are those of a fresh installation; whatever they said is not evaluated any more.
+-- ---- all tables -----------------------------------------------------------------------------------------------------
+-- Defaults, checks and row security become like in a fresh installation; the old expressions are not evaluated any
+-- more.
 
 DO $$
 DECLARE
@@ -118,7 +124,8 @@ BEGIN
 END
 $$;
 
--- A row may have any number for its id: those that a sequence cannot have given get new ones, and the sequence goes on behind all.
+-- A row may have any number as its id. An id that the sequence cannot have given becomes a new id, and the sequence
+-- goes on after the highest id.
 DO $$
 DECLARE
     name text;
@@ -145,20 +152,21 @@ BEGIN
 END
 $$;
 
--- ---- steadytext_config -----------------------------------------------------------------------------------------------------
--- The table begins as a fresh one; what it said is put back at the end, as far as it is valid.
+-- ---- steadytext_config ----------------------------------------------------------------------------------------------
+-- The table starts like a fresh table. At the end the old values are put back, as far as they are valid.
 
 CREATE TEMP TABLE upgrade_config AS SELECT key, value, description, updated_at, updated_by FROM public.steadytext_config;
 DELETE FROM public.steadytext_config;
 
--- ---- steadytext_cache ------------------------------------------------------------------------------------------------
--- Its columns are those of the view and one more at the end; the new one has new columns in between.
+-- ---- steadytext_cache -----------------------------------------------------------------------------------------------
+-- The old view has the table's columns, then the score. The new view has more columns before the score, so it cannot
+-- replace the old view.
 DROP VIEW public.steadytext_cache_with_frecency;
 
 DROP INDEX IF EXISTS public.idx_steadytext_cache_key, public.idx_steadytext_cache_last_accessed, public.idx_steadytext_cache_access_count;
 ALTER TABLE public.steadytext_cache RENAME CONSTRAINT steadytext_cache_cache_key_key TO idx_steadytext_cache_key;
 
--- Times that would keep a row from ever being evicted.
+-- Corrects times that would keep a row from ever being evicted, and sizes that the new check refuses.
 UPDATE public.steadytext_cache SET
     created_at = greatest(least(created_at, now()), 'epoch'),
     last_accessed = least(last_accessed, now()),
@@ -166,7 +174,8 @@ UPDATE public.steadytext_cache SET
 WHERE created_at IS NULL OR created_at > now() OR created_at < 'epoch' OR last_accessed > now()
    OR model_size NOT IN ('small', 'medium', 'large');
 
--- An answer that anybody may have written answers nobody: the mark is a default for a moment, so that no row is written for it.
+-- An answer that any role may have written answers nobody. The mark is the column's default for a moment, so no row is
+-- rewritten for it.
 DO $$
 BEGIN
     EXECUTE format('ALTER TABLE public.steadytext_cache ADD operation text, ADD scope text, ADD fingerprint text DEFAULT %L',
@@ -198,9 +207,10 @@ ALTER TABLE public.steadytext_cache
                   THEN extract(epoch FROM last_accessed AT TIME ZONE 'UTC')::float8 / 86400 ELSE 0 END
              ELSE '-infinity' END) STORED;
 
--- ---- steadytext_queue ------------------------------------------------------------------------------------------------
--- The original did not write down who made a call: a name in user_id is what somebody wrote there. If anybody may have, no row is anybody's,
--- and what waits is not carried out. Else rows without a name are the owner's, and what the original's worker had begun begins anew.
+-- ---- steadytext_queue -----------------------------------------------------------------------------------------------
+-- The original did not record the role that made a call: any text may be in user_id. If everybody could write the
+-- table, no row belongs to a caller, and waiting calls are cancelled. Else rows without a name belong to the owner, and
+-- calls that the original's worker had begun start anew.
 
 DROP INDEX IF EXISTS public.idx_steadytext_queue_status_priority_created, public.idx_steadytext_queue_request_id,
     public.idx_steadytext_queue_user_created, public.idx_steadytext_queue_session;
@@ -264,7 +274,7 @@ ALTER TABLE public.steadytext_queue
     ADD lease_until timestamptz,
     ADD lost_count int NOT NULL DEFAULT 0,
     ADD kill_count int NOT NULL DEFAULT 0,
-    ADD user_oid regrole,  -- nobody's, until the names are known to be true: see the end
+    ADD user_oid regrole,  -- NULL until the names are known to be true: see the end
     ADD session_user_oid regrole,
     ALTER user_oid SET DEFAULT quote_ident(current_user)::regrole,
     ALTER session_user_oid SET DEFAULT quote_ident(session_user)::regrole,
@@ -272,7 +282,7 @@ ALTER TABLE public.steadytext_queue
 ALTER TABLE public.steadytext_queue
     ADD rank float8 NOT NULL GENERATED ALWAYS AS (priority - extract(epoch FROM run_at AT TIME ZONE 'UTC')::float8 / 60) STORED;
 
--- ---- steadytext_daemon_health --------------------------------------------------------------------------------------------
+-- ---- steadytext_daemon_health ---------------------------------------------------------------------------------------
 -- The keeper writes it anew.
 
 DELETE FROM public.steadytext_daemon_health;
@@ -280,9 +290,10 @@ ALTER TABLE public.steadytext_daemon_health
     ALTER endpoint SET NOT NULL,
     ADD CONSTRAINT steadytext_daemon_health_status_check CHECK (status IN ('healthy', 'unhealthy', 'starting', 'stopping', 'unknown'));
 
--- ---- steadytext_rate_limits ----------------------------------------------------------------------------------------------
--- The original never looked at it, this version does: a limit that anybody may have written limits nobody. Nor does one whose name, cut
--- to the length of a name, is another's.
+-- ---- steadytext_rate_limits -----------------------------------------------------------------------------------------
+-- The original never read this table, but this version does. If any role may have written a limit, it is removed. A
+-- limit with a name that is too long for a role is removed too: cut to the length of a name, it would be another role's
+-- name.
 
 WITH gone AS (
     DELETE FROM public.steadytext_rate_limits
@@ -303,8 +314,9 @@ ALTER TABLE public.steadytext_rate_limits
     ADD CONSTRAINT steadytext_rate_limits_requests_per_hour_check CHECK (requests_per_hour >= 0),
     ADD CONSTRAINT steadytext_rate_limits_requests_per_day_check CHECK (requests_per_day >= 0);
 
--- ---- steadytext_audit_log ----------------------------------------------------------------------------------------------
--- Whoever liked may have written, or rewritten, any row of it: each says that it is from before.
+-- ---- steadytext_audit_log -------------------------------------------------------------------------------------------
+-- Any role may have written or changed any row, if everybody could write the table: then each row is marked
+-- before_upgrade.
 
 DROP INDEX IF EXISTS public.idx_steadytext_audit_timestamp, public.idx_steadytext_audit_user;
 WITH marked AS (
@@ -324,22 +336,24 @@ INSERT INTO upgrade_counts
     SELECT 8, format('%s rows of steadytext_audit_log are marked before_upgrade', count(*)), count(*) FROM marked HAVING count(*) > 0;
 ALTER TABLE public.steadytext_audit_log ALTER event_type SET NOT NULL, ALTER id TYPE bigint;
 
--- ---- everything else -----------------------------------------------------------------------------------------------------
+-- ---- everything else ------------------------------------------------------------------------------------------------
 
 -- <=== pg_steadytext.sql
 
--- What the triggers would have counted.
+-- The count that the triggers would have made.
 INSERT INTO _steadytext.cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM public.steadytext_cache;
 
--- Calls are those of the roles that they name, where only somebody with the right to could write the names.
+-- A call belongs to the role that it names, unless everybody could write the names.
 UPDATE public.steadytext_queue q SET user_oid = r.oid::regrole, session_user_oid = r.oid::regrole
 FROM pg_roles r
 WHERE r.rolname = q.user_id AND NOT EXISTS (SELECT FROM upgrade_everybodys WHERE table_name = 'steadytext_queue');
 SELECT _steadytext.queue_look();
 
--- The configuration is put back: what is valid, and, where everybody could write it, only keys that mean something here and not the daemon's
--- address, which decides whom prompts reach. The original stored every value as a string; what is a number or a boolean becomes one.
--- Nobody has changed what is only put back. The original's first value of cache_enabled was false, which is no wish to have no cache.
+-- Puts the configuration back, as far as it is valid. If everybody could write it, only known keys come back, and not
+-- the daemon's address, which decides where prompts go. The original stored every value as a string; a string with a
+-- number or a boolean becomes a number or a boolean. The audit triggers are off, because nobody changes a value that is
+-- only put back. The original's first value of cache_enabled was false, which does not mean that anybody wanted no
+-- cache.
 ALTER TABLE public.steadytext_config DISABLE TRIGGER audit_inserted, DISABLE TRIGGER audit_updated;
 DO $$
 DECLARE
@@ -384,7 +398,7 @@ END
 $$;
 ALTER TABLE public.steadytext_config ENABLE TRIGGER audit_inserted, ENABLE TRIGGER audit_updated;
 
--- What was taken out is in the audit log; one warning says what has become of what.
+-- Removed rows go into the audit log. A warning counts the rows and keys that were kept, changed or removed.
 INSERT INTO public.steadytext_audit_log (event_type, details)
     SELECT 'upgrade_removed', jsonb_build_object('table', table_name, 'row', was, 'reason', reason) FROM upgrade_taken;
 INSERT INTO upgrade_counts
@@ -410,7 +424,7 @@ BEGIN
 END
 $$;
 
--- Daemons are a setting of the server now, which no script may change.
+-- The list of daemons is a setting of the server now, and no script may change it.
 DO $$
 DECLARE
     host text := (SELECT value #>> '{}' FROM upgrade_config WHERE key = 'daemon_host' AND pg_column_size(value) <= 8000 AND jsonb_typeof(value) = 'string');
@@ -431,7 +445,8 @@ EXCEPTION WHEN data_exception THEN
 END
 $$;
 
--- PostgreSQL before 14.5 lets CREATE OR REPLACE take a function that somebody made meanwhile, with whom it belongs to.
+-- Before 14.5, CREATE OR REPLACE in an extension's script takes over a function that somebody made meanwhile, and
+-- leaves its owner.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid

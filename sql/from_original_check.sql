@@ -1,14 +1,15 @@
--- Everybody could write rows of the original's tables, and whoever owned one of them, or was granted ALL on it, could have it run code. The
--- update works on these tables as a superuser, so before its first statement that reads or writes a row, every object on them is held
--- against what the original made, and every name that the update takes must be free. Whatever else is found is an error that names it.
--- Spliced into from_original.sql by the Makefile, together with the names that pg_steadytext.sql creates. The tables are locked.
+-- Everybody could write rows of the original's tables, and a role that owned a table, or had ALL on it, could make it
+-- run code. The update works on these tables as a superuser. So before its first statement that reads or writes a row,
+-- this block compares every object on the tables with the original's objects, and checks that every name that the
+-- update takes is free. Any other object is an error that names it. The Makefile puts this file into from_original.sql,
+-- together with the names that the installation script creates. The tables are locked before.
 DO $$
 DECLARE
     many bigint;
     what text;
     remedies text;
 BEGIN
-    -- Catalogues are read as of now, not as of a snapshot that was taken before the locks.
+    -- The catalogs must be read as of now, not as of a snapshot from before the locks.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'the update of pg_steadytext needs isolation level READ COMMITTED' USING ERRCODE = '25001',
             HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED in the transaction that runs it.';
@@ -23,7 +24,8 @@ BEGIN
         SELECT name FROM made WHERE kind <> 'FUNCTION'
         UNION SELECT name || suffix FROM made, (VALUES ('_pkey'), ('_id_seq')) s (suffix)
         WHERE kind = 'TABLE' AND name NOT IN (SELECT table_name FROM upgrade_columns)),
-    -- The update changes the first six; the other two stay as they are and are only kept from running code.
+    -- The update changes the six tables of upgrade_columns. The other two stay as they are; the check only keeps them
+    -- from running code.
     tables (name, oid, changes) AS (
         SELECT t.name, to_regclass('public.' || t.name)::oid, t.changes
         FROM (SELECT DISTINCT table_name, true FROM upgrade_columns
@@ -38,7 +40,7 @@ BEGIN
         SELECT c.oid, t.name AS table_name, c.conname::text AS name, c.contype::text AS kind, c.conindid,
                ARRAY(SELECT a.attname::text FROM unnest(c.conkey) k JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k)::text AS columns
         FROM tables t JOIN pg_constraint c ON c.conrelid = t.oid AND c.contype IN ('p', 'u') AND NOT c.condeferrable),
-    -- Dropped, and made anew where a fresh installation has them, without looking into them.
+    -- The update drops these without looking into them, and a fresh installation's are made anew.
     passing (name) AS (VALUES
         ('steadytext_cache_model_size_check'), ('steadytext_queue_request_type_check'), ('steadytext_queue_priority_check'),
         ('steadytext_queue_status_check'), ('steadytext_daemon_health_status_check'),
@@ -56,7 +58,7 @@ BEGIN
         LEFT JOIN upgrade_columns u ON u.table_name = t.name AND u.name = a.attname
         WHERE a.attgenerated <> '' OR a.attidentity <> '' OR a.attcollation NOT IN (0, 100)
            OR t.changes AND (u.type IS DISTINCT FROM a.atttypid
-               -- These are read by the number of the column.
+               -- These tables are read by column number.
                OR t.name IN ('steadytext_config', 'steadytext_rate_limits', 'steadytext_daemon_health') AND u.place <> a.attnum)
         UNION ALL
         SELECT format('column %I of table public.%s is missing', u.name, u.table_name), NULL

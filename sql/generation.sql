@@ -1,4 +1,4 @@
--- Free text: one answer, an answer with what is known of it, a stream.
+-- Free text: a single answer, an answer with its details, a stream.
 
 CREATE FUNCTION public.steadytext_generate(
     prompt text,
@@ -17,7 +17,8 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION public.steadytext_generate(text, int, boolean, int, text, text, text, text, text, boolean) IS
     'Text generated for a prompt: the same key gives the same answer.';
 
--- A body that calls a function names it in _steadytext, where nobody can put an overload that fits better; so there is each of these twice.
+-- The body of an SQL function calls these functions in _steadytext, where nobody can put an overload that fits better.
+-- So each function exists twice, in public and in _steadytext.
 CREATE FUNCTION _steadytext.generate(
     prompt text, max_tokens int, use_cache boolean, seed int, eos_string text, model text, model_repo text, model_filename text,
     size text, unsafe_mode boolean
@@ -48,8 +49,8 @@ LANGUAGE C VOLATILE PARALLEL SAFE ROWS 1 COST 1000;
 COMMENT ON FUNCTION public.steadytext_generate_ex(text, jsonb) IS
     'Generated text with how it came about. Options: max_tokens, seed, temperature, eos_string, model, size, use_cache, unsafe_mode.';
 
--- A set-returning function in C streams where it is in a target list. In FROM its rows would be collected first; a function in SQL
--- that is not VOLATILE is inlined there, and so streams in both places.
+-- A set-returning function in C streams in a target list, but in FROM its rows would be collected first. An SQL
+-- function that is not VOLATILE is inlined in FROM, and so streams in both places.
 CREATE FUNCTION _steadytext.generate_stream(
     prompt text, max_tokens int, use_cache boolean, seed int, eos_string text, model text, model_repo text, model_filename text,
     size text, unsafe_mode boolean

@@ -1,6 +1,7 @@
 -- Keys of answers that the PL/Python original left.
 
--- The standard key of a row that the original left; NULL if the row does not say enough, or is none of its.
+-- The standard key of a row that the original left. NULL if the row does not say enough, or if the original did not
+-- write it.
 CREATE FUNCTION _steadytext.cache_migrated_key(entry public.steadytext_cache) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -27,11 +28,12 @@ END
 $$;
 REVOKE ALL ON FUNCTION _steadytext.cache_migrated_key(public.steadytext_cache) FROM PUBLIC;
 
--- Answers are the owner's to change, so administrators do it by these. Of rows that come to one key the first stays.
+-- Only the owner of the cache may change answers, so administrators call these functions, which run as the owner. Of
+-- several rows that get the same key, the first stays.
 CREATE FUNCTION _steadytext.cache_migrate(most int, OUT migrated bigint, OUT merged bigint, OUT skipped bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
--- Bound to the table when it is made, as is cache_stats().
+-- Bound to the table when the function is created, like cache_stats().
 BEGIN ATOMIC
     SELECT _steadytext.check('_steadytext.cache_migrate', most);
     WITH batch AS MATERIALIZED (

@@ -1,7 +1,7 @@
 -- Rate limits of roles, databases, models and daemons.
 
--- The first table is the original's; the second says what it cannot: by operation or model, any interval, tokens,
--- concurrency. Both bind.
+-- The first table is the original's. The second table has limits that the first cannot express: by operation or
+-- model, in any interval, of tokens, of concurrency. Both tables bind.
 CREATE TABLE public.steadytext_rate_limits (
     user_id text PRIMARY KEY CHECK (octet_length(user_id) <= 63),
     requests_per_minute int DEFAULT 60 CHECK (requests_per_minute >= 0),
@@ -152,7 +152,7 @@ BEGIN
     any_rule := FOUND;
     DELETE FROM public.steadytext_rate_limits WHERE user_id = role::text AND operation = '*';
     any_row := FOUND;
-    -- What was removed, the table's trigger has audited.
+    -- The tables' triggers audit each removal. A call that removes nothing is audited here.
     IF NOT (any_rule OR any_row) THEN
         INSERT INTO public.steadytext_audit_log (event_type, details, success)
             VALUES ('rate_limit_remove', jsonb_build_object('role', role, 'operation', operation), false);

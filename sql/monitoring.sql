@@ -1,6 +1,6 @@
 -- Metrics, health and incidents.
 
--- What went wrong, and when it was over; written by the keeper.
+-- Each incident, and the time when it was over. The keeper writes the rows.
 CREATE TABLE public.steadytext_incidents (
     id bigserial PRIMARY KEY,
     condition text NOT NULL,
@@ -60,7 +60,8 @@ CREATE FUNCTION _steadytext.health() RETURNS TABLE (component text, status text,
 AS 'MODULE_PATHNAME', 'steadytext_health' LANGUAGE C VOLATILE PARALLEL SAFE ROWS 10;
 REVOKE ALL ON FUNCTION _steadytext.health() FROM PUBLIC;
 
--- The cache as its tables show it; whoever has one of them locked is not waited for.
+-- The state of the cache, from its tables. If another transaction has locked a table exclusively, the function does not
+-- wait: the state is degraded.
 CREATE FUNCTION _steadytext.cache_health(OUT status text, OUT details jsonb)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -122,7 +123,8 @@ COMMENT ON FUNCTION _steadytext.incident_notify() IS
     'NOTIFY steadytext_incident at commit, without a payload, unless the server''s queue of notifications is nearly full.';
 REVOKE ALL ON FUNCTION _steadytext.incident_notify() FROM PUBLIC;
 
--- An incident opens, unless it is open already (since an earlier life of the server), or closes; whoever listens hears of it.
+-- Opens an incident, unless it is open already (since an earlier run of the server), or closes it. Sessions that listen
+-- are notified.
 CREATE FUNCTION _steadytext.incident_note(
     condition text, subject text, severity text, opens boolean, at timestamptz, value float8, response text
 ) RETURNS void
@@ -130,11 +132,11 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    incident record;  -- no type of public's: what that name means there is looked up when this is compiled
+    incident record;  -- not a row type in public: PL/pgSQL resolves that name when it compiles this function
 BEGIN
     PERFORM _steadytext.check('_steadytext.incident_note', condition, subject, severity, opens, at, value, response);
     IF opens THEN
-        -- A restore may have brought it from another database of this server.
+        -- A restore may have brought this incident from another database of this server.
         INSERT INTO public.steadytext_incidents (condition, subject, severity, opened_at, value, response)
             SELECT incident_note.condition, incident_note.subject, incident_note.severity, at,
                    incident_note.value, nullif(incident_note.response, '')
@@ -154,7 +156,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION _steadytext.incident_note(text, text, text, boolean, timestamptz, float8, text) FROM PUBLIC;
 
--- What an earlier life of the server left open and this one does not know is over.
+-- Closes each incident that an earlier run of the server left open and that this run does not report.
 CREATE FUNCTION _steadytext.incidents_settle(conditions text[], subjects text[], at timestamptz) RETURNS void
 LANGUAGE sql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp

@@ -1,12 +1,13 @@
--- The first part of the installation script (the Makefile has their order): what must be true of the database, the schema of internals, and
--- the two roles of the extension. Names and columns of tables in public are those of the original (pg_steadytext 2025.11.25).
+-- The first part of the installation script (the Makefile has the order of the parts): checks of the database, the
+-- schema for internals, and the two roles of the extension. Tables in public have the names and columns of the original
+-- (pg_steadytext 2025.11.25).
 \echo Use "CREATE EXTENSION pg_steadytext CASCADE" to load this file. \quit
 
 -- A name without a schema below is PostgreSQL's own, whatever lies in public.
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
--- Columns of the tables are of pgvector's type and computed by its functions; the owner of the database, to whom public belongs, may have put
--- others there.
+-- The tables have columns of pgvector's type, and pgvector's functions compute with them. The owner of the database
+-- owns public, and may have put another type or function there: so both are checked.
 DO $$
 DECLARE
     vector CONSTANT oid := (
@@ -25,13 +26,15 @@ BEGIN
 END
 $$;
 
--- What runs with more rights than its caller names only PostgreSQL's schema, this one, and the extension's own tables. Nobody but the
--- installing superuser may create here, and the statement fails if the schema is there already: no object in it is anybody else's.
+-- A function that runs with more rights than its caller names only PostgreSQL's schema, this schema and the extension's
+-- own tables. Only the installing superuser may create here, and the statement fails if the schema exists. So every
+-- object in it is the extension's.
 CREATE SCHEMA _steadytext;
 COMMENT ON SCHEMA _steadytext IS 'What pg_steadytext is made of: not to be called by hand.';
 GRANT USAGE ON SCHEMA _steadytext TO PUBLIC;
 
--- The tables and all that runs as their owner belong to a role that can do nothing else. A role of this name that can is refused.
+-- steadytext_owner owns the tables and every function that runs as their owner. It can do nothing else: an existing
+-- role of this name with more rights is refused.
 DO $$
 DECLARE
     owner pg_roles;
@@ -52,7 +55,8 @@ BEGIN
 END
 $$;
 
--- What acts on the whole server is for superusers and members of this role; administrators of one database have no part in it.
+-- Superusers and members of this role may call functions that act on the whole server. Administrators of a database may
+-- not.
 DO $$
 DECLARE
     admin pg_roles;

@@ -1,8 +1,9 @@
--- Who may do what beside asking, and who owns what; last, when all objects are there.
+-- Privileges and owners. This file comes last, when all objects exist.
 
--- Asking is for everyone; what changes the server, or shows what others did, is for the owner until granted. That holds whatever
--- ALTER DEFAULT PRIVILEGES gives on what the installing role creates: with TRIGGER on a table, CREATE in _steadytext or EXECUTE of
--- steadytext_config_set() a role would be more than an administrator.
+-- Every role may ask for answers. A function that changes the server, or shows the doings of other roles, is for the
+-- owner until it is granted. The block takes back whatever ALTER DEFAULT PRIVILEGES gives on objects that the
+-- installing role creates: with TRIGGER on a table, CREATE in _steadytext or EXECUTE of steadytext_config_set() a role
+-- would have an administrator's rights, or more.
 DO $$
 DECLARE
     command text;
@@ -45,10 +46,12 @@ GRANT EXECUTE ON FUNCTION
     _steadytext.follow_daemon_address(text, text), _steadytext.daemons()
     TO steadytext_server_admin;
 GRANT SELECT ON public.steadytext_daemons TO steadytext_server_admin;
--- A role's own quota and batches are its own to see; the functions behind the views leave out what is not.
+-- A role sees its own quota, batches and calls. The views, and the row security of steadytext_queue, leave out the rows
+-- of other roles.
 GRANT SELECT ON public.steadytext_rate_limit_status, public.steadytext_progress, public.steadytext_queue, public.steadytext_queue_dead TO PUBLIC;
 
--- Background workers write the tables, and read what they must, as steadytext_owner. That a role asked for a callback is nothing it can write.
+-- Background workers read and write the tables as steadytext_owner. This role adds nothing to queue_callbacks, the
+-- proof that a role asked for a callback.
 GRANT SELECT, DELETE ON _steadytext.queue_callbacks TO steadytext_owner;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA _steadytext TO steadytext_owner;
 DO $$
@@ -71,5 +74,5 @@ BEGIN
 END
 $$;
 
--- Shared memory may have answers that an extension of this database had which was dropped since.
+-- Shared memory may still have answers of an earlier installation in this database that was dropped.
 SELECT _steadytext.cache_hold();

@@ -1,5 +1,5 @@
--- Asynchronous calls: the table that is their queue, and the functions that add, ask for and cancel them. Sessions add rows through these,
--- the queue worker (src/queue) carries them out.
+-- Asynchronous calls: the table that is their queue, and the functions that add, check and cancel calls. Sessions add
+-- rows through these functions; the queue worker (src/queue) carries them out.
 
 CREATE TABLE public.steadytext_queue (
     id bigserial PRIMARY KEY,
@@ -38,10 +38,12 @@ CREATE TABLE public.steadytext_queue (
     kill_count int NOT NULL DEFAULT 0,
     user_oid regrole DEFAULT quote_ident(current_user)::regrole,
     session_user_oid regrole DEFAULT quote_ident(session_user)::regrole,
-    -- A minute's wait outweighs one step of priority; the order of two rows does not change with time, so an index keeps it.
+    -- A minute's wait outweighs a step of priority. The order of two rows does not change with time, so an index keeps
+    -- it.
     rank float8 NOT NULL GENERATED ALWAYS AS (priority - extract(epoch FROM run_at AT TIME ZONE 'UTC')::float8 / 60) STORED
--- Beside each row there is room for the one that says who works on it; as no index knows of the status, that one is in none (HOT).
--- The one that says what came of it is in all of them, which is most of what a job costs: so they are few.
+-- Each page has room for a new version of its rows. The version that records the worker needs no index entry, as no
+-- index has the status (HOT). The version that records the result needs an entry in every index, which is most of the
+-- cost of a job: so the indexes are few.
 ) WITH (fillfactor = 50);
 CREATE UNIQUE INDEX idx_steadytext_queue_request_id ON public.steadytext_queue (request_id);
 CREATE INDEX idx_steadytext_queue_user_created ON public.steadytext_queue (user_id, created_at DESC);
@@ -70,7 +72,8 @@ COMMENT ON COLUMN public.steadytext_queue.session_user_oid IS 'The role that had
 ALTER TABLE public.steadytext_queue ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_requests ON public.steadytext_queue FOR SELECT USING (user_oid = quote_ident(current_user)::regrole);
 
--- A dump has the role's name, or, of a role that has gone, its number: which may be anybody's where the dump is restored.
+-- In a dump user_oid is the role's name or, if the role was dropped, its OID. Where the dump is restored, that OID may
+-- be any role's.
 CREATE FUNCTION _steadytext.queue_row_check() RETURNS trigger
 AS 'MODULE_PATHNAME', 'steadytext_queue_row_check' LANGUAGE C;
 COMMENT ON FUNCTION _steadytext.queue_row_check() IS 'Makes a row of steadytext_queue nobody''s if its user_oid is not the role that user_id names.';
@@ -78,8 +81,9 @@ REVOKE ALL ON FUNCTION _steadytext.queue_row_check() FROM PUBLIC;
 CREATE TRIGGER queue_row_check BEFORE INSERT ON public.steadytext_queue
     FOR EACH ROW EXECUTE FUNCTION _steadytext.queue_row_check();
 
--- Whoever writes steadytext_queue could name any role and any function. So what a role asked for is here, where only the C code of
--- steadytext_enqueue() adds rows, and superusers: a callback without its row is not called.
+-- A role that may write steadytext_queue could name any role and any function there. So each role's request for a
+-- callback is here, where only the C code of steadytext_enqueue() and superusers add rows. A callback without its row
+-- here is not called.
 CREATE TABLE _steadytext.queue_callbacks (request_id uuid PRIMARY KEY, role regrole NOT NULL, callback text NOT NULL, owner regrole NOT NULL) USING heap;
 COMMENT ON TABLE _steadytext.queue_callbacks IS
     'Which role asked for which callback of which request: the proof without which a callback is not called. It belongs to a superuser.';
@@ -98,7 +102,8 @@ SELECT pg_catalog.pg_extension_config_dump('public.steadytext_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_queue_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('_steadytext.queue_callbacks', '');
 
--- A row is added as the table's owner, whoever calls; who that is stands in user_id. Everything else a role may read itself.
+-- queue_add() adds a row as the table's owner, for every caller; user_id has the caller's name. Each role reads its own
+-- rows by itself.
 
 CREATE FUNCTION _steadytext.queue_add(
     request_type text, prompt text, prompts text[], params jsonb, priority int, max_retries int, callback regprocedure, channel text
@@ -337,7 +342,7 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
 AS $$ SELECT * FROM _steadytext.check_async(request_id) $$;
 COMMENT ON FUNCTION public.steadytext_check_async(uuid) IS 'What has become of an asynchronous call of one''s own; no row if it is unknown.';
 
--- VOLATILE, so that it sees what the same statement has queued.
+-- VOLATILE, so it sees calls that the same statement has queued.
 CREATE FUNCTION _steadytext.check_async_batch(request_ids uuid[])
 RETURNS TABLE (request_id uuid, status text, result text, error text, completed_at timestamptz)
 LANGUAGE sql VOLATILE

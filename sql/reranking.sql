@@ -1,4 +1,4 @@
--- Documents in the order of how well they answer a query.
+-- Documents, in the order of how well they answer a query.
 
 CREATE FUNCTION public.steadytext_rerank(
     query text, documents text[], task text DEFAULT 'Given a web search query, retrieve relevant passages that answer the query',

@@ -1,9 +1,11 @@
--- What lets a dump be restored into tables that have rows already.
+-- Triggers that let a dump be restored into tables that have rows already.
 
--- A dump brings rows into tables that are not empty: CREATE EXTENSION has put the settings' first values there, and while the restore
--- goes on the keeper writes what it has to. So a row that comes by hand makes room for itself, or gives way, instead of failing.
+-- The tables are not empty when a dump brings its rows: CREATE EXTENSION has put the first settings there, and the
+-- keeper writes rows during the restore. So a row that does not come from the keeper makes room for itself, or gives
+-- way, instead of failing.
 
--- Its plans are made while the table has few rows, and last for a restore of many; no row is worth parallel workers.
+-- PL/pgSQL makes the plans while the table has few rows, and keeps them for a restore of many: so they use the indexes.
+-- No row is worth parallel workers.
 CREATE FUNCTION _steadytext.make_room() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -13,7 +15,7 @@ AS $$
 BEGIN
     CASE TG_TABLE_NAME
     WHEN 'steadytext_config' THEN
-        -- A first value that nobody has changed; what somebody has is a conflict as always.
+        -- Replaces a first value that nobody has changed. A changed value is a conflict, as always.
         WITH gone AS (DELETE FROM public.steadytext_config c USING _steadytext.config_seed s
                       WHERE c.key = NEW.key AND s.key = c.key AND s.value = c.value RETURNING c.description)
         SELECT coalesce(NEW.description, (SELECT description FROM gone)) INTO NEW.description;
@@ -33,7 +35,8 @@ BEGIN
             RETURN NULL;
         END IF;
     WHEN 'steadytext_incidents' THEN
-        -- The server's own, which the keeper has written into this database too, or one of another server.
+        -- An incident that is here already, or is open here, is skipped: the keeper writes the server's incidents into
+        -- this database too. An incident of another server gets a new id if its id is taken.
         IF EXISTS (SELECT FROM public.steadytext_incidents i
                    WHERE i.condition = NEW.condition AND i.subject = NEW.subject AND i.opened_at = NEW.opened_at) THEN
             RETURN NULL;

@@ -1,4 +1,4 @@
--- steadytext_selfcheck(): what has become risky since the installation.
+-- steadytext_selfcheck(): reports risks that have come up since the installation.
 
 CREATE FUNCTION _steadytext.selfcheck() RETURNS TABLE (check_name text, status text, details text, hint text)
 AS 'MODULE_PATHNAME', 'steadytext_selfcheck' LANGUAGE C VOLATILE ROWS 4;
@@ -25,14 +25,14 @@ AS $$
         WHERE a.grantee = 0 AND a.privilege_type NOT IN (
             SELECT i.privilege_type FROM pg_init_privs p, aclexplode(p.initprivs) i
             WHERE p.classoid = o.classid AND p.objoid = o.oid AND p.objsubid = 0 AND i.grantee = 0)
-          -- A function whose privileges were never touched is everybody's from the start.
+          -- PUBLIC may execute a function from the start if its privileges were never touched.
           AND (o.classid <> 'pg_proc'::regclass OR EXISTS (SELECT FROM pg_init_privs p WHERE p.classoid = o.classid AND p.objoid = o.oid))),
     triggers AS (
         SELECT format('%s on %s', t.tgname, o.name) AS said FROM pg_trigger t JOIN objects o ON o.oid = t.tgrelid
         WHERE NOT t.tgisinternal AND NOT EXISTS (SELECT FROM members WHERE classid = 'pg_proc'::regclass AND objid = t.tgfoid)
         UNION ALL
         SELECT format('rule %s on %s', r.rulename, o.name) FROM pg_rewrite r JOIN objects o ON o.oid = r.ev_class WHERE r.rulename <> '_RETURN'),
-    -- What checks, audits and counts the tables' rows.
+    -- Triggers that do not fire: the extension's own check, audit and count rows.
     own_triggers AS (
         SELECT format('%s on %s', t.tgname, o.name) AS said FROM pg_trigger t JOIN objects o ON o.oid = t.tgrelid
         WHERE NOT t.tgisinternal AND t.tgenabled NOT IN ('O', 'A')),
@@ -77,7 +77,7 @@ AS $$
                       CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END) AS said
         FROM pg_default_acl d, aclexplode(d.defaclacl) a
         WHERE (d.defaclnamespace = '_steadytext'::regnamespace OR d.defaclrole = to_regrole('steadytext_owner')) AND a.grantee <> d.defaclrole),
-    -- What a session may take for a function or table of the extension. The extension itself calls none of them.
+    -- Functions and tables that a session may take for the extension's. The extension itself calls none of them.
     namesakes AS (
         SELECT format('function %s', p.oid::regprocedure) AS said FROM pg_proc p
         WHERE p.pronamespace <> '_steadytext'::regnamespace AND NOT EXISTS (SELECT FROM objects o WHERE o.oid = p.oid)
@@ -86,7 +86,8 @@ AS $$
         SELECT format('relation %s', c.oid::regclass) FROM pg_class c
         WHERE NOT EXISTS (SELECT FROM objects o WHERE o.oid = c.oid) AND NOT pg_is_other_temp_schema(c.relnamespace)
           AND c.relname IN (SELECT t.relname FROM pg_class t JOIN objects o ON o.oid = t.oid AND t.relnamespace = 'public'::regnamespace)),
-    -- What a session whose search_path has the schema before pg_catalog may take for PostgreSQL's own.
+    -- Operators on built-in types, casts between them, and types with the name of a built-in type. A session may
+    -- take them for PostgreSQL's own; for operators and types its search_path has the schema before pg_catalog.
     trojans AS (
         SELECT format('operator %s', p.oid::regoperator) AS said FROM pg_operator p
         WHERE p.oid >= 16384 AND 'pg_catalog'::regnamespace = ALL (SELECT t.typnamespace FROM pg_type t WHERE t.oid IN (p.oprleft, p.oprright))
@@ -99,7 +100,7 @@ AS $$
         SELECT format('type %I.%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
         WHERE t.oid >= 16384 AND t.typelem = 0 AND EXISTS (SELECT FROM pg_type b WHERE b.typname = t.typname AND b.typnamespace = 'pg_catalog'::regnamespace)
           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')),
-    -- The columns are bound to the type; a dump names it by its schema.
+    -- The columns are bound to the type itself, but a dump names the type with its schema.
     vectors AS (
         SELECT format('the type of embeddings is %I.%I', n.nspname, t.typname) AS said
         FROM pg_attribute a JOIN objects o ON o.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace

@@ -1,4 +1,4 @@
--- Answers that have a form: by a JSON schema, a pattern, a list of choices, a row type.
+-- Answers of a given form: by a JSON schema, a pattern, a list of choices, a row type.
 
 CREATE FUNCTION public.steadytext_generate_json(
     prompt text, schema jsonb, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
@@ -45,7 +45,7 @@ CREATE FUNCTION _steadytext.extract_json(
 ) RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_extract_json' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 
--- Casts with the rights of who calls.
+-- Casts with the caller's rights.
 CREATE FUNCTION _steadytext.extract_row(row_type anyelement, answer text) RETURNS anyelement
 AS 'MODULE_PATHNAME', 'steadytext_extract_row' LANGUAGE C STABLE PARALLEL SAFE COST 10;
 
