@@ -47,17 +47,28 @@ void AuditRing::finish(std::uint32_t index) noexcept {
     slots_[index].word.store(word(State::Free), std::memory_order_release);  // pairs with the acquire in put()
 }
 
-AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint32_t role, std::int64_t now_us) noexcept {
+AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint64_t who, std::int64_t now_us) noexcept {
+    // The finalizer of splitmix64 (Steele, Lea and Flood 2014): numbers of roles and databases differ in few bits.
+    std::uint64_t hash = who + (kind + 1) * 0x9E37'79B9'7F4A'7C15U;
+    hash = (hash ^ hash >> 30) * 0xBF58'476D'1CE4'E5B9U;
+    hash = (hash ^ hash >> 27) * 0x94D0'49BB'1331'11EBU;
+    hash ^= hash >> 31;
+    const std::uint64_t tag = hash >> 48;
     // 0 marks a cell that was never used
-    const auto window = static_cast<std::uint32_t>(now_us / kWindowUs + 1);
-    std::atomic<std::uint64_t> &cell = cells_[(role * 0x9E37'79B1U + kind * 0x85EB'CA6BU) >> 16 & (kCells - 1)];
-    std::uint64_t seen = cell.load(std::memory_order_relaxed);
-    for (;;) {
-        const bool is_first = static_cast<std::uint32_t>(seen >> 32) != window;
-        const auto before = static_cast<std::uint32_t>(seen);
-        const std::uint32_t count = is_first ? 1 : before == UINT32_MAX ? before : before + 1;
-        if (cell.compare_exchange_weak(seen, std::uint64_t{window} << 32 | count, std::memory_order_acq_rel))
-            return {is_first, count <= kPerWindow, is_first && before > 0 ? before - 1 : 0};
+    const std::uint64_t window = static_cast<std::uint64_t>(now_us / kWindowUs + 1) & 0xFF'FFFF;
+    for (std::size_t look = 0;; look++) {
+        std::atomic<std::uint64_t> &cell = cells_[(hash + look) & (kCells - 1)];
+        std::uint64_t seen = cell.load(std::memory_order_relaxed);
+        for (;;) {
+            const bool is_current = seen >> 40 == window, is_own = (seen >> 24 & 0xFFFF) == tag;
+            if (is_current && !is_own && look + 1 < kLooks)
+                break;
+            const std::uint64_t before = is_own || is_current ? seen & kMostCounted : 0;
+            const std::uint64_t count = !is_current ? 1 : before == kMostCounted ? before : before + 1;
+            const std::uint64_t kept_tag = is_current ? seen >> 24 & 0xFFFF : tag;
+            if (cell.compare_exchange_weak(seen, window << 40 | kept_tag << 24 | count, std::memory_order_acq_rel))
+                return {!is_current, count <= kPerWindow, static_cast<std::uint32_t>(!is_current && before > 0 ? before - 1 : 0)};
+        }
     }
 }
 

@@ -73,12 +73,14 @@ public:
         bool is_written;
         std::uint32_t left_out;   // if is_first: how many records of the previous window were not logged
     };
-    // Roles that hash to the same cell share its limit.
-    [[nodiscard]] Turn take(std::uint32_t kind, std::uint32_t role, std::int64_t now_us) noexcept;
+    // `who`: role and database. Cells that another role or kind uses in this window are passed over; only where kLooks cells in a row
+    // are used do two of them share a limit.
+    [[nodiscard]] Turn take(std::uint32_t kind, std::uint64_t who, std::int64_t now_us) noexcept;
 
 private:
-    static constexpr std::size_t kCells = 1024;
-    std::atomic<std::uint64_t> cells_[kCells]{};  // {window:32 | count:32}; acq_rel: each cell is independent
+    static constexpr std::size_t kCells = 1024, kLooks = 8;
+    static constexpr std::uint64_t kMostCounted = 0xFF'FFFF;
+    std::atomic<std::uint64_t> cells_[kCells]{};  // {window:24 | tag:16 | count:24}; acq_rel: each cell is independent
 };
 
 }  // namespace steadytext::shmem

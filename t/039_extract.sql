@@ -256,8 +256,8 @@ SELECT is(_steadytext.extract_row(NULL::trip, NULL), NULL, 'of nothing comes not
 -- A member that is missing and may not be, however deep: what is told of it is read when the frames that made the row are gone.
 CREATE FUNCTION refuse_null(i int) RETURNS bool LANGUAGE plpgsql AS $$
 BEGIN IF i IS NULL THEN RAISE EXCEPTION 'no %', repeat('x', 3000); END IF; RETURN true; END $$;
-CREATE DOMAIN refused AS int CHECK (refuse_null(VALUE));
-CREATE DOMAIN needed AS int NOT NULL;
+CREATE DOMAIN deep_check AS int CHECK (refuse_null(VALUE));
+CREATE DOMAIN deep_need AS int NOT NULL;
 CREATE FUNCTION refusal(type text, answer text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE said text; detail text;
 BEGIN
@@ -270,13 +270,13 @@ END $$;
 DO $$
 BEGIN
     FOR depth IN 0 .. 5 LOOP
-        EXECUTE format('CREATE TYPE refused_%s AS (x int, v %s)', depth, CASE depth WHEN 0 THEN 'refused' ELSE 'refused_' || depth - 1 END);
-        EXECUTE format('CREATE TYPE needed_%s AS (x int, v %s)', depth, CASE depth WHEN 0 THEN 'needed' ELSE 'needed_' || depth - 1 END);
+        EXECUTE format('CREATE TYPE deep_check_%s AS (x int, v %s)', depth, CASE depth WHEN 0 THEN 'deep_check' ELSE 'deep_check_' || depth - 1 END);
+        EXECUTE format('CREATE TYPE deep_need_%s AS (x int, v %s)', depth, CASE depth WHEN 0 THEN 'deep_need' ELSE 'deep_need_' || depth - 1 END);
     END LOOP;
 END $$;
 SELECT is(refusal(kind || '_' || depth, repeat('{"v": ', depth) || '{"x": 1}' || repeat('}', depth)),
           format('the answer''s value of "%s" cannot be cast to type %s / Value null:', repeat('v.', depth) || 'v', kind), format('%s, %s rows deep', kind, depth))
-FROM unnest(ARRAY['refused', 'needed']) kind, generate_series(0, 5) depth;
+FROM unnest(ARRAY['deep_check', 'deep_need']) kind, generate_series(0, 5) depth;
 
 SELECT * FROM finish();
 ROLLBACK;

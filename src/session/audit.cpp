@@ -120,7 +120,7 @@ AuditRecord new_record(const char *event_type) {
 void note(const Finding &finding) {
     const shmem::Segment &segment = shmem::segment();
     segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::SuspiciousInputs);
-    const shmem::AuditPacing::Turn turn = segment.audit_pacing->take(static_cast<std::uint32_t>(finding.suspicion), GetUserId() ^ MyDatabaseId,
+    const shmem::AuditPacing::Turn turn = segment.audit_pacing->take(static_cast<std::uint32_t>(finding.suspicion), std::uint64_t{MyDatabaseId} << 32 | GetUserId(),
                                                                      core::monotonic_us());
     if (!turn.is_written)
         return count_missing(my_database());

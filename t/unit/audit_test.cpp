@@ -157,4 +157,21 @@ TEST(AuditPacingTest, TheFirstOfAWindowIsLoggedAndAHundredAreWritten) {
     EXPECT_EQ(later.left_out, 2 * AuditPacing::kPerWindow - 1);
 }
 
+// Numbers of roles and databases follow each other, at distances that come again and again.
+TEST(AuditPacingTest, NobodysFloodUsesUpAnothersRecords) {
+    for (std::uint64_t apart = 1; apart < 3000; apart++) {
+        auto pacing = std::make_unique<AuditPacing>();
+        for (const std::uint64_t database : {16'384 + 7 * apart, 16'384 + 8 * apart})
+            for (std::uint32_t i = 0; i < AuditPacing::kPerWindow; i++)
+                ASSERT_TRUE(pacing->take(1, database << 32 | 10, 1000).is_written) << apart << " apart, record " << i;
+    }
+}
+
+TEST(AuditPacingTest, AHundredRolesHaveALimitEach) {
+    auto pacing = std::make_unique<AuditPacing>();
+    for (std::uint64_t role = 16'384; role < 16'484; role++)
+        for (std::uint32_t i = 0; i < 2 * AuditPacing::kPerWindow; i++)
+            ASSERT_EQ(pacing->take(2, std::uint64_t{5} << 32 | role, 1000).is_written, i < AuditPacing::kPerWindow) << role;
+}
+
 }  // namespace
