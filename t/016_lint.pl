@@ -6,6 +6,7 @@ use SteadyText::Cluster;
 use Test::More;
 
 my $root = $SteadyText::Cluster::ROOT;
+plan skip_all => 'lint looks at what git has, and this is no checkout' unless length `cd '$root' && git ls-files 2>/dev/null`;
 my $copy = File::Temp->newdir;
 system("cd '$root' && git ls-files -z | tar --create --null --files-from=- | tar --extract --directory='$copy'") == 0 or die;
 system("cd '$copy' && git init --quiet && git add --all") == 0 or die;
