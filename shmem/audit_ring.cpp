@@ -1,6 +1,8 @@
 // Finding a free record; counting by window: see audit_ring.hpp. Regime: pure, noexcept.
 #include "shmem/audit_ring.hpp"
 
+#include "src/core/mix.hpp"
+
 namespace steadytext::shmem {
 
 bool AuditRing::has_room(std::uint32_t database, std::uint32_t role) const noexcept {
@@ -48,11 +50,7 @@ void AuditRing::finish(std::uint32_t index) noexcept {
 }
 
 AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint64_t who, std::int64_t now_us) noexcept {
-    // The finalizer of splitmix64 (Steele, Lea and Flood 2014): numbers of roles and databases differ in few bits.
-    std::uint64_t hash = who + (kind + 1) * 0x9E37'79B9'7F4A'7C15U;
-    hash = (hash ^ hash >> 30) * 0xBF58'476D'1CE4'E5B9U;
-    hash = (hash ^ hash >> 27) * 0x94D0'49BB'1331'11EBU;
-    hash ^= hash >> 31;
+    const std::uint64_t hash = core::mix(who + (kind + 1) * core::kGoldenRatio);
     const std::uint64_t tag = hash >> 48;
     // 0 marks a cell that was never used
     const std::uint64_t window = static_cast<std::uint64_t>(now_us / kWindowUs + 1) & 0xFF'FFFF;

@@ -8,6 +8,8 @@
 // each candidate draws a lot from its name and the key. When a candidate leaves, only its own keys move.
 #pragma once
 
+#include "src/core/mix.hpp"
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -49,10 +51,7 @@ struct Candidate {
 
 // The lot that a candidate draws for a key; the largest lot wins. The chance to win is in proportion to the weight.
 [[nodiscard]] inline double affinity(const Candidate &candidate, std::uint64_t key) noexcept {
-    std::uint64_t mixed = candidate.name ^ (key * 0x9e3779b97f4a7c15);  // then the finalizer of splitmix64
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
-    mixed ^= mixed >> 31;
+    const std::uint64_t mixed = mix(candidate.name ^ (key * kGoldenRatio));
     const double lot = (static_cast<double>(mixed >> 11) + 0.5) * 0x1p-53;  // above 0, below 1
     return static_cast<double>(candidate.weight) / -std::log(lot);
 }
