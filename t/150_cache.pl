@@ -170,6 +170,28 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
     is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE fingerprint IN ('legacy', 'unknown') OR fingerprint IS NULL)), 0, 'all of them');
 }
 
+# What the original kept of failures (zeros for a vector, text that has not the form) answers nobody, whatever its key; the daemon is asked, once.
+{
+    my $embeddings = sub { my ($n) = $cluster->ask_daemon('stats') =~ /"embed":(\d+)/; return $n // 0 };
+    my $calls = q(SELECT (SELECT steadytext_embed('failed') <> array_fill(0, ARRAY[1024])::vector), (SELECT embedding IS NOT NULL FROM steadytext_embed_batch(ARRAY['failed'])),
+        (SELECT steadytext_generate_choice('pick', ARRAY['pick', 'other']) = 'pick'));
+    my $insert = q(SELECT steadytext_cache_clear();
+        INSERT INTO steadytext_cache (cache_key, prompt, embedding) VALUES (encode(sha256('embed:failed'), 'hex'), 'failed', array_fill(0, ARRAY[1024])::vector);
+        INSERT INTO steadytext_cache (cache_key, prompt, response, model_name, seed) VALUES (md5('choice:pick:other|pick:42'), 'pick', 'neither', 'steadytext-default', 42));
+    my $forget = q(UPDATE steadytext_cache SET access_count = access_count WHERE false);
+    for my $step ([ 'under the original keys', $forget ], [ 'under the keys that they are migrated to', 'SELECT steadytext_cache_migrate_keys()' ]) {
+        my ($where, $do) = @$step;
+        $cluster->sql($insert);
+        $cluster->sql($do);
+        my $before = $embeddings->();
+        is($cluster->sql($calls), 't|t|t', "$where: what failed is asked for");
+        is($embeddings->() - $before, 1, "$where: once");
+        $flush->();
+    }
+    $cluster->sql("UPDATE steadytext_cache SET embedding = array_fill(0, ARRAY[1024])::vector WHERE prompt = 'failed'");
+    is($cluster->sql($calls), 't|t|t', 'under the keys of today: too');
+}
+
 # A ledger that cannot be true counts for nothing: no call fails, nothing is evicted for it, and the keeper counts the rows.
 {
     $cluster->sql(q(SELECT steadytext_cache_clear(); SELECT count(steadytext_generate('counted ' || i)) FROM generate_series(1, 20) i));

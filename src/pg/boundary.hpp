@@ -23,8 +23,14 @@ namespace steadytext::pg {
     return MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
 }
 
-// Reports the problem at `level`; does not return for ERROR and above.
+// Reports the problem at `level`; does not return for ERROR and above. A failure that nobody gave a reason is a mistake of this code, and
+// is reported as one.
 inline void report(int level, const core::Problem &problem) {
+    Assert(problem.is_set());
+    if (!problem.is_set()) {
+        elog(level, "pg_steadytext failed without a reason");
+        return;
+    }
     ereport(level, (errcode(sqlstate_of(problem)), errmsg("%s", problem.message),
                     problem.detail[0] != '\0' ? errdetail("%s", problem.detail) : 0,
                     problem.hint[0] != '\0' ? errhint("%s", problem.hint) : 0));

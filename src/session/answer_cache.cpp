@@ -113,10 +113,15 @@ bool recall_table(const core::Digest &key, Oid whose, const CacheQuery &query, C
     return true;
 }
 
+bool is_accepted(const LegacyQuery &legacy, CachedAnswer &answer) { return legacy.accept == nullptr || legacy.accept(legacy.context, answer); }
+
+bool recall_migrated(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
+    return recall_table(legacy.migrated_key, InvalidOid, query, answer) && is_accepted(legacy, answer);
+}
+
 // A row under the original's key gets its migrated one.
 bool recall_original(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
-    if (!read_table(legacy.original_key, query.kind, InvalidOid, &legacy.condition, answer) ||
-        (legacy.accept != nullptr && !legacy.accept(legacy.context, answer)))
+    if (!read_table(legacy.original_key, query.kind, InvalidOid, &legacy.condition, answer) || !is_accepted(legacy, answer))
         return false;
     CacheRecord rekey;
     rekey.numbers.kind = CacheRecord::Kind::Rekey;
@@ -165,7 +170,7 @@ bool recall(const CacheQuery &query, CachedAnswer &answer) {
 }
 
 bool recall_legacy(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
-    const bool found = recall_table(legacy.migrated_key, InvalidOid, query, answer) || recall_original(query, legacy, answer);
+    const bool found = recall_migrated(query, legacy, answer) || recall_original(query, legacy, answer);
     if (note(CacheLevel::Legacy, found, answer))
         insert_hot(query, answer);
     return found;

@@ -29,7 +29,8 @@ struct LegacyQuery {
     std::string_view original_key;  // as the original made it
     core::Digest migrated_key;      // what steadytext_cache_migrate_keys() makes of it
     LegacyCondition condition;      // for the original key, which does not say it all
-    // Brings the answer to what it would be today, or says no: the original kept what had not the form asked for. May be null.
+    // Brings the answer, under either key, to what it would be today, or says no: the original kept zeros, and what had not the form asked
+    // for. May be null.
     bool (*accept)(const void *context, CachedAnswer &answer) = nullptr;
     const void *context = nullptr;
 };

@@ -19,6 +19,7 @@
 #include "src/session/scope.hpp"
 #include "src/session/settings.hpp"
 
+#include <algorithm>
 #include <new>
 
 namespace steadytext::session {
@@ -61,6 +62,12 @@ std::string_view wire_params(std::string_view text, const EmbeddingRequest &requ
     return *params;
 }
 
+// The original kept zeros of what had failed.
+bool has_direction(const void *, CachedAnswer &answer) {
+    const auto *numbers = reinterpret_cast<const float *>(answer.vector.data());
+    return std::any_of(numbers, numbers + answer.vector.size() / sizeof(float), [](float number) { return number != 0; });
+}
+
 // The original's key: no seed, and the text as it came.
 bool recall_original(std::string_view normal_text, const EmbeddingRequest &request, const CacheQuery &query,
                      CachedAnswer &found) {
@@ -72,10 +79,10 @@ bool recall_original(std::string_view normal_text, const EmbeddingRequest &reque
     char hex[core::kHexBytes];
     core::to_hex(original, hex);
     return recall_legacy(query, {{hex, sizeof hex}, key_of(normal_text, request, "", kLegacyFingerprint),
-                                 {model, request.seed, -1}}, found);
+                                 {model, request.seed, -1}, has_direction}, found);
 }
 
-// False if these are only the zeros that the original kept of failures.
+// False for a vector without a direction, which no daemon's answer is.
 bool take_cached(const CachedAnswer &found, std::vector<float> &vector) {
     bool good = false;
     pg::guarded([&](core::Problem &) {
