@@ -22,6 +22,7 @@
 #include "bgworker/workers.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/pg/wait.hpp"
 
 extern "C" {
 #include "postmaster/bgworker.h"
@@ -304,12 +305,9 @@ void note_outcome(bool good) {
         keeper->row->keeper_failures.fetch_add(1);
 }
 
-void wait(long milliseconds) {
-    static uint32 waiting = 0;
-    if (waiting == 0)
-        waiting = pg::wait_event("SteadytextKeeperMain");
-    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, waiting);
-    ResetLatch(MyLatch);
+void wait_until(std::int64_t until_us) {
+    static pg::WaitEvent waiting("SteadytextKeeperMain");
+    pg::sleep_until(until_us, waiting);
 }
 
 // False: something failed.
@@ -325,14 +323,13 @@ bool run_until_idle() {
             busy_us = core::monotonic_us();
             if (!good)
                 return false;
-            wait(kGatherUs / 1000);
+            wait_until(core::monotonic_us() + kGatherUs);
         } else if (now_us - busy_us >= kIdleUs) {
             return true;
         } else {
-            const std::int64_t until_us = std::min(busy_us + kIdleUs, turn_ends_us(keeper->began_us));
-            wait(static_cast<long>(std::max<std::int64_t>(until_us - now_us, 0) / 1000) + 1);
+            wait_until(std::min(busy_us + kIdleUs, turn_ends_us(keeper->began_us)));
             if (keeper->row->pending_writes.load() > 0 && keeper->row->pending_writes.load() < TakenWrites::kMost)
-                wait(kGatherUs / 1000);
+                wait_until(core::monotonic_us() + kGatherUs);
         }
     }
     return true;

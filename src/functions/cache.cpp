@@ -6,8 +6,10 @@
 #include "src/core/clock.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/cache_lock.hpp"
+#include "src/pg/once.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/pg/time.hpp"
+#include "src/pg/wait.hpp"
 #include "src/session/answer_cache.hpp"
 #include "src/session/keeper_call.hpp"
 
@@ -24,7 +26,7 @@ using namespace steadytext;
 
 namespace {
 
-constexpr long kLookAgainMs = 1000;
+constexpr std::int64_t kLookAgainUs = 1'000'000;
 
 bool quietly = false;         // the deleted rows may go on being answered from shared memory
 bool forget_at_commit = false;
@@ -41,10 +43,7 @@ void at_end(XactEvent event, void *) {
 }
 
 void watch_transactions() {
-    static bool watching = false;
-    if (!watching)
-        RegisterXactCallback(at_end, nullptr);
-    watching = true;
+    pg::once([] { RegisterXactCallback(at_end, nullptr); });
 }
 
 void forget_now_and_at_commit() {
@@ -111,7 +110,7 @@ STEADYTEXT_FUNCTION(steadytext_cache_quietly) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
-    static uint32 waiting = 0;
+    static pg::WaitEvent waiting("SteadytextRefresh");
     if (RecoveryInProgress())
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("a standby's cache is refreshed by its primary")));
     shmem::DatabaseRow *found = session::my_database();
@@ -120,8 +119,6 @@ STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
         PG_RETURN_INT64(0);
     }
     shmem::DatabaseRow &row = *found;
-    if (waiting == 0)
-        waiting = pg::wait_event("SteadytextRefresh");
     const std::uint64_t mine = row.refreshes_wanted.fetch_add(1) + 1;
     const std::uint32_t failures = row.keeper_failures.load();
     session::wake_keeper(row);
@@ -129,9 +126,7 @@ STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
         if (row.keeper_failures.load() > failures)
             ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the keeper could not refresh the cache"),
                             errhint("The server log says why.")));
-        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLookAgainMs, waiting);
-        ResetLatch(MyLatch);
-        CHECK_FOR_INTERRUPTS();
+        (void)pg::wait_until(core::monotonic_us() + kLookAgainUs, waiting);
         session::wake_keeper(row);  // a keeper that was leaving may not have seen the wish
     }
     PG_RETURN_INT64(row.rows_refreshed.load());

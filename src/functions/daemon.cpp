@@ -9,6 +9,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/shown_text.hpp"
 #include "src/pg/time.hpp"
+#include "src/pg/wait.hpp"
 #include "src/session/audit.hpp"
 #include "shmem/segment.hpp"
 #include "src/session/keeper_call.hpp"
@@ -30,22 +31,21 @@ using shmem::DaemonState;
 using Wanted = shmem::EmbeddedState::Wanted;
 
 constexpr std::int64_t kLeastPatienceUs = 10'000'000;
-constexpr long kLookAgainMs = 20;
+constexpr std::int64_t kLookAgainUs = 20'000;
 
 void wake_launcher() { pg::set_latch_of(shmem::segment().header->launcher.proc_number.load()); }
 
 // Waits, interruptibly, until `reached` is true. False if that takes longer than a request may take, and longer than
 // ten seconds.
-bool wait_until(bool (*reached)()) {
+bool await(bool (*reached)()) {
     const std::int64_t patience_us = std::max(kLeastPatienceUs, std::int64_t{guc::request_timeout_ms} * 1000);
     const std::int64_t deadline_us = core::monotonic_us() + patience_us;
-    const uint32 waiting = pg::wait_event("SteadytextDaemon");
+    static pg::WaitEvent waiting("SteadytextDaemon");
     while (!reached()) {
-        if (core::monotonic_us() >= deadline_us)
+        const std::int64_t now_us = core::monotonic_us();
+        if (now_us >= deadline_us)
             return false;
-        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, kLookAgainMs, waiting);
-        ResetLatch(MyLatch);
-        CHECK_FOR_INTERRUPTS();
+        (void)pg::wait_until(now_us + kLookAgainUs, waiting);
     }
     return true;
 }
@@ -209,7 +209,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_start) {
     segment.header->embedded.wanted.store(Wanted::BySetting);
     wake_launcher();
     session::note_server_action("steadytext_daemon_start", {});
-    if (wait_until(is_serving)) {
+    if (await(is_serving)) {
         warn_if_none_is_embedded("start");
         PG_RETURN_BOOL(true);
     }
@@ -231,7 +231,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_stop) {
     wake_launcher();
     session::note_server_action("steadytext_daemon_stop", {});
     warn_if_none_is_embedded("stop");
-    if (wait_until(embedded_is_gone))
+    if (await(embedded_is_gone))
         PG_RETURN_BOOL(true);
     ereport(WARNING, (errmsg("the embedded daemon did not stop in time")));
     PG_RETURN_BOOL(false);

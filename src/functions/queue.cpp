@@ -15,6 +15,8 @@
 #include "src/pg/callback_function.hpp"
 #include "src/pg/kept_statement.hpp"
 #include "src/pg/lock_wait.hpp"
+#include "src/pg/once.hpp"
+#include "src/pg/wait.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/keeper_call.hpp"
 #include "src/session/notify.hpp"
@@ -151,12 +153,10 @@ void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionI
 }
 
 Changes &note() {
-    static bool registered = false;
-    if (!registered) {
+    pg::once([] {
         RegisterXactCallback(at_transaction_end, nullptr);
         RegisterSubXactCallback(at_subtransaction_end, nullptr);
-    }
-    registered = true;
+    });
     return current_changes();
 }
 
@@ -307,9 +307,7 @@ Seen look(Datum request_ids, std::int64_t until_us) {
 // Waits for the request that was queued last, then looks at all again: so it wakes a few times, not at the end of each
 // request.
 bool wait_for(Datum request_ids, std::int64_t until_us) {
-    static uint32 waiting = 0;
-    if (waiting == 0)
-        waiting = pg::wait_event("SteadytextQueue");
+    static pg::WaitEvent waiting("SteadytextQueue");
     for (std::uint64_t told_of = shmem::QueueWaiters::kAny;;) {
         shmem::segment().queue_waiters->begin(pg::my_proc_number(), told_of);
         const Seen seen = look(request_ids, until_us);
@@ -319,16 +317,11 @@ bool wait_for(Datum request_ids, std::int64_t until_us) {
             refuse_to_wait("in the transaction that queued it", "It begins when the transaction commits.");
         if (IsolationUsesXactSnapshot())
             refuse_to_wait("in a transaction with a snapshot of its own", "It would never see the end. Wait under READ COMMITTED.");
-        const std::int64_t left_us = until_us - core::monotonic_us();
-        if (left_us <= 0)
-            return false;
         if (std::exchange(told_of, seen.last) != seen.last)
             continue;
         // Looks once a second all the same: a row may have been changed by hand.
-        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-                        static_cast<long>((std::min<std::int64_t>(left_us, 1'000'000) + 999) / 1000), waiting);
-        ResetLatch(MyLatch);
-        CHECK_FOR_INTERRUPTS();
+        if (!pg::wait_until(until_us, waiting))
+            return false;
     }
 }
 

@@ -1,5 +1,6 @@
 // Finds members by pg_depend, and remembers them: see own_table.hpp. Regime: pg.
 #include "src/pg/own_table.hpp"
+#include "src/pg/once.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"
@@ -37,10 +38,7 @@ bool is_member(Oid relation) {
 }  // namespace
 
 bool is_own_relation(Oid relation) {
-    static bool registered = false;
-    if (!registered)
-        CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
-    registered = true;
+    once([] { CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0)); });
     if (std::find(members, members + count, relation) != members + count)
         return true;
     if (!is_member(relation))

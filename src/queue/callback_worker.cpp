@@ -19,6 +19,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/pg/callback_function.hpp"
+#include "src/pg/wait.hpp"
 #include "src/queue/callback_sql.hpp"
 
 extern "C" {
@@ -137,9 +138,7 @@ bool claim_next() {
 bool is_awaited() { return shmem::worker_places().waiting_callbacks.load(std::memory_order_relaxed) > 0; }
 
 void serve() {
-    static uint32 waiting = 0;
-    if (waiting == 0)
-        waiting = pg::wait_event("SteadytextCallback");
+    static pg::WaitEvent waiting("SteadytextCallback");
     const std::int64_t began_us = core::monotonic_us();
     std::int64_t busy_us = began_us;
     while (claim_next()) {
@@ -151,9 +150,7 @@ void serve() {
         } else if (now_us - busy_us >= kLingerUs || is_awaited() || worker::turn_is_over(began_us)) {
             return;
         } else {
-            (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>((busy_us + kLingerUs - now_us) / 1000) + 1,
-                            waiting);
-            ResetLatch(MyLatch);
+            pg::sleep_until(busy_us + kLingerUs, waiting);
         }
         (void)worker::serve_interrupts();
     }

@@ -3,6 +3,7 @@
 #include "src/session/notify.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/pg/once.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -56,10 +57,7 @@ void at_transaction_end(XactEvent event, void *) {
 }  // namespace
 
 void notify(Channel channel) {
-    static bool registered = false;
-    if (!registered)
-        RegisterXactCallback(at_transaction_end, nullptr);
-    registered = true;
+    pg::once([] { RegisterXactCallback(at_transaction_end, nullptr); });
     told |= std::uint32_t{1} << static_cast<int>(channel);
 }
 

@@ -4,6 +4,7 @@
 #include "src/core/utf8.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/once.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/kept.hpp"
 
@@ -77,12 +78,10 @@ char take_byte(std::string_view &text) {
 }  // namespace
 
 std::string_view cache_scope() {
-    static bool registered = false;
-    if (!registered) {
+    pg::once([] {
         CacheRegisterSyscacheCallback(AUTHOID, forget, static_cast<Datum>(0));
         CacheRegisterSyscacheCallback(DATABASEOID, forget, static_cast<Datum>(0));
-        registered = true;
-    }
+    });
     if (!copy.is_current() || kept_role != GetUserId() || kept_by_role != is_by_role()) {
         kept_role = GetUserId();
         kept_by_role = is_by_role();

@@ -1,6 +1,7 @@
 // Reading steadytext_config, and forgetting it in time: see settings.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/settings.hpp"
+#include "src/pg/once.hpp"
 #include "src/session/settings_left_out.hpp"
 #include "src/core/parameters.hpp"
 #include "src/guc.hpp"
@@ -110,11 +111,7 @@ void load() {
 }  // namespace
 
 Settings settings() {
-    static bool registered = false;
-    if (!registered) {
-        CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
-        registered = true;
-    }
+    pg::once([] { CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0)); });
     if (!copy.is_confirmed())
         load();
     Settings result;

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/session/table_cache.hpp"
 #include "src/core/clock.hpp"
+#include "src/pg/once.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/time.hpp"
@@ -132,11 +133,7 @@ void learn() {
 
 // Locks the table if that is possible at once. Null if it is not, or if the table cannot be used.
 Relation open_table() {
-    static bool registered = false;
-    if (!registered) {
-        CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0));
-        registered = true;
-    }
+    pg::once([] { CacheRegisterRelcacheCallback(forget, static_cast<Datum>(0)); });
     if (copy.is_current() && !known.usable)
         return nullptr;
     Oid table = copy.is_current() ? known.table : pg::own_table("steadytext_cache");
