@@ -1,7 +1,7 @@
 // The line of sessions that wait for room in shared memory: a request slot, and payload memory for the request.
 //
-// Called by sessions (src/session/room.cpp) and, when it frees slots, by the gateway (bgworker/flights.cpp). Regime:
-// pure, noexcept.
+// Called by sessions (src/session/running_call.cpp through room.cpp) and, when it frees slots, by the gateway
+// (bgworker/flights.cpp). Regime: pure, noexcept.
 //
 // Each role has its own line, in the order in which its sessions came. So a role whose share is used up
 // (src/core/fair_share.hpp) waits for its own requests to end, and delays no other role. A process has a single seat, and so a

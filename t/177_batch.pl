@@ -125,6 +125,17 @@ like($cluster->try_sql(q(SET steadytext.on_failure = 'null'; SELECT steadytext_g
     is($cluster->try_sql($twice, user => 'app')->{state}, '53400', 'the forty-first is refused');
     is($cluster->sql("SET client_min_messages = error; SET steadytext.on_limit = 'null'; SELECT count(response) FROM ($twice) x(response)", user => 'app'), 1, 'or is NULL');
     is_clean('limits');
+
+    # What waits for a limit is counted, and woken when another session's call makes room.
+    my $waits = $count->('limit_waits_total');
+    $cluster->sql(q(SELECT steadytext_rate_limit_remove('app'); SELECT steadytext_rate_limit_set('app', concurrency => 1)));
+    my $holder = $cluster->session(user => 'app')->send(q(SELECT steadytext_generate('!fault:hold the one')));
+    ok(under_way(1), 'a session has the one call that its role may have');
+    my $waiting = $cluster->session(user => 'app')->send(q(SET steadytext.on_limit = 'wait'; SELECT count(response) FROM steadytext_generate_batch(ARRAY['waits 1', 'waits 2'])));
+    ok($cluster->wait_for(sub { $count->('limit_waits_total') > $waits }), 'a batch waits for it');
+    $cluster->ask_daemon('control', '{"release": true}');
+    $holder->finish;
+    is($waiting->finish->{out}, 2, 'and is answered then');
     $cluster->sql(q(SELECT steadytext_rate_limit_remove('app')));
 }
 

@@ -93,6 +93,8 @@ for my $case (
 }
 like($cluster->try_sql("INSERT INTO target SELECT id, steadytext_generate(prompt) FROM source ORDER BY id")->{err}, qr/39 of its calls were answered; from the cache/,
     'and how many calls were answered');
+like($cluster->try_sql(q(INSERT INTO target (answer) SELECT s FROM steadytext_generate_stream('streamed') s
+    UNION ALL SELECT steadytext_generate(prompt) FROM source WHERE prompt LIKE '!fault%'))->{err}, qr/1 of its calls were answered/, 'a stream is one of them');
 is($cluster->sql(qq(SELECT count(*) FROM target WHERE answer = '$fallback')), 0, 'no fallback is in a table');
 is($cluster->sql(q(SELECT count(*) FROM source WHERE prompt LIKE 'prompt%')), 59, 'or instead of what was there');
 
@@ -166,5 +168,16 @@ is($cluster->try_sql("SET steadytext.on_failure = 'error'; SELECT $one")->{state
     is($cluster->sql(q(SELECT null_frac FROM pg_stats WHERE tablename = 'indexed_steadytext_generate_idx')), 1, 'what is not cached counts as NULL');
     $cluster->sql(q(SELECT count(steadytext_generate(prompt)) FROM indexed; ANALYZE indexed));
     is($cluster->sql(q(SELECT null_frac FROM pg_stats WHERE tablename = 'indexed_steadytext_generate_idx')), 0, 'what is cached counts');
+
+    # However they are asked.
+    $cluster->sql(q(
+        CREATE FUNCTION batched(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT response FROM public.steadytext_generate_batch(ARRAY[$1]) $$;
+        CREATE FUNCTION streamed(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT string_agg(s, '') FROM public.steadytext_generate_stream($1) s $$;
+        CREATE TABLE asked AS SELECT 'asked ' || i AS prompt FROM generate_series(1, 20) i;
+        CREATE INDEX ON asked (batched(prompt)); CREATE INDEX ON asked (streamed(prompt));
+        SELECT steadytext_frecency_refresh(); SELECT steadytext_cache_clear()));
+    $before = $requests->();
+    is($cluster->try_sql(q(SET steadytext.on_failure = 'error'; ANALYZE asked))->{err}, '', 'nor of an index on a batch or a stream');
+    is($requests->(), $before, 'is a daemon asked');
 }
 done_testing;

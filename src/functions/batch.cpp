@@ -26,10 +26,9 @@ extern "C" {
 namespace {
 
 using namespace steadytext;
+using session::argument_is_true;
 using session::Batch;
 using session::BatchRow;
-
-bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
 
 // The elements of the array, of all dimensions, in order. They stay where they lie in memory.
 void read_texts(FunctionCallInfo fcinfo, const core::Rule &rule, Batch &batch) {
@@ -61,13 +60,13 @@ Datum vector_of(std::string_view bytes) {
     return pg::vector_datum({reinterpret_cast<const float *>(bytes.data()), bytes.size() / sizeof(float)});
 }
 
-session::Inquiry *begin_generation(const void *context, std::string_view prompt) {
+session::ModelCall *begin_generation(const void *context, std::string_view prompt) {
     session::GenerationRequest request = *static_cast<const session::GenerationRequest *>(context);
     request.prompt = {false, prompt};
     return session::begin_generation(request, *new (palloc(sizeof(session::Generation))) session::Generation);
 }
 
-session::Inquiry *begin_embedding(const void *context, std::string_view text) {
+session::ModelCall *begin_embedding(const void *context, std::string_view text) {
     session::EmbeddingRequest request = *static_cast<const session::EmbeddingRequest *>(context);
     request.text = {false, text};
     return session::begin_embedding(request);

@@ -4,6 +4,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/vector.hpp"
+#include "src/session/arguments.hpp"
 #include "src/session/embedding.hpp"
 #include "src/session/settings.hpp"
 
@@ -11,10 +12,10 @@ STEADYTEXT_FUNCTION(steadytext_embed) {
     using namespace steadytext;
     session::EmbeddingRequest request;
     request.text = pg::text_argument(fcinfo, 0);
-    request.use_cache = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+    request.use_cache = session::argument_is_true(fcinfo, 1);
     request.seed = PG_ARGISNULL(2) ? session::settings().default_seed : PG_GETARG_INT32(2);
     request.model = pg::text_argument(fcinfo, 3);
-    request.unsafe_mode = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
+    request.unsafe_mode = session::argument_is_true(fcinfo, 4);
 
     const std::span<const float> vector = session::embed(request);
     if (vector.empty())

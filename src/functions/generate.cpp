@@ -9,6 +9,7 @@
 namespace {
 
 using namespace steadytext;
+using session::argument_is_true;
 using session::Generation;
 using session::GenerationRequest;
 
@@ -18,8 +19,6 @@ void warn_of_unknown_size(const GenerationRequest &request) {
                                                            pg::copy_text(request.size.text).data()),
                           errhint("Sizes are mini, small, medium and large.")));
 }
-
-bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
 
 // The arguments of steadytext_generate and steadytext_generate_stream.
 GenerationRequest request_of(FunctionCallInfo fcinfo) {

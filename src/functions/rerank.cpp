@@ -10,6 +10,7 @@
 namespace {
 
 using namespace steadytext;
+using session::argument_is_true;
 using session::RankedDocument;
 using session::RerankRequest;
 
@@ -47,8 +48,6 @@ void put_first(ReturnSetInfo *result, const RerankRequest &request, std::size_t 
         put(result, -1, request, ranked, with_scores);
     }
 }
-
-bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
 
 }  // namespace
 

@@ -14,10 +14,9 @@
 namespace {
 
 using namespace steadytext;
+using session::argument_is_true;
 using session::AnswerForm;
 using session::GenerationRequest;
-
-bool argument_is_true(FunctionCallInfo fcinfo, int number) { return !PG_ARGISNULL(number) && PG_GETARG_BOOL(number); }
 
 // Prompt, form, and the arguments that all of them end with; the short names lack the last.
 GenerationRequest read_request(FunctionCallInfo fcinfo, AnswerForm form) {

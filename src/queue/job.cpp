@@ -22,7 +22,7 @@ extern "C" {
 
 namespace steadytext::queue {
 
-using session::Ended;
+using session::CallResult;
 
 namespace {
 
@@ -220,16 +220,16 @@ Part &begin_part(Job &job) {
     const core::TextArgument &text = job.row.is_batch ? part.text : job.row.text;
     switch (job.row.kind) {
     case JobKind::Generate:
-        part.inquiry = session::begin_generation(generation_request(job.row, text), part.generation);
+        part.call = session::begin_generation(generation_request(job.row, text), part.generation);
         break;
     case JobKind::Embed:
-        part.inquiry = session::begin_embedding(embedding_request(job.row, text));
+        part.call = session::begin_embedding(embedding_request(job.row, text));
         break;
     case JobKind::Rerank:
-        part.inquiry = session::begin_reranking(rerank_request(job.row));
+        part.call = session::begin_reranking(rerank_request(job.row));
         break;
     }
-    part.inquiry->spending.login = job.row.session_user;
+    part.call->spending.login = job.row.session_user;
     MemoryContextSwitchTo(caller);
     return part;
 }
@@ -266,29 +266,29 @@ void put_off(Part &part, const core::Problem &problem, std::int64_t wait_us) {
 }
 
 // The part has not ended, so it is not counted now: it is counted once, when it ends.
-void end_limited(Part &part, const session::Inquiry &inquiry) {
+void end_limited(Part &part, const session::ModelCall &call) {
     session::observe::forget();
     part.job->was_limited = !part.job->row.is_batch;
-    part.job->limit_wait_us = inquiry.limit_wait_us;
-    put_off(part, inquiry.problem, inquiry.limit_wait_us);
+    part.job->limit_wait_us = call.limit_wait_us;
+    put_off(part, call.problem, call.limit_wait_us);
 }
 
 }  // namespace
 
 void end_part(Part &part) {
     Job &job = *part.job;
-    session::Inquiry &inquiry = *part.inquiry;
-    part.inquiry = nullptr;
-    if (inquiry.ended == Ended::Limited)
-        return end_limited(part, inquiry);
-    if (inquiry.ended == Ended::Failed) {
-        session::observe::failed(inquiry.problem);
+    session::ModelCall &call = *part.call;
+    part.call = nullptr;
+    if (call.result == CallResult::Limited)
+        return end_limited(part, call);
+    if (has_failed(call.result)) {
+        session::observe::failed(call.problem);
         (void)session::observe::end();
-        return outcome_of(inquiry.problem) == Outcome::Postponed ? put_off(part, inquiry.problem, 0) : fail(job, inquiry.problem);
+        return outcome_of(call.problem) == Outcome::Postponed ? put_off(part, call.problem, 0) : fail(job, call.problem);
     }
-    inquiry.finish();
+    call.finish();
     std::string_view bytes;
-    part.is_null = !inquiry.bytes(bytes);
+    part.is_null = !call.bytes(bytes);
     MemoryContext caller = MemoryContextSwitchTo(part.memory);
     part.bytes = pg::copy_text(job.row.kind == JobKind::Rerank && !part.is_null ? ranking_text(job, bytes) : bytes);
     MemoryContextSwitchTo(caller);

@@ -13,7 +13,7 @@
 #include "src/queue/batch_answers.hpp"
 #include "src/session/embedding.hpp"
 #include "src/session/generation.hpp"
-#include "src/session/inquiry.hpp"
+#include "src/session/model_call.hpp"
 #include "src/session/reranking.hpp"
 
 extern "C" {
@@ -76,7 +76,7 @@ struct Part {
     Job *job;
     MemoryContext memory;  // for a single request: the job's context
     std::uint32_t number;
-    session::Inquiry *inquiry;  // null: not begun, or ended
+    session::ModelCall *call;  // null: not begun, or ended
     session::Generation generation;
     bool has_ended;
     bool again;  // a limit, or lack of room, refused it: it must begin again

@@ -25,11 +25,12 @@
 #include "bgworker/workers.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/pg/wait.hpp"
 #include "src/queue/callbacks.hpp"
 #include "src/queue/queue_sql.hpp"
 #include "src/queue/recorder.hpp"
 #include "src/queue/work_mark.hpp"
-#include "src/session/many_calls.hpp"
+#include "src/session/concurrent_calls.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -46,8 +47,8 @@ PGDLLEXPORT void steadytext_queue_main(Datum);
 
 namespace steadytext::queue {
 
-using session::Inquiry;
-using session::ManyCalls;
+using session::ConcurrentCalls;
+using session::ModelCall;
 
 namespace {
 
@@ -70,14 +71,14 @@ struct Worker {
     shmem::DatabaseRow *row;
     shmem::WorkerPlaces::Left *left;
     MemoryContext memory;
-    ManyCalls *calls;
+    ConcurrentCalls *calls;
     RoleShares shares;                       // jobs with parts left to begin
     JobList under_way;
     Recorder recorder;
     std::int64_t memory_us = 0;              // when memory was measured; begun_bytes counts the bytes begun since
     std::int64_t begun_bytes = 0;
     bool has_memory = true;
-    Part *parts[kMostCalls];   // with a running request, by its inquiry's tag
+    Part *parts[kMostCalls];   // with a running request, by its call's tag
     std::uint32_t latest = 0;  // the last place taken in `parts`
     Job *in_hand;              // the job of the part that is being begun or ended
     HeldBack held_back;
@@ -128,12 +129,12 @@ void keep(Part &part) {
     while (self->parts[self->latest = (self->latest + 1) % kMostCalls] != nullptr) {
     }
     self->parts[self->latest] = &part;
-    part.inquiry->tag = self->latest;
+    part.call->tag = self->latest;
 }
 
-Part &part_of(const Inquiry *inquiry) {
-    Part *part = self->parts[inquiry->tag];
-    self->parts[inquiry->tag] = nullptr;
+Part &part_of(const ModelCall *call) {
+    Part *part = self->parts[call->tag];
+    self->parts[call->tag] = nullptr;
     return *part;
 }
 
@@ -142,10 +143,10 @@ void keep_ended(const Part &part) { self->shares.of(part.job->row.user).under_wa
 // Moves the job to the jobs that are over, and gives up its remaining requests.
 void move_over(Job *job) {
     for (std::uint32_t i = 0; job->parts != nullptr && i < std::max(job->window, 1U); i++)
-        if (Part &part = job->parts[i]; part.inquiry != nullptr) {
-            self->calls->give_up(part.inquiry);
-            self->parts[part.inquiry->tag] = nullptr;
-            part.inquiry = nullptr;
+        if (Part &part = job->parts[i]; part.call != nullptr) {
+            self->calls->give_up(part.call);
+            self->parts[part.call->tag] = nullptr;
+            part.call = nullptr;
             keep_ended(part);
         }
     self->recorder.add(job);
@@ -156,9 +157,9 @@ void move_over(Job *job) {
 // An error while a job's request is advanced ends the job.
 void end_broken(const core::Problem &problem) {
     Job *job = self->in_hand;
-    if (const Inquiry *inquiry = self->calls->take_broken(); inquiry != nullptr) {
-        Part &part = part_of(inquiry);
-        part.inquiry = nullptr;
+    if (const ModelCall *call = self->calls->take_broken(); call != nullptr) {
+        Part &part = part_of(call);
+        part.call = nullptr;
         job = part.job;
         keep_ended(part);
     }
@@ -171,11 +172,11 @@ void end_broken(const core::Problem &problem) {
 }
 
 // Moving a request on reads data from a daemon, so its job is marked meanwhile; between two requests no job is marked.
-void note_moving(const Inquiry *inquiry) {
-    if (inquiry == nullptr)
+void note_moving(const ModelCall *call) {
+    if (call == nullptr)
         mark.clear();
     else
-        mark.set(self->parts[inquiry->tag]->job->row.id);
+        mark.set(self->parts[call->tag]->job->row.id);
 }
 
 void start_part(Job &job) {
@@ -187,7 +188,7 @@ void start_part(Job &job) {
     keep(part);
     self->shares.of(job.row.user).under_way++;
     MemoryContext caller = MemoryContextSwitchTo(part.memory);
-    self->calls->start(part.inquiry);
+    self->calls->start(part.call);
     MemoryContextSwitchTo(caller);
     become(before);
     self->begun_bytes += job.row.is_batch ? static_cast<std::int64_t>(part.text.text.size()) : job.row.bytes;
@@ -241,8 +242,8 @@ void start_jobs() {
 
 // After a limit refused a part, its job goes back to the jobs with parts left.
 void take_answers() {
-    while (const Inquiry *inquiry = self->calls->take_ended()) {
-        Part &part = part_of(inquiry);
+    while (const ModelCall *call = self->calls->take_ended()) {
+        Part &part = part_of(call);
         Job *job = part.job;
         keep_ended(part);
         self->in_hand = job;
@@ -394,18 +395,14 @@ void look_for_queue() { found_queue = has_queue(); }
 
 // With jobs in hand the worker pauses in its place, unless another worker waits for a place.
 void pause_after_failure() {
-    static uint32 waiting = 0;
-    if (waiting == 0)
-        waiting = pg::wait_event("SteadytextQueuePause");
+    static pg::WaitEvent waiting("SteadytextQueuePause");
     self->pause_us = std::clamp(self->pause_us * 2, kFirstPauseUs, kLongestPauseUs);
     const std::int64_t pause_ends_us = core::monotonic_us() + self->pause_us;
     while (!worker::told_to_end()) {
-        const std::int64_t now_us = core::monotonic_us();
         const std::int64_t until_us = std::min(pause_ends_us, worker::turn_ends_us(self->began_us));
-        if (now_us >= until_us)
+        if (core::monotonic_us() >= until_us)
             return;
-        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>((until_us - now_us) / 1000) + 1, waiting);
-        ResetLatch(MyLatch);
+        pg::sleep_until(until_us, waiting);
         if (!worker::told_to_end())
             (void)worker::serve_interrupts();
     }
@@ -658,7 +655,7 @@ void steadytext_queue_main(Datum) {
     if (!begin(worker::my_order().database))
         proc_exit(0);
     settle_settings();
-    self->calls = ManyCalls::make(kMostCalls);
+    self->calls = ConcurrentCalls::make(kMostCalls);
     self->calls->outlive_transactions();
     self->calls->watch(note_moving);
     self->look_at_once = true;  // there may be jobs

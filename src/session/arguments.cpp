@@ -1,8 +1,10 @@
 // See arguments.hpp. Regime: pg.
 #include "src/pg/postgres.hpp"
 #include "src/session/arguments.hpp"
+#include "src/core/nfc.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/interrupts.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/text_array.hpp"
@@ -11,6 +13,8 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "utils/timestamp.h"
 }
+
+#include <string>
 
 namespace steadytext::session {
 
@@ -68,6 +72,18 @@ void require_arguments(const char *function, FunctionCallInfo fcinfo, int first)
         const Value value = PG_ARGISNULL(i) ? Value() : value_of(PG_GETARG_DATUM(i), get_fn_expr_argtype(fcinfo->flinfo, i));
         require(row.rule, row.shown(), value);
     }
+}
+
+std::string_view normalized(std::string_view text, const char *what) {
+    static std::string *buffer = new std::string;
+    if (!guc::normalize_prompts)
+        return text;
+    core::Work work = pg::interruptible();
+    pg::worked(work, what, [&](core::Problem &) {
+        text = core::nfc(text, *buffer, work);
+        return true;
+    });
+    return text.data() == buffer->data() ? pg::copy_text(text) : text;
 }
 
 }  // namespace steadytext::session

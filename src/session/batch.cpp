@@ -5,7 +5,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/answer_store.hpp"
-#include "src/session/many_calls.hpp"
+#include "src/session/concurrent_calls.hpp"
 #include "src/session/progress.hpp"
 
 extern "C" {
@@ -22,7 +22,7 @@ namespace {
 struct Row {
     std::uint32_t first;  // the row that asked for it: this one, or an equal one before it
     bool is_null = true;
-    Ended ended = Ended::Limited;
+    CallResult result = CallResult::Limited;
     char sqlstate[6] = "";  // of a failure
     std::int32_t took_ms = 0;
     AnswerStore::Place place;
@@ -39,7 +39,7 @@ struct Run {
     Row *rows;
     AnswerStore *answers;
     HTAB *seen;
-    ManyCalls *calls;
+    ConcurrentCalls *calls;
 };
 
 MemoryContext make_context() { return AllocSetContextCreate(CurrentMemoryContext, "steadytext batch row", ALLOCSET_SMALL_SIZES); }
@@ -81,35 +81,35 @@ void start(Run &run, std::uint32_t index) {
     }
     MemoryContext context = make_context();
     MemoryContext caller = MemoryContextSwitchTo(context);
-    Inquiry *inquiry = run.batch.begin(run.batch.context, pg::utf8_text(run.batch.texts[index]));
+    ModelCall *call = run.batch.begin(run.batch.context, pg::utf8_text(run.batch.texts[index]));
     bool found;
-    auto *seen = static_cast<Seen *>(hash_search(run.seen, &inquiry->query.key, HASH_ENTER, &found));
+    auto *seen = static_cast<Seen *>(hash_search(run.seen, &call->query.key, HASH_ENTER, &found));
     if (found) {
         observe::forget();  // it is counted with its row
         row.first = seen->row;
     } else {
         seen->row = index;
-        inquiry->tag = index;
-        run.calls->start(inquiry);
+        call->tag = index;
+        run.calls->start(call);
     }
     MemoryContextSwitchTo(caller);
     if (found)
         MemoryContextDelete(context);
 }
 
-void take(Run &run, Inquiry &inquiry) {
-    Row &row = run.rows[inquiry.tag];
-    inquiry.finish();
+void take(Run &run, ModelCall &call) {
+    Row &row = run.rows[call.tag];
+    call.finish();
     std::string_view answer;
-    row.is_null = !inquiry.bytes(answer);
-    row.ended = inquiry.ended;
-    row.took_ms = static_cast<std::int32_t>(inquiry.took_us / 1000);
-    if (inquiry.ended == Ended::Failed)
-        strlcpy(row.sqlstate, inquiry.problem.sqlstate, sizeof row.sqlstate);
+    row.is_null = !call.bytes(answer);
+    row.result = call.result;
+    row.took_ms = static_cast<std::int32_t>(call.took_us / 1000);
+    if (has_failed(call.result))
+        strlcpy(row.sqlstate, call.problem.sqlstate, sizeof row.sqlstate);
     if (!row.is_null)
         row.place = run.answers->put(answer);
-    progress::step(inquiry.ended == Ended::Recalled, inquiry.ended == Ended::Failed);
-    MemoryContextDelete(GetMemoryChunkContext(&inquiry));
+    progress::step(call.result == CallResult::Recalled, has_failed(call.result));
+    MemoryContextDelete(GetMemoryChunkContext(&call));
 }
 
 void ask_all(Run &run) {
@@ -121,7 +121,7 @@ void ask_all(Run &run) {
             CHECK_FOR_INTERRUPTS();
         }
         bool any = false;
-        while (Inquiry *ended = run.calls->take_ended()) {
+        while (ModelCall *ended = run.calls->take_ended()) {
             take(run, *ended);
             any = true;
         }
@@ -132,11 +132,12 @@ void ask_all(Run &run) {
 
 // A row equal to an earlier one costs its limits and is counted, as if it had been asked with the answer in the cache.
 bool repeat(const Run &run, std::uint32_t index, const Row &first) {
-    Inquiry *inquiry = run.batch.begin(run.batch.context, pg::utf8_text(run.batch.texts[index]));
-    inquiry->problem.set(first.sqlstate, "as row %u", run.rows[index].first);
-    const bool admitted = serve_repeated(*inquiry, first.ended);
-    progress::step(admitted, admitted && first.ended == Ended::Failed);
-    return admitted;
+    ModelCall *call = run.batch.begin(run.batch.context, pg::utf8_text(run.batch.texts[index]));
+    if (has_failed(first.result))
+        call->problem.set(first.sqlstate, "as row %u", run.rows[index].first);
+    run_repeated(*call, first.result);
+    progress::step(!has_failed(call->result) && call->result != CallResult::Limited, has_failed(call->result));
+    return call->result != CallResult::Limited;
 }
 
 void emit_all(const Run &run, void (*emit)(void *, const BatchRow &), void *emit_context) {
@@ -146,7 +147,7 @@ void emit_all(const Run &run, void (*emit)(void *, const BatchRow &), void *emit
         const Row &first = run.rows[run.rows[i].first];
         const bool is_repeated = run.rows[i].first != i;
         const bool is_null = first.is_null || (is_repeated && !repeat(run, i, first));
-        const bool is_cached = !is_null && first.ended != Ended::Failed && (is_repeated || first.ended == Ended::Recalled);
+        const bool is_cached = !is_null && !has_failed(first.result) && (is_repeated || first.result == CallResult::Recalled);
         emit(emit_context, {i, is_null, is_null ? std::string_view() : run.answers->fetch(first.place), is_cached,
                             is_repeated ? 0 : first.took_ms});
         MemoryContextReset(context);
@@ -157,7 +158,7 @@ void emit_all(const Run &run, void (*emit)(void *, const BatchRow &), void *emit
 }
 
 void stop_on_error(int code, Datum calls) {
-    ManyCalls::give_up_on_error(code, calls);
+    ConcurrentCalls::give_up_on_error(code, calls);
     progress::end();
 }
 
@@ -166,7 +167,7 @@ void stop_on_error(int code, Datum calls) {
 void run_batch(const Batch &batch, void (*emit)(void *, const BatchRow &), void *emit_context) {
     check_texts(batch);
     auto *rows = static_cast<Row *>(palloc_extended(std::max<std::size_t>(batch.texts.size(), 1) * sizeof(Row), MCXT_ALLOC_HUGE));
-    Run run{batch, rows, AnswerStore::make(), make_seen(), ManyCalls::make(UINT32_MAX, batch.kind == shmem::CallKind::Embed)};
+    Run run{batch, rows, AnswerStore::make(), make_seen(), ConcurrentCalls::make(UINT32_MAX, batch.kind == shmem::CallKind::Embed)};
     progress::begin(batch.kind, static_cast<std::int64_t>(batch.texts.size()));
     PG_ENSURE_ERROR_CLEANUP(stop_on_error, PointerGetDatum(run.calls));
     {

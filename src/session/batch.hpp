@@ -13,15 +13,15 @@
 
 namespace steadytext::session {
 
-class Inquiry;
+class ModelCall;
 
 struct Batch {
     shmem::CallKind kind;
     const core::Rule *each;  // what each text must be
     std::span<const Datum> texts;  // text values
     std::span<const bool> nulls;   // of those that are not asked about
-    // Begins the inquiry about a text, in CurrentMemoryContext; its key is wanted.
-    Inquiry *(*begin)(const void *context, std::string_view text);
+    // Begins the call about a text, in CurrentMemoryContext; its key is wanted.
+    ModelCall *(*begin)(const void *context, std::string_view text);
     const void *context;
 };
 

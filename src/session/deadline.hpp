@@ -1,6 +1,6 @@
 // Until when a call may wait: steadytext.request_timeout from when it first waits for anything, and once for all it waits for.
 //
-// Held by what makes a call (src/session/inquiry.hpp). Regime: pg, but nothing raises. A rate limit, another session's request for the
+// Held by a call (src/session/model_call.hpp). Regime: pg, but nothing raises. A rate limit, another session's request for the
 // same, a daemon: each is asked with what is left, so that no call takes twice its time because it waited in two places. It
 // is begun late, not with the call, because a call that the cache answers need not look at the clock.
 #pragma once

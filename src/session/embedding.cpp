@@ -4,18 +4,17 @@
 #include "src/core/cache_key.hpp"
 #include "src/core/embed_texts.hpp"
 #include "src/core/json_text.hpp"
-#include "src/core/nfc.hpp"
 #include "src/core/reply.hpp"
 #include "src/core/unit_vector.hpp"
 #include "src/guc.hpp"
-#include "src/pg/interrupts.hpp"
+#include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
-#include "src/session/inquiry.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/running_call.hpp"
 #include "src/session/scope.hpp"
 #include "src/session/settings.hpp"
 
@@ -82,18 +81,6 @@ bool recall_original(std::string_view normal_text, const EmbeddingRequest &reque
                                  {model, request.seed, -1}, has_direction}, found);
 }
 
-// False for a vector without a direction, which no daemon's answer is.
-bool take_cached(const CachedAnswer &found, std::vector<float> &vector) {
-    bool good = false;
-    pg::guarded([&](core::Problem &) {
-        vector.resize(found.vector.size() / sizeof(float));
-        memcpy(vector.data(), found.vector.data(), vector.size() * sizeof(float));
-        good = core::make_unit(vector);
-        return true;
-    });
-    return good;
-}
-
 void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest &request, const shmem::Model &model,
           const CachedAnswer &answer) {
     core::CacheRecord row;
@@ -106,35 +93,23 @@ void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest
     remember(query, row, answer);
 }
 
-std::string_view normal(std::string_view text) {
-    static std::string *buffer = new std::string;
-    if (!guc::normalize_prompts)
-        return text;
-    core::Work work = pg::interruptible();
-    pg::worked(work, "the text", [&](core::Problem &) {
-        text = core::nfc(text, *buffer, work);
-        return true;
-    });
-    return text.data() == buffer->data() ? pg::copy_text(text) : text;
-}
-
 // The vector in the model's own dimensions is gone with the next: only `fitted` stays.
 std::vector<float> &own_dimensions() {
     static std::vector<float> *vector = new std::vector<float>;
     return *vector;
 }
 
-class EmbeddingInquiry final : public Inquiry {
+class EmbeddingCall final : public ModelCall {
 public:
-    explicit EmbeddingInquiry(const EmbeddingRequest &request);
+    explicit EmbeddingCall(const EmbeddingRequest &request);
 
-    [[nodiscard]] bool recall() override;
-    [[nodiscard]] Call call() const override {
-        return {shmem::Operation::Embed, wire_params(text_, request_, chosen_.asked), routed_to()};
+    [[nodiscard]] bool recall_original(CachedAnswer &found) override { return session::recall_original(text_, request_, query, found); }
+    [[nodiscard]] bool accept_cached(const CachedAnswer &found) override;
+    [[nodiscard]] SlotRequest prepare() override {
+        replace_if_gone(shmem::ModelRole::Embedding, chosen_, request_.model.or_else(""));
+        return {shmem::Operation::Embed, pg::copy_text(wire_params(text_, request_, chosen_.asked)), routed_to()};
     }
-    void before_asking() override { replace_if_gone(shmem::ModelRole::Embedding, chosen_, request_.model.or_else("")); }
-    [[nodiscard]] Asked take(const Answer &answer, CachedAnswer &told) override;
-    [[nodiscard]] bool take_told(const CachedAnswer &told) override;
+    [[nodiscard]] CallResult accept(const Answer &answer, CachedAnswer &shared) override;
     void finish() override;
     [[nodiscard]] bool bytes(std::string_view &answer) const override {
         answer = {reinterpret_cast<const char *>(fitted_.data()), fitted_.size_bytes()};
@@ -156,10 +131,10 @@ private:
     std::span<const float> fitted_;
 };
 
-EmbeddingInquiry::EmbeddingInquiry(const EmbeddingRequest &request) : request_(request) {
+EmbeddingCall::EmbeddingCall(const EmbeddingRequest &request) : request_(request) {
     check(request_);
     observe::begin(shmem::CallKind::Embed);
-    text_ = normal(request_.text.text);
+    text_ = normalized(request_.text.text, "the text");
     observe::prompt(text_);
     const std::string_view name = request_.model.or_else("");
     chosen_ = choose_model(shmem::ModelRole::Embedding, name);
@@ -171,25 +146,14 @@ EmbeddingInquiry::EmbeddingInquiry(const EmbeddingRequest &request) : request_(r
         query.key = key_of(text_, request_, cache_scope(), chosen_.model.fingerprint);
 }
 
-void EmbeddingInquiry::fit(std::span<const float> vector) {
+void EmbeddingCall::fit(std::span<const float> vector) {
     const auto dimensions = static_cast<std::size_t>(guc::embedding_dimensions);
-    auto *result = static_cast<float *>(palloc(dimensions * sizeof(float)));
-    core::fit_unit(vector, {result, dimensions});
-    fitted_ = {result, dimensions};
+    auto *fitted = static_cast<float *>(palloc(dimensions * sizeof(float)));
+    core::fit_unit(vector, {fitted, dimensions});
+    fitted_ = {fitted, dimensions};
 }
 
-bool EmbeddingInquiry::recall() {
-    CachedAnswer found;
-    const bool hit =
-        (session::recall(query, found) || recall_original(text_, request_, query, found)) && take_cached(found, own_dimensions());
-    note_lookup(hit);
-    if (hit)
-        fit(own_dimensions());
-    return hit;
-}
-
-Asked EmbeddingInquiry::take(const Answer &answer, CachedAnswer &told) {
-    problem = answer.problem;
+CallResult EmbeddingCall::accept(const Answer &answer, CachedAnswer &shared) {
     std::vector<float> &vector = own_dimensions();
     core::ReplyUsage usage;
     const auto read = [&](core::Problem &p) {
@@ -199,28 +163,35 @@ Asked EmbeddingInquiry::take(const Answer &answer, CachedAnswer &told) {
         return core::make_unit(vector) ||
                p.set(core::sqlstate::kPrerequisiteState, "the daemon has no embedding model");
     };
-    if (!answer.answered || !note_reading(answer, pg::try_guarded(problem, read), problem))
-        return answer.timed_out ? Asked::TimedOut : Asked::Failed;
+    if (!note_reading(answer, pg::try_guarded(problem, read), problem))
+        return CallResult::Failed;
     observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
     fit(vector);
     if (!chosen_.is_known || (!usage.fingerprint.empty() && usage.fingerprint != chosen_.model.fingerprint))
-        return Asked::Private;
-    told.kind = shmem::ValueKind::Embedding;
-    told.vector = {reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float)};
+        return CallResult::Unshared;
+    shared.kind = shmem::ValueKind::Embedding;
+    shared.vector = {reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float)};
     if (use_cache)
-        keep(text_, query, request_, chosen_.model, told);
-    return Asked::Answered;
+        keep(text_, query, request_, chosen_.model, shared);
+    return CallResult::Answered;
 }
 
-bool EmbeddingInquiry::take_told(const CachedAnswer &told) {
-    if (!take_cached(told, own_dimensions()))
-        return false;
-    fit(own_dimensions());
-    return true;
+bool EmbeddingCall::accept_cached(const CachedAnswer &found) {
+    std::vector<float> &vector = own_dimensions();
+    bool has_direction = false;
+    pg::guarded([&](core::Problem &) {
+        vector.resize(found.vector.size() / sizeof(float));
+        memcpy(vector.data(), found.vector.data(), vector.size() * sizeof(float));
+        has_direction = core::make_unit(vector);
+        return true;
+    });
+    if (has_direction)
+        fit(vector);
+    return has_direction;
 }
 
-void EmbeddingInquiry::finish() {
-    if (ended == Ended::Failed)
+void EmbeddingCall::finish() {
+    if (has_failed(result))
         (void)degrade(problem);
     took_us = observe::end();
 }
@@ -229,15 +200,15 @@ void EmbeddingInquiry::finish() {
 
 std::span<const float> embed(const EmbeddingRequest &request) {
     (void)shmem::segment();  // first of all: is the library preloaded?
-    EmbeddingInquiry inquiry(request);
-    serve(inquiry);
-    inquiry.finish();
-    return inquiry.vector();
+    EmbeddingCall call(request);
+    run(call);
+    call.finish();
+    return call.vector();
 }
 
-Inquiry *begin_embedding(const EmbeddingRequest &request) {
+ModelCall *begin_embedding(const EmbeddingRequest &request) {
     (void)shmem::segment();
-    return new (palloc(sizeof(EmbeddingInquiry))) EmbeddingInquiry(request);
+    return new (palloc(sizeof(EmbeddingCall))) EmbeddingCall(request);
 }
 
 }  // namespace steadytext::session

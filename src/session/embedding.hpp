@@ -24,9 +24,9 @@ struct EmbeddingRequest {
 // Raises on bad arguments, and on failure if steadytext.on_failure = error.
 [[nodiscard]] std::span<const float> embed(const EmbeddingRequest &request);
 
-// The same as far as the limits, for who has many under way (many_calls.hpp). In CurrentMemoryContext, as is all that it makes
+// The same as far as the limits, for whoever has many under way (concurrent_calls.hpp). In CurrentMemoryContext, as is all that it makes
 // later; the request's texts are used until its end.
-class Inquiry;
-[[nodiscard]] Inquiry *begin_embedding(const EmbeddingRequest &request);
+class ModelCall;
+[[nodiscard]] ModelCall *begin_embedding(const EmbeddingRequest &request);
 
 }  // namespace steadytext::session

@@ -7,17 +7,17 @@
 #include "src/core/cache_key.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
-#include "src/core/nfc.hpp"
 #include "src/core/reply.hpp"
 #include "src/guc.hpp"
-#include "src/pg/interrupts.hpp"
+#include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
-#include "src/session/inquiry.hpp"
+#include "src/session/generation_stream.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/running_call.hpp"
 #include "src/session/scope.hpp"
 #include "src/session/settings.hpp"
 
@@ -85,19 +85,6 @@ std::string_view model_of(const GenerationRequest &request) {
     if (request.model_repo.is_null || request.model_filename.is_null)
         return {};
     return request.model_filename.text;
-}
-
-void normalize(Resolved &resolved) {
-    if (!guc::normalize_prompts)
-        return;
-    static std::string *normal = new std::string;
-    core::Work work = pg::interruptible();
-    pg::worked(work, "the prompt", [&](core::Problem &) {
-        resolved.prompt = core::nfc(resolved.prompt, *normal, work);
-        return true;
-    });
-    if (resolved.prompt.data() == normal->data())
-        resolved.prompt = pg::copy_text(resolved.prompt);
 }
 
 // Whose answer it is enters the key as `scope` and `fingerprint`; those of the original's rows are kLegacyFingerprint's,
@@ -228,14 +215,6 @@ CachedAnswer to_keep(const Generation &generation) {
     return answer;
 }
 
-void take_cached(const CachedAnswer &found, Generation &generation) {
-    generation.is_null = false;
-    generation.text = found.text;
-    generation.finish_reason = found.finish_reason.empty() ? "stop" : found.finish_reason;
-    generation.prompt_tokens = found.prompt_tokens;
-    generation.completion_tokens = found.completion_tokens;
-}
-
 void keep(const Resolved &resolved, const CacheQuery &query, const Generation &generation) {
     core::CacheRecord row;
     row.operation = resolved.form.operation();
@@ -277,17 +256,6 @@ bool recall_original(const GenerationRequest &request, const Resolved &resolved,
                                  &resolved.form}, found);
 }
 
-bool look_up(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query, Generation &generation) {
-    CachedAnswer found;
-    const bool hit = session::recall(query, found) || recall_original(request, resolved, query, found);
-    note_lookup(hit);
-    if (!hit)
-        return false;
-    take_cached(found, generation);
-    generation.cached = true;
-    return true;
-}
-
 std::int64_t used_tokens(const Generation &generation) {
     const bool known = generation.prompt_tokens >= 0 && generation.completion_tokens >= 0;
     return known ? std::int64_t{generation.prompt_tokens} + generation.completion_tokens : kUnknownTokens;
@@ -312,20 +280,20 @@ shmem::CallKind call_kind_of(const Resolved &resolved) {
     return resolved.streaming ? shmem::CallKind::Stream : resolved.form.call_kind();
 }
 
-class GenerationInquiry final : public Inquiry {
+class GenerationCall final : public ModelCall {
 public:
-    GenerationInquiry(const GenerationRequest &request, Generation &generation);
+    GenerationCall(const GenerationRequest &request, Generation &generation);
 
-    [[nodiscard]] bool recall() override { return look_up(request_, resolved_, query, generation_); }
-    void before_asking() override {
+    [[nodiscard]] bool recall_original(CachedAnswer &found) override { return session::recall_original(request_, resolved_, query, found); }
+    [[nodiscard]] bool accept_cached(const CachedAnswer &found) override;
+    [[nodiscard]] SlotRequest prepare() override {
         require_usable(resolved_.form);
+        if (streaming)
+            require_room_for_stream();
         replace_if_gone(shmem::ModelRole::Generation, resolved_.chosen, resolved_.model);
+        return {shmem::Operation::Generate, pg::copy_text(wire_params(resolved_)), resolved_.chosen.asked, resolved_.streaming};
     }
-    [[nodiscard]] Call call() const override {
-        return {shmem::Operation::Generate, wire_params(resolved_), resolved_.chosen.asked, resolved_.streaming};
-    }
-    [[nodiscard]] Asked take(const Answer &answer, CachedAnswer &told) override;
-    [[nodiscard]] bool take_told(const CachedAnswer &told) override;
+    [[nodiscard]] CallResult accept(const Answer &answer, CachedAnswer &shared) override;
     [[nodiscard]] std::int64_t used_tokens() const override { return session::used_tokens(generation_); }
     void finish() override;
     [[nodiscard]] bool bytes(std::string_view &answer) const override {
@@ -345,11 +313,11 @@ private:
     Generation &generation_;
 };
 
-GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generation &generation)
+GenerationCall::GenerationCall(const GenerationRequest &request, Generation &generation)
     : request_(request), resolved_(resolve(request)), generation_(generation) {
     check(request_, resolved_);
     observe::begin(call_kind_of(resolved_));
-    normalize(resolved_);
+    resolved_.prompt = normalized(resolved_.prompt, "the prompt");
     observe::prompt(resolved_.prompt);
     resolved_.chosen = choose_model(shmem::ModelRole::Generation, resolved_.model);
     if (resolved_.chosen.is_known) {
@@ -362,6 +330,7 @@ GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generatio
     generation.finish_reason = "limited";
     resolved_.scope = pg::copy_text(cache_scope());
     use_cache = resolved_.use_cache;
+    streaming = resolved_.streaming;
     spending = {call_kind_of(resolved_), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
     query = new_query(shmem::ValueKind::Text);
     if (use_cache || request.wants_key) {
@@ -371,30 +340,34 @@ GenerationInquiry::GenerationInquiry(const GenerationRequest &request, Generatio
 }
 
 // The answer goes to the cache, unless it comes from another model than the key says.
-Asked GenerationInquiry::take(const Answer &answer, CachedAnswer &told) {
-    generation_.queue_ms = answer.queue_ms;
-    problem = answer.problem;
-    if (!answer.answered || !take_reply(resolved_, answer, generation_, problem))
-        return answer.timed_out ? Asked::TimedOut : Asked::Failed;
+CallResult GenerationCall::accept(const Answer &answer, CachedAnswer &shared) {
+    if (!take_reply(resolved_, answer, generation_, problem))
+        return CallResult::Failed;
     generation_.daemon = daemon_name(answer.daemon);
     if (!is_for_cache())
-        return Asked::Private;
+        return CallResult::Unshared;
     if (use_cache) {
         keep(resolved_, query, generation_);
-        told = to_keep(generation_);
+        shared = to_keep(generation_);
     }
-    return Asked::Answered;
+    return CallResult::Answered;
 }
 
-bool GenerationInquiry::take_told(const CachedAnswer &told) {
-    take_cached(told, generation_);
-    observe::saved(told.completion_tokens);
+bool GenerationCall::accept_cached(const CachedAnswer &found) {
+    generation_.is_null = false;
+    generation_.text = found.text;
+    generation_.finish_reason = found.finish_reason.empty() ? "stop" : found.finish_reason;
+    generation_.prompt_tokens = found.prompt_tokens;
+    generation_.completion_tokens = found.completion_tokens;
+    observe::saved(found.completion_tokens);
     return true;
 }
 
-void GenerationInquiry::finish() {
-    if (ended == Ended::Failed)
+void GenerationCall::finish() {
+    if (has_failed(result))
         fall_back(resolved_, problem, generation_);
+    generation_.queue_ms = queue_ms;
+    generation_.cached = result == CallResult::Recalled;
     took_us = observe::end();
     generation_.total_ms = static_cast<double>(took_us) / 1000;
 }
@@ -403,14 +376,14 @@ void GenerationInquiry::finish() {
 
 void generate(const GenerationRequest &request, Generation &generation) {
     (void)shmem::segment();  // first of all: is the library preloaded?
-    GenerationInquiry inquiry(request, generation);
-    serve(inquiry);
-    inquiry.finish();
+    GenerationCall call(request, generation);
+    run(call);
+    call.finish();
 }
 
-Inquiry *begin_generation(const GenerationRequest &request, Generation &generation) {
+ModelCall *begin_generation(const GenerationRequest &request, Generation &generation) {
     (void)shmem::segment();
-    return new (palloc(sizeof(GenerationInquiry))) GenerationInquiry(request, generation);
+    return new (palloc(sizeof(GenerationCall))) GenerationCall(request, generation);
 }
 
 }  // namespace steadytext::session

@@ -55,9 +55,9 @@ struct Generation {
 // Raises on bad arguments, on failure if steadytext.on_failure = error, and beyond a rate limit if steadytext.on_limit = error.
 void generate(const GenerationRequest &request, Generation &generation);
 
-// The same as far as the limits, for who has many under way (many_calls.hpp). In CurrentMemoryContext, as is all that it makes
+// The same as far as the limits, for whoever has many under way (concurrent_calls.hpp). In CurrentMemoryContext, as is all that it makes
 // later; the request's texts and `generation` are used until its end.
-class Inquiry;
-[[nodiscard]] Inquiry *begin_generation(const GenerationRequest &request, Generation &generation);
+class ModelCall;
+[[nodiscard]] ModelCall *begin_generation(const GenerationRequest &request, Generation &generation);
 
 }  // namespace steadytext::session

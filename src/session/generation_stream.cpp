@@ -1,13 +1,15 @@
-// Rows from pieces: see generation_stream.hpp. Regime: pg; a stream has no destructor, its memory context's callback ends it.
+// Rows from pieces: see generation_stream.hpp. Regime: pg; a stream has no destructor, its memory context's callback
+// ends it.
 #include "src/pg/compat.hpp"
 #include "src/session/generation_stream.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/once.hpp"
 #include "src/pg/text.hpp"
-#include "src/session/inquiry.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/running_call.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -35,9 +37,12 @@ public:
 
     Stage stage = Stage::Stopped;
     Generation generation;
-    Inquiry *inquiry = nullptr;
-    Held held;
-    observe::Aside aside;
+    ModelCall *call = nullptr;
+    CallGroup alone;
+    RunningCall *running = nullptr;  // from its first step on
+    observe::SavedCall saved;
+
+    [[nodiscard]] PendingSlot &pending() const { return running->slot(); }
 
     StringInfoData text;      // all that came, without white space before it
     int given = 0;            // bytes of it that are rows already
@@ -57,20 +62,13 @@ constexpr std::string_view kSpaces = " \t\n\v\f\r\x1c\x1d\x1e\x1f";  // what ste
 
 // ---- the end before the end ------------------------------------------------------------------------------------------
 
-// Tokens, as far as they are known. One that was left before its first row has cost the daemon something too.
-std::int64_t used_so_far(const GenerationStream &stream) {
-    return stream.rows > 0 ? stream.prompt_tokens + stream.rows : stream.inquiry->used_in_vain();
-}
-
 // Raises nothing, and may be called again.
 void stop(GenerationStream &stream) {
     if (stream.stage != Stage::Flowing)
         return;
     stream.stage = Stage::Stopped;
-    stream.inquiry->was_sent |= was_sent(stream.held);
-    let_go(stream.held, shmem::Abandon::Cancelled);
-    settle(stream.inquiry->quota, used_so_far(stream));
-    observe::drop(stream.aside);
+    stream.running->drop();
+    observe::drop(stream.saved);
 }
 
 void forget(void *argument) {
@@ -102,12 +100,10 @@ void at_subtransaction_end(SubXactEvent event, SubTransactionId mine, SubTransac
 }
 
 void watch(GenerationStream &stream) {
-    static bool registered = false;
-    if (!registered) {
+    pg::once([] {
         RegisterXactCallback(at_transaction_end, nullptr);
         RegisterSubXactCallback(at_subtransaction_end, nullptr);
-        registered = true;
-    }
+    });
     stream.subtransaction = GetCurrentSubTransactionId();
     stream.next = streams;
     streams = &stream;
@@ -118,42 +114,17 @@ void watch(GenerationStream &stream) {
 
 // ---- the beginning ----------------------------------------------------------------------------------------------------
 
-void end_whole(GenerationStream &stream, Ended ended) {
-    stream.inquiry->ended = ended;
-    stream.inquiry->finish();
-    stream.stage = Stage::Whole;
-}
-
-// Each holds a slot for as long as its reader takes.
-void require_room() {
-    constexpr int kMostOpen = 16;
-    int open = 0;
-    for (const GenerationStream *stream = streams; stream != nullptr; stream = stream->next)
-        open += stream->stage == Stage::Flowing;
-    if (open >= kMostOpen)
-        ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many streams open in this session"),
-                        errdetail("%d streams are being read.", open), errhint("Read them to their end, or close their cursors.")));
-}
-
-// As serve(), but that each stream asks for itself: who waits for another's would see it only whole.
+// The stages of any call, as far as its slot; a call that ends before that is one row.
 void begin(GenerationStream &stream) {
-    Inquiry &inquiry = *stream.inquiry;
-    if (!admit_lookup(inquiry.spending, inquiry.quota, inquiry.deadline))
-        return end_whole(stream, Ended::Limited);
-    if (inquiry.use_cache && inquiry.recall()) {
-        settle(inquiry.quota, inquiry.used_tokens());
-        return end_whole(stream, Ended::Recalled);
+    stream.running = new (palloc(sizeof(RunningCall))) RunningCall(*stream.call, stream.alone);
+    stream.running->run();
+    if (stream.running->is_sent()) {
+        stream.stage = Stage::Flowing;
+        observe::save(stream.saved);
+    } else {
+        stream.call->finish();
+        stream.stage = Stage::Whole;
     }
-    inquiry.before_asking();
-    if (!admit_miss(inquiry.spending, inquiry.quota, inquiry.deadline))
-        return end_whole(stream, Ended::Limited);
-    require_room();
-    if (!submit(inquiry.limited_call(), stream.held, inquiry.problem)) {
-        settle(inquiry.quota, 0);
-        return end_whole(stream, Ended::Failed);
-    }
-    stream.stage = Stage::Flowing;
-    observe::lay_aside(stream.aside);
 }
 
 core::TextArgument kept(const core::TextArgument &argument) {
@@ -172,12 +143,10 @@ GenerationRequest kept(const GenerationRequest &request) {
 
 // ---- while it flows -----------------------------------------------------------------------------------------------------
 
-shmem::Slot &slot_of(const GenerationStream &stream) { return (*shmem::segment().slots)[stream.held.id.index]; }
-
 void note_start(GenerationStream &stream) {
     stream.started = true;
     shmem::DaemonIdentity identity;
-    stream.trims = !shmem::segment().daemons->rows[slot_of(stream).daemon].identity.load(identity) ||
+    stream.trims = !shmem::segment().daemons->rows[stream.pending().slot().daemon].identity.load(identity) ||
                    identity.kind != shmem::DaemonKind::Http;
 }
 
@@ -200,110 +169,109 @@ bool give_row(GenerationStream &stream, StreamRow &row) {
         return false;
     stream.given = static_cast<int>(text.size());
     stream.rows++;
+    stream.call->given_tokens = stream.prompt_tokens + stream.rows;
     return true;
 }
 
 // False if there is none now, or the stream is over.
 bool take_piece(GenerationStream &stream) {
-    if (!pin(stream.held))
+    if (!stream.pending().pin())
         return false;
     const shmem::Segment &segment = shmem::segment();
-    auto *ring = static_cast<shmem::PieceRing *>(segment.payloads->memory_of(slot_of(stream).pieces));
+    auto *ring = static_cast<shmem::PieceRing *>(segment.payloads->memory_of(stream.pending().slot().pieces));
     char piece[shmem::PieceRing::kMaxPieceBytes];
     std::size_t bytes;
     const bool is_taken = ring != nullptr && ring->take(piece, bytes);
     const bool is_waited_for = is_taken && ring->producer_waits();
     if (is_taken && !stream.started)
         note_start(stream);
-    unpin(stream.held);
+    stream.pending().unpin();
     if (is_waited_for)
-        point_at(stream.held);
+        stream.pending().point_at();
     if (is_taken)
         append(stream, {piece, bytes});
     return is_taken;
 }
 
-// It failed: as on_failure says if no row was given, else an error.
-bool fail(GenerationStream &stream, StreamRow &row) {
-    core::Problem &problem = stream.inquiry->problem;
-    settle(stream.inquiry->quota, used_so_far(stream));
-    stream.stage = Stage::Over;
-    if (stream.rows > 0) {
-        problem.with_hint("The answer broke off: the rows that came are only its beginning.");
-        observe::failed(problem);
-        (void)observe::end();
-        pg::raise(problem);
-    }
-    stream.inquiry->ended = Ended::Failed;
-    stream.inquiry->finish();
-    row = {stream.generation.is_null, stream.generation.text};
-    return true;
+// It failed after some rows: no fallback can take the place of the rest.
+[[noreturn]] void break_off(ModelCall &call) {
+    call.problem.with_hint("The answer broke off: the rows that came are only its beginning.");
+    observe::failed(call.problem);
+    (void)observe::end();
+    pg::raise(call.problem);
 }
 
-// No daemon had room for it: as on_limit says, an error or one row of NULL.
-bool limit(GenerationStream &stream, const core::Problem &problem, StreamRow &row) {
+// It is over; what is there in place of rows is one row, as steadytext.on_failure or on_limit says.
+bool end(GenerationStream &stream, const Answer &answer, StreamRow &row) {
+    ModelCall &call = *stream.call;
     stream.stage = Stage::Over;
-    refuse_after_all(stream.inquiry->quota, problem);
-    stream.inquiry->ended = Ended::Limited;
-    stream.inquiry->finish();
+    stream.running->end_sent(answer);
+    if (has_failed(call.result) && stream.rows > 0)
+        break_off(call);
+    call.finish();
+    if (is_answered(call.result))
+        return give_row(stream, row);
     row = {stream.generation.is_null, stream.generation.text};
     return true;
 }
 
 // The row has characters that the database's encoding lacks: the stream ends with it.
-bool fail_on_row(GenerationStream &stream, StreamRow &row) {
+bool end_on_row(GenerationStream &stream, StreamRow &row, const core::Problem &problem) {
     stream.rows--;
-    let_go(stream.held, shmem::Abandon::Cancelled);
-    return fail(stream, row);
+    Answer answer;
+    answer.was_sent = true;
+    answer.problem = problem;
+    return end(stream, answer, row);
 }
 
 // Takes the gateway's last word, and with it the last row.
-bool end(GenerationStream &stream, StreamRow &row, bool in_time) {
-    Inquiry &inquiry = *stream.inquiry;
-    Answer answer;
-    if (in_time && pin(stream.held)) {
-        if (stream.started)
-            observe::first_piece(slot_of(stream).first_piece_us - slot_of(stream).sent_us);
-        else
-            note_start(stream);
-        take_answer(stream.held, answer);
-        append(stream, answer.rest);
-    } else {
-        set_timed_out(stream.held, answer);
-    }
-    inquiry.was_sent |= answer.was_sent;
-    let_go(stream.held, shmem::Abandon::TimedOut);
-    if (answer.limited)
-        return limit(stream, answer.problem, row);
+bool end_done(GenerationStream &stream, StreamRow &row) {
+    PendingSlot &pending = stream.pending();
+    if (!pending.pin())
+        return end(stream, pending.timed_out(), row);
+    if (stream.started)
+        observe::first_piece(pending.slot().first_piece_us - pending.slot().sent_us);
+    else
+        note_start(stream);
+    Answer answer = pending.take_answer();
+    append(stream, answer.rest);
     answer.streamed = true;
     answer.text = whole(stream);
-    CachedAnswer told;
-    const Asked asked = inquiry.take(answer, told);
-    if (asked != Asked::Answered && asked != Asked::Private)
-        return fail(stream, row);
-    settle(inquiry.quota, inquiry.used_tokens());
-    inquiry.ended = Ended::Answered;
-    inquiry.finish();
-    stream.stage = Stage::Over;
-    return give_row(stream, row);
+    return end(stream, answer, row);
 }
 
 bool flow(GenerationStream &stream, StreamRow &row) {
-    if (core::monotonic_us() >= stream.held.deadline_us || !extend(stream.held))
-        return end(stream, row, false);  // nobody fetched for too long
+    static pg::WaitEvent waiting("SteadytextReply");
+    PendingSlot &pending = stream.pending();
+    if (core::monotonic_us() >= pending.deadline_us() || !pending.extend())
+        return end(stream, pending.timed_out(), row);  // nobody fetched for too long
     for (;;) {
-        const bool done = is_done(stream.held);  // asked first: then the ring holds all there will be
-        while (take_piece(stream))
-            if (give_row(stream, row))
-                return pg::check_encoding(row.text, stream.inquiry->problem) || fail_on_row(stream, row);
-        if (done)
-            return end(stream, row, true);
-        if (!sleep_until_woken(stream.held.deadline_us))
-            return end(stream, row, false);
+        const bool is_done = pending.is_done();  // asked first: then the ring holds all there will be
+        while (take_piece(stream)) {
+            if (!give_row(stream, row))
+                continue;
+            core::Problem problem;
+            return pg::check_encoding(row.text, problem) || end_on_row(stream, row, problem);
+        }
+        if (is_done)
+            return end_done(stream, row);
+        if (!pg::wait_until(pending.deadline_us(), waiting))
+            return end(stream, pending.timed_out(), row);
     }
 }
 
 }  // namespace
+
+// Each holds a slot for as long as its reader takes.
+void require_room_for_stream() {
+    constexpr int kMaxOpen = 16;
+    int open = 0;
+    for (const GenerationStream *stream = streams; stream != nullptr; stream = stream->next)
+        open += stream->stage == Stage::Flowing;
+    if (open >= kMaxOpen)
+        ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many streams open in this session"),
+                        errdetail("%d streams are being read.", open), errhint("Read them to their end, or close their cursors.")));
+}
 
 GenerationStream *open_stream(const GenerationRequest &request) {
     auto *stream = new (palloc0(sizeof(GenerationStream))) GenerationStream;
@@ -311,7 +279,7 @@ GenerationStream *open_stream(const GenerationRequest &request) {
     stream->prompt_tokens = estimated_tokens(request.prompt.text);
     initStringInfo(&stream->text);
     watch(*stream);
-    stream->inquiry = begin_generation(kept(request), stream->generation);
+    stream->call = begin_generation(kept(request), stream->generation);
     begin(*stream);
     return stream;
 }
@@ -331,7 +299,7 @@ bool next_row(GenerationStream &stream, StreamRow &row) {
     }
     MemoryContext caller = MemoryContextSwitchTo(stream.memory);
     bool given = false;
-    observe::take_up(stream.aside);
+    observe::restore(stream.saved);
     PG_TRY();
     {
         given = flow(stream, row);
@@ -343,7 +311,7 @@ bool next_row(GenerationStream &stream, StreamRow &row) {
     }
     PG_END_TRY();
     if (stream.stage == Stage::Flowing)
-        observe::lay_aside(stream.aside);
+        observe::save(stream.saved);
     MemoryContextSwitchTo(caller);
     return given;
 }

@@ -1,7 +1,7 @@
 // One text generation that comes in pieces: rows as the daemon makes them.
 //
-// Called by src/functions/generate.cpp. Regime: pg. Limits, keys and the cache are generation.hpp's; a hit is one row, and a stream
-// that came to its end is cached. Until the first row steadytext.on_failure rules, as for a whole answer; after it a
+// Called by src/functions/generate.cpp. Regime: pg. What is asked is generation.hpp's, and the way to a slot is that of every call
+// (running_call.hpp), but that no other session waits for it; a hit is one row, and a stream that came to its end is cached. Until the first row steadytext.on_failure rules, as for a whole answer; after it a
 // failure is an ERROR, so that no answer is short without a word.
 //
 // A stream ends with the memory context it was opened in, with its (sub)transaction if that aborts, and with an error while it
@@ -25,5 +25,8 @@ struct StreamRow {
 };
 // False if there are no more.
 [[nodiscard]] bool next_row(GenerationStream &stream, StreamRow &row);
+
+// Before one is sent: raises if this session is reading as many as it may.
+void require_room_for_stream();
 
 }  // namespace steadytext::session

@@ -6,6 +6,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/once.hpp"
 #include "src/session/budgets.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/limit_rules.hpp"
@@ -171,12 +172,10 @@ void at_subtransaction_end(SubXactEvent event, SubTransactionId mine, SubTransac
 
 // A free place, or null.
 OpenCall *find_place() {
-    static bool watching = false;
-    if (!watching) {
+    pg::once([] {
         RegisterXactCallback(at_end, nullptr);
         RegisterSubXactCallback(at_subtransaction_end, nullptr);
-        watching = true;
-    }
+    });
     for (OpenCall &call : open_calls)
         if (call.subtransaction == InvalidSubTransactionId)
             return &call;
@@ -276,7 +275,7 @@ struct Obstacle {
 bool is_alive(std::int32_t proc_number, std::int32_t pid) { return pg::pid_of(proc_number) == pid; }
 
 // A refusal for want of concurrency stands only if no lease of a process that is gone is in the way.
-RateLimiter::Outcome ask(const Bound &bound, const RateLimiter::Demand &demand, std::int64_t now_us, RateLimiter::Grant &grant) {
+RateLimiter::Outcome ask_limiter(const Bound &bound, const RateLimiter::Demand &demand, std::int64_t now_us, RateLimiter::Grant &grant) {
     const std::span<const Limit> limits(bound.limits, bound.count);
     RateLimiter::Outcome outcome = limiter().admit(limits, demand, me(), now_us, grant);
     if (outcome.verdict == Verdict::Refused && limits[outcome.refused_by].unit == Unit::Concurrency &&
@@ -286,7 +285,7 @@ RateLimiter::Outcome ask(const Bound &bound, const RateLimiter::Demand &demand, 
 }
 
 // Asks the meters of a call; Stale if it has to look for them again.
-Verdict ask(const Bound &bound, const Spending &spending, std::int64_t now_us, Quota &quota, Obstacle &obstacle) {
+Verdict ask_meters(const Bound &bound, const Spending &spending, std::int64_t now_us, Quota &quota, Obstacle &obstacle) {
     static RateLimiter::Grant nothing_to_settle;
     OpenCall *call = bound.needs_settling ? find_place() : nullptr;
     if (bound.needs_settling && call == nullptr) {
@@ -294,7 +293,7 @@ Verdict ask(const Bound &bound, const Spending &spending, std::int64_t now_us, Q
         return Verdict::NoLeases;
     }
     const RateLimiter::Demand demand{spending.requests, spending.tokens};
-    const RateLimiter::Outcome outcome = ask(bound, demand, now_us, call != nullptr ? call->grant : nothing_to_settle);
+    const RateLimiter::Outcome outcome = ask_limiter(bound, demand, now_us, call != nullptr ? call->grant : nothing_to_settle);
     if (outcome.verdict == Verdict::Admitted && call != nullptr)
         quota = open(*call);
     if (outcome.verdict == Verdict::NoLeases)
@@ -324,7 +323,7 @@ bool attempt(const Spending &spending, Quota &quota, Obstacle &obstacle) {
             break;
         if (bound->count == 0 && bound->daemon_count == 0)
             return true;
-        const Verdict verdict = ask(*bound, spending, now_us, quota, obstacle);
+        const Verdict verdict = ask_meters(*bound, spending, now_us, quota, obstacle);
         if (verdict == Verdict::Admitted && bound->has_budget)
             warn_of_budgets(*bound, now_us);
         if (verdict != Verdict::Stale)
@@ -344,34 +343,6 @@ bool attempt_or_shadow(const Spending &spending, Quota &quota, Obstacle &obstacl
     return true;
 }
 
-// Waits until the call is admitted; false if it will not be before the deadline.
-bool wait(const Spending &spending, Quota &quota, std::int64_t deadline_us, Obstacle &obstacle) {
-    static uint32 waiting = 0;
-    if (waiting == 0)
-        waiting = pg::wait_event("SteadytextRateLimit");
-    count(Counter::LimitWaits);
-    constexpr std::int64_t kLookAgainUs = 1'000'000;
-    for (;;) {
-        if (obstacle.is_concurrency) {
-            // A call that ended before this session watched has woken nobody.
-            limiter().watch(obstacle.meter, me());
-            if (attempt_or_shadow(spending, quota, obstacle))
-                return true;
-        }
-        const std::int64_t left_us = deadline_us - core::monotonic_us();
-        const std::int64_t wait_us = obstacle.refusal.wait_us;
-        if (left_us <= 0 || wait_us > left_us)
-            return false;
-        const std::int64_t sleep_us = std::min({wait_us == 0 ? kLookAgainUs : wait_us, left_us, kLookAgainUs});
-        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, static_cast<long>((sleep_us + 999) / 1000),
-                        waiting);
-        ResetLatch(MyLatch);
-        CHECK_FOR_INTERRUPTS();
-        if (attempt_or_shadow(spending, quota, obstacle))
-            return true;
-    }
-}
-
 // As steadytext.on_limit says; comes back only if it is `null`.
 void refuse(const core::Problem &problem) {
     observe::limited();
@@ -382,54 +353,31 @@ void refuse(const core::Problem &problem) {
 
 }  // namespace
 
-bool try_admit(const Spending &spending, Quota &quota, Refusal &refusal) {
-    if (limit_rules().count == 0)
-        return true;
-    Obstacle obstacle;
-    if (attempt_or_shadow(spending, quota, obstacle))
-        return true;
-    refusal = obstacle.refusal;
-    return false;
-}
-
-bool admit(const Spending &spending, Quota &quota, Deadline &deadline) {
-    if (limit_rules().count == 0)
-        return true;
-    Obstacle obstacle;
-    if (attempt_or_shadow(spending, quota, obstacle))
-        return true;
-    if (static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait && wait(spending, quota, deadline.us(), obstacle))
-        return true;
-    refuse(obstacle.refusal.problem);
-    return false;
-}
-
-Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others, std::int64_t deadline_us, std::int64_t &again_us, Refusal &refusal) {
-    if (limit_rules().count == 0)
-        return Admission::Admitted;
+Admission admit(const Spending &spending, Quota &quota, bool has_others, Deadline &deadline, std::int64_t &again_us, Refusal &refusal) {
+    constexpr std::int64_t kLookAgainUs = 1'000'000;
     Obstacle obstacle;
     if (attempt_or_shadow(spending, quota, obstacle))
         return Admission::Admitted;
-    constexpr std::int64_t kLookAgainUs = 20'000;
-    const std::int64_t wait_us = obstacle.refusal.wait_us;
-    const std::int64_t now_us = core::monotonic_us();
-    const bool waits = static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait && now_us < deadline_us &&
-                       wait_us <= deadline_us - now_us;
-    const bool is_for_others = wait_us == 0 && has_others;
-    if (waits || is_for_others) {
-        again_us = now_us + std::max(wait_us, kLookAgainUs);
-        return is_for_others ? Admission::AfterOthers : Admission::Later;
+    const bool waits = static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait;
+    const bool is_for_others = obstacle.refusal.wait_us == 0 && has_others;
+    // A call that ended before this session watched has woken nobody.
+    const bool watches = waits && obstacle.is_concurrency && !is_for_others;
+    if (watches) {
+        limiter().watch(obstacle.meter, me());
+        if (attempt_or_shadow(spending, quota, obstacle))
+            return Admission::Admitted;
     }
+    const std::int64_t now_us = core::monotonic_us(), wait_us = obstacle.refusal.wait_us;
+    again_us = now_us + (wait_us == 0 ? kLookAgainUs : std::min(wait_us, kLookAgainUs));
+    if (is_for_others) {
+        again_us = now_us;
+        return Admission::AfterOthers;
+    }
+    if (waits && now_us < deadline.us() && wait_us <= deadline.us() - now_us)
+        return watches ? Admission::WhenWoken : Admission::Later;
     refusal = obstacle.refusal;
     refuse(refusal.problem);
     return Admission::Refused;
-}
-
-bool admit_lookup(const Spending &spending, Quota &quota, Deadline &deadline) {
-    return !guc::limit_cache_hits || admit(spending, quota, deadline);
-}
-bool admit_miss(const Spending &spending, Quota &quota, Deadline &deadline) {
-    return guc::limit_cache_hits || admit(spending, quota, deadline);
 }
 
 void outlive_transaction(const Quota &quota) {

@@ -1,23 +1,22 @@
-// Rate limits: the one gate that every call which asks a model goes through, before it looks into the cache.
+// Rate limits: the one gate that every call which asks a model goes through.
 //
 //   Quota quota;
 //   const Spending spending{CallKind::Embed, model, 1, estimated_tokens(text)};
-//   if (!admit_lookup(spending, quota, deadline))   // raises, or waits, as steadytext.on_limit says
-//       return NULL;                      // only with on_limit = null
-//   ... look into the cache; on a miss:
-//   if (!admit_miss(spending, quota, deadline))
-//       return NULL;
+//   admit(spending, quota, ...)   // Admitted; or when to ask again; or Refused, as steadytext.on_limit says
 //   ...
-//   settle(quota, tokens_used);           // kUnknownTokens: the estimate stays
+//   settle(quota, tokens_used);   // kUnknownTokens: the estimate stays
 //
-// A call without a cache uses admit(). Limits of daemons are asked by the gateway, of the daemon it chooses: bind_at_daemons() tells it
-// which they are, add_charges() takes over what it charged, and refuse_after_all() is for a call that found room at none of them.
+// Where cached answers count (steadytext.limit_cache_hits) it is before the cache, where not, behind it:
+// running_call.cpp. Limits of daemons are asked by the gateway, of the daemon it chooses: bind_at_daemons() tells it
+// which they are, add_charges() takes over what it charged, and refuse_after_all() is for a call that found room at
+// none of them.
 //
-// Called by src/session. Regime: pg. Which limits bind a call: limit_rules.hpp; how they are counted: shmem/rate_limiter.hpp.
+// Called by src/session. Regime: pg. Which limits bind a call: limit_rules.hpp; how they are counted:
+// shmem/rate_limiter.hpp.
 //
 // A call that ends without settle(), by ERROR, FATAL or cancel, is ended with its transaction or subtransaction: its
-// concurrency is free again, and what it was charged stays. So a Quota may outlive the frame that asked for it, as those of
-// set-returning functions do; but not the transaction.
+// concurrency is free again, and what it was charged stays. So a Quota may outlive the frame that asked for it, as
+// those of set-returning functions do; but not the transaction.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -57,22 +56,13 @@ struct Refusal {
     std::int64_t wait_us = 0;  // until the call would be admitted; INT64_MAX: never as it is. 0: when another one ends
 };
 
-// False, with the reason, if a limit stands against the call; then nothing was charged.
-[[nodiscard]] bool try_admit(const Spending &spending, Quota &quota, Refusal &refusal);
-
-// The same as steadytext.on_limit says: raises, or waits first; false only if it is `null`, after a WARNING.
-[[nodiscard]] bool admit(const Spending &spending, Quota &quota, Deadline &deadline);
-
-// For who has other calls under way and so cannot wait here: Later says when to ask again (CLOCK_MONOTONIC). What only their own
-// end makes room for is never refused: AfterOthers says when to ask again, and that it is these that are waited for. Raises as admit() does; `deadline_us` is
-// how long on_limit = wait may take. `refusal` is what Refused is about.
-enum class Admission { Admitted, Refused, Later, AfterOthers };
-[[nodiscard]] Admission admit_or_later(const Spending &spending, Quota &quota, bool has_others, std::int64_t deadline_us,
-                                       std::int64_t &again_us, Refusal &refusal);
-
-// Where cached answers count (steadytext.limit_cache_hits), the gate is before the cache; where not, behind it.
-[[nodiscard]] bool admit_lookup(const Spending &spending, Quota &quota, Deadline &deadline);
-[[nodiscard]] bool admit_miss(const Spending &spending, Quota &quota, Deadline &deadline);
+// Asks the limits, of which limit_rules() has some; never waits. Admitted: the call is charged. Refused: raises, or warns
+// if steadytext.on_limit is null. With on_limit = wait, a call that has room before its deadline is to ask again: Later,
+// at `again_us` (CLOCK_MONOTONIC); WhenWoken, after the end of another session's call, which sets the latch, and at
+// `again_us` in any case. AfterOthers: blocked only by this session's own calls (`has_others`); it is not refused.
+enum class Admission { Admitted, Refused, Later, WhenWoken, AfterOthers };
+[[nodiscard]] Admission admit(const Spending &spending, Quota &quota, bool has_others, Deadline &deadline, std::int64_t &again_us,
+                              Refusal &refusal);
 
 // From here on the call goes on after its transaction: settle() alone ends it, or the end of the process.
 void outlive_transaction(const Quota &quota);
@@ -83,8 +73,8 @@ void outlive_transaction(const Quota &quota);
 void add_charges(const Quota &quota, const shmem::DaemonLimits &limits);
 // Why the gateway refused it, in words.
 void describe_refusal(const shmem::DaemonLimits &limits, core::Problem &problem);
-// The call was admitted here, and then refused for `problem` at every daemon: it is as if it had never been admitted. Comes back only
-// if steadytext.on_limit is `null`.
+// The call was admitted here, and then refused for `problem` at every daemon: it is as if it had never been admitted.
+// Comes back only if steadytext.on_limit is `null`.
 void refuse_after_all(Quota &quota, const core::Problem &problem);
 
 // The call is over. Settling twice is harmless.

@@ -6,6 +6,7 @@
 #include "src/core/clock.hpp"
 #include "src/core/sha256.hpp"
 #include "src/guc.hpp"
+#include "src/pg/once.hpp"
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
@@ -161,12 +162,10 @@ void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionI
 }
 
 void watch_transactions() {
-    static bool registered = false;
-    if (registered)
-        return;
-    RegisterXactCallback(at_transaction_end, nullptr);
-    RegisterSubXactCallback(at_subtransaction_end, nullptr);
-    registered = true;
+    pg::once([] {
+        RegisterXactCallback(at_transaction_end, nullptr);
+        RegisterSubXactCallback(at_subtransaction_end, nullptr);
+    });
 }
 
 bool is_class(const core::Problem &problem, const char *sqlstate) { return strncmp(problem.sqlstate, sqlstate, 2) == 0; }
@@ -298,25 +297,25 @@ shmem::StatementCounts *tally(shmem::StatementCounts *into) { return std::exchan
 
 void forget() { current.active = false; }
 
-void lay_aside(Aside &aside) {
-    aside.active = current.active;
-    aside.start_us = current.start_us;
-    aside.call = current.call;
-    aside.prompt_hash = current.prompt_hash;
-    strlcpy(aside.model, current_model, sizeof aside.model);
+void save(SavedCall &call) {
+    call.active = current.active;
+    call.start_us = current.start_us;
+    call.call = current.call;
+    call.prompt_hash = current.prompt_hash;
+    strlcpy(call.model, current_model, sizeof call.model);
     current.active = false;
 }
 
-void take_up(Aside &aside) {
-    current = {aside.active, aside.start_us, aside.call, aside.prompt_hash};
-    strlcpy(current_model, aside.model, sizeof current_model);
-    aside.active = false;
+void restore(SavedCall &call) {
+    current = {call.active, call.start_us, call.call, call.prompt_hash};
+    strlcpy(current_model, call.model, sizeof current_model);
+    call.active = false;
 }
 
-void drop(Aside &aside) {
-    if (!aside.active)
+void drop(SavedCall &call) {
+    if (!call.active)
         return;
-    take_up(aside);
+    restore(call);
     end_on_abort();
 }
 

@@ -8,11 +8,11 @@
 //     observe::failed(problem);                no real answer, and why; the first reason counts
 //     took_us = observe::end();
 //
-// Called by src/session. Regime: pg, but nothing here raises. A process makes one call at a time; who has many under way lays
-// all aside but the one it speaks of (many_calls.cpp). Each step overrules the one
-// before, so a call that waits for another's request and then makes its own is `sent`. A call that an ERROR or FATAL ends
-// needs no end(): the abort of its (sub)transaction ends it, as what it had come to by then. So every begin() is counted
-// exactly once (shmem/call_stats.hpp has the sums that hold), and no handler is set up for it.
+// Called by src/session. Regime: pg, but nothing here raises. A process makes one call at a time; one that has many
+// under way saves all but the one it speaks of (concurrent_calls.cpp). Each step overrules the one before, so a call
+// that waits for another's request and then makes its own is `sent`. A call that an ERROR or FATAL ends needs no end():
+// the abort of its (sub)transaction ends it, as what it had come to by then. So every begin() is counted exactly once
+// (shmem/call_stats.hpp has the sums that hold), and no handler is set up for it.
 #pragma once
 
 #include "shmem/call_stats.hpp"
@@ -69,17 +69,17 @@ shmem::StatementCounts *tally(shmem::StatementCounts *into);
 // It was none after all, and is not counted.
 void forget();
 
-// A call laid aside, so that another may be spoken of. No abort finds it: its keeper ends it by drop().
-struct Aside {
+// A call that is saved, so that another may be spoken of. No abort finds it: its owner ends it by drop().
+struct SavedCall {
     bool active = false;
     std::int64_t start_us;
     shmem::EndedCall call;
     char model[shmem::kModelNameBytes];
     std::uint64_t prompt_hash;
 };
-void lay_aside(Aside &aside);
-void take_up(Aside &aside);
+void save(SavedCall &call);
+void restore(SavedCall &call);
 // Ends it as an error would.
-void drop(Aside &aside);
+void drop(SavedCall &call);
 
 }  // namespace steadytext::session::observe

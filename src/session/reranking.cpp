@@ -4,7 +4,6 @@
 #include "src/core/cache_key.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/lexical_score.hpp"
-#include "src/core/nfc.hpp"
 #include "src/core/reply.hpp"
 #include "src/guc.hpp"
 #include "src/pg/interrupts.hpp"
@@ -12,9 +11,9 @@
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
-#include "src/session/inquiry.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/running_call.hpp"
 #include "src/session/scope.hpp"
 #include "src/session/settings.hpp"
 
@@ -131,25 +130,13 @@ bool read_scores(std::string_view text, std::size_t count, std::vector<double> &
 
 // ---- from question to order ----------------------------------------------------------------------------------------
 
-std::string_view normal(std::string_view query) {
-    static std::string *text = new std::string;
-    core::Work work = pg::interruptible();
-    if (guc::normalize_prompts)
-        pg::worked(work, "the query", [&](core::Problem &) {
-            query = core::nfc(query, *text, work);
-            return true;
-        });
-    return query.data() == text->data() ? pg::copy_text(query) : query;
-}
-
-class RerankingInquiry final : public Inquiry {
+class RerankingCall final : public ModelCall {
 public:
-    explicit RerankingInquiry(const RerankRequest &request);
+    explicit RerankingCall(const RerankRequest &request);
 
-    [[nodiscard]] bool recall() override;
-    [[nodiscard]] Call call() const override { return {shmem::Operation::Rerank, wire_params(work_), model_name()}; }
-    [[nodiscard]] Asked take(const Answer &answer, CachedAnswer &told) override;
-    [[nodiscard]] bool take_told(const CachedAnswer &told) override { return take_scores(told.text); }
+    [[nodiscard]] bool accept_cached(const CachedAnswer &found) override { return take_scores(found.text); }
+    [[nodiscard]] SlotRequest prepare() override { return {shmem::Operation::Rerank, pg::copy_text(wire_params(work_)), model_name()}; }
+    [[nodiscard]] CallResult accept(const Answer &answer, CachedAnswer &shared) override;
     void finish() override;
     // The scores as a JSON array, in the order of the documents.
     [[nodiscard]] bool bytes(std::string_view &answer) const override;
@@ -183,10 +170,10 @@ bool find_scoring_model(shmem::Model &model) {
     return has_reranker || has_embedder;
 }
 
-RerankingInquiry::RerankingInquiry(const RerankRequest &request) {
+RerankingCall::RerankingCall(const RerankRequest &request) {
     work_.documents = check(request);
     observe::begin(shmem::CallKind::Rerank);
-    work_.query = normal(request.query.text);
+    work_.query = normalized(request.query.text, "the query");
     observe::prompt(work_.query);
     work_.task = request.task.or_else(kDefaultTask);
     work_.seed = request.seed;
@@ -203,27 +190,20 @@ RerankingInquiry::RerankingInquiry(const RerankRequest &request) {
         query.key = key_of(work_);
 }
 
-void RerankingInquiry::keep_scores(const std::vector<double> &scores) {
+void RerankingCall::keep_scores(const std::vector<double> &scores) {
     auto *kept = static_cast<double *>(palloc(scores.size() * sizeof(double)));
     std::copy(scores.begin(), scores.end(), kept);
     scores_ = {kept, scores.size()};
 }
 
-bool RerankingInquiry::take_scores(std::string_view text) {
+bool RerankingCall::take_scores(std::string_view text) {
     if (!read_scores(text, work_.documents.size(), scores_at_hand()))
         return false;
     keep_scores(scores_at_hand());
     return true;
 }
 
-bool RerankingInquiry::recall() {
-    CachedAnswer found;
-    const bool hit = session::recall(query, found) && take_scores(found.text);
-    note_lookup(hit);
-    return hit;
-}
-
-void RerankingInquiry::keep(const CachedAnswer &answer) const {
+void RerankingCall::keep(const CachedAnswer &answer) const {
     core::CacheRecord row;
     row.operation = "rerank";
     row.scope = cache_scope();
@@ -234,26 +214,25 @@ void RerankingInquiry::keep(const CachedAnswer &answer) const {
     remember(query, row, answer);
 }
 
-Asked RerankingInquiry::take(const Answer &answer, CachedAnswer &told) {
-    problem = answer.problem;
+CallResult RerankingCall::accept(const Answer &answer, CachedAnswer &shared) {
     core::ReplyUsage usage;
-    const bool good = answer.answered && pg::try_guarded(problem, [&](core::Problem &p) {
+    const bool good = pg::try_guarded(problem, [&](core::Problem &p) {
         return core::read_rerank_reply(answer.body, work_.documents, scores_at_hand(), usage, p);
     });
     if (!good)
-        return answer.timed_out ? Asked::TimedOut : Asked::Failed;
+        return CallResult::Failed;
     observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
     keep_scores(scores_at_hand());
     if (!has_model_)
-        return Asked::Private;
+        return CallResult::Unshared;
     if (use_cache) {
-        told.text = scores_text(scores_);
-        keep(told);
+        shared.text = scores_text(scores_);
+        keep(shared);
     }
-    return Asked::Answered;
+    return CallResult::Answered;
 }
 
-void RerankingInquiry::fall_back() {
+void RerankingCall::fall_back() {
     if (degrade(problem) == Degraded::Null)
         return;
     core::Work work = pg::interruptible();
@@ -267,18 +246,18 @@ void RerankingInquiry::fall_back() {
     keep_scores(scores_at_hand());
 }
 
-void RerankingInquiry::finish() {
-    if (ended == Ended::Failed)
+void RerankingCall::finish() {
+    if (has_failed(result))
         fall_back();
     took_us = observe::end();
 }
 
-bool RerankingInquiry::bytes(std::string_view &answer) const {
+bool RerankingCall::bytes(std::string_view &answer) const {
     answer = scores_text(scores_);
     return !scores_.empty();
 }
 
-std::span<const RankedDocument> RerankingInquiry::ordered() const {
+std::span<const RankedDocument> RerankingCall::ordered() const {
     const std::size_t count = work_.documents.size();
     const bool has_scores = !scores_.empty();
     auto *ranked = static_cast<RankedDocument *>(palloc(count * sizeof(RankedDocument)));
@@ -294,15 +273,15 @@ std::span<const RankedDocument> RerankingInquiry::ordered() const {
 
 std::span<const RankedDocument> rerank(const RerankRequest &request) {
     (void)shmem::segment();  // first of all: is the library preloaded?
-    RerankingInquiry inquiry(request);
-    serve(inquiry);
-    inquiry.finish();
-    return inquiry.ordered();
+    RerankingCall call(request);
+    run(call);
+    call.finish();
+    return call.ordered();
 }
 
-Inquiry *begin_reranking(const RerankRequest &request) {
+ModelCall *begin_reranking(const RerankRequest &request) {
     (void)shmem::segment();
-    return new (palloc(sizeof(RerankingInquiry))) RerankingInquiry(request);
+    return new (palloc(sizeof(RerankingCall))) RerankingCall(request);
 }
 
 }  // namespace steadytext::session

@@ -28,9 +28,9 @@ struct RankedDocument {
 // (src/core/lexical_score.hpp), or as steadytext.on_failure says. Raises on bad arguments.
 [[nodiscard]] std::span<const RankedDocument> rerank(const RerankRequest &request);
 
-// The same as far as the limits, for who has many under way (many_calls.hpp). In CurrentMemoryContext, as is all that it makes
+// The same as far as the limits, for whoever has many under way (concurrent_calls.hpp). In CurrentMemoryContext, as is all that it makes
 // later; the request's texts are used until its end.
-class Inquiry;
-[[nodiscard]] Inquiry *begin_reranking(const RerankRequest &request);
+class ModelCall;
+[[nodiscard]] ModelCall *begin_reranking(const RerankRequest &request);
 
 }  // namespace steadytext::session

@@ -1,0 +1,142 @@
+// Many entries, one latch: see concurrent_calls.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/concurrent_calls.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+
+#include <algorithm>
+#include <new>
+
+namespace steadytext::session {
+
+namespace {
+
+// What the daemons that answer now work on at once, and half as much again, so that none of them waits for this
+// session.
+std::uint32_t daemons_window(bool embeds) {
+    constexpr std::uint32_t kUntold = 16;
+    std::uint32_t window = 0;
+    for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
+        shmem::DaemonIdentity identity;
+        if (row.state.load(std::memory_order_relaxed) != shmem::DaemonState::Ready || !row.identity.load(identity))
+            continue;
+        const bool is_serial = identity.kind == shmem::DaemonKind::Serial || identity.kind == shmem::DaemonKind::Unknown;
+        const std::uint32_t told = identity.slots > 0 ? identity.slots : kUntold;
+        const std::uint32_t at_once = is_serial ? static_cast<std::uint32_t>(guc::pool_size) : std::min(told, shmem::segment().slots->size()) * 3 / 2;
+        window += embeds ? at_once * identity.batch : at_once;
+    }
+    return window > 0 ? window : kUntold;
+}
+
+}  // namespace
+
+ConcurrentCalls *ConcurrentCalls::make(std::uint32_t most, bool embeds) {
+    constexpr std::int64_t kAskLimitsEveryUs = 20'000;
+    auto *calls = new (palloc(sizeof(ConcurrentCalls))) ConcurrentCalls;
+    calls->embeds_ = embeds;
+    calls->group_.least_pause_us = kAskLimitsEveryUs;
+    // Half of the slots at most: others have requests too.
+    calls->most_ = std::clamp(shmem::segment().slots->size() / 2, 1U, most);
+    calls->entries_ = static_cast<Entry *>(palloc(calls->most_ * sizeof(Entry)));
+    return calls;
+}
+
+std::uint32_t ConcurrentCalls::room() {
+    constexpr std::int64_t kLookEveryUs = 100'000;
+    if (const std::int64_t now_us = core::monotonic_us(); now_us >= look_at_daemons_us_) {
+        look_at_daemons_us_ = now_us + kLookEveryUs;
+        window_ = daemons_window(embeds_);
+    }
+    return std::min(most_, window_);
+}
+
+void ConcurrentCalls::start(ModelCall *call) {
+    Entry &entry = *new (&entries_[count_++]) Entry{RunningCall(*call, group_), CurrentMemoryContext, InvalidOid, 0, {}};
+    GetUserIdAndSecContext(&entry.user, &entry.security);
+    observe::save(entry.saved);
+    advance(entry);
+}
+
+// One look at each until it returns null; what ends behind it sets the latch.
+ModelCall *ConcurrentCalls::take_ended() {
+    while (looked_at_ < count_) {
+        Entry &entry = entries_[looked_at_];
+        advance(entry);
+        if (!entry.running.has_ended()) {
+            looked_at_++;
+            continue;
+        }
+        ModelCall *call = &entry.running.call();
+        observe::restore(entry.saved);
+        entry = entries_[--count_];
+        return call;
+    }
+    looked_at_ = 0;
+    return nullptr;
+}
+
+void ConcurrentCalls::wait(std::int64_t most_us) {
+    static pg::WaitEvent waiting("SteadytextReply");
+    std::int64_t until_us = core::monotonic_us() + std::min<std::int64_t>(most_us, 1'000'000);
+    for (std::uint32_t i = 0; i < count_; i++) {
+        const RunningCall &running = entries_[i].running;
+        if (running.is_ready())
+            return;
+        until_us = std::min(until_us, running.due_us());
+    }
+    pg::sleep_until(until_us, waiting);
+    CHECK_FOR_INTERRUPTS();
+}
+
+void ConcurrentCalls::give_up() {
+    while (count_ > 0)
+        drop(entries_[count_ - 1]);
+}
+
+void ConcurrentCalls::give_up(const ModelCall *call) {
+    for (std::uint32_t i = 0; i < count_; i++)
+        if (&entries_[i].running.call() == call)
+            return drop(entries_[i]);
+}
+
+ModelCall *ConcurrentCalls::take_broken() {
+    if (moving_ == nullptr)
+        return nullptr;
+    ModelCall *call = &moving_->running.call();
+    drop(*moving_);
+    moving_ = nullptr;
+    return call;
+}
+
+// The last one takes its place.
+void ConcurrentCalls::drop(Entry &entry) {
+    entry.running.drop();
+    observe::drop(entry.saved);
+    entry = entries_[--count_];
+    looked_at_ = 0;
+}
+
+// As the role and in the memory context that it was started with; meanwhile observe:: speaks of it.
+void ConcurrentCalls::advance(Entry &entry) {
+    if (!entry.running.can_advance())
+        return;
+    MemoryContext caller = MemoryContextSwitchTo(entry.memory);
+    Oid user;
+    int security;
+    GetUserIdAndSecContext(&user, &security);
+    SetUserIdAndSecContext(entry.user, entry.security);
+    observe::restore(entry.saved);
+    moving_ = &entry;
+    if (watcher_ != nullptr)
+        watcher_(&entry.running.call());
+    entry.running.advance();
+    moving_ = nullptr;
+    if (watcher_ != nullptr)
+        watcher_(nullptr);
+    observe::save(entry.saved);
+    SetUserIdAndSecContext(user, security);
+    MemoryContextSwitchTo(caller);
+}
+
+}  // namespace steadytext::session

@@ -1,0 +1,422 @@
+// The stages of a call, one function each: see running_call.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/session/running_call.hpp"
+#include "shmem/segment.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+#include "src/session/limit_rules.hpp"
+#include "src/session/observe.hpp"
+#include "src/session/room.hpp"
+#include "src/session/statement.hpp"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+namespace steadytext::session {
+
+using shmem::SingleFlight;
+
+namespace {
+
+pg::WaitEvent limit_wait("SteadytextRateLimit");
+pg::WaitEvent single_flight_wait("SteadytextSingleFlight");
+pg::WaitEvent room_wait("SteadytextRoom");
+pg::WaitEvent reply_wait("SteadytextReply");
+
+SingleFlight &single_flight() { return *shmem::segment().single_flight; }
+shmem::PayloadPool &pool() { return *shmem::segment().payloads; }
+void wake(std::int32_t proc_number) { pg::set_latch_of(proc_number); }
+void count(shmem::Counter counter) {
+    shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter);
+}
+
+void drop_on_error(int, Datum running) { reinterpret_cast<RunningCall *>(DatumGetPointer(running))->drop(); }
+
+}  // namespace
+
+static_assert(std::is_trivially_copyable_v<RunningCall> && std::is_trivially_destructible_v<RunningCall>);
+
+// ---- all stages -----------------------------------------------------------------------------------------------------
+
+// A hit ends in the first step, before there is anything to give back.
+void RunningCall::run() {
+    if (!step() && has_ended())
+        return;
+    PG_ENSURE_ERROR_CLEANUP(drop_on_error, PointerGetDatum(this));
+    {
+        for (advance(); !has_ended() && !(call_->streaming && is_sent()); advance())
+            (void)pg::wait_until(due_us(), wait_event());
+    }
+    PG_END_ENSURE_ERROR_CLEANUP(drop_on_error, PointerGetDatum(this));
+}
+
+void RunningCall::advance() {
+    while (step()) {
+    }
+}
+
+bool RunningCall::step() {
+    switch (stage_) {
+    case Stage::LookUp:
+        return look_up();
+    case Stage::Admit:
+        return is_admitted() && go_to(after_admission());
+    case Stage::Join:
+        return join();
+    case Stage::Follow:
+        return follow();
+    case Stage::Place:
+        return place();
+    case Stage::Sent:
+        return look_at_slot();
+    case Stage::Ended:
+        break;
+    }
+    return false;
+}
+
+bool RunningCall::go_to(Stage stage) {
+    stage_ = stage;
+    again_us_ = 0;
+    return true;
+}
+
+bool RunningCall::can_advance() const {
+    switch (stage_) {
+    case Stage::Ended:
+        return false;
+    case Stage::Sent:
+        return slot_.is_done() || core::monotonic_us() >= slot_.deadline_us();
+    case Stage::Follow:
+        return true;
+    case Stage::Place:
+        return may_claim() || core::monotonic_us() >= again_us_;
+    case Stage::LookUp:
+    case Stage::Admit:
+    case Stage::Join:
+        break;
+    }
+    return is_woken_ || core::monotonic_us() >= again_us_;
+}
+
+pg::WaitEvent &RunningCall::wait_event() const {
+    switch (stage_) {
+    case Stage::LookUp:
+    case Stage::Admit:
+        return limit_wait;
+    case Stage::Join:
+    case Stage::Follow:
+        return single_flight_wait;
+    case Stage::Place:
+        return room_wait;
+    case Stage::Sent:
+    case Stage::Ended:
+        break;
+    }
+    return reply_wait;
+}
+
+bool RunningCall::end(CallResult result) {
+    ModelCall &call = *call_;
+    Assert(!has_failed(result) || call.problem.is_set());
+    settle(call.quota, is_answered(result) ? call.used_tokens() : call.used_in_vain());
+    if (is_answered(result))
+        statement::note_answer();
+    call.result = result;
+    stage_ = Stage::Ended;
+    return false;
+}
+
+// With `problem` set.
+bool RunningCall::fail(CallResult result) {
+    publish(result, {});
+    return end(result);
+}
+
+void RunningCall::drop() {
+    if (has_ended())
+        return;
+    if (is_sent()) {
+        group_->sent--;
+        call_->was_sent |= slot_.was_sent();
+    }
+    leave_line();
+    slot_.let_go(shmem::Abandon::Cancelled);
+    leave_flight();
+    settle(call_->quota, call_->used_in_vain());
+    stage_ = Stage::Ended;
+}
+
+// ---- limits and cache -----------------------------------------------------------------------------------------------
+
+// Limits are asked before the cache if cached answers count (steadytext.limit_cache_hits), else after it. ANALYZE
+// samples thousands of rows: it asks no daemon and charges no limits, and its look into the cache does not count as a
+// call.
+bool RunningCall::look_up() {
+    ModelCall &call = *call_;
+    if (statement::is_analyzing()) {
+        const bool is_found = recall();
+        observe::forget();
+        return end(is_found ? CallResult::Recalled : CallResult::Skipped);
+    }
+    if (guc::limit_cache_hits && !is_admitted())
+        return false;
+    if (repeats_)
+        return end_repeated();
+    if (recall())
+        return end(CallResult::Recalled);
+    request_ = call.prepare();
+    request_.spending = &call.spending;
+    request_.quota = &call.quota;
+    return go_to(guc::limit_cache_hits ? after_admission() : Stage::Admit);
+}
+
+bool RunningCall::recall() {
+    if (!call_->use_cache)
+        return false;
+    CachedAnswer found;
+    const bool hit = (session::recall(call_->query, found) || call_->recall_original(found)) && call_->accept_cached(found);
+    note_lookup(hit);
+    return hit;
+}
+
+// False if the call has to wait for a limit, or was refused.
+bool RunningCall::is_admitted() {
+    if (limit_rules().count == 0)
+        return true;
+    ModelCall &call = *call_;
+    Refusal refusal;
+    const Admission result = admit(call.spending, call.quota, group_->sent > 0, call.deadline, again_us_, refusal);
+    is_woken_ = result == Admission::WhenWoken;
+    switch (result) {
+    case Admission::Admitted:
+        if (group_->outlives_transactions)
+            outlive_transaction(call.quota);
+        return true;
+    case Admission::Refused:
+        call.problem = refusal.problem;
+        call.limit_wait_us = refusal.wait_us;
+        return end(CallResult::Limited);
+    case Admission::AfterOthers:
+        call.deadline.begin_anew();  // the other calls have deadlines of their own
+        break;
+    case Admission::WhenWoken:
+    case Admission::Later:
+        if (!std::exchange(has_waited_, true))
+            count(shmem::Counter::LimitWaits);
+        break;
+    }
+    again_us_ = std::max(again_us_, core::monotonic_us() + group_->least_pause_us);
+    return false;
+}
+
+bool RunningCall::end_repeated() {
+    settle(call_->quota, 0);
+    observe::joined();
+    call_->result = first_;
+    stage_ = Stage::Ended;
+    return false;
+}
+
+// ---- a single request for all sessions that ask the same (shmem/single_flight.hpp) ----------------------------------
+
+bool RunningCall::join() {
+    switch (single_flight().join(flight_key(call_->query), pg::my_proc_number(), ticket_)) {
+    case SingleFlight::Role::Leader:
+        return lead();
+    case SingleFlight::Role::Waiter:
+        count(shmem::Counter::SingleFlightJoins);
+        observe::joined();
+        return go_to(Stage::Follow);
+    case SingleFlight::Role::Alone:
+        return go_to(Stage::Place);
+    case SingleFlight::Role::Led:
+        break;
+    }
+    // Another session leads this key, and this session leads other keys: if both followed, both would wait for ever.
+    // The answer will be in the cache.
+    constexpr std::int64_t kLookAgainUs = 5'000;
+    again_us_ = core::monotonic_us() + kLookAgainUs;
+    return fail_if_late();
+}
+
+// A leader before this session may have ended since LookUp: then the answer is in the cache. An answer of no use there
+// is asked for.
+bool RunningCall::lead() {
+    CachedAnswer found;
+    if (!recall_hot(call_->query, found) || !call_->accept_cached(found))
+        return go_to(Stage::Place);
+    observe::joined();
+    publish(CallResult::Answered, found);
+    return end(CallResult::Answered);
+}
+
+bool RunningCall::follow() {
+    switch (single_flight().poll(ticket_)) {
+    case SingleFlight::Progress::Lead:
+        return lead();
+    case SingleFlight::Progress::Answered:
+        return call_->accept_cached(take_published()) ? end(CallResult::Answered) : go_to(Stage::Place);
+    case SingleFlight::Progress::Failed:
+        call_->problem = single_flight().problem(ticket_);
+        leave_flight();
+        return end(CallResult::Failed);
+    case SingleFlight::Progress::Pending:
+    case SingleFlight::Progress::None:
+        break;
+    }
+    again_us_ = call_->deadline.us();  // the leader sets the latch
+    return fail_if_late();
+}
+
+bool RunningCall::fail_if_late() {
+    if (core::monotonic_us() < call_->deadline.us())
+        return false;
+    observe::timed_out();
+    call_->problem.set(core::sqlstate::kTimeoutExpired, "no answer within %d ms", guc::request_timeout_ms);
+    call_->problem.with_detail("Another session had asked the same before and was still waiting.")
+        .with_hint("Raise steadytext.request_timeout, or look at steadytext_daemon_status().");
+    return fail(CallResult::TimedOut);
+}
+
+// A result that concerns this session alone (its deadline, its limits, another model) is not published: a follower
+// leads then.
+void RunningCall::publish(CallResult result, const CachedAnswer &answer) {
+    if (ticket_.is_empty())
+        return;
+    if (result == CallResult::Answered)
+        single_flight().complete(ticket_, pack(answer), pool(), wake);
+    else if (result == CallResult::Failed)
+        single_flight().fail(ticket_, call_->problem, pool(), wake);
+    else
+        return leave_flight();
+    room::call_next();  // if all followers have left, the memory of the answer is free
+}
+
+CachedAnswer RunningCall::take_published() {
+    CachedAnswer answer;
+    const std::size_t size = single_flight().size(ticket_);
+    char *bytes = static_cast<char *>(palloc_extended(std::max<std::size_t>(size, 1), MCXT_ALLOC_HUGE));
+    if (!single_flight().take(ticket_, bytes, pool()) || !unpack(call_->query.kind, {bytes, size}, answer))
+        elog(ERROR, "an answer in shared memory is damaged");
+    room::call_next();  // the last follower frees the memory of the answer
+    return answer;
+}
+
+void RunningCall::leave_flight() {
+    if (ticket_.is_empty())
+        return;
+    single_flight().leave(ticket_, pool(), wake);
+    room::call_next();
+}
+
+// ---- room in shared memory ------------------------------------------------------------------------------------------
+
+// No call of this group is in line; or this call is, and its turn may have come.
+bool RunningCall::may_claim() const { return group_->in_line == nullptr || (group_->in_line == call_ && room::is_called()); }
+
+// Without room, the call stands in line for its whole group: a session has a single place.
+bool RunningCall::place() {
+    request_.deadline_us = call_->deadline.us();
+    const bool is_in_line = group_->in_line == call_;
+    if (is_in_line ? room::take_call() : group_->in_line == nullptr && !room::others_wait()) {
+        const PendingSlot::Submitted submitted = slot_.submit(request_, call_->problem);
+        if (submitted != PendingSlot::Submitted::NoRoom)
+            leave_line();
+        if (submitted == PendingSlot::Submitted::Refused)
+            return fail(CallResult::Failed);
+        if (submitted == PendingSlot::Submitted::Yes) {
+            pfree(const_cast<char *>(request_.params.data()));  // the slot has it
+            request_.params = {};
+            group_->sent++;
+            stage_ = Stage::Sent;
+            return false;
+        }
+    }
+    const bool is_late = core::monotonic_us() >= request_.deadline_us;
+    if (is_late || room::can_never_be(request_)) {
+        leave_line();
+        room::refuse(request_, call_->problem);
+        return fail(is_late ? CallResult::TimedOut : CallResult::Failed);
+    }
+    stand_in_line();
+    return false;
+}
+
+void RunningCall::stand_in_line() {
+    constexpr std::int64_t kLookAnywayUs = 1'000'000;
+    if (group_->in_line == nullptr) {
+        group_->in_line = call_;
+        room::join_line(request_);
+    }
+    if (group_->in_line == call_)
+        room::call_next();
+    again_us_ = std::min(request_.deadline_us, core::monotonic_us() + kLookAnywayUs);
+}
+
+void RunningCall::leave_line() {
+    if (group_->in_line != call_)
+        return;
+    group_->in_line = nullptr;
+    room::leave_line();
+}
+
+// ---- at the gateway -------------------------------------------------------------------------------------------------
+
+bool RunningCall::look_at_slot() {
+    if (call_->streaming)
+        return false;  // generation_stream.cpp looks at the pieces
+    if (slot_.is_done())
+        end_sent(slot_.take_answer());
+    else if (core::monotonic_us() >= slot_.deadline_us())
+        end_sent(slot_.timed_out());
+    return false;
+}
+
+void RunningCall::end_sent(const Answer &answer) {
+    slot_.let_go(answer.result == CallResult::TimedOut ? shmem::Abandon::TimedOut : shmem::Abandon::Cancelled);
+    group_->sent--;
+    stage_ = Stage::Place;  // there is no slot to give back any more
+    call_->was_sent |= answer.was_sent;
+    call_->queue_ms = answer.queue_ms;
+    (void)accept(answer);
+}
+
+bool RunningCall::accept(const Answer &answer) {
+    ModelCall &call = *call_;
+    if (answer.result == CallResult::Answered) {
+        CachedAnswer shared;
+        const CallResult result = call.accept(answer, shared);
+        publish(result, shared);
+        return end(result);
+    }
+    call.problem = answer.problem;
+    if (answer.result != CallResult::Limited)
+        return fail(answer.result);
+    call.limit_wait_us = answer.limit_wait_us;
+    leave_flight();  // a follower may have other limits
+    refuse_after_all(call.quota, call.problem);
+    return end(CallResult::Limited);
+}
+
+// ---- a single call --------------------------------------------------------------------------------------------------
+
+void run(ModelCall &call) {
+    CallGroup alone;
+    RunningCall(call, alone).run();
+}
+
+void run_repeated(ModelCall &call, CallResult first) {
+    CallGroup alone;
+    RunningCall running(call, alone);
+    running.repeat(first);
+    running.run();
+    if (has_failed(call.result)) {
+        observe::failed(call.problem);
+        observe::fell_back();
+    }
+    call.took_us = observe::end();
+}
+
+}  // namespace steadytext::session
