@@ -38,7 +38,8 @@ bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &ex
     shmem::HotCache *hot = shmem::segment().hot_cache;
     if (hot == nullptr)
         return false;
-    // Room is made between the two steps, as nothing may be raised within one. A value that moves is looked for again.
+    // Room is made between the two steps, because nothing may raise within a step. If the value moves meanwhile, it is
+    // looked up again.
     char *buffer = nullptr;
     std::size_t room = 0;
     constexpr int kLooks = 16;
@@ -62,7 +63,7 @@ bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &ex
 
 void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
     shmem::HotCache *hot = shmem::segment().hot_cache;
-    // A clearing between the question and the insertion leaves a value of an earlier epoch, which nobody finds.
+    // A clearing between the lookup and the insertion leaves a value of an earlier epoch, which no session finds.
     const shmem::CacheOwner owner{MyDatabaseId, query.role, static_cast<std::uint32_t>(query.epoch)};
     if (hot != nullptr && query.epoch == epoch_now())
         (void)hot->insert(query.key, {answer.kind, pack(answer), owner, answer.expires_us}, core::unix_us());
@@ -70,7 +71,7 @@ void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
 
 // ---- the table -----------------------------------------------------------------------------------------------------
 
-// Tells the keeper, which is woken by the first of many. A standby has none: what is not written here stays unwritten.
+// Tells the keeper; the first of many records wakes it. A standby has no keeper, so the record stays unwritten there.
 void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
     const shmem::Segment &segment = shmem::segment();
     shmem::DatabaseRow *row = my_database();
@@ -81,7 +82,7 @@ void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
         core::encode(record, *bytes);
         return true;
     });
-    // Announced first, so that the count is never less than what is there.
+    // Announced first, so that the count is never less than the number of records in the ring.
     const bool is_first = row->pending_writes.fetch_add(1) == 0;
     if (!segment.cache_writes->put(MyDatabaseId, epoch, *bytes)) {
         row->pending_writes.fetch_sub(1);
@@ -119,7 +120,7 @@ bool recall_migrated(const CacheQuery &query, const LegacyQuery &legacy, CachedA
     return recall_table(legacy.migrated_key, InvalidOid, query, answer) && is_accepted(legacy, answer);
 }
 
-// A row under the original's key gets its migrated one.
+// A row under the original's key gets its migrated key.
 bool recall_original(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
     if (!read_table(legacy.original_key, query.kind, InvalidOid, &legacy.condition, answer) || !is_accepted(legacy, answer))
         return false;
@@ -144,7 +145,8 @@ std::int64_t expiry(const core::Digest &key, std::int64_t now_us) {
 
 CacheQuery new_query(shmem::ValueKind kind) { return {{}, kind, epoch_now(), scope_role()}; }
 
-// A digest with 128 of its bits changed by what is not in it: as hard to make equal to another as the digest itself.
+// The digest, with 128 of its bits changed by the database, the role and the epoch, which are not in it. To make two
+// such keys equal is as hard as to make two digests equal.
 core::Digest flight_key(const CacheQuery &query) {
     core::Digest key = query.key;
     std::uint64_t words[2];

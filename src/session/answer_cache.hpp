@@ -1,7 +1,8 @@
 // Cached answers of this database: the hot cache in shared memory, behind it the table steadytext_cache.
 //
-// Called by src/session. Regime: pg. Sessions read both and write the first; the second is the keeper's to write
-// (bgworker/keeper_main.cpp), told by way of shared memory. Everything is best effort: what finds no room is not an error.
+// Called by src/session. Regime: pg. Sessions read both and write the hot cache. The keeper writes the table
+// (bgworker/keeper_main.cpp); sessions tell it by way of shared memory. Everything is best effort: an answer that finds
+// no room is not an error.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -11,8 +12,9 @@
 
 namespace steadytext::session {
 
-// Made before an answer is looked up or computed: what is older than the last clearing of the database's cache is not remembered.
-// The key has the names of database and role in it; `role`, and the database's number, tell namesakes apart.
+// Made before an answer is looked up or computed: an answer that is older than the last clearing of the database's
+// cache is not remembered. The key has the names of database and role in it; `role`, and the database's number, tell
+// namesakes apart.
 struct CacheQuery {
     core::Digest key;
     shmem::ValueKind kind;
@@ -21,16 +23,16 @@ struct CacheQuery {
 };
 [[nodiscard]] CacheQuery new_query(shmem::ValueKind kind);
 
-// What sessions that wait for the same answer have in common.
+// The same for all sessions that wait for the same answer.
 [[nodiscard]] core::Digest flight_key(const CacheQuery &query);
 
 // Where an answer of the original may be found.
 struct LegacyQuery {
     std::string_view original_key;  // as the original made it
-    core::Digest migrated_key;      // what steadytext_cache_migrate_keys() makes of it
+    core::Digest migrated_key;      // the key that steadytext_cache_migrate_keys() makes of it
     LegacyCondition condition;      // for the original key, which does not say it all
-    // Brings the answer, under either key, to what it would be today, or says no: the original kept zeros, and what had not the form asked
-    // for. May be null.
+    // Brings the answer, under either key, to its form of today, or refuses it: the original also kept zeros, and
+    // answers without the form that was asked for. May be null.
     bool (*accept)(const void *context, CachedAnswer &answer) = nullptr;
     const void *context = nullptr;
 };
@@ -43,10 +45,11 @@ struct LegacyQuery {
 // Counts the outcome of a lookup.
 void note_lookup(bool hit);
 
-// `row` says whose answer to what it is; the answer's own members are filled in here.
+// `row` says for which call and role the answer is; the answer's own members are filled in here.
 void remember(const CacheQuery &query, core::CacheRecord row, const CachedAnswer &answer);
 
-// Nothing of this database that was cached before this call is found in shared memory, nor written to the table any more.
+// From now on an answer of this database that was cached before this call is not found in shared memory, nor written to
+// the table.
 void forget_cached();
 
 }  // namespace steadytext::session

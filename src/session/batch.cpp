@@ -1,4 +1,4 @@
-// First all that differ, many at once, then all rows in their order: see batch.hpp. Regime: pg.
+// First all rows that differ, many at once, then all rows in their order: see batch.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/batch.hpp"
 #include "src/guc.hpp"
@@ -20,7 +20,7 @@ namespace steadytext::session {
 namespace {
 
 struct Row {
-    std::uint32_t first;  // the row that asked for it: this one, or an equal one before it
+    std::uint32_t first;  // the row that asked for it: this row, or an equal row before it
     bool is_null = true;
     CallResult result = CallResult::Limited;
     char sqlstate[6] = "";  // of a failure
@@ -44,7 +44,7 @@ struct Run {
 
 MemoryContext make_context() { return AllocSetContextCreate(CurrentMemoryContext, "steadytext batch row", ALLOCSET_SMALL_SIZES); }
 
-// All of them, before anything is spent on the first.
+// Checks all texts before anything is spent on the first.
 void check_texts(const Batch &batch) {
     MemoryContext context = make_context();
     MemoryContext caller = MemoryContextSwitchTo(context);
@@ -71,7 +71,7 @@ HTAB *make_seen() {
     return hash_create("steadytext batch", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-// The row is asked about, unless an equal one was.
+// Asks about the row, unless an equal row was asked about.
 void start(Run &run, std::uint32_t index) {
     Row &row = *new (&run.rows[index]) Row{};
     row.first = index;
@@ -130,7 +130,7 @@ void ask_all(Run &run) {
     }
 }
 
-// A row equal to an earlier one costs its limits and is counted, as if it had been asked with the answer in the cache.
+// A row equal to an earlier row is charged to the limits and counted, as if the answer had been in the cache.
 bool repeat(const Run &run, std::uint32_t index, const Row &first) {
     ModelCall *call = run.batch.begin(run.batch.context, pg::utf8_text(run.batch.texts[index]));
     if (has_failed(first.result))

@@ -1,7 +1,8 @@
 // The same question about each text of an array, as many at once as the daemons work on: see docs/batch.md.
 //
-// Called by src/functions/batch.cpp. Regime: pg. Equal questions are asked once; answers come in the order of the texts, after
-// the last one is there. What is held in memory is the texts, some fifty bytes for each, and work_mem for the answers.
+// Called by src/functions/batch.cpp. Regime: pg. Equal questions are asked once. Answers come in the order of the
+// texts, after the last answer is there. Memory holds the texts, some fifty bytes for each text, and work_mem for the
+// answers.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -17,9 +18,9 @@ class ModelCall;
 
 struct Batch {
     shmem::CallKind kind;
-    const core::Rule *each;  // what each text must be
+    const core::Rule *each;  // the rule for each text
     std::span<const Datum> texts;  // text values
-    std::span<const bool> nulls;   // of those that are not asked about
+    std::span<const bool> nulls;   // texts that are not asked about
     // Begins the call about a text, in CurrentMemoryContext; its key is wanted.
     ModelCall *(*begin)(const void *context, std::string_view text);
     const void *context;
@@ -33,7 +34,7 @@ struct BatchRow {
     int took_ms;
 };
 
-// Raises on a bad text before any is asked about; then as a single call would.
+// Raises on a bad text before any text is asked about; then as a single call would.
 void run_batch(const Batch &batch, void (*emit)(void *context, const BatchRow &row), void *emit_context);
 
 }  // namespace steadytext::session

@@ -1,4 +1,4 @@
-// Many entries, one latch: see concurrent_calls.hpp. Regime: pg.
+// Many entries, a single latch: see concurrent_calls.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/concurrent_calls.hpp"
 #include "shmem/segment.hpp"
@@ -12,8 +12,8 @@ namespace steadytext::session {
 
 namespace {
 
-// What the daemons that answer now work on at once, and half as much again, so that none of them waits for this
-// session.
+// The number of calls that the daemons that answer now work on at once, and half as many again, so that no
+// daemon waits for this session.
 std::uint32_t daemons_window(bool embeds) {
     constexpr std::uint32_t kUntold = 16;
     std::uint32_t window = 0;
@@ -36,7 +36,7 @@ ConcurrentCalls *ConcurrentCalls::make(std::uint32_t most, bool embeds) {
     auto *calls = new (palloc(sizeof(ConcurrentCalls))) ConcurrentCalls;
     calls->embeds_ = embeds;
     calls->group_.least_pause_us = kAskLimitsEveryUs;
-    // Half of the slots at most: others have requests too.
+    // At most half of the slots: other sessions have requests too.
     calls->most_ = std::clamp(shmem::segment().slots->size() / 2, 1U, most);
     calls->entries_ = static_cast<Entry *>(palloc(calls->most_ * sizeof(Entry)));
     return calls;
@@ -58,7 +58,7 @@ void ConcurrentCalls::start(ModelCall *call) {
     advance(entry);
 }
 
-// One look at each until it returns null; what ends behind it sets the latch.
+// Looks at each entry once until it returns null. A call that ends behind it sets the latch.
 ModelCall *ConcurrentCalls::take_ended() {
     while (looked_at_ < count_) {
         Entry &entry = entries_[looked_at_];
@@ -109,7 +109,7 @@ ModelCall *ConcurrentCalls::take_broken() {
     return call;
 }
 
-// The last one takes its place.
+// The last entry takes its place.
 void ConcurrentCalls::drop(Entry &entry) {
     entry.running.drop();
     observe::drop(entry.saved);
@@ -117,7 +117,8 @@ void ConcurrentCalls::drop(Entry &entry) {
     looked_at_ = 0;
 }
 
-// As the role and in the memory context that it was started with; meanwhile observe:: speaks of it.
+// Advances the call as the role, and in the memory context, that it was started with. Meanwhile observe::
+// counts for this call.
 void ConcurrentCalls::advance(Entry &entry) {
     if (!entry.running.can_advance())
         return;

@@ -1,4 +1,4 @@
-// Many calls of one session under way at once, each by the stages of a call made alone (running_call.hpp).
+// Many calls of a session under way at once. Each goes through the stages of a call made alone (running_call.hpp).
 //
 //   ConcurrentCalls *calls = ConcurrentCalls::make();
 //   PG_ENSURE_ERROR_CLEANUP(ConcurrentCalls::give_up_on_error, PointerGetDatum(calls));
@@ -15,12 +15,13 @@
 //   }
 //   PG_END_ENSURE_ERROR_CLEANUP(...);
 //
-// Called by src/session/batch.cpp and src/queue/worker_main.cpp. Regime: pg. An error, raised by whatever a call does
-// or by steadytext.on_limit = error, leaves the others as they are: give_up() ends them, in a cleanup or
+// Called by src/session/batch.cpp and src/queue/worker_main.cpp. Regime: pg. An error, raised by a step of a call or
+// by steadytext.on_limit = error, leaves the other calls as they are: give_up() ends them, in a cleanup or
 // before_shmem_exit callback. It frees their slots at once and has the daemons stop.
 //
-// Nothing here waits for one thing alone. So it may lead many flights (shmem/single_flight.hpp) and still look at what
-// others lead: a key that another session asks for is looked at again until it is in the cache or free to be led.
+// Nothing here waits for a single event. So a session may lead many flights (shmem/single_flight.hpp) and still watch
+// the flights of other sessions: it looks at such a key again until the answer is in the cache or the key is free to
+// be led.
 #pragma once
 
 #include "src/session/observe.hpp"
@@ -30,12 +31,13 @@ namespace steadytext::session {
 
 class ConcurrentCalls {
 public:
-    // In CurrentMemoryContext. `most`: beyond what the daemons work on at once and half of steadytext.max_requests.
-    // `embeds`: all are for embeddings, of which an engine takes many in one message.
+    // In CurrentMemoryContext. `most`: a further cap, beside the number of calls that the daemons work on at once and
+    // half of steadytext.max_requests. `embeds`: all calls are embeddings, of which an engine takes many in a single
+    // message.
     [[nodiscard]] static ConcurrentCalls *make(std::uint32_t most = UINT32_MAX, bool embeds = false);
 
     [[nodiscard]] bool has_room() { return count_ < room(); }
-    // As many as may be under way now.
+    // As many calls as may be under way now.
     [[nodiscard]] std::uint32_t room();
     [[nodiscard]] bool is_idle() const { return count_ == 0; }
     [[nodiscard]] std::uint32_t count() const { return count_; }
@@ -49,15 +51,15 @@ public:
     // Takes the call, just begun, as far as it goes without waiting. CurrentMemoryContext is where its answer will be.
     // It goes on as the role that is the current user now.
     void start(ModelCall *call);
-    // One that has ended, in no order; it is the call that observe:: speaks of. Null if there is none.
+    // A call that has ended, in no order; observe:: counts for it now. Null if no call has ended.
     [[nodiscard]] ModelCall *take_ended();
     void wait(std::int64_t most_us);
-    // After an error: the one that raised it, which is given up. Null if it was none.
+    // After an error: the call that raised it, which is given up. Null if no call raised it.
     [[nodiscard]] ModelCall *take_broken();
 
-    // Ends this one, if it is under way.
+    // Ends this call, if it is under way.
     void give_up(const ModelCall *call);
-    // Ends all that are under way.
+    // Ends all calls that are under way.
     void give_up();
     static void give_up_on_error(int, Datum calls) { reinterpret_cast<ConcurrentCalls *>(DatumGetPointer(calls))->give_up(); }
 
@@ -75,7 +77,7 @@ private:
 
     bool embeds_ = false;
     std::uint32_t most_ = 0;
-    std::uint32_t window_ = 0;  // what the daemons work on at once
+    std::uint32_t window_ = 0;  // calls that the daemons work on at once
     std::int64_t look_at_daemons_us_ = 0;
     std::uint32_t count_ = 0;
     std::uint32_t looked_at_ = 0;  // by take_ended()

@@ -1,8 +1,9 @@
-// Until when a call may wait: steadytext.request_timeout from when it first waits for anything, and once for all it waits for.
+// How long a call may wait: steadytext.request_timeout from its first wait, for all its waits together.
 //
-// Held by a call (src/session/model_call.hpp). Regime: pg, but nothing raises. A rate limit, another session's request for the
-// same, a daemon: each is asked with what is left, so that no call takes twice its time because it waited in two places. It
-// is begun late, not with the call, because a call that the cache answers need not look at the clock.
+// Held by a call (src/session/model_call.hpp). Regime: pg, but nothing raises. A rate limit, another session's request
+// for the same answer, a daemon: each gets the time that is left, so that no call takes twice its time because it
+// waited in two places. The time begins with the first wait, not with the call, because a call that the cache answers
+// need not look at the clock.
 #pragma once
 
 #include "src/core/clock.hpp"
@@ -19,7 +20,7 @@ public:
             us_ = deadline_from_now();
         return us_;
     }
-    // What it waited for was its own session's other calls, not the server.
+    // Called after a wait for its own session's other calls, not for the server.
     void begin_anew() { us_ = deadline_from_now(); }
 
 private:

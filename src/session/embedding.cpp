@@ -61,7 +61,7 @@ std::string_view wire_params(std::string_view text, const EmbeddingRequest &requ
     return *params;
 }
 
-// The original kept zeros of what had failed.
+// The original kept zeros for embeddings that had failed.
 bool has_direction(const void *, CachedAnswer &answer) {
     const auto *numbers = reinterpret_cast<const float *>(answer.vector.data());
     return std::any_of(numbers, numbers + answer.vector.size() / sizeof(float), [](float number) { return number != 0; });
@@ -93,7 +93,7 @@ void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest
     remember(query, row, answer);
 }
 
-// The vector in the model's own dimensions is gone with the next: only `fitted` stays.
+// The vector in the model's own dimensions lasts until the next vector: only `fitted` stays.
 std::vector<float> &own_dimensions() {
     static std::vector<float> *vector = new std::vector<float>;
     return *vector;
@@ -119,7 +119,8 @@ public:
 
 private:
     void fit(std::span<const float> vector);
-    // Vectors of two models have nothing in common: a call that names none gets the default's, and no other's.
+    // Vectors of two models have nothing in common: a call that names no model gets the default model, and no
+    // other.
     [[nodiscard]] std::string_view routed_to() const {
         const bool is_default = chosen_.asked.empty() && chosen_.is_known && chosen_.model.served;
         return is_default ? std::string_view(chosen_.model.name) : chosen_.asked;

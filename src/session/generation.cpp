@@ -32,10 +32,10 @@ namespace {
 
 constexpr std::string_view kPrefix = "generate:";
 
-// The session keeps the deadline and sends a cancel; the daemon drops the request by itself only if that is lost.
+// The session keeps the deadline and sends a cancel; the daemon drops the request by itself only if the cancel is lost.
 constexpr std::int64_t kDaemonGraceMs = 1000;
 
-// What a request comes to once defaults are filled in.
+// A request with all defaults filled in.
 struct Resolved {
     std::string_view prompt;  // in NFC, if normalize_prompts is on
     CheckedForm form;
@@ -87,8 +87,8 @@ std::string_view model_of(const GenerationRequest &request) {
     return request.model_filename.text;
 }
 
-// Whose answer it is enters the key as `scope` and `fingerprint`; those of the original's rows are kLegacyFingerprint's,
-// and nobody's.
+// `scope` and `fingerprint` say for which roles and of which model the answer is. Rows of the original have
+// kLegacyFingerprint, and no scope.
 core::Digest key_of(const Resolved &resolved, std::string_view scope, std::string_view fingerprint) {
     static std::string *params = new std::string;
     core::Digest key;
@@ -143,7 +143,8 @@ std::string_view daemon_name(std::uint16_t row) {
     return pg::copy_text(identity.endpoint);
 }
 
-// Part of an object is worse than nothing, so a form has no fallback; that none fits into max_tokens is the caller's mistake.
+// Part of an object is worse than nothing, so a form has no fallback. If no answer of the form fits into max_tokens,
+// that is the caller's mistake.
 void fall_back(const Resolved &resolved, const core::Problem &problem, Generation &generation) {
     if (strcmp(problem.sqlstate, core::sqlstate::kProgramLimitExceeded) == 0)
         pg::raise(problem);
@@ -163,7 +164,7 @@ bool take_reply(const Resolved &resolved, const Answer &answer, Generation &gene
     };
     if (!note_reading(answer, pg::try_guarded(problem, read), problem))
         return false;
-    // An answer of another form could be read: it tells of the model, not of the daemon.
+    // An answer of another form could be read: the fault is the model's, not the daemon's.
     if (!reply.is_null && !take_formed(resolved.form, reply.text, problem)) {
         if (strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) == 0)
             shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::InvalidReplies);
@@ -230,7 +231,7 @@ void keep(const Resolved &resolved, const CacheQuery &query, const Generation &g
     remember(query, row, to_keep(generation));
 }
 
-// What the original asked its cache: the prompt, and no word of temperature or size.
+// The original's key: the prompt, without temperature or size.
 bool recall_original(const GenerationRequest &request, const Resolved &resolved, const CacheQuery &query,
                      CachedAnswer &found) {
     if (!guc::legacy_cache_keys || resolved.temperature != 0 || !resolved.size.empty())
@@ -245,7 +246,8 @@ bool recall_original(const GenerationRequest &request, const Resolved &resolved,
                 key->append("::EOS::").append(resolved.eos);
             return true;
         });
-    // The key of one prompt with an end string is that of a longer prompt without: the row tells which.
+    // The key of a prompt with an end string may be the key of a longer prompt without: the row tells which prompt it
+    // is.
     const std::string_view prompt = resolved.form.is_free() ? request.prompt.text : std::string_view();
     const std::int64_t max_tokens = resolved.form.is_free() ? resolved.max_tokens : -1;  // of no account for the others
     const auto accept = [](const void *form, CachedAnswer &answer) {
@@ -302,7 +304,7 @@ public:
     }
 
 private:
-    // The answer is of the model that the key says, as far as anybody knows of models here.
+    // Whether the answer is of the model in the key, as far as models are known here.
     [[nodiscard]] bool is_for_cache() const {
         const bool is_unknown = !resolved_.chosen.is_known && !resolved_.chosen.asked.empty();
         return !is_unknown && generation_.fingerprint == resolved_.fingerprint;

@@ -1,4 +1,4 @@
-// One text generation from beginning to end: check, limits, key, cache, daemon, cache again.
+// A text generation from beginning to end: check, limits, key, cache, daemon, cache again.
 //
 // Called by src/functions/generate.cpp. Regime: pg.
 #pragma once
@@ -15,7 +15,7 @@ inline constexpr std::string_view kDefaultEos = "[EOS]";
 
 struct GenerationRequest {
     core::TextArgument prompt;
-    bool prompt_is_checked = false;  // it is made of an argument that has been
+    bool prompt_is_checked = false;  // it is made of an argument that was checked
     AnswerForm form;
     bool has_max_tokens = false;
     std::int64_t max_tokens = 0;
@@ -43,7 +43,7 @@ struct Generation {
     std::string_view daemon;
     int prompt_tokens = -1;      // -1: not told
     int completion_tokens = -1;
-    std::string_view reasoning;      // what the model thought, if it tells; never from the cache
+    std::string_view reasoning;      // the model's thoughts, if it tells them; never from the cache
     std::string_view finish_reason;  // stop, length, eos, fallback or limited
     bool cached = false;
     bool degraded = false;
@@ -55,8 +55,9 @@ struct Generation {
 // Raises on bad arguments, on failure if steadytext.on_failure = error, and beyond a rate limit if steadytext.on_limit = error.
 void generate(const GenerationRequest &request, Generation &generation);
 
-// The same as far as the limits, for whoever has many under way (concurrent_calls.hpp). In CurrentMemoryContext, as is all that it makes
-// later; the request's texts and `generation` are used until its end.
+// The same as far as the limits, for a caller with many calls under way (concurrent_calls.hpp). In
+// CurrentMemoryContext, as is all memory that the call takes later; the request's texts and `generation` are used until
+// its end.
 class ModelCall;
 [[nodiscard]] ModelCall *begin_generation(const GenerationRequest &request, Generation &generation);
 

@@ -24,13 +24,13 @@ namespace steadytext::session {
 class GenerationStream {
 public:
     enum class Stage {
-        Whole,    // one row, which is all: cached, limited, or instead of an answer
+        Whole,    // a single row, which is all: cached, limited, or instead of an answer
         Flowing,  // pieces come
         Over,
         Stopped,
     };
 
-    GenerationStream *next;   // of those that this session has open
+    GenerationStream *next;   // the next stream that this session has open
     MemoryContextCallback callback;
     SubTransactionId subtransaction;
     MemoryContext memory;
@@ -58,7 +58,7 @@ using Stage = GenerationStream::Stage;
 
 GenerationStream *streams;  // that this session has open
 
-constexpr std::string_view kSpaces = " \t\n\v\f\r\x1c\x1d\x1e\x1f";  // what steadytextd strips
+constexpr std::string_view kSpaces = " \t\n\v\f\r\x1c\x1d\x1e\x1f";  // white space that steadytextd strips
 
 // ---- the end before the end ------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ void watch(GenerationStream &stream) {
 
 // ---- the beginning ----------------------------------------------------------------------------------------------------
 
-// The stages of any call, as far as its slot; a call that ends before that is one row.
+// The stages of any call, as far as its slot. A call that ends before that is a single row.
 void begin(GenerationStream &stream) {
     stream.running = new (palloc(sizeof(RunningCall))) RunningCall(*stream.call, stream.alone);
     stream.running->run();
@@ -156,7 +156,7 @@ void append(GenerationStream &stream, std::string_view piece) {
     appendBinaryStringInfo(&stream.text, piece.data(), static_cast<int>(piece.size()));
 }
 
-// Without the white space that may turn out to be the last of it.
+// Without white space at the end: the text may end there.
 std::string_view whole(const GenerationStream &stream) {
     const std::string_view text{stream.text.data, static_cast<std::size_t>(stream.text.len)};
     return stream.trims ? text.substr(0, text.find_last_not_of(kSpaces) + 1) : text;
@@ -173,7 +173,7 @@ bool give_row(GenerationStream &stream, StreamRow &row) {
     return true;
 }
 
-// False if there is none now, or the stream is over.
+// False if there is no piece now, or the stream is over.
 bool take_piece(GenerationStream &stream) {
     if (!stream.pending().pin())
         return false;
@@ -193,7 +193,7 @@ bool take_piece(GenerationStream &stream) {
     return is_taken;
 }
 
-// It failed after some rows: no fallback can take the place of the rest.
+// A failure after some rows: no fallback can take the place of the rest.
 [[noreturn]] void break_off(ModelCall &call) {
     call.problem.with_hint("The answer broke off: the rows that came are only its beginning.");
     observe::failed(call.problem);
@@ -201,7 +201,7 @@ bool take_piece(GenerationStream &stream) {
     pg::raise(call.problem);
 }
 
-// It is over; what is there in place of rows is one row, as steadytext.on_failure or on_limit says.
+// The end of the stream. In place of an answer there is a single row, as steadytext.on_failure or on_limit says.
 bool end(GenerationStream &stream, const Answer &answer, StreamRow &row) {
     ModelCall &call = *stream.call;
     stream.stage = Stage::Over;
@@ -262,7 +262,7 @@ bool flow(GenerationStream &stream, StreamRow &row) {
 
 }  // namespace
 
-// Each holds a slot for as long as its reader takes.
+// Each open stream holds a slot for as long as its reader takes.
 void require_room_for_stream() {
     constexpr int kMaxOpen = 16;
     int open = 0;

@@ -1,13 +1,15 @@
-// One text generation that comes in pieces: rows as the daemon makes them.
+// A text generation that comes in pieces: rows as the daemon makes them.
 //
-// Called by src/functions/generate.cpp. Regime: pg. What is asked is generation.hpp's, and the way to a slot is that of every call
-// (running_call.hpp), but that no other session waits for it; a hit is one row, and a stream that came to its end is cached. Until the first row steadytext.on_failure rules, as for a whole answer; after it a
-// failure is an ERROR, so that no answer is short without a word.
+// Called by src/functions/generate.cpp. Regime: pg. The request is generation.hpp's, and it takes the way of every call
+// to a slot (running_call.hpp), but no other session waits for its answer. A hit is a single row, and a stream that
+// came to its end is cached. Until the first row, steadytext.on_failure decides about a failure, as for a whole answer.
+// After the first row a failure is an ERROR, so that no answer is short without a word.
 //
-// A stream ends with the memory context it was opened in, with its (sub)transaction if that aborts, and with an error while it
-// waits: then its slot is free and the daemon told to stop, whatever ended it (LIMIT, CLOSE, cancel, ROLLBACK, termination).
-// steadytext.request_timeout is how long a row may take, and how long one may wait to be fetched: a stream that is fetched no more
-// ends then, by the gateway if its session does nothing, and gives back its slot, its memory and its place in the engine.
+// A stream ends with the memory context in which it was opened, with its (sub)transaction if that aborts, and with an
+// error while it waits. Then its slot is free and the daemon is told to stop, whatever ended it (LIMIT, CLOSE, cancel,
+// ROLLBACK, termination). steadytext.request_timeout limits how long a row may take, and how long a row may wait to be
+// fetched. A stream that is fetched no more ends then, by the gateway if its session does nothing, and gives back its
+// slot, its memory and its place in the engine.
 #pragma once
 
 #include "src/session/generation.hpp"
@@ -26,7 +28,7 @@ struct StreamRow {
 // False if there are no more.
 [[nodiscard]] bool next_row(GenerationStream &stream, StreamRow &row);
 
-// Before one is sent: raises if this session is reading as many as it may.
+// Called before a stream is sent: raises if this session reads as many streams as it may.
 void require_room_for_stream();
 
 }  // namespace steadytext::session

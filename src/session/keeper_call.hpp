@@ -34,7 +34,7 @@ inline void want_health() {
         row->health_wanted.store(true, std::memory_order_relaxed);
 }
 
-// Wakes the keeper, or the launcher, which starts one.
+// Wakes the keeper, or the launcher, which starts a keeper.
 inline void wake_keeper(const shmem::DatabaseRow &row) {
     const std::int32_t keeper = row.keeper_proc_number.load();
     pg::set_latch_of(keeper >= 0 ? keeper : shmem::segment().header->launcher.proc_number.load());

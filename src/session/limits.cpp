@@ -59,7 +59,7 @@ bool is_for(const Bound &bound, Oid user, Oid session_user, const Spending &spen
            spending.kind == bound.kind && spending.model == bound.model;
 }
 
-// Its meters, in their order, as admit() wants them; false if there is none left for one of them.
+// Finds the meters of the rules, in the order that admit() wants. False if no meter is left for a rule.
 bool find_meters(const BindingRules &binding, Bound &bound, std::int64_t now_us) {
     bound.count = 0;
     bound.needs_settling = bound.has_budget = false;
@@ -86,7 +86,7 @@ bool find_meters(const BindingRules &binding, Bound &bound, std::int64_t now_us)
     return true;
 }
 
-// The same of those at daemons.
+// The same for rules at daemons.
 bool find_daemon_meters(const BindingRules &binding, Bound &bound, std::int64_t now_us) {
     bound.daemon_count = 0;
     if (binding.count > DaemonLimits::kMost)
@@ -136,7 +136,7 @@ Bound *bound_by(const Spending &spending, std::int64_t now_us) {
 
 // ---- calls under way --------------------------------------------------------------------------------------------------
 
-// Those of this session that have something to settle.
+// Calls of this session that have something to settle.
 struct OpenCall {
     SubTransactionId subtransaction = InvalidSubTransactionId;  // none: this place is free
     std::uint64_t number = 0;
@@ -265,7 +265,7 @@ void describe_missing_lease(core::Problem &problem) {
 
 // ---- admission --------------------------------------------------------------------------------------------------------
 
-// What stands against a call.
+// The reason that stands against a call.
 struct Obstacle {
     Refusal refusal;
     bool is_concurrency = false;
@@ -274,7 +274,7 @@ struct Obstacle {
 
 bool is_alive(std::int32_t proc_number, std::int32_t pid) { return pg::pid_of(proc_number) == pid; }
 
-// A refusal for want of concurrency stands only if no lease of a process that is gone is in the way.
+// A refusal for lack of concurrency stands only if no lease of a process that is gone is in the way.
 RateLimiter::Outcome ask_limiter(const Bound &bound, const RateLimiter::Demand &demand, std::int64_t now_us, RateLimiter::Grant &grant) {
     const std::span<const Limit> limits(bound.limits, bound.count);
     RateLimiter::Outcome outcome = limiter().admit(limits, demand, me(), now_us, grant);
@@ -284,7 +284,7 @@ RateLimiter::Outcome ask_limiter(const Bound &bound, const RateLimiter::Demand &
     return outcome;
 }
 
-// Asks the meters of a call; Stale if it has to look for them again.
+// Asks the meters of a call; Stale if the call has to look for them again.
 Verdict ask_meters(const Bound &bound, const Spending &spending, std::int64_t now_us, Quota &quota, Obstacle &obstacle) {
     static RateLimiter::Grant nothing_to_settle;
     OpenCall *call = bound.needs_settling ? find_place() : nullptr;

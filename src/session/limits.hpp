@@ -1,4 +1,4 @@
-// Rate limits: the one gate that every call which asks a model goes through.
+// Rate limits: the only gate for calls that ask a model.
 //
 //   Quota quota;
 //   const Spending spending{CallKind::Embed, model, 1, estimated_tokens(text)};
@@ -6,17 +6,16 @@
 //   ...
 //   settle(quota, tokens_used);   // kUnknownTokens: the estimate stays
 //
-// Where cached answers count (steadytext.limit_cache_hits) it is before the cache, where not, behind it:
-// running_call.cpp. Limits of daemons are asked by the gateway, of the daemon it chooses: bind_at_daemons() tells it
-// which they are, add_charges() takes over what it charged, and refuse_after_all() is for a call that found room at
-// none of them.
+// If cached answers count (steadytext.limit_cache_hits), the gate is before the cache, else behind it:
+// running_call.cpp. The gateway asks the limits of the daemon that it chooses: bind_at_daemons() tells it these limits,
+// add_charges() takes over its charges, and refuse_after_all() is for a call for which no daemon had room.
 //
 // Called by src/session. Regime: pg. Which limits bind a call: limit_rules.hpp; how they are counted:
 // shmem/rate_limiter.hpp.
 //
-// A call that ends without settle(), by ERROR, FATAL or cancel, is ended with its transaction or subtransaction: its
-// concurrency is free again, and what it was charged stays. So a Quota may outlive the frame that asked for it, as
-// those of set-returning functions do; but not the transaction.
+// A call that ends without settle(), by ERROR, FATAL or cancel, ends with its transaction or subtransaction: its
+// concurrency is free again, and its charges stay. So a Quota may outlive the frame that asked for it, as in
+// set-returning functions; but not the transaction.
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -29,7 +28,7 @@
 
 namespace steadytext::session {
 
-// What a call is about to ask for.
+// The cost of a call before it asks a model.
 struct Spending {
     shmem::CallKind kind;
     std::string_view model;         // by the name daemons know it under, if known
@@ -38,14 +37,14 @@ struct Spending {
     Oid login = InvalidOid;  // the role that connected; InvalidOid: this session's
 };
 
-// Tokens of a text before anybody has counted them: four bytes are one, more or less.
+// An estimate of a text's tokens, before they are counted: four bytes are about a token.
 [[nodiscard]] constexpr std::int64_t estimated_tokens(std::string_view text) {
     return static_cast<std::int64_t>(text.size() / 4) + 1;
 }
 
 inline constexpr std::int64_t kUnknownTokens = -1;
 
-// What is to be settled of an admitted call; nothing, unless tokens or concurrency are limited.
+// The part of an admitted call that is to be settled; nothing, unless tokens or concurrency are limited.
 struct Quota {
     int place = -1;  // in the session's list
     std::uint64_t number = 0;
@@ -53,7 +52,7 @@ struct Quota {
 
 struct Refusal {
     core::Problem problem;
-    std::int64_t wait_us = 0;  // until the call would be admitted; INT64_MAX: never as it is. 0: when another one ends
+    std::int64_t wait_us = 0;  // until the call would be admitted; INT64_MAX: never as it is. 0: when another call ends
 };
 
 // Asks the limits, of which limit_rules() has some; never waits. Admitted: the call is charged. Refused: raises, or warns
@@ -69,9 +68,9 @@ void outlive_transaction(const Quota &quota);
 
 // The limits that bind an admitted call at certain daemons. False, with the problem, if they cannot be counted.
 [[nodiscard]] bool bind_at_daemons(const Spending &spending, shmem::DaemonLimits &limits, core::Problem &problem);
-// What the gateway charged is settled with the rest.
+// The gateway's charges are settled with the rest.
 void add_charges(const Quota &quota, const shmem::DaemonLimits &limits);
-// Why the gateway refused it, in words.
+// Says in `problem` why the gateway refused the call.
 void describe_refusal(const shmem::DaemonLimits &limits, core::Problem &problem);
 // The call was admitted here, and then refused for `problem` at every daemon: it is as if it had never been admitted.
 // Comes back only if steadytext.on_limit is `null`.

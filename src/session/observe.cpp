@@ -35,8 +35,8 @@ struct Current {
 };
 Current current;
 
-// Calls of one kind wait here until another kind, the transaction's end or a second comes: then pg_stat_steadytext and
-// steadytext_usage get them in one go.
+// Calls of a kind wait here until another kind, the transaction's end or a second comes: then pg_stat_steadytext and
+// steadytext_usage get them together.
 struct Pending {
     shmem::StatementKey key;
     shmem::StatementCounts counts;
@@ -113,7 +113,8 @@ void log_if_slow() {
     pfree(detail.data);
 }
 
-// For incidents: a call whose own deadline was sooner than the server would have a daemon answer says nothing of the server.
+// For incidents: a timeout says nothing of the server if the call's own deadline was sooner than the server's limit for
+// a daemon.
 void count_by_role(const shmem::Segment &segment, const EndedCall &call) {
     const bool is_own_doing = call.has_failed && call.cause == FailureCause::Timeout && guc::request_timeout_ms < guc::breaker_timeout_ms;
     if (is_own_doing)
@@ -121,7 +122,7 @@ void count_by_role(const shmem::Segment &segment, const EndedCall &call) {
     segment.role_calls->count(GetSessionUserId(), call.has_failed && !is_own_doing);
 }
 
-// Counts the call that is under way; `completed`: it came to its end, whatever that was.
+// Counts the call that is under way. `completed`: it came to its end, with any outcome.
 void count(std::int64_t now_us, bool completed) {
     current.active = false;
     log_if_slow();
@@ -213,7 +214,7 @@ std::int64_t &stage(CallStage which) { return current.call.stages_us[static_cast
 
 void begin(shmem::CallKind kind) {
     watch_transactions();
-    end_on_abort();  // of a call whose error was caught without ending a subtransaction
+    end_on_abort();  // a call whose error was caught without the end of a subtransaction
     current.call = kBegun;
     current.call.kind = kind;
     current.prompt_hash = 0;

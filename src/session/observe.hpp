@@ -1,17 +1,18 @@
-// What became of a call, told step by step: the one way by which sessions count.
+// The outcome of a call, told step by step: the only way by which sessions count.
 //
 //     observe::begin(CallKind::Generate);      arguments are good, the call counts as a request
-//     observe::model(name);                    whom pg_stat_steadytext and steadytext_usage name: a model that a daemon told of or an entry
-//                                              of steadytext.daemons names, else "". Never the caller's words, of which there is no end
-//     observe::prompt(text);                   what the log of slow calls names, by its hash
+//    observe::model(name);                    for pg_stat_steadytext and steadytext_usage: a model that a daemon told
+//                                             of or an entry of steadytext.daemons names, else "". Never the caller's
+//                                             words, of which there is no end
+//    observe::prompt(text);                   for the log of slow calls, which has its hash
 //     observe::hit(CacheLevel::Hot, tokens);   or: joined(), limited(), sent() and then answered() or timed_out()
 //     observe::failed(problem);                no real answer, and why; the first reason counts
 //     took_us = observe::end();
 //
-// Called by src/session. Regime: pg, but nothing here raises. A process makes one call at a time; one that has many
-// under way saves all but the one it speaks of (concurrent_calls.cpp). Each step overrules the one before, so a call
-// that waits for another's request and then makes its own is `sent`. A call that an ERROR or FATAL ends needs no end():
-// the abort of its (sub)transaction ends it, as what it had come to by then. So every begin() is counted exactly once
+// Called by src/session. Regime: pg, but nothing here raises. A process makes one call at a time; with many calls under
+// way it saves all but the call at hand (concurrent_calls.cpp). Each step overrules the step before, so a call that
+// waits for another's request and then makes its own is `sent`. A call that an ERROR or FATAL ends needs no end(): the
+// abort of its (sub)transaction ends it, with the outcome that it has by then. So every begin() is counted exactly once
 // (shmem/call_stats.hpp has the sums that hold), and no handler is set up for it.
 #pragma once
 
@@ -27,20 +28,20 @@ namespace steadytext::session::observe {
 
 void begin(shmem::CallKind kind);
 void model(std::string_view name);
-// Whom the log of slow calls names: by hash only.
+// For the log of slow calls, which names the prompt by its hash only.
 void prompt(std::string_view text);
 
 // The cache was asked at this level and had nothing.
 void missed(shmem::CacheLevel level);
 // It had the answer; `tokens` need not be made again (negative: not told).
 void hit(shmem::CacheLevel level, int tokens);
-// Waits for another session's request, or got what it got.
+// Waits for another session's request, or got its answer.
 void joined();
 void saved(int tokens);
 // Turned away by a rate limit or a budget.
 void limited();
 
-// In the gateway's hands. Until more is said it counts as cancelled: that is what an error makes of it.
+// The gateway has the request. Until more is said it counts as cancelled, which is the outcome if an error comes.
 void sent();
 // The gateway gave it back without having sent it.
 void not_sent();
@@ -66,10 +67,10 @@ std::int64_t end();
 // From now on this process's calls are added here too, until told otherwise; returns where they were.
 shmem::StatementCounts *tally(shmem::StatementCounts *into);
 
-// It was none after all, and is not counted.
+// It was no call after all, and is not counted.
 void forget();
 
-// A call that is saved, so that another may be spoken of. No abort finds it: its owner ends it by drop().
+// A saved call, so that another call can be counted. No abort finds it: its owner ends it by drop().
 struct SavedCall {
     bool active = false;
     std::int64_t start_us;

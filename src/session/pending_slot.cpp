@@ -20,7 +20,7 @@ std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number(
 
 shmem::DaemonLimits limits_at_daemons;  // of the request that is being submitted
 
-// The daemon's message out of shared memory, with what a parser wants behind it.
+// Copies the daemon's message out of shared memory, with the padding that a parser needs behind it.
 void copy_reply(const shmem::Slot &slot, Answer &answer) {
     char *body = static_cast<char *>(
         palloc_extended(std::size_t{slot.reply.bytes} + core::PaddedText::kPadding, MCXT_ALLOC_HUGE));
@@ -106,7 +106,7 @@ PendingSlot::Submitted PendingSlot::submit(const SlotRequest &request, core::Pro
 
 void PendingSlot::point_at() const {
     const shmem::Segment &segment = shmem::segment();
-    (void)segment.ring->push(id_.index);  // a full ring costs one sweep of the gateway
+    (void)segment.ring->push(id_.index);  // a full ring costs a sweep of the gateway
     pg::set_latch_of(segment.header->gateway.proc_number.load(std::memory_order_relaxed));
 }
 

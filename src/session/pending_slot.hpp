@@ -46,8 +46,7 @@ struct Answer {
 class PendingSlot {
 public:
     enum class Submitted { Yes, NoRoom, Refused };
-    // Does not wait, and does not look who stands in line. Unless Yes, there is nothing to let go; Refused sets the
-    // problem.
+    // Does not wait, and does not look at the line. Unless Yes, there is nothing to let go; Refused sets the problem.
     [[nodiscard]] Submitted submit(const SlotRequest &request, core::Problem &problem);
 
     [[nodiscard]] bool is_done() const { return shmem::segment().slots->is_done(id_); }
@@ -58,7 +57,7 @@ public:
     // timed_out().
     [[nodiscard]] Answer take_answer() const;
     [[nodiscard]] Answer timed_out() const;
-    // Gives the slot back, whatever state it is in: to the gateway if the request is under way, else to the free ones.
+    // Gives the slot back in any state: to the gateway if the request is under way, else to the free slots.
     void let_go(shmem::Abandon because);
 
     // ---- of a stream ----

@@ -28,7 +28,7 @@ namespace {
 constexpr std::string_view kPrefix = "rerank:";
 constexpr std::string_view kDefaultTask = "Given a web search query, retrieve relevant passages that answer the query";
 
-// What one call works on.
+// The input of a call.
 struct Work {
     std::string_view query;  // in NFC, if normalize_prompts is on
     std::string_view task;
@@ -160,7 +160,8 @@ std::vector<double> &scores_at_hand() {
     return *scores;
 }
 
-// The one that would score now: a remembered reranker that no daemon serves any more gives way to an embedder that one does.
+// The model that would score now: a remembered reranker that no daemon serves any more gives way to an embedder that a
+// daemon serves.
 bool find_scoring_model(shmem::Model &model) {
     shmem::Model embedder;
     const bool has_reranker = find_default_model(shmem::ModelRole::Reranker, model);

@@ -1,4 +1,5 @@
-// One ranking from beginning to end: check, key, cache, daemon, cache again. All documents of a call go in one request.
+// A ranking from beginning to end: check, key, cache, daemon, cache again. All documents of a call go in a single
+// request.
 //
 // Called by src/functions/rerank.cpp. Regime: pg.
 #pragma once
@@ -28,8 +29,8 @@ struct RankedDocument {
 // (src/core/lexical_score.hpp), or as steadytext.on_failure says. Raises on bad arguments.
 [[nodiscard]] std::span<const RankedDocument> rerank(const RerankRequest &request);
 
-// The same as far as the limits, for whoever has many under way (concurrent_calls.hpp). In CurrentMemoryContext, as is all that it makes
-// later; the request's texts are used until its end.
+// The same as far as the limits, for a caller with many calls under way (concurrent_calls.hpp). In
+// CurrentMemoryContext, as is all memory that the call takes later; the request's texts are used until its end.
 class ModelCall;
 [[nodiscard]] ModelCall *begin_reranking(const RerankRequest &request);
 

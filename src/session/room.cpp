@@ -19,7 +19,7 @@ void count(Counter counter) { shmem::segment().counters->add(static_cast<std::ui
 
 }  // namespace
 
-// Roles are one by who they are, not by whom they act as: SET ROLE gives nobody another share.
+// The role that has logged in counts, not the role that the session acts as: SET ROLE gives nobody another share.
 shmem::Claimant claimant(const SlotRequest &request) {
     const Oid role = OidIsValid(request.spending->login) ? request.spending->login : GetSessionUserId();
     return {pg::my_proc_number(), role};
@@ -27,8 +27,8 @@ shmem::Claimant claimant(const SlotRequest &request) {
 
 std::uint32_t chunks_of(const SlotRequest &request) { return shmem::PayloadPool::chunks_for(request.params.size()) + (request.streaming ? 1 : 0); }
 
-// Shares of slots and payload memory: src/core/fair_share.hpp. What roles hold is counted only when so much is in use that
-// it matters. The slots are looked at first: a slot is counted as free after its memory is.
+// Shares of slots and payload memory: src/core/fair_share.hpp. The holdings of roles are counted only when so much is in
+// use that it matters. The slots are looked at first: a slot is counted as free after its memory is.
 Lack lack(const SlotRequest &request) {
     const shmem::Segment &segment = shmem::segment();
     const std::uint32_t slots = segment.slots->size(), slots_in_use = segment.slots->in_use();

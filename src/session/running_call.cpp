@@ -1,4 +1,4 @@
-// The stages of a call, one function each: see running_call.hpp. Regime: pg.
+// The stages of a call, each in a function: see running_call.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/running_call.hpp"
 #include "shmem/segment.hpp"
