@@ -22,9 +22,6 @@ using shmem::SlotId;
 
 namespace {
 
-constexpr std::uint32_t kEverybody = 0;   // no role's number
-constexpr std::string_view kAnyModel = "";
-
 const char *method_name(shmem::Operation operation) {
     switch (operation) {
     case shmem::Operation::Generate:
@@ -42,7 +39,7 @@ const char *method_name(shmem::Operation operation) {
 }  // namespace
 
 Daemon::Daemon(Services &services, const core::DaemonEntry &entry, std::uint16_t row, bool embedded)
-    : services_(services), entry_(entry), row_(row), embedded_(embedded), resets_seen_(row_state().resets.load(std::memory_order_relaxed)) {
+    : services_(services), entry_(entry), row_(row), embedded_(embedded) {
     take_name();
     identity_.weight = static_cast<std::uint32_t>(entry.weight);
     identity_.embedded = embedded;
@@ -330,7 +327,7 @@ void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
 
 void Daemon::tick(std::int64_t now_us) {
     notice();
-    forget_put_off(now_us);
+    put_offs_.forget_past(now_us, resets());
     expire_waiting(now_us);
     check_controls(now_us);
     give_up_stopping(now_us);
@@ -501,7 +498,7 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
         return;
     }
     if (declined.why == Why::Busy && (!declined.is_its_failure || declined.is_of_its_model))
-        put_off(declined.is_its_failure ? kEverybody : flight.role, model_asked(id), now_us + declined.retry_after_us);
+        put_offs_.put_off(declined.is_its_failure ? core::PutOffs::kEverybody : flight.role, model_asked(id), now_us + declined.retry_after_us, resets());
     if (declined.why == Why::Busy || declined.why == Why::Unserved || declined.why == Why::Reworded)
         flight.attempts--;  // it was not processed
     if (declined.why == Why::Exhausted)
@@ -509,31 +506,16 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
     services_.lost.push_back(id);
 }
 
-// Callers may name any number of models that an engine does not list. Beyond kMostModels, all requests of the role are put off.
-void Daemon::put_off(std::uint32_t role, std::string_view model, std::int64_t until_us) {
-    constexpr std::size_t kMostModels = 64;
-    auto &its = put_off_[role];
-    its.insert_or_assign(std::string(its.size() < kMostModels || its.contains(model) ? model : kAnyModel), until_us);
-}
-
-std::int64_t Daemon::put_off_until_us(std::uint32_t role, std::string_view model) const {
-    std::int64_t until_us = 0;
-    if (const auto its = put_off_.find(role); its != put_off_.end())
-        for (const std::string_view name : {model, kAnyModel})
-            if (const auto found = its->second.find(name); found != its->second.end())
-                until_us = std::max(until_us, found->second);
-    return until_us;
-}
-
 std::int64_t Daemon::busy_until_us_for(SlotId id) const {
-    if (put_off_.empty())
+    if (put_offs_.empty())
         return busy_until_us();
     const std::string_view model = model_asked(id);
-    return std::max({busy_until_us(), put_off_until_us(kEverybody, model), put_off_until_us(services_.flights.of(id).role, model)});
+    return std::max({busy_until_us(), put_offs_.until_us(core::PutOffs::kEverybody, model, resets()),
+                     put_offs_.until_us(services_.flights.of(id).role, model, resets())});
 }
 
 bool Daemon::has_put_off_its_role(SlotId id, std::int64_t now_us) const {
-    return !put_off_.empty() && now_us < put_off_until_us(services_.flights.of(id).role, model_asked(id));
+    return !put_offs_.empty() && now_us < put_offs_.until_us(services_.flights.of(id).role, model_asked(id), resets());
 }
 
 // The engine's name for the model, whether the caller gave it with the provider, without it, or gave none.
@@ -552,16 +534,6 @@ std::string_view Daemon::model_asked(SlotId id) const {
 bool Daemon::speaks_for_all(SlotId id) const {
     const std::string_view model = services_.flights.slot(id).model;
     return !is_engine() || model.empty() || models_.empty() || model == models_.front().name;
-}
-
-// Forgets times that are over, and all of them after steadytext_daemon_reset().
-void Daemon::forget_put_off(std::int64_t now_us) {
-    const std::uint32_t resets = row_state().resets.load(std::memory_order_relaxed);
-    if (std::exchange(resets_seen_, resets) != resets)
-        put_off_.clear();
-    for (auto &[role, models] : put_off_)
-        std::erase_if(models, [&](const auto &model) { return model.second <= now_us; });
-    std::erase_if(put_off_, [](const auto &role) { return role.second.empty(); });
 }
 
 // Calls wait for the daemon: the view shows why, until it answers a call.

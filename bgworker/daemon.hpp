@@ -19,6 +19,7 @@
 #include "bgworker/names.hpp"
 #include "shmem/daemon_table.hpp"
 #include "src/core/daemon_list.hpp"
+#include "src/core/put_offs.hpp"
 #include "src/core/reply.hpp"
 #include "src/core/turns.hpp"
 #include "src/core/wire_id.hpp"
@@ -233,9 +234,8 @@ private:
     void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);
     void decline(shmem::SlotId id, Flight &flight, const Declined &declined, std::int64_t now_us);
     void show_busy(const Declined &declined);
-    void forget_put_off(std::int64_t now_us);
-    void put_off(std::uint32_t role, std::string_view model, std::int64_t until_us);
-    [[nodiscard]] std::int64_t put_off_until_us(std::uint32_t role, std::string_view model) const;
+    // How often steadytext_daemon_reset() was called: the epoch of put-offs.
+    [[nodiscard]] std::uint32_t resets() const { return row_state().resets.load(std::memory_order_relaxed); }
     [[nodiscard]] std::string_view model_asked(shmem::SlotId id) const;
     [[nodiscard]] bool speaks_for_all(shmem::SlotId id) const;
     void show_free();
@@ -276,8 +276,7 @@ private:
     std::vector<std::unique_ptr<Channel>> channels_;
     std::vector<std::unique_ptr<Channel>> replaced_;  // freed here, outside their own callbacks
     std::int64_t reopen_not_before_us_ = 0;
-    std::map<std::uint32_t, std::map<std::string, std::int64_t, std::less<>>> put_off_;  // by role and model: until when it has put them off
-    std::uint32_t resets_seen_;
+    core::PutOffs put_offs_;
     bool says_busy_ = false;   // the view shows why, until it answers
     bool is_loading_ = false;  // it says so itself
     std::string lessons_;      // lessons that it taught, shown while nothing else is

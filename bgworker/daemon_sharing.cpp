@@ -51,7 +51,7 @@ std::int64_t Daemon::due_us() const {
         return due_us;
     for (const SlotId id : gathering_) {
         due_us = std::min(due_us, due_us_of(id));
-        if (put_off_.empty())
+        if (put_offs_.empty())
             break;
     }
     return due_us;
@@ -62,7 +62,7 @@ bool Daemon::is_kept_waiting(SlotId id, std::int64_t now_us) const { return shar
 void Daemon::send_gathered(std::int64_t now_us) {
     const auto are_enough = [&] {
         return gathering_.size() >= most_together() && !is_busy(now_us) &&
-               (put_off_.empty() || static_cast<std::size_t>(std::count_if(gathering_.begin(), gathering_.end(), [&](SlotId id) {
+               (put_offs_.empty() || static_cast<std::size_t>(std::count_if(gathering_.begin(), gathering_.end(), [&](SlotId id) {
                                         return !is_kept_waiting(id, now_us);
                                     })) >= most_together());
     };

@@ -66,7 +66,7 @@ struct alignas(kCacheLine) DaemonRow {
     // The tenure of the daemon that gets nothing new while it flaps; 0: none. Written by the launcher (bgworker/incident_watch.*).
     std::atomic<std::uint64_t> resting_tenure{0};
     std::atomic<std::int64_t> busy_until_us{0};  // CLOCK_MONOTONIC: it asked to be left alone until then
-    // how often steadytext_daemon_reset() was called: a reset also ends the putting off of roles
+    // how often steadytext_daemon_reset() was called: what the daemon put off before counts no longer (src/core/put_offs.hpp)
     std::atomic<std::uint32_t> resets{0};
     std::atomic<std::uint32_t> in_flight{0};
     std::atomic<std::uint32_t> connections{0};
