@@ -4,9 +4,11 @@
  * Called by the round_trip topic of the bench. `latch_round_trip(count)` starts a background worker, lets the
  * two set each other's latch in turn, `count` times, and returns the microseconds of one turn: two hops,
  * session to worker and back, as each request between a session and the gateway needs. Regime: PostgreSQL.
+ * The worker ends by itself, after the last turn or when the session sets `over`: a SIGTERM may arrive while the worker
+ * is in proc_exit(), where the FATAL of its handler restarts the server.
  *
  * Ordering: `turns` counts up; odd = the worker's move, even = the session's. SetLatch is a full barrier
- * before it looks for a sleeper, and ResetLatch one after, so a turn written before SetLatch is seen after
+ * before it looks for a sleeper, and ResetLatch one after, so a turn, or `over`, written before SetLatch is seen after
  * the wake-up.
  */
 #include "postgres.h"
@@ -29,18 +31,23 @@ typedef struct Court {
     Latch *session;
     Latch *volatile worker; /* set by the worker once it runs */
     pg_atomic_uint32 turns;
+    pg_atomic_uint32 over; /* 1: the session has left the game */
     uint32 last_turn;
 } Court;
 
 PGDLLEXPORT void latch_hop_worker(Datum main_arg);
 PG_FUNCTION_INFO_V1(latch_round_trip);
 
-static void wait_for_turn(Court *court, uint32 turn) {
+/* False if the session has left. */
+static bool wait_for_turn(Court *court, uint32 turn) {
     while (pg_atomic_read_u32(&court->turns) < turn) {
+        if (pg_atomic_read_u32(&court->over) != 0)
+            return false;
         WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1, PG_WAIT_EXTENSION);
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
     }
+    return true;
 }
 
 void latch_hop_worker(Datum main_arg) {
@@ -55,7 +62,8 @@ void latch_hop_worker(Datum main_arg) {
     court->worker = MyLatch;
     SetLatch(court->session);
     for (uint32 turn = 1; turn <= court->last_turn; turn += 2) {
-        wait_for_turn(court, turn);
+        if (!wait_for_turn(court, turn))
+            break;
         pg_atomic_write_u32(&court->turns, turn + 1);
         SetLatch(court->session);
     }
@@ -100,11 +108,17 @@ static double play(Court *court) {
     for (uint32 turn = 1; turn <= court->last_turn; turn += 2) {
         pg_atomic_write_u32(&court->turns, turn);
         SetLatch(court->worker);
-        wait_for_turn(court, turn + 1);
+        (void)wait_for_turn(court, turn + 1);
     }
     INSTR_TIME_SET_CURRENT(elapsed);
     INSTR_TIME_SUBTRACT(elapsed, start);
     return INSTR_TIME_GET_MICROSEC(elapsed);
+}
+
+static void leave(Court *court) {
+    pg_atomic_write_u32(&court->over, 1);
+    if (court->worker != NULL)
+        SetLatch(court->worker);
 }
 
 Datum latch_round_trip(PG_FUNCTION_ARGS) {
@@ -118,15 +132,20 @@ Datum latch_round_trip(PG_FUNCTION_ARGS) {
     court->session = MyLatch;
     court->last_turn = 2 * count;
     pg_atomic_init_u32(&court->turns, 0);
+    pg_atomic_init_u32(&court->over, 0);
     handle = start_worker(segment);
     PG_TRY();
     {
         await_worker(handle, court);
         microseconds = play(court);
     }
-    PG_FINALLY();
-    { TerminateBackgroundWorker(handle); /* it may wait for a turn that will never come */ }
+    PG_CATCH();
+    {
+        leave(court); /* the worker may wait for a turn that will never come */
+        PG_RE_THROW();
+    }
     PG_END_TRY();
+    WaitForBackgroundWorkerShutdown(handle); /* it reads the segment until then */
     dsm_detach(segment);
     PG_RETURN_FLOAT8(microseconds / count);
 }

@@ -1,17 +1,15 @@
-"""How much of llama.cpp's own speed steadytextd gives its clients, and how it compares with the original Python daemon.
+"""How much of llama.cpp's own speed steadytextd gives its clients.
 
-Tokens generated per second over the time from the first request to the last answer, reading the prompts included, on all
-sides. One thread count for all. Prompts are picked whose greedy answers are long; steadytextd's tokenizer counts those of both
-daemons, as the Python daemon does not tell.
+Tokens generated per second over the time from the first request to the last answer, reading the prompts included, on both
+sides. One thread count for both. Prompts are picked whose greedy answers are long.
 """
 import json
 import pathlib
 import secrets
-import socket
 import statistics
 import string
 
-from daemons import THREADS, Daemon, model, prompts_from, running, steadytextd
+from daemons import THREADS, Daemon, model, prompts_from, steadytextd
 from harness import Bench, Measured, Row, Topic, ratios
 
 ROUNDS = 7
@@ -20,17 +18,6 @@ CONTEXT = 2048  # of each slot: steadytextd's default
 CLIENTS = 16
 LETTERS = string.ascii_uppercase  # a token each, after a space
 ALONE = 4  # requests of a sample with one client
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def long_prompts(daemon: Daemon, count: int) -> list[str]:
@@ -44,19 +31,14 @@ def long_prompts(daemon: Daemon, count: int) -> list[str]:
     return found[:count]
 
 
-def tokens_in(counter: Daemon, text: str) -> int:
-    _, (full, empty) = counter.generate(1, [text, "."], 1, return_usage=True)
-    return full["prompt_tokens"] - empty["prompt_tokens"] + 1
-
-
 def fresh(prompt: str) -> str:
-    """Ends as no prompt of an earlier run: no daemon may answer from a cache of its own, and the Python daemon's outlives it."""
+    """Ends as no prompt of an earlier run: the daemon may not answer from a cache of its own."""
     return f"{prompt} {' '.join(secrets.choice(LETTERS) for _ in range(5))}"
 
 
-def tokens_per_second(daemon: Daemon, clients: int, prompts: list[str], counter: Daemon) -> float:
-    seconds, answers = daemon.generate(clients, [fresh(prompt) for prompt in prompts], NEW_TOKENS)
-    return sum(tokens_in(counter, text) for text in answers) / seconds
+def tokens_per_second(daemon: Daemon, clients: int, prompts: list[str]) -> float:
+    seconds, answers = daemon.generate(clients, [fresh(prompt) for prompt in prompts], NEW_TOKENS, return_usage=True)
+    return sum(answer["completion_tokens"] for answer in answers) / seconds
 
 
 def batched_bench(prompt_tokens: int) -> dict[int, float]:
@@ -70,40 +52,34 @@ def batched_bench(prompt_tokens: int) -> dict[int, float]:
 
 
 def measure(bench: Bench) -> dict[str, Measured]:
-    port = free_port()
-    with steadytextd() as ours, \
-         running(["scripts/python-daemon", "run", "--port", port], f"tcp://127.0.0.1:{port}", lambda: listens(port)) as python:
-        return compare(bench, ours, python)
+    with steadytextd() as ours:
+        return compare(bench, ours)
 
 
-def compare(bench: Bench, ours: Daemon, python: Daemon) -> dict[str, Measured]:
+def compare(bench: Bench, ours: Daemon) -> dict[str, Measured]:
     bench.say("looking for prompts with long answers")
     prompts = long_prompts(ours, ALONE * ROUNDS + CLIENTS)
     _, usage = ours.generate(1, [fresh(prompt) for prompt in prompts], 1, return_usage=True)
     prompt_tokens = round(statistics.mean(answer["prompt_tokens"] for answer in usage))
     alone = iter([prompts[i * ALONE:(i + 1) * ALONE] for i in range(ROUNDS)])
     together = prompts[-CLIENTS:]
-    samples: dict[str, list[float]] = {name: [] for name in
-                                       ("steadytextd 1", "bench 1", "python 1", "steadytextd 16", "bench 16", "python 16")}
+    samples: dict[str, list[float]] = {name: [] for name in ("steadytextd 1", "bench 1", "steadytextd 16", "bench 16")}
     for number, mine in enumerate(alone, 1):
-        for name, daemon in (("steadytextd", ours), ("python", python)):
-            samples[f"{name} 1"].append(tokens_per_second(daemon, 1, mine, ours))
-            samples[f"{name} 16"].append(tokens_per_second(daemon, CLIENTS, together, ours))
+        samples["steadytextd 1"].append(tokens_per_second(ours, 1, mine))
+        samples["steadytextd 16"].append(tokens_per_second(ours, CLIENTS, together))
         speeds = batched_bench(prompt_tokens)
         samples["bench 1"].append(speeds[1])
         samples["bench 16"].append(speeds[CLIENTS])
         bench.say(f"round {number}/{ROUNDS}: " + ", ".join(f"{name} {values[-1]:.4g}" for name, values in samples.items()))
-    return {f"engine_{against}_{clients}": Measured(
-                ratios(samples[f"steadytextd {clients}"], samples[f"{against} {clients}"]),
+    return {f"engine_bench_{clients}": Measured(
+                ratios(samples[f"steadytextd {clients}"], samples[f"bench {clients}"]),
                 {f"steadytextd, {clients} at once, tokens/s": samples[f"steadytextd {clients}"],
-                 f"{'llama-batched-bench' if against == 'bench' else 'Python daemon'}, tokens/s": samples[f"{against} {clients}"]})
-            for against in ("bench", "python") for clients in (1, CLIENTS)}
+                 "llama-batched-bench, tokens/s": samples[f"bench {clients}"]})
+            for clients in (1, CLIENTS)}
 
 
 TOPIC = Topic(
-    f"steadytextd's tokens per second against llama-batched-bench and the Python daemon, {THREADS} thread(s)",
+    f"steadytextd's tokens per second against llama-batched-bench, {THREADS} thread(s)",
     [Row("engine_bench_1", "steadytextd tokens/s / llama-batched-bench, batch 1", 0.95, "higher"),
-     Row("engine_bench_16", "steadytextd tokens/s / llama-batched-bench, batch 16", 0.95, "higher"),
-     Row("engine_python_1", "steadytextd tokens/s / Python daemon, 1 client", 2.5, "higher"),
-     Row("engine_python_16", "steadytextd tokens/s / Python daemon, 16 clients", 4.5, "higher")],
+     Row("engine_bench_16", "steadytextd tokens/s / llama-batched-bench, batch 16", 0.95, "higher")],
     measure)
