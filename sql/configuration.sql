@@ -20,7 +20,7 @@ SELECT key, value::jsonb, description FROM (VALUES
     ('cache_max_size_mb', '100', 'megabytes of cached answers kept'),
     ('default_max_tokens', '512', 'tokens generated when a call does not say (steadytext.default_max_tokens)'),
     ('default_seed', '42', 'seed used when a call passes NULL, or cannot pass one (steadytext.default_seed)'),
-    ('daemon_auto_start', 'true', 'start the embedded daemon with the server (steadytext.embedded_daemon)')) seed (key, value, description);
+    ('daemon_auto_start', 'true', 'a call starts the embedded daemon again that steadytext_daemon_stop() stopped')) seed (key, value, description);
 COMMENT ON VIEW _steadytext.config_seed IS 'The first values of steadytext_config.';
 GRANT SELECT ON _steadytext.config_seed TO PUBLIC;
 INSERT INTO public.steadytext_config (key, value, description) SELECT * FROM _steadytext.config_seed
@@ -124,16 +124,15 @@ CREATE TRIGGER steadytext_config_changed
 
 CREATE VIEW public.steadytext_config_settings AS
 SELECT coalesce(c.key, known.name) AS key, c.value #>> '{}' AS value, known.setting,
-       CASE known.setting WHEN 'steadytext.daemons' THEN 'server' WHEN 'steadytext.embedded_daemon' THEN 'none'
-            ELSE CASE WHEN known.name IS NOT NULL THEN 'database' END END AS scope,
+       CASE WHEN known.setting = 'steadytext.daemons' THEN 'server' WHEN known.name IS NOT NULL THEN 'database' END AS scope,
        s.setting || CASE WHEN s.setting = '0' THEN '' ELSE coalesce(s.unit, '') END AS setting_value
 FROM public.steadytext_config c
      FULL JOIN (SELECT name, setting FROM _steadytext.parameters()
-                WHERE owner = 'steadytext_config' AND (setting IS NOT NULL OR name = 'cache_eviction_enabled')) known
+                WHERE owner = 'steadytext_config' AND (setting IS NOT NULL OR name IN ('cache_eviction_enabled', 'daemon_auto_start'))) known
          ON known.name = c.key
      LEFT JOIN pg_settings s ON s.name = known.setting;
 COMMENT ON VIEW public.steadytext_config_settings IS
-    'Keys of steadytext_config with the setting in postgresql.conf of the same meaning. scope: ''database'': the row counts here, before the setting, if its value differs from the one installed; ''server'': steadytext_config_set() changes the setting for all databases; ''none'': only the setting counts; NULL: a key of your own.';
+    'Keys of steadytext_config with the setting in postgresql.conf of the same meaning. scope: ''database'': the row counts here, before the setting, if its value differs from the one installed; ''server'': steadytext_config_set() changes the setting for all databases; NULL: a key of your own.';
 
 -- Runs for every changed row, whether a function, a statement or COPY changes it: the value must be valid for
 -- steadytext_config_set(). The triggers in audit.sql audit the change.

@@ -27,7 +27,7 @@ REVOKE ALL ON FUNCTION public.steadytext_daemon_start() FROM PUBLIC;
 CREATE FUNCTION public.steadytext_daemon_stop() RETURNS boolean
 AS 'MODULE_PATHNAME', 'steadytext_daemon_stop' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION public.steadytext_daemon_stop() IS
-    'Stops the embedded daemon until steadytext_daemon_start() or a restart of the server.';
+    'Stops the embedded daemon until steadytext_daemon_start(), a restart of the server, or a call that no other daemon answers, unless the key daemon_auto_start is false.';
 REVOKE ALL ON FUNCTION public.steadytext_daemon_stop() FROM PUBLIC;
 
 CREATE FUNCTION public.steadytext_daemon_status()

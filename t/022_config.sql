@@ -41,7 +41,7 @@ SELECT is((SELECT details FROM steadytext_audit_log WHERE event_type = 'config_c
 SELECT results_eq($$SELECT key, setting, scope FROM steadytext_config_settings WHERE key NOT IN ('flag', 'note') ORDER BY key COLLATE "C"$$,
     $$VALUES ('cache_enabled', 'steadytext.cache_enabled', 'database'), ('cache_eviction_enabled', NULL, 'database'),
         ('cache_max_entries', 'steadytext.cache_max_entries', 'database'), ('cache_max_size_mb', 'steadytext.cache_max_size', 'database'),
-        ('daemon_auto_start', 'steadytext.embedded_daemon', 'none'), ('daemon_host', 'steadytext.daemons', 'server'),
+        ('daemon_auto_start', NULL, 'database'), ('daemon_host', 'steadytext.daemons', 'server'),
         ('daemon_port', 'steadytext.daemons', 'server'), ('default_max_tokens', 'steadytext.default_max_tokens', 'database'),
         ('default_seed', 'steadytext.default_seed', 'database')$$, 'each key tells the setting it stands for, and its scope');
 SELECT results_eq($$SELECT value, setting, scope FROM steadytext_config_settings WHERE key = 'note'$$, $$VALUES ('a "text"', NULL::text, NULL::text)$$,

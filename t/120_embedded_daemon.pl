@@ -50,8 +50,18 @@ is($cluster->sql($generate), $first, 'and answers the same again');
     diag(sprintf 'back after %.1f s', time - $start);
 }
 
-# Stopped by hand it stays stopped, says so, and starts again by hand.
+# Stopped by hand, a call that no other daemon answers starts it again, and waits for it.
 {
+    is($cluster->sql('SELECT steadytext_daemon_stop()'), 't', 'daemon_stop');
+    is(daemon_pid(), '', 'no process is left');
+    my $woken = $cluster->try_sql(q(SET steadytext.request_timeout = '2min'; SELECT steadytext_generate('Who wakes you?', max_tokens => 4, use_cache => false) IS NOT NULL));
+    is("$woken->{out} $woken->{err}", 't ', 'a call is answered: it has started the daemon and waited');
+    isnt(daemon_pid(), '', '  it runs');
+}
+
+# Where daemon_auto_start is false it stays stopped, says so, and starts again by hand.
+{
+    $cluster->sql(q(SELECT steadytext_config_set('daemon_auto_start', 'false')));
     is($cluster->sql('SELECT steadytext_daemon_stop()'), 't', 'daemon_stop');
     is(daemon_pid(), '', 'no process is left');
     my $refused = $cluster->try_sql($generate);

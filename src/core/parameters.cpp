@@ -513,7 +513,7 @@ constexpr Parameter kConfigKeys[] = {
     {"steadytext_config", "cache_eviction_enabled", kFlag},
     {"steadytext_config", "cache_max_entries", kEntries, "steadytext.cache_max_entries"},
     {"steadytext_config", "cache_max_size_mb", kMegabytes, "steadytext.cache_max_size"},
-    {"steadytext_config", "daemon_auto_start", kFlag, "steadytext.embedded_daemon"},
+    {"steadytext_config", "daemon_auto_start", kFlag},
 };
 
 constexpr std::int64_t kMostKb = INT32_MAX / 2;

@@ -12,6 +12,7 @@
 #include "src/pg/wait.hpp"
 #include "src/session/audit.hpp"
 #include "shmem/segment.hpp"
+#include "src/session/embedded_daemon.hpp"
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
@@ -27,13 +28,13 @@ extern "C" {
 namespace {
 
 using namespace steadytext;
+using session::embedded_is_configured;
+using session::wake_launcher;
 using shmem::DaemonState;
 using Wanted = shmem::EmbeddedState::Wanted;
 
 constexpr std::int64_t kLeastPatienceUs = 10'000'000;
 constexpr std::int64_t kLookAgainUs = 20'000;
-
-void wake_launcher() { pg::set_latch_of(shmem::segment().header->launcher.proc_number.load()); }
 
 // Waits, interruptibly, until `reached` is true. False if that takes longer than a request may take, and longer than
 // ten seconds.
@@ -81,11 +82,6 @@ bool is_serving() {
         (identity.embedded ? embedded_ready : other_ready) |= ready;
     }
     return embedded_exists ? embedded_ready : other_ready;
-}
-
-bool embedded_is_configured() {
-    const auto is_named = [](const char *model) { return model != nullptr && model[0] != '\0'; };
-    return guc::embedded_daemon && (is_named(guc::embedded_model) || is_named(guc::embedded_embedding_model));
 }
 
 // The server can start and stop only the embedded daemon.

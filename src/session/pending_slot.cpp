@@ -3,6 +3,7 @@
 #include "src/session/pending_slot.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/session/embedded_daemon.hpp"
 #include "src/session/keeper_call.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/room.hpp"
@@ -46,6 +47,7 @@ bool make_ring(shmem::PayloadPool &payloads, shmem::Chain &pieces) {
 // All that may raise or refuse, before there is a slot to lose.
 bool PendingSlot::prepare(const SlotRequest &request, core::Problem &problem) {
     want_health();
+    start_if_stopped();
     if (!shmem::segment().header->gateway_registered) {
         problem.set(core::sqlstate::kPrerequisiteState, "the pg_steadytext gateway does not run");
         problem.with_detail("No background worker was free for it when the server started.")

@@ -27,6 +27,7 @@ struct Overrides {
     bool has_max_tokens, has_seed, has_cache_enabled;
     int max_tokens, seed;
     bool cache_enabled;
+    bool no_auto_start;
 };
 
 constexpr int kSeededMaxTokens = 512;
@@ -76,6 +77,9 @@ void apply(const char *key, const char *value) {
         overrides.has_seed = overrides.seed != kSeededSeed;
     } else if (strcmp(key, "cache_enabled") == 0) {
         overrides.has_cache_enabled = parse_bool(value, &overrides.cache_enabled) && !overrides.cache_enabled;
+    } else if (strcmp(key, "daemon_auto_start") == 0) {
+        bool starts;
+        overrides.no_auto_start = parse_bool(value, &starts) && !starts;
     }
 }
 
@@ -118,6 +122,7 @@ Settings settings() {
     result.default_max_tokens = overrides.has_max_tokens ? overrides.max_tokens : guc::default_max_tokens;
     result.default_seed = overrides.has_seed ? overrides.seed : guc::default_seed;
     result.cache_enabled = overrides.has_cache_enabled ? overrides.cache_enabled : guc::cache_enabled;
+    result.daemon_auto_start = !overrides.no_auto_start;
     return result;
 }
 

@@ -14,6 +14,7 @@ struct Settings {
     int default_max_tokens;
     int default_seed;
     bool cache_enabled;
+    bool daemon_auto_start;  // of the table alone
 };
 
 [[nodiscard]] Settings settings();
