@@ -52,7 +52,7 @@ $(BUILD)/obj/%.o: %.cpp Makefile pg_steadytext.control
 -include $(OBJS:.o=.d)
 
 # The installation script, by topic. The order is theirs: a file names only what stands before it, and privileges come last.
-SQL_TOPICS = ownership arguments configuration generation structured_output embedding reranking batches cache eviction legacy_keys \
+SQL_TOPICS = ownership arguments configuration generation structured_output embedding reranking batches summaries cache eviction legacy_keys \
 	daemons limits budgets monitoring queue audit restores administrators self_check
 $(SCRIPT): $(SQL_TOPICS:%=sql/%.sql) sql/privileges.sql sql/short_names scripts/short-names pg_steadytext.control Makefile
 	@mkdir -p $(@D)
@@ -70,9 +70,10 @@ installation-script: $(SCRIPT)
 ORIGINAL_TABLES = cache|queue|config|daemon_health|rate_limits|audit_log
 $(UPGRADE): $(SCRIPT) sql/from_original.sql sql/from_original_check.sql pg_steadytext.control Makefile
 	@mkdir -p $(@D)
-	sed -E -e '1,/^\\echo/d' -e 's/^CREATE (FUNCTION public\.)/CREATE OR REPLACE \1/' \
+	sed -E -e '1,/^\\echo/d' -e 's/^CREATE ((FUNCTION|AGGREGATE) public\.)/CREATE OR REPLACE \1/' \
 		-e 's/^CREATE TABLE (public\.steadytext_($(ORIGINAL_TABLES)) )/CREATE TABLE IF NOT EXISTS \1/' $< > $@.all
 	sed -nE -e "s/^CREATE (FUNCTION|TABLE|VIEW) public\.(\w+).*/        ('\1', '\2'),/p" \
+		-e "s/^CREATE AGGREGATE public\.(\w+).*/        ('FUNCTION', '\1'),/p" \
 		-e "s/^CREATE (UNIQUE )?(INDEX) (\w+).*/        ('\2', '\3'),/p" $< > $@.names
 	sed -e '/^-- <=== names/r $@.names' -e '/^-- <===/d' sql/from_original_check.sql > $@.check
 	sed -e '/^-- <=== from_original_check/r $@.check' -e '/^-- <=== pg_steadytext/r $@.all' -e '/^-- <===/d' sql/from_original.sql > $@

@@ -41,7 +41,7 @@ is($plain->($_)->{state}, $forbidden{$_}, "refused: $_") for sort keys %forbidde
             WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e'),
         functions AS (
             SELECT p.oid, p.proname, p.pronamespace::regnamespace::text AS schema, has_function_privilege('public', p.oid, 'EXECUTE') AS is_everybodys,
-                   p.prorettype = 'trigger'::regtype AS is_fired, p.prosecdef AS runs_as_owner, pg_get_functiondef(p.oid) AS body
+                   p.prorettype = 'trigger'::regtype AS is_fired, p.prosecdef AS runs_as_owner, CASE p.prokind WHEN 'a' THEN '' ELSE pg_get_functiondef(p.oid) END AS body
             FROM members JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid),
         said (by, body) AS (
             SELECT oid, body FROM functions WHERE (is_everybodys OR is_fired) AND NOT runs_as_owner
@@ -57,7 +57,7 @@ is($plain->($_)->{state}, $forbidden{$_}, "refused: $_") for sort keys %forbidde
     is($cluster->sql(qq($functions SELECT string_agg(oid::regprocedure::text, ' ') FROM functions WHERE is_fired AND is_everybodys)), '', 'nor a trigger\'s');
     is($cluster->sql(qq($functions SELECT string_agg(DISTINCT regexp_replace(proname, '^(steadytext|st)_', '') COLLATE "C", ' ' ORDER BY regexp_replace(proname, '^(steadytext|st)_', '') COLLATE "C")
         FROM functions WHERE schema = 'public' AND is_everybodys)),
-        'cache_key cancel_async check_async check_async_batch config_get daemon_status embed embed_async embed_batch embed_batch_async embed_cached enqueue extract generate generate_async generate_batch generate_batch_async generate_cached generate_choice generate_choice_async generate_ex generate_json generate_json_async generate_regex generate_regex_async generate_stream get_async_result get_async_results models queue_requeue rerank rerank_async rerank_batch rerank_batch_async rerank_docs_only rerank_top_k validate_endpoint validate_table_name version',
+        'agg cache_key cancel_async check_async check_async_batch config_get daemon_status deduplicate_facts embed embed_async embed_batch embed_batch_async embed_cached enqueue extract extract_facts generate generate_async generate_batch generate_batch_async generate_cached generate_choice generate_choice_async generate_ex generate_json generate_json_async generate_regex generate_regex_async generate_stream get_async_result get_async_results models queue_requeue rerank rerank_async rerank_batch rerank_batch_async rerank_docs_only rerank_top_k summarize summarize_accumulate summarize_combine summarize_combine_states summarize_final summarize_finalize summarize_partial summarize_text validate_endpoint validate_table_name version',
         'of the others what asks, and what shows one\'s own');
 }
 
@@ -178,7 +178,7 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
 {
     my $members = q(SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
         WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e');
-    my $bodies = qq(FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang JOIN ($members) m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid WHERE l.lanname <> 'c');
+    my $bodies = qq(FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang JOIN ($members) m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid WHERE l.lanname <> 'c' AND p.prokind <> 'a');
     cmp_ok($cluster->sql("SELECT count(*) $bodies"), '>', 80, 'functions in SQL and PL/pgSQL');
     is($cluster->sql("SELECT count(*) $bodies AND l.lanname NOT IN ('sql', 'plpgsql')"), 0, 'and in no other language');
     # Without comments and texts.

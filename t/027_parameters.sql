@@ -15,7 +15,7 @@ FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid =
                      coalesce(p.proallargtypes[i], p.proargtypes[i - 1]) AS type
               FROM generate_series(1, coalesce(cardinality(p.proallargtypes), p.pronargs)) i
               WHERE p.proargmodes IS NULL OR p.proargmodes[i] IN ('i', 'b', 'v')) a
-WHERE p.prokind = 'f';
+WHERE p.prokind = 'f' AND NOT 'internal'::regtype = ANY (p.proargtypes);  -- of that type nobody has a value
 -- Of a function that has several forms, such as one for each type of a schema, the first.
 CREATE TEMP TABLE first_forms AS SELECT * FROM arguments a WHERE oid = (SELECT min(oid) FROM arguments b WHERE b.owner = a.owner);
 CREATE TEMP TABLE rules AS SELECT row_number() OVER () AS row, * FROM _steadytext.parameters();

@@ -28,6 +28,20 @@ INSERT INTO contract VALUES
   ('st_rerank_top_k', 'query text, documents text[], k integer DEFAULT 5, {task}, return_scores boolean DEFAULT true, seed integer DEFAULT 42', 'TABLE(document text, score double precision)', 'immutable'),
   ('steadytext_rerank_batch', 'queries text[], documents text[], {task}, return_scores boolean DEFAULT true, seed integer DEFAULT 42', 'TABLE(query_index integer, document text, score double precision)', 'immutable'),
   ('st_rerank_batch', 'queries text[], documents text[], {task}, return_scores boolean DEFAULT true, seed integer DEFAULT 42', 'TABLE(query_index integer, document text, score double precision)', 'immutable'),
+  ('steadytext_extract_facts', 'input_text text, max_facts integer DEFAULT 10', 'jsonb', 'immutable'),
+  ('st_extract_facts', 'input_text text, max_facts integer DEFAULT 10', 'jsonb', 'immutable'),
+  ('steadytext_deduplicate_facts', 'facts_array jsonb, similarity_threshold double precision DEFAULT 0.85', 'jsonb', 'immutable'),
+  ('st_deduplicate_facts', 'facts jsonb, similarity_threshold double precision DEFAULT 0.8', 'jsonb', 'immutable'),
+  ('steadytext_summarize_accumulate', 'state jsonb, value text, metadata jsonb DEFAULT ''{}''', 'jsonb', 'immutable'),
+  ('steadytext_summarize_combine', 'state1 jsonb, state2 jsonb', 'jsonb', 'immutable'),
+  ('steadytext_summarize_combine_states', 'state1 jsonb, partial_state jsonb', 'jsonb', 'immutable'),
+  ('steadytext_summarize_finalize', 'state jsonb', 'text', 'immutable'),
+  ('steadytext_summarize_text', 'input_text text, metadata jsonb DEFAULT ''{}'', model text DEFAULT NULL, unsafe_mode boolean DEFAULT false', 'text', 'immutable'),
+  ('st_summarize_text', 'input_text text, metadata jsonb DEFAULT ''{}'', model text DEFAULT NULL, unsafe_mode boolean DEFAULT false', 'text', 'immutable'),
+  ('steadytext_summarize', 'text, jsonb', 'text', 'immutable'),
+  ('steadytext_summarize_partial', 'text, jsonb', 'jsonb', 'immutable'),
+  ('steadytext_summarize_final', 'jsonb', 'text', 'immutable'),
+  ('st_summarize', 'text, jsonb', 'text', 'immutable'),
   ('steadytext_cache_stats', '', 'TABLE(total_entries bigint, total_size_mb double precision, cache_hit_rate double precision, avg_access_count double precision, oldest_entry timestamp with time zone, newest_entry timestamp with time zone)', 'stable'),
   ('steadytext_cache_clear', '', 'bigint', 'volatile'),
   ('steadytext_cache_evict_by_age', '{evict}, min_age_hours integer DEFAULT 1', '{evicted}', 'volatile'),
@@ -64,7 +78,7 @@ UPDATE contract SET result = shared.arguments FROM shared WHERE result = name;
 CREATE FUNCTION pg_temp.found(name text) RETURNS SETOF pg_proc LANGUAGE sql STABLE AS
   $$SELECT * FROM pg_proc WHERE proname = name AND pronamespace = 'public'::regnamespace$$;
 CREATE FUNCTION pg_temp.arguments(proc oid) RETURNS text LANGUAGE sql STABLE AS
-  $$SELECT regexp_replace(pg_get_function_arguments(proc), '::(text|integer|double precision)', '', 'g')$$;
+  $$SELECT regexp_replace(pg_get_function_arguments(proc), '::(text|integer|double precision|jsonb)', '', 'g')$$;
 
 SELECT plan((SELECT count(*)::int * 2 FROM contract) + 10);
 

@@ -89,6 +89,16 @@ inline constexpr Rule kQueries = {.kind = Kind::Texts, .name = "Queries", .neede
 inline constexpr Rule kMaybeDocuments = {.kind = Kind::Texts, .name = "Documents array", .least = 0, .most = kMostDocuments,
                                          .element = &kDocument};
 
+// Facts and summaries, with the words of the original.
+inline constexpr Rule kSummarizedText = {.kind = Kind::Text, .name = "Text", .least = 0, .most = INT32_MAX};
+inline constexpr Rule kFactsText = {.kind = Kind::Text, .name = "Text", .least = 0, .most = kLongestPrompt};
+inline constexpr Refusal kBadMaxFacts = {"max_facts must be between 1 and 50", sqlstate::kInvalidParameterValue};
+inline constexpr Rule kMaxFacts = {.kind = Kind::Integer, .name = "max_facts", .needed = true, .least = 1, .most = 50, .null = kBadMaxFacts,
+                                   .below = kBadMaxFacts, .above = kBadMaxFacts};
+inline constexpr Refusal kBadSimilarity = {"similarity_threshold must be between 0.0 and 1.0", sqlstate::kInvalidParameterValue};
+inline constexpr Rule kSimilarity = {.kind = Kind::Real, .name = "similarity_threshold", .needed = true, .least = 0, .most = 1,
+                                     .null = kBadSimilarity, .below = kBadSimilarity, .above = kBadSimilarity};
+
 inline constexpr Rule kWeight = {.kind = Kind::Integer, .name = "weight", .least = 1, .most = kMaxWeight,
                                  .below = {nullptr, nullptr, "A daemon that shall get nothing is drained."},
                                  .above = {nullptr, nullptr, "Weights are shares of the requests, relative to each other."}};

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An engine that speaks HTTP as vLLM does, for tests: it answers with the prompt itself, and misbehaves on request.
 
-    openai_server.py [--model NAME]... [--key KEY] [--certificate PEM] [--dimensions N]
+    openai_server.py [--model NAME]... [--key KEY] [--certificate PEM] [--dimensions N] [--window BYTES]
 
 The first line of output is the port. Shapes of requests and answers are those recorded of vLLM 0.11's OpenAI-compatible server.
 A prompt that begins with "!http:WHAT " is answered badly: status=N, garbage, html, huge, endless, half, hang, slow=MS, redirect, quote=N (status N, with the
@@ -19,7 +19,8 @@ Texts to embed come back last one first, each with its index; one that begins wi
 
     GET  /stats     how often each path was asked for, and each model by it, how many texts were embedded and how many of them by one message at most (most_texts),
                     how many connections were made, streams under way (streaming), given up by their client (cut_off) and when by the
-                    monotonic clock (cut_off_us), and how often one had to wait to be read (held_up)
+                    monotonic clock (cut_off_us), and how often one had to wait to be read (held_up); how many prompts were beyond the window
+                    (beyond), the longest that was answered (longest), and how many were worked on at once at most (at_once)
     GET  /last      the last body that was posted, and its headers
     POST /busy N    the next N requests are answered with 429 and Retry-After: 1
     POST /next      {"path": "/v1/models", "times": N, and a reply as above}: the next N requests of this path are answered so, with "model"
@@ -51,6 +52,7 @@ options.add_argument("--dimensions", type=int, default=8)
 options.add_argument("--slots", type=int, default=1000, help="prompts that are worked on at once; what \"!raw:\" answers needs none, like a filter's answer")
 options.add_argument("--most-texts", type=int, default=2048, help="that one message may have embedded")
 options.add_argument("--embed-ms", type=int, default=0, help="what a message to embed takes, whatever is in it")
+options.add_argument("--window", type=int, help="refuses longer prompts, as beyond the model's context length")
 options.add_argument("--answer-ms", type=int, default=0, help="what a whole answer to a prompt takes, whatever it is")
 options = options.parse_args()
 options.model = options.model or ["test/echo"]
@@ -279,6 +281,24 @@ class Engine(BaseHTTPRequestHandler):
             return self.work_on(asked, prompt, kind, choice)
 
     def work_on(self, asked, prompt, kind, choice):
+        size = len(prompt.encode())
+        if options.window is not None and size > options.window:
+            with lock:
+                counts["beyond"] += 1
+            self.answer(error(f"This model's maximum context length is {options.window} tokens. However, your messages resulted in {size} tokens.",
+                              "BadRequestError", 400), 400)
+            return
+        with lock:
+            counts["longest"] = max(counts["longest"], size)
+            counts["working"] += 1
+            counts["at_once"] = max(counts["at_once"], counts["working"])
+        try:
+            self.work(asked, prompt, kind, choice)
+        finally:
+            with lock:
+                counts["working"] -= 1
+
+    def work(self, asked, prompt, kind, choice):
         if prompt.startswith("!http:"):
             fault, _, prompt = prompt[len("!http:"):].partition(" ")
             if self.misbehave(*fault.partition("=")[::2]):
