@@ -17,7 +17,6 @@ END $$;
 -- ---- facts -----------------------------------------------------------------------------------------------------------------
 SELECT is(steadytext_extract_facts(said('{"facts": ["One is odd.", "Two is even."]}')), '{"facts": ["One is odd.", "Two is even."]}', 'the facts that the model lists');
 SELECT is(st_extract_facts(said('{"facts": ["A", "A", "  A ", "B"]}')), '{"facts": ["A", "B"]}', 'each once, by the short name too');
-SELECT is(steadytext_extract_facts(said('{"facts": []}')), '{"facts": []}', 'a text may state none');
 SELECT is(steadytext_extract_facts(t, 0), '{"facts": []}', 'nothing is asked about nothing, before max_facts is looked at') FROM unnest(ARRAY[NULL, '', E' \n\t', U&'\3000']) t;
 SELECT is(refusal(format('SELECT steadytext_extract_facts(''a'', %s)', n)), '22023 max_facts must be between 1 and 50', n) FROM unnest(ARRAY['0', '-1', '51', 'NULL']) n;
 SET LOCAL steadytext.on_failure = 'null';
@@ -27,6 +26,7 @@ FROM generate_series(1, 4) i;
 
 -- Without an answer that is a list: sentences.
 SET LOCAL steadytext.on_failure = 'fallback';
+SELECT is(steadytext_extract_facts(said('{"facts": []}') || ' it is.'), jsonb_build_object('facts', ARRAY[said('{"facts": []}') || ' it is.']), 'a model is to list at least one');
 SELECT is(steadytext_extract_facts(t, n), jsonb_build_object('facts', facts), t) FROM (VALUES
     ('The first is here. The second! And a third? Rest', 10, '["The first is here.", "The second!", "And a third?", "Rest"]'::jsonb),
     ('The first is here. The second! And a third? Rest', 2, '["The first is here.", "The second!"]'),

@@ -44,9 +44,9 @@ struct Round {
     Texts parts;
 };
 
-// Canonical: sorted by name.
+// Canonical: sorted by name. Small models list nothing if they may.
 std::string_view schema_of_facts(int most) {
-    return psprintf(R"({"additionalProperties": false, "properties": {"facts": {"items": {"minLength": 1, "type": "string"}, "maxItems": %d, "type": "array"}}, )"
+    return psprintf(R"({"additionalProperties": false, "properties": {"facts": {"items": {"minLength": 1, "type": "string"}, "maxItems": %d, "minItems": 1, "type": "array"}}, )"
                     R"("required": ["facts"], "type": "object"})", most);
 }
 

@@ -30,7 +30,7 @@ struct Condensing {
     std::string_view join{};
     core::TextArgument model{};
     bool unsafe_mode = false;
-    int most_facts = 0;  // if positive, an answer is a list of so many facts at most, as the JSON {"facts": [...]}
+    int most_facts = 0;  // if positive, an answer is a list of one to so many facts, as the JSON {"facts": [...]}
 };
 
 // `answer` is in CurrentMemoryContext. Without texts it is empty. Raises as a call does.
