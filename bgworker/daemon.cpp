@@ -379,6 +379,18 @@ void Daemon::hand_back_waiting() {
     }
 }
 
+// The same for requests of a kind that the daemon, as it has just told, does not serve.
+void Daemon::hand_back_unserved() {
+    for (std::deque<SlotId> *queue : {&waiting_, &gathering_})
+        std::erase_if(*queue, [&](SlotId id) {
+            if (serves(services_.flights.slot(id).operation, {}))
+                return false;
+            leave_queue(id);
+            services_.lost.push_back(id);
+            return true;
+        });
+}
+
 // ---- incoming messages ----------------------------------------------------------------------------------------------
 
 void Daemon::on_message(Channel &channel, std::string_view body) {

@@ -221,6 +221,7 @@ private:
     void lose_flights(Channel &channel, const char *reason);
     void expire_waiting(std::int64_t now_us);
     void hand_back_waiting();
+    void hand_back_unserved();
 
     void handle_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
     void handle_stream(Channel &channel, shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);

@@ -119,8 +119,10 @@ void Daemon::learn(std::string_view body) {
     row_state().resident_bytes.store(info.resident_bytes, std::memory_order_relaxed);
 
     models_.clear();
-    for (const core::ToldModel &told : info.models)
+    for (const core::ToldModel &told : info.models) {
         models_.push_back(model_told(told));
+        models_.back().ranks = !is_engine();
+    }
     has_more_models_ = info.has_more_models;
     models_complete_ = !models_.empty() && std::all_of(models_.begin(), models_.end(), [](const shmem::Model &model) {
         return model.fingerprint[0] != '\0';
@@ -129,6 +131,7 @@ void Daemon::learn(std::string_view body) {
     identity_.models_loaded = models_complete_;
     next_info_us_ = models_complete_ ? INT64_MAX : core::monotonic_us() + kInfoAgainUs;
     services_.models_changed = true;
+    hand_back_unserved();
     publish();
 }
 

@@ -435,6 +435,7 @@ void Gateway::break_off(SlotId id, std::int64_t now_us) {
 void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
     core::Problem problem;
     Counter counter = Counter::NoDaemon;
+    const Outcome outcome = lack == Lack::Model ? Outcome::Unserved : Outcome::Refused;
     switch (lack) {
     case Lack::None:
     case Lack::Daemon:
@@ -442,6 +443,8 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         problem.with_hint("Set steadytext.daemons, or steadytext.embedded_model for the embedded daemon.");
         break;
     case Lack::Model:
+        if (services_.models_changed)
+            publish_models();  // the session looks there for another model
         counter = Counter::NoModel;
         if (const char *model = flights_.slot(id).model; model[0] != '\0')
             problem.set(core::sqlstate::kUndefinedObject, "no daemon serves model \"%s\"", model);
@@ -478,7 +481,7 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         return;
     }
     segment_.counters->add(0, counter);
-    flights_.fail(id, Outcome::Refused, problem, now_us);
+    flights_.fail(id, outcome, problem, now_us);
 }
 
 // The daemons that may serve a request: daemons with the model; else the daemons of its provider, whether or not they

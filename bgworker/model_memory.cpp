@@ -39,12 +39,13 @@ bool read_model(const json &entry, shmem::Model &model) {
     if (!entry.is_object())
         return false;
     const auto role = entry.find("role"), is_default = entry.find("default"), dimensions = entry.find("dimensions");
-    const auto takes_any = entry.find("takes_any");
+    const auto takes_any = entry.find("takes_any"), ranks = entry.find("ranks");
     if (role == entry.end() || !role->is_number_unsigned() || role->get<std::uint64_t>() >= shmem::kModelRoleCount)
         return false;
     model.role = static_cast<shmem::ModelRole>(role->get<std::uint64_t>());
     model.is_default = is_default != entry.end() && is_default->is_boolean() && is_default->get<bool>();
     model.takes_any = takes_any != entry.end() && takes_any->is_boolean() && takes_any->get<bool>();
+    model.ranks = ranks == entry.end() || !ranks->is_boolean() || ranks->get<bool>();
     if (dimensions != entry.end() && dimensions->is_number_unsigned() && dimensions->get<std::uint64_t>() <= core::kMaxDimensions)
         model.dimensions = static_cast<std::int32_t>(dimensions->get<std::uint64_t>());
     return read_text(entry, "name", model.name) && read_text(entry, "fingerprint", model.fingerprint);
@@ -72,6 +73,7 @@ bool remember_models(const char *path, const std::vector<shmem::Model> &models) 
         entries.push_back({{"role", static_cast<int>(model.role)},
                            {"default", model.is_default},
                            {"takes_any", model.takes_any},
+                           {"ranks", model.ranks},
                            {"dimensions", model.dimensions},
                            {"name", model.name},
                            {"fingerprint", model.fingerprint}});

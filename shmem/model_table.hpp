@@ -32,6 +32,7 @@ struct Model {
     // a daemon of the settings reported it, whether or not that daemon answers now; else it is only remembered
     bool is_listed = false;
     bool takes_any = false;    // its daemon never reports its models: it accepts any name
+    bool ranks = true;         // if it embeds: its daemon ranks documents too, which engines over HTTP do not
     std::int32_t dimensions = 0;
     char name[kModelNameBytes] = "";
     char fingerprint[kFingerprintBytes] = "";
@@ -60,6 +61,7 @@ public:
             defaults_[role].store(0, std::memory_order_release);
             takers_[role].store(0, std::memory_order_release);
         }
+        ranker_.store(0, std::memory_order_release);
         for (std::size_t i = 0; i < models.size(); i++)
             put(models[i], static_cast<std::uint16_t>(i));
         count_.store(static_cast<std::uint32_t>(models.size()), std::memory_order_release);
@@ -76,6 +78,10 @@ public:
     // The model that takes any name.
     [[nodiscard]] bool find_taker(ModelRole role, Model &model) const noexcept {
         return consistently([&](bool &found) { return load_row(takers_[index_of(role)].load(std::memory_order_acquire), model, found); });
+    }
+    // The first embedding model by which documents are ranked.
+    [[nodiscard]] bool find_ranker(Model &model) const noexcept {
+        return consistently([&](bool &found) { return load_row(ranker_.load(std::memory_order_acquire), model, found); });
     }
     [[nodiscard]] ModelsUntold untold() const noexcept {
         return {is_whole_.load(std::memory_order_acquire), is_awaited_.load(std::memory_order_acquire),
@@ -114,6 +120,8 @@ private:
             defaults_[role].store(marked, std::memory_order_release);
         if (model.takes_any && takers_[role].load(std::memory_order_relaxed) == 0)
             takers_[role].store(marked, std::memory_order_release);
+        if (model.role == ModelRole::Embedding && model.ranks && ranker_.load(std::memory_order_relaxed) == 0)
+            ranker_.store(marked, std::memory_order_release);
         std::size_t place = place_of(model.role, model.name);
         while (places_[place].load(std::memory_order_relaxed) != 0)
             place = (place + 1) % kPlaces;
@@ -157,6 +165,7 @@ private:
     std::atomic<bool> any_untold_{false};
     std::atomic<std::uint16_t> defaults_[kModelRoleCount]{};  // a row's number and 1; 0: none
     std::atomic<std::uint16_t> takers_[kModelRoleCount]{};
+    std::atomic<std::uint16_t> ranker_{0};
     std::atomic<std::uint16_t> places_[kPlaces]{};
     SeqLock<Model> rows_[kMost]{};
 };

@@ -44,6 +44,7 @@ inline constexpr std::size_t kOperationCount = 4;
 enum class Outcome : std::uint8_t {
     Answered,        // `reply` holds the daemon's message
     Refused,         // no daemon could take it: none configured, breakers open, pool exhausted
+    Unserved,        // no daemon serves its model, though one may serve another
     Limited,         // at every daemon that could take it, rate limits refused: `limits.refusal`
     ConnectionLost,  // the daemon went away and no retry was left
     InvalidReply,    // the answer cannot be a reply to this request

@@ -107,8 +107,9 @@ public:
     [[nodiscard]] bool accept_cached(const CachedAnswer &found) override;
     [[nodiscard]] SlotRequest prepare() override {
         replace_if_gone(shmem::ModelRole::Embedding, chosen_, request_.model.or_else(""));
-        return {shmem::Operation::Embed, pg::copy_text(wire_params(text_, request_, chosen_.asked)), routed_to()};
+        return {shmem::Operation::Embed, pg::copy_text(wire_params(text_, request_, name_on_wire())), routed_to()};
     }
+    [[nodiscard]] bool choose_again() override;
     [[nodiscard]] CallResult accept(const Answer &answer, CachedAnswer &shared) override;
     void finish() override;
     [[nodiscard]] bool bytes(std::string_view &answer) const override {
@@ -118,6 +119,7 @@ public:
     [[nodiscard]] std::span<const float> vector() const { return fitted_; }
 
 private:
+    void choose();
     void fit(std::span<const float> vector);
     // Vectors of two models have nothing in common: a call that names no model gets the default model, and no
     // other.
@@ -125,6 +127,8 @@ private:
         const bool is_default = chosen_.asked.empty() && chosen_.is_known && chosen_.model.served;
         return is_default ? std::string_view(chosen_.model.name) : chosen_.asked;
     }
+    // The default model need not be the default of every daemon that has it. One that takes any name knows no other.
+    [[nodiscard]] std::string_view name_on_wire() const { return chosen_.model.takes_any ? chosen_.asked : routed_to(); }
 
     EmbeddingRequest request_;
     std::string_view text_;  // in NFC, if normalize_prompts is on
@@ -137,14 +141,26 @@ EmbeddingCall::EmbeddingCall(const EmbeddingRequest &request) : request_(request
     observe::begin(shmem::CallKind::Embed);
     text_ = normalized(request_.text.text, "the text");
     observe::prompt(text_);
+    use_cache = request_.use_cache && settings().cache_enabled;
+    query = new_query(shmem::ValueKind::Embedding);
+    choose();
+}
+
+// The model, and what depends on it.
+void EmbeddingCall::choose() {
     const std::string_view name = request_.model.or_else("");
     chosen_ = choose_model(shmem::ModelRole::Embedding, name);
     spending = {shmem::CallKind::Embed, chosen_.is_known ? std::string_view(chosen_.model.name) : name, 1, estimated_tokens(text_)};
     observe::model(chosen_.model.name);
-    use_cache = request_.use_cache && settings().cache_enabled;
-    query = new_query(shmem::ValueKind::Embedding);
-    if (use_cache || request.wants_key)
+    if (use_cache || request_.wants_key)
         query.key = key_of(text_, request_, cache_scope(), chosen_.model.fingerprint);
+}
+
+bool EmbeddingCall::choose_again() {
+    const std::string_view before = pg::copy_text(routed_to());
+    choose();
+    replace_if_gone(shmem::ModelRole::Embedding, chosen_, request_.model.or_else(""));
+    return routed_to() != before;
 }
 
 void EmbeddingCall::fit(std::span<const float> vector) {

@@ -295,6 +295,7 @@ public:
         replace_if_gone(shmem::ModelRole::Generation, resolved_.chosen, resolved_.model);
         return {shmem::Operation::Generate, pg::copy_text(wire_params(resolved_)), resolved_.chosen.asked, resolved_.streaming};
     }
+    [[nodiscard]] bool choose_again() override;
     [[nodiscard]] CallResult accept(const Answer &answer, CachedAnswer &shared) override;
     [[nodiscard]] std::int64_t used_tokens() const override { return session::used_tokens(generation_); }
     void finish() override;
@@ -304,6 +305,7 @@ public:
     }
 
 private:
+    void choose();
     // Whether the answer is of the model in the key, as far as models are known here.
     [[nodiscard]] bool is_for_cache() const {
         const bool is_unknown = !resolved_.chosen.is_known && !resolved_.chosen.asked.empty();
@@ -321,24 +323,35 @@ GenerationCall::GenerationCall(const GenerationRequest &request, Generation &gen
     observe::begin(call_kind_of(resolved_));
     resolved_.prompt = normalized(resolved_.prompt, "the prompt");
     observe::prompt(resolved_.prompt);
-    resolved_.chosen = choose_model(shmem::ModelRole::Generation, resolved_.model);
-    if (resolved_.chosen.is_known) {
-        generation.model = pg::copy_text(resolved_.chosen.model.name);
-        resolved_.fingerprint = pg::copy_text(resolved_.chosen.model.fingerprint);
-    }
-    const std::string_view model = generation.model.empty() ? resolved_.model : generation.model;
-    observe::model(generation.model);
-    generation.fingerprint = resolved_.fingerprint;
     generation.finish_reason = "limited";
     resolved_.scope = pg::copy_text(cache_scope());
     use_cache = resolved_.use_cache;
     streaming = resolved_.streaming;
-    spending = {call_kind_of(resolved_), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
     query = new_query(shmem::ValueKind::Text);
-    if (use_cache || request.wants_key) {
+    choose();
+}
+
+// The model, and what depends on it.
+void GenerationCall::choose() {
+    resolved_.chosen = choose_model(shmem::ModelRole::Generation, resolved_.model);
+    const bool is_known = resolved_.chosen.is_known;
+    generation_.model = is_known ? pg::copy_text(resolved_.chosen.model.name) : std::string_view();
+    resolved_.fingerprint = is_known ? pg::copy_text(resolved_.chosen.model.fingerprint) : std::string_view();
+    const std::string_view model = generation_.model.empty() ? resolved_.model : generation_.model;
+    observe::model(generation_.model);
+    generation_.fingerprint = resolved_.fingerprint;
+    spending = {call_kind_of(resolved_), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
+    if (use_cache || request_.wants_key) {
         query.key = key_of(resolved_, resolved_.scope, resolved_.fingerprint);
-        core::to_hex(query.key, generation.cache_key);
+        core::to_hex(query.key, generation_.cache_key);
     }
+}
+
+bool GenerationCall::choose_again() {
+    const std::string_view before = resolved_.chosen.asked;
+    choose();
+    replace_if_gone(shmem::ModelRole::Generation, resolved_.chosen, resolved_.model);
+    return resolved_.chosen.asked != before;
 }
 
 // The answer goes to the cache, unless it comes from another model than the key says.

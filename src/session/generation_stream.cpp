@@ -115,16 +115,18 @@ void watch(GenerationStream &stream) {
 // ---- the beginning ----------------------------------------------------------------------------------------------------
 
 // The stages of any call, as far as its slot. A call that ends before that is a single row.
+void run(GenerationStream &stream) {
+    stream.running->run();
+    if (stream.running->has_ended())
+        stream.call->finish();
+    stream.stage = stream.running->has_ended() ? Stage::Whole : Stage::Flowing;
+}
+
 void begin(GenerationStream &stream) {
     stream.running = new (palloc(sizeof(RunningCall))) RunningCall(*stream.call, stream.alone);
-    stream.running->run();
-    if (stream.running->is_sent()) {
-        stream.stage = Stage::Flowing;
+    run(stream);
+    if (stream.stage == Stage::Flowing)
         observe::save(stream.saved);
-    } else {
-        stream.call->finish();
-        stream.stage = Stage::Whole;
-    }
 }
 
 core::TextArgument kept(const core::TextArgument &argument) {
@@ -201,11 +203,18 @@ bool take_piece(GenerationStream &stream) {
     pg::raise(call.problem);
 }
 
-// The end of the stream. In place of an answer there is a single row, as steadytext.on_failure or on_limit says.
+bool next(GenerationStream &stream, StreamRow &row);
+
+// The end of the stream, unless it begins again. In place of an answer there is a single row, as steadytext.on_failure or on_limit says.
 bool end(GenerationStream &stream, const Answer &answer, StreamRow &row) {
     ModelCall &call = *stream.call;
     stream.stage = Stage::Over;
     stream.running->end_sent(answer);
+    if (!stream.running->has_ended()) {
+        stream.started = false;
+        run(stream);
+        return next(stream, row);
+    }
     if (has_failed(call.result) && stream.rows > 0)
         break_off(call);
     call.finish();
@@ -260,6 +269,22 @@ bool flow(GenerationStream &stream, StreamRow &row) {
     }
 }
 
+bool next(GenerationStream &stream, StreamRow &row) {
+    switch (stream.stage) {
+    case Stage::Whole:
+        stream.stage = Stage::Over;
+        row = {stream.generation.is_null, stream.generation.text};
+        return true;
+    case Stage::Over:
+        return false;
+    case Stage::Stopped:
+        ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("the stream was stopped")));
+    case Stage::Flowing:
+        break;
+    }
+    return flow(stream, row);
+}
+
 }  // namespace
 
 // Each open stream holds a slot for as long as its reader takes.
@@ -285,24 +310,14 @@ GenerationStream *open_stream(const GenerationRequest &request) {
 }
 
 bool next_row(GenerationStream &stream, StreamRow &row) {
-    switch (stream.stage) {
-    case Stage::Whole:
-        stream.stage = Stage::Over;
-        row = {stream.generation.is_null, stream.generation.text};
-        return true;
-    case Stage::Over:
-        return false;
-    case Stage::Stopped:
-        ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("the stream was stopped")));
-    case Stage::Flowing:
-        break;
-    }
+    if (stream.stage != Stage::Flowing)
+        return next(stream, row);
     MemoryContext caller = MemoryContextSwitchTo(stream.memory);
     bool given = false;
     observe::restore(stream.saved);
     PG_TRY();
     {
-        given = flow(stream, row);
+        given = next(stream, row);
     }
     PG_CATCH();
     {

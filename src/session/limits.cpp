@@ -425,12 +425,16 @@ void describe_refusal(const DaemonLimits &limits, core::Problem &problem) {
     describe_missing_meter(problem);
 }
 
-void refuse_after_all(Quota &quota, const core::Problem &problem) {
+void withdraw(Quota &quota) {
     if (OpenCall *call = opened(quota); call != nullptr) {
         limiter().undo(call->grant, me(), core::monotonic_us(), wake);
         call->subtransaction = InvalidSubTransactionId;
     }
     quota = Quota{};
+}
+
+void refuse_after_all(Quota &quota, const core::Problem &problem) {
+    withdraw(quota);
     refuse(problem);
 }
 

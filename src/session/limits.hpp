@@ -72,8 +72,10 @@ void outlive_transaction(const Quota &quota);
 void add_charges(const Quota &quota, const shmem::DaemonLimits &limits);
 // Says in `problem` why the gateway refused the call.
 void describe_refusal(const shmem::DaemonLimits &limits, core::Problem &problem);
-// The call was admitted here, and then refused for `problem` at every daemon: it is as if it had never been admitted.
-// Comes back only if steadytext.on_limit is `null`.
+// It is as if the call had never been admitted; where requests alone are limited, it stays counted as one.
+void withdraw(Quota &quota);
+// The call was admitted here, and then refused for `problem` at every daemon: it is withdrawn. Comes back only if
+// steadytext.on_limit is `null`.
 void refuse_after_all(Quota &quota, const core::Problem &problem);
 
 // The call is over. Settling twice is harmless.

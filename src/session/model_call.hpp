@@ -41,6 +41,9 @@ public:
     // Makes the request to a daemon, with its texts in CurrentMemoryContext. Raises if no daemon can answer such a
     // request.
     [[nodiscard]] virtual SlotRequest prepare() = 0;
+    // After no daemon was found to serve the model of the request: chooses again, and with the model the key and what is
+    // spent. False if there is no other model for such a call. May raise, as steadytext.unknown_model says.
+    [[nodiscard]] virtual bool choose_again() { return false; }
     // Reads a daemon's answer, and remembers it if `use_cache`. Answered, with the answer for other sessions in
     // `shared`; or Unshared; or Failed, with `problem`.
     [[nodiscard]] virtual CallResult accept(const Answer &answer, CachedAnswer &shared) = 0;

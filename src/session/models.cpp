@@ -2,6 +2,7 @@
 #include "src/pg/postgres.hpp"
 #include "src/session/models.hpp"
 #include "src/core/daemon_list.hpp"
+#include "src/core/mix.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
@@ -20,9 +21,9 @@ namespace {
 
 const shmem::ModelTable &models() { return shmem::segment().daemons->models; }
 
-// True the first time that a statement names this model. It may name very many: then the oldest are forgotten, and
-// reported again.
-bool is_news(shmem::ModelRole role, std::string_view name) {
+// True the first time that a statement names this model, and that model answers instead. It may name very many: then the
+// oldest are forgotten, and reported again.
+bool is_news(shmem::ModelRole role, std::string_view name, std::string_view instead) {
     constexpr std::size_t kRemembered = 64;
     static TimestampTz statement = 0;
     static std::size_t seen[kRemembered];
@@ -31,7 +32,8 @@ bool is_news(shmem::ModelRole role, std::string_view name) {
         statement = GetCurrentStatementStartTimestamp();
         count = 0;
     }
-    const std::size_t hash = std::hash<std::string_view>()(name) * shmem::kModelRoleCount + static_cast<std::size_t>(role);
+    const std::size_t names = core::mix(std::hash<std::string_view>()(name)) ^ std::hash<std::string_view>()(instead);
+    const std::size_t hash = names * shmem::kModelRoleCount + static_cast<std::size_t>(role);
     for (std::size_t i = 0; i < count && i < kRemembered; i++)
         if (seen[i] == hash)
             return false;
@@ -50,13 +52,15 @@ void complain(shmem::ModelRole role, std::string_view name, const shmem::Model &
     if (policy == guc::UnknownModel::Error)
         pg::raise(problem);
     problem.with_detail("Model \"%s\" answers instead.", instead.name);
-    if (is_news(role, name))
+    if (is_news(role, name, instead.name))
         pg::report(WARNING, problem);
 }
 
 }  // namespace
 
 bool find_default_model(shmem::ModelRole role, shmem::Model &model) { return models().find(role, {}, model); }
+
+bool find_ranking_embedder(shmem::Model &model) { return models().find_ranker(model); }
 
 void check_model(shmem::ModelRole role, const core::TextArgument &model, bool unsafe_mode) {
     core::Problem remote;
@@ -112,7 +116,7 @@ void replace_if_gone(shmem::ModelRole role, ChosenModel &chosen, std::string_vie
     if (!chosen.is_gone || !find_default_model(role, instead))
         return;
     complain(role, name, instead);
-    chosen.is_known = false;
+    chosen.is_known = chosen.is_gone = false;
     chosen.asked = pg::copy_text(instead.name);
 }
 

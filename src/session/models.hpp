@@ -15,6 +15,9 @@ namespace steadytext::session {
 // The role's default; false if no daemon was ever seen.
 [[nodiscard]] bool find_default_model(shmem::ModelRole role, shmem::Model &model);
 
+// The embedding model by which documents are ranked where there is no reranker; false if there is none.
+[[nodiscard]] bool find_ranking_embedder(shmem::Model &model);
+
 // Raises unless the name is a model's and unsafe_mode allows it. Raises 22023 if the name is "provider:model" and no
 // entry of steadytext.daemons has that provider: another model must never answer such a call. A model that a daemon
 // serves under that whole name (Ollama's names have colons) is an ordinary model.
@@ -33,7 +36,7 @@ struct ChosenModel {
 // steadytext.unknown_model decides: it raises, or it chooses the default instead, with a WARNING once a statement.
 [[nodiscard]] ChosenModel choose_model(shmem::ModelRole role, std::string_view name);
 
-// Called before a daemon is asked. If the model is gone, chooses the default model, or raises.
+// Called before a daemon is asked. If the model is gone, chooses the default model, or raises. What is chosen is not gone.
 void replace_if_gone(shmem::ModelRole role, ChosenModel &chosen, std::string_view name);
 
 }  // namespace steadytext::session

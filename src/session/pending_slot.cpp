@@ -151,6 +151,7 @@ Answer PendingSlot::take_answer() const {
         answer.limit_wait_us = done.limits.refusal.wait_us;
     } else {
         answer.problem = done.problem;
+        answer.is_unserved = done.outcome == Outcome::Unserved;
     }
     if (sent_us == 0)
         observe::not_sent();

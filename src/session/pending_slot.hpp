@@ -31,6 +31,7 @@ struct Answer {
     // Answered; or with `problem`: Limited (by each daemon that could answer), TimedOut, Failed.
     CallResult result = CallResult::Failed;
     core::Problem problem;
+    bool is_unserved = false;        // Failed, as no daemon serves the model that was asked for
     bool was_sent = false;           // a daemon had it for a while
     std::int64_t limit_wait_us = 0;  // if Limited, as Refusal's (limits.hpp)
     core::PaddedText body;           // the daemon's message, in CurrentMemoryContext

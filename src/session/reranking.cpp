@@ -165,7 +165,7 @@ std::vector<double> &scores_at_hand() {
 bool find_scoring_model(shmem::Model &model) {
     shmem::Model embedder;
     const bool has_reranker = find_default_model(shmem::ModelRole::Reranker, model);
-    const bool has_embedder = find_default_model(shmem::ModelRole::Embedding, embedder);
+    const bool has_embedder = find_ranking_embedder(embedder);
     if (has_embedder && (!has_reranker || (!model.served && embedder.served)))
         model = embedder;
     return has_reranker || has_embedder;

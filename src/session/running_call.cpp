@@ -371,7 +371,9 @@ bool RunningCall::look_at_slot() {
         end_sent(slot_.take_answer());
     else if (core::monotonic_us() >= slot_.deadline_us())
         end_sent(slot_.timed_out());
-    return false;
+    else
+        return false;
+    return !has_ended();
 }
 
 void RunningCall::end_sent(const Answer &answer) {
@@ -391,6 +393,8 @@ bool RunningCall::accept(const Answer &answer) {
         publish(result, shared);
         return end(result);
     }
+    if (begin_again(answer))
+        return true;
     call.problem = answer.problem;
     if (answer.result != CallResult::Limited)
         return fail(answer.result);
@@ -398,6 +402,16 @@ bool RunningCall::accept(const Answer &answer) {
     leave_flight();  // a follower may have other limits
     refuse_after_all(call.quota, call.problem);
     return end(CallResult::Limited);
+}
+
+// The model was served when the call chose it, as far as was known. Followers choose for themselves, and the limits of
+// another model may be others. The deadline stays.
+bool RunningCall::begin_again(const Answer &answer) {
+    if (!answer.is_unserved || core::monotonic_us() >= call_->deadline.us() || !call_->choose_again())
+        return false;
+    leave_flight();
+    withdraw(call_->quota);
+    return go_to(Stage::LookUp);
 }
 
 // ---- a single call --------------------------------------------------------------------------------------------------

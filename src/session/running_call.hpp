@@ -8,6 +8,9 @@
 //                         ▼
 //                       Ended              From each stage a limit, a failure or the deadline leads to Ended.
 //
+// A call whose model turns out at Sent to be nobody's goes back to LookUp with another model, if it is one that goes to
+// whichever model there is: with another key it has other followers, and may be in the cache.
+//
 // LookUp asks the cache before anything is set up for a wait, so a hit costs a single stage. A call that shares no
 // answer (without the cache, or a stream) skips Join. advance() goes as far as possible without a wait. Between two
 // calls of advance() the session waits on its latch: the rate limiter, the leader, the waiting line and the gateway set
@@ -56,7 +59,7 @@ public:
     // answer.
     void repeat(CallResult first) { repeats_ = true, first_ = first; }
 
-    // The slot of a stream at Sent, and the end of the stream.
+    // The slot of a stream at Sent, and the end of the stream: the call has ended, or begins again.
     [[nodiscard]] PendingSlot &slot() { return slot_; }
     void end_sent(const Answer &answer);
 
@@ -90,6 +93,7 @@ private:
     void leave_line();
     [[nodiscard]] bool go_to(Stage stage);
     [[nodiscard]] bool accept(const Answer &answer);
+    [[nodiscard]] bool begin_again(const Answer &answer);
     [[nodiscard]] bool fail(CallResult result);
     [[nodiscard]] bool end(CallResult result);
     [[nodiscard]] bool end_repeated();

@@ -127,6 +127,9 @@ inline std::string described(const Options &options) {
     };
     json embedding = model("embedding", "echo-embedding");
     embedding["dimensions"] = options.dimensions;
+    json models = {model("generation", options.model), embedding};
+    if (options.has_reranker)
+        models.push_back(model("reranker", "echo-reranker"));
     const json info = {
         {"name", options.name},
         {"version", "1"},
@@ -137,7 +140,7 @@ inline std::string described(const Options &options) {
          {"ping", "info", "generate", "generate_iter", "embed", "embed_batch", "rerank", "cancel", "shutdown",
           "return_usage", "timeout_ms", "stats", "control"}},
         {"determinism", {{"checked", true}, {"batch_invariant", true}, {"mode", "batched"}}},
-        {"models", {model("generation", options.model), embedding, model("reranker", "echo-reranker")}}};
+        {"models", models}};
     return info.dump();
 }
 

@@ -23,6 +23,7 @@ struct Options {
     int slots = 1 << 20;
     std::chrono::milliseconds delay{0};
     std::vector<std::string> told;  // results of `info`, as they are: each answer takes the next; empty: the true one
+    bool has_reranker = true;
     bool serial = false;
     bool exit_on_stdin_eof = false;
     bool help = false;
@@ -57,6 +58,8 @@ inline constexpr Option kOptions[] = {
      [](Options &options, const char *value) { options.fingerprint = value; }},
     {"--dimensions", "N", "numbers in an embedding (384)",
      [](Options &options, const char *value) { options.dimensions = std::atoi(value); }},
+    {"--without-reranker", "", "it tells of no reranker, and ranks by its embeddings",
+     [](Options &options, const char *) { options.has_reranker = false; }},
     {"--exit-on-stdin-eof", "", "stop when standard input ends, so as not to outlive a test",
      [](Options &options, const char *) { options.exit_on_stdin_eof = true; }},
     {"--help", "", "this text", [](Options &options, const char *) { options.help = true; }},

@@ -47,6 +47,20 @@ TEST(ModelTable, FindsEachModelByRoleAndName) {
     EXPECT_STREQ(all.back().name, models.back().name);
 }
 
+TEST(ModelTable, KnowsTheFirstModelByWhichDocumentsAreRanked) {
+    const auto table = std::make_unique<ModelTable>();
+    std::vector<Model> models = {model(ModelRole::Generation, "g", "f:g"), model(ModelRole::Embedding, "of an engine", "f:engine"),
+                                 model(ModelRole::Embedding, "first", "f:first"), model(ModelRole::Embedding, "second", "f:second")};
+    models[1].ranks = false;
+    models[1].is_default = true;
+    table->store(models, {});
+    Model found;
+    EXPECT_TRUE(table->find_ranker(found));
+    EXPECT_STREQ(found.fingerprint, "f:first");
+    table->store(std::span(models).first(2), {});
+    EXPECT_FALSE(table->find_ranker(found));
+}
+
 TEST(ModelTable, ForgetsWhatIsStoredNoMore) {
     const auto table = std::make_unique<ModelTable>();
     std::vector<Model> models = {model(ModelRole::Generation, "a", "f"), model(ModelRole::Generation, "", "serial:")};
