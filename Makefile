@@ -14,7 +14,7 @@ EXTENSION = pg_steadytext
 EXTENSION_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_steadytext.control)
 BUILD = build
 
-SOURCES := $(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/pg/*.cpp src/session/*.cpp src/queue/*.cpp src/functions/*.cpp bgworker/*.cpp shmem/*.cpp)
+SOURCES := $(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp src/pg/*.cpp src/session/*.cpp src/queue/*.cpp src/functions/*.cpp bgworker/*.cpp shmem/*.cpp)
 OBJS = $(SOURCES:%.cpp=$(BUILD)/obj/%.o)
 SCRIPT = $(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql
 UPGRADE = $(BUILD)/sql/pg_steadytext--2025.11.25--$(EXTENSION_VERSION).sql
@@ -53,7 +53,7 @@ $(BUILD)/obj/%.o: %.cpp Makefile pg_steadytext.control
 
 # The installation script, by topic. The order is theirs: a file names only what stands before it, and privileges come last.
 SQL_TOPICS = ownership arguments configuration generation structured_output embedding reranking batches summaries cache eviction legacy_keys \
-	daemons limits budgets monitoring queue audit restores administrators self_check
+	daemons limits budgets monitoring queue prompts audit restores administrators self_check
 $(SCRIPT): $(SQL_TOPICS:%=sql/%.sql) sql/privileges.sql sql/short_names scripts/short-names pg_steadytext.control Makefile
 	@mkdir -p $(@D)
 	cat $(SQL_TOPICS:%=sql/%.sql) > $@.long
@@ -67,7 +67,7 @@ installation-script: $(SCRIPT)
 
 # The PL/Python original's tables stay what they are, its functions are replaced: see sql/from_original.sql. Everything else must be new: a plain
 # CREATE fails where there is something already, and the names it takes are looked for before anything is done.
-ORIGINAL_TABLES = cache|queue|config|daemon_health|rate_limits|audit_log
+ORIGINAL_TABLES = cache|queue|config|daemon_health|rate_limits|audit_log|prompts|prompt_versions
 $(UPGRADE): $(SCRIPT) sql/from_original.sql sql/from_original_check.sql pg_steadytext.control Makefile
 	@mkdir -p $(@D)
 	sed -E -e '1,/^\\echo/d' -e 's/^CREATE ((FUNCTION|AGGREGATE) public\.)/CREATE OR REPLACE \1/' \
@@ -104,6 +104,10 @@ $(BUILD)/wire-client: t/tools/wire_client.cpp
 $(BUILD)/canonical-json: t/tools/canonical_json.cpp src/core/canonical_json.cpp src/core/json_text.cpp $(wildcard src/core/*.hpp)
 	@mkdir -p $(@D)
 	$(TOOL_CXX) $(filter %.cpp,$^) -o $@ -lsimdjson
+
+$(BUILD)/jinja: t/tools/jinja.cpp $(wildcard src/core/jinja/*) src/core/json_text.cpp $(wildcard src/core/*.hpp)
+	@mkdir -p $(@D)
+	$(TOOL_CXX) $(filter %.cpp,$^) -o $@ -lutf8proc
 
 $(BUILD)/hosts-preload.so: t/tools/hosts_preload.cpp
 	@mkdir -p $(@D)
@@ -153,7 +157,7 @@ bootstrap:
 AS_INSTALLER = $(shell [ -w "$$($(PG_CONFIG) --pkglibdir)" ] || echo sudo)
 
 everything: bootstrap
-	@$(MAKE) --no-print-directory -s all $(BUILD)/steadytextd $(BUILD)/echo-daemon $(BUILD)/wire-client $(BUILD)/canonical-json $(BUILD)/hosts-preload.so
+	@$(MAKE) --no-print-directory -s all $(BUILD)/steadytextd $(BUILD)/echo-daemon $(BUILD)/wire-client $(BUILD)/canonical-json $(BUILD)/jinja $(BUILD)/hosts-preload.so
 	@$(AS_INSTALLER) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)' > $(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
 
 models:
@@ -164,7 +168,7 @@ demo: everything
 
 ALL_TESTS = $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
 # Half a minute and more each, or builds of their own: make check-all and CI run them, make check leaves them out.
-LONG_TESTS = $(wildcard $(foreach number,006 030 100 130 137 150 151 152 171 172 173 175 176 177 179 180 182 184 185 190 191 192 193 194 \
+LONG_TESTS = $(wildcard $(foreach number,006 030 041 100 130 137 150 151 152 171 172 173 175 176 177 179 180 182 184 185 190 191 192 193 194 \
 	195 196 197 198 199 200 202 203 204 207 209 220 221 226 228 240 241 242 310 311 312 313 314 900,t/$(number)_*))
 TESTS ?= $(filter-out $(LONG_TESTS),$(ALL_TESTS))
 check: everything models
@@ -194,7 +198,7 @@ sqlmap: everything
 
 # ---- unit tests: no PostgreSQL in sight, three times over -------------------------------------------------------------
 
-PURE = $(wildcard src/core/*.cpp src/core/constraint/*.cpp) $(filter-out shmem/segment.cpp,$(wildcard shmem/*.cpp)) $(wildcard t/unit/*_test.cpp) t/fuzz/targets.cpp
+PURE = $(wildcard src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp) $(filter-out shmem/segment.cpp,$(wildcard shmem/*.cpp)) $(wildcard t/unit/*_test.cpp) t/fuzz/targets.cpp
 UNIT_VARIANTS = plain asan tsan
 UNIT_FLAGS_plain =
 UNIT_FLAGS_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -219,7 +223,7 @@ unit: unit-tests
 
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= $(notdir $(wildcard t/fuzz/corpus/*))
-FUZZ_SOURCES = $(wildcard src/core/*.cpp src/core/constraint/*.cpp t/fuzz/*.cpp)
+FUZZ_SOURCES = $(wildcard src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp t/fuzz/*.cpp)
 
 $(BUILD)/fuzz/%.o: %.cpp
 	@mkdir -p $(@D)

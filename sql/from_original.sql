@@ -4,8 +4,8 @@
 -- with a fresh installation. t/137_hostile_upgrade.pl tests objects and rows that other roles have left.
 --
 -- Tables keep their rows and the objects that depend on them. Functions keep their names, arguments and results, so the
--- views, generated columns and indexes over them stay. Parts of the original that this version lacks (prompts,
--- summaries, facts) stay as they were, in Python.
+-- views, generated columns and indexes over them stay. Parts of the original that this version lacks (summaries,
+-- facts) stay as they were, in Python.
 --
 -- A superuser runs this script, and everybody could write the original's tables. So the script first makes sure that no
 -- object on them runs code (from_original_check.sql). Then it keeps each row of a table that everybody could write, but
@@ -43,7 +43,12 @@ FROM (VALUES
         'last_reset_day timestamptz now()', 'created_at timestamptz now()']),
     ('steadytext_audit_log', ARRAY['id int nextval(''public.steadytext_audit_log_id_seq'')', 'event_id uuid gen_random_uuid()',
         'event_type text', 'user_id text current_user', 'request_id uuid', 'details jsonb', 'created_at timestamptz now()',
-        'ip_address inet', 'success boolean true', 'error_message text'])) t (table_name, columns),
+        'ip_address inet', 'success boolean true', 'error_message text']),
+    ('steadytext_prompts', ARRAY['id uuid gen_random_uuid()', 'slug text', 'description text', 'created_at timestamptz now()',
+        'created_by text current_user', 'updated_at timestamptz now()', 'updated_by text current_user']),
+    ('steadytext_prompt_versions', ARRAY['id uuid gen_random_uuid()', 'prompt_id uuid', 'version int', 'template text',
+        'required_variables text[]', 'metadata jsonb ''{}''', 'created_at timestamptz now()', 'created_by text current_user',
+        'is_active boolean false'])) t (table_name, columns),
     unnest(t.columns) WITH ORDINALITY c (said, place);
 
 -- <=== from_original_check.sql
@@ -336,6 +341,32 @@ INSERT INTO upgrade_counts
     SELECT 8, format('%s rows of steadytext_audit_log are marked before_upgrade', count(*)), count(*) FROM marked HAVING count(*) > 0;
 ALTER TABLE public.steadytext_audit_log ALTER event_type SET NOT NULL, ALTER id TYPE bigint;
 
+-- ---- steadytext_prompts, steadytext_prompt_versions -------------------------------------------------------------------
+-- A prompt that everybody could write is kept, but is answered by no call that names no version of it.
+
+DROP INDEX IF EXISTS public.idx_steadytext_prompts_slug, public.idx_steadytext_prompts_created_at,
+    public.idx_steadytext_prompt_versions_prompt_id_active, public.idx_steadytext_prompt_versions_created_at;
+UPDATE public.steadytext_prompts SET
+    created_at = greatest(least(coalesce(created_at, now()), now()), 'epoch'), updated_at = greatest(least(coalesce(updated_at, now()), now()), 'epoch'),
+    created_by = left(coalesce(created_by, current_user), 63), updated_by = left(coalesce(updated_by, current_user), 63);
+UPDATE public.steadytext_prompt_versions v SET
+    created_at = greatest(least(coalesce(created_at, now()), now()), 'epoch'), created_by = left(coalesce(created_by, current_user), 63),
+    is_active = coalesce(is_active, false)
+        AND NOT EXISTS (SELECT FROM upgrade_everybodys WHERE table_name IN ('steadytext_prompts', 'steadytext_prompt_versions'))
+        AND NOT EXISTS (SELECT FROM public.steadytext_prompt_versions later WHERE later.prompt_id = v.prompt_id AND later.is_active AND later.version > v.version);
+INSERT INTO upgrade_counts
+    SELECT 7, format('%s prompts have no active version', count(*)), count(*) FROM public.steadytext_prompts
+    WHERE EXISTS (SELECT FROM upgrade_everybodys WHERE table_name IN ('steadytext_prompts', 'steadytext_prompt_versions')) HAVING count(*) > 0;
+ALTER TABLE public.steadytext_prompts
+    ADD CONSTRAINT steadytext_prompts_slug_check CHECK (slug ~ '^[a-z0-9]+(?:-[a-z0-9]+)*$' AND length(slug) BETWEEN 3 AND 100),
+    ADD CONSTRAINT steadytext_prompts_description_check CHECK (length(description) <= 500),
+    ALTER slug SET NOT NULL, ALTER created_at SET NOT NULL, ALTER created_by SET NOT NULL, ALTER updated_at SET NOT NULL, ALTER updated_by SET NOT NULL;
+ALTER TABLE public.steadytext_prompt_versions
+    ADD CONSTRAINT steadytext_prompt_versions_version_check CHECK (version > 0),
+    ADD CONSTRAINT steadytext_prompt_versions_template_check CHECK (length(template) > 0),
+    ALTER prompt_id SET NOT NULL, ALTER version SET NOT NULL, ALTER template SET NOT NULL, ALTER created_at SET NOT NULL, ALTER created_by SET NOT NULL,
+    ALTER is_active SET NOT NULL;
+
 -- ---- everything else ------------------------------------------------------------------------------------------------
 
 -- <=== pg_steadytext.sql
@@ -397,6 +428,20 @@ BEGIN
 END
 $$;
 ALTER TABLE public.steadytext_config ENABLE TRIGGER audit_inserted, ENABLE TRIGGER audit_updated;
+
+-- Templates that Python's jinja2 renders and this version does not.
+DO $$
+DECLARE
+    refused text := (SELECT string_agg(format('%s (version %s): %s', p.slug, v.version, t.error_message), E';\n' ORDER BY p.slug, v.version)
+                     FROM public.steadytext_prompt_versions v JOIN public.steadytext_prompts p ON p.id = v.prompt_id,
+                          LATERAL _steadytext.jinja_check(v.template) t WHERE NOT t.is_valid);
+BEGIN
+    IF refused IS NOT NULL THEN
+        RAISE WARNING 'some prompts cannot be rendered by this version' USING DETAIL = left(refused, 2000) || '.',
+            HINT = 'docs/prompts.md has what templates may say. They are kept; steadytext_prompt_update() makes a new version.';
+    END IF;
+END
+$$;
 
 -- Removed rows go into the audit log. A warning counts the rows and keys that were kept, changed or removed.
 INSERT INTO public.steadytext_audit_log (event_type, details)

@@ -24,18 +24,22 @@ BEGIN
         SELECT name FROM made WHERE kind <> 'FUNCTION'
         UNION SELECT name || suffix FROM made, (VALUES ('_pkey'), ('_id_seq')) s (suffix)
         WHERE kind = 'TABLE' AND name NOT IN (SELECT table_name FROM upgrade_columns)),
-    -- The update changes the six tables of upgrade_columns. The other two stay as they are; the check only keeps them
-    -- from running code.
-    tables (name, oid, changes) AS (
-        SELECT t.name, to_regclass('public.' || t.name)::oid, t.changes
-        FROM (SELECT DISTINCT table_name, true FROM upgrade_columns
-              UNION ALL VALUES ('steadytext_prompts', false), ('steadytext_prompt_versions', false)) t (name, changes)),
+    tables (name, oid) AS (SELECT DISTINCT table_name, to_regclass('public.' || table_name)::oid FROM upgrade_columns),
     original_keys (table_name, name, kind, columns) AS (VALUES
         ('steadytext_cache', 'steadytext_cache_pkey', 'p', '{id}'), ('steadytext_cache', 'steadytext_cache_cache_key_key', 'u', '{cache_key}'),
         ('steadytext_queue', 'steadytext_queue_pkey', 'p', '{id}'), ('steadytext_config', 'steadytext_config_pkey', 'p', '{key}'),
         ('steadytext_daemon_health', 'steadytext_daemon_health_pkey', 'p', '{daemon_id}'),
         ('steadytext_rate_limits', 'steadytext_rate_limits_pkey', 'p', '{user_id}'),
-        ('steadytext_audit_log', 'steadytext_audit_log_pkey', 'p', '{id}')),
+        ('steadytext_audit_log', 'steadytext_audit_log_pkey', 'p', '{id}'),
+        ('steadytext_prompts', 'steadytext_prompts_pkey', 'p', '{id}'), ('steadytext_prompts', 'steadytext_prompts_slug_key', 'u', '{slug}'),
+        ('steadytext_prompt_versions', 'steadytext_prompt_versions_pkey', 'p', '{id}'),
+        ('steadytext_prompt_versions', 'steadytext_prompt_versions_prompt_id_version_key', 'u', '{prompt_id,version}')),
+    original_references AS (
+        SELECT c.oid FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
+        WHERE c.contype = 'f' AND c.conname = 'steadytext_prompt_versions_prompt_id_fkey' AND a.attname = 'prompt_id' AND c.confdeltype = 'c'
+          AND NOT c.condeferrable AND c.convalidated AND c.conrelid = to_regclass('public.steadytext_prompt_versions')
+          AND c.confrelid = to_regclass('public.steadytext_prompts')
+          AND c.confkey = ARRAY(SELECT k.attnum FROM pg_attribute k WHERE k.attrelid = c.confrelid AND k.attname = 'id')),
     keys AS (
         SELECT c.oid, t.name AS table_name, c.conname::text AS name, c.contype::text AS kind, c.conindid,
                ARRAY(SELECT a.attname::text FROM unnest(c.conkey) k JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k)::text AS columns
@@ -46,7 +50,10 @@ BEGIN
         ('steadytext_queue_status_check'), ('steadytext_daemon_health_status_check'),
         ('idx_steadytext_cache_key'), ('idx_steadytext_cache_last_accessed'), ('idx_steadytext_cache_access_count'),
         ('idx_steadytext_queue_status_priority_created'), ('idx_steadytext_queue_request_id'), ('idx_steadytext_queue_user_created'),
-        ('idx_steadytext_queue_session'), ('idx_steadytext_audit_timestamp'), ('idx_steadytext_audit_user')),
+        ('idx_steadytext_queue_session'), ('idx_steadytext_audit_timestamp'), ('idx_steadytext_audit_user'),
+        ('steadytext_prompts_slug_check'), ('steadytext_prompts_description_check'), ('steadytext_prompt_versions_version_check'),
+        ('steadytext_prompt_versions_template_check'), ('idx_steadytext_prompts_slug'), ('idx_steadytext_prompts_created_at'),
+        ('idx_steadytext_prompt_versions_prompt_id_active'), ('idx_steadytext_prompt_versions_created_at')),
     findings (said, remedy) AS (
         SELECT format('public.%s is not the table that the original made', t.name), NULL
         FROM tables t LEFT JOIN pg_class c ON c.oid = t.oid
@@ -57,7 +64,7 @@ BEGIN
         FROM tables t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
         LEFT JOIN upgrade_columns u ON u.table_name = t.name AND u.name = a.attname
         WHERE a.attgenerated <> '' OR a.attidentity <> '' OR a.attcollation NOT IN (0, 100)
-           OR t.changes AND (u.type IS DISTINCT FROM a.atttypid
+           OR (u.type IS DISTINCT FROM a.atttypid
                -- These tables are read by column number.
                OR t.name IN ('steadytext_config', 'steadytext_rate_limits', 'steadytext_daemon_health') AND u.place <> a.attnum)
         UNION ALL
@@ -79,13 +86,13 @@ BEGIN
         UNION ALL
         SELECT format('constraint %I of table %s', c.conname, c.conrelid::regclass),
                format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname)
-        FROM pg_constraint c JOIN tables t ON t.oid = c.conrelid AND t.changes
+        FROM pg_constraint c JOIN tables t ON t.oid = c.conrelid
         WHERE c.contype <> 'n' AND NOT (c.contype = 'c' AND c.conname IN (SELECT name FROM passing))
-          AND c.oid NOT IN (SELECT k.oid FROM keys k JOIN original_keys USING (table_name, name, kind, columns))
+          AND c.oid NOT IN (SELECT k.oid FROM keys k JOIN original_keys USING (table_name, name, kind, columns) UNION SELECT oid FROM original_references)
         UNION ALL
         SELECT format('foreign key %I of table %s refers to table %s', c.conname, c.conrelid::regclass, c.confrelid::regclass),
                format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname)
-        FROM pg_constraint c JOIN tables t ON t.oid = c.confrelid AND t.changes AND c.conrelid <> c.confrelid
+        FROM pg_constraint c JOIN tables t ON t.oid = c.confrelid AND c.conrelid <> c.confrelid AND c.oid NOT IN (SELECT oid FROM original_references)
         UNION ALL
         SELECT format('trigger %I on table %s', g.tgname, t.oid::regclass), format('DROP TRIGGER %I ON %s', g.tgname, t.oid::regclass)
         FROM pg_trigger g JOIN tables t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal
@@ -102,8 +109,8 @@ BEGIN
         UNION ALL
         -- Indexes of plain columns with PostgreSQL's own operators may stay.
         SELECT format('index %s on table %s', i.indexrelid::regclass, t.oid::regclass), format('DROP INDEX %s', i.indexrelid::regclass)
-        FROM pg_index i JOIN tables t ON t.oid = i.indrelid AND t.changes JOIN pg_class c ON c.oid = i.indexrelid
-        WHERE i.indexrelid NOT IN (SELECT conindid FROM keys)
+        FROM pg_index i JOIN tables t ON t.oid = i.indrelid JOIN pg_class c ON c.oid = i.indexrelid
+        WHERE i.indexrelid NOT IN (SELECT conindid FROM keys) AND c.relname <> 'idx_steadytext_prompt_versions_prompt_id_active'
           AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR i.indisunique
                OR EXISTS (SELECT FROM unnest(i.indclass) used JOIN pg_opclass o ON o.oid = used WHERE o.opcnamespace <> 'pg_catalog'::regnamespace))
         UNION ALL

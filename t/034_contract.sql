@@ -54,6 +54,15 @@ INSERT INTO contract VALUES
   ('steadytext_config_set', 'config_key text, config_value text', 'void', 'volatile'),
   ('st_config_set', 'key text, value text', 'void', 'volatile'),
   ('steadytext_version', '', 'text', 'immutable'),
+  ('steadytext_prompt_create', 'slug text, template text, description text DEFAULT NULL, metadata jsonb DEFAULT ''{}''', 'uuid', 'volatile'),
+  ('steadytext_prompt_update', 'slug text, template text, metadata jsonb DEFAULT ''{}''', 'uuid', 'volatile'),
+  ('steadytext_prompt_get', 'slug text, version integer DEFAULT NULL', 'TABLE(prompt_id uuid, version_num integer, template text, required_variables text[], metadata jsonb, created_at timestamp with time zone, created_by text)', 'volatile'),
+  ('steadytext_prompt_render', 'slug text, variables jsonb, version integer DEFAULT NULL, strict boolean DEFAULT true', 'text', 'volatile'),
+  ('steadytext_prompt_list', '', 'TABLE(prompt_id uuid, slug text, description text, latest_version_num integer, total_versions integer, created_at timestamp with time zone, updated_at timestamp with time zone)', 'stable'),
+  ('steadytext_prompt_versions', 'slug text', 'TABLE(version_num integer, template text, required_variables text[], metadata jsonb, created_at timestamp with time zone, created_by text, is_active boolean)', 'volatile'),
+  ('steadytext_prompt_delete', 'slug text', 'boolean', 'volatile'),
+  ('_validate_jinja2_template', 'template text', 'TABLE(is_valid boolean, required_variables text[], error_message text)', 'volatile'),
+  ('_get_next_version', 'p_prompt_id uuid', 'integer', 'stable'),
   ('steadytext_daemon_start', '', 'boolean', 'volatile'),
   ('steadytext_daemon_stop', '', 'boolean', 'volatile'),
   ('steadytext_daemon_status', '', 'TABLE(daemon_id text, status text, endpoint text, last_heartbeat timestamp with time zone, uptime_seconds integer)', 'volatile');
@@ -63,7 +72,7 @@ INSERT INTO contract
 SELECT replace(function, 'steadytext_', 'st_'), arguments, result, volatility FROM contract
 WHERE function IN ('steadytext_cache_stats', 'steadytext_cache_clear', 'steadytext_cache_evict_by_age', 'steadytext_cache_preview_eviction',
                    'steadytext_cache_analyze_usage', 'steadytext_cache_scheduled_eviction', 'steadytext_version', 'steadytext_daemon_start',
-                   'steadytext_daemon_stop', 'steadytext_daemon_status');
+                   'steadytext_daemon_stop', 'steadytext_daemon_status') OR function LIKE 'steadytext_prompt_%';
 
 CREATE TEMP TABLE shared (name text, arguments text);
 INSERT INTO shared VALUES

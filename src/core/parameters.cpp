@@ -65,6 +65,25 @@ bool is_model_path(std::string_view path, Problem &) {
 
 bool is_command(std::string_view text, Problem &) { return text.find_first_of(";&| \t\n\v\f\r") == std::string_view::npos; }
 
+// Lower case letters, numbers, and single hyphens between them.
+bool is_hyphenated(std::string_view text) {
+    char before = '-';
+    for (const char c : text) {
+        if (c == '-' ? before == '-' : !((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')))
+            return false;
+        before = c;
+    }
+    return before != '-';
+}
+
+bool is_slug(std::string_view text, Problem &) { return text.size() >= 3 && is_hyphenated(text); }
+bool is_label(std::string_view text, Problem &) { return is_hyphenated(text); }
+
+// As PostgreSQL's length() counts.
+bool is_description(std::string_view text, Problem &) {
+    return std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }) <= 500;
+}
+
 bool is_one_name(std::string_view text, Problem &) { return is_identifier(text); }
 
 constexpr Rule parsed(std::int64_t most, bool (*parse)(std::string_view, Problem &), Refusal malformed, const char *sample,
@@ -92,6 +111,18 @@ constexpr Rule kHours = integer(0, kCenturyHours);
 constexpr Rule kCount = integer(0, kMostInt);
 constexpr Rule kBigCount = integer(0, INT64_MAX);
 constexpr Rule kOrder = needed(word("age frecency"));
+
+// Rules of prompts, with the words of the original.
+constexpr Refusal kBadSlug = {"Invalid slug format. Use lowercase letters, numbers, and hyphens only (3-100 chars)", "22P02"};
+constexpr Rule kNewSlug = {.kind = Kind::Text, .name = "slug", .needed = true, .least = 0, .most = 100, .parse = is_slug, .above = kBadSlug,
+                           .malformed = kBadSlug, .sample = "'a-slug'", .bad_sample = "'No'"};
+constexpr Rule kSlug = {.kind = Kind::Text, .name = "slug", .needed = true, .least = 0, .most = 1000, .sample = "'no-such-prompt'"};
+constexpr Rule kTemplate = {.kind = Kind::Text, .name = "template", .needed = true, .least = 1, .most = kLongestPrompt};
+constexpr Rule kDescription = parsed(2000, is_description, {"description cannot be longer than 500 characters"}, "'a'", "repeat('a', 501)");
+constexpr Refusal kBadLabel = {"Invalid label format. Use lowercase letters, numbers, and hyphens only (1-63 chars)", "22P02"};
+constexpr Rule kLabel = {.kind = Kind::Text, .name = "label", .least = 0, .most = 63, .parse = is_label, .above = kBadLabel, .malformed = kBadLabel,
+                         .sample = "'production'", .bad_sample = "'No'"};
+constexpr Rule kVersion = {.kind = Kind::Integer, .name = "version", .least = INT32_MIN, .most = INT32_MAX};
 
 // Rules of asynchronous calls, with the words of the original.
 constexpr Refusal kNoPrompt = {"Prompt cannot be empty", sqlstate::kInvalidParameterValue};
@@ -511,6 +542,67 @@ constexpr Parameter kArguments[] = {
     {"steadytext_get_async_results", "timeout_seconds", kTimeout},
     {"steadytext_cancel_async", "request_id", kRequest},
     {"steadytext_queue_requeue", "request_ids", kRequests},
+
+    // Prompts.
+    {"steadytext_prompt_create", "slug", kNewSlug},
+    {"steadytext_prompt_create", "template", kTemplate},
+    {"steadytext_prompt_create", "description", kDescription},
+    {"steadytext_prompt_create", "metadata", kAny},
+    {"steadytext_prompt_update", "slug", kSlug},
+    {"steadytext_prompt_update", "template", kTemplate},
+    {"steadytext_prompt_update", "metadata", kAny},
+    {"steadytext_prompt_get", "slug", kSlug},
+    {"steadytext_prompt_get", "version", kVersion},
+    {"steadytext_prompt_render", "slug", kSlug},
+    {"steadytext_prompt_render", "variables", kAny},
+    {"steadytext_prompt_render", "version", kVersion},
+    {"steadytext_prompt_render", "strict", kFlag},
+    {"steadytext_prompt_versions", "slug", kSlug},
+    {"steadytext_prompt_delete", "slug", kSlug},
+    {"steadytext_prompt_label_set", "slug", kSlug},
+    {"steadytext_prompt_label_set", "label", needed(kLabel)},
+    {"steadytext_prompt_label_set", "version", kVersion},
+    {"steadytext_prompt_labels", "slug", kSlug},
+    {"steadytext_prompt_label_history", "slug", kSlug},
+    {"steadytext_prompt_label_history", "label", kLabel},
+    {"steadytext_prompt_diff", "slug", kSlug},
+    {"steadytext_prompt_diff", "from_version", needed(kVersion)},
+    {"steadytext_prompt_diff", "to_version", needed(kVersion)},
+    {"steadytext_prompt_rollback", "slug", kSlug},
+    {"steadytext_prompt_rollback", "label", needed(kLabel)},
+    {"steadytext_generate_prompt", "slug", kSlug},
+    {"steadytext_generate_prompt", "variables", kAny},
+    {"steadytext_generate_prompt", "version", kVersion},
+    {"steadytext_generate_prompt", "label", kLabel},
+    {"steadytext_generate_prompt", "max_tokens", kMaxTokens},
+    {"steadytext_generate_prompt", "use_cache", kFlag},
+    {"steadytext_generate_prompt", "seed", kSeed},
+    {"steadytext_generate_prompt", "eos_string", kEosString},
+    {"steadytext_generate_prompt", "model", kModel},
+    {"steadytext_generate_prompt", "model_repo", kModelFile},
+    {"steadytext_generate_prompt", "model_filename", kModelFile},
+    {"steadytext_generate_prompt", "size", kSize},
+    {"steadytext_generate_prompt", "unsafe_mode", kFlag},
+    {"steadytext_generate_prompt_ex", "slug", kSlug},
+    {"steadytext_generate_prompt_ex", "variables", kAny},
+    {"steadytext_generate_prompt_ex", "options", kAny},
+    {"steadytext_generate_prompt_ex", "version", kVersion},
+    {"steadytext_generate_prompt_ex", "label", kLabel},
+    {"_validate_jinja2_template", "template", kAny},
+    {"_get_next_version", "p_prompt_id", kAny},
+    {"_steadytext.jinja_check", "template", kAny},
+    {"_steadytext.jinja_names", "template", kTemplate},
+    {"_steadytext.jinja_render", "template", kTemplate},
+    {"_steadytext.jinja_render", "variables", kAny},
+    {"_steadytext.jinja_render", "strict", kFlag},
+    {"_steadytext.prompt_to_change", "slug", kAny},
+    {"_steadytext.prompt_label_move", "prompt", kAny},
+    {"_steadytext.prompt_label_move", "label", kAny},
+    {"_steadytext.prompt_label_move", "version", kAny},
+    {"_steadytext.prompt_label_move", "undoes", kAny},
+    {"_steadytext.prompt_version", "slug", kAny},
+    {"_steadytext.prompt_version", "version", kAny},
+    {"_steadytext.prompt_version", "label", kAny},
 };
 
 // Keys of steadytext_config; the name "*table_name" stands for all keys with this ending. Values come as

@@ -165,3 +165,7 @@ CREATE TABLE public.steadytext_prompt_versions (
     version int NOT NULL CHECK (version > 0), template text NOT NULL CHECK (length(template) > 0), required_variables text[],
     metadata jsonb DEFAULT '{}', created_at timestamptz DEFAULT now(), created_by text DEFAULT current_user, is_active boolean DEFAULT false,
     UNIQUE (prompt_id, version));
+CREATE INDEX idx_steadytext_prompts_slug ON public.steadytext_prompts (slug);
+CREATE INDEX idx_steadytext_prompts_created_at ON public.steadytext_prompts (created_at DESC);
+CREATE INDEX idx_steadytext_prompt_versions_prompt_id_active ON public.steadytext_prompt_versions (prompt_id, is_active) WHERE is_active;
+CREATE INDEX idx_steadytext_prompt_versions_created_at ON public.steadytext_prompt_versions (created_at DESC);

@@ -12,6 +12,7 @@
 #include "src/core/daemon_list.hpp"
 #include "src/core/endpoint.hpp"
 #include "src/core/event_stream.hpp"
+#include "src/core/jinja/jinja.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/key_file.hpp"
 #include "src/core/listen_address.hpp"
@@ -83,6 +84,26 @@ void canonical(std::string_view bytes) {
     // Python writes a number beyond all doubles as Infinity, which no reader of JSON takes.
     if (once.find("Infinity") == std::string::npos)
         promise(canonical_json(Padded(once).text(), twice, problem) && once == twice, "the canonical form is its own");
+}
+
+// The first line is the variables, the rest a template.
+void jinja_template(std::string_view bytes) {
+    const auto [variables, source] = two(bytes);
+    if (!utf8_is_valid(bytes) || contains_nul(bytes))
+        return;
+    for (const bool strict : {true, false}) {
+        Work work(200'000);
+        Problem problem;
+        std::string out;
+        std::vector<std::string> names;
+        const bool is_template = core::jinja::check(source, work, names, problem);
+        promise(is_template || problem.is_set(), "a refusal says why");
+        Problem again;
+        if (core::jinja::render(source, variables, strict, work, out, again))
+            promise(is_template && utf8_is_valid(out) && !contains_nul(out), "what is rendered is text, of a template");
+        else
+            promise(again.is_set(), "a failure says why");
+    }
 }
 
 void endpoint(std::string_view bytes) {
@@ -371,6 +392,7 @@ constexpr Target kTargets[] = {{"json_text", json_text},
                                {"nfc", normal_form},
                                {"postgres_pattern", postgres_pattern},
                                {"like_pattern", like_pattern},
+                               {"jinja", jinja_template},
                                {"regex", regex},
                                {"schema", schema},
                                {"member_order", member_order},
