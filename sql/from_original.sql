@@ -362,6 +362,7 @@ ALTER TABLE public.steadytext_prompts
     ADD CONSTRAINT steadytext_prompts_description_check CHECK (length(description) <= 500),
     ALTER slug SET NOT NULL, ALTER created_at SET NOT NULL, ALTER created_by SET NOT NULL, ALTER updated_at SET NOT NULL, ALTER updated_by SET NOT NULL;
 ALTER TABLE public.steadytext_prompt_versions
+    DROP CONSTRAINT IF EXISTS steadytext_prompt_versions_prompt_id_fkey,
     ADD CONSTRAINT steadytext_prompt_versions_version_check CHECK (version > 0),
     ADD CONSTRAINT steadytext_prompt_versions_template_check CHECK (length(template) > 0),
     ALTER prompt_id SET NOT NULL, ALTER version SET NOT NULL, ALTER template SET NOT NULL, ALTER created_at SET NOT NULL, ALTER created_by SET NOT NULL,

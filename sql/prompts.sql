@@ -28,9 +28,10 @@ CREATE TABLE public.steadytext_prompts (
 CREATE INDEX idx_steadytext_prompts_created_at ON public.steadytext_prompts (created_at DESC);
 COMMENT ON TABLE public.steadytext_prompts IS 'Prompts by name (slug). Their templates are in steadytext_prompt_versions.';
 
+-- There is no foreign key: pg_restore -j brings the tables of an extension in any order. Triggers do its work.
 CREATE TABLE public.steadytext_prompt_versions (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    prompt_id uuid NOT NULL CONSTRAINT steadytext_prompt_versions_prompt_id_fkey REFERENCES public.steadytext_prompts ON DELETE CASCADE,
+    prompt_id uuid NOT NULL,
     version int NOT NULL CONSTRAINT steadytext_prompt_versions_version_check CHECK (version > 0),
     template text NOT NULL CONSTRAINT steadytext_prompt_versions_template_check CHECK (length(template) > 0),
     required_variables text[],
@@ -51,15 +52,13 @@ COMMENT ON COLUMN public.steadytext_prompt_versions.is_active IS 'Whether it is 
 -- A label is where its last move has put it. The label "active" is the version with is_active.
 CREATE TABLE public.steadytext_prompt_label_moves (
     id bigserial PRIMARY KEY,
-    prompt_id uuid NOT NULL REFERENCES public.steadytext_prompts ON DELETE CASCADE,
+    prompt_id uuid NOT NULL,
     label text NOT NULL CHECK (label ~ '^[a-z0-9]+(?:-[a-z0-9]+)*$' AND length(label) <= 63),
     version int,
     from_version int,
     undoes bigint,
     moved_at timestamptz NOT NULL DEFAULT now(),
-    moved_by text NOT NULL DEFAULT current_user,
-    FOREIGN KEY (prompt_id, version) REFERENCES public.steadytext_prompt_versions
-        (prompt_id, version) ON DELETE CASCADE
+    moved_by text NOT NULL DEFAULT current_user
 );
 CREATE INDEX idx_steadytext_prompt_label_moves ON public.steadytext_prompt_label_moves (prompt_id, label, id DESC);
 COMMENT ON TABLE public.steadytext_prompt_label_moves IS
@@ -93,6 +92,12 @@ BEGIN
         END;
     END IF;
     IF NOT is_restored THEN
+        IF TG_TABLE_NAME <> 'steadytext_prompts' THEN
+            PERFORM FROM public.steadytext_prompts p WHERE p.id = NEW.prompt_id FOR KEY SHARE;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'there is no prompt with id %', NEW.prompt_id USING ERRCODE = '23503';
+            END IF;
+        END IF;
         IF TG_TABLE_NAME = 'steadytext_prompt_label_moves' THEN
             NEW.moved_by := current_user;
             NEW.moved_at := clock_timestamp();
@@ -109,7 +114,26 @@ CREATE TRIGGER check_row BEFORE INSERT ON public.steadytext_prompts FOR EACH ROW
 CREATE TRIGGER check_row BEFORE INSERT ON public.steadytext_prompt_versions FOR EACH ROW EXECUTE FUNCTION _steadytext.prompt_row_check();
 CREATE TRIGGER check_row BEFORE INSERT ON public.steadytext_prompt_label_moves FOR EACH ROW EXECUTE FUNCTION _steadytext.prompt_row_check();
 
--- Rows go with their prompt: then PostgreSQL deletes them as the owner of the table.
+-- Versions and moves go with their prompt, whoever deletes it.
+CREATE FUNCTION _steadytext.prompt_gone() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM public.steadytext_prompt_label_moves;
+        DELETE FROM public.steadytext_prompt_versions;
+    ELSE
+        DELETE FROM public.steadytext_prompt_label_moves WHERE prompt_id = OLD.id;
+        DELETE FROM public.steadytext_prompt_versions WHERE prompt_id = OLD.id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION _steadytext.prompt_gone() FROM PUBLIC;
+CREATE TRIGGER delete_versions AFTER DELETE ON public.steadytext_prompts FOR EACH ROW EXECUTE FUNCTION _steadytext.prompt_gone();
+CREATE TRIGGER truncate_versions AFTER TRUNCATE ON public.steadytext_prompts FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.prompt_gone();
+
 CREATE FUNCTION _steadytext.prompt_row_stays() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -418,7 +442,7 @@ $$;
 COMMENT ON FUNCTION public.steadytext_prompt_render(text, jsonb, int, boolean) IS
     'A prompt with its variables put in. strict: all variables must be given, and what is undefined is an error.';
 
-CREATE FUNCTION public.steadytext_prompt_list()
+CREATE FUNCTION _steadytext.prompt_list()
 RETURNS TABLE (prompt_id uuid, slug text, description text, latest_version_num int, total_versions int, created_at timestamptz, updated_at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
 SET search_path = pg_catalog, pg_temp
@@ -427,9 +451,14 @@ AS $$
     FROM public.steadytext_prompts p LEFT JOIN public.steadytext_prompt_versions v ON v.prompt_id = p.id
     GROUP BY p.id ORDER BY p.created_at DESC, p.slug
 $$;
+
+CREATE FUNCTION public.steadytext_prompt_list()
+RETURNS TABLE (prompt_id uuid, slug text, description text, latest_version_num int, total_versions int, created_at timestamptz, updated_at timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+AS $$ SELECT * FROM _steadytext.prompt_list() $$;
 COMMENT ON FUNCTION public.steadytext_prompt_list() IS 'All prompts, the newest first.';
 
-CREATE FUNCTION public.steadytext_prompt_versions(slug text)
+CREATE FUNCTION _steadytext.prompt_versions(slug text)
 RETURNS TABLE (version_num int, template text, required_variables text[], metadata jsonb, created_at timestamptz, created_by text, is_active boolean)
 LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
@@ -444,6 +473,11 @@ BEGIN
                  WHERE p.slug = $1 ORDER BY v.version DESC;
 END
 $$;
+
+CREATE FUNCTION public.steadytext_prompt_versions(slug text)
+RETURNS TABLE (version_num int, template text, required_variables text[], metadata jsonb, created_at timestamptz, created_by text, is_active boolean)
+LANGUAGE sql VOLATILE ROWS 10
+AS $$ SELECT * FROM _steadytext.prompt_versions(slug) $$;
 COMMENT ON FUNCTION public.steadytext_prompt_versions(text) IS 'All versions of a prompt, the newest first.';
 
 CREATE FUNCTION public.steadytext_prompt_labels(slug text)

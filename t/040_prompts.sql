@@ -120,6 +120,7 @@ SELECT is(steadytext_prompt_delete('greeting'), true, 'deleted');
 SELECT is(steadytext_prompt_delete('greeting'), false, 'once');
 SELECT is((SELECT count(*) FROM steadytext_prompt_versions WHERE prompt_id = :'id') + (SELECT count(*) FROM steadytext_prompt_label_moves WHERE prompt_id = :'id'), 0::bigint,
     'its versions and labels go with it');
+SELECT is((SELECT count(*) FROM steadytext_prompt_versions v WHERE NOT EXISTS (SELECT FROM steadytext_prompts p WHERE p.id = v.prompt_id)), 0::bigint, 'and nothing else lost its prompt');
 SELECT is((SELECT details FROM steadytext_audit_log WHERE event_type = 'prompt_delete'), '{"slug": "greeting"}', 'and the audit log tells');
 
 -- ---- who may do what ------------------------------------------------------------------------------------------------------------
@@ -155,6 +156,8 @@ SELECT is(pg_temp.as_role('prompt_admin', $$SELECT string_agg(DISTINCT moved_by,
 SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompts (slug, created_by) VALUES ('by-hand', 'somebody') RETURNING created_by$$), 'prompt_admin', 'by hand too');
 SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_versions (prompt_id, version, template) SELECT id, 1, '{{' FROM steadytext_prompts WHERE slug = 'by-hand'$$),
     '42601 Invalid Jinja2 template: unexpected ''end of template''', 'and only templates');
+SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_versions (prompt_id, version, template) VALUES ('00000000-0000-0000-0000-000000000000', 1, 'x')$$),
+    '23503 there is no prompt with id 00000000-0000-0000-0000-000000000000', 'of prompts that are there');
 SELECT is(pg_temp.as_role('prompt_admin', $$DELETE FROM steadytext_prompt_label_moves$$), '55000 moves of labels cannot be changed', 'history is kept');
 SELECT is(pg_temp.as_role('prompt_admin', $$SELECT steadytext_prompt_delete('of-admin')$$), 'true', 'it deletes whole prompts');
 

@@ -18,7 +18,8 @@ $cluster->sql(q(
     CREATE TABLE z_indexed (prompt text);
     INSERT INTO z_indexed VALUES ('three');
     CREATE INDEX by_answer ON z_indexed (steadytext_generate(prompt, 9));
-    SELECT steadytext_generate('kept by postgres');));
+    SELECT steadytext_generate('kept by postgres');
+    SELECT steadytext_prompt_create('dumped', 'Hello {{ name }}'), steadytext_prompt_update('dumped', 'Hi {{ name }}'), steadytext_prompt_label_set('dumped', 'production', 1);));
 $cluster->sql(q(SELECT steadytext_generate('kept by alice'); SELECT steadytext_generate_async('asked')), user => 'alice');
 $cluster->sql(q(SELECT steadytext_generate('kept by a namesake')), user => 'passing');
 $cluster->sql(q(SELECT steadytext_frecency_refresh(); DROP ROLE passing; CREATE ROLE passing LOGIN));
@@ -39,6 +40,8 @@ my $state = sub {
         SELECT 'limits', count(*) FROM steadytext_rate_limits; SELECT 'rules', count(*) FROM steadytext_rate_limit_rules;
         SELECT 'budgets', count(*) FROM steadytext_budgets; SELECT 'queue', count(*), max(result) FROM steadytext_queue;
         SELECT 'cache', prompt, scope_role::regrole FROM steadytext_cache WHERE prompt LIKE 'kept by %' ORDER BY 2;
+        SELECT 'prompts', version, template, required_variables, is_active, v.created_by FROM steadytext_prompt_versions v ORDER BY 2;
+        SELECT 'labels', label_name, from_version, to_version, moved_by, moved_at FROM steadytext_prompt_label_history('dumped');
         SELECT 'usage', count(*) > 0 FROM steadytext_usage; SELECT 'incidents', count(*) FROM steadytext_incidents WHERE condition = 'past';
         SELECT 'ledger', sum(entries) = (SELECT count(*) FROM steadytext_cache) FROM _steadytext.cache_ledger), database => $database);
 };
