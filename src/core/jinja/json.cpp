@@ -93,8 +93,12 @@ private:
         const std::string_view digits = json_.substr(begin, at_ - begin);
         if (digits.empty())
             bad();
-        if (digits.find_first_of(".eE") != std::string_view::npos)
-            return real(std::strtod(std::string(digits).c_str(), nullptr));
+        if (digits.find_first_of(".eE") != std::string_view::npos) {
+            double value = 0;
+            if (!read_real(digits, value))
+                bad();
+            return real(value);
+        }
         std::int64_t number = 0;
         const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
         if (error == std::errc::result_out_of_range) {
