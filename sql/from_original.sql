@@ -4,8 +4,8 @@
 -- with a fresh installation. t/137_hostile_upgrade.pl tests objects and rows that other roles have left.
 --
 -- Tables keep their rows and the objects that depend on them. Functions keep their names, arguments and results, so the
--- views, generated columns and indexes over them stay. Parts of the original that this version lacks (summaries,
--- facts) stay as they were, in Python.
+-- views, generated columns and indexes over them stay. Two helpers of the original that this version lacks
+-- (_steadytext_raise_p0001, _steadytext_init_python) stay as they were.
 --
 -- A superuser runs this script, and everybody could write the original's tables. So the script first makes sure that no
 -- object on them runs code (from_original_check.sql). Then it keeps each row of a table that everybody could write, but
