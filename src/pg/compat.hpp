@@ -29,6 +29,7 @@ extern "C" {
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
+#include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/pg_locale.h"
 #include "utils/regproc.h"
@@ -127,13 +128,9 @@ inline int32 parallel_leader() {
 #endif
 }
 
-inline bool is_autovacuum_worker() {
-#if PG_VERSION_NUM >= 170000
-    return AmAutoVacuumWorkerProcess();
-#else
-    return IsAutoVacuumWorkerProcess();
-#endif
-}
+// Whether this process is at ANALYZE of a table, by hand or as an autovacuum worker, as pg_stat_progress_analyze shows. VACUUM
+// of the table before it is not. With track_activities = off this is not known: false.
+inline bool gathers_statistics() { return MyBEEntry != nullptr && MyBEEntry->st_progress_command == PROGRESS_COMMAND_ANALYZE; }
 
 // Hooks the execution of plans; the hook has an argument less since 18: `around(query, next, context)`, in which
 // `next(context)` goes on.

@@ -28,7 +28,7 @@ struct State {
     int levels = 0;
     int storing = 0;    // levels that store their rows
     int planning = 0;   // levels that are the planner's
-    int analyzing = 0;  // levels that are ANALYZE
+    int analyzing = 0;  // levels that are VACUUM or ANALYZE
     bool plans_are_stale = false;
     // A value in place of an answer was given, and may be in the caches of relations and types
     bool caches_are_stale = false;
@@ -70,13 +70,9 @@ bool is_in_function() {
 // serves no client.
 bool is_clients_own() { return whereToSendOutput == DestRemote && !is_in_trigger() && !is_in_function(); }
 
-// A trigger may store the values that it gets; so may a function outside of all statements. Background workers begin
-// their statements as clients do.
-bool begins_unseen() {
-    if (IsParallelWorker())
-        return false;
-    return is_in_trigger() || (state.levels == 0 && whereToSendOutput == DestRemote && is_in_function());
-}
+// A trigger may store the values that it gets; so may a function outside of all statements: one that the fastpath
+// protocol calls, a callback of the queue, or one of a generated column whose row logical replication applies.
+bool begins_unseen() { return !IsParallelWorker() && (is_in_trigger() || (state.levels == 0 && is_in_function())); }
 
 // ---- levels ---------------------------------------------------------------------------------------------------------
 
@@ -218,7 +214,8 @@ bool has_option(const List *options, const char *name) {
     return false;
 }
 
-// VACUUM FULL makes indexes anew, so it stores. ANALYZE after it finds the answers to those calls in the cache.
+// VACUUM FULL makes indexes anew, so it stores. ANALYZE after it finds the answers to those calls in the cache. Other
+// VACUUM stores in indexes only: see stores_rows().
 Level level_of(const VacuumStmt *vacuum) {
     const bool is_full = vacuum->is_vacuumcmd && has_option(vacuum->options, "full");
     return {.stores = is_full, .analyzes = !is_full};
@@ -366,12 +363,13 @@ bool stores_rows() {
         const shmem::ParallelNote *note = note_of(leader);
         return note == nullptr || note->stores.load(std::memory_order_relaxed);
     }
-    // Outside of all statements: for example, a process that applies replicated changes.
-    return state.levels == 0 && !is_clients_own();
+    // Outside of all statements: for example, a process that applies replicated changes. In a maintenance operation,
+    // which runs as the table's owner: the value goes into an index.
+    return InSecurityRestrictedOperation() || (state.levels == 0 && !is_clients_own());
 }
 
 bool is_analyzing() {
-    const bool is = state.analyzing > 0 || pg::is_autovacuum_worker();
+    const bool is = pg::gathers_statistics();
     if (is)
         note_unanswered();  // by the caller, if the answer is not cached
     return is;

@@ -8,10 +8,12 @@
 // statement, or a utility statement: CREATE TABLE AS, REFRESH, COPY FROM, CREATE INDEX, ALTER TABLE, ... A utility
 // statement that only hands rows on does not store (src/session/statement.cpp has the list). These store too:
 //   - the processes of logical replication that apply changes;
+//   - maintenance operations, in which PostgreSQL evaluates an index's expressions as the table's owner (in a security
+//     restricted operation): VACUUM and autovacuum, brin_summarize_new_values(), amcheck; only ANALYZE does not store;
 //   - the planning of such a statement, because the planner makes constants of calls with constant arguments;
 //   - the workers of a parallel query, which ask their leader;
 //   - all that runs outside of all statements: triggers that were put off until COMMIT, PREPARE TRANSACTION or SET
-//     CONSTRAINTS, functions that the fastpath protocol calls, and login triggers. Only a call of this extension's
+//     CONSTRAINTS, functions that the fastpath protocol calls, callbacks of the queue, and login triggers. Only a call of this extension's
 //     function that the client itself makes by that protocol does not store.
 //
 // A value may also be stored later: DO and CALL, or a function of a SELECT, take it into a variable first and INSERT it
@@ -33,7 +35,7 @@ void install_hooks();
 // The rows of the statement under way may end up in a table or an index.
 [[nodiscard]] bool stores_rows();
 
-// ANALYZE is under way, by hand or by autovacuum. A caller then gives NULL if the answer is not cached; that NULL is
+// ANALYZE is under way, by hand or by autovacuum, and samples rows; VACUUM is not. A caller then gives NULL if the answer is not cached; that NULL is
 // dropped from caches as in note_stand_in().
 [[nodiscard]] bool is_analyzing();
 
