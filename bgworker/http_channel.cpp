@@ -503,7 +503,7 @@ bool HttpChannel::read_extra_body(core::Problem &problem) {
         problem.with_detail("It is not one JSON object.");
         return false;
     }
-    engine_.variant = openai::variant_of(engine_.extra_body);
+    engine_.variant = openai::variant_of(engine_);
     return true;
 }
 

@@ -38,13 +38,23 @@ bool is_object(std::string_view json) {
     return document.parse(json);
 }
 
-std::string variant_of(std::string_view extra_body) {
+// An extra_body alone has the hash that it always had, so answers cached with it are found.
+std::string variant_of(const Engine &engine) {
     constexpr std::size_t kDigits = 8;
+    std::string all = engine.extra_body;
+    if (!engine.prefix.empty())
+        all.append("\nprefix=").append(engine.prefix);
+    if (engine.reasoning_tokens != 0)
+        all.append("\nreasoning_tokens=").append(std::to_string(engine.reasoning_tokens));
+    if (engine.dialect.omitted != 0)
+        all.append("\nomit=").append(std::to_string(engine.dialect.omitted));
+    if (all.empty())
+        return {};
     Sha256 *sha256 = Sha256::instance();
     if (sha256 == nullptr)
         return "+";
     sha256->begin();
-    sha256->add(extra_body);
+    sha256->add(all);
     char hex[kHexBytes];
     to_hex(sha256->finish(), hex);
     return "+" + std::string(hex, kDigits);
@@ -64,6 +74,7 @@ Engine engine_of(const DaemonEntry &entry) {
         engine.dialect.max_tokens = entry.max_tokens_param;
     engine.dialect.omitted = entry.omitted;
     engine.strict = entry.strict;
+    engine.variant = variant_of(engine);
     engine.batch = entry.batch;
     engine.is_model_given = entry.model[0] != '\0';
     if (engine.is_model_given)

@@ -51,7 +51,7 @@ struct Engine {
     std::map<std::string, Dialect, std::less<>> learned;
     int batch = 1;                    // how many texts a single message embeds
     bool strict = false;
-    std::string variant;              // part of its fingerprint: a hash of extra_body
+    std::string variant;              // part of its fingerprint: a hash of all in its entry that may change answers
     // A JSON object, or nothing: its members go into each body, and replace members of the same names
     std::string extra_body;
     [[nodiscard]] const Dialect &dialect_of(std::string_view model) const {
@@ -71,7 +71,8 @@ struct Engine {
 [[nodiscard]] Engine engine_of(const DaemonEntry &entry);
 [[nodiscard]] bool is_object(std::string_view json);
 // "+" and eight digits that differ for another text.
-[[nodiscard]] std::string variant_of(std::string_view extra_body);
+// Of the entry's prefix, reasoning_tokens, omit, and the content of its extra_body. Empty if it has none of these.
+[[nodiscard]] std::string variant_of(const Engine &engine);
 
 struct Request {
     enum class Kind : std::uint8_t { Generate, Embed, EmbedBatch, Ping, Info, Cancel, Refused };

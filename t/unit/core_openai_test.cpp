@@ -118,7 +118,11 @@ TEST(Generate, GoesInTheDialectOfTheEntry) {
     const json extended = json::parse(request_of("generate", kParams, engine).body);
     EXPECT_EQ(extended["seed"], 7) << "instead of the caller's";
     EXPECT_EQ(extended["chat_template_kwargs"]["enable_thinking"], false);
-    EXPECT_EQ(variant_of("{}").size(), 9U);
+    EXPECT_EQ(variant_of(engine).size(), 9U);
+    EXPECT_EQ(engine_at("https://x.com/v1 model=m").variant, "") << "what says nothing of requests is in no key";
+    EXPECT_NE(engine_at("https://x.com/v1 model=m prefix=a").variant, engine_at("https://x.com/v1 model=m prefix=b").variant);
+    EXPECT_NE(engine_at("https://x.com/v1 model=m reasoning_tokens=10").variant, "");
+    EXPECT_NE(engine_at("https://x.com/v1 model=m omit=seed").variant, "");
 }
 
 TEST(Learning, IsOfTheParameterThatTheAnswerNames) {
