@@ -2,6 +2,7 @@
 #include "bgworker/http_transfer.hpp"
 
 #include "src/core/endpoint.hpp"
+#include "src/core/fair_share.hpp"
 
 #include <algorithm>
 #include <cctype>
@@ -52,7 +53,7 @@ curl_socket_t open_socket(void *, curlsocktype, curl_sockaddr *address) {
 
 }  // namespace
 
-HttpTransfer::HttpTransfer(CurlLoop &loop, const HttpSite &site, Request request, std::vector<std::string> &news)
+HttpTransfer::HttpTransfer(CurlLoop &loop, HttpSite &site, Request request, std::vector<std::string> &news)
     : loop_(loop), site_(site), request_(std::move(request)), news_(news), easy_(curl_easy_init()) {
     if (easy_ == nullptr)
         throw std::bad_alloc();
@@ -60,6 +61,7 @@ HttpTransfer::HttpTransfer(CurlLoop &loop, const HttpSite &site, Request request
 }
 
 HttpTransfer::~HttpTransfer() {
+    site_.under_way -= reply_.size();
     loop_.remove(easy_);
     curl_easy_cleanup(easy_);
     curl_slist_free_all(headers_);
@@ -143,12 +145,18 @@ void HttpTransfer::set_limits() {
 
 // ---- incoming -------------------------------------------------------------------------------------------------------
 
+// What is read of a stream does not stay.
+bool HttpTransfer::may_take(std::size_t count) const {
+    const bool is_short = count <= site_.longest_reply - taken_;
+    return is_short && (is_stream() || core::FairShare::allows(reply_.size(), count, site_.under_way, HttpSite::kReplies * site_.longest_reply));
+}
+
 std::size_t HttpTransfer::on_bytes(char *bytes, std::size_t, std::size_t count, void *self) noexcept {
     auto &transfer = *static_cast<HttpTransfer *>(self);
     transfer.is_halted_ = transfer.is_paused_;
     if (transfer.is_halted_)
         return CURL_WRITEFUNC_PAUSE;
-    transfer.is_too_long_ = count > transfer.site_.longest_reply - transfer.taken_;
+    transfer.is_too_long_ = !transfer.may_take(count);
     if (transfer.is_too_long_)
         return 0;
     transfer.taken_ += count;
@@ -158,6 +166,7 @@ std::size_t HttpTransfer::on_bytes(char *bytes, std::size_t, std::size_t count, 
             transfer.tell_news();
         } else {
             transfer.reply_.append(bytes, count);
+            transfer.site_.under_way += count;
         }
     } catch (const std::bad_alloc &) {
         return 0;
@@ -212,7 +221,8 @@ std::int64_t HttpTransfer::retry_after_us() const {
 
 std::string HttpTransfer::failure(CURLcode result) const {
     if (is_too_long_)
-        return "its reply has more than " + std::to_string(site_.longest_reply) + " bytes";
+        return "its reply has more than " + std::to_string(site_.longest_reply) + " bytes, or all its replies under way have more than " +
+               std::to_string(HttpSite::kReplies) + " times as many";
     if (result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_WEIRD_SERVER_REPLY)
         return "it does not speak HTTP";
     std::string reason = error_[0] != '\0' ? error_ : curl_easy_strerror(result);

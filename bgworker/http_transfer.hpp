@@ -25,12 +25,17 @@ struct HttpSite {
     std::string key;
     std::vector<std::string> headers;  // "Name: value"
     std::size_t longest_reply;
+    // Bytes of replies under way, unpacked, of all transfers together. A reply has a share as roles have of slots
+    // (src/core/fair_share.hpp): so an engine that answers everything at length takes no more than kReplies times the
+    // longest reply, and a short reply always has room.
+    static constexpr std::size_t kReplies = 4;
+    std::size_t under_way = 0;
 };
 
 class HttpTransfer {
 public:
     // `news` gets the id of a stream when it has something new.
-    HttpTransfer(CurlLoop &loop, const HttpSite &site, core::openai::Request request, std::vector<std::string> &news);
+    HttpTransfer(CurlLoop &loop, HttpSite &site, core::openai::Request request, std::vector<std::string> &news);
     ~HttpTransfer();
     HttpTransfer(const HttpTransfer &) = delete;
     HttpTransfer &operator=(const HttpTransfer &) = delete;
@@ -72,13 +77,14 @@ private:
         curl_easy_setopt(easy_, option, value);
     }
     [[nodiscard]] bool is_json() const;
+    [[nodiscard]] bool may_take(std::size_t count) const;
     void add_header(const std::string &header);
     void set_up();
     void set_limits();
     void tell_news();
 
     CurlLoop &loop_;
-    const HttpSite &site_;
+    HttpSite &site_;
     core::openai::Request request_;
     std::vector<std::string> &news_;
     CURL *easy_;
