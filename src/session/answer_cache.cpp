@@ -147,11 +147,11 @@ CacheQuery new_query(shmem::ValueKind kind) { return {{}, kind, epoch_now(), sco
 
 // The digest, with 128 of its bits changed by the database, the role and the epoch, which are not in it. To make two
 // such keys equal is as hard as to make two digests equal.
-core::Digest flight_key(const CacheQuery &query) {
+core::Digest flight_key(const CacheQuery &query, Oid role) {
     core::Digest key = query.key;
     std::uint64_t words[2];
     memcpy(words, key.bytes, sizeof words);
-    words[0] ^= std::uint64_t{MyDatabaseId} << 32 | query.role;
+    words[0] ^= std::uint64_t{MyDatabaseId} << 32 | role;
     words[1] ^= query.epoch;
     memcpy(key.bytes, words, sizeof words);
     return key;

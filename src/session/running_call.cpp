@@ -222,7 +222,7 @@ bool RunningCall::end_repeated() {
 // ---- a single request for all sessions that ask the same (shmem/single_flight.hpp) ----------------------------------
 
 bool RunningCall::join() {
-    switch (single_flight().join(flight_key(call_->query), pg::my_proc_number(), ticket_)) {
+    switch (single_flight().join(flight_key(call_->query, room::claimant(request_).role), pg::my_proc_number(), ticket_)) {
     case SingleFlight::Role::Leader:
         return lead();
     case SingleFlight::Role::Waiter:
