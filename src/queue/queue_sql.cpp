@@ -143,8 +143,8 @@ constexpr const char *kDeleteOld = R"(
     SELECT max(id), count(*) = 5000 AND (count(*) > count(completed_at) OR EXISTS (SELECT FROM old)) FROM page)";
 
 constexpr const char *kNextDue = R"(
-    SELECT ceil(extract(epoch FROM run_at - clock_timestamp()) * 1000)::bigint, user_oid FROM public.steadytext_queue
-    WHERE completed_at IS NULL AND status = 'pending' AND user_oid <> ALL ($1) AND priority >= $2 ORDER BY run_at LIMIT 1)";
+    SELECT ceil(extract(epoch FROM greatest(run_at, '2000-01-01') - clock_timestamp()) * 1000)::bigint, user_oid FROM public.steadytext_queue
+    WHERE completed_at IS NULL AND status = 'pending' AND user_oid <> ALL ($1) AND priority >= $2 AND run_at < 'infinity' ORDER BY run_at LIMIT 1)";
 
 constexpr const char *kGiveBack = R"(
     UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL
@@ -163,7 +163,7 @@ constexpr const char *kDropProofs = R"(
     WHERE NOT EXISTS (SELECT FROM public.steadytext_queue q WHERE q.request_id = c.request_id))";
 
 constexpr const char *kMeasure = R"(
-    SELECT user_oid, count(*), min(created_at) FILTER (WHERE status = 'pending')
+    SELECT user_oid, count(*), min(created_at) FILTER (WHERE status = 'pending' AND isfinite(created_at))
     FROM public.steadytext_queue WHERE completed_at IS NULL GROUP BY user_oid)";
 
 constexpr const char *kTable = "steadytext_queue";

@@ -119,7 +119,8 @@ void count_by_role(const shmem::Segment &segment, const EndedCall &call) {
     const bool is_own_doing = call.has_failed && call.cause == FailureCause::Timeout && guc::request_timeout_ms < guc::breaker_timeout_ms;
     if (is_own_doing)
         segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::OwnTimeouts);
-    segment.role_calls->count(GetSessionUserId(), call.has_failed && !is_own_doing);
+    // A worker's session is the owner's, and its jobs are of many roles.
+    segment.role_calls->count(IsBackgroundWorker ? GetUserId() : GetSessionUserId(), call.has_failed && !is_own_doing);
 }
 
 // Counts the call that is under way. `completed`: it came to its end, with any outcome.
