@@ -260,8 +260,9 @@ void Daemon::refuse_unsendable(SlotId id, std::int64_t now_us) {
 void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
     Flight &flight = services_.flights.of(id);
     leave_queue(id);
-    flight.lasts = services_.flights.slot(id).streaming;
+    flight.lasts = lasts(id);
     turns_.sent(flight.role, flight.lasts, now_us);
+    timeouts_.asked(flight.role, now_us);
     flight.channel = &channel;
     flight.sent_us = now_us;
     services_.flights.slot(id).sent_us.store(now_us, std::memory_order_relaxed);
@@ -302,7 +303,7 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
     const std::int64_t sent_us = flight.sent_us;
     settle(flight);
     if (timed_out)
-        turns_.gave_up(flight.role, sent_us);
+        turns_.gave_up(flight.role, sent_us, now_us);
     services_.flights.drop(id);
     if (sharing != 0)
         leave_shared(channel, sharing);
@@ -315,19 +316,24 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
 }
 
 // Callers choose how long they wait, so a short wait proves nothing. A daemon has failed if it had the request for
-// steadytext.breaker_timeout and answered no request meanwhile.
+// steadytext.breaker_timeout, answered no request meanwhile, and was not loading its models.
 void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
     const Flight &flight = services_.flights.of(id);
     const bool had_time = now_us - flight.sent_us >= services_.settings.breaker_timeout_us;
-    if (timed_out && had_time && heard_us_ <= flight.sent_us && speaks_for_all(id))
-        record_failure(now_us, "a request timed out");
-    else
-        return_probe(flight, now_us);
+    const core::BreakerSettings &breaker = services_.settings.breaker;
+    const bool counts = timed_out && had_time && heard_us_ <= flight.sent_us && speaks_for_all(id) && !loads_models(now_us);
+    if (counts && timeouts_.is_the_daemons(flight.role, breaker.threshold, breaker.recovery_us, now_us))
+        return record_failure(now_us, "a request timed out");
+    if (counts)
+        note_failure("a request timed out");
+    return_probe(flight, now_us);
 }
 
 void Daemon::tick(std::int64_t now_us) {
     notice();
     put_offs_.forget_past(now_us, resets());
+    if (std::exchange(resets_seen_, resets()) != resets())
+        timeouts_.forgive();
     expire_waiting(now_us);
     check_controls(now_us);
     give_up_stopping(now_us);
@@ -575,6 +581,7 @@ void Daemon::show_free() {
 
 void Daemon::record_answer(std::int64_t now_us, std::int64_t took_us) {
     heard_us_ = now_us;
+    timeouts_.answered();
     turns_.answered(took_us);
     show_free();
     row_state().breaker.record_success(services_.settings.breaker, now_us);
@@ -607,7 +614,7 @@ void Daemon::show_state(const char *reason) {
     else if (retired_ || entry_.drain)
         set_state(DaemonState::Draining, reason);
     else
-        set_state(is_loading_ ? DaemonState::Loading : is_up() ? DaemonState::Ready : DaemonState::Connecting, reason);
+        set_state(is_loading_ || (is_up() && loading_since_us_ != 0) ? DaemonState::Loading : is_up() ? DaemonState::Ready : DaemonState::Connecting, reason);
 }
 
 void Daemon::set_state(DaemonState state, const char *reason) {

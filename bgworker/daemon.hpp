@@ -21,6 +21,7 @@
 #include "src/core/daemon_list.hpp"
 #include "src/core/put_offs.hpp"
 #include "src/core/reply.hpp"
+#include "src/core/timeouts.hpp"
 #include "src/core/turns.hpp"
 #include "src/core/wire_id.hpp"
 
@@ -86,6 +87,8 @@ public:
     [[nodiscard]] std::int64_t busy_until_us_for(shmem::SlotId id) const;
     // The daemon has put off requests of this request's role only.
     [[nodiscard]] bool has_put_off_its_role(shmem::SlotId id, std::int64_t now_us) const;
+    // Requests of the role timed out here, and no other role's.
+    [[nodiscard]] bool holds_back(std::uint32_t role, std::int64_t now_us) const { return timeouts_.holds_back(role, now_us); }
     [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
@@ -239,6 +242,10 @@ private:
     [[nodiscard]] std::uint32_t resets() const { return row_state().resets.load(std::memory_order_relaxed); }
     [[nodiscard]] std::string_view model_asked(shmem::SlotId id) const;
     [[nodiscard]] bool speaks_for_all(shmem::SlotId id) const;
+    // A request that cannot be called back once it is sent: a stream, and any request to a serial daemon.
+    [[nodiscard]] bool lasts(shmem::SlotId id) const { return is_serial() || services_.flights.slot(id).streaming; }
+    [[nodiscard]] bool loads_models(std::int64_t now_us) const;
+    void learn_state(bool is_loading);
     void show_free();
     void record_answer(std::int64_t now_us, std::int64_t took_us);
     void record_failure(std::int64_t now_us, const char *reason);
@@ -278,6 +285,9 @@ private:
     std::vector<std::unique_ptr<Channel>> replaced_;  // freed here, outside their own callbacks
     std::int64_t reopen_not_before_us_ = 0;
     core::PutOffs put_offs_;
+    core::Timeouts timeouts_;
+    std::uint32_t resets_seen_ = 0;
+    std::int64_t loading_since_us_ = 0;  // a native daemon says that it loads models; 0: it does not
     bool says_busy_ = false;   // the view shows why, until it answers
     bool is_loading_ = false;  // it says so itself
     std::string lessons_;      // lessons that it taught, shown while nothing else is

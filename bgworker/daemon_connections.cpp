@@ -190,6 +190,7 @@ void Daemon::on_up(Channel &) {
     const std::int64_t now_us = core::monotonic_us();
     owed_failures_ = 0;
     is_loading_ = says_busy_ = false;
+    timeouts_.forgive();
     // It was away; or a connection was given up while up, and its successor failed at first.
     const bool was_away = row_state().ready_since_us.load(std::memory_order_relaxed) == 0 ||
                           row_state().state.load(std::memory_order_relaxed) == DaemonState::Connecting ||
@@ -217,6 +218,7 @@ void Daemon::on_down(Channel &channel, const char *reason) {
     lose_flights(channel, reason);
     if (!is_up()) {
         is_loading_ = says_busy_ = false;
+        loading_since_us_ = 0;
         services_.models_changed = true;
         identity_.models_loaded = false;
         row_state().ready_since_us.store(0, std::memory_order_relaxed);

@@ -129,10 +129,27 @@ void Daemon::learn(std::string_view body) {
     });
     tell_models();
     identity_.models_loaded = models_complete_;
-    next_info_us_ = models_complete_ ? INT64_MAX : core::monotonic_us() + kInfoAgainUs;
+    const bool is_over = models_complete_ && !info.is_loading;
+    next_info_us_ = is_over ? INT64_MAX : core::monotonic_us() + kInfoAgainUs;
     services_.models_changed = true;
+    learn_state(info.is_loading);
     hand_back_unserved();
     publish();
+}
+
+// Calls are sent to a daemon that loads its models, and wait there.
+void Daemon::learn_state(bool is_loading) {
+    if (is_engine() || is_loading == (loading_since_us_ != 0))
+        return;
+    loading_since_us_ = is_loading ? core::monotonic_us() : 0;
+    if (!retired_ && !excluded_)
+        show_state(is_loading ? "it loads its models" : entry_.drain ? "drained" : "");
+}
+
+// A daemon that says so for ever is not believed for ever.
+bool Daemon::loads_models(std::int64_t now_us) const {
+    constexpr std::int64_t kBelievedUs = 600'000'000;
+    return loading_since_us_ != 0 && now_us - loading_since_us_ < kBelievedUs;
 }
 
 // Takes the part that changes while a daemon runs: an `info` may stand for a ping. A pong contains nothing.

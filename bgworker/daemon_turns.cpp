@@ -4,8 +4,8 @@
 // Idle capacity is lent: a single role may use all of a daemon. If another role then finds it full, the lent places may
 // stay in use for as long as the lender likes. So after a moment the youngest requests of the role that has too many
 // are called back: the daemon is told to stop them, and they wait for their turn again. Sending them again is safe, as
-// the same request has the same answer. Only a native daemon can do this; a stream cannot begin again, since rows are
-// out.
+// the same request has the same answer. Only a native daemon can do this. A stream cannot begin again, since rows are
+// out; and a serial daemon goes on with what it has begun. Of these a role gets its share only, even alone.
 #include "bgworker/daemon.hpp"
 
 #include "shmem/segment.hpp"
@@ -69,7 +69,7 @@ std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64
         if (is_busy_for(*next, now_us))
             continue;
         const std::uint32_t under_way = several ? turns_.in_flight(role) : 0;
-        if (under_way >= fewest || !turns_.may_send(role, services_.flights.slot(*next).streaming, capacity(), now_us))
+        if (under_way >= fewest || !turns_.may_send(role, lasts(*next), capacity(), now_us))
             continue;
         best = next;
         fewest = under_way;

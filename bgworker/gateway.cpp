@@ -464,6 +464,12 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         problem.with_detail("It opens after steadytext.breaker_threshold failures in a row, or by steadytext_daemon_trip(), for steadytext.breaker_recovery.");
         problem.with_hint("SELECT endpoint, reason, until FROM steadytext_daemons tells why and how long; steadytext_daemon_reset() closes it.");
         break;
+    case Lack::HeldBack:
+        counter = Counter::BreakersOpen;
+        problem.set(core::sqlstate::kHeldBack, "this role's requests timed out at every inference daemon that is up");
+        problem.with_detail("After steadytext.breaker_threshold of them in a row they are held back for steadytext.breaker_recovery; those of other roles are not.");
+        problem.with_hint("Raise steadytext.request_timeout, or ask for less at once; steadytext_daemon_reset() lets them through.");
+        break;
     case Lack::Time:
         counter = Counter::EnginesBusy;
         problem.set(core::sqlstate::kCannotConnectNow, "every inference daemon asks to come again later");
@@ -537,6 +543,10 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
             }
             if (!daemon.is_available(now_us)) {
                 lack = std::max(lack, daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection);
+                continue;
+            }
+            if (daemon.holds_back(flights_.of(id).role, now_us)) {
+                lack = std::max(lack, Lack::HeldBack);
                 continue;
             }
             const bool is_busy = daemon.is_busy_for(id, now_us);

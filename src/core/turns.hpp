@@ -5,9 +5,9 @@
 //
 // A daemon works on some requests at once and lets the others wait in the order they came. So a role that sends
 // hundreds of requests would make all other roles wait behind them. While a single role asks, it may have twice as many
-// requests in flight as the daemon works on: the daemon never idles, and the next role waits only a little. Streams
-// cannot be called back, so of streams a role has only its share even then. While several roles ask, no more requests
-// are sent than the daemon works on. Each role has its fair share of them (src/core/fair_share.hpp), with room left for a
+// requests in flight as the daemon works on: the daemon never idles, and the next role waits only a little.
+// Requests that last (streams, and all at a serial daemon) cannot be called back, so of them a role has only its share
+// even then. While several roles ask, no more requests are sent than the daemon works on. Each role has its fair share of them (src/core/fair_share.hpp), with room left for a
 // role that has none in flight; the role with the fewest goes first.
 //
 // A request that was given up at its caller's deadline still counts against its role's share for as long as an answer
@@ -37,7 +37,7 @@ public:
     }
     // The request waits no longer: it was given up, goes elsewhere, or is sent, which sent() then reports.
     void stopped_waiting(std::uint32_t role) noexcept { take_one(role, &Role::waiting); }
-    // A request that `lasts` cannot be called back: a stream.
+    // A request that `lasts` cannot be called back.
     void sent(std::uint32_t role, bool lasts, std::int64_t now_us) {
         Role &mine = of(role);
         mine.last_us = now_us;
@@ -53,19 +53,24 @@ public:
 
     // A request was answered after `took_us`.
     void answered(std::int64_t took_us) noexcept { usual_us_ += (took_us - usual_us_) / 8; }
-    // A request was sent at `sent_us` and given up at its deadline; call it after ended().
-    void gave_up(std::uint32_t role, std::int64_t sent_us) {
+    // A request was sent at `sent_us` and given up at its deadline; call it after ended(). As many as matter are kept.
+    void gave_up(std::uint32_t role, std::int64_t sent_us, std::int64_t now_us) {
         constexpr std::int64_t kMostUs = 1'000'000;
-        of(role).given_up.push_back(sent_us + std::min(usual_us_, kMostUs));
+        constexpr std::size_t kMostKept = 4096;
+        const std::int64_t until_us = sent_us + std::min(usual_us_, kMostUs);
+        if (until_us > now_us && given_up(role, now_us) < kMostKept)
+            of(role).given_up.push_back(until_us);
     }
 
     // May another request of the role be sent to a daemon that works on `slots` at once? 0: the daemon does not report
-    // it.
+    // it; then the number of places is a guess, which keeps no role from its equal part of them.
     [[nodiscard]] bool may_send(std::uint32_t role, bool lasts, std::uint32_t slots, std::int64_t now_us) {
         constexpr std::uint32_t kUntold = 64;
         if (!several_ask(now_us))
             return slots == 0 || (in_flight_ < 2 * std::uint64_t{slots} && (!lasts || lasting_ < share_of(slots)));
         const std::uint32_t places = slots == 0 ? kUntold : slots;
+        if (slots == 0 && in_flight(role) < std::max<std::size_t>(kUntold / roles_.size(), 1))
+            return in_flight(role) + given_up(role, now_us) < share_of(places);
         return FairShare::allows(in_flight(role), 1, in_flight_, places) && in_flight(role) + given_up(role, now_us) < share_of(places);
     }
 
@@ -133,7 +138,7 @@ private:
 
     std::vector<Role> roles_;
     std::uint64_t in_flight_ = 0;
-    std::uint64_t lasting_ = 0;  // of them, streams
+    std::uint64_t lasting_ = 0;  // of them, requests that last
     std::int64_t usual_us_ = 0;  // how long answers took lately
 };
 

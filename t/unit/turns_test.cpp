@@ -25,6 +25,27 @@ TEST(Turns, ARoleAloneKeepsTheDaemonBusyAndNoMore) {
     EXPECT_EQ(send_all(turns, kGreedy, 0, 1000, 2), 1000U) << "one that does not tell gets what there is";
 }
 
+TEST(Turns, OfRequestsThatLastARoleAloneLeavesRoom) {
+    Turns turns;
+    turns.asked(kGreedy, 1);
+    for (std::uint32_t sent = 0; sent < 6; sent++) {
+        ASSERT_TRUE(turns.may_send(kGreedy, true, 8, 1)) << sent;
+        turns.sent(kGreedy, true, 1);
+    }
+    EXPECT_FALSE(turns.may_send(kGreedy, true, 8, 1));
+    turns.asked(kHonest, 2);
+    EXPECT_TRUE(turns.may_send(kHonest, true, 8, 2));
+}
+
+TEST(Turns, WhatWasLentAtADaemonThatDoesNotTellKeepsNobodyOut) {
+    Turns turns;
+    turns.asked(kGreedy, 1);
+    EXPECT_EQ(send_all(turns, kGreedy, 0, 192, 1), 192U);
+    turns.asked(kHonest, 2);
+    EXPECT_FALSE(turns.may_send(kGreedy, false, 0, 2));
+    EXPECT_EQ(send_all(turns, kHonest, 0, 1000, 2), 32U) << "its equal part of the guess";
+}
+
 TEST(Turns, WhileSeveralAskThereIsRoomForARoleThatHasNone) {
     Turns turns;
     turns.asked(kHonest, 1);
@@ -58,7 +79,7 @@ TEST(Turns, GivingUpBuysNoMoreTurnsThanWaiting) {
     for (; now_us <= kAnswerUs / 2; now_us += 1'000)  // each gives up after a millisecond, and asks again
         for (std::uint32_t some = send_all(turns, kGreedy, 16, 8, now_us); some > 0; some--, sent++) {
             turns.ended(kGreedy, false);
-            turns.gave_up(kGreedy, now_us);
+            turns.gave_up(kGreedy, now_us, now_us);
         }
     EXPECT_EQ(sent, 12U) << "its share, as if all had waited for their answers";
     EXPECT_EQ(send_all(turns, kHonest, 16, 3, now_us), 3U) << "nobody else's";

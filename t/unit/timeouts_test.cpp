@@ -1,0 +1,64 @@
+// Whose fault timeouts are: a role's own, as long as others use the daemon and do not time out too.
+#include "src/core/timeouts.hpp"
+
+#include <gtest/gtest.h>
+
+namespace {
+
+using steadytext::core::Timeouts;
+
+constexpr std::uint32_t kSlow = 1, kHonest = 2, kMost = 3;
+constexpr std::int64_t kHoldUs = 1000;
+
+bool times_out(Timeouts &timeouts, std::uint32_t role, std::int64_t now_us) { return timeouts.is_the_daemons(role, kMost, kHoldUs, now_us); }
+
+TEST(Timeouts, ARoleAloneSpeaksForTheDaemon) {
+    Timeouts timeouts;
+    timeouts.asked(kSlow, 1);
+    EXPECT_TRUE(times_out(timeouts, kSlow, 10));
+}
+
+TEST(Timeouts, BesideOthersItSpeaksForItselfAndIsHeldBackAlone) {
+    Timeouts timeouts;
+    timeouts.asked(kHonest, 1);
+    timeouts.asked(kSlow, 2);
+    for (std::uint32_t i = 1; i <= kMost; i++) {
+        EXPECT_FALSE(times_out(timeouts, kSlow, 10));
+        EXPECT_EQ(timeouts.holds_back(kSlow, 10), i == kMost);
+    }
+    EXPECT_FALSE(timeouts.holds_back(kHonest, 10));
+    EXPECT_FALSE(timeouts.holds_back(kSlow, 10 + kHoldUs)) << "it may try again";
+    EXPECT_FALSE(times_out(timeouts, kSlow, 2000));
+    EXPECT_TRUE(timeouts.holds_back(kSlow, 2000)) << "and is held back again";
+    timeouts.answered();
+    EXPECT_FALSE(timeouts.holds_back(kSlow, 2000)) << "until somebody is answered";
+}
+
+TEST(Timeouts, TwoRolesWithoutAnAnswerBetweenThemSpeakForTheDaemon) {
+    Timeouts timeouts;
+    timeouts.asked(kHonest, 1);
+    timeouts.asked(kSlow, 2);
+    EXPECT_FALSE(times_out(timeouts, kSlow, 10));
+    EXPECT_TRUE(times_out(timeouts, kHonest, 11));
+    timeouts.answered();
+    EXPECT_FALSE(times_out(timeouts, kSlow, 12));
+}
+
+TEST(Timeouts, OneThatAskedLongAgoUsesItNoLonger) {
+    Timeouts timeouts;
+    timeouts.asked(kHonest, 1);
+    timeouts.asked(kSlow, 2);
+    EXPECT_FALSE(times_out(timeouts, kSlow, Timeouts::kMemoryUs));
+    EXPECT_TRUE(times_out(timeouts, kSlow, Timeouts::kMemoryUs + 1));
+}
+
+TEST(Timeouts, ManyRolesTakeABoundedRoom) {
+    Timeouts timeouts;
+    for (std::uint32_t role = 1; role < 10 * Timeouts::kMostRoles; role++) {
+        timeouts.asked(role, role);
+        EXPECT_EQ(times_out(timeouts, role, role), role == 1) << role;
+        timeouts.answered();
+    }
+}
+
+}  // namespace
