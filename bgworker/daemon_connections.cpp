@@ -190,7 +190,6 @@ void Daemon::on_up(Channel &) {
     const std::int64_t now_us = core::monotonic_us();
     owed_failures_ = 0;
     is_loading_ = says_busy_ = false;
-    timeouts_.forgive();
     // It was away; or a connection was given up while up, and its successor failed at first.
     const bool was_away = row_state().ready_since_us.load(std::memory_order_relaxed) == 0 ||
                           row_state().state.load(std::memory_order_relaxed) == DaemonState::Connecting ||
@@ -200,6 +199,7 @@ void Daemon::on_up(Channel &) {
         show_state(excluded_ ? identity_.reason : entry_.drain ? "drained" : "");
         // A new connection does not clear bad answers, but it closes the breaker if refused connections opened it.
         row_state().breaker.reset();
+        timeouts_.forgive();
         next_info_us_ = now_us;
     }
     check_controls(now_us);

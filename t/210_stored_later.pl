@@ -161,4 +161,25 @@ for my $block ([ 4, 'ANALYZE docs; ANALYZE wraps; ANALYZE vectors; ' x 2 ], [ 5,
     is($cluster->sql('SELECT a FROM checked'), 'refused', 'so is the CHECK of a domain');
     $session->finish;
 }
+
+# ---- callbacks ----------------------------------------------------------------------------------------------------------
+
+$cluster->sql('CREATE TABLE kept (how text, a text)');
+my %bodies = (
+    'by assignment'      => q(a := public.steadytext_generate('!fault:error x')),
+    'by SELECT INTO'     => q(SELECT public.steadytext_generate('!fault:error x') INTO a),
+    'of an aggregate'    => q(SELECT string_agg(public.steadytext_generate('!fault:error x' || i), ',') INTO a FROM generate_series(1, 2) i),
+    'by EXECUTE'         => q(EXECUTE 'SELECT public.steadytext_generate($1)' INTO a USING '!fault:error x'),
+    'by a loop'          => q(FOR a IN SELECT public.steadytext_generate('!fault:error x') LOOP INSERT INTO public.kept VALUES ('a loop', a); END LOOP),
+    'of a query of rows' => q(a := (SELECT public.steadytext_generate('!fault:error x'))),
+    'answered'           => q(SELECT public.steadytext_generate('an answer') INTO a),
+);
+for my $how (sort keys %bodies) {
+    $cluster->sql("CREATE OR REPLACE FUNCTION public.called(id uuid) RETURNS void LANGUAGE plpgsql AS \$\$ DECLARE a text; BEGIN $bodies{$how}; INSERT INTO public.kept VALUES ('$how', a); END \$\$");
+    my $id = $cluster->sql(q(SELECT steadytext_enqueue('generate', '{"prompt": "good"}', callback => 'public.called(uuid)')));
+    my $ends = $how eq 'answered' ? 'done' : 'failed';
+    ok($cluster->poll_until("SELECT callback_state FROM steadytext_queue WHERE request_id = '$id'", $ends), "a callback that stores what it asked for, $how: $ends");
+    like($cluster->sql("SELECT callback_error FROM steadytext_queue WHERE request_id = '$id'"), $ends eq 'done' ? qr/^$/ : qr/fault|daemon/, "$how: and says why");
+}
+is($cluster->sql(q(SELECT string_agg(how || ': ' || a, ',') FROM kept)), 'answered: an answer', 'answers are stored, and nothing else');
 done_testing;

@@ -34,6 +34,11 @@ TEST(DaemonInfo, ReadsWhatIsTold) {
     EXPECT_EQ(info.models[0].name, "minilm");
     EXPECT_EQ(info.models[0].fingerprint, "fp:1");
     EXPECT_EQ(info.models[0].dimensions, 384);
+    EXPECT_FALSE(info.is_loading);
+    ASSERT_TRUE(read_daemon_info(reply(R"("state": "loading")"), kLimits, info));
+    EXPECT_TRUE(info.is_loading);
+    ASSERT_TRUE(read_daemon_info(reply(R"("name": "steadytextd", "slots": 16, "resident_bytes": 1048576, "state": "ready", "models": [)" + kModel + "]"), kLimits, info));
+    EXPECT_FALSE(info.is_loading);
 }
 
 TEST(DaemonInfo, IsNoneWithoutAResultOfMembers) {

@@ -1,0 +1,58 @@
+# A role whose own calls take long has its share of a daemon that cannot call them back, and opens no breaker to others.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+
+my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '60s'", 'steadytext.breaker_threshold = 3',
+    "steadytext.breaker_timeout = '300ms'", "steadytext.breaker_recovery = '600s'" ]);
+$cluster->sql('CREATE ROLE mallory LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE carol LOGIN');
+sub use_daemon {
+    my ($name, @options) = @_;
+    my $daemon = $cluster->start_echo(name => $name, options => [@options]);
+    $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$daemon->{endpoint}'");
+    $cluster->sql('SELECT pg_reload_conf()');
+    ok($cluster->poll_until("SELECT state FROM steadytext_daemons WHERE endpoint = '$daemon->{endpoint}'", 'ready'), "$name: a daemon");
+    return $daemon;
+}
+sub generate { my ($prompt) = @_; return "SELECT steadytext_generate('$prompt ' || random(), use_cache => false)" }
+sub outcome { my ($role, $prompt, $timeout) = @_; return $cluster->try_sql("SET steadytext.request_timeout = '$timeout'; " . generate($prompt), user => $role)->{state} || 'answered' }
+sub daemon { my ($what) = @_; return $cluster->sql("SELECT $what FROM steadytext_daemons") }
+
+# A serial daemon: each request has a connection for itself, and goes on until it is answered.
+{
+    my $daemon = use_daemon('serial', '--serial', '--slots=8');
+    my @hers   = map { $cluster->session(user => 'mallory')->send(generate('!fault:delay=120000')) } 1 .. 8;
+    ok($cluster->wait_for(sub { daemon('in_flight') == 3 }), 'a role that is alone has three of five connections');
+    is(outcome(bob => 'an answer', '20s'), 'answered', 'and another role is answered');
+    is(daemon('in_flight'), 3, 'while hers go on');
+    $cluster->sql(q(SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mallory'));
+}
+
+# Timeouts, while others use the daemon.
+for my $kind ([ 'native' ], [ 'slow serial', '--serial' ]) {
+    my ($name, @options) = @$kind;
+    use_daemon($name =~ tr/ /_/r, @options);
+    is(outcome($_ => 'an answer', '20s'), 'answered', "$name: $_ is answered") for qw(bob mallory);
+    is(outcome(mallory => '!fault:hold', '400ms'), 'HYT00', "$name: a role's own call times out") for 1 .. 3;
+    is(outcome(mallory => 'an answer', '20s'), '08004', "$name: that role is held back");
+    is(daemon('breaker'), 'closed', "$name: the breaker is closed");
+    like($cluster->try_sql(generate('an answer'), user => 'mallory')->{err}, qr/this role's requests timed out at every inference daemon that is up.*HINT.*steadytext_daemon_reset/s, "$name: and told why");
+    is(outcome(bob => 'an answer', '20s'), 'answered', "$name: others are answered");
+    is(outcome(mallory => 'an answer', '20s'), 'answered', "$name: an answer to anybody ends that");
+    is(outcome(mallory => '!fault:hold', '400ms'), 'HYT00', "$name: three more time out") for 1 .. 3;
+    is(outcome(mallory => 'an answer', '20s'), '08004', "$name: held back again");
+    $cluster->sql('SELECT steadytext_daemon_reset(endpoint) FROM steadytext_daemons');
+    ok($cluster->wait_for(sub { outcome(mallory => 'an answer', '20s') eq 'answered' }), "$name: a reset ends that too");
+
+    # Two roles.
+    for my $role (qw(mallory bob) x 2) { outcome($role => '!fault:hold', '400ms') }
+    ok($cluster->wait_for(sub { outcome(bob => '!fault:hold', '400ms'); daemon('breaker') eq 'open' }), "$name: timeouts of two roles with no answer between them open the breaker");
+    is(daemon('reason'), 'a request timed out', "$name: and say why");
+}
+
+# One role alone speaks for the daemon.
+use_daemon('alone');
+outcome(carol => '!fault:hold', '400ms') for 1 .. 3;
+is(daemon('breaker'), 'open', 'timeouts of a role that uses the daemon alone open the breaker');
+done_testing;
