@@ -352,7 +352,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     prompt uuid;
-    last public.steadytext_prompt_label_moves;
+    last record;
 BEGIN
     PERFORM _steadytext.check('steadytext_prompt_rollback', slug, label);
     prompt := _steadytext.prompt_to_change(slug);
@@ -388,7 +388,7 @@ AS $$
 DECLARE
     prompt uuid;
     number int := version;
-    found_row public.steadytext_prompt_versions;
+    found_row record;
 BEGIN
     IF version IS NOT NULL AND label IS NOT NULL THEN
         RAISE EXCEPTION 'version and label cannot both be given' USING ERRCODE = '22023';
@@ -538,7 +538,7 @@ BEGIN
     old_count := cardinality(old);
     new_count := cardinality(new);
     WHILE i <= old_count AND i <= new_count AND old[i] = new[i] LOOP
-        RETURN NEXT '  ' || old[i];
+        RETURN QUERY SELECT '  ' || old[i];
         i := i + 1;
     END LOOP;
     k := i;
@@ -554,14 +554,14 @@ BEGIN
         END LOOP;
         WHILE i <= old_count AND k <= new_count LOOP
             IF old[i] = new[k] THEN
-                RETURN NEXT '  ' || old[i];
+                RETURN QUERY SELECT '  ' || old[i];
                 i := i + 1;
                 k := k + 1;
             ELSIF shared[(i + 1) * width + k] >= shared[i * width + k + 1] THEN
-                RETURN NEXT '- ' || old[i];
+                RETURN QUERY SELECT '- ' || old[i];
                 i := i + 1;
             ELSE
-                RETURN NEXT '+ ' || new[k];
+                RETURN QUERY SELECT '+ ' || new[k];
                 k := k + 1;
             END IF;
         END LOOP;

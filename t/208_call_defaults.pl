@@ -34,6 +34,7 @@ my @functions = (
     [ generate_regex_async => q(generate_regex_async('P', '[0-9]+')), q(generate_regex_async('P', '[0-9]+', seed => NULL, max_tokens => NULL)) ],
     [ generate_choice_async => q(generate_choice_async('P', ARRAY['P', 'other'])), q(generate_choice_async('P', ARRAY['P', 'other'], seed => NULL)) ],
     [ enqueue              => q(enqueue('generate', '{"prompt": "P"}')), q(enqueue('generate', '{"prompt": "P", "seed": null, "max_tokens": null}')) ],
+    [ generate_prompt      => q(generate_prompt('of-a-text', '{"text": "P"}')), q(generate_prompt('of-a-text', '{"text": "P"}', seed => NULL, max_tokens => NULL)) ],
     [ embed                => q(embed('P')),                          q(embed('P', seed => NULL)) ],
     [ embed_cached         => q(embed_cached('P')),                   q(embed_cached('P', seed => NULL)) ],
     [ embed_batch          => q(embed_batch(ARRAY['P'])),             q(embed_batch(ARRAY['P'])) ],
@@ -51,6 +52,7 @@ my $missing = $cluster->sql("SELECT string_agg(DISTINCT p.proname, ' ') FROM pg_
     AND pg_get_function_arguments(p.oid) ~ '\\m(seed|max_tokens) ' AND p.proname <> 'steadytext_extract' AND p.proname <> ALL ('{$called}')");
 is($missing, '', 'each function that has one of the arguments is called');
 
+$cluster->sql(q(SELECT steadytext_prompt_create('of-a-text', '{{ text }}')));
 my $number = 1000;
 my %made;  # text => [ what, the function, whether the call said NULL ]
 for my $function (@functions) {
