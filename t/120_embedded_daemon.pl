@@ -97,7 +97,7 @@ for my $mode (qw(fast immediate)) {
 {
     $cluster->append_conf("steadytext.embedded_model = '/nonexistent/model.gguf'", "steadytext.embedded_embedding_model = ''");
     $cluster->reload;
-    ok($cluster->wait_for(sub { $cluster->log =~ m{/nonexistent/model\.gguf} }, 20), 'the log names the missing model');
+    ok($cluster->wait_for(sub { $cluster->log =~ m{could not open model "/nonexistent/model\.gguf"} }, 60), 'the log names the missing model');
     my $result = $cluster->try_sql('SELECT steadytext_daemon_start()', timeout => 60);
     like($result->{err}, qr/WARNING:.*failed to start daemon: the embedded daemon exited with code/, 'so does daemon_start');
     my $starts = () = $cluster->log =~ /starting it again in/g;
