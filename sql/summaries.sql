@@ -111,27 +111,3 @@ CREATE AGGREGATE public.steadytext_agg(prompt text, input text) (
     PARALLEL = SAFE);
 COMMENT ON AGGREGATE public.steadytext_agg(text, text) IS
     'What the prompt asks about a group''s texts; NULL for none. Whatever does not fit into one request is asked about in parts.';
-
-CREATE AGGREGATE public.st_summarize(text, jsonb) (
-    SFUNC = _steadytext.summary_add, STYPE = internal, SSPACE = 65536, FINALFUNC = _steadytext.summary_text,
-    COMBINEFUNC = _steadytext.summary_merge, SERIALFUNC = _steadytext.summary_serialize, DESERIALFUNC = _steadytext.summary_deserialize,
-    PARALLEL = SAFE);
-COMMENT ON AGGREGATE public.st_summarize(text, jsonb) IS 'The same as steadytext_summarize().';
-
-CREATE AGGREGATE public.st_summarize_partial(text, jsonb) (
-    SFUNC = _steadytext.summary_add, STYPE = internal, SSPACE = 65536, FINALFUNC = _steadytext.summary_state,
-    COMBINEFUNC = _steadytext.summary_merge, SERIALFUNC = _steadytext.summary_serialize, DESERIALFUNC = _steadytext.summary_deserialize,
-    PARALLEL = SAFE);
-COMMENT ON AGGREGATE public.st_summarize_partial(text, jsonb) IS 'The same as steadytext_summarize_partial().';
-
-CREATE AGGREGATE public.st_summarize_final(jsonb) (
-    SFUNC = _steadytext.summary_add_state, STYPE = internal, SSPACE = 65536, FINALFUNC = _steadytext.summary_text,
-    COMBINEFUNC = _steadytext.summary_merge, SERIALFUNC = _steadytext.summary_serialize, DESERIALFUNC = _steadytext.summary_deserialize,
-    PARALLEL = SAFE);
-COMMENT ON AGGREGATE public.st_summarize_final(jsonb) IS 'The same as steadytext_summarize_final().';
-
-CREATE AGGREGATE public.st_agg(prompt text, input text) (
-    SFUNC = _steadytext.summary_add_input, STYPE = internal, SSPACE = 65536, FINALFUNC = _steadytext.summary_answer,
-    COMBINEFUNC = _steadytext.summary_merge, SERIALFUNC = _steadytext.summary_serialize, DESERIALFUNC = _steadytext.summary_deserialize,
-    PARALLEL = SAFE);
-COMMENT ON AGGREGATE public.st_agg(text, text) IS 'The same as steadytext_agg().';
