@@ -322,7 +322,7 @@ void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
     const bool had_time = now_us - flight.sent_us >= services_.settings.breaker_timeout_us;
     const core::BreakerSettings &breaker = services_.settings.breaker;
     const bool counts = timed_out && had_time && heard_us_ <= flight.sent_us && speaks_for_all(id) && !loads_models(now_us);
-    if (counts && timeouts_.is_the_daemons(flight.role, breaker.threshold, breaker.recovery_us, now_us))
+    if (counts && timeouts_.is_the_daemons(flight.role, breaker.threshold, breaker.recovery_us, resets(), now_us))
         return record_failure(now_us, "a request timed out");
     if (counts)
         note_failure("a request timed out");
@@ -332,8 +332,6 @@ void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
 void Daemon::tick(std::int64_t now_us) {
     notice();
     put_offs_.forget_past(now_us, resets());
-    if (std::exchange(resets_seen_, resets()) != resets())
-        timeouts_.forgive();
     expire_waiting(now_us);
     check_controls(now_us);
     give_up_stopping(now_us);
@@ -581,7 +579,7 @@ void Daemon::show_free() {
 
 void Daemon::record_answer(std::int64_t now_us, std::int64_t took_us) {
     heard_us_ = now_us;
-    timeouts_.answered();
+    timeouts_.forgive();
     turns_.answered(took_us);
     show_free();
     row_state().breaker.record_success(services_.settings.breaker, now_us);
@@ -614,7 +612,7 @@ void Daemon::show_state(const char *reason) {
     else if (retired_ || entry_.drain)
         set_state(DaemonState::Draining, reason);
     else
-        set_state(is_loading_ || (is_up() && loading_since_us_ != 0) ? DaemonState::Loading : is_up() ? DaemonState::Ready : DaemonState::Connecting, reason);
+        set_state(is_loading_ || loading_since_us_ != 0 ? DaemonState::Loading : is_up() ? DaemonState::Ready : DaemonState::Connecting, reason);
 }
 
 void Daemon::set_state(DaemonState state, const char *reason) {

@@ -88,7 +88,7 @@ public:
     // The daemon has put off requests of this request's role only.
     [[nodiscard]] bool has_put_off_its_role(shmem::SlotId id, std::int64_t now_us) const;
     // Requests of the role timed out here, and no other role's.
-    [[nodiscard]] bool holds_back(std::uint32_t role, std::int64_t now_us) const { return timeouts_.holds_back(role, now_us); }
+    [[nodiscard]] bool holds_back(std::uint32_t role, std::int64_t now_us) const { return timeouts_.holds_back(role, resets(), now_us); }
     [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
@@ -238,7 +238,7 @@ private:
     void handle_stray(Channel &channel, std::string_view id_text, std::int64_t now_us);
     void decline(shmem::SlotId id, Flight &flight, const Declined &declined, std::int64_t now_us);
     void show_busy(const Declined &declined);
-    // How often steadytext_daemon_reset() was called: the epoch of put-offs.
+    // How often steadytext_daemon_reset() was called: the epoch of put-offs and timeouts.
     [[nodiscard]] std::uint32_t resets() const { return row_state().resets.load(std::memory_order_relaxed); }
     [[nodiscard]] std::string_view model_asked(shmem::SlotId id) const;
     [[nodiscard]] bool speaks_for_all(shmem::SlotId id) const;
@@ -286,8 +286,7 @@ private:
     std::int64_t reopen_not_before_us_ = 0;
     core::PutOffs put_offs_;
     core::Timeouts timeouts_;
-    std::uint32_t resets_seen_ = 0;
-    std::int64_t loading_since_us_ = 0;  // a native daemon says that it loads models; 0: it does not
+    std::int64_t loading_since_us_ = 0;  // a native daemon says that it loads models; 0: it does not, or is away
     bool says_busy_ = false;   // the view shows why, until it answers
     bool is_loading_ = false;  // it says so itself
     std::string lessons_;      // lessons that it taught, shown while nothing else is

@@ -49,7 +49,7 @@ void Daemon::handle_stream(Channel &channel, SlotId id, Flight &flight, std::str
 
 void Daemon::deliver_piece(Channel &channel, SlotId id, Flight &flight, std::string_view piece, std::int64_t now_us) {
     heard_us_ = now_us;
-    timeouts_.answered();
+    timeouts_.forgive();
     switch (services_.flights.deliver_piece(id, piece, now_us)) {
     case Flights::Backlog::TooLong:
         break_off_stream(channel, id, flight, "The answer is too long to be kept until it is read.", Fault::Readers, now_us);

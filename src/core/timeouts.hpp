@@ -22,8 +22,8 @@ public:
     // A request of the role was sent.
     void asked(std::uint32_t role, std::int64_t now_us) { of(role).asked_us = now_us; }
 
-    // The daemon answered somebody.
-    void answered() noexcept {
+    // The daemon answered somebody, or is connected anew.
+    void forgive() noexcept {
         if (!has_strikes_)
             return;
         has_strikes_ = false;
@@ -32,8 +32,12 @@ public:
     }
 
     // A request of the role timed out, and nobody was answered since it was sent. True: the daemon has failed.
-    // `most` timeouts of the role in a row hold it back for `hold_us`.
-    [[nodiscard]] bool is_the_daemons(std::uint32_t role, std::uint32_t most, std::int64_t hold_us, std::int64_t now_us) {
+    // `most` timeouts of the role in a row hold it back for `hold_us`. Timeouts of an earlier epoch are forgiven
+    // (steadytext_daemon_reset() begins a new epoch, as in put_offs.hpp).
+    [[nodiscard]] bool is_the_daemons(std::uint32_t role, std::uint32_t most, std::int64_t hold_us, std::uint32_t epoch, std::int64_t now_us) {
+        if (epoch_ != epoch)
+            forgive();
+        epoch_ = epoch;
         Role &mine = of(role);
         has_strikes_ = true;
         if (++mine.strikes >= most)
@@ -45,12 +49,9 @@ public:
         return others_fail || !others_ask;
     }
 
-    [[nodiscard]] bool holds_back(std::uint32_t role, std::int64_t now_us) const noexcept {
-        return has_strikes_ && std::any_of(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role && now_us < known.held_until_us; });
+    [[nodiscard]] bool holds_back(std::uint32_t role, std::uint32_t epoch, std::int64_t now_us) const noexcept {
+        return has_strikes_ && epoch_ == epoch && std::any_of(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role && now_us < known.held_until_us; });
     }
-
-    // As after a connection anew, or steadytext_daemon_reset().
-    void forgive() noexcept { answered(); }
 
 private:
     struct Role {
@@ -71,6 +72,7 @@ private:
 
     std::vector<Role> roles_;
     bool has_strikes_ = false;
+    std::uint32_t epoch_ = 0;  // of the strikes
 };
 
 }  // namespace steadytext::core

@@ -5,10 +5,10 @@
 //
 // A daemon works on some requests at once and lets the others wait in the order they came. So a role that sends
 // hundreds of requests would make all other roles wait behind them. While a single role asks, it may have twice as many
-// requests in flight as the daemon works on: the daemon never idles, and the next role waits only a little.
-// Requests that last (streams, and all at a serial daemon) cannot be called back, so of them a role has only its share
-// even then. While several roles ask, no more requests are sent than the daemon works on. Each role has its fair share of them (src/core/fair_share.hpp), with room left for a
-// role that has none in flight; the role with the fewest goes first.
+// requests in flight as the daemon works on: the daemon never idles, and the next role waits only a little. Requests
+// that last (streams, and all at a serial daemon) cannot be called back, so of them a role has only its share even then.
+// While several roles ask, no more requests are sent than the daemon works on. Each role has its fair share of them
+// (src/core/fair_share.hpp), with room left for a role that has none in flight; the role with the fewest goes first.
 //
 // A request that was given up at its caller's deadline still counts against its role's share for as long as an answer
 // usually takes, at most a second: else deadlines too short for an answer would buy more turns than calls that wait for

@@ -23,7 +23,7 @@ struct CacheQuery {
 };
 [[nodiscard]] CacheQuery new_query(shmem::ValueKind kind);
 
-// The same for all sessions that wait for the same answer.
+// The same for all sessions of the role, which logged in, that wait for the same answer.
 [[nodiscard]] core::Digest flight_key(const CacheQuery &query, Oid role);
 
 // Where an answer of the original may be found.

@@ -7,10 +7,10 @@ namespace {
 
 using steadytext::core::Timeouts;
 
-constexpr std::uint32_t kSlow = 1, kHonest = 2, kMost = 3;
+constexpr std::uint32_t kSlow = 1, kHonest = 2, kMost = 3, kEpoch = 0;
 constexpr std::int64_t kHoldUs = 1000;
 
-bool times_out(Timeouts &timeouts, std::uint32_t role, std::int64_t now_us) { return timeouts.is_the_daemons(role, kMost, kHoldUs, now_us); }
+bool times_out(Timeouts &timeouts, std::uint32_t role, std::int64_t now_us) { return timeouts.is_the_daemons(role, kMost, kHoldUs, kEpoch, now_us); }
 
 TEST(Timeouts, ARoleAloneSpeaksForTheDaemon) {
     Timeouts timeouts;
@@ -24,14 +24,14 @@ TEST(Timeouts, BesideOthersItSpeaksForItselfAndIsHeldBackAlone) {
     timeouts.asked(kSlow, 2);
     for (std::uint32_t i = 1; i <= kMost; i++) {
         EXPECT_FALSE(times_out(timeouts, kSlow, 10));
-        EXPECT_EQ(timeouts.holds_back(kSlow, 10), i == kMost);
+        EXPECT_EQ(timeouts.holds_back(kSlow, kEpoch, 10), i == kMost);
     }
-    EXPECT_FALSE(timeouts.holds_back(kHonest, 10));
-    EXPECT_FALSE(timeouts.holds_back(kSlow, 10 + kHoldUs)) << "it may try again";
+    EXPECT_FALSE(timeouts.holds_back(kHonest, kEpoch, 10));
+    EXPECT_FALSE(timeouts.holds_back(kSlow, kEpoch, 10 + kHoldUs)) << "it may try again";
     EXPECT_FALSE(times_out(timeouts, kSlow, 2000));
-    EXPECT_TRUE(timeouts.holds_back(kSlow, 2000)) << "and is held back again";
-    timeouts.answered();
-    EXPECT_FALSE(timeouts.holds_back(kSlow, 2000)) << "until somebody is answered";
+    EXPECT_TRUE(timeouts.holds_back(kSlow, kEpoch, 2000)) << "and is held back again";
+    timeouts.forgive();
+    EXPECT_FALSE(timeouts.holds_back(kSlow, kEpoch, 2000)) << "until somebody is answered";
 }
 
 TEST(Timeouts, TwoRolesWithoutAnAnswerBetweenThemSpeakForTheDaemon) {
@@ -40,8 +40,21 @@ TEST(Timeouts, TwoRolesWithoutAnAnswerBetweenThemSpeakForTheDaemon) {
     timeouts.asked(kSlow, 2);
     EXPECT_FALSE(times_out(timeouts, kSlow, 10));
     EXPECT_TRUE(times_out(timeouts, kHonest, 11));
-    timeouts.answered();
+    timeouts.forgive();
     EXPECT_FALSE(times_out(timeouts, kSlow, 12));
+}
+
+TEST(Timeouts, AResetForgivesThoseBeforeItAndNoneAfterIt) {
+    Timeouts timeouts;
+    timeouts.asked(kHonest, 1);
+    timeouts.asked(kSlow, 2);
+    for (std::uint32_t i = 1; i <= kMost; i++)
+        (void)times_out(timeouts, kSlow, 10);
+    EXPECT_FALSE(timeouts.holds_back(kSlow, kEpoch + 1, 10)) << "at once";
+    for (std::uint32_t i = 1; i <= kMost; i++) {
+        EXPECT_FALSE(timeouts.is_the_daemons(kSlow, kMost, kHoldUs, kEpoch + 1, 11));
+        EXPECT_EQ(timeouts.holds_back(kSlow, kEpoch + 1, 11), i == kMost);
+    }
 }
 
 TEST(Timeouts, OneThatAskedLongAgoUsesItNoLonger) {
@@ -57,7 +70,7 @@ TEST(Timeouts, ManyRolesTakeABoundedRoom) {
     for (std::uint32_t role = 1; role < 10 * Timeouts::kMostRoles; role++) {
         timeouts.asked(role, role);
         EXPECT_EQ(times_out(timeouts, role, role), role == 1) << role;
-        timeouts.answered();
+        timeouts.forgive();
     }
 }
 
