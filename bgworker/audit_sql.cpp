@@ -26,9 +26,12 @@ constexpr const char *kInsertMissing = R"(
 
 void insert(const shmem::AuditRecord &record) {
     Oid types[] = {TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-    Datum values[] = {TimestampTzGetDatum(pg::timestamp_of(record.at_us)), CStringGetTextDatum(record.user),
-                      CStringGetTextDatum(record.address), CStringGetTextDatum(record.event_type),
-                      CStringGetTextDatum(record.message), CStringGetTextDatum(record.details)};
+    Datum values[] = {TimestampTzGetDatum(pg::timestamp_of(record.at_us)),
+                      CStringGetTextDatum(record.user),
+                      CStringGetTextDatum(record.address),
+                      CStringGetTextDatum(record.event_type),
+                      CStringGetTextDatum(record.message),
+                      CStringGetTextDatum(record.details)};
     if (SPI_execute_with_args(kInsert, std::size(types), types, values, nullptr, false, 0) != SPI_OK_INSERT)
         elog(ERROR, "could not write to steadytext_audit_log");
 }

@@ -49,7 +49,8 @@ public:
         bool by_value;
         char align;
         get_typlenbyvalalign(type_, &length, &by_value, &align);
-        return PointerGetDatum(construct_md_array(values_, nulls_, 1, dimensions, bounds, type_, length, by_value, align));
+        return PointerGetDatum(
+            construct_md_array(values_, nulls_, 1, dimensions, bounds, type_, length, by_value, align));
     }
 
 private:

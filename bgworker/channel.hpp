@@ -30,7 +30,7 @@ struct Declined {
     std::int64_t retry_after_us = 0;  // of Busy
     bool is_loading = false;          // of Busy: it is not ready yet
     bool is_its_failure = true;       // the request of any caller would fail so
-    bool is_of_its_model = false;     // of Busy and its failure: of any caller for the same model; other models may answer
+    bool is_of_its_model = false;  // of Busy and its failure: of any caller for the same model; other models may answer
 };
 
 // Receives the events of receive() and notice(): the owner of the channel.
@@ -77,11 +77,11 @@ public:
     virtual void pause(std::string_view) {}
     virtual void resume(std::string_view) {}
 
-    bool up = false;              // handshake done
-    bool ended = false;           // it will not come back by itself: the owner makes another channel
-    bool is_spare = false;        // only for requests that go alone, a single request at a time
+    bool up = false;                     // handshake done
+    bool ended = false;                  // it will not come back by itself: the owner makes another channel
+    bool is_spare = false;               // only for requests that go alone, a single request at a time
     std::int64_t stopping_since_us = 0;  // of a serial daemon: its stream must stop, and has not yet; 0: none
-    std::uint32_t in_flight = 0;  // requests sent and not answered, control requests included
+    std::uint32_t in_flight = 0;         // requests sent and not answered, control requests included
 };
 
 }  // namespace steadytext::gateway

@@ -75,7 +75,8 @@ void Daemon::take_name() {
     }
     constexpr int kRoom = sizeof identity_.endpoint - 5;
     const auto is_anothers = [&](const shmem::DaemonRow &row) {
-        return row.is_taken() && row.identity.load(known) && known.endpoint_hash != identity_.endpoint_hash && std::string_view(known.endpoint) == identity_.endpoint;
+        return row.is_taken() && row.identity.load(known) && known.endpoint_hash != identity_.endpoint_hash &&
+               std::string_view(known.endpoint) == identity_.endpoint;
     };
     const auto &rows = services_.segment.daemons->rows;
     for (unsigned number = 2; std::any_of(std::begin(rows), std::end(rows), is_anothers); number++)
@@ -135,7 +136,8 @@ bool Daemon::is_in_service() const {
 }
 
 bool Daemon::is_tripped(std::int64_t now_us) const {
-    return is_in_service() && is_up() && row_state().breaker.state(services_.settings.breaker, now_us) != core::BreakerState::Closed;
+    return is_in_service() && is_up() &&
+           row_state().breaker.state(services_.settings.breaker, now_us) != core::BreakerState::Closed;
 }
 
 bool Daemon::is_available(std::int64_t now_us) {
@@ -158,14 +160,16 @@ bool Daemon::serves(shmem::Operation operation, std::string_view model) const {
 
 // Documents are ranked by a reranker or by embeddings.
 bool Daemon::has_model_for(shmem::Operation operation, std::string_view model) const {
-    const auto role = operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
+    const auto role =
+        operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
     return has_model(role, model) ||
            (operation == shmem::Operation::Rerank && has_model(shmem::ModelRole::Reranker, model));
 }
 
 bool Daemon::has_model(shmem::ModelRole role, std::string_view model) const {
     const auto found = models_by_name_.lower_bound({role, model});
-    return found != models_by_name_.end() && found->first.first == role && (model.empty() || found->first.second == model);
+    return found != models_by_name_.end() && found->first.first == role &&
+           (model.empty() || found->first.second == model);
 }
 
 const shmem::Model *Daemon::model_of(shmem::ModelRole role, std::string_view name) const {
@@ -224,7 +228,9 @@ WireId::Text Daemon::wire_id_of(SlotId id) const {
 bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     shmem::Slot &slot = services_.flights.slot(id);
     std::string &message = services_.buffer;
-    message.assign("{\"method\": \"").append(slot.streaming ? "generate_iter" : method_name(slot.operation)).append("\", \"params\": ");
+    message.assign("{\"method\": \"")
+        .append(slot.streaming ? "generate_iter" : method_name(slot.operation))
+        .append("\", \"params\": ");
     const std::size_t params_at = message.size();
     message.resize(params_at + slot.request.bytes);
     if (!services_.segment.payloads->copy_out(slot.request, message.data() + params_at))
@@ -321,7 +327,8 @@ void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
     const Flight &flight = services_.flights.of(id);
     const bool had_time = now_us - flight.sent_us >= services_.settings.breaker_timeout_us;
     const core::BreakerSettings &breaker = services_.settings.breaker;
-    const bool counts = timed_out && had_time && heard_us_ <= flight.sent_us && speaks_for_all(id) && !loads_models(now_us);
+    const bool counts =
+        timed_out && had_time && heard_us_ <= flight.sent_us && speaks_for_all(id) && !loads_models(now_us);
     if (counts && timeouts_.is_the_daemons(flight.role, breaker.threshold, breaker.recovery_us, resets(), now_us))
         return record_failure(now_us, "a request timed out");
     if (counts)
@@ -342,7 +349,8 @@ void Daemon::tick(std::int64_t now_us) {
 }
 
 void Daemon::expire_waiting(std::int64_t now_us) {
-    if ((waiting_.empty() && gathering_.empty()) || (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back()))
+    if ((waiting_.empty() && gathering_.empty()) ||
+        (row_state().state.load(std::memory_order_relaxed) != DaemonState::Ready && expected_back()))
         return;
     if (row_state().breaker.state(services_.settings.breaker, now_us) == core::BreakerState::Open) {
         hand_back_waiting();
@@ -514,7 +522,8 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
         return;
     }
     if (declined.why == Why::Busy && (!declined.is_its_failure || declined.is_of_its_model))
-        put_offs_.put_off(declined.is_its_failure ? core::PutOffs::kEverybody : flight.role, model_asked(id), now_us + declined.retry_after_us, resets());
+        put_offs_.put_off(declined.is_its_failure ? core::PutOffs::kEverybody : flight.role, model_asked(id),
+                          now_us + declined.retry_after_us, resets());
     if (declined.why == Why::Busy || declined.why == Why::Unserved || declined.why == Why::Reworded)
         flight.attempts--;  // it was not processed
     if (declined.why == Why::Exhausted)
@@ -558,7 +567,11 @@ void Daemon::show_busy(const Declined &declined) {
     if (declined.is_its_failure && !declined.is_of_its_model)
         is_loading_ = declined.is_loading;
     if (!excluded_)
-        show_state(((declined.is_of_its_model ? "calls for one model wait: " : declined.is_its_failure ? "" : "calls of one role wait: ") + declined.reason).c_str());
+        show_state(((declined.is_of_its_model  ? "calls for one model wait: "
+                     : declined.is_its_failure ? ""
+                                               : "calls of one role wait: ") +
+                    declined.reason)
+                       .c_str());
 }
 
 void Daemon::on_lesson(std::string_view lesson) {
@@ -612,7 +625,10 @@ void Daemon::show_state(const char *reason) {
     else if (retired_ || entry_.drain)
         set_state(DaemonState::Draining, reason);
     else
-        set_state(is_loading_ || loading_since_us_ != 0 ? DaemonState::Loading : is_up() ? DaemonState::Ready : DaemonState::Connecting, reason);
+        set_state(is_loading_ || loading_since_us_ != 0 ? DaemonState::Loading
+                  : is_up()                             ? DaemonState::Ready
+                                                        : DaemonState::Connecting,
+                  reason);
 }
 
 void Daemon::set_state(DaemonState state, const char *reason) {

@@ -54,8 +54,8 @@ struct Services {
     // Their daemon or connection is gone: the gateway finds another daemon, or ends them
     std::vector<shmem::SlotId> lost;
     bool models_changed = false;
-    std::string buffer;               // buffer in which messages are built
-    std::string id_storage;           // buffer in which an unusual id is unescaped
+    std::string buffer;      // buffer in which messages are built
+    std::string id_storage;  // buffer in which an unusual id is unescaped
 };
 
 class Daemon final : public ChannelListener {
@@ -80,15 +80,21 @@ public:
     [[nodiscard]] bool is_tripped(std::int64_t now_us) const;
     // The daemon asked to be left alone until busy_until_us(); this is no failure.
     [[nodiscard]] bool is_busy(std::int64_t now_us) const { return now_us < busy_until_us(); }
-    [[nodiscard]] std::int64_t busy_until_us() const { return row_state().busy_until_us.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::int64_t busy_until_us() const {
+        return row_state().busy_until_us.load(std::memory_order_relaxed);
+    }
     // As is_busy(), but for a request: the daemon may have put off only requests for its model, or only requests of its
     // role for its model.
-    [[nodiscard]] bool is_busy_for(shmem::SlotId id, std::int64_t now_us) const { return now_us < busy_until_us_for(id); }
+    [[nodiscard]] bool is_busy_for(shmem::SlotId id, std::int64_t now_us) const {
+        return now_us < busy_until_us_for(id);
+    }
     [[nodiscard]] std::int64_t busy_until_us_for(shmem::SlotId id) const;
     // The daemon has put off requests of this request's role only.
     [[nodiscard]] bool has_put_off_its_role(shmem::SlotId id, std::int64_t now_us) const;
     // Requests of the role timed out here, and no other role's.
-    [[nodiscard]] bool holds_back(std::uint32_t role, std::int64_t now_us) const { return timeouts_.holds_back(role, resets(), now_us); }
+    [[nodiscard]] bool holds_back(std::uint32_t role, std::int64_t now_us) const {
+        return timeouts_.holds_back(role, resets(), now_us);
+    }
     [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
@@ -97,21 +103,28 @@ public:
     [[nodiscard]] bool may_have_model_for(shmem::Operation operation) const;
     [[nodiscard]] bool has_told_models() const { return models_complete_ || never_tells(); }
     // It has not reported its models, and is there, or may be there.
-    [[nodiscard]] bool will_tell_models() const { return !has_told_models() && (is_up() || is_loading_ || !has_failed_ || expected_back()); }
+    [[nodiscard]] bool will_tell_models() const {
+        return !has_told_models() && (is_up() || is_loading_ || !has_failed_ || expected_back());
+    }
     [[nodiscard]] bool has_more_models() const { return has_more_models_; }
     // Null if it has no model of this name.
     [[nodiscard]] const shmem::Model *model_of(shmem::ModelRole role, std::string_view name) const;
     [[nodiscard]] std::size_t outstanding() const { return waiting_.size() + gathering_.size() + in_flight_; }
 
     // The request was here and must not come here again.
-    [[nodiscard]] bool is_avoided_by(const Flight &flight) const { return flight.avoided_tenure == row_state().tenure.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_avoided_by(const Flight &flight) const {
+        return flight.avoided_tenure == row_state().tenure.load(std::memory_order_relaxed);
+    }
     void enqueue(shmem::SlotId id, std::int64_t now_us);
     // The request waits behind other requests of its role while other roles are served: nothing is stuck.
     [[nodiscard]] bool is_held_back(std::uint32_t role, std::int64_t now_us) {
         return turns_.in_flight(role) > 0 && turns_.several_ask(now_us);
     }
     void pump(std::int64_t now_us);  // sends waiting requests; large requests only up to a limit until begin_turn()
-    void begin_turn() { turn_bytes_ = 0; is_cut_short_ = false; }
+    void begin_turn() {
+        turn_bytes_ = 0;
+        is_cut_short_ = false;
+    }
     [[nodiscard]] bool is_cut_short() const { return is_cut_short_; }
     void tick(std::int64_t now_us);  // timers: about ten times a second
     // When pump() must send requests that gather company until then; INT64_MAX: there are none.
@@ -119,7 +132,7 @@ public:
     // The session gave up a request that is waiting or in flight here.
     void abandon(shmem::SlotId id, std::int64_t now_us);
     void resume_stream(shmem::SlotId id);
-    void retire();  // takes no new requests; the gateway drops it once it is idle
+    void retire();                               // takes no new requests; the gateway drops it once it is idle
     void adopt(const core::DaemonEntry &entry);  // the same connection with another weight or drain
     void show_disagreement(const char *text);
     // Excludes the daemon, and says why; null: it may answer again.
@@ -214,7 +227,8 @@ private:
     [[nodiscard]] bool is_kept_waiting(shmem::SlotId id, std::int64_t now_us) const;
     [[nodiscard]] Sharing take_alike(std::int64_t now_us);
     [[nodiscard]] bool send_shared(Channel &channel, Sharing &sharing, std::int64_t now_us);
-    [[nodiscard]] bool handle_shared_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
+    [[nodiscard]] bool handle_shared_reply(Channel &channel, std::string_view id_text, std::string_view body,
+                                           std::int64_t now_us);
     [[nodiscard]] bool take_shared(Channel &channel, std::string_view id_text, Sharing &sharing);
     [[nodiscard]] Flight *flight_in(const Sharing &sharing, shmem::SlotId id);
     void halve(const Sharing &sharing, std::int64_t now_us);
@@ -230,7 +244,8 @@ private:
     void handle_stream(Channel &channel, shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);
     void deliver_piece(Channel &channel, shmem::SlotId id, Flight &flight, std::string_view piece, std::int64_t now_us);
     enum class Fault { Daemons, Readers };
-    void break_off_stream(Channel &channel, shmem::SlotId id, Flight &flight, const char *why, Fault fault, std::int64_t now_us);
+    void break_off_stream(Channel &channel, shmem::SlotId id, Flight &flight, const char *why, Fault fault,
+                          std::int64_t now_us);
     void stop_stream(Channel &channel, std::int64_t now_us);
     void give_up_stopping(std::int64_t now_us);
     [[nodiscard]] bool continue_stopping(Channel &channel, std::string_view body);
@@ -252,8 +267,8 @@ private:
     void note_failure(const char *reason);
     void settle_owed_failures(std::int64_t now_us);
 
-    [[nodiscard]] bool send_control(Control &control, Channel &channel, std::string_view method, std::string_view params,
-                                    std::int64_t now_us);
+    [[nodiscard]] bool send_control(Control &control, Channel &channel, std::string_view method,
+                                    std::string_view params, std::int64_t now_us);
     void send_cancel(Channel &channel, shmem::SlotId id);
     void send_cancel(Channel &channel, std::string_view id_text);
     [[nodiscard]] Control *control_of(std::string_view id_text);
@@ -287,10 +302,10 @@ private:
     core::PutOffs put_offs_;
     core::Timeouts timeouts_;
     std::int64_t loading_since_us_ = 0;  // a native daemon says that it loads models; 0: it does not, or is away
-    bool says_busy_ = false;   // the view shows why, until it answers
-    bool is_loading_ = false;  // it says so itself
-    std::string lessons_;      // lessons that it taught, shown while nothing else is
-    std::vector<std::string> route_;  // addresses that the connections were made to
+    bool says_busy_ = false;             // the view shows why, until it answers
+    bool is_loading_ = false;            // it says so itself
+    std::string lessons_;                // lessons that it taught, shown while nothing else is
+    std::vector<std::string> route_;     // addresses that the connections were made to
     std::size_t next_address_ = 0;
     std::deque<shmem::SlotId> waiting_;
     std::size_t turn_bytes_ = 0;  // of requests that were sent in this turn of the loop
@@ -302,8 +317,8 @@ private:
     bool shares_ = false;  // it can embed_batch
     std::size_t in_flight_ = 0;
     core::Turns turns_;
-    std::int64_t heard_us_ = 0;           // time of the last answer or piece of an answer
-    std::uint32_t idle_prober_ = 0;       // the role whose probe told nothing: other roles go first
+    std::int64_t heard_us_ = 0;      // time of the last answer or piece of an answer
+    std::uint32_t idle_prober_ = 0;  // the role whose probe told nothing: other roles go first
     std::int64_t idle_prober_until_us_ = 0;
     // Requests lost with the last connection: they count for the breaker if no connection can be made
     std::size_t owed_failures_ = 0;

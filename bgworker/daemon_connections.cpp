@@ -91,8 +91,8 @@ std::vector<std::string> Daemon::route_among(const std::vector<std::string> &kno
 
 // Closes a connection whose peer owes an answer that may never come, and makes another connection if needed.
 void Daemon::replace(Channel &channel) {
-    const auto found = std::find_if(channels_.begin(), channels_.end(),
-                                    [&](const auto &other) { return other.get() == &channel; });
+    const auto found =
+        std::find_if(channels_.begin(), channels_.end(), [&](const auto &other) { return other.get() == &channel; });
     if (found == channels_.end())
         return;
     lose_flights(channel, "the connection was given up");
@@ -210,7 +210,8 @@ void Daemon::on_up(Channel &) {
 const char *Daemon::reason_shown(const char *reason) const {
     static core::Problem told;
     const shmem::EmbeddedState &embedded = services_.segment.header->embedded;
-    const bool knows = embedded_ && !is_stopped() && embedded.pid.load(std::memory_order_relaxed) == 0 && embedded.last_problem.load(told);
+    const bool knows = embedded_ && !is_stopped() && embedded.pid.load(std::memory_order_relaxed) == 0 &&
+                       embedded.last_problem.load(told);
     return knows && told.is_set() ? told.message : reason;
 }
 

@@ -19,8 +19,8 @@ namespace {
 
 constexpr std::string_view kControlPrefix = "control-";
 constexpr std::int64_t kInfoPatienceUs = 2'000'000;
-constexpr std::int64_t kInfoAgainUs = 300'000;      // while a daemon still loads its models
-constexpr std::int64_t kInfoRetryUs = 3'000'000;    // if the daemon did not answer
+constexpr std::int64_t kInfoAgainUs = 300'000;    // while a daemon still loads its models
+constexpr std::int64_t kInfoRetryUs = 3'000'000;  // if the daemon did not answer
 constexpr std::int64_t kPingEveryUs = 5'000'000;
 constexpr std::int64_t kPingPatienceUs = 3'000'000;
 

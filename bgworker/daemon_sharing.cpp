@@ -21,7 +21,7 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::string_view kPrefix = "shared-";
-constexpr std::size_t kMostTogether = 64;     // for a daemon; an engine's entry says how many it takes (batch=)
+constexpr std::size_t kMostTogether = 64;      // for a daemon; an engine's entry says how many it takes (batch=)
 constexpr std::size_t kMostBytes = 256 << 10;  // a token has at least a byte, and OpenAI takes 300,000 tokens
 constexpr std::int64_t kCompanyUs = 1000;
 
@@ -30,11 +30,13 @@ std::string id_of(std::uint64_t number) { return std::string(kPrefix) + std::to_
 }  // namespace
 
 bool Daemon::may_share(SlotId id) {
-    return (services_.settings.batch_window_us > 0 || is_engine()) && shares_ && services_.flights.slot(id).operation == shmem::Operation::Embed &&
-           services_.flights.of(id).attempts == 0;
+    return (services_.settings.batch_window_us > 0 || is_engine()) && shares_ &&
+           services_.flights.slot(id).operation == shmem::Operation::Embed && services_.flights.of(id).attempts == 0;
 }
 
-std::size_t Daemon::most_together() const { return is_engine() ? static_cast<std::size_t>(entry_.batch) : kMostTogether; }
+std::size_t Daemon::most_together() const {
+    return is_engine() ? static_cast<std::size_t>(entry_.batch) : kMostTogether;
+}
 
 std::int64_t Daemon::due_us_of(SlotId id) const {
     const Flight &flight = services_.flights.of(id);
@@ -62,9 +64,10 @@ bool Daemon::is_kept_waiting(SlotId id, std::int64_t now_us) const { return shar
 void Daemon::send_gathered(std::int64_t now_us) {
     const auto are_enough = [&] {
         return gathering_.size() >= most_together() && !is_busy(now_us) &&
-               (put_offs_.empty() || static_cast<std::size_t>(std::count_if(gathering_.begin(), gathering_.end(), [&](SlotId id) {
-                                        return !is_kept_waiting(id, now_us);
-                                    })) >= most_together());
+               (put_offs_.empty() ||
+                static_cast<std::size_t>(std::count_if(gathering_.begin(), gathering_.end(), [&](SlotId id) {
+                    return !is_kept_waiting(id, now_us);
+                })) >= most_together());
     };
     while (!gathering_.empty() && (are_enough() || due_us() <= now_us || !shares_)) {
         Sharing sharing = take_alike(now_us);
@@ -100,8 +103,8 @@ Daemon::Sharing Daemon::take_alike(std::int64_t now_us) {
         const bool is_first = sharing.members.empty();
         if (!good) {
             waiting_.push_back(id);
-        } else if (is_first || (flight.role == role && flight.company == company && its_rest == rest && sharing.members.size() < most_together() &&
-                                bytes + text.size() <= kMostBytes)) {
+        } else if (is_first || (flight.role == role && flight.company == company && its_rest == rest &&
+                                sharing.members.size() < most_together() && bytes + text.size() <= kMostBytes)) {
             if (is_first) {
                 rest = its_rest;
                 role = flight.role;
@@ -140,7 +143,8 @@ bool Daemon::send_shared(Channel &channel, Sharing &sharing, std::int64_t now_us
 }
 
 // True if the message answers a shared message, also if nobody waits for it any more.
-bool Daemon::handle_shared_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us) {
+bool Daemon::handle_shared_reply(Channel &channel, std::string_view id_text, std::string_view body,
+                                 std::int64_t now_us) {
     if (!id_text.starts_with(kPrefix))
         return false;
     Sharing sharing;
@@ -172,8 +176,9 @@ bool Daemon::take_shared(Channel &channel, std::string_view id_text, Sharing &sh
         return false;
     std::uint64_t number = 0;
     std::from_chars(id_text.data() + kPrefix.size(), id_text.data() + id_text.size(), number);
-    const auto found =
-        std::find_if(sharings_.begin(), sharings_.end(), [&](const Sharing &sent) { return sent.number == number && sent.channel == &channel; });
+    const auto found = std::find_if(sharings_.begin(), sharings_.end(), [&](const Sharing &sent) {
+        return sent.number == number && sent.channel == &channel;
+    });
     if (found == sharings_.end())
         return false;
     sharing = std::move(*found);
@@ -225,8 +230,8 @@ bool Daemon::decline_shared(Channel &channel, const Declined &declined, std::int
 
 // A member was given up: the daemon is told to stop when the last member is given up.
 void Daemon::leave_shared(Channel &channel, std::uint64_t number) {
-    const auto found =
-        std::find_if(sharings_.begin(), sharings_.end(), [&](const Sharing &sharing) { return sharing.number == number; });
+    const auto found = std::find_if(sharings_.begin(), sharings_.end(),
+                                    [&](const Sharing &sharing) { return sharing.number == number; });
     if (found == sharings_.end() || std::any_of(found->members.begin(), found->members.end(), [&](SlotId id) {
             const Flight *flight = services_.flights.find(id);
             return flight != nullptr && flight->sharing == number;

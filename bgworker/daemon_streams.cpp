@@ -52,7 +52,8 @@ void Daemon::deliver_piece(Channel &channel, SlotId id, Flight &flight, std::str
     timeouts_.forgive();
     switch (services_.flights.deliver_piece(id, piece, now_us)) {
     case Flights::Backlog::TooLong:
-        break_off_stream(channel, id, flight, "The answer is too long to be kept until it is read.", Fault::Readers, now_us);
+        break_off_stream(channel, id, flight, "The answer is too long to be kept until it is read.", Fault::Readers,
+                         now_us);
         return;
     case Flights::Backlog::Long:
         flight.paused = true;
@@ -74,7 +75,8 @@ void Daemon::resume_stream(SlotId id) {
     flight.channel->resume(wire_id_of(id));
 }
 
-void Daemon::break_off_stream(Channel &channel, SlotId id, Flight &flight, const char *why, Fault fault, std::int64_t now_us) {
+void Daemon::break_off_stream(Channel &channel, SlotId id, Flight &flight, const char *why, Fault fault,
+                              std::int64_t now_us) {
     if (fault == Fault::Daemons) {
         services_.segment.counters->add(0, Counter::InvalidReplies);
         record_failure(now_us, "it sent an invalid stream");

@@ -49,7 +49,8 @@ void Daemon::pump(std::int64_t now_us) {
         turn_bytes_ += is_sent ? bytes : 0;
         (alone ? lanes.spares_are_full : lanes.is_full) = !is_sent;
         if (is_sent)
-            waiting_.erase(std::find_if(waiting_.begin(), waiting_.end(), [&](SlotId other) { return other.index == id.index; }));
+            waiting_.erase(
+                std::find_if(waiting_.begin(), waiting_.end(), [&](SlotId other) { return other.index == id.index; }));
     }
 }
 
@@ -115,10 +116,12 @@ void Daemon::call_back_surplus(std::int64_t now_us) {
             continue;
         if (flight.is_called_back)
             kept--;
-        else if (const SlotId id{index, flight.generation}; flight.sharing == 0 && !services_.flights.slot(id).streaming)
+        else if (const SlotId id{index, flight.generation};
+                 flight.sharing == 0 && !services_.flights.slot(id).streaming)
             its.push_back(id);
     }
-    std::sort(its.begin(), its.end(), [&](SlotId a, SlotId b) { return services_.flights.of(a).sent_us > services_.flights.of(b).sent_us; });
+    std::sort(its.begin(), its.end(),
+              [&](SlotId a, SlotId b) { return services_.flights.of(a).sent_us > services_.flights.of(b).sent_us; });
     for (std::size_t i = 0; i < its.size() && kept > share; i++, kept--)
         call_back(its[i], now_us);
 }

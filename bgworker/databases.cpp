@@ -23,8 +23,8 @@ namespace steadytext::worker {
 namespace {
 
 constexpr std::int64_t kTidyUs = 60'000'000;
-constexpr std::int64_t kKnownUs = 1'000'000;   // how long a database is believed to be there
-constexpr std::int64_t kUnknownUs = 100'000;   // how long a database is believed not to be there
+constexpr std::int64_t kKnownUs = 1'000'000;  // how long a database is believed to be there
+constexpr std::int64_t kUnknownUs = 100'000;  // how long a database is believed not to be there
 
 // OIDs in order, as of `looked_us`.
 template <class Each>
@@ -37,7 +37,8 @@ struct ListOf {
         if (count == room) {
             room = std::max(2 * room, 64);
             const Size bytes = sizeof(Each) * static_cast<Size>(room);
-            oids = static_cast<Each *>(oids == nullptr ? MemoryContextAlloc(TopMemoryContext, bytes) : repalloc(oids, bytes));
+            oids = static_cast<Each *>(oids == nullptr ? MemoryContextAlloc(TopMemoryContext, bytes)
+                                                       : repalloc(oids, bytes));
         }
         oids[count++] = oid;
     }
@@ -46,9 +47,9 @@ struct ListOf {
 };
 using Listed = ListOf<Oid>;
 ListOf<std::uint64_t> owned;  // of each database {oid:32 | owner:32}
-Listed all;         // all databases
-Listed joinable;    // the databases that accept connections
-Listed with_rows;   // the databases that had a row before pg_database was read
+Listed all;                   // all databases
+Listed joinable;              // the databases that accept connections
+Listed with_rows;             // the databases that had a row before pg_database was read
 std::int64_t looked_us = 0;
 std::uint64_t made_free = 0;
 
@@ -183,7 +184,8 @@ bool list_databases(const shmem::Segment &segment, std::int64_t now_us, const Oi
 
 Oid owner_of(Oid database) {
     const std::uint64_t *end = owned.oids + owned.count;
-    const std::uint64_t *found = std::lower_bound(static_cast<const std::uint64_t *>(owned.oids), end, std::uint64_t{database} << 32);
+    const std::uint64_t *found =
+        std::lower_bound(static_cast<const std::uint64_t *>(owned.oids), end, std::uint64_t{database} << 32);
     return found != end && *found >> 32 == database ? static_cast<Oid>(*found & UINT32_MAX) : InvalidOid;
 }
 

@@ -23,7 +23,8 @@ void tidy_databases(const shmem::Segment &segment, std::int64_t now_us);
 [[nodiscard]] Oid owner_of(Oid database);
 
 // The databases that accepted connections at the last look; false if pg_database could not be read now.
-[[nodiscard]] bool list_databases(const shmem::Segment &segment, std::int64_t now_us, const Oid *&databases, int &count);
+[[nodiscard]] bool list_databases(const shmem::Segment &segment, std::int64_t now_us, const Oid *&databases,
+                                  int &count);
 
 // Drops all data that waits to be written in a database: the database is gone, or has no extension, so nobody will ever
 // write it. The row has no work until a session asks for something again.

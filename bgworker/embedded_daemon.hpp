@@ -1,6 +1,7 @@
 // Supervision of the embedded daemon: makes the process match the settings and steadytext_daemon_stop().
 //
-// Called by the launcher whenever anything may have changed. Regime: pure, with the log lines handed back to the caller.
+// Called by the launcher whenever anything may have changed. Regime: pure, with the log lines handed back to the
+// caller.
 //
 // It compares the desired state with the actual state and never relies on having seen an event. A daemon that ends is
 // started again after a pause that doubles with each quick end (kFirstPauseUs .. kLongestPauseUs), so a broken model

@@ -55,7 +55,9 @@ Flights::Backlog Flights::deliver_piece(SlotId id, std::string_view text, std::i
         forward_backlog(id);
     }
     wake_later(slot(id).owner);
-    return flight.backlog.size() <= kLong ? Backlog::Short : flight.backlog.size() <= kTooLong ? Backlog::Long : Backlog::TooLong;
+    return flight.backlog.size() <= kLong      ? Backlog::Short
+           : flight.backlog.size() <= kTooLong ? Backlog::Long
+                                               : Backlog::TooLong;
 }
 
 void Flights::forward_backlog(SlotId id) {
@@ -93,7 +95,9 @@ void Flights::deliver(SlotId id, std::string_view body, std::int64_t now_us) {
     if (!in_share || !segment_.payloads->store(body, slot(id).reply)) {
         core::Problem problem;
         problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a daemon's reply");
-        problem.with_detail("The reply has %zu bytes, %s.", body.size(), in_share ? "more than are free" : "more than the role's share leaves")
+        problem
+            .with_detail("The reply has %zu bytes, %s.", body.size(),
+                         in_share ? "more than are free" : "more than the role's share leaves")
             .with_hint("Make fewer or smaller calls at once, or raise steadytext.payload_memory.");
         segment_.counters->add(id.index, shmem::Counter::PayloadFull);
         fail(id, Outcome::NoMemory, problem, now_us);

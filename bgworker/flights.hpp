@@ -30,18 +30,18 @@ struct Flight {
     std::int64_t queued_us = 0;
     std::int64_t sent_us = 0;
     int attempts = 0;
-    bool is_reserved = false;  // charged to the limits of its daemon, and not sent yet
-    bool is_probe = false;     // of a half-open breaker
-    bool lasts = false;        // a stream, for the turns of its daemon
+    bool is_reserved = false;     // charged to the limits of its daemon, and not sent yet
+    bool is_probe = false;        // of a half-open breaker
+    bool lasts = false;           // a stream, for the turns of its daemon
     bool is_called_back = false;  // to be sent again, once the daemon has confirmed that it stopped
-    bool has_waited = false;   // for the limits of daemons
-    std::uint64_t sharing = 0;  // number of its shared message; 0: it has its own message
+    bool has_waited = false;      // for the limits of daemons
+    std::uint64_t sharing = 0;    // number of its shared message; 0: it has its own message
     // It may share a message only with requests of this number, as a larger message failed; 0: with any request
     std::uint64_t company = 0;
     std::uint64_t avoided_tenure = 0;  // tenure of a daemon that must not get it again: its account is used up; 0: none
-    std::string failure;  // why the last attempt failed
-    std::string backlog;  // of a stream: text that the session has no room for yet
-    bool paused = false;  // the stream is paused until the backlog is empty
+    std::string failure;               // why the last attempt failed
+    std::string backlog;               // of a stream: text that the session has no room for yet
+    bool paused = false;               // the stream is paused until the backlog is empty
 };
 
 class Flights {
@@ -74,7 +74,9 @@ public:
     // As drop(), for a request without a record.
     void reclaim(shmem::SlotId id);
     // When a request of any other role was last answered.
-    [[nodiscard]] std::int64_t answered_beside_us(std::uint32_t role) const { return answered_[answered_[0].role == role ? 1 : 0].at_us; }
+    [[nodiscard]] std::int64_t answered_beside_us(std::uint32_t role) const {
+        return answered_[answered_[0].role == role ? 1 : 0].at_us;
+    }
     // The request is not sent to its daemon: the charges for that daemon are given back.
     void cancel_reservation(shmem::SlotId id, std::int64_t now_us);
 

@@ -81,9 +81,10 @@ private:
 
 }  // namespace
 
-Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t), bool (*is_gone)(std::int32_t),
-                 std::string model_file)
-    : segment_(segment), is_gone_(is_gone), flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, {}, false, {}, {}},
+Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t),
+                 bool (*is_gone)(std::int32_t), std::string model_file)
+    : segment_(segment), is_gone_(is_gone),
+      flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, {}, false, {}, {}},
       model_file_(std::move(model_file)) {
     const std::vector<shmem::Model> remembered = recall_models(model_file_.c_str());
     if (!remembered.empty()) {
@@ -102,7 +103,7 @@ void Gateway::configure(Configuration configuration) {
     for (const Member &member : members_)
         if (member.wanted && !member.daemon->entry().valid)
             complaints_.push_back(std::string("ignoring entry \"") + member.daemon->name() +
-                                 "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
+                                  "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
 }
 
 // Compares the daemons that the settings and names ask for with the daemons there are.
@@ -132,7 +133,8 @@ void Gateway::reconcile() {
         embedded.weight = 1;
         embedded.endpoint.kind = core::EndpointKind::Ipc;
         std::snprintf(embedded.text, sizeof embedded.text, "%s", configuration_.embedded_endpoint.c_str());
-        std::snprintf(embedded.endpoint.text, sizeof embedded.endpoint.text, "%s", configuration_.embedded_endpoint.c_str());
+        std::snprintf(embedded.endpoint.text, sizeof embedded.endpoint.text, "%s",
+                      configuration_.embedded_endpoint.c_str());
         add_daemon(embedded, true);
     }
     for (Member &member : members_)
@@ -180,7 +182,8 @@ void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
     const std::uint16_t row = free_row(entry.endpoint.text);
     if (row == shmem::kMaxDaemons) {
         lacks_room_ = true;
-        complaints_.push_back(std::string("no room for daemon \"") + core::PublicEndpoint(entry.endpoint.text).text + "\": there are too many");
+        complaints_.push_back(std::string("no room for daemon \"") + core::PublicEndpoint(entry.endpoint.text).text +
+                              "\": there are too many");
         return;
     }
     members_.push_back(Member{std::make_unique<Daemon>(services_, entry, row, embedded), 0, true});
@@ -205,7 +208,8 @@ std::uint16_t Gateway::free_row(const char *endpoint) const {
 }
 
 bool Gateway::is_owned(std::uint16_t row) const {
-    return std::any_of(members_.begin(), members_.end(), [&](const Member &member) { return member.daemon->row() == row; });
+    return std::any_of(members_.begin(), members_.end(),
+                       [&](const Member &member) { return member.daemon->row() == row; });
 }
 
 // Clears rows that an earlier gateway left behind and no setting asks for any more. While a name is being looked up it
@@ -403,7 +407,8 @@ void Gateway::take_back(std::uint32_t index, std::int64_t now_us) {
     case SlotState::Queued:
     case SlotState::Inflight:
     case SlotState::Done:
-        if (now_us >= (*segment_.slots)[index].deadline_us.load(std::memory_order_relaxed) + kGraceUs && segment_.slots->expire(id)) {
+        if (now_us >= (*segment_.slots)[index].deadline_us.load(std::memory_order_relaxed) + kGraceUs &&
+            segment_.slots->expire(id)) {
             segment_.counters->add(0, Counter::TakenBack);
             return;
         }
@@ -461,14 +466,18 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
     case Lack::Breaker:
         counter = Counter::BreakersOpen;
         problem.set(core::sqlstate::kHeldBack, "the circuit breaker of every inference daemon that is up is open");
-        problem.with_detail("It opens after steadytext.breaker_threshold failures in a row, or by steadytext_daemon_trip(), for steadytext.breaker_recovery.");
-        problem.with_hint("SELECT endpoint, reason, until FROM steadytext_daemons tells why and how long; steadytext_daemon_reset() closes it.");
+        problem.with_detail("It opens after steadytext.breaker_threshold failures in a row, or by "
+                            "steadytext_daemon_trip(), for steadytext.breaker_recovery.");
+        problem.with_hint("SELECT endpoint, reason, until FROM steadytext_daemons tells why and how long; "
+                          "steadytext_daemon_reset() closes it.");
         break;
     case Lack::HeldBack:
         counter = Counter::BreakersOpen;
         problem.set(core::sqlstate::kHeldBack, "this role's requests timed out at every inference daemon that is up");
-        problem.with_detail("After steadytext.breaker_threshold of them in a row they are held back for steadytext.breaker_recovery; those of other roles are not.");
-        problem.with_hint("Raise steadytext.request_timeout, or ask for less at once; steadytext_daemon_reset() lets them through.");
+        problem.with_detail("After steadytext.breaker_threshold of them in a row they are held back for "
+                            "steadytext.breaker_recovery; those of other roles are not.");
+        problem.with_hint(
+            "Raise steadytext.request_timeout, or ask for less at once; steadytext_daemon_reset() lets them through.");
         break;
     case Lack::Time:
         counter = Counter::EnginesBusy;
@@ -509,7 +518,8 @@ struct Gateway::Wish {
 Gateway::Wish Gateway::wish_of(const shmem::Slot &slot) const {
     const std::string_view model = slot.model, provider = core::provider_of(model);
     const auto any = [&](auto &&has) {
-        return std::any_of(members_.begin(), members_.end(), [&](const Member &member) { return member.wanted && has(*member.daemon); });
+        return std::any_of(members_.begin(), members_.end(),
+                           [&](const Member &member) { return member.wanted && has(*member.daemon); });
     };
     if (model.empty() || any([&](const Daemon &daemon) { return daemon.has_model_for(slot.operation, model); }))
         return {slot.operation, model, {}};
@@ -556,9 +566,7 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
             }
             // If fingerprints are binding, a daemon that has not reported its own yet counts as not connected.
             const bool known = daemon.is_up() && (!configuration_.strict_fingerprints || !daemon.models().empty());
-            const Readiness its_own = !known    ? Readiness::Connecting
-                                      : is_busy ? Readiness::Busy
-                                                : Readiness::Ready;
+            const Readiness its_own = !known ? Readiness::Connecting : is_busy ? Readiness::Busy : Readiness::Ready;
             if (its_own != readiness)
                 continue;
             const std::uint64_t name = configuration_.affinity ? core::stable_hash(daemon.entry().endpoint.text) : 0;
@@ -616,8 +624,10 @@ void Gateway::retry_lost(std::int64_t now_us) {
         core::Problem problem;
         const bool lacks_key = flight->failure.find("refuses the key") != std::string::npos;
         problem.set(core::sqlstate::kConnectionFailure, "%s",
-                    lacks_key ? "the inference daemon refuses the key" : "the connection to the inference daemon was lost");
-        problem.with_detail("The request was sent %d times; the last time: %s.", flight->attempts, flight->failure.c_str());
+                    lacks_key ? "the inference daemon refuses the key"
+                              : "the connection to the inference daemon was lost");
+        problem.with_detail("The request was sent %d times; the last time: %s.", flight->attempts,
+                            flight->failure.c_str());
         if (lacks_key)
             problem.with_hint("key_file= of its entry in steadytext.daemons names the file that has the key.");
         flights_.fail(id, Outcome::ConnectionLost, problem, now_us);
@@ -645,8 +655,8 @@ void Gateway::tick() {
 // that role only, or by the role's requests under way.
 bool Gateway::waits_for_daemon(SlotId id, std::int64_t now_us) {
     const Flight &flight = flights_.of(id);
-    return flight.active && flight.channel == nullptr && flight.daemon != nullptr && !flight.daemon->is_held_back(flight.role, now_us) &&
-           !flight.daemon->has_put_off_its_role(id, now_us);
+    return flight.active && flight.channel == nullptr && flight.daemon != nullptr &&
+           !flight.daemon->is_held_back(flight.role, now_us) && !flight.daemon->has_put_off_its_role(id, now_us);
 }
 
 // For the metrics and incidents: how many requests no daemon has yet, and since when the oldest waits. If a role waits

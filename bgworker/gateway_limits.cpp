@@ -29,7 +29,8 @@ Gateway::Lack Gateway::reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t n
 bool Gateway::wait_for_quota(SlotId id, std::int64_t now_us) {
     const shmem::Slot &slot = flights_.slot(id);
     const std::int64_t wait_us = slot.limits.refusal.wait_us;
-    if (!slot.limits.waits || slot.limits.refusal.is_stale || now_us >= slot.deadline_us || wait_us >= slot.deadline_us - now_us)
+    if (!slot.limits.waits || slot.limits.refusal.is_stale || now_us >= slot.deadline_us ||
+        wait_us >= slot.deadline_us - now_us)
         return false;
     Flight &flight = flights_.of(id);
     flight.daemon = nullptr;

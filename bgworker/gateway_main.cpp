@@ -162,7 +162,8 @@ void run(Parts &parts) {
         if (more)
             continue;
         WaitEvent events[kMaxEvents];
-        const std::int64_t left_us = std::clamp<std::int64_t>(gateway.due_us() - core::monotonic_us(), 0, Gateway::kTickUs);
+        const std::int64_t left_us =
+            std::clamp<std::int64_t>(gateway.due_us() - core::monotonic_us(), 0, Gateway::kTickUs);
         const int count = WaitEventSetWait(set, static_cast<long>((left_us + 999) / 1000), events, kMaxEvents, waiting);
         for (int i = 0; i < count; i++)
             descriptor |= (events[i].events & WL_SOCKET_READABLE) != 0;
@@ -187,10 +188,9 @@ void steadytext_gateway_main(Datum) {
 
     static gateway::Parts *parts;
     pg::guarded([&](core::Problem &) {
-        parts = new gateway::Parts{
-            {segment, context, [](std::int32_t owner) { pg::set_latch_of(owner); },
-             [](std::int32_t owner) { return pg::pid_of(owner) == 0; }, gateway::kModelFile},
-            gateway::MetricsListener(segment)};
+        parts = new gateway::Parts{{segment, context, [](std::int32_t owner) { pg::set_latch_of(owner); },
+                                    [](std::int32_t owner) { return pg::pid_of(owner) == 0; }, gateway::kModelFile},
+                                   gateway::MetricsListener(segment)};
         return true;
     });
     ereport(LOG, (errmsg("pg_steadytext gateway started")));

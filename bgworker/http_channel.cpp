@@ -45,8 +45,9 @@ HttpChannel::HttpChannel(const core::DaemonEntry &entry, std::size_t longest_rep
 
 HttpChannel::~HttpChannel() = default;
 
-std::unique_ptr<HttpChannel> HttpChannel::open(const core::DaemonEntry &entry, const std::vector<std::string> &addresses,
-                                               std::size_t longest_reply, std::string &reason) {
+std::unique_ptr<HttpChannel> HttpChannel::open(const core::DaemonEntry &entry,
+                                               const std::vector<std::string> &addresses, std::size_t longest_reply,
+                                               std::string &reason) {
     std::unique_ptr<HttpChannel> channel(new HttpChannel(entry, longest_reply));
     if (!channel->loop_.is_good()) {
         reason = "libcurl could not be started";
@@ -78,7 +79,9 @@ Channel::Sent HttpChannel::send(std::string_view body) {
         for (Check &check : checks_)
             check.suspicion.forget(request.cancelled_id);
         for (Lesson &lesson : lessons_)
-            std::erase_if(lesson.refused, [&](const EngineCheck::Suspect &refused) { return refused.declined.id == request.cancelled_id; });
+            std::erase_if(lesson.refused, [&](const EngineCheck::Suspect &refused) {
+                return refused.declined.id == request.cancelled_id;
+            });
         break;
     case Request::Kind::Generate:
     case Request::Kind::Embed:
@@ -149,11 +152,12 @@ void HttpChannel::end(HttpTransfer &finished, CURLcode result, ChannelListener &
     const std::unique_ptr<HttpTransfer> transfer = std::move(found.mapped());
     if (result != CURLE_OK)
         return lose(*transfer, result, listener);
-    if (std::string parameter = openai::refused_parameter(transfer->request(), transfer->status(), transfer->reply()); !parameter.empty())
+    if (std::string parameter = openai::refused_parameter(transfer->request(), transfer->status(), transfer->reply());
+        !parameter.empty())
         return ask_whether_refused(*transfer, std::move(parameter), listener);
     conclude(*transfer,
-             openai::read_reply(transfer->request(), engine_, transfer->status(), transfer->reply(), transfer->milliseconds(),
-                                transfer->has_retry_after()),
+             openai::read_reply(transfer->request(), engine_, transfer->status(), transfer->reply(),
+                                transfer->milliseconds(), transfer->has_retry_after()),
              listener);
 }
 
@@ -217,12 +221,15 @@ void HttpChannel::lose(const HttpTransfer &transfer, CURLcode result, ChannelLis
 
 // ---- is the engine or the request at fault? -------------------------------------------------------------------------
 
-bool HttpChannel::serves(Request::Kind kind) const { return kind == Request::Kind::Generate ? engine_.generates() : engine_.embeds(); }
+bool HttpChannel::serves(Request::Kind kind) const {
+    return kind == Request::Kind::Generate ? engine_.generates() : engine_.embeds();
+}
 
 void HttpChannel::suspect(const Request &request, EngineCheck::Suspect suspect, ChannelListener &listener) {
     Check &check = check_for(request.kind);
     const std::int64_t now_us = core::monotonic_us();
-    const bool is_known = is_put_off(suspect) ? check.suspicion.is_known_to_be_free(now_us) : check.suspicion.is_known_to_work(now_us);
+    const bool is_known =
+        is_put_off(suspect) ? check.suspicion.is_known_to_be_free(now_us) : check.suspicion.is_known_to_work(now_us);
     if (!serves(request.kind) || is_known || (check.transfer == nullptr && !begin_check(check, request.kind, 0)))
         return acquit(std::move(suspect), listener);
     suspect.model = request.model;
@@ -240,7 +247,9 @@ bool HttpChannel::begin_check(Check &check, Request::Kind kind, std::size_t mode
 
 // Other requests are in flight, or were until shortly before: the check may have waited behind them, as an engine works
 // on a limited number at once. steadytext.breaker_timeout finds an engine that answers no request.
-bool HttpChannel::had_company(const Check &check) const { return !transfers_.empty() || company_us_ >= check.begun_us - kCompanyUs; }
+bool HttpChannel::had_company(const Check &check) const {
+    return !transfers_.empty() || company_us_ >= check.begun_us - kCompanyUs;
+}
 
 // An engine that answers works, whatever the answer; so does an engine that asks to come again. If an engine has
 // several models, a failure of a model proves nothing about the others, so a second model is asked. If the engine has
@@ -249,12 +258,14 @@ void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode
     using openai::Verdict;
     openai::Reply reply{.verdict = Verdict::Suspect, .message = {}, .reason = {}};
     if (result == CURLE_OK)
-        reply = openai::read_reply(transfer.request(), engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after());
+        reply = openai::read_reply(transfer.request(), engine_, transfer.status(), transfer.reply(), 0,
+                                   transfer.has_retry_after());
     const Verdict verdict = reply.verdict;
     const Request::Kind kind = transfer.request().kind;
     const std::string &has_served = check.suspicion.model();
-    const bool has_other_purpose = verdict == Verdict::Unserved && !has_one_model() &&
-                                   (transfer.status() == 501 || (!has_served.empty() && has_served != transfer.request().model));
+    const bool has_other_purpose =
+        verdict == Verdict::Unserved && !has_one_model() &&
+        (transfer.status() == 501 || (!has_served.empty() && has_served != transfer.request().model));
     if (verdict == Verdict::Answer || verdict == Verdict::Busy || has_other_purpose)
         return judge_working(check, transfer, verdict == Verdict::Busy, reply.is_loading, listener);
     if (result == CURLE_OPERATION_TIMEDOUT && had_company(check)) {
@@ -279,7 +290,8 @@ void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode
 }
 
 // If the check is put off, so are all requests for the same model.
-void HttpChannel::judge_working(Check &check, const HttpTransfer &transfer, bool is_busy, bool is_loading, ChannelListener &listener) {
+void HttpChannel::judge_working(Check &check, const HttpTransfer &transfer, bool is_busy, bool is_loading,
+                                ChannelListener &listener) {
     check.suspicion.note_works(core::monotonic_us());
     if (!is_busy && !check.is_second)
         check.suspicion.note_free(core::monotonic_us());
@@ -292,7 +304,8 @@ void HttpChannel::judge_working(Check &check, const HttpTransfer &transfer, bool
 }
 
 // A failed check is a single failure, however many requests wait for it; if the engine is gone, each request counts.
-void HttpChannel::convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone, ChannelListener &listener) {
+void HttpChannel::convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone,
+                          ChannelListener &listener) {
     bool is_first = true;
     for (EngineCheck::Suspect &suspect : suspects) {
         if (is_put_off(suspect) && !is_unserved) {
@@ -307,7 +320,8 @@ void HttpChannel::convict(std::vector<EngineCheck::Suspect> suspects, bool is_un
 }
 
 // Puts the suspect off for as long as the engine told the check.
-void HttpChannel::put_all_off(EngineCheck::Suspect suspect, const HttpTransfer &transfer, bool is_loading, ChannelListener &listener) {
+void HttpChannel::put_all_off(EngineCheck::Suspect suspect, const HttpTransfer &transfer, bool is_loading,
+                              ChannelListener &listener) {
     suspect.declined.retry_after_us = transfer.retry_after_us();
     suspect.declined.is_loading = is_loading;
     suspect.declined.is_of_its_model = !has_one_model();
@@ -329,7 +343,8 @@ void HttpChannel::ask_whether_refused(const HttpTransfer &transfer, std::string 
     EngineCheck::Suspect refused{{request.id, Declined::Why::Reworded, "it wants the request in another form"}, {}};
     if (openai::is_outdated(engine_, request))
         return listener.on_declined(*this, refused.declined);
-    openai::Reply reply = openai::read_reply(request, engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after());
+    openai::Reply reply =
+        openai::read_reply(request, engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after());
     if (reply.verdict != openai::Verdict::Answer)
         return conclude(transfer, std::move(reply), listener);
     refused.message = std::move(reply.message);
@@ -339,8 +354,10 @@ void HttpChannel::ask_whether_refused(const HttpTransfer &transfer, std::string 
         return known.kind == request.kind && known.model == request.model && known.parameter == parameter;
     });
     if (lesson == lessons_.end()) {
-        lesson = lessons_.insert(lesson, Lesson{request.kind, request.model, parameter, nullptr, {}, now_us + kHoldsUs});
-        if (lesson->transfer = start(openai::known_good_request(request.kind, request.model, engine_, parameter)); lesson->transfer != nullptr)
+        lesson =
+            lessons_.insert(lesson, Lesson{request.kind, request.model, parameter, nullptr, {}, now_us + kHoldsUs});
+        if (lesson->transfer = start(openai::known_good_request(request.kind, request.model, engine_, parameter));
+            lesson->transfer != nullptr)
             lesson->holds_until_us = INT64_MAX;
     }
     if (lesson->transfer == nullptr)
@@ -353,7 +370,8 @@ void HttpChannel::ask_whether_refused(const HttpTransfer &transfer, std::string 
 void HttpChannel::end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener) {
     const HttpTransfer &transfer = *lesson.transfer;
     std::string words;
-    const bool is_learned = result == CURLE_OK && openai::learn(engine_, transfer.request(), transfer.status(), transfer.reply(), words);
+    const bool is_learned =
+        result == CURLE_OK && openai::learn(engine_, transfer.request(), transfer.status(), transfer.reply(), words);
     const std::vector<EngineCheck::Suspect> refused = std::move(lesson.refused);
     if (!is_learned)
         lessons_.push_back({lesson.kind, lesson.model, lesson.parameter, nullptr, {}, core::monotonic_us() + kHoldsUs});
@@ -402,7 +420,9 @@ void HttpChannel::deliver_stream(const std::string &id, ChannelListener &listene
         }
         case Event::Invalid: {
             const auto damaged = transfers_.extract(found);
-            return suspect(damaged.mapped()->request(), {{id, Declined::Why::Invalid, "it sent something else than a part of its answer"}, {}}, listener);
+            return suspect(damaged.mapped()->request(),
+                           {{id, Declined::Why::Invalid, "it sent something else than a part of its answer"}, {}},
+                           listener);
         }
         }
     }
@@ -456,8 +476,9 @@ void HttpChannel::begin_probe(ChannelListener &listener) {
 // The files that the entry names are read anew at each probe.
 bool HttpChannel::read_files(core::Problem &problem) {
     site_.key.clear();
-    const bool good = (key_file_.empty() || core::read_key_file(key_file_.c_str(), core::KeyKind::Secret, site_.key, problem)) && read_headers(problem) &&
-                      read_extra_body(problem);
+    const bool good =
+        (key_file_.empty() || core::read_key_file(key_file_.c_str(), core::KeyKind::Secret, site_.key, problem)) &&
+        read_headers(problem) && read_extra_body(problem);
     hide_secrets();
     return good;
 }
@@ -480,7 +501,8 @@ bool HttpChannel::read_headers(core::Problem &problem) {
         std::string header = headers_.substr(at, end - at);
         if (headers_[value] == '@') {
             std::string secret;
-            if (!core::read_key_file(headers_.substr(value + 1, end - value - 1).c_str(), core::KeyKind::Secret, secret, problem))
+            if (!core::read_key_file(headers_.substr(value + 1, end - value - 1).c_str(), core::KeyKind::Secret, secret,
+                                     problem))
                 return false;
             header = headers_.substr(at, value - at) + secret;
         }

@@ -66,11 +66,14 @@ private:
         std::vector<EngineCheck::Suspect> refused;
         std::int64_t holds_until_us = INT64_MAX;
     };
-    [[nodiscard]] Check &check_for(core::openai::Request::Kind kind) { return checks_[kind == core::openai::Request::Kind::Generate ? 0 : 1]; }
+    [[nodiscard]] Check &check_for(core::openai::Request::Kind kind) {
+        return checks_[kind == core::openai::Request::Kind::Generate ? 0 : 1];
+    }
     [[nodiscard]] bool begin_check(Check &check, core::openai::Request::Kind kind, std::size_t model);
     [[nodiscard]] bool had_company(const Check &check) const;
     [[nodiscard]] bool has_one_model() const { return engine_.models.size() <= 1; }
-    void judge_working(Check &check, const HttpTransfer &transfer, bool is_busy, bool is_loading, ChannelListener &listener);
+    void judge_working(Check &check, const HttpTransfer &transfer, bool is_busy, bool is_loading,
+                       ChannelListener &listener);
     [[nodiscard]] bool serves(core::openai::Request::Kind kind) const;
     void ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener);
     void end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener);
@@ -79,7 +82,8 @@ private:
     void lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
     void suspect(const core::openai::Request &request, EngineCheck::Suspect suspect, ChannelListener &listener);
     void end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
-    void put_all_off(EngineCheck::Suspect suspect, const HttpTransfer &transfer, bool is_loading, ChannelListener &listener);
+    void put_all_off(EngineCheck::Suspect suspect, const HttpTransfer &transfer, bool is_loading,
+                     ChannelListener &listener);
     void acquit(EngineCheck::Suspect suspect, ChannelListener &listener);
     void convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone, ChannelListener &listener);
     void deliver_streams(ChannelListener &listener);
@@ -99,9 +103,9 @@ private:
     core::openai::Api api_;  // as its entry says
     HttpSite site_{};
     std::string key_file_;
-    std::string headers_;          // as the entry has them
+    std::string headers_;  // as the entry has them
     std::string extra_body_file_;
-    std::vector<std::string> news_;   // ids of streams with new events
+    std::vector<std::string> news_;  // ids of streams with new events
     Transfers transfers_;
     std::vector<std::string> ready_;  // replies that need no engine
     Check checks_[2];

@@ -22,7 +22,7 @@ namespace {
 constexpr long kConnectPatienceMs = 2000;
 constexpr long kProbePatienceMs = 2500;
 constexpr long kCheckPatienceMs = 5000;
-constexpr rlim_t kSpareDescriptors = 64;  // for libzmq, which aborts without descriptors
+constexpr rlim_t kSpareDescriptors = 64;           // for libzmq, which aborts without descriptors
 constexpr std::int64_t kUsualRetryUs = 1'000'000;  // for a busy engine that gives no time
 constexpr std::int64_t kLongestRetryUs = 60'000'000;
 constexpr std::size_t kFirstRoom = 4096;
@@ -30,10 +30,12 @@ constexpr std::size_t kFirstRoom = 4096;
 bool is_allowed(const curl_sockaddr &address) {
     if (address.family == AF_INET)
         return !core::address_is_forbidden(
-            reinterpret_cast<const unsigned char *>(&reinterpret_cast<const sockaddr_in *>(&address.addr)->sin_addr), 4);
+            reinterpret_cast<const unsigned char *>(&reinterpret_cast<const sockaddr_in *>(&address.addr)->sin_addr),
+            4);
     return address.family == AF_INET6 &&
-           !core::address_is_forbidden(
-               reinterpret_cast<const unsigned char *>(&reinterpret_cast<const sockaddr_in6 *>(&address.addr)->sin6_addr), 16);
+           !core::address_is_forbidden(reinterpret_cast<const unsigned char *>(
+                                           &reinterpret_cast<const sockaddr_in6 *>(&address.addr)->sin6_addr),
+                                       16);
 }
 
 bool is_spare(int socket) {
@@ -148,7 +150,8 @@ void HttpTransfer::set_limits() {
 // What is read of a stream does not stay.
 bool HttpTransfer::may_take(std::size_t count) const {
     const bool is_short = count <= site_.longest_reply - taken_;
-    return is_short && (is_stream() || core::FairShare::allows(reply_.size(), count, site_.under_way, HttpSite::kReplies * site_.longest_reply));
+    return is_short && (is_stream() || core::FairShare::allows(reply_.size(), count, site_.under_way,
+                                                               HttpSite::kReplies * site_.longest_reply));
 }
 
 std::size_t HttpTransfer::on_bytes(char *bytes, std::size_t, std::size_t count, void *self) noexcept {
@@ -221,8 +224,9 @@ std::int64_t HttpTransfer::retry_after_us() const {
 
 std::string HttpTransfer::failure(CURLcode result) const {
     if (is_too_long_)
-        return "its reply has more than " + std::to_string(site_.longest_reply) + " bytes, or all its replies under way have more than " +
-               std::to_string(HttpSite::kReplies) + " times as many";
+        return "its reply has more than " + std::to_string(site_.longest_reply) +
+               " bytes, or all its replies under way have more than " + std::to_string(HttpSite::kReplies) +
+               " times as many";
     if (result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_WEIRD_SERVER_REPLY)
         return "it does not speak HTTP";
     std::string reason = error_[0] != '\0' ? error_ : curl_easy_strerror(result);
@@ -232,7 +236,8 @@ std::string HttpTransfer::failure(CURLcode result) const {
     return reason;
 }
 
-// ---- streams ---------------------------------------------------------------------------------------------------------
+// ---- streams
+// ---------------------------------------------------------------------------------------------------------
 
 void HttpTransfer::tell_news() {
     if (news_.empty() || news_.back() != request_.id)

@@ -19,7 +19,7 @@ namespace steadytext::gateway {
 
 // The destination of requests, and how to reach it.
 struct HttpSite {
-    std::string address;   // scheme, host and port
+    std::string address;  // scheme, host and port
     std::string ca_file;
     std::string resolved;  // the addresses in the form of CURLOPT_RESOLVE; empty: the host is an address
     std::string key;
@@ -57,7 +57,9 @@ public:
 
     // --- of a stream ---
     // Instead of a stream, an engine may answer at once, above all with an error.
-    [[nodiscard]] bool is_stream() const { return request_.streams && !request_.is_check && status() >= 200 && status() < 300 && !is_json(); }
+    [[nodiscard]] bool is_stream() const {
+        return request_.streams && !request_.is_check && status() >= 200 && status() < 300 && !is_json();
+    }
     [[nodiscard]] bool next_event(std::string &data) { return events_.next(data); }
     [[nodiscard]] core::openai::StreamReader &reader() { return reader_; }
     void pause() { is_paused_ = true; }

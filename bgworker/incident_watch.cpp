@@ -32,7 +32,8 @@ History *history;
 
 std::size_t index_of(ConditionId id) { return static_cast<std::size_t>(id); }
 
-// ---- a look ----------------------------------------------------------------------------------------------------------
+// ---- a look
+// ----------------------------------------------------------------------------------------------------------
 
 // A daemon that still loads its models is starting, not down.
 bool is_loading(const Segment &segment, const shmem::DaemonRow &row, const shmem::DaemonIdentity &identity) {
@@ -44,9 +45,11 @@ bool is_loading(const Segment &segment, const shmem::DaemonRow &row, const shmem
 bool is_down(const Segment &segment, const shmem::DaemonRow &row) {
     const DaemonState state = row.state.load();
     shmem::DaemonIdentity identity;
-    if (state == DaemonState::Absent || state == DaemonState::Draining || state == DaemonState::Loading || !row.identity.load(identity))
+    if (state == DaemonState::Absent || state == DaemonState::Draining || state == DaemonState::Loading ||
+        !row.identity.load(identity))
         return false;
-    const bool is_stopped = identity.embedded && segment.header->embedded.wanted.load() == shmem::EmbeddedState::Wanted::Stopped;
+    const bool is_stopped =
+        identity.embedded && segment.header->embedded.wanted.load() == shmem::EmbeddedState::Wanted::Stopped;
     return state != DaemonState::Ready && !is_stopped && !is_loading(segment, row, identity);
 }
 
@@ -80,8 +83,9 @@ void look(const Segment &segment, std::int64_t now_us, Vitals &vitals) {
         vitals.evictions = segment.hot_cache->stats_without_hits().evictions;
     const std::int64_t oldest_us = segment.header->waiting.oldest_us.load();
     vitals.oldest_waiting_s = oldest_us == 0 ? 0 : static_cast<double>(now_us - oldest_us) / 1e6;
-    vitals.memory_in_use = std::max(static_cast<double>(segment.slots->in_use()) / segment.slots->size(),
-                                    static_cast<double>(segment.payloads->chunks_in_use()) / segment.payloads->chunk_count());
+    vitals.memory_in_use =
+        std::max(static_cast<double>(segment.slots->in_use()) / segment.slots->size(),
+                 static_cast<double>(segment.payloads->chunks_in_use()) / segment.payloads->chunk_count());
     for (std::size_t i = 0; i < shmem::kMaxDaemons; i++) {
         const shmem::DaemonRow &row = segment.daemons->rows[i];
         const std::uint64_t tenure = row.tenure.load(std::memory_order_acquire);
@@ -101,7 +105,8 @@ const Vitals &oldest_in_window(const Vitals &now) {
     return history->looks[first % kLooks];
 }
 
-// ---- responses -------------------------------------------------------------------------------------------------------
+// ---- responses
+// -------------------------------------------------------------------------------------------------------
 
 bool is_open(const Incidents &incidents, ConditionId id) { return incidents.open[index_of(id)].load() > 0; }
 
@@ -117,11 +122,13 @@ bool may_rest(const Segment &segment, std::size_t daemon) {
 
 bool is_hung(const Segment &segment, std::size_t daemon) {
     shmem::DaemonIdentity identity;
-    return segment.daemons->rows[daemon].identity.load(identity) && identity.embedded && segment.header->embedded.pid.load() != 0;
+    return segment.daemons->rows[daemon].identity.load(identity) && identity.embedded &&
+           segment.header->embedded.pid.load() != 0;
 }
 
 bool sheds(ConditionId id) {
-    return guc::incident_shed && (id == ConditionId::DaemonDown || id == ConditionId::ErrorRate || id == ConditionId::QueueStuck);
+    return guc::incident_shed &&
+           (id == ConditionId::DaemonDown || id == ConditionId::ErrorRate || id == ConditionId::QueueStuck);
 }
 
 // Responds at once when an incident opens; returns the response in words, or null.
@@ -175,7 +182,8 @@ void keep_up_responses(const Segment &segment) {
     begin_jobs_from(segment, any_sheds(incidents) ? kShedBelow : 1);
 }
 
-// ---- opening and closing ---------------------------------------------------------------------------------------------
+// ---- opening and closing
+// ---------------------------------------------------------------------------------------------
 
 void announce(const core::Condition &condition, const IncidentEvent &event) {
     const bool opened = event.what == IncidentEvent::What::Opened;
@@ -187,8 +195,8 @@ void announce(const core::Condition &condition, const IncidentEvent &event) {
 
 void put_response(const Segment &segment, ConditionId id, std::size_t daemon, IncidentEvent &event) {
     const char *done = respond(segment, id, daemon);
-    snprintf(event.response, sizeof event.response, "%s%s%s", done != nullptr ? done : "", done != nullptr && sheds(id) ? ", " : "",
-             sheds(id) ? "low-priority jobs wait" : "");
+    snprintf(event.response, sizeof event.response, "%s%s%s", done != nullptr ? done : "",
+             done != nullptr && sheds(id) ? ", " : "", sheds(id) ? "low-priority jobs wait" : "");
 }
 
 void turn(const Segment &segment, ConditionId id, std::size_t daemon, core::IncidentTurn turned, double value) {
@@ -232,7 +240,8 @@ void judge(const Segment &segment, ConditionId id, std::size_t daemon, const Vit
     const core::Condition &condition = core::condition(id);
     const double value = condition.measure(then, now, daemon);
     core::IncidentState &state = segment.incidents->tracks[index_of(id)][daemon].state;
-    const core::IncidentTurn turned = core::step(state, condition, value, now.at_us, std::int64_t{guc::incident_delay_ms} * 1000);
+    const core::IncidentTurn turned =
+        core::step(state, condition, value, now.at_us, std::int64_t{guc::incident_delay_ms} * 1000);
     if (turned != core::IncidentTurn::None)
         turn(segment, id, daemon, turned, value);
 }
@@ -240,7 +249,8 @@ void judge(const Segment &segment, ConditionId id, std::size_t daemon, const Vit
 // By now, an incident that lasts from the earlier life has had the time to open anew.
 void settle(const Segment &segment, std::int64_t now_us) {
     static std::int64_t began_us = now_us;
-    const std::int64_t patience_us = (std::int64_t{guc::incident_window_ms} + 2 * std::int64_t{guc::incident_delay_ms}) * 1000;
+    const std::int64_t patience_us =
+        (std::int64_t{guc::incident_window_ms} + 2 * std::int64_t{guc::incident_delay_ms}) * 1000;
     if (now_us - began_us < patience_us || segment.header->incidents_settled.exchange(true))
         return;
     IncidentEvent event;

@@ -37,7 +37,7 @@ namespace steadytext::worker {
 
 namespace {
 
-constexpr std::int64_t kGatherUs = 50'000;        // writes that arrive together are written together
+constexpr std::int64_t kGatherUs = 50'000;  // writes that arrive together are written together
 constexpr std::int64_t kIdleUs = 1'500'000;
 constexpr std::int64_t kEvictionUs = 10'000'000;  // between looks at the limits while writes come in
 constexpr std::int64_t kSweepUs = 10'000'000;     // between looks for usage and audit rows that are too old
@@ -93,7 +93,8 @@ void put_back_taken() {
 // that triggers raise.
 bool is_of_one_row(const core::Problem &problem) {
     constexpr const char *kClasses[] = {"22", "23", "44", "54", "P0"};
-    return std::any_of(std::begin(kClasses), std::end(kClasses), [&](const char *each) { return strncmp(problem.sqlstate, each, 2) == 0; });
+    return std::any_of(std::begin(kClasses), std::end(kClasses),
+                       [&](const char *each) { return strncmp(problem.sqlstate, each, 2) == 0; });
 }
 
 void give_back_taken(const core::Problem &problem) {
@@ -112,9 +113,13 @@ void give_back_taken(const core::Problem &problem) {
     keeper->taken.count = 0;
 }
 
-void write_taken() { keeper->cache_is_held = begin_quietly() && !write_records(*keeper->segment->cache_writes, keeper->taken); }
+void write_taken() {
+    keeper->cache_is_held = begin_quietly() && !write_records(*keeper->segment->cache_writes, keeper->taken);
+}
 
-void write_taken_audit() { write_audit(*keeper->segment->audit, {keeper->taken_audit.indexes, keeper->taken_audit.count}); }
+void write_taken_audit() {
+    write_audit(*keeper->segment->audit, {keeper->taken_audit.indexes, keeper->taken_audit.count});
+}
 void write_missing_audit() { write_audit_missing(keeper->audit_missing); }
 void write_one_audit() { write_audit(*keeper->segment->audit, {&keeper->audit_row, 1}); }
 
@@ -226,7 +231,8 @@ bool tell_of_missing_audit(std::int64_t now_us) {
     const std::int64_t since_us = row.audit_missing_since_us.exchange(0);
     keeper->audit_missing = row.audit_missing.exchange(0);
     core::Problem problem;
-    if (keeper->audit_missing == 0 || run_step("writing an audit row", write_missing_audit, problem) || is_of_one_row(problem))
+    if (keeper->audit_missing == 0 || run_step("writing an audit row", write_missing_audit, problem) ||
+        is_of_one_row(problem))
         return true;
     row.audit_missing.fetch_add(keeper->audit_missing);
     row.audit_missing_since_us.store(since_us);
@@ -278,7 +284,8 @@ bool work(std::int64_t now_us) {
     } while (wrote_any && !turn_is_over(keeper->began_us));
     if (!noted || !audited)
         return false;
-    if (std::int64_t ignored = INT64_MAX; health_is_due(*keeper->row, now_us, ignored) && !run_step("writing steadytext_daemon_health", tell_health))
+    if (std::int64_t ignored = INT64_MAX;
+        health_is_due(*keeper->row, now_us, ignored) && !run_step("writing steadytext_daemon_health", tell_health))
         return false;
     if (usage_is_due(*keeper->row, now_us) && !write_all_usage())
         return false;

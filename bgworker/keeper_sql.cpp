@@ -103,7 +103,8 @@ constexpr std::uint64_t kPage = 5000;
 // A table that somebody has locked is left for the next time.
 bool delete_page(const char *table, const char *statement, int retention_s) {
     const Oid relation = retention_s == 0 ? InvalidOid : pg::own_table(table);
-    if (!OidIsValid(relation) || !ConditionalLockRelationOid(relation, RowExclusiveLock) || pg::lock_own_table(table) != relation)
+    if (!OidIsValid(relation) || !ConditionalLockRelationOid(relation, RowExclusiveLock) ||
+        pg::lock_own_table(table) != relation)
         return false;
     Oid types[] = {INT4OID};
     Datum values[] = {Int32GetDatum(retention_s)};
@@ -127,8 +128,9 @@ Oid vector_type() {
 class Answers {
 public:
     explicit Answers(int capacity) {
-        const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, vector_type(), TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID,
-                             INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID};
+        const Oid types[] = {TEXTOID, TEXTOID, TEXTOID,        vector_type(),  TEXTOID, TEXTOID, INT4OID,
+                             TEXTOID, TEXTOID, INT4OID,        TEXTOID,        TEXTOID, TEXTOID, INT4OID,
+                             INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID};
         static_assert(std::size(types) == kColumns);
         for (std::size_t i = 0; i < kColumns; i++)
             columns_[i].begin(types[i], capacity);
@@ -214,8 +216,8 @@ private:
 
 // Texts from daemons, and prompts in NFC, may have characters that the database's encoding lacks.
 bool fits_encoding(const CacheRecord &record) {
-    for (const std::string_view text : {record.legacy_key, record.operation, record.scope, record.prompt, record.text, record.size,
-                                        record.eos, record.params, record.finish_reason})
+    for (const std::string_view text : {record.legacy_key, record.operation, record.scope, record.prompt, record.text,
+                                        record.size, record.eos, record.params, record.finish_reason})
         if (!pg::fits_encoding(text))
             return false;
     return true;
@@ -232,7 +234,8 @@ void rekey(const CacheRecord &record) {
 }  // namespace
 
 bool begin_quietly() {
-    if (!OidIsValid(pg::lock_own_table("steadytext_cache")) || !OidIsValid(pg::lock_own_table("steadytext_daemon_health")))
+    if (!OidIsValid(pg::lock_own_table("steadytext_cache")) ||
+        !OidIsValid(pg::lock_own_table("steadytext_daemon_health")))
         return false;
     if (SPI_execute("SELECT _steadytext.cache_quietly(true)", false, 0) != SPI_OK_SELECT)
         elog(ERROR, "the keeper could not begin its work");
@@ -251,7 +254,8 @@ bool write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
         const std::uint32_t index = taken.indexes[i];
         char *bytes = static_cast<char *>(palloc_extended(writes.size(index), MCXT_ALLOC_HUGE));
         CacheRecord record;
-        if (writes.epoch(index) != epoch || !writes.copy_out(index, bytes) || !core::decode({bytes, writes.size(index)}, record))
+        if (writes.epoch(index) != epoch || !writes.copy_out(index, bytes) ||
+            !core::decode({bytes, writes.size(index)}, record))
             continue;
         if (!fits_encoding(record)) {
             segment.counters->add(0, shmem::Counter::CacheWritesDropped);

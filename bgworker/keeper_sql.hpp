@@ -31,8 +31,8 @@ void write_health();
 // Removes expired rows and rows beyond the limits, and compacts the ledger.
 void evict_and_tidy();
 
-// Deletes up to a page of rows of steadytext_usage, and of steadytext_audit_log, that are older than steadytext.usage_retention and _audit_retention.
-// True: there may be more.
+// Deletes up to a page of rows of steadytext_usage, and of steadytext_audit_log, that are older than
+// steadytext.usage_retention and _audit_retention. True: there may be more.
 [[nodiscard]] bool delete_old();
 
 }  // namespace steadytext::worker

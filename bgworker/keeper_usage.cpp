@@ -60,7 +60,8 @@ void give_back_at_exit(int, Datum) { give_back(); }
 }  // namespace
 
 void begin_usage() {
-    taken.entries = static_cast<shmem::Usage::Entry *>(MemoryContextAlloc(TopMemoryContext, sizeof(shmem::Usage::Entry) * kBatch));
+    taken.entries =
+        static_cast<shmem::Usage::Entry *>(MemoryContextAlloc(TopMemoryContext, sizeof(shmem::Usage::Entry) * kBatch));
     before_shmem_exit(give_back_at_exit, static_cast<Datum>(0));
 }
 
@@ -83,8 +84,9 @@ void write_usage() {
         columns[0].add(DateADTGetDatum(key.day - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)));
         columns[1].add(ObjectIdGetDatum(key.role));
         columns[2].add_text(key.model);
-        const std::uint64_t numbers[] = {counts.calls,         counts.hits,  counts.failures, counts.limited, counts.prompt_tokens,
-                                         counts.completion_tokens, counts.saved_tokens};
+        const std::uint64_t numbers[] = {counts.calls,       counts.hits,          counts.failures,
+                                         counts.limited,     counts.prompt_tokens, counts.completion_tokens,
+                                         counts.saved_tokens};
         for (std::size_t n = 0; n < std::size(numbers); n++)
             columns[3 + n].add(Int64GetDatum(static_cast<std::int64_t>(numbers[n])));
     }

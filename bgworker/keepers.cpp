@@ -71,14 +71,16 @@ bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
     return false;
 }
 
-void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted, std::int64_t now_us, std::int64_t &again_us) {
+void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,
+                  std::int64_t now_us, std::int64_t &again_us) {
     again_us = std::min(again_us, now_us + kLookUs);
     if (RecoveryInProgress())
         return;
     for (std::uint32_t i = 0; i < segment.databases->size(); i++) {
         const shmem::DatabaseRow &row = (*segment.databases)[i];
         const Oid database = row.oid.load();
-        if (database == 0 || row.keeper_pid.load() != 0 || !has_work(row, now_us, again_us) || !can_join(segment, database, now_us))
+        if (database == 0 || row.keeper_pid.load() != 0 || !has_work(row, now_us, again_us) ||
+            !can_join(segment, database, now_us))
             continue;
         starts[i].belong_to(database);
         (void)wanted.add(starts[i].keeper, "keeper", "steadytext_keeper_main", database, again_us);

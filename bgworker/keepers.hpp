@@ -13,7 +13,8 @@
 namespace steadytext::worker {
 
 // Adds the missing keepers; lowers `again_us` to the next time to look (CLOCK_MONOTONIC).
-void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted, std::int64_t now_us, std::int64_t &again_us);
+void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,
+                  std::int64_t now_us, std::int64_t &again_us);
 
 // Whether steadytext_daemon_health is due now; if not, lowers `due_us` to when it will be.
 [[nodiscard]] bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);

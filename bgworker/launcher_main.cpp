@@ -97,10 +97,11 @@ void keep_stats() {
 bool would_find_daemon(const shmem::Segment &segment, std::int64_t now_us) {
     if (segment.header->gateway.pid.load() == 0 || now_us - segment.header->gateway.beat_us.load() > kProbeUs)
         return false;
-    return std::any_of(std::begin(segment.daemons->rows), std::end(segment.daemons->rows), [&](const shmem::DaemonRow &row) {
-        return row.state.load() == shmem::DaemonState::Ready &&
-               row.breaker.state(guc::breaker_settings(), now_us) != core::BreakerState::Open;
-    });
+    return std::any_of(std::begin(segment.daemons->rows), std::end(segment.daemons->rows),
+                       [&](const shmem::DaemonRow &row) {
+                           return row.state.load() == shmem::DaemonState::Ready &&
+                                  row.breaker.state(guc::breaker_settings(), now_us) != core::BreakerState::Open;
+                       });
 }
 
 // Once a second, if the server is meant to have daemons: would a request find a daemon?
@@ -122,7 +123,8 @@ std::int64_t start_workers() {
     const shmem::Segment &segment = shmem::segment();
     const std::uint32_t count = segment.databases->size();
     if (starts == nullptr)
-        starts = static_cast<DatabaseStarts *>(MemoryContextAllocZero(TopMemoryContext, sizeof(DatabaseStarts) * count));
+        starts =
+            static_cast<DatabaseStarts *>(MemoryContextAllocZero(TopMemoryContext, sizeof(DatabaseStarts) * count));
     std::int64_t again_us = INT64_MAX;
     tidy_databases(segment, core::monotonic_us());
     const std::int64_t now_us = core::monotonic_us();

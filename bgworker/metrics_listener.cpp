@@ -20,8 +20,8 @@ constexpr int kSendBufferBytes = 1 << 20;  // a whole answer fits into the kerne
 bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
 
 std::string response(const char *status, const char *type, std::string_view body) {
-    std::string text = std::string("HTTP/1.1 ") + status + "\r\nContent-Type: " + type + "\r\nContent-Length: " +
-                       std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n";
+    std::string text = std::string("HTTP/1.1 ") + status + "\r\nContent-Type: " + type +
+                       "\r\nContent-Length: " + std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n";
     return text.append(body);
 }
 

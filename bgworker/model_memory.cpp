@@ -46,7 +46,8 @@ bool read_model(const json &entry, shmem::Model &model) {
     model.is_default = is_default != entry.end() && is_default->is_boolean() && is_default->get<bool>();
     model.takes_any = takes_any != entry.end() && takes_any->is_boolean() && takes_any->get<bool>();
     model.ranks = ranks == entry.end() || !ranks->is_boolean() || ranks->get<bool>();
-    if (dimensions != entry.end() && dimensions->is_number_unsigned() && dimensions->get<std::uint64_t>() <= core::kMaxDimensions)
+    if (dimensions != entry.end() && dimensions->is_number_unsigned() &&
+        dimensions->get<std::uint64_t>() <= core::kMaxDimensions)
         model.dimensions = static_cast<std::int32_t>(dimensions->get<std::uint64_t>());
     return read_text(entry, "name", model.name) && read_text(entry, "fingerprint", model.fingerprint);
 }

@@ -1,6 +1,7 @@
 // Remembers, across restarts, the served models and their fingerprints.
 //
-// Called by the gateway. Regime: pure. Cached answers are found by fingerprint, so it must be known while every daemon is down.
+// Called by the gateway. Regime: pure. Cached answers are found by fingerprint, so it must be known while every daemon
+// is down.
 #pragma once
 
 #include "shmem/model_table.hpp"

@@ -7,7 +7,7 @@ namespace steadytext::gateway {
 
 namespace {
 
-constexpr std::int64_t kAgainUs = 5'000'000;         // as fleets change
+constexpr std::int64_t kAgainUs = 5'000'000;  // as fleets change
 constexpr std::int64_t kAfterFailureUs = 1'000'000;
 
 // Name servers rotate the addresses of a fleet.

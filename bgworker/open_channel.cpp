@@ -36,7 +36,8 @@ std::unique_ptr<Channel> open_zmq(const Services &services, const core::DaemonEn
 std::unique_ptr<Channel> open_channel(const Services &services, const core::DaemonEntry &entry,
                                       const std::vector<std::string> &addresses, std::string &reason) {
     if (core::is_http(entry.endpoint))
-        return HttpChannel::open(entry, addresses, static_cast<std::size_t>(services.settings.max_message_bytes), reason);
+        return HttpChannel::open(entry, addresses, static_cast<std::size_t>(services.settings.max_message_bytes),
+                                 reason);
     return open_zmq(services, entry, addresses.front(), reason);
 }
 

@@ -44,7 +44,8 @@ static_assert(core::WorkerTurns::kCallbacks == shmem::CallbackWorkers::kMost);
 
 WantedWorkers::WantedWorkers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, std::int64_t now_us)
     : segment_(segment), now_us_(now_us) {
-    room_ = static_cast<std::uint32_t>(2 * starts.size() + 1);  // with the worker that visits databases; grows with callbacks
+    room_ = static_cast<std::uint32_t>(2 * starts.size() +
+                                       1);  // with the worker that visits databases; grows with callbacks
     wanted_ = static_cast<Wanted *>(palloc(sizeof(Wanted) * room_));
     held_room_ = 2 * room_ + shmem::CallbackWorkers::kMost;
     held_ = static_cast<core::WorkerTurns::Place *>(palloc(sizeof(*held_) * held_room_));
@@ -89,7 +90,8 @@ void WantedWorkers::push(const Wanted &wanted) {
     wanted_[count_++] = wanted;
 }
 
-bool WantedWorkers::add(StartLimiter &limiter, const char *kind, const char *function, Oid database, std::int64_t &again_us) {
+bool WantedWorkers::add(StartLimiter &limiter, const char *kind, const char *function, Oid database,
+                        std::int64_t &again_us) {
     if (limiter.is_under_way(now_us_))
         return false;  // its end sets the latch
     const std::int64_t since_us = limiter.waits_since(now_us_);
@@ -97,7 +99,12 @@ bool WantedWorkers::add(StartLimiter &limiter, const char *kind, const char *fun
         again_us = std::min(again_us, since_us);
         return false;
     }
-    push({{{owner_of(database), database, InvalidOid}, since_us}, &limiter, kind, function, {.database = database}, nullptr});
+    push({{{owner_of(database), database, InvalidOid}, since_us},
+          &limiter,
+          kind,
+          function,
+          {.database = database},
+          nullptr});
     return true;
 }
 
@@ -113,7 +120,12 @@ void WantedWorkers::add_callbacks(std::uint32_t row, Oid database) {
         if (callbacks().find(database, role) != shmem::CallbackWorkers::kNone)
             settle(database, wish);  // the role has one already
         else
-            push({{{owner_of(database), database, role}, wish.since_us.load()}, nullptr, "callback worker", "steadytext_callback_main", order, &wish});
+            push({{{owner_of(database), database, role}, wish.since_us.load()},
+                  nullptr,
+                  "callback worker",
+                  "steadytext_callback_main",
+                  order,
+                  &wish});
     }
 }
 
@@ -139,8 +151,9 @@ void WantedWorkers::begin(std::int64_t &again_us) {
         if (at == core::WorkerTurns::kNone)
             break;
         Wanted chosen = wanted_[at];
-        if (!(chosen.limiter == nullptr ? begin_callback(chosen, now_us_, again_us)
-                                        : chosen.limiter->begin(chosen.kind, chosen.function, chosen.order, now_us_, again_us)))
+        if (!(chosen.limiter == nullptr
+                  ? begin_callback(chosen, now_us_, again_us)
+                  : chosen.limiter->begin(chosen.kind, chosen.function, chosen.order, now_us_, again_us)))
             break;
         note_place(chosen.database, chosen.role);
         turns.got(chosen);
@@ -153,9 +166,10 @@ void WantedWorkers::begin(std::int64_t &again_us) {
 
 void WantedWorkers::tell_who_waits() const {
     shmem::WorkerPlaces &places = shmem::worker_places();
-    const auto for_callback_place = static_cast<std::uint32_t>(std::count_if(wanted_, wanted_ + count_, [&](const Wanted &wanted) {
-        return wanted.limiter == nullptr && !core::WorkerTurns::is_within_shares(wanted, {held_, held_count_});
-    }));
+    const auto for_callback_place =
+        static_cast<std::uint32_t>(std::count_if(wanted_, wanted_ + count_, [&](const Wanted &wanted) {
+            return wanted.limiter == nullptr && !core::WorkerTurns::is_within_shares(wanted, {held_, held_count_});
+        }));
     if (places.waiting_callbacks.exchange(for_callback_place) == 0 && for_callback_place > 0)
         wake_callback_workers();
     const std::uint32_t left = count_ - for_callback_place;

@@ -19,7 +19,7 @@ constexpr std::int64_t kVisitUs = 20'000;  // between looks at the worker that v
 
 // Databases still to be visited. Only the launcher uses these variables.
 Oid *unvisited = nullptr;
-int unvisited_count = -1;  // -1: not listed yet
+int unvisited_count = -1;       // -1: not listed yet
 std::uint64_t visited_for = 0;  // rows_made_free() when the databases were listed
 StartLimiter visitor;
 bool is_visit_wanted = false;
@@ -39,7 +39,8 @@ bool list_unvisited(const shmem::Segment &segment, std::int64_t now_us) {
 }
 
 // Visits a database at a time; true while there are more.
-bool visit_databases(const shmem::Segment &segment, WantedWorkers &wanted, std::int64_t now_us, std::int64_t &again_us) {
+bool visit_databases(const shmem::Segment &segment, WantedWorkers &wanted, std::int64_t now_us,
+                     std::int64_t &again_us) {
     if ((unvisited_count < 0 || visited_for != rows_made_free()) && !list_unvisited(segment, now_us))
         return true;
     if (visitor.is_awaited())
@@ -48,7 +49,8 @@ bool visit_databases(const shmem::Segment &segment, WantedWorkers &wanted, std::
         visitor.reset();  // it runs, has run, or never will; if it stays, there is work
     if (unvisited_count == 0)
         return false;
-    is_visit_wanted = wanted.add(visitor, "queue worker", "steadytext_queue_main", unvisited[unvisited_count - 1], again_us);
+    is_visit_wanted =
+        wanted.add(visitor, "queue worker", "steadytext_queue_main", unvisited[unvisited_count - 1], again_us);
     return true;
 }
 
@@ -65,8 +67,8 @@ bool has_jobs(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
 
 }  // namespace
 
-void want_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted, std::int64_t now_us,
-                        std::int64_t &again_us) {
+void want_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,
+                        std::int64_t now_us, std::int64_t &again_us) {
     again_us = std::min(again_us, now_us + kLookUs);
     if (RecoveryInProgress())
         return;
@@ -77,7 +79,8 @@ void want_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts>
         const Oid database = row.oid.load();
         if (database != 0)
             wanted.add_callbacks(i, database);
-        if (database == 0 || row.queue_pid.load() != 0 || !has_jobs(row, now_us, again_us) || !can_join(segment, database, now_us))
+        if (database == 0 || row.queue_pid.load() != 0 || !has_jobs(row, now_us, again_us) ||
+            !can_join(segment, database, now_us))
             continue;
         starts[i].belong_to(database);
         (void)wanted.add(starts[i].queue_worker, "queue worker", "steadytext_queue_main", database, again_us);

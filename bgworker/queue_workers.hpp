@@ -14,8 +14,8 @@
 namespace steadytext::worker {
 
 // Adds the missing queue workers; lowers `again_us` to the next time to look (CLOCK_MONOTONIC).
-void want_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted, std::int64_t now_us,
-                        std::int64_t &again_us);
+void want_queue_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,
+                        std::int64_t now_us, std::int64_t &again_us);
 // Call after WantedWorkers::begin().
 void note_visit();
 

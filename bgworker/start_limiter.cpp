@@ -50,7 +50,8 @@ bool StartLimiter::is_under_way(std::int64_t now_us, bool failed) {
     pfree(handle_);
     handle_ = nullptr;
     no_place_until_us = 0;  // its place is free
-    pause_us_ = now_us - started_us_ >= kSteadyUs && !failed ? 0 : std::clamp(pause_us_ * 2, kFirstPauseUs, kLongestPauseUs);
+    pause_us_ =
+        now_us - started_us_ >= kSteadyUs && !failed ? 0 : std::clamp(pause_us_ * 2, kFirstPauseUs, kLongestPauseUs);
     not_before_us_ = now_us + pause_us_;
     return false;
 }
@@ -60,7 +61,8 @@ bool StartLimiter::is_awaited() const {
     return handle_ != nullptr && GetBackgroundWorkerPid(handle_, &pid) == BGWH_NOT_YET_STARTED;
 }
 
-bool StartLimiter::begin(const char *kind, const char *function, const WorkerOrder &order, std::int64_t now_us, std::int64_t &again_us) {
+bool StartLimiter::begin(const char *kind, const char *function, const WorkerOrder &order, std::int64_t now_us,
+                         std::int64_t &again_us) {
     if (is_under_way(now_us))
         return false;  // its end sets the latch
     const std::int64_t until_us = std::max(not_before_us_, no_place_until_us);

@@ -21,9 +21,9 @@ namespace steadytext::worker {
 // The order that a worker gets, in bgw_extra.
 struct WorkerOrder {
     Oid database = InvalidOid;
-    Oid role = InvalidOid;            // of a callback worker
-    std::uint32_t place = 0;          // of a callback worker
-    std::int32_t deadline_ms = 0;     // for a callback
+    Oid role = InvalidOid;         // of a callback worker
+    std::uint32_t place = 0;       // of a callback worker
+    std::int32_t deadline_ms = 0;  // for a callback
 };
 
 class StartLimiter {
@@ -34,7 +34,8 @@ public:
     [[nodiscard]] bool was_begun() const { return handle_ != nullptr; }
     [[nodiscard]] bool is_awaited() const;
     // Starts a worker if none is running and the pause is over; lowers `again_us` to when to ask again. False: not now.
-    bool begin(const char *kind, const char *function, const WorkerOrder &order, std::int64_t now_us, std::int64_t &again_us);
+    bool begin(const char *kind, const char *function, const WorkerOrder &order, std::int64_t now_us,
+               std::int64_t &again_us);
     // Since when a worker has been wanted: from the first call on, or from the end of a pause before it.
     [[nodiscard]] std::int64_t waits_since(std::int64_t now_us);
     // Starts anew for another database.

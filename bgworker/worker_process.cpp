@@ -57,10 +57,14 @@ void settle_settings() {
     const struct {
         const char *name;
         const char *value;
-    } settings[] = {{"search_path", "pg_catalog, pg_temp"},       {"lock_timeout", "2s"},
-                    {"statement_timeout", "0"},                   {"default_transaction_read_only", "off"},
-                    {"default_transaction_isolation", "read committed"}, {"client_min_messages", "error"},
-                    {"row_security", "off"},                      {"synchronous_commit", "local"},
+    } settings[] = {{"search_path", "pg_catalog, pg_temp"},
+                    {"lock_timeout", "2s"},
+                    {"statement_timeout", "0"},
+                    {"default_transaction_read_only", "off"},
+                    {"default_transaction_isolation", "read committed"},
+                    {"client_min_messages", "error"},
+                    {"row_security", "off"},
+                    {"synchronous_commit", "local"},
                     {"role", "none"}};
     for (const auto &setting : settings)
         SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
@@ -129,8 +133,6 @@ bool serve_interrupts() {
 bool shutdown_requested() { return ShutdownRequestPending != 0; }
 
 // Exit code 1 asks for a restart after bgw_restart_time; 0 would mean no restart (pg_cron#99).
-void leave() {
-    proc_exit(1);
-}
+void leave() { proc_exit(1); }
 
 }  // namespace steadytext::worker

@@ -20,10 +20,18 @@ struct Option {
     int value;
 };
 constexpr Option kOptions[] = {
-    {ZMQ_IMMEDIATE, 1},           {ZMQ_RECONNECT_IVL, 100},     {ZMQ_RECONNECT_IVL_MAX, 1000},
-    {ZMQ_HEARTBEAT_IVL, 1000},    {ZMQ_HEARTBEAT_TIMEOUT, 2500}, {ZMQ_HEARTBEAT_TTL, 3000},
-    {ZMQ_HANDSHAKE_IVL, 2000},    {ZMQ_CONNECT_TIMEOUT, 1000},  {ZMQ_TCP_KEEPALIVE, 1},
-    {ZMQ_SNDHWM, 8192},           {ZMQ_RCVHWM, 8192},           {ZMQ_IPV6, 1},
+    {ZMQ_IMMEDIATE, 1},
+    {ZMQ_RECONNECT_IVL, 100},
+    {ZMQ_RECONNECT_IVL_MAX, 1000},
+    {ZMQ_HEARTBEAT_IVL, 1000},
+    {ZMQ_HEARTBEAT_TIMEOUT, 2500},
+    {ZMQ_HEARTBEAT_TTL, 3000},
+    {ZMQ_HANDSHAKE_IVL, 2000},
+    {ZMQ_CONNECT_TIMEOUT, 1000},
+    {ZMQ_TCP_KEEPALIVE, 1},
+    {ZMQ_SNDHWM, 8192},
+    {ZMQ_RCVHWM, 8192},
+    {ZMQ_IPV6, 1},
 };
 
 constexpr int kMonitored = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED |
@@ -140,8 +148,9 @@ void ZmqChannel::notice(ChannelListener &listener) {
             break;
         default:
             ended = true;
-            listener.on_connect_failed(*this, encrypted_ ? "the peer has not the key of server_key_file, or does not encrypt"
-                                                         : "the peer does not speak ZeroMQ's protocol, or only encrypted");
+            listener.on_connect_failed(*this, encrypted_
+                                                  ? "the peer has not the key of server_key_file, or does not encrypt"
+                                                  : "the peer does not speak ZeroMQ's protocol, or only encrypted");
             break;
         }
     }

@@ -23,7 +23,8 @@ struct ZmqSettings {
 class ZmqChannel final : public Channel {
 public:
     // Null if the socket cannot be made or the endpoint is refused; `reason` then says why.
-    [[nodiscard]] static std::unique_ptr<ZmqChannel> open(void *context, const ZmqSettings &settings, std::string &reason);
+    [[nodiscard]] static std::unique_ptr<ZmqChannel> open(void *context, const ZmqSettings &settings,
+                                                          std::string &reason);
     ~ZmqChannel() override;
 
     [[nodiscard]] Sent send(std::string_view body) override;

@@ -13,7 +13,8 @@ namespace {
 
 using core::constraint::Matcher;
 
-bool compile(const Constraint &constraint, core::constraint::Network &network, core::Problem &problem, core::Work &work) {
+bool compile(const Constraint &constraint, core::constraint::Network &network, core::Problem &problem,
+             core::Work &work) {
     switch (constraint.kind) {
     case Constraint::Kind::Schema:
         return core::constraint::compile_schema(constraint.text, network, problem, &work);
@@ -28,7 +29,8 @@ bool compile(const Constraint &constraint, core::constraint::Network &network, c
 }
 
 std::string too_few_tokens(const std::string &needed, int limit) {
-    return std::string(core::constraint::kTooFewTokens) + ": the shortest answer takes " + needed + ", " + std::to_string(limit) + " are allowed";
+    return std::string(core::constraint::kTooFewTokens) + ": the shortest answer takes " + needed + ", " +
+           std::to_string(limit) + " are allowed";
 }
 
 }  // namespace
@@ -36,8 +38,9 @@ std::string too_few_tokens(const std::string &needed, int limit) {
 bool ConstrainedText::begin(const Constraint &constraint, int limit, core::Work &work, std::string &error) {
     core::Problem problem;
     if (!compile(constraint, network_, problem, work)) {
-        error = work.has_ended() ? std::string(core::constraint::kTooMuchWork) + ": compiling the form of the answer"
-                                 : std::string(problem.message) + (problem.detail[0] != '\0' ? ": " : "") + problem.detail;
+        error = work.has_ended()
+                    ? std::string(core::constraint::kTooMuchWork) + ": compiling the form of the answer"
+                    : std::string(problem.message) + (problem.detail[0] != '\0' ? ": " : "") + problem.detail;
         return false;
     }
     matcher_.emplace(network_, &work);

@@ -38,7 +38,8 @@ public:
         if (length < kBeginning)
             return true;  // a context so small that a prompt is hardly more than a piece
         const std::vector<std::uint8_t> whole = cells();
-        if (!compute_in_pieces(length - kEnd, {8, 15, 25}) || cells() != whole || !llama_memory_seq_rm(memory_, slots_ - 1, kBeginning, -1))
+        if (!compute_in_pieces(length - kEnd, {8, 15, 25}) || cells() != whole ||
+            !llama_memory_seq_rm(memory_, slots_ - 1, kBeginning, -1))
             return false;
         const std::vector<std::uint8_t> beginning = cells();
         return compute_in_pieces(0, {8, 9, 11, 15, 19}) && cells() == beginning;
@@ -56,7 +57,9 @@ private:
     [[nodiscard]] int length_of(int slot) const {
         return std::min(slot == slots_ - 1 ? kLong : 4 + slot % 8, longest());
     }
-    [[nodiscard]] int longest() const { return static_cast<int>(std::min(llama_n_ctx_seq(context_), llama_n_batch(context_))) - 1; }
+    [[nodiscard]] int longest() const {
+        return static_cast<int>(std::min(llama_n_ctx_seq(context_), llama_n_batch(context_))) - 1;
+    }
 
     bool prefill(int slot) { return compute(slot, 0, length_of(slot)); }
     bool compute(int slot, int first, int end) {

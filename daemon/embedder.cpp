@@ -70,11 +70,11 @@ bool Embedder::load(ModelInfo &info, core::Problem &problem) {
 }
 
 bool Embedder::process(const EmbedTask &task, std::size_t item, Vectors &result, std::string &error) {
-    std::vector<llama_token> tokens =
-        tokenize(model_.get(), options_.embedding_prefix + task.texts[item], false);
+    std::vector<llama_token> tokens = tokenize(model_.get(), options_.embedding_prefix + task.texts[item], false);
     const std::size_t window = llama_n_ctx(context_.get());
     if (tokens.size() > window && !task.cuts) {
-        error = "Input is beyond the model's window: " + std::to_string(tokens.size()) + " tokens. Maximum allowed: " + std::to_string(window);
+        error = "Input is beyond the model's window: " + std::to_string(tokens.size()) +
+                " tokens. Maximum allowed: " + std::to_string(window);
         return false;
     }
     cut(tokens, window);
@@ -85,8 +85,8 @@ bool Embedder::process(const EmbedTask &task, std::size_t item, Vectors &result,
     const llama_memory_t memory = llama_get_memory(context_.get());
     if (memory != nullptr)
         llama_memory_clear(memory, false);
-    const int status = memory != nullptr ? llama_decode(context_.get(), batch_->get())
-                                         : llama_encode(context_.get(), batch_->get());
+    const int status =
+        memory != nullptr ? llama_decode(context_.get(), batch_->get()) : llama_encode(context_.get(), batch_->get());
     const float *vector = status == 0 ? llama_get_embeddings_seq(context_.get(), 0) : nullptr;
     if (vector == nullptr) {
         error = "The engine could not embed the text";

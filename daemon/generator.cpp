@@ -132,7 +132,9 @@ bool Generator::load(core::Problem &problem) {
     usable_slots_ = info.batch_invariant ? slots : 1;
     in_pieces_ = invariance.pieces;
     if (usable_slots_ > 1 && !in_pieces_)
-        log_line("this model's tokens would depend on how a prompt is cut, so a long one holds up others for %d tokens at a time", kChunk);
+        log_line("this model's tokens would depend on how a prompt is cut, so a long one holds up others for %d tokens "
+                 "at a time",
+                 kChunk);
     preparing_.emplace(usable_slots_, WorkerPool::Tasks::Short);
     choosing_.emplace(usable_slots_, WorkerPool::Tasks::Long);
     outbox_.post(0, std::move(info));
@@ -163,12 +165,14 @@ bool Generator::has_work() const {
     if (!waiting_.empty() && std::any_of(slots_.begin(), end, [](const auto &slot) { return !slot.has_value(); }))
         return true;
     return std::any_of(slots_.begin(), slots_.end(), [](const auto &slot) {
-        return slot.has_value() && (slot->phase == Phase::Prefilling || slot->phase == Phase::Decoding || slot->job->is_abandoned());
+        return slot.has_value() &&
+               (slot->phase == Phase::Prefilling || slot->phase == Phase::Decoding || slot->job->is_abandoned());
     });
 }
 
 std::optional<std::size_t> Generator::slot_of(std::uint64_t serial) const {
-    const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const auto &slot) { return slot.has_value() && slot->job->serial == serial; });
+    const auto found = std::find_if(slots_.begin(), slots_.end(),
+                                    [&](const auto &slot) { return slot.has_value() && slot->job->serial == serial; });
     return found == slots_.end() ? std::nullopt : std::optional(static_cast<std::size_t>(found - slots_.begin()));
 }
 
@@ -251,7 +255,8 @@ void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const 
     const int reserved = std::min(task.max_new_tokens, options_.context / 2);
     const int allowed = options_.context - reserved;
     const auto refuse = [&](const char *about, std::size_t tokens) {
-        prepared.error = "Input is too long: " + std::string(about) + std::to_string(tokens) + " tokens. Maximum allowed: " + std::to_string(allowed);
+        prepared.error = "Input is too long: " + std::string(about) + std::to_string(tokens) +
+                         " tokens. Maximum allowed: " + std::to_string(allowed);
     };
     // If a text is too long for any allowed number of tokens, it is not tokenized: that takes seconds and cannot be
     // interrupted.
@@ -294,9 +299,9 @@ void Generator::handle(Prepared prepared) {
 
 // llama.cpp calls this between the operations of a step. True if no request waits for the results any more.
 bool Generator::is_in_vain() const noexcept {
-    const bool abandoned = !computed_for_.empty() && std::all_of(computed_for_.begin(), computed_for_.end(), [](const Request *request) {
-        return request->job->is_abandoned();
-    });
+    const bool abandoned =
+        !computed_for_.empty() && std::all_of(computed_for_.begin(), computed_for_.end(),
+                                              [](const Request *request) { return request->job->is_abandoned(); });
     return abandoned || stopping_.load(std::memory_order_relaxed);
 }
 
@@ -331,7 +336,8 @@ std::vector<PromptTurns::Prompt> Generator::prompts() const {
 // Computes about `most` tokens, or the rest of the prompt; returns how many.
 std::size_t Generator::prefill_piece(std::size_t slot, std::size_t most) {
     Request &request = *slots_[slot];
-    const std::size_t end = request.prefilled + PromptTurns::piece(request.prefilled, request.prompt.size(), kChunk, most);
+    const std::size_t end =
+        request.prefilled + PromptTurns::piece(request.prefilled, request.prompt.size(), kChunk, most);
     batch_->clear();
     for (std::size_t i = request.prefilled; i < end; i++)
         batch_->add(request.prompt[i], static_cast<llama_pos>(i), static_cast<llama_seq_id>(slot),
@@ -356,7 +362,8 @@ std::size_t Generator::prefill_piece(std::size_t slot, std::size_t most) {
 // waits to fill a gap, the last sequence moves there.
 void Generator::close_gap() {
     const auto first_free = std::find_if(slots_.begin(), slots_.end(), [](const auto &slot) { return !slot; });
-    const auto last_used = std::find_if(slots_.rbegin(), slots_.rend(), [](const auto &slot) { return slot.has_value(); });
+    const auto last_used =
+        std::find_if(slots_.rbegin(), slots_.rend(), [](const auto &slot) { return slot.has_value(); });
     if (!waiting_.empty() || last_used == slots_.rend() || last_used.base() <= first_free)
         return;
     const auto from = static_cast<llama_seq_id>(slots_.rend() - last_used - 1);
@@ -409,8 +416,8 @@ void Generator::choose_constrained(std::size_t slot, const float *logits) {
             return take_choice(slot, choice);
     }
     request.phase = Phase::Choosing;
-    choosing_->submit([this, shared = request.constrained, serial = request.job->serial, abandoned = request.job->abandoned,
-                   copy = std::vector<float>(logits, logits + tokens_.size())] {
+    choosing_->submit([this, shared = request.constrained, serial = request.job->serial,
+                       abandoned = request.job->abandoned, copy = std::vector<float>(logits, logits + tokens_.size())] {
         const std::function<bool()> given_up = [&] {
             return abandoned->load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed);
         };
@@ -469,11 +476,12 @@ void Generator::finish(std::size_t slot, const char *reason) {
             outbox_.post(request.job->serial, Piece{std::move(piece)});
     const std::chrono::duration<double, std::milli> elapsed = Clock::now() - request.started;
     const std::string &text = request.tail.text();
-    outbox_.post(request.job->serial, Generation{.text = std::string(request.constrained != nullptr ? text : strip(text)),
-                                                .prompt_tokens = static_cast<int>(request.prompt.size()),
-                                                .completion_tokens = request.produced,
-                                                .finish_reason = reason,
-                                                .engine_ms = elapsed.count()});
+    outbox_.post(request.job->serial,
+                 Generation{.text = std::string(request.constrained != nullptr ? text : strip(text)),
+                            .prompt_tokens = static_cast<int>(request.prompt.size()),
+                            .completion_tokens = request.produced,
+                            .finish_reason = reason,
+                            .engine_ms = elapsed.count()});
     release(slot);
 }
 

@@ -52,7 +52,9 @@ public:
 
     using Clock = std::chrono::steady_clock;
     // The number of slots at work and, while it is 0, since when. Called by the server's thread.
-    [[nodiscard]] int slots_in_use() const noexcept { return slots_in_use_.load(std::memory_order_acquire); }  // pairs with release()
+    [[nodiscard]] int slots_in_use() const noexcept {
+        return slots_in_use_.load(std::memory_order_acquire);
+    }  // pairs with release()
     [[nodiscard]] Clock::time_point idle_since() const noexcept { return idle_since_.load(std::memory_order_relaxed); }
 
 private:
@@ -75,7 +77,7 @@ private:
         llama_token next = 0;       // chosen, not yet decoded
         int produced = 0;
         int limit = 0;
-        Sampler sampler;  // none: greedy
+        Sampler sampler;                               // none: greedy
         std::shared_ptr<ConstrainedText> constrained;  // null: any text; shared with the pool during Choosing
         // Its last choice was costly: the pool makes the next choice from the beginning
         bool is_costly = false;
@@ -142,7 +144,7 @@ private:
     const Options &options_;
     Outbox &outbox_;
     Inbox<Arrival> inbox_;
-    std::atomic<bool> stopping_ = false;  // relaxed: read often by the compute threads, publishes nothing
+    std::atomic<bool> stopping_ = false;         // relaxed: read often by the compute threads, publishes nothing
     std::vector<const Request *> computed_for_;  // the requests with tokens in the current batch
 
     Model model_;

@@ -15,7 +15,8 @@
 
 namespace steadytext::daemon {
 
-template <typename Task, typename Result> class ItemEngine {
+template <typename Task, typename Result>
+class ItemEngine {
 public:
     explicit ItemEngine(Outbox &outbox) : outbox_(outbox) {}
     ItemEngine(const ItemEngine &) = delete;
@@ -84,7 +85,8 @@ private:
     bool process_next(Work &work, std::string &error) {
         const auto start = std::chrono::steady_clock::now();
         const bool good = process(work.job.task, work.next_item++, work.result, error);
-        work.result.engine_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+        work.result.engine_ms +=
+            std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
         return good;
     }
 

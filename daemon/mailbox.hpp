@@ -18,7 +18,8 @@
 
 namespace steadytext::daemon {
 
-template <typename T> class Inbox {
+template <typename T>
+class Inbox {
 public:
     void put(T item) {
         {

@@ -1,7 +1,7 @@
 // steadytextd: serves text generation, embeddings and reranking with llama.cpp over the SteadyText wire protocol.
 //
-// Started by the extension's launcher, by hand or by a service manager; docs/steadytextd.md describes it. This file only
-// puts the parts together: options, signals, the socket, the server. Regime: pure.
+// Started by the extension's launcher, by hand or by a service manager; docs/steadytextd.md describes it. This file
+// only puts the parts together: options, signals, the socket, the server. Regime: pure.
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>

@@ -45,7 +45,8 @@ struct RankTask {
     std::vector<std::string> documents;
 };
 
-template <typename Task> struct Job {
+template <typename Task>
+struct Job {
     std::uint64_t serial = 0;
     // A hash of the client's identity; two peers seldom have the same
     std::uint64_t peer = 0;

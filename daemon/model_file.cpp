@@ -55,7 +55,8 @@ bool check_model_file(const std::string &path, core::Problem &problem) {
     if (file == nullptr)
         return false;
     char start[kMagic.size()] = {};
-    if (std::fread(start, 1, sizeof start, file.get()) != sizeof start || std::string_view(start, sizeof start) != kMagic)
+    if (std::fread(start, 1, sizeof start, file.get()) != sizeof start ||
+        std::string_view(start, sizeof start) != kMagic)
         return problem.set(core::sqlstate::kInvalidParameterValue, "\"%s\" is not a GGUF model", path.c_str());
     return true;
 }

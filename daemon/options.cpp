@@ -37,16 +37,15 @@ constexpr Option kOptions[] = {
     {"--embedding-prefix", "TEXT", "put before every text to embed, as some models want: 'Query: '",
      &Options::embedding_prefix},
     {"--slots", "N", "requests generated side by side (16)", nullptr, &Options::slots, nullptr, 1, 256},
-    {"--context", "TOKENS", "prompt and answer of one request together (2048)", nullptr, &Options::context,
-     nullptr, 64, 1 << 20},
+    {"--context", "TOKENS", "prompt and answer of one request together (2048)", nullptr, &Options::context, nullptr, 64,
+     1 << 20},
     {"--threads", "N", "threads that compute (one per CPU but one)", nullptr, &Options::threads, nullptr, 1, 1024},
-    {"--max-queue", "N", "requests taken on at a time, more are refused (1024)", nullptr,
-     &Options::max_queue, nullptr, 1, 1 << 20},
-    {"--flash-attention", "", "faster at full batches; answers may then change with --threads", nullptr,
-     nullptr, &Options::flash_attention},
+    {"--max-queue", "N", "requests taken on at a time, more are refused (1024)", nullptr, &Options::max_queue, nullptr,
+     1, 1 << 20},
+    {"--flash-attention", "", "faster at full batches; answers may then change with --threads", nullptr, nullptr,
+     &Options::flash_attention},
     {"--allow-shutdown", "", "obey the request `shutdown`", nullptr, nullptr, &Options::allow_shutdown},
-    {"--exit-on-stdin-eof", "", "stop at once when standard input ends", nullptr, nullptr,
-     &Options::exit_on_stdin_eof},
+    {"--exit-on-stdin-eof", "", "stop at once when standard input ends", nullptr, nullptr, &Options::exit_on_stdin_eof},
     {"--version", "", "print the version and stop", nullptr, nullptr, &Options::version},
     {"--help", "", "print this text and stop", nullptr, nullptr, &Options::help},
 };
@@ -54,11 +53,9 @@ constexpr Option kOptions[] = {
 bool set_number(Options &options, const Option &option, std::string_view value, core::Problem &problem) {
     int number = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error != std::errc() || end != value.data() + value.size() || number < option.least ||
-        number > option.most)
+    if (error != std::errc() || end != value.data() + value.size() || number < option.least || number > option.most)
         return problem.set(core::sqlstate::kInvalidParameterValue, "%s takes a number from %d to %d, not \"%.*s\"",
-                           option.name.data(), option.least, option.most, static_cast<int>(value.size()),
-                           value.data());
+                           option.name.data(), option.least, option.most, static_cast<int>(value.size()), value.data());
     options.*option.number = number;
     return true;
 }
@@ -104,8 +101,7 @@ bool parse_options(int argc, char **argv, Options &options, core::Problem &probl
         else if (!option->argument.empty() && i + 1 < argc)
             value = argv[++i];
         else if (!option->argument.empty())
-            return problem.set(core::sqlstate::kInvalidParameterValue, "%s needs an argument",
-                               option->name.data());
+            return problem.set(core::sqlstate::kInvalidParameterValue, "%s needs an argument", option->name.data());
         if (!apply(options, *option, value, problem))
             return false;
     }

@@ -18,8 +18,8 @@ struct Options {
     std::string embedding_prefix;
     int slots = 16;
     int context = 2048;  // tokens per slot
-    int threads = 0;     // 0: one per CPU this process may run on, but one. Threads wait for each other by spinning, so one that must
-                         // share its CPU with a busy server slows all of them down a hundredfold
+    int threads = 0;     // 0: one per CPU this process may run on, but one. Threads wait for each other by spinning, so
+                         // one that must share its CPU with a busy server slows all of them down a hundredfold
     int max_queue = 1024;
     bool flash_attention = false;
     bool allow_shutdown = false;

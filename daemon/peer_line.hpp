@@ -16,13 +16,17 @@
 namespace steadytext::daemon {
 
 // An Item names its peer by `peer`.
-template <typename Item> class PeerLine {
+template <typename Item>
+class PeerLine {
 public:
     using AtWork = std::unordered_map<std::uint64_t, std::size_t>;  // requests at work, by peer
 
     [[nodiscard]] bool empty() const noexcept { return items_.empty(); }
     void put(Item item) { items_.push_back(std::move(item)); }
-    template <typename Condition> void erase_if(Condition condition) { std::erase_if(items_, condition); }
+    template <typename Condition>
+    void erase_if(Condition condition) {
+        std::erase_if(items_, condition);
+    }
 
     // The next item; the line must not be empty.
     [[nodiscard]] Item take(const AtWork &at_work) {
@@ -30,7 +34,8 @@ public:
             const auto found = at_work.find(item.peer);
             return found == at_work.end() ? std::size_t{0} : found->second;
         };
-        const auto next = std::min_element(items_.begin(), items_.end(), [&](const Item &a, const Item &b) { return count(a) < count(b); });
+        const auto next = std::min_element(items_.begin(), items_.end(),
+                                           [&](const Item &a, const Item &b) { return count(a) < count(b); });
         Item item = std::move(*next);
         items_.erase(next);
         return item;

@@ -43,7 +43,8 @@ public:
 
     // The number of tokens to compute now, about `wanted` at most. Never fewer than kLeast, unless the engine itself
     // would compute the rest so: it computes a prompt in chunks of `chunk` tokens.
-    [[nodiscard]] static std::size_t piece(std::size_t done, std::size_t size, std::size_t chunk, std::size_t wanted) noexcept {
+    [[nodiscard]] static std::size_t piece(std::size_t done, std::size_t size, std::size_t chunk,
+                                           std::size_t wanted) noexcept {
         const std::size_t rest = std::min(chunk - done % chunk, size - done);  // of the chunk
         const std::size_t piece = std::max(wanted, kLeast);
         return rest < piece + kLeast ? rest : piece;

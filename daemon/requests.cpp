@@ -21,8 +21,7 @@ namespace {
 using core::constraint::Json;  // keeps the order of a schema's members and the digits of its numbers
 
 constexpr const char *kStreamEnd = "##STREAM_END##";
-constexpr const char *kRankInstruction =
-    "Given a web search query, retrieve relevant passages that answer the query";
+constexpr const char *kRankInstruction = "Given a web search query, retrieve relevant passages that answer the query";
 constexpr int kDefaultMaxNewTokens = 1024;
 constexpr float kMostTemperature = 100;
 // The depth of a message: a schema within parameters within the message.
@@ -106,7 +105,9 @@ public:
         const Json *value = find_value("temperature");
         if (value == nullptr)
             return 0;
-        const float temperature = core::constraint::is_number(*value) ? std::strtof(core::constraint::write_json(*value).c_str(), nullptr) : -1;
+        const float temperature = core::constraint::is_number(*value)
+                                      ? std::strtof(core::constraint::write_json(*value).c_str(), nullptr)
+                                      : -1;
         if (!(temperature >= 0 && temperature <= kMostTemperature)) {
             complain("temperature must be a non-negative number, and not above 100, got " + quoted(*value));
             return 0;
@@ -149,7 +150,8 @@ bool is_blank(const std::string &text) { return text.find_first_not_of(" \t\n\v\
 // OpenAI's way to name a schema; without a schema, any object is allowed.
 const Json *schema_of_format(const Json &format, Parameters &parameters) {
     static const auto *any_object = new Json{{"type", "object"}};
-    const std::string type = format.is_object() && format.contains("type") && format["type"].is_string() ? format["type"] : "";
+    const std::string type =
+        format.is_object() && format.contains("type") && format["type"].is_string() ? format["type"] : "";
     if (type == "json_object")
         return any_object;
     if (type == "json_schema" && format.contains("json_schema") && format["json_schema"].is_object() &&
@@ -171,20 +173,24 @@ Constraint read_constraint(Parameters &parameters) {
         constraint.kind = Constraint::Kind::Schema;
         constraint.text = core::constraint::write_json(*schema);
         if (constraint.text.size() > core::constraint::kMostSchemaBytes)
-            parameters.complain("schema must have at most " + std::to_string(core::constraint::kMostSchemaBytes) + " bytes");
+            parameters.complain("schema must have at most " + std::to_string(core::constraint::kMostSchemaBytes) +
+                                " bytes");
     } else if (parameters.find_value("regex") != nullptr) {
         constraint.kind = Constraint::Kind::Regex;
         constraint.text = parameters.text("regex", "");
         if (constraint.text.size() > core::constraint::kMostPatternBytes)
-            parameters.complain("regex must have at most " + std::to_string(core::constraint::kMostPatternBytes) + " bytes");
+            parameters.complain("regex must have at most " + std::to_string(core::constraint::kMostPatternBytes) +
+                                " bytes");
     } else if (parameters.find_value("choices") != nullptr) {
         constraint.kind = Constraint::Kind::Choices;
-        constraint.choices = parameters.texts("choices", "choices must be a list of strings", core::constraint::kMostChoices);
+        constraint.choices =
+            parameters.texts("choices", "choices must be a list of strings", core::constraint::kMostChoices);
         if (constraint.choices.empty())
             parameters.complain("choices must not be empty");
         if (std::any_of(constraint.choices.begin(), constraint.choices.end(),
                         [](const std::string &choice) { return choice.size() > core::constraint::kMostChoiceBytes; }))
-            parameters.complain("a choice must have at most " + std::to_string(core::constraint::kMostChoiceBytes) + " bytes");
+            parameters.complain("a choice must have at most " + std::to_string(core::constraint::kMostChoiceBytes) +
+                                " bytes");
     }
     return constraint;
 }
@@ -220,7 +226,8 @@ void read_generate(Parameters &parameters, Request &request) {
 void read_generate_iter(Parameters &parameters, Request &request) {
     GenerateTask task = read_generation(parameters);
     task.stream = true;
-    request.form.kind = parameters.flag("include_logprobs", false) ? Form::Kind::StreamWithLogprobs : Form::Kind::Stream;
+    request.form.kind =
+        parameters.flag("include_logprobs", false) ? Form::Kind::StreamWithLogprobs : Form::Kind::Stream;
     request.form.usage = parameters.flag("return_usage", false);
     request.form.acknowledged = parameters.flag("ack", true);
     if (is_blank(task.prompt))
@@ -296,8 +303,8 @@ void read_method(const std::string &name, const Json &parameters_json, Request &
         return;
     }
     Parameters parameters(parameters_json);
-    request.timeout = std::chrono::milliseconds(
-        parameters.integer("timeout_ms", 0, 0, std::numeric_limits<int>::max()));
+    request.timeout =
+        std::chrono::milliseconds(parameters.integer("timeout_ms", 0, 0, std::numeric_limits<int>::max()));
     method->read(parameters, request);
     if (!parameters.error.empty())
         request.task = Immediate{.result = "", .error = parameters.error};
@@ -419,16 +426,15 @@ EmbedTask as_embeddings(RankTask task) {
 std::string json_text(std::string_view text) { return dump(Json(text)); }
 
 std::string result_reply(const std::string &id, const std::string &result, const std::string &usage) {
-    return "{\"id\": " + id + ", \"result\": " + result + ", \"error\": null" + (usage.empty() ? "" : ", \"usage\": " + usage) + "}";
+    return "{\"id\": " + id + ", \"result\": " + result + ", \"error\": null" +
+           (usage.empty() ? "" : ", \"usage\": " + usage) + "}";
 }
 
 std::string error_reply(const std::string &id, std::string_view message) {
     return "{\"id\": " + id + ", \"result\": null, \"error\": " + json_text(message) + "}";
 }
 
-std::string stream_end() {
-    return "{\"token\": " + json_text(kStreamEnd) + "}";
-}
+std::string stream_end() { return "{\"token\": " + json_text(kStreamEnd) + "}"; }
 
 std::string stream_end(const Form &form, const Answer &answer, const ModelInfo &model) {
     const auto *generation = std::get_if<Generation>(&answer);
@@ -444,7 +450,9 @@ std::string stream_end(const Form &form, const Answer &answer, const ModelInfo &
 }
 
 std::string usage_of(const Form &form, const Answer &answer) {
-    const auto text = [](const auto &told) { return dump({{"prompt_tokens", told.prompt_tokens}, {"engine_ms", told.engine_ms}}); };
+    const auto text = [](const auto &told) {
+        return dump({{"prompt_tokens", told.prompt_tokens}, {"engine_ms", told.engine_ms}});
+    };
     if (!form.usage)
         return "";
     if (const auto *vectors = std::get_if<Vectors>(&answer))
@@ -471,7 +479,8 @@ std::string format_info(const DaemonInfo &daemon) {
     Json capabilities = Json::array();
     for (const Method &method : kMethods)
         capabilities.push_back(method.name);
-    for (const char *feature : {"return_usage", "timeout_ms", "pipelining", "push_stream", "schema", "regex", "choices"})
+    for (const char *feature :
+         {"return_usage", "timeout_ms", "pipelining", "push_stream", "schema", "regex", "choices"})
         capabilities.push_back(feature);
     return dump({{"name", "steadytextd"},
                  {"version", STEADYTEXT_VERSION},

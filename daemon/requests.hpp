@@ -38,7 +38,7 @@ struct Form {
 };
 
 struct Request {
-    std::string id = "null";  // as JSON text
+    std::string id = "null";               // as JSON text
     std::chrono::milliseconds timeout{0};  // 0: none
     Form form;
     std::variant<Immediate, Control, Cancel, GenerateTask, EmbedTask, RankTask> task;

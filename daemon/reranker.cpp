@@ -81,7 +81,8 @@ std::vector<llama_token> Reranker::tokens_of(const RankTask &task, const std::st
     std::vector<llama_token> tokens = tokenize(model_.get(), task.query, false);
     const std::vector<llama_token> rest = tokenize(model_.get(), document, false);
     if (llama_vocab_get_add_eos(vocabulary))
-        tokens.push_back(llama_vocab_sep(vocabulary) != LLAMA_TOKEN_NULL ? llama_vocab_sep(vocabulary) : llama_vocab_eos(vocabulary));
+        tokens.push_back(llama_vocab_sep(vocabulary) != LLAMA_TOKEN_NULL ? llama_vocab_sep(vocabulary)
+                                                                         : llama_vocab_eos(vocabulary));
     tokens.insert(tokens.end(), rest.begin() + llama_vocab_get_add_bos(vocabulary), rest.end());
     return tokens;
 }
@@ -105,8 +106,8 @@ bool Reranker::process(const RankTask &task, std::size_t item, Scores &result, s
     const llama_memory_t memory = llama_get_memory(context_.get());
     if (memory != nullptr)
         llama_memory_clear(memory, false);
-    const int status = memory != nullptr ? llama_decode(context_.get(), batch_->get())
-                                         : llama_encode(context_.get(), batch_->get());
+    const int status =
+        memory != nullptr ? llama_decode(context_.get(), batch_->get()) : llama_encode(context_.get(), batch_->get());
     if (status != 0) {
         error = "The engine could not rank the document";
         return false;

@@ -239,7 +239,8 @@ void Server::submit(Peer peer, Request request) {
 }
 
 std::string Server::info() const {
-    DaemonInfo daemon{.ready = loading_ == 0, .slots = options_.slots, .resident_bytes = core::resident_bytes(), .models = {}};
+    DaemonInfo daemon{
+        .ready = loading_ == 0, .slots = options_.slots, .resident_bytes = core::resident_bytes(), .models = {}};
     if (generator_.has_value()) {
         daemon.slots_in_use = generator_->slots_in_use();
         daemon.idle_ms = std::chrono::duration<double, std::milli>(Clock::now() - generator_->idle_since()).count();
@@ -264,8 +265,8 @@ void Server::handle(Outcome outcome) {
     const Form &form = pending->second.form;
     const bool stream = form.kind == Form::Kind::Stream || form.kind == Form::Kind::StreamWithLogprobs;
     const bool piece = std::holds_alternative<Piece>(outcome.answer);
-    const std::string result =
-        stream && !piece ? stream_end(form, outcome.answer, *pending->second.model) : format_answer(form, outcome.answer, *pending->second.model);
+    const std::string result = stream && !piece ? stream_end(form, outcome.answer, *pending->second.model)
+                                                : format_answer(form, outcome.answer, *pending->second.model);
     deliver(pending, result_reply(pending->second.id, result, usage_of(form, outcome.answer)), !piece);
 }
 
@@ -281,8 +282,9 @@ void Server::note_engine(Answer answer) {
     log_line("%s model %s is ready, fingerprint %.16s...", model.role, model.name.c_str(), model.fingerprint.c_str());
     if (role == "generation" && !model.batch_invariant)
         log_line("this model's tokens would depend on batching, so requests are served one at a time");
-    (role == "generation" ? generation_model_ : role == "embedding" ? embedding_model_ : reranking_model_) =
-        std::move(model);
+    (role == "generation"  ? generation_model_
+     : role == "embedding" ? embedding_model_
+                           : reranking_model_) = std::move(model);
     if (--loading_ == 0)
         log_line("ready");
 }

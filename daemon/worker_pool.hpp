@@ -59,7 +59,8 @@ private:
 
     // Changes this thread only, on Linux. If the system refuses, the thread works all the same.
     void lower_priority() const {
-        (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), are_long_ ? kNicenessOfLong : kNiceness);
+        (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)),
+                          are_long_ ? kNicenessOfLong : kNiceness);
         const sched_param none = {};
         if (are_long_)
             (void)sched_setscheduler(0, SCHED_BATCH, &none);

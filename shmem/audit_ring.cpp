@@ -19,7 +19,8 @@ bool AuditRing::has_room(std::uint32_t database, std::uint32_t role) const noexc
     }
     if (!core::FairShare::allows(of_database, 1, in_use, kRecords))
         return false;
-    return of_role == 0 || core::FairShare::allows(of_role, 1, of_database, core::FairShare::most(in_use - of_database, kRecords));
+    return of_role == 0 ||
+           core::FairShare::allows(of_role, 1, of_database, core::FairShare::most(in_use - of_database, kRecords));
 }
 
 bool AuditRing::put(std::uint32_t database, std::uint32_t role, const AuditRecord &record) noexcept {
@@ -29,7 +30,8 @@ bool AuditRing::put(std::uint32_t database, std::uint32_t role, const AuditRecor
     for (std::uint32_t look = 0; look < kRecords; look++) {
         Slot &slot = slots_[(start + look) % kRecords];
         std::uint64_t expected = word(State::Free);
-        if (!slot.word.compare_exchange_strong(expected, word(State::Filling, database), std::memory_order_acquire, std::memory_order_relaxed))
+        if (!slot.word.compare_exchange_strong(expected, word(State::Filling, database), std::memory_order_acquire,
+                                               std::memory_order_relaxed))
             continue;
         slot.role.store(role, std::memory_order_relaxed);
         slot.record = record;
@@ -65,7 +67,8 @@ AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint64_t who, std::
             const std::uint64_t count = !is_current ? 1 : before == kMostCounted ? before : before + 1;
             const std::uint64_t kept_tag = is_current ? seen >> 24 & 0xFFFF : tag;
             if (cell.compare_exchange_weak(seen, window << 40 | kept_tag << 24 | count, std::memory_order_acq_rel))
-                return {!is_current, count <= kPerWindow, static_cast<std::uint32_t>(!is_current && before > 0 ? before - 1 : 0)};
+                return {!is_current, count <= kPerWindow,
+                        static_cast<std::uint32_t>(!is_current && before > 0 ? before - 1 : 0)};
         }
     }
 }

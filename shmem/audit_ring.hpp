@@ -53,7 +53,8 @@ private:
     [[nodiscard]] bool has_room(std::uint32_t database, std::uint32_t role) const noexcept;
 
     struct alignas(kCacheLine) Slot {
-        std::atomic<std::uint64_t> word{AuditRing::word(State::Free)};  // release into Ready: pairs with the acquire in find()
+        std::atomic<std::uint64_t> word{
+            AuditRing::word(State::Free)};  // release into Ready: pairs with the acquire in find()
         std::atomic<std::uint32_t> role{0};
         AuditRecord record;
     };
@@ -69,12 +70,12 @@ public:
     static constexpr std::uint32_t kPerWindow = 100;
 
     struct Turn {
-        bool is_first;            // of its window
+        bool is_first;  // of its window
         bool is_written;
-        std::uint32_t left_out;   // if is_first: how many records of the previous window were not logged
+        std::uint32_t left_out;  // if is_first: how many records of the previous window were not logged
     };
-    // `who`: role and database. Cells that another role or kind uses in this window are passed over; only where kLooks cells in a row
-    // are used do two of them share a limit.
+    // `who`: role and database. Cells that another role or kind uses in this window are passed over; only where kLooks
+    // cells in a row are used do two of them share a limit.
     [[nodiscard]] Turn take(std::uint32_t kind, std::uint64_t who, std::int64_t now_us) noexcept;
 
 private:

@@ -49,7 +49,8 @@ private:
         return std::uint64_t{database} << 32 | static_cast<std::uint32_t>(state);
     }
     struct alignas(kCacheLine) Record {
-        std::atomic<std::uint64_t> word{CacheWrites::word(State::Free)};  // release into Ready: pairs with the acquire in take()
+        std::atomic<std::uint64_t> word{
+            CacheWrites::word(State::Free)};  // release into Ready: pairs with the acquire in take()
         std::uint32_t attempts = 0;
         std::uint64_t epoch = 0;
         Chain payload;
@@ -59,7 +60,8 @@ private:
         : record_count_(record_count), pool_offset_(pool_offset) {}
 
     [[nodiscard]] PayloadPool &pool() const noexcept {
-        return *reinterpret_cast<PayloadPool *>(reinterpret_cast<char *>(const_cast<CacheWrites *>(this)) + pool_offset_);
+        return *reinterpret_cast<PayloadPool *>(reinterpret_cast<char *>(const_cast<CacheWrites *>(this)) +
+                                                pool_offset_);
     }
 
     std::uint32_t record_count_;

@@ -30,7 +30,9 @@ std::size_t CallStats::bytes_needed(std::uint32_t processes) noexcept {
     return kHeaderBytes + processes * round_up(sizeof(Shard));
 }
 
-CallStats *CallStats::place(void *memory, std::uint32_t processes) noexcept { return new (memory) CallStats(processes); }
+CallStats *CallStats::place(void *memory, std::uint32_t processes) noexcept {
+    return new (memory) CallStats(processes);
+}
 
 CallStats::CallStats(std::uint32_t processes) noexcept : processes_(processes) {
     for (std::uint32_t i = 0; i < processes; i++)
@@ -43,7 +45,8 @@ const CallStats::Shard *CallStats::shards() const noexcept {
 
 CallStats::Shard &CallStats::shard(std::int32_t process) noexcept {
     char *first = reinterpret_cast<char *>(this) + kHeaderBytes;
-    return *reinterpret_cast<Shard *>(first + static_cast<std::uint32_t>(process) % processes_ * round_up(sizeof(Shard)));
+    return *reinterpret_cast<Shard *>(first +
+                                      static_cast<std::uint32_t>(process) % processes_ * round_up(sizeof(Shard)));
 }
 
 void CallStats::count(std::int32_t process, const EndedCall &call) noexcept {

@@ -33,11 +33,11 @@ namespace steadytext::shmem {
 
 // How a call ended. A call that was sent to a daemon has one of the last four outcomes.
 #define STEADYTEXT_CALL_OUTCOMES(X)                                                                                    \
-    X(Refused, "refused")     /* turned away for lack of room, or ended before a daemon was asked */                   \
-    X(Limited, "limited")     /* by a rate limit or a budget */                                                        \
-    X(Hit, "hit")             /* answered from the cache */                                                            \
-    X(Joined, "joined")       /* got what another session's request got */                                             \
-    X(Degraded, "degraded")   /* no daemon could be asked */                                                           \
+    X(Refused, "refused")   /* turned away for lack of room, or ended before a daemon was asked */                     \
+    X(Limited, "limited")   /* by a rate limit or a budget */                                                          \
+    X(Hit, "hit")           /* answered from the cache */                                                              \
+    X(Joined, "joined")     /* got what another session's request got */                                               \
+    X(Degraded, "degraded") /* no daemon could be asked */                                                             \
     X(Ok, "ok")                                                                                                        \
     X(Failed, "failed")                                                                                                \
     X(TimedOut, "timed_out")                                                                                           \
@@ -45,14 +45,14 @@ namespace steadytext::shmem {
 
 // Why a call got no real answer. Each cause has a counter, whatever steadytext.on_failure made of it.
 #define STEADYTEXT_FAILURE_CAUSES(X)                                                                                   \
-    X(NoRoom, "no_room")                 /* slots or payload memory */                                                 \
-    X(PoolExhausted, "pool_exhausted")   /* no connection became free */                                               \
-    X(NotConfigured, "not_configured")   /* no daemon, or none with such a model */                                    \
-    X(Unreachable, "unreachable")        /* every daemon down, its breaker open or drained */                          \
+    X(NoRoom, "no_room")               /* slots or payload memory */                                                   \
+    X(PoolExhausted, "pool_exhausted") /* no connection became free */                                                 \
+    X(NotConfigured, "not_configured") /* no daemon, or none with such a model */                                      \
+    X(Unreachable, "unreachable")      /* every daemon down, its breaker open or drained */                            \
     X(ConnectionLost, "connection_lost")                                                                               \
     X(Timeout, "timeout")                                                                                              \
     X(InvalidReply, "invalid_reply")                                                                                   \
-    X(Engine, "engine")                  /* the daemon said that it failed */                                          \
+    X(Engine, "engine") /* the daemon said that it failed */                                                           \
     X(Other, "other")
 
 // Where an answer was looked for, and found.
@@ -63,10 +63,10 @@ namespace steadytext::shmem {
 
 // Where the time of a call that was sent went.
 #define STEADYTEXT_CALL_STAGES(X)                                                                                      \
-    X(Queue, "queue")     /* until the gateway took it */                                                              \
-    X(Pool, "pool")       /* until a connection had it */                                                              \
-    X(Network, "network") /* on the way and in the daemon's queue */                                                   \
-    X(Engine, "engine")   /* as the daemon says */                                                                     \
+    X(Queue, "queue")            /* until the gateway took it */                                                       \
+    X(Pool, "pool")              /* until a connection had it */                                                       \
+    X(Network, "network")        /* on the way and in the daemon's queue */                                            \
+    X(Engine, "engine")          /* as the daemon says */                                                              \
     X(FirstPiece, "first_piece") /* of a stream: from sending to its first text; the others count it too */
 
 #define STEADYTEXT_ENUMERATOR(name, text) name,
@@ -92,11 +92,14 @@ inline constexpr std::size_t kCacheLevels = std::size(kCacheLevelNames);
 inline constexpr std::size_t kCallStages = std::size(kCallStageNames);
 
 [[nodiscard]] constexpr bool was_sent(CallOutcome outcome) noexcept { return outcome >= CallOutcome::Ok; }
-[[nodiscard]] constexpr const char *name_of(CallKind kind) noexcept { return kCallKindNames[static_cast<std::size_t>(kind)]; }
+[[nodiscard]] constexpr const char *name_of(CallKind kind) noexcept {
+    return kCallKindNames[static_cast<std::size_t>(kind)];
+}
 
 // Upper bounds of the buckets of every histogram, in microseconds; a last bucket takes all longer times.
-inline constexpr std::array<std::int64_t, 16> kTimeBounds = {10,      100,     1'000,   2'500,     5'000,     10'000,     25'000,     50'000,
-                                                             100'000, 250'000, 500'000, 1'000'000, 2'500'000, 10'000'000, 30'000'000, 60'000'000};
+inline constexpr std::array<std::int64_t, 16> kTimeBounds = {
+    10,      100,     1'000,   2'500,     5'000,     10'000,     25'000,     50'000,
+    100'000, 250'000, 500'000, 1'000'000, 2'500'000, 10'000'000, 30'000'000, 60'000'000};
 inline constexpr std::size_t kTimeBuckets = kTimeBounds.size() + 1;
 
 // Times in buckets, with their sum.
@@ -111,10 +114,10 @@ template <class Number>
 struct CallCounts {
     std::array<Number, kCallOutcomes> outcomes{};
     std::array<Number, kFailureCauses> failures{};
-    Number fallbacks{};          // something else was given instead of an answer
+    Number fallbacks{};  // something else was given instead of an answer
     Number prompt_tokens{};
     Number completion_tokens{};
-    Number saved_tokens{};       // completion tokens of answers that no daemon had to make again
+    Number saved_tokens{};                             // completion tokens of answers that no daemon had to make again
     std::array<TimeCounts<Number>, 2> response_times;  // [0]: of calls that were no cache hits, [1]: of cache hits
     std::array<TimeCounts<Number>, kCallStages> stages;
 
@@ -150,7 +153,7 @@ using CallTotals = CallTotalsOf<std::uint64_t>;
 struct EndedCall {
     CallKind kind;
     CallOutcome outcome;
-    bool has_failed;         // then `cause` says why
+    bool has_failed;  // then `cause` says why
     FailureCause cause;
     bool fell_back;
     std::int64_t took_us;

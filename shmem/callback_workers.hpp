@@ -1,8 +1,8 @@
 // Places for callback workers: kMost in the whole server, and at most one at a time for a role in a database.
 //
 // A queue worker says which roles want a callback worker (shmem/worker_places.hpp). When it is a role's turn, which
-// src/core/worker_turns.hpp decides, the launcher reserves a place and starts the callback worker, which gives the place up when it ends. If the worker never
-// comes, the launcher gives the place up. Regime: pure, lock-free, noexcept.
+// src/core/worker_turns.hpp decides, the launcher reserves a place and starts the callback worker, which gives the
+// place up when it ends. If the worker never comes, the launcher gives the place up. Regime: pure, lock-free, noexcept.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -44,7 +44,9 @@ public:
         return static_cast<std::uint32_t>(places_[place].who.load(std::memory_order_acquire));
     }
     // Of the worker that has the place; 0: it has not come.
-    [[nodiscard]] std::int32_t pid_of(std::uint32_t place) const noexcept { return places_[place].pid.load(std::memory_order_acquire); }
+    [[nodiscard]] std::int32_t pid_of(std::uint32_t place) const noexcept {
+        return places_[place].pid.load(std::memory_order_acquire);
+    }
     // The place is reserved, and its worker has not come; is_overdue(): not for kPatienceUs.
     [[nodiscard]] bool is_awaited(std::uint32_t place) const noexcept {
         return database_of(place) != 0 && places_[place].pid.load(std::memory_order_acquire) == 0;
@@ -54,7 +56,8 @@ public:
     }
 
     // Called by the callback worker. False: it came too late, or the place belongs to another role.
-    [[nodiscard]] bool come(std::uint32_t place, std::uint32_t database, std::uint32_t role, std::int32_t pid) noexcept {
+    [[nodiscard]] bool come(std::uint32_t place, std::uint32_t database, std::uint32_t role,
+                            std::int32_t pid) noexcept {
         if (place >= kMost || places_[place].who.load(std::memory_order_acquire) != word(database, role))
             return false;
         std::int32_t none = 0;
@@ -64,8 +67,12 @@ public:
         if (place < kMost && places_[place].pid.load(std::memory_order_acquire) == pid)
             give_up(place);
     }
-    void set_proc_number(std::uint32_t place, std::int32_t number) noexcept { places_[place].proc_number.store(number); }
-    [[nodiscard]] std::int32_t proc_number(std::uint32_t place) const noexcept { return places_[place].proc_number.load(); }
+    void set_proc_number(std::uint32_t place, std::int32_t number) noexcept {
+        places_[place].proc_number.store(number);
+    }
+    [[nodiscard]] std::int32_t proc_number(std::uint32_t place) const noexcept {
+        return places_[place].proc_number.load();
+    }
     // Gives up a place whose worker ended before it came.
     void give_up(std::uint32_t place) noexcept {
         places_[place].proc_number.store(-1, std::memory_order_relaxed);
@@ -75,12 +82,14 @@ public:
     }
 
 private:
-    static constexpr std::uint64_t word(std::uint32_t database, std::uint32_t role) { return std::uint64_t{database} << 32 | role; }
+    static constexpr std::uint64_t word(std::uint32_t database, std::uint32_t role) {
+        return std::uint64_t{database} << 32 | role;
+    }
     struct Place {
-        std::atomic<std::uint64_t> who{0};      // {database:32 | role:32}; 0: free
-        std::atomic<std::int32_t> pid{0};       // 0: it has not come yet
+        std::atomic<std::uint64_t> who{0};          // {database:32 | role:32}; 0: free
+        std::atomic<std::int32_t> pid{0};           // 0: it has not come yet
         std::atomic<std::int32_t> proc_number{-1};  // for its latch; -1: it has not joined its database yet
-        std::atomic<std::int64_t> since_us{0};  // CLOCK_MONOTONIC, when it was reserved
+        std::atomic<std::int64_t> since_us{0};      // CLOCK_MONOTONIC, when it was reserved
     };
     Place places_[kMost];
 };

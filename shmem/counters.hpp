@@ -18,14 +18,17 @@ namespace steadytext::shmem {
     X(Retries, "retries_total", "Requests sent again after a lost connection.")                                        \
     X(Cancels, "cancels_total", "Requests given up by cancel, ROLLBACK or termination.")                               \
     X(Timeouts, "timeouts_total", "Requests given up at steadytext.request_timeout.")                                  \
-    X(OwnTimeouts, "own_timeouts_total", "Calls that gave up sooner than steadytext.breaker_timeout, which tells nothing of daemons.") \
-    X(TakenBack, "taken_back_total", "Requests that their sessions did not end at the deadline, ended by the gateway.") \
+    X(OwnTimeouts, "own_timeouts_total",                                                                               \
+      "Calls that gave up sooner than steadytext.breaker_timeout, which tells nothing of daemons.")                    \
+    X(TakenBack, "taken_back_total",                                                                                   \
+      "Requests that their sessions did not end at the deadline, ended by the gateway.")                               \
     X(LateReplies, "late_replies_total", "Replies to requests that had ended, dropped.")                               \
     X(ForeignReplies, "foreign_replies_total", "Replies to another server's requests, dropped.")                       \
     X(InvalidReplies, "invalid_replies_total", "Messages that are no reply to a request, dropped.")                    \
     X(RoomWaits, "room_waits_total", "Requests that waited in line for a slot or payload memory.")                     \
     X(QueueFull, "queue_full_total", "Requests refused: no slot became free for them by their deadline.")              \
-    X(PayloadFull, "payload_full_total", "Requests (by their deadline) or replies that found no room in steadytext.payload_memory.") \
+    X(PayloadFull, "payload_full_total",                                                                               \
+      "Requests (by their deadline) or replies that found no room in steadytext.payload_memory.")                      \
     X(PoolExhausted, "pool_exhausted_total", "Requests that found no free connection in steadytext.pool_wait.")        \
     X(NoDaemon, "no_daemon_total", "Requests while no daemon was configured.")                                         \
     X(NoModel, "no_model_total", "Requests for a model that no daemon serves.")                                        \
@@ -38,8 +41,10 @@ namespace steadytext::shmem {
     X(LimitShadowRefusals, "limit_shadow_refusals_total", "Calls that steadytext.limit_shadow_mode let through.")      \
     X(SuspiciousInputs, "suspicious_inputs_total", "Arguments that look like an attack, refused or not.")              \
     X(AuditDropped, "audit_dropped_total", "Rows that were not written to steadytext_audit_log.")                      \
-    X(UsageDropped, "usage_dropped_total", "Calls that steadytext_usage misses: more roles at once than there is room for.") \
-    X(NotificationsLeftOut, "notifications_left_out_total", "Notifications that a nearly full queue of the server's had no room for.") \
+    X(UsageDropped, "usage_dropped_total",                                                                             \
+      "Calls that steadytext_usage misses: more roles at once than there is room for.")                                \
+    X(NotificationsLeftOut, "notifications_left_out_total",                                                            \
+      "Notifications that a nearly full queue of the server's had no room for.")                                       \
     X(Probes, "probes_total", "Looks, one a second, whether a request would find a daemon.")                           \
     X(ProbesFailed, "probes_failed_total", "Such looks that found the gateway or every daemon away.")
 

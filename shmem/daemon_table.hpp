@@ -42,7 +42,7 @@ enum class DaemonState : std::uint8_t {
 struct DaemonIdentity {
     // as everybody may see it (core::PublicEndpoint); no other daemon has the same
     char endpoint[256] = "";
-    std::uint64_t endpoint_hash = 0;           // core::stable_hash() of the endpoint in steadytext.daemons
+    std::uint64_t endpoint_hash = 0;  // core::stable_hash() of the endpoint in steadytext.daemons
     char name[64] = "";
     char version[32] = "";
     char reason[256] = "";                     // of the present state, in words
@@ -63,10 +63,12 @@ struct alignas(kCacheLine) DaemonRow {
     // number of the daemon that has the row; 0: no daemon. release: pairs with the acquire in is_taken()
     std::atomic<std::uint64_t> tenure{0};
     core::Breaker breaker;
-    // The tenure of the daemon that gets nothing new while it flaps; 0: none. Written by the launcher (bgworker/incident_watch.*).
+    // The tenure of the daemon that gets nothing new while it flaps; 0: none. Written by the launcher
+    // (bgworker/incident_watch.*).
     std::atomic<std::uint64_t> resting_tenure{0};
     std::atomic<std::int64_t> busy_until_us{0};  // CLOCK_MONOTONIC: it asked to be left alone until then
-    // how often steadytext_daemon_reset() was called: what the daemon put off before counts no longer (src/core/put_offs.hpp)
+    // how often steadytext_daemon_reset() was called: what the daemon put off before counts no longer
+    // (src/core/put_offs.hpp)
     std::atomic<std::uint32_t> resets{0};
     std::atomic<std::uint32_t> in_flight{0};
     std::atomic<std::uint32_t> connections{0};
@@ -79,7 +81,8 @@ struct alignas(kCacheLine) DaemonRow {
     std::atomic<std::int64_t> last_ok_unix_us{0};      // last request answered
     std::atomic<std::int64_t> last_answer_unix_us{0};  // last sign of life
     std::atomic<std::int64_t> ready_since_us{0};       // CLOCK_MONOTONIC; 0 while not connected
-    std::atomic<std::uint64_t> resident_bytes{0};      // its memory as it told last; 0: it does not tell, or is not connected
+    std::atomic<std::uint64_t> resident_bytes{
+        0};  // its memory as it told last; 0: it does not tell, or is not connected
 
     // The daemon is gone. Clears the row.
     void clear() noexcept {
@@ -137,7 +140,8 @@ struct DaemonTable {
         Outlook seen{models_epoch.load(std::memory_order_acquire), 0};
         for (const DaemonRow &row : rows) {
             seen.standing = seen.standing * 31 + static_cast<std::uint64_t>(row.state.load(std::memory_order_relaxed));
-            seen.standing = seen.standing * 31 + static_cast<std::uint64_t>(row.ready_since_us.load(std::memory_order_relaxed));
+            seen.standing =
+                seen.standing * 31 + static_cast<std::uint64_t>(row.ready_since_us.load(std::memory_order_relaxed));
             seen.traffic += row.requests.load(std::memory_order_relaxed);
         }
         return seen;

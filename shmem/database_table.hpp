@@ -70,10 +70,10 @@ struct alignas(kCacheLine) DatabaseState {
     // it has looked.
     std::atomic<std::int32_t> queue_pid{0};  // of the queue worker; 0: none
     std::atomic<std::int32_t> queue_proc_number{-1};
-    std::atomic<std::uint32_t> queue_failures{0};    // transactions that failed in a row
-    std::atomic<std::uint64_t> queue_changes{0};     // release: pairs with the worker's acquire before it looks
-    std::atomic<std::uint64_t> queue_seen{0};        // all changes up to this number
-    std::atomic<std::uint64_t> queue_cancels{0};     // of these changes, the number that end jobs
+    std::atomic<std::uint32_t> queue_failures{0};  // transactions that failed in a row
+    std::atomic<std::uint64_t> queue_changes{0};   // release: pairs with the worker's acquire before it looks
+    std::atomic<std::uint64_t> queue_seen{0};      // all changes up to this number
+    std::atomic<std::uint64_t> queue_cancels{0};   // of these changes, the number that end jobs
     // CLOCK_MONOTONIC, when a postponed job is due while no worker runs; 0: none is
     std::atomic<std::int64_t> queue_due_us{0};
     // jobs pending or in progress: the last count, and the changes since then

@@ -22,8 +22,7 @@ std::uint32_t shards_for(std::size_t bytes) noexcept {
 ShardGeometry geometry_of(const HotCacheConfig &config) noexcept {
     ShardGeometry geometry{};
     geometry.shards = shards_for(config.bytes);
-    const std::size_t bytes =
-        std::max<std::size_t>(config.bytes / geometry.shards, 16384) / kCacheLine * kCacheLine;
+    const std::size_t bytes = std::max<std::size_t>(config.bytes / geometry.shards, 16384) / kCacheLine * kCacheLine;
     geometry.slots = static_cast<std::uint32_t>(round_up(bytes / kBytesPerSlot, kSlotsPerBucket));
     geometry.sketch_words = geometry.slots / 2;
     geometry.departed = geometry.slots / 32 + 1;
@@ -31,9 +30,8 @@ ShardGeometry geometry_of(const HotCacheConfig &config) noexcept {
     geometry.log_words[0] = logs / 8 * kFreshShare / 100;
     geometry.log_words[1] = logs / 8 - geometry.log_words[0] - kCacheLine / 8;
 
-    const std::size_t wanted = config.max_value_bytes != 0
-                                   ? config.max_value_bytes
-                                   : std::min<std::size_t>(config.bytes / 16, 4U << 20);
+    const std::size_t wanted =
+        config.max_value_bytes != 0 ? config.max_value_bytes : std::min<std::size_t>(config.bytes / 16, 4U << 20);
     const std::size_t possible = (geometry.log_words[1] - kHeaderWords) * 8;
     geometry.max_value_bytes = std::min({wanted, possible, static_cast<std::size_t>(EntryHeader::kMaxSize)});
     return geometry;
@@ -62,16 +60,14 @@ HotCache *HotCache::place(void *memory, const HotCacheConfig &config) noexcept {
 }
 
 Shard HotCache::shard(std::uint32_t index) noexcept {
-    return {geometry_,
-            reinterpret_cast<char *>(this) + round_up(sizeof *this) + index * geometry_.shard_bytes()};
+    return {geometry_, reinterpret_cast<char *>(this) + round_up(sizeof *this) + index * geometry_.shard_bytes()};
 }
 
 // ---- readers
 // ---------------------------------------------------------------------------------------------------------
 
 // A single pass over the slots that may hold `key`. Moving: a value was overwritten during the look.
-HotCache::Sight HotCache::look(Shard &shard, const KeyWords &key, SlotSight &sight,
-                               EntryHeader &header) noexcept {
+HotCache::Sight HotCache::look(Shard &shard, const KeyWords &key, SlotSight &sight, EntryHeader &header) noexcept {
     bool moving = false;
     for (int choice = 0; choice < 2; choice++) {
         const std::uint32_t bucket = shard.bucket(key, choice);
@@ -153,8 +149,7 @@ ReadResult HotCache::read(const CacheKey &key, std::int64_t now_us, char *buffer
 }
 
 std::uint64_t HotCache::second_of(std::int64_t now_us) const noexcept {
-    return std::clamp<std::uint64_t>(now_us > begun_us_ ? (now_us - begun_us_) / 1'000'000 : 0, 0,
-                                     Use::kMaxSeconds);
+    return std::clamp<std::uint64_t>(now_us > begun_us_ ? (now_us - begun_us_) / 1'000'000 : 0, 0, Use::kMaxSeconds);
 }
 
 std::int64_t HotCache::time_of(Use use) const noexcept {
@@ -186,8 +181,8 @@ bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int6
         count(here.state->refused_size);
         return false;
     }
-    header.what = std::uint64_t{value.bytes.size()} << 40 |
-                  std::uint64_t{static_cast<std::uint8_t>(value.kind)} << 32 | value.owner.database;
+    header.what = std::uint64_t{value.bytes.size()} << 40 | std::uint64_t{static_cast<std::uint8_t>(value.kind)} << 32 |
+                  value.owner.database;
     header.expiry = static_cast<std::uint64_t>(value.expires_us) << 8 | value.flags;
     header.asker = std::uint64_t{value.owner.role} << 32 | value.owner.epoch;
 

@@ -67,13 +67,11 @@ struct KeyHits {
 struct HotCacheStats {
     std::uint64_t hits, misses;
     std::uint64_t inserts, evictions,
-        erased;                   // evictions: published values given up for room, replaced ones not counted
-    std::uint64_t refused_size;   // larger than max_value_bytes
-    std::uint64_t refused_busy;   // another writer held the shard
-    std::uint64_t
-        refused_admission;  // too large for the new ones' log, and not wanted often enough for the other
-    std::uint64_t
-        unfolded_hits;  // hits that no drain will report: of erased keys, or too many at once
+        erased;                       // evictions: published values given up for room, replaced ones not counted
+    std::uint64_t refused_size;       // larger than max_value_bytes
+    std::uint64_t refused_busy;       // another writer held the shard
+    std::uint64_t refused_admission;  // too large for the new ones' log, and not wanted often enough for the other
+    std::uint64_t unfolded_hits;      // hits that no drain will report: of erased keys, or too many at once
     std::uint64_t entries, bytes_used, bytes_total;  // bytes of live values with their headers; of both logs
 };
 

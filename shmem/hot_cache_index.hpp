@@ -47,9 +47,7 @@ struct KeyWords {
     [[nodiscard]] std::uint32_t sketch_word(int row, std::uint32_t size) const noexcept {
         return scale(static_cast<std::uint32_t>(words[row < 2 ? 0 : 2] >> (32 * (row % 2))), size);
     }
-    [[nodiscard]] int sketch_shift(int row) const noexcept {
-        return static_cast<int>(words[3] >> (4 * row) & 15) * 4;
-    }
+    [[nodiscard]] int sketch_shift(int row) const noexcept { return static_cast<int>(words[3] >> (4 * row) & 15) * 4; }
 
 private:
     // Maps 32 uniform bits to [0, range) by their high end; shard_bits() uses the low end.
@@ -71,9 +69,7 @@ public:
                 (position & kPositionMask)) {}
 
     [[nodiscard]] bool is_empty() const noexcept { return word_ == 0; }
-    [[nodiscard]] bool may_be(const KeyWords &key) const noexcept {
-        return word_ >> 41 == (key.tag() << 1 | 1);
-    }
+    [[nodiscard]] bool may_be(const KeyWords &key) const noexcept { return word_ >> 41 == (key.tag() << 1 | 1); }
     [[nodiscard]] LogId log() const noexcept { return static_cast<LogId>(word_ >> 40 & 1); }
     // The full position, given the end of its log, which is never more than 2^40 words ahead.
     [[nodiscard]] std::uint64_t position(std::uint64_t end) const noexcept {
@@ -103,8 +99,8 @@ public:
     [[nodiscard]] std::uint64_t word() const noexcept { return word_; }
 
     [[nodiscard]] Use after_hit(std::uint64_t second) const noexcept {
-        return Use(generation(), std::min<std::uint64_t>(frequency() + 1, kMaxFrequency),
-                   std::max(second, last_hit()), std::min<std::uint64_t>(hits() + 1, kMaxHits));
+        return Use(generation(), std::min<std::uint64_t>(frequency() + 1, kMaxFrequency), std::max(second, last_hit()),
+                   std::min<std::uint64_t>(hits() + 1, kMaxHits));
     }
     [[nodiscard]] Use without_hits() const noexcept { return Use(generation(), frequency(), last_hit(), 0); }
     [[nodiscard]] Use with_frequency(std::uint64_t frequency) const noexcept {

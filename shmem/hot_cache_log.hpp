@@ -59,9 +59,7 @@ public:
     [[nodiscard]] std::uint64_t free_words() const noexcept { return capacity_ - (end() - begin()); }
 
     // Whether the words loaded before this call, from `position` on, were not being overwritten.
-    [[nodiscard]] bool is_intact(std::uint64_t position) const noexcept {
-        return end() - position <= capacity_;
-    }
+    [[nodiscard]] bool is_intact(std::uint64_t position) const noexcept { return end() - position <= capacity_; }
 
     [[nodiscard]] EntryHeader load_header(std::uint64_t position) const noexcept {
         EntryHeader header;
@@ -106,8 +104,7 @@ inline void Log::stretches(std::uint64_t position, std::uint64_t count, Piece &&
 inline void Log::load(std::uint64_t position, char *target, std::size_t bytes) const noexcept {
     stretches(position, (bytes + 7) / 8, [&](std::uint64_t *words, std::uint64_t count) {
         for (std::uint64_t i = 0; i < count; i++) {
-            const std::uint64_t word =
-                std::atomic_ref(words[i]).load(std::memory_order_acquire);  // pairs with store()
+            const std::uint64_t word = std::atomic_ref(words[i]).load(std::memory_order_acquire);  // pairs with store()
             const std::size_t size = std::min<std::size_t>(bytes, 8);
             if (size == 8) [[likely]]
                 std::memcpy(target, &word, 8);

@@ -5,8 +5,7 @@ namespace steadytext::shmem::cache {
 
 std::size_t ShardGeometry::shard_bytes() const noexcept {
     return sizeof(ShardState) + round_up(slots * sizeof(Slot)) + round_up(sketch_words * std::size_t{8}) +
-           round_up(departed * sizeof(DepartedHits)) + round_up(log_words[0] * 8) +
-           round_up(log_words[1] * 8);
+           round_up(departed * sizeof(DepartedHits)) + round_up(log_words[0] * 8) + round_up(log_words[1] * 8);
 }
 
 Shard::Shard(const ShardGeometry &geometry_, char *memory) noexcept : geometry(&geometry_) {

@@ -102,7 +102,8 @@ struct Shard {
 class ShardLock {
 public:
     explicit ShardLock(ShardState &state) noexcept : writer_(state.writer) {
-        for (int pauses = 0; !try_often() && pauses < kYields + kNaps && writer_.load(std::memory_order_relaxed) != kStuck; pauses++)
+        for (int pauses = 0;
+             !try_often() && pauses < kYields + kNaps && writer_.load(std::memory_order_relaxed) != kStuck; pauses++)
             if (pauses < kYields)
                 sched_yield();
             else

@@ -22,8 +22,7 @@ public:
     [[nodiscard]] std::uint32_t estimate(const KeyWords &key) const noexcept {
         std::uint32_t least = kMax;
         for (int row = 0; row < 4; row++)
-            least =
-                std::min(least, static_cast<std::uint32_t>(word(key, row) >> key.sketch_shift(row) & kMax));
+            least = std::min(least, static_cast<std::uint32_t>(word(key, row) >> key.sketch_shift(row) & kMax));
         return least;
     }
 

@@ -13,8 +13,8 @@ constexpr int kMaxVictims = 64;
 
 ShardWriter::ShardWriter(const Shard &shard, Admission admission, std::int64_t now_us) noexcept
     : shard_(shard), fresh_(shard.log(LogId::Fresh)), proven_(shard.log(LogId::Proven)),
-      sketch_(shard.sketch_words, shard.geometry->sketch_words, shard.state->sketch_additions),
-      admission_(admission), now_us_(now_us) {}
+      sketch_(shard.sketch_words, shard.geometry->sketch_words, shard.state->sketch_additions), admission_(admission),
+      now_us_(now_us) {}
 
 bool ShardWriter::put(const EntryHeader &header, const char *value) noexcept {
     sketch_.add(header.key, 1, entries());
@@ -116,8 +116,7 @@ bool ShardWriter::outweighs_victims(std::uint64_t words, std::uint32_t wanted) c
 // If there is less room than the value takes, its old words are overwritten while they are copied. In
 // ascending order this is safe, as the target never overtakes the source. Readers of the old place notice, and
 // look again.
-void ShardWriter::move_to_proven(LogId from, std::uint64_t position, const EntryHeader &header,
-                                 Slot &slot) noexcept {
+void ShardWriter::move_to_proven(LogId from, std::uint64_t position, const EntryHeader &header, Slot &slot) noexcept {
     constexpr std::uint64_t kPiece = 64;
     char piece[kPiece * 8];
     const Log source = shard_.log(from);

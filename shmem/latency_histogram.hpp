@@ -46,8 +46,7 @@ public:
 private:
     static constexpr unsigned kStepBits = 3;
     static constexpr std::uint64_t kSteps = 1U << kStepBits;
-    static constexpr std::size_t kBuckets =
-        256;  // up to 2^34 us, above four hours; the last takes what is longer
+    static constexpr std::size_t kBuckets = 256;  // up to 2^34 us, above four hours; the last takes what is longer
 
     // Below 8 us each value has its own bucket. From there on, the three bits after the leading bit choose.
     static std::size_t bucket_of(std::uint64_t value) noexcept {

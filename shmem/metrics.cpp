@@ -50,20 +50,26 @@ private:
     std::vector<MetricSample> &samples_;
 };
 
-// ---- calls -----------------------------------------------------------------------------------------------------------
+// ---- calls
+// -----------------------------------------------------------------------------------------------------------
 
 constexpr MetricFamily kRequests = {"requests_total", "counter", "Calls that ended, whatever became of them."};
-constexpr MetricFamily kRequestsFailed = {"requests_failed_total", "counter", "Calls that got no real answer; fallbacks count."};
-constexpr MetricFamily kOutcomes = {"outcomes_total", "counter", "Calls by how they ended; their sum is requests_total."};
+constexpr MetricFamily kRequestsFailed = {"requests_failed_total", "counter",
+                                          "Calls that got no real answer; fallbacks count."};
+constexpr MetricFamily kOutcomes = {"outcomes_total", "counter",
+                                    "Calls by how they ended; their sum is requests_total."};
 constexpr MetricFamily kSent = {"sent_total", "counter", "Calls given to a daemon by what came of it."};
 constexpr MetricFamily kFailures = {"failures_total", "counter", "Calls without a real answer by cause."};
-constexpr MetricFamily kFallbacks = {"fallbacks_total", "counter", "Calls that returned something else instead of an answer."};
+constexpr MetricFamily kFallbacks = {"fallbacks_total", "counter",
+                                     "Calls that returned something else instead of an answer."};
 constexpr MetricFamily kPromptTokens = {"prompt_tokens_total", "counter", "Tokens daemons read."};
 constexpr MetricFamily kCompletionTokens = {"completion_tokens_total", "counter", "Tokens daemons made."};
-constexpr MetricFamily kSavedTokens = {"saved_tokens_total", "counter", "Tokens that need not be made again: of cached and shared answers."};
+constexpr MetricFamily kSavedTokens = {"saved_tokens_total", "counter",
+                                       "Tokens that need not be made again: of cached and shared answers."};
 constexpr MetricFamily kCacheHits = {"cache_hits_total", "counter", "Calls answered from the cache."};
 constexpr MetricFamily kCacheLookups = {"cache_lookups_total", "counter", "Looks into the cache by level and result."};
-constexpr MetricFamily kResponseTime = {"response_time_seconds", "histogram", "How long calls took, cached ones included."};
+constexpr MetricFamily kResponseTime = {"response_time_seconds", "histogram",
+                                        "How long calls took, cached ones included."};
 constexpr MetricFamily kStageTime = {"stage_time_seconds", "histogram", "Where the time of answered requests went."};
 
 // A sample of the family for each operation.
@@ -132,7 +138,8 @@ void add_calls(Gatherer &to, const CallTotals &totals) {
                    {{"operation", kCallKindNames[kind]}, {"stage", kCallStageNames[stage]}});
 }
 
-// ---- single events -----------------------------------------------------------------------------------------------------
+// ---- single events
+// -----------------------------------------------------------------------------------------------------
 
 struct EventFamilies {
     MetricFamily of[kCounterCount];
@@ -148,30 +155,37 @@ void add_events(Gatherer &to, const Counters &counters) {
         to.add(kEvents.of[i], counters.sum(static_cast<Counter>(i)));
 }
 
-// ---- memory and workers --------------------------------------------------------------------------------------------------
+// ---- memory and workers
+// --------------------------------------------------------------------------------------------------
 
 constexpr MetricFamily kInfo = {"info", "gauge", "Always 1; its label names the version of the loaded library."};
 constexpr MetricFamily kSlots = {"slots", "gauge", "Requests that can be under way at once (steadytext.max_requests)."};
 constexpr MetricFamily kSlotsInUse = {"slots_in_use", "gauge", "Requests under way."};
 constexpr MetricFamily kWaiting = {"requests_waiting", "gauge", "Requests under way that no daemon has yet."};
 constexpr MetricFamily kInLine = {"sessions_in_line", "gauge", "Sessions that wait for a slot or payload memory."};
-constexpr MetricFamily kOldest = {"oldest_waiting_seconds", "gauge", "How long the one of them that has waited longest waits."};
+constexpr MetricFamily kOldest = {"oldest_waiting_seconds", "gauge",
+                                  "How long the one of them that has waited longest waits."};
 constexpr MetricFamily kPayload = {"payload_bytes", "gauge", "Shared memory for requests and replies under way."};
 constexpr MetricFamily kPayloadInUse = {"payload_bytes_in_use", "gauge", "Bytes of it in use."};
 constexpr MetricFamily kHotEntries = {"hot_cache_entries", "gauge", "Answers in the hot cache."};
 constexpr MetricFamily kHotBytes = {"hot_cache_bytes", "gauge", "Shared memory of the hot cache."};
 constexpr MetricFamily kHotBytesInUse = {"hot_cache_bytes_in_use", "gauge", "Bytes of it in use."};
-constexpr MetricFamily kHotEvictions = {"hot_cache_evictions_total", "counter", "Answers that made room for others in the hot cache."};
+constexpr MetricFamily kHotEvictions = {"hot_cache_evictions_total", "counter",
+                                        "Answers that made room for others in the hot cache."};
 constexpr MetricFamily kPendingWrites = {"cache_writes_pending", "gauge", "Answers on their way to steadytext_cache."};
-constexpr MetricFamily kDeallocations = {"stat_deallocations_total", "counter", "Rows of pg_stat_steadytext that made room for others."};
+constexpr MetricFamily kDeallocations = {"stat_deallocations_total", "counter",
+                                         "Rows of pg_stat_steadytext that made room for others."};
 constexpr MetricFamily kJobs = {"queue_jobs", "gauge", "Asynchronous calls pending or under way, in all databases."};
-constexpr MetricFamily kOldestJob = {"queue_oldest_job_seconds", "gauge", "How long the one that has been pending longest is."};
-constexpr MetricFamily kJobFailures = {"queue_worker_failures", "gauge", "Transactions of queue workers that failed in a row."};
+constexpr MetricFamily kOldestJob = {"queue_oldest_job_seconds", "gauge",
+                                     "How long the one that has been pending longest is."};
+constexpr MetricFamily kJobFailures = {"queue_worker_failures", "gauge",
+                                       "Transactions of queue workers that failed in a row."};
 constexpr MetricFamily kWorkerUp = {"worker_up", "gauge", "Whether the background worker runs."};
-constexpr MetricFamily kWorkerBeat = {"worker_silence_seconds", "gauge", "How long ago the background worker last went round its loop."};
+constexpr MetricFamily kWorkerBeat = {"worker_silence_seconds", "gauge",
+                                      "How long ago the background worker last went round its loop."};
 constexpr MetricFamily kGatewayStarts = {"gateway_starts_total", "counter", "Starts of the gateway."};
-constexpr MetricFamily kRefreshStretch = {"refresh_stretch", "gauge",
-                                          "By how much incidents stretch steadytext.frecency_refresh_interval; 1: not."};
+constexpr MetricFamily kRefreshStretch = {
+    "refresh_stretch", "gauge", "By how much incidents stretch steadytext.frecency_refresh_interval; 1: not."};
 constexpr MetricFamily kEmbeddedStarts = {"embedded_daemon_starts_total", "counter", "Starts of the embedded daemon."};
 
 double seconds_since(std::int64_t then_us, std::int64_t now_us) {
@@ -219,7 +233,8 @@ void add_queues(Gatherer &to, const Segment &segment) {
 
 void add_workers(Gatherer &to, const Segment &segment, std::int64_t now_us) {
     const Header &header = *segment.header;
-    const std::pair<const char *, const WorkerState *> workers[] = {{"gateway", &header.gateway}, {"launcher", &header.launcher}};
+    const std::pair<const char *, const WorkerState *> workers[] = {{"gateway", &header.gateway},
+                                                                    {"launcher", &header.launcher}};
     to.add(kInfo, std::uint64_t{1}, {{"version", header.library_version}});
     for (const auto &[name, worker] : workers)
         to.add(kWorkerUp, std::uint64_t{worker->pid.load(std::memory_order_relaxed) != 0}, {{"worker", name}});
@@ -230,19 +245,24 @@ void add_workers(Gatherer &to, const Segment &segment, std::int64_t now_us) {
     to.add(kRefreshStretch, std::uint64_t{header.refresh_stretch.load(std::memory_order_relaxed)});
 }
 
-// ---- incidents -----------------------------------------------------------------------------------------------------------
+// ---- incidents
+// -----------------------------------------------------------------------------------------------------------
 
 constexpr MetricFamily kIncidentsOpen = {"incidents_open", "gauge", "Incidents that are open, by condition."};
-constexpr MetricFamily kIncidentsOpened = {"incidents_total", "counter", "Incidents that opened since the server started, by condition."};
+constexpr MetricFamily kIncidentsOpened = {"incidents_total", "counter",
+                                           "Incidents that opened since the server started, by condition."};
 
 void add_incidents(Gatherer &to, const Incidents &incidents) {
     for (std::size_t i = 0; i < core::kConditionCount; i++)
-        to.add(kIncidentsOpen, std::uint64_t{incidents.open[i].load(std::memory_order_relaxed)}, {{"condition", core::kConditions[i].name}});
+        to.add(kIncidentsOpen, std::uint64_t{incidents.open[i].load(std::memory_order_relaxed)},
+               {{"condition", core::kConditions[i].name}});
     for (std::size_t i = 0; i < core::kConditionCount; i++)
-        to.add(kIncidentsOpened, incidents.opened[i].load(std::memory_order_relaxed), {{"condition", core::kConditions[i].name}});
+        to.add(kIncidentsOpened, incidents.opened[i].load(std::memory_order_relaxed),
+               {{"condition", core::kConditions[i].name}});
 }
 
-// ---- daemons -------------------------------------------------------------------------------------------------------------
+// ---- daemons
+// -------------------------------------------------------------------------------------------------------------
 
 constexpr MetricFamily kConnections = {"daemon_connections_active", "gauge", "Connections to daemons."};
 
@@ -254,7 +274,9 @@ using Row = const DaemonRow &;
 using Breaker = const core::BreakerSettings &;
 constexpr DaemonMetric kDaemonMetrics[] = {
     {{"daemon_up", "gauge", "Whether the daemon is connected and answers."},
-     [](Row row, Breaker, std::int64_t) -> double { return row.state.load(std::memory_order_relaxed) == DaemonState::Ready; }},
+     [](Row row, Breaker, std::int64_t) -> double {
+         return row.state.load(std::memory_order_relaxed) == DaemonState::Ready;
+     }},
     {{"daemon_draining", "gauge", "Whether the daemon is drained, or rests because its circuit breaker flaps."},
      [](Row row, Breaker, std::int64_t) -> double {
          return row.rests() || row.state.load(std::memory_order_relaxed) == DaemonState::Draining;
@@ -273,7 +295,9 @@ constexpr DaemonMetric kDaemonMetrics[] = {
     {{"daemon_breaker_opened_total", "counter", "How often the daemon's circuit breaker opened."},
      [](Row row, Breaker, std::int64_t) { return static_cast<double>(row.breaker.times_opened()); }},
     {{"daemon_late_replies_total", "counter", "The daemon's replies to requests that had ended."},
-     [](Row row, Breaker, std::int64_t) { return static_cast<double>(row.late_replies.load(std::memory_order_relaxed)); }},
+     [](Row row, Breaker, std::int64_t) {
+         return static_cast<double>(row.late_replies.load(std::memory_order_relaxed));
+     }},
     {{"daemon_last_answer_timestamp_seconds", "gauge", "When the daemon last gave a sign of life; 0: never."},
      [](Row row, Breaker, std::int64_t) {
          return static_cast<double>(row.last_answer_unix_us.load(std::memory_order_relaxed)) / 1e6;
@@ -296,7 +320,8 @@ void add_daemons(Gatherer &to, const DaemonTable &daemons, const core::BreakerSe
             to.add(metric.family, metric.value(*row, breaker, now_us), {{"daemon", endpoint}});
 }
 
-// ---- text ----------------------------------------------------------------------------------------------------------------
+// ---- text
+// ----------------------------------------------------------------------------------------------------------------
 
 void append_value(std::string &text, double value) {
     char digits[32];

@@ -27,12 +27,12 @@ inline constexpr std::size_t kModelRoleCount = 3;
 
 struct Model {
     ModelRole role = ModelRole::Generation;
-    bool is_default = false;   // a call without a model name gets it
-    bool served = false;       // some daemon that answers has it loaded
+    bool is_default = false;  // a call without a model name gets it
+    bool served = false;      // some daemon that answers has it loaded
     // a daemon of the settings reported it, whether or not that daemon answers now; else it is only remembered
     bool is_listed = false;
-    bool takes_any = false;    // its daemon never reports its models: it accepts any name
-    bool ranks = true;         // if it embeds: its daemon ranks documents too, which engines over HTTP do not
+    bool takes_any = false;  // its daemon never reports its models: it accepts any name
+    bool ranks = true;       // if it embeds: its daemon ranks documents too, which engines over HTTP do not
     std::int32_t dimensions = 0;
     char name[kModelNameBytes] = "";
     char fingerprint[kFingerprintBytes] = "";
@@ -40,10 +40,10 @@ struct Model {
 
 // What the daemons have not reported.
 struct ModelsUntold {
-    bool is_whole = true;     // the daemons have no more models than the table
+    bool is_whole = true;  // the daemons have no more models than the table
     // a daemon of the settings will report its models soon, or is the only daemon that could have the model
     bool is_awaited = false;
-    bool any = false;         // a daemon of the settings has not reported its models, for example because it is down
+    bool any = false;  // a daemon of the settings has not reported its models, for example because it is down
 };
 
 class ModelTable {
@@ -77,11 +77,14 @@ public:
     }
     // The model that takes any name.
     [[nodiscard]] bool find_taker(ModelRole role, Model &model) const noexcept {
-        return consistently([&](bool &found) { return load_row(takers_[index_of(role)].load(std::memory_order_acquire), model, found); });
+        return consistently([&](bool &found) {
+            return load_row(takers_[index_of(role)].load(std::memory_order_acquire), model, found);
+        });
     }
     // The first embedding model by which documents are ranked.
     [[nodiscard]] bool find_ranker(Model &model) const noexcept {
-        return consistently([&](bool &found) { return load_row(ranker_.load(std::memory_order_acquire), model, found); });
+        return consistently(
+            [&](bool &found) { return load_row(ranker_.load(std::memory_order_acquire), model, found); });
     }
     [[nodiscard]] ModelsUntold untold() const noexcept {
         return {is_whole_.load(std::memory_order_acquire), is_awaited_.load(std::memory_order_acquire),

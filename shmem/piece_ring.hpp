@@ -47,7 +47,7 @@ private:
 
     alignas(kCacheLine) std::atomic<std::uint64_t> written_{0};  // by the producer
     std::atomic<bool> starved_{false};
-    alignas(kCacheLine) std::atomic<std::uint64_t> read_{0};     // by the consumer
+    alignas(kCacheLine) std::atomic<std::uint64_t> read_{0};  // by the consumer
     alignas(kCacheLine) char bytes_[kBytes];
 };
 

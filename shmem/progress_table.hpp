@@ -35,7 +35,9 @@ public:
     }
 
     [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
-    [[nodiscard]] ProgressRow &row(std::uint32_t process) noexcept { return reinterpret_cast<ProgressRow *>(this + 1)[process]; }
+    [[nodiscard]] ProgressRow &row(std::uint32_t process) noexcept {
+        return reinterpret_cast<ProgressRow *>(this + 1)[process];
+    }
 
 private:
     explicit ProgressTable(std::uint32_t size) noexcept : size_(size) {}

@@ -48,7 +48,9 @@ public:
 
 private:
     QueueWaiters() = default;
-    [[nodiscard]] std::atomic<std::uint64_t> *keys() noexcept { return reinterpret_cast<std::atomic<std::uint64_t> *>(this + 1); }
+    [[nodiscard]] std::atomic<std::uint64_t> *keys() noexcept {
+        return reinterpret_cast<std::atomic<std::uint64_t> *>(this + 1);
+    }
     [[nodiscard]] bool is_known(std::int32_t process) const noexcept {
         return process >= 0 && static_cast<std::uint32_t>(process) < processes_;
     }

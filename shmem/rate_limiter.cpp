@@ -24,12 +24,15 @@ std::uint64_t hash_of(const RateLimiter::Key &key) noexcept {
 }
 
 std::uint64_t word_of(RateLimiter::MeterId meter, std::int32_t pid) noexcept {
-    return std::uint64_t{static_cast<std::uint32_t>(pid)} << 32 | std::uint64_t{meter.generation & 0xffff} << 16 | meter.index;
+    return std::uint64_t{static_cast<std::uint32_t>(pid)} << 32 | std::uint64_t{meter.generation & 0xffff} << 16 |
+           meter.index;
 }
 
 }  // namespace
 
-bool RateLimiter::Key::operator==(const Key &other) const noexcept { return std::memcmp(this, &other, sizeof *this) == 0; }
+bool RateLimiter::Key::operator==(const Key &other) const noexcept {
+    return std::memcmp(this, &other, sizeof *this) == 0;
+}
 
 // ---- layout: the object, hashes, meters, seats ---------------------------------------------------------------------
 
@@ -42,7 +45,8 @@ RateLimiter *RateLimiter::place(void *memory, std::uint32_t meters, std::uint32_
     return new (memory) RateLimiter(meters, processes);
 }
 
-RateLimiter::RateLimiter(std::uint32_t meters, std::uint32_t processes) noexcept : meters_(meters), processes_(processes) {
+RateLimiter::RateLimiter(std::uint32_t meters, std::uint32_t processes) noexcept
+    : meters_(meters), processes_(processes) {
     std::memset(hashes(), 0, meters * sizeof(std::uint64_t));
     for (std::uint32_t i = 0; i < meters_; i++)
         new (&meter(i)) Meter;
@@ -55,7 +59,8 @@ std::uint64_t *RateLimiter::hashes() noexcept {
 }
 
 RateLimiter::Meter &RateLimiter::meter(std::uint32_t index) noexcept {
-    return reinterpret_cast<Meter *>(reinterpret_cast<char *>(hashes()) + round_up(meters_ * sizeof(std::uint64_t)))[index];
+    return reinterpret_cast<Meter *>(reinterpret_cast<char *>(hashes()) +
+                                     round_up(meters_ * sizeof(std::uint64_t)))[index];
 }
 
 RateLimiter::Seat &RateLimiter::seat(std::uint32_t proc_number) noexcept {
@@ -82,7 +87,8 @@ bool RateLimiter::find(const Key &key, std::int64_t now_us, MeterId &found) noex
         const bool unused = taken_ < meters_ && over == Share::None;
         const std::uint32_t index = unused ? taken_ : next_victim_++ % taken_;
         Meter &taken = meter(index);
-        if ((over == Share::Role && taken.key.role != key.role) || (over == Share::Database && taken.key.database != key.database))
+        if ((over == Share::Role && taken.key.role != key.role) ||
+            (over == Share::Database && taken.key.database != key.database))
             continue;
         const SpinHold hold_meter(taken.lock);
         if (!is_idle(taken, now_us))
@@ -134,7 +140,8 @@ bool RateLimiter::has_history(MeterId which) noexcept {
     return asked.generation == which.generation && asked.has_history;
 }
 
-void RateLimiter::add_history(MeterId which, std::span<const Past> history, std::int64_t window_us, std::int64_t now_us) noexcept {
+void RateLimiter::add_history(MeterId which, std::span<const Past> history, std::int64_t window_us,
+                              std::int64_t now_us) noexcept {
     Meter &taken = meter(which.index);
     const SpinHold hold(taken.lock);
     if (taken.generation != which.generation || taken.has_history)
@@ -148,8 +155,8 @@ void RateLimiter::add_history(MeterId which, std::span<const Past> history, std:
 
 // ---- admission -----------------------------------------------------------------------------------------------------
 
-RateLimiter::Outcome RateLimiter::admit(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us,
-                                        Grant &grant) noexcept {
+RateLimiter::Outcome RateLimiter::admit(std::span<const Limit> limits, const Demand &demand, Caller caller,
+                                        std::int64_t now_us, Grant &grant) noexcept {
     grant.count = 0;
     if (!find_leases(limits, caller, grant))
         return {Verdict::NoLeases};
@@ -179,7 +186,8 @@ bool RateLimiter::fits(Meter &asked, const Limit &limit, std::int64_t amount, st
 }
 
 // With the meters held: the limit that refuses the call, if any.
-RateLimiter::Outcome RateLimiter::refusal(std::span<const Limit> limits, const Demand &demand, std::int64_t now_us) noexcept {
+RateLimiter::Outcome RateLimiter::refusal(std::span<const Limit> limits, const Demand &demand,
+                                          std::int64_t now_us) noexcept {
     Outcome outcome;
     for (std::size_t i = 0; i < limits.size(); i++) {
         const Limit &limit = limits[i];

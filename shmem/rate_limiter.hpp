@@ -42,7 +42,7 @@ namespace steadytext::shmem {
 
 class RateLimiter {
 public:
-    static constexpr std::size_t kMaxLimits = 48;  // the most that can bind a call
+    static constexpr std::size_t kMaxLimits = 48;      // the most that can bind a call
     static constexpr std::size_t kSubjectBytes = 264;  // "daemon:" and an endpoint
     static constexpr std::uint32_t kMostMeters = 65'535;
     static constexpr std::int64_t kNever = SlidingWindow::kNever;
@@ -111,14 +111,14 @@ public:
         std::size_t refused_by = 0;  // the limit that refuses longest
         // Until this limit would admit the call; kNever; 0 for Concurrency, as the wait is unknown
         std::int64_t wait_us = 0;
-        std::int64_t left = 0;       // what this limit has left now
-        std::int64_t at_us = 0;      // when the call was admitted
+        std::int64_t left = 0;   // what this limit has left now
+        std::int64_t at_us = 0;  // when the call was admitted
     };
 
     struct Usage {
         std::int64_t used;
-        std::int64_t wait_us;     // until another unit would be admitted
-        std::uint64_t refused;    // calls refused since the meter was taken or reset
+        std::int64_t wait_us;   // until another unit would be admitted
+        std::uint64_t refused;  // calls refused since the meter was taken or reset
     };
 
     [[nodiscard]] static std::size_t bytes_needed(std::uint32_t meters, std::uint32_t processes) noexcept;
@@ -136,7 +136,8 @@ public:
         std::int64_t at_us;
     };
     [[nodiscard]] bool has_history(MeterId meter) noexcept;
-    void add_history(MeterId meter, std::span<const Past> history, std::int64_t window_us, std::int64_t now_us) noexcept;
+    void add_history(MeterId meter, std::span<const Past> history, std::int64_t window_us,
+                     std::int64_t now_us) noexcept;
 
     // Charges all limits or none. The indexes of their meters ascend, without repeats.
     [[nodiscard]] Outcome admit(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us,
@@ -164,7 +165,9 @@ public:
 
     // The call is over and its charges stay, as its real usage is unknown.
     template <class Wake>
-    void end(Grant &grant, Caller caller, Wake &&wake) noexcept { end_leases(grant, caller, wake); }
+    void end(Grant &grant, Caller caller, Wake &&wake) noexcept {
+        end_leases(grant, caller, wake);
+    }
 
     // Called before another admit(): from now on this process is woken once when a call counted by this meter ends.
     void watch(MeterId meter, Caller caller) noexcept;
@@ -206,14 +209,14 @@ private:
         // seq_cst, as Seat::watches: either the watcher or the process that ends the call sees the other
         std::atomic<std::uint32_t> watched{0};
         bool has_history = false;
-        std::int64_t window_us = 0;             // as of the last charge
+        std::int64_t window_us = 0;  // as of the last charge
         SlidingWindow window;
         std::uint64_t refused = 0;
         Key key;
     };
 
     struct alignas(kCacheLine) Seat {
-        std::atomic<std::uint32_t> watches{0};  // index of the meter, plus 1
+        std::atomic<std::uint32_t> watches{0};         // index of the meter, plus 1
         std::atomic<std::uint64_t> leases[kLeases]{};  // acq_rel compare-and-swap: pairs with itself
     };
 
@@ -222,7 +225,9 @@ private:
     [[nodiscard]] Seat &seat(std::uint32_t proc_number) noexcept;
     [[nodiscard]] std::uint64_t *hashes() noexcept;
 
-    [[nodiscard]] static std::uint32_t meter_of(std::uint64_t word) noexcept { return static_cast<std::uint32_t>(word) & 0xffff; }
+    [[nodiscard]] static std::uint32_t meter_of(std::uint64_t word) noexcept {
+        return static_cast<std::uint32_t>(word) & 0xffff;
+    }
     [[nodiscard]] std::uint64_t lease_word(std::uint32_t proc_number, std::uint32_t lease) noexcept;
     [[nodiscard]] bool end_lease(std::uint32_t proc_number, std::uint32_t lease, std::uint64_t word) noexcept;
     [[nodiscard]] bool find_leases(std::span<const Limit> limits, Caller caller, Grant &grant) noexcept;
@@ -233,7 +238,8 @@ private:
     [[nodiscard]] bool fits(Meter &asked, const Limit &limit, std::int64_t amount, std::int64_t now_us) noexcept;
     [[nodiscard]] std::int64_t latest(std::span<const Limit> limits, std::int64_t now_us) noexcept;
     [[nodiscard]] Outcome refusal(std::span<const Limit> limits, const Demand &demand, std::int64_t now_us) noexcept;
-    void charge(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us, Grant &grant) noexcept;
+    void charge(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us,
+                Grant &grant) noexcept;
     void correct(const Grant::Item &item, std::int64_t used, std::int64_t now_us) noexcept;
 
     template <class Wake>
@@ -264,7 +270,7 @@ private:
     std::uint32_t meters_;
     std::uint32_t processes_;
     SpinWord directory_;
-    std::uint32_t taken_ = 0;       // meters with a key: they come first
+    std::uint32_t taken_ = 0;  // meters with a key: they come first
     std::uint32_t next_victim_ = 0;
 };
 

@@ -1,6 +1,7 @@
 // The last thousand calls of the server: when each ended, how long it took, whether it got a real answer.
 //
-// Written by src/session/observe.* as calls end, read by steadytext_response_times(). Regime: pure, noexcept, lock-free.
+// Written by src/session/observe.* as calls end, read by steadytext_response_times(). Regime: pure, noexcept,
+// lock-free.
 //
 // Sessions are spread over rings, each as long as the list that is shown: the last thousand calls of all rings are
 // among the last thousand calls of each ring. A writer claims an entry by its ring's counter; `turn` names the claim

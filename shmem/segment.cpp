@@ -240,8 +240,7 @@ bool segment_attached() { return attached.header != nullptr; }
 
 const Segment &segment() {
     if (!segment_attached())
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("pg_steadytext is not loaded"),
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("pg_steadytext is not loaded"),
                         errhint("Add pg_steadytext to shared_preload_libraries and restart the server.")));
     return attached;
 }

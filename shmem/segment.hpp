@@ -52,12 +52,12 @@ struct WaitingState {
 struct EmbeddedState {
     enum class Wanted : std::int32_t { BySetting, Stopped };
     std::atomic<Wanted> wanted{Wanted::BySetting};
-    std::atomic<std::int32_t> pid{0};            // 0: not running
-    std::atomic<bool> restart_wanted{false};      // it hangs: end it, and start another daemon
-    std::atomic<bool> expected{false};           // it runs or will run soon: its requests may wait
-    std::atomic<std::int64_t> started_us{0};     // CLOCK_MONOTONIC
+    std::atomic<std::int32_t> pid{0};         // 0: not running
+    std::atomic<bool> restart_wanted{false};  // it hangs: end it, and start another daemon
+    std::atomic<bool> expected{false};        // it runs or will run soon: its requests may wait
+    std::atomic<std::int64_t> started_us{0};  // CLOCK_MONOTONIC
     std::atomic<std::uint32_t> starts{0};
-    SeqLock<core::Problem> last_problem;         // why it is not running
+    SeqLock<core::Problem> last_problem;  // why it is not running
 };
 
 struct alignas(kCacheLine) Header {

@@ -22,8 +22,8 @@ std::uint32_t buckets_for(std::uint32_t flights) noexcept { return std::bit_ceil
 }  // namespace
 
 std::size_t SingleFlight::bytes_needed(std::uint32_t flights, std::uint32_t processes) noexcept {
-    return round_up(sizeof(SingleFlight)) + round_up(buckets_for(flights) * sizeof(Bucket)) +
-           processes * sizeof(Seat) + flights * sizeof(Flight);
+    return round_up(sizeof(SingleFlight)) + round_up(buckets_for(flights) * sizeof(Bucket)) + processes * sizeof(Seat) +
+           flights * sizeof(Flight);
 }
 
 SingleFlight *SingleFlight::place(void *memory, std::uint32_t flights, std::uint32_t processes) noexcept {
@@ -59,8 +59,7 @@ SingleFlight::Flight &SingleFlight::flight(std::uint32_t index) noexcept {
 
 // ---- called by sessions ----------------------------------------------------------------------------------
 
-SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc_number,
-                                      Ticket &ticket) noexcept {
+SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc_number, Ticket &ticket) noexcept {
     ticket = Ticket{};
     if (proc_number < 0 || static_cast<std::uint32_t>(proc_number) >= processes_)
         return Role::Alone;
@@ -94,8 +93,7 @@ SingleFlight::Progress SingleFlight::poll(Ticket &ticket) noexcept {
     if (ticket.leads)
         return Progress::Lead;
     Seat &mine = seat(ticket.proc_number);
-    const Progress progress =
-        mine.progress.load(std::memory_order_acquire);  // pairs with tell_some(), hand_over()
+    const Progress progress = mine.progress.load(std::memory_order_acquire);  // pairs with tell_some(), hand_over()
     if (progress == Progress::Lead) {
         mine.progress.store(Progress::None, std::memory_order_relaxed);
         ticket.leads = true;
@@ -153,8 +151,7 @@ std::int32_t SingleFlight::depart(Ticket &ticket, PayloadPool &pool) noexcept {
         const SpinHold hold(bucket(left.bucket).lock);
         // Under the lock nobody changes it. A session that was made leader is the leader even if it has not
         // noticed yet.
-        const Progress progress =
-            ticket.leads ? Progress::Lead : mine.progress.load(std::memory_order_relaxed);
+        const Progress progress = ticket.leads ? Progress::Lead : mine.progress.load(std::memory_order_relaxed);
         if (progress == Progress::Pending)
             remove_waiter(left, ticket.proc_number);
         if (progress == Progress::Lead) {

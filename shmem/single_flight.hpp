@@ -100,15 +100,11 @@ public:
 
     // Waiter, once Answered: the size of the answer; the answer, after which the ticket is empty. False if
     // shared memory is damaged.
-    [[nodiscard]] std::size_t size(const Ticket &ticket) noexcept {
-        return flight(ticket.flight).answer.bytes;
-    }
+    [[nodiscard]] std::size_t size(const Ticket &ticket) noexcept { return flight(ticket.flight).answer.bytes; }
     [[nodiscard]] bool take(Ticket &ticket, char *buffer, PayloadPool &pool) noexcept;
 
     // Waiter, once Failed; valid until leave().
-    [[nodiscard]] const core::Problem &problem(const Ticket &ticket) noexcept {
-        return flight(ticket.flight).problem;
-    }
+    [[nodiscard]] const core::Problem &problem(const Ticket &ticket) noexcept { return flight(ticket.flight).problem; }
 
     // Flights with a leader, or with an outcome still to be fetched. A moment's view, for monitoring and tests.
     [[nodiscard]] std::uint32_t in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }

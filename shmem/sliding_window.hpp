@@ -42,7 +42,8 @@ public:
     using Mark = std::uint32_t;
 
     // Whether `amount` can be admitted without exceeding the limit.
-    [[nodiscard]] bool fits(std::int64_t amount, std::int64_t limit, std::int64_t window_us, std::int64_t now_us) noexcept {
+    [[nodiscard]] bool fits(std::int64_t amount, std::int64_t limit, std::int64_t window_us,
+                            std::int64_t now_us) noexcept {
         if (amount > limit)
             return false;
         if (used_ > limit - amount)

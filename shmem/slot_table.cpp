@@ -56,7 +56,8 @@ bool SlotTable::move(SlotId id, SlotState from, SlotState to) noexcept {
     // Fails only if the state is another; a pin or unpin by the session at this moment just repeats the loop.
     while (generation_of(seen) == id.generation && state_of(seen) == from)
         // release: hands the slot's fields to the side that `to` names; acquire: takes what the other side wrote.
-        if (word.compare_exchange_weak(seen, with_state(seen, to), std::memory_order_acq_rel, std::memory_order_acquire))
+        if (word.compare_exchange_weak(seen, with_state(seen, to), std::memory_order_acq_rel,
+                                       std::memory_order_acquire))
             return true;
     return false;
 }
@@ -85,7 +86,9 @@ bool SlotTable::claim(std::uint32_t start, const Claimant &claimant, SlotId &id)
     return false;
 }
 
-void SlotTable::publish(SlotId id) noexcept { (void)move(id, SlotState::Claimed, SlotState::Queued); }  // pairs with take()
+void SlotTable::publish(SlotId id) noexcept {
+    (void)move(id, SlotState::Claimed, SlotState::Queued);
+}  // pairs with take()
 
 bool SlotTable::is_done(SlotId id) noexcept {
     const std::uint64_t word = slots()[id.index].word.load(std::memory_order_acquire);
@@ -95,7 +98,8 @@ bool SlotTable::is_done(SlotId id) noexcept {
 bool SlotTable::pin(SlotId id) noexcept {
     std::atomic<std::uint64_t> &word = slots()[id.index].word;
     std::uint64_t seen = word.load(std::memory_order_acquire);
-    constexpr std::uint32_t kPublished = set_of(SlotState::Queued) | set_of(SlotState::Inflight) | set_of(SlotState::Done);
+    constexpr std::uint32_t kPublished =
+        set_of(SlotState::Queued) | set_of(SlotState::Inflight) | set_of(SlotState::Done);
     while (generation_of(seen) == id.generation && (kPublished & set_of(state_of(seen))) != 0)
         // acquire: takes what the gateway wrote; from here on the gateway cannot take the slot back.
         if (word.compare_exchange_weak(seen, seen | kPinned, std::memory_order_acq_rel, std::memory_order_acquire))
@@ -111,28 +115,33 @@ void SlotTable::unpin(SlotId id) noexcept {
 bool SlotTable::abandon(SlotId id, std::uint32_t states, std::uint64_t reason, bool even_pinned) noexcept {
     std::atomic<std::uint64_t> &word = slots()[id.index].word;
     std::uint64_t seen = word.load(std::memory_order_acquire);
-    while (generation_of(seen) == id.generation && (states & set_of(state_of(seen))) != 0 && (even_pinned || (seen & kPinned) == 0))
-        if (word.compare_exchange_weak(seen, (with_state(seen, SlotState::Abandoned) & ~kPinned) | reason, std::memory_order_acq_rel,
-                                       std::memory_order_acquire))
+    while (generation_of(seen) == id.generation && (states & set_of(state_of(seen))) != 0 &&
+           (even_pinned || (seen & kPinned) == 0))
+        if (word.compare_exchange_weak(seen, (with_state(seen, SlotState::Abandoned) & ~kPinned) | reason,
+                                       std::memory_order_acq_rel, std::memory_order_acquire))
             return true;
     return false;
 }
 
 bool SlotTable::abandon(SlotId id, Abandon because) noexcept {
-    return abandon(id, set_of(SlotState::Queued) | set_of(SlotState::Inflight), because == Abandon::TimedOut ? kTimedOut : 0, true);
+    return abandon(id, set_of(SlotState::Queued) | set_of(SlotState::Inflight),
+                   because == Abandon::TimedOut ? kTimedOut : 0, true);
 }
 
 bool SlotTable::expire(SlotId id) noexcept {
-    return abandon(id, set_of(SlotState::Queued) | set_of(SlotState::Inflight) | set_of(SlotState::Done), kTimedOut, false);
+    return abandon(id, set_of(SlotState::Queued) | set_of(SlotState::Inflight) | set_of(SlotState::Done), kTimedOut,
+                   false);
 }
 
 bool SlotTable::bury(SlotId id) noexcept {
-    const std::uint32_t any = set_of(SlotState::Claimed) | set_of(SlotState::Queued) | set_of(SlotState::Inflight) | set_of(SlotState::Done);
+    const std::uint32_t any =
+        set_of(SlotState::Claimed) | set_of(SlotState::Queued) | set_of(SlotState::Inflight) | set_of(SlotState::Done);
     return abandon(id, any, 0, true);
 }
 
 Abandon SlotTable::abandoned_because(std::uint32_t index) noexcept {
-    return (slots()[index].word.load(std::memory_order_acquire) & kTimedOut) != 0 ? Abandon::TimedOut : Abandon::Cancelled;
+    return (slots()[index].word.load(std::memory_order_acquire) & kTimedOut) != 0 ? Abandon::TimedOut
+                                                                                  : Abandon::Cancelled;
 }
 
 std::int32_t SlotTable::owner(std::uint32_t index) noexcept {

@@ -80,9 +80,9 @@ struct alignas(kCacheLine) Slot {
     // Other processes read these at any time, to see the holdings of roles and the deadlines; so they are relaxed
     // atomics. The owner of the slot writes them.
     std::atomic<std::uint32_t> role{0};
-    std::atomic<std::uint32_t> chunks{0};        // of the payload pool
-    std::atomic<std::int64_t> deadline_us{0};    // CLOCK_MONOTONIC; of a stream: moved on by each fetch
-    std::atomic<std::int64_t> sent_us{0};        // written by the gateway when it is sent; 0: it was not
+    std::atomic<std::uint32_t> chunks{0};      // of the payload pool
+    std::atomic<std::int64_t> deadline_us{0};  // CLOCK_MONOTONIC; of a stream: moved on by each fetch
+    std::atomic<std::int64_t> sent_us{0};      // written by the gateway when it is sent; 0: it was not
 
     // Written by the session while Claimed.
     std::int32_t owner = -1;  // PGPROC number; the latch of this process is set on completion
@@ -96,8 +96,8 @@ struct alignas(kCacheLine) Slot {
 
     // Written by the gateway while Inflight (or Queued, for a refusal), read by the session when Done.
     Outcome outcome = Outcome::Answered;
-    std::uint16_t daemon = 0;             // row of the daemon table, of the daemon it was sent to last
-    std::uint64_t daemon_tenure = 0;      // tenure of that row at the time
+    std::uint16_t daemon = 0;         // row of the daemon table, of the daemon it was sent to last
+    std::uint64_t daemon_tenure = 0;  // tenure of that row at the time
     std::int64_t taken_us = 0;
     std::int64_t first_piece_us = 0;  // of a stream; 0: none has come. Written before the first piece is put
     std::int64_t answered_us = 0;

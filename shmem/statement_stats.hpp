@@ -65,7 +65,9 @@ public:
     void reset() noexcept;
 
     // Entries that made room for others.
-    [[nodiscard]] std::uint64_t deallocations() const noexcept { return deallocations_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t deallocations() const noexcept {
+        return deallocations_.load(std::memory_order_relaxed);
+    }
 
 private:
     struct alignas(kCacheLine) Set {

@@ -46,9 +46,7 @@ std::uint64_t layout() noexcept {
     return hash;
 }
 
-std::uint64_t checksum(const File &file) noexcept {
-    return fnv(0xcbf29ce484222325, &file, offsetof(File, checksum));
-}
+std::uint64_t checksum(const File &file) noexcept { return fnv(0xcbf29ce484222325, &file, offsetof(File, checksum)); }
 
 bool write_all(int fd, const void *bytes, std::size_t size) noexcept {
     for (std::size_t done = 0; done < size;) {

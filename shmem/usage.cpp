@@ -28,7 +28,8 @@ bool UsageKey::operator==(const UsageKey &other) const noexcept {
 
 bool Usage::may_take(const UsageKey &key) noexcept {
     const std::uint32_t in_use = in_use_.load(std::memory_order_relaxed);
-    return key.model[0] == '\0' || core::FairShare::allows(held_by(key.role).load(std::memory_order_relaxed), 1, in_use, kEntries);
+    return key.model[0] == '\0' ||
+           core::FairShare::allows(held_by(key.role).load(std::memory_order_relaxed), 1, in_use, kEntries);
 }
 
 Usage::Added Usage::add(Set &set, const UsageKey &key, const StatementCounts &counts) noexcept {

@@ -6,9 +6,9 @@
 //
 // Sets of kWays entries. A key begins at the set that its hash names, and goes on to the next set while sets are full.
 // A key may get two entries if room was made in between: both are sums, and the keeper adds sums. Nothing is evicted
-// here, as budgets rely on this data: a role has its share of the entries (src/core/fair_share.hpp). Usage beyond that share is
-// added to the role's entry of the same day and database without a model, for which there is room as long as there is
-// any. Usage that finds no room at all is refused; the caller counts it.
+// here, as budgets rely on this data: a role has its share of the entries (src/core/fair_share.hpp). Usage beyond that
+// share is added to the role's entry of the same day and database without a model, for which there is room as long as
+// there is any. Usage that finds no room at all is refused; the caller counts it.
 //
 // Roles that hash to the same cell share a share.
 //
@@ -59,7 +59,9 @@ private:
 
     [[nodiscard]] Added add(Set &set, const UsageKey &key, const StatementCounts &counts) noexcept;
     [[nodiscard]] bool add_as(const UsageKey &key, const StatementCounts &counts) noexcept;
-    [[nodiscard]] std::atomic<std::uint32_t> &held_by(std::uint32_t role) noexcept { return held_[(role * 2'654'435'761U) >> 24]; }
+    [[nodiscard]] std::atomic<std::uint32_t> &held_by(std::uint32_t role) noexcept {
+        return held_[(role * 2'654'435'761U) >> 24];
+    }
     [[nodiscard]] bool may_take(const UsageKey &key) noexcept;
 
     Set sets_[kSets];

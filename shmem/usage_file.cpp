@@ -37,7 +37,8 @@ bool save_usage(const char *path, const Usage::Entry *entries, std::uint32_t cou
     std::FILE *file = std::fopen(fresh, "we");
     if (file == nullptr)
         return false;
-    const bool written = std::fwrite(&head, sizeof head, 1, file) == 1 && std::fwrite(entries, sizeof *entries, count, file) == count;
+    const bool written =
+        std::fwrite(&head, sizeof head, 1, file) == 1 && std::fwrite(entries, sizeof *entries, count, file) == count;
     const bool closed = std::fclose(file) == 0;
     return written && closed && std::rename(fresh, path) == 0;
 }
@@ -48,7 +49,8 @@ std::uint32_t load_usage(const char *path, Usage::Entry *entries) noexcept {
         return 0;
     FileHead head;
     const FileHead expected;
-    const bool complete = std::fread(&head, sizeof head, 1, file) == 1 && std::memcmp(head.magic, expected.magic, sizeof head.magic) == 0 &&
+    const bool complete = std::fread(&head, sizeof head, 1, file) == 1 &&
+                          std::memcmp(head.magic, expected.magic, sizeof head.magic) == 0 &&
                           head.entry_bytes == expected.entry_bytes && head.count <= Usage::kEntries &&
                           std::fread(entries, sizeof *entries, head.count, file) == head.count &&
                           head.checksum == checksum(entries, head.count);

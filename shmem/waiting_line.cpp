@@ -15,7 +15,8 @@ namespace {
 class Reckoning {
 public:
     Reckoning(SlotTable &slots, const PayloadPool &pool) noexcept
-        : table_(slots), slots_in_use_(slots.in_use()), chunks_in_use_(pool.chunks_in_use()), chunks_(pool.chunk_count()) {
+        : table_(slots), slots_in_use_(slots.in_use()), chunks_in_use_(pool.chunks_in_use()),
+          chunks_(pool.chunk_count()) {
         for (std::uint32_t i = 0; i < slots.size(); i++) {
             std::uint32_t role;
             Holdings held;
@@ -170,7 +171,8 @@ void WaitingLine::leave(std::int32_t process) noexcept {
 }
 
 bool WaitingLine::take_call(std::int32_t process) noexcept {
-    return is_known(process) && seat(process).called.exchange(0, std::memory_order_acquire) != 0;  // pairs with call_some()
+    return is_known(process) &&
+           seat(process).called.exchange(0, std::memory_order_acquire) != 0;  // pairs with call_some()
 }
 
 bool WaitingLine::is_called(std::int32_t process) noexcept {
@@ -191,7 +193,7 @@ WaitingLine::Called WaitingLine::call_some(SlotTable &slots, const PayloadPool &
             if (waiting.want.deadline_us <= now_us)
                 continue;  // it is about to leave, or stopped
             if (!room.take(waiting.want))
-                break;  // the sessions behind it wait too
+                break;                                           // the sessions behind it wait too
             waiting.called.store(1, std::memory_order_release);  // pairs with take_call()
             called.processes[called.count++] = process;
             if (called.count == Called::kMost || room.is_full())

@@ -4,8 +4,8 @@
 // (bgworker/flights.cpp). Regime: pure, noexcept.
 //
 // Each role has its own line, in the order in which its sessions came. So a role whose share is used up
-// (src/core/fair_share.hpp) waits for its own requests to end, and delays no other role. A process has a single seat, and so a
-// single place in a line. The lines take turns: a line whose first session leaves goes behind the other lines.
+// (src/core/fair_share.hpp) waits for its own requests to end, and delays no other role. A process has a single seat,
+// and so a single place in a line. The lines take turns: a line whose first session leaves goes behind the other lines.
 //
 //   A session finds no room, or others waiting:  join(), call(); when its latch is set: take_call(), then try to claim.
 //   It has its room, its deadline has passed, or it was cancelled:  leave(), call().

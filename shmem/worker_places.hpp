@@ -24,8 +24,8 @@ public:
         // How long a queue worker whose turn is over goes on with the jobs it began; 0: as long as the first queue
         // worker.
         std::atomic<std::int64_t> queue_patience_us{0};
-        // The roles for which the queue worker wants callback workers. They stay wanted when the queue worker hands its own
-        // place over.
+        // The roles for which the queue worker wants callback workers. They stay wanted when the queue worker hands its
+        // own place over.
         struct CallbackWish {
             // 0: none, or the launcher has begun it. The release pairs with the launcher's acquire, which then reads
             // the rest.
@@ -37,7 +37,9 @@ public:
         CallbackWish callbacks[kMostCallbackWishes];
     };
 
-    [[nodiscard]] static std::size_t bytes_needed(std::uint32_t count) noexcept { return sizeof(WorkerPlaces) + std::size_t{count} * sizeof(Left); }
+    [[nodiscard]] static std::size_t bytes_needed(std::uint32_t count) noexcept {
+        return sizeof(WorkerPlaces) + std::size_t{count} * sizeof(Left);
+    }
     // Once, before any other process sees the memory.
     static WorkerPlaces *place(void *memory, std::uint32_t count) noexcept {
         auto *places = new (memory) WorkerPlaces;

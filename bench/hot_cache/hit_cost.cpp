@@ -45,8 +45,8 @@ public:
     FilledCache(std::uint32_t entries, std::size_t bytes, std::size_t prompt_bytes)
         : entries_(entries), prompt_(prompt_bytes, 'p') {
         const shmem::HotCacheConfig config{std::max<std::size_t>(1U << 20, entries * (bytes + 220) * 5 / 4)};
-        void *memory = mmap(nullptr, HotCache::bytes_needed(config), PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        void *memory =
+            mmap(nullptr, HotCache::bytes_needed(config), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         cache_ = HotCache::place(memory, config);
         const std::string value(bytes, 'v');
         for (std::uint32_t i = 0; i < entries; i++)
@@ -90,8 +90,7 @@ int main() {
         std::size_t bytes;
     };
     std::vector<FilledCache> bare, keyed;
-    const std::vector<Case> cases{
-        {1'000, 100}, {100'000, 100}, {1'000'000, 100}, {1'000, 1024}, {50'000, 1024}};
+    const std::vector<Case> cases{{1'000, 100}, {100'000, 100}, {1'000'000, 100}, {1'000, 1024}, {50'000, 1024}};
     for (const Case &each : cases) {
         bare.emplace_back(each.entries, each.bytes, 0);
         keyed.emplace_back(each.entries, each.bytes, kPrompt);
@@ -102,6 +101,5 @@ int main() {
             keyed[i].measure();
         }
     for (std::size_t i = 0; i < cases.size(); i++)
-        std::printf("%9u %12zu %16.0f %28.0f\n", cases[i].entries, cases[i].bytes, bare[i].median(),
-                    keyed[i].median());
+        std::printf("%9u %12zu %16.0f %28.0f\n", cases[i].entries, cases[i].bytes, bare[i].median(), keyed[i].median());
 }

@@ -58,8 +58,7 @@ private:
 // small.
 class S3Fifo : public Policy {
 public:
-    explicit S3Fifo(std::size_t capacity)
-        : small_capacity_(capacity / 10), main_capacity_(capacity - capacity / 10) {}
+    explicit S3Fifo(std::size_t capacity) : small_capacity_(capacity / 10), main_capacity_(capacity - capacity / 10) {}
 
     bool request(std::uint64_t object, std::size_t bytes) override {
         if (const auto found = entries_.find(object); found != entries_.end()) {
@@ -141,8 +140,7 @@ private:
 class WTinyLfu : public Policy {
 public:
     explicit WTinyLfu(std::size_t capacity, double window = 0.01)
-        : capacity_(capacity),
-          window_capacity_(static_cast<std::size_t>(static_cast<double>(capacity) * window)),
+        : capacity_(capacity), window_capacity_(static_cast<std::size_t>(static_cast<double>(capacity) * window)),
           protected_capacity_((capacity - window_capacity_) / 5 * 4), sketch_(1U << 20) {}
 
     bool request(std::uint64_t object, std::size_t bytes) override {
@@ -212,8 +210,7 @@ private:
         std::uint64_t z =
             (object + 1) * 0x9E37'79B9'7F4A'7C15U + static_cast<std::uint64_t>(row) * 0xBF58'476D'1CE4'E5B9U;
         z = (z ^ z >> 30) * 0x94D0'49BB'1331'11EBU;
-        return sketch_[(z ^ z >> 31) % (sketch_.size() / 4) +
-                       static_cast<std::size_t>(row) * (sketch_.size() / 4)];
+        return sketch_[(z ^ z >> 31) % (sketch_.size() / 4) + static_cast<std::size_t>(row) * (sketch_.size() / 4)];
     }
     std::uint8_t estimate(std::uint64_t object) {
         return std::min({counter(object, 0), counter(object, 1), counter(object, 2), counter(object, 3)});

@@ -4,8 +4,8 @@
 // Run by `make -C bench/hot_cache`, and by the hot_cache topic with the number of a run, which makes other
 // traces each time: then Zipf, scans and loops only. Prints a line of a table for each trace and cache size:
 // the name, the capacity as a share of all bytes asked for more than once, and hit ratios in percent, each
-// rival's followed by our lead. The others are charged for each value what ours takes for it in its logs, and get as many
-// bytes as our logs have.
+// rival's followed by our lead. The others are charged for each value what ours takes for it in its logs, and get as
+// many bytes as our logs have.
 #include "bench/hot_cache/policies.hpp"
 #include "bench/hot_cache/traces.hpp"
 #include "shmem/hot_cache.hpp"
@@ -66,9 +66,7 @@ double hit_percent(Policy &policy, const Trace &trace) {
 class Charged : public Policy {
 public:
     explicit Charged(std::unique_ptr<Policy> policy) : policy_(std::move(policy)) {}
-    bool request(std::uint64_t object, std::size_t bytes) override {
-        return policy_->request(object, charge(bytes));
-    }
+    bool request(std::uint64_t object, std::size_t bytes) override { return policy_->request(object, charge(bytes)); }
 
 private:
     std::unique_ptr<Policy> policy_;
@@ -115,8 +113,7 @@ int main(int count, char **words) {
         measure({"Zipf 1.0" + suffix, zipf(kLength, kObjects, 1.0, run + 1), varied});
         if (!brief)
             measure({"Zipf 0.8" + suffix, zipf(kLength, kObjects, 0.8, 2), varied});
-        measure({"Zipf + scans" + suffix, with_scans(zipf(kLength, kObjects, 0.9, run + 3), 20'000, 20'000),
-                 varied});
+        measure({"Zipf + scans" + suffix, with_scans(zipf(kLength, kObjects, 0.9, run + 3), 20'000, 20'000), varied});
         measure({"loop" + suffix, loop(kLength, kObjects), varied});
         if (brief)
             continue;

@@ -22,9 +22,7 @@ public:
         return z ^ z >> 31;
     }
     double unit() { return static_cast<double>(next() >> 11) * 0x1p-53; }
-    std::uint64_t below(std::uint64_t range) {
-        return static_cast<std::uint64_t>(unit() * static_cast<double>(range));
-    }
+    std::uint64_t below(std::uint64_t range) { return static_cast<std::uint64_t>(unit() * static_cast<double>(range)); }
 
 private:
     std::uint64_t state_;
@@ -65,8 +63,7 @@ struct Trace {
         if (!varied_sizes)
             return 1024;
         Random random(object * 31 + 7);
-        const double normal =
-            std::sqrt(-2 * std::log(1 - random.unit())) * std::cos(6.283185307179586 * random.unit());
+        const double normal = std::sqrt(-2 * std::log(1 - random.unit())) * std::cos(6.283185307179586 * random.unit());
         const double bytes = 700 * std::exp(1.2 * normal);
         return static_cast<std::size_t>(bytes < 10 ? 10 : bytes > 65536 ? 65536 : bytes);
     }
@@ -74,8 +71,7 @@ struct Trace {
 
 inline constexpr std::uint64_t kScanObjects = std::uint64_t{1} << 40;  // numbers of objects asked for once
 
-inline std::vector<std::uint64_t> zipf(std::size_t length, std::size_t objects, double skew,
-                                       std::uint64_t seed) {
+inline std::vector<std::uint64_t> zipf(std::size_t length, std::size_t objects, double skew, std::uint64_t seed) {
     const Zipf distribution(objects, skew);
     Random random(seed);
     std::vector<std::uint64_t> requests(length);
@@ -85,8 +81,7 @@ inline std::vector<std::uint64_t> zipf(std::size_t length, std::size_t objects, 
 }
 
 // Every so often, a scan over objects that are never asked for again.
-inline std::vector<std::uint64_t> with_scans(std::vector<std::uint64_t> base, std::size_t every,
-                                             std::size_t scan) {
+inline std::vector<std::uint64_t> with_scans(std::vector<std::uint64_t> base, std::size_t every, std::size_t scan) {
     std::vector<std::uint64_t> requests;
     std::uint64_t next = kScanObjects;
     for (std::size_t i = 0; i < base.size(); i++) {
@@ -106,8 +101,8 @@ inline std::vector<std::uint64_t> loop(std::size_t length, std::size_t objects) 
 }
 
 // A Zipf whose favourites change: the ranks are dealt anew, bit by bit.
-inline std::vector<std::uint64_t> drifting(std::size_t length, std::size_t objects, double skew,
-                                           std::size_t period, std::uint64_t seed) {
+inline std::vector<std::uint64_t> drifting(std::size_t length, std::size_t objects, double skew, std::size_t period,
+                                           std::uint64_t seed) {
     const Zipf distribution(objects, skew);
     Random random(seed);
     std::vector<std::uint64_t> requests(length);

@@ -1,7 +1,9 @@
-// What a lookup costs that does nothing else: bare_table SIZE LOOKUPS prints the microseconds of one, in std::unordered_map.
+// What a lookup costs that does nothing else: bare_table SIZE LOOKUPS prints the microseconds of one, in
+// std::unordered_map.
 //
-// Used by the cached topic: keys of 32 bytes, values as large as the answers that the topic caches, looked up in the same order; a lookup copies the
-// value out. Keys are made of a number by a few multiplications, so that making them touches no memory. Regime: pure.
+// Used by the cached topic: keys of 32 bytes, values as large as the answers that the topic caches, looked up in the
+// same order; a lookup copies the value out. Keys are made of a number by a few multiplications, so that making them
+// touches no memory. Regime: pure.
 #include "src/core/mix.hpp"
 
 #include <array>

@@ -1,9 +1,10 @@
-// An engine over HTTP that costs next to nothing: every chat gets the same short answer. For figures about whoever asks it.
+// An engine over HTTP that costs next to nothing: every chat gets the same short answer. For figures about whoever asks
+// it.
 //
 //   http_engine      the first line of output is the port of 127.0.0.1; it serves until it is killed
 //
-// One thread, one epoll. It reads what libcurl sends, requests with Content-Length on connections that are kept, and no more of HTTP
-// than that. Regime: pure; what a client does wrong costs it the connection.
+// One thread, one epoll. It reads what libcurl sends, requests with Content-Length on connections that are kept, and no
+// more of HTTP than that. Regime: pure; what a client does wrong costs it the connection.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,8 +23,8 @@
 namespace {
 
 std::string response(std::string_view json) {
-    return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(json.size()) + "\r\n\r\n" +
-           std::string(json);
+    return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(json.size()) +
+           "\r\n\r\n" + std::string(json);
 }
 
 const std::string kModels = response(R"({"object": "list", "data": [{"id": "bench", "object": "model"}]})");
@@ -66,7 +67,8 @@ bool answer(int client, std::string &received) {
     }
     received.erase(0, done);
     // They are a few hundred bytes each to a client that waits for them, so they fit into the socket's buffer.
-    return replies.empty() || send(client, replies.data(), replies.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(replies.size());
+    return replies.empty() ||
+           send(client, replies.data(), replies.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(replies.size());
 }
 
 int listen_somewhere() {

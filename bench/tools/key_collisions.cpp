@@ -34,8 +34,8 @@ constexpr Variant kVariants[] = {{"", "", "{\"seed\": 0}"},
 
 Digest key_of(int run, std::size_t input) {
     const Variant &variant = kVariants[input % std::size(kVariants)];
-    const std::string prompt = "prompt " + std::to_string(run) + "/" +
-                               std::to_string(input / std::size(kVariants)) + variant.prompt_end;
+    const std::string prompt =
+        "prompt " + std::to_string(run) + "/" + std::to_string(input / std::size(kVariants)) + variant.prompt_end;
     Digest key;
     Problem problem;
     if (!cache_key(variant.prefix, prompt, variant.params, key, problem)) {

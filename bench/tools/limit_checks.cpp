@@ -1,8 +1,9 @@
-// What the rate limiter's check costs: limit_checks SECONDS THREADS same|own LIMITS hot|refused|add prints checks per second, all threads together.
+// What the rate limiter's check costs: limit_checks SECONDS THREADS same|own LIMITS hot|refused|add prints checks per
+// second, all threads together.
 //
-// `same`: all threads ask one meter; `own`: each asks its own. LIMITS: how many limits bind each call. A check reads the clock, asks and charges, as a
-// session does. `hot`: calls are admitted; `refused`: all but a few are not; `add`: no check, but what none goes without: a look at the clock, and an
-// atomic add to one counter.
+// `same`: all threads ask one meter; `own`: each asks its own. LIMITS: how many limits bind each call. A check reads
+// the clock, asks and charges, as a session does. `hot`: calls are admitted; `refused`: all but a few are not; `add`:
+// no check, but what none goes without: a look at the clock, and an atomic add to one counter.
 #include "shmem/rate_limiter.hpp"
 #include "src/core/clock.hpp"
 
@@ -52,7 +53,8 @@ std::uint64_t add_for(std::atomic<std::uint64_t> &counter, std::uint32_t thread,
     return adds;
 }
 
-std::uint64_t check_for(RateLimiter &limiter, std::uint32_t thread, const std::vector<RateLimiter::Limit> &limits, double seconds) {
+std::uint64_t check_for(RateLimiter &limiter, std::uint32_t thread, const std::vector<RateLimiter::Limit> &limits,
+                        double seconds) {
     pin(thread);
     RateLimiter::Grant grant;
     std::uint64_t checks = 0;
@@ -74,15 +76,17 @@ int main(int argc, char **argv) {
     const std::int64_t most = std::strcmp(argv[5], "hot") == 0 ? INT32_MAX : 60;
 
     const std::size_t bytes = RateLimiter::bytes_needed(kMeters, threads);
-    const std::unique_ptr<void, void (*)(void *)> memory(std::aligned_alloc(shmem::kCacheLine, shmem::round_up(bytes)), std::free);
+    const std::unique_ptr<void, void (*)(void *)> memory(std::aligned_alloc(shmem::kCacheLine, shmem::round_up(bytes)),
+                                                         std::free);
     RateLimiter &limiter = *RateLimiter::place(memory.get(), kMeters, threads);
     alignas(shmem::kCacheLine) std::atomic<std::uint64_t> counter{0};
     std::vector<std::uint64_t> checks(threads);
     std::vector<std::thread> askers;
     for (std::uint32_t i = 0; i < threads; i++)
         askers.emplace_back([&, i] {
-            checks[i] = only_adds ? add_for(counter, i, seconds)
-                                  : check_for(limiter, i, limits_of(limiter, same ? 0 : i, std::atoi(argv[4]), most), seconds);
+            checks[i] =
+                only_adds ? add_for(counter, i, seconds)
+                          : check_for(limiter, i, limits_of(limiter, same ? 0 : i, std::atoi(argv[4]), most), seconds);
         });
     std::uint64_t all = 0;
     for (std::uint32_t i = 0; i < threads; i++) {

@@ -1,13 +1,16 @@
-// What steadytextd's own way to structured output does and costs, without a model's computing: the side of it in bench/masks.
+// What steadytextd's own way to structured output does and costs, without a model's computing: the side of it in
+// bench/masks.
 //
 //     mask_bench MODEL vocabulary            > one line: {"tokens": [bytes as hex, ...], "end": N}
-//     mask_bench MODEL masks        < CASES  > a line for each case: what compiling it took, what became of each text, what each token took
-//     mask_bench MODEL finish COUNT < CASES  > a line for each case: a text of at most COUNT tokens, chosen by chance, or why there is none
+//     mask_bench MODEL masks        < CASES  > a line for each case: what compiling it took, what became of each text,
+//     what each token took mask_bench MODEL finish COUNT < CASES  > a line for each case: a text of at most COUNT
+//     tokens, chosen by chance, or why there is none
 //
-// A case is a line {"schema": "...", "tokens": [[...], ...]}. MODEL is a GGUF file, of which only the vocabulary is read.
-// A text is taken if each of its tokens is the one that is chosen when it is the likeliest but one that may not stand there at all: so all
-// tokens are looked at, as a mask over the vocabulary would be made ("us"). "favourite_us" is what the same token takes when it is the likeliest,
-// which is how it is most of the time when a model speaks. Regime: pure.
+// A case is a line {"schema": "...", "tokens": [[...], ...]}. MODEL is a GGUF file, of which only the vocabulary is
+// read. A text is taken if each of its tokens is the one that is chosen when it is the likeliest but one that may not
+// stand there at all: so all tokens are looked at, as a mask over the vocabulary would be made ("us"). "favourite_us"
+// is what the same token takes when it is the likeliest, which is how it is most of the time when a model speaks.
+// Regime: pure.
 #include "daemon/constrained_text.hpp"
 
 #include <llama.h>
@@ -44,7 +47,8 @@ std::string as_hex(const std::string &bytes) {
 
 class Bench {
 public:
-    explicit Bench(const llama_vocab *vocabulary) : vocabulary_(vocabulary), table_(vocabulary), logits_(static_cast<std::size_t>(table_.size())) {
+    explicit Bench(const llama_vocab *vocabulary)
+        : vocabulary_(vocabulary), table_(vocabulary), logits_(static_cast<std::size_t>(table_.size())) {
         while (silent_ < table_.size() && !table_.piece(silent_).empty())
             silent_++;
     }
@@ -102,7 +106,9 @@ private:
     [[nodiscard]] static bool begin(ConstrainedText &text, const json &bench_case, int most, json &result) {
         Work work(steadytext::core::constraint::kMostCompilingSteps);
         std::string error;
-        if (text.begin({.kind = Constraint::Kind::Schema, .text = bench_case["schema"].get<std::string>(), .choices = {}}, most, work, error))
+        if (text.begin(
+                {.kind = Constraint::Kind::Schema, .text = bench_case["schema"].get<std::string>(), .choices = {}},
+                most, work, error))
             return true;
         result["error"] = error;
         return false;

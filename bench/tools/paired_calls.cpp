@@ -2,11 +2,12 @@
 //
 //     paired_calls PAIRS CALLS STATEMENT VALUE ON OFF
 //
-// One session (from the environment: PGHOST ...) makes blocks of CALLS calls of the prepared STATEMENT, whose $1 is VALUE, two of them a
-// pair: one with it on, one with it off, in turn this one first and that one. ON and OFF are SQL, run between blocks; the calls that find
-// out about it are not counted. A block's time is the median of its calls, so a call that lost its processor does not matter; a
-// pair's two blocks are milliseconds apart, so a machine that gets slower does so for both. Prints the median over the pairs of on / off, then the
-// medians of off and on in microseconds. Used by topics/limits.py. Regime: pure; any failure ends the program.
+// One session (from the environment: PGHOST ...) makes blocks of CALLS calls of the prepared STATEMENT, whose $1 is
+// VALUE, two of them a pair: one with it on, one with it off, in turn this one first and that one. ON and OFF are SQL,
+// run between blocks; the calls that find out about it are not counted. A block's time is the median of its calls, so a
+// call that lost its processor does not matter; a pair's two blocks are milliseconds apart, so a machine that gets
+// slower does so for both. Prints the median over the pairs of on / off, then the medians of off and on in
+// microseconds. Used by topics/limits.py. Regime: pure; any failure ends the program.
 #include <libpq-fe.h>
 
 #include <algorithm>

@@ -3,7 +3,8 @@
 //     raw_zmq serve ENDPOINT                       a ROUTER that gives every message back, until a signal ends it
 //     raw_zmq round_trip ENDPOINT COUNT            prints microseconds per request, one in flight
 //     raw_zmq pipelined ENDPOINT COUNT WINDOW      prints requests per second, WINDOW in flight
-//     raw_zmq reconnecting ENDPOINT COUNT CLIENTS  prints requests per second of so many threads that connect for each request
+//     raw_zmq reconnecting ENDPOINT COUNT CLIENTS  prints requests per second of so many threads that connect for each
+//     request
 //
 // The frames are those of the gateway, the bodies as long as its requests; neither side looks into them, so
 // nothing is counted here but ZeroMQ. Regime: pure; any failure ends the program.

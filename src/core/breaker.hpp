@@ -22,8 +22,8 @@ enum class BreakerState : std::uint8_t { Closed, Open, HalfOpen };
 }
 
 struct BreakerSettings {
-    std::uint32_t threshold;    // consecutive failures that open it
-    std::int64_t recovery_us;   // how long it stays open, and how long a probe's lease lasts
+    std::uint32_t threshold;   // consecutive failures that open it
+    std::int64_t recovery_us;  // how long it stays open, and how long a probe's lease lasts
 };
 
 class Breaker {
@@ -45,8 +45,8 @@ public:
             break;
         }
         std::int64_t lease = probe_until_us_.load(std::memory_order_relaxed);
-        return lease <= now_us && probe_until_us_.compare_exchange_strong(lease, now_us + settings.recovery_us,
-                                                                          std::memory_order_relaxed);
+        return lease <= now_us &&
+               probe_until_us_.compare_exchange_strong(lease, now_us + settings.recovery_us, std::memory_order_relaxed);
     }
 
     // The probe's end says nothing about the daemon: another probe may go at once.

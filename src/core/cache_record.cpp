@@ -10,9 +10,9 @@ namespace {
 
 // Every text member, in the order in which they are written.
 constexpr std::string_view CacheRecord::*kTexts[] = {
-    &CacheRecord::legacy_key, &CacheRecord::operation,   &CacheRecord::scope, &CacheRecord::prompt,
-    &CacheRecord::text,       &CacheRecord::vector,      &CacheRecord::model, &CacheRecord::fingerprint,
-    &CacheRecord::size,       &CacheRecord::eos,         &CacheRecord::params, &CacheRecord::finish_reason};
+    &CacheRecord::legacy_key, &CacheRecord::operation, &CacheRecord::scope,  &CacheRecord::prompt,
+    &CacheRecord::text,       &CacheRecord::vector,    &CacheRecord::model,  &CacheRecord::fingerprint,
+    &CacheRecord::size,       &CacheRecord::eos,       &CacheRecord::params, &CacheRecord::finish_reason};
 
 static_assert(std::is_trivially_copyable_v<CacheRecord::Numbers>);
 

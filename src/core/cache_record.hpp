@@ -23,25 +23,25 @@ struct CacheRecord {
     struct Numbers {
         Kind kind = Kind::Answer;
         Digest key{};
-        std::uint32_t role = 0;               // OID of the role that owns the answer; 0: all roles
+        std::uint32_t role = 0;  // OID of the role that owns the answer; 0: all roles
         std::int32_t seed = 0;
-        std::int32_t prompt_tokens = -1;      // -1: not reported
+        std::int32_t prompt_tokens = -1;  // -1: not reported
         std::int32_t completion_tokens = -1;
         std::int32_t generation_ms = -1;
-        std::int64_t at_us = 0;               // since 1970
-        std::int64_t expires_us = 0;          // since 1970; 0: never
+        std::int64_t at_us = 0;       // since 1970
+        std::int64_t expires_us = 0;  // since 1970; 0: never
     } numbers;
     std::string_view legacy_key;
     std::string_view operation;  // generate, embed ...
     std::string_view scope;      // the owner of the answer, as text
     std::string_view prompt;
-    std::string_view text;       // the answer
-    std::string_view vector;     // or this: floats
+    std::string_view text;    // the answer
+    std::string_view vector;  // or this: floats
     std::string_view model;
     std::string_view fingerprint;
     std::string_view size;
     std::string_view eos;
-    std::string_view params;     // JSON object
+    std::string_view params;  // JSON object
     std::string_view finish_reason;
 };
 

@@ -228,8 +228,7 @@ bool canonical_json(const PaddedText &text, std::string &out, Problem &problem) 
         if (failure.code == simdjson::MEMALLOC)
             throw std::bad_alloc();
         if (failure.code == simdjson::DEPTH_ERROR)
-            return problem.set(sqlstate::kProgramLimitExceeded, "JSON nests deeper than %d levels",
-                               kCanonicalDepth);
+            return problem.set(sqlstate::kProgramLimitExceeded, "JSON nests deeper than %d levels", kCanonicalDepth);
         return problem.set(sqlstate::kInvalidTextRepresentation, "invalid JSON: %s",
                            simdjson::error_message(failure.code));
     }

@@ -108,7 +108,8 @@ bool read_daemon_info(std::string_view body, const InfoLimits &limits, DaemonInf
     info.resident_bytes = number_of(result, "resident_bytes", kMostToldMemory);
     info.embeds_batches = has_capability(result, "embed_batch");
     info.is_loading = text_of(result, "state") == "loading";
-    info.has_more_models = result["has_more_models"].get(info.has_more_models) == simdjson::SUCCESS && info.has_more_models;
+    info.has_more_models =
+        result["has_more_models"].get(info.has_more_models) == simdjson::SUCCESS && info.has_more_models;
     read_models(result, limits, info);
     return true;
 }

@@ -22,8 +22,8 @@ enum class ToldRole : std::uint8_t { Generation, Embedding, Reranker };
 
 struct ToldModel {
     ToldRole role = ToldRole::Generation;
-    std::int32_t dimensions = 0;  // 0: not reported
-    std::string_view name;        // "" is a name too
+    std::int32_t dimensions = 0;   // 0: not reported
+    std::string_view name;         // "" is a name too
     std::string_view fingerprint;  // empty: not reported, or not yet
 };
 
@@ -34,7 +34,7 @@ struct DaemonInfo {
     std::uint32_t slots = 0;           // 0: not reported
     std::uint64_t resident_bytes = 0;  // 0: not reported
     bool embeds_batches = false;
-    bool is_loading = false;           // it says that it loads models
+    bool is_loading = false;  // it says that it loads models
     std::vector<ToldModel> models;
     bool has_more_models = false;  // there are more models than the daemon reports, or than are kept
 };

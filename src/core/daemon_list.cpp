@@ -61,15 +61,19 @@ std::string names_of(std::uint8_t omitted) {
 // A valid name of a header or of a parameter of the body.
 bool is_token(std::string_view name) {
     return !name.empty() && name.size() < 64 && std::all_of(name.begin(), name.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+               c == '.';
     });
 }
 
 // The request itself sets these headers, so an option may not.
 bool is_free_header(std::string_view name) {
-    constexpr std::string_view kOwn[] = {"host", "content-length", "content-type", "transfer-encoding", "connection", "expect", "accept-encoding", "te", "upgrade"};
+    constexpr std::string_view kOwn[] = {"host",       "content-length", "content-type",    "transfer-encoding",
+                                         "connection", "expect",         "accept-encoding", "te",
+                                         "upgrade"};
     std::string lower(name);
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     return std::find(std::begin(kOwn), std::end(kOwn), lower) == std::end(kOwn);
 }
 
@@ -103,23 +107,31 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
     const std::string_view name = option.substr(0, equals);
     const std::string value = unquoted(option.substr(equals + 1));
     if (name == "weight")
-        return parse_number(value, 1, kMaxWeight, entry.weight) || bad_option(option, "A weight is a number from 1 to 1000.", problem);
+        return parse_number(value, 1, kMaxWeight, entry.weight) ||
+               bad_option(option, "A weight is a number from 1 to 1000.", problem);
     if (name == "reasoning_tokens")
         return parse_number(value, 0, kMaxReasoningTokens, entry.reasoning_tokens) ||
                bad_option(option, "reasoning_tokens is a number from 0 to 1000000.", problem);
     if (name == "batch")
-        return parse_number(value, 1, kMaxBatch, entry.batch) || bad_option(option, "batch is a number of texts from 1 to 2048.", problem);
+        return parse_number(value, 1, kMaxBatch, entry.batch) ||
+               bad_option(option, "batch is a number of texts from 1 to 2048.", problem);
     if (name == "drain")
         return parse_switch(value, entry.drain) || bad_option(option, "drain is on or off.", problem);
     if (name == "strict")
         return parse_switch(value, entry.strict) || bad_option(option, "strict is on or off.", problem);
     if (name == "omit")
         return parse_omitted(value, entry.omitted) ||
-               bad_option(option, "omit is a list, in double quotes, of temperature, seed, stop, stream_options and encoding_format.", problem);
+               bad_option(
+                   option,
+                   "omit is a list, in double quotes, of temperature, seed, stop, stream_options and encoding_format.",
+                   problem);
     constexpr std::string_view kHeader = "header.";
     if (name.starts_with(kHeader))
         return add_header(name.substr(kHeader.size()), value, entry) ||
-               bad_option(option, "A header is header.NAME=VALUE or header.NAME=@FILE, in ASCII, and none of those that the request is made of.", problem, true);
+               bad_option(option,
+                          "A header is header.NAME=VALUE or header.NAME=@FILE, in ASCII, and none of those that the "
+                          "request is made of.",
+                          problem, true);
     if (name == "max_tokens_param" && !is_token(value))
         return bad_option(option, "max_tokens_param is the name of a parameter.", problem);
     const TextOption texts[] = {{"model", entry.model, sizeof entry.model},
@@ -139,8 +151,11 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
         std::memcpy(text.place, value.c_str(), value.size() + 1);
         return true;
     }
-    return bad_option(option, "Options are weight, drain, model, provider, key_file, fingerprint, prefix, ca_file, server_key_file, "
-                      "reasoning_tokens, batch, max_tokens_param, omit, strict, header.NAME and extra_body.", problem);
+    return bad_option(
+        option,
+        "Options are weight, drain, model, provider, key_file, fingerprint, prefix, ca_file, server_key_file, "
+        "reasoning_tokens, batch, max_tokens_param, omit, strict, header.NAME and extra_body.",
+        problem);
 }
 
 bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
@@ -160,7 +175,8 @@ bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
 
 }  // namespace
 
-std::size_t parse_daemon_list(std::string_view list, DaemonEntry *entries, std::size_t capacity, Problem &first_problem) {
+std::size_t parse_daemon_list(std::string_view list, DaemonEntry *entries, std::size_t capacity,
+                              Problem &first_problem) {
     std::size_t count = 0;
     while (!list.empty()) {
         const std::string_view text = trimmed(cut(list, is_comma));
@@ -190,7 +206,8 @@ bool check_daemon_list(std::string_view list, Problem &problem) {
     for (std::size_t i = 0; i < count && !problem.is_set(); i++)
         for (std::size_t j = 0; j < i && !problem.is_set(); j++)
             if (std::strcmp(entries[i].endpoint.text, entries[j].endpoint.text) == 0)
-                problem.set(sqlstate::kInvalidParameterValue, "daemon \"%s\" stands twice", PublicEndpoint(entries[i].endpoint.text).text);
+                problem.set(sqlstate::kInvalidParameterValue, "daemon \"%s\" stands twice",
+                            PublicEndpoint(entries[i].endpoint.text).text);
     return !problem.is_set();
 }
 

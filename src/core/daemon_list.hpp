@@ -34,7 +34,7 @@ struct DaemonEntry {
     char provider[64] = "";
     char key_file[256] = "";
     char fingerprint[80] = "";
-    char prefix[64] = "";           // put before texts to be embedded
+    char prefix[64] = "";            // put before texts to be embedded
     char ca_file[256] = "";          // https: certificates to trust instead of the system's
     char server_key_file[256] = "";  // CURVE: the daemon's public key
     int reasoning_tokens = 0;        // HTTP: room for reasoning, beside the answer's tokens

@@ -43,7 +43,9 @@ std::string endpoint_of(std::string_view entry) { return usual_form(cut(entry, i
 std::vector<std::string>::iterator find(std::vector<std::string> &entries, std::string_view endpoint) {
     const std::string wanted = usual_form(trimmed(endpoint));
     const auto is_it = [&](const std::string &entry) { return endpoint_of(entry) == wanted; };
-    const auto is_called_so = [&](const std::string &entry) { return PublicEndpoint(endpoint_of(entry)).text == wanted; };
+    const auto is_called_so = [&](const std::string &entry) {
+        return PublicEndpoint(endpoint_of(entry)).text == wanted;
+    };
     const auto found = std::find_if(entries.begin(), entries.end(), is_it);
     if (found != entries.end() || std::count_if(entries.begin(), entries.end(), is_called_so) != 1)
         return found;
@@ -60,8 +62,8 @@ bool not_found(std::string_view endpoint, Problem &problem) {
 bool check_weight(int weight, Problem &problem) { return check(rules::kWeight, "weight", weight, 0, problem); }
 
 // An empty value removes the option.
-bool set_daemon_option(std::string &list, std::string_view endpoint, std::string_view name,
-                       std::string_view value, Problem &problem) {
+bool set_daemon_option(std::string &list, std::string_view endpoint, std::string_view name, std::string_view value,
+                       Problem &problem) {
     std::vector<std::string> entries = split(list);
     const auto found = find(entries, endpoint);
     if (found == entries.end())
@@ -89,7 +91,8 @@ bool compose(std::string_view host, long port, Endpoint &endpoint, Problem &prob
     text.append(host).append(ipv6 ? "]:" : ":").append(std::to_string(port));
     if (!parse_endpoint(text, endpoint, problem))
         return false;
-    return (endpoint.kind == EndpointKind::Tcp && endpoint.host == host && endpoint.port == port && text.find_first_of(",\" ") == std::string::npos) ||
+    return (endpoint.kind == EndpointKind::Tcp && endpoint.host == host && endpoint.port == port &&
+            text.find_first_of(",\" ") == std::string::npos) ||
            problem.set(sqlstate::kInvalidParameterValue, "invalid address of a daemon");
 }
 
@@ -138,8 +141,7 @@ bool add_daemon(std::string &list, std::string_view endpoint, int weight, Proble
     Endpoint parsed;
     if (!parse_endpoint(trimmed(endpoint), parsed, problem)) {
         if (problem.hint[0] == '\0')
-            problem.with_hint(
-                "An endpoint is tcp://host:port, ipc:///path, http://host/path or https://host/path.");
+            problem.with_hint("An endpoint is tcp://host:port, ipc:///path, http://host/path or https://host/path.");
         return false;
     }
     if (std::string_view(parsed.text).find_first_of(" \t\r\n,\"") != std::string_view::npos) {

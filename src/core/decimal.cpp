@@ -65,7 +65,9 @@ std::string to_json(const Decimal &number) {
         return text.append("0.").append(static_cast<std::size_t>(-exponent), '0').append(number.digits);
     if (exponent >= count)
         return text.append(number.digits).append(static_cast<std::size_t>(exponent - count), '0');
-    return text.append(number.digits, 0, static_cast<std::size_t>(exponent)).append(".").append(number.digits, static_cast<std::size_t>(exponent));
+    return text.append(number.digits, 0, static_cast<std::size_t>(exponent))
+        .append(".")
+        .append(number.digits, static_cast<std::size_t>(exponent));
 }
 
 }  // namespace steadytext::core

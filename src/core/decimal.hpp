@@ -15,7 +15,9 @@ struct Decimal {
     std::string digits{};
     std::int64_t exponent = 0;
 
-    [[nodiscard]] bool is_integer() const { return static_cast<std::int64_t>(digits.size()) <= exponent || digits.empty(); }
+    [[nodiscard]] bool is_integer() const {
+        return static_cast<std::int64_t>(digits.size()) <= exponent || digits.empty();
+    }
 };
 
 // Reads a text that is a number by JSON's grammar. An exponent beyond ±10^15 counts as ±10^15.

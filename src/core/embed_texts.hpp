@@ -24,6 +24,7 @@ void join_embed_params(std::span<const std::string> texts, std::string_view rest
 
 // The arrays of numbers in the answer to embed_batch ({"embeddings": [[...], ...], ...}), an array for each text; false
 // if the answer has another shape.
-[[nodiscard]] bool split_embed_batch_reply(std::string_view body, std::size_t count, std::vector<std::string_view> &rows);
+[[nodiscard]] bool split_embed_batch_reply(std::string_view body, std::size_t count,
+                                           std::vector<std::string_view> &rows);
 
 }  // namespace steadytext::core

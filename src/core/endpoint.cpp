@@ -12,20 +12,25 @@ namespace steadytext::core {
 
 namespace {
 
-constexpr std::size_t kLongestHost = 253;   // RFC 1035
+constexpr std::size_t kLongestHost = 253;  // RFC 1035
 constexpr std::size_t kLongestLabel = 63;
 constexpr std::size_t kLongestIpcPath = 107;  // sun_path
 
-constexpr std::string_view kMetadataNames[] = {"metadata", "metadata.google.internal", "metadata.goog", "instance-data",
-                                               "instance-data.ec2.internal", "metadata.azure.internal", "metadata.tencentyun.com"};
+constexpr std::string_view kMetadataNames[] = {"metadata",
+                                               "metadata.google.internal",
+                                               "metadata.goog",
+                                               "instance-data",
+                                               "instance-data.ec2.internal",
+                                               "metadata.azure.internal",
+                                               "metadata.tencentyun.com"};
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 bool is_alphanumeric(char c) noexcept { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept {
     const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                              [&](char x, char y) { return lower(x) == lower(y); });
+    return a.size() == b.size() &&
+           std::equal(a.begin(), a.end(), b.begin(), [&](char x, char y) { return lower(x) == lower(y); });
 }
 
 // A part of an IPv4 address as the C library reads it: decimal, 0octal or 0xhexadecimal.
@@ -83,7 +88,8 @@ bool parse_ipv6(std::string_view host, unsigned char address[16]) noexcept {
 bool ends_in_number(std::string_view host) noexcept {
     const std::string_view last = host.substr(host.rfind('.') + 1);
     std::uint64_t ignored;
-    return std::all_of(last.begin(), last.end(), is_digit) || last.starts_with("0x") || last.starts_with("0X") || parse_part(last, ignored);
+    return std::all_of(last.begin(), last.end(), is_digit) || last.starts_with("0x") || last.starts_with("0X") ||
+           parse_part(last, ignored);
 }
 
 bool is_name(std::string_view host) noexcept {
@@ -105,8 +111,8 @@ bool is_name(std::string_view host) noexcept {
 }
 
 bool refuse_forbidden(std::string_view host, Problem &problem) noexcept {
-    problem.set(sqlstate::kInvalidParameterValue, "host \"%.*s\" is not allowed", static_cast<int>(std::min<std::size_t>(host.size(), 128)),
-                host.data());
+    problem.set(sqlstate::kInvalidParameterValue, "host \"%.*s\" is not allowed",
+                static_cast<int>(std::min<std::size_t>(host.size(), 128)), host.data());
     problem.with_detail("Link-local and metadata addresses are refused.");
     return false;
 }
@@ -178,7 +184,8 @@ public:
     // Valid until the next call; empty if the URL has no such part.
     [[nodiscard]] std::string_view part(CURLUPart which) noexcept {
         char *found = nullptr;
-        const bool is_there = url_ != nullptr && curl_url_get(url_.get(), which, &found, 0) == CURLUE_OK && found != nullptr;
+        const bool is_there =
+            url_ != nullptr && curl_url_get(url_.get(), which, &found, 0) == CURLUE_OK && found != nullptr;
         part_.reset(is_there ? found : nullptr);
         return is_there ? std::string_view(found) : std::string_view();
     }
@@ -197,7 +204,8 @@ bool parse_http(std::string_view text, std::string_view rest, Endpoint &endpoint
     // libcurl would skip a third slash, and take the next word for the host.
     if (rest.starts_with('/') || rest.find('\\') != std::string_view::npos || !url.read(endpoint.text))
         return invalid(problem, text, "It is no URL.");
-    if (!url.part(CURLUPART_USER).empty() || !url.part(CURLUPART_PASSWORD).empty() || rest.substr(0, rest.find_first_of("/?#")).find('@') != std::string_view::npos)
+    if (!url.part(CURLUPART_USER).empty() || !url.part(CURLUPART_PASSWORD).empty() ||
+        rest.substr(0, rest.find_first_of("/?#")).find('@') != std::string_view::npos)
         return invalid(problem, text, "It has a user or a password, which would be shown to everybody: use key_file.");
     if (text.find('#') != std::string_view::npos)
         return invalid(problem, text, "It has a fragment, which means nothing to an engine.");
@@ -216,7 +224,8 @@ bool parse_http(std::string_view text, std::string_view rest, Endpoint &endpoint
     if (!check_port(number, true, problem))
         return false;
     endpoint.port = static_cast<std::uint16_t>(number);
-    return (copy(url.part(CURLUPART_PATH), endpoint.path, sizeof endpoint.path) && copy(url.part(CURLUPART_QUERY), endpoint.query, sizeof endpoint.query)) ||
+    return (copy(url.part(CURLUPART_PATH), endpoint.path, sizeof endpoint.path) &&
+            copy(url.part(CURLUPART_QUERY), endpoint.query, sizeof endpoint.query)) ||
            invalid(problem, text, "The path is too long.");
 }
 
@@ -243,7 +252,8 @@ PublicEndpoint::PublicEndpoint(std::string_view endpoint) noexcept {
         return;
     }
     const std::size_t digits = endpoint.find_last_not_of("0123456789");
-    const bool is_numbered = digits != std::string_view::npos && digits + 1 < endpoint.size() && endpoint[digits] == '#';
+    const bool is_numbered =
+        digits != std::string_view::npos && digits + 1 < endpoint.size() && endpoint[digits] == '#';
     const std::string_view number = is_numbered ? endpoint.substr(digits) : std::string_view();
     std::string_view rest = endpoint.substr(0, endpoint.size() - number.size());
     if (const std::size_t scheme = rest.find(kScheme); scheme != std::string_view::npos) {
@@ -290,7 +300,8 @@ bool parse_endpoint(std::string_view text, Endpoint &endpoint, Problem &problem)
         const std::string_view rest = text.substr(scheme.size());
         if (is_http(endpoint))
             return parse_http(text, rest, endpoint, problem);
-        return kind == EndpointKind::Ipc ? parse_ipc(text, rest, endpoint, problem) : parse_authority(text, rest, endpoint, problem);
+        return kind == EndpointKind::Ipc ? parse_ipc(text, rest, endpoint, problem)
+                                         : parse_authority(text, rest, endpoint, problem);
     }
     return invalid(problem, text, "The scheme is unknown.");
 }
@@ -304,7 +315,8 @@ bool check_host(std::string_view host, Problem &problem) noexcept {
             return problem.set(sqlstate::kInvalidParameterValue, "Invalid IP address");
         if (address_is_forbidden(address, 16))
             return refuse_forbidden(host, problem);
-        return host.find('%') == std::string_view::npos || problem.set(sqlstate::kInvalidParameterValue, "Invalid IP address");
+        return host.find('%') == std::string_view::npos ||
+               problem.set(sqlstate::kInvalidParameterValue, "Invalid IP address");
     }
     if (parse_ipv4(host, address))
         return !address_is_forbidden(address, 4) || refuse_forbidden(host, problem);
@@ -332,10 +344,10 @@ bool check_port(long port, bool http, Problem &problem) noexcept {
 
 bool address_is_forbidden(const unsigned char *a, std::size_t bytes) noexcept {
     if (bytes == 4)
-        return (a[0] == 169 && a[1] == 254) || a[0] == 0 || a[0] >= 224 ||        // link-local, this network, multicast
-               (a[0] == 100 && a[1] == 100 && a[2] == 100 && a[3] == 200) ||      // Alibaba's metadata
-               (a[0] == 168 && a[1] == 63 && a[2] == 129 && a[3] == 16) ||        // Azure's
-               (a[0] == 192 && a[1] == 0 && a[2] == 0 && a[3] == 192);            // Oracle's
+        return (a[0] == 169 && a[1] == 254) || a[0] == 0 || a[0] >= 224 ||    // link-local, this network, multicast
+               (a[0] == 100 && a[1] == 100 && a[2] == 100 && a[3] == 200) ||  // Alibaba's metadata
+               (a[0] == 168 && a[1] == 63 && a[2] == 129 && a[3] == 16) ||    // Azure's
+               (a[0] == 192 && a[1] == 0 && a[2] == 0 && a[3] == 192);        // Oracle's
     static constexpr unsigned char kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
     static constexpr unsigned char kCompatible[12] = {};
     static constexpr unsigned char kNat64[12] = {0, 0x64, 0xFF, 0x9B};
@@ -348,7 +360,8 @@ bool address_is_forbidden(const unsigned char *a, std::size_t bytes) noexcept {
         return true;
     static constexpr unsigned char kAmazon[4] = {0xFD, 0, 0x0E, 0xC2};
     static constexpr unsigned char kGoogle[4] = {0xFD, 0x20, 0, 0xCE};
-    return (a[0] == 0xFE && (a[1] & 0xC0) == 0x80) || a[0] == 0xFF || std::memcmp(a, kAmazon, 4) == 0 || std::memcmp(a, kGoogle, 4) == 0;
+    return (a[0] == 0xFE && (a[1] & 0xC0) == 0x80) || a[0] == 0xFF || std::memcmp(a, kAmazon, 4) == 0 ||
+           std::memcmp(a, kGoogle, 4) == 0;
 }
 
 bool address_is_loopback(const unsigned char *a, std::size_t bytes) noexcept {
@@ -370,7 +383,8 @@ bool is_local(const Endpoint &endpoint) noexcept {
 
 bool has_host_name(const Endpoint &endpoint) noexcept {
     unsigned char address[16];
-    return endpoint.kind != EndpointKind::Ipc && !parse_ipv4(endpoint.host, address) && !parse_ipv6(endpoint.host, address);
+    return endpoint.kind != EndpointKind::Ipc && !parse_ipv4(endpoint.host, address) &&
+           !parse_ipv6(endpoint.host, address);
 }
 
 }  // namespace steadytext::core

@@ -26,7 +26,7 @@ struct Endpoint {
     char text[256] = "";  // as written, or in the usual form
     char host[254] = "";  // without brackets; empty for ipc
     std::uint16_t port = 0;
-    char path[256] = "";  // of ipc and http(s)
+    char path[256] = "";   // of ipc and http(s)
     char query[256] = "";  // of http(s), without the question mark
 };
 

@@ -18,7 +18,8 @@ struct FairShare {
     static constexpr std::uint64_t kTimes = 3;
 
     // May a role that holds `held` take `more`, when all roles together hold `in_use` of `size`?
-    [[nodiscard]] static constexpr bool allows(std::uint64_t held, std::uint64_t more, std::uint64_t in_use, std::uint64_t size) noexcept {
+    [[nodiscard]] static constexpr bool allows(std::uint64_t held, std::uint64_t more, std::uint64_t in_use,
+                                               std::uint64_t size) noexcept {
         if (in_use + more > size)
             return false;
         return held == 0 || held + more <= kTimes * (size - in_use - more);
@@ -30,7 +31,8 @@ struct FairShare {
     }
 
     // May every role take it? Then nobody's holdings need to be counted. This is the usual case.
-    [[nodiscard]] static constexpr bool allows_anyone(std::uint64_t more, std::uint64_t in_use, std::uint64_t size) noexcept {
+    [[nodiscard]] static constexpr bool allows_anyone(std::uint64_t more, std::uint64_t in_use,
+                                                      std::uint64_t size) noexcept {
         return in_use + more <= size && in_use + more <= kTimes * (size - in_use - more);
     }
 };

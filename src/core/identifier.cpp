@@ -11,7 +11,8 @@ bool is_letter(char c) noexcept { return (c >= 'A' && c <= 'Z') || (c >= 'a' && 
 
 bool begins_with(std::string_view name, std::string_view prefix) noexcept {
     const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; };
-    return name.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), name.begin(), [&](char b, char a) { return same(a, b); });
+    return name.size() >= prefix.size() &&
+           std::equal(prefix.begin(), prefix.end(), name.begin(), [&](char b, char a) { return same(a, b); });
 }
 
 bool is_part(std::string_view part) noexcept {

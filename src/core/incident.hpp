@@ -27,9 +27,9 @@ struct Vitals {
     std::uint64_t failed = 0;
     std::uint64_t limited = 0;
     std::uint64_t hits = 0;
-    std::uint64_t uncached = 0;  // calls that were no cache hits
-    std::uint64_t slow = 0;      // of them: took more than ten seconds
-    std::uint64_t evictions = 0; // of the hot cache
+    std::uint64_t uncached = 0;   // calls that were no cache hits
+    std::uint64_t slow = 0;       // of them: took more than ten seconds
+    std::uint64_t evictions = 0;  // of the hot cache
     double oldest_waiting_s = 0;
     double memory_in_use = 0;  // request slots or payload memory, whichever is fuller: 0 to 1
     std::array<Daemon, kDaemons> daemons{};
@@ -101,18 +101,21 @@ inline constexpr Condition kConditions[] = {
          const double all = share(between(then.failed, now.failed), between(then.requests, now.requests));
          const double others = share_beyond_one_role(then, now);
          return others < all ? others : all;
-     }, 0.05, 0.02},
+     },
+     0.05, 0.02},
 
     {"latency", "warning", "calls take more than ten seconds: their share", false,
      [](const Vitals &then, const Vitals &now, std::size_t) {
          return share(between(then.slow, now.slow), between(then.uncached, now.uncached));
-     }, 0.05, 0.02},
+     },
+     0.05, 0.02},
 
     {"breaker_flapping", "warning", "a daemon's circuit breaker opens again and again: how often", true,
      [](const Vitals &then, const Vitals &now, std::size_t daemon) {
          const bool same = then.daemons[daemon].tenure == now.daemons[daemon].tenure;
          return between(same ? then.daemons[daemon].breaker_opened : 0, now.daemons[daemon].breaker_opened);
-     }, 3, 1},
+     },
+     3, 1},
 
     {"queue_stuck", "critical", "a request waits for a daemon: seconds", false,
      [](const Vitals &, const Vitals &now, std::size_t) { return now.oldest_waiting_s; }, 10, 1},
@@ -121,12 +124,14 @@ inline constexpr Condition kConditions[] = {
      [](const Vitals &then, const Vitals &now, std::size_t) {
          const double evictions = between(then.evictions, now.evictions), hits = between(then.hits, now.hits);
          return evictions <= seconds(then, now) ? 0 : evictions / (hits < 1 ? 1 : hits);
-     }, 1, 0.5},
+     },
+     1, 0.5},
 
     {"limit_storm", "warning", "rate limits and budgets turn calls away: their share", false,
      [](const Vitals &then, const Vitals &now, std::size_t) {
          return share(between(then.limited, now.limited), between(then.requests, now.requests));
-     }, 0.2, 0.1},
+     },
+     0.2, 0.1},
 
     {"memory_short", "warning", "request slots or payload memory are nearly used up: their share", false,
      [](const Vitals &, const Vitals &now, std::size_t) { return now.memory_in_use; }, 0.8, 0.6},
@@ -134,7 +139,9 @@ inline constexpr Condition kConditions[] = {
 inline constexpr std::size_t kConditionCount = std::size(kConditions);
 static_assert(kConditionCount == static_cast<std::size_t>(ConditionId::MemoryShort) + 1);
 
-[[nodiscard]] constexpr const Condition &condition(ConditionId id) noexcept { return kConditions[static_cast<std::size_t>(id)]; }
+[[nodiscard]] constexpr const Condition &condition(ConditionId id) noexcept {
+    return kConditions[static_cast<std::size_t>(id)];
+}
 
 // Whether an incident is open, and since when its value favours the other state.
 struct IncidentState {
@@ -144,8 +151,8 @@ struct IncidentState {
 
 enum class IncidentTurn : std::uint8_t { None, Opens, Closes };
 
-[[nodiscard]] constexpr IncidentTurn step(IncidentState &state, const Condition &condition, double value, std::int64_t now_us,
-                                          std::int64_t delay_us) noexcept {
+[[nodiscard]] constexpr IncidentTurn step(IncidentState &state, const Condition &condition, double value,
+                                          std::int64_t now_us, std::int64_t delay_us) noexcept {
     const bool speaks = state.open ? value < condition.closes_below : value >= condition.opens_at;
     if (!speaks) {
         state.since_us = 0;

@@ -105,7 +105,8 @@ std::string_view json_member(std::string_view object, std::string_view key) noex
     return wanted;
 }
 
-void json_members(std::string_view object, std::span<const std::pair<std::string_view, std::string_view *>> wanted) noexcept {
+void json_members(std::string_view object,
+                  std::span<const std::pair<std::string_view, std::string_view *>> wanted) noexcept {
     each_member(object, [&](std::string_view name, std::string_view value) {
         for (const auto &[key, taken] : wanted)
             if (name == key && taken->empty())

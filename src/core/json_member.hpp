@@ -18,7 +18,8 @@ namespace steadytext::core {
 
 // The same for several members, in a single pass over the object. A key's value stays as it is if there is no such
 // member.
-void json_members(std::string_view object, std::span<const std::pair<std::string_view, std::string_view *>> wanted) noexcept;
+void json_members(std::string_view object,
+                  std::span<const std::pair<std::string_view, std::string_view *>> wanted) noexcept;
 // Fills `items` with the texts of a JSON array's items; false for anything but an array of strings.
 [[nodiscard]] bool json_strings(std::string_view array, std::vector<std::string_view> &items);
 

@@ -16,7 +16,7 @@
 namespace steadytext::core {
 
 struct JsonLimits {
-    std::size_t depth;         // arrays and objects within each other
+    std::size_t depth;                // arrays and objects within each other
     std::uint64_t cost = 16'000'000;  // comparisons of member names: an object of some 5,000 short names
 };
 

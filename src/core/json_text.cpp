@@ -13,8 +13,8 @@ namespace {
 
 void append_escape(std::string &out, std::uint32_t unit) {
     constexpr char kDigits[] = "0123456789abcdef";
-    const char escape[] = {'\\', 'u', kDigits[unit >> 12 & 15], kDigits[unit >> 8 & 15], kDigits[unit >> 4 & 15],
-                           kDigits[unit & 15]};
+    const char escape[] = {
+        '\\', 'u', kDigits[unit >> 12 & 15], kDigits[unit >> 8 & 15], kDigits[unit >> 4 & 15], kDigits[unit & 15]};
     out.append(escape, sizeof escape);
 }
 
@@ -101,8 +101,8 @@ void append_json_number(std::string &out, double value) {
     char text[40];
     const double size = std::fabs(value);
     const bool exponent = size != 0 && (size < 1e-4 || size >= 1e16);
-    const auto [end, error] =
-        std::to_chars(text, text + sizeof text, value, exponent ? std::chars_format::scientific : std::chars_format::fixed);
+    const auto [end, error] = std::to_chars(text, text + sizeof text, value,
+                                            exponent ? std::chars_format::scientific : std::chars_format::fixed);
     const std::string_view written(text, static_cast<std::size_t>(end - text));
     out += written;
     if (!exponent && written.find('.') == std::string_view::npos)

@@ -7,9 +7,7 @@ namespace steadytext::core {
 
 namespace {
 
-unsigned char lower(char c) noexcept {
-    return static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
-}
+unsigned char lower(char c) noexcept { return static_cast<unsigned char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c); }
 
 bool is_space(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
@@ -81,8 +79,8 @@ int WordFinder::count_in(std::string_view text, Work &work) {
             return found;
         at = next(at, lower(c));
         // If a word was seen before, all shorter words in its chain were seen with it.
-        for (Node word = nodes_[at].words > 0 ? at : nodes_[at].shorter; word != kNone && nodes_[word].seen_by != texts_;
-             word = nodes_[word].shorter) {
+        for (Node word = nodes_[at].words > 0 ? at : nodes_[at].shorter;
+             word != kNone && nodes_[word].seen_by != texts_; word = nodes_[word].shorter) {
             nodes_[word].seen_by = texts_;
             found += static_cast<int>(nodes_[word].words);
         }

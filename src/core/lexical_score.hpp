@@ -29,7 +29,7 @@ private:
     struct NodeRecord {
         Node first_child = kNone;
         Node sibling = kNone;
-        Node fallback = 0;   // the longest other beginning that ends with the same bytes
+        Node fallback = 0;     // the longest other beginning that ends with the same bytes
         Node shorter = kNone;  // the longest word that ends here too
         std::uint32_t words = 0;
         std::uint32_t seen_by = 0;  // the number of the last text in which it was found

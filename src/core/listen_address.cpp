@@ -55,8 +55,8 @@ bool parse_listen_address(std::string_view text, ListenAddress &address, Problem
         address.is_off = false;
         return true;
     }
-    problem.set(sqlstate::kInvalidParameterValue, "invalid address \"%.*s\"", static_cast<int>(text.size() < 200 ? text.size() : 200),
-                text.data());
+    problem.set(sqlstate::kInvalidParameterValue, "invalid address \"%.*s\"",
+                static_cast<int>(text.size() < 200 ? text.size() : 200), text.data());
     problem.with_hint("Give an IP address and a port from 1024 on, as in 127.0.0.1:9188 or [::1]:9188, or off.");
     return false;
 }

@@ -35,8 +35,8 @@ std::vector<bool> that_differ(std::span<const std::span<const float>> vectors, d
     for (std::size_t i = 0; i < vectors.size(); i++) {
         const std::span<const float> vector = vectors[i];
         const bool is_new = vector.empty() || std::none_of(kept.begin(), kept.end(), [&](std::span<const float> other) {
-            return work.spend(vector.size()) && cosine(vector, other) > threshold;
-        });
+                                return work.spend(vector.size()) && cosine(vector, other) > threshold;
+                            });
         stays[i] = is_new;
         if (is_new && !vector.empty())
             kept.push_back(vector);
@@ -49,7 +49,8 @@ std::vector<bool> that_differ(std::span<const std::string_view> texts) {
     std::unordered_set<std::string> seen;
     for (std::size_t i = 0; i < texts.size(); i++) {
         std::string text(stripped(texts[i]));
-        std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+        std::transform(text.begin(), text.end(), text.begin(),
+                       [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
         stays[i] = seen.insert(std::move(text)).second;
     }
     return stays;

@@ -14,7 +14,8 @@ namespace steadytext::core {
 
 // `stays[i]` is false if the cosine of the unit vector i and one before it that stays is above the threshold. All
 // vectors have as many numbers; one without numbers stays.
-[[nodiscard]] std::vector<bool> that_differ(std::span<const std::span<const float>> vectors, double threshold, Work &work);
+[[nodiscard]] std::vector<bool> that_differ(std::span<const std::span<const float>> vectors, double threshold,
+                                            Work &work);
 
 // `stays[i]` is false if a text before it is the same but for white space around it and the case of ASCII letters.
 [[nodiscard]] std::vector<bool> that_differ(std::span<const std::string_view> texts);

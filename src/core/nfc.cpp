@@ -16,9 +16,10 @@ namespace {
 // Ranges of characters that NFC does not decompose and that do not combine with the character before.
 bool is_safe(std::uint32_t code) noexcept {
     return code < 0x300 || (code >= 0x3400 && code <= 0x9FFF) || (code >= 0xAC00 && code <= 0xD7A3) ||
-           (code >= 0x3041 && code <= 0x3096) || (code >= 0x30A1 && code <= 0x30FA) || (code >= 0x400 && code <= 0x482) ||
-           (code >= 0x48A && code <= 0x52F) || (code >= 0x370 && code <= 0x373) || (code >= 0x391 && code <= 0x3FF) ||
-           (code >= 0x2010 && code <= 0x2026) || (code >= 0x1F300 && code <= 0x1FAFF);
+           (code >= 0x3041 && code <= 0x3096) || (code >= 0x30A1 && code <= 0x30FA) ||
+           (code >= 0x400 && code <= 0x482) || (code >= 0x48A && code <= 0x52F) || (code >= 0x370 && code <= 0x373) ||
+           (code >= 0x391 && code <= 0x3FF) || (code >= 0x2010 && code <= 0x2026) ||
+           (code >= 0x1F300 && code <= 0x1FAFF);
 }
 
 constexpr auto kOptions = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
@@ -37,7 +38,8 @@ bool decompose(std::string_view text, Decomposed &out, Work &work) {
         at += length;
         utf8proc_int32_t parts[kMostOfOne];
         int boundary = 0;
-        const utf8proc_ssize_t count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), parts, kMostOfOne, kOptions, &boundary);
+        const utf8proc_ssize_t count =
+            utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), parts, kMostOfOne, kOptions, &boundary);
         if (count < 0 || count > kMostOfOne)
             return false;
         out.insert(out.end(), parts, parts + count);
@@ -95,7 +97,6 @@ bool is_nfc_at_a_glance(std::string_view text) noexcept {
     return true;
 }
 
-
 std::string_view nfc(std::string_view text, std::string &storage) {
     Work work;
     return nfc(text, storage, work);
@@ -106,9 +107,10 @@ std::string_view nfc(std::string_view text, std::string &storage, Work &work) {
         return text;
     Decomposed decomposed;
     if (!decompose(text, decomposed, work) || !put_marks_in_order(decomposed, work))
-        return text;  // not UTF-8: the validation reports it
+        return text;            // not UTF-8: the validation reports it
     decomposed.emplace_back();  // room for the NUL that utf8proc writes behind the text
-    const auto length = utf8proc_reencode(decomposed.data(), static_cast<utf8proc_ssize_t>(decomposed.size() - 1), kOptions);
+    const auto length =
+        utf8proc_reencode(decomposed.data(), static_cast<utf8proc_ssize_t>(decomposed.size() - 1), kOptions);
     if (length < 0)
         return text;
     storage.assign(reinterpret_cast<const char *>(decomposed.data()), static_cast<std::size_t>(length));

@@ -64,7 +64,8 @@ Engine engine_of(const DaemonEntry &entry) {
     constexpr struct {
         std::string_view ending;
         Api api;
-    } kEndings[] = {{"/chat/completions", Api::Chat}, {"/completions", Api::Completions}, {"/embeddings", Api::Embeddings}};
+    } kEndings[] = {
+        {"/chat/completions", Api::Chat}, {"/completions", Api::Completions}, {"/embeddings", Api::Embeddings}};
     Engine engine;
     engine.provider = entry.provider;
     engine.fingerprint = entry.fingerprint;
@@ -136,7 +137,8 @@ std::string read_listing(long status, std::string_view body, Engine &engine, boo
         const Reply failure = failure_reply(asked, error, status, says_when);
         is_loading = status == 503 && failure.verdict == Verdict::Busy;
         if (failure.verdict == Verdict::Answer)
-            return "it answers HTTP " + std::to_string(status) + " to a request for its models: " + (engine.secrets == nullptr ? error.words : engine.secrets->masked(error.words));
+            return "it answers HTTP " + std::to_string(status) + " to a request for its models: " +
+                   (engine.secrets == nullptr ? error.words : engine.secrets->masked(error.words));
         return failure.reason;
     }
     if (!read_models(body, engine))

@@ -38,20 +38,20 @@ struct Dialect {
 };
 
 struct Engine {
-    std::string base;  // the beginning of all paths: "/v1"
-    std::string query; // the end of all paths: "?api-version=2024-10-21", or nothing
+    std::string base;   // the beginning of all paths: "/v1"
+    std::string query;  // the end of all paths: "?api-version=2024-10-21", or nothing
     [[nodiscard]] std::string path_to(const char *what) const { return base + what + query; }
     Api api = Api::Any;
     std::string provider;
     std::string fingerprint;
-    std::string prefix;               // put before texts to be embedded
-    bool is_model_given = false;      // by the entry
+    std::string prefix;                 // put before texts to be embedded
+    bool is_model_given = false;        // by the entry
     std::int64_t reasoning_tokens = 0;  // room for reasoning, beside the answer's tokens
-    Dialect dialect;                  // of a model that has taught nothing; `learned` has the others
+    Dialect dialect;                    // of a model that has taught nothing; `learned` has the others
     std::map<std::string, Dialect, std::less<>> learned;
-    int batch = 1;                    // how many texts a single message embeds
+    int batch = 1;  // how many texts a single message embeds
     bool strict = false;
-    std::string variant;              // part of its fingerprint: a hash of all in its entry that may change answers
+    std::string variant;  // part of its fingerprint: a hash of all in its entry that may change answers
     // A JSON object, or nothing: its members go into each body, and replace members of the same names
     std::string extra_body;
     [[nodiscard]] const Dialect &dialect_of(std::string_view model) const {
@@ -60,9 +60,9 @@ struct Engine {
     }
     // The model of the entry, or the models that the engine listed; the first is the default
     std::vector<std::string> models;
-    bool has_more_models = false;     // it listed more than fit
+    bool has_more_models = false;            // it listed more than fit
     std::shared_ptr<const Secrets> secrets;  // values that its words must not repeat; null: none
-    std::string owner;                // the maker in the engine's words: "vllm"
+    std::string owner;                       // the maker in the engine's words: "vllm"
 
     [[nodiscard]] bool generates() const { return api != Api::Embeddings; }
     [[nodiscard]] bool embeds() const { return api == Api::Any || api == Api::Embeddings; }
@@ -82,30 +82,30 @@ struct Request {
     std::string cancelled_id;  // of a Cancel
     std::string refusal;       // of a Refused: why it is not sent
     std::string path;
-    std::string body;          // empty: GET
-    std::string model;         // the engine's name for it
+    std::string body;   // empty: GET
+    std::string model;  // the engine's name for it
     bool return_usage = false;
-    bool streams = false;      // of a Generate: the answer comes as events; StreamReader reads them
-    bool is_check = false;     // known_good_request()
-    Dialect dialect;           // the dialect that it was made in
+    bool streams = false;                    // of a Generate: the answer comes as events; StreamReader reads them
+    bool is_check = false;                   // known_good_request()
+    Dialect dialect;                         // the dialect that it was made in
     std::shared_ptr<const Secrets> secrets;  // the engine's
-    std::size_t texts = 0;     // how many vectors the answer must have
-    std::vector<std::string> choices;  // the answer must be among them
+    std::size_t texts = 0;                   // how many vectors the answer must have
+    std::vector<std::string> choices;        // the answer must be among them
 };
 
 // False if the message is no request of the gateway. A request that this engine cannot serve comes back as Refused.
 [[nodiscard]] bool read_request(std::string_view message, const Engine &engine, Request &request);
 
 enum class Verdict : std::uint8_t {
-    Answer,       // `message` is the reply, which may be an error that the caller caused
-    Busy,         // it asks to come again later
+    Answer,  // `message` is the reply, which may be an error that the caller caused
+    Busy,    // it asks to come again later
     // It never does this: HTTP 501, as from llama-server when its model has another purpose, or no such path
     Unserved,
-    Exhausted,    // the account is used up: another engine may do better, asking again does not help
+    Exhausted,  // the account is used up: another engine may do better, asking again does not help
     // `reason` says how it failed, with this request or with any. If only with this request, `message` is the reply;
     // empty: it may be sent again
     Suspect,
-    Invalid,      // it sent something that is no answer; `reason` says why
+    Invalid,  // it sent something that is no answer; `reason` says why
 };
 
 struct Reply {
@@ -133,7 +133,8 @@ struct Reply {
 // A request that any working engine can answer. It tells a failing engine from a request that makes the engine fail;
 // with `parameter` in it, it tells an engine that refuses the parameter from a text that makes the engine say so. It
 // goes to `model`.
-[[nodiscard]] Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine, std::string_view parameter = {});
+[[nodiscard]] Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine,
+                                         std::string_view parameter = {});
 
 // Reads an answer that comes as server-sent events (event_stream.hpp), each with a piece, and writes the messages of a
 // daemon's stream. Events that are no part of the answer, such as keep-alive events, are skipped.
@@ -180,7 +181,8 @@ inline constexpr std::size_t kMostModels = 1024;  // of a single engine: a proxy
 [[nodiscard]] bool read_models(std::string_view body, Engine &engine);
 // Reads a whole answer to base/models. Returns why the engine cannot be used, in words, or empty. An engine without a
 // list can be used if the entry names the model.
-[[nodiscard]] std::string read_listing(long status, std::string_view body, Engine &engine, bool says_when, bool &is_loading);
+[[nodiscard]] std::string read_listing(long status, std::string_view body, Engine &engine, bool says_when,
+                                       bool &is_loading);
 
 [[nodiscard]] std::string info_reply(std::string_view id, const Engine &engine);
 [[nodiscard]] std::string pong_reply(std::string_view id);

@@ -49,7 +49,8 @@ std::string Sidetrack::why_empty(std::string_view finish_reason) const {
     if (has_called_tool || finish_reason == "tool_calls" || finish_reason == "function_call")
         return "the model called a tool instead of answering";
     if (finish_reason == "length")
-        return has_reasoned ? "reasoning used up max_tokens before an answer began" : "max_tokens was used up before an answer began";
+        return has_reasoned ? "reasoning used up max_tokens before an answer began"
+                            : "max_tokens was used up before an answer began";
     return has_reasoned ? "the model reasoned and gave no answer" : "";
 }
 

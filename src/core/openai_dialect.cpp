@@ -17,10 +17,12 @@ constexpr std::string_view kOtherLimit = "max_completion_tokens";
 
 // The parameter that is refused, if the answer says so.
 std::string named_parameter(const EngineError &error) {
-    for (const std::string_view code : {"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
+    for (const std::string_view code :
+         {"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
         if (error.code == code)
             return error.parameter;
-    for (const std::string_view words : {"unsupported", "not supported", "does not support", "unrecognized", "extra inputs"})
+    for (const std::string_view words :
+         {"unsupported", "not supported", "does not support", "unrecognized", "extra inputs"})
         if (contains_word(error.words, words))
             return error.parameter;
     return {};
@@ -51,10 +53,13 @@ void remember(Engine &engine, const std::string &model, Dialect dialect) {
 
 }  // namespace
 
-bool is_outdated(const Engine &engine, const Request &request) { return request.dialect != engine.dialect_of(request.model); }
+bool is_outdated(const Engine &engine, const Request &request) {
+    return request.dialect != engine.dialect_of(request.model);
+}
 
 std::string refused_parameter(const Request &request, long status, std::string_view body) {
-    const bool is_asked = request.kind == Request::Kind::Generate || request.kind == Request::Kind::Embed || request.kind == Request::Kind::EmbedBatch;
+    const bool is_asked = request.kind == Request::Kind::Generate || request.kind == Request::Kind::Embed ||
+                          request.kind == Request::Kind::EmbedBatch;
     if ((status != 400 && status != 422) || !is_asked)
         return {};
     std::string parameter = named_parameter(read_error(body));

@@ -120,7 +120,8 @@ long status_of(dom::element told) {
         return number >= 400 && number <= 599 ? static_cast<long>(number) : 0;
     if (told.get(text) != simdjson::SUCCESS)
         return 0;
-    if (std::from_chars(text.data(), text.data() + text.size(), number).ec == std::errc{} && number >= 400 && number <= 599)
+    if (std::from_chars(text.data(), text.data() + text.size(), number).ec == std::errc{} && number >= 400 &&
+        number <= 599)
         return static_cast<long>(number);
     return status_of_name(text);
 }
@@ -137,9 +138,13 @@ void read_place(dom::element root, EngineError &error) {
     error.code = plain_words(text_of(detail, "type"), kLongestWords);
 }
 
-Reply suspicion(std::string why, std::string message = {}) { return {Verdict::Suspect, std::move(message), std::move(why)}; }
+Reply suspicion(std::string why, std::string message = {}) {
+    return {Verdict::Suspect, std::move(message), std::move(why)};
+}
 
-std::string with_words(std::string what, const std::string &words) { return words.empty() ? what : std::move(what) + ": " + words; }
+std::string with_words(std::string what, const std::string &words) {
+    return words.empty() ? what : std::move(what) + ": " + words;
+}
 
 }  // namespace
 
@@ -213,7 +218,8 @@ Reply failure_reply(const Request &request, const EngineError &error, long statu
     if (status == 429 || status == 529 || is_loading || (status == 503 && says_when))
         return {Verdict::Busy, {}, with_words("it asks to come again later (" + http + ")", words), {}, is_loading};
     if (status == 403 && error.is_json)
-        return suspicion("it refuses the key (" + http + ")", error_reply(request.id, "the engine refuses this request (" + http + ")"));
+        return suspicion("it refuses the key (" + http + ")",
+                         error_reply(request.id, "the engine refuses this request (" + http + ")"));
     if (status == 401 || status == 403)
         return suspicion("it refuses the key (" + http + ")");
     if (status >= 300 && status < 400)
@@ -221,7 +227,8 @@ Reply failure_reply(const Request &request, const EngineError &error, long statu
     const bool has_told = error.is_json && !words.empty();
     if (status == 400 || status == 413 || status == 422 || (status == 404 && has_told))
         return {Verdict::Answer, error_reply(request.id, words.empty() ? http : words), {}};
-    return suspicion(with_words("it answers " + http, words), has_told ? error_reply(request.id, words) : std::string());
+    return suspicion(with_words("it answers " + http, words),
+                     has_told ? error_reply(request.id, words) : std::string());
 }
 
 }  // namespace steadytext::core::openai

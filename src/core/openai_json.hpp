@@ -47,9 +47,9 @@ inline constexpr long kQuotaUsedUp = 1;
 struct EngineError {
     bool is_told = false;  // the answer reports an error, whatever its HTTP status
     bool is_json = false;
-    long status = 0;       // as an HTTP status, from its code or its name; kQuotaUsedUp; 0: not reported
-    std::string words;     // the engine's own words, fit for a message
-    std::string parameter; // of the request, if the error names any
+    long status = 0;        // as an HTTP status, from its code or its name; kQuotaUsedUp; 0: not reported
+    std::string words;      // the engine's own words, fit for a message
+    std::string parameter;  // of the request, if the error names any
     std::string code;
 };
 // Reads an object that may report an error; `is_told` says whether it does.

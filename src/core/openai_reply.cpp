@@ -62,13 +62,17 @@ Reply read_generated(const Request &request, const Engine &engine, dom::element 
     const auto &choices = request.choices;
     if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end())
         return answer(error_reply(request.id, "The engine does not hold to choices"));
-    const Usage usage{finish_reason, engine_ms, tokens_of(root, "prompt_tokens"), tokens_of(root, "completion_tokens"), beside.reasoning};
+    const Usage usage{finish_reason, engine_ms, tokens_of(root, "prompt_tokens"), tokens_of(root, "completion_tokens"),
+                      beside.reasoning};
     if (contains_nul(text))
         return invalid("it sent a text with a NUL character");
     if (request.streams) {
         if (text == kStreamEnd)
             return invalid("it sent a text that cannot be streamed");
-        return {Verdict::Answer, stream_end_message(request, engine, usage), {}, text.empty() ? std::string() : piece_message(request.id, text)};
+        return {Verdict::Answer,
+                stream_end_message(request, engine, usage),
+                {},
+                text.empty() ? std::string() : piece_message(request.id, text)};
     }
     std::string out = begin_reply(request.id);
     if (!request.return_usage) {
@@ -162,7 +166,9 @@ std::int64_t tokens_of(dom::element root, const char *key) {
 
 void add_usage(JsonObject &result, const Request &request, const Engine &engine, const Usage &usage) {
     constexpr std::size_t kLongestReason = 64;
-    result.add("finish_reason", usage.finish_reason.empty() ? "stop" : std::string_view(plain_words(usage.finish_reason, kLongestReason)));
+    result.add("finish_reason", usage.finish_reason.empty()
+                                    ? "stop"
+                                    : std::string_view(plain_words(usage.finish_reason, kLongestReason)));
     result.add("model", shown_name(engine, request.model));
     result.add("fingerprint", std::string_view(fingerprint_of(engine, request.model)));
     result.add("engine_ms", usage.engine_ms);
@@ -174,7 +180,8 @@ void add_usage(JsonObject &result, const Request &request, const Engine &engine,
         result.add("reasoning", usage.reasoning);
 }
 
-Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body, double engine_ms, bool says_when) {
+Reply read_reply(const Request &request, const Engine &engine, long status, std::string_view body, double engine_ms,
+                 bool says_when) {
     if (is_of_what_is_unserved(request, status, body) && may_be_unserved(request.kind, engine))
         return {Verdict::Unserved, {}, "it does not serve such requests (HTTP " + std::to_string(status) + ")"};
     if (status < 200 || status >= 300)

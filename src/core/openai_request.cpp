@@ -27,7 +27,8 @@ class Body {
 public:
     Body(const Engine &engine, const Dialect &dialect, std::size_t bytes) : dialect_(dialect) {
         text_.reserve(bytes);
-        if (!engine.extra_body.empty() && extra_.parse(engine.extra_body) && extra_.root.get(members_) == simdjson::SUCCESS)
+        if (!engine.extra_body.empty() && extra_.parse(engine.extra_body) &&
+            extra_.root.get(members_) == simdjson::SUCCESS)
             has_extra_ = true;
     }
     void add(std::string_view name, std::string_view json) { add(name, {json}); }
@@ -35,7 +36,8 @@ public:
     void add(std::string_view name, std::initializer_list<std::string_view> json) {
         dom::element other;
         const auto *found = std::find(std::begin(kOmittable), std::end(kOmittable), name);
-        const bool is_omitted = found != std::end(kOmittable) && (dialect_.omitted >> (found - std::begin(kOmittable)) & 1) != 0;
+        const bool is_omitted =
+            found != std::end(kOmittable) && (dialect_.omitted >> (found - std::begin(kOmittable)) & 1) != 0;
         if (!is_omitted && (!has_extra_ || members_[name].get(other) != simdjson::SUCCESS))
             put(name, json);
     }
@@ -109,7 +111,8 @@ std::string grammar_of(const std::vector<std::string> &choices) {
 void add_constraint(Body &body, dom::element params, std::string_view schema, const Engine &engine, Request &request) {
     if (schema.starts_with('{')) {
         body.add("response_format", std::string(R"({"type": "json_schema", "json_schema": {"name": "answer", )") +
-                                        (engine.strict ? R"("strict": true, )" : "") + R"("schema": )" + std::string(schema) + "}}");
+                                        (engine.strict ? R"("strict": true, )" : "") + R"("schema": )" +
+                                        std::string(schema) + "}}");
     } else if (const std::string_view regex = text_of(params, "regex"); !regex.empty()) {
         body.add("structured_outputs", "{\"regex\": " + as_json(regex) + "}");
         body.add("guided_regex", as_json(regex));
@@ -120,9 +123,9 @@ void add_constraint(Body &body, dom::element params, std::string_view schema, co
     }
 }
 
-// The members of the params that are passed on unchanged, as JSON; empty: there is no such member. A schema may have longer numbers, and
-// nest deeper, than the reader of the message supports. A prompt may be megabytes: to unescape and escape it again would keep the others
-// that the gateway serves waiting.
+// The members of the params that are passed on unchanged, as JSON; empty: there is no such member. A schema may have
+// longer numbers, and nest deeper, than the reader of the message supports. A prompt may be megabytes: to unescape and
+// escape it again would keep the others that the gateway serves waiting.
 struct Untouched {
     std::string_view schema, prompt, text_input, texts;
 };
@@ -183,8 +186,10 @@ bool write_embed(std::string_view json, const Engine &engine, Request &request) 
 // `rest` is the message with null in their places.
 Untouched take_untouched(std::string_view message, std::string &rest) {
     Untouched taken;
-    const std::pair<std::string_view, std::string_view *> wanted[] = {
-        {"schema", &taken.schema}, {"prompt", &taken.prompt}, {"text_input", &taken.text_input}, {"texts", &taken.texts}};
+    const std::pair<std::string_view, std::string_view *> wanted[] = {{"schema", &taken.schema},
+                                                                      {"prompt", &taken.prompt},
+                                                                      {"text_input", &taken.text_input},
+                                                                      {"texts", &taken.texts}};
     json_members(json_member(message, "params"), wanted);
     std::vector<std::string_view> found;
     for (const auto &[name, value] : wanted)
@@ -247,7 +252,8 @@ bool read_request(std::string_view message, const Engine &engine, Request &reque
     return true;
 }
 
-Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine, std::string_view parameter) {
+Request known_good_request(Request::Kind kind, const std::string &model, const Engine &engine,
+                           std::string_view parameter) {
     const bool generates = kind == Request::Kind::Generate;
     std::string message = "{\"id\": \"\", \"method\": ";
     message += !generates                      ? R"("embed", "params": {"text_input": "Hello")"

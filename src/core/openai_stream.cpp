@@ -59,7 +59,8 @@ StreamReader::Event StreamReader::read(const Request &request, std::string_view 
     return read_choice(request, choice, message);
 }
 
-StreamReader::Event StreamReader::read_choice(const Request &request, simdjson::dom::element choice, std::string &message) {
+StreamReader::Event StreamReader::read_choice(const Request &request, simdjson::dom::element choice,
+                                              std::string &message) {
     if (const std::string_view reason = text_of(choice, "finish_reason"); !reason.empty())
         finish_reason_ = reason;
     Sidetrack beside;
@@ -88,7 +89,9 @@ Reply StreamReader::end(const Request &request, const Engine &engine, double eng
         if (const std::string why = beside.why_empty(finish_reason_); !why.empty())
             return {Verdict::Answer, error_reply(request.id, why), {}};
     }
-    return {Verdict::Answer, stream_end_message(request, engine, {finish_reason_, engine_ms, prompt_tokens_, completion_tokens_}), {}};
+    return {Verdict::Answer,
+            stream_end_message(request, engine, {finish_reason_, engine_ms, prompt_tokens_, completion_tokens_}),
+            {}};
 }
 
 std::string piece_message(std::string_view id, std::string_view text) {

@@ -38,14 +38,17 @@ bool is_operation(std::string_view text, Problem &problem) {
     if (text.starts_with(kDaemon)) {
         Endpoint endpoint;
         text.remove_prefix(kDaemon.size());
-        if (const std::size_t last = text.find_last_not_of("0123456789"); last != std::string_view::npos && text[last] == '#')
+        if (const std::size_t last = text.find_last_not_of("0123456789");
+            last != std::string_view::npos && text[last] == '#')
             text = text.substr(0, last);  // "#2": one of several daemons with the same name
         return text == kEmbeddedEndpoint || parse_endpoint(text, endpoint, problem);
     }
-    if (has_word("* generate embed rerank json regex choice stream", text) || (text.starts_with(kModel) && text.size() > kModel.size()))
+    if (has_word("* generate embed rerank json regex choice stream", text) ||
+        (text.starts_with(kModel) && text.size() > kModel.size()))
         return true;
     problem.set(sqlstate::kInvalidParameterValue, "unknown operation");
-    problem.with_hint("Operations are *, generate, embed, rerank, json, regex, choice, stream, model:NAME and daemon:ENDPOINT.");
+    problem.with_hint(
+        "Operations are *, generate, embed, rerank, json, regex, choice, stream, model:NAME and daemon:ENDPOINT.");
     return false;
 }
 
@@ -63,7 +66,9 @@ bool is_model_path(std::string_view path, Problem &) {
     return true;
 }
 
-bool is_command(std::string_view text, Problem &) { return text.find_first_of(";&| \t\n\v\f\r") == std::string_view::npos; }
+bool is_command(std::string_view text, Problem &) {
+    return text.find_first_of(";&| \t\n\v\f\r") == std::string_view::npos;
+}
 
 // Lower case letters, numbers, and single hyphens between them.
 bool is_hyphenated(std::string_view text) {
@@ -81,28 +86,50 @@ bool is_label(std::string_view text, Problem &) { return is_hyphenated(text); }
 
 // As PostgreSQL's length() counts.
 bool is_description(std::string_view text, Problem &) {
-    return std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }) <= 500;
+    return std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }) <=
+           500;
 }
 
 bool is_one_name(std::string_view text, Problem &) { return is_identifier(text); }
 
-constexpr Rule parsed(std::int64_t most, bool (*parse)(std::string_view, Problem &), Refusal malformed, const char *sample,
-                      const char *bad_sample) {
-    return {.kind = Kind::Text, .least = 0, .most = most, .parse = parse, .malformed = malformed, .sample = sample, .bad_sample = bad_sample};
+constexpr Rule parsed(std::int64_t most, bool (*parse)(std::string_view, Problem &), Refusal malformed,
+                      const char *sample, const char *bad_sample) {
+    return {.kind = Kind::Text,
+            .least = 0,
+            .most = most,
+            .parse = parse,
+            .malformed = malformed,
+            .sample = sample,
+            .bad_sample = bad_sample};
 }
 
 constexpr Rule kKey = free_text(kLongestPrompt);
-constexpr Rule kRole = {.kind = Kind::Text, .form = Form::Line, .needed = true, .least = 1, .most = 63, .sample = "'*'"};
+constexpr Rule kRole = {
+    .kind = Kind::Text, .form = Form::Line, .needed = true, .least = 1, .most = 63, .sample = "'*'"};
 constexpr Rule kOperation = needed(parsed(262, is_operation, {}, "'generate'", "'sing'"));
-constexpr Rule kWindow = {.kind = Kind::Interval, .needed = true, .least = 10'000, .most = 366 * kDayUs,
-                          .below = {"per must be at least 10 milliseconds"}, .above = {"per must be at most 366 days"}};
-constexpr Rule kPeriod = {.kind = Kind::Interval, .needed = true, .least = kDayUs, .most = 366 * kDayUs,
-                          .below = {"period must be at least 1 day", nullptr, "steadytext_rate_limit_set() limits tokens in shorter times."},
-                          .above = {"period must be at most 366 days"}};
-constexpr Rule kConfigKey = {.kind = Kind::Text, .name = "config_key", .form = Form::Line, .least = 1, .most = 255, .sample = "'some_key'"};
+constexpr Rule kWindow = {.kind = Kind::Interval,
+                          .needed = true,
+                          .least = 10'000,
+                          .most = 366 * kDayUs,
+                          .below = {"per must be at least 10 milliseconds"},
+                          .above = {"per must be at most 366 days"}};
+constexpr Rule kPeriod = {
+    .kind = Kind::Interval,
+    .needed = true,
+    .least = kDayUs,
+    .most = 366 * kDayUs,
+    .below = {"period must be at least 1 day", nullptr, "steadytext_rate_limit_set() limits tokens in shorter times."},
+    .above = {"period must be at most 366 days"}};
+constexpr Rule kConfigKey = {
+    .kind = Kind::Text, .name = "config_key", .form = Form::Line, .least = 1, .most = 255, .sample = "'some_key'"};
 constexpr Rule kConfigValue = {.kind = Kind::Text, .name = "config_value", .least = 0, .most = 65'536};
-constexpr Rule kKeyToSet = {
-    .kind = Kind::Text, .name = "config_key", .form = Form::Line, .needed = true, .least = 1, .most = 255, .sample = "'some_key'"};
+constexpr Rule kKeyToSet = {.kind = Kind::Text,
+                            .name = "config_key",
+                            .form = Form::Line,
+                            .needed = true,
+                            .least = 1,
+                            .most = 255,
+                            .sample = "'some_key'"};
 constexpr Rule kValueToSet = {.kind = Kind::Text, .name = "config_value", .needed = true, .least = 0, .most = 65'536};
 constexpr Rule kBatch = integer(1, 1'000'000);
 constexpr Rule kEntries = integer(0, kMostInt);
@@ -113,15 +140,34 @@ constexpr Rule kBigCount = integer(0, INT64_MAX);
 constexpr Rule kOrder = needed(word("age frecency"));
 
 // Rules of prompts, with the words of the original.
-constexpr Refusal kBadSlug = {"Invalid slug format. Use lowercase letters, numbers, and hyphens only (3-100 chars)", "22P02"};
-constexpr Rule kNewSlug = {.kind = Kind::Text, .name = "slug", .needed = true, .least = 0, .most = 100, .parse = is_slug, .above = kBadSlug,
-                           .malformed = kBadSlug, .sample = "'a-slug'", .bad_sample = "'No'"};
-constexpr Rule kSlug = {.kind = Kind::Text, .name = "slug", .needed = true, .least = 0, .most = 1000, .sample = "'no-such-prompt'"};
+constexpr Refusal kBadSlug = {"Invalid slug format. Use lowercase letters, numbers, and hyphens only (3-100 chars)",
+                              "22P02"};
+constexpr Rule kNewSlug = {.kind = Kind::Text,
+                           .name = "slug",
+                           .needed = true,
+                           .least = 0,
+                           .most = 100,
+                           .parse = is_slug,
+                           .above = kBadSlug,
+                           .malformed = kBadSlug,
+                           .sample = "'a-slug'",
+                           .bad_sample = "'No'"};
+constexpr Rule kSlug = {
+    .kind = Kind::Text, .name = "slug", .needed = true, .least = 0, .most = 1000, .sample = "'no-such-prompt'"};
 constexpr Rule kTemplate = {.kind = Kind::Text, .name = "template", .needed = true, .least = 1, .most = kLongestPrompt};
-constexpr Rule kDescription = parsed(2000, is_description, {"description cannot be longer than 500 characters"}, "'a'", "repeat('a', 501)");
-constexpr Refusal kBadLabel = {"Invalid label format. Use lowercase letters, numbers, and hyphens only (1-63 chars)", "22P02"};
-constexpr Rule kLabel = {.kind = Kind::Text, .name = "label", .least = 0, .most = 63, .parse = is_label, .above = kBadLabel, .malformed = kBadLabel,
-                         .sample = "'production'", .bad_sample = "'No'"};
+constexpr Rule kDescription =
+    parsed(2000, is_description, {"description cannot be longer than 500 characters"}, "'a'", "repeat('a', 501)");
+constexpr Refusal kBadLabel = {"Invalid label format. Use lowercase letters, numbers, and hyphens only (1-63 chars)",
+                               "22P02"};
+constexpr Rule kLabel = {.kind = Kind::Text,
+                         .name = "label",
+                         .least = 0,
+                         .most = 63,
+                         .parse = is_label,
+                         .above = kBadLabel,
+                         .malformed = kBadLabel,
+                         .sample = "'production'",
+                         .bad_sample = "'No'"};
 constexpr Rule kVersion = {.kind = Kind::Integer, .name = "version", .least = INT32_MIN, .most = INT32_MAX};
 
 // Rules of asynchronous calls, with the words of the original.
@@ -131,41 +177,81 @@ constexpr Refusal kNoBatch = {"Batch cannot be empty", sqlstate::kInvalidParamet
 constexpr Refusal kNoTexts = {"texts array cannot be null or empty", sqlstate::kInvalidParameterValue};
 constexpr Refusal kNoChoice = {"Must provide at least 2 choices", sqlstate::kInvalidParameterValue};
 constexpr Refusal kBadMaxTokens = {"max_tokens must be between 1 and 4096"};
-constexpr Rule kRequestType = {.kind = Kind::Text, .needed = true, .least = 0, .most = 63, .words = kJobTypeNames,
+constexpr Rule kRequestType = {.kind = Kind::Text,
+                               .needed = true,
+                               .least = 0,
+                               .most = 63,
+                               .words = kJobTypeNames,
                                .malformed = {"Unknown request type"}};
-constexpr Rule kJobParams = {.needed = true, .malformed = {"params must be a JSON object"}, .sample = R"('{"prompt": "a"}')",
+constexpr Rule kJobParams = {.needed = true,
+                             .malformed = {"params must be a JSON object"},
+                             .sample = R"('{"prompt": "a"}')",
                              .bad_sample = "'[]'"};
 constexpr Rule kPriority = integer(1, 10);
 constexpr Rule kRetries = integer(0, 1000);
-constexpr Rule kTimeout = {.kind = Kind::Integer, .name = "Timeout", .least = 0, .most = kMostInt, .below = {"Timeout cannot be negative"}};
+constexpr Rule kTimeout = {
+    .kind = Kind::Integer, .name = "Timeout", .least = 0, .most = kMostInt, .below = {"Timeout cannot be negative"}};
 constexpr Rule kRequest = {.sample = "gen_random_uuid()"};
 constexpr Rule kRequests = {.sample = "ARRAY[gen_random_uuid()]"};
 constexpr Rule kAnyText = free_text(kLongestPrompt);
 constexpr Rule kAnyTexts = {.kind = Kind::Texts, .least = 0, .most = kMostInt, .element = &kAnyText};
 constexpr Rule kAnyDocuments = {.kind = Kind::Texts, .least = 0, .most = kMostDocuments, .element = &kAnyText};
-constexpr Rule kJobPrompt = {.kind = Kind::Text, .name = "Prompt", .form = Form::Prose, .needed = true, .least = 1, .most = kLongestPrompt,
+constexpr Rule kJobPrompt = {.kind = Kind::Text,
+                             .name = "Prompt",
+                             .form = Form::Prose,
+                             .needed = true,
+                             .least = 1,
+                             .most = kLongestPrompt,
                              .null = kNoPrompt};
-constexpr Rule kJobText = {.kind = Kind::Text, .name = "Text", .form = Form::Prose, .needed = true, .least = 1, .most = kLongestPrompt,
+constexpr Rule kJobText = {.kind = Kind::Text,
+                           .name = "Text",
+                           .form = Form::Prose,
+                           .needed = true,
+                           .least = 1,
+                           .most = kLongestPrompt,
                            .null = kNoText};
-constexpr Rule kJobMaxTokens = {.kind = Kind::Integer, .least = 1, .most = 4096, .below = kBadMaxTokens, .above = kBadMaxTokens};
-constexpr Rule kJobPrompts = {.kind = Kind::Texts, .needed = true, .least = 1, .most = 100, .element = &kPrompt, .null = kNoBatch,
-                              .below = kNoBatch, .above = {"Batch size exceeds maximum limit", sqlstate::kInvalidParameterValue}};
-constexpr Rule kJobTexts = {.kind = Kind::Texts, .needed = true, .least = 1, .most = kMostInt, .element = &kAnyText, .null = kNoTexts,
+constexpr Rule kJobMaxTokens = {
+    .kind = Kind::Integer, .least = 1, .most = 4096, .below = kBadMaxTokens, .above = kBadMaxTokens};
+constexpr Rule kJobPrompts = {.kind = Kind::Texts,
+                              .needed = true,
+                              .least = 1,
+                              .most = 100,
+                              .element = &kPrompt,
+                              .null = kNoBatch,
+                              .below = kNoBatch,
+                              .above = {"Batch size exceeds maximum limit", sqlstate::kInvalidParameterValue}};
+constexpr Rule kJobTexts = {.kind = Kind::Texts,
+                            .needed = true,
+                            .least = 1,
+                            .most = kMostInt,
+                            .element = &kAnyText,
+                            .null = kNoTexts,
                             .below = kNoTexts};
-constexpr Rule kJobSchema = {.kind = Kind::Text, .name = "Schema", .needed = true, .least = 0, .most = constraint::kMostSchemaBytes,
+constexpr Rule kJobSchema = {.kind = Kind::Text,
+                             .name = "Schema",
+                             .needed = true,
+                             .least = 0,
+                             .most = constraint::kMostSchemaBytes,
                              .sample = "'{}'"};
-constexpr Rule kJobChoices = {.kind = Kind::Texts, .name = "Choices array", .needed = true, .least = 2, .most = 1000, .distinct = true,
-                              .element = &kChoice, .null = kNoChoice, .below = kNoChoice,
-                              .malformed = {"Choices array cannot contain duplicates"}, .sample = "ARRAY['a', 'b']",
+constexpr Rule kJobChoices = {.kind = Kind::Texts,
+                              .name = "Choices array",
+                              .needed = true,
+                              .least = 2,
+                              .most = 1000,
+                              .distinct = true,
+                              .element = &kChoice,
+                              .null = kNoChoice,
+                              .below = kNoChoice,
+                              .malformed = {"Choices array cannot contain duplicates"},
+                              .sample = "ARRAY['a', 'b']",
                               .bad_sample = "ARRAY['a', 'b', 'a']"};
 
 }  // namespace
 
 constexpr Parameter kGenerateOptions[] = {
-    {"options", "max_tokens", kMaxTokens},   {"options", "seed", kSeed},   {"options", "temperature", kTemperature},
-    {"options", "eos_string", kEosString},   {"options", "model", kModel}, {"options", "size", kSize},
-    {"options", "use_cache", kFlag},         {"options", "unsafe_mode", kFlag},
-    {nullptr, nullptr, {}},
+    {"options", "max_tokens", kMaxTokens}, {"options", "seed", kSeed},        {"options", "temperature", kTemperature},
+    {"options", "eos_string", kEosString}, {"options", "model", kModel},      {"options", "size", kSize},
+    {"options", "use_cache", kFlag},       {"options", "unsafe_mode", kFlag}, {nullptr, nullptr, {}},
 };
 
 namespace {
@@ -608,18 +694,31 @@ constexpr Parameter kArguments[] = {
 // Keys of steadytext_config; the name "*table_name" stands for all keys with this ending. Values come as
 // text.
 constexpr Parameter kConfigKeys[] = {
-    {"steadytext_config", "daemon_host", parsed(253, is_host, {"Invalid host format"}, "'localhost'", "'a b'"), "steadytext.daemons"},
-    {"steadytext_config", "daemon_port",
-     {.kind = Kind::Integer, .least = 1, .most = 65'535, .below = {"Invalid port format"}, .above = {"Invalid port format"},
+    {"steadytext_config", "daemon_host", parsed(253, is_host, {"Invalid host format"}, "'localhost'", "'a b'"),
+     "steadytext.daemons"},
+    {"steadytext_config",
+     "daemon_port",
+     {.kind = Kind::Integer,
+      .least = 1,
+      .most = 65'535,
+      .below = {"Invalid port format"},
+      .above = {"Invalid port format"},
       .malformed = {"Invalid port format"}},
      "steadytext.daemons"},
     {"steadytext_config", "model_path", parsed(1023, is_model_path, {"Invalid file path"}, "'a/b'", "'../b'")},
     {"steadytext_config", "daemon_command", parsed(1023, is_command, {"Invalid command format"}, "'st'", "'st;rm'")},
     {"steadytext_config", "*table_name", parsed(63, is_one_name, {"Invalid table name"}, "'t'", "'t t'")},
-    {"steadytext_config", "default_max_tokens",
-     {.kind = Kind::Integer, .least = 1, .most = 4096, .below = {"max_tokens must be at least 1"}, .above = {"max_tokens exceeds system limit"}},
+    {"steadytext_config",
+     "default_max_tokens",
+     {.kind = Kind::Integer,
+      .least = 1,
+      .most = 4096,
+      .below = {"max_tokens must be at least 1"},
+      .above = {"max_tokens exceeds system limit"}},
      "steadytext.default_max_tokens"},
-    {"steadytext_config", "default_seed", {.kind = Kind::Integer, .least = 0, .most = kMostInt, .below = {"seed must be non-negative"}},
+    {"steadytext_config",
+     "default_seed",
+     {.kind = Kind::Integer, .least = 0, .most = kMostInt, .below = {"seed must be non-negative"}},
      "steadytext.default_seed"},
     {"steadytext_config", "cache_enabled", kFlag, "steadytext.cache_enabled"},
     {"steadytext_config", "cache_eviction_enabled", kFlag},
@@ -735,7 +834,8 @@ constexpr auto kOwners = [] {
 
 std::span<const Parameter> rows_of(std::string_view function) noexcept {
     const auto owner = std::ranges::lower_bound(kOwners, function, {}, &Owner::name);
-    return owner == kOwners.end() || owner->name != function ? std::span<const Parameter>() : std::span(owner->first, owner->count);
+    return owner == kOwners.end() || owner->name != function ? std::span<const Parameter>()
+                                                             : std::span(owner->first, owner->count);
 }
 
 // A key, in any case of letters, fits the row with its name or with its ending.

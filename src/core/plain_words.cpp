@@ -16,14 +16,16 @@ constexpr std::size_t kMostRead = 64 << 10;  // of a page without any words
 // characters.
 bool is_unseen(std::uint32_t code) {
     return code <= 0x20 || (code >= 0x7F && code <= 0xA0) || code == 0xAD || (code >= 0x2000 && code <= 0x200F) ||
-           (code >= 0x2028 && code <= 0x202F) || (code >= 0x205F && code <= 0x206F) || code == 0x3000 || code == 0xFEFF ||
-           (code >= 0xFFF9 && code <= 0xFFFB) || (code >= 0xE0000 && code <= 0xE007F);
+           (code >= 0x2028 && code <= 0x202F) || (code >= 0x205F && code <= 0x206F) || code == 0x3000 ||
+           code == 0xFEFF || (code >= 0xFFF9 && code <= 0xFFFB) || (code >= 0xE0000 && code <= 0xE007F);
 }
 
 bool begins_with(std::string_view text, std::size_t at, std::string_view lower) {
-    return text.size() - at >= lower.size() && std::equal(lower.begin(), lower.end(), text.begin() + static_cast<std::ptrdiff_t>(at), [](char expected, char c) {
-               return expected == (c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c);
-           });
+    return text.size() - at >= lower.size() &&
+           std::equal(lower.begin(), lower.end(), text.begin() + static_cast<std::ptrdiff_t>(at),
+                      [](char expected, char c) {
+                          return expected == (c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c);
+                      });
 }
 
 // The end of the tag that begins at `at`; for a script or style, the place where its end tag begins.

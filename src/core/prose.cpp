@@ -97,7 +97,8 @@ std::string_view stripped(std::string_view text) noexcept {
 }
 
 std::size_t count_characters(std::string_view text) noexcept {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char byte) { return !continues(byte); }));
+    return static_cast<std::size_t>(
+        std::count_if(text.begin(), text.end(), [](char byte) { return !continues(byte); }));
 }
 
 std::string_view first_characters(std::string_view text, std::size_t most) noexcept {
@@ -147,7 +148,8 @@ bool tells_of_window(std::string_view words) noexcept {
         const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b; };
         return std::search(words.begin(), words.end(), phrase.begin(), phrase.end(), same) != words.end();
     };
-    return says("is too long") || says("context length") || says("context size") || says("context window") || says("model's window");
+    return says("is too long") || says("context length") || says("context size") || says("context window") ||
+           says("model's window");
 }
 
 }  // namespace steadytext::core

@@ -25,7 +25,8 @@ template <class Found>
 void each_sentence(std::string_view text, Found &&found) {
     constexpr std::size_t kShort = 10;
     std::size_t start = 0;
-    for (std::size_t at = text.find_first_of(".!?"); at != std::string_view::npos; at = text.find_first_of(".!?", at + 1)) {
+    for (std::size_t at = text.find_first_of(".!?"); at != std::string_view::npos;
+         at = text.find_first_of(".!?", at + 1)) {
         const std::string_view sentence = stripped(text.substr(start, at + 1 - start));
         if (sentence.size() <= kShort || (sentence.size() <= 4 * kShort && count_characters(sentence) <= kShort))
             continue;
@@ -44,7 +45,8 @@ void each_sentence(std::string_view text, Found &&found) {
 // The texts in their order, put together to parts of at most `most` bytes, a text to a line; a longer text is cut into
 // pieces. If there are more parts than `most_parts`, some texts are left out: texts, and pieces of texts, are chosen by
 // hash until they fill so many parts. A text that is a part of its own stands there as it is, others behind "- ".
-[[nodiscard]] std::vector<std::string> packed(const std::vector<std::string_view> &texts, std::size_t most, std::size_t most_parts);
+[[nodiscard]] std::vector<std::string> packed(const std::vector<std::string_view> &texts, std::size_t most,
+                                              std::size_t most_parts);
 
 // The first 64 bits of the text's SHA-256.
 [[nodiscard]] std::uint64_t hash_of(std::string_view text) noexcept;

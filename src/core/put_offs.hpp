@@ -23,7 +23,8 @@ public:
     // all models.
     void put_off(Role role, std::string_view model, std::int64_t until_us, std::uint32_t epoch) {
         Models &models = roles_[role];
-        models.insert_or_assign(std::string(models.size() < kMostModels || models.contains(model) ? model : kAnyModel), Until{until_us, epoch});
+        models.insert_or_assign(std::string(models.size() < kMostModels || models.contains(model) ? model : kAnyModel),
+                                Until{until_us, epoch});
     }
 
     // 0: the role is not put off. Everybody's put-offs do not count: ask for kEverybody.
@@ -31,14 +32,16 @@ public:
         std::int64_t until_us = 0;
         if (const auto models = roles_.find(role); models != roles_.end())
             for (const std::string_view name : {model, kAnyModel})
-                if (const auto found = models->second.find(name); found != models->second.end() && found->second.epoch == epoch)
+                if (const auto found = models->second.find(name);
+                    found != models->second.end() && found->second.epoch == epoch)
                     until_us = std::max(until_us, found->second.us);
         return until_us;
     }
 
     void forget_past(std::int64_t now_us, std::uint32_t epoch) {
         for (auto &[role, models] : roles_)
-            std::erase_if(models, [&](const auto &model) { return model.second.us <= now_us || model.second.epoch != epoch; });
+            std::erase_if(models,
+                          [&](const auto &model) { return model.second.us <= now_us || model.second.epoch != epoch; });
         std::erase_if(roles_, [](const auto &role) { return role.second.empty(); });
     }
 

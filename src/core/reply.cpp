@@ -110,7 +110,8 @@ bool read_result(PaddedText body, dom::element &result, ReplyUsage &usage, Probl
 }
 
 bool check_no_nul(const GenerateReply &reply, Problem &problem) {
-    for (const std::string_view part : {reply.text, reply.model, reply.fingerprint, reply.finish_reason, reply.reasoning})
+    for (const std::string_view part :
+         {reply.text, reply.model, reply.fingerprint, reply.finish_reason, reply.reasoning})
         if (contains_nul(part))
             return invalid(problem, "A text in it contains a NUL character.");
     return true;
@@ -168,7 +169,8 @@ StreamMessage read_stream_message(PaddedText body, std::string_view &piece) {
         return StreamMessage::Invalid;
     if (root["error"].get(error) == simdjson::SUCCESS && !error.is_null())
         return StreamMessage::End;
-    if (root["result"]["token"].get(token) != simdjson::SUCCESS || token.get(piece) != simdjson::SUCCESS || contains_nul(piece))
+    if (root["result"]["token"].get(token) != simdjson::SUCCESS || token.get(piece) != simdjson::SUCCESS ||
+        contains_nul(piece))
         return StreamMessage::Invalid;
     return piece == kStreamEnd ? StreamMessage::End : StreamMessage::Piece;
 }

@@ -36,7 +36,7 @@ struct GenerateReply {
     std::string_view fingerprint;
     std::string_view finish_reason;
     std::string_view reasoning;  // of a model that reports its reasoning
-    int prompt_tokens = -1;  // -1: not reported
+    int prompt_tokens = -1;      // -1: not reported
     int completion_tokens = -1;
     double engine_ms = -1;
 };
@@ -65,7 +65,7 @@ struct ReplyUsage {
 
 // Pairs of document and score from 0 to 1, in any order. The scores are put in the order of `documents`; each document
 // must have a score.
-[[nodiscard]] bool read_rerank_reply(PaddedText body, std::span<const std::string_view> documents, std::vector<double> &scores,
-                                     ReplyUsage &usage, Problem &problem);
+[[nodiscard]] bool read_rerank_reply(PaddedText body, std::span<const std::string_view> documents,
+                                     std::vector<double> &scores, ReplyUsage &usage, Problem &problem);
 
 }  // namespace steadytext::core

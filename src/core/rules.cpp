@@ -33,8 +33,9 @@ struct Checker {
     bool real(double number) const noexcept {
         if (std::isnan(number))
             return refuse(Fault::Above);
-        return number < static_cast<double>(rule.least) ? refuse(Fault::Below)
-                                                         : number <= static_cast<double>(rule.most) || refuse(Fault::Above);
+        return number < static_cast<double>(rule.least)
+                   ? refuse(Fault::Below)
+                   : number <= static_cast<double>(rule.most) || refuse(Fault::Above);
     }
 
     [[nodiscard]] std::size_t most_bytes() const noexcept {
@@ -64,7 +65,8 @@ struct Checker {
     }
 
     static bool has_control(std::string_view text) noexcept {
-        return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+        return std::any_of(text.begin(), text.end(),
+                           [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
     }
 
     bool texts(std::span<const TextArgument> texts) const {
@@ -98,11 +100,13 @@ bool say(const Rule &rule, const char *name, Fault fault, Problem &problem) noex
     case Fault::Below:
         if (counted)
             return problem.set(sqlstate::kInvalidParameterValue, "%s cannot be empty", name);
-        return problem.set(sqlstate::kInvalidParameterValue, "%s must be at least %lld", name, static_cast<long long>(rule.least));
+        return problem.set(sqlstate::kInvalidParameterValue, "%s must be at least %lld", name,
+                           static_cast<long long>(rule.least));
     case Fault::Above:
         if (counted)
             return problem.set(sqlstate::kProgramLimitExceeded, "%s is too long", name);
-        return problem.set(sqlstate::kInvalidParameterValue, "%s must be at most %lld", name, static_cast<long long>(rule.most));
+        return problem.set(sqlstate::kInvalidParameterValue, "%s must be at most %lld", name,
+                           static_cast<long long>(rule.most));
     case Fault::Malformed:
         problem.set(sqlstate::kInvalidParameterValue, "invalid value for \"%s\"", name);
         if (rule.words != nullptr)

@@ -19,15 +19,17 @@ struct TextArgument {
     bool is_null = true;
     std::string_view text;
 
-    [[nodiscard]] std::string_view or_else(std::string_view otherwise) const noexcept { return is_null ? otherwise : text; }
+    [[nodiscard]] std::string_view or_else(std::string_view otherwise) const noexcept {
+        return is_null ? otherwise : text;
+    }
 };
 
 // White space in the sense of Python's str.strip(), as the original uses it.
 [[nodiscard]] bool is_blank(std::string_view text) noexcept;
 
 enum class Kind : std::uint8_t {
-    Any,       // all values of its SQL type
-    Flag,      // a boolean
+    Any,   // all values of its SQL type
+    Flag,  // a boolean
     Integer,
     Real,
     Text,      // `least` and `most` are bytes
@@ -57,16 +59,16 @@ struct Rule {
     Kind kind = Kind::Any;
     const char *name = nullptr;  // the name in messages; null: the argument's name
     Form form = Form::Free;
-    bool needed = false;         // NULL is refused; else NULL means a default, or nothing
+    bool needed = false;  // NULL is refused; else NULL means a default, or nothing
     std::int64_t least = INT64_MIN;
     std::int64_t most = INT64_MAX;
-    bool distinct = false;            // no element twice
-    const Rule *element = nullptr;    // the rule for each element
-    const char *words = nullptr;      // the allowed values, separated by spaces
+    bool distinct = false;          // no element twice
+    const Rule *element = nullptr;  // the rule for each element
+    const char *words = nullptr;    // the allowed values, separated by spaces
     bool (*parse)(std::string_view text, Problem &problem) = nullptr;
     const Parameter *options = nullptr;  // the rules for the object's members, up to a row without a name
     Refusal null{}, below{}, above{}, malformed{};
-    const char *sample = nullptr;      // SQL for a good value, and for a bad value: t/027_parameters.sql tries both
+    const char *sample = nullptr;  // SQL for a good value, and for a bad value: t/027_parameters.sql tries both
     const char *bad_sample = nullptr;
 };
 
@@ -120,7 +122,8 @@ private:
 };
 
 // False, with the problem, unless the value obeys the rule. `longest_prompt`: steadytext.max_prompt_bytes.
-[[nodiscard]] bool check(const Rule &rule, const char *name, const Value &value, std::size_t longest_prompt, Problem &problem);
+[[nodiscard]] bool check(const Rule &rule, const char *name, const Value &value, std::size_t longest_prompt,
+                         Problem &problem);
 
 // The words and SQLSTATE of a fault. Returns false.
 bool refuse(const Rule &rule, const char *name, Fault fault, std::size_t longest_prompt, Problem &problem) noexcept;

@@ -17,7 +17,8 @@ std::string unescaped(std::string_view value) {
     for (std::size_t at = 0; at < value.size(); at++) {
         unsigned char byte = 0;
         const char *digits = value.data() + at + 1;
-        if (value[at] == '%' && value.size() - at > 2 && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+        if (value[at] == '%' && value.size() - at > 2 &&
+            std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
             text += static_cast<char>(byte);
             at += 2;
         } else {
@@ -40,7 +41,8 @@ void Secrets::add(std::string_view value) {
         put(rest.substr(0, end), kShortestPart);
         rest.remove_prefix(std::min(end + 1, rest.size()));
     }
-    std::sort(values_.begin(), values_.end(), [](const std::string &a, const std::string &b) { return a.size() > b.size(); });
+    std::sort(values_.begin(), values_.end(),
+              [](const std::string &a, const std::string &b) { return a.size() > b.size(); });
 }
 
 void Secrets::add_query(std::string_view query) {

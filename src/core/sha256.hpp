@@ -18,7 +18,8 @@ struct Digest {
 
 class Sha256 {
 public:
-    // The process's own instance, made at first use and never destroyed; null if OpenSSL has no SHA-256 (it always has).
+    // The process's own instance, made at first use and never destroyed; null if OpenSSL has no SHA-256 (it always
+    // has).
     [[nodiscard]] static Sha256 *instance() noexcept;
 
     void begin() noexcept;

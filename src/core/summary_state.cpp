@@ -80,7 +80,8 @@ std::vector<std::string_view> KeptTexts::in_order() const {
 // ---- the state ------------------------------------------------------------------------------------------------------
 
 SummaryState::SummaryState(std::pmr::memory_resource *memory)
-    : samples_(memory, {kMostSamples, kSampleCost, 1}), facts_(memory, {kMostFacts, 1, 0}), metadata_(memory), prompt_(memory) {}
+    : samples_(memory, {kMostSamples, kSampleCost, 1}), facts_(memory, {kMostFacts, 1, 0}), metadata_(memory),
+      prompt_(memory) {}
 
 std::string_view SummaryState::sample_of(std::string_view text) { return utf8_prefix(text, kMostSampleBytes); }
 

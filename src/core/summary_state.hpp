@@ -4,9 +4,9 @@
 // the state is made with, and is the resource's to free: no destructor need run.
 //
 // The state is the same for the same values, in whatever order they come and however they are divided among states that
-// are merged. So texts are kept by their hash, never by their place: as many of those with the lowest hashes as there is
-// room for. What has been left out is remembered as the lowest hash among it (`cut`): a text at or above it is left out
-// in future too, also if there is room again once states are merged. Of several values of a key of the metadata the
+// are merged. So texts are kept by their hash, never by their place: as many of those with the lowest hashes as there
+// is room for. What has been left out is remembered as the lowest hash among it (`cut`): a text at or above it is left
+// out in future too, also if there is room again once states are merged. Of several values of a key of the metadata the
 // one whose JSON is least stays.
 #pragma once
 
@@ -47,7 +47,8 @@ public:
 private:
     struct Text {
         using allocator_type = std::pmr::polymorphic_allocator<char>;
-        Text(std::uint64_t own_hash, std::string_view own_text, const allocator_type &memory) : hash(own_hash), text(own_text, memory) {}
+        Text(std::uint64_t own_hash, std::string_view own_text, const allocator_type &memory)
+            : hash(own_hash), text(own_text, memory) {}
         std::uint64_t hash;
         std::pmr::string text;
     };
@@ -77,8 +78,8 @@ private:
 
 class SummaryState {
 public:
-    static constexpr std::size_t kMostSampleBytes = 65'536;   // of a value: so much of it is read
-    static constexpr std::size_t kMostSamples = 262'144;      // bytes of all samples, and kSampleCost for each of them
+    static constexpr std::size_t kMostSampleBytes = 65'536;  // of a value: so much of it is read
+    static constexpr std::size_t kMostSamples = 262'144;     // bytes of all samples, and kSampleCost for each of them
     static constexpr std::size_t kSampleCost = 64;
     static constexpr std::size_t kMostFacts = 100;
     static constexpr std::size_t kFactsOfValue = 3;
@@ -113,11 +114,14 @@ public:
     [[nodiscard]] std::string_view prompt() const { return prompt_; }
 
     [[nodiscard]] const Counts &counts() const { return counts_; }
-    [[nodiscard]] const std::pmr::map<std::pmr::string, std::pmr::string, std::less<>> &metadata() const { return metadata_; }
+    [[nodiscard]] const std::pmr::map<std::pmr::string, std::pmr::string, std::less<>> &metadata() const {
+        return metadata_;
+    }
 
     // As the JSON that steadytext_summarize_partial() gives. Replaces `out`.
     void write(std::string &out) const;
-    // What there is to be summarised: samples, and facts of which no sample speaks, each kind in the order of its bytes.
+    // What there is to be summarised: samples, and facts of which no sample speaks, each kind in the order of its
+    // bytes.
     [[nodiscard]] std::vector<std::string_view> texts() const;
     // Whether the texts are all that there was.
     [[nodiscard]] bool is_whole() const { return samples_.cut() == KeptTexts::kNoCut; }

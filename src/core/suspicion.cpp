@@ -58,10 +58,12 @@ bool has_verb(std::string_view text) noexcept {
         return false;
     for (std::size_t at = 0; at < text.size();) {
         const auto ends = [](char c) { return is_space(c) || c == '(' || c == ')' || c == ','; };
-        const auto end = static_cast<std::size_t>(std::find_if(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), ends) - text.begin());
+        const auto end = static_cast<std::size_t>(
+            std::find_if(text.begin() + static_cast<std::ptrdiff_t>(at), text.end(), ends) - text.begin());
         const std::string_view word = text.substr(at, end - at);
         const auto same = [&](std::string_view verb) {
-            return std::equal(word.begin(), word.end(), verb.begin(), verb.end(), [](char a, char b) { return lower(a) == b; });
+            return std::equal(word.begin(), word.end(), verb.begin(), verb.end(),
+                              [](char a, char b) { return lower(a) == b; });
         };
         if (std::any_of(std::begin(kVerbs), std::end(kVerbs), same))
             return true;
@@ -72,7 +74,8 @@ bool has_verb(std::string_view text) noexcept {
 
 bool has_injection(std::string_view text) noexcept {
     return text.find_first_of(kMarks) != std::string_view::npos || has_line_comment(text) || has_verb(text) ||
-           std::any_of(std::begin(kPairs), std::end(kPairs), [&](std::string_view pair) { return text.find(pair) != std::string_view::npos; });
+           std::any_of(std::begin(kPairs), std::end(kPairs),
+                       [&](std::string_view pair) { return text.find(pair) != std::string_view::npos; });
 }
 
 }  // namespace

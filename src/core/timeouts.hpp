@@ -3,8 +3,8 @@
 // Kept by bgworker/daemon.*. Regime: pure (may throw std::bad_alloc). Callers choose what they ask and how long they
 // wait, so a role can make its own requests time out at a daemon that works. While several roles use a daemon, the
 // timeouts of a single role count against that role only: after some in a row, its requests are held back for a while,
-// and no others. Timeouts of two roles, with no answer to anybody between them, are the daemon's. So are those of a role
-// that uses the daemon alone: holding it back and holding back all is then the same.
+// and no others. Timeouts of two roles, with no answer to anybody between them, are the daemon's. So are those of a
+// role that uses the daemon alone: holding it back and holding back all is then the same.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,8 @@ public:
     // A request of the role timed out, and nobody was answered since it was sent. True: the daemon has failed.
     // `most` timeouts of the role in a row hold it back for `hold_us`. Timeouts of an earlier epoch are forgiven
     // (steadytext_daemon_reset() begins a new epoch, as in put_offs.hpp).
-    [[nodiscard]] bool is_the_daemons(std::uint32_t role, std::uint32_t most, std::int64_t hold_us, std::uint32_t epoch, std::int64_t now_us) {
+    [[nodiscard]] bool is_the_daemons(std::uint32_t role, std::uint32_t most, std::int64_t hold_us, std::uint32_t epoch,
+                                      std::int64_t now_us) {
         if (epoch_ != epoch)
             forgive();
         epoch_ = epoch;
@@ -42,7 +43,8 @@ public:
         has_strikes_ = true;
         if (++mine.strikes >= most)
             mine.held_until_us = now_us + hold_us;
-        const bool others_fail = std::any_of(roles_.begin(), roles_.end(), [&](const Role &other) { return other.id != role && other.strikes > 0; });
+        const bool others_fail = std::any_of(roles_.begin(), roles_.end(),
+                                             [&](const Role &other) { return other.id != role && other.strikes > 0; });
         const bool others_ask = std::any_of(roles_.begin(), roles_.end(), [&](const Role &other) {
             return other.id != role && now_us - other.asked_us < kMemoryUs;
         });
@@ -50,7 +52,9 @@ public:
     }
 
     [[nodiscard]] bool holds_back(std::uint32_t role, std::uint32_t epoch, std::int64_t now_us) const noexcept {
-        return has_strikes_ && epoch_ == epoch && std::any_of(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role && now_us < known.held_until_us; });
+        return has_strikes_ && epoch_ == epoch && std::any_of(roles_.begin(), roles_.end(), [&](const Role &known) {
+                   return known.id == role && now_us < known.held_until_us;
+               });
     }
 
 private:
@@ -67,7 +71,8 @@ private:
                 return known;
         if (roles_.size() < kMostRoles)
             return roles_.emplace_back(Role{role});
-        return *std::min_element(roles_.begin(), roles_.end(), [](const Role &a, const Role &b) { return a.asked_us < b.asked_us; }) = Role{role};
+        return *std::min_element(roles_.begin(), roles_.end(),
+                                 [](const Role &a, const Role &b) { return a.asked_us < b.asked_us; }) = Role{role};
     }
 
     std::vector<Role> roles_;

@@ -6,9 +6,10 @@
 // A daemon works on some requests at once and lets the others wait in the order they came. So a role that sends
 // hundreds of requests would make all other roles wait behind them. While a single role asks, it may have twice as many
 // requests in flight as the daemon works on: the daemon never idles, and the next role waits only a little. Requests
-// that last (streams, and all at a serial daemon) cannot be called back, so of them a role has only its share even then.
-// While several roles ask, no more requests are sent than the daemon works on. Each role has its fair share of them
-// (src/core/fair_share.hpp), with room left for a role that has none in flight; the role with the fewest goes first.
+// that last (streams, and all at a serial daemon) cannot be called back, so of them a role has only its share even
+// then. While several roles ask, no more requests are sent than the daemon works on. Each role has its fair share of
+// them (src/core/fair_share.hpp), with room left for a role that has none in flight; the role with the fewest goes
+// first.
 //
 // A request that was given up at its caller's deadline still counts against its role's share for as long as an answer
 // usually takes, at most a second: else deadlines too short for an answer would buy more turns than calls that wait for
@@ -71,7 +72,8 @@ public:
         const std::uint32_t places = slots == 0 ? kUntold : slots;
         if (slots == 0 && in_flight(role) < std::max<std::size_t>(kUntold / roles_.size(), 1))
             return in_flight(role) + given_up(role, now_us) < share_of(places);
-        return FairShare::allows(in_flight(role), 1, in_flight_, places) && in_flight(role) + given_up(role, now_us) < share_of(places);
+        return FairShare::allows(in_flight(role), 1, in_flight_, places) &&
+               in_flight(role) + given_up(role, now_us) < share_of(places);
     }
 
     // Forgets roles that no longer ask; true if more than one role is left.
@@ -86,7 +88,8 @@ public:
     // keep `share`.
     [[nodiscard]] bool has_too_many(std::uint32_t slots, std::uint32_t &role, std::uint32_t &share) const noexcept {
         share = share_of(slots);
-        const auto most = std::max_element(roles_.begin(), roles_.end(), [](const Role &a, const Role &b) { return a.in_flight < b.in_flight; });
+        const auto most = std::max_element(roles_.begin(), roles_.end(),
+                                           [](const Role &a, const Role &b) { return a.in_flight < b.in_flight; });
         if (most == roles_.end() || most->in_flight <= share)
             return false;
         role = most->id;
@@ -94,7 +97,8 @@ public:
     }
 
     [[nodiscard]] std::uint32_t in_flight(std::uint32_t role) const noexcept {
-        const auto found = std::find_if(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role; });
+        const auto found =
+            std::find_if(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role; });
         return found == roles_.end() ? 0 : found->in_flight;
     }
 
@@ -121,7 +125,8 @@ private:
         return roles_.emplace_back(Role{role, 0, 0, 0, {}});
     }
     [[nodiscard]] std::uint32_t given_up(std::uint32_t role, std::int64_t now_us) noexcept {
-        const auto found = std::find_if(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role; });
+        const auto found =
+            std::find_if(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role; });
         if (found == roles_.end())
             return 0;
         std::erase_if(found->given_up, [&](std::int64_t until_us) { return until_us <= now_us; });

@@ -37,8 +37,9 @@ struct WireId {
     }
 
     [[nodiscard]] static bool parse(std::string_view text, WireId &id) noexcept {
-        return text.size() == kTextBytes && text[16] == '-' && text[25] == '-' && hex(text.substr(0, 16), id.boot_epoch) &&
-               hex(text.substr(17, 8), id.slot) && hex(text.substr(26, 8), id.generation);
+        return text.size() == kTextBytes && text[16] == '-' && text[25] == '-' &&
+               hex(text.substr(0, 16), id.boot_epoch) && hex(text.substr(17, 8), id.slot) &&
+               hex(text.substr(26, 8), id.generation);
     }
 
 private:

@@ -8,9 +8,9 @@
 // databases these have, and however long they have waited.
 //
 // A callback worker also needs a place for callback workers. Of these places a role has its fair share in the whole
-// server (src/core/fair_share.hpp), so that no role has all and the last place is for a role without a place; a database
-// has at most all but one. If more callback workers are wanted than there are such places, roles take turns as owners
-// do: the role with the fewest places, then the role that got a place longest ago, then the longest wait.
+// server (src/core/fair_share.hpp), so that no role has all and the last place is for a role without a place; a
+// database has at most all but one. If more callback workers are wanted than there are such places, roles take turns as
+// owners do: the role with the fewest places, then the role that got a place longest ago, then the longest wait.
 #pragma once
 
 #include "src/core/fair_share.hpp"
@@ -53,9 +53,9 @@ public:
     static constexpr std::uint32_t kCallbacks = 4;  // places for callback workers
 
     struct Place {
-        std::uint32_t owner = 0;     // of the database
+        std::uint32_t owner = 0;  // of the database
         std::uint32_t database = 0;
-        std::uint32_t role = 0;      // of a callback worker; 0: a keeper or queue worker
+        std::uint32_t role = 0;  // of a callback worker; 0: a keeper or queue worker
     };
     struct Wish : Place {
         std::int64_t since_us = 0;
@@ -64,13 +64,15 @@ public:
 
     // The index of the wish that has the next place. kNone: there is no wish, or only callback workers that wait for
     // their own places.
-    template <class Wishes> [[nodiscard]] std::uint32_t next(const Wishes &wishes, Places held) const noexcept {
+    template <class Wishes>
+    [[nodiscard]] std::uint32_t next(const Wishes &wishes, Places held) const noexcept {
         const Line line = next_callbacks(wishes, held);
         std::uint32_t best = kNone;
         Rank best_rank;
         for (std::uint32_t i = 0; i < wishes.size(); i++) {
             const Wish &wish = wishes[i];
-            const Rank rank{count(held, [&](const Place &place) { return place.owner == wish.owner; }), owners_.age(wish.owner), wish.since_us};
+            const Rank rank{count(held, [&](const Place &place) { return place.owner == wish.owner; }),
+                            owners_.age(wish.owner), wish.since_us};
             if ((wish.role != 0 && !line.has(i)) || (best != kNone && !rank.is_before(best_rank)))
                 continue;
             best = i;
@@ -79,7 +81,9 @@ public:
         return best;
     }
     // Whether the callback worker's place would be within the shares of its role and database.
-    [[nodiscard]] static bool is_within_shares(const Place &callback, Places held) noexcept { return is_within_shares(callback, held, {}); }
+    [[nodiscard]] static bool is_within_shares(const Place &callback, Places held) noexcept {
+        return is_within_shares(callback, held, {});
+    }
 
     void got(const Place &place) noexcept {
         owners_.got(place.owner);
@@ -104,22 +108,27 @@ private:
         Place places[kCallbacks];
         std::uint32_t count = 0;
 
-        [[nodiscard]] bool has(std::uint32_t wish) const noexcept { return std::find(at, at + count, wish) != at + count; }
+        [[nodiscard]] bool has(std::uint32_t wish) const noexcept {
+            return std::find(at, at + count, wish) != at + count;
+        }
         [[nodiscard]] Places all() const noexcept { return {places, count}; }
     };
 
-    template <class Which> [[nodiscard]] static std::uint32_t count(Places places, Which which) noexcept {
+    template <class Which>
+    [[nodiscard]] static std::uint32_t count(Places places, Which which) noexcept {
         return static_cast<std::uint32_t>(std::count_if(places.begin(), places.end(), which));
     }
     [[nodiscard]] static bool is_within_shares(const Place &callback, Places held, Places ahead) noexcept {
         const auto both = [&](auto which) { return count(held, which) + count(ahead, which); };
         const std::uint32_t in_use = both([](const Place &place) { return place.role != 0; });
         const std::uint32_t of_role = both([&](const Place &place) { return place.role == callback.role; });
-        const std::uint32_t of_database = both([&](const Place &place) { return place.role != 0 && place.database == callback.database; });
+        const std::uint32_t of_database =
+            both([&](const Place &place) { return place.role != 0 && place.database == callback.database; });
         return of_database + 1 < kCallbacks && FairShare::allows(of_role, 1, in_use, kCallbacks);
     }
     // Each wish is chosen as if the wishes before it had their places.
-    template <class Wishes> [[nodiscard]] Line next_callbacks(const Wishes &wishes, Places held) const noexcept {
+    template <class Wishes>
+    [[nodiscard]] Line next_callbacks(const Wishes &wishes, Places held) const noexcept {
         Line line;
         while (line.count < kCallbacks) {
             std::uint32_t best = kNone;

@@ -9,7 +9,8 @@
 STEADYTEXT_FUNCTION(steadytext_inspect) {
     using namespace steadytext;
     // Only these words name a parameter in the audit log and in the server log.
-    static constexpr const char *kParameters[] = {"model", "role", "operation", "config_key", "config_value", "daemon_host"};
+    static constexpr const char *kParameters[] = {"model",      "role",         "operation",
+                                                  "config_key", "config_value", "daemon_host"};
     const std::string_view asked = pg::utf8_text(PG_GETARG_DATUM(0));
     for (const char *parameter : kParameters) {
         if (asked != parameter)

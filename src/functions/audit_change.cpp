@@ -38,14 +38,16 @@ struct Audited {
     const char *at;       // when it was set: the same value set again is a change too
 };
 constexpr Audited kAudited[] = {
-    {"steadytext_config", "config_change", "config_remove", "jsonb_build_object('key', r.key, 'value', r.value #>> '{}')",
-     "jsonb_build_object('key', r.key)", "r.updated_at"},
+    {"steadytext_config", "config_change", "config_remove",
+     "jsonb_build_object('key', r.key, 'value', r.value #>> '{}')", "jsonb_build_object('key', r.key)", "r.updated_at"},
     {"steadytext_rate_limit_rules", "rate_limit_set", "rate_limit_remove",
-     "jsonb_build_object('role', r.role_name, 'operation', r.operation, 'requests', r.requests, 'per', r.per, 'tokens', r.tokens, 'concurrency', "
+     "jsonb_build_object('role', r.role_name, 'operation', r.operation, 'requests', r.requests, 'per', r.per, "
+     "'tokens', r.tokens, 'concurrency', "
      "r.concurrency)",
      "jsonb_build_object('role', r.role_name, 'operation', r.operation)", "r.updated_at"},
     {"steadytext_rate_limits", "rate_limit_set", "rate_limit_remove",
-     "jsonb_build_object('role', r.user_id, 'operation', '*', 'requests_per_minute', r.requests_per_minute, 'requests_per_hour', "
+     "jsonb_build_object('role', r.user_id, 'operation', '*', 'requests_per_minute', r.requests_per_minute, "
+     "'requests_per_hour', "
      "r.requests_per_hour, 'requests_per_day', r.requests_per_day)",
      "jsonb_build_object('role', r.user_id, 'operation', '*')", "NULL"},
     {"steadytext_budgets", "budget_set", "budget_remove",
@@ -72,18 +74,19 @@ const char *changes(const TriggerData &trigger, const Audited &table, bool remov
         return removed ? psprintf("SELECT %s FROM old_rows r", table.key) : nullptr;
     if (removed)
         return psprintf("SELECT %s FROM old_rows r EXCEPT SELECT %s FROM new_rows r", table.key, table.key);
-    return psprintf("SELECT c.details FROM (SELECT %s, %s FROM new_rows r EXCEPT SELECT %s, %s FROM old_rows r) c (details, at)", table.details, table.at,
-                    table.details, table.at);
+    return psprintf(
+        "SELECT c.details FROM (SELECT %s, %s FROM new_rows r EXCEPT SELECT %s, %s FROM old_rows r) c (details, at)",
+        table.details, table.at, table.details, table.at);
 }
 
 void write(const char *event, const char *changes, const Audited &table, const char *user, const char *address) {
-    const char *statement = psprintf(
-        "WITH changes (details) AS MATERIALIZED (%s), many AS (SELECT count(*) AS n FROM changes)"
-        " INSERT INTO public.steadytext_audit_log (event_type, user_id, ip_address, details)"
-        " SELECT $1, $2, nullif($3, '')::inet, d.details FROM ("
-        "  SELECT details FROM changes WHERE (SELECT n FROM many) <= %d"
-        "  UNION ALL SELECT jsonb_build_object('table', '%s', 'rows', n) FROM many WHERE n > %d) d",
-        changes, kMostRows, table.table, kMostRows);
+    const char *statement =
+        psprintf("WITH changes (details) AS MATERIALIZED (%s), many AS (SELECT count(*) AS n FROM changes)"
+                 " INSERT INTO public.steadytext_audit_log (event_type, user_id, ip_address, details)"
+                 " SELECT $1, $2, nullif($3, '')::inet, d.details FROM ("
+                 "  SELECT details FROM changes WHERE (SELECT n FROM many) <= %d"
+                 "  UNION ALL SELECT jsonb_build_object('table', '%s', 'rows', n) FROM many WHERE n > %d) d",
+                 changes, kMostRows, table.table, kMostRows);
     Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
     Datum values[] = {CStringGetTextDatum(event), CStringGetTextDatum(user), CStringGetTextDatum(address)};
     if (SPI_execute_with_args(statement, std::size(types), types, values, nullptr, false, 0) != SPI_OK_INSERT)
@@ -94,7 +97,8 @@ void write(const char *event, const char *changes, const Audited &table, const c
 
 STEADYTEXT_FUNCTION(steadytext_audit_change) {
     if (!CALLED_AS_TRIGGER(fcinfo))
-        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED), errmsg("steadytext_audit_change must be called as a trigger")));
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("steadytext_audit_change must be called as a trigger")));
     auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
     const Audited &table = audited(*trigger);
     const char *user = GetUserNameFromId(GetUserId(), false);

@@ -112,7 +112,8 @@ STEADYTEXT_FUNCTION(steadytext_progress) {
         const shmem::ProgressRow &row = table.row(i);
         const std::int32_t pid = row.pid.load(std::memory_order_acquire);  // pairs with progress::begin()
         const bool is_ours = is_administrator && pg::database_of(static_cast<int32>(i)) == MyDatabaseId;
-        if (pid == 0 || (!sees_all && !is_ours && !has_privs_of_role(GetUserId(), row.role.load(std::memory_order_relaxed))))
+        if (pid == 0 ||
+            (!sees_all && !is_ours && !has_privs_of_role(GetUserId(), row.role.load(std::memory_order_relaxed))))
             continue;
         Datum values[] = {Int32GetDatum(pid),
                           CStringGetTextDatum(shmem::name_of(row.kind.load(std::memory_order_relaxed))),

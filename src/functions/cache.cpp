@@ -28,7 +28,7 @@ namespace {
 
 constexpr std::int64_t kLookAgainUs = 1'000'000;
 
-bool quietly = false;         // the deleted rows may go on being answered from shared memory
+bool quietly = false;  // the deleted rows may go on being answered from shared memory
 bool forget_at_commit = false;
 
 // Between a change and its commit another session may have read the row and brought it back to shared memory, so the
@@ -37,7 +37,8 @@ void at_end(XactEvent event, void *) {
     if (event == XACT_EVENT_COMMIT && forget_at_commit)
         session::forget_cached();
     if (event == XACT_EVENT_PRE_PREPARE && forget_at_commit)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("cannot PREPARE a transaction that has changed steadytext_cache")));
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cannot PREPARE a transaction that has changed steadytext_cache")));
     if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
         quietly = forget_at_commit = false;
 }
@@ -54,10 +55,11 @@ void forget_now_and_at_commit() {
 
 // Warns that shared memory has no row for this database.
 void warn_of_many_databases() {
-    ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                      errmsg("the cache of this database is not kept up"),
-                      errdetail("More databases use pg_steadytext than the %u shared memory has rows for.", shmem::segment().databases->size()),
-                      errhint("Raise steadytext.max_databases and restart the server, or drop databases.")));
+    ereport(WARNING,
+            (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("the cache of this database is not kept up"),
+             errdetail("More databases use pg_steadytext than the %u shared memory has rows for.",
+                       shmem::segment().databases->size()),
+             errhint("Raise steadytext.max_databases and restart the server, or drop databases.")));
 }
 
 }  // namespace
@@ -96,7 +98,8 @@ STEADYTEXT_FUNCTION(steadytext_cache_hold) {
     if (pg_class_aclcheck(table, GetUserId(), ACL_DELETE) != ACLCHECK_OK)
         aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, "steadytext_cache");
     if (RecoveryInProgress())
-        ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("a standby's cache is cleared by its primary")));
+        ereport(ERROR,
+                (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("a standby's cache is cleared by its primary")));
     LockRelationOid(table, RowExclusiveLock);
     pg::lock_cache_for_clearing(table);
     forget_now_and_at_commit();
@@ -112,7 +115,8 @@ STEADYTEXT_FUNCTION(steadytext_cache_quietly) {
 STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
     static pg::WaitEvent waiting("SteadytextRefresh");
     if (RecoveryInProgress())
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("a standby's cache is refreshed by its primary")));
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("a standby's cache is refreshed by its primary")));
     shmem::DatabaseRow *found = session::my_database();
     if (found == nullptr) {
         warn_of_many_databases();
@@ -124,8 +128,8 @@ STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
     session::wake_keeper(row);
     while (row.refreshes_done.load(std::memory_order_acquire) < mine) {
         if (row.keeper_failures.load() > failures)
-            ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the keeper could not refresh the cache"),
-                            errhint("The server log says why.")));
+            ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                            errmsg("the keeper could not refresh the cache"), errhint("The server log says why.")));
         (void)pg::wait_until(core::monotonic_us() + kLookAgainUs, waiting);
         session::wake_keeper(row);  // a keeper that was leaving may not have seen the wish
     }

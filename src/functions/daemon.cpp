@@ -88,13 +88,12 @@ bool is_serving() {
 void warn_if_none_is_embedded(const char *what) {
     if (!embedded_is_configured())
         ereport(WARNING, (errmsg("there is no embedded daemon to %s", what),
-                          guc::embedded_daemon ? errdetail("No model is named for it.") : errdetail("steadytext.embedded_daemon is off."),
+                          guc::embedded_daemon ? errdetail("No model is named for it.")
+                                               : errdetail("steadytext.embedded_daemon is off."),
                           errhint("To stop giving requests to another daemon: steadytext_daemon_drain().")));
 }
 
-bool embedded_is_gone() {
-    return shmem::segment().header->embedded.pid.load() == 0;
-}
+bool embedded_is_gone() { return shmem::segment().header->embedded.pid.load() == 0; }
 
 // When the daemon last gave a sign of life, but never later than this transaction's now(). Null if it never did.
 Datum heartbeat(const shmem::DaemonRow &row, bool &is_null) {
@@ -158,7 +157,8 @@ Datum model_names(const char *lines, bool &is_null) {
         if (end > lines)
             names[count++] = pg::shown_text({lines, static_cast<std::size_t>(end - lines)});
     is_null = count == 0;
-    return is_null ? static_cast<Datum>(0) : PointerGetDatum(construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT));
+    return is_null ? static_cast<Datum>(0)
+                   : PointerGetDatum(construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 void put_health(ReturnSetInfo *result, const Report &report) {
@@ -213,9 +213,10 @@ STEADYTEXT_FUNCTION(steadytext_daemon_start) {
     (void)segment.header->embedded.last_problem.load(problem);
     const bool told = problem.is_set();
     ereport(WARNING,
-            (errmsg("failed to start daemon: %s", told                                        ? problem.message
-                                                  : segment.header->embedded.pid.load() != 0 ? "it is still loading its models"
-                                                                                             : "no daemon is configured or answers"),
+            (errmsg("failed to start daemon: %s", told ? problem.message
+                                                  : segment.header->embedded.pid.load() != 0
+                                                      ? "it is still loading its models"
+                                                      : "no daemon is configured or answers"),
              told && problem.detail[0] != '\0' ? errdetail("%s", problem.detail) : 0,
              errhint("Look at steadytext.embedded_daemon, steadytext.embedded_model and steadytext.daemons, and at the "
                      "server log.")));

@@ -37,8 +37,9 @@ void lock_registry() { LockSharedObject(DbRoleSettingRelationId, InvalidOid, 0, 
 // has it.
 const char *daemons_in_files() {
     // The caller's search_path is in force: every name in the query must be bound to PostgreSQL's own.
-    const char *query = "SELECT setting FROM pg_catalog.pg_file_settings WHERE name OPERATOR(pg_catalog.=) 'steadytext.daemons' "
-                        "ORDER BY seqno DESC LIMIT 1";
+    const char *query =
+        "SELECT setting FROM pg_catalog.pg_file_settings WHERE name OPERATOR(pg_catalog.=) 'steadytext.daemons' "
+        "ORDER BY seqno DESC LIMIT 1";
     MemoryContext caller = CurrentMemoryContext;
     const char *daemons = guc::daemons != nullptr ? guc::daemons : "";
     SPI_connect();
@@ -51,13 +52,14 @@ const char *daemons_in_files() {
     return daemons;
 }
 
-// Lets `change(std::string &list, core::Problem &) -> bool` change the list, and keeps the result; `function` and `argument` are
-// audited.
+// Lets `change(std::string &list, core::Problem &) -> bool` change the list, and keeps the result; `function` and
+// `argument` are audited.
 template <class Change>
 void change_list(const char *function, std::string_view argument, Change &&change) {
     static std::string *list = new std::string;
     if (!superuser())
-        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to change steadytext.daemons")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to change steadytext.daemons")));
     lock_registry();
     const char *daemons = daemons_in_files();
     pg::guarded([&](core::Problem &problem) {
@@ -78,14 +80,16 @@ std::uint64_t hash_of_daemon(std::string_view name) {
     return 0;
 }
 
-// The same for the entry of an endpoint: `change(std::string &list, std::string_view endpoint, core::Problem &) -> bool`.
+// The same for the entry of an endpoint: `change(std::string &list, std::string_view endpoint, core::Problem &) ->
+// bool`.
 template <class Change>
 void change_registry(const char *function, Datum endpoint_datum, Change &&change) {
     const std::string_view endpoint = pg::copy_text(pg::utf8_text(endpoint_datum));
     session::require(core::rules::kEntry, endpoint);
     const std::uint64_t hash = hash_of_daemon(endpoint);
     change_list(function, endpoint, [&](std::string &list, core::Problem &problem) {
-        const std::string own = hash == 0 || core::has_daemon(list, endpoint) ? std::string() : core::daemon_of_hash(list, hash);
+        const std::string own =
+            hash == 0 || core::has_daemon(list, endpoint) ? std::string() : core::daemon_of_hash(list, hash);
         return change(list, own.empty() ? endpoint : std::string_view(own), problem);
     });
 }
@@ -155,12 +159,14 @@ STEADYTEXT_FUNCTION(steadytext_follow_daemon_address) {
     else if (key == "daemon_port")
         parts.port = strtol(value.data(), nullptr, 10);
     else
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("no part of an address is called \"%s\"", key.data())));
+        ereport(ERROR,
+                (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("no part of an address is called \"%s\"", key.data())));
     pg::guarded([&](core::Problem &problem) { return core::check_config(key, value, problem); });
     core::Problem refusal;
     if (key == "daemon_host" && !core::check_host(value, refusal))
         session::note_suspicious(core::Suspicion::Endpoint, "daemon_host", value);
-    change_list(key == "daemon_host" ? "steadytext_config_set(daemon_host)" : "steadytext_config_set(daemon_port)", value,
-                [&](std::string &list, core::Problem &problem) { return core::set_first_daemon(list, parts, problem); });
+    change_list(
+        key == "daemon_host" ? "steadytext_config_set(daemon_host)" : "steadytext_config_set(daemon_port)", value,
+        [&](std::string &list, core::Problem &problem) { return core::set_first_daemon(list, parts, problem); });
     PG_RETURN_VOID();
 }

@@ -50,9 +50,7 @@ public:
         nulls_[column_] = unix_us == 0;
         values_[column_++] = TimestampTzGetDatum(pg::timestamp_of(unix_us));
     }
-    void put(ReturnSetInfo *result) {
-        tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_);
-    }
+    void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
 
 private:
     static constexpr int kColumns = 16;
@@ -77,16 +75,16 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
     line.text(rests        ? "rests: its circuit breaker opened again and again"
               : is_by_hand ? "its circuit breaker was opened by steadytext_daemon_trip()"
                            : identity.reason);
-    const std::int64_t until_us = breaker == core::BreakerState::Open ? row.breaker.open_until_us() : row.busy_until_us.load();
+    const std::int64_t until_us =
+        breaker == core::BreakerState::Open ? row.breaker.open_until_us() : row.busy_until_us.load();
     line.time(breaker == core::BreakerState::Open || until_us > now_us ? core::unix_us() + until_us - now_us : 0);
     line.number(in_flight);
     line.number(std::min(in_flight, row.connections.load()));
     line.number(static_cast<std::int64_t>(row.requests.load()));
     line.number(static_cast<std::int64_t>(row.failures.load()));
     line.number(static_cast<std::int64_t>(row.late_replies.load()));
-    line.milliseconds(
-        answered == 0 ? 0 : static_cast<double>(row.answered_us.load()) / static_cast<double>(answered),
-        answered > 0);
+    line.milliseconds(answered == 0 ? 0 : static_cast<double>(row.answered_us.load()) / static_cast<double>(answered),
+                      answered > 0);
     line.milliseconds(static_cast<double>(row.latencies.percentile_us(0.99)), answered > 0);
     line.time(row.last_ok_unix_us.load());
     line.text(identity.fingerprint);
@@ -131,6 +129,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_reset) {
     row.breaker.reset();
     row.busy_until_us.store(0);
     row.resets.fetch_add(1);
-    session::note_server_action("steadytext_daemon_reset", core::PublicEndpoint(pg::utf8_text(PG_GETARG_DATUM(0))).text);
+    session::note_server_action("steadytext_daemon_reset",
+                                core::PublicEndpoint(pg::utf8_text(PG_GETARG_DATUM(0))).text);
     PG_RETURN_VOID();
 }

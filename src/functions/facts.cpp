@@ -84,8 +84,11 @@ void each_element(Jsonb *array, Take take) {
 
 Facts read_facts(Jsonb *array) {
     if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("facts must be a JSON array"),
-                        JB_ROOT_IS_OBJECT(array) ? errhint("Of what steadytext_extract_facts() gives, pass the member \"facts\": ... -> 'facts'.") : 0));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("facts must be a JSON array"),
+                 JB_ROOT_IS_OBJECT(array)
+                     ? errhint("Of what steadytext_extract_facts() gives, pass the member \"facts\": ... -> 'facts'.")
+                     : 0));
     Facts facts{array};
     facts.count = JB_ROOT_COUNT(array);
     if (facts.count > static_cast<std::size_t>(core::kMostDocuments))
@@ -141,7 +144,8 @@ bool find_new(const Facts &facts, double threshold, bool *is_new) {
     const Distinct distinct = distinct_texts(facts);
     auto *vectors = static_cast<std::string_view *>(palloc0((distinct.count + 1) * sizeof(std::string_view)));
     core::Problem problem;
-    Replies replies = session::ask_all({distinct.count, begin_embedding, distinct.texts, true}, {vectors, distinct.count}, problem);
+    Replies replies =
+        session::ask_all({distinct.count, begin_embedding, distinct.texts, true}, {vectors, distinct.count}, problem);
     if (replies == Replies::BeyondWindow)
         replies = session::without_answer(problem);
     if (replies == Replies::None)
@@ -155,7 +159,8 @@ bool find_new(const Facts &facts, double threshold, bool *is_new) {
             std::vector<std::span<const float>> of_texts(facts.told);
             for (std::size_t i = 0; i < facts.told; i++)
                 if (const std::size_t which = distinct.which[i]; which != Distinct::kNone)
-                    of_texts[i] = {reinterpret_cast<const float *>(vectors[which].data()), vectors[which].size() / sizeof(float)};
+                    of_texts[i] = {reinterpret_cast<const float *>(vectors[which].data()),
+                                   vectors[which].size() / sizeof(float)};
             stays = core::that_differ(of_texts, threshold, work);
         }
         std::copy(stays.begin(), stays.end(), is_new);
@@ -189,9 +194,13 @@ STEADYTEXT_FUNCTION(steadytext_extract_facts) {
     session::require(core::rules::kMaxFacts, PG_ARGISNULL(1) ? core::Value() : core::Value(PG_GETARG_INT32(1)));
     const int most = PG_GETARG_INT32(1);
     session::Condensing task{.texts = {&input.text, 1}};
-    task.whole = psprintf("List the facts that the following text states, the most important first, at most %d. Each is a short sentence of its own.", most);
+    task.whole = psprintf("List the facts that the following text states, the most important first, at most %d. Each "
+                          "is a short sentence of its own.",
+                          most);
     task.part = task.whole;
-    task.join = psprintf("The following are facts of one text. Keep the most important, at most %d, and leave out what repeats another.", most);
+    task.join = psprintf(
+        "The following are facts of one text. Keep the most important, at most %d, and leave out what repeats another.",
+        most);
     task.most_facts = most;
     std::string_view answer;
     switch (session::condense(task, answer)) {

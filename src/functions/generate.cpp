@@ -15,9 +15,10 @@ using session::GenerationRequest;
 
 void warn_of_unknown_size(const GenerationRequest &request) {
     if (!request.size.is_null && !core::has_word(core::rules::kSizes, request.size.text))
-        ereport(WARNING, (errcode(ERRCODE_WARNING), errmsg("unknown size \"%s\"; the default model answers",
-                                                           pg::copy_text(request.size.text).data()),
-                          errhint("Sizes are mini, small, medium and large.")));
+        ereport(WARNING,
+                (errcode(ERRCODE_WARNING),
+                 errmsg("unknown size \"%s\"; the default model answers", pg::copy_text(request.size.text).data()),
+                 errhint("Sizes are mini, small, medium and large.")));
 }
 
 // The arguments of steadytext_generate and steadytext_generate_stream.
@@ -132,7 +133,9 @@ void read_options(Jsonb *options, GenerationRequest &request) {
 // Fills the columns in order. An unknown value (an empty text, a negative number) becomes NULL.
 class Row {
 public:
-    void add(std::string_view text) { text.empty() ? add_null() : add_datum(pg::text_datum(pg::fitted_to_encoding(text))); }
+    void add(std::string_view text) {
+        text.empty() ? add_null() : add_datum(pg::text_datum(pg::fitted_to_encoding(text)));
+    }
     void add(int number) { number < 0 ? add_null() : add_datum(Int32GetDatum(number)); }
     void add(double number) { number < 0 ? add_null() : add_datum(Float8GetDatum(number)); }
     void add(bool truth) { add_datum(BoolGetDatum(truth)); }

@@ -1,5 +1,5 @@
-// _steadytext.health(): the state of each part of the server, as shared memory tells it. Regime: pg, with C++ only inside
-// guarded().
+// _steadytext.health(): the state of each part of the server, as shared memory tells it. Regime: pg, with C++ only
+// inside guarded().
 //
 // It never waits: it answers at once, whatever is down, stopped or locked. steadytext_health_check() itself adds the
 // parts that must be read from tables (sql/monitoring.sql), and takes no lock that it would have to wait for.
@@ -78,8 +78,8 @@ Status worker_status(const shmem::WorkerState &worker, std::int64_t late_us, std
 }
 
 // `reason`: set if max_worker_processes leaves no place for the worker.
-void put_worker(ReturnSetInfo *result, const char *component, const shmem::WorkerState &worker, Status status, std::string_view reason,
-                std::int64_t now_us) {
+void put_worker(ReturnSetInfo *result, const char *component, const shmem::WorkerState &worker, Status status,
+                std::string_view reason, std::int64_t now_us) {
     put(result, component, status, [&](JsonObject &details) {
         details.add("pid", std::int64_t{worker.pid.load()});
         details.add("silent_ms", (now_us - worker.beat_us.load()) / 1000);
@@ -99,15 +99,17 @@ std::string_view without_place(bool is_registered) {
 void put_launcher(ReturnSetInfo *result, const shmem::Header &header, std::int64_t now_us) {
     const Status status = worker_status(header.launcher, kLauncherLateUs, now_us);
     if (status != Status::Healthy || header.no_worker_since_us.load() == 0)
-        return put_worker(result, "launcher", header.launcher, status, without_place(header.launcher_registered), now_us);
-    put_worker(result, "launcher", header.launcher, Status::Degraded, "no background worker is free for keepers, queue workers or callbacks",
-               now_us);
+        return put_worker(result, "launcher", header.launcher, status, without_place(header.launcher_registered),
+                          now_us);
+    put_worker(result, "launcher", header.launcher, Status::Degraded,
+               "no background worker is free for keepers, queue workers or callbacks", now_us);
 }
 
 Status daemon_status(DaemonState state, BreakerState breaker, bool is_put_off) {
     if (state == DaemonState::Ready && breaker == BreakerState::Closed)
         return is_put_off ? Status::Degraded : Status::Healthy;
-    if (state == DaemonState::Draining || state == DaemonState::Loading || (state == DaemonState::Ready && breaker == BreakerState::HalfOpen))
+    if (state == DaemonState::Draining || state == DaemonState::Loading ||
+        (state == DaemonState::Ready && breaker == BreakerState::HalfOpen))
         return Status::Degraded;
     return Status::Unhealthy;
 }
@@ -116,18 +118,22 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
                 std::int64_t now_us) {
     const DaemonState state = row.state.load();
     const BreakerState breaker = row.breaker.state(guc::breaker_settings(), now_us);
-    const std::int64_t until_us = breaker == BreakerState::Open ? row.breaker.open_until_us() : row.busy_until_us.load();
-    put(result, "daemon", watched ? daemon_status(state, breaker, until_us > now_us) : Status::Unhealthy, [&](JsonObject &details) {
-        details.add("endpoint", std::string_view(identity.endpoint));
-        details.add("state", std::string_view(shmem::name_of(state)));
-        details.add_or_null("last_heartbeat", iso_time(row.last_answer_unix_us.load()));
-        details.add("breaker", std::string_view(core::name_of(breaker)));
-        details.add_or_null("reason", watched ? identity.reason : "the gateway does not run: this is what it saw last");
-        details.add_or_null("until", until_us > now_us ? iso_time(core::unix_us() + until_us - now_us) : std::string());
-        details.add("in_flight", std::int64_t{row.in_flight.load()});
-        details.add("embedded", std::string_view(identity.embedded ? "yes" : "no"));
-        details.add_or_null("version", identity.version);
-    });
+    const std::int64_t until_us =
+        breaker == BreakerState::Open ? row.breaker.open_until_us() : row.busy_until_us.load();
+    put(result, "daemon", watched ? daemon_status(state, breaker, until_us > now_us) : Status::Unhealthy,
+        [&](JsonObject &details) {
+            details.add("endpoint", std::string_view(identity.endpoint));
+            details.add("state", std::string_view(shmem::name_of(state)));
+            details.add_or_null("last_heartbeat", iso_time(row.last_answer_unix_us.load()));
+            details.add("breaker", std::string_view(core::name_of(breaker)));
+            details.add_or_null("reason",
+                                watched ? identity.reason : "the gateway does not run: this is what it saw last");
+            details.add_or_null("until",
+                                until_us > now_us ? iso_time(core::unix_us() + until_us - now_us) : std::string());
+            details.add("in_flight", std::int64_t{row.in_flight.load()});
+            details.add("embedded", std::string_view(identity.embedded ? "yes" : "no"));
+            details.add_or_null("version", identity.version);
+        });
 }
 
 void put_daemons(ReturnSetInfo *result, bool watched, std::int64_t now_us) {
@@ -144,7 +150,8 @@ void put_daemons(ReturnSetInfo *result, bool watched, std::int64_t now_us) {
             details.add_or_null("endpoint", "");
             details.add_or_null("last_heartbeat", "");
             details.add_or_null("breaker", "");
-            details.add("reason", std::string_view("no daemon is configured: set steadytext.daemons or steadytext.embedded_model"));
+            details.add("reason", std::string_view(
+                                      "no daemon is configured: set steadytext.daemons or steadytext.embedded_model"));
         });
 }
 
@@ -171,13 +178,17 @@ void put_keeper(ReturnSetInfo *result, std::int64_t now_us) {
     if (mine == nullptr) {
         put(result, "keeper", Status::Degraded, [](JsonObject &details) {
             details.add("reason", std::string_view("more databases use the extension than shared memory has rows for"));
-            details.add("hint", std::string_view("Raise steadytext.max_databases and restart the server, or drop databases."));
+            details.add("hint",
+                        std::string_view("Raise steadytext.max_databases and restart the server, or drop databases."));
         });
         return;
     }
     const shmem::DatabaseRow &row = *mine;
     const std::uint32_t failures = row.keeper_failures.load();
-    put(result, "keeper", failures == 0 ? Status::Healthy : failures < 5 ? Status::Degraded : Status::Unhealthy,
+    put(result, "keeper",
+        failures == 0  ? Status::Healthy
+        : failures < 5 ? Status::Degraded
+                       : Status::Unhealthy,
         [&](JsonObject &details) {
             details.add("pid", std::int64_t{row.keeper_pid.load()});
             details.add("failures_in_a_row", std::int64_t{failures});
@@ -196,7 +207,7 @@ void put_queue(ReturnSetInfo *result, std::int64_t now_us) {
     const std::int64_t waits_us = oldest_us == 0 ? 0 : now_us - oldest_us;
     const shmem::DatabaseRow *jobs = session::my_database();
     const bool worker_fails = jobs != nullptr && jobs->queue_failures.load() > 0;
-    const Status status = in_use == slots                                                         ? Status::Unhealthy
+    const Status status = in_use == slots                                                          ? Status::Unhealthy
                           : in_use > kCrowded * slots || waits_us > kWaitingLongUs || worker_fails ? Status::Degraded
                                                                                                    : Status::Healthy;
     put(result, "queue", status, [&](JsonObject &details) {

@@ -19,8 +19,8 @@ using core::Value;
     for (const Parameter &row : core::job_arguments(type))
         known = psprintf("%s%s%s", known, *known == '\0' ? "" : ", ", row.name);
     core::Problem problem;
-    problem.set(core::sqlstate::kInvalidParameterValue, "request type %s has no parameter \"%.*s\"", type, static_cast<int>(name.size()),
-                name.data());
+    problem.set(core::sqlstate::kInvalidParameterValue, "request type %s has no parameter \"%.*s\"", type,
+                static_cast<int>(name.size()), name.data());
     problem.with_hint("It has %s.", known);
     pg::raise(problem);
 }
@@ -75,7 +75,8 @@ Value value_of(const Parameter &row, JsonbValue &value) {
 void require_needed(const char *type, Jsonb *params) {
     for (const Parameter &row : core::job_arguments(type)) {
         JsonbValue found;
-        if (row.rule.needed && getKeyJsonValueFromContainer(&params->root, row.name, static_cast<int>(strlen(row.name)), &found) == nullptr)
+        if (row.rule.needed && getKeyJsonValueFromContainer(&params->root, row.name, static_cast<int>(strlen(row.name)),
+                                                            &found) == nullptr)
             session::require(row.rule, row.shown(), {});
     }
 }
@@ -93,7 +94,9 @@ void require_model(const char *type, Jsonb *params) {
     if (!core::check_remote(name, is_unsafe, problem))
         pg::raise(problem);
     if (shmem::segment_attached())
-        (void)session::choose_model(strstr(type, "embed") != nullptr ? shmem::ModelRole::Embedding : shmem::ModelRole::Generation, name.or_else(""));
+        (void)session::choose_model(strstr(type, "embed") != nullptr ? shmem::ModelRole::Embedding
+                                                                     : shmem::ModelRole::Generation,
+                                    name.or_else(""));
 }
 
 }  // namespace

@@ -77,7 +77,8 @@ void put_statement(ReturnSetInfo *result, const shmem::StatementStats::Entry &en
         milliseconds(static_cast<double>(counts.total_us)),
         milliseconds(static_cast<double>(counts.min_us)),
         milliseconds(static_cast<double>(counts.max_us)),
-        milliseconds(static_cast<double>(counts.total_us) / static_cast<double>(std::max<std::uint64_t>(counts.calls, 1))),
+        milliseconds(static_cast<double>(counts.total_us) /
+                     static_cast<double>(std::max<std::uint64_t>(counts.calls, 1))),
         number(counts.prompt_tokens),
         number(counts.completion_tokens),
         number(counts.saved_tokens),
@@ -93,8 +94,8 @@ void put_statement(ReturnSetInfo *result, const shmem::StatementStats::Entry &en
 STEADYTEXT_FUNCTION(steadytext_metrics) {
     ReturnSetInfo *result = pg::materialize(fcinfo);
     for (const shmem::MetricSample &sample : gather()) {
-        Datum values[] = {CStringGetTextDatum(psprintf("steadytext_%s%s", sample.family->name, sample.suffix)), labels_of(sample),
-                          Float8GetDatum(sample.value)};
+        Datum values[] = {CStringGetTextDatum(psprintf("steadytext_%s%s", sample.family->name, sample.suffix)),
+                          labels_of(sample), Float8GetDatum(sample.value)};
         bool nulls[std::size(values)] = {};
         put(result, values, nulls);
     }
@@ -120,8 +121,8 @@ STEADYTEXT_FUNCTION(steadytext_response_times) {
     for (std::size_t i = 0; i < count; i++) {
         const shmem::RecentCall &call = calls[i];
         Datum values[] = {TimestampTzGetDatum(pg::timestamp_of(call.finished_us + since_1970_us)),
-                          CStringGetTextDatum(shmem::name_of(call.kind)), Float8GetDatum(static_cast<double>(call.took_us) / 1000),
-                          BoolGetDatum(call.success)};
+                          CStringGetTextDatum(shmem::name_of(call.kind)),
+                          Float8GetDatum(static_cast<double>(call.took_us) / 1000), BoolGetDatum(call.success)};
         bool nulls[std::size(values)] = {};
         put(result, values, nulls);
     }

@@ -28,9 +28,12 @@ STEADYTEXT_FUNCTION(steadytext_models) {
     const std::uint32_t count = segment.daemons->models.load(models);
     for (std::uint32_t i = 0; i < count; i++) {
         const shmem::Model &model = models[i];
-        Datum values[6] = {CStringGetTextDatum(role_name(model.role)), pg::shown_text(model.name),
-                           pg::shown_text(model.fingerprint),     Int32GetDatum(model.dimensions),
-                           BoolGetDatum(model.is_default),             BoolGetDatum(model.served)};
+        Datum values[6] = {CStringGetTextDatum(role_name(model.role)),
+                           pg::shown_text(model.name),
+                           pg::shown_text(model.fingerprint),
+                           Int32GetDatum(model.dimensions),
+                           BoolGetDatum(model.is_default),
+                           BoolGetDatum(model.served)};
         bool nulls[6] = {false, model.name[0] == '\0', false, model.dimensions == 0, false, false};
         tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
     }

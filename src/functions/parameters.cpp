@@ -12,7 +12,8 @@ using core::Fault;
 using core::Kind;
 using core::Parameter;
 
-// ---- rows ----------------------------------------------------------------------------------------------------------------
+// ---- rows
+// ----------------------------------------------------------------------------------------------------------------
 
 const char *name_of(Kind kind) {
     constexpr const char *kNames[] = {"any", "flag", "integer", "real", "text", "texts", "interval", "options"};
@@ -24,7 +25,9 @@ const char *name_of(core::Form form) {
     return kNames[static_cast<int>(form)];
 }
 
-bool has_bounds(const core::Rule &rule) { return rule.kind != Kind::Any && rule.kind != Kind::Flag && rule.kind != Kind::Options; }
+bool has_bounds(const core::Rule &rule) {
+    return rule.kind != Kind::Any && rule.kind != Kind::Flag && rule.kind != Kind::Options;
+}
 
 // A row of _steadytext.parameters(), column by column.
 class Line {
@@ -104,7 +107,8 @@ STEADYTEXT_FUNCTION(steadytext_parameters) {
         put_row(result, row.owner, row);
         if (strncmp(row.owner, "steadytext_", 11) == 0)
             for (const char *form : {"st_%s", "_steadytext.%s"})
-                if (const char *alias = psprintf(form, row.owner + 11); core::arguments_of(alias).data() == core::arguments_of(row.owner).data())
+                if (const char *alias = psprintf(form, row.owner + 11);
+                    core::arguments_of(alias).data() == core::arguments_of(row.owner).data())
                     put_row(result, alias, row);
         for (const Parameter *option = row.rule.options; option != nullptr && option->name != nullptr; option++)
             put_row(result, psprintf("%s(%s)", row.owner, row.name), *option);

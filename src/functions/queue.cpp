@@ -47,7 +47,8 @@ namespace {
 
 using namespace steadytext;
 
-// ---- at commit -----------------------------------------------------------------------------------------------------------
+// ---- at commit
+// -----------------------------------------------------------------------------------------------------------
 
 // The numbers of a role's requests that were added and that ended.
 struct RoleChange {
@@ -173,10 +174,12 @@ void note_cancelled(Oid role) {
     change_of(at, role).ended++;
 }
 
-// ---- as the table's owner ------------------------------------------------------------------------------------------------
+// ---- as the table's owner
+// ------------------------------------------------------------------------------------------------
 
 template <std::size_t Count>
-void execute_as_owner(pg::KeptStatement &statement, const Oid (&types)[Count], const Datum (&values)[Count], const char *nulls = nullptr) {
+void execute_as_owner(pg::KeptStatement &statement, const Oid (&types)[Count], const Datum (&values)[Count],
+                      const char *nulls = nullptr) {
     const pg::Caller caller = pg::begin_as_owner();
     pg::bound_lock_waits(guc::request_timeout_ms);
     statement.execute(types, values, nulls);
@@ -186,7 +189,10 @@ void execute_as_owner(pg::KeptStatement &statement, const Oid (&types)[Count], c
 Datum caller_name() { return CStringGetTextDatum(GetUserNameFromId(GetUserId(), false)); }
 
 // As %c in log_line_prefix.
-Datum session_name() { return CStringGetTextDatum(psprintf("%lx.%x", static_cast<unsigned long>(MyStartTime), static_cast<unsigned>(MyProcPid))); }
+Datum session_name() {
+    return CStringGetTextDatum(
+        psprintf("%lx.%x", static_cast<unsigned long>(MyStartTime), static_cast<unsigned>(MyProcPid)));
+}
 
 // The role in the first column of the last statement's result.
 Oid role_at(int row) {
@@ -205,7 +211,9 @@ std::int64_t share_of(const shmem::QueuePlaces &places, std::int64_t own) {
 [[noreturn]] void refuse(const char *what, std::int64_t has, std::int64_t most, const char *setting) {
     core::Problem problem;
     problem.set(core::sqlstate::kConfigurationLimitExceeded, "%s", what);
-    problem.with_detail("It has %lld of at most %lld.", static_cast<long long>(has), static_cast<long long>(std::max<std::int64_t>(most, 0)))
+    problem
+        .with_detail("It has %lld of at most %lld.", static_cast<long long>(has),
+                     static_cast<long long>(std::max<std::int64_t>(most, 0)))
         .with_hint("Wait until some are done, or raise %s.", setting);
     pg::raise(problem);
 }
@@ -217,12 +225,14 @@ void refuse_if_full(Oid role, std::int64_t count) {
         return;
     shmem::QueuePlaces &places = row->queue_places;
     if (guc::queue_max_length > 0 && places.held() + count > guc::queue_max_length)
-        refuse("the queue of asynchronous calls is full", places.held(), guc::queue_max_length, "steadytext.queue_max_length");
+        refuse("the queue of asynchronous calls is full", places.held(), guc::queue_max_length,
+               "steadytext.queue_max_length");
     if (superuser_arg(role))
         return;
     const std::int64_t own = places.of(role).held(), share = share_of(places, own);
     if (own + count > share)
-        refuse(psprintf("role \"%s\" has its share of the queue of asynchronous calls", GetUserNameFromId(role, false)), own, share,
+        refuse(psprintf("role \"%s\" has its share of the queue of asynchronous calls", GetUserNameFromId(role, false)),
+               own, share,
                guc::queue_max_per_role > 0 ? "steadytext.queue_max_per_role" : "steadytext.queue_max_length");
 }
 
@@ -255,14 +265,16 @@ void refuse_if_too_large(const char *type, bool has_prompts, const Datum *payloa
     const std::int64_t most_vectors = most / (std::int64_t{guc::embedding_dimensions} * 4 + 16);
     if (count <= most_vectors)
         return;
-    problem.set("54000", "an asynchronous call may have at most %lld embeddings of %d dimensions", static_cast<long long>(most_vectors),
-                guc::embedding_dimensions);
+    problem.set("54000", "an asynchronous call may have at most %lld embeddings of %d dimensions",
+                static_cast<long long>(most_vectors), guc::embedding_dimensions);
     problem.with_detail("It has %lld.", static_cast<long long>(count))
-        .with_hint("Queue it in parts, or raise steadytext.queue_memory, a quarter of which one call's answers may have.");
+        .with_hint(
+            "Queue it in parts, or raise steadytext.queue_memory, a quarter of which one call's answers may have.");
     pg::raise(problem);
 }
 
-// ---- waiting -------------------------------------------------------------------------------------------------------------
+// ---- waiting
+// -------------------------------------------------------------------------------------------------------------
 
 // The caller's requests as the caller sees them now. It need not wait for a request that it does not see.
 struct Seen {
@@ -280,7 +292,8 @@ Seen look(Datum request_ids, std::int64_t until_us) {
     const Oid types[] = {UUIDARRAYOID};
     const Datum values[] = {request_ids};
     const pg::Caller caller = pg::begin_pinned();
-    pg::bound_lock_waits(static_cast<int>(std::clamp<std::int64_t>((until_us - core::monotonic_us()) / 1000, 1, INT_MAX)));
+    pg::bound_lock_waits(
+        static_cast<int>(std::clamp<std::int64_t>((until_us - core::monotonic_us()) / 1000, 1, INT_MAX)));
     statement.execute(types, values);
     pg::end_as_owner(caller);
     Seen seen;
@@ -290,7 +303,8 @@ Seen look(Datum request_ids, std::int64_t until_us) {
         const Datum writer = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null);
         seen.own |= TransactionIdIsCurrentTransactionId(DatumGetTransactionId(writer));
         if (i == 0)
-            memcpy(&seen.last, DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &is_null))->data,
+            memcpy(&seen.last,
+                   DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &is_null))->data,
                    sizeof seen.last);
     }
     SPI_freetuptable(SPI_tuptable);
@@ -316,7 +330,8 @@ bool wait_for(Datum request_ids, std::int64_t until_us) {
         if (seen.own)
             refuse_to_wait("in the transaction that queued it", "It begins when the transaction commits.");
         if (IsolationUsesXactSnapshot())
-            refuse_to_wait("in a transaction with a snapshot of its own", "It would never see the end. Wait under READ COMMITTED.");
+            refuse_to_wait("in a transaction with a snapshot of its own",
+                           "It would never see the end. Wait under READ COMMITTED.");
         if (std::exchange(told_of, seen.last) != seen.last)
             continue;
         // Looks once a second all the same: a row may have been changed by hand.
@@ -340,12 +355,14 @@ void stop_waiting(int, Datum) { shmem::segment().queue_waiters->end(pg::my_proc_
 STEADYTEXT_FUNCTION(steadytext_queue_add) {
     static pg::KeptStatement statement{
         "steadytext_queue",
-        "INSERT INTO public.steadytext_queue (request_type, prompt, prompts, params, priority, max_retries, callback, user_id, session_id,"
+        "INSERT INTO public.steadytext_queue (request_type, prompt, prompts, params, priority, max_retries, callback, "
+        "user_id, session_id,"
         " user_oid, session_user_oid)"
         " VALUES ($1, $2, $3, $4, $5, coalesce($6, 3), $7, $8, $9, $10, $11) RETURNING request_id",
         SPI_OK_INSERT_RETURNING};
     constexpr int kArguments = 7, kCount = kArguments + 4;
-    const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, OIDOID, OIDOID};
+    const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID,
+                               TEXTOID, TEXTOID, TEXTOID,      OIDOID,   OIDOID};
     Datum values[kCount];
     char nulls[kCount + 1] = "           ";
     session::require_arguments("_steadytext.queue_add", fcinfo);
@@ -374,8 +391,10 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     execute_as_owner(statement, types, values, nulls);
     bool is_null;
     if (session::my_database() == nullptr)
-        ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("the asynchronous call is queued, but will not be carried out for now"),
-                          errdetail("More databases use pg_steadytext than the %u shared memory has rows for.", shmem::segment().databases->size()),
+        ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                          errmsg("the asynchronous call is queued, but will not be carried out for now"),
+                          errdetail("More databases use pg_steadytext than the %u shared memory has rows for.",
+                                    shmem::segment().databases->size()),
                           errhint("Raise steadytext.max_databases and restart the server, or drop databases.")));
     const pg_uuid_t id = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
     if (!PG_ARGISNULL(6))
@@ -391,7 +410,8 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
 STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
     static pg::KeptStatement statement{
         "steadytext_queue",
-        "UPDATE public.steadytext_queue SET status = 'cancelled', completed_at = pg_catalog.clock_timestamp(), worker_pid = NULL,"
+        "UPDATE public.steadytext_queue SET status = 'cancelled', completed_at = pg_catalog.clock_timestamp(), "
+        "worker_pid = NULL,"
         " lease_until = NULL WHERE request_id = $1 AND status IN ('pending', 'processing') AND ($3 OR user_oid = $2)"
         " RETURNING user_oid",
         SPI_OK_UPDATE_RETURNING};
@@ -414,10 +434,12 @@ STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
 STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
     static pg::KeptStatement statement{
         "steadytext_queue",
-        "UPDATE public.steadytext_queue SET status = 'pending', run_at = pg_catalog.now(), retry_count = 0, lost_count = 0, kill_count = 0,"
+        "UPDATE public.steadytext_queue SET status = 'pending', run_at = pg_catalog.now(), retry_count = 0, lost_count "
+        "= 0, kill_count = 0,"
         " error = NULL, started_at = NULL, completed_at = NULL, processing_time_ms = NULL, callback_error = NULL,"
         " callback_state = NULL"
-        " WHERE request_id = ANY ($1) AND status IN ('failed', 'cancelled') AND user_oid IS NOT NULL AND ($3 OR user_oid = $2)"
+        " WHERE request_id = ANY ($1) AND status IN ('failed', 'cancelled') AND user_oid IS NOT NULL AND ($3 OR "
+        "user_oid = $2)"
         " RETURNING user_oid",
         SPI_OK_UPDATE_RETURNING};
     if (PG_ARGISNULL(0))
@@ -449,9 +471,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_wait) {
     bool ended = false;
     SPI_connect();
     PG_ENSURE_ERROR_CLEANUP(stop_waiting, static_cast<Datum>(0));
-    {
-        ended = wait_for(PG_GETARG_DATUM(0), until_us);
-    }
+    { ended = wait_for(PG_GETARG_DATUM(0), until_us); }
     PG_END_ENSURE_ERROR_CLEANUP(stop_waiting, static_cast<Datum>(0));
     stop_waiting(0, static_cast<Datum>(0));
     SPI_finish();
@@ -461,7 +481,8 @@ STEADYTEXT_FUNCTION(steadytext_queue_wait) {
 // Trigger before a row is added: if the name and the role do not belong together, the row gets no role.
 STEADYTEXT_FUNCTION(steadytext_queue_row_check) {
     if (!CALLED_AS_TRIGGER(fcinfo))
-        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED), errmsg("steadytext_queue_row_check must be called as a trigger")));
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("steadytext_queue_row_check must be called as a trigger")));
     auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
     HeapTuple row = trigger->tg_trigtuple;
     TupleDesc columns = RelationGetDescr(trigger->tg_relation);

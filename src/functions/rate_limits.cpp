@@ -25,7 +25,8 @@ using Unit = RateLimiter::Unit;
 
 RateLimiter &limiter() { return *shmem::segment().limiter; }
 
-// ---- steadytext_rate_limit_status ------------------------------------------------------------------------------------
+// ---- steadytext_rate_limit_status
+// ------------------------------------------------------------------------------------
 
 // Whether the caller may see all limits.
 bool sees_all;
@@ -35,7 +36,8 @@ bool sees_all;
 bool may_see(const LimitRule &rule, Oid role) {
     if (sees_all)
         return true;
-    return (rule.binds == Binds::Members || rule.binds == Binds::Others) && OidIsValid(role) && has_privs_of_role(GetUserId(), role);
+    return (rule.binds == Binds::Members || rule.binds == Binds::Others) && OidIsValid(role) &&
+           has_privs_of_role(GetUserId(), role);
 }
 
 const char *unit_name(Unit unit) {
@@ -115,7 +117,8 @@ void put_rule(ReturnSetInfo *result, const LimitRule &rule, std::int64_t now_us)
     put_row(result, rule, rule.binds == Binds::Server ? "@server" : rule.role, used ? &usage : nullptr);
 }
 
-// ---- steadytext_rate_limit_reset -------------------------------------------------------------------------------------
+// ---- steadytext_rate_limit_reset
+// -------------------------------------------------------------------------------------
 
 // Budgets are not forgotten: steadytext_usage would bring them back.
 bool is_of(const RateLimiter::Key &key, const char *role, Oid oid) {

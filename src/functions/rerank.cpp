@@ -29,7 +29,8 @@ RerankRequest read_request(FunctionCallInfo fcinfo, int task, int seed) {
 
 // A row: the query's number if there are several, the document, and its score unless it is not wanted or not
 // known.
-void put(ReturnSetInfo *result, int query_index, const RerankRequest &request, const RankedDocument &ranked, bool with_score) {
+void put(ReturnSetInfo *result, int query_index, const RerankRequest &request, const RankedDocument &ranked,
+         bool with_score) {
     Datum values[3];
     bool nulls[3] = {};
     int column = 0;
@@ -62,7 +63,8 @@ STEADYTEXT_FUNCTION(steadytext_rerank_top_k) {
     session::require(core::rules::kTopK, PG_ARGISNULL(2) ? core::Value() : core::Value(PG_GETARG_INT32(2)));
     RerankRequest request = read_request(fcinfo, 3, 5);
     request.query = pg::text_argument(fcinfo, 0);
-    put_first(pg::materialize(fcinfo), request, static_cast<std::size_t>(PG_GETARG_INT32(2)), argument_is_true(fcinfo, 4));
+    put_first(pg::materialize(fcinfo), request, static_cast<std::size_t>(PG_GETARG_INT32(2)),
+              argument_is_true(fcinfo, 4));
     return static_cast<Datum>(0);
 }
 

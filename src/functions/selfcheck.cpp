@@ -12,7 +12,8 @@ namespace {
 using namespace steadytext;
 
 void put(ReturnSetInfo *result, const char *check, const char *status, const char *details, const char *hint) {
-    Datum values[4] = {CStringGetTextDatum(check), CStringGetTextDatum(status), pg::shown_text(details), static_cast<Datum>(0)};
+    Datum values[4] = {CStringGetTextDatum(check), CStringGetTextDatum(status), pg::shown_text(details),
+                       static_cast<Datum>(0)};
     bool nulls[4] = {false, false, false, hint == nullptr};
     if (hint != nullptr)
         values[3] = CStringGetTextDatum(hint);
@@ -24,8 +25,8 @@ void check_shared_memory(ReturnSetInfo *result) {
     const bool same = header.magic == shmem::kMagic && header.layout_version == shmem::kLayoutVersion &&
                       strcmp(header.library_version, STEADYTEXT_VERSION) == 0;
     put(result, "shared_memory_version", same ? "ok" : "error",
-        psprintf("shared memory was made by version %s, layout %u; the library is %s, layout %u", header.library_version, header.layout_version,
-                 STEADYTEXT_VERSION, shmem::kLayoutVersion),
+        psprintf("shared memory was made by version %s, layout %u; the library is %s, layout %u",
+                 header.library_version, header.layout_version, STEADYTEXT_VERSION, shmem::kLayoutVersion),
         same ? nullptr : "Restart the server.");
 }
 
@@ -33,7 +34,8 @@ void check_fingerprints(ReturnSetInfo *result) {
     bool any = false;
     for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
         shmem::DaemonIdentity identity;
-        if (row.state.load() == shmem::DaemonState::Absent || !row.identity.load(identity) || identity.disagreement[0] == '\0')
+        if (row.state.load() == shmem::DaemonState::Absent || !row.identity.load(identity) ||
+            identity.disagreement[0] == '\0')
             continue;
         any = true;
         put(result, "fingerprints", "warning", psprintf("daemon \"%s\" %s", identity.endpoint, identity.disagreement),
@@ -46,17 +48,20 @@ void check_fingerprints(ReturnSetInfo *result) {
 void check_settings(ReturnSetInfo *result) {
     const bool shared = guc::cache_scope != static_cast<int>(guc::CacheScope::Role);
     put(result, "cache_scope", shared ? "warning" : "ok",
-        shared ? "roles share cached answers, so they can tell what others asked" : "a role's cached answers are its own",
+        shared ? "roles share cached answers, so they can tell what others asked"
+               : "a role's cached answers are its own",
         shared ? "Set steadytext.cache_scope = role." : nullptr);
     put(result, "allow_plaintext", guc::allow_plaintext ? "warning" : "ok",
-        guc::allow_plaintext ? "prompts may go to other machines unencrypted" : "prompts go to other machines encrypted only",
+        guc::allow_plaintext ? "prompts may go to other machines unencrypted"
+                             : "prompts go to other machines encrypted only",
         guc::allow_plaintext ? "Use server_key_file or https, and set steadytext.allow_plaintext = off." : nullptr);
 }
 
 void check_rows(ReturnSetInfo *result) {
     const char *keys = session::keys_left_out();
     put(result, "settings", keys[0] == '\0' ? "ok" : "warning",
-        keys[0] == '\0' ? "every row of steadytext_config is what it must be" : psprintf("rows of steadytext_config count for nothing: %s", keys),
+        keys[0] == '\0' ? "every row of steadytext_config is what it must be"
+                        : psprintf("rows of steadytext_config count for nothing: %s", keys),
         keys[0] == '\0' ? nullptr : "Set them by steadytext_config_set().");
 }
 

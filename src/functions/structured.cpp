@@ -14,8 +14,8 @@
 namespace {
 
 using namespace steadytext;
-using session::argument_is_true;
 using session::AnswerForm;
+using session::argument_is_true;
 using session::GenerationRequest;
 
 // Prompt, form, and the arguments that all of them end with; the short names lack the last.
@@ -82,7 +82,8 @@ STEADYTEXT_FUNCTION(steadytext_extract_json) {
     AnswerForm form{.kind = AnswerForm::Kind::Json, .order = AnswerForm::Order::AsItIs};
     form.text = pg::row_schema(PG_GETARG_OID(1));
     GenerationRequest request = read_request(fcinfo, form);
-    const char *prompt = psprintf("Extract the data from the following text.\n\n%.*s", static_cast<int>(input.text.size()), input.text.data());
+    const char *prompt = psprintf("Extract the data from the following text.\n\n%.*s",
+                                  static_cast<int>(input.text.size()), input.text.data());
     request.prompt = {false, prompt};
     request.prompt_is_checked = true;
     return answer(fcinfo, request);

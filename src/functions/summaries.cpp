@@ -18,7 +18,9 @@ using namespace steadytext;
 using core::SummaryState;
 using core::TextArgument;
 
-Jsonb *jsonb_argument(FunctionCallInfo fcinfo, int number) { return PG_ARGISNULL(number) ? nullptr : PG_GETARG_JSONB_P(number); }
+Jsonb *jsonb_argument(FunctionCallInfo fcinfo, int number) {
+    return PG_ARGISNULL(number) ? nullptr : PG_GETARG_JSONB_P(number);
+}
 
 SummaryState *summary_argument(FunctionCallInfo fcinfo, int number) {
     return PG_ARGISNULL(number) ? nullptr : reinterpret_cast<SummaryState *>(PG_GETARG_POINTER(number));
@@ -40,7 +42,8 @@ TextArgument value_argument(FunctionCallInfo fcinfo, int number) {
 MemoryContext require_aggregate(FunctionCallInfo fcinfo) {
     MemoryContext context;
     if (AggCheckCallContext(fcinfo, &context) == 0)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("only an aggregate may call this function")));
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("only an aggregate may call this function")));
     return context;
 }
 
@@ -110,7 +113,8 @@ STEADYTEXT_FUNCTION(steadytext_summarize_text) {
     if (input.text.empty())
         return pg::text_datum("No text to summarize");
     const std::string_view shown = core::first_characters(input.text, kShown);
-    return pg::text_datum(std::string_view(psprintf("Summary: %.*s%s", static_cast<int>(shown.size()), shown.data(), shown.size() < input.text.size() ? "..." : "")));
+    return pg::text_datum(std::string_view(psprintf("Summary: %.*s%s", static_cast<int>(shown.size()), shown.data(),
+                                                    shown.size() < input.text.size() ? "..." : "")));
 }
 
 // ---- what the aggregates are made of --------------------------------------------------------------------------------
@@ -167,7 +171,8 @@ STEADYTEXT_FUNCTION(steadytext_summary_deserialize) {
     (void)require_aggregate(fcinfo);
     const bytea *bytes = PG_GETARG_BYTEA_PP(0);
     SummaryState *state = session::make_summary(CurrentMemoryContext);
-    session::add_state(*state, session::parsed({VARDATA_ANY(bytes), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(bytes))}), true);
+    session::add_state(*state,
+                       session::parsed({VARDATA_ANY(bytes), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(bytes))}), true);
     PG_RETURN_POINTER(state);
 }
 
@@ -184,7 +189,8 @@ STEADYTEXT_FUNCTION(steadytext_summary_text) {
     (void)shmem::segment();
     (void)require_aggregate(fcinfo);
     const SummaryState *state = summary_argument(fcinfo, 0);
-    return text_or_null(fcinfo, session::summarized(state != nullptr ? *state : *session::make_summary(CurrentMemoryContext)));
+    return text_or_null(fcinfo,
+                        session::summarized(state != nullptr ? *state : *session::make_summary(CurrentMemoryContext)));
 }
 
 STEADYTEXT_FUNCTION(steadytext_summary_answer) {

@@ -17,14 +17,16 @@ using namespace steadytext;
 // Whether a name without quotes would be read as part of the language.
 bool is_reserved(std::string_view part) {
     const int number = ScanKeywordLookup(pg::copy_text(part).data(), &ScanKeywords);
-    return number >= 0 && (ScanKeywordCategories[number] == RESERVED_KEYWORD || ScanKeywordCategories[number] == TYPE_FUNC_NAME_KEYWORD);
+    return number >= 0 && (ScanKeywordCategories[number] == RESERVED_KEYWORD ||
+                           ScanKeywordCategories[number] == TYPE_FUNC_NAME_KEYWORD);
 }
 
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_validate_endpoint) {
     core::Problem ignored;
-    PG_RETURN_BOOL(!PG_ARGISNULL(0) && !PG_ARGISNULL(1) && core::check_host(pg::utf8_text(PG_GETARG_DATUM(0)), ignored) &&
+    PG_RETURN_BOOL(!PG_ARGISNULL(0) && !PG_ARGISNULL(1) &&
+                   core::check_host(pg::utf8_text(PG_GETARG_DATUM(0)), ignored) &&
                    core::check_port(PG_GETARG_INT32(1), false, ignored));
 }
 

@@ -14,7 +14,8 @@ Caller begin_pinned() {
     Caller caller;
     GetUserIdAndSecContext(&caller.user, &caller.security);
     caller.settings = NewGUCNestLevel();
-    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                            false);
     return caller;
 }
 

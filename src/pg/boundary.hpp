@@ -23,8 +23,8 @@ namespace steadytext::pg {
     return MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
 }
 
-// Reports the problem at `level`; does not return for ERROR and above. A failure that nobody gave a reason is a mistake of this code, and
-// is reported as one.
+// Reports the problem at `level`; does not return for ERROR and above. A failure that nobody gave a reason is a mistake
+// of this code, and is reported as one.
 inline void report(int level, const core::Problem &problem) {
     Assert(problem.is_set());
     if (!problem.is_set()) {

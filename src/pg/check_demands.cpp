@@ -38,14 +38,15 @@ namespace {
 constexpr Oid kFloatFamily = 1970;  // btree float_ops, numeric_ops, enum_ops and datetime_ops, which have no names in C
 constexpr Oid kNumericFamily = 1988;
 constexpr Oid kEnumFamily = 3522;
-constexpr Oid kDatetimeFamily = 434;  // date and both timestamps
-constexpr int kMostValues = 1'000;  // of a list
+constexpr Oid kDatetimeFamily = 434;              // date and both timestamps
+constexpr int kMostValues = 1'000;                // of a list
 constexpr std::int32_t kFirstWritten = -730'119;  // 0001-01-01 and 9999-12-31, since 2000-01-01: a year of four digits
 constexpr std::int32_t kLastWritten = 2'921'939;
 
 bool is_own(Oid object) { return object < FirstGenbkiObjectId; }
 
-// ---- trees -----------------------------------------------------------------------------------------------------------
+// ---- trees
+// -----------------------------------------------------------------------------------------------------------
 
 struct Condition {
     int column;  // 0: of a domain's value
@@ -92,7 +93,8 @@ struct Subject {
     [[nodiscard]] bool is_text() const { return type == TEXTOID || type == VARCHAROID || type == BPCHAROID; }
     [[nodiscard]] bool has_day() const { return type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID; }
     [[nodiscard]] bool is_number() const {
-        return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID || type == FLOAT4OID || type == FLOAT8OID;
+        return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID || type == FLOAT4OID ||
+               type == FLOAT8OID;
     }
 };
 
@@ -117,7 +119,8 @@ Subject subject_of(Node *tree) {
     Subject subject{.kind = Subject::Kind::Value};
     tree = without_casts(tree);
     if (IsA(tree, FuncExpr))
-        if (const Subject::Kind kind = length_kind(reinterpret_cast<FuncExpr *>(tree)->funcid); kind != Subject::Kind::None) {
+        if (const Subject::Kind kind = length_kind(reinterpret_cast<FuncExpr *>(tree)->funcid);
+            kind != Subject::Kind::None) {
             subject.kind = kind;
             tree = without_casts(static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args)));
         }
@@ -148,7 +151,8 @@ const Const *constant_of(Node *tree) {
     return reinterpret_cast<const Const *>(tree);
 }
 
-// ---- constants -------------------------------------------------------------------------------------------------------
+// ---- constants
+// -------------------------------------------------------------------------------------------------------
 
 // Null if the value is no finite number.
 Numeric number_of(Oid type, Datum value) {
@@ -166,7 +170,8 @@ Numeric number_of(Oid type, Datum value) {
     case FLOAT8OID:
         if (!std::isfinite(DatumGetFloat8(value)))
             return nullptr;
-        return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(double_to_shortest_decimal(DatumGetFloat8(value))),
+        return DatumGetNumeric(DirectFunctionCall3(numeric_in,
+                                                   CStringGetDatum(double_to_shortest_decimal(DatumGetFloat8(value))),
                                                    ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
     default:
         return nullptr;
@@ -208,7 +213,8 @@ bool values_of(Node *tree, List **values) {
         tree = reinterpret_cast<Node *>(reinterpret_cast<ArrayCoerceExpr *>(tree)->arg);
     }
     if (IsA(tree, ArrayExpr)) {
-        if (reinterpret_cast<ArrayExpr *>(tree)->multidims || list_length(reinterpret_cast<ArrayExpr *>(tree)->elements) > kMostValues)
+        if (reinterpret_cast<ArrayExpr *>(tree)->multidims ||
+            list_length(reinterpret_cast<ArrayExpr *>(tree)->elements) > kMostValues)
             return false;
         ListCell *cell;
         foreach (cell, reinterpret_cast<ArrayExpr *>(tree)->elements) {
@@ -232,7 +238,8 @@ bool values_of(Node *tree, List **values) {
     Datum *elements;
     bool *nulls;
     int count;
-    deconstruct_array(DatumGetArrayTypeP(constant->constvalue), type, length, by_value, alignment, &elements, &nulls, &count);
+    deconstruct_array(DatumGetArrayTypeP(constant->constvalue), type, length, by_value, alignment, &elements, &nulls,
+                      &count);
     if (count > kMostValues)
         return false;
     for (int i = 0; i < count; i++) {
@@ -267,7 +274,8 @@ void list(List *values, Demands &demands) {
     demands.is_listed = true;
 }
 
-// ---- operators -------------------------------------------------------------------------------------------------------
+// ---- operators
+// -------------------------------------------------------------------------------------------------------
 
 // The place of an operator in the order of numbers (<, <=, =, >=, >), if it is PostgreSQL's own; 0: none.
 int order_of_numbers(Oid op) {
@@ -296,7 +304,8 @@ bool is_unequal(Oid op) {
 
 bool compare_length(const Subject &subject, int strategy, Numeric number, Demands &demands) {
     bool overflows = false;
-    const Datum whole = DirectFunctionCall1(strategy <= BTLessEqualStrategyNumber ? numeric_floor : numeric_ceil, NumericGetDatum(number));
+    const Datum whole = DirectFunctionCall1(strategy <= BTLessEqualStrategyNumber ? numeric_floor : numeric_ceil,
+                                            NumericGetDatum(number));
     const double value = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, whole));
     overflows = !(value > -1e9 && value < 1e9);
     if (overflows)
@@ -305,7 +314,8 @@ bool compare_length(const Subject &subject, int strategy, Numeric number, Demand
     const bool is_whole = DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(number), whole)) == 0;
     // A trimmed text is no longer than before, and has no more characters than bytes.
     if (strategy >= BTEqualStrategyNumber && subject.kind == Subject::Kind::Length)
-        demands.shortest = std::max(demands.shortest, length + (strategy == BTGreaterStrategyNumber && is_whole ? 1 : 0));
+        demands.shortest =
+            std::max(demands.shortest, length + (strategy == BTGreaterStrategyNumber && is_whole ? 1 : 0));
     if (strategy <= BTEqualStrategyNumber && !subject.trimmed) {
         const int most = std::max(length - (strategy == BTLessStrategyNumber && is_whole ? 1 : 0), 0);
         demands.longest = demands.longest < 0 ? most : std::min(demands.longest, most);
@@ -358,7 +368,9 @@ bool compare_day(const Subject &subject, int strategy, const Const *constant, De
     if (is_infinite != 0)
         return is_lower != is_upper && is_upper == (is_infinite > 0);  // infinity demands nothing, or refuses every day
     const bool has_zone = subject.type == TIMESTAMPTZOID || constant->consttype == TIMESTAMPTZOID;
-    const auto clamped = [](std::int64_t value) { return static_cast<std::int32_t>(std::clamp<std::int64_t>(value, INT32_MIN + 1, INT32_MAX - 1)); };
+    const auto clamped = [](std::int64_t value) {
+        return static_cast<std::int32_t>(std::clamp<std::int64_t>(value, INT32_MIN + 1, INT32_MAX - 1));
+    };
     if (is_lower) {
         // A date counts as its midnight.
         const bool is_later = subject.type == DATEOID && (strategy == BTGreaterStrategyNumber || !is_midnight);
@@ -372,7 +384,8 @@ bool compare_day(const Subject &subject, int strategy, const Const *constant, De
 }
 
 bool match(const Subject &subject, const Const *pattern, bool is_like, Oid collation, Demands &demands) {
-    if (subject.kind != Subject::Kind::Value || !subject.is_text() || (subject.trimmed && subject.type != BPCHAROID) || demands.pattern != nullptr)
+    if (subject.kind != Subject::Kind::Value || !subject.is_text() || (subject.trimmed && subject.type != BPCHAROID) ||
+        demands.pattern != nullptr)
         return false;
     if (!OidIsValid(collation) || !get_collation_isdeterministic(collation))
         return false;
@@ -399,7 +412,8 @@ bool match(const Subject &subject, const Const *pattern, bool is_like, Oid colla
 bool take_operator(const OpExpr *expression, Demands &demands) {
     if (list_length(expression->args) != 2)
         return false;
-    Node *left = static_cast<Node *>(linitial(expression->args)), *right = static_cast<Node *>(lsecond(expression->args));
+    Node *left = static_cast<Node *>(linitial(expression->args)),
+         *right = static_cast<Node *>(lsecond(expression->args));
     Oid op = expression->opno;
     Subject subject = subject_of(left);
     const Const *constant = constant_of(right);
@@ -419,7 +433,8 @@ bool take_operator(const OpExpr *expression, Demands &demands) {
     const bool is_like = op == OID_TEXT_LIKE_OP || op == OID_BPCHAR_LIKE_OP;
     if (is_like || op == OID_TEXT_REGEXEQ_OP || op == OID_BPCHAR_REGEXEQ_OP)
         return match(subject, constant, is_like, expression->inputcollid, demands);
-    const bool is_text = constant->consttype == TEXTOID || constant->consttype == VARCHAROID || constant->consttype == BPCHAROID;
+    const bool is_text =
+        constant->consttype == TEXTOID || constant->consttype == VARCHAROID || constant->consttype == BPCHAROID;
     if (is_unequal(op) && is_text && subject.is_text() && *text_of(constant->constvalue) == '\0') {
         demands.shortest = std::max(demands.shortest, 1);
         return true;
@@ -450,7 +465,8 @@ bool take_listing(const ScalarArrayOpExpr *expression, Demands &demands) {
 bool take(Node *tree, Demands &demands) {
     if (IsA(tree, NullTest)) {
         const auto *test = reinterpret_cast<const NullTest *>(tree);
-        if (test->nulltesttype != IS_NOT_NULL || test->argisrow || subject_of(reinterpret_cast<Node *>(test->arg)).kind != Subject::Kind::Value)
+        if (test->nulltesttype != IS_NOT_NULL || test->argisrow ||
+            subject_of(reinterpret_cast<Node *>(test->arg)).kind != Subject::Kind::Value)
             return false;
         demands.refuses_null = true;
         return true;
@@ -490,13 +506,19 @@ const char *Demands::days() const {
 }
 
 void Demands::at_least(Numeric value, bool exclusive) {
-    const int order = least.is_set ? DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(value), NumericGetDatum(least.value))) : 1;
+    const int order =
+        least.is_set
+            ? DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(value), NumericGetDatum(least.value)))
+            : 1;
     if (order > 0 || (order == 0 && exclusive))
         least = {true, exclusive, value};
 }
 
 void Demands::at_most(Numeric value, bool exclusive) {
-    const int order = most.is_set ? DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(value), NumericGetDatum(most.value))) : -1;
+    const int order =
+        most.is_set
+            ? DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(value), NumericGetDatum(most.value)))
+            : -1;
     if (order < 0 || (order == 0 && exclusive))
         most = {true, exclusive, value};
 }
@@ -508,7 +530,8 @@ bool Demands::is_impossible() const {
         return true;
     if (!least.is_set || !most.is_set)
         return false;
-    const int order = DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(least.value), NumericGetDatum(most.value)));
+    const int order =
+        DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(least.value), NumericGetDatum(most.value)));
     return order > 0 || (order == 0 && (least.exclusive || most.exclusive));
 }
 

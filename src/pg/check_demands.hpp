@@ -35,16 +35,17 @@ struct Demands {
     List *values = NIL;  // as JSON, if it is listed
     NumberBound least{}, most{};
     int shortest = 0;
-    int longest = -1;               // -1: as long as it likes
-    const char *pattern = nullptr;  // of a schema
-    int longest_match = -1;         // of the pattern; -1: there is none
-    bool is_of_any_length = false;  // whatever the type and the CHECKs say
+    int longest = -1;                    // -1: as long as it likes
+    const char *pattern = nullptr;       // of a schema
+    int longest_match = -1;              // of the pattern; -1: there is none
+    bool is_of_any_length = false;       // whatever the type and the CHECKs say
     std::int32_t first_day = INT32_MIN;  // since 2000-01-01, in whatever time zone: of dates, and of times with a date
     std::int32_t last_day = INT32_MAX;
 
     // Any demand but on NULL.
     [[nodiscard]] bool has_any() const {
-        return is_listed || least.is_set || most.is_set || shortest > 0 || longest >= 0 || pattern != nullptr || has_days();
+        return is_listed || least.is_set || most.is_set || shortest > 0 || longest >= 0 || pattern != nullptr ||
+               has_days();
     }
     [[nodiscard]] bool has_days() const { return first_day != INT32_MIN || last_day != INT32_MAX; }
     // A pattern of the days from first_day to last_day, YYYY-MM-DD, palloc'd.

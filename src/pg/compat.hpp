@@ -73,9 +73,10 @@ inline void reserve_guc_prefix(const char *prefix) {
 }
 
 // What EXPLAIN does with a statement if no hook is set.
-using explain_one_query_type = void (*)(Query *, int, IntoClause *, ExplainState *, const char *, ParamListInfo, QueryEnvironment *);
-inline void standard_explain_one_query(Query *query, int options, IntoClause *into, ExplainState *state, const char *text,
-                                       ParamListInfo parameters, QueryEnvironment *environment) {
+using explain_one_query_type = void (*)(Query *, int, IntoClause *, ExplainState *, const char *, ParamListInfo,
+                                        QueryEnvironment *);
+inline void standard_explain_one_query(Query *query, int options, IntoClause *into, ExplainState *state,
+                                       const char *text, ParamListInfo parameters, QueryEnvironment *environment) {
 #if PG_VERSION_NUM >= 170000
     standard_ExplainOneQuery(query, options, into, state, text, parameters, environment);
 #else
@@ -128,9 +129,11 @@ inline int32 parallel_leader() {
 #endif
 }
 
-// Whether this process is at ANALYZE of a table, by hand or as an autovacuum worker, as pg_stat_progress_analyze shows. VACUUM
-// of the table before it is not. With track_activities = off this is not known: false.
-inline bool gathers_statistics() { return MyBEEntry != nullptr && MyBEEntry->st_progress_command == PROGRESS_COMMAND_ANALYZE; }
+// Whether this process is at ANALYZE of a table, by hand or as an autovacuum worker, as pg_stat_progress_analyze shows.
+// VACUUM of the table before it is not. With track_activities = off this is not known: false.
+inline bool gathers_statistics() {
+    return MyBEEntry != nullptr && MyBEEntry->st_progress_command == PROGRESS_COMMAND_ANALYZE;
+}
 
 // Hooks the execution of plans; the hook has an argument less since 18: `around(query, next, context)`, in which
 // `next(context)` goes on.
@@ -151,14 +154,16 @@ inline void hook_executor_run(void (*around)(QueryDesc *, execute_next_type, voi
         Run run{query, direction, count, false};
         const auto next = [](void *context) {
             const Run &mine = *static_cast<Run *>(context);
-            (next_executor_run != nullptr ? next_executor_run : standard_ExecutorRun)(mine.query, mine.direction, mine.count);
+            (next_executor_run != nullptr ? next_executor_run : standard_ExecutorRun)(mine.query, mine.direction,
+                                                                                      mine.count);
         };
 #else
     ExecutorRun_hook = [](QueryDesc *query, ScanDirection direction, uint64 count, bool once) {
         Run run{query, direction, count, once};
         const auto next = [](void *context) {
             const Run &mine = *static_cast<Run *>(context);
-            (next_executor_run != nullptr ? next_executor_run : standard_ExecutorRun)(mine.query, mine.direction, mine.count, mine.once);
+            (next_executor_run != nullptr ? next_executor_run : standard_ExecutorRun)(mine.query, mine.direction,
+                                                                                      mine.count, mine.once);
         };
 #endif
         around_executor_run(query, next, &run);
@@ -273,13 +278,16 @@ inline void set_latch_of(int32 proc_number) {
 
 // The database of the process that has this number now.
 inline Oid database_of(int32 proc_number) {
-    return proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount ? ProcGlobal->allProcs[proc_number].databaseId : InvalidOid;
+    return proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount
+               ? ProcGlobal->allProcs[proc_number].databaseId
+               : InvalidOid;
 }
 
 // The process that has this number now; 0: no process.
 inline int pid_of(int32 proc_number) {
-    return proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount ? ProcGlobal->allProcs[proc_number].pid
-                                                                                           : 0;
+    return proc_number >= 0 && static_cast<uint32>(proc_number) < ProcGlobal->allProcCount
+               ? ProcGlobal->allProcs[proc_number].pid
+               : 0;
 }
 
 inline WaitEventSet *create_wait_event_set([[maybe_unused]] int events) {

@@ -31,7 +31,9 @@ private:
         return memory;
     }
     void do_deallocate(void *memory, std::size_t, std::size_t) override { pfree(memory); }
-    [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override { return this == &other; }
+    [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override {
+        return this == &other;
+    }
 
     MemoryContext context_;
 };

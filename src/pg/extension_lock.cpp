@@ -43,11 +43,14 @@ bool owns(Oid class_id, Oid object) {
     const bool is_extension = class_id == ExtensionRelationId;
     Relation table = table_open(class_id, AccessShareLock);
     ScanKeyData key;
-    ScanKeyInit(&key, is_extension ? Anum_pg_extension_oid : Anum_pg_namespace_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object));
-    SysScanDesc scan = systable_beginscan(table, is_extension ? ExtensionOidIndexId : NamespaceOidIndexId, true, nullptr, 1, &key);
+    ScanKeyInit(&key, is_extension ? Anum_pg_extension_oid : Anum_pg_namespace_oid, BTEqualStrategyNumber, F_OIDEQ,
+                ObjectIdGetDatum(object));
+    SysScanDesc scan =
+        systable_beginscan(table, is_extension ? ExtensionOidIndexId : NamespaceOidIndexId, true, nullptr, 1, &key);
     Oid owner = InvalidOid;
     if (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple))
-        owner = is_extension ? reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->extowner : reinterpret_cast<Form_pg_namespace>(GETSTRUCT(tuple))->nspowner;
+        owner = is_extension ? reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->extowner
+                             : reinterpret_cast<Form_pg_namespace>(GETSTRUCT(tuple))->nspowner;
     systable_endscan(scan);
     table_close(table, AccessShareLock);
     return OidIsValid(owner) && has_privs_of_role(GetUserId(), owner);
@@ -57,7 +60,8 @@ bool owns(Oid class_id, Oid object) {
 bool depends_on(Oid extension, Oid class_id, Oid object) {
     Relation table = table_open(DependRelationId, AccessShareLock);
     ScanKeyData keys[2];
-    ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(ExtensionRelationId));
+    ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+                ObjectIdGetDatum(ExtensionRelationId));
     ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
     SysScanDesc scan = systable_beginscan(table, DependDependerIndexId, true, nullptr, 2, keys);
     bool found = false;
@@ -87,14 +91,16 @@ bool drops_extension(const Node *statement) {
         const Oid object = is_of_extensions ? get_extension_oid(name, true) : get_namespace_oid(name, true);
         if (!OidIsValid(object) || !owns(class_id, object))
             continue;
-        if ((is_of_extensions && object == extension) || (drop->behavior == DROP_CASCADE && depends_on(extension, class_id, object)))
+        if ((is_of_extensions && object == extension) ||
+            (drop->behavior == DROP_CASCADE && depends_on(extension, class_id, object)))
             return true;
     }
     return false;
 }
 
-void run_utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context, ParamListInfo parameters,
-                 QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion) {
+void run_utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context,
+                 ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *receiver,
+                 QueryCompletion *completion) {
     if (!RecoveryInProgress() && drops_extension(statement->utilityStmt)) {
         const LOCKTAG tag = own_lock();
         if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) {
@@ -102,8 +108,8 @@ void run_utility(PlannedStmt *statement, const char *text, bool read_only, Proce
             (void)LockAcquire(&tag, ExclusiveLock, false, false);
         }
     }
-    (next_utility != nullptr ? next_utility : standard_ProcessUtility)(statement, text, read_only, context, parameters, environment, receiver,
-                                                                       completion);
+    (next_utility != nullptr ? next_utility : standard_ProcessUtility)(statement, text, read_only, context, parameters,
+                                                                       environment, receiver, completion);
 }
 
 }  // namespace

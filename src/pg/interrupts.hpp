@@ -22,7 +22,9 @@ namespace steadytext::pg {
            (ProcDiePending || (QueryCancelPending && QueryCancelHoldoffCount == 0));
 }
 
-[[nodiscard]] inline core::Work interruptible(std::uint64_t limit = core::Work::kUnlimited) { return core::Work(limit, is_asked_to_end, nullptr); }
+[[nodiscard]] inline core::Work interruptible(std::uint64_t limit = core::Work::kUnlimited) {
+    return core::Work(limit, is_asked_to_end, nullptr);
+}
 
 // Runs pure code that spends `work`. Serves a pending interrupt; otherwise as try_guarded().
 template <class Body>

@@ -26,7 +26,8 @@ namespace steadytext::pg {
     if (value.type == jbvNull)
         return {};
     if (value.type == jbvString)
-        return {false, utf8_text(PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)))};
+        return {false,
+                utf8_text(PointerGetDatum(cstring_to_text_with_len(value.val.string.val, value.val.string.len)))};
     return {false, json_text(JsonbValueToJsonb(&value))};
 }
 

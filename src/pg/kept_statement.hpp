@@ -18,7 +18,7 @@ namespace steadytext::pg {
 struct KeptStatement {
     const char *table;  // in public; an ERROR if it is not the extension's
     const char *text;
-    int expected;       // SPI_OK_*
+    int expected;  // SPI_OK_*
     SPIPlanPtr plan = nullptr;
 
     // `nulls`: as for SPI, a character for each value; nullptr: no value is null.

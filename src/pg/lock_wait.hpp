@@ -17,7 +17,8 @@ namespace steadytext::pg {
 // Call it within a GUC nest level; the end of that level undoes it.
 inline void bound_lock_waits(int milliseconds) {
     if (LockTimeout == 0 || LockTimeout > milliseconds)
-        (void)set_config_option("lock_timeout", psprintf("%d", milliseconds), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+        (void)set_config_option("lock_timeout", psprintf("%d", milliseconds), PGC_USERSET, PGC_S_SESSION,
+                                GUC_ACTION_SAVE, true, 0, false);
 }
 
 }  // namespace steadytext::pg

@@ -61,12 +61,15 @@ void check_relation(Oid relation) {
         return;
     const char *name = get_rel_name(relation);
     const char *schema = get_namespace_name(get_rel_namespace(relation));
-    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                    errmsg("a statement of role \"%s\" must not use relation %s", kOwnerRole,
-                           name == nullptr || schema == nullptr ? psprintf("%u", relation) : quote_qualified_identifier(schema, name)),
-                    errdetail("It is not part of extension pg_steadytext."),
-                    errhint("If it has the name of a table of the extension, schema public was renamed and has to be put back; "
-                            "a trigger on a table of the extension can use it if its function is SECURITY DEFINER.")));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+         errmsg("a statement of role \"%s\" must not use relation %s", kOwnerRole,
+                name == nullptr || schema == nullptr ? psprintf("%u", relation)
+                                                     : quote_qualified_identifier(schema, name)),
+         errdetail("It is not part of extension pg_steadytext."),
+         errhint("If it has the name of a table of the extension, schema public was renamed and has to be put back; "
+                 "a trigger on a table of the extension can use it if its function is SECURITY DEFINER.")));
 }
 
 // Also checks views: a view becomes a subquery that has its OID or, until 15, entries in it that have it.
@@ -124,7 +127,8 @@ void analyzed(ParseState *state, Query *query, JumbleState *jumble) {
 PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo params) {
     if (runs_as_owner())
         check_query(query);
-    return next_planner != nullptr ? next_planner(query, text, options, params) : standard_planner(query, text, options, params);
+    return next_planner != nullptr ? next_planner(query, text, options, params)
+                                   : standard_planner(query, text, options, params);
 }
 
 void start(QueryDesc *query, int flags) {
@@ -165,14 +169,16 @@ void check_utility(const Node *statement, ProcessUtilityContext context) {
     if (context == PROCESS_UTILITY_TOPLEVEL || is_allowed(statement) || !runs_as_owner())
         return;
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                    errmsg("role \"%s\" must not run %s inside a function", kOwnerRole, GetCommandTagName(CreateCommandTag(const_cast<Node *>(statement))))));
+                    errmsg("role \"%s\" must not run %s inside a function", kOwnerRole,
+                           GetCommandTagName(CreateCommandTag(const_cast<Node *>(statement))))));
 }
 
-void run_utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context, ParamListInfo parameters,
-                 QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion) {
+void run_utility(PlannedStmt *statement, const char *text, bool read_only, ProcessUtilityContext context,
+                 ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *receiver,
+                 QueryCompletion *completion) {
     check_utility(statement->utilityStmt, context);
-    (next_utility != nullptr ? next_utility : standard_ProcessUtility)(statement, text, read_only, context, parameters, environment, receiver,
-                                                                       completion);
+    (next_utility != nullptr ? next_utility : standard_ProcessUtility)(statement, text, read_only, context, parameters,
+                                                                       environment, receiver, completion);
 }
 
 }  // namespace

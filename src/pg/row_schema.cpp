@@ -44,7 +44,7 @@ enum class Checks { All, Tried, None };
 struct Writer {
     StringInfo out;
     Checks checks;
-    bool has_checks = false;  // at least one CHECK was written
+    bool has_checks = false;                                      // at least one CHECK was written
     std::uint64_t steps = core::constraint::kMostCompilingSteps;  // steps of work left for trying CHECKs
 };
 
@@ -64,12 +64,16 @@ bool is_usable(const char *schema, int length, std::uint64_t &steps) {
     return usable;
 }
 
-// ---- scalars ---------------------------------------------------------------------------------------------------------
+// ---- scalars
+// ---------------------------------------------------------------------------------------------------------
 
-const char *text_of(Numeric number) { return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number))); }
+const char *text_of(Numeric number) {
+    return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
+}
 
 Numeric number_of(const char *digits) {
-    return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+    return DatumGetNumeric(
+        DirectFunctionCall3(numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }
 
 // The labels in their order.
@@ -81,7 +85,8 @@ void append_labels(StringInfo out, Oid type) {
     SysScanDesc scan = systable_beginscan_ordered(labels, index, nullptr, 1, &key);
     appendStringInfoString(out, "\"enum\": [");
     bool first = true;
-    for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)); first = false) {
+    for (HeapTuple tuple; HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection));
+         first = false) {
         appendStringInfoString(out, first ? "" : ", ");
         escape_json(out, NameStr(reinterpret_cast<Form_pg_enum>(GETSTRUCT(tuple))->enumlabel));
     }
@@ -107,7 +112,8 @@ void append_bound(StringInfo out, const NumberBound &bound, const char *inclusiv
 }
 
 bool is_number(Oid type) {
-    return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID || type == FLOAT4OID || type == FLOAT8OID;
+    return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID || type == FLOAT4OID ||
+           type == FLOAT8OID;
 }
 
 bool is_integer(Oid type) { return type == INT2OID || type == INT4OID || type == INT8OID; }
@@ -155,7 +161,8 @@ void append_string(StringInfo out, const Demands &demands) {
     if (demands.shortest > 0 && !demands.is_of_any_length)
         appendStringInfo(out, ", \"minLength\": %d", demands.shortest);
     // A pattern may limit the length already: then maxLength is left out.
-    if (demands.longest >= 0 && !demands.is_of_any_length && (demands.pattern == nullptr || demands.longest_match < 0 || demands.longest_match > demands.longest))
+    if (demands.longest >= 0 && !demands.is_of_any_length &&
+        (demands.pattern == nullptr || demands.longest_match < 0 || demands.longest_match > demands.longest))
         appendStringInfo(out, ", \"maxLength\": %d", demands.longest);
     if (demands.pattern != nullptr) {
         appendStringInfoString(out, ", \"pattern\": ");
@@ -167,7 +174,10 @@ void append_string(StringInfo out, const Demands &demands) {
 // A date, or a time with a date. The pattern has all of the form too, for engines that heed the pattern and not the
 // format.
 void append_day(StringInfo out, Oid type, const Demands &demands) {
-    appendStringInfo(out, "{\"type\": \"string\", \"format\": \"%s\"", type == DATEOID ? "date" : type == TIMESTAMPOID ? "local-date-time" : "date-time");
+    appendStringInfo(out, "{\"type\": \"string\", \"format\": \"%s\"",
+                     type == DATEOID        ? "date"
+                     : type == TIMESTAMPOID ? "local-date-time"
+                                            : "date-time");
     if (demands.has_days()) {
         appendStringInfoString(out, ", \"pattern\": ");
         escape_json(out, psprintf(type == DATEOID        ? "^%s$"
@@ -226,7 +236,8 @@ void append_checked(Writer &writer, Oid type, int32 modifier, const Demands &dem
     const auto append = [&](const Demands &some) {
         writer.out->len = begin;
         append_scalar(writer.out, type, modifier, some);
-        return writer.checks != Checks::Tried || is_usable(writer.out->data + begin, writer.out->len - begin, writer.steps);
+        return writer.checks != Checks::Tried ||
+               is_usable(writer.out->data + begin, writer.out->len - begin, writer.steps);
     };
     if (writer.checks != Checks::None && !all.is_impossible() && demands.has_any()) {
         writer.has_checks = true;
@@ -237,7 +248,8 @@ void append_checked(Writer &writer, Oid type, int32 modifier, const Demands &dem
     append_scalar(writer.out, type, modifier, Demands());
 }
 
-// ---- types made of other types ---------------------------------------------------------------------------------------
+// ---- types made of other types
+// ---------------------------------------------------------------------------------------
 
 // `demands`: from the type's own domain and from the column.
 void append_type(Writer &writer, Oid type, int32 modifier, const Demands &demands, int nesting) {
@@ -258,12 +270,14 @@ void append_type(Writer &writer, Oid type, int32 modifier, const Demands &demand
 
 // The table fills the column, and its domain allows NULL until then.
 bool is_filled_by_table(Form_pg_attribute column, const Demands &domain) {
-    return (column->attidentity != '\0' || column->attgenerated != '\0' || column->atthasdef) && domain.is_all && !domain.refuses_null;
+    return (column->attidentity != '\0' || column->attgenerated != '\0' || column->atthasdef) && domain.is_all &&
+           !domain.refuses_null;
 }
 
 void append_row(Writer &writer, Oid type, int nesting) {
     if (nesting > kMaxNesting)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("type %s is nested too deeply", format_type_be(type))));
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("type %s is nested too deeply", format_type_be(type))));
     StringInfo out = writer.out;
     TupleDesc row = lookup_rowtype_tupdesc_domain(type, -1, false);
     List *conditions = row_conditions(row);
@@ -279,8 +293,9 @@ void append_row(Writer &writer, Oid type, int nesting) {
             continue;
         CHECK_FOR_INTERRUPTS();
         if (out->len > kMostBytes && writer.checks == Checks::None)
-            ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("type %s is too large", format_type_be(type)),
-                            errdetail("Its JSON schema has more than %d bytes.", kMostBytes)));
+            ereport(ERROR,
+                    (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("type %s is too large", format_type_be(type)),
+                     errdetail("Its JSON schema has more than %d bytes.", kMostBytes)));
         if (out->len > kMostBytes)
             break;  // too large to use, as is_usable() will find
         add_column_demands(conditions, column, demands);

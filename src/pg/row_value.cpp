@@ -30,7 +30,8 @@ struct Place {
     const Place *above;  // the row that has this row in a column
     const char *column = nullptr;
     Oid type = InvalidOid;
-    JsonbValue value{};  // a copy: read after a longjmp, when frames are gone; its text is the answer's, which is still there
+    JsonbValue
+        value{};  // a copy: read after a longjmp, when frames are gone; its text is the answer's, which is still there
     const Place **innermost;
 };
 
@@ -42,8 +43,8 @@ struct Populate {
         fmgr_info(F_JSONB_POPULATE_RECORD, &function);
         Expr *row = reinterpret_cast<Expr *>(makeNullConst(type, -1, InvalidOid));
         Expr *json = reinterpret_cast<Expr *>(makeNullConst(JSONBOID, -1, InvalidOid));
-        fmgr_info_set_expr(reinterpret_cast<Node *>(makeFuncExpr(F_JSONB_POPULATE_RECORD, type, list_make2(row, json), InvalidOid,
-                                                                 InvalidOid, COERCE_EXPLICIT_CALL)),
+        fmgr_info_set_expr(reinterpret_cast<Node *>(makeFuncExpr(F_JSONB_POPULATE_RECORD, type, list_make2(row, json),
+                                                                 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL)),
                            &function);
     }
     FmgrInfo function;
@@ -71,7 +72,8 @@ struct Column {
 Column make_column(Form_pg_attribute column, Column was, HeapTupleHeader empty, Populate &populate, Place &place) {
     const Oid base = getBaseType(column->atttypid);
     JsonbValue *value = &place.value;
-    if (get_typtype(base) == TYPTYPE_COMPOSITE && value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data)) {
+    if (get_typtype(base) == TYPTYPE_COMPOSITE && value->type == jbvBinary &&
+        JsonContainerIsObject(value->val.binary.data)) {
         HeapTupleHeader row = was.is_null ? nullptr : DatumGetHeapTupleHeader(was.value);
         const Datum made = make(base, row, value->val.binary.data, &place, place.innermost);
         if (base != column->atttypid)
@@ -182,7 +184,8 @@ Oid require_row_type(Oid type) {
     // A role that calls functions of _steadytext by hand may give a number that is no type's.
     const Oid base = SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)) ? getBaseType(type) : InvalidOid;
     if (!OidIsValid(base) || get_typtype(base) != TYPTYPE_COMPOSITE)
-        ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("%s is not a composite type", format_type_extended(type, -1, FORMAT_TYPE_ALLOW_INVALID)),
+        ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+                        errmsg("%s is not a composite type", format_type_extended(type, -1, FORMAT_TYPE_ALLOW_INVALID)),
                         errhint("Pass a value of a table's or composite type, such as NULL::my_type.")));
     return base;
 }
@@ -221,8 +224,9 @@ bool make_row(Oid type, HeapTupleHeader base, std::string_view object, Datum &ro
         ReThrowError(*error);
     tell(type, *innermost, *error, problem);
     if (!apart)
-        ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("%s", problem.message), errdetail("%s", problem.detail),
-                        errhint("In a parallel query this is an error whatever steadytext.on_failure says.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("%s", problem.message), errdetail("%s", problem.detail),
+                 errhint("In a parallel query this is an error whatever steadytext.on_failure says.")));
     return false;
 }
 

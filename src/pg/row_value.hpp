@@ -16,7 +16,8 @@ namespace steadytext::pg {
 // A column that the object lacks has its value from `base`, a row of the type; if `base` is null, the column is NULL.
 // False if a value is no data of its column's type: the problem names the column and the value. Any other error in
 // there is raised as it is.
-[[nodiscard]] bool make_row(Oid type, HeapTupleHeader base, std::string_view object, Datum &row, core::Problem &problem);
+[[nodiscard]] bool make_row(Oid type, HeapTupleHeader base, std::string_view object, Datum &row,
+                            core::Problem &problem);
 
 // The composite type that `type` is, perhaps as a domain. Raises if it is not composite.
 [[nodiscard]] Oid require_row_type(Oid type);

@@ -79,7 +79,9 @@ void say_which_table(void *table) {
     if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE || name == nullptr)
         return;
     errmsg("table %s is locked by another transaction, or one waits to lock it", name);
-    errhint("SELECT pid, mode, granted FROM pg_locks WHERE relation = %u tells whose; pg_blocking_pids() of a process that waits, for whom it waits.", relation);
+    errhint("SELECT pid, mode, granted FROM pg_locks WHERE relation = %u tells whose; pg_blocking_pids() of a process "
+            "that waits, for whom it waits.",
+            relation);
 }
 
 void lock_one(const Oid table) {
@@ -106,7 +108,8 @@ void lock_tables(std::span<const Oid> tables, int milliseconds) {
     for (const Oid table : tables) {
         if (!OidIsValid(table))
             continue;
-        bound_lock_waits(static_cast<int>(std::clamp((until_us - core::monotonic_us()) / 1000, std::int64_t{1}, std::int64_t{milliseconds})));
+        bound_lock_waits(static_cast<int>(
+            std::clamp((until_us - core::monotonic_us()) / 1000, std::int64_t{1}, std::int64_t{milliseconds})));
         lock_one(table);
     }
     AtEOXact_GUC(false, settings);
@@ -122,7 +125,8 @@ void for_each_row(Oid table, void (*take)(TupleTableSlot *, void *), void *conte
     with_table(table, [&](Relation relation) { scan(relation, take, context); });
 }
 
-void for_each_row_from(Oid table, Oid index, const Bound &bound, void (*take)(TupleTableSlot *, void *), void *context) {
+void for_each_row_from(Oid table, Oid index, const Bound &bound, void (*take)(TupleTableSlot *, void *),
+                       void *context) {
     with_table(table, [&](Relation relation) { scan_from(relation, index, bound, take, context); });
 }
 

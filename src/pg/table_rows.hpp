@@ -25,7 +25,8 @@ struct Bound {
     RegProcedure at_least;
     Datum least;
 };
-void for_each_row_from(Oid table, Oid index, const Bound &bound, void (*take)(TupleTableSlot *row, void *context), void *context);
+void for_each_row_from(Oid table, Oid index, const Bound &bound, void (*take)(TupleTableSlot *row, void *context),
+                       void *context);
 
 // The index of the primary key of a locked table; InvalidOid: the table has none.
 [[nodiscard]] Oid primary_key(Oid table);

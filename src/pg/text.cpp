@@ -50,8 +50,8 @@ bool fits_encoding(std::string_view utf8) {
 bool check_encoding(std::string_view utf8, core::Problem &problem) {
     if (fits_encoding(utf8))
         return true;
-    problem.set(core::sqlstate::kUntranslatableCharacter, "the answer has characters that the encoding of this database, %s, lacks",
-                GetDatabaseEncodingName());
+    problem.set(core::sqlstate::kUntranslatableCharacter,
+                "the answer has characters that the encoding of this database, %s, lacks", GetDatabaseEncodingName());
     problem.with_hint("A database of encoding UTF8 takes every answer.");
     return false;
 }

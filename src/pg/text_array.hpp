@@ -21,7 +21,8 @@ inline std::span<const core::TextArgument> texts_of(ArrayType *array) {
     bool *nulls;
     int count;
     deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
-    auto *texts = static_cast<core::TextArgument *>(palloc(static_cast<std::size_t>(std::max(count, 1)) * sizeof(core::TextArgument)));
+    auto *texts = static_cast<core::TextArgument *>(
+        palloc(static_cast<std::size_t>(std::max(count, 1)) * sizeof(core::TextArgument)));
     for (int i = 0; i < count; i++)
         texts[i] = {nulls[i], nulls[i] ? std::string_view() : utf8_text(elements[i])};
     return {texts, static_cast<std::size_t>(count)};

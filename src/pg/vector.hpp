@@ -30,7 +30,8 @@ inline Datum vector_datum(std::span<const float> values) {
 // The numbers of a vector value as bytes, detoasted; valid in CurrentMemoryContext.
 inline std::string_view vector_bytes(Datum value) {
     const auto *vector = reinterpret_cast<const Vector *>(PG_DETOAST_DATUM(value));
-    return {reinterpret_cast<const char *>(vector->values), static_cast<std::size_t>(vector->dimensions) * sizeof(float)};
+    return {reinterpret_cast<const char *>(vector->values),
+            static_cast<std::size_t>(vector->dimensions) * sizeof(float)};
 }
 
 }  // namespace steadytext::pg

@@ -74,7 +74,8 @@ void BatchAnswers::rewind() {
         return;
     filled_ = 0;
     if (BufFileSeek(file_, 0, 0, SEEK_SET) != 0)
-        ereport(ERROR, (errcode_for_file_access(), errmsg("could not read a batch's answers from their temporary file")));
+        ereport(ERROR,
+                (errcode_for_file_access(), errmsg("could not read a batch's answers from their temporary file")));
 }
 
 void BatchAnswers::read(void *data, std::size_t size) {

@@ -59,12 +59,13 @@ constexpr const char *kEnd = R"(
 
 // Returns the number of rows; a result is in SPI_tuptable.
 template <std::size_t Count>
-std::uint64_t run(const char *statement, const Oid (&types)[Count], const Datum (&values)[Count], const char *nulls = nullptr) {
+std::uint64_t run(const char *statement, const Oid (&types)[Count], const Datum (&values)[Count],
+                  const char *nulls = nullptr) {
     if (!OidIsValid(pg::lock_own_table("steadytext_queue")))
         return 0;
     const pg::Caller caller = pg::begin_as_owner();
-    const int result = SPI_execute_with_args(statement, static_cast<int>(Count), const_cast<Oid *>(types), const_cast<Datum *>(values), nulls,
-                                             false, 0);
+    const int result = SPI_execute_with_args(statement, static_cast<int>(Count), const_cast<Oid *>(types),
+                                             const_cast<Datum *>(values), nulls, false, 0);
     pg::end_as_owner(caller);
     if (result < 0)
         elog(ERROR, "a statement about callbacks failed: %s", SPI_result_code_string(result));
@@ -77,14 +78,18 @@ Oid next_callback_role(Oid last) {
     const Oid types[] = {OIDOID};
     const Datum values[] = {ObjectIdGetDatum(last)};
     bool is_null;
-    return run(kNextRole, types, values) == 0 ? InvalidOid : DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+    return run(kNextRole, types, values) == 0
+               ? InvalidOid
+               : DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
 std::int64_t first_due_callback(Oid role) {
     const Oid types[] = {OIDOID};
     const Datum values[] = {ObjectIdGetDatum(role)};
     bool is_null;
-    return run(kFirstDue, types, values) == 0 ? 0 : DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+    return run(kFirstDue, types, values) == 0
+               ? 0
+               : DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
 void refuse_callbacks(Oid role, const char *reason) {
@@ -96,7 +101,8 @@ void refuse_callbacks(Oid role, const char *reason) {
 void settle_callbacks(Oid role, int deadline_ms) {
     const Oid types[] = {OIDOID, INT4OID, TIMESTAMPTZOID, INT4OID};
     const Datum values[] = {ObjectIdGetDatum(role), Int32GetDatum(deadline_ms),
-                            TimestampTzGetDatum(pg::timestamp_of(shmem::segment().header->made_unix_us)), Int32GetDatum(kMostCallbackTries)};
+                            TimestampTzGetDatum(pg::timestamp_of(shmem::segment().header->made_unix_us)),
+                            Int32GetDatum(kMostCallbackTries)};
     (void)run(kSettle, types, values);
 }
 
@@ -120,7 +126,8 @@ void end_callback(std::int64_t id, const char *error) {
     const Datum values[] = {Int64GetDatum(id), Int32GetDatum(MyProcPid),
                             error == nullptr ? static_cast<Datum>(0) : CStringGetTextDatum(error)};
     if (run(kEnd, types, values, error == nullptr ? "  n" : nullptr) == 0)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("the callback was taken away from its worker")));
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("the callback was taken away from its worker")));
 }
 
 }  // namespace steadytext::queue

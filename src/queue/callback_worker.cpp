@@ -45,7 +45,7 @@ namespace steadytext::queue {
 
 namespace {
 
-constexpr int kGraceMs = 1'000;             // between the cancel and the end
+constexpr int kGraceMs = 1'000;  // between the cancel and the end
 constexpr std::int64_t kLingerUs = 1'000'000;
 
 worker::WorkerOrder order;
@@ -79,7 +79,8 @@ void claim() {
 // The function is called under its own settings, which are undone before its mark is written.
 void call_and_mark() {
     const int settings = NewGUCNestLevel();
-    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                            false);
     enable_timeout_after(STATEMENT_TIMEOUT, order.deadline_ms);
     enable_timeout_after(USER_TIMEOUT, order.deadline_ms + kGraceMs);
     FmgrInfo function;
@@ -117,12 +118,13 @@ bool call() {
     const std::int64_t began_us = core::monotonic_us();
     const bool good = worker::run_step("calling a callback", call_and_mark, problem, true);
     disable_all_timeouts(false);
-    QueryCancelPending = false;  // a timeout that came too late
+    QueryCancelPending = false;             // a timeout that came too late
     LockReleaseAll(USER_LOCKMETHOD, true);  // a restricted operation leaves no other state in a session
     if (good)
         return true;
     const bool too_long = core::monotonic_us() - began_us >= std::int64_t{order.deadline_ms} * 1000;
-    return fail(too_long ? psprintf("57014: it took longer than %d ms", order.deadline_ms) : psprintf("%s: %s", problem.sqlstate, problem.message));
+    return fail(too_long ? psprintf("57014: it took longer than %d ms", order.deadline_ms)
+                         : psprintf("%s: %s", problem.sqlstate, problem.message));
 }
 
 bool claim_next() {
@@ -144,7 +146,8 @@ void serve() {
     while (claim_next()) {
         const std::int64_t now_us = core::monotonic_us();
         if (found) {
-            if (!call() || (is_awaited() && core::monotonic_us() - began_us >= worker::kTurnUs) || worker::turn_is_over(began_us))
+            if (!call() || (is_awaited() && core::monotonic_us() - began_us >= worker::kTurnUs) ||
+                worker::turn_is_over(began_us))
                 return;
             busy_us = core::monotonic_us();
         } else if (now_us - busy_us >= kLingerUs || is_awaited() || worker::turn_is_over(began_us)) {

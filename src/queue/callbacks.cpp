@@ -25,7 +25,7 @@ using shmem::CallbackWorkers;
 
 constexpr std::int64_t kLookUs = 1'000'000;  // a worker's end sets the latch, so this is only for ends that were missed
 constexpr std::int64_t kLookAfterFailureUs = 10'000'000;
-constexpr int kMostRoles = 16;               // in a single transaction
+constexpr int kMostRoles = 16;  // in a single transaction
 
 bool any = true;  // true until the first look: an earlier worker may have left callbacks
 std::int64_t look_us = 0;
@@ -40,7 +40,8 @@ struct Wanted {
 };
 Wanted wanted[kMostRoles];
 int wanted_count = 0, asked_count = 0;
-Wanted asked[shmem::WorkerPlaces::Left::kMostCallbackWishes];  // the role for which the launcher was asked, by the wish's index; InvalidOid: none, or that is settled
+Wanted asked[shmem::WorkerPlaces::Left::kMostCallbackWishes];  // the role for which the launcher was asked, by the
+                                                               // wish's index; InvalidOid: none, or that is settled
 shmem::WorkerPlaces::Left *left;
 
 // The starts of workers, by role. If there are too many roles, the most recently used stay. A role whose worker ended
@@ -65,7 +66,10 @@ bool has_begun_any() {
 }
 
 // A database may set less than the server, but not more, as all databases share the places.
-int deadline_ms() { return std::min(guc::request_timeout_ms, shmem::segment().header->callback_deadline_ms.load(std::memory_order_relaxed)); }
+int deadline_ms() {
+    return std::min(guc::request_timeout_ms,
+                    shmem::segment().header->callback_deadline_ms.load(std::memory_order_relaxed));
+}
 
 // Why the role's callbacks cannot run; null: they can run.
 const char *refusal(Oid role) {
@@ -167,7 +171,8 @@ void note_begun(std::int64_t now_us) {
 }
 
 bool is_asked_for(Oid role) {
-    return std::any_of(std::begin(left->callbacks), std::end(left->callbacks), [&](const CallbackWish &wish) { return wish.role.load() == role; });
+    return std::any_of(std::begin(left->callbacks), std::end(left->callbacks),
+                       [&](const CallbackWish &wish) { return wish.role.load() == role; });
 }
 
 void ask_for(const Wanted &next, CallbackWish &wish, std::int64_t now_us) {
@@ -185,7 +190,8 @@ void ask_for_next(std::int64_t now_us) {
         if (free == std::end(left->callbacks))
             return;
         const Wanted next = wanted[asked_count++];
-        if (!is_asked_for(next.role) && workers().find(MyDatabaseId, next.role) == CallbackWorkers::kNone && !pauses(next, now_us))
+        if (!is_asked_for(next.role) && workers().find(MyDatabaseId, next.role) == CallbackWorkers::kNone &&
+            !pauses(next, now_us))
             ask_for(next, *free, now_us);
     }
 }

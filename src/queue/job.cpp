@@ -74,14 +74,18 @@ session::RerankRequest rerank_request(const JobRow &row) {
     return request;
 }
 
-bool is_class(const core::Problem &problem, const char *sqlstate_class) { return strncmp(problem.sqlstate, sqlstate_class, 2) == 0; }
+bool is_class(const core::Problem &problem, const char *sqlstate_class) {
+    return strncmp(problem.sqlstate, sqlstate_class, 2) == 0;
+}
 
 // If there is no room here, daemons ask to come again (57P03), or a table is locked (55P03), the job loses no attempt.
 // An error in its arguments is final.
 Outcome outcome_of(const core::Problem &problem) {
-    if (is_class(problem, "53") || strcmp(problem.sqlstate, core::sqlstate::kCannotConnectNow) == 0 || strcmp(problem.sqlstate, "55P03") == 0)
+    if (is_class(problem, "53") || strcmp(problem.sqlstate, core::sqlstate::kCannotConnectNow) == 0 ||
+        strcmp(problem.sqlstate, "55P03") == 0)
         return Outcome::Postponed;
-    return is_class(problem, "22") || is_class(problem, "42") || is_class(problem, "54") ? Outcome::Failed : Outcome::Retry;
+    return is_class(problem, "22") || is_class(problem, "42") || is_class(problem, "54") ? Outcome::Failed
+                                                                                         : Outcome::Retry;
 }
 
 // Best first, in the original's form: [["document", score], ...] or ["document", ...].
@@ -142,7 +146,8 @@ Job *make_job(const JobRow &row) {
     return job;
 }
 
-// ---- beginning ---------------------------------------------------------------------------------------------------------
+// ---- beginning
+// ---------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -234,7 +239,8 @@ Part &begin_part(Job &job) {
     return part;
 }
 
-// ---- ending ------------------------------------------------------------------------------------------------------------
+// ---- ending
+// ------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -284,7 +290,8 @@ void end_part(Part &part) {
     if (has_failed(call.result)) {
         session::observe::failed(call.problem);
         (void)session::observe::end();
-        return outcome_of(call.problem) == Outcome::Postponed ? put_off(part, call.problem, 0) : fail(job, call.problem);
+        return outcome_of(call.problem) == Outcome::Postponed ? put_off(part, call.problem, 0)
+                                                              : fail(job, call.problem);
     }
     call.finish();
     std::string_view bytes;

@@ -32,9 +32,9 @@ struct JobRow {
     std::int64_t id = 0;
     pg_uuid_t request_id{};
     JobKind kind = JobKind::Generate;
-    bool is_batch = false;         // a part for each of `texts`
-    Oid user = InvalidOid;         // the role that queued it
-    Oid session_user = InvalidOid; // the role that had connected
+    bool is_batch = false;          // a part for each of `texts`
+    Oid user = InvalidOid;          // the role that queued it
+    Oid session_user = InvalidOid;  // the role that had connected
     double rank = 0;
     int retry_count = 0;
     int max_retries = 0;
@@ -97,8 +97,8 @@ struct Job {
     std::uint32_t part_count = 1;
     std::uint32_t begun = 0;
     std::uint32_t ended = 0;
-    std::uint32_t stored = 0;      // so many parts, from the first on, have their answers in `answers`
-    std::uint32_t to_repeat = 0;   // parts that must begin again
+    std::uint32_t stored = 0;        // so many parts, from the first on, have their answers in `answers`
+    std::uint32_t to_repeat = 0;     // parts that must begin again
     std::int64_t not_before_us = 0;  // the earliest time for that
     BatchAnswers *answers = nullptr;
 
@@ -119,7 +119,8 @@ struct Job {
     // Whether there is, or will be, a part to begin.
     [[nodiscard]] bool has_parts_left() const { return begun < part_count || to_repeat > 0; }
     [[nodiscard]] bool may_begin_part(std::int64_t now_us) const {
-        return (to_repeat > 0 && now_us >= not_before_us) || (to_repeat == 0 && begun < part_count && (window == 0 || begun - stored < window));
+        return (to_repeat > 0 && now_us >= not_before_us) ||
+               (to_repeat == 0 && begun < part_count && (window == 0 || begun - stored < window));
     }
 };
 

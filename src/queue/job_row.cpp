@@ -95,7 +95,8 @@ void set_pattern(JobRow &row, JsonbValue &value) {
 
 void set_schema(JobRow &row, JsonbValue &value) {
     row.form.is_null = value.type == jbvNull;
-    row.form.order = value.type == jbvString ? session::AnswerForm::Order::Written : session::AnswerForm::Order::Required;
+    row.form.order =
+        value.type == jbvString ? session::AnswerForm::Order::Written : session::AnswerForm::Order::Required;
     row.form.text = value.type == jbvString ? pg::jsonb_text(value).text : pg::json_text(JsonbValueToJsonb(&value));
 }
 
@@ -161,7 +162,8 @@ Payload read_payload(Columns &columns) {
 
 // The three columns; in CurrentMemoryContext if the job has no copies.
 Payload payload_of(const Job &job) {
-    static pg::KeptStatement statement{"steadytext_queue", "SELECT prompt, prompts, params FROM public.steadytext_queue WHERE id = $1", SPI_OK_SELECT};
+    static pg::KeptStatement statement{
+        "steadytext_queue", "SELECT prompt, prompts, params FROM public.steadytext_queue WHERE id = $1", SPI_OK_SELECT};
     if (job.payload.is_here)
         return job.payload;
     const Oid types[] = {INT8OID};
@@ -194,7 +196,8 @@ void count_parts(Job &job, const Payload &payload) {
     ArrayType *array = DatumGetArrayTypeP(payload.prompts);
     const int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
     if (count > core::kMostParts)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a batch may have at most %d parts", core::kMostParts)));
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("a batch may have at most %d parts", core::kMostParts)));
     job.part_count = static_cast<std::uint32_t>(count);
 }
 
@@ -255,7 +258,8 @@ void read_texts(Job &job, std::uint32_t from) {
     with_payload(job, [&](const Payload &payload) {
         std::uint32_t number = 0, room = 256, count = 0;
         std::size_t bytes = 0;
-        auto *texts = static_cast<core::TextArgument *>(MemoryContextAlloc(job.texts_memory, room * sizeof(core::TextArgument)));
+        auto *texts =
+            static_cast<core::TextArgument *>(MemoryContextAlloc(job.texts_memory, room * sizeof(core::TextArgument)));
         ArrayIterator iterator = array_create_iterator(DatumGetArrayTypeP(payload.prompts), 0, nullptr);
         Datum value;
         bool is_null;
@@ -271,7 +275,8 @@ void read_texts(Job &job, std::uint32_t from) {
         }
         array_free_iterator(iterator);
         if (count == 0)
-            ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("the request has changed while it was carried out")));
+            ereport(ERROR,
+                    (errcode(ERRCODE_NO_DATA_FOUND), errmsg("the request has changed while it was carried out")));
         job.texts = {texts, count};
         job.texts_from = from;
     });

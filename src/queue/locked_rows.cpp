@@ -28,7 +28,8 @@ void give_rows_back() {
 void LockedRows::add(std::int64_t id) {
     if (count_ == room_) {
         room_ = std::max(2 * room_, 16U);
-        ids_ = static_cast<std::int64_t *>(ids_ == nullptr ? palloc(room_ * sizeof *ids_) : repalloc_huge(ids_, room_ * sizeof *ids_));
+        ids_ = static_cast<std::int64_t *>(ids_ == nullptr ? palloc(room_ * sizeof *ids_)
+                                                           : repalloc_huge(ids_, room_ * sizeof *ids_));
     }
     if (count_ == 0) {
         pause_us_ = kAgainUs;

@@ -169,7 +169,8 @@ constexpr const char *kMeasure = R"(
 constexpr const char *kTable = "steadytext_queue";
 using Statement = pg::KeptStatement;
 
-// ---- claiming ----------------------------------------------------------------------------------------------------------
+// ---- claiming
+// ----------------------------------------------------------------------------------------------------------
 
 bool is_saturated(const RoleShare &share, std::uint32_t most) { return share.waiting() > most / 2; }
 
@@ -195,7 +196,8 @@ Datum passed_over(const HeldBack &held_back, RoleShares &shares, std::uint32_t m
 // During some incidents jobs with a lower priority are left alone (bgworker/incident_watch.hpp).
 Datum least_priority() { return Int32GetDatum(shmem::segment().header->least_priority.load()); }
 
-// ---- recording ---------------------------------------------------------------------------------------------------------
+// ---- recording
+// ---------------------------------------------------------------------------------------------------------
 
 // Doubles with each attempt, from a second to five minutes, and varies by up to a quarter, so that jobs do not come
 // back all at once.
@@ -254,10 +256,13 @@ private:
 };
 
 bool is_put_off(const Job &job) {
-    return job.outcome == Outcome::Postponed || (job.outcome == Outcome::Retry && job.row.retry_count < job.row.max_retries);
+    return job.outcome == Outcome::Postponed ||
+           (job.outcome == Outcome::Retry && job.row.retry_count < job.row.max_retries);
 }
 
-Datum took_ms(const Job &job) { return Int32GetDatum(static_cast<std::int32_t>(std::min<std::int64_t>(job.took_us / 1000, INT32_MAX))); }
+Datum took_ms(const Job &job) {
+    return Int32GetDatum(static_cast<std::int32_t>(std::min<std::int64_t>(job.took_us / 1000, INT32_MAX)));
+}
 
 void add_ended(const Job &job, ArrayColumn *column) {
     const bool done = job.outcome == Outcome::Done;
@@ -266,7 +271,7 @@ void add_ended(const Job &job, ArrayColumn *column) {
     column++->add(Int64GetDatum(job.row.id));
     column++->add(CStringGetTextDatum(done ? "completed" : "failed"));
     has_answer && !embeds ? column++->add(pg::text_datum(job.parts[0].bytes)) : column++->add_null();
-    has_answer && embeds ? column++->add(vector_of(job.parts[0].bytes)) : column++->add_null();
+    has_answer &&embeds ? column++->add(vector_of(job.parts[0].bytes)) : column++->add_null();
     done ? column++->add_null() : column++->add(pg::text_datum(job.problem.message));
     column++->add(took_ms(job));
     column->add_text(job.daemon);
@@ -346,19 +351,22 @@ std::span<const std::int64_t> ids_returned() {
 
 bool has_queue() { return OidIsValid(pg::own_table("steadytext_queue")); }
 
-std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, std::int64_t uncharged, MemoryContext parent,
-                    RoleShares &shares) {
+std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, std::int64_t uncharged,
+                    MemoryContext parent, RoleShares &shares) {
     static Statement statement{kTable, kClaim, SPI_OK_UPDATE_RETURNING};
     const Oid types[] = {INT8OID, OIDARRAYOID, INT4OID, INT4OID, INT4OID, INT4OID, INT8OID};
-    const Datum values[] = {Int64GetDatum(most), passed_over(held_back, shares, most), Int32GetDatum(MyProcPid), Int32GetDatum(kLeaseSeconds),
-                            least_priority(), Int32GetDatum(static_cast<std::int32_t>(most_of_all)), Int64GetDatum(uncharged)};
+    const Datum values[] = {Int64GetDatum(most),      passed_over(held_back, shares, most),
+                            Int32GetDatum(MyProcPid), Int32GetDatum(kLeaseSeconds),
+                            least_priority(),         Int32GetDatum(static_cast<std::int32_t>(most_of_all)),
+                            Int64GetDatum(uncharged)};
     statement.execute(types, values);
     const auto count = static_cast<std::uint32_t>(SPI_processed);
     SPITupleTable *rows = SPI_tuptable;
     // No job runs unless all rows could be read: an error undoes the claim.
     auto **jobs = static_cast<Job **>(palloc((count + 1) * sizeof(Job *)));
     for (std::uint32_t i = 0; i < count; i++) {
-        MemoryContext caller = MemoryContextSwitchTo(AllocSetContextCreate(parent, "steadytext job", ALLOCSET_SMALL_SIZES));
+        MemoryContext caller =
+            MemoryContextSwitchTo(AllocSetContextCreate(parent, "steadytext job", ALLOCSET_SMALL_SIZES));
         jobs[i] = read_row(rows, i);
         MemoryContextSwitchTo(caller);
         shares.of(jobs[i]->row.user).has_more |= count == most_of_all;

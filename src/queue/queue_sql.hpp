@@ -18,8 +18,8 @@ namespace steadytext::queue {
 // are below `parent`; the jobs are added to `shares`. Roles that are held back, or still have more than half of `most`
 // waiting, get none. Returns the number of jobs; marks the share of each role that has more. `uncharged` is 0, or the
 // id of a job that must be charged first (charge_killer()).
-[[nodiscard]] std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, std::int64_t uncharged, MemoryContext parent,
-                                  RoleShares &shares);
+[[nodiscard]] std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back,
+                                  std::int64_t uncharged, MemoryContext parent, RoleShares &shares);
 // The next pending job of the other roles: its role, and the milliseconds until it is due; -1: there is none. If a job
 // is due just after everything was claimed, its row is locked.
 struct NextDue {

@@ -60,7 +60,10 @@ void Recorder::wake_waiters() {
     std::sort(ended_keys_, ended_keys_ + ended_count_);
     if (ended_count_ > 0)
         shmem::segment().queue_waiters->wake(
-            [this, begin, end](std::uint64_t key) { return ended_count_ == kMost || std::binary_search(begin, end, key); }, pg::set_latch_of);
+            [this, begin, end](std::uint64_t key) {
+                return ended_count_ == kMost || std::binary_search(begin, end, key);
+            },
+            pg::set_latch_of);
 }
 
 // Rows are locked first from now on; false if they were already.

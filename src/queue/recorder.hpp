@@ -43,11 +43,11 @@ private:
 
     shmem::DatabaseRow *row_ = nullptr;
     JobList over_, bunch_;
-    JobList busy_;                   // jobs of the bunch whose rows another transaction has locked
-    std::int64_t since_us_ = 0;      // since when there are jobs to record
-    std::int64_t took_us_ = 0;       // by the last recording
+    JobList busy_;                     // jobs of the bunch whose rows another transaction has locked
+    std::int64_t since_us_ = 0;        // since when there are jobs to record
+    std::int64_t took_us_ = 0;         // by the last recording
     std::int64_t locks_until_us_ = 0;  // until this time rows are locked before they are recorded
-    bool one_by_one_ = false;        // the last recording failed
+    bool one_by_one_ = false;          // the last recording failed
     std::uint64_t ended_keys_[kMost];
     std::uint32_t ended_count_ = 0;
 };

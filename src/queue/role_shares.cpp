@@ -18,7 +18,8 @@ constexpr std::uint32_t kMostBatches = 4;  // begun batches per role, as each ha
 // Sorts by urgency, as the statement that claims jobs returns them in any order.
 void insert_by_rank(JobList &jobs, Job *job) {
     Job *place = jobs.last;
-    while (place != nullptr && (place->row.rank < job->row.rank || (place->row.rank == job->row.rank && place->row.id > job->row.id)))
+    while (place != nullptr &&
+           (place->row.rank < job->row.rank || (place->row.rank == job->row.rank && place->row.id > job->row.id)))
         place = place->previous;
     jobs.insert_after(place, job);
 }
@@ -76,7 +77,8 @@ Job *RoleShares::next_job(std::uint32_t room, std::uint32_t under_way, std::int6
     RoleShare *share = turn_ == nullptr || turn_->next == nullptr ? first_ : turn_->next;
     RoleShare *const first_asked = share;
     do {
-        const bool has_its_share = roles > 1 && share->under_way >= std::max(room / roles, 1U) && under_way >= (room + 1) / 2;
+        const bool has_its_share =
+            roles > 1 && share->under_way >= std::max(room / roles, 1U) && under_way >= (room + 1) / 2;
         if (Job *job = has_its_share ? nullptr : next_of(*share, now_us); job != nullptr) {
             turn_ = share;
             return job;

@@ -17,13 +17,13 @@ namespace steadytext::queue {
 struct RoleShare {
     Oid role;
     RoleShare *next;
-    JobList singles;       // not begun, most urgent first
-    JobList new_batches;   // as singles
-    JobList batches;       // begun, with parts left; they take turns
+    JobList singles;      // not begun, most urgent first
+    JobList new_batches;  // as singles
+    JobList batches;      // begun, with parts left; they take turns
     bool batch_next;
-    bool has_more;         // the table had more for it than were taken
-    std::uint32_t under_way;   // requests
-    std::int64_t seen_us;      // when it last had a job
+    bool has_more;            // the table had more for it than were taken
+    std::uint32_t under_way;  // requests
+    std::int64_t seen_us;     // when it last had a job
 
     [[nodiscard]] std::uint32_t waiting() const { return singles.count + new_batches.count; }
     [[nodiscard]] bool is_idle() const { return waiting() == 0 && batches.is_empty() && under_way == 0; }

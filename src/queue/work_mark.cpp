@@ -40,8 +40,9 @@ std::int64_t WorkMark::open(Oid database) {
     snprintf(path_, sizeof path_, "%s/queue.%u", worker::kDirectory, database);
     void *memory = map(path_);
     if (memory == nullptr) {
-        ereport(LOG, (errcode_for_file_access(), errmsg("could not map file \"%s\": %m", path_),
-                      errdetail("A job that kills the queue worker is carried out again until six workers have died.")));
+        ereport(LOG,
+                (errcode_for_file_access(), errmsg("could not map file \"%s\": %m", path_),
+                 errdetail("A job that kills the queue worker is carried out again until six workers have died.")));
         return 0;
     }
     word_ = static_cast<std::atomic<std::int64_t> *>(memory);

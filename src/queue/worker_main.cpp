@@ -72,10 +72,10 @@ struct Worker {
     shmem::WorkerPlaces::Left *left;
     MemoryContext memory;
     ConcurrentCalls *calls;
-    RoleShares shares;                       // jobs with parts left to begin
+    RoleShares shares;  // jobs with parts left to begin
     JobList under_way;
     Recorder recorder;
-    std::int64_t memory_us = 0;              // when memory was measured; begun_bytes counts the bytes begun since
+    std::int64_t memory_us = 0;  // when memory was measured; begun_bytes counts the bytes begun since
     std::int64_t begun_bytes = 0;
     bool has_memory = true;
     Part *parts[kMostCalls];   // with a running request, by its call's tag
@@ -87,16 +87,16 @@ struct Worker {
     bool could_start = false;   // a part may be ready to begin
     bool took_over = false;     // also: the mark of the earlier worker has been handled
     bool look_at_once = false;  // look for jobs even without a change
-    bool leaves_jobs = false;  // it was told to end before all jobs were done
+    bool leaves_jobs = false;   // it was told to end before all jobs were done
     std::uint64_t seen = 0, cancels = 0;
     std::int64_t due_us = INT64_MAX;  // when to look again without a change
     std::int64_t renewed_us = 0, tidied_us = 0;
     std::int64_t pause_us = 0;
-    std::int64_t began_us = 0;        // start of its turn: its first look
-    std::int64_t awaited_us = 0;      // when another worker last waited for its place
-    std::int64_t closed_us = 0;       // since when no job begins, as its turn is over; 0: jobs begin
-    bool is_sweeping = false;         // there may be more rows to delete
-    bool has_strays = false;          // rows of a worker that is gone could not be given back yet
+    std::int64_t began_us = 0;    // start of its turn: its first look
+    std::int64_t awaited_us = 0;  // when another worker last waited for its place
+    std::int64_t closed_us = 0;   // since when no job begins, as its turn is over; 0: jobs begin
+    bool is_sweeping = false;     // there may be more rows to delete
+    bool has_strays = false;      // rows of a worker that is gone could not be given back yet
 };
 Worker *self;
 WorkMark mark;
@@ -202,7 +202,8 @@ std::int64_t budget() { return std::int64_t{guc::queue_memory_kb} * 1024 / 2; }
 
 bool has_memory() {
     constexpr std::int64_t kMeasureUs = 20'000;
-    if (const std::int64_t now_us = core::monotonic_us(); self->begun_bytes > budget() / 16 || now_us - self->memory_us > kMeasureUs) {
+    if (const std::int64_t now_us = core::monotonic_us();
+        self->begun_bytes > budget() / 16 || now_us - self->memory_us > kMeasureUs) {
         self->memory_us = now_us;
         self->begun_bytes = 0;
         self->has_memory = static_cast<std::int64_t>(MemoryContextMemAllocated(self->memory, true)) < budget();
@@ -316,7 +317,7 @@ bool is_time_to_record(std::int64_t now_us) { return self->recorder.is_due(now_u
 bool record_over() {
     bool put_off;
     const bool good = self->recorder.record(put_off);
-    self->look_at_once |= put_off;  // the next look tells when the job is due again
+    self->look_at_once |= put_off;                  // the next look tells when the job is due again
     self->could_start |= !self->shares.is_empty();  // now that memory is free again
     return good;
 }
@@ -415,7 +416,8 @@ bool wants_more(std::int64_t now_us) {
         return false;
     if (self->shares.wants_more(self->bunch) || self->look_at_once)
         return true;
-    const bool is_told = now_us >= self->due_us || self->row->queue_changes.load(std::memory_order_acquire) != self->seen;
+    const bool is_told =
+        now_us >= self->due_us || self->row->queue_changes.load(std::memory_order_acquire) != self->seen;
     return is_told && (self->shares.waiting() <= self->bunch / 2 || now_us - self->claimed_us >= kLookUs);
 }
 
@@ -425,13 +427,16 @@ bool has_jobs() {
 }
 
 bool has_begun_jobs() {
-    return !self->calls->is_idle() || !self->under_way.is_empty() || !self->recorder.is_empty() || self->shares.has_begun();
+    return !self->calls->is_idle() || !self->under_way.is_empty() || !self->recorder.is_empty() ||
+           self->shares.has_begun();
 }
 
 std::int64_t patience_ends_us() {
-    const std::int64_t call_us = std::int64_t{self->segment->header->callback_deadline_ms.load(std::memory_order_relaxed)} * 1000;
+    const std::int64_t call_us =
+        std::int64_t{self->segment->header->callback_deadline_ms.load(std::memory_order_relaxed)} * 1000;
     const std::int64_t patience_us = std::max(self->left->queue_patience_us.load(), kFirstPatienceUs);
-    return self->closed_us == 0 ? INT64_MAX : self->closed_us + std::min(patience_us, std::max(call_us, kLongestPatienceUs));
+    return self->closed_us == 0 ? INT64_MAX
+                                : self->closed_us + std::min(patience_us, std::max(call_us, kLongestPatienceUs));
 }
 
 void begin_no_job(bool none) {
@@ -459,7 +464,8 @@ void note_patience() {
     if (self->closed_us == 0)
         return;
     const std::int64_t patience_us = std::max(self->left->queue_patience_us.load(), kFirstPatienceUs);
-    self->left->queue_patience_us.store(has_begun_jobs() ? std::min(2 * patience_us, std::int64_t{INT32_MAX} * 1000) : 0);
+    self->left->queue_patience_us.store(has_begun_jobs() ? std::min(2 * patience_us, std::int64_t{INT32_MAX} * 1000)
+                                                         : 0);
 }
 
 // Does everything that is due now; false if a transaction failed that should not have failed.
@@ -504,12 +510,13 @@ bool work(std::int64_t now_us) {
 }
 
 bool is_idle() {
-    return self->calls->is_idle() && !has_jobs() && !has_callbacks() && !self->shares.wants_more(self->bunch) && !self->look_at_once &&
-           self->row->queue_changes.load(std::memory_order_acquire) == self->seen;
+    return self->calls->is_idle() && !has_jobs() && !has_callbacks() && !self->shares.wants_more(self->bunch) &&
+           !self->look_at_once && self->row->queue_changes.load(std::memory_order_acquire) == self->seen;
 }
 
 bool has_work(std::int64_t now_us) {
-    return now_us >= callbacks_due_us() || now_us >= self->recorder.locked_rows.due_us() || self->is_sweeping || is_time_to_record(now_us) || self->could_start || wants_more(now_us);
+    return now_us >= callbacks_due_us() || now_us >= self->recorder.locked_rows.due_us() || self->is_sweeping ||
+           is_time_to_record(now_us) || self->could_start || wants_more(now_us);
 }
 
 // The next time at which there may be work without an answer or a change.
@@ -517,8 +524,8 @@ std::int64_t next_us() {
     const std::int64_t idle_us = core::monotonic_us() + kIdleUs;
     const std::int64_t due_us = self->closed_us == 0 ? self->due_us : patience_ends_us();
     const std::int64_t turn_us = self->closed_us == 0 ? worker::turn_ends_us(self->began_us) : INT64_MAX;
-    return std::min({idle_us, due_us, turn_us, callbacks_due_us(), self->recorder.locked_rows.due_us(), self->shares.next_us(),
-                     self->recorder.due_us()});
+    return std::min({idle_us, due_us, turn_us, callbacks_due_us(), self->recorder.locked_rows.due_us(),
+                     self->shares.next_us(), self->recorder.due_us()});
 }
 
 // Runs until it is idle, or fails with nothing in hand, or hands its place over.
@@ -592,8 +599,9 @@ void give_back_in_time() {
 
 // The worker's statements are small and many, so plans that scan or sort are switched off.
 void settle_settings() {
-    const char *const off[] = {"enable_seqscan", "enable_sort", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan",
-                               "enable_material", "jit", "synchronous_commit"};
+    const char *const off[] = {
+        "enable_seqscan",  "enable_sort", "enable_hashjoin",   "enable_mergejoin", "enable_bitmapscan",
+        "enable_material", "jit",         "synchronous_commit"};
     for (const char *name : off)
         SetConfigOption(name, "off", PGC_SUSET, PGC_S_OVERRIDE);
     SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);

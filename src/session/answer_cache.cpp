@@ -31,7 +31,9 @@ std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number(
 
 std::uint64_t epoch_now() { return shmem::segment().cache_epochs->of(MyDatabaseId); }
 
-shmem::CacheOwner owner_of(const CacheQuery &query) { return {MyDatabaseId, query.role, static_cast<std::uint32_t>(epoch_now())}; }
+shmem::CacheOwner owner_of(const CacheQuery &query) {
+    return {MyDatabaseId, query.role, static_cast<std::uint32_t>(epoch_now())};
+}
 
 // The value's bytes in palloc'd memory; false if it is not there.
 bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &expires_us) {
@@ -114,7 +116,9 @@ bool recall_table(const core::Digest &key, Oid whose, const CacheQuery &query, C
     return true;
 }
 
-bool is_accepted(const LegacyQuery &legacy, CachedAnswer &answer) { return legacy.accept == nullptr || legacy.accept(legacy.context, answer); }
+bool is_accepted(const LegacyQuery &legacy, CachedAnswer &answer) {
+    return legacy.accept == nullptr || legacy.accept(legacy.context, answer);
+}
 
 bool recall_migrated(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
     return recall_table(legacy.migrated_key, InvalidOid, query, answer) && is_accepted(legacy, answer);
@@ -122,7 +126,8 @@ bool recall_migrated(const CacheQuery &query, const LegacyQuery &legacy, CachedA
 
 // A row under the original's key gets its migrated key.
 bool recall_original(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
-    if (!read_table(legacy.original_key, query.kind, InvalidOid, &legacy.condition, answer) || !is_accepted(legacy, answer))
+    if (!read_table(legacy.original_key, query.kind, InvalidOid, &legacy.condition, answer) ||
+        !is_accepted(legacy, answer))
         return false;
     CacheRecord rekey;
     rekey.numbers.kind = CacheRecord::Kind::Rekey;

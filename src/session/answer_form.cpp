@@ -28,7 +28,9 @@ std::string_view canonical(std::string_view schema) {
     char *padded = static_cast<char *>(palloc0(schema.size() + core::PaddedText::kPadding));
     schema.copy(padded, schema.size());
     static std::string *text = new std::string;
-    pg::guarded([&](core::Problem &problem) { return core::canonical_json({{padded, schema.size()}}, *text, problem); });
+    pg::guarded([&](core::Problem &problem) {
+        return core::canonical_json({{padded, schema.size()}}, *text, problem);
+    });
     return pg::copy_text(*text);
 }
 
@@ -71,7 +73,8 @@ std::string_view bare_json(std::string_view answer) {
 bool check_json(const CheckedForm &form, std::string_view &answer, core::Work &work, core::Problem &problem) {
     answer = bare_json(answer);
     if (answer.find("\\u0000") != std::string_view::npos)
-        return problem.set(core::sqlstate::kProtocolViolation, "the answer is JSON that PostgreSQL has no room for: \\u0000");
+        return problem.set(core::sqlstate::kProtocolViolation,
+                           "the answer is JSON that PostgreSQL has no room for: \\u0000");
     return core::constraint::check_document(form.text, answer, problem, &work);
 }
 
@@ -122,7 +125,8 @@ CheckedForm check_form(const AnswerForm &form) {
         checked.canonical = form.text;
         if (form.order != AnswerForm::Order::AsItIs) {
             checked.canonical = canonical(form.text);
-            checked.text = ordered(checked.canonical, form.order == AnswerForm::Order::Written ? form.text : std::string_view());
+            checked.text =
+                ordered(checked.canonical, form.order == AnswerForm::Order::Written ? form.text : std::string_view());
         }
         break;
     case Kind::Regex:
@@ -149,7 +153,8 @@ void require_usable(const CheckedForm &form) {
         case Kind::Regex:
             return core::constraint::compile_regex(form.text, network, problem, &work);
         case Kind::Choice:
-            return core::constraint::compile_choices({form.choices.begin(), form.choices.end()}, network, problem, &work);
+            return core::constraint::compile_choices({form.choices.begin(), form.choices.end()}, network, problem,
+                                                     &work);
         }
         return false;
     });
@@ -176,7 +181,10 @@ void original_key(const CheckedForm &form, std::string_view prompt, std::int64_t
     static std::string *keyed = new std::string;
     pg::guarded([&](core::Problem &) {
         constexpr const char *kPrefixes[] = {"", "json:", "regex:", "choice:"};
-        keyed->assign(kPrefixes[static_cast<int>(form.kind)]).append(prompt).append(":").append(form.kind == Kind::Json ? form.canonical : form.text);
+        keyed->assign(kPrefixes[static_cast<int>(form.kind)])
+            .append(prompt)
+            .append(":")
+            .append(form.kind == Kind::Json ? form.canonical : form.text);
         std::vector<std::string_view> sorted(form.choices.begin(), form.choices.end());
         std::sort(sorted.begin(), sorted.end());
         for (std::size_t i = 0; i < sorted.size(); i++)

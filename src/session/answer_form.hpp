@@ -20,7 +20,7 @@ struct AnswerForm {
     enum class Kind : std::uint8_t { Free, Json, Regex, Choice };
     Kind kind = Kind::Free;
     bool is_null = false;
-    std::string_view text{};                     // the schema as JSON, or the pattern
+    std::string_view text{};  // the schema as JSON, or the pattern
     // The order of the answer's members: as the schema's "required" has them, as the schema's text has them, or as a
     // text that is canonical already.
     enum class Order : std::uint8_t { Required, Written, AsItIs };
@@ -31,8 +31,8 @@ struct AnswerForm {
 // An argument that has been checked; texts live in CurrentMemoryContext.
 struct CheckedForm {
     AnswerForm::Kind kind = AnswerForm::Kind::Free;
-    std::string_view text;                      // the schema in canonical form but for its properties' order, or the pattern
-    std::string_view canonical;                 // the schema in the form that the original's keys are made of
+    std::string_view text;       // the schema in canonical form but for its properties' order, or the pattern
+    std::string_view canonical;  // the schema in the form that the original's keys are made of
     std::span<const std::string_view> choices;  // in the caller's order
 
     [[nodiscard]] bool is_free() const { return kind == AnswerForm::Kind::Free; }

@@ -25,7 +25,8 @@ bool AnswerStore::grow(std::size_t size) {
     if (used_ + size > most)
         return false;
     room_ = std::min(most, std::max({kSmallest, 2 * room_, used_ + size}));
-    memory_ = static_cast<char *>(memory_ == nullptr ? MemoryContextAllocHuge(context_, room_) : repalloc_huge(memory_, room_));
+    memory_ = static_cast<char *>(memory_ == nullptr ? MemoryContextAllocHuge(context_, room_)
+                                                     : repalloc_huge(memory_, room_));
     return true;
 }
 
@@ -63,7 +64,8 @@ std::string_view AnswerStore::fetch(const Place &place) {
     if (place.file == kMemory)
         return {memory_ + place.offset, place.size};
     char *answer = static_cast<char *>(palloc_extended(std::max<std::size_t>(place.size, 1), MCXT_ALLOC_HUGE));
-    if (BufFileSeek(file_, place.file, place.offset, SEEK_SET) != 0 || BufFileRead(file_, answer, place.size) != place.size)
+    if (BufFileSeek(file_, place.file, place.offset, SEEK_SET) != 0 ||
+        BufFileRead(file_, answer, place.size) != place.size)
         ereport(ERROR, (errcode_for_file_access(), errmsg("could not read an answer from its temporary file: %m")));
     return {answer, place.size};
 }

@@ -69,7 +69,8 @@ void require_arguments(const char *function, FunctionCallInfo fcinfo, int first)
                         errmsg("the arguments of \"%.100s\" are not those in src/core/parameters.cpp", function)));
     for (int i = first; i < PG_NARGS(); i++) {
         const core::Parameter &row = rows[static_cast<std::size_t>(i - first)];
-        const Value value = PG_ARGISNULL(i) ? Value() : value_of(PG_GETARG_DATUM(i), get_fn_expr_argtype(fcinfo->flinfo, i));
+        const Value value =
+            PG_ARGISNULL(i) ? Value() : value_of(PG_GETARG_DATUM(i), get_fn_expr_argtype(fcinfo->flinfo, i));
         require(row.rule, row.shown(), value);
     }
 }

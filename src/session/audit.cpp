@@ -20,8 +20,8 @@ using shmem::AuditRecord;
 
 namespace {
 
-constexpr std::size_t kShownBytes = 256;      // of a name
-constexpr std::size_t kParameterBytes = 64;   // of a parameter's name, or a function's
+constexpr std::size_t kShownBytes = 256;     // of a name
+constexpr std::size_t kParameterBytes = 64;  // of a parameter's name, or a function's
 
 struct Finding {
     Suspicion suspicion;
@@ -82,8 +82,8 @@ void log_finding(const Finding &finding, const Shown &shown, const AuditRecord &
     ereport(LOG_SERVER_ONLY, (errmsg("suspicious input: %s", record.message),
                               errdetail("Role \"%s\", %zu bytes. %s: %s.", record.user, finding.text.size(), what,
                                         finding.is_secret ? shown.hash : shown.text),
-                              left_out > 0 ? errhint("%u more like it were not logged since.", left_out) : 0, errhidestmt(true),
-                              errhidecontext(true)));
+                              left_out > 0 ? errhint("%u more like it were not logged since.", left_out) : 0,
+                              errhidestmt(true), errhidecontext(true)));
 }
 
 void count_missing(shmem::DatabaseRow *row) {
@@ -120,8 +120,9 @@ AuditRecord new_record(const char *event_type) {
 void note(const Finding &finding) {
     const shmem::Segment &segment = shmem::segment();
     segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::SuspiciousInputs);
-    const shmem::AuditPacing::Turn turn = segment.audit_pacing->take(static_cast<std::uint32_t>(finding.suspicion), std::uint64_t{MyDatabaseId} << 32 | GetUserId(),
-                                                                     core::monotonic_us());
+    const shmem::AuditPacing::Turn turn =
+        segment.audit_pacing->take(static_cast<std::uint32_t>(finding.suspicion),
+                                   std::uint64_t{MyDatabaseId} << 32 | GetUserId(), core::monotonic_us());
     if (!turn.is_written)
         return count_missing(my_database());
     AuditRecord record = new_record("suspicious_input");
@@ -151,7 +152,9 @@ void inspect_name(const char *parameter, const core::TextArgument &name, std::si
         note({suspicion, parameter, name.text, false});
 }
 
-void note_suspicious(Suspicion suspicion, const char *parameter, std::string_view text) { note({suspicion, parameter, text, false}); }
+void note_suspicious(Suspicion suspicion, const char *parameter, std::string_view text) {
+    note({suspicion, parameter, text, false});
+}
 
 void note_server_action(const char *function, std::string_view argument) {
     static std::string *details = new std::string;
@@ -168,8 +171,9 @@ void note_server_action(const char *function, std::string_view argument) {
         return true;
     });
     put_details(*details, record);
-    ereport(LOG_SERVER_ONLY, (errmsg("role \"%s\" called %s", record.user, function), argument.empty() ? 0 : errdetail("Its argument was \"%s\".", shown),
-                              errhidestmt(true), errhidecontext(true)));
+    ereport(LOG_SERVER_ONLY, (errmsg("role \"%s\" called %s", record.user, function),
+                              argument.empty() ? 0 : errdetail("Its argument was \"%s\".", shown), errhidestmt(true),
+                              errhidecontext(true)));
     submit(record);
 }
 
@@ -177,8 +181,8 @@ void write_client_address(char *address, std::size_t room) {
     address[0] = '\0';
     if (MyProcPort == nullptr || MyProcPort->raddr.addr.ss_family == AF_UNIX)
         return;
-    if (pg_getnameinfo_all(&MyProcPort->raddr.addr, MyProcPort->raddr.salen, address, static_cast<int>(room), nullptr, 0,
-                           NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    if (pg_getnameinfo_all(&MyProcPort->raddr.addr, MyProcPort->raddr.salen, address, static_cast<int>(room), nullptr,
+                           0, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         address[0] = '\0';
     if (char *zone = strchr(address, '%'); zone != nullptr)
         *zone = '\0';

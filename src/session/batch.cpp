@@ -42,7 +42,9 @@ struct Run {
     ConcurrentCalls *calls;
 };
 
-MemoryContext make_context() { return AllocSetContextCreate(CurrentMemoryContext, "steadytext batch row", ALLOCSET_SMALL_SIZES); }
+MemoryContext make_context() {
+    return AllocSetContextCreate(CurrentMemoryContext, "steadytext batch row", ALLOCSET_SMALL_SIZES);
+}
 
 // Checks all texts before anything is spent on the first.
 void check_texts(const Batch &batch) {
@@ -52,7 +54,7 @@ void check_texts(const Batch &batch) {
         core::Problem problem;
         CHECK_FOR_INTERRUPTS();
         if (batch.nulls[i] || core::check(*batch.each, batch.each->name, pg::utf8_text(batch.texts[i]),
-                                                 static_cast<std::size_t>(guc::max_prompt_bytes), problem)) {
+                                          static_cast<std::size_t>(guc::max_prompt_bytes), problem)) {
             MemoryContextReset(context);
             continue;
         }
@@ -147,7 +149,8 @@ void emit_all(const Run &run, void (*emit)(void *, const BatchRow &), void *emit
         const Row &first = run.rows[run.rows[i].first];
         const bool is_repeated = run.rows[i].first != i;
         const bool is_null = first.is_null || (is_repeated && !repeat(run, i, first));
-        const bool is_cached = !is_null && !has_failed(first.result) && (is_repeated || first.result == CallResult::Recalled);
+        const bool is_cached =
+            !is_null && !has_failed(first.result) && (is_repeated || first.result == CallResult::Recalled);
         emit(emit_context, {i, is_null, is_null ? std::string_view() : run.answers->fetch(first.place), is_cached,
                             is_repeated ? 0 : first.took_ms});
         MemoryContextReset(context);
@@ -166,8 +169,10 @@ void stop_on_error(int code, Datum calls) {
 
 void run_batch(const Batch &batch, void (*emit)(void *, const BatchRow &), void *emit_context) {
     check_texts(batch);
-    auto *rows = static_cast<Row *>(palloc_extended(std::max<std::size_t>(batch.texts.size(), 1) * sizeof(Row), MCXT_ALLOC_HUGE));
-    Run run{batch, rows, AnswerStore::make(), make_seen(), ConcurrentCalls::make(UINT32_MAX, batch.kind == shmem::CallKind::Embed)};
+    auto *rows = static_cast<Row *>(
+        palloc_extended(std::max<std::size_t>(batch.texts.size(), 1) * sizeof(Row), MCXT_ALLOC_HUGE));
+    Run run{batch, rows, AnswerStore::make(), make_seen(),
+            ConcurrentCalls::make(UINT32_MAX, batch.kind == shmem::CallKind::Embed)};
     progress::begin(batch.kind, static_cast<std::int64_t>(batch.texts.size()));
     PG_ENSURE_ERROR_CLEANUP(stop_on_error, PointerGetDatum(run.calls));
     {

@@ -18,7 +18,7 @@ class ModelCall;
 
 struct Batch {
     shmem::CallKind kind;
-    const core::Rule *each;  // the rule for each text
+    const core::Rule *each;        // the rule for each text
     std::span<const Datum> texts;  // text values
     std::span<const bool> nulls;   // texts that are not asked about
     // Begins the call about a text, in CurrentMemoryContext; its key is wanted.

@@ -59,7 +59,8 @@ void read_usage(Days &days, std::int32_t first_day) {
     pg::lock_tables({&usage, 1}, guc::request_timeout_ms);
     const Oid index = pg::primary_key(usage);
     pg::lock_tables({&index, 1}, guc::request_timeout_ms);
-    pg::for_each_row_from(usage, index, {1, F_DATE_GE, DateADTGetDatum(first_day - kDaysTo2000)}, take_usage_row, &days);
+    pg::for_each_row_from(usage, index, {1, F_DATE_GE, DateADTGetDatum(first_day - kDaysTo2000)}, take_usage_row,
+                          &days);
     pg::unlock_tables({&index, 1});
     pg::unlock_tables({&usage, 1});
 }
@@ -109,17 +110,19 @@ void warn_of_budget(const LimitRule &rule, RateLimiter::MeterId meter, const cha
         usage.used < rule.most / 100 * kWarnPercent + rule.most % 100 * kWarnPercent / 100)
         return;
     core::Problem problem;
-    problem.set(core::sqlstate::kWarning, usage.used > rule.most ? "token budget exceeded" : "token budget nearly used up");
-    problem.with_detail("The budget of %s has used %lld of %lld tokens per %s.", whose, static_cast<long long>(usage.used),
-                        static_cast<long long>(rule.most), period_text(rule));
+    problem.set(core::sqlstate::kWarning,
+                usage.used > rule.most ? "token budget exceeded" : "token budget nearly used up");
+    problem.with_detail("The budget of %s has used %lld of %lld tokens per %s.", whose,
+                        static_cast<long long>(usage.used), static_cast<long long>(rule.most), period_text(rule));
     warn_once(problem);
 }
 
 const char *period_text(const LimitRule &rule) {
     const std::int64_t days = rule.window_us / USECS_PER_DAY;
-    return rule.window_us % USECS_PER_DAY != 0 ? psprintf("%.1f days", static_cast<double>(rule.window_us) / USECS_PER_DAY)
-           : days == 1                         ? "day"
-                                               : psprintf("%d days", static_cast<int>(days));
+    return rule.window_us % USECS_PER_DAY != 0
+               ? psprintf("%.1f days", static_cast<double>(rule.window_us) / USECS_PER_DAY)
+           : days == 1 ? "day"
+                       : psprintf("%d days", static_cast<int>(days));
 }
 
 }  // namespace steadytext::session

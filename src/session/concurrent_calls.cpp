@@ -21,9 +21,11 @@ std::uint32_t daemons_window(bool embeds) {
         shmem::DaemonIdentity identity;
         if (row.state.load(std::memory_order_relaxed) != shmem::DaemonState::Ready || !row.identity.load(identity))
             continue;
-        const bool is_serial = identity.kind == shmem::DaemonKind::Serial || identity.kind == shmem::DaemonKind::Unknown;
+        const bool is_serial =
+            identity.kind == shmem::DaemonKind::Serial || identity.kind == shmem::DaemonKind::Unknown;
         const std::uint32_t told = identity.slots > 0 ? identity.slots : kUntold;
-        const std::uint32_t at_once = is_serial ? static_cast<std::uint32_t>(guc::pool_size) : std::min(told, shmem::segment().slots->size()) * 3 / 2;
+        const std::uint32_t at_once = is_serial ? static_cast<std::uint32_t>(guc::pool_size)
+                                                : std::min(told, shmem::segment().slots->size()) * 3 / 2;
         window += embeds ? at_once * identity.batch : at_once;
     }
     return window > 0 ? window : kUntold;
@@ -52,7 +54,8 @@ std::uint32_t ConcurrentCalls::room() {
 }
 
 void ConcurrentCalls::start(ModelCall *call) {
-    Entry &entry = *new (&entries_[count_++]) Entry{RunningCall(*call, group_), CurrentMemoryContext, InvalidOid, 0, {}};
+    Entry &entry =
+        *new (&entries_[count_++]) Entry{RunningCall(*call, group_), CurrentMemoryContext, InvalidOid, 0, {}};
     GetUserIdAndSecContext(&entry.user, &entry.security);
     observe::save(entry.saved);
     advance(entry);

@@ -61,7 +61,9 @@ public:
     void give_up(const ModelCall *call);
     // Ends all calls that are under way.
     void give_up();
-    static void give_up_on_error(int, Datum calls) { reinterpret_cast<ConcurrentCalls *>(DatumGetPointer(calls))->give_up(); }
+    static void give_up_on_error(int, Datum calls) {
+        reinterpret_cast<ConcurrentCalls *>(DatumGetPointer(calls))->give_up();
+    }
 
 private:
     struct Entry {

@@ -46,8 +46,10 @@ struct Round {
 
 // Canonical: sorted by name. Small models list nothing if they may.
 std::string_view schema_of_facts(int most) {
-    return psprintf(R"({"additionalProperties": false, "properties": {"facts": {"items": {"minLength": 1, "type": "string"}, "maxItems": %d, "minItems": 1, "type": "array"}}, )"
-                    R"("required": ["facts"], "type": "object"})", most);
+    return psprintf(
+        R"({"additionalProperties": false, "properties": {"facts": {"items": {"minLength": 1, "type": "string"}, "maxItems": %d, "minItems": 1, "type": "array"}}, )"
+        R"("required": ["facts"], "type": "object"})",
+        most);
 }
 
 ModelCall *begin(const void *context, std::size_t index) {
@@ -66,7 +68,9 @@ ModelCall *begin(const void *context, std::size_t index) {
     request.model = task.model;
     request.unsafe_mode = task.unsafe_mode;
     if (task.most_facts > 0)
-        request.form = {.kind = AnswerForm::Kind::Json, .text = schema_of_facts(task.most_facts), .order = AnswerForm::Order::AsItIs};
+        request.form = {.kind = AnswerForm::Kind::Json,
+                        .text = schema_of_facts(task.most_facts),
+                        .order = AnswerForm::Order::AsItIs};
     else if (parts.size() > 1) {
         request.has_max_tokens = true;
         request.max_tokens = kTokensOfPart;
@@ -82,7 +86,8 @@ Texts texts_of(const Condensing &task, Texts answers, std::size_t room) {
     if (task.most_facts == 0) {
         std::string_view *texts = make_texts(answers.size());
         for (const std::string_view answer : answers)
-            if (const std::string_view text = core::stripped(core::utf8_prefix(core::stripped(answer), most)); !text.empty())
+            if (const std::string_view text = core::stripped(core::utf8_prefix(core::stripped(answer), most));
+                !text.empty())
                 texts[count++] = text;
         return {texts, count};
     }
@@ -90,7 +95,8 @@ Texts texts_of(const Condensing &task, Texts answers, std::size_t room) {
     for (const std::string_view answer : answers) {
         std::size_t left = most;
         for (const std::string_view fact : listed_facts(answer)) {
-            const std::string_view text = core::stripped(core::utf8_prefix(fact, std::max<std::size_t>(left, kMark) - kMark));
+            const std::string_view text =
+                core::stripped(core::utf8_prefix(fact, std::max<std::size_t>(left, kMark) - kMark));
             if (text.empty() || text.size() < fact.size() / 2)
                 break;
             facts[count++] = text;
@@ -106,14 +112,16 @@ std::span<const std::string_view> listed_facts(std::string_view answer) {
     const char *own = pg_any_to_server(answer.data(), static_cast<int>(answer.size()), PG_UTF8);
     const char *text = own == answer.data() ? pnstrdup(answer.data(), answer.size()) : own;
     Jsonb *json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-    JsonbValue *list = JB_ROOT_IS_OBJECT(json) ? getKeyJsonValueFromContainer(&json->root, "facts", 5, nullptr) : nullptr;
+    JsonbValue *list =
+        JB_ROOT_IS_OBJECT(json) ? getKeyJsonValueFromContainer(&json->root, "facts", 5, nullptr) : nullptr;
     if (list == nullptr || !pg::is_jsonb_array(*list))
         return {};
     const std::span<const core::TextArgument> told = pg::jsonb_texts(*list);
     std::string_view *facts = make_texts(told.size());
     std::size_t count = 0;
     for (const core::TextArgument &fact : told)
-        if (const std::string_view bare = core::stripped(fact.text); !bare.empty() && std::find(facts, facts + count, bare) == facts + count)
+        if (const std::string_view bare = core::stripped(fact.text);
+            !bare.empty() && std::find(facts, facts + count, bare) == facts + count)
             facts[count++] = bare;
     return {facts, count};
 }

@@ -5,8 +5,8 @@
 // Called by summaries.cpp and src/functions/facts.cpp. Regime: pg. The parts do not depend on what is known of the
 // model, so the same texts are asked about in the same requests and are found in the cache, also while no daemon
 // answers. Only where the model says that a request is beyond its window are all parts made half as large, down to
-// kLeastRoom. An answer about a part has a quarter of a request at most, so each round has a quarter of the parts of the
-// round before it; the first has kMostParts at most.
+// kLeastRoom. An answer about a part has a quarter of a request at most, so each round has a quarter of the parts of
+// the round before it; the first has kMostParts at most.
 #pragma once
 
 #include "src/core/rules.hpp"
@@ -18,7 +18,8 @@
 namespace steadytext::session {
 
 struct Condensing {
-    // With kRoom bytes and the instruction a request fits into a window of 2048 tokens if there are 2.5 bytes to a token.
+    // With kRoom bytes and the instruction a request fits into a window of 2048 tokens if there are 2.5 bytes to a
+    // token.
     static constexpr std::size_t kRoom = 4096;
     static constexpr std::size_t kLeastRoom = 256;
     static constexpr std::size_t kMostParts = 128;

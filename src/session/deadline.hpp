@@ -11,7 +11,9 @@
 
 namespace steadytext::session {
 
-[[nodiscard]] inline std::int64_t deadline_from_now() { return core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000; }
+[[nodiscard]] inline std::int64_t deadline_from_now() {
+    return core::monotonic_us() + std::int64_t{guc::request_timeout_ms} * 1000;
+}
 
 class Deadline {
 public:

@@ -31,8 +31,8 @@ void wake_launcher() { pg::set_latch_of(shmem::segment().header->launcher.proc_n
 void start_if_stopped() {
     using Wanted = shmem::EmbeddedState::Wanted;
     shmem::EmbeddedState &embedded = shmem::segment().header->embedded;
-    if (embedded.wanted.load(std::memory_order_relaxed) != Wanted::Stopped || !embedded_is_configured() || any_daemon_answers() ||
-        !settings().daemon_auto_start)
+    if (embedded.wanted.load(std::memory_order_relaxed) != Wanted::Stopped || !embedded_is_configured() ||
+        any_daemon_answers() || !settings().daemon_auto_start)
         return;
     embedded.expected.store(true);
     embedded.wanted.store(Wanted::BySetting);

@@ -64,7 +64,8 @@ std::string_view wire_params(std::string_view text, const EmbeddingRequest &requ
 // The original kept zeros for embeddings that had failed.
 bool has_direction(const void *, CachedAnswer &answer) {
     const auto *numbers = reinterpret_cast<const float *>(answer.vector.data());
-    return std::any_of(numbers, numbers + answer.vector.size() / sizeof(float), [](float number) { return number != 0; });
+    return std::any_of(numbers, numbers + answer.vector.size() / sizeof(float),
+                       [](float number) { return number != 0; });
 }
 
 // The original's key: no seed, and the text as it came.
@@ -74,11 +75,17 @@ bool recall_original(std::string_view normal_text, const EmbeddingRequest &reque
         return false;
     const std::string_view model = request.model.or_else("");
     core::Digest original;
-    pg::guarded([&](core::Problem &problem) { return core::original_embedding_key(request.text.text, model, original, problem); });
+    pg::guarded([&](core::Problem &problem) {
+        return core::original_embedding_key(request.text.text, model, original, problem);
+    });
     char hex[core::kHexBytes];
     core::to_hex(original, hex);
-    return recall_legacy(query, {{hex, sizeof hex}, key_of(normal_text, request, "", kLegacyFingerprint),
-                                 {model, request.seed, -1}, has_direction}, found);
+    return recall_legacy(query,
+                         {{hex, sizeof hex},
+                          key_of(normal_text, request, "", kLegacyFingerprint),
+                          {model, request.seed, -1},
+                          has_direction},
+                         found);
 }
 
 void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest &request, const shmem::Model &model,
@@ -103,7 +110,9 @@ class EmbeddingCall final : public ModelCall {
 public:
     explicit EmbeddingCall(const EmbeddingRequest &request);
 
-    [[nodiscard]] bool recall_original(CachedAnswer &found) override { return session::recall_original(text_, request_, query, found); }
+    [[nodiscard]] bool recall_original(CachedAnswer &found) override {
+        return session::recall_original(text_, request_, query, found);
+    }
     [[nodiscard]] bool accept_cached(const CachedAnswer &found) override;
     [[nodiscard]] SlotRequest prepare() override {
         replace_if_gone(shmem::ModelRole::Embedding, chosen_, request_.model.or_else(""));
@@ -128,7 +137,9 @@ private:
         return is_default ? std::string_view(chosen_.model.name) : chosen_.asked;
     }
     // The default model need not be the default of every daemon that has it. One that takes any name knows no other.
-    [[nodiscard]] std::string_view name_on_wire() const { return chosen_.model.takes_any ? chosen_.asked : routed_to(); }
+    [[nodiscard]] std::string_view name_on_wire() const {
+        return chosen_.model.takes_any ? chosen_.asked : routed_to();
+    }
 
     EmbeddingRequest request_;
     std::string_view text_;  // in NFC, if normalize_prompts is on
@@ -150,7 +161,8 @@ EmbeddingCall::EmbeddingCall(const EmbeddingRequest &request) : request_(request
 void EmbeddingCall::choose() {
     const std::string_view name = request_.model.or_else("");
     chosen_ = choose_model(shmem::ModelRole::Embedding, name);
-    spending = {shmem::CallKind::Embed, chosen_.is_known ? std::string_view(chosen_.model.name) : name, 1, estimated_tokens(text_)};
+    spending = {shmem::CallKind::Embed, chosen_.is_known ? std::string_view(chosen_.model.name) : name, 1,
+                estimated_tokens(text_)};
     observe::model(chosen_.model.name);
     if (use_cache || request_.wants_key)
         query.key = key_of(text_, request_, cache_scope(), chosen_.model.fingerprint);

@@ -10,8 +10,8 @@ namespace {
 
 ExplainOneQuery_hook_type next_hook = nullptr;
 
-void explain(Query *query, int options, IntoClause *into, ExplainState *state, const char *text, ParamListInfo parameters,
-             QueryEnvironment *environment) {
+void explain(Query *query, int options, IntoClause *into, ExplainState *state, const char *text,
+             ParamListInfo parameters, QueryEnvironment *environment) {
     const pg::explain_one_query_type next = next_hook != nullptr ? next_hook : pg::standard_explain_one_query;
     next(query, options, into, state, text, parameters, environment);
 }
@@ -19,15 +19,16 @@ void explain(Query *query, int options, IntoClause *into, ExplainState *state, c
 void put(const shmem::StatementCounts &counts, ExplainState *state) {
     const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
     ExplainPropertyText("Steadytext",
-                        psprintf("calls=%llu hits=%llu failures=%llu prompt tokens=%llu completion tokens=%llu saved tokens=%llu time=%.3f ms",
-                                 number(counts.calls), number(counts.hits), number(counts.failures), number(counts.prompt_tokens),
-                                 number(counts.completion_tokens), number(counts.saved_tokens),
-                                 static_cast<double>(counts.total_us) / 1000),
+                        psprintf("calls=%llu hits=%llu failures=%llu prompt tokens=%llu completion tokens=%llu saved "
+                                 "tokens=%llu time=%.3f ms",
+                                 number(counts.calls), number(counts.hits), number(counts.failures),
+                                 number(counts.prompt_tokens), number(counts.completion_tokens),
+                                 number(counts.saved_tokens), static_cast<double>(counts.total_us) / 1000),
                         state);
 }
 
-void explain_and_count(Query *query, int options, IntoClause *into, ExplainState *state, const char *text, ParamListInfo parameters,
-                       QueryEnvironment *environment) {
+void explain_and_count(Query *query, int options, IntoClause *into, ExplainState *state, const char *text,
+                       ParamListInfo parameters, QueryEnvironment *environment) {
     if (!state->analyze || state->format != EXPLAIN_FORMAT_TEXT) {
         explain(query, options, into, state, text, parameters, environment);
         return;

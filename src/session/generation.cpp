@@ -167,7 +167,8 @@ bool take_reply(const Resolved &resolved, const Answer &answer, Generation &gene
     // An answer of another form could be read: the fault is the model's, not the daemon's.
     if (!reply.is_null && !take_formed(resolved.form, reply.text, problem)) {
         if (strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) == 0)
-            shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::InvalidReplies);
+            shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()),
+                                           shmem::Counter::InvalidReplies);
         return false;
     }
     if (reply.is_null) {
@@ -254,8 +255,13 @@ bool recall_original(const GenerationRequest &request, const Resolved &resolved,
         core::Problem ignored;
         return take_formed(*static_cast<const CheckedForm *>(form), answer.text, ignored);
     };
-    return recall_legacy(query, {*key, key_of(resolved, "", kLegacyFingerprint), {resolved.model, resolved.seed, max_tokens, prompt}, accept,
-                                 &resolved.form}, found);
+    return recall_legacy(query,
+                         {*key,
+                          key_of(resolved, "", kLegacyFingerprint),
+                          {resolved.model, resolved.seed, max_tokens, prompt},
+                          accept,
+                          &resolved.form},
+                         found);
 }
 
 std::int64_t used_tokens(const Generation &generation) {
@@ -286,14 +292,17 @@ class GenerationCall final : public ModelCall {
 public:
     GenerationCall(const GenerationRequest &request, Generation &generation);
 
-    [[nodiscard]] bool recall_original(CachedAnswer &found) override { return session::recall_original(request_, resolved_, query, found); }
+    [[nodiscard]] bool recall_original(CachedAnswer &found) override {
+        return session::recall_original(request_, resolved_, query, found);
+    }
     [[nodiscard]] bool accept_cached(const CachedAnswer &found) override;
     [[nodiscard]] SlotRequest prepare() override {
         require_usable(resolved_.form);
         if (streaming)
             require_room_for_stream();
         replace_if_gone(shmem::ModelRole::Generation, resolved_.chosen, resolved_.model);
-        return {shmem::Operation::Generate, pg::copy_text(wire_params(resolved_)), resolved_.chosen.asked, resolved_.streaming};
+        return {shmem::Operation::Generate, pg::copy_text(wire_params(resolved_)), resolved_.chosen.asked,
+                resolved_.streaming};
     }
     [[nodiscard]] bool choose_again() override;
     [[nodiscard]] CallResult accept(const Answer &answer, CachedAnswer &shared) override;

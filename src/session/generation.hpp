@@ -41,18 +41,19 @@ struct Generation {
     std::string_view model;
     std::string_view fingerprint;
     std::string_view daemon;
-    int prompt_tokens = -1;      // -1: not told
+    int prompt_tokens = -1;  // -1: not told
     int completion_tokens = -1;
     std::string_view reasoning;      // the model's thoughts, if it tells them; never from the cache
     std::string_view finish_reason;  // stop, length, eos, fallback or limited
     bool cached = false;
     bool degraded = false;
-    double queue_ms = -1;        // -1: no daemon was asked
+    double queue_ms = -1;  // -1: no daemon was asked
     double engine_ms = -1;
     double total_ms = 0;
 };
 
-// Raises on bad arguments, on failure if steadytext.on_failure = error, and beyond a rate limit if steadytext.on_limit = error.
+// Raises on bad arguments, on failure if steadytext.on_failure = error, and beyond a rate limit if steadytext.on_limit
+// = error.
 void generate(const GenerationRequest &request, Generation &generation);
 
 // The same as far as the limits, for a caller with many calls under way (concurrent_calls.hpp). In

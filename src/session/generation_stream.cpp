@@ -30,7 +30,7 @@ public:
         Stopped,
     };
 
-    GenerationStream *next;   // the next stream that this session has open
+    GenerationStream *next;  // the next stream that this session has open
     MemoryContextCallback callback;
     SubTransactionId subtransaction;
     MemoryContext memory;
@@ -44,12 +44,12 @@ public:
 
     [[nodiscard]] PendingSlot &pending() const { return running->slot(); }
 
-    StringInfoData text;      // all that came, without white space before it
-    int given = 0;            // bytes of it that are rows already
+    StringInfoData text;  // all that came, without white space before it
+    int given = 0;        // bytes of it that are rows already
     std::int64_t rows = 0;
     std::int64_t prompt_tokens = 0;  // estimated
-    bool started = false;     // a piece has come
-    bool trims = false;       // as daemons trim whole answers
+    bool started = false;            // a piece has come
+    bool trims = false;              // as daemons trim whole answers
 };
 
 namespace {
@@ -60,7 +60,8 @@ GenerationStream *streams;  // that this session has open
 
 constexpr std::string_view kSpaces = " \t\n\v\f\r\x1c\x1d\x1e\x1f";  // white space that steadytextd strips
 
-// ---- the end before the end ------------------------------------------------------------------------------------------
+// ---- the end before the end
+// ------------------------------------------------------------------------------------------
 
 // Raises nothing, and may be called again.
 void stop(GenerationStream &stream) {
@@ -112,7 +113,8 @@ void watch(GenerationStream &stream) {
     MemoryContextRegisterResetCallback(stream.memory, &stream.callback);
 }
 
-// ---- the beginning ----------------------------------------------------------------------------------------------------
+// ---- the beginning
+// ----------------------------------------------------------------------------------------------------
 
 // The stages of any call, as far as its slot. A call that ends before that is a single row.
 void run(GenerationStream &stream) {
@@ -136,14 +138,15 @@ core::TextArgument kept(const core::TextArgument &argument) {
 GenerationRequest kept(const GenerationRequest &request) {
     GenerationRequest copy = request;
     for (core::TextArgument GenerationRequest::*text :
-         {&GenerationRequest::prompt, &GenerationRequest::eos_string, &GenerationRequest::model, &GenerationRequest::model_repo,
-          &GenerationRequest::model_filename, &GenerationRequest::size})
+         {&GenerationRequest::prompt, &GenerationRequest::eos_string, &GenerationRequest::model,
+          &GenerationRequest::model_repo, &GenerationRequest::model_filename, &GenerationRequest::size})
         copy.*text = kept(request.*text);
     copy.streaming = true;
     return copy;
 }
 
-// ---- while it flows -----------------------------------------------------------------------------------------------------
+// ---- while it flows
+// -----------------------------------------------------------------------------------------------------
 
 void note_start(GenerationStream &stream) {
     stream.started = true;
@@ -205,7 +208,8 @@ bool take_piece(GenerationStream &stream) {
 
 bool next(GenerationStream &stream, StreamRow &row);
 
-// The end of the stream, unless it begins again. In place of an answer there is a single row, as steadytext.on_failure or on_limit says.
+// The end of the stream, unless it begins again. In place of an answer there is a single row, as steadytext.on_failure
+// or on_limit says.
 bool end(GenerationStream &stream, const Answer &answer, StreamRow &row) {
     ModelCall &call = *stream.call;
     stream.stage = Stage::Over;
@@ -295,7 +299,8 @@ void require_room_for_stream() {
         open += stream->stage == Stage::Flowing;
     if (open >= kMaxOpen)
         ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("too many streams open in this session"),
-                        errdetail("%d streams are being read.", open), errhint("Read them to their end, or close their cursors.")));
+                        errdetail("%d streams are being read.", open),
+                        errhint("Read them to their end, or close their cursors.")));
 }
 
 GenerationStream *open_stream(const GenerationRequest &request) {
@@ -316,9 +321,7 @@ bool next_row(GenerationStream &stream, StreamRow &row) {
     bool given = false;
     observe::restore(stream.saved);
     PG_TRY();
-    {
-        given = next(stream, row);
-    }
+    { given = next(stream, row); }
     PG_CATCH();
     {
         stop(stream);  // counted with the error that ends it

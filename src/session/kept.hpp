@@ -71,7 +71,8 @@ private:
     int patience_ms(std::int64_t now_us) {
         if (now_us - gives_up_us_ >= timeout_us())
             gives_up_us_ = now_us + timeout_us();
-        return static_cast<int>(std::clamp((gives_up_us_ - now_us) / 1000, std::int64_t{1}, std::int64_t{guc::request_timeout_ms}));
+        return static_cast<int>(
+            std::clamp((gives_up_us_ - now_us) / 1000, std::int64_t{1}, std::int64_t{guc::request_timeout_ms}));
     }
 
     std::uint64_t heard_ = 1;

@@ -57,7 +57,8 @@ struct Loaded {
 Loaded loaded;
 MemoryContext memory = nullptr;
 
-// ---- hearing of changes ----------------------------------------------------------------------------------------------
+// ---- hearing of changes
+// ----------------------------------------------------------------------------------------------
 
 void forget_table(Datum, Oid relation) {
     for (const Oid table : loaded.tables)
@@ -74,7 +75,8 @@ void watch_changes() {
     CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_roles, static_cast<Datum>(0));
 }
 
-// ---- from rows to rules ----------------------------------------------------------------------------------------------
+// ---- from rows to rules
+// ----------------------------------------------------------------------------------------------
 
 void add_rule(const LimitRule &rule) {
     if (loaded.count == loaded.room) {
@@ -155,7 +157,8 @@ void take_budget_row(TupleTableSlot *row, void *) {
 }
 
 ServerSettings server_settings() {
-    return {guc::server_requests_per_minute, guc::server_tokens_per_minute, guc::server_concurrency, guc::limit_superusers};
+    return {guc::server_requests_per_minute, guc::server_tokens_per_minute, guc::server_concurrency,
+            guc::limit_superusers};
 }
 
 void take_settings(const ServerSettings &server) {
@@ -213,9 +216,10 @@ bool speaks_of(const LimitRule &rule, CallKind kind, std::string_view model) {
 
 void add(BindingRules &binding, const LimitRule &rule, Oid role) {
     if (binding.count == RateLimiter::kMaxLimits)
-        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                        errmsg("more than %zu rate limits bind one call", RateLimiter::kMaxLimits),
-                        errhint("Remove rows of steadytext_rate_limit_rules, or memberships of roles that have some.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                 errmsg("more than %zu rate limits bind one call", RateLimiter::kMaxLimits),
+                 errhint("Remove rows of steadytext_rate_limit_rules, or memberships of roles that have some.")));
     binding.rules[binding.count] = &rule;
     binding.roles[binding.count++] = role;
 }
@@ -242,7 +246,8 @@ void find_rules(Oid user, Oid session_user, BindingRules &binding, Speaks speaks
     }
     const std::uint32_t own = binding.count;
     const auto is_replaced = [&](const LimitRule &rule) {
-        return rule.binds == Binds::Others && std::any_of(binding.rules, binding.rules + own, [&](const LimitRule *each) {
+        return rule.binds == Binds::Others &&
+               std::any_of(binding.rules, binding.rules + own, [&](const LimitRule *each) {
                    return replaces(*each, rule) && binds_member(*each, session_user);
                });
     };

@@ -82,7 +82,8 @@ struct BindingRules {
 };
 
 // `user` makes the call, `session_user` has connected. An ERROR if more than kMaxLimits rules bind the call.
-void find_binding_rules(Oid user, Oid session_user, shmem::CallKind kind, std::string_view model, BindingRules &binding);
+void find_binding_rules(Oid user, Oid session_user, shmem::CallKind kind, std::string_view model,
+                        BindingRules &binding);
 // The rules that bind the call at the daemon that they cover.
 void find_daemon_rules(Oid user, Oid session_user, BindingRules &binding);
 

@@ -32,9 +32,12 @@ namespace {
 RateLimiter &limiter() { return *shmem::segment().limiter; }
 RateLimiter::Caller me() { return {pg::my_proc_number(), MyProcPid}; }
 void wake(std::int32_t proc_number) { pg::set_latch_of(proc_number); }
-void count(Counter counter) { shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter); }
+void count(Counter counter) {
+    shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter);
+}
 
-// ---- the limits of a kind of call, worked out once --------------------------------------------------------------------
+// ---- the limits of a kind of call, worked out once
+// --------------------------------------------------------------------
 
 struct Bound {
     std::uint64_t generation = 0;  // of the rules; 0: this place is free, or its meters have to be looked for again
@@ -134,7 +137,8 @@ Bound *bound_by(const Spending &spending, std::int64_t now_us) {
     return &bound;
 }
 
-// ---- calls under way --------------------------------------------------------------------------------------------------
+// ---- calls under way
+// --------------------------------------------------------------------------------------------------
 
 // Calls of this session that have something to settle.
 struct OpenCall {
@@ -197,7 +201,8 @@ Quota open(OpenCall &call) {
     return {static_cast<int>(&call - open_calls), call.number};
 }
 
-// ---- refusals in words ------------------------------------------------------------------------------------------------
+// ---- refusals in words
+// ------------------------------------------------------------------------------------------------
 
 const char *whose(const LimitRule &rule, Oid role) {
     switch (rule.binds) {
@@ -228,9 +233,10 @@ void describe(const RateLimiter::Outcome &outcome, const LimitRule &rule, Oid ro
     const char *limit = psprintf("The limit of %s for %s has", whose(rule, role), what(rule));
     const char *units = rule.unit == Unit::Requests ? "requests" : "tokens";
     if (rule.budget != Budget::No) {
-        problem.set(core::sqlstate::kConfigurationLimitExceeded, "token budget exceeded: %lld tokens per %s", most, period_text(rule));
-        problem.with_detail("The budget of %s has %lld of %lld tokens left; the call may need %lld.", whose(rule, role), left, most,
-                            static_cast<long long>(demand.tokens));
+        problem.set(core::sqlstate::kConfigurationLimitExceeded, "token budget exceeded: %lld tokens per %s", most,
+                    period_text(rule));
+        problem.with_detail("The budget of %s has %lld of %lld tokens left; the call may need %lld.", whose(rule, role),
+                            left, most, static_cast<long long>(demand.tokens));
         if (left > 0)
             problem.with_hint("A call with a smaller max_tokens needs fewer.");
         return;
@@ -242,8 +248,8 @@ void describe(const RateLimiter::Outcome &outcome, const LimitRule &rule, Oid ro
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: %lld %s per %gs", most, units,
                     static_cast<double>(rule.window_us) / 1e6);
         if (outcome.wait_us == RateLimiter::kNever)
-            problem.with_detail("%s %lld of %lld %s left; the call needs %lld, which is more than it ever has.", limit, left, most,
-                                units, static_cast<long long>(demand.of(rule.unit)));
+            problem.with_detail("%s %lld of %lld %s left; the call needs %lld, which is more than it ever has.", limit,
+                                left, most, units, static_cast<long long>(demand.of(rule.unit)));
         else
             problem.with_detail("%s %lld of %lld %s left; retry after %lld ms.", limit, left, most, units,
                                 static_cast<long long>((outcome.wait_us + 999) / 1000));
@@ -255,15 +261,18 @@ void describe(const RateLimiter::Outcome &outcome, const LimitRule &rule, Oid ro
 }
 
 void describe_missing_meter(core::Problem &problem) {
-    problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: no room to count another role's calls");
+    problem.set(core::sqlstate::kConfigurationLimitExceeded,
+                "Rate limit exceeded: no room to count another role's calls");
     problem.with_detail("All %u meters are in use.", limiter().size()).with_hint("Raise steadytext.max_rate_meters.");
 }
 
 void describe_missing_lease(core::Problem &problem) {
-    problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: too many calls of this session at once");
+    problem.set(core::sqlstate::kConfigurationLimitExceeded,
+                "Rate limit exceeded: too many calls of this session at once");
 }
 
-// ---- admission --------------------------------------------------------------------------------------------------------
+// ---- admission
+// --------------------------------------------------------------------------------------------------------
 
 // The reason that stands against a call.
 struct Obstacle {
@@ -275,7 +284,8 @@ struct Obstacle {
 bool is_alive(std::int32_t proc_number, std::int32_t pid) { return pg::pid_of(proc_number) == pid; }
 
 // A refusal for lack of concurrency stands only if no lease of a process that is gone is in the way.
-RateLimiter::Outcome ask_limiter(const Bound &bound, const RateLimiter::Demand &demand, std::int64_t now_us, RateLimiter::Grant &grant) {
+RateLimiter::Outcome ask_limiter(const Bound &bound, const RateLimiter::Demand &demand, std::int64_t now_us,
+                                 RateLimiter::Grant &grant) {
     const std::span<const Limit> limits(bound.limits, bound.count);
     RateLimiter::Outcome outcome = limiter().admit(limits, demand, me(), now_us, grant);
     if (outcome.verdict == Verdict::Refused && limits[outcome.refused_by].unit == Unit::Concurrency &&
@@ -285,7 +295,8 @@ RateLimiter::Outcome ask_limiter(const Bound &bound, const RateLimiter::Demand &
 }
 
 // Asks the meters of a call; Stale if the call has to look for them again.
-Verdict ask_meters(const Bound &bound, const Spending &spending, std::int64_t now_us, Quota &quota, Obstacle &obstacle) {
+Verdict ask_meters(const Bound &bound, const Spending &spending, std::int64_t now_us, Quota &quota,
+                   Obstacle &obstacle) {
     static RateLimiter::Grant nothing_to_settle;
     OpenCall *call = bound.needs_settling ? find_place() : nullptr;
     if (bound.needs_settling && call == nullptr) {
@@ -293,13 +304,15 @@ Verdict ask_meters(const Bound &bound, const Spending &spending, std::int64_t no
         return Verdict::NoLeases;
     }
     const RateLimiter::Demand demand{spending.requests, spending.tokens};
-    const RateLimiter::Outcome outcome = ask_limiter(bound, demand, now_us, call != nullptr ? call->grant : nothing_to_settle);
+    const RateLimiter::Outcome outcome =
+        ask_limiter(bound, demand, now_us, call != nullptr ? call->grant : nothing_to_settle);
     if (outcome.verdict == Verdict::Admitted && call != nullptr)
         quota = open(*call);
     if (outcome.verdict == Verdict::NoLeases)
         describe_missing_lease(obstacle.refusal.problem);
     if (outcome.verdict == Verdict::Refused) {
-        describe(outcome, *bound.rules[outcome.refused_by], bound.roles[outcome.refused_by], demand, obstacle.refusal.problem);
+        describe(outcome, *bound.rules[outcome.refused_by], bound.roles[outcome.refused_by], demand,
+                 obstacle.refusal.problem);
         obstacle.refusal.wait_us = outcome.wait_us;
         obstacle.is_concurrency = bound.limits[outcome.refused_by].unit == Unit::Concurrency;
         obstacle.meter = bound.limits[outcome.refused_by].meter;
@@ -353,7 +366,8 @@ void refuse(const core::Problem &problem) {
 
 }  // namespace
 
-Admission admit(const Spending &spending, Quota &quota, bool has_others, Deadline &deadline, std::int64_t &again_us, Refusal &refusal) {
+Admission admit(const Spending &spending, Quota &quota, bool has_others, Deadline &deadline, std::int64_t &again_us,
+                Refusal &refusal) {
     constexpr std::int64_t kLookAgainUs = 1'000'000;
     Obstacle obstacle;
     if (attempt_or_shadow(spending, quota, obstacle))
@@ -413,7 +427,8 @@ void describe_refusal(const DaemonLimits &limits, core::Problem &problem) {
     const Limit &limit = limits.items[refusal.item].limit;
     RateLimiter::Key key;
     RateLimiter::MeterId meter;
-    if (!refusal.is_stale && limiter().describe(limit.meter.index, key, meter) && meter.generation == limit.meter.generation) {
+    if (!refusal.is_stale && limiter().describe(limit.meter.index, key, meter) &&
+        meter.generation == limit.meter.generation) {
         RateLimiter::Outcome outcome;
         outcome.wait_us = refusal.wait_us;
         outcome.left = refusal.left;

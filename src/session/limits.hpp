@@ -31,10 +31,10 @@ namespace steadytext::session {
 // The cost of a call before it asks a model.
 struct Spending {
     shmem::CallKind kind;
-    std::string_view model;         // by the name daemons know it under, if known
-    std::int64_t requests = 1;      // of a batch: its length
-    std::int64_t tokens = 0;        // an estimate, until settle()
-    Oid login = InvalidOid;  // the role that connected; InvalidOid: this session's
+    std::string_view model;     // by the name daemons know it under, if known
+    std::int64_t requests = 1;  // of a batch: its length
+    std::int64_t tokens = 0;    // an estimate, until settle()
+    Oid login = InvalidOid;     // the role that connected; InvalidOid: this session's
 };
 
 // An estimate of a text's tokens, before they are counted: four bytes are about a token.
@@ -55,13 +55,13 @@ struct Refusal {
     std::int64_t wait_us = 0;  // until the call would be admitted; INT64_MAX: never as it is. 0: when another call ends
 };
 
-// Asks the limits, of which limit_rules() has some; never waits. Admitted: the call is charged. Refused: raises, or warns
-// if steadytext.on_limit is null. With on_limit = wait, a call that has room before its deadline is to ask again: Later,
-// at `again_us` (CLOCK_MONOTONIC); WhenWoken, after the end of another session's call, which sets the latch, and at
-// `again_us` in any case. AfterOthers: blocked only by this session's own calls (`has_others`); it is not refused.
+// Asks the limits, of which limit_rules() has some; never waits. Admitted: the call is charged. Refused: raises, or
+// warns if steadytext.on_limit is null. With on_limit = wait, a call that has room before its deadline is to ask again:
+// Later, at `again_us` (CLOCK_MONOTONIC); WhenWoken, after the end of another session's call, which sets the latch, and
+// at `again_us` in any case. AfterOthers: blocked only by this session's own calls (`has_others`); it is not refused.
 enum class Admission { Admitted, Refused, Later, WhenWoken, AfterOthers };
-[[nodiscard]] Admission admit(const Spending &spending, Quota &quota, bool has_others, Deadline &deadline, std::int64_t &again_us,
-                              Refusal &refusal);
+[[nodiscard]] Admission admit(const Spending &spending, Quota &quota, bool has_others, Deadline &deadline,
+                              std::int64_t &again_us, Refusal &refusal);
 
 // From here on the call goes on after its transaction: settle() alone ends it, or the end of the process.
 void outlive_transaction(const Quota &quota);

@@ -20,17 +20,17 @@ public:
     bool use_cache = true;
     bool streaming = false;  // the answer comes in pieces, to this session only
     Deadline deadline;
-    std::uint32_t tag = 0;   // for the owner
+    std::uint32_t tag = 0;  // for the owner
 
     // ---- the state so far ----
     CallResult result = CallResult::Failed;
-    core::Problem problem;           // set if the call failed or was limited
+    core::Problem problem;  // set if the call failed or was limited
     Quota quota;
-    bool was_sent = false;           // a daemon had the request for a while
-    double queue_ms = -1;            // until a daemon had the request; -1: it was never in a slot
-    std::int64_t limit_wait_us = 0;  // if Limited: as in Refusal
+    bool was_sent = false;                       // a daemon had the request for a while
+    double queue_ms = -1;                        // until a daemon had the request; -1: it was never in a slot
+    std::int64_t limit_wait_us = 0;              // if Limited: as in Refusal
     std::int64_t given_tokens = kUnknownTokens;  // of a stream: the tokens so far
-    std::int64_t took_us = 0;        // after finish()
+    std::int64_t took_us = 0;                    // after finish()
 
     // ---- the steps that differ from kind to kind, in the order in which running_call.cpp takes them ----
 
@@ -41,8 +41,8 @@ public:
     // Makes the request to a daemon, with its texts in CurrentMemoryContext. Raises if no daemon can answer such a
     // request.
     [[nodiscard]] virtual SlotRequest prepare() = 0;
-    // After no daemon was found to serve the model of the request: chooses again, and with the model the key and what is
-    // spent. False if there is no other model for such a call. May raise, as steadytext.unknown_model says.
+    // After no daemon was found to serve the model of the request: chooses again, and with the model the key and what
+    // is spent. False if there is no other model for such a call. May raise, as steadytext.unknown_model says.
     [[nodiscard]] virtual bool choose_again() { return false; }
     // Reads a daemon's answer, and remembers it if `use_cache`. Answered, with the answer for other sessions in
     // `shared`; or Unshared; or Failed, with `problem`.

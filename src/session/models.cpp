@@ -21,8 +21,8 @@ namespace {
 
 const shmem::ModelTable &models() { return shmem::segment().daemons->models; }
 
-// True the first time that a statement names this model, and that model answers instead. It may name very many: then the
-// oldest are forgotten, and reported again.
+// True the first time that a statement names this model, and that model answers instead. It may name very many: then
+// the oldest are forgotten, and reported again.
 bool is_news(shmem::ModelRole role, std::string_view name, std::string_view instead) {
     constexpr std::size_t kRemembered = 64;
     static TimestampTz statement = 0;
@@ -47,8 +47,10 @@ void complain(shmem::ModelRole role, std::string_view name, const shmem::Model &
     if (policy == guc::UnknownModel::Ignore)
         return;
     core::Problem problem;
-    problem.set(core::sqlstate::kInvalidParameterValue, "no inference daemon serves model \"%.*s\"", static_cast<int>(name.size()), name.data());
-    problem.with_hint("SELECT * FROM steadytext_models() tells which there are; steadytext.unknown_model says what such a call gives.");
+    problem.set(core::sqlstate::kInvalidParameterValue, "no inference daemon serves model \"%.*s\"",
+                static_cast<int>(name.size()), name.data());
+    problem.with_hint("SELECT * FROM steadytext_models() tells which there are; steadytext.unknown_model says what "
+                      "such a call gives.");
     if (policy == guc::UnknownModel::Error)
         pg::raise(problem);
     problem.with_detail("Model \"%s\" answers instead.", instead.name);

@@ -27,16 +27,17 @@ void check_model(shmem::ModelRole role, const core::TextArgument &model, bool un
 struct ChosenModel {
     // `model` is the model that will answer; else nobody here can tell, and the cache does not take the answer
     bool is_known = false;
-    bool is_gone = false;     // it was known once: its cached answers count, but no daemon serves it any more
+    bool is_gone = false;  // it was known once: its cached answers count, but no daemon serves it any more
     shmem::Model model;
-    std::string_view asked;   // the name that daemons are asked for, and may be found by; empty: the daemon's default
+    std::string_view asked;  // the name that daemons are asked for, and may be found by; empty: the daemon's default
 };
 
 // Chooses the model for a call with this name, or without a name. If no daemon serves or can serve that model,
 // steadytext.unknown_model decides: it raises, or it chooses the default instead, with a WARNING once a statement.
 [[nodiscard]] ChosenModel choose_model(shmem::ModelRole role, std::string_view name);
 
-// Called before a daemon is asked. If the model is gone, chooses the default model, or raises. What is chosen is not gone.
+// Called before a daemon is asked. If the model is gone, chooses the default model, or raises. What is chosen is not
+// gone.
 void replace_if_gone(shmem::ModelRole role, ChosenModel &chosen, std::string_view name);
 
 }  // namespace steadytext::session

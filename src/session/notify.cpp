@@ -18,7 +18,8 @@ namespace steadytext::session {
 
 namespace {
 
-constexpr const char *kChannels[] = {"steadytext_queue", "steadytext_async", "steadytext_queue_notify", "steadytext_queue_done", "steadytext_incident"};
+constexpr const char *kChannels[] = {"steadytext_queue", "steadytext_async", "steadytext_queue_notify",
+                                     "steadytext_queue_done", "steadytext_incident"};
 constexpr double kNearlyFull = 0.9;
 constexpr std::int64_t kLogEveryUs = 60'000'000;
 
@@ -26,7 +27,8 @@ std::uint32_t told;  // by bits; of this transaction
 
 void leave_out(std::uint64_t count) {
     static std::int64_t logged_us = 0;
-    shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::NotificationsLeftOut, count);
+    shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()),
+                                   shmem::Counter::NotificationsLeftOut, count);
     const std::int64_t now_us = core::monotonic_us();
     if (logged_us != 0 && now_us - logged_us < kLogEveryUs)
         return;

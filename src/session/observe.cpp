@@ -61,7 +61,8 @@ void add_usage(const shmem::Segment &segment) {
     key.day = static_cast<std::int32_t>(core::unix_us() / kDayUs);
     strlcpy(key.model, pending.key.model, sizeof key.model);
     if (row == nullptr || !segment.usage->add(key, pending.counts))
-        segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::UsageDropped, pending.counts.calls);
+        segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::UsageDropped,
+                              pending.counts.calls);
     else
         row->note_usage();
 }
@@ -79,9 +80,8 @@ void add_to_pending(std::int64_t now_us) {
     shmem::StatementKey &key = pending.key;
     const std::uint32_t role = GetUserId();
     const auto query_id = static_cast<std::uint64_t>(pgstat_get_my_query_id());
-    if (pending.counts.calls > 0 &&
-        (key.role != role || key.query_id != query_id || key.kind != current.call.kind || now_us - pending.since_us > kPendingUs ||
-         strcmp(key.model, current_model) != 0))
+    if (pending.counts.calls > 0 && (key.role != role || key.query_id != query_id || key.kind != current.call.kind ||
+                                     now_us - pending.since_us > kPendingUs || strcmp(key.model, current_model) != 0))
         flush_pending();
     if (pending.counts.calls == 0) {
         key.role = role;
@@ -101,14 +101,16 @@ void log_if_slow() {
         return;
     StringInfoData detail;
     initStringInfo(&detail);
-    appendStringInfo(&detail, "prompt %016llx, model \"%s\"", static_cast<unsigned long long>(current.prompt_hash), current_model);
+    appendStringInfo(&detail, "prompt %016llx, model \"%s\"", static_cast<unsigned long long>(current.prompt_hash),
+                     current_model);
     for (std::size_t i = 0; i < shmem::kCallStages; i++)
         if (call.stages_us[i] >= 0)
-            appendStringInfo(&detail, ", %s %.3f ms", shmem::kCallStageNames[i], static_cast<double>(call.stages_us[i]) / 1000);
+            appendStringInfo(&detail, ", %s %.3f ms", shmem::kCallStageNames[i],
+                             static_cast<double>(call.stages_us[i]) / 1000);
     if (call.completion_tokens > 0)
         appendStringInfo(&detail, ", %u and %u tokens", call.prompt_tokens, call.completion_tokens);
-    ereport(LOG, (errmsg("duration: %.3f ms  steadytext %s: %s", static_cast<double>(call.took_us) / 1000, shmem::name_of(call.kind),
-                         shmem::kCallOutcomeNames[static_cast<std::size_t>(call.outcome)]),
+    ereport(LOG, (errmsg("duration: %.3f ms  steadytext %s: %s", static_cast<double>(call.took_us) / 1000,
+                         shmem::name_of(call.kind), shmem::kCallOutcomeNames[static_cast<std::size_t>(call.outcome)]),
                   errdetail_log("%s.", detail.data), errhidestmt(true), errhidecontext(true)));
     pfree(detail.data);
 }
@@ -116,7 +118,8 @@ void log_if_slow() {
 // For incidents: a timeout says nothing of the server if the call's own deadline was sooner than the server's limit for
 // a daemon.
 void count_by_role(const shmem::Segment &segment, const EndedCall &call) {
-    const bool is_own_doing = call.has_failed && call.cause == FailureCause::Timeout && guc::request_timeout_ms < guc::breaker_timeout_ms;
+    const bool is_own_doing =
+        call.has_failed && call.cause == FailureCause::Timeout && guc::request_timeout_ms < guc::breaker_timeout_ms;
     if (is_own_doing)
         segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::OwnTimeouts);
     // A worker's session is the owner's, and its jobs are of many roles.
@@ -170,7 +173,9 @@ void watch_transactions() {
     });
 }
 
-bool is_class(const core::Problem &problem, const char *sqlstate) { return strncmp(problem.sqlstate, sqlstate, 2) == 0; }
+bool is_class(const core::Problem &problem, const char *sqlstate) {
+    return strncmp(problem.sqlstate, sqlstate, 2) == 0;
+}
 bool is(const core::Problem &problem, const char *sqlstate) { return strcmp(problem.sqlstate, sqlstate) == 0; }
 
 FailureCause cause_of(const core::Problem &problem) {
@@ -198,7 +203,8 @@ void fail(FailureCause cause) {
     call.cause = cause;
     if (shmem::was_sent(call.outcome))
         call.outcome = cause == FailureCause::Timeout ? CallOutcome::TimedOut : CallOutcome::Failed;
-    else if (call.outcome == CallOutcome::Refused && (cause == FailureCause::NotConfigured || cause == FailureCause::Unreachable))
+    else if (call.outcome == CallOutcome::Refused &&
+             (cause == FailureCause::NotConfigured || cause == FailureCause::Unreachable))
         call.outcome = CallOutcome::Degraded;
 }
 

@@ -18,9 +18,9 @@ namespace steadytext::session {
 // The session's part of a slot.
 struct SlotRequest {
     shmem::Operation operation;
-    std::string_view params;  // JSON object of the wire protocol
-    std::string_view model;   // empty: the daemon's default
-    bool streaming = false;   // the answer comes in pieces (generation_stream.hpp), then its end
+    std::string_view params;             // JSON object of the wire protocol
+    std::string_view model;              // empty: the daemon's default
+    bool streaming = false;              // the answer comes in pieces (generation_stream.hpp), then its end
     const Spending *spending = nullptr;  // charged to the limits of the daemon that gets the request
     const Quota *quota = nullptr;        // settles that charge; outlives the request
     std::int64_t deadline_us = 0;        // CLOCK_MONOTONIC
@@ -38,9 +38,9 @@ struct Answer {
     std::string_view rest;           // of a stream: text that had come before it and was not taken
     bool streamed = false;           // `body` is the end of a stream that came to `text`
     std::string_view text;
-    std::uint16_t daemon = 0;        // row of the daemon table, as long as its tenure is
+    std::uint16_t daemon = 0;  // row of the daemon table, as long as its tenure is
     std::uint64_t daemon_tenure = 0;
-    double queue_ms = 0;             // until it was sent
+    double queue_ms = 0;  // until it was sent
 };
 
 // Plain data; with nothing submitted, let_go() does nothing.

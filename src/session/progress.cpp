@@ -41,7 +41,8 @@ void show(const shmem::ProgressRow &row) {
     if (debug_query_string == nullptr)
         return;
     char text[1024];
-    snprintf(text, sizeof text, "/* steadytext: %lld of %lld done */ %s", static_cast<long long>(row.done.load(std::memory_order_relaxed)),
+    snprintf(text, sizeof text, "/* steadytext: %lld of %lld done */ %s",
+             static_cast<long long>(row.done.load(std::memory_order_relaxed)),
              static_cast<long long>(row.total.load(std::memory_order_relaxed)), debug_query_string);
     text[pg_mbcliplen(text, static_cast<int>(strlen(text)), sizeof text - 4)] = '\0';
     show_query(text);

@@ -1,4 +1,5 @@
-// How far a long call of this session is: the view steadytext_progress and, once it has taken a second, pg_stat_activity.
+// How far a long call of this session is: the view steadytext_progress and, once it has taken a second,
+// pg_stat_activity.
 //
 // Called by src/session. Regime: pg, but nothing here raises. A caller of begin() also calls end(), after an error too.
 #pragma once

@@ -40,11 +40,13 @@ Replies take(ModelCall &call, std::span<std::string_view> answers, core::Problem
     return Replies::All;
 }
 
-Replies ask(ConcurrentCalls &calls, const Questions &questions, std::span<std::string_view> answers, core::Problem &problem) {
+Replies ask(ConcurrentCalls &calls, const Questions &questions, std::span<std::string_view> answers,
+            core::Problem &problem) {
     std::size_t next = 0;
     for (;;) {
         while (next < questions.count && calls.has_room()) {
-            MemoryContext caller = MemoryContextSwitchTo(AllocSetContextCreate(CurrentMemoryContext, "steadytext question", ALLOCSET_SMALL_SIZES));
+            MemoryContext caller = MemoryContextSwitchTo(
+                AllocSetContextCreate(CurrentMemoryContext, "steadytext question", ALLOCSET_SMALL_SIZES));
             ModelCall *call = questions.begin(questions.context, next);
             call->tag = static_cast<std::uint32_t>(next++);
             calls.start(call);
@@ -79,6 +81,8 @@ Replies ask_all(const Questions &questions, std::span<std::string_view> answers,
     return replies;
 }
 
-Replies without_answer(const core::Problem &problem) { return degrade(problem) == Degraded::Null ? Replies::None : Replies::Fallback; }
+Replies without_answer(const core::Problem &problem) {
+    return degrade(problem) == Degraded::Null ? Replies::None : Replies::Fallback;
+}
 
 }  // namespace steadytext::session

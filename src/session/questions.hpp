@@ -29,8 +29,8 @@ enum class Replies {
     BeyondWindow,  // a request was beyond the model's window; nothing was said about it yet
 };
 
-// `answers`: a text, or floats, for each question, in CurrentMemoryContext. Raises as the calls do, and if a fallback is
-// not wanted. `problem` is set for BeyondWindow.
+// `answers`: a text, or floats, for each question, in CurrentMemoryContext. Raises as the calls do, and if a fallback
+// is not wanted. `problem` is set for BeyondWindow.
 [[nodiscard]] Replies ask_all(const Questions &questions, std::span<std::string_view> answers, core::Problem &problem);
 
 // As steadytext.on_failure says. Raises, or None or Fallback.

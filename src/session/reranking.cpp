@@ -135,7 +135,9 @@ public:
     explicit RerankingCall(const RerankRequest &request);
 
     [[nodiscard]] bool accept_cached(const CachedAnswer &found) override { return take_scores(found.text); }
-    [[nodiscard]] SlotRequest prepare() override { return {shmem::Operation::Rerank, pg::copy_text(wire_params(work_)), model_name()}; }
+    [[nodiscard]] SlotRequest prepare() override {
+        return {shmem::Operation::Rerank, pg::copy_text(wire_params(work_)), model_name()};
+    }
     [[nodiscard]] CallResult accept(const Answer &answer, CachedAnswer &shared) override;
     void finish() override;
     // The scores as a JSON array, in the order of the documents.
@@ -143,7 +145,9 @@ public:
     [[nodiscard]] std::span<const RankedDocument> ordered() const;
 
 private:
-    [[nodiscard]] std::string_view model_name() const { return has_model_ ? std::string_view(model_.name) : std::string_view(); }
+    [[nodiscard]] std::string_view model_name() const {
+        return has_model_ ? std::string_view(model_.name) : std::string_view();
+    }
     [[nodiscard]] bool take_scores(std::string_view text);
     void keep_scores(const std::vector<double> &scores);
     void keep(const CachedAnswer &answer) const;

@@ -8,14 +8,16 @@
 
 namespace steadytext::session::room {
 
-using shmem::Counter;
 using core::FairShare;
+using shmem::Counter;
 
 namespace {
 
 void wake(std::int32_t proc_number) { pg::set_latch_of(proc_number); }
 
-void count(Counter counter) { shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter); }
+void count(Counter counter) {
+    shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter);
+}
 
 }  // namespace
 
@@ -25,10 +27,12 @@ shmem::Claimant claimant(const SlotRequest &request) {
     return {pg::my_proc_number(), role};
 }
 
-std::uint32_t chunks_of(const SlotRequest &request) { return shmem::PayloadPool::chunks_for(request.params.size()) + (request.streaming ? 1 : 0); }
+std::uint32_t chunks_of(const SlotRequest &request) {
+    return shmem::PayloadPool::chunks_for(request.params.size()) + (request.streaming ? 1 : 0);
+}
 
-// Shares of slots and payload memory: src/core/fair_share.hpp. The holdings of roles are counted only when so much is in
-// use that it matters. The slots are looked at first: a slot is counted as free after its memory is.
+// Shares of slots and payload memory: src/core/fair_share.hpp. The holdings of roles are counted only when so much is
+// in use that it matters. The slots are looked at first: a slot is counted as free after its memory is.
 Lack lack(const SlotRequest &request) {
     const shmem::Segment &segment = shmem::segment();
     const std::uint32_t slots = segment.slots->size(), slots_in_use = segment.slots->in_use();
@@ -46,7 +50,8 @@ bool others_wait() { return !shmem::segment().waiting_line->is_empty(); }
 
 void join_line(const SlotRequest &request) {
     count(Counter::RoomWaits);
-    shmem::segment().waiting_line->join(pg::my_proc_number(), {claimant(request).role, chunks_of(request), request.deadline_us});
+    shmem::segment().waiting_line->join(pg::my_proc_number(),
+                                        {claimant(request).role, chunks_of(request), request.deadline_us});
 }
 
 bool is_called() { return shmem::segment().waiting_line->is_called(pg::my_proc_number()); }
@@ -71,16 +76,18 @@ void refuse(const SlotRequest &request, core::Problem &problem) {
     if (can_never_be(request) || lack(request) == Lack::Memory) {
         count(Counter::PayloadFull);
         problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a request");
-        problem.with_detail("The request has %zu bytes; this role's requests under way have %zu kB of %zu kB.", request.params.size(),
-                            std::size_t{held.chunks} * shmem::PayloadPool::kChunkBytes / 1024,
-                            std::size_t{segment.payloads->chunk_count()} * shmem::PayloadPool::kChunkBytes / 1024)
+        problem
+            .with_detail("The request has %zu bytes; this role's requests under way have %zu kB of %zu kB.",
+                         request.params.size(), std::size_t{held.chunks} * shmem::PayloadPool::kChunkBytes / 1024,
+                         std::size_t{segment.payloads->chunk_count()} * shmem::PayloadPool::kChunkBytes / 1024)
             .with_hint("Raise steadytext.payload_memory.");
         return;
     }
     count(Counter::QueueFull);
     problem.set(core::sqlstate::kInsufficientResources, "too many requests under way");
     if (segment.slots->in_use() < segment.slots->size())
-        problem.with_detail("This role has %u of %u request slots; the free ones are kept for other roles.", held.slots, segment.slots->size());
+        problem.with_detail("This role has %u of %u request slots; the free ones are kept for other roles.", held.slots,
+                            segment.slots->size());
     else
         problem.with_detail("All %u request slots are in use.", segment.slots->size());
     problem.with_hint("Raise steadytext.max_requests.");

@@ -176,7 +176,8 @@ bool RunningCall::recall() {
     if (!call_->use_cache)
         return false;
     CachedAnswer found;
-    const bool hit = (session::recall(call_->query, found) || call_->recall_original(found)) && call_->accept_cached(found);
+    const bool hit =
+        (session::recall(call_->query, found) || call_->recall_original(found)) && call_->accept_cached(found);
     note_lookup(hit);
     return hit;
 }
@@ -222,7 +223,8 @@ bool RunningCall::end_repeated() {
 // ---- a single request for all sessions that ask the same (shmem/single_flight.hpp) ----------------------------------
 
 bool RunningCall::join() {
-    switch (single_flight().join(flight_key(call_->query, room::claimant(request_).role), pg::my_proc_number(), ticket_)) {
+    switch (
+        single_flight().join(flight_key(call_->query, room::claimant(request_).role), pg::my_proc_number(), ticket_)) {
     case SingleFlight::Role::Leader:
         return lead();
     case SingleFlight::Role::Waiter:
@@ -314,7 +316,9 @@ void RunningCall::leave_flight() {
 // ---- room in shared memory ------------------------------------------------------------------------------------------
 
 // No call of this group is in line; or this call is, and its turn may have come.
-bool RunningCall::may_claim() const { return group_->in_line == nullptr || (group_->in_line == call_ && room::is_called()); }
+bool RunningCall::may_claim() const {
+    return group_->in_line == nullptr || (group_->in_line == call_ && room::is_called());
+}
 
 // Without room, the call stands in line for its whole group: a session has a single place.
 bool RunningCall::place() {

@@ -29,10 +29,10 @@ namespace steadytext::session {
 
 // Shared by the calls that a session has under way at the same time.
 struct CallGroup {
-    std::uint32_t sent = 0;               // calls with a slot
-    const ModelCall *in_line = nullptr;   // the call for which the session stands in line for a slot (room.hpp)
-    bool outlives_transactions = false;   // calls go on after the transaction that started them
-    std::int64_t least_pause_us = 0;      // before a call asks the rate limits again
+    std::uint32_t sent = 0;              // calls with a slot
+    const ModelCall *in_line = nullptr;  // the call for which the session stands in line for a slot (room.hpp)
+    bool outlives_transactions = false;  // calls go on after the transaction that started them
+    std::int64_t least_pause_us = 0;     // before a call asks the rate limits again
 };
 
 class RunningCall {
@@ -47,7 +47,9 @@ public:
     void advance();
     // Whether advance() may do something; and whether it certainly will.
     [[nodiscard]] bool can_advance() const;
-    [[nodiscard]] bool is_ready() const { return has_ended() || (stage_ == Stage::Place && group_->in_line == nullptr); }
+    [[nodiscard]] bool is_ready() const {
+        return has_ended() || (stage_ == Stage::Place && group_->in_line == nullptr);
+    }
     // When advance() may do something even if nothing sets the latch. CLOCK_MONOTONIC.
     [[nodiscard]] std::int64_t due_us() const { return stage_ == Stage::Sent ? slot_.deadline_us() : again_us_; }
 

@@ -12,8 +12,8 @@
 
 namespace steadytext::session {
 
-// "database" or "database/role", valid until the next call. In each name `%` and `/` are written %25 and %2F, as are the bytes of a name
-// that is in no known encoding: so two scopes are the same text only if both names are the same.
+// "database" or "database/role", valid until the next call. In each name `%` and `/` are written %25 and %2F, as are
+// the bytes of a name that is in no known encoding: so two scopes are the same text only if both names are the same.
 [[nodiscard]] std::string_view cache_scope();
 
 // The OID that belongs to the scope: the role's OID, or InvalidOid if all roles of the database share answers.

@@ -64,7 +64,8 @@ bool is_good(const char *key, const char *value) {
     core::Problem problem;
     if (pg::try_guarded(problem, [&](core::Problem &why) { return core::check_config(key, value, why); }))
         return true;
-    ereport(DEBUG1, (errmsg_internal("a row of steadytext_config is left out: %s", problem.message), errdetail_internal("Its key is \"%s\".", key)));
+    ereport(DEBUG1, (errmsg_internal("a row of steadytext_config is left out: %s", problem.message),
+                     errdetail_internal("Its key is \"%s\".", key)));
     return false;
 }
 

@@ -1,4 +1,5 @@
-// Which rows of steadytext_config count for nothing, for steadytext_selfcheck(). In settings.cpp, which leaves them out. Regime: pg.
+// Which rows of steadytext_config count for nothing, for steadytext_selfcheck(). In settings.cpp, which leaves them
+// out. Regime: pg.
 #pragma once
 
 namespace steadytext::session {

@@ -34,7 +34,7 @@ struct State {
     bool caches_are_stale = false;
     bool caches_are_stale_at_once = false;  // the same, and a later step of the outermost statement may find it
     bool gave_in_transaction = false;       // a value in place of an answer was given in this transaction
-    bool stood_in = false;  // in the outermost statement, a call got a value in place of an answer
+    bool stood_in = false;                  // in the outermost statement, a call got a value in place of an answer
     std::uint64_t answered = 0;
     core::Problem cause;  // of the first such call
 };
@@ -53,7 +53,8 @@ shmem::ParallelNote *my_note() { return MyProc != nullptr ? note_of(pg::my_proc_
 
 // ---- outside of all statements --------------------------------------------------------------------------------------
 
-// A trigger that was put off until COMMIT, PREPARE TRANSACTION or SET CONSTRAINTS runs outside of the statement that fired it.
+// A trigger that was put off until COMMIT, PREPARE TRANSACTION or SET CONSTRAINTS runs outside of the statement that
+// fired it.
 bool is_in_trigger() { return DatumGetInt32(pg_trigger_depth(nullptr)) > 0; }
 
 // Whether a function runs: an error in it would be reported in its name. The client's own calls have no error context
@@ -108,7 +109,8 @@ void note_unanswered() {
 // got.
 void drop_stale_caches() {
     const bool begins = state.levels == 0;
-    if (state.planning > 0 || state.analyzing > 0 || !IsTransactionState() || !(state.caches_are_stale_at_once || (begins && state.caches_are_stale)))
+    if (state.planning > 0 || state.analyzing > 0 || !IsTransactionState() ||
+        !(state.caches_are_stale_at_once || (begins && state.caches_are_stale)))
         return;
     state.caches_are_stale_at_once = false;
     if (begins)
@@ -184,7 +186,8 @@ bool stood_in() {
 
 // A call of an outer statement got a stand-in: a statement that puts values into rows may be about to store it.
 void refuse_stand_in(bool puts_values) {
-    if (!puts_values || (state.levels == 0 && is_clients_own()) || guc::on_failure != static_cast<int>(guc::OnFailure::Auto) || !stood_in())
+    if (!puts_values || (state.levels == 0 && is_clients_own()) ||
+        guc::on_failure != static_cast<int>(guc::OnFailure::Auto) || !stood_in())
         return;
     core::Problem problem = state.cause;
     if (!problem.is_set())
@@ -201,7 +204,8 @@ bool changes_rows(CmdType command, bool has_modifying_with) {
 
 bool stores(const QueryDesc *query) {
     const CommandDest goes_to = query->dest != nullptr ? query->dest->mydest : DestNone;
-    return changes_rows(query->operation, query->plannedstmt->hasModifyingCTE) || goes_to == DestIntoRel || goes_to == DestTransientRel;
+    return changes_rows(query->operation, query->plannedstmt->hasModifyingCTE) || goes_to == DestIntoRel ||
+           goes_to == DestTransientRel;
 }
 
 bool has_option(const List *options, const char *name) {
@@ -266,7 +270,8 @@ bool gives_values(const AlterTableCmd *command) {
         return false;
     ListCell *cell;
     foreach (cell, reinterpret_cast<const ColumnDef *>(command->def)->constraints)
-        if (const ConstrType type = static_cast<const Constraint *>(lfirst(cell))->contype; type == CONSTR_DEFAULT || type == CONSTR_GENERATED)
+        if (const ConstrType type = static_cast<const Constraint *>(lfirst(cell))->contype;
+            type == CONSTR_DEFAULT || type == CONSTR_GENERATED)
             return true;
     return false;
 }
@@ -301,7 +306,8 @@ bool puts_values(const Node *statement) {
 // ---- hooks ----------------------------------------------------------------------------------------------------------
 
 PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo parameters) {
-    const Level level{.stores = changes_rows(query->commandType, query->hasModifyingCTE), .plans = true, .ends_statement = false};
+    const Level level{
+        .stores = changes_rows(query->commandType, query->hasModifyingCTE), .plans = true, .ends_statement = false};
     PlannedStmt *volatile planned = nullptr;
     within(level, [&] {
         planned = next_planner != nullptr ? next_planner(query, text, options, parameters)
@@ -314,7 +320,9 @@ PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo par
 
 // Generated columns are prepared here, and their constants evaluated.
 void start(QueryDesc *query, int flags) {
-    const auto next = [&] { (next_executor_start != nullptr ? next_executor_start : standard_ExecutorStart)(query, flags); };
+    const auto next = [&] {
+        (next_executor_start != nullptr ? next_executor_start : standard_ExecutorStart)(query, flags);
+    };
     if (!stores(query))
         return next();
     within({.stores = true, .ends_statement = false}, next);
@@ -328,16 +336,18 @@ void run(QueryDesc *query, pg::execute_next_type next, void *context) {
 
 // Triggers that fire after a statement fire here.
 void finish(QueryDesc *query) {
-    within({.stores = stores(query)}, [&] { (next_executor_finish != nullptr ? next_executor_finish : standard_ExecutorFinish)(query); });
+    within({.stores = stores(query)},
+           [&] { (next_executor_finish != nullptr ? next_executor_finish : standard_ExecutorFinish)(query); });
 }
 
-void run_utility(PlannedStmt *planned, const char *text, bool read_only_tree, ProcessUtilityContext context, ParamListInfo parameters,
-                 QueryEnvironment *environment, DestReceiver *destination, QueryCompletion *completion) {
+void run_utility(PlannedStmt *planned, const char *text, bool read_only_tree, ProcessUtilityContext context,
+                 ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
+                 QueryCompletion *completion) {
     const Level level = level_of(planned->utilityStmt);
     refuse_stand_in(puts_values(planned->utilityStmt));
     within(level, [&] {
-        (next_utility != nullptr ? next_utility : standard_ProcessUtility)(planned, text, read_only_tree, context, parameters, environment,
-                                                                          destination, completion);
+        (next_utility != nullptr ? next_utility : standard_ProcessUtility)(
+            planned, text, read_only_tree, context, parameters, environment, destination, completion);
     });
 }
 
@@ -390,10 +400,12 @@ void explain_storing(core::Problem &problem) {
     char before[sizeof problem.detail];
     strlcpy(before, problem.detail, sizeof before);
     const char *kept = guc::cache_enabled ? "; from the cache they cost nothing when it is run again" : "";
-    problem.with_detail("%s%sThe statement stores its rows, so it is given no fallback. %llu of its calls were answered%s.", before,
-                        before[0] != '\0' ? " " : "", static_cast<unsigned long long>(state.answered), state.answered > 0 ? kept : "");
+    problem.with_detail(
+        "%s%sThe statement stores its rows, so it is given no fallback. %llu of its calls were answered%s.", before,
+        before[0] != '\0' ? " " : "", static_cast<unsigned long long>(state.answered), state.answered > 0 ? kept : "");
     if (problem.hint[0] == '\0')
-        problem.with_hint("Run it again when a daemon answers. steadytext.on_failure says what a call gives that none answers.");
+        problem.with_hint(
+            "Run it again when a daemon answers. steadytext.on_failure says what a call gives that none answers.");
 }
 
 }  // namespace steadytext::session::statement

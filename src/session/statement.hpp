@@ -13,8 +13,8 @@
 //   - the planning of such a statement, because the planner makes constants of calls with constant arguments;
 //   - the workers of a parallel query, which ask their leader;
 //   - all that runs outside of all statements: triggers that were put off until COMMIT, PREPARE TRANSACTION or SET
-//     CONSTRAINTS, functions that the fastpath protocol calls, callbacks of the queue, and login triggers. Only a call of this extension's
-//     function that the client itself makes by that protocol does not store.
+//     CONSTRAINTS, functions that the fastpath protocol calls, callbacks of the queue, and login triggers. Only a call
+//     of this extension's function that the client itself makes by that protocol does not store.
 //
 // A value may also be stored later: DO and CALL, or a function of a SELECT, take it into a variable first and INSERT it
 // then. So a statement that puts values into rows (not a statement that drops, truncates, creates or grants) is an
@@ -35,8 +35,8 @@ void install_hooks();
 // The rows of the statement under way may end up in a table or an index.
 [[nodiscard]] bool stores_rows();
 
-// ANALYZE is under way, by hand or by autovacuum, and samples rows; VACUUM is not. A caller then gives NULL if the answer is not cached; that NULL is
-// dropped from caches as in note_stand_in().
+// ANALYZE is under way, by hand or by autovacuum, and samples rows; VACUUM is not. A caller then gives NULL if the
+// answer is not cached; that NULL is dropped from caches as in note_stand_in().
 [[nodiscard]] bool is_analyzing();
 
 // A call of the statement under way was answered, by a daemon or by the cache.

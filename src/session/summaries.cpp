@@ -24,7 +24,8 @@ constexpr std::string_view kUnanswered = "Unable to generate summary";
 constexpr std::string_view kNothing = "No data to summarize";
 
 [[noreturn]] void refuse(const char *what, const char *must) {
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s of a summary's state must be %s", what, must)));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s of a summary's state must be %s", what, must)));
 }
 
 // ---- reading --------------------------------------------------------------------------------------------------------
@@ -42,7 +43,8 @@ JsonbContainer *object_of(const JsonbValue *value, const char *what) {
 
 void require_utf8(std::string_view text) {
     if (!core::utf8_is_valid(text))
-        ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE), errmsg("a text of a summary's state is not valid UTF-8")));
+        ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+                        errmsg("a text of a summary's state is not valid UTF-8")));
 }
 
 using Add = void (SummaryState::*)(std::string_view);
@@ -166,13 +168,15 @@ TextArgument name_in(std::string_view json) {
     Jsonb *value = parsed(json);
     JsonbValue scalar;
     if (!JB_ROOT_IS_SCALAR(value) || !JsonbExtractScalar(&value->root, &scalar) || scalar.type != jbvString)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"model\" in the metadata of a summary must be a string")));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("\"model\" in the metadata of a summary must be a string")));
     return pg::jsonb_text(scalar);
 }
 
 bool flag_in(std::string_view json) {
     if (json != "true" && json != "false" && json != "null" && json != "\"true\"" && json != "\"false\"")
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"unsafe_mode\" in the metadata of a summary must be true or false")));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("\"unsafe_mode\" in the metadata of a summary must be true or false")));
     return json == "true" || json == "\"true\"";
 }
 
@@ -211,7 +215,8 @@ std::span<const std::string_view> texts_of(const SummaryState &state) {
         *texts = state.texts();
         return true;
     });
-    auto *copies = static_cast<std::string_view *>(palloc(std::max<std::size_t>(texts->size(), 1) * sizeof(std::string_view)));
+    auto *copies =
+        static_cast<std::string_view *>(palloc(std::max<std::size_t>(texts->size(), 1) * sizeof(std::string_view)));
     std::copy(texts->begin(), texts->end(), copies);
     const std::size_t count = texts->size();
     texts->clear();
@@ -231,12 +236,18 @@ TextArgument outcome(Replies replies, std::string_view answer, std::string_view 
     return {};
 }
 
-TextArgument ask_for_summary(std::span<const std::string_view> texts, const Told &told, const char *what, const char *counts) {
-    const char *context = told.context.empty() ? "" : psprintf(" Context: %.*s.", static_cast<int>(told.context.size()), told.context.data());
+TextArgument ask_for_summary(std::span<const std::string_view> texts, const Told &told, const char *what,
+                             const char *counts) {
+    const char *context = told.context.empty()
+                              ? ""
+                              : psprintf(" Context: %.*s.", static_cast<int>(told.context.size()), told.context.data());
     Condensing task{.texts = texts};
-    task.whole = psprintf("Write a short summary of %s.%s%s Say what matters most, in one paragraph.", what, counts, context);
+    task.whole =
+        psprintf("Write a short summary of %s.%s%s Say what matters most, in one paragraph.", what, counts, context);
     task.part = "Summarize the following in two sentences.";
-    task.join = psprintf("These are summaries of parts of %s.%s%s Write one short summary of all of it: what matters most, in one paragraph.", what, counts, context);
+    task.join = psprintf("These are summaries of parts of %s.%s%s Write one short summary of all of it: what matters "
+                         "most, in one paragraph.",
+                         what, counts, context);
     task.model = told.model;
     task.unsafe_mode = told.unsafe_mode;
     std::string_view answer;
@@ -314,8 +325,10 @@ TextArgument summarized(const SummaryState &state) {
     if (counts.rows == 0 || texts.empty())
         return {false, kNothing};
     const char *sampled = state.is_whole() ? "" : psprintf(" They are a sample of %zu.", texts.size());
-    const char *numbers = psprintf(" There are %lld texts, of %lld to %lld characters.%s", static_cast<long long>(counts.rows),
-                                   static_cast<long long>(std::max<std::int64_t>(counts.shortest, 0)), static_cast<long long>(counts.longest), sampled);
+    const char *numbers =
+        psprintf(" There are %lld texts, of %lld to %lld characters.%s", static_cast<long long>(counts.rows),
+                 static_cast<long long>(std::max<std::int64_t>(counts.shortest, 0)),
+                 static_cast<long long>(counts.longest), sampled);
     return ask_for_summary(texts, told_by(state, true), "the following texts", numbers);
 }
 
@@ -330,7 +343,8 @@ TextArgument answered(const SummaryState &state) {
     Condensing task{.texts = texts};
     task.whole = prompt;
     task.part = with("What follows is one part of the input; answer for this part alone.");
-    task.join = with("The input was too long for one request. What follows are the answers for its parts; make one answer of them.");
+    task.join = with(
+        "The input was too long for one request. What follows are the answers for its parts; make one answer of them.");
     std::string_view answer;
     const Replies replies = condense(task, answer);
     return outcome(replies, answer, pg::fitted_to_encoding(guc::fallback_text));

@@ -35,6 +35,7 @@ void merge(core::SummaryState &state, const core::SummaryState &other);
 // The same by the state's own instruction; null also if there is nothing to be asked about.
 [[nodiscard]] core::TextArgument answered(const core::SummaryState &state);
 // A text as it is, with its metadata; the model is that of the arguments.
-[[nodiscard]] core::TextArgument summarized(std::string_view text, Jsonb *metadata, const core::TextArgument &model, bool unsafe_mode);
+[[nodiscard]] core::TextArgument summarized(std::string_view text, Jsonb *metadata, const core::TextArgument &model,
+                                            bool unsafe_mode);
 
 }  // namespace steadytext::session

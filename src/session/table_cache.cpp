@@ -38,18 +38,30 @@ namespace steadytext::session {
 namespace {
 
 enum Column {
-    Key, ScopeRole, Prompt, Response, Embedding, ModelName, Seed, Params, PromptTokens, CompletionTokens, FinishReason, ExpiresAt, Fingerprint
+    Key,
+    ScopeRole,
+    Prompt,
+    Response,
+    Embedding,
+    ModelName,
+    Seed,
+    Params,
+    PromptTokens,
+    CompletionTokens,
+    FinishReason,
+    ExpiresAt,
+    Fingerprint
 };
 
 struct Wanted {
     const char *name;
     const char *type;
 };
-constexpr Wanted kWanted[] = {{"cache_key", "text"},         {"scope_role", "oid"},        {"prompt", "text"},
-                              {"response", "text"},          {"embedding", "vector"},
-                              {"model_name", "text"},        {"seed", "int4"},              {"generation_params", "jsonb"},
-                              {"prompt_tokens", "int4"},     {"completion_tokens", "int4"}, {"finish_reason", "text"},
-                              {"expires_at", "timestamptz"}, {"fingerprint", "text"}};
+constexpr Wanted kWanted[] = {
+    {"cache_key", "text"},     {"scope_role", "oid"},         {"prompt", "text"},        {"response", "text"},
+    {"embedding", "vector"},   {"model_name", "text"},        {"seed", "int4"},          {"generation_params", "jsonb"},
+    {"prompt_tokens", "int4"}, {"completion_tokens", "int4"}, {"finish_reason", "text"}, {"expires_at", "timestamptz"},
+    {"fingerprint", "text"}};
 
 // Facts about the table; forgotten when its relation cache entry is invalidated.
 struct Known {
@@ -85,7 +97,8 @@ bool find_columns(Relation table) {
     for (std::size_t i = 0; i < std::size(kWanted); i++) {
         known.columns[i] = get_attnum(RelationGetRelid(table), kWanted[i].name);
         const bool there = known.columns[i] != InvalidAttrNumber;
-        if (!there || !is_named(TupleDescAttr(RelationGetDescr(table), known.columns[i] - 1)->atttypid, kWanted[i].type)) {
+        if (!there ||
+            !is_named(TupleDescAttr(RelationGetDescr(table), known.columns[i] - 1)->atttypid, kWanted[i].type)) {
             complain(psprintf("Column \"%s\" %s.", kWanted[i].name,
                               there ? psprintf("is not of type %s", kWanted[i].type) : "is missing"));
             return false;
@@ -102,8 +115,8 @@ Oid find_index(Relation table) {
     foreach (cell, indexes) {
         Relation index = index_open(lfirst_oid(cell), AccessShareLock);
         const Form_pg_index form = index->rd_index;
-        if (form->indisunique && form->indisvalid && form->indnkeyatts == 1 && form->indkey.values[0] == known.columns[Key] &&
-            RelationGetIndexPredicate(index) == NIL)
+        if (form->indisunique && form->indisvalid && form->indnkeyatts == 1 &&
+            form->indkey.values[0] == known.columns[Key] && RelationGetIndexPredicate(index) == NIL)
             found = RelationGetRelid(index);
         index_close(index, AccessShareLock);
     }
@@ -177,7 +190,8 @@ bool has_max_tokens(TupleTableSlot *row, std::int64_t wanted) {
     if (is_object && getKeyJsonValueFromContainer(&object->root, "max_tokens", 10, &value) == nullptr)
         return false;
     if (is_object && value.type == jbvNumeric)  // compared as it is: a number of any size may stand there
-        return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(value.val.numeric), NumericGetDatum(int64_to_numeric(wanted))));
+        return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(value.val.numeric),
+                                                NumericGetDatum(int64_to_numeric(wanted))));
     static bool warned = false;
     if (!warned)
         ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a row of public.steadytext_cache is left out"),
@@ -195,7 +209,8 @@ bool is_default_model(std::string_view name) {
 bool meets(TupleTableSlot *row, const LegacyCondition &condition) {
     const std::string_view model = text_of(row, ModelName);
     return (condition.model.empty() ? is_default_model(model) : model == condition.model) &&
-           number_of(row, Seed, 42) == condition.seed && (condition.prompt.empty() || text_of(row, Prompt) == condition.prompt) &&
+           number_of(row, Seed, 42) == condition.seed &&
+           (condition.prompt.empty() || text_of(row, Prompt) == condition.prompt) &&
            (condition.max_tokens < 0 || has_max_tokens(row, condition.max_tokens));
 }
 
@@ -236,7 +251,8 @@ bool take(TupleTableSlot *row, shmem::ValueKind kind, CachedAnswer &answer) {
     return true;
 }
 
-bool probe(Relation table, Datum key, shmem::ValueKind kind, Oid role, const LegacyCondition *condition, CachedAnswer &answer) {
+bool probe(Relation table, Datum key, shmem::ValueKind kind, Oid role, const LegacyCondition *condition,
+           CachedAnswer &answer) {
     Snapshot snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
     Relation index = index_open(known.index, AccessShareLock);
     TupleTableSlot *row = table_slot_create(table, nullptr);
@@ -245,8 +261,9 @@ bool probe(Relation table, Datum key, shmem::ValueKind kind, Oid role, const Leg
     equals.sk_collation = index->rd_indcollation[0];
     IndexScanDesc scan = pg::begin_index_scan(table, index, snapshot, 1);
     index_rescan(scan, &equals, 1, nullptr, 0);
-    const bool found = index_getnext_slot(scan, ForwardScanDirection, row) && is_of(row, condition != nullptr) && belongs_to(row, role) &&
-                       (condition == nullptr || meets(row, *condition)) && take(row, kind, answer);
+    const bool found = index_getnext_slot(scan, ForwardScanDirection, row) && is_of(row, condition != nullptr) &&
+                       belongs_to(row, role) && (condition == nullptr || meets(row, *condition)) &&
+                       take(row, kind, answer);
     index_endscan(scan);
     ExecDropSingleTupleTableSlot(row);
     index_close(index, AccessShareLock);
@@ -256,7 +273,8 @@ bool probe(Relation table, Datum key, shmem::ValueKind kind, Oid role, const Leg
 
 }  // namespace
 
-bool read_table(std::string_view hex, shmem::ValueKind kind, Oid role, const LegacyCondition *condition, CachedAnswer &answer) {
+bool read_table(std::string_view hex, shmem::ValueKind kind, Oid role, const LegacyCondition *condition,
+                CachedAnswer &answer) {
     Relation table = open_table();
     if (table == nullptr)
         return false;

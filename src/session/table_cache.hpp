@@ -16,10 +16,10 @@ namespace steadytext::session {
 
 // The conditions for a row of the original, besides the right key.
 struct LegacyCondition {
-    std::string_view model;      // empty: the original's default
+    std::string_view model;  // empty: the original's default
     std::int64_t seed;
-    std::int64_t max_tokens;     // -1: of no account
-    std::string_view prompt{};   // empty: of no account
+    std::int64_t max_tokens;    // -1: of no account
+    std::string_view prompt{};  // empty: of no account
 };
 
 // The answer under the key `hex`, if it has not expired. `condition`: null for keys that say everything themselves.

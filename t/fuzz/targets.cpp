@@ -48,7 +48,8 @@ void promise(bool kept, const char *what) {
 // The bytes with the room behind them that parsers ask for, and not one byte more.
 class Padded {
 public:
-    explicit Padded(std::string_view bytes) : room_(new char[bytes.size() + PaddedText::kPadding]()), size_(bytes.size()) {
+    explicit Padded(std::string_view bytes)
+        : room_(new char[bytes.size() + PaddedText::kPadding]()), size_(bytes.size()) {
         std::copy(bytes.begin(), bytes.end(), room_.get());
     }
     [[nodiscard]] PaddedText text() const { return {{room_.get(), size_}}; }
@@ -129,7 +130,8 @@ void daemon_list(std::string_view bytes) {
             continue;
         Problem ignored;
         const std::string text = format_daemon_entry(entries[i]);
-        promise(parse_daemon_list(text, again.get(), 1, ignored) == 1 && again[0].valid && format_daemon_entry(again[0]) == text,
+        promise(parse_daemon_list(text, again.get(), 1, ignored) == 1 && again[0].valid &&
+                    format_daemon_entry(again[0]) == text,
                 "what is written is read back the same");
     }
 }
@@ -142,7 +144,8 @@ void daemon_list_edit(std::string_view bytes) {
     if (!has_daemon(list, endpoint) && !add_daemon(list, endpoint, 3, problem))
         return;
     promise(has_daemon(list, endpoint), "what was added is there");
-    promise(set_daemon_weight(list, endpoint, 7, problem) && drain_daemon(list, endpoint, true, problem), "and can be changed");
+    promise(set_daemon_weight(list, endpoint, 7, problem) && drain_daemon(list, endpoint, true, problem),
+            "and can be changed");
     promise(remove_daemon(list, endpoint, problem), "and removed");
 }
 
@@ -157,7 +160,8 @@ void key_file(std::string_view bytes) {
     std::string key;
     Problem problem;
     if (read_key_file(path.c_str(), KeyKind::Secret, key, problem))
-        promise(!key.empty() && std::all_of(key.begin(), key.end(), [](char c) { return c >= ' ' && c <= '~'; }), "a key is one line");
+        promise(!key.empty() && std::all_of(key.begin(), key.end(), [](char c) { return c >= ' ' && c <= '~'; }),
+                "a key is one line");
     else
         promise(problem.is_set(), "a refusal says why");
     (void)unlink(path.c_str());
@@ -168,7 +172,8 @@ void reply(std::string_view bytes) {
     Problem problem;
     GenerateReply generated;
     if (read_generate_reply(body.text(), generated, problem))
-        promise(utf8_is_valid(generated.text) && !contains_nul(generated.text), "an answer is text PostgreSQL can hold");
+        promise(utf8_is_valid(generated.text) && !contains_nul(generated.text),
+                "an answer is text PostgreSQL can hold");
     std::vector<float> vector;
     ReplyUsage usage;
     if (read_embed_reply(body.text(), vector, usage, problem))
@@ -206,7 +211,9 @@ void openai_reply(std::string_view bytes) {
     for (const long status : {200L, 400L, 429L, 500L, 503L}) {
         const Reply reply = read_reply(request, engine, status, body, 1.0, true);
         for (const std::string *words : {&reply.reason, &reply.message})
-            promise(std::none_of(words->begin(), words->end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }) || status == 200, "an engine's words are plain");
+            promise(std::none_of(words->begin(), words->end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }) ||
+                        status == 200,
+                    "an engine's words are plain");
     }
     (void)read_models(body, engine);
 }
@@ -281,11 +288,13 @@ void postgres_pattern(std::string_view pattern) {
     pattern = pattern.substr(0, 256);
     constraint::SchemaPattern translated, ascii;
     const bool good = constraint::schema_pattern(pattern, false, translated);
-    promise(constraint::schema_pattern(pattern, true, ascii) == good && ascii.longest == translated.longest, "words of ASCII or not, it is one pattern");
+    promise(constraint::schema_pattern(pattern, true, ascii) == good && ascii.longest == translated.longest,
+            "words of ASCII or not, it is one pattern");
     promise(translated.text.size() <= pattern.size() * 28, "it is not much longer");
     constraint::Network network, compiled;
     Problem problem;
-    if (!good || !utf8_is_valid(pattern) || !constraint::compile_regex(pattern, network, problem) || !network.is_satisfiable())
+    if (!good || !utf8_is_valid(pattern) || !constraint::compile_regex(pattern, network, problem) ||
+        !network.is_satisfiable())
         return;
     constraint::Matcher matcher(network);
     if (matcher.distance(matcher.start()) >= 4096)
@@ -293,7 +302,8 @@ void postgres_pattern(std::string_view pattern) {
     const std::string shortest = matcher.completion(matcher.start());
     const std::string schema = constraint::write_json({{"pattern", translated.text}});
     if (constraint::compile_schema(schema, compiled, problem))
-        promise(constraint::check_document(schema, constraint::write_json(shortest), problem), "what matches the one matches the other");
+        promise(constraint::check_document(schema, constraint::write_json(shortest), problem),
+                "what matches the one matches the other");
     const auto characters = std::count_if(shortest.begin(), shortest.end(), [](char c) { return (c & 0xC0) != 0x80; });
     promise(static_cast<std::size_t>(characters) <= translated.longest, "none is longer than the longest");
     promise(translated.matches_blank || shortest.find(' ') == std::string::npos, "a blank is told of");
@@ -315,7 +325,8 @@ void like_pattern(std::string_view like) {
     }
     Problem problem;
     const std::string schema = constraint::write_json({{"pattern", translated.text}});
-    promise(constraint::check_document(schema, constraint::write_json(text), problem), "what matches the one matches the other");
+    promise(constraint::check_document(schema, constraint::write_json(text), problem),
+            "what matches the one matches the other");
 }
 
 // A schema, and a document that may satisfy it.
@@ -346,7 +357,8 @@ void member_order(std::string_view bytes) {
     promise(constraint::read_json(once, ordered), "a schema in order is JSON");
     promise(constraint::with_member_order(once, "") == once, "and stays as it is");
     promise(constraint::Value(schema) == constraint::Value(ordered), "and the same schema");
-    promise(constraint::with_member_order(constraint::write_json(schema), bytes) == constraint::write_json(schema), "a text is in its own order");
+    promise(constraint::with_member_order(constraint::write_json(schema), bytes) == constraint::write_json(schema),
+            "a text is in its own order");
 }
 
 void listen_address(std::string_view bytes) {
@@ -362,7 +374,8 @@ void cache_record(std::string_view bytes) {
     std::string encoded;
     encode(record, encoded);
     CacheRecord again;
-    promise(decode(encoded, again) && again.prompt == record.prompt && again.finish_reason == record.finish_reason, "a record comes back");
+    promise(decode(encoded, again) && again.prompt == record.prompt && again.finish_reason == record.finish_reason,
+            "a record comes back");
 }
 
 // The first line names a setting or a key, the rest is its value.

@@ -1,4 +1,5 @@
-// The parsers of src/core, each as a function of any bytes: what it reads must not crash it, and must hold what it promises.
+// The parsers of src/core, each as a function of any bytes: what it reads must not crash it, and must hold what it
+// promises.
 //
 // Called by t/fuzz/fuzzer.cpp (libFuzzer: make fuzz) and t/unit/fuzz_test.cpp (the seeds and their mutations, in CI).
 #pragma once

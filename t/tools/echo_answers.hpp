@@ -80,8 +80,7 @@ inline std::string with_usage(const Options &options, std::string_view prompt) {
     std::string object = R"({"text": )";
     object.append(prompt).append(R"(, "prompt_tokens": )").append(words);
     object.append(R"(, "completion_tokens": )").append(words);
-    object.append(R"(, "finish_reason": "stop", "engine_ms": )")
-        .append(std::to_string(options.delay.count()));
+    object.append(R"(, "finish_reason": "stop", "engine_ms": )").append(std::to_string(options.delay.count()));
     object.append(R"(, "model": ")").append(options.model);
     object.append(R"(", "fingerprint": ")").append(options.fingerprint).append("\"}");
     return object;
@@ -122,25 +121,23 @@ inline std::string reranked(const json &params) {
 inline std::string described(const Options &options) {
     constexpr int context = 1 << 20;
     const auto model = [&](const char *role, std::string_view name) {
-        return json{
-            {"role", role}, {"name", name}, {"fingerprint", options.fingerprint}, {"context", context}};
+        return json{{"role", role}, {"name", name}, {"fingerprint", options.fingerprint}, {"context", context}};
     };
     json embedding = model("embedding", "echo-embedding");
     embedding["dimensions"] = options.dimensions;
     json models = {model("generation", options.model), embedding};
     if (options.has_reranker)
         models.push_back(model("reranker", "echo-reranker"));
-    const json info = {
-        {"name", options.name},
-        {"version", "1"},
-        {"protocol", 1},
-        {"slots", options.slots},
-        {"resident_bytes", core::resident_bytes()},
-        {"capabilities",
-         {"ping", "info", "generate", "generate_iter", "embed", "embed_batch", "rerank", "cancel", "shutdown",
-          "return_usage", "timeout_ms", "stats", "control"}},
-        {"determinism", {{"checked", true}, {"batch_invariant", true}, {"mode", "batched"}}},
-        {"models", models}};
+    const json info = {{"name", options.name},
+                       {"version", "1"},
+                       {"protocol", 1},
+                       {"slots", options.slots},
+                       {"resident_bytes", core::resident_bytes()},
+                       {"capabilities",
+                        {"ping", "info", "generate", "generate_iter", "embed", "embed_batch", "rerank", "cancel",
+                         "shutdown", "return_usage", "timeout_ms", "stats", "control"}},
+                       {"determinism", {{"checked", true}, {"batch_invariant", true}, {"mode", "batched"}}},
+                       {"models", models}};
     return info.dump();
 }
 

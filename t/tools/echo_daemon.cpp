@@ -198,7 +198,8 @@ private:
             return;
         }
         const bool is_told = method == "info" && !options_.told.empty();
-        const std::string result = is_told ? options_.told[infos_told_++ % options_.told.size()] : result_of(options_, method, params);
+        const std::string result =
+            is_told ? options_.told[infos_told_++ % options_.told.size()] : result_of(options_, method, params);
         work.replies = {result.empty() ? failure(work.id, "Unknown method: " + method)
                                        : success(work.id, result, usage_beside(options_, method, params))};
     }
@@ -207,8 +208,8 @@ private:
     void spoil(Work &work, const std::string &method, const json &params) {
         std::string faults;
         const bool meant = armed_methods_.empty() ? !is_housekeeping(method)
-                                                  : std::find(armed_methods_.begin(), armed_methods_.end(),
-                                                              method) != armed_methods_.end();
+                                                  : std::find(armed_methods_.begin(), armed_methods_.end(), method) !=
+                                                        armed_methods_.end();
         if (const std::string text = leading_text(method, params); text.starts_with(kFaultPrefix)) {
             faults = text.substr(kFaultPrefix.size());
         } else if (armed_ > 0 && meant) {

@@ -53,11 +53,7 @@ inline std::string failure(std::string_view id, std::string_view message) {
     using nlohmann::json;
     const std::string text = json(message).dump(-1, ' ', false, json::error_handler_t::replace);
     std::string body;
-    return body.append(R"({"id": )")
-        .append(id)
-        .append(R"(, "result": null, "error": )")
-        .append(text)
-        .append("}");
+    return body.append(R"({"id": )").append(id).append(R"(, "result": null, "error": )").append(text).append("}");
 }
 
 namespace faults {
@@ -80,37 +76,27 @@ inline void change_id(Work &work, std::size_t position) {
 }
 
 inline void garbage(Work &work, std::string_view) { answer(work, "\x01\xfe not JSON at all {]"); }
-inline void truncated(Work &work, std::string_view) {
-    work.replies.front().resize(work.replies.front().size() / 2);
-}
+inline void truncated(Work &work, std::string_view) { work.replies.front().resize(work.replies.front().size() / 2); }
 inline void oversized(Work &work, std::string_view bytes) {
     std::string result = "\"";
     result.append(static_cast<std::size_t>(number(bytes, 32L << 20)), 'x');
     answer(work, success(work.id, result + '"'));
 }
-inline void duplicate(Work &work, std::string_view) {
-    work.replies.insert(work.replies.begin(), work.replies.front());
-}
+inline void duplicate(Work &work, std::string_view) { work.replies.insert(work.replies.begin(), work.replies.front()); }
 inline void late(Work &work, std::string_view ms) {
     work.delay = std::chrono::milliseconds(number(ms, 1000));
     work.deaf = true;
 }
-inline void delay(Work &work, std::string_view ms) {
-    work.delay = std::chrono::milliseconds(number(ms, 1000));
-}
+inline void delay(Work &work, std::string_view ms) { work.delay = std::chrono::milliseconds(number(ms, 1000)); }
 inline void hold(Work &work, std::string_view) { work.held = true; }
 inline void no_reply(Work &work, std::string_view) { work.replies.clear(); }
 inline void wrong_id(Work &work, std::string_view) {
     change_id(work, work.id.size() - 2);
 }  // the last digit: generation
 inline void previous_boot(Work &work, std::string_view) { change_id(work, 1); }  // the first: boot epoch
-inline void null_id(Work &work, std::string_view) {
-    answer(work, success("null", "\"an answer to nobody\""));
-}
+inline void null_id(Work &work, std::string_view) { answer(work, success("null", "\"an answer to nobody\"")); }
 inline void nul(Work &work, std::string_view) { answer(work, success(work.id, R"("before\u0000after")")); }
-inline void bad_utf8(Work &work, std::string_view) {
-    answer(work, success(work.id, "\"\xc3\x28 \xff\xfe\""));
-}
+inline void bad_utf8(Work &work, std::string_view) { answer(work, success(work.id, "\"\xc3\x28 \xff\xfe\"")); }
 
 // What a database of another encoding than UTF-8 has no room for, also in the pieces of a stream.
 inline void smile(Work &work, std::string_view) {

@@ -40,9 +40,7 @@ inline constexpr Option kOptions[] = {
     {"--endpoint", "ENDPOINT", "where to listen: ipc:///tmp/echo, tcp://127.0.0.1:* ...; repeatable",
      [](Options &options, const char *value) { options.endpoints.emplace_back(value); }},
     {"--delay-ms", "MS", "time each request takes (0)",
-     [](Options &options, const char *value) {
-         options.delay = std::chrono::milliseconds(std::atol(value));
-     }},
+     [](Options &options, const char *value) { options.delay = std::chrono::milliseconds(std::atol(value)); }},
     {"--slots", "N", "requests worked on at a time, the others wait (no limit)",
      [](Options &options, const char *value) { options.slots = std::atoi(value); }},
     {"--serial", "", "as the Python daemon: one request at a time; no info, cancel, embed_batch",
@@ -50,8 +48,7 @@ inline constexpr Option kOptions[] = {
          options.serial = true;
          options.slots = 1;
      }},
-    {"--name", "NAME", "name told by info (echo)",
-     [](Options &options, const char *value) { options.name = value; }},
+    {"--name", "NAME", "name told by info (echo)", [](Options &options, const char *value) { options.name = value; }},
     {"--model", "NAME", "the model it generates with (echo)",
      [](Options &options, const char *value) { options.model = value; }},
     {"--fingerprint", "TEXT", "fingerprint of its models (echo:1)",
@@ -71,20 +68,18 @@ inline void print_line(std::string_view name, std::string_view argument, std::st
 }
 
 inline void print_help() {
-    std::puts(
-        "echo-daemon - answers like a SteadyText daemon, without a model; for tests and measurements\n");
+    std::puts("echo-daemon - answers like a SteadyText daemon, without a model; for tests and measurements\n");
     for (const Option &option : kOptions)
         print_line(option.name, option.argument, option.help);
-    std::puts(
-        "\nPrints `listening on ENDPOINT` for each endpoint once it can be connected to.\n\n"
-        "Beyond the wire protocol it answers\n"
-        "  stats                 requests by method, in_flight, processing, max_concurrent, cancelled,\n"
-        "                        expired, spoiled, malformed, peers\n"
-        "  control               with any of: delay_ms, slots, fingerprint; release (ends every hold);\n"
-        "                        info (texts, each of them the result of one info in its turn);\n"
-        "                        fault (a list as below), count (1; -1 = until reset) and methods (all\n"
-        "                        but ping, info and shutdown); reset (no faults, no delay)\n\n"
-        "Faults: a prompt, query, text or one of several that starts with !fault:NAME[=ARGUMENT][,...]");
+    std::puts("\nPrints `listening on ENDPOINT` for each endpoint once it can be connected to.\n\n"
+              "Beyond the wire protocol it answers\n"
+              "  stats                 requests by method, in_flight, processing, max_concurrent, cancelled,\n"
+              "                        expired, spoiled, malformed, peers\n"
+              "  control               with any of: delay_ms, slots, fingerprint; release (ends every hold);\n"
+              "                        info (texts, each of them the result of one info in its turn);\n"
+              "                        fault (a list as below), count (1; -1 = until reset) and methods (all\n"
+              "                        but ping, info and shutdown); reset (no faults, no delay)\n\n"
+              "Faults: a prompt, query, text or one of several that starts with !fault:NAME[=ARGUMENT][,...]");
     for (const Fault &fault : kFaults)
         print_line(fault.name, fault.argument, fault.help);
 }
@@ -115,8 +110,7 @@ inline bool parse_options(int argc, char **argv, Options &options) {
     }
     if (options.help || (!options.endpoints.empty() && options.slots > 0 && options.dimensions > 0))
         return true;
-    std::fputs("echo-daemon: needs an --endpoint, and --slots and --dimensions above 0; see --help\n",
-               stderr);
+    std::fputs("echo-daemon: needs an --endpoint, and --slots and --dimensions above 0; see --help\n", stderr);
     return false;
 }
 

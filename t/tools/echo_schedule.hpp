@@ -106,7 +106,9 @@ public:
     }
 
     // The end of time if nothing will be.
-    [[nodiscard]] Clock::time_point next_due() const { return timers_.empty() ? Clock::time_point::max() : timers_.begin()->first; }
+    [[nodiscard]] Clock::time_point next_due() const {
+        return timers_.empty() ? Clock::time_point::max() : timers_.begin()->first;
+    }
 
     void set_slots(int slots) {
         slots_ = slots;

@@ -25,8 +25,9 @@ std::vector<llama_token> tokens_of(const llama_model *model, const std::string &
     inputs.messages = {turn};
     const std::string text = common_chat_templates_apply(common_chat_templates_init(model, "").get(), inputs).prompt;
     std::vector<llama_token> tokens(text.size() + 8);
-    tokens.resize(static_cast<std::size_t>(llama_tokenize(llama_model_get_vocab(model), text.data(), static_cast<int>(text.size()),
-                                                          tokens.data(), static_cast<int>(tokens.size()), true, true)));
+    tokens.resize(static_cast<std::size_t>(llama_tokenize(llama_model_get_vocab(model), text.data(),
+                                                          static_cast<int>(text.size()), tokens.data(),
+                                                          static_cast<int>(tokens.size()), true, true)));
     return tokens;
 }
 
@@ -45,7 +46,8 @@ std::string answer(llama_context *context, const llama_model *model, const std::
         if (llama_vocab_is_eog(vocabulary, next))
             break;
         char piece[256];
-        text.append(piece, static_cast<std::size_t>(llama_token_to_piece(vocabulary, next, piece, sizeof piece, 0, false)));
+        text.append(piece,
+                    static_cast<std::size_t>(llama_token_to_piece(vocabulary, next, piece, sizeof piece, 0, false)));
         batch = llama_batch_get_one(&next, 1);
     }
     return text;

@@ -1,7 +1,8 @@
 // A name server for tests: getaddrinfo() of names that end in .test, from a file that a test changes at will.
 //
-// Preloaded into a server by t/172_discovery.pl. The file (HOSTS_PRELOAD) has a line for each name: the name, and its addresses in
-// numbers, or sleep=SECONDS, as a name server that does not answer. A name without a line does not exist. Other names are libc's.
+// Preloaded into a server by t/172_discovery.pl. The file (HOSTS_PRELOAD) has a line for each name: the name, and its
+// addresses in numbers, or sleep=SECONDS, as a name server that does not answer. A name without a line does not exist.
+// Other names are libc's.
 #include <chrono>
 #include <cstdlib>
 #include <dlfcn.h>

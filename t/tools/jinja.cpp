@@ -1,5 +1,6 @@
-// Templates in, what becomes of them out: for each template, its variables and a mode ("strict" or "lax"), each ended by a NUL, three texts
-// ended by a NUL: the names it takes, separated by commas, or "error"; its SQLSTATE or ""; what it renders, or the message.
+// Templates in, what becomes of them out: for each template, its variables and a mode ("strict" or "lax"), each ended
+// by a NUL, three texts ended by a NUL: the names it takes, separated by commas, or "error"; its SQLSTATE or ""; what
+// it renders, or the message.
 //
 // Run by t/tools/jinja_cases.py, which compares them with Python's. Regime: pure.
 #include "src/core/jinja/jinja.hpp"
@@ -10,7 +11,8 @@ int main() {
     using namespace steadytext::core;
     std::ios::sync_with_stdio(false);
     std::string source, variables, mode;
-    while (std::getline(std::cin, source, '\0') && std::getline(std::cin, variables, '\0') && std::getline(std::cin, mode, '\0')) {
+    while (std::getline(std::cin, source, '\0') && std::getline(std::cin, variables, '\0') &&
+           std::getline(std::cin, mode, '\0')) {
         Work work(jinja::kMostSteps);
         Problem problem;
         std::vector<std::string> names;

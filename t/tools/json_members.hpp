@@ -12,8 +12,7 @@ namespace steadytext::echo {
 
 class JsonMembers {
 public:
-    explicit JsonMembers(std::string_view object) noexcept
-        : at_(object.data()), end_(object.data() + object.size()) {
+    explicit JsonMembers(std::string_view object) noexcept : at_(object.data()), end_(object.data() + object.size()) {
         skip_blanks();
         well_formed_ = take('{');
         skip_blanks();
@@ -74,8 +73,7 @@ private:
         if (!take('"'))
             return false;
         for (const char *start = at_; at_ != end_;) {
-            const auto *quote =
-                static_cast<const char *>(std::memchr(at_, '"', static_cast<std::size_t>(end_ - at_)));
+            const auto *quote = static_cast<const char *>(std::memchr(at_, '"', static_cast<std::size_t>(end_ - at_)));
             if (quote == nullptr)
                 return false;
             const char *before = quote;

@@ -2,9 +2,9 @@
 //
 //     rank-reference MODEL < texts > scores      (texts separated by NUL bytes, a score in a line)
 //
-// The yardstick of t/313_rerankers.pl; only llama.cpp's own API. A model that pools ranks gets queries and documents in turn, and puts
-// [CLS] query [SEP] document [SEP] together as BERT was trained; of any other each text is a whole prompt, and the score is the probability of
-// `yes` against `no` as its next token. Regime: pure.
+// The yardstick of t/313_rerankers.pl; only llama.cpp's own API. A model that pools ranks gets queries and documents in
+// turn, and puts [CLS] query [SEP] document [SEP] together as BERT was trained; of any other each text is a whole
+// prompt, and the score is the probability of `yes` against `no` as its next token. Regime: pure.
 #include <llama.h>
 
 #include <cmath>
@@ -20,8 +20,8 @@ using Tokens = std::vector<llama_token>;
 
 Tokens tokens_of(const llama_vocab *vocabulary, const std::string &text, bool with_special) {
     Tokens tokens(text.size() + 8);
-    const int count = llama_tokenize(vocabulary, text.data(), static_cast<int>(text.size()), tokens.data(), static_cast<int>(tokens.size()),
-                                     with_special, with_special);
+    const int count = llama_tokenize(vocabulary, text.data(), static_cast<int>(text.size()), tokens.data(),
+                                     static_cast<int>(tokens.size()), with_special, with_special);
     tokens.resize(static_cast<std::size_t>(count));
     return tokens;
 }
@@ -59,7 +59,8 @@ void ask(llama_context *context, const llama_vocab *vocabulary, Tokens tokens) {
     if (llama_decode(context, llama_batch_get_one(tokens.data(), static_cast<int>(tokens.size()))) != 0)
         std::exit(1);
     const float *logits = llama_get_logits_ith(context, -1);
-    print_logistic(static_cast<double>(logits[tokens_of(vocabulary, "yes", false).at(0)]) - logits[tokens_of(vocabulary, "no", false).at(0)]);
+    print_logistic(static_cast<double>(logits[tokens_of(vocabulary, "yes", false).at(0)]) -
+                   logits[tokens_of(vocabulary, "no", false).at(0)]);
 }
 
 }  // namespace

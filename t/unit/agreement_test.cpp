@@ -1,4 +1,5 @@
-// Two that were written apart agree: patterns with RE2, and what is generated for a schema with what is checked of an answer.
+// Two that were written apart agree: patterns with RE2, and what is generated for a schema with what is checked of an
+// answer.
 #include "t/unit/forms.hpp"
 
 #include <nlohmann/json.hpp>
@@ -23,7 +24,10 @@ public:
     std::mt19937 &engine() { return engine_; }
     unsigned below(unsigned most) { return engine_() % most; }
     bool one_in(unsigned most) { return below(most) == 0; }
-    template <class T> const T &of(const std::vector<T> &items) { return items[below(static_cast<unsigned>(items.size()))]; }
+    template <class T>
+    const T &of(const std::vector<T> &items) {
+        return items[below(static_cast<unsigned>(items.size()))];
+    }
 
 private:
     std::mt19937 engine_;
@@ -32,12 +36,14 @@ private:
 // ---- patterns ------------------------------------------------------------------------------------------------------
 
 std::string random_pattern(Random &random, int depth) {
-    static const std::vector<std::string> kAtoms{"a",  "b",   "1",   "-",    "\xC3\xA9", "\\.",    ".",       "\\d",    "\\w", "\\S",
-                                                 "\\D", "\\W", "[ab]", "[^a]", "[a-c1]",   "[^\\d-]", "[\\w.]", "\\n", "^",   "$"};
+    static const std::vector<std::string> kAtoms{"a",      "b",       "1",      "-",   "\xC3\xA9", "\\.",  ".",
+                                                 "\\d",    "\\w",     "\\S",    "\\D", "\\W",      "[ab]", "[^a]",
+                                                 "[a-c1]", "[^\\d-]", "[\\w.]", "\\n", "^",        "$"};
     static const std::vector<std::string> kCounts{"?", "*", "+", "{2}", "{1,}", "{0,2}", "*?", "+?"};
     std::string pattern;
     for (unsigned parts = random.below(3) + 1; parts > 0; parts--) {
-        std::string part = depth > 0 && random.one_in(3) ? "(" + random_pattern(random, depth - 1) + ")" : random.of(kAtoms);
+        std::string part =
+            depth > 0 && random.one_in(3) ? "(" + random_pattern(random, depth - 1) + ")" : random.of(kAtoms);
         if (part != "^" && part != "$" && random.one_in(3))
             part += random.of(kCounts);
         pattern += part;
@@ -48,7 +54,8 @@ std::string random_pattern(Random &random, int depth) {
 }
 
 std::string random_text(Random &random) {
-    static const std::vector<std::string> kCharacters{"a", "b", "c", "1", "2", "-", ".", " ", "\n", "\xC3\xA9", "\xE6\x97\xA5", "_"};
+    static const std::vector<std::string> kCharacters{
+        "a", "b", "c", "1", "2", "-", ".", " ", "\n", "\xC3\xA9", "\xE6\x97\xA5", "_"};
     std::string text;
     for (unsigned size = random.below(7); size > 0; size--)
         text += random.of(kCharacters);
@@ -69,7 +76,8 @@ TEST(Agreement, ASchemasPatternMatchesWhereRE2FindsAMatch) {
             const std::string text = random_text(random);
             Problem problem;
             const bool match = check_document(wanted, json(text).dump(), problem);
-            ASSERT_EQ(match, RE2::PartialMatch(text, other)) << pattern << " and " << json(text) << problem.message << problem.detail;
+            ASSERT_EQ(match, RE2::PartialMatch(text, other))
+                << pattern << " and " << json(text) << problem.message << problem.detail;
             matching += match;
         }
     }
@@ -99,7 +107,8 @@ TEST(Agreement, AnAnswerToARegexMatchesAsAWholeWhereRE2Does) {
 // ---- schemas -------------------------------------------------------------------------------------------------------
 
 json random_number(Random &random) {
-    return random.one_in(2) ? json(static_cast<int>(random.below(40)) - 20) : json((static_cast<int>(random.below(4000)) - 2000) / 100.0);
+    return random.one_in(2) ? json(static_cast<int>(random.below(40)) - 20)
+                            : json((static_cast<int>(random.below(4000)) - 2000) / 100.0);
 }
 
 json random_schema(Random &random, int depth) {
@@ -127,7 +136,8 @@ json random_schema(Random &random, int depth) {
         break;
     case 4:
         schema = {{"type", "string"},
-                  {"format", random.of(std::vector<std::string>{"date", "time", "date-time", "duration", "uuid", "email", "hostname", "ipv4", "ipv6", "uri"})}};
+                  {"format", random.of(std::vector<std::string>{"date", "time", "date-time", "duration", "uuid",
+                                                                "email", "hostname", "ipv4", "ipv6", "uri"})}};
         if (random.one_in(3))
             schema["pattern"] = random.of(std::vector<std::string>{"[0-9a]", "^[a-f0-9:P]", "1|e", "^\\S*$", ".{3}"});
         if (random.one_in(3))
@@ -137,7 +147,10 @@ json random_schema(Random &random, int depth) {
         schema = {{"type", json::array({"boolean", "null"})}};
         break;
     case 6:
-        schema = {{"type", "array"}, {"items", random_schema(random, depth - 1)}, {"minItems", random.below(3)}, {"maxItems", 2 + random.below(2)}};
+        schema = {{"type", "array"},
+                  {"items", random_schema(random, depth - 1)},
+                  {"minItems", random.below(3)},
+                  {"maxItems", 2 + random.below(2)}};
         if (random.one_in(3))
             schema["prefixItems"] = json::array({random_schema(random, depth - 1)});
         break;
@@ -153,7 +166,8 @@ json random_schema(Random &random, int depth) {
             schema["additionalProperties"] = random.one_in(2) ? json(false) : random_schema(random, depth - 1);
         break;
     default:
-        schema = {{random.one_in(2) ? "anyOf" : "allOf", json::array({random_schema(random, depth - 1), random_schema(random, depth - 1)})}};
+        schema = {{random.one_in(2) ? "anyOf" : "allOf",
+                   json::array({random_schema(random, depth - 1), random_schema(random, depth - 1)})}};
     }
     return schema;
 }
@@ -171,7 +185,9 @@ TEST(Agreement, WhatIsGeneratedForASchemaIsWhatIsCheckedOfAnAnswer) {
         for (int i = 0; i < 10; i++, documents++) {
             const std::string document = wander(*compiled, random.engine(), random.below(60));
             Problem problem;
-            ASSERT_TRUE(check_document(text, document, problem)) << text << "\n" << document << "\n" << problem.message << problem.detail;
+            ASSERT_TRUE(check_document(text, document, problem)) << text << "\n"
+                                                                 << document << "\n"
+                                                                 << problem.message << problem.detail;
         }
     }
     EXPECT_LT(refused, documents / 10);

@@ -1,5 +1,5 @@
-// Suspicious input and its way to the audit table: what is suspected and what is not; records reach their own database once, and a
-// role that makes many cannot fill the ring.
+// Suspicious input and its way to the audit table: what is suspected and what is not; records reach their own database
+// once, and a role that makes many cannot fill the ring.
 #include "shmem/audit_ring.hpp"
 #include "src/core/suspicion.hpp"
 
@@ -15,21 +15,23 @@
 namespace {
 
 using namespace steadytext;
+using core::FairShare;
 using core::Suspicion;
 using shmem::AuditPacing;
 using shmem::AuditRecord;
 using shmem::AuditRing;
-using core::FairShare;
 
 TEST(SuspicionTest, NamesInUseAreInnocent) {
-    for (const char *name : {"", "qwen3-1.7b", "Qwen/Qwen3-1.7B-GGUF", "qwen3-1.7b-q4_k_m.gguf", "openai:gpt-4o-mini", "ollama:llama3.2:3b", "large",
-                             "all-MiniLM-L6-v2", "models--org--name", "mod\xC3\xA8le", "my model (old)", "default_seed", "model:qwen3", "select"})
+    for (const char *name : {"", "qwen3-1.7b", "Qwen/Qwen3-1.7B-GGUF", "qwen3-1.7b-q4_k_m.gguf", "openai:gpt-4o-mini",
+                             "ollama:llama3.2:3b", "large", "all-MiniLM-L6-v2", "models--org--name", "mod\xC3\xA8le",
+                             "my model (old)", "default_seed", "model:qwen3", "select"})
         EXPECT_EQ(core::suspect_name(name, 127), Suspicion::None) << name;
 }
 
 TEST(SuspicionTest, NamesWithSqlAreNot) {
-    for (const char *name : {"x'", "x\"; DROP TABLE t", "x; SELECT 1", "x-- ", "x --", "x /* y */", "$$x$$", "1 OR 1=1", "1 or(1)", "a UNION SELECT b",
-                             "../../etc/passwd", "`id`", "a\\b", "x%00y", "a || b", "a && b"})
+    for (const char *name :
+         {"x'", "x\"; DROP TABLE t", "x; SELECT 1", "x-- ", "x --", "x /* y */", "$$x$$", "1 OR 1=1", "1 or(1)",
+          "a UNION SELECT b", "../../etc/passwd", "`id`", "a\\b", "x%00y", "a || b", "a && b"})
         EXPECT_EQ(core::suspect_name(name, 127), Suspicion::Injection) << name;
 }
 
@@ -58,7 +60,9 @@ TEST(SuspicionTest, PrintableTextIsAsciiAndFits) {
     char text[12];
     core::write_printable("a\n\xC3\\b", text, sizeof text);
     EXPECT_STREQ(text, "a\\x0a\\xc3");
-    core::write_printable("a\x1B" "b", text, sizeof text);
+    core::write_printable("a\x1B"
+                          "b",
+                          text, sizeof text);
     EXPECT_STREQ(text, "a\\x1bb");
     core::write_printable("01234567890123", text, sizeof text);
     EXPECT_STREQ(text, "01234567890");
@@ -171,7 +175,8 @@ TEST(AuditPacingTest, AHundredRolesHaveALimitEach) {
     auto pacing = std::make_unique<AuditPacing>();
     for (std::uint64_t role = 16'384; role < 16'484; role++)
         for (std::uint32_t i = 0; i < 2 * AuditPacing::kPerWindow; i++)
-            ASSERT_EQ(pacing->take(2, std::uint64_t{5} << 32 | role, 1000).is_written, i < AuditPacing::kPerWindow) << role;
+            ASSERT_EQ(pacing->take(2, std::uint64_t{5} << 32 | role, 1000).is_written, i < AuditPacing::kPerWindow)
+                << role;
 }
 
 }  // namespace

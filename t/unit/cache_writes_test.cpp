@@ -20,7 +20,9 @@ constexpr std::size_t kPayloadBytes = 64 * PayloadPool::kChunkBytes;
 class CacheWritesTest : public ::testing::Test {
 protected:
     CacheWritesTest()
-        : memory_(static_cast<char *>(std::aligned_alloc(kCacheLine, round_up(CacheWrites::bytes_needed(kPayloadBytes)))), &std::free),
+        : memory_(
+              static_cast<char *>(std::aligned_alloc(kCacheLine, round_up(CacheWrites::bytes_needed(kPayloadBytes)))),
+              &std::free),
           writes(*CacheWrites::place(memory_.get(), kPayloadBytes)) {}
 
     std::string text_of(std::uint32_t index) {
@@ -125,7 +127,8 @@ TEST_F(CacheWritesTest, ManySessionsAndTwoKeepersLoseNothing) {
         sessions.emplace_back([&, session] {
             for (int i = 0; i < kEach; i++)
                 while (!writes.put(static_cast<std::uint32_t>(i % 2), std::uint64_t{1},
-                                   std::to_string(session) + "/" + std::to_string(i) + std::string(static_cast<std::size_t>(i % 9000), '.')))
+                                   std::to_string(session) + "/" + std::to_string(i) +
+                                       std::string(static_cast<std::size_t>(i % 9000), '.')))
                     std::this_thread::yield();
             running--;
         });
@@ -158,7 +161,8 @@ TEST_F(CacheWritesTest, ManySessionsAndTwoKeepersLoseNothing) {
 class DatabaseTableTest : public ::testing::Test {
 protected:
     static constexpr std::uint32_t kRows = 8;
-    std::unique_ptr<void, decltype(&std::free)> memory_{std::aligned_alloc(kCacheLine, round_up(DatabaseTable::bytes_needed(kRows))), &std::free};
+    std::unique_ptr<void, decltype(&std::free)> memory_{
+        std::aligned_alloc(kCacheLine, round_up(DatabaseTable::bytes_needed(kRows))), &std::free};
     DatabaseTable &table = *DatabaseTable::place(memory_.get(), kRows);
 };
 

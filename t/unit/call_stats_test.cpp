@@ -30,7 +30,8 @@ template <class Structure>
 class Placed {
 public:
     explicit Placed(std::uint32_t size)
-        : memory_(std::aligned_alloc(kCacheLine, round_up(Structure::bytes_needed(size)))), it(Structure::place(memory_, size)) {}
+        : memory_(std::aligned_alloc(kCacheLine, round_up(Structure::bytes_needed(size)))),
+          it(Structure::place(memory_, size)) {}
     ~Placed() { std::free(memory_); }
     Placed(const Placed &) = delete;
     Placed &operator=(const Placed &) = delete;
@@ -69,7 +70,8 @@ TEST(CallStats, CountsTokensAndStagesOnlyOfWhatWasSent) {
     EXPECT_EQ(counts.prompt_tokens, 3U);
     EXPECT_EQ(counts.completion_tokens, 5U);
     EXPECT_EQ(counts.stages[static_cast<std::size_t>(CallStage::Pool)].total_us, 20U);
-    EXPECT_EQ(counts.stages[static_cast<std::size_t>(CallStage::Engine)].total_us, 0U) << "which the daemon did not tell";
+    EXPECT_EQ(counts.stages[static_cast<std::size_t>(CallStage::Engine)].total_us, 0U)
+        << "which the daemon did not tell";
     EXPECT_EQ(generate(totals).requests(), 0U);
 }
 
@@ -132,7 +134,8 @@ TEST(CallStats, HoldsUnderWritersAndResets) {
     EXPECT_EQ(generate(stats->totals()).response_times[0].total_us, 0U);
 }
 
-// ---- the last thousand -------------------------------------------------------------------------------------------------
+// ---- the last thousand
+// -------------------------------------------------------------------------------------------------
 
 TEST(RecentCalls, KeepsTheLastThousandOfEachRing) {
     const auto calls = std::make_unique<RecentCalls>();
@@ -171,7 +174,8 @@ TEST(RecentCalls, ShowsNoMixedEntryToAReader) {
         writer.join();
 }
 
-// ---- by statement --------------------------------------------------------------------------------------------------------
+// ---- by statement
+// --------------------------------------------------------------------------------------------------------
 
 StatementKey key_of(std::uint32_t role, const char *model = "m") {
     StatementKey key;
@@ -222,9 +226,8 @@ TEST(StatementStats, IsBoundedAndKeepsWhatIsBusy) {
     const auto entries = entries_of(*stats);
     EXPECT_EQ(entries.size(), 64U);
     EXPECT_EQ(stats->deallocations(), 10'000U - 64U);
-    EXPECT_TRUE(std::any_of(entries.begin(), entries.end(), [](const auto &entry) {
-        return entry.key.role == 1 && entry.counts.calls == 40'001;
-    }));
+    EXPECT_TRUE(std::any_of(entries.begin(), entries.end(),
+                            [](const auto &entry) { return entry.key.role == 1 && entry.counts.calls == 40'001; }));
 }
 
 TEST(StatementStats, LosesNothingUnderWriters) {
@@ -244,7 +247,8 @@ TEST(StatementStats, LosesNothingUnderWriters) {
     EXPECT_EQ(calls, 4 * kCalls);
 }
 
-// ---- on disk ---------------------------------------------------------------------------------------------------------------
+// ---- on disk
+// ---------------------------------------------------------------------------------------------------------------
 
 class StatsFile : public testing::Test {
 protected:
@@ -289,7 +293,8 @@ TEST_F(StatsFile, RefusesWhatIsMissingShortOrChanged) {
 
 TEST_F(StatsFile, SaysWhenItCannotBeWritten) { EXPECT_FALSE(save_stats("/nowhere/at/all", SavedStats{})); }
 
-// ---- as text ---------------------------------------------------------------------------------------------------------------
+// ---- as text
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(PrometheusText, EscapesLabelsAndNamesEachFamilyOnce) {
     constexpr MetricFamily family = {"things", "gauge", "Some things."};

@@ -49,29 +49,27 @@ TEST(CanonicalJson, Escapes) {
 }
 
 TEST(CanonicalJson, LeavesIntegersAlone) {
-    for (const std::string_view number :
-         {"0", "7", "-1", "9223372036854775808", "-1000000000000000000000000000000"})
+    for (const std::string_view number : {"0", "7", "-1", "9223372036854775808", "-1000000000000000000000000000000"})
         EXPECT_EQ(canonical(number), number);
     EXPECT_EQ(canonical("-0"), "0") << "an int has no negative zero";
 }
 
 TEST(CanonicalJson, WritesFloatsAsPythonDoes) {
-    const std::pair<std::string_view, std::string_view> examples[] = {
-        {"1.0", "1.0"},
-        {"1.50", "1.5"},
-        {"-0.0", "-0.0"},
-        {"1e5", "100000.0"},
-        {"1E+16", "1e+16"},
-        {"1e15", "1000000000000000.0"},
-        {"0.0001", "0.0001"},
-        {"0.00001", "1e-05"},
-        {"123e-2", "1.23"},
-        {"5e-324", "5e-324"},
-        {"1e-400", "0.0"},
-        {"1e400", "Infinity"},
-        {"-1e400", "-Infinity"},
-        {"9007199254740993.0", "9007199254740992.0"},
-        {"0.30000000000000004", "0.30000000000000004"}};
+    const std::pair<std::string_view, std::string_view> examples[] = {{"1.0", "1.0"},
+                                                                      {"1.50", "1.5"},
+                                                                      {"-0.0", "-0.0"},
+                                                                      {"1e5", "100000.0"},
+                                                                      {"1E+16", "1e+16"},
+                                                                      {"1e15", "1000000000000000.0"},
+                                                                      {"0.0001", "0.0001"},
+                                                                      {"0.00001", "1e-05"},
+                                                                      {"123e-2", "1.23"},
+                                                                      {"5e-324", "5e-324"},
+                                                                      {"1e-400", "0.0"},
+                                                                      {"1e400", "Infinity"},
+                                                                      {"-1e400", "-Infinity"},
+                                                                      {"9007199254740993.0", "9007199254740992.0"},
+                                                                      {"0.30000000000000004", "0.30000000000000004"}};
     for (const auto &[number, form] : examples) {
         EXPECT_EQ(canonical(number), form);
         EXPECT_EQ(canonical("[" + std::string(number) + "]"), "[" + std::string(form) + "]");
@@ -80,12 +78,11 @@ TEST(CanonicalJson, WritesFloatsAsPythonDoes) {
 
 TEST(CanonicalJson, RefusesWhatIsNotJson) {
     for (const std::string_view bad :
-         {"",        " ",         "{",          "[",           "]",        "[1",    "[1,]",
-          "[,1]",    "[1 2]",     "{\"a\":1,}", "{\"a\" 1}",   "{\"a\"}",  "{a:1}", "{1:1}",
-          "[] []",   "1 2",       "01",         "-",           "+1",       "1.",    ".5",
-          "1e",      "1e+",       "0x1",        "1a",          "--1",      "tru",   "truex",
-          "false1",  "nul",       "nulll",      "NaN",         "Infinity", "'a'",   "\"a",
-          "\"\\x\"", "\"\\u12\"", "\"\n\"",     "\"\\ud800\"", "\"\xFF\"", "{} x"}) {
+         {"",           " ",         "{",           "[",        "]",     "[1",       "[1,]", "[,1]", "[1 2]",
+          "{\"a\":1,}", "{\"a\" 1}", "{\"a\"}",     "{a:1}",    "{1:1}", "[] []",    "1 2",  "01",   "-",
+          "+1",         "1.",        ".5",          "1e",       "1e+",   "0x1",      "1a",   "--1",  "tru",
+          "truex",      "false1",    "nul",         "nulll",    "NaN",   "Infinity", "'a'",  "\"a",  "\"\\x\"",
+          "\"\\u12\"",  "\"\n\"",    "\"\\ud800\"", "\"\xFF\"", "{} x"}) {
         EXPECT_EQ(canonical(bad), "refused") << bad;
         EXPECT_STREQ(last_problem.sqlstate, sqlstate::kInvalidTextRepresentation) << bad;
         const std::string inside = "[0, " + std::string(bad) + "]";

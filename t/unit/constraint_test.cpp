@@ -63,17 +63,20 @@ TEST(Regex, MatchesWholeTexts) {
 }
 
 TEST(Regex, RefusesWhatIsBrokenOrNotSupportedAndSaysWhich) {
-    for (const char *broken : {"(", ")", "(a", "a)", "[", "[a", "*", "a**", "a+*", "+a", "a{3,2}", "a{256}", "a{1", "[z-a]", "[a-\\d]",
-                               "\\", "\\u12", "^*", "\xFF", "[^\\w\\W -~]", "a^b", "a$b"})
+    for (const char *broken :
+         {"(",      ")",   "(a",    "a)",      "[",  "[a",    "*",  "a**",  "a+*",          "+a",  "a{3,2}",
+          "a{256}", "a{1", "[z-a]", "[a-\\d]", "\\", "\\u12", "^*", "\xFF", "[^\\w\\W -~]", "a^b", "a$b"})
         EXPECT_STREQ(regex(broken)->problem.sqlstate, "2201B") << broken;
-    for (const char *more : {"(?=a)", "(?!a)", "(?<=a)b", "(?i)a", "(?P<n>a)", "(a)\\1", "\\bword\\b", "[[.a.]]", "[[:word:]]", "\\pL"})
+    for (const char *more :
+         {"(?=a)", "(?!a)", "(?<=a)b", "(?i)a", "(?P<n>a)", "(a)\\1", "\\bword\\b", "[[.a.]]", "[[:word:]]", "\\pL"})
         EXPECT_STREQ(regex(more)->problem.sqlstate, "0A000") << more;
     EXPECT_STREQ(regex("((((.{255}){255}){255}){255})")->problem.sqlstate, "54000");
 }
 
 TEST(Regex, KnowsTheShortestWayHomeFromEverywhere) {
     std::mt19937 random(7);
-    for (const char *pattern : {"(abc|d{5}){2,4}", "[a-z]+@[a-z]+\\.(com|org)", "\\d{4}-\\d{2}-\\d{2}( \\d{2}:\\d{2})?", ".{3,}x{2}"}) {
+    for (const char *pattern :
+         {"(abc|d{5}){2,4}", "[a-z]+@[a-z]+\\.(com|org)", "\\d{4}-\\d{2}-\\d{2}( \\d{2}:\\d{2})?", ".{3,}x{2}"}) {
         const auto compiled = regex(pattern);
         for (int round = 0; round < 60; round++)
             for (const std::size_t budget : {0, 16, 60})
@@ -139,7 +142,7 @@ TEST(Regex, OfAnAnswerIsCheckedAsAnyDatabaseWould) {
 TEST(Regex, GeneratesEveryCharacterThatAllReadersTakeForOne) {
     const RegexCase cases[] = {
         {"\\S+", {"Jos\xC3\xA9", "\xE6\x97\xA5", "\xF0\x9F\x98\x80"}, {"\xC2\xA0", "\xE3\x80\x80", "\n"}},
-        {"\\D+", {"\xC3\xA9 x"}, {"\xD9\xA3"}},        // a digit, the Arabic three
+        {"\\D+", {"\xC3\xA9 x"}, {"\xD9\xA3"}},  // a digit, the Arabic three
         {"\\W+", {"\xE2\x82\xAC!", "\xE3\x80\x82"}, {"\xC3\xA9"}},
         {"[^\\w]+", {"\xE2\x82\xAC!"}, {"\xC3\xA9"}},
         {"\\w+", {"az_9"}, {"\xC3\xA9"}},
@@ -175,12 +178,15 @@ TEST(NumberRange, HoldsTheIntegersBetweenItsBoundsAndNoOthers) {
         const int b = a + static_cast<int>(random() % static_cast<unsigned>(spread));
         const bool exclusive = round % 2 == 1;
         Network network;
-        add_number_range({.least = bound_of(decimal_of(std::to_string(a)), exclusive), .most = bound_of(decimal_of(std::to_string(b)), exclusive), .integer = true},
+        add_number_range({.least = bound_of(decimal_of(std::to_string(a)), exclusive),
+                          .most = bound_of(decimal_of(std::to_string(b)), exclusive),
+                          .integer = true},
                          network, network.start(), network.end());
         network.finish();
         Matcher matcher(network);
         for (int n = a - 30; n <= b + 30; n++)
-            ASSERT_EQ(matcher.matches(std::to_string(n)), exclusive ? n > a && n < b : n >= a && n <= b) << a << " " << n << " " << b;
+            ASSERT_EQ(matcher.matches(std::to_string(n)), exclusive ? n > a && n < b : n >= a && n <= b)
+                << a << " " << n << " " << b;
         for (const char *odd : {"-0", "00", "01", "+1", "1.0", "", "-"})
             EXPECT_FALSE(matcher.matches(odd));
     }
@@ -194,7 +200,9 @@ TEST(NumberRange, HoldsDecimalsBetweenItsBoundsAndNoOthers) {
         const double b = a + static_cast<double>(random() % 3000) / 1000;
         const bool exclusive = round % 2 == 1;
         Network network;
-        add_number_range({.least = bound_of(decimal_of(std::to_string(a)), exclusive), .most = bound_of(decimal_of(std::to_string(b)), exclusive)}, network, network.start(), network.end());
+        add_number_range({.least = bound_of(decimal_of(std::to_string(a)), exclusive),
+                          .most = bound_of(decimal_of(std::to_string(b)), exclusive)},
+                         network, network.start(), network.end());
         network.finish();
         Matcher matcher(network);
         for (int i = 0; i < 300; i++) {
@@ -231,7 +239,8 @@ TEST(NumberRange, ComparesWithBoundsOfManyDigitsAsADoubleDoes) {
                 if (!matcher.matches(text))
                     continue;
                 const double value = std::strtod(text, nullptr);
-                ASSERT_TRUE(is_least ? value > bound || (value == bound && !exclusive) : value < bound || (value == bound && !exclusive))
+                ASSERT_TRUE(is_least ? value > bound || (value == bound && !exclusive)
+                                     : value < bound || (value == bound && !exclusive))
                     << text << (is_least ? " >" : " <") << (exclusive ? " " : "= ") << bound;
                 inside++;
             }
@@ -304,14 +313,18 @@ TEST(Schema, WhateverIsWrittenSatisfiesIt) {
             for (const std::size_t budget : {0, 30, 300}) {
                 const std::string document = wander(*compiled, random, budget);
                 Problem problem;
-                EXPECT_TRUE(check_document(text, document, problem)) << text << "\n" << document << "\n" << problem.message << problem.detail;
+                EXPECT_TRUE(check_document(text, document, problem)) << text << "\n"
+                                                                     << document << "\n"
+                                                                     << problem.message << problem.detail;
             }
     }
 }
 
-// All texts of two letters up to six of them: what is generated is what the pattern, the format and the length take, and nothing else.
+// All texts of two letters up to six of them: what is generated is what the pattern, the format and the length take,
+// and nothing else.
 TEST(Schema, TakesOfAStringWhatPatternFormatAndLengthAllTake) {
-    const std::vector<std::string> patterns{"^a*b$", "ab", "^(a|bb)+$", "b$|^a", "(^a|b$)", "^a{2,4}b*$", "", "^$", "a.a", "^[^b]*$"};
+    const std::vector<std::string> patterns{"^a*b$",      "ab", "^(a|bb)+$", "b$|^a", "(^a|b$)",
+                                            "^a{2,4}b*$", "",   "^$",        "a.a",   "^[^b]*$"};
     std::vector<std::string> texts{""};
     for (std::size_t i = 0; texts[i].size() < 6; i++)
         for (const char letter : {'a', 'b'})
@@ -346,19 +359,28 @@ TEST(Schema, KnowsDaysBetweenOthers) {
         return std::string(written);
     };
     const auto any_day = [&](int from, int years) {
-        return Day{from + static_cast<int>(random() % static_cast<unsigned>(years)), 1 + static_cast<int>(random() % 12), 1 + static_cast<int>(random() % 28)};
+        return Day{from + static_cast<int>(random() % static_cast<unsigned>(years)),
+                   1 + static_cast<int>(random() % 12), 1 + static_cast<int>(random() % 28)};
     };
     int within = 0;
     for (int round = 0; round < 200; round++) {
         Day first = any_day(1, 9999), last = round % 2 == 0 ? any_day(1, 9999) : any_day(first.year, 1);
         if (text(last) < text(first))
             std::swap(first, last);
-        const std::string wanted = nlohmann::json{{"type", "string"}, {"format", "date"}, {"pattern", "^" + day_range_pattern(first, last) + "$"}}.dump();
+        const std::string wanted = nlohmann::json{
+            {"type", "string"},
+            {"format", "date"},
+            {"pattern", "^" + day_range_pattern(first, last) +
+                            "$"}}.dump();
         for (int i = 0; i < 40; i++) {
-            const Day day = i == 0 ? first : i == 1 ? last : i % 2 == 0 ? any_day(1, 9999) : any_day(first.year, std::min(2, 10'000 - first.year));
+            const Day day = i == 0       ? first
+                            : i == 1     ? last
+                            : i % 2 == 0 ? any_day(1, 9999)
+                                         : any_day(first.year, std::min(2, 10'000 - first.year));
             Problem problem;
             const bool good = check_document(wanted, nlohmann::json(text(day)).dump(), problem);
-            ASSERT_EQ(good, text(first) <= text(day) && text(day) <= text(last)) << text(first) << " " << text(day) << " " << text(last) << wanted;
+            ASSERT_EQ(good, text(first) <= text(day) && text(day) <= text(last))
+                << text(first) << " " << text(day) << " " << text(last) << wanted;
             within += good;
         }
         const auto compiled = schema(wanted);
@@ -388,7 +410,8 @@ TEST(Schema, TellsGoodDocumentsFromBad) {
         {kSchemas[8], R"({"b": "x"})", R"({})"},
         {kSchemas[9], R"({"kind": "y", "s": ""})", R"({"kind": "y", "n": 1})"},
         {kSchemas[10], "5.0", "6"},
-        {kSchemas[11], R"({"value": 1, "children": [{"value": 2, "children": []}]})", R"({"value": 1, "children": [{"value": 2}]})"},
+        {kSchemas[11], R"({"value": 1, "children": [{"value": 2, "children": []}]})",
+         R"({"value": 1, "children": [{"value": 2}]})"},
         {kSchemas[12], R"({"next": {"next": null}})", R"({"next": {}})"},
         {kSchemas[13], R"("AB\"1")", R"("AB1")"},
         {R"({"type": "string", "pattern": "b"})", R"("abc")", R"("ac")"},
@@ -430,17 +453,35 @@ TEST(Schema, TellsGoodDocumentsFromBad) {
 }
 
 TEST(Schema, RefusesWhatItCannotPromise) {
-    for (const char *text : {R"({"not": {}})", R"({"uniqueItems": true})", R"({"multipleOf": 2})", R"({"type": "object", "minProperties": 1})",
-                             R"({"oneOf": [{"type": "integer"}, {"minimum": 2}]})", R"({"$ref": "http://x/y"})",
-                             R"x({"pattern": "(?=a)", "type": "string"})x", R"({"pattern": "[[:digit:]]"})", R"({"format": "idn-email"})",
-                             R"x({"format": "date", "pattern": "(?=a)"})x", R"({"format": "iri", "pattern": "a", "maxLength": 9})"})
+    for (const char *text :
+         {R"({"not": {}})", R"({"uniqueItems": true})", R"({"multipleOf": 2})",
+          R"({"type": "object", "minProperties": 1})", R"({"oneOf": [{"type": "integer"}, {"minimum": 2}]})",
+          R"({"$ref": "http://x/y"})", R"x({"pattern": "(?=a)", "type": "string"})x", R"({"pattern": "[[:digit:]]"})",
+          R"({"format": "idn-email"})", R"x({"format": "date", "pattern": "(?=a)"})x",
+          R"({"format": "iri", "pattern": "a", "maxLength": 9})"})
         EXPECT_STREQ(schema(text)->problem.sqlstate, "0A000") << text;
-    for (const char *text : {"", "[]", "1", "{", R"({"$ref": "#/nowhere"})", R"({"$ref": 1})", R"({"properties": 1})", R"({"required": [1]})",
-                             R"({"minLength": -1})", R"({"minimum": "1"})", R"({"anyOf": []})", R"({"enum": 1})", R"({"allOf": [{"$ref": "#"}]})",
-                             R"({"type": "string", "pattern": "^abc$", "maxLength": 2})", R"({"type": "string", "pattern": "^a{0,3}$", "minLength": 4})",
-                             R"({"type": "string", "format": "date", "pattern": "x"})", R"({"type": "string", "format": "uuid", "maxLength": 35})",
-                             "false", R"({"type": "integer", "minimum": 3, "maximum": 2})", R"({"$ref": "#"})",
-                             R"({"type": "object", "properties": {"x": {"$ref": "#"}}, "required": ["x"]})", R"({"items": 7})"})
+    for (const char *text : {"",
+                             "[]",
+                             "1",
+                             "{",
+                             R"({"$ref": "#/nowhere"})",
+                             R"({"$ref": 1})",
+                             R"({"properties": 1})",
+                             R"({"required": [1]})",
+                             R"({"minLength": -1})",
+                             R"({"minimum": "1"})",
+                             R"({"anyOf": []})",
+                             R"({"enum": 1})",
+                             R"({"allOf": [{"$ref": "#"}]})",
+                             R"({"type": "string", "pattern": "^abc$", "maxLength": 2})",
+                             R"({"type": "string", "pattern": "^a{0,3}$", "minLength": 4})",
+                             R"({"type": "string", "format": "date", "pattern": "x"})",
+                             R"({"type": "string", "format": "uuid", "maxLength": 35})",
+                             "false",
+                             R"({"type": "integer", "minimum": 3, "maximum": 2})",
+                             R"({"$ref": "#"})",
+                             R"({"type": "object", "properties": {"x": {"$ref": "#"}}, "required": ["x"]})",
+                             R"({"items": 7})"})
         EXPECT_STREQ(schema(text)->problem.sqlstate, "22023") << text;
 }
 

@@ -23,7 +23,8 @@ TEST(Endpoint, TakesWhatItShould) {
     for (const char *good : {"tcp://localhost:5555", "tcp://127.0.0.1:1024", "tcp://10.0.0.1:65535", "tcp://[::1]:5555",
                              "tcp://[fd00::1]:5555", "tcp://my-host.example.com:5555", "ipc:///run/steadytext.sock",
                              "http://localhost:8080/v1", "https://api.example.com/v1", "http://192.168.0.1:80",
-                             "dns+tcp://fleet.internal:5555", "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
+                             "dns+tcp://fleet.internal:5555",
+                             "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
                              "http://[::1]:8080/v1?a=b/c&d=%20"})
         EXPECT_TRUE(is_endpoint(good)) << good;
 }
@@ -31,7 +32,8 @@ TEST(Endpoint, TakesWhatItShould) {
 TEST(Endpoint, IsPublicWithoutWhatMayBeAKey) {
     const std::pair<const char *, const char *> kCases[] = {
         {"https://x.com/v1?api-key=SECRET", "https://x.com/v1?api-key=***"},
-        {"https://x.com/v1?api-version=2024-10-21&api-key=SECRET;k=", "https://x.com/v1?api-version=***&api-key=***;k=***"},
+        {"https://x.com/v1?api-version=2024-10-21&api-key=SECRET;k=",
+         "https://x.com/v1?api-version=***&api-key=***;k=***"},
         {"https://x.com/v1?SECRET", "https://x.com/v1?***"},
         {"https://x.com?a=S&&SECRET", "https://x.com?a=***&&***"},
         {"https://x.com/v1?k=S%26E?C=R/E#T", "https://x.com/v1?k=***#***"},
@@ -45,7 +47,8 @@ TEST(Endpoint, IsPublicWithoutWhatMayBeAKey) {
         EXPECT_STREQ(PublicEndpoint(endpoint).text, shown);
         EXPECT_STREQ(PublicEndpoint(shown).text, shown) << "what is public stays";
     }
-    EXPECT_STREQ(PublicEndpoint("https://x.com/v1?api-key=***#12").text, "https://x.com/v1?api-key=***#12") << "one of several";
+    EXPECT_STREQ(PublicEndpoint("https://x.com/v1?api-key=***#12").text, "https://x.com/v1?api-key=***#12")
+        << "one of several";
     EXPECT_STREQ(PublicEndpoint(std::string(1000, 'x')).text, std::string(255, 'x').c_str());
     EXPECT_EQ(std::string(PublicEndpoint("https://x.com/?k=" + std::string(1000, 'S')).text), "https://x.com/?k=***");
 }
@@ -76,26 +79,38 @@ TEST(Secrets, AreNotRepeatedInWords) {
     secrets.add("sk-0123456789");
     secrets.add("Basic dXNlcjpwYXNz");
     secrets.add_query("v=1&api-key=a%2Fsecret");
-    for (const auto &[words, shown] : {std::pair{"key sk-0123456789, sk-0123456789!", "key ***, ***!"}, {"got Basic dXNlcjpwYXNz", "got ***"},
-             {"got dXNlcjpwYXNz", "got ***"}, {"?v=1&api-key=a%2Fsecret", "?v=1&api-key=***"}, {"a/secret", "***"}, {"cut: sk-01234", "cut: ***"},
-             {"", ""}, {"sk-", "sk-"}, {"nothing of it", "nothing of it"}})
+    for (const auto &[words, shown] : {std::pair{"key sk-0123456789, sk-0123456789!", "key ***, ***!"},
+                                       {"got Basic dXNlcjpwYXNz", "got ***"},
+                                       {"got dXNlcjpwYXNz", "got ***"},
+                                       {"?v=1&api-key=a%2Fsecret", "?v=1&api-key=***"},
+                                       {"a/secret", "***"},
+                                       {"cut: sk-01234", "cut: ***"},
+                                       {"", ""},
+                                       {"sk-", "sk-"},
+                                       {"nothing of it", "nothing of it"}})
         EXPECT_EQ(secrets.masked(words), shown);
 }
 
 TEST(Endpoint, OfHttpIsTakenApartAsLibcurlDoes) {
     Endpoint endpoint;
     Problem problem;
-    ASSERT_TRUE(parse_endpoint("https://[fd00::1]:8443/openai/d/embeddings?api-version=2024-10-21&x=/v1", endpoint, problem));
+    ASSERT_TRUE(
+        parse_endpoint("https://[fd00::1]:8443/openai/d/embeddings?api-version=2024-10-21&x=/v1", endpoint, problem));
     EXPECT_STREQ(endpoint.host, "fd00::1");
     EXPECT_EQ(endpoint.port, 8443);
     EXPECT_STREQ(endpoint.path, "/openai/d/embeddings");
     EXPECT_STREQ(endpoint.query, "api-version=2024-10-21&x=/v1");
     ASSERT_TRUE(parse_endpoint("http://localhost:8080?x=1", endpoint, problem)) << "no path before the query";
     EXPECT_STREQ(endpoint.query, "x=1");
-    for (const auto &[bad, why] : {std::pair<const char *, const char *>{"https://user:secret@example.com/v1", "user or a password"},
-                                   {"https://user@example.com/v1", "user or a password"}, {"https://@example.com/v1", "user or a password"},
-                                   {"https://example.com/v1#chat", "fragment"}, {"https://example.com#", "fragment"},
-                                   {"http:///example.com/v1", "no URL"}, {"http://a\\b/v1", "no URL"}, {"http://example.com:80:80/", "no URL"}}) {
+    for (const auto &[bad, why] :
+         {std::pair<const char *, const char *>{"https://user:secret@example.com/v1", "user or a password"},
+          {"https://user@example.com/v1", "user or a password"},
+          {"https://@example.com/v1", "user or a password"},
+          {"https://example.com/v1#chat", "fragment"},
+          {"https://example.com#", "fragment"},
+          {"http:///example.com/v1", "no URL"},
+          {"http://a\\b/v1", "no URL"},
+          {"http://example.com:80:80/", "no URL"}}) {
         Problem told;
         EXPECT_FALSE(parse_endpoint(bad, endpoint, told)) << bad;
         EXPECT_NE(std::string_view(told.detail).find(why), std::string_view::npos) << bad << ": " << told.detail;
@@ -105,29 +120,51 @@ TEST(Endpoint, OfHttpIsTakenApartAsLibcurlDoes) {
 TEST(Endpoint, RefusesWhatItShould) {
     const std::string long_host(254, 'a');
     for (const std::string &bad :
-         {std::string(), std::string("localhost:5555"), std::string("udp://localhost:5555"), std::string("tcp://localhost"),
-          std::string("tcp://localhost:-1"), std::string("tcp://localhost:0"), std::string("tcp://localhost:1023"),
-          std::string("tcp://localhost:65536"), std::string("tcp://:5555"), std::string("tcp://host_name:5555"),
-          std::string("tcp://-host:5555"), std::string("tcp://256.1.1.1:5555"), std::string("tcp://[::1:5555"),
-          std::string("tcp://host name:5555"), std::string("ipc://relative"), "tcp://" + long_host + ":5555",
-          "ipc:///" + std::string(107, 'x'), std::string("https://example.com:444/v1"), std::string("tcp://a..b:5555")})
+         {std::string(), std::string("localhost:5555"), std::string("udp://localhost:5555"),
+          std::string("tcp://localhost"), std::string("tcp://localhost:-1"), std::string("tcp://localhost:0"),
+          std::string("tcp://localhost:1023"), std::string("tcp://localhost:65536"), std::string("tcp://:5555"),
+          std::string("tcp://host_name:5555"), std::string("tcp://-host:5555"), std::string("tcp://256.1.1.1:5555"),
+          std::string("tcp://[::1:5555"), std::string("tcp://host name:5555"), std::string("ipc://relative"),
+          "tcp://" + long_host + ":5555", "ipc:///" + std::string(107, 'x'), std::string("https://example.com:444/v1"),
+          std::string("tcp://a..b:5555")})
         EXPECT_FALSE(is_endpoint(bad)) << bad;
 }
 
 TEST(Endpoint, RefusesLinkLocalAndMetadataInEveryNotation) {
-    for (const char *bad : {"169.254.169.254", "169.254.0.1", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376",
-                            "0xa9.0xfe.0xa9.0xfe", "169.254.43518", "[fe80::1]", "[fe80::1%25eth0]", "[::ffff:169.254.169.254]",
-                            "[::ffff:a9fe:a9fe]", "[::169.254.169.254]", "[64:ff9b::169.254.169.254]", "[2002:a9fe:a9fe::1]",
-                            "[fd00:ec2::254]", "metadata.google.internal", "METADATA.google.internal.", "100.100.100.200",
-                            "0.0.0.0", "[::]", "224.0.0.1", "[ff02::1]"})
+    for (const char *bad : {"169.254.169.254",
+                            "169.254.0.1",
+                            "2852039166",
+                            "0xA9FEA9FE",
+                            "0251.0376.0251.0376",
+                            "0xa9.0xfe.0xa9.0xfe",
+                            "169.254.43518",
+                            "[fe80::1]",
+                            "[fe80::1%25eth0]",
+                            "[::ffff:169.254.169.254]",
+                            "[::ffff:a9fe:a9fe]",
+                            "[::169.254.169.254]",
+                            "[64:ff9b::169.254.169.254]",
+                            "[2002:a9fe:a9fe::1]",
+                            "[fd00:ec2::254]",
+                            "metadata.google.internal",
+                            "METADATA.google.internal.",
+                            "100.100.100.200",
+                            "0.0.0.0",
+                            "[::]",
+                            "224.0.0.1",
+                            "[ff02::1]"})
         EXPECT_FALSE(is_endpoint("http://" + std::string(bad) + "/latest")) << bad;
 }
 
 TEST(DaemonList, OptionsOfEnginesAreReadAndWrittenBack) {
     DaemonEntry entry, again;
     Problem problem;
-    ASSERT_EQ(parse_daemon_list("https://example.com/v1 max_tokens_param=max_completion_tokens omit=\"temperature, seed\" strict=on "
-                                "header.X-Team=\"a b\" header.api-key=@/etc/key extra_body=/etc/body.json reasoning_tokens=7 batch=100", &entry, 1, problem), 1U);
+    ASSERT_EQ(
+        parse_daemon_list(
+            "https://example.com/v1 max_tokens_param=max_completion_tokens omit=\"temperature, seed\" strict=on "
+            "header.X-Team=\"a b\" header.api-key=@/etc/key extra_body=/etc/body.json reasoning_tokens=7 batch=100",
+            &entry, 1, problem),
+        1U);
     ASSERT_TRUE(entry.valid) << entry.problem.detail;
     EXPECT_EQ(entry.omitted, 3);
     EXPECT_EQ(entry.batch, 100);
@@ -135,8 +172,9 @@ TEST(DaemonList, OptionsOfEnginesAreReadAndWrittenBack) {
     ASSERT_EQ(parse_daemon_list(format_daemon_entry(entry), &again, 1, problem), 1U);
     EXPECT_EQ(format_daemon_entry(again), format_daemon_entry(entry));
     EXPECT_TRUE(same_connection(entry, again));
-    for (const char *bad : {"omit=nothing", "omit=\"\"", "strict=maybe", "header.Host=x", "header.content-length=5", "header.=x", "header.a:b=x", "header.A=\"\x01\"",
-                            "max_tokens_param=\"a b\"", "batch=0", "batch=2049", "reasoning_tokens=-1", "reasoning_tokens=1000001"}) {
+    for (const char *bad : {"omit=nothing", "omit=\"\"", "strict=maybe", "header.Host=x", "header.content-length=5",
+                            "header.=x", "header.a:b=x", "header.A=\"\x01\"", "max_tokens_param=\"a b\"", "batch=0",
+                            "batch=2049", "reasoning_tokens=-1", "reasoning_tokens=1000001"}) {
         ASSERT_EQ(parse_daemon_list(std::string("https://example.com/v1 ") + bad, &entry, 1, problem), 1U);
         EXPECT_FALSE(entry.valid) << bad;
     }
@@ -145,7 +183,9 @@ TEST(DaemonList, OptionsOfEnginesAreReadAndWrittenBack) {
 TEST(DaemonList, ABadEntryCostsTheOthersNothing) {
     auto entries = std::make_unique<DaemonEntry[]>(8);
     Problem first;
-    ASSERT_EQ(parse_daemon_list("tcp://a:5555 weight=2, tcp://b:1 , ipc:///x model=\"two words\" drain=on,,", entries.get(), 8, first), 3U);
+    ASSERT_EQ(parse_daemon_list("tcp://a:5555 weight=2, tcp://b:1 , ipc:///x model=\"two words\" drain=on,,",
+                                entries.get(), 8, first),
+              3U);
     EXPECT_TRUE(entries[0].valid);
     EXPECT_EQ(entries[0].weight, 2);
     EXPECT_FALSE(entries[1].valid);
@@ -157,8 +197,9 @@ TEST(DaemonList, ABadEntryCostsTheOthersNothing) {
 }
 
 TEST(DaemonList, RefusesUnknownAndMalformedOptions) {
-    for (const char *bad : {"tcp://a:5555 weight=0", "tcp://a:5555 weight=1001", "tcp://a:5555 weight=x", "tcp://a:5555 colour=red",
-                            "tcp://a:5555 drain", "tcp://a:5555 model=", "tcp://a:5555, tcp://a:5555"}) {
+    for (const char *bad :
+         {"tcp://a:5555 weight=0", "tcp://a:5555 weight=1001", "tcp://a:5555 weight=x", "tcp://a:5555 colour=red",
+          "tcp://a:5555 drain", "tcp://a:5555 model=", "tcp://a:5555, tcp://a:5555"}) {
         Problem problem;
         EXPECT_FALSE(check_daemon_list(bad, problem)) << bad;
     }
@@ -169,21 +210,25 @@ TEST(DaemonList, RefusesUnknownAndMalformedOptions) {
 TEST(DaemonList, ReadsBackWhatItWrites) {
     auto entries = std::make_unique<DaemonEntry[]>(2);
     Problem problem;
-    const std::string text = "https://host/v1 weight=3 drain=on model=\"a b\" provider=openai key_file=/k fingerprint=f:1 prefix=\"Query: \"";
+    const std::string text = "https://host/v1 weight=3 drain=on model=\"a b\" provider=openai key_file=/k "
+                             "fingerprint=f:1 prefix=\"Query: \"";
     ASSERT_EQ(parse_daemon_list(text, entries.get(), 2, problem), 1U);
     ASSERT_FALSE(problem.is_set()) << problem.message;
     EXPECT_EQ(format_daemon_entry(entries[0]), text);
 }
 
-// ---- steadytext_daemon_register and its kin --------------------------------------------------------------------------
+// ---- steadytext_daemon_register and its kin
+// --------------------------------------------------------------------------
 
-constexpr const char *kList = "tcp://a:5555   weight=2 model=\"two, words\",ipc:///x  drain=on prefix=\"Query: \" , tcp://b:1";
+constexpr const char *kList =
+    "tcp://a:5555   weight=2 model=\"two, words\",ipc:///x  drain=on prefix=\"Query: \" , tcp://b:1";
 
 TEST(DaemonListEdit, AddsAtTheEndAndLeavesTheOthersWordForWord) {
     std::string list = kList;
     Problem problem;
     ASSERT_TRUE(add_daemon(list, "tcp://new:5555", 3, problem)) << problem.message;
-    EXPECT_EQ(list, "tcp://a:5555   weight=2 model=\"two, words\", ipc:///x  drain=on prefix=\"Query: \", tcp://b:1, tcp://new:5555 weight=3");
+    EXPECT_EQ(list, "tcp://a:5555   weight=2 model=\"two, words\", ipc:///x  drain=on prefix=\"Query: \", tcp://b:1, "
+                    "tcp://new:5555 weight=3");
     EXPECT_TRUE(has_daemon(list, "tcp://new:5555"));
     EXPECT_FALSE(has_daemon(list, "tcp://new:5556"));
     list.clear();
@@ -233,7 +278,9 @@ TEST(DaemonListEdit, TakesOutABadEntryTooAndNamesOneThatIsNotThere) {
 TEST(DaemonList, OnlyWeightAndDrainKeepAConnection) {
     auto entries = std::make_unique<DaemonEntry[]>(4);
     Problem problem;
-    ASSERT_EQ(parse_daemon_list("tcp://a:5555, tcp://a:5555 weight=3 drain=on, tcp://a:5555 model=m, tcp://b:5555", entries.get(), 4, problem), 4U);
+    ASSERT_EQ(parse_daemon_list("tcp://a:5555, tcp://a:5555 weight=3 drain=on, tcp://a:5555 model=m, tcp://b:5555",
+                                entries.get(), 4, problem),
+              4U);
     EXPECT_TRUE(same_connection(entries[0], entries[1]));
     EXPECT_FALSE(same_connection(entries[0], entries[2]));
     EXPECT_FALSE(same_connection(entries[0], entries[3]));
@@ -350,7 +397,8 @@ TEST(DaemonList, AddsBehindAQuoteLeftOpen) {
     EXPECT_TRUE(has_daemon(list, "tcp://new:5555")) << list;
 }
 
-// steadytext_config_set('daemon_host' or 'daemon_port', ...): one part of one entry, composed and checked; nothing else moves.
+// steadytext_config_set('daemon_host' or 'daemon_port', ...): one part of one entry, composed and checked; nothing else
+// moves.
 TEST(DaemonList, SetFirstDaemonChangesOnePart) {
     const auto after = [](std::string list, const AddressParts &parts) {
         Problem problem;
@@ -358,12 +406,15 @@ TEST(DaemonList, SetFirstDaemonChangesOnePart) {
     };
     EXPECT_EQ(after("", {.port = 6000}), "tcp://localhost:6000");
     EXPECT_EQ(after("", {.host = "h"}), "tcp://h:5555");
-    EXPECT_EQ(after("tcp://h:7000 weight=3 key_file=\"/a, b\"", {.port = 6000}), "tcp://h:6000 weight=3 key_file=\"/a, b\"");
+    EXPECT_EQ(after("tcp://h:7000 weight=3 key_file=\"/a, b\"", {.port = 6000}),
+              "tcp://h:6000 weight=3 key_file=\"/a, b\"");
     EXPECT_EQ(after("tcp://h:7000 drain=on, tcp://g:7000", {.host = "::1"}), "tcp://[::1]:7000 drain=on, tcp://g:7000");
     EXPECT_EQ(after("tcp://[::1]:7000", {.port = 6000}), "tcp://[::1]:6000");
-    EXPECT_EQ(after("bad entry=, ipc:///x weight=2, tcp://g:1024", {.port = 6000}), "bad entry=, ipc:///x weight=2, tcp://g:6000");
+    EXPECT_EQ(after("bad entry=, ipc:///x weight=2, tcp://g:1024", {.port = 6000}),
+              "bad entry=, ipc:///x weight=2, tcp://g:6000");
     EXPECT_EQ(after("https://a/v1 model=\"b, c\"", {.host = "h"}), "tcp://h:5555, https://a/v1 model=\"b, c\"");
-    for (const char *host : {"a,b", "a b", "a\"", "a weight=2", "a:1,tcp://b", "169.254.169.254", "a/b", "a\nb", "[::1]", "::1]:5555, tcp://[::2"})
+    for (const char *host : {"a,b", "a b", "a\"", "a weight=2", "a:1,tcp://b", "169.254.169.254", "a/b", "a\nb",
+                             "[::1]", "::1]:5555, tcp://[::2"})
         EXPECT_EQ(after("tcp://h:7000", {.host = host}), "refused") << host;
     for (const long port : {-1L, 80L, 1023L, 65536L, 1L << 40})
         EXPECT_EQ(after("tcp://h:7000", {.port = port}), "refused") << port;

@@ -14,7 +14,9 @@ using namespace steadytext::core;
 // A message with the room behind it that the parser needs.
 class Message {
 public:
-    explicit Message(std::string text) : size_(text.size()), text_(std::move(text)) { text_.append(PaddedText::kPadding, '\0'); }
+    explicit Message(std::string text) : size_(text.size()), text_(std::move(text)) {
+        text_.append(PaddedText::kPadding, '\0');
+    }
     operator PaddedText() const { return {std::string_view(text_).substr(0, size_)}; }  // NOLINT: meant to be implicit
 
 private:
@@ -36,7 +38,8 @@ TEST(EnvelopeId, IsFoundWhereverItStands) {
 }
 
 TEST(EnvelopeId, IsNoneWhereThereIsNone) {
-    for (const char *bad : {"", "{", "garbage", "[]", R"({"id": null})", R"({"id": 5})", R"({"id": "cut)", R"({"result": {"id": "inner"}})"})
+    for (const char *bad : {"", "{", "garbage", "[]", R"({"id": null})", R"({"id": 5})", R"({"id": "cut)",
+                            R"({"result": {"id": "inner"}})"})
         EXPECT_EQ(id_of(bad), "none") << bad;
 }
 
@@ -46,8 +49,10 @@ TEST(GenerateReply, ReadsATextOrAnObject) {
     ASSERT_TRUE(read_generate_reply(Message(R"({"id": "x", "result": "h\u00e9llo", "error": null})"), reply, problem));
     EXPECT_EQ(reply.text, "h\u00E9llo");
     EXPECT_EQ(reply.prompt_tokens, -1);
-    ASSERT_TRUE(read_generate_reply(Message(R"({"id": "x", "result": {"text": "t", "prompt_tokens": 3, "completion_tokens": 4,
-        "finish_reason": "eos", "engine_ms": 1.5, "model": "m", "fingerprint": "f"}, "error": null})"), reply, problem));
+    ASSERT_TRUE(
+        read_generate_reply(Message(R"({"id": "x", "result": {"text": "t", "prompt_tokens": 3, "completion_tokens": 4,
+        "finish_reason": "eos", "engine_ms": 1.5, "model": "m", "fingerprint": "f"}, "error": null})"),
+                            reply, problem));
     EXPECT_EQ(reply.text, "t");
     EXPECT_EQ(reply.completion_tokens, 4);
     EXPECT_EQ(reply.finish_reason, "eos");
@@ -60,8 +65,9 @@ TEST(GenerateReply, RefusesWhatIsNotOne) {
     std::string deep = R"({"result": )" + std::string(100, '[') + std::string(100, ']') + "}";
     for (const std::string &bad :
          {std::string("garbage"), std::string(), std::string(R"({"result": "cut)"), std::string(R"({"result": 5})"),
-          std::string(R"({"result": ["a"]})"), std::string(R"({"error": null})"), std::string(R"({"result": "nul \u0000"})"),
-          std::string("{\"result\": \"\xFF\"}"), std::string(R"({"result": NaN})"), std::string(R"({"result": "a"} trailing)"), deep,
+          std::string(R"({"result": ["a"]})"), std::string(R"({"error": null})"),
+          std::string(R"({"result": "nul \u0000"})"), std::string("{\"result\": \"\xFF\"}"),
+          std::string(R"({"result": NaN})"), std::string(R"({"result": "a"} trailing)"), deep,
           std::string(R"({"result": {"text": {"no": 1}}})")}) {
         GenerateReply reply;
         Problem problem;
@@ -73,7 +79,8 @@ TEST(GenerateReply, RefusesWhatIsNotOne) {
 TEST(GenerateReply, TellsADaemonsErrorFromABadReply) {
     GenerateReply reply;
     Problem problem;
-    EXPECT_FALSE(read_generate_reply(Message(R"({"id": "x", "result": null, "error": "out of luck"})"), reply, problem));
+    EXPECT_FALSE(
+        read_generate_reply(Message(R"({"id": "x", "result": null, "error": "out of luck"})"), reply, problem));
     EXPECT_STREQ(problem.sqlstate, sqlstate::kExternalRoutineError);
     EXPECT_NE(std::string(problem.message).find("out of luck"), std::string::npos);
 }
@@ -84,8 +91,9 @@ TEST(EmbedReply, ReadsNumbersAndNothingElse) {
     Problem problem;
     ASSERT_TRUE(read_embed_reply(Message(R"({"result": [1, -0.5, 2e-3], "error": null})"), vector, usage, problem));
     EXPECT_EQ(vector, (std::vector<float>{1, -0.5F, 2e-3F}));
-    for (const char *bad : {R"({"result": []})", R"({"result": [1, "2"]})", R"({"result": [[1]]})", R"({"result": [1e39]})",
-                            R"({"result": [NaN]})", R"({"result": [1, null]})", R"({"result": {"0": 1}})", R"({"result": "1"})", "[1, 2]"}) {
+    for (const char *bad : {R"({"result": []})", R"({"result": [1, "2"]})", R"({"result": [[1]]})",
+                            R"({"result": [1e39]})", R"({"result": [NaN]})", R"({"result": [1, null]})",
+                            R"({"result": {"0": 1}})", R"({"result": "1"})", "[1, 2]"}) {
         Problem bad_problem;
         EXPECT_FALSE(read_embed_reply(Message(bad), vector, usage, bad_problem)) << bad;
     }
@@ -95,10 +103,12 @@ TEST(ReplyUsage, IsWhatStandsBesideTheResult) {
     std::vector<float> vector;
     ReplyUsage usage;
     Problem problem;
-    ASSERT_TRUE(read_embed_reply(Message(R"({"result": [1], "usage": {"prompt_tokens": 7, "engine_ms": 1.5}})"), vector, usage, problem));
+    ASSERT_TRUE(read_embed_reply(Message(R"({"result": [1], "usage": {"prompt_tokens": 7, "engine_ms": 1.5}})"), vector,
+                                 usage, problem));
     EXPECT_EQ(usage.prompt_tokens, 7);
     EXPECT_EQ(usage.engine_ms, 1.5);
-    for (const char *untold : {R"({"result": [1]})", R"({"result": [1], "usage": 7})", R"({"result": [1], "usage": {"engine_ms": -1, "prompt_tokens": 1e300}})"}) {
+    for (const char *untold : {R"({"result": [1]})", R"({"result": [1], "usage": 7})",
+                               R"({"result": [1], "usage": {"engine_ms": -1, "prompt_tokens": 1e300}})"}) {
         ASSERT_TRUE(read_embed_reply(Message(untold), vector, usage, problem)) << untold;
         EXPECT_EQ(usage.prompt_tokens, -1) << untold;
         EXPECT_EQ(usage.engine_ms, -1) << untold;
@@ -130,14 +140,18 @@ StreamMessage stream_message(std::string message, std::string &piece) {
 
 TEST(Stream, TellsPiecesFromTheEndAndFromNonsense) {
     std::string piece;
-    EXPECT_EQ(stream_message(R"({"id": "7", "result": {"token": " w\u00f6rd"}, "error": null})", piece), StreamMessage::Piece);
+    EXPECT_EQ(stream_message(R"({"id": "7", "result": {"token": " w\u00f6rd"}, "error": null})", piece),
+              StreamMessage::Piece);
     EXPECT_EQ(piece, " w\u00f6rd");
-    EXPECT_EQ(stream_message(R"({"id": "7", "result": {"token": "##STREAM_END##"}, "error": null})", piece), StreamMessage::End);
-    EXPECT_EQ(stream_message(R"({"id": "7", "result": {"token": "x##STREAM_END##"}, "error": null})", piece), StreamMessage::Piece)
+    EXPECT_EQ(stream_message(R"({"id": "7", "result": {"token": "##STREAM_END##"}, "error": null})", piece),
+              StreamMessage::End);
+    EXPECT_EQ(stream_message(R"({"id": "7", "result": {"token": "x##STREAM_END##"}, "error": null})", piece),
+              StreamMessage::Piece)
         << "a text that only contains the marker";
     EXPECT_EQ(stream_message(R"({"id": "7", "result": null, "error": "no"})", piece), StreamMessage::End);
-    for (const char *nonsense : {"", "[]", R"({"id": "7"})", R"({"id": "7", "result": "text"})", R"({"id": "7", "result": {"token": 1}})",
-                                 R"({"id": "7", "result": {"token": "a\u0000b"}})", "{\"result\": {\"token\": \"\xff\"}}"})
+    for (const char *nonsense :
+         {"", "[]", R"({"id": "7"})", R"({"id": "7", "result": "text"})", R"({"id": "7", "result": {"token": 1}})",
+          R"({"id": "7", "result": {"token": "a\u0000b"}})", "{\"result\": {\"token\": \"\xff\"}}"})
         EXPECT_EQ(stream_message(nonsense, piece), StreamMessage::Invalid) << nonsense;
 }
 
@@ -149,8 +163,9 @@ TEST(Stream, ItsEndTellsOfTheWhole) {
         return read_stream_end({std::string_view(message).substr(0, size)}, text, reply, problem);
     };
     GenerateReply reply;
-    ASSERT_TRUE(read(R"({"id": "7", "result": {"token": "##STREAM_END##", "finish_reason": "length", "completion_tokens": 3}, "error": null})",
-                     "abc", reply));
+    ASSERT_TRUE(read(
+        R"({"id": "7", "result": {"token": "##STREAM_END##", "finish_reason": "length", "completion_tokens": 3}, "error": null})",
+        "abc", reply));
     EXPECT_EQ(reply.text, "abc");
     EXPECT_EQ(reply.completion_tokens, 3);
     EXPECT_FALSE(reply.is_null);

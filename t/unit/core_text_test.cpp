@@ -27,7 +27,8 @@ std::string json_of(double number) {
 
 std::string encoded(std::uint32_t code) {
     utf8proc_uint8_t bytes[4];
-    return {reinterpret_cast<char *>(bytes), static_cast<std::size_t>(utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), bytes))};
+    return {reinterpret_cast<char *>(bytes),
+            static_cast<std::size_t>(utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), bytes))};
 }
 
 TEST(Utf8, AcceptsEveryCodePointAndNoSurrogate) {
@@ -41,7 +42,8 @@ TEST(Utf8, AcceptsEveryCodePointAndNoSurrogate) {
 }
 
 TEST(Utf8, RefusesOverlongAndCutForms) {
-    for (const std::string_view bad : {"\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xF0\x80\x80\x80", "\x80", "abc\xC3", "\xE2\x82", "\xFF"})
+    for (const std::string_view bad :
+         {"\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xF0\x80\x80\x80", "\x80", "abc\xC3", "\xE2\x82", "\xFF"})
         EXPECT_FALSE(utf8_is_valid(bad));
     EXPECT_TRUE(utf8_is_valid("plain ASCII of more than eight bytes, then \xE2\x82\xAC"));
     EXPECT_FALSE(utf8_is_valid("plain ASCII of more than eight bytes, then \x82\xAC"));
@@ -114,8 +116,9 @@ TEST(WireId, SurvivesTheWireAndNothingElseDoes) {
     EXPECT_EQ(back.boot_epoch, id.boot_epoch);
     EXPECT_EQ(back.slot, id.slot);
     EXPECT_EQ(back.generation, id.generation);
-    for (const std::string_view bad : {"", "x", "0123456789abcdef-000000ff-fffffff", "0123456789abcdef-000000ff-ffffffff0",
-                                       "0123456789abcdeg-000000ff-ffffffff", "0123456789abcdef_000000ff-ffffffff"})
+    for (const std::string_view bad :
+         {"", "x", "0123456789abcdef-000000ff-fffffff", "0123456789abcdef-000000ff-ffffffff0",
+          "0123456789abcdeg-000000ff-ffffffff", "0123456789abcdef_000000ff-ffffffff"})
         EXPECT_FALSE(WireId::parse(bad, back)) << bad;
 }
 

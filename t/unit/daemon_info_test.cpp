@@ -17,13 +17,17 @@ constexpr InfoLimits kLimits{127, 79};
 
 const std::string kModel = R"({"role": "embedding", "name": "minilm", "fingerprint": "fp:1", "dimensions": 384})";
 
-std::string reply(const std::string &members) { return R"({"id": "control-1", "result": {)" + members + R"(}, "error": null})"; }
+std::string reply(const std::string &members) {
+    return R"({"id": "control-1", "result": {)" + members + R"(}, "error": null})";
+}
 
 TEST(DaemonInfo, ReadsWhatIsTold) {
     DaemonInfo info;
-    ASSERT_TRUE(read_daemon_info(reply(R"("name": "steadytextd", "version": "1.2", "slots": 16, "resident_bytes": 1048576,
-                                          "capabilities": ["ping", "embed_batch"], "models": [)" + kModel + "]"),
-                                 kLimits, info));
+    ASSERT_TRUE(
+        read_daemon_info(reply(R"("name": "steadytextd", "version": "1.2", "slots": 16, "resident_bytes": 1048576,
+                                          "capabilities": ["ping", "embed_batch"], "models": [)" +
+                               kModel + "]"),
+                         kLimits, info));
     EXPECT_EQ(info.name, "steadytextd");
     EXPECT_EQ(info.version, "1.2");
     EXPECT_EQ(info.slots, 16U);
@@ -37,31 +41,57 @@ TEST(DaemonInfo, ReadsWhatIsTold) {
     EXPECT_FALSE(info.is_loading);
     ASSERT_TRUE(read_daemon_info(reply(R"("state": "loading")"), kLimits, info));
     EXPECT_TRUE(info.is_loading);
-    ASSERT_TRUE(read_daemon_info(reply(R"("name": "steadytextd", "slots": 16, "resident_bytes": 1048576, "state": "ready", "models": [)" + kModel + "]"), kLimits, info));
+    ASSERT_TRUE(read_daemon_info(
+        reply(R"("name": "steadytextd", "slots": 16, "resident_bytes": 1048576, "state": "ready", "models": [)" +
+              kModel + "]"),
+        kLimits, info));
     EXPECT_FALSE(info.is_loading);
 }
 
 TEST(DaemonInfo, IsNoneWithoutAResultOfMembers) {
     DaemonInfo info;
     for (const std::string &body :
-         {std::string(), std::string("[]"), std::string("null"), std::string("{"), std::string(R"({"error": "Unknown method: info"})"),
-          std::string(R"({"result": null})"), std::string(R"({"result": 5})"), std::string(R"({"result": []})"),
-          std::string(R"({"result": NaN})"), R"({"result": )" + std::string(100'000, '[') + std::string(100'000, ']') + "}",
-          reply(R"("name": ")" + std::string(kMostInfoBytes, 'x') + '"'), std::string("{\"result\": {\"name\": \"\xff\"}}")})
+         {std::string(), std::string("[]"), std::string("null"), std::string("{"),
+          std::string(R"({"error": "Unknown method: info"})"), std::string(R"({"result": null})"),
+          std::string(R"({"result": 5})"), std::string(R"({"result": []})"), std::string(R"({"result": NaN})"),
+          R"({"result": )" + std::string(100'000, '[') + std::string(100'000, ']') + "}",
+          reply(R"("name": ")" + std::string(kMostInfoBytes, 'x') + '"'),
+          std::string("{\"result\": {\"name\": \"\xff\"}}")})
         EXPECT_FALSE(read_daemon_info(body, kLimits, info)) << body.substr(0, 80);
 }
 
 // Every member as everything it should not be: what is wrong is untold, what is beside it stands.
 TEST(DaemonInfo, AWrongMemberCostsItselfOnly) {
     const std::string deep = std::string(50, '[') + std::string(50, ']');
-    const std::string wrong[] = {"null", "true", "-1", "5", "1.5", "1e308", "18446744073709551615", std::string(400, '9'), "\"5\"", "\"\"",
-                                 "[]", "[[]]", "[5]", "[null]", "{}", R"({"role": 5})", R"([{"role": 5}])", R"([{"role": []}])",
-                                 R"([{"role": "embedding", "name": 5, "fingerprint": {}, "dimensions": "x"}])", deep,
-                                 '"' + std::string(70'000, 'x') + '"', R"("a\nb")", R"("a\u0000b")", "[" + deep + "]"};
+    const std::string wrong[] = {"null",
+                                 "true",
+                                 "-1",
+                                 "5",
+                                 "1.5",
+                                 "1e308",
+                                 "18446744073709551615",
+                                 std::string(400, '9'),
+                                 "\"5\"",
+                                 "\"\"",
+                                 "[]",
+                                 "[[]]",
+                                 "[5]",
+                                 "[null]",
+                                 "{}",
+                                 R"({"role": 5})",
+                                 R"([{"role": 5}])",
+                                 R"([{"role": []}])",
+                                 R"([{"role": "embedding", "name": 5, "fingerprint": {}, "dimensions": "x"}])",
+                                 deep,
+                                 '"' + std::string(70'000, 'x') + '"',
+                                 R"("a\nb")",
+                                 R"("a\u0000b")",
+                                 "[" + deep + "]"};
     for (const char *member : {"name", "version", "slots", "resident_bytes", "capabilities", "models", "protocol"}) {
         for (const std::string &value : wrong) {
             DaemonInfo info;
-            const std::string body = reply("\"" + std::string(member) + "\": " + value + R"(, "beside": 1, "determinism": )" + value);
+            const std::string body =
+                reply("\"" + std::string(member) + "\": " + value + R"(, "beside": 1, "determinism": )" + value);
             if (!read_daemon_info(body, kLimits, info))
                 continue;  // it is no JSON at all, such as a number that no double can hold
             EXPECT_LE(info.slots, kMostToldSlots) << body.substr(0, 100);
@@ -80,10 +110,11 @@ TEST(DaemonInfo, AWrongModelCostsItselfOnly) {
     for (const char *member : {"role", "name", "fingerprint", "dimensions"}) {
         for (const char *value : {"null", "5", "-5", "1e300", "[]", "{}", "\"\"", "[[[[]]]]", "true"}) {
             DaemonInfo info;
-            const std::string bad = std::string(R"({"role": "generation", "name": "m", "fingerprint": "f", ")") + member + "x\": 1, \"" + member +
-                                    "2\": 1}";
+            const std::string bad = std::string(R"({"role": "generation", "name": "m", "fingerprint": "f", ")") +
+                                    member + "x\": 1, \"" + member + "2\": 1}";
             const std::string worse = std::string("{\"") + member + "\": " + value + "}";
-            ASSERT_TRUE(read_daemon_info(reply("\"models\": [" + worse + ", " + bad + ", " + kModel + ", 7, null]"), kLimits, info));
+            ASSERT_TRUE(read_daemon_info(reply("\"models\": [" + worse + ", " + bad + ", " + kModel + ", 7, null]"),
+                                         kLimits, info));
             EXPECT_EQ(info.models.back().name, "minilm") << worse;
         }
     }
@@ -95,7 +126,8 @@ TEST(DaemonInfo, ANameTooLongIsLeftOutAndSoAreTooManyModels) {
     const auto model = [](const std::string &name, const std::string &fingerprint) {
         return R"({"role": "generation", "name": ")" + name + R"(", "fingerprint": ")" + fingerprint + "\"}";
     };
-    ASSERT_TRUE(read_daemon_info(reply("\"models\": [" + model(std::string(128, 'x'), "f") + "," + model("m", std::string(80, 'f')) + "," +
+    ASSERT_TRUE(read_daemon_info(reply("\"models\": [" + model(std::string(128, 'x'), "f") + "," +
+                                       model("m", std::string(80, 'f')) + "," +
                                        model(std::string(127, 'x'), std::string(79, 'f')) + "]"),
                                  kLimits, info));
     EXPECT_EQ(info.models.size(), 1U);
@@ -108,7 +140,8 @@ TEST(DaemonInfo, ANameTooLongIsLeftOutAndSoAreTooManyModels) {
     EXPECT_TRUE(info.has_more_models);
     ASSERT_TRUE(read_daemon_info(reply("\"models\": [" + model("m", "f") + "]"), kLimits, info));
     EXPECT_FALSE(info.has_more_models);
-    ASSERT_TRUE(read_daemon_info(reply("\"has_more_models\": true, \"models\": [" + model("m", "f") + "]"), kLimits, info));
+    ASSERT_TRUE(
+        read_daemon_info(reply("\"has_more_models\": true, \"models\": [" + model("m", "f") + "]"), kLimits, info));
     EXPECT_TRUE(info.has_more_models) << "it says so itself";
 }
 
@@ -121,7 +154,8 @@ TEST(DaemonInfo, MemoryAloneCanBeRead) {
     EXPECT_FALSE(read_resident_bytes(R"({"result": "pong"})", bytes));
 }
 
-// ---- whose row it is ---------------------------------------------------------------------------------------------------
+// ---- whose row it is
+// ---------------------------------------------------------------------------------------------------
 
 DaemonIdentity called(const char *endpoint) {
     DaemonIdentity identity;

@@ -1,5 +1,5 @@
-// The limits of a request at certain daemons: each asked where it speaks of the daemon, all charged or none, given back where the
-// request does not go there after all.
+// The limits of a request at certain daemons: each asked where it speaks of the daemon, all charged or none, given back
+// where the request does not go there after all.
 #include "shmem/daemon_limits.hpp"
 
 #include <gtest/gtest.h>
@@ -42,7 +42,8 @@ protected:
     DaemonLimits limits;
 
 private:
-    void *memory_ = std::aligned_alloc(steadytext::shmem::kCacheLine, steadytext::shmem::round_up(RateLimiter::bytes_needed(16, 2)));
+    void *memory_ = std::aligned_alloc(steadytext::shmem::kCacheLine,
+                                       steadytext::shmem::round_up(RateLimiter::bytes_needed(16, 2)));
 
 protected:
     RateLimiter *limiter = RateLimiter::place(memory_, 16, 2);

@@ -24,8 +24,8 @@ TEST(EmbedTexts, TakesTheTextOutOfWhatItWrote) {
 
 TEST(EmbedTexts, RefusesOtherParams) {
     std::string_view text, rest;
-    for (const char *params : {"", "{}", "{\"text_input\": ", "{\"text_input\": 1}", "{\"text_input\": \"open", "{\"text_input\": \"open\\",
-                               "{\"prompt\": \"x\"}"})
+    for (const char *params : {"", "{}", "{\"text_input\": ", "{\"text_input\": 1}", "{\"text_input\": \"open",
+                               "{\"text_input\": \"open\\", "{\"prompt\": \"x\"}"})
         EXPECT_FALSE(split_embed_params(params, text, rest)) << params;
 }
 
@@ -38,9 +38,11 @@ TEST(EmbedTexts, JoinsTexts) {
 
 TEST(EmbedTexts, SplitsAnAnswerIntoRows) {
     std::vector<std::string_view> rows;
-    ASSERT_TRUE(split_embed_batch_reply(R"({"id": "x", "result": {"embeddings": [[1, -0.5e-3], [2]], "model": "m"}, "error": null})", 2, rows));
+    ASSERT_TRUE(split_embed_batch_reply(
+        R"({"id": "x", "result": {"embeddings": [[1, -0.5e-3], [2]], "model": "m"}, "error": null})", 2, rows));
     EXPECT_EQ(rows, (std::vector<std::string_view>{"[1, -0.5e-3]", "[2]"}));
-    ASSERT_TRUE(split_embed_batch_reply("{\"error\":null,\"result\":{\"model\":\"m\",\"embeddings\":[ [0.1] ,\n[0.2] ]}}", 2, rows));
+    ASSERT_TRUE(split_embed_batch_reply(
+        "{\"error\":null,\"result\":{\"model\":\"m\",\"embeddings\":[ [0.1] ,\n[0.2] ]}}", 2, rows));
     EXPECT_EQ(rows[1], "[0.2]");
 }
 

@@ -74,9 +74,7 @@ TEST(EventStream, DataOfSeveralLinesIsPutTogether) {
     expect("data\ndata:\ndata: \n\n", {"\n\n"});
 }
 
-TEST(EventStream, OneBlankAfterTheColonIsNoData) {
-    expect("data:x\n\ndata: x\n\ndata:  x\n\n", {"x", "x", " x"});
-}
+TEST(EventStream, OneBlankAfterTheColonIsNoData) { expect("data:x\n\ndata: x\n\ndata:  x\n\n", {"x", "x", " x"}); }
 
 TEST(EventStream, WhatIsNoDataIsPassedOver) {
     expect(": a comment\n\n:\n\nevent: message\nid: 7\nretry: 100\ndata: one\n\n", {"one"});
@@ -84,8 +82,12 @@ TEST(EventStream, WhatIsNoDataIsPassedOver) {
 }
 
 TEST(EventStream, AByteOrderMarkMayStandAtTheBeginning) {
-    expect("\xEF\xBB\xBF" "data: one\n\n", {"one"});
-    expect("data: one\n\n\xEF\xBB\xBF" "data: two\n\n", {"one"});
+    expect("\xEF\xBB\xBF"
+           "data: one\n\n",
+           {"one"});
+    expect("data: one\n\n\xEF\xBB\xBF"
+           "data: two\n\n",
+           {"one"});
 }
 
 TEST(EventStream, AnyByteMayBeData) {

@@ -34,8 +34,8 @@ inline std::unique_ptr<Compiled> schema(std::string_view text) {
 
 inline bool matches(const Compiled &compiled, std::string_view text) { return Matcher(compiled.network).matches(text); }
 
-// A text that a model without sense might write: any byte from which the end can be reached within `budget` bytes, or within as
-// many as it takes.
+// A text that a model without sense might write: any byte from which the end can be reached within `budget` bytes, or
+// within as many as it takes.
 inline std::string wander(const Compiled &compiled, std::mt19937 &random, std::size_t budget) {
     Matcher matcher(compiled.network);
     Matcher::Position at = matcher.start();

@@ -86,8 +86,7 @@ std::unique_ptr<std::string> get(HotCache &cache, std::uint64_t number, std::int
     CacheHit hit;
     std::string value;
     ReadResult result;
-    while ((result = cache.read(key_of(number), now, value.data(), value.size(), hit)) ==
-           ReadResult::TooSmall)
+    while ((result = cache.read(key_of(number), now, value.data(), value.size(), hit)) == ReadResult::TooSmall)
         value.resize(hit.size);
     value.resize(result == ReadResult::Hit ? hit.size : 0);
     return result == ReadResult::Hit ? std::make_unique<std::string>(value) : nullptr;
@@ -312,7 +311,8 @@ TEST(HotCache, ReportsEachHitOnceAndWhenItWas) {
 TEST(HotCache, ReportsToEachOwnerItsOwnHits) {
     OwnedCache cache({kMegabyte});
     for (std::uint64_t i = 0; i < 20; i++) {
-        ASSERT_TRUE(put(*cache, i, "x", {.kind = ValueKind::Text, .bytes = {}, .owner = {static_cast<std::uint32_t>(i % 2)}}));
+        ASSERT_TRUE(
+            put(*cache, i, "x", {.kind = ValueKind::Text, .bytes = {}, .owner = {static_cast<std::uint32_t>(i % 2)}}));
         ASSERT_TRUE(get(*cache, i));
     }
     for (std::uint32_t owner : {1U, 0U}) {
@@ -389,8 +389,7 @@ TEST(HotCache, NeverGivesATornValueToThreads) {
     for (std::uint64_t i = 0; i < 3000; i++)
         present += cache->find(key_of(i), kNow, hit);
     EXPECT_EQ(stats.entries, present);
-    EXPECT_EQ(reported + stats.unfolded_hits, hits)
-        << "each is reported once, or counted as lost to erase()";
+    EXPECT_EQ(reported + stats.unfolded_hits, hits) << "each is reported once, or counted as lost to erase()";
 }
 
 // Runs `body` in a child; its exit status is 0 if that was true.
@@ -434,8 +433,7 @@ TEST(HotCache, OutlivesWritersThatAreStoppedOrKilledAnywhere) {
         ASSERT_TRUE(WIFSTOPPED(status));
 
         std::uint64_t hits = 0;
-        EXPECT_TRUE(succeeded(in_child([&] { return work(*cache, random(), 2000, hits); })))
-            << "others go on";
+        EXPECT_TRUE(succeeded(in_child([&] { return work(*cache, random(), 2000, hits); }))) << "others go on";
         const std::uint64_t number = random() % 3000;
         cache->erase(key_of(number));
         EXPECT_FALSE(get(*cache, number)) << "erasing asks no writer";

@@ -1,4 +1,5 @@
-// Templates without Python at hand: the bounds, and what no comparison with Python shows. t/041_templates.pl compares what they give.
+// Templates without Python at hand: the bounds, and what no comparison with Python shows. t/041_templates.pl compares
+// what they give.
 #include "src/core/jinja/jinja.hpp"
 
 #include <gtest/gtest.h>
@@ -38,32 +39,40 @@ std::string names(std::string_view source) {
 
 TEST(Jinja, PutsVariablesIn) {
     EXPECT_EQ(render("Hello {{ name }}!", R"({"name": "Ada"})").text, "Hello Ada!");
-    EXPECT_EQ(render("{% for x in l %}{{ loop.index }}{{ x }}{% if not loop.last %}, {% endif %}{% endfor %}", R"({"l": ["a", 1.50, null, true]})").text,
+    EXPECT_EQ(render("{% for x in l %}{{ loop.index }}{{ x }}{% if not loop.last %}, {% endif %}{% endfor %}",
+                     R"({"l": ["a", 1.50, null, true]})")
+                  .text,
               "1a, 21.5, 3None, 4True");
     EXPECT_EQ(render("{{ a }}", R"({"a": "\u00e9\ud83d\ude00\n"})").text, "é😀\n");
     EXPECT_EQ(render("{{ a }}", R"({"a": 123456789012345678901234567890})").text, "123456789012345678901234567890");
 }
 
 TEST(Jinja, NamesWhatATemplateTakes) {
-    EXPECT_EQ(names("{{ b }}{{ a|default(1) }}{% for x in c %}{{ x }}{{ loop.index }}{% endfor %}{{ range(3) }}"), "a b c");
+    EXPECT_EQ(names("{{ b }}{{ a|default(1) }}{% for x in c %}{{ x }}{{ loop.index }}{% endfor %}{{ range(3) }}"),
+              "a b c");
     EXPECT_EQ(names("{% set a = 1 %}{{ a }}{% macro m(p) %}{{ p }}{{ q }}{% endmacro %}{{ m(1) }}"), "q");
-    EXPECT_EQ(names("{{ name"), "Invalid Jinja2 template: unexpected end of template, expected 'end of print statement'.");
+    EXPECT_EQ(names("{{ name"),
+              "Invalid Jinja2 template: unexpected end of template, expected 'end of print statement'.");
 }
 
 TEST(Jinja, TellsAllThatIsMissing) {
     EXPECT_STREQ(render("{{ b }}{{ a }}").problem.message, "Missing required variables: a, b");
     EXPECT_EQ(render("{{ b }}{{ a }}", "{}", false).text, "");
-    EXPECT_STREQ(render("{{ a.b }}", R"({"a": {}})").problem.message, "Undefined variable in template: 'dict object' has no attribute 'b'");
+    EXPECT_STREQ(render("{{ a.b }}", R"({"a": {}})").problem.message,
+                 "Undefined variable in template: 'dict object' has no attribute 'b'");
 }
 
 TEST(Jinja, NothingButVariablesIsReached) {
-    for (const std::string_view source : {"{{ ''.__class__ }}", "{{ x.__init__ }}", "{{ x['__class__'] }}", "{{ cycler.__init__ }}", "{{ self }}", "{{ lipsum() }}"})
+    for (const std::string_view source : {"{{ ''.__class__ }}", "{{ x.__init__ }}", "{{ x['__class__'] }}",
+                                          "{{ cycler.__init__ }}", "{{ self }}", "{{ lipsum() }}"})
         EXPECT_STREQ(render(source, R"({"x": [1]})").problem.sqlstate, "0A000") << source;
 }
 
 TEST(Jinja, StepsMemoryOutputAndDepthAreBounded) {
-    for (const std::string_view source : {"{% for i in range(10 ** 18) %}{% endfor %}", "{{ 'x' * 10 ** 12 }}", "{{ [0] * 10 ** 12 }}", "{% for i in range(10 ** 9) %}0123456789{% endfor %}",
-                                          "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{% set l = [] %}{% set _ = l.append(l) %}{{ l }}", "{{ ('a' * 10 ** 7)|wordwrap(1) }}"}) {
+    for (const std::string_view source :
+         {"{% for i in range(10 ** 18) %}{% endfor %}", "{{ 'x' * 10 ** 12 }}", "{{ [0] * 10 ** 12 }}",
+          "{% for i in range(10 ** 9) %}0123456789{% endfor %}", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+          "{% set l = [] %}{% set _ = l.append(l) %}{{ l }}", "{{ ('a' * 10 ** 7)|wordwrap(1) }}"}) {
         const Result result = render(source);
         EXPECT_STREQ(result.problem.sqlstate, "54000") << source;
         EXPECT_LE(result.steps, jinja::kMostSteps + (64U << 20)) << source;
@@ -71,7 +80,8 @@ TEST(Jinja, StepsMemoryOutputAndDepthAreBounded) {
 }
 
 TEST(Jinja, AsksWhetherToStop) {
-    Work work(Work::kUnlimited, [](void *) { return true; }, nullptr);
+    Work work(
+        Work::kUnlimited, [](void *) { return true; }, nullptr);
     std::string out;
     Problem problem;
     EXPECT_FALSE(jinja::render("{% for i in range(10 ** 18) %}{% endfor %}", "{}", true, work, out, problem));
@@ -82,16 +92,20 @@ TEST(Jinja, SearchesAreCounted) {
     Work work(1'000'000);
     std::string out;
     Problem problem;
-    EXPECT_FALSE(jinja::render("{{ (('a' * 10 ** 5 ~ 'b') * 100).count('a' * 10 ** 5 ~ 'c') }}", "{}", true, work, out, problem));
+    EXPECT_FALSE(jinja::render("{{ (('a' * 10 ** 5 ~ 'b') * 100).count('a' * 10 ** 5 ~ 'c') }}", "{}", true, work, out,
+                               problem));
     EXPECT_TRUE(work.has_ended());
 }
 
 TEST(Jinja, ALoopBehindItsEndIsNotReached) {
-    EXPECT_STREQ(render("{% set ns = namespace() %}{% for x in [1] %}{% set ns.l = loop %}{% endfor %}{{ ns.l.index }}").problem.sqlstate, "0A000");
+    EXPECT_STREQ(render("{% set ns = namespace() %}{% for x in [1] %}{% set ns.l = loop %}{% endfor %}{{ ns.l.index }}")
+                     .problem.sqlstate,
+                 "0A000");
 }
 
 TEST(Jinja, BrokenVariablesFail) {
-    for (const std::string_view json : {"", "{", R"({"a": })", R"({"a": "\ud800"})", R"({"a": tru})", "{} {}", R"({"a": 1e})"})
+    for (const std::string_view json :
+         {"", "{", R"({"a": })", R"({"a": "\ud800"})", R"({"a": tru})", "{} {}", R"({"a": 1e})"})
         EXPECT_FALSE(render("{{ a }}", json).problem.sqlstate[0] == '\0') << json;
 }
 

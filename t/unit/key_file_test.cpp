@@ -27,7 +27,9 @@ protected:
         chmod(path.c_str(), mode);
         return path;
     }
-    bool read(const std::string &path, KeyKind kind = KeyKind::Secret) { return read_key_file(path.c_str(), kind, key, problem); }
+    bool read(const std::string &path, KeyKind kind = KeyKind::Secret) {
+        return read_key_file(path.c_str(), kind, key, problem);
+    }
 
     std::string folder_;
     std::string key;

@@ -31,7 +31,8 @@ TEST(ModelTable, FindsEachModelByRoleAndName) {
     std::vector<Model> models;
     for (std::size_t i = 0; i < ModelTable::kMost / 2; i++)
         for (const ModelRole role : {ModelRole::Generation, ModelRole::Embedding})
-            models.push_back(model(role, "m" + std::to_string(i), std::to_string(static_cast<int>(role)) + ":" + std::to_string(i)));
+            models.push_back(
+                model(role, "m" + std::to_string(i), std::to_string(static_cast<int>(role)) + ":" + std::to_string(i)));
     models[2].is_default = models[1].is_default = true;
     table->store(models, {});
     for (std::size_t i = 0; i < ModelTable::kMost / 2; i++) {
@@ -49,8 +50,9 @@ TEST(ModelTable, FindsEachModelByRoleAndName) {
 
 TEST(ModelTable, KnowsTheFirstModelByWhichDocumentsAreRanked) {
     const auto table = std::make_unique<ModelTable>();
-    std::vector<Model> models = {model(ModelRole::Generation, "g", "f:g"), model(ModelRole::Embedding, "of an engine", "f:engine"),
-                                 model(ModelRole::Embedding, "first", "f:first"), model(ModelRole::Embedding, "second", "f:second")};
+    std::vector<Model> models = {
+        model(ModelRole::Generation, "g", "f:g"), model(ModelRole::Embedding, "of an engine", "f:engine"),
+        model(ModelRole::Embedding, "first", "f:first"), model(ModelRole::Embedding, "second", "f:second")};
     models[1].ranks = false;
     models[1].is_default = true;
     table->store(models, {});
@@ -84,7 +86,8 @@ TEST(ModelTable, IsReadWholeWhileItIsWritten) {
     for (int version = 0; version < 2; version++)
         for (int i = 0; i < 50; i++)
             versions[version].push_back(
-                model(ModelRole::Generation, "m" + std::to_string(version == 0 ? i : 49 - i), std::string(70, static_cast<char>('a' + version)) + std::to_string(version == 0 ? i : 49 - i)));
+                model(ModelRole::Generation, "m" + std::to_string(version == 0 ? i : 49 - i),
+                      std::string(70, static_cast<char>('a' + version)) + std::to_string(version == 0 ? i : 49 - i)));
     table->store(versions[0], {});
     std::atomic<bool> stop{false};
     std::thread writer([&] {

@@ -1,4 +1,5 @@
-// The validator table: rules held against values, and the table itself. (t/027_parameters.sql holds it against the functions.)
+// The validator table: rules held against values, and the table itself. (t/027_parameters.sql holds it against the
+// functions.)
 #include "src/core/parameters.hpp"
 
 #include <cmath>
@@ -63,12 +64,15 @@ TEST(Rules, ArraysAreCountedAndLookedInto) {
     const auto texts = [](std::vector<TextArgument> all) { return all; };
     const std::vector<TextArgument> two = texts({{false, "a"}, {false, "b"}});
     EXPECT_EQ(said(rules::kChoices, std::span<const TextArgument>(two)), "");
-    EXPECT_EQ(said(rules::kChoices, std::span<const TextArgument>(two).first(1)), "22023 Choices array must contain at least 2 options");
+    EXPECT_EQ(said(rules::kChoices, std::span<const TextArgument>(two).first(1)),
+              "22023 Choices array must contain at least 2 options");
     const std::vector<TextArgument> twice = texts({{false, "a"}, {false, "a"}});
-    EXPECT_EQ(said(rules::kChoices, std::span<const TextArgument>(twice)), "22023 Choices array cannot contain duplicates");
+    EXPECT_EQ(said(rules::kChoices, std::span<const TextArgument>(twice)),
+              "22023 Choices array cannot contain duplicates");
     const std::vector<TextArgument> hole = texts({{false, "a"}, {}});
     EXPECT_EQ(said(rules::kChoices, std::span<const TextArgument>(hole)), "22004 Choices array cannot contain nulls");
-    EXPECT_EQ(said(rules::kDocuments, std::span<const TextArgument>(hole)), "22004 Documents cannot contain null elements");
+    EXPECT_EQ(said(rules::kDocuments, std::span<const TextArgument>(hole)),
+              "22004 Documents cannot contain null elements");
     const std::vector<TextArgument> many(kMostDocuments + 1, {false, "a"});
     EXPECT_EQ(said(rules::kDocuments, std::span<const TextArgument>(many).first(kMostDocuments)), "");
     EXPECT_EQ(said(rules::kDocuments, std::span<const TextArgument>(many)), "54000 Documents array is too long");

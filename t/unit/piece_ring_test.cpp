@@ -1,4 +1,5 @@
-// The ring of a stream's pieces: what goes in comes out, whole and in order, and nobody waits for a wake-up that does not come.
+// The ring of a stream's pieces: what goes in comes out, whole and in order, and nobody waits for a wake-up that does
+// not come.
 #include "shmem/piece_ring.hpp"
 
 #include <gtest/gtest.h>

@@ -22,7 +22,8 @@ SchemaPattern of(std::string_view pattern) {
 }
 
 TEST(PostgresPattern, IsTheSameWhereBothReadersAgree) {
-    for (const char *pattern : {"", "^[^@ ]+@[^@ ]+$", "^(?:a|bc)*d{2,3}$", "\\d+\\s\\D\\W", "\\.\\$", "[a-z\\d-]", "a$|^b", "\\u00e9", "größe"})
+    for (const char *pattern : {"", "^[^@ ]+@[^@ ]+$", "^(?:a|bc)*d{2,3}$", "\\d+\\s\\D\\W", "\\.\\$", "[a-z\\d-]",
+                                "a$|^b", "\\u00e9", "größe"})
         EXPECT_EQ(translated(pattern), pattern);
     EXPECT_EQ(translated("a+?b*?c??d{1,2}?"), "a+b*c?d{1,2}") << "the lazy forms match the same";
 }
@@ -36,7 +37,8 @@ TEST(PostgresPattern, LetsInWhatALocaleMay) {
     EXPECT_EQ(translated("[^[:alpha:]]"), "[^A-Za-z]");
     EXPECT_EQ(translated("[[:digit:][:space:]]"), "[\\d\\s]");
     EXPECT_EQ(translated("\\w[[:alnum:]]", true), "\\w[0-9A-Za-z]") << "in the locale C";
-    EXPECT_EQ(translated("\\S[^\\s@][^[:space:]]", true), widened("\\S") + widened("[^\\s@]") + widened("[^\\s]")) << "some of Unicode's spaces are none to a locale";
+    EXPECT_EQ(translated("\\S[^\\s@][^[:space:]]", true), widened("\\S") + widened("[^\\s@]") + widened("[^\\s]"))
+        << "some of Unicode's spaces are none to a locale";
     EXPECT_EQ(translated("."), "(?:.|[\\n\\r\\u2028\\u2029])") << "ends of lines are characters";
 }
 
@@ -47,8 +49,10 @@ TEST(PostgresPattern, SaysWithABackslashWhatIsLiteralOnlyThere) {
 }
 
 TEST(PostgresPattern, IsNotToBeHadForWhatOnlyPostgresqlKnows) {
-    for (const char *pattern : {"(?i)a", "(?=a)", "(?!a)", "(?<=a)", "***=a", "***:a", "\\ma\\M", "\\ya", "\\Aa\\Z", "(a)\\1", "\\x41", "[[.a.]]", "[[=a=]]", "[[:punct:]]",
-                                "[[:<:]]a", "[^\\D]", "a)", "(a", "[a", "a\\", "a{1,99999999}", "a{2}{3}", "a**"})
+    for (const char *pattern :
+         {"(?i)a",   "(?=a)",  "(?!a)", "(?<=a)",  "***=a",         "***:a",       "\\ma\\M",  "\\ya",
+          "\\Aa\\Z", "(a)\\1", "\\x41", "[[.a.]]", "[[=a=]]",       "[[:punct:]]", "[[:<:]]a", "[^\\D]",
+          "a)",      "(a",     "[a",    "a\\",     "a{1,99999999}", "a{2}{3}",     "a**"})
         EXPECT_EQ(translated(pattern), "none") << pattern;
 }
 

@@ -1,4 +1,5 @@
-// Prompts take turns: short ones go first, long ones are not put off for ever, and a turn takes about as long on every machine.
+// Prompts take turns: short ones go first, long ones are not put off for ever, and a turn takes about as long on every
+// machine.
 #include "daemon/prompt_turns.hpp"
 
 #include <gtest/gtest.h>
@@ -30,7 +31,8 @@ public:
         std::size_t left = turns_.tokens(), tokens = 0;
         while (left > 0 && !prompts_.empty()) {
             const std::uint64_t serial = turns_.next(prompts_).serial;
-            const auto next = std::find_if(prompts_.begin(), prompts_.end(), [&](const auto &prompt) { return prompt.serial == serial; });
+            const auto next = std::find_if(prompts_.begin(), prompts_.end(),
+                                           [&](const auto &prompt) { return prompt.serial == serial; });
             const std::size_t piece = PromptTurns::piece(0, next->left, kChunk, left);
             turns_.computed(piece, 0.02 * static_cast<double>(piece));
             left -= std::min(left, piece);
@@ -41,10 +43,12 @@ public:
         }
         return tokens;
     }
-    // Tokens computed, its own and others', until it is done. With `newcomer`, there is always one of so many tokens beside it.
+    // Tokens computed, its own and others', until it is done. With `newcomer`, there is always one of so many tokens
+    // beside it.
     std::size_t finish(std::uint64_t mine, std::size_t newcomer = 0) {
         std::size_t tokens = 0;
-        while (std::any_of(prompts_.begin(), prompts_.end(), [&](const auto &prompt) { return prompt.serial == mine; })) {
+        while (
+            std::any_of(prompts_.begin(), prompts_.end(), [&](const auto &prompt) { return prompt.serial == mine; })) {
             while (newcomer > 0 && prompts_.size() < 2)
                 add(newcomer);
             tokens += compute();
@@ -71,7 +75,8 @@ TEST(PromptTurns, AShortPromptWaitsForNoLongOnes) {
         most = std::max(most, prompts.finish(prompts.add(35)));
         prompts.compute();
     }
-    EXPECT_LE(most, 35 * 4 / 3 + 4 * PromptTurns::kLeast + 35) << "for turns of the oldest, and for the rest of one that has less left";
+    EXPECT_LE(most, 35 * 4 / 3 + 4 * PromptTurns::kLeast + 35)
+        << "for turns of the oldest, and for the rest of one that has less left";
 }
 
 TEST(PromptTurns, ALongPromptIsNotPutOffForEver) {

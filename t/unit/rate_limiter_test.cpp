@@ -1,5 +1,5 @@
-// The rate limiter: all limits or none, a meter for each key and never one too few, leases that end once, and sixteen who ask at
-// once. Set STEADYTEXT_LONG_TESTS for ten seconds of the latter instead of half a one.
+// The rate limiter: all limits or none, a meter for each key and never one too few, leases that end once, and sixteen
+// who ask at once. Set STEADYTEXT_LONG_TESTS for ten seconds of the latter instead of half a one.
 #include "shmem/rate_limiter.hpp"
 #include "src/core/clock.hpp"
 
@@ -45,7 +45,10 @@ protected:
     }
     Limit limit(std::uint32_t role, Unit unit, std::int64_t most, std::int64_t now_us = kNow) {
         Limit found{{}, unit, most, kSecond};
-        EXPECT_TRUE(limiter->find(key(role, unit == Unit::Requests ? "r" : unit == Unit::Tokens ? "t" : "c"), now_us, found.meter));
+        EXPECT_TRUE(limiter->find(key(role, unit == Unit::Requests ? "r"
+                                            : unit == Unit::Tokens ? "t"
+                                                                   : "c"),
+                                  now_us, found.meter));
         return found;
     }
     std::int64_t used(const Limit &of, std::int64_t now_us = kNow) {
@@ -66,11 +69,12 @@ protected:
     Grant grant;
 };
 
-// ---- all or nothing --------------------------------------------------------------------------------------------------
+// ---- all or nothing
+// --------------------------------------------------------------------------------------------------
 
 TEST_F(RateLimiterTest, ChargesEveryLimitOrNone) {
-    const std::vector<Limit> limits{limit(1, Unit::Requests, 10), limit(2, Unit::Requests, 3), limit(3, Unit::Tokens, 1000),
-                                    limit(4, Unit::Concurrency, 8)};
+    const std::vector<Limit> limits{limit(1, Unit::Requests, 10), limit(2, Unit::Requests, 3),
+                                    limit(3, Unit::Tokens, 1000), limit(4, Unit::Concurrency, 8)};
     for (int i = 0; i < 3; i++)
         ASSERT_EQ(admit(limits, grant, {1, 100}).verdict, Verdict::Admitted);
     const RateLimiter::Outcome outcome = admit(limits, grant, {1, 100});
@@ -85,7 +89,8 @@ TEST_F(RateLimiterTest, ChargesEveryLimitOrNone) {
 }
 
 TEST_F(RateLimiterTest, NamesTheLimitThatWillHoldLongest) {
-    const std::vector<Limit> limits{limit(1, Unit::Concurrency, 0), limit(2, Unit::Requests, 1), limit(3, Unit::Tokens, 10)};
+    const std::vector<Limit> limits{limit(1, Unit::Concurrency, 0), limit(2, Unit::Requests, 1),
+                                    limit(3, Unit::Tokens, 10)};
     (void)admit({limits[1]}, grant, {}, 0, kNow - 300'000);
     RateLimiter::Outcome outcome = admit(limits, grant, {1, 5});
     EXPECT_EQ(outcome.refused_by, 1U);
@@ -122,7 +127,8 @@ TEST_F(RateLimiterTest, ObeysAnotherLimitFromTheNextCallOn) {
     EXPECT_EQ(admit({requests}, grant).verdict, Verdict::Refused);
 }
 
-// ---- tokens ----------------------------------------------------------------------------------------------------------
+// ---- tokens
+// ----------------------------------------------------------------------------------------------------------
 
 TEST_F(RateLimiterTest, SettlesTokensWithWhatWasUsed) {
     const Limit tokens = limit(1, Unit::Tokens, 1000);
@@ -165,7 +171,8 @@ TEST_F(RateLimiterTest, GivesNothingBackToAMeterThatIsAnothersNow) {
     EXPECT_EQ(used(taken, later_us), 500);
 }
 
-// ---- meters ----------------------------------------------------------------------------------------------------------
+// ---- meters
+// ----------------------------------------------------------------------------------------------------------
 
 TEST_F(RateLimiterTest, HasOneMeterForEachKey) {
     std::set<std::uint32_t> indexes;
@@ -203,7 +210,8 @@ TEST_F(RateLimiterTest, RefusesAKeyWhenAllMetersSaySomething) {
     EXPECT_TRUE(limiter->find(key(1, "r"), kNow + kSecond + 2, meter));
 }
 
-// One with many rules, or one database with many, leaves meters to others; what it has that says nothing is given to it again.
+// One with many rules, or one database with many, leaves meters to others; what it has that says nothing is given to it
+// again.
 TEST(RateLimiter, LeavesMetersToOtherRolesAndDatabases) {
     constexpr std::uint32_t kMany = 400;
     void *memory = std::aligned_alloc(64, RateLimiter::bytes_needed(kMany, kProcesses));
@@ -245,7 +253,8 @@ TEST_F(RateLimiterTest, KeepsTheMeterOfACallUnderWay) {
     EXPECT_EQ(used(calls), 0);
 }
 
-// ---- concurrency -----------------------------------------------------------------------------------------------------
+// ---- concurrency
+// -----------------------------------------------------------------------------------------------------
 
 TEST_F(RateLimiterTest, CountsCallsUnderWay) {
     const Limit calls = limit(1, Unit::Concurrency, 2);
@@ -314,7 +323,8 @@ TEST_F(RateLimiterTest, RefusesMoreCallsThanASeatHasLeasesFor) {
     EXPECT_EQ(used(calls), 1);
 }
 
-// ---- many at once ----------------------------------------------------------------------------------------------------
+// ---- many at once
+// ----------------------------------------------------------------------------------------------------
 
 struct Asked {
     std::int64_t at_us;
@@ -358,7 +368,8 @@ TEST_F(RateLimiterTest, HoldsWhileSixteenHammerOneKey) {
                 const RateLimiter::Outcome outcome = limiter->admit(limits, {}, process(i), now_us, mine);
                 const bool admitted = outcome.verdict == Verdict::Admitted;
                 std::vector<Asked> &log = asked[static_cast<std::size_t>(i)];
-                if (admitted || log.empty() || log.back().admitted || outcome.at_us - log.back().at_us > 20)  // enough to judge by
+                if (admitted || log.empty() || log.back().admitted ||
+                    outcome.at_us - log.back().at_us > 20)  // enough to judge by
                     log.push_back({outcome.at_us, admitted});
             }
         });
@@ -374,7 +385,8 @@ TEST_F(RateLimiterTest, HoldsWhileSixteenHammerOneKey) {
         if (each.admitted)
             times.push_back(each.at_us);
     for (std::size_t i = kMost; i < times.size(); i++)
-        ASSERT_GE(times[i] - times[i - kMost], kWindowUs) << "window with more than the limit, ending with admission " << i;
+        ASSERT_GE(times[i] - times[i - kMost], kWindowUs)
+            << "window with more than the limit, ending with admission " << i;
     const std::int64_t by_log = admitted_by_log(all, kMost, kWindowUs);
     EXPECT_GE(static_cast<double>(times.size()), 0.98 * static_cast<double>(by_log));
     EXPECT_GE(times.size(), static_cast<std::size_t>(kMost)) << "it was saturated";

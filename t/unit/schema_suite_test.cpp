@@ -1,7 +1,8 @@
-// The official JSON-Schema-Test-Suite, draft 2020-12, held against what is checked of an answer. STEADYTEXT_SCHEMA_SUITE names its folder
-// (scripts/schema-suite); without it the test is skipped.
+// The official JSON-Schema-Test-Suite, draft 2020-12, held against what is checked of an answer.
+// STEADYTEXT_SCHEMA_SUITE names its folder (scripts/schema-suite); without it the test is skipped.
 //
-// A schema that is refused is counted, as its keyword is not promised; one that is taken must be right about every document.
+// A schema that is refused is counted, as its keyword is not promised; one that is taken must be right about every
+// document.
 #include "src/core/constraint/formats.hpp"
 #include "src/core/constraint/json_value.hpp"
 #include "src/core/constraint/schema.hpp"
@@ -52,7 +53,8 @@ Score score_of(const std::filesystem::path &path) {
                 score.right++;
             } else {
                 score.wrong++;
-                ADD_FAILURE() << path.filename() << ": " << group["description"] << ": " << test["description"] << "\n" << schema << "\n"
+                ADD_FAILURE() << path.filename() << ": " << group["description"] << ": " << test["description"] << "\n"
+                              << schema << "\n"
                               << document << (wanted ? " was refused: " : " was taken") << problem.detail;
             }
         }
@@ -70,7 +72,8 @@ TEST(SchemaSuite, IsRightAboutEveryDocumentOfASchemaThatIsTaken) {
     const char *folder = std::getenv("STEADYTEXT_SCHEMA_SUITE");
     if (folder == nullptr)
         GTEST_SKIP() << "STEADYTEXT_SCHEMA_SUITE is not set";
-    // Not of this project's kind: where a format is no more than a note, and where another schema says which keywords count.
+    // Not of this project's kind: where a format is no more than a note, and where another schema says which keywords
+    // count.
     const std::set<std::string> others{"format", "vocabulary"};
     Score required;
     for (const auto &entry : std::filesystem::directory_iterator(folder))
@@ -83,7 +86,8 @@ TEST(SchemaSuite, IsRightAboutEveryDocumentOfASchemaThatIsTaken) {
     for (const auto &entry : std::filesystem::directory_iterator(std::filesystem::path(folder) / "optional" / "format"))
         if (find_format(entry.path().stem().string()) != nullptr)
             add(formats, score_of(entry.path()));
-    std::printf("JSON-Schema-Test-Suite, draft 2020-12, required part: %d right, %d wrong, %d refused; formats promised: %d right, %d wrong\n",
+    std::printf("JSON-Schema-Test-Suite, draft 2020-12, required part: %d right, %d wrong, %d refused; formats "
+                "promised: %d right, %d wrong\n",
                 required.right, required.wrong, required.refused, formats.right, formats.wrong);
     EXPECT_GT(required.right, 400);
     EXPECT_GT(formats.right, 100);

@@ -318,8 +318,7 @@ TEST_F(SingleFlightTest, LeavingTwiceIsHarmless) {
 
 // Processes map the segment where they like.
 TEST(SingleFlight, WorksThroughMappingsAtDifferentAddresses) {
-    const std::size_t table_bytes =
-        steadytext::shmem::round_up(SingleFlight::bytes_needed(kFlights, kProcesses));
+    const std::size_t table_bytes = steadytext::shmem::round_up(SingleFlight::bytes_needed(kFlights, kProcesses));
     const std::size_t bytes = table_bytes + PayloadPool::bytes_needed(kPoolChunks * kChunk);
     const int memory = memfd_create("single_flight", 0);
     ASSERT_EQ(ftruncate(memory, static_cast<off_t>(bytes)), 0);
@@ -496,8 +495,7 @@ TEST_F(SingleFlightTest, KeepsItsPromisesUnderConcurrency) {
     Session::Tally sum;
     for (const Session &session : sessions) {
         const Session::Tally &one = session.tally;
-        EXPECT_EQ(one.led + one.answered + one.failed + one.left + one.alone, kRounds)
-            << "each asking ends in one way";
+        EXPECT_EQ(one.led + one.answered + one.failed + one.left + one.alone, kRounds) << "each asking ends in one way";
         sum.led += one.led;
         sum.inherited += one.inherited;
         sum.answered += one.answered;

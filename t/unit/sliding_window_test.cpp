@@ -1,4 +1,5 @@
-// The sliding window against a log that remembers everything: never more than the limit, never much less, and no wrong promise.
+// The sliding window against a log that remembers everything: never more than the limit, never much less, and no wrong
+// promise.
 #include "shmem/sliding_window.hpp"
 
 #include <gtest/gtest.h>
@@ -13,7 +14,8 @@ using steadytext::shmem::SlidingWindow;
 
 constexpr std::int64_t kSecond = 1'000'000;
 
-bool admit(SlidingWindow &window, std::int64_t amount, std::int64_t limit, std::int64_t window_us, std::int64_t now_us) {
+bool admit(SlidingWindow &window, std::int64_t amount, std::int64_t limit, std::int64_t window_us,
+           std::int64_t now_us) {
     if (!window.fits(amount, limit, window_us, now_us))
         return false;
     (void)window.charge(amount, window_us, now_us);
@@ -63,7 +65,9 @@ TEST(SlidingWindowTest, RefusesForGoodWhatIsMoreThanTheLimit) {
 TEST(SlidingWindowTest, AgreesWithALogOfEverything) {
     for (unsigned seed = 1; seed <= 60; seed++) {
         std::mt19937_64 random(seed);
-        const auto any = [&](std::int64_t from, std::int64_t to) { return std::uniform_int_distribution<std::int64_t>(from, to)(random); };
+        const auto any = [&](std::int64_t from, std::int64_t to) {
+            return std::uniform_int_distribution<std::int64_t>(from, to)(random);
+        };
         const std::int64_t window_us = any(10'000, 3 * kSecond);
         const std::int64_t limit = any(1, 300);
         const std::int64_t largest = any(1, std::max<std::int64_t>(limit / 3, 1));
@@ -85,7 +89,8 @@ TEST(SlidingWindowTest, AgreesWithALogOfEverything) {
                 ASSERT_LE(log.in(now_us - window_us, now_us), limit) << "seed " << seed;
             } else {
                 const std::int64_t grace_us = window_us / 128 + 1;
-                ASSERT_GT(log.in(now_us - window_us - grace_us, now_us) + amount, limit) << "seed " << seed << ": refused for nothing";
+                ASSERT_GT(log.in(now_us - window_us - grace_us, now_us) + amount, limit)
+                    << "seed " << seed << ": refused for nothing";
             }
             while (!log.log_.empty() && log.log_.front().at_us < now_us - 2 * window_us)
                 log.log_.pop_front();
@@ -96,7 +101,9 @@ TEST(SlidingWindowTest, AgreesWithALogOfEverything) {
 TEST(SlidingWindowTest, KeepsItsPromiseWhileThingsAreGivenBackAndTheWindowChanges) {
     for (unsigned seed = 1; seed <= 40; seed++) {
         std::mt19937_64 random(seed);
-        const auto any = [&](std::int64_t from, std::int64_t to) { return std::uniform_int_distribution<std::int64_t>(from, to)(random); };
+        const auto any = [&](std::int64_t from, std::int64_t to) {
+            return std::uniform_int_distribution<std::int64_t>(from, to)(random);
+        };
         const std::int64_t limit = any(10, 5000);
         std::int64_t window_us = any(10'000, kSecond);
         SlidingWindow window;
@@ -144,7 +151,8 @@ TEST(SlidingWindowTest, UsesNinetyEightPercentWhateverTheRhythmOfThoseWhoAlwaysA
             std::int64_t admitted = 0;
             for (std::int64_t at_us = 0; at_us < kWindows * kSecond; at_us += ask_every_us) {
                 // At first slower than the limit, so that admissions are spread and no burst helps.
-                if (at_us < kSecond && random() % static_cast<std::uint64_t>(kSecond / ask_every_us) >= static_cast<std::uint64_t>(limit))
+                if (at_us < kSecond &&
+                    random() % static_cast<std::uint64_t>(kSecond / ask_every_us) >= static_cast<std::uint64_t>(limit))
                     continue;
                 admitted += admit(window, 1, limit, kSecond, 100 * kSecond + at_us) && at_us >= kSecond;
             }

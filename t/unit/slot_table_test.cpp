@@ -12,8 +12,8 @@
 #include <vector>
 
 // Boost's free list reads the link of a node that another thread may just have taken, and lets the compare-and-swap on
-// the tagged head throw the stale value away (boostorg/lockfree, detail/freelist.hpp). That read is not atomic; nothing of
-// ours is excused.
+// the tagged head throw the stale value away (boostorg/lockfree, detail/freelist.hpp). That read is not atomic; nothing
+// of ours is excused.
 extern "C" const char *__tsan_default_suppressions();
 extern "C" const char *__tsan_default_suppressions() { return "race:boost::lockfree::queue"; }
 
@@ -129,7 +129,8 @@ TEST(SlotTable, ARequestPutBackCanBeTakenAgain) {
     EXPECT_TRUE(table.slots.take(id));
 }
 
-// ---- what is taken back ------------------------------------------------------------------------------------------------
+// ---- what is taken back
+// ------------------------------------------------------------------------------------------------
 
 TEST(SlotTable, WhatIsPastItsDeadlineIsTakenBackInAnyPublishedState) {
     Table table(3);
@@ -219,7 +220,8 @@ TEST(SlotTable, WhatRolesHoldIsCountedFromTheSlots) {
     EXPECT_EQ(table.slots.held_by(300).slots, 0U);
 }
 
-// ---- shares ------------------------------------------------------------------------------------------------------------
+// ---- shares
+// ------------------------------------------------------------------------------------------------------------
 
 TEST(FairShare, OneRoleLeavesAQuarterAndThereIsAlwaysRoomForAnother) {
     const auto most = [](std::uint32_t others, std::uint32_t size) {
@@ -284,8 +286,8 @@ TEST(SubmitRing, IsLockFreeAndKeepsTheOrder) {
     EXPECT_FALSE(ring->pop(none));
 }
 
-// Sessions ask, some give up at a random moment; the gateway answers "question!" to each question. Invariants: an answer
-// is the answer to one's own question, every slot comes back, every chunk comes back.
+// Sessions ask, some give up at a random moment; the gateway answers "question!" to each question. Invariants: an
+// answer is the answer to one's own question, every slot comes back, every chunk comes back.
 class Traffic {
 public:
     Traffic(std::uint32_t slots, int sessions, int rounds, bool expires = false)

@@ -1,4 +1,5 @@
-// Prose taken apart, states of summaries that do not depend on how their values come, vectors and texts that say nothing new.
+// Prose taken apart, states of summaries that do not depend on how their values come, vectors and texts that say
+// nothing new.
 #include "src/core/near_duplicates.hpp"
 #include "src/core/prose.hpp"
 #include "src/core/summary_state.hpp"
@@ -25,7 +26,8 @@ std::vector<std::string> sentences(std::string_view text) {
 using Strings = std::vector<std::string>;
 
 TEST(Prose, IsCutAfterMarksOnceAChunkIsLongerThanTenCharacters) {
-    EXPECT_EQ(sentences("The first is here. The second! And a third? Rest"), (Strings{"The first is here.", "The second!", "And a third?", "Rest"}));
+    EXPECT_EQ(sentences("The first is here. The second! And a third? Rest"),
+              (Strings{"The first is here.", "The second!", "And a third?", "Rest"}));
     EXPECT_EQ(sentences("0123456789."), Strings{"0123456789."});
     EXPECT_EQ(sentences("012345678. x"), Strings{"012345678. x"}) << "ten characters are too few";
     EXPECT_EQ(sentences("éééééééééé. x"), (Strings{"éééééééééé.", "x"})) << "characters count, not bytes";
@@ -45,7 +47,8 @@ TEST(Prose, IsStrippedOfAllWhiteSpaceThatPythonKnows) {
 
 TEST(Prose, PiecesHaveAllWordsAndAreNeverLongerThanTheyMay) {
     std::mt19937 random(7);
-    const Strings words = {"word", "größer", "句子", "end.", "line\n", "x", std::string(300, 'y'), "\U0001F600\U0001F600"};
+    const Strings words = {
+        "word", "größer", "句子", "end.", "line\n", "x", std::string(300, 'y'), "\U0001F600\U0001F600"};
     for (int round = 0; round < 200; round++) {
         std::string text;
         for (int i = 0; i < 50; i++)
@@ -64,7 +67,8 @@ TEST(Prose, PiecesHaveAllWordsAndAreNeverLongerThanTheyMay) {
         };
         EXPECT_EQ(bare(together), bare(text));
     }
-    EXPECT_EQ(pieces_of("One is here. Two is there. Three", 30), (std::vector<std::string_view>{"One is here. Two is there.", "Three"}));
+    EXPECT_EQ(pieces_of("One is here. Two is there. Three", 30),
+              (std::vector<std::string_view>{"One is here. Two is there.", "Three"}));
 }
 
 TEST(Prose, PartsHoldTextsInTheirOrderAndAreAsManyAsThereMayBe) {
@@ -87,8 +91,10 @@ TEST(Prose, PartsHoldTextsInTheirOrderAndAreAsManyAsThereMayBe) {
 }
 
 TEST(Prose, EnginesSayInManyWordsThatAPromptIsBeyondTheWindow) {
-    for (const char *words : {"the daemon reported an error: Input is too long: 9 tokens. Maximum allowed: 5", "Input is beyond the model's window: 9 tokens.",
-                              "This model's maximum context length is 4096 tokens.", "the request exceeds the available context size", "ContextWindowExceeded: Context window"})
+    for (const char *words :
+         {"the daemon reported an error: Input is too long: 9 tokens. Maximum allowed: 5",
+          "Input is beyond the model's window: 9 tokens.", "This model's maximum context length is 4096 tokens.",
+          "the request exceeds the available context size", "ContextWindowExceeded: Context window"})
         EXPECT_TRUE(tells_of_window(words)) << words;
     for (const char *words : {"", "the daemon reported an error: out of memory", "no answer within 30000 ms"})
         EXPECT_FALSE(tells_of_window(words)) << words;
@@ -105,7 +111,9 @@ Strings values_of(unsigned seed) {
     std::mt19937 random(seed);
     Strings values;
     for (int i = 0; i < 4000; i++)
-        values.push_back(i % 50 == 0 ? "" : "Value " + std::to_string(random() % 3000) + ". It is said here. " + std::string(random() % 500, 'x'));
+        values.push_back(i % 50 == 0 ? ""
+                                     : "Value " + std::to_string(random() % 3000) + ". It is said here. " +
+                                           std::string(random() % 500, 'x'));
     values.push_back(std::string(200'000, 'l'));
     return values;
 }

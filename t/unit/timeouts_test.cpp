@@ -10,7 +10,9 @@ using steadytext::core::Timeouts;
 constexpr std::uint32_t kSlow = 1, kHonest = 2, kMost = 3, kEpoch = 0;
 constexpr std::int64_t kHoldUs = 1000;
 
-bool times_out(Timeouts &timeouts, std::uint32_t role, std::int64_t now_us) { return timeouts.is_the_daemons(role, kMost, kHoldUs, kEpoch, now_us); }
+bool times_out(Timeouts &timeouts, std::uint32_t role, std::int64_t now_us) {
+    return timeouts.is_the_daemons(role, kMost, kHoldUs, kEpoch, now_us);
+}
 
 TEST(Timeouts, ARoleAloneSpeaksForTheDaemon) {
     Timeouts timeouts;

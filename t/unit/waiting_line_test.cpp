@@ -22,9 +22,11 @@ constexpr std::size_t kChunk = PayloadPool::kChunkBytes;
 class Room {
 public:
     Room(std::uint32_t size, std::uint32_t chunks, std::uint32_t processes = 512)
-        : slots_memory_(take(SlotTable::bytes_needed(size))), pool_memory_(take(PayloadPool::bytes_needed(chunks * kChunk))),
+        : slots_memory_(take(SlotTable::bytes_needed(size))),
+          pool_memory_(take(PayloadPool::bytes_needed(chunks * kChunk))),
           line_memory_(take(WaitingLine::bytes_needed(processes))), slots(*SlotTable::place(slots_memory_.get(), size)),
-          pool(*PayloadPool::place(pool_memory_.get(), chunks * kChunk)), line(*WaitingLine::place(line_memory_.get(), processes)) {}
+          pool(*PayloadPool::place(pool_memory_.get(), chunks * kChunk)),
+          line(*WaitingLine::place(line_memory_.get(), processes)) {}
 
     // A request of the role under way, with so much memory; fails the test if there is none.
     SlotId hold(std::uint32_t role, std::uint32_t chunks = 0) {
@@ -46,7 +48,9 @@ public:
 
 private:
     using Memory = std::unique_ptr<char, decltype(&std::free)>;
-    static Memory take(std::size_t bytes) { return {static_cast<char *>(std::aligned_alloc(64, round_up(bytes))), &std::free}; }
+    static Memory take(std::size_t bytes) {
+        return {static_cast<char *>(std::aligned_alloc(64, round_up(bytes))), &std::free};
+    }
     Memory slots_memory_, pool_memory_, line_memory_;
 
 public:
@@ -113,7 +117,8 @@ TEST(WaitingLine, HasTheLinesOfRolesTakeTurns) {
         const Processes called = room.call();
         ASSERT_EQ(called.size(), 1U);
         order.push_back(called[0]);
-        held.push_back(room.hold(50 + static_cast<std::uint32_t>(i)));  // as it were for another role: shares are not at issue here
+        held.push_back(room.hold(
+            50 + static_cast<std::uint32_t>(i)));  // as it were for another role: shares are not at issue here
         room.line.leave(called[0]);
     }
     EXPECT_EQ(order, (Processes{1, 11, 2, 12, 3}));
@@ -165,7 +170,8 @@ TEST(WaitingLine, CallsAllOfManyAsTheyLeave) {
     EXPECT_EQ(std::count(called.begin(), called.end(), true), 300);
 }
 
-// Sessions as threads that sleep until they are woken, with no time after which they would look by themselves: a lost wake stops the test.
+// Sessions as threads that sleep until they are woken, with no time after which they would look by themselves: a lost
+// wake stops the test.
 TEST(WaitingLine, LosesNoWake) {
     constexpr int kSessions = 12, kRounds = 300;
     Room room(4, 16, kSessions);

@@ -1,4 +1,5 @@
-// What hostile inputs cost, in steps: twice the input is at most a little more than twice the steps, and what nests is no recursion.
+// What hostile inputs cost, in steps: twice the input is at most a little more than twice the steps, and what nests is
+// no recursion.
 #include "src/core/constraint/limits.hpp"
 #include "src/core/constraint/matcher.hpp"
 #include "src/core/constraint/regex.hpp"
@@ -40,7 +41,8 @@ std::uint64_t steps_of_schema(const std::string &text, const char *sqlstate = nu
     Problem problem;
     const bool good = compile_schema(text, network, problem, &work);
     EXPECT_EQ(good, sqlstate == nullptr) << text.substr(0, 200) << ": " << problem.message << problem.detail;
-    EXPECT_STREQ(problem.sqlstate, sqlstate == nullptr ? "" : sqlstate) << text.substr(0, 200) << ": " << problem.message << problem.detail;
+    EXPECT_STREQ(problem.sqlstate, sqlstate == nullptr ? "" : sqlstate)
+        << text.substr(0, 200) << ": " << problem.message << problem.detail;
     return work.used();
 }
 
@@ -67,7 +69,8 @@ TEST(Work, EndsAtItsLimitAndStaysSo) {
 
 TEST(Work, EndsSoonAfterItIsStopped) {
     bool stop = false;
-    Work work(Work::kUnlimited, [](void *flag) { return *static_cast<bool *>(flag); }, &stop);
+    Work work(
+        Work::kUnlimited, [](void *flag) { return *static_cast<bool *>(flag); }, &stop);
     for (int i = 0; i < 100'000; i++)
         ASSERT_TRUE(work.spend());
     stop = true;
@@ -96,14 +99,16 @@ TEST(Nfc, CostsTheLengthWhateverTheOrderOfMarks) {
 
 TEST(Nfc, IsWhatTheLibraryMakesOfIt) {
     std::mt19937 random(21);
-    const std::uint32_t marks[] = {0x300, 0x301, 0x316, 0x323, 0x327, 0x334, 0x345, 0x35C, 0x5B0, 0x64B, 0x93C, 0xE38, 0x1DFC, 'a', 'e', 0x1112, 0x1161, 0x11AB, 0xC5,
-                                   0x212B, 0x1D157, 0x1D165, 0xAC00, 0x2126, 0xFB1D, 0x9C7, 0x9BE};
+    const std::uint32_t marks[] = {0x300, 0x301,  0x316,   0x323,   0x327,  0x334,  0x345,  0x35C,  0x5B0,
+                                   0x64B, 0x93C,  0xE38,   0x1DFC,  'a',    'e',    0x1112, 0x1161, 0x11AB,
+                                   0xC5,  0x212B, 0x1D157, 0x1D165, 0xAC00, 0x2126, 0xFB1D, 0x9C7,  0x9BE};
     for (int round = 0; round < 20'000; round++) {
         std::string text;
         for (std::size_t i = 0, size = 1 + random() % 12; i < size; i++) {
             utf8proc_uint8_t bytes[4];
             text.append(reinterpret_cast<char *>(bytes),
-                        static_cast<std::size_t>(utf8proc_encode_char(static_cast<utf8proc_int32_t>(marks[random() % std::size(marks)]), bytes)));
+                        static_cast<std::size_t>(utf8proc_encode_char(
+                            static_cast<utf8proc_int32_t>(marks[random() % std::size(marks)]), bytes)));
         }
         std::string storage;
         utf8proc_uint8_t *expected = utf8proc_NFC(reinterpret_cast<const utf8proc_uint8_t *>(text.c_str()));
@@ -140,7 +145,9 @@ TEST(JsonShape, SeesDepthAndMembersWithoutRecursion) {
     EXPECT_EQ(shape_of(R"({"a": [{"b": []}]})", {3}), JsonShape::TooDeep);
     EXPECT_EQ(shape_of(repeated("[", 1'000'000), {200}), JsonShape::TooDeep);
     EXPECT_EQ(shape_of("]}]\"", {1}), JsonShape::Good);
-    const auto object = [](std::size_t members) { return "{" + joined(members, [](std::size_t i) { return "\"m" + std::to_string(i) + "\":1"; }) + "}"; };
+    const auto object = [](std::size_t members) {
+        return "{" + joined(members, [](std::size_t i) { return "\"m" + std::to_string(i) + "\":1"; }) + "}";
+    };
     EXPECT_EQ(shape_of(object(3000), {1}), JsonShape::Good);
     EXPECT_EQ(shape_of(object(20'000), {1}), JsonShape::TooManyMembers);
     EXPECT_EQ(shape_of("[" + joined(20'000, [](std::size_t) { return "{\"a\":1}"; }) + "]", {2}), JsonShape::Good);
@@ -150,57 +157,92 @@ TEST(JsonShape, SeesDepthAndMembersWithoutRecursion) {
 
 TEST(Schema, CostsItsSize) {
     expect_linear("oneOf of constants", 800, [](std::size_t size) {
-        return steps_of_schema(R"({"oneOf": [)" + joined(size, [](std::size_t i) { return R"({"const": )" + std::to_string(i) + "}"; }) + "]}");
+        return steps_of_schema(R"({"oneOf": [)" +
+                               joined(size, [](std::size_t i) { return R"({"const": )" + std::to_string(i) + "}"; }) +
+                               "]}");
     });
     expect_linear("enum", 2000, [](std::size_t size) {
-        return steps_of_schema(R"({"type": "integer", "enum": [)" + joined(size, [](std::size_t i) { return std::to_string(i); }) + "]}");
+        return steps_of_schema(R"({"type": "integer", "enum": [)" +
+                               joined(size, [](std::size_t i) { return std::to_string(i); }) + "]}");
     });
     expect_linear("properties", 600, [](std::size_t size) {
-        return steps_of_schema(R"({"properties": {)" + joined(size, [](std::size_t i) { return "\"p" + std::to_string(i) + "\": {\"type\": \"integer\"}"; }) + "}}");
+        return steps_of_schema(
+            R"({"properties": {)" +
+            joined(size, [](std::size_t i) { return "\"p" + std::to_string(i) + "\": {\"type\": \"integer\"}"; }) +
+            "}}");
     });
     expect_linear("required", 1500, [](std::size_t size) {
-        return steps_of_schema(R"({"required": [)" + joined(size, [](std::size_t i) { return "\"p" + std::to_string(i) + "\""; }) + "]}");
+        return steps_of_schema(R"({"required": [)" +
+                               joined(size, [](std::size_t i) { return "\"p" + std::to_string(i) + "\""; }) + "]}");
     });
     expect_linear("a chain of references", 700, [](std::size_t size) {
-        return steps_of_schema(R"({"$ref": "#/$defs/0", "$defs": {)" + joined(size, [&](std::size_t i) {
-            return "\"" + std::to_string(i) + "\": " + (i + 1 == size ? "{\"type\": \"null\"}" : R"({"$ref": "#/$defs/)" + std::to_string(i + 1) + "\"}");
-        }) + "}}");
+        return steps_of_schema(R"({"$ref": "#/$defs/0", "$defs": {)" +
+                               joined(size,
+                                      [&](std::size_t i) {
+                                          return "\"" + std::to_string(i) + "\": " +
+                                                 (i + 1 == size
+                                                      ? "{\"type\": \"null\"}"
+                                                      : R"({"$ref": "#/$defs/)" + std::to_string(i + 1) + "\"}");
+                                      }) +
+                               "}}");
     });
     expect_linear("a long name", 5000, [](std::size_t size) {
-        return steps_of_schema(R"({"additionalProperties": true, "properties": {")" + repeated("x", size) + R"(": {}}})");
+        return steps_of_schema(R"({"additionalProperties": true, "properties": {")" + repeated("x", size) +
+                               R"(": {}}})");
     });
     expect_linear("a pattern beside a length", 1000, [](std::size_t size) {
-        return steps_of_schema(R"({"type": "string", "pattern": "^[^@ ]+@[^@ ]+$", "maxLength": )" + std::to_string(size) + "}");
+        return steps_of_schema(R"({"type": "string", "pattern": "^[^@ ]+@[^@ ]+$", "maxLength": )" +
+                               std::to_string(size) + "}");
     });
     expect_linear("a pattern beside a format", 40, [](std::size_t size) {
-        return steps_of_schema(R"({"type": "string", "format": "email", "pattern": ")" + repeated("[a-z0-9.]", size) + "\"}");
+        return steps_of_schema(R"({"type": "string", "format": "email", "pattern": ")" + repeated("[a-z0-9.]", size) +
+                               "\"}");
     });
     expect_linear("alternatives with a discriminator", 150, [](std::size_t size) {
-        return steps_of_schema(R"({"oneOf": [)" + joined(size, [](std::size_t i) {
-            return R"({"type": "object", "required": ["k"], "properties": {"k": {"const": )" + std::to_string(i) + "}}}";
-        }) + "]}");
+        return steps_of_schema(
+            R"({"oneOf": [)" +
+            joined(size,
+                   [](std::size_t i) {
+                       return R"({"type": "object", "required": ["k"], "properties": {"k": {"const": )" +
+                              std::to_string(i) + "}}}";
+                   }) +
+            "]}");
     });
 }
 
 TEST(Schema, IsRefusedWhereItWouldCostTooMuch) {
     steps_of_schema(R"({"description": ")" + repeated("x", kMostSchemaBytes) + "\"}", "54000");
     for (const char *length : {R"("minLength": 1000000000000)", R"("maxLength": 2000)", R"("format": "uri")"})
-        steps_of_schema(R"x({"type": "string", "pattern": "^([^x]{0,250}[^y]{0,250}[^z]{0,250}){30}$", )x" + std::string(length) + "}", "54000");
+        steps_of_schema(R"x({"type": "string", "pattern": "^([^x]{0,250}[^y]{0,250}[^z]{0,250}){30}$", )x" +
+                            std::string(length) + "}",
+                        "54000");
     steps_of_schema(repeated(R"({"items":)", 5000) + "{}" + repeated("}", 5000), "54000");
     steps_of_schema(repeated(R"({"items":)", 150) + "{}" + repeated("}", 150));
-    steps_of_schema("{" + joined(10'000, [](std::size_t i) { return "\"" + std::to_string(i) + "\":1"; }) + "}", "54000");
-    steps_of_schema(R"({"additionalProperties": true, "properties": {")" + repeated("x", 50'000) + R"(": {}}})", "54000");
-    steps_of_schema(R"({"oneOf": [)" + joined(500, [](std::size_t i) {
-        return R"({"type":"object","required":["k"],"properties":{"k":{"type":"string"},"a)" + std::to_string(i) + "\":true}}";
-    }) + "]}", "0A000");
-    steps_of_schema(R"({"maxItems": 10000, "items": {"maxItems": 10000, "items": {"anyOf": [)" + joined(40, [](std::size_t i) {
-        return R"({"maxItems": 10000, "minItems": )" + std::to_string(i) + "}";
-    }) + "]}}}", "54000");
+    steps_of_schema("{" + joined(10'000, [](std::size_t i) { return "\"" + std::to_string(i) + "\":1"; }) + "}",
+                    "54000");
+    steps_of_schema(R"({"additionalProperties": true, "properties": {")" + repeated("x", 50'000) + R"(": {}}})",
+                    "54000");
+    steps_of_schema(
+        R"({"oneOf": [)" +
+            joined(500,
+                   [](std::size_t i) {
+                       return R"({"type":"object","required":["k"],"properties":{"k":{"type":"string"},"a)" +
+                              std::to_string(i) + "\":true}}";
+                   }) +
+            "]}",
+        "0A000");
+    steps_of_schema(
+        R"({"maxItems": 10000, "items": {"maxItems": 10000, "items": {"anyOf": [)" +
+            joined(40, [](std::size_t i) { return R"({"maxItems": 10000, "minItems": )" + std::to_string(i) + "}"; }) +
+            "]}}}",
+        "54000");
 }
 
 TEST(Schema, FollowsReferencesToSchemasThatAllowAll) {
-    steps_of_schema(R"({"$ref": "#/$defs/any", "type": "array", "items": {"type": "integer"}, "$defs": {"any": true}})");
-    steps_of_schema(R"({"allOf": [{"$ref": "#/$defs/any", "type": "array", "items": {"type": "null"}}, {"minItems": 1}], "$defs": {"any": true}})");
+    steps_of_schema(
+        R"({"$ref": "#/$defs/any", "type": "array", "items": {"type": "integer"}, "$defs": {"any": true}})");
+    steps_of_schema(
+        R"({"allOf": [{"$ref": "#/$defs/any", "type": "array", "items": {"type": "null"}}, {"minItems": 1}], "$defs": {"any": true}})");
 }
 
 TEST(Schema, ChecksAnswersInProportion) {
@@ -215,10 +257,12 @@ TEST(Schema, ChecksAnswersInProportion) {
         return steps(R"({"items": {"enum": )" + values + "}}", values);
     });
     expect_linear("a pattern for each of them", 2000, [&](std::size_t size) {
-        return steps(R"({"items": {"pattern": "^([a-z]{0,9}){9}$"}})", "[" + joined(size, [](std::size_t i) { return "\"abc" + std::string(i % 3, 'x') + "\""; }) + "]");
+        return steps(R"({"items": {"pattern": "^([a-z]{0,9}){9}$"}})",
+                     "[" + joined(size, [](std::size_t i) { return "\"abc" + std::string(i % 3, 'x') + "\""; }) + "]");
     });
     expect_linear("members", 10'000, [&](std::size_t size) {
-        return steps(R"({"additionalProperties": {"type": "integer"}})", "{" + joined(size, [](std::size_t i) { return "\"m" + std::to_string(i) + "\":1"; }) + "}");
+        return steps(R"({"additionalProperties": {"type": "integer"}})",
+                     "{" + joined(size, [](std::size_t i) { return "\"m" + std::to_string(i) + "\":1"; }) + "}");
     });
     Problem problem;
     EXPECT_FALSE(check_document("{}", repeated("[", 200'000) + repeated("]", 200'000), problem));
@@ -235,9 +279,12 @@ TEST(Regex, CostsItsSize) {
         EXPECT_TRUE(compile_regex(pattern, network, problem, &work)) << problem.message << problem.detail;
         return work.used();
     };
-    expect_linear("anchors", 900, [&](std::size_t size) { return compiling(repeated("^", size) + "a" + repeated("$", size)); });
+    expect_linear("anchors", 900,
+                  [&](std::size_t size) { return compiling(repeated("^", size) + "a" + repeated("$", size)); });
     expect_linear("members of a class", 500, [&](std::size_t size) {
-        return compiling("[" + joined(size, [](std::size_t i) { return std::string(1, static_cast<char>('a' + i % 26)) + "-z"; }) + "]");
+        return compiling(
+            "[" + joined(size, [](std::size_t i) { return std::string(1, static_cast<char>('a' + i % 26)) + "-z"; }) +
+            "]");
     });
     Network network;
     Problem problem;

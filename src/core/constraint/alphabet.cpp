@@ -19,7 +19,8 @@ const CodePoints &scalars() {
 // No control characters, which cause trouble in jsonb and terminals, no line ends, and no code points that are not
 // characters.
 const CodePoints &printable() {
-    static const auto *set = new CodePoints{{0x20, 0x7E}, {0xA0, 0x2027}, {0x202A, 0xD7FF}, {0xE000, 0xFFFD}, {0x10000, 0x10FFFD}};
+    static const auto *set =
+        new CodePoints{{0x20, 0x7E}, {0xA0, 0x2027}, {0x202A, 0xD7FF}, {0xE000, 0xFFFD}, {0x10000, 0x10FFFD}};
     return *set;
 }
 
@@ -42,7 +43,8 @@ const Wide &wide() {
         constexpr std::uint32_t kEndOfScripts = 0x40000;  // after this there are only variant selectors and private use
         for (std::uint32_t code = 0x80; code < kEndOfScripts; code++) {
             const utf8proc_category_t category = utf8proc_category(static_cast<utf8proc_int32_t>(code));
-            if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NO)  // letters, marks that combine, numbers
+            if (category >= UTF8PROC_CATEGORY_LU &&
+                category <= UTF8PROC_CATEGORY_NO)  // letters, marks that combine, numbers
                 extend(letters, code);
             if (category == UTF8PROC_CATEGORY_ND)
                 extend(digits, code);
@@ -58,14 +60,16 @@ const Wide &wide() {
 
 // White space of ECMA-262, of Unicode and of glibc.
 const CodePoints &wide_space() {
-    static const auto *set = new CodePoints{{'\t', '\r'},     {0x1C, 0x1F},     {' ', ' '},       {0x85, 0x85},     {0xA0, 0xA0},     {0x1680, 0x1680},
-                                            {0x180E, 0x180E}, {0x2000, 0x200B}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000},
-                                            {0xFEFF, 0xFEFF}};
+    static const auto *set =
+        new CodePoints{{'\t', '\r'},     {0x1C, 0x1F},     {' ', ' '},       {0x85, 0x85},     {0xA0, 0xA0},
+                       {0x1680, 0x1680}, {0x180E, 0x180E}, {0x2000, 0x200B}, {0x2028, 0x2029}, {0x202F, 0x202F},
+                       {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
     return *set;
 }
 const CodePoints &ecma_space() {
-    static const auto *set = new CodePoints{{'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
-                                            {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+    static const auto *set =
+        new CodePoints{{'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
+                       {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
     return *set;
 }
 
@@ -115,7 +119,8 @@ const CharacterClass *shorthand_class(std::uint32_t letter, Alphabet alphabet) {
 }  // namespace
 
 const CodePoints &any_character(Alphabet alphabet) {
-    static const auto *within_a_line = new CodePoints(CodePoints{{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}.complement(scalars()));
+    static const auto *within_a_line =
+        new CodePoints(CodePoints{{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}.complement(scalars()));
     return alphabet == Alphabet::Generated ? printable() : alphabet == Alphabet::Postgres ? scalars() : *within_a_line;
 }
 

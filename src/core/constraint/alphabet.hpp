@@ -4,9 +4,9 @@
 //
 // In JSON Schema, \d, \w and \s mean ASCII; in PostgreSQL and Python the locale or Unicode decides. So a class has a
 // `least` set, which every reader of the pattern accepts, and a `most` set, which some reader may accept:
-//   Generated    generated text must match for every reader: the least of a class, the complement of the most if negated
-//   Postgres     an answer of another engine matches if it matches in a database of any locale: the other way round
-//   JsonSchema   as ECMA-262 says, in which a schema's `pattern` is written: there the two sets are equal
+//   Generated    generated text must match for every reader: the least of a class, the complement of the most if
+//   negated Postgres     an answer of another engine matches if it matches in a database of any locale: the other way
+//   round JsonSchema   as ECMA-262 says, in which a schema's `pattern` is written: there the two sets are equal
 #pragma once
 
 #include "src/core/constraint/code_points.hpp"

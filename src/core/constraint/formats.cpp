@@ -1,7 +1,7 @@
 // The patterns of the formats: see formats.hpp. Regime: pure.
 //
-// RFC 3339 (dates and times; durations in its appendix A), RFC 5321 and 5322 (mail addresses), RFC 1123 (names of hosts), RFC 2673 and 4291
-// (addresses), RFC 3986 (URIs), RFC 4122 (UUIDs).
+// RFC 3339 (dates and times; durations in its appendix A), RFC 5321 and 5322 (mail addresses), RFC 1123 (names of
+// hosts), RFC 2673 and 4291 (addresses), RFC 3986 (URIs), RFC 4122 (UUIDs).
 #include "src/core/constraint/formats.hpp"
 
 #include <algorithm>
@@ -14,7 +14,8 @@ namespace {
 
 // ---- dates and times -----------------------------------------------------------------------------------------------
 
-#define MONTH_AND_DAY "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|02-(?:0[1-9]|1\\d|2[0-8]))"
+#define MONTH_AND_DAY                                                                                                  \
+    "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|02-(?:0[1-9]|1\\d|2[0-8]))"
 #define TIME "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d"
 #define ZONE "(?:Z|[+-](?:0\\d|1[0-3]):[0-5]\\d)"  // PostgreSQL goes to 15:59
 #define DATE "[1-9]\\d{3}-" MONTH_AND_DAY
@@ -52,8 +53,8 @@ bool has_its_second(std::string_view time) {
 bool is_date_and_time(std::string_view text) { return is_in_calendar(text) && has_its_second(text.substr(11)); }
 
 #define DURATION(digits)                                                                                               \
-    "P(?:" digits "W|(?:" digits "Y(?:" digits "M(?:" digits "D)?)?|" digits "M(?:" digits "D)?|" digits "D)(?:" DURATION_TIME(digits) ")?|" \
-    DURATION_TIME(digits) ")"
+    "P(?:" digits "W|(?:" digits "Y(?:" digits "M(?:" digits "D)?)?|" digits "M(?:" digits "D)?|" digits               \
+    "D)(?:" DURATION_TIME(digits) ")?|" DURATION_TIME(digits) ")"
 #define DURATION_TIME(digits) "T(?:" digits "H(?:" digits "M(?:" digits "S)?)?|" digits "M(?:" digits "S)?|" digits "S)"
 
 // ---- hosts and addresses --------------------------------------------------------------------------------------------
@@ -63,9 +64,10 @@ bool is_date_and_time(std::string_view text) { return is_in_calendar(text) && ha
 #define H16 "[0-9A-Fa-f]{1,4}"
 #define LS32 "(?:" H16 ":" H16 "|" IPV4 ")"
 #define IPV6                                                                                                           \
-    "(?:(?:" H16 ":){6}" LS32 "|::(?:" H16 ":){5}" LS32 "|(?:" H16 ")?::(?:" H16 ":){4}" LS32 "|(?:(?:" H16 ":){0,1}" H16 ")?::(?:" H16          \
-    ":){3}" LS32 "|(?:(?:" H16 ":){0,2}" H16 ")?::(?:" H16 ":){2}" LS32 "|(?:(?:" H16 ":){0,3}" H16 ")?::" H16 ":" LS32 "|(?:(?:" H16            \
-    ":){0,4}" H16 ")?::" LS32 "|(?:(?:" H16 ":){0,5}" H16 ")?::" H16 "|(?:(?:" H16 ":){0,6}" H16 ")?::)"
+    "(?:(?:" H16 ":){6}" LS32 "|::(?:" H16 ":){5}" LS32 "|(?:" H16 ")?::(?:" H16 ":){4}" LS32 "|(?:(?:" H16            \
+    ":){0,1}" H16 ")?::(?:" H16 ":){3}" LS32 "|(?:(?:" H16 ":){0,2}" H16 ")?::(?:" H16 ":){2}" LS32 "|(?:(?:" H16      \
+    ":){0,3}" H16 ")?::" H16 ":" LS32 "|(?:(?:" H16 ":){0,4}" H16 ")?::" LS32 "|(?:(?:" H16 ":){0,5}" H16 ")?::" H16   \
+    "|(?:(?:" H16 ":){0,6}" H16 ")?::)"
 #define LABEL "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 #define HOST LABEL "(?:\\." LABEL ")*"
 #define SHORT_LABEL "[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?"
@@ -74,7 +76,8 @@ bool is_date_and_time(std::string_view text) { return is_in_calendar(text) && ha
 
 bool is_short_enough_host(std::string_view host) { return host.size() <= 253; }
 bool is_short_enough_address(std::string_view address) {
-    return address.size() <= 254 && address.rfind('@') <= 64 && is_short_enough_host(address.substr(address.rfind('@') + 1));
+    return address.size() <= 254 && address.rfind('@') <= 64 &&
+           is_short_enough_host(address.substr(address.rfind('@') + 1));
 }
 
 #define PERCENT "%[0-9A-Fa-f]{2}"
@@ -85,7 +88,8 @@ bool is_short_enough_address(std::string_view address) {
 #define AUTHORITY "(?:" USER ")?(?:\\[(?:" IPV6 "|" FUTURE ")\\]|" REGNAME ")(?::\\d*)?"
 #define TAIL "(?:\\?(?:" PCHAR "|[/?])*)?(?:#(?:" PCHAR "|[/?])*)?"
 #define URI                                                                                                            \
-    "[A-Za-z][A-Za-z0-9+.-]*:(?://" AUTHORITY "(?:/" PCHAR "*)*|/(?:" PCHAR "+(?:/" PCHAR "*)*)?|" PCHAR "+(?:/" PCHAR "*)*|)" TAIL
+    "[A-Za-z][A-Za-z0-9+.-]*:(?://" AUTHORITY "(?:/" PCHAR "*)*|/(?:" PCHAR "+(?:/" PCHAR "*)*)?|" PCHAR "+(?:/" PCHAR \
+    "*)*|)" TAIL
 
 #define UUID(digit) digit "{8}-" digit "{4}-" digit "{4}-" digit "{4}-" digit "{12}"
 
@@ -99,20 +103,23 @@ constexpr Format kFormats[] = {
     {"duration", DURATION("\\d{1,4}"), 3, 32, DURATION("\\d+")},
     {"uuid", UUID("[0-9a-f]"), 36, 36, UUID("[0-9A-Fa-f]")},
     {"email", "[a-z0-9_+-]{1,30}(?:\\.[a-z0-9_+-]{1,30})?@" SHORT_HOST, 5, 193,
-     "(?:" ATOM "+(?:\\." ATOM "+)*|\"(?:[ !#-\\[\\]-~]|\\\\[ -~])*\")@(?:" HOST "|\\[(?:" IPV4 "|IPv6:" IPV6 ")\\])", is_short_enough_address},
+     "(?:" ATOM "+(?:\\." ATOM "+)*|\"(?:[ !#-\\[\\]-~]|\\\\[ -~])*\")@(?:" HOST "|\\[(?:" IPV4 "|IPv6:" IPV6 ")\\])",
+     is_short_enough_address},
     {"hostname", SHORT_HOST, 3, 131, HOST, is_short_enough_host},
     {"ipv4", IPV4, 7, 15, IPV4},
     {"ipv6", "(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}|::1|::", 2, 39, IPV6},
     {"uri", "https?://" SHORT_HOST "(?:/[A-Za-z0-9._~-]{0,60}){0,4}(?:\\?[A-Za-z0-9._~=&-]{0,60})?", 10, 444, URI},
 };
 
-constexpr std::string_view kUnsupported[] = {"idn-email", "idn-hostname", "iri", "iri-reference", "json-pointer", "regex", "relative-json-pointer",
-                                             "uri-reference", "uri-template"};
+constexpr std::string_view kUnsupported[] = {
+    "idn-email", "idn-hostname",          "iri",           "iri-reference", "json-pointer",
+    "regex",     "relative-json-pointer", "uri-reference", "uri-template"};
 
 }  // namespace
 
 const Format *find_format(std::string_view name) {
-    const auto *found = std::find_if(std::begin(kFormats), std::end(kFormats), [&](const Format &format) { return format.name == name; });
+    const auto *found = std::find_if(std::begin(kFormats), std::end(kFormats),
+                                     [&](const Format &format) { return format.name == name; });
     return found == std::end(kFormats) ? nullptr : found;
 }
 

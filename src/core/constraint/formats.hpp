@@ -18,8 +18,8 @@ struct Format {
     std::string_view generated;  // a pattern for the whole string
     std::size_t shortest;        // characters of generated text
     std::size_t longest;
-    std::string_view taken;                     // a pattern for the whole string
-    bool (*also)(std::string_view) = nullptr;   // a condition that no pattern can express
+    std::string_view taken;                    // a pattern for the whole string
+    bool (*also)(std::string_view) = nullptr;  // a condition that no pattern can express
 };
 
 // Null for a name that is not supported.

@@ -17,17 +17,20 @@ constexpr std::int64_t kMostDigitsOfInteger = 18;
 constexpr std::int64_t kMostInteger = 1'000'000'000'000'000'000;  // the first number with more digits
 
 // Builds the tree from the reader's events. Of equal names the last counts.
-template <class Tree> class Builder : public nlohmann::json_sax<Reader> {
+template <class Tree>
+class Builder : public nlohmann::json_sax<Reader> {
 public:
     Builder(Tree &root, Work *work) : root_(root), work_(work) {}
 
     bool null() override { return add(nullptr) != nullptr; }
     bool boolean(bool value) override { return add(value) != nullptr; }
     bool number_integer(std::int64_t value) override {
-        return value > -kMostInteger && value < kMostInteger ? add(value) != nullptr : add_number(std::to_string(value));
+        return value > -kMostInteger && value < kMostInteger ? add(value) != nullptr
+                                                             : add_number(std::to_string(value));
     }
     bool number_unsigned(std::uint64_t value) override {
-        return value < std::uint64_t{kMostInteger} ? add(static_cast<std::int64_t>(value)) != nullptr : add_number(std::to_string(value));
+        return value < std::uint64_t{kMostInteger} ? add(static_cast<std::int64_t>(value)) != nullptr
+                                                   : add_number(std::to_string(value));
     }
     bool number_float(long double, const std::string &text) override { return spend(text.size()) && add_number(text); }
     bool string(std::string &value) override { return spend(value.size() / 4) && add(std::move(value)) != nullptr; }
@@ -78,12 +81,13 @@ private:
     }
 
     Tree &root_;
-    Work *work_;  // null: no charge
+    Work *work_;                // null: no charge
     std::vector<Tree *> open_;  // pointers stay valid, as an array grows only while its elements are closed
     Tree *member_ = nullptr;
 };
 
-template <class Tree> bool read(std::string_view text, Tree &tree, Work *work) {
+template <class Tree>
+bool read(std::string_view text, Tree &tree, Work *work) {
     Builder<Tree> builder(tree, work);
     return Reader::sax_parse(text, &builder);
 }

@@ -27,17 +27,22 @@ using Value = nlohmann::json;         // for answers: members by name, as their 
 
 [[nodiscard]] std::string write_json(const Json &json);
 
-template <class Tree> [[nodiscard]] bool is_number(const Tree &json) { return json.is_number_integer() || json.is_binary(); }
+template <class Tree>
+[[nodiscard]] bool is_number(const Tree &json) {
+    return json.is_number_integer() || json.is_binary();
+}
 
 // The value of a number.
-template <class Tree> [[nodiscard]] Decimal number_of(const Tree &json) {
+template <class Tree>
+[[nodiscard]] Decimal number_of(const Tree &json) {
     if (!json.is_binary())
         return decimal_of(json.dump());
     const auto &bytes = json.get_binary();
     return decimal_of(std::string(bytes.begin(), bytes.end()));
 }
 
-template <class Tree> [[nodiscard]] bool is_integer(const Tree &json) {
+template <class Tree>
+[[nodiscard]] bool is_integer(const Tree &json) {
     return json.is_number_integer() || (json.is_binary() && number_of(json).is_integer());
 }
 

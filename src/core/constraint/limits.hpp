@@ -1,6 +1,7 @@
 // The limits of schemas, regexes and lists of choices, in size and cost: docs/structured.md explains each.
 //
-// Used by src/core/constraint, by the validator table (src/core/parameters.*) and by daemon/constrained_text.*. Regime: pure.
+// Used by src/core/constraint, by the validator table (src/core/parameters.*) and by daemon/constrained_text.*. Regime:
+// pure.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +10,7 @@
 namespace steadytext::core::constraint {
 
 inline constexpr std::size_t kMostSchemaBytes = 65'536;
-inline constexpr std::size_t kMostSchemaDepth = 200;  // arrays and objects within each other
+inline constexpr std::size_t kMostSchemaDepth = 200;     // arrays and objects within each other
 inline constexpr std::size_t kMostPatternBytes = 4'096;  // for every pattern
 inline constexpr std::size_t kMostChoiceBytes = 4'096;   // of each choice
 inline constexpr std::size_t kMostChoices = 1'000;

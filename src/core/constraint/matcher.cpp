@@ -81,7 +81,9 @@ void Matcher::follow_empty(Stack first, std::vector<Stack> &stacks, bool &accept
 }
 
 Matcher::Position Matcher::number(std::vector<Stack> stacks, bool accepts) {
-    const auto nearer = [&](Stack a, Stack b) { return std::pair(frames_[a].distance, a) < std::pair(frames_[b].distance, b); };
+    const auto nearer = [&](Stack a, Stack b) {
+        return std::pair(frames_[a].distance, a) < std::pair(frames_[b].distance, b);
+    };
     if (stacks.size() > kMaxStacks) {  // fewer texts, each still right
         std::nth_element(stacks.begin(), stacks.begin() + kMaxStacks, stacks.end(), nearer);
         stacks.resize(kMaxStacks);
@@ -158,9 +160,8 @@ std::string Matcher::completion(Position position) const {
     const PositionRecord &record = positions_[position];
     if (record.accepts || record.stacks.empty())
         return text;
-    const auto nearest = std::min_element(record.stacks.begin(), record.stacks.end(), [&](Stack a, Stack b) {
-        return frames_[a].distance < frames_[b].distance;
-    });
+    const auto nearest = std::min_element(record.stacks.begin(), record.stacks.end(),
+                                          [&](Stack a, Stack b) { return frames_[a].distance < frames_[b].distance; });
     for (Stack stack = *nearest; stack != kNever; stack = frames_[stack].below)
         network_->append_shortest(frames_[stack].state, text);
     spend(text.size());

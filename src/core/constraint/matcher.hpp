@@ -47,7 +47,9 @@ public:
     [[nodiscard]] bool matches(std::string_view text);
 
     // So much is remembered that trim() should be called.
-    [[nodiscard]] bool is_full() const { return positions_.size() >= kMaxPositions || kept_ >= kMaxKept || frames_.size() >= kMaxFrames / 2; }
+    [[nodiscard]] bool is_full() const {
+        return positions_.size() >= kMaxPositions || kept_ >= kMaxKept || frames_.size() >= kMaxFrames / 2;
+    }
     // If it is full, forgets everything except a single position; returns the new number of this position. Meaningless
     // once the work has ended.
     [[nodiscard]] Position trim(Position keep);
@@ -55,7 +57,7 @@ public:
 private:
     using Stack = std::uint32_t;  // index in frames_: the top; kNever: empty
     static constexpr std::size_t kMaxPositions = 16'384;
-    static constexpr std::size_t kMaxStacks = 4'096;        // of a position
+    static constexpr std::size_t kMaxStacks = 4'096;  // of a position
     // Stacks of all positions; beyond this number, positions are forgotten
     static constexpr std::size_t kMaxKept = 2'000'000;
     // Limit for all stacks, forgotten or not: there the work ends
@@ -93,7 +95,7 @@ private:
     std::vector<PositionRecord> positions_;
     std::unordered_multimap<std::uint64_t, Position> position_numbers_;  // by hash
     std::size_t kept_ = 0;                                               // stacks of all positions
-    std::vector<std::uint32_t> visited_;  // by frame: the number of the walk that saw it
+    std::vector<std::uint32_t> visited_;                                 // by frame: the number of the walk that saw it
     std::uint32_t walk_ = 0;
     Position start_ = kDead;
     Work *work_ = nullptr;

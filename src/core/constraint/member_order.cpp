@@ -56,8 +56,12 @@ bool sort_properties(Json &schema, const Json *written) {
     return sort_members(*properties, places_in(written != nullptr ? written->at("properties") : *required));
 }
 
-bool has_values(const std::string &keyword) { return keyword == "const" || keyword == "enum" || keyword == "default" || keyword == "examples"; }
-bool has_named_schemas(const std::string &keyword) { return keyword == "properties" || keyword == "$defs" || keyword == "definitions"; }
+bool has_values(const std::string &keyword) {
+    return keyword == "const" || keyword == "enum" || keyword == "default" || keyword == "examples";
+}
+bool has_named_schemas(const std::string &keyword) {
+    return keyword == "properties" || keyword == "$defs" || keyword == "definitions";
+}
 
 // `written`: the same value in the other text, if there is any. `named`: the members are schemas with free names, not
 // keywords.
@@ -69,7 +73,8 @@ bool sort_all(Json &schema, const Json *written, bool named) {
     if (schema.is_object())
         for (const auto &[name, value] : schema.items())
             if (named || !has_values(name))
-                changed |= sort_all(value, written != nullptr ? &written->at(name) : nullptr, !named && has_named_schemas(name));
+                changed |= sort_all(value, written != nullptr ? &written->at(name) : nullptr,
+                                    !named && has_named_schemas(name));
     return changed;
 }
 
@@ -78,9 +83,11 @@ bool sort_all(Json &schema, const Json *written, bool named) {
 std::string with_member_order(std::string_view canonical, std::string_view written) {
     Json schema, other;
     const JsonLimits limits{kMostSchemaDepth};
-    const bool ordered = canonical.size() <= kMostSchemaBytes && (!written.empty() || canonical.find("\"required\"") != std::string_view::npos) &&
-                         shape_of(canonical, limits) == JsonShape::Good && shape_of(written, limits) == JsonShape::Good &&
-                         read_json(canonical, schema) && (written.empty() || read_json(written, other)) &&
+    const bool ordered = canonical.size() <= kMostSchemaBytes &&
+                         (!written.empty() || canonical.find("\"required\"") != std::string_view::npos) &&
+                         shape_of(canonical, limits) == JsonShape::Good &&
+                         shape_of(written, limits) == JsonShape::Good && read_json(canonical, schema) &&
+                         (written.empty() || read_json(written, other)) &&
                          sort_all(schema, written.empty() ? nullptr : &other, false);
     return ordered ? write_json(schema) : std::string(canonical);
 }

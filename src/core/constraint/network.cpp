@@ -74,7 +74,8 @@ State Network::add_literal(State from, std::string_view bytes) {
 }
 
 void Network::add_code_points(State from, std::uint32_t first, std::uint32_t last, State to) {
-    constexpr std::uint32_t kBands[][2] = {{0, 0x7F}, {0x80, 0x7FF}, {0x800, 0xD7FF}, {0xE000, 0xFFFF}, {0x10000, 0x10FFFF}};
+    constexpr std::uint32_t kBands[][2] = {
+        {0, 0x7F}, {0x80, 0x7FF}, {0x800, 0xD7FF}, {0xE000, 0xFFFF}, {0x10000, 0x10FFFF}};
     for (const auto &[low, high] : kBands)
         if (first <= high && last >= low)
             add_sequences(from, std::max(first, low), std::min(last, high), to);
@@ -204,7 +205,8 @@ void Network::find_distances() {
             if (edges_[incoming.edge].kind == Edge::Kind::Call)
                 reach_by_call(incoming);
             else
-                reach(incoming.from, std::uint64_t{states_[state].distance} + (edges_[incoming.edge].kind == Edge::Kind::Bytes),
+                reach(incoming.from,
+                      std::uint64_t{states_[state].distance} + (edges_[incoming.edge].kind == Edge::Kind::Bytes),
                       incoming.edge);
         if (rule_of_start[state] != kNever)
             for (const Incoming::Entry &call : calls.of(rule_of_start[state]))

@@ -67,7 +67,8 @@ public:
 
     // True while the network is small enough to be used.
     [[nodiscard]] bool fits() const {
-        return states_.size() <= kMaxStates && edges_.size() <= 4 * kMaxStates && (work_ == nullptr || !work_->has_ended());
+        return states_.size() <= kMaxStates && edges_.size() <= 4 * kMaxStates &&
+               (work_ == nullptr || !work_->has_ended());
     }
 
     // Call once, when everything is built. Meaningless once the work has ended.
@@ -85,7 +86,8 @@ public:
     [[nodiscard]] std::uint8_t byte_class(std::uint8_t byte) const { return byte_class_[byte]; }
     [[nodiscard]] std::size_t byte_classes() const { return std::size_t{byte_class_[255]} + 1; }
 
-    template <class Visit> void for_each_edge(State state, Visit visit) const {
+    template <class Visit>
+    void for_each_edge(State state, Visit visit) const {
         for (std::uint32_t at = states_[state].first_edge; at != kNever; at = edges_[at].next)
             visit(edges_[at]);
     }

@@ -10,8 +10,8 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-constexpr std::size_t kMostDigits = 15;       // every double keeps them
-constexpr std::size_t kMostExactDigits = 18;  // for integers, which are not read as doubles
+constexpr std::size_t kMostDigits = 15;            // every double keeps them
+constexpr std::size_t kMostExactDigits = 18;       // for integers, which are not read as doubles
 constexpr std::size_t kMostDigitsBeforePoint = 9;  // for a number with digits after the point
 constexpr std::size_t kMostFraction = 6;
 
@@ -101,7 +101,8 @@ private:
     }
 
     // Groups digits that leave the same bounds in force.
-    template <class Visit> static void for_each_digit_group(char first, char last, bool low, bool high, Visit visit) {
+    template <class Visit>
+    static void for_each_digit_group(char first, char last, bool low, bool high, Visit visit) {
         if (first > last)
             return;
         if (low && high && first == last)
@@ -126,7 +127,9 @@ private:
             network_.add_empty(from, to_);
         if (integer_ || length > kMostDigitsBeforePoint)
             return;
-        fraction_limit_ = std::min(kMostDigits - length, std::max({kMostFraction, range_.low.fraction.size() + 1, range_.high.fraction.size() + 1}));
+        fraction_limit_ =
+            std::min(kMostDigits - length,
+                     std::max({kMostFraction, range_.low.fraction.size() + 1, range_.high.fraction.size() + 1}));
         const State point = network_.add_state();
         network_.add_bytes(from, '.', '.', point);
         fractions_.clear();

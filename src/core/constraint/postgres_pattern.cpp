@@ -43,7 +43,9 @@ private:
         std::size_t best = 0, sum = 0, last = 0;
     };
 
-    [[nodiscard]] char peek(std::size_t ahead = 0) const { return at_ + ahead < pattern_.size() ? pattern_[at_ + ahead] : '\0'; }
+    [[nodiscard]] char peek(std::size_t ahead = 0) const {
+        return at_ + ahead < pattern_.size() ? pattern_[at_ + ahead] : '\0';
+    }
     bool put(std::string_view text) {
         result_.text.append(text);
         return true;
@@ -182,7 +184,8 @@ private:
             const char letter = peek();
             at_++;
             wide_ |= negated ? letter == 's' : letter == 'S' || (letter == 'w' && !ascii_);
-            return is_known_escape(letter) && !(negated && (letter == 'D' || letter == 'S' || letter == 'W')) && put(std::string{'\\', letter});
+            return is_known_escape(letter) && !(negated && (letter == 'D' || letter == 'S' || letter == 'W')) &&
+                   put(std::string{'\\', letter});
         }
         if (c == '[' && (peek() == '.' || peek() == '='))
             return false;

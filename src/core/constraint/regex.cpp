@@ -13,7 +13,8 @@ namespace {
 // The target of RegexBuilder.
 class NetworkTarget {
 public:
-    NetworkTarget(Network &network, const RegexForm &form) : network_(network), alphabet_(form.alphabet), sets_(network, form.encoding) {}
+    NetworkTarget(Network &network, const RegexForm &form)
+        : network_(network), alphabet_(form.alphabet), sets_(network, form.encoding) {}
 
     State add_state() { return network_.add_state(); }
     void add_empty(State from, State to) { network_.add_empty(from, to); }
@@ -55,7 +56,8 @@ bool compile(Network &network, const char *what, Problem &problem, Work *work, B
 
 }  // namespace
 
-bool add_regex(std::string_view pattern, const RegexForm &form, Network &network, State from, State to, Problem &problem) {
+bool add_regex(std::string_view pattern, const RegexForm &form, Network &network, State from, State to,
+               Problem &problem) {
     RegexNode tree = read_regex(pattern, form, problem);
     if (problem.is_set())
         return false;

@@ -33,7 +33,8 @@ struct RegexForm {
 
 // Adds the texts that match `pattern` between two states. False, with the problem: 2201B for a broken pattern, 0A000
 // for a pattern with unsupported features.
-[[nodiscard]] bool add_regex(std::string_view pattern, const RegexForm &form, Network &network, State from, State to, Problem &problem);
+[[nodiscard]] bool add_regex(std::string_view pattern, const RegexForm &form, Network &network, State from, State to,
+                             Problem &problem);
 
 // The finished network of a pattern. Besides the above, 54000 if it is too large, or takes more work than `work` has;
 // without `work` the limit is kMostCompilingSteps.
@@ -41,6 +42,7 @@ struct RegexForm {
                                  Alphabet alphabet = Alphabet::Generated);
 
 // The network of these texts.
-[[nodiscard]] bool compile_choices(const std::vector<std::string> &choices, Network &network, Problem &problem, Work *work = nullptr);
+[[nodiscard]] bool compile_choices(const std::vector<std::string> &choices, Network &network, Problem &problem,
+                                   Work *work = nullptr);
 
 }  // namespace steadytext::core::constraint

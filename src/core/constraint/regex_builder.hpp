@@ -2,8 +2,8 @@
 //
 // Called by regex.cpp, whose target is a network, and by string_product.cpp, whose target is a graph of characters. A
 // target has
-//    State add_state();  void add_empty(State from, State to);  void add_set(const CodePoints &set, State from, State to);
-//    void add_any(State from, State to);  bool fits();
+//    State add_state();  void add_empty(State from, State to);  void add_set(const CodePoints &set, State from, State
+//    to); void add_any(State from, State to);  bool fits();
 // add_any() is for a single character or byte of any kind. Regime: pure (may throw std::bad_alloc).
 #pragma once
 
@@ -17,7 +17,8 @@ namespace steadytext::core::constraint {
 
 // Thompson's construction, with up to four copies of each state, for the anchors: `read`: something was read, so ^
 // cannot match; `ended`: after $, nothing may be read. A pattern without such an anchor has no such copies.
-template <class Target> class RegexBuilder {
+template <class Target>
+class RegexBuilder {
 public:
     explicit RegexBuilder(Target &target, bool anywhere) : target_(target), anywhere_(anywhere) {}
 
@@ -49,7 +50,8 @@ private:
     [[nodiscard]] std::size_t read() const { return has_begin_ ? kRead : 0; }
     [[nodiscard]] std::size_t ended() const { return has_end_ ? kEnded : 0; }
 
-    template <class Visit> void for_each_side(Visit visit) const {
+    template <class Visit>
+    void for_each_side(Visit visit) const {
         for (std::size_t side = 0; side < 4; side++)
             if ((side & ~(read() | ended())) == 0)
                 visit(side);
@@ -141,7 +143,8 @@ private:
     }
 
     static bool contains(const RegexNode &node, RegexNode::Kind kind) {
-        return node.kind == kind || std::any_of(node.parts.begin(), node.parts.end(), [&](const RegexNode &part) { return contains(part, kind); });
+        return node.kind == kind || std::any_of(node.parts.begin(), node.parts.end(),
+                                                [&](const RegexNode &part) { return contains(part, kind); });
     }
 
     Target &target_;

@@ -27,7 +27,8 @@ bool is_ascii_letter_or_digit(std::uint32_t code) {
 // Keeps the first complaint; after it, everything is skipped.
 class Reader {
 public:
-    Reader(std::string_view pattern, const RegexForm &form, Problem &problem) : pattern_(pattern), form_(form), problem_(problem) {}
+    Reader(std::string_view pattern, const RegexForm &form, Problem &problem)
+        : pattern_(pattern), form_(form), problem_(problem) {}
 
     RegexNode read() {
         if (!utf8_is_valid(pattern_)) {
@@ -48,7 +49,8 @@ private:
             else
                 problem_.set(state, "regular expression is not supported");
             problem_.with_detail("%s", why);
-            problem_.with_hint("Supported are literals, ., classes, \\d \\w \\s, groups, |, ?, *, +, {m,n}, lazy forms, ^ and $.");
+            problem_.with_hint(
+                "Supported are literals, ., classes, \\d \\w \\s, groups, |, ?, *, +, {m,n}, lazy forms, ^ and $.");
         }
         at_ = pattern_.size();
     }
@@ -133,7 +135,8 @@ private:
         if (code == 'u')
             return single(read_hexadecimal());
         if (is_ascii_letter_or_digit(code))
-            complain(kUnsupported, "There are no back references, and of letters after a backslash only d w s D W S t n r f v u.");
+            complain(kUnsupported,
+                     "There are no back references, and of letters after a backslash only d w s D W S t n r f v u.");
         return single(code);
     }
 
@@ -199,14 +202,16 @@ private:
 
     static std::optional<std::uint32_t> only_member(const CharacterClass &cls) {
         const auto &ranges = cls.most.ranges();
-        return ranges.size() == 1 && ranges[0].first == ranges[0].second ? std::optional(ranges[0].first) : std::nullopt;
+        return ranges.size() == 1 && ranges[0].first == ranges[0].second ? std::optional(ranges[0].first)
+                                                                         : std::nullopt;
     }
 
     CharacterClass read_class_member() { return take("\\") ? read_escape() : single(take_code_point()); }
 
     CharacterClass read_named_class() {
         const std::size_t end = pattern_.find(":]", at_);
-        const CharacterClass *found = end == std::string_view::npos ? nullptr : named_class(pattern_.substr(at_, end - at_));
+        const CharacterClass *found =
+            end == std::string_view::npos ? nullptr : named_class(pattern_.substr(at_, end - at_));
         if (found == nullptr) {
             complain(kUnsupported, "Named classes are alnum, alpha, digit, lower, punct, space, upper and xdigit.");
             return {};

@@ -22,6 +22,7 @@ namespace steadytext::core::constraint {
 
 // False, with the problem saying where and why, if `document` is not JSON or does not satisfy the schema; 54000 if the
 // check takes too much work.
-[[nodiscard]] bool check_document(std::string_view schema, std::string_view document, Problem &problem, Work *work = nullptr);
+[[nodiscard]] bool check_document(std::string_view schema, std::string_view document, Problem &problem,
+                                  Work *work = nullptr);
 
 }  // namespace steadytext::core::constraint

@@ -28,7 +28,15 @@ std::size_t characters(const std::string &text) {
 }
 
 // The types of a value, a bit for each name.
-enum TypeBit : std::uint8_t { kObject = 1, kArray = 2, kString = 4, kBoolean = 8, kNull = 16, kInteger = 32, kFraction = 64 };
+enum TypeBit : std::uint8_t {
+    kObject = 1,
+    kArray = 2,
+    kString = 4,
+    kBoolean = 8,
+    kNull = 16,
+    kInteger = 32,
+    kFraction = 64
+};
 
 std::uint8_t bits_of(const std::string &type) {
     return type == "object"    ? kObject
@@ -90,14 +98,20 @@ struct Checker::Bounds {
     std::optional<Decimal> least, most, above, below;
 
     // Null if the schema has none of these keywords.
-    static std::unique_ptr<Bounds> read(const Json &schema, const char *least, const char *most, const char *above = "", const char *below = "") {
-        auto bounds = std::make_unique<Bounds>(bound_of(schema, least), bound_of(schema, most), bound_of(schema, above), bound_of(schema, below));
-        const bool any = bounds->least.has_value() || bounds->most.has_value() || bounds->above.has_value() || bounds->below.has_value();
+    static std::unique_ptr<Bounds> read(const Json &schema, const char *least, const char *most, const char *above = "",
+                                        const char *below = "") {
+        auto bounds = std::make_unique<Bounds>(bound_of(schema, least), bound_of(schema, most), bound_of(schema, above),
+                                               bound_of(schema, below));
+        const bool any = bounds->least.has_value() || bounds->most.has_value() || bounds->above.has_value() ||
+                         bounds->below.has_value();
         return any ? std::move(bounds) : nullptr;
     }
     [[nodiscard]] bool hold(const Decimal &number) const {
-        const auto holds = [&](const std::optional<Decimal> &bound, auto is_kept) { return !bound.has_value() || is_kept(compare(number, *bound), 0); };
-        return holds(least, std::greater_equal<>()) && holds(above, std::greater<>()) && holds(most, std::less_equal<>()) && holds(below, std::less<>());
+        const auto holds = [&](const std::optional<Decimal> &bound, auto is_kept) {
+            return !bound.has_value() || is_kept(compare(number, *bound), 0);
+        };
+        return holds(least, std::greater_equal<>()) && holds(above, std::greater<>()) &&
+               holds(most, std::less_equal<>()) && holds(below, std::less<>());
     }
     [[nodiscard]] bool hold(std::size_t size) const { return hold(decimal_of(std::to_string(size))); }
 };
@@ -106,7 +120,7 @@ struct Checker::Bounds {
 struct Checker::Form {
     enum class Kind : std::uint8_t { Any, None, Asks };
     Kind kind = Kind::Asks;
-    const Json *reference = nullptr;  // the schema that it names
+    const Json *reference = nullptr;        // the schema that it names
     std::unique_ptr<Problem> no_reference;  // or why the reference cannot be followed
     std::vector<const Json *> all_of, any_of, one_of;
     bool has_any_of = false, has_one_of = false;
@@ -205,11 +219,13 @@ void Checker::read_strings(const Json &schema, Form &form) {
     if (const Json *pattern = member_of(schema, "pattern"); pattern != nullptr && pattern->is_string())
         form.pattern = pattern_of(pattern->get_ref<const std::string &>(), true);
     const Json *format = member_of(schema, "format");
-    form.format = format != nullptr && format->is_string() ? find_format(format->get_ref<const std::string &>()) : nullptr;
+    form.format =
+        format != nullptr && format->is_string() ? find_format(format->get_ref<const std::string &>()) : nullptr;
     if (form.format == nullptr)
         return;
     form.format_pattern = pattern_of(std::string(form.format->taken), false);
-    form.why_no_format = "the string is not of the format \"" + format->get_ref<const std::string &>().substr(0, 40) + "\"";
+    form.why_no_format =
+        "the string is not of the format \"" + format->get_ref<const std::string &>().substr(0, 40) + "\"";
 }
 
 Checker::Pattern *Checker::pattern_of(const std::string &pattern, bool of_schema) {
@@ -279,11 +295,13 @@ bool Checker::check_combined(const Form &form, const Value &value) {
     for (const Json *part : form.all_of)
         if (!check(*part, value))
             return false;
-    if (form.has_any_of && std::none_of(form.any_of.begin(), form.any_of.end(), [&](const Json *part) { return holds(*part, value); }))
+    if (form.has_any_of &&
+        std::none_of(form.any_of.begin(), form.any_of.end(), [&](const Json *part) { return holds(*part, value); }))
         return fail("no alternative matches");
     if (!form.has_one_of)
         return true;
-    const auto matching = std::count_if(form.one_of.begin(), form.one_of.end(), [&](const Json *part) { return holds(*part, value); });
+    const auto matching =
+        std::count_if(form.one_of.begin(), form.one_of.end(), [&](const Json *part) { return holds(*part, value); });
     return matching == 1 || fail(matching == 0 ? "no alternative matches" : "more than one alternative matches");
 }
 
@@ -309,7 +327,8 @@ bool Checker::check_number(const Form &form, const Value &value) {
     if (form.numbers == nullptr)
         return true;
     const Decimal number = number_of(value);
-    return work_.spend(8 + number.digits.size() / 8) && (form.numbers->hold(number) || fail("the number is out of bounds"));
+    return work_.spend(8 + number.digits.size() / 8) &&
+           (form.numbers->hold(number) || fail("the number is out of bounds"));
 }
 
 bool Checker::check_string(const Form &form, const std::string &text) {
@@ -317,8 +336,9 @@ bool Checker::check_string(const Form &form, const std::string &text) {
         return fail("the string is too short or too long");
     if (form.pattern != nullptr && !check_pattern(*form.pattern, text, "the string does not match the pattern"))
         return false;
-    return form.format == nullptr || (check_pattern(*form.format_pattern, text, form.why_no_format.c_str()) &&
-                                      (form.format->also == nullptr || form.format->also(text) || fail(form.why_no_format.c_str())));
+    return form.format == nullptr ||
+           (check_pattern(*form.format_pattern, text, form.why_no_format.c_str()) &&
+            (form.format->also == nullptr || form.format->also(text) || fail(form.why_no_format.c_str())));
 }
 
 bool Checker::check_pattern(Pattern &pattern, const std::string &text, const char *why) {
@@ -336,7 +356,8 @@ bool Checker::check_array(const Form &form, const Value &value) {
     for (std::size_t i = 0; i < value.size(); i++) {
         if (i >= form.first_items.size() && form.other_items == nullptr)
             return true;
-        if (!check_at(std::to_string(i), i < form.first_items.size() ? *form.first_items[i] : *form.other_items, value[i]))
+        if (!check_at(std::to_string(i), i < form.first_items.size() ? *form.first_items[i] : *form.other_items,
+                      value[i]))
             return false;
     }
     return true;

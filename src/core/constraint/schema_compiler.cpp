@@ -20,9 +20,9 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-constexpr int kMostRecursion = 16;     // how deep a definition that contains itself is followed
-constexpr int kMostExpansions = 64;    // nested references and conjunctions of a schema
-constexpr int kFreeValueDepth = 6;     // for values that the schema does not restrict
+constexpr int kMostRecursion = 16;             // how deep a definition that contains itself is followed
+constexpr int kMostExpansions = 64;            // nested references and conjunctions of a schema
+constexpr int kFreeValueDepth = 6;             // for values that the schema does not restrict
 constexpr std::int64_t kMostCounted = 10'000;  // characters or items that are counted one by one
 
 // Characters that need no escape between quotes.
@@ -127,7 +127,8 @@ private:
             // References in the part are followed first, so that their schemas can be merged.
             for (int i = 0; operand->is_object() && operand->contains("$ref") && i < kMostExpansions; i++) {
                 const Json &rest = document_.own(assertions_but(*operand, "$ref"));
-                const Json *target = (*operand)["$ref"].is_string() ? document_.resolve((*operand)["$ref"], problem_) : nullptr;
+                const Json *target =
+                    (*operand)["$ref"].is_string() ? document_.resolve((*operand)["$ref"], problem_) : nullptr;
                 if (target == nullptr)
                     return complain(sqlstate::kInvalidParameterValue, "A \"$ref\" is not a string.");
                 level += document_.is_recursive(*target);
@@ -146,8 +147,8 @@ private:
         if (!parts.is_array() || parts.empty())
             return complain(sqlstate::kInvalidParameterValue, "\"anyOf\" and \"oneOf\" are arrays with members.");
         if (std::string_view(keyword) == "oneOf" && !are_exclusive(parts))
-            return complain(sqlstate::kFeatureNotSupported,
-                            "\"oneOf\" is supported where types, constants or a required constant member tell the alternatives apart.");
+            return complain(sqlstate::kFeatureNotSupported, "\"oneOf\" is supported where types, constants or a "
+                                                            "required constant member tell the alternatives apart.");
         const Json rest = assertions_but(schema, keyword);
         for (const Json &part : parts) {
             if (!network_.fits())
@@ -218,7 +219,8 @@ private:
     // allowed types.
     static std::vector<std::string> implied_types(const Json &schema) {
         const auto any = [&](std::initializer_list<const char *> keywords) {
-            return std::any_of(keywords.begin(), keywords.end(), [&](const char *keyword) { return schema.contains(keyword); });
+            return std::any_of(keywords.begin(), keywords.end(),
+                               [&](const char *keyword) { return schema.contains(keyword); });
         };
         std::vector<std::string> types;
         if (any({"properties", "required", "additionalProperties"}))
@@ -326,8 +328,9 @@ private:
             return nullptr;
         const std::string name = schema["format"].get<std::string>();
         if (is_unsupported_format(name))
-            complain(sqlstate::kFeatureNotSupported, "The formats of strings that are supported are date, time, date-time, duration, uuid, email, "
-                                                     "hostname, ipv4, ipv6 and uri.");
+            complain(sqlstate::kFeatureNotSupported,
+                     "The formats of strings that are supported are date, time, date-time, duration, uuid, email, "
+                     "hostname, ipv4, ipv6 and uri.");
         return find_format(name);
     }
 
@@ -390,7 +393,8 @@ private:
         const bool good = properties.is_object() && names.is_array() &&
                           std::all_of(names.begin(), names.end(), [](const Json &name) { return name.is_string(); });
         if (!good) {
-            complain(sqlstate::kInvalidParameterValue, "\"properties\" is not an object or \"required\" no array of names.");
+            complain(sqlstate::kInvalidParameterValue,
+                     "\"properties\" is not an object or \"required\" no array of names.");
             return members;
         }
         std::set<std::string> required(names.begin(), names.end());
@@ -419,7 +423,8 @@ private:
             const State name = network_.add_state();
             network_.add_empty(fresh, name);
             network_.add_empty(after_mark(begun, ','), name);
-            network_.add_call(after_mark(network_.add_literal(name, key), ':'), rule_of(*member.schema, level), next_begun);
+            network_.add_call(after_mark(network_.add_literal(name, key), ':'), rule_of(*member.schema, level),
+                              next_begun);
             if (!member.required) {
                 network_.add_empty(fresh, next_fresh);
                 network_.add_empty(begun, next_begun);
@@ -474,13 +479,15 @@ private:
             Family family = open.back();
             open.pop_back();
             if (family.length > family.known)
-                family.from = network_.add_literal(family.from,
-                                                   std::string_view(names[family.first]).substr(family.known, family.length - family.known));
+                family.from = network_.add_literal(
+                    family.from,
+                    std::string_view(names[family.first]).substr(family.known, family.length - family.known));
             add_beginning(names, family, other, close, open);
         }
     }
 
-    void add_beginning(const std::vector<std::string> &names, const Family &family, State other, State close, std::vector<Family> &open) {
+    void add_beginning(const std::vector<std::string> &names, const Family &family, State other, State close,
+                       std::vector<Family> &open) {
         std::size_t at = family.first;
         if (at < family.last && names[at].size() == family.length)
             at++;
@@ -491,12 +498,14 @@ private:
         while (at < family.last && network_.spend(4)) {
             std::uint32_t code = 0;
             const std::size_t length = utf8_decode(names[at], family.length, code);
-            const auto next = static_cast<std::size_t>(
-                std::partition_point(names.begin() + static_cast<std::ptrdiff_t>(at), names.begin() + static_cast<std::ptrdiff_t>(family.last),
-                                     [&](const std::string &name) {
-                                         return name.compare(family.length, length, names[at], family.length, length) == 0;
-                                     }) -
-                names.begin());
+            const auto next =
+                static_cast<std::size_t>(std::partition_point(names.begin() + static_cast<std::ptrdiff_t>(at),
+                                                              names.begin() + static_cast<std::ptrdiff_t>(family.last),
+                                                              [&](const std::string &name) {
+                                                                  return name.compare(family.length, length, names[at],
+                                                                                      family.length, length) == 0;
+                                                              }) -
+                                         names.begin());
             taken.emplace_back(code, code);
             if (code == 0x20 || code == 0x21 || (code >= 0x23 && code != 0x5C))  // quotable
                 longer.push_back({at, next, family.length + length, family.length, family.from});

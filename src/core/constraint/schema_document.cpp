@@ -41,7 +41,8 @@ void unite(Json &names, const Json &others) {
         if (name.is_string())
             known.insert(name.get<std::string>());
     for (const Json &name : others)
-        if (name.is_string() ? known.insert(name.get<std::string>()).second : std::find(names.begin(), names.end(), name) == names.end())
+        if (name.is_string() ? known.insert(name.get<std::string>()).second
+                             : std::find(names.begin(), names.end(), name) == names.end())
             names.push_back(name);
 }
 
@@ -65,12 +66,14 @@ bool combine(const std::string &keyword, Json &value, const Json &other) {
         if (!value.is_object() || !other.is_object())
             return false;
         conjoin(value, other);
-    } else if (keyword == "minimum" || keyword == "exclusiveMinimum" || keyword == "minLength" || keyword == "minItems") {
+    } else if (keyword == "minimum" || keyword == "exclusiveMinimum" || keyword == "minLength" ||
+               keyword == "minItems") {
         if (!is_number(value) || !is_number(other))
             return false;
         if (compare(number_of(value), number_of(other)) < 0)
             value = other;
-    } else if (keyword == "maximum" || keyword == "exclusiveMaximum" || keyword == "maxLength" || keyword == "maxItems") {
+    } else if (keyword == "maximum" || keyword == "exclusiveMaximum" || keyword == "maxLength" ||
+               keyword == "maxItems") {
         if (!is_number(value) || !is_number(other))
             return false;
         if (compare(number_of(value), number_of(other)) > 0)
@@ -89,7 +92,9 @@ Json common_types(const Json &one, const Json &other) {
     const std::vector<std::string> allowed = types_of(other);
     Json common = Json::array();
     for (const std::string &type : types_of(one)) {
-        const auto has = [&](std::string_view name) { return std::find(allowed.begin(), allowed.end(), name) != allowed.end(); };
+        const auto has = [&](std::string_view name) {
+            return std::find(allowed.begin(), allowed.end(), name) != allowed.end();
+        };
         if (has(type) || (type == "integer" && has("number")))
             common.push_back(type);
         else if (type == "number" && has("integer"))
@@ -100,7 +105,8 @@ Json common_types(const Json &one, const Json &other) {
 
 // True if the other schema's properties would widen a closed schema.
 bool closed_to(const Json &closed, const Json &other) {
-    if (!closed.contains("additionalProperties") || closed["additionalProperties"] != false || !other.contains("properties"))
+    if (!closed.contains("additionalProperties") || closed["additionalProperties"] != false ||
+        !other.contains("properties"))
         return false;
     std::set<std::string> declared;
     if (closed.contains("properties"))
@@ -129,7 +135,8 @@ bool SchemaDocument::read(std::string_view text, Problem &problem) {
         return false;
     }
     (void)work_.spend(text.size());
-    return (read_json(text, root_) && is_schema(root_)) || problem.set(sqlstate::kInvalidParameterValue, "a schema must be a JSON object");
+    return (read_json(text, root_) && is_schema(root_)) ||
+           problem.set(sqlstate::kInvalidParameterValue, "a schema must be a JSON object");
 }
 
 bool SchemaDocument::afford(const Json &schema) const {
@@ -204,7 +211,8 @@ const Json *SchemaDocument::find(const std::string &reference, Problem &problem)
         const std::size_t end = std::min(pointer.find('/', at + 1), pointer.size());
         const std::string name = unescaped(std::string_view(pointer).substr(at + 1, end - at - 1));
         const bool index = found->is_array() && !name.empty() && name.size() < 7 &&
-                           name.find_first_not_of("0123456789") == std::string::npos && std::stoul(name) < found->size();
+                           name.find_first_not_of("0123456789") == std::string::npos &&
+                           std::stoul(name) < found->size();
         (void)work_.spend(8);
         found = index ? &(*found)[std::stoul(name)] : found->is_object() ? member(*found, name) : nullptr;
         if (found == nullptr)
@@ -346,19 +354,35 @@ const Json *SchemaDocument::both(const Json &one, const Json &other, Problem &pr
 // ---- keywords ------------------------------------------------------------------------------------------------------
 
 const char *unsupported_keyword(const Json &schema) {
-    for (const char *keyword :
-         {"not", "if", "then", "else", "patternProperties", "propertyNames", "dependentRequired", "dependentSchemas",
-          "dependencies", "contains", "minContains", "maxContains", "multipleOf", "minProperties", "maxProperties",
-          "unevaluatedProperties", "unevaluatedItems", "additionalItems", "$dynamicRef", "$recursiveRef"})
+    for (const char *keyword : {"not",
+                                "if",
+                                "then",
+                                "else",
+                                "patternProperties",
+                                "propertyNames",
+                                "dependentRequired",
+                                "dependentSchemas",
+                                "dependencies",
+                                "contains",
+                                "minContains",
+                                "maxContains",
+                                "multipleOf",
+                                "minProperties",
+                                "maxProperties",
+                                "unevaluatedProperties",
+                                "unevaluatedItems",
+                                "additionalItems",
+                                "$dynamicRef",
+                                "$recursiveRef"})
         if (schema.contains(keyword))
             return keyword;
     return schema.contains("uniqueItems") && schema["uniqueItems"] != false ? "uniqueItems" : nullptr;
 }
 
 bool is_annotation(std::string_view keyword) {
-    constexpr std::string_view kAnnotations[] = {"title",    "description", "default", "examples",   "example", "deprecated",
-                                                 "readOnly", "writeOnly",   "$schema", "$id",        "$comment", "$defs",
-                                                 "definitions", "discriminator", "uniqueItems"};
+    constexpr std::string_view kAnnotations[] = {
+        "title",   "description", "default",  "examples", "example",     "deprecated",    "readOnly",   "writeOnly",
+        "$schema", "$id",         "$comment", "$defs",    "definitions", "discriminator", "uniqueItems"};
     return std::find(std::begin(kAnnotations), std::end(kAnnotations), keyword) != std::end(kAnnotations);
 }
 
@@ -377,7 +401,8 @@ std::vector<std::string> types_of(const Json &schema) {
     if (found == schema.end())
         return types;
     const auto add = [&](const Json &name) {
-        if (!name.is_string() || std::find(std::begin(kTypes), std::end(kTypes), name.get_ref<const std::string &>()) == std::end(kTypes))
+        if (!name.is_string() ||
+            std::find(std::begin(kTypes), std::end(kTypes), name.get_ref<const std::string &>()) == std::end(kTypes))
             return false;
         if (std::find(types.begin(), types.end(), name.get_ref<const std::string &>()) == types.end())
             types.push_back(name.get<std::string>());

@@ -39,7 +39,8 @@ public:
         if (one == other)
             return one;
         (void)network_.spend(kStepsOfLook);
-        const auto [found, is_new] = both_.try_emplace(std::uint64_t{std::min(one, other)} << 32 | std::max(one, other), kNone);
+        const auto [found, is_new] =
+            both_.try_emplace(std::uint64_t{std::min(one, other)} << 32 | std::max(one, other), kNone);
         if (is_new && network_.spend(sets_[one]->ranges().size() + sets_[other]->ranges().size()))
             found->second = number(sets_[one]->intersection(*sets_[other]));
         return found->second;
@@ -63,7 +64,8 @@ public:
     };
     static constexpr std::uint32_t kNoWay = UINT32_MAX;
 
-    Graph(const Network &network, Sets &sets) : network_(network), sets_(sets), start_(add_state()), end_(add_state()) {}
+    Graph(const Network &network, Sets &sets)
+        : network_(network), sets_(sets), start_(add_state()), end_(add_state()) {}
 
     State add_state() {
         if (fits() && network_.spend())
@@ -125,7 +127,8 @@ private:
 
 class Product {
 public:
-    Product(const Graph &one, const Graph &other, Sets &sets, Network &network) : one_(one), other_(other), sets_(sets), network_(network) {}
+    Product(const Graph &one, const Graph &other, Sets &sets, Network &network)
+        : one_(one), other_(other), sets_(sets), network_(network) {}
 
     void build(std::int64_t least, std::optional<std::int64_t> most, State from, State to) {
         least_ = least;
@@ -147,13 +150,16 @@ private:
     };
 
     // Every part is smaller than its field, because each part has states in the network.
-    static std::uint64_t key_of(const Place &place) { return std::uint64_t{place.one} << 44 | std::uint64_t{place.other} << 24 | place.count; }
+    static std::uint64_t key_of(const Place &place) {
+        return std::uint64_t{place.one} << 44 | std::uint64_t{place.other} << 24 | place.count;
+    }
     static_assert(Network::kMaxStates < 1 << 20);
 
     // The network's state for the place; nothing if no text gets from there to the end.
     std::optional<State> state_of(const Place &place) {
         const std::uint32_t rest = std::max(one_.distance(place.one), other_.distance(place.other));
-        if (rest == Graph::kNoWay || (most_.has_value() && std::int64_t{place.count} + rest > *most_) || !network_.spend(kStepsOfLook))
+        if (rest == Graph::kNoWay || (most_.has_value() && std::int64_t{place.count} + rest > *most_) ||
+            !network_.spend(kStepsOfLook))
             return std::nullopt;
         const auto [found, is_new] = states_.try_emplace(key_of(place), 0);
         if (is_new) {
@@ -186,7 +192,8 @@ private:
     void read(const Place &place, const Graph::Edge &edge, State from) {
         const std::uint32_t count = most_.has_value() || place.count < least_ ? place.count + 1 : place.count;
         for (const Graph::Edge &beside : other_.edges(place.other)) {
-            const Sets::Number set = beside.set == Sets::kNone || !network_.fits() ? Sets::kNone : sets_.both(edge.set, beside.set);
+            const Sets::Number set =
+                beside.set == Sets::kNone || !network_.fits() ? Sets::kNone : sets_.both(edge.set, beside.set);
             if (set == Sets::kNone)
                 continue;
             if (const auto next = state_of({edge.target, beside.target, count}))

@@ -19,7 +19,9 @@ void append_key(const Value &value, std::size_t most, std::string &key, Work &wo
     const std::size_t before = key.size();
     if (value.is_binary()) {
         const auto &digits = value.get_binary();  // the canonical text of this number
-        key.append("n").append(digits.begin(), digits.begin() + static_cast<std::ptrdiff_t>(std::min(most, digits.size()))).append(";");
+        key.append("n")
+            .append(digits.begin(), digits.begin() + static_cast<std::ptrdiff_t>(std::min(most, digits.size())))
+            .append(";");
     } else if (value.is_number()) {
         key.append("n").append(to_json(number_of(value))).append(";");
     } else if (value.is_string()) {
@@ -27,7 +29,8 @@ void append_key(const Value &value, std::size_t most, std::string &key, Work &wo
         key.append("s").append(std::to_string(string.size())).append(":").append(string, 0, most);
     } else if (value.is_object()) {
         key += '{';
-        for (auto member = value.begin(); member != value.end() && key.size() <= most && work.spend(std::min(most, member.key().size())); ++member) {
+        for (auto member = value.begin();
+             member != value.end() && key.size() <= most && work.spend(std::min(most, member.key().size())); ++member) {
             key.append(std::to_string(member.key().size())).append(":").append(member.key(), 0, most);
             append_key(*member, most, key, work);
         }
@@ -71,8 +74,9 @@ bool ValueSet::contains(const Value &value, Work &work) const {
     if ((kinds_ & kind_of(value)) == 0)
         return false;
     const auto found = values_.find(key_of(value, longest_, work));
-    return !work.has_ended() && found != values_.end() && std::any_of(found->second.begin(), found->second.end(),
-                                                 [&](const Owned &known) { return known.first == value; });
+    return !work.has_ended() && found != values_.end() &&
+           std::any_of(found->second.begin(), found->second.end(),
+                       [&](const Owned &known) { return known.first == value; });
 }
 
 }  // namespace steadytext::core::constraint

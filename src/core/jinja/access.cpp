@@ -8,7 +8,8 @@
 
 namespace steadytext::core::jinja {
 
-// ---- str() and repr() -------------------------------------------------------------------------------------------------------
+// ---- str() and repr()
+// -------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -67,7 +68,8 @@ void append_repr(Machine &machine, std::string &out, const Value &value) {
         append_items(machine, out, *value.list);
         out += ']';
         break;
-    case Kind::Tuple: case Kind::Group:
+    case Kind::Tuple:
+    case Kind::Group:
         out += '(';
         append_items(machine, out, *value.list);
         out += value.list->count == 1 ? ",)" : ")";
@@ -110,7 +112,8 @@ void append_str(Machine &machine, std::string &out, const Value &value) {
     }
     case Kind::Float:
         return append_real(out, value.real);
-    case Kind::String: case Kind::Big:
+    case Kind::String:
+    case Kind::Big:
         machine.bounds.spend(value.size / 64);
         out += value.text();
         return;
@@ -118,7 +121,12 @@ void append_str(Machine &machine, std::string &out, const Value &value) {
         out += "range(" + std::to_string(value.range->start) + ", " + std::to_string(value.range->stop) +
                (value.range->step == 1 ? "" : ", " + std::to_string(value.range->step)) + ")";
         return;
-    case Kind::List: case Kind::Tuple: case Kind::Group: case Kind::Dict: case Kind::Namespace: case Kind::View:
+    case Kind::List:
+    case Kind::Tuple:
+    case Kind::Group:
+    case Kind::Dict:
+    case Kind::Namespace:
+    case Kind::View:
         return append_repr(machine, out, value);
     default:
         unsupported("a " + std::string(type_name(value)) + " as text");
@@ -141,20 +149,23 @@ std::string_view plain_text(Machine &machine, const Value &value) {
     return made.text();
 }
 
-// ---- names, keys, slices ----------------------------------------------------------------------------------------------------
+// ---- names, keys, slices
+// ----------------------------------------------------------------------------------------------------
 
 namespace {
 
 // What Python's types have. Of these only what is called in methods.cpp can be had.
-constexpr std::string_view kTextMethods =
-    " capitalize casefold center count encode endswith expandtabs find format format_map index isalnum isalpha isascii isdecimal isdigit"
-    " isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower lstrip maketrans partition removeprefix removesuffix"
-    " replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith strip swapcase title translate upper zfill ";
+constexpr std::string_view kTextMethods = " capitalize casefold center count encode endswith expandtabs find format "
+                                          "format_map index isalnum isalpha isascii isdecimal isdigit"
+                                          " isidentifier islower isnumeric isprintable isspace istitle isupper join "
+                                          "ljust lower lstrip maketrans partition removeprefix removesuffix"
+                                          " replace rfind rindex rjust rpartition rsplit rstrip split splitlines "
+                                          "startswith strip swapcase title translate upper zfill ";
 constexpr std::string_view kListMethods = " append clear copy count extend index insert pop remove reverse sort ";
 constexpr std::string_view kTupleMethods = " count index ";
 constexpr std::string_view kDictMethods = " clear copy fromkeys get items keys pop popitem setdefault update values ";
-constexpr std::string_view kNumberMethods =
-    " as_integer_ratio bit_count bit_length conjugate denominator from_bytes fromhex hex imag is_integer numerator real to_bytes ";
+constexpr std::string_view kNumberMethods = " as_integer_ratio bit_count bit_length conjugate denominator from_bytes "
+                                            "fromhex hex imag is_integer numerator real to_bytes ";
 constexpr std::string_view kGeneratorMethods = " close gi_code gi_frame gi_running gi_yieldfrom send throw ";
 constexpr std::string_view kRangeMethods = " count index start step stop ";
 
@@ -167,29 +178,51 @@ bool has(std::string_view words, std::string_view name) {
 
 std::string_view methods_of(const Value &value) {
     switch (value.kind) {
-    case Kind::String: return kTextMethods;
-    case Kind::List: return kListMethods;
-    case Kind::Tuple: case Kind::Group: return kTupleMethods;
-    case Kind::Dict: return kDictMethods;
-    case Kind::Bool: case Kind::Int: case Kind::Float: case Kind::Big: return kNumberMethods;
-    case Kind::Generator: return kGeneratorMethods;
-    case Kind::Range: return kRangeMethods;
-    case Kind::View: return " isdisjoint mapping ";
-    default: return "";
+    case Kind::String:
+        return kTextMethods;
+    case Kind::List:
+        return kListMethods;
+    case Kind::Tuple:
+    case Kind::Group:
+        return kTupleMethods;
+    case Kind::Dict:
+        return kDictMethods;
+    case Kind::Bool:
+    case Kind::Int:
+    case Kind::Float:
+    case Kind::Big:
+        return kNumberMethods;
+    case Kind::Generator:
+        return kGeneratorMethods;
+    case Kind::Range:
+        return kRangeMethods;
+    case Kind::View:
+        return " isdisjoint mapping ";
+    default:
+        return "";
     }
 }
 
 std::string object_name(const Value &of) {
     switch (of.kind) {
-    case Kind::None: return "None";
-    case Kind::Group: return "jinja2.filters._GroupTuple object";
-    case Kind::Namespace: return "jinja2.utils.Namespace object";
-    case Kind::Loop: return "jinja2.runtime.LoopContext object";
-    case Kind::Macro: return "jinja2.runtime.Macro object";
-    case Kind::Joiner: return "jinja2.utils.Joiner object";
-    case Kind::Cycler: return "jinja2.utils.Cycler object";
-    case Kind::String: return of.is_markup ? "markupsafe.Markup object" : "str object";
-    default: return std::string(type_name(of)) + " object";
+    case Kind::None:
+        return "None";
+    case Kind::Group:
+        return "jinja2.filters._GroupTuple object";
+    case Kind::Namespace:
+        return "jinja2.utils.Namespace object";
+    case Kind::Loop:
+        return "jinja2.runtime.LoopContext object";
+    case Kind::Macro:
+        return "jinja2.runtime.Macro object";
+    case Kind::Joiner:
+        return "jinja2.utils.Joiner object";
+    case Kind::Cycler:
+        return "jinja2.utils.Cycler object";
+    case Kind::String:
+        return of.is_markup ? "markupsafe.Markup object" : "str object";
+    default:
+        return std::string(type_name(of)) + " object";
     }
 }
 
@@ -239,7 +272,10 @@ bool find_attribute(Machine &machine, const Value &of, std::string_view name, Va
             unsupported("the attribute " + std::string(name) + " of cycler");
         found = method_of(machine.arena, of, name);
         return true;
-    case Kind::Macro: case Kind::Method: case Kind::Global: case Kind::Joiner:
+    case Kind::Macro:
+    case Kind::Method:
+    case Kind::Global:
+    case Kind::Joiner:
         unsupported("the attribute " + std::string(name) + " of " + std::string(type_name(of)));
     default:
         return false;
@@ -316,9 +352,10 @@ Value item(Machine &machine, const Value &of, const Value &key) {
 Value slice(Machine &machine, const Value &of, const Value &start, const Value &stop, const Value &step) {
     if (of.is_undefined())
         fail_undefined(of.text());
-    const auto count = static_cast<std::int64_t>(of.is(Kind::String) ? length_of(of.text())
-                                                 : of.is(Kind::Range) ? of.range->count()
-                                                 : of.is_list_like() && !of.is(Kind::Generator) ? of.list->count : 0);
+    const auto count = static_cast<std::int64_t>(of.is(Kind::String)                            ? length_of(of.text())
+                                                 : of.is(Kind::Range)                           ? of.range->count()
+                                                 : of.is_list_like() && !of.is(Kind::Generator) ? of.list->count
+                                                                                                : 0);
     if (of.is(Kind::Range))
         unsupported("a slice of a range");
     if (!of.is(Kind::String) && (!of.is_list_like() || of.is(Kind::Generator)))
@@ -343,7 +380,8 @@ Value slice(Machine &machine, const Value &of, const Value &start, const Value &
     machine.bounds.spend(static_cast<std::uint64_t>(count) + 1);
     if (of.is(Kind::String) && stride == 1) {
         const std::size_t begin = byte_of(of.text(), static_cast<std::size_t>(from));
-        const std::size_t length = to > from ? byte_of(of.text().substr(begin), static_cast<std::size_t>(to - from)) : 0;
+        const std::size_t length =
+            to > from ? byte_of(of.text().substr(begin), static_cast<std::size_t>(to - from)) : 0;
         Value made = of;
         made.data = of.data + begin;
         made.size = static_cast<std::uint32_t>(length);
@@ -375,16 +413,24 @@ std::uint64_t size_of(Machine &machine, const Value &value) {
     case Kind::String:
         machine.bounds.spend(1 + value.size / 64);
         return length_of(value.text());
-    case Kind::List: case Kind::Tuple: case Kind::Group: return value.list->count;
-    case Kind::Dict: return value.dict->count;
-    case Kind::View: return value.view->dict->count;
-    case Kind::Range: return value.range->count();
+    case Kind::List:
+    case Kind::Tuple:
+    case Kind::Group:
+        return value.list->count;
+    case Kind::Dict:
+        return value.dict->count;
+    case Kind::View:
+        return value.view->dict->count;
+    case Kind::Range:
+        return value.range->count();
     case Kind::Undefined:
         if (!value.is_lax(machine.strict))
             fail_undefined(value.text());
         return 0;
-    case Kind::Loop: unsupported("the length of loop");
-    default: fail("object of type '" + std::string(type_name(value)) + "' has no len()");
+    case Kind::Loop:
+        unsupported("the length of loop");
+    default:
+        fail("object of type '" + std::string(type_name(value)) + "' has no len()");
     }
 }
 
@@ -400,7 +446,9 @@ Value attribute_path(Machine &machine, const Value &of, const Value &path, const
     for (;;) {
         const std::string_view part = left.substr(0, left.find('.'));
         std::int64_t number = 0;
-        const bool is_number = !part.empty() && std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; }) && read_whole(part, number);
+        const bool is_number = !part.empty() &&
+                               std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; }) &&
+                               read_whole(part, number);
         found = reached(found, is_number ? whole(number) : string(part));
         if (part.size() == left.size())
             return found;

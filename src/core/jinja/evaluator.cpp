@@ -1,5 +1,5 @@
-// See evaluator.hpp. Names are looked up in scopes, from the innermost out, then among the variables, then among Jinja2's globals; a loop, a
-// macro, a with and the blocks of set, filter and call have scopes of their own.
+// See evaluator.hpp. Names are looked up in scopes, from the innermost out, then among the variables, then among
+// Jinja2's globals; a loop, a macro, a with and the blocks of set, filter and call have scopes of their own.
 #include "src/core/jinja/evaluator.hpp"
 
 #include "src/core/jinja/filters.hpp"
@@ -87,7 +87,8 @@ private:
     // Another scope for as long as it lives.
     class Within {
     public:
-        Within(Evaluator &evaluator, Scope *scope) : evaluator_(evaluator), outer_(std::exchange(evaluator.scope_, scope)) {}
+        Within(Evaluator &evaluator, Scope *scope)
+            : evaluator_(evaluator), outer_(std::exchange(evaluator.scope_, scope)) {}
         ~Within() { evaluator_.scope_ = outer_; }
         Within(const Within &) = delete;
         Within &operator=(const Within &) = delete;
@@ -150,7 +151,8 @@ private:
         if (target->is == Is::Name)
             return scope_->set(machine_.arena, target->text, value);
         const Level level(machine_.bounds);
-        if (!value.is_list_like() && !value.is(Kind::String) && !value.is(Kind::Dict) && !value.is(Kind::View) && !value.is(Kind::Range) && !value.is_undefined())
+        if (!value.is_list_like() && !value.is(Kind::String) && !value.is(Kind::Dict) && !value.is(Kind::View) &&
+            !value.is(Kind::Range) && !value.is_undefined())
             fail("cannot unpack non-iterable " + std::string(type_name(value)) + " object");
         const std::size_t count = target->parts.size();
         std::vector<Value> values;
@@ -160,7 +162,8 @@ private:
         if (values.size() > count)
             fail("too many values to unpack (expected " + std::to_string(count) + ")");
         if (values.size() < count)
-            fail("not enough values to unpack (expected " + std::to_string(count) + ", got " + std::to_string(values.size()) + ")");
+            fail("not enough values to unpack (expected " + std::to_string(count) + ", got " +
+                 std::to_string(values.size()) + ")");
         for (std::size_t i = 0; i < count; i++)
             assign(target->parts[i], values[i]);
     }
@@ -318,19 +321,32 @@ private:
         Walk &of = *static_cast<Walk *>(walk);
         Machine &machine = of.evaluator.machine_;
         Value next;
-        if (name == "index") return whole(of.index + 1);
-        if (name == "index0") return whole(of.index);
-        if (name == "first") return truth(of.index == 0);
-        if (name == "last") return truth(!of.peek(next));
-        if (name == "length") return whole(of.length());
-        if (name == "revindex") return whole(of.length() - of.index);
-        if (name == "revindex0") return whole(of.length() - of.index - 1);
-        if (name == "depth") return whole(of.depth + 1);
-        if (name == "depth0") return whole(of.depth);
-        if (name == "previtem") return of.index > 0 ? of.previous : undefined("there is no previous item");
-        if (name == "nextitem") return of.peek(next) ? next : undefined("there is no next item");
-        if (name == "cycle" || name == "changed") return method_of(machine.arena, loop, name);
-        if (name.starts_with('_')) unsupported("the attribute " + std::string(name) + " of loop");
+        if (name == "index")
+            return whole(of.index + 1);
+        if (name == "index0")
+            return whole(of.index);
+        if (name == "first")
+            return truth(of.index == 0);
+        if (name == "last")
+            return truth(!of.peek(next));
+        if (name == "length")
+            return whole(of.length());
+        if (name == "revindex")
+            return whole(of.length() - of.index);
+        if (name == "revindex0")
+            return whole(of.length() - of.index - 1);
+        if (name == "depth")
+            return whole(of.depth + 1);
+        if (name == "depth0")
+            return whole(of.depth);
+        if (name == "previtem")
+            return of.index > 0 ? of.previous : undefined("there is no previous item");
+        if (name == "nextitem")
+            return of.peek(next) ? next : undefined("there is no next item");
+        if (name == "cycle" || name == "changed")
+            return method_of(machine.arena, loop, name);
+        if (name.starts_with('_'))
+            unsupported("the attribute " + std::string(name) + " of loop");
         return undefined(machine.arena.copy("'jinja2.runtime.LoopContext object' has no attribute " + repr(name)));
     }
 
@@ -444,8 +460,11 @@ private:
             if (used[i])
                 continue;
             if (!node.takes_kwargs)
-                fail(arguments.named[i].name == "caller" ? "macro " + name + " was invoked with two values for the special caller argument. This is most likely a bug."
-                                                         : "macro " + name + " takes no keyword argument " + repr(arguments.named[i].name));
+                fail(
+                    arguments.named[i].name == "caller"
+                        ? "macro " + name +
+                              " was invoked with two values for the special caller argument. This is most likely a bug."
+                        : "macro " + name + " takes no keyword argument " + repr(arguments.named[i].name));
             others->set(machine_.arena, string(arguments.named[i].name), arguments.named[i].value);
         }
         return captured([&] {
@@ -459,8 +478,10 @@ private:
             const std::size_t without_default = count - node.more.size();
             for (std::size_t i = 0; i < count; i++) {
                 if (!given[i])
-                    values[i] = i >= without_default ? value_of(node.more[i - without_default])
-                                                     : undefined(machine_.arena.copy("parameter " + repr(node.parts[i]->text) + " was not provided"));
+                    values[i] = i >= without_default
+                                    ? value_of(node.more[i - without_default])
+                                    : undefined(machine_.arena.copy("parameter " + repr(node.parts[i]->text) +
+                                                                    " was not provided"));
                 scope_->set(machine_.arena, node.parts[i]->text, values[i]);
             }
             execute(node.body);
@@ -480,16 +501,26 @@ private:
         const Level level(machine_.bounds);
         machine_.bounds.spend();
         switch (node->is) {
-        case Is::Constant: return node->constant;
-        case Is::Name: return look_up(node->text);
-        case Is::Attribute: return attribute(machine_, value_of(node->a), node->text);
-        case Is::Item: return item_of(node);
-        case Is::Call: return call(node, nullptr);
-        case Is::Filter: return filtered(node, none());
-        case Is::Test: return test(node);
-        case Is::Not: return truth(!is_true(machine_, value_of(node->a)));
-        case Is::Minus: return negative(value_of(node->a), true);
-        case Is::Plus: return negative(value_of(node->a), false);
+        case Is::Constant:
+            return node->constant;
+        case Is::Name:
+            return look_up(node->text);
+        case Is::Attribute:
+            return attribute(machine_, value_of(node->a), node->text);
+        case Is::Item:
+            return item_of(node);
+        case Is::Call:
+            return call(node, nullptr);
+        case Is::Filter:
+            return filtered(node, none());
+        case Is::Test:
+            return test(node);
+        case Is::Not:
+            return truth(!is_true(machine_, value_of(node->a)));
+        case Is::Minus:
+            return negative(value_of(node->a), true);
+        case Is::Plus:
+            return negative(value_of(node->a), false);
         case Is::And: {
             const Value left = value_of(node->a);
             return is_true(machine_, left) ? value_of(node->b) : left;
@@ -498,16 +529,23 @@ private:
             const Value left = value_of(node->a);
             return is_true(machine_, left) ? left : value_of(node->b);
         }
-        case Is::Choice: return choice(node);
-        case Is::Compare: return comparison(node);
+        case Is::Choice:
+            return choice(node);
+        case Is::Compare:
+            return comparison(node);
         case Is::Binary: {
             const Value left = value_of(node->a);
             return binary(machine_, node->text, left, value_of(node->b));
         }
-        case Is::Concat: return concatenation(node);
-        case Is::Tuple: case Is::List: return list(node);
-        case Is::Dict: return dict(node);
-        default: unsupported("this expression");
+        case Is::Concat:
+            return concatenation(node);
+        case Is::Tuple:
+        case Is::List:
+            return list(node);
+        case Is::Dict:
+            return dict(node);
+        default:
+            unsupported("this expression");
         }
     }
 
@@ -597,7 +635,9 @@ private:
         if (node == nullptr)
             return input;
         const Level level(machine_.bounds);
-        const Value of = node->a != nullptr && node->a->is == Is::Filter ? filtered(node->a, input) : node->a != nullptr ? value_of(node->a) : input;
+        const Value of = node->a != nullptr && node->a->is == Is::Filter ? filtered(node->a, input)
+                         : node->a != nullptr                            ? value_of(node->a)
+                                                                         : input;
         return find_filter(node->text)(machine_, of, arguments_of(node).arguments());
     }
 
@@ -613,19 +653,25 @@ private:
             evaluated.named.push_back({"caller", *caller});
         const Arguments arguments = evaluated.arguments();
         switch (what.kind) {
-        case Kind::Macro: return call_macro(*what.macro, arguments);
+        case Kind::Macro:
+            return call_macro(*what.macro, arguments);
         case Kind::Method:
-            return what.method->of.is(Kind::Loop) ? call_loop_method(*what.method, arguments) : call_method(machine_, *what.method, arguments);
-        case Kind::Loop: return call_loop(what, arguments);
-        case Kind::Global: return call_global(what.text(), arguments);
+            return what.method->of.is(Kind::Loop) ? call_loop_method(*what.method, arguments)
+                                                  : call_method(machine_, *what.method, arguments);
+        case Kind::Loop:
+            return call_loop(what, arguments);
+        case Kind::Global:
+            return call_global(what.text(), arguments);
         case Kind::Joiner: {
             (void)Bound("joiner", arguments, {});
             const bool first = !*what.used;
             *what.used = true;
             return first ? string("") : separators_[what.used];
         }
-        case Kind::Undefined: fail_undefined(what.text());
-        default: fail("'" + std::string(type_name(what)) + "' object is not callable");
+        case Kind::Undefined:
+            fail_undefined(what.text());
+        default:
+            fail("'" + std::string(type_name(what)) + "' object is not callable");
         }
     }
 
@@ -687,13 +733,15 @@ private:
             fail("range() takes no keyword arguments");
         const std::size_t count = arguments.positional.size();
         if (count == 0 || count > 3)
-            fail(count == 0 ? "range expected at least 1 argument, got 0" : "range expected at most 3 arguments, got " + std::to_string(count));
+            fail(count == 0 ? "range expected at least 1 argument, got 0"
+                            : "range expected at most 3 arguments, got " + std::to_string(count));
         std::int64_t given[3];
         for (std::size_t i = 0; i < count; i++)
             given[i] = need_whole(arguments.positional[i]);
         Value made;
         made.kind = Kind::Range;
-        made.range = machine_.arena.make<Range>(count == 1 ? 0 : given[0], count == 1 ? given[0] : given[1], count == 3 ? given[2] : std::int64_t{1});
+        made.range = machine_.arena.make<Range>(count == 1 ? 0 : given[0], count == 1 ? given[0] : given[1],
+                                                count == 3 ? given[2] : std::int64_t{1});
         if (made.range->step == 0)
             fail("range() arg 3 must not be zero");
         if (made.range->count() > static_cast<std::uint64_t>(INT64_MAX))

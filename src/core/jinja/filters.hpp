@@ -1,6 +1,7 @@
 // Jinja2's filters and tests.
 //
-// Called by the evaluator, and by the filters that apply others (map, select, ...). Regime: pure (throws, see value.hpp).
+// Called by the evaluator, and by the filters that apply others (map, select, ...). Regime: pure (throws, see
+// value.hpp).
 #pragma once
 
 #include "src/core/jinja/machine.hpp"

@@ -15,15 +15,25 @@ namespace {
 bool tell(const Failure &failure, const char *prefix, Problem &problem) {
     const char *state = sqlstate::kInvalidParameterValue;
     switch (failure.kind) {
-    case Failure::Kind::Syntax: state = "42601"; break;
-    case Failure::Kind::Unsupported: state = sqlstate::kFeatureNotSupported; break;
-    case Failure::Kind::TooLarge: state = sqlstate::kProgramLimitExceeded; break;
-    case Failure::Kind::Stopped: state = sqlstate::kQueryCanceled; break;
-    default: break;
+    case Failure::Kind::Syntax:
+        state = "42601";
+        break;
+    case Failure::Kind::Unsupported:
+        state = sqlstate::kFeatureNotSupported;
+        break;
+    case Failure::Kind::TooLarge:
+        state = sqlstate::kProgramLimitExceeded;
+        break;
+    case Failure::Kind::Stopped:
+        state = sqlstate::kQueryCanceled;
+        break;
+    default:
+        break;
     }
     constexpr std::size_t kRoom = sizeof problem.message - 40;
     const std::string_view shown = utf8_prefix(failure.message, kRoom);
-    problem.set(state, "%s: %.*s%s", prefix, static_cast<int>(shown.size()), shown.data(), shown.size() < failure.message.size() ? "..." : "");
+    problem.set(state, "%s: %.*s%s", prefix, static_cast<int>(shown.size()), shown.data(),
+                shown.size() < failure.message.size() ? "..." : "");
     if (failure.line > 0)
         problem.with_detail("Line %d of the template.", failure.line);
     return false;
@@ -56,8 +66,8 @@ bool tell_missing(const std::set<std::string> &names, const Value &variables, Bo
     if (missing.empty())
         return true;
     const std::string_view shown = utf8_prefix(missing, sizeof problem.message - 40);
-    return problem.set(sqlstate::kInvalidParameterValue, "Missing required variables: %.*s%s", static_cast<int>(shown.size()), shown.data(),
-                       shown.size() < missing.size() ? "..." : "");
+    return problem.set(sqlstate::kInvalidParameterValue, "Missing required variables: %.*s%s",
+                       static_cast<int>(shown.size()), shown.data(), shown.size() < missing.size() ? "..." : "");
 }
 
 }  // namespace
@@ -75,7 +85,8 @@ bool check(std::string_view source, Work &work, std::vector<std::string> &names,
     }
 }
 
-bool render(std::string_view source, std::string_view variables, bool strict, Work &work, std::string &out, Problem &problem) {
+bool render(std::string_view source, std::string_view variables, bool strict, Work &work, std::string &out,
+            Problem &problem) {
     Bounds bounds(work);
     Arena arena(bounds);
     Machine machine{arena, bounds, strict};
@@ -93,7 +104,8 @@ bool render(std::string_view source, std::string_view variables, bool strict, Wo
         out = evaluate(nodes, names, machine, given);
         return true;
     } catch (const Failure &failure) {
-        return tell(failure, failure.kind == Failure::Kind::Undefined ? "Undefined variable in template" : prefix, problem);
+        return tell(failure, failure.kind == Failure::Kind::Undefined ? "Undefined variable in template" : prefix,
+                    problem);
     }
 }
 

@@ -29,7 +29,8 @@ public:
 private:
     [[noreturn]] static void bad() { fail("the variables are no JSON"); }
     void space() {
-        while (at_ < json_.size() && (json_[at_] == ' ' || json_[at_] == '\n' || json_[at_] == '\t' || json_[at_] == '\r'))
+        while (at_ < json_.size() &&
+               (json_[at_] == ' ' || json_[at_] == '\n' || json_[at_] == '\t' || json_[at_] == '\r'))
             at_++;
     }
     bool skip(char c) {
@@ -53,7 +54,8 @@ private:
             return array();
         if (skip('"'))
             return string(text());
-        for (const auto &[word, made] : {std::pair{std::string_view("true"), truth(true)}, {"false", truth(false)}, {"null", none()}})
+        for (const auto &[word, made] :
+             {std::pair{std::string_view("true"), truth(true)}, {"false", truth(false)}, {"null", none()}})
             if (json_.substr(at_).starts_with(word)) {
                 at_ += word.size();
                 return made;
@@ -185,14 +187,17 @@ public:
         case Kind::Bool:
             out += value.truth ? "true" : "false";
             return;
-        case Kind::Int: case Kind::Big:
+        case Kind::Int:
+        case Kind::Big:
             return append_str(machine_, out, value);
         case Kind::Float:
             return real_number(value.real);
         case Kind::String:
             machine_.bounds.spend(value.size / 16);
             return append_json_string(out, value.text(), Escape::Ascii);
-        case Kind::List: case Kind::Tuple: case Kind::Group:
+        case Kind::List:
+        case Kind::Tuple:
+        case Kind::Group:
             out += '[';
             for (std::uint32_t i = 0; i < value.list->count; i++) {
                 begin(i, depth + 1);
@@ -207,7 +212,11 @@ public:
     }
 
 private:
-    void real_number(double value) { out += std::isnan(value) ? "NaN" : std::isinf(value) ? (value < 0 ? "-Infinity" : "Infinity") : (scratch_.clear(), append_real(scratch_, value), scratch_); }
+    void real_number(double value) {
+        out += std::isnan(value)   ? "NaN"
+               : std::isinf(value) ? (value < 0 ? "-Infinity" : "Infinity")
+                                   : (scratch_.clear(), append_real(scratch_, value), scratch_);
+    }
     void line(std::int64_t depth) {
         out += '\n';
         out.append(static_cast<std::size_t>(indent_ * depth), ' ');
@@ -233,7 +242,9 @@ private:
                 unsupported("tojson of several keys that are no texts");
         }
         machine_.bounds.spend(dict.count * 8U);
-        std::ranges::sort(order, {}, [&](std::uint32_t i) { return dict.keys[i].is(Kind::String) ? dict.keys[i].text() : std::string_view(); });
+        std::ranges::sort(order, {}, [&](std::uint32_t i) {
+            return dict.keys[i].is(Kind::String) ? dict.keys[i].text() : std::string_view();
+        });
         out += '{';
         for (std::uint32_t i = 0; i < dict.count; i++) {
             begin(i, depth + 1);
@@ -270,11 +281,20 @@ Value to_json(Machine &machine, const Value &of, const Arguments &arguments) {
     std::string html;  // as htmlsafe_json_dumps()
     for (const char c : writer.out)
         switch (c) {
-        case '<': html += "\\u003c"; break;
-        case '>': html += "\\u003e"; break;
-        case '&': html += "\\u0026"; break;
-        case '\'': html += "\\u0027"; break;
-        default: html += c;
+        case '<':
+            html += "\\u003c";
+            break;
+        case '>':
+            html += "\\u003e";
+            break;
+        case '&':
+            html += "\\u0026";
+            break;
+        case '\'':
+            html += "\\u0027";
+            break;
+        default:
+            html += c;
         }
     return markup(machine.kept(html).text());
 }

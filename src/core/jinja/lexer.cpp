@@ -11,16 +11,26 @@ void fail_syntax(std::string message, int line) { throw Failure{Failure::Kind::S
 
 std::string_view Token::described() const {
     switch (type) {
-    case Type::Data: return "template data / text";
-    case Type::VariableBegin: return "begin of print statement";
-    case Type::VariableEnd: return "end of print statement";
-    case Type::BlockBegin: return "begin of statement block";
-    case Type::BlockEnd: return "end of statement block";
-    case Type::String: return "string";
-    case Type::Integer: return "integer";
-    case Type::Float: return "float";
-    case Type::End: return "end of template";
-    default: return text;
+    case Type::Data:
+        return "template data / text";
+    case Type::VariableBegin:
+        return "begin of print statement";
+    case Type::VariableEnd:
+        return "end of print statement";
+    case Type::BlockBegin:
+        return "begin of statement block";
+    case Type::BlockEnd:
+        return "end of statement block";
+    case Type::String:
+        return "string";
+    case Type::Integer:
+        return "integer";
+    case Type::Float:
+        return "float";
+    case Type::End:
+        return "end of template";
+    default:
+        return text;
     }
 }
 
@@ -46,12 +56,17 @@ private:
     }
     void move_to(std::size_t to) {
         bounds_.spend(1 + (to - at_) / 16);
-        line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_), source_.begin() + static_cast<std::ptrdiff_t>(to), '\n'));
+        line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_),
+                                             source_.begin() + static_cast<std::ptrdiff_t>(to), '\n'));
         at_ = to;
     }
     [[nodiscard]] std::string_view rest() const { return source_.substr(at_); }
-    [[nodiscard]] std::size_t behind_space(std::size_t at) const { return source_.size() - stripped_left(source_.substr(at)).size(); }
-    [[nodiscard]] bool has(std::size_t at, std::string_view text) const { return source_.substr(std::min(at, source_.size())).starts_with(text); }
+    [[nodiscard]] std::size_t behind_space(std::size_t at) const {
+        return source_.size() - stripped_left(source_.substr(at)).size();
+    }
+    [[nodiscard]] bool has(std::size_t at, std::string_view text) const {
+        return source_.substr(std::min(at, source_.size())).starts_with(text);
+    }
 
     // The end of what closes a tag or comment at `at`: "-%}" takes the white space behind it; 0 if nothing closes here.
     [[nodiscard]] std::size_t closed(std::size_t at, std::string_view closing, bool plus) const {
@@ -83,7 +98,8 @@ private:
     void data() {
         std::size_t begin = at_;
         while ((begin = source_.find('{', begin)) != std::string_view::npos) {
-            if (begin + 1 < source_.size() && (source_[begin + 1] == '{' || source_[begin + 1] == '%' || source_[begin + 1] == '#'))
+            if (begin + 1 < source_.size() &&
+                (source_[begin + 1] == '{' || source_[begin + 1] == '%' || source_[begin + 1] == '#'))
                 break;
             begin++;
         }
@@ -183,7 +199,8 @@ private:
                 return true;
             }
         }
-        if (source_[at_] == '0' && at_ + 1 < source_.size() && std::string_view("xXoObB").find(source_[at_ + 1]) != std::string_view::npos)
+        if (source_[at_] == '0' && at_ + 1 < source_.size() &&
+            std::string_view("xXoObB").find(source_[at_ + 1]) != std::string_view::npos)
             unsupported("an integer that is not decimal");
         // A zero goes with zeros only, as in Python: "01" is two tokens there.
         std::size_t end = whole;
@@ -233,7 +250,9 @@ private:
         if (found.empty()) {
             std::size_t length;
             (void)code_at(source_, at_, length);
-            fail_syntax("unexpected char " + repr(source_.substr(at_, length)) + " at " + std::to_string(length_of(source_.substr(0, at_))), line_);
+            fail_syntax("unexpected char " + repr(source_.substr(at_, length)) + " at " +
+                            std::to_string(length_of(source_.substr(0, at_))),
+                        line_);
         }
         const auto opens = std::string_view("([{").find(found[0]), closes = std::string_view(")]}").find(found[0]);
         if (opens != std::string_view::npos) {

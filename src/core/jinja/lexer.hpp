@@ -12,7 +12,19 @@
 namespace steadytext::core::jinja {
 
 struct Token {
-    enum class Type : std::uint8_t { Data, VariableBegin, VariableEnd, BlockBegin, BlockEnd, Name, String, Integer, Float, Operator, End } type;
+    enum class Type : std::uint8_t {
+        Data,
+        VariableBegin,
+        VariableEnd,
+        BlockBegin,
+        BlockEnd,
+        Name,
+        String,
+        Integer,
+        Float,
+        Operator,
+        End
+    } type;
     std::string_view text;  // of a String what stands between the quotes
     int line;
 

@@ -25,7 +25,8 @@ Value attribute_of(Machine &machine, const Value &of, const Value &path, const V
     return path.is(Kind::None) ? of : attribute_path(machine, of, path, otherwise);
 }
 
-// A list with keys, put in order. A merge sort of its own: an order that is none, as Python's `<` may be, harms no memory here.
+// A list with keys, put in order. A merge sort of its own: an order that is none, as Python's `<` may be, harms no
+// memory here.
 struct Keyed {
     std::vector<Value> keys;
     Value value;
@@ -50,8 +51,9 @@ void sort(Machine &machine, std::vector<Keyed> &items, bool reverse) {
             const std::size_t end = std::min(begin + 2 * width, items.size());
             for (std::size_t to = begin; to < end; to++) {
                 machine.bounds.spend();
-                const bool take_right = left == middle || (right < end && (reverse ? before(machine, items[left], items[right])
-                                                                                   : before(machine, items[right], items[left])));
+                const bool take_right =
+                    left == middle || (right < end && (reverse ? before(machine, items[left], items[right])
+                                                               : before(machine, items[right], items[left])));
                 other[to] = std::move(items[take_right ? right++ : left++]);
             }
         }
@@ -59,7 +61,8 @@ void sort(Machine &machine, std::vector<Keyed> &items, bool reverse) {
     }
 }
 
-std::vector<Keyed> keyed(Machine &machine, const Value &of, const Value &attribute, bool case_sensitive, bool several, const Value *otherwise = nullptr) {
+std::vector<Keyed> keyed(Machine &machine, const Value &of, const Value &attribute, bool case_sensitive, bool several,
+                         const Value *otherwise = nullptr) {
     std::vector<Value> paths;
     if (several && attribute.is(Kind::String)) {
         std::string_view left = attribute.text();
@@ -170,7 +173,8 @@ Value extreme(Machine &machine, const Value &of, const Arguments &arguments) {
         return undefined("No aggregated item, sequence was empty.");
     std::size_t best = 0;
     for (std::size_t i = 1; i < items.size(); i++)
-        if (greatest ? less(machine, items[i].keys[0], items[best].keys[0], ">") : less(machine, items[i].keys[0], items[best].keys[0]))
+        if (greatest ? less(machine, items[i].keys[0], items[best].keys[0], ">")
+                     : less(machine, items[i].keys[0], items[best].keys[0]))
             best = i;
     return items[best].value;
 }
@@ -219,7 +223,8 @@ Value last(Machine &machine, const Value &of, const Arguments &arguments) {
     if (of.is(Kind::Generator))
         fail("'generator' object is not reversible");
     if (of.is(Kind::Range))
-        return of.range->count() > 0 ? whole(of.range->at(of.range->count() - 1)) : undefined("No last item, sequence was empty.");
+        return of.range->count() > 0 ? whole(of.range->at(of.range->count() - 1))
+                                     : undefined("No last item, sequence was empty.");
     const List *list = list_of(machine, of);
     return list->count > 0 ? list->items[list->count - 1] : undefined("No last item, sequence was empty.");
 }
@@ -304,7 +309,8 @@ Value slices(Machine &machine, const Value &of, const Arguments &arguments) {
     return value_of(Kind::Generator, rows);
 }
 
-// ---- filters that apply others --------------------------------------------------------------------------------------------------
+// ---- filters that apply others
+// --------------------------------------------------------------------------------------------------
 
 Arguments behind(const Arguments &arguments, std::size_t first) {
     return {arguments.positional.subspan(std::min(first, arguments.positional.size())), arguments.named};

@@ -10,7 +10,8 @@
 
 namespace steadytext::core::jinja {
 
-// ---- dicts ----------------------------------------------------------------------------------------------------------------
+// ---- dicts
+// ----------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -108,9 +109,11 @@ bool Dict::remove(Arena &arena, const Value &key) {
     return true;
 }
 
-// ---- arguments --------------------------------------------------------------------------------------------------------------
+// ---- arguments
+// --------------------------------------------------------------------------------------------------------------
 
-Bound::Bound(std::string_view function, const Arguments &arguments, std::initializer_list<std::string_view> names, std::size_t needed) {
+Bound::Bound(std::string_view function, const Arguments &arguments, std::initializer_list<std::string_view> names,
+             std::size_t needed) {
     const std::string shown = std::string(function) + "()";
     if (arguments.positional.size() > names.size())
         fail(shown + " takes at most " + std::to_string(names.size()) + " arguments");
@@ -143,30 +146,54 @@ std::int64_t need_whole(const Value &value) {
     return value.whole();
 }
 
-// ---- truth, equality, order -----------------------------------------------------------------------------------------------------
+// ---- truth, equality, order
+// -----------------------------------------------------------------------------------------------------
 
 std::string_view type_name(const Value &value) {
     switch (value.kind) {
-    case Kind::Undefined: return "Undefined";
-    case Kind::None: return "NoneType";
-    case Kind::Bool: return "bool";
-    case Kind::Int: case Kind::Big: return "int";
-    case Kind::Float: return "float";
-    case Kind::String: return value.is_markup ? "Markup" : "str";
-    case Kind::List: return "list";
-    case Kind::Tuple: return "tuple";
-    case Kind::Group: return "_GroupTuple";
-    case Kind::Generator: return "generator";
-    case Kind::Dict: return "dict";
-    case Kind::View: return value.view->of == View::Of::Keys ? "dict_keys" : value.view->of == View::Of::Values ? "dict_values" : "dict_items";
-    case Kind::Range: return "range";
-    case Kind::Loop: return "LoopContext";
-    case Kind::Macro: return "Macro";
-    case Kind::Method: return "builtin_function_or_method";
-    case Kind::Global: return "type";
-    case Kind::Namespace: return "Namespace";
-    case Kind::Joiner: return "Joiner";
-    case Kind::Cycler: return "Cycler";
+    case Kind::Undefined:
+        return "Undefined";
+    case Kind::None:
+        return "NoneType";
+    case Kind::Bool:
+        return "bool";
+    case Kind::Int:
+    case Kind::Big:
+        return "int";
+    case Kind::Float:
+        return "float";
+    case Kind::String:
+        return value.is_markup ? "Markup" : "str";
+    case Kind::List:
+        return "list";
+    case Kind::Tuple:
+        return "tuple";
+    case Kind::Group:
+        return "_GroupTuple";
+    case Kind::Generator:
+        return "generator";
+    case Kind::Dict:
+        return "dict";
+    case Kind::View:
+        return value.view->of == View::Of::Keys     ? "dict_keys"
+               : value.view->of == View::Of::Values ? "dict_values"
+                                                    : "dict_items";
+    case Kind::Range:
+        return "range";
+    case Kind::Loop:
+        return "LoopContext";
+    case Kind::Macro:
+        return "Macro";
+    case Kind::Method:
+        return "builtin_function_or_method";
+    case Kind::Global:
+        return "type";
+    case Kind::Namespace:
+        return "Namespace";
+    case Kind::Joiner:
+        return "Joiner";
+    case Kind::Cycler:
+        return "Cycler";
     }
     return "object";
 }
@@ -177,16 +204,28 @@ bool is_true(Machine &machine, const Value &value) {
         if (!value.is_lax(machine.strict))
             fail_undefined(value.text());
         return false;
-    case Kind::None: return false;
-    case Kind::Bool: return value.truth;
-    case Kind::Int: return value.integer != 0;
-    case Kind::Float: return value.real != 0;
-    case Kind::String: return value.size > 0;
-    case Kind::List: case Kind::Tuple: case Kind::Group: return value.list->count > 0;
-    case Kind::Dict: return value.dict->count > 0;
-    case Kind::View: return value.view->dict->count > 0;
-    case Kind::Range: return value.range->count() > 0;
-    default: return true;
+    case Kind::None:
+        return false;
+    case Kind::Bool:
+        return value.truth;
+    case Kind::Int:
+        return value.integer != 0;
+    case Kind::Float:
+        return value.real != 0;
+    case Kind::String:
+        return value.size > 0;
+    case Kind::List:
+    case Kind::Tuple:
+    case Kind::Group:
+        return value.list->count > 0;
+    case Kind::Dict:
+        return value.dict->count > 0;
+    case Kind::View:
+        return value.view->dict->count > 0;
+    case Kind::Range:
+        return value.range->count() > 0;
+    default:
+        return true;
     }
 }
 
@@ -240,7 +279,9 @@ bool equal(Machine &machine, const Value &a, const Value &b) {
     case Kind::String:
         machine.bounds.spend(a.size / 64);
         return a.text() == b.text();
-    case Kind::List: case Kind::Tuple: case Kind::Group:
+    case Kind::List:
+    case Kind::Tuple:
+    case Kind::Group:
         if (a.list->count != b.list->count)
             return false;
         for (std::uint32_t i = 0; i < a.list->count; i++)
@@ -258,7 +299,8 @@ bool equal(Machine &machine, const Value &a, const Value &b) {
         return true;
     case Kind::Range: {
         const std::uint64_t count = a.range->count();
-        return count == b.range->count() && (count == 0 || (a.range->start == b.range->start && (count == 1 || a.range->step == b.range->step)));
+        return count == b.range->count() &&
+               (count == 0 || (a.range->start == b.range->start && (count == 1 || a.range->step == b.range->step)));
     }
     case Kind::View:
         unsupported("a comparison of " + std::string(type_name(a)));
@@ -275,7 +317,12 @@ bool less(Machine &machine, const Value &a, const Value &b, std::string_view op)
         fail_undefined(a.is_undefined() ? a.text() : b.text());
     if (a.is(Kind::Big) || b.is(Kind::Big))
         unsupported("an integer beyond 64 bits");
-    const auto decide = [&](int order) { return op == "<" ? order == -1 : op == ">" ? order == 1 : op == "<=" ? order == -1 || order == 0 : order == 0 || order == 1; };
+    const auto decide = [&](int order) {
+        return op == "<"    ? order == -1
+               : op == ">"  ? order == 1
+               : op == "<=" ? order == -1 || order == 0
+                            : order == 0 || order == 1;
+    };
     if (a.is_number() && b.is_number())
         return decide(compared(a, b));
     if (a.is(Kind::String) && b.is(Kind::String)) {
@@ -292,14 +339,20 @@ bool less(Machine &machine, const Value &a, const Value &b, std::string_view op)
     }
     if (a.is(Kind::View) && b.is(Kind::View))
         unsupported("a comparison of " + std::string(type_name(a)));
-    fail("'" + std::string(op) + "' not supported between instances of '" + std::string(type_name(a)) + "' and '" + std::string(type_name(b)) + "'");
+    fail("'" + std::string(op) + "' not supported between instances of '" + std::string(type_name(a)) + "' and '" +
+         std::string(type_name(b)) + "'");
 }
 
 bool is_hashable(const Value &value) {
     switch (value.kind) {
-    case Kind::None: case Kind::Bool: case Kind::Int: case Kind::Float: case Kind::String:
+    case Kind::None:
+    case Kind::Bool:
+    case Kind::Int:
+    case Kind::Float:
+    case Kind::String:
         return true;
-    case Kind::List: case Kind::Dict:
+    case Kind::List:
+    case Kind::Dict:
         return false;
     default:
         unsupported("a key of type " + std::string(type_name(value)));
@@ -322,7 +375,11 @@ bool contains(Machine &machine, const Value &of, const Value &wanted) {
         if (!is_hashable(wanted))
             fail("unhashable type: '" + std::string(type_name(wanted)) + "'");
         return of.dict->find(machine.bounds, wanted) != nullptr;
-    case Kind::List: case Kind::Tuple: case Kind::Group: case Kind::View: case Kind::Range: {
+    case Kind::List:
+    case Kind::Tuple:
+    case Kind::Group:
+    case Kind::View:
+    case Kind::Range: {
         Iterator iterator(machine, of);
         for (Value each; iterator.next(each);)
             if (equal(machine, each, wanted))
@@ -345,7 +402,8 @@ bool contains(Machine &machine, const Value &of, const Value &wanted) {
     }
 }
 
-// ---- arithmetic -----------------------------------------------------------------------------------------------------------------
+// ---- arithmetic
+// -----------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -354,8 +412,8 @@ namespace {
 [[noreturn]] void no_operator(std::string_view op, const Value &a, const Value &b) {
     if (op == "+" && a.is(Kind::String))
         fail("can only concatenate str (not \"" + std::string(type_name(b)) + "\") to str");
-    fail("unsupported operand type(s) for " + std::string(op == "**" ? "** or pow()" : op) + ": '" + std::string(type_name(a)) + "' and '" +
-         std::string(type_name(b)) + "'");
+    fail("unsupported operand type(s) for " + std::string(op == "**" ? "** or pow()" : op) + ": '" +
+         std::string(type_name(a)) + "' and '" + std::string(type_name(b)) + "'");
 }
 
 Value repeated(Machine &machine, const Value &of, std::int64_t times) {
@@ -449,8 +507,11 @@ Value of_numbers(char op, bool twice, const Value &a, const Value &b) {
         break;
     }
     if (b.number() == 0)
-        fail(floats ? op == '%' ? "float modulo by zero" : twice ? "float floor division by zero" : "float division by zero"
-                    : op == '/' && !twice ? "division by zero" : "integer division or modulo by zero");
+        fail(floats                ? op == '%' ? "float modulo by zero"
+                                     : twice   ? "float floor division by zero"
+                                               : "float division by zero"
+             : op == '/' && !twice ? "division by zero"
+                                   : "integer division or modulo by zero");
     if (op == '/' && !twice) {
         constexpr std::int64_t kExact = std::int64_t{1} << 53;
         if (!floats && (x > kExact || x < -kExact || y > kExact || y < -kExact))
@@ -486,7 +547,8 @@ Value negative(const Value &value, bool minus) {
     if (value.is(Kind::Big))
         too_long();
     if (!value.is_whole())
-        fail("bad operand type for unary " + std::string(minus ? "-" : "+") + ": '" + std::string(type_name(value)) + "'");
+        fail("bad operand type for unary " + std::string(minus ? "-" : "+") + ": '" + std::string(type_name(value)) +
+             "'");
     if (minus && value.whole() == INT64_MIN)
         too_long();
     return whole(minus ? -value.whole() : value.whole());
@@ -527,11 +589,14 @@ Value binary(Machine &machine, std::string_view op, const Value &a, const Value 
     no_operator(op, a, b);
 }
 
-// ---- iteration ----------------------------------------------------------------------------------------------------------------------
+// ---- iteration
+// ----------------------------------------------------------------------------------------------------------------------
 
 Iterator::Iterator(Machine &machine, const Value &of) : machine_(machine), of_(of) {
     switch (of.kind) {
-    case Kind::List: case Kind::Tuple: case Kind::Group:
+    case Kind::List:
+    case Kind::Tuple:
+    case Kind::Group:
         count_ = of.list->count;
         return;
     case Kind::Dict:
@@ -540,7 +605,9 @@ Iterator::Iterator(Machine &machine, const Value &of) : machine_(machine), of_(o
     case Kind::View:
         count_ = of.view->dict->count;
         return;
-    case Kind::Generator: case Kind::Range: case Kind::String:
+    case Kind::Generator:
+    case Kind::Range:
+    case Kind::String:
         return;
     case Kind::Undefined:
         if (!of.is_lax(machine.strict))
@@ -561,7 +628,9 @@ bool Iterator::next(Value &value) {
             return false;
         value = of_.list->items[of_.list->next++];
         return true;
-    case Kind::List: case Kind::Tuple: case Kind::Group:
+    case Kind::List:
+    case Kind::Tuple:
+    case Kind::Group:
         if (of_.list->count != count_)
             unsupported("a change of a list that is being walked");
         if (at_ >= count_)
@@ -583,7 +652,8 @@ bool Iterator::next(Value &value) {
         at_ += length;
         return true;
     }
-    case Kind::Dict: case Kind::View: {
+    case Kind::Dict:
+    case Kind::View: {
         const Dict *dict = of_.is(Kind::Dict) ? of_.dict : of_.view->dict;
         if (dict->count != count_)
             fail("dictionary changed size during iteration");

@@ -1,7 +1,8 @@
-// What values of templates do, as Python's do: truth, equality, order, arithmetic, str() and repr(), attributes, items, iteration.
+// What values of templates do, as Python's do: truth, equality, order, arithmetic, str() and repr(), attributes, items,
+// iteration.
 //
-// Used by the evaluator, filters, tests and methods. Regime: pure (throws, see value.hpp). What a template can reach is what is written
-// here: no attribute leads anywhere else.
+// Used by the evaluator, filters, tests and methods. Regime: pure (throws, see value.hpp). What a template can reach is
+// what is written here: no attribute leads anywhere else.
 #pragma once
 
 #include "src/core/jinja/value.hpp"
@@ -34,11 +35,14 @@ struct Arguments {
 class Bound {
 public:
     // `needed`: how many must be given.
-    Bound(std::string_view function, const Arguments &arguments, std::initializer_list<std::string_view> names, std::size_t needed = 0);
+    Bound(std::string_view function, const Arguments &arguments, std::initializer_list<std::string_view> names,
+          std::size_t needed = 0);
 
     [[nodiscard]] bool has(std::size_t i) const { return given_[i]; }
     [[nodiscard]] const Value &operator[](std::size_t i) const { return values_[i]; }
-    [[nodiscard]] Value or_else(std::size_t i, const Value &otherwise) const { return given_[i] ? values_[i] : otherwise; }
+    [[nodiscard]] Value or_else(std::size_t i, const Value &otherwise) const {
+        return given_[i] ? values_[i] : otherwise;
+    }
 
 private:
     static constexpr std::size_t kMost = 8;
@@ -70,7 +74,8 @@ void append_repr(Machine &machine, std::string &out, const Value &value);
 // An integer argument; fails as Python would of another type.
 [[nodiscard]] std::int64_t need_whole(const Value &value);
 // "a.b.0", as the `attribute` of filters
-[[nodiscard]] Value attribute_path(Machine &machine, const Value &of, const Value &path, const Value *otherwise = nullptr);
+[[nodiscard]] Value attribute_path(Machine &machine, const Value &of, const Value &path,
+                                   const Value *otherwise = nullptr);
 
 // Whether it may be a key of a dict; fails if it may be in Python, but not here.
 [[nodiscard]] bool is_hashable(const Value &value);

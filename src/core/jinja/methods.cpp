@@ -30,7 +30,8 @@ Value split(Machine &machine, std::string_view text, const Value &by, std::int64
         if (between.empty())
             fail("empty separator");
         for (std::size_t found; most != 0; most--) {
-            found = from_right ? find_last_in(text, between, machine.bounds) : find_in(text, between, 0, machine.bounds);
+            found =
+                from_right ? find_last_in(text, between, machine.bounds) : find_in(text, between, 0, machine.bounds);
             if (found == std::string_view::npos)
                 break;
             add(from_right ? text.substr(found + between.size()) : text.substr(0, found));
@@ -46,7 +47,8 @@ Value split(Machine &machine, std::string_view text, const Value &by, std::int64
                 break;
             }
             std::size_t end = 0;
-            for (std::size_t length; end < text.size() && !is_space(code_at(text, end, length)); end += length) {}
+            for (std::size_t length; end < text.size() && !is_space(code_at(text, end, length)); end += length) {
+            }
             add(text.substr(0, end));
             text.remove_prefix(end);
         }
@@ -71,7 +73,8 @@ std::int64_t count_of(Machine &machine, std::string_view text, std::string_view 
     if (part.empty())
         return static_cast<std::int64_t>(length_of(text)) + 1;
     std::int64_t count = 0;
-    for (std::size_t at = 0; (at = find_in(text, part, at, machine.bounds)) != std::string_view::npos; at += part.size())
+    for (std::size_t at = 0; (at = find_in(text, part, at, machine.bounds)) != std::string_view::npos;
+         at += part.size())
         count++;
     return count;
 }
@@ -101,7 +104,9 @@ std::string padded(Machine &machine, std::string_view text, std::int64_t width, 
     const auto padding = static_cast<std::size_t>(width - length);
     machine.bounds.take_output(padding * fill.size());
     machine.bounds.give_back_output(padding * fill.size());
-    const std::size_t left = share == 0.5 ? padding / 2 + (padding & static_cast<std::size_t>(width) & 1) : share > 0 ? padding : 0;
+    const std::size_t left = share == 0.5 ? padding / 2 + (padding & static_cast<std::size_t>(width) & 1)
+                             : share > 0  ? padding
+                                          : 0;
     std::string out;
     for (std::size_t i = 0; i < left; i++)
         out += fill;
@@ -127,7 +132,8 @@ Value of_text(Machine &machine, const Method &method, const Arguments &arguments
     }
     if (name == "split" || name == "rsplit") {
         const Bound given(name, arguments, {"sep", "maxsplit"});
-        return split(machine, text, given.or_else(0, none()), need_whole(given.or_else(1, whole(-1))), name == "rsplit");
+        return split(machine, text, given.or_else(0, none()), need_whole(given.or_else(1, whole(-1))),
+                     name == "rsplit");
     }
     if (name == "splitlines") {
         (void)Bound(name, arguments, {});
@@ -138,7 +144,8 @@ Value of_text(Machine &machine, const Method &method, const Arguments &arguments
     }
     if (name == "replace") {
         const Bound given(name, arguments, {"old", "new", "count"}, 2);
-        return machine.kept(replaced(text, need_text(given[0], name), need_text(given[1], name), need_whole(given.or_else(2, whole(-1))), machine.bounds));
+        return machine.kept(replaced(text, need_text(given[0], name), need_text(given[1], name),
+                                     need_whole(given.or_else(2, whole(-1))), machine.bounds));
     }
     if (name == "startswith" || name == "endswith") {
         const Bound given(name, arguments, {"prefix"}, 1);
@@ -147,15 +154,18 @@ Value of_text(Machine &machine, const Method &method, const Arguments &arguments
     if (name == "removeprefix" || name == "removesuffix") {
         const std::string_view part = need_text(Bound(name, arguments, {"part"}, 1)[0], name);
         if (name == "removeprefix" ? text.starts_with(part) : text.ends_with(part))
-            return string(name == "removeprefix" ? text.substr(part.size()) : text.substr(0, text.size() - part.size()));
+            return string(name == "removeprefix" ? text.substr(part.size())
+                                                 : text.substr(0, text.size() - part.size()));
         return method.of;
     }
     if (name == "find" || name == "rfind" || name == "index") {
         const std::string_view part = need_text(Bound(name, arguments, {"sub"}, 1)[0], name);
-        const std::size_t found = name == "rfind" ? find_last_in(text, part, machine.bounds) : find_in(text, part, 0, machine.bounds);
+        const std::size_t found =
+            name == "rfind" ? find_last_in(text, part, machine.bounds) : find_in(text, part, 0, machine.bounds);
         if (found == std::string_view::npos && name == "index")
             fail("substring not found");
-        return whole(found == std::string_view::npos ? -1 : static_cast<std::int64_t>(length_of(text.substr(0, found))));
+        return whole(found == std::string_view::npos ? -1
+                                                     : static_cast<std::int64_t>(length_of(text.substr(0, found))));
     }
     if (name == "count")
         return whole(count_of(machine, text, need_text(Bound(name, arguments, {"sub"}, 1)[0], name)));
@@ -164,13 +174,16 @@ Value of_text(Machine &machine, const Method &method, const Arguments &arguments
     if (name == "ljust" || name == "rjust" || name == "center") {
         const Bound given(name, arguments, {"width", "fillchar"}, 1);
         return machine.kept(padded(machine, text, need_whole(given[0]), need_text(given.or_else(1, string(" ")), name),
-                                   name == "center" ? 0.5 : name == "rjust" ? 1 : 0));
+                                   name == "center"  ? 0.5
+                                   : name == "rjust" ? 1
+                                                     : 0));
     }
     if (name == "zfill") {
         const std::int64_t width = need_whole(Bound(name, arguments, {"width"}, 1)[0]);
         const bool is_signed = text.starts_with('-') || text.starts_with('+');
         const std::string_view digits = text.substr(is_signed ? 1 : 0);
-        return machine.kept(std::string(text.substr(0, is_signed ? 1 : 0)) + padded(machine, digits, is_signed && width > INT64_MIN ? width - 1 : width, "0", 1));
+        return machine.kept(std::string(text.substr(0, is_signed ? 1 : 0)) +
+                            padded(machine, digits, is_signed && width > INT64_MIN ? width - 1 : width, "0", 1));
     }
     unsupported("the method " + std::string(name) + " of str");
 }
@@ -237,7 +250,10 @@ Value of_dict(Machine &machine, const Method &method, const Arguments &arguments
         (void)Bound(name, arguments, {});
         Value made;
         made.kind = Kind::View;
-        made.view = machine.arena.make<View>(name == "keys" ? View::Of::Keys : name == "values" ? View::Of::Values : View::Of::Items, &dict);
+        made.view = machine.arena.make<View>(name == "keys"     ? View::Of::Keys
+                                             : name == "values" ? View::Of::Values
+                                                                : View::Of::Items,
+                                             &dict);
         return made;
     }
     if (name == "get" || name == "pop" || name == "setdefault") {
@@ -300,11 +316,18 @@ Value of_cycler(const Method &method, const Arguments &arguments) {
 Value call_method(Machine &machine, const Method &method, const Arguments &arguments) {
     machine.bounds.spend();
     switch (method.of.kind) {
-    case Kind::String: return of_text(machine, method, arguments);
-    case Kind::List: case Kind::Tuple: case Kind::Group: return of_list(machine, method, arguments);
-    case Kind::Dict: return of_dict(machine, method, arguments);
-    case Kind::Cycler: return of_cycler(method, arguments);
-    default: unsupported("the method " + std::string(method.name));
+    case Kind::String:
+        return of_text(machine, method, arguments);
+    case Kind::List:
+    case Kind::Tuple:
+    case Kind::Group:
+        return of_list(machine, method, arguments);
+    case Kind::Dict:
+        return of_dict(machine, method, arguments);
+    case Kind::Cycler:
+        return of_cycler(method, arguments);
+    default:
+        unsupported("the method " + std::string(method.name));
     }
 }
 

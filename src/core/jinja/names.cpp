@@ -1,5 +1,5 @@
-// See names.hpp. A copy of Jinja2's symbol tables (idtracking.py), with its oddities: a name that only some branches of an if set counts as
-// undeclared, and an if always has three branches.
+// See names.hpp. A copy of Jinja2's symbol tables (idtracking.py), with its oddities: a name that only some branches of
+// an if set counts as undeclared, and an if always has three branches.
 #include "src/core/jinja/names.hpp"
 
 #include <algorithm>
@@ -122,7 +122,8 @@ private:
         for (const auto &[name, count] : stored) {
             if (count == 3)
                 continue;
-            symbols.loads[name] = symbols.parent != nullptr && symbols.parent->knows(name) ? Symbols::Load::Alias : Symbols::Load::Resolve;
+            symbols.loads[name] = symbols.parent != nullptr && symbols.parent->knows(name) ? Symbols::Load::Alias
+                                                                                           : Symbols::Load::Resolve;
         }
     }
 

@@ -1,4 +1,5 @@
-// The names of a template: which it takes from its variables, as jinja2.meta.find_undeclared_variables() finds them, and which its scopes set.
+// The names of a template: which it takes from its variables, as jinja2.meta.find_undeclared_variables() finds them,
+// and which its scopes set.
 //
 // Called by src/core/jinja/jinja.cpp; the evaluator looks up the unset ones. Regime: pure (throws, see value.hpp).
 #pragma once
@@ -19,8 +20,8 @@ using ScopeKey = std::pair<const Node *, Part>;
 
 struct NameTable {
     std::set<std::string> undeclared;
-    // Names that a scope sets before it reads them, and no outer scope knows: they are undefined up to there, for inner scopes too, even if a
-    // variable has that name.
+    // Names that a scope sets before it reads them, and no outer scope knows: they are undefined up to there, for inner
+    // scopes too, even if a variable has that name.
     std::map<ScopeKey, std::vector<std::string_view>> unset;
 };
 

@@ -1,6 +1,7 @@
 // The parser: see syntax.hpp. It goes through the grammar as Jinja2's does, and fails with its words.
 //
-// Called by src/core/jinja/jinja.cpp. Regime: pure (throws, see value.hpp). Recursive descent, bounded by Bounds::Level.
+// Called by src/core/jinja/jinja.cpp. Regime: pure (throws, see value.hpp). Recursive descent, bounded by
+// Bounds::Level.
 #include "src/core/jinja/filters.hpp"
 #include "src/core/jinja/lexer.hpp"
 #include "src/core/jinja/syntax.hpp"
@@ -150,15 +151,19 @@ private:
     }
 
     [[noreturn]] void refuse_tag(std::string_view name) {
-        std::string message = name.empty() ? "Unexpected end of template." : "Encountered unknown tag " + repr(name) + ".";
+        std::string message =
+            name.empty() ? "Unexpected end of template." : "Encountered unknown tag " + repr(name) + ".";
         if (!open_.empty()) {
             std::string wanted;
             for (const std::string_view end : open_.back().ends)
                 wanted += (wanted.empty() ? "" : " or ") + repr(end);
-            const bool known = std::ranges::any_of(open_, [&](const Open &open) { return std::ranges::find(open.ends, name) != open.ends.end(); });
-            message += !name.empty() && known
-                           ? " You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for " + wanted + "."
-                           : " Jinja was looking for the following tags: " + wanted + ".";
+            const bool known = std::ranges::any_of(
+                open_, [&](const Open &open) { return std::ranges::find(open.ends, name) != open.ends.end(); });
+            message +=
+                !name.empty() && known
+                    ? " You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for " +
+                          wanted + "."
+                    : " Jinja was looking for the following tags: " + wanted + ".";
             message += " The innermost block that needs to be closed is " + repr(open_.back().tag) + ".";
         }
         fail_syntax(message, now().line);
@@ -376,7 +381,9 @@ private:
             for (Node *part : made->parts)
                 mark_set(part);
         else if (made->is != Is::Name)
-            fail_syntax(made->is == Is::Constant ? "can't assign to 'const'" : made->is == Is::List ? "can't assign to 'list'" : "can't assign to 'dict'",
+            fail_syntax(made->is == Is::Constant ? "can't assign to 'const'"
+                        : made->is == Is::List   ? "can't assign to 'list'"
+                                                 : "can't assign to 'dict'",
                         made->line);
     }
 
@@ -545,7 +552,8 @@ private:
                 std::uint32_t code = 0;
                 const char *begin = text.data() + from, *end = text.data() + std::min(from + count, text.size());
                 const auto [stopped, error] = std::from_chars(begin, end, code, base);
-                if (error != std::errc{} || (base == 16 && (stopped != end || static_cast<std::size_t>(end - begin) != count)))
+                if (error != std::errc{} ||
+                    (base == 16 && (stopped != end || static_cast<std::size_t>(end - begin) != count)))
                     fail_syntax("truncated escape in string", token.line);
                 if (code == 0 || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
                     unsupported("a string with a zero or a half of a character");
@@ -746,7 +754,8 @@ private:
     std::string_view dotted_name() {
         const std::string_view name = expect_name();
         if (now().is_operator("."))
-            fail_syntax("No filter or test named " + repr(std::string(name) + "." + std::string(ahead().text)) + ".", now().line);
+            fail_syntax("No filter or test named " + repr(std::string(name) + "." + std::string(ahead().text)) + ".",
+                        now().line);
         return name;
     }
 
@@ -777,8 +786,9 @@ private:
         const Token &token = now();
         if (token.is_operator("(")) {
             arguments(made);
-        } else if ((token.is(Type::Name) && !token.is_name("else") && !token.is_name("or") && !token.is_name("and")) || token.is(Type::String) ||
-                   token.is(Type::Integer) || token.is(Type::Float) || token.is_operator("[") || token.is_operator("{")) {
+        } else if ((token.is(Type::Name) && !token.is_name("else") && !token.is_name("or") && !token.is_name("and")) ||
+                   token.is(Type::String) || token.is(Type::Integer) || token.is(Type::Float) ||
+                   token.is_operator("[") || token.is_operator("{")) {
             if (token.is_name("is"))
                 fail_syntax("You cannot chain multiple tests with is", token.line);
             made->parts = kept({postfix(primary())});

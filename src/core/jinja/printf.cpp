@@ -64,7 +64,8 @@ std::string digits_of(const Spec &spec, const Value &value) {
     if (!value.is_number()) {
         if (value.is(Kind::Big))
             unsupported("an integer beyond 64 bits");
-        fail("%" + std::string(1, spec.type) + " format: " + (spec.type == 'd' || spec.type == 'i' || spec.type == 'u' ? "a real number" : "an integer") +
+        fail("%" + std::string(1, spec.type) +
+             " format: " + (spec.type == 'd' || spec.type == 'i' || spec.type == 'u' ? "a real number" : "an integer") +
              " is required, not " + std::string(type_name(value)));
     }
     std::int64_t number = 0;
@@ -72,7 +73,8 @@ std::string digits_of(const Spec &spec, const Value &value) {
         if (spec.type != 'd' && spec.type != 'i' && spec.type != 'u')
             fail("%" + std::string(1, spec.type) + " format: an integer is required, not float");
         if (!std::isfinite(value.real))
-            fail(std::isnan(value.real) ? "cannot convert float NaN to integer" : "cannot convert float infinity to integer");
+            fail(std::isnan(value.real) ? "cannot convert float NaN to integer"
+                                        : "cannot convert float infinity to integer");
         if (!(std::fabs(value.real) < 9e18))
             unsupported("an integer beyond 64 bits");
         number = static_cast<std::int64_t>(value.real);
@@ -81,7 +83,12 @@ std::string digits_of(const Spec &spec, const Value &value) {
     }
     const auto size = number < 0 ? 0 - static_cast<std::uint64_t>(number) : static_cast<std::uint64_t>(number);
     char text[32];
-    std::snprintf(text, sizeof text, spec.type == 'x' ? "%lx" : spec.type == 'X' ? "%lX" : spec.type == 'o' ? "%lo" : "%lu", static_cast<unsigned long>(size));
+    std::snprintf(text, sizeof text,
+                  spec.type == 'x'   ? "%lx"
+                  : spec.type == 'X' ? "%lX"
+                  : spec.type == 'o' ? "%lo"
+                                     : "%lu",
+                  static_cast<unsigned long>(size));
     std::string out = text;
     if (spec.precision > static_cast<int>(out.size()))
         out.insert(0, static_cast<std::size_t>(spec.precision) - out.size(), '0');
@@ -124,14 +131,26 @@ std::string field(Machine &machine, const Spec &spec, const Value &value) {
     bool is_number = true;
     std::string out;
     switch (spec.type) {
-    case 's': case 'r': case 'c':
+    case 's':
+    case 'r':
+    case 'c':
         is_number = false;
         out = text_of(machine, spec, value);
         break;
-    case 'd': case 'i': case 'u': case 'x': case 'X': case 'o':
+    case 'd':
+    case 'i':
+    case 'u':
+    case 'x':
+    case 'X':
+    case 'o':
         out = digits_of(spec, value);
         break;
-    case 'e': case 'E': case 'f': case 'F': case 'g': case 'G':
+    case 'e':
+    case 'E':
+    case 'f':
+    case 'F':
+    case 'g':
+    case 'G':
         out = real_of(spec, value);
         break;
     default:
@@ -152,7 +171,8 @@ std::string field(Machine &machine, const Spec &spec, const Value &value) {
 
 Value formatted(Machine &machine, std::string_view form, const Value &value) {
     const bool is_tuple = value.is(Kind::Tuple) || value.is(Kind::Group);
-    const bool is_mapping = value.is(Kind::Dict) || value.is(Kind::List) || value.is_undefined() || value.is(Kind::Range);
+    const bool is_mapping =
+        value.is(Kind::Dict) || value.is(Kind::List) || value.is_undefined() || value.is(Kind::Range);
     std::string out;
     std::uint32_t used = 0;
     const auto argument = [&]() -> Value {

@@ -51,25 +51,36 @@ template <Op op>
 bool compares(Machine &machine, const Value &of, const Arguments &arguments) {
     const Value other = Bound("test", arguments, {"other"}, 1)[0];
     switch (op) {
-    case Op::Equal: return equal(machine, of, other);
-    case Op::Unequal: return !equal(machine, of, other);
-    case Op::Less: return less(machine, of, other, "<");
-    case Op::AtMost: return less(machine, of, other, "<=");
-    case Op::Greater: return less(machine, of, other, ">");
-    default: return less(machine, of, other, ">=");
+    case Op::Equal:
+        return equal(machine, of, other);
+    case Op::Unequal:
+        return !equal(machine, of, other);
+    case Op::Less:
+        return less(machine, of, other, "<");
+    case Op::AtMost:
+        return less(machine, of, other, "<=");
+    case Op::Greater:
+        return less(machine, of, other, ">");
+    default:
+        return less(machine, of, other, ">=");
     }
 }
 
 constexpr TestEntry kTests[] = {
-    {"defined", [](Machine &, const Value &of, const Arguments &arguments) { return no_arguments(arguments), !of.is_undefined(); }},
+    {"defined", [](Machine &, const Value &of,
+                   const Arguments &arguments) { return no_arguments(arguments), !of.is_undefined(); }},
     {"undefined", is_of<Kind::Undefined>},
     {"none", is_of<Kind::None>},
     {"boolean", is_of<Kind::Bool>},
     {"true", is_exactly<true>},
     {"false", is_exactly<false>},
-    {"integer", [](Machine &, const Value &of, const Arguments &arguments) { return no_arguments(arguments), of.is(Kind::Int) || of.is(Kind::Big); }},
+    {"integer",
+     [](Machine &, const Value &of, const Arguments &arguments) {
+         return no_arguments(arguments), of.is(Kind::Int) || of.is(Kind::Big);
+     }},
     {"float", is_of<Kind::Float>},
-    {"number", [](Machine &, const Value &of, const Arguments &arguments) { return no_arguments(arguments), of.is_number() || of.is(Kind::Big); }},
+    {"number", [](Machine &, const Value &of,
+                  const Arguments &arguments) { return no_arguments(arguments), of.is_number() || of.is(Kind::Big); }},
     {"string", is_of<Kind::String>},
     {"mapping", is_of<Kind::Dict>},
     {"sequence",
@@ -77,31 +88,41 @@ constexpr TestEntry kTests[] = {
          no_arguments(arguments);
          if (of.is(Kind::Loop))
              unsupported("loop is sequence");
-         return of.is(Kind::String) || of.is(Kind::Dict) || of.is(Kind::Range) || (of.is_undefined() && of.is_lax(machine.strict)) ||
-                (of.is_list_like() && !of.is(Kind::Generator));
+         return of.is(Kind::String) || of.is(Kind::Dict) || of.is(Kind::Range) ||
+                (of.is_undefined() && of.is_lax(machine.strict)) || (of.is_list_like() && !of.is(Kind::Generator));
      }},
     {"iterable",
      [](Machine &machine, const Value &of, const Arguments &arguments) {
          no_arguments(arguments);
          if (of.is_undefined() && !of.is_lax(machine.strict))
              fail_undefined(of.text());
-         return of.is(Kind::String) || of.is(Kind::Dict) || of.is(Kind::Range) || of.is(Kind::View) || of.is_undefined() || of.is_list_like() || of.is(Kind::Loop);
+         return of.is(Kind::String) || of.is(Kind::Dict) || of.is(Kind::Range) || of.is(Kind::View) ||
+                of.is_undefined() || of.is_list_like() || of.is(Kind::Loop);
      }},
     {"callable",
      [](Machine &, const Value &of, const Arguments &arguments) {
          no_arguments(arguments);
-         return of.is(Kind::Macro) || of.is(Kind::Method) || of.is(Kind::Global) || of.is(Kind::Joiner) || of.is(Kind::Loop) || of.is_undefined();
+         return of.is(Kind::Macro) || of.is(Kind::Method) || of.is(Kind::Global) || of.is(Kind::Joiner) ||
+                of.is(Kind::Loop) || of.is_undefined();
      }},
-    {"escaped", [](Machine &, const Value &of, const Arguments &arguments) { return no_arguments(arguments), of.is(Kind::String) && of.is_markup; }},
-    {"odd",
-     [](Machine &machine, const Value &of, const Arguments &arguments) { return no_arguments(arguments), remainder_is(machine, of, whole(2), 1); }},
+    {"escaped",
+     [](Machine &, const Value &of, const Arguments &arguments) {
+         return no_arguments(arguments), of.is(Kind::String) && of.is_markup;
+     }},
+    {"odd", [](Machine &machine, const Value &of,
+               const Arguments &arguments) { return no_arguments(arguments), remainder_is(machine, of, whole(2), 1); }},
     {"even",
-     [](Machine &machine, const Value &of, const Arguments &arguments) { return no_arguments(arguments), remainder_is(machine, of, whole(2), 0); }},
+     [](Machine &machine, const Value &of, const Arguments &arguments) {
+         return no_arguments(arguments), remainder_is(machine, of, whole(2), 0);
+     }},
     {"divisibleby",
-     [](Machine &machine, const Value &of, const Arguments &arguments) { return remainder_is(machine, of, Bound("test", arguments, {"num"}, 1)[0], 0); }},
+     [](Machine &machine, const Value &of, const Arguments &arguments) {
+         return remainder_is(machine, of, Bound("test", arguments, {"num"}, 1)[0], 0);
+     }},
     {"lower", has_case<true>},
     {"upper", has_case<false>},
-    {"in", [](Machine &machine, const Value &of, const Arguments &arguments) { return contains(machine, Bound("test", arguments, {"seq"}, 1)[0], of); }},
+    {"in", [](Machine &machine, const Value &of,
+              const Arguments &arguments) { return contains(machine, Bound("test", arguments, {"seq"}, 1)[0], of); }},
     {"sameas",
      [](Machine &, const Value &of, const Arguments &arguments) {
          const Value other = Bound("test", arguments, {"other"}, 1)[0];

@@ -13,15 +13,23 @@ namespace steadytext::core::jinja {
 
 bool is_space(std::uint32_t code) {
     return (code >= 9 && code <= 13) || (code >= 28 && code <= 32) || code == 0x85 || code == 0xA0 || code == 0x1680 ||
-           (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
+           (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F ||
+           code == 0x3000;
 }
 
 bool is_word(std::uint32_t code) {
     if (code < 0x80)
-        return (code >= '0' && code <= '9') || (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z') || code == '_';
+        return (code >= '0' && code <= '9') || (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z') ||
+               code == '_';
     switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM: case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_NO:
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
         return true;
     default:
         return false;
@@ -29,7 +37,8 @@ bool is_word(std::uint32_t code) {
 }
 
 bool is_digit(std::uint32_t code) {
-    return code < 0x80 ? code >= '0' && code <= '9' : utf8proc_category(static_cast<utf8proc_int32_t>(code)) == UTF8PROC_CATEGORY_ND;
+    return code < 0x80 ? code >= '0' && code <= '9'
+                       : utf8proc_category(static_cast<utf8proc_int32_t>(code)) == UTF8PROC_CATEGORY_ND;
 }
 
 std::uint32_t code_at(std::string_view text, std::size_t at, std::size_t &length) {
@@ -49,7 +58,8 @@ void append_code(std::string &out, std::uint32_t code) {
 }
 
 std::size_t length_of(std::string_view text) {
-    return static_cast<std::size_t>(std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(text, [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
 }
 
 std::size_t byte_of(std::string_view text, std::size_t number) {
@@ -108,7 +118,8 @@ std::string_view stripped(std::string_view text, std::string_view characters, bo
     return text;
 }
 
-// ---- case ---------------------------------------------------------------------------------------------------------------
+// ---- case
+// ---------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -122,8 +133,9 @@ constexpr std::uint32_t kSharpS = 0xDF;
 
 // Letters that become several, by Unicode's SpecialCasing.
 bool has_long_upper(std::uint32_t code) {
-    return code == 0x149 || code == 0x1F0 || code == 0x390 || code == 0x3B0 || code == 0x587 || (code >= 0x1E96 && code <= 0x1E9A) ||
-           (code >= 0x1F50 && code <= 0x1FFC) || (code >= 0xFB00 && code <= 0xFB17);
+    return code == 0x149 || code == 0x1F0 || code == 0x390 || code == 0x3B0 || code == 0x587 ||
+           (code >= 0x1E96 && code <= 0x1E9A) || (code >= 0x1F50 && code <= 0x1FFC) ||
+           (code >= 0xFB00 && code <= 0xFB17);
 }
 
 void append_upper(std::string &out, std::uint32_t code, bool for_title) {
@@ -176,7 +188,9 @@ std::string title(std::string_view text) {
     std::string out;
     bool begins = true, was_between = false;
     for_each_code(text, [&](std::uint32_t code) {
-        const bool between = is_space(code) || (code < 0x80 && std::string_view("-({[<").find(static_cast<char>(code)) != std::string_view::npos);
+        const bool between =
+            is_space(code) ||
+            (code < 0x80 && std::string_view("-({[<").find(static_cast<char>(code)) != std::string_view::npos);
         begins = begins || between != was_between;
         begins ? append_upper(out, code, false) : append_lower(out, code);
         was_between = between;
@@ -185,14 +199,16 @@ std::string title(std::string_view text) {
     return out;
 }
 
-// ---- lines and words -------------------------------------------------------------------------------------------------------
+// ---- lines and words
+// -------------------------------------------------------------------------------------------------------
 
 std::vector<std::string_view> lines(std::string_view text) {
     std::vector<std::string_view> out;
     std::size_t begin = 0;
     for (std::size_t at = 0, length; at < text.size(); at += length) {
         const std::uint32_t code = code_at(text, at, length);
-        if (!((code >= 10 && code <= 13) || (code >= 0x1C && code <= 0x1E) || code == 0x85 || code == 0x2028 || code == 0x2029))
+        if (!((code >= 10 && code <= 13) || (code >= 0x1C && code <= 0x1E) || code == 0x85 || code == 0x2028 ||
+              code == 0x2029))
             continue;
         out.push_back(text.substr(begin, at - begin));
         if (code == '\r' && at + 1 < text.size() && text[at + 1] == '\n')
@@ -219,12 +235,17 @@ public:
     [[nodiscard]] std::size_t size() const { return codes_.size(); }
     [[nodiscard]] std::size_t byte(std::size_t i) const { return bytes_[i]; }
     [[nodiscard]] std::uint32_t at(std::size_t i) const { return i < codes_.size() ? codes_[i] : 0; }
-    [[nodiscard]] bool is(std::size_t i, char what) const { return i < codes_.size() && codes_[i] == static_cast<unsigned char>(what); }
-    [[nodiscard]] bool space(std::size_t i) const { return i < size() && (at(i) == ' ' || (at(i) >= 9 && at(i) <= 13)); }
+    [[nodiscard]] bool is(std::size_t i, char what) const {
+        return i < codes_.size() && codes_[i] == static_cast<unsigned char>(what);
+    }
+    [[nodiscard]] bool space(std::size_t i) const {
+        return i < size() && (at(i) == ' ' || (at(i) >= 9 && at(i) <= 13));
+    }
     [[nodiscard]] bool word(std::size_t i) const { return i < size() && is_word(at(i)); }
     [[nodiscard]] bool letter(std::size_t i) const { return word(i) && !is_digit(at(i)); }
     [[nodiscard]] bool part(std::size_t i) const {
-        return i < size() && (word(i) || (at(i) < 0x80 && std::string_view("!\"'&.,?").find(static_cast<char>(at(i))) != std::string_view::npos));
+        return i < size() && (word(i) || (at(i) < 0x80 && std::string_view("!\"'&.,?").find(static_cast<char>(at(i))) !=
+                                                              std::string_view::npos));
     }
     // Where a row of two or more hyphens ends that has a word behind it; 0 if there is none here.
     [[nodiscard]] std::size_t dash(std::size_t i) const {
@@ -256,9 +277,11 @@ std::size_t chunk_end(const Codes &codes, std::size_t begin, bool hyphens) {
         if (const std::size_t dash = codes.dash(begin))
             return dash;
     for (end = begin + 1; end < codes.size() && !codes.space(end); end++) {
-        const bool breaks = codes.is(end, '-') && ((end >= 2 && codes.letter(end - 1) && codes.letter(end - 2)) ||
-                                                   (end >= 3 && codes.letter(end - 3) && codes.is(end - 2, '-') && codes.part(end - 1)));
-        if (breaks && codes.letter(end + 1) && (codes.letter(end + 2) || (codes.is(end + 2, '-') && codes.letter(end + 3))))
+        const bool breaks = codes.is(end, '-') &&
+                            ((end >= 2 && codes.letter(end - 1) && codes.letter(end - 2)) ||
+                             (end >= 3 && codes.letter(end - 3) && codes.is(end - 2, '-') && codes.part(end - 1)));
+        if (breaks && codes.letter(end + 1) &&
+            (codes.letter(end + 2) || (codes.is(end + 2, '-') && codes.letter(end + 3))))
             return end + 1;
         if (codes.part(end - 1) && codes.dash(end) != 0)
             return end;
@@ -268,7 +291,8 @@ std::size_t chunk_end(const Codes &codes, std::size_t begin, bool hyphens) {
 
 }  // namespace
 
-std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, bool break_long_words, bool break_on_hyphens, Bounds &bounds) {
+std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, bool break_long_words,
+                                      bool break_on_hyphens, Bounds &bounds) {
     const Codes codes(line);
     struct Chunk {
         std::size_t begin, end;
@@ -322,12 +346,14 @@ std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, 
         if (!row.empty() && blank(row.back()))
             row.pop_back();
         if (!row.empty())
-            out.push_back(line.substr(codes.byte(row.front().begin), codes.byte(row.back().end) - codes.byte(row.front().begin)));
+            out.push_back(
+                line.substr(codes.byte(row.front().begin), codes.byte(row.back().end) - codes.byte(row.front().begin)));
     }
     return out;
 }
 
-// ---- changes ------------------------------------------------------------------------------------------------------------
+// ---- changes
+// ------------------------------------------------------------------------------------------------------------
 
 std::size_t find_in(std::string_view text, std::string_view part, std::size_t from, Bounds &bounds) {
     if (part.empty() || from > text.size())
@@ -357,7 +383,8 @@ std::size_t find_last_in(std::string_view text, std::string_view part, Bounds &b
     }
 }
 
-std::string replaced(std::string_view text, std::string_view old, std::string_view by, std::int64_t most, Bounds &bounds) {
+std::string replaced(std::string_view text, std::string_view old, std::string_view by, std::int64_t most,
+                     Bounds &bounds) {
     std::string out;
     std::size_t at = 0;
     const auto add = [&](std::string_view more) {
@@ -375,7 +402,8 @@ std::string replaced(std::string_view text, std::string_view old, std::string_vi
         }
         add(text.substr(std::min(at, text.size())));
     } else {
-        for (std::size_t found; most != 0 && (found = find_in(text, old, at, bounds)) != std::string_view::npos; most--) {
+        for (std::size_t found; most != 0 && (found = find_in(text, old, at, bounds)) != std::string_view::npos;
+             most--) {
             add(text.substr(at, found - at));
             add(by);
             at = found + old.size();
@@ -390,12 +418,23 @@ std::string escaped(std::string_view text) {
     std::string out;
     for (const char c : text)
         switch (c) {
-        case '&': out += "&amp;"; break;
-        case '<': out += "&lt;"; break;
-        case '>': out += "&gt;"; break;
-        case '\'': out += "&#39;"; break;
-        case '"': out += "&#34;"; break;
-        default: out += c;
+        case '&':
+            out += "&amp;";
+            break;
+        case '<':
+            out += "&lt;";
+            break;
+        case '>':
+            out += "&gt;";
+            break;
+        case '\'':
+            out += "&#39;";
+            break;
+        case '"':
+            out += "&#34;";
+            break;
+        default:
+            out += c;
         }
     return out;
 }
@@ -406,8 +445,14 @@ bool is_printable(std::uint32_t code) {
     if (code < 0x80)
         return code >= 0x20 && code < 0x7F;
     switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
-    case UTF8PROC_CATEGORY_CC: case UTF8PROC_CATEGORY_CF: case UTF8PROC_CATEGORY_CS: case UTF8PROC_CATEGORY_CO: case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_ZL: case UTF8PROC_CATEGORY_ZP: case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+    case UTF8PROC_CATEGORY_ZS:
         return false;
     default:
         return true;
@@ -417,7 +462,8 @@ bool is_printable(std::uint32_t code) {
 }  // namespace
 
 void append_repr(std::string &out, std::string_view text) {
-    const char quote = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos ? '"' : '\'';
+    const char quote =
+        text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos ? '"' : '\'';
     out += quote;
     for_each_code(text, [&](std::uint32_t code) {
         char form[16];

@@ -28,21 +28,24 @@ void append_code(std::string &out, std::uint32_t code);
 // Of any of these characters.
 [[nodiscard]] std::string_view stripped(std::string_view text, std::string_view characters, bool left, bool right);
 
-// These fail for the letters whose case depends on their neighbours or makes several letters, but for the German sharp s.
+// These fail for the letters whose case depends on their neighbours or makes several letters, but for the German sharp
+// s.
 [[nodiscard]] std::string upper(std::string_view text);
 [[nodiscard]] std::string lower(std::string_view text);
 [[nodiscard]] std::string capitalized(std::string_view text);  // str.capitalize()
 [[nodiscard]] std::string title(std::string_view text);        // the filter: a new word behind white space, - ( { [ <
 
 [[nodiscard]] std::vector<std::string_view> lines(std::string_view text);  // str.splitlines()
-[[nodiscard]] std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, bool break_long_words, bool break_on_hyphens,
-                                                    Bounds &bounds);
+[[nodiscard]] std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, bool break_long_words,
+                                                    bool break_on_hyphens, Bounds &bounds);
 
-// As std::string_view::find() and rfind(), but counted: a search can take a time that grows with the product of both lengths.
+// As std::string_view::find() and rfind(), but counted: a search can take a time that grows with the product of both
+// lengths.
 [[nodiscard]] std::size_t find_in(std::string_view text, std::string_view part, std::size_t from, Bounds &bounds);
 [[nodiscard]] std::size_t find_last_in(std::string_view text, std::string_view part, Bounds &bounds);
 
-[[nodiscard]] std::string replaced(std::string_view text, std::string_view old, std::string_view by, std::int64_t most, Bounds &bounds);
+[[nodiscard]] std::string replaced(std::string_view text, std::string_view old, std::string_view by, std::int64_t most,
+                                   Bounds &bounds);
 [[nodiscard]] std::string escaped(std::string_view text);  // for HTML
 void append_repr(std::string &out, std::string_view text);
 [[nodiscard]] inline std::string repr(std::string_view text) {

@@ -76,7 +76,8 @@ Value wordwrap(Machine &machine, const Value &of, const Arguments &arguments) {
         fail("invalid width " + std::to_string(width) + " (must be > 0)");
     const Value between = given.or_else(2, none());
     const std::string_view wrap = between.is(Kind::None) ? std::string_view("\n") : plain_text(machine, between);
-    const bool long_words = is_true(machine, given.or_else(1, truth(true))), hyphens = is_true(machine, given.or_else(3, truth(true)));
+    const bool long_words = is_true(machine, given.or_else(1, truth(true))),
+               hyphens = is_true(machine, given.or_else(3, truth(true)));
     std::string out;
     bool first = true;
     machine.bounds.spend(1 + text.size());
@@ -84,7 +85,8 @@ Value wordwrap(Machine &machine, const Value &of, const Arguments &arguments) {
         out += first ? "" : wrap;
         first = false;
         bool first_row = true;
-        for (const std::string_view row : wrapped(line, static_cast<std::size_t>(width), long_words, hyphens, machine.bounds)) {
+        for (const std::string_view row :
+             wrapped(line, static_cast<std::size_t>(width), long_words, hyphens, machine.bounds)) {
             out += first_row ? "" : wrap;
             first_row = false;
             out += row;
@@ -101,8 +103,10 @@ Value indent(Machine &machine, const Value &of, const Arguments &arguments) {
         unsupported("indent of " + std::string(type_name(of)));
     const std::string text = std::string(plain_text(machine, of)) + "\n";
     const Value width = given.or_else(0, whole(4));
-    const std::string indention = width.is(Kind::String) ? std::string(width.text())
-                                                         : std::string(static_cast<std::size_t>(std::clamp<std::int64_t>(need_whole(width), 0, 10'000)), ' ');
+    const std::string indention =
+        width.is(Kind::String)
+            ? std::string(width.text())
+            : std::string(static_cast<std::size_t>(std::clamp<std::int64_t>(need_whole(width), 0, 10'000)), ' ');
     if (width.is_whole() && width.whole() > 10'000)
         unsupported("an indent of more than 10000");
     const bool blank = is_true(machine, given.or_else(2, truth(false)));
@@ -235,7 +239,8 @@ Value url_encode(Machine &machine, const Value &of, const Arguments &arguments) 
     return machine.kept(out);
 }
 
-// ---- numbers ----------------------------------------------------------------------------------------------------------------
+// ---- numbers
+// ----------------------------------------------------------------------------------------------------------------
 
 Value absolute(Machine &machine, const Value &of, const Arguments &arguments) {
     (void)Bound("abs", arguments, {});
@@ -327,7 +332,8 @@ Value round_filter(Machine &, const Value &of, const Arguments &arguments) {
     std::int64_t scale = 1;
     for (std::int64_t i = 0; i < digits; i++)
         scale *= 10;
-    const double scaled = of.is(Kind::Float) ? of.real * static_cast<double>(scale) : of.number() * static_cast<double>(scale);
+    const double scaled =
+        of.is(Kind::Float) ? of.real * static_cast<double>(scale) : of.number() * static_cast<double>(scale);
     if (!(std::fabs(scaled) < 9e15))
         unsupported("round up or down beyond 2 ** 53");
     return real((method.text() == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / static_cast<double>(scale) + 0.0);
@@ -351,7 +357,8 @@ Value file_size(Machine &machine, const Value &of, const Arguments &arguments) {
         std::snprintf(text, sizeof text, "%lld Bytes", static_cast<long long>(bytes));
         return machine.kept(text);
     }
-    constexpr const char *kUnits[2][8] = {{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"}, {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}};
+    constexpr const char *kUnits[2][8] = {{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"},
+                                          {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}};
     int i = 0;
     double unit = base * base;
     while (i < 7 && bytes >= unit) {

@@ -1,8 +1,8 @@
 // The values of templates, in an arena whose size is bounded.
 //
-// Used by all of src/core/jinja. Regime: pure; inside this folder failures are thrown (Failure), and src/core/jinja/jinja.cpp turns them into
-// a core::Problem. A Value is plain data: nothing in an arena has a destructor, so no structure, however deep or circular, costs stack
-// when it goes.
+// Used by all of src/core/jinja. Regime: pure; inside this folder failures are thrown (Failure), and
+// src/core/jinja/jinja.cpp turns them into a core::Problem. A Value is plain data: nothing in an arena has a
+// destructor, so no structure, however deep or circular, costs stack when it goes.
 #pragma once
 
 #include "src/core/work.hpp"
@@ -26,11 +26,16 @@ struct Failure {
 };
 
 [[noreturn]] inline void fail(std::string message) { throw Failure{Failure::Kind::Rendering, std::move(message)}; }
-[[noreturn]] inline void fail_undefined(std::string_view message) { throw Failure{Failure::Kind::Undefined, std::string(message)}; }
+[[noreturn]] inline void fail_undefined(std::string_view message) {
+    throw Failure{Failure::Kind::Undefined, std::string(message)};
+}
 // What Python's jinja2 has and this one has not.
-[[noreturn]] inline void unsupported(std::string what) { throw Failure{Failure::Kind::Unsupported, std::move(what) + " is not supported"}; }
+[[noreturn]] inline void unsupported(std::string what) {
+    throw Failure{Failure::Kind::Unsupported, std::move(what) + " is not supported"};
+}
 
-// Bounds of one template: steps are Work's, bytes of values and of output are counted here, and so is the depth of recursion.
+// Bounds of one template: steps are Work's, bytes of values and of output are counted here, and so is the depth of
+// recursion.
 class Bounds {
 public:
     static constexpr std::size_t kMostMemory = 64U << 20;
@@ -41,7 +46,8 @@ public:
 
     void spend(std::uint64_t steps = 1) {
         if (!work_.spend(steps))
-            throw Failure{work_.was_stopped() ? Failure::Kind::Stopped : Failure::Kind::TooLarge, "the template takes too much work"};
+            throw Failure{work_.was_stopped() ? Failure::Kind::Stopped : Failure::Kind::TooLarge,
+                          "the template takes too much work"};
     }
     void take_memory(std::size_t bytes) {
         memory_ += bytes;
@@ -164,7 +170,8 @@ struct Cycler;
 
 struct Value {
     Kind kind = Kind::None;
-    // Of a String: it is escaped already. Of an Undefined: it may be used even in strict mode, as what an if without else gives.
+    // Of a String: it is escaped already. Of an Undefined: it may be used even in strict mode, as what an if without
+    // else gives.
     bool is_markup = false;
     std::uint32_t size = 0;  // of a text
     union {
