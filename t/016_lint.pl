@@ -47,5 +47,10 @@ finds('a path that leads nowhere', 'src/core/endpoint.cpp', sub { $_[0] . '// As
     qr{endpoint\.cpp:\d+:.*src/core.*\nlint: a path that leads nowhere});
 finds('a PostgreSQL header in pure code', 'src/core/endpoint.cpp', sub { $_[0] =~ s/(\n#include)/\n#include "postgres.h"$1/r }, qr{pure code includes nothing of PostgreSQL});
 finds('white space at the end of a line', 'README.md', sub { $_[0] =~ s/\n/ \n/r }, qr{no trailing white space});
+SKIP: {
+    skip 'clang-format 14 is not here', 2 if `clang-format --version 2>/dev/null` !~ /version 14\./;
+    finds('a wrong width', 'src/core/endpoint.cpp', sub { $_[0] =~ s/(\n#include)/\nstatic int a_function_with_a_long_name(int first, int second, int third, int fourth, int fifth, int sixth, int seventh, int eighth, int ninth);$1/r },
+        qr{endpoint\.cpp:\d+.*\nlint: a file is not as \.clang-format says});
+}
 
 done_testing;
