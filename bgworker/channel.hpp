@@ -26,11 +26,16 @@ struct Declined {
     };
     std::string id;
     Why why = Why::Unavailable;
-    std::string reason;
+    std::string reason;  // for the caller: an engine may repeat the request in it
+    std::string
+        shown;  // the same for everybody, without what may be a caller's; empty: `reason` has nothing of a caller's
     std::int64_t retry_after_us = 0;  // of Busy
     bool is_loading = false;          // of Busy: it is not ready yet
     bool is_its_failure = true;       // the request of any caller would fail so
-    bool is_of_its_model = false;  // of Busy and its failure: of any caller for the same model; other models may answer
+    // Of its failure: of any caller for the same kind and model; others may answer.
+    bool is_of_its_model = false;
+
+    [[nodiscard]] const std::string &shown_reason() const { return shown.empty() ? reason : shown; }
 };
 
 // Receives the events of receive() and notice(): the owner of the channel.
@@ -43,6 +48,8 @@ public:
     virtual void on_loading(Channel &channel, const char *reason) = 0;
     virtual void on_message(Channel &channel, std::string_view body) = 0;
     virtual void on_declined(Channel &channel, const Declined &declined) = 0;
+    // Requests of a kind for a model fail, the gateway's own too, while the peer answers others.
+    virtual void on_convicted(bool generates, std::string_view model, const std::string &reason) = 0;
     // The peer has turned out to be different: the corrected answer to `info`.
     virtual void on_described(std::string_view info) = 0;
     // Something was learned about the peer, in words.

@@ -329,7 +329,9 @@ void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
     const core::BreakerSettings &breaker = services_.settings.breaker;
     const bool counts =
         timed_out && had_time && heard_us_ <= flight.sent_us && speaks_for_all(id) && !loads_models(now_us);
-    if (counts && timeouts_.is_the_daemons(flight.role, breaker.threshold, breaker.recovery_us, resets(), now_us))
+    const std::size_t kind = shmem::kind_of(services_.flights.slot(id).operation);
+    if (counts && timeouts_.is_the_daemons(flight.role, breaker.threshold, breaker.recovery_us, resets(), now_us) &&
+        row_state().kinds.is_the_daemons(kind, breaker, now_us))
         return record_failure(now_us, "a request timed out");
     if (counts)
         note_failure("a request timed out");
@@ -339,6 +341,7 @@ void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
 void Daemon::tick(std::int64_t now_us) {
     notice();
     put_offs_.forget_past(now_us, resets());
+    hand_back_held_off(now_us);
     expire_waiting(now_us);
     check_controls(now_us);
     give_up_stopping(now_us);
@@ -391,16 +394,25 @@ void Daemon::hand_back_waiting() {
     }
 }
 
-// The same for requests of a kind that the daemon, as it has just told, does not serve.
-void Daemon::hand_back_unserved() {
+template <class Takes>
+void Daemon::hand_back_if(Takes takes) {
     for (std::deque<SlotId> *queue : {&waiting_, &gathering_})
         std::erase_if(*queue, [&](SlotId id) {
-            if (serves(services_.flights.slot(id).operation, {}))
+            if (!takes(id))
                 return false;
             leave_queue(id);
             services_.lost.push_back(id);
             return true;
         });
+}
+
+// The same for requests of a kind that the daemon, as it has just told, does not serve.
+void Daemon::hand_back_unserved() {
+    hand_back_if([&](SlotId id) { return !serves(services_.flights.slot(id).operation, {}); });
+}
+
+void Daemon::hand_back_held_off(std::int64_t now_us) {
+    hand_back_if([&](SlotId id) { return holds_off(id, now_us); });
 }
 
 // ---- incoming messages ----------------------------------------------------------------------------------------------
@@ -441,7 +453,7 @@ void Daemon::handle_reply(Channel &channel, std::string_view id_text, std::strin
         handle_stream(channel, id, *flight, body, now_us);
         return;
     }
-    record_answer(now_us, now_us - flight->sent_us);
+    record_answer(id, now_us, now_us - flight->sent_us);
     settle(*flight);
     services_.flights.deliver(id, body, now_us);
 }
@@ -479,12 +491,13 @@ void Daemon::on_declined(Channel &channel, const Declined &declined) {
     const std::int64_t now_us = core::monotonic_us();
     const bool is_busy = declined.why == Declined::Why::Busy, is_unserved = declined.why == Declined::Why::Unserved;
     const bool is_reworded = declined.why == Declined::Why::Reworded;
-    if (is_unserved || is_reworded || (is_busy && declined.is_its_failure))
+    const bool works_otherwise = declined.is_its_failure && declined.is_of_its_model;
+    if (is_unserved || is_reworded || (is_busy && declined.is_its_failure) || works_otherwise)
         row_state().breaker.record_success(services_.settings.breaker, now_us);
     else if (declined.is_its_failure)
-        record_failure(now_us, declined.reason.c_str());
+        record_failure(now_us, declined.shown_reason().c_str());
     else if (!is_busy)
-        note_failure(declined.reason.c_str());
+        note_failure(declined.shown_reason().c_str());
     if (is_busy)
         show_busy(declined);
     if (Control *control = control_of(declined.id); control != nullptr) {
@@ -522,7 +535,7 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
         return;
     }
     if (declined.why == Why::Busy && (!declined.is_its_failure || declined.is_of_its_model))
-        put_offs_.put_off(declined.is_its_failure ? core::PutOffs::kEverybody : flight.role, model_asked(id),
+        put_offs_.put_off(declined.is_its_failure ? core::PutOffs::kEverybody : flight.role, subject_of(id),
                           now_us + declined.retry_after_us, resets());
     if (declined.why == Why::Busy || declined.why == Why::Unserved || declined.why == Why::Reworded)
         flight.attempts--;  // it was not processed
@@ -534,13 +547,13 @@ void Daemon::decline(SlotId id, Flight &flight, const Declined &declined, std::i
 std::int64_t Daemon::busy_until_us_for(SlotId id) const {
     if (put_offs_.empty())
         return busy_until_us();
-    const std::string_view model = model_asked(id);
-    return std::max({busy_until_us(), put_offs_.until_us(core::PutOffs::kEverybody, model, resets()),
-                     put_offs_.until_us(services_.flights.of(id).role, model, resets())});
+    const std::string subject = subject_of(id);
+    return std::max({busy_until_us(), put_offs_.until_us(core::PutOffs::kEverybody, subject, resets()),
+                     put_offs_.until_us(services_.flights.of(id).role, subject, resets())});
 }
 
 bool Daemon::has_put_off_its_role(SlotId id, std::int64_t now_us) const {
-    return !put_offs_.empty() && now_us < put_offs_.until_us(services_.flights.of(id).role, model_asked(id), resets());
+    return !put_offs_.empty() && now_us < put_offs_.until_us(services_.flights.of(id).role, subject_of(id), resets());
 }
 
 // The engine's name for the model, whether the caller gave it with the provider, without it, or gave none.
@@ -552,6 +565,39 @@ std::string_view Daemon::model_asked(SlotId id) const {
     if (!provider.empty() && model.starts_with(provider) && model.substr(provider.size()).starts_with(':'))
         model.remove_prefix(provider.size() + 1);
     return model;
+}
+
+namespace {
+
+std::string subject(bool generates, std::string_view model) {
+    return std::string(generates ? "texts " : "embeddings ").append(model);
+}
+
+}  // namespace
+
+// What an engine may put off or fail at alone: a kind of requests, by the model's name.
+std::string Daemon::subject_of(SlotId id) const {
+    return subject(services_.flights.slot(id).operation == shmem::Operation::Generate, model_asked(id));
+}
+
+bool Daemon::holds_off(SlotId id, std::int64_t now_us) const {
+    return row_state().kinds.holds_off(shmem::kind_of(services_.flights.slot(id).operation), now_us) ||
+           (!convictions_.empty() && convictions_.holds_off(subject_of(id), resets(), now_us));
+}
+
+void Daemon::on_convicted(bool generates, std::string_view model, const std::string &reason) {
+    const std::int64_t now_us = core::monotonic_us();
+    const core::BreakerSettings &breaker = services_.settings.breaker;
+    convictions_.convict(subject(generates, model), breaker.threshold, breaker.recovery_us, resets(), now_us);
+    note_failure(("calls for " + std::string(generates ? "texts" : "embeddings") + " by model \"" + std::string(model) +
+                  "\" fail: " + reason)
+                     .c_str());
+    show_held_off(now_us);
+}
+
+// For the health check.
+void Daemon::show_held_off(std::int64_t now_us) {
+    row_state().held_off_until_us.store(convictions_.until_us(resets(), now_us), std::memory_order_relaxed);
 }
 
 // Whether any other request would fare the same. If an engine has several models and one model hangs, that proves
@@ -570,7 +616,7 @@ void Daemon::show_busy(const Declined &declined) {
         show_state(((declined.is_of_its_model  ? "calls for one model wait: "
                      : declined.is_its_failure ? ""
                                                : "calls of one role wait: ") +
-                    declined.reason)
+                    declined.shown_reason())
                        .c_str());
 }
 
@@ -590,9 +636,13 @@ void Daemon::show_free() {
         show_state(entry_.drain ? "drained" : "");
 }
 
-void Daemon::record_answer(std::int64_t now_us, std::int64_t took_us) {
+void Daemon::record_answer(SlotId id, std::int64_t now_us, std::int64_t took_us) {
     heard_us_ = now_us;
     timeouts_.forgive();
+    if (!convictions_.empty()) {
+        convictions_.forgive(subject_of(id));
+        show_held_off(now_us);
+    }
     turns_.answered(took_us);
     show_free();
     row_state().breaker.record_success(services_.settings.breaker, now_us);

@@ -18,6 +18,7 @@
 #include "bgworker/flights.hpp"
 #include "bgworker/names.hpp"
 #include "shmem/daemon_table.hpp"
+#include "src/core/convictions.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/core/put_offs.hpp"
 #include "src/core/reply.hpp"
@@ -95,6 +96,8 @@ public:
     [[nodiscard]] bool holds_back(std::uint32_t role, std::int64_t now_us) const {
         return timeouts_.holds_back(role, resets(), now_us);
     }
+    // Such requests fail here, whoever asks, while others are answered.
+    [[nodiscard]] bool holds_off(shmem::SlotId id, std::int64_t now_us) const;
     [[nodiscard]] bool admit(std::uint32_t role, std::int64_t now_us);
     [[nodiscard]] bool serves(shmem::Operation operation, std::string_view model) const;
     [[nodiscard]] bool has_model(shmem::ModelRole role, std::string_view model) const;
@@ -156,6 +159,7 @@ public:
     void on_loading(Channel &channel, const char *reason) override;
     void on_message(Channel &channel, std::string_view body) override;
     void on_declined(Channel &channel, const Declined &declined) override;
+    void on_convicted(bool generates, std::string_view model, const std::string &reason) override;
     void on_described(std::string_view info) override { learn(info); }
     void on_lesson(std::string_view lesson) override;
 
@@ -238,7 +242,10 @@ private:
     void lose_flights(Channel &channel, const char *reason);
     void expire_waiting(std::int64_t now_us);
     void hand_back_waiting();
+    template <class Takes>
+    void hand_back_if(Takes takes);
     void hand_back_unserved();
+    void hand_back_held_off(std::int64_t now_us);
 
     void handle_reply(Channel &channel, std::string_view id_text, std::string_view body, std::int64_t now_us);
     void handle_stream(Channel &channel, shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);
@@ -262,7 +269,9 @@ private:
     [[nodiscard]] bool loads_models(std::int64_t now_us) const;
     void learn_state(bool is_loading);
     void show_free();
-    void record_answer(std::int64_t now_us, std::int64_t took_us);
+    [[nodiscard]] std::string subject_of(shmem::SlotId id) const;
+    void show_held_off(std::int64_t now_us);
+    void record_answer(shmem::SlotId id, std::int64_t now_us, std::int64_t took_us);
     void record_failure(std::int64_t now_us, const char *reason);
     void note_failure(const char *reason);
     void settle_owed_failures(std::int64_t now_us);
@@ -301,6 +310,7 @@ private:
     std::int64_t reopen_not_before_us_ = 0;
     core::PutOffs put_offs_;
     core::Timeouts timeouts_;
+    core::Convictions convictions_;
     std::int64_t loading_since_us_ = 0;  // a native daemon says that it loads models; 0: it does not, or is away
     bool says_busy_ = false;             // the view shows why, until it answers
     bool is_loading_ = false;            // it says so itself

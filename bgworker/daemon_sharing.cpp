@@ -163,7 +163,7 @@ bool Daemon::handle_shared_reply(Channel &channel, std::string_view id_text, std
             continue;
         const std::int64_t took_us = now_us - flight->sent_us;
         settle(*flight);
-        record_answer(now_us, took_us);
+        record_answer(id, now_us, took_us);
         part.assign("{\"id\": null, \"result\": ").append(rows[i]).append(", \"error\": null}");
         services_.flights.deliver(id, part, now_us);
     }

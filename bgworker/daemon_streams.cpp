@@ -37,7 +37,7 @@ void Daemon::handle_stream(Channel &channel, SlotId id, Flight &flight, std::str
         deliver_piece(channel, id, flight, piece, now_us);
         break;
     case StreamMessage::End:
-        record_answer(now_us, now_us - flight.sent_us);
+        record_answer(id, now_us, now_us - flight.sent_us);
         settle(flight);
         services_.flights.deliver(id, body, now_us);
         break;

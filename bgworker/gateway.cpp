@@ -471,6 +471,15 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         problem.with_hint("SELECT endpoint, reason, until FROM steadytext_daemons tells why and how long; "
                           "steadytext_daemon_reset() closes it.");
         break;
+    case Lack::HeldOff:
+        counter = Counter::BreakersOpen;
+        problem.set(core::sqlstate::kHeldBack,
+                    "calls of this kind for this model fail at every inference daemon that is up");
+        problem.with_detail("After steadytext.breaker_threshold failures in a row they are held off for "
+                            "steadytext.breaker_recovery; other calls are not.");
+        problem.with_hint(
+            "SELECT endpoint, reason FROM steadytext_daemons tells why; steadytext_daemon_reset() lets them through.");
+        break;
     case Lack::HeldBack:
         counter = Counter::BreakersOpen;
         problem.set(core::sqlstate::kHeldBack, "this role's requests timed out at every inference daemon that is up");
@@ -553,6 +562,10 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
             }
             if (!daemon.is_available(now_us)) {
                 lack = std::max(lack, daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection);
+                continue;
+            }
+            if (daemon.holds_off(id, now_us)) {
+                lack = std::max(lack, Lack::HeldOff);
                 continue;
             }
             if (daemon.holds_back(flights_.of(id).role, now_us)) {

@@ -52,7 +52,7 @@ private:
     void take_back(std::uint32_t index, std::int64_t now_us);
     void dispatch(shmem::SlotId id, std::int64_t now_us);
     // Why no daemon takes a request; a later value came closer.
-    enum class Lack { None, Daemon, Model, Connection, Breaker, HeldBack, Time, Account, Quota };
+    enum class Lack { None, Daemon, Model, Connection, Breaker, HeldOff, HeldBack, Time, Account, Quota };
     struct Wish;
     [[nodiscard]] Wish wish_of(const shmem::Slot &slot) const;
     // Null if there is no daemon; `lack` then says why.

@@ -1,4 +1,6 @@
-// Starts transfers and judges their results: see http_channel.hpp. Regime: pure.
+// Starts transfers and reads their results: see http_channel.hpp. Regime: pure.
+//
+// The other parts: whose failure it is in http_trials.cpp, parameters that an engine refuses in http_lessons.cpp.
 #include "bgworker/http_channel.hpp"
 
 #include "src/core/clock.hpp"
@@ -17,8 +19,6 @@ namespace {
 constexpr long kMostConnections = 256;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 1'000'000;
-constexpr std::int64_t kCompanyUs = 5'000'000;
-constexpr std::int64_t kHoldsUs = 1'000'000;  // how long a parameter is known to be taken
 
 std::string bracketed(const std::string &address) {
     return address.find(':') == std::string::npos ? address : "[" + address + "]";
@@ -27,10 +27,8 @@ std::string bracketed(const std::string &address) {
 // For a transfer whose connection broke.
 Declined broken(const HttpTransfer &transfer, CURLcode result) {
     const auto why = transfer.is_too_long() ? Declined::Why::Invalid : Declined::Why::Unavailable;
-    return {transfer.request().id, why, transfer.failure(result)};
+    return {transfer.request().id, why, transfer.failure(result), {}};
 }
-
-bool is_put_off(const EngineCheck::Suspect &suspect) { return suspect.declined.why == Declined::Why::Busy; }
 
 }  // namespace
 
@@ -76,8 +74,8 @@ Channel::Sent HttpChannel::send(std::string_view body) {
     case Request::Kind::Cancel:
         transfers_.erase(request.cancelled_id);  // the engine sees the connection close
         company_us_ = core::monotonic_us();
-        for (Check &check : checks_)
-            check.suspicion.forget(request.cancelled_id);
+        for (auto &[subject, check] : checks_)
+            check.forget(request.cancelled_id);
         for (Lesson &lesson : lessons_)
             std::erase_if(lesson.refused, [&](const EngineCheck::Suspect &refused) {
                 return refused.declined.id == request.cancelled_id;
@@ -133,10 +131,10 @@ void HttpChannel::end(HttpTransfer &finished, CURLcode result, ChannelListener &
         end_probe(*probe, result, listener);
         return;
     }
-    for (Check &check : checks_) {
+    for (auto &[subject, check] : checks_) {
         if (&finished == check.transfer.get()) {
             const std::unique_ptr<HttpTransfer> transfer = std::move(check.transfer);
-            end_check(check, *transfer, result, listener);
+            end_check(subject, check, *transfer, result, listener);
             return;
         }
     }
@@ -163,14 +161,14 @@ void HttpChannel::end(HttpTransfer &finished, CURLcode result, ChannelListener &
 
 void HttpChannel::conclude(const HttpTransfer &transfer, openai::Reply reply, ChannelListener &listener) {
     const Request &request = transfer.request();
-    Declined declined{request.id, Declined::Why::Unavailable, std::move(reply.reason)};
+    Declined declined{request.id, Declined::Why::Unavailable, std::move(reply.reason), std::move(reply.shown)};
     switch (reply.verdict) {
     case openai::Verdict::Answer:
         company_us_ = core::monotonic_us();
         if (request.kind == Request::Kind::Ping)
             take_models(transfer.reply(), listener);
         else if (transfer.status() < 300)
-            check_for(request.kind).suspicion.note_answer(request.model, company_us_);
+            note_answer(request);
         if (!reply.piece.empty())
             listener.on_message(*this, reply.piece);
         listener.on_message(*this, reply.message);
@@ -219,172 +217,6 @@ void HttpChannel::lose(const HttpTransfer &transfer, CURLcode result, ChannelLis
         go_down(declined.reason, listener);
 }
 
-// ---- is the engine or the request at fault? -------------------------------------------------------------------------
-
-bool HttpChannel::serves(Request::Kind kind) const {
-    return kind == Request::Kind::Generate ? engine_.generates() : engine_.embeds();
-}
-
-void HttpChannel::suspect(const Request &request, EngineCheck::Suspect suspect, ChannelListener &listener) {
-    Check &check = check_for(request.kind);
-    const std::int64_t now_us = core::monotonic_us();
-    const bool is_known =
-        is_put_off(suspect) ? check.suspicion.is_known_to_be_free(now_us) : check.suspicion.is_known_to_work(now_us);
-    if (!serves(request.kind) || is_known || (check.transfer == nullptr && !begin_check(check, request.kind, 0)))
-        return acquit(std::move(suspect), listener);
-    suspect.model = request.model;
-    check.suspicion.hold(std::move(suspect));
-}
-
-// The check goes to a model of the engine's own list, by its place there, whatever models callers have named.
-bool HttpChannel::begin_check(Check &check, Request::Kind kind, std::size_t model) {
-    const std::string name = model < engine_.models.size() ? engine_.models[model] : std::string();
-    check.transfer = start(openai::known_good_request(kind, name, engine_));
-    check.begun_us = core::monotonic_us();
-    check.is_second = model > 0;
-    return check.transfer != nullptr;
-}
-
-// Other requests are in flight, or were until shortly before: the check may have waited behind them, as an engine works
-// on a limited number at once. steadytext.breaker_timeout finds an engine that answers no request.
-bool HttpChannel::had_company(const Check &check) const {
-    return !transfers_.empty() || company_us_ >= check.begun_us - kCompanyUs;
-}
-
-// An engine that answers works, whatever the answer; so does an engine that asks to come again. If an engine has
-// several models, a failure of a model proves nothing about the others, so a second model is asked. If the engine has
-// served such requests before, its path is only lost for now, and may come back.
-void HttpChannel::end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener) {
-    using openai::Verdict;
-    openai::Reply reply{.verdict = Verdict::Suspect, .message = {}, .reason = {}};
-    if (result == CURLE_OK)
-        reply = openai::read_reply(transfer.request(), engine_, transfer.status(), transfer.reply(), 0,
-                                   transfer.has_retry_after());
-    const Verdict verdict = reply.verdict;
-    const Request::Kind kind = transfer.request().kind;
-    const std::string &has_served = check.suspicion.model();
-    const bool has_other_purpose =
-        verdict == Verdict::Unserved && !has_one_model() &&
-        (transfer.status() == 501 || (!has_served.empty() && has_served != transfer.request().model));
-    if (verdict == Verdict::Answer || verdict == Verdict::Busy || has_other_purpose)
-        return judge_working(check, transfer, verdict == Verdict::Busy, reply.is_loading, listener);
-    if (result == CURLE_OPERATION_TIMEDOUT && had_company(check)) {
-        for (EngineCheck::Suspect &suspect : check.suspicion.take_suspects())
-            acquit(std::move(suspect), listener);
-        return;
-    }
-    const bool is_unserved = verdict == Verdict::Unserved && (transfer.status() == 501 || has_served.empty());
-    const bool is_gone = result == CURLE_COULDNT_CONNECT;
-    if (!is_unserved && !is_gone && !check.is_second && !has_one_model() && begin_check(check, kind, 1))
-        return;
-    std::vector<EngineCheck::Suspect> suspects = check.suspicion.take_suspects();
-    if (is_unserved) {
-        openai::narrow(engine_, kind);
-        listener.on_described(openai::info_reply("", engine_));
-    }
-    convict(std::move(suspects), is_unserved, is_gone, listener);
-    if (is_gone)
-        go_down(transfer.failure(result), listener);
-    else if (result == CURLE_OK && transfer.status() == 401)
-        go_down("it refuses the key (HTTP 401)", listener);  // and read the key anew
-}
-
-// If the check is put off, so are all requests for the same model.
-void HttpChannel::judge_working(Check &check, const HttpTransfer &transfer, bool is_busy, bool is_loading,
-                                ChannelListener &listener) {
-    check.suspicion.note_works(core::monotonic_us());
-    if (!is_busy && !check.is_second)
-        check.suspicion.note_free(core::monotonic_us());
-    for (EngineCheck::Suspect &suspect : check.suspicion.take_suspects()) {
-        if (is_busy && is_put_off(suspect) && (has_one_model() || suspect.model == transfer.request().model))
-            put_all_off(std::move(suspect), transfer, is_loading, listener);
-        else
-            acquit(std::move(suspect), listener);
-    }
-}
-
-// A failed check is a single failure, however many requests wait for it; if the engine is gone, each request counts.
-void HttpChannel::convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone,
-                          ChannelListener &listener) {
-    bool is_first = true;
-    for (EngineCheck::Suspect &suspect : suspects) {
-        if (is_put_off(suspect) && !is_unserved) {
-            acquit(std::move(suspect), listener);
-            continue;
-        }
-        if (is_unserved)
-            suspect.declined.why = Declined::Why::Unserved;
-        suspect.declined.is_its_failure = is_gone || std::exchange(is_first, false);
-        listener.on_declined(*this, suspect.declined);
-    }
-}
-
-// Puts the suspect off for as long as the engine told the check.
-void HttpChannel::put_all_off(EngineCheck::Suspect suspect, const HttpTransfer &transfer, bool is_loading,
-                              ChannelListener &listener) {
-    suspect.declined.retry_after_us = transfer.retry_after_us();
-    suspect.declined.is_loading = is_loading;
-    suspect.declined.is_of_its_model = !has_one_model();
-    listener.on_declined(*this, suspect.declined);
-}
-
-// The engine works: the request made it fail, or something before the engine failed by chance.
-void HttpChannel::acquit(EngineCheck::Suspect suspect, ChannelListener &listener) {
-    if (!suspect.message.empty())
-        return listener.on_message(*this, suspect.message);
-    suspect.declined.is_its_failure = false;
-    listener.on_declined(*this, suspect.declined);
-}
-
-// ---- parameters that the engine refuses -----------------------------------------------------------------------------
-
-void HttpChannel::ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener) {
-    const Request &request = transfer.request();
-    EngineCheck::Suspect refused{{request.id, Declined::Why::Reworded, "it wants the request in another form"}, {}};
-    if (openai::is_outdated(engine_, request))
-        return listener.on_declined(*this, refused.declined);
-    openai::Reply reply =
-        openai::read_reply(request, engine_, transfer.status(), transfer.reply(), 0, transfer.has_retry_after());
-    if (reply.verdict != openai::Verdict::Answer)
-        return conclude(transfer, std::move(reply), listener);
-    refused.message = std::move(reply.message);
-    const std::int64_t now_us = core::monotonic_us();
-    lessons_.remove_if([&](const Lesson &lesson) { return lesson.holds_until_us <= now_us; });
-    auto lesson = std::find_if(lessons_.begin(), lessons_.end(), [&](const Lesson &known) {
-        return known.kind == request.kind && known.model == request.model && known.parameter == parameter;
-    });
-    if (lesson == lessons_.end()) {
-        lesson =
-            lessons_.insert(lesson, Lesson{request.kind, request.model, parameter, nullptr, {}, now_us + kHoldsUs});
-        if (lesson->transfer = start(openai::known_good_request(request.kind, request.model, engine_, parameter));
-            lesson->transfer != nullptr)
-            lesson->holds_until_us = INT64_MAX;
-    }
-    if (lesson->transfer == nullptr)
-        return listener.on_message(*this, refused.message);
-    lesson->refused.push_back(std::move(refused));
-}
-
-// If the engine takes the parameter in the gateway's request, it refused the other request for its content: the caller
-// gets the engine's words.
-void HttpChannel::end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener) {
-    const HttpTransfer &transfer = *lesson.transfer;
-    std::string words;
-    const bool is_learned =
-        result == CURLE_OK && openai::learn(engine_, transfer.request(), transfer.status(), transfer.reply(), words);
-    const std::vector<EngineCheck::Suspect> refused = std::move(lesson.refused);
-    if (!is_learned)
-        lessons_.push_back({lesson.kind, lesson.model, lesson.parameter, nullptr, {}, core::monotonic_us() + kHoldsUs});
-    if (!words.empty())
-        listener.on_lesson(words);
-    for (const EngineCheck::Suspect &request : refused) {
-        if (is_learned)
-            listener.on_declined(*this, request.declined);
-        else
-            listener.on_message(*this, request.message);
-    }
-}
-
 // ---- streams --------------------------------------------------------------------------------------------------------
 
 void HttpChannel::deliver_streams(ChannelListener &listener) {
@@ -421,7 +253,7 @@ void HttpChannel::deliver_stream(const std::string &id, ChannelListener &listene
         case Event::Invalid: {
             const auto damaged = transfers_.extract(found);
             return suspect(damaged.mapped()->request(),
-                           {{id, Declined::Why::Invalid, "it sent something else than a part of its answer"}, {}},
+                           {{id, Declined::Why::Invalid, "it sent something else than a part of its answer", {}}, {}},
                            listener);
         }
         }
@@ -555,8 +387,9 @@ void HttpChannel::go_down(const std::string &reason, ChannelListener &listener) 
     up = false;
     engine_.api = api_;  // it may come back as another engine
     transfers_.clear();
-    for (Check &check : checks_)
-        check = {};
+    checks_.clear();
+    for (std::string &model : answered_last_)
+        model.clear();
     lessons_.clear();
     probe_again(core::monotonic_us());
     listener.on_down(*this, reason.c_str());

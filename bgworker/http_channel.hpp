@@ -49,13 +49,6 @@ private:
     void end(HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
     // Passes the result to the listener, unless it is not known yet whether engine or request is at fault.
     void conclude(const HttpTransfer &transfer, core::openai::Reply reply, ChannelListener &listener);
-    // The check of a kind of requests: to generate, or to embed.
-    struct Check {
-        EngineCheck suspicion;
-        std::unique_ptr<HttpTransfer> transfer;
-        std::int64_t begun_us = 0;
-        bool is_second = false;  // asks another model: the default model has failed
-    };
     // Tests whether a model refuses a parameter or only a request with it: refused requests wait for the answer to the
     // gateway's own request.
     struct Lesson {
@@ -66,26 +59,43 @@ private:
         std::vector<EngineCheck::Suspect> refused;
         std::int64_t holds_until_us = INT64_MAX;
     };
-    [[nodiscard]] Check &check_for(core::openai::Request::Kind kind) {
-        return checks_[kind == core::openai::Request::Kind::Generate ? 0 : 1];
-    }
-    [[nodiscard]] bool begin_check(Check &check, core::openai::Request::Kind kind, std::size_t model);
-    [[nodiscard]] bool had_company(const Check &check) const;
+    // --- whose failure it is (http_trials.cpp) ---
+    enum class Finding { Works, Busy, Unserved, Fails, Unknown };
     [[nodiscard]] bool has_one_model() const { return engine_.models.size() <= 1; }
-    void judge_working(Check &check, const HttpTransfer &transfer, bool is_busy, bool is_loading,
-                       ChannelListener &listener);
+    [[nodiscard]] std::string model_at(std::size_t place) const;
+    [[nodiscard]] bool lists(const std::string &model) const;
     [[nodiscard]] bool serves(core::openai::Request::Kind kind) const;
+    [[nodiscard]] Subject subject_of(const core::openai::Request &request) const;
+    [[nodiscard]] EngineCheck &check_of(const Subject &subject);
+    void note_answer(const core::openai::Request &request);
+    void suspect(const core::openai::Request &request, EngineCheck::Suspect suspect, ChannelListener &listener);
+    [[nodiscard]] bool begin_trial(EngineCheck &check, const Subject &subject);
+    [[nodiscard]] bool ask(EngineCheck &check, const Subject &subject);
+    [[nodiscard]] bool had_company(const EngineCheck &check) const;
+    [[nodiscard]] Finding finding_of(const Subject &asked, const EngineCheck &check, const HttpTransfer &transfer,
+                                     CURLcode result, core::openai::Verdict verdict) const;
+    [[nodiscard]] Subject next_witness(const Subject &subject, const EngineCheck &check) const;
+    [[nodiscard]] bool works_otherwise(const Subject &subject, const EngineCheck &check, std::int64_t now_us) const;
+    void end_check(const Subject &of, EngineCheck &check, const HttpTransfer &transfer, CURLcode result,
+                   ChannelListener &listener);
+    [[nodiscard]] bool end_own(const Subject &subject, EngineCheck &check, const HttpTransfer &transfer,
+                               Finding finding, const core::openai::Reply &reply, ChannelListener &listener);
+    [[nodiscard]] bool end_witness(const Subject &subject, EngineCheck &check, const HttpTransfer &transfer,
+                                   Finding finding, ChannelListener &listener);
+    void end_beside(EngineCheck &check, ChannelListener &listener);
+    void end_unserved(EngineCheck &check, core::openai::Request::Kind kind, ChannelListener &listener);
+    void convict_engine(std::vector<EngineCheck::Suspect> suspects, const std::string &reason, bool is_gone,
+                        ChannelListener &listener);
+    void put_off(std::vector<EngineCheck::Suspect> suspects, std::int64_t retry_after_us, const std::string &reason,
+                 bool is_of_its_model, ChannelListener &listener, bool is_loading = false);
+    void acquit(EngineCheck::Suspect suspect, ChannelListener &listener);
+
+    // --- parameters that the engine refuses (http_lessons.cpp) ---
     void ask_whether_refused(const HttpTransfer &transfer, std::string parameter, ChannelListener &listener);
     void end_lesson(Lesson lesson, CURLcode result, ChannelListener &listener);
     void take_models(std::string_view listing, ChannelListener &listener);
     // For a transfer whose connection broke.
     void lose(const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
-    void suspect(const core::openai::Request &request, EngineCheck::Suspect suspect, ChannelListener &listener);
-    void end_check(Check &check, const HttpTransfer &transfer, CURLcode result, ChannelListener &listener);
-    void put_all_off(EngineCheck::Suspect suspect, const HttpTransfer &transfer, bool is_loading,
-                     ChannelListener &listener);
-    void acquit(EngineCheck::Suspect suspect, ChannelListener &listener);
-    void convict(std::vector<EngineCheck::Suspect> suspects, bool is_unserved, bool is_gone, ChannelListener &listener);
     void deliver_streams(ChannelListener &listener);
     void deliver_stream(const std::string &id, ChannelListener &listener);
     void end_stream(const std::string &id, ChannelListener &listener);
@@ -108,8 +118,9 @@ private:
     std::vector<std::string> news_;  // ids of streams with new events
     Transfers transfers_;
     std::vector<std::string> ready_;  // replies that need no engine
-    Check checks_[2];
-    std::int64_t company_us_ = 0;  // when a request was last answered, or given up by its caller
+    std::map<Subject, EngineCheck> checks_;
+    std::string answered_last_[2];  // the model, by Subject::generates
+    std::int64_t company_us_ = 0;   // when a request was last answered, or given up by its caller
     std::list<Lesson> lessons_;
     std::unique_ptr<HttpTransfer> probe_;
     std::int64_t next_probe_us_ = 0;

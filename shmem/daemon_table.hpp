@@ -17,6 +17,7 @@
 #include "shmem/slot_table.hpp"
 #include "src/core/balance.hpp"
 #include "src/core/breaker.hpp"
+#include "src/core/kind_health.hpp"
 
 namespace steadytext::shmem {
 
@@ -57,12 +58,19 @@ struct DaemonIdentity {
     bool models_loaded = false;  // it reported all its models, or is of a kind that never reports them
 };
 
+// Of the kinds that core::KindHealth tells apart.
+[[nodiscard]] constexpr std::size_t kind_of(Operation operation) noexcept {
+    return operation == Operation::Generate ? 0 : operation == Operation::Rerank ? 2 : 1;
+}
+
 struct alignas(kCacheLine) DaemonRow {
     SeqLock<DaemonIdentity> identity;
     std::atomic<DaemonState> state{DaemonState::Absent};
     // number of the daemon that has the row; 0: no daemon. release: pairs with the acquire in is_taken()
     std::atomic<std::uint64_t> tenure{0};
     core::Breaker breaker;
+    core::KindHealth kinds;
+    std::atomic<std::int64_t> held_off_until_us{0};  // CLOCK_MONOTONIC: of an engine, the latest of its convictions
     // The tenure of the daemon that gets nothing new while it flaps; 0: none. Written by the launcher
     // (bgworker/incident_watch.*).
     std::atomic<std::uint64_t> resting_tenure{0};
@@ -91,6 +99,7 @@ struct alignas(kCacheLine) DaemonRow {
         identity.store(DaemonIdentity());
         disconnect();
         breaker.forget();
+        kinds.reset();
         resting_tenure.store(0, std::memory_order_relaxed);
         latencies.clear();
         for (std::atomic<std::uint64_t> *number : {&requests, &failures, &late_replies, &answered, &answered_us})
@@ -101,11 +110,17 @@ struct alignas(kCacheLine) DaemonRow {
     // The same daemon under a new gateway, which has no connection yet. The counters stay.
     void disconnect() noexcept {
         breaker.reset();
+        kinds.release();
+        held_off_until_us.store(0, std::memory_order_relaxed);
         busy_until_us.store(0, std::memory_order_relaxed);
         in_flight.store(0, std::memory_order_relaxed);
         connections.store(0, std::memory_order_relaxed);
         ready_since_us.store(0, std::memory_order_relaxed);
         resident_bytes.store(0, std::memory_order_relaxed);
+    }
+    // Calls of some kind fail at it, and are held off.
+    [[nodiscard]] bool holds_some_off(std::int64_t now_us) const noexcept {
+        return now_us < held_off_until_us.load(std::memory_order_relaxed) || kinds.holds_any_off(now_us);
     }
     // Whether the row belongs to this daemon, or was left behind by it.
     [[nodiscard]] bool is_of(std::string_view endpoint) const noexcept {

@@ -151,7 +151,7 @@ for my $case (
     [ qr/something else/, body => 'nonsense' ],
 ) {
     my ($words, @reply) = @$case;
-    $engine->next(path => '/v1/chat/completions', times => 1000, @reply);
+    $engine->next(path => $_, times => 1000, @reply) for '/v1/chat/completions', '/v1/embeddings';
     my $result;
     ok($cluster->wait_for(sub { ($result = generate('anything'))->{state}; of_engine('breaker') eq 'open' }), 'an engine that fails at anything, a second after it last worked')
         or diag $result->{err};
@@ -159,6 +159,23 @@ for my $case (
     $engine->next(path => 'none', clear => 1);
     $cluster->sql(sprintf q(SELECT steadytext_daemon_reset('%s')), $engine->url);
     is(generate('better')->{out}, 'better', 'once it works again it is asked');
+}
+
+# What an engine repeats of a request is for its caller alone: whoever watches the server sees what happened, not the words.
+{
+    $cluster->sql('CREATE ROLE watcher LOGIN IN ROLE pg_monitor');
+    my $seen = sub { return $cluster->sql(q(SELECT concat_ws(' ', (SELECT string_agg(d::text, ' ') FROM steadytext_daemons d), (SELECT string_agg(h::text, ' ') FROM steadytext_health_check() h))), user => 'watcher') };
+    for my $status (402, 403, 404, 429, 500, 503) {
+        for my $body ('of my secret', { error => { message => 'of my secret', code => 'of my secret', type => 'of my secret' } }) {
+            my $what = "HTTP $status, " . (ref $body ? 'JSON' : 'a text');
+            my $reply = answered(status => $status, body => $body, headers => { 'Retry-After' => '1' });
+            $cluster->try_sql("SET steadytext.request_timeout = '900ms'; SELECT steadytext_$_(\$p\$$reply\$p\$, use_cache => false)", user => 'alice') for qw(generate embed);
+            unlike($seen->(), qr/my secret/, "$what: no view shows what it repeats of a request");
+            $cluster->sql(sprintf q(SELECT steadytext_daemon_reset('%s')), $engine->url);
+        }
+    }
+    like($seen->(), qr/HTTP 500|HTTP 503/, 'but what happened');
+    like(generate(answered(status => 502, body => 'of my secret'))->{err}, qr/HTTP 502: of my secret/, 'the caller sees all of it');
 }
 
 # 503 while it loads, or with Retry-After, is as 429: the call waits, and the view says why.
@@ -184,7 +201,7 @@ for my $case (
 for my $case ([ 429, 'slow down', 'ready' ], [ 503, 'Loading model', 'loading' ]) {
     my ($status, $words, $state) = @$case;
     my $health = sub { $cluster->sql("SELECT $_[0] FROM steadytext_health_check() WHERE component = 'daemon'") };
-    $engine->next(path => '/v1/chat/completions', times => 1000, status => $status, headers => { 'Retry-After' => '50' }, body => { error => { message => $words } });
+    $engine->next(path => $_, times => 1000, status => $status, headers => { 'Retry-After' => '50' }, body => { error => { message => $words } }) for '/v1/chat/completions', '/v1/embeddings';
     my $session = $cluster->session->send(q(SET steadytext.request_timeout = '100s'; SELECT steadytext_generate('kept waiting', use_cache => false)));
     ok($cluster->wait_for(sub { of_engine('until > now()') eq 't' }), "HTTP $status: until when it is put off is shown");
     is(of_engine('state'), $state, "HTTP $status: state $state");

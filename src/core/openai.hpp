@@ -115,6 +115,8 @@ struct Reply {
     // Of an engine that answers a streamed request in a single piece: the part before `message`
     std::string piece{};
     bool is_loading = false;  // of Busy: it is not ready yet
+    // `reason` without the engine's words, which may repeat the request; empty: `reason` has none
+    std::string shown{};
 };
 
 // `says_when`: the answer came with Retry-After.

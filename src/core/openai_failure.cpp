@@ -142,8 +142,12 @@ Reply suspicion(std::string why, std::string message = {}) {
     return {Verdict::Suspect, std::move(message), std::move(why)};
 }
 
-std::string with_words(std::string what, const std::string &words) {
-    return words.empty() ? what : std::move(what) + ": " + words;
+// `reason` has the engine's words, `shown` has not.
+Reply with_words(Verdict verdict, std::string what, const std::string &words, std::string message = {}) {
+    return {.verdict = verdict,
+            .message = std::move(message),
+            .reason = words.empty() ? what : what + ": " + words,
+            .shown = what};
 }
 
 }  // namespace
@@ -213,10 +217,13 @@ Reply failure_reply(const Request &request, const EngineError &error, long statu
     const std::string http = "HTTP " + std::to_string(status == kQuotaUsedUp ? 429 : status);
     const std::string words = request.secrets == nullptr ? error.words : request.secrets->masked(error.words);
     if (status == kQuotaUsedUp || error.status == kQuotaUsedUp || status == 402)
-        return {Verdict::Exhausted, {}, with_words("its quota is used up (" + http + ")", words)};
+        return with_words(Verdict::Exhausted, "its quota is used up (" + http + ")", words);
     const bool is_loading = status == 503 && contains_word(words, "loading");
-    if (status == 429 || status == 529 || is_loading || (status == 503 && says_when))
-        return {Verdict::Busy, {}, with_words("it asks to come again later (" + http + ")", words), {}, is_loading};
+    if (status == 429 || status == 529 || is_loading || (status == 503 && says_when)) {
+        Reply reply = with_words(Verdict::Busy, "it asks to come again later (" + http + ")", words);
+        reply.is_loading = is_loading;
+        return reply;
+    }
     if (status == 403 && error.is_json)
         return suspicion("it refuses the key (" + http + ")",
                          error_reply(request.id, "the engine refuses this request (" + http + ")"));
@@ -227,8 +234,8 @@ Reply failure_reply(const Request &request, const EngineError &error, long statu
     const bool has_told = error.is_json && !words.empty();
     if (status == 400 || status == 413 || status == 422 || (status == 404 && has_told))
         return {Verdict::Answer, error_reply(request.id, words.empty() ? http : words), {}};
-    return suspicion(with_words("it answers " + http, words),
-                     has_told ? error_reply(request.id, words) : std::string());
+    return with_words(Verdict::Suspect, "it answers " + http, words,
+                      has_told ? error_reply(request.id, words) : std::string());
 }
 
 }  // namespace steadytext::core::openai

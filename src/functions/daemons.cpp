@@ -127,6 +127,8 @@ STEADYTEXT_FUNCTION(steadytext_daemon_trip) {
 STEADYTEXT_FUNCTION(steadytext_daemon_reset) {
     shmem::DaemonRow &row = row_of(PG_GETARG_DATUM(0));
     row.breaker.reset();
+    row.kinds.release();
+    row.held_off_until_us.store(0);
     row.busy_until_us.store(0);
     row.resets.fetch_add(1);
     session::note_server_action("steadytext_daemon_reset",

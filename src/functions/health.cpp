@@ -105,9 +105,10 @@ void put_launcher(ReturnSetInfo *result, const shmem::Header &header, std::int64
                "no background worker is free for keepers, queue workers or callbacks", now_us);
 }
 
-Status daemon_status(DaemonState state, BreakerState breaker, bool is_put_off) {
+// `is_partial`: it puts off calls, or fails at some kind of them.
+Status daemon_status(DaemonState state, BreakerState breaker, bool is_partial) {
     if (state == DaemonState::Ready && breaker == BreakerState::Closed)
-        return is_put_off ? Status::Degraded : Status::Healthy;
+        return is_partial ? Status::Degraded : Status::Healthy;
     if (state == DaemonState::Draining || state == DaemonState::Loading ||
         (state == DaemonState::Ready && breaker == BreakerState::HalfOpen))
         return Status::Degraded;
@@ -120,7 +121,8 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
     const BreakerState breaker = row.breaker.state(guc::breaker_settings(), now_us);
     const std::int64_t until_us =
         breaker == BreakerState::Open ? row.breaker.open_until_us() : row.busy_until_us.load();
-    put(result, "daemon", watched ? daemon_status(state, breaker, until_us > now_us) : Status::Unhealthy,
+    put(result, "daemon",
+        watched ? daemon_status(state, breaker, until_us > now_us || row.holds_some_off(now_us)) : Status::Unhealthy,
         [&](JsonObject &details) {
             details.add("endpoint", std::string_view(identity.endpoint));
             details.add("state", std::string_view(shmem::name_of(state)));

@@ -136,6 +136,7 @@ Answer PendingSlot::take_answer() const {
     const shmem::Slot &done = slot();
     Answer answer;
     answer.daemon = done.daemon;
+    answer.kind = shmem::kind_of(done.operation);
     answer.daemon_tenure = done.daemon_tenure;
     const std::int64_t sent_us = done.sent_us.load(std::memory_order_relaxed);
     answer.was_sent = sent_us != 0;
@@ -189,12 +190,16 @@ bool note_reading(const Answer &answer, bool read, const core::Problem &problem)
     shmem::DaemonRow &daemon = segment.daemons->rows[answer.daemon];
     if (daemon.tenure.load(std::memory_order_acquire) != answer.daemon_tenure)
         return read;  // the daemon is gone, and its row another's
+    const std::int64_t now_us = core::monotonic_us();
+    if (read)
+        daemon.kinds.worked(answer.kind, now_us);
     if (read || strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) != 0) {
         daemon.breaker.record_readable();
     } else {
         segment.counters->add(my_shard(), Counter::InvalidReplies);
         daemon.failures.fetch_add(1, std::memory_order_relaxed);
-        daemon.breaker.record_unreadable(guc::breaker_settings(), core::monotonic_us());
+        if (daemon.kinds.is_the_daemons(answer.kind, guc::breaker_settings(), now_us))
+            daemon.breaker.record_unreadable(guc::breaker_settings(), now_us);
     }
     return read;
 }

@@ -221,10 +221,10 @@ void RerankingCall::keep(const CachedAnswer &answer) const {
 
 CallResult RerankingCall::accept(const Answer &answer, CachedAnswer &shared) {
     core::ReplyUsage usage;
-    const bool good = pg::try_guarded(problem, [&](core::Problem &p) {
+    const auto read = [&](core::Problem &p) {
         return core::read_rerank_reply(answer.body, work_.documents, scores_at_hand(), usage, p);
-    });
-    if (!good)
+    };
+    if (!note_reading(answer, pg::try_guarded(problem, read), problem))
         return CallResult::Failed;
     observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
     keep_scores(scores_at_hand());
