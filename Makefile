@@ -52,7 +52,7 @@ $(BUILD)/obj/%.o: %.cpp Makefile pg_steadytext.control
 -include $(OBJS:.o=.d)
 
 # The installation script, by topic. The order is theirs: a file names only what stands before it, and privileges come last.
-SQL_TOPICS = ownership arguments configuration generation structured_output embedding reranking batches summaries cache eviction legacy_keys \
+SQL_TOPICS = ownership arguments configuration generation structured_output embedding operators reranking batches summaries cache eviction legacy_keys \
 	daemons limits budgets monitoring queue prompts audit restores administrators self_check
 $(SCRIPT): $(SQL_TOPICS:%=sql/%.sql) sql/privileges.sql sql/short_names scripts/short-names pg_steadytext.control Makefile
 	@mkdir -p $(@D)

@@ -6,6 +6,7 @@
 #include "src/core/identifier.hpp"
 #include "src/core/job_types.hpp"
 #include "src/core/listen_address.hpp"
+#include "src/core/operator_rules.hpp"
 
 #include <algorithm>
 #include <array>
@@ -353,6 +354,56 @@ constexpr Parameter kArguments[] = {
     {"st_generate_choice", "use_cache", kFlag},
     {"st_generate_choice", "seed", kAnySeed},
     {"st_generate_choice", "unsafe_mode", kFlag},
+
+    {"steadytext_if", "condition", kCondition},
+    {"steadytext_if", "input", kJudgedText},
+    {"steadytext_if", "model", kModel},
+
+    {"steadytext_classify", "input", kJudgedText},
+    {"steadytext_classify", "labels", kLabels},
+    {"steadytext_classify", "model", kModel},
+
+    {"steadytext_classify_all", "input", kJudgedText},
+    {"steadytext_classify_all", "labels", kLabels},
+    {"steadytext_classify_all", "model", kModel},
+
+    {"steadytext_score", "question", kQuestion},
+    {"steadytext_score", "input", kJudgedText},
+    {"steadytext_score", "model", kModel},
+
+    // A refusal is a row of theirs.
+    {"steadytext_try_generate", "prompt", kAny},
+    {"steadytext_try_generate", "max_tokens", kAny},
+    {"steadytext_try_generate", "use_cache", kAny},
+    {"steadytext_try_generate", "seed", kAny},
+    {"steadytext_try_generate", "eos_string", kAny},
+    {"steadytext_try_generate", "model", kAny},
+    {"steadytext_try_generate", "model_repo", kAny},
+    {"steadytext_try_generate", "model_filename", kAny},
+    {"steadytext_try_generate", "size", kAny},
+    {"steadytext_try_generate", "unsafe_mode", kAny},
+
+    {"steadytext_try_embed", "text_input", kAny},
+    {"steadytext_try_embed", "use_cache", kAny},
+    {"steadytext_try_embed", "seed", kAny},
+    {"steadytext_try_embed", "model", kAny},
+    {"steadytext_try_embed", "unsafe_mode", kAny},
+
+    {"steadytext_try_if", "condition", kAny},
+    {"steadytext_try_if", "input", kAny},
+    {"steadytext_try_if", "model", kAny},
+
+    {"steadytext_try_classify", "input", kAny},
+    {"steadytext_try_classify", "labels", kAny},
+    {"steadytext_try_classify", "model", kAny},
+
+    {"steadytext_try_extract", "input", kAny},
+    {"steadytext_try_extract", "row_type", {.sample = "NULL::public.steadytext_config"}},
+    {"steadytext_try_extract", "max_tokens", kAny},
+    {"steadytext_try_extract", "use_cache", kAny},
+    {"steadytext_try_extract", "seed", kAny},
+    {"steadytext_try_extract", "unsafe_mode", kAny},
+    {"steadytext_try_extract", "model", kAny},
 
     {"steadytext_extract", "input", kInput},
     {"steadytext_extract", "row_type", {.sample = "NULL::public.steadytext_config"}},

@@ -1,5 +1,6 @@
 // steadytext_generate_json, _regex, _choice and the parts of steadytext_extract: arguments in, text out. Regime: pg.
 #include "src/pg/compat.hpp"
+#include "src/functions/calls.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/pg/row_schema.hpp"
@@ -10,6 +11,8 @@
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
 #include "src/session/generation.hpp"
+
+#include <algorithm>
 
 namespace {
 
@@ -89,19 +92,39 @@ STEADYTEXT_FUNCTION(steadytext_extract_json) {
     return answer(fcinfo, request);
 }
 
-// The row that the JSON describes, of the type of the first argument. A column that the JSON lacks keeps its value from
-// the first argument.
+namespace {
+
+// The row of the type that the JSON describes. A column that the JSON lacks keeps its value from `base`.
+Datum row_of(FunctionCallInfo fcinfo, Oid type, HeapTupleHeader base, Datum json) {
+    const text *object = DatumGetTextPP(json);
+    Datum row = 0;
+    core::Problem problem;
+    if (pg::make_row(type, base, {VARDATA_ANY(object), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(object))}, row,
+                     problem))
+        return row;
+    (void)session::degrade(problem);
+    PG_RETURN_NULL();
+}
+
+}  // namespace
+
 STEADYTEXT_FUNCTION(steadytext_extract_row) {
     const Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
     (void)pg::require_row_type(type);
     if (PG_ARGISNULL(1))
         PG_RETURN_NULL();
-    HeapTupleHeader base = PG_ARGISNULL(0) ? nullptr : PG_GETARG_HEAPTUPLEHEADER(0);
-    const text *json = PG_GETARG_TEXT_PP(1);
-    Datum row = 0;
-    core::Problem problem;
-    if (pg::make_row(type, base, {VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json)}, row, problem))
-        PG_RETURN_DATUM(row);
-    (void)session::degrade(problem);
-    PG_RETURN_NULL();
+    return row_of(fcinfo, type, PG_ARGISNULL(0) ? nullptr : PG_GETARG_HEAPTUPLEHEADER(0), PG_GETARG_DATUM(1));
+}
+
+Datum steadytext::functions::extract(FunctionCallInfo fcinfo) {
+    const Oid type = get_fn_expr_argtype(fcinfo->flinfo, 1);
+    (void)pg::require_row_type(type);
+    LOCAL_FCINFO(json, 7);
+    InitFunctionCallInfoData(*json, fcinfo->flinfo, 7, fcinfo->fncollation, nullptr, nullptr);
+    std::copy_n(fcinfo->args, 7, json->args);
+    json->args[1] = {ObjectIdGetDatum(type), false};
+    const Datum object = steadytext_extract_json(json);
+    if (json->isnull)
+        PG_RETURN_NULL();
+    return row_of(fcinfo, type, PG_ARGISNULL(1) ? nullptr : PG_GETARG_HEAPTUPLEHEADER(1), object);
 }

@@ -86,8 +86,18 @@ inline std::string with_usage(const Options &options, std::string_view prompt) {
     return object;
 }
 
+// The prompt; of a prompt with <say>ANSWER</say> in it, the last such answer, so that a test can have one where an
+// instruction surrounds its text.
+inline std::string answer_to(const std::string &prompt) {
+    constexpr std::string_view kBegin = "<say>", kEnd = "</say>";
+    const std::size_t begin = prompt.rfind(kBegin), end = prompt.rfind(kEnd);
+    if (begin == std::string::npos || end == std::string::npos || end < begin + kBegin.size())
+        return prompt;
+    return prompt.substr(begin + kBegin.size(), end - begin - kBegin.size());
+}
+
 inline std::string generated(const Options &options, const json &params) {
-    const std::string prompt = json_text(params.value("prompt", std::string()));
+    const std::string prompt = json_text(answer_to(params.value("prompt", std::string())));
     return params.value("return_usage", false) ? with_usage(options, prompt) : prompt;
 }
 

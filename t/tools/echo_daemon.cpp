@@ -146,7 +146,8 @@ private:
             else if (key == "return_usage")
                 usage = value == "true";
         }
-        if (!members.complete() || !prompt.starts_with('"') || prompt.substr(1).starts_with(kFaultPrefix))
+        if (!members.complete() || !prompt.starts_with('"') || prompt.substr(1).starts_with(kFaultPrefix) ||
+            prompt.find("<say>") != std::string_view::npos)
             return false;
         generates_++;
         schedule_.note_instant_work();
