@@ -119,7 +119,7 @@ steadytextd: $(BUILD)/steadytextd
 $(BUILD)/steadytextd: $(wildcard daemon/*.cpp daemon/*.hpp src/core/constraint/* src/core/decimal.* src/core/json_shape.* src/core/work.hpp daemon/CMakeLists.txt t/tools/greedy_reference.cpp t/tools/rank_reference.cpp) scripts/build-llama
 	scripts/build-llama
 	cmake -S daemon -B $(BUILD)/daemon -G Ninja -DCMAKE_BUILD_TYPE=Release -DLLAMA_DIR="$$(scripts/build-llama --print-dir)" > $(BUILD)/daemon-configure.log
-	cmake --build $(BUILD)/daemon
+	cmake --build $(BUILD)/daemon $$([ -t 1 ] || echo -- --quiet)
 	@touch $@
 
 # Engines over HTTP for the tests of check-engines; nothing else needs them.
@@ -139,7 +139,7 @@ help:
 # help: make install         install it, and steadytextd if built
 # help: make demo            from nothing to an answer and a semantic search
 # help: make check           the tests that take some ten minutes together (TESTS="t/020_generate.sql ..." picks some)
-# help: make check-all       all tests, an hour: with kills, floods, sanitizers and engines of every kind
+# help: make check-all       all tests, some fifty minutes: with kills, floods, sanitizers and engines of every kind
 # help: make unit            the C++ unit tests: plain, ASan+UBSan, TSan
 # help: make fuzz            every parser of src/core under libFuzzer (FUZZ_SECONDS=600 each, FUZZ_TARGETS=...)
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one)
@@ -156,8 +156,12 @@ bootstrap:
 # Who may not write into the server's directories installs with sudo.
 AS_INSTALLER = $(shell [ -w "$$($(PG_CONFIG) --pkglibdir)" ] || echo sudo)
 
+# As many compilers as processors, unless make was told how many.
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
 everything: bootstrap
-	@$(MAKE) --no-print-directory -s all $(BUILD)/steadytextd $(BUILD)/echo-daemon $(BUILD)/wire-client $(BUILD)/canonical-json $(BUILD)/jinja $(BUILD)/hosts-preload.so
+	+@scripts/build-progress $(PARALLEL) all $(BUILD)/echo-daemon $(BUILD)/wire-client $(BUILD)/canonical-json $(BUILD)/jinja $(BUILD)/hosts-preload.so
+	@$(MAKE) --no-print-directory -s $(BUILD)/steadytextd
 	@$(AS_INSTALLER) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)' > $(BUILD)/install.log 2>&1 || { cat $(BUILD)/install.log; exit 1; }
 
 models:
@@ -173,7 +177,7 @@ LONG_TESTS = $(wildcard $(foreach number,006 030 041 100 130 137 150 151 152 171
 TESTS ?= $(filter-out $(LONG_TESTS),$(ALL_TESTS))
 check: everything models
 	@scripts/run-tests $(TESTS)
-	@echo 'Next: make check-all (an hour), make lint, make analyze.'
+	@echo 'Next: make check-all (some fifty minutes), make lint, make analyze.'
 # Ten minutes each: begun first, so that no processor waits for them at the end.
 LONGEST_TESTS = $(wildcard $(foreach number,006 005 311,t/$(number)_*))
 check-all: everything models
@@ -186,7 +190,8 @@ check-engines: everything models llama-server litellm
 bench: everything models
 	@bench/run $(TOPIC)
 
-lint: all
+lint:
+	+@scripts/build-progress $(PARALLEL) all
 	@scripts/lint
 
 analyze:
