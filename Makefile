@@ -116,7 +116,7 @@ $(BUILD)/hosts-preload.so: t/tools/hosts_preload.cpp
 # llama.cpp is built once per machine kind, in the cache (scripts/build-llama).
 .PHONY: steadytextd
 steadytextd: $(BUILD)/steadytextd
-$(BUILD)/steadytextd: $(wildcard daemon/*.cpp daemon/*.hpp src/core/constraint/* src/core/decimal.* src/core/json_shape.* src/core/work.hpp daemon/CMakeLists.txt t/tools/greedy_reference.cpp t/tools/rank_reference.cpp) scripts/build-llama
+$(BUILD)/steadytextd: $(wildcard daemon/*.cpp daemon/*.hpp src/core/constraint/* src/core/decimal.* src/core/json_shape.* src/core/work.hpp daemon/CMakeLists.txt t/tools/greedy_reference.cpp t/tools/rank_reference.cpp t/tools/special_tokens.cpp) scripts/build-llama
 	scripts/build-llama
 	cmake -S daemon -B $(BUILD)/daemon -G Ninja -DCMAKE_BUILD_TYPE=Release -DLLAMA_DIR="$$(scripts/build-llama --print-dir)" > $(BUILD)/daemon-configure.log
 	cmake --build $(BUILD)/daemon $$([ -t 1 ] || echo -- --quiet)
@@ -173,7 +173,7 @@ demo: everything
 ALL_TESTS = $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
 # Half a minute and more each, or builds of their own: make check-all and CI run them, make check leaves them out.
 LONG_TESTS = $(wildcard $(foreach number,006 030 041 100 130 137 150 151 152 171 172 173 175 176 177 179 180 182 184 185 190 191 192 193 194 \
-	195 196 197 198 199 200 202 203 204 207 209 220 221 226 228 240 241 242 310 311 312 313 314 900,t/$(number)_*))
+	195 196 197 198 199 200 202 203 204 207 209 220 221 226 228 240 241 242 310 311 312 313 314 315 900,t/$(number)_*))
 TESTS ?= $(filter-out $(LONG_TESTS),$(ALL_TESTS))
 check: everything models
 	@scripts/run-tests $(TESTS)

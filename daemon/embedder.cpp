@@ -60,6 +60,7 @@ bool Embedder::load(ModelInfo &info, core::Problem &problem) {
     model_ = load_model(options_.embedding_model, stopping_, problem);
     if (model_ == nullptr)
         return false;
+    tokenizer_ = Tokenizer(model_.get());
     context_ = make_pooling_context(problem);
     if (context_ == nullptr)
         return false;
@@ -70,7 +71,7 @@ bool Embedder::load(ModelInfo &info, core::Problem &problem) {
 }
 
 bool Embedder::process(const EmbedTask &task, std::size_t item, Vectors &result, std::string &error) {
-    std::vector<llama_token> tokens = tokenize(model_.get(), options_.embedding_prefix + task.texts[item], false);
+    std::vector<llama_token> tokens = tokenizer_.tokens(options_.embedding_prefix + task.texts[item]);
     const std::size_t window = llama_n_ctx(context_.get());
     if (tokens.size() > window && !task.cuts) {
         error = "Input is beyond the model's window: " + std::to_string(tokens.size()) +

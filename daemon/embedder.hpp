@@ -8,6 +8,7 @@
 #include "daemon/item_engine.hpp"
 #include "daemon/llama_model.hpp"
 #include "daemon/options.hpp"
+#include "daemon/tokenizer.hpp"
 
 namespace steadytext::daemon {
 
@@ -26,6 +27,7 @@ private:
     const Options &options_;
     Model model_;
     Context context_;
+    Tokenizer tokenizer_;
     std::optional<Batch> batch_;
 };
 

@@ -96,7 +96,7 @@ Generator::~Generator() {
 std::string Generator::settings() const {
     return "generation context=" + std::to_string(options_.context) + " chunk=" + std::to_string(kChunk) +
            " flash_attention=" + std::to_string(static_cast<int>(options_.flash_attention)) +
-           (options_.flash_attention ? " threads=" + std::to_string(options_.threads) : "");
+           (options_.flash_attention ? " threads=" + std::to_string(options_.threads) : "") + " user_text=plain";
 }
 
 bool Generator::load(core::Problem &problem) {
@@ -124,7 +124,9 @@ bool Generator::load(core::Problem &problem) {
         return false;
 
     tokens_ = TokenTable(vocabulary_);
-    templates_ = common_chat_templates_init(model_.get(), "");
+    template_ = ChatTemplate(model_.get());
+    if (!template_.error().empty())
+        log_line("%s", template_.error().c_str());
     batch_.emplace(static_cast<int>(parameters.n_batch));
     slots_.resize(slots);
     const Invariance invariance = check_invariance(context_.get(), options_.slots);
@@ -215,22 +217,6 @@ void Generator::admit() {
         }
 }
 
-bool Generator::apply_template(const std::string &prompt, std::string &text) const {
-    common_chat_msg message;
-    message.role = "user";
-    message.content = prompt;
-    common_chat_templates_inputs inputs;
-    inputs.messages = {message};
-    inputs.now = {};  // some templates tell the model the date; the same prompt must have the same answer tomorrow
-    try {
-        text = common_chat_templates_apply(templates_.get(), inputs).prompt;
-        return true;
-    } catch (const std::exception &error) {
-        text = error.what();
-        return false;
-    }
-}
-
 void Generator::start(std::size_t slot, SharedJob job) {
     slots_[slot].emplace(Request{.job = job, .tail = TextTail({})});
     slots_in_use_.fetch_add(1, std::memory_order_relaxed);
@@ -244,13 +230,13 @@ void Generator::start(std::size_t slot, SharedJob job) {
 // Runs on a thread of the pool. It only reads the model's vocabulary and templates.
 void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const {
     const GenerateTask &task = job.task;
-    std::string text;
     if (is_given_up(job))
         return;
-    if (!apply_template(told_prompt(task), text)) {
-        prepared.error = "The model's chat template failed: " + text;
+    if (!template_.error().empty()) {
+        prepared.error = template_.error();
         return;
     }
+    const std::string text = told_prompt(task);
     // The requested answer must fit too, but takes at most half of the context from the prompt.
     const int reserved = std::min(task.max_new_tokens, options_.context / 2);
     const int allowed = options_.context - reserved;
@@ -266,7 +252,7 @@ void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const 
         return refuse("at least ", text.size() / longest);
     if (is_given_up(job))
         return;
-    prepared.prompt = tokenize(model_.get(), text, true);
+    prepared.prompt = template_.tokens(text);
     const int length = static_cast<int>(prepared.prompt.size());
     if (length > allowed)
         return refuse("", prepared.prompt.size());

@@ -28,8 +28,7 @@
 #include <variant>
 #include <vector>
 
-#include <common/chat.h>
-
+#include "daemon/chat_template.hpp"
 #include "daemon/constrained_text.hpp"
 #include "daemon/llama_model.hpp"
 #include "daemon/mailbox.hpp"
@@ -132,7 +131,6 @@ private:
     void fail(std::size_t slot, std::string message);
     void release(std::size_t slot);
 
-    [[nodiscard]] bool apply_template(const std::string &prompt, std::string &text) const;
     [[nodiscard]] bool busy() const;
     [[nodiscard]] bool has_work() const;
     [[nodiscard]] std::optional<std::size_t> slot_of(std::uint64_t serial) const;
@@ -149,7 +147,7 @@ private:
 
     Model model_;
     Context context_;
-    common_chat_templates_ptr templates_;
+    ChatTemplate template_;
     const llama_vocab *vocabulary_ = nullptr;
     TokenTable tokens_;
     std::optional<Batch> batch_;

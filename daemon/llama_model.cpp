@@ -80,17 +80,4 @@ std::string piece_of(const llama_vocab *vocabulary, llama_token token) {
     return {buffer, static_cast<std::size_t>(std::max(length, 0))};
 }
 
-std::vector<llama_token> tokenize(const llama_model *model, std::string_view text, bool parse_special) {
-    const llama_vocab *vocabulary = llama_model_get_vocab(model);
-    // A token has at least a byte; llama.cpp may add two tokens around the text
-    std::vector<llama_token> tokens(text.size() + 2);
-    const int count = llama_tokenize(vocabulary, text.data(), static_cast<int>(text.size()), tokens.data(),
-                                     static_cast<int>(tokens.size()), true, parse_special);
-    tokens.resize(count < 0 ? static_cast<std::size_t>(-count) : static_cast<std::size_t>(count));
-    if (count < 0)
-        llama_tokenize(vocabulary, text.data(), static_cast<int>(text.size()), tokens.data(),
-                       static_cast<int>(tokens.size()), true, parse_special);
-    return tokens;
-}
-
 }  // namespace steadytext::daemon

@@ -1,5 +1,4 @@
-// The engines' common use of llama.cpp: owning handles, loading with a readable reason for failure, tokens of a
-// text.
+// The engines' common use of llama.cpp: owning handles, loading with a readable reason for failure, texts of tokens.
 //
 // Each engine's thread has its own model and context. Regime: pure.
 #pragma once
@@ -53,7 +52,5 @@ void prepare_llama();
 
 // The text that a token writes; control tokens write nothing.
 [[nodiscard]] std::string piece_of(const llama_vocab *vocabulary, llama_token token);
-
-[[nodiscard]] std::vector<llama_token> tokenize(const llama_model *model, std::string_view text, bool parse_special);
 
 }  // namespace steadytext::daemon

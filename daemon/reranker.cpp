@@ -13,12 +13,12 @@ namespace {
 // A document that does not fit beside the query scores 0, as in the original daemon.
 constexpr int kWindow = 8192;
 
-std::string question(const RankTask &task, const std::string &document) {
-    return "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-           "provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n<Instruct>: " +
-           task.instruction + "\n<Query>: " + task.query + "\n<Document>: " + document +
-           "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
-}
+// What stands around the texts, as Qwen3-Reranker wants it.
+constexpr std::string_view kBefore =
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    "provided. "
+    "Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n<Instruct>: ";
+constexpr std::string_view kAfter = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
 
 llama_token single_token(const llama_model *model, std::string_view word) {
     llama_token tokens[4];
@@ -43,12 +43,15 @@ std::string Reranker::property(const char *name) const {
 bool Reranker::load(ModelInfo &info, core::Problem &problem) {
     info.role = "reranker";
     info.name = model_name_of(options_.reranker_model);
-    if (!fingerprint_of(options_.reranker_model, "reranker", info.fingerprint, problem))
+    if (!fingerprint_of(options_.reranker_model, "reranker user_text=plain", info.fingerprint, problem))
         return false;
     model_ = load_model(options_.reranker_model, stopping_, problem);
     if (model_ == nullptr)
         return false;
     cross_encoder_ = property("pooling_type") == std::to_string(LLAMA_POOLING_TYPE_RANK);
+    tokenizer_ = Tokenizer(model_.get(), std::string(kBefore).append(kAfter));
+    before_ = tokenizer_.parse(kBefore);
+    after_ = tokenizer_.parse(kAfter);
     yes_ = single_token(model_.get(), "yes");
     no_ = single_token(model_.get(), "no");
     const bool answers = property("attention.causal") != "false" && yes_ != LLAMA_TOKEN_NULL && no_ != LLAMA_TOKEN_NULL;
@@ -73,13 +76,21 @@ bool Reranker::load(ModelInfo &info, core::Problem &problem) {
 }
 
 std::vector<llama_token> Reranker::tokens_of(const RankTask &task, const std::string &document) const {
-    if (!cross_encoder_)
-        return tokenize(model_.get(), question(task, document), true);
+    if (!cross_encoder_) {
+        PromptWriter writer(tokenizer_);
+        writer.add_markup(before_);
+        for (const std::string_view text :
+             {std::string_view(task.instruction), std::string_view("\n<Query>: "), std::string_view(task.query),
+              std::string_view("\n<Document>: "), std::string_view(document)})
+            writer.add_text(text);
+        writer.add_markup(after_);
+        return writer.finish();
+    }
     // Both texts come as [begin] text [end]. BERT's end token is also the separator between the texts; RoBERTa has
     // another separator token behind it.
     const llama_vocab *vocabulary = llama_model_get_vocab(model_.get());
-    std::vector<llama_token> tokens = tokenize(model_.get(), task.query, false);
-    const std::vector<llama_token> rest = tokenize(model_.get(), document, false);
+    std::vector<llama_token> tokens = tokenizer_.tokens(task.query);
+    const std::vector<llama_token> rest = tokenizer_.tokens(document);
     if (llama_vocab_get_add_eos(vocabulary))
         tokens.push_back(llama_vocab_sep(vocabulary) != LLAMA_TOKEN_NULL ? llama_vocab_sep(vocabulary)
                                                                          : llama_vocab_eos(vocabulary));

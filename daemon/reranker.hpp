@@ -11,6 +11,7 @@
 #include "daemon/item_engine.hpp"
 #include "daemon/llama_model.hpp"
 #include "daemon/options.hpp"
+#include "daemon/tokenizer.hpp"
 
 namespace steadytext::daemon {
 
@@ -31,6 +32,9 @@ private:
     const Options &options_;
     Model model_;
     Context context_;
+    Tokenizer tokenizer_;
+    Tokenizer::Markup before_;  // the texts, if a causal model is asked
+    Tokenizer::Markup after_;
     std::optional<Batch> batch_;
     bool cross_encoder_ = false;
     llama_token yes_ = 0;  // of a causal model
