@@ -6,8 +6,8 @@ use Test::More;
 
 sub pass {
     my ($variant) = @_;
-    my $make = system("make -s -j\"\$(nproc)\" build/unit/$variant/unit-tests > build/unit-build.log 2>&1");
-    is($make, 0, "$variant: they build without PostgreSQL") or diag `tail -n 30 build/unit-build.log`;
+    my $make = system("make -s -j\"\$(nproc)\" build/unit/$variant/unit-tests > build/unit-build-$variant.log 2>&1");
+    is($make, 0, "$variant: they build without PostgreSQL") or diag `tail -n 30 build/unit-build-$variant.log`;
     chomp($ENV{STEADYTEXT_SCHEMA_SUITE} = `scripts/schema-suite --print-dir`);
     my @lines = `build/unit/$variant/unit-tests 2>&1`;
     my $state = $?;
