@@ -84,6 +84,24 @@ cmp_ok(column($busy, 'extract(epoch FROM completed_at - created_at)'), '>', 0.5,
 set(request_timeout => '3s');
 use_daemon($cluster->echo_endpoint);
 
+# Nor is it one that no daemon can be reached, however long that lasts: what was queued is done when one is back.
+for my $case ([ 'no daemon can be reached', 'ipc://' . $cluster->run_dir . '/nowhere.sock', qr/no inference daemon can be reached/ ], [ 'none is configured', '', qr/no inference daemon is configured/ ]) {
+    my ($what, $daemons, $error) = @$case;
+    set(daemons => $daemons);
+    ok($cluster->poll_until(q(SELECT string_agg(endpoint, ',') FROM steadytext_daemons), $daemons), "$what: so it is");
+    my @kinds = ([ generate => q('{"prompt": "%s", "use_cache": false}') ], [ embed => q('{"text_input": "%s", "use_cache": false}') ], [ batch_generate => q('{"prompts": ["%s 1", "%s 2"]}') ]);
+    my @jobs = map { my ($kind, $params) = @$_; $cluster->sql(sprintf q(SELECT steadytext_enqueue('%s', %s, max_retries => 1)), $kind, $params =~ s/%s/$what/gr) } @kinds;
+    my %tried;
+    ok($cluster->wait_for(sub { $tried{ column($jobs[0], 'started_at') }++; keys %tried > 4 }, 30), "$what: a job is tried more often than it may fail");
+    is(column($jobs[0], q(status || ' ' || retry_count)), 'pending 0', "$what: which were no attempts") unless column($jobs[0], 'status') eq 'processing';
+    like(column($jobs[0], 'error'), $error, "$what: and says why it waits");
+    $cluster->sql('BEGIN; SELECT ' . enqueue(qq('old, $what'), ', max_retries => 0') . qq(; UPDATE steadytext_queue SET created_at = now() - interval '2 days' WHERE prompt = 'old, $what'; COMMIT));
+    ok($cluster->poll_until("SELECT status FROM steadytext_queue WHERE prompt = 'old, $what'", 'failed', 30), "$what: one that was queued days ago fails by its attempts");
+    use_daemon($cluster->echo_endpoint);
+    ok($cluster->poll_until(sprintf(q(SELECT count(*) FROM steadytext_queue WHERE request_id IN (%s) AND status = 'completed'), join ', ', map { "'$_'" } @jobs), scalar @jobs, 60), "$what: all are done when a daemon is back")
+        or diag $cluster->sql('SELECT status, error FROM steadytext_queue');
+}
+
 # ---- callbacks -------------------------------------------------------------------------------------------------------------
 $cluster->sql(q(CREATE TABLE told (request_id uuid); CREATE FUNCTION public.never_ends(id uuid) RETURNS void LANGUAGE sql
     AS 'INSERT INTO public.told VALUES ($1); SELECT pg_catalog.pg_sleep(600)'));
@@ -100,7 +118,7 @@ is(enqueued(q('next')) =~ /^[0-9a-f-]{36}$/ && $cluster->poll_until('SELECT coun
 # ---- retention -------------------------------------------------------------------------------------------------------------
 my $staying = enqueued(q('!fault:hold for long'));
 $cluster->sql(q(UPDATE steadytext_queue SET completed_at = completed_at - interval '8 days' WHERE prompt LIKE 'of priority%'));
-my $young = $cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE prompt NOT LIKE 'of priority%'));
+my $young = $cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE (prompt LIKE 'of priority%') IS NOT TRUE));
 ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE prompt LIKE 'of priority%'), 0), 'rows that ended before queue_retention go');
 is($cluster->sql('SELECT count(*) FROM steadytext_queue'), $young, 'the others stay');
 # Thousands that wait for tomorrow hold up nothing that was queued behind them, and what one look does not see the next does at once.

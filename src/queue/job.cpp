@@ -261,11 +261,27 @@ void store_answers(Job &job) {
     fail(job, problem);
 }
 
+// All daemons are down, or held back, or none is configured.
+bool is_outage(const core::Problem &problem) {
+    for (const char *state :
+         {core::sqlstate::kCannotConnect, core::sqlstate::kHeldBack, core::sqlstate::kPrerequisiteState})
+        if (strcmp(problem.sqlstate, state) == 0)
+            return true;
+    return false;
+}
+
+void postpone(Job &job, const core::Problem &problem) {
+    if (job.is_over())
+        return;
+    job.problem = problem;
+    finish(job, Outcome::Postponed);
+}
+
 // Of a batch only this part waits; answers of the other parts stay.
 void put_off(Part &part, const core::Problem &problem, std::int64_t wait_us) {
     Job &job = *part.job;
     if (!job.row.is_batch)
-        return fail(job, problem);
+        return postpone(job, problem);
     part.again = true;
     job.to_repeat++;
     job.not_before_us = core::monotonic_us() + std::clamp(wait_us, kRepeatUs, kMostLimitWaitUs);
@@ -279,7 +295,18 @@ void end_limited(Part &part, const session::ModelCall &call) {
     put_off(part, call.problem, call.limit_wait_us);
 }
 
+void end_unreached(Part &part, const core::Problem &problem) {
+    Job &job = *part.job;
+    const std::int64_t now_us = core::monotonic_us();
+    job.is_unreached = !job.row.is_batch;
+    if (job.unreached_since_us == 0)
+        job.unreached_since_us = now_us;
+    put_off(part, problem, outage_pause_us(now_us - job.unreached_since_us));
+}
+
 }  // namespace
+
+std::int64_t age_us(const Job &job) { return job.row.age_us + core::monotonic_us() - job.started_us; }
 
 void end_part(Part &part) {
     Job &job = *part.job;
@@ -290,9 +317,12 @@ void end_part(Part &part) {
     if (has_failed(call.result)) {
         session::observe::failed(call.problem);
         (void)session::observe::end();
+        if (is_outage(call.problem) && age_us(job) < kLongestOutageUs)
+            return end_unreached(part, call.problem);
         return outcome_of(call.problem) == Outcome::Postponed ? put_off(part, call.problem, 0)
                                                               : fail(job, call.problem);
     }
+    job.unreached_since_us = 0;
     call.finish();
     std::string_view bytes;
     part.is_null = !call.bytes(bytes);

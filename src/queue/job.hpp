@@ -38,7 +38,8 @@ struct JobRow {
     double rank = 0;
     int retry_count = 0;
     int max_retries = 0;
-    std::int64_t bytes = 0;  // of prompt, prompts and params
+    std::int64_t age_us = 0;  // when it was claimed
+    std::int64_t bytes = 0;   // of prompt, prompts and params
 
     // Known only after the payload has been read:
     core::TextArgument text;  // prompt, text or query
@@ -63,11 +64,19 @@ enum class Outcome : std::uint8_t {
     Done,
     Failed,     // and would fail again: a bad argument
     Retry,      // an attempt failed
-    Postponed,  // the job is not at fault: a limit, or no room
+    Postponed,  // the job is not at fault: a limit, no room, or no daemon
 };
 
 // While a job waits for a limit, the limit may be raised or removed. So the limit is asked again after this time.
 inline constexpr std::int64_t kMostLimitWaitUs = 600'000'000;
+
+// That no daemon can be reached costs a job of at most this age no attempt.
+inline constexpr std::int64_t kLongestOutageUs = 86'400'000'000;
+// While it lasts, how long a job waits that has waited for so long: a quarter of it more.
+[[nodiscard]] constexpr std::int64_t outage_pause_us(std::int64_t waited_us) noexcept {
+    constexpr std::int64_t kLeastUs = 1'000'000, kMostUs = 30'000'000;
+    return waited_us / 4 < kLeastUs ? kLeastUs : waited_us / 4 < kMostUs ? waited_us / 4 : kMostUs;
+}
 
 struct Job;
 struct JobList;
@@ -112,6 +121,8 @@ struct Job {
     core::Problem problem;
     std::int64_t limit_wait_us = 0;  // if a limit put the job off: how long the limit stands against it
     bool was_limited = false;
+    bool is_unreached = false;            // put off, as no daemon could be reached
+    std::int64_t unreached_since_us = 0;  // of a batch: so its parts are put off; 0: they are not
     char daemon[256] = "";
 
     [[nodiscard]] bool is_over() const { return outcome != Outcome::None; }
@@ -151,6 +162,8 @@ void get_ready(Job &job);
 
 // Takes the result of a part, counts the part, and ends the job if this was its last part.
 void end_part(Part &part);
+
+[[nodiscard]] std::int64_t age_us(const Job &job);
 
 // Ends the job: it failed with this problem.
 void fail(Job &job, const core::Problem &problem);

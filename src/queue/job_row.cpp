@@ -223,6 +223,7 @@ Job *read_row(SPITupleTable *rows, std::uint64_t number) {
     row.rank = DatumGetFloat8(columns.next());
     row.retry_count = DatumGetInt32(columns.next());
     row.max_retries = DatumGetInt32(columns.next());
+    row.age_us = DatumGetInt64(columns.next()) * 1000;
     Payload payload = read_payload(columns);
     row.bytes = raw_bytes(payload.prompt, payload.has_prompt) + raw_bytes(payload.prompts, payload.has_prompts) +
                 raw_bytes(payload.params, payload.has_params);

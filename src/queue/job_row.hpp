@@ -37,7 +37,7 @@ private:
     int column_ = 0;
 };
 
-// id, request_id, request_type, user_oid, session_user_oid, rank, retry_count, max_retries, prompt, prompts, params.
+// id, request_id, request_type, user_oid, session_user_oid, rank, retry_count, max_retries, age in ms, prompt, prompts, params.
 // The last three are copied unchanged if they are small. In CurrentMemoryContext. Reads nothing that can be invalid, as
 // a row may have been written by hand.
 [[nodiscard]] Job *read_row(SPITupleTable *rows, std::uint64_t row);

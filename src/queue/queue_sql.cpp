@@ -55,8 +55,9 @@ constexpr const char *kClaim = R"(
     SET status = 'processing', started_at = clock_timestamp(), worker_pid = $3,
         lease_until = clock_timestamp() + $4 * interval '1 second'
     FROM next WHERE q.id = next.id
-    RETURNING q.id, q.request_id, q.request_type, q.user_oid, q.session_user_oid, q.rank, q.retry_count, q.max_retries, q.prompt,
-        q.prompts, q.params)";
+    RETURNING q.id, q.request_id, q.request_type, q.user_oid, q.session_user_oid, q.rank, q.retry_count, q.max_retries,
+        CASE WHEN isfinite(q.created_at) THEN (extract(epoch FROM clock_timestamp() - q.created_at) * 1000)::bigint ELSE 0 END,
+        q.prompt, q.prompts, q.params)";
 
 constexpr const char *kEnd = R"(
     UPDATE public.steadytext_queue q
@@ -207,8 +208,11 @@ std::int32_t back_off_ms(int attempts) {
     return static_cast<std::int32_t>(ms * (0.75 + 0.5 * pg::random_fraction()));
 }
 
-// The time that the refusing limit gave.
+// The time that the refusing limit gave; or, while no daemon can be reached, a pause that grows with the job's age.
 std::int32_t postponed_ms(const Job &job) {
+    if (job.is_unreached)
+        return static_cast<std::int32_t>(static_cast<double>(outage_pause_us(age_us(job))) / 1000 *
+                                         (0.75 + 0.5 * pg::random_fraction()));
     constexpr std::int64_t kLeastUs = 250'000;
     return static_cast<std::int32_t>((std::clamp(job.limit_wait_us, kLeastUs, kMostLimitWaitUs) + 999) / 1000);
 }
