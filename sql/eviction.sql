@@ -93,6 +93,10 @@ BEGIN
     evicted_count := evicted;
     freed_size_mb := freed / 1048576.0::float8;
     SELECT s.entries, s.bytes / 1048576.0::float8 INTO remaining_entries, remaining_size_mb FROM _steadytext.cache_size() s;
+    IF min_age_hours > 0 AND (remaining_entries > most_entries OR remaining_size_mb > most_bytes / 1048576.0::float8) THEN
+        RAISE NOTICE 'the target is not met: answers younger than % hour(s) stay', min_age_hours
+            USING HINT = 'Pass min_age_hours => 0 to evict them too.';
+    END IF;
     IF evicted > 0 THEN
         INSERT INTO public.steadytext_audit_log (event_type, details) VALUES ('cache_eviction', jsonb_build_object(
             'evicted_count', evicted, 'freed_size_mb', freed_size_mb,
@@ -176,6 +180,7 @@ COMMENT ON FUNCTION public.steadytext_cache_scheduled_eviction() IS
     'What the keeper runs after each refresh: expired answers go, then those of the lowest frecency until cache_max_entries and cache_max_size hold.';
 REVOKE ALL ON FUNCTION public.steadytext_cache_scheduled_eviction() FROM PUBLIC;
 
+-- In the order of the scheduled eviction: what has expired, what was read once, the rest.
 CREATE FUNCTION _steadytext.cache_preview_eviction(preview_count int)
 RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed timestamptz, created_at timestamptz,
                age_days float8, size_bytes bigint)
@@ -186,9 +191,16 @@ AS $$
     SELECT c.cache_key, CASE WHEN length(c.prompt) > 50 THEN left(c.prompt, 50) || '...' ELSE c.prompt END,
            c.access_count, c.last_accessed, c.created_at,
            extract(epoch FROM now() - c.created_at)::float8 / 86400, c.entry_bytes::bigint
-    FROM public.steadytext_cache c
-    WHERE c.created_at < now() - interval '1 hour'
-    ORDER BY c.frecency_rank, c.id LIMIT preview_count
+    FROM (
+        (SELECT 1 AS turn, e.* FROM public.steadytext_cache e WHERE e.expires_at <= now()
+         ORDER BY e.frecency_rank, e.id LIMIT preview_count)
+        UNION ALL
+        (SELECT 2, e.* FROM public.steadytext_cache e WHERE (e.expires_at > now()) IS NOT FALSE AND e.access_count < 2
+         ORDER BY e.frecency_rank, e.id LIMIT preview_count)
+        UNION ALL
+        (SELECT 3, e.* FROM public.steadytext_cache e WHERE (e.expires_at > now()) IS NOT FALSE AND e.access_count >= 2
+         ORDER BY e.frecency_rank, e.id LIMIT preview_count)) c
+    ORDER BY c.turn, c.frecency_rank, c.id LIMIT preview_count
 $$;
 REVOKE ALL ON FUNCTION _steadytext.cache_preview_eviction(int) FROM PUBLIC;
 
@@ -198,7 +210,7 @@ RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed time
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT * FROM _steadytext.cache_preview_eviction(preview_count) $$;
 COMMENT ON FUNCTION public.steadytext_cache_preview_eviction(int) IS
-    'The answers that would go first: older than an hour, lowest frecency first.';
+    'The answers that the scheduled eviction would delete first, in its order: expired ones, those read once, the others, each by frecency.';
 REVOKE ALL ON FUNCTION public.steadytext_cache_preview_eviction(int) FROM PUBLIC;
 
 CREATE FUNCTION _steadytext.cache_analyze_usage()

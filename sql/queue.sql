@@ -129,7 +129,7 @@ COMMENT ON FUNCTION _steadytext.queue_check(text, jsonb) IS
     'Raises unless params are arguments of the function that the type of request stands for, each as it takes them.';
 
 CREATE FUNCTION public.steadytext_enqueue(
-    request_type text, params jsonb, priority int DEFAULT 5, max_retries int DEFAULT 3, callback regprocedure DEFAULT NULL
+    request_type text, params jsonb, priority int DEFAULT NULL, max_retries int DEFAULT 3, callback regprocedure DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp

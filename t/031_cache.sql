@@ -1,6 +1,6 @@
 -- The cache: what is kept, found, counted, ranked, evicted and forgotten. The daemon's own answers tell a hit from a miss.
 BEGIN;
-SELECT plan(60);
+SELECT plan(63);
 COMMIT;
 SET steadytext.on_failure = 'error';
 
@@ -126,6 +126,16 @@ SELECT steadytext_cache_scheduled_eviction() IS NULL AS done \gset
 SELECT is(count(*), 10::bigint, 'else as many as cache_max_entries of this database stay') FROM steadytext_cache;
 
 -- Preview and analysis.
+UPDATE steadytext_cache SET created_at = now();
+UPDATE steadytext_cache SET access_count = 3, last_accessed = now() - interval '30 days' WHERE id IN (SELECT id FROM steadytext_cache LIMIT 1);
+CREATE TEMP TABLE first_to_go AS SELECT * FROM steadytext_cache_preview_eviction(4);
+SELECT is(count(*), 4::bigint, 'a preview has answers of this hour') FROM first_to_go;
+SELECT steadytext_config_set('cache_max_entries', '6') IS NULL AS done \gset
+SELECT steadytext_cache_scheduled_eviction() IS NULL AS done \gset
+SELECT is(count(*), 0::bigint, 'they are those that the schedule takes') FROM first_to_go JOIN steadytext_cache USING (cache_key);
+SELECT is(count(*), 6::bigint, 'and all of them') FROM steadytext_cache;
+INSERT INTO steadytext_cache (cache_key, prompt) SELECT 'p' || i, 'x' FROM generate_series(1, 4) i;
+SELECT steadytext_config_set('cache_max_entries', '10') IS NULL AS done \gset
 UPDATE steadytext_cache SET created_at = now() - interval '3 hours', prompt = repeat('long ', 20);
 SELECT results_eq('SELECT count(*), max(length(prompt)) FROM steadytext_cache_preview_eviction(5)', 'VALUES (5::bigint, 53)', 'a preview');
 SELECT results_eq('SELECT age_bucket, entry_count, percentage_of_cache FROM steadytext_cache_analyze_usage()',

@@ -1,6 +1,6 @@
 -- The async queue: what may be queued, by whom it is seen, how it ends, is waited for, cancelled, retried and given up.
 BEGIN;
-SELECT plan(78);
+SELECT plan(79);
 COMMIT;
 CREATE ROLE queue_ann LOGIN;
 CREATE ROLE queue_bob;
@@ -69,6 +69,10 @@ SELECT throws_ok($$ SELECT steadytext_enqueue('generate_json', '{"prompt": "x"}'
 SELECT throws_ok($$ SELECT steadytext_enqueue('rerank', '[]') $$, '22023', 'params must be a JSON object', 'no parameters but a list');
 SELECT throws_ok($$ SELECT steadytext_enqueue('generate', '{"prompt": "x", "model": "a:b"}') $$, '22023', $$Remote models (containing ':' ) require unsafe_mode=TRUE$$, 'a remote model');
 SELECT throws_ok($$ SELECT steadytext_embed_async('x', model => 'a:b') $$, '22023', $$Remote models (containing ':' ) require unsafe_mode=TRUE$$, 'for embeddings too');
+SET steadytext.queue_priority = 8;
+SELECT steadytext_enqueue('generate', '{"prompt": "of no priority"}') AS id \gset
+SELECT is(priority, 8, 'what names no priority has that of the session') FROM steadytext_queue WHERE request_id = :'id';
+RESET steadytext.queue_priority;
 SELECT throws_ok($$ SELECT steadytext_enqueue('generate', '{"prompt": "x"}', 11) $$, '22023', 'priority must be at most 10', 'a priority beyond 10');
 SELECT throws_ok($$ SELECT steadytext_enqueue('generate', '{"prompt": "x"}', callback => 'now()'::regprocedure) $$, '42883', NULL, 'a callback of other arguments');
 

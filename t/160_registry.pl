@@ -220,4 +220,8 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
     ok($cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext keeper'), 0, 10), 'and the keeper leaves');
 }
 
+# A setting of a database that changes the server's list says so.
+like($cluster->try_sql(q(SELECT steadytext_config_set('daemon_port', '5999')))->{err}, qr/steadytext\.daemons has changed, for all databases of the server.*Its first daemon is now tcp:\/\/localhost:5999\./s,
+    'steadytext_config_set() tells what it makes of the list');
+
 done_testing;

@@ -1,4 +1,5 @@
-// When an engine asks a role to come again later: until when, by role and model.
+// When an engine asks a role to come again later: until when, by role, and by kind of requests and model (named
+// `model` here).
 //
 // Kept by bgworker/daemon.*. Regime: pure; one thread. A put-off counts only while the epoch under which it was made is
 // the current one: steadytext_daemon_reset() begins a new epoch, and what was put off before is over at once.

@@ -165,8 +165,15 @@ STEADYTEXT_FUNCTION(steadytext_follow_daemon_address) {
     core::Problem refusal;
     if (key == "daemon_host" && !core::check_host(value, refusal))
         session::note_suspicious(core::Suspicion::Endpoint, "daemon_host", value);
-    change_list(
-        key == "daemon_host" ? "steadytext_config_set(daemon_host)" : "steadytext_config_set(daemon_port)", value,
-        [&](std::string &list, core::Problem &problem) { return core::set_first_daemon(list, parts, problem); });
+    static char first[sizeof(core::PublicEndpoint::text)];
+    change_list(key == "daemon_host" ? "steadytext_config_set(daemon_host)" : "steadytext_config_set(daemon_port)",
+                value, [&](std::string &list, core::Problem &problem) {
+                    const bool good = core::set_first_daemon(list, parts, problem);
+                    const std::string endpoint = list.substr(0, list.find_first_of(", \t\r\n"));
+                    snprintf(first, sizeof first, "%s", core::PublicEndpoint(endpoint.c_str()).text);
+                    return good;
+                });
+    ereport(NOTICE, (errmsg("steadytext.daemons has changed, for all databases of the server"),
+                     errdetail("Its first daemon is now %s.", first)));
     PG_RETURN_VOID();
 }
