@@ -4,6 +4,14 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 
+extern "C" {
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/snapmgr.h"
+}
+
 #include <algorithm>
 
 namespace steadytext::worker {
@@ -77,7 +85,7 @@ void look(const Segment &segment, std::int64_t now_us, Vitals &vitals) {
     static_assert(Vitals::kRoles == shmem::RoleCalls::kPlaces);
     for (std::size_t i = 0; i < Vitals::kRoles; i++) {
         const shmem::RoleCalls::Place &place = segment.role_calls->places[i];
-        vitals.roles[i] = {place.asked.load(), place.failed.load()};
+        vitals.roles[i] = {place.asked.load(), place.failed.load(), place.role.load()};
     }
     if (segment.hot_cache != nullptr)
         vitals.evictions = segment.hot_cache->stats_without_hits().evictions;
@@ -131,6 +139,15 @@ bool sheds(ConditionId id) {
            (id == ConditionId::DaemonDown || id == ConditionId::ErrorRate || id == ConditionId::QueueStuck);
 }
 
+Incidents::Track &error_rate(const Segment &segment) {
+    return segment.incidents->tracks[index_of(ConditionId::ErrorRate)][0];
+}
+
+// Failures of a role that calls alone are its own affair: jobs of others go on.
+bool is_of_a_role(const Segment &segment, ConditionId id) {
+    return id == ConditionId::ErrorRate && error_rate(segment).subject[0] != '\0';
+}
+
 // Responds at once when an incident opens; returns the response in words, or null.
 const char *respond(const Segment &segment, ConditionId id, std::size_t daemon) {
     switch (id) {
@@ -162,9 +179,11 @@ void begin_jobs_from(const Segment &segment, std::int32_t priority) {
     }
 }
 
-bool any_sheds(const Incidents &incidents) {
+bool any_sheds(const Segment &segment) {
+    const Incidents &incidents = *segment.incidents;
     for (std::size_t i = 0; i < core::kConditionCount; i++)
-        if (const auto id = static_cast<ConditionId>(i); sheds(id) && is_open(incidents, id))
+        if (const auto id = static_cast<ConditionId>(i);
+            sheds(id) && is_open(incidents, id) && !is_of_a_role(segment, id))
             return true;
     return false;
 }
@@ -179,7 +198,7 @@ void keep_up_responses(const Segment &segment) {
     }
     const bool slow = is_open(incidents, ConditionId::Latency) || is_open(incidents, ConditionId::QueueStuck);
     segment.header->refresh_stretch.store(slow && guc::incident_widen_refresh ? kStretch : 1);
-    begin_jobs_from(segment, any_sheds(incidents) ? kShedBelow : 1);
+    begin_jobs_from(segment, any_sheds(segment) ? kShedBelow : 1);
 }
 
 // ---- opening and closing
@@ -195,8 +214,9 @@ void announce(const core::Condition &condition, const IncidentEvent &event) {
 
 void put_response(const Segment &segment, ConditionId id, std::size_t daemon, IncidentEvent &event) {
     const char *done = respond(segment, id, daemon);
+    const bool jobs_wait = sheds(id) && !is_of_a_role(segment, id);
     snprintf(event.response, sizeof event.response, "%s%s%s", done != nullptr ? done : "",
-             done != nullptr && sheds(id) ? ", " : "", sheds(id) ? "low-priority jobs wait" : "");
+             done != nullptr && jobs_wait ? ", " : "", jobs_wait ? "low-priority jobs wait" : "");
 }
 
 void turn(const Segment &segment, ConditionId id, std::size_t daemon, core::IncidentTurn turned, double value) {
@@ -236,12 +256,43 @@ void follow_daemon(const Segment &segment, ConditionId id, std::size_t daemon) {
     strlcpy(track.subject, identity.endpoint, sizeof track.subject);
 }
 
+// The role's name, or its number while pg_authid is locked.
+void put_role(Oid role, char (&subject)[sizeof(Incidents::Track::subject)]) {
+    StartTransactionCommand();
+    (void)GetTransactionSnapshot();
+    const char *name =
+        ConditionalLockRelationOid(AuthIdRelationId, AccessShareLock) ? GetUserNameFromId(role, true) : nullptr;
+    if (name != nullptr)
+        snprintf(subject, sizeof subject, "role %s", name);
+    else
+        snprintf(subject, sizeof subject, "role %u", role);
+    CommitTransactionCommand();
+}
+
+// Whose incident error_rate is, if it opens: of the role that calls alone, or of the server. One of a role is over when
+// others fail too.
+void follow_role(const Segment &segment, const Vitals &then, const Vitals &now, double value, bool opens) {
+    Incidents::Track &track = error_rate(segment);
+    const Oid role = core::lone_role(then, now);
+    if (opens) {
+        track.subject[0] = '\0';
+        if (role != 0)
+            put_role(role, track.subject);
+    } else if (track.state.open && track.subject[0] != '\0' && role == 0 &&
+               value >= core::condition(ConditionId::ErrorRate).opens_at) {
+        turn(segment, ConditionId::ErrorRate, 0, core::IncidentTurn::Closes, value);
+        track.state = {};
+    }
+}
+
 void judge(const Segment &segment, ConditionId id, std::size_t daemon, const Vitals &then, const Vitals &now) {
     const core::Condition &condition = core::condition(id);
     const double value = condition.measure(then, now, daemon);
     core::IncidentState &state = segment.incidents->tracks[index_of(id)][daemon].state;
     const core::IncidentTurn turned =
         core::step(state, condition, value, now.at_us, std::int64_t{guc::incident_delay_ms} * 1000);
+    if (id == ConditionId::ErrorRate)
+        follow_role(segment, then, now, value, turned == core::IncidentTurn::Opens);
     if (turned != core::IncidentTurn::None)
         turn(segment, id, daemon, turned, value);
 }

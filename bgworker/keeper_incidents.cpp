@@ -24,12 +24,16 @@ void run(const char *statement, int count, Oid *types, Datum *values) {
         elog(ERROR, "could not write an incident");
 }
 
+bool is_of_a_role(const IncidentEvent &event) {
+    return event.condition == core::ConditionId::ErrorRate && event.subject[0] != '\0';
+}
+
 void note(const IncidentEvent &event) {
     const core::Condition &condition = core::condition(event.condition);
     Oid types[] = {TEXTOID, TEXTOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, FLOAT8OID, TEXTOID};
     Datum values[] = {CStringGetTextDatum(condition.name),
                       pg::shown_text(event.subject),
-                      CStringGetTextDatum(condition.severity),
+                      CStringGetTextDatum(is_of_a_role(event) ? "warning" : condition.severity),
                       BoolGetDatum(event.what == IncidentEvent::What::Opened),
                       TimestampTzGetDatum(pg::timestamp_of(event.at_unix_us)),
                       Float8GetDatum(event.value),

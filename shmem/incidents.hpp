@@ -21,7 +21,7 @@ struct IncidentEvent {
     core::ConditionId condition = core::ConditionId::DaemonDown;
     std::int64_t at_unix_us = 0;
     double value = 0;
-    char subject[sizeof(DaemonIdentity::endpoint)] = "";  // a daemon, or empty
+    char subject[sizeof(DaemonIdentity::endpoint)] = "";  // a daemon; of error_rate a role; or empty
     char response[80] = "";                               // the reaction to it, in words; or empty
 };
 
@@ -30,7 +30,7 @@ public:
     static constexpr std::uint64_t kKept = 64;
 
     // The memory of an incident, which outlives the launcher. Each daemon has a track; incidents of the whole server
-    // use the first track.
+    // use the first track. One of error_rate with a subject is of a role that calls alone.
     struct Track {
         core::IncidentState state;
         std::uint64_t tenure = 0;  // of the daemon it is about (daemon_table.hpp)

@@ -19,12 +19,15 @@ struct RoleCalls {
     struct alignas(kCacheLine) Place {
         std::atomic<std::uint64_t> asked{0};
         std::atomic<std::uint64_t> failed{0};
+        std::atomic<std::uint32_t> role{0};  // that called last
     };
     std::array<Place, kPlaces> places;
 
     void count(std::uint32_t role, bool has_failed) noexcept {
         Place &place = places[(role * 2'654'435'761U) >> 27];
         place.asked.fetch_add(1, std::memory_order_relaxed);
+        if (place.role.load(std::memory_order_relaxed) != role)
+            place.role.store(role, std::memory_order_relaxed);
         if (has_failed)
             place.failed.fetch_add(1, std::memory_order_relaxed);
     }

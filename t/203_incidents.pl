@@ -36,9 +36,11 @@ opens('memory_short');
 is($cluster->sql(q(SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_incidents_open' AND labels ->> 'condition' = 'memory_short')), 1, 'the metrics tell');
 like($cluster->log, qr/LOG:\s+pg_steadytext incident opened: memory_short\n.*DETAIL:\s+request slots or payload memory are nearly used up: their share: 0\.\d+\./, 'the log too');
 
-# Of a role that holds nothing, and so finds room; another one's would wait in line behind the slow calls.
-$cluster->sql('CREATE ROLE failing LOGIN');
-$cluster->sql(q(SET client_min_messages = error; SELECT count(steadytext_generate('!fault:error ' || i, use_cache => false)) FROM generate_series(1, 30) i), user => 'failing');
+# Of roles that hold nothing, and so find room; those of others would wait in line behind the slow calls.
+for my $role (qw(failing failing_too)) {
+    $cluster->sql("CREATE ROLE $role LOGIN");
+    $cluster->sql(q(SET client_min_messages = error; SELECT count(steadytext_generate('!fault:error ' || i, use_cache => false)) FROM generate_series(1, 30) i), user => $role);
+}
 opens('error_rate');
 is(incidents('error_rate', 'value >= 0.05 AND severity = $$critical$$ AND opened_at > now() - interval $$1 minute$$'), 1, 'with its value and severity');
 ok($cluster->wait_for(sub { heard() }, 10), 'whoever listens hears of it') or diag $heard;
@@ -54,6 +56,24 @@ is(response('latency'), 'refresh interval widened', 'keepers step back');
 is(metric('refresh_stretch'), 4, 'by as much as the metric says');
 closes($_) for qw(memory_short error_rate limit_storm latency);
 ok($cluster->wait_for(sub { heard() }, 10), 'its end is announced too');
+
+# ---- one role that calls alone, and fails: its own affair, by jobs as by calls ------------------------------------------
+{
+    my $job = sub { my ($role, $prompt, $priority) = @_; return $cluster->sql("SELECT steadytext_enqueue('generate', '{\"prompt\": \"$prompt\", \"use_cache\": false}', $priority, 0)", user => $role) };
+    my $until = time + 60;
+    my ($at, $opened) = (0, 0);
+    while (time < $until && !$opened) {
+        $job->(failing => '!fault:error ' . $at++, 5) for 1 .. 20;
+        $opened = incidents('error_rate', 'closed_at IS NULL');
+    }
+    $opened{error_rate}++;
+    is($cluster->sql(q(SELECT subject || ', ' || severity || ', ' || coalesce(response, '-') FROM steadytext_incidents WHERE condition = 'error_rate' AND closed_at IS NULL)),
+        'role failing, warning, -', 'jobs of a role that calls alone: the incident says whose it is, and nothing is done');
+    my $other = $job->(slow => 'of another role', 1);
+    ok($cluster->poll_until("SELECT started_at IS NOT NULL FROM steadytext_queue WHERE request_id = '$other'", 't'), "another role's job of the lowest priority begins");
+    isnt($cluster->sql(q(SELECT status FROM steadytext_health_check() WHERE component = 'overall')), 'unhealthy', 'the server is not unhealthy');
+    closes('error_rate');
+}
 
 # ---- a cache that is too small -------------------------------------------------------------------------------------------
 $cluster->sql(q(SELECT count(steadytext_generate(repeat(md5(i::text) || ' ', 60) || i)) FROM generate_series(1, 1500) i));

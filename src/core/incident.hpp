@@ -37,6 +37,7 @@ struct Vitals {
     struct Role {
         std::uint64_t asked = 0;
         std::uint64_t failed = 0;
+        std::uint32_t id = 0;  // the role, or the last of several that are counted together
     };
     static constexpr std::size_t kRoles = 32;
     std::array<Role, kRoles> roles{};
@@ -54,7 +55,7 @@ struct Vitals {
 
 // The share of calls that failed, without the calls of the role with the most failures: trouble of a single role
 // (prompts that no model takes, schemas that no engine knows) is no incident of the server. 1 while no other role
-// calls: then only this role's calls can be judged.
+// calls: then only this role's calls can be judged, and the incident is that role's (lone_role()).
 [[nodiscard]] constexpr double share_beyond_one_role(const Vitals &then, const Vitals &now) noexcept {
     double asked = 0, failed = 0, worst_asked = 0, worst_failed = 0;
     for (std::size_t i = 0; i < Vitals::kRoles; i++) {
@@ -68,6 +69,19 @@ struct Vitals {
         }
     }
     return asked - worst_asked < 1 ? 1 : (failed - worst_failed) / (asked - worst_asked);
+}
+
+// The role if no other one calls; 0: none calls, or several do.
+[[nodiscard]] constexpr std::uint32_t lone_role(const Vitals &then, const Vitals &now) noexcept {
+    std::uint32_t role = 0;
+    for (std::size_t i = 0; i < Vitals::kRoles; i++) {
+        if (between(then.roles[i].asked, now.roles[i].asked) < 1)
+            continue;
+        if (role != 0)
+            return 0;
+        role = now.roles[i].id;
+    }
+    return role;
 }
 
 enum class ConditionId : std::uint8_t {

@@ -113,6 +113,18 @@ TEST(Incident, ACacheThatEvictsAndHitsIsBusyNotThrashing) {
     EXPECT_EQ(measure(ConditionId::CacheThrash, then, now), 0);
 }
 
+TEST(Incident, ARoleThatCallsAloneIsNamed) {
+    Vitals then, now;
+    EXPECT_EQ(lone_role(then, now), 0) << "none calls";
+    now.roles[3] = {20, 20, 77};
+    EXPECT_EQ(lone_role(then, now), 77);
+    now.roles[5] = {1, 0, 78};
+    EXPECT_EQ(lone_role(then, now), 0) << "two call";
+    then = now;
+    now.roles[3].asked++;
+    EXPECT_EQ(lone_role(then, now), 77) << "one of them has not called lately";
+}
+
 // A daemon that moved into the row of one whose breaker opened again and again has opened none.
 TEST(Incident, ABreakerOpenedByAnotherDaemonOfTheRowDoesNotCount) {
     Vitals then, now;
