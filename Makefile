@@ -14,7 +14,7 @@ EXTENSION = pg_steadytext
 EXTENSION_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_steadytext.control)
 BUILD = build
 
-SOURCES := $(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp src/pg/*.cpp src/session/*.cpp src/queue/*.cpp src/functions/*.cpp bgworker/*.cpp shmem/*.cpp)
+SOURCES := $(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp src/pg/*.cpp src/session/*.cpp src/queue/*.cpp src/functions/*.cpp src/planner/*.cpp bgworker/*.cpp shmem/*.cpp)
 OBJS = $(SOURCES:%.cpp=$(BUILD)/obj/%.o)
 SCRIPT = $(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql
 UPGRADE = $(BUILD)/sql/pg_steadytext--2025.11.25--$(EXTENSION_VERSION).sql

@@ -32,6 +32,7 @@ int embedding_dimensions = 1024;
 int default_max_tokens = 512;
 int default_seed = 42;
 int request_timeout_ms = 30'000;
+bool read_ahead = true;
 int on_failure = static_cast<int>(OnFailure::Auto);
 char *fallback_text = nullptr;
 int unknown_model = static_cast<int>(UnknownModel::Warning);
@@ -212,6 +213,8 @@ void define_requests() {
                    &default_seed, 42, PGC_USERSET, 0);
     define_integer("steadytext.request_timeout", "How long one call may wait for its answer.", nullptr,
                    &request_timeout_ms, 30'000, PGC_USERSET, GUC_UNIT_MS);
+    define_flag("steadytext.read_ahead", "Asks for later rows of a statement while its earlier rows are answered.",
+                "Rows and errors are the same without.", &read_ahead, true, PGC_USERSET, 0);
     define_word("steadytext.on_failure", "What a call gives when no daemon can answer.",
                 "auto: an error in a statement that stores its rows, else as fallback; fallback: a recognisable text, "
                 "lexical scores, "

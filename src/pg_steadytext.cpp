@@ -5,10 +5,12 @@
 #include "src/pg/compat.hpp"
 #include "bgworker/workers.hpp"
 #include "shmem/segment.hpp"
+#include "src/functions/ahead_functions.hpp"
 #include "src/guc.hpp"
 #include "src/pg/extension_lock.hpp"
 #include "src/pg/owner_guard.hpp"
 #include "src/pg/text.hpp"
+#include "src/planner/read_ahead.hpp"
 #include "src/queue/callbacks.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/explain.hpp"
@@ -31,6 +33,7 @@ void _PG_init(void) {
     steadytext::pg::install_owner_guard();
     steadytext::pg::install_extension_lock(steadytext::queue::end_callback_workers);
     steadytext::session::install_explain_hook();
+    steadytext::planner::install_read_ahead(steadytext::functions::kAheadFunctions);
     steadytext::session::statement::install_hooks();
     steadytext::worker::register_workers();
 }

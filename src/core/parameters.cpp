@@ -796,6 +796,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.embedding_dimensions", integer(1, 16'000)},
     {"settings", "steadytext.default_max_tokens", kMaxTokens},
     {"settings", "steadytext.default_seed", kSeed},
+    {"settings", "steadytext.read_ahead", kFlag},
     {"settings", "steadytext.request_timeout", integer(1, kDayMs)},
     {"settings", "steadytext.on_failure", word("auto fallback null error")},
     {"settings", "steadytext.fallback_text", kFallbackText},

@@ -3,6 +3,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/pg/text.hpp"
+#include "src/functions/ahead_functions.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/generation_stream.hpp"
 
@@ -37,6 +38,14 @@ GenerationRequest request_of(FunctionCallInfo fcinfo) {
     request.size = pg::text_argument(fcinfo, 8);
     request.unsafe_mode = argument_is_true(fcinfo, 9);
     return request;
+}
+
+// ---- steadytext_generate ahead of its turn ------------------------------------------------------------------------------
+
+bool is_sound(FunctionCallInfo call) { return session::meets(core::rules::kPrompt, pg::text_argument(call, 0)); }
+
+session::ModelCall *begin_ahead(FunctionCallInfo call) {
+    return session::begin_generation(request_of(call), *new (palloc(sizeof(Generation))) Generation);
 }
 
 // ---- options of steadytext_generate_ex -----------------------------------------------------------------------------
@@ -151,8 +160,16 @@ private:
 
 }  // namespace
 
+const session::ahead::Function steadytext::functions::kGenerateAhead = {
+    "steadytext_generate", "vdddvvvvvd", shmem::CallKind::Generate, is_sound, begin_ahead, pg::text_datum,
+};
+
 STEADYTEXT_FUNCTION(steadytext_generate) {
     const GenerationRequest request = request_of(fcinfo);
+    if (Datum answer; session::ahead::take(functions::kGenerateAhead, fcinfo, answer, fcinfo->isnull)) {
+        warn_of_unknown_size(request);
+        return answer;
+    }
     Generation generation;
     session::generate(request, generation);
     warn_of_unknown_size(request);

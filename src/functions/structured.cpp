@@ -1,5 +1,6 @@
 // steadytext_generate_json, _regex, _choice and the parts of steadytext_extract: arguments in, text out. Regime: pg.
 #include "src/pg/compat.hpp"
+#include "src/functions/ahead_functions.hpp"
 #include "src/functions/calls.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
@@ -45,36 +46,85 @@ Datum answer(FunctionCallInfo fcinfo, const GenerationRequest &request) {
     return pg::text_datum(generation.text);
 }
 
-}  // namespace
+// ---- requests by function ----------------------------------------------------------------------------------------------
 
-STEADYTEXT_FUNCTION(steadytext_generate_json) {
+GenerationRequest json_request(FunctionCallInfo fcinfo) {
     AnswerForm form{.kind = AnswerForm::Kind::Json, .is_null = PG_ARGISNULL(1)};
     if (!form.is_null)
         form.text = pg::json_text(PG_GETARG_JSONB_P(1));
-    return answer(fcinfo, read_request(fcinfo, form));
+    return read_request(fcinfo, form);
 }
 
 // The schema as json or text, which keep the order of its members.
-STEADYTEXT_FUNCTION(steadytext_generate_json_written) {
+GenerationRequest written_json_request(FunctionCallInfo fcinfo) {
     const core::TextArgument schema = pg::text_argument(fcinfo, 1);
-    return answer(fcinfo, read_request(fcinfo, {.kind = AnswerForm::Kind::Json,
-                                                .is_null = schema.is_null,
-                                                .text = schema.text,
-                                                .order = AnswerForm::Order::Written}));
+    return read_request(fcinfo, {.kind = AnswerForm::Kind::Json,
+                                 .is_null = schema.is_null,
+                                 .text = schema.text,
+                                 .order = AnswerForm::Order::Written});
 }
 
-STEADYTEXT_FUNCTION(steadytext_generate_regex) {
+GenerationRequest regex_request(FunctionCallInfo fcinfo) {
     AnswerForm form{.kind = AnswerForm::Kind::Regex, .is_null = PG_ARGISNULL(1)};
     form.text = pg::text_argument(fcinfo, 1).text;
-    return answer(fcinfo, read_request(fcinfo, form));
+    return read_request(fcinfo, form);
 }
 
-STEADYTEXT_FUNCTION(steadytext_generate_choice) {
+GenerationRequest choice_request(FunctionCallInfo fcinfo) {
     AnswerForm form{.kind = AnswerForm::Kind::Choice, .is_null = PG_ARGISNULL(1)};
     if (!form.is_null)
         form.choices = pg::texts_of(PG_GETARG_ARRAYTYPE_P(1));
-    return answer(fcinfo, read_request(fcinfo, form));
+    return read_request(fcinfo, form);
 }
+
+// ---- the same ahead of their turn --------------------------------------------------------------------------------------
+
+bool is_sound(FunctionCallInfo call) { return session::meets(core::rules::kPrompt, pg::text_argument(call, 0)); }
+
+template <GenerationRequest (*kRequest)(FunctionCallInfo)>
+session::ModelCall *begin_ahead(FunctionCallInfo call) {
+    return session::begin_generation(kRequest(call), *new (palloc(sizeof(session::Generation))) session::Generation);
+}
+
+// The answer, begun ahead or not.
+template <GenerationRequest (*kRequest)(FunctionCallInfo)>
+Datum answer(FunctionCallInfo fcinfo, const session::ahead::Function &function) {
+    if (Datum taken; session::ahead::take(function, fcinfo, taken, fcinfo->isnull))
+        return taken;
+    return answer(fcinfo, kRequest(fcinfo));
+}
+
+}  // namespace
+
+namespace steadytext::functions {
+
+const session::ahead::Function kJsonAhead = {
+    "steadytext_generate_json", "vvddddv", shmem::CallKind::Json, is_sound, begin_ahead<json_request>, pg::text_datum,
+};
+const session::ahead::Function kWrittenJsonAhead = {
+    "steadytext_generate_json_written", "vvddddv",      shmem::CallKind::Json, is_sound,
+    begin_ahead<written_json_request>,  pg::text_datum,
+};
+const session::ahead::Function kRegexAhead = {
+    "steadytext_generate_regex", "vvddddv",      shmem::CallKind::Regex, is_sound,
+    begin_ahead<regex_request>,  pg::text_datum,
+};
+const session::ahead::Function kChoiceAhead = {
+    "steadytext_generate_choice", "vvddddv",      shmem::CallKind::Choice, is_sound,
+    begin_ahead<choice_request>,  pg::text_datum,
+};
+
+}  // namespace steadytext::functions
+
+STEADYTEXT_FUNCTION(steadytext_generate_json) { return answer<json_request>(fcinfo, functions::kJsonAhead); }
+
+STEADYTEXT_FUNCTION(steadytext_generate_json_written) {
+    return answer<written_json_request>(fcinfo, functions::kWrittenJsonAhead);
+}
+
+STEADYTEXT_FUNCTION(steadytext_generate_regex) { return answer<regex_request>(fcinfo, functions::kRegexAhead); }
+
+STEADYTEXT_FUNCTION(steadytext_generate_choice) { return answer<choice_request>(fcinfo, functions::kChoiceAhead); }
 
 // The JSON of a row. The first argument is the text with the data, the second is the OID of the row's type.
 STEADYTEXT_FUNCTION(steadytext_extract_json) {

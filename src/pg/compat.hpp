@@ -99,6 +99,13 @@ using tree_walker_type = tree_walker_callback;
 using tree_walker_type = bool (*)();
 #endif
 
+// The same for expression_tree_mutator().
+#if PG_VERSION_NUM >= 160000
+using tree_mutator_type = tree_mutator_callback;
+#else
+using tree_mutator_type = Node *(*)();
+#endif
+
 // A wait event of our own where PostgreSQL has such events (17), else the shared event.
 inline uint32 wait_event([[maybe_unused]] const char *name) {
 #if PG_VERSION_NUM >= 170000
@@ -135,12 +142,12 @@ inline bool gathers_statistics() {
     return MyBEEntry != nullptr && MyBEEntry->st_progress_command == PROGRESS_COMMAND_ANALYZE;
 }
 
-// Hooks the execution of plans; the hook has an argument less since 18: `around(query, next, context)`, in which
-// `next(context)` goes on.
+// Hooks the execution of plans; the hook has an argument less since 18: `around(query, count, next, context)`, in which
+// `count` is the number of rows that are wanted (0: all) and `next(context)` goes on.
 using execute_next_type = void (*)(void *);
 inline ExecutorRun_hook_type next_executor_run = nullptr;
-inline void (*around_executor_run)(QueryDesc *query, execute_next_type next, void *context) = nullptr;
-inline void hook_executor_run(void (*around)(QueryDesc *, execute_next_type, void *)) {
+inline void (*around_executor_run)(QueryDesc *query, uint64 count, execute_next_type next, void *context) = nullptr;
+inline void hook_executor_run(void (*around)(QueryDesc *, uint64, execute_next_type, void *)) {
     struct Run {
         QueryDesc *query;
         ScanDirection direction;
@@ -166,7 +173,7 @@ inline void hook_executor_run(void (*around)(QueryDesc *, execute_next_type, voi
                                                                                       mine.count, mine.once);
         };
 #endif
-        around_executor_run(query, next, &run);
+        around_executor_run(query, count, next, &run);
     };
 }
 

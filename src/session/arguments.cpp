@@ -62,6 +62,13 @@ void require(const core::Rule &rule, const char *name, const core::Value &value)
 
 void require(const core::Rule &rule, const core::Value &value) { require(rule, rule.name, value); }
 
+bool meets(const core::Rule &rule, const core::Value &value) {
+    core::Problem problem;
+    return pg::try_guarded(problem, [&](core::Problem &p) {
+        return core::check(rule, rule.name, value, static_cast<std::size_t>(guc::max_prompt_bytes), p);
+    });
+}
+
 void require_arguments(const char *function, FunctionCallInfo fcinfo, int first) {
     const std::span<const core::Parameter> rows = core::arguments_of(function);
     if (get_fn_expr_variadic(fcinfo->flinfo) || rows.size() != static_cast<std::size_t>(PG_NARGS() - first))

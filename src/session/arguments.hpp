@@ -16,6 +16,9 @@ namespace rules = core::rules;
 void require(const core::Rule &rule, const core::Value &value);
 void require(const core::Rule &rule, const char *name, const core::Value &value);
 
+// Whether it does.
+[[nodiscard]] bool meets(const core::Rule &rule, const core::Value &value);
+
 // The same for all arguments from the `first` on, which are the arguments of `function` in the
 // table.
 void require_arguments(const char *function, FunctionCallInfo fcinfo, int first = 0);

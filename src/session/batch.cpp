@@ -4,6 +4,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
+#include "src/session/ahead.hpp"
 #include "src/session/answer_store.hpp"
 #include "src/session/concurrent_calls.hpp"
 #include "src/session/progress.hpp"
@@ -127,6 +128,7 @@ void ask_all(Run &run) {
             take(run, *ended);
             any = true;
         }
+        ahead::attend();
         if (!any && !run.calls->is_idle())
             run.calls->wait(1'000'000);
     }

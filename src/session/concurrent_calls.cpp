@@ -4,6 +4,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/session/room.hpp"
 
 #include <algorithm>
 #include <new>
@@ -90,6 +91,13 @@ void ConcurrentCalls::wait(std::int64_t most_us) {
     }
     pg::sleep_until(until_us, waiting);
     CHECK_FOR_INTERRUPTS();
+}
+
+void ConcurrentCalls::leave_line() {
+    if (group_.in_line == nullptr)
+        return;
+    group_.in_line = nullptr;
+    room::leave_line();
 }
 
 void ConcurrentCalls::give_up() {

@@ -48,6 +48,12 @@ public:
     // From here on calls go on after the transaction that started them.
     void outlive_transactions() { group_.outlives_transactions = true; }
 
+    // The calls are begun ahead of their turn (ahead.hpp).
+    void ask_ahead() { group_.asks_ahead = true; }
+    // Leaves the line for room in shared memory, if a call stands in it: a session has a single place there, and another
+    // call may need it. A later wait() joins again.
+    void leave_line();
+
     // Takes the call, just begun, as far as it goes without waiting. CurrentMemoryContext is where its answer will be.
     // It goes on as the role that is the current user now.
     void start(ModelCall *call);

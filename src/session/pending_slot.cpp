@@ -19,6 +19,7 @@ namespace {
 
 std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number()); }
 
+std::uint64_t sent_by_process = 0;
 shmem::DaemonLimits limits_at_daemons;  // of the request that is being submitted
 
 // Copies the daemon's message out of shared memory, with the padding that a parser needs behind it.
@@ -94,9 +95,12 @@ void PendingSlot::publish(const SlotRequest &request) {
     filled.rest_bytes = 0;
     is_published_ = true;
     shmem::segment().slots->publish(id_);
+    sent_by_process++;
     observe::sent();
     point_at();
 }
+
+std::uint64_t PendingSlot::submitted() { return sent_by_process; }
 
 PendingSlot::Submitted PendingSlot::submit(const SlotRequest &request, core::Problem &problem) {
     if (!prepare(request, problem))

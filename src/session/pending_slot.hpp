@@ -51,6 +51,9 @@ public:
     // Does not wait, and does not look at the line. Unless Yes, there is nothing to let go; Refused sets the problem.
     [[nodiscard]] Submitted submit(const SlotRequest &request, core::Problem &problem);
 
+    // The requests that this process has submitted so far.
+    [[nodiscard]] static std::uint64_t submitted();
+
     [[nodiscard]] bool is_done() const { return shmem::segment().slots->is_done(id_); }
     [[nodiscard]] std::int64_t deadline_us() const { return deadline_us_; }
     // Whether a daemon has had the request; true also if the gateway has taken the slot back.

@@ -4,6 +4,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/session/ahead.hpp"
 #include "src/session/limit_rules.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/room.hpp"
@@ -45,8 +46,10 @@ void RunningCall::run() {
         return;
     PG_ENSURE_ERROR_CLEANUP(drop_on_error, PointerGetDatum(this));
     {
-        for (advance(); !has_ended() && !(call_->streaming && is_sent()); advance())
+        for (advance(); !has_ended() && !(call_->streaming && is_sent()); advance()) {
+            ahead::attend();
             (void)pg::wait_until(due_us(), wait_event());
+        }
     }
     PG_END_ENSURE_ERROR_CLEANUP(drop_on_error, PointerGetDatum(this));
 }
@@ -121,7 +124,7 @@ bool RunningCall::end(CallResult result) {
     ModelCall &call = *call_;
     Assert(!has_failed(result) || call.problem.is_set());
     settle(call.quota, is_answered(result) ? call.used_tokens() : call.used_in_vain());
-    if (is_answered(result))
+    if (is_answered(result) && !group_->asks_ahead)
         statement::note_answer();
     call.result = result;
     stage_ = Stage::Ended;

@@ -31,6 +31,7 @@ namespace steadytext::session {
 struct CallGroup {
     std::uint32_t sent = 0;              // calls with a slot
     const ModelCall *in_line = nullptr;  // the call for which the session stands in line for a slot (room.hpp)
+    bool asks_ahead = false;             // calls that are told of when they are taken (ahead.hpp)
     bool outlives_transactions = false;  // calls go on after the transaction that started them
     std::int64_t least_pause_us = 0;     // before a call asks the rate limits again
 };

@@ -18,6 +18,8 @@ extern "C" {
 #include "utils/plancache.h"
 }
 
+#include <utility>
+
 namespace steadytext::session::statement {
 
 namespace {
@@ -29,6 +31,7 @@ struct State {
     int storing = 0;    // levels that store their rows
     int planning = 0;   // levels that are the planner's
     int analyzing = 0;  // levels that are VACUUM or ANALYZE
+    RunOfPlan run;      // of the executor, the innermost
     bool plans_are_stale = false;
     // A value in place of an answer was given, and may be in the caches of relations and types
     bool caches_are_stale = false;
@@ -83,6 +86,7 @@ struct Level {
     bool plans = false;
     bool analyzes = false;
     bool ends_statement = true;  // false for the planner: its plan is executed next
+    RunOfPlan run{};             // of the executor; once it is entered, the outer level's
 };
 
 // An earlier process of the same number may have ended within a level, and left its note.
@@ -145,6 +149,7 @@ void drop_stale_plans() {
 }
 
 void leave(const Level &level) {
+    state.run = level.run;
     state.levels--;
     state.planning -= level.plans;
     state.analyzing -= level.analyzes;
@@ -161,6 +166,9 @@ template <class Body>
 void within(Level level, Body &&body) {
     level.stores |= begins_unseen();
     enter(level);
+    if (level.run.number == 0)
+        level.run = state.run;
+    std::swap(level.run, state.run);
     PG_TRY();
     { body(); }
     PG_FINALLY();
@@ -328,8 +336,9 @@ void start(QueryDesc *query, int flags) {
     within({.stores = true, .ends_statement = false}, next);
 }
 
-void run(QueryDesc *query, pg::execute_next_type next, void *context) {
-    const Level level{.stores = stores(query)};
+void run(QueryDesc *query, uint64 count, pg::execute_next_type next, void *context) {
+    static std::uint64_t last_number = 0;
+    const Level level{.stores = stores(query), .run = {++last_number, count}};
     refuse_stand_in(level.stores);
     within(level, [&] { next(context); });
 }
@@ -377,6 +386,8 @@ bool stores_rows() {
     // which runs as the table's owner: the value goes into an index.
     return InSecurityRestrictedOperation() || (state.levels == 0 && !is_clients_own());
 }
+
+RunOfPlan run_of_plan() { return state.run; }
 
 bool is_analyzing() {
     const bool is = pg::gathers_statistics();

@@ -39,6 +39,13 @@ void install_hooks();
 // answer is not cached; that NULL is dropped from caches as in note_stand_in().
 [[nodiscard]] bool is_analyzing();
 
+// A run of the executor: a portal may run its plan in several, each for some of the rows.
+struct RunOfPlan {
+    std::uint64_t number = 0;       // each run has a number of its own
+    std::uint64_t rows_wanted = 0;  // 0: all
+};
+[[nodiscard]] RunOfPlan run_of_plan();  // the innermost
+
 // A call of the statement under way was answered, by a daemon or by the cache.
 void note_answer();
 

@@ -1,0 +1,47 @@
+// Read-ahead: calls of a statement's later rows are asked while those of its earlier rows are answered.
+// docs/read-ahead.md says what users see of it.
+//
+//   planner hook (read_ahead_plan.cpp)    puts a custom scan under the first node that makes calls for each of its rows
+//   custom scan (read_ahead_scan.cpp)     takes rows from below before they are asked for, and begins their calls
+//   the functions (src/functions)         are evaluated by the executor as ever, and take what was begun
+//                                         (src/session/ahead.hpp)
+//
+// A plan without the custom scan and one with it give the same rows, in the same order, and the same errors. So only
+// such calls are begun as are certain to be made for each row, and only over plans whose rows can be read early without
+// anybody noticing (harmless.hpp).
+//
+// Called by _PG_init. Regime: pg.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "src/session/ahead.hpp"
+
+extern "C" {
+#include "nodes/plannodes.h"
+}
+
+#include <span>
+
+namespace steadytext::planner {
+
+// `functions`: those whose calls can be begun ahead.
+void install_read_ahead(std::span<const session::ahead::Function *const> functions);
+
+// ---- between plan and scan ------------------------------------------------------------------------------------------
+
+// The function behind the OID; null if its calls cannot be begun ahead.
+[[nodiscard]] const session::ahead::Function *function_of(Oid function);
+
+extern const CustomScanMethods kScanMethods;
+void register_scan();
+
+// The scan's custom_private. `custom_exprs` are the calls, over the rows from below.
+struct Reading {
+    bool is_whole;      // all rows from below are wanted, unless the statement as a whole is not run to its end
+    bool is_top;        // its rows are the statement's
+    std::int64_t most;  // rows that are wanted; 0: no limit
+};
+[[nodiscard]] List *write_reading(const Reading &reading);
+[[nodiscard]] Reading read_reading(const List *list);
+
+}  // namespace steadytext::planner

@@ -1,0 +1,476 @@
+// The custom scan: reads rows before they are asked for and begins their calls. See read_ahead.hpp. Regime: pg.
+//
+//   below ──▶ waiting rows (a ring) ──▶ the first, when its calls have ended ──▶ quals, target list ──▶ above
+//                  │ calls begun, in order
+//                  ▼
+//             session::ahead
+//
+// It begins a row's calls only after those of all rows before it. A row with a call that would be refused holds back
+// the rows behind it until it has been handed out: so errors come in their order. The scan sleeps, and hands on rows as
+// they come, while the cache has the answers; a request that a function has to make by itself wakes it.
+#include "src/pg/compat.hpp"
+#include "src/planner/read_ahead.hpp"
+#include "src/session/pending_slot.hpp"
+#include "src/session/statement.hpp"
+
+extern "C" {
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/extensible.h"
+#include "utils/memutils.h"
+#include "utils/ruleutils.h"
+}
+
+#include <algorithm>
+#include <new>
+
+namespace steadytext::planner {
+
+using session::ahead::Begun;
+using session::ahead::Calls;
+using session::ahead::Function;
+
+namespace {
+
+constexpr const char *kName = "SteadyText Read Ahead";
+constexpr std::uint32_t kMostRows = 512;        // in the ring
+constexpr std::uint32_t kRowsAtOnce = 32;       // before it looks whether there is anything to wait for
+constexpr std::uint32_t kRecalledToSleep = 64;  // calls in sequence that the cache answered
+constexpr std::uint32_t kVainToStop = 16;       // rows in sequence whose calls nobody took
+
+// A call that each row makes.
+struct Asked {
+    const Function *function;
+    FunctionCallInfo call;  // filled in row by row
+    ExprState **arguments;
+};
+
+struct Row {
+    MinimalTuple tuple;
+    Begun **calls;      // as many as are asked; null: left to the function
+    int begun;          // how many of them were looked at
+    bool holds_others;  // one of them would be refused
+};
+
+// The node's state, made by PostgreSQL's rules: zeroed, CustomScanState first.
+struct Scan {
+    CustomScanState node;
+    Reading reading;
+    bool has_quals;
+    int asked_count;
+    Asked *asked;
+    bool embeds;
+    ExprContext *context;       // of the arguments
+    TupleTableSlot *asked_row;  // whose arguments are evaluated
+    MemoryContext memory;       // of rows
+    Calls *calls;               // null: none yet
+    Row *ring;
+    std::uint32_t first, count;
+    std::uint32_t next;  // the first row in the ring whose calls have not all been looked at, from `first`
+    std::size_t bytes;
+    Row current;   // that was handed out
+    bool is_over;  // below there is no more
+    bool sleeps, has_stopped;
+    std::uint32_t recalled, vain;
+    std::uint64_t submitted;  // requests of this process, when it fell asleep
+    std::uint64_t run;        // of the executor
+    std::int64_t handed_out;  // rows, of all runs
+    std::int64_t read;
+    std::int64_t given_in_run;  // rows, after the quals
+};
+
+Scan &scan_of(CustomScanState *node) { return *reinterpret_cast<Scan *>(node); }
+PlanState *below(const Scan &scan) { return outerPlanState(&scan.node.ss.ps); }
+Row &row_at(const Scan &scan, std::uint32_t place) { return scan.ring[(scan.first + place) % kMostRows]; }
+
+// ---- rows -----------------------------------------------------------------------------------------------------------
+
+// The next row from below, or null.
+TupleTableSlot *read_row(Scan &scan) {
+    if (scan.is_over)
+        return nullptr;
+    TupleTableSlot *row = ExecProcNode(below(scan));
+    if (TupIsNull(row)) {
+        scan.is_over = true;
+        return nullptr;
+    }
+    scan.read++;
+    return row;
+}
+
+// The same columns in the scan's own slot, valid as long as they are where they came from.
+TupleTableSlot *show(Scan &scan, TupleTableSlot *row) {
+    TupleTableSlot *slot = scan.node.ss.ss_ScanTupleSlot;
+    slot_getallattrs(row);
+    ExecClearTuple(slot);
+    const auto columns = static_cast<std::size_t>(slot->tts_tupleDescriptor->natts);
+    memcpy(slot->tts_values, row->tts_values, columns * sizeof(Datum));
+    memcpy(slot->tts_isnull, row->tts_isnull, columns * sizeof(bool));
+    return ExecStoreVirtualTuple(slot);
+}
+
+void show(MinimalTuple tuple, TupleTableSlot *slot) {
+    HeapTupleData header;
+    header.t_len = tuple->t_len + MINIMAL_TUPLE_OFFSET;
+    header.t_data = reinterpret_cast<HeapTupleHeader>(reinterpret_cast<char *>(tuple) - MINIMAL_TUPLE_OFFSET);
+    ExecClearTuple(slot);
+    heap_deform_tuple(&header, slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+    ExecStoreVirtualTuple(slot);
+}
+
+void keep(Scan &scan, TupleTableSlot *row) {
+    MemoryContext caller = MemoryContextSwitchTo(scan.memory);
+    Row &kept = row_at(scan, scan.count++);
+    kept = {ExecCopySlotMinimalTuple(row),
+            static_cast<Begun **>(palloc0(static_cast<std::size_t>(scan.asked_count) * sizeof(Begun *))), 0, false};
+    scan.bytes += kept.tuple->t_len;
+    MemoryContextSwitchTo(caller);
+}
+
+// True if there was a call that no function had taken.
+bool retire_calls(Scan &scan, Row &row) {
+    bool any = false;
+    for (int i = 0; i < scan.asked_count; i++) {
+        if (row.calls[i] == nullptr)
+            continue;
+        scan.calls->retire(*row.calls[i]);
+        any = true;
+    }
+    return any;
+}
+
+void drop_row(Scan &scan, Row &row) {
+    if (row.tuple == nullptr)
+        return;
+    (void)retire_calls(scan, row);
+    scan.bytes -= row.tuple->t_len;
+    pfree(row.calls);
+    pfree(row.tuple);
+    row = {};
+}
+
+// ---- calls ----------------------------------------------------------------------------------------------------------
+
+// Begins the next call of the row in `asked_row`.
+void begin(Scan &scan, Row &row) {
+    const Asked &asked = scan.asked[row.begun];
+    MemoryContext caller = MemoryContextSwitchTo(scan.context->ecxt_per_tuple_memory);
+    for (int i = 0; i < asked.call->nargs; i++)
+        asked.call->args[i].value = ExecEvalExpr(asked.arguments[i], scan.context, &asked.call->args[i].isnull);
+    MemoryContextSwitchTo(caller);
+    const Calls::Beginning beginning = scan.calls->begin(*asked.function, asked.call, row.calls[row.begun++]);
+    ResetExprContext(scan.context);
+    if (beginning != Calls::Beginning::Refused)
+        return;
+    row.holds_others = true;
+    row.begun = scan.asked_count;
+}
+
+bool have_been_begun(const Scan &scan, const Row &row) { return row.begun == scan.asked_count; }
+
+// Begins calls of waiting rows, as many as there is room for.
+void begin_calls(Scan &scan) {
+    for (; scan.next < scan.count; scan.next++) {
+        Row &row = row_at(scan, scan.next);
+        if (scan.next > 0 && row_at(scan, scan.next - 1).holds_others)
+            return;
+        if (have_been_begun(scan, row))
+            continue;
+        show(row.tuple, scan.asked_row);
+        scan.context->ecxt_scantuple = scan.asked_row;
+        while (!have_been_begun(scan, row)) {
+            if (scan.calls->under_way() >= scan.calls->room())
+                return;
+            begin(scan, row);
+        }
+    }
+}
+
+// Of those that have been begun.
+bool have_ended(const Scan &scan, const Row &row) {
+    for (int i = 0; i < scan.asked_count; i++)
+        if (row.calls[i] != nullptr && !Calls::has_ended(*row.calls[i]))
+            return false;
+    return true;
+}
+
+// How many rows may wait now. If perhaps not all are wanted, as many as have been handed out: so at most as many calls
+// again are begun in vain.
+std::int64_t most_waiting(const Scan &scan) {
+    const session::statement::RunOfPlan run = session::statement::run_of_plan();
+    std::int64_t most = std::min<std::int64_t>(kMostRows, std::int64_t{scan.calls->room()} * 2);
+    bool is_whole = scan.reading.is_whole && run.rows_wanted == 0;
+    if (run.rows_wanted > 0 && scan.reading.is_top && !scan.has_quals) {
+        most = std::min(most, static_cast<std::int64_t>(run.rows_wanted) - scan.given_in_run);
+        is_whole = scan.reading.is_whole;
+    }
+    if (scan.reading.most > 0 && run.rows_wanted == 0) {
+        most = std::min(most, scan.reading.most - scan.handed_out);
+        is_whole = true;
+    }
+    if (!is_whole)
+        most = std::min(most, scan.handed_out);
+    return std::max<std::int64_t>(most, 1);
+}
+
+bool has_room_for_rows(const Scan &scan) {
+    return scan.count < most_waiting(scan) && scan.bytes < static_cast<std::size_t>(work_mem) * 1024 &&
+           (scan.count == 0 || !row_at(scan, scan.count - 1).holds_others);
+}
+
+// The cache, as a rule.
+bool are_all_answered(Scan &scan) {
+    scan.calls->look();
+    return scan.calls->under_way() == 0;
+}
+
+// Reads rows as long as calls can be begun for them, and there is something to wait for.
+void read_on(Scan &scan) {
+    begin_calls(scan);
+    while (!scan.is_over && scan.next == scan.count && scan.calls->under_way() < scan.calls->room() &&
+           has_room_for_rows(scan)) {
+        scan.calls->leave_line();
+        TupleTableSlot *row = read_row(scan);
+        if (row == nullptr)
+            return;
+        keep(scan, row);
+        begin_calls(scan);
+        if (scan.count % kRowsAtOnce == 0 && are_all_answered(scan))
+            return;
+        CHECK_FOR_INTERRUPTS();
+    }
+}
+
+// ---- the row that was handed out ------------------------------------------------------------------------------------
+
+void take_back(Scan &scan) {
+    if (scan.current.tuple == nullptr)
+        return;
+    scan.vain = retire_calls(scan, scan.current) ? scan.vain + 1 : 0;
+    scan.has_stopped |= scan.vain >= kVainToStop;
+    drop_row(scan, scan.current);
+}
+
+void note_recalled(Scan &scan, const Row &row) {
+    bool all = true;
+    for (int i = 0; i < scan.asked_count; i++)
+        all &= row.calls[i] != nullptr && Calls::was_recalled(*row.calls[i]);
+    scan.recalled = all ? scan.recalled + 1 : 0;
+    scan.sleeps = scan.recalled >= kRecalledToSleep;
+    scan.submitted = session::PendingSlot::submitted();
+}
+
+TupleTableSlot *hand_out(Scan &scan) {
+    scan.current = row_at(scan, 0);
+    row_at(scan, 0) = {};
+    scan.first = (scan.first + 1) % kMostRows;
+    scan.count--;
+    scan.next -= scan.next > 0;
+    scan.handed_out++;
+    note_recalled(scan, scan.current);
+    for (int i = 0; i < scan.asked_count; i++)
+        if (scan.current.calls[i] != nullptr)
+            scan.calls->offer(*scan.current.calls[i]);
+    show(scan.current.tuple, scan.node.ss.ss_ScanTupleSlot);
+    return scan.node.ss.ss_ScanTupleSlot;
+}
+
+// Whether calls are begun now. A plan may be run again by EvalPlanQual, for a single row.
+bool goes_ahead(Scan &scan) {
+    if (scan.sleeps && scan.submitted != session::PendingSlot::submitted()) {
+        scan.sleeps = false;
+        scan.recalled = 0;
+    }
+    if (scan.sleeps || scan.has_stopped || scan.node.ss.ps.state->es_epq_active != nullptr || !Calls::are_allowed())
+        return false;
+    if (scan.calls == nullptr) {
+        scan.ring = static_cast<Row *>(MemoryContextAllocZero(scan.memory, kMostRows * sizeof(Row)));
+        scan.calls = Calls::make(scan.node.ss.ps.state->es_query_cxt, scan.embeds);
+    }
+    return true;
+}
+
+void begin_run(Scan &scan) {
+    const std::uint64_t run = session::statement::run_of_plan().number;
+    if (run == scan.run)
+        return;
+    scan.run = run;
+    scan.given_in_run = 0;
+}
+
+TupleTableSlot *next_in_turn(Scan &scan) {
+    TupleTableSlot *row = read_row(scan);
+    if (row == nullptr)
+        return nullptr;
+    scan.handed_out++;
+    return show(scan, row);
+}
+
+// The next row from below, in the scan's slot; null after the last.
+TupleTableSlot *next_row(Scan &scan) {
+    take_back(scan);
+    const bool is_ahead = goes_ahead(scan);
+    if (!is_ahead && scan.count == 0)
+        return next_in_turn(scan);
+    scan.calls->enter();
+    for (;;) {
+        scan.calls->look();
+        if (is_ahead)
+            read_on(scan);
+        scan.calls->look();
+        if (scan.count == 0 ||
+            (have_ended(scan, row_at(scan, 0)) && (!is_ahead || have_been_begun(scan, row_at(scan, 0)))))
+            break;
+        scan.calls->wait();
+    }
+    scan.calls->leave();
+    return scan.count == 0 ? nullptr : hand_out(scan);
+}
+
+void drop_rows(Scan &scan) {
+    take_back(scan);
+    for (; scan.count > 0; scan.count--) {
+        drop_row(scan, row_at(scan, 0));
+        scan.first = (scan.first + 1) % kMostRows;
+    }
+    scan.next = 0;
+}
+
+// ---- the node, as PostgreSQL calls it ------------------------------------------------------------------------------------
+
+Asked make_asked(Scan &scan, const FuncExpr *call) {
+    Asked asked{};
+    asked.function = function_of(call->funcid);
+    if (asked.function == nullptr)
+        elog(ERROR, "function %u of a plan is not known any more", call->funcid);
+    const int count = list_length(call->args);
+    asked.call = static_cast<FunctionCallInfo>(palloc0(SizeForFunctionCallInfo(count)));
+    asked.call->nargs = static_cast<short>(count);
+    asked.arguments = static_cast<ExprState **>(palloc0(static_cast<std::size_t>(count) * sizeof(ExprState *)));
+    for (int i = 0; i < count; i++)
+        asked.arguments[i] = ExecInitExpr(static_cast<Expr *>(list_nth(call->args, i)), &scan.node.ss.ps);
+    return asked;
+}
+
+void begin_scan(CustomScanState *node, EState *state, int flags) {
+    Scan &scan = scan_of(node);
+    const auto *plan = reinterpret_cast<const CustomScan *>(node->ss.ps.plan);
+    outerPlanState(&node->ss.ps) = ExecInitNode(outerPlan(plan), state, flags & ~(EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK));
+    scan.reading = read_reading(plan->custom_private);
+    scan.has_quals = plan->scan.plan.qual != NIL;
+    scan.asked_count = list_length(plan->custom_exprs);
+    scan.asked = static_cast<Asked *>(palloc0(static_cast<std::size_t>(scan.asked_count) * sizeof(Asked)));
+    scan.embeds = true;
+    for (int i = 0; i < scan.asked_count; i++) {
+        scan.asked[i] = make_asked(scan, static_cast<const FuncExpr *>(list_nth(plan->custom_exprs, i)));
+        scan.embeds &= scan.asked[i].function->kind == shmem::CallKind::Embed;
+    }
+    scan.context = CreateExprContext(state);
+    scan.asked_row = ExecInitExtraTupleSlot(state, node->ss.ss_ScanTupleSlot->tts_tupleDescriptor, &TTSOpsVirtual);
+    scan.memory = AllocSetContextCreate(state->es_query_cxt, "steadytext rows read ahead", ALLOCSET_DEFAULT_SIZES);
+}
+
+TupleTableSlot *execute_scan(CustomScanState *node) {
+    Scan &scan = scan_of(node);
+    ExprContext *context = node->ss.ps.ps_ExprContext;
+    ProjectionInfo *projection = node->ss.ps.ps_ProjInfo;
+    begin_run(scan);
+    for (;;) {
+        CHECK_FOR_INTERRUPTS();
+        ResetExprContext(context);
+        TupleTableSlot *row = next_row(scan);
+        if (row == nullptr)
+            return ExecClearTuple(projection != nullptr ? node->ss.ps.ps_ResultTupleSlot : node->ss.ss_ScanTupleSlot);
+        context->ecxt_scantuple = row;
+        if (ExecQual(node->ss.ps.qual, context)) {
+            scan.given_in_run++;
+            return projection != nullptr ? ExecProject(projection) : row;
+        }
+        InstrCountFiltered1(node, 1);
+    }
+}
+
+void end_scan(CustomScanState *node) {
+    Scan &scan = scan_of(node);
+    if (scan.calls != nullptr) {
+        drop_rows(scan);
+        scan.calls->close();
+        scan.calls = nullptr;
+    }
+    ExecEndNode(below(scan));
+}
+
+void rescan(CustomScanState *node) {
+    Scan &scan = scan_of(node);
+    if (scan.calls != nullptr)
+        drop_rows(scan);
+    scan.is_over = false;
+    scan.handed_out = 0;
+    if (below(scan)->chgParam == nullptr)
+        ExecReScan(below(scan));
+}
+
+// The executor stops, perhaps for a while. What was begun is given up; the rows stay.
+void shut_down(CustomScanState *node) {
+    Scan &scan = scan_of(node);
+    if (scan.calls == nullptr)
+        return;
+    take_back(scan);
+    for (std::uint32_t i = 0; i < scan.count; i++) {
+        Row &row = row_at(scan, i);
+        (void)retire_calls(scan, row);
+        row.begun = 0;
+        row.holds_others = false;
+    }
+    scan.next = 0;
+}
+
+void explain_scan(CustomScanState *node, List *ancestors, ExplainState *state) {
+    const Scan &scan = scan_of(node);
+    const auto *plan = reinterpret_cast<const CustomScan *>(node->ss.ps.plan);
+    List *context = set_deparse_context_plan(state->deparse_cxt, node->ss.ps.plan, ancestors);
+    const bool names_tables = list_length(state->rtable) > 1 || state->verbose;
+    List *texts = NIL;
+    ListCell *cell;
+    foreach (cell, plan->custom_exprs)
+        texts = lappend(texts, deparse_expression(static_cast<Node *>(lfirst(cell)), context, names_tables, false));
+    ExplainPropertyList("Asks Ahead", texts, state);
+    if (!state->analyze)
+        return;
+    const session::ahead::Sums sums = scan.calls != nullptr ? scan.calls->sums() : session::ahead::Sums();
+    ExplainPropertyInteger("Calls at Once", nullptr, sums.most_at_once, state);
+    ExplainPropertyInteger("Calls Begun", nullptr, static_cast<int64>(sums.begun), state);
+    ExplainPropertyInteger("Calls Taken", nullptr, static_cast<int64>(sums.taken), state);
+    ExplainPropertyInteger("Calls in Vain", nullptr, static_cast<int64>(sums.in_vain), state);
+}
+
+const CustomExecMethods kExecMethods = {
+    .CustomName = kName,
+    .BeginCustomScan = begin_scan,
+    .ExecCustomScan = execute_scan,
+    .EndCustomScan = end_scan,
+    .ReScanCustomScan = rescan,
+    .MarkPosCustomScan = nullptr,
+    .RestrPosCustomScan = nullptr,
+    .EstimateDSMCustomScan = nullptr,
+    .InitializeDSMCustomScan = nullptr,
+    .ReInitializeDSMCustomScan = nullptr,
+    .InitializeWorkerCustomScan = nullptr,
+    .ShutdownCustomScan = shut_down,
+    .ExplainCustomScan = explain_scan,
+};
+
+Node *create_state(CustomScan *) {
+    auto *scan = static_cast<Scan *>(palloc0(sizeof(Scan)));
+    scan->node.ss.ps.type = T_CustomScanState;
+    scan->node.methods = &kExecMethods;
+    return reinterpret_cast<Node *>(scan);
+}
+
+}  // namespace
+
+const CustomScanMethods kScanMethods = {kName, create_state};
+
+void register_scan() { RegisterCustomScanMethods(&kScanMethods); }
+
+}  // namespace steadytext::planner

@@ -1,0 +1,124 @@
+// Calls begun before the executor makes them: src/planner/read_ahead_scan.cpp begins the calls of rows that it has read
+// ahead, and the SQL function takes the call that was begun for its arguments.
+//
+//   node:      calls->begin(function, arguments, call)
+//              calls->wait(), until has_ended(*call)
+//              calls->offer(*call)        its row goes to the executor
+//   function:  ahead::take(...)           the call ends, is counted and fails as if it had been made here
+//   node:      calls->retire(*call)       the next row is asked for: a call that nobody took was begun in vain
+//
+// Regime: pg. The calls go through the state machine of running_call.hpp, many at once (concurrent_calls.hpp). What a
+// call comes to is told only to the function that takes it, so answers, errors, warnings and counts come in the order
+// of the plan. A call that would be refused on account of its row is not begun.
+//
+// The calls last as long as the memory context of the plan's execution. When it goes, however the statement ends, those
+// that are under way are given up: their slots are free, and the daemons are told to stop.
+//
+// The calls may lead flights that other sessions follow (shmem/single_flight.hpp), so attend() looks after them
+// wherever this session waits for another call.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "shmem/call_stats.hpp"
+
+#include <cstdint>
+#include <string_view>
+
+struct HTAB;
+
+namespace steadytext::session {
+
+class ConcurrentCalls;
+class ModelCall;
+
+namespace ahead {
+
+// A C function of the extension whose calls can be begun ahead.
+struct Function {
+    const char *symbol;     // pg_proc.prosrc
+    const char *arguments;  // a letter for each: 'v' by reference, 'd' by value; a short name may lack the last
+    shmem::CallKind kind;
+    // Whether begin() raises nothing on account of the first argument, the one that differs from row to row.
+    bool (*is_sound)(FunctionCallInfo call);
+    // Begins the call, in CurrentMemoryContext. The arguments are used until its end.
+    ModelCall *(*begin)(FunctionCallInfo call);
+    Datum (*value)(std::string_view answer);
+};
+
+struct Begun;
+
+struct Sums {
+    std::uint64_t begun = 0;
+    std::uint64_t taken = 0;
+    std::uint64_t in_vain = 0;
+    std::uint32_t most_at_once = 0;
+};
+
+// The calls of one plan node.
+class Calls {
+public:
+    // As long as this memory context lasts, or until close(). `embeds`: all calls are embeddings.
+    [[nodiscard]] static Calls *make(MemoryContext context, bool embeds);
+    void close();
+
+    // Whether calls may be begun ahead, as settings and limits stand now.
+    [[nodiscard]] static bool are_allowed();
+    // How many calls may be under way at once, and how many are.
+    [[nodiscard]] std::uint32_t room() const;
+    [[nodiscard]] std::uint32_t under_way() const;
+
+    enum class Beginning : std::uint8_t {
+        Begun,
+        Equal,    // an equal call is under way: the function will find its answer in the cache
+        Refused,  // the function is to raise an error, in its turn
+    };
+    // With room for a call. Sets `call` if Begun, and to null when the call is taken or retired: it stays where it is.
+    [[nodiscard]] Beginning begin(const Function &function, FunctionCallInfo arguments, Begun *&call);
+    [[nodiscard]] static bool has_ended(const Begun &call);
+    [[nodiscard]] static bool was_recalled(const Begun &call);
+
+    // Between enter() and leave() the caller looks after the calls.
+    void enter();
+    void leave();
+    // Another call of this session may have to stand in line for room in shared memory. leave() does it too.
+    void leave_line();
+    // Sees which calls have ended.
+    void look();
+    // Until a call may have ended, a second at most.
+    void wait();
+
+    void offer(Begun &call);
+    // The call is freed, and given up if it is under way.
+    void retire(Begun &call);
+
+    [[nodiscard]] const Sums &sums() const { return sums_; }
+
+private:
+    friend bool take(const Function &function, FunctionCallInfo fcinfo, Datum &result, bool &is_null);
+    friend void attend();
+
+    void add(Begun &call);
+    void remove(Begun &call);
+    void end_all();
+
+    MemoryContext memory_ = nullptr;  // of all that is here
+    ConcurrentCalls *calls_ = nullptr;
+    HTAB *under_way_ = nullptr;  // hashes of the arguments of calls that are neither taken nor retired
+    Begun *first_ = nullptr;
+    Sums sums_;
+    std::int64_t left_us_ = 0;      // when leave() was called
+    std::int64_t answered_us_ = 0;  // when the last answer was seen
+    Calls **keeper_ = nullptr;      // in the context: null once these calls are closed
+    Calls *next_ = nullptr;
+    Calls *previous_ = nullptr;
+};
+
+// True if this call was begun ahead; then `result` and `is_null` are its value. Raises what the call itself would
+// raise.
+[[nodiscard]] bool take(const Function &function, FunctionCallInfo fcinfo, Datum &result, bool &is_null);
+
+// Looks after all calls begun ahead. A call that is being counted (observe.hpp) stays the one at hand.
+void attend();
+
+}  // namespace ahead
+}  // namespace steadytext::session
