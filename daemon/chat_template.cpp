@@ -1,6 +1,7 @@
 // Rendering around a mark, and writing prompts: see chat_template.hpp. Regime: pure.
 #include "daemon/chat_template.hpp"
 
+#include <algorithm>
 #include <exception>
 
 #include <common/chat.h>
@@ -30,6 +31,15 @@ std::vector<std::string_view> split(std::string_view text, std::string_view mark
     return parts;
 }
 
+std::string_view without_spaces_before(std::string_view text) {
+    text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
+    return text;
+}
+
+std::string_view without_spaces_after(std::string_view text) {
+    return text.substr(0, text.find_last_not_of(kSpaces) + 1);
+}
+
 }  // namespace
 
 ChatTemplate::ChatTemplate(const llama_model *model) {
@@ -39,7 +49,7 @@ ChatTemplate::ChatTemplate(const llama_model *model) {
         const std::string rendered = render(templates.get(), kMark);
         for (const std::string_view part : split(rendered, kMark))
             parts_.push_back(tokenizer_.parse(part));
-        const std::string marks[] = {"\t" + std::string(kMark), std::string(kMark) + "\t"};
+        const std::string marks[] = {std::string("\t").append(kMark), std::string(kMark).append("\t")};
         strips_begin_ = render(templates.get(), marks[0]).find(marks[0]) == std::string::npos;
         strips_end_ = render(templates.get(), marks[1]).find(marks[1]) == std::string::npos;
     } catch (const std::exception &error) {
@@ -50,18 +60,31 @@ ChatTemplate::ChatTemplate(const llama_model *model) {
         error_ = "The model's chat template does not show the prompt";
 }
 
-std::vector<llama_token> ChatTemplate::tokens(std::string_view prompt) const {
-    while (strips_begin_ && !prompt.empty() && kSpaces.find(prompt.front()) != std::string_view::npos)
-        prompt.remove_prefix(1);
-    while (strips_end_ && !prompt.empty() && kSpaces.find(prompt.back()) != std::string_view::npos)
-        prompt.remove_suffix(1);
+ChatTemplate::Tokens ChatTemplate::tokens(Prompt prompt) const {
+    // A word has its space before it in most vocabularies: so a space at the end of the prefix goes to the input.
+    const std::string spaced =
+        std::string(prompt.prefix.substr(prompt.prefix.find_last_not_of(' ') + 1)) + std::string(prompt.input);
+    if (prompt.is_cut) {
+        prompt.prefix.remove_suffix(spaced.size() - prompt.input.size());
+        prompt.input = spaced;
+    }
+    if (std::string_view &begin = prompt.prefix.empty() ? prompt.input : prompt.prefix; strips_begin_)
+        begin = without_spaces_before(begin);
+    if (std::string_view &end = prompt.input.empty() ? prompt.prefix : prompt.input; strips_end_)
+        end = without_spaces_after(end);
     PromptWriter writer(tokenizer_);
+    Tokens tokens;
     for (std::size_t i = 0; i < parts_.size(); i++) {
-        if (i > 0)
-            writer.add_text(prompt);
+        if (i > 0) {
+            writer.add_text(prompt.prefix);
+            if (i == 1 && prompt.is_cut)
+                tokens.prefix = writer.cut();
+            writer.add_text(prompt.input);
+        }
         writer.add_markup(parts_[i]);
     }
-    return writer.finish();
+    tokens.all = writer.finish();
+    return tokens;
 }
 
 }  // namespace steadytext::daemon

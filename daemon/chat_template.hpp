@@ -23,7 +23,18 @@ public:
     [[nodiscard]] const std::string &error() const { return error_; }
     [[nodiscard]] const Tokenizer &tokenizer() const { return tokenizer_; }
 
-    [[nodiscard]] std::vector<llama_token> tokens(std::string_view prompt) const;
+    // A prompt in two parts. If `is_cut`, each part is tokenized by itself, with the template's beginning or end; otherwise
+    // they are a single text.
+    struct Prompt {
+        std::string_view prefix;
+        std::string_view input;
+        bool is_cut = false;
+    };
+    struct Tokens {
+        std::vector<llama_token> all;
+        std::size_t prefix = 0;  // the number of tokens before the cut
+    };
+    [[nodiscard]] Tokens tokens(Prompt prompt) const;
 
 private:
     std::string error_;

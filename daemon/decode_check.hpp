@@ -1,5 +1,5 @@
 // Checks the loaded model on this machine: does a token have the same logits alone and in a batch, and a prompt the
-// same cache in a whole and in pieces?
+// same cache in a whole and in pieces, and does it go on alike from a prefix that was kept?
 //
 // Called once by the generator while it loads; leaves the context's memory empty. Regime: pure.
 #pragma once
@@ -9,8 +9,9 @@
 namespace steadytext::daemon {
 
 struct Invariance {
-    bool batch = false;   // a token has the same bits in a batch as alone
-    bool pieces = false;  // a prompt has the same bits in pieces as whole; checked only if `batch` holds
+    bool batch = false;     // a token has the same bits in a batch as alone
+    bool pieces = false;    // a prompt has the same bits in pieces as whole; checked only if `batch` holds
+    bool prefixes = false;  // a prompt has the same bits behind a restored prefix; checked only if `batch` holds
 };
 
 // Decodes a token of each of `slots` sequences alone and then in batches of several sizes, and compares all logits bit

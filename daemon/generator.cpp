@@ -15,6 +15,9 @@ namespace {
 // Tokens of a prompt computed at a time. This is llama.cpp's own default, so plain llama.cpp gives the same bits.
 constexpr int kChunk = 512;
 
+// Tokens of a prefix that is worth keeping: fewer are computed about as fast as they are copied.
+constexpr std::size_t kLeastShared = 16;
+
 // Besides the model's own end tokens, these texts end an answer, should a model spell them out (as in the original
 // daemon).
 constexpr const char *kDefaultStops[] = {"<|im_end|>", "<|im_start|>", "</s>", "<|endoftext|>"};
@@ -57,24 +60,50 @@ llama_token greatest(const float *logits, int count) {
     return static_cast<llama_token>(std::find(logits, logits + count, most) - logits) % count;
 }
 
-// The prompt, plus a sentence that describes the form of a constrained answer: a model does better when it knows the
-// form.
-std::string told_prompt(const GenerateTask &task) {
-    switch (task.constraint.kind) {
+// Describes the form of a constrained answer: a model does better when it knows the form.
+std::string description_of(const Constraint &constraint) {
+    switch (constraint.kind) {
     case Constraint::Kind::Schema:
-        return task.prompt + "\n\nAnswer with JSON that satisfies this schema:\n" + task.constraint.text;
+        return "Answer with JSON that satisfies this schema:\n" + constraint.text;
     case Constraint::Kind::Regex:
-        return task.prompt + "\n\nAnswer with a text that matches this regular expression: " + task.constraint.text;
+        return "Answer with a text that matches this regular expression: " + constraint.text;
     case Constraint::Kind::Choices: {
-        std::string text = task.prompt + "\n\nAnswer with one of these:";
-        for (const std::string &choice : task.constraint.choices)
+        std::string text = "Answer with one of these:";
+        for (const std::string &choice : constraint.choices)
             text += "\n" + choice;
         return text;
     }
     case Constraint::Kind::None:
         break;
     }
-    return task.prompt;
+    return {};
+}
+
+// The prompt with the description of its answer's form: behind it, or at the end of a prefix, as other requests want the
+// same form.
+struct ToldPrompt {
+    std::string prefix;
+    std::string input;
+    bool is_cut;
+};
+ToldPrompt told_prompt(const GenerateTask &task) {
+    constexpr std::string_view kBetween = "\n\n";
+    const std::string description = description_of(task.constraint);
+    const std::string_view prompt = task.prompt;
+    if (!task.prefix_bytes.has_value())
+        return {{}, task.prompt + (description.empty() ? "" : std::string(kBetween) + description), false};
+    ToldPrompt told{std::string(prompt.substr(0, *task.prefix_bytes)), std::string(prompt.substr(*task.prefix_bytes)),
+                    true};
+    if (description.empty())
+        return told;
+    told.prefix.resize(told.prefix.find_last_not_of(" \n") + 1);
+    told.prefix += (told.prefix.empty() ? "" : std::string(kBetween)) + description + std::string(kBetween);
+    return told;
+}
+
+// Who may share a computed prefix: those who name the same scope, or else a client with itself.
+std::string scope_of(const Job<GenerateTask> &job) {
+    return job.task.scope.empty() ? "client " + std::to_string(job.peer) : "scope " + job.task.scope;
 }
 
 // For core::Work.
@@ -83,7 +112,8 @@ bool ask_whether(void *function) { return (*static_cast<std::function<bool()> *>
 }  // namespace
 
 Generator::Generator(const Options &options, Outbox &outbox)
-    : options_(options), outbox_(outbox), turns_(kChunk), thread_([this] { run(); }) {}
+    : options_(options), outbox_(outbox), turns_(kChunk),
+      prefixes_(static_cast<std::size_t>(options.prefix_memory) << 20), thread_([this] { run(); }) {}
 
 Generator::~Generator() {
     stopping_.store(true, std::memory_order_relaxed);
@@ -133,6 +163,9 @@ bool Generator::load(core::Problem &problem) {
     info.batch_invariant = invariance.batch;
     usable_slots_ = info.batch_invariant ? slots : 1;
     in_pieces_ = invariance.pieces;
+    shares_prefixes_ = info.shares_prefixes = invariance.prefixes && options_.prefix_memory > 0;
+    if (!invariance.prefixes)
+        log_line("this model's tokens would depend on whether a prefix was kept, so none is");
     if (usable_slots_ > 1 && !in_pieces_)
         log_line("this model's tokens would depend on how a prompt is cut, so a long one holds up others for %d tokens "
                  "at a time",
@@ -236,7 +269,7 @@ void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const 
         prepared.error = template_.error();
         return;
     }
-    const std::string text = told_prompt(task);
+    const ToldPrompt told = told_prompt(task);
     // The requested answer must fit too, but takes at most half of the context from the prompt.
     const int reserved = std::min(task.max_new_tokens, options_.context / 2);
     const int allowed = options_.context - reserved;
@@ -248,11 +281,14 @@ void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const 
     // interrupted.
     constexpr std::size_t kLongestSpecial = 64;
     const std::size_t longest = std::max(tokens_.longest(), kLongestSpecial);
-    if (text.size() > static_cast<std::size_t>(allowed) * longest)
-        return refuse("at least ", text.size() / longest);
+    const std::size_t bytes = told.prefix.size() + told.input.size();
+    if (bytes > static_cast<std::size_t>(allowed) * longest)
+        return refuse("at least ", bytes / longest);
     if (is_given_up(job))
         return;
-    prepared.prompt = template_.tokens(text);
+    ChatTemplate::Tokens tokens = template_.tokens({told.prefix, told.input, told.is_cut});
+    prepared.prompt = std::move(tokens.all);
+    prepared.prefix = tokens.prefix < prepared.prompt.size() ? tokens.prefix : 0;
     const int length = static_cast<int>(prepared.prompt.size());
     if (length > allowed)
         return refuse("", prepared.prompt.size());
@@ -274,6 +310,9 @@ void Generator::handle(Prepared prepared) {
         return fail(*slot, std::move(prepared.error));
     Request &request = *slots_[*slot];
     request.prompt = std::move(prepared.prompt);
+    request.prefix = prepared.prefix;
+    if (shares_prefixes_ && request.prefix >= kLeastShared)
+        request.prefix_key = PrefixCache::key(scope_of(*request.job), request.prompt.data(), request.prefix);
     request.limit = prepared.limit;
     request.constrained = std::move(prepared.constrained);
     request.sampler = make_sampler(request.job->task);
@@ -314,16 +353,57 @@ void Generator::prefill() {
 std::vector<PromptTurns::Prompt> Generator::prompts() const {
     std::vector<PromptTurns::Prompt> prompts;
     for (std::size_t slot = 0; slot < slots_.size(); slot++)
-        if (const auto &request = slots_[slot]; request.has_value() && request->phase == Phase::Prefilling)
+        if (const auto &request = slots_[slot];
+            request.has_value() && request->phase == Phase::Prefilling && !waits_for_prefix(*request))
             prompts.push_back({slot, request->prompt.size() - request->prefilled, request->job->serial});
     return prompts;
 }
 
-// Computes about `most` tokens, or the rest of the prompt; returns how many.
+// True if an earlier request is computing the same prefix, which this one takes when it is kept.
+bool Generator::waits_for_prefix(const Request &request) const {
+    const auto computes_it = [&](const std::optional<Request> &other) {
+        return other.has_value() && other->phase == Phase::Prefilling && other->job->serial < request.job->serial &&
+               other->prefilled < other->prefix && other->prefix_key == request.prefix_key;
+    };
+    return !request.prefix_key.empty() && request.prefilled == 0 &&
+           std::any_of(slots_.begin(), slots_.end(), computes_it);
+}
+
+// Takes the prefix from what is kept; false if it must be computed.
+bool Generator::restore_prefix(std::size_t slot) {
+    Request &request = *slots_[slot];
+    if (request.prefix_key.empty() || request.prefilled > 0)
+        return false;
+    const PrefixCache::Bytes *bytes = prefixes_.find(request.prefix_key);
+    const auto sequence = static_cast<llama_seq_id>(slot);
+    if (bytes == nullptr)
+        return false;
+    if (llama_state_seq_set_data(context_.get(), bytes->data(), bytes->size(), sequence) != bytes->size()) {
+        llama_memory_seq_rm(llama_get_memory(context_.get()), sequence, -1, -1);
+        return false;
+    }
+    request.prefilled = request.prefix;
+    return true;
+}
+
+void Generator::keep_prefix(std::size_t slot) {
+    const auto sequence = static_cast<llama_seq_id>(slot);
+    const std::size_t size = llama_state_seq_get_size(context_.get(), sequence);
+    if (!prefixes_.has_room_for(size))
+        return;
+    PrefixCache::Bytes bytes(size);
+    if (llama_state_seq_get_data(context_.get(), bytes.data(), size, sequence) == size)
+        prefixes_.keep(slots_[slot]->prefix_key, std::move(bytes));
+}
+
+// Computes about `most` tokens, or the rest of a run: the prefix is one, the rest of the prompt is another. Returns how
+// many.
 std::size_t Generator::prefill_piece(std::size_t slot, std::size_t most) {
     Request &request = *slots_[slot];
-    const std::size_t end =
-        request.prefilled + PromptTurns::piece(request.prefilled, request.prompt.size(), kChunk, most);
+    (void)restore_prefix(slot);
+    const std::size_t begin = request.prefilled < request.prefix ? 0 : request.prefix;
+    const std::size_t run = (begin == 0 && request.prefix > 0 ? request.prefix : request.prompt.size()) - begin;
+    const std::size_t end = request.prefilled + PromptTurns::piece(request.prefilled - begin, run, kChunk, most);
     batch_->clear();
     for (std::size_t i = request.prefilled; i < end; i++)
         batch_->add(request.prompt[i], static_cast<llama_pos>(i), static_cast<llama_seq_id>(slot),
@@ -339,6 +419,8 @@ std::size_t Generator::prefill_piece(std::size_t slot, std::size_t most) {
     turns_.computed(static_cast<std::size_t>(count), std::chrono::duration<double>(Clock::now() - start).count());
     request.prefilled = end;
     request.position = static_cast<llama_pos>(end);
+    if (end == request.prefix && !request.prefix_key.empty())
+        keep_prefix(slot);
     if (request.prefilled == request.prompt.size())
         choose_next(slot, count - 1);
     return static_cast<std::size_t>(count);

@@ -8,7 +8,9 @@
 //   - later tokens are decoded one per slot and step, and the rows of a step do not touch each other. This depends on
 //     the kernels, so it is checked on start for the loaded model (decode_check.hpp); if it fails, requests are served
 //     one at a time. It is also checked that pieces give the same bits as chunks; if not, prompts are processed in
-//     chunks.
+//     chunks;
+//   - a prompt that names a prefix is computed in two runs, the prefix and the rest, whether the prefix is kept from
+//     an earlier request or not. That a kept prefix gives the same bits is checked on start; if not, none is kept.
 //
 // Why the prompt, schema or regex of a request does not delay other requests: a pool of threads with low priority
 // prepares templates, tokens and forms. If finding the tokens that may follow takes long, another pool with still lower
@@ -34,6 +36,7 @@
 #include "daemon/mailbox.hpp"
 #include "daemon/options.hpp"
 #include "daemon/peer_line.hpp"
+#include "daemon/prefix_cache.hpp"
 #include "daemon/prompt_turns.hpp"
 #include "daemon/text_tail.hpp"
 #include "daemon/worker_pool.hpp"
@@ -71,6 +74,8 @@ private:
         SharedJob job;
         Phase phase = Phase::Preparing;
         std::vector<llama_token> prompt;
+        std::size_t prefix = 0;     // tokens of the prompt that other requests may share
+        std::string prefix_key;     // of prefixes_; empty: it is not shared
         std::size_t prefilled = 0;  // tokens of the prompt in the cache
         llama_pos position = 0;     // where `next` goes
         llama_token next = 0;       // chosen, not yet decoded
@@ -88,6 +93,7 @@ private:
     struct Prepared {
         std::uint64_t serial = 0;
         std::vector<llama_token> prompt;
+        std::size_t prefix = 0;
         int limit = 0;
         std::shared_ptr<ConstrainedText> constrained;
         std::string error;
@@ -118,6 +124,9 @@ private:
     void prepare(const Job<GenerateTask> &job, Prepared &prepared) const;
     void prefill();
     [[nodiscard]] std::vector<PromptTurns::Prompt> prompts() const;
+    [[nodiscard]] bool waits_for_prefix(const Request &request) const;
+    [[nodiscard]] bool restore_prefix(std::size_t slot);
+    void keep_prefix(std::size_t slot);
     std::size_t prefill_piece(std::size_t slot, std::size_t most);
     [[nodiscard]] bool compute();
     [[nodiscard]] bool is_in_vain() const noexcept;
@@ -157,6 +166,8 @@ private:
     PeerLine<Waiting> waiting_;
     PromptTurns turns_;
     bool in_pieces_ = false;  // prompts
+    PrefixCache prefixes_;
+    bool shares_prefixes_ = false;
     std::atomic<int> slots_in_use_ = 0;
     std::atomic<Clock::time_point> idle_since_ = Clock::now();
     // The pools come after the members that they use, so they are destroyed first

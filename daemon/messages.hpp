@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -26,6 +27,9 @@ struct Constraint {
 
 struct GenerateTask {
     std::string prompt;
+    // The prompt's first bytes, which other requests share: they are computed as a run of their own. Absent: no such part
+    std::optional<std::size_t> prefix_bytes;
+    std::string scope;       // within which the computed prefix is shared; empty: the client's own
     std::string eos_string;  // empty: only the model's own ends
     std::uint32_t seed = 42;
     float temperature = 0;
@@ -93,6 +97,7 @@ struct ModelInfo {
     int context = 0;
     int dimensions = 0;            // 0: not an embedder
     bool batch_invariant = false;  // generation: as checked on start
+    bool shares_prefixes = false;  // generation: the same, and wanted
 };
 
 struct LoadFailure {

@@ -42,6 +42,8 @@ constexpr Option kOptions[] = {
     {"--threads", "N", "threads that compute (one per CPU but one)", nullptr, &Options::threads, nullptr, 1, 1024},
     {"--max-queue", "N", "requests taken on at a time, more are refused (1024)", nullptr, &Options::max_queue, nullptr,
      1, 1 << 20},
+    {"--prefix-memory", "MB", "keeps computed prefixes of prompts, 0: none (256)", nullptr, &Options::prefix_memory,
+     nullptr, 0, 1 << 20},
     {"--flash-attention", "", "faster at full batches; answers may then change with --threads", nullptr, nullptr,
      &Options::flash_attention},
     {"--allow-shutdown", "", "obey the request `shutdown`", nullptr, nullptr, &Options::allow_shutdown},

@@ -21,6 +21,7 @@ struct Options {
     int threads = 0;     // 0: one per CPU this process may run on, but one. Threads wait for each other by spinning, so
                          // one that must share its CPU with a busy server slows all of them down a hundredfold
     int max_queue = 1024;
+    int prefix_memory = 256;  // megabytes
     bool flash_attention = false;
     bool allow_shutdown = false;
     bool exit_on_stdin_eof = false;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -28,6 +29,7 @@ constexpr float kMostTemperature = 100;
 constexpr std::size_t kMostDepth = core::constraint::kMostSchemaDepth + 8;
 constexpr std::size_t kMostIdBytes = 1024;
 constexpr std::size_t kMostStopBytes = 1024;
+constexpr std::size_t kMostScopeBytes = 1024;
 constexpr std::size_t kMostTexts = 10'000;  // to embed or to rank in a single message
 constexpr std::size_t kMostQuotedBytes = 200;
 
@@ -195,10 +197,25 @@ Constraint read_constraint(Parameters &parameters) {
     return constraint;
 }
 
+// The boundary stands between two characters.
+std::optional<std::size_t> read_prefix(const std::string &prompt, Parameters &parameters) {
+    if (parameters.find_value("prefix_bytes") == nullptr)
+        return std::nullopt;
+    const auto size =
+        static_cast<std::size_t>(parameters.integer("prefix_bytes", 0, 0, static_cast<long long>(prompt.size())));
+    if (size < prompt.size() && (prompt[size] & 0xC0) == 0x80)
+        parameters.complain("prefix_bytes must not cut a character");
+    return size;
+}
+
 GenerateTask read_generation(Parameters &parameters) {
     GenerateTask task;
     task.constraint = read_constraint(parameters);
     task.prompt = parameters.text("prompt", "");
+    task.prefix_bytes = read_prefix(task.prompt, parameters);
+    task.scope = parameters.text("scope", "");
+    if (task.scope.size() > kMostScopeBytes)
+        parameters.complain("scope must have at most " + std::to_string(kMostScopeBytes) + " bytes");
     task.eos_string = parameters.text("eos_string", "[EOS]");
     if (task.eos_string == "[EOS]")  // stands for the model's own end
         task.eos_string.clear();
@@ -465,6 +482,7 @@ std::string format_info(const DaemonInfo &daemon) {
     Json models = Json::array();
     bool checked = false;
     bool invariant = false;
+    bool shares = false;
     for (const ModelInfo *model : daemon.models) {
         models.push_back({{"role", model->role}, {"name", model->name}});
         if (model->fingerprint.empty())
@@ -474,13 +492,14 @@ std::string format_info(const DaemonInfo &daemon) {
         if (model->dimensions > 0)
             models.back()["dimensions"] = model->dimensions;
         checked = checked || std::string_view(model->role) == "generation";
+        shares = shares || model->shares_prefixes;
         invariant = invariant || model->batch_invariant;
     }
     Json capabilities = Json::array();
     for (const Method &method : kMethods)
         capabilities.push_back(method.name);
     for (const char *feature :
-         {"return_usage", "timeout_ms", "pipelining", "push_stream", "schema", "regex", "choices"})
+         {"return_usage", "timeout_ms", "pipelining", "push_stream", "schema", "regex", "choices", "prefix_bytes"})
         capabilities.push_back(feature);
     return dump({{"name", "steadytextd"},
                  {"version", STEADYTEXT_VERSION},
@@ -494,6 +513,7 @@ std::string format_info(const DaemonInfo &daemon) {
                  {"determinism",
                   {{"checked", checked},
                    {"batch_invariant", invariant},
+                   {"shares_prefixes", shares},
                    {"mode", checked && !invariant ? "serial" : "batched"}}},
                  {"models", std::move(models)}});
 }

@@ -111,7 +111,7 @@ subtest 'ping and info' => sub {
     cmp_ok $info->{idle_ms}, '>', 0, 'for some time now';
     my ($resident) = `cat /proc/$daemon->{KIDS}[0]{PID}/status` =~ /VmRSS:\s+(\d+) kB/;
     cmp_ok abs($info->{resident_bytes} / 1024 - $resident), '<', $resident / 10, 'its memory, as the system sees it';
-    is_deeply $info->{determinism}, { checked => $true, batch_invariant => $true, mode => 'batched' }, 'determinism is checked';
+    is_deeply $info->{determinism}, { checked => $true, batch_invariant => $true, shares_prefixes => $true, mode => 'batched' }, 'determinism is checked';
     my %offered = map { $_ => 1 } @{ $info->{capabilities} };
     ok $offered{$_}, "offers $_" for qw(generate generate_iter embed embed_batch rerank cancel return_usage timeout_ms);
     my %by_role = map { $_->{role} => $_ } @{ $info->{models} };
