@@ -1,7 +1,7 @@
 -- Read-ahead: which plans have it, and that nobody could tell from the rows. t/250_read_ahead.pl sees it from the daemon's side, t/251_read_ahead_queries.pl
 -- compares many queries.
 BEGIN;
-SELECT plan(51);
+SELECT plan(58);
 
 CREATE TABLE docs (id int PRIMARY KEY, body text, answer text);
 INSERT INTO docs SELECT i, 'text ' || i FROM generate_series(1, 200) i;
@@ -29,6 +29,10 @@ SELECT ok(reads_ahead(query), query) FROM (VALUES
     ('SELECT steadytext_generate_json(body, ''{"type": "object"}''::json) FROM docs'),
     ('SELECT steadytext_generate_regex(body, ''.*'') FROM docs'),
     ('SELECT steadytext_generate_choice(body, ARRAY[''a'', ''b'']) FROM docs'),
+    ('SELECT steadytext_if(''it is short'', body) FROM docs'),
+    ('SELECT steadytext_classify(body, ARRAY[''a'', ''b'']), steadytext_score(''Is it short?'', body) FROM docs'),
+    ('SELECT st_classify_all(body, ARRAY[''a'', ''b'']) FROM docs'),
+    ('SELECT id FROM docs WHERE steadytext_if(''it is short'', body)'),
     ('SELECT steadytext_generate_cached(body) FROM docs'),
     ('SELECT id FROM docs WHERE id < 100 AND steadytext_generate(body) = ''x'''),
     ('SELECT steadytext_generate(''About '' || upper(body) || id) FROM docs WHERE body LIKE ''%1%'''),
@@ -55,6 +59,7 @@ SELECT ok(NOT reads_ahead(query), query) FROM (VALUES
     ('SELECT steadytext_generate(opaque(body)) FROM docs'),
     ('SELECT steadytext_generate(body || random()) FROM docs'),
     ('SELECT steadytext_generate(body, id) FROM docs'),
+    ('SELECT steadytext_if(body, ''a text'') FROM docs'),
     ('SELECT steadytext_generate(body) FROM docs WHERE 10 / (id - 100) < 5'),
     ('SELECT steadytext_generate(body) FROM (SELECT opaque(body) AS body FROM docs OFFSET 0) q'),
     ('SELECT 1 WHERE EXISTS (SELECT 1 FROM docs WHERE steadytext_generate(body) = ''x'')'),
@@ -96,5 +101,11 @@ SELECT lives_ok($$SELECT steadytext_generate(body) FROM docs WHERE steadytext_ge
 -- As roles and settings stand when the row is computed.
 CREATE FUNCTION sets(tokens text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('steadytext.default_max_tokens', tokens, true); RETURN tokens; END $$;
 SELECT results_eq($$SELECT sets('7') || steadytext_generate(body || ' set') FROM docs WHERE id < 30$$, $$SELECT '7' || body || ' set' FROM docs WHERE id < 30$$, 'a setting that changes under way');
+-- Questions: each row gets its own answer, NULL gets none and asks nothing.
+SELECT is(array_agg(steadytext_if('it is odd', '<say>' || CASE WHEN id % 5 = 0 THEN NULL WHEN id % 2 = 1 THEN 'yes' ELSE 'no' END || '</say> ' || id) ORDER BY id),
+          array_agg(CASE WHEN id % 5 <> 0 THEN id % 2 = 1 END ORDER BY id), 'steadytext_if, with a NULL for each fifth row') FROM docs;
+SELECT is(array_agg(steadytext_classify_all('<say>{"a": true, "b": ' || (id % 2 = 1)::text || '}</say>' || id, ARRAY['a', 'b'])::text ORDER BY id),
+          array_agg(CASE id % 2 WHEN 1 THEN '{a,b}' ELSE '{a}' END ORDER BY id), 'steadytext_classify_all') FROM docs;
+
 SELECT * FROM finish();
 ROLLBACK;

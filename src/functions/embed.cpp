@@ -23,18 +23,20 @@ session::EmbeddingRequest request_of(FunctionCallInfo fcinfo) {
     return request;
 }
 
-bool is_sound(FunctionCallInfo call) { return session::meets(core::rules::kText, pg::text_argument(call, 0)); }
+session::ahead::Row foresee(FunctionCallInfo call) {
+    return functions::foreseen(core::rules::kText, pg::text_argument(call, 0));
+}
 
 session::ModelCall *begin_ahead(FunctionCallInfo call) { return session::begin_embedding(request_of(call)); }
 
-Datum vector_of(std::string_view bytes) {
+Datum vector_of(FunctionCallInfo, std::string_view bytes) {
     return pg::vector_datum({reinterpret_cast<const float *>(bytes.data()), bytes.size() / sizeof(float)});
 }
 
 }  // namespace
 
 const session::ahead::Function steadytext::functions::kEmbedAhead = {
-    "steadytext_embed", "vddvd", shmem::CallKind::Embed, is_sound, begin_ahead, vector_of,
+    "steadytext_embed", "vddvd", 0, shmem::CallKind::Embed, foresee, begin_ahead, vector_of,
 };
 
 STEADYTEXT_FUNCTION(steadytext_embed) {

@@ -42,7 +42,9 @@ GenerationRequest request_of(FunctionCallInfo fcinfo) {
 
 // ---- steadytext_generate ahead of its turn ------------------------------------------------------------------------------
 
-bool is_sound(FunctionCallInfo call) { return session::meets(core::rules::kPrompt, pg::text_argument(call, 0)); }
+session::ahead::Row foresee(FunctionCallInfo call) {
+    return functions::foreseen(core::rules::kPrompt, pg::text_argument(call, 0));
+}
 
 session::ModelCall *begin_ahead(FunctionCallInfo call) {
     return session::begin_generation(request_of(call), *new (palloc(sizeof(Generation))) Generation);
@@ -161,7 +163,7 @@ private:
 }  // namespace
 
 const session::ahead::Function steadytext::functions::kGenerateAhead = {
-    "steadytext_generate", "vdddvvvvvd", shmem::CallKind::Generate, is_sound, begin_ahead, pg::text_datum,
+    "steadytext_generate", "vdddvvvvvd", 0, shmem::CallKind::Generate, foresee, begin_ahead, functions::text_of,
 };
 
 STEADYTEXT_FUNCTION(steadytext_generate) {

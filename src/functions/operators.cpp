@@ -6,6 +6,7 @@
 #include "src/pg/compat.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/operator_rules.hpp"
+#include "src/functions/ahead_functions.hpp"
 #include "src/functions/calls.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
@@ -17,6 +18,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 
 extern "C" {
 #include "lib/stringinfo.h"
@@ -27,6 +29,9 @@ namespace {
 using namespace steadytext;
 using core::TextArgument;
 using session::AnswerForm;
+using session::Generation;
+using session::GenerationRequest;
+using session::ahead::Row;
 
 constexpr TextArgument choice(std::string_view text) { return {false, text}; }
 
@@ -45,23 +50,20 @@ void check_text(const core::Rule &rule, const TextArgument &text) {
     session::require(rule, text);
 }
 
-// Asks `instruction` and `input` for an answer of the form; false: NULL.
-bool ask(StringInfo instruction, const TextArgument &input, const AnswerForm &form, const TextArgument &model,
-         std::int64_t max_tokens, std::string_view &answer) {
+// The request of an instruction about a text. Without max_tokens if they are 0.
+GenerationRequest request_of(StringInfo instruction, const TextArgument &input, const AnswerForm &form,
+                             const TextArgument &model, std::int64_t max_tokens = 0) {
     check_text(core::rules::kJudgedText, input);
     append(instruction, "\n\nText: ");
     append(instruction, input.text);
-    session::GenerationRequest request;
+    GenerationRequest request;
     request.prompt = {false, view_of(*instruction)};
     request.prompt_is_checked = true;
     request.form = form;
     request.model = model;
     request.has_max_tokens = max_tokens > 0;
     request.max_tokens = max_tokens;
-    session::Generation generation;
-    session::generate(request, generation);
-    answer = generation.text;
-    return !generation.is_null;
+    return request;
 }
 
 // The labels of an instruction, a line for each.
@@ -108,16 +110,49 @@ Verdicts verdicts_on(std::span<const TextArgument> labels) {
             std::min<std::int64_t>(static_cast<std::int64_t>(bytes), core::rules::kMaxTokens.most)};
 }
 
-Datum applying(ArrayType *array, std::string_view answer) {
-    const Datum object =
-        DirectFunctionCall1(jsonb_in, CStringGetDatum(text_to_cstring(DatumGetTextPP(pg::text_datum(answer)))));
+// ---- requests and values by function -------------------------------------------------------------------------------
+
+GenerationRequest if_request(FunctionCallInfo fcinfo) {
+    const TextArgument condition = pg::text_argument(fcinfo, 0);
+    check_text(core::rules::kCondition, condition);
+    StringInfoData instruction;
+    initStringInfo(&instruction);
+    append(&instruction, "Say whether a statement is true of a text. Answer yes or no.\n\nStatement: ");
+    append(&instruction, condition.text);
+    return request_of(&instruction, pg::text_argument(fcinfo, 1),
+                      {.kind = AnswerForm::Kind::Choice, .choices = kYesOrNo}, pg::text_argument(fcinfo, 2));
+}
+
+Datum if_value(FunctionCallInfo, std::string_view answer) { return BoolGetDatum(answer == kYesOrNo[0].text); }
+
+GenerationRequest classify_request(FunctionCallInfo fcinfo) {
+    StringInfoData instruction;
+    initStringInfo(&instruction);
+    append(&instruction, "Say which label fits a text best.");
+    const AnswerForm form{.kind = AnswerForm::Kind::Choice,
+                          .choices = append_labels(&instruction, PG_GETARG_ARRAYTYPE_P(1))};
+    return request_of(&instruction, pg::text_argument(fcinfo, 0), form, pg::text_argument(fcinfo, 2));
+}
+
+GenerationRequest classify_all_request(FunctionCallInfo fcinfo) {
+    StringInfoData instruction;
+    initStringInfo(&instruction);
+    append(&instruction, "Say of each label, true or false, whether it applies to a text. Several may, or none.");
+    const Verdicts verdicts = verdicts_on(append_labels(&instruction, PG_GETARG_ARRAYTYPE_P(1)));
+    const AnswerForm form{.kind = AnswerForm::Kind::Json, .text = verdicts.schema, .order = AnswerForm::Order::Written};
+    return request_of(&instruction, pg::text_argument(fcinfo, 0), form, pg::text_argument(fcinfo, 2), verdicts.tokens);
+}
+
+Datum classify_all_value(FunctionCallInfo fcinfo, std::string_view answer) {
+    const Datum json = pg::text_datum(answer);
+    const Datum object = DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(json)));
     Datum *labels;
     bool *nulls;
     int count;
-    deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &labels, &nulls, &count);
+    deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &labels, &nulls, &count);
     int kept = 0;
     for (int i = 0; i < count; i++) {
-        const text *label = DatumGetTextPP(labels[i]);
+        const struct varlena *label = DatumGetTextPP(labels[i]);
         const JsonbValue *verdict = getKeyJsonValueFromContainer(&DatumGetJsonbP(object)->root, VARDATA_ANY(label),
                                                                  VARSIZE_ANY_EXHDR(label), nullptr);
         if (verdict != nullptr && verdict->type == jbvBool && verdict->val.boolean)
@@ -126,68 +161,75 @@ Datum applying(ArrayType *array, std::string_view answer) {
     return PointerGetDatum(construct_array(labels, kept, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-bool any_is_null(FunctionCallInfo fcinfo) { return PG_ARGISNULL(0) || PG_ARGISNULL(1); }
-
-}  // namespace
-
-STEADYTEXT_FUNCTION(steadytext_if) {
-    if (any_is_null(fcinfo))
-        PG_RETURN_NULL();
-    const TextArgument condition = pg::text_argument(fcinfo, 0);
-    check_text(core::rules::kCondition, condition);
-    StringInfoData instruction;
-    initStringInfo(&instruction);
-    append(&instruction, "Say whether a statement is true of a text. Answer yes or no.\n\nStatement: ");
-    append(&instruction, condition.text);
-    std::string_view answer;
-    if (!ask(&instruction, pg::text_argument(fcinfo, 1), {.kind = AnswerForm::Kind::Choice, .choices = kYesOrNo},
-             pg::text_argument(fcinfo, 2), 0, answer))
-        PG_RETURN_NULL();
-    PG_RETURN_BOOL(answer == kYesOrNo[0].text);
-}
-
-STEADYTEXT_FUNCTION(steadytext_classify) {
-    if (any_is_null(fcinfo))
-        PG_RETURN_NULL();
-    StringInfoData instruction;
-    initStringInfo(&instruction);
-    append(&instruction, "Say which label fits a text best.");
-    const AnswerForm form{.kind = AnswerForm::Kind::Choice,
-                          .choices = append_labels(&instruction, PG_GETARG_ARRAYTYPE_P(1))};
-    std::string_view answer;
-    if (!ask(&instruction, pg::text_argument(fcinfo, 0), form, pg::text_argument(fcinfo, 2), 0, answer))
-        PG_RETURN_NULL();
-    return pg::text_datum(answer);
-}
-
-STEADYTEXT_FUNCTION(steadytext_classify_all) {
-    if (any_is_null(fcinfo))
-        PG_RETURN_NULL();
-    ArrayType *labels = PG_GETARG_ARRAYTYPE_P(1);
-    StringInfoData instruction;
-    initStringInfo(&instruction);
-    append(&instruction, "Say of each label, true or false, whether it applies to a text. Several may, or none.");
-    const Verdicts verdicts = verdicts_on(append_labels(&instruction, labels));
-    const AnswerForm form{.kind = AnswerForm::Kind::Json, .text = verdicts.schema, .order = AnswerForm::Order::Written};
-    std::string_view answer;
-    if (!ask(&instruction, pg::text_argument(fcinfo, 0), form, pg::text_argument(fcinfo, 2), verdicts.tokens, answer))
-        PG_RETURN_NULL();
-    return applying(labels, answer);
-}
-
-STEADYTEXT_FUNCTION(steadytext_score) {
-    if (any_is_null(fcinfo))
-        PG_RETURN_NULL();
+GenerationRequest score_request(FunctionCallInfo fcinfo) {
     const TextArgument question = pg::text_argument(fcinfo, 0);
     check_text(core::rules::kQuestion, question);
     StringInfoData instruction;
     initStringInfo(&instruction);
     append(&instruction, "Give a text a mark from 0, not at all, to 10, entirely.\n\nQuestion: ");
     append(&instruction, question.text);
-    std::string_view answer;
-    if (!ask(&instruction, pg::text_argument(fcinfo, 1), {.kind = AnswerForm::Kind::Choice, .choices = kMarks},
-             pg::text_argument(fcinfo, 2), 0, answer))
-        PG_RETURN_NULL();
-    const auto mark = std::ranges::find(kMarks, answer, &TextArgument::text) - kMarks.begin();
-    PG_RETURN_FLOAT8(static_cast<double>(mark) / (kMarks.size() - 1));
+    return request_of(&instruction, pg::text_argument(fcinfo, 1), {.kind = AnswerForm::Kind::Choice, .choices = kMarks},
+                      pg::text_argument(fcinfo, 2));
 }
+
+Datum score_value(FunctionCallInfo, std::string_view answer) {
+    const auto mark = std::ranges::find(kMarks, answer, &TextArgument::text) - kMarks.begin();
+    return Float8GetDatum(static_cast<double>(mark) / static_cast<double>(kMarks.size() - 1));
+}
+
+// ---- the call, ahead of its turn and in it -------------------------------------------------------------------------
+
+bool gives_null(FunctionCallInfo call) { return call->args[0].isnull || call->args[1].isnull; }
+
+template <int kInput>
+Row foresee(FunctionCallInfo call) {
+    return gives_null(call) ? Row::AsksNothing
+                            : functions::foreseen(core::rules::kJudgedText, pg::text_argument(call, kInput));
+}
+
+template <GenerationRequest (*kRequest)(FunctionCallInfo)>
+session::ModelCall *begin_ahead(FunctionCallInfo call) {
+    return session::begin_generation(kRequest(call), *new (palloc(sizeof(Generation))) Generation);
+}
+
+template <GenerationRequest (*kRequest)(FunctionCallInfo)>
+Datum answer(FunctionCallInfo fcinfo, const session::ahead::Function &function) {
+    if (gives_null(fcinfo))
+        PG_RETURN_NULL();
+    if (Datum taken; session::ahead::take(function, fcinfo, taken, fcinfo->isnull))
+        return taken;
+    Generation generation;
+    session::generate(kRequest(fcinfo), generation);
+    if (generation.is_null)
+        PG_RETURN_NULL();
+    return function.value(fcinfo, generation.text);
+}
+
+}  // namespace
+
+namespace steadytext::functions {
+
+using shmem::CallKind;
+
+const session::ahead::Function kIfAhead = {
+    "steadytext_if", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<if_request>, if_value,
+};
+const session::ahead::Function kClassifyAhead = {
+    "steadytext_classify", "vvv", 0, CallKind::Choice, foresee<0>, begin_ahead<classify_request>, text_of,
+};
+const session::ahead::Function kClassifyAllAhead = {
+    "steadytext_classify_all", "vvv", 0, CallKind::Json, foresee<0>, begin_ahead<classify_all_request>,
+    classify_all_value,
+};
+const session::ahead::Function kScoreAhead = {
+    "steadytext_score", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<score_request>, score_value,
+};
+
+}  // namespace steadytext::functions
+
+STEADYTEXT_FUNCTION(steadytext_if) { return answer<if_request>(fcinfo, functions::kIfAhead); }
+STEADYTEXT_FUNCTION(steadytext_classify) { return answer<classify_request>(fcinfo, functions::kClassifyAhead); }
+STEADYTEXT_FUNCTION(steadytext_classify_all) {
+    return answer<classify_all_request>(fcinfo, functions::kClassifyAllAhead);
+}
+STEADYTEXT_FUNCTION(steadytext_score) { return answer<score_request>(fcinfo, functions::kScoreAhead); }

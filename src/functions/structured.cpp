@@ -79,7 +79,9 @@ GenerationRequest choice_request(FunctionCallInfo fcinfo) {
 
 // ---- the same ahead of their turn --------------------------------------------------------------------------------------
 
-bool is_sound(FunctionCallInfo call) { return session::meets(core::rules::kPrompt, pg::text_argument(call, 0)); }
+session::ahead::Row foresee(FunctionCallInfo call) {
+    return functions::foreseen(core::rules::kPrompt, pg::text_argument(call, 0));
+}
 
 template <GenerationRequest (*kRequest)(FunctionCallInfo)>
 session::ModelCall *begin_ahead(FunctionCallInfo call) {
@@ -99,19 +101,20 @@ Datum answer(FunctionCallInfo fcinfo, const session::ahead::Function &function) 
 namespace steadytext::functions {
 
 const session::ahead::Function kJsonAhead = {
-    "steadytext_generate_json", "vvddddv", shmem::CallKind::Json, is_sound, begin_ahead<json_request>, pg::text_datum,
+    "steadytext_generate_json", "vvddddv",          0, shmem::CallKind::Json, foresee,
+    begin_ahead<json_request>,  functions::text_of,
 };
 const session::ahead::Function kWrittenJsonAhead = {
-    "steadytext_generate_json_written", "vvddddv",      shmem::CallKind::Json, is_sound,
-    begin_ahead<written_json_request>,  pg::text_datum,
+    "steadytext_generate_json_written", "vvddddv",          0, shmem::CallKind::Json, foresee,
+    begin_ahead<written_json_request>,  functions::text_of,
 };
 const session::ahead::Function kRegexAhead = {
-    "steadytext_generate_regex", "vvddddv",      shmem::CallKind::Regex, is_sound,
-    begin_ahead<regex_request>,  pg::text_datum,
+    "steadytext_generate_regex", "vvddddv",          0, shmem::CallKind::Regex, foresee,
+    begin_ahead<regex_request>,  functions::text_of,
 };
 const session::ahead::Function kChoiceAhead = {
-    "steadytext_generate_choice", "vvddddv",      shmem::CallKind::Choice, is_sound,
-    begin_ahead<choice_request>,  pg::text_datum,
+    "steadytext_generate_choice", "vvddddv",          0, shmem::CallKind::Choice, foresee,
+    begin_ahead<choice_request>,  functions::text_of,
 };
 
 }  // namespace steadytext::functions

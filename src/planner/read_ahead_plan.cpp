@@ -116,16 +116,15 @@ bool is_given(const Node *node) {
     return IsA(node, Const) || (IsA(node, Param) && as<Param>(node)->paramkind == PARAM_EXTERN);
 }
 
-// The first argument differs from row to row, the others are the same for the statement.
 bool can_begin(const FuncExpr &call, const Function &function) {
-    if (call.args == NIL || call.funcvariadic ||
+    if (list_length(call.args) <= function.varying || call.funcvariadic ||
         static_cast<std::size_t>(list_length(call.args)) > strlen(function.arguments))
         return false;
     ListCell *cell;
     foreach (cell, call.args) {
         Node *argument = static_cast<Node *>(lfirst(cell));
-        if (foreach_current_index(cell) == 0 ? !(is_harmless(argument) && has_column(argument, nullptr))
-                                             : !is_given(argument))
+        if (foreach_current_index(cell) == function.varying ? !(is_harmless(argument) && has_column(argument, nullptr))
+                                                            : !is_given(argument))
             return false;
     }
     return true;

@@ -264,10 +264,11 @@ Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo argumen
     FunctionCallInfo copy = copy_arguments(function, arguments);
     const std::uint64_t hash = hash_of(function, copy);
     Beginning result = Beginning::Begun;
-    if (!function.is_sound(copy))
+    const Row row = function.foresee(copy);
+    if (row == Row::Raises)
         result = Beginning::Refused;
-    else if (hash_search(under_way_, &hash, HASH_FIND, nullptr) != nullptr)
-        result = Beginning::Equal;
+    else if (row == Row::AsksNothing || hash_search(under_way_, &hash, HASH_FIND, nullptr) != nullptr)
+        result = Beginning::Needless;
     if (result == Beginning::Begun) {
         call = new (palloc(sizeof(Begun))) Begun{this, memory, &function, copy, Circumstances::now(), hash, &call};
         call->since_us = core::monotonic_us();
@@ -350,7 +351,7 @@ bool take(const Function &function, FunctionCallInfo fcinfo, Datum &result, bool
     call.finish();
     std::string_view answer;
     is_null = !call.bytes(answer);
-    result = is_null ? static_cast<Datum>(0) : function.value(answer);
+    result = is_null ? static_cast<Datum>(0) : function.value(fcinfo, answer);
     MemoryContextDelete(memory);
     return true;
 }

@@ -33,16 +33,23 @@ class ModelCall;
 
 namespace ahead {
 
+enum class Row : std::uint8_t {
+    Asks,
+    AsksNothing,  // a NULL that gives NULL
+    Raises,
+};
+
 // A C function of the extension whose calls can be begun ahead.
 struct Function {
     const char *symbol;     // pg_proc.prosrc
     const char *arguments;  // a letter for each: 'v' by reference, 'd' by value; a short name may lack the last
+    int varying;            // the argument that differs from row to row; the others are the same for the statement
     shmem::CallKind kind;
-    // Whether begin() raises nothing on account of the first argument, the one that differs from row to row.
-    bool (*is_sound)(FunctionCallInfo call);
+    // What the function does for the row, on account of that argument.
+    Row (*foresee)(FunctionCallInfo call);
     // Begins the call, in CurrentMemoryContext. The arguments are used until its end.
     ModelCall *(*begin)(FunctionCallInfo call);
-    Datum (*value)(std::string_view answer);
+    Datum (*value)(FunctionCallInfo call, std::string_view answer);
 };
 
 struct Begun;
@@ -69,8 +76,8 @@ public:
 
     enum class Beginning : std::uint8_t {
         Begun,
-        Equal,    // an equal call is under way: the function will find its answer in the cache
-        Refused,  // the function is to raise an error, in its turn
+        Needless,  // an equal call is under way: the function will find its answer in the cache; or none is made
+        Refused,   // the function is to raise an error, in its turn
     };
     // With room for a call. Sets `call` if Begun, and to null when the call is taken or retired: it stays where it is.
     [[nodiscard]] Beginning begin(const Function &function, FunctionCallInfo arguments, Begun *&call);
