@@ -18,6 +18,7 @@
 #include "src/core/balance.hpp"
 #include "src/core/breaker.hpp"
 #include "src/core/kind_health.hpp"
+#include "src/core/role_streak.hpp"
 
 namespace steadytext::shmem {
 
@@ -70,6 +71,7 @@ struct alignas(kCacheLine) DaemonRow {
     std::atomic<std::uint64_t> tenure{0};
     core::Breaker breaker;
     core::KindHealth kinds;
+    core::RoleStreak unreadable;                     // answers, by role
     std::atomic<std::int64_t> held_off_until_us{0};  // CLOCK_MONOTONIC: of an engine, the latest of its convictions
     // The tenure of the daemon that gets nothing new while it flaps; 0: none. Written by the launcher
     // (bgworker/incident_watch.*).
@@ -100,6 +102,7 @@ struct alignas(kCacheLine) DaemonRow {
         disconnect();
         breaker.forget();
         kinds.reset();
+        unreadable.reset();
         resting_tenure.store(0, std::memory_order_relaxed);
         latencies.clear();
         for (std::atomic<std::uint64_t> *number : {&requests, &failures, &late_replies, &answered, &answered_us})
@@ -111,6 +114,7 @@ struct alignas(kCacheLine) DaemonRow {
     void disconnect() noexcept {
         breaker.reset();
         kinds.release();
+        unreadable.forget();
         held_off_until_us.store(0, std::memory_order_relaxed);
         busy_until_us.store(0, std::memory_order_relaxed);
         in_flight.store(0, std::memory_order_relaxed);

@@ -51,6 +51,17 @@ for my $kind ([ 'native' ], [ 'slow serial', '--serial' ]) {
     is(daemon('reason'), 'a request timed out', "$name: and say why");
 }
 
+# Answers that cannot be read, as what a role asks may make them so.
+{
+    use_daemon('odd');
+    is(outcome($_ => 'an answer', '20s'), 'answered', "odd answers: $_ is answered") for qw(bob mallory);
+    is(outcome(mallory => '!fault:nul', '20s'), '08P01', "odd answers: a role cannot read its own") for 1 .. 6;
+    is(daemon('breaker'), 'closed', 'odd answers: the breaker is closed');
+    is(outcome($_ => 'an answer', '20s'), 'answered', "odd answers: $_ is answered as before") for qw(bob mallory);
+    for my $role (qw(mallory bob) x 3) { outcome($role => '!fault:nul', '20s') }
+    is(daemon('breaker'), 'open', 'odd answers: those of two roles with no other between them open it');
+}
+
 # One role alone speaks for the daemon.
 use_daemon('alone');
 outcome(carol => '!fault:hold', '400ms') for 1 .. 3;

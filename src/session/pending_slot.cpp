@@ -195,14 +195,17 @@ bool note_reading(const Answer &answer, bool read, const core::Problem &problem)
     if (daemon.tenure.load(std::memory_order_acquire) != answer.daemon_tenure)
         return read;  // the daemon is gone, and its row another's
     const std::int64_t now_us = core::monotonic_us();
+    const Oid role = IsBackgroundWorker ? GetUserId() : GetSessionUserId();  // as calls are counted (observe.cpp)
     if (read)
         daemon.kinds.worked(answer.kind, now_us);
     if (read || strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) != 0) {
+        daemon.unreadable.worked(role, now_us);
         daemon.breaker.record_readable();
     } else {
         segment.counters->add(my_shard(), Counter::InvalidReplies);
         daemon.failures.fetch_add(1, std::memory_order_relaxed);
-        if (daemon.kinds.is_the_daemons(answer.kind, guc::breaker_settings(), now_us))
+        if (daemon.unreadable.is_the_daemons(role, now_us) &&
+            daemon.kinds.is_the_daemons(answer.kind, guc::breaker_settings(), now_us))
             daemon.breaker.record_unreadable(guc::breaker_settings(), now_us);
     }
     return read;
