@@ -1,7 +1,7 @@
 -- Read-ahead: which plans have it, and that nobody could tell from the rows. t/250_read_ahead.pl sees it from the daemon's side, t/251_read_ahead_queries.pl
 -- compares many queries.
 BEGIN;
-SELECT plan(58);
+SELECT plan(61);
 
 CREATE TABLE docs (id int PRIMARY KEY, body text, answer text);
 INSERT INTO docs SELECT i, 'text ' || i FROM generate_series(1, 200) i;
@@ -81,6 +81,18 @@ SELECT results_eq($$UPDATE docs SET answer = steadytext_generate(body || ' answe
 SELECT is((SELECT count(*) FROM docs WHERE answer = body || ' answer'), 19::bigint, 'of the rows it is about');
 SELECT results_eq($$SELECT (SELECT string_agg(steadytext_generate(n.note || d.body), ',' ORDER BY n.note) FROM notes n WHERE n.doc = d.id) FROM docs d WHERE id < 5 ORDER BY id$$,
     $$SELECT (SELECT string_agg(n.note || d.body, ',' ORDER BY n.note) FROM notes n WHERE n.doc = d.id) FROM docs d WHERE id < 5 ORDER BY id$$, 'a subplan that is run for each row');
+
+-- In a parallel plan each process reads ahead.
+CREATE TABLE many AS SELECT i AS id, 'many ' || i AS body FROM generate_series(1, 3000) i;
+ANALYZE many;
+SET LOCAL max_parallel_workers_per_gather = 2;
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL min_parallel_table_scan_size = 0;
+SELECT matches(plan_of('SELECT steadytext_generate(body) FROM many'), 'Gather\n.*\n *-> +Parallel Custom Scan|Gather\n.*\n *-> +Custom Scan \(SteadyText Read Ahead\)', 'the workers have it');
+SELECT is((SELECT count(*) FROM (SELECT body, steadytext_generate(body) AS answer FROM many OFFSET 0) q WHERE answer = body), 3000::bigint, 'rows have their own answers');
+SELECT is((SELECT string_agg(answer, ',' ORDER BY answer) FROM (SELECT steadytext_generate(body || '?') AS answer FROM many WHERE id % 100 = 0) q),
+    (SELECT string_agg(body || '?', ',' ORDER BY body || '?') FROM many WHERE id % 100 = 0), 'behind a filter');
+SET LOCAL max_parallel_workers_per_gather = 0;
 
 -- The same counts: equal texts are asked once, and then found.
 SELECT is(counted($$SELECT steadytext_generate('fresh ' || id % 50) FROM docs$$), 'calls=200 hits=150 failures=0', 'each call is counted once');

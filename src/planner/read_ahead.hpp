@@ -40,6 +40,7 @@ struct Reading {
     bool is_whole;      // all rows from below are wanted, unless the statement as a whole is not run to its end
     bool is_top;        // its rows are the statement's
     std::int64_t most;  // rows that are wanted; 0: no limit
+    int processes;      // that share the work
 };
 [[nodiscard]] List *write_reading(const Reading &reading);
 [[nodiscard]] Reading read_reading(const List *list);

@@ -281,7 +281,12 @@ Want without_limits(Want want) {
     return want;
 }
 
-Want all_of_it() { return {.some = true, .reading = {.is_whole = true, .is_top = false, .most = 0}, .marks = false}; }
+Want all_of_it(const Want &want) {
+    Want more = without_limits(want);
+    more.some = more.reading.is_whole = true;
+    more.marks = false;
+    return more;
+}
 
 Want some_of_it(const Want &want) {
     Want less = without_limits(want);
@@ -289,7 +294,11 @@ Want some_of_it(const Want &want) {
     return less;
 }
 
-Want hardly_any() { return {.some = false, .reading = {}, .marks = false}; }
+Want hardly_any(const Want &want) {
+    Want less = without_limits(want);
+    less.some = less.reading.is_whole = false;
+    return less;
+}
 
 std::int64_t constant(const Node *node, std::int64_t if_missing) {
     if (node == nullptr)
@@ -308,7 +317,14 @@ Want want_of_limit(const Limit &limit, const Want &want) {
 
 Want want_of_inner(const Join &join, const Want &want) {
     const bool stops_early = join.inner_unique || join.jointype == JOIN_SEMI || join.jointype == JOIN_ANTI;
-    return stops_early ? hardly_any() : without_limits(want);
+    return stops_early ? hardly_any(want) : without_limits(want);
+}
+
+// The processes share what may be under way at once.
+Want want_of_worker(const Want &want, int workers) {
+    Want mine = without_limits(want);
+    mine.reading.processes = workers + 1;
+    return mine;
 }
 
 void visit_list(Walk &walk, List *plans, const Want &want) {
@@ -323,9 +339,9 @@ void visit_inputs(Walk &walk, Plan *plan, const Want &want) {
     switch (nodeTag(plan)) {
     case T_ModifyTable:
     case T_Sort:
-        return visit_left(all_of_it());
+        return visit_left(all_of_it(want));
     case T_Hash:  // all or, if the other side has no rows, nothing
-        return visit_left(all_of_it());
+        return visit_left(all_of_it(want));
     case T_Limit:
         return visit_left(want_of_limit(*reinterpret_cast<Limit *>(plan), want));
     case T_Result:
@@ -342,9 +358,13 @@ void visit_inputs(Walk &walk, Plan *plan, const Want &want) {
     case T_Agg: {
         const auto *aggregate = reinterpret_cast<Agg *>(plan);
         return visit_left(aggregate->aggstrategy == AGG_PLAIN || aggregate->aggstrategy == AGG_HASHED
-                              ? all_of_it()
+                              ? all_of_it(want)
                               : without_limits(want));
     }
+    case T_Gather:
+        return visit_left(want_of_worker(want, reinterpret_cast<Gather *>(plan)->num_workers));
+    case T_GatherMerge:
+        return visit_left(want_of_worker(want, reinterpret_cast<GatherMerge *>(plan)->num_workers));
     case T_SubqueryScan: {
         auto *scan = reinterpret_cast<SubqueryScan *>(plan);
         scan->subplan = visit(walk, scan->subplan, plan->qual == NIL ? want : without_limits(want));
@@ -361,7 +381,7 @@ void visit_inputs(Walk &walk, Plan *plan, const Want &want) {
         const JoinType type = reinterpret_cast<Join *>(plan)->jointype;
         const bool takes_all = type == JOIN_LEFT || type == JOIN_ANTI || type == JOIN_FULL;
         visit_left(takes_all ? without_limits(want) : some_of_it(want));
-        return visit_right(all_of_it());
+        return visit_right(all_of_it(want));
     }
     case T_MergeJoin: {
         visit_left(some_of_it(want));
@@ -379,7 +399,8 @@ void visit_subplans(Walk &walk, const Plan *plan) {
     ListCell *cell;
     foreach (cell, plan->initPlan) {
         const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
-        Want want = all_of_it();
+        Want want{
+            .some = true, .reading = {.is_whole = true, .is_top = false, .most = 0, .processes = 1}, .marks = false};
         if (subplan->subLinkType == CTE_SUBLINK || subplan->subLinkType == EXPR_SUBLINK)
             want = some_of_it(want);
         else if (subplan->subLinkType != ARRAY_SUBLINK)
@@ -502,7 +523,7 @@ void put_under(Walk &walk, Plan *plan, const Want &want) {
         Aggregates context{&calls};
         (void)collect_of_aggregates(reinterpret_cast<Node *>(plan->targetlist), &context);
         (void)collect_of_aggregates(reinterpret_cast<Node *>(plan->qual), &context);
-        of_rows = aggregate->aggstrategy == AGG_SORTED ? without_limits(want) : all_of_it();
+        of_rows = aggregate->aggstrategy == AGG_SORTED ? without_limits(want) : all_of_it(want);
     } else if (plan->qual == NIL) {
         collect_all(plan->targetlist, &calls);
     }
@@ -522,7 +543,8 @@ Plan *visit(Walk &walk, Plan *plan, const Want &want) {
     visit_inputs(walk, plan, want);
     if (makes_calls_by_itself(plan))
         return want.some && !want.marks && !plan->async_capable ? parted(walk, plan, want) : plan;
-    if ((IsA(plan, Agg) || IsA(plan, Result)) && plan->lefttree != nullptr && (want.some || IsA(plan, Agg)))
+    if ((IsA(plan, Agg) || IsA(plan, Result)) && plan->lefttree != nullptr &&
+        ((want.some && !want.marks) || IsA(plan, Agg)))
         put_under(walk, plan, want);
     return plan;
 }
@@ -578,7 +600,8 @@ int most_nodes(const Plan *plan) {
 
 void read_ahead(PlannedStmt *statement) {
     Walk walk{statement, std::max(most_nodes(statement->planTree), most_nodes_of(statement->subplans))};
-    const Want want{.some = true, .reading = {.is_whole = true, .is_top = true, .most = 0}, .marks = false};
+    const Want want{
+        .some = true, .reading = {.is_whole = true, .is_top = true, .most = 0, .processes = 1}, .marks = false};
     statement->planTree = visit(walk, statement->planTree, want);
 }
 
@@ -606,12 +629,13 @@ const Function *function_of(Oid oid) {
 }
 
 List *write_reading(const Reading &reading) {
-    return list_make3(makeInteger(reading.is_whole), makeInteger(reading.is_top),
-                      makeInteger(static_cast<int>(std::min<std::int64_t>(reading.most, INT32_MAX))));
+    const auto most = static_cast<int>(std::min<std::int64_t>(reading.most, INT32_MAX));
+    return list_make4(makeInteger(reading.is_whole), makeInteger(reading.is_top), makeInteger(most),
+                      makeInteger(reading.processes));
 }
 
 Reading read_reading(const List *list) {
-    return {intVal(linitial(list)) != 0, intVal(lsecond(list)) != 0, intVal(lthird(list))};
+    return {intVal(linitial(list)) != 0, intVal(lsecond(list)) != 0, intVal(lthird(list)), intVal(lfourth(list))};
 }
 
 void install_read_ahead(std::span<const Function *const> functions) {

@@ -151,6 +151,11 @@ void drop_row(Scan &scan, Row &row) {
 
 // ---- calls ----------------------------------------------------------------------------------------------------------
 
+// How many calls may be under way at once.
+std::uint32_t room(const Scan &scan) {
+    return std::max(scan.calls->room() / static_cast<std::uint32_t>(scan.reading.processes), 1U);
+}
+
 // Begins the next call of the row in `asked_row`.
 void begin(Scan &scan, Row &row) {
     const Asked &asked = scan.asked[row.begun];
@@ -179,7 +184,7 @@ void begin_calls(Scan &scan) {
         show(row.tuple, scan.asked_row);
         scan.context->ecxt_scantuple = scan.asked_row;
         while (!have_been_begun(scan, row)) {
-            if (scan.calls->under_way() >= scan.calls->room())
+            if (scan.calls->under_way() >= room(scan))
                 return;
             begin(scan, row);
         }
@@ -198,7 +203,7 @@ bool have_ended(const Scan &scan, const Row &row) {
 // again are begun in vain.
 std::int64_t most_waiting(const Scan &scan) {
     const session::statement::RunOfPlan run = session::statement::run_of_plan();
-    std::int64_t most = std::min<std::int64_t>(kMostRows, std::int64_t{scan.calls->room()} * 2);
+    std::int64_t most = std::min<std::int64_t>(kMostRows, std::int64_t{room(scan)} * 2);
     bool is_whole = scan.reading.is_whole && run.rows_wanted == 0;
     if (run.rows_wanted > 0 && scan.reading.is_top && !scan.has_quals) {
         most = std::min(most, static_cast<std::int64_t>(run.rows_wanted) - scan.given_in_run);
@@ -227,7 +232,7 @@ bool are_all_answered(Scan &scan) {
 // Reads rows as long as calls can be begun for them, and there is something to wait for.
 void read_on(Scan &scan) {
     begin_calls(scan);
-    while (!scan.is_over && scan.next == scan.count && scan.calls->under_way() < scan.calls->room() &&
+    while (!scan.is_over && scan.next == scan.count && scan.calls->under_way() < room(scan) &&
            has_room_for_rows(scan)) {
         scan.calls->leave_line();
         TupleTableSlot *row = read_row(scan);
