@@ -47,7 +47,7 @@ CREATE FUNCTION public.steadytext_generate_ex(
 AS 'MODULE_PATHNAME', 'steadytext_generate_ex'
 LANGUAGE C VOLATILE PARALLEL SAFE ROWS 1 COST 1000;
 COMMENT ON FUNCTION public.steadytext_generate_ex(text, jsonb) IS
-    'Generated text with how it came about. Options: max_tokens, seed, temperature, eos_string, model, size, use_cache, unsafe_mode.';
+    'Generated text with how it came about. Options: max_tokens, seed, temperature, eos_string, model, size, use_cache, unsafe_mode, prefix.';
 
 -- A set-returning function in C streams in a target list, but in FROM its rows would be collected first. An SQL
 -- function that is not VOLATILE is inlined in FROM, and so streams in both places.

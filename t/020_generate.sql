@@ -1,6 +1,6 @@
 -- steadytext_generate: what it answers, what it refuses, and with which words.
 BEGIN;
-SELECT plan(29);
+SELECT plan(32);
 
 SELECT is(steadytext_generate('hello world'), 'hello world', 'the daemon''s answer comes back');
 SELECT is(st_generate('hello world'), 'hello world', 'the short name is the same function');
@@ -39,6 +39,12 @@ SELECT is((SELECT cached FROM steadytext_generate_ex('twice', '{"use_cache": fal
 SELECT isnt(
     (SELECT cache_key FROM steadytext_generate_ex('same', '{"seed": 1}')),
     (SELECT cache_key FROM steadytext_generate_ex('same', '{"seed": 2}')), 'another seed is another answer');
+-- A prefix is a text before the prompt, and a boundary: the same text without it may have another answer.
+SELECT is(response, 'tell me', 'a prefix stands before the prompt') FROM steadytext_generate_ex('me', '{"prefix": "tell "}');
+SELECT isnt(
+    (SELECT cache_key FROM steadytext_generate_ex('me', '{"prefix": "tell "}')),
+    (SELECT cache_key FROM steadytext_generate_ex('tell me')), 'and is in the key');
+SELECT throws_ok($$SELECT * FROM steadytext_generate_ex('x', '{"prefix": 1}')$$, '22023', 'invalid option "prefix"');
 SELECT throws_ok($$SELECT * FROM steadytext_generate_ex('x', '{"max_token": 1}')$$, '22023', 'invalid option "max_token"');
 SELECT throws_ok($$SELECT * FROM steadytext_generate_ex('x', '{"max_tokens": "1"}')$$, '22023', 'invalid option "max_tokens"');
 

@@ -250,9 +250,16 @@ constexpr Rule kJobChoices = {.kind = Kind::Texts,
 }  // namespace
 
 constexpr Parameter kGenerateOptions[] = {
-    {"options", "max_tokens", kMaxTokens}, {"options", "seed", kSeed},        {"options", "temperature", kTemperature},
-    {"options", "eos_string", kEosString}, {"options", "model", kModel},      {"options", "size", kSize},
-    {"options", "use_cache", kFlag},       {"options", "unsafe_mode", kFlag}, {nullptr, nullptr, {}},
+    {"options", "max_tokens", kMaxTokens},
+    {"options", "seed", kSeed},
+    {"options", "temperature", kTemperature},
+    {"options", "eos_string", kEosString},
+    {"options", "model", kModel},
+    {"options", "size", kSize},
+    {"options", "use_cache", kFlag},
+    {"options", "unsafe_mode", kFlag},
+    {"options", "prefix", kPrompt},
+    {nullptr, nullptr, {}},
 };
 
 namespace {

@@ -56,7 +56,8 @@ session::ModelCall *begin_ahead(FunctionCallInfo call) {
     core::Problem problem;
     problem.set(core::sqlstate::kInvalidParameterValue, "invalid option \"%s\"", name);
     problem.with_detail("%s", why);
-    problem.with_hint("Options are max_tokens, seed, temperature, eos_string, model, size, use_cache and unsafe_mode.");
+    problem.with_hint(
+        "Options are max_tokens, seed, temperature, eos_string, model, size, use_cache, unsafe_mode and prefix.");
     pg::raise(problem);
 }
 
@@ -84,6 +85,17 @@ bool boolean_option(const char *name, const JsonbValue &value) {
     if (value.type != jbvBool)
         reject_option(name, "It must be true or false.");
     return value.val.boolean;
+}
+
+// Puts a text before the prompt that other calls put before theirs.
+void add_prefix(std::string_view prefix, GenerationRequest &request) {
+    const std::string_view prompt = request.prompt.text;
+    char *whole = static_cast<char *>(palloc(prefix.size() + prompt.size() + 1));
+    prefix.copy(whole, prefix.size());
+    prompt.copy(whole + prefix.size(), prompt.size());
+    request.prompt.text = {whole, prefix.size() + prompt.size()};
+    request.prefix_bytes = prefix.size();
+    request.prompt_is_checked = true;
 }
 
 struct Option {
@@ -114,6 +126,13 @@ constexpr Option kOptions[] = {
                      GenerationRequest &request) { request.use_cache = boolean_option(name, value); }},
     {"unsafe_mode", [](const char *name, const JsonbValue &value,
                        GenerationRequest &request) { request.unsafe_mode = boolean_option(name, value); }},
+    {"prefix",
+     [](const char *name, const JsonbValue &value, GenerationRequest &request) {
+         const core::TextArgument prefix = text_option(name, value);
+         session::require(core::rules::kPrompt, request.prompt);
+         session::require(core::rules::kPrompt, prefix);
+         add_prefix(prefix.text, request);
+     }},
 };
 
 // A JSON null means "not given", as NULL does for an argument.

@@ -138,9 +138,11 @@ STEADYTEXT_FUNCTION(steadytext_extract_json) {
     AnswerForm form{.kind = AnswerForm::Kind::Json, .order = AnswerForm::Order::AsItIs};
     form.text = pg::row_schema(PG_GETARG_OID(1));
     GenerationRequest request = read_request(fcinfo, form);
-    const char *prompt = psprintf("Extract the data from the following text.\n\n%.*s",
-                                  static_cast<int>(input.text.size()), input.text.data());
+    constexpr std::string_view kInstruction = "Extract the data from the following text.\n\n";
+    const char *prompt =
+        psprintf("%s%.*s", kInstruction.data(), static_cast<int>(input.text.size()), input.text.data());
     request.prompt = {false, prompt};
+    request.prefix_bytes = kInstruction.size();
     request.prompt_is_checked = true;
     return answer(fcinfo, request);
 }

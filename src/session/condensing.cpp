@@ -62,6 +62,7 @@ ModelCall *begin(const void *context, std::size_t index) {
         size += text.copy(prompt + size, text.size());
     GenerationRequest request;
     request.prompt = {false, {prompt, size}};
+    request.prefix_bytes = instruction.size() + kBetween.size();
     request.prompt_is_checked = true;
     request.has_seed = true;
     request.seed = kSeed;

@@ -8,6 +8,7 @@
 #include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/reply.hpp"
+#include "src/core/sha256.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
@@ -38,6 +39,7 @@ constexpr std::int64_t kDaemonGraceMs = 1000;
 // A request with all defaults filled in.
 struct Resolved {
     std::string_view prompt;  // in NFC, if normalize_prompts is on
+    std::size_t prefix_bytes;
     CheckedForm form;
     bool streaming;
     std::int64_t max_tokens;
@@ -100,6 +102,8 @@ core::Digest key_of(const Resolved &resolved, std::string_view scope, std::strin
         json.add("fingerprint", fingerprint);
         json.add("max_tokens", resolved.max_tokens);
         json.add("model", resolved.model);
+        if (resolved.prefix_bytes > 0)
+            json.add("prefix_bytes", static_cast<std::int64_t>(resolved.prefix_bytes));
         resolved.form.add_to(json, AnswerForm::Kind::Regex);
         resolved.form.add_to(json, AnswerForm::Kind::Json);
         json.add("scope", scope);
@@ -112,12 +116,32 @@ core::Digest key_of(const Resolved &resolved, std::string_view scope, std::strin
     return key;
 }
 
+// Within this a daemon shares what it has computed of a prefix. Not the names themselves: a daemon has no use for them.
+std::string_view prefix_scope(const Resolved &resolved) {
+    static char digits[core::kHexBytes];
+    core::Sha256 *sha = core::Sha256::instance();
+    if (sha == nullptr)
+        return resolved.scope;
+    sha->begin();
+    sha->add("prefix:");
+    sha->add(resolved.scope);
+    const Oid role = scope_role();
+    sha->add({reinterpret_cast<const char *>(&role), sizeof role});
+    core::to_hex(sha->finish(), digits);
+    return {digits, sizeof digits};
+}
+
 std::string_view wire_params(const Resolved &resolved) {
+    const std::string_view scope = resolved.prefix_bytes > 0 ? prefix_scope(resolved) : std::string_view();
     static std::string *params = new std::string;
     pg::guarded([&](core::Problem &) {
         params->clear();
         core::JsonObject json(*params, core::Escape::Utf8);
         json.add("prompt", resolved.prompt);
+        if (resolved.prefix_bytes > 0) {
+            json.add("prefix_bytes", static_cast<std::int64_t>(resolved.prefix_bytes));
+            json.add("scope", scope);
+        }
         json.add("seed", std::max<std::int64_t>(resolved.seed, 0));
         json.add("temperature", resolved.temperature);
         json.add("max_new_tokens", resolved.max_tokens);
@@ -288,6 +312,16 @@ shmem::CallKind call_kind_of(const Resolved &resolved) {
     return resolved.streaming ? shmem::CallKind::Stream : resolved.form.call_kind();
 }
 
+// The bytes of the prefix in NFC; 0 if the prompt in NFC does not begin with it, as a character joins the next one there.
+std::size_t prefix_of(std::string_view prompt, std::string_view written) {
+    if (written.empty())
+        return 0;
+    if (prompt.starts_with(written))
+        return written.size();
+    const std::string_view prefix = normalized(written, "the prompt");
+    return prompt.starts_with(prefix) ? prefix.size() : 0;
+}
+
 class GenerationCall final : public ModelCall {
 public:
     GenerationCall(const GenerationRequest &request, Generation &generation);
@@ -330,7 +364,9 @@ GenerationCall::GenerationCall(const GenerationRequest &request, Generation &gen
     : request_(request), resolved_(resolve(request)), generation_(generation) {
     check(request_, resolved_);
     observe::begin(call_kind_of(resolved_));
-    resolved_.prompt = normalized(resolved_.prompt, "the prompt");
+    const std::string_view written = resolved_.prompt;
+    resolved_.prompt = normalized(written, "the prompt");
+    resolved_.prefix_bytes = prefix_of(resolved_.prompt, written.substr(0, request.prefix_bytes));
     observe::prompt(resolved_.prompt);
     generation.finish_reason = "limited";
     resolved_.scope = pg::copy_text(cache_scope());

@@ -15,6 +15,8 @@ inline constexpr std::string_view kDefaultEos = "[EOS]";
 
 struct GenerationRequest {
     core::TextArgument prompt;
+    // The prompt's first bytes that other calls share, so that a daemon may compute them once; 0: none are known
+    std::size_t prefix_bytes = 0;
     bool prompt_is_checked = false;  // it is made of an argument that was checked
     AnswerForm form;
     bool has_max_tokens = false;
