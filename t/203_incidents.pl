@@ -59,11 +59,12 @@ ok($cluster->wait_for(sub { heard() }, 10), 'its end is announced too');
 
 # ---- one role that calls alone, and fails: its own affair, by jobs as by calls ------------------------------------------
 {
-    my $job = sub { my ($role, $prompt, $priority) = @_; return $cluster->sql("SELECT steadytext_enqueue('generate', '{\"prompt\": \"$prompt\", \"use_cache\": false}', $priority, 0)", user => $role) };
+    my $job = sub { my ($role, $prompt, $priority, $before) = @_; return $cluster->sql(($before // '') . "SELECT steadytext_enqueue('generate', '{\"prompt\": \"$prompt\", \"use_cache\": false}', $priority, 0)", user => $role) };
     my $until = time + 60;
     my ($at, $opened) = (0, 0);
+    $cluster->sql('CREATE ROLE crowd; GRANT crowd TO failing');    # SET ROLE makes no second role of the first
     while (time < $until && !$opened) {
-        $job->(failing => '!fault:error ' . $at++, 5) for 1 .. 20;
+        $job->(failing => '!fault:error ' . $at++, 5, $_ % 2 ? 'SET ROLE crowd; ' : '') for 1 .. 20;
         $opened = incidents('error_rate', 'closed_at IS NULL');
     }
     $opened{error_rate}++;

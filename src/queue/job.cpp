@@ -235,6 +235,7 @@ Part &begin_part(Job &job) {
         break;
     }
     part.call->spending.login = job.row.session_user;
+    session::observe::login(job.row.session_user);
     MemoryContextSwitchTo(caller);
     return part;
 }

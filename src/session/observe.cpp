@@ -32,6 +32,7 @@ struct Current {
     std::int64_t start_us;
     EndedCall call;
     std::uint64_t prompt_hash;  // 0: not computed
+    Oid login;                  // the role that connected
 };
 Current current;
 
@@ -122,8 +123,7 @@ void count_by_role(const shmem::Segment &segment, const EndedCall &call) {
         call.has_failed && call.cause == FailureCause::Timeout && guc::request_timeout_ms < guc::breaker_timeout_ms;
     if (is_own_doing)
         segment.counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), shmem::Counter::OwnTimeouts);
-    // A worker's session is the owner's, and its jobs are of many roles.
-    segment.role_calls->count(IsBackgroundWorker ? GetUserId() : GetSessionUserId(), call.has_failed && !is_own_doing);
+    segment.role_calls->count(current.login, call.has_failed && !is_own_doing);
 }
 
 // Counts the call that is under way. `completed`: it came to its end, with any outcome.
@@ -225,10 +225,13 @@ void begin(shmem::CallKind kind) {
     current.call = kBegun;
     current.call.kind = kind;
     current.prompt_hash = 0;
+    current.login = GetSessionUserId();
     current.start_us = core::monotonic_us();
     current_model[0] = '\0';
     current.active = true;
 }
+
+void login(Oid role) { current.login = role; }
 
 void model(std::string_view name) {
     const std::size_t length = std::min(name.size(), sizeof current_model - 1);
@@ -310,12 +313,13 @@ void save(SavedCall &call) {
     call.start_us = current.start_us;
     call.call = current.call;
     call.prompt_hash = current.prompt_hash;
+    call.login = current.login;
     strlcpy(call.model, current_model, sizeof call.model);
     current.active = false;
 }
 
 void restore(SavedCall &call) {
-    current = {call.active, call.start_us, call.call, call.prompt_hash};
+    current = {call.active, call.start_us, call.call, call.prompt_hash, call.login};
     strlcpy(current_model, call.model, sizeof current_model);
     call.active = false;
 }

@@ -27,6 +27,8 @@
 namespace steadytext::session::observe {
 
 void begin(shmem::CallKind kind);
+// The role that had connected when it queued the call, if it is not this session's.
+void login(Oid role);
 void model(std::string_view name);
 // For the log of slow calls, which names the prompt by its hash only.
 void prompt(std::string_view text);
@@ -77,6 +79,7 @@ struct SavedCall {
     shmem::EndedCall call;
     char model[shmem::kModelNameBytes];
     std::uint64_t prompt_hash;
+    Oid login;
 };
 void save(SavedCall &call);
 void restore(SavedCall &call);

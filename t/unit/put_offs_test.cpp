@@ -40,6 +40,18 @@ TEST(PutOffs, WhatIsOverIsForgotten) {
     EXPECT_TRUE(put_offs.empty());
 }
 
+TEST(PutOffs, ManyModelsThatAskEverybodyToComeAgainPutOffNoOtherModel) {
+    PutOffs put_offs;
+    for (std::size_t i = 0; i < PutOffs::kMostOfEverybody; i++)
+        put_offs.put_off(PutOffs::kEverybody, "model " + std::to_string(i), 1'000 + static_cast<std::int64_t>(i), 0);
+    EXPECT_EQ(put_offs.until_us(PutOffs::kEverybody, "good", 0), 0);
+    put_offs.put_off(PutOffs::kEverybody, "another", 5'000, 0);
+    EXPECT_EQ(put_offs.until_us(PutOffs::kEverybody, "good", 0), 0);
+    EXPECT_EQ(put_offs.until_us(PutOffs::kEverybody, "another", 0), 5'000);
+    EXPECT_EQ(put_offs.until_us(PutOffs::kEverybody, "model 0", 0), 0) << "the one that ends first makes room";
+    EXPECT_EQ(put_offs.until_us(PutOffs::kEverybody, "model 1", 0), 1'001);
+}
+
 TEST(PutOffs, InventedModelsTakeABoundedRoomAndThenPutOffTheirRoleOnly) {
     PutOffs put_offs;
     for (std::size_t i = 0; i < 10 * PutOffs::kMostModels; i++)

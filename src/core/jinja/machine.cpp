@@ -31,16 +31,20 @@ bool same_key(const Value &a, const Value &b) {
     return a.kind == b.kind && (a.is(Kind::None) || (a.is(Kind::String) && a.text() == b.text()));
 }
 
+// Steps that hashing or comparing it takes.
+std::uint64_t cost_of(const Value &key) { return 1 + (key.is(Kind::String) ? key.size / 64 : 0); }
+
 std::size_t place_of(Bounds &bounds, const Dict &dict, const Value &key) {
     if (dict.index_size == 0) {
-        bounds.spend(1 + dict.count / 4);
+        bounds.spend(dict.count / 4 + cost_of(key) * (1 + dict.count / 8));
         for (std::uint32_t i = 0; i < dict.count; i++)
             if (same_key(dict.keys[i], key))
                 return i;
         return dict.count;
     }
+    bounds.spend(cost_of(key));
     for (std::size_t at = hash_of(key) & (dict.index_size - 1);; at = (at + 1) & (dict.index_size - 1)) {
-        bounds.spend();
+        bounds.spend(cost_of(key));
         if (dict.index[at] == 0)
             return dict.count;
         if (same_key(dict.keys[dict.index[at] - 1], key))
@@ -61,8 +65,10 @@ void make_index(Arena &arena, Dict &dict) {
         dict.index_size *= 2;
     dict.index = arena.array<std::uint32_t>(dict.index_size);
     std::memset(dict.index, 0, dict.index_size * sizeof(std::uint32_t));
-    for (std::uint32_t i = 0; i < dict.count; i++)
+    for (std::uint32_t i = 0; i < dict.count; i++) {
+        arena.bounds().spend(cost_of(dict.keys[i]));
         enter(dict, i);
+    }
 }
 
 }  // namespace

@@ -59,13 +59,14 @@ Value split(Machine &machine, std::string_view text, const Value &by, std::int64
 }
 
 // Of one text, or of each of a tuple.
-bool begins_or_ends(std::string_view text, const Value &with, bool begins) {
+bool begins_or_ends(std::string_view text, const Value &with, bool begins, Bounds &bounds) {
     if (with.is(Kind::Tuple)) {
         for (std::uint32_t i = 0; i < with.list->count; i++)
-            if (begins_or_ends(text, with.list->items[i], begins))
+            if (begins_or_ends(text, with.list->items[i], begins, bounds))
                 return true;
         return false;
     }
+    bounds.spend(1 + (with.is(Kind::String) ? std::min<std::size_t>(with.size, text.size()) / 64 : 0));
     return begins ? text.starts_with(need_text(with, "startswith")) : text.ends_with(need_text(with, "endswith"));
 }
 
@@ -127,7 +128,7 @@ Value of_text(Machine &machine, const Method &method, const Arguments &arguments
         const Bound given(name, arguments, {"chars"});
         const bool left = name != "rstrip", right = name != "lstrip";
         if (given.has(0) && !given[0].is(Kind::None))
-            return string(stripped(text, need_text(given[0], name), left, right));
+            return string(stripped(text, need_text(given[0], name), left, right, machine.bounds));
         return string(left && right ? stripped(text) : left ? stripped_left(text) : stripped_right(text));
     }
     if (name == "split" || name == "rsplit") {
@@ -149,7 +150,7 @@ Value of_text(Machine &machine, const Method &method, const Arguments &arguments
     }
     if (name == "startswith" || name == "endswith") {
         const Bound given(name, arguments, {"prefix"}, 1);
-        return truth(begins_or_ends(text, given[0], name == "startswith"));
+        return truth(begins_or_ends(text, given[0], name == "startswith", machine.bounds));
     }
     if (name == "removeprefix" || name == "removesuffix") {
         const std::string_view part = need_text(Bound(name, arguments, {"part"}, 1)[0], name);

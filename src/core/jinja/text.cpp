@@ -101,17 +101,21 @@ std::string_view stripped_right(std::string_view text) {
     return text;
 }
 
-std::string_view stripped(std::string_view text, std::string_view characters, bool left, bool right) {
+std::string_view stripped(std::string_view text, std::string_view characters, bool left, bool right, Bounds &bounds) {
+    bounds.spend(1 + text.size() / 8 + characters.size());
+    std::vector<std::uint32_t> set;
     std::size_t length;
-    while (left && !text.empty()) {
-        (void)code_at(text, 0, length);
-        if (characters.find(text.substr(0, length)) == std::string_view::npos)
-            break;
+    for (std::size_t at = 0; at < characters.size(); at += length)
+        set.push_back(static_cast<std::uint32_t>(code_at(characters, at, length)));
+    std::ranges::sort(set);
+    const auto is_in_set = [&](std::size_t at) {
+        return std::ranges::binary_search(set, static_cast<std::uint32_t>(code_at(text, at, length)));
+    };
+    while (left && !text.empty() && is_in_set(0))
         text.remove_prefix(length);
-    }
     while (right && !text.empty()) {
         const std::size_t last = last_begins(text);
-        if (characters.find(text.substr(last)) == std::string_view::npos)
+        if (!is_in_set(last))
             break;
         text = text.substr(0, last);
     }
@@ -311,13 +315,20 @@ std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, 
                 return false;
         return true;
     };
+    // A long chunk is looked at once for each row that is cut off it: the place of what is no space is kept.
+    std::size_t solid = 0;
+    const auto begins_blank = [&](const Chunk &chunk) {
+        for (solid = std::max(solid, chunk.begin); solid < chunk.end && is_space(codes.at(solid));)
+            solid++;
+        return solid >= chunk.end;
+    };
     std::vector<std::string_view> out;
     std::size_t next = 0;
     while (next < chunks.size()) {
         bounds.spend();
         std::size_t used = 0;
         std::vector<Chunk> row;
-        if (!out.empty() && blank(chunks[next]))
+        if (!out.empty() && begins_blank(chunks[next]))
             next++;
         while (next < chunks.size() && used + chunks[next].size() <= width) {
             used += chunks[next].size();

@@ -26,7 +26,8 @@ void append_code(std::string &out, std::uint32_t code);
 [[nodiscard]] std::string_view stripped_right(std::string_view text);
 [[nodiscard]] inline std::string_view stripped(std::string_view text) { return stripped_left(stripped_right(text)); }
 // Of any of these characters.
-[[nodiscard]] std::string_view stripped(std::string_view text, std::string_view characters, bool left, bool right);
+[[nodiscard]] std::string_view stripped(std::string_view text, std::string_view characters, bool left, bool right,
+                                        Bounds &bounds);
 
 // These fail for the letters whose case depends on their neighbours or makes several letters, but for the German sharp
 // s.

@@ -31,11 +31,12 @@ Value trim(Machine &machine, const Value &of, const Arguments &arguments) {
         if (!given[0].is(Kind::String))
             fail("strip arg must be None or str");
         Value made = text;
-        const std::string_view left = stripped(text.text(), given[0].text(), true, true);
+        const std::string_view left = stripped(text.text(), given[0].text(), true, true, machine.bounds);
         made.data = left.data();
         made.size = static_cast<std::uint32_t>(left.size());
         return made;
     }
+    machine.bounds.spend(1 + text.size / 16);
     Value made = string(stripped(text.text()));
     made.is_markup = text.is_markup;
     return made;
@@ -201,17 +202,19 @@ Value word_count(Machine &machine, const Value &of, const Arguments &arguments) 
     return whole(count);
 }
 
-std::string quoted(std::string_view text, bool in_query) {
+std::string quoted(std::string_view text, bool in_query, Bounds &bounds) {
+    constexpr std::string_view kDigits = "0123456789ABCDEF";
+    bounds.spend(1 + text.size() / 4);
     std::string out;
     for (const char c : text) {
         const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                            std::string_view(in_query ? "_.-~" : "_.-~/").find(c) != std::string_view::npos;
-        char code[8];
-        std::snprintf(code, sizeof code, "%%%02X", static_cast<unsigned char>(c));
         if (plain)
             out += c;
+        else if (in_query && c == ' ')
+            out += '+';
         else
-            out += in_query && c == ' ' ? "+" : code;
+            (((out += '%') += kDigits[static_cast<unsigned char>(c) >> 4])) += kDigits[c & 15];
     }
     return out;
 }
@@ -219,12 +222,13 @@ std::string quoted(std::string_view text, bool in_query) {
 Value url_encode(Machine &machine, const Value &of, const Arguments &arguments) {
     (void)Bound("do_urlencode", arguments, {});
     if (!of.is(Kind::Dict) && !of.is(Kind::List) && !of.is(Kind::Tuple))
-        return machine.kept(quoted(plain_text(machine, of), false));
+        return machine.kept(quoted(plain_text(machine, of), false, machine.bounds));
     std::string out;
     const auto add = [&](const Value &key, const Value &value) {
         if (!out.empty())
             out += '&';
-        out += quoted(plain_text(machine, key), true) + "=" + quoted(plain_text(machine, value), true);
+        out += quoted(plain_text(machine, key), true, machine.bounds) + "=" +
+               quoted(plain_text(machine, value), true, machine.bounds);
         if (out.size() > Bounds::kMostOutput)
             machine.bounds.take_output(out.size());
     };
