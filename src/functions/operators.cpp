@@ -54,9 +54,11 @@ void check_text(const core::Rule &rule, const TextArgument &text) {
 GenerationRequest request_of(StringInfo instruction, const TextArgument &input, const AnswerForm &form,
                              const TextArgument &model, std::int64_t max_tokens = 0) {
     check_text(core::rules::kJudgedText, input);
-    append(instruction, "\n\nText: ");
-    append(instruction, input.text);
+    append(instruction, "\n\nText:");
     GenerationRequest request;
+    request.prefix_bytes = static_cast<std::size_t>(instruction->len);
+    append(instruction, " ");
+    append(instruction, input.text);
     request.prompt = {false, view_of(*instruction)};
     request.prompt_is_checked = true;
     request.form = form;
