@@ -65,9 +65,8 @@ Tokenizer::Tokenizer(const llama_model *model, std::string_view template_source)
                 (void)spelled_[token];  // special all the same; the byte is lost
     const std::vector<llama_token> around = tokens_around_text(vocabulary_);
     const bool begins = llama_vocab_type(vocabulary_) == LLAMA_VOCAB_TYPE_WPM || llama_vocab_get_add_bos(vocabulary_);
-    const auto middle = around.begin() + (begins && !around.empty() ? 1 : 0);
-    first_.assign(around.begin(), middle);
-    last_.assign(middle, around.end());
+    for (std::size_t i = 0; i < around.size(); i++)
+        (begins && i == 0 ? first_ : last_).push_back(around[i]);
 }
 
 // As llama.cpp cuts a text of which special tokens are parsed: the longest of them first.
