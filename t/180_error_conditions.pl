@@ -61,11 +61,13 @@ my @conditions = (
     [ 'HTTPS: a server without TLS',   "https://127.0.0.1:$web_port/v1",  0 ],
 );
 
-# An asynchronous call is queued whatever daemons do, and never has a fallback for a result: it is tried again, and in the end `failed`
-# with the reason. Its submitter meets no error unless it asks for the result.
+# An asynchronous call is queued whatever daemons do, and never has a fallback for a result: for a day it waits for a daemon
+# (t/182_queue_order.pl), then it is tried again, and in the end it is `failed` with the reason. Its submitter meets no error unless it
+# asks for the result. These calls were queued two days ago.
 sub enqueue {
     my ($request, $max_retries) = @_;
-    return $cluster->try_sql("SELECT steadytext_enqueue($request, max_retries => $max_retries)");
+    return $cluster->try_sql("BEGIN; SELECT steadytext_enqueue($request, max_retries => $max_retries);
+        UPDATE steadytext_queue SET created_at = now() - interval '2 days' WHERE completed_at IS NULL; COMMIT");
 }
 sub has_failed {
     my ($queued, $what) = @_;

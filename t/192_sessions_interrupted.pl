@@ -116,7 +116,8 @@ interrupt('terminate', '', $waiting, $terminate);
 # Parallel workers wait on their leader's behalf: cancelling the leader ends them all.
 {
     my $parallel = join ' ', map { "SET $_;" } 'min_parallel_table_scan_size = 0', 'parallel_setup_cost = 0', 'parallel_tuple_cost = 0',
-        'max_parallel_workers_per_gather = 2', 'parallel_leader_participation = off';
+        'max_parallel_workers_per_gather = 2', 'parallel_leader_participation = off',
+        'steadytext.read_ahead = off';    # a call for each worker
     interrupt('cancel, in parallel workers', $parallel, q(CALL wait_in($$SELECT count(hold(i::text)) FROM big$$)), $cancel, 2 * $clients);
 }
 

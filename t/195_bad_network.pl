@@ -47,7 +47,7 @@ sub far_is { my ($condition, $seconds) = @_;
 use_daemons($far->{endpoint});
 ok(far_is(q(state = 'ready' AND kind = 'native'), 10), 'a daemon at the other');
 
-# Calls of a daemon nearby go on meanwhile: the gateway's loop never stands still for a tenth of a second.
+# Calls of a daemon nearby go on meanwhile: the gateway's loop does not stand still for a tenth of a second.
 sub near_is_served {
     my ($what, $meanwhile) = @_;
     my $load = SteadyText::Load->new($cluster, clients => 4, model => 'near');
@@ -56,9 +56,11 @@ sub near_is_served {
     $load->await(500);
     is($load->finish, 4, "$what: end");
     is($load->not_right, '', "$what: are all right, " . $load->calls);
-    my $pause = $load->longest_pause;
-    cmp_ok($pause, '<=', 100, "$what: none ended for at most $pause ms");
-    note("row 16: $what: of a daemon nearby no call ended for at most $pause ms; 99.9 % took at most " . $load->milliseconds(0.999)
+    # A gateway that waited for the network would stand still for each call of the far daemon, or for as long as the network is silent.
+    my @pauses = $load->pauses;
+    cmp_ok($pauses[2], '<=', 100, "$what: for $pauses[2] ms no call ended, but for two times");
+    cmp_ok($pauses[0], '<=', 500, "$what: which were $pauses[0] ms at most");
+    note("row 16: $what: of a daemon nearby no call ended for at most $pauses[0] ms; 99.9 % took at most " . $load->milliseconds(0.999)
         . ' ms, the slowest ' . $load->milliseconds(1));
     return;
 }

@@ -100,13 +100,14 @@ sub milliseconds {
     return $self->value("round(percentile_cont($share) WITHIN GROUP (ORDER BY ms)::numeric, 2)", $condition);
 }
 
-# The longest time, in milliseconds, in which no call of any client ended: how long whatever serves them all stood still. One
-# client's slowest call may be slow because others had the processors; this is not.
-sub longest_pause {
+# The longest times, in milliseconds, in which no call of any client ended: how long whatever serves them all stood still. One
+# client's slowest call may be slow because others had the processors; a pause of all is so only now and then.
+sub pauses {
     my ($self) = @_;
-    return $self->{cluster}->sql(qq(SELECT round(max(extract(epoch FROM pause) * 1000), 2) FROM (
+    return split /\n/, $self->{cluster}->sql(qq(SELECT round(extract(epoch FROM pause) * 1000, 2) FROM (
         SELECT ended - lag(ended) OVER (ORDER BY ended) AS pause
-        FROM (SELECT began + ms * interval '1 ms' AS ended FROM load_calls WHERE load = $self->{number}) c) p));
+        FROM (SELECT began + ms * interval '1 ms' AS ended FROM load_calls WHERE load = $self->{number}) c) p
+        WHERE pause IS NOT NULL ORDER BY pause DESC LIMIT 10));
 }
 
 1;
