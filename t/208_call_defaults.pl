@@ -35,6 +35,8 @@ my @functions = (
     [ generate_choice_async => q(generate_choice_async('P', ARRAY['P', 'other'])), q(generate_choice_async('P', ARRAY['P', 'other'], seed => NULL)) ],
     [ enqueue              => q(enqueue('generate', '{"prompt": "P"}')), q(enqueue('generate', '{"prompt": "P", "seed": null, "max_tokens": null}')) ],
     [ generate_prompt      => q(generate_prompt('of-a-text', '{"text": "P"}')), q(generate_prompt('of-a-text', '{"text": "P"}', seed => NULL, max_tokens => NULL)) ],
+    [ try_generate         => q(try_generate('P')),                   q(try_generate('P', seed => NULL, max_tokens => NULL)) ],
+    [ try_embed            => q(try_embed('P')),                      q(try_embed('P', seed => NULL)) ],
     [ embed                => q(embed('P')),                          q(embed('P', seed => NULL)) ],
     [ embed_cached         => q(embed_cached('P')),                   q(embed_cached('P', seed => NULL)) ],
     [ embed_batch          => q(embed_batch(ARRAY['P'])),             q(embed_batch(ARRAY['P'])) ],
@@ -49,7 +51,7 @@ my @functions = (
 );
 my $called  = join ',', map { "steadytext_$_->[0]" } @functions;
 my $missing = $cluster->sql("SELECT string_agg(DISTINCT p.proname, ' ') FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'steadytext_%'
-    AND pg_get_function_arguments(p.oid) ~ '\\m(seed|max_tokens) ' AND p.proname <> 'steadytext_extract' AND p.proname <> ALL ('{$called}')");
+    AND pg_get_function_arguments(p.oid) ~ '\\m(seed|max_tokens) ' AND p.proname !~ '^steadytext_(try_)?extract\$' AND p.proname <> ALL ('{$called}')");
 is($missing, '', 'each function that has one of the arguments is called');
 
 $cluster->sql(q(SELECT steadytext_prompt_create('of-a-text', '{{ text }}')));
@@ -67,7 +69,7 @@ ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE completed_
 $cluster->sql('SELECT steadytext_frecency_refresh()');
 for my $text (sort { $a cmp $b } keys %made) {
     my ($what, $name, $says_null) = @{ $made{$text} };
-    my $has_tokens = $name =~ /^generate|^enqueue/;
+    my $has_tokens = $name =~ /^(?:try_)?generate|^enqueue/;
     my $expected = or_setting($says_null ? '' : declared($name, 'seed'), $seed) . '|' . ($has_tokens ? or_setting($says_null ? '' : declared($name, 'max_tokens'), $tokens) : '');
     is($cluster->sql("SELECT DISTINCT seed, generation_params ->> 'max_tokens' FROM steadytext_cache WHERE prompt = '$text'"), $expected, $what);
 }
