@@ -3,7 +3,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/pg/text.hpp"
-#include "src/functions/ahead_functions.hpp"
+#include "src/functions/ahead_generation.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/generation_stream.hpp"
 
@@ -14,12 +14,11 @@ using session::argument_is_true;
 using session::Generation;
 using session::GenerationRequest;
 
-void warn_of_unknown_size(const GenerationRequest &request) {
-    if (!request.size.is_null && !core::has_word(core::rules::kSizes, request.size.text))
-        ereport(WARNING,
-                (errcode(ERRCODE_WARNING),
-                 errmsg("unknown size \"%s\"; the default model answers", pg::copy_text(request.size.text).data()),
-                 errhint("Sizes are mini, small, medium and large.")));
+void warn_of_unknown_size(const core::TextArgument &size) {
+    if (!size.is_null && !core::has_word(core::rules::kSizes, size.text))
+        ereport(WARNING, (errcode(ERRCODE_WARNING),
+                          errmsg("unknown size \"%s\"; the default model answers", pg::copy_text(size.text).data()),
+                          errhint("Sizes are mini, small, medium and large.")));
 }
 
 // The arguments of steadytext_generate and steadytext_generate_stream.
@@ -38,16 +37,6 @@ GenerationRequest request_of(FunctionCallInfo fcinfo) {
     request.size = pg::text_argument(fcinfo, 8);
     request.unsafe_mode = argument_is_true(fcinfo, 9);
     return request;
-}
-
-// ---- steadytext_generate ahead of its turn ------------------------------------------------------------------------------
-
-session::ahead::Row foresee(FunctionCallInfo call) {
-    return functions::foreseen(core::rules::kPrompt, pg::text_argument(call, 0));
-}
-
-session::ModelCall *begin_ahead(FunctionCallInfo call) {
-    return session::begin_generation(request_of(call), *new (palloc(sizeof(Generation))) Generation);
 }
 
 // ---- options of steadytext_generate_ex -----------------------------------------------------------------------------
@@ -182,21 +171,13 @@ private:
 }  // namespace
 
 const session::ahead::Function steadytext::functions::kGenerateAhead = {
-    "steadytext_generate", "vdddvvvvvd", 0, shmem::CallKind::Generate, foresee, begin_ahead, functions::text_of,
+    "steadytext_generate", "vdddvvvvvd", 0, shmem::CallKind::Generate, foresee_prompt, begin_ahead<request_of>, text_of,
 };
 
 STEADYTEXT_FUNCTION(steadytext_generate) {
-    const GenerationRequest request = request_of(fcinfo);
-    if (Datum answer; session::ahead::take(functions::kGenerateAhead, fcinfo, answer, fcinfo->isnull)) {
-        warn_of_unknown_size(request);
-        return answer;
-    }
-    Generation generation;
-    session::generate(request, generation);
-    warn_of_unknown_size(request);
-    if (generation.is_null)
-        PG_RETURN_NULL();
-    return pg::text_datum(generation.text);
+    const Datum answer = functions::answer<request_of>(fcinfo, functions::kGenerateAhead);
+    warn_of_unknown_size(pg::text_argument(fcinfo, 8));
+    return answer;
 }
 
 // Value per call: the executor asks for a row, and waits for it, each time. The stream ends with
@@ -207,7 +188,7 @@ STEADYTEXT_FUNCTION(steadytext_generate_stream) {
         MemoryContext caller = MemoryContextSwitchTo(context->multi_call_memory_ctx);
         const GenerationRequest request = request_of(fcinfo);
         context->user_fctx = session::open_stream(request);
-        warn_of_unknown_size(request);
+        warn_of_unknown_size(request.size);
         MemoryContextSwitchTo(caller);
     }
     FuncCallContext *context = SRF_PERCALL_SETUP();
@@ -229,7 +210,7 @@ STEADYTEXT_FUNCTION(steadytext_generate_ex) {
 
     Generation generation;
     session::generate(request, generation);
-    warn_of_unknown_size(request);
+    warn_of_unknown_size(request.size);
     Row row;
     generation.is_null ? row.add_null() : row.add_datum(pg::text_datum(generation.text));
     row.add(std::string_view(generation.cache_key));

@@ -6,7 +6,7 @@
 #include "src/pg/compat.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/operator_rules.hpp"
-#include "src/functions/ahead_functions.hpp"
+#include "src/functions/ahead_generation.hpp"
 #include "src/functions/calls.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
@@ -14,11 +14,9 @@
 #include "src/pg/text_array.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
-#include "src/session/generation.hpp"
 
 #include <algorithm>
 #include <array>
-#include <new>
 
 extern "C" {
 #include "lib/stringinfo.h"
@@ -29,7 +27,6 @@ namespace {
 using namespace steadytext;
 using core::TextArgument;
 using session::AnswerForm;
-using session::Generation;
 using session::GenerationRequest;
 using session::ahead::Row;
 
@@ -189,22 +186,11 @@ Row foresee(FunctionCallInfo call) {
                             : functions::foreseen(core::rules::kJudgedText, pg::text_argument(call, kInput));
 }
 
-template <GenerationRequest (*kRequest)(FunctionCallInfo)>
-session::ModelCall *begin_ahead(FunctionCallInfo call) {
-    return session::begin_generation(kRequest(call), *new (palloc(sizeof(Generation))) Generation);
-}
-
-template <GenerationRequest (*kRequest)(FunctionCallInfo)>
-Datum answer(FunctionCallInfo fcinfo, const session::ahead::Function &function) {
+template <functions::RequestOf kRequest>
+Datum judgement(FunctionCallInfo fcinfo, const session::ahead::Function &function) {
     if (gives_null(fcinfo))
         PG_RETURN_NULL();
-    if (Datum taken; session::ahead::take(function, fcinfo, taken, fcinfo->isnull))
-        return taken;
-    Generation generation;
-    session::generate(kRequest(fcinfo), generation);
-    if (generation.is_null)
-        PG_RETURN_NULL();
-    return function.value(fcinfo, generation.text);
+    return functions::answer<kRequest>(fcinfo, function);
 }
 
 }  // namespace
@@ -229,9 +215,9 @@ const session::ahead::Function kScoreAhead = {
 
 }  // namespace steadytext::functions
 
-STEADYTEXT_FUNCTION(steadytext_if) { return answer<if_request>(fcinfo, functions::kIfAhead); }
-STEADYTEXT_FUNCTION(steadytext_classify) { return answer<classify_request>(fcinfo, functions::kClassifyAhead); }
+STEADYTEXT_FUNCTION(steadytext_if) { return judgement<if_request>(fcinfo, functions::kIfAhead); }
+STEADYTEXT_FUNCTION(steadytext_classify) { return judgement<classify_request>(fcinfo, functions::kClassifyAhead); }
 STEADYTEXT_FUNCTION(steadytext_classify_all) {
-    return answer<classify_all_request>(fcinfo, functions::kClassifyAllAhead);
+    return judgement<classify_all_request>(fcinfo, functions::kClassifyAllAhead);
 }
-STEADYTEXT_FUNCTION(steadytext_score) { return answer<score_request>(fcinfo, functions::kScoreAhead); }
+STEADYTEXT_FUNCTION(steadytext_score) { return judgement<score_request>(fcinfo, functions::kScoreAhead); }

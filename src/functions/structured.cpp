@@ -1,6 +1,6 @@
 // steadytext_generate_json, _regex, _choice and the parts of steadytext_extract: arguments in, text out. Regime: pg.
 #include "src/pg/compat.hpp"
-#include "src/functions/ahead_functions.hpp"
+#include "src/functions/ahead_generation.hpp"
 #include "src/functions/calls.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
@@ -11,7 +11,6 @@
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
-#include "src/session/generation.hpp"
 
 #include <algorithm>
 
@@ -36,14 +35,6 @@ GenerationRequest read_request(FunctionCallInfo fcinfo, AnswerForm form) {
     if (PG_NARGS() > 6)
         request.model = pg::text_argument(fcinfo, 6);
     return request;
-}
-
-Datum answer(FunctionCallInfo fcinfo, const GenerationRequest &request) {
-    session::Generation generation;
-    session::generate(request, generation);
-    if (generation.is_null)
-        PG_RETURN_NULL();
-    return pg::text_datum(generation.text);
 }
 
 // ---- requests by function ----------------------------------------------------------------------------------------------
@@ -77,57 +68,41 @@ GenerationRequest choice_request(FunctionCallInfo fcinfo) {
     return read_request(fcinfo, form);
 }
 
-// ---- the same ahead of their turn --------------------------------------------------------------------------------------
-
-session::ahead::Row foresee(FunctionCallInfo call) {
-    return functions::foreseen(core::rules::kPrompt, pg::text_argument(call, 0));
-}
-
-template <GenerationRequest (*kRequest)(FunctionCallInfo)>
-session::ModelCall *begin_ahead(FunctionCallInfo call) {
-    return session::begin_generation(kRequest(call), *new (palloc(sizeof(session::Generation))) session::Generation);
-}
-
-// The answer, begun ahead or not.
-template <GenerationRequest (*kRequest)(FunctionCallInfo)>
-Datum answer(FunctionCallInfo fcinfo, const session::ahead::Function &function) {
-    if (Datum taken; session::ahead::take(function, fcinfo, taken, fcinfo->isnull))
-        return taken;
-    return answer(fcinfo, kRequest(fcinfo));
-}
-
 }  // namespace
 
 namespace steadytext::functions {
 
 const session::ahead::Function kJsonAhead = {
-    "steadytext_generate_json", "vvddddv",          0, shmem::CallKind::Json, foresee,
-    begin_ahead<json_request>,  functions::text_of,
+    "steadytext_generate_json", "vvddddv", 0, shmem::CallKind::Json, foresee_prompt, begin_ahead<json_request>, text_of,
 };
 const session::ahead::Function kWrittenJsonAhead = {
-    "steadytext_generate_json_written", "vvddddv",          0, shmem::CallKind::Json, foresee,
-    begin_ahead<written_json_request>,  functions::text_of,
+    "steadytext_generate_json_written", "vvddddv", 0, shmem::CallKind::Json, foresee_prompt,
+    begin_ahead<written_json_request>,  text_of,
 };
 const session::ahead::Function kRegexAhead = {
-    "steadytext_generate_regex", "vvddddv",          0, shmem::CallKind::Regex, foresee,
-    begin_ahead<regex_request>,  functions::text_of,
+    "steadytext_generate_regex", "vvddddv", 0, shmem::CallKind::Regex, foresee_prompt,
+    begin_ahead<regex_request>,  text_of,
 };
 const session::ahead::Function kChoiceAhead = {
-    "steadytext_generate_choice", "vvddddv",          0, shmem::CallKind::Choice, foresee,
-    begin_ahead<choice_request>,  functions::text_of,
+    "steadytext_generate_choice", "vvddddv", 0, shmem::CallKind::Choice, foresee_prompt,
+    begin_ahead<choice_request>,  text_of,
 };
 
 }  // namespace steadytext::functions
 
-STEADYTEXT_FUNCTION(steadytext_generate_json) { return answer<json_request>(fcinfo, functions::kJsonAhead); }
+STEADYTEXT_FUNCTION(steadytext_generate_json) { return functions::answer<json_request>(fcinfo, functions::kJsonAhead); }
 
 STEADYTEXT_FUNCTION(steadytext_generate_json_written) {
-    return answer<written_json_request>(fcinfo, functions::kWrittenJsonAhead);
+    return functions::answer<written_json_request>(fcinfo, functions::kWrittenJsonAhead);
 }
 
-STEADYTEXT_FUNCTION(steadytext_generate_regex) { return answer<regex_request>(fcinfo, functions::kRegexAhead); }
+STEADYTEXT_FUNCTION(steadytext_generate_regex) {
+    return functions::answer<regex_request>(fcinfo, functions::kRegexAhead);
+}
 
-STEADYTEXT_FUNCTION(steadytext_generate_choice) { return answer<choice_request>(fcinfo, functions::kChoiceAhead); }
+STEADYTEXT_FUNCTION(steadytext_generate_choice) {
+    return functions::answer<choice_request>(fcinfo, functions::kChoiceAhead);
+}
 
 // The JSON of a row. The first argument is the text with the data, the second is the OID of the row's type.
 STEADYTEXT_FUNCTION(steadytext_extract_json) {
@@ -144,7 +119,7 @@ STEADYTEXT_FUNCTION(steadytext_extract_json) {
     request.prompt = {false, prompt};
     request.prefix_bytes = kInstruction.size();
     request.prompt_is_checked = true;
-    return answer(fcinfo, request);
+    return functions::answer(fcinfo, request, functions::text_of);
 }
 
 namespace {

@@ -5,12 +5,11 @@
 #include "src/pg/compat.hpp"
 #include "src/functions/calls.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/caught.hpp"
 
 extern "C" {
-#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 }
 
 namespace {
@@ -37,33 +36,6 @@ Datum call_strictly(Call call, FunctionCallInfo fcinfo) {
     return error.sqlerrcode == ERRCODE_QUERY_CANCELED || error.sqlerrcode == ERRCODE_ASSERT_FAILURE;
 }
 
-// The value, and null; or the error, and null for the value. Memory is of the caller's context.
-ErrorData *try_call(Call call, FunctionCallInfo fcinfo, Datum *value) {
-    const MemoryContext context = CurrentMemoryContext;
-    const ResourceOwner owner = CurrentResourceOwner;
-    ErrorData **error = static_cast<ErrorData **>(palloc0(sizeof(ErrorData *)));
-    BeginInternalSubTransaction(nullptr);
-    MemoryContextSwitchTo(context);
-    PG_TRY();
-    {
-        *value = call_strictly(call, fcinfo);
-        ReleaseCurrentSubTransaction();
-    }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(context);
-        *error = CopyErrorData();
-        FlushErrorState();
-        RollbackAndReleaseCurrentSubTransaction();
-    }
-    PG_END_TRY();
-    MemoryContextSwitchTo(context);
-    CurrentResourceOwner = owner;
-    if (*error != nullptr && is_of_the_statement(**error))
-        ReThrowError(*error);
-    return *error;
-}
-
 Datum words_of(const ErrorData &error) {
     return CStringGetTextDatum(error.detail == nullptr ? error.message
                                                        : psprintf("%s: %s", error.message, error.detail));
@@ -74,7 +46,10 @@ Datum tried(FunctionCallInfo fcinfo, Call call) {
     ReturnSetInfo *result = pg::materialize(fcinfo);
     Datum values[3] = {};
     bool nulls[3] = {false, true, true};
-    const ErrorData *error = try_call(call, fcinfo, &values[0]);
+    Datum *value = values;
+    ErrorData *error = pg::caught(true, [&] { *value = call_strictly(call, fcinfo); });
+    if (error != nullptr && is_of_the_statement(*error))
+        ReThrowError(error);
     nulls[0] = error != nullptr || fcinfo->isnull;
     if (error != nullptr) {
         nulls[1] = nulls[2] = false;

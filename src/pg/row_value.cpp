@@ -2,11 +2,11 @@
 // pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/row_value.hpp"
+#include "src/pg/caught.hpp"
 #include "src/pg/text.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "nodes/makefuncs.h"
@@ -14,7 +14,6 @@ extern "C" {
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 }
@@ -195,34 +194,12 @@ bool make_row(Oid type, HeapTupleHeader base, std::string_view object, Datum &ro
     const char *text = pnstrdup(object.data(), object.size());
     auto **innermost = static_cast<const Place **>(palloc0(sizeof(const Place *)));
     Datum *made = &row;
-    ErrorData **error = static_cast<ErrorData **>(palloc0(sizeof(ErrorData *)));
-    const MemoryContext context = CurrentMemoryContext;
-    const ResourceOwner owner = CurrentResourceOwner;
-    if (apart)
-        BeginInternalSubTransaction(nullptr);
-    MemoryContextSwitchTo(context);
-    PG_TRY();
-    {
-        *made = make_all(type, base, text, innermost);
-        if (apart)
-            ReleaseCurrentSubTransaction();
-    }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(context);
-        *error = CopyErrorData();
-        FlushErrorState();
-        if (apart)
-            RollbackAndReleaseCurrentSubTransaction();
-    }
-    PG_END_TRY();
-    MemoryContextSwitchTo(context);
-    CurrentResourceOwner = owner;
-    if (*error == nullptr)
+    ErrorData *error = caught(apart, [&] { *made = make_all(type, base, text, innermost); });
+    if (error == nullptr)
         return true;
-    if (!is_refusal(*error))
-        ReThrowError(*error);
-    tell(type, *innermost, *error, problem);
+    if (!is_refusal(error))
+        ReThrowError(error);
+    tell(type, *innermost, error, problem);
     if (!apart)
         ereport(ERROR,
                 (errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("%s", problem.message), errdetail("%s", problem.detail),
