@@ -17,8 +17,8 @@ namespace steadytext::core {
 
 class Convictions {
 public:
-    static constexpr std::size_t kMost =
-        256;  // beyond them, the one that is held off for the shortest time is forgotten
+    // Beyond them, the one that is held off for the shortest time is forgotten.
+    static constexpr std::size_t kMost = 256;
 
     // The gateway's own request failed. `most` failures in a row hold such requests off for `hold_us`.
     void convict(std::string_view subject, std::uint32_t most, std::int64_t hold_us, std::uint32_t epoch,

@@ -21,8 +21,8 @@ extern const session::ahead::Function kClassifyAllAhead;
 extern const session::ahead::Function kScoreAhead;
 
 // Whether a call with this argument is made, by the rule for it.
-[[nodiscard]] inline session::ahead::Row foreseen(const core::Rule &rule, const core::TextArgument &text) {
-    return session::meets(rule, text) ? session::ahead::Row::Asks : session::ahead::Row::Raises;
+[[nodiscard]] inline session::ahead::Foreseen foreseen(const core::Rule &rule, const core::TextArgument &text) {
+    return session::meets(rule, text) ? session::ahead::Foreseen::Asks : session::ahead::Foreseen::Raises;
 }
 [[nodiscard]] inline Datum text_of(FunctionCallInfo, std::string_view answer) { return pg::text_datum(answer); }
 

@@ -19,7 +19,7 @@ session::ModelCall *begin_ahead(FunctionCallInfo call) {
 }
 
 // The prompt is the first argument.
-inline session::ahead::Row foresee_prompt(FunctionCallInfo call) {
+inline session::ahead::Foreseen foresee_prompt(FunctionCallInfo call) {
     return foreseen(core::rules::kPrompt, pg::text_argument(call, 0));
 }
 

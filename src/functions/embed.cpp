@@ -23,7 +23,7 @@ session::EmbeddingRequest request_of(FunctionCallInfo fcinfo) {
     return request;
 }
 
-session::ahead::Row foresee(FunctionCallInfo call) {
+session::ahead::Foreseen foresee(FunctionCallInfo call) {
     return functions::foreseen(core::rules::kText, pg::text_argument(call, 0));
 }
 

@@ -28,7 +28,7 @@ using namespace steadytext;
 using core::TextArgument;
 using session::AnswerForm;
 using session::GenerationRequest;
-using session::ahead::Row;
+using session::ahead::Foreseen;
 
 constexpr TextArgument choice(std::string_view text) { return {false, text}; }
 
@@ -181,8 +181,8 @@ Datum score_value(FunctionCallInfo, std::string_view answer) {
 bool gives_null(FunctionCallInfo call) { return call->args[0].isnull || call->args[1].isnull; }
 
 template <int kInput>
-Row foresee(FunctionCallInfo call) {
-    return gives_null(call) ? Row::AsksNothing
+Foreseen foresee(FunctionCallInfo call) {
+    return gives_null(call) ? Foreseen::AsksNothing
                             : functions::foreseen(core::rules::kJudgedText, pg::text_argument(call, kInput));
 }
 

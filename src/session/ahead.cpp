@@ -264,10 +264,10 @@ Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo argumen
     FunctionCallInfo copy = copy_arguments(function, arguments);
     const std::uint64_t hash = hash_of(function, copy);
     Beginning result = Beginning::Begun;
-    const Row row = function.foresee(copy);
-    if (row == Row::Raises)
+    const Foreseen foreseen = function.foresee(copy);
+    if (foreseen == Foreseen::Raises)
         result = Beginning::Refused;
-    else if (row == Row::AsksNothing || hash_search(under_way_, &hash, HASH_FIND, nullptr) != nullptr)
+    else if (foreseen == Foreseen::AsksNothing || hash_search(under_way_, &hash, HASH_FIND, nullptr) != nullptr)
         result = Beginning::Needless;
     if (result == Beginning::Begun) {
         call = new (palloc(sizeof(Begun))) Begun{this, memory, &function, copy, Circumstances::now(), hash, &call};

@@ -33,7 +33,7 @@ class ModelCall;
 
 namespace ahead {
 
-enum class Row : std::uint8_t {
+enum class Foreseen : std::uint8_t {
     Asks,
     AsksNothing,  // a NULL that gives NULL
     Raises,
@@ -46,7 +46,7 @@ struct Function {
     int varying;            // the argument that differs from row to row; the others are the same for the statement
     shmem::CallKind kind;
     // What the function does for the row, on account of that argument.
-    Row (*foresee)(FunctionCallInfo call);
+    Foreseen (*foresee)(FunctionCallInfo call);
     // Begins the call, in CurrentMemoryContext. The arguments are used until its end.
     ModelCall *(*begin)(FunctionCallInfo call);
     Datum (*value)(FunctionCallInfo call, std::string_view answer);
