@@ -156,7 +156,7 @@ void RateLimiter::add_history(MeterId which, std::span<const Past> history, std:
 // ---- admission -----------------------------------------------------------------------------------------------------
 
 RateLimiter::Outcome RateLimiter::admit(std::span<const Limit> limits, const Demand &demand, Caller caller,
-                                        std::int64_t now_us, Grant &grant) noexcept {
+                                        std::int64_t now_us, Grant &grant, Refusals refusals) noexcept {
     grant.count = 0;
     if (!find_leases(limits, caller, grant))
         return {Verdict::NoLeases};
@@ -167,7 +167,7 @@ RateLimiter::Outcome RateLimiter::admit(std::span<const Limit> limits, const Dem
     outcome.at_us = now_us;
     if (outcome.verdict == Verdict::Admitted)
         charge(limits, demand, caller, now_us, grant);
-    else if (outcome.verdict == Verdict::Refused)
+    else if (outcome.verdict == Verdict::Refused && refusals == Refusals::Counted)
         meter(limits[outcome.refused_by].meter.index).refused++;
     for (const Limit &limit : limits)
         meter(limit.meter.index).lock.release();

@@ -139,9 +139,11 @@ public:
     void add_history(MeterId meter, std::span<const Past> history, std::int64_t window_us,
                      std::int64_t now_us) noexcept;
 
-    // Charges all limits or none. The indexes of their meters ascend, without repeats.
+    // Charges all limits or none. The indexes of their meters ascend, without repeats. A call that will ask again, in its
+    // turn, leaves its refusal uncounted.
+    enum class Refusals : std::uint8_t { Counted, Uncounted };
     [[nodiscard]] Outcome admit(std::span<const Limit> limits, const Demand &demand, Caller caller, std::int64_t now_us,
-                                Grant &grant) noexcept;
+                                Grant &grant, Refusals refusals = Refusals::Counted) noexcept;
 
     // Ends a call that has used `tokens`. Tokens charged in excess are given back; missing tokens are charged now, even
     // above the limit; the concurrency ends. `wake(proc_number)` is called with nothing held for each process that

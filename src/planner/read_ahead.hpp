@@ -2,6 +2,7 @@
 // docs/read-ahead.md says what users see of it.
 //
 //   planner hook (read_ahead_plan.cpp)    puts a custom scan under the first node that makes calls for each of its rows
+//                                         (find_calls.hpp)
 //   custom scan (read_ahead_scan.cpp)     takes rows from below before they are asked for, and begins their calls
 //   the functions (src/functions)         are evaluated by the executor as ever, and take what was begun
 //                                         (src/session/ahead.hpp)
@@ -29,18 +30,16 @@ void install_read_ahead(std::span<const session::ahead::Function *const> functio
 
 // ---- between plan and scan ------------------------------------------------------------------------------------------
 
-// The function behind the OID; null if its calls cannot be begun ahead.
-[[nodiscard]] const session::ahead::Function *function_of(Oid function);
-
 extern const CustomScanMethods kScanMethods;
 void register_scan();
 
 // The scan's custom_private. `custom_exprs` are the calls, over the rows from below.
 struct Reading {
-    bool is_whole;      // all rows from below are wanted, unless the statement as a whole is not run to its end
-    bool is_top;        // its rows are the statement's
-    std::int64_t most;  // rows that are wanted; 0: no limit
-    int processes;      // that share the work
+    bool is_whole;       // all rows from below are wanted, unless the statement as a whole is not run to its end
+    bool is_top;         // its rows are the statement's
+    std::int64_t most;   // rows that are wanted; 0: no limit
+    int processes;       // that share the work
+    bool are_all_calls;  // the statement makes no other calls
 };
 [[nodiscard]] List *write_reading(const Reading &reading);
 [[nodiscard]] Reading read_reading(const List *list);

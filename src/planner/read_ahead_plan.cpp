@@ -1,5 +1,4 @@
-// Finds the nodes of a finished plan that make calls for each row, and puts custom scans under them: see
-// read_ahead.hpp. Regime: pg.
+// Puts custom scans under the nodes of a finished plan that make calls for each row: see read_ahead.hpp. Regime: pg.
 //
 // A scan or join that makes calls is parted: it keeps the quals before the first call and gives plain columns, and the
 // custom scan above it has the other quals and the target list. Under an aggregate or a Result the custom scan hands on
@@ -7,20 +6,15 @@
 #include "src/pg/compat.hpp"
 #include "src/planner/read_ahead.hpp"
 #include "src/guc.hpp"
-#include "src/pg/once.hpp"
+#include "src/planner/find_calls.hpp"
 #include "src/planner/harmless.hpp"
 
 extern "C" {
-#include "access/htup_details.h"
-#include "catalog/pg_language.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/planner.h"
-#include "utils/hsearch.h"
-#include "utils/inval.h"
-#include "utils/memutils.h"
 #include "utils/syscache.h"
 }
 
@@ -28,175 +22,13 @@ extern "C" {
 
 namespace steadytext::planner {
 
-using session::ahead::Function;
-
 namespace {
 
 planner_hook_type next_planner = nullptr;
-std::span<const Function *const> all_functions;
 
 template <class Node>
 const Node *as(const void *node) {
     return static_cast<const Node *>(node);
-}
-
-// ---- functions by their OIDs ----------------------------------------------------------------------------------------
-
-struct Known {
-    Oid oid;
-    const Function *function;
-};
-HTAB *known = nullptr;
-
-void forget_known(Datum, int, uint32) {
-    if (known != nullptr)
-        hash_destroy(known);
-    known = nullptr;
-}
-
-HTAB *known_functions() {
-    pg::once([] { CacheRegisterSyscacheCallback(PROCOID, forget_known, 0); });
-    if (known != nullptr)
-        return known;
-    HASHCTL control{};
-    control.keysize = sizeof(Oid);
-    control.entrysize = sizeof(Known);
-    control.hcxt = TopMemoryContext;
-    return known = hash_create("steadytext functions", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-const Function *find_symbol(const char *symbol) {
-    for (const Function *function : all_functions)
-        if (strcmp(function->symbol, symbol) == 0)
-            return function;
-    return nullptr;
-}
-
-// By what the catalog says of it: the library and the symbol.
-const Function *look_up(Oid oid) {
-    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(oid));
-    if (!HeapTupleIsValid(tuple))
-        return nullptr;
-    const Function *function = nullptr;
-    const auto *row = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
-    bool lacks_library, lacks_symbol;
-    const Datum library = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_probin, &lacks_library);
-    const Datum symbol = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &lacks_symbol);
-    if (row->prolang == ClanguageId && !row->prosecdef && !lacks_library && !lacks_symbol &&
-        heap_attisnull(tuple, Anum_pg_proc_proconfig, nullptr) &&
-        strcmp(TextDatumGetCString(library), "$libdir/pg_steadytext") == 0)
-        function = find_symbol(TextDatumGetCString(symbol));
-    ReleaseSysCache(tuple);
-    return function;
-}
-
-// ---- calls in expressions -------------------------------------------------------------------------------------------
-
-const Function *called(const Node *node) {
-    return IsA(node, FuncExpr) ? function_of(as<FuncExpr>(node)->funcid) : nullptr;
-}
-
-bool has_call(Node *node, void *);
-const auto call_finder = reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(has_call));
-
-bool has_call(Node *node, void *) {
-    return node != nullptr && (called(node) != nullptr || expression_tree_walker(node, call_finder, nullptr));
-}
-
-bool has_call(const void *node) { return has_call(static_cast<Node *>(const_cast<void *>(node)), nullptr); }
-
-bool has_column(Node *node, void *);
-const auto column_finder = reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(has_column));
-
-bool has_column(Node *node, void *) {
-    return node != nullptr && (IsA(node, Var) || expression_tree_walker(node, column_finder, nullptr));
-}
-
-bool is_given(const Node *node) {
-    return IsA(node, Const) || (IsA(node, Param) && as<Param>(node)->paramkind == PARAM_EXTERN);
-}
-
-bool can_begin(const FuncExpr &call, const Function &function) {
-    if (list_length(call.args) <= function.varying || call.funcvariadic ||
-        static_cast<std::size_t>(list_length(call.args)) > strlen(function.arguments))
-        return false;
-    ListCell *cell;
-    foreach (cell, call.args) {
-        Node *argument = static_cast<Node *>(lfirst(cell));
-        if (foreach_current_index(cell) == function.varying ? !(is_harmless(argument) && has_column(argument, nullptr))
-                                                            : !is_given(argument))
-            return false;
-    }
-    return true;
-}
-
-// Adds the calls that are made for certain when the expression is evaluated.
-void collect(Node *node, List **calls);
-
-void collect_all(const List *nodes, List **calls) {
-    ListCell *cell;
-    foreach (cell, nodes)
-        collect(static_cast<Node *>(lfirst(cell)), calls);
-}
-
-void collect(Node *node, List **calls) {
-    if (node == nullptr)
-        return;
-    switch (nodeTag(node)) {
-    case T_FuncExpr: {
-        auto *call = reinterpret_cast<FuncExpr *>(node);
-        if (const Function *function = called(node); function != nullptr && can_begin(*call, *function))
-            *calls = list_append_unique(*calls, call);
-        else
-            collect_all(call->args, calls);
-        return;
-    }
-    case T_TargetEntry:
-        return collect(reinterpret_cast<Node *>(reinterpret_cast<TargetEntry *>(node)->expr), calls);
-    case T_OpExpr:
-    case T_DistinctExpr:
-        return collect_all(reinterpret_cast<OpExpr *>(node)->args, calls);
-    case T_ScalarArrayOpExpr:
-        return collect_all(reinterpret_cast<ScalarArrayOpExpr *>(node)->args, calls);
-    case T_BoolExpr:  // the others may never be looked at
-        return collect(static_cast<Node *>(linitial(reinterpret_cast<BoolExpr *>(node)->args)), calls);
-    case T_RelabelType:
-        return collect(reinterpret_cast<Node *>(reinterpret_cast<RelabelType *>(node)->arg), calls);
-    case T_CollateExpr:
-        return collect(reinterpret_cast<Node *>(reinterpret_cast<CollateExpr *>(node)->arg), calls);
-    case T_CoerceViaIO:
-        return collect(reinterpret_cast<Node *>(reinterpret_cast<CoerceViaIO *>(node)->arg), calls);
-    case T_NullTest:
-        return collect(reinterpret_cast<Node *>(reinterpret_cast<NullTest *>(node)->arg), calls);
-    case T_BooleanTest:
-        return collect(reinterpret_cast<Node *>(reinterpret_cast<BooleanTest *>(node)->arg), calls);
-    case T_ArrayExpr:
-        return collect_all(reinterpret_cast<ArrayExpr *>(node)->elements, calls);
-    case T_RowExpr:
-        return collect_all(reinterpret_cast<RowExpr *>(node)->args, calls);
-    default:
-        return;
-    }
-}
-
-// The arguments of aggregates are evaluated for each row of the input.
-struct Aggregates {
-    List **calls;
-};
-
-bool collect_of_aggregates(Node *node, void *context);
-const auto aggregate_walker =
-    reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(collect_of_aggregates));
-
-bool collect_of_aggregates(Node *node, void *context) {
-    if (node == nullptr)
-        return false;
-    if (!IsA(node, Aggref))
-        return expression_tree_walker(node, aggregate_walker, context);
-    const auto *aggregate = as<Aggref>(node);
-    if (aggregate->aggfilter == nullptr && !DO_AGGSPLIT_COMBINE(aggregate->aggsplit))
-        collect_all(aggregate->args, static_cast<Aggregates *>(context)->calls);
-    return false;
 }
 
 // ---- columns of the custom scan -------------------------------------------------------------------------------------
@@ -271,6 +103,7 @@ struct Want {
 struct Walk {
     PlannedStmt *statement;
     int last_id;
+    List *scans = NIL;  // that were added
 };
 
 Plan *visit(Walk &walk, Plan *plan, const Want &want);
@@ -399,8 +232,9 @@ void visit_subplans(Walk &walk, const Plan *plan) {
     ListCell *cell;
     foreach (cell, plan->initPlan) {
         const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
-        Want want{
-            .some = true, .reading = {.is_whole = true, .is_top = false, .most = 0, .processes = 1}, .marks = false};
+        Want want{.some = true,
+                  .reading = {.is_whole = true, .is_top = false, .most = 0, .processes = 1, .are_all_calls = false},
+                  .marks = false};
         if (subplan->subLinkType == CTE_SUBLINK || subplan->subLinkType == EXPR_SUBLINK)
             want = some_of_it(want);
         else if (subplan->subLinkType != ARRAY_SUBLINK)
@@ -425,6 +259,7 @@ CustomScan *make_scan(Walk &walk, const Plan *above_or_same, Plan *below, const 
     scan->custom_private = write_reading(reading);
     scan->custom_scan_tlist = columns_of(below, OUTER_VAR);
     scan->methods = &kScanMethods;
+    walk.scans = lappend(walk.scans, scan);
     return scan;
 }
 
@@ -475,9 +310,9 @@ Plan *parted(Walk &walk, Plan *plan, const Want &want) {
         return plan;
     List *calls = NIL;
     if (late != NIL)
-        collect(static_cast<Node *>(linitial(late)), &calls);
+        collect_calls(static_cast<Node *>(linitial(late)), &calls);
     else
-        collect_all(plan->targetlist, &calls);
+        collect_calls(plan->targetlist, &calls);
     if (calls == NIL || !is_harmless(early) || has_multiple_assignment(plan->targetlist) ||
         !is_calm(plan, *walk.statement, true))
         return plan;
@@ -520,12 +355,11 @@ void put_under(Walk &walk, Plan *plan, const Want &want) {
         const auto *aggregate = reinterpret_cast<Agg *>(plan);
         if (aggregate->groupingSets != NIL || aggregate->chain != NIL)
             return;
-        Aggregates context{&calls};
-        (void)collect_of_aggregates(reinterpret_cast<Node *>(plan->targetlist), &context);
-        (void)collect_of_aggregates(reinterpret_cast<Node *>(plan->qual), &context);
+        collect_calls_of_aggregates(plan->targetlist, &calls);
+        collect_calls_of_aggregates(plan->qual, &calls);
         of_rows = aggregate->aggstrategy == AGG_SORTED ? without_limits(want) : all_of_it(want);
     } else if (plan->qual == NIL) {
-        collect_all(plan->targetlist, &calls);
+        collect_calls(plan->targetlist, &calls);
     }
     if (calls == NIL || has_record(below->targetlist) || !is_calm(below, *walk.statement))
         return;
@@ -598,48 +432,44 @@ int most_nodes(const Plan *plan) {
     }
 }
 
-void read_ahead(PlannedStmt *statement) {
+void read_ahead(PlannedStmt *statement, const CallsOfStatement &calls) {
     Walk walk{statement, std::max(most_nodes(statement->planTree), most_nodes_of(statement->subplans))};
-    const Want want{
-        .some = true, .reading = {.is_whole = true, .is_top = true, .most = 0, .processes = 1}, .marks = false};
+    const Want want{.some = true,
+                    .reading = {.is_whole = true, .is_top = true, .most = 0, .processes = 1, .are_all_calls = false},
+                    .marks = false};
     statement->planTree = visit(walk, statement->planTree, want);
+    if (list_length(walk.scans) != 1 || calls.may_be_others)
+        return;
+    auto *scan = static_cast<CustomScan *>(linitial(walk.scans));
+    Reading reading = read_reading(scan->custom_private);
+    reading.are_all_calls = list_length(scan->custom_exprs) == calls.known;
+    scan->custom_private = write_reading(reading);
 }
 
 PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo parameters) {
+    const CallsOfStatement calls = guc::read_ahead ? calls_of_statement(query) : CallsOfStatement();
     PlannedStmt *statement = next_planner != nullptr ? next_planner(query, text, options, parameters)
                                                      : standard_planner(query, text, options, parameters);
     if (guc::read_ahead && uses_functions(*statement) && !is_for_cursor(options) && statement->planTree != nullptr)
-        read_ahead(statement);
+        read_ahead(statement, calls);
     return statement;
 }
 
 }  // namespace
 
-const Function *function_of(Oid oid) {
-    if (oid < FirstNormalObjectId)
-        return nullptr;
-    bool found;
-    auto *entry = static_cast<Known *>(hash_search(known_functions(), &oid, HASH_FIND, &found));
-    if (found)
-        return entry->function;
-    const Function *function = look_up(oid);  // may forget all that is known
-    entry = static_cast<Known *>(hash_search(known_functions(), &oid, HASH_ENTER, &found));
-    entry->function = function;
-    return function;
-}
-
 List *write_reading(const Reading &reading) {
     const auto most = static_cast<int>(std::min<std::int64_t>(reading.most, INT32_MAX));
-    return list_make4(makeInteger(reading.is_whole), makeInteger(reading.is_top), makeInteger(most),
-                      makeInteger(reading.processes));
+    return list_make5(makeInteger(reading.is_whole), makeInteger(reading.is_top), makeInteger(most),
+                      makeInteger(reading.processes), makeInteger(reading.are_all_calls));
 }
 
 Reading read_reading(const List *list) {
-    return {intVal(linitial(list)) != 0, intVal(lsecond(list)) != 0, intVal(lthird(list)), intVal(lfourth(list))};
+    return {intVal(linitial(list)) != 0, intVal(lsecond(list)) != 0, intVal(lthird(list)), intVal(lfourth(list)),
+            intVal(list_nth(list, 4)) != 0};
 }
 
-void install_read_ahead(std::span<const Function *const> functions) {
-    all_functions = functions;
+void install_read_ahead(std::span<const session::ahead::Function *const> functions) {
+    find_calls_of(functions);
     register_scan();
     next_planner = planner_hook;
     planner_hook = plan;

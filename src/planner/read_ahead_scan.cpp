@@ -6,10 +6,13 @@
 //             session::ahead
 //
 // It begins a row's calls only after those of all rows before it. A row with a call that would be refused holds back
-// the rows behind it until it has been handed out: so errors come in their order. The scan sleeps, and hands on rows as
+// the rows behind it until it has been handed out: so errors come in their order. Where limits bind the calls, a call is
+// begun only if it is certain to be made, and in its order; one that is to be made later is tried again until its row is
+// the first, and then left to the function. The scan sleeps, and hands on rows as
 // they come, while the cache has the answers; a request that a function has to make by itself wakes it.
 #include "src/pg/compat.hpp"
 #include "src/planner/read_ahead.hpp"
+#include "src/planner/find_calls.hpp"
 #include "src/session/pending_slot.hpp"
 #include "src/session/statement.hpp"
 
@@ -156,19 +159,38 @@ std::uint32_t room(const Scan &scan) {
     return std::max(scan.calls->room() / static_cast<std::uint32_t>(scan.reading.processes), 1U);
 }
 
-// Begins the next call of the row in `asked_row`.
-void begin(Scan &scan, Row &row) {
+// Leaves the row's calls that are not begun yet to the functions.
+void leave_to_functions(const Scan &scan, Row &row) {
+    row.holds_others = true;
+    row.begun = scan.asked_count;
+}
+
+// Begins the next call of the row in `asked_row`. False if it is to be begun later.
+bool begin(Scan &scan, Row &row) {
     const Asked &asked = scan.asked[row.begun];
     MemoryContext caller = MemoryContextSwitchTo(scan.context->ecxt_per_tuple_memory);
     for (int i = 0; i < asked.call->nargs; i++)
         asked.call->args[i].value = ExecEvalExpr(asked.arguments[i], scan.context, &asked.call->args[i].isnull);
     MemoryContextSwitchTo(caller);
-    const Calls::Beginning beginning = scan.calls->begin(*asked.function, asked.call, row.calls[row.begun++]);
+    const Calls::Beginning beginning = scan.calls->begin(*asked.function, asked.call, row.calls[row.begun]);
     ResetExprContext(scan.context);
-    if (beginning != Calls::Beginning::Refused)
-        return;
-    row.holds_others = true;
-    row.begun = scan.asked_count;
+    switch (beginning) {
+    case Calls::Beginning::Begun:
+    case Calls::Beginning::Needless:
+        row.begun++;
+        return true;
+    case Calls::Beginning::Later:
+        if (&row != &row_at(scan, 0))
+            return false;
+        break;
+    case Calls::Beginning::Never:
+        scan.has_stopped = true;
+        break;
+    case Calls::Beginning::Refused:
+        break;
+    }
+    leave_to_functions(scan, row);
+    return true;
 }
 
 bool have_been_begun(const Scan &scan, const Row &row) { return row.begun == scan.asked_count; }
@@ -184,9 +206,8 @@ void begin_calls(Scan &scan) {
         show(row.tuple, scan.asked_row);
         scan.context->ecxt_scantuple = scan.asked_row;
         while (!have_been_begun(scan, row)) {
-            if (scan.calls->under_way() >= room(scan))
+            if (scan.calls->under_way() >= room(scan) || !begin(scan, row))
                 return;
-            begin(scan, row);
         }
     }
 }
@@ -214,7 +235,7 @@ std::int64_t most_waiting(const Scan &scan) {
         is_whole = true;
     }
     if (!is_whole)
-        most = std::min(most, scan.handed_out);
+        most = std::min(most, scan.calls->are_limited() ? 1 : scan.handed_out);
     return std::max<std::int64_t>(most, 1);
 }
 
@@ -290,7 +311,7 @@ bool goes_ahead(Scan &scan) {
         return false;
     if (scan.calls == nullptr) {
         scan.ring = static_cast<Row *>(MemoryContextAllocZero(scan.memory, kMostRows * sizeof(Row)));
-        scan.calls = Calls::make(scan.node.ss.ps.state->es_query_cxt, scan.embeds);
+        scan.calls = Calls::make(scan.node.ss.ps.state->es_query_cxt, scan.embeds, scan.reading.are_all_calls);
     }
     return true;
 }

@@ -6,7 +6,6 @@
 #include "src/guc.hpp"
 #include "src/pg/once.hpp"
 #include "src/session/concurrent_calls.hpp"
-#include "src/session/limit_rules.hpp"
 #include "src/session/settings.hpp"
 #include "src/session/statement.hpp"
 
@@ -148,9 +147,11 @@ Begun *find_offered(const Function &function, FunctionCallInfo fcinfo) {
     return nullptr;
 }
 
-// Counts a call that has ended, and that nobody takes.
+// Counts a call that has ended, and that nobody takes. One that was not admitted ahead is made in its turn.
 void count(Begun &call) {
     observe::restore(call.saved);
+    if (call.call->result == CallResult::Limited)
+        return observe::forget();
     if (session::has_failed(call.call->result))
         observe::failed(call.call->problem);
     (void)observe::end();
@@ -173,10 +174,17 @@ void close_all(int, Datum) {
         first_calls->close();
 }
 
+// Calls with equal arguments. All but the last have ended.
+struct Equals {
+    std::uint64_t hash;
+    std::uint32_t count;
+    const Begun *last;  // null: gone
+};
+
 HTAB *make_table(MemoryContext memory) {
     HASHCTL control{};
     control.keysize = sizeof(std::uint64_t);
-    control.entrysize = sizeof(std::uint64_t);
+    control.entrysize = sizeof(Equals);
     control.hcxt = memory;
     return hash_create("steadytext calls ahead", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
@@ -186,7 +194,7 @@ HTAB *make_table(MemoryContext memory) {
 // ---- the calls of a node --------------------------------------------------------------------------------------------
 
 // A context's callback runs after its children are gone. So the memory is nobody's child, and the callback frees it.
-Calls *Calls::make(MemoryContext context, bool embeds) {
+Calls *Calls::make(MemoryContext context, bool embeds, bool are_all) {
     pg::once([] { before_shmem_exit(close_all, 0); });
     auto **keeper = static_cast<Calls **>(MemoryContextAllocZero(context, sizeof(Calls *)));
     auto *callback =
@@ -199,6 +207,7 @@ Calls *Calls::make(MemoryContext context, bool embeds) {
     Calls *calls = new (MemoryContextAlloc(memory, sizeof(Calls))) Calls;
     calls->memory_ = memory;
     calls->keeper_ = keeper;
+    calls->are_all_ = are_all;
     calls->next_ = first_calls;
     if (first_calls != nullptr)
         first_calls->previous_ = calls;
@@ -232,11 +241,8 @@ void Calls::close() {
     MemoryContextDelete(memory_);
 }
 
-// Where a limit may refuse a call, the calls are made in their turn. So are those of a database in another encoding, in
-// which a conversion may fail.
-bool Calls::are_allowed() {
-    return guc::read_ahead && shmem::segment_attached() && GetDatabaseEncoding() == PG_UTF8 && limit_rules().count == 0;
-}
+// In a database in another encoding a conversion may fail, so the calls are made in their turn.
+bool Calls::are_allowed() { return guc::read_ahead && shmem::segment_attached() && GetDatabaseEncoding() == PG_UTF8; }
 
 std::uint32_t Calls::room() const { return calls_->room(); }
 std::uint32_t Calls::under_way() const { return calls_->count(); }
@@ -246,7 +252,11 @@ void Calls::add(Begun &call) {
     if (first_ != nullptr)
         first_->previous = &call;
     first_ = &call;
-    (void)hash_search(under_way_, &call.hash, HASH_ENTER, nullptr);
+    tokens_ += call.call->spending.tokens;
+    bool found;
+    auto *equals = static_cast<Equals *>(hash_search(under_way_, &call.hash, HASH_ENTER, &found));
+    equals->count = found ? equals->count + 1 : 1;
+    equals->last = &call;
 }
 
 void Calls::remove(Begun &call) {
@@ -255,8 +265,17 @@ void Calls::remove(Begun &call) {
     (call.previous != nullptr ? call.previous->next : first_) = call.next;
     if (call.next != nullptr)
         call.next->previous = call.previous;
-    (void)hash_search(under_way_, &call.hash, HASH_REMOVE, nullptr);
+    if (!call.has_ended)
+        tokens_ -= call.call->spending.tokens;
+    auto *equals = static_cast<Equals *>(hash_search(under_way_, &call.hash, HASH_FIND, nullptr));
+    if (equals->last == &call)
+        equals->last = nullptr;
+    if (--equals->count == 0)
+        (void)hash_search(under_way_, &call.hash, HASH_REMOVE, nullptr);
 }
+
+// Where limits bind the calls, one that equals another is begun too, so that it is charged in its order: after the other
+// has ended, so that the cache may answer it.
 
 Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo arguments, Begun *&call) {
     MemoryContext memory = AllocSetContextCreate(memory_, "steadytext call ahead", ALLOCSET_SMALL_SIZES);
@@ -265,23 +284,39 @@ Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo argumen
     const std::uint64_t hash = hash_of(function, copy);
     Beginning result = Beginning::Begun;
     const Foreseen foreseen = function.foresee(copy);
+    const auto *equals = static_cast<const Equals *>(hash_search(under_way_, &hash, HASH_FIND, nullptr));
     if (foreseen == Foreseen::Raises)
         result = Beginning::Refused;
-    else if (foreseen == Foreseen::AsksNothing || hash_search(under_way_, &hash, HASH_FIND, nullptr) != nullptr)
+    else if (foreseen == Foreseen::AsksNothing || (equals != nullptr && !are_limited_))
         result = Beginning::Needless;
+    else if (equals != nullptr && equals->last != nullptr && !equals->last->has_ended)
+        result = Beginning::Later;
     if (result == Beginning::Begun) {
         call = new (palloc(sizeof(Begun))) Begun{this, memory, &function, copy, Circumstances::now(), hash, &call};
-        call->since_us = core::monotonic_us();
-        call->call = function.begin(copy);
-        add(*call);
-        sums_.begun++;
-        calls_->start(call->call);
-        sums_.most_at_once = std::max(sums_.most_at_once, calls_->count());
+        result = start(*call);
     }
     MemoryContextSwitchTo(caller);
-    if (result != Beginning::Begun)
-        MemoryContextDelete(memory);
+    if (result == Beginning::Begun)
+        return result;
+    call = nullptr;
+    MemoryContextDelete(memory);
     return result;
+}
+
+Calls::Beginning Calls::start(Begun &call) {
+    call.since_us = core::monotonic_us();
+    call.call = call.function->begin(call.arguments);
+    const Turn turn = turn_of(call.call->spending, tokens_);
+    are_limited_ = turn != Turn::Any;
+    if (turn == Turn::Own || turn == Turn::Later || (are_limited_ && !are_all_)) {
+        observe::forget();
+        return turn == Turn::Later && are_all_ ? Beginning::Later : Beginning::Never;
+    }
+    add(call);
+    sums_.begun++;
+    calls_->start(call.call);
+    sums_.most_at_once = std::max(sums_.most_at_once, calls_->count());
+    return Beginning::Begun;
 }
 
 bool Calls::has_ended(const Begun &call) { return call.has_ended; }
@@ -307,13 +342,18 @@ void Calls::look() {
         for (Begun *call = first_; call != nullptr; call = call->next) {
             if (call->call != ended)
                 continue;
-            call->has_ended = true;
-            observe::save(call->saved);
-            if (is_answered(ended->result))
-                answered_us_ = core::monotonic_us();
+            note_end(*call);
             break;
         }
     }
+}
+
+void Calls::note_end(Begun &call) {
+    call.has_ended = true;
+    tokens_ -= call.call->spending.tokens;
+    observe::save(call.saved);
+    if (is_answered(call.call->result))
+        answered_us_ = core::monotonic_us();
 }
 
 void Calls::wait() { calls_->wait(1'000'000); }
@@ -338,7 +378,8 @@ void Calls::retire(Begun &call) {
 
 bool take(const Function &function, FunctionCallInfo fcinfo, Datum &result, bool &is_null) {
     Begun *mine = first_offered == nullptr ? nullptr : find_offered(function, fcinfo);
-    if (mine == nullptr || !mine->has_ended || is_late_for_being_early(*mine, mine->owner->answered_us_))
+    if (mine == nullptr || !mine->has_ended || is_late_for_being_early(*mine, mine->owner->answered_us_) ||
+        mine->call->result == CallResult::Limited)
         return false;
     ModelCall &call = *mine->call;
     MemoryContext memory = mine->memory;

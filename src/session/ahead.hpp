@@ -9,7 +9,8 @@
 //
 // Regime: pg. The calls go through the state machine of running_call.hpp, many at once (concurrent_calls.hpp). What a
 // call comes to is told only to the function that takes it, so answers, errors, warnings and counts come in the order
-// of the plan. A call that would be refused on account of its row is not begun.
+// of the plan. A call that would be refused on account of its row is not begun, and where limits bind the calls they are
+// begun in the order of the plan, as far as nobody can tell (turn_of() in limits.hpp).
 //
 // The calls last as long as the memory context of the plan's execution. When it goes, however the statement ends, those
 // that are under way are given up: their slots are free, and the daemons are told to stop.
@@ -64,12 +65,15 @@ struct Sums {
 // The calls of one plan node.
 class Calls {
 public:
-    // As long as this memory context lasts, or until close(). `embeds`: all calls are embeddings.
-    [[nodiscard]] static Calls *make(MemoryContext context, bool embeds);
+    // As long as this memory context lasts, or until close(). `embeds`: all calls are embeddings. `are_all`: the statement
+    // makes no other calls, so those begun here are charged in its order.
+    [[nodiscard]] static Calls *make(MemoryContext context, bool embeds, bool are_all);
     void close();
 
-    // Whether calls may be begun ahead, as settings and limits stand now.
+    // Whether calls may be begun ahead, as settings stand now.
     [[nodiscard]] static bool are_allowed();
+    // Limits bind the calls: only those may be begun that are certain to be made.
+    [[nodiscard]] bool are_limited() const { return are_limited_; }
     // How many calls may be under way at once, and how many are.
     [[nodiscard]] std::uint32_t room() const;
     [[nodiscard]] std::uint32_t under_way() const;
@@ -78,6 +82,8 @@ public:
         Begun,
         Needless,  // an equal call is under way: the function will find its answer in the cache; or none is made
         Refused,   // the function is to raise an error, in its turn
+        Later,     // a limit is in the way: perhaps when other calls have ended, else in its turn
+        Never,     // nor any call after it, on account of a limit
     };
     // With room for a call. Sets `call` if Begun, and to null when the call is taken or retired: it stays where it is.
     [[nodiscard]] Beginning begin(const Function &function, FunctionCallInfo arguments, Begun *&call);
@@ -104,13 +110,18 @@ private:
     friend bool take(const Function &function, FunctionCallInfo fcinfo, Datum &result, bool &is_null);
     friend void attend();
 
+    [[nodiscard]] Beginning start(Begun &call);
     void add(Begun &call);
+    void note_end(Begun &call);
     void remove(Begun &call);
     void end_all();
 
     MemoryContext memory_ = nullptr;  // of all that is here
     ConcurrentCalls *calls_ = nullptr;
-    HTAB *under_way_ = nullptr;  // hashes of the arguments of calls that are neither taken nor retired
+    HTAB *under_way_ = nullptr;  // calls that are neither taken nor retired, by the hash of their arguments
+    bool are_all_ = false;
+    bool are_limited_ = false;
+    std::int64_t tokens_ = 0;  // as estimated, of calls that have not ended
     Begun *first_ = nullptr;
     Sums sums_;
     std::int64_t left_us_ = 0;      // when leave() was called

@@ -107,7 +107,7 @@ void remember_usage(const LimitRule &rule, Oid of_role, RateLimiter::MeterId met
 void warn_of_budget(const LimitRule &rule, RateLimiter::MeterId meter, const char *whose, std::int64_t now_us) {
     RateLimiter::Usage usage;
     if (!shmem::segment().limiter->peek({meter, rule.unit, rule.most, rule.window_us}, now_us, usage) ||
-        usage.used < rule.most / 100 * kWarnPercent + rule.most % 100 * kWarnPercent / 100)
+        usage.used < warned_from(rule))
         return;
     core::Problem problem;
     problem.set(core::sqlstate::kWarning,
@@ -115,6 +115,10 @@ void warn_of_budget(const LimitRule &rule, RateLimiter::MeterId meter, const cha
     problem.with_detail("The budget of %s has used %lld of %lld tokens per %s.", whose,
                         static_cast<long long>(usage.used), static_cast<long long>(rule.most), period_text(rule));
     warn_once(problem);
+}
+
+std::int64_t warned_from(const LimitRule &rule) {
+    return rule.most / 100 * kWarnPercent + rule.most % 100 * kWarnPercent / 100;
 }
 
 const char *period_text(const LimitRule &rule) {

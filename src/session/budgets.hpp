@@ -15,6 +15,9 @@ void remember_usage(const LimitRule &rule, Oid of_role, RateLimiter::MeterId met
 // budget.
 void warn_of_budget(const LimitRule &rule, RateLimiter::MeterId meter, const char *whose, std::int64_t now_us);
 
+// The use from which a budget warns.
+[[nodiscard]] std::int64_t warned_from(const LimitRule &rule);
+
 // "30 days", as budgets' messages say it.
 [[nodiscard]] const char *period_text(const LimitRule &rule);
 

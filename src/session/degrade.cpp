@@ -14,26 +14,33 @@ namespace steadytext::session {
 
 namespace {
 
-// True the first time that a statement meets this cause. Rows come in sequence, so it is enough to remember the last
-// causes.
+// The causes that the statement has warned of. Rows come in sequence, so it is enough to remember a few.
+constexpr int kRemembered = 8;
+TimestampTz warned_statement = 0;
+char warned[kRemembered][6];
+int warned_count = 0;
+
+// True the first time that a statement meets this cause.
 bool is_news(const core::Problem &problem) {
-    constexpr int kRemembered = 8;
-    static TimestampTz statement = 0;
-    static char seen[kRemembered][6];
-    static int count = 0;
-    if (statement != GetCurrentStatementStartTimestamp()) {
-        statement = GetCurrentStatementStartTimestamp();
-        count = 0;
-    }
-    for (int i = 0; i < count; i++)
-        if (strcmp(seen[i], problem.sqlstate) == 0)
-            return false;
-    if (count < kRemembered)
-        strlcpy(seen[count++], problem.sqlstate, sizeof seen[0]);
+    if (has_warned(problem.sqlstate))
+        return false;
+    if (warned_count < kRemembered)
+        strlcpy(warned[warned_count++], problem.sqlstate, sizeof warned[0]);
     return true;
 }
 
 }  // namespace
+
+bool has_warned(const char *sqlstate) {
+    if (warned_statement != GetCurrentStatementStartTimestamp()) {
+        warned_statement = GetCurrentStatementStartTimestamp();
+        warned_count = 0;
+    }
+    for (int i = 0; i < warned_count; i++)
+        if (strcmp(warned[i], sqlstate) == 0)
+            return true;
+    return false;
+}
 
 void warn_once(const core::Problem &problem) {
     if (is_news(problem))

@@ -16,5 +16,7 @@ enum class Degraded { Null, Fallback };
 
 // Warns of the problem, once per statement and cause.
 void warn_once(const core::Problem &problem);
+// Whether the statement has warned of such a cause.
+[[nodiscard]] bool has_warned(const char *sqlstate);
 
 }  // namespace steadytext::session

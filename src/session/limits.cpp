@@ -25,6 +25,7 @@ using shmem::Counter;
 using shmem::DaemonLimits;
 using Limit = RateLimiter::Limit;
 using Unit = RateLimiter::Unit;
+using Refusals = RateLimiter::Refusals;
 using Verdict = RateLimiter::Verdict;
 
 namespace {
@@ -285,18 +286,18 @@ bool is_alive(std::int32_t proc_number, std::int32_t pid) { return pg::pid_of(pr
 
 // A refusal for lack of concurrency stands only if no lease of a process that is gone is in the way.
 RateLimiter::Outcome ask_limiter(const Bound &bound, const RateLimiter::Demand &demand, std::int64_t now_us,
-                                 RateLimiter::Grant &grant) {
+                                 RateLimiter::Grant &grant, RateLimiter::Refusals refusals) {
     const std::span<const Limit> limits(bound.limits, bound.count);
-    RateLimiter::Outcome outcome = limiter().admit(limits, demand, me(), now_us, grant);
+    RateLimiter::Outcome outcome = limiter().admit(limits, demand, me(), now_us, grant, refusals);
     if (outcome.verdict == Verdict::Refused && limits[outcome.refused_by].unit == Unit::Concurrency &&
         limiter().sweep(is_alive, wake) > 0)
-        outcome = limiter().admit(limits, demand, me(), now_us, grant);
+        outcome = limiter().admit(limits, demand, me(), now_us, grant, refusals);
     return outcome;
 }
 
 // Asks the meters of a call; Stale if the call has to look for them again.
 Verdict ask_meters(const Bound &bound, const Spending &spending, std::int64_t now_us, Quota &quota,
-                   Obstacle &obstacle) {
+                   RateLimiter::Refusals refusals, Obstacle &obstacle) {
     static RateLimiter::Grant nothing_to_settle;
     OpenCall *call = bound.needs_settling ? find_place() : nullptr;
     if (bound.needs_settling && call == nullptr) {
@@ -305,7 +306,7 @@ Verdict ask_meters(const Bound &bound, const Spending &spending, std::int64_t no
     }
     const RateLimiter::Demand demand{spending.requests, spending.tokens};
     const RateLimiter::Outcome outcome =
-        ask_limiter(bound, demand, now_us, call != nullptr ? call->grant : nothing_to_settle);
+        ask_limiter(bound, demand, now_us, call != nullptr ? call->grant : nothing_to_settle, refusals);
     if (outcome.verdict == Verdict::Admitted && call != nullptr)
         quota = open(*call);
     if (outcome.verdict == Verdict::NoLeases)
@@ -336,7 +337,7 @@ bool attempt(const Spending &spending, Quota &quota, Obstacle &obstacle) {
             break;
         if (bound->count == 0 && bound->daemon_count == 0)
             return true;
-        const Verdict verdict = ask_meters(*bound, spending, now_us, quota, obstacle);
+        const Verdict verdict = ask_meters(*bound, spending, now_us, quota, Refusals::Counted, obstacle);
         if (verdict == Verdict::Admitted && bound->has_budget)
             warn_of_budgets(*bound, now_us);
         if (verdict != Verdict::Stale)
@@ -364,7 +365,49 @@ void refuse(const core::Problem &problem) {
     warn_once(problem);
 }
 
+// Whether the limit lets a call go ahead of its turn.
+bool has_room_ahead(const Bound &bound, std::uint32_t place, const Spending &spending, std::int64_t under_way,
+                    std::int64_t now_us) {
+    constexpr std::int64_t kMostPerEstimated = 4;  // tokens of a call, as a rule; a template of a chat adds some
+    const Limit &limit = bound.limits[place];
+    const LimitRule &rule = *bound.rules[place];
+    RateLimiter::Usage usage;
+    if (!limiter().peek(limit, now_us, usage))
+        return false;
+    const bool is_of_tokens = limit.unit == Unit::Tokens;
+    const std::int64_t needed = is_of_tokens ? (under_way + spending.tokens) * kMostPerEstimated : spending.requests;
+    const bool warns = rule.budget != Budget::No && !has_warned(core::sqlstate::kWarning);
+    const std::int64_t most = warns ? std::min(limit.most, warned_from(rule) - 1) : limit.most;
+    return usage.used <= most - needed;
+}
+
 }  // namespace
+
+Turn turn_of(const Spending &spending, std::int64_t under_way) {
+    if (limit_rules().count == 0)
+        return Turn::Any;
+    const std::int64_t now_us = core::monotonic_us();
+    const Bound *bound = bound_by(spending, now_us);
+    if (bound == nullptr || bound->daemon_count > 0)
+        return Turn::Own;
+    if (bound->count == 0)
+        return Turn::Any;
+    bool has_room = !bound->needs_settling || find_place() != nullptr;
+    for (std::uint32_t i = 0; i < bound->count; i++) {
+        if (bound->limits[i].unit == Unit::Concurrency)
+            return Turn::Own;
+        has_room = has_room && has_room_ahead(*bound, i, spending, under_way, now_us);
+    }
+    return has_room ? Turn::InOrder : Turn::Later;
+}
+
+bool admit_ahead(const Spending &spending, Quota &quota) {
+    Obstacle obstacle;
+    const std::int64_t now_us = core::monotonic_us();
+    const Bound *bound = bound_by(spending, now_us);
+    return bound != nullptr && (bound->count == 0 || ask_meters(*bound, spending, now_us, quota, Refusals::Uncounted,
+                                                                obstacle) == Verdict::Admitted);
+}
 
 Admission admit(const Spending &spending, Quota &quota, bool has_others, Deadline &deadline, std::int64_t &again_us,
                 Refusal &refusal) {

@@ -63,6 +63,23 @@ enum class Admission { Admitted, Refused, Later, WhenWoken, AfterOthers };
 [[nodiscard]] Admission admit(const Spending &spending, Quota &quota, bool has_others, Deadline &deadline,
                               std::int64_t &again_us, Refusal &refusal);
 
+// When a call may be made ahead of its turn (ahead.hpp), so that no row is refused, warned of or charged otherwise than
+// if each call were made in its turn. Charges nothing. `under_way`: the estimates of this session's calls ahead that are
+// still to be settled.
+//
+// Requests are charged as calls are begun, in the order of their rows. A call's tokens are known at its end, and those
+// of later rows are charged by then: so a call is begun early only while there is room for several times the estimates.
+// Nor may it hold what other sessions need: calls at once, or the turn at a daemon.
+enum class Turn : std::uint8_t {
+    Any,      // no limit binds the call
+    InOrder,  // now, if all calls of the statement before it were made
+    Later,    // perhaps when calls under way have ended; in its own turn in any case
+    Own,      // in its own turn only
+};
+[[nodiscard]] Turn turn_of(const Spending &spending, std::int64_t under_way);
+// Charges a call that turn_of() lets go ahead. False, and nothing is counted, if another session was faster.
+[[nodiscard]] bool admit_ahead(const Spending &spending, Quota &quota);
+
 // From here on the call goes on after its transaction: settle() alone ends it, or the end of the process.
 void outlive_transaction(const Quota &quota);
 

@@ -147,7 +147,10 @@ void RunningCall::drop() {
     leave_line();
     slot_.let_go(shmem::Abandon::Cancelled);
     leave_flight();
-    settle(call_->quota, call_->used_in_vain());
+    if (group_->asks_ahead && !call_->was_sent)
+        withdraw(call_->quota);
+    else
+        settle(call_->quota, call_->used_in_vain());
     stage_ = Stage::Ended;
 }
 
@@ -190,6 +193,12 @@ bool RunningCall::is_admitted() {
     if (limit_rules().count == 0)
         return true;
     ModelCall &call = *call_;
+    if (group_->asks_ahead) {
+        if (!admit_ahead(call.spending, call.quota))
+            return end(CallResult::Limited);  // it is made in its turn instead
+        outlive_transaction(call.quota);
+        return true;
+    }
     Refusal refusal;
     const Admission result = admit(call.spending, call.quota, group_->sent > 0, call.deadline, again_us_, refusal);
     is_woken_ = result == Admission::WhenWoken;

@@ -1,0 +1,305 @@
+// Functions by their OIDs, calls in expressions, calls of whole statements: see find_calls.hpp. Regime: pg.
+#include "src/pg/compat.hpp"
+#include "src/planner/find_calls.hpp"
+#include "src/pg/once.hpp"
+#include "src/planner/harmless.hpp"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parsetree.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+}
+
+namespace steadytext::planner {
+
+using session::ahead::Function;
+
+namespace {
+
+std::span<const Function *const> all_functions;
+
+template <class Node>
+const Node *as(const void *node) {
+    return static_cast<const Node *>(node);
+}
+
+// ---- functions by their OIDs ----------------------------------------------------------------------------------------
+
+struct Known {
+    Oid oid;
+    const Function *function;
+};
+HTAB *known = nullptr;
+
+void forget_known(Datum, int, uint32) {
+    if (known != nullptr)
+        hash_destroy(known);
+    known = nullptr;
+}
+
+HTAB *known_functions() {
+    pg::once([] { CacheRegisterSyscacheCallback(PROCOID, forget_known, 0); });
+    if (known != nullptr)
+        return known;
+    HASHCTL control{};
+    control.keysize = sizeof(Oid);
+    control.entrysize = sizeof(Known);
+    control.hcxt = TopMemoryContext;
+    return known = hash_create("steadytext functions", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+const Function *find_symbol(const char *symbol) {
+    for (const Function *function : all_functions)
+        if (strcmp(function->symbol, symbol) == 0)
+            return function;
+    return nullptr;
+}
+
+// By what the catalog says of it: the library and the symbol.
+const Function *look_up(Oid oid) {
+    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(oid));
+    if (!HeapTupleIsValid(tuple))
+        return nullptr;
+    const Function *function = nullptr;
+    const auto *row = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
+    bool lacks_library, lacks_symbol;
+    const Datum library = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_probin, &lacks_library);
+    const Datum symbol = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &lacks_symbol);
+    if (row->prolang == ClanguageId && !row->prosecdef && !lacks_library && !lacks_symbol &&
+        heap_attisnull(tuple, Anum_pg_proc_proconfig, nullptr) &&
+        strcmp(TextDatumGetCString(library), "$libdir/pg_steadytext") == 0)
+        function = find_symbol(TextDatumGetCString(symbol));
+    ReleaseSysCache(tuple);
+    return function;
+}
+
+// ---- calls in expressions -------------------------------------------------------------------------------------------
+
+const Function *called(const Node *node) {
+    return IsA(node, FuncExpr) ? function_of(as<FuncExpr>(node)->funcid) : nullptr;
+}
+
+// C++ allows the cast only through another function type.
+pg::tree_walker_type walker(bool (*function)(Node *, void *)) {
+    return reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(function));
+}
+
+bool find_call(Node *node, void *) {
+    return node != nullptr && (called(node) != nullptr || expression_tree_walker(node, walker(find_call), nullptr));
+}
+
+bool has_column(Node *node, void *) {
+    return node != nullptr && (IsA(node, Var) || expression_tree_walker(node, walker(has_column), nullptr));
+}
+
+bool is_given(const Node *node) {
+    return IsA(node, Const) || (IsA(node, Param) && as<Param>(node)->paramkind == PARAM_EXTERN);
+}
+
+bool can_begin(const FuncExpr &call, const Function &function) {
+    if (list_length(call.args) <= function.varying || call.funcvariadic ||
+        static_cast<std::size_t>(list_length(call.args)) > strlen(function.arguments))
+        return false;
+    ListCell *cell;
+    foreach (cell, call.args) {
+        Node *argument = static_cast<Node *>(lfirst(cell));
+        if (foreach_current_index(cell) == function.varying ? !(is_harmless(argument) && has_column(argument, nullptr))
+                                                            : !is_given(argument))
+            return false;
+    }
+    return true;
+}
+
+// Adds the arguments of aggregates.
+bool collect_of_aggregates(Node *node, void *calls) {
+    if (node == nullptr)
+        return false;
+    if (!IsA(node, Aggref))
+        return expression_tree_walker(node, walker(collect_of_aggregates), calls);
+    const auto *aggregate = as<Aggref>(node);
+    if (aggregate->aggfilter == nullptr && !DO_AGGSPLIT_COMBINE(aggregate->aggsplit))
+        collect_calls(aggregate->args, static_cast<List **>(calls));
+    return false;
+}
+
+// ---- the calls of a statement ---------------------------------------------------------------------------------------
+
+// Of a function that is not PostgreSQL's own: it may run statements, or be one of this extension's. Another library's
+// that depends on nothing but its arguments does neither.
+bool may_call(Oid function, void *) {
+    if (function < FirstNormalObjectId)
+        return false;
+    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+    if (!HeapTupleIsValid(tuple))
+        return true;
+    const auto *row = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
+    bool lacks_library = true;
+    const Datum library = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_probin, &lacks_library);
+    const bool is_pure = row->prolang == ClanguageId && row->provolatile == PROVOLATILE_IMMUTABLE && !lacks_library &&
+                         strcmp(TextDatumGetCString(library), "$libdir/pg_steadytext") != 0;
+    ReleaseSysCache(tuple);
+    return !is_pure;
+}
+
+bool has_computed_index(Relation table) {
+    bool has = false;
+    List *indexes = RelationGetIndexList(table);
+    ListCell *cell;
+    foreach (cell, indexes) {
+        HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
+        has |= !HeapTupleIsValid(tuple) || !heap_attisnull(tuple, Anum_pg_index_indexprs, nullptr) ||
+               !heap_attisnull(tuple, Anum_pg_index_indpred, nullptr);
+        if (HeapTupleIsValid(tuple))
+            ReleaseSysCache(tuple);
+    }
+    list_free(indexes);
+    return has;
+}
+
+// Whether anything is computed for each row that is written. The statement has locked the table.
+bool computes_when_written(Oid table_oid) {
+    Relation table = table_open(table_oid, NoLock);
+    const TupleConstr *rules = table->rd_att->constr;
+    const TriggerDesc *triggers = table->trigdesc;
+    const bool computes =
+        table->rd_rel->relkind != RELKIND_RELATION || table->rd_rel->relhassubclass || table->rd_rel->relispartition ||
+        (rules != nullptr && (rules->has_generated_stored || rules->num_check > 0)) ||
+        (triggers != nullptr &&
+         (triggers->trig_insert_before_row || triggers->trig_update_before_row || triggers->trig_delete_before_row)) ||
+        has_computed_index(table);
+    table_close(table, NoLock);
+    return computes;
+}
+
+bool is_computed_once(const FuncExpr &call) {
+    ListCell *cell;
+    foreach (cell, call.args)
+        if (!IsA(lfirst(cell), Const))
+            return false;
+    return true;
+}
+
+// Stops as soon as it knows that there may be others.
+bool count_calls(Node *node, void *context) {
+    auto &calls = *static_cast<CallsOfStatement *>(context);
+    if (node == nullptr)
+        return false;
+    switch (nodeTag(node)) {
+    case T_Query: {
+        auto *query = reinterpret_cast<Query *>(node);
+        calls.may_be_others =
+            query->resultRelation > 0 && computes_when_written(rt_fetch(query->resultRelation, query->rtable)->relid);
+        return calls.may_be_others || query_tree_walker(query, walker(count_calls), context, 0);
+    }
+    case T_FuncExpr: {
+        const auto *call = reinterpret_cast<const FuncExpr *>(node);
+        if (called(node) != nullptr)
+            calls.known += is_computed_once(*call) ? 0 : 1;
+        else  // of PostgreSQL's functions, some run a text as a statement
+            calls.may_be_others = call->funcid < FirstNormalObjectId
+                                      ? func_volatile(call->funcid) == PROVOLATILE_VOLATILE
+                                      : may_call(call->funcid, nullptr);
+        break;
+    }
+    case T_CoerceToDomain:
+        calls.may_be_others = DomainHasConstraints(reinterpret_cast<const CoerceToDomain *>(node)->resulttype);
+        break;
+    default:
+        calls.may_be_others = check_functions_in_node(node, may_call, nullptr);
+        break;
+    }
+    return calls.may_be_others || expression_tree_walker(node, walker(count_calls), context);
+}
+
+}  // namespace
+
+void find_calls_of(std::span<const Function *const> functions) { all_functions = functions; }
+
+const Function *function_of(Oid oid) {
+    if (oid < FirstNormalObjectId)
+        return nullptr;
+    bool found;
+    auto *entry = static_cast<Known *>(hash_search(known_functions(), &oid, HASH_FIND, &found));
+    if (found)
+        return entry->function;
+    const Function *function = look_up(oid);  // may forget all that is known
+    entry = static_cast<Known *>(hash_search(known_functions(), &oid, HASH_ENTER, &found));
+    entry->function = function;
+    return function;
+}
+
+bool has_call(const void *expression) {
+    return find_call(static_cast<Node *>(const_cast<void *>(expression)), nullptr);
+}
+
+void collect_calls(const List *expressions, List **calls) {
+    ListCell *cell;
+    foreach (cell, expressions)
+        collect_calls(static_cast<Node *>(lfirst(cell)), calls);
+}
+
+void collect_calls(Node *node, List **calls) {
+    if (node == nullptr)
+        return;
+    switch (nodeTag(node)) {
+    case T_FuncExpr: {
+        auto *call = reinterpret_cast<FuncExpr *>(node);
+        if (const Function *function = called(node); function != nullptr && can_begin(*call, *function))
+            *calls = list_append_unique(*calls, call);
+        else
+            collect_calls(call->args, calls);
+        return;
+    }
+    case T_TargetEntry:
+        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<TargetEntry *>(node)->expr), calls);
+    case T_OpExpr:
+    case T_DistinctExpr:
+        return collect_calls(reinterpret_cast<OpExpr *>(node)->args, calls);
+    case T_ScalarArrayOpExpr:
+        return collect_calls(reinterpret_cast<ScalarArrayOpExpr *>(node)->args, calls);
+    case T_BoolExpr:  // the others may never be looked at
+        return collect_calls(static_cast<Node *>(linitial(reinterpret_cast<BoolExpr *>(node)->args)), calls);
+    case T_RelabelType:
+        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<RelabelType *>(node)->arg), calls);
+    case T_CollateExpr:
+        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<CollateExpr *>(node)->arg), calls);
+    case T_CoerceViaIO:
+        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<CoerceViaIO *>(node)->arg), calls);
+    case T_NullTest:
+        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<NullTest *>(node)->arg), calls);
+    case T_BooleanTest:
+        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<BooleanTest *>(node)->arg), calls);
+    case T_ArrayExpr:
+        return collect_calls(reinterpret_cast<ArrayExpr *>(node)->elements, calls);
+    case T_RowExpr:
+        return collect_calls(reinterpret_cast<RowExpr *>(node)->args, calls);
+    default:
+        return;
+    }
+}
+
+void collect_calls_of_aggregates(const List *expressions, List **calls) {
+    (void)collect_of_aggregates(reinterpret_cast<Node *>(const_cast<List *>(expressions)), calls);
+}
+
+CallsOfStatement calls_of_statement(Query *query) {
+    CallsOfStatement calls;
+    (void)count_calls(reinterpret_cast<Node *>(query), &calls);
+    return calls;
+}
+
+}  // namespace steadytext::planner
