@@ -188,12 +188,12 @@ std::array<std::uint64_t, 3> Daemon::names() const {
             core::stable_hash(identity_.endpoint)};
 }
 
-// When half open, the breaker lets a single probe through. If a caller gave up before its probe told anything, other
-// roles go first: else a caller that never waits could keep the breaker half open for all.
+// When half open, the breaker lets a single probe through. If a probe was given up before it told anything, or timed
+// out, other roles go first: else a role whose calls always time out could keep the daemon from all others.
 bool Daemon::admit(std::uint32_t role, std::int64_t now_us) {
     core::Breaker &breaker = row_state().breaker;
     const bool probes = breaker.state(services_.settings.breaker, now_us) == core::BreakerState::HalfOpen;
-    if (probes && role == idle_prober_ && now_us < idle_prober_until_us_)
+    if (probes && role == last_prober_ && now_us < last_prober_waits_until_us_)
         return false;
     return breaker.admit(services_.settings.breaker, now_us);
 }
@@ -202,8 +202,12 @@ void Daemon::return_probe(const Flight &flight, std::int64_t now_us) {
     if (!flight.is_probe)
         return;
     row_state().breaker.return_probe();
-    idle_prober_ = flight.role;
-    idle_prober_until_us_ = now_us + services_.settings.breaker.recovery_us;
+    let_others_probe(flight.role, now_us + services_.settings.breaker.recovery_us);
+}
+
+void Daemon::let_others_probe(std::uint32_t role, std::int64_t until_us) {
+    last_prober_ = role;
+    last_prober_waits_until_us_ = until_us;
 }
 
 void Daemon::enqueue(SlotId id, std::int64_t now_us) {
@@ -268,7 +272,6 @@ void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
     leave_queue(id);
     flight.lasts = lasts(id);
     turns_.sent(flight.role, flight.lasts, now_us);
-    timeouts_.asked(flight.role, now_us);
     flight.channel = &channel;
     flight.sent_us = now_us;
     services_.flights.slot(id).sent_us.store(now_us, std::memory_order_relaxed);
@@ -331,8 +334,11 @@ void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
         timed_out && had_time && heard_us_ <= flight.sent_us && speaks_for_all(id) && !loads_models(now_us);
     const std::size_t kind = shmem::kind_of(services_.flights.slot(id).operation);
     if (counts && timeouts_.is_the_daemons(flight.role, breaker.threshold, breaker.recovery_us, resets(), now_us) &&
-        row_state().kinds.is_the_daemons(kind, breaker, now_us))
+        row_state().kinds.is_the_daemons(kind, breaker, now_us)) {
+        if (flight.is_probe)
+            let_others_probe(flight.role, now_us + 2 * breaker.recovery_us);  // it is open for the first half of that
         return record_failure(now_us, "a request timed out");
+    }
     if (counts)
         note_failure("a request timed out");
     return_probe(flight, now_us);

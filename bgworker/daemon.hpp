@@ -92,9 +92,9 @@ public:
     [[nodiscard]] std::int64_t busy_until_us_for(shmem::SlotId id) const;
     // The daemon has put off requests of this request's role only.
     [[nodiscard]] bool has_put_off_its_role(shmem::SlotId id, std::int64_t now_us) const;
-    // Requests of the role timed out here, and no other role's.
+    // Requests of the role fail here, and no other role's: they time out, or nobody can read their answers.
     [[nodiscard]] bool holds_back(std::uint32_t role, std::int64_t now_us) const {
-        return timeouts_.holds_back(role, resets(), now_us);
+        return timeouts_.holds_back(role, resets(), now_us) || row_state().unreadable.holds_back(role, now_us);
     }
     // Such requests fail here, whoever asks, while others are answered.
     [[nodiscard]] bool holds_off(shmem::SlotId id, std::int64_t now_us) const;
@@ -210,6 +210,7 @@ private:
     [[nodiscard]] bool take_called_back(shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);
     void judge_abandoned(shmem::SlotId id, bool timed_out, std::int64_t now_us);
     void return_probe(const Flight &flight, std::int64_t now_us);
+    void let_others_probe(std::uint32_t role, std::int64_t until_us);
     [[nodiscard]] Channel *free_channel();
     [[nodiscard]] Channel *spare_channel();
     void close_spares();
@@ -328,8 +329,8 @@ private:
     std::size_t in_flight_ = 0;
     core::Turns turns_;
     std::int64_t heard_us_ = 0;      // time of the last answer or piece of an answer
-    std::uint32_t idle_prober_ = 0;  // the role whose probe told nothing: other roles go first
-    std::int64_t idle_prober_until_us_ = 0;
+    std::uint32_t last_prober_ = 0;  // the role whose probe told nothing: other roles go first
+    std::int64_t last_prober_waits_until_us_ = 0;
     // Requests lost with the last connection: they count for the breaker if no connection can be made
     std::size_t owed_failures_ = 0;
 

@@ -482,9 +482,9 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         break;
     case Lack::HeldBack:
         counter = Counter::BreakersOpen;
-        problem.set(core::sqlstate::kHeldBack, "this role's requests timed out at every inference daemon that is up");
-        problem.with_detail("After steadytext.breaker_threshold of them in a row they are held back for "
-                            "steadytext.breaker_recovery; those of other roles are not.");
+        problem.set(core::sqlstate::kHeldBack, "this role's requests fail at every inference daemon that is up");
+        problem.with_detail("After steadytext.breaker_threshold in a row that timed out, or whose answers nobody can "
+                            "read, they are held back for steadytext.breaker_recovery; those of other roles are not.");
         problem.with_hint(
             "Raise steadytext.request_timeout, or ask for less at once; steadytext_daemon_reset() lets them through.");
         break;

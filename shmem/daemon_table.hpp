@@ -102,7 +102,7 @@ struct alignas(kCacheLine) DaemonRow {
         disconnect();
         breaker.forget();
         kinds.reset();
-        unreadable.reset();
+        unreadable.forget();
         resting_tenure.store(0, std::memory_order_relaxed);
         latencies.clear();
         for (std::atomic<std::uint64_t> *number : {&requests, &failures, &late_replies, &answered, &answered_us})

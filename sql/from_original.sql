@@ -280,7 +280,7 @@ ALTER TABLE public.steadytext_queue
     ADD lost_count int NOT NULL DEFAULT 0,
     ADD kill_count int NOT NULL DEFAULT 0,
     ADD user_oid regrole,  -- NULL until the names are known to be true: see the end
-    ADD session_user_oid regrole,
+    ADD session_user_oid regrole CONSTRAINT steadytext_queue_session_user_oid_check CHECK (session_user_oid IS NOT NULL OR user_oid IS NULL),
     ALTER user_oid SET DEFAULT quote_ident(current_user)::regrole,
     ALTER session_user_oid SET DEFAULT quote_ident(session_user)::regrole,
     SET (fillfactor = 50);

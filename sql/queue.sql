@@ -37,7 +37,7 @@ CREATE TABLE public.steadytext_queue (
     lost_count int NOT NULL DEFAULT 0,
     kill_count int NOT NULL DEFAULT 0,
     user_oid regrole DEFAULT quote_ident(current_user)::regrole,
-    session_user_oid regrole DEFAULT quote_ident(session_user)::regrole,
+    session_user_oid regrole DEFAULT quote_ident(session_user)::regrole CONSTRAINT steadytext_queue_session_user_oid_check CHECK (session_user_oid IS NOT NULL OR user_oid IS NULL),
     -- A minute's wait outweighs a step of priority. The order of two rows does not change with time, so an index keeps
     -- it.
     rank float8 NOT NULL GENERATED ALWAYS AS (priority - extract(epoch FROM run_at AT TIME ZONE 'UTC')::float8 / 60) STORED
@@ -48,7 +48,7 @@ CREATE TABLE public.steadytext_queue (
 CREATE UNIQUE INDEX idx_steadytext_queue_request_id ON public.steadytext_queue (request_id);
 CREATE INDEX idx_steadytext_queue_user_created ON public.steadytext_queue (user_id, created_at DESC);
 CREATE INDEX idx_steadytext_queue_callbacks ON public.steadytext_queue (user_oid, id) WHERE callback_state IN ('due', 'running');
-CREATE INDEX idx_steadytext_queue_next ON public.steadytext_queue (user_oid, rank DESC, id) WHERE completed_at IS NULL;
+CREATE INDEX idx_steadytext_queue_next ON public.steadytext_queue (session_user_oid, user_oid, rank DESC, id) WHERE completed_at IS NULL;
 COMMENT ON TABLE public.steadytext_queue IS
     'Asynchronous calls: seen by the role that made them, carried out by the queue worker once committed, kept for steadytext.queue_retention.';
 COMMENT ON COLUMN public.steadytext_queue.session_id IS 'The session that made the call, as %c in log_line_prefix.';
@@ -67,7 +67,7 @@ COMMENT ON COLUMN public.steadytext_queue.callback_pid IS 'The callback worker t
 COMMENT ON COLUMN public.steadytext_queue.kill_count IS 'How often a worker died while at work on this very row; the second time it is failed.';
 COMMENT ON COLUMN public.steadytext_queue.user_oid IS
     'The role that made the call, which sees it, and as which it is carried out; user_id is its name then. A role that has gone is a number here, and a new one of its name another role.';
-COMMENT ON COLUMN public.steadytext_queue.session_user_oid IS 'The role that had connected: the limit of "*" counts by it.';
+COMMENT ON COLUMN public.steadytext_queue.session_user_oid IS 'The role that had connected: its share of the queue, of the worker and of the limit of "*" is used, whatever role it acted as.';
 
 ALTER TABLE public.steadytext_queue ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_requests ON public.steadytext_queue FOR SELECT USING (user_oid = quote_ident(current_user)::regrole);
@@ -76,7 +76,7 @@ CREATE POLICY own_requests ON public.steadytext_queue FOR SELECT USING (user_oid
 -- be any role's.
 CREATE FUNCTION _steadytext.queue_row_check() RETURNS trigger
 AS 'MODULE_PATHNAME', 'steadytext_queue_row_check' LANGUAGE C;
-COMMENT ON FUNCTION _steadytext.queue_row_check() IS 'Makes a row of steadytext_queue nobody''s if its user_oid is not the role that user_id names.';
+COMMENT ON FUNCTION _steadytext.queue_row_check() IS 'Makes a row of steadytext_queue nobody''s if its user_oid is not the role that user_id names; a row without a session_user_oid gets its user_oid.';
 REVOKE ALL ON FUNCTION _steadytext.queue_row_check() FROM PUBLIC;
 CREATE TRIGGER queue_row_check BEFORE INSERT ON public.steadytext_queue
     FOR EACH ROW EXECUTE FUNCTION _steadytext.queue_row_check();

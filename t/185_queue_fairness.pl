@@ -54,6 +54,15 @@ my $late = $cluster->sql(q(SELECT steadytext_enqueue('generate', '{"prompt": "la
 ok(ends($late, 'completed'), 'a job behind a thousand of another role is done');
 cmp_ok($cluster->sql(q(SELECT count(*) FROM steadytext_queue WHERE prompt LIKE '%many %' AND completed_at IS NULL)), '>', 500, 'before most of them, whatever their priority');
 
+# The same after SET ROLE, with which a role is many.
+$cluster->sql(q(SELECT count(steadytext_cancel_async(request_id)) FROM steadytext_queue WHERE completed_at IS NULL));
+$cluster->sql(join '', map { "CREATE ROLE guise_$_ NOLOGIN; GRANT guise_$_ TO hog;" } 1 .. 8);
+$cluster->sql("SET ROLE guise_$_; " . q(SELECT count(steadytext_enqueue('generate', jsonb_build_object('prompt', '!fault:delay=200 guise ' || i || current_user, 'use_cache', false), priority => 10)) FROM generate_series(1, 50) i), user => 'hog') for 1 .. 8;
+my $ids = $cluster->sql(q(SELECT array_agg(steadytext_enqueue('generate', jsonb_build_object('prompt', 'beside ' || i, 'use_cache', false))) FROM generate_series(1, 50) i), user => 'honest');
+ok($cluster->poll_until("SELECT count(*) FROM steadytext_queue WHERE request_id = ANY ('$ids') AND status = 'completed'", 50, 60), 'fifty jobs beside four hundred of one role in eight guises are done');
+my $done = $cluster->sql(qq(SELECT count(*) FROM steadytext_queue WHERE prompt LIKE '%guise %' AND completed_at < (SELECT max(completed_at) FROM steadytext_queue WHERE request_id = ANY ('$ids'))));
+cmp_ok($done, '<', 150, "when as many of the other are done, not eight times as many ($done)");
+
 # Slow ones: who comes later finds a daemon that has room.
 $cluster->ask_daemon('control', '{"delay_ms": 0}');
 $cluster->sql(q(SELECT count(steadytext_cancel_async(request_id)) FROM steadytext_queue WHERE completed_at IS NULL));
@@ -100,6 +109,10 @@ is($cluster->sql($hold->(20), user => 'hog'), 20, 'that much it may have');
 is($cluster->sql($hold->(10), user => 'honest'), 10, 'another role has half of the rest');
 is($cluster->try_sql($hold->(1), user => 'hog')->{state}, '53400', 'and the first no more');
 my $before = $places->();
+# SET ROLE, with which a member acts as another role, gives no other share.
+$cluster->sql('CREATE ROLE guise NOLOGIN; GRANT guise TO hog');
+is($cluster->try_sql('SET ROLE guise; ' . $hold->(1), user => 'hog')->{state}, '53400', 'nor as another role that it is a member of');
+is($places->(), $before, 'which takes no place');
 # Subtransactions that are rolled back, in whatever order, and cancels in them.
 my $own = $cluster->sql(q(SELECT request_id FROM steadytext_queue WHERE user_id = 'honest' AND completed_at IS NULL LIMIT 1));
 $cluster->sql("BEGIN; SAVEPOINT a; SELECT steadytext_generate_async('!fault:hold'); SAVEPOINT b; SELECT steadytext_generate_async('!fault:hold');

@@ -128,6 +128,7 @@ STEADYTEXT_FUNCTION(steadytext_daemon_reset) {
     shmem::DaemonRow &row = row_of(PG_GETARG_DATUM(0));
     row.breaker.reset();
     row.kinds.release();
+    row.unreadable.forget();
     row.held_off_until_us.store(0);
     row.busy_until_us.store(0);
     row.resets.fetch_add(1);

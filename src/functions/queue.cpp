@@ -3,7 +3,8 @@
 // A role may read its own rows of steadytext_queue. This file writes them, as the table's owner, with the caller in
 // user_oid and user_id. Once the transaction has committed, the worker and the waiting sessions are told of the change.
 // Places in the queue are reserved before that (shmem/queue_places.hpp), so that concurrent sessions cannot overfill
-// the queue. A rollback gives them back.
+// the queue. A rollback gives them back. Places are of the role that connected (session_user_oid): SET ROLE gives
+// nobody more of them.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
@@ -227,7 +228,7 @@ void refuse_if_full(Oid role, std::int64_t count) {
     if (guc::queue_max_length > 0 && places.held() + count > guc::queue_max_length)
         refuse("the queue of asynchronous calls is full", places.held(), guc::queue_max_length,
                "steadytext.queue_max_length");
-    if (superuser_arg(role))
+    if (superuser_arg(GetSessionUserId()))
         return;
     const std::int64_t own = places.of(role).held(), share = share_of(places, own);
     if (own + count > share)
@@ -366,7 +367,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     Datum values[kCount];
     char nulls[kCount + 1] = "           ";
     session::require_arguments("_steadytext.queue_add", fcinfo);
-    refuse_if_full(GetUserId(), 1);
+    refuse_if_full(GetSessionUserId(), 1);
     for (int i = 0; i < kArguments; i++) {
         nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
         values[i] = PG_ARGISNULL(i) ? static_cast<Datum>(0) : PG_GETARG_DATUM(i);
@@ -400,7 +401,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     if (!PG_ARGISNULL(6))
         functions::prove_callback(id, GetUserId(), values[6], callback_owner);
     SPI_finish();
-    note_added(GetUserId(), 1);
+    note_added(GetSessionUserId(), 1);
     session::notify(channel_named(TextDatumGetCString(PG_GETARG_DATUM(kArguments))));
     auto *result = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
     *result = id;
@@ -413,7 +414,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
         "UPDATE public.steadytext_queue SET status = 'cancelled', completed_at = pg_catalog.clock_timestamp(), "
         "worker_pid = NULL,"
         " lease_until = NULL WHERE request_id = $1 AND status IN ('pending', 'processing') AND ($3 OR user_oid = $2)"
-        " RETURNING user_oid",
+        " RETURNING session_user_oid",
         SPI_OK_UPDATE_RETURNING};
     if (PG_ARGISNULL(0))
         return BoolGetDatum(false);
@@ -440,7 +441,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
         " callback_state = NULL"
         " WHERE request_id = ANY ($1) AND status IN ('failed', 'cancelled') AND user_oid IS NOT NULL AND ($3 OR "
         "user_oid = $2)"
-        " RETURNING user_oid",
+        " RETURNING session_user_oid",
         SPI_OK_UPDATE_RETURNING};
     if (PG_ARGISNULL(0))
         return Int32GetDatum(0);
@@ -450,7 +451,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
     execute_as_owner(statement, types, values);
     const auto count = static_cast<std::int32_t>(SPI_processed);
     for (std::int32_t i = 0; i < count; i++) {
-        refuse_if_full(GetUserId(), 1);
+        refuse_if_full(role_at(i), 1);
         note_added(role_at(i), 1);
     }
     SPI_finish();
@@ -478,7 +479,8 @@ STEADYTEXT_FUNCTION(steadytext_queue_wait) {
     return BoolGetDatum(ended);
 }
 
-// Trigger before a row is added: if the name and the role do not belong together, the row gets no role.
+// Trigger before a row is added: if the name and the role do not belong together, the row gets no role. A row whose
+// connected role is not known counts for the role itself.
 STEADYTEXT_FUNCTION(steadytext_queue_row_check) {
     if (!CALLED_AS_TRIGGER(fcinfo))
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
@@ -486,10 +488,17 @@ STEADYTEXT_FUNCTION(steadytext_queue_row_check) {
     auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
     HeapTuple row = trigger->tg_trigtuple;
     TupleDesc columns = RelationGetDescr(trigger->tg_relation);
-    const int oid_column = SPI_fnumber(columns, "user_oid");
-    bool no_name, no_role;
+    const int oid_column = SPI_fnumber(columns, "user_oid"), login_column = SPI_fnumber(columns, "session_user_oid");
+    bool no_name, no_role, no_login;
     const Datum name = SPI_getbinval(row, columns, SPI_fnumber(columns, "user_id"), &no_name);
     const Datum role = SPI_getbinval(row, columns, oid_column, &no_role);
+    (void)SPI_getbinval(row, columns, login_column, &no_login);
+    if (no_login && !no_role) {
+        int filled[] = {login_column};
+        Datum values[] = {role};
+        bool nulls[] = {false};
+        row = heap_modify_tuple_by_cols(row, columns, 1, filled, values, nulls);
+    }
     if (no_role || no_name)
         return PointerGetDatum(row);
     const char *role_name = GetUserNameFromId(DatumGetObjectId(role), true);

@@ -35,22 +35,28 @@ constexpr int kLeaseSeconds = 30;
 constexpr int kMostLosses = 5;  // workers that may die with a job in hand before it is given up
 constexpr int kMostKills = 2;   // workers that may die while at work on this very job
 
-// Jumps from role to role in the index, and takes the first rows of each role. A role whose rows are all held back or
-// taken only costs the look at them.
+// Jumps in the index from role to role, and takes the first rows of each: of every role that a login has acted as, and
+// then as many of the login's as it has a share for. A role whose rows are all held back or taken only costs the look
+// at them.
 constexpr const char *kClaim = R"(
-    WITH RECURSIVE role (oid) AS (
-        (SELECT user_oid FROM public.steadytext_queue WHERE completed_at IS NULL ORDER BY user_oid LIMIT 1)
+    WITH RECURSIVE role (login, oid) AS (
+        (SELECT session_user_oid, user_oid FROM public.steadytext_queue WHERE completed_at IS NULL
+         ORDER BY session_user_oid, user_oid LIMIT 1)
         UNION ALL
-        SELECT (SELECT q.user_oid FROM public.steadytext_queue q WHERE q.completed_at IS NULL AND q.user_oid > role.oid
-                ORDER BY q.user_oid LIMIT 1)
-        FROM role WHERE role.oid IS NOT NULL),
-    next AS (
-        SELECT pending.id FROM role, LATERAL (
-            SELECT q.id FROM public.steadytext_queue q
-            WHERE q.user_oid = role.oid AND q.completed_at IS NULL AND q.status = 'pending' AND q.run_at <= clock_timestamp()
-              AND q.priority >= $5
+        SELECT another.* FROM role, LATERAL (
+            SELECT q.session_user_oid, q.user_oid FROM public.steadytext_queue q
+            WHERE q.completed_at IS NULL AND (q.session_user_oid, q.user_oid) > (role.login, role.oid)
+            ORDER BY q.session_user_oid, q.user_oid LIMIT 1) another),
+    first AS (
+        SELECT role.login, pending.* FROM role, LATERAL (
+            SELECT q.id, q.rank FROM public.steadytext_queue q
+            WHERE q.session_user_oid = role.login AND q.user_oid = role.oid AND q.completed_at IS NULL AND q.status = 'pending'
+              AND q.run_at <= clock_timestamp() AND q.priority >= $5
             ORDER BY q.rank DESC, q.id LIMIT $1 FOR UPDATE SKIP LOCKED) pending
-        WHERE role.oid <> ALL ($2) AND pending.id <> $7 LIMIT $6)
+        WHERE role.oid <> ALL ($2) AND role.login <> ALL ($8) AND pending.id <> $7),
+    next AS (
+        SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY login ORDER BY rank DESC, id) AS turn FROM first) share
+        WHERE turn <= $1 LIMIT $6)
     UPDATE public.steadytext_queue q
     SET status = 'processing', started_at = clock_timestamp(), worker_pid = $3,
         lease_until = clock_timestamp() + $4 * interval '1 second'
@@ -66,7 +72,7 @@ constexpr const char *kEnd = R"(
         callback_state = CASE WHEN q.callback IS NOT NULL AND q.user_oid IS NOT NULL THEN 'due' END, callback_tries = 0
     FROM unnest($2, $3, $4, $5, $6, $7, $8) AS d (id, status, result, embedding, error, took_ms, daemon)
     WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1
-    RETURNING q.request_id, q.callback_state IS NOT NULL, q.user_oid)";
+    RETURNING q.request_id, q.callback_state IS NOT NULL, q.session_user_oid)";
 
 constexpr const char *kPutOff = R"(
     UPDATE public.steadytext_queue q
@@ -164,8 +170,8 @@ constexpr const char *kDropProofs = R"(
     WHERE NOT EXISTS (SELECT FROM public.steadytext_queue q WHERE q.request_id = c.request_id))";
 
 constexpr const char *kMeasure = R"(
-    SELECT user_oid, count(*), min(created_at) FILTER (WHERE status = 'pending' AND isfinite(created_at))
-    FROM public.steadytext_queue WHERE completed_at IS NULL GROUP BY user_oid)";
+    SELECT session_user_oid, count(*), min(created_at) FILTER (WHERE status = 'pending' AND isfinite(created_at))
+    FROM public.steadytext_queue WHERE completed_at IS NULL GROUP BY session_user_oid)";
 
 constexpr const char *kTable = "steadytext_queue";
 using Statement = pg::KeptStatement;
@@ -175,23 +181,25 @@ using Statement = pg::KeptStatement;
 
 bool is_saturated(const RoleShare &share, std::uint32_t most) { return share.waiting() > most / 2; }
 
-void add_held_back(const HeldBack &held_back, ArrayColumn &roles) {
+Datum roles_held_back(const HeldBack &held_back) {
+    ArrayColumn roles;
+    roles.begin(OIDOID, HeldBack::kMost);
     held_back.each(core::monotonic_us(), [&](Oid role, std::int64_t) { roles.add(ObjectIdGetDatum(role)); });
+    return roles.array();
 }
 
-// The roles that get nothing now. A role that has enough may have more in the table; `has_more` makes the worker ask
-// for them once the role needs some.
-Datum passed_over(const HeldBack &held_back, RoleShares &shares, std::uint32_t most) {
-    int count = HeldBack::kMost;
+// The logins that have enough. They may have more in the table; `has_more` makes the worker ask for it once they need
+// some.
+Datum saturated(RoleShares &shares, std::uint32_t most) {
+    int count = 0;
     for (const RoleShare *share = shares.begin(); share != nullptr; share = share->next)
         count++;
-    ArrayColumn roles;
-    roles.begin(OIDOID, count);
-    add_held_back(held_back, roles);
+    ArrayColumn logins;
+    logins.begin(OIDOID, count);
     for (RoleShare *share = shares.begin(); share != nullptr; share = share->next)
         if ((share->has_more = is_saturated(*share, most)))
-            roles.add(ObjectIdGetDatum(share->role));
-    return roles.array();
+            logins.add(ObjectIdGetDatum(share->login));
+    return logins.array();
 }
 
 // During some incidents jobs with a lower priority are left alone (bgworker/incident_watch.hpp).
@@ -317,15 +325,15 @@ void record_batch(const Job &job) {
 }
 
 // Reads the rows that kEnd returned.
-void tell_ended(SPITupleTable *rows, std::uint64_t count, void (*ended)(const pg_uuid_t &request, Oid role)) {
+void tell_ended(SPITupleTable *rows, std::uint64_t count, void (*ended)(const pg_uuid_t &request, Oid login)) {
     for (std::uint64_t i = 0; i < count; i++) {
         Columns columns(rows, i);
         const pg_uuid_t request = *DatumGetUUIDP(columns.next());
         if (DatumGetBool(columns.next()))
             note_callback_due();
         bool is_null;
-        const Datum role = columns.next(is_null);
-        ended(request, is_null ? InvalidOid : DatumGetObjectId(role));
+        const Datum login = columns.next(is_null);
+        ended(request, is_null ? InvalidOid : DatumGetObjectId(login));
     }
 }
 
@@ -358,11 +366,11 @@ bool has_queue() { return OidIsValid(pg::own_table("steadytext_queue")); }
 std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, std::int64_t uncharged,
                     MemoryContext parent, RoleShares &shares) {
     static Statement statement{kTable, kClaim, SPI_OK_UPDATE_RETURNING};
-    const Oid types[] = {INT8OID, OIDARRAYOID, INT4OID, INT4OID, INT4OID, INT4OID, INT8OID};
-    const Datum values[] = {Int64GetDatum(most),      passed_over(held_back, shares, most),
+    const Oid types[] = {INT8OID, OIDARRAYOID, INT4OID, INT4OID, INT4OID, INT4OID, INT8OID, OIDARRAYOID};
+    const Datum values[] = {Int64GetDatum(most),      roles_held_back(held_back),
                             Int32GetDatum(MyProcPid), Int32GetDatum(kLeaseSeconds),
                             least_priority(),         Int32GetDatum(static_cast<std::int32_t>(most_of_all)),
-                            Int64GetDatum(uncharged)};
+                            Int64GetDatum(uncharged), saturated(shares, most)};
     statement.execute(types, values);
     const auto count = static_cast<std::uint32_t>(SPI_processed);
     SPITupleTable *rows = SPI_tuptable;
@@ -373,11 +381,11 @@ std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBac
             MemoryContextSwitchTo(AllocSetContextCreate(parent, "steadytext job", ALLOCSET_SMALL_SIZES));
         jobs[i] = read_row(rows, i);
         MemoryContextSwitchTo(caller);
-        shares.of(jobs[i]->row.user).has_more |= count == most_of_all;
+        shares.of(jobs[i]->row.session_user).has_more |= count == most_of_all;
     }
     for (std::uint32_t i = 0; i < count; i++) {
         shares.add(jobs[i]);
-        RoleShare &share = shares.of(jobs[i]->row.user);
+        RoleShare &share = shares.of(jobs[i]->row.session_user);
         share.has_more |= share.waiting() >= most;
     }
     SPI_freetuptable(rows);
@@ -387,10 +395,7 @@ std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBac
 NextDue next_due(const HeldBack &held_back) {
     static Statement statement{kTable, kNextDue, SPI_OK_SELECT};
     const Oid types[] = {OIDARRAYOID, INT4OID};
-    ArrayColumn roles;
-    roles.begin(OIDOID, HeldBack::kMost);
-    add_held_back(held_back, roles);
-    const Datum values[] = {roles.array(), least_priority()};
+    const Datum values[] = {roles_held_back(held_back), least_priority()};
     statement.execute(types, values);
     if (SPI_processed == 0)
         return {-1, InvalidOid};
@@ -399,7 +404,7 @@ NextDue next_due(const HeldBack &held_back) {
     return {std::max<std::int64_t>(ms, 0), DatumGetObjectId(columns.next())};
 }
 
-void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid role)) {
+void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid login)) {
     static Statement end{kTable, kEnd, SPI_OK_UPDATE_RETURNING}, put_off{kTable, kPutOff, SPI_OK_UPDATE};
     Rows<7> ending({INT8OID, TEXTOID, TEXTOID, vector_type(), TEXTOID, INT4OID, TEXTOID}, jobs.count);
     Rows<6> waiting({INT8OID, TEXTOID, INT4OID, INT4OID, INT4OID, BOOLOID}, jobs.count);

@@ -29,8 +29,8 @@ struct NextDue {
 [[nodiscard]] NextDue next_due(const HeldBack &held_back);
 
 // Records the results of the jobs, announces them, and marks callbacks as due; a job cancelled meanwhile stays
-// cancelled. `ended` is called with each ended request and its role.
-void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid role));
+// cancelled. `ended` is called with each ended request and the role that had connected.
+void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid login));
 
 // Locks the jobs' rows until the transaction ends, and moves the jobs whose rows another transaction has locked into
 // `busy`.

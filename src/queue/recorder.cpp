@@ -43,8 +43,8 @@ bool Recorder::is_due(std::int64_t now_us, bool idle) const {
     return !over_.is_empty() && (over_.count >= kMany || idle || now_us - since_us_ >= took_us_);
 }
 
-void Recorder::note_ended(const pg_uuid_t &request, Oid role) {
-    self->row_->queue_places.add(role, -1);
+void Recorder::note_ended(const pg_uuid_t &request, Oid login) {
+    self->row_->queue_places.add(login, -1);
     if (self->ended_count_ < kMost)
         memcpy(&self->ended_keys_[self->ended_count_++], request.data, sizeof(std::uint64_t));
 }

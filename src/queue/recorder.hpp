@@ -36,7 +36,7 @@ public:
 
 private:
     static void record_bunch();
-    static void note_ended(const pg_uuid_t &request, Oid role);
+    static void note_ended(const pg_uuid_t &request, Oid login);
     [[nodiscard]] bool begin_locking_first(std::int64_t now_us);
     void wake_waiters();
     void drop_busy();

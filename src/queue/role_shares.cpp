@@ -26,21 +26,21 @@ void insert_by_rank(JobList &jobs, Job *job) {
 
 }  // namespace
 
-RoleShare &RoleShares::of(Oid role) {
-    if (latest_ != nullptr && latest_->role == role)
+RoleShare &RoleShares::of(Oid login) {
+    if (latest_ != nullptr && latest_->login == login)
         return *latest_;
     for (RoleShare *share = first_; share != nullptr; share = share->next)
-        if (share->role == role)
+        if (share->login == login)
             return *(latest_ = share);
     auto *share = static_cast<RoleShare *>(MemoryContextAllocZero(TopMemoryContext, sizeof(RoleShare)));
-    share->role = role;
+    share->login = login;
     share->next = first_;
     first_ = latest_ = share;
     return *share;
 }
 
 void RoleShares::add(Job *job) {
-    RoleShare &share = of(job->row.user);
+    RoleShare &share = of(job->row.session_user);
     insert_by_rank(job->row.is_batch ? share.new_batches : share.singles, job);
     share.seen_us = job->started_us;
 }

@@ -2,6 +2,8 @@
 //
 // Used by src/queue/worker_main.cpp. Regime: pg.
 //
+// A role here is a role that had connected: SET ROLE gives nobody another share.
+//
 // Roles take turns, a request each: however many jobs a role has, or parts a job has, another role's job waits for a
 // single request of each role. Within a role, single requests and batches take turns, and batches take turns among
 // themselves; single requests go by their rank.
@@ -15,7 +17,7 @@
 namespace steadytext::queue {
 
 struct RoleShare {
-    Oid role;
+    Oid login;
     RoleShare *next;
     JobList singles;      // not begun, most urgent first
     JobList new_batches;  // as singles
@@ -32,7 +34,7 @@ struct RoleShare {
 class RoleShares {
 public:
     // Makes a share if the role has none.
-    [[nodiscard]] RoleShare &of(Oid role);
+    [[nodiscard]] RoleShare &of(Oid login);
     [[nodiscard]] RoleShare *begin() const { return first_; }
 
     // Adds a job that was just claimed.

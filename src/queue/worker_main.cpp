@@ -138,7 +138,7 @@ Part &part_of(const ModelCall *call) {
     return *part;
 }
 
-void keep_ended(const Part &part) { self->shares.of(part.job->row.user).under_way--; }
+void keep_ended(const Part &part) { self->shares.of(part.job->row.session_user).under_way--; }
 
 // Moves the job to the jobs that are over, and gives up its remaining requests.
 void move_over(Job *job) {
@@ -186,7 +186,7 @@ void start_part(Job &job) {
     const Role before = become(job);
     Part &part = begin_part(job);
     keep(part);
-    self->shares.of(job.row.user).under_way++;
+    self->shares.of(job.row.session_user).under_way++;
     MemoryContext caller = MemoryContextSwitchTo(part.memory);
     self->calls->start(part.call);
     MemoryContextSwitchTo(caller);
@@ -257,7 +257,7 @@ void take_answers() {
         if (job->is_over())
             move_over(job);
         else if (job->to_repeat > 0 && job->list == &self->under_way)
-            move(job, self->shares.of(job->row.user).batches);
+            move(job, self->shares.of(job->row.session_user).batches);
     }
 }
 

@@ -142,6 +142,7 @@ Answer PendingSlot::take_answer() const {
     answer.daemon = done.daemon;
     answer.kind = shmem::kind_of(done.operation);
     answer.daemon_tenure = done.daemon_tenure;
+    answer.role = done.role.load(std::memory_order_relaxed);
     const std::int64_t sent_us = done.sent_us.load(std::memory_order_relaxed);
     answer.was_sent = sent_us != 0;
     answer.queue_ms = sent_us == 0 ? 0 : static_cast<double>(sent_us - done.submitted_us) / 1000;
@@ -195,16 +196,15 @@ bool note_reading(const Answer &answer, bool read, const core::Problem &problem)
     if (daemon.tenure.load(std::memory_order_acquire) != answer.daemon_tenure)
         return read;  // the daemon is gone, and its row another's
     const std::int64_t now_us = core::monotonic_us();
-    const Oid role = IsBackgroundWorker ? GetUserId() : GetSessionUserId();  // as calls are counted (observe.cpp)
     if (read)
         daemon.kinds.worked(answer.kind, now_us);
     if (read || strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) != 0) {
-        daemon.unreadable.worked(role, now_us);
+        daemon.unreadable.worked();
         daemon.breaker.record_readable();
     } else {
         segment.counters->add(my_shard(), Counter::InvalidReplies);
         daemon.failures.fetch_add(1, std::memory_order_relaxed);
-        if (daemon.unreadable.is_the_daemons(role, now_us) &&
+        if (daemon.unreadable.is_the_daemons(answer.role, guc::breaker_settings(), now_us) &&
             daemon.kinds.is_the_daemons(answer.kind, guc::breaker_settings(), now_us))
             daemon.breaker.record_unreadable(guc::breaker_settings(), now_us);
     }

@@ -40,8 +40,9 @@ struct Answer {
     std::string_view text;
     std::uint16_t daemon = 0;  // row of the daemon table, as long as its tenure is
     std::uint64_t daemon_tenure = 0;
-    std::size_t kind = 0;  // shmem::kind_of() its operation
-    double queue_ms = 0;   // until it was sent
+    std::size_t kind = 0;    // shmem::kind_of() its operation
+    std::uint32_t role = 0;  // that had connected: its share was used
+    double queue_ms = 0;     // until it was sent
 };
 
 // Plain data; with nothing submitted, let_go() does nothing.
