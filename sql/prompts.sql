@@ -44,7 +44,7 @@ CREATE TABLE public.steadytext_prompt_versions (
 CREATE UNIQUE INDEX idx_steadytext_prompt_versions_prompt_id_active ON public.steadytext_prompt_versions (prompt_id) WHERE is_active;
 CREATE INDEX idx_steadytext_prompt_versions_created_at ON public.steadytext_prompt_versions (created_at DESC);
 COMMENT ON TABLE public.steadytext_prompt_versions IS
-    'Versions of prompts. Nothing of a row changes but is_active, and a row goes only with its prompt.';
+    'Versions of prompts. Nothing of a row changes but is_active, which a move of the label "active" sets, and a row goes only with its prompt.';
 COMMENT ON COLUMN public.steadytext_prompt_versions.required_variables IS
     'Names that the template takes from its variables, those behind a default among them.';
 COMMENT ON COLUMN public.steadytext_prompt_versions.is_active IS 'Whether it is the version that a call gets which names none.';
@@ -73,6 +73,44 @@ SELECT pg_catalog.pg_extension_config_dump('public.steadytext_prompt_label_moves
 
 -- ---- what a row must be, whoever writes it -------------------------------------------------------------------------------
 
+-- The version where a label is; NULL: there is no such label.
+CREATE FUNCTION _steadytext.prompt_label_place(prompt uuid, label text) RETURNS int
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN label = 'active'
+        THEN (SELECT v.version FROM public.steadytext_prompt_versions v WHERE v.prompt_id = prompt AND v.is_active)
+        ELSE (SELECT m.version FROM public.steadytext_prompt_label_moves m
+              WHERE m.prompt_id = prompt AND m.label = prompt_label_place.label ORDER BY m.id DESC LIMIT 1) END
+$$;
+REVOKE ALL ON FUNCTION _steadytext.prompt_label_place(uuid, text) FROM PUBLIC;
+
+-- A move that somebody adds says what it does, not what its row claims: its number is the next, it begins where the
+-- label is, and it leads to a version that is there.
+CREATE FUNCTION _steadytext.prompt_move_check(move public.steadytext_prompt_label_moves) RETURNS public.steadytext_prompt_label_moves
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    move.id := nextval('public.steadytext_prompt_label_moves_id_seq');
+    move.from_version := _steadytext.prompt_label_place(move.prompt_id, move.label);
+    move.moved_by := current_user;
+    move.moved_at := clock_timestamp();
+    IF move.version IS NULL AND move.label = 'active' THEN
+        RAISE EXCEPTION 'the label "active" cannot be taken away' USING ERRCODE = '22023';
+    ELSIF move.version IS NOT NULL AND NOT EXISTS (
+        SELECT FROM public.steadytext_prompt_versions v WHERE v.prompt_id = move.prompt_id AND v.version = move.version) THEN
+        RAISE EXCEPTION 'there is no version % of the prompt', move.version USING ERRCODE = '23503';
+    ELSIF move.undoes IS NOT NULL AND NOT EXISTS (
+        SELECT FROM public.steadytext_prompt_label_moves m
+        WHERE m.id = move.undoes AND m.prompt_id = move.prompt_id AND m.label = move.label AND m.from_version = move.version) THEN
+        RAISE EXCEPTION 'move % of the label is not undone by this one', move.undoes USING ERRCODE = '23503';
+    END IF;
+    RETURN move;
+END
+$$;
+REVOKE ALL ON FUNCTION _steadytext.prompt_move_check(public.steadytext_prompt_label_moves) FROM PUBLIC;
+
 -- A superuser restores dumps: names and times of rows stay, and so does a template of the original that this version
 -- cannot render.
 CREATE FUNCTION _steadytext.prompt_row_check() RETURNS trigger
@@ -81,6 +119,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     is_restored CONSTANT boolean := pg_has_role('steadytext_owner', 'USAGE');
+    next int;
 BEGIN
     IF TG_TABLE_NAME = 'steadytext_prompt_versions' THEN
         BEGIN
@@ -93,17 +132,27 @@ BEGIN
     END IF;
     IF NOT is_restored THEN
         IF TG_TABLE_NAME <> 'steadytext_prompts' THEN
-            PERFORM FROM public.steadytext_prompts p WHERE p.id = NEW.prompt_id FOR KEY SHARE;
+            -- As in prompt_to_change(): changes of a prompt come one after the other.
+            PERFORM FROM public.steadytext_prompts p WHERE p.id = NEW.prompt_id FOR UPDATE;
             IF NOT FOUND THEN
                 RAISE EXCEPTION 'there is no prompt with id %', NEW.prompt_id USING ERRCODE = '23503';
             END IF;
         END IF;
         IF TG_TABLE_NAME = 'steadytext_prompt_label_moves' THEN
-            NEW.moved_by := current_user;
-            NEW.moved_at := clock_timestamp();
+            RETURN _steadytext.prompt_move_check(NEW);
+        END IF;
+        NEW.id := gen_random_uuid();
+        NEW.created_by := current_user;
+        NEW.created_at := clock_timestamp();
+        IF TG_TABLE_NAME = 'steadytext_prompts' THEN
+            NEW.updated_by := NEW.created_by;
+            NEW.updated_at := NEW.created_at;
         ELSE
-            NEW.created_by := current_user;
-            NEW.created_at := clock_timestamp();
+            SELECT coalesce(max(v.version), 0) + 1 INTO next FROM public.steadytext_prompt_versions v WHERE v.prompt_id = NEW.prompt_id;
+            IF NEW.version <> next OR NEW.is_active THEN
+                RAISE EXCEPTION 'the next version of the prompt is %, and not active yet', next USING ERRCODE = '55000',
+                    HINT = 'steadytext_prompt_update() makes a new version and moves the label "active" to it.';
+            END IF;
         END IF;
     END IF;
     RETURN NEW;
@@ -113,6 +162,21 @@ REVOKE ALL ON FUNCTION _steadytext.prompt_row_check() FROM PUBLIC;
 CREATE TRIGGER check_row BEFORE INSERT ON public.steadytext_prompts FOR EACH ROW EXECUTE FUNCTION _steadytext.prompt_row_check();
 CREATE TRIGGER check_row BEFORE INSERT ON public.steadytext_prompt_versions FOR EACH ROW EXECUTE FUNCTION _steadytext.prompt_row_check();
 CREATE TRIGGER check_row BEFORE INSERT ON public.steadytext_prompt_label_moves FOR EACH ROW EXECUTE FUNCTION _steadytext.prompt_row_check();
+
+-- The version with is_active is the one to which the last move of "active" leads, whoever adds the move.
+CREATE FUNCTION _steadytext.prompt_activate() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE public.steadytext_prompt_versions v SET is_active = false WHERE v.prompt_id = NEW.prompt_id AND v.is_active AND v.version <> NEW.version;
+    UPDATE public.steadytext_prompt_versions v SET is_active = true WHERE v.prompt_id = NEW.prompt_id AND NOT v.is_active AND v.version = NEW.version;
+    RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION _steadytext.prompt_activate() FROM PUBLIC;
+CREATE TRIGGER activate AFTER INSERT ON public.steadytext_prompt_label_moves FOR EACH ROW
+    WHEN (NEW.label = 'active') EXECUTE FUNCTION _steadytext.prompt_activate();
 
 -- Versions and moves go with their prompt, whoever deletes it.
 CREATE FUNCTION _steadytext.prompt_gone() RETURNS trigger
@@ -141,15 +205,11 @@ AS $$
 BEGIN
     IF TG_TABLE_NAME = 'steadytext_prompts' THEN
         IF (NEW.id, NEW.slug, NEW.created_at, NEW.created_by) IS NOT DISTINCT FROM (OLD.id, OLD.slug, OLD.created_at, OLD.created_by) THEN
+            NEW.updated_at := clock_timestamp();
+            NEW.updated_by := current_user;
             RETURN NEW;
         END IF;
         RAISE EXCEPTION 'only the description of a prompt can be changed' USING ERRCODE = '55000';
-    ELSIF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'steadytext_prompt_versions' THEN
-        IF (NEW.id, NEW.prompt_id, NEW.version, NEW.template, NEW.required_variables, NEW.metadata, NEW.created_at, NEW.created_by)
-           IS NOT DISTINCT FROM
-           (OLD.id, OLD.prompt_id, OLD.version, OLD.template, OLD.required_variables, OLD.metadata, OLD.created_at, OLD.created_by) THEN
-            RETURN NEW;
-        END IF;
     END IF;
     RAISE EXCEPTION '%', CASE TG_TABLE_NAME WHEN 'steadytext_prompt_versions' THEN 'versions of prompts cannot be changed' ELSE 'moves of labels cannot be changed' END
         USING ERRCODE = '55000', HINT = CASE TG_TABLE_NAME WHEN 'steadytext_prompt_versions'
@@ -163,6 +223,8 @@ CREATE TRIGGER keep_row BEFORE UPDATE OR DELETE ON public.steadytext_prompt_vers
     WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.prompt_row_stays();
 CREATE TRIGGER keep_row BEFORE UPDATE OR DELETE ON public.steadytext_prompt_label_moves FOR EACH ROW
     WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.prompt_row_stays();
+CREATE TRIGGER keep_rows BEFORE TRUNCATE ON public.steadytext_prompt_versions FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.prompt_row_stays();
+CREATE TRIGGER keep_rows BEFORE TRUNCATE ON public.steadytext_prompt_label_moves FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.prompt_row_stays();
 
 -- ---- writing ------------------------------------------------------------------------------------------------------------
 
@@ -216,16 +278,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    before int;
+    before CONSTANT int := _steadytext.prompt_label_place(prompt, label);
 BEGIN
-    IF label = 'active' THEN
-        SELECT v.version INTO before FROM public.steadytext_prompt_versions v WHERE v.prompt_id = prompt AND v.is_active;
-        UPDATE public.steadytext_prompt_versions v SET is_active = false WHERE v.prompt_id = prompt AND v.is_active;
-        UPDATE public.steadytext_prompt_versions v SET is_active = true WHERE v.prompt_id = prompt AND v.version = prompt_label_move.version;
-    ELSE
-        SELECT m.version INTO before FROM public.steadytext_prompt_label_moves m
-        WHERE m.prompt_id = prompt AND m.label = prompt_label_move.label ORDER BY m.id DESC LIMIT 1;
-    END IF;
     IF before IS DISTINCT FROM version THEN
         INSERT INTO public.steadytext_prompt_label_moves (prompt_id, label, version, from_version, undoes)
             VALUES (prompt, prompt_label_move.label, prompt_label_move.version, before, prompt_label_move.undoes);
@@ -527,10 +581,14 @@ DECLARE
     new text[];
     old_count int;
     new_count int;
-    shared int[];  -- how many lines both have from here on: rows of new_count + 1
+    -- Between the common first lines and the common last lines: how many lines both have from line a of the old and line
+    -- b of the new on, at a * width + b + 1.
+    shared int[];
     width int;
     i int := 1;
     k int := 1;
+    first int;
+    tail int := 0;  -- common last lines
 BEGIN
     PERFORM _steadytext.check('steadytext_prompt_diff', slug, from_version, to_version);
     SELECT string_to_array(v.template, E'\n') INTO old FROM _steadytext.prompt_version(slug, from_version, NULL) v;
@@ -542,14 +600,20 @@ BEGIN
         i := i + 1;
     END LOOP;
     k := i;
+    first := i;
+    WHILE old_count >= i AND new_count >= i AND old[old_count] = new[new_count] LOOP
+        old_count := old_count - 1;
+        new_count := new_count - 1;
+        tail := tail + 1;
+    END LOOP;
     -- Beyond this the longest common lines take too long: then all old lines come before all new ones.
-    IF (old_count - i + 1)::bigint * (new_count - k + 1) <= 250000 THEN
-        width := new_count + 2;
-        shared := array_fill(0, ARRAY[(old_count + 2) * width]);
-        FOR a IN REVERSE old_count .. i LOOP
-            FOR b IN REVERSE new_count .. k LOOP
-                shared[a * width + b] := CASE WHEN old[a] = new[b] THEN shared[(a + 1) * width + b + 1] + 1
-                                              ELSE greatest(shared[(a + 1) * width + b], shared[a * width + b + 1]) END;
+    IF (old_count - i + 1)::bigint * (new_count - k + 1) BETWEEN 1 AND 250000 THEN
+        width := new_count - first + 2;
+        shared := array_fill(0, ARRAY[(old_count - first + 2) * width]);
+        FOR a IN REVERSE old_count - first .. 0 LOOP
+            FOR b IN REVERSE new_count - first .. 0 LOOP
+                shared[a * width + b + 1] := CASE WHEN old[first + a] = new[first + b] THEN shared[(a + 1) * width + b + 2] + 1
+                                                  ELSE greatest(shared[(a + 1) * width + b + 1], shared[a * width + b + 2]) END;
             END LOOP;
         END LOOP;
         WHILE i <= old_count AND k <= new_count LOOP
@@ -557,7 +621,7 @@ BEGIN
                 RETURN QUERY SELECT '  ' || old[i];
                 i := i + 1;
                 k := k + 1;
-            ELSIF shared[(i + 1) * width + k] >= shared[i * width + k + 1] THEN
+            ELSIF shared[(i - first + 1) * width + k - first + 1] >= shared[(i - first) * width + k - first + 2] THEN
                 RETURN QUERY SELECT '- ' || old[i];
                 i := i + 1;
             ELSE
@@ -568,6 +632,7 @@ BEGIN
     END IF;
     RETURN QUERY SELECT '- ' || old[n] FROM generate_series(i, old_count) n ORDER BY n;
     RETURN QUERY SELECT '+ ' || new[n] FROM generate_series(k, new_count) n ORDER BY n;
+    RETURN QUERY SELECT '  ' || old[n] FROM generate_series(old_count + 1, old_count + tail) n ORDER BY n;
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_prompt_diff(text, int, int) IS

@@ -159,7 +159,30 @@ SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_versio
 SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_versions (prompt_id, version, template) VALUES ('00000000-0000-0000-0000-000000000000', 1, 'x')$$),
     '23503 there is no prompt with id 00000000-0000-0000-0000-000000000000', 'of prompts that are there');
 SELECT is(pg_temp.as_role('prompt_admin', $$DELETE FROM steadytext_prompt_label_moves$$), '55000 moves of labels cannot be changed', 'history is kept');
+-- What an administrator writes by hand says what happened, whatever the row claims.
+SELECT is(pg_temp.as_role('prompt_admin', $$UPDATE steadytext_prompts SET updated_by = 'somebody', updated_at = '2020-01-01' WHERE slug = 'of-admin' RETURNING updated_by || (updated_at > '2021-01-01')$$), 'prompt_admintrue', 'who changed a prompt, and when');
+SELECT is(pg_temp.as_role('prompt_admin', $$UPDATE steadytext_prompt_versions SET is_active = NOT is_active$$), '55000 versions of prompts cannot be changed', 'what is active moves by a label');
+SELECT matches(pg_temp.as_role('prompt_admin', call), '^55000 the next version of the prompt is 3, and not active yet', 'versions come one after the other: ' || call) FROM unnest(ARRAY[
+    $$INSERT INTO steadytext_prompt_versions (prompt_id, version, template) SELECT id, 2147483647, 'x' FROM steadytext_prompts WHERE slug = 'of-admin'$$,
+    $$INSERT INTO steadytext_prompt_versions (prompt_id, version, template, is_active) SELECT id, 3, 'x', true FROM steadytext_prompts WHERE slug = 'of-admin'$$]) call;
+SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_label_moves (prompt_id, label, version) SELECT id, 'staging', 999 FROM steadytext_prompts WHERE slug = 'of-admin'$$),
+    '23503 there is no version 999 of the prompt', 'a label leads to a version that is there');
+SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_label_moves (prompt_id, label, version) SELECT id, 'active', NULL FROM steadytext_prompts WHERE slug = 'of-admin'$$),
+    '22023 the label "active" cannot be taken away', 'and some version is active');
+SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_label_moves (prompt_id, label, version, undoes) SELECT id, 'staging', 2, (SELECT max(id) FROM steadytext_prompt_label_moves) FROM steadytext_prompts WHERE slug = 'of-admin'$$)
+    ~ '^23503 move [0-9]+ of the label is not undone by this one', true, 'what a move takes back is so');
+SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_label_moves (id, prompt_id, label, version, from_version, moved_by, moved_at) SELECT 9223372036854775807, id, 'active', 1, 555, 'somebody', '2020-01-01'
+    FROM steadytext_prompts WHERE slug = 'of-admin' RETURNING concat_ws(' ', id < 1000000000, from_version, moved_by, moved_at > '2021-01-01')$$), 't 2 prompt_admin t', 'a move has the next number, and begins where the label is');
+SELECT is(pg_temp.as_role('prompt_admin', $$SELECT version_num FROM steadytext_prompt_get('of-admin')$$), '1', 'and is made');
+SELECT is(pg_temp.as_role('prompt_admin', $$SELECT steadytext_prompt_rollback('of-admin')$$), '2', 'and can be taken back');
+SELECT throws_ok($$TRUNCATE steadytext_prompt_label_moves$$, '55000', 'moves of labels cannot be changed', 'nor does a superuser truncate the history');
+SELECT throws_ok($$TRUNCATE steadytext_prompt_versions$$, '55000', 'versions of prompts cannot be changed', 'or the versions');
 SELECT is(pg_temp.as_role('prompt_admin', $$SELECT steadytext_prompt_delete('of-admin')$$), 'true', 'it deletes whole prompts');
+
+-- What is common at the beginning and the end costs no room.
+SELECT ok(steadytext_prompt_create('many-lines', repeat(E'x\n', 20000) || E'a\n' || repeat(E'y\n', 20000)) IS NOT NULL AND steadytext_prompt_update('many-lines', repeat(E'x\n', 20000) || E'b\nc\n' || repeat(E'y\n', 20000)) IS NOT NULL, 'forty thousand lines');
+SELECT results_eq($$SELECT d, count(*)::int FROM (SELECT d, row_number() OVER () AS n FROM steadytext_prompt_diff('many-lines', 1, 2) d) d GROUP BY d ORDER BY min(n)$$,
+    $$VALUES ('  x', 20000), ('- a', 1), ('+ b', 1), ('+ c', 1), ('  y', 20000), ('  ', 1)$$, 'of which three differ');
 
 SELECT * FROM finish();
 ROLLBACK;

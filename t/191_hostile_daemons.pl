@@ -97,14 +97,17 @@ sub answered { my ($endpoint) = @_; my ($n) = $cluster->ask_daemon('stats', '{}'
 }
 
 # A daemon of which nothing can be read is left alone like one that is down.
+$cluster->sql('CREATE ROLE one_role LOGIN IN ROLE pg_monitor; CREATE ROLE another_role LOGIN IN ROLE pg_monitor');
 for my $call ('generate', 'embed') {
     my $babbler = $cluster->start_echo(name => "babbler-$call");
     $cluster->ask_daemon('control', qq({"fault": "bad-utf8", "count": -1, "methods": ["$call"]}), $babbler->{endpoint});
     $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$babbler->{endpoint}'; ALTER SYSTEM SET steadytext.breaker_threshold = 5; SELECT pg_reload_conf()");
     ok($cluster->poll_until(q(SELECT state FROM steadytext_daemons), 'ready'), 'a daemon that sends no UTF-8');
-    is($cluster->sql(qq(SET steadytext.on_failure = 'null'; SET client_min_messages = error;
-        SELECT count(steadytext_$call('x' || i, use_cache => false)) FROM generate_series(1, 5) i; SELECT breaker, failures FROM steadytext_daemons)),
-        "0\nopen|5", "$call: five unreadable answers in a row open its breaker");
+    my $ask = sub { my ($role) = @_; return $cluster->sql(qq(SET steadytext.on_failure = 'null'; SET steadytext.read_ahead = off; SET client_min_messages = error;
+        SELECT count(steadytext_$call('x' || i, use_cache => false)) FROM generate_series(1, 3) i; SELECT breaker, failures FROM steadytext_daemons), user => $role) };
+    is($ask->('one_role'), "0\nclosed|3", "$call: unreadable answers of one role");
+    is($ask->('another_role'), "0\nclosed|6", "$call: and of another");
+    is($ask->('one_role'), "0\nopen|8", "$call: five in a row that another role's followed open its breaker");
 }
 
 # What a daemon says of itself, each member as everything it should not be. One program listens at many addresses, and tells each

@@ -114,6 +114,16 @@ TEST(Jinja, LongTextsAreCountedByFiltersAndMethods) {
     }
 }
 
+// What a filter needs while it is at work counts as memory, and is free again when the filter ends.
+TEST(Jinja, FiltersCountTheirOwnMemory) {
+    const std::string large = R"({"t": ")" + std::string(6U << 20, 'a') + R"("})";
+    for (const std::string_view expression : {"t|reverse|length", "t[::-1]|length", "t[::2]|length",
+                                              "t|wordwrap(1)|length", "(t|replace('a', '\\n')).splitlines()|length"})
+        EXPECT_STREQ(render("{{ " + std::string(expression) + " }}", large).problem.sqlstate, "54000") << expression;
+    const std::string small = R"({"t": ")" + std::string(1U << 20, 'a') + R"("})";
+    EXPECT_STREQ(render("{% for i in range(20) %}{{ t[::-1]|length }}{% endfor %}", small).problem.sqlstate, "");
+}
+
 double seconds_of(const std::string &source, const std::string &variables) {
     double least = 1e9;
     for (int i = 0; i < 3; i++) {

@@ -390,7 +390,10 @@ Value slice(Machine &machine, const Value &of, const Value &start, const Value &
     // Every stride-th of them; a stride beyond the count gives one.
     const std::int64_t hop = std::clamp(stride, -count - 1, count + 1);
     if (of.is(Kind::String)) {
+        Bounds::Scratch scratch(machine.bounds);
+        scratch.take(static_cast<std::size_t>(count) * sizeof(std::string_view));
         std::vector<std::string_view> codes;
+        codes.reserve(static_cast<std::size_t>(count));
         for (std::size_t at = 0, length; at < of.size; at += length) {
             (void)code_at(of.text(), at, length);
             codes.push_back(of.text().substr(at, length));

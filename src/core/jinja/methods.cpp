@@ -139,7 +139,8 @@ Value of_text(Machine &machine, const Method &method, const Arguments &arguments
     if (name == "splitlines") {
         (void)Bound(name, arguments, {});
         List *parts = new_list(machine.arena);
-        for (const std::string_view line : lines(text))
+        Bounds::Scratch scratch(machine.bounds);
+        for (const std::string_view line : lines(text, scratch))
             parts->add(machine.arena, string(line));
         return value_of(Kind::List, parts);
     }

@@ -206,7 +206,7 @@ std::string title(std::string_view text) {
 // ---- lines and words
 // -------------------------------------------------------------------------------------------------------
 
-std::vector<std::string_view> lines(std::string_view text) {
+std::vector<std::string_view> lines(std::string_view text, Bounds::Scratch &scratch) {
     std::vector<std::string_view> out;
     std::size_t begin = 0;
     for (std::size_t at = 0, length; at < text.size(); at += length) {
@@ -214,13 +214,13 @@ std::vector<std::string_view> lines(std::string_view text) {
         if (!((code >= 10 && code <= 13) || (code >= 0x1C && code <= 0x1E) || code == 0x85 || code == 0x2028 ||
               code == 0x2029))
             continue;
-        out.push_back(text.substr(begin, at - begin));
+        scratch.add(out, text.substr(begin, at - begin));
         if (code == '\r' && at + 1 < text.size() && text[at + 1] == '\n')
             at++;
         begin = at + length;
     }
     if (begin < text.size())
-        out.push_back(text.substr(begin));
+        scratch.add(out, text.substr(begin));
     return out;
 }
 
@@ -229,12 +229,15 @@ namespace {
 // A line as code points with the byte of each, for textwrap's regular expressions.
 class Codes {
 public:
-    explicit Codes(std::string_view text) {
+    Codes(std::string_view text, Bounds::Scratch &scratch) {
+        scratch.take((text.size() + 1) * (sizeof codes_[0] + sizeof bytes_[0]));
+        codes_.reserve(text.size());
+        bytes_.reserve(text.size() + 1);
         for (std::size_t at = 0, length; at < text.size(); at += length) {
-            bytes_.push_back(at);
+            bytes_.push_back(static_cast<std::uint32_t>(at));
             codes_.push_back(code_at(text, at, length));
         }
-        bytes_.push_back(text.size());
+        bytes_.push_back(static_cast<std::uint32_t>(text.size()));
     }
     [[nodiscard]] std::size_t size() const { return codes_.size(); }
     [[nodiscard]] std::size_t byte(std::size_t i) const { return bytes_[i]; }
@@ -261,7 +264,7 @@ public:
 
 private:
     std::vector<std::uint32_t> codes_;
-    std::vector<std::size_t> bytes_;
+    std::vector<std::uint32_t> bytes_;  // of a text of at most Bounds::kMostMemory
 };
 
 // One chunk of textwrap's wordsep_re (3.11) from `begin` on; returns its end.
@@ -296,17 +299,18 @@ std::size_t chunk_end(const Codes &codes, std::size_t begin, bool hyphens) {
 }  // namespace
 
 std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, bool break_long_words,
-                                      bool break_on_hyphens, Bounds &bounds) {
-    const Codes codes(line);
+                                      bool break_on_hyphens, Bounds &bounds, Bounds::Scratch &kept) {
+    Bounds::Scratch scratch(bounds);
+    const Codes codes(line, scratch);
     struct Chunk {
-        std::size_t begin, end;
+        std::uint32_t begin, end;
         [[nodiscard]] std::size_t size() const { return end - begin; }
     };
     std::vector<Chunk> chunks;
     for (std::size_t at = 0; at < codes.size();) {
         const std::size_t end = chunk_end(codes, at, break_on_hyphens);
         bounds.spend(end - at);
-        chunks.push_back({at, end});
+        scratch.add(chunks, {static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(end)});
         at = end;
     }
     const auto blank = [&](const Chunk &chunk) {
@@ -316,7 +320,7 @@ std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, 
         return true;
     };
     // A long chunk is looked at once for each row that is cut off it: the place of what is no space is kept.
-    std::size_t solid = 0;
+    std::uint32_t solid = 0;
     const auto begins_blank = [&](const Chunk &chunk) {
         for (solid = std::max(solid, chunk.begin); solid < chunk.end && is_space(codes.at(solid));)
             solid++;
@@ -332,14 +336,14 @@ std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, 
             next++;
         while (next < chunks.size() && used + chunks[next].size() <= width) {
             used += chunks[next].size();
-            row.push_back(chunks[next++]);
+            scratch.add(row, chunks[next++]);
         }
         if (next < chunks.size() && chunks[next].size() > width) {
             Chunk &chunk = chunks[next];
             if (break_long_words) {
-                std::size_t end = chunk.begin + (width - used);
+                auto end = static_cast<std::uint32_t>(chunk.begin + (width - used));
                 if (break_on_hyphens) {
-                    std::size_t hyphen = end;
+                    std::uint32_t hyphen = end;
                     while (hyphen > chunk.begin && !codes.is(hyphen - 1, '-'))
                         hyphen--;
                     bool others = false;
@@ -348,17 +352,17 @@ std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, 
                     if (others)
                         end = hyphen;
                 }
-                row.push_back({chunk.begin, end});
+                scratch.add(row, {chunk.begin, end});
                 chunk.begin = end;
             } else if (row.empty()) {
-                row.push_back(chunks[next++]);
+                scratch.add(row, chunks[next++]);
             }
         }
         if (!row.empty() && blank(row.back()))
             row.pop_back();
         if (!row.empty())
-            out.push_back(
-                line.substr(codes.byte(row.front().begin), codes.byte(row.back().end) - codes.byte(row.front().begin)));
+            kept.add(out, line.substr(codes.byte(row.front().begin),
+                                      codes.byte(row.back().end) - codes.byte(row.front().begin)));
     }
     return out;
 }

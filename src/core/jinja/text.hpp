@@ -36,9 +36,10 @@ void append_code(std::string &out, std::uint32_t code);
 [[nodiscard]] std::string capitalized(std::string_view text);  // str.capitalize()
 [[nodiscard]] std::string title(std::string_view text);        // the filter: a new word behind white space, - ( { [ <
 
-[[nodiscard]] std::vector<std::string_view> lines(std::string_view text);  // str.splitlines()
+// The views of these two count in the scratch.
+[[nodiscard]] std::vector<std::string_view> lines(std::string_view text, Bounds::Scratch &scratch);  // str.splitlines()
 [[nodiscard]] std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, bool break_long_words,
-                                                    bool break_on_hyphens, Bounds &bounds);
+                                                    bool break_on_hyphens, Bounds &bounds, Bounds::Scratch &kept);
 
 // As std::string_view::find() and rfind(), but counted: a search can take a time that grows with the product of both
 // lengths.

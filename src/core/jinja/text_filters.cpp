@@ -82,12 +82,14 @@ Value wordwrap(Machine &machine, const Value &of, const Arguments &arguments) {
     std::string out;
     bool first = true;
     machine.bounds.spend(1 + text.size());
-    for (const std::string_view line : lines(text)) {
+    Bounds::Scratch all(machine.bounds);
+    for (const std::string_view line : lines(text, all)) {
+        Bounds::Scratch scratch(machine.bounds);
         out += first ? "" : wrap;
         first = false;
         bool first_row = true;
         for (const std::string_view row :
-             wrapped(line, static_cast<std::size_t>(width), long_words, hyphens, machine.bounds)) {
+             wrapped(line, static_cast<std::size_t>(width), long_words, hyphens, machine.bounds, scratch)) {
             out += first_row ? "" : wrap;
             first_row = false;
             out += row;
@@ -113,7 +115,8 @@ Value indent(Machine &machine, const Value &of, const Arguments &arguments) {
     const bool blank = is_true(machine, given.or_else(2, truth(false)));
     std::string out = is_true(machine, given.or_else(1, truth(false))) ? indention : "";
     bool first = true;
-    for (const std::string_view line : lines(text)) {
+    Bounds::Scratch scratch(machine.bounds);
+    for (const std::string_view line : lines(text, scratch)) {
         machine.bounds.spend(1 + line.size() / 64);
         if (!first) {
             out += '\n';

@@ -63,6 +63,29 @@ public:
     }
     void give_back_output(std::size_t bytes) { output_ -= bytes; }
 
+    // Memory that a filter needs while it is at work: counted for as long as this lives.
+    class Scratch {
+    public:
+        explicit Scratch(Bounds &bounds) : bounds_(bounds) {}
+        ~Scratch() { bounds_.memory_ -= taken_; }
+        Scratch(const Scratch &) = delete;
+        Scratch &operator=(const Scratch &) = delete;
+        void take(std::size_t bytes) {
+            taken_ += bytes;  // also if the bound is passed: take_memory() has counted it then
+            bounds_.take_memory(bytes);
+        }
+        // Room for one more in a vector, which may have twice the room that it needs.
+        template <class Item>
+        void add(std::vector<Item> &items, Item item) {
+            take(2 * sizeof(Item));
+            items.push_back(std::move(item));
+        }
+
+    private:
+        Bounds &bounds_;
+        std::size_t taken_ = 0;
+    };
+
     // One level of recursion, for as long as it lives.
     class Level {
     public:
