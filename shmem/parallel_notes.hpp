@@ -2,8 +2,8 @@
 // number.
 //
 // The leader notes whether its statement stores its rows. A worker sees only a piece of the plan, so it reads that
-// note, and notes in turn when it has returned something in place of an answer. Written and read by
-// src/session/statement.*. Regime: pure, lock-free, noexcept.
+// note, and notes in turn when it has returned something in place of an answer. They count their calls together, in the
+// leader's note. Written and read by src/session/statement.* and statement_caps.*. Regime: pure, lock-free, noexcept.
 #pragma once
 
 #include "shmem/atomic.hpp"
@@ -18,8 +18,12 @@ struct ParallelNote {
     std::atomic<bool> stores{false};
     // Written by workers, read and taken back by the leader; a parallel query's end orders the two.
     std::atomic<bool> stood_in{false};
+    // Caps of the statement, written by the leader; 0: none.
+    std::atomic<std::int64_t> most_calls{0}, most_tokens{0};
+    // Of all processes of the statement, each with the tokens that it needed, or may need.
+    std::atomic<std::int64_t> calls{0}, tokens{0};
 };
-static_assert(std::atomic<bool>::is_always_lock_free);
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<std::int64_t>::is_always_lock_free);
 
 class ParallelNotes {
 public:

@@ -12,6 +12,7 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 }
 
@@ -66,6 +67,11 @@ bool incident_drain = true;
 bool incident_widen_refresh = true;
 bool incident_shed = true;
 int on_limit = static_cast<int>(OnLimit::Error);
+int max_calls_per_statement = 0;
+int max_tokens_per_statement = 0;
+int ceiling_of_calls = 0;
+int ceiling_of_tokens = 0;
+int on_cap = static_cast<int>(OnCap::Error);
 bool limit_cache_hits = true;
 bool limit_superusers = true;
 bool limit_shadow_mode = false;
@@ -122,6 +128,36 @@ bool check_text(char **value, void **, GucSource) {
     return pg::try_guarded(problem, held) || refuse(problem);
 }
 
+// A cap that was not set by the session itself is its ceiling. The highest of such sources wins, in whatever order they
+// come. What a client says at its start is beneath the ceiling that comes after it: statement_caps.cpp sees to that.
+bool check_cap(int value, GucSource source, GucSource &set_by, int &ceiling) {
+    if (source <= PGC_S_DATABASE_USER) {
+        const GucSource rank = source < PGC_S_DATABASE ? PGC_S_DEFAULT : source;
+        if (rank >= set_by) {
+            set_by = rank;
+            ceiling = value;
+        }
+        return true;
+    }
+    const bool is_higher = ceiling > 0 && (value == 0 || value > ceiling);
+    if (!is_higher || source <= PGC_S_OVERRIDE || !IsTransactionState() || superuser())
+        return true;
+    GUC_check_errcode(ERRCODE_INSUFFICIENT_PRIVILEGE);
+    GUC_check_errmsg("permission denied to set a cap of statements to %d", value);
+    GUC_check_errdetail("Only a superuser may raise it above %d, or take it away by 0.", ceiling);
+    return false;
+}
+
+bool check_cap_of_calls(int *value, void **, GucSource source) {
+    static GucSource set_by = PGC_S_DEFAULT;
+    return check_cap(*value, source, set_by, ceiling_of_calls);
+}
+
+bool check_cap_of_tokens(int *value, void **, GucSource source) {
+    static GucSource set_by = PGC_S_DEFAULT;
+    return check_cap(*value, source, set_by, ceiling_of_tokens);
+}
+
 // ---- each setting has its bounds from the validator table
 // ------------------------------------------------------------------
 
@@ -139,10 +175,10 @@ void define_flag(const char *name, const char *what, const char *more, bool *var
 }
 
 void define_integer(const char *name, const char *what, const char *more, int *variable, int initial,
-                    GucContext context, int flags) {
+                    GucContext context, int flags, GucIntCheckHook check = nullptr) {
     const core::Rule &rule = rule_of(name);
     DefineCustomIntVariable(name, what, more, variable, initial, static_cast<int>(rule.least),
-                            static_cast<int>(rule.most), context, flags, nullptr, nullptr, nullptr);
+                            static_cast<int>(rule.most), context, flags, check, nullptr, nullptr);
 }
 
 // The rule's words are the enumeration's values, in its order.
@@ -235,6 +271,17 @@ void define_requests() {
 }
 
 void define_rate_limits() {
+    define_integer("steadytext.max_calls_per_statement",
+                   "Calls that a statement may make, those not answered by the cache; 0: no limit.",
+                   "A role may lower it by itself; only a superuser may raise it.", &max_calls_per_statement, 0,
+                   PGC_USERSET, 0, check_cap_of_calls);
+    define_integer("steadytext.max_tokens_per_statement",
+                   "Tokens that the calls of a statement may need, prompts and answers; 0: no limit.",
+                   "A role may lower it by itself; only a superuser may raise it.", &max_tokens_per_statement, 0,
+                   PGC_USERSET, 0, check_cap_of_tokens);
+    define_word("steadytext.on_cap", "What becomes of a call beyond what its statement may make.",
+                "error: an error, before it is made; warn: it is made, and a WARNING says so once a statement.",
+                &on_cap, static_cast<int>(OnCap::Error), PGC_SUSET, 0);
     define_word("steadytext.on_limit", "What a call does when a rate limit stands against it.",
                 "error: it fails; wait: it waits, steadytext.request_timeout at most; null: it gives NULL.", &on_limit,
                 static_cast<int>(OnLimit::Error), PGC_USERSET, 0);

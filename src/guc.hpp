@@ -13,6 +13,7 @@ enum class UnknownModel : int { Warning, Error, Ignore };
 enum class CacheScope : int { Role, Database };
 enum class Balance : int { Weighted, Affinity };
 enum class OnLimit : int { Error, Wait, Null };
+enum class OnCap : int { Error, Warn };
 enum class FingerprintPolicy : int { Warn, Strict };
 
 extern char *daemons;
@@ -64,6 +65,12 @@ extern bool incident_drain;
 extern bool incident_widen_refresh;
 extern bool incident_shed;
 extern int on_limit;  // OnLimit
+extern int max_calls_per_statement;
+extern int max_tokens_per_statement;
+// As postgresql.conf, the database and the role say: a role may lower them by itself, and a superuser raise them.
+extern int ceiling_of_calls;
+extern int ceiling_of_tokens;
+extern int on_cap;  // OnCap
 extern bool limit_cache_hits;
 extern bool limit_superusers;
 extern bool limit_shadow_mode;

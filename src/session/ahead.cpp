@@ -8,6 +8,7 @@
 #include "src/session/concurrent_calls.hpp"
 #include "src/session/settings.hpp"
 #include "src/session/statement.hpp"
+#include "src/session/statement_caps.hpp"
 
 extern "C" {
 #include "common/hashfn.h"
@@ -306,7 +307,8 @@ Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo argumen
 Calls::Beginning Calls::start(Begun &call) {
     call.since_us = core::monotonic_us();
     call.call = call.function->begin(call.arguments);
-    const Turn turn = turn_of(call.call->spending, tokens_);
+    const Spending &spending = call.call->spending;
+    const Turn turn = std::max(turn_of(spending, tokens_), caps::turn_of(spending, tokens_));
     are_limited_ = turn != Turn::Any;
     if (turn == Turn::Own || turn == Turn::Later || (are_limited_ && !are_all_)) {
         observe::forget();

@@ -368,7 +368,6 @@ void refuse(const core::Problem &problem) {
 // Whether the limit lets a call go ahead of its turn.
 bool has_room_ahead(const Bound &bound, std::uint32_t place, const Spending &spending, std::int64_t under_way,
                     std::int64_t now_us) {
-    constexpr std::int64_t kMostPerEstimated = 4;  // tokens of a call, as a rule; a template of a chat adds some
     const Limit &limit = bound.limits[place];
     const LimitRule &rule = *bound.rules[place];
     RateLimiter::Usage usage;

@@ -123,7 +123,9 @@ pg::WaitEvent &RunningCall::wait_event() const {
 bool RunningCall::end(CallResult result) {
     ModelCall &call = *call_;
     Assert(!has_failed(result) || call.problem.is_set());
-    settle(call.quota, is_answered(result) ? call.used_tokens() : call.used_in_vain());
+    const std::int64_t used = is_answered(result) ? call.used_tokens() : call.used_in_vain();
+    settle(call.quota, used);
+    caps::settle(charge_, used);
     if (is_answered(result) && !group_->asks_ahead)
         statement::note_answer();
     call.result = result;
@@ -140,6 +142,7 @@ bool RunningCall::fail(CallResult result) {
 void RunningCall::drop() {
     if (has_ended())
         return;
+    const bool is_made = is_sent() || call_->was_sent;  // a daemon may have it
     if (is_sent()) {
         group_->sent--;
         call_->was_sent |= slot_.was_sent();
@@ -151,6 +154,10 @@ void RunningCall::drop() {
         withdraw(call_->quota);
     else
         settle(call_->quota, call_->used_in_vain());
+    if (is_made)
+        caps::settle(charge_, call_->used_in_vain());
+    else
+        caps::withdraw(charge_);
     stage_ = Stage::Ended;
 }
 
@@ -172,10 +179,27 @@ bool RunningCall::look_up() {
         return end_repeated();
     if (recall())
         return end(CallResult::Recalled);
+    if (!is_within_caps())
+        return false;
     request_ = call.prepare();
     request_.spending = &call.spending;
     request_.quota = &call.quota;
     return go_to(guc::limit_cache_hits ? after_admission() : Stage::Admit);
+}
+
+// The caps of the statement; jobs of the queue are of none.
+bool RunningCall::is_within_caps() {
+    ModelCall &call = *call_;
+    if ((group_->outlives_transactions && !group_->asks_ahead) || caps::charge(call.spending, charge_))
+        return true;
+    if (!group_->asks_ahead) {
+        caps::refuse(call.spending, call.quota);
+        return true;
+    }
+    if (caps::has_let_go())
+        return true;
+    withdraw(call.quota);
+    return end(CallResult::Limited);
 }
 
 bool RunningCall::recall() {

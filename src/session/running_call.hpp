@@ -24,6 +24,7 @@
 #include "shmem/single_flight.hpp"
 #include "src/pg/wait.hpp"
 #include "src/session/model_call.hpp"
+#include "src/session/statement_caps.hpp"
 
 namespace steadytext::session {
 
@@ -85,6 +86,7 @@ private:
         return call_->use_cache && !call_->streaming ? Stage::Join : Stage::Place;
     }
     [[nodiscard]] bool is_admitted();
+    [[nodiscard]] bool is_within_caps();
     [[nodiscard]] bool recall();
     // The answer for the sessions that follow; the answer that the leader published.
     void publish(CallResult result, const CachedAnswer &answer);
@@ -110,6 +112,7 @@ private:
     bool is_woken_ = false;    // the limiter sets the latch when the call may be admitted
     CallResult first_ = CallResult::Failed;
     std::int64_t again_us_ = 0;  // when to look again; 0: at once
+    caps::Charge charge_;
     SlotRequest request_{};
     PendingSlot slot_;
     shmem::SingleFlight::Ticket ticket_;

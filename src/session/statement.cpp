@@ -5,6 +5,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/folded.hpp"
+#include "src/session/statement_caps.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -97,6 +98,10 @@ void take_over_note() {
         return;
     note->stores.store(false);
     note->stood_in.store(false);
+    note->calls.store(0);
+    note->tokens.store(0);
+    note->most_calls.store(0);
+    note->most_tokens.store(0);
     mine = true;
 }
 
@@ -125,6 +130,7 @@ void drop_stale_caches() {
 void enter(const Level &level) {
     if (state.levels == 0)
         take_over_note();
+    caps::begin_level();
     drop_stale_caches();
     state.levels++;
     state.planning += level.plans;
@@ -137,6 +143,7 @@ void enter(const Level &level) {
 void end_statement() {
     state.stood_in = false;
     state.answered = 0;
+    caps::end_statement();
     if (shmem::ParallelNote *note = my_note(); note != nullptr && note->stood_in.load(std::memory_order_relaxed))
         note->stood_in.store(false);
 }

@@ -1,0 +1,48 @@
+// Caps of a statement: how many calls it may make, and how many tokens they may need (steadytext.max_calls_per_statement,
+// steadytext.max_tokens_per_statement).
+//
+//   charge(...)       before a call that the cache did not answer goes on; false: it would be one too many
+//   refuse(...)       then
+//   settle(...)       its tokens are known, or it was not made
+//
+// Called by running_call.cpp, and by statement.cpp as statements begin and end. Regime: pg.
+//
+// A statement is all that runs until the outermost level ends (statement.hpp): the statements of its functions count with
+// it. The sums are in the leader's note in shared memory (shmem/parallel_notes.hpp), and so are the caps in force, so
+// that parallel workers count together. A sum grows by compare-and-swap, never beyond the cap.
+//
+// The cap of a role that is no superuser is the lower of its own setting and that which postgresql.conf, the database or
+// the role came with (guc.cpp).
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "src/session/limits.hpp"
+
+namespace steadytext::session::caps {
+
+// What a call has charged.
+struct Charge {
+    std::uint64_t statement = 0;  // 0: nothing
+    std::int64_t tokens = 0;
+};
+
+// A level of statements begins: the caps of its settings are in force. The outermost level ends.
+void begin_level();
+void end_statement();
+
+// False, and nothing is charged, if the call would be one too many. A call is charged once.
+[[nodiscard]] bool charge(const Spending &spending, Charge &charge);
+// Raises 53400, with the call's limits as if it had never been admitted; with steadytext.on_cap = warn, warns once per
+// statement, and the call may go on.
+void refuse(const Spending &spending, Quota &quota);
+// Nothing is to be refused any more: the statement has warned.
+[[nodiscard]] bool has_let_go();
+// When a call may be made ahead of its turn, as in limits.hpp.
+[[nodiscard]] Turn turn_of(const Spending &spending, std::int64_t under_way);
+
+// The call is over; kUnknownTokens: the estimate stays. Settling twice is harmless.
+void settle(Charge &charge, std::int64_t tokens);
+// It was not made.
+void withdraw(Charge &charge);
+
+}  // namespace steadytext::session::caps

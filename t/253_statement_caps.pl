@@ -1,0 +1,99 @@
+# Caps of a statement: never one call too many, over parallel workers and over what is read ahead; and who may change them.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+
+my $cluster = SteadyText::Cluster->new(
+    daemon => 'echo',
+    conf   => [ "steadytext.on_failure = 'error'", 'jit = off', 'max_parallel_workers_per_gather = 0', 'enable_sort = off', 'steadytext.max_calls_per_statement = 100' ]
+);
+my $asked = sub { return $cluster->ask_daemon('stats', '{}') =~ /"generate":\s*(\d+)/ ? $1 : 0 };
+$cluster->sql(q(CREATE ROLE app LOGIN; CREATE TABLE docs (id int PRIMARY KEY, body text NOT NULL); INSERT INTO docs SELECT i, 'text ' || i FROM generate_series(1, 1000) i;
+    GRANT ALL ON docs TO app; ANALYZE docs;
+    CREATE FUNCTION asks(text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$ BEGIN RETURN steadytext_generate($1); END $$));
+
+# Requests that a statement gave up are not of the next.
+my $is_idle = sub { $cluster->wait_for(sub { $cluster->ask_daemon('stats', '{}') =~ /"in_flight":\s*0\b/ }, 10) };
+
+my $run = 0;
+sub runs {
+    my ($query, %more) = @_;
+    my $prefix = 'run ' . ++$run;
+    $query =~ s/PREFIX/$prefix/g;
+    $is_idle->();
+    my $before = $asked->();
+    my $result = $cluster->try_sql(($more{set} // '') . "; $query", user => 'app');
+    return { state => $result->{state} // '', err => $result->{err} // '', out => $result->{out} // '', calls => $asked->() - $before };
+}
+my $all = q(SELECT count(steadytext_generate('PREFIX ' || body)) FROM docs);
+my $few = q(SELECT count(steadytext_generate('PREFIX ' || body)) FROM docs WHERE id <= 100);
+
+for my $read_ahead ('on', 'off') {
+    my $set = "SET steadytext.read_ahead = $read_ahead";
+    my $over = runs($all, set => $set);
+    is("$over->{state} $over->{calls}", '53400 100', "read_ahead = $read_ahead: as many calls as the cap says, and an error before the next");
+    like($over->{err}, qr/statement makes more than 100 calls/, 'which says so');
+    is(runs($few, set => $set)->{out}, 100, 'a statement may make as many as the cap says');
+    is(runs("$few; $few", set => $set)->{state}, '', 'so may the next');
+    my $rows = runs(q(COPY (SELECT steadytext_generate('PREFIX ' || body) FROM docs ORDER BY id) TO STDOUT), set => $set);
+    is(scalar(split /\n/, $rows->{out}), 100, 'each row before the error is answered');
+    is(runs(q(SELECT count(steadytext_generate('PREFIX ' || id % 50)) FROM docs), set => $set)->{out}, 1000, 'answers from the cache do not count');
+    is(runs(q(SELECT count(asks('PREFIX ' || body)) FROM docs), set => $set)->{calls}, 100, 'the statements of a function count with that which calls it');
+    my $batch = runs(q(SELECT count(*) FROM steadytext_generate_batch(ARRAY(SELECT 'PREFIX ' || body FROM docs))), set => $set);
+    is($batch->{state}, '53400', 'a batch');
+    cmp_ok($batch->{calls}, '<=', 100, 'and what it has under way is given up');
+    is(runs(q(SELECT count(*) FROM (SELECT id FROM docs WHERE steadytext_generate('PREFIX ' || body) <> '' LIMIT 90) q), set => $set)->{out}, 90, 'what is not asked does not count');
+}
+
+# Parallel workers, with the leader and without.
+for my $query ($all, q(SELECT count(asks('PREFIX ' || body)) FROM docs)) {
+    for my $leader ('on', 'off') {
+        my $set = join ' ', map { "SET $_;" } 'min_parallel_table_scan_size = 0', 'parallel_setup_cost = 0', 'parallel_tuple_cost = 0', 'max_parallel_workers_per_gather = 4',
+            "parallel_leader_participation = $leader";
+        my $over = runs($query, set => $set);
+        is($over->{state}, '53400', "four workers, parallel_leader_participation = $leader: an error");
+        cmp_ok($over->{calls}, '<=', 100, 'and never a call beyond the cap');
+        is(runs("$query WHERE id <= 100", set => $set)->{out}, 100, 'as many as the cap are answered');
+        is(runs("$query WHERE id <= 101", set => $set)->{state}, '53400', 'and not one more');
+    }
+}
+
+# Warnings instead.
+$cluster->sql(q(ALTER ROLE app SET steadytext.on_cap = 'warn'));
+my $warned = runs($all);
+is("$warned->{state} $warned->{out}", ' 1000', 'on_cap = warn: all are answered');
+is(() = $warned->{err} =~ /WARNING/g, 1, 'with one WARNING');
+$cluster->sql(q(ALTER ROLE app RESET steadytext.on_cap));
+
+# Tokens: what was used counts, not what was estimated.
+my $used = $cluster->sql(q(EXPLAIN (ANALYZE, COSTS OFF) SELECT count(steadytext_generate('tokens ' || body, 20)) FROM docs WHERE id <= 100)) =~ /prompt tokens=(\d+) completion tokens=(\d+)/ ? $1 + $2 : 0;
+for my $read_ahead ('on', 'off') {
+    my $rows = sub { runs(q(COPY (SELECT steadytext_generate('tokens ' || body || 'PREFIX', 20) FROM docs WHERE id <= 100 ORDER BY id) TO STDOUT), set => "SET steadytext.read_ahead = $read_ahead; SET steadytext.max_tokens_per_statement = $_[0]") };
+    is($rows->($used * 2)->{state}, '', "read_ahead = $read_ahead: enough tokens");
+    my $over = $rows->(int $used / 2);
+    is($over->{state}, '53400', 'half of them are not');
+    like($over->{err}, qr/statement needs more than \d+ tokens/, 'which the error says');
+    cmp_ok($over->{calls}, '<=', 60, 'and it comes in time');
+    is(scalar(split /\n/, $over->{out}), $over->{calls}, 'with no call in vain');
+}
+
+# Who may change them.
+is(runs("SET steadytext.max_calls_per_statement = 10; $all")->{calls}, 10, 'a role may lower its cap');
+is(runs("SET steadytext.max_calls_per_statement = $_; $all")->{state}, '42501', "but not raise it to $_") for 101, 0;
+is(runs("ALTER ROLE app SET steadytext.max_calls_per_statement = 0")->{state}, '42501', 'nor for its sessions to come');
+is(runs("SET steadytext.on_cap = 'warn'")->{state}, '42501', 'nor be warned instead');
+is(runs("SET steadytext.max_calls_per_statement = 10; RESET steadytext.max_calls_per_statement; $all")->{calls}, 100, 'RESET goes back to the cap');
+{
+    local $ENV{PGOPTIONS} = '-c steadytext.max_calls_per_statement=0';
+    is(runs($all)->{calls}, 100, 'what a client says at its start does not raise it');
+}
+$cluster->sql(q(ALTER ROLE app SET steadytext.max_calls_per_statement = 150));
+is(runs($all)->{calls}, 150, 'a superuser raises it for a role');
+{
+    local $ENV{PGOPTIONS} = '-c steadytext.max_calls_per_statement=0';
+    is(runs($all)->{calls}, 150, 'and that is the cap, whatever a client says');
+}
+is($cluster->sql("SET steadytext.max_calls_per_statement = 0; SELECT count(steadytext_generate('super ' || body)) FROM docs"), 1000, 'a superuser raises its own');
+
+done_testing;
