@@ -1,9 +1,12 @@
 """Daemons that topics run by themselves and ask over their sockets, without a server between."""
+import concurrent.futures
 import contextlib
+import http.client
 import json
 import os
 import pathlib
 import random
+import socket
 import subprocess
 import tempfile
 import time
@@ -50,6 +53,72 @@ def running(command: list[object], endpoint: str, is_ready) -> Iterator[Daemon]:
 
 def model() -> pathlib.Path:
     return pathlib.Path(Bench.output("scripts/models", "--print-dir").strip()) / "smollm2-135m-instruct-q4_1.gguf"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def steadytextd_for_sql(*options: object) -> Iterator[Daemon]:
+    """The same for a server, which may run as another user."""
+    port = free_port()
+    endpoint = f"tcp://127.0.0.1:{port}"
+    with running([ROOT / "build" / "steadytextd", "--endpoint", endpoint, "--exit-on-stdin-eof", "--threads", THREADS, "--model", model(),
+                  *options], endpoint, lambda: is_listening(port)) as daemon:
+        yield daemon
+
+
+class LlamaServer:
+    """llama.cpp's own server, asked by so many clients that each of its slots always has a request."""
+
+    def __init__(self, port: int, slots: int):
+        self.port = port
+        self.clients = concurrent.futures.ThreadPoolExecutor(slots)
+
+    def get(self, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    def chat(self, prompt: str, **more: object) -> dict:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        body = json.dumps({"messages": [{"role": "user", "content": prompt}], "temperature": 0, "cache_prompt": True, **more})
+        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        if answer.status != 200:
+            raise RuntimeError(f"llama-server: {text[:200]!r}")
+        return json.loads(text)
+
+    def seconds(self, prompts: list[str], **more: object) -> tuple[float, list[dict]]:
+        start = time.monotonic()
+        answers = list(self.clients.map(lambda prompt: self.chat(prompt, **more), prompts))
+        return time.monotonic() - start, answers
+
+
+@contextlib.contextmanager
+def llama_server(slots: int, context: int) -> Iterator[LlamaServer]:
+    """With the demo's model; `context` tokens for each slot."""
+    program = pathlib.Path(Bench.output("scripts/build-llama", "--server", "--print-dir").strip()) / "bin" / "llama-server"
+    server = LlamaServer(free_port(), slots)
+    with running([program, "--host", "127.0.0.1", "--port", server.port, "--model", model(), "--threads", THREADS, "--threads-batch", THREADS,
+                  "--parallel", slots, "--ctx-size", slots * context, "--offline"], f"http://127.0.0.1:{server.port}",
+                 lambda: server.get("/health") == 200):
+        yield server
 
 
 @contextlib.contextmanager

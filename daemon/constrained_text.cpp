@@ -94,13 +94,29 @@ ConstrainedText::Choice ConstrainedText::next(const float *logits, core::Work &w
     Choice choice{.token = choose(logits, work)};
     if (choice.token == kEnd)
         choice.kind = Choice::Kind::End;
-    else if (accept(choice.token, work))
-        choice = {Choice::Kind::Token, choice.token, matcher_->is_complete(position_)};
+    else if (accept(choice.token, work)) {
+        choice.kind = Choice::Kind::Token;
+        choice.is_complete = matcher_->is_complete(position_);
+        add_rest(choice, work);
+    }
     if (work.has_ended() && choice.kind != Choice::Kind::Token)
         choice = {};
     matcher_->charge_to(nullptr);
     spent_ += work.used();
     return choice;
+}
+
+void ConstrainedText::add_rest(Choice &choice, core::Work &work) {
+    constexpr std::size_t kLongestRest = 64;
+    std::string rest = choice.is_complete ? std::string() : matcher_->only_completion(position_, kLongestRest);
+    if (rest.empty())
+        return;
+    const int tokens = tokens_.fewest_tokens(rest, work);
+    if (work.has_ended() || tokens > left_)
+        return;
+    choice.is_complete = true;
+    choice.rest = std::move(rest);
+    choice.rest_tokens = tokens;
 }
 
 llama_token ConstrainedText::choose(const float *logits, core::Work &work) {

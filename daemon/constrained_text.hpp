@@ -36,7 +36,11 @@ public:
         enum class Kind { Token, End, WorkEnded };
         Kind kind = Kind::WorkEnded;
         llama_token token = LLAMA_TOKEN_NULL;
-        bool is_complete = false;  // no token can follow
+        bool is_complete = false;  // nothing can follow it and `rest`
+        // The only text that can follow, if it ends the answer: so no model need be asked. And the fewest tokens that
+        // write it
+        std::string rest;
+        int rest_tokens = 0;
     };
     // Chooses and writes the likeliest token that may follow. If the work ends before the choice, nothing has changed:
     // call it again with more work.
@@ -64,6 +68,7 @@ private:
     [[nodiscard]] llama_token choose(const float *logits, core::Work &work);
     [[nodiscard]] llama_token likeliest(const float *logits, float end_logit, core::Work &work);
     [[nodiscard]] bool accept(llama_token token, core::Work &work);
+    void add_rest(Choice &choice, core::Work &work);
 
     const TokenTable &tokens_;
     core::constraint::Network network_;

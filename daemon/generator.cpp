@@ -339,7 +339,10 @@ bool Generator::compute() {
 // Computes prompts until a turn's worth of tokens is done. Short prompts go in together. A long prompt delays the slots
 // that decode, and the prompts that come meanwhile, by at most a turn.
 void Generator::prefill() {
-    std::size_t left = in_pieces_ ? turns_.tokens() : kChunk;
+    const bool somebody_decodes = std::any_of(slots_.begin(), slots_.end(), [](const auto &slot) {
+        return slot.has_value() && (slot->phase == Phase::Decoding || slot->phase == Phase::Choosing);
+    });
+    std::size_t left = in_pieces_ ? turns_.tokens(somebody_decodes) : kChunk;
     turns_.begin_turn();
     while (left > 0) {
         const std::vector<PromptTurns::Prompt> open = prompts();
@@ -507,7 +510,8 @@ void Generator::handle(Chosen chosen) {
 void Generator::take_choice(std::size_t slot, const ConstrainedText::Choice &choice) {
     switch (choice.kind) {
     case ConstrainedText::Choice::Kind::Token:
-        return accept(slot, choice.token, choice.is_complete);
+        slots_[slot]->produced += choice.rest_tokens;
+        return accept(slot, choice.token, choice.is_complete, choice.rest);
     case ConstrainedText::Choice::Kind::End:
         return finish(slot, "stop");
     case ConstrainedText::Choice::Kind::WorkEnded:
@@ -516,7 +520,8 @@ void Generator::take_choice(std::size_t slot, const ConstrainedText::Choice &cho
     }
 }
 
-void Generator::accept(std::size_t slot, llama_token token, bool is_complete) {
+// `rest`: all that follows the token, known without the model.
+void Generator::accept(std::size_t slot, llama_token token, bool is_complete, std::string_view rest) {
     Request &request = *slots_[slot];
     if (llama_vocab_is_eog(vocabulary_, token))
         return finish(slot, "stop");
@@ -526,6 +531,8 @@ void Generator::accept(std::size_t slot, llama_token token, bool is_complete) {
     const int stop = request.tail.append(tokens_.piece(token));
     if (stop != TextTail::kNoStop)
         return finish(slot, stop < kDefaultStopCount ? "stop" : "eos");
+    if (!rest.empty())
+        (void)request.tail.append(rest);
     if (is_complete)
         return finish(slot, "stop");
     if (request.produced == request.limit)

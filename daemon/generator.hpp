@@ -26,6 +26,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -135,7 +136,7 @@ private:
     void choose_next(std::size_t slot, int row);
     void choose_constrained(std::size_t slot, const float *logits);
     void take_choice(std::size_t slot, const ConstrainedText::Choice &choice);
-    void accept(std::size_t slot, llama_token token, bool is_complete = false);
+    void accept(std::size_t slot, llama_token token, bool is_complete = false, std::string_view rest = {});
     void finish(std::size_t slot, const char *reason);
     void fail(std::size_t slot, std::string message);
     void release(std::size_t slot);

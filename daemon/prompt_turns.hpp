@@ -7,7 +7,9 @@
 // oldest, a prompt of n tokens is done within 4n tokens.
 //
 // A turn is the number of tokens that the engine computes in a tenth of a second, estimated from the latest pieces. A
-// fast engine computes whole chunks; on a slow engine, decoding for the other requests goes on after a few tokens.
+// fast engine computes whole chunks; on a slow engine, decoding for the other requests goes on after a few tokens. While
+// nobody decodes, a turn is longer: each piece reads the whole model from memory, so a few large ones are faster than
+// many small ones, and only a request that comes meanwhile has to wait for its end.
 #pragma once
 
 #include <algorithm>
@@ -23,6 +25,7 @@ public:
     // Least tokens of a turn and of a piece: fewer cost the engine much more each, and may have other bits
     static constexpr std::size_t kLeast = 8;
     static constexpr double kSeconds = 0.1;
+    static constexpr std::size_t kLonger = 3;      // times, while nobody decodes
     static constexpr unsigned kTurnsOfOldest = 4;  // every fourth turn
 
     explicit PromptTurns(std::size_t most) noexcept : most_(std::max(most, kLeast)) {}
@@ -51,7 +54,9 @@ public:
     }
 
     // Tokens of a turn.
-    [[nodiscard]] std::size_t tokens() const noexcept { return tokens_; }
+    [[nodiscard]] std::size_t tokens(bool somebody_decodes = true) const noexcept {
+        return somebody_decodes ? tokens_ : std::min(kLonger * tokens_, most_);
+    }
     // Reports that `tokens` tokens were computed within `seconds`.
     void computed(std::size_t tokens, double seconds) noexcept {
         if (tokens < kLeast)  // the fixed cost of a piece would count too much

@@ -1,16 +1,21 @@
-"""How much of llama.cpp's own speed steadytextd gives its clients.
+"""How much of llama.cpp's own speed steadytextd gives its clients, and what it gains by computing a shared instruction once.
 
 Tokens generated per second over the time from the first request to the last answer, reading the prompts included, on both
 sides. One thread count for both. Prompts are picked whose greedy answers are long.
+
+Rows of steadytext_classify per second: by SQL, with steadytextd that keeps prefixes and with one that does not; and what
+llama-server does with the same prompts, its prompt cache on and a client for each of its slots.
 """
 import json
 import pathlib
+import random
 import secrets
 import statistics
 import string
 
-from daemons import THREADS, Daemon, model, prompts_from, steadytextd
-from harness import Bench, Measured, Row, Topic, ratios
+from daemons import THREADS, Daemon, LlamaServer, llama_server, model, prompts_from, steadytextd, steadytextd_for_sql
+from harness import ROOT, Bench, Measured, Row, Topic, ratios
+from sql import Cluster, cluster
 
 ROUNDS = 7
 NEW_TOKENS = 64
@@ -51,9 +56,79 @@ def batched_bench(prompt_tokens: int) -> dict[int, float]:
     return {row["pl"]: row["pl"] * NEW_TOKENS / (row["t_pp"] + row["t_tg"]) for row in rows}
 
 
+# ---- rows that share an instruction ----
+
+LABELS = ("billing refund login password delivery damage warranty returns praise complaint question bug crash slow feature account "
+          "privacy spam invoice discount address cancel upgrade other").split()
+CLASSIFIED = {"kept": 72, "not kept": 24, "llama-server": 72}  # rows of a sample: 504 of the first kind in all rounds
+WORDS_OF_ROW = 20
+
+
+def row_texts(count: int) -> list[str]:
+    """No text twice, not in another run either."""
+    words = (ROOT / "demo" / "sentences.txt").read_text().split()
+    return [" ".join(random.choices(words, k=WORDS_OF_ROW)) for _ in range(count)]
+
+
+def classify_prompt(text: str) -> str:
+    """What the model is asked by steadytext_classify, with what steadytextd tells it of the choices."""
+    labels = "".join(f"\n- {label}" for label in LABELS)
+    choices = "\n".join(LABELS)
+    return f"Say which label fits a text best.\n\nLabels:{labels}\n\nText:\n\nAnswer with one of these:\n{choices}\n\n {text}"
+
+
+GRAMMAR = "root ::= " + " | ".join(f'"{label}"' for label in LABELS)
+
+
+class Classifier:
+    """Asks the rows of a sample of each of the three."""
+
+    def __init__(self, server: Cluster, daemons: dict[str, Daemon], llama: LlamaServer):
+        self.server, self.daemons, self.llama = server, daemons, llama
+        server.value("CREATE TABLE IF NOT EXISTS tickets (body text)")
+
+    def rows_per_second(self, side: str, count: int) -> float:
+        texts = row_texts(count)
+        if side == "llama-server":
+            seconds, answers = self.llama.seconds([classify_prompt(text) for text in texts], grammar=GRAMMAR, max_tokens=16)
+            if any(answer["choices"][0]["message"]["content"] not in LABELS for answer in answers):
+                raise RuntimeError("llama-server gave no label")
+            return count / seconds
+        self.server.value(f"ALTER SYSTEM SET steadytext.daemons = '{self.daemons[side].endpoint}'")
+        self.server.value("SELECT pg_reload_conf()")
+        self.server.wait_for("SELECT string_agg(endpoint || ' ' || state, ',') FROM steadytext_daemons", self.daemons[side].endpoint + " ready",
+                             f"the daemon for prefixes {side} is not ready")
+        rows = ", ".join(f"($words${text}$words$)" for text in texts)
+        self.server.value(f"TRUNCATE tickets; INSERT INTO tickets VALUES {rows}")
+        labels = "ARRAY['" + "', '".join(LABELS) + "']"
+        return count / self.server.seconds(1, f"SELECT count(steadytext_classify(body, {labels})) FROM tickets WHERE $1::text IS NOT NULL", count)
+
+    def check_prompts(self) -> None:
+        """Both sides must be asked the same."""
+        prompt = classify_prompt("a lamp for the hall")
+        ours = self.daemons["kept"].generate(1, [prompt], 1, return_usage=True)[1][0]["prompt_tokens"]
+        theirs = self.llama.seconds([prompt], max_tokens=1)[1][0]["usage"]["prompt_tokens"]
+        if abs(ours - theirs) > 2:
+            raise RuntimeError(f"a prompt has {ours} tokens here and {theirs} in llama-server")
+
+
+def compare_rows(bench: Bench) -> dict[str, Measured]:
+    with steadytextd_for_sql() as kept, steadytextd_for_sql("--prefix-memory", 0) as not_kept, llama_server(CLIENTS, CONTEXT) as llama, \
+            cluster("none", "steadytext.cache_enabled = off", "steadytext.request_timeout = '10min'") as server:
+        asked = Classifier(server, {"kept": kept, "not kept": not_kept}, llama)
+        asked.check_prompts()
+        for side in CLASSIFIED:  # each slot of llama-server computes the instruction once
+            asked.rows_per_second(side, CLIENTS)
+        samples = bench.interleave(ROUNDS, {side: lambda side=side: asked.rows_per_second(side, CLASSIFIED[side]) for side in CLASSIFIED})
+    parts = {f"{side}, rows/s": samples[side] for side in CLASSIFIED}
+    return {"engine_prefix_kept": Measured(ratios(samples["kept"], samples["not kept"]), parts),
+            "engine_prefix_llama_server": Measured(ratios(samples["kept"], samples["llama-server"]), parts)}
+
+
 def measure(bench: Bench) -> dict[str, Measured]:
+    measured = compare_rows(bench)
     with steadytextd() as ours:
-        return compare(bench, ours)
+        return measured | compare(bench, ours)
 
 
 def compare(bench: Bench, ours: Daemon) -> dict[str, Measured]:
@@ -81,5 +156,7 @@ def compare(bench: Bench, ours: Daemon) -> dict[str, Measured]:
 TOPIC = Topic(
     f"steadytextd's tokens per second against llama-batched-bench, {THREADS} thread(s)",
     [Row("engine_bench_1", "steadytextd tokens/s / llama-batched-bench, batch 1", 0.95, "higher"),
-     Row("engine_bench_16", "steadytextd tokens/s / llama-batched-bench, batch 16", 0.95, "higher")],
+     Row("engine_bench_16", "steadytextd tokens/s / llama-batched-bench, batch 16", 0.95, "higher"),
+     Row("engine_prefix_kept", "rows/s of steadytext_classify, prefixes kept / not", 2.5, "higher"),
+     Row("engine_prefix_llama_server", "rows/s of steadytext_classify / llama-server's", 1.2, "higher")],
     measure)

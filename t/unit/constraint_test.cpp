@@ -157,6 +157,32 @@ TEST(Regex, GeneratesEveryCharacterThatAllReadersTakeForOne) {
     }
 }
 
+TEST(Matcher, TellsTheOnlyTextThatCanFollow) {
+    struct Case {
+        const char *pattern, *begun, *only;
+        std::size_t most = 64;
+    };
+    const Case cases[] = {
+        {"refund|return|other", "ref", "und"},
+        {"refund|return|other", "re", ""},  // two can follow
+        {"bill|billing", "b", ""},          // it may end there
+        {"bill|billing", "billi", "ng"},
+        {"a(b|[b])cd", "a", "bcd"},  // two ways, one text
+        {"a[bc]d", "a", ""},
+        {"ab*", "a", ""},
+        {"abcdef", "a", "bcdef", 5},
+        {"abcdef", "a", "", 4},
+        {"abc", "abc", ""},
+    };
+    for (const auto &[pattern, begun, only, most] : cases) {
+        const auto compiled = regex(pattern);
+        ASSERT_TRUE(compiled->good) << pattern;
+        Matcher matcher(compiled->network);
+        EXPECT_EQ(matcher.only_completion(matcher.advance(matcher.start(), begun), most), only)
+            << pattern << " after " << begun;
+    }
+}
+
 // ---- choices -------------------------------------------------------------------------------------------------------
 
 TEST(Choices, AreTakenWordForWord) {

@@ -139,3 +139,11 @@ TEST(PromptTurns, NoTimeAtAllIsNoTrouble) {
     EXPECT_EQ(turns.tokens(), kChunk) << "a rest of a prompt says nothing of the others";
     EXPECT_EQ(PromptTurns(0).tokens(), PromptTurns::kLeast);
 }
+
+TEST(PromptTurns, ATurnIsLongerWhileNobodyDecodes) {
+    PromptTurns turns(kChunk);
+    EXPECT_EQ(turns.tokens(false), PromptTurns::kLonger * turns.tokens());
+    for (int i = 0; i < 20; i++)
+        turns.computed(turns.tokens(), 0.0001 * static_cast<double>(turns.tokens()));
+    EXPECT_EQ(turns.tokens(false), kChunk) << "never more than a chunk";
+}

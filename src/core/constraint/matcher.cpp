@@ -168,6 +168,29 @@ std::string Matcher::completion(Position position) const {
     return text;
 }
 
+// False if the text may end here, or several bytes may follow.
+bool Matcher::only_byte(Position position, std::uint8_t &byte) const {
+    const PositionRecord &record = positions_[position];
+    bool is_only = !record.accepts, has_one = false;
+    for (const Stack stack : record.stacks)
+        network_->for_each_edge(frames_[stack].state, [&](const Edge &edge) {
+            if (edge.kind != Edge::Kind::Bytes)
+                return;
+            is_only = is_only && edge.first == edge.last && (!has_one || edge.first == byte);
+            has_one = true;
+            byte = edge.first;
+        });
+    return is_only && has_one;
+}
+
+std::string Matcher::only_completion(Position position, std::size_t most) {
+    std::string text;
+    for (std::uint8_t byte = 0; !is_complete(position) && text.size() < most && only_byte(position, byte);
+         text += static_cast<char>(byte))
+        position = step(position, byte);
+    return is_complete(position) ? text : std::string();
+}
+
 Matcher::Position Matcher::trim(Position keep) {
     if (!is_full())
         return keep;

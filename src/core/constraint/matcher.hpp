@@ -43,6 +43,8 @@ public:
     // The fewest bytes that complete the text, and a text of that length.
     [[nodiscard]] std::uint32_t distance(Position position) const { return positions_[position].distance; }
     [[nodiscard]] std::string completion(Position position) const;
+    // The only text that completes it, if there is no other and it has at most `most` bytes; else empty.
+    [[nodiscard]] std::string only_completion(Position position, std::size_t most);
 
     [[nodiscard]] bool matches(std::string_view text);
 
@@ -88,6 +90,7 @@ private:
     void follow_empty(Stack stack, std::vector<Stack> &stacks, bool &accepts);
     [[nodiscard]] Position number(std::vector<Stack> stacks, bool accepts);
     [[nodiscard]] Position compute_step(Position from, std::uint8_t byte);
+    [[nodiscard]] bool only_byte(Position position, std::uint8_t &byte) const;
 
     const Network *network_;
     std::vector<Frame> frames_;
