@@ -32,6 +32,8 @@ const char *method_name(shmem::Operation operation) {
         return "embed_batch";
     case shmem::Operation::Rerank:
         return "rerank";
+    case shmem::Operation::CountTokens:
+        return "count_tokens";
     }
     return "";
 }
@@ -153,6 +155,9 @@ bool Daemon::is_available(std::int64_t now_us) {
 bool Daemon::serves(shmem::Operation operation, std::string_view model) const {
     if (is_engine() && operation == shmem::Operation::Rerank)
         return false;
+    // Where it is not known yet what the daemon can do, the request waits for that (next_in_turn).
+    if (operation == shmem::Operation::CountTokens && !identity_.counts_tokens && identity_.kind != DaemonKind::Unknown)
+        return false;
     if (!models_complete_)
         return true;  // not reported yet, or a daemon that never reports
     return has_model_for(operation, model);
@@ -160,6 +165,9 @@ bool Daemon::serves(shmem::Operation operation, std::string_view model) const {
 
 // Documents are ranked by a reranker or by embeddings.
 bool Daemon::has_model_for(shmem::Operation operation, std::string_view model) const {
+    if (operation == shmem::Operation::CountTokens)
+        return identity_.counts_tokens &&
+               (has_model(shmem::ModelRole::Generation, model) || has_model(shmem::ModelRole::Embedding, model));
     const auto role =
         operation == shmem::Operation::Generate ? shmem::ModelRole::Generation : shmem::ModelRole::Embedding;
     return has_model(role, model) ||

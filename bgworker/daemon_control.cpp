@@ -113,6 +113,7 @@ void Daemon::learn(std::string_view body) {
         identity_.kind = DaemonKind::Native;
     identity_.slots = info.slots;
     shares_ = info.embeds_batches;
+    identity_.counts_tokens = info.counts_tokens;
     identity_.batch = shares_ && is_engine() ? static_cast<std::uint32_t>(entry_.batch) : 1;
     copy_text(identity_.name, info.name);
     copy_text(identity_.version, info.version);
@@ -175,7 +176,7 @@ void Daemon::tell_models() {
 // answer is cached under a guessed name.
 void Daemon::guess_serial() {
     identity_.kind = DaemonKind::Serial;
-    shares_ = false;
+    shares_ = identity_.counts_tokens = false;
     identity_.models_loaded = true;
     std::snprintf(identity_.name, sizeof identity_.name, "serial");
     publish();

@@ -63,8 +63,10 @@ std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64
         const bool alone = goes_alone(*next);
         if (alone ? lanes.spares_are_full : lanes.is_full)
             continue;
-        // It is not known yet whether the daemon wants its tokens acknowledged.
-        if (services_.flights.slot(*next).streaming && identity_.kind == DaemonKind::Unknown)
+        // It is not known yet whether the daemon wants its tokens acknowledged, or can count tokens.
+        const shmem::Slot &slot = services_.flights.slot(*next);
+        if (identity_.kind == DaemonKind::Unknown &&
+            (slot.streaming || slot.operation == shmem::Operation::CountTokens))
             continue;
         const std::uint32_t role = services_.flights.of(*next).role;
         if (is_busy_for(*next, now_us))

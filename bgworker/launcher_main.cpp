@@ -60,6 +60,9 @@ std::vector<std::string> wanted_command() {
     option("--slots", std::to_string(guc::embedded_slots));
     if (guc::embedded_threads > 0)
         option("--threads", std::to_string(guc::embedded_threads));
+    option("--prefix-memory", std::to_string(guc::embedded_prefix_memory_mb));
+    constexpr const char *kOverflows[] = {"error", "cut", "mean"};  // guc::EmbeddingOverflow
+    option("--embedding-overflow", kOverflows[guc::embedding_overflow]);
     if (has_text(guc::embedded_model))
         option("--model", guc::embedded_model);
     if (has_text(guc::embedded_embedding_model))

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "daemon/model_file.hpp"
 
@@ -51,16 +52,23 @@ Context Embedder::make_pooling_context(core::Problem &problem) {
     return make_context(model_.get(), options_.embedding_model, parameters, problem);
 }
 
+// All that can change a vector. The overflow that refuses a text changes none.
+std::string Embedder::settings() const {
+    constexpr const char *kOverflows[] = {"", " overflow=cut", " overflow=mean"};
+    return "embedding prefix=" + options_.embedding_prefix +
+           kOverflows[static_cast<std::size_t>(options_.embedding_overflow)];
+}
+
 bool Embedder::load(ModelInfo &info, core::Problem &problem) {
     info.role = "embedding";
     info.name = model_name_of(options_.embedding_model);
-    if (!fingerprint_of(options_.embedding_model, "embedding prefix=" + options_.embedding_prefix, info.fingerprint,
-                        problem))
+    if (!fingerprint_of(options_.embedding_model, settings(), info.fingerprint, problem))
         return false;
     model_ = load_model(options_.embedding_model, stopping_, problem);
     if (model_ == nullptr)
         return false;
     tokenizer_ = Tokenizer(model_.get());
+    counter_.start(tokenizer_);
     context_ = make_pooling_context(problem);
     if (context_ == nullptr)
         return false;
@@ -70,33 +78,65 @@ bool Embedder::load(ModelInfo &info, core::Problem &problem) {
     return true;
 }
 
-bool Embedder::process(const EmbedTask &task, std::size_t item, Vectors &result, std::string &error) {
-    std::vector<llama_token> tokens = tokenizer_.tokens(options_.embedding_prefix + task.texts[item]);
+// The tokens of the text, or of its windows. False if it is too long.
+bool Embedder::tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &result, std::string &error) const {
+    const std::string &text = task.texts[item];
+    std::vector<llama_token> tokens = tokenizer_.tokens(options_.embedding_prefix + text);
     const std::size_t window = llama_n_ctx(context_.get());
-    if (tokens.size() > window && !task.cuts) {
+    const Overflow overflow = task.is_compared ? Overflow::Cut : options_.embedding_overflow;
+    if (tokens.size() > window && overflow == Overflow::Error) {
         error = "Input is beyond the model's window: " + std::to_string(tokens.size()) +
                 " tokens. Maximum allowed: " + std::to_string(window);
         return false;
     }
+    if (tokens.size() > window && overflow == Overflow::Mean) {
+        result.windows = tokenizer_.windows(options_.embedding_prefix, text, window);
+        return true;
+    }
+    result.cut_tokens += static_cast<int>(tokens.size() - std::min(tokens.size(), window));
     cut(tokens, window);
+    result.windows.push_back(std::move(tokens));
+    return true;
+}
+
+// Null if the engine fails.
+const float *Embedder::embed(const std::vector<llama_token> &tokens) {
     batch_->clear();
     for (std::size_t i = 0; i < tokens.size(); i++)
         batch_->add(tokens[i], static_cast<llama_pos>(i), 0, true);
-
     const llama_memory_t memory = llama_get_memory(context_.get());
     if (memory != nullptr)
         llama_memory_clear(memory, false);
     const int status =
         memory != nullptr ? llama_decode(context_.get(), batch_->get()) : llama_encode(context_.get(), batch_->get());
-    const float *vector = status == 0 ? llama_get_embeddings_seq(context_.get(), 0) : nullptr;
+    return status == 0 ? llama_get_embeddings_seq(context_.get(), 0) : nullptr;
+}
+
+// A window of the text. The vector of several is the average of theirs, each of length 1.
+Embedder::Step Embedder::process(const EmbedTask &task, std::size_t item, EmbedProgress &result, std::string &error) {
+    if (result.windows.empty() && !tokenize(task, item, result, error))
+        return Step::Failed;
+    const std::vector<llama_token> tokens = std::move(result.windows.front());
+    result.windows.pop_front();
+    const float *vector = embed(tokens);
     if (vector == nullptr) {
         error = "The engine could not embed the text";
-        return false;
+        return Step::Failed;
     }
-    std::vector<float> &row = result.rows.emplace_back(vector, vector + llama_model_n_embd_out(model_.get()));
-    normalize(row);
     result.prompt_tokens += static_cast<int>(tokens.size());
-    return true;
+    std::vector<float> row(vector, vector + llama_model_n_embd_out(model_.get()));
+    normalize(row);
+    if (!result.windows.empty() || !result.sum.empty()) {
+        result.sum.resize(row.size());
+        std::transform(row.begin(), row.end(), result.sum.begin(), result.sum.begin(), std::plus<>());
+        if (!result.windows.empty())
+            return Step::Partly;
+        row.assign(result.sum.begin(), result.sum.end());
+        normalize(row);
+        result.sum.clear();
+    }
+    result.rows.push_back(std::move(row));
+    return Step::Done;
 }
 
 }  // namespace steadytext::daemon

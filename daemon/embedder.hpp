@@ -8,20 +8,30 @@
 #include "daemon/item_engine.hpp"
 #include "daemon/llama_model.hpp"
 #include "daemon/options.hpp"
+#include "daemon/token_counter.hpp"
 #include "daemon/tokenizer.hpp"
 
 namespace steadytext::daemon {
 
-class Embedder final : public ItemEngine<EmbedTask, Vectors> {
+class Embedder final : public ItemEngine<EmbedTask, Vectors, EmbedProgress> {
 public:
-    Embedder(const Options &options, Outbox &outbox) : ItemEngine(outbox), options_(options) { start(); }
+    Embedder(const Options &options, Outbox &outbox) : ItemEngine(outbox), options_(options), counter_(outbox) {
+        start();
+    }
     ~Embedder() override { stop(); }
+
+    using ItemEngine::submit;
+    void submit(Job<CountTask> job) { counter_.submit(std::move(job)); }
 
 private:
     bool load(ModelInfo &info, core::Problem &problem) override;
     std::size_t count_items(const EmbedTask &task) const override { return task.texts.size(); }
-    bool process(const EmbedTask &task, std::size_t item, Vectors &result, std::string &error) override;
+    Step process(const EmbedTask &task, std::size_t item, EmbedProgress &result, std::string &error) override;
 
+    [[nodiscard]] std::string settings() const;
+    [[nodiscard]] bool tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &result,
+                                std::string &error) const;
+    [[nodiscard]] const float *embed(const std::vector<llama_token> &tokens);
     [[nodiscard]] Context make_pooling_context(core::Problem &problem);
 
     const Options &options_;
@@ -29,6 +39,7 @@ private:
     Context context_;
     Tokenizer tokenizer_;
     std::optional<Batch> batch_;
+    TokenCounter counter_;
 };
 
 }  // namespace steadytext::daemon

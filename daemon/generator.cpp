@@ -113,7 +113,7 @@ bool ask_whether(void *function) { return (*static_cast<std::function<bool()> *>
 
 Generator::Generator(const Options &options, Outbox &outbox)
     : options_(options), outbox_(outbox), turns_(kChunk),
-      prefixes_(static_cast<std::size_t>(options.prefix_memory) << 20), thread_([this] { run(); }) {}
+      prefixes_(static_cast<std::size_t>(options.prefix_memory) << 20), counter_(outbox), thread_([this] { run(); }) {}
 
 Generator::~Generator() {
     stopping_.store(true, std::memory_order_relaxed);
@@ -157,6 +157,8 @@ bool Generator::load(core::Problem &problem) {
     template_ = ChatTemplate(model_.get());
     if (!template_.error().empty())
         log_line("%s", template_.error().c_str());
+    plain_ = Tokenizer(model_.get());
+    counter_.start(plain_);
     batch_.emplace(static_cast<int>(parameters.n_batch));
     slots_.resize(slots);
     const Invariance invariance = check_invariance(context_.get(), options_.slots);

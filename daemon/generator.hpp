@@ -40,6 +40,7 @@
 #include "daemon/prefix_cache.hpp"
 #include "daemon/prompt_turns.hpp"
 #include "daemon/text_tail.hpp"
+#include "daemon/token_counter.hpp"
 #include "daemon/worker_pool.hpp"
 
 namespace steadytext::daemon {
@@ -52,6 +53,8 @@ public:
     ~Generator();
 
     void submit(Job<GenerateTask> job) { inbox_.put(std::make_shared<const Job<GenerateTask>>(std::move(job))); }
+
+    void submit(Job<CountTask> job) { counter_.submit(std::move(job)); }
 
     using Clock = std::chrono::steady_clock;
     // The number of slots at work and, while it is 0, since when. Called by the server's thread.
@@ -158,6 +161,7 @@ private:
     Model model_;
     Context context_;
     ChatTemplate template_;
+    Tokenizer plain_;  // of texts without a template
     const llama_vocab *vocabulary_ = nullptr;
     TokenTable tokens_;
     std::optional<Batch> batch_;
@@ -174,6 +178,7 @@ private:
     // The pools come after the members that they use, so they are destroyed first
     std::optional<WorkerPool> preparing_;
     std::optional<WorkerPool> choosing_;
+    TokenCounter counter_;
     std::thread thread_;
 };
 

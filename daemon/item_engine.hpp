@@ -15,7 +15,8 @@
 
 namespace steadytext::daemon {
 
-template <typename Task, typename Result>
+// `Progress`: the result, or what derives from it.
+template <typename Task, typename Result, typename Progress = Result>
 class ItemEngine {
 public:
     explicit ItemEngine(Outbox &outbox) : outbox_(outbox) {}
@@ -29,8 +30,9 @@ protected:
 
     virtual bool load(ModelInfo &info, core::Problem &problem) = 0;
     virtual std::size_t count_items(const Task &task) const = 0;
-    // Adds the item's part to `result`, or sets `error` and returns false.
-    virtual bool process(const Task &task, std::size_t item, Result &result, std::string &error) = 0;
+    enum class Step { Failed, Partly, Done };
+    // Adds the item's part to `result`, or a step towards it; or sets `error`.
+    virtual Step process(const Task &task, std::size_t item, Progress &result, std::string &error) = 0;
 
     void start() {
         thread_ = std::thread([this] { run(); });
@@ -48,7 +50,7 @@ private:
     struct Work {
         Job<Task> job;
         std::size_t next_item = 0;
-        Result result = {};
+        Progress result = {};
     };
 
     void run() {
@@ -78,16 +80,18 @@ private:
         }
         if (work.next_item < count_items(work.job.task))
             return false;
-        outbox_.post(work.job.serial, std::move(work.result));
+        outbox_.post(work.job.serial, static_cast<Result &&>(std::move(work.result)));
         return true;
     }
 
     bool process_next(Work &work, std::string &error) {
         const auto start = std::chrono::steady_clock::now();
-        const bool good = process(work.job.task, work.next_item++, work.result, error);
+        const Step step = process(work.job.task, work.next_item, work.result, error);
+        if (step == Step::Done)
+            work.next_item++;
         work.result.engine_ms +=
             std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-        return good;
+        return step != Step::Failed;
     }
 
     Outbox &outbox_;

@@ -12,6 +12,7 @@
 #include "daemon/llama_model.hpp"
 #include "daemon/log.hpp"
 #include "daemon/model_file.hpp"
+#include "daemon/model_report.hpp"
 #include "daemon/options.hpp"
 #include "daemon/server.hpp"
 
@@ -67,6 +68,12 @@ int main(int argc, char **argv) {
         return daemon::print_help(), 0;
     if (options.version)
         return std::puts("steadytextd " STEADYTEXT_VERSION " (engine " STEADYTEXT_ENGINE_BUILD ")"), 0;
+    if (!options.check.empty()) {
+        daemon::prepare_llama();
+        return daemon::check_model_file(options.check, problem) && daemon::report_model(options, problem)
+                   ? 0
+                   : failed(ExitStatus::BadModel, problem);
+    }
     if (!check_models(options, problem))
         return failed(ExitStatus::BadModel, problem);
 

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,9 +39,15 @@ struct GenerateTask {
     Constraint constraint;
 };
 
+// Counts the tokens of a text by itself, without those that a template or the model puts around it.
+struct CountTask {
+    std::string text;
+    std::string model;  // whose tokens; empty: the generation model's
+};
+
 struct EmbedTask {
     std::vector<std::string> texts;
-    bool cuts = false;  // cuts texts beyond the model's window; else such a text is an error
+    bool is_compared = false;  // texts beyond the model's window are cut, whatever --embedding-overflow says
 };
 
 struct RankTask {
@@ -76,13 +83,24 @@ struct Generation {
 struct Vectors {
     std::vector<std::vector<float>> rows;
     int prompt_tokens = 0;
+    int cut_tokens = 0;  // left out of texts beyond the model's window
     double engine_ms = 0;
+};
+
+// Vectors, and what is computed of the next one: a text beyond the window is embedded window by window.
+struct EmbedProgress : Vectors {
+    std::deque<std::vector<std::int32_t>> windows;  // tokens
+    std::vector<double> sum;                        // of the windows' vectors
 };
 
 struct Scores {
     std::vector<float> values;
     int prompt_tokens = 0;
     double engine_ms = 0;
+};
+
+struct Count {
+    int tokens = 0;
 };
 
 struct Failure {
@@ -104,7 +122,7 @@ struct LoadFailure {
     core::Problem problem;
 };
 
-using Answer = std::variant<Piece, Generation, Vectors, Scores, Failure, ModelInfo, LoadFailure>;
+using Answer = std::variant<Piece, Generation, Vectors, Scores, Count, Failure, ModelInfo, LoadFailure>;
 
 struct Outcome {
     std::uint64_t serial = 0;  // 0: about the engine itself

@@ -7,13 +7,13 @@
 #include <charconv>
 #include <cstdio>
 #include <string_view>
+#include <utility>
 
 namespace steadytext::daemon {
 
 namespace {
 
-// An option sets at most one of the three pointers, which gives the type of its argument;
-// --endpoint sets none.
+// An option sets at most one of the pointers, which gives the type of its argument; --endpoint sets none.
 struct Option {
     std::string_view name;
     std::string_view argument;  // empty: takes none
@@ -23,6 +23,7 @@ struct Option {
     bool Options::*flag = nullptr;
     int least = 0;
     int most = 0;
+    Overflow Options::*overflow = nullptr;
 };
 
 constexpr std::string_view kEndpoint = "--endpoint";
@@ -36,6 +37,10 @@ constexpr Option kOptions[] = {
      &Options::reranker_model},
     {"--embedding-prefix", "TEXT", "put before every text to embed, as some models want: 'Query: '",
      &Options::embedding_prefix},
+    {"--embedding-overflow", "error|cut|mean",
+     "a text beyond the model's window: refuse, cut, or average its parts (error)", nullptr, nullptr, nullptr, 0, 0,
+     &Options::embedding_overflow},
+    {"--check", "FILE", "say what this model is and how fast it is here, and stop", &Options::check},
     {"--slots", "N", "requests generated side by side (16)", nullptr, &Options::slots, nullptr, 1, 256},
     {"--context", "TOKENS", "prompt and answer of one request together (2048)", nullptr, &Options::context, nullptr, 64,
      1 << 20},
@@ -62,9 +67,23 @@ bool set_number(Options &options, const Option &option, std::string_view value, 
     return true;
 }
 
+bool set_overflow(Options &options, const Option &option, std::string_view value, core::Problem &problem) {
+    constexpr std::pair<std::string_view, Overflow> kWords[] = {
+        {"error", Overflow::Error}, {"cut", Overflow::Cut}, {"mean", Overflow::Mean}};
+    for (const auto &[word, overflow] : kWords)
+        if (value == word) {
+            options.*option.overflow = overflow;
+            return true;
+        }
+    return problem.set(core::sqlstate::kInvalidParameterValue, "%s takes error, cut or mean, not \"%.*s\"",
+                       option.name.data(), static_cast<int>(value.size()), value.data());
+}
+
 bool apply(Options &options, const Option &option, std::string_view value, core::Problem &problem) {
     if (option.number != nullptr)
         return set_number(options, option, value, problem);
+    if (option.overflow != nullptr)
+        return set_overflow(options, option, value, problem);
     if (option.flag != nullptr)
         options.*option.flag = true;
     else if (option.text != nullptr)

@@ -10,12 +10,17 @@
 
 namespace steadytext::daemon {
 
+// What becomes of a text to embed that is longer than the model's window.
+enum class Overflow { Error, Cut, Mean };
+
 struct Options {
     std::vector<std::string> endpoints;
     std::string model;
     std::string embedding_model;
     std::string reranker_model;
     std::string embedding_prefix;
+    Overflow embedding_overflow = Overflow::Error;
+    std::string check;  // reports this model instead of serving
     int slots = 16;
     int context = 2048;  // tokens per slot
     int threads = 0;     // 0: one per CPU this process may run on, but one. Threads wait for each other by spinning, so

@@ -287,6 +287,13 @@ void read_rerank(Parameters &parameters, Request &request) {
         request.task = std::move(task);
 }
 
+void read_count_tokens(Parameters &parameters, Request &request) {
+    if (parameters.find_value("text") == nullptr)
+        parameters.complain("text must be a string");
+    request.form.kind = Form::Kind::Count;
+    request.task = CountTask{.text = parameters.text("text", ""), .model = parameters.text("model", "")};
+}
+
 void read_cancel(Parameters &parameters, Request &request) {
     const Json *id = parameters.find("id");
     if (id == nullptr)
@@ -310,6 +317,7 @@ constexpr Method kMethods[] = {
     {"embed", read_embed},
     {"embed_batch", read_embed_batch},
     {"rerank", read_rerank},
+    {"count_tokens", read_count_tokens},
 };
 
 void read_method(const std::string &name, const Json &parameters_json, Request &request) {
@@ -385,7 +393,8 @@ std::string format_vectors(const Vectors &vectors, const ModelInfo &model) {
     }
     return out + "], \"dimensions\": " + std::to_string(model.dimensions) + ", \"model\": " + json_text(model.name) +
            ", \"fingerprint\": " + json_text(model.fingerprint) +
-           ", \"prompt_tokens\": " + std::to_string(vectors.prompt_tokens) + "}";
+           ", \"prompt_tokens\": " + std::to_string(vectors.prompt_tokens) +
+           (vectors.cut_tokens > 0 ? ", \"cut_tokens\": " + std::to_string(vectors.cut_tokens) : "") + "}";
 }
 
 std::string format_token(const Form &form, const std::string &token) {
@@ -472,7 +481,11 @@ std::string usage_of(const Form &form, const Answer &answer) {
     };
     if (!form.usage)
         return "";
-    if (const auto *vectors = std::get_if<Vectors>(&answer))
+    if (const auto *vectors = std::get_if<Vectors>(&answer); vectors != nullptr && vectors->cut_tokens > 0)
+        return dump({{"prompt_tokens", vectors->prompt_tokens},
+                     {"cut_tokens", vectors->cut_tokens},
+                     {"engine_ms", vectors->engine_ms}});
+    else if (vectors != nullptr)
         return text(*vectors);
     const auto *scores = std::get_if<Scores>(&answer);
     return scores == nullptr ? "" : text(*scores);
@@ -497,7 +510,9 @@ std::string format_info(const DaemonInfo &daemon) {
     }
     Json capabilities = Json::array();
     for (const Method &method : kMethods)
-        capabilities.push_back(method.name);
+        // Who shares a message would not hear that a text was cut
+        if (!daemon.cuts_texts || std::string_view(method.name) != "embed_batch")
+            capabilities.push_back(method.name);
     for (const char *feature :
          {"return_usage", "timeout_ms", "pipelining", "push_stream", "schema", "regex", "choices", "prefix_bytes"})
         capabilities.push_back(feature);
@@ -525,6 +540,8 @@ std::string format_answer(const Form &form, const Answer &answer, const ModelInf
         return format_generation(form, *generation, model);
     if (const auto *scores = std::get_if<Scores>(&answer))
         return format_ranking(form, scores->values);
+    if (const auto *count = std::get_if<Count>(&answer))
+        return dump({{"tokens", count->tokens}, {"model", model.name}, {"fingerprint", model.fingerprint}});
     const auto &vectors = std::get<Vectors>(answer);
     if (form.kind == Form::Kind::Ranking)
         return format_ranking(form, cosines(vectors.rows));

@@ -29,7 +29,7 @@ struct Immediate {
 
 // The form of the reply to a request.
 struct Form {
-    enum class Kind { Text, TextWithLogprobs, Usage, Stream, StreamWithLogprobs, OneVector, Vectors, Ranking };
+    enum class Kind { Text, TextWithLogprobs, Usage, Stream, StreamWithLogprobs, OneVector, Vectors, Ranking, Count };
     Kind kind = Kind::Text;
     bool usage = false;                  // tells usage: at the end of a stream, or beside vectors and a ranking
     bool acknowledged = false;           // a stream whose tokens the client acknowledges, each before the next
@@ -41,7 +41,7 @@ struct Request {
     std::string id = "null";               // as JSON text
     std::chrono::milliseconds timeout{0};  // 0: none
     Form form;
-    std::variant<Immediate, Control, Cancel, GenerateTask, EmbedTask, RankTask> task;
+    std::variant<Immediate, Control, Cancel, GenerateTask, EmbedTask, RankTask, CountTask> task;
 };
 
 // Any text can be parsed: an error becomes an Immediate error.
@@ -63,6 +63,7 @@ struct Request {
 
 struct DaemonInfo {
     bool ready = false;
+    bool cuts_texts = false;  // to embed
     int slots = 0;
     int slots_in_use = 0;
     double idle_ms = 0;  // while no slot is in use

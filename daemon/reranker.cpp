@@ -105,11 +105,11 @@ float Reranker::read_score() const {
     return static_cast<float>(logistic(static_cast<double>(logits[yes_]) - logits[no_]));
 }
 
-bool Reranker::process(const RankTask &task, std::size_t item, Scores &result, std::string &error) {
+Reranker::Step Reranker::process(const RankTask &task, std::size_t item, Scores &result, std::string &error) {
     const std::vector<llama_token> tokens = tokens_of(task, task.documents[item]);
     if (tokens.size() > llama_n_ctx(context_.get())) {
         result.values.push_back(0);
-        return true;
+        return Step::Done;
     }
     batch_->clear();
     for (std::size_t i = 0; i < tokens.size(); i++)
@@ -121,11 +121,11 @@ bool Reranker::process(const RankTask &task, std::size_t item, Scores &result, s
         memory != nullptr ? llama_decode(context_.get(), batch_->get()) : llama_encode(context_.get(), batch_->get());
     if (status != 0) {
         error = "The engine could not rank the document";
-        return false;
+        return Step::Failed;
     }
     result.values.push_back(read_score());
     result.prompt_tokens += static_cast<int>(tokens.size());
-    return true;
+    return Step::Done;
 }
 
 }  // namespace steadytext::daemon

@@ -23,7 +23,7 @@ public:
 private:
     bool load(ModelInfo &info, core::Problem &problem) override;
     std::size_t count_items(const RankTask &task) const override { return task.documents.size(); }
-    bool process(const RankTask &task, std::size_t item, Scores &result, std::string &error) override;
+    Step process(const RankTask &task, std::size_t item, Scores &result, std::string &error) override;
 
     [[nodiscard]] std::string property(const char *name) const;
     [[nodiscard]] std::vector<llama_token> tokens_of(const RankTask &task, const std::string &document) const;

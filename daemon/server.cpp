@@ -215,7 +215,8 @@ void Server::hand_over(Engine &engine, const ModelInfo &model, Peer peer, Reques
     pending.abandoned = std::make_shared<std::atomic<bool>>(false);
     if (request.timeout.count() > 0)
         pending.deadline = Clock::now() + request.timeout;
-    engine.submit({serial, std::hash<std::string>{}(pending.peer.identity), pending.abandoned, std::move(task)});
+    engine.submit(
+        Job<Task>{serial, std::hash<std::string>{}(pending.peer.identity), pending.abandoned, std::move(task)});
 }
 
 void Server::submit(Peer peer, Request request) {
@@ -228,6 +229,15 @@ void Server::submit(Peer peer, Request request) {
         return hand_over(*generator_, generation_model_, std::move(peer), std::move(request), std::move(*generate));
     if (auto *embed = std::get_if<EmbedTask>(&task); embed != nullptr && embedder_.has_value())
         return hand_over(*embedder_, embedding_model_, std::move(peer), std::move(request), std::move(*embed));
+    if (auto *count = std::get_if<CountTask>(&task)) {
+        const bool by_embedder =
+            embedder_.has_value() &&
+            (!generator_.has_value() || (!count->model.empty() && count->model == embedding_model_.name));
+        if (by_embedder)
+            return hand_over(*embedder_, embedding_model_, std::move(peer), std::move(request), std::move(*count));
+        if (generator_.has_value())
+            return hand_over(*generator_, generation_model_, std::move(peer), std::move(request), std::move(*count));
+    }
     if (auto *rank = std::get_if<RankTask>(&task)) {
         if (reranker_.has_value())
             return hand_over(*reranker_, reranking_model_, std::move(peer), std::move(request), std::move(*rank));
@@ -239,8 +249,11 @@ void Server::submit(Peer peer, Request request) {
 }
 
 std::string Server::info() const {
-    DaemonInfo daemon{
-        .ready = loading_ == 0, .slots = options_.slots, .resident_bytes = core::resident_bytes(), .models = {}};
+    DaemonInfo daemon{.ready = loading_ == 0,
+                      .cuts_texts = options_.embedding_overflow == Overflow::Cut,
+                      .slots = options_.slots,
+                      .resident_bytes = core::resident_bytes(),
+                      .models = {}};
     if (generator_.has_value()) {
         daemon.slots_in_use = generator_->slots_in_use();
         daemon.idle_ms = std::chrono::duration<double, std::milli>(Clock::now() - generator_->idle_since()).count();

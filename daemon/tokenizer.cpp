@@ -118,6 +118,32 @@ std::vector<llama_token> Tokenizer::tokens(std::string_view text) const {
     return writer.finish();
 }
 
+std::deque<std::vector<llama_token>> Tokenizer::windows(std::string_view prefix, std::string_view text,
+                                                        std::size_t window) const {
+    std::vector<llama_token> before = first_, own;
+    append(prefix, before);
+    append(text, own);
+    const std::size_t around = before.size() + last_.size();
+    const std::size_t room = window > around ? window - around : 1;
+    const std::size_t count = std::max<std::size_t>(1, (own.size() + room - 1) / room);
+    std::deque<std::vector<llama_token>> windows;
+    for (std::size_t i = 0; i < count; i++) {
+        std::vector<llama_token> &tokens = windows.emplace_back(before);
+        const auto begin = own.begin();
+        tokens.insert(tokens.end(), begin + static_cast<std::ptrdiff_t>(i * own.size() / count),
+                      begin + static_cast<std::ptrdiff_t>((i + 1) * own.size() / count));
+        tokens.insert(tokens.end(), last_.begin(), last_.end());
+        tokens.resize(std::min(tokens.size(), window));  // where the prefix alone fills it
+    }
+    return windows;
+}
+
+int Tokenizer::count(std::string_view text) const {
+    std::vector<llama_token> tokens;
+    append(text, tokens);
+    return static_cast<int>(tokens.size());
+}
+
 void PromptWriter::add_markup(const Tokenizer::Markup &markup) {
     for (const auto &[token, text] : markup) {
         if (token == LLAMA_TOKEN_NULL) {

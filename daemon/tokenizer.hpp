@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -33,6 +34,14 @@ public:
 
     // A text alone, between the tokens that the model wants at the beginning and at the end.
     [[nodiscard]] std::vector<llama_token> tokens(std::string_view text) const;
+
+    // A text that is longer than `window` tokens in parts of about the same length, each as tokens() would give it, with
+    // the prefix before it.
+    [[nodiscard]] std::deque<std::vector<llama_token>> windows(std::string_view prefix, std::string_view text,
+                                                               std::size_t window) const;
+
+    // The number of a text's own tokens.
+    [[nodiscard]] int count(std::string_view text) const;
 
     // True of a token that ends, begins or marks a part of a prompt, so that no text may become it.
     [[nodiscard]] bool is_special(llama_token token) const { return spelled_.contains(token); }

@@ -57,6 +57,7 @@ struct DaemonIdentity {
     std::uint32_t batch = 1;  // how many texts it embeds for a single message
     bool embedded = false;
     bool models_loaded = false;  // it reported all its models, or is of a kind that never reports them
+    bool counts_tokens = false;
 };
 
 // Of the kinds that core::KindHealth tells apart.

@@ -20,6 +20,11 @@ AS 'MODULE_PATHNAME', 'steadytext_score' LANGUAGE C IMMUTABLE PARALLEL SAFE COST
 COMMENT ON FUNCTION public.steadytext_score(text, text, text) IS
     'How far a question is true of a text, from 0 to 1 in tenths; NULL if either is NULL (no call is made), and when no daemon can answer.';
 
+CREATE FUNCTION public.steadytext_count_tokens(input text, model text DEFAULT NULL) RETURNS int
+AS 'MODULE_PATHNAME', 'steadytext_count_tokens' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION public.steadytext_count_tokens(text, text) IS
+    'How many tokens a text has for a model, without those of its template; NULL where no daemon can count.';
+
 -- PARALLEL UNSAFE: the call runs in a subtransaction.
 CREATE FUNCTION public.steadytext_try_generate(
     prompt text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42, eos_string text DEFAULT '[EOS]',

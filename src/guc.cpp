@@ -28,8 +28,10 @@ char *embedded_embedding_model = nullptr;
 char *embedded_reranker_model = nullptr;
 int embedded_slots = 16;
 int embedded_threads = 0;
+int embedded_prefix_memory_mb = 256;
 char *embedded_program = nullptr;
 int embedding_dimensions = 1024;
+int embedding_overflow = static_cast<int>(EmbeddingOverflow::Error);
 int default_max_tokens = 512;
 int default_seed = 42;
 int request_timeout_ms = 30'000;
@@ -234,6 +236,15 @@ void define_daemons() {
     define_integer("steadytext.embedded_threads", "Threads of the embedded daemon; 0 means one per core but one.",
                    "More threads than free cores make it very slow: they wait for each other by spinning.",
                    &embedded_threads, 0, PGC_SIGHUP, 0);
+    define_integer("steadytext.embedded_prefix_memory",
+                   "Memory in which the embedded daemon keeps beginnings of prompts.", "0: none is kept.",
+                   &embedded_prefix_memory_mb, 256, PGC_SIGHUP, GUC_UNIT_MB);
+    define_word(
+        "steadytext.embedding_overflow",
+        "What the embedded daemon does with a text that is longer than the embedding model's window.",
+        "error: refuses it; cut: embeds its beginning, with a WARNING; mean: embeds it part by part, and gives the "
+        "parts' average.",
+        &embedding_overflow, static_cast<int>(EmbeddingOverflow::Error), PGC_SIGHUP, 0);
     define_text<core::rules::kPath>("steadytext.embedded_program", "Program run as the embedded daemon.",
                                     "Empty means steadytextd in PostgreSQL's bin directory.", &embedded_program, "",
                                     PGC_SIGHUP, GUC_SUPERUSER_ONLY);

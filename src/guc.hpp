@@ -10,6 +10,7 @@ namespace steadytext::guc {
 
 enum class OnFailure : int { Auto, Fallback, Null, Error };
 enum class UnknownModel : int { Warning, Error, Ignore };
+enum class EmbeddingOverflow : int { Error, Cut, Mean };
 enum class CacheScope : int { Role, Database };
 enum class Balance : int { Weighted, Affinity };
 enum class OnLimit : int { Error, Wait, Null };
@@ -26,8 +27,10 @@ extern char *embedded_embedding_model;
 extern char *embedded_reranker_model;
 extern int embedded_slots;
 extern int embedded_threads;
+extern int embedded_prefix_memory_mb;
 extern char *embedded_program;
 extern int embedding_dimensions;
+extern int embedding_overflow;  // EmbeddingOverflow
 extern int default_max_tokens;
 extern int default_seed;
 extern int request_timeout_ms;

@@ -41,6 +41,14 @@ SELECT throws_ok($$SELECT steadytext_classify('a', ARRAY['a', 'a'])$$, '22023', 
 SELECT throws_ok($$SELECT steadytext_classify_all('a', ARRAY['a', NULL])$$, '22004', 'labels cannot contain nulls');
 SELECT throws_ok($$SELECT steadytext_if('a', 'no answer of this form')$$, '08P01', 'the answer is none of the choices');
 
+-- ---- tokens: of the echo daemon, words -------------------------------------------------------------------------------------
+SELECT is(steadytext_count_tokens('three little words'), 3, 'the daemon counts');
+SELECT is(st_count_tokens('two words', 'echo'), 2, 'for a model by its name');
+SELECT is(steadytext_count_tokens('two words', 'echo-embedding'), 2, 'that of embeddings too');
+SELECT is(steadytext_count_tokens(''), 0, 'no text has no tokens');
+SELECT is(steadytext_count_tokens(NULL), NULL, 'NULL in, NULL out');
+SELECT throws_ok($$SELECT steadytext_count_tokens('!fault:error=refused')$$, '38000', NULL, 'a daemon that fails is a failure');
+
 -- ---- a failure is a row ----------------------------------------------------------------------------------------------------
 SELECT is(steadytext_try_generate('hello'), ROW('hello'::text, NULL::text, NULL::text), 'an answer, and no error');
 SELECT is(steadytext_try_if('it rains', said('yes')), ROW(true, NULL::text, NULL::text), 'of a question');

@@ -26,6 +26,17 @@ is($cluster->sql(q(SELECT vector_dims(steadytext_embed('dimensions')))), '1024',
 my $too_long = $cluster->try_sql(q(SELECT steadytext_embed(repeat('word ', 5000))));
 is($too_long->{state}, '38000', 'a text beyond the window of the model is an error, never cut');
 like($too_long->{err}, qr/beyond the model's window: \d+ tokens\. Maximum allowed: \d+/, 'with both sizes') or diag $too_long->{err};
+{
+    my $long = q(SELECT steadytext_embed(repeat('word ', 5000), use_cache => false) IS NOT NULL);
+    $cluster->sql(q(ALTER SYSTEM SET steadytext.embedding_overflow = 'cut'; SELECT pg_reload_conf()));
+    ok($cluster->poll_until($long, 't', 60), 'unless it is to be cut');
+    my $cut = $cluster->try_sql(qq(SET steadytext.request_timeout = '2min'; $long));
+    like($cut->{err}, qr/WARNING: .*beyond the embedding model's window and was cut\nDETAIL: +\d+ of its tokens are left out/, 'with a WARNING');
+    $cluster->sql(q(ALTER SYSTEM RESET steadytext.embedding_overflow; ALTER SYSTEM SET steadytext.embedded_prefix_memory = '3MB'; SELECT pg_reload_conf()));
+    ok($cluster->poll_until(q(SELECT count(*) = 1 FROM (SELECT steadytext_embed('short', use_cache => false)) e, steadytext_daemon_status() WHERE status = 'healthy'), 't', 60), 'settings of the daemon begin another');
+    my $pid = daemon_pid();
+    like(do { open my $file, '<', "/proc/$pid/cmdline" or die $!; <$file> =~ tr/\0/ /r }, qr/--prefix-memory 3 --embedding-overflow error/, 'with what they say');
+}
 is($cluster->sql(q(SET steadytext.embedding_dimensions = 100; SELECT round(vector_norm(steadytext_embed('cut'))::numeric, 4))),
     '1.0000', 'a vector that was cut has length 1 again');
 my $first = $cluster->sql($generate);

@@ -31,7 +31,7 @@ sub start_daemon {
 # Runs a daemon that is to end by itself; gives its exit status and what it said.
 sub run_daemon {
     my $said = '';
-    run ['build/steadytextd', @_], '<', \undef, '>&', \$said, timeout($patience);
+    run ['build/steadytextd', @_], '<', \undef, '>&', \$said, timeout(10 * $patience);
     return ($? >> 8, $said);
 }
 
@@ -247,6 +247,53 @@ subtest 'a text beyond the embedding model\'s window' => sub {
     is scalar @$ranking, 2, 'documents that are only compared are cut';
 };
 
+subtest 'a text beyond the window, cut or averaged' => sub {
+    my ($allowed) = answer($endpoint, request('embed', text_input => 'word ' x 5000)) =~ /Maximum allowed: (\d+)/;
+    my $fitting = $allowed - 2;  # a token each, between those that begin and end
+    my @fits    = map { answer($endpoint, request('embed', text_input => $_)) } 'word ' x $fitting, 'A short one.';
+    my $fingerprint = sub { my ($where) = @_; return (map { $_->{fingerprint} } grep { $_->{role} eq 'embedding' } @{ answer($where, request('info'))->{models} })[0] };
+    my %fingerprints = ($fingerprint->($endpoint) => 'error');
+    for my $overflow ('cut', 'mean') {
+        my ($other, $where) = start_daemon($overflow, '--embedding-model', $embedding_model, '--embedding-overflow', $overflow, '--slots', 1, '--context', 64);
+        my ($told) = decoded($where, request('embed', text_input => 'word ' x (2 * $fitting), return_usage => $true), '<');
+        is scalar(grep { abs($told->{result}[$_] - $fits[0][$_]) > 1e-6 } 0 .. $#{ $fits[0] }), 0, "$overflow: the vector of what fits, or of two such parts";
+        is_deeply [ @{ $told->{usage} }{qw(prompt_tokens cut_tokens)} ], $overflow eq 'cut' ? [ $allowed, $fitting ] : [ 2 * $allowed, undef ], 'and its tokens';
+        my ($uneven) = decoded($where, request('embed', text_input => 'word ' x (2 * $fitting + 1) . 'end', return_usage => $true), '<');
+        is $uneven->{usage}{prompt_tokens}, $overflow eq 'cut' ? $allowed : 2 * $fitting + 2 + 3 * 2, 'three parts where two are too few';
+        cmp_ok abs(dot($uneven->{result}, $uneven->{result}) - 1), '<', 1e-5, 'of length 1';
+        is_deeply answer($where, request('embed', text_input => 'A short one.')), $fits[1], 'nothing changes for a text that fits';
+        $fingerprints{ $fingerprint->($where) } = $overflow;
+        is scalar(grep { $_ eq 'embed_batch' } @{ answer($where, request('info'))->{capabilities} }), $overflow eq 'cut' ? 0 : 1,
+            'only who is told that a text was cut shares a message with others';
+        $other->signal('TERM');
+        finish $other;
+    }
+    is scalar(keys %fingerprints), 3, 'each has a fingerprint of its own';
+    my ($status, $said) = run_daemon('--embedding-overflow', 'perhaps');
+    is $status, 2, 'anything else is refused';
+    like $said, qr/--embedding-overflow takes error, cut or mean, not "perhaps"/, 'in words';
+};
+
+subtest 'count_tokens' => sub {
+    sub counted { return answer($endpoint, request('count_tokens', @_))->{tokens} }
+    my @texts = ('a', 'A man is eating food.', "two\n\nparagraphs  with   spaces", "\x{e4}\x{f6}\x{fc} \x{1F600}");
+    my ($told) = grep { $_->{role} eq 'generation' } @{ answer($endpoint, request('info'))->{models} };
+    my $answer = answer($endpoint, request('count_tokens', text => $texts[1]));
+    is_deeply [@{$answer}{qw(model fingerprint)}], [@{$told}{qw(name fingerprint)}], 'tells whose tokens they are';
+    my %around = map {
+        answer($endpoint, request('generate', prompt => $_, max_new_tokens => 1, return_usage => $true))->{prompt_tokens} - counted(text => $_) => 1
+    } @texts;
+    is scalar(keys %around), 1, 'a prompt has as many, and always the same number for the template';
+    is counted(text => ''), 0, 'no text has no tokens';
+    cmp_ok counted(text => '<|im_end|>'), '>', 1, 'the name of a special token is text';
+    my ($embedder) = map { $_->{name} } grep { $_->{role} eq 'embedding' } @{ answer($endpoint, request('info'))->{models} };
+    my ($embedded) = decoded($endpoint, request('embed', text_input => $texts[1], return_usage => $true), '<');
+    my ($begin_and_end) = 2;
+    is counted(text => $texts[1], model => $embedder), $embedded->{usage}{prompt_tokens} - $begin_and_end, 'by name the embedding model\'s';
+    is counted(text => $texts[1], model => 'another'), counted(text => $texts[1]), 'by another name the generation model\'s';
+    like answer($endpoint, request('count_tokens', text => $_)), qr/^error: text must be a string/, 'something else has none' for undef, 7, ['a'];
+};
+
 subtest 'rerank, by the embeddings' => sub {
     my @documents = ('Bread is baked in an oven.', 'A dog barks.', 'The capital of France is Paris.');
     my $ranking = answer($endpoint, request('rerank', query => 'Which city is the capital of France?', documents => \@documents));
@@ -354,6 +401,22 @@ subtest 'constrained answers' => sub {
 };
 
 # ---- the process ---------------------------------------------------------------------------------------------------
+
+subtest '--check' => sub {
+    my ($status, $said) = run_daemon('--check', $model, '--threads', 1, '--slots', 2, '--context', 128);
+    is $status, 0, 'of a model that generates';
+    like $said, qr/^model +\S.*million parameters/m, 'tells what it is';
+    like $said, qr/^use +--model/m, 'what it is for';
+    like $said, qr/^template +works/m, 'whether its template works';
+    like $said, qr/^same bits +in full batches: (yes|no); prompts in pieces: (yes|no); kept prefixes: (yes|no)/m, 'what is invariant';
+    like $said, qr/^tokens\/s +prompt: \d+; decoding alone: \d+; decoding for 2 at once: \d+/m, 'how fast it is here';
+    like $said, qr/^ +q4_1 +1\.00 \/ +1\.00$/m, 'against which other quantisations are compared';
+    like $said, qr/^faster +(none|\w+; )/m, 'and which would be faster';
+    ($status, $said) = run_daemon('--check', $embedding_model, '--threads', 1);
+    is $status, 0, 'of one that embeds';
+    like $said, qr/^use +--embedding-model: vectors of 384 numbers/m, 'it tells that';
+    is +(run_daemon('--check', "$folder/missing.gguf"))[0], 3, 'of none';
+};
 
 subtest 'the command line' => sub {
     my ($status, $help) = run_daemon('--help');

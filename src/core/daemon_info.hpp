@@ -34,6 +34,7 @@ struct DaemonInfo {
     std::uint32_t slots = 0;           // 0: not reported
     std::uint64_t resident_bytes = 0;  // 0: not reported
     bool embeds_batches = false;
+    bool counts_tokens = false;
     bool is_loading = false;  // it says that it loads models
     std::vector<ToldModel> models;
     bool has_more_models = false;  // there are more models than the daemon reports, or than are kept

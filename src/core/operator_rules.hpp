@@ -1,4 +1,4 @@
-// Rules for the arguments of steadytext_if, _classify, _classify_all and _score. NULL is no error there: the result is
+// Rules for the arguments of steadytext_if, _classify, _classify_all, _score and _count_tokens. NULL is no error there: the result is
 // NULL. Used by parameters.cpp and src/functions/operators.cpp. Regime: pure.
 #pragma once
 
@@ -13,6 +13,9 @@ constexpr Rule question(const char *name) {
 inline constexpr Rule kJudgedText = question("input");
 inline constexpr Rule kCondition = question("condition");
 inline constexpr Rule kQuestion = question("question");
+
+// Of steadytext_count_tokens: no text is too short to be counted.
+inline constexpr Rule kCountedText = {.kind = Kind::Text, .name = "input", .least = 0, .most = kLongestPrompt};
 
 inline constexpr Rule kLabelText = {.kind = Kind::Text,
                                     .name = "label",

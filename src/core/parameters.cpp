@@ -378,6 +378,9 @@ constexpr Parameter kArguments[] = {
     {"steadytext_score", "input", kJudgedText},
     {"steadytext_score", "model", kModel},
 
+    {"steadytext_count_tokens", "input", kCountedText},
+    {"steadytext_count_tokens", "model", kModel},
+
     // A refusal is a row of theirs.
     {"steadytext_try_generate", "prompt", kAny},
     {"steadytext_try_generate", "max_tokens", kAny},
@@ -799,6 +802,8 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.embedded_reranker_model", kPath},
     {"settings", "steadytext.embedded_slots", integer(1, 256)},
     {"settings", "steadytext.embedded_threads", integer(0, 1024)},
+    {"settings", "steadytext.embedded_prefix_memory", integer(0, 1 << 20)},
+    {"settings", "steadytext.embedding_overflow", word("error cut mean")},
     {"settings", "steadytext.embedded_program", kPath},
     {"settings", "steadytext.embedding_dimensions", integer(1, 16'000)},
     {"settings", "steadytext.default_max_tokens", kMaxTokens},

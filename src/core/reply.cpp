@@ -102,6 +102,7 @@ bool read_result(PaddedText body, dom::element &result, ReplyUsage &usage, Probl
         return false;
     if (reply["usage"].get(told) == simdjson::SUCCESS) {
         usage.prompt_tokens = static_cast<int>(number_of(told, "prompt_tokens"));
+        usage.cut_tokens = std::max(0, static_cast<int>(number_of(told, "cut_tokens")));
         usage.engine_ms = number_of(told, "engine_ms");
         if (told["fingerprint"].get(usage.fingerprint) != simdjson::SUCCESS)
             usage.fingerprint = {};
@@ -187,6 +188,17 @@ bool read_stream_end(PaddedText body, std::string_view text, GenerateReply &repl
     reply.text = text;
     reply.is_null = text.empty() && reply.finish_reason.empty();
     return check_no_nul(reply, problem);
+}
+
+bool read_count_reply(PaddedText body, std::int32_t &tokens, Problem &problem) {
+    dom::element result;
+    std::int64_t told = 0;
+    if (!read_result(body, result, problem))
+        return false;
+    if (result["tokens"].get(told) != simdjson::SUCCESS || told < 0 || told > INT32_MAX)
+        return invalid(problem, "The result is not a number of tokens.");
+    tokens = static_cast<std::int32_t>(told);
+    return true;
 }
 
 bool read_embed_reply(PaddedText body, std::vector<float> &vector, ReplyUsage &usage, Problem &problem) {

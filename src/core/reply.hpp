@@ -8,6 +8,7 @@
 
 #include "src/core/problem.hpp"
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,7 +59,11 @@ struct ReplyUsage {
     int prompt_tokens = -1;
     double engine_ms = -1;
     std::string_view fingerprint = {};  // of the model; empty: not reported. Valid until the next reply is read
+    int cut_tokens = 0;                 // left out of a text that is too long for the model
 };
+
+// An answer to count_tokens.
+[[nodiscard]] bool read_count_reply(PaddedText body, std::int32_t &tokens, Problem &problem);
 
 // A flat array of finite numbers.
 [[nodiscard]] bool read_embed_reply(PaddedText body, std::vector<float> &vector, ReplyUsage &usage, Problem &problem);

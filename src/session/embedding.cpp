@@ -145,6 +145,7 @@ private:
     std::string_view text_;  // in NFC, if normalize_prompts is on
     ChosenModel chosen_;
     std::span<const float> fitted_;
+    int cut_tokens_ = 0;
 };
 
 EmbeddingCall::EmbeddingCall(const EmbeddingRequest &request) : request_(request) {
@@ -195,6 +196,7 @@ CallResult EmbeddingCall::accept(const Answer &answer, CachedAnswer &shared) {
     if (!note_reading(answer, pg::try_guarded(problem, read), problem))
         return CallResult::Failed;
     observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
+    cut_tokens_ = usage.cut_tokens;
     fit(vector);
     if (!chosen_.is_known || (!usage.fingerprint.empty() && usage.fingerprint != chosen_.model.fingerprint))
         return CallResult::Unshared;
@@ -219,7 +221,19 @@ bool EmbeddingCall::accept_cached(const CachedAnswer &found) {
     return has_direction;
 }
 
+// Cutting is asked for (steadytext.embedding_overflow), but not seen otherwise.
+void warn_of_cut(int tokens) {
+    constexpr const char *kTruncation = "01004";
+    core::Problem problem;
+    problem.set(kTruncation, "a text is beyond the embedding model's window and was cut");
+    problem.with_detail("%d of its tokens are left out.", tokens);
+    problem.with_hint("With steadytext.embedding_overflow = mean the vector is the average of all its parts.");
+    warn_once(problem);
+}
+
 void EmbeddingCall::finish() {
+    if (cut_tokens_ > 0)
+        warn_of_cut(cut_tokens_);
     if (has_failed(result))
         (void)degrade(problem);
     took_us = observe::end();

@@ -62,6 +62,13 @@ void complain(shmem::ModelRole role, std::string_view name, const shmem::Model &
 
 bool find_default_model(shmem::ModelRole role, shmem::Model &model) { return models().find(role, {}, model); }
 
+shmem::ModelRole role_of(std::string_view name) {
+    shmem::Model found;
+    const bool only_embeds = !models().find(shmem::ModelRole::Generation, name, found) &&
+                             models().find(shmem::ModelRole::Embedding, name, found);
+    return only_embeds ? shmem::ModelRole::Embedding : shmem::ModelRole::Generation;
+}
+
 bool find_ranking_embedder(shmem::Model &model) { return models().find_ranker(model); }
 
 void check_model(shmem::ModelRole role, const core::TextArgument &model, bool unsafe_mode) {

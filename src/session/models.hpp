@@ -15,6 +15,9 @@ namespace steadytext::session {
 // The role's default; false if no daemon was ever seen.
 [[nodiscard]] bool find_default_model(shmem::ModelRole role, shmem::Model &model);
 
+// The role that has a model of this name: generation, unless only an embedding model has it.
+[[nodiscard]] shmem::ModelRole role_of(std::string_view name);
+
 // The embedding model by which documents are ranked where there is no reranker; false if there is none.
 [[nodiscard]] bool find_ranking_embedder(shmem::Model &model);
 

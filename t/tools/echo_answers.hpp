@@ -144,8 +144,8 @@ inline std::string described(const Options &options) {
                        {"slots", options.slots},
                        {"resident_bytes", core::resident_bytes()},
                        {"capabilities",
-                        {"ping", "info", "generate", "generate_iter", "embed", "embed_batch", "rerank", "cancel",
-                         "shutdown", "return_usage", "timeout_ms", "stats", "control"}},
+                        {"ping", "info", "generate", "generate_iter", "embed", "embed_batch", "rerank", "count_tokens",
+                         "cancel", "shutdown", "return_usage", "timeout_ms", "stats", "control"}},
                        {"determinism", {{"checked", true}, {"batch_invariant", true}, {"mode", "batched"}}},
                        {"models", models}};
     return info.dump();
@@ -165,6 +165,8 @@ inline std::string result_of(const Options &options, const std::string &method, 
         return reranked(params);
     if (method == "embed_batch" && !options.serial)
         return embedded_batch(options, params);
+    if (method == "count_tokens" && !options.serial)
+        return json{{"tokens", count_words(json_text(params.value("text", std::string())))}}.dump();
     if (method == "info" && !options.serial)
         return described(options);
     return {};
@@ -203,10 +205,11 @@ inline std::vector<std::string> stream_of(const Options &options, const json &pa
 
 // Where a request may ask for a fault: the text its method works on.
 inline std::string leading_text(const std::string &method, const json &params) {
-    const char *key = method == "embed"         ? "text_input"
-                      : method == "embed_batch" ? "texts"
-                      : method == "rerank"      ? "query"
-                                                : "prompt";
+    const char *key = method == "embed"          ? "text_input"
+                      : method == "embed_batch"  ? "texts"
+                      : method == "rerank"       ? "query"
+                      : method == "count_tokens" ? "text"
+                                                 : "prompt";
     json text = params.value(key, json());
     if (text.is_array() && !text.empty()) {
         const auto faulty = std::find_if(text.begin(), text.end(), [](const json &one) {

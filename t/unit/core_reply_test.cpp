@@ -37,6 +37,30 @@ TEST(EnvelopeId, IsFoundWhereverItStands) {
     EXPECT_EQ(id_of(R"({"id": "a\u0062c"})"), "abc") << "unescaped";
 }
 
+TEST(CountReply, IsANumberOfTokensOrNothing) {
+    std::int32_t tokens = -1;
+    Problem problem;
+    EXPECT_TRUE(read_count_reply(Message(R"({"id": "a", "result": {"tokens": 7, "model": "m"}, "error": null})"),
+                                 tokens, problem));
+    EXPECT_EQ(tokens, 7);
+    for (const char *bad : {R"({"tokens": -1})", R"({"tokens": 2147483648})", R"({"tokens": 1.5})",
+                            R"({"tokens": "7"})", R"({})", "7", "null"}) {
+        const std::string body = std::string(R"({"id": "a", "result": )") + bad + R"(, "error": null})";
+        EXPECT_FALSE(read_count_reply(Message(body), tokens, problem)) << bad;
+    }
+}
+
+TEST(EmbedReply, TellsWhatWasCut) {
+    std::vector<float> vector;
+    ReplyUsage usage;
+    Problem problem;
+    EXPECT_TRUE(read_embed_reply(Message(R"({"id": "a", "result": [1], "error": null, "usage": {"cut_tokens": 3}})"),
+                                 vector, usage, problem));
+    EXPECT_EQ(usage.cut_tokens, 3);
+    EXPECT_TRUE(read_embed_reply(Message(R"({"id": "a", "result": [1], "error": null})"), vector, usage, problem));
+    EXPECT_EQ(usage.cut_tokens, 0);
+}
+
 TEST(EnvelopeId, IsNoneWhereThereIsNone) {
     for (const char *bad : {"", "{", "garbage", "[]", R"({"id": null})", R"({"id": 5})", R"({"id": "cut)",
                             R"({"result": {"id": "inner"}})"})

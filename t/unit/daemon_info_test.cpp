@@ -25,7 +25,7 @@ TEST(DaemonInfo, ReadsWhatIsTold) {
     DaemonInfo info;
     ASSERT_TRUE(
         read_daemon_info(reply(R"("name": "steadytextd", "version": "1.2", "slots": 16, "resident_bytes": 1048576,
-                                          "capabilities": ["ping", "embed_batch"], "models": [)" +
+                                          "capabilities": ["ping", "embed_batch", "count_tokens"], "models": [)" +
                                kModel + "]"),
                          kLimits, info));
     EXPECT_EQ(info.name, "steadytextd");
@@ -33,6 +33,7 @@ TEST(DaemonInfo, ReadsWhatIsTold) {
     EXPECT_EQ(info.slots, 16U);
     EXPECT_EQ(info.resident_bytes, 1048576U);
     EXPECT_TRUE(info.embeds_batches);
+    EXPECT_TRUE(info.counts_tokens);
     ASSERT_EQ(info.models.size(), 1U);
     EXPECT_EQ(info.models[0].role, ToldRole::Embedding);
     EXPECT_EQ(info.models[0].name, "minilm");
