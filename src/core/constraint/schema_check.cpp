@@ -100,8 +100,9 @@ struct Checker::Bounds {
     // Null if the schema has none of these keywords.
     static std::unique_ptr<Bounds> read(const Json &schema, const char *least, const char *most, const char *above = "",
                                         const char *below = "") {
-        auto bounds = std::make_unique<Bounds>(bound_of(schema, least), bound_of(schema, most), bound_of(schema, above),
-                                               bound_of(schema, below));
+        // Braces: clang 14 knows no parentheses for an aggregate, and the fuzzer is built with it.
+        auto bounds = std::make_unique<Bounds>(
+            Bounds{bound_of(schema, least), bound_of(schema, most), bound_of(schema, above), bound_of(schema, below)});
         const bool any = bounds->least.has_value() || bounds->most.has_value() || bounds->above.has_value() ||
                          bounds->below.has_value();
         return any ? std::move(bounds) : nullptr;
