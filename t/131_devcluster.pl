@@ -45,6 +45,16 @@ sub lives {
     return;
 }
 
+# An argument that it does not know is not passed over: nothing is started.
+for my $wrong ([ 'start', '--bogus' ], [ 'start', 'now' ], [ 'stop', '--force' ], [ 'start', '--daemon=none-such' ], ['begin']) {
+    my $dir    = File::Temp->newdir('steadytext-test-XXXXXX', TMPDIR => 1);
+    my $output = '';
+    IPC::Run::run([ "$root/scripts/devcluster", $wrong->[0], "--dir=$dir", @$wrong[ 1 .. $#$wrong ] ], '<', \undef, '>&', \$output);
+    is($? >> 8, 2, "@$wrong: refused");
+    like($output, $wrong->[1] ? qr/^devcluster: unknown (?:argument|daemon) "@{[ $wrong->[1] =~ s{^--daemon=}{}r ]}"/ : qr/scripts\/devcluster start/, '  in words');
+    ok(!-e "$dir/env", '  and nothing is begun');
+}
+
 lives($> == 0 ? 'root' : 'this user', $root, File::Temp->newdir('steadytext-test-XXXXXX', TMPDIR => 1));
 
 SKIP: {
