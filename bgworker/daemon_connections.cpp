@@ -209,9 +209,11 @@ void Daemon::on_up(Channel &) {
 // For the embedded daemon the launcher knows a better reason than that it cannot be reached.
 const char *Daemon::reason_shown(const char *reason) const {
     static core::Problem told;
+    if (is_stopped())
+        return "stopped by steadytext_daemon_stop()";
     const shmem::EmbeddedState &embedded = services_.segment.header->embedded;
-    const bool knows = embedded_ && !is_stopped() && embedded.pid.load(std::memory_order_relaxed) == 0 &&
-                       embedded.last_problem.load(told);
+    const bool knows =
+        embedded_ && embedded.pid.load(std::memory_order_relaxed) == 0 && embedded.last_problem.load(told);
     return knows && told.is_set() ? told.message : reason;
 }
 

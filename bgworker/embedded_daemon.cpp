@@ -50,6 +50,10 @@ std::int64_t EmbeddedDaemon::reconcile(const std::vector<std::string> &arguments
         start_not_before_us_ = 0;
         running_arguments_ = arguments;
     }
+    if (state_.restart_wanted.exchange(false)) {  // by steadytext_daemon_start(), which waits for it
+        pause_us_ = 0;
+        start_not_before_us_ = now_us;
+    }
     if (now_us >= start_not_before_us_)
         start(now_us, log);
     return child_.is_running() ? now_us + kLookAgainUs : start_not_before_us_;
@@ -59,13 +63,13 @@ void EmbeddedDaemon::start(std::int64_t now_us, std::vector<std::string> &log) {
     unlink(socket_path_.c_str());  // a killed daemon leaves it behind
     last_line_.clear();
     started_us_ = now_us;
+    state_.starts.fetch_add(1);
     std::string reason;
     if (!child_.start(running_arguments_, reason)) {
         note_end("could not be started: " + reason, now_us, log);
         return;
     }
     state_.started_us.store(now_us);
-    state_.starts.fetch_add(1);
     state_.pid.store(child_.pid());
     state_.expected.store(true);
 }

@@ -456,6 +456,13 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         else
             problem.set(core::sqlstate::kUndefinedObject, "no daemon serves a model for this operation");
         problem.with_hint("Look at steadytext_models() and the models the daemons were started with.");
+        if (flights_.slot(id).operation == shmem::Operation::Rerank) {
+            problem.set(core::sqlstate::kUndefinedObject, "no daemon serves a model that ranks documents");
+            problem.with_detail(
+                "Engines over HTTP do not rank; a steadytextd ranks by a reranker or an embedding model.");
+            problem.with_hint("Name one in steadytext.embedded_embedding_model or steadytext.embedded_reranker_model, "
+                              "or add a steadytextd that has one to steadytext.daemons.");
+        }
         break;
     case Lack::Connection:
         counter = Counter::DaemonsDown;

@@ -198,7 +198,9 @@ RateLimiter::Outcome RateLimiter::refusal(std::span<const Limit> limits, const D
         if (fits(asked, limit, amount, now_us))
             continue;
         const bool rate = limit.unit != Unit::Concurrency;
-        const std::int64_t wait_us = rate ? asked.window.wait_us(amount, limit.most, limit.window_us, now_us) : 0;
+        const std::int64_t wait_us = rate ? asked.window.wait_us(amount, limit.most, limit.window_us, now_us)
+                                     : limit.most == 0 ? kNever
+                                                       : 0;
         if (outcome.verdict == Verdict::Refused && wait_us <= outcome.wait_us)
             continue;
         const std::int64_t used = rate ? asked.window.used(limit.window_us, now_us) : asked.under_way;

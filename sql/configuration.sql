@@ -73,6 +73,8 @@ AS $$
 DECLARE
     name text := lower(config_key);
     typed jsonb;
+    known record;
+    counts boolean;
 BEGIN
     PERFORM _steadytext.check('steadytext_config_set', config_key, config_value);
     PERFORM _steadytext.inspect('config_key', config_key);
@@ -93,6 +95,24 @@ BEGIN
     IF NOT EXISTS (SELECT FROM _steadytext.config_seed s WHERE s.key = config_key) THEN
         RAISE NOTICE '"%" is no setting of pg_steadytext', config_key
             USING DETAIL = 'The row is kept for whoever reads it.', HINT = 'The view steadytext_config_settings has those there are.';
+    END IF;
+    -- A row with the value that was installed leaves the word to the setting of postgresql.conf, or to who has SET it.
+    SELECT s.name, s.vartype, s.setting, CASE WHEN s.setting = '0' THEN '' ELSE coalesce(s.unit, '') END AS unit, seed.value #>> '{}' AS installed INTO known
+    FROM _steadytext.parameters() p
+         JOIN _steadytext.config_seed seed ON seed.key = p.name
+         JOIN pg_settings s ON s.name = p.setting
+    WHERE p.owner = 'steadytext_config' AND p.name = config_key AND s.vartype <> 'string';
+    IF FOUND THEN
+        IF known.vartype = 'bool' THEN
+            counts := config_value::boolean <> known.installed::boolean OR config_value::boolean = known.setting::boolean;
+        ELSE
+            counts := config_value::numeric <> known.installed::numeric OR config_value::numeric = known.setting::numeric;
+        END IF;
+        IF NOT counts THEN
+            RAISE NOTICE '"%" does not count, for % is %', config_key, known.name, known.setting || known.unit
+                USING DETAIL = format('A row of the value that was installed, %s, overrides no setting.', known.installed),
+                    HINT = format('Set %s itself: by ALTER DATABASE, ALTER ROLE or in postgresql.conf.', known.name);
+        END IF;
     END IF;
     IF name IN ('daemon_host', 'daemon_port') THEN
         PERFORM _steadytext.follow_daemon_address(name, config_value);

@@ -212,10 +212,18 @@ CREATE FUNCTION public.steadytext_generate_json_async(
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    why text;
 BEGIN
     PERFORM _steadytext.check('steadytext_generate_json_async', prompt, schema, max_tokens, use_cache, seed);
+    BEGIN
+        schema := schema::json::text;
+    EXCEPTION WHEN invalid_text_representation THEN
+        GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
+        RAISE EXCEPTION 'the schema is not valid JSON' USING ERRCODE = 'invalid_text_representation', DETAIL = why;
+    END;
     RETURN _steadytext.queue_add('generate_json', prompt, NULL,
-        jsonb_build_object('schema', schema::json::text, 'max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
+        jsonb_build_object('schema', schema, 'max_tokens', max_tokens, 'use_cache', use_cache, 'seed', seed), NULL, NULL, NULL, 'steadytext_queue');
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_generate_json_async(text, text, int, boolean, int) IS 'The same of a schema written as a literal or text, its members in its order.';

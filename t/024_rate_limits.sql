@@ -1,6 +1,6 @@
 -- Rate limits: whom they bind, what they say, how they are set, seen and taken away.
 BEGIN;
-SELECT plan(50);
+SELECT plan(55);
 
 CREATE ROLE lim_ann; CREATE ROLE lim_bob; CREATE ROLE lim_team; CREATE ROLE lim_new;
 GRANT lim_team TO lim_ann;
@@ -54,6 +54,27 @@ SET LOCAL steadytext.request_timeout = '20s';
 SELECT throws_ok($$SELECT ask('lim_bob')$$, '53400', 'Rate limit exceeded: 0 requests per 1s', 'on_limit = wait does not wait for what never comes');
 SELECT steadytext_rate_limit_set('lim_bob', requests => 2, per => '0.2 s');
 SELECT is((SELECT count(ask('lim_bob')) FROM generate_series(1, 5))::int, 5, 'but it does for what comes');
+-- 0 forbids, whatever is counted, and is not waited for: it says so, and how to take it away.
+CREATE FUNCTION words_of_refusal(who name) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE detail text; hint text;
+BEGIN
+    PERFORM ask(who);
+    RETURN 'an answer';
+EXCEPTION WHEN configuration_limit_exceeded THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN format('%s / %s / %s', SQLERRM, detail, hint);
+END $$;
+SELECT steadytext_rate_limit_set('lim_bob', requests => 0, per => '1 s');
+SELECT is(words_of_refusal('lim_bob'), 'Rate limit exceeded: 0 requests per 1s / The limit of role "lim_bob" for all operations is 0, which forbids every call. / '
+    'steadytext_rate_limit_remove() takes a limit away; NULL is no limit.', 'no requests');
+SELECT steadytext_rate_limit_set('lim_bob', tokens => 0);
+SELECT matches(words_of_refusal('lim_bob'), '0 tokens per 60s / .* is 0, which forbids every call\. / steadytext_rate_limit_remove', 'no tokens');
+SELECT steadytext_rate_limit_set('lim_bob', concurrency => 0);
+SELECT matches(words_of_refusal('lim_bob'), '0 requests at once / .* is 0, which forbids every call\. / steadytext_rate_limit_remove', 'none at once');
+SELECT clock_timestamp() AS before \gset
+SELECT is(words_of_refusal('lim_bob') ~ 'forbids', true, 'and again');
+SELECT cmp_ok(clock_timestamp() - :'before'::timestamptz, '<', current_setting('steadytext.request_timeout')::interval, 'at once, though on_limit = wait');
+SELECT steadytext_rate_limit_remove('lim_bob');
 RESET steadytext.on_limit;
 SET LOCAL steadytext.limit_shadow_mode = on;
 SELECT steadytext_rate_limit_set('lim_bob', requests => 0);

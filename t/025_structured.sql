@@ -49,7 +49,7 @@ SELECT throws_ok($$SELECT steadytext_generate_json('x', '{}', max_tokens => 4097
 SELECT is(steadytext_generate_json('1', '{}', seed => -1), '1', 'a negative seed is legal here');
 SELECT throws_ok($$SELECT steadytext_generate_json('x', '{}', model => 'openai:gpt')$$, '22023',
     'Remote models (containing '':'' ) require unsafe_mode=TRUE');
-SELECT throws_ok($$SELECT steadytext_generate_json('x', 'no JSON')$$, '22P02', NULL, 'a schema that is no JSON');
+SELECT throws_ok($$SELECT steadytext_generate_json('x', 'no JSON')$$, '22P02', 'the schema is not valid JSON', 'a schema that is no JSON is named');
 SELECT throws_ok($$SELECT steadytext_generate_json('x', '{"format": "regex"}')$$, '0A000', 'schema cannot be used', 'a format that could not be promised');
 SELECT throws_ok($$SELECT steadytext_generate_json('x', '[]')$$, '22023', 'a schema must be a JSON object');
 SELECT throws_ok($$SELECT steadytext_generate_json('x', '{"not": {}}')$$, '0A000', 'schema keyword "not" is not supported');

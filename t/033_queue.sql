@@ -51,7 +51,7 @@ SELECT throws_ok($$ SELECT steadytext_generate_batch_async('{}') $$, '22023', 'B
 SELECT throws_ok($$ SELECT steadytext_generate_batch_async(array_fill('x'::text, '{101}')) $$, '22023', 'Batch size exceeds maximum limit', 'too large a one');
 SELECT throws_ok($$ SELECT steadytext_generate_batch_async(ARRAY['x', NULL]) $$, '22004', 'Prompt cannot be null', 'a NULL in it');
 SELECT throws_ok($$ SELECT steadytext_embed_batch_async('{}') $$, '22023', 'texts array cannot be null or empty', 'no texts');
-SELECT throws_ok($$ SELECT steadytext_generate_json_async('x', 'no JSON') $$, '22P02', NULL, 'a schema that is no JSON');
+SELECT throws_ok($$ SELECT steadytext_generate_json_async('x', 'no JSON') $$, '22P02', 'the schema is not valid JSON', 'a schema that is no JSON is named');
 SELECT steadytext_generate_json_async('x', '{"properties": {"b": {}, "a": {}}}') AS ordered \gset
 SELECT is((SELECT params ->> 'schema' FROM steadytext_queue WHERE request_id = :'ordered'), '{"properties": {"b": {}, "a": {}}}',
     'a schema that is text keeps its order in the queue');

@@ -44,6 +44,11 @@ sub metric { my ($name) = @_; return $cluster->sql("SELECT value FROM steadytext
     my $many = $cluster->sql(q(SELECT count(*) FILTER (WHERE steadytext_generate('row ' || i, use_cache => false) = 'row ' || i) FROM generate_series(1, 300) i));
     is($many, 300, 'row by row');
     cmp_ok($engine->count('connections'), '<', 30, 'over connections that are kept');
+
+    my $ranking = $cluster->try_sql(q(SELECT * FROM steadytext_rerank('trains', ARRAY['railways', 'bread'])));
+    is($ranking->{state}, '42704', 'it ranks nothing');
+    like($ranking->{err}, qr/no daemon serves a model that ranks documents\nDETAIL:  Engines over HTTP do not rank;.*\nHINT:  .*steadytext\.embedded_reranker_model.*steadytext\.daemons/,
+        '  which is said, with what to do');
 }
 
 # What goes wrong with one request is no harm to the others.

@@ -65,7 +65,7 @@ my $ask     = sub {
     $set->("'\@database', 'daemon:$_', requests => 0") for $one, $two;
     is($ask->('nothing', 1)->{state}, $refused, 'a call that no daemon may take');
     is($used->(q(role = 'app')), 0, 'has used nothing of any limit');
-    like($ask->('nothing', 1)->{err}, qr/which is more than it ever has/, 'a limit of none says so');
+    like($ask->('nothing', 1)->{err}, qr/is 0, which forbids every call/, 'a limit of none says so');
     $reset->();
 }
 

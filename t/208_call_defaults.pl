@@ -73,4 +73,31 @@ for my $text (sort { $a cmp $b } keys %made) {
     my $expected = or_setting($says_null ? '' : declared($name, 'seed'), $seed) . '|' . ($has_tokens ? or_setting($says_null ? '' : declared($name, 'max_tokens'), $tokens) : '');
     is($cluster->sql("SELECT DISTINCT seed, generation_params ->> 'max_tokens' FROM steadytext_cache WHERE prompt = '$text'"), $expected, $what);
 }
+# A row of the value that was installed overrides no setting: whoever writes it is told, if the setting is another.
+{
+    my %setting = (default_seed => 'default_seed', default_max_tokens => 'default_max_tokens', cache_enabled => 'cache_enabled', cache_max_entries => 'cache_max_entries',
+        cache_max_size_mb => 'cache_max_size');
+    my %other = (cache_enabled => 'off');
+    for my $key (sort keys %setting) {
+        my $setting   = "steadytext.$setting{$key}";
+        my $installed = $cluster->sql("SELECT value #>> '{}' FROM _steadytext.config_seed WHERE key = '$key'");
+        my $other     = $other{$key} // $installed + 1;
+        # Those of the keeper are of the whole server.
+        my $is_servers = $cluster->sql("SELECT context = 'sighup' FROM pg_settings WHERE name = '$setting'") eq 't';
+        my $set        = sub {
+            my ($how) = @_;
+            $cluster->sql($is_servers ? "ALTER SYSTEM $how; SELECT pg_reload_conf()" : "ALTER DATABASE steadytext $how");
+            ok($cluster->poll_until("SELECT setting FROM pg_settings WHERE name = '$setting'", $how =~ /= (\w+)/ ? $1 : $cluster->sql("SELECT boot_val FROM pg_settings WHERE name = '$setting'")), "$setting: $how");
+        };
+        my $write = sub { my ($value) = @_; return $cluster->try_sql("SELECT steadytext_config_set('$key', '$value')")->{err} };
+        my $told      = qr/NOTICE:.*"$key" does not count, for \Q$setting\E is \Q$other\E(?:MB)?\nDETAIL:  A row of the value that was installed, $installed, overrides no setting\.\nHINT:  Set \Q$setting\E itself/;
+        $set->("SET $setting = $other");
+        like($write->($installed), $told, "$key: the value that was installed does not count beside $setting = $other");
+        my $counts = $key eq 'cache_enabled' ? 'false' : $installed + 2;
+        is($write->($counts), '', '  another one does');
+        $set->("RESET $setting");
+        is($write->($installed), '', '  nor is there a word where the setting says the same');
+    }
+}
+
 done_testing;

@@ -38,7 +38,8 @@ constexpr std::int64_t kLookAgainUs = 20'000;
 
 // Waits, interruptibly, until `reached` is true. False if that takes longer than a request may take, and longer than
 // ten seconds.
-bool await(bool (*reached)()) {
+template <class Reached>
+bool await(Reached reached) {
     const std::int64_t patience_us = std::max(kLeastPatienceUs, std::int64_t{guc::request_timeout_ms} * 1000);
     const std::int64_t deadline_us = core::monotonic_us() + patience_us;
     static pg::WaitEvent waiting("SteadytextDaemon");
@@ -201,22 +202,27 @@ STEADYTEXT_FUNCTION(steadytext_daemon_health) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_daemon_start) {
-    const shmem::Segment &segment = shmem::segment();
-    segment.header->embedded.wanted.store(Wanted::BySetting);
+    shmem::EmbeddedState &embedded = shmem::segment().header->embedded;
+    const std::uint32_t starts = embedded.starts.load();
+    if (embedded.pid.load() == 0)
+        embedded.restart_wanted.store(
+            true);  // without the pause after a failure; before it is wanted, so at that start
+    embedded.wanted.store(Wanted::BySetting);
     wake_launcher();
     session::note_server_action("steadytext_daemon_start", {});
-    if (await(is_serving)) {
+    // When it is begun a second time, the first one has failed, and so will those that follow.
+    (void)await([&] { return is_serving() || embedded.starts.load() - starts > 1; });
+    if (is_serving()) {
         warn_if_none_is_embedded("start");
         PG_RETURN_BOOL(true);
     }
     core::Problem problem;
-    (void)segment.header->embedded.last_problem.load(problem);
+    (void)embedded.last_problem.load(problem);
     const bool told = problem.is_set();
     ereport(WARNING,
-            (errmsg("failed to start daemon: %s", told ? problem.message
-                                                  : segment.header->embedded.pid.load() != 0
-                                                      ? "it is still loading its models"
-                                                      : "no daemon is configured or answers"),
+            (errmsg("failed to start daemon: %s", told                       ? problem.message
+                                                  : embedded.pid.load() != 0 ? "it is still loading its models"
+                                                                             : "no daemon is configured or answers"),
              told && problem.detail[0] != '\0' ? errdetail("%s", problem.detail) : 0,
              errhint("Look at steadytext.embedded_daemon, steadytext.embedded_model and steadytext.daemons, and at the "
                      "server log.")));

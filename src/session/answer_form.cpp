@@ -24,13 +24,23 @@ using Kind = AnswerForm::Kind;
 
 namespace {
 
+// A schema that is no JSON is said to be the schema: a call may have other arguments that are JSON.
+bool canonical_schema(const core::PaddedText &schema, std::string &text, core::Problem &problem) {
+    if (core::canonical_json(schema, text, problem))
+        return true;
+    const core::Problem why = problem;
+    if (std::string_view(why.sqlstate) == core::sqlstate::kInvalidTextRepresentation) {
+        problem.set(core::sqlstate::kInvalidTextRepresentation, "the schema is not valid JSON");
+        problem.with_detail("%s", why.message);
+    }
+    return false;
+}
+
 std::string_view canonical(std::string_view schema) {
     char *padded = static_cast<char *>(palloc0(schema.size() + core::PaddedText::kPadding));
     schema.copy(padded, schema.size());
     static std::string *text = new std::string;
-    pg::guarded([&](core::Problem &problem) {
-        return core::canonical_json({{padded, schema.size()}}, *text, problem);
-    });
+    pg::guarded([&](core::Problem &problem) { return canonical_schema({{padded, schema.size()}}, *text, problem); });
     return pg::copy_text(*text);
 }
 

@@ -231,7 +231,7 @@ const char *what(const LimitRule &rule) {
 void describe(const RateLimiter::Outcome &outcome, const LimitRule &rule, Oid role, const RateLimiter::Demand &demand,
               core::Problem &problem) {
     const auto most = static_cast<long long>(rule.most), left = static_cast<long long>(outcome.left);
-    const char *limit = psprintf("The limit of %s for %s has", whose(rule, role), what(rule));
+    const char *limit = psprintf("The limit of %s for %s", whose(rule, role), what(rule));
     const char *units = rule.unit == Unit::Requests ? "requests" : "tokens";
     if (rule.budget != Budget::No) {
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "token budget exceeded: %lld tokens per %s", most,
@@ -244,16 +244,22 @@ void describe(const RateLimiter::Outcome &outcome, const LimitRule &rule, Oid ro
     }
     if (rule.unit == Unit::Concurrency) {
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: %lld requests at once", most);
-        problem.with_detail("%s %lld of %lld requests left; retry after one of those under way.", limit, left, most);
+        problem.with_detail("%s has %lld of %lld requests left; retry after one of those under way.", limit, left,
+                            most);
     } else {
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: %lld %s per %gs", most, units,
                     static_cast<double>(rule.window_us) / 1e6);
         if (outcome.wait_us == RateLimiter::kNever)
-            problem.with_detail("%s %lld of %lld %s left; the call needs %lld, which is more than it ever has.", limit,
-                                left, most, units, static_cast<long long>(demand.of(rule.unit)));
+            problem.with_detail("%s has %lld of %lld %s left; the call needs %lld, which is more than it ever has.",
+                                limit, left, most, units, static_cast<long long>(demand.of(rule.unit)));
         else
-            problem.with_detail("%s %lld of %lld %s left; retry after %lld ms.", limit, left, most, units,
+            problem.with_detail("%s has %lld of %lld %s left; retry after %lld ms.", limit, left, most, units,
                                 static_cast<long long>((outcome.wait_us + 999) / 1000));
+    }
+    if (most == 0) {
+        problem.with_detail("%s is 0, which forbids every call.", limit);
+        problem.with_hint("steadytext_rate_limit_remove() takes a limit away; NULL is no limit.");
+        return;
     }
     if (outcome.wait_us != RateLimiter::kNever && static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait)
         problem.with_hint("It would have to wait longer than steadytext.request_timeout allows.");
