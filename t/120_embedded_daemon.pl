@@ -79,8 +79,8 @@ is($cluster->sql($generate), $first, 'and answers the same again');
     isnt($refused->{state}, '', 'a call is refused');
     cmp_ok($refused->{seconds}, '<', 1, 'at once');
     is($cluster->sql($healthy), 'unhealthy', 'the status says so');
-    my $started = $cluster->try_sql('SELECT steadytext_daemon_start()');
-    is($started->{out}, 't', 'daemon_start waits until it answers') or diag $started->{err}, $cluster->sql('TABLE steadytext_models()'), $cluster->log;
+    my $started = $cluster->try_sql(q(SET steadytext.request_timeout = '2min'; SELECT steadytext_daemon_start()));
+    is($started->{out}, 't', 'daemon_start waits until it answers') or diag $started->{err}, $cluster->sql(q(SELECT * FROM steadytext_models())), $cluster->log;
     is(embedding(), 't', 'and it serves');
 }
 

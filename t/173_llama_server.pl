@@ -10,7 +10,7 @@ use Time::HiRes qw(time);
 my $missing = SteadyText::RealEngine->missing('llama-server');
 plan skip_all => $missing if $missing;
 
-my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '60s'",
+my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '5min'",
     'steadytext.embedding_dimensions = 384' ]);
 my ($key, $key_file) = ($SteadyText::RealEngine::KEY, $cluster->run_dir . '/llama-server.key');
 write_key($key_file, $key);

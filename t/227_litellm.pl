@@ -9,7 +9,7 @@ use Test::More;
 my $missing = SteadyText::RealEngine->missing('llama-server', 'litellm');
 plan skip_all => $missing if $missing;
 
-my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '60s'",
+my $cluster = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'", "steadytext.request_timeout = '5min'",
     'steadytext.embedding_dimensions = 384' ]);
 my ($key, $key_file) = ($SteadyText::RealEngine::KEY, $cluster->run_dir . '/litellm.key');
 write_key($key_file, $key);

@@ -31,7 +31,7 @@ sub write_key {
 my ($cluster, %engine);
 
 # How many answers the engine writes. Asked rarely: llama-server looks whether a client is gone only when nothing has woken it for a second.
-sub comes_to { my ($count) = @_; return $cluster->wait_for(sub { sleep 2; return $engine{at_work}->() == $count }, 60) }
+sub comes_to { my ($count) = @_; return $cluster->wait_for(sub { sleep 2; return $engine{at_work}->() == $count }, 300) }
 sub sql     { my ($sql) = @_; utf8::encode($sql); my $out = $cluster->sql($sql); utf8::decode($out); return $out }
 sub try_sql { my ($sql) = @_; utf8::encode($sql); my $result = $cluster->try_sql($sql); utf8::decode($result->{$_}) for qw(out err); return $result }
 sub call    { my ($arguments) = @_; return "SELECT steadytext_generate($arguments, use_cache => false)" }
@@ -155,6 +155,7 @@ my @CALLS = (
         ok($cluster->poll_until(q(SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_slots_in_use'), 0), 'no slot is in use');
     } ],
     [ 'two at once' => sub {
+        ok(comes_to(0), 'while the engine is idle: what was cancelled before, it may have had to finish');
         my @sessions = map { $cluster->session->send(call("'Tell a long story about the number $_.', max_tokens => 300")) } 1 .. 2;
         ok(comes_to(2), 'are worked on at once');
         my @results = map { $_->finish } @sessions;
