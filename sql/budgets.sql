@@ -1,4 +1,4 @@
--- Tokens that roles have used, and may use.
+-- Tokens that roles have used, and may use, and what they cost.
 
 -- Tokens and calls of each role. The keeper writes them every few seconds. Rows have names, so they can be read after
 -- a role was dropped.
@@ -127,3 +127,51 @@ AS $$
 $$;
 COMMENT ON FUNCTION public.steadytext_budget_get(name) IS 'The budgets set for a role, ''*'' or ''@database''; those of roles it is a member of bind it too.';
 REVOKE ALL ON FUNCTION public.steadytext_budget_get(name) FROM PUBLIC;
+
+-- What tokens cost, in whatever currency: for steadytext_explain().
+CREATE TABLE public.steadytext_prices (
+    model text NOT NULL,
+    per_million_prompt numeric NOT NULL CHECK (per_million_prompt >= 0),
+    per_million_completion numeric NOT NULL CHECK (per_million_completion >= 0),
+    updated_at timestamptz DEFAULT now(),
+    updated_by text DEFAULT current_user,
+    CONSTRAINT steadytext_prices_pkey PRIMARY KEY (model)
+);
+COMMENT ON TABLE public.steadytext_prices IS
+    'What a million tokens of each model cost, for steadytext_explain(). Written by steadytext_price_set().';
+
+SELECT pg_catalog.pg_extension_config_dump('public.steadytext_prices', '');
+
+CREATE FUNCTION public.steadytext_price_set(model text, per_million_prompt numeric, per_million_completion numeric) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM _steadytext.check('steadytext_price_set', model, per_million_prompt, per_million_completion);
+    IF per_million_prompt IS NULL AND per_million_completion IS NULL THEN
+        DELETE FROM public.steadytext_prices p WHERE p.model = steadytext_price_set.model;
+        RETURN;
+    END IF;
+    INSERT INTO public.steadytext_prices AS price (model, per_million_prompt, per_million_completion)
+        VALUES (steadytext_price_set.model, coalesce(steadytext_price_set.per_million_prompt, 0), coalesce(steadytext_price_set.per_million_completion, 0))
+        ON CONFLICT ON CONSTRAINT steadytext_prices_pkey DO UPDATE
+        SET per_million_prompt = excluded.per_million_prompt, per_million_completion = excluded.per_million_completion,
+            updated_at = now(), updated_by = current_user;
+END
+$$;
+COMMENT ON FUNCTION public.steadytext_price_set(text, numeric, numeric) IS
+    'What a million tokens of prompts and of answers of a model cost, in whatever currency; NULL for both: no price.';
+REVOKE ALL ON FUNCTION public.steadytext_price_set(text, numeric, numeric) FROM PUBLIC;
+
+CREATE FUNCTION _steadytext.explain(query text)
+RETURNS TABLE (call text, model text, row_count bigint, calls bigint, distinct_calls bigint, cached_share float8,
+               prompt_tokens bigint, completion_tokens bigint, seconds float8, cost numeric)
+AS 'MODULE_PATHNAME', 'steadytext_explain' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 2 COST 100000;
+
+CREATE FUNCTION public.steadytext_explain(query text)
+RETURNS TABLE (call text, model text, row_count bigint, calls bigint, distinct_calls bigint, cached_share float8,
+               prompt_tokens bigint, completion_tokens bigint, seconds float8, cost numeric)
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+AS $$ SELECT * FROM _steadytext.explain(query) $$;
+COMMENT ON FUNCTION public.steadytext_explain(text) IS
+    'What a statement would ask for, without running it: calls, how many of them differ or are cached, tokens, time and, where steadytext_price_set() gave a price, cost.';

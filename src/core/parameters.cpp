@@ -579,6 +579,11 @@ constexpr Parameter kArguments[] = {
     {"steadytext_budget_remove", "role", {.sample = "'*'"}},
     {"steadytext_budget_remove", "period", {.sample = "'7 days'"}},
     {"steadytext_budget_get", "role", {.sample = "'*'"}},
+    {"steadytext_price_set", "model", needed(line(127))},
+    {"steadytext_price_set", "per_million_prompt", {.sample = "1.5"}},
+    {"steadytext_price_set", "per_million_completion", {.sample = "2.5"}},
+    {"steadytext_explain", "query", {.sample = "'SELECT 1'"}},
+    {"_steadytext.explain", "query", {.sample = "'SELECT 1'"}},
     {"_steadytext.budget_used", "role", {.sample = "'*'"}},
     {"_steadytext.budget_used", "period", {.sample = "'7 days'"}},
 

@@ -183,27 +183,44 @@ bool is_harmful(Node *node, void *) {
 
 // ---- plans ----------------------------------------------------------------------------------------------------------
 
-bool are_calm(const List *plans, const PlannedStmt &statement) {
+bool are_harmless(const List *functions) {
     ListCell *cell;
-    foreach (cell, plans)
-        if (!is_calm(static_cast<const Plan *>(lfirst(cell)), statement))
+    foreach (cell, functions)
+        if (!is_harmless(static_cast<const RangeTblFunction *>(lfirst(cell))->funcexpr))
             return false;
     return true;
 }
 
-bool is_calm_join(const Join &join, const PlannedStmt &statement) {
-    return is_harmless(join.joinqual) && is_calm(join.plan.lefttree, statement) &&
-           is_calm(join.plan.righttree, statement);
+// The statement, and how far to look.
+struct View {
+    const PlannedStmt &statement;
+    bool is_whole;  // what is read whole before its first row too
+};
+
+bool is_calm(const Plan *plan, const View &view, bool but_for_output = false);
+
+bool are_calm(const List *plans, const View &view) {
+    ListCell *cell;
+    foreach (cell, plans)
+        if (!is_calm(static_cast<const Plan *>(lfirst(cell)), view))
+            return false;
+    return true;
+}
+
+bool is_calm_join(const Join &join, const View &view) {
+    return is_harmless(join.joinqual) && is_calm(join.plan.lefttree, view) && is_calm(join.plan.righttree, view);
 }
 
 // What is read whole before its first row, as the input of a sort, is read at the same moment either way.
-bool is_calm_inside(const Plan *plan, const PlannedStmt &statement) {
+bool is_calm_inside(const Plan *plan, const View &view) {
     switch (nodeTag(plan)) {
     case T_SeqScan:
+        return true;
     case T_FunctionScan:
+        return !view.is_whole || are_harmless(reinterpret_cast<const FunctionScan *>(plan)->functions);
     case T_Sort:
     case T_Hash:
-        return true;
+        return !view.is_whole || is_calm(plan->lefttree, view);
     case T_IndexScan: {
         const auto *scan = reinterpret_cast<const IndexScan *>(plan);
         return is_harmless(scan->indexqualorig) && is_harmless(scan->indexorderbyorig);
@@ -221,27 +238,27 @@ bool is_calm_inside(const Plan *plan, const PlannedStmt &statement) {
     case T_ValuesScan:
         return is_harmless(reinterpret_cast<const ValuesScan *>(plan)->values_lists);
     case T_SubqueryScan:
-        return is_calm(reinterpret_cast<const SubqueryScan *>(plan)->subplan, statement);
+        return is_calm(reinterpret_cast<const SubqueryScan *>(plan)->subplan, view);
     case T_CteScan:
         return is_calm(static_cast<const Plan *>(
-                           list_nth(statement.subplans, reinterpret_cast<const CteScan *>(plan)->ctePlanId - 1)),
-                       statement);
+                           list_nth(view.statement.subplans, reinterpret_cast<const CteScan *>(plan)->ctePlanId - 1)),
+                       view);
     case T_NestLoop:
-        return is_calm_join(*reinterpret_cast<const Join *>(plan), statement);
+        return is_calm_join(*reinterpret_cast<const Join *>(plan), view);
     case T_HashJoin:
         return is_harmless(reinterpret_cast<const HashJoin *>(plan)->hashclauses) &&
-               is_calm_join(*reinterpret_cast<const Join *>(plan), statement);
+               is_calm_join(*reinterpret_cast<const Join *>(plan), view);
     case T_MergeJoin:
         return is_harmless(reinterpret_cast<const MergeJoin *>(plan)->mergeclauses) &&
-               is_calm_join(*reinterpret_cast<const Join *>(plan), statement);
+               is_calm_join(*reinterpret_cast<const Join *>(plan), view);
     case T_Append:
-        return are_calm(reinterpret_cast<const Append *>(plan)->appendplans, statement);
+        return are_calm(reinterpret_cast<const Append *>(plan)->appendplans, view);
     case T_MergeAppend:
-        return are_calm(reinterpret_cast<const MergeAppend *>(plan)->mergeplans, statement);
+        return are_calm(reinterpret_cast<const MergeAppend *>(plan)->mergeplans, view);
     case T_Agg: {
         const auto *aggregate = reinterpret_cast<const Agg *>(plan);
         const bool is_read_whole = aggregate->aggstrategy == AGG_PLAIN || aggregate->aggstrategy == AGG_HASHED;
-        return (is_read_whole && aggregate->groupingSets == NIL) || is_calm(plan->lefttree, statement);
+        return (is_read_whole && aggregate->groupingSets == NIL && !view.is_whole) || is_calm(plan->lefttree, view);
     }
     case T_IncrementalSort:
     case T_Material:
@@ -252,11 +269,19 @@ bool is_calm_inside(const Plan *plan, const PlannedStmt &statement) {
     case T_SetOp:
     case T_Result:
     case T_ProjectSet:
-        return (plan->lefttree == nullptr || is_calm(plan->lefttree, statement)) &&
-               (plan->righttree == nullptr || is_calm(plan->righttree, statement));
+        return (plan->lefttree == nullptr || is_calm(plan->lefttree, view)) &&
+               (plan->righttree == nullptr || is_calm(plan->righttree, view));
     default:
         return false;
     }
+}
+
+bool is_calm(const Plan *plan, const View &view, bool but_for_output) {
+    if (plan == nullptr)
+        return false;
+    if (!but_for_output && !(is_harmless(plan->targetlist) && is_harmless(plan->qual)))
+        return false;
+    return is_calm_inside(plan, view);
 }
 
 }  // namespace
@@ -266,11 +291,9 @@ bool is_harmless(const void *expression) {
 }
 
 bool is_calm(const Plan *plan, const PlannedStmt &statement, bool but_for_output) {
-    if (plan == nullptr)
-        return false;
-    if (!but_for_output && !(is_harmless(plan->targetlist) && is_harmless(plan->qual)))
-        return false;
-    return is_calm_inside(plan, statement);
+    return is_calm(plan, View{statement, false}, but_for_output);
 }
+
+bool is_calm_throughout(const Plan *plan, const PlannedStmt &statement) { return is_calm(plan, View{statement, true}); }
 
 }  // namespace steadytext::planner

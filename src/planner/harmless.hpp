@@ -19,4 +19,7 @@ namespace steadytext::planner {
 // row, and has no effects. `but_for_output`: leaves out the target list and the quals of the plan itself.
 [[nodiscard]] bool is_calm(const Plan *plan, const PlannedStmt &statement, bool but_for_output = false);
 
+// The same for all of the plan, what is read whole before its first row too: it may be run for nobody.
+[[nodiscard]] bool is_calm_throughout(const Plan *plan, const PlannedStmt &statement);
+
 }  // namespace steadytext::planner

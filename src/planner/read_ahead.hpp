@@ -18,6 +18,7 @@
 #include "src/session/ahead.hpp"
 
 extern "C" {
+#include "nodes/execnodes.h"
 #include "nodes/plannodes.h"
 }
 
@@ -41,6 +42,20 @@ struct Reading {
     int processes;       // that share the work
     bool are_all_calls;  // the statement makes no other calls
 };
+// The plan of a statement, with the scans of read-ahead whatever the setting says, and without parallel workers.
+[[nodiscard]] PlannedStmt *plan_with_calls(Query *query, const char *text);
+
+// For steadytext_explain(): reads the rows below a scan until the time is over (CLOCK_MONOTONIC), and tells of the calls
+// of the first `most`.
+struct RowsRead {
+    std::int64_t rows;
+    bool is_all;
+};
+[[nodiscard]] RowsRead read_rows(CustomScanState *node, std::int64_t most, std::int64_t until_us,
+                                 void (*see)(void *context, int number, const session::ahead::Function &function,
+                                             FunctionCallInfo call),
+                                 void *context);
+
 [[nodiscard]] List *write_reading(const Reading &reading);
 [[nodiscard]] Reading read_reading(const List *list);
 

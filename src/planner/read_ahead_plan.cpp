@@ -15,6 +15,7 @@ extern "C" {
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/planner.h"
+#include "tcop/tcopprot.h"
 #include "utils/syscache.h"
 }
 
@@ -25,6 +26,7 @@ namespace steadytext::planner {
 namespace {
 
 planner_hook_type next_planner = nullptr;
+bool is_explaining = false;
 
 template <class Node>
 const Node *as(const void *node) {
@@ -447,15 +449,27 @@ void read_ahead(PlannedStmt *statement, const CallsOfStatement &calls) {
 }
 
 PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo parameters) {
-    const CallsOfStatement calls = guc::read_ahead ? calls_of_statement(query) : CallsOfStatement();
+    const bool reads_ahead = guc::read_ahead || is_explaining;
+    const CallsOfStatement calls = reads_ahead ? calls_of_statement(query) : CallsOfStatement();
     PlannedStmt *statement = next_planner != nullptr ? next_planner(query, text, options, parameters)
                                                      : standard_planner(query, text, options, parameters);
-    if (guc::read_ahead && uses_functions(*statement) && !is_for_cursor(options) && statement->planTree != nullptr)
+    if (reads_ahead && uses_functions(*statement) && !is_for_cursor(options) && statement->planTree != nullptr)
         read_ahead(statement, calls);
     return statement;
 }
 
 }  // namespace
+
+PlannedStmt *plan_with_calls(Query *query, const char *text) {
+    PlannedStmt *volatile planned = nullptr;
+    is_explaining = true;
+    PG_TRY();
+    { planned = pg_plan_query(query, text, 0, nullptr); }
+    PG_FINALLY();
+    { is_explaining = false; }
+    PG_END_TRY();
+    return planned;
+}
 
 List *write_reading(const Reading &reading) {
     const auto most = static_cast<int>(std::min<std::int64_t>(reading.most, INT32_MAX));

@@ -13,6 +13,7 @@
 #include "src/pg/compat.hpp"
 #include "src/planner/read_ahead.hpp"
 #include "src/planner/find_calls.hpp"
+#include "src/core/clock.hpp"
 #include "src/session/pending_slot.hpp"
 #include "src/session/statement.hpp"
 
@@ -159,6 +160,13 @@ std::uint32_t room(const Scan &scan) {
     return std::max(scan.calls->room() / static_cast<std::uint32_t>(scan.reading.processes), 1U);
 }
 
+void evaluate_arguments(const Scan &scan, const Asked &asked) {
+    MemoryContext caller = MemoryContextSwitchTo(scan.context->ecxt_per_tuple_memory);
+    for (int i = 0; i < asked.call->nargs; i++)
+        asked.call->args[i].value = ExecEvalExpr(asked.arguments[i], scan.context, &asked.call->args[i].isnull);
+    MemoryContextSwitchTo(caller);
+}
+
 // Leaves the row's calls that are not begun yet to the functions.
 void leave_to_functions(const Scan &scan, Row &row) {
     row.holds_others = true;
@@ -168,10 +176,7 @@ void leave_to_functions(const Scan &scan, Row &row) {
 // Begins the next call of the row in `asked_row`. False if it is to be begun later.
 bool begin(Scan &scan, Row &row) {
     const Asked &asked = scan.asked[row.begun];
-    MemoryContext caller = MemoryContextSwitchTo(scan.context->ecxt_per_tuple_memory);
-    for (int i = 0; i < asked.call->nargs; i++)
-        asked.call->args[i].value = ExecEvalExpr(asked.arguments[i], scan.context, &asked.call->args[i].isnull);
-    MemoryContextSwitchTo(caller);
+    evaluate_arguments(scan, asked);
     const Calls::Beginning beginning = scan.calls->begin(*asked.function, asked.call, row.calls[row.begun]);
     ResetExprContext(scan.context);
     switch (beginning) {
@@ -496,6 +501,29 @@ Node *create_state(CustomScan *) {
 }  // namespace
 
 const CustomScanMethods kScanMethods = {kName, create_state};
+
+RowsRead read_rows(CustomScanState *node, std::int64_t most, std::int64_t until_us,
+                   void (*see)(void *context, int number, const Function &function, FunctionCallInfo call),
+                   void *context) {
+    constexpr std::int64_t kLookAtClockEvery = 256;
+    Scan &scan = scan_of(node);
+    RowsRead read{0, false};
+    for (; read.rows % kLookAtClockEvery != 0 || read.rows < most || core::monotonic_us() < until_us; read.rows++) {
+        CHECK_FOR_INTERRUPTS();
+        TupleTableSlot *row = read_row(scan);
+        if (row == nullptr)
+            return {read.rows, true};
+        if (read.rows >= most)
+            continue;
+        scan.context->ecxt_scantuple = show(scan, row);
+        for (int i = 0; i < scan.asked_count; i++) {
+            evaluate_arguments(scan, scan.asked[i]);
+            see(context, i, *scan.asked[i].function, scan.asked[i].call);
+            ResetExprContext(scan.context);
+        }
+    }
+    return read;
+}
 
 void register_scan() { RegisterCustomScanMethods(&kScanMethods); }
 

@@ -386,6 +386,7 @@ void GenerationCall::choose() {
     observe::model(generation_.model);
     generation_.fingerprint = resolved_.fingerprint;
     spending = {call_kind_of(resolved_), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
+    spending.answer_tokens = resolved_.max_tokens;
     if (use_cache || request_.wants_key) {
         query.key = key_of(resolved_, resolved_.scope, resolved_.fingerprint);
         core::to_hex(query.key, generation_.cache_key);

@@ -31,10 +31,11 @@ namespace steadytext::session {
 // The cost of a call before it asks a model.
 struct Spending {
     shmem::CallKind kind;
-    std::string_view model;     // by the name daemons know it under, if known
-    std::int64_t requests = 1;  // of a batch: its length
-    std::int64_t tokens = 0;    // an estimate, until settle()
-    Oid login = InvalidOid;     // the role that connected; InvalidOid: this session's
+    std::string_view model;          // by the name daemons know it under, if known
+    std::int64_t requests = 1;       // of a batch: its length
+    std::int64_t tokens = 0;         // an estimate, until settle()
+    Oid login = InvalidOid;          // the role that connected; InvalidOid: this session's
+    std::int64_t answer_tokens = 0;  // of `tokens`
 };
 
 // An estimate of a text's tokens, before they are counted: four bytes are about a token.

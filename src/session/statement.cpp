@@ -33,6 +33,7 @@ struct State {
     int planning = 0;   // levels that are the planner's
     int analyzing = 0;  // levels that are VACUUM or ANALYZE
     RunOfPlan run;      // of the executor, the innermost
+    bool explaining = false;
     bool plans_are_stale = false;
     // A value in place of an answer was given, and may be in the caches of relations and types
     bool caches_are_stale = false;
@@ -397,11 +398,13 @@ bool stores_rows() {
 RunOfPlan run_of_plan() { return state.run; }
 
 bool is_analyzing() {
-    const bool is = pg::gathers_statistics();
+    const bool is = pg::gathers_statistics() || state.explaining;
     if (is)
         note_unanswered();  // by the caller, if the answer is not cached
     return is;
 }
+
+bool explains(bool is_under_way) { return std::exchange(state.explaining, is_under_way); }
 
 void note_answer() { state.answered++; }
 

@@ -39,6 +39,10 @@ void install_hooks();
 // answer is not cached; that NULL is dropped from caches as in note_stand_in().
 [[nodiscard]] bool is_analyzing();
 
+// steadytext_explain() is under way, or not any more: calls, which the planner makes of constants, are as under ANALYZE.
+// Returns what was before.
+[[nodiscard]] bool explains(bool is_under_way);
+
 // A run of the executor: a portal may run its plan in several, each for some of the rows.
 struct RunOfPlan {
     std::uint64_t number = 0;       // each run has a number of its own

@@ -1,0 +1,365 @@
+// steadytext_explain(): what a statement would ask for, without running it. Regime: pg.
+//
+//   text ──▶ one statement, analysed as the caller's ──▶ plan, with the scans of read-ahead ──▶ for each scan: a sample
+//
+// The scans of read-ahead tell which calls a statement makes for which rows (read_ahead.hpp). The rows below a scan are
+// read only if nobody could notice: all of that part of the plan raises nothing, changes nothing, makes no calls and
+// depends on no other part (is_calm_throughout() in harmless.hpp). Nothing above it is run. Arguments are evaluated for
+// the first rows, and looked for in the cache; the others are counted, for a second. Where rows cannot be read there is
+// the planner's estimate, and nothing of what depends on their texts.
+//
+// Calls that the planner would make of constants are not made (statement::explains()). The executor's start checks the
+// caller's rights, as for EXPLAIN.
+#include "src/pg/compat.hpp"
+#include "src/core/clock.hpp"
+#include "src/guc.hpp"
+#include "src/planner/find_calls.hpp"
+#include "src/planner/harmless.hpp"
+#include "src/planner/read_ahead.hpp"
+#include "src/pg/boundary.hpp"
+#include "src/pg/one_statement.hpp"
+#include "src/pg/own_table.hpp"
+#include "src/pg/shown_text.hpp"
+#include "src/pg/table_rows.hpp"
+#include "shmem/segment.hpp"
+#include "src/session/concurrent_calls.hpp"
+#include "src/session/observe.hpp"
+#include "src/session/statement.hpp"
+
+extern "C" {
+#include "common/hashfn.h"
+#include "commands/explain.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "tcop/dest.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
+}
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <iterator>
+
+namespace steadytext::planner {
+
+namespace {
+
+using session::ahead::Foreseen;
+using session::ahead::Function;
+
+constexpr std::int64_t kSampled = 1000;  // rows whose arguments are evaluated
+constexpr std::int64_t kCountForUs = 1'000'000;
+
+// ---- the texts of a call, row by row --------------------------------------------------------------------------------
+
+struct Seen {
+    std::uint64_t hash;
+    std::uint32_t times;
+};
+
+// A call of a scan.
+struct Asked {
+    const Function *function = nullptr;
+    const char *text = nullptr;
+    const char *model = "";
+    HTAB *seen = nullptr;
+    std::int64_t looked_at = 0, calls = 0;  // rows of the sample, and those that ask
+    std::int64_t distinct = 0, once = 0;    // of calls with the cache
+    std::int64_t cached = 0;                // of the distinct
+    bool uses_cache = true;
+    double prompt_tokens = 0, most_answer_tokens = 0;  // as estimated, of the distinct
+    // Of those in the cache, as a daemon had counted them.
+    double told_prompt = 0, told_answer = 0, estimated_of_told = 0;
+    std::int64_t told = 0;
+};
+
+struct Sampled {
+    MemoryContext row;
+    Asked *asked;
+};
+
+HTAB *make_seen() {
+    HASHCTL control{};
+    control.keysize = sizeof(std::uint64_t);
+    control.entrysize = sizeof(Seen);
+    control.hcxt = CurrentMemoryContext;
+    return hash_create("steadytext explained calls", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+// A call without the cache is asked for each time.
+void note_call(Asked &asked, session::ModelCall &call) {
+    asked.calls++;
+    asked.uses_cache = call.use_cache;
+    if (asked.model[0] == '\0' && !call.spending.model.empty())
+        asked.model = MemoryContextStrdup(GetMemoryChunkContext(asked.seen), pg::shown_cstring(call.spending.model));
+    const double prompt = static_cast<double>(call.spending.tokens - call.spending.answer_tokens);
+    if (call.use_cache) {
+        std::uint64_t hash;
+        std::memcpy(&hash, call.query.key.bytes, sizeof hash);
+        bool found;
+        auto *seen = static_cast<Seen *>(hash_search(asked.seen, &hash, HASH_ENTER, &found));
+        seen->times = found ? seen->times + 1 : 1;
+        asked.once += found ? (seen->times == 2 ? -1 : 0) : 1;
+        if (found)
+            return;
+    }
+    asked.distinct++;
+    asked.prompt_tokens += prompt;
+    asked.most_answer_tokens += static_cast<double>(call.spending.answer_tokens);
+    session::CachedAnswer answer;
+    if (!call.use_cache || !session::recall(call.query, answer))
+        return;
+    asked.cached++;
+    if (answer.prompt_tokens < 0 || answer.completion_tokens < 0)
+        return;
+    asked.told++;
+    asked.told_prompt += answer.prompt_tokens;
+    asked.told_answer += answer.completion_tokens;
+    asked.estimated_of_told += prompt;
+}
+
+void see(void *context, int number, const Function &function, FunctionCallInfo call) {
+    const auto &sampled = *static_cast<Sampled *>(context);
+    Asked &asked = sampled.asked[number];
+    asked.looked_at++;
+    MemoryContext caller = MemoryContextSwitchTo(sampled.row);
+    if (function.foresee(call) == Foreseen::Asks) {
+        session::ModelCall *made = function.begin(call);
+        session::observe::forget();
+        note_call(asked, *made);
+    }
+    MemoryContextSwitchTo(caller);
+    MemoryContextReset(sampled.row);
+}
+
+// ---- a row of the answer --------------------------------------------------------------------------------------------
+
+// Of `distinct` in `sample` of `all`, as ANALYZE estimates it.
+double distinct_of_all(double distinct, double once, double sample, double all) {
+    if (sample <= 0 || all <= sample)
+        return distinct;
+    return std::clamp(sample * distinct / (sample - once + once * sample / all), distinct, all);
+}
+
+// Tokens of an answer and seconds of a call, as calls of the kind have been; negative: there were none.
+struct Usual {
+    double answer_tokens = -1, seconds = -1;
+};
+
+Usual usual_of(shmem::CallKind kind) {
+    auto *totals = static_cast<shmem::CallTotals *>(palloc(sizeof(shmem::CallTotals)));
+    *totals = shmem::segment().calls->totals();
+    const auto &counts = totals->kinds[static_cast<std::size_t>(kind)];
+    const auto answered = static_cast<double>(counts.outcomes[static_cast<std::size_t>(shmem::CallOutcome::Ok)]);
+    double asked = 0;
+    for (const std::uint64_t count : counts.response_times[0].buckets)
+        asked += static_cast<double>(count);
+    Usual usual;
+    if (answered > 0)
+        usual.answer_tokens = static_cast<double>(counts.completion_tokens) / answered;
+    if (asked > 0)
+        usual.seconds = static_cast<double>(counts.response_times[0].total_us) / 1e6 / asked;
+    pfree(totals);
+    return usual;
+}
+
+double at_once(bool embeds) {
+    constexpr double kMoreThanSlots = 1.5;  // as many are under way (concurrent_calls.cpp)
+    return std::max(session::ConcurrentCalls::make(UINT32_MAX, embeds)->room() / kMoreThanSlots, 1.0);
+}
+
+// What the tokens cost, by steadytext_prices, which a role need not be able to read.
+struct Priced {
+    const char *model;
+    Datum prompt, completion;  // numbers of tokens
+    MemoryContext memory;
+    Datum cost = 0;
+    bool is_known = false;
+};
+
+// steadytext_prices: model, per_million_prompt, per_million_completion, ...
+void take_price(TupleTableSlot *row, void *context) {
+    auto &priced = *static_cast<Priced *>(context);
+    bool is_null;
+    if (strcmp(TextDatumGetCString(slot_getattr(row, 1, &is_null)), priced.model) != 0)
+        return;
+    const auto product = [&](Datum tokens, int column) {
+        return DirectFunctionCall2(numeric_mul, NumericGetDatum(int64_to_numeric(DatumGetInt64(tokens))),
+                                   slot_getattr(row, column, &is_null));
+    };
+    MemoryContext caller = MemoryContextSwitchTo(priced.memory);
+    const Datum sum = DirectFunctionCall2(numeric_add, product(priced.prompt, 2), product(priced.completion, 3));
+    priced.cost = DirectFunctionCall2(numeric_div, sum, NumericGetDatum(int64_to_numeric(1'000'000)));
+    priced.is_known = true;
+    MemoryContextSwitchTo(caller);
+}
+
+bool has_price(Priced &priced) {
+    const Oid prices = pg::own_table("steadytext_prices");
+    if (!OidIsValid(prices))
+        return false;
+    pg::lock_tables({&prices, 1}, guc::request_timeout_ms);
+    pg::for_each_row(prices, take_price, &priced);
+    pg::unlock_tables({&prices, 1});
+    return priced.is_known;
+}
+
+void put(ReturnSetInfo *result, const Asked &asked, double rows, bool is_sampled) {
+    Datum values[10] = {};
+    bool nulls[std::size(values)];
+    std::fill(std::begin(nulls), std::end(nulls), true);
+    const auto set = [&](int column, Datum value) { values[column] = value, nulls[column] = false; };
+    const auto count = [&](int column, double value) {
+        set(column, Int64GetDatum(static_cast<std::int64_t>(std::llround(value))));
+    };
+    set(0, CStringGetTextDatum(asked.text));
+    if (asked.model[0] != '\0')
+        set(1, CStringGetTextDatum(asked.model));
+    count(2, rows);
+    const auto sample = static_cast<double>(asked.looked_at);
+    if (is_sampled) {
+        const double calls = sample > 0 ? rows * static_cast<double>(asked.calls) / sample : 0;
+        const double distinct =
+            asked.uses_cache ? distinct_of_all(static_cast<double>(asked.distinct), static_cast<double>(asked.once),
+                                               static_cast<double>(asked.calls), calls)
+                             : calls;
+        const double seen = std::max(static_cast<double>(asked.distinct), 1.0);
+        const double cached = static_cast<double>(asked.cached) / seen;
+        const double asks = distinct * (1 - cached);
+        const Usual usual = usual_of(asked.function->kind);
+        const double per_estimated =
+            asked.told > 0 && asked.estimated_of_told > 0 ? asked.told_prompt / asked.estimated_of_told : 1;
+        const double answer = asked.told > 0 ? asked.told_answer / static_cast<double>(asked.told)
+                              : usual.answer_tokens >= 0
+                                  ? std::min(usual.answer_tokens, asked.most_answer_tokens / seen)
+                                  : asked.most_answer_tokens / seen;
+        count(3, calls);
+        count(4, distinct);
+        set(5, Float8GetDatum(cached));
+        count(6, asks * asked.prompt_tokens / seen * per_estimated);
+        count(7, asks * answer);
+        if (asks < 0.5 || usual.seconds >= 0)
+            set(8, Float8GetDatum(asks < 0.5
+                                      ? 0
+                                      : asks * usual.seconds /
+                                            std::min(at_once(asked.function->kind == shmem::CallKind::Embed), asks)));
+    }
+    if (Priced priced{asked.model, values[6], values[7], CurrentMemoryContext}; is_sampled && has_price(priced))
+        set(9, priced.cost);
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+// ---- scans ----------------------------------------------------------------------------------------------------------
+
+struct Explained {
+    ReturnSetInfo *result;
+    const PlannedStmt *statement;
+    List *names;  // of the plan's tables, for texts
+    bool may_read;
+    int rechecks = -1;  // the parameter that stands for rows that a statement that writes looks at again
+};
+
+double limited(double rows, const Reading &reading) {
+    return reading.most > 0 ? std::min(rows, static_cast<double>(reading.most)) : rows;
+}
+
+bool depends_on_nothing(const Plan &plan, int but_for) {
+    Bitmapset *others = bms_del_members(bms_copy(plan.allParam), but_for < 0 ? nullptr : bms_make_singleton(but_for));
+    return bms_is_empty(others);
+}
+
+void explain_scan(const Explained &explained, CustomScanState *node) {
+    const auto *plan = reinterpret_cast<const CustomScan *>(node->ss.ps.plan);
+    const Plan *below = outerPlan(plan);
+    const Reading reading = read_reading(plan->custom_private);
+    const int count = list_length(plan->custom_exprs);
+    auto *asked = static_cast<Asked *>(palloc(static_cast<std::size_t>(count) * sizeof(Asked)));
+    List *context = set_deparse_context_plan(explained.names, node->ss.ps.plan, NIL);
+    for (int i = 0; i < count; i++) {
+        auto *call = static_cast<FuncExpr *>(list_nth(plan->custom_exprs, i));
+        asked[i] = Asked{};
+        asked[i].function = function_of(call->funcid);
+        asked[i].text = deparse_expression(reinterpret_cast<Node *>(call), context, false, false);
+        asked[i].seen = make_seen();
+    }
+    double rows = below->plan_rows;
+    const bool is_sampled = explained.may_read && depends_on_nothing(*below, explained.rechecks) &&
+                            is_calm_throughout(below, *explained.statement);
+    if (is_sampled) {
+        Sampled sampled{AllocSetContextCreate(CurrentMemoryContext, "steadytext explained row", ALLOCSET_SMALL_SIZES),
+                        asked};
+        const std::int64_t wanted = reading.most > 0 ? std::min(kSampled, reading.most) : kSampled;
+        const RowsRead read = read_rows(node, wanted, core::monotonic_us() + kCountForUs, see, &sampled);
+        rows = read.is_all ? static_cast<double>(read.rows) : std::max(rows, static_cast<double>(read.rows));
+    }
+    for (int i = 0; i < count; i++)
+        put(explained.result, asked[i], limited(rows, reading), is_sampled);
+}
+
+bool explain_scans(PlanState *state, void *context) {
+    if (IsA(state, CustomScanState) && reinterpret_cast<const CustomScan *>(state->plan)->methods == &kScanMethods)
+        explain_scan(*static_cast<Explained *>(context), reinterpret_cast<CustomScanState *>(state));
+    // C++ allows the cast only through another function type.
+    const auto walker = reinterpret_cast<pg::planstate_walker_type>(reinterpret_cast<void (*)()>(explain_scans));
+    return planstate_tree_walker(state, walker, context);
+}
+
+// A statement that writes is begun as if it only read.
+PlannedStmt *without_writes(const PlannedStmt *statement) {
+    auto *reading = makeNode(PlannedStmt);
+    *reading = *statement;
+    if (!IsA(reading->planTree, ModifyTable))
+        return reading;
+    reading->planTree = outerPlan(reading->planTree);
+    reading->commandType = CMD_SELECT;
+    reading->hasReturning = false;
+    reading->resultRelations = NIL;
+    return reading;
+}
+
+void explain(const char *text, ReturnSetInfo *result) {
+    PlannedStmt *statement = plan_with_calls(pg::one_statement(text), text);
+    PlannedStmt *reading = without_writes(statement);
+    const bool may_read = !statement->hasModifyingCTE;
+    // Either begin checks the caller's rights.
+    QueryDesc *query = CreateQueryDesc(may_read ? reading : statement, text, GetActiveSnapshot(), InvalidSnapshot,
+                                       None_Receiver, nullptr, nullptr, 0);
+    ExecutorStart(query, (may_read ? 0 : EXEC_FLAG_EXPLAIN_ONLY) | EXEC_FLAG_SKIP_TRIGGERS);
+    Explained explained{
+        result, query->plannedstmt,
+        deparse_context_for_plan_tree(query->plannedstmt, select_rtable_names_for_explain(reading->rtable, nullptr)),
+        may_read};
+    if (IsA(statement->planTree, ModifyTable))
+        explained.rechecks = reinterpret_cast<const ModifyTable *>(statement->planTree)->epqParam;
+    (void)explain_scans(query->planstate, &explained);
+    if (may_read)
+        ExecutorFinish(query);
+    ExecutorEnd(query);
+    FreeQueryDesc(query);
+}
+
+}  // namespace
+
+}  // namespace steadytext::planner
+
+STEADYTEXT_FUNCTION(steadytext_explain) {
+    using namespace steadytext;
+    (void)shmem::segment();  // first of all: is the library preloaded?
+    ReturnSetInfo *result = pg::materialize(fcinfo);
+    const char *query = text_to_cstring(PG_GETARG_TEXT_PP(0));
+    const bool explained = session::statement::explains(true);
+    PG_TRY();
+    { planner::explain(query, result); }
+    PG_FINALLY();
+    { (void)session::statement::explains(explained); }
+    PG_END_TRY();
+    return static_cast<Datum>(0);
+}

@@ -1,0 +1,114 @@
+# steadytext_explain(): what a statement would ask for, near what it then asks for; and that nothing of it is run.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+
+my $cluster = SteadyText::Cluster->new(daemon => 'echo', conf => [ "steadytext.on_failure = 'error'", 'jit = off' ]);
+my $asked = sub { return $cluster->ask_daemon('stats', '{}') =~ /"generate":\s*(\d+)/ ? $1 : 0 };
+
+# Texts of three-letter words, so that four bytes are about a token, as of English.
+$cluster->sql(q(
+    CREATE FUNCTION words(n int, seed int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+        SELECT string_agg((ARRAY['one', 'two', 'six', 'ten', 'red', 'sea', 'sky', 'ink', 'oak', 'elm'])[1 + (hashint4(seed * 1000 + i) & 2147483647) % 10], ' ' ORDER BY i) FROM generate_series(1, n) i $$;
+    CREATE TABLE docs (id int PRIMARY KEY, author int, body text, answer text);
+    INSERT INTO docs SELECT i, i % 50, words(20 + i % 20, i), NULL FROM generate_series(1, 3000) i;
+    CREATE TABLE authors (id int PRIMARY KEY, name text);
+    INSERT INTO authors SELECT i, words(3, -i) FROM generate_series(0, 49) i;
+    CREATE TABLE topics AS SELECT i AS id, words(28, i % 120) AS body FROM generate_series(1, 3000) i;
+    CREATE TABLE target (id int, answer text);
+    CREATE TABLE acts (what text);
+    CREATE FUNCTION acts(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN INSERT INTO acts VALUES ($1); RETURN $1; END $$;
+    ANALYZE; CREATE ROLE app LOGIN; GRANT SELECT ON docs, authors, topics, acts TO app;));
+
+my $number = 0;
+sub foreseen {
+    my ($query) = @_;
+    my $before = $asked->();
+    my %row;
+    @row{qw(calls distinct prompt completion)} = split /\|/, $cluster->sql("SELECT sum(calls), sum(distinct_calls), sum(prompt_tokens), sum(completion_tokens) FROM steadytext_explain(\$q\$$query\$q\$)");
+    is($asked->(), $before, 'nothing is asked') if $row{calls} ne '';
+    return \%row;
+}
+
+sub near {
+    my ($what, $foreseen, $true) = @_;
+    return cmp_ok(abs($foreseen - $true), '<=', 0.25 * $true, "$what: $foreseen for $true");
+}
+
+# Each is explained, then run, and counted. The answers' lengths are known from earlier calls of the kind.
+$cluster->sql(q(SELECT count(steadytext_generate(words(30, 100000 + i))) FROM generate_series(1, 50) i));
+my @queries = (
+    q(SELECT steadytext_generate(body) FROM docs),
+    q(SELECT steadytext_generate('one ' || body, 60) FROM docs WHERE id <= 1500),
+    q(SELECT id FROM docs WHERE id % 3 = 0 AND steadytext_generate('two ' || body) <> ''),
+    q(SELECT author, max(steadytext_generate('six ' || body)) FROM docs GROUP BY author),
+    q(SELECT steadytext_generate('ten ' || a.name || ' ' || d.body) FROM docs d JOIN authors a ON a.id = d.author WHERE a.id < 10),
+    q(SELECT steadytext_generate('red ' || body) FROM topics),
+    q(SELECT steadytext_generate('sea ' || body) FROM docs ORDER BY id LIMIT 100),
+    q(UPDATE docs SET answer = steadytext_generate('sky ' || body) WHERE author = 7),
+    q(INSERT INTO target SELECT id, steadytext_generate('ink ' || body) FROM docs WHERE id > 2000),
+    q(SELECT steadytext_generate(body) FROM docs WHERE id <= 2000),    # in the cache by now
+    q(SELECT steadytext_generate(CASE WHEN id % 2 = 0 THEN body ELSE 'oak ' || body END) FROM docs WHERE id <= 2000),    # half of it
+);
+for my $query (@queries) {
+    my $foreseen = foreseen($query);
+    my ($calls, $hits, $prompt, $completion) = $cluster->sql("EXPLAIN (ANALYZE, COSTS OFF) $query") =~ /calls=(\d+) hits=(\d+) failures=0 prompt tokens=(\d+) completion tokens=(\d+)/;
+    near("$query: calls", $foreseen->{calls}, $calls);
+    near('tokens of prompts', $foreseen->{prompt}, $prompt);
+    near('tokens of answers', $foreseen->{completion}, $completion);
+}
+
+# Prices.
+my $query = q(SELECT steadytext_generate('elm ' || body) FROM docs);
+my $model = $cluster->sql("SELECT model FROM steadytext_explain(\$q\$$query\$q\$)");
+is($cluster->sql("SELECT cost IS NULL AND seconds > 0 FROM steadytext_explain(\$q\$$query\$q\$)"), 't', 'without a price there is no cost; how long it may take is there');
+$cluster->sql("SELECT steadytext_price_set('$model', 2, 8)");
+is($cluster->sql("SELECT cost = (prompt_tokens * 2 + completion_tokens * 8) / 1000000.0 FROM steadytext_explain(\$q\$$query\$q\$)", user => $_), 't', "with one there is, for $_ too") for 'postgres', 'app';
+$cluster->sql("SELECT steadytext_price_set('$model', NULL, NULL)");
+is($cluster->sql("SELECT cost IS NULL FROM steadytext_explain(\$q\$$query\$q\$)"), 't', 'a price can be taken away');
+is($cluster->try_sql("SELECT steadytext_price_set('$model', 1, 1)", user => 'app')->{state}, '42501', 'by an administrator');
+is($cluster->try_sql("SELECT steadytext_price_set('$model', -1, 1)")->{state}, '23514', 'which nobody is paid for');
+
+# A text that means no good.
+my %refused = (
+    q(DROP TABLE docs)                                               => '42601',
+    q(SELECT 1; DROP TABLE docs)                                     => '42601',
+    q()                                                              => '42601',
+    q(;)                                                             => '42601',
+    q(EXPLAIN ANALYZE DELETE FROM docs)                              => '42601',
+    q(COPY docs TO PROGRAM 'true')                                   => '42601',
+    q(DO 'BEGIN DELETE FROM docs; END')                              => '42601',
+    q(SELECT * INTO copy FROM docs)                                  => '0A000',
+    q(SELECT steadytext_generate($1))                                => '42P02',
+    q(SELECT steadytext_generate(body) FROM nowhere)                 => '42P01',
+    q{SELECT steadytext_generate(body FROM docs}                     => '42601',
+);
+is($cluster->try_sql("SELECT * FROM steadytext_explain(\$q\$$_\$q\$)")->{state}, $refused{$_}, "refused: $_") for sort keys %refused;
+$cluster->sql(q(CREATE TABLE secret AS SELECT 'secret' AS body));
+is($cluster->try_sql("SELECT * FROM steadytext_explain('$_')", user => 'app')->{state}, '42501', "with the caller's rights: $_")
+    for 'SELECT steadytext_generate(body) FROM secret', 'SELECT body FROM secret', 'UPDATE docs SET answer = steadytext_generate(body)', 'DELETE FROM docs';
+
+# What would be noticed is not done.
+for my $acting (
+    q(SELECT steadytext_generate(acts(body)) FROM docs),
+    q(SELECT steadytext_generate(body), acts(body) FROM docs),
+    q(SELECT steadytext_generate(body) FROM docs WHERE acts(body) <> ''),
+    q(SELECT steadytext_generate(body) FROM (SELECT acts(body) AS body FROM docs ORDER BY 1) q),
+    q(SELECT steadytext_generate(body) FROM docs JOIN (SELECT acts(name) AS name, id FROM authors OFFSET 0) a ON a.id = docs.author),
+    q(SELECT steadytext_generate(x) FROM acts('function') x),
+    q(SELECT steadytext_generate(body) FROM docs WHERE id > (SELECT length(acts(max(body))) FROM docs)),
+    q(WITH w AS (INSERT INTO acts VALUES ('with') RETURNING what) SELECT steadytext_generate(what) FROM w),
+    q(WITH w AS MATERIALIZED (SELECT acts(body) AS body FROM docs) SELECT steadytext_generate(body) FROM w),
+    q(INSERT INTO acts SELECT steadytext_generate(body) FROM docs),
+    q(SELECT steadytext_generate(steadytext_generate(body)) FROM docs),
+    q(SELECT max(steadytext_generate(body)) FROM docs WHERE steadytext_generate(body) <> ''),
+    q(SELECT steadytext_generate('a constant')),
+) {
+    my $before = $asked->();
+    is($cluster->try_sql("SELECT * FROM steadytext_explain(\$q\$$acting\$q\$)")->{state}, '', $acting);
+    is($asked->() - $before . ' ' . $cluster->sql('SELECT count(*) FROM acts'), '0 0', 'has no effects and asks nothing');
+}
+is($cluster->sql(q(SELECT steadytext_generate('a constant'))), 'a constant', 'and nothing of it stays');
+
+done_testing;
