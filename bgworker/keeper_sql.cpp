@@ -80,7 +80,11 @@ constexpr const char *kForgetDaemons = R"(
     WHERE NOT EXISTS (SELECT FROM _steadytext.daemon_health() d WHERE d.daemon_id = h.daemon_id))";
 constexpr const char *kWriteHealth = R"(
     INSERT INTO public.steadytext_daemon_health AS h
-    SELECT DISTINCT ON (daemon_id) * FROM _steadytext.daemon_health() ORDER BY daemon_id, status = 'stopping'
+        (daemon_id, endpoint, last_heartbeat, uptime_seconds, status, version, models_loaded, memory_usage_mb,
+         active_connections, total_requests, error_count, avg_response_time_ms)
+    SELECT DISTINCT ON (daemon_id) daemon_id, endpoint, last_heartbeat, uptime_seconds, status, version, models_loaded,
+         memory_usage_mb, active_connections, total_requests, error_count, avg_response_time_ms
+    FROM _steadytext.daemon_health() ORDER BY daemon_id, status = 'stopping'
     ON CONFLICT (daemon_id) DO UPDATE
     SET (endpoint, last_heartbeat, uptime_seconds, status, version, models_loaded, memory_usage_mb, active_connections,
          total_requests, error_count, avg_response_time_ms)

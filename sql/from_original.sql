@@ -4,8 +4,8 @@
 -- with a fresh installation. t/137_hostile_upgrade.pl tests objects and rows that other roles have left.
 --
 -- Tables keep their rows and the objects that depend on them. Functions keep their names, arguments and results, so the
--- views, generated columns and indexes over them stay. Two helpers of the original that this version lacks
--- (_steadytext_raise_p0001, _steadytext_init_python) stay as they were.
+-- views, generated columns and indexes over them stay. Of two helpers of the original that this version lacks,
+-- _steadytext_raise_p0001 stays as it was, and _steadytext_init_python goes: it would keep plpython3u.
 --
 -- A superuser runs this script, and everybody could write the original's tables. So the script first makes sure that no
 -- object on them runs code (from_original_check.sql). Then it keeps each row of a table that everybody could write, but
@@ -51,7 +51,31 @@ FROM (VALUES
         'is_active boolean false'])) t (table_name, columns),
     unnest(t.columns) WITH ORDINALITY c (said, place);
 
+-- A database that began with a version before 2025.10.28 has three tables as that version made them: the original's own
+-- updates did not touch them. So they are checked as they were made there, and then get these names and columns.
+CREATE TEMP TABLE upgrade_older AS
+SELECT u.*, CASE u.name WHEN 'created_at' THEN 'timestamp' WHEN 'event_type' THEN 'action' END AS older
+FROM upgrade_columns u
+WHERE (u.table_name, u.name) IN (('steadytext_audit_log', 'created_at'), ('steadytext_audit_log', 'event_type'), ('steadytext_audit_log', 'event_id'),
+                                 ('steadytext_daemon_health', 'uptime_seconds'), ('steadytext_rate_limits', 'last_reset'))
+  AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('public.' || u.table_name) AND a.attname = u.name AND NOT a.attisdropped);
+DELETE FROM upgrade_columns u USING upgrade_older o WHERE u.table_name = o.table_name AND u.name = o.name AND o.older IS NULL;
+UPDATE upgrade_columns u SET name = o.older FROM upgrade_older o WHERE u.table_name = o.table_name AND u.name = o.name;
+
 -- <=== from_original_check.sql
+
+DO $$
+DECLARE
+    command text;
+BEGIN
+    FOR command IN SELECT format(CASE WHEN older IS NULL THEN 'ALTER TABLE public.%1$I ADD COLUMN %2$I %4$s DEFAULT %5$s' ELSE 'ALTER TABLE public.%1$I RENAME COLUMN %3$I TO %2$I' END,
+                                 table_name, name, older, type, initial) FROM upgrade_older LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$;
+DELETE FROM upgrade_columns u USING upgrade_older o WHERE u.table_name = o.table_name AND u.name = o.older;
+INSERT INTO upgrade_columns SELECT table_name, place, name, type, initial FROM upgrade_older;
 
 -- ---- tables that everybody could write ------------------------------------------------------------------------------
 -- The original let everybody read and change its tables, with other roles' prompts and the daemon's address. If an
@@ -370,6 +394,8 @@ ALTER TABLE public.steadytext_prompt_versions
 
 -- ---- everything else ------------------------------------------------------------------------------------------------
 
+DROP FUNCTION IF EXISTS public._steadytext_init_python();
+
 -- <=== pg_steadytext.sql
 
 -- The count that the triggers would have made.
@@ -491,6 +517,29 @@ EXCEPTION WHEN data_exception THEN
 END
 $$;
 
+-- The original evicted only if a job of pg_cron did; this version does so by itself, at once. It does not begin with
+-- answers that the original had kept.
+DO $$
+DECLARE
+    has record;
+    kept record;
+BEGIN
+    SELECT sum(entries) AS entries, sum(bytes) / 1048576 AS megabytes INTO has FROM _steadytext.cache_ledger;
+    SELECT max(most) FILTER (WHERE key = 'cache_max_entries') AS entries, max(most) FILTER (WHERE key = 'cache_max_size_mb') AS megabytes INTO kept
+    FROM (SELECT c.key, CASE WHEN c.value = seed.value THEN s.setting ELSE c.value #>> '{}' END::bigint AS most
+          FROM public.steadytext_config c JOIN _steadytext.config_seed seed USING (key)
+          JOIN (VALUES ('cache_max_entries', 'steadytext.cache_max_entries'), ('cache_max_size_mb', 'steadytext.cache_max_size')) n (key, name) USING (key)
+          JOIN pg_settings s ON s.name = n.name) k;
+    IF (SELECT value FROM public.steadytext_config WHERE key = 'cache_eviction_enabled') IS DISTINCT FROM 'false'
+       AND (kept.entries BETWEEN 1 AND has.entries - 1 OR kept.megabytes BETWEEN 1 AND has.megabytes - 1) THEN
+        INSERT INTO public.steadytext_config (key, value) VALUES ('cache_eviction_enabled', 'false') ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+        RAISE WARNING 'eviction is switched off in this database: steadytext_cache has more answers than it keeps'
+            USING DETAIL = format('It has %s answers in %s MB; %s answers and %s MB are kept.', has.entries, round(has.megabytes), kept.entries, kept.megabytes),
+            HINT = 'Raise steadytext.cache_max_entries and steadytext.cache_max_size if they are too low, then SELECT steadytext_config_set(''cache_eviction_enabled'', ''true''): the answers used least go.';
+    END IF;
+END
+$$;
+
 -- Before 14.5, CREATE OR REPLACE in an extension's script takes over a function that somebody made meanwhile, and
 -- leaves its owner.
 DO $$
@@ -503,4 +552,4 @@ BEGIN
 END
 $$;
 
-DROP TABLE pg_temp.upgrade_columns, pg_temp.upgrade_everybodys, pg_temp.upgrade_taken, pg_temp.upgrade_counts, pg_temp.upgrade_config;
+DROP TABLE pg_temp.upgrade_columns, pg_temp.upgrade_older, pg_temp.upgrade_everybodys, pg_temp.upgrade_taken, pg_temp.upgrade_counts, pg_temp.upgrade_config;

@@ -65,8 +65,8 @@ BEGIN
         LEFT JOIN upgrade_columns u ON u.table_name = t.name AND u.name = a.attname
         WHERE a.attgenerated <> '' OR a.attidentity <> '' OR a.attcollation NOT IN (0, 100)
            OR (u.type IS DISTINCT FROM a.atttypid
-               -- These tables are read by column number.
-               OR t.name IN ('steadytext_config', 'steadytext_rate_limits', 'steadytext_daemon_health') AND u.place <> a.attnum)
+               -- These columns are read by their numbers.
+               OR (t.name = 'steadytext_config' OR t.name = 'steadytext_rate_limits' AND u.place <= 4) AND u.place <> a.attnum)
         UNION ALL
         SELECT format('column %I of table public.%s is missing', u.name, u.table_name), NULL
         FROM upgrade_columns u JOIN tables t ON t.name = u.table_name

@@ -71,7 +71,7 @@ my %compare = (
     sequences => q(SELECT s.seqrelid::regclass || ' ' || seqtypid::regtype FROM members JOIN pg_sequence s ON seqrelid = objid),
 );
 my $members = q(WITH members AS (SELECT classid, objid FROM pg_depend JOIN pg_extension e ON e.oid = refobjid WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND extname = 'pg_steadytext'));
-my $ours_not = qr/_steadytext_raise_p0001|_steadytext_init_python/;
+my $ours_not = qr/_steadytext_raise_p0001/;
 for my $what (sort keys %compare) {
     # One line each; functions of many lines are one string.
     my %is = map { my $database = $_; $database => [ sort grep { $database eq 'fresh' || !/^\S*(?:\s+OR REPLACE FUNCTION )?(?:public\.)?$ours_not/ && !/ (?:FUNCTION |ON )(?:public\.)?\w*$ours_not/ }
