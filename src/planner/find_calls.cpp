@@ -110,15 +110,16 @@ bool is_given(const Node *node) {
     return IsA(node, Const) || (IsA(node, Param) && as<Param>(node)->paramkind == PARAM_EXTERN);
 }
 
-bool can_begin(const FuncExpr &call, const Function &function) {
+bool can_begin(const FuncExpr &call, const Function &function, const Bitmapset *given) {
     if (list_length(call.args) <= function.varying || call.funcvariadic ||
         static_cast<std::size_t>(list_length(call.args)) > strlen(function.arguments))
         return false;
     ListCell *cell;
     foreach (cell, call.args) {
         Node *argument = static_cast<Node *>(lfirst(cell));
-        if (foreach_current_index(cell) == function.varying ? !(is_harmless(argument) && has_column(argument, nullptr))
-                                                            : !is_given(argument))
+        if (foreach_current_index(cell) == function.varying
+                ? !(is_harmless(argument, given) && has_column(argument, nullptr))
+                : !is_given(argument))
             return false;
     }
     return true;
@@ -132,7 +133,7 @@ bool collect_of_aggregates(Node *node, void *calls) {
         return expression_tree_walker(node, walker(collect_of_aggregates), calls);
     const auto *aggregate = as<Aggref>(node);
     if (aggregate->aggfilter == nullptr && !DO_AGGSPLIT_COMBINE(aggregate->aggsplit))
-        collect_calls(aggregate->args, static_cast<List **>(calls));
+        collect_calls(aggregate->args, *static_cast<Collected *>(calls));
     return false;
 }
 
@@ -246,20 +247,20 @@ bool has_call(const void *expression) {
     return find_call(static_cast<Node *>(const_cast<void *>(expression)), nullptr);
 }
 
-void collect_calls(const List *expressions, List **calls) {
+void collect_calls(const List *expressions, Collected &calls) {
     ListCell *cell;
     foreach (cell, expressions)
         collect_calls(static_cast<Node *>(lfirst(cell)), calls);
 }
 
-void collect_calls(Node *node, List **calls) {
+void collect_calls(Node *node, Collected &calls) {
     if (node == nullptr)
         return;
     switch (nodeTag(node)) {
     case T_FuncExpr: {
         auto *call = reinterpret_cast<FuncExpr *>(node);
-        if (const Function *function = called(node); function != nullptr && can_begin(*call, *function))
-            *calls = list_append_unique(*calls, call);
+        if (const Function *function = called(node); function != nullptr && can_begin(*call, *function, calls.given))
+            calls.calls = list_append_unique(calls.calls, call);
         else
             collect_calls(call->args, calls);
         return;
@@ -292,8 +293,8 @@ void collect_calls(Node *node, List **calls) {
     }
 }
 
-void collect_calls_of_aggregates(const List *expressions, List **calls) {
-    (void)collect_of_aggregates(reinterpret_cast<Node *>(const_cast<List *>(expressions)), calls);
+void collect_calls_of_aggregates(const List *expressions, Collected &calls) {
+    (void)collect_of_aggregates(reinterpret_cast<Node *>(const_cast<List *>(expressions)), &calls);
 }
 
 CallsOfStatement calls_of_statement(Query *query) {

@@ -24,11 +24,16 @@ void find_calls_of(std::span<const session::ahead::Function *const> functions);
 // Whether there is a call of such a function in the expression, or the list of expressions.
 [[nodiscard]] bool has_call(const void *expression);
 
+struct Collected {
+    const Bitmapset *given;  // parameters that may be in them (harmless.hpp)
+    List *calls = NIL;
+};
+
 // Adds the calls that can be begun ahead, and are made for certain when all of the expressions are evaluated.
-void collect_calls(const List *expressions, List **calls);
-void collect_calls(Node *expression, List **calls);
+void collect_calls(const List *expressions, Collected &calls);
+void collect_calls(Node *expression, Collected &calls);
 // The same for the arguments of the aggregates in the expressions, which are evaluated for each row of the input.
-void collect_calls_of_aggregates(const List *expressions, List **calls);
+void collect_calls_of_aggregates(const List *expressions, Collected &calls);
 
 // The calls that a statement makes, as it is written.
 struct CallsOfStatement {

@@ -104,6 +104,7 @@ struct Want {
 
 struct Walk {
     PlannedStmt *statement;
+    const Bitmapset *given;  // parameters
     int last_id;
     List *scans = NIL;  // that were added
 };
@@ -310,13 +311,13 @@ Plan *parted(Walk &walk, Plan *plan, const Want &want) {
     early = list_truncate(early, kept);
     if (is_join(plan) && (late != NIL || has_call(reinterpret_cast<Join *>(plan)->joinqual)))
         return plan;
-    List *calls = NIL;
+    Collected calls{.given = walk.given};
     if (late != NIL)
-        collect_calls(static_cast<Node *>(linitial(late)), &calls);
+        collect_calls(static_cast<Node *>(linitial(late)), calls);
     else
-        collect_calls(plan->targetlist, &calls);
-    if (calls == NIL || !is_harmless(early) || has_multiple_assignment(plan->targetlist) ||
-        !is_calm(plan, *walk.statement, true))
+        collect_calls(plan->targetlist, calls);
+    if (calls.calls == NIL || !is_harmless(early, walk.given) || has_multiple_assignment(plan->targetlist) ||
+        !is_calm(plan, *walk.statement, walk.given, true))
         return plan;
 
     List *columns = NIL;
@@ -334,7 +335,7 @@ Plan *parted(Walk &walk, Plan *plan, const Want &want) {
         reading.most = 0;
     List *output = renumbered(plan->targetlist, columns);
     List *quals = renumbered(late, columns);
-    List *asked = renumbered(calls, columns);
+    List *asked = renumbered(calls.calls, columns);
     List *subplans = plan->initPlan;
     const Plan as_before = *plan;
     plan->targetlist = entries;
@@ -351,23 +352,23 @@ Plan *parted(Walk &walk, Plan *plan, const Want &want) {
 // Rows for a node that makes calls of them, as they are.
 void put_under(Walk &walk, Plan *plan, const Want &want) {
     Plan *below = plan->lefttree;
-    List *calls = NIL;
+    Collected calls{.given = walk.given};
     Want of_rows = want;
     if (IsA(plan, Agg)) {
         const auto *aggregate = reinterpret_cast<Agg *>(plan);
         if (aggregate->groupingSets != NIL || aggregate->chain != NIL)
             return;
-        collect_calls_of_aggregates(plan->targetlist, &calls);
-        collect_calls_of_aggregates(plan->qual, &calls);
+        collect_calls_of_aggregates(plan->targetlist, calls);
+        collect_calls_of_aggregates(plan->qual, calls);
         of_rows = aggregate->aggstrategy == AGG_SORTED ? without_limits(want) : all_of_it(want);
     } else if (plan->qual == NIL) {
-        collect_calls(plan->targetlist, &calls);
+        collect_calls(plan->targetlist, calls);
     }
-    if (calls == NIL || has_record(below->targetlist) || !is_calm(below, *walk.statement))
+    if (calls.calls == NIL || has_record(below->targetlist) || !is_calm(below, *walk.statement, walk.given))
         return;
     CustomScan *scan = make_scan(walk, below, below, of_rows.reading);
     scan->scan.plan.targetlist = columns_of(below, INDEX_VAR);
-    scan->custom_exprs = reinterpret_cast<List *>(moved(reinterpret_cast<Node *>(calls), nullptr));
+    scan->custom_exprs = reinterpret_cast<List *>(moved(reinterpret_cast<Node *>(calls.calls), nullptr));
     plan->lefttree = &scan->scan.plan;
 }
 
@@ -435,7 +436,8 @@ int most_nodes(const Plan *plan) {
 }
 
 void read_ahead(PlannedStmt *statement, const CallsOfStatement &calls) {
-    Walk walk{statement, std::max(most_nodes(statement->planTree), most_nodes_of(statement->subplans))};
+    Walk walk{statement, given_parameters(*statement),
+              std::max(most_nodes(statement->planTree), most_nodes_of(statement->subplans))};
     const Want want{.some = true,
                     .reading = {.is_whole = true, .is_top = true, .most = 0, .processes = 1, .are_all_calls = false},
                     .marks = false};

@@ -1,0 +1,118 @@
+# Read-ahead cannot be seen from within a statement: whatever field of whatever plan node an expression is in, whether it raises an error at a row that
+# nobody wants or counts its calls, the rows, the error and the count are those without read-ahead.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+
+my $cluster = SteadyText::Cluster->new(daemon => 'echo', conf => [ "steadytext.on_failure = 'error'", 'jit = off', 'max_parallel_workers_per_gather = 0' ]);
+$cluster->sql(q(
+    CREATE TABLE t (id int PRIMARY KEY, body text, j json, big float8, arr int[], na text COLLATE "C", nb text COLLATE "POSIX");
+    INSERT INTO t SELECT i, 'b' || i, CASE WHEN i = 8 THEN '{"a": "\u0000"}' ELSE json_build_object('a', 'x' || i)::text END::json, CASE WHEN i >= 8 THEN 1.7e308 ELSE 1 END,
+        CASE WHEN i >= 8 THEN '{1,2}'::int[] ELSE '{1}' END, 'c' || i, 'p' || i FROM generate_series(1, 60) i;
+    CREATE TABLE one (x int PRIMARY KEY, m text);
+    INSERT INTO one VALUES (1, 'm');
+    CREATE SEQUENCE calls;
+    CREATE FUNCTION raises(i int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN IF i >= 8 THEN RAISE 'row %', i; END IF; RETURN 1; END $$;
+    CREATE FUNCTION counts(i int) RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM nextval('calls'); RETURN 1; END $$;
+    CREATE FUNCTION counts_stable(i int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN PERFORM nextval('calls'); RETURN 1; END $$;
+    CREATE FUNCTION raises_set(i int) RETURNS SETOF int LANGUAGE plpgsql STABLE AS $$ BEGIN IF i >= 8 THEN RAISE 'row %', i; END IF; RETURN NEXT 1; END $$;
+    CREATE FUNCTION counts_set(i int) RETURNS SETOF int LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM nextval('calls'); RETURN NEXT 1; END $$;
+    CREATE FUNCTION counts_stable_set(i int) RETURNS SETOF int LANGUAGE plpgsql STABLE AS $$ BEGIN PERFORM nextval('calls'); RETURN NEXT 1; END $$;
+    CREATE TYPE mood AS ENUM ('ok');
+    CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM nextval('calls'); RETURN 'ok'; END $$;
+    CREATE CAST (mood AS text) WITH FUNCTION mood_text(mood);
+    CREATE TABLE moods AS SELECT i AS id, 'ok'::mood AS m FROM generate_series(1, 40) i;
+    ANALYZE t, one, moods;
+));
+
+# F(x) is a call of a function that gives 1; S(x) one that gives a row. Each gives columns id and text; rows come one by one.
+my %sources = (
+    'the list of a scan'             => q(SELECT id, body || F(id) AS text FROM t OFFSET 0),
+    'a condition'                    => q(SELECT id, body AS text FROM t WHERE F(id) = 1 OFFSET 0),
+    'a condition of an index'        => q(SELECT t.id, body AS text FROM t, LATERAL (SELECT x FROM one WHERE x = F(t.id) OFFSET 0) o),
+    'a function in FROM'             => q(SELECT t.id, body || v AS text FROM t, LATERAL S(t.id) v),
+    'functions in FROM'              => q(SELECT t.id, body || v AS text FROM t, LATERAL ROWS FROM (S(t.id), generate_series(1, 1)) v(v, w)),
+    'VALUES'                         => q(SELECT t.id, body || v AS text FROM t, LATERAL (VALUES (F(t.id)), (F(t.id + 0))) v(v)),
+    'a set in a list'                => q(SELECT id, body || S(id) AS text FROM t OFFSET 0),
+    'a one-time filter'              => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT x FROM one WHERE F(t.id) = 1 OFFSET 0) o),
+    'a LIMIT'                        => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT x FROM one LIMIT F(t.id)) o),
+    'an OFFSET'                      => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT x FROM one OFFSET F(t.id) - 1) o),
+    'the input of a sort'            => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT x FROM one WHERE x = F(t.id) ORDER BY m LIMIT 1) o),
+    'the key of a sort'              => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT x FROM one ORDER BY F(t.id + x) LIMIT 1) o),
+    'an aggregate'                   => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT max(F(t.id + x - x)) AS x FROM one) o),
+    'HAVING'                         => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT max(x) AS x FROM one HAVING F(t.id) = 1) o),
+    'groups'                         => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT F(t.id + x - x) AS x FROM one GROUP BY 1) o),
+    'a group for each row'           => q(SELECT id, max(body || F(id)) AS text FROM t GROUP BY id),
+    'DISTINCT'                       => q(SELECT DISTINCT id, body || F(id) AS text FROM t),
+    'the condition of a join'        => q(SELECT t.id, body AS text FROM t LEFT JOIN one ON F(t.id) = x),
+    'a later part of UNION ALL'      => q(SELECT id, body AS text FROM t WHERE id < 5 UNION ALL (SELECT id, body || F(id + 20) FROM t ORDER BY body)),
+    'a later function of UNION ALL'  => q(SELECT id, body AS text FROM t UNION ALL SELECT v, 'v' || v FROM S(20) v),
+    'a CTE'                          => q(WITH w AS MATERIALIZED (SELECT id, body || F(id) AS text FROM t) SELECT * FROM w),
+    'a window'                       => q(SELECT id, body || sum(F(id)) OVER (ORDER BY id) AS text FROM t),
+    'a window that stands still'     => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT sum(F(t.id)) OVER () AS x FROM one) o),
+    'CASE'                           => q(SELECT id, CASE WHEN id > 2 THEN body || F(id) ELSE body END AS text FROM t OFFSET 0),
+    'a subquery of a row'            => q(SELECT id, body || (SELECT F(t.id) FROM one) AS text FROM t OFFSET 0),
+    'a subquery in CASE'             => q(SELECT id, CASE WHEN id >= 8 THEN body || (SELECT F(20)) ELSE body END AS text FROM t),
+    'an aggregate in CASE'           => q(SELECT id, CASE WHEN id >= 8 THEN body || (SELECT max(F(x + 20)) FROM one) ELSE body END AS text FROM t),
+    'a subquery behind OR'           => q(SELECT id, body AS text FROM t WHERE id < 8 OR 1 = (SELECT F(20))),
+    'a subquery of a subquery'       => q(SELECT id, body AS text FROM t WHERE id < 8 OR 1 = (SELECT max(x) FROM one WHERE x = (SELECT F(20)))),
+    'EXISTS in CASE'                 => q(SELECT id, CASE WHEN id >= 8 AND EXISTS (SELECT 1 FROM one WHERE F(20) = x) THEN 'y' ELSE body END AS text FROM t),
+    'what is sorted'                 => q(SELECT id, body || F(id % 8) AS text FROM t ORDER BY 2 OFFSET 0),
+);
+# What raises by itself, and what casts.
+my %own = (
+    'more rows than one'   => q(SELECT id, CASE WHEN id >= 8 THEN body || (SELECT x.id FROM t x) ELSE body END AS text FROM t),
+    'json'                 => q(SELECT id, j ->> 'a' AS text FROM t),
+    'a sum that is too big' => q(SELECT id, body || sum(big * 1) AS text FROM (SELECT a.id, a.body, a.big FROM t a JOIN (VALUES (1), (2)) v(n) ON true ORDER BY a.id) q GROUP BY id, body),
+    'arrays that do not fit' => q(SELECT id, ARRAY[arr, ARRAY[1]]::text AS text FROM t),
+    'a collation in doubt' => q(SELECT id, CASE WHEN id >= 8 THEN lower(na || nb) ELSE body END AS text FROM t),
+    'a cast before'        => q(SELECT id, m || 'x' AS text FROM moods),
+    'a cast behind'        => q(SELECT id, 'x' || m AS text FROM moods),
+    'casts of concat'      => q(SELECT id, concat(m, 'x') AS text FROM moods),
+);
+my %plans = (any => '', loops => 'SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_memoize = off; SET enable_hashagg = off;');
+
+my @cases = map { [ $_, $own{$_} ] } sort keys %own;
+for my $place (sort keys %sources) {
+    for my $function (qw(raises counts counts_stable)) {
+        my $source = $sources{$place} =~ s/\bF\(/$function(/gr =~ s/\bS\(/${function}_set(/gr;
+        push @cases, [ "$place, which $function", $source ];
+    }
+}
+
+for my $case (@cases) {
+    my ($name, $source) = @$case;
+    my $generate = 'steadytext_generate(text, use_cache => false)';
+    my @queries = (
+        "SELECT id FROM ($source) q WHERE $generate IS NOT NULL LIMIT 6",
+        "SELECT id, $generate, (SELECT last_value FROM calls) FROM ($source) q LIMIT 6",
+        "SELECT count($generate) FROM ($source) q",
+    );
+    my %seen;
+    for my $setting (qw(on off)) {
+        my $script = "\\set ON_ERROR_STOP off\nSET steadytext.read_ahead = $setting;\n";
+        for my $plan (sort keys %plans) {
+            $script .= "RESET ALL; SET steadytext.read_ahead = $setting; $plans{$plan}\n";
+            $script .= "SELECT '$plan $_'; SELECT setval('calls', 1, false);\n$queries[$_];\nSELECT last_value, is_called FROM calls;\n" for 0 .. $#queries;
+        }
+        my $got = $cluster->try_sql($script);
+        $got->{err} =~ s/^psql:<stdin>:\d+: //mg;
+        $seen{$setting} = "$got->{out}\n$got->{err}";
+    }
+    is($seen{on}, $seen{off}, $name);
+}
+
+# And what is harmless is still read ahead.
+for my $query (
+    q(SELECT steadytext_generate(t.body || o.m) FROM t JOIN one o ON o.x = t.id),
+    q(SELECT steadytext_generate(body || id) FROM t),
+    q(SELECT steadytext_generate(body) FROM t WHERE id > (SELECT max(x) FROM one)),
+    q(SELECT steadytext_generate(body || (SELECT max(m) FROM one)) FROM t),
+    q(SELECT steadytext_generate(t.body || v.x) FROM t, LATERAL (SELECT x FROM one WHERE x <> t.id ORDER BY m LIMIT 1) v),
+    q(SELECT steadytext_generate(text) FROM (SELECT id, max(body) AS text FROM t GROUP BY id) q),
+    q(SELECT steadytext_generate(text) FROM (SELECT body || raises(0) AS text FROM t ORDER BY 1) q),
+) {
+    like($cluster->sql("EXPLAIN (COSTS OFF) $query"), qr/Read Ahead/, "ahead: $query");
+}
+done_testing;
