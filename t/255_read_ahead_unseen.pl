@@ -13,10 +13,10 @@ $cluster->sql(q(
     CREATE TABLE one (x int PRIMARY KEY, m text);
     INSERT INTO one VALUES (1, 'm');
     CREATE SEQUENCE calls;
-    CREATE FUNCTION raises(i int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN IF i >= 8 THEN RAISE 'row %', i; END IF; RETURN 1; END $$;
+    CREATE FUNCTION raises(i int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN IF i >= 7 THEN RAISE 'row %', i; END IF; RETURN 1; END $$;
     CREATE FUNCTION counts(i int) RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM nextval('calls'); RETURN 1; END $$;
     CREATE FUNCTION counts_stable(i int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN PERFORM nextval('calls'); RETURN 1; END $$;
-    CREATE FUNCTION raises_set(i int) RETURNS SETOF int LANGUAGE plpgsql STABLE AS $$ BEGIN IF i >= 8 THEN RAISE 'row %', i; END IF; RETURN NEXT 1; END $$;
+    CREATE FUNCTION raises_set(i int) RETURNS SETOF int LANGUAGE plpgsql STABLE AS $$ BEGIN IF i >= 7 THEN RAISE 'row %', i; END IF; RETURN NEXT 1; END $$;
     CREATE FUNCTION counts_set(i int) RETURNS SETOF int LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM nextval('calls'); RETURN NEXT 1; END $$;
     CREATE FUNCTION counts_stable_set(i int) RETURNS SETOF int LANGUAGE plpgsql STABLE AS $$ BEGIN PERFORM nextval('calls'); RETURN NEXT 1; END $$;
     CREATE TYPE mood AS ENUM ('ok');
@@ -86,6 +86,7 @@ for my $case (@cases) {
     my $generate = 'steadytext_generate(text, use_cache => false)';
     my @queries = (
         "SELECT id FROM ($source) q WHERE $generate IS NOT NULL LIMIT 6",
+        "SELECT id FROM (SELECT id, $generate AS answer FROM ($source) q OFFSET 0) q WHERE answer IS NOT NULL LIMIT 6",
         "SELECT id, $generate, (SELECT last_value FROM calls) FROM ($source) q LIMIT 6",
         "SELECT count($generate) FROM ($source) q",
     );
