@@ -16,6 +16,7 @@ namespace steadytext::shmem {
 struct ParallelNote {
     // Written by the leader before it starts workers and read by them after: starting a process orders the two.
     std::atomic<bool> stores{false};
+    std::atomic<std::uint32_t> login{0};  // whose shares are used (session/login.hpp); 0: the session's role's
     // Written by workers, read and taken back by the leader; a parallel query's end orders the two.
     std::atomic<bool> stood_in{false};
     // Caps of the statement, written by the leader; 0: none.

@@ -59,7 +59,21 @@ SingleFlight::Flight &SingleFlight::flight(std::uint32_t index) noexcept {
 
 // ---- called by sessions ----------------------------------------------------------------------------------
 
-SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc_number, Ticket &ticket) noexcept {
+void SingleFlight::attend(std::int32_t proc_number, std::int64_t at_us) noexcept {
+    if (proc_number >= 0 && static_cast<std::uint32_t>(proc_number) < processes_)
+        seat(proc_number).attended_us.store(at_us, std::memory_order_relaxed);
+}
+
+bool SingleFlight::is_abandoned(std::uint32_t index, std::int64_t now_us) noexcept {
+    const std::int32_t leader = flight(index).leader.load(std::memory_order_relaxed);
+    if (leader == kNobody)
+        return false;
+    const std::int64_t attended_us = seat(leader).attended_us.load(std::memory_order_relaxed);
+    return attended_us != kAttends && now_us - attended_us > kPatienceUs;
+}
+
+SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc_number, std::int64_t now_us,
+                                      Ticket &ticket) noexcept {
     ticket = Ticket{};
     if (proc_number < 0 || static_cast<std::uint32_t>(proc_number) >= processes_)
         return Role::Alone;
@@ -70,6 +84,10 @@ SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc
 
     const SpinHold hold(bucket(here).lock);
     std::uint32_t index = find(bucket(here), key);
+    if (index != kNone && is_abandoned(index, now_us)) {
+        close(index);  // its leader and its waiters are in it until they leave
+        index = kNone;
+    }
     if (index != kNone) {
         if (mine.leads > 0 || mine.progress.load(std::memory_order_relaxed) != Progress::None)
             return Role::Led;
@@ -84,6 +102,8 @@ SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc
         return Role::Alone;
     open(index, key, here);
     flight(index).users = 1;
+    flight(index).leader.store(proc_number, std::memory_order_relaxed);
+    mine.attended_us.store(now_us, std::memory_order_relaxed);
     mine.leads++;
     ticket = {index, proc_number, true};
     return Role::Leader;
@@ -216,6 +236,7 @@ void SingleFlight::remove_waiter(Flight &flight, std::int32_t proc_number) noexc
 // Makes the first waiter the leader; without waiters the flight is over.
 std::int32_t SingleFlight::hand_over(std::uint32_t index) noexcept {
     const std::int32_t heir = flight(index).first_waiter;
+    flight(index).leader.store(heir, std::memory_order_relaxed);
     if (heir == kNobody) {
         close(index);
         return kNobody;

@@ -4,7 +4,9 @@
 //
 // The first session to join() a key leads: it makes the request and tells the outcome by complete() or fail(). Sessions
 // that join meanwhile wait; a cancelled waiter leaves alone. A leader that leaves hands over to the waiter that has
-// waited longest; the others wait on. Telling the outcome closes the flight. A closed flight lasts until all its
+// waited longest; the others wait on. A leader may also turn to something else for as long as it likes, as a statement
+// does whose client does not read: a session that joins then finds no flight, and its waiters may leave and join anew
+// (is_abandoned()). Telling the outcome closes the flight. A closed flight lasts until all its
 // sessions have fetched the outcome or left, but a session that joins the key from then on begins another flight.
 //
 // A session waits on at most one flight, in the seat that its process number gives it; the waiters of a flight are a
@@ -16,8 +18,8 @@
 // (spin_word.hpp). The list of free flights has its own spin word, taken last. Wakes and the payload pool come after
 // both.
 //
-// Two things are read without the lock. First, a waiter polls its seat's `progress`. Others change it only while it is
-// Pending; with any other value the seat belongs to the waiter. Second, a flight's outcome: the leader writes it before
+// Three things are read without the lock. A leader's attendance is a hint. Further, a waiter polls its seat's `progress`. Others change it only while it is
+// Pending; with any other value the seat belongs to the waiter. And a flight's outcome: the leader writes it before
 // a waiter's progress tells of it, then anybody may read it; the last session that leaves frees it.
 #pragma once
 
@@ -65,7 +67,19 @@ public:
     // Once, before any other process sees the memory. Process numbers run from 0 to `processes` - 1.
     static SingleFlight *place(void *memory, std::uint32_t flights, std::uint32_t processes) noexcept;
 
-    [[nodiscard]] Role join(const core::Digest &key, std::int32_t proc_number, Ticket &ticket) noexcept;
+    [[nodiscard]] Role join(const core::Digest &key, std::int32_t proc_number, std::int64_t now_us,
+                            Ticket &ticket) noexcept;
+
+    // The session looks after the flights that it leads: until it says when it turned to something else. Whoever leads
+    // calls both around each wait.
+    void look_after(std::int32_t proc_number) noexcept { attend(proc_number, kAttends); }
+    void turn_away(std::int32_t proc_number, std::int64_t now_us) noexcept { attend(proc_number, now_us); }
+
+    // Waiter: the leader has turned away for longer than kPatienceUs. leave() and join() again.
+    [[nodiscard]] bool is_abandoned(const Ticket &ticket, std::int64_t now_us) noexcept {
+        return is_abandoned(ticket.flight, now_us);
+    }
+    static constexpr std::int64_t kPatienceUs = 200'000;
 
     // The functions below call `wake(proc_number)`, with nothing held, for each session whose wait may be over. `wake`
     // must not raise. It may be called for a session that has already noticed.
@@ -119,6 +133,8 @@ private:
         // release by the leader: pairs with the acquire in poll(), which then sees the outcome and `leads`.
         std::atomic<Progress> progress{Progress::None};
         std::uint32_t leads = 0;  // flights this session leads
+        // When it last looked after them; kAttends: it does now. relaxed: a hint
+        std::atomic<std::int64_t> attended_us{kAttends};
         std::int32_t next = kNobody;
         std::int32_t previous = kNobody;
     };
@@ -129,6 +145,7 @@ private:
         std::uint32_t next = kNone;  // in the bucket's chain, or the list of free flights
         bool open = false;           // sessions can join it: it is in the bucket's chain
         std::uint32_t users = 0;     // tickets: the leader, the waiters, the sessions that have not fetched the outcome
+        std::atomic<std::int32_t> leader{kNobody};  // relaxed: read with the hint of its seat
         std::int32_t first_waiter = kNobody;
         std::int32_t last_waiter = kNobody;
         Chain answer;
@@ -142,7 +159,12 @@ private:
         std::int32_t proc_numbers[32];
     };
 
+    static constexpr std::int64_t kAttends = INT64_MAX;
+
     SingleFlight(std::uint32_t flights, std::uint32_t processes) noexcept;
+
+    void attend(std::int32_t proc_number, std::int64_t at_us) noexcept;
+    [[nodiscard]] bool is_abandoned(std::uint32_t index, std::int64_t now_us) noexcept;
 
     template <class Wake>
     void tell(Ticket &ticket, Progress outcome, PayloadPool &pool, Wake &wake) noexcept {

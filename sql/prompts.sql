@@ -92,6 +92,11 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF move.prompt_id IS NULL THEN
+        RETURN move;  -- the table refuses it
+    END IF;
+    -- Changes the prompt's row: so of two transactions that move its labels by snapshots of their own, the second fails.
+    UPDATE public.steadytext_prompts p SET updated_at = clock_timestamp(), updated_by = current_user WHERE p.id = move.prompt_id;
     move.id := nextval('public.steadytext_prompt_label_moves_id_seq');
     move.from_version := _steadytext.prompt_label_place(move.prompt_id, move.label);
     move.moved_by := current_user;
@@ -101,9 +106,12 @@ BEGIN
     ELSIF move.version IS NOT NULL AND NOT EXISTS (
         SELECT FROM public.steadytext_prompt_versions v WHERE v.prompt_id = move.prompt_id AND v.version = move.version) THEN
         RAISE EXCEPTION 'there is no version % of the prompt', move.version USING ERRCODE = '23503';
+    ELSIF move.version IS NOT DISTINCT FROM move.from_version THEN
+        RAISE EXCEPTION 'the label is there already' USING ERRCODE = '23514';
     ELSIF move.undoes IS NOT NULL AND NOT EXISTS (
         SELECT FROM public.steadytext_prompt_label_moves m
-        WHERE m.id = move.undoes AND m.prompt_id = move.prompt_id AND m.label = move.label AND m.from_version = move.version) THEN
+        WHERE m.id = move.undoes AND m.prompt_id = move.prompt_id AND m.label = move.label AND m.from_version = move.version
+          AND NOT EXISTS (SELECT FROM public.steadytext_prompt_label_moves u WHERE u.undoes = m.id)) THEN
         RAISE EXCEPTION 'move % of the label is not undone by this one', move.undoes USING ERRCODE = '23503';
     END IF;
     RETURN move;

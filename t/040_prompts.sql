@@ -175,6 +175,8 @@ SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_label_
     FROM steadytext_prompts WHERE slug = 'of-admin' RETURNING concat_ws(' ', id < 1000000000, from_version, moved_by, moved_at > '2021-01-01')$$), 't 2 prompt_admin t', 'a move has the next number, and begins where the label is');
 SELECT is(pg_temp.as_role('prompt_admin', $$SELECT version_num FROM steadytext_prompt_get('of-admin')$$), '1', 'and is made');
 SELECT is(pg_temp.as_role('prompt_admin', $$SELECT steadytext_prompt_rollback('of-admin')$$), '2', 'and can be taken back');
+SELECT is(pg_temp.as_role('prompt_admin', $$INSERT INTO steadytext_prompt_label_moves (prompt_id, label, version) SELECT id, 'active', 2 FROM steadytext_prompts WHERE slug = 'of-admin'$$),
+    '23514 the label is there already', 'which moved, or did not');
 SELECT throws_ok($$TRUNCATE steadytext_prompt_label_moves$$, '55000', 'moves of labels cannot be changed', 'nor does a superuser truncate the history');
 SELECT throws_ok($$TRUNCATE steadytext_prompt_versions$$, '55000', 'versions of prompts cannot be changed', 'or the versions');
 SELECT is(pg_temp.as_role('prompt_admin', $$SELECT steadytext_prompt_delete('of-admin')$$), 'true', 'it deletes whole prompts');

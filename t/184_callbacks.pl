@@ -47,7 +47,8 @@ my $number = 0;
 sub enqueue {
     my ($role, $callback) = @_;
     $number++;
-    return $cluster->sql("SET ROLE $role; SELECT steadytext_enqueue('generate', '{\"prompt\": \"number $number\", \"use_cache\": false}', callback => 'public.$callback(uuid)')");
+    return $cluster->sql("SET ROLE $role; SELECT steadytext_enqueue('generate', '{\"prompt\": \"number $number\", \"use_cache\": false}', callback => 'public.$callback(uuid)')",
+        user => $role =~ /^no_/ ? 'postgres' : $role);
 }
 sub state_of { my ($id) = @_; return $cluster->sql("SELECT callback_state, callback_error FROM steadytext_queue WHERE request_id = '$id'") }
 sub ends_as {
@@ -55,6 +56,22 @@ sub ends_as {
     return ok($cluster->poll_until("SELECT callback_state FROM steadytext_queue WHERE request_id = '$id'", $expected, $seconds), $what) || diag state_of($id);
 }
 sub heard { my ($id) = @_; return $cluster->sql("SELECT string_agg(what, ',') FROM heard WHERE request_id = '$id'") }
+
+# A callback is a session of the role that queued the call, but uses the shares of the role that had connected, in parallel workers too.
+{
+    $cluster->sql(q(CREATE ROLE guise LOGIN; GRANT guise TO role_a; GRANT CONNECT ON DATABASE ) . $cluster->{PGDATABASE} . q( TO guise;
+        CREATE FUNCTION public.queues(id uuid) RETURNS void LANGUAGE sql AS $$ SELECT public.steadytext_generate_async('from a callback') $$;
+        CREATE FUNCTION public.asks_in_parallel(id uuid) RETURNS void LANGUAGE plpgsql SET force_parallel_mode = on AS $$
+            BEGIN PERFORM public.steadytext_generate('!fault:delay=3000 in parallel', use_cache => false); END $$));
+    my $ask = sub { my ($callback) = @_; return $cluster->sql("SET ROLE guise; SELECT steadytext_enqueue('generate', '{\"prompt\": \"x\", \"use_cache\": false}', callback => 'public.$callback(uuid)')", user => 'role_a') };
+    ends_as($ask->('queues'), 'done', 'a callback queues a call');
+    is($cluster->sql(q(SELECT user_oid || ' ' || session_user_oid FROM steadytext_queue WHERE prompt = 'from a callback')), 'guise role_a', 'which is of its role, and of the role that had connected');
+    my $limited = $cluster->sql(q(SELECT steadytext_rate_limit_set('*', requests => 1, per => '1 hour')));
+    my $second = $ask->('asks_in_parallel');
+    ends_as($second, 'failed', 'its own call is the one that the limit of each role allows who had connected');
+    like(state_of($second), qr/53400: Rate limit exceeded: 1 requests per/, 'so what its callback asks is refused');
+    $cluster->sql(q(SELECT steadytext_rate_limit_remove('*')));
+}
 
 # As whom, and with what settings.
 {
@@ -70,7 +87,7 @@ sub heard { my ($id) = @_; return $cluster->sql("SELECT string_agg(what, ',') FR
     my $climbs = enqueue('role_a', 'climbs');
     ends_as($climbs, 'failed', 'nothing leads to another role');
     like(state_of($climbs), qr/failed\|42501: /, 'which is noted');
-    is($cluster->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext callback worker' AND usename <> 'role_a'"), 0, 'its worker is of that role');
+    is($cluster->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext callback worker' AND usename NOT IN ('role_a', 'guise')"), 0, 'its worker is of that role');
     my $raises = enqueue('role_a', 'raises');
     ends_as($raises, 'failed', 'one that raises');
     is(state_of($raises), 'failed|P0001: no, thanks', 'has its error kept');

@@ -22,6 +22,23 @@ sub is_clean {
     return;
 }
 
+# A statement that stands still holds up nobody who asks what it has begun to ask.
+{
+    $cluster->sql(q(CREATE ROLE app LOGIN; GRANT SELECT ON docs TO app;
+        CREATE FUNCTION stands(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF i = 3 THEN PERFORM pg_advisory_lock(1); END IF; RETURN i; END $$));
+    my $holder = $cluster->session;
+    $holder->ask('SELECT pg_advisory_lock(1);');
+    my $stands = $cluster->session(user => 'app')->send(q(SELECT steadytext_generate('!fault:delay=' || 100 + id * 20 || ' ' || body), stands(id) FROM docs WHERE id <= 100;));
+    ok($cluster->poll_until(q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted), 1, 20), 'a statement stands still between its rows');
+    for my $id (30, 60) {
+        my $asks = $cluster->try_sql("SET steadytext.request_timeout = '5s'; SELECT steadytext_generate('!fault:delay=' || 100 + $id * 20 || ' text $id')", user => 'app');
+        is($asks->{state}, '', "another session is answered what it has begun to ask ($id)") or diag $asks->{err};
+    }
+    $holder->ask('SELECT pg_advisory_unlock(1);');
+    is(scalar(split /\n/, $stands->finish->{out}), 100, 'and so is it');
+    is_clean('a statement that stood still');
+}
+
 # The calls of a statement that is not run to its end are given up.
 {
     my $held = q(SELECT steadytext_generate('!fault:hold ' || body) FROM docs);

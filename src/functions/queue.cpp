@@ -20,6 +20,7 @@
 #include "src/pg/wait.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/keeper_call.hpp"
+#include "src/session/login.hpp"
 #include "src/session/notify.hpp"
 
 extern "C" {
@@ -228,7 +229,7 @@ void refuse_if_full(Oid role, std::int64_t count) {
     if (guc::queue_max_length > 0 && places.held() + count > guc::queue_max_length)
         refuse("the queue of asynchronous calls is full", places.held(), guc::queue_max_length,
                "steadytext.queue_max_length");
-    if (superuser_arg(GetSessionUserId()))
+    if (superuser_arg(session::login()))
         return;
     const std::int64_t own = places.of(role).held(), share = share_of(places, own);
     if (own + count > share)
@@ -367,7 +368,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     Datum values[kCount];
     char nulls[kCount + 1] = "           ";
     session::require_arguments("_steadytext.queue_add", fcinfo);
-    refuse_if_full(GetSessionUserId(), 1);
+    refuse_if_full(session::login(), 1);
     for (int i = 0; i < kArguments; i++) {
         nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
         values[i] = PG_ARGISNULL(i) ? static_cast<Datum>(0) : PG_GETARG_DATUM(i);
@@ -387,7 +388,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     values[kArguments] = caller_name();
     values[kArguments + 1] = session_name();
     values[kArguments + 2] = ObjectIdGetDatum(GetUserId());
-    values[kArguments + 3] = ObjectIdGetDatum(GetSessionUserId());
+    values[kArguments + 3] = ObjectIdGetDatum(session::login());
     SPI_connect();
     execute_as_owner(statement, types, values, nulls);
     bool is_null;
@@ -401,7 +402,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     if (!PG_ARGISNULL(6))
         functions::prove_callback(id, GetUserId(), values[6], callback_owner);
     SPI_finish();
-    note_added(GetSessionUserId(), 1);
+    note_added(session::login(), 1);
     session::notify(channel_named(TextDatumGetCString(PG_GETARG_DATUM(kArguments))));
     auto *result = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
     *result = id;

@@ -19,8 +19,8 @@ namespace steadytext::queue {
 namespace {
 
 constexpr const char *kNextRole = R"(
-    SELECT user_oid FROM public.steadytext_queue
-    WHERE callback_state IN ('due', 'running') AND user_oid > $1 ORDER BY user_oid LIMIT 1)";
+    SELECT user_oid, coalesce(session_user_oid, user_oid) FROM public.steadytext_queue
+    WHERE callback_state IN ('due', 'running') AND user_oid > $1 ORDER BY user_oid, id LIMIT 1)";
 
 constexpr const char *kFirstDue = R"(
     SELECT id FROM public.steadytext_queue WHERE callback_state = 'due' AND user_oid = $1 ORDER BY id LIMIT 1)";
@@ -48,8 +48,8 @@ constexpr const char *kClaim = R"(
     UPDATE public.steadytext_queue q
     SET callback_state = 'running', callback_pid = $2, callback_began = clock_timestamp(), callback_tries = callback_tries + 1
     WHERE id = (SELECT id FROM public.steadytext_queue WHERE user_oid = $1 AND callback_state = 'due' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING id, request_id)
-    SELECT q.id, q.request_id, c.callback, c.owner
+    RETURNING id, request_id, session_user_oid)
+    SELECT q.id, q.request_id, c.callback, c.owner, q.session_user_oid
     FROM claimed q LEFT JOIN _steadytext.queue_callbacks c ON c.request_id = q.request_id AND c.role = $1)";
 
 constexpr const char *kEnd = R"(
@@ -74,13 +74,14 @@ std::uint64_t run(const char *statement, const Oid (&types)[Count], const Datum 
 
 }  // namespace
 
-Oid next_callback_role(Oid last) {
+CallbackRole next_callback_role(Oid last) {
     const Oid types[] = {OIDOID};
     const Datum values[] = {ObjectIdGetDatum(last)};
     bool is_null;
-    return run(kNextRole, types, values) == 0
-               ? InvalidOid
-               : DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+    if (run(kNextRole, types, values) == 0)
+        return {};
+    return {DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null)),
+            DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null))};
 }
 
 std::int64_t first_due_callback(Oid role) {
@@ -118,6 +119,8 @@ bool claim_callback(Oid role, DueCallback &callback) {
     callback.function = SPI_getvalue(row, SPI_tuptable->tupdesc, 3);
     const Datum owner = SPI_getbinval(row, SPI_tuptable->tupdesc, 4, &is_null);
     callback.owner = is_null ? InvalidOid : DatumGetObjectId(owner);
+    const Datum login = SPI_getbinval(row, SPI_tuptable->tupdesc, 5, &is_null);
+    callback.login = is_null ? role : DatumGetObjectId(login);
     return true;
 }
 

@@ -27,10 +27,16 @@ struct DueCallback {
     pg_uuid_t request;
     const char *function;  // valid until the transaction ends; null: the role did not ask for it
     Oid owner;             // owner of the function when it was asked for
+    Oid login;             // who had connected when the call was queued
+};
+
+struct CallbackRole {
+    Oid role = InvalidOid;   // InvalidOid: none
+    Oid login = InvalidOid;  // who had connected when its first callback was asked for
 };
 
 // The next role after `last`, by OID, that has callbacks due or running; InvalidOid: there is none.
-[[nodiscard]] Oid next_callback_role(Oid last);
+[[nodiscard]] CallbackRole next_callback_role(Oid last);
 // The id of the role's first due callback; 0: none is due.
 [[nodiscard]] std::int64_t first_due_callback(Oid role);
 // Fails the due and running callbacks of a role, a thousand at most.

@@ -21,6 +21,7 @@
 #include "src/pg/callback_function.hpp"
 #include "src/pg/wait.hpp"
 #include "src/queue/callback_sql.hpp"
+#include "src/session/login.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -78,6 +79,7 @@ void claim() {
 
 // The function is called under its own settings, which are undone before its mark is written.
 void call_and_mark() {
+    session::set_login(callback.login);
     const int settings = NewGUCNestLevel();
     (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
                             false);

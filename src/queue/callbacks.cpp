@@ -33,9 +33,11 @@ Oid last_role;  // the role whose worker was started last, or that was looked at
 
 using CallbackWish = shmem::WorkerPlaces::Left::CallbackWish;
 
-// Roles that need a worker, as the transaction found them.
+// Roles that need a worker, as the transaction found them: of each login a single role, and none while another of its
+// roles has a worker. So SET ROLE gives nobody another place.
 struct Wanted {
     Oid role;
+    Oid login;
     std::int64_t first_due;
 };
 Wanted wanted[kMostRoles];
@@ -87,7 +89,17 @@ const char *refusal(Oid role) {
     return nullptr;
 }
 
-void look_after_role(Oid role) {
+// Logins of which a role has a worker.
+Oid busy[kMostRoles];
+int busy_count = 0;
+
+bool is_busy(Oid login) {
+    return std::find(busy, busy + busy_count, login) != busy + busy_count ||
+           std::any_of(std::begin(asked), std::end(asked),
+                       [&](const Wanted &each) { return OidIsValid(each.role) && each.login == login; });
+}
+
+void look_after_role(Oid role, Oid login) {
     if (const char *reason = refusal(role); reason != nullptr) {
         for (CallbackWish &wish : left->callbacks) {
             std::uint32_t its = role;
@@ -95,25 +107,26 @@ void look_after_role(Oid role) {
         }
         return refuse_callbacks(role, reason);
     }
-    if (const std::uint32_t place = workers().find(MyDatabaseId, role); place != CallbackWorkers::kNone)
+    if (const std::uint32_t place = workers().find(MyDatabaseId, role); place != CallbackWorkers::kNone) {
+        busy[busy_count++] = login;
         return pg::set_latch_of(workers().proc_number(place));
+    }
     settle_callbacks(role, deadline_ms());
     const std::int64_t first_due = first_due_callback(role);
     if (first_due == 0)
         return;
-    Wanted &next = wanted[wanted_count++];
-    next.role = role;
-    next.first_due = first_due;
+    const bool is_second =
+        std::any_of(wanted, wanted + wanted_count, [&](const Wanted &each) { return each.login == login; });
+    if (!is_second)
+        wanted[wanted_count++] = {role, login, first_due};
 }
 
 // Visits each role once, beginning after the last role.
-void look() {
+void visit_roles() {
     Oid at = last_role;
     bool wrapped = !OidIsValid(last_role);
-    wanted_count = asked_count = 0;
-    any = false;
     for (int i = 0; i < kMostRoles;) {
-        const Oid role = next_callback_role(at);
+        const auto [role, login] = next_callback_role(at);
         if (!OidIsValid(role)) {
             if (wrapped)
                 return;
@@ -125,10 +138,18 @@ void look() {
             return;
         any = true;
         at = role;
-        look_after_role(role);
+        look_after_role(role, login);
         i++;
     }
     last_role = at;
+}
+
+void look() {
+    wanted_count = asked_count = busy_count = 0;
+    any = false;
+    visit_roles();
+    wanted_count = static_cast<int>(
+        std::remove_if(wanted, wanted + wanted_count, [](const Wanted &each) { return is_busy(each.login); }) - wanted);
 }
 
 RoleStarts &starts_of(Oid role, std::int64_t now_us) {
@@ -201,7 +222,7 @@ void ask_for_next(std::int64_t now_us) {
 void begin_callbacks(shmem::WorkerPlaces::Left &mine) {
     left = &mine;
     for (std::size_t i = 0; i < std::size(asked); i++)
-        asked[i].role = left->callbacks[i].role.load();  // an earlier worker's wishes
+        asked[i].role = asked[i].login = left->callbacks[i].role.load();  // an earlier worker's wishes
 }
 
 void note_callback_due() {

@@ -89,7 +89,9 @@ void ConcurrentCalls::wait(std::int64_t most_us) {
             return;
         until_us = std::min(until_us, running.due_us());
     }
+    RunningCall::look_after_flights();
     pg::sleep_until(until_us, waiting);
+    RunningCall::turn_away_from_flights();
     CHECK_FOR_INTERRUPTS();
 }
 

@@ -1,6 +1,7 @@
 // The gate: rules to meters, refusals in words, waiting, settling. See limits.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/limits.hpp"
+#include "src/session/login.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/balance.hpp"
 #include "src/core/clock.hpp"
@@ -114,7 +115,7 @@ bool find_daemon_meters(const BindingRules &binding, Bound &bound, std::int64_t 
 // Null if a meter is missing.
 Bound *bound_by(const Spending &spending, std::int64_t now_us) {
     const Oid user = GetUserId();
-    const Oid session_user = OidIsValid(spending.login) ? spending.login : GetSessionUserId();
+    const Oid session_user = OidIsValid(spending.login) ? spending.login : login();
     for (Bound &bound : remembered)
         if (is_for(bound, user, session_user, spending))
             return &bound;

@@ -8,6 +8,7 @@
 #include "src/guc.hpp"
 #include "src/pg/once.hpp"
 #include "src/session/keeper_call.hpp"
+#include "src/session/login.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -225,7 +226,7 @@ void begin(shmem::CallKind kind) {
     current.call = kBegun;
     current.call.kind = kind;
     current.prompt_hash = 0;
-    current.login = GetSessionUserId();
+    current.login = session::login();
     current.start_us = core::monotonic_us();
     current_model[0] = '\0';
     current.active = true;

@@ -1,6 +1,7 @@
 // Shares and the line: see room.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/room.hpp"
+#include "src/session/login.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/fair_share.hpp"
 
@@ -23,7 +24,7 @@ void count(Counter counter) {
 
 // The role that has logged in counts, not the role that the session acts as: SET ROLE gives nobody another share.
 shmem::Claimant claimant(const SlotRequest &request) {
-    const Oid role = OidIsValid(request.spending->login) ? request.spending->login : GetSessionUserId();
+    const Oid role = OidIsValid(request.spending->login) ? request.spending->login : login();
     return {pg::my_proc_number(), role};
 }
 

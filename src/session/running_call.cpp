@@ -48,7 +48,9 @@ void RunningCall::run() {
     {
         for (advance(); !has_ended() && !(call_->streaming && is_sent()); advance()) {
             ahead::attend();
+            look_after_flights();
             (void)pg::wait_until(due_us(), wait_event());
+            turn_away_from_flights();
         }
     }
     PG_END_ENSURE_ERROR_CLEANUP(drop_on_error, PointerGetDatum(this));
@@ -150,6 +152,7 @@ void RunningCall::drop() {
     leave_line();
     slot_.let_go(shmem::Abandon::Cancelled);
     leave_flight();
+    turn_away_from_flights();  // a wait may have been left by an error
     if (group_->asks_ahead && !call_->was_sent)
         withdraw(call_->quota);
     else
@@ -259,8 +262,8 @@ bool RunningCall::end_repeated() {
 // ---- a single request for all sessions that ask the same (shmem/single_flight.hpp) ----------------------------------
 
 bool RunningCall::join() {
-    switch (
-        single_flight().join(flight_key(call_->query, room::claimant(request_).role), pg::my_proc_number(), ticket_)) {
+    switch (single_flight().join(flight_key(call_->query, room::claimant(request_).role), pg::my_proc_number(),
+                                 core::monotonic_us(), ticket_)) {
     case SingleFlight::Role::Leader:
         return lead();
     case SingleFlight::Role::Waiter:
@@ -304,7 +307,13 @@ bool RunningCall::follow() {
     case SingleFlight::Progress::None:
         break;
     }
-    again_us_ = call_->deadline.us();  // the leader sets the latch
+    // The leader sets the latch, unless it looks after something else.
+    const std::int64_t now_us = core::monotonic_us();
+    if (single_flight().is_abandoned(ticket_, now_us)) {
+        leave_flight();
+        return go_to(Stage::Join);
+    }
+    again_us_ = std::min(call_->deadline.us(), now_us + SingleFlight::kPatienceUs);
     return fail_if_late();
 }
 
@@ -348,6 +357,9 @@ void RunningCall::leave_flight() {
     single_flight().leave(ticket_, pool(), wake);
     room::call_next();
 }
+
+void RunningCall::look_after_flights() { single_flight().look_after(pg::my_proc_number()); }
+void RunningCall::turn_away_from_flights() { single_flight().turn_away(pg::my_proc_number(), core::monotonic_us()); }
 
 // ---- room in shared memory ------------------------------------------------------------------------------------------
 

@@ -55,6 +55,10 @@ public:
     // When advance() may do something even if nothing sets the latch. CLOCK_MONOTONIC.
     [[nodiscard]] std::int64_t due_us() const { return stage_ == Stage::Sent ? slot_.deadline_us() : again_us_; }
 
+    // Around each wait: a session that leads flights and turns away for long loses its followers.
+    static void look_after_flights();
+    static void turn_away_from_flights();
+
     [[nodiscard]] bool has_ended() const { return stage_ == Stage::Ended; }
     [[nodiscard]] bool is_sent() const { return stage_ == Stage::Sent; }
     [[nodiscard]] ModelCall &call() const { return *call_; }

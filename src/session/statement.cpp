@@ -5,6 +5,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/folded.hpp"
+#include "src/session/login.hpp"
 #include "src/session/statement_caps.hpp"
 
 extern "C" {
@@ -98,6 +99,7 @@ void take_over_note() {
     if (note == nullptr)
         return;
     note->stores.store(false);
+    note->login.store(login_that_was_set());
     note->stood_in.store(false);
     note->calls.store(0);
     note->tokens.store(0);

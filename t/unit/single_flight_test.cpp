@@ -47,9 +47,11 @@ protected:
         std::free(pool_memory_);
     }
 
+    std::int64_t now_us = 1000;
+
     Ticket join(std::uint32_t key, std::int32_t who, Role expected) {
         Ticket ticket;
-        EXPECT_EQ(table->join(key_of(key), who, ticket), expected);
+        EXPECT_EQ(table->join(key_of(key), who, now_us, ticket), expected);
         EXPECT_EQ(ticket.is_empty(), expected == Role::Alone || expected == Role::Led);
         return ticket;
     }
@@ -166,6 +168,37 @@ TEST_F(SingleFlightTest, PassesTheLeadOnWhenTheHeirLeavesNoticedOrNot) {
     EXPECT_EQ(leave(third), Numbers{}) << "the last";
     Ticket next = join(1, 11, Role::Leader);
     leave(next);
+}
+
+// A session that leads and does something else for long: who asks then asks for itself, and so do its waiters.
+TEST_F(SingleFlightTest, ALeaderThatTurnsAwayLosesItsFollowers) {
+    Ticket leader = join(1, 10, Role::Leader);
+    Ticket waiter = join(1, 11, Role::Waiter);
+    table->look_after(10);
+    now_us = 10 * SingleFlight::kPatienceUs;
+    EXPECT_FALSE(table->is_abandoned(waiter, now_us)) << "however long it waits for the answer";
+    table->turn_away(10, now_us);
+    now_us += SingleFlight::kPatienceUs;
+    EXPECT_FALSE(table->is_abandoned(waiter, now_us));
+    now_us++;
+    EXPECT_TRUE(table->is_abandoned(waiter, now_us));
+    Ticket another = join(1, 12, Role::Leader);
+    EXPECT_EQ(leave(waiter), Numbers{});
+    waiter = join(1, 11, Role::Waiter);
+    EXPECT_EQ(complete(leader, "late"), Numbers{}) << "nobody waits for it any longer";
+    EXPECT_EQ(complete(another, "in time"), Numbers{11});
+    EXPECT_EQ(take(waiter), "in time");
+}
+
+TEST_F(SingleFlightTest, ALeaderThatTurnsAwayStillTellsWhoHasNotLeft) {
+    Ticket leader = join(1, 10, Role::Leader);
+    Ticket waiter = join(1, 11, Role::Waiter);
+    table->turn_away(10, now_us);
+    now_us += SingleFlight::kPatienceUs + 1;
+    Ticket another = join(1, 12, Role::Leader);
+    EXPECT_EQ(complete(leader, "late"), Numbers{11});
+    EXPECT_EQ(take(waiter), "late");
+    leave(another);
 }
 
 TEST_F(SingleFlightTest, FreesAnAnswerThatAWaiterLeavesBehind) {
@@ -333,8 +366,8 @@ TEST(SingleFlight, WorksThroughMappingsAtDifferentAddresses) {
     auto *pool_there = reinterpret_cast<PayloadPool *>(maps[1] + table_bytes);
 
     Ticket leader, waiter;
-    ASSERT_EQ(here->join(key_of(1), 10, leader), Role::Leader);
-    ASSERT_EQ(there->join(key_of(1), 11, waiter), Role::Waiter);
+    ASSERT_EQ(here->join(key_of(1), 10, 0, leader), Role::Leader);
+    ASSERT_EQ(there->join(key_of(1), 11, 0, waiter), Role::Waiter);
     here->complete(leader, "answer", *pool_here, [](std::int32_t who) { EXPECT_EQ(who, 11); });
     ASSERT_EQ(there->poll(waiter), Progress::Answered);
     std::string value(there->size(waiter), '\0');
@@ -372,7 +405,7 @@ public:
     void ask() {
         key_ = static_cast<std::uint32_t>(random_() % World::kKeys);
         told_before_ = world_.told[key_].load();
-        switch (world_.table->join(key_of(key_), number_, ticket_)) {
+        switch (world_.table->join(key_of(key_), number_, 0, ticket_)) {
         case Role::Leader:
             lead();
             break;
