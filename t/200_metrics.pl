@@ -242,7 +242,8 @@ sub backends { return $cluster->sql(q(SELECT pid FROM pg_stat_activity WHERE bac
     for my $round (1 .. 15) {
         push @others, $cluster->session(user => 'victim')->send($calls->(100_000));
         $cluster->wait_for(sub { total('requests_total') > $round * 80 }, 10);
-        $cluster->sql(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%fault%' AND usename <> 'victim' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 2));
+        # Of those that wait for an answer: between two calls a cancel would end the whole session's statement.
+        $cluster->sql(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%fault%' AND usename <> 'victim' AND wait_event_type = 'Extension' ORDER BY random() LIMIT 2));
         $cluster->sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'victim'));
         $cluster->sql("SELECT pg_terminate_backend(" . ($cluster->worker_pid('gateway') || 0) . ")") if $round % 5 == 0;
         kill 'KILL', $cluster->echo_pid if $round == 7;
