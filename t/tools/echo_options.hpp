@@ -57,6 +57,8 @@ inline constexpr Option kOptions[] = {
      [](Options &options, const char *value) { options.dimensions = std::atoi(value); }},
     {"--without-reranker", "", "it tells of no reranker, and ranks by its embeddings",
      [](Options &options, const char *) { options.has_reranker = false; }},
+    {"--prefix-memory", "MB", "taken, as steadytextd takes it, and of no effect", [](Options &, const char *) {}},
+    {"--embedding-overflow", "HOW", "the same", [](Options &, const char *) {}},
     {"--exit-on-stdin-eof", "", "stop when standard input ends, so as not to outlive a test",
      [](Options &options, const char *) { options.exit_on_stdin_eof = true; }},
     {"--help", "", "this text", [](Options &options, const char *) { options.help = true; }},
