@@ -103,7 +103,6 @@ SingleFlight::Role SingleFlight::join(const core::Digest &key, std::int32_t proc
     open(index, key, here);
     flight(index).users = 1;
     flight(index).leader.store(proc_number, std::memory_order_relaxed);
-    mine.attended_us.store(now_us, std::memory_order_relaxed);
     mine.leads++;
     ticket = {index, proc_number, true};
     return Role::Leader;

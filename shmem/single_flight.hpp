@@ -70,8 +70,8 @@ public:
     [[nodiscard]] Role join(const core::Digest &key, std::int32_t proc_number, std::int64_t now_us,
                             Ticket &ticket) noexcept;
 
-    // The session looks after the flights that it leads: until it says when it turned to something else. Whoever leads
-    // calls both around each wait.
+    // Called by a session before join() too: it looks after the flights that it leads, or when it turned to something
+    // else.
     void look_after(std::int32_t proc_number) noexcept { attend(proc_number, kAttends); }
     void turn_away(std::int32_t proc_number, std::int64_t now_us) noexcept { attend(proc_number, now_us); }
 
@@ -79,7 +79,7 @@ public:
     [[nodiscard]] bool is_abandoned(const Ticket &ticket, std::int64_t now_us) noexcept {
         return is_abandoned(ticket.flight, now_us);
     }
-    static constexpr std::int64_t kPatienceUs = 200'000;
+    static constexpr std::int64_t kPatienceUs = 1'000'000;
 
     // The functions below call `wake(proc_number)`, with nothing held, for each session whose wait may be over. `wake`
     // must not raise. It may be called for a session that has already noticed.

@@ -59,6 +59,7 @@ void ConcurrentCalls::start(ModelCall *call) {
         *new (&entries_[count_++]) Entry{RunningCall(*call, group_), CurrentMemoryContext, InvalidOid, 0, {}};
     GetUserIdAndSecContext(&entry.user, &entry.security);
     observe::save(entry.saved);
+    RunningCall::turn_away_from_flights();  // as of now: the next wait may be long in coming
     advance(entry);
 }
 

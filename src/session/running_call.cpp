@@ -44,16 +44,16 @@ static_assert(std::is_trivially_copyable_v<RunningCall> && std::is_trivially_des
 void RunningCall::run() {
     if (!step() && has_ended())
         return;
+    look_after_flights();
     PG_ENSURE_ERROR_CLEANUP(drop_on_error, PointerGetDatum(this));
     {
         for (advance(); !has_ended() && !(call_->streaming && is_sent()); advance()) {
             ahead::attend();
-            look_after_flights();
             (void)pg::wait_until(due_us(), wait_event());
-            turn_away_from_flights();
         }
     }
     PG_END_ENSURE_ERROR_CLEANUP(drop_on_error, PointerGetDatum(this));
+    turn_away_from_flights();
 }
 
 void RunningCall::advance() {

@@ -55,7 +55,7 @@ public:
     // When advance() may do something even if nothing sets the latch. CLOCK_MONOTONIC.
     [[nodiscard]] std::int64_t due_us() const { return stage_ == Stage::Sent ? slot_.deadline_us() : again_us_; }
 
-    // Around each wait: a session that leads flights and turns away for long loses its followers.
+    // A session that leads flights and turns away from them for long, to the statement's other work, loses its followers.
     static void look_after_flights();
     static void turn_away_from_flights();
 

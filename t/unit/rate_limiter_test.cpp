@@ -89,9 +89,9 @@ TEST_F(RateLimiterTest, ChargesEveryLimitOrNone) {
 }
 
 TEST_F(RateLimiterTest, NamesTheLimitThatWillHoldLongest) {
-    const std::vector<Limit> limits{limit(1, Unit::Concurrency, 0), limit(2, Unit::Requests, 1),
+    const std::vector<Limit> limits{limit(1, Unit::Concurrency, 1), limit(2, Unit::Requests, 1),
                                     limit(3, Unit::Tokens, 10)};
-    (void)admit({limits[1]}, grant, {}, 0, kNow - 300'000);
+    (void)admit({limits[0], limits[1]}, grant, {}, 0, kNow - 300'000);
     RateLimiter::Outcome outcome = admit(limits, grant, {1, 5});
     EXPECT_EQ(outcome.refused_by, 1U);
     EXPECT_EQ(outcome.wait_us, 700'000);
