@@ -329,7 +329,7 @@ private:
     std::size_t in_flight_ = 0;
     core::Turns turns_;
     std::int64_t heard_us_ = 0;      // time of the last answer or piece of an answer
-    std::uint32_t last_prober_ = 0;  // the role whose probe told nothing: other roles go first
+    std::uint32_t last_prober_ = 0;  // its probe told nothing or timed out: other roles go first
     std::int64_t last_prober_waits_until_us_ = 0;
     // Requests lost with the last connection: they count for the breaker if no connection can be made
     std::size_t owed_failures_ = 0;

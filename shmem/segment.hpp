@@ -53,7 +53,7 @@ struct EmbeddedState {
     enum class Wanted : std::int32_t { BySetting, Stopped };
     std::atomic<Wanted> wanted{Wanted::BySetting};
     std::atomic<std::int32_t> pid{0};         // 0: not running
-    std::atomic<bool> restart_wanted{false};  // it hangs: end it, and start another daemon
+    std::atomic<bool> restart_wanted{false};  // end it if it runs, as it hangs; start another without a pause
     std::atomic<bool> expected{false};        // it runs or will run soon: its requests may wait
     std::atomic<std::int64_t> started_us{0};  // CLOCK_MONOTONIC
     std::atomic<std::uint32_t> starts{0};
