@@ -6,8 +6,8 @@
 // that join meanwhile wait; a cancelled waiter leaves alone. A leader that leaves hands over to the waiter that has
 // waited longest; the others wait on. A leader may also turn to something else for as long as it likes, as a statement
 // does whose client does not read: a session that joins then finds no flight, and its waiters may leave and join anew
-// (is_abandoned()). Telling the outcome closes the flight. A closed flight lasts until all its
-// sessions have fetched the outcome or left, but a session that joins the key from then on begins another flight.
+// (is_abandoned()). Telling the outcome closes the flight. A closed flight lasts until all its sessions have fetched the
+// outcome or left, but a session that joins the key from then on begins another flight.
 //
 // A session waits on at most one flight, in the seat that its process number gives it; the waiters of a flight are a
 // list of seats. A session may lead several flights, but a leader does not wait: two leaders that wait for each other
@@ -18,9 +18,10 @@
 // (spin_word.hpp). The list of free flights has its own spin word, taken last. Wakes and the payload pool come after
 // both.
 //
-// Three things are read without the lock. A leader's attendance is a hint. Further, a waiter polls its seat's `progress`. Others change it only while it is
-// Pending; with any other value the seat belongs to the waiter. And a flight's outcome: the leader writes it before
-// a waiter's progress tells of it, then anybody may read it; the last session that leaves frees it.
+// Three things are read without the lock. A leader's attendance is a hint. Further, a waiter polls its seat's
+// `progress`. Others change it only while it is Pending; with any other value the seat belongs to the waiter. And a
+// flight's outcome: the leader writes it before a waiter's progress tells of it, then anybody may read it; the last
+// session that leaves frees it.
 #pragma once
 
 #include "shmem/atomic.hpp"
