@@ -38,7 +38,6 @@ namespace steadytext::shmem {
 enum class SlotState : std::uint8_t { Free, Claimed, Queued, Inflight, Done, Abandoned };
 
 enum class Operation : std::uint8_t { Generate, Embed, EmbedBatch, Rerank, CountTokens };
-inline constexpr std::size_t kOperationCount = 4;
 
 // Why a request ended, as the gateway tells the session. `problem` says it in words.
 enum class Outcome : std::uint8_t {
