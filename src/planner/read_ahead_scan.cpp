@@ -327,6 +327,8 @@ void begin_run(Scan &scan) {
         return;
     scan.run = run;
     scan.given_in_run = 0;
+    if (scan.calls != nullptr)
+        scan.calls->join_run();
 }
 
 TupleTableSlot *next_in_turn(Scan &scan) {

@@ -6,6 +6,7 @@
 #include "src/guc.hpp"
 #include "src/pg/once.hpp"
 #include "src/session/concurrent_calls.hpp"
+#include "src/session/equal_answers.hpp"
 #include "src/session/settings.hpp"
 #include "src/session/statement.hpp"
 #include "src/session/statement_caps.hpp"
@@ -218,9 +219,12 @@ Calls *Calls::make(MemoryContext context, bool embeds, bool are_all) {
     calls->under_way_ = make_table(memory);
     calls->calls_ = ConcurrentCalls::make(UINT32_MAX, embeds);
     calls->calls_->ask_ahead();
+    calls->equal_answers_ = EqualAnswers::make(memory);
     MemoryContextSwitchTo(caller);
     return calls;
 }
+
+void Calls::join_run() { equal_answers_->join_run(); }
 
 void Calls::end_all() {
     while (first_ != nullptr) {
@@ -239,6 +243,8 @@ void Calls::close() {
     if (next_ != nullptr)
         next_->previous_ = previous_;
     end_all();
+    if (equal_answers_ != nullptr)
+        equal_answers_->close();
     MemoryContextDelete(memory_);
 }
 
@@ -276,8 +282,7 @@ void Calls::remove(Begun &call) {
 }
 
 // Where limits bind the calls, one that equals another is begun too, so that it is charged in its order: after the other
-// has ended, so that the cache may answer it.
-
+// has ended, so that its answer is found.
 Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo arguments, Begun *&call) {
     MemoryContext memory = AllocSetContextCreate(memory_, "steadytext call ahead", ALLOCSET_SMALL_SIZES);
     MemoryContext caller = MemoryContextSwitchTo(memory);

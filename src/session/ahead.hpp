@@ -30,6 +30,7 @@ struct HTAB;
 namespace steadytext::session {
 
 class ConcurrentCalls;
+class EqualAnswers;
 class ModelCall;
 
 namespace ahead {
@@ -68,6 +69,8 @@ public:
     // As long as this memory context lasts, or until close(). `embeds`: all calls are embeddings. `are_all`: the statement
     // makes no other calls, so those begun here are charged in its order.
     [[nodiscard]] static Calls *make(MemoryContext context, bool embeds, bool are_all);
+    // The node goes on in another run of the executor.
+    void join_run();
     void close();
 
     // Whether calls may be begun ahead, as settings stand now.
@@ -80,7 +83,7 @@ public:
 
     enum class Beginning : std::uint8_t {
         Begun,
-        Needless,  // an equal call is under way: the function will find its answer in the cache; or none is made
+        Needless,  // an equal call is under way: the function will find its answer (equal_answers.hpp); or none is made
         Refused,   // the function is to raise an error, in its turn
         Later,     // a limit is in the way: perhaps when other calls have ended, else in its turn
         Never,     // nor any call after it, on account of a limit
@@ -118,6 +121,7 @@ private:
 
     MemoryContext memory_ = nullptr;  // of all that is here
     ConcurrentCalls *calls_ = nullptr;
+    EqualAnswers *equal_answers_ = nullptr;
     HTAB *under_way_ = nullptr;  // calls that are neither taken nor retired, by the hash of their arguments
     bool are_all_ = false;
     bool are_limited_ = false;

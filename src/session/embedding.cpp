@@ -12,6 +12,7 @@
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
+#include "src/session/equal_answers.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/running_call.hpp"
@@ -154,6 +155,7 @@ EmbeddingCall::EmbeddingCall(const EmbeddingRequest &request) : request_(request
     text_ = normalized(request_.text.text, "the text");
     observe::prompt(text_);
     use_cache = request_.use_cache && settings().cache_enabled;
+    run = EqualAnswers::run_at_hand();
     query = new_query(shmem::ValueKind::Embedding);
     choose();
 }
@@ -165,7 +167,7 @@ void EmbeddingCall::choose() {
     spending = {shmem::CallKind::Embed, chosen_.is_known ? std::string_view(chosen_.model.name) : name, 1,
                 estimated_tokens(text_)};
     observe::model(chosen_.model.name);
-    if (use_cache || request_.wants_key)
+    if (use_cache || request_.wants_key || run != 0)
         query.key = key_of(text_, request_, cache_scope(), chosen_.model.fingerprint);
 }
 
@@ -198,10 +200,10 @@ CallResult EmbeddingCall::accept(const Answer &answer, CachedAnswer &shared) {
     observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
     cut_tokens_ = usage.cut_tokens;
     fit(vector);
-    if (!chosen_.is_known || (!usage.fingerprint.empty() && usage.fingerprint != chosen_.model.fingerprint))
-        return CallResult::Unshared;
     shared.kind = shmem::ValueKind::Embedding;
     shared.vector = {reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float)};
+    if (!chosen_.is_known || (!usage.fingerprint.empty() && usage.fingerprint != chosen_.model.fingerprint))
+        return CallResult::Unshared;
     if (use_cache)
         keep(text_, query, request_, chosen_.model, shared);
     return CallResult::Answered;

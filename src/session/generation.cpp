@@ -15,6 +15,7 @@
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "src/session/degrade.hpp"
+#include "src/session/equal_answers.hpp"
 #include "src/session/generation_stream.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
@@ -372,6 +373,7 @@ GenerationCall::GenerationCall(const GenerationRequest &request, Generation &gen
     resolved_.scope = pg::copy_text(cache_scope());
     use_cache = resolved_.use_cache;
     streaming = resolved_.streaming;
+    run = streaming ? 0 : EqualAnswers::run_at_hand();
     query = new_query(shmem::ValueKind::Text);
     choose();
 }
@@ -387,7 +389,7 @@ void GenerationCall::choose() {
     generation_.fingerprint = resolved_.fingerprint;
     spending = {call_kind_of(resolved_), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
     spending.answer_tokens = resolved_.max_tokens;
-    if (use_cache || request_.wants_key) {
+    if (use_cache || request_.wants_key || run != 0) {
         query.key = key_of(resolved_, resolved_.scope, resolved_.fingerprint);
         core::to_hex(query.key, generation_.cache_key);
     }
@@ -405,12 +407,11 @@ CallResult GenerationCall::accept(const Answer &answer, CachedAnswer &shared) {
     if (!take_reply(resolved_, answer, generation_, problem))
         return CallResult::Failed;
     generation_.daemon = daemon_name(answer.daemon);
+    shared = to_keep(generation_);
     if (!is_for_cache())
         return CallResult::Unshared;
-    if (use_cache) {
+    if (use_cache)
         keep(resolved_, query, generation_);
-        shared = to_keep(generation_);
-    }
     return CallResult::Answered;
 }
 

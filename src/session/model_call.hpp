@@ -16,11 +16,13 @@ class ModelCall {
 public:
     // ---- the request ----
     Spending spending;
-    CacheQuery query;  // its key is set if `use_cache`
+    CacheQuery query;  // its key is set if `use_cache`, and if `run`
     bool use_cache = true;
     bool streaming = false;  // the answer comes in pieces, to this session only
     Deadline deadline;
     std::uint32_t tag = 0;  // for the owner
+    std::uint64_t run =
+        0;  // of the executor, whose equal calls share answers (equal_answers.hpp); then the key is set; 0: none
 
     // ---- the state so far ----
     CallResult result = CallResult::Failed;
@@ -44,8 +46,8 @@ public:
     // After no daemon was found to serve the model of the request: chooses again, and with the model the key and what
     // is spent. False if there is no other model for such a call. May raise, as steadytext.unknown_model says.
     [[nodiscard]] virtual bool choose_again() { return false; }
-    // Reads a daemon's answer, and remembers it if `use_cache`. Answered, with the answer for other sessions in
-    // `shared`; or Unshared; or Failed, with `problem`.
+    // Reads a daemon's answer, and remembers it if `use_cache`. Answered, or Unshared, with the answer for others in
+    // `shared` if there may be any; or Failed, with `problem`.
     [[nodiscard]] virtual CallResult accept(const Answer &answer, CachedAnswer &shared) = 0;
     // Settles the rate limits; kUnknownTokens if the daemon did not count.
     [[nodiscard]] virtual std::int64_t used_tokens() const { return kUnknownTokens; }

@@ -5,6 +5,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/session/ahead.hpp"
+#include "src/session/equal_answers.hpp"
 #include "src/session/limit_rules.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/room.hpp"
@@ -180,7 +181,7 @@ bool RunningCall::look_up() {
         return false;
     if (repeats_)
         return end_repeated();
-    if (recall())
+    if (recall() || recall_equal())
         return end(CallResult::Recalled);
     if (!is_within_caps())
         return false;
@@ -213,6 +214,15 @@ bool RunningCall::recall() {
         (session::recall(call_->query, found) || call_->recall_original(found)) && call_->accept_cached(found);
     note_lookup(hit);
     return hit;
+}
+
+// An equal call of the statement has the answer: it is counted as one whose request another call has made.
+bool RunningCall::recall_equal() {
+    CachedAnswer found;
+    if (!EqualAnswers::recall(*call_, found) || !call_->accept_cached(found))
+        return false;
+    observe::joined();
+    return true;
 }
 
 // False if the call has to wait for a limit, or was refused.
@@ -442,6 +452,8 @@ bool RunningCall::accept(const Answer &answer) {
     if (answer.result == CallResult::Answered) {
         CachedAnswer shared;
         const CallResult result = call.accept(answer, shared);
+        if (is_answered(result))
+            EqualAnswers::keep(call, shared);
         publish(result, shared);
         return end(result);
     }

@@ -92,6 +92,7 @@ private:
     [[nodiscard]] bool is_admitted();
     [[nodiscard]] bool is_within_caps();
     [[nodiscard]] bool recall();
+    [[nodiscard]] bool recall_equal();
     // The answer for the sessions that follow; the answer that the leader published.
     void publish(CallResult result, const CachedAnswer &answer);
     [[nodiscard]] CachedAnswer take_published();

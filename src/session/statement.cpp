@@ -41,6 +41,7 @@ struct State {
     bool caches_are_stale_at_once = false;  // the same, and a later step of the outermost statement may find it
     bool gave_in_transaction = false;       // a value in place of an answer was given in this transaction
     bool stood_in = false;                  // in the outermost statement, a call got a value in place of an answer
+    const ErrorContextCallback *context_of_run = nullptr;
     std::uint64_t answered = 0;
     core::Problem cause;  // of the first such call
 };
@@ -88,8 +89,9 @@ struct Level {
     bool stores = false;
     bool plans = false;
     bool analyzes = false;
-    bool ends_statement = true;  // false for the planner: its plan is executed next
-    RunOfPlan run{};             // of the executor; once it is entered, the outer level's
+    bool ends_statement = true;                            // false for the planner: its plan is executed next
+    RunOfPlan run{};                                       // of the executor; once it is entered, the outer level's
+    const ErrorContextCallback *context_of_run = nullptr;  // as `run`: functions add to it
 };
 
 // An earlier process of the same number may have ended within a level, and left its note.
@@ -160,6 +162,7 @@ void drop_stale_plans() {
 
 void leave(const Level &level) {
     state.run = level.run;
+    state.context_of_run = level.context_of_run;
     state.levels--;
     state.planning -= level.plans;
     state.analyzing -= level.analyzes;
@@ -176,9 +179,12 @@ template <class Body>
 void within(Level level, Body &&body) {
     level.stores |= begins_unseen();
     enter(level);
-    if (level.run.number == 0)
+    if (level.run.number == 0) {
         level.run = state.run;
+        level.context_of_run = state.context_of_run;
+    }
     std::swap(level.run, state.run);
+    std::swap(level.context_of_run, state.context_of_run);
     PG_TRY();
     { body(); }
     PG_FINALLY();
@@ -348,7 +354,7 @@ void start(QueryDesc *query, int flags) {
 
 void run(QueryDesc *query, uint64 count, pg::execute_next_type next, void *context) {
     static std::uint64_t last_number = 0;
-    const Level level{.stores = stores(query), .run = {++last_number, count}};
+    const Level level{.stores = stores(query), .run = {++last_number, count}, .context_of_run = error_context_stack};
     refuse_stand_in(level.stores);
     within(level, [&] { next(context); });
 }
@@ -398,6 +404,8 @@ bool stores_rows() {
 }
 
 RunOfPlan run_of_plan() { return state.run; }
+
+bool is_run_itself() { return state.run.number != 0 && error_context_stack == state.context_of_run; }
 
 bool is_analyzing() {
     const bool is = pg::gathers_statistics() || state.explaining;

@@ -49,6 +49,8 @@ struct RunOfPlan {
     std::uint64_t rows_wanted = 0;  // 0: all
 };
 [[nodiscard]] RunOfPlan run_of_plan();  // the innermost
+// It evaluates by itself what is under way: no function in a language of its own, such as PL/pgSQL, is between.
+[[nodiscard]] bool is_run_itself();
 
 // A call of the statement under way was answered, by a daemon or by the cache.
 void note_answer();
