@@ -1,6 +1,6 @@
 -- The async queue: what may be queued, by whom it is seen, how it ends, is waited for, cancelled, retried and given up.
 BEGIN;
-SELECT plan(79);
+SELECT plan(94);
 COMMIT;
 CREATE ROLE queue_ann LOGIN;
 CREATE ROLE queue_bob;
@@ -69,6 +69,24 @@ SELECT throws_ok($$ SELECT steadytext_enqueue('generate_json', '{"prompt": "x"}'
 SELECT throws_ok($$ SELECT steadytext_enqueue('rerank', '[]') $$, '22023', 'params must be a JSON object', 'no parameters but a list');
 SELECT throws_ok($$ SELECT steadytext_enqueue('generate', '{"prompt": "x", "model": "a:b"}') $$, '22023', $$Remote models (containing ':' ) require unsafe_mode=TRUE$$, 'a remote model');
 SELECT throws_ok($$ SELECT steadytext_embed_async('x', model => 'a:b') $$, '22023', $$Remote models (containing ':' ) require unsafe_mode=TRUE$$, 'for embeddings too');
+-- What no answer could ever satisfy is not queued: its caller would not hear of it.
+SELECT throws_ok(format('SELECT steadytext_enqueue(%L, %L)', type, params), state, message, type || ': ' || params)
+FROM (VALUES ('generate_json', '{"prompt": "x", "schema": "nope"}', '22P02', 'the schema is not valid JSON'),
+             ('generate_json', '{"prompt": "x", "schema": ""}', '22P02', 'the schema is not valid JSON'),
+             ('generate_json', '{"prompt": "x", "schema": 5}', '22023', 'a schema must be a JSON object'),
+             ('generate_json', '{"prompt": "x", "schema": false}', '22023', 'schema cannot be used'),
+             ('generate_json', '{"prompt": "x", "schema": {"$ref": "#/nowhere"}}', '22023', 'schema reference "#/nowhere" cannot be followed'),
+             ('generate_json', '{"prompt": "x", "schema": {"type": "string", "pattern": "("}}', '2201B', 'invalid regular expression'),
+             ('generate_json', '{"prompt": "x", "schema": {}, "unsafe_mode": true}', '22023', 'unsafe_mode=TRUE requires a model parameter'),
+             ('generate_regex', '{"prompt": "x", "pattern": "("}', '2201B', 'invalid regular expression'),
+             ('batch_generate', '{"prompts": ["x"], "unsafe_mode": true}', '22023', 'unsafe_mode=TRUE requires a model parameter'),
+             ('generate', '{"prompt": "x", "unsafe_mode": true}', '22023', 'unsafe_mode=TRUE requires a model parameter')) c (type, params, state, message);
+SELECT throws_ok($$ SELECT steadytext_generate_regex_async('x', '(') $$, '2201B', 'invalid regular expression', 'nor by the functions for one kind of call');
+SELECT throws_ok($$ SELECT steadytext_generate_json_async('x', '{"$ref": "#/nowhere"}'::jsonb) $$, '22023', 'schema reference "#/nowhere" cannot be followed', 'a schema that is jsonb');
+SELECT throws_ok($$ SELECT steadytext_generate_json_async('x', '{"$ref": "#/nowhere"}'::json) $$, '22023', 'schema reference "#/nowhere" cannot be followed', 'and one that is json');
+SELECT throws_ok($$ SELECT steadytext_generate_json_async('x', '5') $$, '22023', 'a schema must be a JSON object', 'and one that is text');
+SELECT count(steadytext_enqueue('generate_json', jsonb_build_object('prompt', 'x', 'schema', s))) AS n FROM unnest(ARRAY['{"type": "object"}', 'true']::jsonb[]) s \gset
+SELECT is(:'n'::text, '2', 'a schema that can be used is queued, true among them');
 SET steadytext.queue_priority = 8;
 SELECT steadytext_enqueue('generate', '{"prompt": "of no priority"}') AS id \gset
 SELECT is(priority, 8, 'what names no priority has that of the session') FROM steadytext_queue WHERE request_id = :'id';
@@ -122,8 +140,8 @@ SELECT throws_ok(format('SELECT steadytext_get_async_result(%L)', :'id'), '38000
 SELECT steadytext_enqueue('generate', '{"prompt": "!fault:error failing"}', max_retries => 1) AS id \gset
 SELECT throws_ok(format('SELECT steadytext_get_async_result(%L)', :'id'), '38000', NULL, 'with a retry it fails later');
 SELECT is((status, retry_count, completed_at - created_at > '700 ms')::text, '(failed,1,t)', 'after a pause') FROM steadytext_queue WHERE request_id = :'id';
-SELECT steadytext_generate_regex_async('x', '(') AS id \gset
-SELECT throws_ok(format('SELECT steadytext_get_async_result(%L)', :'id'), '38000', NULL, 'a pattern of no use fails');
+INSERT INTO steadytext_queue (request_type, prompt, params) VALUES ('generate_regex', 'x', '{"pattern": "("}') RETURNING request_id AS id \gset
+SELECT throws_ok(format('SELECT steadytext_get_async_result(%L)', :'id'), '38000', NULL, 'a pattern of no use that was written by hand fails');
 SELECT is(retry_count, 0, 'at once') FROM steadytext_queue WHERE request_id = :'id';
 SELECT steadytext_enqueue('batch_generate', '{"prompts": ["good", "!fault:error"]}', max_retries => 0) AS id \gset
 SELECT throws_ok(format('SELECT steadytext_get_async_result(%L)', :'id'), '38000', NULL, 'a batch fails with one of its parts');

@@ -1,11 +1,15 @@
 // Checks the params of an asynchronous call: they hold the arguments of the function that the call stands for, and each
-// argument must meet its rule. Regime: pg.
+// argument must meet its rule. See also job_check.hpp. Regime: pg, with C++ only inside guarded().
 #include "src/pg/compat.hpp"
+#include "src/functions/job_check.hpp"
 #include "src/core/job_types.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
+#include "src/session/answer_form.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/models.hpp"
+
+#include <string>
 
 namespace {
 
@@ -81,14 +85,22 @@ void require_needed(const char *type, Jsonb *params) {
     }
 }
 
+bool find(Jsonb *params, const char *name, JsonbValue &value) {
+    return getKeyJsonValueFromContainer(&params->root, name, static_cast<int>(strlen(name)), &value) != nullptr;
+}
+
+bool is_true(Jsonb *params, const char *name) {
+    JsonbValue value;
+    return find(params, name, value) && value.type == jbvBool && value.val.boolean;
+}
+
 // Refuses a model that no daemon knows while the call is queued, so that the caller hears of it: the worker can only
 // write to the log.
 void require_model(const char *type, Jsonb *params) {
-    JsonbValue model, unsafe_mode;
-    if (getKeyJsonValueFromContainer(&params->root, "model", 5, &model) == nullptr)
+    JsonbValue model;
+    if (!find(params, "model", model))
         return;
-    const bool is_unsafe = getKeyJsonValueFromContainer(&params->root, "unsafe_mode", 11, &unsafe_mode) != nullptr &&
-                           unsafe_mode.type == jbvBool && unsafe_mode.val.boolean;
+    const bool is_unsafe = is_true(params, "unsafe_mode");
     const core::TextArgument name = pg::jsonb_text(model);
     core::Problem problem;
     if (!core::check_remote(name, is_unsafe, problem))
@@ -99,7 +111,67 @@ void require_model(const char *type, Jsonb *params) {
                                     name.or_else(""));
 }
 
+// As the worker reads it (src/queue/job_row.cpp).
+session::AnswerForm form_of(const char *type, Jsonb *params) {
+    using session::AnswerForm;
+    AnswerForm form;
+    JsonbValue value;
+    if (strcmp(type, "generate_json") == 0) {
+        form.kind = AnswerForm::Kind::Json;
+        form.is_null = !find(params, "schema", value) || value.type == jbvNull;
+        if (form.is_null)
+            return form;
+        form.order = value.type == jbvString ? AnswerForm::Order::Written : AnswerForm::Order::Required;
+        form.text = pg::jsonb_text(value).text;
+    } else if (strcmp(type, "generate_regex") == 0) {
+        form.kind = AnswerForm::Kind::Regex;
+        const core::TextArgument pattern =
+            find(params, "pattern", value) ? pg::jsonb_text(value) : core::TextArgument();
+        form.is_null = pattern.is_null;
+        form.text = pattern.text;
+    } else if (strcmp(type, "generate_choice") == 0) {
+        form.kind = AnswerForm::Kind::Choice;
+        form.is_null = !find(params, "choices", value) || !pg::is_jsonb_array(value);
+        if (!form.is_null)
+            form.choices = pg::jsonb_texts(value);
+    }
+    return form;
+}
+
+// Many calls in a row have the same form: the last one that could be used is not compiled again.
+void require_form(const session::CheckedForm &form) {
+    static session::AnswerForm::Kind last_kind = session::AnswerForm::Kind::Free;
+    static std::string *last = new std::string;
+    if (!form.text.empty() && form.kind == last_kind && form.text == *last)
+        return;
+    session::require_usable(form);
+    constexpr std::size_t kMostKept = 64 * 1024;
+    last_kind = session::AnswerForm::Kind::Free;
+    if (form.text.empty() || form.text.size() > kMostKept)
+        return;
+    pg::guarded([&](core::Problem &) {
+        last->assign(form.text);
+        return true;
+    });
+    last_kind = form.kind;
+}
+
 }  // namespace
+
+void steadytext::functions::require_possible(const char *request_type, Jsonb *params) {
+    if (!JB_ROOT_IS_OBJECT(params))
+        return;
+    if (strstr(request_type, "generate") != nullptr && is_true(params, "unsafe_mode")) {
+        JsonbValue model;
+        core::Problem problem;
+        problem.set(core::sqlstate::kInvalidParameterValue, "unsafe_mode=TRUE requires a model parameter");
+        if (!find(params, "model", model) || model.type == jbvNull)
+            pg::raise(problem);
+    }
+    const session::AnswerForm form = form_of(request_type, params);
+    if (form.kind != session::AnswerForm::Kind::Free)
+        require_form(session::check_form(form));
+}
 
 STEADYTEXT_FUNCTION(steadytext_queue_check) {
     session::require_arguments("_steadytext.queue_check", fcinfo);

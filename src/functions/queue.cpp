@@ -10,6 +10,7 @@
 #include "src/core/clock.hpp"
 #include "src/core/job_types.hpp"
 #include "src/functions/callback_proof.hpp"
+#include "src/functions/job_check.hpp"
 #include "src/guc.hpp"
 #include "src/pg/as_owner.hpp"
 #include "src/pg/boundary.hpp"
@@ -375,6 +376,8 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
     }
     const bool payload_nulls[] = {PG_ARGISNULL(1), PG_ARGISNULL(2), PG_ARGISNULL(3)};
     refuse_if_too_large(TextDatumGetCString(values[0]), !PG_ARGISNULL(2), values + 1, payload_nulls);
+    if (!PG_ARGISNULL(3))
+        functions::require_possible(TextDatumGetCString(values[0]), PG_GETARG_JSONB_P(3));
     Oid callback_owner = InvalidOid;
     if (!PG_ARGISNULL(6)) {
         const pg::CallbackFunction callback = pg::callback_function(PG_GETARG_OID(6));
