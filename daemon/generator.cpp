@@ -237,13 +237,18 @@ void Generator::release_abandoned() {
             release(slot);
 }
 
-void Generator::admit() {
-    if (waiting_.empty())
-        return;
+PeerLine<Generator::Waiting>::AtWork Generator::at_work() const {
     PeerLine<Waiting>::AtWork at_work;
     for (const auto &slot : slots_)
         if (slot.has_value())
             at_work[slot->job->peer]++;
+    return at_work;
+}
+
+void Generator::admit() {
+    if (waiting_.empty())
+        return;
+    PeerLine<Waiting>::AtWork at_work = this->at_work();
     for (std::size_t slot = 0; slot < usable_slots_ && !waiting_.empty(); slot++)
         if (!slots_[slot].has_value()) {
             Waiting next = waiting_.take(at_work);
@@ -356,11 +361,13 @@ void Generator::prefill() {
 
 // The prompts that are not completely in the cache.
 std::vector<PromptTurns::Prompt> Generator::prompts() const {
+    const auto at_work = this->at_work();
     std::vector<PromptTurns::Prompt> prompts;
     for (std::size_t slot = 0; slot < slots_.size(); slot++)
         if (const auto &request = slots_[slot];
             request.has_value() && request->phase == Phase::Prefilling && !waits_for_prefix(*request))
-            prompts.push_back({slot, request->prompt.size() - request->prefilled, request->job->serial});
+            prompts.push_back({slot, request->prompt.size() - request->prefilled, request->job->serial,
+                               at_work.at(request->job->peer)});
     return prompts;
 }
 

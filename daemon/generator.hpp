@@ -144,6 +144,7 @@ private:
     void fail(std::size_t slot, std::string message);
     void release(std::size_t slot);
 
+    [[nodiscard]] PeerLine<Waiting>::AtWork at_work() const;
     [[nodiscard]] bool busy() const;
     [[nodiscard]] bool has_work() const;
     [[nodiscard]] std::optional<std::size_t> slot_of(std::uint64_t serial) const;

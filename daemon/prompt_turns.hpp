@@ -2,9 +2,11 @@
 //
 // Owned by the generator's thread, which reports how long each piece took. Regime: pure.
 //
-// The prompt with the fewest tokens left goes first, so a short prompt does not wait for long prompts. Every fourth
-// turn belongs to the oldest prompt, so that a steady flow of short prompts does not delay it for ever: once it is the
-// oldest, a prompt of n tokens is done within 4n tokens.
+// The prompt with the fewest tokens left goes first, so a short prompt does not wait for long prompts. Two turns of four
+// are kept from this rule, as a steady flow of short prompts would delay the others for ever:
+//   - one belongs to the oldest prompt: once it is the oldest, a prompt of n tokens is done within 4n tokens;
+//   - one belongs to a prompt of the peer with the fewest requests at work, so a peer that asks for one thing does not
+//     wait for all that another peer has asked for before. Where peers do not differ, the shortest prompt has it.
 //
 // A turn is the number of tokens that the engine computes in a tenth of a second, estimated from the latest pieces. A
 // fast engine computes whole chunks; on a slow engine, decoding for the other requests goes on after a few tokens. While
@@ -15,7 +17,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 namespace steadytext::daemon {
@@ -25,8 +27,8 @@ public:
     // Least tokens of a turn and of a piece: fewer cost the engine much more each, and may have other bits
     static constexpr std::size_t kLeast = 8;
     static constexpr double kSeconds = 0.1;
-    static constexpr std::size_t kLonger = 3;      // times, while nobody decodes
-    static constexpr unsigned kTurnsOfOldest = 4;  // every fourth turn
+    static constexpr std::size_t kLonger = 3;  // times, while nobody decodes
+    static constexpr unsigned kCycle = 4;      // turns: of the oldest, the shortest, the least busy peer, the shortest
 
     explicit PromptTurns(std::size_t most) noexcept : most_(std::max(most, kLeast)) {}
 
@@ -34,14 +36,17 @@ public:
         std::size_t slot;
         std::size_t left;      // tokens
         std::uint64_t serial;  // in the order they came
+        std::size_t at_work;   // requests of its peer that have a slot
     };
     void begin_turn() noexcept { turn_++; }
     // The prompt that goes next in this turn; `prompts` must not be empty.
     [[nodiscard]] const Prompt &next(const std::vector<Prompt> &prompts) const {
-        const bool oldest = turn_ % kTurnsOfOldest == 0;
-        return *std::min_element(prompts.begin(), prompts.end(), [&](const Prompt &a, const Prompt &b) {
-            return std::pair(oldest ? 0 : a.left, a.serial) < std::pair(oldest ? 0 : b.left, b.serial);
-        });
+        const auto rank = [turn = turn_ % kCycle](const Prompt &prompt) {
+            const std::size_t first = turn == 0 ? 0 : turn == kCycle / 2 ? prompt.at_work : prompt.left;
+            return std::tuple(first, turn == 0 ? 0 : prompt.left, prompt.serial);
+        };
+        return *std::min_element(prompts.begin(), prompts.end(),
+                                 [&](const Prompt &a, const Prompt &b) { return rank(a) < rank(b); });
     }
 
     // The number of tokens to compute now, about `wanted` at most. Never fewer than kLeast, unless the engine itself

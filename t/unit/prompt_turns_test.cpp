@@ -21,8 +21,8 @@ public:
         for (int i = 0; i < 20; i++)
             turns_.computed(PromptTurns::kLeast, 0.02 * PromptTurns::kLeast);
     }
-    std::uint64_t add(std::size_t tokens) {
-        prompts_.push_back({0, tokens, ++last_serial_});
+    std::uint64_t add(std::size_t tokens, std::size_t at_work = 1) {
+        prompts_.push_back({0, tokens, ++last_serial_, at_work});
         return last_serial_;
     }
     // A turn, of as many prompts as it has room for. Tokens computed.
@@ -43,14 +43,19 @@ public:
         }
         return tokens;
     }
-    // Tokens computed, its own and others', until it is done. With `newcomer`, there is always one of so many tokens
-    // beside it.
-    std::size_t finish(std::uint64_t mine, std::size_t newcomer = 0) {
+    // A prompt that came after all that will still be added.
+    std::uint64_t add_last(std::size_t tokens, std::size_t at_work) {
+        prompts_.push_back({0, tokens, kLast, at_work});
+        return kLast;
+    }
+    // Tokens computed, its own and others', until it is done. With `newcomer`, there are always so many prompts in all:
+    // one of `newcomer` tokens begins as another is done.
+    std::size_t finish(std::uint64_t mine, std::size_t newcomer = 0, std::size_t prompts = 2, std::size_t at_work = 1) {
         std::size_t tokens = 0;
         while (
             std::any_of(prompts_.begin(), prompts_.end(), [&](const auto &prompt) { return prompt.serial == mine; })) {
-            while (newcomer > 0 && prompts_.size() < 2)
-                add(newcomer);
+            while (newcomer > 0 && prompts_.size() < prompts)
+                add(newcomer, at_work);
             tokens += compute();
         }
         return tokens;
@@ -58,6 +63,8 @@ public:
     bool empty() const { return prompts_.empty(); }
 
 private:
+    static constexpr std::uint64_t kLast = 1'000'000;
+
     PromptTurns turns_{kChunk};
     std::vector<PromptTurns::Prompt> prompts_;
     std::uint64_t last_serial_ = 0;
@@ -84,6 +91,18 @@ TEST(PromptTurns, ALongPromptIsNotPutOffForEver) {
     const std::size_t tokens = prompts.finish(prompts.add(575), 8);
     EXPECT_GT(tokens, 3 * 575U) << "short ones go first";
     EXPECT_LE(tokens, 4 * 575U + 8 * PromptTurns::kLeast) << "but it has its turns";
+}
+
+// Another peer has asked for hundreds of things before. As each of its prompts is done, the next one begins.
+TEST(PromptTurns, APromptDoesNotWaitForAllThatABusyPeerAskedBefore) {
+    for (const std::size_t others : {8U, 34U, 36U, 300U}) {
+        Prompts prompts;
+        for (int i = 0; i < 7; i++)
+            prompts.add(others, 7);
+        const std::uint64_t mine = prompts.add_last(36, 1);
+        const std::size_t tokens = prompts.finish(mine, others, 8, 7);
+        EXPECT_LE(tokens, 4 * 36U + 8 * PromptTurns::kLeast) << "others of " << others;
+    }
 }
 
 TEST(PromptTurns, EqualPromptsGoInTheOrderTheyCame) {
