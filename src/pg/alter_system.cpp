@@ -13,19 +13,10 @@ extern "C" {
 namespace steadytext::pg {
 
 void alter_system(const char *name, const char *value) {
-    A_Const *constant = makeNode(A_Const);
-#if PG_VERSION_NUM >= 150000
-    constant->val.sval.type = T_String;
-    constant->val.sval.sval = pstrdup(value);
-#else
-    constant->val = *makeString(pstrdup(value));
-#endif
-    constant->location = -1;
-
     VariableSetStmt *set = makeNode(VariableSetStmt);
     set->kind = VAR_SET_VALUE;
     set->name = pstrdup(name);
-    set->args = list_make1(constant);
+    set->args = list_make1(string_constant(value));
     AlterSystemStmt *statement = makeNode(AlterSystemStmt);
     statement->setstmt = set;
     AlterSystemSetConfigFile(statement);

@@ -99,6 +99,13 @@ using tree_walker_type = tree_walker_callback;
 using tree_walker_type = bool (*)();
 #endif
 
+// The same of plan states, for planstate_tree_walker().
+#if PG_VERSION_NUM >= 160000
+using planstate_walker_type = planstate_tree_walker_callback;
+#else
+using planstate_walker_type = bool (*)();
+#endif
+
 // The same for expression_tree_mutator().
 #if PG_VERSION_NUM >= 160000
 using tree_mutator_type = tree_mutator_callback;
@@ -175,6 +182,37 @@ inline void hook_executor_run(void (*around)(QueryDesc *, uint64, execute_next_t
 #endif
         around_executor_run(query, count, next, &run);
     };
+}
+
+// A parsed statement without parameters, analysed and rewritten.
+inline List *analyzed(RawStmt *statement, const char *text) {
+#if PG_VERSION_NUM >= 150000
+    return pg_analyze_and_rewrite_fixedparams(statement, text, nullptr, 0, nullptr);
+#else
+    return pg_analyze_and_rewrite(statement, text, nullptr, 0, nullptr);
+#endif
+}
+
+// Whether a parsed statement is MERGE, which is new in 15.
+inline bool is_merge([[maybe_unused]] const Node *statement) {
+#if PG_VERSION_NUM >= 150000
+    return IsA(statement, MergeStmt);
+#else
+    return false;
+#endif
+}
+
+// A string constant, as the parser makes it; the value is copied.
+inline A_Const *string_constant(const char *value) {
+    A_Const *constant = makeNode(A_Const);
+#if PG_VERSION_NUM >= 150000
+    constant->val.sval.type = T_String;
+    constant->val.sval.sval = pstrdup(value);
+#else
+    constant->val = *makeString(pstrdup(value));
+#endif
+    constant->location = -1;
+    return constant;
 }
 
 // A name with its schema, in parts; an ERROR if the text is no name.

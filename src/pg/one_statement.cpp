@@ -2,21 +2,9 @@
 #include "src/pg/compat.hpp"
 #include "src/pg/one_statement.hpp"
 
-extern "C" {
-#include "tcop/tcopprot.h"
-}
-
 namespace steadytext::pg {
 
 namespace {
-
-List *analyzed(RawStmt *statement, const char *text) {
-#if PG_VERSION_NUM >= 150000
-    return pg_analyze_and_rewrite_fixedparams(statement, text, nullptr, 0, nullptr);
-#else
-    return pg_analyze_and_rewrite(statement, text, nullptr, 0, nullptr);
-#endif
-}
 
 bool is_of_rows(const Node *statement) {
     switch (nodeTag(statement)) {
@@ -24,12 +12,9 @@ bool is_of_rows(const Node *statement) {
     case T_InsertStmt:
     case T_UpdateStmt:
     case T_DeleteStmt:
-#if PG_VERSION_NUM >= 150000
-    case T_MergeStmt:
-#endif
         return true;
     default:
-        return false;
+        return is_merge(statement);
     }
 }
 

@@ -12,13 +12,6 @@ extern "C" {
 
 namespace steadytext::pg {
 
-// A walker of plan states, as planstate_tree_walker() takes it: until 15 it is declared without its arguments.
-#if PG_VERSION_NUM >= 160000
-using planstate_walker_type = bool (*)(PlanState *, void *);
-#else
-using planstate_walker_type = bool (*)();
-#endif
-
 // Raises what the statement itself would raise; 42601 if the text is not a single SELECT, INSERT, UPDATE, DELETE or MERGE
 // without parameters, after rules as well.
 [[nodiscard]] Query *one_statement(const char *text);

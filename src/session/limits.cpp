@@ -115,7 +115,7 @@ bool find_daemon_meters(const BindingRules &binding, Bound &bound, std::int64_t 
 // Null if a meter is missing.
 Bound *bound_by(const Spending &spending, std::int64_t now_us) {
     const Oid user = GetUserId();
-    const Oid session_user = OidIsValid(spending.login) ? spending.login : login();
+    const Oid session_user = login_of(spending);
     for (Bound &bound : remembered)
         if (is_for(bound, user, session_user, spending))
             return &bound;
@@ -414,6 +414,8 @@ bool admit_ahead(const Spending &spending, Quota &quota) {
     return bound != nullptr && (bound->count == 0 || ask_meters(*bound, spending, now_us, quota, Refusals::Uncounted,
                                                                 obstacle) == Verdict::Admitted);
 }
+
+Oid login_of(const Spending &spending) { return OidIsValid(spending.login) ? spending.login : login(); }
 
 Admission admit(const Spending &spending, Quota &quota, bool has_others, Deadline &deadline, std::int64_t &again_us,
                 Refusal &refusal) {

@@ -38,6 +38,9 @@ struct Spending {
     std::int64_t answer_tokens = 0;  // of `tokens`
 };
 
+// The role that connected, whose shares and limits the call uses.
+[[nodiscard]] Oid login_of(const Spending &spending);
+
 // An estimate of a text's tokens, before they are counted: four bytes are about a token.
 [[nodiscard]] constexpr std::int64_t estimated_tokens(std::string_view text) {
     return static_cast<std::int64_t>(text.size() / 4) + 1;

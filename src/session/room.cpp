@@ -1,7 +1,6 @@
 // Shares and the line: see room.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/session/room.hpp"
-#include "src/session/login.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/fair_share.hpp"
 
@@ -24,8 +23,7 @@ void count(Counter counter) {
 
 // The role that has logged in counts, not the role that the session acts as: SET ROLE gives nobody another share.
 shmem::Claimant claimant(const SlotRequest &request) {
-    const Oid role = OidIsValid(request.spending->login) ? request.spending->login : login();
-    return {pg::my_proc_number(), role};
+    return {pg::my_proc_number(), login_of(*request.spending)};
 }
 
 std::uint32_t chunks_of(const SlotRequest &request) {
