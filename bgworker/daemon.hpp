@@ -16,7 +16,7 @@
 
 #include "bgworker/channel.hpp"
 #include "bgworker/flights.hpp"
-#include "bgworker/names.hpp"
+#include "bgworker/host_names.hpp"
 #include "shmem/daemon_table.hpp"
 #include "src/core/convictions.hpp"
 #include "src/core/daemon_list.hpp"
@@ -50,7 +50,7 @@ struct Services {
     const shmem::Segment &segment;
     Flights &flights;
     void *zmq_context;
-    Names names;
+    HostNames names;
     DaemonSettings settings;
     // Their daemon or connection is gone: the gateway finds another daemon, or ends them
     std::vector<shmem::SlotId> lost;

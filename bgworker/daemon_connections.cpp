@@ -15,7 +15,7 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::int64_t kReopenUs = 1'000'000;
-constexpr std::ptrdiff_t kMostSpares = 16;  // the number of requests that steadytextd works on at once
+constexpr std::ptrdiff_t kMaxSpares = 16;  // the number of requests that steadytextd works on at once
 
 }  // namespace
 
@@ -173,7 +173,7 @@ Channel *Daemon::spare_channel() {
     }
     const auto alone = std::count_if(waiting_.begin(), waiting_.end(), [&](SlotId id) { return goes_alone(id); });
     const std::size_t before = channels_.size();
-    if (is_up() && coming < alone && spares < kMostSpares)
+    if (is_up() && coming < alone && spares < kMaxSpares)
         add_channel();
     if (channels_.size() > before)
         channels_.back()->is_spare = true;

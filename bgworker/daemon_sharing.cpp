@@ -21,8 +21,8 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::string_view kPrefix = "shared-";
-constexpr std::size_t kMostTogether = 64;      // for a daemon; an engine's entry says how many it takes (batch=)
-constexpr std::size_t kMostBytes = 256 << 10;  // a token has at least a byte, and OpenAI takes 300,000 tokens
+constexpr std::size_t kMaxTogether = 64;      // for a daemon; an engine's entry says how many it takes (batch=)
+constexpr std::size_t kMaxBytes = 256 << 10;  // a token has at least a byte, and OpenAI takes 300,000 tokens
 constexpr std::int64_t kCompanyUs = 1000;
 
 std::string id_of(std::uint64_t number) { return std::string(kPrefix) + std::to_string(number); }
@@ -35,7 +35,7 @@ bool Daemon::may_share(SlotId id) {
 }
 
 std::size_t Daemon::most_together() const {
-    return is_engine() ? static_cast<std::size_t>(entry_.batch) : kMostTogether;
+    return is_engine() ? static_cast<std::size_t>(entry_.batch) : kMaxTogether;
 }
 
 std::int64_t Daemon::due_us_of(SlotId id) const {
@@ -104,7 +104,7 @@ Daemon::Sharing Daemon::take_alike(std::int64_t now_us) {
         if (!good) {
             waiting_.push_back(id);
         } else if (is_first || (flight.role == role && flight.company == company && its_rest == rest &&
-                                sharing.members.size() < most_together() && bytes + text.size() <= kMostBytes)) {
+                                sharing.members.size() < most_together() && bytes + text.size() <= kMaxBytes)) {
             if (is_first) {
                 rest = its_rest;
                 role = flight.role;

@@ -26,14 +26,14 @@ struct Daemon::Lanes {
 // A request that waits for a spare connection does not hold up the requests behind it, nor they it. Many large requests
 // in a row would keep the answers of other daemons waiting, so each turn of the loop sends only so many.
 void Daemon::pump(std::int64_t now_us) {
-    constexpr std::size_t kMostBytesATurn = 1 << 20;
+    constexpr std::size_t kMaxBytesATurn = 1 << 20;
     send_gathered(now_us);
     Lanes lanes{false, identity_.kind != DaemonKind::Native};
     while (!is_busy(now_us)) {
         const auto next = next_in_turn(lanes, now_us);
         if (next == waiting_.end())
             return;
-        is_cut_short_ = turn_bytes_ >= kMostBytesATurn;
+        is_cut_short_ = turn_bytes_ >= kMaxBytesATurn;
         if (is_cut_short_)
             return;
         const SlotId id = *next;

@@ -157,7 +157,7 @@ void Gateway::add_entry(core::DaemonEntry &entry) {
         add_daemon(at_address(entry, address), false);
 }
 
-void Gateway::hear_of_names(std::int64_t now_us) {
+void Gateway::apply_resolved(std::int64_t now_us) {
     const std::vector<std::string> answered = services_.names.take(now_us);
     if (answered.empty())
         return;
@@ -255,8 +255,8 @@ void Gateway::compare_fingerprints() {
         const std::string warning = std::string("daemon \"") + daemon.name() + "\" " + reason;
         if (reason.empty() || std::find(warned_.begin(), warned_.end(), warning) != warned_.end())
             continue;
-        constexpr std::size_t kMostWarnings = 256;  // also for a daemon that changes each time it is asked
-        if (warned_.size() == kMostWarnings)
+        constexpr std::size_t kMaxWarnings = 256;  // also for a daemon that changes each time it is asked
+        if (warned_.size() == kMaxWarnings)
             warned_.erase(warned_.begin());
         warned_.push_back(warning);
         complaints_.push_back(warning);
@@ -316,7 +316,7 @@ void Gateway::publish_models() {
 bool Gateway::work(bool woken_by_descriptor) {
     const std::int64_t now_us = core::monotonic_us();
     if (woken_by_descriptor)
-        hear_of_names(now_us);
+        apply_resolved(now_us);
     take_hints(now_us);
     retry_waiting(now_us);
     bool any = false;
@@ -348,11 +348,11 @@ void Gateway::take_hints(std::int64_t now_us) {
     std::uint32_t index;
     for (std::size_t i = 0; i < shmem::kRingCapacity && segment_.ring->pop(index); i++)
         if (index < segment_.slots->size())
-            look_at(index, now_us);
+            process_slot(index, now_us);
 }
 
 // Does the next step for a slot's state; a hint or the sweep pointed at it.
-void Gateway::look_at(std::uint32_t index, std::int64_t now_us) {
+void Gateway::process_slot(std::uint32_t index, std::int64_t now_us) {
     const SlotId id{index, segment_.slots->generation(index)};
     Flight *flight = flights_.find(id);
     bool is_orphan = false;
@@ -419,13 +419,13 @@ void Gateway::take_back(std::uint32_t index, std::int64_t now_us) {
 }
 
 void Gateway::dispatch(SlotId id, std::int64_t now_us) {
-    Lack lack = Lack::Daemon;
+    RejectReason reason = RejectReason::Daemon;
     flights_.cancel_reservation(id, now_us);
-    if (Daemon *daemon = choose(id, now_us, lack); daemon != nullptr) {
+    if (Daemon *daemon = choose(id, now_us, reason); daemon != nullptr) {
         flights_.of(id).is_reserved = flights_.slot(id).limits.charged != 0;
         daemon->enqueue(id, now_us);
-    } else if (lack != Lack::Quota || !wait_for_quota(id, now_us)) {
-        refuse(id, lack, now_us);
+    } else if (reason != RejectReason::Quota || !wait_for_quota(id, now_us)) {
+        refuse(id, reason, now_us);
     }
 }
 
@@ -437,17 +437,17 @@ void Gateway::break_off(SlotId id, std::int64_t now_us) {
     flights_.fail(id, Outcome::ConnectionLost, problem, now_us);
 }
 
-void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
+void Gateway::refuse(SlotId id, RejectReason reason, std::int64_t now_us) {
     core::Problem problem;
     Counter counter = Counter::NoDaemon;
-    const Outcome outcome = lack == Lack::Model ? Outcome::Unserved : Outcome::Refused;
-    switch (lack) {
-    case Lack::None:
-    case Lack::Daemon:
+    const Outcome outcome = reason == RejectReason::Model ? Outcome::Unserved : Outcome::Refused;
+    switch (reason) {
+    case RejectReason::None:
+    case RejectReason::Daemon:
         problem.set(core::sqlstate::kPrerequisiteState, "no inference daemon is configured");
         problem.with_hint("Set steadytext.daemons, or steadytext.embedded_model for the embedded daemon.");
         break;
-    case Lack::Model:
+    case RejectReason::Model:
         if (services_.models_changed)
             publish_models();  // the session looks there for another model
         counter = Counter::NoModel;
@@ -464,13 +464,13 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
                               "or add a steadytextd that has one to steadytext.daemons.");
         }
         break;
-    case Lack::Connection:
+    case RejectReason::Connection:
         counter = Counter::DaemonsDown;
         problem.set(core::sqlstate::kCannotConnect, "no inference daemon can be reached");
         problem.with_detail("Every daemon that could answer is down, drained or invalid.");
         problem.with_hint("SELECT endpoint, state, reason FROM steadytext_daemons tells which, and why.");
         break;
-    case Lack::Breaker:
+    case RejectReason::Breaker:
         counter = Counter::BreakersOpen;
         problem.set(core::sqlstate::kHeldBack, "the circuit breaker of every inference daemon that is up is open");
         problem.with_detail("It opens after steadytext.breaker_threshold failures in a row, or by "
@@ -478,7 +478,7 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         problem.with_hint("SELECT endpoint, reason, until FROM steadytext_daemons tells why and how long; "
                           "steadytext_daemon_reset() closes it.");
         break;
-    case Lack::HeldOff:
+    case RejectReason::HeldOff:
         counter = Counter::BreakersOpen;
         problem.set(core::sqlstate::kHeldBack,
                     "calls of this kind for this model fail at every inference daemon that is up");
@@ -487,7 +487,7 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         problem.with_hint(
             "SELECT endpoint, reason FROM steadytext_daemons tells why; steadytext_daemon_reset() lets them through.");
         break;
-    case Lack::HeldBack:
+    case RejectReason::HeldBack:
         counter = Counter::BreakersOpen;
         problem.set(core::sqlstate::kHeldBack, "this role's requests fail at every inference daemon that is up");
         problem.with_detail("After steadytext.breaker_threshold in a row that timed out, or whose answers nobody can "
@@ -495,19 +495,19 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
         problem.with_hint(
             "Raise steadytext.request_timeout, or ask for less at once; steadytext_daemon_reset() lets them through.");
         break;
-    case Lack::Time:
+    case RejectReason::Time:
         counter = Counter::EnginesBusy;
         problem.set(core::sqlstate::kCannotConnectNow, "every inference daemon asks to come again later");
         problem.with_detail("The time they ask for is beyond the deadline of the call.");
         problem.with_hint("Raise steadytext.request_timeout, or add a daemon.");
         break;
-    case Lack::Account:
+    case RejectReason::Account:
         counter = Counter::EnginesBusy;
         problem.set(core::sqlstate::kInsufficientResources, "the account at the inference daemon has nothing left");
         problem.with_detail("The engine says: %s.", flights_.of(id).failure.c_str());
         problem.with_hint("Raise the quota of the account, or add a daemon.");
         break;
-    case Lack::Quota:  // the session finds the words
+    case RejectReason::Quota:  // the session finds the words
         flights_.fail(id, Outcome::Limited, problem, now_us);
         return;
     }
@@ -518,7 +518,7 @@ void Gateway::refuse(SlotId id, Lack lack, std::int64_t now_us) {
 // The daemons that may serve a request: daemons with the model; else the daemons of its provider, whether or not they
 // know the model; else daemons that may have it, as they report no models, or not all. If there is no such daemon,
 // nobody serves it: only the session may choose another model, before it asks.
-struct Gateway::Wish {
+struct Gateway::ModelRequirement {
     shmem::Operation operation;
     std::string_view model;     // empty: any
     std::string_view provider;  // empty: any daemon
@@ -531,7 +531,7 @@ struct Gateway::Wish {
     }
 };
 
-Gateway::Wish Gateway::wish_of(const shmem::Slot &slot) const {
+Gateway::ModelRequirement Gateway::requirement_of(const shmem::Slot &slot) const {
     const std::string_view model = slot.model, provider = core::provider_of(model);
     const auto any = [&](auto &&has) {
         return std::any_of(members_.begin(), members_.end(),
@@ -548,12 +548,12 @@ Gateway::Wish Gateway::wish_of(const shmem::Slot &slot) const {
 
 // The next daemon in turn of the daemons that can take the request, in the order of readiness: ready, ready at a known
 // time, not connected yet. A daemon whose rate limit refuses the request is skipped.
-Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
+Daemon *Gateway::choose(SlotId id, std::int64_t now_us, RejectReason &reason) {
     shmem::Slot &slot = flights_.slot(id);
     enum class Readiness { Ready, Busy, Connecting };
-    const Wish wish = wish_of(slot);
+    const ModelRequirement required = requirement_of(slot);
     const std::uint64_t key = configuration_.affinity ? affinity_key(slot) : 0;
-    lack = members_.empty() ? Lack::Daemon : Lack::Model;
+    reason = members_.empty() ? RejectReason::Daemon : RejectReason::Model;
     slot.limits.refusal = {};
     slot.limits.charged = 0;
     for (const Readiness readiness : {Readiness::Ready, Readiness::Busy, Readiness::Connecting}) {
@@ -561,27 +561,27 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
         std::vector<Daemon *> daemons;
         for (Member &member : members_) {
             Daemon &daemon = *member.daemon;
-            if (!member.wanted || !wish.is_granted_by(daemon))
+            if (!member.wanted || !required.is_granted_by(daemon))
                 continue;
             if (daemon.is_avoided_by(flights_.of(id))) {
-                lack = std::max(lack, Lack::Account);
+                reason = std::max(reason, RejectReason::Account);
                 continue;
             }
             if (!daemon.is_available(now_us)) {
-                lack = std::max(lack, daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection);
+                reason = std::max(reason, daemon.is_tripped(now_us) ? RejectReason::Breaker : RejectReason::Connection);
                 continue;
             }
             if (daemon.holds_off(id, now_us)) {
-                lack = std::max(lack, Lack::HeldOff);
+                reason = std::max(reason, RejectReason::HeldOff);
                 continue;
             }
             if (daemon.holds_back(flights_.of(id).role, now_us)) {
-                lack = std::max(lack, Lack::HeldBack);
+                reason = std::max(reason, RejectReason::HeldBack);
                 continue;
             }
             const bool is_busy = daemon.is_busy_for(id, now_us);
             if (is_busy && daemon.busy_until_us_for(id) >= slot.deadline_us.load(std::memory_order_relaxed)) {
-                lack = std::max(lack, Lack::Time);
+                reason = std::max(reason, RejectReason::Time);
                 continue;
             }
             // If fingerprints are binding, a daemon that has not reported its own yet counts as not connected.
@@ -596,10 +596,10 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, Lack &lack) {
         while (!candidates.empty()) {
             const std::size_t winner =
                 configuration_.affinity ? core::choose_for_key(candidates, key) : core::choose(candidates);
-            const Lack missing = reserve(slot, *daemons[winner], now_us);
-            if (missing == Lack::None)
+            const RejectReason missing = reserve(slot, *daemons[winner], now_us);
+            if (missing == RejectReason::None)
                 return daemons[winner];
-            lack = std::max(lack, missing);
+            reason = std::max(reason, missing);
             candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(winner));
             daemons.erase(daemons.begin() + static_cast<std::ptrdiff_t>(winner));
         }
@@ -637,7 +637,7 @@ void Gateway::retry_lost(std::int64_t now_us) {
             continue;
         }
         if (flight->avoided_tenure != 0) {
-            refuse(id, Lack::Account, now_us);
+            refuse(id, RejectReason::Account, now_us);
             continue;
         }
         segment_.counters->add(0, Counter::ConnectionsLost);
@@ -657,17 +657,17 @@ void Gateway::retry_lost(std::int64_t now_us) {
 void Gateway::tick() {
     const std::int64_t now_us = core::monotonic_us();
     services_.names.tick(now_us);
-    hear_of_names(now_us);
+    apply_resolved(now_us);
     for (Member &member : members_)
         member.daemon->tick(now_us);
     for (std::uint32_t index = 0; index < segment_.slots->size(); index++) {
         take_back(index, now_us);
-        look_at(index, now_us);
+        process_slot(index, now_us);
     }
     drop_retired();
     if (std::exchange(has_dropped_, false) && lacks_room_)
         reconcile();  // daemons that are gone have left room for others
-    tell_waiting(now_us);
+    publish_waiting(now_us);
     flights_.wake_owners();
 }
 
@@ -682,7 +682,7 @@ bool Gateway::waits_for_daemon(SlotId id, std::int64_t now_us) {
 // For the metrics and incidents: how many requests no daemon has yet, and since when the oldest waits. If a role waits
 // while another role's requests are answered, that is no trouble of the server: then the oldest request of the other
 // roles counts.
-void Gateway::tell_waiting(std::int64_t now_us) {
+void Gateway::publish_waiting(std::int64_t now_us) {
     std::uint32_t count = 0;
     std::map<std::uint32_t, std::int64_t> since_us;  // by role
     for (std::uint32_t index = 0; index < segment_.slots->size(); index++) {

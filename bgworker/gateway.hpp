@@ -48,25 +48,25 @@ public:
 
 private:
     void take_hints(std::int64_t now_us);
-    void look_at(std::uint32_t index, std::int64_t now_us);
+    void process_slot(std::uint32_t index, std::int64_t now_us);
     void take_back(std::uint32_t index, std::int64_t now_us);
     void dispatch(shmem::SlotId id, std::int64_t now_us);
     // Why no daemon takes a request; a later value came closer.
-    enum class Lack { None, Daemon, Model, Connection, Breaker, HeldOff, HeldBack, Time, Account, Quota };
-    struct Wish;
-    [[nodiscard]] Wish wish_of(const shmem::Slot &slot) const;
-    // Null if there is no daemon; `lack` then says why.
-    [[nodiscard]] Daemon *choose(shmem::SlotId id, std::int64_t now_us, Lack &lack);
-    [[nodiscard]] Lack reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t now_us);
+    enum class RejectReason { None, Daemon, Model, Connection, Breaker, HeldOff, HeldBack, Time, Account, Quota };
+    struct ModelRequirement;
+    [[nodiscard]] ModelRequirement requirement_of(const shmem::Slot &slot) const;
+    // Null if there is no daemon; `reason` then says why.
+    [[nodiscard]] Daemon *choose(shmem::SlotId id, std::int64_t now_us, RejectReason &reason);
+    [[nodiscard]] RejectReason reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t now_us);
     [[nodiscard]] bool wait_for_quota(shmem::SlotId id, std::int64_t now_us);
     void retry_waiting(std::int64_t now_us);
     void break_off(shmem::SlotId id, std::int64_t now_us);
-    void refuse(shmem::SlotId id, Lack lack, std::int64_t now_us);
+    void refuse(shmem::SlotId id, RejectReason reason, std::int64_t now_us);
     [[nodiscard]] std::uint64_t affinity_key(const shmem::Slot &slot);
     void retry_lost(std::int64_t now_us);
     void drop_retired();
     [[nodiscard]] bool waits_for_daemon(shmem::SlotId id, std::int64_t now_us);
-    void tell_waiting(std::int64_t now_us);
+    void publish_waiting(std::int64_t now_us);
     void compare_fingerprints();
     [[nodiscard]] shmem::ModelsUntold untold() const;
     void publish_models();
@@ -76,7 +76,7 @@ private:
     void reconcile();
     void add_entry(core::DaemonEntry &entry);
     void add_daemon(const core::DaemonEntry &entry, bool embedded);
-    void hear_of_names(std::int64_t now_us);
+    void apply_resolved(std::int64_t now_us);
 
     struct Member {
         std::unique_ptr<Daemon> daemon;

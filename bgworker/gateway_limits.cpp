@@ -12,17 +12,17 @@ using shmem::Counter;
 using shmem::SlotId;
 
 // Charges the request to the limits of the daemon and asks its breaker; returns what is lacking.
-Gateway::Lack Gateway::reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t now_us) {
+Gateway::RejectReason Gateway::reserve(shmem::Slot &slot, Daemon &daemon, std::int64_t now_us) {
     shmem::DaemonLimits &limits = slot.limits;
     if (limits.count > 0 && !limits.admit(*segment_.limiter, daemon.names(), now_us)) {
         if (!limits.shadow)
-            return Lack::Quota;
+            return RejectReason::Quota;
         segment_.counters->add(0, Counter::LimitShadowRefusals);
     }
     if (daemon.admit(slot.role.load(std::memory_order_relaxed), now_us))
-        return Lack::None;
+        return RejectReason::None;
     limits.give_back(*segment_.limiter, now_us);
-    return daemon.is_tripped(now_us) ? Lack::Breaker : Lack::Connection;
+    return daemon.is_tripped(now_us) ? RejectReason::Breaker : RejectReason::Connection;
 }
 
 // Waits until the first of the refusing limits admits the request, if its session wants this and has the time.

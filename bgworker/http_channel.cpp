@@ -16,7 +16,7 @@ using openai::Request;
 
 namespace {
 
-constexpr long kMostConnections = 256;
+constexpr long kMaxConnections = 256;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 1'000'000;
 
@@ -33,7 +33,7 @@ Declined broken(const HttpTransfer &transfer, CURLcode result) {
 }  // namespace
 
 HttpChannel::HttpChannel(const core::DaemonEntry &entry, std::size_t longest_reply)
-    : loop_(kMostConnections), engine_(openai::engine_of(entry)), api_(engine_.api), key_file_(entry.key_file),
+    : loop_(kMaxConnections), engine_(openai::engine_of(entry)), api_(engine_.api), key_file_(entry.key_file),
       headers_(entry.headers), extra_body_file_(entry.extra_body_file) {
     site_.address = entry.endpoint.kind == core::EndpointKind::Https ? "https://" : "http://";
     site_.address.append(bracketed(entry.endpoint.host)).append(":").append(std::to_string(entry.endpoint.port));
@@ -346,10 +346,10 @@ bool HttpChannel::read_headers(core::Problem &problem) {
 
 // Other members lead to other answers, so they change the fingerprint, unless the entry sets it.
 bool HttpChannel::read_extra_body(core::Problem &problem) {
-    constexpr std::size_t kMostBytes = 64 << 10;
+    constexpr std::size_t kMaxBytes = 64 << 10;
     if (extra_body_file_.empty())
         return true;
-    if (!core::read_text_file(extra_body_file_.c_str(), kMostBytes, engine_.extra_body, problem))
+    if (!core::read_text_file(extra_body_file_.c_str(), kMaxBytes, engine_.extra_body, problem))
         return false;
     if (!openai::is_object(engine_.extra_body)) {
         engine_.extra_body.clear();

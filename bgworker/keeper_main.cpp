@@ -18,7 +18,7 @@
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/keepers.hpp"
 #include "bgworker/places.hpp"
-#include "bgworker/step.hpp"
+#include "bgworker/worker_transaction.hpp"
 #include "bgworker/workers.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
@@ -167,7 +167,7 @@ bool write_batch(bool &any) {
         return true;
     keeper->cache_is_held = false;
     core::Problem problem;
-    const bool good = run_step("writing cached answers", write_taken, problem);
+    const bool good = run_transaction("writing cached answers", write_taken, problem);
     if (good && keeper->cache_is_held) {
         put_back_taken();
         any = false;
@@ -190,7 +190,7 @@ std::uint32_t write_audit_one_by_one() {
     for (std::uint32_t i = 0; i < taken.count; i++) {
         keeper->audit_row = taken.indexes[i];
         core::Problem problem;
-        if (!run_step("writing an audit row", write_one_audit, problem)) {
+        if (!run_transaction("writing an audit row", write_one_audit, problem)) {
             if (!is_of_one_row(problem))
                 return i;
             keeper->segment->counters->add(0, shmem::Counter::AuditDropped);
@@ -211,7 +211,7 @@ bool write_audit_rows() {
         return true;
     core::Problem problem;
     std::uint32_t settled = 0;
-    bool good = run_step("writing audit rows", write_taken_audit, problem);
+    bool good = run_transaction("writing audit rows", write_taken_audit, problem);
     if (!good && is_of_one_row(problem)) {
         settled = write_audit_one_by_one();
         good = settled == taken.count;
@@ -231,7 +231,7 @@ bool tell_of_missing_audit(std::int64_t now_us) {
     const std::int64_t since_us = row.audit_missing_since_us.exchange(0);
     keeper->audit_missing = row.audit_missing.exchange(0);
     core::Problem problem;
-    if (keeper->audit_missing == 0 || run_step("writing an audit row", write_missing_audit, problem) ||
+    if (keeper->audit_missing == 0 || run_transaction("writing an audit row", write_missing_audit, problem) ||
         is_of_one_row(problem))
         return true;
     row.audit_missing.fetch_add(keeper->audit_missing);
@@ -242,7 +242,7 @@ bool tell_of_missing_audit(std::int64_t now_us) {
 // Writes all usage, so that it is on disk before the keeper leaves.
 bool write_all_usage() {
     while (take_usage(*keeper->row)) {
-        const bool good = run_step("writing usage", write_usage);
+        const bool good = run_transaction("writing usage", write_usage);
         settle_usage(good);
         if (!good)
             return false;
@@ -255,7 +255,7 @@ void write_new_incidents() { keeper->incidents_written = write_incidents(*keeper
 bool note_incidents() {
     if (!has_incidents(*keeper->row))
         return true;
-    const bool good = run_step("writing incidents", write_new_incidents);
+    const bool good = run_transaction("writing incidents", write_new_incidents);
     if (good)
         keeper->row->incidents_seen.store(keeper->incidents_written);
     return good;
@@ -284,23 +284,23 @@ bool work(std::int64_t now_us) {
     } while (wrote_any && !turn_is_over(keeper->began_us));
     if (!noted || !audited)
         return false;
-    if (std::int64_t ignored = INT64_MAX;
-        health_is_due(*keeper->row, now_us, ignored) && !run_step("writing steadytext_daemon_health", tell_health))
+    if (std::int64_t ignored = INT64_MAX; health_is_due(*keeper->row, now_us, ignored) &&
+                                          !run_transaction("writing steadytext_daemon_health", tell_health))
         return false;
     if (usage_is_due(*keeper->row, now_us) && !write_all_usage())
         return false;
     if (refresh_is_due(now_us)) {
-        if (!run_step("refreshing frecency", refresh))
+        if (!run_transaction("refreshing frecency", refresh))
             return false;
         finish_refresh();
     } else if (now_us >= keeper->evicted_us + kEvictionUs) {
         keeper->evicted_us = now_us;
-        if (!run_step("evicting cached answers", evict))
+        if (!run_transaction("evicting cached answers", evict))
             return false;
     }
     if (keeper->is_sweeping || now_us >= keeper->swept_us + kSweepUs) {
         keeper->swept_us = now_us;
-        return run_step("deleting old usage and audit rows", sweep);
+        return run_transaction("deleting old usage and audit rows", sweep);
     }
     return true;
 }

@@ -1,7 +1,7 @@
 // Looks up names outside the event loop: each name in its own thread, so that a name server that does not answer delays
 // neither the loop nor another name.
 //
-// Used by bgworker/names.*. Regime: pure. A thread blocks every signal, calls getaddrinfo and nothing of PostgreSQL,
+// Used by bgworker/host_names.*. Regime: pure. A thread blocks every signal, calls getaddrinfo and nothing of PostgreSQL,
 // and leaves its answer in a box that it shares with the resolver (with a mutex); the box's descriptor then becomes
 // readable. A thread may outlive the resolver, as nobody can end a thread that waits for a name server.
 #pragma once

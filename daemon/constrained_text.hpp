@@ -49,7 +49,7 @@ public:
     // Steps that the next token may take.
     [[nodiscard]] std::uint64_t allowance() const {
         using namespace core::constraint;
-        return std::min(kMostStepsOfToken, kMostStepsOfAnswer - std::min(spent_, kMostStepsOfAnswer));
+        return std::min(kMaxStepsOfToken, kMaxStepsOfAnswer - std::min(spent_, kMaxStepsOfAnswer));
     }
     // True if so much is cached that the next token must first clear it, which takes time.
     [[nodiscard]] bool is_full() const { return matcher_->is_full(); }

@@ -304,7 +304,7 @@ void Generator::prepare(const Job<GenerateTask> &job, Prepared &prepared) const 
         return;
     auto constrained = std::make_shared<ConstrainedText>(tokens_);
     const std::function<bool()> given_up = [&] { return is_given_up(job); };
-    core::Work work(core::constraint::kMostCompilingSteps, ask_whether, const_cast<std::function<bool()> *>(&given_up));
+    core::Work work(core::constraint::kMaxCompilingSteps, ask_whether, const_cast<std::function<bool()> *>(&given_up));
     if (constrained->begin(task.constraint, prepared.limit, work, prepared.error))
         prepared.constrained = std::move(constrained);
 }

@@ -155,8 +155,8 @@ private:
     }
 
     void write_kernels() const {
-        constexpr std::int64_t kMostNumbers = 8 << 20;
-        const auto size = std::min<std::int64_t>(kMostNumbers, static_cast<std::int64_t>(llama_model_n_params(model_)));
+        constexpr std::int64_t kMaxNumbers = 8 << 20;
+        const auto size = std::min<std::int64_t>(kMaxNumbers, static_cast<std::int64_t>(llama_model_n_params(model_)));
         const std::string own = quantisation_of(model_);
         const std::vector<KernelSpeed> speeds = measure_kernels(llama_model_n_embd(model_), size, options_.threads);
         const auto mine = std::find_if(speeds.begin(), speeds.end(), [&](const KernelSpeed &speed) {

@@ -24,22 +24,22 @@ using core::constraint::Json;  // keeps the order of a schema's members and the 
 constexpr const char *kStreamEnd = "##STREAM_END##";
 constexpr const char *kRankInstruction = "Given a web search query, retrieve relevant passages that answer the query";
 constexpr int kDefaultMaxNewTokens = 1024;
-constexpr float kMostTemperature = 100;
+constexpr float kMaxTemperature = 100;
 // The depth of a message: a schema within parameters within the message.
-constexpr std::size_t kMostDepth = core::constraint::kMostSchemaDepth + 8;
-constexpr std::size_t kMostIdBytes = 1024;
-constexpr std::size_t kMostStopBytes = 1024;
-constexpr std::size_t kMostScopeBytes = 1024;
-constexpr std::size_t kMostTexts = 10'000;  // to embed or to rank in a single message
-constexpr std::size_t kMostQuotedBytes = 200;
+constexpr std::size_t kMaxDepth = core::constraint::kMaxSchemaDepth + 8;
+constexpr std::size_t kMaxIdBytes = 1024;
+constexpr std::size_t kMaxStopBytes = 1024;
+constexpr std::size_t kMaxScopeBytes = 1024;
+constexpr std::size_t kMaxTexts = 10'000;  // to embed or to rank in a single message
+constexpr std::size_t kMaxQuotedBytes = 200;
 
 std::string dump(const Json &json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 // Cut to the length that an error message has room for.
 std::string quoted(const Json &json) {
     std::string text = core::constraint::write_json(json);
-    if (text.size() > kMostQuotedBytes)
-        text.replace(kMostQuotedBytes, std::string::npos, "...");
+    if (text.size() > kMaxQuotedBytes)
+        text.replace(kMaxQuotedBytes, std::string::npos, "...");
     return text;
 }
 
@@ -110,14 +110,14 @@ public:
         const float temperature = core::constraint::is_number(*value)
                                       ? std::strtof(core::constraint::write_json(*value).c_str(), nullptr)
                                       : -1;
-        if (!(temperature >= 0 && temperature <= kMostTemperature)) {
+        if (!(temperature >= 0 && temperature <= kMaxTemperature)) {
             complain("temperature must be a non-negative number, and not above 100, got " + quoted(*value));
             return 0;
         }
         return temperature;
     }
 
-    std::vector<std::string> texts(const char *name, const char *complaint, std::size_t most = kMostTexts) {
+    std::vector<std::string> texts(const char *name, const char *complaint, std::size_t most = kMaxTexts) {
         const Json *value = find(name);
         std::vector<std::string> texts;
         if (value == nullptr)
@@ -174,24 +174,24 @@ Constraint read_constraint(Parameters &parameters) {
     if (schema != nullptr) {
         constraint.kind = Constraint::Kind::Schema;
         constraint.text = core::constraint::write_json(*schema);
-        if (constraint.text.size() > core::constraint::kMostSchemaBytes)
-            parameters.complain("schema must have at most " + std::to_string(core::constraint::kMostSchemaBytes) +
+        if (constraint.text.size() > core::constraint::kMaxSchemaBytes)
+            parameters.complain("schema must have at most " + std::to_string(core::constraint::kMaxSchemaBytes) +
                                 " bytes");
     } else if (parameters.find_value("regex") != nullptr) {
         constraint.kind = Constraint::Kind::Regex;
         constraint.text = parameters.text("regex", "");
-        if (constraint.text.size() > core::constraint::kMostPatternBytes)
-            parameters.complain("regex must have at most " + std::to_string(core::constraint::kMostPatternBytes) +
+        if (constraint.text.size() > core::constraint::kMaxPatternBytes)
+            parameters.complain("regex must have at most " + std::to_string(core::constraint::kMaxPatternBytes) +
                                 " bytes");
     } else if (parameters.find_value("choices") != nullptr) {
         constraint.kind = Constraint::Kind::Choices;
         constraint.choices =
-            parameters.texts("choices", "choices must be a list of strings", core::constraint::kMostChoices);
+            parameters.texts("choices", "choices must be a list of strings", core::constraint::kMaxChoices);
         if (constraint.choices.empty())
             parameters.complain("choices must not be empty");
         if (std::any_of(constraint.choices.begin(), constraint.choices.end(),
-                        [](const std::string &choice) { return choice.size() > core::constraint::kMostChoiceBytes; }))
-            parameters.complain("a choice must have at most " + std::to_string(core::constraint::kMostChoiceBytes) +
+                        [](const std::string &choice) { return choice.size() > core::constraint::kMaxChoiceBytes; }))
+            parameters.complain("a choice must have at most " + std::to_string(core::constraint::kMaxChoiceBytes) +
                                 " bytes");
     }
     return constraint;
@@ -214,13 +214,13 @@ GenerateTask read_generation(Parameters &parameters) {
     task.prompt = parameters.text("prompt", "");
     task.prefix_bytes = read_prefix(task.prompt, parameters);
     task.scope = parameters.text("scope", "");
-    if (task.scope.size() > kMostScopeBytes)
-        parameters.complain("scope must have at most " + std::to_string(kMostScopeBytes) + " bytes");
+    if (task.scope.size() > kMaxScopeBytes)
+        parameters.complain("scope must have at most " + std::to_string(kMaxScopeBytes) + " bytes");
     task.eos_string = parameters.text("eos_string", "[EOS]");
     if (task.eos_string == "[EOS]")  // stands for the model's own end
         task.eos_string.clear();
-    if (task.eos_string.size() > kMostStopBytes)
-        parameters.complain("eos_string must have at most " + std::to_string(kMostStopBytes) + " bytes");
+    if (task.eos_string.size() > kMaxStopBytes)
+        parameters.complain("eos_string must have at most " + std::to_string(kMaxStopBytes) + " bytes");
     task.seed = parameters.seed();
     task.temperature = parameters.temperature();
     task.max_new_tokens = static_cast<int>(
@@ -324,7 +324,7 @@ void read_method(const std::string &name, const Json &parameters_json, Request &
     const auto *method = std::find_if(std::begin(kMethods), std::end(kMethods),
                                       [&](const Method &candidate) { return name == candidate.name; });
     if (method == std::end(kMethods)) {
-        request.task = Immediate{.result = "", .error = "Unknown method: " + name.substr(0, kMostQuotedBytes)};
+        request.task = Immediate{.result = "", .error = "Unknown method: " + name.substr(0, kMaxQuotedBytes)};
         return;
     }
     Parameters parameters(parameters_json);
@@ -424,14 +424,14 @@ Request parse_request(std::string_view body) {
     request.task = Immediate{.result = "", .error = "Malformed request"};
     // The code below walks the tree by recursion, and searches an object's members one by one, so the shape
     // is limited first.
-    if (core::shape_of(body, {kMostDepth}) != core::JsonShape::Good)
+    if (core::shape_of(body, {kMaxDepth}) != core::JsonShape::Good)
         return request;
     Json message;
     if (!core::constraint::read_json(body, message))
         return request;
     if (message.is_object() && message.contains("id")) {
         std::string id = core::constraint::write_json(message["id"]);
-        if (id.size() > kMostIdBytes)
+        if (id.size() > kMaxIdBytes)
             return request;
         request.id = std::move(id);
     }

@@ -63,8 +63,8 @@ AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint64_t who, std::
             const bool is_current = seen >> 40 == window, is_own = (seen >> 24 & 0xFFFF) == tag;
             if (is_current && !is_own && look + 1 < kLooks)
                 break;
-            const std::uint64_t before = is_own || is_current ? seen & kMostCounted : 0;
-            const std::uint64_t count = !is_current ? 1 : before == kMostCounted ? before : before + 1;
+            const std::uint64_t before = is_own || is_current ? seen & kMaxCounted : 0;
+            const std::uint64_t count = !is_current ? 1 : before == kMaxCounted ? before : before + 1;
             const std::uint64_t kept_tag = is_current ? seen >> 24 & 0xFFFF : tag;
             if (cell.compare_exchange_weak(seen, window << 40 | kept_tag << 24 | count, std::memory_order_acq_rel))
                 return {!is_current, count <= kPerWindow,

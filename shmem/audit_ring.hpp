@@ -80,7 +80,7 @@ public:
 
 private:
     static constexpr std::size_t kCells = 1024, kLooks = 8;
-    static constexpr std::uint64_t kMostCounted = 0xFF'FFFF;
+    static constexpr std::uint64_t kMaxCounted = 0xFF'FFFF;
     std::atomic<std::uint64_t> cells_[kCells]{};  // {window:24 | tag:16 | count:24}; acq_rel: each cell is independent
 };
 

@@ -44,7 +44,7 @@ class RateLimiter {
 public:
     static constexpr std::size_t kMaxLimits = 48;      // the most that can bind a call
     static constexpr std::size_t kSubjectBytes = 264;  // "daemon:" and an endpoint
-    static constexpr std::uint32_t kMostMeters = 65'535;
+    static constexpr std::uint32_t kMaxMeters = 65'535;
     static constexpr std::int64_t kNever = SlidingWindow::kNever;
 
     enum class Unit : std::uint32_t { Requests, Tokens, Concurrency };

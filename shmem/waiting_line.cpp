@@ -50,7 +50,7 @@ private:
     // If more roles than this hold or want something, the holdings of each further role are counted when they are
     // needed.
     static constexpr std::uint32_t kRoles = 128;  // a power of two
-    static constexpr std::uint32_t kMostLooks = 16;
+    static constexpr std::uint32_t kMaxLooks = 16;
 
     struct Entry {
         std::uint32_t role;
@@ -59,7 +59,7 @@ private:
     };
 
     [[nodiscard]] Entry *entry_of(std::uint32_t role) noexcept {
-        for (std::uint32_t i = 0; i < kMostLooks; i++) {
+        for (std::uint32_t i = 0; i < kMaxLooks; i++) {
             Entry &entry = entries_[(role * 2'654'435'761U + i) % kRoles];
             if (!entry.is_taken)
                 entry = {role, true, {}};

@@ -33,8 +33,8 @@ public:
             std::atomic<std::int32_t> deadline_ms{0};
             std::atomic<std::int64_t> since_us{0};  // CLOCK_MONOTONIC
         };
-        static constexpr std::uint32_t kMostCallbackWishes = 16;
-        CallbackWish callbacks[kMostCallbackWishes];
+        static constexpr std::uint32_t kMaxCallbackWishes = 16;
+        CallbackWish callbacks[kMaxCallbackWishes];
     };
 
     [[nodiscard]] static std::size_t bytes_needed(std::uint32_t count) noexcept {

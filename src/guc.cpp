@@ -91,7 +91,7 @@ int usage_retention_s = 400 * 24 * 3600;
 int audit_retention_s = 400 * 24 * 3600;
 
 static_assert(core::rules::kMaxRequests.most == shmem::kMaxSlots);
-static_assert(core::rules::kMaxRateMeters.most == shmem::RateLimiter::kMostMeters);
+static_assert(core::rules::kMaxRateMeters.most == shmem::RateLimiter::kMaxMeters);
 
 namespace {
 
@@ -186,13 +186,13 @@ void define_integer(const char *name, const char *what, const char *more, int *v
 // The rule's words are the enumeration's values, in its order.
 void define_word(const char *name, const char *what, const char *more, int *variable, int initial, GucContext context,
                  int flags) {
-    constexpr std::size_t kMostWords = 8;
+    constexpr std::size_t kMaxWords = 8;
     auto *entries = static_cast<config_enum_entry *>(
-        MemoryContextAllocZero(TopMemoryContext, (kMostWords + 1) * sizeof(config_enum_entry)));
+        MemoryContextAllocZero(TopMemoryContext, (kMaxWords + 1) * sizeof(config_enum_entry)));
     std::size_t count = 0;
     char *rest = nullptr;
     for (char *word = strtok_r(MemoryContextStrdup(TopMemoryContext, rule_of(name).words), " ", &rest);
-         word != nullptr && count < kMostWords; word = strtok_r(nullptr, " ", &rest)) {
+         word != nullptr && count < kMaxWords; word = strtok_r(nullptr, " ", &rest)) {
         entries[count] = {word, static_cast<int>(count), false};
         count++;
     }

@@ -34,11 +34,11 @@ my %walls = (    # a folder's file, and what it may not include
     'src/core/endpoint.cpp'                  => 'src/pg/boundary.hpp',
     'src/core/constraint/regex.cpp'          => 'daemon/server.hpp',
     'shmem/usage.cpp'                        => 'src/pg/boundary.hpp',
-    'src/pg/as_owner.cpp'                    => 'src/session/scope.hpp',
-    'src/session/scope.cpp'                  => 'bgworker/step.hpp',
+    'src/pg/as_owner.cpp'                    => 'src/session/cache_scope.hpp',
+    'src/session/cache_scope.cpp'                  => 'bgworker/worker_transaction.hpp',
     'src/functions/cache.cpp'                => 'src/queue/job.hpp',
     'src/queue/job.cpp'                      => 'src/functions/callback_proof.hpp',
-    'bgworker/step.cpp'                      => 'src/session/scope.hpp',
+    'bgworker/worker_transaction.cpp'                      => 'src/session/cache_scope.hpp',
     'daemon/server.cpp'                      => 'shmem/usage.hpp',
 );
 finds("an include of $walls{$_} in $_", $_, sub { $_[0] =~ s/(\n#include)/\n#include "$walls{$_}"$1/r }, qr{lint: a file in \S+ includes what that folder may not})

@@ -29,7 +29,7 @@ using nlohmann::json;
 using steadytext::core::Work;
 using namespace steadytext::daemon;
 
-constexpr int kMostTokens = 100'000;  // of a text that is only read: its end is not what is measured
+constexpr int kMaxTokens = 100'000;  // of a text that is only read: its end is not what is measured
 
 double us_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
@@ -65,13 +65,13 @@ public:
         {
             const auto start = std::chrono::steady_clock::now();
             ConstrainedText text(table_);
-            if (!begin(text, bench_case, kMostTokens, result))
+            if (!begin(text, bench_case, kMaxTokens, result))
                 return result;
             result["compile_us"] = us_since(start);
         }
         for (const auto &tokens : bench_case["tokens"]) {
             ConstrainedText looked(table_), liked(table_);
-            if (!begin(looked, bench_case, kMostTokens, result) || !begin(liked, bench_case, kMostTokens, result))
+            if (!begin(looked, bench_case, kMaxTokens, result) || !begin(liked, bench_case, kMaxTokens, result))
                 return result;
             json one = walk(looked, tokens, 2);
             one["favourite_us"] = walk(liked, tokens, 0)["us"];
@@ -104,7 +104,7 @@ public:
 
 private:
     [[nodiscard]] static bool begin(ConstrainedText &text, const json &bench_case, int most, json &result) {
-        Work work(steadytext::core::constraint::kMostCompilingSteps);
+        Work work(steadytext::core::constraint::kMaxCompilingSteps);
         std::string error;
         if (text.begin(
                 {.kind = Constraint::Kind::Schema, .text = bench_case["schema"].get<std::string>(), .choices = {}},

@@ -16,7 +16,7 @@ namespace {
 // The parser of this process: answers are small, and the texts of the last answer stay in it.
 bool parse(std::string_view body, dom::object &result) {
     static dom::parser *parser = new dom::parser;
-    if (body.size() > kMostInfoBytes)
+    if (body.size() > kMaxInfoBytes)
         return false;
     if (parser->capacity() < body.size() &&
         parser->allocate(std::max(body.size(), std::size_t{4096}), kMaxDepth) != simdjson::SUCCESS)
@@ -88,7 +88,7 @@ void read_models(dom::object result, const InfoLimits &limits, DaemonInfo &info)
         ToldModel model;
         if (!read_model(element, limits, model))
             continue;
-        if (info.models.size() < kMostToldModels && model.fingerprint.size() <= limits.fingerprint)
+        if (info.models.size() < kMaxToldModels && model.fingerprint.size() <= limits.fingerprint)
             info.models.push_back(model);
         else
             info.has_more_models = true;
@@ -104,8 +104,8 @@ bool read_daemon_info(std::string_view body, const InfoLimits &limits, DaemonInf
         return false;
     info.name = text_of(result, "name");
     info.version = text_of(result, "version");
-    info.slots = static_cast<std::uint32_t>(number_of(result, "slots", kMostToldSlots));
-    info.resident_bytes = number_of(result, "resident_bytes", kMostToldMemory);
+    info.slots = static_cast<std::uint32_t>(number_of(result, "slots", kMaxToldSlots));
+    info.resident_bytes = number_of(result, "resident_bytes", kMaxToldMemory);
     info.embeds_batches = has_capability(result, "embed_batch");
     info.counts_tokens = has_capability(result, "count_tokens");
     info.is_loading = text_of(result, "state") == "loading";
@@ -119,7 +119,7 @@ bool read_resident_bytes(std::string_view body, std::uint64_t &bytes) {
     dom::object result;
     if (!parse(body, result))
         return false;
-    bytes = number_of(result, "resident_bytes", kMostToldMemory);
+    bytes = number_of(result, "resident_bytes", kMaxToldMemory);
     return true;
 }
 

@@ -13,10 +13,10 @@
 
 namespace steadytext::core {
 
-inline constexpr std::size_t kMostInfoBytes = 2 << 20;
-inline constexpr std::size_t kMostToldModels = 2048;  // of a single daemon: more would take the room of other daemons
-inline constexpr std::uint32_t kMostToldSlots = 1 << 24;
-inline constexpr std::uint64_t kMostToldMemory = std::uint64_t{1} << 50;
+inline constexpr std::size_t kMaxInfoBytes = 2 << 20;
+inline constexpr std::size_t kMaxToldModels = 2048;  // of a single daemon: more would take the room of other daemons
+inline constexpr std::uint32_t kMaxToldSlots = 1 << 24;
+inline constexpr std::uint64_t kMaxToldMemory = std::uint64_t{1} << 50;
 
 enum class ToldRole : std::uint8_t { Generation, Embedding, Reranker };
 

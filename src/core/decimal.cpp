@@ -7,7 +7,7 @@ namespace steadytext::core {
 
 namespace {
 
-constexpr std::int64_t kMostExponent = 1'000'000'000'000'000;
+constexpr std::int64_t kMaxExponent = 1'000'000'000'000'000;
 
 std::int64_t read_exponent(std::string_view text) {
     const bool negative = text.starts_with('-');
@@ -15,7 +15,7 @@ std::int64_t read_exponent(std::string_view text) {
         text.remove_prefix(1);
     std::int64_t exponent = 0;
     for (const char digit : text)
-        exponent = std::min(exponent * 10 + (digit - '0'), kMostExponent);
+        exponent = std::min(exponent * 10 + (digit - '0'), kMaxExponent);
     return negative ? -exponent : exponent;
 }
 
@@ -55,7 +55,7 @@ std::string to_json(const Decimal &number) {
     std::string text = number.negative ? "-" : "";
     const auto count = static_cast<std::int64_t>(number.digits.size());
     const std::int64_t exponent = number.exponent;
-    if (exponent > kMostPlainDigits || exponent < -kMostPlainDigits) {
+    if (exponent > kMaxPlainDigits || exponent < -kMaxPlainDigits) {
         text.append(number.digits, 0, 1);
         if (count > 1)
             text.append(".").append(number.digits, 1);

@@ -24,8 +24,8 @@ struct Decimal {
 [[nodiscard]] Decimal decimal_of(std::string_view number);
 // Below 0, 0 or above 0.
 [[nodiscard]] int compare(const Decimal &a, const Decimal &b);
-// As JSON: without exponent if at most kMostPlainDigits digits suffice. Equal numbers give equal texts.
-inline constexpr std::int64_t kMostPlainDigits = 5'000;
+// As JSON: without exponent if at most kMaxPlainDigits digits suffice. Equal numbers give equal texts.
+inline constexpr std::int64_t kMaxPlainDigits = 5'000;
 [[nodiscard]] std::string to_json(const Decimal &number);
 
 }  // namespace steadytext::core

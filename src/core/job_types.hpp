@@ -10,7 +10,7 @@
 namespace steadytext::core {
 
 // The most parts of a batch.
-inline constexpr int kMostParts = 100'000;
+inline constexpr int kMaxParts = 100'000;
 
 inline constexpr const char *kJobTypeNames =
     "generate generate_json generate_regex generate_choice batch_generate embed batch_embed rerank batch_rerank";

@@ -13,7 +13,7 @@ namespace steadytext::core {
 
 namespace {
 
-constexpr std::size_t kMostBytes = 8192;
+constexpr std::size_t kMaxBytes = 8192;
 
 struct File {
     int fd;
@@ -61,7 +61,7 @@ bool read_text_file(const char *path, std::size_t most, std::string &text, Probl
 }
 
 bool read_key_file(const char *path, KeyKind kind, std::string &key, Problem &problem) {
-    if (!read_file(path, kind, kMostBytes, key, problem))
+    if (!read_file(path, kind, kMaxBytes, key, problem))
         return false;
     constexpr const char *kSpace = " \t\r\n";
     key.erase(key.find_last_not_of(kSpace) + 1);

@@ -28,7 +28,7 @@ using Decomposed = std::vector<utf8proc_int32_t>;
 
 // False if the text is not UTF-8, or `work` has ended.
 bool decompose(std::string_view text, Decomposed &out, Work &work) {
-    constexpr utf8proc_ssize_t kMostOfOne = 32;  // code points from a single code point: 18 at most
+    constexpr utf8proc_ssize_t kMaxOfOne = 32;  // code points from a single code point: 18 at most
     out.reserve(text.size());
     for (std::size_t at = 0; at < text.size();) {
         std::uint32_t code;
@@ -36,11 +36,11 @@ bool decompose(std::string_view text, Decomposed &out, Work &work) {
         if (length == 0 || !work.spend())
             return false;
         at += length;
-        utf8proc_int32_t parts[kMostOfOne];
+        utf8proc_int32_t parts[kMaxOfOne];
         int boundary = 0;
         const utf8proc_ssize_t count =
-            utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), parts, kMostOfOne, kOptions, &boundary);
-        if (count < 0 || count > kMostOfOne)
+            utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), parts, kMaxOfOne, kOptions, &boundary);
+        if (count < 0 || count > kMaxOfOne)
             return false;
         out.insert(out.end(), parts, parts + count);
     }

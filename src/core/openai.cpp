@@ -10,7 +10,7 @@ namespace steadytext::core::openai {
 
 namespace {
 
-constexpr std::size_t kMostFingerprintBytes = 79;
+constexpr std::size_t kMaxFingerprintBytes = 79;
 
 void append_model(std::string &out, const Engine &engine, const char *role, const std::string &model) {
     out += out.back() == '[' ? "{\"role\": \"" : ", {\"role\": \"";
@@ -30,7 +30,7 @@ std::string shown_name(const Engine &engine, const std::string &model) {
 std::string fingerprint_of(const Engine &engine, std::string_view model) {
     if (!engine.fingerprint.empty())
         return engine.fingerprint;
-    return ("http:" + std::string(model)).substr(0, kMostFingerprintBytes - engine.variant.size()) + engine.variant;
+    return ("http:" + std::string(model)).substr(0, kMaxFingerprintBytes - engine.variant.size()) + engine.variant;
 }
 
 bool is_object(std::string_view json) {
@@ -106,7 +106,7 @@ bool read_models(std::string_view body, Engine &engine) {
         const std::string_view id = text_of(described, "id");
         if (id.empty())
             continue;
-        if (models.size() == kMostModels) {
+        if (models.size() == kMaxModels) {
             has_more = true;
             break;
         }

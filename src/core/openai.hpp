@@ -177,7 +177,7 @@ private:
 // After Unserved: if the engine was taken to serve both kinds, it now serves only the other kind.
 void narrow(Engine &engine, Request::Kind unserved);
 
-inline constexpr std::size_t kMostModels = 1024;  // of a single engine: a proxy may list any number
+inline constexpr std::size_t kMaxModels = 1024;  // of a single engine: a proxy may list any number
 
 // Takes the models that base/models lists, unless the entry names a model; false if the body is no such list.
 [[nodiscard]] bool read_models(std::string_view body, Engine &engine);

@@ -12,7 +12,7 @@ namespace steadytext::core::openai {
 
 namespace {
 
-constexpr std::size_t kMostOthers = 64;  // models of an engine that its entry does not name
+constexpr std::size_t kMaxOthers = 64;  // models of an engine that its entry does not name
 constexpr std::string_view kOtherLimit = "max_completion_tokens";
 
 // The parameter that is refused, if the answer says so.
@@ -46,7 +46,7 @@ bool is_known(const Engine &engine, const std::string &model) {
 void remember(Engine &engine, const std::string &model, Dialect dialect) {
     const auto is_other = [&](const auto &taught) { return !is_known(engine, taught.first); };
     if (!is_known(engine, model) && !engine.learned.contains(model) &&
-        static_cast<std::size_t>(std::count_if(engine.learned.begin(), engine.learned.end(), is_other)) >= kMostOthers)
+        static_cast<std::size_t>(std::count_if(engine.learned.begin(), engine.learned.end(), is_other)) >= kMaxOthers)
         engine.learned.erase(std::find_if(engine.learned.begin(), engine.learned.end(), is_other));
     engine.learned[model] = std::move(dialect);
 }

@@ -21,7 +21,7 @@ inline constexpr Rule kLabelText = {.kind = Kind::Text,
                                     .name = "label",
                                     .needed = true,
                                     .least = 1,
-                                    .most = constraint::kMostChoiceBytes,
+                                    .most = constraint::kMaxChoiceBytes,
                                     .null = {"labels cannot contain nulls"}};
 inline constexpr Rule kLabels = {.kind = Kind::Texts,
                                  .name = "labels",

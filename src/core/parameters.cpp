@@ -30,7 +30,7 @@ bool is_listen_address(std::string_view text, Problem &problem) {
 
 namespace {
 
-constexpr std::int64_t kMostInt = INT32_MAX;
+constexpr std::int64_t kMaxInt = INT32_MAX;
 constexpr std::int64_t kDayUs = 86'400'000'000;
 constexpr std::int64_t kCenturyHours = 100 * 366 * 24;
 
@@ -133,10 +133,10 @@ constexpr Rule kKeyToSet = {.kind = Kind::Text,
                             .sample = "'some_key'"};
 constexpr Rule kValueToSet = {.kind = Kind::Text, .name = "config_value", .needed = true, .least = 0, .most = 65'536};
 constexpr Rule kBatch = integer(1, 1'000'000);
-constexpr Rule kEntries = integer(0, kMostInt);
+constexpr Rule kEntries = integer(0, kMaxInt);
 constexpr Rule kMegabytes = real(0, 1'000'000'000);
 constexpr Rule kHours = integer(0, kCenturyHours);
-constexpr Rule kCount = integer(0, kMostInt);
+constexpr Rule kCount = integer(0, kMaxInt);
 constexpr Rule kBigCount = integer(0, INT64_MAX);
 constexpr Rule kOrder = needed(word("age frecency"));
 
@@ -191,12 +191,12 @@ constexpr Rule kJobParams = {.needed = true,
 constexpr Rule kPriority = integer(1, 10);
 constexpr Rule kRetries = integer(0, 1000);
 constexpr Rule kTimeout = {
-    .kind = Kind::Integer, .name = "Timeout", .least = 0, .most = kMostInt, .below = {"Timeout cannot be negative"}};
+    .kind = Kind::Integer, .name = "Timeout", .least = 0, .most = kMaxInt, .below = {"Timeout cannot be negative"}};
 constexpr Rule kRequest = {.sample = "gen_random_uuid()"};
 constexpr Rule kRequests = {.sample = "ARRAY[gen_random_uuid()]"};
 constexpr Rule kAnyText = free_text(kLongestPrompt);
-constexpr Rule kAnyTexts = {.kind = Kind::Texts, .least = 0, .most = kMostInt, .element = &kAnyText};
-constexpr Rule kAnyDocuments = {.kind = Kind::Texts, .least = 0, .most = kMostDocuments, .element = &kAnyText};
+constexpr Rule kAnyTexts = {.kind = Kind::Texts, .least = 0, .most = kMaxInt, .element = &kAnyText};
+constexpr Rule kAnyDocuments = {.kind = Kind::Texts, .least = 0, .most = kMaxDocuments, .element = &kAnyText};
 constexpr Rule kJobPrompt = {.kind = Kind::Text,
                              .name = "Prompt",
                              .form = Form::Prose,
@@ -224,7 +224,7 @@ constexpr Rule kJobPrompts = {.kind = Kind::Texts,
 constexpr Rule kJobTexts = {.kind = Kind::Texts,
                             .needed = true,
                             .least = 1,
-                            .most = kMostInt,
+                            .most = kMaxInt,
                             .element = &kAnyText,
                             .null = kNoTexts,
                             .below = kNoTexts};
@@ -232,7 +232,7 @@ constexpr Rule kJobSchema = {.kind = Kind::Text,
                              .name = "Schema",
                              .needed = true,
                              .least = 0,
-                             .most = constraint::kMostSchemaBytes,
+                             .most = constraint::kMaxSchemaBytes,
                              .sample = "'{}'"};
 constexpr Rule kJobChoices = {.kind = Kind::Texts,
                               .name = "Choices array",
@@ -787,7 +787,7 @@ constexpr Parameter kConfigKeys[] = {
      "steadytext.default_max_tokens"},
     {"steadytext_config",
      "default_seed",
-     {.kind = Kind::Integer, .least = 0, .most = kMostInt, .below = {"seed must be non-negative"}},
+     {.kind = Kind::Integer, .least = 0, .most = kMaxInt, .below = {"seed must be non-negative"}},
      "steadytext.default_seed"},
     {"steadytext_config", "cache_enabled", kFlag, "steadytext.cache_enabled"},
     {"steadytext_config", "cache_eviction_enabled", kFlag},
@@ -796,7 +796,7 @@ constexpr Parameter kConfigKeys[] = {
     {"steadytext_config", "daemon_auto_start", kFlag},
 };
 
-constexpr std::int64_t kMostKb = INT32_MAX / 2;
+constexpr std::int64_t kMaxKb = INT32_MAX / 2;
 constexpr std::int64_t kDayMs = 24 * 3600 * 1000;
 
 constexpr Parameter kSettings[] = {
@@ -827,7 +827,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.max_prompt_bytes", integer(1, 64 * 1024 * 1024)},
     {"settings", "steadytext.normalize_prompts", kFlag},
     {"settings", "steadytext.max_requests", kMaxRequests},
-    {"settings", "steadytext.payload_memory", integer(1024, kMostKb)},
+    {"settings", "steadytext.payload_memory", integer(1024, kMaxKb)},
     {"settings", "steadytext.pool_size", integer(1, 64)},
     {"settings", "steadytext.pool_wait", integer(0, 3600 * 1000)},
     {"settings", "steadytext.batch_window", integer(0, 1000)},
@@ -835,18 +835,18 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.breaker_recovery", integer(1, kDayMs)},
     {"settings", "steadytext.breaker_timeout", integer(1, kDayMs)},
     {"settings", "steadytext.cache_enabled", kFlag},
-    {"settings", "steadytext.hot_cache_size", integer(0, kMostKb)},
+    {"settings", "steadytext.hot_cache_size", integer(0, kMaxKb)},
     {"settings", "steadytext.cache_scope", word("role database")},
-    {"settings", "steadytext.cache_write_memory", integer(1024, kMostKb)},
+    {"settings", "steadytext.cache_write_memory", integer(1024, kMaxKb)},
     {"settings", "steadytext.cache_max_entries", kEntries},
-    {"settings", "steadytext.cache_max_size", integer(0, kMostInt)},
-    {"settings", "steadytext.cache_ttl", integer(0, kMostInt)},
+    {"settings", "steadytext.cache_max_size", integer(0, kMaxInt)},
+    {"settings", "steadytext.cache_ttl", integer(0, kMaxInt)},
     {"settings", "steadytext.frecency_refresh_interval", integer(1, 7 * 24 * 3600)},
     {"settings", "steadytext.legacy_cache_keys", kFlag},
     {"settings", "steadytext.track_calls", kFlag},
     {"settings", "steadytext.metrics_listen", kListenAddress},
     {"settings", "steadytext.stat_statements_max", integer(16, 1'000'000)},
-    {"settings", "steadytext.log_min_duration", integer(-1, kMostInt)},
+    {"settings", "steadytext.log_min_duration", integer(-1, kMaxInt)},
     {"settings", "steadytext.incident_window", integer(1'000, kDayMs)},
     {"settings", "steadytext.incident_delay", integer(0, kDayMs)},
     {"settings", "steadytext.incident_restart", kFlag},

@@ -11,7 +11,7 @@
 
 namespace steadytext::core {
 
-inline constexpr int kMostDocuments = 10'000;
+inline constexpr int kMaxDocuments = 10'000;
 
 namespace rules {
 
@@ -73,20 +73,20 @@ inline constexpr Rule kSchema = {.kind = Kind::Text,
                                  .name = "Schema",
                                  .needed = true,
                                  .least = 0,
-                                 .most = constraint::kMostSchemaBytes,
+                                 .most = constraint::kMaxSchemaBytes,
                                  .null = {"Schema cannot be empty"},
                                  .sample = "'{}'"};
 inline constexpr Rule kPattern = {.kind = Kind::Text,
                                   .name = "Pattern",
                                   .needed = true,
                                   .least = 1,
-                                  .most = constraint::kMostPatternBytes,
+                                  .most = constraint::kMaxPatternBytes,
                                   .null = {"Pattern cannot be empty"}};
 inline constexpr Rule kChoice = {.kind = Kind::Text,
                                  .name = "Choice",
                                  .needed = true,
                                  .least = 0,
-                                 .most = constraint::kMostChoiceBytes,
+                                 .most = constraint::kMaxChoiceBytes,
                                  .null = {"Choices array cannot contain nulls"}};
 inline constexpr Rule kChoices = {.kind = Kind::Texts,
                                   .name = "Choices array",
@@ -111,7 +111,7 @@ inline constexpr Rule kDocuments = {.kind = Kind::Texts,
                                     .name = "Documents array",
                                     .needed = true,
                                     .least = 1,
-                                    .most = kMostDocuments,
+                                    .most = kMaxDocuments,
                                     .element = &kDocument,
                                     .null = {"Documents cannot be null"}};
 // The texts of a batch, as many as an array holds; NULL elements are left out.
@@ -133,11 +133,11 @@ inline constexpr Rule kQueries = {.kind = Kind::Texts,
                                   .name = "Queries",
                                   .needed = true,
                                   .least = 1,
-                                  .most = kMostDocuments,
+                                  .most = kMaxDocuments,
                                   .element = &kOneOfQueries,
                                   .null = {"Queries cannot be empty", sqlstate::kInvalidParameterValue}};
 inline constexpr Rule kMaybeDocuments = {
-    .kind = Kind::Texts, .name = "Documents array", .least = 0, .most = kMostDocuments, .element = &kDocument};
+    .kind = Kind::Texts, .name = "Documents array", .least = 0, .most = kMaxDocuments, .element = &kDocument};
 
 // Facts and summaries, with the words of the original.
 inline constexpr Rule kSummarizedText = {.kind = Kind::Text, .name = "Text", .least = 0, .most = INT32_MAX};

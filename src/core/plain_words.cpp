@@ -10,7 +10,7 @@ namespace steadytext::core {
 
 namespace {
 
-constexpr std::size_t kMostRead = 64 << 10;  // of a page without any words
+constexpr std::size_t kMaxRead = 64 << 10;  // of a page without any words
 
 // White space, controls (C0, DEL, C1), and invisible characters that join, separate or turn other
 // characters.
@@ -44,7 +44,7 @@ std::size_t behind_tag(std::string_view page, std::size_t at) {
 }  // namespace
 
 std::string plain_words(std::string_view text, std::size_t most) {
-    text = utf8_prefix(text, kMostRead);
+    text = utf8_prefix(text, kMaxRead);
     const std::size_t first = text.find_first_not_of(" \t\r\n");
     const bool is_page = first != std::string_view::npos && text[first] == '<';
     std::string words;

@@ -18,20 +18,20 @@ class PutOffs {
 public:
     using Role = std::uint32_t;
     static constexpr Role kEverybody = 0;  // no role's number
-    static constexpr std::size_t kMostModels = 64;
-    static constexpr std::size_t kMostOfEverybody = 1024;
+    static constexpr std::size_t kMaxModels = 64;
+    static constexpr std::size_t kMaxOfEverybody = 1024;
 
-    // Callers may name any number of models that an engine does not list. Beyond kMostModels, the role is put off for
-    // all models. Everybody never is: beyond kMostOfEverybody, the model whose time ends first is forgotten.
+    // Callers may name any number of models that an engine does not list. Beyond kMaxModels, the role is put off for
+    // all models. Everybody never is: beyond kMaxOfEverybody, the model whose time ends first is forgotten.
     void put_off(Role role, std::string_view model, std::int64_t until_us, std::uint32_t epoch) {
         Models &models = roles_[role];
         if (role == kEverybody) {
-            if (models.size() >= kMostOfEverybody && !models.contains(model))
+            if (models.size() >= kMaxOfEverybody && !models.contains(model))
                 models.erase(std::ranges::min_element(models, {}, [](const auto &known) { return known.second.us; }));
             models.insert_or_assign(std::string(model), Until{until_us, epoch});
             return;
         }
-        models.insert_or_assign(std::string(models.size() < kMostModels || models.contains(model) ? model : kAnyModel),
+        models.insert_or_assign(std::string(models.size() < kMaxModels || models.contains(model) ? model : kAnyModel),
                                 Until{until_us, epoch});
     }
 

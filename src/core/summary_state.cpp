@@ -31,7 +31,7 @@ std::string cut_text(std::uint64_t cut) {
     return hex;
 }
 
-std::int64_t sum(std::int64_t a, std::int64_t b) { return std::min(a + b, SummaryState::kMostCount); }
+std::int64_t sum(std::int64_t a, std::int64_t b) { return std::min(a + b, SummaryState::kMaxCount); }
 
 }  // namespace
 
@@ -80,12 +80,12 @@ std::vector<std::string_view> KeptTexts::in_order() const {
 // ---- the state ------------------------------------------------------------------------------------------------------
 
 SummaryState::SummaryState(std::pmr::memory_resource *memory)
-    : samples_(memory, {kMostSamples, kSampleCost, 1}), facts_(memory, {kMostFacts, 1, 0}), metadata_(memory),
+    : samples_(memory, {kMaxSamples, kSampleCost, 1}), facts_(memory, {kMaxFacts, 1, 0}), metadata_(memory),
       prompt_(memory) {}
 
-std::string_view SummaryState::sample_of(std::string_view text) { return utf8_prefix(text, kMostSampleBytes); }
+std::string_view SummaryState::sample_of(std::string_view text) { return utf8_prefix(text, kMaxSampleBytes); }
 
-std::string_view SummaryState::fact_of(std::string_view text) { return first_characters(text, kMostFactCharacters); }
+std::string_view SummaryState::fact_of(std::string_view text) { return first_characters(text, kMaxFactCharacters); }
 
 void SummaryState::add_value(std::string_view value) {
     if (value.empty())
@@ -117,9 +117,9 @@ bool SummaryState::add_metadata(std::string_view key, std::string_view json, Pro
         return true;
     const std::size_t was = found == metadata_.end() ? 0 : found->second.size();
     const std::size_t is = metadata_bytes_ - was + json.size() + (found == metadata_.end() ? key.size() : 0);
-    if (is > kMostMetadataBytes) {
+    if (is > kMaxMetadataBytes) {
         problem.set(sqlstate::kProgramLimitExceeded, "metadata of a summary is too long");
-        problem.with_detail("Its keys and values have %zu bytes; the limit is %zu.", is, kMostMetadataBytes);
+        problem.with_detail("Its keys and values have %zu bytes; the limit is %zu.", is, kMaxMetadataBytes);
         return false;
     }
     if (found == metadata_.end())

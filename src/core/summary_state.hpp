@@ -78,14 +78,14 @@ private:
 
 class SummaryState {
 public:
-    static constexpr std::size_t kMostSampleBytes = 65'536;  // of a value: so much of it is read
-    static constexpr std::size_t kMostSamples = 262'144;     // bytes of all samples, and kSampleCost for each of them
+    static constexpr std::size_t kMaxSampleBytes = 65'536;  // of a value: so much of it is read
+    static constexpr std::size_t kMaxSamples = 262'144;     // bytes of all samples, and kSampleCost for each of them
     static constexpr std::size_t kSampleCost = 64;
-    static constexpr std::size_t kMostFacts = 100;
+    static constexpr std::size_t kMaxFacts = 100;
     static constexpr std::size_t kFactsOfValue = 3;
-    static constexpr std::size_t kMostFactCharacters = 200;
-    static constexpr std::size_t kMostMetadataBytes = 65'536;
-    static constexpr std::int64_t kMostCount = 1'000'000'000'000'000;  // counts stay at this number
+    static constexpr std::size_t kMaxFactCharacters = 200;
+    static constexpr std::size_t kMaxMetadataBytes = 65'536;
+    static constexpr std::int64_t kMaxCount = 1'000'000'000'000'000;  // counts stay at this number
 
     struct Counts {
         std::int64_t rows = 0;

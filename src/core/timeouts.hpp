@@ -16,7 +16,7 @@ namespace steadytext::core {
 
 class Timeouts {
 public:
-    static constexpr std::size_t kMostRoles = 256;  // beyond them, the role that timed out longest ago is forgotten
+    static constexpr std::size_t kMaxRoles = 256;  // beyond them, the role that timed out longest ago is forgotten
 
     // The daemon answered somebody, or is connected anew.
     void forgive() noexcept { roles_.clear(); }
@@ -56,7 +56,7 @@ private:
         for (Role &known : roles_)
             if (known.id == role)
                 return known;
-        if (roles_.size() < kMostRoles)
+        if (roles_.size() < kMaxRoles)
             return roles_.emplace_back(Role{role});
         return *std::min_element(roles_.begin(), roles_.end(),
                                  [](const Role &a, const Role &b) { return a.struck_us < b.struck_us; }) = Role{role};

@@ -56,10 +56,10 @@ public:
     void answered(std::int64_t took_us) noexcept { usual_us_ += (took_us - usual_us_) / 8; }
     // A request was sent at `sent_us` and given up at its deadline; call it after ended(). As many as matter are kept.
     void gave_up(std::uint32_t role, std::int64_t sent_us, std::int64_t now_us) {
-        constexpr std::int64_t kMostUs = 1'000'000;
-        constexpr std::size_t kMostKept = 4096;
-        const std::int64_t until_us = sent_us + std::min(usual_us_, kMostUs);
-        if (until_us > now_us && given_up(role, now_us) < kMostKept)
+        constexpr std::int64_t kMaxUs = 1'000'000;
+        constexpr std::size_t kMaxKept = 4096;
+        const std::int64_t until_us = sent_us + std::min(usual_us_, kMaxUs);
+        if (until_us > now_us && given_up(role, now_us) < kMaxKept)
             of(role).given_up.push_back(until_us);
     }
 

@@ -27,7 +27,7 @@ using namespace steadytext;
 
 // A statement that changes up to this many rows gets a log row for each. A statement that changes more rows gets a
 // single log row with their number.
-constexpr int kMostRows = 100;
+constexpr int kMaxRows = 100;
 
 struct Audited {
     const char *table;
@@ -86,7 +86,7 @@ void write(const char *event, const char *changes, const Audited &table, const c
                  " SELECT $1, $2, nullif($3, '')::inet, d.details FROM ("
                  "  SELECT details FROM changes WHERE (SELECT n FROM many) <= %d"
                  "  UNION ALL SELECT jsonb_build_object('table', '%s', 'rows', n) FROM many WHERE n > %d) d",
-                 changes, kMostRows, table.table, kMostRows);
+                 changes, kMaxRows, table.table, kMaxRows);
     Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
     Datum values[] = {CStringGetTextDatum(event), CStringGetTextDatum(user), CStringGetTextDatum(address)};
     if (SPI_execute_with_args(statement, std::size(types), types, values, nullptr, false, 0) != SPI_OK_INSERT)

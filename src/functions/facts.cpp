@@ -91,9 +91,9 @@ Facts read_facts(Jsonb *array) {
                      : 0));
     Facts facts{array};
     facts.count = JB_ROOT_COUNT(array);
-    if (facts.count > static_cast<std::size_t>(core::kMostDocuments))
+    if (facts.count > static_cast<std::size_t>(core::kMaxDocuments))
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("facts array is too long"),
-                        errdetail("It has %zu elements; the limit is %d.", facts.count, core::kMostDocuments)));
+                        errdetail("It has %zu elements; the limit is %d.", facts.count, core::kMaxDocuments)));
     facts.texts = static_cast<std::string_view *>(palloc((facts.count + 1) * sizeof(std::string_view)));
     facts.places = static_cast<std::size_t *>(palloc((facts.count + 1) * sizeof(std::size_t)));
     each_element(array, [&](JsonbValue &element, std::size_t place) {

@@ -158,7 +158,7 @@ void put_daemons(ReturnSetInfo *result, bool watched, std::int64_t now_us) {
 }
 
 void put_models(ReturnSetInfo *result) {
-    constexpr int kMostShown = 64;  // a proxy has a thousand
+    constexpr int kMaxShown = 64;  // a proxy has a thousand
     auto *models = static_cast<shmem::Model *>(palloc(shmem::ModelTable::kMost * sizeof(shmem::Model)));
     const std::uint32_t count = shmem::segment().daemons->models.load(models);
     std::int64_t served = 0;
@@ -169,7 +169,7 @@ void put_models(ReturnSetInfo *result) {
         details.add("remembered", std::int64_t{count} - served);
         int shown = 0;
         for (std::uint32_t i = 0; i < count; i++)
-            if (models[i].served && shown++ < kMostShown)
+            if (models[i].served && shown++ < kMaxShown)
                 details.add(models[i].name, std::string_view(models[i].fingerprint));
     });
 }

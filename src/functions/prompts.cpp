@@ -27,7 +27,7 @@ STEADYTEXT_FUNCTION(steadytext_jinja_names) {
     session::require(core::arguments_of("_steadytext.jinja_names")[0].rule, "template", source);
     check_stack_depth();
     static std::vector<std::string> *names = new std::vector<std::string>;
-    core::Work work = pg::interruptible(core::jinja::kMostSteps);
+    core::Work work = pg::interruptible(core::jinja::kMaxSteps);
     pg::worked(work, kWork, [&](core::Problem &problem) { return core::jinja::check(source, work, *names, problem); });
     Datum *elements = static_cast<Datum *>(palloc((names->size() + 1) * sizeof(Datum)));
     for (std::size_t i = 0; i < names->size(); i++)
@@ -42,7 +42,7 @@ STEADYTEXT_FUNCTION(steadytext_jinja_render) {
     const bool strict = session::argument_is_true(fcinfo, 2);
     check_stack_depth();
     static std::string *rendered = new std::string;
-    core::Work work = pg::interruptible(core::jinja::kMostSteps);
+    core::Work work = pg::interruptible(core::jinja::kMaxSteps);
     pg::worked(work, kWork, [&](core::Problem &problem) {
         if (rendered->capacity() > kKept)
             std::string().swap(*rendered);

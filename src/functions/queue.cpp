@@ -258,8 +258,8 @@ void refuse_if_too_large(const char *type, bool has_prompts, const Datum *payloa
         return;
     ArrayType *texts = DatumGetArrayTypeP(payload[1]);
     const std::int64_t count = ArrayGetNItems(ARR_NDIM(texts), ARR_DIMS(texts));
-    if (count > core::kMostParts) {
-        problem.set("54000", "a batch may have at most %d parts", core::kMostParts);
+    if (count > core::kMaxParts) {
+        problem.set("54000", "a batch may have at most %d parts", core::kMaxParts);
         problem.with_detail("It has %lld.", static_cast<long long>(count)).with_hint("Queue it in parts.");
         pg::raise(problem);
     }

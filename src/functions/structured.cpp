@@ -10,7 +10,7 @@
 #include "src/pg/text_array.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 
 #include <algorithm>
 
@@ -132,7 +132,7 @@ Datum row_of(FunctionCallInfo fcinfo, Oid type, HeapTupleHeader base, Datum json
     if (pg::make_row(type, base, {VARDATA_ANY(object), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(object))}, row,
                      problem))
         return row;
-    (void)session::degrade(problem);
+    (void)session::apply_on_failure(problem);
     PG_RETURN_NULL();
 }
 

@@ -39,7 +39,7 @@ constexpr Oid kFloatFamily = 1970;  // btree float_ops, numeric_ops, enum_ops an
 constexpr Oid kNumericFamily = 1988;
 constexpr Oid kEnumFamily = 3522;
 constexpr Oid kDatetimeFamily = 434;              // date and both timestamps
-constexpr int kMostValues = 1'000;                // of a list
+constexpr int kMaxValues = 1'000;                 // of a list
 constexpr std::int32_t kFirstWritten = -730'119;  // 0001-01-01 and 9999-12-31, since 2000-01-01: a year of four digits
 constexpr std::int32_t kLastWritten = 2'921'939;
 
@@ -214,7 +214,7 @@ bool values_of(Node *tree, List **values) {
     }
     if (IsA(tree, ArrayExpr)) {
         if (reinterpret_cast<ArrayExpr *>(tree)->multidims ||
-            list_length(reinterpret_cast<ArrayExpr *>(tree)->elements) > kMostValues)
+            list_length(reinterpret_cast<ArrayExpr *>(tree)->elements) > kMaxValues)
             return false;
         ListCell *cell;
         foreach (cell, reinterpret_cast<ArrayExpr *>(tree)->elements) {
@@ -240,7 +240,7 @@ bool values_of(Node *tree, List **values) {
     int count;
     deconstruct_array(DatumGetArrayTypeP(constant->constvalue), type, length, by_value, alignment, &elements, &nulls,
                       &count);
-    if (count > kMostValues)
+    if (count > kMaxValues)
         return false;
     for (int i = 0; i < count; i++) {
         CHECK_FOR_INTERRUPTS();
@@ -395,10 +395,10 @@ bool match(const Subject &subject, const Const *pattern, bool is_like, Oid colla
     static auto *translated = new core::constraint::SchemaPattern;
     bool good = false;
     guarded([&](core::Problem &) {
-        good = length <= core::constraint::kMostPatternBytes &&
+        good = length <= core::constraint::kMaxPatternBytes &&
                (is_like ? core::constraint::schema_pattern_of_like({text, length}, *translated)
                         : core::constraint::schema_pattern({text, length}, ascii, *translated)) &&
-               translated->text.size() <= core::constraint::kMostPatternBytes;
+               translated->text.size() <= core::constraint::kMaxPatternBytes;
         return true;
     });
     // The regex sees padding, but the schema does not.

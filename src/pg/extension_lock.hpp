@@ -1,6 +1,6 @@
 // Prevents that the extension is dropped while a worker is at work in its database.
 //
-// A worker holds the lock through each step (bgworker/step.cpp). A transaction that drops the extension takes it before
+// A worker holds the lock through each step (bgworker/worker_transaction.cpp). A transaction that drops the extension takes it before
 // the statement (in a ProcessUtility hook) and holds it to its end. Regime: pg, within a transaction.
 //
 // It is a lock of the extension's own, not PostgreSQL's lock on the extension object: any owner of a function can take

@@ -36,7 +36,7 @@ namespace {
 
 constexpr int kMaxNesting = 10;
 // The schema of nested types can grow exponentially, so a schema that no call could use is not completed.
-constexpr int kMostBytes = static_cast<int>(core::constraint::kMostSchemaBytes);
+constexpr int kMaxBytes = static_cast<int>(core::constraint::kMaxSchemaBytes);
 
 // Which CHECKs are written: all that are understood, only CHECKs that prove usable by themselves, or none.
 enum class Checks { All, Tried, None };
@@ -44,8 +44,8 @@ enum class Checks { All, Tried, None };
 struct Writer {
     StringInfo out;
     Checks checks;
-    bool has_checks = false;                                      // at least one CHECK was written
-    std::uint64_t steps = core::constraint::kMostCompilingSteps;  // steps of work left for trying CHECKs
+    bool has_checks = false;                                     // at least one CHECK was written
+    std::uint64_t steps = core::constraint::kMaxCompilingSteps;  // steps of work left for trying CHECKs
 };
 
 void append_row(Writer &writer, Oid type, int nesting);
@@ -54,7 +54,7 @@ void append_row(Writer &writer, Oid type, int nesting);
 // the rest is for the answers; all CHECKs together may cost as much as a schema.
 bool is_usable(const char *schema, int length, std::uint64_t &steps) {
     const char *utf8 = pg_server_to_any(schema, length, PG_UTF8);
-    core::Work work = interruptible(std::min(steps, core::constraint::kMostCompilingSteps / 10));
+    core::Work work = interruptible(std::min(steps, core::constraint::kMaxCompilingSteps / 10));
     core::Problem ignored;
     const bool usable = try_worked(ignored, work, "the schema of a row", [&](core::Problem &problem) {
         core::constraint::Network network;
@@ -292,11 +292,11 @@ void append_row(Writer &writer, Oid type, int nesting) {
         if (column->attisdropped || is_filled_by_table(column, demands))
             continue;
         CHECK_FOR_INTERRUPTS();
-        if (out->len > kMostBytes && writer.checks == Checks::None)
+        if (out->len > kMaxBytes && writer.checks == Checks::None)
             ereport(ERROR,
                     (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("type %s is too large", format_type_be(type)),
-                     errdetail("Its JSON schema has more than %d bytes.", kMostBytes)));
-        if (out->len > kMostBytes)
+                     errdetail("Its JSON schema has more than %d bytes.", kMaxBytes)));
+        if (out->len > kMaxBytes)
             break;  // too large to use, as is_usable() will find
         add_column_demands(conditions, column, demands);
         if (required.len > 0) {
@@ -329,8 +329,8 @@ Text write(Oid type, Checks checks) {
 }
 
 bool is_usable(const Text &schema) {
-    std::uint64_t steps = core::constraint::kMostCompilingSteps;
-    return schema.length <= kMostBytes && is_usable(schema.data, schema.length, steps);
+    std::uint64_t steps = core::constraint::kMaxCompilingSteps;
+    return schema.length <= kMaxBytes && is_usable(schema.data, schema.length, steps);
 }
 
 // The schema with as many of the CHECKs as can be used.
@@ -348,7 +348,7 @@ std::string_view row_schema(Oid type) {
     // A statement calls this for each row with the same type, so the last result is kept.
     static std::string *last = new std::string, *usable = new std::string;
     Text schema = write(base, Checks::All);
-    if (schema.has_checks || schema.length > kMostBytes) {
+    if (schema.has_checks || schema.length > kMaxBytes) {
         if (*last == std::string_view(schema.data, static_cast<std::size_t>(schema.length)))
             schema = {pnstrdup(usable->data(), usable->size()), static_cast<int>(usable->size()), true};
         else {

@@ -22,7 +22,7 @@ namespace steadytext::pg {
 
 namespace {
 
-constexpr int kMostShown = 100;  // bytes of a value
+constexpr int kMaxShown = 100;  // bytes of a value
 
 // How far the making of a row is. Allocated by palloc, and points to nothing in a frame: it is read after a longjmp.
 struct Place {
@@ -159,7 +159,7 @@ const char *shown(JsonbValue value) {
     Jsonb *json = JsonbValueToJsonb(&value);
     char *text = JsonbToCString(nullptr, &json->root, VARSIZE(json));
     const int length = static_cast<int>(strlen(text));
-    const int clipped = pg_mbcliplen(text, length, kMostShown);
+    const int clipped = pg_mbcliplen(text, length, kMaxShown);
     return clipped == length ? text : psprintf("%.*s...", clipped, text);
 }
 

@@ -37,7 +37,7 @@ using session::ahead::Function;
 namespace {
 
 constexpr const char *kName = "SteadyText Read Ahead";
-constexpr std::uint32_t kMostRows = 512;        // in the ring
+constexpr std::uint32_t kMaxRows = 512;         // in the ring
 constexpr std::uint32_t kRowsAtOnce = 32;       // before it looks whether there is anything to wait for
 constexpr std::uint32_t kRecalledToSleep = 64;  // calls in sequence that the cache answered
 constexpr std::uint32_t kVainToStop = 16;       // rows in sequence whose calls nobody took
@@ -85,7 +85,7 @@ struct Scan {
 
 Scan &scan_of(CustomScanState *node) { return *reinterpret_cast<Scan *>(node); }
 PlanState *below(const Scan &scan) { return outerPlanState(&scan.node.ss.ps); }
-Row &row_at(const Scan &scan, std::uint32_t place) { return scan.ring[(scan.first + place) % kMostRows]; }
+Row &row_at(const Scan &scan, std::uint32_t place) { return scan.ring[(scan.first + place) % kMaxRows]; }
 
 // ---- rows -----------------------------------------------------------------------------------------------------------
 
@@ -229,7 +229,7 @@ bool have_ended(const Scan &scan, const Row &row) {
 // again are begun in vain.
 std::int64_t most_waiting(const Scan &scan) {
     const session::statement::RunOfPlan run = session::statement::run_of_plan();
-    std::int64_t most = std::min<std::int64_t>(kMostRows, std::int64_t{room(scan)} * 2);
+    std::int64_t most = std::min<std::int64_t>(kMaxRows, std::int64_t{room(scan)} * 2);
     bool is_whole = scan.reading.is_whole && run.rows_wanted == 0;
     if (run.rows_wanted > 0 && scan.reading.is_top && !scan.has_quals) {
         most = std::min(most, static_cast<std::int64_t>(run.rows_wanted) - scan.given_in_run);
@@ -294,7 +294,7 @@ void note_recalled(Scan &scan, const Row &row) {
 TupleTableSlot *hand_out(Scan &scan) {
     scan.current = row_at(scan, 0);
     row_at(scan, 0) = {};
-    scan.first = (scan.first + 1) % kMostRows;
+    scan.first = (scan.first + 1) % kMaxRows;
     scan.count--;
     scan.next -= scan.next > 0;
     scan.handed_out++;
@@ -315,7 +315,7 @@ bool goes_ahead(Scan &scan) {
     if (scan.sleeps || scan.has_stopped || scan.node.ss.ps.state->es_epq_active != nullptr || !Calls::are_allowed())
         return false;
     if (scan.calls == nullptr) {
-        scan.ring = static_cast<Row *>(MemoryContextAllocZero(scan.memory, kMostRows * sizeof(Row)));
+        scan.ring = static_cast<Row *>(MemoryContextAllocZero(scan.memory, kMaxRows * sizeof(Row)));
         scan.calls = Calls::make(scan.node.ss.ps.state->es_query_cxt, scan.embeds, scan.reading.are_all_calls);
     }
     return true;
@@ -364,7 +364,7 @@ void drop_rows(Scan &scan) {
     take_back(scan);
     for (; scan.count > 0; scan.count--) {
         drop_row(scan, row_at(scan, 0));
-        scan.first = (scan.first + 1) % kMostRows;
+        scan.first = (scan.first + 1) % kMaxRows;
     }
     scan.next = 0;
 }

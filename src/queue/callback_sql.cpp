@@ -103,7 +103,7 @@ void settle_callbacks(Oid role, int deadline_ms) {
     const Oid types[] = {OIDOID, INT4OID, TIMESTAMPTZOID, INT4OID};
     const Datum values[] = {ObjectIdGetDatum(role), Int32GetDatum(deadline_ms),
                             TimestampTzGetDatum(pg::timestamp_of(shmem::segment().header->made_unix_us)),
-                            Int32GetDatum(kMostCallbackTries)};
+                            Int32GetDatum(kMaxCallbackTries)};
     (void)run(kSettle, types, values);
 }
 

@@ -20,7 +20,7 @@ extern "C" {
 
 namespace steadytext::queue {
 
-inline constexpr int kMostCallbackTries = 3;  // workers that may be ended with a callback in hand before it is given up
+inline constexpr int kMaxCallbackTries = 3;  // workers that may be ended with a callback in hand before it is given up
 
 struct DueCallback {
     std::int64_t id;

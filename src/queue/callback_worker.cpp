@@ -13,7 +13,7 @@
 // catch. The queue worker records this in the row, and starts another worker for the rest.
 #include "src/pg/compat.hpp"
 #include "bgworker/places.hpp"
-#include "bgworker/step.hpp"
+#include "bgworker/worker_transaction.hpp"
 #include "bgworker/worker_process.hpp"
 #include "bgworker/workers.hpp"
 #include "shmem/segment.hpp"
@@ -107,7 +107,7 @@ void mark_failed() {
 
 bool fail(const char *reason) {
     failure = reason;
-    const bool good = worker::run_step("recording a callback's error", mark_failed);
+    const bool good = worker::run_transaction("recording a callback's error", mark_failed);
     disable_all_timeouts(false);
     return good;
 }
@@ -118,7 +118,7 @@ bool call() {
         return fail("42501: the role has not asked for it");
     core::Problem problem;
     const std::int64_t began_us = core::monotonic_us();
-    const bool good = worker::run_step("calling a callback", call_and_mark, problem, true);
+    const bool good = worker::run_transaction("calling a callback", call_and_mark, problem, true);
     disable_all_timeouts(false);
     QueryCancelPending = false;             // a timeout that came too late
     LockReleaseAll(USER_LOCKMETHOD, true);  // a restricted operation leaves no other state in a session
@@ -134,7 +134,7 @@ bool claim_next() {
     MemoryContextSwitchTo(memory);
     // The claim need not survive a crash: a callback that is claimed and not done is claimed again.
     SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-    const bool good = worker::run_step("claiming a callback", claim);
+    const bool good = worker::run_transaction("claiming a callback", claim);
     SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
     return good;
 }

@@ -1,7 +1,7 @@
 // Takes roles in turn, and asks the launcher for their workers: see callbacks.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/callbacks.hpp"
-#include "bgworker/step.hpp"
+#include "bgworker/worker_transaction.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
@@ -25,7 +25,7 @@ using shmem::CallbackWorkers;
 
 constexpr std::int64_t kLookUs = 1'000'000;  // a worker's end sets the latch, so this is only for ends that were missed
 constexpr std::int64_t kLookAfterFailureUs = 10'000'000;
-constexpr int kMostRoles = 16;  // in a single transaction
+constexpr int kMaxRoles = 16;  // in a single transaction
 
 bool any = true;  // true until the first look: an earlier worker may have left callbacks
 std::int64_t look_us = 0;
@@ -40,10 +40,10 @@ struct Wanted {
     Oid login;
     std::int64_t first_due;
 };
-Wanted wanted[kMostRoles];
+Wanted wanted[kMaxRoles];
 int wanted_count = 0, asked_count = 0;
-Wanted asked[shmem::WorkerPlaces::Left::kMostCallbackWishes];  // the role for which the launcher was asked, by the
-                                                               // wish's index; InvalidOid: none, or that is settled
+Wanted asked[shmem::WorkerPlaces::Left::kMaxCallbackWishes];  // the role for which the launcher was asked, by the
+                                                              // wish's index; InvalidOid: none, or that is settled
 shmem::WorkerPlaces::Left *left;
 
 // The starts of workers, by role. If there are too many roles, the most recently used stay. A role whose worker ended
@@ -90,7 +90,7 @@ const char *refusal(Oid role) {
 }
 
 // Logins of which a role has a worker.
-Oid busy[kMostRoles];
+Oid busy[kMaxRoles];
 int busy_count = 0;
 
 bool is_busy(Oid login) {
@@ -125,7 +125,7 @@ void look_after_role(Oid role, Oid login) {
 void visit_roles() {
     Oid at = last_role;
     bool wrapped = !OidIsValid(last_role);
-    for (int i = 0; i < kMostRoles;) {
+    for (int i = 0; i < kMaxRoles;) {
         const auto [role, login] = next_callback_role(at);
         if (!OidIsValid(role)) {
             if (wrapped)
@@ -243,7 +243,7 @@ void look_after_callbacks(std::int64_t now_us) {
     if (now_us < look_us)
         return ask_for_next(now_us);
     look_us = now_us + kLookUs;
-    if (!worker::run_step("looking after callbacks", look)) {
+    if (!worker::run_transaction("looking after callbacks", look)) {
         any = true;
         look_us = now_us + kLookAfterFailureUs;
         return;

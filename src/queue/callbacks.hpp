@@ -3,7 +3,7 @@
 // Called by the queue worker (worker_main.cpp) outside a transaction. A callback runs in a separate worker that is
 // connected as the role (callback_worker.cpp). So nothing in a callback reaches the queue worker, and the queue goes on
 // meanwhile. The launcher starts the workers, as it starts all others (bgworker/places.hpp), when it is a role's turn.
-// The queue worker asks for the workers of kMostCallbackWishes roles at once (shmem/worker_places.hpp), in the order of
+// The queue worker asks for the workers of kMaxCallbackWishes roles at once (shmem/worker_places.hpp), in the order of
 // the roles' OIDs: so no role waits behind a role that has its share of the places.
 #pragma once
 

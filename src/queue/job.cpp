@@ -285,7 +285,7 @@ void put_off(Part &part, const core::Problem &problem, std::int64_t wait_us) {
         return postpone(job, problem);
     part.again = true;
     job.to_repeat++;
-    job.not_before_us = core::monotonic_us() + std::clamp(wait_us, kRepeatUs, kMostLimitWaitUs);
+    job.not_before_us = core::monotonic_us() + std::clamp(wait_us, kRepeatUs, kMaxLimitWaitUs);
 }
 
 // The part has not ended, so it is not counted now: it is counted once, when it ends.

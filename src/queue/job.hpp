@@ -68,14 +68,14 @@ enum class Outcome : std::uint8_t {
 };
 
 // While a job waits for a limit, the limit may be raised or removed. So the limit is asked again after this time.
-inline constexpr std::int64_t kMostLimitWaitUs = 600'000'000;
+inline constexpr std::int64_t kMaxLimitWaitUs = 600'000'000;
 
 // That no daemon can be reached costs a job of at most this age no attempt.
 inline constexpr std::int64_t kLongestOutageUs = 86'400'000'000;
 // While it lasts, how long a job waits that has waited for so long: a quarter of it more.
 [[nodiscard]] constexpr std::int64_t outage_pause_us(std::int64_t waited_us) noexcept {
-    constexpr std::int64_t kLeastUs = 1'000'000, kMostUs = 30'000'000;
-    return waited_us / 4 < kLeastUs ? kLeastUs : waited_us / 4 < kMostUs ? waited_us / 4 : kMostUs;
+    constexpr std::int64_t kLeastUs = 1'000'000, kMaxUs = 30'000'000;
+    return waited_us / 4 < kLeastUs ? kLeastUs : waited_us / 4 < kMaxUs ? waited_us / 4 : kMaxUs;
 }
 
 struct Job;

@@ -195,9 +195,9 @@ void count_parts(Job &job, const Payload &payload) {
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a batch needs prompts")));
     ArrayType *array = DatumGetArrayTypeP(payload.prompts);
     const int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-    if (count > core::kMostParts)
+    if (count > core::kMaxParts)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                        errmsg("a batch may have at most %d parts", core::kMostParts)));
+                        errmsg("a batch may have at most %d parts", core::kMaxParts)));
     job.part_count = static_cast<std::uint32_t>(count);
 }
 

@@ -1,7 +1,7 @@
 // Remembers locked rows and gives them back: see locked_rows.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/locked_rows.hpp"
-#include "bgworker/step.hpp"
+#include "bgworker/worker_transaction.hpp"
 #include "src/core/clock.hpp"
 #include "src/queue/queue_sql.hpp"
 
@@ -40,7 +40,7 @@ void LockedRows::add(std::int64_t id) {
 
 bool LockedRows::try_again(std::int64_t now_us) {
     rows = {ids_, count_};
-    const bool good = worker::run_step("giving locked jobs back", give_rows_back);
+    const bool good = worker::run_transaction("giving locked jobs back", give_rows_back);
     pause_us_ = good && rows.size() < count_ ? kAgainUs : std::min(pause_us_ * 2, kLongestUs);
     due_us_ = now_us + pause_us_;
     if (good)

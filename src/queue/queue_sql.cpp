@@ -32,8 +32,8 @@ using worker::ArrayColumn;
 namespace {
 
 constexpr int kLeaseSeconds = 30;
-constexpr int kMostLosses = 5;  // workers that may die with a job in hand before it is given up
-constexpr int kMostKills = 2;   // workers that may die while at work on this very job
+constexpr int kMaxLosses = 5;  // workers that may die with a job in hand before it is given up
+constexpr int kMaxKills = 2;   // workers that may die while at work on this very job
 
 // Jumps in the index from role to role, and takes the first rows of each: of every role that a login has acted as, and
 // then as many of the login's as it has a share for. A role whose rows are all held back or taken only costs the look
@@ -222,7 +222,7 @@ std::int32_t postponed_ms(const Job &job) {
         return static_cast<std::int32_t>(static_cast<double>(outage_pause_us(age_us(job))) / 1000 *
                                          (0.75 + 0.5 * pg::random_fraction()));
     constexpr std::int64_t kLeastUs = 250'000;
-    return static_cast<std::int32_t>((std::clamp(job.limit_wait_us, kLeastUs, kMostLimitWaitUs) + 999) / 1000);
+    return static_cast<std::int32_t>((std::clamp(job.limit_wait_us, kLeastUs, kMaxLimitWaitUs) + 999) / 1000);
 }
 
 Oid vector_type() {
@@ -481,7 +481,7 @@ std::span<const std::int64_t> give_back(std::span<const std::int64_t> ids) {
 Recovered recover(bool all) {
     static Statement statement{kTable, kRecover, SPI_OK_SELECT};
     const Oid types[] = {INT4OID, BOOLOID, INT4OID};
-    const Datum values[] = {Int32GetDatum(MyProcPid), BoolGetDatum(all), Int32GetDatum(kMostLosses)};
+    const Datum values[] = {Int32GetDatum(MyProcPid), BoolGetDatum(all), Int32GetDatum(kMaxLosses)};
     statement.execute(types, values);
     Columns columns(SPI_tuptable, 0);
     const std::int64_t recovered = DatumGetInt64(columns.next());
@@ -510,7 +510,7 @@ bool delete_old() {
 bool charge_killer(std::int64_t id) {
     static Statement statement{kTable, kChargeKiller, SPI_OK_SELECT};
     const Oid types[] = {INT8OID, INT4OID};
-    const Datum values[] = {Int64GetDatum(id), Int32GetDatum(kMostKills)};
+    const Datum values[] = {Int64GetDatum(id), Int32GetDatum(kMaxKills)};
     statement.execute(types, values);
     Columns columns(SPI_tuptable, 0);
     const bool is_settled = DatumGetBool(columns.next());

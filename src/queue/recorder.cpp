@@ -2,7 +2,7 @@
 // Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/queue/recorder.hpp"
-#include "bgworker/step.hpp"
+#include "bgworker/worker_transaction.hpp"
 #include "src/core/clock.hpp"
 #include "src/queue/queue_sql.hpp"
 
@@ -25,7 +25,7 @@ Recorder *self;  // the recorder of the current transaction
 bool run(void (*step)(), core::Problem &problem) {
     SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);  // announced only once it is certain
     SetConfigOption("lock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
-    const bool good = worker::run_step("recording results", step, problem);
+    const bool good = worker::run_transaction("recording results", step, problem);
     SetConfigOption("lock_timeout", "2s", PGC_SUSET, PGC_S_OVERRIDE);
     SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
     return good;

@@ -13,7 +13,7 @@ namespace steadytext::queue {
 namespace {
 
 constexpr std::int64_t kActiveUs = 60'000'000;
-constexpr std::uint32_t kMostBatches = 4;  // begun batches per role, as each has texts and answers in memory
+constexpr std::uint32_t kMaxBatches = 4;  // begun batches per role, as each has texts and answers in memory
 
 // Sorts by urgency, as the statement that claims jobs returns them in any order.
 void insert_by_rank(JobList &jobs, Job *job) {
@@ -47,7 +47,7 @@ void RoleShares::add(Job *job) {
 
 // The batch that has its turn goes to the end.
 Job *RoleShares::next_batch(RoleShare &share, std::int64_t now_us) {
-    while (!begins_none_ && share.batches.count < kMostBatches && !share.new_batches.is_empty()) {
+    while (!begins_none_ && share.batches.count < kMaxBatches && !share.new_batches.is_empty()) {
         Job *job = share.new_batches.first;
         share.new_batches.remove(job);
         share.batches.add(job);

@@ -20,7 +20,7 @@
 // (work_mark.hpp): so the next worker knows which job killed this worker.
 #include "src/pg/compat.hpp"
 #include "bgworker/places.hpp"
-#include "bgworker/step.hpp"
+#include "bgworker/worker_transaction.hpp"
 #include "bgworker/worker_process.hpp"
 #include "bgworker/workers.hpp"
 #include "src/core/clock.hpp"
@@ -60,8 +60,8 @@ constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
 constexpr std::int64_t kFirstPatienceUs = 5'000'000;
 constexpr std::int64_t kLongestPatienceUs = 120'000'000;  // or the time that a call may take, if that is more
-constexpr std::uint32_t kMostCalls = 256;
-constexpr std::uint32_t kLeastClaimed = 32, kMostClaimed = 2048;
+constexpr std::uint32_t kMaxCalls = 256;
+constexpr std::uint32_t kLeastClaimed = 32, kMaxClaimed = 2048;
 constexpr std::int64_t kClaimedBytes = 32 * 1024;  // estimated memory of a claimed job, unpacked
 // A bunch that is finished sooner, or later, changes the size of the next bunch
 constexpr std::int64_t kFastUs = 50'000, kSlowUs = 200'000;
@@ -78,7 +78,7 @@ struct Worker {
     std::int64_t memory_us = 0;  // when memory was measured; begun_bytes counts the bytes begun since
     std::int64_t begun_bytes = 0;
     bool has_memory = true;
-    Part *parts[kMostCalls];   // with a running request, by its call's tag
+    Part *parts[kMaxCalls];    // with a running request, by its call's tag
     std::uint32_t latest = 0;  // the last place taken in `parts`
     Job *in_hand;              // the job of the part that is being begun or ended
     HeldBack held_back;
@@ -126,7 +126,7 @@ void hold_back(Oid role) {
 // ---- the requests of jobs -------------------------------------------------------------------------------------------
 
 void keep(Part &part) {
-    while (self->parts[self->latest = (self->latest + 1) % kMostCalls] != nullptr) {
+    while (self->parts[self->latest = (self->latest + 1) % kMaxCalls] != nullptr) {
     }
     self->parts[self->latest] = &part;
     part.call->tag = self->latest;
@@ -270,7 +270,7 @@ void advance_jobs() {
 
 // The limit for all claimed jobs together, so that they leave room for running jobs.
 std::uint32_t most_claimed() {
-    return std::clamp(static_cast<std::uint32_t>(budget() / kClaimedBytes / 2), kLeastClaimed, kMostClaimed);
+    return std::clamp(static_cast<std::uint32_t>(budget() / kClaimedBytes / 2), kLeastClaimed, kMaxClaimed);
 }
 
 // Doubles the bunch if the last bunch was finished at once, as each transaction has a cost. Shrinks it if the last
@@ -473,11 +473,11 @@ bool work(std::int64_t now_us) {
     core::Problem problem;
     if (const std::uint64_t cancels = self->row->queue_cancels.load(); cancels != self->cancels) {
         self->cancels = cancels;
-        if (!worker::run_step("looking for cancelled jobs", drop_cancelled))
+        if (!worker::run_transaction("looking for cancelled jobs", drop_cancelled))
             return false;
     }
     const bool can_advance = !self->calls->is_idle() || (!self->shares.is_empty() && self->calls->has_room());
-    if (can_advance && !worker::run_step("carrying out jobs", advance_jobs, problem, true))
+    if (can_advance && !worker::run_transaction("carrying out jobs", advance_jobs, problem, true))
         end_broken(problem);
     if (is_time_to_record(now_us) && !record_over())
         return false;
@@ -490,20 +490,20 @@ bool work(std::int64_t now_us) {
     }
     if (now_us - self->renewed_us > kRenewUs) {
         self->renewed_us = now_us;
-        if (has_jobs() && !worker::run_step("renewing leases", renew_all))
+        if (has_jobs() && !worker::run_transaction("renewing leases", renew_all))
             return false;
     }
     if (now_us - self->tidied_us > kTidyUs) {
         self->tidied_us = now_us;
-        if (!worker::run_step("tidying the queue", tidy))
+        if (!worker::run_transaction("tidying the queue", tidy))
             return false;
         self->is_sweeping = true;
     }
-    if (self->is_sweeping && !worker::run_step("deleting old jobs", sweep))
+    if (self->is_sweeping && !worker::run_transaction("deleting old jobs", sweep))
         return false;
     if (wants_more(now_us)) {
         size_bunch(now_us);
-        if (!worker::run_step("claiming jobs", claim_jobs))
+        if (!worker::run_transaction("claiming jobs", claim_jobs))
             return false;
     }
     return true;
@@ -537,7 +537,7 @@ void run() {
         if (work(now_us)) {
             self->pause_us = 0;
             self->row->queue_failures.store(0);
-        } else if (worker::run_step("looking for a queue", look_for_queue) && !found_queue) {
+        } else if (worker::run_transaction("looking for a queue", look_for_queue) && !found_queue) {
             return;  // the extension was dropped, or the schema renamed
         } else {
             self->row->queue_failures.fetch_add(1);
@@ -589,10 +589,10 @@ void withdraw(int, Datum) {
 // A worker that is told to end has this long. Jobs that it cannot give back, for example because the table is locked,
 // are taken over by its successor.
 void give_back_in_time() {
-    constexpr int kMostMs = 500;
+    constexpr int kMaxMs = 500;
     ProcDiePending = false;
-    enable_timeout_after(STATEMENT_TIMEOUT, kMostMs);
-    if (!worker::run_step("giving jobs back", give_back_jobs) && self->took_over)
+    enable_timeout_after(STATEMENT_TIMEOUT, kMaxMs);
+    if (!worker::run_transaction("giving jobs back", give_back_jobs) && self->took_over)
         self->left->queue_pid.store(MyProcPid);
     disable_timeout(STATEMENT_TIMEOUT, false);
 }
@@ -630,7 +630,7 @@ bool begin(Oid database) {
         return false;
     }
     // If the queue is not in its place, as the schema was renamed, the next worker looks for it again.
-    if (!worker::run_step("looking for a queue", look_for_queue) || !found_queue)
+    if (!worker::run_transaction("looking for a queue", look_for_queue) || !found_queue)
         return false;
     const std::uint32_t index = self->segment->databases->of(database);
     if (index == shmem::DatabaseTable::kNone)
@@ -663,14 +663,14 @@ void steadytext_queue_main(Datum) {
     if (!begin(worker::my_order().database))
         proc_exit(0);
     settle_settings();
-    self->calls = ConcurrentCalls::make(kMostCalls);
+    self->calls = ConcurrentCalls::make(kMaxCalls);
     self->calls->outlive_transactions();
     self->calls->watch(note_moving);
     self->look_at_once = true;  // there may be jobs
     uncharged = mark.open(MyDatabaseId);
     // A job that killed its worker is charged on disk before it begins again
     SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
-    if (worker::run_step("taking over", begin_work)) {
+    if (worker::run_transaction("taking over", begin_work)) {
         mark.clear();
         self->took_over = true;
         SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
@@ -684,7 +684,7 @@ void steadytext_queue_main(Datum) {
     self->leaves_jobs = !is_idle();
     if (!self->leaves_jobs)
         // The counts that it writes stay until the next worker comes
-        (void)worker::run_step("tidying the queue", tidy);
+        (void)worker::run_transaction("tidying the queue", tidy);
     self->calls->give_up();
     if (self->leaves_jobs)
         give_back_in_time();

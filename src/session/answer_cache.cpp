@@ -7,7 +7,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/session/keeper_call.hpp"
 #include "src/session/observe.hpp"
-#include "src/session/scope.hpp"
+#include "src/session/cache_scope.hpp"
 
 extern "C" {
 #include "access/xlog.h"

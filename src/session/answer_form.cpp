@@ -152,7 +152,7 @@ CheckedForm check_form(const AnswerForm &form) {
 }
 
 void require_usable(const CheckedForm &form) {
-    core::Work work = pg::interruptible(core::constraint::kMostCompilingSteps);
+    core::Work work = pg::interruptible(core::constraint::kMaxCompilingSteps);
     pg::worked(work, "the form of the answer", [&](core::Problem &problem) {
         core::constraint::Network network;
         switch (form.kind) {
@@ -171,7 +171,7 @@ void require_usable(const CheckedForm &form) {
 }
 
 bool take_formed(const CheckedForm &form, std::string_view &answer, core::Problem &problem) {
-    core::Work work = pg::interruptible(core::constraint::kMostCheckingSteps);
+    core::Work work = pg::interruptible(core::constraint::kMaxCheckingSteps);
     return pg::try_worked(problem, work, "checking the form of the answer", [&](core::Problem &p) {
         switch (form.kind) {
         case Kind::Free:

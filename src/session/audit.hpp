@@ -7,7 +7,7 @@
 #pragma once
 
 #include "src/core/rules.hpp"
-#include "src/core/suspicion.hpp"
+#include "src/core/injection_patterns.hpp"
 
 namespace steadytext::session {
 

@@ -6,7 +6,7 @@
 #include "src/guc.hpp"
 #include "src/pg/own_table.hpp"
 #include "src/pg/table_rows.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 
 extern "C" {
 #include "utils/acl.h"

@@ -26,7 +26,7 @@ std::string_view *make_texts(std::size_t count) {
 Texts parts_of(Texts texts, std::size_t room) {
     static std::vector<std::string> *parts = new std::vector<std::string>;
     pg::guarded([&](core::Problem &) {
-        *parts = core::packed({texts.begin(), texts.end()}, room, Condensing::kMostParts);
+        *parts = core::packed({texts.begin(), texts.end()}, room, Condensing::kMaxParts);
         return true;
     });
     std::string_view *copies = make_texts(parts->size());

@@ -6,7 +6,7 @@
 // model, so the same texts are asked about in the same requests and are found in the cache, also while no daemon
 // answers. Only where the model says that a request is beyond its window are all parts made half as large, down to
 // kLeastRoom. An answer about a part has a quarter of a request at most, so each round has a quarter of the parts of
-// the round before it; the first has kMostParts at most.
+// the round before it; the first has kMaxParts at most.
 #pragma once
 
 #include "src/core/rules.hpp"
@@ -22,7 +22,7 @@ struct Condensing {
     // token.
     static constexpr std::size_t kRoom = 4096;
     static constexpr std::size_t kLeastRoom = 256;
-    static constexpr std::size_t kMostParts = 128;
+    static constexpr std::size_t kMaxParts = 128;
 
     std::span<const std::string_view> texts{};
     // What is asked: about all texts in one request, about a part of them, about the answers to parts.

@@ -11,12 +11,12 @@
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 #include "src/session/equal_answers.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/running_call.hpp"
-#include "src/session/scope.hpp"
+#include "src/session/cache_scope.hpp"
 #include "src/session/settings.hpp"
 
 #include <algorithm>
@@ -237,7 +237,7 @@ void EmbeddingCall::finish() {
     if (cut_tokens_ > 0)
         warn_of_cut(cut_tokens_);
     if (has_failed(result))
-        (void)degrade(problem);
+        (void)apply_on_failure(problem);
     took_us = observe::end();
 }
 

@@ -14,13 +14,13 @@
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 #include "src/session/equal_answers.hpp"
 #include "src/session/generation_stream.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/running_call.hpp"
-#include "src/session/scope.hpp"
+#include "src/session/cache_scope.hpp"
 #include "src/session/settings.hpp"
 
 #include <algorithm>
@@ -173,7 +173,7 @@ std::string_view daemon_name(std::uint16_t row) {
 void fall_back(const Resolved &resolved, const core::Problem &problem, Generation &generation) {
     if (strcmp(problem.sqlstate, core::sqlstate::kProgramLimitExceeded) == 0)
         pg::raise(problem);
-    const Degraded instead = degrade(problem);
+    const Degraded instead = apply_on_failure(problem);
     generation.degraded = true;
     generation.finish_reason = "fallback";
     generation.is_null = instead == Degraded::Null || !resolved.form.is_free();

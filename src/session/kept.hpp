@@ -8,7 +8,7 @@
 //     if (!copy.is_current()) copy.make([] { ... });                   // may raise
 //
 // A copy of tables (make_of(), is_confirmed()) stays in use for a time while another transaction has the tables locked,
-// and each call tries again. The time is steadytext.request_timeout, but at most kMostStaleUs, since the copy was last
+// and each call tries again. The time is steadytext.request_timeout, but at most kMaxStaleUs, since the copy was last
 // known to be current. At that moment every change that the copy lacks had not been committed. So a limit binds every
 // session at most that long after its commit, whoever locks the tables.
 //
@@ -52,7 +52,7 @@ public:
     void make_of(std::span<const Oid> tables, Make &&make_copy) {
         const std::int64_t now_us = core::monotonic_us();
         if (!pg::try_lock_tables(tables)) {
-            if (made_at_ != kNever && now_us - confirmed_us_ < std::min(timeout_us(), kMostStaleUs))
+            if (made_at_ != kNever && now_us - confirmed_us_ < std::min(timeout_us(), kMaxStaleUs))
                 return;
             pg::lock_tables(tables, patience_ms(now_us));
         }
@@ -64,7 +64,7 @@ public:
 
 private:
     static constexpr std::uint64_t kNever = 0;
-    static constexpr std::int64_t kMostStaleUs = 30'000'000;  // a cap, because a session sets its own timeout
+    static constexpr std::int64_t kMaxStaleUs = 30'000'000;  // a cap, because a session sets its own timeout
     static std::int64_t timeout_us() { return std::int64_t{guc::request_timeout_ms} * 1000; }
 
     // While tables stay locked, all waits for them end when the first wait ends.

@@ -9,7 +9,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/once.hpp"
 #include "src/session/budgets.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 #include "src/session/limit_rules.hpp"
 #include "src/session/observe.hpp"
 
@@ -149,8 +149,8 @@ struct OpenCall {
     RateLimiter::Grant grant;
 };
 constexpr SubTransactionId kNone = static_cast<SubTransactionId>(-1);  // belongs to none: outlives them all
-constexpr int kMostOpen = 32;
-OpenCall open_calls[kMostOpen];
+constexpr int kMaxOpen = 32;
+OpenCall open_calls[kMaxOpen];
 
 void close(OpenCall &call) {
     limiter().end(call.grant, me(), wake);
@@ -381,7 +381,7 @@ bool has_room_ahead(const Bound &bound, std::uint32_t place, const Spending &spe
     if (!limiter().peek(limit, now_us, usage))
         return false;
     const bool is_of_tokens = limit.unit == Unit::Tokens;
-    const std::int64_t needed = is_of_tokens ? (under_way + spending.tokens) * kMostPerEstimated : spending.requests;
+    const std::int64_t needed = is_of_tokens ? (under_way + spending.tokens) * kMaxPerEstimated : spending.requests;
     const bool warns = rule.budget != Budget::No && !has_warned(core::sqlstate::kWarning);
     const std::int64_t most = warns ? std::min(limit.most, warned_from(rule) - 1) : limit.most;
     return usage.used <= most - needed;

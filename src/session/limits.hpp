@@ -74,7 +74,7 @@ enum class Admission { Admitted, Refused, Later, WhenWoken, AfterOthers };
 // Requests are charged as calls are begun, in the order of their rows. A call's tokens are known at its end, and those
 // of later rows are charged by then: so a call is begun early only while there is room for several times the estimates.
 // Nor may it hold what other sessions need: calls at once, or the turn at a daemon.
-inline constexpr std::int64_t kMostPerEstimated = 4;  // tokens of a call, as a rule; a template of a chat adds some
+inline constexpr std::int64_t kMaxPerEstimated = 4;  // tokens of a call, as a rule; a template of a chat adds some
 enum class Turn : std::uint8_t {
     Any,      // no limit binds the call
     InOrder,  // now, if all calls of the statement before it were made

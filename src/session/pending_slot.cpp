@@ -67,7 +67,7 @@ bool PendingSlot::prepare(const SlotRequest &request, core::Problem &problem) {
 bool PendingSlot::claim(const SlotRequest &request) {
     const shmem::Segment &segment = shmem::segment();
     const shmem::Claimant who = room::claimant(request);
-    if (room::lack(request) != room::Lack::None || !segment.slots->claim(my_shard(), who, id_))
+    if (room::shortage(request) != room::Shortage::None || !segment.slots->claim(my_shard(), who, id_))
         return false;
     shmem::Slot &claimed = slot();
     if (!segment.payloads->store(request.params, claimed.request) ||

@@ -4,7 +4,7 @@
 #include "src/core/prose.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/concurrent_calls.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 
 extern "C" {
 #include "utils/memutils.h"
@@ -82,7 +82,7 @@ Replies ask_all(const Questions &questions, std::span<std::string_view> answers,
 }
 
 Replies without_answer(const core::Problem &problem) {
-    return degrade(problem) == Degraded::Null ? Replies::None : Replies::Fallback;
+    return apply_on_failure(problem) == Degraded::Null ? Replies::None : Replies::Fallback;
 }
 
 }  // namespace steadytext::session

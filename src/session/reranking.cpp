@@ -10,11 +10,11 @@
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/running_call.hpp"
-#include "src/session/scope.hpp"
+#include "src/session/cache_scope.hpp"
 #include "src/session/settings.hpp"
 
 #include <algorithm>
@@ -238,7 +238,7 @@ CallResult RerankingCall::accept(const Answer &answer, CachedAnswer &shared) {
 }
 
 void RerankingCall::fall_back() {
-    if (degrade(problem) == Degraded::Null)
+    if (apply_on_failure(problem) == Degraded::Null)
         return;
     core::Work work = pg::interruptible();
     pg::worked(work, "ranking by words", [&](core::Problem &) {

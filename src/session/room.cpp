@@ -22,9 +22,7 @@ void count(Counter counter) {
 }  // namespace
 
 // The role that has logged in counts, not the role that the session acts as: SET ROLE gives nobody another share.
-shmem::Claimant claimant(const SlotRequest &request) {
-    return {pg::my_proc_number(), login_of(*request.spending)};
-}
+shmem::Claimant claimant(const SlotRequest &request) { return {pg::my_proc_number(), login_of(*request.spending)}; }
 
 std::uint32_t chunks_of(const SlotRequest &request) {
     return shmem::PayloadPool::chunks_for(request.params.size()) + (request.streaming ? 1 : 0);
@@ -32,17 +30,17 @@ std::uint32_t chunks_of(const SlotRequest &request) {
 
 // Shares of slots and payload memory: src/core/fair_share.hpp. The holdings of roles are counted only when so much is
 // in use that it matters. The slots are looked at first: a slot is counted as free after its memory is.
-Lack lack(const SlotRequest &request) {
+Shortage shortage(const SlotRequest &request) {
     const shmem::Segment &segment = shmem::segment();
     const std::uint32_t slots = segment.slots->size(), slots_in_use = segment.slots->in_use();
     const std::uint32_t chunks = segment.payloads->chunk_count(), chunks_in_use = segment.payloads->chunks_in_use();
     const std::uint32_t more = chunks_of(request);
     if (FairShare::allows_anyone(1, slots_in_use, slots) && FairShare::allows_anyone(more, chunks_in_use, chunks))
-        return Lack::None;
+        return Shortage::None;
     const shmem::Holdings held = segment.slots->held_by(claimant(request).role);
     if (!FairShare::allows(held.slots, 1, slots_in_use, slots))
-        return Lack::Slot;
-    return FairShare::allows(held.chunks, more, chunks_in_use, chunks) ? Lack::None : Lack::Memory;
+        return Shortage::Slot;
+    return FairShare::allows(held.chunks, more, chunks_in_use, chunks) ? Shortage::None : Shortage::Memory;
 }
 
 bool others_wait() { return !shmem::segment().waiting_line->is_empty(); }
@@ -72,7 +70,7 @@ bool can_never_be(const SlotRequest &request) { return chunks_of(request) > shme
 void refuse(const SlotRequest &request, core::Problem &problem) {
     const shmem::Segment &segment = shmem::segment();
     const shmem::Holdings held = segment.slots->held_by(claimant(request).role);
-    if (can_never_be(request) || lack(request) == Lack::Memory) {
+    if (can_never_be(request) || shortage(request) == Shortage::Memory) {
         count(Counter::PayloadFull);
         problem.set(core::sqlstate::kOutOfMemory, "no room in shared memory for a request");
         problem

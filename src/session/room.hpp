@@ -14,8 +14,8 @@ namespace steadytext::session::room {
 [[nodiscard]] std::uint32_t chunks_of(const SlotRequest &request);
 
 // The resource that the role's share lacks for the request. Does not look at the line.
-enum class Lack : std::uint8_t { None, Slot, Memory };
-[[nodiscard]] Lack lack(const SlotRequest &request);
+enum class Shortage : std::uint8_t { None, Slot, Memory };
+[[nodiscard]] Shortage shortage(const SlotRequest &request);
 
 // Room goes in turn: no session takes room while others wait. A session has a single place in line, and leaves it by
 // leave_line().

@@ -4,7 +4,7 @@
 #include "shmem/segment.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 #include "src/session/observe.hpp"
 
 extern "C" {
@@ -159,7 +159,7 @@ Turn turn_of(const Spending &spending, std::int64_t under_way) {
         return Turn::Any;
     const bool has_room = !is_one_too_many(caps) &&
                           (caps.tokens == 0 || caps.note->tokens.load(std::memory_order_relaxed) <=
-                                                   caps.tokens - (under_way + spending.tokens) * kMostPerEstimated);
+                                                   caps.tokens - (under_way + spending.tokens) * kMaxPerEstimated);
     return has_room ? Turn::InOrder : Turn::Later;
 }
 

@@ -8,7 +8,7 @@
 #include "src/pg/time.hpp"
 #include "src/pg/vector.hpp"
 #include "src/session/kept.hpp"
-#include "src/session/scope.hpp"
+#include "src/session/cache_scope.hpp"
 
 extern "C" {
 #include "access/genam.h"

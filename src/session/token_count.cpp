@@ -9,7 +9,7 @@
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/running_call.hpp"
@@ -78,7 +78,7 @@ public:
         const bool is_known_to_fail =
             problem.is_set() && problem.sqlstate == std::string_view(core::sqlstate::kUndefinedObject);
         if (has_failed(result) && !is_known_to_fail)
-            (void)degrade(problem);
+            (void)apply_on_failure(problem);
         took_us = observe::end();
     }
     [[nodiscard]] bool bytes(std::string_view &) const override { return false; }

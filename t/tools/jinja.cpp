@@ -13,7 +13,7 @@ int main() {
     std::string source, variables, mode;
     while (std::getline(std::cin, source, '\0') && std::getline(std::cin, variables, '\0') &&
            std::getline(std::cin, mode, '\0')) {
-        Work work(jinja::kMostSteps);
+        Work work(jinja::kMaxSteps);
         Problem problem;
         std::vector<std::string> names;
         std::string out;

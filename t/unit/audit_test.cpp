@@ -1,7 +1,7 @@
 // Suspicious input and its way to the audit table: what is suspected and what is not; records reach their own database
 // once, and a role that makes many cannot fill the ring.
 #include "shmem/audit_ring.hpp"
-#include "src/core/suspicion.hpp"
+#include "src/core/injection_patterns.hpp"
 
 #include <gtest/gtest.h>
 

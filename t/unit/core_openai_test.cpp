@@ -224,14 +224,14 @@ TEST(Model, OfALongListIsKnownUpToABound) {
         return json{{"data", data}}.dump();
     };
     Engine proxy = engine_at("http://localhost:8000/v1");
-    ASSERT_TRUE(read_models(listing(kMostModels), proxy));
-    EXPECT_EQ(proxy.models.size(), kMostModels);
+    ASSERT_TRUE(read_models(listing(kMaxModels), proxy));
+    EXPECT_EQ(proxy.models.size(), kMaxModels);
     EXPECT_FALSE(json::parse(info_reply("", proxy))["result"].contains("has_more_models"));
-    ASSERT_TRUE(read_models(listing(kMostModels + 1), proxy));
-    EXPECT_EQ(proxy.models.size(), kMostModels);
+    ASSERT_TRUE(read_models(listing(kMaxModels + 1), proxy));
+    EXPECT_EQ(proxy.models.size(), kMaxModels);
     EXPECT_TRUE(json::parse(info_reply("", proxy))["result"]["has_more_models"]) << "and that there are more is told";
     Engine given = engine_at("http://localhost:8000/v1 model=m0");
-    ASSERT_TRUE(read_models(listing(kMostModels + 1), given));
+    ASSERT_TRUE(read_models(listing(kMaxModels + 1), given));
     EXPECT_FALSE(given.has_more_models) << "the entry named the one it is for";
 }
 

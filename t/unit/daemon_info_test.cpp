@@ -56,7 +56,7 @@ TEST(DaemonInfo, IsNoneWithoutAResultOfMembers) {
           std::string(R"({"error": "Unknown method: info"})"), std::string(R"({"result": null})"),
           std::string(R"({"result": 5})"), std::string(R"({"result": []})"), std::string(R"({"result": NaN})"),
           R"({"result": )" + std::string(100'000, '[') + std::string(100'000, ']') + "}",
-          reply(R"("name": ")" + std::string(kMostInfoBytes, 'x') + '"'),
+          reply(R"("name": ")" + std::string(kMaxInfoBytes, 'x') + '"'),
           std::string("{\"result\": {\"name\": \"\xff\"}}")})
         EXPECT_FALSE(read_daemon_info(body, kLimits, info)) << body.substr(0, 80);
 }
@@ -95,8 +95,8 @@ TEST(DaemonInfo, AWrongMemberCostsItselfOnly) {
                 reply("\"" + std::string(member) + "\": " + value + R"(, "beside": 1, "determinism": )" + value);
             if (!read_daemon_info(body, kLimits, info))
                 continue;  // it is no JSON at all, such as a number that no double can hold
-            EXPECT_LE(info.slots, kMostToldSlots) << body.substr(0, 100);
-            EXPECT_LE(info.resident_bytes, kMostToldMemory);
+            EXPECT_LE(info.slots, kMaxToldSlots) << body.substr(0, 100);
+            EXPECT_LE(info.resident_bytes, kMaxToldMemory);
             EXPECT_EQ(info.name.find('\n'), std::string_view::npos);
             EXPECT_EQ(info.version.find('\0'), std::string_view::npos);
             for (const ToldModel &model : info.models) {
@@ -134,10 +134,10 @@ TEST(DaemonInfo, ANameTooLongIsLeftOutAndSoAreTooManyModels) {
     EXPECT_EQ(info.models.size(), 1U);
     EXPECT_TRUE(info.has_more_models) << "a call can name the one whose fingerprint is too long";
     std::string many;
-    for (std::size_t i = 0; i < 2 * kMostToldModels; i++)
+    for (std::size_t i = 0; i < 2 * kMaxToldModels; i++)
         many += (i == 0 ? "" : ", ") + model("m" + std::to_string(i), "f");
     ASSERT_TRUE(read_daemon_info(reply("\"models\": [" + many + "]"), kLimits, info));
-    EXPECT_EQ(info.models.size(), kMostToldModels);
+    EXPECT_EQ(info.models.size(), kMaxToldModels);
     EXPECT_TRUE(info.has_more_models);
     ASSERT_TRUE(read_daemon_info(reply("\"models\": [" + model("m", "f") + "]"), kLimits, info));
     EXPECT_FALSE(info.has_more_models);

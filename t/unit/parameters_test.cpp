@@ -73,8 +73,8 @@ TEST(Rules, ArraysAreCountedAndLookedInto) {
     EXPECT_EQ(said(rules::kChoices, std::span<const TextArgument>(hole)), "22004 Choices array cannot contain nulls");
     EXPECT_EQ(said(rules::kDocuments, std::span<const TextArgument>(hole)),
               "22004 Documents cannot contain null elements");
-    const std::vector<TextArgument> many(kMostDocuments + 1, {false, "a"});
-    EXPECT_EQ(said(rules::kDocuments, std::span<const TextArgument>(many).first(kMostDocuments)), "");
+    const std::vector<TextArgument> many(kMaxDocuments + 1, {false, "a"});
+    EXPECT_EQ(said(rules::kDocuments, std::span<const TextArgument>(many).first(kMaxDocuments)), "");
     EXPECT_EQ(said(rules::kDocuments, std::span<const TextArgument>(many)), "54000 Documents array is too long");
 }
 

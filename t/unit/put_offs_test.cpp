@@ -42,7 +42,7 @@ TEST(PutOffs, WhatIsOverIsForgotten) {
 
 TEST(PutOffs, ManyModelsThatAskEverybodyToComeAgainPutOffNoOtherModel) {
     PutOffs put_offs;
-    for (std::size_t i = 0; i < PutOffs::kMostOfEverybody; i++)
+    for (std::size_t i = 0; i < PutOffs::kMaxOfEverybody; i++)
         put_offs.put_off(PutOffs::kEverybody, "model " + std::to_string(i), 1'000 + static_cast<std::int64_t>(i), 0);
     EXPECT_EQ(put_offs.until_us(PutOffs::kEverybody, "good", 0), 0);
     put_offs.put_off(PutOffs::kEverybody, "another", 5'000, 0);
@@ -54,7 +54,7 @@ TEST(PutOffs, ManyModelsThatAskEverybodyToComeAgainPutOffNoOtherModel) {
 
 TEST(PutOffs, InventedModelsTakeABoundedRoomAndThenPutOffTheirRoleOnly) {
     PutOffs put_offs;
-    for (std::size_t i = 0; i < 10 * PutOffs::kMostModels; i++)
+    for (std::size_t i = 0; i < 10 * PutOffs::kMaxModels; i++)
         put_offs.put_off(7, "invented " + std::to_string(i), 50, 0);
     EXPECT_EQ(put_offs.until_us(7, "another", 0), 50);
     EXPECT_EQ(put_offs.until_us(8, "another", 0), 0);

@@ -169,7 +169,7 @@ TEST(SummaryState, KeepsNoMoreThanItMay) {
     for (const std::string &value : values_of(3))
         state.add_value(value);
     EXPECT_LE(most, 1'000'000u);
-    EXPECT_LE(written(state).size(), 2 * SummaryState::kMostSamples);
+    EXPECT_LE(written(state).size(), 2 * SummaryState::kMaxSamples);
 }
 
 TEST(SummaryState, TellsOfFactsOnlyThatNoSampleHas) {
@@ -187,7 +187,7 @@ TEST(SummaryState, RefusesMetadataWithoutEnd) {
     EXPECT_TRUE(state.add_metadata("a", "1", problem));
     EXPECT_TRUE(state.add_metadata("a", "3", problem));
     EXPECT_EQ(state.metadata().find("a")->second, "1");
-    EXPECT_FALSE(state.add_metadata("b", std::string(SummaryState::kMostMetadataBytes, 'x'), problem));
+    EXPECT_FALSE(state.add_metadata("b", std::string(SummaryState::kMaxMetadataBytes, 'x'), problem));
     EXPECT_STREQ(problem.sqlstate, sqlstate::kProgramLimitExceeded);
 }
 

@@ -54,7 +54,7 @@ TEST(Timeouts, AResetForgivesThoseBeforeItAndNoneAfterIt) {
 
 TEST(Timeouts, ManyRolesTakeABoundedRoom) {
     Timeouts timeouts;
-    for (std::uint32_t role = 1; role < 10 * Timeouts::kMostRoles; role++)
+    for (std::uint32_t role = 1; role < 10 * Timeouts::kMaxRoles; role++)
         EXPECT_EQ(times_out(timeouts, role, role), role > 1) << role;
 }
 

@@ -36,7 +36,7 @@ std::string joined(std::size_t count, const std::function<std::string(std::size_
 }
 
 std::uint64_t steps_of_schema(const std::string &text, const char *sqlstate = nullptr) {
-    Work work(kMostCompilingSteps);
+    Work work(kMaxCompilingSteps);
     Network network;
     Problem problem;
     const bool good = compile_schema(text, network, problem, &work);
@@ -211,7 +211,7 @@ TEST(Schema, CostsItsSize) {
 }
 
 TEST(Schema, IsRefusedWhereItWouldCostTooMuch) {
-    steps_of_schema(R"({"description": ")" + repeated("x", kMostSchemaBytes) + "\"}", "54000");
+    steps_of_schema(R"({"description": ")" + repeated("x", kMaxSchemaBytes) + "\"}", "54000");
     for (const char *length : {R"("minLength": 1000000000000)", R"("maxLength": 2000)", R"("format": "uri")"})
         steps_of_schema(R"x({"type": "string", "pattern": "^([^x]{0,250}[^y]{0,250}[^z]{0,250}){30}$", )x" +
                             std::string(length) + "}",
@@ -247,7 +247,7 @@ TEST(Schema, FollowsReferencesToSchemasThatAllowAll) {
 
 TEST(Schema, ChecksAnswersInProportion) {
     const auto steps = [](const std::string &schema, const std::string &document) {
-        Work work(kMostCheckingSteps);
+        Work work(kMaxCheckingSteps);
         Problem problem;
         EXPECT_TRUE(check_document(schema, document, problem, &work)) << problem.message << problem.detail;
         return work.used();
@@ -273,7 +273,7 @@ TEST(Schema, ChecksAnswersInProportion) {
 
 TEST(Regex, CostsItsSize) {
     const auto compiling = [](const std::string &pattern) {
-        Work work(kMostCompilingSteps);
+        Work work(kMaxCompilingSteps);
         Network network;
         Problem problem;
         EXPECT_TRUE(compile_regex(pattern, network, problem, &work)) << problem.message << problem.detail;
@@ -288,7 +288,7 @@ TEST(Regex, CostsItsSize) {
     });
     Network network;
     Problem problem;
-    EXPECT_FALSE(compile_regex(repeated("a", kMostPatternBytes + 1), network, problem));
+    EXPECT_FALSE(compile_regex(repeated("a", kMaxPatternBytes + 1), network, problem));
     EXPECT_STREQ(problem.sqlstate, "54000");
 }
 

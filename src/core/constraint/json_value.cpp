@@ -13,8 +13,8 @@ namespace {
 // the widest type.
 using Reader = nlohmann::basic_json<std::map, std::vector, std::string, bool, std::int64_t, std::uint64_t, long double>;
 
-constexpr std::int64_t kMostDigitsOfInteger = 18;
-constexpr std::int64_t kMostInteger = 1'000'000'000'000'000'000;  // the first number with more digits
+constexpr std::int64_t kMaxDigitsOfInteger = 18;
+constexpr std::int64_t kMaxInteger = 1'000'000'000'000'000'000;  // the first number with more digits
 
 // Builds the tree from the reader's events. Of equal names the last counts.
 template <class Tree>
@@ -25,12 +25,11 @@ public:
     bool null() override { return add(nullptr) != nullptr; }
     bool boolean(bool value) override { return add(value) != nullptr; }
     bool number_integer(std::int64_t value) override {
-        return value > -kMostInteger && value < kMostInteger ? add(value) != nullptr
-                                                             : add_number(std::to_string(value));
+        return value > -kMaxInteger && value < kMaxInteger ? add(value) != nullptr : add_number(std::to_string(value));
     }
     bool number_unsigned(std::uint64_t value) override {
-        return value < std::uint64_t{kMostInteger} ? add(static_cast<std::int64_t>(value)) != nullptr
-                                                   : add_number(std::to_string(value));
+        return value < std::uint64_t{kMaxInteger} ? add(static_cast<std::int64_t>(value)) != nullptr
+                                                  : add_number(std::to_string(value));
     }
     bool number_float(long double, const std::string &text) override { return spend(text.size()) && add_number(text); }
     bool string(std::string &value) override { return spend(value.size() / 4) && add(std::move(value)) != nullptr; }
@@ -66,7 +65,7 @@ private:
     bool add_number(std::string_view text) {
         const Decimal number = decimal_of(text);
         const std::string one_text = to_json(number);
-        if (number.is_integer() && number.exponent <= kMostDigitsOfInteger)
+        if (number.is_integer() && number.exponent <= kMaxDigitsOfInteger)
             return add(std::int64_t{std::stoll(one_text)}) != nullptr;
         return add(Tree::binary({one_text.begin(), one_text.end()})) != nullptr;
     }

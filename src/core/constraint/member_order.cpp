@@ -82,8 +82,8 @@ bool sort_all(Json &schema, const Json *written, bool named) {
 
 std::string with_member_order(std::string_view canonical, std::string_view written) {
     Json schema, other;
-    const JsonLimits limits{kMostSchemaDepth};
-    const bool ordered = canonical.size() <= kMostSchemaBytes &&
+    const JsonLimits limits{kMaxSchemaDepth};
+    const bool ordered = canonical.size() <= kMaxSchemaBytes &&
                          (!written.empty() || canonical.find("\"required\"") != std::string_view::npos) &&
                          shape_of(canonical, limits) == JsonShape::Good &&
                          shape_of(written, limits) == JsonShape::Good && read_json(canonical, schema) &&

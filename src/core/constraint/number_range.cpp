@@ -1,5 +1,5 @@
 // Writes the digits between bounds: see number_range.hpp. Regime: pure. Recurses once per digit of a bound: before the
-// point at most 309 digits, as in a double; after it kMostFraction digits, or as many as the bound has.
+// point at most 309 digits, as in a double; after it kMaxFraction digits, or as many as the bound has.
 #include "src/core/constraint/number_range.hpp"
 
 #include <algorithm>
@@ -10,10 +10,10 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-constexpr std::size_t kMostDigits = 15;            // every double keeps them
-constexpr std::size_t kMostExactDigits = 18;       // for integers, which are not read as doubles
-constexpr std::size_t kMostDigitsBeforePoint = 9;  // for a number with digits after the point
-constexpr std::size_t kMostFraction = 6;
+constexpr std::size_t kMaxDigits = 15;            // every double keeps them
+constexpr std::size_t kMaxExactDigits = 18;       // for integers, which are not read as doubles
+constexpr std::size_t kMaxDigitsBeforePoint = 9;  // for a number with digits after the point
+constexpr std::size_t kMaxFraction = 6;
 
 // The sizes of numbers with the same sign, from `low` to `high`.
 struct Magnitudes {
@@ -48,7 +48,7 @@ void step(std::string &digits, bool up) {
 // that many digits compare with the rounded bound as with the bound itself, as two such numbers are never the same
 // double.
 Bound kept(Bound bound, bool up) {
-    const std::size_t room = kMostDigits - std::min(kMostDigits, bound.digits.size());
+    const std::size_t room = kMaxDigits - std::min(kMaxDigits, bound.digits.size());
     if (bound.fraction.size() > room) {
         std::string digits = bound.digits + bound.fraction.substr(0, room);
         if (up)
@@ -57,12 +57,12 @@ Bound kept(Bound bound, bool up) {
         bound.fraction.erase(bound.fraction.find_last_not_of('0') + 1);
         bound.digits = digits.substr(0, digits.size() - room);
         bound.exclusive = false;
-    } else if (bound.exclusive && bound.digits.size() > kMostExactDigits) {
+    } else if (bound.exclusive && bound.digits.size() > kMaxExactDigits) {
         const std::size_t length = bound.digits.size();
-        std::string digits = bound.digits.substr(0, kMostDigits);
+        std::string digits = bound.digits.substr(0, kMaxDigits);
         step(digits, up);
         digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));
-        bound.digits = digits.append(length - kMostDigits, '0');
+        bound.digits = digits.append(length - kMaxDigits, '0');
         bound.exclusive = false;
     }
     return bound;
@@ -125,11 +125,11 @@ private:
     void write_end(State from, std::size_t length, bool low, bool high) {
         if (ends_between(0, low, high))
             network_.add_empty(from, to_);
-        if (integer_ || length > kMostDigitsBeforePoint)
+        if (integer_ || length > kMaxDigitsBeforePoint)
             return;
         fraction_limit_ =
-            std::min(kMostDigits - length,
-                     std::max({kMostFraction, range_.low.fraction.size() + 1, range_.high.fraction.size() + 1}));
+            std::min(kMaxDigits - length,
+                     std::max({kMaxFraction, range_.low.fraction.size() + 1, range_.high.fraction.size() + 1}));
         const State point = network_.add_state();
         network_.add_bytes(from, '.', '.', point);
         fractions_.clear();
@@ -169,7 +169,7 @@ private:
     State to_;
     bool integer_;
     Magnitudes range_{};
-    std::size_t fraction_limit_ = kMostFraction;
+    std::size_t fraction_limit_ = kMaxFraction;
     std::map<Place, State> states_;
     std::map<Place, State> fractions_;
 };
@@ -198,7 +198,7 @@ void add_number_range(const NumberRange &range, Network &network, State from, St
     const Bound zero{.digits = "0"};
     // The limit without a bound: as many digits as a double keeps, or a digit more than the other bound has.
     const auto limit = [](const std::optional<Bound> &other) {
-        return nines(std::max(kMostDigits, other.has_value() ? other->digits.size() + 1 : 0));
+        return nines(std::max(kMaxDigits, other.has_value() ? other->digits.size() + 1 : 0));
     };
     if (!range.most.has_value() || !range.most->negative) {
         const bool from_zero = !range.least.has_value() || range.least->negative;

@@ -40,7 +40,7 @@ bool check_size(const Network &network, const char *what, Problem &problem) {
 // Builds, finishes and checks the result.
 template <class Build>
 bool compile(Network &network, const char *what, Problem &problem, Work *work, Build build) {
-    Work own(kMostCompilingSteps);
+    Work own(kMaxCompilingSteps);
     Work &at_hand = work != nullptr ? *work : own;
     network.charge_to(&at_hand);
     const bool good = build();

@@ -37,7 +37,7 @@ struct RegexForm {
                              Problem &problem);
 
 // The finished network of a pattern. Besides the above, 54000 if it is too large, or takes more work than `work` has;
-// without `work` the limit is kMostCompilingSteps.
+// without `work` the limit is kMaxCompilingSteps.
 [[nodiscard]] bool compile_regex(std::string_view pattern, Network &network, Problem &problem, Work *work = nullptr,
                                  Alphabet alphabet = Alphabet::Generated);
 

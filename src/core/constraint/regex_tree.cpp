@@ -10,8 +10,8 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-constexpr int kMostRepetitions = 255;  // as in PostgreSQL
-constexpr int kMostNesting = 100;
+constexpr int kMaxRepetitions = 255;  // as in PostgreSQL
+constexpr int kMaxNesting = 100;
 constexpr const char *kUnsupported = sqlstate::kFeatureNotSupported;
 
 std::optional<std::uint32_t> control_escape(std::uint32_t letter) {
@@ -74,7 +74,7 @@ private:
 
     RegexNode read_alternatives(int depth) {
         RegexNode node{.kind = RegexNode::Kind::Alternatives};
-        if (depth > kMostNesting)
+        if (depth > kMaxNesting)
             complain(kUnsupported, "It is nested too deeply.");
         do
             node.parts.push_back(read_sequence(depth));
@@ -252,9 +252,9 @@ private:
         int count = 0;
         if (peek() < '0' || peek() > '9')
             complain(kBrokenPattern, "Repetitions are {m}, {m,} or {m,n} with m not greater than n.");
-        for (; peek() >= '0' && peek() <= '9' && count <= kMostRepetitions; at_++)
+        for (; peek() >= '0' && peek() <= '9' && count <= kMaxRepetitions; at_++)
             count = count * 10 + (peek() - '0');
-        if (count > kMostRepetitions)
+        if (count > kMaxRepetitions)
             complain(kBrokenPattern, "At most 255 repetitions can be named.");
         return count;
     }
@@ -268,10 +268,10 @@ private:
 }  // namespace
 
 RegexNode read_regex(std::string_view pattern, const RegexForm &form, Problem &problem) {
-    if (pattern.size() <= kMostPatternBytes)
+    if (pattern.size() <= kMaxPatternBytes)
         return Reader(pattern, form, problem).read();
     problem.set(sqlstate::kProgramLimitExceeded, "regular expression is too long");
-    problem.with_detail("It has %zu bytes; the limit is %zu.", pattern.size(), kMostPatternBytes);
+    problem.with_detail("It has %zu bytes; the limit is %zu.", pattern.size(), kMaxPatternBytes);
     return {};
 }
 

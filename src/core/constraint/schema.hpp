@@ -17,7 +17,7 @@ namespace steadytext::core::constraint {
 
 // The finished network of documents. False, with the problem: 22023 for an invalid schema, 0A000 for an unsupported
 // keyword, 54000 if the schema is too large or takes more work than `work` has; without `work` the limit is
-// kMostCompilingSteps.
+// kMaxCompilingSteps.
 [[nodiscard]] bool compile_schema(std::string_view schema, Network &network, Problem &problem, Work *work = nullptr);
 
 // False, with the problem saying where and why, if `document` is not JSON or does not satisfy the schema; 54000 if the

@@ -393,7 +393,7 @@ bool Checker::check_at(const std::string &name, const Json &schema, const Value 
 }
 
 bool check_document(std::string_view schema, std::string_view document, Problem &problem, Work *work) {
-    Work own(kMostCheckingSteps);
+    Work own(kMaxCheckingSteps);
     SchemaDocument wanted(work != nullptr ? *work : own);
     if (!wanted.read(schema, problem))
         return false;

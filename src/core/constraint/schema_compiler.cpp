@@ -1,5 +1,5 @@
 // Compiles a schema to the network of its documents: see schema.hpp. Regime: pure. Nested schemas are built one after
-// another; recursion goes no deeper than kMostExpansions.
+// another; recursion goes no deeper than kMaxExpansions.
 #include "src/core/constraint/alternatives.hpp"
 #include "src/core/constraint/code_points.hpp"
 #include "src/core/constraint/formats.hpp"
@@ -20,10 +20,10 @@ namespace steadytext::core::constraint {
 
 namespace {
 
-constexpr int kMostRecursion = 16;             // how deep a definition that contains itself is followed
-constexpr int kMostExpansions = 64;            // nested references and conjunctions of a schema
-constexpr int kFreeValueDepth = 6;             // for values that the schema does not restrict
-constexpr std::int64_t kMostCounted = 10'000;  // characters or items that are counted one by one
+constexpr int kMaxRecursion = 16;             // how deep a definition that contains itself is followed
+constexpr int kMaxExpansions = 64;            // nested references and conjunctions of a schema
+constexpr int kFreeValueDepth = 6;            // for values that the schema does not restrict
+constexpr std::int64_t kMaxCounted = 10'000;  // characters or items that are counted one by one
 
 // Characters that need no escape between quotes.
 const CodePoints &quotable() {
@@ -67,7 +67,7 @@ private:
         const auto [found, is_new] = rules_.try_emplace({&schema, level}, 0);
         if (is_new) {
             found->second = network_.add_rule();
-            if (level <= kMostRecursion && network_.fits())
+            if (level <= kMaxRecursion && network_.fits())
                 unbuilt_.push_back({found->second, &schema, level});  // deeper than that nothing matches
         }
         return found->second;
@@ -83,7 +83,7 @@ private:
         }
         if (!schema.is_object())
             return complain(sqlstate::kInvalidParameterValue, "A schema within it is neither an object nor a boolean.");
-        if (expansions > kMostExpansions)
+        if (expansions > kMaxExpansions)
             return complain(sqlstate::kInvalidParameterValue, "It refers to itself without an end.");
         if (const char *keyword = unsupported_keyword(schema)) {
             problem_.set(sqlstate::kFeatureNotSupported, "schema keyword \"%s\" is not supported", keyword);
@@ -125,7 +125,7 @@ private:
         for (const Json &part : schema["allOf"]) {
             const Json *operand = &part;
             // References in the part are followed first, so that their schemas can be merged.
-            for (int i = 0; operand->is_object() && operand->contains("$ref") && i < kMostExpansions; i++) {
+            for (int i = 0; operand->is_object() && operand->contains("$ref") && i < kMaxExpansions; i++) {
                 const Json &rest = document_.own(assertions_but(*operand, "$ref"));
                 const Json *target =
                     (*operand)["$ref"].is_string() ? document_.resolve((*operand)["$ref"], problem_) : nullptr;
@@ -306,7 +306,7 @@ private:
             form.pattern = schema["pattern"].get<std::string>();
         if (problem_.is_set() || form.pattern.has_value() || form.format != nullptr)
             return (void)(!problem_.is_set() && add_string(form, network_, open, close, problem_));
-        const std::int64_t limit = std::min(most.value_or(INT64_MAX), std::max(least.value_or(0), kMostCounted));
+        const std::int64_t limit = std::min(most.value_or(INT64_MAX), std::max(least.value_or(0), kMaxCounted));
         State at = open;
         for (std::int64_t i = 0; i < (most.has_value() ? limit : least.value_or(0)) && network_.fits(); i++) {
             if (i >= least.value_or(0))
@@ -363,7 +363,7 @@ private:
         network_.add_bytes(close, ']', ']', to);
         State at = network_.add_literal(from, "[");
         const std::int64_t counted = std::max({least, static_cast<std::int64_t>(first.size()), std::int64_t{1}});
-        const std::int64_t limit = most.has_value() ? std::min(*most, std::max(counted, kMostCounted)) : counted;
+        const std::int64_t limit = most.has_value() ? std::min(*most, std::max(counted, kMaxCounted)) : counted;
         for (std::int64_t i = 0; i < limit && network_.fits(); i++) {
             if (i >= least)
                 network_.add_empty(at, close);
@@ -569,7 +569,7 @@ private:
 }  // namespace
 
 bool compile_schema(std::string_view schema, Network &network, Problem &problem, Work *work) {
-    Work own(kMostCompilingSteps);
+    Work own(kMaxCompilingSteps);
     Work &at_hand = work != nullptr ? *work : own;
     network.charge_to(&at_hand);
     SchemaDocument document(at_hand);

@@ -121,15 +121,15 @@ bool closed_to(const Json &closed, const Json &other) {
 }  // namespace
 
 bool SchemaDocument::read(std::string_view text, Problem &problem) {
-    if (text.size() > kMostSchemaBytes) {
+    if (text.size() > kMaxSchemaBytes) {
         problem.set(sqlstate::kProgramLimitExceeded, "schema cannot be used");
-        problem.with_detail("It has %zu bytes; the limit is %zu.", text.size(), kMostSchemaBytes);
+        problem.with_detail("It has %zu bytes; the limit is %zu.", text.size(), kMaxSchemaBytes);
         return false;
     }
-    if (const JsonShape shape = shape_of(text, {kMostSchemaDepth}); shape != JsonShape::Good) {
+    if (const JsonShape shape = shape_of(text, {kMaxSchemaDepth}); shape != JsonShape::Good) {
         problem.set(sqlstate::kProgramLimitExceeded, "schema cannot be used");
         if (shape == JsonShape::TooDeep)
-            problem.with_detail("It nests deeper than %zu levels.", kMostSchemaDepth);
+            problem.with_detail("It nests deeper than %zu levels.", kMaxSchemaDepth);
         else
             problem.with_detail("It has too many members.");
         return false;

@@ -262,7 +262,7 @@ bool add_string(const StringForm &form, Network &network, State from, State to, 
         return false;
     std::optional<std::int64_t> most = is_counted ? form.most : std::nullopt;
     if (most.has_value())
-        most = std::min(*most, std::max(form.least, kMostMatched));
+        most = std::min(*most, std::max(form.least, kMaxMatched));
     Product(one, other, sets, network).build(is_counted ? form.least : 0, most, from, to);
     return true;
 }

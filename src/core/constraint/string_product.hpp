@@ -26,7 +26,7 @@ struct StringForm {
 };
 
 // Beside a pattern or format, at most so many characters are counted: no answer is longer, unless minLength is.
-inline constexpr std::int64_t kMostMatched = 4'096;
+inline constexpr std::int64_t kMaxMatched = 4'096;
 
 // Adds these strings, as JSON writes them, between two states. The form must have a pattern or a format. False with the
 // problem, see add_regex().

@@ -50,7 +50,7 @@ void append_view(Machine &machine, std::string &out, const Value &value) {
 void append_repr(Machine &machine, std::string &out, const Value &value) {
     const Bounds::Level level(machine.bounds);
     const std::size_t before = out.size();
-    if (before > Bounds::kMostOutput)
+    if (before > Bounds::kMaxOutput)
         machine.bounds.take_output(before);
     switch (value.kind) {
     case Kind::String:

@@ -591,7 +591,7 @@ private:
         std::string out;
         for (const Node *part : node->parts) {
             append_str(machine_, out, value_of(part));
-            if (out.size() > Bounds::kMostOutput)
+            if (out.size() > Bounds::kMaxOutput)
                 machine_.bounds.take_output(out.size());
         }
         return machine_.kept(out);

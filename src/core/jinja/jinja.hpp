@@ -14,7 +14,7 @@
 
 namespace steadytext::core::jinja {
 
-inline constexpr std::uint64_t kMostSteps = 50'000'000;
+inline constexpr std::uint64_t kMaxSteps = 50'000'000;
 
 // False unless it is a template; else the names it takes from its variables, in order.
 [[nodiscard]] bool check(std::string_view source, Work &work, std::vector<std::string> &names, Problem &problem);

@@ -178,7 +178,7 @@ public:
     void write(const Value &value, std::int64_t depth = 0) {
         const Bounds::Level level(machine_.bounds);
         machine_.bounds.spend();
-        if (out.size() > Bounds::kMostOutput)
+        if (out.size() > Bounds::kMaxOutput)
             machine_.bounds.take_output(out.size());
         switch (value.kind) {
         case Kind::None:

@@ -202,7 +202,7 @@ Value join(Machine &machine, const Value &of, const Arguments &arguments) {
         if (!first)
             out += between.text();
         append_str(machine, out, attribute_of(machine, each, given.or_else(1, none())));
-        if (out.size() > Bounds::kMostOutput)
+        if (out.size() > Bounds::kMaxOutput)
             machine.bounds.take_output(out.size());
         machine.bounds.spend(1 + between.size / 64);
     }

@@ -427,16 +427,16 @@ Value repeated(Machine &machine, const Value &of, std::int64_t times) {
     if (of.is(Kind::String)) {
         if (of.is_markup)
             unsupported("arithmetic with an escaped text");
-        if (of.size > 0 && count > Bounds::kMostMemory / of.size)
-            machine.bounds.take_memory(Bounds::kMostMemory + 1);
+        if (of.size > 0 && count > Bounds::kMaxMemory / of.size)
+            machine.bounds.take_memory(Bounds::kMaxMemory + 1);
         char *data = machine.arena.array<char>(count * of.size);
         for (std::uint64_t i = 0; i < count; i++)
             std::memcpy(data + i * of.size, of.data, of.size);
         machine.bounds.spend(count / 8);
         return string({data, count * of.size});
     }
-    if (of.list->count > 0 && count > Bounds::kMostMemory / of.list->count)
-        machine.bounds.take_memory(Bounds::kMostMemory + 1);
+    if (of.list->count > 0 && count > Bounds::kMaxMemory / of.list->count)
+        machine.bounds.take_memory(Bounds::kMaxMemory + 1);
     List *list = new_list(machine.arena);
     for (std::uint64_t i = 0; i < count && of.list->count > 0; i++)
         for (std::uint32_t k = 0; k < of.list->count; k++) {

@@ -663,7 +663,7 @@ private:
         }
     }
     static void bound_chain(int length) {
-        if (length > Bounds::kMostDepth)
+        if (length > Bounds::kMaxDepth)
             throw Failure{Failure::Kind::TooLarge, "the template nests or calls itself too deep"};
     }
 

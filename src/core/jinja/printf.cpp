@@ -214,7 +214,7 @@ Value formatted(Machine &machine, std::string_view form, const Value &value) {
         const std::string more = field(machine, spec, named ? given : argument());
         machine.bounds.spend(1 + more.size() / 64);
         out += more;
-        if (out.size() > Bounds::kMostOutput)
+        if (out.size() > Bounds::kMaxOutput)
             machine.bounds.take_output(out.size());
     }
     if (!is_mapping && used < (is_tuple ? value.list->count : 1))

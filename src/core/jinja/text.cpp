@@ -264,7 +264,7 @@ public:
 
 private:
     std::vector<std::uint32_t> codes_;
-    std::vector<std::uint32_t> bytes_;  // of a text of at most Bounds::kMostMemory
+    std::vector<std::uint32_t> bytes_;  // of a text of at most Bounds::kMaxMemory
 };
 
 // One chunk of textwrap's wordsep_re (3.11) from `begin` on; returns its end.

@@ -94,7 +94,7 @@ Value wordwrap(Machine &machine, const Value &of, const Arguments &arguments) {
             first_row = false;
             out += row;
         }
-        if (out.size() > Bounds::kMostOutput)
+        if (out.size() > Bounds::kMaxOutput)
             machine.bounds.take_output(out.size());
     }
     return machine.kept(out);
@@ -125,7 +125,7 @@ Value indent(Machine &machine, const Value &of, const Arguments &arguments) {
         }
         first = false;
         out += line;
-        if (out.size() > Bounds::kMostOutput)
+        if (out.size() > Bounds::kMaxOutput)
             machine.bounds.take_output(out.size());
     }
     return machine.kept(out);
@@ -232,7 +232,7 @@ Value url_encode(Machine &machine, const Value &of, const Arguments &arguments) 
             out += '&';
         out += quoted(plain_text(machine, key), true, machine.bounds) + "=" +
                quoted(plain_text(machine, value), true, machine.bounds);
-        if (out.size() > Bounds::kMostOutput)
+        if (out.size() > Bounds::kMaxOutput)
             machine.bounds.take_output(out.size());
     };
     for (std::uint32_t i = 0; of.is(Kind::Dict) && i < of.dict->count; i++)

@@ -38,9 +38,9 @@ struct Failure {
 // recursion.
 class Bounds {
 public:
-    static constexpr std::size_t kMostMemory = 64U << 20;
-    static constexpr std::size_t kMostOutput = 16U << 20;
-    static constexpr int kMostDepth = 400;
+    static constexpr std::size_t kMaxMemory = 64U << 20;
+    static constexpr std::size_t kMaxOutput = 16U << 20;
+    static constexpr int kMaxDepth = 400;
 
     explicit Bounds(Work &work) : work_(work) {}
 
@@ -51,13 +51,13 @@ public:
     }
     void take_memory(std::size_t bytes) {
         memory_ += bytes;
-        if (bytes > kMostMemory || memory_ > kMostMemory)
+        if (bytes > kMaxMemory || memory_ > kMaxMemory)
             throw Failure{Failure::Kind::TooLarge, "the template takes too much memory"};
         spend(1 + bytes / 64);
     }
     void take_output(std::size_t bytes) {
         output_ += bytes;
-        if (bytes > kMostOutput || output_ > kMostOutput)
+        if (bytes > kMaxOutput || output_ > kMaxOutput)
             throw Failure{Failure::Kind::TooLarge, "the template gives too much text"};
         spend(1 + bytes / 64);
     }
@@ -90,7 +90,7 @@ public:
     class Level {
     public:
         explicit Level(Bounds &bounds) : bounds_(bounds) {
-            if (bounds_.depth_ >= kMostDepth)
+            if (bounds_.depth_ >= kMaxDepth)
                 throw Failure{Failure::Kind::TooLarge, "the template nests or calls itself too deep"};
             bounds_.depth_++;
         }
@@ -138,8 +138,8 @@ public:
     template <class T>
     [[nodiscard]] T *array(std::size_t count) {
         static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 16);
-        if (count > Bounds::kMostMemory / sizeof(T))
-            bounds_.take_memory(Bounds::kMostMemory + 1);
+        if (count > Bounds::kMaxMemory / sizeof(T))
+            bounds_.take_memory(Bounds::kMaxMemory + 1);
         return static_cast<T *>(take(count * sizeof(T)));
     }
     [[nodiscard]] std::string_view copy(std::string_view text) {

@@ -1,6 +1,6 @@
-// The scope's text, kept until a role or the database is renamed: see scope.hpp. Regime: pg.
+// The scope's text, kept until a role or the database is renamed: see cache_scope.hpp. Regime: pg.
 #include "src/pg/postgres.hpp"
-#include "src/session/scope.hpp"
+#include "src/session/cache_scope.hpp"
 #include "src/core/utf8.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
@@ -24,9 +24,9 @@ namespace steadytext::session {
 namespace {
 
 // The conversion to UTF-8 may make each byte of a name into several, and escaping may make each of these into three.
-constexpr std::size_t kMostBytes = 2 * 3 * MAX_CONVERSION_GROWTH * NAMEDATALEN + 2;
+constexpr std::size_t kMaxBytes = 2 * 3 * MAX_CONVERSION_GROWTH * NAMEDATALEN + 2;
 
-char scope[kMostBytes];
+char scope[kMaxBytes];
 std::size_t scope_size = 0;
 Oid kept_role = InvalidOid;
 bool kept_by_role = false;

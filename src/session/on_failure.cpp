@@ -1,6 +1,6 @@
-// Errors, warnings and fallbacks: see degrade.hpp. Regime: pg.
+// Errors, warnings and fallbacks: see on_failure.hpp. Regime: pg.
 #include "src/pg/postgres.hpp"
-#include "src/session/degrade.hpp"
+#include "src/session/on_failure.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/session/observe.hpp"
@@ -47,7 +47,7 @@ void warn_once(const core::Problem &problem) {
         pg::report(WARNING, problem);
 }
 
-Degraded degrade(const core::Problem &problem) {
+Degraded apply_on_failure(const core::Problem &problem) {
     const auto policy = static_cast<guc::OnFailure>(guc::on_failure);
     observe::failed(problem);
     if (policy == guc::OnFailure::Error)

@@ -21,7 +21,7 @@ struct Name {
     std::int64_t due_us = 0;  // next look-up
 };
 
-class Names {
+class HostNames {
 public:
     // The names to look up from now on; a name that is already known keeps its addresses.
     void want(const std::vector<std::string> &hosts);

@@ -12,7 +12,7 @@ namespace steadytext::worker {
 
 // False if the step failed, with the problem, which is also logged unless `quiet`; then nothing of the step happened. A
 // failure because the extension has been dropped is not logged.
-[[nodiscard]] bool run_step(const char *what, void (*step)(), core::Problem &problem, bool quiet = false);
-[[nodiscard]] bool run_step(const char *what, void (*step)());
+[[nodiscard]] bool run_transaction(const char *what, void (*step)(), core::Problem &problem, bool quiet = false);
+[[nodiscard]] bool run_transaction(const char *what, void (*step)());
 
 }  // namespace steadytext::worker

@@ -1,5 +1,5 @@
-// Decides when names are looked up, and keeps the results: see names.hpp. Regime: pure.
-#include "bgworker/names.hpp"
+// Decides when names are looked up, and keeps the results: see host_names.hpp. Regime: pure.
+#include "bgworker/host_names.hpp"
 
 #include <algorithm>
 
@@ -19,7 +19,7 @@ bool same_but_for_order(std::vector<std::string> one, std::vector<std::string> o
 
 }  // namespace
 
-void Names::want(const std::vector<std::string> &hosts) {
+void HostNames::want(const std::vector<std::string> &hosts) {
     for (auto &[host, name] : names_)
         name.is_wanted = false;
     for (const std::string &host : hosts)
@@ -27,12 +27,12 @@ void Names::want(const std::vector<std::string> &hosts) {
     std::erase_if(names_, [](const auto &entry) { return !entry.second.is_wanted; });
 }
 
-const Name *Names::find(const std::string &host) const {
+const Name *HostNames::find(const std::string &host) const {
     const auto found = names_.find(host);
     return found == names_.end() ? nullptr : &found->second;
 }
 
-void Names::tick(std::int64_t now_us) {
+void HostNames::tick(std::int64_t now_us) {
     for (auto &[host, name] : names_) {
         if (name.is_asked || now_us < name.due_us)
             continue;
@@ -41,7 +41,7 @@ void Names::tick(std::int64_t now_us) {
     }
 }
 
-std::vector<std::string> Names::take(std::int64_t now_us) {
+std::vector<std::string> HostNames::take(std::int64_t now_us) {
     std::vector<std::string> changed;
     for (Resolution &resolution : resolver_.take()) {
         const auto found = names_.find(resolution.host);

@@ -12,7 +12,7 @@ enum class Degraded { Null, Fallback };
 // Raises the problem if on_failure is error, or is auto in a statement that stores its rows
 // (src/session/statement.hpp). Else warns of it (once per statement and cause, not per row) and says which value to
 // return instead.
-[[nodiscard]] Degraded degrade(const core::Problem &problem);
+[[nodiscard]] Degraded apply_on_failure(const core::Problem &problem);
 
 // Warns of the problem, once per statement and cause.
 void warn_once(const core::Problem &problem);

@@ -1,5 +1,5 @@
-// Searches arguments for signs of an attack: see suspicion.hpp. Regime: pure, noexcept.
-#include "src/core/suspicion.hpp"
+// Searches arguments for signs of an attack: see injection_patterns.hpp. Regime: pure, noexcept.
+#include "src/core/injection_patterns.hpp"
 
 #include "src/core/utf8.hpp"
 

@@ -1,6 +1,6 @@
-// Runs a transaction in a background worker: see step.hpp. Regime: pg.
+// Runs a transaction in a background worker: see worker_transaction.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
-#include "bgworker/step.hpp"
+#include "bgworker/worker_transaction.hpp"
 #include "src/pg/extension_lock.hpp"
 
 extern "C" {
@@ -14,7 +14,7 @@ extern "C" {
 
 namespace steadytext::worker {
 
-bool run_step(const char *what, void (*step)(), core::Problem &problem, bool quiet) {
+bool run_transaction(const char *what, void (*step)(), core::Problem &problem, bool quiet) {
     volatile bool good = true, has_extension = true;
     MemoryContext caller = CurrentMemoryContext;
     pgstat_report_activity(STATE_RUNNING, what);
@@ -57,9 +57,9 @@ bool run_step(const char *what, void (*step)(), core::Problem &problem, bool qui
     return good;
 }
 
-bool run_step(const char *what, void (*step)()) {
+bool run_transaction(const char *what, void (*step)()) {
     core::Problem reported;
-    return run_step(what, step, reported);
+    return run_transaction(what, step, reported);
 }
 
 }  // namespace steadytext::worker
