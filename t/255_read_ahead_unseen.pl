@@ -23,8 +23,27 @@ $cluster->sql(q(
     CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM nextval('calls'); RETURN 'ok'; END $$;
     CREATE CAST (mood AS text) WITH FUNCTION mood_text(mood);
     CREATE TABLE moods AS SELECT i AS id, 'ok'::mood AS m FROM generate_series(1, 40) i;
-    ANALYZE t, one, moods;
+    CREATE TABLE pairs (a int, b int, m text, PRIMARY KEY (a, b));
+    INSERT INTO pairs SELECT i, k, 'p' || i FROM generate_series(1, 60) i, generate_series(1, 2) k WHERE k = 1 OR i >= 8;
+    -- Each has one row for an id below 8 and two from there on, in spite of a unique index.
+    CREATE TABLE plain AS SELECT a AS k, b AS n, m AS v FROM pairs;
+    CREATE INDEX ON plain (k);
+    CREATE TABLE in_part AS TABLE plain;
+    CREATE UNIQUE INDEX ON in_part (k) WHERE n = 1;
+    CREATE TABLE computed AS TABLE plain;
+    CREATE UNIQUE INDEX ON computed ((k * n + 1000 * n));
+    CREATE TABLE broken AS TABLE plain;
+    CREATE TABLE parent AS SELECT * FROM plain WHERE n = 1;
+    CREATE UNIQUE INDEX ON parent (k);
+    CREATE TABLE child () INHERITS (parent);
+    INSERT INTO child SELECT * FROM plain WHERE n = 2;
+    CREATE TABLE later (k int UNIQUE DEFERRABLE INITIALLY DEFERRED, v text);
+    INSERT INTO later SELECT k, v FROM ONLY parent;
+    CREATE TABLE numbers (k numeric UNIQUE, v text);
+    INSERT INTO numbers SELECT k + (n - 1) * 0.25, v FROM plain;
+    ANALYZE t, one, moods, pairs, plain, in_part, computed, broken, parent, child, later, numbers;
 ));
+like($cluster->try_sql('CREATE UNIQUE INDEX CONCURRENTLY ON broken (k)')->{err}, qr/could not create unique index/, 'an index that is not valid');
 
 # F(x) is a call of a function that gives 1; S(x) one that gives a row. Each gives columns id and text; rows come one by one.
 my %sources = (
@@ -53,6 +72,11 @@ my %sources = (
     'a window that stands still'     => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT sum(F(t.id)) OVER () AS x FROM one) o),
     'CASE'                           => q(SELECT id, CASE WHEN id > 2 THEN body || F(id) ELSE body END AS text FROM t OFFSET 0),
     'a subquery of a row'            => q(SELECT id, body || (SELECT F(t.id) FROM one) AS text FROM t OFFSET 0),
+    'a subquery by a key'            => q(SELECT id, body || (SELECT F(o.id) FROM t o WHERE o.id = t.id) AS text FROM t OFFSET 0),
+    'the key of a subquery'          => q(SELECT id, body || (SELECT o.nb FROM t o WHERE o.id = F(t.id)) AS text FROM t OFFSET 0),
+    'a condition of a subquery by a key' => q(SELECT id, body || (SELECT o.nb FROM t o WHERE o.id = t.id AND F(t.id) = 1) AS text FROM t OFFSET 0),
+    'an argument of a subquery by a key' => q(SELECT id, body || (SELECT o.nb FROM t o WHERE o.id = s.v) AS text FROM (SELECT id, body, F(id) AS v FROM t OFFSET 0) s),
+    'EXISTS for each row'            => q(SELECT id, CASE WHEN EXISTS (SELECT 1 FROM t o WHERE o.id = t.id AND F(o.id) = 1 OFFSET 0) THEN body ELSE 'no' END AS text FROM t),
     'a subquery in CASE'             => q(SELECT id, CASE WHEN id >= 8 THEN body || (SELECT F(20)) ELSE body END AS text FROM t),
     'an aggregate in CASE'           => q(SELECT id, CASE WHEN id >= 8 THEN body || (SELECT max(F(x + 20)) FROM one) ELSE body END AS text FROM t),
     'a subquery behind OR'           => q(SELECT id, body AS text FROM t WHERE id < 8 OR 1 = (SELECT F(20))),
@@ -61,8 +85,19 @@ my %sources = (
     'what is sorted'                 => q(SELECT id, body || F(id % 8) AS text FROM t ORDER BY 2 OFFSET 0),
 );
 # What raises by itself, and what casts.
+my $by = sub { my ($table, $condition) = @_; return "SELECT id, body || CASE WHEN id < 8 THEN '' ELSE 'x' END || (SELECT v FROM $table WHERE $condition) AS text FROM t OFFSET 0" };
 my %own = (
     'more rows than one'   => q(SELECT id, CASE WHEN id >= 8 THEN body || (SELECT x.id FROM t x) ELSE body END AS text FROM t),
+    'more rows than one, by an index' => $by->('plain', 'k = t.id'),
+    'more rows than one, by a part of a key' => $by->('(SELECT a, m AS v FROM pairs) p', 'a = t.id'),
+    'more rows than one, a partial index' => $by->('in_part', 'k = t.id'),
+    'more rows than one, an index of an expression' => $by->('computed', 'k = t.id'),
+    'more rows than one, an index that is not valid' => $by->('broken', 'k = t.id'),
+    'more rows than one, inherited' => $by->('parent', 'k = t.id'),
+    'more rows than one, another operator' => $by->('parent', 'k >= t.id AND k < CASE WHEN t.id < 8 THEN t.id + 1 ELSE t.id + 3 END'),
+    'more rows than one, of a list' => $by->('parent', 'k = ANY (ARRAY[t.id, CASE WHEN t.id < 8 THEN t.id ELSE t.id - 1 END])'),
+    'more rows than one, another type' => $by->('numbers', 'k::int = t.id'),
+    'more rows than one, compared with itself' => $by->('parent', 'k = k'),
     'json'                 => q(SELECT id, j ->> 'a' AS text FROM t),
     'a sum that is too big' => q(SELECT id, body || sum(big * 1) AS text FROM (SELECT a.id, a.body, a.big FROM t a JOIN (VALUES (1), (2)) v(n) ON true ORDER BY a.id) q GROUP BY id, body),
     'arrays that do not fit' => q(SELECT id, ARRAY[arr, ARRAY[1]]::text AS text FROM t),
@@ -71,7 +106,7 @@ my %own = (
     'a cast behind'        => q(SELECT id, 'x' || m AS text FROM moods),
     'casts of concat'      => q(SELECT id, concat(m, 'x') AS text FROM moods),
 );
-my %plans = (any => '', loops => 'SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_memoize = off; SET enable_hashagg = off;');
+my %plans = (any => '', indexes => 'SET enable_seqscan = off; SET enable_bitmapscan = off;', bitmaps => 'SET enable_seqscan = off; SET enable_indexscan = off;', loops => 'SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_memoize = off; SET enable_hashagg = off;');
 
 my @cases = map { [ $_, $own{$_} ] } sort keys %own;
 for my $place (sort keys %sources) {
@@ -104,16 +139,39 @@ for my $case (@cases) {
     is($seen{on}, $seen{off}, $name);
 }
 
+# Two rows within the transaction, of a key that is checked at its end.
+my @deferred = map {
+    my $result = $cluster->try_sql("SET steadytext.read_ahead = $_; SET enable_seqscan = off; BEGIN; INSERT INTO later SELECT k, v FROM later WHERE k >= 8; "
+          . "SELECT id FROM (SELECT id, body || (SELECT v FROM later WHERE k = t.id) AS text FROM t ORDER BY id OFFSET 0) q WHERE steadytext_generate(text, use_cache => false) IS NOT NULL LIMIT 6; ROLLBACK");
+    "$result->{out}\n$result->{err}"
+} qw(on off);
+is($deferred[0], $deferred[1], 'more rows than one, a key that is checked later');
+is($deferred[1], "1\n2\n3\n4\n5\n6\n", 'which are not wanted');
+
 # And what is harmless is still read ahead.
 for my $query (
     q(SELECT steadytext_generate(t.body || o.m) FROM t JOIN one o ON o.x = t.id),
     q(SELECT steadytext_generate(body || id) FROM t),
     q(SELECT steadytext_generate(body) FROM t WHERE id > (SELECT max(x) FROM one)),
     q(SELECT steadytext_generate(body || (SELECT max(m) FROM one)) FROM t),
+    q(SELECT steadytext_generate(body || (SELECT m FROM one WHERE x = t.id)) FROM t),
+    q(SELECT steadytext_generate(body || (SELECT m FROM pairs WHERE t.id = a AND 1 = b)) FROM t),
+    q(SET enable_seqscan = off; EXPLAIN (COSTS OFF) SELECT steadytext_generate(body || (SELECT m FROM pairs WHERE b = 1 AND a = t.id)) FROM t),
+    q(SET enable_seqscan = off; SET enable_indexscan = off; EXPLAIN (COSTS OFF) SELECT steadytext_generate(body || (SELECT m FROM pairs WHERE b = 1 AND a = t.id)) FROM t),
+    q(SET enable_seqscan = off; EXPLAIN (COSTS OFF) SELECT steadytext_generate(body || (SELECT x FROM one WHERE x = t.id)) FROM t),
+    q(SELECT steadytext_generate(body || (SELECT v FROM numbers WHERE k = t.id)) FROM t),
+    q(SELECT steadytext_generate(body || (SELECT m FROM one WHERE x = 1)) FROM t),
+    q(SELECT steadytext_generate(text) FROM (SELECT body || (SELECT m FROM one WHERE x = t.id) AS text FROM t OFFSET 0) q),
+    q(SELECT steadytext_generate(body) FROM t WHERE EXISTS (SELECT 1 FROM one WHERE x = t.id OFFSET 0)),
     q(SELECT steadytext_generate(t.body || v.x) FROM t, LATERAL (SELECT x FROM one WHERE x <> t.id ORDER BY m LIMIT 1) v),
     q(SELECT steadytext_generate(text) FROM (SELECT id, max(body) AS text FROM t GROUP BY id) q),
     q(SELECT steadytext_generate(text) FROM (SELECT body || raises(0) AS text FROM t ORDER BY 1) q),
 ) {
-    like($cluster->sql("EXPLAIN (COSTS OFF) $query"), qr/Read Ahead/, "ahead: $query");
+    like($cluster->sql($query =~ /EXPLAIN/ ? $query : "EXPLAIN (COSTS OFF) $query"), qr/Read Ahead/, "ahead: $query");
 }
+for my $query (map { $own{$_} } grep { /more rows/ } sort keys %own) {
+    unlike($cluster->sql("EXPLAIN (COSTS OFF) SELECT steadytext_generate(text) FROM ($query) q"), qr/Read Ahead/, "not ahead: $query");
+}
+my $with_key = 'SELECT t.id, steadytext_generate(body || (SELECT m FROM pairs WHERE a = t.id AND b = 1), use_cache => false) FROM t ORDER BY id';
+is($cluster->sql($with_key), join("\n", map { "$_|b${_}p$_" } 1 .. 60), 'and each row has its own');
 done_testing;

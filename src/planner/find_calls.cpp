@@ -2,7 +2,6 @@
 #include "src/pg/compat.hpp"
 #include "src/planner/find_calls.hpp"
 #include "src/pg/once.hpp"
-#include "src/planner/harmless.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -110,7 +109,7 @@ bool is_given(const Node *node) {
     return IsA(node, Const) || (IsA(node, Param) && as<Param>(node)->paramkind == PARAM_EXTERN);
 }
 
-bool can_begin(const FuncExpr &call, const Function &function, const Bitmapset *given) {
+bool can_begin(const FuncExpr &call, const Function &function, const Ground &ground) {
     if (list_length(call.args) <= function.varying || call.funcvariadic ||
         static_cast<std::size_t>(list_length(call.args)) > strlen(function.arguments))
         return false;
@@ -118,7 +117,7 @@ bool can_begin(const FuncExpr &call, const Function &function, const Bitmapset *
     foreach (cell, call.args) {
         Node *argument = static_cast<Node *>(lfirst(cell));
         if (foreach_current_index(cell) == function.varying
-                ? !(is_harmless(argument, given) && has_column(argument, nullptr))
+                ? !(is_harmless(argument, ground) && has_column(argument, nullptr))
                 : !is_given(argument))
             return false;
     }
@@ -259,7 +258,7 @@ void collect_calls(Node *node, Collected &calls) {
     switch (nodeTag(node)) {
     case T_FuncExpr: {
         auto *call = reinterpret_cast<FuncExpr *>(node);
-        if (const Function *function = called(node); function != nullptr && can_begin(*call, *function, calls.given))
+        if (const Function *function = called(node); function != nullptr && can_begin(*call, *function, calls.ground))
             calls.calls = list_append_unique(calls.calls, call);
         else
             collect_calls(call->args, calls);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "src/pg/postgres.hpp"
+#include "src/planner/harmless.hpp"
 #include "src/session/ahead.hpp"
 
 extern "C" {
@@ -25,7 +26,7 @@ void find_calls_of(std::span<const session::ahead::Function *const> functions);
 [[nodiscard]] bool has_call(const void *expression);
 
 struct Collected {
-    const Bitmapset *given;  // parameters that may be in them (harmless.hpp)
+    const Ground &ground;
     List *calls = NIL;
 };
 

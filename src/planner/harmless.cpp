@@ -1,6 +1,7 @@
 // Lists of functions and nodes that are known to be harmless: see harmless.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/planner/harmless.hpp"
+#include "src/planner/one_row.hpp"
 
 extern "C" {
 #include "access/transam.h"
@@ -186,7 +187,7 @@ bool are_harmless_operators(const Oid *operators, int count) {
 
 // ---- expressions ----------------------------------------------------------------------------------------------------
 
-bool is_harmful(Node *node, void *given);
+bool is_harmful(Node *node, void *ground);
 // C++ allows the cast only through another function type.
 const auto walker = reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(is_harmful));
 
@@ -204,7 +205,9 @@ bool is_harmful_aggregate(const Aggref &aggregate) {
     return false;
 }
 
-bool is_harmful_itself(const Node *node, const Bitmapset *given) {
+bool gives_harmlessly(const SubPlan &subplan, const Ground &ground);
+
+bool is_harmful_itself(const Node *node, const Ground &ground) {
     switch (nodeTag(node)) {
     case T_Var:
     case T_Const:
@@ -224,7 +227,7 @@ bool is_harmful_itself(const Node *node, const Bitmapset *given) {
     case T_Param: {
         const auto *param = reinterpret_cast<const Param *>(node);
         return param->paramkind != PARAM_EXTERN &&
-               (param->paramkind != PARAM_EXEC || !bms_is_member(param->paramid, given));
+               (param->paramkind != PARAM_EXEC || !bms_is_member(param->paramid, ground.given));
     }
     case T_ArrayExpr:  // arrays of arrays may not fit together
         return reinterpret_cast<const ArrayExpr *>(node)->multidims;
@@ -250,31 +253,31 @@ bool is_harmful_itself(const Node *node, const Bitmapset *given) {
         return !is_text_of_value(*reinterpret_cast<const CoerceViaIO *>(node));
     case T_Aggref:
         return is_harmful_aggregate(*reinterpret_cast<const Aggref *>(node));
+    case T_SubPlan:
+        return !gives_harmlessly(*reinterpret_cast<const SubPlan *>(node), ground);
     default:
         return true;
     }
 }
 
-bool is_harmful(Node *node, void *given) {
+bool is_harmful(Node *node, void *ground) {
     if (node == nullptr)
         return false;
-    return is_harmful_itself(node, static_cast<const Bitmapset *>(given)) ||
-           expression_tree_walker(node, walker, given);
+    return is_harmful_itself(node, *static_cast<const Ground *>(ground)) ||
+           expression_tree_walker(node, walker, ground);
 }
 
 // ---- plans ----------------------------------------------------------------------------------------------------------
 
 // The statement, and how far to look.
-struct View {
-    const PlannedStmt &statement;
-    const Bitmapset *given;  // parameters
-    bool is_whole;           // what is read whole before its first row too
+struct View : Ground {
+    bool is_whole;  // what is read whole before its first row too
 };
 
 bool is_calm(const Plan *plan, const View &view, bool but_for_output = false);
 
 // What may be read whole long after the first row of what is above it, or again and again.
-View throughout(const View &view) { return {view.statement, view.given, true}; }
+View throughout(const Ground &ground) { return {ground, true}; }
 
 bool are_calm(const List *plans, const View &view) {
     ListCell *cell;
@@ -287,13 +290,13 @@ bool are_calm(const List *plans, const View &view) {
 bool are_harmless(const List *functions, const View &view) {
     ListCell *cell;
     foreach (cell, functions)
-        if (!is_harmless(static_cast<const RangeTblFunction *>(lfirst(cell))->funcexpr, view.given))
+        if (!is_harmless(static_cast<const RangeTblFunction *>(lfirst(cell))->funcexpr, view))
             return false;
     return true;
 }
 
 bool is_calm_join(const Join &join, const View &view, bool inner_is_read_first) {
-    return is_harmless(join.joinqual, view.given) && is_calm(join.plan.lefttree, view) &&
+    return is_harmless(join.joinqual, view) && is_calm(join.plan.lefttree, view) &&
            is_calm(join.plan.righttree, inner_is_read_first ? view : throughout(view));
 }
 
@@ -331,40 +334,40 @@ bool is_calm_inside(const Plan *plan, const View &view) {
                (are_harmless_operators(sort->sortOperators, sort->numCols) && is_calm(plan->lefttree, view));
     }
     case T_Hash:
-        return !view.is_whole || (is_harmless(reinterpret_cast<const Hash *>(plan)->hashkeys, view.given) &&
-                                  is_calm(plan->lefttree, view));
+        return !view.is_whole ||
+               (is_harmless(reinterpret_cast<const Hash *>(plan)->hashkeys, view) && is_calm(plan->lefttree, view));
     case T_IndexScan: {
         const auto *scan = reinterpret_cast<const IndexScan *>(plan);
-        return is_harmless(scan->indexqualorig, view.given) && is_harmless(scan->indexorderbyorig, view.given);
+        return is_harmless(scan->indexqualorig, view) && is_harmless(scan->indexorderbyorig, view);
     }
     case T_IndexOnlyScan: {
         const auto *scan = reinterpret_cast<const IndexOnlyScan *>(plan);
-        return is_harmless(scan->indexqual, view.given) && is_harmless(scan->indexorderby, view.given);
+        return is_harmless(scan->indexqual, view) && is_harmless(scan->indexorderby, view);
     }
     case T_BitmapHeapScan:  // which has the conditions of the indexes below too
-        return is_harmless(reinterpret_cast<const BitmapHeapScan *>(plan)->bitmapqualorig, view.given);
+        return is_harmless(reinterpret_cast<const BitmapHeapScan *>(plan)->bitmapqualorig, view);
     case T_TidScan:
-        return is_harmless(reinterpret_cast<const TidScan *>(plan)->tidquals, view.given);
+        return is_harmless(reinterpret_cast<const TidScan *>(plan)->tidquals, view);
     case T_TidRangeScan:
-        return is_harmless(reinterpret_cast<const TidRangeScan *>(plan)->tidrangequals, view.given);
+        return is_harmless(reinterpret_cast<const TidRangeScan *>(plan)->tidrangequals, view);
     case T_ValuesScan:
-        return is_harmless(reinterpret_cast<const ValuesScan *>(plan)->values_lists, view.given);
+        return is_harmless(reinterpret_cast<const ValuesScan *>(plan)->values_lists, view);
     case T_SubqueryScan:
         return is_calm(reinterpret_cast<const SubqueryScan *>(plan)->subplan, view);
     case T_CteScan:
         return is_calm(static_cast<const Plan *>(
-                           list_nth(view.statement.subplans, reinterpret_cast<const CteScan *>(plan)->ctePlanId - 1)),
+                           list_nth(view.statement->subplans, reinterpret_cast<const CteScan *>(plan)->ctePlanId - 1)),
                        view);
     case T_NestLoop:
         return is_calm_join(*reinterpret_cast<const Join *>(plan), view, false);
     case T_HashJoin: {
         const auto *join = reinterpret_cast<const HashJoin *>(plan);
-        return is_harmless(join->hashclauses, view.given) && is_harmless(join->hashkeys, view.given) &&
+        return is_harmless(join->hashclauses, view) && is_harmless(join->hashkeys, view) &&
                is_calm_join(join->join, view, true);
     }
     case T_MergeJoin: {  // an outer row without a key may be handed on before the inner side is read
         const auto *join = reinterpret_cast<const MergeJoin *>(plan);
-        return is_harmless(join->mergeclauses, view.given) &&
+        return is_harmless(join->mergeclauses, view) &&
                is_calm_join(join->join, view, join->join.jointype == JOIN_INNER);
     }
     case T_Append:
@@ -381,7 +384,7 @@ bool is_calm_inside(const Plan *plan, const View &view) {
     }
     case T_Memoize: {
         const auto *memoize = reinterpret_cast<const Memoize *>(plan);
-        return is_harmless(memoize->param_exprs, view.given) &&
+        return is_harmless(memoize->param_exprs, view) &&
                are_harmless_operators(memoize->hashOperators, memoize->numKeys) && is_calm_input(plan, view);
     }
     case T_Limit: {
@@ -398,7 +401,7 @@ bool is_calm_inside(const Plan *plan, const View &view) {
         return are_harmless_operators(group->grpOperators, group->numCols) && is_calm_input(plan, view);
     }
     case T_Result:
-        return (!view.is_whole || is_harmless(reinterpret_cast<const Result *>(plan)->resconstantqual, view.given)) &&
+        return (!view.is_whole || is_harmless(reinterpret_cast<const Result *>(plan)->resconstantqual, view)) &&
                is_calm_input(plan, view);
     case T_Material:
     case T_ProjectSet:
@@ -411,7 +414,7 @@ bool is_calm_inside(const Plan *plan, const View &view) {
 bool is_calm(const Plan *plan, const View &view, bool but_for_output) {
     if (plan == nullptr)
         return false;
-    if (!but_for_output && !(is_harmless(plan->targetlist, view.given) && is_harmless(plan->qual, view.given)))
+    if (!but_for_output && !(is_harmless(plan->targetlist, view) && is_harmless(plan->qual, view)))
         return false;
     return is_calm_inside(plan, view);
 }
@@ -419,30 +422,15 @@ bool is_calm(const Plan *plan, const View &view, bool but_for_output) {
 // ---- parameters of the executor -------------------------------------------------------------------------------------
 
 // A value that a subquery gives raises an error if there is more than one.
-bool has_one_row(const Plan *plan) {
-    switch (nodeTag(plan)) {
-    case T_Agg:
-        return reinterpret_cast<const Agg *>(plan)->aggstrategy == AGG_PLAIN;
-    case T_Result:
-        return plan->lefttree == nullptr;
-    case T_Limit: {
-        const auto *limit = reinterpret_cast<const Limit *>(plan);
-        const auto *count = limit->limitCount != nullptr && IsA(limit->limitCount, Const)
-                                ? reinterpret_cast<const Const *>(limit->limitCount)
-                                : nullptr;
-        return limit->limitOption == LIMIT_OPTION_COUNT && count != nullptr && !count->constisnull &&
-               DatumGetInt64(count->constvalue) <= 1;
-    }
-    default:
+bool gives_harmlessly(const SubPlan &subplan, const Ground &ground) {
+    const auto *plan = static_cast<const Plan *>(list_nth(ground.statement->subplans, subplan.plan_id - 1));
+    if (subplan.subLinkType != EXISTS_SUBLINK && !(subplan.subLinkType == EXPR_SUBLINK && has_one_row(plan, ground)))
         return false;
-    }
-}
-
-bool gives_harmlessly(const SubPlan &subplan, const View &view) {
-    const auto *plan = static_cast<const Plan *>(list_nth(view.statement.subplans, subplan.plan_id - 1));
-    if (subplan.subLinkType != EXISTS_SUBLINK && !(subplan.subLinkType == EXPR_SUBLINK && has_one_row(plan)))
-        return false;
-    return is_calm(plan, view);
+    Ground within = ground;  // its arguments are looked at where it stands
+    ListCell *cell;
+    foreach (cell, subplan.parParam)
+        within.given = bms_add_member(bms_copy(within.given), lfirst_int(cell));
+    return is_calm(plan, throughout(within));
 }
 
 struct Parameters {
@@ -485,19 +473,19 @@ void find_parameters(const Plan *plan, Parameters &parameters) {
 
 }  // namespace
 
-bool is_harmless(const void *expression, const Bitmapset *given) {
-    return !is_harmful(static_cast<Node *>(const_cast<void *>(expression)), const_cast<Bitmapset *>(given));
+bool is_harmless(const void *expression, const Ground &ground) {
+    return !is_harmful(static_cast<Node *>(const_cast<void *>(expression)), const_cast<Ground *>(&ground));
 }
 
-bool is_calm(const Plan *plan, const PlannedStmt &statement, const Bitmapset *given, bool but_for_output) {
-    return is_calm(plan, View{statement, given, false}, but_for_output);
+bool is_calm(const Plan *plan, const Ground &ground, bool but_for_output) {
+    return is_calm(plan, View{ground, false}, but_for_output);
 }
 
 bool is_calm_throughout(const Plan *plan, const PlannedStmt &statement) {
-    return is_calm(plan, View{statement, given_parameters(statement), true});
+    return is_calm(plan, throughout(ground_of(statement)));
 }
 
-Bitmapset *given_parameters(const PlannedStmt &statement) {
+Ground ground_of(const PlannedStmt &statement) {
     Parameters parameters{};
     find_parameters(statement.planTree, parameters);
     find_parameters(statement.subplans, parameters);
@@ -508,13 +496,13 @@ Bitmapset *given_parameters(const PlannedStmt &statement) {
             const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
             if (list_length(subplan->setParam) != 1 ||
                 bms_is_member(linitial_int(subplan->setParam), parameters.given) ||
-                !gives_harmlessly(*subplan, View{statement, parameters.given, true}))
+                !gives_harmlessly(*subplan, {&statement, parameters.given}))
                 continue;
             parameters.given = bms_add_member(parameters.given, linitial_int(subplan->setParam));
             any = true;
         }
     }
-    return parameters.given;
+    return {&statement, parameters.given};
 }
 
 }  // namespace steadytext::planner

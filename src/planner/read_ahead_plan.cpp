@@ -104,7 +104,7 @@ struct Want {
 
 struct Walk {
     PlannedStmt *statement;
-    const Bitmapset *given;  // parameters
+    Ground ground;
     int last_id;
     List *scans = NIL;  // that were added
 };
@@ -311,13 +311,13 @@ Plan *parted(Walk &walk, Plan *plan, const Want &want) {
     early = list_truncate(early, kept);
     if (is_join(plan) && (late != NIL || has_call(reinterpret_cast<Join *>(plan)->joinqual)))
         return plan;
-    Collected calls{.given = walk.given};
+    Collected calls{.ground = walk.ground};
     if (late != NIL)
         collect_calls(static_cast<Node *>(linitial(late)), calls);
     else
         collect_calls(plan->targetlist, calls);
-    if (calls.calls == NIL || !is_harmless(early, walk.given) || has_multiple_assignment(plan->targetlist) ||
-        !is_calm(plan, *walk.statement, walk.given, true))
+    if (calls.calls == NIL || !is_harmless(early, walk.ground) || has_multiple_assignment(plan->targetlist) ||
+        !is_calm(plan, walk.ground, true))
         return plan;
 
     List *columns = NIL;
@@ -352,7 +352,7 @@ Plan *parted(Walk &walk, Plan *plan, const Want &want) {
 // Rows for a node that makes calls of them, as they are.
 void put_under(Walk &walk, Plan *plan, const Want &want) {
     Plan *below = plan->lefttree;
-    Collected calls{.given = walk.given};
+    Collected calls{.ground = walk.ground};
     Want of_rows = want;
     if (IsA(plan, Agg)) {
         const auto *aggregate = reinterpret_cast<Agg *>(plan);
@@ -364,7 +364,7 @@ void put_under(Walk &walk, Plan *plan, const Want &want) {
     } else if (plan->qual == NIL) {
         collect_calls(plan->targetlist, calls);
     }
-    if (calls.calls == NIL || has_record(below->targetlist) || !is_calm(below, *walk.statement, walk.given))
+    if (calls.calls == NIL || has_record(below->targetlist) || !is_calm(below, walk.ground))
         return;
     CustomScan *scan = make_scan(walk, below, below, of_rows.reading);
     scan->scan.plan.targetlist = columns_of(below, INDEX_VAR);
@@ -436,7 +436,7 @@ int most_nodes(const Plan *plan) {
 }
 
 void read_ahead(PlannedStmt *statement, const CallsOfStatement &calls) {
-    Walk walk{statement, given_parameters(*statement),
+    Walk walk{statement, ground_of(*statement),
               std::max(most_nodes(statement->planTree), most_nodes_of(statement->subplans))};
     const Want want{.some = true,
                     .reading = {.is_whole = true, .is_top = true, .most = 0, .processes = 1, .are_all_calls = false},
