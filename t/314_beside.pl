@@ -2,7 +2,8 @@
 # or a second and a half. Each kind of hostile call is a line with its figures.
 #
 # The daemon has one thread, and a peer's calls are all sent before the small call is. How long the small one takes alone is measured before
-# and after each kind, for the machine may be busy with other things. What is given up is given up at once.
+# and after each kind, for the machine may be busy with other things; and the time in which that thread could have run and other programs had
+# the processor is left out. What is given up is given up at once.
 use strict;
 use warnings;
 use File::Temp qw(tempdir);
@@ -25,6 +26,13 @@ my $daemon = start [ 'build/steadytextd', '--endpoint', $endpoint, '--exit-on-st
     '--model', "$models/smollm2-135m-instruct-q4_1.gguf", '--embedding-model', "$models/all-minilm-l6-v2.gguf" ], '<', \$in, '>&', \$log, timeout(10 * $patience);
 $daemon->pump until $log =~ /steadytextd: ready/;
 unlike $log, qr/would depend/, 'prompts are processed in pieces, with the bits of whole chunks';
+
+sub slurp {
+    my ($path) = @_;
+    local $/;
+    open my $file, '<', $path or die "$path: $!";
+    return scalar <$file>;
+}
 
 # ---- clients -----------------------------------------------------------------------------------------------------------------
 
@@ -51,11 +59,26 @@ sub reply_to {
 my $honest = connect_to_daemon();
 my $calls  = 0;
 
+# The thread that computes: the one that had most of the processor.
+sub engine_thread {
+    my %ran;
+    for my $file (glob "/proc/$daemon->{KIDS}[0]{PID}/task/*/schedstat") {
+        ($ran{$file}) = split ' ', slurp($file);
+    }
+    return (sort { $ran{$b} <=> $ran{$a} } keys %ran)[0];
+}
+
+# Seconds in which it could have run, and waited for the processor.
+my $engine;
+sub waited_for_processor {
+    return defined $engine ? (split ' ', slurp($engine))[1] / 1e9 : 0;
+}
+
 sub small_call {
-    my $start = time;
+    my ($start, $waited) = (time, waited_for_processor());
     say_to($honest, 'small' . $calls++, 'generate', prompt => 'Say a few words.', max_new_tokens => 4);
     my $reply = reply_to($honest);
-    return ($reply->{result}, time - $start);
+    return ($reply->{result}, time - $start - (waited_for_processor() - $waited));
 }
 
 sub info { say_to($honest, 'info', 'info'); return reply_to($honest)->{result}; }
@@ -80,8 +103,7 @@ sub typical {
 
 sub cpu_seconds {
     my $pid = $daemon->{KIDS}[0]{PID};
-    my $stat = do { local $/; open my $file, '<', "/proc/$pid/stat" or die $!; <$file> };
-    my @fields = split ' ', $stat =~ s/^.*\) //r;
+    my @fields = split ' ', slurp("/proc/$pid/stat") =~ s/^.*\) //r;
     return ($fields[11] + $fields[12]) / 100;
 }
 
@@ -98,6 +120,7 @@ sub idle_after {
 }
 
 small_call() for 1 .. 2;
+$engine = engine_thread();
 my ($alone, $answer) = typical();
 
 # Sends the calls, measures the small one beside them, and cancels what is still at work.
