@@ -19,6 +19,7 @@ $cluster->sql(q(
     CREATE FUNCTION raises_set(i int) RETURNS SETOF int LANGUAGE plpgsql STABLE AS $$ BEGIN IF i >= 7 THEN RAISE 'row %', i; END IF; RETURN NEXT 1; END $$;
     CREATE FUNCTION counts_set(i int) RETURNS SETOF int LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM nextval('calls'); RETURN NEXT 1; END $$;
     CREATE FUNCTION counts_stable_set(i int) RETURNS SETOF int LANGUAGE plpgsql STABLE AS $$ BEGIN PERFORM nextval('calls'); RETURN NEXT 1; END $$;
+    CREATE FUNCTION id_of_frame() RETURNS int LANGUAGE sql STABLE AS 'SELECT 20';
     CREATE TYPE mood AS ENUM ('ok');
     CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM nextval('calls'); RETURN 'ok'; END $$;
     CREATE CAST (mood AS text) WITH FUNCTION mood_text(mood);
@@ -69,6 +70,10 @@ my %sources = (
     'a later function of UNION ALL'  => q(SELECT id, body AS text FROM t UNION ALL SELECT v, 'v' || v FROM S(20) v),
     'a CTE'                          => q(WITH w AS MATERIALIZED (SELECT id, body || F(id) AS text FROM t) SELECT * FROM w),
     'a window'                       => q(SELECT id, body || sum(F(id)) OVER (ORDER BY id) AS text FROM t),
+    'the list of a window'           => q(SELECT id, body || F(id) || row_number() OVER (ORDER BY id) AS text FROM t),
+    'a window of parts'              => q(SELECT id, body || lag(F(id), 1, 0) OVER (PARTITION BY id % 40 ORDER BY id) AS text FROM t),
+    'a FILTER of a window'           => q(SELECT id, body || count(*) FILTER (WHERE F(id) = 1) OVER (ORDER BY id ROWS 2 PRECEDING) AS text FROM t),
+    'a frame of a window'            => q(SELECT id, body || count(*) OVER (PARTITION BY id ORDER BY id ROWS F(id_of_frame()) PRECEDING) AS text FROM t),
     'a window that stands still'     => q(SELECT t.id, body || x AS text FROM t, LATERAL (SELECT sum(F(t.id)) OVER () AS x FROM one) o),
     'CASE'                           => q(SELECT id, CASE WHEN id > 2 THEN body || F(id) ELSE body END AS text FROM t OFFSET 0),
     'a subquery of a row'            => q(SELECT id, body || (SELECT F(t.id) FROM one) AS text FROM t OFFSET 0),

@@ -14,7 +14,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/planner/find_calls.hpp"
-#include "src/planner/harmless.hpp"
+#include "src/planner/calm.hpp"
 #include "src/planner/read_ahead.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/one_statement.hpp"

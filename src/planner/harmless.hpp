@@ -1,7 +1,6 @@
-// What may be done ahead of the executor without anybody noticing: expressions that raise nothing and change nothing,
-// and plans whose rows can be read early.
+// Expressions that may be evaluated ahead of the executor without anybody noticing: they raise nothing and change nothing.
 //
-// Called by read_ahead_plan.cpp. Regime: pg. Doubt is "no": then calls are made in their turn, as always.
+// Called by calm.cpp, find_calls.cpp and read_ahead_plan.cpp. Regime: pg. Doubt is "no".
 #pragma once
 
 #include "src/pg/postgres.hpp"
@@ -18,16 +17,11 @@ struct Ground {
     const PlannedStmt *statement;
     const Bitmapset *given;
 };
-[[nodiscard]] Ground ground_of(const PlannedStmt &statement);
 
 // To evaluate it raises nothing, whatever the row, and has no effects. A list is harmless if all in it is.
 [[nodiscard]] bool is_harmless(const void *expression, const Ground &ground);
 
-// To read rows of this plan early raises nothing that reading them in their turn would not have raised before its first
-// row, and has no effects. `but_for_output`: leaves out the target list and the quals of the plan itself.
-[[nodiscard]] bool is_calm(const Plan *plan, const Ground &ground, bool but_for_output = false);
-
-// The same for all of the plan, what is read whole before its first row too: it may be run for nobody.
-[[nodiscard]] bool is_calm_throughout(const Plan *plan, const PlannedStmt &statement);
+// The same of what compares the values of a sort or a group, row by row.
+[[nodiscard]] bool are_harmless_operators(const Oid *operators, int count);
 
 }  // namespace steadytext::planner

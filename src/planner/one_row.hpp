@@ -3,7 +3,7 @@
 // By aggregation, by LIMIT, or because it asks for one value of each column of a unique index (a B-tree that is not
 // partial, and not deferrable).
 //
-// Called by harmless.cpp. Regime: pg. Doubt is "no". The planner has locked the tables of the statement, and their indexes
+// Called by calm.cpp. Regime: pg. Doubt is "no". The planner has locked the tables of the statement, and their indexes
 // cannot be dropped or changed before it is planned anew.
 #pragma once
 

@@ -9,7 +9,7 @@
 //
 // A plan without the custom scan and one with it give the same rows, in the same order, and the same errors. So only
 // such calls are begun as are certain to be made for each row, and only over plans whose rows can be read early without
-// anybody noticing (harmless.hpp).
+// anybody noticing (calm.hpp).
 //
 // Called by _PG_init. Regime: pg.
 #pragma once

@@ -1,13 +1,14 @@
 // Puts custom scans under the nodes of a finished plan that make calls for each row: see read_ahead.hpp. Regime: pg.
 //
-// A scan or join that makes calls is parted: it keeps the quals before the first call and gives plain columns, and the
-// custom scan above it has the other quals and the target list. Under an aggregate or a Result the custom scan hands on
+// A scan, join, window or Gather that makes calls is parted: it keeps the quals before the first call and gives plain columns and
+// values of window functions, and the custom scan above it has the other quals and the target list. Under an aggregate or a Result the custom scan hands on
 // rows as they are.
 #include "src/pg/compat.hpp"
 #include "src/planner/read_ahead.hpp"
 #include "src/guc.hpp"
 #include "src/planner/find_calls.hpp"
-#include "src/planner/harmless.hpp"
+#include "src/planner/calm.hpp"
+#include "src/planner/cursor_place.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -37,20 +38,24 @@ const Node *as(const void *node) {
 
 bool is_record(Oid type) { return type == RECORDOID; }
 
-// Columns become those of the custom scan, by their place in a list of them.
+Var *column_of(const Node *value, int varno, int number) {
+    return makeVar(varno, static_cast<AttrNumber>(number), exprType(value), exprTypmod(value), exprCollation(value), 0);
+}
+
+// Columns and window functions become columns of the custom scan, by their place in a list of them.
 Node *renumbered(Node *node, void *columns) {
     if (node == nullptr)
         return nullptr;
-    if (!IsA(node, Var))
+    if (!IsA(node, Var) && !IsA(node, WindowFunc))
         return expression_tree_mutator(
             node, reinterpret_cast<pg::tree_mutator_type>(reinterpret_cast<void (*)()>(renumbered)), columns);
-    Var *column = static_cast<Var *>(copyObjectImpl(node));
     const auto *all = static_cast<const List *>(columns);
-    for (int i = 0; i < list_length(all); i++)
-        if (equal(list_nth(all, i), node))
-            column->varattno = static_cast<AttrNumber>(i + 1);
-    column->varno = INDEX_VAR;
-    return reinterpret_cast<Node *>(column);
+    int place = 0;
+    while (place < list_length(all) && !equal(list_nth(all, place), node))
+        place++;
+    if (place == list_length(all))
+        elog(ERROR, "a column of a plan is not among those of the plan below it");
+    return reinterpret_cast<Node *>(column_of(node, INDEX_VAR, place + 1));
 }
 
 List *renumbered(const List *nodes, const List *columns) {
@@ -77,7 +82,7 @@ List *columns_of(const Plan *plan, int varno) {
     foreach (cell, plan->targetlist) {
         const auto *entry = static_cast<const TargetEntry *>(lfirst(cell));
         const Node *value = reinterpret_cast<const Node *>(entry->expr);
-        Var *column = makeVar(varno, entry->resno, exprType(value), exprTypmod(value), exprCollation(value), 0);
+        Var *column = column_of(value, varno, entry->resno);
         char *name = entry->resname != nullptr ? pstrdup(entry->resname) : nullptr;
         entries =
             lappend(entries, makeTargetEntry(reinterpret_cast<Expr *>(column), entry->resno, name, entry->resjunk));
@@ -280,7 +285,11 @@ bool makes_calls_by_itself(const Plan *plan) {
     case T_FunctionScan:
     case T_ValuesScan:
     case T_CteScan:
+    case T_Gather:
+    case T_GatherMerge:
         return true;
+    case T_WindowAgg:  // its conditions are about columns by their numbers
+        return plan->qual == NIL && run_condition_of(*as<WindowAgg>(plan)) == nullptr;
     default:
         return is_join(plan);
     }
@@ -304,7 +313,7 @@ bool has_multiple_assignment(const List *entries) {
     return false;
 }
 
-// A scan or join that makes calls is parted in two.
+// A node that makes calls is parted in two.
 Plan *parted(Walk &walk, Plan *plan, const Want &want) {
     const int kept = first_with_call(plan->qual);
     List *early = list_copy(plan->qual), *late = list_copy_tail(plan->qual, kept);
@@ -321,13 +330,14 @@ Plan *parted(Walk &walk, Plan *plan, const Want &want) {
         return plan;
 
     List *columns = NIL;
-    columns = list_concat_unique(columns, pull_var_clause(reinterpret_cast<Node *>(plan->targetlist), 0));
+    columns = list_concat_unique(columns,
+                                 pull_var_clause(reinterpret_cast<Node *>(plan->targetlist), PVC_INCLUDE_WINDOWFUNCS));
     columns = list_concat_unique(columns, pull_var_clause(reinterpret_cast<Node *>(late), 0));
     List *entries = NIL;
     for (int i = 0; i < list_length(columns); i++)
         entries = lappend(entries, makeTargetEntry(static_cast<Expr *>(copyObjectImpl(list_nth(columns, i))),
                                                    static_cast<AttrNumber>(i + 1), nullptr, false));
-    if (has_record(entries))
+    if (has_record(entries) || !is_harmless(entries, walk.ground))
         return plan;
 
     Reading reading = want.reading;
@@ -397,11 +407,6 @@ bool uses_functions(const PlannedStmt &statement) {
     return false;
 }
 
-// A cursor may be moved back, and a statement may name the row that it is at.
-bool is_for_cursor(int options) {
-    return (options & (CURSOR_OPT_SCROLL | CURSOR_OPT_FAST_PLAN | CURSOR_OPT_HOLD)) != 0;
-}
-
 // Each plan node has a number; no more nodes than this were made.
 int most_nodes(const Plan *plan);
 
@@ -455,7 +460,8 @@ PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo par
     const CallsOfStatement calls = reads_ahead ? calls_of_statement(query) : CallsOfStatement();
     PlannedStmt *statement = next_planner != nullptr ? next_planner(query, text, options, parameters)
                                                      : standard_planner(query, text, options, parameters);
-    if (reads_ahead && uses_functions(*statement) && !is_for_cursor(options) && statement->planTree != nullptr)
+    if (reads_ahead && uses_functions(*statement) && statement->planTree != nullptr &&
+        !needs_its_place(options, *statement))
         read_ahead(statement, calls);
     return statement;
 }

@@ -81,6 +81,7 @@ struct Scan {
     std::int64_t handed_out;  // rows, of all runs
     std::int64_t read;
     std::int64_t given_in_run;  // rows, after the quals
+    std::int64_t given_up;      // calls, of runs that had ended
 };
 
 Scan &scan_of(CustomScanState *node) { return *reinterpret_cast<Scan *>(node); }
@@ -225,8 +226,8 @@ bool have_ended(const Scan &scan, const Row &row) {
     return true;
 }
 
-// How many rows may wait now. If perhaps not all are wanted, as many as have been handed out: so at most as many calls
-// again are begun in vain.
+// How many rows may wait now. If perhaps not all are wanted, as many as have been handed out, less those whose calls were
+// given up: so at most as many calls again are begun in vain, in however many runs.
 std::int64_t most_waiting(const Scan &scan) {
     const session::statement::RunOfPlan run = session::statement::run_of_plan();
     std::int64_t most = std::min<std::int64_t>(kMaxRows, std::int64_t{room(scan)} * 2);
@@ -240,7 +241,7 @@ std::int64_t most_waiting(const Scan &scan) {
         is_whole = true;
     }
     if (!is_whole)
-        most = std::min(most, scan.calls->are_limited() ? 1 : scan.handed_out);
+        most = std::min(most, scan.calls->are_limited() ? 1 : scan.handed_out - scan.given_up);
     return std::max<std::int64_t>(most, 1);
 }
 
@@ -438,7 +439,7 @@ void rescan(CustomScanState *node) {
     if (scan.calls != nullptr)
         drop_rows(scan);
     scan.is_over = false;
-    scan.handed_out = 0;
+    scan.handed_out = scan.given_up = 0;
     if (below(scan)->chgParam == nullptr)
         ExecReScan(below(scan));
 }
@@ -451,7 +452,7 @@ void shut_down(CustomScanState *node) {
     take_back(scan);
     for (std::uint32_t i = 0; i < scan.count; i++) {
         Row &row = row_at(scan, i);
-        (void)retire_calls(scan, row);
+        scan.given_up += retire_calls(scan, row) ? 1 : 0;
         row.begun = 0;
         row.holds_others = false;
     }
