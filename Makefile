@@ -131,7 +131,7 @@ litellm:
 
 # ---- what people type ------------------------------------------------------------------------------------------------
 
-.PHONY: help bootstrap everything models demo check check-all check-engines unit bench lint analyze sqlmap fuzz format dist
+.PHONY: help bootstrap everything models demo check check-all check-flags check-engines unit bench lint analyze sqlmap fuzz format dist
 help:
 	@sed -n 's/^# help: //p' Makefile
 
@@ -140,9 +140,10 @@ help:
 # help: make demo            from nothing to an answer and a semantic search
 # help: make check           the tests that take some ten minutes together (TESTS="t/020_generate.sql ..." picks some)
 # help: make check-all       all tests, some fifty minutes: with kills, floods, sanitizers and engines of every kind
+# help: make check-flags     the SQL tests with each feature switched off (FLAG=hot_cache picks one)
 # help: make unit            the C++ unit tests: plain, ASan+UBSan, TSan
 # help: make fuzz            every parser of src/core under libFuzzer (FUZZ_SECONDS=600 each, FUZZ_TARGETS=...)
-# help: make bench           every figure, side by side (TOPIC=round_trip picks one)
+# help: make bench           every figure, side by side (TOPIC=round_trip picks one; FLAG=hot_cache compares a feature on and off)
 # help: make lint            layers, format, symbols, white space
 # help: make analyze         pgspot, cppcheck and clang's analyzer: no finding that is not explained
 # help: make sqlmap          sqlmap against ten functions, some ten minutes: nothing injectable (SQLMAP_SECONDS=1800 at most each)
@@ -173,7 +174,7 @@ demo: everything
 ALL_TESTS = $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
 # Half a minute and more each, or builds of their own: make check-all and CI run them, make check leaves them out.
 LONG_TESTS = $(wildcard $(foreach number,006 030 041 100 130 137 139 150 151 152 171 172 173 175 176 177 179 180 182 184 185 190 191 192 193 194 \
-	195 196 197 198 199 200 202 203 204 207 209 214 220 221 226 228 240 241 242 252 310 311 312 313 314 315 316 900,t/$(number)_*))
+	195 196 197 198 199 200 202 203 204 207 209 214 220 221 226 228 240 241 242 252 310 311 312 313 314 315 316 317 900,t/$(number)_*))
 TESTS ?= $(filter-out $(LONG_TESTS),$(ALL_TESTS))
 check: everything models
 	@scripts/run-tests $(TESTS)
@@ -183,12 +184,16 @@ LONGEST_TESTS = $(wildcard $(foreach number,006 005 311,t/$(number)_*))
 check-all: everything models
 	@scripts/run-tests $(LONGEST_TESTS) $(filter-out $(LONGEST_TESTS),$(ALL_TESTS))
 
+# Each feature that can be switched off, switched off: scripts/check-flags says what must pass then.
+check-flags: everything
+	@FLAG='$(FLAG)' TESTS='$(if $(filter command line,$(origin TESTS)),$(TESTS))' scripts/check-flags
+
 ENGINE_TESTS = t/173_llama_server.pl t/227_litellm.pl
 check-engines: everything models llama-server litellm
 	@STEADYTEXT_REAL_ENGINES=1 scripts/run-tests $(ENGINE_TESTS)
 
 bench: everything models
-	@bench/run $(TOPIC)
+	@$(if $(FLAG),bench/flag $(FLAG),bench/run $(TOPIC))
 
 lint:
 	+@scripts/build-progress $(PARALLEL) all

@@ -322,6 +322,8 @@ bool run_until_idle() {
     std::int64_t busy_us = core::monotonic_us();
     while (!turn_is_over(keeper->began_us)) {
         serve_interrupts();
+        if (!guc::keeper)
+            return true;
         const std::int64_t now_us = core::monotonic_us();
         std::int64_t due_us = INT64_MAX;
         if (has_work(*keeper->row, now_us, due_us) || keeper->is_sweeping) {

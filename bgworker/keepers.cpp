@@ -74,7 +74,7 @@ bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
 void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,
                   std::int64_t now_us, std::int64_t &again_us) {
     again_us = std::min(again_us, now_us + kLookUs);
-    if (RecoveryInProgress())
+    if (!guc::keeper || RecoveryInProgress())
         return;
     for (std::uint32_t i = 0; i < segment.databases->size(); i++) {
         const shmem::DatabaseRow &row = (*segment.databases)[i];

@@ -50,6 +50,7 @@ int breaker_threshold = 5;
 int breaker_recovery_ms = 30'000;
 int breaker_timeout_ms = 10'000;
 bool cache_enabled = true;
+bool hot_cache = true;
 int hot_cache_size_kb = 64 * 1024;
 int cache_scope = static_cast<int>(CacheScope::Role);
 int cache_write_memory_kb = 16 * 1024;
@@ -57,7 +58,9 @@ int cache_max_entries = 10'000;
 int cache_max_size_mb = 100;
 int cache_ttl_s = 0;
 int frecency_refresh_interval_s = 300;
+bool new_cache_keys = true;
 bool legacy_cache_keys = true;
+bool keeper = true;
 bool track_calls = true;
 char *metrics_listen = nullptr;
 int stat_statements_max = 1'024;
@@ -332,7 +335,7 @@ void define_limits() {
                    "How long an embedding waits for others to share its message to the daemon.", "0 is not at all.",
                    &batch_window_ms, 0, PGC_SIGHUP, GUC_UNIT_MS);
     define_integer("steadytext.breaker_threshold", "Consecutive failures that open a daemon's circuit breaker.",
-                   nullptr, &breaker_threshold, 5, PGC_SIGHUP, 0);
+                   "0: none do.", &breaker_threshold, 5, PGC_SIGHUP, 0);
     define_integer("steadytext.breaker_recovery", "How long an open circuit breaker waits before it tries again.",
                    nullptr, &breaker_recovery_ms, 30'000, PGC_SIGHUP, GUC_UNIT_MS);
     define_integer("steadytext.breaker_timeout",
@@ -344,6 +347,9 @@ void define_limits() {
 void define_cache() {
     define_flag("steadytext.cache_enabled", "Answers repeated calls from the cache.", nullptr, &cache_enabled, true,
                 PGC_USERSET, 0);
+    define_flag("steadytext.hot_cache", "Answers repeated calls from shared memory.",
+                "Off: steadytext_cache alone answers them, once the keeper has written the answer.", &hot_cache, true,
+                PGC_SUSET, 0);
     define_integer("steadytext.hot_cache_size", "Shared memory for cached answers.", nullptr, &hot_cache_size_kb,
                    64 * 1024, PGC_POSTMASTER, GUC_UNIT_KB);
     define_word("steadytext.cache_scope", "Who shares cached answers.",
@@ -362,6 +368,11 @@ void define_cache() {
     define_integer("steadytext.frecency_refresh_interval",
                    "How often hits are folded into steadytext_cache, and what is too much evicted.", nullptr,
                    &frecency_refresh_interval_s, 300, PGC_SIGHUP, GUC_UNIT_S);
+    define_flag("steadytext.new_cache_keys", "Keeps and finds answers under this version's keys.",
+                "Off: rows of the PL/Python original answer and keep their keys, and no answer is added to the cache.",
+                &new_cache_keys, true, PGC_SUSET, 0);
+    define_flag("steadytext.keeper", "Writes answers, hits, usage and audit rows to tables.",
+                "Off: they wait in shared memory as long as it has room for them.", &keeper, true, PGC_SIGHUP, 0);
     define_flag("steadytext.legacy_cache_keys", "Finds cached answers under the keys of the PL/Python original too.",
                 "Its rows tell no author: they answer every role.", &legacy_cache_keys, true, PGC_SUSET, 0);
 }

@@ -49,6 +49,7 @@ extern int breaker_threshold;
 extern int breaker_recovery_ms;
 extern int breaker_timeout_ms;
 extern bool cache_enabled;
+extern bool hot_cache;
 extern int hot_cache_size_kb;
 extern int cache_scope;  // CacheScope
 extern int cache_write_memory_kb;
@@ -56,7 +57,9 @@ extern int cache_max_entries;
 extern int cache_max_size_mb;
 extern int cache_ttl_s;
 extern int frecency_refresh_interval_s;
+extern bool new_cache_keys;
 extern bool legacy_cache_keys;
+extern bool keeper;
 extern bool track_calls;
 extern char *metrics_listen;
 extern int stat_statements_max;
@@ -90,8 +93,11 @@ extern int queue_retention_s;
 extern int usage_retention_s;
 extern int audit_retention_s;
 
+// A threshold of 0 is one that no daemon comes to.
 [[nodiscard]] inline core::BreakerSettings breaker_settings() {
-    return {static_cast<std::uint32_t>(breaker_threshold), std::int64_t{breaker_recovery_ms} * 1000};
+    constexpr int kNever = INT32_MAX;
+    return {static_cast<std::uint32_t>(breaker_threshold == 0 ? kNever : breaker_threshold),
+            std::int64_t{breaker_recovery_ms} * 1000};
 }
 
 void define_gucs();

@@ -4,6 +4,7 @@
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
+#include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/cache_lock.hpp"
 #include "src/pg/once.hpp"
@@ -127,6 +128,10 @@ STEADYTEXT_FUNCTION(steadytext_frecency_refresh) {
     const std::uint32_t failures = row.keeper_failures.load();
     session::wake_keeper(row);
     while (row.refreshes_done.load(std::memory_order_acquire) < mine) {
+        if (!guc::keeper)
+            ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                            errmsg("the cache is not refreshed while the keeper is switched off"),
+                            errhint("ALTER SYSTEM SET steadytext.keeper = on, then SELECT pg_reload_conf().")));
         if (row.keeper_failures.load() > failures)
             ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                             errmsg("the keeper could not refresh the cache"), errhint("The server log says why.")));

@@ -9,10 +9,12 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/shown_text.hpp"
+#include "src/pg/time.hpp"
 #include "shmem/segment.hpp"
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "utils/jsonb.h"
 }
@@ -119,6 +121,7 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
                 std::int64_t now_us) {
     const DaemonState state = row.state.load();
     const BreakerState breaker = row.breaker.state(guc::breaker_settings(), now_us);
+    const std::int64_t began_unix_us = pg::unix_us_of(GetCurrentTransactionStartTimestamp());  // now() in SQL
     const std::int64_t until_us =
         breaker == BreakerState::Open ? row.breaker.open_until_us() : row.busy_until_us.load();
     put(result, "daemon",
@@ -126,7 +129,7 @@ void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem:
         [&](JsonObject &details) {
             details.add("endpoint", std::string_view(identity.endpoint));
             details.add("state", std::string_view(shmem::name_of(state)));
-            details.add_or_null("last_heartbeat", iso_time(row.last_answer_unix_us.load()));
+            details.add_or_null("last_heartbeat", iso_time(std::min(row.last_answer_unix_us.load(), began_unix_us)));
             details.add("breaker", std::string_view(core::name_of(breaker)));
             details.add_or_null("reason",
                                 watched ? identity.reason : "the gateway does not run: this is what it saw last");
@@ -188,11 +191,14 @@ void put_keeper(ReturnSetInfo *result, std::int64_t now_us) {
     const shmem::DatabaseRow &row = *mine;
     const std::uint32_t failures = row.keeper_failures.load();
     put(result, "keeper",
-        failures == 0  ? Status::Healthy
-        : failures < 5 ? Status::Degraded
-                       : Status::Unhealthy,
+        !guc::keeper    ? Status::Degraded
+        : failures == 0 ? Status::Healthy
+        : failures < 5  ? Status::Degraded
+                        : Status::Unhealthy,
         [&](JsonObject &details) {
             details.add("pid", std::int64_t{row.keeper_pid.load()});
+            if (!guc::keeper)
+                details.add("reason", std::string_view("steadytext.keeper is off"));
             details.add("failures_in_a_row", std::int64_t{failures});
             details.add("pending_writes", std::int64_t{row.pending_writes.load()});
             details.add("audit_rows_pending", std::int64_t{row.pending_audit.load()});

@@ -29,6 +29,9 @@ std::uint32_t my_shard() { return static_cast<std::uint32_t>(pg::my_proc_number(
 
 // ---- the hot cache -------------------------------------------------------------------------------------------------
 
+// Null: there is none, or it is switched off.
+shmem::HotCache *hot_cache() { return guc::hot_cache && guc::new_cache_keys ? shmem::segment().hot_cache : nullptr; }
+
 std::uint64_t epoch_now() { return shmem::segment().cache_epochs->of(MyDatabaseId); }
 
 shmem::CacheOwner owner_of(const CacheQuery &query) {
@@ -37,7 +40,7 @@ shmem::CacheOwner owner_of(const CacheQuery &query) {
 
 // The value's bytes in palloc'd memory; false if it is not there.
 bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &expires_us) {
-    shmem::HotCache *hot = shmem::segment().hot_cache;
+    shmem::HotCache *hot = hot_cache();
     if (hot == nullptr)
         return false;
     // Room is made between the two steps, because nothing may raise within a step. If the value moves meanwhile, it is
@@ -64,7 +67,7 @@ bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &ex
 }
 
 void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
-    shmem::HotCache *hot = shmem::segment().hot_cache;
+    shmem::HotCache *hot = hot_cache();
     // A clearing between the lookup and the insertion leaves a value of an earlier epoch, which no session finds.
     const shmem::CacheOwner owner{MyDatabaseId, query.role, static_cast<std::uint32_t>(query.epoch)};
     if (hot != nullptr && query.epoch == epoch_now())
@@ -124,11 +127,13 @@ bool recall_migrated(const CacheQuery &query, const LegacyQuery &legacy, CachedA
     return recall_table(legacy.migrated_key, InvalidOid, query, answer) && is_accepted(legacy, answer);
 }
 
-// A row under the original's key gets its migrated key.
+// A row under the original's key gets its migrated key, where there are keys of this version.
 bool recall_original(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
     if (!read_table(legacy.original_key, query.kind, InvalidOid, &legacy.condition, answer) ||
         !is_accepted(legacy, answer))
         return false;
+    if (!guc::new_cache_keys)
+        return true;
     CacheRecord rekey;
     rekey.numbers.kind = CacheRecord::Kind::Rekey;
     rekey.numbers.key = legacy.migrated_key;
@@ -168,6 +173,8 @@ bool recall_hot(const CacheQuery &query, CachedAnswer &answer) {
 }
 
 bool recall(const CacheQuery &query, CachedAnswer &answer) {
+    if (!guc::new_cache_keys)
+        return false;
     if (note(CacheLevel::Hot, recall_hot(query, answer), answer))
         return true;
     if (!note(CacheLevel::Table, recall_table(query.key, query.role, query, answer), answer))
@@ -192,6 +199,8 @@ void note_lookup(bool hit) {
 }
 
 void remember(const CacheQuery &query, CacheRecord row, const CachedAnswer &answer) {
+    if (!guc::new_cache_keys)
+        return;
     CachedAnswer kept = answer;
     row.numbers.kind = CacheRecord::Kind::Answer;
     row.numbers.key = query.key;
