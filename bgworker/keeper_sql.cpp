@@ -76,10 +76,10 @@ constexpr const char *kCompactLedger = R"(
 
 // A row that would not change is not written.
 constexpr const char *kForgetDaemons = R"(
-    DELETE FROM public.steadytext_daemon_health h
+    DELETE FROM _steadytext.steadytext_daemon_health h
     WHERE NOT EXISTS (SELECT FROM _steadytext.daemon_health() d WHERE d.daemon_id = h.daemon_id))";
 constexpr const char *kWriteHealth = R"(
-    INSERT INTO public.steadytext_daemon_health AS h
+    INSERT INTO _steadytext.steadytext_daemon_health AS h
         (daemon_id, endpoint, last_heartbeat, uptime_seconds, status, version, models_loaded, memory_usage_mb,
          active_connections, total_requests, error_count, avg_response_time_ms)
     SELECT DISTINCT ON (daemon_id) daemon_id, endpoint, last_heartbeat, uptime_seconds, status, version, models_loaded,
@@ -239,7 +239,7 @@ void rekey(const CacheRecord &record) {
 
 bool begin_quietly() {
     if (!OidIsValid(pg::lock_own_table("steadytext_cache")) ||
-        !OidIsValid(pg::lock_own_table("steadytext_daemon_health")))
+        !OidIsValid(pg::lock_own_table("steadytext_daemon_health", "_steadytext")))
         return false;
     if (SPI_execute("SELECT _steadytext.cache_quietly(true)", false, 0) != SPI_OK_SELECT)
         elog(ERROR, "the keeper could not begin its work");

@@ -18,6 +18,15 @@ CREATE TABLE public.steadytext_daemon_health (
 INSERT INTO public.steadytext_daemon_health (daemon_id, endpoint, status, uptime_seconds)
     VALUES ('default', '', 'unknown', 0) ON CONFLICT DO NOTHING;
 
+-- The keeper writes while others read. To a transaction that began before a row was written, the row's time would be
+-- one that has not come yet: so the table lies here, and who reads it by its name reads a view that knows the time.
+ALTER TABLE public.steadytext_daemon_health SET SCHEMA _steadytext;
+COMMENT ON TABLE _steadytext.steadytext_daemon_health IS 'What steadytext_daemon_health shows, as the keeper has written it.';
+CREATE VIEW public.steadytext_daemon_health AS
+    SELECT daemon_id, endpoint, least(last_heartbeat, now()) AS last_heartbeat, uptime_seconds, status, version, models_loaded,
+           memory_usage_mb, active_connections, total_requests, error_count, avg_response_time_ms
+    FROM _steadytext.steadytext_daemon_health;
+
 CREATE FUNCTION public.steadytext_daemon_start() RETURNS boolean
 AS 'MODULE_PATHNAME', 'steadytext_daemon_start' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION public.steadytext_daemon_start() IS
@@ -43,8 +52,8 @@ RETURNS TABLE (daemon_id text, endpoint text, last_heartbeat timestamptz, uptime
                avg_response_time_ms int)
 AS 'MODULE_PATHNAME', 'steadytext_daemon_health' LANGUAGE C VOLATILE ROWS 4;
 REVOKE ALL ON FUNCTION _steadytext.daemon_health() FROM PUBLIC;
-COMMENT ON TABLE public.steadytext_daemon_health IS
-    'The daemons as steadytext_daemon_status() tells of them, kept by a background worker in each database that uses them; counts are up to a minute old.';
+COMMENT ON VIEW public.steadytext_daemon_health IS
+    'The daemons as steadytext_daemon_status() tells of them, kept by a background worker in each database that uses them; counts are up to a minute old, and last_heartbeat is never later than now().';
 CREATE FUNCTION _steadytext.daemons()
 RETURNS TABLE (endpoint text, kind text, weight bigint, state text, breaker text, reason text, until timestamptz, in_flight bigint,
                pool_in_use bigint, requests bigint, failures bigint, late_replies bigint, avg_ms float8, p99_ms float8,

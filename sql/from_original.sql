@@ -398,6 +398,21 @@ DROP FUNCTION IF EXISTS public._steadytext_init_python();
 
 -- <=== pg_steadytext.sql
 
+-- Who could read the table steadytext_daemon_health, or write it, can do so by the view.
+DO $$
+DECLARE
+    command text;
+BEGIN
+    FOR command IN
+        SELECT format('GRANT %s ON public.steadytext_daemon_health TO %s', a.privilege_type, a.grantee::regrole)
+        FROM pg_class c, aclexplode(c.relacl) a
+        WHERE c.oid = '_steadytext.steadytext_daemon_health'::regclass AND a.grantee NOT IN (0, c.relowner)
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$;
+
 -- The count that the triggers would have made.
 INSERT INTO _steadytext.cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM public.steadytext_cache;
 

@@ -63,8 +63,12 @@ is($cluster->sql($generate), $first, 'and answers the same again');
 
 # Stopped by hand, a call that no other daemon answers starts it again, and waits for it.
 {
+    my $kept = q(SET steadytext.request_timeout = '2min'; SELECT steadytext_generate('Who is asked twice?', max_tokens => 4));
+    my $said = $cluster->sql($kept);
     is($cluster->sql('SELECT steadytext_daemon_stop()'), 't', 'daemon_stop');
     is(daemon_pid(), '', 'no process is left');
+    is($cluster->sql($kept), $said, 'a cached answer needs no daemon');
+    is(daemon_pid(), '', '  and starts none');
     my $woken = $cluster->try_sql(q(SET steadytext.request_timeout = '2min'; SELECT steadytext_generate('Who wakes you?', max_tokens => 4, use_cache => false) IS NOT NULL));
     is("$woken->{out} $woken->{err}", 't ', 'a call is answered: it has started the daemon and waited');
     isnt(daemon_pid(), '', '  it runs');

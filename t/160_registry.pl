@@ -204,8 +204,17 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
     $follows->($light, 'healthy', 'a daemon that serves is in the table');
     is($cluster->sql(q(SELECT version <> '' AND 'echo' = ANY (models_loaded) AND active_connections = 1 AND last_heartbeat <= now()
         FROM steadytext_daemon_health WHERE daemon_id = 'default')), 't', 'with what it told');
+    my $reader = $cluster->session;
+    my $began  = $reader->ask('BEGIN; SELECT now();');
+    $cluster->sql(q(SELECT count(steadytext_generate('asked later ' || i, use_cache => false)) FROM generate_series(1, 20) i));
     kill 'KILL', $heavy->{pid};
     $follows->($heavy, 'unhealthy', 'one that is gone is not healthy');
+    ok($cluster->poll_until("SELECT max(last_heartbeat) > '$began' FROM _steadytext.steadytext_daemon_health"),
+        'the keeper has written a heartbeat that is later than the beginning of a transaction');
+    is($reader->ask(q(SELECT count(*), count(*) FILTER (WHERE last_heartbeat > now()) FROM steadytext_daemon_health;)), '2|0', 'whose now() it is not later than, in the table');
+    is($reader->ask(q(SELECT count(*) FROM steadytext_daemon_status() WHERE last_heartbeat > now();)), 0, 'in the status');
+    is($reader->ask(q(SELECT count(*) FROM steadytext_health_check() WHERE (details ->> 'last_heartbeat')::timestamptz > now();)), 0, 'and in the health check');
+    $reader->finish;
     $heavy = $cluster->start_echo(name => 'heavy');
     $follows->($heavy, 'healthy', 'it is back');
     $load->('counted', 10);

@@ -54,12 +54,12 @@ Oid own_table(const char *name, const char *schema_name) {
     return OidIsValid(table) && is_own_relation(table) ? table : InvalidOid;
 }
 
-Oid lock_own_table(const char *name) {
-    const Oid table = own_table(name);
+Oid lock_own_table(const char *name, const char *schema) {
+    const Oid table = own_table(name, schema);
     if (!OidIsValid(table))
         return InvalidOid;
     LockRelationOid(table, AccessShareLock);  // also learns what changed while it waited
-    return own_table(name) == table ? table : InvalidOid;
+    return own_table(name, schema) == table ? table : InvalidOid;
 }
 
 }  // namespace steadytext::pg

@@ -19,6 +19,6 @@ namespace steadytext::pg {
 // As own_table(), and locks the table (AccessShareLock) until the transaction ends, so that it is not dropped before
 // the statement that names it. Workers call it before each statement. owner_guard.hpp ensures that the statement meets
 // no other table.
-[[nodiscard]] Oid lock_own_table(const char *name);
+[[nodiscard]] Oid lock_own_table(const char *name, const char *schema = "public");
 
 }  // namespace steadytext::pg
