@@ -145,9 +145,9 @@ void require_form(const session::CheckedForm &form) {
     if (!form.text.empty() && form.kind == last_kind && form.text == *last)
         return;
     session::require_usable(form);
-    constexpr std::size_t kMostKept = 64 * 1024;
+    constexpr std::size_t kMaxKept = 64 * 1024;
     last_kind = session::AnswerForm::Kind::Free;
-    if (form.text.empty() || form.text.size() > kMostKept)
+    if (form.text.empty() || form.text.size() > kMaxKept)
         return;
     pg::guarded([&](core::Problem &) {
         last->assign(form.text);
