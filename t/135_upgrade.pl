@@ -29,9 +29,10 @@ in(old => q(
     INSERT INTO steadytext_rate_limits (user_id) VALUES ('somebody');
     WITH p AS (INSERT INTO steadytext_prompts (slug) VALUES ('a-prompt') RETURNING id)
         INSERT INTO steadytext_prompt_versions (prompt_id, version, template, is_active) SELECT id, 1, 'Hello {{ name }}', true FROM p;
-    CREATE ROLE reader LOGIN; GRANT SELECT ON steadytext_cache TO reader;
+    CREATE ROLE reader LOGIN; GRANT SELECT ON steadytext_cache, steadytext_daemon_health TO reader;
     CREATE VIEW my_answers AS SELECT steadytext_generate('question 7', max_tokens => 512) AS answer;
     CREATE VIEW my_prompts AS SELECT prompt, response FROM steadytext_cache;
+    CREATE VIEW my_daemons AS SELECT daemon_id, last_heartbeat FROM steadytext_daemon_health;
     CREATE TABLE documents (body text, embedding vector GENERATED ALWAYS AS (steadytext_embed(body)) STORED);
     CREATE FUNCTION my_facts(t text) RETURNS jsonb LANGUAGE sql AS 'SELECT steadytext_extract_facts(t)'));
 
@@ -92,6 +93,8 @@ is(in(old => q(SELECT steadytext_generate('question 3', max_tokens => 512))), 'o
 is(in(old => q(SELECT steadytext_embed('old text') <=> (SELECT embedding FROM steadytext_cache WHERE prompt = 'old text'))), 0, 'an embedding too');
 is(in(old => 'SELECT answer FROM my_answers'), 'old answer 7', 'a view over a function goes on');
 is(in(old => 'SELECT count(*) FROM my_prompts WHERE prompt ~ $$question|old text$$'), 51, 'one over a table too');
+ok($cluster->wait_for(sub { in(old => q(SELECT count(*) FROM my_daemons WHERE daemon_id = 'default' AND last_heartbeat IS NOT NULL)) eq '1' }), 'and one over the table of daemons, behind a view now');
+is($cluster->sql(q(SELECT count(*) FROM steadytext_daemon_health), database => 'old', user => 'reader'), 1, 'which shows it to whom the table was granted');
 is(in(old => q(INSERT INTO documents VALUES ('body') RETURNING vector_dims(embedding))), 1024, 'a generated column');
 is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt LIKE 'question %'), database => 'old', user => 'reader'), '50', 'what a role was granted');
 is($cluster->try_sql(q(SELECT count(*) FROM steadytext_config), database => 'old', user => 'reader')->{state}, '42501', 'and nothing that everybody was');
@@ -105,7 +108,7 @@ ok($cluster->wait_for(sub { in(old => q(SELECT count(*) FROM steadytext_queue WH
 is(in(old => q(SELECT string_agg(coalesce(result, vector_dims(embedding)::text), ', ' ORDER BY id) FROM steadytext_queue)), 'waits, was begun, 1024, its result', 'with results');
 is($cluster->sql(q(SELECT result FROM steadytext_queue), database => 'old', user => 'reader'), 'its result', 'each is seen by whom it is of');
 
-in(old => 'DROP VIEW my_answers; DROP TABLE documents; DROP VIEW my_prompts; DROP EXTENSION pg_steadytext');
+in(old => 'DROP VIEW my_answers; DROP TABLE documents; DROP VIEW my_prompts; DROP VIEW my_daemons; DROP EXTENSION pg_steadytext');
 is(in(old => q(SELECT count(*) FROM pg_class WHERE relname LIKE '%steadytext%')), 0, 'dropped, nothing is left behind');
 
 # Without a daemon the update says where the original's was.
