@@ -23,9 +23,22 @@ public:
     }
     void clear(std::uint32_t database) noexcept { epochs_[database % kEpochs].fetch_add(1, std::memory_order_acq_rel); }
 
+    // On a standby, before it looks up an answer: values in shared memory may be older than a clear which was replayed
+    // and of which no session has heard yet. release: pairs with end_following().
+    void follow() noexcept { follows_.store(true, std::memory_order_release); }
+    // After a promotion: forgets all such values, before any session sees that the standby has ended.
+    void end_following() noexcept {
+        if (!follows_.load(std::memory_order_acquire))
+            return;
+        for (std::atomic<std::uint64_t> &epoch : epochs_)
+            epoch.fetch_add(1, std::memory_order_acq_rel);
+        follows_.store(false, std::memory_order_release);
+    }
+
 private:
     static constexpr std::uint32_t kEpochs = 4096;
     std::atomic<std::uint64_t> epochs_[kEpochs]{};
+    std::atomic<bool> follows_{false};
 };
 
 }  // namespace steadytext::shmem

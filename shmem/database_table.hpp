@@ -65,6 +65,10 @@ struct alignas(kCacheLine) DatabaseState {
         (void)usage_since_us.compare_exchange_strong(none, core::monotonic_us());
     }
 
+    // On a standby: the number of the primary's clears (src/session/cache_clears.hpp) up to which the cache is cleared
+    // here; -1: not known. release: pairs with the acquire of a session that compares it.
+    std::atomic<std::int64_t> clears_heard{-1};
+
     std::atomic<std::uint64_t> incidents_seen{0};  // the last event its table has (shmem/incidents.hpp)
     // The async queue. At commit, sessions count the jobs they added, cancelled and requeued. The worker writes how far
     // it has looked.

@@ -122,6 +122,11 @@ CREATE TRIGGER hold_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON public.steady
 CREATE TRIGGER forget_changed AFTER UPDATE OR DELETE OR TRUNCATE ON public.steadytext_cache
     FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_changed();
 
+-- Raised by each clear, so that standbys, which replay it, clear their shared memory as well.
+CREATE TABLE _steadytext.cache_clears (clears bigint NOT NULL);
+INSERT INTO _steadytext.cache_clears VALUES (0);
+COMMENT ON TABLE _steadytext.cache_clears IS 'How often the cache was cleared or changed by hand: standbys read it after they have replayed a clear.';
+
 CREATE FUNCTION _steadytext.cache_hold() RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_cache_hold' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION _steadytext.cache_hold() IS

@@ -1,7 +1,6 @@
 # Rate limits among many sessions, through deaths, crashes and a failover. STEADYTEXT_LONG_TESTS hammers for ten seconds.
 use strict;
 use warnings;
-use IPC::Run ();
 use SteadyText::Cluster;
 use Test::More;
 
@@ -123,18 +122,7 @@ $cluster->sql('CREATE ROLE app LOGIN');
 
 # A standby obeys the same rows with a count of its own, and so does what it becomes.
 {
-    my $data = $cluster->run_dir . '/standby';
-    my @pg_ctl = (SteadyText::Cluster::as_server(), SteadyText::Cluster::server_program('pg_ctl'), '-D', $data, '-w', '-s', '-l', "$data.log");
-    my $port = $cluster->{PGPORT};
-    my $output = '';
-    ok(IPC::Run::run([ SteadyText::Cluster::as_server(), SteadyText::Cluster::server_program('pg_basebackup'), '-D', $data, '-R', '-c', 'fast',
-        '-h', $cluster->{PGHOST}, '-p', $port, '-U', 'postgres' ], '<', \undef, '>&', \$output), 'a standby is made') or diag $output;
-    open my $conf, '>>', "$data/postgresql.conf" or die $!;
-    my $standby_port = $port + 1;
-    print {$conf} "port = $standby_port\n";
-    close $conf;
-    ok(IPC::Run::run([ @pg_ctl, 'start' ]), 'and started');
-    my $standby = bless { %$cluster, PGPORT => $standby_port }, 'SteadyText::Cluster';
+    my $standby = $cluster->standby;
     my $two = q(SELECT count(steadytext_generate('n' || i)) FROM generate_series(1, 2) i);
     like($standby->try_sql('SELECT steadytext_cache_clear()')->{err}, qr/a standby's cache is cleared by its primary/, 'a standby says who clears its cache');
     is($standby->sql($two, user => 'app'), 2, 'the standby has its own count');
@@ -142,10 +130,8 @@ $cluster->sql('CREATE ROLE app LOGIN');
     $set->(q('app', requests => 3));
     ok($standby->poll_until(q(SELECT most FROM steadytext_rate_limit_status WHERE role = 'app' AND unit = 'requests'), 3), 'a change is replayed');
     is($standby->sql(q(SELECT steadytext_generate('x')), user => 'app'), 'x', 'and counts');
-    ok(IPC::Run::run([ @pg_ctl, 'promote' ]), 'it is promoted');
+    ok($standby->promote, 'it is promoted');
     is($standby->try_sql(q(SELECT steadytext_generate('x')), user => 'app')->{state}, $refused, 'and goes on counting');
-    IPC::Run::run([ @pg_ctl, '-m', 'immediate', 'stop' ]);
-    %$standby = ();
 }
 
 done_testing;

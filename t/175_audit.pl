@@ -142,23 +142,12 @@ my $kinds  = q(SELECT string_agg(DISTINCT details ->> 'kind', ' ' ORDER BY detai
 
 # On a standby the row waits for the day it is promoted.
 {
-    my $data = $cluster->run_dir . '/standby';
-    my @pg_ctl = (SteadyText::Cluster::as_server(), SteadyText::Cluster::server_program('pg_ctl'), '-D', $data, '-w', '-s', '-l', "$data.log");
-    my $output = '';
-    IPC::Run::run([ SteadyText::Cluster::as_server(), SteadyText::Cluster::server_program('pg_basebackup'), '-D', $data, '-R', '-c', 'fast',
-        '-h', $cluster->{PGHOST}, '-p', $cluster->{PGPORT}, '-U', 'postgres' ], '<', \undef, '>&', \$output) or die $output;
-    open my $conf, '>>', "$data/postgresql.conf" or die $!;
-    print {$conf} 'port = ', $cluster->{PGPORT} + 1, "\n";
-    close $conf;
-    ok(IPC::Run::run([ @pg_ctl, 'start' ]), 'a standby starts');
-    my $standby = bless { %$cluster, PGPORT => $cluster->{PGPORT} + 1 }, 'SteadyText::Cluster';
+    my $standby = $cluster->standby;
     is($standby->sql('SELECT pg_is_in_recovery()'), 't', 'it is one');
     $standby->sql(q(SELECT steadytext_generate('on a standby' || chr(4))));
-    like(do { local (@ARGV, $/) = ("$data.log"); <> }, qr/suspicious input: control characters in prompt/, 'its log tells at once');
-    ok(IPC::Run::run([ @pg_ctl, 'promote' ]), 'it is promoted');
+    like($standby->log, qr/suspicious input: control characters in prompt/, 'its log tells at once');
+    ok($standby->promote, 'it is promoted');
     ok($standby->poll_until(qq(SELECT count(*) FROM steadytext_audit_log WHERE details ->> 'sha256' = '${\ sha256_hex("on a standby\004")}'), 1), 'the row is written then');
-    IPC::Run::run([ @pg_ctl, '-m', 'immediate', 'stop' ]);
-    %$standby = ();
 }
 
 done_testing;

@@ -12,6 +12,7 @@
 #include "src/pg/time.hpp"
 #include "src/pg/wait.hpp"
 #include "src/session/answer_cache.hpp"
+#include "src/session/cache_clears.hpp"
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
@@ -51,6 +52,7 @@ void watch_transactions() {
 void forget_now_and_at_commit() {
     watch_transactions();
     session::forget_cached();
+    session::announce_clear();
     forget_at_commit = true;
 }
 

@@ -7,6 +7,7 @@
 
 extern "C" {
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
@@ -213,6 +214,16 @@ inline A_Const *string_constant(const char *value) {
 #endif
     constant->location = -1;
     return constant;
+}
+
+// Replaces a row of a table without indexes.
+inline void update_heap_tuple(Relation table, ItemPointer place, HeapTuple tuple) {
+#if PG_VERSION_NUM >= 160000
+    TU_UpdateIndexes indexes = TU_None;
+    simple_heap_update(table, place, tuple, &indexes);
+#else
+    simple_heap_update(table, place, tuple);
+#endif
 }
 
 // A name with its schema, in parts; an ERROR if the text is no name.

@@ -5,6 +5,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/session/cache_clears.hpp"
 #include "src/session/keeper_call.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/cache_scope.hpp"
@@ -153,7 +154,10 @@ std::int64_t expiry(const core::Digest &key, std::int64_t now_us) {
 
 }  // namespace
 
-CacheQuery new_query(shmem::ValueKind kind) { return {{}, kind, epoch_now(), scope_role()}; }
+CacheQuery new_query(shmem::ValueKind kind) {
+    heed_clears();
+    return {{}, kind, epoch_now(), scope_role()};
+}
 
 // The digest, with 128 of its bits changed by the database, the role and the epoch, which are not in it. To make two
 // such keys equal is as hard as to make two digests equal.

@@ -42,10 +42,11 @@ sub discard {
     my ($self) = @_;
     @running = grep { $_ != $self } @running;
     kill 'KILL', values %{ $self->{daemons} // {} };
+    return $self->stop('immediate') if $self->{is_standby};
     $self->devcluster('stop');
     return;
 }
-END { local $?; $_->discard for my @all = @running }
+END { local $?; $_->discard for my @all = reverse @running }
 
 sub devcluster {
     my ($self, $command, @arguments) = @_;
@@ -85,6 +86,31 @@ sub stop    { my ($self, $mode) = @_; return $self->pg_ctl('-m', $mode // 'fast'
 sub start   { my ($self, %options) = @_; return $self->pg_ctl($options{within} // [], 'start') }  # within: a command before it
 sub restart { return $_[0]->pg_ctl('-m', 'fast', 'restart') }
 sub reload  { return $_[0]->pg_ctl('reload') }
+
+# Makes and starts a standby that streams from this server: a cluster with the same ways to ask it, stopped when the test ends.
+sub standby {
+    my ($self, %options) = @_;
+    my $number = ++$self->{standbys};
+    my $run    = "$self->{run}/standby$number";
+    my $standby = bless { %$self, run => $run, PGPORT => $self->{PGPORT} + $number, is_standby => 1, daemons => {} }, ref $self;
+    my $output = '';
+    for my $command ([ 'mkdir', $run ], [ server_program('pg_basebackup'), '-D', "$run/data", '-R', '-c', 'fast',
+            '-h', $self->{PGHOST}, '-p', $self->{PGPORT}, '-U', $self->{PGUSER} ]) {
+        IPC::Run::run([ as_server(), @$command ], '<', \undef, '>&', \$output) or croak "no standby: $output";
+    }
+    $standby->append_conf("port = $standby->{PGPORT}", "listen_addresses = ''", @{ $options{conf} // [] });
+    $standby->start or croak 'no standby: ' . $standby->log;
+    push @running, $standby;
+    return $standby;
+}
+
+# On a standby: waits until all that its primary has done is visible here.
+sub catch_up {
+    my ($self, $primary, $seconds) = @_;
+    my $end = $primary->sql('SELECT pg_current_wal_insert_lsn()');
+    return $self->poll_until("SELECT pg_last_wal_replay_lsn() >= '$end'", 't', $seconds);
+}
+sub promote { return $_[0]->pg_ctl('promote') }
 
 # Appends to postgresql.conf; reload or restart makes it count.
 sub append_conf {
