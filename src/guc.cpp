@@ -74,8 +74,8 @@ bool incident_shed = true;
 int on_limit = static_cast<int>(OnLimit::Error);
 int max_calls_per_statement = 0;
 int max_tokens_per_statement = 0;
-int ceiling_of_calls = 0;
-int ceiling_of_tokens = 0;
+int own_max_calls_per_statement = 0;
+int own_max_tokens_per_statement = 0;
 int on_cap = static_cast<int>(OnCap::Error);
 bool limit_cache_hits = true;
 bool limit_superusers = true;
@@ -131,36 +131,6 @@ bool check_text(char **value, void **, GucSource) {
     core::Problem problem;
     const auto held = [&](core::Problem &p) { return core::check(kRule, "value", std::string_view(*value), 0, p); };
     return pg::try_guarded(problem, held) || refuse(problem);
-}
-
-// A cap that was not set by the session itself is its ceiling. The highest of such sources wins, in whatever order they
-// come. What a client says at its start is beneath the ceiling that comes after it: statement_caps.cpp sees to that.
-bool check_cap(int value, GucSource source, GucSource &set_by, int &ceiling) {
-    if (source <= PGC_S_DATABASE_USER) {
-        const GucSource rank = source < PGC_S_DATABASE ? PGC_S_DEFAULT : source;
-        if (rank >= set_by) {
-            set_by = rank;
-            ceiling = value;
-        }
-        return true;
-    }
-    const bool is_higher = ceiling > 0 && (value == 0 || value > ceiling);
-    if (!is_higher || source <= PGC_S_OVERRIDE || !IsTransactionState() || superuser())
-        return true;
-    GUC_check_errcode(ERRCODE_INSUFFICIENT_PRIVILEGE);
-    GUC_check_errmsg("permission denied to set a cap of statements to %d", value);
-    GUC_check_errdetail("Only a superuser may raise it above %d, or take it away by 0.", ceiling);
-    return false;
-}
-
-bool check_cap_of_calls(int *value, void **, GucSource source) {
-    static GucSource set_by = PGC_S_DEFAULT;
-    return check_cap(*value, source, set_by, ceiling_of_calls);
-}
-
-bool check_cap_of_tokens(int *value, void **, GucSource source) {
-    static GucSource set_by = PGC_S_DEFAULT;
-    return check_cap(*value, source, set_by, ceiling_of_tokens);
 }
 
 // ---- each setting has its bounds from the validator table
@@ -286,13 +256,19 @@ void define_requests() {
 
 void define_rate_limits() {
     define_integer("steadytext.max_calls_per_statement",
-                   "Calls that a statement may make, those not answered by the cache; 0: no limit.",
-                   "A role may lower it by itself; only a superuser may raise it.", &max_calls_per_statement, 0,
-                   PGC_USERSET, 0, check_cap_of_calls);
+                   "Calls that a statement may make, those not answered by the cache; 0: no limit.", nullptr,
+                   &max_calls_per_statement, 0, PGC_SUSET, 0);
     define_integer("steadytext.max_tokens_per_statement",
-                   "Tokens that the calls of a statement may need, prompts and answers; 0: no limit.",
-                   "A role may lower it by itself; only a superuser may raise it.", &max_tokens_per_statement, 0,
-                   PGC_USERSET, 0, check_cap_of_tokens);
+                   "Tokens that the calls of a statement may need, prompts and answers; 0: no limit.", nullptr,
+                   &max_tokens_per_statement, 0, PGC_SUSET, 0);
+    define_integer(
+        "steadytext.own_max_calls_per_statement",
+        "The same as steadytext.max_calls_per_statement, for a role to set by itself; the lower of both counts.",
+        nullptr, &own_max_calls_per_statement, 0, PGC_USERSET, 0);
+    define_integer("steadytext.own_max_tokens_per_statement",
+                   "The same as steadytext.max_tokens_per_statement, for a role to set by itself; the lower of both "
+                   "counts.",
+                   nullptr, &own_max_tokens_per_statement, 0, PGC_USERSET, 0);
     define_word("steadytext.on_cap", "What becomes of a call beyond what its statement may make.",
                 "error: an error, before it is made; warn: it is made, and a WARNING says so once a statement.",
                 &on_cap, static_cast<int>(OnCap::Error), PGC_SUSET, 0);

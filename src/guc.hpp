@@ -73,9 +73,8 @@ extern bool incident_shed;
 extern int on_limit;  // OnLimit
 extern int max_calls_per_statement;
 extern int max_tokens_per_statement;
-// As postgresql.conf, the database and the role say: a role may lower them by itself, and a superuser raise them.
-extern int ceiling_of_calls;
-extern int ceiling_of_tokens;
+extern int own_max_calls_per_statement;
+extern int own_max_tokens_per_statement;
 extern int on_cap;  // OnCap
 extern bool limit_cache_hits;
 extern bool limit_superusers;

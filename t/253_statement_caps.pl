@@ -69,7 +69,7 @@ $cluster->sql(q(ALTER ROLE app RESET steadytext.on_cap));
 # Tokens: what was used counts, not what was estimated.
 my $used = $cluster->sql(q(EXPLAIN (ANALYZE, COSTS OFF) SELECT count(steadytext_generate('tokens ' || body, 20)) FROM docs WHERE id <= 100)) =~ /prompt tokens=(\d+) completion tokens=(\d+)/ ? $1 + $2 : 0;
 for my $read_ahead ('on', 'off') {
-    my $rows = sub { runs(q(COPY (SELECT steadytext_generate('tokens ' || body || 'PREFIX', 20) FROM docs WHERE id <= 100 ORDER BY id) TO STDOUT), set => "SET steadytext.read_ahead = $read_ahead; SET steadytext.max_tokens_per_statement = $_[0]") };
+    my $rows = sub { runs(q(COPY (SELECT steadytext_generate('tokens ' || body || 'PREFIX', 20) FROM docs WHERE id <= 100 ORDER BY id) TO STDOUT), set => "SET steadytext.read_ahead = $read_ahead; SET steadytext.own_max_tokens_per_statement = $_[0]") };
     is($rows->($used * 2)->{state}, '', "read_ahead = $read_ahead: enough tokens");
     my $over = $rows->(int $used / 2);
     is($over->{state}, '53400', 'half of them are not');
@@ -79,21 +79,29 @@ for my $read_ahead ('on', 'off') {
 }
 
 # Who may change them.
-is(runs("SET steadytext.max_calls_per_statement = 10; $all")->{calls}, 10, 'a role may lower its cap');
-is(runs("SET steadytext.max_calls_per_statement = $_; $all")->{state}, '42501', "but not raise it to $_") for 101, 0;
-is(runs("ALTER ROLE app SET steadytext.max_calls_per_statement = 0")->{state}, '42501', 'nor for its sessions to come');
+is(runs("SET steadytext.own_max_calls_per_statement = 10; $all")->{calls}, 10, 'a role may set a lower cap for itself');
+like(runs("SET steadytext.own_max_calls_per_statement = 10; $all")->{err}, qr/raise steadytext\.own_max_calls_per_statement/, 'and is told which one it was');
+is(runs("SET steadytext.own_max_calls_per_statement = $_; $all")->{calls}, 100, "but not a higher one: $_") for 101, 0;
+is(runs("SET steadytext.own_max_tokens_per_statement = 1; $all")->{state}, '53400', 'nor more tokens than it wants');
 is(runs("SET steadytext.on_cap = 'warn'")->{state}, '42501', 'nor be warned instead');
-is(runs("SET steadytext.max_calls_per_statement = 10; RESET steadytext.max_calls_per_statement; $all")->{calls}, 100, 'RESET goes back to the cap');
-{
+my $here = $cluster->{PGDATABASE};
+my @ways = map { my $name = "steadytext.max_${_}_per_statement"; ("SET $name = 0", "SET $name = 5", "SET LOCAL $name = 0", "SELECT set_config('$name', '0', false)", "ALTER ROLE app SET $name = 0",
+    "ALTER ROLE app IN DATABASE $here SET $name = 0", "ALTER ROLE app RESET $name", "ALTER ROLE app IN DATABASE $here RESET $name",
+    "CREATE FUNCTION pg_temp.capless() RETURNS void LANGUAGE sql SET $name = 0 AS ''") } 'calls', 'tokens';
+for my $where ('in its database', 'in the database', 'for the role') {
+    $cluster->sql(qq(ALTER ROLE app RESET ALL; ALTER ROLE app IN DATABASE $here RESET ALL; ALTER DATABASE $here RESET ALL));
+    $cluster->sql({ 'in its database' => "ALTER ROLE app IN DATABASE $here", 'in the database' => "ALTER DATABASE $here", 'for the role' => 'ALTER ROLE app' }->{$where}
+        . " SET steadytext.$_") for 'max_calls_per_statement = 30', 'max_tokens_per_statement = 1000000';
+    for my $database ($here, 'postgres') {
+        $cluster->try_sql($_, user => 'app', database => $database) for @ways, 'ALTER ROLE app RESET ALL', "ALTER ROLE app IN DATABASE $here RESET ALL", 'RESET ALL; DISCARD ALL';
+    }
+    is(runs($all)->{calls}, 30, "a cap $where: nothing that the role does takes it off");
+    is(runs("$_; $all")->{calls}, 30, "$where: $_") for 'RESET ALL', 'DISCARD ALL', 'SET SESSION AUTHORIZATION DEFAULT', 'RESET ROLE';
     local $ENV{PGOPTIONS} = '-c steadytext.max_calls_per_statement=0';
-    is(runs($all)->{calls}, 100, 'what a client says at its start does not raise it');
+    isnt(runs($all)->{calls}, 1000, 'nor what a client says at its start');
 }
-$cluster->sql(q(ALTER ROLE app SET steadytext.max_calls_per_statement = 150));
+$cluster->sql(qq(ALTER ROLE app RESET ALL; ALTER DATABASE $here RESET ALL; ALTER ROLE app SET steadytext.max_calls_per_statement = 150));
 is(runs($all)->{calls}, 150, 'a superuser raises it for a role');
-{
-    local $ENV{PGOPTIONS} = '-c steadytext.max_calls_per_statement=0';
-    is(runs($all)->{calls}, 150, 'and that is the cap, whatever a client says');
-}
 is($cluster->sql("SET steadytext.max_calls_per_statement = 0; SELECT count(steadytext_generate('super ' || body)) FROM docs"), 1000, 'a superuser raises its own');
 
 done_testing;

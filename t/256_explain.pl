@@ -59,6 +59,43 @@ for my $query (@queries) {
     near('tokens of answers', $foreseen->{completion}, $completion);
 }
 
+# Texts with values that another part of the plan has: from there they come only if the statement is run. What is told is true, or nothing is told.
+my $started = $cluster->sql('SELECT pg_postmaster_start_time()');
+$cluster->sql(q(CREATE TABLE few AS SELECT i AS id, 'few ' || i AS t FROM generate_series(1, 5) i; CREATE TABLE pairs AS SELECT i AS id, 'pair ' || i AS t FROM generate_series(1, 4) i; ANALYZE few, pairs));
+my $values = 0;
+for my $query (
+    q(SELECT q.* FROM few, LATERAL (SELECT count(steadytext_generate(pairs.t || few.t)) FROM pairs OFFSET 0) q),
+    q(SELECT q.* FROM few, LATERAL (SELECT count(steadytext_generate(pairs.t || few.id)) FROM pairs OFFSET 0) q),
+    q(SELECT (SELECT string_agg(steadytext_generate(pairs.t || few.t), '') FROM pairs) FROM few),
+    q(SELECT (SELECT steadytext_generate(few.t || 'one') LIMIT 1) FROM few),
+    q(SELECT count(*) FROM few WHERE EXISTS (SELECT FROM pairs WHERE steadytext_generate(few.t || pairs.id) = 'x')),
+    q(SELECT steadytext_generate(t || (SELECT max(t) FROM pairs)) FROM few),
+    q(SELECT steadytext_generate(t || (SELECT t FROM pairs WHERE id = 3)) FROM few),
+    q(WITH RECURSIVE r(n, t) AS (SELECT 1, 'r' UNION ALL SELECT n + 1, left(steadytext_generate(t || n), 20) FROM r WHERE n < 4) SELECT count(t) FROM r),
+    q(UPDATE few SET t = steadytext_generate(t || (SELECT max(t) FROM pairs)) WHERE (SELECT count(*) > 0 FROM pairs)),
+    q(UPDATE few SET t = steadytext_generate(few.t || p.t || (SELECT min(t) FROM pairs)) FROM pairs p WHERE p.id = few.id),
+    q(UPDATE few SET (id, t) = (SELECT p.id, steadytext_generate(p.t || few.t) FROM pairs p WHERE p.id = few.id)),
+    q(DELETE FROM few WHERE steadytext_generate(t || (SELECT max(t) FROM pairs)) = 'x'),
+    q(WITH p AS MATERIALIZED (SELECT * FROM pairs) UPDATE few SET t = steadytext_generate(few.t || p.t) FROM p WHERE p.id = few.id),
+    q(INSERT INTO few SELECT 9, steadytext_generate(t || (SELECT max(t) FROM pairs)) FROM few),
+    q(MERGE INTO few USING pairs p ON p.id = few.id WHEN MATCHED THEN UPDATE SET t = steadytext_generate(few.t || p.t)),
+) {
+    next if $query =~ /^MERGE/ && $cluster->sql('SHOW server_version_num') < 150000;
+    for my $plan ('', 'SET enable_hashjoin = off; SET enable_mergejoin = off;') {
+        my $told = $cluster->try_sql("$plan SELECT sum(calls), sum(distinct_calls) FROM steadytext_explain(\$q\$$query\$q\$)");
+        is($told->{state}, '', $query) or diag $told->{err};
+        next if $told->{out} eq '|';
+        $values++;
+        my ($calls, $distinct) = split /\|/, $told->{out};
+        my ($true) = $cluster->sql("$plan BEGIN; EXPLAIN (ANALYZE, COSTS OFF) $query; ROLLBACK") =~ /calls=(\d+)/;
+        is($calls, $true // 0, 'all calls are told');
+    }
+}
+is($cluster->sql('SELECT pg_postmaster_start_time()'), $started, 'the server goes on');
+cmp_ok($values, '>=', 6, "the calls of $values of them are known");
+my $sampled = $cluster->try_sql(q(SET statement_timeout = '20s'; SELECT calls IS NULL, row_count > 1e8 FROM steadytext_explain('SELECT steadytext_generate(i::text) FROM generate_series(1, 1000000000) i')));
+is($sampled->{out} . $sampled->{state}, 't|t', 'what would take long before its first row is estimated');
+
 # Prices.
 my $query = q(SELECT steadytext_generate('elm ' || body) FROM docs);
 my $model = $cluster->sql("SELECT model FROM steadytext_explain(\$q\$$query\$q\$)");

@@ -819,6 +819,8 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.read_ahead", kFlag},
     {"settings", "steadytext.max_calls_per_statement", kCount},
     {"settings", "steadytext.max_tokens_per_statement", kCount},
+    {"settings", "steadytext.own_max_calls_per_statement", kCount},
+    {"settings", "steadytext.own_max_tokens_per_statement", kCount},
     {"settings", "steadytext.on_cap", word("error warn")},
     {"settings", "steadytext.request_timeout", integer(1, kDayMs)},
     {"settings", "steadytext.on_failure", word("auto fallback null error")},

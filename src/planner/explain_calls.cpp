@@ -4,7 +4,7 @@
 //
 // The scans of read-ahead tell which calls a statement makes for which rows (read_ahead.hpp). The rows below a scan are
 // read only if nobody could notice: all of that part of the plan raises nothing, changes nothing, makes no calls and
-// depends on no other part (is_calm_throughout() in harmless.hpp). Nothing above it is run. Arguments are evaluated for
+// depends on no other part (is_calm_throughout() in harmless.hpp), nor do the calls' arguments. Nothing above it is run. Arguments are evaluated for
 // the first rows, and looked for in the cache; the others are counted, for a second. Where rows cannot be read there is
 // the planner's estimate, and nothing of what depends on their texts.
 //
@@ -264,6 +264,7 @@ struct Explained {
     const PlannedStmt *statement;
     List *names;  // of the plan's tables, for texts
     bool may_read;
+    Ground at_hand;
     int rechecks = -1;  // the parameter that stands for rows that a statement that writes looks at again
 };
 
@@ -271,9 +272,42 @@ double limited(double rows, const Reading &reading) {
     return reading.most > 0 ? std::min(rows, static_cast<double>(reading.most)) : rows;
 }
 
-bool depends_on_nothing(const Plan &plan, int but_for) {
-    Bitmapset *others = bms_del_members(bms_copy(plan.allParam), but_for < 0 ? nullptr : bms_make_singleton(but_for));
-    return bms_is_empty(others);
+// Values of subqueries that this executor runs when they are first looked at, which nobody notices. A value that another
+// node of the plan would hand to a scan is not there: that node is not run.
+Ground at_hand(const PlannedStmt &statement, const EState &state) {
+    Ground ground = ground_of(statement);
+    Bitmapset *values = nullptr;
+    for (int id = -1; (id = bms_next_member(ground.given, id)) >= 0;)
+        if (state.es_param_exec_vals[id].execPlan != nullptr)
+            values = bms_add_member(values, id);
+    ground.given = values;
+    return ground;
+}
+
+// Whether the rows below a scan depend on no other part of the plan, nor do the texts that it asks with.
+bool is_independent(const CustomScan &plan, const Explained &explained) {
+    Bitmapset *others = bms_difference(outerPlan(&plan)->allParam, explained.at_hand.given);
+    if (explained.rechecks >= 0)
+        others = bms_del_member(others, explained.rechecks);
+    bool is = bms_is_empty(others);
+    ListCell *cell;
+    foreach (cell, plan.custom_exprs)
+        is = is && is_harmless(static_cast<const FuncExpr *>(lfirst(cell))->args, explained.at_hand);
+    return is;
+}
+
+// C++ allows the cast only through another function type.
+pg::planstate_walker_type as_walker(bool (*walker)(PlanState *, void *)) {
+    return reinterpret_cast<pg::planstate_walker_type>(reinterpret_cast<void (*)()>(walker));
+}
+
+// By the planner's estimate of what is done before the first row. What a function returns is all made first, which the
+// estimate leaves out.
+bool begins_late(PlanState *state, void *context) {
+    constexpr double kMaxCost = 200'000, kMaxRows = 1'000'000;
+    const Plan *plan = state->plan;
+    return plan->startup_cost > kMaxCost || (IsA(plan, FunctionScan) && plan->plan_rows > kMaxRows) ||
+           planstate_tree_walker(state, as_walker(begins_late), context);
 }
 
 void explain_scan(const Explained &explained, CustomScanState *node) {
@@ -291,8 +325,9 @@ void explain_scan(const Explained &explained, CustomScanState *node) {
         asked[i].seen = make_seen();
     }
     double rows = below->plan_rows;
-    const bool is_sampled = explained.may_read && depends_on_nothing(*below, explained.rechecks) &&
-                            is_calm_throughout(below, *explained.statement);
+    const bool is_sampled = explained.may_read && is_independent(*plan, explained) &&
+                            is_calm_throughout(below, *explained.statement) &&
+                            !begins_late(outerPlanState(&node->ss.ps), nullptr);
     if (is_sampled) {
         Sampled sampled{AllocSetContextCreate(CurrentMemoryContext, "steadytext explained row", ALLOCSET_SMALL_SIZES),
                         asked};
@@ -307,18 +342,18 @@ void explain_scan(const Explained &explained, CustomScanState *node) {
 bool explain_scans(PlanState *state, void *context) {
     if (IsA(state, CustomScanState) && reinterpret_cast<const CustomScan *>(state->plan)->methods == &kScanMethods)
         explain_scan(*static_cast<Explained *>(context), reinterpret_cast<CustomScanState *>(state));
-    // C++ allows the cast only through another function type.
-    const auto walker = reinterpret_cast<pg::planstate_walker_type>(reinterpret_cast<void (*)()>(explain_scans));
-    return planstate_tree_walker(state, walker, context);
+    return planstate_tree_walker(state, as_walker(explain_scans), context);
 }
 
-// A statement that writes is begun as if it only read.
+// A statement that writes is begun as if it only read. Its subqueries stay: what is read may need their values.
 PlannedStmt *without_writes(const PlannedStmt *statement) {
     auto *reading = makeNode(PlannedStmt);
     *reading = *statement;
     if (!IsA(reading->planTree, ModifyTable))
         return reading;
-    reading->planTree = outerPlan(reading->planTree);
+    List *subqueries = reading->planTree->initPlan;
+    reading->planTree = static_cast<Plan *>(copyObjectImpl(outerPlan(reading->planTree)));
+    reading->planTree->initPlan = list_concat_copy(subqueries, reading->planTree->initPlan);
     reading->commandType = CMD_SELECT;
     reading->hasReturning = false;
     reading->resultRelations = NIL;
@@ -336,7 +371,7 @@ void explain(const char *text, ReturnSetInfo *result) {
     Explained explained{
         result, query->plannedstmt,
         deparse_context_for_plan_tree(query->plannedstmt, select_rtable_names_for_explain(reading->rtable, nullptr)),
-        may_read};
+        may_read, at_hand(*query->plannedstmt, *query->estate)};
     if (IsA(statement->planTree, ModifyTable))
         explained.rechecks = reinterpret_cast<const ModifyTable *>(statement->planTree)->epqParam;
     (void)explain_scans(query->planstate, &explained);

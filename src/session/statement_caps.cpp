@@ -47,12 +47,6 @@ std::int64_t lower(std::int64_t one, std::int64_t other) {
     return one == 0 || other == 0 ? std::max(one, other) : std::min(one, other);
 }
 
-std::int64_t in_force(int value, int ceiling) {
-    if (value == ceiling || !IsTransactionState() || superuser_arg(GetSessionUserId()))
-        return value;
-    return lower(value, ceiling);
-}
-
 // The caps in force: a worker has its leader's.
 struct Caps {
     ParallelNote *note;
@@ -97,12 +91,14 @@ bool take(const Caps &caps, const Spending &spending, Charge &charge) {
 void describe(const Caps &caps, const Spending &spending, core::Problem &problem) {
     const char *setting;
     if (is_one_too_many(caps)) {
-        setting = "steadytext.max_calls_per_statement";
+        setting = caps.calls == guc::max_calls_per_statement ? "steadytext.max_calls_per_statement"
+                                                             : "steadytext.own_max_calls_per_statement";
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "statement makes more than %lld calls",
                     static_cast<long long>(caps.calls));
         problem.with_detail("Answers from the cache do not count.");
     } else {
-        setting = "steadytext.max_tokens_per_statement";
+        setting = caps.tokens == guc::max_tokens_per_statement ? "steadytext.max_tokens_per_statement"
+                                                               : "steadytext.own_max_tokens_per_statement";
         const std::int64_t used = caps.note->tokens.load(std::memory_order_relaxed);
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "statement needs more than %lld tokens",
                     static_cast<long long>(caps.tokens));
@@ -121,8 +117,9 @@ ParallelNote *note_of(const Charge &charge) { return charge.statement == number 
 void begin_level() {
     if (has_ended)
         begin_statement();
-    const bool any = (guc::max_calls_per_statement | guc::max_tokens_per_statement | guc::ceiling_of_calls |
-                      guc::ceiling_of_tokens) != 0;
+    const std::int64_t calls = lower(guc::max_calls_per_statement, guc::own_max_calls_per_statement);
+    const std::int64_t tokens = lower(guc::max_tokens_per_statement, guc::own_max_tokens_per_statement);
+    const bool any = (calls | tokens) != 0;
     static bool were_any = true;  // an earlier process of the same number may have left its caps
     if (!any && !were_any)
         return;
@@ -130,8 +127,8 @@ void begin_level() {
     if (mine == nullptr)
         return;
     were_any = any;
-    mine->most_calls.store(in_force(guc::max_calls_per_statement, guc::ceiling_of_calls), std::memory_order_relaxed);
-    mine->most_tokens.store(in_force(guc::max_tokens_per_statement, guc::ceiling_of_tokens), std::memory_order_relaxed);
+    mine->most_calls.store(calls, std::memory_order_relaxed);
+    mine->most_tokens.store(tokens, std::memory_order_relaxed);
 }
 
 void end_statement() { has_ended = true; }

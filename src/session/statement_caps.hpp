@@ -11,8 +11,8 @@
 // it. The sums are in the leader's note in shared memory (shmem/parallel_notes.hpp), and so are the caps in force, so
 // that parallel workers count together. A sum grows by compare-and-swap, never beyond the cap.
 //
-// The cap of a role that is no superuser is the lower of its own setting and that which postgresql.conf, the database or
-// the role came with (guc.cpp).
+// A cap is the lower of two settings: one that only superusers set, and one that a role sets by itself. A single setting
+// that a role may lower cannot tell who wrote the role's row in pg_db_role_setting, which the role may change or RESET.
 #pragma once
 
 #include "src/pg/postgres.hpp"
