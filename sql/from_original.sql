@@ -17,6 +17,12 @@ SET LOCAL search_path TO pg_catalog, pg_temp;
 LOCK TABLE public.steadytext_cache, public.steadytext_queue, public.steadytext_config, public.steadytext_daemon_health,
     public.steadytext_rate_limits, public.steadytext_audit_log, public.steadytext_prompts, public.steadytext_prompt_versions
     IN ACCESS EXCLUSIVE MODE;
+-- Who owns the database may rename the schema public. From here on nobody can, so that what is looked at below is what is
+-- changed; and it is locked by the name that it has now.
+LOCK TABLE pg_catalog.pg_namespace IN SHARE MODE;
+LOCK TABLE public.steadytext_cache, public.steadytext_queue, public.steadytext_config, public.steadytext_daemon_health,
+    public.steadytext_rate_limits, public.steadytext_audit_log, public.steadytext_prompts, public.steadytext_prompt_versions
+    IN ACCESS EXCLUSIVE MODE;
 
 -- The original's columns: name, type, and the default that a fresh installation has.
 CREATE TEMP TABLE upgrade_columns AS

@@ -5,6 +5,7 @@
 -- together with the names that the installation script creates. The tables are locked before.
 DO $$
 DECLARE
+    control CONSTANT text := '[\x01-\x1f\x7f]';
     many bigint;
     what text;
     remedies text;
@@ -136,14 +137,16 @@ BEGIN
         FROM pg_type y
         WHERE y.typnamespace = 'public'::regnamespace AND y.typname IN (SELECT name FROM taken) AND y.typrelid = 0
           AND (y.typelem = 0 OR y.typtype <> 'b'))
-    SELECT count(*), string_agg(f.said, '; ' ORDER BY f.place) FILTER (WHERE f.place <= 50),
-           string_agg(f.remedy || ';', E'\n' ORDER BY f.place) FILTER (WHERE f.place <= 50)
+    -- A name may have lines of its own: it is shown, but in no statement.
+    SELECT count(*), string_agg(regexp_replace(f.said, control, '?', 'g'), '; ' ORDER BY f.place) FILTER (WHERE f.place <= 50),
+           string_agg(CASE WHEN f.remedy ~ control THEN '-- (? is a control character) ' || regexp_replace(f.remedy, control, '?', 'g')
+                           ELSE f.remedy || ';' END, E'\n' ORDER BY f.place) FILTER (WHERE f.place <= 50)
     INTO many, what, remedies
     FROM (SELECT *, row_number() OVER (ORDER BY said) AS place FROM findings) f;
     IF many > 0 THEN
         RAISE EXCEPTION 'the original''s tables, or names that pg_steadytext needs, have % objects that are not the original''s', many
             USING ERRCODE = '55000', DETAIL = what || CASE WHEN many > 50 THEN '; ...' ELSE '.' END,
-            HINT = concat('The update would run them or take them for its own. Look at each; drop or rename it, and make it again afterwards',
+            HINT = concat('They would be run, or taken for the extension''s own. Look at each; drop or rename it, and make it again afterwards',
                           E' if it is wanted:\n' || remedies);
     END IF;
 END
