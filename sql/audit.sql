@@ -34,7 +34,7 @@ DECLARE
     name text;
     event text[];
 BEGIN
-    FOREACH name IN ARRAY ARRAY['steadytext_config', 'steadytext_rate_limits', 'steadytext_rate_limit_rules', 'steadytext_budgets'] LOOP
+    FOREACH name IN ARRAY ARRAY['steadytext_config', 'steadytext_rate_limits', 'steadytext_rate_limit_rules', 'steadytext_budgets', 'steadytext_prices'] LOOP
         FOREACH event SLICE 1 IN ARRAY ARRAY[
             ['audit_inserted', 'INSERT', 'REFERENCING NEW TABLE AS new_rows'],
             ['audit_updated', 'UPDATE', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows'],

@@ -131,8 +131,8 @@ REVOKE ALL ON FUNCTION public.steadytext_budget_get(name) FROM PUBLIC;
 -- What tokens cost, in whatever currency: for steadytext_explain().
 CREATE TABLE public.steadytext_prices (
     model text NOT NULL,
-    per_million_prompt numeric NOT NULL CHECK (per_million_prompt >= 0),
-    per_million_completion numeric NOT NULL CHECK (per_million_completion >= 0),
+    per_million_prompt numeric NOT NULL CHECK (per_million_prompt BETWEEN 0 AND 1000000000000),  -- NaN and infinity are more
+    per_million_completion numeric NOT NULL CHECK (per_million_completion BETWEEN 0 AND 1000000000000),
     updated_at timestamptz DEFAULT now(),
     updated_by text DEFAULT current_user,
     CONSTRAINT steadytext_prices_pkey PRIMARY KEY (model)
@@ -141,6 +141,24 @@ COMMENT ON TABLE public.steadytext_prices IS
     'What a million tokens of each model cost, for steadytext_explain(). Written by steadytext_price_set().';
 
 SELECT pg_catalog.pg_extension_config_dump('public.steadytext_prices', '');
+
+-- Who sets a price by hand is who is named, except when a superuser restores a dump.
+CREATE FUNCTION _steadytext.price_check() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM _steadytext.check('steadytext_price_set', NEW.model, NEW.per_million_prompt, NEW.per_million_completion);
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        NEW.updated_at := now();
+        NEW.updated_by := current_user;
+    END IF;
+    RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION _steadytext.price_check() FROM PUBLIC;
+CREATE TRIGGER check_row BEFORE INSERT OR UPDATE ON public.steadytext_prices
+    FOR EACH ROW EXECUTE FUNCTION _steadytext.price_check();
 
 CREATE FUNCTION public.steadytext_price_set(model text, per_million_prompt numeric, per_million_completion numeric) RETURNS void
 LANGUAGE plpgsql VOLATILE

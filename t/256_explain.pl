@@ -105,7 +105,19 @@ is($cluster->sql("SELECT cost = (prompt_tokens * 2 + completion_tokens * 8) / 10
 $cluster->sql("SELECT steadytext_price_set('$model', NULL, NULL)");
 is($cluster->sql("SELECT cost IS NULL FROM steadytext_explain(\$q\$$query\$q\$)"), 't', 'a price can be taken away');
 is($cluster->try_sql("SELECT steadytext_price_set('$model', 1, 1)", user => 'app')->{state}, '42501', 'by an administrator');
-is($cluster->try_sql("SELECT steadytext_price_set('$model', -1, 1)")->{state}, '23514', 'which nobody is paid for');
+for my $price (qw(-1 NaN Infinity 1e131071 1000000000000.1)) {
+    is($cluster->try_sql("SELECT steadytext_price_set('$model', $_)")->{state}, '23514', "no price: $_") for "'$price', 1", "1, '$price'";
+}
+$cluster->sql('CREATE ROLE accountant LOGIN; SELECT steadytext_admin_grant($$accountant$$)');
+for my $write (q(INSERT INTO steadytext_prices (model, per_million_prompt, per_million_completion, updated_by, updated_at) VALUES ('m', 1, 2, 'somebody else', '2001-01-01')),
+               q(UPDATE steadytext_prices SET per_million_prompt = 3, updated_by = 'somebody else', updated_at = '2001-01-01' WHERE model = 'm'), q(SELECT steadytext_price_set('m', 4, 2))) {
+    is($cluster->try_sql($write, user => 'accountant')->{err}, '', $write);
+    is($cluster->sql(q(SELECT updated_by || (updated_at > '2020-01-01') FROM steadytext_prices WHERE model = 'm')), 'accountanttrue', '  who wrote it is named');
+}
+is($cluster->try_sql("INSERT INTO steadytext_prices VALUES ($_)", user => 'accountant')->{state} =~ /^2[23]/ ? 1 : 0, 1, "refused by hand: $_") for q('n', 'NaN', 1), q('n', 1, 'Infinity'), q(E'n\nn', 1, 1), q('', 1, 1);
+$cluster->sql(q(DELETE FROM steadytext_prices WHERE model = 'm'), user => 'accountant');
+is($cluster->sql(q(SELECT string_agg(user_id || ' ' || event_type || coalesce(' ' || (details ->> 'per_million_prompt'), ''), ', ' ORDER BY id) FROM steadytext_audit_log WHERE details ->> 'model' = 'm')),
+    'accountant price_set 1, accountant price_set 3, accountant price_set 4, accountant price_remove', 'each is in the audit log');
 
 # A text that means no good.
 my %refused = (

@@ -1,8 +1,8 @@
 // _steadytext.audit_change(): a trigger that writes changes of settings and limits into steadytext_audit_log. Regime:
 // pg.
 //
-// Called after each statement on steadytext_config, steadytext_rate_limits, _rules and steadytext_budgets, whether it
-// comes from a function of the extension, from an administrator by hand, or from COPY. It writes rows as the owner of
+// Called after each statement on steadytext_config, steadytext_rate_limits, _rules, steadytext_budgets and _prices,
+// whether it comes from a function of the extension, from an administrator by hand, or from COPY. It writes rows as the owner of
 // the log, because the caller may be unable to write them, and in the name of the caller. It writes nothing for an
 // UPDATE that changes no audited column.
 #include "src/pg/compat.hpp"
@@ -53,6 +53,10 @@ constexpr Audited kAudited[] = {
     {"steadytext_budgets", "budget_set", "budget_remove",
      "jsonb_build_object('role', r.role_name, 'period', r.period, 'tokens', r.tokens, 'mode', r.mode)",
      "jsonb_build_object('role', r.role_name, 'period', r.period)", "r.updated_at"},
+    {"steadytext_prices", "price_set", "price_remove",
+     "jsonb_build_object('model', r.model, 'per_million_prompt', r.per_million_prompt, 'per_million_completion', "
+     "r.per_million_completion)",
+     "jsonb_build_object('model', r.model)", "r.updated_at"},
 };
 
 const Audited &audited(const TriggerData &trigger) {
