@@ -15,6 +15,7 @@ namespace steadytext::gateway {
 namespace {
 
 constexpr std::int64_t kReopenUs = 5'000'000;
+constexpr int kBacklog = 128;              // a peer that the kernel turns away tries again after seconds
 constexpr int kSendBufferBytes = 1 << 20;  // a whole answer fits into the kernel's buffer, so nobody waits for room
 
 bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
@@ -65,7 +66,7 @@ void MetricsListener::open(std::int64_t now_us) {
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0 &&
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kSendBufferBytes, sizeof kSendBufferBytes) == 0 &&
         bind(fd, reinterpret_cast<const sockaddr *>(&address.address), address.length) == 0 &&
-        listen(fd, static_cast<int>(kMaxConnections)) == 0) {
+        listen(fd, kBacklog) == 0) {
         listening_ = fd;
         changed_ = true;
         return;
@@ -79,8 +80,7 @@ std::string MetricsListener::take_complaint() { return std::exchange(complaint_,
 
 bool MetricsListener::take_wait_fds_changed() { return std::exchange(changed_, false); }
 
-// While all connections are taken, the listener does not accept: the kernel keeps a few waiting peers and
-// turns the others away.
+// While all connections are taken, the listener looks for waiting peers at each tick only.
 void MetricsListener::append_wait_fds(std::vector<int> &fds) const {
     if (listening_ >= 0 && connections_.size() < kMaxConnections)
         fds.push_back(listening_);
@@ -94,24 +94,52 @@ void MetricsListener::work(std::int64_t now_us) {
         open(now_us);
     if (listening_ < 0)
         return;
+    serve_all(now_us);  // first, so that nobody who has asked meanwhile gives way
     accept_some(now_us);
+    serve_all(now_us);
+}
+
+void MetricsListener::serve_all(std::int64_t now_us) {
     for (std::size_t i = 0; i < connections_.size();) {
-        if (serve(connections_[i], now_us)) {
+        if (serve(connections_[i], now_us))
             i++;
-            continue;
-        }
-        close(connections_[i].fd);
-        connections_.erase(connections_.begin() + static_cast<std::ptrdiff_t>(i));
-        changed_ = true;
+        else
+            hang_up(i);
     }
 }
 
+void MetricsListener::hang_up(std::size_t i) {
+    close(connections_[i].fd);
+    connections_.erase(connections_.begin() + static_cast<std::ptrdiff_t>(i));
+    changed_ = true;
+}
+
+// A connection that gives way to a newer one: the oldest of those that have not asked, else the oldest. kMaxConnections:
+// none has been here for kGraceUs.
+std::size_t MetricsListener::dispensable(std::int64_t now_us) const {
+    std::size_t found = kMaxConnections;
+    for (std::size_t i = 0; i < connections_.size(); i++) {
+        const Connection &one = connections_[i];
+        if (now_us - one.since_us < kGraceUs)
+            continue;
+        if (found == kMaxConnections || (one.answer.empty() && !connections_[found].answer.empty()))
+            found = i;  // they are in the order in which they came
+    }
+    return found;
+}
+
 void MetricsListener::accept_some(std::int64_t now_us) {
-    while (connections_.size() < kMaxConnections) {
+    for (;;) {
+        const bool is_full = connections_.size() >= kMaxConnections;
+        const std::size_t last = is_full ? dispensable(now_us) : 0;
+        if (is_full && last == kMaxConnections)
+            return;
         const int fd = accept4(listening_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
             return;
-        connections_.push_back({fd, now_us + kPatienceUs, {}, {}});
+        if (is_full)
+            hang_up(last);
+        connections_.push_back({fd, now_us, now_us + kPatienceUs, {}, {}});
         changed_ = true;
     }
 }

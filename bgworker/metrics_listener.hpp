@@ -2,8 +2,8 @@
 //
 // Made and called by gateway_main.cpp. Regime: pure (may throw std::bad_alloc). It never waits, and a peer cannot make
 // it work without bound: few connections at a time, a single short request on each, kPatienceUs for a peer to send its
-// request and kPatienceUs to take the answer; further peers wait in the kernel's queue. Requests within kFreshUs share
-// an answer.
+// request and kPatienceUs to take the answer. Further peers wait in the kernel's queue until one of the connections has
+// been there for kGraceUs: it gives way, first of all one that has not asked. Requests within kFreshUs share an answer.
 #pragma once
 
 #include "src/core/breaker.hpp"
@@ -41,11 +41,13 @@ public:
     static constexpr std::size_t kMaxConnections = 8;
     static constexpr std::size_t kMaxRequestBytes = 4096;
     static constexpr std::int64_t kPatienceUs = 5'000'000;
+    static constexpr std::int64_t kGraceUs = 100'000;
     static constexpr std::int64_t kFreshUs = 200'000;
 
 private:
     struct Connection {
         int fd;
+        std::int64_t since_us;
         std::int64_t deadline_us;
         std::string request;
         std::string answer;  // empty: the request is not complete
@@ -56,6 +58,9 @@ private:
     void open(std::int64_t now_us);
     void close_all();
     void accept_some(std::int64_t now_us);
+    void serve_all(std::int64_t now_us);
+    void hang_up(std::size_t i);
+    [[nodiscard]] std::size_t dispensable(std::int64_t now_us) const;
     // False: the connection is finished.
     [[nodiscard]] bool serve(Connection &connection, std::int64_t now_us);
     [[nodiscard]] bool read_request(Connection &connection, std::int64_t now_us);

@@ -83,6 +83,21 @@ my $get = sub { return SteadyText::Monitoring::get("http://$listen$_[0]") };
     is($answered, 12, 'more at once than it has connections: in turn');
 }
 
+# Many peers that say nothing, and as many that have their answer and stay: they give way to a scrape, which Prometheus gives up after 10 s.
+{
+    my $connect = sub { IO::Socket::INET->new(PeerAddr => $listen, Timeout => 5) };
+    local $SIG{PIPE} = 'IGNORE';
+    my @idle;
+    for my $asks (0, 1) {
+        push @idle, map { $connect->() } 1 .. 40;
+        if ($asks) { print {$_} "GET /metrics HTTP/1.1\r\n\r\n" and $_->flush for grep { $_ } @idle[-40 .. -1] }
+        my $start = time;
+        ok($get->('/metrics')->{success}, $asks ? 'a scrape beside 40 that stay' : 'a scrape beside 40 that say nothing');
+        my $took = time - $start;
+        cmp_ok($took, '<', 4, sprintf '  answered in %.1f s', $took);
+    }
+}
+
 # Where it listens changes with a reload; a port that is taken is said so, and costs nothing else.
 {
     my $other = SteadyText::Monitoring::free_port();
