@@ -21,29 +21,30 @@ public:
           vocabulary_size_(llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(context)))),
           batch_(static_cast<int>(llama_n_batch(context))) {}
 
+    // Each width once, with the last slot, whose window is wide: a row's place in the batch is what matters to the kernels,
+    // not its slot.
     bool passes() {
         for (int slot = 0; slot < slots_; slot++)
             if (!prefill(slot) || !decode(slot, 1))
                 return false;
         for (const int width : {2, 3, 5, 8, 13, slots_})
-            for (int first = 0; width <= slots_ && first < slots_; first += width)
-                if (!decode(std::min(first, slots_ - width), width))
-                    return false;
+            if (width <= slots_ && !decode(slots_ - width, width))
+                return false;
         return true;
     }
 
     // Call after passes(). The last slot then has the longest sequence: checks its end, then its beginning.
     bool passes_in_pieces() {
-        constexpr int kEnd = 48, kBeginning = 62;
+        constexpr int kEnd = 33, kBeginning = 43;
         const int length = length_of(slots_ - 1);
         if (length < kBeginning)
             return true;  // a context so small that a prompt is hardly more than a piece
         const std::vector<std::uint8_t> whole = cells();
-        if (!compute_in_pieces(length - kEnd, {8, 15, 25}) || cells() != whole ||
+        if (!compute_in_pieces(length - kEnd, {8, 25}) || cells() != whole ||
             !llama_memory_seq_rm(memory_, slots_ - 1, kBeginning, -1))
             return false;
         const std::vector<std::uint8_t> beginning = cells();
-        return compute_in_pieces(0, {8, 9, 11, 15, 19}) && cells() == beginning;
+        return compute_in_pieces(0, {9, 15, 19}) && cells() == beginning;
     }
 
     // Call after passes(). The last slot's sequence becomes a prefix, from which a prompt goes on: with the logits that it
@@ -65,8 +66,8 @@ public:
     }
 
 private:
-    static constexpr int kInput = 12;  // tokens behind a prefix
-    static constexpr int kLong = 300;  // more than the 256 cells by which attention's window grows
+    static constexpr int kInput = 9;   // tokens behind a prefix
+    static constexpr int kLong = 258;  // more than the 256 cells by which attention's window grows
 
     // Spreads tokens over the vocabulary; their meaning does not matter.
     [[nodiscard]] llama_token token_at(int slot, int position) const {
@@ -75,7 +76,7 @@ private:
     }
 
     [[nodiscard]] int length_of(int slot) const {
-        return std::min(slot == slots_ - 1 ? kLong : 4 + slot % 8, longest());
+        return std::min(slot == slots_ - 1 ? kLong : 1 + slot % 3, longest());
     }
     [[nodiscard]] int longest() const {
         return static_cast<int>(std::min(llama_n_ctx_seq(context_), llama_n_batch(context_))) - 1;
@@ -136,7 +137,7 @@ private:
 
     // A short prefix that is no longer kept: computed a second time, it is the same.
     bool passes_evicted() {
-        const int prefix = std::min(24, longest() - kInput - 1);
+        const int prefix = std::min(9, longest() - kInput - 1);
         std::vector<std::uint8_t> first;
         for (int time = 0; time < 2; time++) {
             llama_memory_seq_rm(memory_, 0, -1, -1);
