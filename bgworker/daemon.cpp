@@ -223,7 +223,8 @@ void Daemon::enqueue(SlotId id, std::int64_t now_us) {
     flight.daemon = this;
     flight.channel = nullptr;
     flight.is_probe = row_state().breaker.state(services_.settings.breaker, now_us) == core::BreakerState::HalfOpen;
-    turns_.asked(flight.role, now_us);
+    flight.goes_behind = flight.is_background && knows_priority_;
+    turns_of(flight).asked(party_of(flight), now_us);
     (may_share(id) ? gathering_ : waiting_).push_back(id);
 }
 
@@ -247,6 +248,7 @@ bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     message.resize(params_at + slot.request.bytes);
     if (!services_.segment.payloads->copy_out(slot.request, message.data() + params_at))
         message.resize(params_at);
+    tell_priority(message, params_at, services_.flights.of(id));
     message.append(", \"id\": \"").append(wire_id_of(id)).append("\"}");
 
     switch (channel.send(message)) {
@@ -265,6 +267,13 @@ bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
     return true;
 }
 
+// A session's request needs no word: it goes first. `params_at`: where the object of the parameters begins.
+void Daemon::tell_priority(std::string &message, std::size_t params_at, const Flight &flight) const {
+    constexpr std::string_view kMember = "\"priority\": \"background\", ";
+    if (flight.goes_behind && message.compare(params_at, 2, "{\"") == 0)
+        message.insert(params_at + 1, kMember);
+}
+
 // The fault is in the caller's request, not in the daemon, so no other request is affected.
 void Daemon::refuse_unsendable(SlotId id, std::int64_t now_us) {
     core::Problem problem;
@@ -279,7 +288,7 @@ void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
     Flight &flight = services_.flights.of(id);
     leave_queue(id);
     flight.lasts = lasts(id);
-    turns_.sent(flight.role, flight.lasts, now_us);
+    turns_of(flight).sent(party_of(flight), flight.lasts, now_us);
     flight.channel = &channel;
     flight.sent_us = now_us;
     services_.flights.slot(id).sent_us.store(now_us, std::memory_order_relaxed);
@@ -296,7 +305,7 @@ void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
 
 // The request is no longer on its connection, however it ended.
 void Daemon::settle(Flight &flight) {
-    turns_.ended(flight.role, flight.lasts);
+    turns_of(flight).ended(party_of(flight), flight.lasts);
     flight.channel->in_flight--;
     flight.channel = nullptr;
     flight.sharing = 0;
@@ -320,7 +329,7 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
     const std::int64_t sent_us = flight.sent_us;
     settle(flight);
     if (timed_out)
-        turns_.gave_up(flight.role, sent_us, now_us);
+        turns_of(flight).gave_up(party_of(flight), sent_us, now_us);
     services_.flights.drop(id);
     if (sharing != 0)
         leave_shared(channel, sharing);
@@ -359,7 +368,8 @@ void Daemon::tick(std::int64_t now_us) {
     expire_waiting(now_us);
     check_controls(now_us);
     give_up_stopping(now_us);
-    call_back_surplus(now_us);
+    for (core::Turns *turns : {&turns_, &turns_behind_})
+        call_back_surplus(*turns, now_us);
     pump(now_us);
     close_spares();
     discard_replaced();
@@ -657,7 +667,7 @@ void Daemon::record_answer(SlotId id, std::int64_t now_us, std::int64_t took_us)
         convictions_.forgive(subject_of(id));
         show_held_off(now_us);
     }
-    turns_.answered(took_us);
+    turns_of(services_.flights.of(id)).answered(took_us);
     show_free();
     row_state().breaker.record_success(services_.settings.breaker, now_us);
     row_state().last_ok_unix_us.store(core::unix_us(), std::memory_order_relaxed);

@@ -120,8 +120,9 @@ public:
     }
     void enqueue(shmem::SlotId id, std::int64_t now_us);
     // The request waits behind other requests of its role while other roles are served: nothing is stuck.
-    [[nodiscard]] bool is_held_back(std::uint32_t role, std::int64_t now_us) {
-        return turns_.in_flight(role) > 0 && turns_.several_ask(now_us);
+    [[nodiscard]] bool is_held_back(const Flight &flight, std::int64_t now_us) {
+        core::Turns &turns = turns_of(flight);
+        return turns.in_flight(party_of(flight)) > 0 && turns.several_ask(now_us);
     }
     void pump(std::int64_t now_us);  // sends waiting requests; large requests only up to a limit until begin_turn()
     void begin_turn() {
@@ -204,8 +205,16 @@ private:
     [[nodiscard]] std::deque<shmem::SlotId>::iterator next_in_turn(const Lanes &lanes, std::int64_t now_us);
     void drop(shmem::SlotId id, std::int64_t now_us);
     void leave_queue(shmem::SlotId id);
+    [[nodiscard]] core::Turns &turns_of(const Flight &flight) { return flight.goes_behind ? turns_behind_ : turns_; }
+    [[nodiscard]] const core::Turns &turns_of(const Flight &flight) const {
+        return flight.goes_behind ? turns_behind_ : turns_;
+    }
+    [[nodiscard]] static std::uint64_t party_of(const Flight &flight) {
+        return core::Turns::party_of(flight.role, flight.is_background);
+    }
+    void tell_priority(std::string &message, std::size_t params_at, const Flight &flight) const;
     [[nodiscard]] std::uint32_t capacity() const;
-    void call_back_surplus(std::int64_t now_us);
+    void call_back_surplus(core::Turns &turns, std::int64_t now_us);
     void call_back(shmem::SlotId id, std::int64_t now_us);
     [[nodiscard]] bool take_called_back(shmem::SlotId id, Flight &flight, std::string_view body, std::int64_t now_us);
     void judge_abandoned(shmem::SlotId id, bool timed_out, std::int64_t now_us);
@@ -325,9 +334,11 @@ private:
     std::vector<Sharing> sharings_;
     std::uint64_t next_sharing_ = 1;
     std::uint64_t next_company_ = 1;
-    bool shares_ = false;  // it can embed_batch
+    bool shares_ = false;          // it can embed_batch
+    bool knows_priority_ = false;  // it puts requests in the background behind the others
     std::size_t in_flight_ = 0;
     core::Turns turns_;
+    core::Turns turns_behind_;       // of requests that the daemon puts behind the others
     std::int64_t heard_us_ = 0;      // time of the last answer or piece of an answer
     std::uint32_t last_prober_ = 0;  // its probe told nothing or timed out: other roles go first
     std::int64_t last_prober_waits_until_us_ = 0;

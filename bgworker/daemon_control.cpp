@@ -114,6 +114,7 @@ void Daemon::learn(std::string_view body) {
     identity_.slots = info.slots;
     shares_ = info.embeds_batches;
     identity_.counts_tokens = info.counts_tokens;
+    knows_priority_ = info.knows_priority;
     identity_.batch = shares_ && is_engine() ? static_cast<std::uint32_t>(entry_.batch) : 1;
     copy_text(identity_.name, info.name);
     copy_text(identity_.version, info.version);
@@ -176,7 +177,7 @@ void Daemon::tell_models() {
 // answer is cached under a guessed name.
 void Daemon::guess_serial() {
     identity_.kind = DaemonKind::Serial;
-    shares_ = identity_.counts_tokens = false;
+    shares_ = knows_priority_ = identity_.counts_tokens = false;
     identity_.models_loaded = true;
     std::snprintf(identity_.name, sizeof identity_.name, "serial");
     publish();

@@ -40,7 +40,7 @@ std::size_t Daemon::most_together() const {
 
 std::int64_t Daemon::due_us_of(SlotId id) const {
     const Flight &flight = services_.flights.of(id);
-    const bool has_company = is_engine() && turns_.in_flight(flight.role) > 0;
+    const bool has_company = is_engine() && turns_of(flight).in_flight(party_of(flight)) > 0;
     const std::int64_t window_us = std::max(services_.settings.batch_window_us, has_company ? kCompanyUs : 0);
     return std::max(flight.company != 0 ? flight.queued_us : flight.queued_us + window_us, busy_until_us_for(id));
 }
@@ -82,8 +82,7 @@ Daemon::Sharing Daemon::take_alike(std::int64_t now_us) {
     Sharing sharing;
     std::string rest;
     std::size_t bytes = 0;
-    std::uint32_t role = 0;
-    std::uint64_t company = 0;
+    std::uint64_t party = 0, company = 0;
     std::deque<SlotId> others;
     for (const SlotId id : gathering_) {
         if (!services_.flights.is_wanted(id)) {
@@ -103,11 +102,11 @@ Daemon::Sharing Daemon::take_alike(std::int64_t now_us) {
         const bool is_first = sharing.members.empty();
         if (!good) {
             waiting_.push_back(id);
-        } else if (is_first || (flight.role == role && flight.company == company && its_rest == rest &&
+        } else if (is_first || (party_of(flight) == party && flight.company == company && its_rest == rest &&
                                 sharing.members.size() < most_together() && bytes + text.size() <= kMaxBytes)) {
             if (is_first) {
                 rest = its_rest;
-                role = flight.role;
+                party = party_of(flight);
                 company = flight.company;
             }
             bytes += text.size();
@@ -127,7 +126,10 @@ bool Daemon::send_shared(Channel &channel, Sharing &sharing, std::int64_t now_us
     std::string params;
     core::join_embed_params(sharing.texts, sharing.rest, params);
     std::string &message = services_.buffer;
-    message.assign("{\"method\": \"embed_batch\", \"params\": ").append(params);
+    message.assign("{\"method\": \"embed_batch\", \"params\": ");
+    const std::size_t params_at = message.size();
+    message.append(params);
+    tell_priority(message, params_at, services_.flights.of(sharing.members.front()));
     message.append(", \"id\": \"").append(id_of(sharing.number)).append("\"}");
     if (channel.send(message) != Channel::Sent::Yes)
         return false;
@@ -202,7 +204,7 @@ void Daemon::halve(const Sharing &sharing, std::int64_t now_us) {
         if (flight == nullptr)
             continue;
         settle(*flight);
-        turns_.asked(flight->role, now_us);
+        turns_of(*flight).asked(party_of(*flight), now_us);
         flight->attempts--;  // it has not been sent by itself
         flight->company = next_company_ + (i >= half ? 1 : 0);
         again.push_back(sharing.members[i]);

@@ -54,11 +54,11 @@ void Daemon::pump(std::int64_t now_us) {
     }
 }
 
-// Of the requests that can be sent now, the first request of the role with the fewest requests in flight here.
+// Of the requests that can be sent now, the first request of the role with the fewest requests in flight here; of
+// requests in the background only if there is no other.
 std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64_t now_us) {
-    const bool several = turns_.several_ask(now_us);
     auto best = waiting_.end();
-    std::uint32_t fewest = UINT32_MAX;
+    std::pair fewest(true, UINT32_MAX);  // in the background, and requests in flight
     for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
         const bool alone = goes_alone(*next);
         if (alone ? lanes.spares_are_full : lanes.is_full)
@@ -68,15 +68,17 @@ std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64
         if (identity_.kind == DaemonKind::Unknown &&
             (slot.streaming || slot.operation == shmem::Operation::CountTokens))
             continue;
-        const std::uint32_t role = services_.flights.of(*next).role;
         if (is_busy_for(*next, now_us))
             continue;
-        const std::uint32_t under_way = several ? turns_.in_flight(role) : 0;
-        if (under_way >= fewest || !turns_.may_send(role, lasts(*next), capacity(), now_us))
+        const Flight &flight = services_.flights.of(*next);
+        core::Turns &turns = turns_of(flight);
+        const std::uint64_t party = party_of(flight);
+        const std::pair mine(flight.is_background, turns.several_ask(now_us) ? turns.in_flight(party) : 0);
+        if (mine >= fewest || !turns.may_send(party, lasts(*next), capacity(), now_us))
             continue;
         best = next;
-        fewest = under_way;
-        if (fewest == 0)
+        fewest = mine;
+        if (fewest == std::pair(false, 0U))
             break;
     }
     return best;
@@ -95,26 +97,33 @@ void Daemon::drop(SlotId id, std::int64_t now_us) {
 }
 
 // The request no longer waits here; sent() is separate.
-void Daemon::leave_queue(SlotId id) { turns_.stopped_waiting(services_.flights.of(id).role); }
+void Daemon::leave_queue(SlotId id) {
+    const Flight &flight = services_.flights.of(id);
+    turns_of(flight).stopped_waiting(party_of(flight));
+}
 
 // If a role with nothing in flight here has waited for a moment, calls back the surplus of the role that has too many.
-void Daemon::call_back_surplus(std::int64_t now_us) {
+void Daemon::call_back_surplus(core::Turns &turns, std::int64_t now_us) {
     constexpr std::int64_t kPatienceUs = 200'000;
-    std::uint32_t role, share;
-    if (identity_.kind != DaemonKind::Native || waiting_.empty() || capacity() == 0 || !turns_.several_ask(now_us) ||
-        !turns_.has_too_many(capacity(), role, share))
+    std::uint64_t party;
+    std::uint32_t share;
+    if (identity_.kind != DaemonKind::Native || waiting_.empty() || capacity() == 0 || !turns.several_ask(now_us) ||
+        !turns.has_too_many(capacity(), party, share))
         return;
     const bool is_shut_out = std::any_of(waiting_.begin(), waiting_.end(), [&](SlotId id) {
         const Flight &flight = services_.flights.of(id);
-        return turns_.in_flight(flight.role) == 0 && flight.queued_us + kPatienceUs <= now_us;
+        const bool may_call_back = !flight.is_background || core::Turns::is_background(party);
+        return &turns_of(flight) == &turns && may_call_back && turns.in_flight(party_of(flight)) == 0 &&
+               flight.queued_us + kPatienceUs <= now_us;
     });
     if (!is_shut_out)
         return;
     std::vector<SlotId> its;
-    std::uint32_t kept = turns_.in_flight(role);
+    std::uint32_t kept = turns.in_flight(party);
     for (std::uint32_t index = 0; index < services_.segment.slots->size(); index++) {
         const Flight &flight = services_.flights.of({index, 0});
-        if (!flight.active || flight.daemon != this || flight.channel == nullptr || flight.role != role)
+        if (!flight.active || flight.daemon != this || flight.channel == nullptr || &turns_of(flight) != &turns ||
+            party_of(flight) != party)
             continue;
         if (flight.is_called_back)
             kept--;
@@ -144,7 +153,7 @@ bool Daemon::take_called_back(SlotId id, Flight &flight, std::string_view body, 
         return false;
     settle(flight);
     flight.attempts--;  // it has not failed
-    turns_.asked(flight.role, now_us);
+    turns_of(flight).asked(party_of(flight), now_us);
     waiting_.push_back(id);
     return true;
 }

@@ -28,6 +28,7 @@ bool Flights::begin(SlotId id, std::int64_t now_us) {
     flight.active = true;
     flight.generation = id.generation;
     flight.role = slot(id).role.load(std::memory_order_relaxed);
+    flight.is_background = slot(id).is_background;
     flight.queued_us = now_us;
     active_++;
     return true;

@@ -25,6 +25,8 @@ struct Flight {
     bool active = false;
     std::uint32_t generation = 0;
     std::uint32_t role = 0;
+    bool is_background = false;
+    bool goes_behind = false;    // its daemon knows what is in the background, and puts it behind the others itself
     Daemon *daemon = nullptr;    // the daemon that has it: it waits there, or was sent
     Channel *channel = nullptr;  // set while it is on the wire
     std::int64_t queued_us = 0;

@@ -676,7 +676,7 @@ void Gateway::tick() {
 bool Gateway::waits_for_daemon(SlotId id, std::int64_t now_us) {
     const Flight &flight = flights_.of(id);
     return flight.active && flight.channel == nullptr && flight.daemon != nullptr &&
-           !flight.daemon->is_held_back(flight.role, now_us) && !flight.daemon->has_put_off_its_role(id, now_us);
+           !flight.daemon->is_held_back(flight, now_us) && !flight.daemon->has_put_off_its_role(id, now_us);
 }
 
 // For the metrics and incidents: how many requests no daemon has yet, and since when the oldest waits. If a role waits

@@ -41,10 +41,8 @@ Context Embedder::make_pooling_context(core::Problem &problem) {
     parameters.n_threads = parameters.n_threads_batch = options_.threads;
     parameters.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     parameters.embeddings = true;
-    parameters.abort_callback_data = &stopping_;
-    parameters.abort_callback = [](void *flag) {
-        return static_cast<const std::atomic<bool> *>(flag)->load(std::memory_order_relaxed);
-    };
+    parameters.abort_callback_data = this;
+    parameters.abort_callback = [](void *self) { return static_cast<const Embedder *>(self)->is_in_vain(); };
     Context context = make_context(model_.get(), options_.embedding_model, parameters, problem);
     if (context == nullptr || llama_pooling_type(context.get()) != LLAMA_POOLING_TYPE_NONE)
         return context;
@@ -116,9 +114,11 @@ const float *Embedder::embed(const std::vector<llama_token> &tokens) {
 Embedder::Step Embedder::process(const EmbedTask &task, std::size_t item, EmbedProgress &result, std::string &error) {
     if (result.windows.empty() && !tokenize(task, item, result, error))
         return Step::Failed;
+    const float *vector = embed(result.windows.front());
+    if (vector == nullptr && is_in_vain())
+        return Step::BrokenOff;
     const std::vector<llama_token> tokens = std::move(result.windows.front());
     result.windows.pop_front();
-    const float *vector = embed(tokens);
     if (vector == nullptr) {
         error = "The engine could not embed the text";
         return Step::Failed;

@@ -18,6 +18,9 @@ constexpr int kChunk = 512;
 // Tokens of a prefix that is worth keeping: fewer are computed about as fast as they are copied.
 constexpr std::size_t kLeastShared = 16;
 
+// Requests in the background that decode in a step beside others. The oldest: better that a few end than that all last.
+constexpr std::size_t kMaxBeside = 4;
+
 // Besides the model's own end tokens, these texts end an answer, should a model spell them out (as in the original
 // daemon).
 constexpr const char *kDefaultStops[] = {"<|im_end|>", "<|im_start|>", "</s>", "<|endoftext|>"};
@@ -165,6 +168,7 @@ bool Generator::load(core::Problem &problem) {
     info.batch_invariant = invariance.batch;
     usable_slots_ = info.batch_invariant ? slots : 1;
     in_pieces_ = invariance.pieces;
+    parks_ = invariance.prefixes;
     shares_prefixes_ = info.shares_prefixes = invariance.prefixes && options_.prefix_memory > 0;
     if (!invariance.prefixes)
         log_line("this model's tokens would depend on whether a prefix was kept, so none is");
@@ -187,8 +191,13 @@ void Generator::run() {
     while (take_arrivals()) {
         release_abandoned();
         admit();
+        others_compute_ = std::any_of(slots_.begin(), slots_.end(), [](const auto &slot) {
+            return slot.has_value() && !slot->is_background() && slot->is_computable();
+        });
+        was_broken_off_ = false;
         prefill();
-        decode();
+        if (!was_broken_off_)
+            decode();
     }
 }
 
@@ -198,12 +207,10 @@ bool Generator::busy() const {
 
 // True if there is work that does not wait for others.
 bool Generator::has_work() const {
-    const auto end = slots_.begin() + static_cast<std::ptrdiff_t>(usable_slots_);
-    if (!waiting_.empty() && std::any_of(slots_.begin(), end, [](const auto &slot) { return !slot.has_value(); }))
+    if (fills_gaps() && free_slot().has_value())
         return true;
     return std::any_of(slots_.begin(), slots_.end(), [](const auto &slot) {
-        return slot.has_value() &&
-               (slot->phase == Phase::Prefilling || slot->phase == Phase::Decoding || slot->job->is_abandoned());
+        return slot.has_value() && (slot->is_computable() || slot->job->is_abandoned());
     });
 }
 
@@ -215,13 +222,20 @@ std::optional<std::size_t> Generator::slot_of(std::uint64_t serial) const {
 
 // --- taking on ---
 
+void Generator::put(Arrival arrival, bool is_background) {
+    inbox_.put(std::move(arrival));
+    if (!is_background)
+        yield_.raise();
+}
+
 bool Generator::take_arrivals() {
+    yield_.lower();
     if (!inbox_.take(arrivals_, !has_work()))
         return false;
     for (; !arrivals_.empty(); arrivals_.pop_front()) {
         Arrival &arrival = arrivals_.front();
         if (auto *job = std::get_if<SharedJob>(&arrival))
-            waiting_.put({(*job)->peer, std::move(*job)});
+            waiting_.put({(*job)->peer, (*job)->is_background, *job});
         else if (auto *prepared = std::get_if<Prepared>(&arrival))
             handle(std::move(*prepared));
         else
@@ -230,40 +244,13 @@ bool Generator::take_arrivals() {
     return true;
 }
 
-void Generator::release_abandoned() {
-    waiting_.erase_if([](const Waiting &waiting) { return waiting.job->is_abandoned(); });
-    for (std::size_t slot = 0; slot < slots_.size(); slot++)
-        if (slots_[slot].has_value() && slots_[slot]->job->is_abandoned())
-            release(slot);
-}
-
-PeerLine<Generator::Waiting>::AtWork Generator::at_work() const {
-    PeerLine<Waiting>::AtWork at_work;
-    for (const auto &slot : slots_)
-        if (slot.has_value())
-            at_work[slot->job->peer]++;
-    return at_work;
-}
-
-void Generator::admit() {
-    if (waiting_.empty())
-        return;
-    PeerLine<Waiting>::AtWork at_work = this->at_work();
-    for (std::size_t slot = 0; slot < usable_slots_ && !waiting_.empty(); slot++)
-        if (!slots_[slot].has_value()) {
-            Waiting next = waiting_.take(at_work);
-            at_work[next.peer]++;
-            start(slot, std::move(next.job));
-        }
-}
-
 void Generator::start(std::size_t slot, SharedJob job) {
     slots_[slot].emplace(Request{.job = job, .tail = TextTail({})});
     slots_in_use_.fetch_add(1, std::memory_order_relaxed);
     preparing_->submit([this, job = std::move(job)] {
         Prepared prepared{.serial = job->serial};
         prepare(*job, prepared);
-        inbox_.put(std::move(prepared));
+        put(std::move(prepared), job->is_background);
     });
 }
 
@@ -334,13 +321,25 @@ bool Generator::is_in_vain() const noexcept {
     const bool abandoned =
         !computed_for_.empty() && std::all_of(computed_for_.begin(), computed_for_.end(),
                                               [](const Request *request) { return request->job->is_abandoned(); });
-    return abandoned || stopping_.load(std::memory_order_relaxed);
+    return abandoned || stopping_.load(std::memory_order_relaxed) || yield_.breaks_off();
 }
 
-bool Generator::compute() {
+// Computes the batch, in which so many rows are in the background. If it is broken off, the cache is as it was before,
+// but for sequences of which some may have been computed already.
+Generator::Computed Generator::compute(std::size_t background) {
+    yield_.begin_step(!others_compute_);
+    const auto start = Clock::now();
     const int status = llama_decode(context_.get(), batch_->get());
     computed_for_.clear();
-    return status == 0;
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (others_compute_) {
+        const double beside = seconds * static_cast<double>(background) / batch_->size();
+        background_.computed_beside_others(beside);
+        background_.others_computed(seconds - beside);
+        last_other_ = Clock::now();
+    }
+    was_broken_off_ = status != 0 && yield_.breaks_off() && !stopping_.load(std::memory_order_relaxed);
+    return status == 0 ? Computed::Yes : was_broken_off_ ? Computed::BrokenOff : Computed::Failed;
 }
 
 // Computes prompts until a turn's worth of tokens is done. Short prompts go in together. A long prompt delays the slots
@@ -351,21 +350,31 @@ void Generator::prefill() {
     });
     std::size_t left = in_pieces_ ? turns_.tokens(somebody_decodes) : kChunk;
     turns_.begin_turn();
-    while (left > 0) {
-        const std::vector<PromptTurns::Prompt> open = prompts();
+    if (others_compute_)
+        prefill_background_beside_others();
+    while (left > 0 && !was_broken_off_) {
+        const std::vector<PromptTurns::Prompt> open = prompts(!others_compute_);
         if (open.empty())
             return;
         left -= std::min(left, prefill_piece(turns_.next(open).slot, in_pieces_ ? left : kChunk));
     }
 }
 
-// The prompts that are not completely in the cache.
-std::vector<PromptTurns::Prompt> Generator::prompts() const {
+// A piece of a quarter of a turn.
+void Generator::prefill_background_beside_others() {
+    const std::vector<PromptTurns::Prompt> open = prompts(true);
+    if (background_.has_turn() && !open.empty())
+        (void)prefill_piece(turns_.next(open).slot, in_pieces_ ? turns_.tokens() / 4 : kChunk);
+}
+
+// The prompts of a class that are not completely in the cache.
+std::vector<PromptTurns::Prompt> Generator::prompts(bool is_background) const {
     const auto at_work = this->at_work();
     std::vector<PromptTurns::Prompt> prompts;
     for (std::size_t slot = 0; slot < slots_.size(); slot++)
-        if (const auto &request = slots_[slot];
-            request.has_value() && request->phase == Phase::Prefilling && !waits_for_prefix(*request))
+        if (const auto &request = slots_[slot]; request.has_value() && request->phase == Phase::Prefilling &&
+                                                request->is_background() == is_background &&
+                                                !waits_for_prefix(*request))
             prompts.push_back({slot, request->prompt.size() - request->prefilled, request->job->serial,
                                at_work.at(request->job->peer)});
     return prompts;
@@ -375,7 +384,8 @@ std::vector<PromptTurns::Prompt> Generator::prompts() const {
 bool Generator::waits_for_prefix(const Request &request) const {
     const auto computes_it = [&](const std::optional<Request> &other) {
         return other.has_value() && other->phase == Phase::Prefilling && other->job->serial < request.job->serial &&
-               other->prefilled < other->prefix && other->prefix_key == request.prefix_key;
+               other->is_background() <= request.is_background() && other->prefilled < other->prefix &&
+               other->prefix_key == request.prefix_key;
     };
     return !request.prefix_key.empty() && request.prefilled == 0 &&
            std::any_of(slots_.begin(), slots_.end(), computes_it);
@@ -422,12 +432,12 @@ std::size_t Generator::prefill_piece(std::size_t slot, std::size_t most) {
                     i + 1 == request.prompt.size());
     computed_for_.push_back(&request);
     const auto start = Clock::now();
-    const bool is_computed = compute();
+    const Computed computed = compute(request.is_background() ? static_cast<std::size_t>(batch_->size()) : 0);
     const int count = batch_->size();
-    if (!is_computed) {
+    if (computed == Computed::Failed)
         fail(slot, "The engine could not process the prompt");
+    if (computed != Computed::Yes)
         return static_cast<std::size_t>(count);
-    }
     turns_.computed(static_cast<std::size_t>(count), std::chrono::duration<double>(Clock::now() - start).count());
     request.prefilled = end;
     request.position = static_cast<llama_pos>(end);
@@ -438,40 +448,46 @@ std::size_t Generator::prefill_piece(std::size_t slot, std::size_t most) {
     return static_cast<std::size_t>(count);
 }
 
-// llama.cpp decodes neighbouring sequences together, and scattered sequences one after the other. So if no request
-// waits to fill a gap, the last sequence moves there.
-void Generator::close_gap() {
-    const auto first_free = std::find_if(slots_.begin(), slots_.end(), [](const auto &slot) { return !slot; });
-    const auto last_used =
-        std::find_if(slots_.rbegin(), slots_.rend(), [](const auto &slot) { return slot.has_value(); });
-    if (!waiting_.empty() || last_used == slots_.rend() || last_used.base() <= first_free)
-        return;
-    const auto from = static_cast<llama_seq_id>(slots_.rend() - last_used - 1);
-    const auto to = static_cast<llama_seq_id>(first_free - slots_.begin());
-    llama_memory_t memory = llama_get_memory(context_.get());
-    llama_memory_seq_cp(memory, from, to, -1, -1);
-    llama_memory_seq_rm(memory, from, -1, -1);
-    first_free->swap(*last_used);
+// In the order of slots. While others compute, of the background only if it is its turn, and a few.
+std::vector<std::size_t> Generator::rows_to_decode() const {
+    std::vector<std::size_t> rows, background;
+    for (std::size_t slot = 0; slot < slots_.size(); slot++)
+        if (slots_[slot].has_value() && slots_[slot]->phase == Phase::Decoding)
+            (slots_[slot]->is_background() ? background : rows).push_back(slot);
+    if (others_compute_) {
+        std::sort(background.begin(), background.end(),
+                  [&](std::size_t a, std::size_t b) { return slots_[a]->job->serial < slots_[b]->job->serial; });
+        background.resize(background_.has_turn() ? std::min(background.size(), kMaxBeside) : 0);
+    }
+    rows.insert(rows.end(), background.begin(), background.end());
+    std::sort(rows.begin(), rows.end());
+    return rows;
 }
 
 void Generator::decode() {
     close_gap();
-    batch_->clear();
-    std::vector<std::size_t> rows;
-    for (std::size_t slot = 0; slot < slots_.size(); slot++)
-        if (slots_[slot].has_value() && slots_[slot]->phase == Phase::Decoding) {
-            batch_->add(slots_[slot]->next, slots_[slot]->position++, static_cast<llama_seq_id>(slot), true);
-            rows.push_back(slot);
-            computed_for_.push_back(&*slots_[slot]);
-        }
+    const std::vector<std::size_t> rows = rows_to_decode();
     if (rows.empty())
         return;
-    const bool is_computed = compute();
-    for (std::size_t row = 0; row < rows.size(); row++)
-        if (is_computed)
+    batch_->clear();
+    std::size_t background = 0;
+    for (const std::size_t slot : rows) {
+        batch_->add(slots_[slot]->next, slots_[slot]->position, static_cast<llama_seq_id>(slot), true);
+        computed_for_.push_back(&*slots_[slot]);
+        background += slots_[slot]->is_background();
+    }
+    const Computed computed = compute(background);
+    for (std::size_t row = 0; row < rows.size(); row++) {
+        Request &request = *slots_[rows[row]];
+        if (computed == Computed::Yes) {
+            request.position++;
             choose_next(rows[row], static_cast<int>(row));
-        else
+        } else if (computed == Computed::Failed ||
+                   !llama_memory_seq_rm(llama_get_memory(context_.get()), static_cast<llama_seq_id>(rows[row]),
+                                        request.position, -1)) {
             fail(rows[row], "The engine could not decode");
+        }
+    }
 }
 
 void Generator::choose_next(std::size_t slot, int row) {
@@ -497,13 +513,14 @@ void Generator::choose_constrained(std::size_t slot, const float *logits) {
     }
     request.phase = Phase::Choosing;
     choosing_->submit([this, shared = request.constrained, serial = request.job->serial,
-                       abandoned = request.job->abandoned, copy = std::vector<float>(logits, logits + tokens_.size())] {
+                       is_background = request.is_background(), abandoned = request.job->abandoned,
+                       copy = std::vector<float>(logits, logits + tokens_.size())] {
         const std::function<bool()> given_up = [&] {
             return abandoned->load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed);
         };
         core::Work work(shared->allowance(), ask_whether, const_cast<std::function<bool()> *>(&given_up));
         const ConstrainedText::Choice choice = shared->next(copy.data(), work);
-        inbox_.put(Chosen{serial, choice, work.used()});
+        put(Chosen{serial, choice, work.used()}, is_background);
     });
 }
 
@@ -572,16 +589,6 @@ void Generator::finish(std::size_t slot, const char *reason) {
 void Generator::fail(std::size_t slot, std::string message) {
     outbox_.post(slots_[slot]->job->serial, Failure{std::move(message)});
     release(slot);
-}
-
-void Generator::release(std::size_t slot) {
-    llama_memory_seq_rm(llama_get_memory(context_.get()), static_cast<llama_seq_id>(slot), -1, -1);
-    if (auto form = std::move(slots_[slot]->constrained); form != nullptr)
-        choosing_->submit([form = std::move(form)] {});  // its memory can be a million pieces, which take time to free
-    slots_[slot].reset();
-    if (!busy())
-        idle_since_.store(Clock::now(), std::memory_order_relaxed);
-    slots_in_use_.fetch_sub(1, std::memory_order_release);  // pairs with slots_in_use()
 }
 
 }  // namespace steadytext::daemon

@@ -18,6 +18,11 @@
 // reasons above this does not change its tokens. Prompts take turns, short prompts before long prompts
 // (prompt_turns.hpp): between two decoding steps, the generator processes prompts for about a tenth of a second. Peers
 // get slots in turn (peer_line.hpp).
+//
+// Requests in the background have the slots and the time that the others leave, and a share (background.hpp). A step
+// for them alone is broken off when another request comes. If it finds no free slot, one of them is parked: its cache is
+// copied out, and back in when there is room, as prefixes are; where that would not give the same bits, a slot is kept
+// free instead.
 #pragma once
 
 #include <atomic>
@@ -31,6 +36,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/background.hpp"
 #include "daemon/chat_template.hpp"
 #include "daemon/constrained_text.hpp"
 #include "daemon/llama_model.hpp"
@@ -52,7 +58,10 @@ public:
     Generator &operator=(const Generator &) = delete;
     ~Generator();
 
-    void submit(Job<GenerateTask> job) { inbox_.put(std::make_shared<const Job<GenerateTask>>(std::move(job))); }
+    void submit(Job<GenerateTask> job) {
+        const bool is_background = job.is_background;
+        put(std::make_shared<const Job<GenerateTask>>(std::move(job)), is_background);
+    }
 
     void submit(Job<CountTask> job) { counter_.submit(std::move(job)); }
 
@@ -91,6 +100,18 @@ private:
         bool is_costly = false;
         TextTail tail;
         Clock::time_point started = Clock::now();
+
+        [[nodiscard]] bool is_background() const noexcept { return job->is_background; }
+        // Nothing but the engine keeps it from going on.
+        [[nodiscard]] bool is_computable() const noexcept {
+            return phase == Phase::Prefilling || phase == Phase::Decoding;
+        }
+    };
+
+    // A request in the background without a slot, and what was in the cache.
+    struct Parked {
+        Request request;
+        PrefixCache::Bytes cells;
     };
 
     // A result from the pool, for the request with this serial, if it is still there.
@@ -110,6 +131,7 @@ private:
     using Arrival = std::variant<SharedJob, Prepared, Chosen>;
     struct Waiting {
         std::uint64_t peer;
+        bool is_background;
         SharedJob job;
     };
 
@@ -123,18 +145,27 @@ private:
     void handle(Prepared prepared);
     void handle(Chosen chosen);
     void release_abandoned();
+    void put(Arrival arrival, bool is_background);
     void admit();
+    [[nodiscard]] bool may_take_background() const;
+    [[nodiscard]] bool fills_gaps() const;
+    [[nodiscard]] std::optional<std::size_t> free_slot() const;
+    [[nodiscard]] bool park_one();
+    void unpark(std::size_t slot);
     void start(std::size_t slot, SharedJob job);
     void prepare(const Job<GenerateTask> &job, Prepared &prepared) const;
     void prefill();
-    [[nodiscard]] std::vector<PromptTurns::Prompt> prompts() const;
+    void prefill_background_beside_others();
+    [[nodiscard]] std::vector<PromptTurns::Prompt> prompts(bool is_background) const;
     [[nodiscard]] bool waits_for_prefix(const Request &request) const;
     [[nodiscard]] bool restore_prefix(std::size_t slot);
     void keep_prefix(std::size_t slot);
     std::size_t prefill_piece(std::size_t slot, std::size_t most);
-    [[nodiscard]] bool compute();
+    enum class Computed { Yes, Failed, BrokenOff };
+    [[nodiscard]] Computed compute(std::size_t background);
     [[nodiscard]] bool is_in_vain() const noexcept;
     void close_gap();
+    [[nodiscard]] std::vector<std::size_t> rows_to_decode() const;
     void decode();
     void choose_next(std::size_t slot, int row);
     void choose_constrained(std::size_t slot, const float *logits);
@@ -143,6 +174,7 @@ private:
     void finish(std::size_t slot, const char *reason);
     void fail(std::size_t slot, std::string message);
     void release(std::size_t slot);
+    void discard(Request &request);
 
     [[nodiscard]] PeerLine<Waiting>::AtWork at_work() const;
     [[nodiscard]] bool busy() const;
@@ -170,6 +202,13 @@ private:
     std::vector<std::optional<Request>> slots_;
     std::deque<Arrival> arrivals_;
     PeerLine<Waiting> waiting_;
+    std::deque<Parked> parked_;
+    bool parks_ = false;           // a parked request goes on with the same bits
+    bool others_compute_ = false;  // in this pass there is something to compute that is not in the background
+    bool was_broken_off_ = false;  // the last step of this pass
+    BackgroundShare background_;
+    YieldSignal yield_;
+    Clock::time_point last_other_ = {};  // when a request that is not in the background was last at work
     PromptTurns turns_;
     bool in_pieces_ = false;  // prompts
     PrefixCache prefixes_;

@@ -61,6 +61,7 @@ struct Job {
     std::uint64_t serial = 0;
     // A hash of the client's identity; two peers seldom have the same
     std::uint64_t peer = 0;
+    bool is_background = false;  // the others go first
     // relaxed: it carries no data, and noticing it a step late is soon enough
     std::shared_ptr<const std::atomic<bool>> abandoned;
     Task task;

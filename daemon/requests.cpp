@@ -330,6 +330,10 @@ void read_method(const std::string &name, const Json &parameters_json, Request &
     Parameters parameters(parameters_json);
     request.timeout =
         std::chrono::milliseconds(parameters.integer("timeout_ms", 0, 0, std::numeric_limits<int>::max()));
+    const std::string priority = parameters.text("priority", "interactive");
+    request.is_background = priority == "background";
+    if (!request.is_background && priority != "interactive")
+        parameters.complain("priority must be interactive or background");
     method->read(parameters, request);
     if (!parameters.error.empty())
         request.task = Immediate{.result = "", .error = parameters.error};
@@ -513,8 +517,8 @@ std::string format_info(const DaemonInfo &daemon) {
         // Who shares a message would not hear that a text was cut
         if (!daemon.cuts_texts || std::string_view(method.name) != "embed_batch")
             capabilities.push_back(method.name);
-    for (const char *feature :
-         {"return_usage", "timeout_ms", "pipelining", "push_stream", "schema", "regex", "choices", "prefix_bytes"})
+    for (const char *feature : {"return_usage", "timeout_ms", "pipelining", "push_stream", "schema", "regex", "choices",
+                                "prefix_bytes", "priority"})
         capabilities.push_back(feature);
     return dump({{"name", "steadytextd"},
                  {"version", STEADYTEXT_VERSION},

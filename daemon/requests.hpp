@@ -40,6 +40,7 @@ struct Form {
 struct Request {
     std::string id = "null";               // as JSON text
     std::chrono::milliseconds timeout{0};  // 0: none
+    bool is_background = false;            // requests that are not go first
     Form form;
     std::variant<Immediate, Control, Cancel, GenerateTask, EmbedTask, RankTask, CountTask> task;
 };

@@ -66,10 +66,8 @@ bool Reranker::load(ModelInfo &info, core::Problem &problem) {
     parameters.n_threads = parameters.n_threads_batch = options_.threads;
     parameters.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     parameters.embeddings = cross_encoder_;
-    parameters.abort_callback_data = &stopping_;
-    parameters.abort_callback = [](void *flag) {
-        return static_cast<const std::atomic<bool> *>(flag)->load(std::memory_order_relaxed);
-    };
+    parameters.abort_callback_data = this;
+    parameters.abort_callback = [](void *self) { return static_cast<const Reranker *>(self)->is_in_vain(); };
     context_ = make_context(model_.get(), options_.reranker_model, parameters, problem);
     batch_.emplace(info.context);
     return context_ != nullptr;
@@ -119,6 +117,8 @@ Reranker::Step Reranker::process(const RankTask &task, std::size_t item, Scores 
         llama_memory_clear(memory, false);
     const int status =
         memory != nullptr ? llama_decode(context_.get(), batch_->get()) : llama_encode(context_.get(), batch_->get());
+    if (status != 0 && is_in_vain())
+        return Step::BrokenOff;
     if (status != 0) {
         error = "The engine could not rank the document";
         return Step::Failed;

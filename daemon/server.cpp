@@ -215,8 +215,8 @@ void Server::hand_over(Engine &engine, const ModelInfo &model, Peer peer, Reques
     pending.abandoned = std::make_shared<std::atomic<bool>>(false);
     if (request.timeout.count() > 0)
         pending.deadline = Clock::now() + request.timeout;
-    engine.submit(
-        Job<Task>{serial, std::hash<std::string>{}(pending.peer.identity), pending.abandoned, std::move(task)});
+    engine.submit(Job<Task>{serial, std::hash<std::string>{}(pending.peer.identity), request.is_background,
+                            pending.abandoned, std::move(task)});
 }
 
 void Server::submit(Peer peer, Request request) {

@@ -86,6 +86,7 @@ struct alignas(kCacheLine) Slot {
     // Written by the session while Claimed.
     std::int32_t owner = -1;  // PGPROC number; the latch of this process is set on completion
     Operation operation = Operation::Generate;
+    bool is_background = false;        // of the queue: sessions go first
     bool streaming = false;            // the answer comes piece by piece, through `pieces`
     char model[kModelNameBytes] = "";  // as the caller named it; empty: the daemon's default
     std::int64_t submitted_us = 0;     // CLOCK_MONOTONIC

@@ -5,6 +5,8 @@ sides. One thread count for both. Prompts are picked whose greedy answers are lo
 
 Rows of steadytext_classify per second: by SQL, with steadytextd that keeps prefixes and with one that does not; and what
 llama-server does with the same prompts, its prompt cache on and a client for each of its slots.
+
+The 99th percentile of a session's calls, one after the other, beside ten thousand jobs of the queue and without.
 """
 import json
 import pathlib
@@ -125,8 +127,65 @@ def compare_rows(bench: Bench) -> dict[str, Measured]:
             "engine_prefix_llama_server": Measured(ratios(samples["kept"], samples["llama-server"]), parts)}
 
 
+# ---- a session beside jobs ----
+
+BACKLOG = 10_000
+CALLS_BESIDE = 100
+BESIDE = """
+CREATE FUNCTION p99_ms(calls int) RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE start timestamptz; took float8[];
+BEGIN
+    FOR i IN 1 .. calls LOOP
+        start := clock_timestamp();
+        PERFORM steadytext_generate('Tell a story of the number ' || i, 16, use_cache => false);
+        took[i] := extract(epoch FROM clock_timestamp() - start) * 1000;
+    END LOOP;
+    RETURN (SELECT percentile_cont(0.99) WITHIN GROUP (ORDER BY t) FROM unnest(took) t);
+END $$;
+"""
+
+
+class Session:
+    """Its calls with jobs at work, or without."""
+
+    def __init__(self, server: Cluster):
+        self.server = server
+        server.value(BESIDE)
+        self.jobs_done: list[float] = []
+
+    def p99_ms(self) -> float:
+        return float(self.server.value(f"SELECT p99_ms({CALLS_BESIDE})"))
+
+    def p99_ms_beside_jobs(self) -> float:
+        self.server.value("SELECT count(steadytext_enqueue('generate', jsonb_build_object('prompt', 'Tell a story of job ' || i, 'max_tokens', 64, "
+                          f"'use_cache', false))) FROM generate_series(1, {BACKLOG}) i")
+        self.server.wait_for("SELECT count(*) > 0 FROM steadytext_queue WHERE status = 'completed'", "t", "no job is done")
+        before = self.jobs("completed")
+        p99 = self.p99_ms()
+        self.jobs_done.append(self.jobs("completed") - before)
+        if self.jobs("failed"):
+            raise RuntimeError("jobs have failed")
+        self.server.value("SELECT count(steadytext_cancel_async(request_id)) FROM steadytext_queue WHERE completed_at IS NULL")
+        self.server.wait_for("SELECT value FROM steadytext_metrics() WHERE name = 'steadytext_slots_in_use'", "0", "the jobs do not stop")
+        self.server.value("TRUNCATE steadytext_queue")
+        return p99
+
+    def jobs(self, status: str) -> int:
+        return int(self.server.value(f"SELECT count(*) FROM steadytext_queue WHERE status = '{status}'"))
+
+
+def compare_classes(bench: Bench) -> dict[str, Measured]:
+    with steadytextd_for_sql() as daemon, cluster("none", f"steadytext.daemons = '{daemon.endpoint}'", "steadytext.request_timeout = '10min'") as server:
+        session = Session(server)
+        server.wait_for("SELECT state FROM steadytext_daemons", "ready", "the daemon is not ready")
+        session.p99_ms()
+        samples = bench.interleave(ROUNDS, {"alone": session.p99_ms, "beside jobs": session.p99_ms_beside_jobs})
+    return {"engine_background": Measured(ratios(samples["beside jobs"], samples["alone"]), {
+        "99th percentile, ms": samples["alone"], f"beside {BACKLOG} jobs, ms": samples["beside jobs"], "jobs done meanwhile": session.jobs_done})}
+
+
 def measure(bench: Bench) -> dict[str, Measured]:
-    measured = compare_rows(bench)
+    measured = compare_classes(bench) | compare_rows(bench)
     with steadytextd() as ours:
         return measured | compare(bench, ours)
 
@@ -157,6 +216,7 @@ TOPIC = Topic(
     f"steadytextd's tokens per second against llama-batched-bench, {THREADS} thread(s)",
     [Row("engine_bench_1", "steadytextd tokens/s / llama-batched-bench, batch 1", 0.95, "higher"),
      Row("engine_bench_16", "steadytextd tokens/s / llama-batched-bench, batch 16", 0.95, "higher"),
+     Row("engine_background", "a session's p99 beside 10,000 jobs of the queue / without", 1.5, "lower"),
      Row("engine_prefix_kept", "rows/s of steadytext_classify, prefixes kept / not", 2.5, "higher"),
      Row("engine_prefix_llama_server", "rows/s of steadytext_classify / llama-server's", 1.2, "higher")],
     measure)

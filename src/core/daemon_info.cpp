@@ -108,6 +108,7 @@ bool read_daemon_info(std::string_view body, const InfoLimits &limits, DaemonInf
     info.resident_bytes = number_of(result, "resident_bytes", kMaxToldMemory);
     info.embeds_batches = has_capability(result, "embed_batch");
     info.counts_tokens = has_capability(result, "count_tokens");
+    info.knows_priority = has_capability(result, "priority");
     info.is_loading = text_of(result, "state") == "loading";
     info.has_more_models =
         result["has_more_models"].get(info.has_more_models) == simdjson::SUCCESS && info.has_more_models;

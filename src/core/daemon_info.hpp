@@ -35,7 +35,8 @@ struct DaemonInfo {
     std::uint64_t resident_bytes = 0;  // 0: not reported
     bool embeds_batches = false;
     bool counts_tokens = false;
-    bool is_loading = false;  // it says that it loads models
+    bool knows_priority = false;  // it puts requests in the background behind the others
+    bool is_loading = false;      // it says that it loads models
     std::vector<ToldModel> models;
     bool has_more_models = false;  // there are more models than the daemon reports, or than are kept
 };

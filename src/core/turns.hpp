@@ -15,6 +15,9 @@
 // usually takes, at most a second: else deadlines too short for an answer would buy more turns than calls that wait for
 // their answers. If a role then has too many in flight, lent to it while it was alone, the gateway calls them back
 // (bgworker/daemon_turns.cpp). A role asks as long as it has requests here, and for kRecentUs after its last request.
+//
+// Requests in the background (the queue's) count as those of another role than the requests of a role's sessions: see
+// party_of(). Which goes first, the gateway decides.
 #pragma once
 
 #include "src/core/fair_share.hpp"
@@ -28,25 +31,32 @@ namespace steadytext::core {
 
 class Turns {
 public:
+    // What is called a role below.
+    [[nodiscard]] static constexpr std::uint64_t party_of(std::uint32_t role, bool is_background) noexcept {
+        return std::uint64_t{role} | std::uint64_t{is_background} << 32;
+    }
+
+    [[nodiscard]] static constexpr bool is_background(std::uint64_t party) noexcept { return party >> 32 != 0; }
+
     static constexpr std::int64_t kRecentUs = 10'000'000;
 
     // A request of the role has come.
-    void asked(std::uint32_t role, std::int64_t now_us) {
+    void asked(std::uint64_t role, std::int64_t now_us) {
         Role &mine = of(role);
         mine.last_us = now_us;
         mine.waiting++;
     }
     // The request waits no longer: it was given up, goes elsewhere, or is sent, which sent() then reports.
-    void stopped_waiting(std::uint32_t role) noexcept { take_one(role, &Role::waiting); }
+    void stopped_waiting(std::uint64_t role) noexcept { take_one(role, &Role::waiting); }
     // A request that `lasts` cannot be called back.
-    void sent(std::uint32_t role, bool lasts, std::int64_t now_us) {
+    void sent(std::uint64_t role, bool lasts, std::int64_t now_us) {
         Role &mine = of(role);
         mine.last_us = now_us;
         mine.in_flight++;
         in_flight_++;
         lasting_ += lasts;
     }
-    void ended(std::uint32_t role, bool lasts) noexcept {
+    void ended(std::uint64_t role, bool lasts) noexcept {
         const std::uint32_t ended = take_one(role, &Role::in_flight);
         in_flight_ -= ended;
         lasting_ -= lasts ? ended : 0;
@@ -55,7 +65,7 @@ public:
     // A request was answered after `took_us`.
     void answered(std::int64_t took_us) noexcept { usual_us_ += (took_us - usual_us_) / 8; }
     // A request was sent at `sent_us` and given up at its deadline; call it after ended(). As many as matter are kept.
-    void gave_up(std::uint32_t role, std::int64_t sent_us, std::int64_t now_us) {
+    void gave_up(std::uint64_t role, std::int64_t sent_us, std::int64_t now_us) {
         constexpr std::int64_t kMaxUs = 1'000'000;
         constexpr std::size_t kMaxKept = 4096;
         const std::int64_t until_us = sent_us + std::min(usual_us_, kMaxUs);
@@ -65,7 +75,7 @@ public:
 
     // May another request of the role be sent to a daemon that works on `slots` at once? 0: the daemon does not report
     // it; then the number of places is a guess, which keeps no role from its equal part of them.
-    [[nodiscard]] bool may_send(std::uint32_t role, bool lasts, std::uint32_t slots, std::int64_t now_us) {
+    [[nodiscard]] bool may_send(std::uint64_t role, bool lasts, std::uint32_t slots, std::int64_t now_us) {
         constexpr std::uint32_t kUntold = 64;
         if (!several_ask(now_us))
             return slots == 0 || (in_flight_ < 2 * std::uint64_t{slots} && (!lasts || lasting_ < share_of(slots)));
@@ -86,7 +96,7 @@ public:
 
     // Finds the role that has more in flight than its share, now that several roles ask; false if there is none. It may
     // keep `share`.
-    [[nodiscard]] bool has_too_many(std::uint32_t slots, std::uint32_t &role, std::uint32_t &share) const noexcept {
+    [[nodiscard]] bool has_too_many(std::uint32_t slots, std::uint64_t &role, std::uint32_t &share) const noexcept {
         share = share_of(slots);
         const auto most = std::max_element(roles_.begin(), roles_.end(),
                                            [](const Role &a, const Role &b) { return a.in_flight < b.in_flight; });
@@ -96,7 +106,7 @@ public:
         return true;
     }
 
-    [[nodiscard]] std::uint32_t in_flight(std::uint32_t role) const noexcept {
+    [[nodiscard]] std::uint32_t in_flight(std::uint64_t role) const noexcept {
         const auto found =
             std::find_if(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role; });
         return found == roles_.end() ? 0 : found->in_flight;
@@ -104,7 +114,7 @@ public:
 
 private:
     struct Role {
-        std::uint32_t id;
+        std::uint64_t id;
         std::uint32_t waiting = 0;
         std::uint32_t in_flight = 0;
         std::int64_t last_us = 0;
@@ -118,13 +128,13 @@ private:
         return static_cast<std::uint32_t>(std::max<std::uint64_t>(kTimes * slots / (kTimes + 1), 1));
     }
 
-    Role &of(std::uint32_t role) {
+    Role &of(std::uint64_t role) {
         for (Role &known : roles_)
             if (known.id == role)
                 return known;
         return roles_.emplace_back(Role{role, 0, 0, 0, {}});
     }
-    [[nodiscard]] std::uint32_t given_up(std::uint32_t role, std::int64_t now_us) noexcept {
+    [[nodiscard]] std::uint32_t given_up(std::uint64_t role, std::int64_t now_us) noexcept {
         const auto found =
             std::find_if(roles_.begin(), roles_.end(), [&](const Role &known) { return known.id == role; });
         if (found == roles_.end())
@@ -132,7 +142,7 @@ private:
         std::erase_if(found->given_up, [&](std::int64_t until_us) { return until_us <= now_us; });
         return static_cast<std::uint32_t>(found->given_up.size());
     }
-    std::uint32_t take_one(std::uint32_t role, std::uint32_t Role::*count) noexcept {
+    std::uint32_t take_one(std::uint64_t role, std::uint32_t Role::*count) noexcept {
         for (Role &known : roles_)
             if (known.id == role && known.*count > 0) {
                 known.*count -= 1;

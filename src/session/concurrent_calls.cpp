@@ -14,8 +14,9 @@ namespace steadytext::session {
 namespace {
 
 // The number of calls that the daemons that answer now work on at once, and half as many again, so that no
-// daemon waits for this session.
-std::uint32_t daemons_window(bool embeds) {
+// daemon waits for this session. `is_beside_others`: jobs, while others have requests under way. A native daemon gives
+// these the greater part of its time, so more jobs than a third as many would only wait there until their deadlines.
+std::uint32_t daemons_window(bool embeds, bool is_beside_others) {
     constexpr std::uint32_t kUntold = 16;
     std::uint32_t window = 0;
     for (const shmem::DaemonRow &row : shmem::segment().daemons->rows) {
@@ -27,7 +28,9 @@ std::uint32_t daemons_window(bool embeds) {
         const std::uint32_t told = identity.slots > 0 ? identity.slots : kUntold;
         const std::uint32_t at_once = is_serial ? static_cast<std::uint32_t>(guc::pool_size)
                                                 : std::min(told, shmem::segment().slots->size()) * 3 / 2;
-        window += embeds ? at_once * identity.batch : at_once;
+        const bool is_shared = is_beside_others && identity.kind == shmem::DaemonKind::Native;
+        const std::uint32_t wanted = is_shared ? std::max(at_once / 3, 1U) : at_once;
+        window += embeds ? wanted * identity.batch : wanted;
     }
     return window > 0 ? window : kUntold;
 }
@@ -46,10 +49,13 @@ ConcurrentCalls *ConcurrentCalls::make(std::uint32_t most, bool embeds) {
 }
 
 std::uint32_t ConcurrentCalls::room() {
-    constexpr std::int64_t kLookEveryUs = 100'000;
+    constexpr std::int64_t kLookEveryUs = 100'000, kLatelyUs = 1'000'000;
     if (const std::int64_t now_us = core::monotonic_us(); now_us >= look_at_daemons_us_) {
         look_at_daemons_us_ = now_us + kLookEveryUs;
-        window_ = daemons_window(embeds_);
+        const bool are_jobs = group_.outlives_transactions && !group_.asks_ahead;
+        if (are_jobs && shmem::segment().slots->in_use() > group_.sent)
+            beside_others_until_us_ = now_us + kLatelyUs;
+        window_ = daemons_window(embeds_, now_us < beside_others_until_us_);
     }
     return std::min(most_, window_);
 }

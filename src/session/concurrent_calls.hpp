@@ -87,6 +87,7 @@ private:
     std::uint32_t most_ = 0;
     std::uint32_t window_ = 0;  // calls that the daemons work on at once
     std::int64_t look_at_daemons_us_ = 0;
+    std::int64_t beside_others_until_us_ = 0;  // jobs: others had requests under way lately
     std::uint32_t count_ = 0;
     std::uint32_t looked_at_ = 0;  // by take_ended()
     void (*watcher_)(const ModelCall *call) = nullptr;

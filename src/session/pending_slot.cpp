@@ -85,6 +85,7 @@ void PendingSlot::publish(const SlotRequest &request) {
     shmem::Slot &filled = slot();
     filled.operation = request.operation;
     filled.streaming = request.streaming;
+    filled.is_background = request.is_background;
     const std::size_t length = std::min(request.model.size(), sizeof filled.model - 1);
     request.model.copy(filled.model, length);
     filled.model[length] = '\0';

@@ -21,6 +21,7 @@ struct SlotRequest {
     std::string_view params;             // JSON object of the wire protocol
     std::string_view model;              // empty: the daemon's default
     bool streaming = false;              // the answer comes in pieces (generation_stream.hpp), then its end
+    bool is_background = false;          // a job of the queue: requests of sessions go first
     const Spending *spending = nullptr;  // charged to the limits of the daemon that gets the request
     const Quota *quota = nullptr;        // settles that charge; outlives the request
     std::int64_t deadline_us = 0;        // CLOCK_MONOTONIC

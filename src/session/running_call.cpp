@@ -188,13 +188,14 @@ bool RunningCall::look_up() {
     request_ = call.prepare();
     request_.spending = &call.spending;
     request_.quota = &call.quota;
+    request_.is_background = is_job();
     return go_to(guc::limit_cache_hits ? after_admission() : Stage::Admit);
 }
 
 // The caps of the statement; jobs of the queue are of none.
 bool RunningCall::is_within_caps() {
     ModelCall &call = *call_;
-    if ((group_->outlives_transactions && !group_->asks_ahead) || caps::charge(call.spending, charge_))
+    if (is_job() || caps::charge(call.spending, charge_))
         return true;
     if (!group_->asks_ahead) {
         caps::refuse(call.spending, call.quota);

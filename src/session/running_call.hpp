@@ -91,6 +91,8 @@ private:
     }
     [[nodiscard]] bool is_admitted();
     [[nodiscard]] bool is_within_caps();
+    // Of the queue.
+    [[nodiscard]] bool is_job() const { return group_->outlives_transactions && !group_->asks_ahead; }
     [[nodiscard]] bool recall();
     [[nodiscard]] bool recall_equal();
     // The answer for the sessions that follow; the answer that the leader published.

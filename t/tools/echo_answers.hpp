@@ -145,7 +145,8 @@ inline std::string described(const Options &options) {
                        {"resident_bytes", core::resident_bytes()},
                        {"capabilities",
                         {"ping", "info", "generate", "generate_iter", "embed", "embed_batch", "rerank", "count_tokens",
-                         "cancel", "shutdown", "return_usage", "timeout_ms", "stats", "control"}},
+                         "cancel", "shutdown", "return_usage", "timeout_ms",
+                         options.knows_priority ? "priority" : "no_priority", "stats", "control"}},
                        {"determinism", {{"checked", true}, {"batch_invariant", true}, {"mode", "batched"}}},
                        {"models", models}};
     return info.dump();

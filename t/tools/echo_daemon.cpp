@@ -129,7 +129,7 @@ private:
 
     // The hot path: a generate without wishes is answered with the prompt as it came.
     bool plain_generate(std::string_view body) {
-        if (options_.delay.count() > 0 || armed_ > 0 || options_.serial || !schedule_.has_free_slot())
+        if (options_.delay.count() > 0 || armed_ > 0 || options_.serial || !schedule_.has_free_slot(true))
             return false;
         std::string_view key, value, method, params, id;
         JsonMembers request(body);
@@ -138,18 +138,21 @@ private:
         if (!request.complete() || method != R"("generate")" || !id.starts_with('"'))
             return false;
         std::string_view prompt = R"("")";
-        bool usage = false;
+        bool usage = false, is_background = false;
         JsonMembers members(params);
         while (members.next(key, value)) {
             if (key == "prompt")
                 prompt = value;
             else if (key == "return_usage")
                 usage = value == "true";
+            else if (key == "priority")
+                is_background = value == R"("background")";
         }
         if (!members.complete() || !prompt.starts_with('"') || prompt.substr(1).starts_with(kFaultPrefix) ||
             prompt.find("<say>") != std::string_view::npos)
             return false;
         generates_++;
+        background_ += is_background;
         schedule_.note_instant_work();
         send_frame(peer_, true);
         send_bodies(success(id, usage ? with_usage(options_, prompt) : std::string(prompt)), 1);
@@ -177,6 +180,8 @@ private:
         Work work;
         work.peer = peer_.to_string();
         work.id = id;
+        work.is_background = options_.knows_priority && params.value("priority", "") == "background";
+        background_ += work.is_background;
         work.takes_slot = options_.serial || !is_housekeeping(method);
         work.delay = is_housekeeping(method) ? milliseconds(0) : options_.delay;
         if (const json timeout = params.value("timeout_ms", json()); timeout.is_number())
@@ -252,6 +257,7 @@ private:
                     {"max_concurrent", schedule_.max_active()},
                     {"cancelled", schedule_.cancelled()},
                     {"expired", schedule_.expired()},
+                    {"background", background_},
                     {"stopped", schedule_.stopped()},
                     {"cut_off_us", schedule_.cut_off_us()},
                     {"spoiled", spoiled_},
@@ -302,6 +308,7 @@ private:
 
     std::map<std::string, long> requests_;  // by method; plain generates are counted apart
     long generates_ = 0;
+    long background_ = 0;                 // requests that were said to be in the background
     mutable std::size_t infos_told_ = 0;  // of options_.told
     long spoiled_ = 0;
     long malformed_ = 0;

@@ -27,6 +27,7 @@ struct Work {
     Clock::time_point deadline = Clock::time_point::max();
     int frames_per_reply = 1;
     bool takes_slot = true;
+    bool is_background = false;  // the others go first
     bool started = false;
     bool wants_ack = false;  // the client confirms each reply of the stream before the next is sent
     bool awaiting_ack = false;

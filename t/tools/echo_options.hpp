@@ -24,6 +24,7 @@ struct Options {
     std::chrono::milliseconds delay{0};
     std::vector<std::string> told;  // results of `info`, as they are: each answer takes the next; empty: the true one
     bool has_reranker = true;
+    bool knows_priority = true;
     bool serial = false;
     bool exit_on_stdin_eof = false;
     bool help = false;
@@ -57,6 +58,8 @@ inline constexpr Option kOptions[] = {
      [](Options &options, const char *value) { options.dimensions = std::atoi(value); }},
     {"--without-reranker", "", "it tells of no reranker, and ranks by its embeddings",
      [](Options &options, const char *) { options.has_reranker = false; }},
+    {"--without-priority", "", "it does not know of requests in the background",
+     [](Options &options, const char *) { options.knows_priority = false; }},
     {"--prefix-memory", "MB", "taken, as steadytextd takes it, and of no effect", [](Options &, const char *) {}},
     {"--embedding-overflow", "HOW", "the same", [](Options &, const char *) {}},
     {"--exit-on-stdin-eof", "", "stop when standard input ends, so as not to outlive a test",
@@ -76,7 +79,7 @@ inline void print_help() {
     std::puts("\nPrints `listening on ENDPOINT` for each endpoint once it can be connected to.\n\n"
               "Beyond the wire protocol it answers\n"
               "  stats                 requests by method, in_flight, processing, max_concurrent, cancelled,\n"
-              "                        expired, spoiled, malformed, peers\n"
+              "                        expired, background (requests with that priority), spoiled, malformed, peers\n"
               "  control               with any of: delay_ms, slots, fingerprint; release (ends every hold);\n"
               "                        info (texts, each of them the result of one info in its turn);\n"
               "                        fault (a list as below), count (1; -1 = until reset) and methods (all\n"

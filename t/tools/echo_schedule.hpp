@@ -118,7 +118,10 @@ public:
     // A request that was answered at once has held a slot too, if only for that moment.
     void note_instant_work() { max_active_ = std::max(max_active_, active_ + 1); }
 
-    [[nodiscard]] bool has_free_slot() const { return active_ < slots_; }
+    // What is in the background makes room for the others, as steadytextd's does, but goes on.
+    [[nodiscard]] bool has_free_slot(bool is_background) const {
+        return active_ - (is_background ? 0 : active_background_) < slots_;
+    }
     [[nodiscard]] std::size_t in_flight() const { return works_.size(); }
     [[nodiscard]] int active() const { return active_; }
     [[nodiscard]] int max_active() const { return max_active_; }
@@ -139,15 +142,26 @@ private:
     }
 
     void start_waiting() {
-        while (has_free_slot() && !waiting_.empty()) {
-            const Number number = waiting_.front();
-            waiting_.pop_front();
+        while (!waiting_.empty()) {
+            auto next =
+                std::find_if(waiting_.begin(), waiting_.end(), [&](Number number) { return !is_background(number); });
+            next = next == waiting_.end() ? waiting_.begin() : next;
+            if (!has_free_slot(is_background(*next)))
+                return;
+            const Number number = *next;
+            waiting_.erase(next);
             if (works_.contains(number)) {  // else it ended while it waited
                 active_++;
+                active_background_ += works_.at(number).is_background;
                 max_active_ = std::max(max_active_, active_);
                 start(number);
             }
         }
+    }
+
+    [[nodiscard]] bool is_background(Number number) const {
+        const auto found = works_.find(number);
+        return found != works_.end() && found->second.is_background;
     }
 
     void start(Number number) {
@@ -188,7 +202,9 @@ private:
 
     void finish(Number number) {
         const auto found = works_.find(number);
-        active_ -= found->second.started && found->second.takes_slot;
+        const bool has_slot = found->second.started && found->second.takes_slot;
+        active_ -= has_slot;
+        active_background_ -= has_slot && found->second.is_background;
         works_.erase(found);
         start_waiting();
     }
@@ -200,6 +216,7 @@ private:
     std::deque<Number> waiting_;                       // for a slot
     std::multimap<Clock::time_point, Number> timers_;  // a stale one finds its work gone or not due
     int active_ = 0;                                   // works that hold a slot
+    int active_background_ = 0;
     int max_active_ = 0;
     long cancelled_ = 0;
     long expired_ = 0;

@@ -25,7 +25,7 @@ TEST(DaemonInfo, ReadsWhatIsTold) {
     DaemonInfo info;
     ASSERT_TRUE(
         read_daemon_info(reply(R"("name": "steadytextd", "version": "1.2", "slots": 16, "resident_bytes": 1048576,
-                                          "capabilities": ["ping", "embed_batch", "count_tokens"], "models": [)" +
+                                          "capabilities": ["ping", "embed_batch", "count_tokens", "priority"], "models": [)" +
                                kModel + "]"),
                          kLimits, info));
     EXPECT_EQ(info.name, "steadytextd");
@@ -34,6 +34,7 @@ TEST(DaemonInfo, ReadsWhatIsTold) {
     EXPECT_EQ(info.resident_bytes, 1048576U);
     EXPECT_TRUE(info.embeds_batches);
     EXPECT_TRUE(info.counts_tokens);
+    EXPECT_TRUE(info.knows_priority);
     ASSERT_EQ(info.models.size(), 1U);
     EXPECT_EQ(info.models[0].role, ToldRole::Embedding);
     EXPECT_EQ(info.models[0].name, "minilm");

@@ -11,6 +11,7 @@ namespace {
 struct Item {
     std::uint64_t peer;
     int number;
+    bool is_background = false;
 };
 using Line = steadytext::daemon::PeerLine<Item>;
 
@@ -50,6 +51,22 @@ TEST(PeerLine, SlotsAreSharedEvenly) {
         at_work[line.take(at_work).peer]++;
     EXPECT_EQ(at_work[1], 4U);
     EXPECT_EQ(at_work[2], 4U);
+}
+
+TEST(PeerLine, WhatIsInTheBackgroundComesLast) {
+    Line line;
+    line.put({1, 0, true});
+    line.put({2, 1, true});
+    EXPECT_FALSE(line.has_interactive());
+    line.put({1, 2});
+    line.put({1, 3});
+    EXPECT_TRUE(line.has_interactive());
+    Line::AtWork at_work{{1, 8}};
+    EXPECT_EQ(line.take(at_work).number, 2) << "also of a peer that has many at work";
+    EXPECT_EQ(line.take(at_work).number, 3);
+    EXPECT_FALSE(line.has_interactive());
+    EXPECT_EQ(line.take(at_work).number, 1) << "among themselves they take turns";
+    EXPECT_EQ(line.take(at_work).number, 0);
 }
 
 TEST(PeerLine, WhatIsGivenUpIsTakenOut) {

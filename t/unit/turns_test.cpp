@@ -92,7 +92,8 @@ TEST(Turns, WhatWasLentToARoleAloneIsTooMuchOnceAnotherAsks) {
     EXPECT_EQ(send_all(turns, kGreedy, 16, 1000, 1), 32U);
     turns.asked(kHonest, 2);
     EXPECT_FALSE(turns.may_send(kHonest, false, 16, 2));
-    std::uint32_t role = 0, share = 0;
+    std::uint64_t role = 0;
+    std::uint32_t share = 0;
     ASSERT_TRUE(turns.has_too_many(16, role, share));
     EXPECT_EQ(role, kGreedy);
     EXPECT_EQ(share, 12U);
@@ -113,6 +114,20 @@ TEST(Turns, OfStreamsARoleHasItsShareEvenWhenItIsAlone) {
     turns.ended(kGreedy, true);
     EXPECT_TRUE(turns.may_send(kGreedy, true, 16, 1));
     EXPECT_TRUE(turns.may_send(kGreedy, true, 1, 1) == false) << "one slot, taken";
+}
+
+TEST(Turns, ARolesJobsLeaveRoomForItsSessions) {
+    const std::uint64_t sessions = Turns::party_of(kGreedy, false), jobs = Turns::party_of(kGreedy, true);
+    EXPECT_FALSE(Turns::is_background(sessions));
+    EXPECT_TRUE(Turns::is_background(jobs));
+    Turns turns;
+    turns.asked(jobs, 1);
+    turns.asked(sessions, 1);
+    std::uint32_t sent = 0;
+    for (; turns.may_send(jobs, false, 16, 1); sent++)
+        turns.sent(jobs, false, 1);
+    EXPECT_EQ(sent, 12U);
+    EXPECT_TRUE(turns.may_send(sessions, false, 16, 1));
 }
 
 TEST(Turns, CountsNeverFallBelowNothing) {
