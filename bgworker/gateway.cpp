@@ -71,6 +71,17 @@ public:
         taken |= added.is_default;
         return true;
     }
+    // Of a role of which no daemon serves a model the default stays what it was: by it cached answers are found.
+    void keep_defaults(const std::vector<shmem::Model> &before) {
+        for (const shmem::Model &model : before) {
+            bool &taken = has_default_[static_cast<std::size_t>(model.role)];
+            if (!model.is_default || taken)
+                continue;
+            for (shmem::Model &kept : models_)
+                if (kept.role == model.role && std::string_view(kept.name) == model.name)
+                    taken = kept.is_default = true;
+        }
+    }
     [[nodiscard]] const std::vector<shmem::Model> &models() const { return models_; }
 
 private:
@@ -305,6 +316,7 @@ void Gateway::publish_models() {
     for (const shmem::Model &model : remembered)
         if (!publication.add(model, false, false))
             break;
+    publication.keep_defaults(remembered);
     segment_.daemons->models.store(publication.models(), rest);
     segment_.daemons->models_epoch.fetch_add(1, std::memory_order_release);
     // If it fails, only a restart with all daemons down suffers

@@ -221,6 +221,18 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
     $cluster->sql("SELECT steadytext_daemon_unregister('$heavy->{endpoint}')");
     ok($cluster->poll_until("SELECT count(*) FROM steadytext_daemon_health", 1, 10), 'one that is unregistered is out of it');
     cmp_ok($cluster->sql('SELECT total_requests FROM steadytext_daemon_health'), '>', 0, 'with its counts');
+    # The last daemon goes: its models stay the defaults, by which a call that names none finds its cached answer; after a restart, too.
+    my $defaults = q(SELECT count(*) FROM steadytext_models() WHERE is_default);
+    my $kept     = q(SELECT response, cached FROM steadytext_generate_ex('kept for later'));
+    is($cluster->sql($kept), 'kept for later|f', 'an answer');
+    my $models = $cluster->sql($defaults);
+    kill 'KILL', $light->{pid};
+    $follows->($light, 'unhealthy', 'the last daemon is gone');
+    is($cluster->sql($defaults), $models, 'each kind of call has its default model still');
+    is($cluster->sql($kept), 'kept for later|t', 'and the answer is found');
+    $cluster->sql('SELECT steadytext_frecency_refresh()');
+    ok($cluster->restart, 'the server is restarted');
+    is($cluster->sql($kept), 'kept for later|t', 'and finds it');
     $cluster->sql('ALTER SYSTEM RESET steadytext.daemons');
     $cluster->append_conf("steadytext.daemons = ''");
     $cluster->reload;
