@@ -35,6 +35,7 @@ extern int default_max_tokens;
 extern int default_seed;
 extern int request_timeout_ms;
 extern bool read_ahead;
+extern bool reorder;
 extern int on_failure;  // OnFailure
 extern char *fallback_text;
 extern int unknown_model;  // UnknownModel

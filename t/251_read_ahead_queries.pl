@@ -126,7 +126,7 @@ my %plans = (
 
 # Both ways in transactions that are rolled back. Only the rows of a parallel plan come in any order.
 my $generated = sub { return $cluster->ask_daemon('stats') =~ /"generate":\s*(\d+)/ ? $1 : 0 };
-my ($ahead, $failed, $differ, $more, $unexplained) = (0, 0, 0, 0, 0);
+my ($ahead, $moved, $failed, $differ, $more, $unexplained) = (0, 0, 0, 0, 0, 0);
 for my $i (1 .. $most) {
     my $query = query();
     my $plan  = $ENV{STEADYTEXT_PLAN} // any(sort keys %plans);
@@ -135,7 +135,7 @@ for my $i (1 .. $most) {
     for my $setting (any([ 'on', 'off' ], [ 'off', 'on' ])->@*) {
         $cluster->sql('SELECT steadytext_cache_clear()');
         my $before = $generated->();
-        my $got = $cluster->try_sql("SET client_min_messages = error; SET steadytext.read_ahead = $setting; $plans{$plan} BEGIN; $query; ROLLBACK");
+        my $got = $cluster->try_sql("SET client_min_messages = error; SET steadytext.read_ahead = $setting; SET steadytext.reorder = $setting; $plans{$plan} BEGIN; $query; ROLLBACK");
         $calls{$setting} = $generated->() - $before;
         my $out = $got->{out};
         $out = join "\n", sort split /\n/, $out if $plan eq 'parallel' && $query !~ /ORDER BY/;
@@ -152,6 +152,7 @@ for my $i (1 .. $most) {
         }
     }
     $ahead++ if $explained =~ /Read Ahead/;
+    $moved++ if $explained && $explained ne $cluster->try_sql("SET steadytext.reorder = off; $plans{$plan} EXPLAIN $query")->{out};
     $failed++ if $result{off} =~ /^\w{5} .*ERROR/s;
     if ($result{on} ne $result{off}) {
         $differ++;
@@ -163,7 +164,7 @@ for my $i (1 .. $most) {
         diag "query $i ($plan): $calls{on} requests instead of $calls{off}: $query\n$explained" if $more <= 10;
     }
 }
-note "$ahead of $most plans read ahead, $failed queries fail";
+note "$ahead of $most plans read ahead, $moved evaluate a condition after a join, $failed queries fail";
 is($differ, 0, 'same rows, same errors');
 is($more, 0, 'and not a request more');
 is($unexplained, 0, 'steadytext_explain() tells what each would ask for');

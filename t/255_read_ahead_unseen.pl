@@ -134,7 +134,7 @@ for my $case (@cases) {
     for my $setting (qw(on off)) {
         my $script = "\\set ON_ERROR_STOP off\nSET steadytext.read_ahead = $setting;\n";
         for my $plan (sort keys %plans) {
-            $script .= "RESET ALL; SET steadytext.read_ahead = $setting; $plans{$plan}\n";
+            $script .= "RESET ALL; SET steadytext.read_ahead = $setting; SET steadytext.reorder = $setting; $plans{$plan}\n";
             $script .= "SELECT '$plan $_'; SELECT setval('calls', 1, false);\n$queries[$_];\nSELECT last_value, is_called FROM calls;\n" for 0 .. $#queries;
         }
         my $got = $cluster->try_sql($script);

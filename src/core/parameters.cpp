@@ -817,6 +817,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.default_max_tokens", kMaxTokens},
     {"settings", "steadytext.default_seed", kSeed},
     {"settings", "steadytext.read_ahead", kFlag},
+    {"settings", "steadytext.reorder", kFlag},
     {"settings", "steadytext.max_calls_per_statement", kCount},
     {"settings", "steadytext.max_tokens_per_statement", kCount},
     {"settings", "steadytext.own_max_calls_per_statement", kCount},

@@ -248,6 +248,10 @@ bool is_calm_throughout(const Plan *plan, const PlannedStmt &statement) {
     return is_calm(plan, throughout(ground_of(statement)));
 }
 
+bool is_calm_throughout_but_for_output(const Plan *plan, const Ground &ground) {
+    return is_calm(plan, throughout(ground), true);
+}
+
 Ground ground_of(const PlannedStmt &statement) {
     Parameters parameters{};
     find_parameters(statement.planTree, parameters);

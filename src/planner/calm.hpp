@@ -16,6 +16,7 @@ namespace steadytext::planner {
 
 // The same for all of the plan, what is read whole before its first row too: it may be run for nobody.
 [[nodiscard]] bool is_calm_throughout(const Plan *plan, const PlannedStmt &statement);
+[[nodiscard]] bool is_calm_throughout_but_for_output(const Plan *plan, const Ground &ground);
 
 // Gives a truth or a single value, and is calm throughout.
 [[nodiscard]] bool gives_harmlessly(const SubPlan &subplan, const Ground &ground);

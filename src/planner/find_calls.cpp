@@ -193,12 +193,43 @@ bool is_computed_once(const FuncExpr &call) {
     return true;
 }
 
-// Stops as soon as it knows that there may be others.
+bool count_calls(Node *node, void *context);
+
+bool count_calls(const List *nodes, void *context) {
+    ListCell *cell;
+    foreach (cell, nodes)
+        if (count_calls(static_cast<Node *>(lfirst(cell)), context))
+            return true;
+    return false;
+}
+
+// Stops as soon as it knows that there may be others. All statements are looked through, so what each has is short.
 bool count_calls(Node *node, void *context) {
     auto &calls = *static_cast<CallsOfStatement *>(context);
     if (node == nullptr)
         return false;
     switch (nodeTag(node)) {
+    case T_Var:
+    case T_Const:
+    case T_Param:
+    case T_RangeTblRef:
+        return false;
+    case T_List:
+        return count_calls(reinterpret_cast<List *>(node), context);
+    case T_TargetEntry:
+        return count_calls(reinterpret_cast<Node *>(reinterpret_cast<TargetEntry *>(node)->expr), context);
+    case T_BoolExpr:
+        return count_calls(reinterpret_cast<BoolExpr *>(node)->args, context);
+    case T_FromExpr: {
+        const auto *from = reinterpret_cast<const FromExpr *>(node);
+        return count_calls(from->fromlist, context) || count_calls(from->quals, context);
+    }
+    case T_OpExpr: {
+        auto *operation = reinterpret_cast<OpExpr *>(node);
+        set_opfuncid(operation);
+        calls.may_be_others = may_call(operation->opfuncid, nullptr);
+        return calls.may_be_others || count_calls(operation->args, context);
+    }
     case T_Query: {
         auto *query = reinterpret_cast<Query *>(node);
         calls.may_be_others =

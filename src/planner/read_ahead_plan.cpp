@@ -9,6 +9,7 @@
 #include "src/planner/find_calls.hpp"
 #include "src/planner/calm.hpp"
 #include "src/planner/cursor_place.hpp"
+#include "src/planner/reorder.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -313,12 +314,15 @@ bool has_multiple_assignment(const List *entries) {
     return false;
 }
 
+// Those that reorder.cpp has put there; the planner has others in `joinqual`.
+bool takes_conditions(const Join &join) { return join.jointype == JOIN_INNER || join.jointype == JOIN_SEMI; }
+
 // A node that makes calls is parted in two.
 Plan *parted(Walk &walk, Plan *plan, const Want &want) {
     const int kept = first_with_call(plan->qual);
     List *early = list_copy(plan->qual), *late = list_copy_tail(plan->qual, kept);
     early = list_truncate(early, kept);
-    if (is_join(plan) && (late != NIL || has_call(reinterpret_cast<Join *>(plan)->joinqual)))
+    if (is_join(plan) && ((late != NIL && !takes_conditions(*as<Join>(plan))) || has_call(as<Join>(plan)->joinqual)))
         return plan;
     Collected calls{.ground = walk.ground};
     if (late != NIL)
@@ -460,8 +464,12 @@ PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo par
     const CallsOfStatement calls = reads_ahead ? calls_of_statement(query) : CallsOfStatement();
     PlannedStmt *statement = next_planner != nullptr ? next_planner(query, text, options, parameters)
                                                      : standard_planner(query, text, options, parameters);
-    if (reads_ahead && uses_functions(*statement) && statement->planTree != nullptr &&
-        !needs_its_place(options, *statement))
+    if (!(reads_ahead || guc::reorder) || !uses_functions(*statement) || statement->planTree == nullptr)
+        return statement;
+    const bool stays = needs_its_place(options, *statement);
+    if (guc::reorder)
+        put_calls_after_joins(statement, ground_of(*statement));
+    if (reads_ahead && !stays)
         read_ahead(statement, calls);
     return statement;
 }
