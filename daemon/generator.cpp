@@ -465,10 +465,10 @@ std::vector<std::size_t> Generator::rows_to_decode() const {
 }
 
 void Generator::decode() {
+    if (rows_to_decode().empty())
+        return;
     close_gap();
     const std::vector<std::size_t> rows = rows_to_decode();
-    if (rows.empty())
-        return;
     batch_->clear();
     std::size_t background = 0;
     for (const std::size_t slot : rows) {

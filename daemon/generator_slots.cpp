@@ -110,7 +110,8 @@ void Generator::unpark(std::size_t slot) {
 }
 
 // llama.cpp decodes neighbouring sequences together, and scattered sequences one after the other. So if no request
-// waits to fill a gap, the last sequence moves there.
+// waits to fill a gap, the last sequence moves there. Called right before llama_decode() only: llama.cpp copies the cells
+// there, so what is written into either sequence between this and that, such as a kept prefix, would be lost.
 void Generator::close_gap() {
     const auto first_free = std::find_if(slots_.begin(), slots_.end(), [](const auto &slot) { return !slot; });
     const auto last_used =

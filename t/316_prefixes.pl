@@ -79,6 +79,16 @@ my $cold = answers($daemon, 16, shuffle @asked);
 is scalar(keys %$cold), scalar @asked, 'every request is answered';
 is_deeply [ grep { !ref } values %$cold ], [], 'without an error';
 is_deeply answers($daemon, 1, shuffle @asked), $cold, 'the same alone, with every prefix kept';
+
+# A request moves to the place of another that ends, also while its own prompt, whose prefix is kept, is still prepared: which is for a moment only, so
+# there are many.
+my @pairs = map {
+    my $at = $_;
+    my %quick = (prompt => "Count to $at.", max_new_tokens => 1 + $at % 3, return_usage => $true);
+    my %kept  = (prompt => $prefixes[ $at % @prefixes ] . 'the sea', prefix_bytes => length $prefixes[ $at % @prefixes ], scope => 'one', max_new_tokens => 2, return_usage => $true);
+    map { { method => 'generate', id => "$at " . ($_->{scope} // ''), params => $_ } } \%quick, \%kept;
+} 1 .. $ENV{STEADYTEXT_PREFIX_PAIRS} // 60;
+is_deeply answers($daemon, 3, @pairs), answers($daemon, 1, @pairs), 'the same for requests that take the places of others';
 end_daemon($daemon);
 
 $daemon = start_daemon('off', '--prefix-memory', 0);
