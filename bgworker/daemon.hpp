@@ -328,8 +328,9 @@ private:
     std::vector<std::string> route_;     // addresses that the connections were made to
     std::size_t next_address_ = 0;
     std::deque<shmem::SlotId> waiting_;
-    std::size_t turn_bytes_ = 0;  // of requests that were sent in this turn of the loop
-    bool is_cut_short_ = false;   // there is more to send than was sent in this turn
+    std::size_t turn_bytes_ = 0;           // of requests that were sent in this turn of the loop
+    unsigned sent_before_background_ = 0;  // requests of sessions, since the last request in the background
+    bool is_cut_short_ = false;            // there is more to send than was sent in this turn
     std::deque<shmem::SlotId> gathering_;
     std::vector<Sharing> sharings_;
     std::uint64_t next_sharing_ = 1;

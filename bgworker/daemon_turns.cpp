@@ -17,6 +17,12 @@ namespace steadytext::gateway {
 using shmem::DaemonKind;
 using shmem::SlotId;
 
+namespace {
+
+constexpr unsigned kOthersPerBackground = 7;
+
+}  // namespace
+
 // Whether a way to the daemon is open: the shared connections, or a spare connection.
 struct Daemon::Lanes {
     bool is_full = false;
@@ -45,8 +51,11 @@ void Daemon::pump(std::int64_t now_us) {
         const bool alone = goes_alone(id);
         Channel *channel = alone ? spare_channel() : free_channel();
         const std::size_t bytes = services_.flights.slot(id).request.bytes;
+        const bool is_background = services_.flights.of(id).is_background;
         const bool is_sent = channel != nullptr && send(*channel, id, now_us);
         turn_bytes_ += is_sent ? bytes : 0;
+        if (is_sent)
+            sent_before_background_ = is_background ? 0 : sent_before_background_ + 1;
         (alone ? lanes.spares_are_full : lanes.is_full) = !is_sent;
         if (is_sent)
             waiting_.erase(
@@ -55,10 +64,11 @@ void Daemon::pump(std::int64_t now_us) {
 }
 
 // Of the requests that can be sent now, the first request of the role with the fewest requests in flight here; of
-// requests in the background only if there is no other.
+// requests in the background only if there is no other, but for one of eight: so they are late and not for ever.
 std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64_t now_us) {
     auto best = waiting_.end();
-    std::pair fewest(true, UINT32_MAX);  // in the background, and requests in flight
+    const bool turn_of_background = sent_before_background_ >= kOthersPerBackground;
+    std::pair fewest(true, UINT32_MAX);  // of the class whose turn it is not, and requests in flight
     for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
         const bool alone = goes_alone(*next);
         if (alone ? lanes.spares_are_full : lanes.is_full)
@@ -73,7 +83,8 @@ std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64
         const Flight &flight = services_.flights.of(*next);
         core::Turns &turns = turns_of(flight);
         const std::uint64_t party = party_of(flight);
-        const std::pair mine(flight.is_background, turns.several_ask(now_us) ? turns.in_flight(party) : 0);
+        const std::pair mine(flight.is_background != turn_of_background,
+                             turns.several_ask(now_us) ? turns.in_flight(party) : 0);
         if (mine >= fewest || !turns.may_send(party, lasts(*next), capacity(), now_us))
             continue;
         best = next;

@@ -35,6 +35,20 @@ for my $which (sort keys %daemons) {
     }, 60), 'the jobs end when they are let');
 }
 
+# Sessions that never pause do not keep jobs waiting for ever, even where a single request is worked on at once.
+{
+    my $narrow = $cluster->start_echo(name => 'narrow', options => [ '--slots', 1, '--delay-ms', 20, '--without-priority' ]);
+    $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$narrow->{endpoint}'; SELECT pg_reload_conf(); CREATE ROLE eve LOGIN");
+    ok($cluster->poll_until(q(SELECT string_agg(endpoint || ' ' || state, ',') FROM steadytext_daemons), "$narrow->{endpoint} ready"), 'a daemon of one slot');
+    my @busy = map { $cluster->session(user => 'eve')->send("SET steadytext.read_ahead = off; SELECT count(steadytext_generate('busy $_ ' || i, use_cache => false)) FROM generate_series(1, 100000) i") } 1 .. 3;
+    ok($cluster->wait_for(sub { stats($narrow->{endpoint}, 'generate') >= 20 }, 60), 'three sessions ask without a pause');
+    my $ids = $cluster->sql(q(SELECT array_agg(steadytext_enqueue('generate', jsonb_build_object('prompt', 'beside sessions ' || i, 'use_cache', false))) FROM generate_series(1, 5) i));
+    ok($cluster->poll_until("SELECT count(*) FROM steadytext_queue WHERE request_id = ANY ('$ids') AND status = 'completed'", 5, 60), 'jobs are carried out beside them');
+    is($cluster->sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'eve' AND state = 'active'"), 3, 'which go on');
+    $cluster->sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'eve'));
+    $_->finish for @busy;
+}
+
 # An embedding of a job does not share its message with a session's.
 $cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$daemons{'that knows of the background'}{endpoint}'; ALTER SYSTEM SET steadytext.batch_window = '200ms'; SELECT pg_reload_conf()");
 ok($cluster->poll_until(q(SELECT string_agg(state, ',') FROM steadytext_daemons), 'ready'), 'embeddings gather for 200 ms');

@@ -59,6 +59,17 @@ for my $query ($all, q(SELECT count(asks('PREFIX ' || body)) FROM docs)) {
     }
 }
 
+# What a statement puts off to its commit is of it, and what a client calls by message.
+$cluster->sql(q(CREATE TABLE later (id int); GRANT ALL ON later TO app;
+    CREATE FUNCTION calls_later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM steadytext_generate('later ' || NEW.id || clock_timestamp()); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER later AFTER INSERT ON later DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION calls_later()));
+my $later = 'INSERT INTO later SELECT generate_series(1, 150)';
+for my $statements ($later, "BEGIN; $later; COMMIT") {
+    my $over = runs($statements);
+    is("$over->{state} $over->{calls}", '53400 100', "triggers at the commit count together: $statements");
+}
+is(runs('INSERT INTO later SELECT generate_series(1, 90)')->{state}, '', 'as many as the cap may be made') for 1 .. 2;
+
 # Warnings instead.
 $cluster->sql(q(ALTER ROLE app SET steadytext.on_cap = 'warn'));
 my $warned = runs($all);

@@ -66,6 +66,11 @@ my $values = 0;
 for my $query (
     q(SELECT q.* FROM few, LATERAL (SELECT count(steadytext_generate(pairs.t || few.t)) FROM pairs OFFSET 0) q),
     q(SELECT q.* FROM few, LATERAL (SELECT count(steadytext_generate(pairs.t || few.id)) FROM pairs OFFSET 0) q),
+    q(SELECT q.* FROM few, LATERAL (SELECT count(steadytext_generate(pairs.t || (SELECT max(p.t || few.t) FROM pairs p))) FROM pairs OFFSET 0) q),
+    q(SELECT q.* FROM few, LATERAL (SELECT count(steadytext_generate(pairs.t || (SELECT max(p.id + few.id) FROM pairs p))) FROM pairs OFFSET 0) q),
+    q(SELECT q.* FROM few, LATERAL (SELECT count(steadytext_generate(pairs.t || (SELECT max(p.t || (SELECT max(r.t || few.t) FROM pairs r)) FROM pairs p))) FROM pairs OFFSET 0) q),
+    q(SELECT q.* FROM few, LATERAL (WITH w AS MATERIALIZED (SELECT max(p.t || few.t) AS t FROM pairs p) SELECT count(steadytext_generate(pairs.t || (SELECT t FROM w))) FROM pairs OFFSET 0) q),
+    q(SELECT steadytext_generate(t || (SELECT max(t || (SELECT min(t) FROM pairs)) FROM pairs)) FROM few),
     q(SELECT (SELECT string_agg(steadytext_generate(pairs.t || few.t), '') FROM pairs) FROM few),
     q(SELECT (SELECT steadytext_generate(few.t || 'one') LIMIT 1) FROM few),
     q(SELECT count(*) FROM few WHERE EXISTS (SELECT FROM pairs WHERE steadytext_generate(few.t || pairs.id) = 'x')),

@@ -81,6 +81,21 @@ same(2000, 2000, 'SELECT r.id FROM barrier r JOIN movies m ON m.id = r.movie WHE
 same(1000, 1000, 'SET ROLE app; SELECT r.id FROM ruled r JOIN movies m ON m.id = r.movie WHERE m.year = 1999 AND Q(r.body);');
 same(133,  2000, 'SET ROLE app; SELECT r.id FROM reviews r JOIN movies m ON m.id = r.movie WHERE m.year = 1999 AND Q(r.body);');
 
+# A view with a security barrier that a statement changes has no name of its own in the plan any more: its condition still comes first.
+$cluster->sql(q(CREATE TABLE hidden AS SELECT i AS id, i AS movie, 'review ' || i AS body, 'secret ' || i AS secret FROM generate_series(1, 150) i;
+    CREATE VIEW shown WITH (security_barrier) AS SELECT * FROM hidden WHERE steadytext_generate(body) <> 'review 7';
+    CREATE VIEW over_shown AS SELECT * FROM shown WHERE id > 0; CREATE VIEW checked AS SELECT * FROM shown WITH CASCADED CHECK OPTION; ANALYZE hidden;
+    CREATE TABLE guesses (guess text); INSERT INTO guesses VALUES ('secret 7'); ANALYZE guesses));
+for my $view ('shown', 'over_shown', 'checked') {
+    for my $change ("UPDATE $view v SET body = body FROM guesses g WHERE v.secret = g.guess", "DELETE FROM $view v USING guesses g WHERE v.secret = g.guess",
+        "UPDATE $view v SET body = body WHERE secret IN (SELECT guess FROM guesses)", "WITH w AS (UPDATE $view v SET body = body FROM guesses g WHERE v.secret = g.guess RETURNING v.id) SELECT * FROM w") {
+        # What the plan tells of rows is the same for a right guess of what the view hides, and for a wrong one.
+        my @told = map { $cluster->sql("BEGIN; UPDATE guesses SET guess = '$_'; EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) $change; ROLLBACK") } 'secret 7', 'secret none';
+        s/^ *(Steadytext:|Calls ).*//mg for @told;
+        is($told[0], $told[1], "$change: tells nothing of what the view hides");
+    }
+}
+
 # A parallel plan.
 same(133, 2000, "SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SELECT count(*) $joined;");
 

@@ -4,6 +4,7 @@
 #include "src/planner/one_row.hpp"
 
 extern "C" {
+#include "miscadmin.h"
 #include "nodes/bitmapset.h"
 }
 
@@ -179,8 +180,9 @@ bool is_calm_inside(const Plan *plan, const View &view) {
 }
 
 bool is_calm(const Plan *plan, const View &view, bool but_for_output) {
-    if (plan == nullptr)
+    if (plan == nullptr || !looks_on(view))
         return false;
+    check_stack_depth();
     if (!but_for_output && !(is_harmless(plan->targetlist, view) && is_harmless(plan->qual, view)))
         return false;
     return is_calm_inside(plan, view);
@@ -253,6 +255,9 @@ bool is_calm_throughout_but_for_output(const Plan *plan, const Ground &ground) {
 }
 
 Ground ground_of(const PlannedStmt &statement) {
+    constexpr int kMaxLooks = 100'000;  // ten milliseconds or so
+    auto *looks = static_cast<int *>(palloc(sizeof(int)));
+    *looks = kMaxLooks;
     Parameters parameters{};
     find_parameters(statement.planTree, parameters);
     find_parameters(statement.subplans, parameters);
@@ -263,13 +268,13 @@ Ground ground_of(const PlannedStmt &statement) {
             const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
             if (list_length(subplan->setParam) != 1 ||
                 bms_is_member(linitial_int(subplan->setParam), parameters.given) ||
-                !gives_harmlessly(*subplan, {&statement, parameters.given}))
+                !gives_harmlessly(*subplan, {&statement, parameters.given, looks}))
                 continue;
             parameters.given = bms_add_member(parameters.given, linitial_int(subplan->setParam));
             any = true;
         }
     }
-    return {&statement, parameters.given};
+    return {&statement, parameters.given, looks};
 }
 
 }  // namespace steadytext::planner

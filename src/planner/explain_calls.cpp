@@ -273,13 +273,16 @@ double limited(double rows, const Reading &reading) {
 }
 
 // Values of subqueries that this executor runs when they are first looked at, which nobody notices. A value that another
-// node of the plan would hand to a scan is not there: that node is not run.
+// node of the plan would hand to a scan is not there, nor is that of a subquery which needs one: that node is not run.
+// A subquery's number is higher than those of the subqueries within it.
 Ground at_hand(const PlannedStmt &statement, const EState &state) {
     Ground ground = ground_of(statement);
     Bitmapset *values = nullptr;
-    for (int id = -1; (id = bms_next_member(ground.given, id)) >= 0;)
-        if (state.es_param_exec_vals[id].execPlan != nullptr)
+    for (int id = -1; (id = bms_next_member(ground.given, id)) >= 0;) {
+        const auto *run = static_cast<const SubPlanState *>(state.es_param_exec_vals[id].execPlan);
+        if (run != nullptr && bms_is_subset(run->planstate->plan->extParam, values))
             values = bms_add_member(values, id);
+    }
     ground.given = values;
     return ground;
 }

@@ -5,6 +5,7 @@
 extern "C" {
 #include "access/transam.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/fmgroids.h"
@@ -265,7 +266,8 @@ bool is_harmful_itself(const Node *node, const Ground &ground) {
 bool is_harmful(Node *node, void *ground) {
     if (node == nullptr)
         return false;
-    return is_harmful_itself(node, *static_cast<const Ground *>(ground)) ||
+    return !looks_on(*static_cast<const Ground *>(ground)) ||
+           is_harmful_itself(node, *static_cast<const Ground *>(ground)) ||
            expression_tree_walker(node, walker, ground);
 }
 
@@ -274,6 +276,11 @@ bool is_harmful(Node *node, void *ground) {
 bool are_harmless_operators(const Oid *operators, int count) {
     return std::all_of(operators, operators + count,
                        [](Oid comparison) { return is_harmless_call(get_opcode(comparison), NIL); });
+}
+
+bool looks_on(const Ground &ground) {
+    CHECK_FOR_INTERRUPTS();
+    return *ground.looks > 0 && --*ground.looks > 0;
 }
 
 bool is_harmless(const void *expression, const Ground &ground) {

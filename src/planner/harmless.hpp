@@ -16,7 +16,11 @@ namespace steadytext::planner {
 struct Ground {
     const PlannedStmt *statement;
     const Bitmapset *given;
+    int *
+        looks;  // left: of nodes, for all that is asked about the statement, as a part of a plan may be used many times
 };
+// False once there are none left: then the answer is "no". Serves interrupts.
+[[nodiscard]] bool looks_on(const Ground &ground);
 
 // To evaluate it raises nothing, whatever the row, and has no effects. A list is harmless if all in it is.
 [[nodiscard]] bool is_harmless(const void *expression, const Ground &ground);

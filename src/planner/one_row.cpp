@@ -6,6 +6,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
@@ -82,11 +83,13 @@ bool is_btree(Oid index) {
     return is;
 }
 
-// The index allows one row for each value of its columns, now and not at the end of a transaction, and all rows are in it.
+// The index allows one row for each value of its columns, now and not at the end of a transaction, and all rows are in it:
+// also those that only a snapshot of before the index may still see, so no such snapshot is used.
 bool is_unique(HeapTuple tuple) {
     const auto *index = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
-    return index->indisunique && index->indimmediate && index->indisvalid && index->indisready && index->indislive &&
-           !index->indcheckxmin && !index->indisexclusion && heap_attisnull(tuple, Anum_pg_index_indpred, nullptr) &&
+    return !IsolationUsesXactSnapshot() && index->indisunique && index->indimmediate && index->indisvalid &&
+           index->indisready && index->indislive && !index->indcheckxmin && !index->indisexclusion &&
+           heap_attisnull(tuple, Anum_pg_index_indpred, nullptr) &&
            heap_attisnull(tuple, Anum_pg_index_indexprs, nullptr) && is_btree(index->indexrelid);
 }
 

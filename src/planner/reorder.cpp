@@ -9,11 +9,13 @@
 
 extern "C" {
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "catalog/pg_class.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 }
 
@@ -53,7 +55,7 @@ Node *without_calls(Node *node, void *context) {
 // Wherever it is evaluated, it is the same: it has columns of the scan only, and nothing but its calls may fail.
 bool is_movable(const List *quals, const Scan &scan, const Ground &ground) {
     auto *node = reinterpret_cast<Node *>(const_cast<List *>(quals));
-    if (contain_subplans(node) || !is_harmless(without_calls(node, nullptr), {ground.statement, nullptr}))
+    if (contain_subplans(node) || !is_harmless(without_calls(node, nullptr), {ground.statement, nullptr, ground.looks}))
         return false;
     ListCell *cell;
     foreach (cell, pull_var_clause(node, 0)) {
@@ -190,6 +192,7 @@ void look(const Ground &ground, Plan *plan, Way way) {
     if (plan == nullptr)
         return;
     check_stack_depth();
+    CHECK_FOR_INTERRUPTS();
     if (way.count == kMostSteps)
         way.count = 0;
     if (is_join(plan))
@@ -225,12 +228,22 @@ bool has_row_security(Oid table) {
     return has;
 }
 
-// A condition may be that of a policy or of a view with a security barrier, which is to come before all others.
+bool is_barrier(Oid view) {
+    Relation relation = relation_open(view, AccessShareLock);
+    const bool is = RelationIsSecurityView(relation);
+    relation_close(relation, NoLock);
+    return is;
+}
+
+// A condition may be that of a policy or of a view with a security barrier, which is to come before all others. Of a view
+// whose rows the statement changes there is only its name left by now.
 bool hides_rows(const List *tables) {
     ListCell *cell;
     foreach (cell, tables) {
         const auto *entry = static_cast<const RangeTblEntry *>(lfirst(cell));
-        if (entry->security_barrier || (entry->rtekind == RTE_RELATION && has_row_security(entry->relid)))
+        if (entry->security_barrier ||
+            (entry->rtekind == RTE_RELATION &&
+             (entry->relkind == RELKIND_VIEW ? is_barrier(entry->relid) : has_row_security(entry->relid))))
             return true;
     }
     return false;

@@ -22,6 +22,7 @@ namespace {
 
 std::uint64_t number = 1;  // of this process's statement
 bool has_ended = false;    // and no other has begun
+TimestampTz sent_at = 0;   // by the client: the message that it is of
 
 ParallelNote *note() {
     if (!shmem::segment_attached() || MyProc == nullptr)
@@ -33,6 +34,7 @@ ParallelNote *note() {
 // The sums begin anew with the next statement: after an error, workers of the last go on for a moment.
 void begin_statement() {
     has_ended = false;
+    sent_at = GetCurrentStatementStartTimestamp();
     number++;
     ParallelNote *mine = pg::parallel_leader() < 0 ? note() : nullptr;
     if (mine == nullptr ||
@@ -115,7 +117,8 @@ ParallelNote *note_of(const Charge &charge) { return charge.statement == number 
 }  // namespace
 
 void begin_level() {
-    if (has_ended)
+    // Triggers that were put off to the commit, and what a function called by message runs, are levels of their own.
+    if (has_ended && sent_at != GetCurrentStatementStartTimestamp())
         begin_statement();
     const std::int64_t calls = lower(guc::max_calls_per_statement, guc::own_max_calls_per_statement);
     const std::int64_t tokens = lower(guc::max_tokens_per_statement, guc::own_max_tokens_per_statement);

@@ -7,8 +7,8 @@
 //
 // Called by running_call.cpp, and by statement.cpp as statements begin and end. Regime: pg.
 //
-// A statement is all that runs until the outermost level ends (statement.hpp): the statements of its functions count with
-// it. The sums are in the leader's note in shared memory (shmem/parallel_notes.hpp), and so are the caps in force, so
+// A statement is all that a message of the client's has the server run: the statements of its functions and of triggers that
+// were put off count with it. The sums are in the leader's note in shared memory (shmem/parallel_notes.hpp), and so are the caps in force, so
 // that parallel workers count together. A sum grows by compare-and-swap, never beyond the cap.
 //
 // A cap is the lower of two settings: one that only superusers set, and one that a role sets by itself. A single setting

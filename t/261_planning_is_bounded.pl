@@ -1,0 +1,34 @@
+# Plans that no statement of a person has: what is looked at while planning is bounded, and can be cancelled.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+
+my $cluster = SteadyText::Cluster->new(conf => [ "steadytext.on_failure = 'error'", 'jit = off' ]);
+
+# Each part of it is used twice by the next.
+sub doubling {
+    my ($n) = @_;
+    my $with = join ', ', "c0 AS MATERIALIZED (SELECT 'a' || g AS a FROM generate_series(1, 2) g)",
+        map { "c$_ AS MATERIALIZED (SELECT x.a FROM c" . ($_ - 1) . ' x, c' . ($_ - 1) . ' y LIMIT 1)' } 1 .. $n;
+    return "WITH $with SELECT steadytext_generate(a) FROM c$n";
+}
+
+# Each is within the next.
+sub nested {
+    my ($n) = @_;
+    my $text = "'x'";
+    $text = "(SELECT max(y) FROM (VALUES ('b' || $text)) v(y))" for 1 .. $n;
+    return "SELECT steadytext_generate('n' || $text || g) FROM generate_series(1, 2) g";
+}
+
+my $off = 'SET steadytext.read_ahead = off; SET steadytext.reorder = off;';
+for my $query (doubling(45), nested(150), doubling(3), nested(3)) {
+    my $plain = $cluster->try_sql("$off SET statement_timeout = '60s'; EXPLAIN $query");
+    is($plain->{state}, '', substr($query, 0, 60) . ' ... is planned by PostgreSQL') or diag $plain->{err};
+    my $ours = $cluster->try_sql("SET statement_timeout = '60s'; EXPLAIN $query");
+    is($ours->{state}, '', 'with read-ahead too');
+    cmp_ok($ours->{seconds}, '<=', 4 * $plain->{seconds} + 2, sprintf 'in %.2f s for %.2f s', $ours->{seconds}, $plain->{seconds});
+    is($cluster->try_sql("SET statement_timeout = '60s'; SELECT count(*) FROM steadytext_explain(\$q\$$query\$q\$)")->{state}, '', 'and explained');
+}
+done_testing;
