@@ -33,7 +33,7 @@ sub say_to {
     return;
 }
 
-# The next reply; without patience, only if it is there already.
+# The next reply.
 sub reply_to {
     my ($client) = @_;
     $client->{in} .= "<\n";

@@ -4,9 +4,9 @@
 //
 // The scans of read-ahead tell which calls a statement makes for which rows (read_ahead.hpp). The rows below a scan are
 // read only if nobody could notice: all of that part of the plan raises nothing, changes nothing, makes no calls and
-// depends on no other part (is_calm_throughout() in harmless.hpp), nor do the calls' arguments. Nothing above it is run. Arguments are evaluated for
-// the first rows, and looked for in the cache; the others are counted, for a second. Where rows cannot be read there is
-// the planner's estimate, and nothing of what depends on their texts.
+// depends on no other part (is_calm_throughout() in calm.hpp), nor do the calls' arguments. Nothing above it is run.
+// Arguments are evaluated for the first rows, and looked for in the cache; the others are counted, for a second. Where
+// rows cannot be read there is the planner's estimate, and nothing of what depends on their texts.
 //
 // Calls that the planner would make of constants are not made (statement::explains()). The executor's start checks the
 // caller's rights, as for EXPLAIN.

@@ -23,9 +23,9 @@ namespace steadytext::planner {
 
 namespace {
 
-constexpr int kMostSteps = 32;
-constexpr double kWorthwhile = 0.95;     // of the rows; estimates are estimates
-constexpr double kMostForEach = 10'000;  // rows that a nested loop compares with each row: a millisecond at most
+constexpr int kMaxSteps = 32;
+constexpr double kWorthwhile = 0.95;    // of the rows; estimates are estimates
+constexpr double kMaxForEach = 10'000;  // rows that a nested loop compares with each row: a millisecond at most
 
 // From a scan, which is the last, up to the highest join that its conditions can go to.
 struct Way {
@@ -33,7 +33,7 @@ struct Way {
         Plan *plan;
         bool is_inner;  // the way goes on in its inner side
     };
-    Step steps[kMostSteps];
+    Step steps[kMaxSteps];
     int count = 0;
 };
 
@@ -89,7 +89,7 @@ int best_step(const Way &way) {
         const Way::Step &step = way.steps[i];
         if (!is_join(step.plan))
             continue;
-        if (IsA(step.plan, NestLoop) && !step.is_inner && step.plan->righttree->plan_rows > kMostForEach)
+        if (IsA(step.plan, NestLoop) && !step.is_inner && step.plan->righttree->plan_rows > kMaxForEach)
             break;
         if (IsA(step.plan, NestLoop) && step.is_inner && !IsA(step.plan->righttree, Material))
             calls *= step.plan->lefttree->plan_rows;
@@ -181,7 +181,7 @@ void look_into_join(const Ground &ground, Plan *plan, const Way &way) {
     const auto &join = *reinterpret_cast<const Join *>(plan);
     for (const bool is_inner : {false, true}) {
         Way longer = lets_pass(join, is_inner) ? way : Way{};
-        if (lets_pass(join, is_inner) && longer.count < kMostSteps)
+        if (lets_pass(join, is_inner) && longer.count < kMaxSteps)
             longer.steps[longer.count++] = {plan, is_inner};
         look(ground, is_inner ? plan->righttree : plan->lefttree, longer);
     }
@@ -193,7 +193,7 @@ void look(const Ground &ground, Plan *plan, Way way) {
         return;
     check_stack_depth();
     CHECK_FOR_INTERRUPTS();
-    if (way.count == kMostSteps)
+    if (way.count == kMaxSteps)
         way.count = 0;
     if (is_join(plan))
         return look_into_join(ground, plan, way);

@@ -148,7 +148,6 @@ void enter(const Level &level) {
 void end_statement() {
     state.stood_in = false;
     state.answered = 0;
-    caps::end_statement();
     if (shmem::ParallelNote *note = my_note(); note != nullptr && note->stood_in.load(std::memory_order_relaxed))
         note->stood_in.store(false);
 }

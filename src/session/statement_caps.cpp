@@ -21,7 +21,6 @@ using shmem::ParallelNote;
 namespace {
 
 std::uint64_t number = 1;  // of this process's statement
-bool has_ended = false;    // and no other has begun
 TimestampTz sent_at = 0;   // by the client: the message that it is of
 
 ParallelNote *note() {
@@ -33,7 +32,6 @@ ParallelNote *note() {
 
 // The sums begin anew with the next statement: after an error, workers of the last go on for a moment.
 void begin_statement() {
-    has_ended = false;
     sent_at = GetCurrentStatementStartTimestamp();
     number++;
     ParallelNote *mine = pg::parallel_leader() < 0 ? note() : nullptr;
@@ -118,7 +116,7 @@ ParallelNote *note_of(const Charge &charge) { return charge.statement == number 
 
 void begin_level() {
     // Triggers that were put off to the commit, and what a function called by message runs, are levels of their own.
-    if (has_ended && sent_at != GetCurrentStatementStartTimestamp())
+    if (sent_at != GetCurrentStatementStartTimestamp())
         begin_statement();
     const std::int64_t calls = lower(guc::max_calls_per_statement, guc::own_max_calls_per_statement);
     const std::int64_t tokens = lower(guc::max_tokens_per_statement, guc::own_max_tokens_per_statement);
@@ -133,8 +131,6 @@ void begin_level() {
     mine->most_calls.store(calls, std::memory_order_relaxed);
     mine->most_tokens.store(tokens, std::memory_order_relaxed);
 }
-
-void end_statement() { has_ended = true; }
 
 bool charge(const Spending &spending, Charge &charge) {
     const Caps caps = caps_now();

@@ -5,11 +5,11 @@
 //   refuse(...)       then
 //   settle(...)       its tokens are known, or it was not made
 //
-// Called by running_call.cpp, and by statement.cpp as statements begin and end. Regime: pg.
+// Called by running_call.cpp, and by statement.cpp as levels of statements begin. Regime: pg.
 //
-// A statement is all that a message of the client's has the server run: the statements of its functions and of triggers that
-// were put off count with it. The sums are in the leader's note in shared memory (shmem/parallel_notes.hpp), and so are the caps in force, so
-// that parallel workers count together. A sum grows by compare-and-swap, never beyond the cap.
+// A statement is all that a message of the client's has the server run: the statements of its functions and of triggers
+// that were put off count with it. The sums are in the leader's note in shared memory (shmem/parallel_notes.hpp), and so
+// are the caps in force, so that parallel workers count together. A sum grows by compare-and-swap, never beyond the cap.
 //
 // A cap is the lower of two settings: one that only superusers set, and one that a role sets by itself. A single setting
 // that a role may lower cannot tell who wrote the role's row in pg_db_role_setting, which the role may change or RESET.
@@ -26,9 +26,8 @@ struct Charge {
     std::int64_t tokens = 0;
 };
 
-// A level of statements begins: the caps of its settings are in force. The outermost level ends.
+// A level of statements begins: the caps of its settings are in force.
 void begin_level();
-void end_statement();
 
 // False, and nothing is charged, if the call would be one too many. A call is charged once.
 [[nodiscard]] bool charge(const Spending &spending, Charge &charge);
