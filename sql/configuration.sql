@@ -93,8 +93,15 @@ BEGIN
     INSERT INTO public.steadytext_config (key, value) VALUES (config_key, typed)
         ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now(), updated_by = current_user;
     IF NOT EXISTS (SELECT FROM _steadytext.config_seed s WHERE s.key = config_key) THEN
-        RAISE NOTICE '"%" is no setting of pg_steadytext', config_key
-            USING DETAIL = 'The row is kept for whoever reads it.', HINT = 'The view steadytext_config_settings has those there are.';
+        -- It may be a setting of postgresql.conf that has no key here.
+        SELECT s.name INTO known FROM pg_settings s WHERE s.name IN (lower(config_key), 'steadytext.' || lower(config_key)) AND s.name LIKE 'steadytext.%';
+        IF FOUND THEN
+            RAISE NOTICE '"%" is no key of steadytext_config: the row changes nothing', config_key
+                USING HINT = format('Set %s itself: by ALTER DATABASE, ALTER ROLE, ALTER SYSTEM or in postgresql.conf.', known.name);
+        ELSE
+            RAISE NOTICE '"%" is no setting of pg_steadytext', config_key
+                USING DETAIL = 'The row is kept for whoever reads it.', HINT = 'The view steadytext_config_settings has those there are.';
+        END IF;
     END IF;
     -- A row with the value that was installed leaves the word to the setting of postgresql.conf, or to who has SET it.
     SELECT s.name, s.vartype, s.setting, CASE WHEN s.setting = '0' THEN '' ELSE coalesce(s.unit, '') END AS unit, seed.value #>> '{}' AS installed INTO known

@@ -21,10 +21,12 @@ sub script {
 sub psql { my ($sql) = @_; return $cluster->try_sql("\\set ON_ERROR_STOP 0\n$sql", database => 'theirs') }
 sub ran  { return join ' ', grep { $_ ne 'landlord' && $_ ne 'mallory' } $cluster->log =~ /snare ran as (\w+)/g }
 my @tables = qw(cache queue config rate_limits audit_log prompts prompt_versions);
+my @ours   = qw(rate_limit_rules budgets usage prices incidents prompt_label_moves);
 
 in('CREATE EXTENSION pg_steadytext CASCADE; GRANT CREATE ON SCHEMA public TO landlord; CREATE SCHEMA mallory AUTHORIZATION mallory; CREATE SCHEMA snare AUTHORIZATION landlord; GRANT USAGE ON SCHEMA snare TO PUBLIC');
 in(q(ALTER SCHEMA public OWNER TO landlord; SELECT steadytext_generate('question'); SELECT steadytext_frecency_refresh();
-    SELECT steadytext_prompt_create('a-prompt', 'Hello {{ name }}'); SELECT steadytext_config_set('default_max_tokens', '77')));
+    SELECT steadytext_prompt_create('a-prompt', 'Hello {{ name }}'); SELECT steadytext_config_set('default_max_tokens', '77');
+    SELECT steadytext_budget_set('landlord', '1 day', 1000); SELECT steadytext_price_set('a-model', 1, 2)));
 $cluster->wait_for(sub { in('SELECT count(*) FROM steadytext_cache') > 0 }) or die 'nothing is cached';
 by(landlord => q(
     CREATE FUNCTION snare.tell() RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE LOG 'snare ran as %', current_user; RETURN 1; END$$;
@@ -81,7 +83,7 @@ my $columns = sub { my ($schema, $table) = @_; return in("SELECT string_agg(form
     WHERE attrelid = '$schema.steadytext_$table'::regclass AND attnum > 0 AND NOT attisdropped") };
 for my $kind ('VIEW', 'TABLE', 'MATERIALIZED VIEW') {
     by(landlord => 'ALTER SCHEMA public RENAME TO hidden; CREATE SCHEMA public');
-    for my $table (@tables) {
+    for my $table (@tables, @ours) {
         my $list = $columns->('hidden', $table);
         by(landlord => "SET search_path = hidden; CREATE $kind public.steadytext_$table AS SELECT $list" . ($kind eq 'VIEW' ? ' WHERE snare.tell() = 1' : ''));
     }
@@ -97,7 +99,7 @@ for my $kind ('VIEW', 'TABLE', 'MATERIALIZED VIEW') {
     open my $leaving, '-|', "$SteadyText::Cluster::ROOT/scripts/to-original leave 2>&1" or die "to-original: $!";
     ok($cluster->poll_until(q(SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'), '1'), 'leave waits for a reader');
     by(landlord => 'ALTER SCHEMA public RENAME TO hidden; CREATE SCHEMA public');
-    for my $table (@tables) {
+    for my $table (@tables, @ours) {
         my $list = $columns->('hidden', $table);
         by(landlord => "SET search_path = hidden; CREATE VIEW public.steadytext_$table AS SELECT $list WHERE snare.tell() = 1");
     }
@@ -133,6 +135,7 @@ is($status, 0, 'leave, whatever the landlord has set') or diag $output;
 like($output, qr/^steadytext_cache: [1-9]\d* rows kept$/m, '  the rows are kept');
 $cluster->sql('ALTER DATABASE theirs RESET ALL');
 is($rows->('steadytext_kept'), $before, '  all of them') if ran() eq '';
+is(in(q(SELECT tokens || ' ' || per_million_completion FROM steadytext_kept.steadytext_budgets, steadytext_kept.steadytext_prices)), '1000 2', '  budgets and prices, too, which the original does not have');
 is(ran(), '', '  nothing of theirs ran');
 
 # ---- return: others' objects on, and in the place of, the original's tables -------------------------------------------------------
@@ -145,6 +148,10 @@ sub refused_return {
     is($rows->('steadytext_kept'), $before, '  and the rows are kept');
     return;
 }
+# This version in the place of the original.
+in('CREATE EXTENSION pg_steadytext');
+refused_return('another version than the original\'s last', qr/version [\d.]+ of pg_steadytext is installed here.*CREATE EXTENSION pg_steadytext VERSION '2025\.11\.25'/s);
+in('DROP EXTENSION pg_steadytext');
 # Without the original: tables of the landlord.
 for my $table (@tables) {
     my $list = $columns->('steadytext_kept', $table);
@@ -184,6 +191,8 @@ by(landlord => q(CREATE FUNCTION public.vector_dims(anyelement) RETURNS int LANG
 ($status, $output) = script('return');
 is($status, 0, 'then the rows come back') or diag $output;
 like($output, qr/steadytext_cache: [1-9]\d* rows are back/, '  and are counted') or diag $output;
+like($output, qr/steadytext_budgets: 1 rows stay in steadytext_kept/, '  so are those that the original has no table for') or diag $output;
+is(in('SELECT tokens FROM steadytext_kept.steadytext_budgets'), 1000, '  which are there');
 is(ran(), '', '  nothing of theirs ran');
 in('SELECT snare.tell()');
 like(ran(), qr/\w/, 'it would have told');

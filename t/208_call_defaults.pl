@@ -100,4 +100,9 @@ for my $text (sort { $a cmp $b } keys %made) {
     }
 }
 
+for my $key (qw(cache_ttl steadytext.cache_ttl)) {
+    like($cluster->try_sql("SELECT steadytext_config_set('$key', '60')")->{err}, qr/"\Q$key\E" is no key of steadytext_config: the row changes nothing\nHINT:  Set steadytext\.cache_ttl itself/, "$key is a setting that has no key");
+}
+like($cluster->try_sql(q(SELECT steadytext_config_set('mine', '60')))->{err}, qr/"mine" is no setting of pg_steadytext/, 'mine is none');
+
 done_testing;

@@ -55,7 +55,8 @@ namespace {
 using session::ahead::Foreseen;
 using session::ahead::Function;
 
-constexpr std::int64_t kSampled = 1000;  // rows whose arguments are evaluated
+// Rows whose arguments are evaluated: as many as half of the time allows.
+constexpr std::int64_t kMinSampled = 1000, kMaxSampled = 1'000'000;
 constexpr std::int64_t kCountForUs = 1'000'000;
 
 // ---- the texts of a call, row by row --------------------------------------------------------------------------------
@@ -334,8 +335,14 @@ void explain_scan(const Explained &explained, CustomScanState *node) {
     if (is_sampled) {
         Sampled sampled{AllocSetContextCreate(CurrentMemoryContext, "steadytext explained row", ALLOCSET_SMALL_SIZES),
                         asked};
-        const std::int64_t wanted = reading.most > 0 ? std::min(kSampled, reading.most) : kSampled;
-        const RowsRead read = read_rows(node, wanted, core::monotonic_us() + kCountForUs, see, &sampled);
+        const std::int64_t most = reading.most > 0 ? reading.most : kMaxSampled;
+        const std::int64_t now_us = core::monotonic_us();
+        const RowsRead read = read_rows(node,
+                                        {.told_at_least = std::min(kMinSampled, most),
+                                         .told_at_most = std::min(kMaxSampled, most),
+                                         .told_until_us = now_us + kCountForUs / 2,
+                                         .read_until_us = now_us + kCountForUs},
+                                        see, &sampled);
         rows = read.is_all ? static_cast<double>(read.rows) : std::max(rows, static_cast<double>(read.rows));
     }
     for (int i = 0; i < count; i++)

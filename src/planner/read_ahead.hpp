@@ -45,13 +45,17 @@ struct Reading {
 // The plan of a statement, with the scans of read-ahead whatever the setting says, and without parallel workers.
 [[nodiscard]] PlannedStmt *plan_with_calls(Query *query, const char *text);
 
-// For steadytext_explain(): reads the rows below a scan until the time is over (CLOCK_MONOTONIC), and tells of the calls
-// of the first `most`.
+// For steadytext_explain(): how many of a scan's rows are read, and of how many of them the calls are told. Times are
+// CLOCK_MONOTONIC's.
+struct ReadUpTo {
+    std::int64_t told_at_least, told_at_most;  // rows; between the two, until told_until_us
+    std::int64_t told_until_us, read_until_us;
+};
 struct RowsRead {
     std::int64_t rows;
     bool is_all;
 };
-[[nodiscard]] RowsRead read_rows(CustomScanState *node, std::int64_t most, std::int64_t until_us,
+[[nodiscard]] RowsRead read_rows(CustomScanState *node, const ReadUpTo &up_to,
                                  void (*see)(void *context, int number, const session::ahead::Function &function,
                                              FunctionCallInfo call),
                                  void *context);

@@ -505,18 +505,24 @@ Node *create_state(CustomScan *) {
 
 const CustomScanMethods kScanMethods = {kName, create_state};
 
-RowsRead read_rows(CustomScanState *node, std::int64_t most, std::int64_t until_us,
+RowsRead read_rows(CustomScanState *node, const ReadUpTo &up_to,
                    void (*see)(void *context, int number, const Function &function, FunctionCallInfo call),
                    void *context) {
     constexpr std::int64_t kLookAtClockEvery = 256;
     Scan &scan = scan_of(node);
     RowsRead read{0, false};
-    for (; read.rows % kLookAtClockEvery != 0 || read.rows < most || core::monotonic_us() < until_us; read.rows++) {
+    const auto is_told = [&] {
+        return read.rows < up_to.told_at_least ||
+               (read.rows < up_to.told_at_most && core::monotonic_us() < up_to.told_until_us);
+    };
+    for (bool tells = true; tells || read.rows % kLookAtClockEvery != 0 || core::monotonic_us() < up_to.read_until_us;
+         read.rows++) {
         CHECK_FOR_INTERRUPTS();
         TupleTableSlot *row = read_row(scan);
         if (row == nullptr)
             return {read.rows, true};
-        if (read.rows >= most)
+        tells = tells && is_told();
+        if (!tells)
             continue;
         scan.context->ecxt_scantuple = show(scan, row);
         for (int i = 0; i < scan.asked_count; i++) {
