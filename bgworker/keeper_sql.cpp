@@ -41,7 +41,7 @@ constexpr const char *kInsert = R"(
          AS answers (key, prompt, response, embedding, model, size, seed, eos, params, generation_ms, operation, scope,
                      fingerprint, prompt_tokens, completion_tokens, reason, at, expires, role)
     WHERE role = 0 OR role = _steadytext.scope_role(scope)  -- whoever has the name now is who asked
-    ON CONFLICT DO NOTHING)";  // of the key, or of an id that a restore has brought
+    ON CONFLICT DO NOTHING)";
 
 // If an answer had expired and was computed anew, its old row makes room. So does a row under this key that answers
 // nobody: a row of the original, or an untrusted row (src/session/table_cache.cpp).

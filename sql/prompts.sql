@@ -51,18 +51,21 @@ COMMENT ON COLUMN public.steadytext_prompt_versions.is_active IS 'Whether it is 
 
 -- A label is where its last move has put it. The label "active" is the version with is_active.
 CREATE TABLE public.steadytext_prompt_label_moves (
-    id bigserial PRIMARY KEY,
+    id bigserial,
     prompt_id uuid NOT NULL,
     label text NOT NULL CHECK (label ~ '^[a-z0-9]+(?:-[a-z0-9]+)*$' AND length(label) <= 63),
     version int,
     from_version int,
     undoes bigint,
     moved_at timestamptz NOT NULL DEFAULT now(),
-    moved_by text NOT NULL DEFAULT current_user
+    moved_by text NOT NULL DEFAULT current_user,
+    -- Moves of other prompts may have the same numbers, where a dump was restored beside them.
+    PRIMARY KEY (prompt_id, id)
 );
 CREATE INDEX idx_steadytext_prompt_label_moves ON public.steadytext_prompt_label_moves (prompt_id, label, id DESC);
 COMMENT ON TABLE public.steadytext_prompt_label_moves IS
     'Each move of a label of a prompt: to which version, from which, when and by whom. Rows are added, never changed.';
+COMMENT ON COLUMN public.steadytext_prompt_label_moves.id IS 'Of two moves of a prompt the later one has the greater number.';
 COMMENT ON COLUMN public.steadytext_prompt_label_moves.version IS 'NULL: the label was taken away.';
 COMMENT ON COLUMN public.steadytext_prompt_label_moves.undoes IS 'The move that steadytext_prompt_rollback() took back by this one.';
 
@@ -85,6 +88,16 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION _steadytext.prompt_label_place(uuid, text) FROM PUBLIC;
 
+-- The number of the next move of a locked prompt. A dump may have set the sequence back.
+CREATE FUNCTION _steadytext.prompt_next_move(prompt uuid) RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT greatest(nextval('public.steadytext_prompt_label_moves_id_seq'),
+                    (SELECT max(m.id) + 1 FROM public.steadytext_prompt_label_moves m WHERE m.prompt_id = prompt))
+$$;
+REVOKE ALL ON FUNCTION _steadytext.prompt_next_move(uuid) FROM PUBLIC;
+
 -- A move that somebody adds says what it does, not what its row claims: its number is the next, it begins where the
 -- label is, and it leads to a version that is there.
 CREATE FUNCTION _steadytext.prompt_move_check(move public.steadytext_prompt_label_moves) RETURNS public.steadytext_prompt_label_moves
@@ -97,7 +110,7 @@ BEGIN
     END IF;
     -- Changes the prompt's row: so of two transactions that move its labels by snapshots of their own, the second fails.
     UPDATE public.steadytext_prompts p SET updated_at = clock_timestamp(), updated_by = current_user WHERE p.id = move.prompt_id;
-    move.id := nextval('public.steadytext_prompt_label_moves_id_seq');
+    move.id := _steadytext.prompt_next_move(move.prompt_id);
     move.from_version := _steadytext.prompt_label_place(move.prompt_id, move.label);
     move.moved_by := current_user;
     move.moved_at := clock_timestamp();
@@ -111,7 +124,7 @@ BEGIN
     ELSIF move.undoes IS NOT NULL AND NOT EXISTS (
         SELECT FROM public.steadytext_prompt_label_moves m
         WHERE m.id = move.undoes AND m.prompt_id = move.prompt_id AND m.label = move.label AND m.from_version = move.version
-          AND NOT EXISTS (SELECT FROM public.steadytext_prompt_label_moves u WHERE u.undoes = m.id)) THEN
+          AND NOT EXISTS (SELECT FROM public.steadytext_prompt_label_moves u WHERE u.prompt_id = m.prompt_id AND u.undoes = m.id)) THEN
         RAISE EXCEPTION 'move % of the label is not undone by this one', move.undoes USING ERRCODE = '23503';
     END IF;
     RETURN move;
@@ -289,8 +302,8 @@ DECLARE
     before CONSTANT int := _steadytext.prompt_label_place(prompt, label);
 BEGIN
     IF before IS DISTINCT FROM version THEN
-        INSERT INTO public.steadytext_prompt_label_moves (prompt_id, label, version, from_version, undoes)
-            VALUES (prompt, prompt_label_move.label, prompt_label_move.version, before, prompt_label_move.undoes);
+        INSERT INTO public.steadytext_prompt_label_moves (id, prompt_id, label, version, from_version, undoes)
+            VALUES (_steadytext.prompt_next_move(prompt), prompt, prompt_label_move.label, prompt_label_move.version, before, prompt_label_move.undoes);
         UPDATE public.steadytext_prompts p SET updated_at = clock_timestamp(), updated_by = current_user WHERE p.id = prompt;
     END IF;
     RETURN before;

@@ -22,8 +22,6 @@ BEGIN
     WHEN 'steadytext_cache' THEN
         IF EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = NEW.cache_key) THEN
             RETURN NULL;
-        ELSIF EXISTS (SELECT FROM public.steadytext_cache WHERE id = NEW.id) THEN
-            NEW.id := nextval('public.steadytext_cache_id_seq');
         END IF;
     WHEN 'steadytext_usage' THEN
         UPDATE public.steadytext_usage u
@@ -36,15 +34,13 @@ BEGIN
         END IF;
     WHEN 'steadytext_incidents' THEN
         -- An incident that is here already, or is open here, is skipped: the keeper writes the server's incidents into
-        -- this database too. An incident of another server gets a new id if its id is taken.
+        -- this database too.
         IF EXISTS (SELECT FROM public.steadytext_incidents i
                    WHERE i.condition = NEW.condition AND i.subject = NEW.subject AND i.opened_at = NEW.opened_at) THEN
             RETURN NULL;
         ELSIF NEW.closed_at IS NULL AND EXISTS (SELECT FROM public.steadytext_incidents i
                                              WHERE i.condition = NEW.condition AND i.subject = NEW.subject AND i.closed_at IS NULL) THEN
             RETURN NULL;
-        ELSIF EXISTS (SELECT FROM public.steadytext_incidents WHERE id = NEW.id) THEN
-            NEW.id := nextval('public.steadytext_incidents_id_seq');
         END IF;
     END CASE;
     RETURN NEW;
@@ -72,3 +68,14 @@ CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_usage FOR EACH ROW
     WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
 CREATE TRIGGER make_room BEFORE INSERT ON public.steadytext_incidents FOR EACH ROW
     WHEN (current_user <> 'steadytext_owner') EXECUTE FUNCTION _steadytext.make_room();
+
+-- Of two rows with one id, the second gets another, whoever adds it: a restore, or the keeper and sessions after a
+-- dump has set a sequence back. It fires last, after the triggers that may change or skip the row.
+CREATE FUNCTION _steadytext.take_free_id() RETURNS trigger
+AS 'MODULE_PATHNAME', 'steadytext_take_free_id' LANGUAGE C;
+COMMENT ON FUNCTION _steadytext.take_free_id() IS
+    'Gives a row whose id is taken an id from 2^52 up, which no sequence and no dump gives.';
+REVOKE ALL ON FUNCTION _steadytext.take_free_id() FROM PUBLIC;
+CREATE TRIGGER take_free_id BEFORE INSERT ON public.steadytext_cache FOR EACH ROW EXECUTE FUNCTION _steadytext.take_free_id();
+CREATE TRIGGER take_free_id BEFORE INSERT ON public.steadytext_incidents FOR EACH ROW EXECUTE FUNCTION _steadytext.take_free_id();
+CREATE TRIGGER take_free_id BEFORE INSERT ON public.steadytext_queue FOR EACH ROW EXECUTE FUNCTION _steadytext.take_free_id();

@@ -63,6 +63,7 @@ is(in(old => "SELECT count(*) FROM generate_series(10, $answers, 10) i WHERE ste
 is(in(old => "SELECT count(*) FROM generate_series(1, $embeddings) i WHERE (steadytext_embed('text ' || i)::real[])[1 + i % 1024] = 1"), $embeddings, 'and every embedding');
 is(in(old => q(SELECT count(*) FROM generate_series(1, 50) i WHERE steadytext_prompt_render('prompt-' || i, '{"name": "you"}') = 'Hello you 2')), 50, 'prompts are rendered');
 in(old => q(SELECT steadytext_generate('a new question'); SELECT steadytext_prompt_update('prompt-1', 'Bye {{ name }}'); SELECT steadytext_config_set('default_max_tokens', '78'); SELECT steadytext_budget_set('*', '1 day', 1000000);
+    INSERT INTO steadytext_cache (id, cache_key, prompt, response) VALUES (4503599627370497, 'restored', 'a new question', 'x');  -- as a restore that has found its id taken
     CREATE VIEW mine AS SELECT steadytext_generate('question 1', max_tokens => 512) AS answer; CREATE TABLE docs (body text, e vector GENERATED ALWAYS AS (steadytext_embed(body)) STORED)));
 
 # ---- and back --------------------------------------------------------------------------------------------------------------------
@@ -86,6 +87,7 @@ is($status, 0, 'the rows come back') or diag $output;
 unlike($output, qr/WARNING/, 'all of them');
 is(in(old => q(SELECT string_agg(relname, ' ' ORDER BY 1) FROM pg_class WHERE relnamespace = 'steadytext_kept'::regnamespace AND relkind = 'r' AND relname NOT IN ('steadytext_incidents', 'steadytext_prompt_label_moves', 'steadytext_usage'))), 'steadytext_budgets', 'but what the original has no table for');
 is(rows('steadytext_cache', q(prompt <> 'a new question')), $before{steadytext_cache}, 'cached answers are what they were, under the keys of the original');
+is(in(old => q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'a new question')), 1, 'with what was added, if its id is too large for the original as well');
 is(rows('steadytext_queue'), $before{steadytext_queue}, 'calls too');
 is(rows('steadytext_rate_limits'), $before{steadytext_rate_limits}, 'and limits');
 is(in(old => q(SELECT string_agg(version || template || is_active, ' ' ORDER BY version) FROM steadytext_prompt_versions v JOIN steadytext_prompts p ON p.id = prompt_id WHERE slug = 'prompt-1')),

@@ -748,6 +748,7 @@ constexpr Parameter kArguments[] = {
     {"_steadytext.jinja_render", "variables", kAny},
     {"_steadytext.jinja_render", "strict", kFlag},
     {"_steadytext.prompt_to_change", "slug", kAny},
+    {"_steadytext.prompt_next_move", "prompt", kAny},
     {"_steadytext.prompt_label_place", "prompt", kAny},
     {"_steadytext.prompt_label_place", "label", kAny},
     {"_steadytext.prompt_move_check", "move", kAny},
