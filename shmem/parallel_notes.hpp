@@ -19,7 +19,7 @@ struct ParallelNote {
     std::atomic<std::uint32_t> login{0};  // whose shares are used (session/login.hpp); 0: the session's role's
     // Written by workers, read and taken back by the leader; a parallel query's end orders the two.
     std::atomic<bool> stood_in{false};
-    // Caps of the statement, written by the leader; 0: none.
+    // Caps of the statement, written by the leader; 0: none. Calls, -1: it is a restore's (statement_caps.cpp).
     std::atomic<std::int64_t> most_calls{0}, most_tokens{0};
     // Of all processes of the statement, each with the tokens that it needed, or may need.
     std::atomic<std::int64_t> calls{0}, tokens{0};

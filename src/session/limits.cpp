@@ -12,6 +12,7 @@
 #include "src/session/on_failure.hpp"
 #include "src/session/limit_rules.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/restore.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -355,10 +356,13 @@ bool attempt(const Spending &spending, Quota &quota, Obstacle &obstacle) {
     return false;
 }
 
+// Limits count, and refuse nothing.
+bool is_shadow() { return guc::limit_shadow_mode || restore::is_superusers(); }
+
 bool attempt_or_shadow(const Spending &spending, Quota &quota, Obstacle &obstacle) {
     if (attempt(spending, quota, obstacle))
         return true;
-    if (!guc::limit_shadow_mode)
+    if (!is_shadow())
         return false;
     count(Counter::LimitShadowRefusals);
     return true;
@@ -462,7 +466,7 @@ bool bind_at_daemons(const Spending &spending, DaemonLimits &limits, core::Probl
     }
     limits.demand = {spending.requests, spending.tokens};
     limits.waits = static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait;
-    limits.shadow = guc::limit_shadow_mode;
+    limits.shadow = is_shadow();
     limits.count = bound->daemon_count;
     std::copy(bound->at_daemons, bound->at_daemons + bound->daemon_count, limits.items);
     return true;

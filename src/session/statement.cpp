@@ -6,6 +6,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/folded.hpp"
 #include "src/session/login.hpp"
+#include "src/session/restore.hpp"
 #include "src/session/statement_caps.hpp"
 
 extern "C" {
@@ -133,8 +134,10 @@ void drop_stale_caches() {
 }
 
 void enter(const Level &level) {
-    if (state.levels == 0)
+    if (state.levels == 0) {
         take_over_note();
+        restore::begin_statement();
+    }
     caps::begin_level();
     drop_stale_caches();
     state.levels++;
@@ -373,6 +376,7 @@ void run_utility(PlannedStmt *planned, const char *text, bool read_only_tree, Pr
         (next_utility != nullptr ? next_utility : standard_ProcessUtility)(
             planned, text, read_only_tree, context, parameters, environment, destination, completion);
     });
+    restore::note_utility(planned->utilityStmt);
 }
 
 }  // namespace

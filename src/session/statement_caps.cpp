@@ -6,6 +6,7 @@
 #include "src/pg/boundary.hpp"
 #include "src/session/on_failure.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/restore.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -19,6 +20,8 @@ namespace steadytext::session::caps {
 using shmem::ParallelNote;
 
 namespace {
+
+constexpr std::int64_t kLetThrough = -1;  // in place of the most calls, in the leader's note: it restores
 
 std::uint64_t number = 1;  // of this process's statement
 TimestampTz sent_at = 0;   // by the client: the message that it is of
@@ -60,7 +63,8 @@ Caps caps_now() {
         return {};
     if (pg::parallel_leader() < 0)
         begin_level();
-    return {sums, sums->most_calls.load(std::memory_order_relaxed), sums->most_tokens.load(std::memory_order_relaxed)};
+    const std::int64_t calls = sums->most_calls.load(std::memory_order_relaxed);
+    return {sums, calls == kLetThrough ? 0 : calls, sums->most_tokens.load(std::memory_order_relaxed)};
 }
 
 bool add(std::atomic<std::int64_t> &sum, std::int64_t amount, std::int64_t most) {
@@ -118,8 +122,10 @@ void begin_level() {
     // Triggers that were put off to the commit, and what a function called by message runs, are levels of their own.
     if (sent_at != GetCurrentStatementStartTimestamp())
         begin_statement();
-    const std::int64_t calls = lower(guc::max_calls_per_statement, guc::own_max_calls_per_statement);
-    const std::int64_t tokens = lower(guc::max_tokens_per_statement, guc::own_max_tokens_per_statement);
+    const bool through = pg::parallel_leader() < 0 && restore::is_superusers();
+    const std::int64_t calls =
+        through ? kLetThrough : lower(guc::max_calls_per_statement, guc::own_max_calls_per_statement);
+    const std::int64_t tokens = through ? 0 : lower(guc::max_tokens_per_statement, guc::own_max_tokens_per_statement);
     const bool any = (calls | tokens) != 0;
     static bool were_any = true;  // an earlier process of the same number may have left its caps
     if (!any && !were_any)
@@ -130,6 +136,11 @@ void begin_level() {
     were_any = any;
     mine->most_calls.store(calls, std::memory_order_relaxed);
     mine->most_tokens.store(tokens, std::memory_order_relaxed);
+}
+
+bool leader_lets_through() {
+    const ParallelNote *leaders = note();
+    return leaders != nullptr && leaders->most_calls.load(std::memory_order_relaxed) == kLetThrough;
 }
 
 bool charge(const Spending &spending, Charge &charge) {

@@ -26,8 +26,10 @@ struct Charge {
     std::int64_t tokens = 0;
 };
 
-// A level of statements begins: the caps of its settings are in force.
+// A level of statements begins: the caps of its settings are in force. A restore has none (restore.hpp).
 void begin_level();
+// In a parallel worker: the leader restores.
+[[nodiscard]] bool leader_lets_through();
 
 // False, and nothing is charged, if the call would be one too many. A call is charged once.
 [[nodiscard]] bool charge(const Spending &spending, Charge &charge);
