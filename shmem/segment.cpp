@@ -1,6 +1,7 @@
 // Measures, lays out and attaches the segment. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
+#include "shmem/answer_counts.hpp"
 #include "shmem/stats_file.hpp"
 #include "shmem/usage_file.hpp"
 #include "shmem/worker_places.hpp"
@@ -22,6 +23,7 @@ namespace {
 shmem_startup_hook_type previous_shmem_startup_hook = nullptr;
 Segment attached;
 WorkerPlaces *places_of_workers = nullptr;
+AnswerCounts *counts_of_answers = nullptr;
 
 HotCacheConfig hot_cache_config() {
     HotCacheConfig config{};
@@ -81,6 +83,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *payloads = cursor.take(PayloadPool::bytes_needed(payload_bytes()));
     void *databases = cursor.take(DatabaseTable::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
     void *worker_places = cursor.take(WorkerPlaces::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
+    void *answers = cursor.take(sizeof(AnswerCounts));
     void *cache_epochs = cursor.take(sizeof(CacheEpochs));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
     void *audit = cursor.take(sizeof(AuditRing));
@@ -110,6 +113,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         PayloadPool::place(payloads, payload_bytes());
         DatabaseTable::place(databases, static_cast<std::uint32_t>(guc::max_databases));
         WorkerPlaces::place(worker_places, static_cast<std::uint32_t>(guc::max_databases));
+        new (answers) AnswerCounts;
         new (audit) AuditRing;
         new (audit_pacing) AuditPacing;
         SingleFlight::place(single_flight, slots, pg::max_processes());
@@ -139,6 +143,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.payloads = static_cast<PayloadPool *>(payloads);
     segment.databases = static_cast<DatabaseTable *>(databases);
     places_of_workers = static_cast<WorkerPlaces *>(worker_places);
+    counts_of_answers = static_cast<AnswerCounts *>(answers);
     segment.cache_epochs = static_cast<CacheEpochs *>(cache_epochs);
     segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
     segment.audit = static_cast<AuditRing *>(audit);
@@ -235,6 +240,8 @@ void request_segment() {
 }
 
 WorkerPlaces &worker_places() noexcept { return *places_of_workers; }
+
+AnswerCounts &answer_counts() noexcept { return *counts_of_answers; }
 
 bool segment_attached() { return attached.header != nullptr; }
 

@@ -236,7 +236,8 @@ void define_requests() {
                    &request_timeout_ms, 30'000, PGC_USERSET, GUC_UNIT_MS);
     define_flag("steadytext.read_ahead", "Asks for later rows of a statement while its earlier rows are answered.",
                 "Rows and errors are the same without.", &read_ahead, true, PGC_USERSET, 0);
-    define_flag("steadytext.reorder", "Evaluates conditions that make calls after joins, where that means fewer calls.",
+    define_flag("steadytext.reorder",
+                "Evaluates conditions that make calls after joins and other conditions, where that means fewer calls.",
                 "Rows are the same without.", &reorder, true, PGC_USERSET, 0);
     define_word("steadytext.on_failure", "What a call gives when no daemon can answer.",
                 "auto: an error in a statement that stores its rows, else as fallback; fallback: a recognisable text, "

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "src/functions/ahead_functions.hpp"
+#include "src/session/answer_counts.hpp"
 #include "src/session/generation.hpp"
 
 #include <new>
@@ -32,12 +33,22 @@ inline Datum answer(FunctionCallInfo fcinfo, const session::GenerationRequest &r
     return value(fcinfo, generation.text);
 }
 
+inline Datum answer(FunctionCallInfo fcinfo, const session::GenerationRequest &request,
+                    const session::ahead::Function &function) {
+    session::Generation generation;
+    session::generate(request, generation);
+    if (generation.is_null)
+        PG_RETURN_NULL();
+    session::note_answer(function, fcinfo, generation.text);
+    return function.value(fcinfo, generation.text);
+}
+
 // Takes the answer that was begun ahead, or asks now.
 template <RequestOf kRequest>
 Datum answer(FunctionCallInfo fcinfo, const session::ahead::Function &function) {
     if (Datum taken; session::ahead::take(function, fcinfo, taken, fcinfo->isnull))
         return taken;
-    return answer(fcinfo, kRequest(fcinfo), function.value);
+    return answer(fcinfo, kRequest(fcinfo), function);
 }
 
 }  // namespace steadytext::functions

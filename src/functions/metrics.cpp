@@ -9,6 +9,7 @@
 #include "src/pg/time.hpp"
 #include "src/session/audit.hpp"
 #include "shmem/metrics.hpp"
+#include "shmem/answer_counts.hpp"
 #include "shmem/segment.hpp"
 
 extern "C" {
@@ -147,6 +148,7 @@ STEADYTEXT_FUNCTION(steadytext_stat_reset) {
     segment.counters->reset();
     segment.statements->reset();
     segment.recent_calls->reset();
+    shmem::answer_counts().reset();
     session::note_server_action("steadytext_stat_reset", {});
     PG_RETURN_VOID();
 }

@@ -77,6 +77,12 @@ std::span<const TextArgument> append_labels(StringInfo instruction, ArrayType *a
     return labels;
 }
 
+session::ahead::Answers yes_or_no(FunctionCallInfo) { return kYesOrNo; }
+session::ahead::Answers marks(FunctionCallInfo) { return kMarks; }
+session::ahead::Answers labels_of(FunctionCallInfo call) {
+    return pg::texts_of(DatumGetArrayTypeP(call->args[1].value));
+}
+
 // ---- steadytext_classify_all ---------------------------------------------------------------------------------------
 
 // An object that says of each label, in their order, whether it applies; and the most tokens that it takes.
@@ -200,17 +206,17 @@ namespace steadytext::functions {
 using shmem::CallKind;
 
 const session::ahead::Function kIfAhead = {
-    "steadytext_if", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<if_request>, if_value,
+    "steadytext_if", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<if_request>, if_value, yes_or_no,
 };
 const session::ahead::Function kClassifyAhead = {
-    "steadytext_classify", "vvv", 0, CallKind::Choice, foresee<0>, begin_ahead<classify_request>, text_of,
+    "steadytext_classify", "vvv", 0, CallKind::Choice, foresee<0>, begin_ahead<classify_request>, text_of, labels_of,
 };
 const session::ahead::Function kClassifyAllAhead = {
     "steadytext_classify_all", "vvv", 0, CallKind::Json, foresee<0>, begin_ahead<classify_all_request>,
     classify_all_value,
 };
 const session::ahead::Function kScoreAhead = {
-    "steadytext_score", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<score_request>, score_value,
+    "steadytext_score", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<score_request>, score_value, marks,
 };
 
 }  // namespace steadytext::functions

@@ -61,6 +61,10 @@ GenerationRequest regex_request(FunctionCallInfo fcinfo) {
     return read_request(fcinfo, form);
 }
 
+session::ahead::Answers choices_of(FunctionCallInfo call) {
+    return pg::texts_of(DatumGetArrayTypeP(call->args[1].value));
+}
+
 GenerationRequest choice_request(FunctionCallInfo fcinfo) {
     AnswerForm form{.kind = AnswerForm::Kind::Choice, .is_null = PG_ARGISNULL(1)};
     if (!form.is_null)
@@ -84,8 +88,8 @@ const session::ahead::Function kRegexAhead = {
     begin_ahead<regex_request>,  text_of,
 };
 const session::ahead::Function kChoiceAhead = {
-    "steadytext_generate_choice", "vvddddv", 0, shmem::CallKind::Choice, foresee_prompt,
-    begin_ahead<choice_request>,  text_of,
+    "steadytext_generate_choice", "vvddddv", 0,          shmem::CallKind::Choice, foresee_prompt,
+    begin_ahead<choice_request>,  text_of,   choices_of,
 };
 
 }  // namespace steadytext::functions

@@ -10,6 +10,7 @@ extern "C" {
 #include "catalog/pg_index.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
@@ -122,6 +123,44 @@ bool can_begin(const FuncExpr &call, const Function &function, const Ground &gro
             return false;
     }
     return true;
+}
+
+// ---- guards ---------------------------------------------------------------------------------------------------------
+
+void add_call(FuncExpr *call, Collected &calls) {
+    ListCell *cell;
+    foreach (cell, calls.calls)
+        if (equal(lfirst(cell), call) && equal(list_nth(calls.guards, foreach_current_index(cell)), calls.guard))
+            return;
+    calls.calls = lappend(calls.calls, call);
+    calls.guards = lappend(calls.guards, calls.guard);
+}
+
+Expr *both(Expr *guard, Expr *other) {
+    return guard == nullptr ? other : makeBoolExpr(AND_EXPR, list_make2(guard, other), -1);
+}
+
+// Of AND and OR, those behind the first are looked at only if those before it do not decide.
+void collect_of_conditions(const BoolExpr &conditions, Collected &calls) {
+    int first = 0;
+    while (first < list_length(conditions.args) && !has_call(list_nth(conditions.args, first)))
+        first++;
+    if (first == list_length(conditions.args))
+        return;
+    Expr *around = calls.guard;
+    if (first > 0) {
+        List *before = list_truncate(list_copy(conditions.args), first);
+        if (!is_harmless(before, calls.ground))
+            return;
+        auto *undecided = makeNode(BooleanTest);
+        undecided->arg = list_length(before) == 1 ? static_cast<Expr *>(linitial(before))
+                                                  : makeBoolExpr(conditions.boolop, before, -1);
+        undecided->booltesttype = conditions.boolop == AND_EXPR ? IS_NOT_FALSE : IS_NOT_TRUE;
+        undecided->location = -1;
+        calls.guard = both(around, reinterpret_cast<Expr *>(undecided));
+    }
+    collect_calls(static_cast<Node *>(list_nth(conditions.args, first)), calls);
+    calls.guard = around;
 }
 
 // Adds the arguments of aggregates.
@@ -290,7 +329,7 @@ void collect_calls(Node *node, Collected &calls) {
     case T_FuncExpr: {
         auto *call = reinterpret_cast<FuncExpr *>(node);
         if (const Function *function = called(node); function != nullptr && can_begin(*call, *function, calls.ground))
-            calls.calls = list_append_unique(calls.calls, call);
+            add_call(call, calls);
         else
             collect_calls(call->args, calls);
         return;
@@ -302,8 +341,8 @@ void collect_calls(Node *node, Collected &calls) {
         return collect_calls(reinterpret_cast<OpExpr *>(node)->args, calls);
     case T_ScalarArrayOpExpr:
         return collect_calls(reinterpret_cast<ScalarArrayOpExpr *>(node)->args, calls);
-    case T_BoolExpr:  // the others may never be looked at
-        return collect_calls(static_cast<Node *>(linitial(reinterpret_cast<BoolExpr *>(node)->args)), calls);
+    case T_BoolExpr:
+        return collect_of_conditions(*reinterpret_cast<BoolExpr *>(node), calls);
     case T_RelabelType:
         return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<RelabelType *>(node)->arg), calls);
     case T_CollateExpr:

@@ -28,9 +28,12 @@ void find_calls_of(std::span<const session::ahead::Function *const> functions);
 struct Collected {
     const Ground &ground;
     List *calls = NIL;
+    List *guards = NIL;     // for each call, what must be true of the row for the call to be made; null: nothing
+    Expr *guard = nullptr;  // of the expression at hand
 };
 
-// Adds the calls that can be begun ahead, and are made for certain when all of the expressions are evaluated.
+// Adds the calls that can be begun ahead, and are made for certain when all of the expressions are evaluated and the
+// guard is true. A guard is harmless.
 void collect_calls(const List *expressions, Collected &calls);
 void collect_calls(Node *expression, Collected &calls);
 // The same for the arguments of the aggregates in the expressions, which are evaluated for each row of the input.

@@ -41,12 +41,13 @@ struct Reading {
     std::int64_t most;   // rows that are wanted; 0: no limit
     int processes;       // that share the work
     bool are_all_calls;  // the statement makes no other calls
+    List *guards;        // for each call, what must be true of a row for it to be made; null: nothing
 };
 // The plan of a statement, with the scans of read-ahead whatever the setting says, and without parallel workers.
 [[nodiscard]] PlannedStmt *plan_with_calls(Query *query, const char *text);
 
-// For steadytext_explain(): how many of a scan's rows are read, and of how many of them the calls are told. Times are
-// CLOCK_MONOTONIC's.
+// For steadytext_explain(): how many of a scan's rows are read, and of how many of them the calls are told (null: the row
+// makes none). Times are CLOCK_MONOTONIC's.
 struct ReadUpTo {
     std::int64_t told_at_least, told_at_most;  // rows; between the two, until told_until_us
     std::int64_t told_until_us, read_until_us;

@@ -241,9 +241,11 @@ void visit_subplans(Walk &walk, const Plan *plan) {
     ListCell *cell;
     foreach (cell, plan->initPlan) {
         const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
-        Want want{.some = true,
-                  .reading = {.is_whole = true, .is_top = false, .most = 0, .processes = 1, .are_all_calls = false},
-                  .marks = false};
+        Want want{
+            .some = true,
+            .reading =
+                {.is_whole = true, .is_top = false, .most = 0, .processes = 1, .are_all_calls = false, .guards = NIL},
+            .marks = false};
         if (subplan->subLinkType == CTE_SUBLINK || subplan->subLinkType == EXPR_SUBLINK)
             want = some_of_it(want);
         else if (subplan->subLinkType != ARRAY_SUBLINK)
@@ -314,8 +316,8 @@ bool has_multiple_assignment(const List *entries) {
     return false;
 }
 
-// Those that reorder.cpp has put there; the planner has others in `joinqual`.
-bool takes_conditions(const Join &join) { return join.jointype == JOIN_INNER || join.jointype == JOIN_SEMI; }
+// Those that reorder.cpp has put there, and of outer joins those of WHERE.
+bool takes_conditions(const Join &join) { return join.jointype != JOIN_FULL; }
 
 // A node that makes calls is parted in two.
 Plan *parted(Walk &walk, Plan *plan, const Want &want) {
@@ -347,6 +349,7 @@ Plan *parted(Walk &walk, Plan *plan, const Want &want) {
     Reading reading = want.reading;
     if (late != NIL)
         reading.most = 0;
+    reading.guards = renumbered(calls.guards, columns);
     List *output = renumbered(plan->targetlist, columns);
     List *quals = renumbered(late, columns);
     List *asked = renumbered(calls.calls, columns);
@@ -380,6 +383,7 @@ void put_under(Walk &walk, Plan *plan, const Want &want) {
     }
     if (calls.calls == NIL || has_record(below->targetlist) || !is_calm(below, walk.ground))
         return;
+    of_rows.reading.guards = reinterpret_cast<List *>(moved(reinterpret_cast<Node *>(calls.guards), nullptr));
     CustomScan *scan = make_scan(walk, below, below, of_rows.reading);
     scan->scan.plan.targetlist = columns_of(below, INDEX_VAR);
     scan->custom_exprs = reinterpret_cast<List *>(moved(reinterpret_cast<Node *>(calls.calls), nullptr));
@@ -447,9 +451,10 @@ int most_nodes(const Plan *plan) {
 void read_ahead(PlannedStmt *statement, const CallsOfStatement &calls) {
     Walk walk{statement, ground_of(*statement),
               std::max(most_nodes(statement->planTree), most_nodes_of(statement->subplans))};
-    const Want want{.some = true,
-                    .reading = {.is_whole = true, .is_top = true, .most = 0, .processes = 1, .are_all_calls = false},
-                    .marks = false};
+    const Want want{
+        .some = true,
+        .reading = {.is_whole = true, .is_top = true, .most = 0, .processes = 1, .are_all_calls = false, .guards = NIL},
+        .marks = false};
     statement->planTree = visit(walk, statement->planTree, want);
     if (list_length(walk.scans) != 1 || calls.may_be_others)
         return;
@@ -489,13 +494,14 @@ PlannedStmt *plan_with_calls(Query *query, const char *text) {
 
 List *write_reading(const Reading &reading) {
     const auto most = static_cast<int>(std::min<std::int64_t>(reading.most, INT32_MAX));
-    return list_make5(makeInteger(reading.is_whole), makeInteger(reading.is_top), makeInteger(most),
-                      makeInteger(reading.processes), makeInteger(reading.are_all_calls));
+    List *numbers = list_make5(makeInteger(reading.is_whole), makeInteger(reading.is_top), makeInteger(most),
+                               makeInteger(reading.processes), makeInteger(reading.are_all_calls));
+    return lappend(numbers, reading.guards);
 }
 
 Reading read_reading(const List *list) {
-    return {intVal(linitial(list)) != 0, intVal(lsecond(list)) != 0, intVal(lthird(list)), intVal(lfourth(list)),
-            intVal(list_nth(list, 4)) != 0};
+    return {intVal(linitial(list)) != 0, intVal(lsecond(list)) != 0,     intVal(lthird(list)),
+            intVal(lfourth(list)),       intVal(list_nth(list, 4)) != 0, static_cast<List *>(list_nth(list, 5))};
 }
 
 void install_read_ahead(std::span<const session::ahead::Function *const> functions) {

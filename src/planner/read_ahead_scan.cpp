@@ -42,11 +42,12 @@ constexpr std::uint32_t kRowsAtOnce = 32;       // before it looks whether there
 constexpr std::uint32_t kRecalledToSleep = 64;  // calls in sequence that the cache answered
 constexpr std::uint32_t kVainToStop = 16;       // rows in sequence whose calls nobody took
 
-// A call that each row makes.
+// A call that each row makes, or each that its guard is true of.
 struct Asked {
     const Function *function;
     FunctionCallInfo call;  // filled in row by row
     ExprState **arguments;
+    ExprState *guard;  // null: each row makes it
 };
 
 struct Row {
@@ -168,6 +169,14 @@ void evaluate_arguments(const Scan &scan, const Asked &asked) {
     MemoryContextSwitchTo(caller);
 }
 
+bool is_made(const Scan &scan, const Asked &asked) {
+    if (asked.guard == nullptr)
+        return true;
+    bool is_null;
+    const Datum made = ExecEvalExprSwitchContext(asked.guard, scan.context, &is_null);
+    return !is_null && DatumGetBool(made);
+}
+
 // Leaves the row's calls that are not begun yet to the functions.
 void leave_to_functions(const Scan &scan, Row &row) {
     row.holds_others = true;
@@ -177,6 +186,11 @@ void leave_to_functions(const Scan &scan, Row &row) {
 // Begins the next call of the row in `asked_row`. False if it is to be begun later.
 bool begin(Scan &scan, Row &row) {
     const Asked &asked = scan.asked[row.begun];
+    if (!is_made(scan, asked)) {
+        ResetExprContext(scan.context);
+        row.begun++;
+        return true;
+    }
     evaluate_arguments(scan, asked);
     const Calls::Beginning beginning = scan.calls->begin(*asked.function, asked.call, row.calls[row.begun]);
     ResetExprContext(scan.context);
@@ -372,7 +386,7 @@ void drop_rows(Scan &scan) {
 
 // ---- the node, as PostgreSQL calls it ------------------------------------------------------------------------------------
 
-Asked make_asked(Scan &scan, const FuncExpr *call) {
+Asked make_asked(Scan &scan, const FuncExpr *call, Expr *guard) {
     Asked asked{};
     asked.function = function_of(call->funcid);
     if (asked.function == nullptr)
@@ -383,6 +397,7 @@ Asked make_asked(Scan &scan, const FuncExpr *call) {
     asked.arguments = static_cast<ExprState **>(palloc0(static_cast<std::size_t>(count) * sizeof(ExprState *)));
     for (int i = 0; i < count; i++)
         asked.arguments[i] = ExecInitExpr(static_cast<Expr *>(list_nth(call->args, i)), &scan.node.ss.ps);
+    asked.guard = ExecInitExpr(guard, &scan.node.ss.ps);
     return asked;
 }
 
@@ -396,7 +411,8 @@ void begin_scan(CustomScanState *node, EState *state, int flags) {
     scan.asked = static_cast<Asked *>(palloc0(static_cast<std::size_t>(scan.asked_count) * sizeof(Asked)));
     scan.embeds = true;
     for (int i = 0; i < scan.asked_count; i++) {
-        scan.asked[i] = make_asked(scan, static_cast<const FuncExpr *>(list_nth(plan->custom_exprs, i)));
+        scan.asked[i] = make_asked(scan, static_cast<const FuncExpr *>(list_nth(plan->custom_exprs, i)),
+                                   static_cast<Expr *>(list_nth(scan.reading.guards, i)));
         scan.embeds &= scan.asked[i].function->kind == shmem::CallKind::Embed;
     }
     scan.context = CreateExprContext(state);
@@ -526,8 +542,11 @@ RowsRead read_rows(CustomScanState *node, const ReadUpTo &up_to,
             continue;
         scan.context->ecxt_scantuple = show(scan, row);
         for (int i = 0; i < scan.asked_count; i++) {
-            evaluate_arguments(scan, scan.asked[i]);
-            see(context, i, *scan.asked[i].function, scan.asked[i].call);
+            const Asked &asked = scan.asked[i];
+            const bool makes = is_made(scan, asked);
+            if (makes)
+                evaluate_arguments(scan, asked);
+            see(context, i, *asked.function, makes ? asked.call : nullptr);
             ResetExprContext(scan.context);
         }
     }

@@ -5,6 +5,7 @@
 #include "src/pg/compat.hpp"
 #include "src/planner/reorder.hpp"
 #include "src/planner/calm.hpp"
+#include "src/planner/condition_order.hpp"
 #include "src/planner/find_calls.hpp"
 
 extern "C" {
@@ -42,27 +43,24 @@ pg::tree_mutator_type mutator(Node *(*function)(Node *, void *)) {
     return reinterpret_cast<pg::tree_mutator_type>(reinterpret_cast<void (*)()>(function));
 }
 
-Node *without_calls(Node *node, void *context) {
-    if (node == nullptr)
-        return nullptr;
-    if (IsA(node, FuncExpr) && function_of(reinterpret_cast<FuncExpr *>(node)->funcid) != nullptr)
-        return reinterpret_cast<Node *>(
-            list_make2(makeNullConst(exprType(node), exprTypmod(node), exprCollation(node)),
-                       without_calls(reinterpret_cast<Node *>(reinterpret_cast<FuncExpr *>(node)->args), context)));
-    return expression_tree_mutator(node, mutator(without_calls), context);
+bool is_scan(const Plan *plan) { return IsA(plan, SeqScan) || IsA(plan, IndexScan) || IsA(plan, BitmapHeapScan); }
+bool is_join(const Plan *plan) { return IsA(plan, NestLoop) || IsA(plan, HashJoin) || IsA(plan, MergeJoin); }
+
+bool is_column_of(const Var &column, const Plan *plan) {
+    if (is_scan(plan))
+        return column.varno == static_cast<int>(reinterpret_cast<const Scan *>(plan)->scanrelid) && column.varattno > 0;
+    return column.varno == OUTER_VAR || column.varno == INNER_VAR;
 }
 
-// Wherever it is evaluated, it is the same: it has columns of the scan only, and nothing but its calls may fail.
-bool is_movable(const List *quals, const Scan &scan, const Ground &ground) {
+// Wherever it is evaluated, it is the same: it has columns of the node only, and nothing but its calls may fail.
+bool is_movable(const List *quals, const Plan *plan, const Ground &ground) {
     auto *node = reinterpret_cast<Node *>(const_cast<List *>(quals));
-    if (contain_subplans(node) || !is_harmless(without_calls(node, nullptr), {ground.statement, nullptr, ground.looks}))
+    if (contain_subplans(node) || !is_harmless_but_for_calls(node, {ground.statement, nullptr, ground.looks}))
         return false;
     ListCell *cell;
-    foreach (cell, pull_var_clause(node, 0)) {
-        const auto *column = static_cast<const Var *>(lfirst(cell));
-        if (column->varno != static_cast<int>(scan.scanrelid) || column->varattno <= 0)
+    foreach (cell, pull_var_clause(node, 0))
+        if (!is_column_of(*static_cast<const Var *>(lfirst(cell)), plan))
             return false;
-    }
     return true;
 }
 
@@ -73,13 +71,13 @@ bool hands_on(const Plan *plan) {
            list_length(plan->targetlist) == list_length(plan->lefttree->targetlist);
 }
 
+// Not from the side of an outer join whose rows may be missing.
 bool lets_pass(const Join &join, bool is_inner) {
     if (is_inner)  // one that looks for a single row would look no further than one that the condition drops
-        return join.jointype == JOIN_INNER && !join.inner_unique;
-    return join.jointype == JOIN_INNER || join.jointype == JOIN_SEMI;
+        return (join.jointype == JOIN_INNER || join.jointype == JOIN_RIGHT) && !join.inner_unique;
+    return join.jointype == JOIN_INNER || join.jointype == JOIN_SEMI || join.jointype == JOIN_LEFT ||
+           join.jointype == JOIN_ANTI;
 }
-
-bool is_join(const Plan *plan) { return IsA(plan, NestLoop) || IsA(plan, HashJoin) || IsA(plan, MergeJoin); }
 
 // The step that is a join and gives the fewest rows; -1 if none gives fewer than the scan.
 int best_step(const Way &way) {
@@ -135,12 +133,13 @@ Node *lifted(Node *node, void *context) {
 
 int side_of(const Way::Step &step) { return step.is_inner ? INNER_VAR : OUTER_VAR; }
 
-void move(const Way &way, int to, List *quals) {
+void move(const Ground &ground, const Way &way, int to, List *quals) {
     for (int i = way.count - 1; i > to; i--) {
         Lift lift{way.steps[i].plan, side_of(way.steps[i - 1])};
         quals = reinterpret_cast<List *>(lifted(reinterpret_cast<Node *>(quals), &lift));
     }
-    way.steps[to].plan->qual = list_concat(way.steps[to].plan->qual, quals);
+    Plan *plan = way.steps[to].plan;
+    plan->qual = in_order(list_concat(plan->qual, quals), ground);
 }
 
 int first_with_call(const List *quals) {
@@ -150,19 +149,74 @@ int first_with_call(const List *quals) {
     return i;
 }
 
-void move_if_worthwhile(const Ground &ground, const Way &way) {
-    Plan *scan = way.steps[way.count - 1].plan;
-    const int kept = first_with_call(scan->qual), to = best_step(way);
-    if (to < 0 || kept == list_length(scan->qual))
+// ---- the node where a way begins ------------------------------------------------------------------------------------
+
+// Conditions that make calls, taken off a node, in its own terms. Those that were there before can be put back.
+struct Taken {
+    List *quals = NIL;
+    List *all = NIL;
+    List **place = nullptr;
+};
+
+void put_back(const Taken &taken) { *taken.place = taken.all; }
+
+// The first condition with a call and all behind it.
+Taken take(List **quals, const Plan *plan, const Ground &ground) {
+    const int kept = first_with_call(*quals);
+    Taken taken{list_copy_tail(*quals, kept), *quals, quals};
+    if (taken.quals == NIL || !is_movable(taken.quals, plan, ground))
+        return {};
+    *quals = list_truncate(list_copy(*quals), kept);
+    return taken;
+}
+
+bool move_if_worthwhile(const Ground &ground, const Way &way, List *quals) {
+    const int to = best_step(way);
+    if (to < 0 || quals == NIL || !is_calm_throughout_but_for_output(way.steps[to].plan, ground))
+        return false;
+    move(ground, way, to, quals);
+    return true;
+}
+
+void move_from(const Ground &ground, const Way &way, List **quals) {
+    const Taken taken = take(quals, way.steps[way.count - 1].plan, ground);
+    if (taken.quals != NIL && !move_if_worthwhile(ground, way, taken.quals))
+        put_back(taken);
+}
+
+// ---- the parts of a partitioned table -------------------------------------------------------------------------------
+
+// Each has the same conditions, of its own columns. Their columns get the same places in the output of all parts.
+void move_from_parts(const Ground &ground, const Way &way, Append &append) {
+    const int count = list_length(append.appendplans);
+    auto *taken = static_cast<Taken *>(palloc0(static_cast<std::size_t>(count) * sizeof(Taken)));
+    auto *outputs = static_cast<List **>(palloc(static_cast<std::size_t>(count) * sizeof(List *)));
+    List *quals = NIL;
+    int done = 0;
+    for (bool are_alike = count > 0; are_alike && done < count; done++) {
+        auto *part = static_cast<Plan *>(list_nth(append.appendplans, done));
+        outputs[done] = part->targetlist;
+        taken[done] = is_scan(part) ? take(&part->qual, part, ground) : Taken{};
+        if (taken[done].quals == NIL)
+            break;
+        part->targetlist = list_copy(part->targetlist);
+        Lift lift{part, OUTER_VAR};
+        auto *mine = reinterpret_cast<List *>(lifted(reinterpret_cast<Node *>(taken[done].quals), &lift));
+        quals = done == 0 ? mine : quals;
+        are_alike = equal(quals, mine) && list_length(part->targetlist) ==
+                                              list_length(list_nth_node(Plan, append.appendplans, 0)->targetlist);
+    }
+    List *output = append.plan.targetlist;
+    append.plan.targetlist = list_copy(output);
+    if (done == count && move_if_worthwhile(ground, way, quals))
         return;
-    List *all = scan->qual, *quals = list_copy_tail(all, kept);
-    if (!is_movable(quals, *reinterpret_cast<Scan *>(scan), ground))
-        return;
-    scan->qual = list_truncate(list_copy(all), kept);
-    if (is_calm_throughout_but_for_output(way.steps[to].plan, ground))
-        move(way, to, quals);
-    else
-        scan->qual = all;
+    append.plan.targetlist = output;
+    for (int i = 0; i <= done && i < count; i++) {
+        if (taken[i].quals == NIL)
+            continue;
+        put_back(taken[i]);
+        static_cast<Plan *>(list_nth(append.appendplans, i))->targetlist = outputs[i];
+    }
 }
 
 // ---- all of a plan --------------------------------------------------------------------------------------------------
@@ -177,8 +231,25 @@ void look_anew(const Ground &ground, const List *plans) {
         look_anew(ground, static_cast<Plan *>(lfirst(cell)));
 }
 
-void look_into_join(const Ground &ground, Plan *plan, const Way &way) {
-    const auto &join = *reinterpret_cast<const Join *>(plan);
+// Of a join that drops rows it is the same whether a condition is among those of the join or behind them; only behind
+// them can its calls be asked ahead.
+void part_conditions(Join &join) {
+    const int kept = first_with_call(join.joinqual);
+    if (join.jointype != JOIN_INNER || kept == list_length(join.joinqual))
+        return;
+    join.plan.qual = list_concat(list_copy_tail(join.joinqual, kept), join.plan.qual);
+    join.joinqual = list_truncate(list_copy(join.joinqual), kept);
+}
+
+void look_into_join(const Ground &ground, Plan *plan, Way way) {
+    auto &join = *reinterpret_cast<Join *>(plan);
+    part_conditions(join);
+    plan->qual = in_order(plan->qual, ground);
+    if (way.count > 0 && way.count < kMaxSteps) {
+        Way from_here = way;
+        from_here.steps[from_here.count++] = {plan, false};
+        move_from(ground, from_here, &plan->qual);
+    }
     for (const bool is_inner : {false, true}) {
         Way longer = lets_pass(join, is_inner) ? way : Way{};
         if (lets_pass(join, is_inner) && longer.count < kMaxSteps)
@@ -197,15 +268,21 @@ void look(const Ground &ground, Plan *plan, Way way) {
         way.count = 0;
     if (is_join(plan))
         return look_into_join(ground, plan, way);
+    if (!IsA(plan, WindowAgg))  // whose conditions are about columns by their numbers
+        plan->qual = in_order(plan->qual, ground);
     switch (nodeTag(plan)) {
     case T_SeqScan:
     case T_IndexScan:
     case T_BitmapHeapScan:
         way.steps[way.count++] = {plan, false};
-        return move_if_worthwhile(ground, way);
+        return move_from(ground, way, &plan->qual);
     case T_SubqueryScan:
         return look_anew(ground, reinterpret_cast<SubqueryScan *>(plan)->subplan);
     case T_Append:
+        if (way.count > 0) {
+            way.steps[way.count++] = {plan, false};
+            move_from_parts(ground, way, *reinterpret_cast<Append *>(plan));
+        }
         return look_anew(ground, reinterpret_cast<Append *>(plan)->appendplans);
     case T_MergeAppend:
         return look_anew(ground, reinterpret_cast<MergeAppend *>(plan)->mergeplans);

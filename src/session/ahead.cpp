@@ -5,6 +5,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/once.hpp"
+#include "src/session/answer_counts.hpp"
 #include "src/session/concurrent_calls.hpp"
 #include "src/session/equal_answers.hpp"
 #include "src/session/settings.hpp"
@@ -399,6 +400,8 @@ bool take(const Function &function, FunctionCallInfo fcinfo, Datum &result, bool
     call.finish();
     std::string_view answer;
     is_null = !call.bytes(answer);
+    if (!is_null)
+        note_answer(function, fcinfo, answer);
     result = is_null ? static_cast<Datum>(0) : function.value(fcinfo, answer);
     MemoryContextDelete(memory);
     return true;

@@ -21,8 +21,10 @@
 
 #include "src/pg/postgres.hpp"
 #include "shmem/call_stats.hpp"
+#include "src/core/parameters.hpp"
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 struct HTAB;
@@ -34,6 +36,9 @@ class EqualAnswers;
 class ModelCall;
 
 namespace ahead {
+
+// All that a function can be answered.
+using Answers = std::span<const core::TextArgument>;
 
 enum class Foreseen : std::uint8_t {
     Asks,
@@ -52,6 +57,8 @@ struct Function {
     // Begins the call, in CurrentMemoryContext. The arguments are used until its end.
     ModelCall *(*begin)(FunctionCallInfo call);
     Datum (*value)(FunctionCallInfo call, std::string_view answer);
+    // In CurrentMemoryContext; null: they are not known before.
+    Answers (*answers)(FunctionCallInfo call) = nullptr;
 };
 
 struct Begun;

@@ -36,6 +36,7 @@ struct Current {
     Oid login;                  // the role that connected
 };
 Current current;
+std::int64_t last_daemon_us = 0;
 
 // Calls of a kind wait here until another kind, the transaction's end or a second comes: then pg_stat_steadytext and
 // steadytext_usage get them together.
@@ -130,6 +131,11 @@ void count_by_role(const shmem::Segment &segment, const EndedCall &call) {
 // Counts the call that is under way. `completed`: it came to its end, with any outcome.
 void count(std::int64_t now_us, bool completed) {
     current.active = false;
+    last_daemon_us =
+        current.call.outcome == CallOutcome::Ok
+            ? std::max<std::int64_t>(current.call.stages_us[static_cast<std::size_t>(CallStage::Network)], 0) +
+                  std::max<std::int64_t>(current.call.stages_us[static_cast<std::size_t>(CallStage::Engine)], 0)
+            : 0;
     log_if_slow();
     if (tallied != nullptr)
         tallied->add(current.call);
@@ -304,6 +310,8 @@ std::int64_t end() {
     count(now_us, true);
     return current.call.took_us;
 }
+
+std::int64_t daemon_us() { return last_daemon_us; }
 
 shmem::StatementCounts *tally(shmem::StatementCounts *into) { return std::exchange(tallied, into); }
 

@@ -65,6 +65,8 @@ void fell_back();
 
 // How long the call took, in microseconds.
 std::int64_t end();
+// How long a daemon took for the call that ended last, in microseconds; 0 if none was asked.
+[[nodiscard]] std::int64_t daemon_us();
 
 // From now on this process's calls are added here too, until told otherwise; returns where they were.
 shmem::StatementCounts *tally(shmem::StatementCounts *into);

@@ -86,10 +86,27 @@ inline std::string with_usage(const Options &options, std::string_view prompt) {
     return object;
 }
 
+// What the prompt answers itself to the first of its <say KEY>ANSWER</say> whose KEY is also before them all; empty if
+// there is none. So a text knows the answer to several questions.
+inline std::string_view keyed_answer_to(std::string_view prompt) {
+    constexpr std::string_view kBegin = "<say ", kEnd = "</say>";
+    const std::string_view question = prompt.substr(0, prompt.find(kBegin));
+    for (std::size_t at = question.size(); at < prompt.size(); at = prompt.find(kBegin, at + 1)) {
+        const std::string_view rest = prompt.substr(at + kBegin.size());
+        const std::size_t close = rest.find('>'), end = rest.find(kEnd);
+        if (close < end && end != std::string_view::npos &&
+            question.find(rest.substr(0, close)) != std::string_view::npos)
+            return rest.substr(close + 1, end - close - 1);
+    }
+    return {};
+}
+
 // The prompt; of a prompt with <say>ANSWER</say> in it, the last such answer, so that a test can have one where an
 // instruction surrounds its text.
 inline std::string answer_to(const std::string &prompt) {
     constexpr std::string_view kBegin = "<say>", kEnd = "</say>";
+    if (const std::string_view keyed = keyed_answer_to(prompt); !keyed.empty())
+        return std::string(keyed);
     const std::size_t begin = prompt.rfind(kBegin), end = prompt.rfind(kEnd);
     if (begin == std::string::npos || end == std::string::npos || end < begin + kBegin.size())
         return prompt;

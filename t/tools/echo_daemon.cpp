@@ -149,7 +149,7 @@ private:
                 is_background = value == R"("background")";
         }
         if (!members.complete() || !prompt.starts_with('"') || prompt.substr(1).starts_with(kFaultPrefix) ||
-            prompt.find("<say>") != std::string_view::npos)
+            prompt.find("<say") != std::string_view::npos)
             return false;
         generates_++;
         background_ += is_background;

@@ -1,0 +1,115 @@
+// How often a question was answered in which way, and how long the daemons took: the planner puts the condition first that drops more
+// rows for its time (src/planner/condition_order.*).
+//
+// Sessions count each answer (src/session/answer_counts.*). Regime: pure, noexcept, lock-free; relaxed atomics, independent of each
+// other. A fixed number of sets of kWays entries; the key's hash chooses the set, and a key that finds its set full takes the place of
+// the entry with the fewest answers. Whoever counts in it meanwhile adds to the wrong question: an estimate that is off by one.
+#pragma once
+
+#include "shmem/atomic.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+
+namespace steadytext::shmem {
+
+class AnswerCounts {
+public:
+    static constexpr std::size_t kAnswers = 16;  // of a question; the last stands for all others
+    struct Seen {
+        std::array<std::uint32_t, kAnswers> answers{};
+        double mean_us = 0;  // of daemons, over all answers: one from the cache takes none
+
+        [[nodiscard]] std::uint64_t total() const noexcept {
+            return std::accumulate(answers.begin(), answers.end(), std::uint64_t{0});
+        }
+    };
+
+    // `key` is not 0. `daemon_us`: 0 if no daemon was asked.
+    void add(std::uint64_t key, std::size_t answer, std::int64_t daemon_us) noexcept {
+        Entry &entry = entry_for(key);
+        const std::uint32_t count =
+            entry.answers[std::min(answer, kAnswers - 1)].fetch_add(1, std::memory_order_relaxed) + 1;
+        entry.daemon_us.fetch_add(static_cast<std::uint64_t>(std::max<std::int64_t>(daemon_us, 0)),
+                                  std::memory_order_relaxed);
+        if (count >= kMost)
+            halve(entry);
+    }
+
+    [[nodiscard]] Seen seen(std::uint64_t key) const noexcept {
+        Seen seen;
+        for (const Entry &entry : sets_[key % kSets]) {
+            if (entry.key.load(std::memory_order_relaxed) != key)
+                continue;
+            for (std::size_t i = 0; i < kAnswers; i++)
+                seen.answers[i] = entry.answers[i].load(std::memory_order_relaxed);
+            const auto total = static_cast<double>(seen.total());
+            seen.mean_us = total > 0 ? static_cast<double>(entry.daemon_us.load(std::memory_order_relaxed)) / total : 0;
+            break;
+        }
+        return seen;
+    }
+
+    void reset() noexcept {
+        for (auto &set : sets_)
+            for (Entry &entry : set)
+                begin(entry, 0);
+    }
+
+private:
+    static constexpr std::size_t kSets = 256, kWays = 4;
+    static constexpr std::uint32_t kMost = 1 << 16;  // then all are halved, so that newer answers count for more
+
+    struct alignas(kCacheLine) Entry {
+        std::atomic<std::uint64_t> key{0};  // 0: free
+        std::atomic<std::uint64_t> daemon_us{0};
+        std::array<std::atomic<std::uint32_t>, kAnswers> answers{};
+    };
+
+    static std::uint64_t total(const Entry &entry) noexcept {
+        std::uint64_t sum = 0;
+        for (const auto &count : entry.answers)
+            sum += count.load(std::memory_order_relaxed);
+        return sum;
+    }
+
+    static void begin(Entry &entry, std::uint64_t key) noexcept {
+        for (auto &count : entry.answers)
+            count.store(0, std::memory_order_relaxed);
+        entry.daemon_us.store(0, std::memory_order_relaxed);
+        entry.key.store(key, std::memory_order_relaxed);
+    }
+
+    static void halve(Entry &entry) noexcept {
+        for (auto &count : entry.answers)
+            count.store(count.load(std::memory_order_relaxed) / 2, std::memory_order_relaxed);
+        entry.daemon_us.store(entry.daemon_us.load(std::memory_order_relaxed) / 2, std::memory_order_relaxed);
+    }
+
+    // The others of a full set are halved, so that questions that nobody asks any more give way.
+    Entry &entry_for(std::uint64_t key) noexcept {
+        auto &set = sets_[key % kSets];
+        for (Entry &entry : set)
+            if (entry.key.load(std::memory_order_relaxed) == key)
+                return entry;
+        Entry *least = &set[0];
+        for (Entry &entry : set)
+            if (total(entry) < total(*least))
+                least = &entry;
+        if (total(*least) > 0)
+            for (Entry &entry : set)
+                halve(entry);
+        begin(*least, key);
+        return *least;
+    }
+
+    std::array<std::array<Entry, kWays>, kSets> sets_;
+};
+
+// In the segment.
+[[nodiscard]] AnswerCounts &answer_counts() noexcept;
+
+}  // namespace steadytext::shmem

@@ -1,0 +1,21 @@
+// The order in which a node evaluates its conditions: those without calls first, then of those with calls the one that drops more rows
+// for its time.
+//
+// How many rows a condition drops, and how long its calls take, is what the role's earlier calls of the same question have shown
+// (src/session/answer_counts.hpp). Where that is not known, the order stays as it is. A condition stays behind one that may raise an
+// error by something other than its calls.
+//
+// Called by reorder.cpp. Regime: pg.
+#pragma once
+
+#include "src/planner/harmless.hpp"
+
+namespace steadytext::planner {
+
+// May be the same list.
+[[nodiscard]] List *in_order(List *conditions, const Ground &ground);
+
+// Nothing but the calls in the expression may raise an error, or change something.
+[[nodiscard]] bool is_harmless_but_for_calls(const void *expression, const Ground &ground);
+
+}  // namespace steadytext::planner
