@@ -118,6 +118,15 @@ COMMENT ON FUNCTION _steadytext.queue_look() IS
     'Makes the worker look at the queue once this transaction has committed: rows have come by another way than the functions.';
 REVOKE ALL ON FUNCTION _steadytext.queue_look() FROM PUBLIC;
 
+-- Rows that are written by hand, copied or restored are told as those of the functions. The functions and the worker
+-- act as steadytext_owner, and tell by themselves; pg_restore may act as it, too (restores.sql).
+CREATE FUNCTION _steadytext.queue_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'steadytext_queue_changed' LANGUAGE C;
+COMMENT ON FUNCTION _steadytext.queue_changed() IS 'Makes the worker look at the queue once rows that were written by hand are committed.';
+REVOKE ALL ON FUNCTION _steadytext.queue_changed() FROM PUBLIC;
+CREATE TRIGGER queue_changed AFTER INSERT OR UPDATE ON public.steadytext_queue FOR EACH STATEMENT
+    WHEN (current_user <> 'steadytext_owner' OR current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION _steadytext.queue_changed();
+
 CREATE FUNCTION _steadytext.queue_wait(request_ids uuid[], timeout_seconds int) RETURNS boolean
 AS 'MODULE_PATHNAME', 'steadytext_queue_wait' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION _steadytext.queue_wait(uuid[], int) IS

@@ -118,12 +118,22 @@ void tell(const Changes &done) {
         segment.queue_waiters->wake([](std::uint64_t) { return true; }, pg::set_latch_of);
 }
 
+// The functions have made a change, and have counted with its commit.
+bool has_places() {
+    for (const Changes *each = changes; each != nullptr; each = each->outer)
+        if (each->count > 0 || each->cancels)
+            return true;
+    return false;
+}
+
 void at_transaction_end(XactEvent event, void *) {
     if (changes == nullptr)
         return;
-    if (event == XACT_EVENT_PRE_PREPARE)
+    if (event == XACT_EVENT_PRE_PREPARE && has_places())
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("cannot PREPARE a transaction that has changed the queue of asynchronous calls")));
+    if (event == XACT_EVENT_PREPARE)
+        changes = nullptr;  // rows written by hand: the worker comes upon them
     if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
         return;
     // After an abort, levels may be left for which no end of a subtransaction was reported.
@@ -465,6 +475,16 @@ STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
 STEADYTEXT_FUNCTION(steadytext_queue_look) {
     (void)note();
     PG_RETURN_VOID();
+}
+
+// Trigger after rows were written by another way than these functions and the worker.
+STEADYTEXT_FUNCTION(steadytext_queue_changed) {
+    if (!CALLED_AS_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("steadytext_queue_changed must be called as a trigger")));
+    if (shmem::segment_attached() && MyBackendType == B_BACKEND)
+        (void)note();
+    return PointerGetDatum(nullptr);
 }
 
 STEADYTEXT_FUNCTION(steadytext_queue_wait) {

@@ -1,0 +1,38 @@
+# Calls that come into the queue's table by another way than the functions (COPY, INSERT and UPDATE by hand, a restore) are carried out once they are committed.
+use strict;
+use warnings;
+use SteadyText::Cluster;
+use Test::More;
+
+my $cluster = SteadyText::Cluster->new(conf => [ 'max_prepared_transactions = 2' ]);
+$cluster->sql('CREATE EXTENSION IF NOT EXISTS pg_steadytext CASCADE');
+my $done = sub { my ($like) = @_; return $cluster->poll_until("SELECT count(*) > 0 AND count(*) = count(*) FILTER (WHERE status = 'completed') FROM steadytext_queue WHERE prompt LIKE '$like'", 't') };
+# No worker is there that would come upon the rows by itself.
+my $idle = sub { return $cluster->poll_until(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext queue worker'), 0) };
+
+ok($idle->(), 'no worker is at work');
+$cluster->sql(qq(COPY steadytext_queue (request_type, prompt) FROM STDIN;\ngenerate\tcopied 1\ngenerate\tcopied 2\n\\.\n));
+ok($done->('copied %'), 'COPY');
+ok($idle->(), 'no worker is at work');
+$cluster->sql(q(INSERT INTO steadytext_queue (request_type, prompt) VALUES ('generate', 'inserted')));
+ok($done->('inserted'), 'INSERT');
+ok($idle->(), 'no worker is at work');
+$cluster->sql(q(BEGIN; INSERT INTO steadytext_queue (request_type, prompt, run_at) VALUES ('generate', 'updated', 'infinity'); COMMIT));
+ok($cluster->poll_until(q(SELECT (details ->> 'jobs')::int FROM steadytext_health_check() WHERE component = 'queue'), 1), 'what waits is counted');
+ok($idle->(), 'no worker is at work');
+$cluster->sql(q(UPDATE steadytext_queue SET run_at = now() WHERE prompt = 'updated'));
+ok($done->('updated'), 'UPDATE');
+ok($idle->(), 'no worker is at work');
+$cluster->sql(q(SET check_function_bodies = off; SET SESSION AUTHORIZATION steadytext_owner; INSERT INTO steadytext_queue (request_type, prompt, user_id, user_oid, session_user_oid) VALUES ('generate', 'as the owner', 'postgres', 'postgres'::regrole, 'postgres'::regrole)));
+ok($done->('as the owner'), 'by a session that acts as steadytext_owner, as pg_restore may');
+
+is($cluster->try_sql(q(BEGIN; INSERT INTO steadytext_queue (request_type, prompt) VALUES ('generate', 'prepared'); PREPARE TRANSACTION 'queue'))->{state}, '', 'such a transaction can be prepared');
+$cluster->sql(q(COMMIT PREPARED 'queue'));
+is($cluster->try_sql(q(BEGIN; SELECT steadytext_generate_async('refused'); PREPARE TRANSACTION 'queue'))->{state}, '0A000', 'one that calls a function cannot');
+$cluster->sql(q(SELECT steadytext_generate_async('another')));
+ok($done->('prepared'), 'the worker comes upon what was prepared');
+my $back = $cluster->session;
+$back->ask(q(BEGIN; INSERT INTO steadytext_queue (request_type, prompt) VALUES ('generate', 'rolled back'); SAVEPOINT s; INSERT INTO steadytext_queue (request_type, prompt) VALUES ('generate', 'to a savepoint'); ROLLBACK TO s; INSERT INTO steadytext_queue (request_type, prompt) VALUES ('generate', 'kept'); COMMIT;));
+$back->finish;
+ok($done->('kept'), 'after a rollback to a savepoint');
+done_testing;
