@@ -9,6 +9,12 @@ COMMENT ON FUNCTION _steadytext.check(text, "any") IS
 CREATE FUNCTION _steadytext.check_config(config_key text, config_value text) RETURNS void
 AS 'MODULE_PATHNAME', 'steadytext_check_config' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
+-- For PostgreSQL's planner, of the functions that make calls: nobody else has a value of the type.
+CREATE FUNCTION _steadytext.call_support(request internal) RETURNS internal
+AS 'MODULE_PATHNAME', 'steadytext_call_support' LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
+REVOKE ALL ON FUNCTION _steadytext.call_support(internal) FROM PUBLIC;
+COMMENT ON FUNCTION _steadytext.call_support(internal) IS 'What a call costs, and how many rows a condition lets pass, for the planner.';
+
 CREATE FUNCTION _steadytext.parameters()
 RETURNS TABLE (owner text, name text, kind text, form text, needed boolean, lowest bigint, highest bigint, words text, setting text,
                null_element text, sample text, bad_sample text, on_null text, on_below text, on_above text, on_malformed text,

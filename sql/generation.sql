@@ -13,7 +13,7 @@ CREATE FUNCTION public.steadytext_generate(
     unsafe_mode boolean DEFAULT false
 ) RETURNS text
 AS 'MODULE_PATHNAME', 'steadytext_generate'
-LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_generate(text, int, boolean, int, text, text, text, text, text, boolean) IS
     'Text generated for a prompt: the same key gives the same answer.';
 
@@ -23,7 +23,7 @@ CREATE FUNCTION _steadytext.generate(
     prompt text, max_tokens int, use_cache boolean, seed int, eos_string text, model text, model_repo text, model_filename text,
     size text, unsafe_mode boolean
 ) RETURNS text
-AS 'MODULE_PATHNAME', 'steadytext_generate' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_generate' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 
 CREATE FUNCTION public.steadytext_generate_ex(
     prompt text,

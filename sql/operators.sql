@@ -1,22 +1,22 @@
 -- Questions about a text that have few answers, and calls whose failure is a row.
 
 CREATE FUNCTION public.steadytext_if(condition text, input text, model text DEFAULT NULL) RETURNS boolean
-AS 'MODULE_PATHNAME', 'steadytext_if' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_if' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_if(text, text, text) IS
     'Whether a condition is true of a text, as the model judges; NULL if either is NULL (no call is made), and when no daemon can answer.';
 
 CREATE FUNCTION public.steadytext_classify(input text, labels text[], model text DEFAULT NULL) RETURNS text
-AS 'MODULE_PATHNAME', 'steadytext_classify' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_classify' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_classify(text, text[], text) IS
     'The label that fits a text best; NULL if either is NULL (no call is made), and when no daemon can answer.';
 
 CREATE FUNCTION public.steadytext_classify_all(input text, labels text[], model text DEFAULT NULL) RETURNS text[]
-AS 'MODULE_PATHNAME', 'steadytext_classify_all' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_classify_all' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_classify_all(text, text[], text) IS
     'Every label that applies to a text, in the order of the labels; an empty array if none does; NULL if either is NULL (no call is made), and when no daemon can answer.';
 
 CREATE FUNCTION public.steadytext_score(question text, input text, model text DEFAULT NULL) RETURNS float8
-AS 'MODULE_PATHNAME', 'steadytext_score' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_score' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_score(text, text, text) IS
     'How far a question is true of a text, from 0 to 1 in tenths; NULL if either is NULL (no call is made), and when no daemon can answer.';
 

@@ -4,7 +4,7 @@ CREATE FUNCTION public.steadytext_generate_json(
     prompt text, schema jsonb, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
     unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
 ) RETURNS text
-AS 'MODULE_PATHNAME', 'steadytext_generate_json' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_generate_json' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_generate_json(text, jsonb, int, boolean, int, boolean, text) IS
     'JSON that satisfies the schema, whatever max_tokens is; 54000 if none fits into it, NULL when no daemon can answer. jsonb forgets the order of members: theirs is that of required.';
 
@@ -12,7 +12,7 @@ CREATE FUNCTION public.steadytext_generate_json(
     prompt text, schema json, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
     unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
 ) RETURNS text
-AS 'MODULE_PATHNAME', 'steadytext_generate_json_written' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_generate_json_written' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_generate_json(text, json, int, boolean, int, boolean, text) IS
     'The same, its members in the order of the schema''s.';
 
@@ -20,7 +20,7 @@ CREATE FUNCTION public.steadytext_generate_json(
     prompt text, schema text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
     unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
 ) RETURNS text
-AS 'MODULE_PATHNAME', 'steadytext_generate_json_written' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_generate_json_written' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_generate_json(text, text, int, boolean, int, boolean, text) IS
     'The same of a schema written as a literal or text, its members in its order.';
 
@@ -28,7 +28,7 @@ CREATE FUNCTION public.steadytext_generate_regex(
     prompt text, pattern text, max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
     unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
 ) RETURNS text
-AS 'MODULE_PATHNAME', 'steadytext_generate_regex' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_generate_regex' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_generate_regex(text, text, int, boolean, int, boolean, text) IS
     'A text that the pattern matches as a whole; 54000 if none fits into max_tokens, NULL when no daemon can answer.';
 
@@ -36,7 +36,7 @@ CREATE FUNCTION public.steadytext_generate_choice(
     prompt text, choices text[], max_tokens int DEFAULT NULL, use_cache boolean DEFAULT true, seed int DEFAULT 42,
     unsafe_mode boolean DEFAULT false, model text DEFAULT NULL
 ) RETURNS text
-AS 'MODULE_PATHNAME', 'steadytext_generate_choice' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+AS 'MODULE_PATHNAME', 'steadytext_generate_choice' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 SUPPORT _steadytext.call_support;
 COMMENT ON FUNCTION public.steadytext_generate_choice(text, text[], int, boolean, int, boolean, text) IS
     'One of the choices, word for word; 54000 if none fits into max_tokens, NULL when no daemon can answer.';
 

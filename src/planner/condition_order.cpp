@@ -1,8 +1,8 @@
 // Ranks by counts of answers, and exchanges of neighbours: see condition_order.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/planner/condition_order.hpp"
+#include "src/planner/call_cost.hpp"
 #include "src/planner/find_calls.hpp"
-#include "shmem/segment.hpp"
 #include "src/session/answer_counts.hpp"
 
 extern "C" {
@@ -130,19 +130,6 @@ double share_met(Node *condition, const FuncExpr &expression, const Function &fu
     return static_cast<double>(met) / static_cast<double>(total);
 }
 
-// Microseconds of daemons for a call of the kind, those from the cache among them; negative: not known.
-double mean_us_of(shmem::CallKind kind) {
-    auto *totals = static_cast<shmem::CallTotals *>(palloc(sizeof(shmem::CallTotals)));
-    *totals = shmem::segment().calls->totals();
-    const auto &counts = totals->kinds[static_cast<std::size_t>(kind)];
-    const auto &stages = counts.stages;
-    const auto us = static_cast<double>(stages[static_cast<std::size_t>(shmem::CallStage::Network)].total_us +
-                                        stages[static_cast<std::size_t>(shmem::CallStage::Engine)].total_us);
-    const auto requests = static_cast<double>(counts.requests());
-    pfree(totals);
-    return requests < static_cast<double>(kFewAnswers) ? -1 : us / requests;
-}
-
 struct Known {
     double met = -1;  // share of rows
     double us = -1;   // for a row
@@ -156,7 +143,7 @@ Known known_of(Node *condition) {
     const Function &function = *function_of(calls.only->funcid);
     const AnswerCounts::Seen seen = session::seen_answers(function, *calls.only);
     if (seen.total() < kFewAnswers)
-        return {-1, mean_us_of(function.kind)};
+        return {-1, usual_us(function.kind)};
     return {share_met(condition, *calls.only, function, seen), seen.mean_us};
 }
 
@@ -228,6 +215,8 @@ List *in_order(List *conditions, BoolExprType type, const Ground &ground) {
 }
 
 }  // namespace
+
+double share_met(Node *condition) { return known_of(condition).met; }
 
 bool is_harmless_but_for_calls(const void *expression, const Ground &ground) {
     return is_harmless(without_calls(static_cast<Node *>(const_cast<void *>(expression)), nullptr), ground);

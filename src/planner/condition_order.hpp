@@ -15,6 +15,9 @@ namespace steadytext::planner {
 // May be the same list.
 [[nodiscard]] List *in_order(List *conditions, const Ground &ground);
 
+// The share of rows of which the condition is true, which makes one call, as far as the role's calls have shown; negative: not known.
+[[nodiscard]] double share_met(Node *condition);
+
 // Nothing but the calls in the expression may raise an error, or change something.
 [[nodiscard]] bool is_harmless_but_for_calls(const void *expression, const Ground &ground);
 

@@ -13,6 +13,7 @@
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/planner/call_cost.hpp"
 #include "src/planner/find_calls.hpp"
 #include "src/planner/calm.hpp"
 #include "src/planner/read_ahead.hpp"
@@ -22,7 +23,7 @@
 #include "src/pg/shown_text.hpp"
 #include "src/pg/table_rows.hpp"
 #include "shmem/segment.hpp"
-#include "src/session/concurrent_calls.hpp"
+#include "src/session/model_call.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/statement.hpp"
 
@@ -172,11 +173,6 @@ Usual usual_of(shmem::CallKind kind) {
         usual.seconds = static_cast<double>(counts.response_times[0].total_us) / 1e6 / asked;
     pfree(totals);
     return usual;
-}
-
-double at_once(bool embeds) {
-    constexpr double kMoreThanSlots = 1.5;  // as many are under way (concurrent_calls.cpp)
-    return std::max(session::ConcurrentCalls::make(UINT32_MAX, embeds)->room() / kMoreThanSlots, 1.0);
 }
 
 // What the tokens cost, by steadytext_prices, which a role need not be able to read.

@@ -1,0 +1,58 @@
+"""Plain SQL that makes a call for each of its rows, against steadytext_generate_batch: read-ahead asks for as many at once.
+
+Each sample asks for texts that nobody asked for before, with the same number of rows. The echo daemon takes 50 ms in each of 64 slots;
+steadytextd generates eight tokens for each row.
+"""
+from daemons import steadytextd_for_sql
+from harness import Bench, Measured, Row, Topic, ratios
+from sql import Cluster, cluster
+
+ROUNDS = 7
+ROWS = {"echo": 1000, "steadytextd": 48}
+TOKENS = 8
+FORMS = {
+    "SELECT": "SELECT count(answer) FROM (SELECT {call} AS answer FROM docs OFFSET 0) q WHERE $1::text IS NOT NULL",
+    "WHERE": "SELECT count(*) FROM docs WHERE {call} IS NOT NULL AND $1::text IS NOT NULL",
+    "aggregate": "SELECT count({call}) FROM docs WHERE $1::text IS NOT NULL",
+    "UPDATE": "WITH w AS (UPDATE docs SET answer = {call} RETURNING 1) SELECT count(*) FROM w WHERE $1::text IS NOT NULL",
+    "INSERT ... SELECT": "WITH w AS (INSERT INTO copy SELECT {call} FROM docs RETURNING 1) SELECT count(*) FROM w WHERE $1::text IS NOT NULL",
+}
+BATCH = "SELECT count(*) FROM steadytext_generate_batch(ARRAY(SELECT {text} FROM docs), {tokens}, false) WHERE $1::text IS NOT NULL"
+
+
+def compare(bench: Bench, asked: Cluster, daemon: str) -> dict[str, Measured]:
+    rows = ROWS[daemon]
+    asked.value(f"CREATE TABLE docs AS SELECT i AS id, 'the story of number ' || i AS body, '' AS answer FROM generate_series(1, {rows}) i; "
+                "CREATE TABLE copy (answer text); ANALYZE docs")
+    number = 0
+
+    def per_second(form: str) -> float:
+        nonlocal number
+        number += 1
+        text = f"'Tell {number} ' || body"
+        call = f"steadytext_generate({text}, {TOKENS}, false)"
+        statement = BATCH.format(text=text, tokens=TOKENS) if form == "batch" else FORMS[form].format(call=call)
+        return rows / asked.seconds(1, statement, rows)
+
+    for form in ("batch", *FORMS):
+        per_second(form)
+    samples = bench.interleave(ROUNDS, {form: lambda form=form: per_second(form) for form in ("batch", *FORMS)})
+    return {f"plain_{daemon}_{form.split()[0].lower()}": Measured(ratios(samples[form], samples["batch"]),
+                                                                 {f"{form}, rows/s": samples[form], "batch, rows/s": samples["batch"]})
+            for form in FORMS}
+
+
+def measure(bench: Bench) -> dict[str, Measured]:
+    with cluster("echo", "jit = off") as asked:
+        asked.ask_echo("control", {"slots": 64, "delay_ms": 50})
+        measured = compare(bench, asked, "echo")
+    with steadytextd_for_sql() as daemon, cluster("none", "jit = off", f"steadytext.daemons = '{daemon.endpoint}'", "steadytext.request_timeout = '10min'") as asked:
+        asked.wait_for("SELECT state FROM steadytext_daemons", "ready", "the daemon is not ready")
+        return measured | compare(bench, asked, "steadytextd")
+
+
+TOPIC = Topic(
+    "plain SQL against steadytext_generate_batch",
+    [Row(f"plain_{daemon}_{form.split()[0].lower()}", f"{title}, {form} / batch", 0.95, "higher")
+     for daemon, title in (("echo", "echo daemon of 64 slots, 50 ms"), ("steadytextd", "steadytextd")) for form in FORMS],
+    measure)

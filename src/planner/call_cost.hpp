@@ -1,0 +1,18 @@
+// What a call costs, for the planner: the time that daemons take for it, over what they work on at once.
+//
+// Called by condition_order.cpp; call_cost.cpp has the support function of the SQL functions that make calls, which PostgreSQL's
+// planner asks. Regime: pg.
+#pragma once
+
+#include "src/pg/postgres.hpp"
+#include "shmem/call_stats.hpp"
+
+namespace steadytext::planner {
+
+// The median time of daemons for a call of the kind, in microseconds, as of a second ago; negative: not known.
+[[nodiscard]] double usual_us(shmem::CallKind kind);
+
+// What the daemons work on at once.
+[[nodiscard]] double at_once(bool embeds);
+
+}  // namespace steadytext::planner
