@@ -29,6 +29,22 @@ AS 'MODULE_PATHNAME', 'steadytext_audit_change' LANGUAGE C;
 COMMENT ON FUNCTION _steadytext.audit_change() IS
     'Writes who changed which rows to steadytext_audit_log, as the owner of that table; of more than a hundred rows how many.';
 REVOKE ALL ON FUNCTION _steadytext.audit_change() FROM PUBLIC;
+
+-- Who wrote a row, and when, is what happened and not what the row's writer says. A superuser restores rows as they were.
+CREATE FUNCTION _steadytext.name_writer() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        NEW.updated_at := now();
+        NEW.updated_by := current_user;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION _steadytext.name_writer() IS 'Puts the time and the current role into updated_at and updated_by, unless a superuser writes.';
+REVOKE ALL ON FUNCTION _steadytext.name_writer() FROM PUBLIC;
 DO $$
 DECLARE
     name text;
@@ -43,6 +59,9 @@ BEGIN
             EXECUTE format('CREATE TRIGGER %I AFTER %s ON public.%I %s FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.audit_change()',
                            event[1], event[2], name, event[3]);
         END LOOP;
+        IF name <> 'steadytext_rate_limits' THEN  -- has no such columns
+            EXECUTE format('CREATE TRIGGER name_writer BEFORE INSERT OR UPDATE ON public.%I FOR EACH ROW EXECUTE FUNCTION _steadytext.name_writer()', name);
+        END IF;
     END LOOP;
 END
 $$;

@@ -149,10 +149,6 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM _steadytext.check('steadytext_price_set', NEW.model, NEW.per_million_prompt, NEW.per_million_completion);
-    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-        NEW.updated_at := now();
-        NEW.updated_by := current_user;
-    END IF;
     RETURN NEW;
 END
 $$;

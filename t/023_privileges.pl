@@ -268,6 +268,16 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
     $audited->(q(DELETE FROM steadytext_rate_limits), 'alice|rate_limit_remove|{"role": "bob", "operation": "*"}');
     $audited->(q(INSERT INTO steadytext_budgets VALUES ('bob', '1 day', 500000, 'warn')), 'alice|budget_set|{"mode": "warn", "role": "bob", "period": "1 day", "tokens": 500000}');
     $audited->(q(SELECT steadytext_budget_remove('bob')), 'alice|budget_remove|{"role": "bob", "period": "1 day"}');
+    for (['config', q((key, value, updated_by, updated_at) VALUES ('forged', '1', 'bob', '2001-01-01'))], ['rate_limit_rules', q((role_name, requests, updated_by, updated_at) VALUES ('bob', 1, 'bob', '2001-01-01'))],
+         ['budgets', q((role_name, period, tokens, mode, updated_by, updated_at) VALUES ('bob', '1 day', 5, 'warn', 'bob', '2001-01-01'))]) {
+        my ($table, $row) = ("steadytext_$_->[0]", $_->[1]);
+        my $named = sub { $cluster->sql("SELECT DISTINCT updated_by || (updated_at > '2020-01-01') FROM $table WHERE updated_by IN ('bob', 'alice')") };
+        $cluster->sql("INSERT INTO $table $row", user => 'alice');
+        is($named->(), 'alicetrue', "INSERT: $table names who wrote the row, and when");
+        $cluster->sql("UPDATE $table SET updated_by = 'bob', updated_at = '2001-01-01' WHERE updated_by = 'alice'", user => 'alice');
+        is($named->(), 'alicetrue', '  UPDATE too');
+        $cluster->sql("DELETE FROM $table WHERE updated_by = 'alice'", user => 'alice');
+    }
     $cluster->sql(q(SELECT steadytext_config_set('mine', '3')), user => 'alice');
     is($cluster->sql(q(SELECT count(*) FROM steadytext_audit_log WHERE details = '{"key": "mine", "value": "3"}')), 1, 'what comes by a function has one row');
     $cluster->sql(q(TRUNCATE steadytext_budgets));
