@@ -77,7 +77,7 @@ bool Embedder::load(ModelInfo &info, core::Problem &problem) {
 }
 
 // The tokens of the text, or of its windows. False if it is too long.
-bool Embedder::tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &result, std::string &error) const {
+bool Embedder::tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &progress, std::string &error) const {
     const std::string &text = task.texts[item];
     std::vector<llama_token> tokens = tokenizer_.tokens(options_.embedding_prefix + text);
     const std::size_t window = llama_n_ctx(context_.get());
@@ -88,12 +88,12 @@ bool Embedder::tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &
         return false;
     }
     if (tokens.size() > window && overflow == Overflow::Mean) {
-        result.windows = tokenizer_.windows(options_.embedding_prefix, text, window);
+        progress.windows = tokenizer_.windows(options_.embedding_prefix, text, window);
         return true;
     }
-    result.cut_tokens += static_cast<int>(tokens.size() - std::min(tokens.size(), window));
+    progress.cut_tokens += static_cast<int>(tokens.size() - std::min(tokens.size(), window));
     cut(tokens, window);
-    result.windows.push_back(std::move(tokens));
+    progress.windows.push_back(std::move(tokens));
     return true;
 }
 
@@ -111,31 +111,29 @@ const float *Embedder::embed(const std::vector<llama_token> &tokens) {
 }
 
 // A window of the text. The vector of several is the average of theirs, each of length 1.
-Embedder::Step Embedder::process(const EmbedTask &task, std::size_t item, EmbedProgress &result, std::string &error) {
-    if (result.windows.empty() && !tokenize(task, item, result, error))
-        return Step::Failed;
-    const float *vector = embed(result.windows.front());
+Embedder::Step Embedder::process(EmbedProgress &progress, std::string &error) {
+    const float *vector = embed(progress.windows.front());
     if (vector == nullptr && is_in_vain())
         return Step::BrokenOff;
-    const std::vector<llama_token> tokens = std::move(result.windows.front());
-    result.windows.pop_front();
+    const std::vector<llama_token> tokens = std::move(progress.windows.front());
+    progress.windows.pop_front();
     if (vector == nullptr) {
         error = "The engine could not embed the text";
         return Step::Failed;
     }
-    result.prompt_tokens += static_cast<int>(tokens.size());
+    progress.prompt_tokens += static_cast<int>(tokens.size());
     std::vector<float> row(vector, vector + llama_model_n_embd_out(model_.get()));
     normalize(row);
-    if (!result.windows.empty() || !result.sum.empty()) {
-        result.sum.resize(row.size());
-        std::transform(row.begin(), row.end(), result.sum.begin(), result.sum.begin(), std::plus<>());
-        if (!result.windows.empty())
+    if (!progress.windows.empty() || !progress.sum.empty()) {
+        progress.sum.resize(row.size());
+        std::transform(row.begin(), row.end(), progress.sum.begin(), progress.sum.begin(), std::plus<>());
+        if (!progress.windows.empty())
             return Step::Partly;
-        row.assign(result.sum.begin(), result.sum.end());
+        row.assign(progress.sum.begin(), progress.sum.end());
         normalize(row);
-        result.sum.clear();
+        progress.sum.clear();
     }
-    result.rows.push_back(std::move(row));
+    progress.rows.push_back(std::move(row));
     return Step::Done;
 }
 

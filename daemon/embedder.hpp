@@ -26,11 +26,11 @@ public:
 private:
     bool load(ModelInfo &info, core::Problem &problem) override;
     std::size_t count_items(const EmbedTask &task) const override { return task.texts.size(); }
-    Step process(const EmbedTask &task, std::size_t item, EmbedProgress &result, std::string &error) override;
+    std::size_t bytes_of(const EmbedTask &task, std::size_t item) const override { return task.texts[item].size(); }
+    bool tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &progress, std::string &error) const override;
+    Step process(EmbedProgress &progress, std::string &error) override;
 
     [[nodiscard]] std::string settings() const;
-    [[nodiscard]] bool tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &result,
-                                std::string &error) const;
     [[nodiscard]] const float *embed(const std::vector<llama_token> &tokens);
     [[nodiscard]] Context make_pooling_context(core::Problem &problem);
 

@@ -1,5 +1,6 @@
 // The common base of the embedder and the reranker: a thread that takes jobs of many items and computes an item of
-// each job in turn, so that a long job does not delay a short job.
+// each job in turn, so that a long job does not delay a short job. A long text is tokenized on another thread, as that
+// takes up to seconds: its job comes back into the inbox then, and the engine computes other jobs meanwhile.
 //
 // Every item is computed alone: other jobs change neither its result nor its bits. Jobs in the background have the time
 // that the others leave, and a share; an item of theirs is broken off when another job comes (background.hpp). A derived
@@ -10,11 +11,14 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "daemon/background.hpp"
 #include "daemon/mailbox.hpp"
+#include "daemon/worker_pool.hpp"
 
 namespace steadytext::daemon {
 
@@ -26,22 +30,22 @@ public:
     ItemEngine(const ItemEngine &) = delete;
     ItemEngine &operator=(const ItemEngine &) = delete;
 
-    void submit(Job<Task> job) {
-        const bool is_background = job.is_background;
-        inbox_.put({std::move(job)});
-        if (!is_background)
-            yield_.raise();
-    }
+    void submit(Job<Task> job) { put({std::move(job)}); }
 
 protected:
     virtual ~ItemEngine() = default;
 
     virtual bool load(ModelInfo &info, core::Problem &problem) = 0;
     virtual std::size_t count_items(const Task &task) const = 0;
+    // What tokenize() has to read, in bytes.
+    virtual std::size_t bytes_of(const Task &task, std::size_t item) const = 0;
+    // Puts the item's tokens into `progress`; or sets `error` and returns false. On either thread: it reads of the engine
+    // what does not change once the model is loaded.
+    virtual bool tokenize(const Task &task, std::size_t item, Progress &progress, std::string &error) const = 0;
     enum class Step { Failed, BrokenOff, Partly, Done };
-    // Adds the item's part to `result`, or a step towards it; or sets `error`. BrokenOff: nothing is added, and is_in_vain()
-    // was the reason; it is called again with the same.
-    virtual Step process(const Task &task, std::size_t item, Progress &result, std::string &error) = 0;
+    // Adds the part of the item, whose tokens are there, to `progress`, or a step towards it; or sets `error`. BrokenOff:
+    // nothing is added, and is_in_vain() was the reason; it is called again with the same.
+    virtual Step process(Progress &progress, std::string &error) = 0;
 
     void start() {
         thread_ = std::thread([this] { run(); });
@@ -51,6 +55,7 @@ protected:
         stopping_.store(true, std::memory_order_relaxed);
         inbox_.close();
         thread_.join();
+        long_texts_.reset();
     }
 
     // Also on the threads that compute: what is computed now is not wanted, or not now.
@@ -61,11 +66,29 @@ protected:
     std::atomic<bool> stopping_ = false;  // relaxed: read often while computing, publishes nothing
 
 private:
+    static constexpr std::size_t kLongBytes = 16 * 1024;  // tokenized in up to 20 ms
+
     struct Work {
         Job<Task> job;
         std::size_t next_item = 0;
-        Progress result = {};
+        bool is_tokenized = false;  // the next item
+        std::string error = {};
+        Progress progress = {};
     };
+
+    void put(Work work) {
+        const bool is_background = work.job.is_background;
+        inbox_.put(std::move(work));
+        if (!is_background)
+            yield_.raise();
+    }
+
+    bool has_next(const Work &work) const { return work.next_item < count_items(work.job.task); }
+
+    // On either thread.
+    void tokenize_next(Work &work) const {
+        work.is_tokenized = tokenize(work.job.task, work.next_item, work.progress, work.error);
+    }
 
     void run() {
         ModelInfo info;
@@ -79,7 +102,9 @@ private:
             const auto next = next_work();
             Work work = std::move(*next);
             works_.erase(next);
-            if (!advance(work))
+            if (is_long(work))
+                tokenize_elsewhere(std::move(work));
+            else if (!advance(work))
                 works_.push_back(std::move(work));
         }
     }
@@ -102,34 +127,54 @@ private:
         return other;
     }
 
+    bool is_long(const Work &work) const {
+        return has_next(work) && !work.is_tokenized && work.error.empty() &&
+               bytes_of(work.job.task, work.next_item) > kLongBytes;
+    }
+
+    void tokenize_elsewhere(Work work) {
+        const std::size_t bytes = bytes_of(work.job.task, work.next_item);
+        const auto moved = std::make_shared<Work>(std::move(work));
+        const auto run = [this, moved] {
+            if (moved->job.is_abandoned() || stopping_.load(std::memory_order_relaxed))
+                return;
+            tokenize_next(*moved);
+            put(std::move(*moved));
+        };
+        long_texts_->submit(run, bytes);
+    }
+
     // True when the work is over: finished, failed or abandoned.
     bool advance(Work &work) {
         if (work.job.is_abandoned())
             return true;
-        std::string error;
-        if (work.next_item < count_items(work.job.task) && !process_next(work, error)) {
-            outbox_.post(work.job.serial, Failure{std::move(error)});
+        if (has_next(work) && work.error.empty())
+            process_next(work);
+        if (!work.error.empty()) {
+            outbox_.post(work.job.serial, Failure{std::move(work.error)});
             return true;
         }
-        if (work.next_item < count_items(work.job.task))
+        if (has_next(work))
             return false;
-        outbox_.post(work.job.serial, static_cast<Result &&>(std::move(work.result)));
+        outbox_.post(work.job.serial, static_cast<Result &&>(std::move(work.progress)));
         return true;
     }
 
-    bool process_next(Work &work, std::string &error) {
+    void process_next(Work &work) {
         const auto start = std::chrono::steady_clock::now();
         yield_.begin_step(!others_wait_);
-        const Step step = process(work.job.task, work.next_item, work.result, error);
-        if (step == Step::Done)
+        if (!work.is_tokenized)
+            tokenize_next(work);
+        if (work.is_tokenized && process(work.progress, work.error) == Step::Done) {
             work.next_item++;
+            work.is_tokenized = false;
+        }
         const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        work.result.engine_ms += 1000 * seconds;
+        work.progress.engine_ms += 1000 * seconds;
         if (!work.job.is_background)
             background_.others_computed(seconds);
         else if (others_wait_)
             background_.computed_beside_others(seconds);
-        return step != Step::Failed;
     }
 
     Outbox &outbox_;
@@ -138,6 +183,7 @@ private:
     bool others_wait_ = false;  // there is a job that is not in the background
     BackgroundShare background_;
     YieldSignal yield_;
+    std::optional<WorkerPool> long_texts_{std::in_place, 1, WorkerPool::Tasks::Short};
     std::thread thread_;
 };
 

@@ -100,6 +100,11 @@ struct Scores {
     double engine_ms = 0;
 };
 
+// Scores, and the tokens of the query with the next document.
+struct RankProgress : Scores {
+    std::vector<std::int32_t> tokens;
+};
+
 struct Count {
     int tokens = 0;
 };

@@ -103,10 +103,15 @@ float Reranker::read_score() const {
     return static_cast<float>(logistic(static_cast<double>(logits[yes_]) - logits[no_]));
 }
 
-Reranker::Step Reranker::process(const RankTask &task, std::size_t item, Scores &result, std::string &error) {
-    const std::vector<llama_token> tokens = tokens_of(task, task.documents[item]);
+bool Reranker::tokenize(const RankTask &task, std::size_t item, RankProgress &progress, std::string &) const {
+    progress.tokens = tokens_of(task, task.documents[item]);
+    return true;
+}
+
+Reranker::Step Reranker::process(RankProgress &progress, std::string &error) {
+    const std::vector<llama_token> &tokens = progress.tokens;
     if (tokens.size() > llama_n_ctx(context_.get())) {
-        result.values.push_back(0);
+        progress.values.push_back(0);
         return Step::Done;
     }
     batch_->clear();
@@ -123,8 +128,8 @@ Reranker::Step Reranker::process(const RankTask &task, std::size_t item, Scores 
         error = "The engine could not rank the document";
         return Step::Failed;
     }
-    result.values.push_back(read_score());
-    result.prompt_tokens += static_cast<int>(tokens.size());
+    progress.values.push_back(read_score());
+    progress.prompt_tokens += static_cast<int>(tokens.size());
     return Step::Done;
 }
 

@@ -15,7 +15,7 @@
 
 namespace steadytext::daemon {
 
-class Reranker final : public ItemEngine<RankTask, Scores> {
+class Reranker final : public ItemEngine<RankTask, Scores, RankProgress> {
 public:
     Reranker(const Options &options, Outbox &outbox) : ItemEngine(outbox), options_(options) { start(); }
     ~Reranker() override { stop(); }
@@ -23,7 +23,11 @@ public:
 private:
     bool load(ModelInfo &info, core::Problem &problem) override;
     std::size_t count_items(const RankTask &task) const override { return task.documents.size(); }
-    Step process(const RankTask &task, std::size_t item, Scores &result, std::string &error) override;
+    std::size_t bytes_of(const RankTask &task, std::size_t item) const override {
+        return task.query.size() + task.documents[item].size();
+    }
+    bool tokenize(const RankTask &task, std::size_t item, RankProgress &progress, std::string &error) const override;
+    Step process(RankProgress &progress, std::string &error) override;
 
     [[nodiscard]] std::string property(const char *name) const;
     [[nodiscard]] std::vector<llama_token> tokens_of(const RankTask &task, const std::string &document) const;

@@ -1,4 +1,4 @@
-// Counts the tokens of texts on a thread of its own, as a long text takes seconds: nobody else waits for it.
+// Counts the tokens of texts on two threads of its own, as a long text takes seconds: only long texts wait for it.
 //
 // Owned by an engine, which starts it when its model is loaded; until then the texts wait. Regime: pure.
 #pragma once
@@ -24,7 +24,8 @@ public:
     void start(const Tokenizer &tokenizer) {
         const std::lock_guard lock(mutex_);
         tokenizer_ = &tokenizer;
-        pool_.emplace(1, WorkerPool::Tasks::Short);
+        short_.emplace(1, WorkerPool::Tasks::Short);
+        long_.emplace(1, WorkerPool::Tasks::Long);
         for (Job<CountTask> &job : early_)
             count(std::move(job));
         early_.clear();
@@ -33,25 +34,29 @@ public:
     // Called by the server's thread.
     void submit(Job<CountTask> job) {
         const std::lock_guard lock(mutex_);
-        if (pool_.has_value())
+        if (tokenizer_ != nullptr)
             count(std::move(job));
         else
             early_.push_back(std::move(job));
     }
 
 private:
+    static constexpr std::size_t kShortBytes = 16 * 1024;  // counted in up to 20 ms
+
     void count(Job<CountTask> job) {
-        pool_->submit([this, job = std::move(job)] {
+        const std::size_t bytes = job.task.text.size();
+        const auto run = [this, job = std::move(job)] {
             if (!job.is_abandoned())
                 outbox_.post(job.serial, Count{tokenizer_->count(job.task.text)});
-        });
+        };
+        (bytes <= kShortBytes ? short_ : long_)->submit(run, bytes);
     }
 
     Outbox &outbox_;
     std::mutex mutex_;
     const Tokenizer *tokenizer_ = nullptr;
-    std::vector<Job<CountTask>> early_;  // that came while the model was loaded
-    std::optional<WorkerPool> pool_;     // last: its thread uses the others
+    std::vector<Job<CountTask>> early_;       // that came while the model was loaded
+    std::optional<WorkerPool> short_, long_;  // last: their threads use the others
 };
 
 }  // namespace steadytext::daemon

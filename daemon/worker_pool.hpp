@@ -1,9 +1,10 @@
 // Threads beside the engine's own thread, for work that must not delay decoding for other requests.
 //
-// Owned by the generator. Regime: pure. Tasks begin in the order in which they came. There are as many threads as
-// possible requests, so no task waits for the end of another task. The threads have low priority, so the engine's
-// threads come first. A pool for long tasks has the lowest priority: its threads use only the time that the engine and
-// the other pool leave, in long slices, and wake up without interrupting other threads.
+// Owned by an engine. Regime: pure. The shortest task begins first, and at one turn of four the task that came first; so
+// many long tasks delay a short task by little, and many short tasks delay a long task by a bounded number of them.
+// The generator has as many threads as possible requests, so no task waits there. The threads have low priority, so the
+// engine's threads come first. A pool for long tasks has the lowest priority: its threads use only the time that the
+// engine and the other pools leave, in long slices, and wake up without interrupting other threads.
 #pragma once
 
 #include <sched.h>
@@ -11,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -45,10 +47,11 @@ public:
             thread.join();
     }
 
-    void submit(std::function<void()> task) {
+    // `length`: in any unit, the same for all tasks.
+    void submit(std::function<void()> run, std::size_t length = 0) {
         {
             const std::lock_guard lock(mutex_);
-            tasks_.push_back(std::move(task));
+            tasks_.push_back({length, std::move(run)});
         }
         condition_.notify_one();
     }
@@ -56,6 +59,12 @@ public:
 private:
     static constexpr int kNiceness = 5;
     static constexpr int kNicenessOfLong = 15;
+    static constexpr unsigned kFirstComeEvery = 4;  // turns
+
+    struct Task {
+        std::size_t length;
+        std::function<void()> run;
+    };
 
     // Changes this thread only, on Linux. If the system refuses, the thread works all the same.
     void lower_priority() const {
@@ -69,23 +78,34 @@ private:
     void run() {
         lower_priority();
         for (;;) {
-            std::function<void()> task;
+            Task task;
             {
                 std::unique_lock lock(mutex_);
                 condition_.wait(lock, [this] { return closed_ || !tasks_.empty(); });
                 if (closed_)
                     return;
-                task = std::move(tasks_.front());
-                tasks_.pop_front();
+                task = take();
             }
-            task();
+            task.run();
         }
+    }
+
+    // The mutex is held, and there is a task.
+    Task take() {
+        const auto next = ++turn_ % kFirstComeEvery == 0
+                              ? tasks_.begin()
+                              : std::min_element(tasks_.begin(), tasks_.end(),
+                                                 [](const Task &a, const Task &b) { return a.length < b.length; });
+        Task task = std::move(*next);
+        tasks_.erase(next);
+        return task;
     }
 
     const bool are_long_;
     std::mutex mutex_;
     std::condition_variable condition_;
-    std::deque<std::function<void()>> tasks_;
+    std::deque<Task> tasks_;
+    unsigned turn_ = 0;
     bool closed_ = false;
     std::vector<std::thread> threads_;
 };

@@ -1,0 +1,92 @@
+# Texts of a megabyte, of which tokens are made for a second: other texts to embed and to count are not delayed by them at steadytextd, and have
+# the vectors that they have alone. No test looks at the clock: it is counted how many long texts were answered before the short texts.
+use strict;
+use warnings;
+use File::Temp qw(tempdir);
+use IPC::Run qw(start finish timeout);
+use JSON::PP;
+use Test::More;
+
+my $patience = 600;  # seconds; the machine may be busy
+my ($long, $short) = (16, 20);
+my $folder   = tempdir(CLEANUP => 1);
+my $json     = JSON::PP->new->utf8->canonical->allow_nonref;
+my $endpoint = "ipc://$folder/daemon";
+chomp(my $models = `scripts/models --print-dir`);
+
+my ($in, $log) = ('', '');
+my $daemon = start [ 'build/steadytextd', '--endpoint', $endpoint, '--exit-on-stdin-eof', '--threads', 1, '--embedding-overflow', 'error',
+    '--embedding-model', "$models/all-minilm-l6-v2.gguf" ], '<', \$in, '>&', \$log, timeout($patience);
+$daemon->pump until $log =~ /steadytextd: ready/ || !$daemon->pumpable;
+
+sub connect_to_daemon {
+    my %client = (in => '', out => '');
+    $client{process} = start [ 'build/wire-client', $endpoint, $patience * 1000 ], '<', \$client{in}, '>', \$client{out}, timeout($patience);
+    return \%client;
+}
+
+sub say_to {
+    my ($client, $id, $method, %params) = @_;
+    $client->{in} .= $json->encode({ id => $id, method => $method, params => \%params }) . "\n";
+    $client->{process}->pump_nb while length $client->{in};
+    return;
+}
+
+sub reply_to {
+    my ($client) = @_;
+    $client->{in} .= "<\n";
+    $client->{process}->pump until $client->{out} =~ s/^(.*)\n//;
+    return $json->decode($1);
+}
+
+my $honest = connect_to_daemon();
+my @words = do { open my $file, '<', 'demo/sentences.txt' or die $!; split ' ', join ' ', <$file> };
+my @texts = map { join ' ', @words[ $_ .. $_ + 7 ] } 1 .. $short;
+my $megabyte = substr join(' ', (@words) x (1 + 1_000_000 / length join ' ', @words)), 0, 1_000_000;
+my %ask = (
+    'embeddings' => sub { my ($id, $text) = @_; return { id => $id, method => 'embed_batch', params => { texts => [$text] } } },
+    'counts of tokens' => sub { my ($id, $text) = @_; return { id => $id, method => 'count_tokens', params => { text => $text } } },
+);
+sub answer { my ($ask, $text) = @_; my $request = $ask->('short', $text); say_to($honest, 'short', $request->{method}, %{ $request->{params} }); return reply_to($honest) }
+
+# Long texts of another client, written to a file first, so that they are sent at once.
+sub send_long {
+    my ($ask) = @_;
+    open my $requests, '>', "$folder/requests" or die $!;
+    print {$requests} $json->encode($ask->("long $_", $megabyte . $_)), "\n" for 1 .. $long;
+    print {$requests} "<$long\n";
+    close $requests or die $!;
+    my $other = start [ 'build/wire-client', $endpoint, $patience * 1000 ], '<', "$folder/requests", '>', "$folder/replies", timeout($patience);
+    select undef, undef, undef, 0.01 until arrived() > 0;
+    return $other;
+}
+sub arrived { open my $replies, '<', "$folder/replies" or return 0; my @lines = <$replies>; return scalar @lines }
+
+for my $what (sort keys %ask) {
+    my $ask   = $ask{$what};
+    my @alone = map { answer($ask, $_) } @texts;
+    my $other = send_long($ask);
+    my $before = arrived();
+    my @beside = map { answer($ask, $_) } @texts;
+    my $meanwhile = arrived() - $before;
+    is_deeply \@beside, \@alone, "$what: beside long texts $short short ones have the answers that they have alone";
+    cmp_ok $meanwhile, '<=', ($long - $before) / 2, "  and do not wait for them: of $long $before were answered before, $meanwhile meanwhile";
+    finish $other;
+    open my $file, '<', "$folder/replies" or die $!;
+    my @replies = map { $json->decode($_) } <$file>;
+    is scalar(grep { $what eq 'embeddings' ? $_->{error} !~ /beyond the model's window/ : !$_->{result}{tokens} } @replies), 0, '  each long text has its answer';
+}
+
+# A text of a hundred kilobytes is not behind all that are ten times as long.
+my $other  = send_long($ask{'counts of tokens'});
+my $before = arrived();
+is answer($ask{'counts of tokens'}, substr $megabyte, 0, 100_000)->{error}, undef, 'a text between the two';
+my $meanwhile = arrived() - $before;
+cmp_ok $meanwhile, '<=', ($long - $before) / 2, "waits for few of the long ones: of $long $before were answered before, $meanwhile meanwhile";
+finish $other;
+
+finish $_->{process} for $honest;
+$daemon->signal('TERM');
+finish $daemon;
+is $daemon->result(0), 0, 'the daemon ends when asked to';
+done_testing;
