@@ -81,6 +81,13 @@ same(2000, 2000, 'SELECT r.id FROM barrier r JOIN movies m ON m.id = r.movie WHE
 same(1000, 1000, 'SET ROLE app; SELECT r.id FROM ruled r JOIN movies m ON m.id = r.movie WHERE m.year = 1999 AND Q(r.body);');
 same(133,  2000, 'SET ROLE app; SELECT r.id FROM reviews r JOIN movies m ON m.id = r.movie WHERE m.year = 1999 AND Q(r.body);');
 
+# A join that stops at the first row that meets its conditions, as there is no second: the call is what finds it.
+$cluster->sql('CREATE UNIQUE INDEX titles ON movies (title); ANALYZE movies');
+my $loops = 'SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_indexscan = off; SET enable_bitmapscan = off;';
+my $found = q(SELECT r.id, m.id FROM reviews r JOIN movies m ON m.title = steadytext_generate('movie ' || r.movie) WHERE r.id <= 1500);
+like($cluster->sql("$loops EXPLAIN (VERBOSE, COSTS OFF) $found"), qr/Inner Unique: true/, 'such a join');
+is($cluster->sql("$loops SELECT count(*) FROM ($found) q"), 1500, 'finds all rows');
+
 # A view with a security barrier that a statement changes has no name of its own in the plan any more: its condition still comes first.
 $cluster->sql(q(CREATE TABLE hidden AS SELECT i AS id, i AS movie, 'review ' || i AS body, 'secret ' || i AS secret FROM generate_series(1, 150) i;
     CREATE VIEW shown WITH (security_barrier) AS SELECT * FROM hidden WHERE steadytext_generate(body) <> 'review 7';

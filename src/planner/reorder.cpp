@@ -232,10 +232,10 @@ void look_anew(const Ground &ground, const List *plans) {
 }
 
 // Of a join that drops rows it is the same whether a condition is among those of the join or behind them; only behind
-// them can its calls be asked ahead.
+// them can its calls be asked ahead. Not of one that looks for a single row, which its conditions make it.
 void part_conditions(Join &join) {
     const int kept = first_with_call(join.joinqual);
-    if (join.jointype != JOIN_INNER || kept == list_length(join.joinqual))
+    if (join.jointype != JOIN_INNER || join.inner_unique || kept == list_length(join.joinqual))
         return;
     join.plan.qual = list_concat(list_copy_tail(join.joinqual, kept), join.plan.qual);
     join.joinqual = list_truncate(list_copy(join.joinqual), kept);
