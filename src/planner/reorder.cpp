@@ -16,6 +16,7 @@ extern "C" {
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 }
@@ -231,13 +232,32 @@ void look_anew(const Ground &ground, const List *plans) {
         look_anew(ground, static_cast<Plan *>(lfirst(cell)));
 }
 
+bool is_constant(const void *expression) {
+    return pull_var_clause(static_cast<Node *>(const_cast<void *>(expression)), 0) == NIL;
+}
+
+// The planner knows a row to be single by conditions that two values are equal.
+bool may_make_single(const Node *condition) {
+    if (!is_opclause(condition))
+        return false;
+    const auto *operation = reinterpret_cast<const OpExpr *>(condition);
+    return list_length(operation->args) == 2 && !is_constant(linitial(operation->args)) &&
+           !is_constant(lsecond(operation->args)) &&
+           op_mergejoinable(operation->opno, exprType(static_cast<const Node *>(linitial(operation->args))));
+}
+
 // Of a join that drops rows it is the same whether a condition is among those of the join or behind them; only behind
-// them can its calls be asked ahead. Not of one that looks for a single row, which its conditions make it.
+// them can its calls be asked ahead. Not of one that looks for a single row, if the condition may be what makes it single.
 void part_conditions(Join &join) {
     const int kept = first_with_call(join.joinqual);
-    if (join.jointype != JOIN_INNER || join.inner_unique || kept == list_length(join.joinqual))
+    if (join.jointype != JOIN_INNER || kept == list_length(join.joinqual))
         return;
-    join.plan.qual = list_concat(list_copy_tail(join.joinqual, kept), join.plan.qual);
+    List *late = list_copy_tail(join.joinqual, kept);
+    ListCell *cell;
+    foreach (cell, late)
+        if (join.inner_unique && may_make_single(static_cast<const Node *>(lfirst(cell))))
+            return;
+    join.plan.qual = list_concat(late, join.plan.qual);
     join.joinqual = list_truncate(list_copy(join.joinqual), kept);
 }
 
