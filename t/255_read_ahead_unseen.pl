@@ -179,4 +179,18 @@ for my $query (map { $own{$_} } grep { /more rows/ } sort keys %own) {
 }
 my $with_key = 'SELECT t.id, steadytext_generate(body || (SELECT m FROM pairs WHERE a = t.id AND b = 1), use_cache => false) FROM t ORDER BY id';
 is($cluster->sql($with_key), join("\n", map { "$_|b${_}p$_" } 1 .. 60), 'and each row has its own');
+
+# A function that is STABLE plans its statement late, and runs it with the snapshot of its caller: older than an index that was made meanwhile.
+$cluster->sql(q(CREATE TABLE asked (k int, x text); INSERT INTO asked SELECT i, 'x' || i FROM generate_series(1, 8) i; CREATE TABLE keys (k int, y text); INSERT INTO keys SELECT i, '' FROM generate_series(1, 8) i;
+    INSERT INTO keys VALUES (7, 'twice'); ANALYZE asked, keys;
+    CREATE FUNCTION late(text) RETURNS text STABLE LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT string_agg(x, ' ') FROM (SELECT x FROM asked
+        WHERE steadytext_generate(x || (SELECT y FROM keys WHERE keys.k = asked.k), use_cache => false) IS NOT NULL LIMIT 6) q); END $$;));
+my ($holder, $caller) = ($cluster->session, $cluster->session);
+$holder->ask('SELECT pg_advisory_lock(5);');
+$caller->send('SELECT late((SELECT pg_advisory_xact_lock(5))::text)');
+ok($cluster->poll_until(q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted), '1'), 'a statement has its snapshot and waits');
+$cluster->sql(q(DELETE FROM keys WHERE y = 'twice'; CREATE UNIQUE INDEX ON keys (k)));
+$holder->ask('SELECT pg_advisory_unlock(5);');
+is($caller->ask(q(SELECT 'next';)), "x1 x2 x3 x4 x5 x6\nnext", 'an index younger than the snapshot does not tell of one row') or diag $caller->{err};
+$_->finish for $holder, $caller;
 done_testing;

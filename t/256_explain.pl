@@ -106,6 +106,13 @@ cmp_ok($values, '>=', 6, "the calls of $values of them are known");
 my $sampled = $cluster->try_sql(q(SET statement_timeout = '20s'; SELECT calls IS NULL, row_count > 1e8 FROM steadytext_explain('SELECT steadytext_generate(i::text) FROM generate_series(1, 1000000000) i')));
 is($sampled->{out} . $sampled->{state}, 't|t', 'what would take long before its first row is estimated');
 
+# What a foreign server writes by itself is not read here.
+$cluster->sql(qq(CREATE EXTENSION postgres_fdw; CREATE SERVER here FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '$cluster->{PGHOST}', port '$cluster->{PGPORT}', dbname 'steadytext');
+    CREATE USER MAPPING FOR CURRENT_USER SERVER here; CREATE FOREIGN TABLE far (id int, answer text) SERVER here OPTIONS (table_name 'docs')));
+for my $write (q(UPDATE far SET answer = 'x' WHERE id = 1), q(DELETE FROM far WHERE id = 1), q(UPDATE far SET answer = steadytext_generate(answer) WHERE id = 1)) {
+    is($cluster->try_sql("SELECT * FROM steadytext_explain(\$q\$$write\$q\$)")->{state}, '', "explained: $write");
+}
+
 # Prices.
 my $query = q(SELECT steadytext_generate('elm ' || body) FROM docs);
 my $model = $cluster->sql("SELECT model FROM steadytext_explain(\$q\$$query\$q\$)");

@@ -22,8 +22,13 @@ sub nested {
     return "SELECT steadytext_generate('n' || $text || g) FROM generate_series(1, 2) g";
 }
 
+# Each column of a wide table named a thousand times, and a call in each of thousands of elements.
+$cluster->sql('CREATE TABLE wide (' . join(', ', map { "c$_ int" } 0 .. 1599) . ')');
+my $rows  = q(SELECT steadytext_generate('a' || c0::text), ARRAY[) . join(', ', ('ROW(wide.*)') x 1000) . '] FROM wide';
+my $calls = 'SELECT ARRAY[' . join(', ', map { "steadytext_generate(c0::text, $_)" } 1 .. 5000) . '] FROM wide';
+
 my $off = 'SET steadytext.read_ahead = off; SET steadytext.reorder = off;';
-for my $query (doubling(45), nested(150), doubling(3), nested(3)) {
+for my $query (doubling(45), nested(150), doubling(3), nested(3), $rows, $calls) {
     my $plain = $cluster->try_sql("$off SET statement_timeout = '60s'; EXPLAIN $query");
     is($plain->{state}, '', substr($query, 0, 60) . ' ... is planned by PostgreSQL') or diag $plain->{err};
     my $ours = $cluster->try_sql("SET statement_timeout = '60s'; EXPLAIN $query");

@@ -105,6 +105,12 @@ my $id = $standby->sql(q(SELECT steadytext_generate_async('a job for the new pri
 ok($standby->poll_until("SELECT status FROM steadytext_queue WHERE request_id = '$id'", 'completed', 90), 'and its queue works');
 $standby->sql(q(UPDATE steadytext_cache SET response = 'by the new primary' WHERE prompt = 'which change?'));
 is($idle->ask("$question;"), 'by the new primary', 'a change by the new primary counts at once');
+# Nobody waits for the primary that is no more.
+$standby->sql('ALTER TABLE _steadytext.cache_clears SET (fillfactor = 100)');
+my $locks = $standby->session;
+$locks->ask('BEGIN; LOCK TABLE _steadytext.cache_clears;');
+is($idle->ask("$question;", 20), 'by the new primary', 'the table of the primary\'s clears is not read again');
+$locks->finish;
 $idle->finish;
 
 done_testing;

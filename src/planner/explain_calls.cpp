@@ -353,6 +353,23 @@ bool explain_scans(PlanState *state, void *context) {
     return planstate_tree_walker(state, as_walker(explain_scans), context);
 }
 
+// Whether a foreign server writes what a scan of this plan reads, instead of the node above that writes.
+bool is_written_elsewhere(const Plan *plan) {
+    if (plan == nullptr)
+        return false;
+    if (IsA(plan, ForeignScan))
+        return reinterpret_cast<const ForeignScan *>(plan)->operation != CMD_SELECT;
+    if (IsA(plan, Result))
+        return is_written_elsewhere(plan->lefttree);
+    if (!IsA(plan, Append))
+        return false;
+    ListCell *cell;
+    foreach (cell, reinterpret_cast<const Append *>(plan)->appendplans)
+        if (is_written_elsewhere(static_cast<const Plan *>(lfirst(cell))))
+            return true;
+    return false;
+}
+
 // A statement that writes is begun as if it only read. Its subqueries stay: what is read may need their values.
 PlannedStmt *without_writes(const PlannedStmt *statement) {
     auto *reading = makeNode(PlannedStmt);
@@ -371,7 +388,8 @@ PlannedStmt *without_writes(const PlannedStmt *statement) {
 void explain(const char *text, ReturnSetInfo *result) {
     PlannedStmt *statement = plan_with_calls(pg::one_statement(text), text);
     PlannedStmt *reading = without_writes(statement);
-    const bool may_read = !statement->hasModifyingCTE;
+    const bool may_read = !statement->hasModifyingCTE && !(IsA(statement->planTree, ModifyTable) &&
+                                                           is_written_elsewhere(outerPlan(statement->planTree)));
     // Either begin checks the caller's rights.
     QueryDesc *query = CreateQueryDesc(may_read ? reading : statement, text, GetActiveSnapshot(), InvalidSnapshot,
                                        None_Receiver, nullptr, nullptr, 0);

@@ -127,7 +127,13 @@ bool can_begin(const FuncExpr &call, const Function &function, const Ground &gro
 
 // ---- guards ---------------------------------------------------------------------------------------------------------
 
+// Each is compared with all that are there. Those beyond are asked in their turn.
+constexpr int kMaxCalls = 1000;
+
 void add_call(FuncExpr *call, Collected &calls) {
+    if (list_length(calls.calls) >= kMaxCalls)
+        return;
+    CHECK_FOR_INTERRUPTS();
     ListCell *cell;
     foreach (cell, calls.calls)
         if (equal(lfirst(cell), call) && equal(list_nth(calls.guards, foreach_current_index(cell)), calls.guard))

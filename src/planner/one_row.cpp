@@ -6,6 +6,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
@@ -14,6 +15,7 @@ extern "C" {
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 }
 
@@ -83,11 +85,17 @@ bool is_btree(Oid index) {
     return is;
 }
 
-// The index allows one row for each value of its columns, now and not at the end of a transaction, and all rows are in it:
-// also those that only a snapshot of before the index may still see, so no such snapshot is used.
+// A snapshot of before the index may see rows that are not in it. That of the statement is this one or a later one, unless
+// a transaction has one for all its statements.
+bool is_older_than_snapshots(HeapTuple index) {
+    return !IsolationUsesXactSnapshot() && ActiveSnapshotSet() &&
+           TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->t_data), GetActiveSnapshot()->xmin);
+}
+
+// The index allows one row for each value of its columns, now and not at the end of a transaction, and all rows are in it.
 bool is_unique(HeapTuple tuple) {
     const auto *index = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
-    return !IsolationUsesXactSnapshot() && index->indisunique && index->indimmediate && index->indisvalid &&
+    return is_older_than_snapshots(tuple) && index->indisunique && index->indimmediate && index->indisvalid &&
            index->indisready && index->indislive && !index->indcheckxmin && !index->indisexclusion &&
            heap_attisnull(tuple, Anum_pg_index_indpred, nullptr) &&
            heap_attisnull(tuple, Anum_pg_index_indexprs, nullptr) && is_btree(index->indexrelid);

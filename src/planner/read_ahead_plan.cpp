@@ -8,6 +8,7 @@
 #include "src/guc.hpp"
 #include "src/planner/find_calls.hpp"
 #include "src/planner/calm.hpp"
+#include "src/planner/columns.hpp"
 #include "src/planner/cursor_place.hpp"
 #include "src/planner/reorder.hpp"
 
@@ -50,18 +51,15 @@ Node *renumbered(Node *node, void *columns) {
     if (!IsA(node, Var) && !IsA(node, WindowFunc))
         return expression_tree_mutator(
             node, reinterpret_cast<pg::tree_mutator_type>(reinterpret_cast<void (*)()>(renumbered)), columns);
-    const auto *all = static_cast<const List *>(columns);
-    int place = 0;
-    while (place < list_length(all) && !equal(list_nth(all, place), node))
-        place++;
-    if (place == list_length(all))
+    const int place = static_cast<const Columns *>(columns)->place_of(node);
+    if (place < 0)
         elog(ERROR, "a column of a plan is not among those of the plan below it");
     return reinterpret_cast<Node *>(column_of(node, INDEX_VAR, place + 1));
 }
 
-List *renumbered(const List *nodes, const List *columns) {
+List *renumbered(const List *nodes, const Columns &columns) {
     return reinterpret_cast<List *>(
-        renumbered(reinterpret_cast<Node *>(const_cast<List *>(nodes)), const_cast<List *>(columns)));
+        renumbered(reinterpret_cast<Node *>(const_cast<List *>(nodes)), const_cast<Columns *>(&columns)));
 }
 
 // As renumbered(), where each column of the plan below has kept its number.
@@ -335,13 +333,12 @@ Plan *parted(Walk &walk, Plan *plan, const Want &want) {
         !is_calm(plan, walk.ground, true))
         return plan;
 
-    List *columns = NIL;
-    columns = list_concat_unique(columns,
-                                 pull_var_clause(reinterpret_cast<Node *>(plan->targetlist), PVC_INCLUDE_WINDOWFUNCS));
-    columns = list_concat_unique(columns, pull_var_clause(reinterpret_cast<Node *>(late), 0));
+    Columns columns;
+    if (!columns.take(plan->targetlist, walk.ground) || !columns.take(late, walk.ground))
+        return plan;
     List *entries = NIL;
-    for (int i = 0; i < list_length(columns); i++)
-        entries = lappend(entries, makeTargetEntry(static_cast<Expr *>(copyObjectImpl(list_nth(columns, i))),
+    for (int i = 0; i < list_length(columns.all()); i++)
+        entries = lappend(entries, makeTargetEntry(static_cast<Expr *>(copyObjectImpl(list_nth(columns.all(), i))),
                                                    static_cast<AttrNumber>(i + 1), nullptr, false));
     if (has_record(entries) || !is_harmless(entries, walk.ground))
         return plan;

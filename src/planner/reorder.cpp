@@ -102,6 +102,7 @@ int best_step(const Way &way) {
 
 // The place of the column among the entries, which it joins if it is missing.
 int place_of(Plan *plan, Var *column) {
+    CHECK_FOR_INTERRUPTS();
     ListCell *cell;
     foreach (cell, plan->targetlist) {
         const auto *entry = static_cast<const TargetEntry *>(lfirst(cell));

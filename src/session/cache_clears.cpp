@@ -66,8 +66,7 @@ void follow_primary() {
     shmem::CacheEpochs &epochs = *shmem::segment().cache_epochs;
     // Before the number is read: a clear that is replayed meanwhile is heard of afterwards.
     pg::once([] { CacheRegisterRelcacheCallback(hear, 0); });
-    if (RecoveryInProgress())
-        epochs.follow();
+    epochs.follow();
     has_heard = true;
     heard_of = table_of_clears();
     const std::int64_t number = clears();
@@ -109,15 +108,15 @@ void announce_clear() {
 }
 
 void heed_clears() {
-    static bool is_first = true;
-    if (is_first && !RecoveryInProgress()) {
-        is_first = false;
+    static bool is_first = true, follows = true;
+    if (!follows)
+        return;
+    follows = RecoveryInProgress();
+    if (!follows)  // there is no primary, or no longer: what it has cleared is forgotten with all else
         shmem::segment().cache_epochs->end_following();
-    }
-    if (is_first || !has_heard) {
-        is_first = false;
+    else if (is_first || !has_heard)
         follow_primary();
-    }
+    is_first = false;
 }
 
 }  // namespace steadytext::session
