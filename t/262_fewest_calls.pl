@@ -65,10 +65,15 @@ is($first->('SET ROLE app; SET plan_cache_mode = force_generic_plan; PREPARE p(t
     'plot', 'a question that is not known yet');
 is($first->('SET ROLE app;', "SELECT id FROM reviews WHERE steadytext_if('about the plot', body) AND st_if('about the music', body)"), 'music', 'a short name is the same function');
 # PostgreSQL puts the last last, by what it takes functions for.
-my $last = "steadytext_if('about the music', " . 'lower(' x 9 . 'body' . ')' x 10;
+my $last = q((((((steadytext_if('about the music', body) > false) > false) > false) > false) > false));
 is($first->('SET ROLE app;', "SELECT id FROM reviews WHERE steadytext_if('about the plot', body) AND 10 / length(steadytext_if('about the plot', body)::text) >= 0 AND $last"),
     'plot', 'not past what may raise an error');
 is($first->('SET ROLE app;', "SELECT id FROM reviews WHERE steadytext_if('about the plot', body) AND $last"), 'music', 'but past what may not');
+
+# What comes first is asked about texts that the other one kept from it. So it must take them as the other one does.
+$cluster->sql("SET ROLE app; SELECT count(*) FROM reviews WHERE steadytext_generate_choice(body, ARRAY['music', 'warm', 'cold']) = 'music'");
+is($first->('SET ROLE app;', "SELECT id FROM reviews WHERE steadytext_if('about the plot', body) AND steadytext_generate_choice(body, ARRAY['music', 'warm', 'cold']) = 'music'"), 'plot', 'one that refuses NULL stays');
+is($first->('SET ROLE app;', "SELECT id FROM reviews WHERE steadytext_if('about the plot', body) AND steadytext_if('about the music', body || '')"), 'plot', 'one about another text too');
 $cluster->sql("SELECT steadytext_stat_reset()");
 is($asked->('app'), 'plot', 'steadytext_stat_reset() forgets');
 $cluster->sql("SET steadytext.track_calls = off; SET ROLE app; SELECT count(*) FROM reviews WHERE $both");

@@ -40,7 +40,6 @@ def measure(bench: Bench) -> dict[str, Measured]:
     table: dict[str, list[float]] = {}
     with cluster("echo", "jit = off", "max_parallel_workers_per_gather = 0") as asked:
         asked.value(setup)
-        asked.ask_echo("control", {"delay_ms": 1})  # beside it, what a call takes by chance is little
         for number in range(1, ROUNDS + 1):
             sums = {"plain": 0, "ours": 0, "fewest": 0}
             asked.value("SELECT steadytext_stat_reset()")

@@ -131,8 +131,9 @@ double share_met(Node *condition, const FuncExpr &expression, const Function &fu
 }
 
 struct Known {
-    double met = -1;  // share of rows
-    double us = -1;   // for a row
+    double met = -1;                 // share of rows
+    double us = -1;                  // for a row
+    const FuncExpr *call = nullptr;  // the only one
 };
 
 Known known_of(Node *condition) {
@@ -143,8 +144,25 @@ Known known_of(Node *condition) {
     const Function &function = *function_of(calls.only->funcid);
     const AnswerCounts::Seen seen = session::seen_answers(function, *calls.only);
     if (seen.total() < kFewAnswers)
-        return {-1, usual_us(function.kind)};
-    return {share_met(condition, *calls.only, function, seen), seen.mean_us};
+        return {-1, usual_us(function.kind), calls.only};
+    return {share_met(condition, *calls.only, function, seen), seen.mean_us, calls.only};
+}
+
+const void *text_of(const FuncExpr &call) { return list_nth(call.args, function_of(call.funcid)->varying); }
+
+bool takes_null(const FuncExpr &call) {
+    LOCAL_FCINFO(nothing, FUNC_MAX_ARGS);
+    InitFunctionCallInfoData(*nothing, nullptr, static_cast<short>(list_length(call.args)), InvalidOid, nullptr,
+                             nullptr);
+    for (int i = 0; i < nothing->nargs; i++)
+        nothing->args[i] = {static_cast<Datum>(0), true};
+    return function_of(call.funcid)->foresee(nothing) == session::ahead::Foreseen::AsksNothing;
+}
+
+// If `later` comes first, it is asked about more rows. It refuses no text among them that `sooner` would not refuse.
+bool refuses_no_more(const Known &later, const Known &sooner) {
+    return later.call != nullptr && sooner.call != nullptr && takes_null(*later.call) &&
+           equal(text_of(*later.call), text_of(*sooner.call));
 }
 
 // The share of rows for which the conditions behind it need not be looked at.
@@ -154,7 +172,7 @@ double decided(const Known &known, BoolExprType type) { return type == AND_EXPR 
 // a condition of which nothing is known, `later` may decide nothing and `sooner` everything.
 bool is_better(const Known &later, const Known &sooner, BoolExprType type) {
     constexpr double kCertain = 1.05;
-    if (later.met < 0 || later.us < 0 || sooner.us < 0)
+    if (later.met < 0 || later.us < 0 || sooner.us < 0 || !refuses_no_more(later, sooner))
         return false;
     double dearer = std::max(sooner.us, 1.0) / std::max(later.us, 1.0);  // for each call of `later`
     if (dearer < kAlike && dearer > 1 / kAlike)

@@ -3,7 +3,8 @@
 //
 // How many rows a condition drops, and how long its calls take, is what the role's earlier calls of the same question have shown
 // (src/session/answer_counts.hpp). Where that is not known, the order stays as it is. A condition stays behind one that may raise an
-// error by something other than its calls.
+// error by something other than its calls; and comes before another one only if both are about the same text, and it takes NULL, so that
+// it refuses no text that the other one would have kept from it.
 //
 // Called by reorder.cpp. Regime: pg.
 #pragma once

@@ -135,20 +135,23 @@ Node *lifted(Node *node, void *context) {
 
 int side_of(const Way::Step &step) { return step.is_inner ? INNER_VAR : OUTER_VAR; }
 
-void move(const Ground &ground, const Way &way, int to, List *quals) {
-    for (int i = way.count - 1; i > to; i--) {
-        Lift lift{way.steps[i].plan, side_of(way.steps[i - 1])};
-        quals = reinterpret_cast<List *>(lifted(reinterpret_cast<Node *>(quals), &lift));
-    }
-    Plan *plan = way.steps[to].plan;
-    plan->qual = in_order(list_concat(plan->qual, quals), ground);
-}
-
 int first_with_call(const List *quals) {
     int i = 0;
     while (i < list_length(quals) && !has_call(list_nth(quals, i)))
         i++;
     return i;
+}
+
+void move(const Ground &ground, const Way &way, int to, List *quals) {
+    for (int i = way.count - 1; i > to; i--) {
+        Lift lift{way.steps[i].plan, side_of(way.steps[i - 1])};
+        quals = reinterpret_cast<List *>(lifted(reinterpret_cast<Node *>(quals), &lift));
+    }
+    // What the join itself asks of its rows has not seen those that the condition drops.
+    Plan *plan = way.steps[to].plan;
+    const int place = first_with_call(plan->qual);
+    List *before = list_truncate(list_copy(plan->qual), place), *behind = list_copy_tail(plan->qual, place);
+    plan->qual = in_order(list_concat(list_concat(before, quals), behind), ground);
 }
 
 // ---- the node where a way begins ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ CREATE TABLE authors (id int PRIMARY KEY, country text);
 INSERT INTO authors SELECT i, 'country ' || i % 8 FROM generate_series(1, 100) i;
 CREATE TABLE reviews (id int PRIMARY KEY, movie int, author int, stars int, music text, plot text, tone text, suspense int, mood text, body text, answer text);
 INSERT INTO reviews SELECT i, i % 150 + 1, i * 7 % 100 + 1, i / 3 % 5 + 1, music, plot, tone, suspense, mood,
-    format('review %s <say music>%s</say><say plot>%s</say><say label>%s</say><say suspense>%s</say><say acting>%s</say>', i, music, plot, tone, suspense, mood)
+    format('review %s of the acting <say music>%s</say><say plot>%s</say><say label>%s</say><say suspense>%s</say><say acting>%s</say>', i, music, plot, tone, suspense, mood)
     FROM generate_series(1, :rows) i, LATERAL (SELECT CASE WHEN i * 7919 % 100 < 8 THEN 'yes' ELSE 'no' END AS music, CASE WHEN i * 3571 % 97 < 60 THEN 'yes' ELSE 'no' END AS plot,
         CASE WHEN i * 31 % 101 < 70 THEN 'good' WHEN i * 31 % 101 < 97 THEN 'bad' ELSE 'mixed' END AS tone, i * 13 % 89 % 11 AS suspense,
         CASE WHEN i * 17 % 83 < 40 THEN 'warm' ELSE 'cold' END AS mood) truth;
@@ -80,10 +80,10 @@ SELECT id FROM reviews WHERE steadytext_if('about the plot', body) AND steadytex
 -- fewest
 SELECT count(*) + count(*) FILTER (WHERE tone = 'mixed') FROM reviews;
 
--- query: a label that most have, and a choice
-SELECT id FROM reviews WHERE steadytext_classify(body, ARRAY['good', 'bad', 'mixed']) IN ('good', 'bad') AND steadytext_generate_choice('How is the acting? ' || body, ARRAY['warm', 'cold']) = 'warm';
+-- query: a choice, and a label that few have
+SELECT id FROM reviews WHERE steadytext_generate_choice(body, ARRAY['warm', 'cold']) = 'warm' AND steadytext_classify(body, ARRAY['good', 'bad', 'mixed']) NOT IN ('good', 'bad');
 -- fewest
-SELECT count(*) + count(*) FILTER (WHERE mood = 'warm') FROM reviews;
+SELECT count(*) + count(*) FILTER (WHERE tone = 'mixed') FROM reviews;
 
 -- query: a mark and a condition, denied
 SELECT id FROM reviews WHERE NOT steadytext_if('about the music', body) AND steadytext_score('How much suspense?', body) >= 0.8;
