@@ -1,7 +1,7 @@
 // Times of kinds of calls, kept for a second, and the support function: see call_cost.hpp. Regime: pg.
 //
-// A call's cost is made of what the role's own calls of the same question have taken, those that the cache answered among them; before
-// it has made any, of the median of all calls of the kind. How many of these the cache answered is not told: they are others' too.
+// All calls of a kind cost the same. PostgreSQL puts conditions that cost less first, however little less; were each question to have its
+// own cost, a condition would come before one that keeps texts from it which it refuses (condition_order.hpp).
 #include "src/pg/compat.hpp"
 #include "src/planner/call_cost.hpp"
 #include "shmem/segment.hpp"
@@ -10,7 +10,6 @@
 #include "src/pg/boundary.hpp"
 #include "src/planner/condition_order.hpp"
 #include "src/planner/find_calls.hpp"
-#include "src/session/answer_counts.hpp"
 #include "src/session/concurrent_calls.hpp"
 
 extern "C" {
@@ -83,20 +82,8 @@ const Times &times_now() {
 
 // ---- for PostgreSQL's planner ---------------------------------------------------------------------------------------
 
-// The question's own mean where it is far from the kind's median: it is slower, or the cache has its answers.
-double us_of(const Function &function, const Node *call) {
-    constexpr double kFar = 4;
-    const double usual = usual_us(function.kind);
-    if (call == nullptr || !IsA(call, FuncExpr))
-        return usual;
-    const auto seen = session::seen_answers(function, *reinterpret_cast<const FuncExpr *>(call));
-    if (seen.total() < kFewCalls || (usual >= 0 && seen.mean_us < usual * kFar && seen.mean_us > usual / kFar))
-        return usual;
-    return seen.mean_us;
-}
-
-// In steps of two, from the function's COST on: PostgreSQL puts what costs less first, however little less, so that conditions would
-// change places by chance, and what makes no calls is to stay in front.
+// In steps of two, from the function's COST on: what makes no calls stays in front, and of two kinds that take about as long none goes
+// ahead by chance.
 double cost_of(double us) {
     constexpr double kUsOfUnit = 10, kMost = 10'000, kLeast = 1000;  // the last of cpu_operator_cost
     const double least = kLeast * cpu_operator_cost, cost = std::min(us / kUsOfUnit, kMost);
@@ -104,7 +91,7 @@ double cost_of(double us) {
 }
 
 bool set_cost(SupportRequestCost &request, const Function &function) {
-    double us = us_of(function, request.node);
+    double us = usual_us(function.kind);
     if (us < 0)
         return false;
     if (guc::read_ahead)
