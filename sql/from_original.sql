@@ -300,7 +300,7 @@ ALTER TABLE public.steadytext_queue
     ALTER max_retries SET NOT NULL,
     ADD callback text,
     ADD callback_error text,
-    ADD callback_state text CHECK (callback_state IN ('due', 'running', 'done', 'failed')),
+    ADD callback_state text CHECK (callback_state IN ('due', 'running', 'done', 'failed', 'held')),
     ADD callback_began timestamptz,
     ADD callback_tries int NOT NULL DEFAULT 0,
     ADD callback_pid int,

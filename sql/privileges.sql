@@ -37,7 +37,7 @@ GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometh
     _steadytext.stat_statements(), _steadytext.daemons(), public.steadytext_health_check() TO pg_monitor;
 GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.steadytext_usage,
     public.steadytext_incidents TO pg_monitor;
-GRANT EXECUTE ON FUNCTION _steadytext.selfcheck(), public.steadytext_selfcheck(), _steadytext.version() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION _steadytext.selfcheck(), public.steadytext_selfcheck(), _steadytext.version(), _steadytext.queue_held() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(), public.st_daemon_start(), public.st_daemon_stop(),
     public.steadytext_daemon_register(text, int), public.steadytext_daemon_unregister(text),

@@ -27,7 +27,7 @@ CREATE TABLE public.steadytext_queue (
     daemon_endpoint text,
     callback text,
     callback_error text,
-    callback_state text CHECK (callback_state IN ('due', 'running', 'done', 'failed')),
+    callback_state text CHECK (callback_state IN ('due', 'running', 'done', 'failed', 'held')),
     callback_began timestamptz,
     callback_tries int NOT NULL DEFAULT 0,
     callback_pid int,
@@ -54,13 +54,13 @@ COMMENT ON TABLE public.steadytext_queue IS
 COMMENT ON COLUMN public.steadytext_queue.session_id IS 'The session that made the call, as %c in log_line_prefix.';
 COMMENT ON COLUMN public.steadytext_queue.completed_at IS 'When it ended, however; NULL as long as it is pending or processing.';
 COMMENT ON COLUMN public.steadytext_queue.user_id IS 'The name of the role that made the call, whose limits, cache and statistics are used.';
-COMMENT ON COLUMN public.steadytext_queue.run_at IS 'Not before this time: put off by a failed attempt or a rate limit.';
+COMMENT ON COLUMN public.steadytext_queue.run_at IS 'Not before this time: put off by a failed attempt or a rate limit. infinity: it came with a restore or a copy, and is held.';
 COMMENT ON COLUMN public.steadytext_queue.worker_pid IS 'The worker that has the row, while it renews the lease.';
 COMMENT ON COLUMN public.steadytext_queue.lost_count IS 'How often a worker died while it had the row.';
 COMMENT ON COLUMN public.steadytext_queue.callback IS 'Function called with the request_id, by a session of user_oid, once the result is recorded.';
 COMMENT ON COLUMN public.steadytext_queue.callback_error IS 'SQLSTATE and message of why the callback failed.';
 COMMENT ON COLUMN public.steadytext_queue.callback_state IS
-    'NULL until the result is recorded, or without a callback; then due, running, and done or failed. done commits with what the callback did.';
+    'NULL until the result is recorded, or without a callback; then due, running, and done or failed. done commits with what the callback did. held: it came with a restore or a copy.';
 COMMENT ON COLUMN public.steadytext_queue.callback_began IS 'When the callback was last begun.';
 COMMENT ON COLUMN public.steadytext_queue.callback_tries IS 'How often it was begun: again only if its worker was ended.';
 COMMENT ON COLUMN public.steadytext_queue.callback_pid IS 'The callback worker that has it.';
@@ -76,10 +76,21 @@ CREATE POLICY own_requests ON public.steadytext_queue FOR SELECT USING (user_oid
 -- be any role's.
 CREATE FUNCTION _steadytext.queue_row_check() RETURNS trigger
 AS 'MODULE_PATHNAME', 'steadytext_queue_row_check' LANGUAGE C;
-COMMENT ON FUNCTION _steadytext.queue_row_check() IS 'Makes a row of steadytext_queue nobody''s if its user_oid is not the role that user_id names; a row without a session_user_oid gets its user_oid.';
+COMMENT ON FUNCTION _steadytext.queue_row_check() IS
+    'Makes a row of steadytext_queue nobody''s if its user_oid is not the role that user_id names; a row without a session_user_oid gets its user_oid; holds what a dump or logical replication brings.';
 REVOKE ALL ON FUNCTION _steadytext.queue_row_check() FROM PUBLIC;
 CREATE TRIGGER queue_row_check BEFORE INSERT ON public.steadytext_queue
     FOR EACH ROW EXECUTE FUNCTION _steadytext.queue_row_check();
+CREATE TRIGGER hold_replicated BEFORE UPDATE ON public.steadytext_queue
+    FOR EACH ROW EXECUTE FUNCTION _steadytext.queue_row_check();
+ALTER TABLE public.steadytext_queue ENABLE ALWAYS TRIGGER queue_row_check, ENABLE REPLICA TRIGGER hold_replicated;
+
+-- Of which database the queue is: a copy of a database finds another's name here, and holds what was copied. A dump does
+-- not have this table.
+CREATE TABLE _steadytext.queue_home (system_identifier bigint NOT NULL, database oid NOT NULL);
+INSERT INTO _steadytext.queue_home
+    SELECT c.system_identifier, d.oid FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d WHERE d.datname = current_database();
+COMMENT ON TABLE _steadytext.queue_home IS 'The server and the database whose queue this is: the worker writes it, and holds the calls of a copy.';
 
 -- A role that may write steadytext_queue could name any role and any function there. So each role's request for a
 -- callback is here, where only the C code of steadytext_enqueue() and superusers add rows. A callback without its row
@@ -88,6 +99,28 @@ CREATE TABLE _steadytext.queue_callbacks (request_id uuid PRIMARY KEY, role regr
 COMMENT ON TABLE _steadytext.queue_callbacks IS
     'Which role asked for which callback of which request: the proof without which a callback is not called. It belongs to a superuser.';
 COMMENT ON COLUMN _steadytext.queue_callbacks.owner IS 'Whose function it was: another role''s of the same name is not called.';
+
+-- The proof goes with its call, whoever deletes that. A dump has the proofs before the calls, so a proof without a call
+-- is not one too many.
+CREATE FUNCTION _steadytext.queue_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM _steadytext.queue_callbacks;
+    ELSE
+        DELETE FROM _steadytext.queue_callbacks c USING old_rows o WHERE c.request_id = o.request_id AND o.callback IS NOT NULL;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION _steadytext.queue_deleted() IS 'Deletes the proofs of callbacks whose calls are deleted.';
+REVOKE ALL ON FUNCTION _steadytext.queue_deleted() FROM PUBLIC;
+CREATE TRIGGER queue_deleted AFTER DELETE ON public.steadytext_queue REFERENCING OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.queue_deleted();
+CREATE TRIGGER queue_truncated AFTER TRUNCATE ON public.steadytext_queue
+    FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.queue_deleted();
 
 CREATE VIEW public.steadytext_queue_dead WITH (security_barrier) AS
     SELECT request_id, request_type, user_id, prompt, prompts, params, priority, error, retry_count, lost_count, created_at, started_at,
@@ -428,3 +461,36 @@ CREATE FUNCTION public.steadytext_queue_requeue(request_ids uuid[]) RETURNS int
 AS 'MODULE_PATHNAME', 'steadytext_queue_requeue' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION public.steadytext_queue_requeue(uuid[]) IS
     'Queues failed and cancelled calls of one''s own anew, with all their attempts; how many.';
+
+-- BEGIN ATOMIC binds a body to the table itself, as in sql/cache.sql.
+CREATE FUNCTION _steadytext.queue_held() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT count(*) FROM public.steadytext_queue q
+    WHERE (q.completed_at IS NULL AND q.status = 'pending' AND q.run_at = 'infinity') OR q.callback_state = 'held';
+END;
+COMMENT ON FUNCTION _steadytext.queue_held() IS 'How many calls and callbacks steadytext_queue_release() would let go on.';
+REVOKE ALL ON FUNCTION _steadytext.queue_held() FROM PUBLIC;
+
+CREATE FUNCTION _steadytext.queue_release() RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT _steadytext.queue_look();
+    WITH released AS (
+        UPDATE public.steadytext_queue q
+        SET run_at = CASE WHEN q.status = 'pending' THEN now() ELSE q.run_at END,
+            callback_state = CASE q.callback_state WHEN 'held' THEN 'due' ELSE q.callback_state END
+        WHERE (q.completed_at IS NULL AND q.status = 'pending' AND q.run_at = 'infinity') OR q.callback_state = 'held'
+        RETURNING 1)
+    SELECT count(*) FROM released;
+END;
+REVOKE ALL ON FUNCTION _steadytext.queue_release() FROM PUBLIC;
+
+CREATE FUNCTION public.steadytext_queue_release() RETURNS bigint
+LANGUAGE sql VOLATILE
+AS $$ SELECT _steadytext.queue_release() $$;
+COMMENT ON FUNCTION public.steadytext_queue_release() IS
+    'Lets the calls and callbacks go on that came with a restore or a copy of a database, and are held; how many.';
+REVOKE ALL ON FUNCTION public.steadytext_queue_release() FROM PUBLIC;

@@ -35,7 +35,7 @@ AS $$
     -- Triggers that do not fire: the extension's own check, audit and count rows.
     own_triggers AS (
         SELECT format('%s on %s', t.tgname, o.name) AS said FROM pg_trigger t JOIN objects o ON o.oid = t.tgrelid
-        WHERE NOT t.tgisinternal AND t.tgenabled NOT IN ('O', 'A')),
+        WHERE NOT t.tgisinternal AND t.tgenabled NOT IN ('O', 'A') AND (t.tgname, t.tgenabled) <> ('hold_replicated', 'R')),
     trigger_grants AS (
         SELECT format('TRIGGER on %s to %s', o.name, a.grantee::regrole) AS said FROM objects o, aclexplode(o.acl) a
         WHERE a.privilege_type = 'TRIGGER' AND a.grantee NOT IN (o.owner, 0)),
@@ -166,7 +166,11 @@ AS $$
         UNION ALL
         SELECT 16, 'pgvector', 'warning', (SELECT string_agg(said, ', ' ORDER BY said) FROM vectors),
                'the type of embeddings is pgvector''s, in schema public',
-               'ALTER EXTENSION vector SET SCHEMA public, or a dump of this database cannot be restored.')
+               'ALTER EXTENSION vector SET SCHEMA public, or a dump of this database cannot be restored.'
+        UNION ALL
+        SELECT 17, 'held_calls', 'warning', (SELECT format('%s asynchronous calls or callbacks came with a restore or a copy, and are held', n)
+                                             FROM _steadytext.queue_held() n WHERE n > 0),
+               'no asynchronous call is held', 'If they are to be carried out in this database, run SELECT steadytext_queue_release().')
     SELECT f.check_name, CASE WHEN f.said IS NULL THEN 'ok' ELSE f.bad END, coalesce(f.said, f.good), CASE WHEN f.said IS NOT NULL THEN f.hint END
     FROM (SELECT * FROM findings ORDER BY place) f
     UNION ALL
@@ -178,5 +182,5 @@ AS $$
     SELECT * FROM _steadytext.selfcheck()
 $$;
 COMMENT ON FUNCTION public.steadytext_selfcheck() IS
-    'Risky grants, triggers and settings, versions that differ between library, SQL and shared memory, daemons that mean different models: ok, warning or error.';
+    'Risky grants, triggers and settings, versions that differ between library, SQL and shared memory, daemons that mean different models, calls that are held: ok, warning or error.';
 REVOKE ALL ON FUNCTION public.steadytext_selfcheck() FROM PUBLIC;

@@ -8,7 +8,7 @@ CREATE ROLE check_ann;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 SELECT is((SELECT string_agg(check_name, ' ' ORDER BY check_name) FROM steadytext_selfcheck()),
-    'administrators allow_plaintext cache_scope default_privileges fingerprints installed_version namesakes own_triggers owner_role owners pgvector public_grants '
+    'administrators allow_plaintext cache_scope default_privileges fingerprints held_calls installed_version namesakes own_triggers owner_role owners pgvector public_grants '
     'row_security schema_internals schema_public search_paths server_administrators settings shared_memory_version sql_version trigger_grants triggers trojans', 'all checks');
 SELECT is(ARRAY(SELECT check_name || ': ' || details FROM steadytext_selfcheck() WHERE status <> 'ok'), '{}', 'a fresh installation is well');
 SELECT is((SELECT count(hint) FROM steadytext_selfcheck()), 0::bigint, 'and gets no hints');

@@ -1,4 +1,4 @@
-# Calls that come into the queue's table by another way than the functions (COPY, INSERT and UPDATE by hand, a restore) are carried out once they are committed.
+# Calls that come into the queue's table by another way than the functions (COPY, INSERT and UPDATE by hand) are carried out once they are committed.
 use strict;
 use warnings;
 use SteadyText::Cluster;
@@ -22,10 +22,6 @@ ok($cluster->poll_until(q(SELECT (details ->> 'jobs')::int FROM steadytext_healt
 ok($idle->(), 'no worker is at work');
 $cluster->sql(q(UPDATE steadytext_queue SET run_at = now() WHERE prompt = 'updated'));
 ok($done->('updated'), 'UPDATE');
-ok($idle->(), 'no worker is at work');
-$cluster->sql(q(SET check_function_bodies = off; SET SESSION AUTHORIZATION steadytext_owner; INSERT INTO steadytext_queue (request_type, prompt, user_id, user_oid, session_user_oid) VALUES ('generate', 'as the owner', 'postgres', 'postgres'::regrole, 'postgres'::regrole)));
-ok($done->('as the owner'), 'by a session that acts as steadytext_owner, as pg_restore may');
-
 is($cluster->try_sql(q(BEGIN; INSERT INTO steadytext_queue (request_type, prompt) VALUES ('generate', 'prepared'); PREPARE TRANSACTION 'queue'))->{state}, '', 'such a transaction can be prepared');
 $cluster->sql(q(COMMIT PREPARED 'queue'));
 is($cluster->try_sql(q(BEGIN; SELECT steadytext_generate_async('refused'); PREPARE TRANSACTION 'queue'))->{state}, '0A000', 'one that calls a function cannot');

@@ -11,6 +11,7 @@
 #include "src/core/job_types.hpp"
 #include "src/functions/callback_proof.hpp"
 #include "src/functions/job_check.hpp"
+#include "src/functions/queue_rows.hpp"
 #include "src/guc.hpp"
 #include "src/pg/as_owner.hpp"
 #include "src/pg/boundary.hpp"
@@ -473,7 +474,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
 }
 
 STEADYTEXT_FUNCTION(steadytext_queue_look) {
-    (void)note();
+    note().cancels = true;  // then the worker looks at callbacks as well
     PG_RETURN_VOID();
 }
 
@@ -482,7 +483,10 @@ STEADYTEXT_FUNCTION(steadytext_queue_changed) {
     if (!CALLED_AS_TRIGGER(fcinfo))
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
                         errmsg("steadytext_queue_changed must be called as a trigger")));
-    if (shmem::segment_attached() && MyBackendType == B_BACKEND)
+    if (MyBackendType != B_BACKEND)
+        return PointerGetDatum(nullptr);
+    functions::warn_of_held();
+    if (shmem::segment_attached())
         (void)note();
     return PointerGetDatum(nullptr);
 }
@@ -501,35 +505,4 @@ STEADYTEXT_FUNCTION(steadytext_queue_wait) {
     stop_waiting(0, static_cast<Datum>(0));
     SPI_finish();
     return BoolGetDatum(ended);
-}
-
-// Trigger before a row is added: if the name and the role do not belong together, the row gets no role. A row whose
-// connected role is not known counts for the role itself.
-STEADYTEXT_FUNCTION(steadytext_queue_row_check) {
-    if (!CALLED_AS_TRIGGER(fcinfo))
-        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                        errmsg("steadytext_queue_row_check must be called as a trigger")));
-    auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
-    HeapTuple row = trigger->tg_trigtuple;
-    TupleDesc columns = RelationGetDescr(trigger->tg_relation);
-    const int oid_column = SPI_fnumber(columns, "user_oid"), login_column = SPI_fnumber(columns, "session_user_oid");
-    bool no_name, no_role, no_login;
-    const Datum name = SPI_getbinval(row, columns, SPI_fnumber(columns, "user_id"), &no_name);
-    const Datum role = SPI_getbinval(row, columns, oid_column, &no_role);
-    (void)SPI_getbinval(row, columns, login_column, &no_login);
-    if (no_login && !no_role) {
-        int filled[] = {login_column};
-        Datum values[] = {role};
-        bool nulls[] = {false};
-        row = heap_modify_tuple_by_cols(row, columns, 1, filled, values, nulls);
-    }
-    if (no_role || no_name)
-        return PointerGetDatum(row);
-    const char *role_name = GetUserNameFromId(DatumGetObjectId(role), true);
-    if (role_name != nullptr && strcmp(role_name, TextDatumGetCString(name)) == 0)
-        return PointerGetDatum(row);
-    int replaced[] = {oid_column};
-    Datum values[] = {static_cast<Datum>(0)};
-    bool nulls[] = {true};
-    return PointerGetDatum(heap_modify_tuple_by_cols(row, columns, 1, replaced, values, nulls));
 }

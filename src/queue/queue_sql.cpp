@@ -143,10 +143,9 @@ constexpr const char *kDeleteOld = R"(
         DELETE FROM public.steadytext_queue
         WHERE id IN (SELECT id FROM public.steadytext_queue
                      WHERE id > $2 AND id <= (SELECT max(id) FROM page) AND completed_at < clock_timestamp() - $1 * interval '1 second'
-                       AND coalesce(callback_state, '') NOT IN ('due', 'running')
+                       AND coalesce(callback_state, '') NOT IN ('due', 'running', 'held')
                      FOR UPDATE SKIP LOCKED)
-        RETURNING id, request_id, callback),
-    proofs AS (DELETE FROM _steadytext.queue_callbacks WHERE request_id IN (SELECT request_id FROM old WHERE callback IS NOT NULL))
+        RETURNING id)
     SELECT max(id), count(*) = 5000 AND (count(*) > count(completed_at) OR EXISTS (SELECT FROM old)) FROM page)";
 
 constexpr const char *kNextDue = R"(
@@ -164,13 +163,8 @@ constexpr const char *kGiveBackThese = R"(
     given AS (UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL WHERE id IN (SELECT id FROM free))
     SELECT id FROM mine WHERE id NOT IN (SELECT id FROM free) ORDER BY id)";
 
-// Proofs whose requests were deleted by hand.
-constexpr const char *kDropProofs = R"(
-    DELETE FROM _steadytext.queue_callbacks c
-    WHERE NOT EXISTS (SELECT FROM public.steadytext_queue q WHERE q.request_id = c.request_id))";
-
 constexpr const char *kMeasure = R"(
-    SELECT session_user_oid, count(*), min(created_at) FILTER (WHERE status = 'pending' AND isfinite(created_at))
+    SELECT session_user_oid, count(*), min(created_at) FILTER (WHERE status = 'pending' AND isfinite(created_at) AND run_at < 'infinity')
     FROM public.steadytext_queue WHERE completed_at IS NULL GROUP BY session_user_oid)";
 
 constexpr const char *kTable = "steadytext_queue";
@@ -517,11 +511,6 @@ bool charge_killer(std::int64_t id) {
     if (DatumGetBool(columns.next()))
         session::notify(session::Channel::QueueDone);
     return is_settled;
-}
-
-void drop_proofs() {
-    static Statement statement{kTable, kDropProofs, SPI_OK_DELETE};
-    statement.execute();
 }
 
 void fail_orphans() {

@@ -64,8 +64,6 @@ void fail_orphans();
 // than steadytext.queue_retention. False: nothing is left to look at for now, and the next call begins with the first
 // row.
 [[nodiscard]] bool delete_old();
-// Deletes the proofs of callbacks whose requests were deleted by hand.
-void drop_proofs();
 
 // Counts the pending and running jobs, by role and in all, and corrects the counts in `row`.
 void measure(shmem::DatabaseRow &row);

@@ -27,6 +27,7 @@
 #include "src/guc.hpp"
 #include "src/pg/wait.hpp"
 #include "src/queue/callbacks.hpp"
+#include "src/queue/copied_calls.hpp"
 #include "src/queue/queue_sql.hpp"
 #include "src/queue/recorder.hpp"
 #include "src/queue/work_mark.hpp"
@@ -381,8 +382,8 @@ void sweep() { self->is_sweeping = delete_old(); }
 void give_back_jobs() { give_back(); }
 
 void begin_work() {
+    hold_copied();
     charge();
-    drop_proofs();
     if (const std::int32_t left = self->left->queue_pid.load(); left != 0)
         give_back_of(left);
     if (recover_lost(true) > 0)
@@ -475,6 +476,7 @@ bool work(std::int64_t now_us) {
         self->cancels = cancels;
         if (!worker::run_transaction("looking for cancelled jobs", drop_cancelled))
             return false;
+        note_callback_due();  // some may have been released
     }
     const bool can_advance = !self->calls->is_idle() || (!self->shares.is_empty() && self->calls->has_room());
     if (can_advance && !worker::run_transaction("carrying out jobs", advance_jobs, problem, true))
