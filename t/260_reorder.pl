@@ -70,6 +70,22 @@ same(68,  2000, 'SELECT r.id FROM reviews r JOIN movies m ON m.id = r.movie JOIN
 same(133, 2000, "SELECT r.id, (SELECT count(*) FROM tags t WHERE t.movie = r.movie) $joined;");
 same(133, 2000, "SELECT r, m $joined;");    # whole rows
 
+# Parts of a table, with their columns in other places; branches of UNION ALL, if they ask the same of the same columns.
+$cluster->sql(q(CREATE TABLE parted (id int, movie int, body text, seen boolean) PARTITION BY RANGE (id); CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (700);
+    CREATE TABLE high (gone int, seen boolean, body text, movie int, id int); ALTER TABLE high DROP COLUMN gone; ALTER TABLE parted ATTACH PARTITION high FOR VALUES FROM (700) TO (9999);
+    INSERT INTO parted TABLE reviews;
+    CREATE VIEW alike AS SELECT id, movie, body FROM low UNION ALL SELECT id, movie, body FROM high; CREATE VIEW unlike AS SELECT id, movie, body FROM low UNION ALL SELECT id, movie, lower(body) FROM high;
+    CREATE VIEW more AS SELECT id, movie, body FROM low UNION ALL SELECT id, movie, body FROM high WHERE steadytext_generate(body, use_cache => false) LIKE '%review%'; ANALYZE));
+for my $table ('parted', 'alike') {
+    same(133, 2000, "SELECT r.id, m.title FROM $table r JOIN movies m ON m.id = r.movie WHERE m.year = 1999 AND Q(r.body);");
+    same(133, 2000, "SELECT count(*), min(m.title) FROM $table r JOIN movies m ON m.id = r.movie WHERE m.year = 1999 AND Q(r.body);");
+}
+same(133, 2000, "UPDATE parted r SET seen = true FROM movies m WHERE m.id = r.movie AND m.year = 1999 AND Q(r.body) RETURNING r.id, r.body, m.title; UPDATE parted SET seen = NULL WHERE seen;");
+same(133, 2000, 'BEGIN; DELETE FROM parted r USING movies m WHERE m.id = r.movie AND m.year = 1999 AND Q(r.body) RETURNING r; ROLLBACK;');
+same(2000, 2000, 'SELECT r.id FROM unlike r JOIN movies m ON m.id = r.movie WHERE m.year = 1999 AND Q(r.body);');
+my ($on, $off) = map { told($_, 'SELECT r.id FROM more r JOIN movies m ON m.id = r.movie WHERE m.year = 1999 AND Q(r.body);') } 'on', 'off';
+is($on->{told}, $off->{told}, 'branches of which one asks more');
+
 # Where it would not be fewer, or might be another result, nothing moves.
 same(2000, 2000, 'SELECT r.id FROM reviews r JOIN movies m ON m.id = r.movie WHERE Q(r.body);');
 same(2000, 2000, 'SELECT count(*) FROM reviews r JOIN tags t ON t.movie = r.movie WHERE Q(r.body);');

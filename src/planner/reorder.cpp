@@ -198,25 +198,28 @@ void move_from_parts(const Ground &ground, const Way &way, Append &append) {
     auto *outputs = static_cast<List **>(palloc(static_cast<std::size_t>(count) * sizeof(List *)));
     List *quals = NIL;
     int done = 0;
-    for (bool are_alike = count > 0; are_alike && done < count; done++) {
+    bool are_alike = count > 0;
+    for (; are_alike && done < count; done++) {
         auto *part = static_cast<Plan *>(list_nth(append.appendplans, done));
         outputs[done] = part->targetlist;
         taken[done] = is_scan(part) ? take(&part->qual, part, ground) : Taken{};
-        if (taken[done].quals == NIL)
-            break;
+        if (taken[done].quals == NIL) {
+            are_alike = false;
+            continue;
+        }
         part->targetlist = list_copy(part->targetlist);
         Lift lift{part, OUTER_VAR};
         auto *mine = reinterpret_cast<List *>(lifted(reinterpret_cast<Node *>(taken[done].quals), &lift));
         quals = done == 0 ? mine : quals;
-        are_alike = equal(quals, mine) && list_length(part->targetlist) ==
-                                              list_length(list_nth_node(Plan, append.appendplans, 0)->targetlist);
+        const auto *first = static_cast<const Plan *>(linitial(append.appendplans));
+        are_alike = equal(quals, mine) && list_length(part->targetlist) == list_length(first->targetlist);
     }
     List *output = append.plan.targetlist;
     append.plan.targetlist = list_copy(output);
-    if (done == count && move_if_worthwhile(ground, way, quals))
+    if (are_alike && move_if_worthwhile(ground, way, quals))
         return;
     append.plan.targetlist = output;
-    for (int i = 0; i <= done && i < count; i++) {
+    for (int i = 0; i < done; i++) {
         if (taken[i].quals == NIL)
             continue;
         put_back(taken[i]);
