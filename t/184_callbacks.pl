@@ -59,10 +59,12 @@ sub heard { my ($id) = @_; return $cluster->sql("SELECT string_agg(what, ',') FR
 
 # A callback is a session of the role that queued the call, but uses the shares of the role that had connected, in parallel workers too.
 {
+    my $forced = $cluster->sql(q(SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')));
     $cluster->sql(q(CREATE ROLE guise LOGIN; GRANT guise TO role_a; GRANT CONNECT ON DATABASE ) . $cluster->{PGDATABASE} . q( TO guise;
         CREATE FUNCTION public.queues(id uuid) RETURNS void LANGUAGE sql AS $$ SELECT public.steadytext_generate_async('from a callback') $$;
-        CREATE FUNCTION public.asks_in_parallel(id uuid) RETURNS void LANGUAGE plpgsql SET force_parallel_mode = on AS $$
-            BEGIN PERFORM public.steadytext_generate('!fault:delay=3000 in parallel', use_cache => false); END $$));
+        CREATE FUNCTION public.asks_in_parallel(id uuid) RETURNS void LANGUAGE plpgsql AS $$
+            BEGIN PERFORM public.steadytext_generate('!fault:delay=3000 in parallel', use_cache => false); END $$;
+        ALTER FUNCTION public.asks_in_parallel SET ) . $forced . q( = on));
     my $ask = sub { my ($callback) = @_; return $cluster->sql("SET ROLE guise; SELECT steadytext_enqueue('generate', '{\"prompt\": \"x\", \"use_cache\": false}', callback => 'public.$callback(uuid)')", user => 'role_a') };
     ends_as($ask->('queues'), 'done', 'a callback queues a call');
     is($cluster->sql(q(SELECT user_oid || ' ' || session_user_oid FROM steadytext_queue WHERE prompt = 'from a callback')), 'guise role_a', 'which is of its role, and of the role that had connected');
