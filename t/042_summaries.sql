@@ -186,8 +186,7 @@ SELECT is(refusal(format('SELECT steadytext_summarize_combine(%L, %L), steadytex
 SELECT is(steadytext_summarize_combine(s, s) -> 'stats' -> 'row_count', '1000000000000000', 'counts stay where they can be read again') FROM (VALUES ('{"stats": {"row_count": 1000000000000000}}'::jsonb)) v (s);
 SELECT is(refusal(format('SELECT steadytext_summarize_accumulate(NULL, ''x'', %L)', metadata)), '22023 metadata must be a JSON object', metadata) FROM unnest(ARRAY['[]', '1', '"x"', 'null']) metadata;
 SELECT is(refusal(format('SELECT steadytext_summarize_text(''x'', %L)', metadata)), '22023 metadata must be a JSON object', metadata) FROM unnest(ARRAY['[]', '1', '"x"', 'null']) metadata;
-SELECT is(left(refusal('SELECT _steadytext.summary_text(NULL::internal)'), 5),
-    CASE WHEN current_setting('server_version_num')::int < 160000 THEN '42846' ELSE '0A000' END, 'nobody has a state of the aggregates themselves');
+SELECT matches(refusal('SELECT _steadytext.summary_text(NULL::internal)'), '^(42846|0A000) ', 'nobody has a state of the aggregates themselves');
 
 -- A statement with such a state ends in time.
 CREATE TEMP TABLE huge AS SELECT jsonb_build_object('samples', jsonb_agg(md5(i::text)), 'stats', '{"row_count": 1}'::jsonb) AS state FROM generate_series(1, 100000) i;

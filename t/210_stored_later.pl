@@ -101,7 +101,7 @@ $cluster->sql(q(
     CREATE INDEX docs_some ON docs (id) WHERE body <> steadytext_generate('constant answer');
     CREATE TABLE vectors (id int, v vector(1024));
     CREATE INDEX vectors_distance ON vectors ((v <=> steadytext_embed('a query')));
-    CREATE FUNCTION wrapped() RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM 1; RETURN steadytext_generate('constant answer'); END $$;
+    CREATE FUNCTION wrapped() RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM 1; RETURN public.steadytext_generate('constant answer'); END $$;
     CREATE TABLE wraps (id int, body text);
     CREATE INDEX wraps_answer ON wraps ((body || wrapped()));
     CREATE DOMAIN other AS text CHECK (VALUE <> steadytext_generate('constant answer'));

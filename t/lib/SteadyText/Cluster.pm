@@ -27,6 +27,7 @@ sub new {
         dir    => File::Temp->newdir('steadytext-test-XXXXXX', TMPDIR => 1),
         daemon => $options{daemon} // 'echo',
         conf   => $options{conf} // [],
+        bin    => $options{bin},
     }, $class;
     push @running, $self;
     $self->devcluster('start', "--daemon=$self->{daemon}", map { "--conf=$_" } @{ $self->{conf} });
@@ -51,6 +52,7 @@ END { local $?; $_->discard for my @all = reverse @running }
 sub devcluster {
     my ($self, $command, @arguments) = @_;
     my $output;
+    local $ENV{PG_CONFIG} = "$self->{bin}/pg_config" if $self->{bin};
     IPC::Run::run(["$ROOT/scripts/devcluster", $command, "--dir=$self->{dir}", @arguments], '<', \undef, '>&', \$output)
         or croak "devcluster $command failed: " . ($output // '');
     return $output;
@@ -73,11 +75,14 @@ sub server_program {
     return "$bin/$name";
 }
 
+# The same of this cluster's server, which may be another: new(bin => its directory of programs).
+sub program { my ($self, $name) = @_; return $self->{bin} ? "$self->{bin}/$name" : server_program($name) }
+
 sub pg_ctl {
     my ($self, @arguments) = @_;
     my @within = ref $arguments[0] ? @{ shift @arguments } : ();
     my $output;
-    my $good = IPC::Run::run([@within, as_server(), server_program('pg_ctl'), '-D', $self->data_dir, '-l', "$self->{run}/log", '-w', '-s', @arguments],
+    my $good = IPC::Run::run([@within, as_server(), $self->program('pg_ctl'), '-D', $self->data_dir, '-l', "$self->{run}/log", '-w', '-s', @arguments],
         '<', \undef, '>&', \$output);
     return $good;
 }
@@ -94,7 +99,7 @@ sub standby {
     my $run    = "$self->{run}/standby$number";
     my $standby = bless { %$self, run => $run, PGPORT => $self->{PGPORT} + $number, is_standby => 1, daemons => {} }, ref $self;
     my $output = '';
-    for my $command ([ 'mkdir', $run ], [ server_program('pg_basebackup'), '-D', "$run/data", '-R', '-c', 'fast',
+    for my $command ([ 'mkdir', $run ], [ $self->program('pg_basebackup'), '-D', "$run/data", '-R', '-c', 'fast',
             '-h', $self->{PGHOST}, '-p', $self->{PGPORT}, '-U', $self->{PGUSER} ]) {
         IPC::Run::run([ as_server(), @$command ], '<', \undef, '>&', \$output) or croak "no standby: $output";
     }
@@ -124,7 +129,7 @@ sub append_conf {
 sub psql_command {
     my ($self, %options) = @_;
     return (
-        server_program('psql'), '-qXAt', '-v', 'VERBOSITY=verbose', '-v', 'ON_ERROR_STOP=1',
+        $self->program('psql'), '-qXAt', '-v', 'VERBOSITY=verbose', '-v', 'ON_ERROR_STOP=1',
         '-h', $self->{PGHOST}, '-p', $self->{PGPORT}, '-U', $options{user} // $self->{PGUSER},
         '-d', $options{database} // $self->{PGDATABASE});
 }
