@@ -42,7 +42,9 @@ is($cluster->sql('SELECT count(*) FROM steadytext_queue'), $jobs, 'what was comm
 my $ended = q(SELECT count(*) FROM steadytext_queue WHERE status NOT IN ('pending', 'processing'));
 # Before each death more is queued, that takes long enough to be under way when it comes.
 sub await_progress {
-    enqueue($jobs + 1, $jobs + 100, 'COMMIT', 3000);
+    # A session that the last death takes along, because the server notices it only now, has queued nothing.
+    my $queued = "SELECT count(*) FROM steadytext_queue WHERE prompt LIKE '% job " . ($jobs + 100) . "'";
+    $cluster->wait_for(sub { enqueue($jobs + 1, $jobs + 100, 'COMMIT', 3000) if $cluster->try_sql($queued)->{out} eq '0'; $cluster->try_sql($queued)->{out} eq '1' }, 60);
     $jobs += 100;
     return $cluster->wait_for(sub { $cluster->try_sql(q(SELECT count(*) > 0 FROM steadytext_queue WHERE status = 'processing'))->{out} eq 't' }, 60);
 }
