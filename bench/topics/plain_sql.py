@@ -1,15 +1,15 @@
 """Plain SQL that makes a call for each of its rows, against steadytext_generate_batch: read-ahead asks for as many at once.
 
 Each sample asks for texts that nobody asked for before, with the same number of rows. The echo daemon takes 50 ms in each of 64 slots;
-steadytextd generates eight tokens for each row.
+steadytextd generates four tokens for each row.
 """
 from daemons import steadytextd_for_sql
 from harness import Bench, Measured, Row, Topic, ratios
 from sql import Cluster, cluster
 
 ROUNDS = 7
-ROWS = {"echo": 1000, "steadytextd": 48}
-TOKENS = 8
+ROWS = {"echo": 1000, "steadytextd": 32}
+TOKENS = 4
 FORMS = {
     "SELECT": "SELECT count(answer) FROM (SELECT {call} AS answer FROM docs OFFSET 0) q WHERE $1::text IS NOT NULL",
     "WHERE": "SELECT count(*) FROM docs WHERE {call} IS NOT NULL AND $1::text IS NOT NULL",

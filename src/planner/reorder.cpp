@@ -80,10 +80,18 @@ bool lets_pass(const Join &join, bool is_inner) {
            join.jointype == JOIN_ANTI;
 }
 
-// The step that is a join and gives the fewest rows; -1 if none gives fewer than the scan.
+// It hands on no more rows than it takes from that side.
+bool never_gives_more(const Join &join, bool is_inner) {
+    return !is_inner && (join.jointype == JOIN_SEMI || join.jointype == JOIN_ANTI || join.inner_unique);
+}
+
+// The step that is a join and gives the fewest rows; -1 if none gives fewer than the scan. Of a few rows the planner only
+// knows that they are few: then the last step that certainly gives no more.
 int best_step(const Way &way) {
+    constexpr double kFew = 10;
     int best = -1;
     double calls = way.steps[way.count - 1].plan->plan_rows, fewest = 0;
+    bool never_more = calls < kFew;
     for (int i = way.count - 2; i >= 0; i--) {
         const Way::Step &step = way.steps[i];
         if (!is_join(step.plan))
@@ -92,9 +100,11 @@ int best_step(const Way &way) {
             break;
         if (IsA(step.plan, NestLoop) && step.is_inner && !IsA(step.plan->righttree, Material))
             calls *= step.plan->lefttree->plan_rows;
-        if (step.plan->plan_rows < kWorthwhile * calls && (best < 0 || step.plan->plan_rows < fewest)) {
+        const double rows = step.plan->plan_rows;
+        never_more = never_more && never_gives_more(*reinterpret_cast<const Join *>(step.plan), step.is_inner);
+        if ((never_more && rows <= calls) || (rows < kWorthwhile * calls && (best < 0 || rows < fewest))) {
             best = i;
-            fewest = step.plan->plan_rows;
+            fewest = rows;
         }
     }
     return best;

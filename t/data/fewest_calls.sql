@@ -100,6 +100,11 @@ SELECT r.id FROM reviews r JOIN movies m ON m.id = r.movie WHERE m.genre = 'genr
 -- fewest
 SELECT count(*) + count(*) FILTER (WHERE music = 'yes') FROM reviews r JOIN movies m ON m.id = r.movie WHERE m.genre = 'genre 1';
 
+-- query: a label after joins, of which PostgreSQL expects one row
+SELECT r.id FROM reviews r JOIN movies m ON m.id = r.movie JOIN authors a ON a.id = r.author WHERE m.year < 2003 AND a.country = 'country 3' AND steadytext_classify(r.body, ARRAY['good', 'bad', 'mixed']) = 'mixed';
+-- fewest
+SELECT count(*) FROM reviews r JOIN movies m ON m.id = r.movie JOIN authors a ON a.id = r.author WHERE m.year < 2003 AND a.country = 'country 3';
+
 -- query: OR
 SELECT id FROM reviews WHERE steadytext_if('about the music', body) OR stars >= 4;
 -- fewest
