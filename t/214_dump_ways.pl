@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use IPC::Run ();
 use SteadyText::Cluster;
+use SteadyText::Kinds;
 use SteadyText::Monitoring;
 use Test::More;
 
@@ -13,41 +14,10 @@ my $source  = $cluster->{PGDATABASE};
 
 # ---- what there is -----------------------------------------------------------------------------------------------------
 $_->sql('CREATE ROLE alice LOGIN') for $cluster, $silent;
-$cluster->sql(q(
-    SELECT steadytext_config_set('default_max_tokens', '77'), steadytext_config_set('mine', 'kept');
-    SELECT steadytext_prompt_create('greeting', 'Hello {{ name }}'), steadytext_prompt_update('greeting', 'Hi {{ name }}'), steadytext_prompt_label_set('greeting', 'production', 1);
-    SELECT steadytext_rate_limit_set('alice', 'embed', 1000, '1 hour');
-    INSERT INTO steadytext_rate_limits (user_id, requests_per_minute) VALUES ('alice', 5000);
-    SELECT steadytext_budget_set('alice', '1 day', 100000, 'warn');
-    SELECT steadytext_generate('kept in the cache');
-    CREATE TABLE note (id int PRIMARY KEY, prompt text, answer text GENERATED ALWAYS AS (steadytext_generate(prompt, 9)) STORED);
-    INSERT INTO note VALUES (1, 'one'), (2, 'two');
-    CREATE TABLE indexed (id int PRIMARY KEY, prompt text);
-    INSERT INTO indexed VALUES (1, 'three');
-    CREATE INDEX by_answer ON indexed (steadytext_generate(prompt, 9));));
-$cluster->sql(q(SELECT steadytext_get_async_result(id) FROM (SELECT steadytext_generate_async('asked')) q (id) WHERE false; SELECT steadytext_generate_async('asked')), user => 'alice');
-ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE status = 'completed'), 1), 'a call is carried out');
-$cluster->sql(q(INSERT INTO steadytext_queue (request_type, prompt, run_at) VALUES ('generate', 'waits', '2100-01-01 00:00:00Z')));
-$cluster->sql('SELECT steadytext_frecency_refresh()');
-
-my @kinds = ('settings', 'prompts', 'limits', 'budgets', 'queue', 'calls that wait', 'cache', 'generated columns', 'expression indexes');
-my %shows = (
-    settings => q(SELECT string_agg(key || '=' || value, ' ' ORDER BY key COLLATE "C") FROM steadytext_config WHERE key IN ('default_max_tokens', 'mine')),
-    prompts  => q(SELECT string_agg(version || v.template, ' ' ORDER BY version) || ' ' || (SELECT string_agg(label || version_num, ' ' ORDER BY label) FROM steadytext_prompt_labels('greeting')) FROM steadytext_prompt_versions v),
-    limits   => q(SELECT (SELECT string_agg(r::text, ' ') FROM steadytext_rate_limit_rules r) || (SELECT string_agg(user_id || requests_per_minute, ' ') FROM steadytext_rate_limits)),
-    budgets  => q(SELECT string_agg(b::text, ' ') FROM steadytext_budgets b),
-    queue    => q(SELECT string_agg(concat_ws(' ', request_id, prompt, status, result, user_oid), ' ' ORDER BY prompt) FROM steadytext_queue),
-    'calls that wait' => q(SELECT run_at AT TIME ZONE 'UTC' FROM steadytext_queue WHERE status = 'pending'),
-    cache    => q(SELECT string_agg(concat_ws(' ', cache_key, response, scope, fingerprint), ' ') FROM steadytext_cache WHERE prompt = 'kept in the cache'),
-    'generated columns'  => q(SELECT string_agg(id || answer, ' ' ORDER BY id) FROM note),
-    'expression indexes' => q(SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT string_agg(i.prompt, ' ') || (SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('by_answer') AND indisvalid)
-        FROM indexed i WHERE steadytext_generate(prompt, 9) = 'three'));
-my $look = sub {
-    my ($server, $database, $kind) = @_;
-    my $seen = $server->try_sql($shows{$kind}, database => $database);
-    return $seen->{state} eq '' ? $seen->{out} : $seen->{state};
-};
-my %expected = map { $_ => $cluster->sql($shows{$_}) } @kinds;
+ok(SteadyText::Kinds::make($cluster), 'a call is carried out');
+my @kinds = @SteadyText::Kinds::ALL;
+my $look  = \&SteadyText::Kinds::look;
+my %expected = map { $_ => $look->($cluster, $source, $_) } @kinds;
 isnt($expected{$_}, '', "$_: there is something to move") for @kinds;
 $cluster->sql('CREATE DATABASE fresh');
 $cluster->sql('CREATE EXTENSION pg_steadytext CASCADE', database => 'fresh');
@@ -187,7 +157,8 @@ my @daemonless = ("steadytext.daemons = ''");
     my $name = 'pg_upgrade';
     my $new  = second('upgraded', $cluster->{PGPORT});
     $cluster->sql("DROP DATABASE $_ WITH (FORCE)") for split /\n/, $cluster->sql(q(SELECT datname FROM pg_database WHERE datname LIKE 'way%'));
-    my ($template) = glob "$SteadyText::Cluster::ROOT/build/initdb-*";
+    my $version = `@{[ SteadyText::Cluster::server_program('postgres') ]} --version` =~ tr/0-9.//cdr;
+    my $template = "$SteadyText::Cluster::ROOT/build/initdb-$version";  # devcluster's
     as_server('mkdir', "$socket/upgraded");
     system('cp', '-a', $template, $new->data_dir) == 0 or die;
     open my $settings, '<', "$socket/settings" or die $!;
