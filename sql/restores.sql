@@ -25,10 +25,11 @@ BEGIN
             RETURN NULL;
         END IF;
     WHEN 'steadytext_usage' THEN
+        -- The row that is here may be the same one, restored before, or a part of it: so not the sum. The keeper adds to it afterwards.
         UPDATE public.steadytext_usage u
-        SET prompt_tokens = u.prompt_tokens + NEW.prompt_tokens, completion_tokens = u.completion_tokens + NEW.completion_tokens,
-            saved_tokens = u.saved_tokens + NEW.saved_tokens, calls = u.calls + NEW.calls, hits = u.hits + NEW.hits,
-            failures = u.failures + NEW.failures, limited = u.limited + NEW.limited
+        SET prompt_tokens = greatest(u.prompt_tokens, NEW.prompt_tokens), completion_tokens = greatest(u.completion_tokens, NEW.completion_tokens),
+            saved_tokens = greatest(u.saved_tokens, NEW.saved_tokens), calls = greatest(u.calls, NEW.calls), hits = greatest(u.hits, NEW.hits),
+            failures = greatest(u.failures, NEW.failures), limited = greatest(u.limited, NEW.limited)
         WHERE u.day = NEW.day AND u.role_name = NEW.role_name AND u.database_name = NEW.database_name AND u.model = NEW.model;
         IF FOUND THEN
             RETURN NULL;

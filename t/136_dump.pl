@@ -26,6 +26,8 @@ $cluster->sql(q(SELECT steadytext_frecency_refresh(); DROP ROLE passing; CREATE 
 ok($cluster->poll_until(q(SELECT count(*) > 0 FROM steadytext_usage), 't'), 'usage is written');
 ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_queue WHERE status = 'completed'), 1), 'a call is carried out');
 $cluster->sql(q(INSERT INTO steadytext_incidents (condition, subject, severity, opened_at, closed_at, value) VALUES ('past', '', 'warning', now(), now(), 1)));
+$cluster->sql(q(INSERT INTO steadytext_usage (day, role_name, database_name, model, prompt_tokens, completion_tokens, saved_tokens, calls, hits, failures, limited)
+    VALUES (current_date - 1, 'counted', current_database(), 'a-model', 1, 2, 3, 4, 5, 6, 7)));
 
 # As the keeper of each database of the server writes it.
 my $noted = q(SELECT _steadytext.incident_note('error_rate', 'of this server', 'warning', true, '2026-01-02 03:04:05Z', 1, '');
@@ -87,6 +89,22 @@ for my $way (sort keys %ways) {
     is($cluster->sql($notes, database => $database), 'one,two', "$way: generated columns are made anew");
     $cluster->sql(q(SELECT steadytext_generate('written since'); SELECT steadytext_frecency_refresh()), database => $database);
     is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'written since'), database => $database), 1, "$way: the keeper goes on");
+}
+
+# The same rows once more: a day's usage is not counted twice, whatever the keeper has added since.
+{
+    my $database = 'restored1';
+    my $usage = q(SELECT prompt_tokens, completion_tokens, saved_tokens, calls, hits, failures, limited FROM steadytext_usage WHERE role_name = 'counted');
+    is($cluster->sql($usage, database => $database), '1|2|3|4|5|6|7', 'usage is restored');
+    for my $time (1, 2) {
+        my ($good, $output) = $run->('pg_restore', $cluster, '-e', '-a', '-t', 'steadytext_usage', '-d', $database, "$dumps/custom");
+        ok($good, "usage is restored again, $time") or diag $output;
+        is($cluster->sql($usage, database => $database), '1|2|3|4|5|6|7', '  and is what it was');
+    }
+    $cluster->sql(q(UPDATE steadytext_usage SET calls = 0, hits = 50 WHERE role_name = 'counted'), database => $database);
+    my ($good, $output) = $run->('pg_restore', $cluster, '-e', '-a', '-t', 'steadytext_usage', '-d', $database, "$dumps/custom");
+    ok($good, 'usage of which there is a part') or diag $output;
+    is($cluster->sql($usage, database => $database), '1|2|3|4|50|6|7', '  becomes the greater of each count');
 }
 
 # Elsewhere, without the roles and without a daemon: data come, what needs an answer is an error.
