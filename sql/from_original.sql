@@ -556,7 +556,8 @@ BEGIN
         INSERT INTO public.steadytext_config (key, value) VALUES ('cache_eviction_enabled', 'false') ON CONFLICT (key) DO UPDATE SET value = excluded.value;
         RAISE WARNING 'eviction is switched off in this database: steadytext_cache has more answers than it keeps'
             USING DETAIL = format('It has %s answers in %s MB; %s answers and %s MB are kept.', has.entries, round(has.megabytes), kept.entries, kept.megabytes),
-            HINT = 'Raise steadytext.cache_max_entries and steadytext.cache_max_size if they are too low, then SELECT steadytext_config_set(''cache_eviction_enabled'', ''true''): the answers used least go.';
+            -- Not the settings of postgresql.conf, which a row of another value overrides.
+            HINT = 'To keep more, SELECT steadytext_config_set(''cache_max_entries'', ''...''), and ''cache_max_size_mb'' likewise. Then SELECT steadytext_config_set(''cache_eviction_enabled'', ''true''): the answers used least go.';
     END IF;
 END
 $$;

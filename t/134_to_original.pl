@@ -112,6 +112,11 @@ for my $kind ('VIEW', 'TABLE', 'MATERIALIZED VIEW') {
     by(landlord => 'DROP SCHEMA public CASCADE; ALTER SCHEMA hidden RENAME TO public');
     is($rows->('public'), $before, '  all rows are there');
 }
+# Grants are said before they go, with names that stay names.
+$cluster->sql(qq(CREATE ROLE "r
+ALTER ROLE mallory SUPERUSER; --"));
+in(qq(GRANT SELECT (slug), REFERENCES ON steadytext_prompts TO "r
+ALTER ROLE mallory SUPERUSER; --"; GRANT SELECT ON steadytext_config TO mallory WITH GRANT OPTION));
 by(landlord => 'CREATE SCHEMA steadytext_kept');
 $refused->('leave', 'a schema steadytext_kept of the landlord', qr/schema steadytext_kept exists/);
 by(landlord => 'DROP SCHEMA steadytext_kept');
@@ -133,6 +138,9 @@ by(landlord => q(SET default_transaction_read_only = off; SET statement_timeout 
 ($status, $output) = script('leave');
 is($status, 0, 'leave, whatever the landlord has set') or diag $output;
 like($output, qr/^steadytext_cache: [1-9]\d* rows kept$/m, '  the rows are kept');
+is(join("\n", sort $output =~ /^(GRANT .*)$/mg), join("\n", 'GRANT REFERENCES ON public.steadytext_prompts TO U&"r\\000aALTER ROLE mallory SUPERUSER; --";',
+    'GRANT SELECT (slug) ON public.steadytext_prompts TO U&"r\\000aALTER ROLE mallory SUPERUSER; --";', 'GRANT SELECT ON public.steadytext_config TO mallory WITH GRANT OPTION;'), '  grants to roles are said, no others');
+my $grants = join "\n", $output =~ /^(GRANT .*)$/mg;
 $cluster->sql('ALTER DATABASE theirs RESET ALL');
 is($rows->('steadytext_kept'), $before, '  all of them') if ran() eq '';
 is(in(q(SELECT tokens || ' ' || per_million_completion FROM steadytext_kept.steadytext_budgets, steadytext_kept.steadytext_prices)), '1000 2', '  budgets and prices, too, which the original does not have');
@@ -150,6 +158,8 @@ sub refused_return {
 }
 # This version in the place of the original.
 in('CREATE EXTENSION pg_steadytext');
+($status, $output) = script('keep');
+isnt($status, 0, 'keep is for the original');
 refused_return('another version than the original\'s last', qr/version [\d.]+ of pg_steadytext is installed here.*CREATE EXTENSION pg_steadytext VERSION '2025\.11\.25'/s);
 in('DROP EXTENSION pg_steadytext');
 # Without the original: tables of the landlord.
@@ -193,6 +203,19 @@ is($status, 0, 'then the rows come back') or diag $output;
 like($output, qr/steadytext_cache: [1-9]\d* rows are back/, '  and are counted') or diag $output;
 like($output, qr/steadytext_budgets: 1 rows stay in steadytext_kept/, '  so are those that the original has no table for') or diag $output;
 is(in('SELECT tokens FROM steadytext_kept.steadytext_budgets'), 1000, '  which are there');
+is(ran(), '', '  nothing of theirs ran');
+in('SET client_min_messages = warning; SET standard_conforming_strings = on; ' . $grants);
+is(in(q(SELECT count(*) FROM pg_roles WHERE rolname = 'mallory' AND rolsuper)), 0, '  the printed grants can be run');
+is(in(q(SELECT has_table_privilege('mallory', 'public.steadytext_config', 'SELECT WITH GRANT OPTION'))), 't', '  and grant');
+in('DROP SCHEMA steadytext_kept CASCADE; CREATE TRIGGER tells BEFORE INSERT ON public.steadytext_config FOR EACH ROW EXECUTE FUNCTION snare.tells()');
+($status, $output) = script('keep');
+isnt($status, 0, 'keep: a trigger on the original\'s table');
+like($output, qr/trigger tells on public\.steadytext_config/, '  it is said') or diag $output;
+in('DROP TRIGGER tells ON public.steadytext_config');
+($status, $output) = script('keep');
+is($status, 0, 'without it, keep copies') or diag $output;
+is($rows->('steadytext_kept'), $rows->('public'), '  each row');
+isnt((script('keep'))[0], 0, '  and does not copy over a copy');
 is(ran(), '', '  nothing of theirs ran');
 in('SELECT snare.tell()');
 like(ran(), qr/\w/, 'it would have told');
