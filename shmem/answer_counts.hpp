@@ -2,7 +2,7 @@
 // rows for its time (src/planner/condition_order.*).
 //
 // Sessions count each answer (src/session/answer_counts.*). Regime: pure, noexcept, lock-free; relaxed atomics, independent of each
-// other. A fixed number of sets of kWays entries; the key's hash chooses the set, and a key that finds its set full takes the place of
+// other. A fixed number of sets of kWays entries; the key chooses the set, and a key that finds its set full takes the place of
 // the entry with the fewest answers. Whoever counts in it meanwhile adds to the wrong question: an estimate that is off by one.
 #pragma once
 
@@ -18,6 +18,11 @@ namespace steadytext::shmem {
 
 class AnswerCounts {
 public:
+    // Of a question: 128 bits of a digest that nobody can meet by another question, and who asks it. Not all 0.
+    struct Key {
+        std::array<std::uint64_t, 2> digest{};
+        std::uint64_t owner = 0;
+    };
     static constexpr std::size_t kAnswers = 16;  // of a question; the last stands for all others
     struct Seen {
         std::array<std::uint32_t, kAnswers> answers{};
@@ -28,8 +33,8 @@ public:
         }
     };
 
-    // `key` is not 0. `daemon_us`: 0 if no daemon was asked.
-    void add(std::uint64_t key, std::size_t answer, std::int64_t daemon_us) noexcept {
+    // `daemon_us`: 0 if no daemon was asked.
+    void add(const Key &key, std::size_t answer, std::int64_t daemon_us) noexcept {
         Entry &entry = entry_for(key);
         const std::uint32_t count =
             entry.answers[std::min(answer, kAnswers - 1)].fetch_add(1, std::memory_order_relaxed) + 1;
@@ -39,10 +44,10 @@ public:
             halve(entry);
     }
 
-    [[nodiscard]] Seen seen(std::uint64_t key) const noexcept {
+    [[nodiscard]] Seen seen(const Key &key) const noexcept {
         Seen seen;
-        for (const Entry &entry : sets_[key % kSets]) {
-            if (entry.key.load(std::memory_order_relaxed) != key)
+        for (const Entry &entry : sets_[set_of(key)]) {
+            if (!is_of(entry, key))
                 continue;
             for (std::size_t i = 0; i < kAnswers; i++)
                 seen.answers[i] = entry.answers[i].load(std::memory_order_relaxed);
@@ -56,7 +61,7 @@ public:
     void reset() noexcept {
         for (auto &set : sets_)
             for (Entry &entry : set)
-                begin(entry, 0);
+                begin(entry, {});
     }
 
 private:
@@ -64,10 +69,21 @@ private:
     static constexpr std::uint32_t kMost = 1 << 16;  // then all are halved, so that newer answers count for more
 
     struct alignas(kCacheLine) Entry {
-        std::atomic<std::uint64_t> key{0};  // 0: free
+        std::array<std::atomic<std::uint64_t>, 3> key{};  // digest and owner; 0: free
         std::atomic<std::uint64_t> daemon_us{0};
         std::array<std::atomic<std::uint32_t>, kAnswers> answers{};
     };
+
+    static std::size_t set_of(const Key &key) noexcept {
+        return static_cast<std::size_t>((key.digest[0] + key.owner) % kSets);
+    }
+
+    // Of an entry that gets another key at this moment: of neither, or of one of both.
+    static bool is_of(const Entry &entry, const Key &key) noexcept {
+        return entry.key[0].load(std::memory_order_relaxed) == key.digest[0] &&
+               entry.key[1].load(std::memory_order_relaxed) == key.digest[1] &&
+               entry.key[2].load(std::memory_order_relaxed) == key.owner;
+    }
 
     static std::uint64_t total(const Entry &entry) noexcept {
         std::uint64_t sum = 0;
@@ -76,11 +92,13 @@ private:
         return sum;
     }
 
-    static void begin(Entry &entry, std::uint64_t key) noexcept {
+    static void begin(Entry &entry, const Key &key) noexcept {
         for (auto &count : entry.answers)
             count.store(0, std::memory_order_relaxed);
         entry.daemon_us.store(0, std::memory_order_relaxed);
-        entry.key.store(key, std::memory_order_relaxed);
+        entry.key[0].store(key.digest[0], std::memory_order_relaxed);
+        entry.key[1].store(key.digest[1], std::memory_order_relaxed);
+        entry.key[2].store(key.owner, std::memory_order_relaxed);
     }
 
     static void halve(Entry &entry) noexcept {
@@ -90,10 +108,10 @@ private:
     }
 
     // The others of a full set are halved, so that questions that nobody asks any more give way.
-    Entry &entry_for(std::uint64_t key) noexcept {
-        auto &set = sets_[key % kSets];
+    Entry &entry_for(const Key &key) noexcept {
+        auto &set = sets_[set_of(key)];
         for (Entry &entry : set)
-            if (entry.key.load(std::memory_order_relaxed) == key)
+            if (is_of(entry, key))
                 return entry;
         Entry *least = &set[0];
         for (Entry &entry : set)

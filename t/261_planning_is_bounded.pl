@@ -27,8 +27,14 @@ $cluster->sql('CREATE TABLE wide (' . join(', ', map { "c$_ int" } 0 .. 1599) . 
 my $rows  = q(SELECT steadytext_generate('a' || c0::text), ARRAY[) . join(', ', ('ROW(wide.*)') x 1000) . '] FROM wide';
 my $calls = 'SELECT ARRAY[' . join(', ', map { "steadytext_generate(c0::text, $_)" } 1 .. 5000) . '] FROM wide';
 
+# Many calls behind the same large condition, of which each has a copy; and conditions within conditions, with a large one within all.
+my $guarded = 'SELECT c0 FROM wide WHERE c1 > 2 AND (c0 <> ALL (ARRAY[' . join(', ', ('c0') x 6000) . ']) OR ARRAY[' . join(', ', map { "steadytext_generate(c1::text, $_)" } 1 .. 300) . '] IS NOT NULL)';
+my $within  = "steadytext_classify(c0::text, ARRAY['a', 'b']) = ANY (ARRAY[" . join(', ', ('c1::text') x 5000) . '])';
+$within = $_ % 2 ? "($within OR c0 > $_)" : "($within AND c0 < $_)" for 1 .. 400;
+$within = "SELECT c0 FROM wide WHERE c1 > 2 AND $within";
+
 my $off = 'SET steadytext.read_ahead = off; SET steadytext.reorder = off;';
-for my $query (doubling(45), nested(150), doubling(3), nested(3), $rows, $calls) {
+for my $query (doubling(45), nested(150), doubling(3), nested(3), $rows, $calls, $guarded, $within) {
     my $plain = $cluster->try_sql("$off SET statement_timeout = '60s'; EXPLAIN $query");
     is($plain->{state}, '', substr($query, 0, 60) . ' ... is planned by PostgreSQL') or diag $plain->{err};
     my $ours = $cluster->try_sql("SET statement_timeout = '60s'; EXPLAIN $query");

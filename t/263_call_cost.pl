@@ -31,6 +31,14 @@ is($as->('app',   $music, 'SET steadytext.reorder = off;')->{rows}, 333, 'steady
 is($cluster->sql("SET ROLE app; SET plan_cache_mode = force_generic_plan; PREPARE p(text) AS SELECT id FROM docs WHERE steadytext_if(\$1, body); EXPLAIN EXECUTE p('about the music')") =~ /rows=(\d+)/ && $1,
     333, 'a question that is not known yet');
 
+# Constants are told apart by their places and types, and NULL is one.
+$cluster->sql(q(SET ROLE app; CREATE TEMP TABLE kinds AS SELECT i AS id, format('kind %s <say label>%s</say>', i, CASE WHEN i % 3 = 0 THEN 'good' ELSE 'bad' END) AS body FROM generate_series(1, 60) i;
+    SELECT count(steadytext_classify(body, ARRAY['good', 'bad'])) FROM kinds;));
+for my $call (q(steadytext_classify(CASE WHEN body = ANY (ARRAY['good', 'bad']) THEN body END, NULL) = 'good'), q(steadytext_generate_choice(body || 'good' || 'bad', NULL) = 'good'),
+    q(steadytext_if(NULL, body || 'about the music')), q(steadytext_if('', body || 'about the music'))) {
+    is($cluster->try_sql("SET ROLE app; EXPLAIN SELECT id FROM docs WHERE $call AND length(body) > 3")->{state}, $call =~ /''/ ? '22023' : '', "planned: $call");
+}
+
 # A unit of cost is ten microseconds of a slot.
 my $sleep = q(steadytext_if('will it sleep', body));
 cmp_ok($as->('app', $music)->{cost}, '<', 100, 'a short call');

@@ -80,6 +80,8 @@ std::span<const TextArgument> append_labels(StringInfo instruction, ArrayType *a
 session::ahead::Answers yes_or_no(FunctionCallInfo) { return kYesOrNo; }
 session::ahead::Answers marks(FunctionCallInfo) { return kMarks; }
 session::ahead::Answers labels_of(FunctionCallInfo call) {
+    if (call->args[1].isnull)
+        return {};
     return pg::texts_of(DatumGetArrayTypeP(call->args[1].value));
 }
 

@@ -62,6 +62,8 @@ GenerationRequest regex_request(FunctionCallInfo fcinfo) {
 }
 
 session::ahead::Answers choices_of(FunctionCallInfo call) {
+    if (call->args[1].isnull)
+        return {};
     return pg::texts_of(DatumGetArrayTypeP(call->args[1].value));
 }
 

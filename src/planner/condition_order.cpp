@@ -213,7 +213,7 @@ Node *ordered_within(Node *condition, const Ground &ground) {
 
 List *in_order(List *conditions, BoolExprType type, const Ground &ground) {
     const int count = list_length(conditions);
-    if (count > kMaxConditions || !has_call(conditions))
+    if (count > kMaxConditions || !may_look_at(conditions, ground) || !has_call(conditions))
         return conditions;
     auto *all = static_cast<Condition *>(palloc(static_cast<std::size_t>(count) * sizeof(Condition)));
     for (int i = 0; i < count; i++) {
@@ -237,7 +237,8 @@ List *in_order(List *conditions, BoolExprType type, const Ground &ground) {
 double share_met(Node *condition) { return known_of(condition).met; }
 
 bool is_harmless_but_for_calls(const void *expression, const Ground &ground) {
-    return is_harmless(without_calls(static_cast<Node *>(const_cast<void *>(expression)), nullptr), ground);
+    return may_look_at(expression, ground) &&
+           is_harmless(without_calls(static_cast<Node *>(const_cast<void *>(expression)), nullptr), ground);
 }
 
 List *in_order(List *conditions, const Ground &ground) { return in_order(conditions, AND_EXPR, ground); }

@@ -134,6 +134,8 @@ void add_call(FuncExpr *call, Collected &calls) {
     if (list_length(calls.calls) >= kMaxCalls)
         return;
     CHECK_FOR_INTERRUPTS();
+    if (calls.guard != nullptr && !may_look_at(calls.guard, calls.ground))  // each call gets a copy
+        return;
     ListCell *cell;
     foreach (cell, calls.calls)
         if (equal(lfirst(cell), call) && equal(list_nth(calls.guards, foreach_current_index(cell)), calls.guard))

@@ -271,7 +271,18 @@ bool is_harmful(Node *node, void *ground) {
            expression_tree_walker(node, walker, ground);
 }
 
+bool ends_looks(Node *node, void *ground) {
+    return node != nullptr &&
+           (!looks_on(*static_cast<const Ground *>(ground)) ||
+            expression_tree_walker(
+                node, reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(ends_looks)), ground));
+}
+
 }  // namespace
+
+bool may_look_at(const void *expression, const Ground &ground) {
+    return !ends_looks(static_cast<Node *>(const_cast<void *>(expression)), const_cast<Ground *>(&ground));
+}
 
 bool are_harmless_operators(const Oid *operators, int count) {
     return std::all_of(operators, operators + count,
