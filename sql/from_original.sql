@@ -14,6 +14,16 @@
 
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
+-- Before anything is changed, and while all that asks goes on to be answered by the original.
+DO $$
+BEGIN
+    IF current_setting('shared_preload_libraries') !~ 'pg_steadytext' THEN
+        RAISE EXCEPTION 'pg_steadytext is not loaded' USING ERRCODE = '55000',
+            HINT = 'Add pg_steadytext to shared_preload_libraries and restart the server, then update.';
+    END IF;
+END
+$$;
+
 LOCK TABLE public.steadytext_cache, public.steadytext_queue, public.steadytext_config, public.steadytext_daemon_health,
     public.steadytext_rate_limits, public.steadytext_audit_log, public.steadytext_prompts, public.steadytext_prompt_versions
     IN ACCESS EXCLUSIVE MODE;

@@ -42,6 +42,20 @@ for my $call (q(steadytext_generate('x')), q(steadytext_embed('x')), q(steadytex
     like($refused->{err}, qr/HINT:.*shared_preload_libraries/, 'with what to do');
 }
 is($cluster->sql('SELECT steadytext_version() IS NOT NULL'), 't', 'the version is known all the same');
+
+# What writes the extension's tables by hand commits: no part of a commit needs the library.
+my $witness = $cluster->session;
+is($witness->ask('SELECT 1;'), 1, 'a session');
+for my $write (q(INSERT INTO steadytext_queue (request_type, prompt) VALUES ('generate', 'by hand')), q(UPDATE steadytext_queue SET priority = 1), q(DELETE FROM steadytext_queue),
+    q(COPY steadytext_queue (request_type, prompt) FROM PROGRAM 'printf generate\\\\tcopied'), q(BEGIN; SAVEPOINT s; INSERT INTO steadytext_queue (request_type, prompt) VALUES ('generate', 'x'); ROLLBACK TO s; COMMIT),
+    q(INSERT INTO steadytext_cache (cache_key, prompt, response) VALUES ('k', 'k', 'k')), q(UPDATE steadytext_cache SET response = 'x'), q(TRUNCATE steadytext_cache), q(SELECT steadytext_cache_clear()),
+    q(INSERT INTO steadytext_rate_limit_rules (role_name, requests) VALUES ('*', 5)), q(INSERT INTO steadytext_budgets (role_name, period, tokens, mode) VALUES ('*', '1 day', 5, 'warn')),
+    q(SELECT steadytext_config_set('mine', '1')), q(SELECT steadytext_prompt_create('a-prompt', 'x')), q(SELECT steadytext_generate_async('x')), q(INSERT INTO steadytext_prices VALUES ('m', 1, 2))) {
+    my $said = $cluster->try_sql($write);
+    ok($said->{state} eq '' || $said->{err} =~ /is not loaded/, "done, or refused before the commit: $write") or diag $said->{err};
+}
+is($witness->ask('SELECT 2;'), 2, 'no other session has noticed');
+$witness->finish;
 is($cluster->try_sql('DROP EXTENSION pg_steadytext; CREATE EXTENSION pg_steadytext')->{state}, '', 'the extension can be created');
 
 done_testing;

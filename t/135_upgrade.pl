@@ -118,4 +118,18 @@ ok($cluster->poll_until('SELECT count(*) FROM steadytext_daemons', 0), 'no daemo
 like($cluster->try_sql('ALTER EXTENSION pg_steadytext UPDATE', database => 'old')->{err},
     qr{WARNING:.*no daemon is configured: steadytext_config named tcp://localhost:5555\nHINT:\s+To go on with it: SELECT steadytext_daemon_register\('tcp://localhost:5555'\)}, 'no daemon: the hint names the original\'s');
 
+# Without the library the original goes on.
+$cluster->append_conf("shared_preload_libraries = ''");
+ok($cluster->restart, 'the server starts without the library');
+my $witness = $cluster->session;
+is($witness->ask('SELECT 1;'), 1, 'a session');
+$cluster->sql('CREATE DATABASE unloaded');
+$cluster->sql(q(CREATE EXTENSION vector; CREATE EXTENSION pg_steadytext VERSION '2025.11.25'), database => 'unloaded');
+my $update = $cluster->try_sql('ALTER EXTENSION pg_steadytext UPDATE', database => 'unloaded');
+is($update->{state}, '55000', 'an update is refused');
+like($update->{err}, qr/pg_steadytext is not loaded.*HINT:.*shared_preload_libraries and restart the server, then update/s, '  with what to do');
+is($cluster->sql(q(SELECT extversion FROM pg_extension WHERE extname = 'pg_steadytext'), database => 'unloaded'), '2025.11.25', '  and nothing has changed');
+is($witness->ask('SELECT 2;'), 2, 'no other session has noticed');
+$witness->finish;
+
 done_testing;

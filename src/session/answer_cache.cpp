@@ -220,6 +220,10 @@ void remember(const CacheQuery &query, CacheRecord row, const CachedAnswer &answ
     tell_keeper(row, query.epoch);
 }
 
-void forget_cached() { shmem::segment().cache_epochs->clear(MyDatabaseId); }
+// Also at a commit, where it must raise nothing: without the library there is nothing to forget.
+void forget_cached() {
+    if (shmem::segment_attached())
+        shmem::segment().cache_epochs->clear(MyDatabaseId);
+}
 
 }  // namespace steadytext::session
