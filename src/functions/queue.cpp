@@ -128,7 +128,8 @@ bool has_places() {
 }
 
 void at_transaction_end(XactEvent event, void *) {
-    if (!shmem::segment_attached())  // rows written by hand without the library: an error at a commit would end the server
+    if (!shmem::
+            segment_attached())  // rows written by hand without the library: an error at a commit would end the server
         changes = nullptr;
     if (changes == nullptr)
         return;
