@@ -90,6 +90,7 @@ is(in(old => q(SELECT string_agg(check_name || ': ' || details, '; ') FROM stead
 ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE state = 'ready'), 1), 'a daemon, which would give back what it is asked');
 is(in(old => q(SELECT total_entries - (SELECT count(*) FROM steadytext_cache) FROM steadytext_cache_stats())), 0, 'the size of the cache is known');
 is(in(old => q(SELECT steadytext_generate('question 3', max_tokens => 512))), 'old answer 3', 'an answer of the original is served');
+is(in(old => q(SELECT response || ' ' || (model IS NULL) || ' ' || fingerprint || ' ' || cached FROM steadytext_generate_ex('question 3', '{"max_tokens": 512}'))), 'old answer 3 true legacy true', '  from shared memory too, as the original\'s');
 is(in(old => q(SELECT steadytext_embed('old text') <=> (SELECT embedding FROM steadytext_cache WHERE prompt = 'old text'))), 0, 'an embedding too');
 is(in(old => 'SELECT answer FROM my_answers'), 'old answer 7', 'a view over a function goes on');
 is(in(old => 'SELECT count(*) FROM my_prompts WHERE prompt ~ $$question|old text$$'), 51, 'one over a table too');
@@ -117,6 +118,8 @@ $cluster->sql(q(ALTER SYSTEM SET steadytext.daemons = ''; SELECT pg_reload_conf(
 ok($cluster->poll_until('SELECT count(*) FROM steadytext_daemons', 0), 'no daemon');
 like($cluster->try_sql('ALTER EXTENSION pg_steadytext UPDATE', database => 'old')->{err},
     qr{WARNING:.*no daemon is configured: steadytext_config named tcp://localhost:5555\nHINT:\s+To go on with it: SELECT steadytext_daemon_register\('tcp://localhost:5555'\)}, 'no daemon: the hint names the original\'s');
+
+isnt($cluster->try_sql(q(SET steadytext.legacy_cache_keys = off; SET steadytext.on_failure = 'null'; SELECT steadytext_generate('question 3', max_tokens => 512)), database => 'old')->{out}, 'old answer 3', 'an answer of the original is not served where its keys are switched off');
 
 # Without the library the original goes on.
 $cluster->append_conf("shared_preload_libraries = ''");

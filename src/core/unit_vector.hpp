@@ -7,13 +7,17 @@
 
 namespace steadytext::core {
 
-// Scales to length 1; false if the vector has no direction.
+// Scales to length 1; false if the vector has no direction. A vector that has been scaled stays as it is to the last
+// bit: rounding to floats changes its square by 2^-23 at most.
 [[nodiscard]] inline bool make_unit(std::span<float> vector) noexcept {
     double square = 0;
     for (const float x : vector)
         square += static_cast<double>(x) * x;
     if (!(square > 0) || !std::isfinite(square))
         return false;
+    constexpr double kRounding = 1e-6;
+    if (std::abs(square - 1) < kRounding)
+        return true;
     const double scale = 1 / std::sqrt(square);
     for (float &x : vector)
         x = static_cast<float>(x * scale);

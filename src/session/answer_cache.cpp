@@ -173,7 +173,8 @@ core::Digest flight_key(const CacheQuery &query, Oid role) {
 
 bool recall_hot(const CacheQuery &query, CachedAnswer &answer) {
     std::string_view value;
-    return read_hot(query, value, answer.expires_us) && unpack(query.kind, value, answer);
+    return read_hot(query, value, answer.expires_us) && unpack(query.kind, value, answer) &&
+           (!answer.is_legacy || guc::legacy_cache_keys);
 }
 
 bool recall(const CacheQuery &query, CachedAnswer &answer) {
@@ -189,6 +190,7 @@ bool recall(const CacheQuery &query, CachedAnswer &answer) {
 
 bool recall_legacy(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
     const bool found = recall_migrated(query, legacy, answer) || recall_original(query, legacy, answer);
+    answer.is_legacy = found;
     if (note(CacheLevel::Legacy, found, answer))
         insert_hot(query, answer);
     return found;

@@ -1,4 +1,4 @@
-// A text follows its counts and its reason, a vector stands alone: see cached_answer.hpp. Regime: pg.
+// A text follows its counts and its reason; a vector stands alone, but for a byte if it is the original's: see cached_answer.hpp. Regime: pg.
 #include "src/pg/postgres.hpp"
 #include "src/session/cached_answer.hpp"
 
@@ -15,15 +15,23 @@ struct TextHeader {
     std::int32_t prompt_tokens;
     std::int32_t completion_tokens;
     std::uint32_t reason_bytes;
+    std::uint32_t is_legacy;
 };
+
+std::string_view with_mark(std::string_view vector) {
+    char *packed = static_cast<char *>(palloc(vector.size() + 1));
+    vector.copy(packed, vector.size());
+    packed[vector.size()] = '\0';
+    return {packed, vector.size() + 1};
+}
 
 }  // namespace
 
 std::string_view pack(const CachedAnswer &answer) {
     if (answer.kind == shmem::ValueKind::Embedding)
-        return answer.vector;
+        return answer.is_legacy ? with_mark(answer.vector) : answer.vector;
     const std::string_view reason = answer.finish_reason.substr(0, kLongestReason);
-    const TextHeader header{answer.prompt_tokens, answer.completion_tokens, static_cast<std::uint32_t>(reason.size())};
+    const TextHeader header{answer.prompt_tokens, answer.completion_tokens, static_cast<std::uint32_t>(reason.size()), answer.is_legacy};
     const std::size_t size = sizeof header + reason.size() + answer.text.size();
     char *packed = static_cast<char *>(palloc_extended(size, MCXT_ALLOC_HUGE));
     memcpy(packed, &header, sizeof header);
@@ -35,6 +43,8 @@ std::string_view pack(const CachedAnswer &answer) {
 bool unpack(shmem::ValueKind kind, std::string_view bytes, CachedAnswer &answer) {
     answer.kind = kind;
     if (kind == shmem::ValueKind::Embedding) {
+        answer.is_legacy = bytes.size() % sizeof(float) == 1;
+        bytes.remove_suffix(answer.is_legacy ? 1 : 0);
         answer.vector = bytes;
         return bytes.size() % sizeof(float) == 0;
     }
@@ -49,6 +59,7 @@ bool unpack(shmem::ValueKind kind, std::string_view bytes, CachedAnswer &answer)
     answer.text = bytes.substr(header.reason_bytes);
     answer.prompt_tokens = header.prompt_tokens;
     answer.completion_tokens = header.completion_tokens;
+    answer.is_legacy = header.is_legacy != 0;
     return true;
 }
 

@@ -421,6 +421,10 @@ bool GenerationCall::accept_cached(const CachedAnswer &found) {
     generation_.finish_reason = found.finish_reason.empty() ? "stop" : found.finish_reason;
     generation_.prompt_tokens = found.prompt_tokens;
     generation_.completion_tokens = found.completion_tokens;
+    if (found.is_legacy) {
+        generation_.model = {};
+        generation_.fingerprint = kLegacyFingerprint;
+    }
     observe::saved(found.completion_tokens);
     return true;
 }

@@ -28,7 +28,8 @@ void note_utility(const Node *statement) {
         return;
     const auto *set = reinterpret_cast<const VariableSetStmt *>(statement);
     if (set->name != nullptr && pg_strcasecmp(set->name, "check_function_bodies") == 0)
-        said_by_superuser = set->kind == VAR_SET_VALUE && !check_function_bodies && superuser();
+        said_by_superuser = set->kind == VAR_SET_VALUE && !check_function_bodies && superuser() &&
+                            superuser_arg(GetSessionUserId());  // not a function that lends its owner's rights
 }
 
 bool is_superusers() {

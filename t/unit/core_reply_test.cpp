@@ -139,6 +139,19 @@ TEST(ReplyUsage, IsWhatStandsBesideTheResult) {
     }
 }
 
+TEST(UnitVector, IsScaledOnce) {
+    std::uint32_t state = 1;
+    for (int n = 0; n < 1000; n++) {
+        std::vector<float> vector(384);
+        for (float &x : vector)
+            x = static_cast<float>(static_cast<std::int32_t>(state = state * 1664525 + 1013904223)) / 1e9F;
+        ASSERT_TRUE(make_unit(vector));
+        const std::vector<float> once = vector;
+        ASSERT_TRUE(make_unit(vector));
+        ASSERT_EQ(vector, once);
+    }
+}
+
 TEST(UnitVector, IsPaddedOrCutToTheWantedDimensions) {
     std::vector<float> vector = {3, 4};
     ASSERT_TRUE(make_unit(vector));
