@@ -31,7 +31,8 @@ std::string_view pack(const CachedAnswer &answer) {
     if (answer.kind == shmem::ValueKind::Embedding)
         return answer.is_legacy ? with_mark(answer.vector) : answer.vector;
     const std::string_view reason = answer.finish_reason.substr(0, kLongestReason);
-    const TextHeader header{answer.prompt_tokens, answer.completion_tokens, static_cast<std::uint32_t>(reason.size()), answer.is_legacy};
+    const TextHeader header{answer.prompt_tokens, answer.completion_tokens, static_cast<std::uint32_t>(reason.size()),
+                            answer.is_legacy};
     const std::size_t size = sizeof header + reason.size() + answer.text.size();
     char *packed = static_cast<char *>(palloc_extended(size, MCXT_ALLOC_HUGE));
     memcpy(packed, &header, sizeof header);

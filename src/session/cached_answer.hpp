@@ -17,7 +17,8 @@ struct CachedAnswer {
     int prompt_tokens = -1;   // -1: not told
     int completion_tokens = -1;
     std::string_view finish_reason;
-    bool is_legacy = false;  // an answer of the PL/Python original: whose model is not told, and which may be switched off
+    bool is_legacy =
+        false;  // an answer of the PL/Python original: whose model is not told, and which may be switched off
     std::int64_t expires_us = 0;  // since 1970; 0: never
 };
 
