@@ -113,6 +113,8 @@ for my $write (q(UPDATE far SET answer = 'x' WHERE id = 1), q(DELETE FROM far WH
     is($cluster->try_sql("SELECT * FROM steadytext_explain(\$q\$$write\$q\$)")->{state}, '', "explained: $write");
 }
 
+like($cluster->try_sql(q(SELECT * FROM steadytext_explain('SELECT nothing FROM docs')))->{err}, qr/column "nothing" does not exist\nLINE 1: SELECT nothing FROM docs\n               \^/, 'an error points into the query that is explained');
+
 # Prices.
 my $query = q(SELECT steadytext_generate('elm ' || body) FROM docs);
 my $model = $cluster->sql("SELECT model FROM steadytext_explain(\$q\$$query\$q\$)");

@@ -18,9 +18,21 @@ bool is_of_rows(const Node *statement) {
     }
 }
 
+// An error's place is in this text, not in the statement that hands it over.
+void point_into(void *text) {
+    const int place = geterrposition();
+    if (place <= 0)
+        return;
+    errposition(0);
+    internalerrposition(place);
+    internalerrquery(static_cast<const char *>(text));
+}
+
 }  // namespace
 
 Query *one_statement(const char *text) {
+    ErrorContextCallback context{error_context_stack, point_into, const_cast<char *>(text)};
+    error_context_stack = &context;
     List *statements = pg_parse_query(text);
     if (list_length(statements) != 1 || !is_of_rows(linitial_node(RawStmt, statements)->stmt))
         ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
@@ -29,6 +41,7 @@ Query *one_statement(const char *text) {
     if (list_length(queries) != 1 || linitial_node(Query, queries)->commandType == CMD_UTILITY)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("query must be a single statement, also after the rules of its tables")));
+    error_context_stack = context.previous;
     return linitial_node(Query, queries);
 }
 

@@ -196,7 +196,8 @@ void take_price(TupleTableSlot *row, void *context) {
     };
     MemoryContext caller = MemoryContextSwitchTo(priced.memory);
     const Datum sum = DirectFunctionCall2(numeric_add, product(priced.prompt, 2), product(priced.completion, 3));
-    priced.cost = DirectFunctionCall2(numeric_div, sum, NumericGetDatum(int64_to_numeric(1'000'000)));
+    priced.cost = DirectFunctionCall1(
+        numeric_trim_scale, DirectFunctionCall2(numeric_div, sum, NumericGetDatum(int64_to_numeric(1'000'000))));
     priced.is_known = true;
     MemoryContextSwitchTo(caller);
 }
@@ -210,6 +211,8 @@ bool has_price(Priced &priced) {
     pg::unlock_tables({&prices, 1});
     return priced.is_known;
 }
+
+double in_milliseconds(double seconds) { return std::round(seconds * 1000) / 1000; }
 
 void put(ReturnSetInfo *result, const Asked &asked, double rows, bool is_sampled) {
     Datum values[10] = {};
@@ -246,10 +249,10 @@ void put(ReturnSetInfo *result, const Asked &asked, double rows, bool is_sampled
         count(6, asks * asked.prompt_tokens / seen * per_estimated);
         count(7, asks * answer);
         if (asks < 0.5 || usual.seconds >= 0)
-            set(8, Float8GetDatum(asks < 0.5
-                                      ? 0
-                                      : asks * usual.seconds /
-                                            std::min(at_once(asked.function->kind == shmem::CallKind::Embed), asks)));
+            set(8, Float8GetDatum(in_milliseconds(
+                       asks < 0.5 ? 0
+                                  : asks * usual.seconds /
+                                        std::min(at_once(asked.function->kind == shmem::CallKind::Embed), asks))));
     }
     if (Priced priced{asked.model, values[6], values[7], CurrentMemoryContext}; is_sampled && has_price(priced))
         set(9, priced.cost);
