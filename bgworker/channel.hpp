@@ -89,6 +89,8 @@ public:
     bool is_spare = false;               // only for requests that go alone, a single request at a time
     std::int64_t stopping_since_us = 0;  // of a serial daemon: its stream must stop, and has not yet; 0: none
     std::uint32_t in_flight = 0;         // requests sent and not answered, control requests included
+    // When the last whole message came, or the connection was made; INT64_MAX: of a transport that bounds what it keeps
+    std::int64_t last_message_us = INT64_MAX;
 };
 
 }  // namespace steadytext::gateway

@@ -131,6 +131,11 @@ public:
     }
     [[nodiscard]] bool is_cut_short() const { return is_cut_short_; }
     void tick(std::int64_t now_us);  // timers: about ten times a second
+    // For the memory watch. Since when the connection that has brought no whole message for the longest time has
+    // brought none; INT64_MAX: there is no connection that could keep a part of one.
+    [[nodiscard]] std::int64_t silent_since_us() const;
+    void close_silent_connection();  // that one, and makes another
+    void fail_for_unending_message(std::int64_t now_us);
     // When pump() must send requests that gather company until then; INT64_MAX: there are none.
     [[nodiscard]] std::int64_t due_us() const;
     // The session gave up a request that is waiting or in flight here.
@@ -222,6 +227,7 @@ private:
     void let_others_probe(std::uint32_t role, std::int64_t until_us);
     [[nodiscard]] Channel *free_channel();
     [[nodiscard]] Channel *spare_channel();
+    [[nodiscard]] Channel *silent_channel() const;
     void close_spares();
     void show_connections();
     void replace(Channel &channel);
@@ -309,6 +315,7 @@ private:
     Services &services_;
     core::DaemonEntry entry_;
     std::uint16_t row_;
+    std::int64_t misbehaved_until_us_ = 0;  // its breaker stays open for that, whatever connections it makes
     bool embedded_;
     bool retired_ = false;
     bool excluded_ = false;

@@ -15,6 +15,7 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::int64_t kReopenUs = 1'000'000;
+constexpr std::int64_t kMisbehavedUs = 60'000'000;
 constexpr std::ptrdiff_t kMaxSpares = 16;  // the number of requests that steadytextd works on at once
 
 }  // namespace
@@ -123,6 +124,31 @@ void Daemon::close_spares() {
     }
 }
 
+Channel *Daemon::silent_channel() const {
+    const auto found = std::min_element(channels_.begin(), channels_.end(), [](const auto &a, const auto &b) {
+        return a->last_message_us < b->last_message_us;
+    });
+    return found == channels_.end() || (*found)->last_message_us == INT64_MAX ? nullptr : found->get();
+}
+
+std::int64_t Daemon::silent_since_us() const {
+    const Channel *silent = silent_channel();
+    return silent == nullptr ? INT64_MAX : silent->last_message_us;
+}
+
+void Daemon::close_silent_connection() {
+    if (Channel *silent = silent_channel(); silent != nullptr)
+        replace(*silent);
+    discard_replaced();
+}
+
+// The connection that it has by now does not make up for it.
+void Daemon::fail_for_unending_message(std::int64_t now_us) {
+    misbehaved_until_us_ = now_us + kMisbehavedUs;
+    note_failure("it sends a message that does not end");
+    row_state().breaker.trip(services_.settings.breaker, now_us);
+}
+
 void Daemon::discard_replaced() { replaced_.clear(); }
 
 bool Daemon::receive() {
@@ -198,7 +224,8 @@ void Daemon::on_up(Channel &) {
         row_state().ready_since_us.store(now_us, std::memory_order_relaxed);
         show_state(excluded_ ? identity_.reason : entry_.drain ? "drained" : "");
         // A new connection does not clear bad answers, but it closes the breaker if refused connections opened it.
-        row_state().breaker.reset();
+        if (now_us >= misbehaved_until_us_)
+            row_state().breaker.reset();
         timeouts_.forgive();
         next_info_us_ = now_us;
     }

@@ -96,6 +96,7 @@ Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(
                  bool (*is_gone)(std::int32_t), std::string model_file)
     : segment_(segment), is_gone_(is_gone),
       flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, {}, false, {}, {}},
+      memory_watch_(std::size_t{segment.payloads->chunk_count()} * shmem::PayloadPool::kChunkBytes),
       model_file_(std::move(model_file)) {
     const std::vector<shmem::Model> remembered = recall_models(model_file_.c_str());
     if (!remembered.empty()) {
@@ -676,6 +677,12 @@ void Gateway::tick() {
         take_back(index, now_us);
         process_slot(index, now_us);
     }
+    memory_watch_.look(
+        [this](const std::function<void(Daemon &)> &see) {
+            for (Member &member : members_)
+                see(*member.daemon);
+        },
+        now_us, complaints_);
     drop_retired();
     if (std::exchange(has_dropped_, false) && lacks_room_)
         reconcile();  // daemons that are gone have left room for others

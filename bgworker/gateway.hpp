@@ -5,6 +5,7 @@
 #pragma once
 
 #include "bgworker/daemon.hpp"
+#include "bgworker/memory_watch.hpp"
 
 #include <memory>
 #include <string>
@@ -96,6 +97,7 @@ private:
     std::vector<Waiting> waiting_;  // for the limits of daemons (steadytext.on_limit = wait)
     std::vector<std::string> complaints_;
     std::vector<std::string> warned_;  // about fingerprints: each once
+    MemoryWatch memory_watch_;
     Configuration configuration_;
     std::string model_file_;
     bool members_changed_ = true;

@@ -1,5 +1,6 @@
 // ZeroMQ sockets of the gateway: options, framing, monitor events: see zmq_channel.hpp. Regime: pure.
 #include "bgworker/zmq_channel.hpp"
+#include "src/core/clock.hpp"
 
 #include <atomic>
 #include <cerrno>
@@ -89,6 +90,7 @@ std::unique_ptr<ZmqChannel> ZmqChannel::open(void *context, const ZmqSettings &s
         reason = "the key of server_key_file is not a CURVE key";
         return nullptr;
     }
+    channel->last_message_us = core::monotonic_us();
     channel->monitor_ = open_monitor(context, channel->socket_);
     if (channel->monitor_ == nullptr || zmq_connect(channel->socket_, settings.endpoint.c_str()) != 0) {
         reason = std::string("could not connect: ") + zmq_strerror(zmq_errno());
@@ -172,6 +174,8 @@ bool ZmqChannel::receive(ChannelListener &listener) {
         listener.on_message(*this, parts <= 2 ? body : std::string_view{});
     }
     zmq_msg_close(&part);
+    if (count > 0)
+        last_message_us = core::monotonic_us();
     return count > 0;
 }
 

@@ -1,0 +1,69 @@
+# A daemon that sends parts of a ZeroMQ message and never the last: libzmq would keep them all. The gateway's own memory stays bounded, other daemons
+# serve meanwhile, and the log names the daemon.
+use strict;
+use warnings;
+use IO::Socket::INET;
+use POSIX ();
+use SteadyText::Cluster;
+use Test::More;
+
+plan skip_all => 'no /proc/self/statm' unless -r '/proc/self/statm';
+my $megabyte = 1 << 20;
+my $most     = 4096;    # megabytes in a connection
+my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1', LocalPort => 0, ReuseAddr => 1) or die "listen: $!";
+my $port     = $listener->sockport;
+
+# ZMTP 3.1 without security: a greeting, READY, then parts of a megabyte, each with more to come. A line for each connection's end: megabytes sent.
+pipe my $told, my $tell or die "pipe: $!";
+my $liar = fork // die "fork: $!";
+if ($liar == 0) {
+    close $told;
+    local $SIG{PIPE} = 'IGNORE';
+    my $until = time + 300;
+    my $part  = pack('CQ>', 3, $megabyte) . 'x' x $megabyte;
+    while (time < $until) {
+        my $client = $listener->accept or next;
+        my $sent   = 0;
+        print {$client} pack('CQ>CCCa20Cx31', 0xff, 1, 0x7f, 3, 1, 'NULL', 1);
+        my $ready = pack('Ca*Ca*Na*', 5, 'READY', 11, 'Socket-Type', 6, 'ROUTER');
+        print {$client} pack('CCa*', 4, length $ready, $ready);
+        $client->flush;
+        read($client, my $greeting, 64);
+        $sent++ while $sent < $most && print {$client} $part;
+        syswrite $tell, "$sent\n";
+        close $client;
+    }
+    POSIX::_exit(0);
+}
+close $tell;
+END { my $status = $?; kill 'KILL', $liar if $liar; waitpid $liar, 0 if $liar; $? = $status }
+
+my $cluster = SteadyText::Cluster->new(daemon => 'echo', conf => [ "steadytext.on_failure = 'error'", "steadytext.payload_memory = '4MB'", "steadytext.cache_enabled = off" ]);
+my $gateway = $cluster->sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'gateway'));
+my $page    = POSIX::sysconf(POSIX::_SC_PAGESIZE());
+sub own_megabytes { open my $file, '<', "/proc/$gateway/statm" or return 0; my (undef, $resident, $shared) = split ' ', <$file>; return ($resident - $shared) * $page / $megabyte }
+my $before = own_megabytes();
+my $honest = $cluster->sql('SHOW steadytext.daemons');
+is($cluster->sql(q(SELECT steadytext_generate('before'))), 'before', 'an honest daemon answers');
+$cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$honest, tcp://127.0.0.1:$port'; SELECT pg_reload_conf()");
+
+# Until three of its connections have ended.
+my ($largest, $calls, $right, @sent) = (0, 0, 0);
+my $end = time + 240;
+$told->blocking(0);
+while (@sent < 3 && time < $end) {
+    while (defined(my $line = <$told>)) { chomp $line; push @sent, $line }
+    $calls++;
+    $right++ if $cluster->try_sql("SELECT steadytext_generate('call $calls')")->{out} eq "call $calls";
+    my $now = own_megabytes();
+    $largest = $now if $now > $largest;
+}
+is(scalar(@sent), 3, 'three connections of the liar end') or diag "@sent";
+is(scalar(grep { $_ >= $most } @sent), 0, "before it has sent all it would: @sent MB");
+cmp_ok($largest - $before, '<', 1024, sprintf 'the gateway has %d MB, and had %d', $largest, $before);
+is($right, $calls, "meanwhile $calls calls of the honest daemon are answered");
+is($cluster->sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'gateway')), $gateway, 'by the same gateway');
+like($cluster->log, qr/daemon "tcp:\/\/127\.0\.0\.1:$port" sends a message that does not end/, 'the log names the liar');
+unlike($cluster->log, qr/daemon "\Q$honest\E" sends a message/, 'and not the other');
+ok($cluster->poll_until("SELECT breaker FROM steadytext_daemons WHERE endpoint ~ '$port'", 'open'), 'its breaker is open');
+done_testing;
