@@ -35,6 +35,7 @@ ok($cluster->poll_until('SHOW steadytext.daemons', 'tcp://localhost:5002 weight=
 # Not preloaded.
 $cluster->append_conf("shared_preload_libraries = ''");
 $cluster->sql('ALTER SYSTEM RESET ALL');
+my @pending = split /\n/, $cluster->sql(q(INSERT INTO steadytext_queue (request_type, prompt, run_at) SELECT 'generate', 'pending ' || i, 'infinity' FROM generate_series(1, 7) i RETURNING request_id));
 ok($cluster->restart, 'the server starts without the library');
 for my $call (q(steadytext_generate('x')), q(steadytext_embed('x')), q(steadytext_daemon_start()), q((SELECT count(*) FROM steadytext_daemon_status()))) {
     my $refused = $cluster->try_sql("SELECT $call");
@@ -54,6 +55,8 @@ for my $write (q(INSERT INTO steadytext_queue (request_type, prompt) VALUES ('ge
     my $said = $cluster->try_sql($write);
     ok($said->{state} eq '' || $said->{err} =~ /is not loaded/, "done, or refused before the commit: $write") or diag $said->{err};
 }
+my $cancels = join ' ', map { "SAVEPOINT s$_; SELECT steadytext_cancel_async('$pending[$_]');" } 0 .. $#pending;
+$cluster->try_sql("BEGIN; $cancels $_") for 'ROLLBACK', 'ROLLBACK TO s3; RELEASE s1; COMMIT';
 is($witness->ask('SELECT 2;'), 2, 'no other session has noticed');
 $witness->finish;
 is($cluster->try_sql('DROP EXTENSION pg_steadytext; CREATE EXTENSION pg_steadytext')->{state}, '', 'the extension can be created');

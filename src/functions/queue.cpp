@@ -127,10 +127,15 @@ bool has_places() {
     return false;
 }
 
-void at_transaction_end(XactEvent event, void *) {
-    if (!shmem::
-            segment_attached())  // rows written by hand without the library: an error at a commit would end the server
+// Calls cancelled, or rows written by hand, on a server without the library: at the end of a transaction or a subtransaction
+// an error would end the server.
+void forget_without_library() {
+    if (!shmem::segment_attached())
         changes = nullptr;
+}
+
+void at_transaction_end(XactEvent event, void *) {
+    forget_without_library();
     if (changes == nullptr)
         return;
     if (event == XACT_EVENT_PRE_PREPARE && has_places())
@@ -149,6 +154,7 @@ void at_transaction_end(XactEvent event, void *) {
 // A committed level merges into the level around it; if that level has no changes, the committed level takes its place.
 // A level that is rolled back gives its places back.
 void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
+    forget_without_library();
     if (changes == nullptr || changes->level != GetCurrentTransactionNestLevel() ||
         (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB))
         return;
