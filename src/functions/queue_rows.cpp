@@ -17,6 +17,7 @@ extern "C" {
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "replication/logicalworker.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -105,9 +106,10 @@ void hold(Changes &row) {
     held++;
 }
 
-// The functions add rows as the owner of the table.
+// The functions add rows as the owner of the table. From PostgreSQL 16 on logical replication does so, too.
 bool is_of_functions(Relation table) {
-    return GetUserId() == table->rd_rel->relowner && GetSessionUserId() != table->rd_rel->relowner;
+    return !IsLogicalWorker() && GetUserId() == table->rd_rel->relowner &&
+           GetSessionUserId() != table->rd_rel->relowner;
 }
 
 }  // namespace
