@@ -35,7 +35,8 @@ AS $$
     -- Triggers that do not fire: the extension's own check, audit and count rows.
     own_triggers AS (
         SELECT format('%s on %s', t.tgname, o.name) AS said FROM pg_trigger t JOIN objects o ON o.oid = t.tgrelid
-        WHERE NOT t.tgisinternal AND t.tgenabled NOT IN ('O', 'A') AND (t.tgname, t.tgenabled) <> ('hold_replicated', 'R')),
+        WHERE NOT t.tgisinternal
+          AND CASE t.tgname WHEN 'queue_row_check' THEN t.tgenabled <> 'A' WHEN 'hold_replicated' THEN t.tgenabled <> 'R' ELSE t.tgenabled NOT IN ('O', 'A') END),
     trigger_grants AS (
         SELECT format('TRIGGER on %s to %s', o.name, a.grantee::regrole) AS said FROM objects o, aclexplode(o.acl) a
         WHERE a.privilege_type = 'TRIGGER' AND a.grantee NOT IN (o.owner, 0)),
@@ -151,7 +152,7 @@ AS $$
                'nobody but a superuser creates in schema _steadytext', 'REVOKE CREATE ON SCHEMA _steadytext; drop what is not the extension''s.'
         UNION ALL
         SELECT 12, 'own_triggers', 'error', (SELECT string_agg(said, ', ' ORDER BY said) FROM own_triggers),
-               'the triggers that check, audit and count rows are enabled', 'ALTER TABLE ... ENABLE TRIGGER.'
+               'the triggers that check, audit and count rows are enabled', 'ALTER TABLE ... ENABLE TRIGGER; of queue_row_check ENABLE ALWAYS TRIGGER, of hold_replicated ENABLE REPLICA TRIGGER.'
         UNION ALL
         SELECT 13, 'default_privileges', 'warning', (SELECT string_agg(said, ', ' ORDER BY said) FROM default_privileges),
                'new objects of the extension will be nobody else''s', 'ALTER DEFAULT PRIVILEGES ... REVOKE.'

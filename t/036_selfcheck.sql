@@ -60,6 +60,8 @@ SELECT is(says('owner_role'), 'error: check_ann is a member of steadytext_owner,
 SELECT is(says('server_administrators'), 'ok: check_ann', 'who administers the server');
 ALTER TABLE steadytext_config DISABLE TRIGGER check_row;
 SELECT is(says('own_triggers'), 'error: check_row on public.steadytext_config', 'a check that is off');
+ALTER TABLE steadytext_queue ENABLE TRIGGER ALL;
+SELECT is(says('own_triggers'), 'error: check_row on public.steadytext_config, hold_replicated on public.steadytext_queue, queue_row_check on public.steadytext_queue', 'as pg_dump --disable-triggers leaves them');
 UPDATE steadytext_config SET value = '"many"' WHERE key = 'default_seed';
 SELECT is(says('settings'), 'warning: rows of steadytext_config count for nothing: default_seed', 'and what came by');
 CREATE RULE astray AS ON UPDATE TO steadytext_budgets DO INSTEAD NOTHING;

@@ -271,11 +271,25 @@ bool is_harmful(Node *node, void *ground) {
            expression_tree_walker(node, walker, ground);
 }
 
-bool ends_looks(Node *node, void *ground) {
-    return node != nullptr &&
-           (!looks_on(*static_cast<const Ground *>(ground)) ||
-            expression_tree_walker(
-                node, reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(ends_looks)), ground));
+// A large constant is copied with what has it, and hashed or made into a table.
+int looks_at(const Node *node) {
+    constexpr std::size_t kBytesOfLook = 64;
+    if (!IsA(node, Const))
+        return 1;
+    const auto *value = reinterpret_cast<const Const *>(node);
+    if (value->constisnull || value->constbyval || value->constlen != -1)
+        return 1;
+    return static_cast<int>(1 + VARSIZE_ANY(DatumGetPointer(value->constvalue)) / kBytesOfLook);
+}
+
+bool ends_looks(Node *node, void *context) {
+    if (node == nullptr)
+        return false;
+    const auto &ground = *static_cast<const Ground *>(context);
+    *ground.looks = std::max(0, *ground.looks - looks_at(node) + 1);
+    return !looks_on(ground) ||
+           expression_tree_walker(
+               node, reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(ends_looks)), context);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ struct Ground {
 // False once there are none left: then the answer is "no". Serves interrupts.
 [[nodiscard]] bool looks_on(const Ground &ground);
 
-// Takes a look for each node of the expression, before something is done that goes through all of them.
+// Takes a look for each node of the expression, and for each 64 bytes of a constant, before something is done that goes through all of them.
 [[nodiscard]] bool may_look_at(const void *expression, const Ground &ground);
 
 // To evaluate it raises nothing, whatever the row, and has no effects. A list is harmless if all in it is.
