@@ -43,7 +43,7 @@ for my $query (doubling(45), nested(150), doubling(3), nested(3), $rows, $calls,
     is($cluster->try_sql("SET statement_timeout = '60s'; SELECT count(*) FROM steadytext_explain(\$q\$$query\$q\$)")->{state}, '', 'and explained');
 }
 # Each call behind a condition has a copy of it: large constants in it count.
-my $large = q(SELECT c0 FROM wide WHERE c1 > 2 AND (c0 <> ALL (string_to_array(left(repeat('7,', 200000), -1), ',')::int[]) OR ARRAY[) . join(', ', map { "steadytext_generate(c1::text, $_)" } 1 .. 200) . '] IS NOT NULL)';
+my $large = q{SELECT c0 FROM wide WHERE c1 > 2 AND (c0 <> ALL (string_to_array(left(repeat('7,', 200000), -1), ',')::int[]) OR ARRAY[} . join(', ', map { "steadytext_generate(c1::text, $_)" } 1 .. 200) . '] IS NOT NULL)';
 my ($asked) = $cluster->sql("EXPLAIN (COSTS OFF) $large") =~ /Asks Ahead: (.*)/;
 cmp_ok(scalar(() = ($asked // '') =~ /steadytext_generate/g), '<=', 20, 'few calls are asked ahead behind a condition of a megabyte');
 done_testing;

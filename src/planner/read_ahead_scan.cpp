@@ -226,6 +226,7 @@ void begin_calls(Scan &scan) {
         show(row.tuple, scan.asked_row);
         scan.context->ecxt_scantuple = scan.asked_row;
         while (!have_been_begun(scan, row)) {
+            CHECK_FOR_INTERRUPTS();
             if (scan.calls->under_way() >= room(scan) || !begin(scan, row))
                 return;
         }

@@ -173,8 +173,12 @@ core::Digest flight_key(const CacheQuery &query, Oid role) {
 
 bool recall_hot(const CacheQuery &query, CachedAnswer &answer) {
     std::string_view value;
-    return read_hot(query, value, answer.expires_us) && unpack(query.kind, value, answer) &&
-           (!answer.is_legacy || guc::legacy_cache_keys);
+    if (!read_hot(query, value, answer.expires_us) || !unpack(query.kind, value, answer))
+        return false;
+    if (!answer.is_legacy || guc::legacy_cache_keys)
+        return true;
+    answer = {};
+    return false;
 }
 
 bool recall(const CacheQuery &query, CachedAnswer &answer) {
