@@ -1,12 +1,9 @@
-// Reads /proc, and tries one connection after the other: see memory_watch.hpp. Regime: pure.
+// Looks at the memory, and tries one connection after the other: see memory_watch.hpp. Regime: pure.
 #include "bgworker/memory_watch.hpp"
+#include "src/core/resident_memory.hpp"
 
-#include <fcntl.h>
 #include <malloc.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cstdio>
 #include <tuple>
 
 namespace steadytext::gateway {
@@ -18,19 +15,8 @@ constexpr std::size_t kSpare = 256 * kMegabyte;
 constexpr std::size_t kFreed = 64 * kMegabyte;  // less may be chance
 constexpr std::size_t kMaxRemembered = 1000;    // offenders
 
-// This process's own memory: without the shared segment. 0 where the system does not tell.
-std::size_t own_bytes() {
-    const int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return 0;
-    char text[128] = "";
-    const ssize_t size = read(file, text, sizeof text - 1);
-    close(file);
-    std::size_t all = 0, resident = 0, shared = 0;
-    if (size <= 0 || std::sscanf(text, "%zu %zu %zu", &all, &resident, &shared) != 3 || resident < shared)
-        return 0;
-    return (resident - shared) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-}
+// Without the segment.
+std::size_t own_bytes() { return core::resident_memory().own_bytes(); }
 
 }  // namespace
 

@@ -1,6 +1,6 @@
 // The size of this process in memory, as Linux reports it.
 //
-// Called by daemons, which report it in their `info`. Regime: pure.
+// Called by daemons, which report it in their `info`, and by the gateway, which bounds its own. Regime: pure.
 #pragma once
 
 #include <unistd.h>
@@ -11,15 +11,25 @@
 
 namespace steadytext::core {
 
+struct ResidentMemory {
+    std::uint64_t bytes = 0;
+    std::uint64_t shared_bytes = 0;  // of them: of files, and of memory that processes share
+
+    [[nodiscard]] std::uint64_t own_bytes() const noexcept { return bytes > shared_bytes ? bytes - shared_bytes : 0; }
+};
+
 // 0 if the system does not report it.
-[[nodiscard]] inline std::uint64_t resident_bytes() noexcept {
+[[nodiscard]] inline ResidentMemory resident_memory() noexcept {
     std::FILE *statm = std::fopen("/proc/self/statm", "re");
     if (statm == nullptr)
-        return 0;
-    std::uint64_t pages = 0;
-    const bool is_told = std::fscanf(statm, "%*u %" SCNu64, &pages) == 1;
+        return {};
+    std::uint64_t pages = 0, shared_pages = 0;
+    const bool is_told = std::fscanf(statm, "%*u %" SCNu64 " %" SCNu64, &pages, &shared_pages) == 2;
     (void)std::fclose(statm);
-    return is_told ? pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) : 0;
+    const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    return is_told ? ResidentMemory{pages * page, shared_pages * page} : ResidentMemory{};
 }
+
+[[nodiscard]] inline std::uint64_t resident_bytes() noexcept { return resident_memory().bytes; }
 
 }  // namespace steadytext::core
