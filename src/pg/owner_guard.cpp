@@ -7,7 +7,7 @@
 //    object access        a function that stands in no statement is about to run: the function of a domain's constraint
 //    ProcessUtility       inside functions and workers only a few utility statements are allowed: no function of the
 //                         extension changes an object or grants a right
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/pg/owner_guard.hpp"
 #include "src/pg/as_owner.hpp"
 #include "src/pg/own_table.hpp"
@@ -94,10 +94,6 @@ bool check_function(Oid function, void *) {
                     errdetail("It belongs to a role that is no superuser.")));
 }
 
-bool check_node(Node *node, void *);
-// C++ allows the cast only through another function type
-const auto walker = reinterpret_cast<tree_walker_type>(reinterpret_cast<void (*)()>(check_node));
-
 bool check_node(Node *node, void *) {
     if (node == nullptr)
         return false;
@@ -106,9 +102,9 @@ bool check_node(Node *node, void *) {
         return false;  // the walker visits its contents next
     }
     if (IsA(node, Query))
-        return query_tree_walker(reinterpret_cast<Query *>(node), walker, nullptr, QTW_EXAMINE_RTES_BEFORE);
+        return query_tree_walker(reinterpret_cast<Query *>(node), walker(check_node), nullptr, QTW_EXAMINE_RTES_BEFORE);
     (void)check_functions_in_node(node, check_function, nullptr);
-    return expression_tree_walker(node, walker, nullptr);
+    return expression_tree_walker(node, walker(check_node), nullptr);
 }
 
 void check_query(Query *query) {

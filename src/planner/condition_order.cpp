@@ -1,5 +1,5 @@
 // Ranks by counts of answers, and exchanges of neighbours: see condition_order.hpp. Regime: pg.
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/planner/condition_order.hpp"
 #include "src/planner/call_cost.hpp"
 #include "src/planner/find_calls.hpp"
@@ -24,20 +24,12 @@ using shmem::AnswerCounts;
 constexpr std::uint64_t kFewAnswers = 20;  // fewer tell nothing
 constexpr double kAlike = 3;               // times that differ by less may do so by chance
 
-// C++ allows the casts only through another function type.
-pg::tree_mutator_type mutator(Node *(*function)(Node *, void *)) {
-    return reinterpret_cast<pg::tree_mutator_type>(reinterpret_cast<void (*)()>(function));
-}
-pg::tree_walker_type walker(bool (*function)(Node *, void *)) {
-    return reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(function));
-}
-
 // A call becomes something of its type that is made of its arguments, and raises nothing by itself.
 Node *without_calls(Node *node, void *context) {
     if (node == nullptr)
         return nullptr;
     if (!IsA(node, FuncExpr) || function_of(reinterpret_cast<FuncExpr *>(node)->funcid) == nullptr)
-        return expression_tree_mutator(node, mutator(without_calls), context);
+        return expression_tree_mutator(node, pg::mutator(without_calls), context);
     auto *instead = makeNode(CoalesceExpr);
     instead->coalescetype = exprType(node);
     instead->coalescecollid = exprCollation(node);
@@ -60,7 +52,7 @@ bool find_calls(Node *node, void *calls) {
         static_cast<Calls *>(calls)->only = reinterpret_cast<const FuncExpr *>(node);
         static_cast<Calls *>(calls)->count++;
     }
-    return expression_tree_walker(node, walker(find_calls), calls);
+    return expression_tree_walker(node, pg::walker(find_calls), calls);
 }
 
 struct Answered {
@@ -72,7 +64,7 @@ struct Answered {
 Node *answered(Node *node, void *context) {
     const auto &with = *static_cast<const Answered *>(context);
     if (node != reinterpret_cast<const Node *>(with.call))
-        return node == nullptr ? nullptr : expression_tree_mutator(node, mutator(answered), context);
+        return node == nullptr ? nullptr : expression_tree_mutator(node, pg::mutator(answered), context);
     const Oid type = exprType(node);
     int16 length;
     bool is_by_value;

@@ -10,7 +10,7 @@
 //
 // Calls that the planner would make of constants are not made (statement::explains()). The executor's start checks the
 // caller's rights, as for EXPLAIN.
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/planner/call_cost.hpp"
@@ -301,18 +301,13 @@ bool is_independent(const CustomScan &plan, const Explained &explained) {
     return is;
 }
 
-// C++ allows the cast only through another function type.
-pg::planstate_walker_type as_walker(bool (*walker)(PlanState *, void *)) {
-    return reinterpret_cast<pg::planstate_walker_type>(reinterpret_cast<void (*)()>(walker));
-}
-
 // By the planner's estimate of what is done before the first row. What a function returns is all made first, which the
 // estimate leaves out.
 bool begins_late(PlanState *state, void *context) {
     constexpr double kMaxCost = 200'000, kMaxRows = 1'000'000;
     const Plan *plan = state->plan;
     return plan->startup_cost > kMaxCost || (IsA(plan, FunctionScan) && plan->plan_rows > kMaxRows) ||
-           planstate_tree_walker(state, as_walker(begins_late), context);
+           planstate_tree_walker(state, pg::walker(begins_late), context);
 }
 
 void explain_scan(const Explained &explained, CustomScanState *node) {
@@ -353,7 +348,7 @@ void explain_scan(const Explained &explained, CustomScanState *node) {
 bool explain_scans(PlanState *state, void *context) {
     if (IsA(state, CustomScanState) && reinterpret_cast<const CustomScan *>(state->plan)->methods == &kScanMethods)
         explain_scan(*static_cast<Explained *>(context), reinterpret_cast<CustomScanState *>(state));
-    return planstate_tree_walker(state, as_walker(explain_scans), context);
+    return planstate_tree_walker(state, pg::walker(explain_scans), context);
 }
 
 // Whether a foreign server writes what a scan of this plan reads, instead of the node above that writes.

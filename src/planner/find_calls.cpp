@@ -1,5 +1,5 @@
 // Functions by their OIDs, calls in expressions, calls of whole statements: see find_calls.hpp. Regime: pg.
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/planner/find_calls.hpp"
 #include "src/pg/once.hpp"
 
@@ -93,17 +93,12 @@ const Function *called(const Node *node) {
     return IsA(node, FuncExpr) ? function_of(as<FuncExpr>(node)->funcid) : nullptr;
 }
 
-// C++ allows the cast only through another function type.
-pg::tree_walker_type walker(bool (*function)(Node *, void *)) {
-    return reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(function));
-}
-
 bool find_call(Node *node, void *) {
-    return node != nullptr && (called(node) != nullptr || expression_tree_walker(node, walker(find_call), nullptr));
+    return node != nullptr && (called(node) != nullptr || expression_tree_walker(node, pg::walker(find_call), nullptr));
 }
 
 bool has_column(Node *node, void *) {
-    return node != nullptr && (IsA(node, Var) || expression_tree_walker(node, walker(has_column), nullptr));
+    return node != nullptr && (IsA(node, Var) || expression_tree_walker(node, pg::walker(has_column), nullptr));
 }
 
 bool is_given(const Node *node) {
@@ -176,7 +171,7 @@ bool collect_of_aggregates(Node *node, void *calls) {
     if (node == nullptr)
         return false;
     if (!IsA(node, Aggref))
-        return expression_tree_walker(node, walker(collect_of_aggregates), calls);
+        return expression_tree_walker(node, pg::walker(collect_of_aggregates), calls);
     const auto *aggregate = as<Aggref>(node);
     if (aggregate->aggfilter == nullptr && !DO_AGGSPLIT_COMBINE(aggregate->aggsplit))
         collect_calls(aggregate->args, *static_cast<Collected *>(calls));
@@ -281,7 +276,7 @@ bool count_calls(Node *node, void *context) {
         auto *query = reinterpret_cast<Query *>(node);
         calls.may_be_others =
             query->resultRelation > 0 && computes_when_written(rt_fetch(query->resultRelation, query->rtable)->relid);
-        return calls.may_be_others || query_tree_walker(query, walker(count_calls), context, 0);
+        return calls.may_be_others || query_tree_walker(query, pg::walker(count_calls), context, 0);
     }
     case T_FuncExpr: {
         const auto *call = reinterpret_cast<const FuncExpr *>(node);
@@ -300,7 +295,7 @@ bool count_calls(Node *node, void *context) {
         calls.may_be_others = check_functions_in_node(node, may_call, nullptr);
         break;
     }
-    return calls.may_be_others || expression_tree_walker(node, walker(count_calls), context);
+    return calls.may_be_others || expression_tree_walker(node, pg::walker(count_calls), context);
 }
 
 }  // namespace

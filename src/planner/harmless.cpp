@@ -1,5 +1,5 @@
 // Lists of functions and of parts of expressions that are known to be harmless: see harmless.hpp. Regime: pg.
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/planner/calm.hpp"
 
 extern "C" {
@@ -187,8 +187,6 @@ bool has_fit_collation(Oid collation, const List *arguments) {
 // ---- expressions ----------------------------------------------------------------------------------------------------
 
 bool is_harmful(Node *node, void *ground);
-// C++ allows the cast only through another function type.
-const auto walker = reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(is_harmful));
 
 bool is_harmful_aggregate(const Aggref &aggregate) {
     if (!is_among(kHarmlessAggregates, aggregate.aggfnoid) || !has_fit_collation(aggregate.inputcollid, aggregate.args))
@@ -268,7 +266,7 @@ bool is_harmful(Node *node, void *ground) {
         return false;
     return !looks_on(*static_cast<const Ground *>(ground)) ||
            is_harmful_itself(node, *static_cast<const Ground *>(ground)) ||
-           expression_tree_walker(node, walker, ground);
+           expression_tree_walker(node, pg::walker(is_harmful), ground);
 }
 
 // A large constant is copied with what has it, and hashed or made into a table.
@@ -287,9 +285,7 @@ bool ends_looks(Node *node, void *context) {
         return false;
     const auto &ground = *static_cast<const Ground *>(context);
     *ground.looks = std::max(0, *ground.looks - looks_at(node) + 1);
-    return !looks_on(ground) ||
-           expression_tree_walker(
-               node, reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(ends_looks)), context);
+    return !looks_on(ground) || expression_tree_walker(node, pg::walker(ends_looks), context);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Aggregates, limits, and scans for all columns of a unique index: see one_row.hpp. Regime: pg.
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/planner/one_row.hpp"
 
 extern "C" {
@@ -23,13 +23,8 @@ namespace steadytext::planner {
 
 namespace {
 
-// C++ allows the cast only through another function type.
-pg::tree_walker_type walker(bool (*function)(Node *, void *)) {
-    return reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(function));
-}
-
 bool has_column(Node *node, void *) {
-    return node != nullptr && (IsA(node, Var) || expression_tree_walker(node, walker(has_column), nullptr));
+    return node != nullptr && (IsA(node, Var) || expression_tree_walker(node, pg::walker(has_column), nullptr));
 }
 
 const Node *without_relabel(const Node *node) {

@@ -3,7 +3,7 @@
 // A scan, join, window or Gather that makes calls is parted: it keeps the quals before the first call and gives plain columns and
 // values of window functions, and the custom scan above it has the other quals and the target list. Under an aggregate or a Result the custom scan hands on
 // rows as they are.
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/planner/read_ahead.hpp"
 #include "src/guc.hpp"
 #include "src/planner/find_calls.hpp"
@@ -49,8 +49,7 @@ Node *renumbered(Node *node, void *columns) {
     if (node == nullptr)
         return nullptr;
     if (!IsA(node, Var) && !IsA(node, WindowFunc))
-        return expression_tree_mutator(
-            node, reinterpret_cast<pg::tree_mutator_type>(reinterpret_cast<void (*)()>(renumbered)), columns);
+        return expression_tree_mutator(node, pg::mutator(renumbered), columns);
     const int place = static_cast<const Columns *>(columns)->place_of(node);
     if (place < 0)
         elog(ERROR, "a column of a plan is not among those of the plan below it");
@@ -67,8 +66,7 @@ Node *moved(Node *node, void *context) {
     if (node == nullptr)
         return nullptr;
     if (!IsA(node, Var))
-        return expression_tree_mutator(
-            node, reinterpret_cast<pg::tree_mutator_type>(reinterpret_cast<void (*)()>(moved)), context);
+        return expression_tree_mutator(node, pg::mutator(moved), context);
     Var *column = static_cast<Var *>(copyObjectImpl(node));
     column->varno = INDEX_VAR;
     return reinterpret_cast<Node *>(column);

@@ -2,7 +2,7 @@
 //
 // A condition on its way refers to columns of the node that it has reached, by their place; a node that lacks one hands
 // it on from below.
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/planner/reorder.hpp"
 #include "src/planner/calm.hpp"
 #include "src/planner/condition_order.hpp"
@@ -38,11 +38,6 @@ struct Way {
     Step steps[kMaxSteps];
     int count = 0;
 };
-
-// C++ allows the cast only through another function type.
-pg::tree_mutator_type mutator(Node *(*function)(Node *, void *)) {
-    return reinterpret_cast<pg::tree_mutator_type>(reinterpret_cast<void (*)()>(function));
-}
 
 bool is_scan(const Plan *plan) { return IsA(plan, SeqScan) || IsA(plan, IndexScan) || IsA(plan, BitmapHeapScan); }
 bool is_join(const Plan *plan) { return IsA(plan, NestLoop) || IsA(plan, HashJoin) || IsA(plan, MergeJoin); }
@@ -136,7 +131,7 @@ Node *lifted(Node *node, void *context) {
     if (node == nullptr)
         return nullptr;
     if (!IsA(node, Var))
-        return expression_tree_mutator(node, mutator(lifted), context);
+        return expression_tree_mutator(node, pg::mutator(lifted), context);
     const auto &lift = *static_cast<const Lift *>(context);
     auto *column = reinterpret_cast<Var *>(node);
     return reinterpret_cast<Node *>(makeVar(lift.side, static_cast<AttrNumber>(place_of(lift.plan, column)),

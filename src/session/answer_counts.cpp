@@ -1,5 +1,5 @@
 // Questions by their digests: see answer_counts.hpp. Regime: pg.
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/session/answer_counts.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/sha256.hpp"
@@ -52,11 +52,6 @@ void add(const Const &value, Hashed &hashed) {
     add_bytes({DatumGetPointer(value.constvalue), datumGetSize(value.constvalue, false, value.constlen)}, hashed);
 }
 
-// C++ allows the cast only through another function type.
-pg::tree_walker_type walker(bool (*function)(Node *, void *)) {
-    return reinterpret_cast<pg::tree_walker_type>(reinterpret_cast<void (*)()>(function));
-}
-
 bool add_constants(Node *node, void *context) {
     auto &hashed = *static_cast<Hashed *>(context);
     if (node == nullptr)
@@ -66,7 +61,7 @@ bool add_constants(Node *node, void *context) {
         return false;
     }
     hashed.is_known &= hashed.may_vary || !IsA(node, Param);
-    return !hashed.is_known || expression_tree_walker(node, walker(add_constants), context);
+    return !hashed.is_known || expression_tree_walker(node, pg::walker(add_constants), context);
 }
 
 using Key = shmem::AnswerCounts::Key;
