@@ -9,6 +9,7 @@ use warnings;
 use File::Temp qw(tempdir);
 use IPC::Run qw(finish start timeout);
 use JSON::PP;
+use SteadyText::WireClient;
 use List::Util qw(max);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -17,7 +18,6 @@ $| = 1;
 my $slots    = 8;
 my $patience = 300;  # seconds; the machine may be busy
 my $folder   = tempdir(CLEANUP => 1);
-my $json     = JSON::PP->new->utf8->canonical;
 my $endpoint = "ipc://$folder/daemon";
 chomp(my $models = `scripts/models --print-dir`);
 
@@ -36,27 +36,7 @@ sub slurp {
 
 # ---- clients -----------------------------------------------------------------------------------------------------------------
 
-sub connect_to_daemon {
-    my %client = (in => '', out => '');
-    $client{process} = start [ 'build/wire-client', $endpoint, $patience * 1000 ], '<', \$client{in}, '>', \$client{out};
-    return \%client;
-}
-
-sub say_to {
-    my ($client, $id, $method, %params) = @_;
-    $client->{in} .= $json->encode({ id => $id, method => $method, params => \%params }) . "\n";
-    $client->{process}->pump_nb while length $client->{in};
-    return;
-}
-
-sub reply_to {
-    my ($client) = @_;
-    $client->{in} .= "<\n";
-    $client->{process}->pump until $client->{out} =~ s/^(.*)\n//;
-    return $json->decode($1);
-}
-
-my $honest = connect_to_daemon();
+my $honest = connect_to_daemon($endpoint, $patience);
 my $calls  = 0;
 
 # The thread that computes: the one that had most of the processor.
@@ -126,7 +106,7 @@ my ($alone, $answer) = typical();
 # Sends the calls, measures the small one beside them, and cancels what is still at work.
 sub beside {
     my ($name, @hostile) = @_;
-    my $client = connect_to_daemon();
+    my $client = connect_to_daemon($endpoint, $patience);
     say_to($client, "h$_", @{ $hostile[$_] }) for 0 .. $#hostile;
     my $generated = grep { $_->[0] =~ /generate/ } @hostile;
     await_slots_in_use([ $generated < $slots ? $generated : 1, $slots ]) if $generated;
@@ -175,7 +155,7 @@ beside('two rankings of a thousand long documents', map { my $n = $_; [ 'rerank'
 # ---- more calls than slots -----------------------------------------------------------------------------------------------------
 
 {
-    my $client = connect_to_daemon();
+    my $client = connect_to_daemon($endpoint, $patience);
     my $many   = 4 * $slots;
     say_to($client, "h$_", 'generate', prompt => "Tell story $_.", max_new_tokens => 24) for 1 .. $many;
     await_slots_in_use([ $slots, $slots ]);
@@ -194,7 +174,7 @@ beside('two rankings of a thousand long documents', map { my $n = $_; [ 'rerank'
 # ---- what its client does not wait for any more ------------------------------------------------------------------------------------
 
 {
-    my $client = connect_to_daemon();
+    my $client = connect_to_daemon($endpoint, $patience);
     say_to($client, "h$_", 'generate', @long, regex => $pattern, timeout_ms => 1500) for 1 .. 4;
     is reply_to($client)->{error}, 'Deadline exceeded', 'a call ends when its time is over' for 1 .. 4;
     my $idle = idle_after();

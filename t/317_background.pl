@@ -4,14 +4,13 @@ use strict;
 use warnings;
 use File::Temp qw(tempdir);
 use IPC::Run qw(finish run start timeout);
-use JSON::PP;
+use SteadyText::WireClient;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $patience = 600;  # seconds; the machine may be busy
 my $slots    = 4;
 my $folder   = tempdir(CLEANUP => 1);
-my $json     = JSON::PP->new->utf8->canonical->allow_nonref;
 my $endpoint = "ipc://$folder/daemon";
 chomp(my $models = `scripts/models --print-dir`);
 
@@ -20,28 +19,7 @@ my $daemon = start [ 'build/steadytextd', '--endpoint', $endpoint, '--exit-on-st
     '--model', "$models/smollm2-135m-instruct-q4_1.gguf", '--embedding-model', "$models/all-minilm-l6-v2.gguf" ], '<', \$in, '>&', \$log, timeout($patience);
 $daemon->pump until $log =~ /steadytextd: ready/ || !$daemon->pumpable;
 
-sub connect_to_daemon {
-    my %client = (in => '', out => '');
-    $client{process} = start [ 'build/wire-client', $endpoint, $patience * 1000 ], '<', \$client{in}, '>', \$client{out}, timeout($patience);
-    return \%client;
-}
-
-sub say_to {
-    my ($client, $id, $method, %params) = @_;
-    $client->{in} .= $json->encode({ id => $id, method => $method, params => \%params }) . "\n";
-    $client->{process}->pump_nb while length $client->{in};
-    return;
-}
-
-# The next reply.
-sub reply_to {
-    my ($client) = @_;
-    $client->{in} .= "<\n";
-    $client->{process}->pump until $client->{out} =~ s/^(.*)\n//;
-    return $json->decode($1);
-}
-
-my $session = connect_to_daemon();
+my $session = connect_to_daemon($endpoint, $patience, timeout($patience));
 sub info { say_to($session, 'info', 'info'); return reply_to($session)->{result}; }
 ok scalar(grep { $_ eq 'priority' } @{ info()->{capabilities} }), 'the daemon says that it knows of the background';
 
@@ -60,7 +38,7 @@ my @expected_of_others = map { alone(%$_) } @others;
 
 # The background has every slot, and more waits. Others are asked one after the other, then more at once than there are slots, so that the
 # background has none.
-my $jobs = connect_to_daemon();
+my $jobs = connect_to_daemon($endpoint, $patience, timeout($patience));
 say_to($jobs, $_, 'generate', %{ $background[$_] }, priority => 'background') for 0 .. $#background;
 my $end = time + $patience;
 sleep 0.02 while info()->{slots_in_use} < $slots && time < $end;

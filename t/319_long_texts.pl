@@ -5,6 +5,7 @@ use warnings;
 use File::Temp qw(tempdir);
 use IPC::Run qw(start finish timeout);
 use JSON::PP;
+use SteadyText::WireClient;
 use Test::More;
 
 my $patience = 600;  # seconds; the machine may be busy
@@ -19,27 +20,7 @@ my $daemon = start [ 'build/steadytextd', '--endpoint', $endpoint, '--exit-on-st
     '--embedding-model', "$models/all-minilm-l6-v2.gguf" ], '<', \$in, '>&', \$log, timeout($patience);
 $daemon->pump until $log =~ /steadytextd: ready/ || !$daemon->pumpable;
 
-sub connect_to_daemon {
-    my %client = (in => '', out => '');
-    $client{process} = start [ 'build/wire-client', $endpoint, $patience * 1000 ], '<', \$client{in}, '>', \$client{out}, timeout($patience);
-    return \%client;
-}
-
-sub say_to {
-    my ($client, $id, $method, %params) = @_;
-    $client->{in} .= $json->encode({ id => $id, method => $method, params => \%params }) . "\n";
-    $client->{process}->pump_nb while length $client->{in};
-    return;
-}
-
-sub reply_to {
-    my ($client) = @_;
-    $client->{in} .= "<\n";
-    $client->{process}->pump until $client->{out} =~ s/^(.*)\n//;
-    return $json->decode($1);
-}
-
-my $honest = connect_to_daemon();
+my $honest = connect_to_daemon($endpoint, $patience, timeout($patience));
 my @words = do { open my $file, '<', 'demo/sentences.txt' or die $!; split ' ', join ' ', <$file> };
 my @texts = map { join ' ', @words[ $_ .. $_ + 7 ] } 1 .. $short;
 my $megabyte = substr join(' ', (@words) x (1 + 1_000_000 / length join ' ', @words)), 0, 1_000_000;
