@@ -277,10 +277,11 @@ sub send {
 sub pump_gently {
     my ($self, $is_done) = @_;
     my $pause = 0.0005;
+    my $moved = sub { return length($self->{out}) + length($self->{err}) - length $self->{in} };
     until ($is_done->()) {
-        my $moved = -length($self->{in}) + length $self->{out};
+        my $before = $moved->();
         $self->{run}->pump_nb;
-        next if -length($self->{in}) + length $self->{out} != $moved;
+        next if $moved->() != $before;
         Time::HiRes::sleep($pause);
         $pause *= 1.5 if $pause < 0.01;
     }
