@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "shmem/answer_counts.hpp"
+#include "shmem/prompt_sizes.hpp"
 #include "shmem/stats_file.hpp"
 #include "shmem/usage_file.hpp"
 #include "shmem/worker_places.hpp"
@@ -24,6 +25,7 @@ shmem_startup_hook_type previous_shmem_startup_hook = nullptr;
 Segment attached;
 WorkerPlaces *places_of_workers = nullptr;
 AnswerCounts *counts_of_answers = nullptr;
+PromptSizes *sizes_of_prompts = nullptr;
 
 HotCacheConfig hot_cache_config() {
     HotCacheConfig config{};
@@ -84,6 +86,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *databases = cursor.take(DatabaseTable::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
     void *worker_places = cursor.take(WorkerPlaces::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
     void *answers = cursor.take(sizeof(AnswerCounts));
+    void *prompts = cursor.take(sizeof(PromptSizes));
     void *cache_epochs = cursor.take(sizeof(CacheEpochs));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
     void *audit = cursor.take(sizeof(AuditRing));
@@ -114,6 +117,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         DatabaseTable::place(databases, static_cast<std::uint32_t>(guc::max_databases));
         WorkerPlaces::place(worker_places, static_cast<std::uint32_t>(guc::max_databases));
         new (answers) AnswerCounts;
+        new (prompts) PromptSizes;
         new (audit) AuditRing;
         new (audit_pacing) AuditPacing;
         SingleFlight::place(single_flight, slots, pg::max_processes());
@@ -144,6 +148,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     segment.databases = static_cast<DatabaseTable *>(databases);
     places_of_workers = static_cast<WorkerPlaces *>(worker_places);
     counts_of_answers = static_cast<AnswerCounts *>(answers);
+    sizes_of_prompts = static_cast<PromptSizes *>(prompts);
     segment.cache_epochs = static_cast<CacheEpochs *>(cache_epochs);
     segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
     segment.audit = static_cast<AuditRing *>(audit);
@@ -242,6 +247,8 @@ void request_segment() {
 WorkerPlaces &worker_places() noexcept { return *places_of_workers; }
 
 AnswerCounts &answer_counts() noexcept { return *counts_of_answers; }
+
+PromptSizes &prompt_sizes() noexcept { return *sizes_of_prompts; }
 
 bool segment_attached() { return attached.header != nullptr; }
 

@@ -148,7 +148,9 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM _steadytext.check('steadytext_price_set', NEW.model, NEW.per_million_prompt, NEW.per_million_completion);
+    PERFORM _steadytext.check('steadytext_price_set', NEW.model,
+        (CASE WHEN NEW.per_million_prompt > 1e13 THEN 1e13 WHEN NEW.per_million_prompt < -1 THEN -1 ELSE NEW.per_million_prompt END)::float8,
+        (CASE WHEN NEW.per_million_completion > 1e13 THEN 1e13 WHEN NEW.per_million_completion < -1 THEN -1 ELSE NEW.per_million_completion END)::float8);
     RETURN NEW;
 END
 $$;
@@ -161,13 +163,19 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM _steadytext.check('steadytext_price_set', model, per_million_prompt, per_million_completion);
-    IF per_million_prompt IS NULL AND per_million_completion IS NULL THEN
+    PERFORM _steadytext.check('steadytext_price_set', model,
+        (CASE WHEN per_million_prompt > 1e13 THEN 1e13 WHEN per_million_prompt < -1 THEN -1 ELSE per_million_prompt END)::float8,
+        (CASE WHEN per_million_completion > 1e13 THEN 1e13 WHEN per_million_completion < -1 THEN -1 ELSE per_million_completion END)::float8);
+    IF per_million_prompt IS NULL <> (per_million_completion IS NULL) THEN
+        RAISE EXCEPTION '% cannot be null', CASE WHEN per_million_prompt IS NULL THEN 'per_million_prompt' ELSE 'per_million_completion' END
+            USING ERRCODE = '22004', HINT = 'What costs nothing has a price of 0. NULL for both takes the price away.';
+    END IF;
+    IF per_million_prompt IS NULL THEN
         DELETE FROM public.steadytext_prices p WHERE p.model = steadytext_price_set.model;
         RETURN;
     END IF;
     INSERT INTO public.steadytext_prices AS price (model, per_million_prompt, per_million_completion)
-        VALUES (steadytext_price_set.model, coalesce(steadytext_price_set.per_million_prompt, 0), coalesce(steadytext_price_set.per_million_completion, 0))
+        VALUES (steadytext_price_set.model, steadytext_price_set.per_million_prompt, steadytext_price_set.per_million_completion)
         ON CONFLICT ON CONSTRAINT steadytext_prices_pkey DO UPDATE
         SET per_million_prompt = excluded.per_million_prompt, per_million_completion = excluded.per_million_completion,
             updated_at = now(), updated_by = current_user;

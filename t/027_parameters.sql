@@ -147,7 +147,7 @@ FROM candidates c JOIN pg_settings s USING (name) WHERE c.owner = 'settings' AND
 
 -- Accepted is what gets beyond the checks: what happens then depends on what there is.
 CREATE TEMP TABLE outcomes AS SELECT *, pg_temp.outcome(statement) AS found FROM statements;
-SELECT ok(CASE WHEN expected IS NULL THEN found IS NULL OR found ~ '^(42704|55000|53300|08...|2201B|42804|P0002|22004 (nothing to invalidate|Schema cannot be empty|Pattern cannot be empty|Choices cannot be null)|22023 unsafe_mode=TRUE requires a model|22023 request type \S+ has no parameter)'
+SELECT ok(CASE WHEN expected IS NULL THEN found IS NULL OR found ~ '^(42704|55000|53300|08...|2201B|42804|P0002|22004 (nothing to invalidate|per_million_\w+ cannot be null|Schema cannot be empty|Pattern cannot be empty|Choices cannot be null)|22023 unsafe_mode=TRUE requires a model|22023 request type \S+ has no parameter)'
                WHEN expected ~ '^.{5}$' THEN left(found, 5) IN (expected, CASE expected WHEN '22023' THEN '54000' ELSE expected END)
                ELSE found = expected END,
           format('%s: %s = %s is %s', owner, name, left(value, 60), CASE WHEN expected IS NULL THEN 'good' ELSE 'refused' END))

@@ -32,13 +32,15 @@ SELECT is(steadytext_score(q, i), NULL, 'steadytext_score of NULL') FROM (VALUES
 SELECT is(calls(), before.calls, 'no call was made') FROM before;
 
 -- ---- refusals --------------------------------------------------------------------------------------------------------------
-SELECT throws_ok($$SELECT steadytext_if('', 'a')$$, '22023', 'condition cannot be empty');
-SELECT throws_ok($$SELECT steadytext_if('a', ' ')$$, '22023', 'input cannot be empty');
-SELECT throws_ok($$SELECT steadytext_score('', 'a')$$, '22023', 'question cannot be empty');
-SELECT throws_ok($$SELECT steadytext_classify('a', '{}')$$, '22023', 'labels must contain at least 2 texts');
-SELECT throws_ok($$SELECT steadytext_classify('a', ARRAY['a'])$$, '22023', 'labels must contain at least 2 texts');
-SELECT throws_ok($$SELECT steadytext_classify('a', ARRAY['a', 'a'])$$, '22023', 'labels cannot contain duplicates');
-SELECT throws_ok($$SELECT steadytext_classify_all('a', ARRAY['a', NULL])$$, '22004', 'labels cannot contain nulls');
+SELECT throws_ok($$SELECT steadytext_if('', 'a')$$, '22023', 'Condition cannot be empty');
+SELECT throws_ok($$SELECT steadytext_if('a', ' ')$$, '22023', 'Input cannot be empty');
+SELECT throws_ok($$SELECT steadytext_score('', 'a')$$, '22023', 'Question cannot be empty');
+SELECT throws_ok($$SELECT steadytext_classify('a', '{}')$$, '22023', 'Labels must contain at least 2 texts');
+SELECT throws_ok($$SELECT steadytext_classify('a', ARRAY['a'])$$, '22023', 'Labels must contain at least 2 texts');
+SELECT throws_ok($$SELECT steadytext_classify('a', ARRAY['a', 'a'])$$, '22023', 'Labels cannot contain duplicates');
+SELECT throws_ok($$SELECT steadytext_classify('a', ARRAY['a', ' '])$$, '22023', 'Label cannot be empty');
+SELECT throws_ok($$SELECT steadytext_classify('a', ARRAY[['a', 'b'], ['c', 'd']])$$, '22023', 'Labels must be an array of one dimension');
+SELECT throws_ok($$SELECT steadytext_classify_all('a', ARRAY['a', NULL])$$, '22004', 'Labels cannot contain nulls');
 SELECT throws_ok($$SELECT steadytext_if('a', 'no answer of this form')$$, '08P01', 'the answer is none of the choices');
 
 -- ---- tokens: of the echo daemon, words -------------------------------------------------------------------------------------
@@ -55,6 +57,8 @@ SELECT is(steadytext_try_if('it rains', said('yes')), ROW(true, NULL::text, NULL
 SELECT is((st_try_if('it rains', NULL)).value, NULL, 'NULL in, NULL out');
 SELECT is(steadytext_try_if('a', 'neither'), ROW(NULL::boolean, 'the answer is none of the choices'::text, '08P01'::text), 'the reason of a failure');
 SELECT is((steadytext_try_generate('')).sqlstate, '22023', 'an argument that is refused is one');
+SELECT is((steadytext_try_if('it rains', ' ')).error, 'Input cannot be empty (nullif(btrim(...), '''') makes it NULL, which is not asked and gives NULL.)', 'with what to do');
+SELECT is(steadytext_if('it rains', nullif(btrim('  '), '')), NULL, 'which it does');
 SELECT is((steadytext_try_embed(NULL)).sqlstate, '22004', 'of embeddings too');
 SELECT ok((steadytext_try_embed('a')).value = steadytext_embed('a'), 'whose value is the same vector');
 CREATE TYPE animal AS (name text, legs int);

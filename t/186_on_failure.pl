@@ -93,6 +93,8 @@ for my $case (
 }
 like($cluster->try_sql("INSERT INTO target SELECT id, steadytext_generate(prompt) FROM source ORDER BY id")->{err}, qr/39 of its calls were answered; from the cache/,
     'and how many calls were answered');
+like($cluster->try_sql(q(INSERT INTO target (answer) VALUES (steadytext_generate('!fault:error=refused'))))->{err}, qr/HINT:  To store the other rows, take the value of steadytext_try_generate/,
+    'what a daemon refused is not to be run again');
 like($cluster->try_sql(q(INSERT INTO target (answer) SELECT s FROM steadytext_generate_stream('streamed') s
     UNION ALL SELECT steadytext_generate(prompt) FROM source WHERE prompt LIKE '!fault%'))->{err}, qr/1 of its calls were answered/, 'a stream is one of them');
 is($cluster->sql(qq(SELECT count(*) FROM target WHERE answer = '$fallback')), 0, 'no fallback is in a table');

@@ -82,7 +82,7 @@ $cluster->sql("SELECT steadytext_budget_set('team', '30 days', $more, 'enforce')
 for my $when ('at once', 'after a restart in good order', 'after a crash') {
     my $asked = ask('alice', 1, set => q(SET steadytext.default_max_tokens = 200;));
     is($asked->{state}, '53400', "enforce: refused $when") or diag $asked->{err};
-    like($asked->{err}, qr/token budget exceeded: $more tokens per 30 days\nDETAIL:  The budget of role "team" has 40 of $more tokens left; the call may need 2\d\d\.\nHINT:.*smaller max_tokens/, 'in these words');
+    like($asked->{err}, qr/token budget exceeded: $more tokens per 30 days\nDETAIL:  The budget of role "team" has 40 of $more tokens left; the call may need 2\d\d; that much is free again in \S+ days\.\nHINT:  A call with a smaller max_tokens needs fewer; steadytext_rate_limit_status/, 'in these words');
     if ($when eq 'at once') {
         ok($cluster->wait_for(sub { my (undef, $a) = split / /, used('alice'); my (undef, $b) = split / /, used('bob'); $a + $b == $team }, 20), 'usage is written');
         $cluster->restart;
@@ -109,6 +109,7 @@ $cluster->sql(q(SELECT steadytext_budget_remove('team');
 is(ask('bob', 1)->{state}, '53400', 'two days with a million each are in ten days');
 is($cluster->sql(q(SELECT steadytext_budget_remove('bob', '10 days'))), 't', 'without that budget');
 is(ask('bob', 1)->{out}, 1, 'seven days have only one of them');
+is($cluster->sql(q(SELECT role, unit FROM steadytext_rate_limit_status), user => $_->[0]), $_->[1], "a role sees its own budgets, not others': $_->[0]") for [ 'bob', 'bob|budget' ], [ 'alice', '' ];
 is($cluster->sql(q(SELECT steadytext_budget_remove('bob'), steadytext_budget_remove('bob'))), 't|f', 'removed');
 
 # The budget of everyone: each role by itself.
@@ -151,6 +152,10 @@ is(rows_of('young'), '10|0', 'so that younger ones go too');
     cmp_ok($read, '>', 0, 'a budget begins with what was used');
     cmp_ok($read, '<', $years, 'and reads no years for five days');
 }
+
+# A question of yes and no.
+my $question = $cluster->try_sql(q(SELECT steadytext_budget_set('carol', '2 days', 25); SET SESSION AUTHORIZATION carol; SELECT steadytext_if('it rains', 'a text <say>yes</say>')))->{err};
+like($question, qr/, which is more than it ever has\.\nHINT:  steadytext_rate_limit_status/, 'nobody is told to give a question of yes and no a smaller max_tokens') or diag $question;
 
 # A model's name counts if the server knows it: else there would be as many entries and rows as somebody thinks of names.
 {

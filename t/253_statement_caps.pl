@@ -75,6 +75,7 @@ $cluster->sql(q(ALTER ROLE app SET steadytext.on_cap = 'warn'));
 my $warned = runs($all);
 is("$warned->{state} $warned->{out}", ' 1000', 'on_cap = warn: all are answered');
 is(() = $warned->{err} =~ /WARNING/g, 1, 'with one WARNING');
+like($warned->{err}, qr/HINT:  The statement goes on, since steadytext\.on_cap is warn\./, 'which does not tell to ask for fewer rows');
 $cluster->sql(q(ALTER ROLE app RESET steadytext.on_cap));
 
 # Tokens: what was used counts, not what was estimated.
@@ -88,6 +89,35 @@ for my $read_ahead ('on', 'off') {
     cmp_ok($over->{calls}, '<=', 60, 'and it comes in time');
     is(scalar(split /\n/, $over->{out}), $over->{calls}, 'with no call in vain');
 }
+
+# What a call may need is bounded by the answers that it may have: a question of yes and no is not thought to take 512 tokens.
+my $said = q('a text about it <say>yes</say> PREFIX ' || id);
+my %asks = (
+    steadytext_if       => "steadytext_if('it rains', $said)::int",
+    steadytext_score    => "steadytext_score('How wet is it?', replace($said, 'yes', '7'))",
+    steadytext_classify => "length(steadytext_classify($said, ARRAY['yes', 'a label of some fifty bytes, which is never the answer']))",
+    generate_choice     => "length(steadytext_generate_choice($said, ARRAY['yes', 'no']))",
+    generate_regex      => "length(steadytext_generate_regex($said, 'yes|no|[0-9]{1,3}'))",
+    generate_json       => qq(length(steadytext_generate_json(replace($said, 'yes', '{"a":true}'), '{"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": false}'))),
+);
+for my $read_ahead ('on', 'off') {
+    for my $name (sort keys %asks) {
+        my $fits = runs("SELECT count($asks{$name}) FROM docs WHERE id <= 20", set => "SET steadytext.read_ahead = $read_ahead; SET steadytext.own_max_tokens_per_statement = 1600");
+        is("$fits->{state} $fits->{out}", ' 20', "$name, read_ahead = $read_ahead: twenty short answers fit") or diag $fits->{err};
+    }
+}
+my $needs = sub { runs("SET steadytext.own_max_tokens_per_statement = 1; SELECT $_[0] FROM docs WHERE id = 1")->{err} =~ /the next call may need (\d+)/ ? $1 : undef };
+my $one = $needs->("length(steadytext_generate_regex($said, '[0-9]+', 1))");
+cmp_ok($needs->("length(steadytext_generate_regex($said, '[0-9]{4}-[0-9]{2}'))") - $one, '==', 2, 'seven digits are some three tokens, with their end');
+cmp_ok($needs->("length(steadytext_generate_regex($said, '[0-9]+'))") - $one, '==', 511, 'a form without a longest answer may need max_tokens');
+cmp_ok($needs->("length(steadytext_generate_regex($said, '[0-9]{1,200}', 10))") - $one, '==', 9, 'and none needs more');
+
+# What to do, and who may.
+like(runs($all)->{err}, qr/HINT:  Ask for fewer rows at once, or have a superuser raise steadytext\.max_calls_per_statement\./, 'a role that cannot raise a cap is told who can');
+my $alone = runs(q(SET steadytext.own_max_tokens_per_statement = 1000; SELECT steadytext_generate('PREFIX', 2000)))->{err};
+like($alone, qr/HINT:  One call alone may need more: give it a smaller max_tokens, or raise steadytext\.own_max_tokens_per_statement\./, 'one call that is beyond the cap by itself');
+my $long = runs(q(SET steadytext.own_max_tokens_per_statement = 10; SELECT steadytext_generate(repeat('PREFIX', 2000), 5)))->{err};
+like($long, qr/HINT:  One call alone needs more: give it a shorter text, or raise/, 'by its text');
 
 # Who may change them.
 is(runs("SET steadytext.own_max_calls_per_statement = 10; $all")->{calls}, 10, 'a role may set a lower cap for itself');

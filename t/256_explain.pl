@@ -124,8 +124,9 @@ is($cluster->sql("SELECT cost = (prompt_tokens * 2 + completion_tokens * 8) / 10
 $cluster->sql("SELECT steadytext_price_set('$model', NULL, NULL)");
 is($cluster->sql("SELECT cost IS NULL FROM steadytext_explain(\$q\$$query\$q\$)"), 't', 'a price can be taken away');
 is($cluster->try_sql("SELECT steadytext_price_set('$model', 1, 1)", user => 'app')->{state}, '42501', 'by an administrator');
+is($cluster->try_sql("SELECT steadytext_price_set('$model', $_)")->{state}, '22004', "one price without the other: $_") for '1, NULL', 'NULL, 1';
 for my $price (qw(-1 NaN Infinity 1e131071 1000000000000.1)) {
-    is($cluster->try_sql("SELECT steadytext_price_set('$model', $_)")->{state}, '23514', "no price: $_") for "'$price', 1", "1, '$price'";
+    is($cluster->try_sql("SELECT steadytext_price_set('$model', $_)")->{state}, '22023', "no price: $_") for "'$price', 1", "1, '$price'";
 }
 $cluster->sql('CREATE ROLE accountant LOGIN; SELECT steadytext_admin_grant($$accountant$$)');
 for my $write (q(INSERT INTO steadytext_prices (model, per_million_prompt, per_million_completion, updated_by, updated_at) VALUES ('m', 1, 2, 'somebody else', '2001-01-01')),
@@ -178,5 +179,16 @@ for my $acting (
     is($asked->() - $before . ' ' . $cluster->sql('SELECT count(*) FROM acts'), '0 0', 'has no effects and asks nothing');
 }
 is($cluster->sql(q(SELECT steadytext_generate('a constant'))), 'a constant', 'and nothing of it stays');
+
+# A text of which each second byte is a token, or one in a template, is taken for what daemons have told of earlier ones, whatever these began with.
+$cluster->sql(q(SELECT steadytext_stat_reset(); CREATE TABLE letters AS SELECT i AS id, (SELECT string_agg(chr(97 + (i * j) % 26), ' ' ORDER BY j) FROM generate_series(1, 40) j) AS body FROM generate_series(1, 300) i;
+    ANALYZE letters; SELECT count(steadytext_generate('k l m ' || body)) FROM letters WHERE id <= 25));
+{
+    my $query = q(SELECT count(steadytext_generate('n o p q r s ' || body)) FROM letters);
+    my $foreseen = foreseen($query);
+    my ($prompt, $completion) = $cluster->sql("EXPLAIN (ANALYZE, COSTS OFF) $query") =~ /prompt tokens=(\d+) completion tokens=(\d+)/;
+    near('tokens of prompts that are no quarter of their bytes', $foreseen->{prompt}, $prompt);
+    near('tokens of their answers', $foreseen->{completion}, $completion);
+}
 
 done_testing;

@@ -9,28 +9,34 @@ namespace steadytext::core::rules {
 constexpr Rule question(const char *name) {
     return {.kind = Kind::Text, .name = name, .form = Form::Prose, .least = 1, .most = kLongestPrompt};
 }
+constexpr Rule judged(const char *name) {
+    Rule rule = question(name);
+    rule.below.hint = "nullif(btrim(...), '') makes it NULL, which is not asked and gives NULL.";
+    return rule;
+}
 
-inline constexpr Rule kJudgedText = question("input");
-inline constexpr Rule kCondition = question("condition");
-inline constexpr Rule kQuestion = question("question");
+inline constexpr Rule kJudgedText = judged("Input");
+inline constexpr Rule kCondition = question("Condition");
+inline constexpr Rule kQuestion = question("Question");
 
 // Of steadytext_count_tokens: no text is too short to be counted.
-inline constexpr Rule kCountedText = {.kind = Kind::Text, .name = "input", .least = 0, .most = kLongestPrompt};
+inline constexpr Rule kCountedText = {.kind = Kind::Text, .name = "Input", .least = 0, .most = kLongestPrompt};
 
 inline constexpr Rule kLabelText = {.kind = Kind::Text,
-                                    .name = "label",
+                                    .name = "Label",
+                                    .form = Form::Prose,
                                     .needed = true,
                                     .least = 1,
                                     .most = constraint::kMaxChoiceBytes,
-                                    .null = {"labels cannot contain nulls"}};
+                                    .null = {"Labels cannot contain nulls"}};
 inline constexpr Rule kLabels = {.kind = Kind::Texts,
-                                 .name = "labels",
+                                 .name = "Labels",
                                  .least = 2,
                                  .most = 1000,
                                  .distinct = true,
                                  .element = &kLabelText,
-                                 .below = {"labels must contain at least 2 texts"},
-                                 .malformed = {"labels cannot contain duplicates"},
+                                 .below = {"Labels must contain at least 2 texts"},
+                                 .malformed = {"Labels cannot contain duplicates"},
                                  .sample = "ARRAY['a', 'b']",
                                  .bad_sample = "ARRAY['a', 'b', 'a']"};
 

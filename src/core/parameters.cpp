@@ -171,6 +171,8 @@ constexpr Rule kLabel = {.kind = Kind::Text,
                          .bad_sample = "'No'"};
 constexpr Rule kVersion = {.kind = Kind::Integer, .name = "version", .least = INT32_MIN, .most = INT32_MAX};
 
+constexpr Rule kPrice = real(0, 1'000'000'000'000);
+
 // Rules of asynchronous calls, with the words of the original.
 constexpr Refusal kNoPrompt = {"Prompt cannot be empty", sqlstate::kInvalidParameterValue};
 constexpr Refusal kNoText = {"Text cannot be empty", sqlstate::kInvalidParameterValue};
@@ -580,8 +582,8 @@ constexpr Parameter kArguments[] = {
     {"steadytext_budget_remove", "period", {.sample = "'7 days'"}},
     {"steadytext_budget_get", "role", {.sample = "'*'"}},
     {"steadytext_price_set", "model", needed(line(127))},
-    {"steadytext_price_set", "per_million_prompt", {.sample = "1.5"}},
-    {"steadytext_price_set", "per_million_completion", {.sample = "2.5"}},
+    {"steadytext_price_set", "per_million_prompt", kPrice},
+    {"steadytext_price_set", "per_million_completion", kPrice},
     {"steadytext_explain", "query", {.sample = "'SELECT 1'"}},
     {"_steadytext.explain", "query", {.sample = "'SELECT 1'"}},
     {"_steadytext.budget_used", "role", {.sample = "'*'"}},

@@ -34,17 +34,24 @@ constexpr Rule needed(Rule rule) {
     return rule;
 }
 
+// Texts and lists that are asked about are called as the original calls them, with a capital (Prompt, Text, Input, Labels); all other
+// arguments by their names.
 constexpr Rule prose(const char *name) {
     return {.kind = Kind::Text, .name = name, .form = Form::Prose, .needed = true, .least = 1, .most = kLongestPrompt};
+}
+constexpr Rule asked(const char *name) {
+    Rule rule = prose(name);
+    rule.null.hint = rule.below.hint = "Leave such rows out, as WHERE btrim(...) <> '' does.";
+    return rule;
 }
 
 inline constexpr Rule kAny{};
 inline constexpr Rule kFlag{.kind = Kind::Flag};
 
-inline constexpr Rule kPrompt = prose("Prompt");
-inline constexpr Rule kText = prose("Text");
+inline constexpr Rule kPrompt = asked("Prompt");
+inline constexpr Rule kText = asked("Text");
 inline constexpr Rule kQuery = prose("Query");
-inline constexpr Rule kInput = prose("Input");
+inline constexpr Rule kInput = asked("Input");
 inline constexpr Rule kTask = {.kind = Kind::Text, .name = "task", .least = 0, .most = kLongestPrompt};
 
 inline constexpr Rule kMaxTokens = {.kind = Kind::Integer,

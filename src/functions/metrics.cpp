@@ -10,6 +10,7 @@
 #include "src/session/audit.hpp"
 #include "shmem/metrics.hpp"
 #include "shmem/answer_counts.hpp"
+#include "shmem/prompt_sizes.hpp"
 #include "shmem/segment.hpp"
 
 extern "C" {
@@ -149,6 +150,7 @@ STEADYTEXT_FUNCTION(steadytext_stat_reset) {
     segment.statements->reset();
     segment.recent_calls->reset();
     shmem::answer_counts().reset();
+    shmem::prompt_sizes().reset();
     session::note_server_action("steadytext_stat_reset", {});
     PG_RETURN_VOID();
 }

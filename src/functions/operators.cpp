@@ -67,6 +67,8 @@ GenerationRequest request_of(StringInfo instruction, const TextArgument &input, 
 
 // The labels of an instruction, a line for each.
 std::span<const TextArgument> append_labels(StringInfo instruction, ArrayType *array) {
+    if (ARR_NDIM(array) > 1)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("Labels must be an array of one dimension")));
     const std::span<const TextArgument> labels = pg::texts_of(array);
     session::require(core::rules::kLabels, labels);
     append(instruction, "\n\nLabels:");

@@ -8,6 +8,7 @@
 #include "src/pg/caught.hpp"
 
 extern "C" {
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 }
@@ -36,9 +37,16 @@ Datum call_strictly(Call call, FunctionCallInfo fcinfo) {
     return error.sqlerrcode == ERRCODE_QUERY_CANCELED || error.sqlerrcode == ERRCODE_ASSERT_FAILURE;
 }
 
+// MESSAGE: DETAIL (HINT)
 Datum words_of(const ErrorData &error) {
-    return CStringGetTextDatum(error.detail == nullptr ? error.message
-                                                       : psprintf("%s: %s", error.message, error.detail));
+    StringInfoData words;
+    initStringInfo(&words);
+    appendStringInfoString(&words, error.message);
+    if (error.detail != nullptr)
+        appendStringInfo(&words, ": %s", error.detail);
+    if (error.hint != nullptr)
+        appendStringInfo(&words, " (%s)", error.hint);
+    return CStringGetTextDatum(words.data);
 }
 
 // The only row: value, error, sqlstate.

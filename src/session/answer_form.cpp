@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/session/answer_form.hpp"
 #include "src/core/canonical_json.hpp"
+#include "src/core/constraint/longest.hpp"
 #include "src/core/constraint/matcher.hpp"
 #include "src/core/constraint/member_order.hpp"
 #include "src/core/constraint/regex.hpp"
@@ -10,6 +11,7 @@
 #include "src/pg/interrupts.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
+#include "src/session/limits.hpp"
 
 extern "C" {
 #include "utils/builtins.h"
@@ -101,7 +103,61 @@ bool check_choice(const CheckedForm &form, std::string_view answer, core::Proble
            problem.set(core::sqlstate::kProtocolViolation, "the answer is none of the choices");
 }
 
+// ---- the longest answer ---------------------------------------------------------------------------------------------
+
+// Of the schemas and patterns of the last calls: a statement has few.
+struct Longest {
+    Kind kind = Kind::Free;
+    std::string text;
+    std::uint32_t bytes = core::constraint::kNever;
+};
+
+// kNever: there is none, or to find it would take more than some milliseconds. A form that cannot be used has none.
+std::uint32_t find_longest(Kind kind, std::string_view text) {
+    constexpr std::uint64_t kMaxSteps = 200'000;
+    core::Work work(kMaxSteps);
+    core::Problem ignored;
+    core::constraint::Network network;
+    const bool is_compiled = kind == Kind::Json ? core::constraint::compile_schema(text, network, ignored, &work)
+                                                : core::constraint::compile_regex(text, network, ignored, &work);
+    return is_compiled ? core::constraint::longest_text(network, work) : core::constraint::kNever;
+}
+
+std::uint32_t longest_of(const CheckedForm &form) {
+    constexpr std::size_t kRemembered = 8;
+    static Longest *remembered = new Longest[kRemembered];
+    static std::size_t next = 0;
+    for (std::size_t i = 0; i < kRemembered; i++)
+        if (remembered[i].kind == form.kind && remembered[i].text == form.text)
+            return remembered[i].bytes;
+    Longest &longest = remembered[next];
+    next = (next + 1) % kRemembered;
+    pg::guarded([&](core::Problem &) {
+        longest.kind = Kind::Free;
+        longest.bytes = find_longest(form.kind, form.text);
+        longest.text = form.text;
+        longest.kind = form.kind;
+        return true;
+    });
+    return longest.bytes;
+}
+
+std::size_t longest_choice(const CheckedForm &form) {
+    std::size_t longest = 0;
+    for (const std::string_view choice : form.choices)
+        longest = std::max(longest, choice.size());
+    return longest;
+}
+
 }  // namespace
+
+std::int64_t most_tokens(const CheckedForm &form, std::int64_t max_tokens) {
+    if (form.is_free())
+        return max_tokens;
+    const std::size_t bytes = form.kind == Kind::Choice ? longest_choice(form) : longest_of(form);
+    return bytes == core::constraint::kNever ? max_tokens
+                                             : std::min(max_tokens, tokens_of_bytes(bytes) + 1);  // its end is one
+}
 
 const char *CheckedForm::operation() const {
     constexpr const char *kOperations[] = {"generate", "generate_json", "generate_regex", "generate_choice"};

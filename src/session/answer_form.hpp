@@ -48,6 +48,10 @@ struct CheckedForm {
 // Raises if no answer could have this form.
 void require_usable(const CheckedForm &form);
 
+// Tokens that an answer may take, by the estimate that prompts have: those of the longest answer of the form, where there is one that is
+// found with little work, and no more than max_tokens. What a model thinks before it answers is not in it.
+[[nodiscard]] std::int64_t most_tokens(const CheckedForm &form, std::int64_t max_tokens);
+
 // Brings the answer to its bare form. False, with the problem, if the answer does not have the form.
 [[nodiscard]] bool take_formed(const CheckedForm &form, std::string_view &answer, core::Problem &problem);
 

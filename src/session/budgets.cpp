@@ -112,8 +112,10 @@ void warn_of_budget(const LimitRule &rule, RateLimiter::MeterId meter, const cha
     core::Problem problem;
     problem.set(core::sqlstate::kWarning,
                 usage.used > rule.most ? "token budget exceeded" : "token budget nearly used up");
-    problem.with_detail("The budget of %s has used %lld of %lld tokens per %s.", whose,
-                        static_cast<long long>(usage.used), static_cast<long long>(rule.most), period_text(rule));
+    problem
+        .with_detail("The budget of %s has used %lld of %lld tokens per %s.", whose, static_cast<long long>(usage.used),
+                     static_cast<long long>(rule.most), period_text(rule))
+        .with_hint("steadytext_rate_limit_status shows a role its own budgets, and an administrator all.");
     warn_once(problem);
 }
 

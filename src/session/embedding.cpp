@@ -15,6 +15,7 @@
 #include "src/session/equal_answers.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/prompt_tokens.hpp"
 #include "src/session/running_call.hpp"
 #include "src/session/cache_scope.hpp"
 #include "src/session/settings.hpp"
@@ -164,8 +165,8 @@ EmbeddingCall::EmbeddingCall(const EmbeddingRequest &request) : request_(request
 void EmbeddingCall::choose() {
     const std::string_view name = request_.model.or_else("");
     chosen_ = choose_model(shmem::ModelRole::Embedding, name);
-    spending = {shmem::CallKind::Embed, chosen_.is_known ? std::string_view(chosen_.model.name) : name, 1,
-                estimated_tokens(text_)};
+    const std::string_view model = chosen_.is_known ? std::string_view(chosen_.model.name) : name;
+    spending = {shmem::CallKind::Embed, model, 1, prompt_tokens(shmem::CallKind::Embed, model, text_)};
     observe::model(chosen_.model.name);
     if (use_cache || request_.wants_key || run != 0)
         query.key = key_of(text_, request_, cache_scope(), chosen_.model.fingerprint);
@@ -198,6 +199,7 @@ CallResult EmbeddingCall::accept(const Answer &answer, CachedAnswer &shared) {
     if (!note_reading(answer, pg::try_guarded(problem, read), problem))
         return CallResult::Failed;
     observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
+    note_prompt_tokens(spending.kind, spending.model, text_, usage.prompt_tokens);
     cut_tokens_ = usage.cut_tokens;
     fit(vector);
     shared.kind = shmem::ValueKind::Embedding;

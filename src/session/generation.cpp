@@ -19,6 +19,7 @@
 #include "src/session/generation_stream.hpp"
 #include "src/session/models.hpp"
 #include "src/session/observe.hpp"
+#include "src/session/prompt_tokens.hpp"
 #include "src/session/running_call.hpp"
 #include "src/session/cache_scope.hpp"
 #include "src/session/settings.hpp"
@@ -387,8 +388,10 @@ void GenerationCall::choose() {
     const std::string_view model = generation_.model.empty() ? resolved_.model : generation_.model;
     observe::model(generation_.model);
     generation_.fingerprint = resolved_.fingerprint;
-    spending = {call_kind_of(resolved_), model, 1, estimated_tokens(resolved_.prompt) + resolved_.max_tokens};
-    spending.answer_tokens = resolved_.max_tokens;
+    const shmem::CallKind kind = call_kind_of(resolved_);
+    const std::int64_t answer_tokens = most_tokens(resolved_.form, resolved_.max_tokens);
+    spending = {kind, model, 1, prompt_tokens(kind, model, resolved_.prompt) + answer_tokens};
+    spending.answer_tokens = answer_tokens;
     if (use_cache || request_.wants_key || run != 0) {
         query.key = key_of(resolved_, resolved_.scope, resolved_.fingerprint);
         core::to_hex(query.key, generation_.cache_key);
@@ -407,6 +410,7 @@ CallResult GenerationCall::accept(const Answer &answer, CachedAnswer &shared) {
     if (!take_reply(resolved_, answer, generation_, problem))
         return CallResult::Failed;
     generation_.daemon = daemon_name(answer.daemon);
+    note_prompt_tokens(spending.kind, spending.model, resolved_.prompt, generation_.prompt_tokens);
     shared = to_keep(generation_);
     if (!is_for_cache())
         return CallResult::Unshared;

@@ -10,13 +10,13 @@
 #include "src/pg/once.hpp"
 #include "src/session/budgets.hpp"
 #include "src/session/on_failure.hpp"
+#include "src/session/limit_refusals.hpp"
 #include "src/session/limit_rules.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/restore.hpp"
 
 extern "C" {
 #include "access/xact.h"
-#include "commands/dbcommands.h"
 }
 
 #include <algorithm>
@@ -204,82 +204,6 @@ Quota open(OpenCall &call) {
     return {static_cast<int>(&call - open_calls), call.number};
 }
 
-// ---- refusals in words
-// ------------------------------------------------------------------------------------------------
-
-const char *whose(const LimitRule &rule, Oid role) {
-    switch (rule.binds) {
-    case Binds::Members:
-        return psprintf("role \"%s\"", rule.role);
-    case Binds::Others:
-        return psprintf("role \"%s\" (by the row of \"*\")", GetUserNameFromId(role, true));
-    case Binds::Database:
-        return psprintf("database \"%s\"", get_database_name(MyDatabaseId));
-    case Binds::Server:
-        break;
-    }
-    return "the server";
-}
-
-const char *what(const LimitRule &rule) {
-    if (strcmp(rule.subject, "*") == 0)
-        return "all operations";
-    if (const std::string_view daemon = daemon_of(rule); !daemon.empty())
-        return psprintf("daemon \"%.*s\"", static_cast<int>(daemon.size()), daemon.data());
-    return strncmp(rule.subject, "model:", 6) == 0 ? psprintf("model \"%s\"", rule.subject + 6)
-                                                   : psprintf("operation \"%s\"", rule.subject);
-}
-
-void describe(const RateLimiter::Outcome &outcome, const LimitRule &rule, Oid role, const RateLimiter::Demand &demand,
-              core::Problem &problem) {
-    const auto most = static_cast<long long>(rule.most), left = static_cast<long long>(outcome.left);
-    const char *limit = psprintf("The limit of %s for %s", whose(rule, role), what(rule));
-    const char *units = rule.unit == Unit::Requests ? "requests" : "tokens";
-    if (rule.budget != Budget::No) {
-        problem.set(core::sqlstate::kConfigurationLimitExceeded, "token budget exceeded: %lld tokens per %s", most,
-                    period_text(rule));
-        problem.with_detail("The budget of %s has %lld of %lld tokens left; the call may need %lld.", whose(rule, role),
-                            left, most, static_cast<long long>(demand.tokens));
-        if (left > 0)
-            problem.with_hint("A call with a smaller max_tokens needs fewer.");
-        return;
-    }
-    if (rule.unit == Unit::Concurrency) {
-        problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: %lld requests at once", most);
-        problem.with_detail("%s has %lld of %lld requests left; retry after one of those under way.", limit, left,
-                            most);
-    } else {
-        problem.set(core::sqlstate::kConfigurationLimitExceeded, "Rate limit exceeded: %lld %s per %gs", most, units,
-                    static_cast<double>(rule.window_us) / 1e6);
-        if (outcome.wait_us == RateLimiter::kNever)
-            problem.with_detail("%s has %lld of %lld %s left; the call needs %lld, which is more than it ever has.",
-                                limit, left, most, units, static_cast<long long>(demand.of(rule.unit)));
-        else
-            problem.with_detail("%s has %lld of %lld %s left; retry after %lld ms.", limit, left, most, units,
-                                static_cast<long long>((outcome.wait_us + 999) / 1000));
-    }
-    if (most == 0) {
-        problem.with_detail("%s is 0, which forbids every call.", limit);
-        problem.with_hint("steadytext_rate_limit_remove() takes a limit away; NULL is no limit.");
-        return;
-    }
-    if (outcome.wait_us != RateLimiter::kNever && static_cast<guc::OnLimit>(guc::on_limit) == guc::OnLimit::Wait)
-        problem.with_hint("It would have to wait longer than steadytext.request_timeout allows.");
-    else if (outcome.wait_us != RateLimiter::kNever)
-        problem.with_hint("With steadytext.on_limit = wait the call waits, up to steadytext.request_timeout.");
-}
-
-void describe_missing_meter(core::Problem &problem) {
-    problem.set(core::sqlstate::kConfigurationLimitExceeded,
-                "Rate limit exceeded: no room to count another role's calls");
-    problem.with_detail("All %u meters are in use.", limiter().size()).with_hint("Raise steadytext.max_rate_meters.");
-}
-
-void describe_missing_lease(core::Problem &problem) {
-    problem.set(core::sqlstate::kConfigurationLimitExceeded,
-                "Rate limit exceeded: too many calls of this session at once");
-}
-
 // ---- admission
 // --------------------------------------------------------------------------------------------------------
 
@@ -320,8 +244,12 @@ Verdict ask_meters(const Bound &bound, const Spending &spending, std::int64_t no
     if (outcome.verdict == Verdict::NoLeases)
         describe_missing_lease(obstacle.refusal.problem);
     if (outcome.verdict == Verdict::Refused) {
-        describe(outcome, *bound.rules[outcome.refused_by], bound.roles[outcome.refused_by], demand,
-                 obstacle.refusal.problem);
+        const LimitRule &rule = *bound.rules[outcome.refused_by];
+        const Oid role = bound.roles[outcome.refused_by];
+        if (rule.budget != Budget::No)
+            describe_budget(outcome, rule, role, spending, obstacle.refusal.problem);
+        else
+            describe(outcome, rule, role, demand, obstacle.refusal.problem);
         obstacle.refusal.wait_us = outcome.wait_us;
         obstacle.is_concurrency = bound.limits[outcome.refused_by].unit == Unit::Concurrency;
         obstacle.meter = bound.limits[outcome.refused_by].meter;

@@ -42,9 +42,10 @@ struct Spending {
 [[nodiscard]] Oid login_of(const Spending &spending);
 
 // An estimate of a text's tokens, before they are counted: four bytes are about a token.
-[[nodiscard]] constexpr std::int64_t estimated_tokens(std::string_view text) {
-    return static_cast<std::int64_t>(text.size() / 4) + 1;
+[[nodiscard]] constexpr std::int64_t tokens_of_bytes(std::size_t bytes) {
+    return static_cast<std::int64_t>(bytes / 4) + 1;
 }
+[[nodiscard]] constexpr std::int64_t estimated_tokens(std::string_view text) { return tokens_of_bytes(text.size()); }
 
 inline constexpr std::int64_t kUnknownTokens = -1;
 

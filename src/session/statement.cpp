@@ -430,6 +430,12 @@ void note_stand_in(const core::Problem &problem) {
         note->stood_in.store(true);
 }
 
+// A daemon answered, and not with what was asked for: the next time it may well say the same.
+static bool is_of_the_call(const core::Problem &problem) {
+    return strcmp(problem.sqlstate, core::sqlstate::kExternalRoutineError) == 0 ||
+           strcmp(problem.sqlstate, core::sqlstate::kProtocolViolation) == 0;
+}
+
 void explain_storing(core::Problem &problem) {
     char before[sizeof problem.detail];
     strlcpy(before, problem.detail, sizeof before);
@@ -437,7 +443,13 @@ void explain_storing(core::Problem &problem) {
     problem.with_detail(
         "%s%sThe statement stores its rows, so it is given no fallback. %llu of its calls were answered%s.", before,
         before[0] != '\0' ? " " : "", static_cast<unsigned long long>(state.answered), state.answered > 0 ? kept : "");
-    if (problem.hint[0] == '\0')
+    if (problem.hint[0] != '\0')
+        return;
+    if (is_of_the_call(problem))
+        problem.with_hint(
+            "To store the other rows, take the value of steadytext_try_generate() and its like, which give "
+            "NULL and the reason, or set steadytext.on_failure to null.");
+    else
         problem.with_hint(
             "Run it again when a daemon answers. steadytext.on_failure says what a call gives that none answers.");
 }

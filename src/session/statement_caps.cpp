@@ -92,24 +92,41 @@ bool take(const Caps &caps, const Spending &spending, Charge &charge) {
     return true;
 }
 
+bool is_beyond_the_cap_alone(const Caps &caps, const Spending &spending) {
+    return !is_one_too_many(caps) && spending.tokens > caps.tokens;
+}
+
+// What to do: of a call that is alone beyond the cap, fewer rows would not help.
+const char *advice(const Caps &caps, const Spending &spending) {
+    if (!is_beyond_the_cap_alone(caps, spending))
+        return "Ask for fewer rows at once";
+    return spending.tokens - spending.answer_tokens < caps.tokens
+               ? "One call alone may need more: give it a smaller max_tokens"
+               : "One call alone needs more: give it a shorter text";
+}
+
 void describe(const Caps &caps, const Spending &spending, core::Problem &problem) {
     const char *setting;
+    bool is_own;
     if (is_one_too_many(caps)) {
-        setting = caps.calls == guc::max_calls_per_statement ? "steadytext.max_calls_per_statement"
-                                                             : "steadytext.own_max_calls_per_statement";
+        is_own = caps.calls != guc::max_calls_per_statement;
+        setting = "max_calls_per_statement";
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "statement makes more than %lld calls",
                     static_cast<long long>(caps.calls));
         problem.with_detail("Answers from the cache do not count.");
     } else {
-        setting = caps.tokens == guc::max_tokens_per_statement ? "steadytext.max_tokens_per_statement"
-                                                               : "steadytext.own_max_tokens_per_statement";
+        is_own = caps.tokens != guc::max_tokens_per_statement;
+        setting = "max_tokens_per_statement";
         const std::int64_t used = caps.note->tokens.load(std::memory_order_relaxed);
         problem.set(core::sqlstate::kConfigurationLimitExceeded, "statement needs more than %lld tokens",
                     static_cast<long long>(caps.tokens));
         problem.with_detail("It has used %lld of them; the next call may need %lld.", static_cast<long long>(used),
                             static_cast<long long>(spending.tokens));
     }
-    problem.with_hint("Ask for fewer rows at once, or raise %s.", setting);
+    if (is_own)
+        problem.with_hint("%s, or raise steadytext.own_%s.", advice(caps, spending), setting);
+    else
+        problem.with_hint("%s, or have a superuser raise steadytext.%s.", advice(caps, spending), setting);
 }
 
 bool only_warns() { return static_cast<guc::OnCap>(guc::on_cap) == guc::OnCap::Warn; }
@@ -153,8 +170,10 @@ bool has_let_go() { return only_warns() && has_warned(core::sqlstate::kConfigura
 void refuse(const Spending &spending, Quota &quota) {
     core::Problem problem;
     describe(caps_now(), spending, problem);
-    if (only_warns())
+    if (only_warns()) {
+        problem.with_hint("The statement goes on, since steadytext.on_cap is warn.");
         return warn_once(problem);
+    }
     session::withdraw(quota);
     observe::limited();
     pg::raise(problem);
