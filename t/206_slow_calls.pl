@@ -64,7 +64,16 @@ unlike($log, qr/secret/, 'no prompt in the log of slow calls');
     like($explain->('ANALYZE', q(SELECT steadytext_generate('explained constant'))), qr/Steadytext: calls=1 hits=0/, 'what the planner makes of constants counts');
     unlike($explain->('ANALYZE', 'SELECT 1'), qr/Steadytext/, 'without calls it is as ever');
     unlike($explain->('COSTS OFF', $ten), qr/Steadytext/, 'without ANALYZE too');
-    like($explain->('ANALYZE, FORMAT json', $ten), qr/\A\[.*\]\z/s, 'other formats are left alone');
+    $cluster->sql(q(CREATE FUNCTION sums(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$ DECLARE plan json; BEGIN
+        EXECUTE 'EXPLAIN (ANALYZE, FORMAT json) ' || query INTO plan;
+        RETURN QUERY SELECT concat_ws(' ', q #>> '{Steadytext,Calls}', q #>> '{Steadytext,Hits}', q #>> '{Steadytext,Completion Tokens}', (q #>> '{Steadytext,Time}')::float8 >= 0, q ->> 'Execution Time' IS NOT NULL)
+            FROM json_array_elements(plan) q; END $$));
+    is($cluster->sql("SELECT * FROM sums(\$q\$$ten\$q\$)"), '10 10 0 t t', 'in JSON they are members');
+    is($cluster->sql(q(SELECT * FROM sums('SELECT 1'))), 't', 'and are not there without calls');
+    $cluster->sql(q(CREATE TABLE twice (a text); CREATE RULE twice AS ON DELETE TO twice DO ALSO SELECT steadytext_generate('ruled ' || i) FROM generate_series(1, 3) i));
+    is($cluster->sql(q(SELECT * FROM sums('DELETE FROM twice'))), "3 0 6 t t\nt", 'each statement of a rule has its own');
+    like($explain->('ANALYZE, FORMAT yaml', $ten), qr/^  Execution Time: \S+\n  Steadytext: *\n    Calls: 10\n    Hits: 10\n.*\n    Time: \d+\.\d{3}\z/sm, 'in YAML too');
+    like($explain->('ANALYZE, FORMAT xml', $ten), qr{<Query>.*</Execution-Time>\n    <Steadytext>\n      <Calls>10</Calls>.*\n    </Steadytext>\n  </Query>\n</explain>\z}s, 'and in XML');
     like($explain->('ANALYZE, BUFFERS', $ten), qr/Planning Time: .*Steadytext: calls=10 hits=10/s, 'with buffers');
     is($cluster->try_sql(q(EXPLAIN (ANALYZE) SELECT steadytext_generate('!fault:error ' || i) FROM generate_series(1, 2) i))->{state}, '38000', 'one that fails');
     like($cluster->sql(qq(SELECT steadytext_generate('between'); EXPLAIN (ANALYZE) $ten)), qr/calls=10 /, 'each statement by itself');

@@ -16,7 +16,7 @@ void explain(Query *query, int options, IntoClause *into, ExplainState *state, c
     next(query, options, into, state, text, parameters, environment);
 }
 
-void put(const shmem::StatementCounts &counts, ExplainState *state) {
+void put_line(const shmem::StatementCounts &counts, ExplainState *state) {
     const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
     ExplainPropertyText("Steadytext",
                         psprintf("calls=%llu hits=%llu failures=%llu prompt tokens=%llu completion tokens=%llu saved "
@@ -27,9 +27,60 @@ void put(const shmem::StatementCounts &counts, ExplainState *state) {
                         state);
 }
 
+void put_members(const shmem::StatementCounts &counts, ExplainState *state) {
+    const auto number = [&](const char *name, std::uint64_t value) {
+        ExplainPropertyUInteger(name, nullptr, value, state);
+    };
+    ExplainOpenGroup("Steadytext", "Steadytext", true, state);
+    number("Calls", counts.calls);
+    number("Hits", counts.hits);
+    number("Failures", counts.failures);
+    number("Prompt Tokens", counts.prompt_tokens);
+    number("Completion Tokens", counts.completion_tokens);
+    number("Saved Tokens", counts.saved_tokens);
+    ExplainPropertyFloat("Time", "ms", static_cast<double>(counts.total_us) / 1000, 3, state);
+    ExplainCloseGroup("Steadytext", "Steadytext", true, state);
+}
+
+// How ExplainCloseGroup() has just ended the statement's group.
+const char *end_of_group(const ExplainState &state) {
+    switch (state.format) {
+    case EXPLAIN_FORMAT_JSON:
+        return psprintf("\n%*s}", 2 * state.indent, "");
+    case EXPLAIN_FORMAT_XML:
+        return psprintf("%*s</Query>\n", 2 * state.indent, "");
+    default:
+        return "";
+    }
+}
+
+// Opens the statement's group again, as if it had not been closed; false, and nothing is changed, if it does not end as expected.
+bool reopen_group(ExplainState *state) {
+    const char *end = end_of_group(*state);
+    const auto length = static_cast<int>(strlen(end));
+    StringInfo text = state->str;
+    if (text->len < length || memcmp(text->data + text->len - length, end, static_cast<std::size_t>(length)) != 0)
+        return false;
+    text->len -= length;
+    text->data[text->len] = '\0';
+    state->indent++;
+    if (state->format != EXPLAIN_FORMAT_XML)
+        state->grouping_stack = lcons_int(1, state->grouping_stack);  // it has members
+    return true;
+}
+
+void put(const shmem::StatementCounts &counts, ExplainState *state) {
+    if (state->format == EXPLAIN_FORMAT_TEXT)
+        return put_line(counts, state);
+    if (!reopen_group(state))
+        return;
+    put_members(counts, state);
+    ExplainCloseGroup("Query", nullptr, true, state);
+}
+
 void explain_and_count(Query *query, int options, IntoClause *into, ExplainState *state, const char *text,
                        ParamListInfo parameters, QueryEnvironment *environment) {
-    if (!state->analyze || state->format != EXPLAIN_FORMAT_TEXT) {
+    if (!state->analyze) {
         explain(query, options, into, state, text, parameters, environment);
         return;
     }

@@ -77,6 +77,8 @@ inline void print_help() {
     for (const Option &option : kOptions)
         print_line(option.name, option.argument, option.help);
     std::puts("\nPrints `listening on ENDPOINT` for each endpoint once it can be connected to.\n\n"
+              "A prompt is answered with the prompt, each word a token; one with <say>ANSWER</say> in it with the last\n"
+              "such ANSWER; one with <say KEY>ANSWER</say> with the first whose KEY stands before them all, too.\n\n"
               "Beyond the wire protocol it answers\n"
               "  stats                 requests by method, in_flight, processing, max_concurrent, cancelled,\n"
               "                        expired, background (requests with that priority), spoiled, malformed, peers\n"
