@@ -76,17 +76,18 @@ inline void print_help() {
     std::puts("echo-daemon - answers like a SteadyText daemon, without a model; for tests and measurements\n");
     for (const Option &option : kOptions)
         print_line(option.name, option.argument, option.help);
-    std::puts("\nPrints `listening on ENDPOINT` for each endpoint once it can be connected to.\n\n"
-              "A prompt is answered with the prompt, each word a token; one with <say>ANSWER</say> in it with the last\n"
-              "such ANSWER; one with <say KEY>ANSWER</say> with the first whose KEY stands before them all, too.\n\n"
-              "Beyond the wire protocol it answers\n"
-              "  stats                 requests by method, in_flight, processing, max_concurrent, cancelled,\n"
-              "                        expired, background (requests with that priority), spoiled, malformed, peers\n"
-              "  control               with any of: delay_ms, slots, fingerprint; release (ends every hold);\n"
-              "                        info (texts, each of them the result of one info in its turn);\n"
-              "                        fault (a list as below), count (1; -1 = until reset) and methods (all\n"
-              "                        but ping, info and shutdown); reset (no faults, no delay)\n\n"
-              "Faults: a prompt, query, text or one of several that starts with !fault:NAME[=ARGUMENT][,...]");
+    std::puts(
+        "\nPrints `listening on ENDPOINT` for each endpoint once it can be connected to.\n\n"
+        "A prompt is answered with the prompt, each word a token; one with <say>ANSWER</say> in it with the last\n"
+        "such ANSWER; one with <say KEY>ANSWER</say> with the first whose KEY stands before them all, too.\n\n"
+        "Beyond the wire protocol it answers\n"
+        "  stats                 requests by method, in_flight, processing, max_concurrent, cancelled,\n"
+        "                        expired, background (requests with that priority), spoiled, malformed, peers\n"
+        "  control               with any of: delay_ms, slots, fingerprint; release (ends every hold);\n"
+        "                        info (texts, each of them the result of one info in its turn);\n"
+        "                        fault (a list as below), count (1; -1 = until reset) and methods (all\n"
+        "                        but ping, info and shutdown); reset (no faults, no delay)\n\n"
+        "Faults: a prompt, query, text or one of several that starts with !fault:NAME[=ARGUMENT][,...]");
     for (const Fault &fault : kFaults)
         print_line(fault.name, fault.argument, fault.help);
 }
