@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 use SteadyText::Cluster;
+use SteadyText::Engine;
 use Test::More;
 
 my $cluster = SteadyText::Cluster->new(daemon => 'echo', conf => [ "steadytext.on_failure = 'error'", 'jit = off' ]);
@@ -189,6 +190,18 @@ $cluster->sql(q(SELECT steadytext_stat_reset(); CREATE TABLE letters AS SELECT i
     my ($prompt, $completion) = $cluster->sql("EXPLAIN (ANALYZE, COSTS OFF) $query") =~ /prompt tokens=(\d+) completion tokens=(\d+)/;
     near('tokens of prompts that are no quarter of their bytes', $foreseen->{prompt}, $prompt);
     near('tokens of their answers', $foreseen->{completion}, $completion);
+}
+
+# So it is with an engine over HTTP.
+{
+    my $engine = SteadyText::Engine->new;
+    my $beside = SteadyText::Cluster->new(daemon => 'none', conf => [ "steadytext.on_failure = 'error'", "steadytext.daemons = '" . $engine->url . "'" ]);
+    ok($beside->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE state = 'ready'), 1), 'an engine over HTTP');
+    $beside->sql(q(CREATE TABLE letters AS SELECT i AS id, (SELECT string_agg(chr(97 + (i * j) % 26), ' ' ORDER BY j) FROM generate_series(1, 40) j) AS body FROM generate_series(1, 100) i; ANALYZE letters;
+        SELECT count(steadytext_generate('k l m ' || body)) FROM letters WHERE id <= 25));
+    my $query = q(SELECT count(steadytext_generate('n o p q r s ' || body)) FROM letters);
+    my $foreseen = $beside->sql("SELECT prompt_tokens FROM steadytext_explain(\$q\$$query\$q\$)");
+    near('tokens of prompts', $foreseen, $beside->sql("EXPLAIN (ANALYZE, COSTS OFF) $query") =~ /prompt tokens=(\d+)/);
 }
 
 done_testing;

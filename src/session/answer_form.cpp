@@ -19,6 +19,8 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <unordered_map>
+#include <utility>
 
 namespace steadytext::session {
 
@@ -105,13 +107,6 @@ bool check_choice(const CheckedForm &form, std::string_view answer, core::Proble
 
 // ---- the longest answer ---------------------------------------------------------------------------------------------
 
-// Of the schemas and patterns of the last calls: a statement has few.
-struct Longest {
-    Kind kind = Kind::Free;
-    std::string text;
-    std::uint32_t bytes = core::constraint::kNever;
-};
-
 // kNever: there is none, or to find it would take more than some milliseconds. A form that cannot be used has none.
 std::uint32_t find_longest(Kind kind, std::string_view text) {
     constexpr std::uint64_t kMaxSteps = 200'000;
@@ -123,23 +118,29 @@ std::uint32_t find_longest(Kind kind, std::string_view text) {
     return is_compiled ? core::constraint::longest_text(network, work) : core::constraint::kNever;
 }
 
+// Of the schemas and patterns of this session, by kind and text; all are forgotten when they are many.
 std::uint32_t longest_of(const CheckedForm &form) {
-    constexpr std::size_t kRemembered = 8;
-    static Longest *remembered = new Longest[kRemembered];
-    static std::size_t next = 0;
-    for (std::size_t i = 0; i < kRemembered; i++)
-        if (remembered[i].kind == form.kind && remembered[i].text == form.text)
-            return remembered[i].bytes;
-    Longest &longest = remembered[next];
-    next = (next + 1) % kRemembered;
+    constexpr std::size_t kMostBytes = 1 << 20;
+    static auto *remembered = new std::unordered_map<std::string, std::uint32_t>;
+    static std::size_t remembered_bytes = 0;
+    std::uint32_t longest = core::constraint::kNever;
     pg::guarded([&](core::Problem &) {
-        longest.kind = Kind::Free;
-        longest.bytes = find_longest(form.kind, form.text);
-        longest.text = form.text;
-        longest.kind = form.kind;
+        std::string key(1, static_cast<char>(form.kind));
+        key += form.text;
+        if (const auto found = remembered->find(key); found != remembered->end()) {
+            longest = found->second;
+            return true;
+        }
+        if (remembered_bytes > kMostBytes) {
+            remembered->clear();
+            remembered_bytes = 0;
+        }
+        longest = find_longest(form.kind, form.text);
+        remembered_bytes += key.size() + sizeof(std::string);
+        remembered->emplace(std::move(key), longest);
         return true;
     });
-    return longest.bytes;
+    return longest;
 }
 
 std::size_t longest_choice(const CheckedForm &form) {
