@@ -174,7 +174,7 @@ demo: everything
 ALL_TESTS = $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
 # Half a minute and more each, or builds of their own: make check-all and CI run them, make check leaves them out.
 LONG_TESTS = $(wildcard $(foreach number,006 030 041 100 130 134 137 139 150 151 152 171 172 173 175 176 177 179 180 182 184 185 190 191 192 193 194 \
-	195 196 197 198 199 200 202 203 204 207 209 214 215 219 220 221 226 228 240 241 242 252 270 310 311 312 313 314 315 316 317 318 900,t/$(number)_*))
+	195 196 197 198 199 200 202 203 204 207 209 214 215 219 220 221 226 228 240 241 242 252 270 310 311 312 313 314 315 316 317 318 320 900,t/$(number)_*))
 TESTS ?= $(filter-out $(LONG_TESTS),$(ALL_TESTS))
 check: everything models
 	@scripts/run-tests $(TESTS)

@@ -19,6 +19,7 @@
 #include "bgworker/host_names.hpp"
 #include "shmem/daemon_table.hpp"
 #include "src/core/convictions.hpp"
+#include "src/core/daemon_info.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/core/put_offs.hpp"
 #include "src/core/reply.hpp"
@@ -300,7 +301,8 @@ private:
     [[nodiscard]] bool handle_control(std::string_view id_text, std::string_view body, std::int64_t now_us);
     void learn(std::string_view body);
     [[nodiscard]] bool tells_memory() const { return row_state().resident_bytes.load(std::memory_order_relaxed) > 0; }
-    void learn_memory(std::string_view body);
+    void learn_again(std::string_view body);
+    [[nodiscard]] bool tells_other_models(const core::DaemonInfo &info) const;
     void guess_serial();
     void become_serial();
     void tell_models();

@@ -94,7 +94,7 @@ bool Daemon::handle_control(std::string_view id_text, std::string_view body, std
     if (control == &info_) {
         learn(body);
     } else {
-        learn_memory(body);
+        learn_again(body);
         if (!is_busy(now_us))
             show_free();
         next_ping_us_ = now_us + kPingEveryUs;
@@ -154,10 +154,25 @@ bool Daemon::loads_models(std::int64_t now_us) const {
     return loading_since_us_ != 0 && now_us - loading_since_us_ < kBelievedUs;
 }
 
-// Takes the part that changes while a daemon runs: an `info` may stand for a ping. A pong contains nothing.
-void Daemon::learn_memory(std::string_view body) {
-    if (std::uint64_t bytes; core::read_resident_bytes(body, bytes))
-        row_state().resident_bytes.store(bytes, std::memory_order_relaxed);
+// Takes what changes while a daemon runs: an `info` may stand for a ping. A pong contains nothing.
+void Daemon::learn_again(std::string_view body) {
+    std::uint64_t bytes = 0;
+    if (!core::read_resident_bytes(body, bytes))
+        return;
+    row_state().resident_bytes.store(bytes, std::memory_order_relaxed);
+    core::DaemonInfo info;
+    if (core::read_daemon_info(body, kInfoLimits, info) && !info.models.empty() && tells_other_models(info))
+        learn(body);
+}
+
+// A directory of models may have got another one since.
+bool Daemon::tells_other_models(const core::DaemonInfo &info) const {
+    return info.has_more_models != has_more_models_ ||
+           !std::equal(models_.begin(), models_.end(), info.models.begin(), info.models.end(),
+                       [](const shmem::Model &known, const core::ToldModel &told) {
+                           return static_cast<int>(known.role) == static_cast<int>(told.role) &&
+                                  told.name == known.name && told.fingerprint == known.fingerprint;
+                       });
 }
 
 void Daemon::tell_models() {

@@ -61,6 +61,10 @@ std::vector<std::string> wanted_command() {
     if (guc::embedded_threads > 0)
         option("--threads", std::to_string(guc::embedded_threads));
     option("--prefix-memory", std::to_string(guc::embedded_prefix_memory_mb));
+    if (guc::embedded_memory_mb > 0)
+        option("--memory", std::to_string(guc::embedded_memory_mb));
+    if (guc::embedded_gpu_layers > 0)
+        option("--gpu-layers", std::to_string(guc::embedded_gpu_layers));
     constexpr const char *kOverflows[] = {"error", "cut", "mean"};  // guc::EmbeddingOverflow
     option("--embedding-overflow", kOverflows[guc::embedding_overflow]);
     if (has_text(guc::embedded_model))

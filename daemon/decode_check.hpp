@@ -6,13 +6,9 @@
 
 #include <llama.h>
 
-namespace steadytext::daemon {
+#include "daemon/messages.hpp"
 
-struct Invariance {
-    bool batch = false;     // a token has the same bits in a batch as alone
-    bool pieces = false;    // a prompt has the same bits in pieces as whole; checked only if `batch` holds
-    bool prefixes = false;  // a prompt has the same bits behind a restored prefix; checked only if `batch` holds
-};
+namespace steadytext::daemon {
 
 // Decodes a token of each of `slots` sequences alone and then in batches of several sizes, and compares all logits bit
 // by bit. The last sequence is so long that the attention of the others is computed over a wider window than they need

@@ -43,26 +43,26 @@ Context Embedder::make_pooling_context(core::Problem &problem) {
     parameters.embeddings = true;
     parameters.abort_callback_data = this;
     parameters.abort_callback = [](void *self) { return static_cast<const Embedder *>(self)->is_in_vain(); };
-    Context context = make_context(model_.get(), options_.embedding_model, parameters, problem);
+    Context context = make_context(model_.get(), file_.path, parameters, problem);
     if (context == nullptr || llama_pooling_type(context.get()) != LLAMA_POOLING_TYPE_NONE)
         return context;
     parameters.pooling_type = LLAMA_POOLING_TYPE_MEAN;  // a model whose file does not say
-    return make_context(model_.get(), options_.embedding_model, parameters, problem);
+    return make_context(model_.get(), file_.path, parameters, problem);
 }
 
-// All that can change a vector. The overflow that refuses a text changes none.
-std::string Embedder::settings() const {
+// The overflow that refuses a text changes no vector.
+std::string Embedder::settings(const Options &options) {
     constexpr const char *kOverflows[] = {"", " overflow=cut", " overflow=mean"};
-    return "embedding prefix=" + options_.embedding_prefix +
-           kOverflows[static_cast<std::size_t>(options_.embedding_overflow)];
+    return "embedding prefix=" + options.embedding_prefix +
+           kOverflows[static_cast<std::size_t>(options.embedding_overflow)];
 }
 
 bool Embedder::load(ModelInfo &info, core::Problem &problem) {
     info.role = "embedding";
-    info.name = model_name_of(options_.embedding_model);
-    if (!fingerprint_of(options_.embedding_model, settings(), info.fingerprint, problem))
+    info.name = file_.name;
+    if (!fingerprint_of(file_, settings(options_), stopping_, info.fingerprint, problem))
         return false;
-    model_ = load_model(options_.embedding_model, stopping_, problem);
+    model_ = load_model(file_.path, stopping_, problem);
     if (model_ == nullptr)
         return false;
     tokenizer_ = Tokenizer(model_.get());

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "daemon/item_engine.hpp"
 #include "daemon/llama_model.hpp"
+#include "daemon/model_file.hpp"
 #include "daemon/options.hpp"
 #include "daemon/token_counter.hpp"
 #include "daemon/tokenizer.hpp"
@@ -15,10 +17,14 @@ namespace steadytext::daemon {
 
 class Embedder final : public ItemEngine<EmbedTask, Vectors, EmbedProgress> {
 public:
-    Embedder(const Options &options, Outbox &outbox) : ItemEngine(outbox), options_(options), counter_(outbox) {
+    Embedder(const Options &options, ModelFile file, Outbox &outbox)
+        : ItemEngine(outbox), options_(options), file_(std::move(file)), counter_(outbox) {
         start();
     }
     ~Embedder() override { stop(); }
+
+    // All that can change a vector, for the fingerprint.
+    [[nodiscard]] static std::string settings(const Options &options);
 
     using ItemEngine::submit;
     void submit(Job<CountTask> job) { counter_.submit(std::move(job)); }
@@ -30,11 +36,11 @@ private:
     bool tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &progress, std::string &error) const override;
     Step process(EmbedProgress &progress, std::string &error) override;
 
-    [[nodiscard]] std::string settings() const;
     [[nodiscard]] const float *embed(const std::vector<llama_token> &tokens);
     [[nodiscard]] Context make_pooling_context(core::Problem &problem);
 
     const Options &options_;
+    const ModelFile file_;
     Model model_;
     Context context_;
     Tokenizer tokenizer_;

@@ -114,8 +114,8 @@ bool ask_whether(void *function) { return (*static_cast<std::function<bool()> *>
 
 }  // namespace
 
-Generator::Generator(const Options &options, Outbox &outbox)
-    : options_(options), outbox_(outbox), turns_(kChunk),
+Generator::Generator(const Options &options, ModelFile file, Outbox &outbox)
+    : options_(options), file_(std::move(file)), outbox_(outbox), turns_(kChunk),
       prefixes_(static_cast<std::size_t>(options.prefix_memory) << 20), counter_(outbox), thread_([this] { run(); }) {}
 
 Generator::~Generator() {
@@ -126,17 +126,17 @@ Generator::~Generator() {
 
 // --- start-up ---
 
-std::string Generator::settings() const {
-    return "generation context=" + std::to_string(options_.context) + " chunk=" + std::to_string(kChunk) +
-           " flash_attention=" + std::to_string(static_cast<int>(options_.flash_attention)) +
-           (options_.flash_attention ? " threads=" + std::to_string(options_.threads) : "") + " user_text=plain";
+std::string Generator::settings(const Options &options) {
+    return "generation context=" + std::to_string(options.context) + " chunk=" + std::to_string(kChunk) +
+           " flash_attention=" + std::to_string(static_cast<int>(options.flash_attention)) +
+           (options.flash_attention ? " threads=" + std::to_string(options.threads) : "") + " user_text=plain";
 }
 
 bool Generator::load(core::Problem &problem) {
-    ModelInfo info{.role = "generation", .name = model_name_of(options_.model), .context = options_.context};
-    if (!fingerprint_of(options_.model, settings(), info.fingerprint, problem))
+    ModelInfo info{.role = "generation", .name = file_.name, .context = options_.context};
+    if (!fingerprint_of(file_, settings(options_), stopping_, info.fingerprint, problem))
         return false;
-    model_ = load_model(options_.model, stopping_, problem);
+    model_ = load_model(file_.path, stopping_, problem);
     if (model_ == nullptr)
         return false;
     vocabulary_ = llama_model_get_vocab(model_.get());
@@ -152,7 +152,7 @@ bool Generator::load(core::Problem &problem) {
         options_.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
     parameters.abort_callback_data = this;
     parameters.abort_callback = [](void *self) { return static_cast<const Generator *>(self)->is_in_vain(); };
-    context_ = make_context(model_.get(), options_.model, parameters, problem);
+    context_ = make_context(model_.get(), file_.path, parameters, problem);
     if (context_ == nullptr)
         return false;
 
@@ -164,9 +164,10 @@ bool Generator::load(core::Problem &problem) {
     counter_.start(plain_);
     batch_.emplace(static_cast<int>(parameters.n_batch));
     slots_.resize(slots);
-    const Invariance invariance = check_invariance(context_.get(), options_.slots);
-    info.batch_invariant = invariance.batch;
-    usable_slots_ = info.batch_invariant ? slots : 1;
+    const Invariance invariance =
+        file_.invariance.has_value() ? *file_.invariance : check_invariance(context_.get(), options_.slots);
+    info.invariance = invariance;
+    usable_slots_ = invariance.batch ? slots : 1;
     in_pieces_ = invariance.pieces;
     parks_ = invariance.prefixes;
     shares_prefixes_ = info.shares_prefixes = invariance.prefixes && options_.prefix_memory > 0;
@@ -185,7 +186,7 @@ bool Generator::load(core::Problem &problem) {
 void Generator::run() {
     core::Problem problem;
     if (!load(problem)) {
-        outbox_.post(0, LoadFailure{problem});
+        outbox_.post(0, LoadFailure{"generation", file_.name, problem});
         return;
     }
     while (take_arrivals()) {

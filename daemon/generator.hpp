@@ -41,6 +41,7 @@
 #include "daemon/constrained_text.hpp"
 #include "daemon/llama_model.hpp"
 #include "daemon/mailbox.hpp"
+#include "daemon/model_file.hpp"
 #include "daemon/options.hpp"
 #include "daemon/peer_line.hpp"
 #include "daemon/prefix_cache.hpp"
@@ -53,7 +54,7 @@ namespace steadytext::daemon {
 
 class Generator {
 public:
-    Generator(const Options &options, Outbox &outbox);
+    Generator(const Options &options, ModelFile file, Outbox &outbox);
     Generator(const Generator &) = delete;
     Generator &operator=(const Generator &) = delete;
     ~Generator();
@@ -64,6 +65,9 @@ public:
     }
 
     void submit(Job<CountTask> job) { counter_.submit(std::move(job)); }
+
+    // All that can change an answer, for the fingerprint.
+    [[nodiscard]] static std::string settings(const Options &options);
 
     using Clock = std::chrono::steady_clock;
     // The number of slots at work and, while it is 0, since when. Called by the server's thread.
@@ -137,7 +141,6 @@ private:
 
     // --- start-up, generator_start ---
     [[nodiscard]] bool load(core::Problem &problem);
-    [[nodiscard]] std::string settings() const;
     void run();
 
     // --- a step ---
@@ -186,6 +189,7 @@ private:
     }
 
     const Options &options_;
+    const ModelFile file_;
     Outbox &outbox_;
     Inbox<Arrival> inbox_;
     std::atomic<bool> stopping_ = false;         // relaxed: read often by the compute threads, publishes nothing

@@ -94,7 +94,7 @@ private:
         ModelInfo info;
         core::Problem problem;
         if (!load(info, problem)) {
-            outbox_.post(0, LoadFailure{problem});
+            outbox_.post(0, LoadFailure{info.role, info.name, problem});
             return;
         }
         outbox_.post(0, std::move(info));

@@ -2,10 +2,13 @@
 #include "daemon/llama_model.hpp"
 
 #include <common/log.h>
+#include <ggml-backend.h>
 
 #include <algorithm>
 #include <mutex>
 #include <utility>
+
+#include "daemon/log.hpp"
 
 namespace steadytext::daemon {
 
@@ -15,6 +18,8 @@ namespace {
 // so a reason may belong to the other model; then both have failed.
 std::mutex last_error_mutex;
 std::string last_error;
+
+int layers_on_gpu = 0;  // written before there are other threads
 
 void keep_error(ggml_log_level level, const char *text, void *) {
     if (level != GGML_LOG_LEVEL_ERROR)
@@ -47,15 +52,30 @@ void Batch::add(llama_token token, llama_pos position, llama_seq_id sequence, bo
     batch_.logits[at] = output;
 }
 
-void prepare_llama() {
+void prepare_llama(int gpu_layers) {
     common_log_set_verbosity_thold(-1);
     llama_log_set(keep_error, nullptr);
     llama_backend_init();
+    if (gpu_layers > 0 && !llama_supports_gpu_offload())
+        log_line("no GPU that this is built for is here, so --gpu-layers has no effect");
+    else
+        layers_on_gpu = gpu_layers;
+}
+
+std::string device_settings() {
+    std::string settings;
+    if (layers_on_gpu == 0)
+        return settings;
+    settings = " gpu_layers=" + std::to_string(layers_on_gpu);
+    for (std::size_t i = 0; i < ggml_backend_dev_count(); i++)
+        if (ggml_backend_dev_type(ggml_backend_dev_get(i)) == GGML_BACKEND_DEVICE_TYPE_GPU)
+            settings.append(" on ").append(ggml_backend_dev_description(ggml_backend_dev_get(i)));
+    return settings;
 }
 
 Model load_model(const std::string &path, const std::atomic<bool> &stopping, core::Problem &problem) {
     llama_model_params parameters = llama_model_default_params();
-    parameters.n_gpu_layers = 0;
+    parameters.n_gpu_layers = layers_on_gpu;
     parameters.progress_callback_user_data = const_cast<std::atomic<bool> *>(&stopping);
     parameters.progress_callback = [](float, void *flag) {
         return !static_cast<const std::atomic<bool> *>(flag)->load(std::memory_order_relaxed);

@@ -42,8 +42,12 @@ private:
     llama_batch batch_;
 };
 
-// Call once, before any other call: llama.cpp's own messages are kept for load_model and printed nowhere.
-void prepare_llama();
+// Call once, before any other call: llama.cpp's own messages are kept for load_model and printed nowhere. `gpu_layers` of
+// each model are computed on a GPU, if this is built for one.
+void prepare_llama(int gpu_layers);
+
+// What computes, as part of a fingerprint; empty for this build's own processor.
+[[nodiscard]] std::string device_settings();
 
 // `stopping` ends a long load early.
 [[nodiscard]] Model load_model(const std::string &path, const std::atomic<bool> &stopping, core::Problem &problem);

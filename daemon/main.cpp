@@ -12,7 +12,9 @@
 #include "daemon/llama_model.hpp"
 #include "daemon/log.hpp"
 #include "daemon/model_file.hpp"
+#include "daemon/model_directory.hpp"
 #include "daemon/model_report.hpp"
+#include "daemon/model_trial.hpp"
 #include "daemon/options.hpp"
 #include "daemon/server.hpp"
 
@@ -22,7 +24,7 @@ using namespace steadytext;
 using daemon::ExitStatus;
 
 int failed(ExitStatus status, const core::Problem &problem) {
-    daemon::log_line("%s", problem.message);
+    daemon::log_line("%s%s%s", problem.message, problem.detail[0] != '\0' ? ": " : "", problem.detail);
     return static_cast<int>(status);
 }
 
@@ -52,7 +54,8 @@ void exit_on_stdin_eof(const daemon::Options &options) {
 
 bool check_models(const daemon::Options &options, core::Problem &problem) {
     for (const std::string *path : {&options.model, &options.embedding_model, &options.reranker_model})
-        if (!path->empty() && !daemon::check_model_file(*path, problem))
+        if (!path->empty() && !(path == &options.model && daemon::is_directory(*path)) &&
+            !daemon::check_model_file(*path, problem))
             return false;
     return true;
 }
@@ -69,10 +72,14 @@ int main(int argc, char **argv) {
     if (options.version)
         return std::puts("steadytextd " STEADYTEXT_VERSION " (engine " STEADYTEXT_ENGINE_BUILD ")"), 0;
     if (!options.check.empty()) {
-        daemon::prepare_llama();
+        daemon::prepare_llama(options.gpu_layers);
         return daemon::check_model_file(options.check, problem) && daemon::report_model(options, problem)
                    ? 0
                    : failed(ExitStatus::BadModel, problem);
+    }
+    if (!options.attempt.empty()) {
+        daemon::prepare_llama(options.gpu_layers);
+        return daemon::try_model(options.attempt, problem) ? 0 : failed(ExitStatus::BadModel, problem);
     }
     if (!check_models(options, problem))
         return failed(ExitStatus::BadModel, problem);
@@ -84,6 +91,6 @@ int main(int argc, char **argv) {
         return failed(ExitStatus::CannotBind, problem);
     if (options.exit_on_stdin_eof)
         exit_on_stdin_eof(options);
-    daemon::prepare_llama();
+    daemon::prepare_llama(options.gpu_layers);
     return static_cast<int>(server.run(signals));
 }

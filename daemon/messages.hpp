@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,7 +43,6 @@ struct GenerateTask {
 // Counts the tokens of a text by itself, without those that a template or the model puts around it.
 struct CountTask {
     std::string text;
-    std::string model;  // whose tokens; empty: the generation model's
 };
 
 struct EmbedTask {
@@ -113,25 +113,40 @@ struct Failure {
     std::string message;
 };
 
-// The facts about a loaded model that `info` reports.
+// What the check on start found of a model that generates (decode_check.hpp).
+struct Invariance {
+    bool batch = false;     // a token has the same bits in a batch as alone
+    bool pieces = false;    // a prompt has the same bits in pieces as whole; checked only if `batch` holds
+    bool prefixes = false;  // a prompt has the same bits behind a restored prefix; checked only if `batch` holds
+};
+
+// The facts about a model that `info` reports. It has a fingerprint before it is loaded, or from then on.
 struct ModelInfo {
     const char *role = "";
     std::string name;
     std::string fingerprint;
     int context = 0;
-    int dimensions = 0;            // 0: not an embedder
-    bool batch_invariant = false;  // generation: as checked on start
-    bool shares_prefixes = false;  // generation: the same, and wanted
+    int dimensions = 0;                         // 0: not an embedder
+    std::optional<Invariance> invariance = {};  // generation: as checked
+    bool shares_prefixes = false;               // generation: the same, and wanted
+    bool is_loaded = false;
 };
 
 struct LoadFailure {
+    const char *role = "";
+    std::string name;
     core::Problem problem;
 };
 
-using Answer = std::variant<Piece, Generation, Vectors, Scores, Count, Failure, ModelInfo, LoadFailure>;
+// What a thread beside the server's found, for the server's thread to note (model_shelf.cpp).
+struct Errand {
+    std::function<void()> run;
+};
+
+using Answer = std::variant<Piece, Generation, Vectors, Scores, Count, Failure, ModelInfo, LoadFailure, Errand>;
 
 struct Outcome {
-    std::uint64_t serial = 0;  // 0: about the engine itself
+    std::uint64_t serial = 0;  // 0: of no request, but of a model
     Answer answer;
 };
 

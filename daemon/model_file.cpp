@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/llama_model.hpp"
+
 namespace steadytext::daemon {
 
 namespace {
@@ -66,21 +68,40 @@ std::string model_name_of(const std::string &path) {
     return file.extension() == ".gguf" ? file.stem().string() : file.filename().string();
 }
 
-bool fingerprint_of(const std::string &path, const std::string &settings, std::string &fingerprint,
-                    core::Problem &problem) {
+bool digest_of(const std::string &path, const std::atomic<bool> &stopping, std::string &weights,
+               core::Problem &problem) {
     const File file = open_model(path, problem);
     if (file == nullptr)
         return false;
-    Sha256 weights;
+    Sha256 sha;
     std::vector<char> block(1 << 20);
-    for (std::size_t count = 0; (count = std::fread(block.data(), 1, block.size(), file.get())) > 0;)
-        weights.update({block.data(), count});
+    for (std::size_t count = 0; (count = std::fread(block.data(), 1, block.size(), file.get())) > 0;) {
+        if (stopping.load(std::memory_order_relaxed))
+            return problem.set(core::sqlstate::kQueryCanceled, "stopped");
+        sha.update({block.data(), count});
+    }
     if (std::ferror(file.get()) != 0)
         return problem.set(core::sqlstate::kInvalidParameterValue, "could not read model \"%s\": %s", path.c_str(),
                            std::strerror(errno));
+    weights = sha.hex();
+    return true;
+}
+
+std::string fingerprint_of(const std::string &weights, const std::string &settings) {
     Sha256 all;
-    all.update(weights.hex() + "\n" STEADYTEXT_ENGINE_BUILD "\n" + settings);
-    fingerprint = all.hex();
+    all.update(weights + "\n" STEADYTEXT_ENGINE_BUILD "\n" + settings + device_settings());
+    return all.hex();
+}
+
+bool fingerprint_of(const ModelFile &file, const std::string &settings, const std::atomic<bool> &stopping,
+                    std::string &fingerprint, core::Problem &problem) {
+    fingerprint = file.fingerprint;
+    std::string weights;
+    if (!fingerprint.empty())
+        return true;
+    if (!digest_of(file.path, stopping, weights, problem))
+        return false;
+    fingerprint = fingerprint_of(weights, settings);
     return true;
 }
 

@@ -31,7 +31,7 @@ constexpr std::string_view kDefaultEndpoint = "tcp://127.0.0.1:5555";
 
 constexpr Option kOptions[] = {
     {kEndpoint, "ENDPOINT", "where to listen, repeatable (tcp://127.0.0.1:5555)"},
-    {"--model", "FILE", "GGUF model that generates", &Options::model},
+    {"--model", "FILE|DIR", "GGUF model that generates, or a directory of models, asked for by name", &Options::model},
     {"--embedding-model", "FILE", "GGUF model that embeds", &Options::embedding_model},
     {"--reranker-model", "FILE", "GGUF model that reranks; without one the embeddings' cosine does",
      &Options::reranker_model},
@@ -40,7 +40,10 @@ constexpr Option kOptions[] = {
     {"--embedding-overflow", "error|cut|mean",
      "a text beyond the model's window: refuse, cut, or average its parts (error)", nullptr, nullptr, nullptr, 0, 0,
      &Options::embedding_overflow},
+    {"--memory", "MB", "for the models of a directory and all others, 0: half of the machine's (0)", nullptr,
+     &Options::memory, nullptr, 0, 1 << 30},
     {"--check", "FILE", "say what this model is and how fast it is here, and stop", &Options::check},
+    {"--try", "FILE", "say whether this model can be loaded and computes, and stop", &Options::attempt},
     {"--slots", "N", "requests generated side by side (16)", nullptr, &Options::slots, nullptr, 1, 256},
     {"--context", "TOKENS", "prompt and answer of one request together (2048)", nullptr, &Options::context, nullptr, 64,
      1 << 20},
@@ -49,6 +52,8 @@ constexpr Option kOptions[] = {
      1, 1 << 20},
     {"--prefix-memory", "MB", "keeps computed prefixes of prompts, 0: none (256)", nullptr, &Options::prefix_memory,
      nullptr, 0, 1 << 20},
+    {"--gpu-layers", "N", "layers of each model computed on a GPU, if this is built for one (0)", nullptr,
+     &Options::gpu_layers, nullptr, 0, 100'000},
     {"--flash-attention", "", "faster at full batches; answers may then change with --threads", nullptr, nullptr,
      &Options::flash_attention},
     {"--allow-shutdown", "", "obey the request `shutdown`", nullptr, nullptr, &Options::allow_shutdown},

@@ -291,7 +291,8 @@ void read_count_tokens(Parameters &parameters, Request &request) {
     if (parameters.find_value("text") == nullptr)
         parameters.complain("text must be a string");
     request.form.kind = Form::Kind::Count;
-    request.task = CountTask{.text = parameters.text("text", ""), .model = parameters.text("model", "")};
+    parameters.text("model", "");
+    request.task = CountTask{.text = parameters.text("text", "")};
 }
 
 void read_cancel(Parameters &parameters, Request &request) {
@@ -334,6 +335,8 @@ void read_method(const std::string &name, const Json &parameters_json, Request &
     request.is_background = priority == "background";
     if (!request.is_background && priority != "interactive")
         parameters.complain("priority must be interactive or background");
+    if (const Json *model = parameters.find_value("model"); model != nullptr && model->is_string())
+        request.model = model->get<std::string>();
     method->read(parameters, request);
     if (!parameters.error.empty())
         request.task = Immediate{.result = "", .error = parameters.error};
@@ -498,20 +501,23 @@ std::string usage_of(const Form &form, const Answer &answer) {
 std::string format_info(const DaemonInfo &daemon) {
     Json models = Json::array();
     bool checked = false;
-    bool invariant = false;
+    bool invariant = true;
     bool shares = false;
     for (const ModelInfo *model : daemon.models) {
-        models.push_back({{"role", model->role}, {"name", model->name}});
+        models.push_back({{"role", model->role}, {"name", model->name}, {"loaded", model->is_loaded}});
         if (model->fingerprint.empty())
             continue;
         models.back()["fingerprint"] = model->fingerprint;
         models.back()["context"] = model->context;
         if (model->dimensions > 0)
             models.back()["dimensions"] = model->dimensions;
-        checked = checked || std::string_view(model->role) == "generation";
+        if (!model->invariance.has_value())
+            continue;
+        checked = true;
         shares = shares || model->shares_prefixes;
-        invariant = invariant || model->batch_invariant;
+        invariant = invariant && model->invariance->batch;
     }
+    invariant = invariant && checked;
     Json capabilities = Json::array();
     for (const Method &method : kMethods)
         // Who shares a message would not hear that a text was cut
@@ -534,6 +540,7 @@ std::string format_info(const DaemonInfo &daemon) {
                    {"batch_invariant", invariant},
                    {"shares_prefixes", shares},
                    {"mode", checked && !invariant ? "serial" : "batched"}}},
+                 {"has_more_models", daemon.has_more_models},
                  {"models", std::move(models)}});
 }
 

@@ -42,6 +42,7 @@ struct Request {
     std::chrono::milliseconds timeout{0};  // 0: none
     bool is_background = false;            // requests that are not go first
     Form form;
+    std::string model = {};  // by name; empty: the first that can do it
     std::variant<Immediate, Control, Cancel, GenerateTask, EmbedTask, RankTask, CountTask> task;
 };
 
@@ -64,7 +65,8 @@ struct Request {
 
 struct DaemonInfo {
     bool ready = false;
-    bool cuts_texts = false;  // to embed
+    bool cuts_texts = false;       // to embed
+    bool has_more_models = false;  // than `models`
     int slots = 0;
     int slots_in_use = 0;
     double idle_ms = 0;  // while no slot is in use

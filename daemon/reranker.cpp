@@ -42,10 +42,10 @@ std::string Reranker::property(const char *name) const {
 
 bool Reranker::load(ModelInfo &info, core::Problem &problem) {
     info.role = "reranker";
-    info.name = model_name_of(options_.reranker_model);
-    if (!fingerprint_of(options_.reranker_model, "reranker user_text=plain", info.fingerprint, problem))
+    info.name = file_.name;
+    if (!fingerprint_of(file_, kSettings, stopping_, info.fingerprint, problem))
         return false;
-    model_ = load_model(options_.reranker_model, stopping_, problem);
+    model_ = load_model(file_.path, stopping_, problem);
     if (model_ == nullptr)
         return false;
     cross_encoder_ = property("pooling_type") == std::to_string(LLAMA_POOLING_TYPE_RANK);
@@ -56,8 +56,7 @@ bool Reranker::load(ModelInfo &info, core::Problem &problem) {
     no_ = single_token(model_.get(), "no");
     const bool answers = property("attention.causal") != "false" && yes_ != LLAMA_TOKEN_NULL && no_ != LLAMA_TOKEN_NULL;
     if (!cross_encoder_ && !answers)
-        return problem.set(core::sqlstate::kInvalidParameterValue, "\"%s\" is not a reranker",
-                           options_.reranker_model.c_str());
+        return problem.set(core::sqlstate::kInvalidParameterValue, "\"%s\" is not a reranker", file_.path.c_str());
 
     info.context = std::min(llama_model_n_ctx_train(model_.get()), kWindow);
     llama_context_params parameters = llama_context_default_params();
@@ -68,7 +67,7 @@ bool Reranker::load(ModelInfo &info, core::Problem &problem) {
     parameters.embeddings = cross_encoder_;
     parameters.abort_callback_data = this;
     parameters.abort_callback = [](void *self) { return static_cast<const Reranker *>(self)->is_in_vain(); };
-    context_ = make_context(model_.get(), options_.reranker_model, parameters, problem);
+    context_ = make_context(model_.get(), file_.path, parameters, problem);
     batch_.emplace(info.context);
     return context_ != nullptr;
 }

@@ -7,9 +7,11 @@
 
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "daemon/item_engine.hpp"
 #include "daemon/llama_model.hpp"
+#include "daemon/model_file.hpp"
 #include "daemon/options.hpp"
 #include "daemon/tokenizer.hpp"
 
@@ -17,8 +19,14 @@ namespace steadytext::daemon {
 
 class Reranker final : public ItemEngine<RankTask, Scores, RankProgress> {
 public:
-    Reranker(const Options &options, Outbox &outbox) : ItemEngine(outbox), options_(options) { start(); }
+    Reranker(const Options &options, ModelFile file, Outbox &outbox)
+        : ItemEngine(outbox), options_(options), file_(std::move(file)) {
+        start();
+    }
     ~Reranker() override { stop(); }
+
+    // All that can change a score, for the fingerprint.
+    static constexpr const char *kSettings = "reranker user_text=plain";
 
 private:
     bool load(ModelInfo &info, core::Problem &problem) override;
@@ -34,6 +42,7 @@ private:
     [[nodiscard]] float read_score() const;
 
     const Options &options_;
+    const ModelFile file_;
     Model model_;
     Context context_;
     Tokenizer tokenizer_;

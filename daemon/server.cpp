@@ -10,7 +10,6 @@
 #include <functional>
 
 #include "daemon/log.hpp"
-#include "daemon/model_file.hpp"
 #include "src/core/resident_memory.hpp"
 
 namespace steadytext::daemon {
@@ -24,6 +23,7 @@ constexpr int kUnreadReplies = 10000;  // replies that a peer may leave unread b
 constexpr int kReadAtOnce = 256;       // messages read before the server looks at outcomes and deadlines
 constexpr std::size_t kBytesAtOnce = 1 << 20;  // and their bytes, as reading a long message takes time
 constexpr auto kAckPatience = std::chrono::seconds(30);
+constexpr std::size_t kQuotedBytes = 200;
 constexpr std::string_view kIpc = "ipc://";
 
 // libzmq would take an ipc endpoint away from a process that already listens there.
@@ -49,7 +49,7 @@ void remove_socket_files(const std::vector<std::string> &endpoints) {
 }
 
 Server::Server(const Options &options, zmq::context_t &context)
-    : options_(options), router_(context, zmq::socket_type::router) {
+    : options_(options), router_(context, zmq::socket_type::router), shelf_(options, outbox_) {
     router_.set(zmq::sockopt::maxmsgsize, kMaxMessageBytes);
     router_.set(zmq::sockopt::router_mandatory, true);
     router_.set(zmq::sockopt::router_handover, true);
@@ -62,12 +62,7 @@ Server::Server(const Options &options, zmq::context_t &context)
     router_.set(zmq::sockopt::linger, 100);
 }
 
-Server::~Server() {
-    generator_.reset();
-    embedder_.reset();
-    reranker_.reset();
-    remove_socket_files(bound_);
-}
+Server::~Server() { remove_socket_files(bound_); }
 
 bool Server::bind(core::Problem &problem) {
     for (const std::string &endpoint : options_.endpoints) {
@@ -81,20 +76,12 @@ bool Server::bind(core::Problem &problem) {
     return true;
 }
 
-template <typename Engine>
-void Server::start_engine(std::optional<Engine> &engine, ModelInfo &model, const char *role, const std::string &file) {
-    if (file.empty())
-        return;
-    model.role = role;
-    model.name = model_name_of(file);
-    engine.emplace(options_, outbox_);
-    loading_++;
-}
-
 ExitStatus Server::run(int signals) {
-    start_engine(generator_, generation_model_, "generation", options_.model);
-    start_engine(embedder_, embedding_model_, "embedding", options_.embedding_model);
-    start_engine(reranker_, reranking_model_, "reranker", options_.reranker_model);
+    if (core::Problem problem; !shelf_.start(problem)) {
+        log_line("%s", problem.message);
+        return ExitStatus::BadModel;
+    }
+    shelf_.advance();
     while (!ending_.has_value()) {
         zmq_pollitem_t items[] = {{router_.handle(), 0, ZMQ_POLLIN, 0},
                                   {nullptr, outbox_.wake_fd(), ZMQ_POLLIN, 0},
@@ -108,6 +95,8 @@ ExitStatus Server::run(int signals) {
         for (Outcome &outcome : outbox_.take_all())
             handle(std::move(outcome));
         expire();
+        shelf_.advance();
+        end_failed();
     }
     while (!pending_.empty())
         end_with_error(pending_.begin(), "The daemon is shutting down");
@@ -150,7 +139,7 @@ bool Server::send(const Peer &peer, std::string_view body) {
 }
 
 int Server::milliseconds_to_next_deadline() const {
-    auto next = kNever;
+    auto next = shelf_.next_time();
     for (const auto &[serial, pending] : pending_)
         next = std::min({next, pending.deadline, pending.ack_deadline});
     if (next == kNever)
@@ -199,8 +188,15 @@ void Server::cancel(const Peer &peer, const std::string &id, const std::string &
     send(peer, result_reply(id, cancelled ? "{\"cancelled\": true}" : "{\"cancelled\": false}"));
 }
 
-template <typename Engine, typename Task>
-void Server::hand_over(Engine &engine, const ModelInfo &model, Peer peer, Request request, Task task) {
+template <typename Task>
+void Server::hand_over(ModelShelf::Entry *model, Role role, Peer peer, Request request, Task task) {
+    if (model == nullptr) {
+        const bool is_named = !request.model.empty() && shelf_.has_directory();
+        const std::string name = request.model.substr(0, kQuotedBytes);
+        send(peer, error_reply(request.id, is_named ? "Unknown model: " + name + ". There are: " + shelf_.names_of(role)
+                                                    : "This daemon has no model for that"));
+        return;
+    }
     const std::uint64_t serial = ++last_serial_;
     if (request.form.acknowledged) {
         if (const auto previous = streams_.find(peer.identity); previous != streams_.end())
@@ -211,12 +207,12 @@ void Server::hand_over(Engine &engine, const ModelInfo &model, Peer peer, Reques
     pending.peer = std::move(peer);
     pending.id = std::move(request.id);
     pending.form = std::move(request.form);
-    pending.model = &model;
+    pending.model = model;
     pending.abandoned = std::make_shared<std::atomic<bool>>(false);
     if (request.timeout.count() > 0)
         pending.deadline = Clock::now() + request.timeout;
-    engine.submit(Job<Task>{serial, std::hash<std::string>{}(pending.peer.identity), request.is_background,
-                            pending.abandoned, std::move(task)});
+    shelf_.submit(*model, Job<Task>{serial, std::hash<std::string>{}(pending.peer.identity), request.is_background,
+                                    pending.abandoned, std::move(task)});
 }
 
 void Server::submit(Peer peer, Request request) {
@@ -225,42 +221,42 @@ void Server::submit(Peer peer, Request request) {
         return;
     }
     auto task = std::move(request.task);
-    if (auto *generate = std::get_if<GenerateTask>(&task); generate != nullptr && generator_.has_value())
-        return hand_over(*generator_, generation_model_, std::move(peer), std::move(request), std::move(*generate));
-    if (auto *embed = std::get_if<EmbedTask>(&task); embed != nullptr && embedder_.has_value())
-        return hand_over(*embedder_, embedding_model_, std::move(peer), std::move(request), std::move(*embed));
-    if (auto *count = std::get_if<CountTask>(&task)) {
-        const bool by_embedder =
-            embedder_.has_value() &&
-            (!generator_.has_value() || (!count->model.empty() && count->model == embedding_model_.name));
-        if (by_embedder)
-            return hand_over(*embedder_, embedding_model_, std::move(peer), std::move(request), std::move(*count));
-        if (generator_.has_value())
-            return hand_over(*generator_, generation_model_, std::move(peer), std::move(request), std::move(*count));
-    }
-    if (auto *rank = std::get_if<RankTask>(&task)) {
-        if (reranker_.has_value())
-            return hand_over(*reranker_, reranking_model_, std::move(peer), std::move(request), std::move(*rank));
-        if (embedder_.has_value())
-            return hand_over(*embedder_, embedding_model_, std::move(peer), std::move(request),
-                             as_embeddings(std::move(*rank)));
-    }
-    send(peer, error_reply(request.id, "This daemon has no model for that"));
+    const std::string name = request.model;
+    if (auto *generate = std::get_if<GenerateTask>(&task))
+        return hand_over(shelf_.find(Role::Generation, name), Role::Generation, std::move(peer), std::move(request),
+                         std::move(*generate));
+    if (auto *embed = std::get_if<EmbedTask>(&task))
+        return hand_over(shelf_.find(Role::Embedding, name), Role::Embedding, std::move(peer), std::move(request),
+                         std::move(*embed));
+    if (auto *count = std::get_if<CountTask>(&task))
+        return hand_over(model_to_count(name), Role::Generation, std::move(peer), std::move(request),
+                         std::move(*count));
+    auto &rank = std::get<RankTask>(task);
+    if (ModelShelf::Entry *reranker = shelf_.find(Role::Reranker, name); reranker != nullptr)
+        return hand_over(reranker, Role::Reranker, std::move(peer), std::move(request), std::move(rank));
+    hand_over(shelf_.find(Role::Embedding, name), Role::Embedding, std::move(peer), std::move(request),
+              as_embeddings(std::move(rank)));
 }
 
-std::string Server::info() const {
-    DaemonInfo daemon{.ready = loading_ == 0,
+// The model of this name, whatever it does; the one that generates, if there is none.
+ModelShelf::Entry *Server::model_to_count(const std::string &name) {
+    ModelShelf::Entry *generates = shelf_.find(Role::Generation, name);
+    ModelShelf::Entry *embeds = shelf_.find(Role::Embedding, name);
+    const bool is_embedders = embeds != nullptr && !name.empty() && shelf_.info_of(*embeds).name == name &&
+                              (generates == nullptr || shelf_.info_of(*generates).name != name);
+    return generates == nullptr || is_embedders ? embeds : generates;
+}
+
+std::string Server::info() {
+    shelf_.look_again();
+    DaemonInfo daemon{.ready = !shelf_.is_loading(),
                       .cuts_texts = options_.embedding_overflow == Overflow::Cut,
+                      .has_more_models = shelf_.has_more_models(),
                       .slots = options_.slots,
+                      .slots_in_use = shelf_.slots_in_use(),
                       .resident_bytes = core::resident_bytes(),
-                      .models = {}};
-    if (generator_.has_value()) {
-        daemon.slots_in_use = generator_->slots_in_use();
-        daemon.idle_ms = std::chrono::duration<double, std::milli>(Clock::now() - generator_->idle_since()).count();
-    }
-    for (const ModelInfo *model : {&generation_model_, &embedding_model_, &reranking_model_})
-        if (!model->name.empty())
-            daemon.models.push_back(model);
+                      .models = shelf_.models()};
+    daemon.idle_ms = std::chrono::duration<double, std::milli>(Clock::now() - shelf_.idle_since()).count();
     return format_info(daemon);
 }
 
@@ -278,28 +274,28 @@ void Server::handle(Outcome outcome) {
     const Form &form = pending->second.form;
     const bool stream = form.kind == Form::Kind::Stream || form.kind == Form::Kind::StreamWithLogprobs;
     const bool piece = std::holds_alternative<Piece>(outcome.answer);
-    const std::string result = stream && !piece ? stream_end(form, outcome.answer, *pending->second.model)
-                                                : format_answer(form, outcome.answer, *pending->second.model);
+    const std::string result = stream && !piece
+                                   ? stream_end(form, outcome.answer, shelf_.info_of(*pending->second.model))
+                                   : format_answer(form, outcome.answer, shelf_.info_of(*pending->second.model));
     deliver(pending, result_reply(pending->second.id, result, usage_of(form, outcome.answer)), !piece);
 }
 
 void Server::note_engine(Answer answer) {
-    if (const auto *failed = std::get_if<LoadFailure>(&answer)) {
-        log_line("%s%s%s", failed->problem.message, failed->problem.detail[0] != '\0' ? ": " : "",
-                 failed->problem.detail);
+    if (auto *errand = std::get_if<Errand>(&answer))
+        return errand->run();
+    if (auto *info = std::get_if<ModelInfo>(&answer))
+        return shelf_.note(std::move(*info));
+    shelf_.note(std::get<LoadFailure>(answer));
+    if (shelf_.has_failed())
         ending_ = ExitStatus::BadModel;
-        return;
-    }
-    auto &model = std::get<ModelInfo>(answer);
-    const std::string_view role = model.role;
-    log_line("%s model %s is ready, fingerprint %.16s...", model.role, model.name.c_str(), model.fingerprint.c_str());
-    if (role == "generation" && !model.batch_invariant)
-        log_line("this model's tokens would depend on batching, so requests are served one at a time");
-    (role == "generation"  ? generation_model_
-     : role == "embedding" ? embedding_model_
-                           : reranking_model_) = std::move(model);
-    if (--loading_ == 0)
-        log_line("ready");
+}
+
+// The requests of models that turned out not to work.
+void Server::end_failed() {
+    for (const auto &[model, reason] : shelf_.take_failures())
+        for (auto pending = pending_.begin(); pending != pending_.end();)
+            if (const auto current = pending++; current->second.model == model)
+                end_with_error(current, reason);
 }
 
 // Sends a reply, or keeps it until the client has acknowledged the previous reply.
@@ -350,6 +346,7 @@ void Server::end_with_error(PendingMap::iterator pending, std::string_view messa
 
 void Server::give_up(PendingMap::iterator pending) {
     pending->second.abandoned->store(true, std::memory_order_relaxed);
+    shelf_.release(*pending->second.model);
     const auto stream = streams_.find(pending->second.peer.identity);
     if (stream != streams_.end() && stream->second == pending->first)
         streams_.erase(stream);

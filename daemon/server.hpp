@@ -19,12 +19,10 @@
 
 #include <zmq.hpp>
 
-#include "daemon/embedder.hpp"
-#include "daemon/generator.hpp"
 #include "daemon/mailbox.hpp"
+#include "daemon/model_shelf.hpp"
 #include "daemon/options.hpp"
 #include "daemon/requests.hpp"
-#include "daemon/reranker.hpp"
 
 namespace steadytext::daemon {
 
@@ -56,7 +54,7 @@ private:
         Peer peer;
         std::string id;
         Form form;
-        const ModelInfo *model = nullptr;
+        ModelShelf::Entry *model = nullptr;
         std::shared_ptr<std::atomic<bool>> abandoned;
         Clock::time_point deadline = kNever;
         // Of an acknowledged stream:
@@ -65,9 +63,6 @@ private:
         bool complete = false;                    // no more will be added to `unsent`
     };
     using PendingMap = std::unordered_map<std::uint64_t, Pending>;
-
-    template <typename Engine>
-    void start_engine(std::optional<Engine> &engine, ModelInfo &model, const char *role, const std::string &file);
 
     // --- sockets ---
     bool receive(std::size_t &bytes);
@@ -79,13 +74,15 @@ private:
     void answer_control(const Peer &peer, const std::string &id, Control control);
     void cancel(const Peer &peer, const std::string &id, const std::string &target);
     void submit(Peer peer, Request request);
-    template <typename Engine, typename Task>
-    void hand_over(Engine &engine, const ModelInfo &model, Peer peer, Request request, Task task);
-    [[nodiscard]] std::string info() const;
+    template <typename Task>
+    void hand_over(ModelShelf::Entry *model, Role role, Peer peer, Request request, Task task);
+    [[nodiscard]] ModelShelf::Entry *model_to_count(const std::string &name);
+    [[nodiscard]] std::string info();
 
     // --- outcomes ---
     void handle(Outcome outcome);
     void note_engine(Answer answer);
+    void end_failed();
     void deliver(PendingMap::iterator pending, std::string reply, bool last);
     bool continue_stream(const Peer &peer, std::string_view body);
     void send_next(PendingMap::iterator pending);
@@ -97,13 +94,7 @@ private:
     zmq::socket_t router_;
     std::vector<std::string> bound_;
     Outbox outbox_;
-    std::optional<Generator> generator_;
-    std::optional<Embedder> embedder_;
-    std::optional<Reranker> reranker_;
-    ModelInfo generation_model_;
-    ModelInfo embedding_model_;
-    ModelInfo reranking_model_;
-    int loading_ = 0;
+    ModelShelf shelf_;
     PendingMap pending_;
     std::unordered_map<std::string, std::uint64_t> streams_;  // from a peer's identity to its acknowledged stream
     std::uint64_t last_serial_ = 0;

@@ -29,6 +29,8 @@ char *embedded_reranker_model = nullptr;
 int embedded_slots = 16;
 int embedded_threads = 0;
 int embedded_prefix_memory_mb = 256;
+int embedded_memory_mb = 0;
+int embedded_gpu_layers = 0;
 char *embedded_program = nullptr;
 int embedding_dimensions = 1024;
 int embedding_overflow = static_cast<int>(EmbeddingOverflow::Error);
@@ -198,7 +200,8 @@ void define_daemons() {
                 "It starts once steadytext.embedded_model or steadytext.embedded_embedding_model names a model.",
                 &embedded_daemon, true, PGC_SIGHUP, 0);
     define_text<core::rules::kPath>("steadytext.embedded_model", "GGUF file of the embedded daemon's generation model.",
-                                    nullptr, &embedded_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY);
+                                    "Or a directory of GGUF files, which calls name.", &embedded_model, "", PGC_SIGHUP,
+                                    GUC_SUPERUSER_ONLY);
     define_text<core::rules::kPath>("steadytext.embedded_embedding_model",
                                     "GGUF file of the embedded daemon's embedding model.", nullptr,
                                     &embedded_embedding_model, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY);
@@ -213,6 +216,13 @@ void define_daemons() {
     define_integer("steadytext.embedded_prefix_memory",
                    "Memory in which the embedded daemon keeps beginnings of prompts.", "0: none is kept.",
                    &embedded_prefix_memory_mb, 256, PGC_SIGHUP, GUC_UNIT_MB);
+    define_integer("steadytext.embedded_memory", "Memory of the embedded daemon's models together.",
+                   "Models of a directory are loaded when a call names them, and the one used longest ago is given up "
+                   "for them; 0: half of the machine's memory.",
+                   &embedded_memory_mb, 0, PGC_SIGHUP, GUC_UNIT_MB);
+    define_integer("steadytext.embedded_gpu_layers", "Layers of each model that the embedded daemon computes on a GPU.",
+                   "It takes a steadytextd built for one (scripts/build-llama --cuda or --vulkan).",
+                   &embedded_gpu_layers, 0, PGC_SIGHUP, 0);
     define_word(
         "steadytext.embedding_overflow",
         "What the embedded daemon does with a text that is longer than the embedding model's window.",

@@ -28,6 +28,8 @@ extern char *embedded_reranker_model;
 extern int embedded_slots;
 extern int embedded_threads;
 extern int embedded_prefix_memory_mb;
+extern int embedded_memory_mb;   // of all models; 0: half of the machine's
+extern int embedded_gpu_layers;  // of each model
 extern char *embedded_program;
 extern int embedding_dimensions;
 extern int embedding_overflow;  // EmbeddingOverflow

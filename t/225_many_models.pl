@@ -19,7 +19,7 @@ sub configure {
 }
 sub generate { my ($prompt, $model, $set) = @_; return $cluster->try_sql(($set // '') . "SELECT steadytext_generate('$prompt', model => '$model')") }
 sub embed { my ($text, $model, $set) = @_; return $cluster->try_sql(($set // '') . "SELECT steadytext_embed('$text', model => '$model') IS NOT NULL") }
-sub warnings_of { my ($result) = @_; return scalar(() = $result->{err} =~ /^WARNING:\s+22023:/mg) }
+sub warnings_of { my ($result) = @_; return scalar(() = $result->{err} =~ /^WARNING:\s+42704:/mg) }
 my $error = q(SET steadytext.unknown_model = 'error'; );
 
 my $local = SteadyText::Engine->new(options => [ '--model', 'local' ]);
@@ -47,7 +47,7 @@ my $proxy = SteadyText::Engine->new(options => [ map { ('--model', $_) } @many ]
 {
     my $result = $cluster->try_sql(q(SELECT steadytext_generate('row ' || i, model => name) FROM generate_series(1, 3) i, (VALUES ('none'), ('nobody')) names (name)));
     is(warnings_of($result), 2, 'a WARNING for each name, not for each row') or diag $result->{err};
-    like($result->{err}, qr/no inference daemon serves model "none"\nDETAIL:\s+Model "local" answers instead\./, 'it has both names');
+    like($result->{err}, qr/no inference daemon serves model "none"\nDETAIL:\s+Model "local" answers instead\. There are: local, org\/model-1, org\/model-2, .*, and \d+ more\.\n/, 'it has both names, and those that there are');
     is($local->last->{body}{model}, 'local', 'the default is asked by its own name');
     my $asked = $local->count('/v1/chat/completions');
     is(warnings_of(generate('row 1', 'none')), 1, 'an answer from the cache is said to be another model\'s too');
@@ -70,7 +70,7 @@ my $proxy = SteadyText::Engine->new(options => [ map { ('--model', $_) } @many ]
         q(SELECT * FROM steadytext_generate_ex('x', '{"model": "none"}')), q(SELECT steadytext_embed_async('x', model => 'none')),
         q(SELECT steadytext_generate('row 1', model => 'none'))) {
         my $result = $cluster->try_sql("$error SET steadytext.on_failure = 'null'; $call");
-        is($result->{state}, '22023', $call);
+        is($result->{state}, '42704', $call);
     }
     is_deeply([ map { $asked->() } $local, $proxy ], \@before, 'nothing was sent');
     is(generate('by name', 'local', $error)->{out}, 'by name', 'a name that is known is none of it');
@@ -90,7 +90,7 @@ my $proxy = SteadyText::Engine->new(options => [ map { ('--model', $_) } @many ]
     is($asked->{out} . warnings_of($asked), 'after it went1', 'another answers, with a WARNING') or diag $asked->{err};
     is($local->last->{body}{model}, 'local', 'by its own name');
     is(warnings_of(embed('after it went', $gone)), 1, 'embeddings too');
-    is(generate('after it went, again', $gone, $error)->{state}, '22023', 'or nobody does');
+    is(generate('after it went, again', $gone, $error)->{state}, '42704', 'or nobody does');
     $cluster->sql(q(SELECT steadytext_embed('last of all')));
     ok($cluster->poll_until(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'last of all'), 1), 'what was answered meanwhile');
     is($cluster->sql("SELECT count(*) FROM steadytext_cache WHERE model_name = '$gone' AND prompt LIKE 'after%'"), 0, 'is never kept as its answer');
@@ -135,7 +135,9 @@ my $proxy = SteadyText::Engine->new(options => [ map { ('--model', $_) } @many ]
     is($result->{out} . warnings_of($result), 'near|near:11', 'the default answers for one that is unknown, with a WARNING');
     is($cluster->try_sql(q(SELECT model FROM generate_series(1, 8) i, steadytext_generate_ex('hi ' || i, '{"model": "none", "use_cache": false}')))->{out}, join("\n", ('near') x 8),
         'whenever it is asked');
-    is(generate('x', 'none', $error)->{state}, '22023', 'or it is an error');
+    my $refused = generate('x', 'none', $error);
+    is($refused->{state}, '42704', 'or it is an error');
+    like($refused->{err}, qr/no inference daemon serves model "none"\nDETAIL:\s+There are: near, far\.\n/, 'with the names that there are');
 
     # One that is down still has its model, and one that was never there has none.
     kill 'KILL', $far->{pid};

@@ -123,7 +123,7 @@ for my $case (
         is($second->last->{body}{model}, 'second', 'which was asked by its name');
         ($first, $second) = ($make->('first'), of_models('second'));
         configure($role => [qw(first second)], $first, $second);
-        is($cluster->try_sql(q(SET steadytext.unknown_model = 'error'; ) . sprintf $call, "$text $name again", $name)->{state}, '22023', 'or it is an error');
+        is($cluster->try_sql(q(SET steadytext.unknown_model = 'error'; ) . sprintf $call, "$text $name again", $name)->{state}, '42704', 'or it is an error');
     }
 }
 

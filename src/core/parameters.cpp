@@ -814,6 +814,8 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.embedded_slots", integer(1, 256)},
     {"settings", "steadytext.embedded_threads", integer(0, 1024)},
     {"settings", "steadytext.embedded_prefix_memory", integer(0, 1 << 20)},
+    {"settings", "steadytext.embedded_memory", integer(0, 1 << 30)},
+    {"settings", "steadytext.embedded_gpu_layers", integer(0, 100'000)},
     {"settings", "steadytext.embedding_overflow", word("error cut mean")},
     {"settings", "steadytext.embedded_program", kPath},
     {"settings", "steadytext.embedding_dimensions", integer(1, 16'000)},

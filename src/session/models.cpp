@@ -11,6 +11,7 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "lib/stringinfo.h"
 }
 
 #include <functional>
@@ -41,21 +42,43 @@ bool is_news(shmem::ModelRole role, std::string_view name, std::string_view inst
     return true;
 }
 
+// The names that a call may use, as many as a message has room for.
+const char *known_names(shmem::ModelRole role) {
+    constexpr std::size_t kRoom = 350;  // beside what else Problem::detail says
+    auto *all = static_cast<shmem::Model *>(palloc(shmem::ModelTable::kMost * sizeof(shmem::Model)));
+    const std::uint32_t count = models().load(all);
+    StringInfoData names;
+    initStringInfo(&names);
+    int more = 0;
+    for (std::uint32_t i = 0; i < count; i++) {
+        if (all[i].role != role || !all[i].is_listed || all[i].name[0] == '\0')
+            continue;
+        if (names.len + strlen(all[i].name) > kRoom)
+            more++;
+        else
+            appendStringInfo(&names, "%s%s", names.len == 0 ? "" : ", ", all[i].name);
+    }
+    if (more > 0)
+        appendStringInfo(&names, ", and %d more", more);
+    pfree(all);
+    return names.len == 0 ? "none" : names.data;
+}
+
 // No daemon serves the model of this name: an error, or a warning with the model that answers instead.
 void complain(shmem::ModelRole role, std::string_view name, const shmem::Model &instead) {
     const auto policy = static_cast<guc::UnknownModel>(guc::unknown_model);
-    if (policy == guc::UnknownModel::Ignore)
+    const bool is_error = policy == guc::UnknownModel::Error;
+    if (policy == guc::UnknownModel::Ignore || (!is_error && !is_news(role, name, instead.name)))
         return;
     core::Problem problem;
-    problem.set(core::sqlstate::kInvalidParameterValue, "no inference daemon serves model \"%.*s\"",
+    problem.set(core::sqlstate::kUndefinedObject, "no inference daemon serves model \"%.*s\"",
                 static_cast<int>(name.size()), name.data());
-    problem.with_hint("SELECT * FROM steadytext_models() tells which there are; steadytext.unknown_model says what "
-                      "such a call gives.");
-    if (policy == guc::UnknownModel::Error)
-        pg::raise(problem);
-    problem.with_detail("Model \"%s\" answers instead.", instead.name);
-    if (is_news(role, name, instead.name))
-        pg::report(WARNING, problem);
+    problem.with_hint("SELECT * FROM steadytext_models() tells more of them; steadytext.unknown_model says what such a "
+                      "call gives.");
+    if (is_error)
+        pg::raise(problem.with_detail("There are: %s.", known_names(role)));
+    problem.with_detail("Model \"%s\" answers instead. There are: %s.", instead.name, known_names(role));
+    pg::report(WARNING, problem);
 }
 
 }  // namespace

@@ -106,7 +106,7 @@ my @CALLS = (
     [ 'a model that nobody serves' => sub {
         my $result = try_sql(call(q('Name a colour.', max_tokens => 8, model => 'no-such-model')));
         like($result->{err}, qr/WARNING:  22023: .*"no-such-model"\nDETAIL:  Model "\Q$engine{model}\E" answers instead/, 'is said to be another\'s answer') or diag $result->{out};
-        refused('or an error', q(SET steadytext.unknown_model = 'error'; ) . call(q('Name a colour.', model => 'no-such-model')), '22023', qr/no-such-model/);
+        refused('or an error', q(SET steadytext.unknown_model = 'error'; ) . call(q('Name a colour.', model => 'no-such-model')), '42704', qr/no-such-model/);
     } ],
     [ 'a key that is wrong' => sub {
         # The key is read when an entry's connection is made.
