@@ -8,6 +8,7 @@
 
 #include "shmem/atomic.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <new>
 
@@ -23,6 +24,9 @@ struct ParallelNote {
     std::atomic<std::int64_t> most_calls{0}, most_tokens{0};
     // Of all processes of the statement, each with the tokens that it needed, or may need.
     std::atomic<std::int64_t> calls{0}, tokens{0};
+    // What calls of workers came to, since the server's start, in the order of numbers_of(): EXPLAIN takes the difference (observe.cpp).
+    static constexpr std::size_t kEndedNumbers = 7;
+    std::atomic<std::uint64_t> ended[kEndedNumbers]{};
 };
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<std::int64_t>::is_always_lock_free);
 

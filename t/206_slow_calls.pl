@@ -75,6 +75,12 @@ unlike($log, qr/secret/, 'no prompt in the log of slow calls');
     like($explain->('ANALYZE, FORMAT yaml', $ten), qr/^  Execution Time: \S+\n  Steadytext: *\n    Calls: 10\n    Hits: 10\n.*\n    Time: \d+\.\d{3}\z/sm, 'in YAML too');
     like($explain->('ANALYZE, FORMAT xml', $ten), qr{<Query>.*</Execution-Time>\n    <Steadytext>\n      <Calls>10</Calls>.*\n    </Steadytext>\n  </Query>\n</explain>\z}s, 'and in XML');
     like($explain->('ANALYZE, BUFFERS', $ten), qr/Planning Time: .*Steadytext: calls=10 hits=10/s, 'with buffers');
+    $cluster->sql(q(CREATE TABLE spread AS SELECT 'spread ' || i AS body FROM generate_series(1, 200) i; ALTER TABLE spread SET (parallel_workers = 3); ANALYZE spread));
+    my $parallel = join ' ', map { "SET $_;" } 'min_parallel_table_scan_size = 0', 'parallel_setup_cost = 0', 'parallel_tuple_cost = 0', 'max_parallel_workers_per_gather = 3', 'parallel_leader_participation = off';
+    for my $read_ahead ('on', 'off') {
+        my $plan = $cluster->sql("$parallel SET steadytext.read_ahead = $read_ahead; SET steadytext.cache_enabled = off; EXPLAIN (ANALYZE) SELECT count(steadytext_generate(body)) FROM spread");
+        like($plan, qr/Workers Launched: [1-9].*\nSteadytext: calls=200 hits=0 failures=0 prompt tokens=400 completion tokens=400/s, "the calls of parallel workers are among them, read_ahead = $read_ahead");
+    }
     is($cluster->try_sql(q(EXPLAIN (ANALYZE) SELECT steadytext_generate('!fault:error ' || i) FROM generate_series(1, 2) i))->{state}, '38000', 'one that fails');
     like($cluster->sql(qq(SELECT steadytext_generate('between'); EXPLAIN (ANALYZE) $ten)), qr/calls=10 /, 'each statement by itself');
 }

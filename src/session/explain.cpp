@@ -78,6 +78,18 @@ void put(const shmem::StatementCounts &counts, ExplainState *state) {
     ExplainCloseGroup("Query", nullptr, true, state);
 }
 
+// What this process's parallel workers have done since.
+void add_workers(const shmem::StatementCounts &before, shmem::StatementCounts &counts) {
+    const shmem::StatementCounts now = observe::workers_so_far();
+    counts.calls += now.calls - before.calls;
+    counts.hits += now.hits - before.hits;
+    counts.failures += now.failures - before.failures;
+    counts.prompt_tokens += now.prompt_tokens - before.prompt_tokens;
+    counts.completion_tokens += now.completion_tokens - before.completion_tokens;
+    counts.saved_tokens += now.saved_tokens - before.saved_tokens;
+    counts.total_us += now.total_us - before.total_us;
+}
+
 void explain_and_count(Query *query, int options, IntoClause *into, ExplainState *state, const char *text,
                        ParamListInfo parameters, QueryEnvironment *environment) {
     if (!state->analyze) {
@@ -85,12 +97,14 @@ void explain_and_count(Query *query, int options, IntoClause *into, ExplainState
         return;
     }
     shmem::StatementCounts counts;
+    const shmem::StatementCounts before = observe::workers_so_far();
     shmem::StatementCounts *outer = observe::tally(&counts);
     PG_TRY();
     { explain(query, options, into, state, text, parameters, environment); }
     PG_FINALLY();
     { (void)observe::tally(outer); }
     PG_END_TRY();
+    add_workers(before, counts);
     if (counts.calls > 0)
         put(counts, state);
 }

@@ -3,7 +3,8 @@
 //     Steadytext: calls=40 hits=28 failures=0 prompt tokens=96 completion tokens=540 saved tokens=1260 time=812.437 ms
 //
 // Called by _PG_init. Regime: pg. The hook costs nothing for a statement that is not explained, and a comparison for a
-// call (observe::tally). Calls that the planner makes, for constants, count; calls of parallel workers do not. In JSON, XML and
+// call (observe::tally). Calls that the planner makes, for constants, count, and so do those of
+// parallel workers, which add theirs to the leader's note in shared memory. In JSON, XML and
 // YAML the counts are members of the statement's group, which is opened again for them. EXPLAIN EXECUTE has no hook.
 #pragma once
 

@@ -50,6 +50,29 @@ char current_model[shmem::kModelNameBytes];
 
 shmem::StatementCounts *tallied = nullptr;
 
+using shmem::ParallelNote;
+
+struct Numbers {
+    std::uint64_t of[ParallelNote::kEndedNumbers];
+};
+Numbers numbers_of(const shmem::StatementCounts &counts) {
+    return {{counts.calls, counts.hits, counts.failures, counts.prompt_tokens, counts.completion_tokens,
+             counts.saved_tokens, static_cast<std::uint64_t>(counts.total_us)}};
+}
+
+// A worker's call, for its leader's EXPLAIN.
+void tell_leader(const EndedCall &call) {
+    const std::int32_t leader = pg::parallel_leader();
+    ParallelNote *note = leader >= 0 ? shmem::segment().parallel_notes->of(leader) : nullptr;
+    if (note == nullptr)
+        return;
+    shmem::StatementCounts counts;
+    counts.add(call);
+    const Numbers numbers = numbers_of(counts);
+    for (std::size_t i = 0; i < ParallelNote::kEndedNumbers; i++)
+        note->ended[i].fetch_add(numbers.of[i], std::memory_order_relaxed);
+}
+
 constexpr std::int64_t kPendingUs = 1'000'000;
 constexpr std::int64_t kDayUs = 86'400'000'000;
 
@@ -139,6 +162,7 @@ void count(std::int64_t now_us, bool completed) {
     log_if_slow();
     if (tallied != nullptr)
         tallied->add(current.call);
+    tell_leader(current.call);
     if (!guc::track_calls)
         return;
     const shmem::Segment &segment = shmem::segment();
@@ -314,6 +338,23 @@ std::int64_t end() {
 std::int64_t daemon_us() { return last_daemon_us; }
 
 shmem::StatementCounts *tally(shmem::StatementCounts *into) { return std::exchange(tallied, into); }
+
+shmem::StatementCounts workers_so_far() {
+    shmem::StatementCounts counts;
+    const ParallelNote *note =
+        shmem::segment_attached() ? shmem::segment().parallel_notes->of(pg::my_proc_number()) : nullptr;
+    if (note == nullptr)
+        return counts;
+    const auto number = [&](std::size_t i) { return note->ended[i].load(std::memory_order_relaxed); };
+    counts.calls = number(0);
+    counts.hits = number(1);
+    counts.failures = number(2);
+    counts.prompt_tokens = number(3);
+    counts.completion_tokens = number(4);
+    counts.saved_tokens = number(5);
+    counts.total_us = static_cast<std::int64_t>(number(6));
+    return counts;
+}
 
 void forget() { current.active = false; }
 

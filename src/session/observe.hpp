@@ -70,6 +70,8 @@ std::int64_t end();
 
 // From now on this process's calls are added here too, until told otherwise; returns where they were.
 shmem::StatementCounts *tally(shmem::StatementCounts *into);
+// What the calls of this process's parallel workers have come to so far: the difference of two such sums is of what was run between.
+[[nodiscard]] shmem::StatementCounts workers_so_far();
 
 // It was no call after all, and is not counted.
 void forget();
