@@ -139,7 +139,8 @@ for my $where ('in its database', 'in the database', 'for the role') {
     is(runs($all)->{calls}, 30, "a cap $where: nothing that the role does takes it off");
     is(runs("$_; $all")->{calls}, 30, "$where: $_") for 'RESET ALL', 'DISCARD ALL', 'SET SESSION AUTHORIZATION DEFAULT', 'RESET ROLE';
     local $ENV{PGOPTIONS} = '-c steadytext.max_calls_per_statement=0';
-    isnt(runs($all)->{calls}, 1000, 'nor what a client says at its start');
+    local $SIG{PIPE} = 'IGNORE';    # psql may have been refused, and be gone, before it is told what to ask
+    isnt(eval { runs($all)->{calls} } // 0, 1000, 'nor what a client says at its start');
 }
 $cluster->sql(qq(ALTER ROLE app RESET ALL; ALTER DATABASE $here RESET ALL; ALTER ROLE app SET steadytext.max_calls_per_statement = 150));
 is(runs($all)->{calls}, 150, 'a superuser raises it for a role');
