@@ -245,7 +245,7 @@ void put(ReturnSetInfo *result, const Asked &asked, double rows, bool is_sampled
                                   : asked.most_answer_tokens / seen;
         count(3, calls);
         count(4, distinct);
-        set(5, Float8GetDatum(cached));
+        set(5, Float8GetDatum(std::round(cached * 10'000) / 10'000));
         count(6, asks * asked.prompt_tokens / seen * per_estimated);
         count(7, asks * answer);
         if (asks < 0.5 || usual.seconds >= 0)
