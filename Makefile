@@ -24,7 +24,7 @@ DATA = $(wildcard sql/pg_steadytext--*--*.sql)
 # The newest server that came with its headers, unless PG_CONFIG says otherwise.
 PG_CONFIG ?= $(or $(firstword $(shell ls -r /usr/lib/postgresql/*/bin/pg_config 2>/dev/null)),pg_config)
 
-SHLIB_LINK = -lzmq -lcurl -lcrypto -lutf8proc -lsimdjson -lstdc++
+SHLIB_LINK = -lpq -lzmq -lcurl -lcrypto -lutf8proc -lsimdjson -lstdc++
 EXTRA_CLEAN = $(BUILD)/obj $(BUILD)/sql
 
 # JIT inlining of a C++ module is of no use, and Debian's bitcode rule does not know C++20.
@@ -45,15 +45,18 @@ CXX_VISIBILITY = -fvisibility=hidden -fvisibility-inlines-hidden \
 # What links: by itself it would be given the flags of whichever compiler the server was built with.
 override COMPILER = $(CXX)
 
+# The header of libpq lies apart from the server's.
+USES_LIBPQ = src/guc.cpp bgworker/hub_connection.cpp
+
 $(BUILD)/obj/%.o: %.cpp Makefile pg_steadytext.control
 	@mkdir -p $(@D)
-	$(COMPILE_CXX) -c $< -o $@
+	$(COMPILE_CXX) $(if $(filter $(USES_LIBPQ),$<),-isystem $(shell $(PG_CONFIG) --includedir)) -c $< -o $@
 
 -include $(OBJS:.o=.d)
 
 # The installation script, by topic. The order is theirs: a file names only what stands before it, and privileges come last.
 SQL_TOPICS = ownership arguments configuration generation structured_output embedding operators reranking batches summaries cache eviction legacy_keys \
-	daemons limits budgets monitoring queue prompts audit restores administrators self_check
+	daemons limits budgets monitoring queue prompts audit hub restores administrators self_check
 $(SCRIPT): $(SQL_TOPICS:%=sql/%.sql) sql/privileges.sql sql/short_names scripts/short-names pg_steadytext.control Makefile
 	@mkdir -p $(@D)
 	cat $(SQL_TOPICS:%=sql/%.sql) > $@.long

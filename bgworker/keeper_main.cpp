@@ -243,7 +243,7 @@ bool tell_of_missing_audit(std::int64_t now_us) {
 bool write_all_usage() {
     while (take_usage(*keeper->row)) {
         const bool good = run_transaction("writing usage", write_usage);
-        settle_usage(good);
+        settle_usage(good ? static_cast<std::uint32_t>(taken_usage().size()) : 0);
         if (!good)
             return false;
     }

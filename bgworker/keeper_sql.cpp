@@ -57,6 +57,15 @@ constexpr const char *kAddHits = R"(
     FROM (SELECT key, sum(hits) AS hits, max(at) AS at FROM unnest($1, $2, $3) AS hits (key, hits, at) GROUP BY key) h
     WHERE c.cache_key = h.key)";
 
+// The same for hits that another node reports: only a row of the role whose hits they are.
+constexpr const char *kAddHitsOfRoles = R"(
+    UPDATE public.steadytext_cache c
+    SET access_count = least(coalesce(c.access_count, 0) + h.hits, 2147483647)::int,
+        last_accessed = greatest(c.last_accessed, h.at), steadytext_cache_hit = true
+    FROM (SELECT key, role, sum(hits) AS hits, max(at) AS at FROM unnest($1, $2, $3, $4) AS hits (key, hits, at, role)
+          GROUP BY key, role) h
+    WHERE c.cache_key = h.key AND c.scope_role = h.role)";
+
 constexpr const char *kRekey = R"(
     UPDATE public.steadytext_cache c
     SET cache_key = $2, fingerprint = 'legacy', scope = '', access_count = coalesce(c.access_count, 0) + 1,
@@ -218,6 +227,31 @@ private:
     int count_;
 };
 
+// Hits of roles on other nodes, as many as a batch has.
+class HitsOfRoles {
+public:
+    HitsOfRoles() {
+        const Oid types[] = {TEXTOID, INT8OID, TIMESTAMPTZOID, OIDOID};
+        for (std::size_t i = 0; i < std::size(types); i++)
+            columns_[i].begin(types[i], TakenWrites::kMost);
+    }
+    void add(const CacheRecord::Numbers &hit) {
+        columns_[0].add(hex_text(hit.key));
+        columns_[1].add(Int64GetDatum(hit.hits));
+        columns_[2].add_time(hit.at_us);
+        columns_[3].add(ObjectIdGetDatum(hit.role));
+        count_++;
+    }
+    void write() const {
+        if (count_ > 0)
+            execute(kAddHitsOfRoles, columns_, SPI_OK_UPDATE);
+    }
+
+private:
+    ArrayColumn columns_[4];
+    int count_ = 0;
+};
+
 // Texts from daemons, and prompts in NFC, may have characters that the database's encoding lacks.
 bool fits_encoding(const CacheRecord &record) {
     for (const std::string_view text : {record.legacy_key, record.operation, record.scope, record.prompt, record.text,
@@ -254,6 +288,7 @@ bool write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
     const std::uint64_t epoch = segment.cache_epochs->of(MyDatabaseId);
     Answers answers(TakenWrites::kMost);
     Hits hits;
+    HitsOfRoles hits_of_roles;
     for (std::uint32_t i = 0; i < taken.count; i++) {
         const std::uint32_t index = taken.indexes[i];
         char *bytes = static_cast<char *>(palloc_extended(writes.size(index), MCXT_ALLOC_HUGE));
@@ -270,7 +305,10 @@ bool write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
             answers.add(record);
             break;
         case CacheRecord::Kind::Hit:
-            hits.add(record.numbers.key, 1, record.numbers.at_us);
+            if (record.numbers.role == 0)
+                hits.add(record.numbers.key, record.numbers.hits, record.numbers.at_us);
+            else
+                hits_of_roles.add(record.numbers);
             break;
         case CacheRecord::Kind::Rekey:
             rekey(record);
@@ -279,6 +317,7 @@ bool write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
     }
     answers.write();
     hits.write();
+    hits_of_roles.write();
     return true;
 }
 

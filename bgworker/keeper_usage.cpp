@@ -45,8 +45,8 @@ struct Taken {
 };
 Taken taken;
 
-void give_back() {
-    for (std::uint32_t i = 0; i < taken.count; i++) {
+void give_back(std::uint32_t from = 0) {
+    for (std::uint32_t i = from; i < taken.count; i++) {
         const shmem::Usage::Entry &entry = taken.entries[i];
         if (!shmem::segment().usage->add(entry.key, entry.counts))
             shmem::segment().counters->add(0, shmem::Counter::UsageDropped, entry.counts.calls);
@@ -93,10 +93,8 @@ void write_usage() {
     execute(kAdd, columns, SPI_OK_INSERT);
 }
 
-void settle_usage(bool written) {
-    if (!written)
-        give_back();
-    taken.count = 0;
-}
+std::span<const shmem::Usage::Entry> taken_usage() { return {taken.entries, taken.count}; }
+
+void settle_usage(std::uint32_t written) { give_back(written); }
 
 }  // namespace steadytext::worker

@@ -1,11 +1,13 @@
 // The keeper's part in usage: moves it from shared memory (shmem/usage.hpp) into steadytext_usage. Called by
-// bgworker/keeper_main.cpp. Regime: pg.
+// bgworker/keeper_main.cpp, and by bgworker/hub_batch.cpp, which sends it to a hub instead. Regime: pg.
 //
 // Taken usage is given back unless its transaction commits, however the keeper ends.
 #pragma once
 
 #include "src/pg/postgres.hpp"
 #include "shmem/segment.hpp"
+
+#include <span>
 
 namespace steadytext::worker {
 
@@ -23,7 +25,9 @@ void begin_usage();
 [[nodiscard]] bool take_usage(shmem::DatabaseRow &row);
 // Adds the batch to the table, inside a transaction with SPI connected.
 void write_usage();
-// Call after the commit or the abort.
-void settle_usage(bool written);
+// The batch, for another way to write it.
+[[nodiscard]] std::span<const shmem::Usage::Entry> taken_usage();
+// Call afterwards: the first `written` of the batch are written, others are given back.
+void settle_usage(std::uint32_t written);
 
 }  // namespace steadytext::worker

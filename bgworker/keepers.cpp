@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "bgworker/keepers.hpp"
 #include "bgworker/databases.hpp"
+#include "bgworker/hub_batch.hpp"
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "src/guc.hpp"
@@ -74,16 +75,21 @@ bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
 void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,
                   std::int64_t now_us, std::int64_t &again_us) {
     again_us = std::min(again_us, now_us + kLookUs);
-    if (!guc::keeper || RecoveryInProgress())
+    const bool is_standby = RecoveryInProgress();
+    if (!guc::keeper || (is_standby && !guc::has_hub()))
         return;
     for (std::uint32_t i = 0; i < segment.databases->size(); i++) {
         const shmem::DatabaseRow &row = (*segment.databases)[i];
         const Oid database = row.oid.load();
-        if (database == 0 || row.keeper_pid.load() != 0 || !has_work(row, now_us, again_us) ||
+        if (database == 0 || row.keeper_pid.load() != 0 ||
+            !(is_standby ? has_news(row, now_us, again_us) : has_work(row, now_us, again_us)) ||
             !can_join(segment, database, now_us))
             continue;
         starts[i].belong_to(database);
-        (void)wanted.add(starts[i].keeper, "keeper", "steadytext_keeper_main", database, again_us);
+        if (is_standby)
+            (void)wanted.add(starts[i].keeper, "hub worker", "steadytext_hub_main", database, again_us);
+        else
+            (void)wanted.add(starts[i].keeper, "keeper", "steadytext_keeper_main", database, again_us);
     }
 }
 

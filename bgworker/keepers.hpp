@@ -1,4 +1,4 @@
-// The databases that need a keeper. Called by the launcher, which starts keepers in turn (places.hpp). Regime: pg.
+// The databases that need a keeper, or on a standby with a hub a hub worker in its place. Called by the launcher, which starts keepers in turn (places.hpp). Regime: pg.
 //
 // Compares the pending work (shmem/database_table.hpp) with the running keepers: a keeper that dies is started again
 // after a pause that doubles (start_limiter.hpp), and a lost keeper is noticed without an event.

@@ -3,6 +3,7 @@
 #include "bgworker/workers.hpp"
 
 extern "C" {
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 }
@@ -37,7 +38,10 @@ void register_worker(const char *name, const char *function) {
 BackgroundWorkerHandle *start_worker(const char *kind, const char *function, const WorkerOrder &order) {
     char type[BGW_MAXLEN];
     snprintf(type, sizeof type, "pg_steadytext %s", kind);
-    BackgroundWorker worker = describe(type, function, BgWorkerStart_RecoveryFinished, BGW_NEVER_RESTART);
+    // On a standby only hub workers are started.
+    BackgroundWorker worker =
+        describe(type, function, RecoveryInProgress() ? BgWorkerStart_ConsistentState : BgWorkerStart_RecoveryFinished,
+                 BGW_NEVER_RESTART);
     snprintf(worker.bgw_name, sizeof worker.bgw_name, "pg_steadytext %s of database %u", kind, order.database);
     static_assert(sizeof order <= sizeof worker.bgw_extra);
     memcpy(worker.bgw_extra, &order, sizeof order);

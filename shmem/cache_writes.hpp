@@ -40,6 +40,8 @@ public:
     void recover(std::uint32_t database) noexcept;
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return record_count_; }
+    // More than half of the memory is in use: records of other nodes wait, and leave the rest to this one's sessions.
+    [[nodiscard]] bool is_crowded() const noexcept { return pool().chunks_in_use() > pool().chunk_count() / 2; }
 
 private:
     enum class State : std::uint32_t { Free, Filling, Ready, Taken };

@@ -46,7 +46,14 @@ namespace steadytext::shmem {
     X(NotificationsLeftOut, "notifications_left_out_total",                                                            \
       "Notifications that a nearly full queue of the server's had no room for.")                                       \
     X(Probes, "probes_total", "Looks, one a second, whether a request would find a daemon.")                           \
-    X(ProbesFailed, "probes_failed_total", "Such looks that found the gateway or every daemon away.")
+    X(ProbesFailed, "probes_failed_total", "Such looks that found the gateway or every daemon away.")                  \
+    X(HubSent, "hub_records_sent_total", "Answers, hits and usage that the hub has taken from this server.")           \
+    X(HubRefused, "hub_records_refused_total",                                                                         \
+      "Answers, hits and usage that the hub did not let this server write, or that were cleared meanwhile.")           \
+    X(HubRetries, "hub_retries_total", "Batches for the hub that had to be sent again.")                               \
+    X(HubTaken, "hub_records_taken_total", "Answers, hits and usage that this server, as a hub, has taken.")           \
+    X(HubTurnedAway, "hub_records_turned_away_total",                                                                  \
+      "Answers, hits and usage that this server, as a hub, has refused or found to be cleared.")
 
 enum class Counter : std::uint8_t {
 #define STEADYTEXT_COUNTER_NAME(name, text, help) name,

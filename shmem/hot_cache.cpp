@@ -263,7 +263,7 @@ bool HotCache::take_hits(std::uint32_t shard_index, std::uint32_t slot_index, st
             count(here.state->unfolded_hits, use.hits());
             return false;  // erased, and the key with it
         }
-        hits = {header.key.digest(), use.hits(), time_of(use)};
+        hits = {header.key.digest(), use.hits(), time_of(use), header.role()};
         return true;
     }
     return false;
@@ -284,7 +284,7 @@ bool HotCache::take_departed_hits(std::uint32_t shard_index, std::uint32_t owner
         found++;
     if (found == waiting)
         return false;
-    hits = {at(found).key.digest(), Use(at(found).use).hits(), time_of(Use(at(found).use))};
+    hits = {at(found).key.digest(), Use(at(found).use).hits(), time_of(Use(at(found).use)), at(found).role};
     at(found) = at(waiting - 1);  // their order means nothing
     state.departed_count.store(waiting - 1, std::memory_order_relaxed);
     return true;

@@ -62,6 +62,7 @@ struct KeyHits {
     CacheKey key;
     std::uint32_t hits;
     std::int64_t last_hit_us;  // to the second
+    std::uint32_t role;        // the value's owner; 0: all roles of the database
 };
 
 struct HotCacheStats {

@@ -16,6 +16,7 @@ struct DepartedHits {
     KeyWords key;
     std::uint64_t use;
     std::uint32_t owner;
+    std::uint32_t role;
 };
 
 // Sizes of every shard; the same for all.

@@ -216,7 +216,7 @@ void ShardWriter::depart(const EntryHeader &header, Use use) noexcept {
         count(state.unfolded_hits, use.hits());
         return;
     }
-    shard_.departed[waiting] = {header.key, use.word(), header.owner()};
+    shard_.departed[waiting] = {header.key, use.word(), header.owner(), header.role()};
     state.departed_count.store(waiting + 1, std::memory_order_relaxed);
 }
 

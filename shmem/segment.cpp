@@ -89,6 +89,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *prompts = cursor.take(sizeof(PromptSizes));
     void *cache_epochs = cursor.take(sizeof(CacheEpochs));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
+    void *hub_nodes = cursor.take(sizeof(HubNodes));
     void *audit = cursor.take(sizeof(AuditRing));
     void *audit_pacing = cursor.take(sizeof(AuditPacing));
     void *single_flight = cursor.take(SingleFlight::bytes_needed(slots, pg::max_processes()));
@@ -118,6 +119,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         WorkerPlaces::place(worker_places, static_cast<std::uint32_t>(guc::max_databases));
         new (answers) AnswerCounts;
         new (prompts) PromptSizes;
+        new (hub_nodes) HubNodes;
         new (audit) AuditRing;
         new (audit_pacing) AuditPacing;
         SingleFlight::place(single_flight, slots, pg::max_processes());
@@ -151,6 +153,7 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     sizes_of_prompts = static_cast<PromptSizes *>(prompts);
     segment.cache_epochs = static_cast<CacheEpochs *>(cache_epochs);
     segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
+    segment.hub_nodes = static_cast<HubNodes *>(hub_nodes);
     segment.audit = static_cast<AuditRing *>(audit);
     segment.audit_pacing = static_cast<AuditPacing *>(audit_pacing);
     segment.single_flight = static_cast<SingleFlight *>(single_flight);

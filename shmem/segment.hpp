@@ -14,6 +14,7 @@
 #include "shmem/daemon_table.hpp"
 #include "shmem/database_table.hpp"
 #include "shmem/hot_cache.hpp"
+#include "shmem/hub_nodes.hpp"
 #include "shmem/incidents.hpp"
 #include "shmem/parallel_notes.hpp"
 #include "shmem/payload_pool.hpp"
@@ -104,6 +105,7 @@ struct Segment {
     DatabaseTable *databases = nullptr;
     CacheEpochs *cache_epochs = nullptr;
     CacheWrites *cache_writes = nullptr;
+    HubNodes *hub_nodes = nullptr;
     AuditRing *audit = nullptr;
     AuditPacing *audit_pacing = nullptr;
     SingleFlight *single_flight = nullptr;

@@ -1,7 +1,7 @@
 -- Roles that administer the extension in a database, beside its owner.
 
 -- The grants of an administrator. Functions: EXECUTE on every function that PUBLIC may not call, except trigger
--- functions, functions that make administrators, and functions that act on the whole server (daemons() only shows, so
+-- functions, functions that make administrators or let nodes write, and functions that act on the whole server (daemons() only shows, so
 -- it is granted). Tables: an administrator reads and writes the tables of these functions, but does not change the
 -- audit log, does not add or change answers, and only reads tables in _steadytext. Sequences: an administrator may use
 -- a sequence where rows may be added, but never sets it. Every sequence is a bigint, so nobody reaches its end.
@@ -14,7 +14,7 @@ AS $$
         WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e')
     SELECT format('EXECUTE ON FUNCTION %s', p.oid::regprocedure)
     FROM members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
-    WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(steadytext_)?admin_' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
+    WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(steadytext_)?(admin_|hub_(put|take|role|allow|disallow)$)' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
       AND (p.oid = '_steadytext.daemons()'::regprocedure
            OR NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 'steadytext_server_admin'::regrole))
     UNION ALL

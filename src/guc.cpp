@@ -13,6 +13,7 @@
 extern "C" {
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "libpq-fe.h"
 #include "utils/memutils.h"
 }
 
@@ -65,6 +66,7 @@ bool new_cache_keys = true;
 bool legacy_cache_keys = true;
 bool keeper = true;
 bool track_calls = true;
+char *hub_conninfo = nullptr;
 char *metrics_listen = nullptr;
 int stat_statements_max = 1'024;
 int log_min_duration_ms = -1;
@@ -134,6 +136,35 @@ bool check_text(char **value, void **, GucSource) {
     core::Problem problem;
     const auto held = [&](core::Problem &p) { return core::check(kRule, "value", std::string_view(*value), 0, p); };
     return pg::try_guarded(problem, held) || refuse(problem);
+}
+
+// A connection string that libpq reads, without what has no place in it: a password, which whoever may read the file or
+// a message would see, and a database, as the worker of each database goes to the database of the same name.
+bool check_conninfo(char **value, void **, GucSource) {
+    if (*value == nullptr || (*value)[0] == '\0')
+        return true;
+    if (!check_text<core::rules::kConninfo>(value, nullptr, PGC_S_DEFAULT))
+        return false;
+    char *complaint = nullptr;
+    PQconninfoOption *options = PQconninfoParse(*value, &complaint);
+    const char *refused = nullptr;
+    for (const PQconninfoOption *each = options; each != nullptr && each->keyword != nullptr; each++)
+        for (const char *keyword : {"password", "dbname", "replication", "sslpassword", "options", "client_encoding"})
+            if (each->val != nullptr && strcmp(each->keyword, keyword) == 0)
+                refused = keyword;
+    const bool is_read = options != nullptr;
+    PQconninfoFree(options);
+    PQfreemem(complaint);
+    if (is_read && refused == nullptr)
+        return true;
+    GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+    GUC_check_errmsg("invalid value for parameter \"steadytext.hub_conninfo\"");
+    if (is_read)
+        GUC_check_errdetail("\"%s\" cannot be given here.", refused);
+    else
+        GUC_check_errdetail("It is no connection string.");  // libpq's own words would show it
+    GUC_check_errhint("Give host, port, user and how to authenticate: passfile, or sslcert and sslkey.");
+    return false;
 }
 
 // ---- each setting has its bounds from the validator table
@@ -367,6 +398,13 @@ void define_cache() {
                 "Its rows tell no author: they answer every role.", &legacy_cache_keys, true, PGC_SUSET, 0);
 }
 
+void define_hub() {
+    define_text<core::rules::kConninfo, check_conninfo>(
+        "steadytext.hub_conninfo", "How a standby connects to its hub, the primary, for what it cannot write itself.",
+        "Empty: it does not. Of each database the worker goes to the database of the same name.", &hub_conninfo, "",
+        PGC_SIGHUP, GUC_SUPERUSER_ONLY);
+}
+
 void define_incidents() {
     define_integer("steadytext.incident_window", "Time over which incidents' rates are taken.", nullptr,
                    &incident_window_ms, 300'000, PGC_SIGHUP, GUC_UNIT_MS);
@@ -429,6 +467,7 @@ void define_gucs() {
     define_requests();
     define_limits();
     define_cache();
+    define_hub();
     define_queue();
     define_monitoring();
     define_incidents();

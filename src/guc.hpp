@@ -64,6 +64,7 @@ extern bool new_cache_keys;
 extern bool legacy_cache_keys;
 extern bool keeper;
 extern bool track_calls;
+extern char *hub_conninfo;
 extern char *metrics_listen;
 extern int stat_statements_max;
 extern int log_min_duration_ms;
@@ -94,6 +95,8 @@ extern int queue_memory_kb;
 extern int queue_retention_s;
 extern int usage_retention_s;
 extern int audit_retention_s;
+
+[[nodiscard]] inline bool has_hub() { return hub_conninfo != nullptr && hub_conninfo[0] != '\0'; }
 
 // A threshold of 0 is one that no daemon comes to.
 [[nodiscard]] inline core::BreakerSettings breaker_settings() {

@@ -12,7 +12,8 @@ namespace {
 constexpr std::string_view CacheRecord::*kTexts[] = {
     &CacheRecord::legacy_key, &CacheRecord::operation, &CacheRecord::scope,  &CacheRecord::prompt,
     &CacheRecord::text,       &CacheRecord::vector,    &CacheRecord::model,  &CacheRecord::fingerprint,
-    &CacheRecord::size,       &CacheRecord::eos,       &CacheRecord::params, &CacheRecord::finish_reason};
+    &CacheRecord::size,       &CacheRecord::eos,       &CacheRecord::params, &CacheRecord::finish_reason,
+    &CacheRecord::key_params};
 
 static_assert(std::is_trivially_copyable_v<CacheRecord::Numbers>);
 

@@ -107,6 +107,9 @@ constexpr Rule parsed(std::int64_t most, bool (*parse)(std::string_view, Problem
 constexpr Rule kKey = free_text(kLongestPrompt);
 constexpr Rule kRole = {
     .kind = Kind::Text, .form = Form::Line, .needed = true, .least = 1, .most = 63, .sample = "'*'"};
+constexpr Rule kNode = {
+    .kind = Kind::Text, .form = Form::Line, .needed = true, .least = 1, .most = 63, .sample = "'pg_monitor'"};
+constexpr Rule kNodesRole = {.kind = Kind::Text, .form = Form::Line, .least = 1, .most = 63, .sample = "'pg_monitor'"};
 constexpr Rule kOperation = needed(parsed(262, is_operation, {}, "'generate'", "'sing'"));
 constexpr Rule kWindow = {.kind = Kind::Interval,
                           .needed = true,
@@ -599,6 +602,23 @@ constexpr Parameter kArguments[] = {
     {"steadytext_admin_grant", "role", {.sample = "'pg_monitor'"}},
     {"_steadytext.admin_check", "role", {.sample = "'pg_monitor'"}},
     {"steadytext_admin_revoke", "role", {.sample = "'pg_monitor'"}},
+    {"_steadytext.hub_take", "format", {.sample = "1"}},
+    {"_steadytext.hub_take", "node", {.sample = "1"}},
+    {"_steadytext.hub_take", "batch", {.sample = "1"}},
+    {"_steadytext.hub_take", "clears", {.sample = "0"}},
+    {"_steadytext.hub_take", "records", {.sample = "'{}'"}},
+    {"_steadytext.hub_take", "node_role", {.sample = "10"}},
+    {"_steadytext.hub_take", "roles", {.sample = "'{}'"}},
+    {"_steadytext.hub_put", "format", {.sample = "1"}},
+    {"_steadytext.hub_put", "node", {.sample = "1"}},
+    {"_steadytext.hub_put", "batch", {.sample = "2"}},
+    {"_steadytext.hub_put", "clears", {.sample = "0"}},
+    {"_steadytext.hub_put", "records", {.sample = "'{}'"}},
+    {"_steadytext.hub_role", "role", {.sample = "'pg_monitor'"}},
+    {"steadytext_hub_allow", "node", kNode},
+    {"steadytext_hub_allow", "role", kNodesRole},
+    {"steadytext_hub_disallow", "node", kNode},
+    {"steadytext_hub_disallow", "role", kNodesRole},
     {"steadytext_validate_endpoint", "host", {.sample = "'localhost'"}},
     {"steadytext_validate_endpoint", "port", {.sample = "5555"}},
     {"steadytext_validate_table_name", "name", {.sample = "'t'"}},
@@ -854,6 +874,7 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.new_cache_keys", kFlag},
     {"settings", "steadytext.legacy_cache_keys", kFlag},
     {"settings", "steadytext.keeper", kFlag},
+    {"settings", "steadytext.hub_conninfo", kConninfo},
     {"settings", "steadytext.track_calls", kFlag},
     {"settings", "steadytext.metrics_listen", kListenAddress},
     {"settings", "steadytext.stat_statements_max", integer(16, 1'000'000)},

@@ -202,6 +202,8 @@ inline constexpr Rule kListenAddress = {.kind = Kind::Text,
                                         .parse = is_listen_address,
                                         .sample = "'off'",
                                         .bad_sample = "'localhost:80'"};
+// What libpq makes of it, src/guc.cpp asks libpq.
+inline constexpr Rule kConninfo = {.kind = Kind::Text, .form = Form::Line, .least = 0, .most = 1023};
 inline constexpr Rule kMaxRequests = integer(1, 4096);
 inline constexpr Rule kMaxRateMeters = integer(16, 65'535);
 inline constexpr Rule kMaxDatabases = integer(1, 65'535);

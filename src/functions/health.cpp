@@ -36,6 +36,7 @@ constexpr const char *kStatusNames[] = {"healthy", "degraded", "unhealthy"};
 constexpr std::int64_t kGatewayLateUs = 1'000'000;   // the gateway loops ten times a second
 constexpr std::int64_t kLauncherLateUs = 5'000'000;  // the launcher loops once a second
 constexpr std::int64_t kWaitingLongUs = 5'000'000;
+constexpr std::int64_t kHubAwayUs = 60'000'000;
 constexpr double kCrowded = 0.8;
 
 // A row under construction; the buffer outlives every error.
@@ -265,12 +266,22 @@ void put_standby(ReturnSetInfo *result) {
     });
 }
 
-// Servers that are not primary and standby could share answers through a hub database. This version has no hub that
-// could fail.
-void put_hub(ReturnSetInfo *result) {
-    put(result, "hub", Status::Healthy, [](JsonObject &details) {
-        details.add("configured", std::string_view("no"));
-        details.add("reason", std::string_view("this version shares no answers between servers but by replication"));
+// A standby's way to its hub, for this database: the records wait meanwhile, and calls go on.
+void put_hub(ReturnSetInfo *result, std::int64_t now_us) {
+    const shmem::DatabaseRow *row = session::my_database();
+    const bool is_used = guc::has_hub() && RecoveryInProgress() && row != nullptr;
+    const std::int64_t away_since_us = is_used ? row->hub_away_since_us.load() : 0;
+    const std::int64_t away_us = away_since_us == 0 ? 0 : now_us - away_since_us;
+    put(result, "hub", away_us > kHubAwayUs ? Status::Degraded : Status::Healthy, [&](JsonObject &details) {
+        details.add("configured", std::string_view(guc::has_hub() ? "yes" : "no"));
+        if (!is_used) {
+            details.add("reason", std::string_view(guc::has_hub() ? "only a standby sends to a hub"
+                                                                  : "steadytext.hub_conninfo is empty"));
+            return;
+        }
+        details.add("connected", std::string_view(row->hub_connected.load() ? "yes" : "no"));
+        details.add("away_seconds", away_us / 1'000'000);
+        details.add("pending_writes", std::int64_t{row->pending_writes.load()});
     });
 }
 
@@ -291,6 +302,6 @@ STEADYTEXT_FUNCTION(steadytext_health) {
     put_shared_memory(result);
     put_models(result);
     put_standby(result);
-    put_hub(result);
+    put_hub(result, now_us);
     return static_cast<Datum>(0);
 }

@@ -77,11 +77,12 @@ void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
 
 // ---- the table -----------------------------------------------------------------------------------------------------
 
-// Tells the keeper; the first of many records wakes it. A standby has no keeper, so the record stays unwritten there.
+// Tells the keeper; the first of many records wakes it. On a standby the hub worker sends the record to the hub; without
+// a hub it stays unwritten there.
 void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
     const shmem::Segment &segment = shmem::segment();
     shmem::DatabaseRow *row = my_database();
-    if (row == nullptr || RecoveryInProgress())
+    if (row == nullptr || (RecoveryInProgress() && !guc::has_hub()))
         return;
     static std::string *bytes = new std::string;
     pg::guarded([&](core::Problem &) {
@@ -115,6 +116,7 @@ bool recall_table(const core::Digest &key, Oid whose, const CacheQuery &query, C
     CacheRecord hit;
     hit.numbers.kind = CacheRecord::Kind::Hit;
     hit.numbers.key = key;
+    hit.numbers.role = is_for_hub() ? whose : InvalidOid;
     hit.numbers.at_us = core::unix_us();
     tell_keeper(hit, query.epoch);
     return true;
@@ -225,6 +227,8 @@ void remember(const CacheQuery &query, CacheRecord row, const CachedAnswer &answ
     insert_hot(query, kept);
     tell_keeper(row, query.epoch);
 }
+
+bool is_for_hub() { return guc::has_hub() && RecoveryInProgress(); }
 
 // Also at a commit, where it must raise nothing: without the library there is nothing to forget.
 void forget_cached() {

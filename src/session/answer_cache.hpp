@@ -48,6 +48,9 @@ void note_lookup(bool hit);
 // `row` says for which call and role the answer is; the answer's own members are filled in here.
 void remember(const CacheQuery &query, core::CacheRecord row, const CachedAnswer &answer);
 
+// Whether records go to a hub, which checks that an answer's key is made of the prompt and CacheRecord::key_params.
+[[nodiscard]] bool is_for_hub();
+
 // From now on an answer of this database that was cached before this call is not found in shared memory, nor written to
 // the table.
 void forget_cached();

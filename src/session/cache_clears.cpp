@@ -40,7 +40,8 @@ std::int64_t number_in(TupleTableSlot *row) {
     return is_null ? 0 : DatumGetInt64(number);
 }
 
-// The number of clears; 0 if the table or its row is not there.
+}  // namespace
+
 std::int64_t clears() {
     const Oid oid = table_of_clears();
     Relation table = OidIsValid(oid) ? try_relation_open(oid, AccessShareLock) : nullptr;
@@ -53,6 +54,8 @@ std::int64_t clears() {
     relation_close(table, AccessShareLock);
     return number;
 }
+
+namespace {
 
 bool has_heard = true;  // what there is to be heard, for all that this session knows
 Oid heard_of = InvalidOid;

@@ -15,7 +15,12 @@
 
 #include "src/pg/postgres.hpp"
 
+#include <cstdint>
+
 namespace steadytext::session {
+
+// The number of clears that are committed, and this transaction's own; 0 if the table or its row is not there.
+[[nodiscard]] std::int64_t clears();
 
 // Raises the number and has standbys read it once this transaction, or subtransaction, is committed. The caller holds
 // pg::lock_cache_for_clearing().

@@ -55,9 +55,8 @@ void add_name(const char *name) {
     }
 }
 
-void make_scope() {
+void write_scope(const char *role) {
     const char *database = get_database_name(MyDatabaseId);
-    const char *role = kept_by_role ? GetUserNameFromId(kept_role, false) : nullptr;
     scope_size = 0;
     add_name(database != nullptr ? database : "");
     if (role == nullptr)
@@ -65,6 +64,8 @@ void make_scope() {
     scope[scope_size++] = '/';
     add_name(role);
 }
+
+void make_scope() { write_scope(kept_by_role ? GetUserNameFromId(kept_role, false) : nullptr); }
 
 // The byte that `text` begins with, unescaped; takes it off.
 char take_byte(std::string_view &text) {
@@ -88,6 +89,15 @@ std::string_view cache_scope() {
         copy.make(make_scope);
     }
     return {scope, scope_size};
+}
+
+std::string_view scope_of(Oid role) {
+    copy.forget();
+    const char *name = OidIsValid(role) ? GetUserNameFromId(role, true) : nullptr;
+    if (OidIsValid(role) && name == nullptr)
+        return {};
+    write_scope(name);
+    return pg::copy_text({scope, scope_size});
 }
 
 Oid scope_role() { return is_by_role() ? GetUserId() : InvalidOid; }

@@ -16,6 +16,10 @@ namespace steadytext::session {
 // the bytes of a name that is in no known encoding: so two scopes are the same text only if both names are the same.
 [[nodiscard]] std::string_view cache_scope();
 
+// The scope of that role's answers, or with InvalidOid of answers for all roles, in CurrentMemoryContext; empty if there
+// is no such role.
+[[nodiscard]] std::string_view scope_of(Oid role);
+
 // The OID that belongs to the scope: the role's OID, or InvalidOid if all roles of the database share answers.
 [[nodiscard]] Oid scope_role();
 

@@ -37,11 +37,10 @@ void check(const EmbeddingRequest &request) {
     check_model(shmem::ModelRole::Embedding, request.model, request.unsafe_mode);
 }
 
-core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std::string_view scope,
-                    std::string_view fingerprint) {
+// As in src/session/generation.cpp.
+std::string_view key_params(const EmbeddingRequest &request, std::string_view scope, std::string_view fingerprint) {
     static std::string *params = new std::string;
-    core::Digest key;
-    pg::guarded([&](core::Problem &problem) {
+    pg::guarded([&](core::Problem &) {
         params->clear();
         core::JsonObject json(*params, core::Escape::Ascii);
         json.add("fingerprint", fingerprint);
@@ -49,8 +48,18 @@ core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std:
         json.add("scope", scope);
         json.add("seed", request.seed);
         json.close();
-        return core::cache_key(kPrefix, text, *params, key, problem);
+        return true;
     });
+    return *params;
+}
+
+core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std::string_view scope,
+                    std::string_view fingerprint) {
+    const std::string_view params = key_params(request, scope, fingerprint);
+    core::Digest key;
+    core::Problem problem;
+    if (!core::cache_key(kPrefix, text, params, key, problem))
+        pg::raise(problem);
     return key;
 }
 
@@ -99,6 +108,8 @@ void keep(std::string_view text, const CacheQuery &query, const EmbeddingRequest
     row.model = model.name;
     row.fingerprint = model.fingerprint;
     row.numbers.seed = static_cast<std::int32_t>(request.seed);
+    if (is_for_hub())
+        row.key_params = key_params(request, row.scope, model.fingerprint);
     remember(query, row, answer);
 }
 

@@ -91,12 +91,11 @@ std::string_view model_of(const GenerationRequest &request) {
     return request.model_filename.text;
 }
 
-// `scope` and `fingerprint` say for which roles and of which model the answer is. Rows of the original have
-// kLegacyFingerprint, and no scope.
-core::Digest key_of(const Resolved &resolved, std::string_view scope, std::string_view fingerprint) {
+// The parameters as the key has them, until the next call. `scope` and `fingerprint` say for which roles and of which
+// model the answer is. Rows of the original have kLegacyFingerprint, and no scope.
+std::string_view key_params(const Resolved &resolved, std::string_view scope, std::string_view fingerprint) {
     static std::string *params = new std::string;
-    core::Digest key;
-    pg::guarded([&](core::Problem &problem) {
+    pg::guarded([&](core::Problem &) {
         params->clear();
         core::JsonObject json(*params, core::Escape::Ascii);
         resolved.form.add_to(json, AnswerForm::Kind::Choice);  // each where its name stands in the order
@@ -113,8 +112,17 @@ core::Digest key_of(const Resolved &resolved, std::string_view scope, std::strin
         json.add("size", resolved.size);
         json.add("temperature", resolved.temperature);
         json.close();
-        return core::cache_key(kPrefix, resolved.prompt, *params, key, problem);
+        return true;
     });
+    return *params;
+}
+
+core::Digest key_of(const Resolved &resolved, std::string_view scope, std::string_view fingerprint) {
+    const std::string_view params = key_params(resolved, scope, fingerprint);
+    core::Digest key;
+    core::Problem problem;
+    if (!core::cache_key(kPrefix, resolved.prompt, params, key, problem))
+        pg::raise(problem);
     return key;
 }
 
@@ -253,6 +261,8 @@ void keep(const Resolved &resolved, const CacheQuery &query, const Generation &g
     row.size = resolved.size;
     row.eos = resolved.eos == kDefaultEos ? std::string_view() : resolved.eos;
     row.params = shown_params(resolved);
+    if (is_for_hub())
+        row.key_params = key_params(resolved, resolved.scope, resolved.fingerprint);
     row.numbers.seed = static_cast<std::int32_t>(resolved.seed);
     row.numbers.generation_ms = static_cast<std::int32_t>(generation.engine_ms);
     remember(query, row, to_keep(generation));

@@ -53,10 +53,10 @@ std::span<const std::string_view> check(const RerankRequest &request) {
     return {documents, request.documents.size()};
 }
 
-core::Digest key_of(const Work &work) {
+// As in src/session/generation.cpp.
+std::string_view key_params(const Work &work) {
     static std::string *params = new std::string;
-    core::Digest key;
-    pg::guarded([&](core::Problem &problem) {
+    pg::guarded([&](core::Problem &) {
         params->clear();
         core::JsonObject json(*params, core::Escape::Ascii);
         json.add("documents", work.documents);
@@ -65,8 +65,17 @@ core::Digest key_of(const Work &work) {
         json.add("seed", work.seed);
         json.add("task", work.task);
         json.close();
-        return core::cache_key(kPrefix, work.query, *params, key, problem);
+        return true;
     });
+    return *params;
+}
+
+core::Digest key_of(const Work &work) {
+    const std::string_view params = key_params(work);
+    core::Digest key;
+    core::Problem problem;
+    if (!core::cache_key(kPrefix, work.query, params, key, problem))
+        pg::raise(problem);
     return key;
 }
 
@@ -216,6 +225,8 @@ void RerankingCall::keep(const CachedAnswer &answer) const {
     row.model = model_.name;
     row.fingerprint = model_.fingerprint;
     row.numbers.seed = static_cast<std::int32_t>(work_.seed);
+    if (is_for_hub())
+        row.key_params = key_params(work_);
     remember(query, row, answer);
 }
 

@@ -12,6 +12,7 @@
 #include "src/core/daemon_list.hpp"
 #include "src/core/endpoint.hpp"
 #include "src/core/event_stream.hpp"
+#include "src/core/foreign_record.hpp"
 #include "src/core/jinja/jinja.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/key_file.hpp"
@@ -376,6 +377,11 @@ void cache_record(std::string_view bytes) {
     CacheRecord again;
     promise(decode(encoded, again) && again.prompt == record.prompt && again.finish_reason == record.finish_reason,
             "a record comes back");
+    Problem problem;
+    constexpr std::int64_t kNow = 1'000'000'000'000'000;
+    const bool is_good = check_foreign(again, "db/role", kNow, problem);
+    promise(is_good != problem.is_set(), "a refusal says why");
+    promise(!is_good || (again.numbers.at_us > 0 && again.numbers.at_us <= kNow), "the past is the past");
 }
 
 // The first line names a setting or a key, the rest is its value.

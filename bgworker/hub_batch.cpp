@@ -1,0 +1,190 @@
+// Takes records and writes them as an array of bytea: see hub_batch.hpp. Regime: pg, with C++ only inside guarded().
+#include "src/pg/compat.hpp"
+#include "bgworker/hub_batch.hpp"
+#include "bgworker/keeper_usage.hpp"
+#include "bgworker/keepers.hpp"
+#include "src/core/cache_record.hpp"
+#include "src/core/clock.hpp"
+#include "src/pg/boundary.hpp"
+
+extern "C" {
+#include "catalog/pg_type.h"
+#include "libpq/pqformat.h"
+#include "utils/memutils.h"
+}
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+namespace steadytext::worker {
+
+namespace {
+
+using core::CacheRecord;
+
+constexpr int kBatchBytes = 2 * 1024 * 1024;     // no more is added beyond this
+constexpr std::uint32_t kHitsAtOnce = 700;       // with the most of the others: what a hub takes at once
+constexpr std::uint32_t kLooksAtOnce = 100'000;  // at records that turn out to be stale
+// Dimensions, whether there are nulls, type of the elements, length, lower bound.
+constexpr int kArrayHeader = 20;
+
+bool hits_are_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
+    if (row.hits() == row.hits_refreshed.load())
+        return false;
+    const std::int64_t refresh_us = row.refreshed_us.load() + refresh_interval_us();
+    due_us = std::min(due_us, refresh_us);
+    return refresh_us <= now_us;
+}
+
+}  // namespace
+
+bool has_news(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
+    if (row.pending_writes.load() > 0 || usage_is_due(row, now_us) || hits_are_due(row, now_us, due_us))
+        return true;
+    if (const std::int64_t since_us = row.usage_since_us.load(); since_us != 0)
+        due_us = std::min(due_us, since_us + kUsageUs);
+    return false;
+}
+
+void HubBatch::begin(shmem::DatabaseRow *row) {
+    row_ = row;
+    MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+    initStringInfo(&array_);
+    MemoryContextSwitchTo(caller);
+}
+
+void HubBatch::add(char kind, const char *bytes, std::size_t size) {
+    pq_sendint32(&array_, static_cast<std::uint32_t>(size + 1));
+    pq_sendbyte(&array_, static_cast<std::uint8_t>(kind));
+    appendBinaryStringInfo(&array_, bytes, static_cast<int>(size));
+    count_++;
+}
+
+// False: it is nothing for the hub, or of before a clear.
+bool HubBatch::add_cache_record(std::uint32_t index, std::uint64_t epoch) {
+    const shmem::CacheWrites &writes = *shmem::segment().cache_writes;
+    const std::size_t size = writes.size(index);
+    if (writes.epoch(index) != epoch || size > MaxAllocSize / 4)
+        return false;
+    char *bytes = static_cast<char *>(palloc(size + 1));
+    CacheRecord record;
+    const bool is_for_hub = writes.copy_out(index, bytes) && core::decode({bytes, size}, record) &&
+                            record.numbers.kind != CacheRecord::Kind::Rekey;
+    if (is_for_hub)
+        add('C', bytes, size);
+    pfree(bytes);
+    return is_for_hub;
+}
+
+void HubBatch::take_cache_records(std::uint64_t epoch) {
+    shmem::CacheWrites &writes = *shmem::segment().cache_writes;
+    std::uint32_t index = 0;
+    for (std::uint32_t looks = 0; looks < kLooksAtOnce && taken_.count < TakenWrites::kMost && array_.len < kBatchBytes;
+         looks++, index++) {
+        if (!writes.take(MyDatabaseId, index))
+            break;
+        if (add_cache_record(index, epoch)) {
+            taken_.indexes[taken_.count++] = index;
+            continue;
+        }
+        writes.finish(index);
+        row_->pending_writes.fetch_sub(1);
+    }
+}
+
+void HubBatch::drain_hits(std::int64_t now_us) {
+    shmem::HotCache *hot_cache = shmem::segment().hot_cache;
+    std::int64_t ignored = INT64_MAX;
+    if (hits_count_ > 0 || !hits_are_due(*row_, now_us, ignored))
+        return;
+    const std::uint64_t hits = row_->hits();
+    if (hot_cache != nullptr)
+        hot_cache->drain_hits(MyDatabaseId, [&](const shmem::KeyHits &each) {
+            if (hits_count_ == hits_room_) {
+                hits_room_ = std::max(2 * hits_room_, 1024U);
+                const Size bytes = sizeof(shmem::KeyHits) * hits_room_;
+                hits_ = static_cast<shmem::KeyHits *>(hits_ == nullptr ? MemoryContextAllocHuge(TopMemoryContext, bytes)
+                                                                       : repalloc_huge(hits_, bytes));
+            }
+            hits_[hits_count_++] = each;
+        });
+    row_->hits_refreshed.store(hits);
+    row_->refreshed_us.store(now_us);
+}
+
+void HubBatch::take_hits(std::int64_t now_us) {
+    drain_hits(now_us);
+    static std::string *bytes = new std::string;
+    for (hits_sent_ = 0; hits_sent_ < std::min(hits_count_, kHitsAtOnce); hits_sent_++) {
+        const shmem::KeyHits &each = hits_[hits_count_ - 1 - hits_sent_];  // from the end, so that nothing has to move
+        CacheRecord hit;
+        hit.numbers.kind = CacheRecord::Kind::Hit;
+        hit.numbers.key = each.key;
+        hit.numbers.role = each.role;
+        hit.numbers.hits = static_cast<std::int32_t>(std::min<std::uint32_t>(each.hits, INT32_MAX));
+        hit.numbers.at_us = each.last_hit_us;
+        pg::guarded([&](core::Problem &) {
+            core::encode(hit, *bytes);
+            return true;
+        });
+        add('C', bytes->data(), bytes->size());
+    }
+}
+
+bool HubBatch::fill(std::int64_t now_us) {
+    resetStringInfo(&array_);
+    appendStringInfoSpaces(&array_, kArrayHeader);
+    count_ = taken_.count = hits_sent_ = usage_sent_ = 0;
+    // The number of clears first, then the epoch: src/session/cache_clears.cpp raises the epoch before it writes the
+    // number down, so a record of this epoch is never sent with a number that its session did not know.
+    clears_ = row_->clears_heard.load(std::memory_order_acquire);
+    const std::uint64_t epoch = shmem::segment().cache_epochs->of(MyDatabaseId);
+    if (clears_ >= 0) {
+        take_cache_records(epoch);
+        take_hits(now_us);
+    }
+    if (usage_is_due(*row_, now_us) && take_usage(*row_)) {
+        const std::span<const shmem::Usage::Entry> entries = taken_usage();
+        for (const shmem::Usage::Entry &each : entries)
+            add('U', reinterpret_cast<const char *>(&each), sizeof each);
+        usage_sent_ = static_cast<std::uint32_t>(entries.size());
+    }
+    if (count_ == 0)
+        return false;
+    StringInfoData header;
+    initStringInfo(&header);
+    pq_sendint32(&header, 1);
+    pq_sendint32(&header, 0);
+    pq_sendint32(&header, BYTEAOID);
+    pq_sendint32(&header, count_);
+    pq_sendint32(&header, 1);
+    memcpy(array_.data, header.data, kArrayHeader);
+    pfree(header.data);
+    number_ = static_cast<std::int64_t>(row_->hub_batches.fetch_add(1) + 1);
+    return true;
+}
+
+void HubBatch::settle(std::uint32_t done, std::uint32_t refused) {
+    const shmem::Segment &segment = shmem::segment();
+    done = std::min(done, count_);
+    refused = std::min(refused, done);
+    segment.counters->add(0, shmem::Counter::HubSent, done - refused);
+    segment.counters->add(0, shmem::Counter::HubRefused, refused);
+    for (std::uint32_t i = 0; i < taken_.count; i++) {
+        if (i >= done) {
+            segment.cache_writes->put_back(MyDatabaseId, taken_.indexes[i]);
+            continue;
+        }
+        segment.cache_writes->finish(taken_.indexes[i]);
+        row_->pending_writes.fetch_sub(1);
+    }
+    done -= std::min(done, taken_.count);
+    hits_count_ -= std::min(done, hits_sent_);
+    done -= std::min(done, hits_sent_);
+    if (usage_sent_ > 0)
+        settle_usage(std::min(done, usage_sent_));
+    count_ = taken_.count = hits_sent_ = usage_sent_ = 0;
+}
+
+}  // namespace steadytext::worker

@@ -1,0 +1,57 @@
+// A batch for the hub: records that a standby's sessions left for the keeper, hits, and usage, in the form of the wire.
+//
+// Owned by bgworker/hub_main.cpp, one at a time. Regime: pg, without a destructor. What a batch holds is taken out of
+// shared memory, and is settled, or given back, in parts: the hub takes records in their order. If the process ends, its
+// successor finds the cache records (CacheWrites::recover), usage is given back, and hits are lost, as a keeper loses them.
+#pragma once
+
+#include "bgworker/keeper_sql.hpp"
+#include "src/pg/postgres.hpp"
+#include "shmem/segment.hpp"
+
+extern "C" {
+#include "lib/stringinfo.h"
+}
+
+namespace steadytext::worker {
+
+class HubBatch {
+public:
+    // Once, before anything else.
+    void begin(shmem::DatabaseRow *row);
+    // Takes what is due. False: there is nothing.
+    [[nodiscard]] bool fill(std::int64_t now_us);
+    // The hub has dealt with the first records, and refused some of them; the rest is given back.
+    void settle(std::uint32_t done, std::uint32_t refused);
+    void give_back() { settle(0, 0); }
+
+    [[nodiscard]] bool is_empty() const { return count_ == 0; }
+    [[nodiscard]] bool has_hits() const { return hits_count_ > 0; }  // that were drained, for later batches
+    [[nodiscard]] std::uint32_t count() const { return count_; }
+    [[nodiscard]] std::int64_t number() const { return number_; }
+    [[nodiscard]] std::int64_t clears() const { return clears_; }
+    [[nodiscard]] const char *bytes() const { return array_.data; }
+    [[nodiscard]] int size() const { return array_.len; }
+
+private:
+    void take_cache_records(std::uint64_t epoch);
+    void take_hits(std::int64_t now_us);
+    void drain_hits(std::int64_t now_us);
+    void add(char kind, const char *bytes, std::size_t size);
+    [[nodiscard]] bool add_cache_record(std::uint32_t index, std::uint64_t epoch);
+
+    shmem::DatabaseRow *row_ = nullptr;
+    StringInfoData array_{};
+    std::uint32_t count_ = 0;  // of all records: first those of the cache, then hits, then usage
+    TakenWrites taken_;
+    shmem::KeyHits *hits_ = nullptr;  // drained and not settled
+    std::uint32_t hits_count_ = 0, hits_room_ = 0;
+    std::uint32_t hits_sent_ = 0;  // of these, the first so many are in this batch
+    std::uint32_t usage_sent_ = 0;
+    std::int64_t number_ = 0, clears_ = 0;
+};
+
+// Whether there is something for the hub now; if not, lowers `due_us` to when there will be.
+[[nodiscard]] bool has_news(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);
+
+}  // namespace steadytext::worker

@@ -1,0 +1,196 @@
+# Nodes of a cluster share what they compute: a standby sends answers, hits and usage to its hub, the primary, and replay brings them to all. The hub takes
+# from a node what the node may bring, and nothing else; without a hub a standby goes on, and catches up.
+use strict;
+use warnings;
+use IO::Socket::INET;
+use SteadyText::Cluster;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $primary = SteadyText::Cluster->new(conf => [ "steadytext.on_failure = 'error'", 'steadytext.read_ahead = off', 'steadytext.frecency_refresh_interval = 1' ]);
+$primary->sql(q(CREATE ROLE node LOGIN; CREATE ROLE asker LOGIN; CREATE ROLE other LOGIN; CREATE ROLE plain LOGIN; SELECT steadytext_hub_allow('node', 'asker')));
+my $hub      = "host=$primary->{PGHOST} port=$primary->{PGPORT} user=node";
+my $one      = $primary->standby(conf => [ "steadytext.hub_conninfo = '$hub'" ]);
+my $two      = $primary->standby(conf => [ "steadytext.hub_conninfo = '$hub'" ]);
+my $requests = sub { return join ' ', $primary->ask_daemon('stats') =~ /"(?:generate|embed|rerank)":\d+/g };
+my $ask      = sub { my ($where, $query, $user) = @_; return $where->sql($query, user => $user // 'asker') };
+my $generate = sub { my ($where, $prompt, $user) = @_; return $ask->($where, "SELECT steadytext_generate('$prompt')", $user) };
+my $there    = sub { my ($where, $prompt) = @_; return $where->poll_until("SELECT count(*) FROM steadytext_cache WHERE prompt = '$prompt'", 1) };
+my $set      = sub { my ($where, $line) = @_; $where->append_conf("steadytext.hub_conninfo = '$line'"); $where->reload };
+my $view     = sub { my ($where, $column) = @_; return $where->sql("SELECT $column FROM pg_stat_steadytext_hub") };
+for my $node ($one, $two) {
+    ok($node->poll_until(q(SELECT count(*) FROM steadytext_daemons WHERE state = 'ready'), 1), 'a standby has its daemon');
+    ok($node->catch_up($primary), 'and what its primary has done');
+}
+
+# ---- what is computed on one is a hit on the others -----------------------------------------------------------------------------------
+
+my %calls = (
+    'generated' => q(SELECT steadytext_generate('generated')),
+    'embedded'  => q(SELECT vector_dims(steadytext_embed('embedded'))),
+    'reranked'  => q(SELECT count(*) FROM steadytext_rerank('reranked', ARRAY['a', 'b'])),
+    'yes'       => q(SELECT steadytext_generate_choice('yes', ARRAY['yes', 'no'])),
+    'with "quotes" and é' => q(SELECT steadytext_generate('with "quotes" and é')),
+);
+for my $prompt (sort keys %calls) {
+    my $began = time;
+    $ask->($one, $calls{$prompt});
+    ok($there->($two, $prompt), "$prompt: an answer of one standby reaches the other");
+    diag sprintf '%s: %.0f ms', $prompt, (time - $began) * 1000 if $ENV{STEADYTEXT_FIGURES};
+    my $before = $requests->();
+    $ask->($_, $calls{$prompt}) for $two, $primary;
+    is($requests->(), $before, 'and no daemon is asked again, there or on the primary');
+}
+is($view->($one, 'refused'), 0, 'nothing was refused');
+is($view->($one, 'configured AND connected AND last_answer > now() - interval \'1 hour\' AND away_seconds IS NULL AND reason IS NULL'), 't', 'the view says how it goes');
+cmp_ok($view->($one, 'sent'), '>=', 5, 'and how much');
+
+# ---- counts ---------------------------------------------------------------------------------------------------------------------------
+
+my $count = sub { my ($prompt, $expected) = @_; return $primary->poll_until("SELECT access_count FROM steadytext_cache WHERE prompt = '$prompt'", $expected) };
+$generate->($one, 'counted');
+ok($there->($two, 'counted'), 'an answer is everywhere');
+$generate->($one, 'counted') for 1 .. 3;
+$generate->($two, 'counted') for 1 .. 4;
+$generate->($primary, 'counted') for 1 .. 2;
+ok($count->('counted', 10), 'hits of all nodes add up') or diag $primary->sql(q(SELECT access_count FROM steadytext_cache WHERE prompt = 'counted'));
+ok($primary->poll_until(q(SELECT sum(calls) FROM steadytext_usage WHERE role_name = 'asker'), 3 * keys(%calls) + 10), 'and so does usage')
+    or diag $primary->sql(q(SELECT * FROM steadytext_usage));
+
+# The sessions of the nodes at the hub are stopped: the standby loses patience, and sends its batch again by another session. Both are carried out then.
+my ($retries, $hits) = ($view->($one, 'retries'), 10);
+for my $round (1 .. 10) {
+    my @stopped;
+    $generate->($one, "before they are stopped $round");
+    $primary->wait_for(sub { @stopped = split /\n/, $primary->sql(q(SELECT pid FROM pg_stat_activity WHERE usename = 'node')) }, 10);
+    kill 'STOP', @stopped;
+    $generate->($one, 'counted') for 1 .. 3;
+    $hits += 3;
+    $generate->($one, "while they are stopped $round");
+    my $is_again = $one->poll_until("SELECT retries > $retries FROM pg_stat_steadytext_hub", 't', 15);
+    ok($there->($primary, "while they are stopped $round"), 'an answer comes by another session') if $is_again;
+    kill 'CONT', @stopped;
+    ok($primary->poll_until(sprintf('SELECT count(*) FROM pg_stat_activity WHERE pid IN (%s)', join ',', 0, @stopped), 0), 'the first ones go on, and end') if $is_again;
+    last if $is_again;  # else they ended before they had something to do
+}
+cmp_ok($view->($one, 'retries'), '>', $retries, 'a batch was sent again');
+$generate->($one, 'counted');
+ok($count->('counted', $hits + 1), 'and hits are counted once');
+
+# ---- clears ---------------------------------------------------------------------------------------------------------------------------
+
+# What was asked before a clear does not come back: the answer waits on the standby while the primary clears.
+$set->($one, "$hub port=1");
+ok($one->poll_until(q(SELECT connected FROM pg_stat_steadytext_hub), 'f'), 'a standby has lost its hub');
+is($generate->($one, 'of before the clear'), 'of before the clear', 'and goes on');
+$primary->sql('SELECT steadytext_cache_clear()');
+$one->catch_up($primary);
+$set->($one, $hub);
+$generate->($one, 'of after the clear');
+ok($there->($primary, 'of after the clear'), 'what was asked after a clear comes');
+is($primary->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'of before the clear')), 0, 'what was asked before it does not');
+
+# ---- what a node may bring --------------------------------------------------------------------------------------------------------------
+
+my $refused = $view->($one, 'refused');
+$generate->($one, 'not for this node', 'other');
+ok($one->poll_until("SELECT refused > $refused FROM pg_stat_steadytext_hub", 't'), 'the answer of a role that is not allowed is refused');
+$generate->($one, 'the next one');
+ok($there->($primary, 'the next one'), 'and holds up nothing');
+is($primary->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'not for this node')), 0, 'it is not written');
+$primary->sql(q(SELECT steadytext_hub_allow('node', 'other')));
+$generate->($one, 'now for this node', 'other');
+ok($there->($primary, 'now for this node'), 'once allowed it is');
+$primary->sql(q(SELECT steadytext_hub_disallow('node', 'other')));
+$refused = $view->($one, 'refused');
+$generate->($one, 'for this node no more', 'other');
+ok($one->poll_until("SELECT refused > $refused FROM pg_stat_steadytext_hub", 't'), 'and then no more');
+like($primary->sql(q(SELECT role_name, taken > 5 AND refused > 0 FROM steadytext_hub_nodes ORDER BY taken DESC LIMIT 1)), qr/^node\|t$/, 'the hub knows its nodes');
+
+# Node, granted role and forger call by hand.
+my $put = sub { my ($user, $arguments, $where) = @_; return ($where // $primary)->try_sql("SELECT taken, refused FROM _steadytext.hub_put($arguments)", user => $user) };
+is($put->('plain', q(1, 1, 1, 0, '{}'))->{state}, '42501', 'who is no node may bring nothing');
+is($primary->try_sql(q(SELECT _steadytext.hub_take(1, 1, 1, 0, '{}', 10, '{0}')), user => 'node')->{state}, '42501', 'and a node cannot say for whom it may');
+is($put->('node', q(2, 1, 1, 0, '{}'))->{state}, '0A000', 'another format is refused as a whole');
+is($put->('node', q(1, 1, 1, 0, '{}'), $one)->{state}, '25006', 'a standby is no hub');
+my $forged = q(ARRAY['\x', '\x43', '\x5500', '\x', decode(repeat('43', 5000), 'hex'), decode('55' || repeat('00', 300), 'hex'), NULL]::bytea[]);
+is($put->('node', "1, 1, 1, 0, $forged")->{out}, '7|7', 'what is no record is refused');
+is($put->('node', "1, 1, 1, 0, $forged")->{out}, '7|0', 'a batch that comes again is not taken again');
+is($put->('node', q(1, 1, 2, 0, array_fill('\x43'::bytea, ARRAY[2049])))->{state}, '54000', 'a batch has bounds');
+$primary->sql(q(GRANT EXECUTE ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]) TO plain));
+is($put->('plain', "1, 1, 1, 0, $forged")->{out}, '7|7', 'another role is another node');
+$primary->sql(q(REVOKE EXECUTE ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]) FROM plain));
+
+# A role that is dropped and made anew is another role.
+$primary->sql(q(SELECT steadytext_hub_allow('node', 'other'); DROP ROLE other; CREATE ROLE other LOGIN));
+$one->catch_up($primary);
+$refused = $view->($one, 'refused');
+$generate->($one, 'of a namesake', 'other');
+ok($one->poll_until("SELECT refused > $refused FROM pg_stat_steadytext_hub", 't'), 'what a role was allowed its namesake is not');
+
+# ---- the setting ------------------------------------------------------------------------------------------------------------------------
+
+is($one->try_sql('SHOW steadytext.hub_conninfo', user => 'plain')->{state}, '42501', 'the setting is for superusers');
+for my $bad ("$hub password=secret", "$hub dbname=postgres", 'no connection string', 'postgres://node:secret@localhost', "$hub nonsense=1") {
+    my $result = $primary->try_sql("ALTER SYSTEM SET steadytext.hub_conninfo = '$bad'");
+    is($result->{state}, '22023', "refused: $bad");
+}
+is($primary->sql(q(SELECT details ->> 'configured' FROM steadytext_health_check() WHERE component = 'hub')), 'no', 'the primary has no hub');
+is($primary->sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext hub worker')), 0, 'and no hub worker');
+
+# ---- another database ---------------------------------------------------------------------------------------------------------------------
+
+$primary->sql('CREATE DATABASE second');
+$primary->sql(q(CREATE EXTENSION pg_steadytext CASCADE; SELECT steadytext_hub_allow('node')), database => 'second');
+$one->catch_up($primary);
+$generate->($two, 'of the first database');
+my $second = sub { my ($where, $query, $user) = @_; return $where->try_sql($query, database => 'second', user => $user // 'postgres')->{out} };
+is($second->($one, q(SELECT steadytext_generate('of the second database')), 'other'), 'of the second database', 'a role asks in another database');
+ok($primary->wait_for(sub { return $second->($primary, 'SELECT prompt FROM steadytext_cache') eq 'of the second database' }), 'where the node may bring what is of any role');
+is($one->sql(q(SELECT count(DISTINCT datname) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext hub worker' AND datname = 'second')), 1, 'by a worker of its own');
+$primary->sql('DROP DATABASE second');
+ok($one->catch_up($primary), 'which does not hold up the replay of DROP DATABASE');
+
+# ---- without a hub ----------------------------------------------------------------------------------------------------------------------
+
+# A hub that accepts and never answers.
+my $mute = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', LocalPort => 0) or die "no socket: $!";
+$set->($one, 'host=127.0.0.1 user=node port=' . $mute->sockport);
+is($generate->($one, "while it is mute $_"), "while it is mute $_", 'a hub that is mute holds up no call') for 1 .. 3;
+ok($one->wait_for(sub { return $one->worker_pid('hub worker') ne '' }, 10), 'its worker waits');
+my $pid = $one->worker_pid('hub worker');
+is($one->sql("SELECT pg_terminate_backend($pid)"), 't', 'and can be ended');
+ok($one->wait_for(sub { return !kill(0, $pid) }, 10), 'at once');
+$set->($one, $hub);
+ok($there->($primary, "while it is mute $_"), 'what it had is not lost') for 1 .. 3;
+
+# A hub that is gone for a while.
+ok($primary->stop, 'the hub is gone');
+my %asked;
+for my $round (1 .. 3) {
+    for my $node ($one, $two) {
+        $asked{"round $round on $node->{PGPORT}"} = 1;
+        is($generate->($node, "round $round on $node->{PGPORT}"), "round $round on $node->{PGPORT}", 'a standby goes on');
+    }
+}
+ok($one->poll_until(q(SELECT away_seconds >= 0 AND reason ~ '^08' AND NOT connected FROM pg_stat_steadytext_hub), 't'), 'the view says that it is gone');
+is($one->sql(q(SELECT details ->> 'connected' FROM steadytext_health_check() WHERE component = 'hub')), 'no', 'and so does the health check');
+ok($primary->start, 'it is back');
+for my $prompt (sort keys %asked) {
+    ok($there->($_, $prompt), "$prompt: everywhere") for $primary, $one, $two;
+}
+ok($one->poll_until(q(SELECT away_seconds IS NULL FROM pg_stat_steadytext_hub), 't'), 'the view says that it is back');
+my $log = $one->log;
+is(() = $log =~ /hub of pg_steadytext does not answer/g, () = $log =~ /hub of pg_steadytext answers again/g, 'the log has each loss once');
+
+# ---- a promotion ------------------------------------------------------------------------------------------------------------------------
+
+$set->($one, "$hub port=1");
+$generate->($one, 'before the promotion');
+ok($one->promote, 'a standby is promoted, with an answer that no hub has');
+is($generate->($one, 'after the promotion'), 'after the promotion', 'it goes on');
+ok($there->($one, 'after the promotion'), 'and writes by itself');
+is($one->sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext hub worker')), 0, 'without a hub worker');
+unlike($_->log, qr/PANIC|TRAP|terminated by signal/, 'nothing crashed') for $primary, $one, $two;
+
+done_testing;
