@@ -75,6 +75,16 @@ unlike($log, qr/secret/, 'no prompt in the log of slow calls');
     like($explain->('ANALYZE, FORMAT yaml', $ten), qr/^  Execution Time: \S+\n  Steadytext: *\n    Calls: 10\n    Hits: 10\n.*\n    Time: \d+\.\d{3}\z/sm, 'in YAML too');
     like($explain->('ANALYZE, FORMAT xml', $ten), qr{<Query>.*</Execution-Time>\n    <Steadytext>\n      <Calls>10</Calls>.*\n    </Steadytext>\n  </Query>\n</explain>\z}s, 'and in XML');
     like($explain->('ANALYZE, BUFFERS', $ten), qr/Planning Time: .*Steadytext: calls=10 hits=10/s, 'with buffers');
+    my $prepare = q(PREPARE ask(text) AS SELECT steadytext_generate($1 || i % 4) FROM generate_series(1, 10) i;);
+    like($cluster->sql(qq($prepare EXPLAIN (ANALYZE) EXECUTE ask('executed '))), qr/Execution Time: .*\nSteadytext: calls=10 hits=6 /, 'EXECUTE has the line');
+    like($cluster->sql(qq($prepare EXPLAIN ANALYZE CREATE TABLE kept AS EXECUTE ask('kept '))), qr/Execution Time: .*\nSteadytext: calls=10 hits=6 .* ms\z/, 'where a table is made of it, too');
+    unlike($cluster->sql(qq($prepare EXPLAIN EXECUTE ask('executed '))), qr/Steadytext/, 'without ANALYZE not');
+    unlike($cluster->sql(q(PREPARE one AS SELECT 1; EXPLAIN ANALYZE EXECUTE one)), qr/Steadytext/, 'nor without calls');
+    like($cluster->sql(qq($prepare EXPLAIN (ANALYZE, FORMAT json) EXECUTE ask('executed '))), qr/\A\[.*\]\z/s, 'other formats are left alone there');
+    is($cluster->sql(qq($prepare DO \$\$ DECLARE line text; found int := 0; BEGIN FOR line IN EXECUTE 'EXPLAIN (ANALYZE) EXECUTE ask(''executed '')' LOOP found := found + (line ~ '^Steadytext: calls=10')::int; END LOOP;
+        CREATE TABLE lines AS SELECT found; END \$\$; SELECT found FROM lines)), 1, 'in a function, too');
+    is($cluster->try_sql(q(PREPARE broken AS SELECT steadytext_generate('!fault:error ' || i) FROM generate_series(1, 2) i; EXPLAIN (ANALYZE) EXECUTE broken))->{state}, '38000', 'one that fails there');
+    like($cluster->sql(qq($prepare EXPLAIN (ANALYZE) EXECUTE ask('executed '); SELECT steadytext_generate('between'); EXPLAIN (ANALYZE) EXECUTE ask('executed '))), qr/calls=10 hits=10.*calls=10 hits=10/s, 'each by itself');
     $cluster->sql(q(CREATE TABLE spread AS SELECT 'spread ' || i AS body FROM generate_series(1, 200) i; ALTER TABLE spread SET (parallel_workers = 3); ANALYZE spread));
     my $parallel = join ' ', map { "SET $_;" } 'min_parallel_table_scan_size = 0', 'parallel_setup_cost = 0', 'parallel_tuple_cost = 0', 'max_parallel_workers_per_gather = 3', 'parallel_leader_participation = off';
     for my $read_ahead ('on', 'off') {
