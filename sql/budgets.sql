@@ -187,12 +187,12 @@ REVOKE ALL ON FUNCTION public.steadytext_price_set(text, numeric, numeric) FROM 
 
 CREATE FUNCTION _steadytext.explain(query text)
 RETURNS TABLE (call text, model text, row_count bigint, calls bigint, distinct_calls bigint, cached_share float8,
-               prompt_tokens bigint, completion_tokens bigint, seconds float8, cost numeric)
+               prompt_tokens bigint, completion_tokens bigint, seconds float8, cost numeric, row_by_row text)
 AS 'MODULE_PATHNAME', 'steadytext_explain' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 2 COST 100000;
 
 CREATE FUNCTION public.steadytext_explain(query text)
 RETURNS TABLE (call text, model text, row_count bigint, calls bigint, distinct_calls bigint, cached_share float8,
-               prompt_tokens bigint, completion_tokens bigint, seconds float8, cost numeric)
+               prompt_tokens bigint, completion_tokens bigint, seconds float8, cost numeric, row_by_row text)
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 AS $$ SELECT * FROM _steadytext.explain(query) $$;
 COMMENT ON FUNCTION public.steadytext_explain(text) IS

@@ -1,12 +1,14 @@
 -- Read-ahead: which plans have it, and that nobody could tell from the rows. t/250_read_ahead.pl sees it from the daemon's side, t/251_read_ahead_queries.pl
 -- compares many queries.
 BEGIN;
-SELECT plan(64);
+SELECT plan(116);
 
 CREATE TABLE docs (id int PRIMARY KEY, body text, answer text);
 INSERT INTO docs SELECT i, 'text ' || i FROM generate_series(1, 200) i;
 CREATE TABLE notes (doc int, note text);
 INSERT INTO notes SELECT i % 50, 'note ' || i FROM generate_series(1, 100) i;
+CREATE TYPE kind AS ENUM ('open', 'closed');
+CREATE TABLE typed (id int, body text, kind kind, data jsonb, tags text[], seen timestamptz);
 ANALYZE docs, notes;
 SET LOCAL enable_sort = off;  -- by id, the rows come from the index as they are asked for
 SET LOCAL max_parallel_workers_per_gather = 0;
@@ -51,13 +53,20 @@ SELECT ok(reads_ahead(query), query) FROM (VALUES
     ('DELETE FROM docs WHERE steadytext_generate(body) = ''x'''),
     ('SELECT id FROM docs WHERE id < 5 OR steadytext_generate(body) = ''x'''),
     ('SELECT id < 5 AND steadytext_generate(body) = ''x'' FROM docs'),
+    ('SELECT CASE WHEN id < 5 THEN steadytext_generate(body) END FROM docs'),
+    ('SELECT CASE WHEN steadytext_if(''it is short'', body) THEN ''short'' ELSE steadytext_generate(body) END FROM docs'),
+    ('SELECT coalesce(answer, steadytext_generate(body)) FROM docs'),
+    ('SELECT count(steadytext_generate(body)) FILTER (WHERE id < 5) FROM docs'),
+    ('SELECT steadytext_generate(''again: '' || steadytext_generate(body)) FROM docs'),
+    ('SELECT string_agg(steadytext_generate(body), '','') FROM docs WHERE steadytext_if(''it is short'', body)'),
     ('SELECT n.note FROM docs d JOIN notes n ON n.doc = d.id AND steadytext_generate(d.body || n.note) = ''x''')) q(query);
 
 -- Not where the call might not be made, or where reading a row early might be noticed.
 SELECT ok(NOT reads_ahead(query), query) FROM (VALUES
     ('SELECT body FROM docs'),
-    ('SELECT CASE WHEN id < 5 THEN steadytext_generate(body) END FROM docs'),
-    ('SELECT coalesce(answer, steadytext_generate(body)) FROM docs'),
+    ('SELECT CASE id WHEN 5 THEN steadytext_generate(body) END FROM docs'),
+    ('SELECT CASE WHEN opaque(body) = ''x'' THEN steadytext_generate(body) END FROM docs'),
+    ('SELECT coalesce(opaque(answer), steadytext_generate(body)) FROM docs'),
     ('SELECT id FROM docs WHERE opaque(body) = ''x'' OR steadytext_generate(body) = ''x'''),
     ('SELECT steadytext_generate(opaque(body)) FROM docs'),
     ('SELECT steadytext_generate(body || random()) FROM docs'),
@@ -66,7 +75,7 @@ SELECT ok(NOT reads_ahead(query), query) FROM (VALUES
     ('SELECT steadytext_generate(body) FROM docs WHERE 10 / (id - 100) < 5'),
     ('SELECT steadytext_generate(body) FROM (SELECT opaque(body) AS body FROM docs OFFSET 0) q'),
     ('SELECT 1 WHERE EXISTS (SELECT 1 FROM docs WHERE steadytext_generate(body) = ''x'')'),
-    ('SELECT count(steadytext_generate(body)) FILTER (WHERE id < 5) FROM docs'),
+    ('SELECT count(steadytext_generate(body)) FILTER (WHERE opaque(body) = ''x'') FROM docs'),
     ('SELECT n.note FROM docs d JOIN notes n ON n.doc = d.id AND steadytext_generate(d.body) = ''x'''),  -- one row for each note
     ('DECLARE c CURSOR FOR SELECT steadytext_generate(body) FROM docs')) q(query);
 SET LOCAL steadytext.read_ahead = off;
@@ -75,6 +84,31 @@ SET LOCAL steadytext.read_ahead = on;
 
 SELECT matches(plan_of('SELECT id FROM docs WHERE body LIKE ''t%'' AND steadytext_embed(body) IS NULL'),
     'Filter: \(steadytext_embed\(body, .*\n *Asks Ahead: steadytext_embed\(body, .*\n.*Scan.*docs\n *Filter: \(body ~~', 'the scan keeps what is cheap, and EXPLAIN says what is asked ahead');
+
+-- Why calls are asked row by row.
+SELECT is((SELECT string_agg(substring(call FROM '^\w+') || ': ' || row_by_row, '; ') FROM steadytext_explain(query)), reason, query) FROM (VALUES
+    ('SELECT steadytext_generate(body) FROM docs', NULL),
+    ('SELECT steadytext_generate(opaque(body)) FROM docs', 'steadytext_generate: in its text, opaque() might raise an error'),
+    ('SELECT steadytext_generate(body) FROM docs WHERE 10 / (id - 100) < 5', 'steadytext_generate: among the conditions before it, the operator / might raise an error'),
+    ('SELECT count(steadytext_generate(body)) FROM (SELECT opaque(body) AS body FROM docs OFFSET 0) q', 'steadytext_generate: below it in the plan, opaque() might raise an error'),
+    ('SELECT steadytext_generate(body, id) FROM docs', 'steadytext_generate: an argument beside its text is not the same for all rows'),
+    ('SELECT steadytext_generate(''text'') || body FROM docs', NULL),
+    ('SELECT steadytext_if(body, ''a text'') FROM docs', 'steadytext_if: an argument beside its text is not the same for all rows'),
+    ('SELECT CASE WHEN opaque(body) = ''x'' THEN steadytext_generate(body) END FROM docs', 'steadytext_generate: whether it is made, or with which text, is known in its turn only'),
+    ('UPDATE docs SET body = body RETURNING steadytext_generate(body)', 'steadytext_generate: a row is known once it has been written'),
+    ('SELECT steadytext_generate(body), steadytext_if(''it is short'', opaque(body)) FROM docs', 'steadytext_if: in its text, opaque() might raise an error')) q(query, reason);
+SELECT matches(plan_of('SELECT steadytext_generate(opaque(body)) FROM docs'), 'Asked Row by Row: steadytext_generate\(opaque\(body\), .*\): in its text, opaque\(\) might raise an error', 'EXPLAIN says it too');
+
+-- Conditions and texts that raise no error, with their constants.
+SELECT ok(reads_ahead(query), query) FROM (SELECT format('SELECT steadytext_generate(body) FROM typed WHERE %s', c) FROM (VALUES
+    ('seen > now() - interval ''1 day'''), ('seen > current_date - 7'), ('seen::date = current_date'), ('seen >= date_trunc(''month'', now())'), ('body ~ ''\S'''), ('body !~* ''^(spam|mail)'''), ('id / 10 = 3'),
+    ('kind = ''open'''), ('kind IN (''open'', ''closed'')'), ('data @> ''{"a": 1}'''), ('data ? ''a'''), ('data #>> ''{a,b}'' = ''x'''), ('tags && ARRAY[''x'']'), ('tags[1] = ''x''')) x(c)) q(query);
+SELECT ok(reads_ahead(query), query) FROM (SELECT format('SELECT steadytext_generate(%s) FROM typed', c) FROM (VALUES
+    ('concat(''a'', body)'), ('concat_ws('' '', ''Title:'', body, id)'), ('format(''Title: %s. 100%%'', body)'), ('substring(body FROM 1 FOR 10)'), ('split_part(body, '','', 2)'), ('kind::text'), ('array_to_string(tags, '', '')'),
+    ('tags::text'), ('regexp_replace(body, ''<[^>]+>'', '''', ''g'')'), ('body || (data #>> ''{a}'')')) x(c)) q(query);
+SELECT ok(NOT reads_ahead(query), query) FROM (SELECT format('SELECT steadytext_generate(body) FROM typed WHERE %s', c) FROM (VALUES
+    ('seen > seen - interval ''1 day'''), ('seen > now() - interval ''2000 years'''), ('body ~ body'), ('body ~ ''(a)\1'''), ('body ~ ''a{3}'''), ('id / (id - 3) = 3'), ('split_part(body, '','', 0) = ''x'''),
+    ('substring(body FROM 1 FOR id) = ''x'''), ('format(''%s %s'', body) = ''x'''), ('format(''%I'', body) = ''x''')) x(c)) q(query);
 
 -- The same rows, in order.
 SELECT results_eq($$SELECT id, steadytext_generate(body) FROM docs ORDER BY id$$, $$SELECT id, body FROM docs ORDER BY id$$, 'rows have their own answers');

@@ -36,7 +36,7 @@ Datum vector_of(FunctionCallInfo, std::string_view bytes) {
 }  // namespace
 
 const session::ahead::Function steadytext::functions::kEmbedAhead = {
-    "steadytext_embed", "vddvd", 0, shmem::CallKind::Embed, foresee, begin_ahead, vector_of,
+    "steadytext_embed", "vddvd", 0, shmem::CallKind::Embed, foresee, begin_ahead, vector_of, false,
 };
 
 STEADYTEXT_FUNCTION(steadytext_embed) {

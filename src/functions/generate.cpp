@@ -171,7 +171,8 @@ private:
 }  // namespace
 
 const session::ahead::Function steadytext::functions::kGenerateAhead = {
-    "steadytext_generate", "vdddvvvvvd", 0, shmem::CallKind::Generate, foresee_prompt, begin_ahead<request_of>, text_of,
+    "steadytext_generate",   "vdddvvvvvd", 0,    shmem::CallKind::Generate, foresee_prompt,
+    begin_ahead<request_of>, text_of,      true,
 };
 
 STEADYTEXT_FUNCTION(steadytext_generate) {

@@ -210,17 +210,18 @@ namespace steadytext::functions {
 using shmem::CallKind;
 
 const session::ahead::Function kIfAhead = {
-    "steadytext_if", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<if_request>, if_value, yes_or_no,
+    "steadytext_if", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<if_request>, if_value, true, yes_or_no,
 };
 const session::ahead::Function kClassifyAhead = {
-    "steadytext_classify", "vvv", 0, CallKind::Choice, foresee<0>, begin_ahead<classify_request>, text_of, labels_of,
+    "steadytext_classify",         "vvv",   0,    CallKind::Choice, foresee<0>,
+    begin_ahead<classify_request>, text_of, true, labels_of,
 };
 const session::ahead::Function kClassifyAllAhead = {
     "steadytext_classify_all", "vvv", 0, CallKind::Json, foresee<0>, begin_ahead<classify_all_request>,
-    classify_all_value,
+    classify_all_value,        false,
 };
 const session::ahead::Function kScoreAhead = {
-    "steadytext_score", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<score_request>, score_value, marks,
+    "steadytext_score", "vvv", 1, CallKind::Choice, foresee<1>, begin_ahead<score_request>, score_value, true, marks,
 };
 
 }  // namespace steadytext::functions

@@ -79,19 +79,27 @@ GenerationRequest choice_request(FunctionCallInfo fcinfo) {
 namespace steadytext::functions {
 
 const session::ahead::Function kJsonAhead = {
-    "steadytext_generate_json", "vvddddv", 0, shmem::CallKind::Json, foresee_prompt, begin_ahead<json_request>, text_of,
+    "steadytext_generate_json", "vvddddv", 0,    shmem::CallKind::Json, foresee_prompt,
+    begin_ahead<json_request>,  text_of,   true,
 };
 const session::ahead::Function kWrittenJsonAhead = {
-    "steadytext_generate_json_written", "vvddddv", 0, shmem::CallKind::Json, foresee_prompt,
-    begin_ahead<written_json_request>,  text_of,
+    "steadytext_generate_json_written", "vvddddv", 0,    shmem::CallKind::Json, foresee_prompt,
+    begin_ahead<written_json_request>,  text_of,   true,
 };
 const session::ahead::Function kRegexAhead = {
-    "steadytext_generate_regex", "vvddddv", 0, shmem::CallKind::Regex, foresee_prompt,
-    begin_ahead<regex_request>,  text_of,
+    "steadytext_generate_regex", "vvddddv", 0,    shmem::CallKind::Regex, foresee_prompt,
+    begin_ahead<regex_request>,  text_of,   true,
 };
 const session::ahead::Function kChoiceAhead = {
-    "steadytext_generate_choice", "vvddddv", 0,          shmem::CallKind::Choice, foresee_prompt,
-    begin_ahead<choice_request>,  text_of,   choices_of,
+    "steadytext_generate_choice",
+    "vvddddv",
+    0,
+    shmem::CallKind::Choice,
+    foresee_prompt,
+    begin_ahead<choice_request>,
+    text_of,
+    true,
+    choices_of,
 };
 
 }  // namespace steadytext::functions

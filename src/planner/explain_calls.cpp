@@ -17,6 +17,7 @@
 #include "src/planner/find_calls.hpp"
 #include "src/planner/calm.hpp"
 #include "src/planner/read_ahead.hpp"
+#include "src/planner/row_by_row.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/one_statement.hpp"
 #include "src/pg/own_table.hpp"
@@ -77,6 +78,7 @@ struct Asked {
     std::int64_t distinct = 0, once = 0;    // of calls with the cache
     std::int64_t cached = 0;                // of the distinct
     bool uses_cache = true;
+    bool is_told = true;  // false: nobody knows how many rows ask, or what, before other calls have been answered
     double prompt_tokens = 0, most_answer_tokens = 0;  // as estimated, of the distinct
     // Of those in the cache, as a daemon had counted them.
     double told_prompt = 0, told_answer = 0, estimated_of_told = 0;
@@ -212,11 +214,26 @@ bool has_price(Priced &priced) {
     return priced.is_known;
 }
 
+constexpr int kColumns = 11;
+
+// What is made row by row has no more than that: nobody knows before how many of the rows ask.
+void put_row_by_row(ReturnSetInfo *result, const RowByRow &call) {
+    const Plan *rows = call.plan->lefttree != nullptr ? call.plan->lefttree : call.plan;
+    Datum values[kColumns] = {};
+    bool nulls[kColumns];
+    std::fill(std::begin(nulls), std::end(nulls), true);
+    const auto set = [&](int column, Datum value) { values[column] = value, nulls[column] = false; };
+    set(0, CStringGetTextDatum(call.text));
+    set(2, Int64GetDatum(static_cast<std::int64_t>(std::llround(rows->plan_rows))));
+    set(10, CStringGetTextDatum(call.reason));
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
 double in_milliseconds(double seconds) { return std::round(seconds * 1000) / 1000; }
 
 void put(ReturnSetInfo *result, const Asked &asked, double rows, bool is_sampled) {
-    Datum values[10] = {};
-    bool nulls[std::size(values)];
+    Datum values[kColumns] = {};
+    bool nulls[kColumns];
     std::fill(std::begin(nulls), std::end(nulls), true);
     const auto set = [&](int column, Datum value) { values[column] = value, nulls[column] = false; };
     const auto count = [&](int column, double value) {
@@ -323,6 +340,7 @@ void explain_scan(const Explained &explained, CustomScanState *node) {
         asked[i].function = function_of(call->funcid);
         asked[i].text = deparse_expression(reinterpret_cast<Node *>(call), context, false, false);
         asked[i].seen = make_seen();
+        asked[i].is_told = !depends_on_answers(*plan, i);
     }
     double rows = below->plan_rows;
     const bool is_sampled = explained.may_read && is_independent(*plan, explained) &&
@@ -342,7 +360,7 @@ void explain_scan(const Explained &explained, CustomScanState *node) {
         rows = read.is_all ? static_cast<double>(read.rows) : std::max(rows, static_cast<double>(read.rows));
     }
     for (int i = 0; i < count; i++)
-        put(explained.result, asked[i], limited(rows, reading), is_sampled);
+        put(explained.result, asked[i], limited(rows, reading), is_sampled && asked[i].is_told);
 }
 
 bool explain_scans(PlanState *state, void *context) {
@@ -384,7 +402,8 @@ PlannedStmt *without_writes(const PlannedStmt *statement) {
 }
 
 void explain(const char *text, ReturnSetInfo *result) {
-    PlannedStmt *statement = plan_with_calls(pg::one_statement(text), text);
+    List *row_by_row = NIL;
+    PlannedStmt *statement = plan_with_calls(pg::one_statement(text), text, row_by_row);
     PlannedStmt *reading = without_writes(statement);
     const bool may_read = !statement->hasModifyingCTE && !(IsA(statement->planTree, ModifyTable) &&
                                                            is_written_elsewhere(outerPlan(statement->planTree)));
@@ -399,6 +418,9 @@ void explain(const char *text, ReturnSetInfo *result) {
     if (IsA(statement->planTree, ModifyTable))
         explained.rechecks = reinterpret_cast<const ModifyTable *>(statement->planTree)->epqParam;
     (void)explain_scans(query->planstate, &explained);
+    ListCell *cell;
+    foreach (cell, row_by_row)
+        put_row_by_row(result, *static_cast<const RowByRow *>(lfirst(cell)));
     if (may_read)
         ExecutorFinish(query);
     ExecutorEnd(query);

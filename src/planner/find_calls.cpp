@@ -10,7 +10,6 @@ extern "C" {
 #include "catalog/pg_index.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
-#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
@@ -95,87 +94,6 @@ const Function *called(const Node *node) {
 
 bool find_call(Node *node, void *) {
     return node != nullptr && (called(node) != nullptr || expression_tree_walker(node, pg::walker(find_call), nullptr));
-}
-
-bool has_column(Node *node, void *) {
-    return node != nullptr && (IsA(node, Var) || expression_tree_walker(node, pg::walker(has_column), nullptr));
-}
-
-bool is_given(const Node *node) {
-    return IsA(node, Const) || (IsA(node, Param) && as<Param>(node)->paramkind == PARAM_EXTERN);
-}
-
-bool can_begin(const FuncExpr &call, const Function &function, const Ground &ground) {
-    if (list_length(call.args) <= function.varying || call.funcvariadic ||
-        static_cast<std::size_t>(list_length(call.args)) > strlen(function.arguments))
-        return false;
-    ListCell *cell;
-    foreach (cell, call.args) {
-        Node *argument = static_cast<Node *>(lfirst(cell));
-        if (foreach_current_index(cell) == function.varying
-                ? !(is_harmless(argument, ground) && has_column(argument, nullptr))
-                : !is_given(argument))
-            return false;
-    }
-    return true;
-}
-
-// ---- guards ---------------------------------------------------------------------------------------------------------
-
-// Each is compared with all that are there. Those beyond are asked in their turn.
-constexpr int kMaxCalls = 1000;
-
-void add_call(FuncExpr *call, Collected &calls) {
-    if (list_length(calls.calls) >= kMaxCalls)
-        return;
-    CHECK_FOR_INTERRUPTS();
-    if (calls.guard != nullptr && !may_look_at(calls.guard, calls.ground))  // each call gets a copy
-        return;
-    ListCell *cell;
-    foreach (cell, calls.calls)
-        if (equal(lfirst(cell), call) && equal(list_nth(calls.guards, foreach_current_index(cell)), calls.guard))
-            return;
-    calls.calls = lappend(calls.calls, call);
-    calls.guards = lappend(calls.guards, calls.guard);
-}
-
-Expr *both(Expr *guard, Expr *other) {
-    return guard == nullptr ? other : makeBoolExpr(AND_EXPR, list_make2(guard, other), -1);
-}
-
-// Of AND and OR, those behind the first are looked at only if those before it do not decide.
-void collect_of_conditions(const BoolExpr &conditions, Collected &calls) {
-    int first = 0;
-    while (first < list_length(conditions.args) && !has_call(list_nth(conditions.args, first)))
-        first++;
-    if (first == list_length(conditions.args))
-        return;
-    Expr *around = calls.guard;
-    if (first > 0) {
-        List *before = list_truncate(list_copy(conditions.args), first);
-        if (!is_harmless(before, calls.ground))
-            return;
-        auto *undecided = makeNode(BooleanTest);
-        undecided->arg = list_length(before) == 1 ? static_cast<Expr *>(linitial(before))
-                                                  : makeBoolExpr(conditions.boolop, before, -1);
-        undecided->booltesttype = conditions.boolop == AND_EXPR ? IS_NOT_FALSE : IS_NOT_TRUE;
-        undecided->location = -1;
-        calls.guard = both(around, reinterpret_cast<Expr *>(undecided));
-    }
-    collect_calls(static_cast<Node *>(list_nth(conditions.args, first)), calls);
-    calls.guard = around;
-}
-
-// Adds the arguments of aggregates.
-bool collect_of_aggregates(Node *node, void *calls) {
-    if (node == nullptr)
-        return false;
-    if (!IsA(node, Aggref))
-        return expression_tree_walker(node, pg::walker(collect_of_aggregates), calls);
-    const auto *aggregate = as<Aggref>(node);
-    if (aggregate->aggfilter == nullptr && !DO_AGGSPLIT_COMBINE(aggregate->aggsplit))
-        collect_calls(aggregate->args, *static_cast<Collected *>(calls));
-    return false;
 }
 
 // ---- the calls of a statement ---------------------------------------------------------------------------------------
@@ -317,56 +235,6 @@ const Function *function_of(Oid oid) {
 
 bool has_call(const void *expression) {
     return find_call(static_cast<Node *>(const_cast<void *>(expression)), nullptr);
-}
-
-void collect_calls(const List *expressions, Collected &calls) {
-    ListCell *cell;
-    foreach (cell, expressions)
-        collect_calls(static_cast<Node *>(lfirst(cell)), calls);
-}
-
-void collect_calls(Node *node, Collected &calls) {
-    if (node == nullptr)
-        return;
-    switch (nodeTag(node)) {
-    case T_FuncExpr: {
-        auto *call = reinterpret_cast<FuncExpr *>(node);
-        if (const Function *function = called(node); function != nullptr && can_begin(*call, *function, calls.ground))
-            add_call(call, calls);
-        else
-            collect_calls(call->args, calls);
-        return;
-    }
-    case T_TargetEntry:
-        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<TargetEntry *>(node)->expr), calls);
-    case T_OpExpr:
-    case T_DistinctExpr:
-        return collect_calls(reinterpret_cast<OpExpr *>(node)->args, calls);
-    case T_ScalarArrayOpExpr:
-        return collect_calls(reinterpret_cast<ScalarArrayOpExpr *>(node)->args, calls);
-    case T_BoolExpr:
-        return collect_of_conditions(*reinterpret_cast<BoolExpr *>(node), calls);
-    case T_RelabelType:
-        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<RelabelType *>(node)->arg), calls);
-    case T_CollateExpr:
-        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<CollateExpr *>(node)->arg), calls);
-    case T_CoerceViaIO:
-        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<CoerceViaIO *>(node)->arg), calls);
-    case T_NullTest:
-        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<NullTest *>(node)->arg), calls);
-    case T_BooleanTest:
-        return collect_calls(reinterpret_cast<Node *>(reinterpret_cast<BooleanTest *>(node)->arg), calls);
-    case T_ArrayExpr:
-        return collect_calls(reinterpret_cast<ArrayExpr *>(node)->elements, calls);
-    case T_RowExpr:
-        return collect_calls(reinterpret_cast<RowExpr *>(node)->args, calls);
-    default:
-        return;
-    }
-}
-
-void collect_calls_of_aggregates(const List *expressions, Collected &calls) {
-    (void)collect_of_aggregates(reinterpret_cast<Node *>(const_cast<List *>(expressions)), &calls);
 }
 
 CallsOfStatement calls_of_statement(Query *query) {

@@ -1,10 +1,9 @@
 // Finds calls of this extension's functions in expressions, and whether a statement makes any others.
 //
-// Called by read_ahead_plan.cpp and read_ahead_scan.cpp. Regime: pg.
+// Called by collect_calls.cpp, read_ahead_plan.cpp, read_ahead_scan.cpp and others of this folder. Regime: pg.
 #pragma once
 
 #include "src/pg/postgres.hpp"
-#include "src/planner/harmless.hpp"
 #include "src/session/ahead.hpp"
 
 extern "C" {
@@ -24,20 +23,6 @@ void find_calls_of(std::span<const session::ahead::Function *const> functions);
 
 // Whether there is a call of such a function in the expression, or the list of expressions.
 [[nodiscard]] bool has_call(const void *expression);
-
-struct Collected {
-    const Ground &ground;
-    List *calls = NIL;
-    List *guards = NIL;     // for each call, what must be true of the row for the call to be made; null: nothing
-    Expr *guard = nullptr;  // of the expression at hand
-};
-
-// Adds the calls that can be begun ahead, and are made for certain when all of the expressions are evaluated and the
-// guard is true. A guard is harmless.
-void collect_calls(const List *expressions, Collected &calls);
-void collect_calls(Node *expression, Collected &calls);
-// The same for the arguments of the aggregates in the expressions, which are evaluated for each row of the input.
-void collect_calls_of_aggregates(const List *expressions, Collected &calls);
 
 // The calls that a statement makes, as it is written.
 struct CallsOfStatement {

@@ -16,8 +16,9 @@ namespace steadytext::planner {
 struct Ground {
     const PlannedStmt *statement;
     const Bitmapset *given;
-    int *
-        looks;  // left: of nodes, for all that is asked about the statement, as a part of a plan may be used many times
+    // Left: of nodes, for all that is asked about the statement, as a part of a plan may be used many times.
+    int *looks;
+    const Node **culprit = nullptr;  // of the last "no": the part of an expression that is not harmless
 };
 // False once there are none left: then the answer is "no". Serves interrupts.
 [[nodiscard]] bool looks_on(const Ground &ground);

@@ -2,7 +2,7 @@
 // docs/read-ahead.md says what users see of it.
 //
 //   planner hook (read_ahead_plan.cpp)    puts a custom scan under the first node that makes calls for each of its rows
-//                                         (find_calls.hpp)
+//                                         (collect_calls.hpp)
 //   custom scan (read_ahead_scan.cpp)     takes rows from below before they are asked for, and begins their calls
 //   the functions (src/functions)         are evaluated by the executor as ever, and take what was begun
 //                                         (src/session/ahead.hpp)
@@ -34,7 +34,8 @@ void install_read_ahead(std::span<const session::ahead::Function *const> functio
 extern const CustomScanMethods kScanMethods;
 void register_scan();
 
-// The scan's custom_private. `custom_exprs` are the calls, over the rows from below.
+// The scan's custom_private. `custom_exprs` are the calls, over the rows from below and the values of calls before them,
+// which are further columns (collect_calls.hpp).
 struct Reading {
     bool is_whole;       // all rows from below are wanted, unless the statement as a whole is not run to its end
     bool is_top;         // its rows are the statement's
@@ -43,11 +44,15 @@ struct Reading {
     bool are_all_calls;  // the statement makes no other calls
     List *guards;        // for each call, what must be true of a row for it to be made; null: nothing
 };
-// The plan of a statement, with the scans of read-ahead whatever the setting says, and without parallel workers.
-[[nodiscard]] PlannedStmt *plan_with_calls(Query *query, const char *text);
+// The plan of a statement, with the scans of read-ahead whatever the setting says, and without parallel workers. And the
+// calls that it makes row by row (row_by_row.hpp).
+[[nodiscard]] PlannedStmt *plan_with_calls(Query *query, const char *text, List *&row_by_row);
+
+// Whether a call of the scan, or its text, depends on what others of the row are answered.
+[[nodiscard]] bool depends_on_answers(const CustomScan &scan, int call);
 
 // For steadytext_explain(): how many of a scan's rows are read, and of how many of them the calls are told (null: the row
-// makes none). Times are CLOCK_MONOTONIC's.
+// makes none), but of calls that depend on answers. Times are CLOCK_MONOTONIC's.
 struct ReadUpTo {
     std::int64_t told_at_least, told_at_most;  // rows; between the two, until told_until_us
     std::int64_t told_until_us, read_until_us;

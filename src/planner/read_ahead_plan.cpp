@@ -1,15 +1,12 @@
-// Puts custom scans under the nodes of a finished plan that make calls for each row: see read_ahead.hpp. Regime: pg.
-//
-// A scan, join, window or Gather that makes calls is parted: it keeps the quals before the first call and gives plain columns and
-// values of window functions, and the custom scan above it has the other quals and the target list. Under an aggregate or a Result the custom scan hands on
-// rows as they are.
+// Goes through a finished plan, and tells each node that makes calls for its rows how many of them are wanted: see
+// read_ahead.hpp. place_scans.cpp puts the custom scans there. Regime: pg.
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/read_ahead.hpp"
 #include "src/guc.hpp"
 #include "src/planner/find_calls.hpp"
 #include "src/planner/calm.hpp"
-#include "src/planner/columns.hpp"
 #include "src/planner/cursor_place.hpp"
+#include "src/planner/place_scans.hpp"
 #include "src/planner/reorder.hpp"
 
 extern "C" {
@@ -29,70 +26,10 @@ namespace steadytext::planner {
 namespace {
 
 planner_hook_type next_planner = nullptr;
-bool is_explaining = false;
 
 template <class Node>
 const Node *as(const void *node) {
     return static_cast<const Node *>(node);
-}
-
-// ---- columns of the custom scan -------------------------------------------------------------------------------------
-
-bool is_record(Oid type) { return type == RECORDOID; }
-
-Var *column_of(const Node *value, int varno, int number) {
-    return makeVar(varno, static_cast<AttrNumber>(number), exprType(value), exprTypmod(value), exprCollation(value), 0);
-}
-
-// Columns and window functions become columns of the custom scan, by their place in a list of them.
-Node *renumbered(Node *node, void *columns) {
-    if (node == nullptr)
-        return nullptr;
-    if (!IsA(node, Var) && !IsA(node, WindowFunc))
-        return expression_tree_mutator(node, pg::mutator(renumbered), columns);
-    const int place = static_cast<const Columns *>(columns)->place_of(node);
-    if (place < 0)
-        elog(ERROR, "a column of a plan is not among those of the plan below it");
-    return reinterpret_cast<Node *>(column_of(node, INDEX_VAR, place + 1));
-}
-
-List *renumbered(const List *nodes, const Columns &columns) {
-    return reinterpret_cast<List *>(
-        renumbered(reinterpret_cast<Node *>(const_cast<List *>(nodes)), const_cast<Columns *>(&columns)));
-}
-
-// As renumbered(), where each column of the plan below has kept its number.
-Node *moved(Node *node, void *context) {
-    if (node == nullptr)
-        return nullptr;
-    if (!IsA(node, Var))
-        return expression_tree_mutator(node, pg::mutator(moved), context);
-    Var *column = static_cast<Var *>(copyObjectImpl(node));
-    column->varno = INDEX_VAR;
-    return reinterpret_cast<Node *>(column);
-}
-
-// The columns of the plan below, as `varno` names them.
-List *columns_of(const Plan *plan, int varno) {
-    List *entries = NIL;
-    ListCell *cell;
-    foreach (cell, plan->targetlist) {
-        const auto *entry = static_cast<const TargetEntry *>(lfirst(cell));
-        const Node *value = reinterpret_cast<const Node *>(entry->expr);
-        Var *column = column_of(value, varno, entry->resno);
-        char *name = entry->resname != nullptr ? pstrdup(entry->resname) : nullptr;
-        entries =
-            lappend(entries, makeTargetEntry(reinterpret_cast<Expr *>(column), entry->resno, name, entry->resjunk));
-    }
-    return entries;
-}
-
-bool has_record(const List *entries) {
-    ListCell *cell;
-    foreach (cell, entries)
-        if (is_record(exprType(reinterpret_cast<const Node *>(static_cast<const TargetEntry *>(lfirst(cell))->expr))))
-            return true;
-    return false;
 }
 
 // ---- plans ----------------------------------------------------------------------------------------------------------
@@ -104,14 +41,7 @@ struct Want {
     bool marks = false;  // a merge join goes back in them
 };
 
-struct Walk {
-    PlannedStmt *statement;
-    Ground ground;
-    int last_id;
-    List *scans = NIL;  // that were added
-};
-
-Plan *visit(Walk &walk, Plan *plan, const Want &want);
+Plan *visit(Placing &placing, Plan *plan, const Want &want);
 
 Want without_limits(Want want) {
     want.reading.is_top = false;
@@ -165,15 +95,15 @@ Want want_of_worker(const Want &want, int workers) {
     return mine;
 }
 
-void visit_list(Walk &walk, List *plans, const Want &want) {
+void visit_list(Placing &placing, List *plans, const Want &want) {
     ListCell *cell;
     foreach (cell, plans)
-        lfirst(cell) = visit(walk, static_cast<Plan *>(lfirst(cell)), want);
+        lfirst(cell) = visit(placing, static_cast<Plan *>(lfirst(cell)), want);
 }
 
-void visit_inputs(Walk &walk, Plan *plan, const Want &want) {
-    const auto visit_left = [&](const Want &of_left) { plan->lefttree = visit(walk, plan->lefttree, of_left); };
-    const auto visit_right = [&](const Want &of_right) { plan->righttree = visit(walk, plan->righttree, of_right); };
+void visit_inputs(Placing &placing, Plan *plan, const Want &want) {
+    const auto visit_left = [&](const Want &of_left) { plan->lefttree = visit(placing, plan->lefttree, of_left); };
+    const auto visit_right = [&](const Want &of_right) { plan->righttree = visit(placing, plan->righttree, of_right); };
     switch (nodeTag(plan)) {
     case T_ModifyTable:
     case T_Sort:
@@ -205,13 +135,13 @@ void visit_inputs(Walk &walk, Plan *plan, const Want &want) {
         return visit_left(want_of_worker(want, reinterpret_cast<GatherMerge *>(plan)->num_workers));
     case T_SubqueryScan: {
         auto *scan = reinterpret_cast<SubqueryScan *>(plan);
-        scan->subplan = visit(walk, scan->subplan, plan->qual == NIL ? want : without_limits(want));
+        scan->subplan = visit(placing, scan->subplan, plan->qual == NIL ? want : without_limits(want));
         return;
     }
     case T_Append:
-        return visit_list(walk, reinterpret_cast<Append *>(plan)->appendplans, without_limits(want));
+        return visit_list(placing, reinterpret_cast<Append *>(plan)->appendplans, without_limits(want));
     case T_MergeAppend:
-        return visit_list(walk, reinterpret_cast<MergeAppend *>(plan)->mergeplans, without_limits(want));
+        return visit_list(placing, reinterpret_cast<MergeAppend *>(plan)->mergeplans, without_limits(want));
     case T_NestLoop:
         visit_left(without_limits(want));
         return visit_right(want_of_inner(*reinterpret_cast<Join *>(plan), want));
@@ -233,7 +163,7 @@ void visit_inputs(Walk &walk, Plan *plan, const Want &want) {
 }
 
 // Subplans that are run once, on their own: a CTE, a value, an array.
-void visit_subplans(Walk &walk, const Plan *plan) {
+void visit_subplans(Placing &placing, const Plan *plan) {
     ListCell *cell;
     foreach (cell, plan->initPlan) {
         const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
@@ -246,31 +176,10 @@ void visit_subplans(Walk &walk, const Plan *plan) {
             want = some_of_it(want);
         else if (subplan->subLinkType != ARRAY_SUBLINK)
             continue;
-        ListCell *place = list_nth_cell(walk.statement->subplans, subplan->plan_id - 1);
-        lfirst(place) = visit(walk, static_cast<Plan *>(lfirst(place)), want);
+        ListCell *place = list_nth_cell(placing.statement->subplans, subplan->plan_id - 1);
+        lfirst(place) = visit(placing, static_cast<Plan *>(lfirst(place)), want);
     }
 }
-
-CustomScan *make_scan(Walk &walk, const Plan *above_or_same, Plan *below, const Reading &reading) {
-    CustomScan *scan = makeNode(CustomScan);
-    scan->scan.plan = *above_or_same;  // costs, rows, parameters
-    scan->scan.plan.type = T_CustomScan;
-    scan->scan.plan.parallel_aware = false;
-    scan->scan.plan.async_capable = false;
-    scan->scan.plan.plan_node_id = ++walk.last_id;
-    scan->scan.plan.lefttree = below;
-    scan->scan.plan.righttree = nullptr;
-    scan->scan.plan.initPlan = NIL;
-    scan->scan.plan.qual = NIL;
-    scan->scan.scanrelid = 0;
-    scan->custom_private = write_reading(reading);
-    scan->custom_scan_tlist = columns_of(below, OUTER_VAR);
-    scan->methods = &kScanMethods;
-    walk.scans = lappend(walk.scans, scan);
-    return scan;
-}
-
-bool is_join(const Plan *plan) { return IsA(plan, NestLoop) || IsA(plan, HashJoin) || IsA(plan, MergeJoin); }
 
 bool makes_calls_by_itself(const Plan *plan) {
     switch (nodeTag(plan)) {
@@ -294,108 +203,22 @@ bool makes_calls_by_itself(const Plan *plan) {
     }
 }
 
-int first_with_call(const List *quals) {
-    int i = 0;
-    for (; i < list_length(quals); i++)
-        if (has_call(list_nth(quals, i)))
-            break;
-    return i;
-}
+bool is_wanted_once(const Want &want) { return want.some && !want.marks; }
 
-bool has_multiple_assignment(const List *entries) {
-    ListCell *cell;
-    foreach (cell, entries) {
-        const Node *value = reinterpret_cast<const Node *>(static_cast<const TargetEntry *>(lfirst(cell))->expr);
-        if (IsA(value, SubPlan) && as<SubPlan>(value)->subLinkType == MULTIEXPR_SUBLINK)
-            return true;
-    }
-    return false;
-}
-
-// Those that reorder.cpp has put there, and of outer joins those of WHERE.
-bool takes_conditions(const Join &join) { return join.jointype != JOIN_FULL; }
-
-// A node that makes calls is parted in two.
-Plan *parted(Walk &walk, Plan *plan, const Want &want) {
-    const int kept = first_with_call(plan->qual);
-    List *early = list_copy(plan->qual), *late = list_copy_tail(plan->qual, kept);
-    early = list_truncate(early, kept);
-    if (is_join(plan) && ((late != NIL && !takes_conditions(*as<Join>(plan))) || has_call(as<Join>(plan)->joinqual)))
-        return plan;
-    Collected calls{.ground = walk.ground};
-    if (late != NIL)
-        collect_calls(static_cast<Node *>(linitial(late)), calls);
-    else
-        collect_calls(plan->targetlist, calls);
-    if (calls.calls == NIL || !is_harmless(early, walk.ground) || has_multiple_assignment(plan->targetlist) ||
-        !is_calm(plan, walk.ground, true))
-        return plan;
-
-    Columns columns;
-    if (!columns.take(plan->targetlist, walk.ground) || !columns.take(late, walk.ground))
-        return plan;
-    List *entries = NIL;
-    for (int i = 0; i < list_length(columns.all()); i++)
-        entries = lappend(entries, makeTargetEntry(static_cast<Expr *>(copyObjectImpl(list_nth(columns.all(), i))),
-                                                   static_cast<AttrNumber>(i + 1), nullptr, false));
-    if (has_record(entries) || !is_harmless(entries, walk.ground))
-        return plan;
-
-    Reading reading = want.reading;
-    if (late != NIL)
-        reading.most = 0;
-    reading.guards = renumbered(calls.guards, columns);
-    List *output = renumbered(plan->targetlist, columns);
-    List *quals = renumbered(late, columns);
-    List *asked = renumbered(calls.calls, columns);
-    List *subplans = plan->initPlan;
-    const Plan as_before = *plan;
-    plan->targetlist = entries;
-    plan->qual = early;
-    plan->initPlan = NIL;
-    CustomScan *scan = make_scan(walk, &as_before, plan, reading);
-    scan->scan.plan.targetlist = output;
-    scan->scan.plan.qual = quals;
-    scan->scan.plan.initPlan = subplans;
-    scan->custom_exprs = asked;
-    return &scan->scan.plan;
-}
-
-// Rows for a node that makes calls of them, as they are.
-void put_under(Walk &walk, Plan *plan, const Want &want) {
-    Plan *below = plan->lefttree;
-    Collected calls{.ground = walk.ground};
-    Want of_rows = want;
-    if (IsA(plan, Agg)) {
-        const auto *aggregate = reinterpret_cast<Agg *>(plan);
-        if (aggregate->groupingSets != NIL || aggregate->chain != NIL)
-            return;
-        collect_calls_of_aggregates(plan->targetlist, calls);
-        collect_calls_of_aggregates(plan->qual, calls);
-        of_rows = aggregate->aggstrategy == AGG_SORTED ? without_limits(want) : all_of_it(want);
-    } else if (plan->qual == NIL) {
-        collect_calls(plan->targetlist, calls);
-    }
-    if (calls.calls == NIL || has_record(below->targetlist) || !is_calm(below, walk.ground))
-        return;
-    of_rows.reading.guards = reinterpret_cast<List *>(moved(reinterpret_cast<Node *>(calls.guards), nullptr));
-    CustomScan *scan = make_scan(walk, below, below, of_rows.reading);
-    scan->scan.plan.targetlist = columns_of(below, INDEX_VAR);
-    scan->custom_exprs = reinterpret_cast<List *>(moved(reinterpret_cast<Node *>(calls.calls), nullptr));
-    plan->lefttree = &scan->scan.plan;
-}
-
-Plan *visit(Walk &walk, Plan *plan, const Want &want) {
+Plan *visit(Placing &placing, Plan *plan, const Want &want) {
     if (plan == nullptr)
         return nullptr;
     check_stack_depth();
-    visit_subplans(walk, plan);
-    visit_inputs(walk, plan, want);
-    if (makes_calls_by_itself(plan))
-        return want.some && !want.marks && !plan->async_capable ? parted(walk, plan, want) : plan;
-    if ((IsA(plan, Agg) || IsA(plan, Result)) && plan->lefttree != nullptr &&
-        ((want.some && !want.marks) || IsA(plan, Agg)))
-        put_under(walk, plan, want);
+    visit_subplans(placing, plan);
+    visit_inputs(placing, plan, want);
+    if (is_wanted_once(want) && makes_calls_by_itself(plan) && !plan->async_capable)
+        return part(placing, plan, want.reading);
+    if (plan->lefttree != nullptr && (IsA(plan, Agg) || (IsA(plan, Result) && is_wanted_once(want))))
+        ask_below(placing, plan, want.reading);
+    else
+        leave_in_turn(placing, plan,
+                      is_wanted_once(want) ? "it is not asked ahead in this place of the plan"
+                                           : "its rows are looked at again, or one of them is enough");
     return plan;
 }
 
@@ -443,24 +266,30 @@ int most_nodes(const Plan *plan) {
     }
 }
 
-void read_ahead(PlannedStmt *statement, const CallsOfStatement &calls) {
-    Walk walk{statement, ground_of(*statement),
-              std::max(most_nodes(statement->planTree), most_nodes_of(statement->subplans))};
+void read_ahead(PlannedStmt *statement, const CallsOfStatement &calls, Noted *noted) {
+    Placing placing{statement, ground_of(*statement),
+                    std::max(most_nodes(statement->planTree), most_nodes_of(statement->subplans))};
+    const Node *culprit = nullptr;
+    placing.ground.culprit = noted != nullptr ? &culprit : nullptr;
+    placing.noted = noted;
     const Want want{
         .some = true,
         .reading = {.is_whole = true, .is_top = true, .most = 0, .processes = 1, .are_all_calls = false, .guards = NIL},
         .marks = false};
-    statement->planTree = visit(walk, statement->planTree, want);
-    if (list_length(walk.scans) != 1 || calls.may_be_others)
+    statement->planTree = visit(placing, statement->planTree, want);
+    if (noted != nullptr)
+        put_into_words(*noted, *statement);
+    if (list_length(placing.scans) != 1 || calls.may_be_others)
         return;
-    auto *scan = static_cast<CustomScan *>(linitial(walk.scans));
+    auto *scan = static_cast<CustomScan *>(linitial(placing.scans));
     Reading reading = read_reading(scan->custom_private);
     reading.are_all_calls = list_length(scan->custom_exprs) == calls.known;
     scan->custom_private = write_reading(reading);
 }
 
 PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo parameters) {
-    const bool reads_ahead = guc::read_ahead || is_explaining;
+    Noted *noted = told_of(query);
+    const bool reads_ahead = guc::read_ahead || (noted != nullptr && noted->reads_ahead);
     const CallsOfStatement calls = reads_ahead ? calls_of_statement(query) : CallsOfStatement();
     PlannedStmt *statement = next_planner != nullptr ? next_planner(query, text, options, parameters)
                                                      : standard_planner(query, text, options, parameters);
@@ -470,20 +299,22 @@ PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo par
     if (guc::reorder)
         put_calls_after_joins(statement, ground_of(*statement));
     if (reads_ahead && !stays)
-        read_ahead(statement, calls);
+        read_ahead(statement, calls, noted);
     return statement;
 }
 
 }  // namespace
 
-PlannedStmt *plan_with_calls(Query *query, const char *text) {
+PlannedStmt *plan_with_calls(Query *query, const char *text, List *&row_by_row) {
     PlannedStmt *volatile planned = nullptr;
-    is_explaining = true;
+    Noted noted{.query = query, .reads_ahead = true};
+    Noted *others = tell(&noted);
     PG_TRY();
     { planned = pg_plan_query(query, text, 0, nullptr); }
     PG_FINALLY();
-    { is_explaining = false; }
+    { (void)tell(others); }
     PG_END_TRY();
+    row_by_row = noted.calls;
     return planned;
 }
 
@@ -502,6 +333,7 @@ Reading read_reading(const List *list) {
 void install_read_ahead(std::span<const session::ahead::Function *const> functions) {
     find_calls_of(functions);
     register_scan();
+    install_row_by_row();
     next_planner = planner_hook;
     planner_hook = plan;
 }

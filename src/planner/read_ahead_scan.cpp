@@ -5,12 +5,13 @@
 //                  ▼
 //             session::ahead
 //
-// It begins a row's calls only after those of all rows before it. A row with a call that would be refused holds back
-// the rows behind it until it has been handed out: so errors come in their order. Where limits bind the calls, a call is
+// It begins a row's calls in their order, and only after those of all rows before it; but a call that depends on the value
+// of another waits until that is answered, and lets the calls of the rows behind it go first. A row with a call that would
+// be refused holds back the rows behind it until it has been handed out: so errors come in their order. Where limits bind the calls, a call is
 // begun only if it is certain to be made, and in its order; one that is to be made later is tried again until its row is
 // the first, and then left to the function. The scan sleeps, and hands on rows as
 // they come, while the cache has the answers; a request that a function has to make by itself wakes it.
-#include "src/pg/compat.hpp"
+#include "src/pg/tree_walk.hpp"
 #include "src/planner/read_ahead.hpp"
 #include "src/planner/find_calls.hpp"
 #include "src/core/clock.hpp"
@@ -48,13 +49,17 @@ struct Asked {
     FunctionCallInfo call;  // filled in row by row
     ExprState **arguments;
     ExprState *guard;  // null: each row makes it
+    List *needs;       // calls before it whose values it depends on
+    bool is_needed;    // by one behind it
 };
 
 struct Row {
     MinimalTuple tuple;
-    Begun **calls;      // as many as are asked; null: left to the function
-    int begun;          // how many of them were looked at
-    bool holds_others;  // one of them would be refused
+    Begun **calls;           // as many as are asked; null: left to the function, or
+    bool *are_null;          // its value is NULL for certain, or it is not made
+    int begun;               // how many of them were looked at
+    bool holds_others;       // one of them would be refused
+    std::uint64_t equal_to;  // a call under way that the next call of the row equals; 0: none
 };
 
 // The node's state, made by PostgreSQL's rules: zeroed, CustomScanState first.
@@ -64,6 +69,8 @@ struct Scan {
     bool has_quals;
     int asked_count;
     Asked *asked;
+    int columns;     // of rows from below; behind them are the values of calls
+    bool has_needs;  // a call depends on another
     bool embeds;
     ExprContext *context;       // of the arguments
     TupleTableSlot *asked_row;  // whose arguments are evaluated
@@ -109,9 +116,11 @@ TupleTableSlot *show(Scan &scan, TupleTableSlot *row) {
     TupleTableSlot *slot = scan.node.ss.ss_ScanTupleSlot;
     slot_getallattrs(row);
     ExecClearTuple(slot);
-    const auto columns = static_cast<std::size_t>(slot->tts_tupleDescriptor->natts);
+    const auto columns = static_cast<std::size_t>(scan.columns);
     memcpy(slot->tts_values, row->tts_values, columns * sizeof(Datum));
     memcpy(slot->tts_isnull, row->tts_isnull, columns * sizeof(bool));
+    for (int i = scan.columns; i < slot->tts_tupleDescriptor->natts; i++)
+        slot->tts_isnull[i] = true;
     return ExecStoreVirtualTuple(slot);
 }
 
@@ -127,8 +136,13 @@ void show(MinimalTuple tuple, TupleTableSlot *slot) {
 void keep(Scan &scan, TupleTableSlot *row) {
     MemoryContext caller = MemoryContextSwitchTo(scan.memory);
     Row &kept = row_at(scan, scan.count++);
+    const auto asked = static_cast<std::size_t>(scan.asked_count);
     kept = {ExecCopySlotMinimalTuple(row),
-            static_cast<Begun **>(palloc0(static_cast<std::size_t>(scan.asked_count) * sizeof(Begun *))), 0, false};
+            static_cast<Begun **>(palloc0(asked * sizeof(Begun *))),
+            static_cast<bool *>(palloc0(asked)),
+            0,
+            false,
+            0};
     scan.bytes += kept.tuple->t_len;
     MemoryContextSwitchTo(caller);
 }
@@ -150,6 +164,7 @@ void drop_row(Scan &scan, Row &row) {
         return;
     (void)retire_calls(scan, row);
     scan.bytes -= row.tuple->t_len;
+    pfree(row.are_null);
     pfree(row.calls);
     pfree(row.tuple);
     row = {};
@@ -183,25 +198,65 @@ void leave_to_functions(const Scan &scan, Row &row) {
     row.begun = scan.asked_count;
 }
 
-// Begins the next call of the row in `asked_row`. False if it is to be begun later.
-bool begin(Scan &scan, Row &row) {
-    const Asked &asked = scan.asked[row.begun];
-    if (!is_made(scan, asked)) {
-        ResetExprContext(scan.context);
-        row.begun++;
+bool have_been_begun(const Scan &scan, const Row &row) { return row.begun == scan.asked_count; }
+
+// Whether the next call of the row waits for another's answer.
+bool awaits_answer(const Scan &scan, const Row &row) {
+    if (row.equal_to != 0 && scan.calls->is_equal_under_way(row.equal_to))
         return true;
+    ListCell *cell;
+    foreach (cell, scan.asked[row.begun].needs)
+        if (const Begun *call = row.calls[lfirst_int(cell)]; call != nullptr && !Calls::has_ended(*call))
+            return true;
+    return false;
+}
+
+// Puts the values that a call depends on into `asked_row`. False if one is not known before its turn.
+bool show_values(const Scan &scan, const Row &row, const Asked &asked) {
+    MemoryContext caller = MemoryContextSwitchTo(scan.context->ecxt_per_tuple_memory);
+    bool are_known = true;
+    ListCell *cell;
+    foreach (cell, asked.needs) {
+        const int number = lfirst_int(cell);
+        Datum &value = scan.asked_row->tts_values[scan.columns + number];
+        bool &is_null = scan.asked_row->tts_isnull[scan.columns + number];
+        is_null = true;
+        are_known = are_known && (row.are_null[number] || (row.calls[number] != nullptr &&
+                                                           Calls::has_value(*row.calls[number], value, is_null)));
+    }
+    MemoryContextSwitchTo(caller);
+    return are_known;
+}
+
+enum class Progress : std::uint8_t { Next, Waits, Stops };
+
+// Begins the next call of the row in `asked_row`.
+Progress begin_call(Scan &scan, Row &row, bool is_in_order) {
+    const Asked &asked = scan.asked[row.begun];
+    if (!show_values(scan, row, asked)) {
+        leave_to_functions(scan, row);
+        return Progress::Next;
+    }
+    if (!is_made(scan, asked)) {
+        row.are_null[row.begun++] = true;
+        return Progress::Next;
     }
     evaluate_arguments(scan, asked);
-    const Calls::Beginning beginning = scan.calls->begin(*asked.function, asked.call, row.calls[row.begun]);
-    ResetExprContext(scan.context);
-    switch (beginning) {
+    switch (scan.calls->begin(*asked.function, asked.call, {is_in_order, scan.has_needs, asked.is_needed},
+                              row.calls[row.begun], row.equal_to)) {
+    case Calls::Beginning::AsksNothing:
+        row.are_null[row.begun] = true;
+        [[fallthrough]];
     case Calls::Beginning::Begun:
     case Calls::Beginning::Needless:
         row.begun++;
-        return true;
+        row.equal_to = 0;
+        return Progress::Next;
+    case Calls::Beginning::Equal:
+        return Progress::Waits;
     case Calls::Beginning::Later:
         if (&row != &row_at(scan, 0))
-            return false;
+            return Progress::Stops;
         break;
     case Calls::Beginning::Never:
         scan.has_stopped = true;
@@ -210,27 +265,43 @@ bool begin(Scan &scan, Row &row) {
         break;
     }
     leave_to_functions(scan, row);
-    return true;
+    return Progress::Next;
 }
 
-bool have_been_begun(const Scan &scan, const Row &row) { return row.begun == scan.asked_count; }
-
-// Begins calls of waiting rows, as many as there is room for.
-void begin_calls(Scan &scan) {
-    for (; scan.next < scan.count; scan.next++) {
-        Row &row = row_at(scan, scan.next);
-        if (scan.next > 0 && row_at(scan, scan.next - 1).holds_others)
-            return;
-        if (have_been_begun(scan, row))
-            continue;
-        show(row.tuple, scan.asked_row);
-        scan.context->ecxt_scantuple = scan.asked_row;
-        while (!have_been_begun(scan, row)) {
-            CHECK_FOR_INTERRUPTS();
-            if (scan.calls->under_way() >= room(scan) || !begin(scan, row))
-                return;
-        }
+// Begins calls of the row until one waits for another's answer, or there is no room.
+Progress begin_row(Scan &scan, Row &row, bool is_in_order) {
+    if (awaits_answer(scan, row))
+        return Progress::Waits;
+    show(row.tuple, scan.asked_row);
+    scan.context->ecxt_scantuple = scan.asked_row;
+    while (!have_been_begun(scan, row)) {
+        CHECK_FOR_INTERRUPTS();
+        if (awaits_answer(scan, row))
+            return Progress::Waits;
+        if (scan.calls->under_way() >= room(scan))
+            return Progress::Stops;
+        const Progress progress = begin_call(scan, row, is_in_order);
+        ResetExprContext(scan.context);
+        if (progress != Progress::Next)
+            return progress;
     }
+    return Progress::Next;
+}
+
+// Begins calls of waiting rows, as many as there is room for. False if calls of a further row are not to be begun now.
+bool begin_calls(Scan &scan) {
+    for (std::uint32_t place = scan.next; place < scan.count; place++) {
+        Row &row = row_at(scan, place);
+        if (place > 0 && row_at(scan, place - 1).holds_others)
+            return false;
+        const bool is_in_order = place == scan.next;
+        const Progress progress = have_been_begun(scan, row) ? Progress::Next : begin_row(scan, row, is_in_order);
+        if (progress == Progress::Stops || (progress == Progress::Waits && scan.calls->are_limited()))
+            return false;
+        if (progress == Progress::Next && is_in_order)
+            scan.next++;
+    }
+    return true;
 }
 
 // Of those that have been begun.
@@ -273,15 +344,14 @@ bool are_all_answered(Scan &scan) {
 
 // Reads rows as long as calls can be begun for them, and there is something to wait for.
 void read_on(Scan &scan) {
-    begin_calls(scan);
-    while (!scan.is_over && scan.next == scan.count && scan.calls->under_way() < room(scan) &&
-           has_room_for_rows(scan)) {
+    bool goes_on = begin_calls(scan);
+    while (goes_on && !scan.is_over && scan.calls->under_way() < room(scan) && has_room_for_rows(scan)) {
         scan.calls->leave_line();
         TupleTableSlot *row = read_row(scan);
         if (row == nullptr)
             return;
         keep(scan, row);
-        begin_calls(scan);
+        goes_on = begin_calls(scan);
         if (scan.count % kRowsAtOnce == 0 && are_all_answered(scan))
             return;
         CHECK_FOR_INTERRUPTS();
@@ -299,10 +369,15 @@ void take_back(Scan &scan) {
 }
 
 void note_recalled(Scan &scan, const Row &row) {
-    bool all = true;
-    for (int i = 0; i < scan.asked_count; i++)
-        all &= row.calls[i] != nullptr && Calls::was_recalled(*row.calls[i]);
-    scan.recalled = all ? scan.recalled + 1 : 0;
+    bool all = true, any = false;
+    for (int i = 0; i < scan.asked_count; i++) {
+        if (row.are_null[i])
+            continue;
+        any = true;
+        all = all && row.calls[i] != nullptr && Calls::was_recalled(*row.calls[i]);
+    }
+    if (any)
+        scan.recalled = all ? scan.recalled + 1 : 0;
     scan.sleeps = scan.recalled >= kRecalledToSleep;
     scan.submitted = session::PendingSlot::submitted();
 }
@@ -387,6 +462,29 @@ void drop_rows(Scan &scan) {
 
 // ---- the node, as PostgreSQL calls it ------------------------------------------------------------------------------------
 
+// Numbers of the calls whose values the expression depends on.
+struct Needs {
+    int columns;
+    List *calls;
+};
+
+bool find_needs(Node *node, void *context) {
+    if (node == nullptr)
+        return false;
+    auto &needs = *static_cast<Needs *>(context);
+    if (IsA(node, Var) && reinterpret_cast<const Var *>(node)->varattno > needs.columns)
+        needs.calls =
+            list_append_unique_int(needs.calls, reinterpret_cast<const Var *>(node)->varattno - needs.columns - 1);
+    return expression_tree_walker(node, pg::walker(find_needs), context);
+}
+
+List *needs_of(int columns, const FuncExpr *call, Expr *guard) {
+    Needs needs{columns, NIL};
+    (void)find_needs(reinterpret_cast<Node *>(call->args), &needs);
+    (void)find_needs(reinterpret_cast<Node *>(guard), &needs);
+    return needs.calls;
+}
+
 Asked make_asked(Scan &scan, const FuncExpr *call, Expr *guard) {
     Asked asked{};
     asked.function = function_of(call->funcid);
@@ -399,6 +497,7 @@ Asked make_asked(Scan &scan, const FuncExpr *call, Expr *guard) {
     for (int i = 0; i < count; i++)
         asked.arguments[i] = ExecInitExpr(static_cast<Expr *>(list_nth(call->args, i)), &scan.node.ss.ps);
     asked.guard = ExecInitExpr(guard, &scan.node.ss.ps);
+    asked.needs = needs_of(scan.columns, call, guard);
     return asked;
 }
 
@@ -409,12 +508,18 @@ void begin_scan(CustomScanState *node, EState *state, int flags) {
     scan.reading = read_reading(plan->custom_private);
     scan.has_quals = plan->scan.plan.qual != NIL;
     scan.asked_count = list_length(plan->custom_exprs);
+    scan.columns = list_length(outerPlan(plan)->targetlist);
     scan.asked = static_cast<Asked *>(palloc0(static_cast<std::size_t>(scan.asked_count) * sizeof(Asked)));
     scan.embeds = true;
     for (int i = 0; i < scan.asked_count; i++) {
         scan.asked[i] = make_asked(scan, static_cast<const FuncExpr *>(list_nth(plan->custom_exprs, i)),
                                    static_cast<Expr *>(list_nth(scan.reading.guards, i)));
         scan.embeds &= scan.asked[i].function->kind == shmem::CallKind::Embed;
+        ListCell *cell;
+        foreach (cell, scan.asked[i].needs) {
+            scan.asked[lfirst_int(cell)].is_needed = true;
+            scan.has_needs = true;
+        }
     }
     scan.context = CreateExprContext(state);
     scan.asked_row = ExecInitExtraTupleSlot(state, node->ss.ss_ScanTupleSlot->tts_tupleDescriptor, &TTSOpsVirtual);
@@ -470,8 +575,10 @@ void shut_down(CustomScanState *node) {
     for (std::uint32_t i = 0; i < scan.count; i++) {
         Row &row = row_at(scan, i);
         scan.given_up += retire_calls(scan, row) ? 1 : 0;
+        std::fill_n(row.are_null, scan.asked_count, false);
         row.begun = 0;
         row.holds_others = false;
+        row.equal_to = 0;
     }
     scan.next = 0;
 }
@@ -522,6 +629,12 @@ Node *create_state(CustomScan *) {
 
 const CustomScanMethods kScanMethods = {kName, create_state};
 
+bool depends_on_answers(const CustomScan &scan, int call) {
+    return needs_of(list_length(outerPlan(&scan)->targetlist),
+                    static_cast<const FuncExpr *>(list_nth(scan.custom_exprs, call)),
+                    static_cast<Expr *>(list_nth(read_reading(scan.custom_private).guards, call))) != NIL;
+}
+
 RowsRead read_rows(CustomScanState *node, const ReadUpTo &up_to,
                    void (*see)(void *context, int number, const Function &function, FunctionCallInfo call),
                    void *context) {
@@ -544,6 +657,8 @@ RowsRead read_rows(CustomScanState *node, const ReadUpTo &up_to,
         scan.context->ecxt_scantuple = show(scan, row);
         for (int i = 0; i < scan.asked_count; i++) {
             const Asked &asked = scan.asked[i];
+            if (asked.needs != NIL)  // nobody knows before it has been asked
+                continue;
             const bool makes = is_made(scan, asked);
             if (makes)
                 evaluate_arguments(scan, asked);

@@ -284,23 +284,28 @@ void Calls::remove(Begun &call) {
 
 // Where limits bind the calls, one that equals another is begun too, so that it is charged in its order: after the other
 // has ended, so that its answer is found.
-Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo arguments, Begun *&call) {
+Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo arguments, const Place &place, Begun *&call,
+                              std::uint64_t &hash) {
     MemoryContext memory = AllocSetContextCreate(memory_, "steadytext call ahead", ALLOCSET_SMALL_SIZES);
     MemoryContext caller = MemoryContextSwitchTo(memory);
     FunctionCallInfo copy = copy_arguments(function, arguments);
-    const std::uint64_t hash = hash_of(function, copy);
+    hash = hash_of(function, copy);
     Beginning result = Beginning::Begun;
     const Foreseen foreseen = function.foresee(copy);
     const auto *equals = static_cast<const Equals *>(hash_search(under_way_, &hash, HASH_FIND, nullptr));
     if (foreseen == Foreseen::Raises)
         result = Beginning::Refused;
-    else if (foreseen == Foreseen::AsksNothing || (equals != nullptr && !are_limited_))
+    else if (foreseen == Foreseen::AsksNothing)
+        result = Beginning::AsksNothing;
+    else if (place.awaits_equals && is_equal_under_way(hash))
+        result = Beginning::Equal;
+    else if (equals != nullptr && !are_limited_ && !place.is_needed)
         result = Beginning::Needless;
     else if (equals != nullptr && equals->last != nullptr && !equals->last->has_ended)
         result = Beginning::Later;
     if (result == Beginning::Begun) {
         call = new (palloc(sizeof(Begun))) Begun{this, memory, &function, copy, Circumstances::now(), hash, &call};
-        result = start(*call);
+        result = start(*call, place.is_in_order);
     }
     MemoryContextSwitchTo(caller);
     if (result == Beginning::Begun)
@@ -310,15 +315,20 @@ Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo argumen
     return result;
 }
 
-Calls::Beginning Calls::start(Begun &call) {
+bool Calls::is_equal_under_way(std::uint64_t hash) const {
+    const auto *equals = static_cast<const Equals *>(hash_search(under_way_, &hash, HASH_FIND, nullptr));
+    return equals != nullptr && equals->last != nullptr && !equals->last->has_ended;
+}
+
+Calls::Beginning Calls::start(Begun &call, bool is_in_order) {
     call.since_us = core::monotonic_us();
     call.call = call.function->begin(call.arguments);
     const Spending &spending = call.call->spending;
     const Turn turn = std::max(turn_of(spending, tokens_), caps::turn_of(spending, tokens_));
     are_limited_ = turn != Turn::Any;
-    if (turn == Turn::Own || turn == Turn::Later || (are_limited_ && !are_all_)) {
+    if (turn == Turn::Own || turn == Turn::Later || (are_limited_ && !(are_all_ && is_in_order))) {
         observe::forget();
-        return turn == Turn::Later && are_all_ ? Beginning::Later : Beginning::Never;
+        return turn != Turn::Own && are_all_ ? Beginning::Later : Beginning::Never;
     }
     add(call);
     sums_.begun++;
@@ -329,6 +339,15 @@ Calls::Beginning Calls::start(Begun &call) {
 
 bool Calls::has_ended(const Begun &call) { return call.has_ended; }
 bool Calls::was_recalled(const Begun &call) { return call.has_ended && call.call->result == CallResult::Recalled; }
+
+bool Calls::has_value(const Begun &call, Datum &value, bool &is_null) {
+    if (!call.has_ended || !call.function->has_plain_value || !is_answered(call.call->result))
+        return false;
+    std::string_view answer;
+    is_null = !call.call->bytes(answer);
+    value = is_null ? static_cast<Datum>(0) : call.function->value(call.arguments, answer);
+    return true;
+}
 
 void Calls::enter() {
     constexpr std::int64_t kNeglectUs = 1'000'000;

@@ -57,6 +57,7 @@ struct Function {
     // Begins the call, in CurrentMemoryContext. The arguments are used until its end.
     ModelCall *(*begin)(FunctionCallInfo call);
     Datum (*value)(FunctionCallInfo call, std::string_view answer);
+    bool has_plain_value;  // value() raises nothing, so other calls of the row may depend on it before their turn
     // In CurrentMemoryContext; null: they are not known before.
     Answers (*answers)(FunctionCallInfo call) = nullptr;
 };
@@ -90,15 +91,28 @@ public:
 
     enum class Beginning : std::uint8_t {
         Begun,
-        Needless,  // an equal call is under way: the function will find its answer (equal_answers.hpp); or none is made
-        Refused,   // the function is to raise an error, in its turn
-        Later,     // a limit is in the way: perhaps when other calls have ended, else in its turn
-        Never,     // nor any call after it, on account of a limit
+        AsksNothing,  // it gives NULL
+        Needless,     // an equal call is under way, or was: the function will find its answer (equal_answers.hpp)
+        Equal,        // an equal call is under way, and this call is to be begun when it has ended
+        Refused,      // the function is to raise an error, in its turn
+        Later,        // a limit is in the way: perhaps when other calls have ended, else in its turn
+        Never,        // nor any call after it, on account of a limit
+    };
+    struct Place {
+        bool is_in_order = true;     // all calls that the plan makes before it have been begun
+        bool awaits_equals = false;  // rows are not begun in their order, so an equal call may be one of a later row
+        bool is_needed = false;      // other calls depend on its value, so it is begun if an equal call has ended
     };
     // With room for a call. Sets `call` if Begun, and to null when the call is taken or retired: it stays where it is.
-    [[nodiscard]] Beginning begin(const Function &function, FunctionCallInfo arguments, Begun *&call);
+    // Sets `hash` if Equal.
+    [[nodiscard]] Beginning begin(const Function &function, FunctionCallInfo arguments, const Place &place,
+                                  Begun *&call, std::uint64_t &hash);
+    [[nodiscard]] bool is_equal_under_way(std::uint64_t hash) const;
     [[nodiscard]] static bool has_ended(const Begun &call);
     [[nodiscard]] static bool was_recalled(const Begun &call);
+    // What the function will give for a call that has ended, in CurrentMemoryContext. False if that is not known before
+    // its turn: the call failed, or the value may not be computed early.
+    [[nodiscard]] static bool has_value(const Begun &call, Datum &value, bool &is_null);
 
     // Between enter() and leave() the caller looks after the calls.
     void enter();
@@ -120,7 +134,7 @@ private:
     friend bool take(const Function &function, FunctionCallInfo fcinfo, Datum &result, bool &is_null);
     friend void attend();
 
-    [[nodiscard]] Beginning start(Begun &call);
+    [[nodiscard]] Beginning start(Begun &call, bool is_in_order);
     void add(Begun &call);
     void note_end(Begun &call);
     void remove(Begun &call);
