@@ -1,7 +1,7 @@
 -- Read-ahead: which plans have it, and that nobody could tell from the rows. t/250_read_ahead.pl sees it from the daemon's side, t/251_read_ahead_queries.pl
 -- compares many queries.
 BEGIN;
-SELECT plan(116);
+SELECT plan(117);
 
 CREATE TABLE docs (id int PRIMARY KEY, body text, answer text);
 INSERT INTO docs SELECT i, 'text ' || i FROM generate_series(1, 200) i;
@@ -98,6 +98,9 @@ SELECT is((SELECT string_agg(substring(call FROM '^\w+') || ': ' || row_by_row, 
     ('UPDATE docs SET body = body RETURNING steadytext_generate(body)', 'steadytext_generate: a row is known once it has been written'),
     ('SELECT steadytext_generate(body), steadytext_if(''it is short'', opaque(body)) FROM docs', 'steadytext_if: in its text, opaque() might raise an error')) q(query, reason);
 SELECT matches(plan_of('SELECT steadytext_generate(opaque(body)) FROM docs'), 'Asked Row by Row: steadytext_generate\(opaque\(body\), .*\): in its text, opaque\(\) might raise an error', 'EXPLAIN says it too');
+
+CREATE FUNCTION explained(query text) RETURNS json LANGUAGE plpgsql AS $$ DECLARE plan json; BEGIN EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) ' || query INTO plan; RETURN plan; END $$;
+SELECT matches(explained('SELECT steadytext_generate(opaque(body)), steadytext_generate(body) FROM docs LIMIT 3') -> 0 ->> 'Asked Row by Row', 'in its text, opaque\(\) might', 'in JSON too');
 
 -- Conditions and texts that raise no error, with their constants.
 SELECT ok(reads_ahead(query), query) FROM (SELECT format('SELECT steadytext_generate(body) FROM typed WHERE %s', c) FROM (VALUES

@@ -98,4 +98,14 @@ unlike($log, qr/secret/, 'no prompt in the log of slow calls');
 $cluster->sql('CREATE ROLE plain LOGIN');
 is($cluster->try_sql('SET steadytext.log_min_duration = 0', user => 'plain')->{state}, '42501', 'superusers switch it on');
 
+# A call that is asked ahead takes as long as its answer, not as long as its row waits to be computed.
+{
+    $cluster->ask_daemon('control', '{"slots": 64, "delay_ms": 20}');
+    my $plan = $cluster->sql(q(SET steadytext.cache_enabled = off; EXPLAIN (ANALYZE) SELECT steadytext_generate('in a line ' || i), pg_sleep(0.02) FROM generate_series(1, 60) i));
+    like($plan, qr/SteadyText Read Ahead/, 'calls of rows that are computed slowly');
+    my ($all) = $plan =~ /Execution Time: ([\d.]+)/;
+    my ($calls) = $plan =~ /calls=60 .* time=([\d.]+) ms/;
+    cmp_ok($calls / 60, '<', $all / 4, sprintf 'take %d ms each of the %d ms', $calls / 60, $all);
+}
+
 done_testing;

@@ -94,15 +94,14 @@ int place_of(FuncExpr *call, Collected &calls) {
     CHECK_FOR_INTERRUPTS();
     ListCell *cell;
     foreach (cell, calls.calls) {
-        const void *guard = list_nth(calls.guards, foreach_current_index(cell));
-        if (equal(lfirst(cell), call) && (guard == nullptr || equal(guard, calls.guard)))
+        const int guard = list_nth_int(calls.guards, foreach_current_index(cell));
+        if ((guard < 0 || guard == calls.guard) && equal(lfirst(cell), call))
             return foreach_current_index(cell);
     }
-    if (list_length(calls.calls) >= kMaxCalls ||
-        (calls.guard != nullptr && !may_look_at(calls.guard, calls.ground)))  // each call gets a copy
+    if (list_length(calls.calls) >= kMaxCalls)
         return -1;
     calls.calls = lappend(calls.calls, call);
-    calls.guards = lappend(calls.guards, calls.guard);
+    calls.guards = lappend_int(calls.guards, calls.guard);
     return list_length(calls.calls) - 1;
 }
 
@@ -131,8 +130,11 @@ void collect_call(FuncExpr *call, const Function *function, Collected &calls) {
 
 // ---- guards ---------------------------------------------------------------------------------------------------------
 
-Expr *both(Expr *guard, Expr *other) {
-    return guard == nullptr ? other : makeBoolExpr(AND_EXPR, list_make2(guard, other), -1);
+// From here on the test must be true too.
+void require(Collected &calls, Expr *test) {
+    calls.tests = lappend(calls.tests, test);
+    calls.parents = lappend_int(calls.parents, calls.guard);
+    calls.guard = list_length(calls.tests) - 1;
 }
 
 Expr *test(Expr *condition, BoolTestType type) {
@@ -154,26 +156,33 @@ Expr *is_null(Expr *value) {
 
 // AND and OR go on as long as what was before does not decide.
 void collect_of_conditions(const BoolExpr &conditions, Collected &calls) {
-    Expr *around = calls.guard;
+    const int around = calls.guard;
+    List *before = NIL;  // since a call
     int last = list_length(conditions.args) - 1;
     while (last >= 0 && !has_call(list_nth(conditions.args, last)))
         last--;
     for (int i = 0; i <= last; i++) {
         Node *condition = static_cast<Node *>(list_nth(conditions.args, i));
-        collect_calls(condition, calls);
-        if (i == last)
-            break;
-        Expr *known = known_ahead(condition, calls);
+        const bool calls_here = has_call(condition);
+        if (calls_here && before != NIL) {
+            Expr *all = list_length(before) == 1 ? static_cast<Expr *>(linitial(before))
+                                                 : makeBoolExpr(conditions.boolop, before, -1);
+            require(calls, test(all, conditions.boolop == AND_EXPR ? IS_NOT_FALSE : IS_NOT_TRUE));
+            before = NIL;
+        }
+        if (calls_here)
+            collect_calls(condition, calls);
+        Expr *known = i < last ? known_ahead(condition, calls) : nullptr;
         if (known == nullptr)
             break;
-        calls.guard = both(calls.guard, test(known, conditions.boolop == AND_EXPR ? IS_NOT_FALSE : IS_NOT_TRUE));
+        before = lappend(before, known);
     }
     calls.guard = around;
 }
 
 // One branch is taken: the first whose condition is true.
 void collect_of_case(const CaseExpr &choice, Collected &calls) {
-    Expr *around = calls.guard;
+    const int around = calls.guard;
     bool is_known = choice.arg == nullptr;
     ListCell *cell;
     foreach (cell, choice.args) {
@@ -185,10 +194,11 @@ void collect_of_case(const CaseExpr &choice, Collected &calls) {
         is_known = known != nullptr;
         if (!is_known)
             break;
-        Expr *so_far = calls.guard;
-        calls.guard = both(so_far, test(known, IS_TRUE));
+        const int so_far = calls.guard;
+        require(calls, test(known, IS_TRUE));
         collect_calls(reinterpret_cast<Node *>(branch->result), calls);
-        calls.guard = both(so_far, test(known, IS_NOT_TRUE));
+        calls.guard = so_far;
+        require(calls, test(known, IS_NOT_TRUE));
     }
     if (is_known)
         collect_calls(reinterpret_cast<Node *>(choice.defresult), calls);
@@ -197,7 +207,7 @@ void collect_of_case(const CaseExpr &choice, Collected &calls) {
 
 // The first value that is not NULL.
 void collect_of_coalesce(const CoalesceExpr &values, Collected &calls) {
-    Expr *around = calls.guard;
+    const int around = calls.guard;
     ListCell *cell;
     foreach (cell, values.args) {
         Node *value = static_cast<Node *>(lfirst(cell));
@@ -205,7 +215,7 @@ void collect_of_coalesce(const CoalesceExpr &values, Collected &calls) {
         Expr *known = lnext(values.args, cell) == nullptr ? nullptr : known_ahead(value, calls);
         if (known == nullptr)
             break;
-        calls.guard = both(calls.guard, is_null(known));
+        require(calls, is_null(known));
     }
     calls.guard = around;
 }
@@ -220,7 +230,7 @@ bool collect_of_aggregates(Node *node, void *context) {
     if (DO_AGGSPLIT_COMBINE(aggregate->aggsplit))
         return false;
     auto &calls = *static_cast<Collected *>(context);
-    Expr *around = calls.guard;
+    const int around = calls.guard;
     if (aggregate->aggfilter == nullptr || collect_calls_of_conditions(list_make1(aggregate->aggfilter), calls))
         collect_calls(aggregate->args, calls);
     calls.guard = around;
@@ -304,7 +314,7 @@ bool collect_calls_of_conditions(const List *conditions, Collected &calls) {
         Expr *known = known_ahead(lfirst(cell), calls);
         if (known == nullptr)
             return false;
-        calls.guard = both(calls.guard, known);  // NULL is not true
+        require(calls, known);  // NULL is not true
     }
     return true;
 }

@@ -32,11 +32,13 @@ enum class Hindrance : std::uint8_t {
 
 struct Collected {
     const Ground &ground;
-    List *calls = NIL;      // in the order in which they are made; calls within them are parameters
-    List *guards = NIL;     // for each, what must be true of the row for it to be made; null: nothing
-    Expr *guard = nullptr;  // of the expression at hand
-    List *places = NIL;     // of each call that was met, the node of the expression,
-    List *numbers = NIL;    // and its place in `calls`
+    List *calls = NIL;  // in the order in which they are made; calls within them are parameters
+    // What must be true of the row: a guard is if its parent is, a guard before it (-1: none), and its test.
+    List *tests = NIL, *parents = NIL;
+    List *guards = NIL;   // for each call, the number of its guard; -1: each row makes it
+    int guard = -1;       // of the expression at hand
+    List *places = NIL;   // of each call that was met, the node of the expression,
+    List *numbers = NIL;  // and its place in `calls`
 };
 
 // Adds the calls that can be begun ahead, and are made for certain when the expression is evaluated and the guard is true.

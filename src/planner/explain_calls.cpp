@@ -311,7 +311,7 @@ bool is_independent(const CustomScan &plan, const Explained &explained) {
     Bitmapset *others = bms_difference(outerPlan(&plan)->allParam, explained.at_hand.given);
     if (explained.rechecks >= 0)
         others = bms_del_member(others, explained.rechecks);
-    bool is = bms_is_empty(others) && is_harmless(read_reading(plan.custom_private).guards, explained.at_hand);
+    bool is = bms_is_empty(others) && is_harmless(read_reading(plan.custom_private).tests, explained.at_hand);
     ListCell *cell;
     foreach (cell, plan.custom_exprs)
         is = is && is_harmless(static_cast<const FuncExpr *>(lfirst(cell))->args, explained.at_hand);

@@ -115,7 +115,9 @@ bool has_record(const List *entries) {
 void ask(CustomScan &scan, const Collected &calls, Reading reading) {
     const int columns = list_length(outerPlan(&scan)->targetlist);
     scan.custom_exprs = with_columns_of_values(calls.calls, columns + 1);
-    reading.guards = with_columns_of_values(calls.guards, columns + 1);
+    reading.tests = with_columns_of_values(calls.tests, columns + 1);
+    reading.parents = calls.parents;
+    reading.guards = calls.guards;
     scan.custom_private = write_reading(reading);
     scan.custom_scan_tlist = list_truncate(scan.custom_scan_tlist, columns);
     ListCell *cell;
@@ -190,7 +192,7 @@ const char *because(const Placing &placing, const char *where, const char *other
 struct Halves {
     List *early;  // conditions that stay
     List *late;   // and from the first call on
-    Columns columns;
+    Columns columns = Columns();
     List *entries = NIL;  // the columns, as the lower half gives them
 };
 
@@ -253,7 +255,7 @@ void put_under(Placing &placing, Plan *plan, const List *expressions, const Read
     if (calls.calls == NIL)
         return;
     calls.calls = reinterpret_cast<List *>(moved(reinterpret_cast<Node *>(calls.calls), nullptr));
-    calls.guards = reinterpret_cast<List *>(moved(reinterpret_cast<Node *>(calls.guards), nullptr));
+    calls.tests = reinterpret_cast<List *>(moved(reinterpret_cast<Node *>(calls.tests), nullptr));
     CustomScan *scan = make_scan(placing, below, below);
     scan->scan.plan.targetlist = columns_of(below, INDEX_VAR);
     ask(*scan, calls, of_rows);
@@ -280,7 +282,7 @@ bool is_join(const Plan *plan) { return IsA(plan, NestLoop) || IsA(plan, HashJoi
 
 Plan *part(Placing &placing, Plan *plan, const Reading &reading) {
     const int kept = first_with_call(plan->qual);
-    Halves halves{list_truncate(list_copy(plan->qual), kept), list_copy_tail(plan->qual, kept)};
+    Halves halves{.early = list_truncate(list_copy(plan->qual), kept), .late = list_copy_tail(plan->qual, kept)};
     if (halves.late == NIL && !has_call(plan->targetlist))
         return plan;
     if (const char *reason = hindrance(placing, plan, halves); reason != nullptr) {

@@ -42,7 +42,9 @@ struct Reading {
     std::int64_t most;   // rows that are wanted; 0: no limit
     int processes;       // that share the work
     bool are_all_calls;  // the statement makes no other calls
-    List *guards;        // for each call, what must be true of a row for it to be made; null: nothing
+    // What must be true of a row for calls to be made. A guard is true if its parent is (-1: it has none), and its test.
+    List *tests, *parents;
+    List *guards;  // for each call, the number of its guard; -1: each row makes it
 };
 // The plan of a statement, with the scans of read-ahead whatever the setting says, and without parallel workers. And the
 // calls that it makes row by row (row_by_row.hpp).

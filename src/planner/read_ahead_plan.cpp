@@ -167,11 +167,16 @@ void visit_subplans(Placing &placing, const Plan *plan) {
     ListCell *cell;
     foreach (cell, plan->initPlan) {
         const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
-        Want want{
-            .some = true,
-            .reading =
-                {.is_whole = true, .is_top = false, .most = 0, .processes = 1, .are_all_calls = false, .guards = NIL},
-            .marks = false};
+        Want want{.some = true,
+                  .reading = {.is_whole = true,
+                              .is_top = false,
+                              .most = 0,
+                              .processes = 1,
+                              .are_all_calls = false,
+                              .tests = NIL,
+                              .parents = NIL,
+                              .guards = NIL},
+                  .marks = false};
         if (subplan->subLinkType == CTE_SUBLINK || subplan->subLinkType == EXPR_SUBLINK)
             want = some_of_it(want);
         else if (subplan->subLinkType != ARRAY_SUBLINK)
@@ -272,10 +277,16 @@ void read_ahead(PlannedStmt *statement, const CallsOfStatement &calls, Noted *no
     const Node *culprit = nullptr;
     placing.ground.culprit = noted != nullptr ? &culprit : nullptr;
     placing.noted = noted;
-    const Want want{
-        .some = true,
-        .reading = {.is_whole = true, .is_top = true, .most = 0, .processes = 1, .are_all_calls = false, .guards = NIL},
-        .marks = false};
+    const Want want{.some = true,
+                    .reading = {.is_whole = true,
+                                .is_top = true,
+                                .most = 0,
+                                .processes = 1,
+                                .are_all_calls = false,
+                                .tests = NIL,
+                                .parents = NIL,
+                                .guards = NIL},
+                    .marks = false};
     statement->planTree = visit(placing, statement->planTree, want);
     if (noted != nullptr)
         put_into_words(*noted, *statement);
@@ -322,12 +333,14 @@ List *write_reading(const Reading &reading) {
     const auto most = static_cast<int>(std::min<std::int64_t>(reading.most, INT32_MAX));
     List *numbers = list_make5(makeInteger(reading.is_whole), makeInteger(reading.is_top), makeInteger(most),
                                makeInteger(reading.processes), makeInteger(reading.are_all_calls));
-    return lappend(numbers, reading.guards);
+    return list_make4(numbers, reading.tests, reading.parents, reading.guards);
 }
 
 Reading read_reading(const List *list) {
-    return {intVal(linitial(list)) != 0, intVal(lsecond(list)) != 0,     intVal(lthird(list)),
-            intVal(lfourth(list)),       intVal(list_nth(list, 4)) != 0, static_cast<List *>(list_nth(list, 5))};
+    const auto *numbers = static_cast<const List *>(linitial(list));
+    return {intVal(linitial(numbers)) != 0,    intVal(lsecond(numbers)) != 0,     intVal(lthird(numbers)),
+            intVal(lfourth(numbers)),          intVal(list_nth(numbers, 4)) != 0, static_cast<List *>(lsecond(list)),
+            static_cast<List *>(lthird(list)), static_cast<List *>(lfourth(list))};
 }
 
 void install_read_ahead(std::span<const session::ahead::Function *const> functions) {

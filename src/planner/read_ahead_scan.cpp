@@ -11,9 +11,8 @@
 // begun only if it is certain to be made, and in its order; one that is to be made later is tried again until its row is
 // the first, and then left to the function. The scan sleeps, and hands on rows as
 // they come, while the cache has the answers; a request that a function has to make by itself wakes it.
-#include "src/pg/tree_walk.hpp"
-#include "src/planner/read_ahead.hpp"
-#include "src/planner/find_calls.hpp"
+#include "src/pg/compat.hpp"
+#include "src/planner/asked_calls.hpp"
 #include "src/core/clock.hpp"
 #include "src/session/pending_slot.hpp"
 #include "src/session/statement.hpp"
@@ -43,23 +42,9 @@ constexpr std::uint32_t kRowsAtOnce = 32;       // before it looks whether there
 constexpr std::uint32_t kRecalledToSleep = 64;  // calls in sequence that the cache answered
 constexpr std::uint32_t kVainToStop = 16;       // rows in sequence whose calls nobody took
 
-// A call that each row makes, or each that its guard is true of.
-struct Asked {
-    const Function *function;
-    FunctionCallInfo call;  // filled in row by row
-    ExprState **arguments;
-    ExprState *guard;  // null: each row makes it
-    List *needs;       // calls before it whose values it depends on
-    bool is_needed;    // by one behind it
-};
-
 struct Row {
     MinimalTuple tuple;
-    Begun **calls;           // as many as are asked; null: left to the function, or
-    bool *are_null;          // its value is NULL for certain, or it is not made
-    int begun;               // how many of them were looked at
-    bool holds_others;       // one of them would be refused
-    std::uint64_t equal_to;  // a call under way that the next call of the row equals; 0: none
+    CallsOfRow calls;
 };
 
 // The node's state, made by PostgreSQL's rules: zeroed, CustomScanState first.
@@ -67,15 +52,9 @@ struct Scan {
     CustomScanState node;
     Reading reading;
     bool has_quals;
-    int asked_count;
-    Asked *asked;
-    int columns;     // of rows from below; behind them are the values of calls
-    bool has_needs;  // a call depends on another
-    bool embeds;
-    ExprContext *context;       // of the arguments
-    TupleTableSlot *asked_row;  // whose arguments are evaluated
-    MemoryContext memory;       // of rows
-    Calls *calls;               // null: none yet
+    AskedCalls *asked;
+    MemoryContext memory;  // of rows
+    Calls *calls;          // null: none yet
     Row *ring;
     std::uint32_t first, count;
     std::uint32_t next;  // the first row in the ring whose calls have not all been looked at, from `first`
@@ -111,15 +90,14 @@ TupleTableSlot *read_row(Scan &scan) {
     return row;
 }
 
-// The same columns in the scan's own slot, valid as long as they are where they came from.
-TupleTableSlot *show(Scan &scan, TupleTableSlot *row) {
-    TupleTableSlot *slot = scan.node.ss.ss_ScanTupleSlot;
+// The same columns in a slot of the scan, valid as long as they are where they came from.
+TupleTableSlot *show(const Scan &scan, TupleTableSlot *row, TupleTableSlot *slot) {
     slot_getallattrs(row);
     ExecClearTuple(slot);
-    const auto columns = static_cast<std::size_t>(scan.columns);
+    const auto columns = static_cast<std::size_t>(scan.asked->columns());
     memcpy(slot->tts_values, row->tts_values, columns * sizeof(Datum));
     memcpy(slot->tts_isnull, row->tts_isnull, columns * sizeof(bool));
-    for (int i = scan.columns; i < slot->tts_tupleDescriptor->natts; i++)
+    for (int i = scan.asked->columns(); i < slot->tts_tupleDescriptor->natts; i++)
         slot->tts_isnull[i] = true;
     return ExecStoreVirtualTuple(slot);
 }
@@ -136,13 +114,7 @@ void show(MinimalTuple tuple, TupleTableSlot *slot) {
 void keep(Scan &scan, TupleTableSlot *row) {
     MemoryContext caller = MemoryContextSwitchTo(scan.memory);
     Row &kept = row_at(scan, scan.count++);
-    const auto asked = static_cast<std::size_t>(scan.asked_count);
-    kept = {ExecCopySlotMinimalTuple(row),
-            static_cast<Begun **>(palloc0(asked * sizeof(Begun *))),
-            static_cast<bool *>(palloc0(asked)),
-            0,
-            false,
-            0};
+    kept = {ExecCopySlotMinimalTuple(row), scan.asked->make_row()};
     scan.bytes += kept.tuple->t_len;
     MemoryContextSwitchTo(caller);
 }
@@ -150,10 +122,10 @@ void keep(Scan &scan, TupleTableSlot *row) {
 // True if there was a call that no function had taken.
 bool retire_calls(Scan &scan, Row &row) {
     bool any = false;
-    for (int i = 0; i < scan.asked_count; i++) {
-        if (row.calls[i] == nullptr)
+    for (int i = 0; i < scan.asked->count(); i++) {
+        if (row.calls.begun[i] == nullptr)
             continue;
-        scan.calls->retire(*row.calls[i]);
+        scan.calls->retire(*row.calls.begun[i]);
         any = true;
     }
     return any;
@@ -164,8 +136,7 @@ void drop_row(Scan &scan, Row &row) {
         return;
     (void)retire_calls(scan, row);
     scan.bytes -= row.tuple->t_len;
-    pfree(row.are_null);
-    pfree(row.calls);
+    scan.asked->free_row(row.calls);
     pfree(row.tuple);
     row = {};
 }
@@ -177,128 +148,31 @@ std::uint32_t room(const Scan &scan) {
     return std::max(scan.calls->room() / static_cast<std::uint32_t>(scan.reading.processes), 1U);
 }
 
-void evaluate_arguments(const Scan &scan, const Asked &asked) {
-    MemoryContext caller = MemoryContextSwitchTo(scan.context->ecxt_per_tuple_memory);
-    for (int i = 0; i < asked.call->nargs; i++)
-        asked.call->args[i].value = ExecEvalExpr(asked.arguments[i], scan.context, &asked.call->args[i].isnull);
-    MemoryContextSwitchTo(caller);
-}
-
-bool is_made(const Scan &scan, const Asked &asked) {
-    if (asked.guard == nullptr)
-        return true;
-    bool is_null;
-    const Datum made = ExecEvalExprSwitchContext(asked.guard, scan.context, &is_null);
-    return !is_null && DatumGetBool(made);
-}
-
-// Leaves the row's calls that are not begun yet to the functions.
-void leave_to_functions(const Scan &scan, Row &row) {
-    row.holds_others = true;
-    row.begun = scan.asked_count;
-}
-
-bool have_been_begun(const Scan &scan, const Row &row) { return row.begun == scan.asked_count; }
-
-// Whether the next call of the row waits for another's answer.
-bool awaits_answer(const Scan &scan, const Row &row) {
-    if (row.equal_to != 0 && scan.calls->is_equal_under_way(row.equal_to))
-        return true;
-    ListCell *cell;
-    foreach (cell, scan.asked[row.begun].needs)
-        if (const Begun *call = row.calls[lfirst_int(cell)]; call != nullptr && !Calls::has_ended(*call))
-            return true;
-    return false;
-}
-
-// Puts the values that a call depends on into `asked_row`. False if one is not known before its turn.
-bool show_values(const Scan &scan, const Row &row, const Asked &asked) {
-    MemoryContext caller = MemoryContextSwitchTo(scan.context->ecxt_per_tuple_memory);
-    bool are_known = true;
-    ListCell *cell;
-    foreach (cell, asked.needs) {
-        const int number = lfirst_int(cell);
-        Datum &value = scan.asked_row->tts_values[scan.columns + number];
-        bool &is_null = scan.asked_row->tts_isnull[scan.columns + number];
-        is_null = true;
-        are_known = are_known && (row.are_null[number] || (row.calls[number] != nullptr &&
-                                                           Calls::has_value(*row.calls[number], value, is_null)));
-    }
-    MemoryContextSwitchTo(caller);
-    return are_known;
-}
-
-enum class Progress : std::uint8_t { Next, Waits, Stops };
-
-// Begins the next call of the row in `asked_row`.
-Progress begin_call(Scan &scan, Row &row, bool is_in_order) {
-    const Asked &asked = scan.asked[row.begun];
-    if (!show_values(scan, row, asked)) {
-        leave_to_functions(scan, row);
-        return Progress::Next;
-    }
-    if (!is_made(scan, asked)) {
-        row.are_null[row.begun++] = true;
-        return Progress::Next;
-    }
-    evaluate_arguments(scan, asked);
-    switch (scan.calls->begin(*asked.function, asked.call, {is_in_order, scan.has_needs, asked.is_needed},
-                              row.calls[row.begun], row.equal_to)) {
-    case Calls::Beginning::AsksNothing:
-        row.are_null[row.begun] = true;
-        [[fallthrough]];
-    case Calls::Beginning::Begun:
-    case Calls::Beginning::Needless:
-        row.begun++;
-        row.equal_to = 0;
-        return Progress::Next;
-    case Calls::Beginning::Equal:
+// Begins calls of the row that are not begun yet, until one waits for another's answer, or there is no room.
+Progress begin_row(Scan &scan, std::uint32_t place) {
+    Row &row = row_at(scan, place);
+    if (scan.asked->are_looked_at(row.calls))
+        return Progress::Done;
+    if (scan.asked->awaits_answer(row.calls, *scan.calls))
         return Progress::Waits;
-    case Calls::Beginning::Later:
-        if (&row != &row_at(scan, 0))
-            return Progress::Stops;
-        break;
-    case Calls::Beginning::Never:
-        scan.has_stopped = true;
-        break;
-    case Calls::Beginning::Refused:
-        break;
-    }
-    leave_to_functions(scan, row);
-    return Progress::Next;
-}
-
-// Begins calls of the row until one waits for another's answer, or there is no room.
-Progress begin_row(Scan &scan, Row &row, bool is_in_order) {
-    if (awaits_answer(scan, row))
-        return Progress::Waits;
-    show(row.tuple, scan.asked_row);
-    scan.context->ecxt_scantuple = scan.asked_row;
-    while (!have_been_begun(scan, row)) {
-        CHECK_FOR_INTERRUPTS();
-        if (awaits_answer(scan, row))
-            return Progress::Waits;
-        if (scan.calls->under_way() >= room(scan))
-            return Progress::Stops;
-        const Progress progress = begin_call(scan, row, is_in_order);
-        ResetExprContext(scan.context);
-        if (progress != Progress::Next)
-            return progress;
-    }
-    return Progress::Next;
+    show(row.tuple, scan.asked->slot());
+    return scan.asked->begin(row.calls, {.calls = *scan.calls,
+                                         .room = room(scan),
+                                         .is_first = place == 0,
+                                         .is_in_order = place == scan.next,
+                                         .has_stopped = scan.has_stopped});
 }
 
 // Begins calls of waiting rows, as many as there is room for. False if calls of a further row are not to be begun now.
 bool begin_calls(Scan &scan) {
     for (std::uint32_t place = scan.next; place < scan.count; place++) {
-        Row &row = row_at(scan, place);
-        if (place > 0 && row_at(scan, place - 1).holds_others)
+        CHECK_FOR_INTERRUPTS();
+        if (place > 0 && row_at(scan, place - 1).calls.holds_others)
             return false;
-        const bool is_in_order = place == scan.next;
-        const Progress progress = have_been_begun(scan, row) ? Progress::Next : begin_row(scan, row, is_in_order);
+        const Progress progress = begin_row(scan, place);
         if (progress == Progress::Stops || (progress == Progress::Waits && scan.calls->are_limited()))
             return false;
-        if (progress == Progress::Next && is_in_order)
+        if (progress == Progress::Done && place == scan.next)
             scan.next++;
     }
     return true;
@@ -306,8 +180,8 @@ bool begin_calls(Scan &scan) {
 
 // Of those that have been begun.
 bool have_ended(const Scan &scan, const Row &row) {
-    for (int i = 0; i < scan.asked_count; i++)
-        if (row.calls[i] != nullptr && !Calls::has_ended(*row.calls[i]))
+    for (int i = 0; i < scan.asked->count(); i++)
+        if (row.calls.begun[i] != nullptr && !Calls::has_ended(*row.calls.begun[i]))
             return false;
     return true;
 }
@@ -333,7 +207,7 @@ std::int64_t most_waiting(const Scan &scan) {
 
 bool has_room_for_rows(const Scan &scan) {
     return scan.count < most_waiting(scan) && scan.bytes < static_cast<std::size_t>(work_mem) * 1024 &&
-           (scan.count == 0 || !row_at(scan, scan.count - 1).holds_others);
+           (scan.count == 0 || !row_at(scan, scan.count - 1).calls.holds_others);
 }
 
 // The cache, as a rule.
@@ -370,11 +244,11 @@ void take_back(Scan &scan) {
 
 void note_recalled(Scan &scan, const Row &row) {
     bool all = true, any = false;
-    for (int i = 0; i < scan.asked_count; i++) {
-        if (row.are_null[i])
+    for (int i = 0; i < scan.asked->count(); i++) {
+        if (row.calls.are_null[i])
             continue;
         any = true;
-        all = all && row.calls[i] != nullptr && Calls::was_recalled(*row.calls[i]);
+        all = all && row.calls.begun[i] != nullptr && Calls::was_recalled(*row.calls.begun[i]);
     }
     if (any)
         scan.recalled = all ? scan.recalled + 1 : 0;
@@ -390,9 +264,9 @@ TupleTableSlot *hand_out(Scan &scan) {
     scan.next -= scan.next > 0;
     scan.handed_out++;
     note_recalled(scan, scan.current);
-    for (int i = 0; i < scan.asked_count; i++)
-        if (scan.current.calls[i] != nullptr)
-            scan.calls->offer(*scan.current.calls[i]);
+    for (int i = 0; i < scan.asked->count(); i++)
+        if (scan.current.calls.begun[i] != nullptr)
+            scan.calls->offer(*scan.current.calls.begun[i]);
     show(scan.current.tuple, scan.node.ss.ss_ScanTupleSlot);
     return scan.node.ss.ss_ScanTupleSlot;
 }
@@ -407,7 +281,8 @@ bool goes_ahead(Scan &scan) {
         return false;
     if (scan.calls == nullptr) {
         scan.ring = static_cast<Row *>(MemoryContextAllocZero(scan.memory, kMaxRows * sizeof(Row)));
-        scan.calls = Calls::make(scan.node.ss.ps.state->es_query_cxt, scan.embeds, scan.reading.are_all_calls);
+        scan.calls =
+            Calls::make(scan.node.ss.ps.state->es_query_cxt, scan.asked->are_embeddings(), scan.reading.are_all_calls);
     }
     return true;
 }
@@ -427,7 +302,7 @@ TupleTableSlot *next_in_turn(Scan &scan) {
     if (row == nullptr)
         return nullptr;
     scan.handed_out++;
-    return show(scan, row);
+    return show(scan, row, scan.node.ss.ss_ScanTupleSlot);
 }
 
 // The next row from below, in the scan's slot; null after the last.
@@ -443,7 +318,7 @@ TupleTableSlot *next_row(Scan &scan) {
             read_on(scan);
         scan.calls->look();
         if (scan.count == 0 ||
-            (have_ended(scan, row_at(scan, 0)) && (!is_ahead || have_been_begun(scan, row_at(scan, 0)))))
+            (have_ended(scan, row_at(scan, 0)) && (!is_ahead || scan.asked->are_looked_at(row_at(scan, 0).calls))))
             break;
         scan.calls->wait();
     }
@@ -462,67 +337,13 @@ void drop_rows(Scan &scan) {
 
 // ---- the node, as PostgreSQL calls it ------------------------------------------------------------------------------------
 
-// Numbers of the calls whose values the expression depends on.
-struct Needs {
-    int columns;
-    List *calls;
-};
-
-bool find_needs(Node *node, void *context) {
-    if (node == nullptr)
-        return false;
-    auto &needs = *static_cast<Needs *>(context);
-    if (IsA(node, Var) && reinterpret_cast<const Var *>(node)->varattno > needs.columns)
-        needs.calls =
-            list_append_unique_int(needs.calls, reinterpret_cast<const Var *>(node)->varattno - needs.columns - 1);
-    return expression_tree_walker(node, pg::walker(find_needs), context);
-}
-
-List *needs_of(int columns, const FuncExpr *call, Expr *guard) {
-    Needs needs{columns, NIL};
-    (void)find_needs(reinterpret_cast<Node *>(call->args), &needs);
-    (void)find_needs(reinterpret_cast<Node *>(guard), &needs);
-    return needs.calls;
-}
-
-Asked make_asked(Scan &scan, const FuncExpr *call, Expr *guard) {
-    Asked asked{};
-    asked.function = function_of(call->funcid);
-    if (asked.function == nullptr)
-        elog(ERROR, "function %u of a plan is not known any more", call->funcid);
-    const int count = list_length(call->args);
-    asked.call = static_cast<FunctionCallInfo>(palloc0(SizeForFunctionCallInfo(count)));
-    asked.call->nargs = static_cast<short>(count);
-    asked.arguments = static_cast<ExprState **>(palloc0(static_cast<std::size_t>(count) * sizeof(ExprState *)));
-    for (int i = 0; i < count; i++)
-        asked.arguments[i] = ExecInitExpr(static_cast<Expr *>(list_nth(call->args, i)), &scan.node.ss.ps);
-    asked.guard = ExecInitExpr(guard, &scan.node.ss.ps);
-    asked.needs = needs_of(scan.columns, call, guard);
-    return asked;
-}
-
 void begin_scan(CustomScanState *node, EState *state, int flags) {
     Scan &scan = scan_of(node);
     const auto *plan = reinterpret_cast<const CustomScan *>(node->ss.ps.plan);
     outerPlanState(&node->ss.ps) = ExecInitNode(outerPlan(plan), state, flags & ~(EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK));
     scan.reading = read_reading(plan->custom_private);
     scan.has_quals = plan->scan.plan.qual != NIL;
-    scan.asked_count = list_length(plan->custom_exprs);
-    scan.columns = list_length(outerPlan(plan)->targetlist);
-    scan.asked = static_cast<Asked *>(palloc0(static_cast<std::size_t>(scan.asked_count) * sizeof(Asked)));
-    scan.embeds = true;
-    for (int i = 0; i < scan.asked_count; i++) {
-        scan.asked[i] = make_asked(scan, static_cast<const FuncExpr *>(list_nth(plan->custom_exprs, i)),
-                                   static_cast<Expr *>(list_nth(scan.reading.guards, i)));
-        scan.embeds &= scan.asked[i].function->kind == shmem::CallKind::Embed;
-        ListCell *cell;
-        foreach (cell, scan.asked[i].needs) {
-            scan.asked[lfirst_int(cell)].is_needed = true;
-            scan.has_needs = true;
-        }
-    }
-    scan.context = CreateExprContext(state);
-    scan.asked_row = ExecInitExtraTupleSlot(state, node->ss.ss_ScanTupleSlot->tts_tupleDescriptor, &TTSOpsVirtual);
+    scan.asked = new (palloc(sizeof(AskedCalls))) AskedCalls(*node, *plan);
     scan.memory = AllocSetContextCreate(state->es_query_cxt, "steadytext rows read ahead", ALLOCSET_DEFAULT_SIZES);
 }
 
@@ -575,10 +396,7 @@ void shut_down(CustomScanState *node) {
     for (std::uint32_t i = 0; i < scan.count; i++) {
         Row &row = row_at(scan, i);
         scan.given_up += retire_calls(scan, row) ? 1 : 0;
-        std::fill_n(row.are_null, scan.asked_count, false);
-        row.begun = 0;
-        row.holds_others = false;
-        row.equal_to = 0;
+        scan.asked->reset_row(row.calls);
     }
     scan.next = 0;
 }
@@ -630,9 +448,14 @@ Node *create_state(CustomScan *) {
 const CustomScanMethods kScanMethods = {kName, create_state};
 
 bool depends_on_answers(const CustomScan &scan, int call) {
-    return needs_of(list_length(outerPlan(&scan)->targetlist),
-                    static_cast<const FuncExpr *>(list_nth(scan.custom_exprs, call)),
-                    static_cast<Expr *>(list_nth(read_reading(scan.custom_private).guards, call))) != NIL;
+    const int columns = list_length(outerPlan(&scan)->targetlist);
+    const Reading reading = read_reading(scan.custom_private);
+    if (calls_needed(list_nth(scan.custom_exprs, call), columns) != NIL)
+        return true;
+    for (int guard = list_nth_int(reading.guards, call); guard >= 0; guard = list_nth_int(reading.parents, guard))
+        if (calls_needed(list_nth(reading.tests, guard), columns) != NIL)
+            return true;
+    return false;
 }
 
 RowsRead read_rows(CustomScanState *node, const ReadUpTo &up_to,
@@ -654,17 +477,8 @@ RowsRead read_rows(CustomScanState *node, const ReadUpTo &up_to,
         tells = tells && is_told();
         if (!tells)
             continue;
-        scan.context->ecxt_scantuple = show(scan, row);
-        for (int i = 0; i < scan.asked_count; i++) {
-            const Asked &asked = scan.asked[i];
-            if (asked.needs != NIL)  // nobody knows before it has been asked
-                continue;
-            const bool makes = is_made(scan, asked);
-            if (makes)
-                evaluate_arguments(scan, asked);
-            see(context, i, *asked.function, makes ? asked.call : nullptr);
-            ResetExprContext(scan.context);
-        }
+        show(scan, row, scan.asked->slot());
+        scan.asked->tell(see, context);
     }
     return read;
 }

@@ -2,6 +2,7 @@
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/collect_calls.hpp"
 #include "src/planner/find_calls.hpp"
+#include "src/pg/explained.hpp"
 #include "src/planner/place_scans.hpp"
 
 extern "C" {
@@ -75,6 +76,21 @@ bool note_each(Node *node, void *context) {
 
 // ---- EXPLAIN --------------------------------------------------------------------------------------------------------
 
+void put(const List *calls, ExplainState *state) {
+    List *lines = NIL;
+    ListCell *cell;
+    foreach (cell, calls)
+        lines =
+            lappend(lines, psprintf("%s: %s", as<RowByRow>(lfirst(cell))->text, as<RowByRow>(lfirst(cell))->reason));
+    if (state->format == EXPLAIN_FORMAT_TEXT) {
+        foreach (cell, lines)
+            ExplainPropertyText("Asked Row by Row", static_cast<const char *>(lfirst(cell)), state);
+    } else if (lines != NIL && pg::reopen_explained(state)) {
+        ExplainPropertyList("Asked Row by Row", lines, state);
+        pg::close_explained(state);
+    }
+}
+
 void explain(Query *query, int options, IntoClause *into, ExplainState *state, const char *text,
              ParamListInfo parameters, QueryEnvironment *environment) {
     const pg::explain_one_query_type next = next_hook != nullptr ? next_hook : pg::standard_explain_one_query;
@@ -85,13 +101,7 @@ void explain(Query *query, int options, IntoClause *into, ExplainState *state, c
     PG_FINALLY();
     { (void)tell(others); }
     PG_END_TRY();
-    List *lines = NIL;
-    ListCell *cell;
-    foreach (cell, noted.calls)
-        lines =
-            lappend(lines, psprintf("%s: %s", as<RowByRow>(lfirst(cell))->text, as<RowByRow>(lfirst(cell))->reason));
-    foreach (cell, lines)
-        ExplainPropertyText("Asked Row by Row", static_cast<const char *>(lfirst(cell)), state);
+    put(noted.calls, state);
 }
 
 }  // namespace

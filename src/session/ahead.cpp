@@ -378,6 +378,7 @@ void Calls::look() {
 void Calls::note_end(Begun &call) {
     call.has_ended = true;
     tokens_ -= call.call->spending.tokens;
+    observe::stop_clock();
     observe::save(call.saved);
     if (is_answered(call.call->result))
         answered_us_ = core::monotonic_us();

@@ -1,5 +1,6 @@
 // Counting between the hook's beginning and its end: see explain.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
+#include "src/pg/explained.hpp"
 #include "src/session/explain.hpp"
 #include "src/session/observe.hpp"
 #include "shmem/statement_stats.hpp"
@@ -48,40 +49,13 @@ void put_members(const shmem::StatementCounts &counts, ExplainState *state) {
     ExplainCloseGroup("Steadytext", "Steadytext", true, state);
 }
 
-// How ExplainCloseGroup() has just ended the statement's group.
-const char *end_of_group(const ExplainState &state) {
-    switch (state.format) {
-    case EXPLAIN_FORMAT_JSON:
-        return psprintf("\n%*s}", 2 * state.indent, "");
-    case EXPLAIN_FORMAT_XML:
-        return psprintf("%*s</Query>\n", 2 * state.indent, "");
-    default:
-        return "";
-    }
-}
-
-// Opens the statement's group again, as if it had not been closed; false, and nothing is changed, if it does not end as expected.
-bool reopen_group(ExplainState *state) {
-    const char *end = end_of_group(*state);
-    const auto length = static_cast<int>(strlen(end));
-    StringInfo text = state->str;
-    if (text->len < length || memcmp(text->data + text->len - length, end, static_cast<std::size_t>(length)) != 0)
-        return false;
-    text->len -= length;
-    text->data[text->len] = '\0';
-    state->indent++;
-    if (state->format != EXPLAIN_FORMAT_XML)
-        state->grouping_stack = lcons_int(1, state->grouping_stack);  // it has members
-    return true;
-}
-
 void put(const shmem::StatementCounts &counts, ExplainState *state) {
     if (state->format == EXPLAIN_FORMAT_TEXT)
         return ExplainPropertyText("Steadytext", words_of(counts), state);
-    if (!reopen_group(state))
+    if (!pg::reopen_explained(state))
         return;
     put_members(counts, state);
-    ExplainCloseGroup("Query", nullptr, true, state);
+    pg::close_explained(state);
 }
 
 // What this process's parallel workers have done since.

@@ -30,7 +30,7 @@ namespace {
 // The call under way.
 struct Current {
     bool active;
-    std::int64_t start_us;
+    std::int64_t start_us, stopped_us;  // the latter 0: not yet
     EndedCall call;
     std::uint64_t prompt_hash;  // 0: not computed
     Oid login;                  // the role that connected
@@ -258,6 +258,7 @@ void begin(shmem::CallKind kind) {
     current.prompt_hash = 0;
     current.login = session::login();
     current.start_us = core::monotonic_us();
+    current.stopped_us = 0;
     current_model[0] = '\0';
     current.active = true;
 }
@@ -326,11 +327,13 @@ void failed(const core::Problem &problem) { fail(cause_of(problem)); }
 
 void fell_back() { current.call.fell_back = true; }
 
+void stop_clock() { current.stopped_us = core::monotonic_us(); }
+
 std::int64_t end() {
     if (!current.active)
         return 0;  // forgotten
     const std::int64_t now_us = core::monotonic_us();
-    current.call.took_us = now_us - current.start_us;
+    current.call.took_us = (current.stopped_us > 0 ? current.stopped_us : now_us) - current.start_us;
     count(now_us, true);
     return current.call.took_us;
 }
@@ -361,6 +364,7 @@ void forget() { current.active = false; }
 void save(SavedCall &call) {
     call.active = current.active;
     call.start_us = current.start_us;
+    call.stopped_us = current.stopped_us;
     call.call = current.call;
     call.prompt_hash = current.prompt_hash;
     call.login = current.login;
@@ -369,7 +373,7 @@ void save(SavedCall &call) {
 }
 
 void restore(SavedCall &call) {
-    current = {call.active, call.start_us, call.call, call.prompt_hash, call.login};
+    current = {call.active, call.start_us, call.stopped_us, call.call, call.prompt_hash, call.login};
     strlcpy(current_model, call.model, sizeof current_model);
     call.active = false;
 }

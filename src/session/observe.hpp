@@ -63,6 +63,8 @@ void failed(const core::Problem &problem);
 // Something else is given instead of an answer.
 void fell_back();
 
+// The answer is there: from here on the call takes no more time, although it has not ended.
+void stop_clock();
 // How long the call took, in microseconds.
 std::int64_t end();
 // How long a daemon took for the call that ended last, in microseconds; 0 if none was asked.
@@ -79,7 +81,7 @@ void forget();
 // A saved call, so that another call can be counted. No abort finds it: its owner ends it by drop().
 struct SavedCall {
     bool active = false;
-    std::int64_t start_us;
+    std::int64_t start_us, stopped_us;
     shmem::EndedCall call;
     char model[shmem::kModelNameBytes];
     std::uint64_t prompt_hash;
