@@ -104,14 +104,21 @@ void Daemon::replace(Channel &channel) {
         add_channel();
 }
 
-// At once after a lost connection; once a second if the peer speaks another protocol.
+// A connection that was lost is closed at once. If none is left, another is made: at once after a lost connection, once a
+// second if the peer speaks another protocol.
 void Daemon::reopen_ended(std::int64_t now_us) {
-    const auto found = std::find_if(channels_.begin(), channels_.end(),
-                                    [](const auto &channel) { return channel->ended && !channel->is_spare; });
-    if (found == channels_.end() || now_us < reopen_not_before_us_)
-        return;
-    reopen_not_before_us_ = now_us + kReopenUs;
-    replace(**found);
+    for (std::size_t i = channels_.size(); i-- > 0;) {
+        Channel &channel = *channels_[i];
+        if (!channel.ended || channel.is_spare)
+            continue;
+        const auto others =
+            std::count_if(channels_.begin(), channels_.end(), [](const auto &c) { return !c->is_spare; }) - 1;
+        if (others == 0 && now_us < reopen_not_before_us_)
+            return;
+        if (others == 0)
+            reopen_not_before_us_ = now_us + kReopenUs;
+        replace(channel);
+    }
 }
 
 // Closes spare connections whose peer went, and spare connections that are no longer needed.

@@ -1,6 +1,7 @@
 // ZeroMQ sockets of the gateway: options, framing, monitor events: see zmq_channel.hpp. Regime: pure.
 #include "bgworker/zmq_channel.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/random_bytes.hpp"
 
 #include <atomic>
 #include <cerrno>
@@ -65,6 +66,16 @@ bool encrypt(void *socket, const std::string &server_key) {
            zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, secret_key, sizeof secret_key - 1) == 0;
 }
 
+// A ROUTER knows its clients by names. It makes up guessable ones, and passes over a connection that takes the name of another,
+// also of one that is gone and that it still believes to be there. So each channel has a name of its own, for one connection.
+bool name_itself(void *socket) {
+    unsigned char name[16];
+    if (!core::random_bytes(name, sizeof name))
+        return false;
+    name[0] |= 1;  // 0 begins the names that ROUTERs make up
+    return zmq_setsockopt(socket, ZMQ_ROUTING_ID, name, sizeof name) == 0;
+}
+
 int event_fd(void *socket) {
     int fd = -1;
     std::size_t size = sizeof fd;
@@ -85,6 +96,10 @@ std::unique_ptr<ZmqChannel> ZmqChannel::open(void *context, const ZmqSettings &s
         zmq_setsockopt(channel->socket_, option.name, &option.value, sizeof option.value);
     zmq_setsockopt(channel->socket_, ZMQ_LINGER, &settings.linger_ms, sizeof settings.linger_ms);
     zmq_setsockopt(channel->socket_, ZMQ_MAXMSGSIZE, &settings.max_message_bytes, sizeof settings.max_message_bytes);
+    if (!name_itself(channel->socket_)) {
+        reason = "could not make a name for the connection";
+        return nullptr;
+    }
     channel->encrypted_ = !settings.server_key.empty();
     if (channel->encrypted_ && !encrypt(channel->socket_, settings.server_key)) {
         reason = "the key of server_key_file is not a CURVE key";
@@ -135,12 +150,13 @@ void ZmqChannel::notice(ChannelListener &listener) {
         std::memcpy(&event, frame, sizeof event);
         switch (event) {
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+            if (ended)
+                break;
             up = true;
-            ended = false;  // libzmq did connect again
             listener.on_up(*this);
             break;
         case ZMQ_EVENT_DISCONNECTED:
-            // libzmq would connect again, but not after a message beyond MAXMSGSIZE or another breach of its protocol.
+            // libzmq may connect again, by the same name: the peer may still keep it for the connection that was lost.
             ended = true;
             if (std::exchange(up, false))
                 listener.on_down(*this, "the connection was lost");

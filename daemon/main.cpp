@@ -17,6 +17,7 @@
 #include "daemon/model_trial.hpp"
 #include "daemon/options.hpp"
 #include "daemon/server.hpp"
+#include "src/core/random_bytes.hpp"
 
 namespace {
 
@@ -85,6 +86,10 @@ int main(int argc, char **argv) {
         return failed(ExitStatus::BadModel, problem);
 
     const int signals = block_signals();
+    if (!core::seed_identities_of_clients()) {
+        problem.set(core::sqlstate::kCannotConnect, "the system gives no random numbers");
+        return failed(ExitStatus::CannotBind, problem);
+    }
     zmq::context_t context;
     daemon::Server server(options, context);
     if (!server.bind(problem))

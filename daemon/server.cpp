@@ -52,7 +52,6 @@ Server::Server(const Options &options, zmq::context_t &context)
     : options_(options), router_(context, zmq::socket_type::router), shelf_(options, outbox_) {
     router_.set(zmq::sockopt::maxmsgsize, kMaxMessageBytes);
     router_.set(zmq::sockopt::router_mandatory, true);
-    router_.set(zmq::sockopt::router_handover, true);
     router_.set(zmq::sockopt::sndhwm, kUnreadReplies);
     router_.set(zmq::sockopt::rcvhwm, options.max_queue);
     router_.set(zmq::sockopt::heartbeat_ivl, 2000);

@@ -15,6 +15,7 @@
 #include <unordered_set>
 #include <zmq.hpp>
 
+#include "src/core/random_bytes.hpp"
 #include "t/tools/echo_answers.hpp"
 #include "t/tools/echo_schedule.hpp"
 #include "t/tools/json_members.hpp"
@@ -32,7 +33,6 @@ public:
           }) {
         router_.set(zmq::sockopt::sndhwm, 0);  // no request stays unanswered because replies pile up
         router_.set(zmq::sockopt::rcvhwm, 0);
-        router_.set(zmq::sockopt::router_handover, true);
         router_.set(zmq::sockopt::linger, 1000);
         for (const std::string &endpoint : options_.endpoints) {
             router_.bind(endpoint);
@@ -331,6 +331,8 @@ int main(int argc, char **argv) {
     sigaddset(&stop_signals, SIGINT);
     sigaddset(&stop_signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &stop_signals, nullptr);
+    if (!steadytext::core::seed_identities_of_clients())
+        return 1;
     try {
         zmq::context_t context(1);
         steadytext::echo::EchoDaemon(context, options).run(signalfd(-1, &stop_signals, SFD_CLOEXEC));
