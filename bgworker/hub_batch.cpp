@@ -24,7 +24,7 @@ namespace {
 using core::CacheRecord;
 
 constexpr int kBatchBytes = 2 * 1024 * 1024;     // no more is added beyond this
-constexpr std::uint32_t kHitsAtOnce = 700;       // with the most of the others: what a hub takes at once
+constexpr std::uint32_t kHitsAtOnce = 640;       // with the most of the others: what a hub takes at once
 constexpr std::uint32_t kLooksAtOnce = 100'000;  // at records that turn out to be stale
 // Dimensions, whether there are nulls, type of the elements, length, lower bound.
 constexpr int kArrayHeader = 20;
@@ -40,7 +40,8 @@ bool hits_are_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64
 }  // namespace
 
 bool has_news(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
-    if (row.pending_writes.load() > 0 || usage_is_due(row, now_us) || hits_are_due(row, now_us, due_us))
+    if (row.pending_writes.load() > 0 || row.pending_audit.load() > 0 || usage_is_due(row, now_us) ||
+        hits_are_due(row, now_us, due_us))
         return true;
     if (const std::int64_t since_us = row.usage_since_us.load(); since_us != 0)
         due_us = std::min(due_us, since_us + kUsageUs);
@@ -132,10 +133,20 @@ void HubBatch::take_hits(std::int64_t now_us) {
     }
 }
 
+void HubBatch::take_audit() {
+    const shmem::AuditRing &ring = *shmem::segment().audit;
+    for (std::uint32_t index = 0; audit_sent_ < kAuditAtOnce; index++) {
+        if ((index = ring.find(MyDatabaseId, index)) == shmem::AuditRing::kNone)
+            return;
+        add('A', reinterpret_cast<const char *>(&ring[index]), sizeof(shmem::AuditRecord));
+        audit_[audit_sent_++] = index;
+    }
+}
+
 bool HubBatch::fill(std::int64_t now_us) {
     resetStringInfo(&array_);
     appendStringInfoSpaces(&array_, kArrayHeader);
-    count_ = taken_.count = hits_sent_ = usage_sent_ = 0;
+    count_ = taken_.count = hits_sent_ = usage_sent_ = audit_sent_ = 0;
     // The number of clears first, then the epoch: src/session/cache_clears.cpp raises the epoch before it writes the
     // number down, so a record of this epoch is never sent with a number that its session did not know.
     clears_ = row_->clears_heard.load(std::memory_order_acquire);
@@ -150,6 +161,7 @@ bool HubBatch::fill(std::int64_t now_us) {
             add('U', reinterpret_cast<const char *>(&each), sizeof each);
         usage_sent_ = static_cast<std::uint32_t>(entries.size());
     }
+    take_audit();
     if (count_ == 0)
         return false;
     StringInfoData header;
@@ -184,7 +196,12 @@ void HubBatch::settle(std::uint32_t done, std::uint32_t refused) {
     done -= std::min(done, hits_sent_);
     if (usage_sent_ > 0)
         settle_usage(std::min(done, usage_sent_));
-    count_ = taken_.count = hits_sent_ = usage_sent_ = 0;
+    done -= std::min(done, usage_sent_);
+    for (std::uint32_t i = 0; i < std::min(done, audit_sent_); i++) {
+        segment.audit->finish(audit_[i]);
+        row_->pending_audit.fetch_sub(1);
+    }
+    count_ = taken_.count = hits_sent_ = usage_sent_ = audit_sent_ = 0;
 }
 
 }  // namespace steadytext::worker

@@ -1,4 +1,5 @@
-// A batch for the hub: records that a standby's sessions left for the keeper, hits, and usage, in the form of the wire.
+// A batch for the hub: records that a standby's sessions left for the keeper, hits, usage and audit rows, in the form of
+// the wire.
 //
 // Owned by bgworker/hub_main.cpp, one at a time. Regime: pg, without a destructor. What a batch holds is taken out of
 // shared memory, and is settled, or given back, in parts: the hub takes records in their order. If the process ends, its
@@ -34,20 +35,25 @@ public:
     [[nodiscard]] int size() const { return array_.len; }
 
 private:
+    static constexpr std::uint32_t kAuditAtOnce = 64;
+
     void take_cache_records(std::uint64_t epoch);
     void take_hits(std::int64_t now_us);
+    void take_audit();
     void drain_hits(std::int64_t now_us);
     void add(char kind, const char *bytes, std::size_t size);
     [[nodiscard]] bool add_cache_record(std::uint32_t index, std::uint64_t epoch);
 
     shmem::DatabaseRow *row_ = nullptr;
     StringInfoData array_{};
-    std::uint32_t count_ = 0;  // of all records: first those of the cache, then hits, then usage
+    std::uint32_t count_ = 0;  // of all records: first those of the cache, then hits, usage, audit rows
     TakenWrites taken_;
     shmem::KeyHits *hits_ = nullptr;  // drained and not settled
     std::uint32_t hits_count_ = 0, hits_room_ = 0;
     std::uint32_t hits_sent_ = 0;  // of these, the first so many are in this batch
     std::uint32_t usage_sent_ = 0;
+    std::uint32_t audit_[kAuditAtOnce];  // indexes of the ring's records, which stay there until they are settled
+    std::uint32_t audit_sent_ = 0;
     std::int64_t number_ = 0, clears_ = 0;
 };
 

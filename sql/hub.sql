@@ -63,7 +63,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION public.steadytext_hub_allow(name, name) IS
-    'Lets a node, by the role as which it logs in here, bring the answers, hits and usage of a role, or of all roles.';
+    'Lets a node, by the role as which it logs in here, bring the answers, hits, usage and audit rows of a role, or of all roles.';
 REVOKE ALL ON FUNCTION public.steadytext_hub_allow(name, name) FROM PUBLIC;
 
 CREATE FUNCTION public.steadytext_hub_disallow(node name, role name DEFAULT NULL) RETURNS void

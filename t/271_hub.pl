@@ -57,6 +57,16 @@ ok($count->('counted', 10), 'hits of all nodes add up') or diag $primary->sql(q(
 ok($primary->poll_until(q(SELECT sum(calls) FROM steadytext_usage WHERE role_name = 'asker'), 3 * keys(%calls) + 10), 'and so does usage')
     or diag $primary->sql(q(SELECT * FROM steadytext_usage));
 
+# Audit rows.
+my $suspicious = q(SELECT steadytext_generate('x', model => 'a'';DROP TABLE b--'));
+$one->try_sql($suspicious, user => 'asker');
+my $audited = q(SELECT count(*) FROM steadytext_audit_log WHERE event_type = 'suspicious_input' AND details ->> 'value' LIKE '%DROP TABLE b%' AND user_id = );
+ok($primary->poll_until("$audited 'asker'", 1), 'an audit row of a standby is in the log of the primary');
+my $turned_away = $view->($one, 'refused');
+$one->try_sql($suspicious, user => 'other');
+ok($one->poll_until("SELECT refused > $turned_away FROM pg_stat_steadytext_hub", 't'), 'not of a role that is not allowed');
+is($primary->sql("$audited 'other'"), 0, 'it is not written');
+
 # The sessions of the nodes at the hub are stopped: the standby loses patience, and sends its batch again by another session. Both are carried out then.
 my ($retries, $hits) = ($view->($one, 'retries'), 10);
 for my $round (1 .. 10) {

@@ -1,7 +1,7 @@
 // The hub's side of a batch that a node sends: _steadytext.hub_take(), called by _steadytext.hub_put(). Regime: pg, with
 // C++ only inside guarded().
 //
-// A batch is a list of records: answers and hits of the cache, and usage. A node may be hostile, and it holds what its
+// A batch is a list of records: answers and hits of the cache, usage, and audit rows. A node may be hostile, and it holds what its
 // statement holds for as long as it likes. So nothing is written to a table here and no lock is taken: a record that is
 // in order goes into shared memory, where the records of this server's own sessions are, and the keeper writes it with
 // the same checks. A record is in order if it is for a role whose scope the administrator has allowed the node
@@ -26,6 +26,7 @@
 extern "C" {
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/fmgrprotos.h"
 }
@@ -41,6 +42,7 @@ using namespace steadytext;
 using core::CacheRecord;
 
 constexpr int kMostRecords = 2048;
+constexpr std::int64_t kDayUs = 86'400'000'000;
 constexpr int kDays = 40;                                       // that usage may be late
 constexpr std::uint64_t kMostCounted = std::uint64_t{1} << 40;  // in one record of usage
 
@@ -48,7 +50,9 @@ constexpr std::uint64_t kMostCounted = std::uint64_t{1} << 40;  // in one record
 struct Ready {
     std::string_view cache_record;
     const shmem::Usage::Entry *usage = nullptr;
-    [[nodiscard]] bool is_refused() const { return cache_record.empty() && usage == nullptr; }
+    const shmem::AuditRecord *audit = nullptr;
+    Oid audit_role = InvalidOid;
+    [[nodiscard]] bool is_refused() const { return cache_record.empty() && usage == nullptr && audit == nullptr; }
 };
 
 struct Batch {
@@ -74,12 +78,12 @@ std::string_view scope_of(Batch &batch, Oid role) {
     return batch.scope;
 }
 
-// Whether PostgreSQL takes the text as jsonb.
-bool is_jsonb(std::string_view json) {
-    if (!pg::fits_encoding(json))
+// Whether PostgreSQL's input function of a type takes the text.
+bool is_input(PGFunction input, std::string_view value) {
+    if (!pg::fits_encoding(value))
         return false;
     const ErrorData *error = pg::caught(
-        true, [&] { (void)DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(pg::text_datum(json)))); });
+        true, [&] { (void)DirectFunctionCall1(input, CStringGetDatum(TextDatumGetCString(pg::text_datum(value)))); });
     if (error == nullptr)
         return true;
     const int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
@@ -97,7 +101,7 @@ std::string_view check_cache_record(Batch &batch, std::string_view bytes) {
     if (scope.empty() ||
         !pg::try_guarded(problem,
                          [&](core::Problem &p) { return core::check_foreign(record, scope, batch.now_us, p); }) ||
-        (!record.params.empty() && !is_jsonb(record.params)))
+        (!record.params.empty() && !is_input(jsonb_in, record.params)))
         return {};
     static std::string *encoded = new std::string;
     record.key_params = record.legacy_key = {};
@@ -114,7 +118,7 @@ const shmem::Usage::Entry *check_usage(const Batch &batch, std::string_view byte
         return nullptr;
     memcpy(entry, bytes.data(), sizeof *entry);
     const std::string_view model(entry->key.model, strnlen(entry->key.model, sizeof entry->key.model));
-    const auto today = static_cast<std::int32_t>(batch.now_us / 86'400'000'000);
+    const auto today = static_cast<std::int32_t>(batch.now_us / kDayUs);
     shmem::StatementCounts &counts = entry->counts;
     const std::uint64_t most = std::max({counts.calls, counts.hits, counts.failures, counts.limited,
                                          counts.prompt_tokens, counts.completion_tokens, counts.saved_tokens});
@@ -125,6 +129,34 @@ const shmem::Usage::Entry *check_usage(const Batch &batch, std::string_view byte
     entry->key.database = MyDatabaseId;
     counts.total_us = counts.min_us = counts.max_us = 0;
     return entry;
+}
+
+// The text in a field of an audit record; false if it does not end, or is not printable ASCII.
+template <std::size_t Size>
+bool read_field(const char (&field)[Size], std::string_view &value) {
+    value = {field, strnlen(field, Size)};
+    return value.size() < Size &&
+           std::all_of(value.begin(), value.end(), [](char each) { return each >= ' ' && each <= '~'; });
+}
+
+// An audit row is of a role that the node may write for, and of a kind that sessions leave.
+void check_audit(const Batch &batch, std::string_view bytes, Ready &ready) {
+    auto *record = static_cast<shmem::AuditRecord *>(palloc(sizeof(shmem::AuditRecord)));
+    if (bytes.size() != sizeof *record)
+        return;
+    memcpy(record, bytes.data(), sizeof *record);
+    std::string_view address, event, message, details;
+    if (!read_field(record->address, address) || !read_field(record->event_type, event) ||
+        !read_field(record->message, message) || !read_field(record->details, details) ||
+        strnlen(record->user, sizeof record->user) == sizeof record->user)
+        return;
+    const Oid role = get_role_oid(record->user, true);
+    if (!OidIsValid(role) || !may_write(batch, role) || (event != "suspicious_input" && event != "server_action") ||
+        (!address.empty() && !is_input(inet_in, address)) || !is_input(jsonb_in, details))
+        return;
+    record->at_us = std::clamp<std::int64_t>(record->at_us, batch.now_us - kDays * kDayUs, batch.now_us);
+    ready.audit = record;
+    ready.audit_role = role;
 }
 
 // Checks all records. May raise, so nothing is taken yet.
@@ -149,6 +181,8 @@ std::span<const Ready> check(Batch &batch, ArrayType *records) {
             ready[i].cache_record = check_cache_record(batch, bytes);
         else if (kind == 'U')
             ready[i].usage = check_usage(batch, bytes);
+        else if (kind == 'A')
+            check_audit(batch, bytes, ready[i]);
     }
     return {ready, static_cast<std::size_t>(count)};
 }
@@ -166,6 +200,12 @@ std::uint32_t take(shmem::DatabaseRow &row, std::uint64_t epoch, std::span<const
             if (!segment.usage->add(each.usage->key, each.usage->counts))
                 segment.counters->add(0, shmem::Counter::UsageDropped, each.usage->counts.calls);
             row.note_usage();
+        } else if (each.audit != nullptr) {
+            row.pending_audit.fetch_add(1);
+            if (!segment.audit->put(MyDatabaseId, each.audit_role, *each.audit)) {
+                row.pending_audit.fetch_sub(1);
+                break;
+            }
         } else {
             if (segment.cache_writes->is_crowded())
                 break;
