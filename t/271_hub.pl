@@ -100,6 +100,28 @@ $generate->($one, 'of after the clear');
 ok($there->($primary, 'of after the clear'), 'what was asked after a clear comes');
 is($primary->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'of before the clear')), 0, 'what was asked before it does not');
 
+# The same while both happen at once: no row is older than a clear that was over before it was looked for.
+my @askers = map { $_->session(user => 'asker') } $one, $two;
+my (@older, $kept);
+for my $round (1 .. 12) {
+    my $prompt = 0;
+    $_->hand_over(join ' ', map { sprintf q(SELECT steadytext_generate('round %d, asked %d');), $round, ++$prompt } 1 .. 20) for @askers;
+    $one->sql('SELECT pg_wal_replay_pause()') if $round % 2;  # it does not hear of the clear in time
+    my $began = $primary->sql('SELECT clock_timestamp(); SELECT steadytext_cache_clear()');
+    $began =~ s/\n.*//s;
+    $_->ask('SELECT 1;') for @askers;
+    $one->sql('SELECT pg_wal_replay_resume()') if $round % 2;
+    $_->catch_up($primary) for $one, $two;
+    $generate->($_, "the end of round $round on $_->{PGPORT}") for $one, $two;
+    $there->($primary, "the end of round $round on $_->{PGPORT}") for $one, $two;  # and so all before it
+    my ($old, $new) = split /\|/, $primary->sql("SELECT count(*) FILTER (WHERE created_at < '$began'), count(*) FROM steadytext_cache");
+    push @older, "round $round: $old" if $old;
+    $kept += $new;
+}
+is("@older", '', 'answers on two standbys and clears on the primary, twelve times: nothing of before a clear is there');
+cmp_ok($kept, '>=', 24, 'and what came after is');
+$_->finish for @askers;
+
 # ---- what a node may bring --------------------------------------------------------------------------------------------------------------
 
 my $refused = $view->($one, 'refused');
@@ -127,6 +149,15 @@ my $forged = q(ARRAY['\x', '\x43', '\x5500', '\x', decode(repeat('43', 5000), 'h
 is($put->('node', "1, 1, 1, 0, $forged")->{out}, '7|7', 'what is no record is refused');
 is($put->('node', "1, 1, 1, 0, $forged")->{out}, '7|0', 'a batch that comes again is not taken again');
 is($put->('node', q(1, 1, 2, 0, array_fill('\x43'::bytea, ARRAY[2049])))->{state}, '54000', 'a batch has bounds');
+# Any bytes of the sizes that records have.
+srand(271);
+my $batch = 2;
+my $any = sub { my ($size) = @_; return join '', map { sprintf '%02x', rand() < 0.5 ? 0 : 32 + int rand 95 } 1 .. $size };
+for my $size (8, 100, 224, 1016) {
+    my @records = map { "'\\x$_'::bytea" } map { my $kind = $_; map { $kind . $any->($size) } 1 .. 40 } qw(43 55 41);
+    $batch++;
+    like($put->('node', "1, 1, $batch, 0, ARRAY[" . join(', ', @records) . ']')->{out}, qr/^120\|120$/, "any $size bytes are refused");
+}
 $primary->sql(q(GRANT EXECUTE ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]) TO plain));
 is($put->('plain', "1, 1, 1, 0, $forged")->{out}, '7|7', 'another role is another node');
 $primary->sql(q(REVOKE EXECUTE ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]) FROM plain));
