@@ -57,6 +57,14 @@ my %joins  = (
 );
 same(133, 2000, "$joins{$_} SELECT r.id, m.title $joined;") for sort keys %joins;
 same(133, 2000, "SELECT count(*), max(title) $joined;");
+
+# Conditions on both tables of a join go up together: each alone would be in the other's way.
+for my $join (grep { !/nested/ } sort keys %joins) {    # a nested loop asks for the rows of one side by those of the other
+    my ($on, $off) = map { told($_, "$joins{$join} SELECT r.id, m.title $joined AND Q(m.title)") } 'on', 'off';
+    is($on->{told}, $off->{told}, "$join of two tables with a condition each: the same rows");
+    cmp_ok($on->{calls}, '<=', 2 * 133, "$on->{calls} calls, $off->{calls} without");
+    cmp_ok($on->{calls}, '<=', $off->{calls}, 'no more than without');
+}
 same(133, 2000, "SELECT r.movie, count(*) $joined GROUP BY 1 ORDER BY 1;");
 same(133, 2000, "SELECT r.id $joined ORDER BY r.body DESC LIMIT 5;");
 same(133, 2000, 'SELECT id FROM reviews r WHERE movie IN (SELECT id FROM movies WHERE year = 1999) AND Q(body);');

@@ -1,15 +1,18 @@
 """Plain SQL that makes a call for each of its rows, against steadytext_generate_batch: read-ahead asks for as many at once.
 
 Each sample asks for texts that nobody asked for before, with the same number of rows. The echo daemon takes 50 ms in each of 64 slots;
-steadytextd generates four tokens for each row.
+steadytextd generates four tokens for each row. And how much of ZeroMQ's own throughput a single session reaches at an echo daemon that answers at once.
 """
 from daemons import steadytextd_for_sql
-from harness import Bench, Measured, Row, Topic, ratios
-from sql import Cluster, cluster
+from harness import BUILD, Bench, Measured, Row, Topic, ratios
+from sql import Cluster, cluster, generate_calls, raw_router
 
 ROUNDS = 7
 ROWS = {"echo": 1000, "steadytextd": 32}
 TOKENS = 4
+CALLS = 20000  # of a session, at a daemon that answers at once
+RAW_CALLS = 200000
+WINDOW = 64
 FORMS = {
     "SELECT": "SELECT count(answer) FROM (SELECT {call} AS answer FROM docs OFFSET 0) q WHERE $1::text IS NOT NULL",
     "WHERE": "SELECT count(*) FROM docs WHERE {call} IS NOT NULL AND $1::text IS NOT NULL",
@@ -42,10 +45,21 @@ def compare(bench: Bench, asked: Cluster, daemon: str) -> dict[str, Measured]:
             for form in FORMS}
 
 
+def one_session(bench: Bench) -> Measured:
+    with cluster("echo", "jit = off") as echo, raw_router() as endpoint:
+        statement = generate_calls(CALLS)
+        per_second = bench.interleave(ROUNDS, {
+            "SQL": lambda: CALLS / echo.seconds(1, statement, CALLS),
+            "raw ZeroMQ": lambda: Bench.number(BUILD / "raw_zmq", "pipelined", endpoint, RAW_CALLS, WINDOW),
+        })
+    return Measured(ratios(per_second["SQL"], per_second["raw ZeroMQ"]), {f"{name}, requests/s": values for name, values in per_second.items()})
+
+
 def measure(bench: Bench) -> dict[str, Measured]:
     with cluster("echo", "jit = off") as asked:
         asked.ask_echo("control", {"slots": 64, "delay_ms": 50})
         measured = compare(bench, asked, "echo")
+    measured["plain_one_session"] = one_session(bench)
     with steadytextd_for_sql() as daemon, cluster("none", "jit = off", f"steadytext.daemons = '{daemon.endpoint}'", "steadytext.request_timeout = '10min'") as asked:
         asked.wait_for("SELECT state FROM steadytext_daemons", "ready", "the daemon is not ready")
         return measured | compare(bench, asked, "steadytextd")
@@ -53,6 +67,7 @@ def measure(bench: Bench) -> dict[str, Measured]:
 
 TOPIC = Topic(
     "plain SQL against steadytext_generate_batch",
-    [Row(f"plain_{daemon}_{form.split()[0].lower()}", f"{title}, {form} / batch", 0.95, "higher")
-     for daemon, title in (("echo", "echo daemon of 64 slots, 50 ms"), ("steadytextd", "steadytextd")) for form in FORMS],
+    [Row("plain_one_session", "echo requests/s of one session / raw pipelined ZeroMQ", 0.2, "higher"),
+     *(Row(f"plain_{daemon}_{form.split()[0].lower()}", f"{title}, {form} / batch", 0.95, "higher")
+     for daemon, title in (("echo", "echo daemon of 64 slots, 50 ms"), ("steadytextd", "steadytextd")) for form in FORMS)],
     measure)

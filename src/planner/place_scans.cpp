@@ -7,6 +7,7 @@
 #include "src/planner/find_calls.hpp"
 
 extern "C" {
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -187,6 +188,13 @@ const char *because(const Placing &placing, const char *where, const char *other
     return blamed != nullptr ? psprintf("%s %s", where, blamed) : otherwise;
 }
 
+// Rows that wait are kept as tuples. Null: they can be.
+const char *why_not_kept(const List *entries) {
+    if (list_length(entries) > MaxTupleAttributeNumber)
+        return "the statement names too many columns";
+    return has_record(entries) ? "the statement takes rows as a whole" : nullptr;
+}
+
 // ---- a node in two ---------------------------------------------------------------------------------------------------
 
 struct Halves {
@@ -216,8 +224,8 @@ const char *hindrance(const Placing &placing, const Plan *plan, Halves &halves) 
         halves.entries = lappend(halves.entries,
                                  makeTargetEntry(static_cast<Expr *>(copyObjectImpl(list_nth(halves.columns.all(), i))),
                                                  static_cast<AttrNumber>(i + 1), nullptr, false));
-    if (has_record(halves.entries))
-        return "the statement takes rows as a whole";
+    if (const char *reason = why_not_kept(halves.entries); reason != nullptr)
+        return reason;
     forget_culprit(placing);
     return is_harmless(halves.entries, ground)
                ? nullptr
@@ -245,12 +253,12 @@ void put_under(Placing &placing, Plan *plan, const List *expressions, const Read
     Collected calls{.ground = placing.ground};
     const Reading of_rows = collect_calls_above(*plan, expressions, reading, calls);
     forget_culprit(placing);
-    const bool has_records = has_record(below->targetlist);
-    if (has_records || !is_calm(below, placing.ground))
-        return note(placing, plan, expressions, NIL,
-                    has_records ? "the statement takes rows as a whole"
-                                : because(placing, "below it in the plan,",
-                                          "what is below it in the plan might raise an error, or change something"));
+    const char *reason = why_not_kept(below->targetlist);
+    if (reason == nullptr && !is_calm(below, placing.ground))
+        reason = because(placing, "below it in the plan,",
+                         "what is below it in the plan might raise an error, or change something");
+    if (reason != nullptr)
+        return note(placing, plan, expressions, NIL, reason);
     note(placing, plan, expressions, calls.places, nullptr);
     if (calls.calls == NIL)
         return;

@@ -194,6 +194,71 @@ void move_from(const Ground &ground, const Way &way, List **quals) {
         put_back(taken);
 }
 
+// ---- both sides of a join -------------------------------------------------------------------------------------------
+
+// Where each side of a join has a condition with calls, either is in the other's way: the call of the other side might
+// raise an error. They go up together, to this join, or stay.
+struct SideOfJoin {
+    Way way;
+    Taken taken;
+    double rows;
+};
+
+// Down to the scan below what hands on its rows; false if there is none.
+bool go_to_scan(Plan *plan, Way &way) {
+    for (; way.count + 1 < kMaxSteps && hands_on(plan); plan = plan->lefttree)
+        way.steps[way.count++] = {plan, false};
+    way.steps[way.count++] = {plan, false};
+    return is_scan(plan);
+}
+
+// Such a condition may be what makes a row of the inner side single.
+bool has_equality(const List *quals, int first) {
+    for (int i = first; i < list_length(quals); i++) {
+        const auto *condition = static_cast<const Node *>(list_nth(quals, i));
+        if (is_opclause(condition) && op_mergejoinable(reinterpret_cast<const OpExpr *>(condition)->opno,
+                                                       exprType(static_cast<const Node *>(linitial(
+                                                           reinterpret_cast<const OpExpr *>(condition)->args)))))
+            return true;
+    }
+    return false;
+}
+
+// The way down to a scan with a condition that makes calls; false if there is none.
+bool go_down(const Join &join, bool is_inner, const Way &above, SideOfJoin &side) {
+    if (join.jointype != JOIN_INNER || above.count + 2 >= kMaxSteps)
+        return false;
+    side.way = above;
+    side.way.steps[side.way.count++] = {const_cast<Plan *>(&join.plan), is_inner};
+    if (!go_to_scan(is_inner ? join.plan.righttree : join.plan.lefttree, side.way))
+        return false;
+    const Plan *scan = side.way.steps[side.way.count - 1].plan;
+    side.rows = scan->plan_rows;
+    const int first = first_with_call(scan->qual);
+    return first < list_length(scan->qual) && !(is_inner && join.inner_unique && has_equality(scan->qual, first));
+}
+
+void move_from_both_sides(const Ground &ground, Join &join, const Way &above) {
+    constexpr double kSurely = 0.5;  // as all rows of the join may be asked about twice
+    SideOfJoin sides[2]{};
+    if (!go_down(join, false, above, sides[0]) || !go_down(join, true, above, sides[1]) ||
+        2 * join.plan.plan_rows > kSurely * (sides[0].rows + sides[1].rows) ||
+        (IsA(&join, NestLoop) && join.plan.righttree->plan_rows > kMaxForEach))
+        return;
+    bool go_up = true;
+    for (SideOfJoin &side : sides) {
+        Plan *scan = side.way.steps[side.way.count - 1].plan;
+        side.taken = take(&scan->qual, scan, ground);
+        go_up = go_up && side.taken.quals != NIL;
+    }
+    go_up = go_up && is_calm_throughout_but_for_output(&join.plan, ground);
+    for (const SideOfJoin &side : sides)
+        if (go_up)
+            move(ground, side.way, above.count, side.taken.quals);
+        else if (side.taken.quals != NIL)
+            put_back(side.taken);
+}
+
 // ---- the parts of a partitioned table -------------------------------------------------------------------------------
 
 // Each has the same conditions, of its own columns. Their columns get the same places in the output of all parts.
@@ -282,6 +347,7 @@ void look_into_join(const Ground &ground, Plan *plan, Way way) {
         from_here.steps[from_here.count++] = {plan, false};
         move_from(ground, from_here, &plan->qual);
     }
+    move_from_both_sides(ground, join, way);
     for (const bool is_inner : {false, true}) {
         Way longer = lets_pass(join, is_inner) ? way : Way{};
         if (lets_pass(join, is_inner) && longer.count < kMaxSteps)
