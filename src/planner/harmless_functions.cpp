@@ -50,7 +50,7 @@ constexpr Oid kHarmless[] = {
     F_STRPOS,
     F_POSITION_TEXT_TEXT,
     F_STARTS_WITH,
-    F_REVERSE,
+    3062,  // reverse(text), whose name here differs between versions
     F_TRANSLATE,
     F_SUBSTR_TEXT_INT4,
     F_SUBSTRING_TEXT_INT4,
