@@ -82,13 +82,17 @@ $(UPGRADE): $(SCRIPT) sql/from_original.sql sql/from_original_check.sql pg_stead
 	sed -e '/^-- <=== from_original_check/r $@.check' -e '/^-- <=== pg_steadytext/r $@.all' -e '/^-- <===/d' sql/from_original.sql > $@
 	@rm $@.all $@.names $@.check
 
-# The server runs steadytextd from its own bin directory; without it the extension works with other daemons.
+# The server runs steadytextd from its own bin directory; without it the extension works with other daemons. A portable one
+# (make steadytextd PORTABLE=1) comes with libraries, which lie beside the extension's.
 ifdef STEADYTEXT_PGXS
 install: install-steadytextd
 endif
 .PHONY: install-steadytextd
 install-steadytextd:
-	if [ -e $(BUILD)/steadytextd ]; then $(INSTALL_PROGRAM) $(BUILD)/steadytextd '$(DESTDIR)$(bindir)/steadytextd'; fi
+	if [ -n '$(PORTABLE)' ]; then \
+		$(INSTALL_PROGRAM) $(BUILD)/portable/bin/steadytextd '$(DESTDIR)$(bindir)/steadytextd' && rm -rf '$(DESTDIR)$(pkglibdir)/steadytextd' && \
+		$(MKDIR_P) '$(DESTDIR)$(pkglibdir)/steadytextd' && cp -P $(BUILD)/portable/lib/steadytextd/* '$(DESTDIR)$(pkglibdir)/steadytextd'; \
+	elif [ -e $(BUILD)/steadytextd ]; then $(INSTALL_PROGRAM) $(BUILD)/steadytextd '$(DESTDIR)$(bindir)/steadytextd'; fi
 
 ifndef STEADYTEXT_PGXS
 
@@ -118,11 +122,24 @@ $(BUILD)/hosts-preload.so: t/tools/hosts_preload.cpp
 
 # llama.cpp is built once per machine kind, in the cache (scripts/build-llama).
 .PHONY: steadytextd
-steadytextd: $(BUILD)/steadytextd
-$(BUILD)/steadytextd: $(wildcard daemon/*.cpp daemon/*.hpp src/core/constraint/* src/core/decimal.* src/core/json_shape.* src/core/work.hpp daemon/CMakeLists.txt t/tools/greedy_reference.cpp t/tools/rank_reference.cpp t/tools/special_tokens.cpp) scripts/build-llama
-	scripts/build-llama
-	cmake -S daemon -B $(BUILD)/daemon -G Ninja -DCMAKE_BUILD_TYPE=Release -DLLAMA_DIR="$$(scripts/build-llama --print-dir)" > $(BUILD)/daemon-configure.log
+steadytextd: $(if $(PORTABLE),$(BUILD)/portable/bin/steadytextd,$(BUILD)/steadytextd)
+STEADYTEXTD_SOURCES = $(wildcard daemon/*.cpp daemon/*.hpp src/core/constraint/* src/core/decimal.* src/core/json_shape.* src/core/work.hpp daemon/CMakeLists.txt t/tools/greedy_reference.cpp t/tools/rank_reference.cpp t/tools/special_tokens.cpp) scripts/build-llama
+# For a GPU too: GPU=cuda or GPU=vulkan.
+$(BUILD)/steadytextd: $(STEADYTEXTD_SOURCES)
+	scripts/build-llama $(GPU:%=--%)
+	cmake -S daemon -B $(BUILD)/daemon -G Ninja -DCMAKE_BUILD_TYPE=Release -DLLAMA_DIR="$$(scripts/build-llama $(GPU:%=--%) --print-dir)" > $(BUILD)/daemon-configure.log
 	cmake --build $(BUILD)/daemon $$([ -t 1 ] || echo -- --quiet)
+	@touch $@
+
+# For any processor of this kind: the program, and libraries of kernels of which it loads the best.
+$(BUILD)/portable/bin/steadytextd: $(STEADYTEXTD_SOURCES)
+	scripts/build-llama --portable $(GPU:%=--%)
+	@mkdir -p $(@D) $(BUILD)/portable/lib/steadytextd
+	cmake -S daemon -B $(BUILD)/portable/daemon -G Ninja -DCMAKE_BUILD_TYPE=Release -DOUTPUT="$(CURDIR)/$(BUILD)/portable/bin" \
+		-DLIBRARIES="$$(realpath -m --relative-to "$$($(PG_CONFIG) --bindir)" "$$($(PG_CONFIG) --pkglibdir)/steadytextd")" \
+		-DLLAMA_DIR="$$(scripts/build-llama --portable $(GPU:%=--%) --print-dir)" > $(BUILD)/portable/configure.log
+	cmake --build $(BUILD)/portable/daemon --target steadytextd $$([ -t 1 ] || echo -- --quiet)
+	cp -P "$$(scripts/build-llama --portable $(GPU:%=--%) --print-dir)"/lib/*.so* $(BUILD)/portable/lib/steadytextd
 	@touch $@
 
 # Engines over HTTP for the tests of check-engines; nothing else needs them.
@@ -151,7 +168,7 @@ help:
 # help: make analyze         pgspot, cppcheck and clang's analyzer: no finding that is not explained
 # help: make sqlmap          sqlmap against ten functions, some ten minutes: nothing injectable (SQLMAP_SECONDS=1800 at most each)
 # help: make models          fetch the demo models
-# help: make steadytextd     build the daemon
+# help: make steadytextd     build the daemon; with PORTABLE=1 for any processor (then make install PORTABLE=1), with GPU=cuda or GPU=vulkan for a GPU
 # help: make check-engines   twenty calls to real engines over HTTP: llama.cpp's own server, and LiteLLM's proxy before it (built once, in twenty minutes)
 
 bootstrap:
@@ -177,7 +194,7 @@ demo: everything
 ALL_TESTS = $(sort $(wildcard t/[0-9]*.sql t/[0-9]*.pl))
 # Half a minute and more each, or builds of their own: make check-all and CI run them, make check leaves them out.
 LONG_TESTS = $(wildcard $(foreach number,006 030 041 100 130 134 137 139 150 151 152 171 172 173 175 176 177 179 180 182 184 185 190 191 192 193 194 \
-	195 196 197 198 199 200 202 203 204 207 209 214 215 219 220 221 226 228 240 241 242 252 270 310 311 312 313 314 315 316 317 318 320 900,t/$(number)_*))
+	195 196 197 198 199 200 202 203 204 207 209 214 215 219 220 221 226 228 240 241 242 252 270 310 311 312 313 314 315 316 317 318 320 321 900,t/$(number)_*))
 TESTS ?= $(filter-out $(LONG_TESTS),$(ALL_TESTS))
 check: everything models
 	@scripts/run-tests $(TESTS)

@@ -3,7 +3,6 @@
 
 #include <ggml-alloc.h>
 #include <ggml-backend.h>
-#include <ggml-cpu.h>
 
 #include <algorithm>
 #include <chrono>
@@ -97,9 +96,14 @@ double seconds_of_token(ggml_backend_t backend, ggml_type type, std::int64_t wid
 }  // namespace
 
 std::vector<KernelSpeed> measure_kernels(std::int64_t width, std::int64_t size, int threads) {
-    const Backend backend(ggml_backend_cpu_init());
-    ggml_backend_cpu_set_n_threads(backend.get(), threads);
+    const Backend backend(ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, nullptr));
     std::vector<KernelSpeed> speeds;
+    if (backend == nullptr)
+        return speeds;
+    const ggml_backend_reg_t registry = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend.get()));
+    if (const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
+            ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_n_threads")))
+        set_threads(backend.get(), threads);
     constexpr std::int64_t kRowsTogether = 64;  // that some layouts want
     const std::int64_t rows = std::max<std::int64_t>(1, size / width / kRowsTogether) * kRowsTogether;
     for (const ggml_type type : kTypes) {

@@ -2,7 +2,9 @@
 #include "daemon/llama_model.hpp"
 
 #include <common/log.h>
+#include <dlfcn.h>
 #include <ggml-backend.h>
+#include <link.h>
 
 #include <algorithm>
 #include <mutex>
@@ -35,6 +37,34 @@ std::string take_last_error() {
     return std::exchange(last_error, {});
 }
 
+std::string kernels;  // the library of them, where there are several; written before there are other threads
+
+#ifdef STEADYTEXT_LOADS_BACKENDS
+// A portable build has a library of kernels for each generation of processors, where ggml's own library lies. The best
+// for this one is loaded, and a GPU's if there is one.
+bool load_backends(core::Problem &problem) {
+    Dl_info library = {};
+    if (dladdr(reinterpret_cast<void *>(ggml_backend_load_all_from_path), &library) != 0) {
+        const std::string path = library.dli_fname;
+        ggml_backend_load_all_from_path(path.substr(0, path.rfind('/')).c_str());
+    }
+    dl_iterate_phdr(
+        [](dl_phdr_info *loaded, std::size_t, void *) {
+            constexpr std::string_view kBefore = "libggml-cpu-";
+            const std::string_view path = loaded->dlpi_name;
+            if (const std::size_t at = path.rfind(kBefore); at != std::string_view::npos)
+                kernels = path.substr(at + kBefore.size(), path.rfind(".so") - at - kBefore.size());
+            return 0;
+        },
+        nullptr);
+    return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) != nullptr ||
+           problem.set(core::sqlstate::kPrerequisiteState, "there are no kernels for this processor in \"%s\"",
+                       library.dli_fname);
+}
+#else
+bool load_backends(core::Problem &) { return true; }
+#endif
+
 bool load_failed(const char *what, const std::string &path, core::Problem &problem) {
     problem.set(core::sqlstate::kInvalidParameterValue, "could not %s model \"%s\"", what, path.c_str());
     problem.with_detail("%s", take_last_error().c_str());
@@ -52,21 +82,24 @@ void Batch::add(llama_token token, llama_pos position, llama_seq_id sequence, bo
     batch_.logits[at] = output;
 }
 
-void prepare_llama(int gpu_layers) {
+bool prepare_llama(int gpu_layers, core::Problem &problem) {
     common_log_set_verbosity_thold(-1);
     llama_log_set(keep_error, nullptr);
+    if (!load_backends(problem))
+        return false;
     llama_backend_init();
     if (gpu_layers > 0 && !llama_supports_gpu_offload())
         log_line("no GPU that this is built for is here, so --gpu-layers has no effect");
     else
         layers_on_gpu = gpu_layers;
+    return true;
 }
 
 std::string device_settings() {
-    std::string settings;
+    std::string settings = kernels.empty() ? "" : " kernels=" + kernels;
     if (layers_on_gpu == 0)
         return settings;
-    settings = " gpu_layers=" + std::to_string(layers_on_gpu);
+    settings += " gpu_layers=" + std::to_string(layers_on_gpu);
     for (std::size_t i = 0; i < ggml_backend_dev_count(); i++)
         if (ggml_backend_dev_type(ggml_backend_dev_get(i)) == GGML_BACKEND_DEVICE_TYPE_GPU)
             settings.append(" on ").append(ggml_backend_dev_description(ggml_backend_dev_get(i)));

@@ -43,10 +43,10 @@ private:
 };
 
 // Call once, before any other call: llama.cpp's own messages are kept for load_model and printed nowhere. `gpu_layers` of
-// each model are computed on a GPU, if this is built for one.
-void prepare_llama(int gpu_layers);
+// each model are computed on a GPU, if this is built for one. False if there are no kernels for this processor.
+[[nodiscard]] bool prepare_llama(int gpu_layers, core::Problem &problem);
 
-// What computes, as part of a fingerprint; empty for this build's own processor.
+// What computes, as part of a fingerprint: kernels that were chosen at start, and GPUs. Empty where the build knows.
 [[nodiscard]] std::string device_settings();
 
 // `stopping` ends a long load early.

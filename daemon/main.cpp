@@ -73,14 +73,15 @@ int main(int argc, char **argv) {
     if (options.version)
         return std::puts("steadytextd " STEADYTEXT_VERSION " (engine " STEADYTEXT_ENGINE_BUILD ")"), 0;
     if (!options.check.empty()) {
-        daemon::prepare_llama(options.gpu_layers);
-        return daemon::check_model_file(options.check, problem) && daemon::report_model(options, problem)
+        return daemon::prepare_llama(options.gpu_layers, problem) && daemon::check_model_file(options.check, problem) &&
+                       daemon::report_model(options, problem)
                    ? 0
                    : failed(ExitStatus::BadModel, problem);
     }
     if (!options.attempt.empty()) {
-        daemon::prepare_llama(options.gpu_layers);
-        return daemon::try_model(options.attempt, problem) ? 0 : failed(ExitStatus::BadModel, problem);
+        return daemon::prepare_llama(options.gpu_layers, problem) && daemon::try_model(options.attempt, problem)
+                   ? 0
+                   : failed(ExitStatus::BadModel, problem);
     }
     if (!check_models(options, problem))
         return failed(ExitStatus::BadModel, problem);
@@ -96,6 +97,7 @@ int main(int argc, char **argv) {
         return failed(ExitStatus::CannotBind, problem);
     if (options.exit_on_stdin_eof)
         exit_on_stdin_eof(options);
-    daemon::prepare_llama(options.gpu_layers);
+    if (!daemon::prepare_llama(options.gpu_layers, problem))
+        return failed(ExitStatus::BadModel, problem);
     return static_cast<int>(server.run(signals));
 }

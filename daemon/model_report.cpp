@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include <ggml-cpu.h>
+#include <ggml-backend.h>
 
 #include "daemon/chat_template.hpp"
 #include "daemon/decode_check.hpp"
@@ -38,20 +38,22 @@ __attribute__((format(printf, 2, 3))) void say(const char *what, const char *for
 
 const char *yes_or_no(bool value) { return value ? "yes" : "no"; }
 
+// What llama.cpp makes use of. The kernels may be a library that was loaded, so they are asked by name.
 std::string processor() {
-    const std::pair<const char *, int> features[] = {
-        {"AVX2", ggml_cpu_has_avx2()},         {"FMA", ggml_cpu_has_fma()},
-        {"AVX-VNNI", ggml_cpu_has_avx_vnni()}, {"AVX-512", ggml_cpu_has_avx512()},
-        {"VNNI", ggml_cpu_has_avx512_vnni()},  {"BF16", ggml_cpu_has_avx512_bf16()},
-        {"AMX", ggml_cpu_has_amx_int8()},      {"NEON", ggml_cpu_has_neon()},
-        {"DOTPROD", ggml_cpu_has_dotprod()},   {"I8MM", ggml_cpu_has_matmul_int8()},
-        {"SVE", ggml_cpu_has_sve()},
-    };
+    constexpr std::string_view kWorthTelling[] = {"AVX2",        "FMA",         "AVX_VNNI", "AVX512",
+                                                  "AVX512_VNNI", "AVX512_BF16", "AMX_INT8", "NEON",
+                                                  "DOTPROD",     "MATMUL_INT8", "SVE"};
+    const ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    const auto features_of = reinterpret_cast<ggml_backend_get_features_t>(
+        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_get_features"));
     std::string text;
-    for (const auto &[name, has_it] : features)
-        if (has_it != 0)
-            text.append(text.empty() ? "" : " ").append(name);
-    return text.empty() ? "none that llama.cpp makes use of" : text;
+    for (const ggml_backend_feature *feature =
+             features_of == nullptr ? nullptr : features_of(ggml_backend_dev_backend_reg(device));
+         feature != nullptr && feature->name != nullptr; feature++)
+        if (std::find(std::begin(kWorthTelling), std::end(kWorthTelling), feature->name) != std::end(kWorthTelling) &&
+            std::string_view(feature->value) != "0")
+            text.append(text.empty() ? "" : " ").append(feature->name);
+    return (text.empty() ? "none that llama.cpp makes use of" : text) + device_settings();
 }
 
 // "Q4_1" of "Q4_1", "Q4_K" of "Q4_K - Medium".
