@@ -238,8 +238,10 @@ bool read_gguf_header(const std::string &path, GgufHeader &header, core::Problem
     constexpr std::uint64_t kF16Bytes = 2;
     const bool is_causal = !metadata.says("attention.causal") || metadata.number("attention.causal") != 0;
     if (is_causal)
-        header.cache_bytes = std::min(header.layers, kMostKeys) * std::min(shared_heads, kMostKeys) * kF16Bytes *
-                             std::min(width_of("attention.key_length") + width_of("attention.value_length"), kMostKeys);
+        header.cache_bytes =
+            std::min(kMostNumber,
+                     std::min(header.layers, kMostKeys) * std::min(shared_heads, kMostKeys) * kF16Bytes *
+                         std::min(width_of("attention.key_length") + width_of("attention.value_length"), kMostKeys));
     return true;
 }
 
