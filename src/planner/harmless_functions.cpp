@@ -17,6 +17,11 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
+// Since PostgreSQL 18 there is another reverse(), so this one has its argument in its name.
+#ifndef F_REVERSE
+#define F_REVERSE F_REVERSE_TEXT
+#endif
+
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
