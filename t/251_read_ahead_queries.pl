@@ -55,6 +55,9 @@ sub call {
         "coalesce($column, steadytext_generate($text, $cache))",
         "steadytext_generate(steadytext_generate($text, $cache) || ' again', $cache)",
         "steadytext_generate($text, 10 + n % 2, $cache)",
+        "CASE WHEN steadytext_generate(coalesce($column, 'null'), $cache) LIKE '%1%' THEN steadytext_generate($text, $cache) WHEN id > 30 THEN steadytext_generate('w ' || id, $cache) END",
+        "coalesce(nullif(steadytext_generate(coalesce($column, 'null'), $cache), 'a 7'), steadytext_generate($text, $cache))",
+        "steadytext_generate(CASE WHEN steadytext_generate(coalesce($column, 'null'), $cache) > 'b' THEN $text ELSE 'low ' || id END, $cache)",
     );
 }
 
@@ -62,7 +65,8 @@ sub filter {
     my ($column) = @_;
     my $call = "steadytext_generate(" . text("coalesce($column, 'null')") . ", use_cache => " . any('true', 'false') . ")";
     return any("id % 3 = 0", "id > 20", "$call <> 'a 4'", "$call LIKE '%1%'", "id < 40 AND $call ~ '2'", "($call LIKE '%1%' OR id < 5)", "(id < 5 OR $call LIKE '%1%')",
-        "$column LIKE '%2%'", "$call <> 'x' AND " . "id < 30", "NOT ($call LIKE '%3%')", "10 / (id - 30) < 5", "$call IN ('a 1', 'a 2', 'b 5')");
+        "$column LIKE '%2%'", "$call <> 'x' AND " . "id < 30", "NOT ($call LIKE '%3%')", "10 / (id - 30) < 5", "$call IN ('a 1', 'a 2', 'b 5')",
+        "$call <> 'a 4' AND steadytext_generate('and ' || id) LIKE '%2%'", "($call LIKE '%1%' AND id > 7) OR steadytext_generate('or ' || id % 9) LIKE '%3%'");
 }
 
 # Sources with the columns id, n, t and u.
@@ -99,7 +103,7 @@ sub query {
         ($select) x 8,
         "WITH w AS " . any('', 'MATERIALIZED ', 'NOT MATERIALIZED ') . "($select) SELECT * FROM w" . any('', ' LIMIT 3', ' UNION ALL SELECT * FROM w'),
         "SELECT count(*), count(DISTINCT g), max(g) FROM (SELECT $one AS g FROM $source s$where) q",
-        "SELECT n, count($one), max(" . call('t') . ") FILTER (WHERE id > 5) FROM $source s$where GROUP BY n ORDER BY n",
+        "SELECT n, count($one) FILTER (WHERE " . filter('t') . "), max(" . call('t') . ") FILTER (WHERE id > 5) FROM $source s$where GROUP BY n ORDER BY n",
         "SELECT sum(length(steadytext_generate(coalesce(t, 'none')))) OVER (PARTITION BY n ORDER BY id, t) FROM $source s$where ORDER BY id, t",
         "SELECT DISTINCT $one FROM $source s$where ORDER BY 1",
         "SELECT $one FROM $source s$where EXCEPT SELECT t FROM b ORDER BY 1",
