@@ -72,6 +72,17 @@ for my $case (
     is($on->{told}, $off->{told}, "as without: $case");
 }
 
+# Arguments that are refused, of a call that only a later row makes: nothing is heard of them unless that row is wanted.
+for my $bad (
+    'steadytext_generate(title, 0)', 'steadytext_generate(title, seed => -5)', "steadytext_generate_regex(title, '(a')", "steadytext_classify(title, ARRAY['one'])",
+    "steadytext_generate(title, model => 'http:x', unsafe_mode => true)", "steadytext_if(' ', title)::text", "steadytext_generate_json(title, '{\"type\": 5}')::text", "steadytext_generate(steadytext_generate(title), 0)",
+) {
+    for my $wanted (10, 60) {
+        my ($on, $off) = map { told($_, '', "SELECT count(*) FROM (SELECT id FROM docs WHERE length(steadytext_generate(title)) > 0 AND (id <> 30 OR $bad IS NULL) LIMIT $wanted) q") } 'on', 'off';
+        is($on->{told}, $off->{told}, "as without, $wanted rows are wanted: $bad");
+    }
+}
+
 # Limits refuse the same call, and charge the same.
 for my $settings ('SET steadytext.max_calls_per_statement = 100;', 'SET steadytext.max_tokens_per_statement = 600;') {
     my ($on, $off) = map { told($_, $settings, "SELECT id, steadytext_generate(title) FROM docs WHERE $music") } 'on', 'off';

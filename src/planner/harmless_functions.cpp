@@ -51,7 +51,6 @@ constexpr Oid kHarmless[] = {
     F_CHAR_LENGTH_TEXT,
     F_OCTET_LENGTH_TEXT,
     F_MD5_TEXT,
-    F_REPLACE,
     F_STRPOS,
     F_POSITION_TEXT_TEXT,
     F_STARTS_WITH,
@@ -176,6 +175,12 @@ bool is_pattern(std::optional<std::string_view> pattern) {
     return pattern.has_value() && pattern->find('\\') == std::string_view::npos;
 }
 
+// Put in many places of a text it makes no text of a gigabyte, unless that has tens of megabytes.
+bool is_short(std::optional<std::string_view> constant) {
+    constexpr std::size_t kMaxBytes = 32;
+    return constant.has_value() && constant->size() <= kMaxBytes;
+}
+
 // A regular expression that is short, counts no repetitions and refers to no groups: made in little time, so it is tried.
 bool is_regular_expression(std::optional<std::string_view> pattern, Oid collation, const Ground &ground) {
     constexpr std::size_t kMaxBytes = 200;
@@ -201,7 +206,7 @@ bool is_regular_expression(std::optional<std::string_view> pattern, Oid collatio
 bool is_replacement(const List *arguments, Oid collation, const Ground &ground) {
     const auto flags = list_length(arguments) < 4 ? std::string_view("") : constant_text(arguments, 3);
     return is_regular_expression(constant_text(arguments, 1), collation, ground) &&
-           is_pattern(constant_text(arguments, 2)) && flags.has_value() &&
+           is_short(constant_text(arguments, 2)) && is_pattern(constant_text(arguments, 2)) && flags.has_value() &&
            flags->find_first_not_of("gi") == std::string_view::npos;
 }
 
@@ -274,6 +279,8 @@ bool is_harmless_call(Oid function, const List *arguments, Oid collation, const 
     case F_SUBSTR_TEXT_INT4_INT4:
     case F_SUBSTRING_TEXT_INT4_INT4:
         return integer(arguments, 2).value_or(-1) >= 0;
+    case F_REPLACE:
+        return is_short(constant_text(arguments, 2));
     case F_SPLIT_PART:
         return integer(arguments, 2).value_or(0) > 0;
     case F_TEXTLIKE:
@@ -297,8 +304,9 @@ bool is_harmless_call(Oid function, const List *arguments, Oid collation, const 
     case F_ARRAYOVERLAP:
     case F_ARRAYCONTAINS:
     case F_ARRAYCONTAINED:
-    case F_ARRAY_TO_STRING_ANYARRAY_TEXT:
         return has_plain_elements(arguments);
+    case F_ARRAY_TO_STRING_ANYARRAY_TEXT:
+        return has_plain_elements(arguments) && is_short(constant_text(arguments, 1));
     case F_TIMESTAMPTZ_PL_INTERVAL:
     case F_TIMESTAMPTZ_MI_INTERVAL:
     case F_TIMESTAMP_PL_INTERVAL:

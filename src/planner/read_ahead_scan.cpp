@@ -40,6 +40,7 @@ constexpr const char *kName = "SteadyText Read Ahead";
 constexpr std::uint32_t kMaxRows = 512;         // in the ring
 constexpr std::uint32_t kRowsAtOnce = 32;       // before it looks whether there is anything to wait for
 constexpr std::uint32_t kRecalledToSleep = 64;  // calls in sequence that the cache answered
+constexpr int kMaxExplained = 50;               // calls, each with those within it
 constexpr std::uint32_t kVainToStop = 16;       // rows in sequence whose calls nobody took
 
 struct Row {
@@ -408,8 +409,13 @@ void explain_scan(CustomScanState *node, List *ancestors, ExplainState *state) {
     const bool names_tables = list_length(state->rtable) > 1 || state->verbose;
     List *texts = NIL;
     ListCell *cell;
-    foreach (cell, plan->custom_exprs)
+    foreach (cell, plan->custom_exprs) {
+        if (list_length(texts) == kMaxExplained) {
+            texts = lappend(texts, psprintf("and %d more", list_length(plan->custom_exprs) - kMaxExplained));
+            break;
+        }
         texts = lappend(texts, deparse_expression(static_cast<Node *>(lfirst(cell)), context, names_tables, false));
+    }
     ExplainPropertyList("Asks Ahead", texts, state);
     if (!state->analyze)
         return;
