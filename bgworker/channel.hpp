@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,8 +72,8 @@ public:
     virtual ~Channel() = default;
 
     [[nodiscard]] virtual Sent send(std::string_view body) = 0;
-    // Delivers messages that have arrived; bounded, so that a busy peer cannot starve the others. True if there were
-    // any: a descriptor may be edge-triggered (ZeroMQ's descriptors are), so the loop may sleep only after every
+    // Delivers messages that have arrived; bounded in bytes and time, so that a busy peer cannot starve the others. True
+    // if there were any: a descriptor may be edge-triggered (ZeroMQ's descriptors are), so the loop may sleep only after every
     // receive() has returned false.
     virtual bool receive(ChannelListener &listener) = 0;
     // Delivers events of the connection itself. Events are rare, so this is called only when a descriptor was readable.
@@ -83,14 +84,21 @@ public:
     // requests share a connection cannot pause a single request, and need not.
     virtual void pause(std::string_view) {}
     virtual void resume(std::string_view) {}
+    // How many bytes are kept of a message that has not come to its end; nullopt: it is not known. Called with each tick.
+    [[nodiscard]] virtual std::optional<std::int64_t> unfinished_bytes() { return std::nullopt; }
 
     bool up = false;                     // handshake done
     bool ended = false;                  // it will not come back by itself: the owner makes another channel
+    bool is_watched = false;             // unfinished_bytes() knew at its last call
+    bool is_closed = false;              // its owner has given it up: it delivers nothing more
     bool is_spare = false;               // only for requests that go alone, a single request at a time
     std::int64_t stopping_since_us = 0;  // of a serial daemon: its stream must stop, and has not yet; 0: none
     std::uint32_t in_flight = 0;         // requests sent and not answered, control requests included
     // When the last whole message came, or the connection was made; INT64_MAX: of a transport that bounds what it keeps
     std::int64_t last_message_us = INT64_MAX;
+    // Of the message that is being delivered, all its parts; 0: of a transport in which nothing comes unasked
+    std::int64_t message_bytes = 0;
+    std::int64_t waiting_bytes = 0;  // that have come, in whole messages or not, as of unfinished_bytes()
 };
 
 }  // namespace steadytext::gateway

@@ -22,6 +22,8 @@ using shmem::SlotId;
 
 namespace {
 
+constexpr std::int64_t kPieceBytes = 64 << 10;  // of a stream: more than that, again and again, keeps the gateway busy
+
 const char *method_name(shmem::Operation operation) {
     switch (operation) {
     case shmem::Operation::Generate:
@@ -328,6 +330,7 @@ void Daemon::abandon(SlotId id, std::int64_t now_us) {
     const bool streaming = services_.flights.slot(id).streaming;
     const std::int64_t sent_us = flight.sent_us;
     settle(flight);
+    late_owed_++;
     if (timed_out)
         turns_of(flight).gave_up(party_of(flight), sent_us, now_us);
     services_.flights.drop(id);
@@ -363,6 +366,11 @@ void Daemon::judge_abandoned(SlotId id, bool timed_out, std::int64_t now_us) {
 
 void Daemon::tick(std::int64_t now_us) {
     notice();
+    if (shut_out_until_us_ != 0 && now_us >= shut_out_until_us_) {
+        shut_out_until_us_ = 0;
+        if (channels_.empty() && !retired_)
+            add_channel();
+    }
     put_offs_.forget_past(now_us, resets());
     hand_back_held_off(now_us);
     expire_waiting(now_us);
@@ -443,6 +451,7 @@ void Daemon::hand_back_held_off(std::int64_t now_us) {
 
 void Daemon::on_message(Channel &channel, std::string_view body) {
     const std::int64_t now_us = core::monotonic_us();
+    unasked_now_ = channel.message_bytes;
     row_state().last_answer_unix_us.store(core::unix_us(), std::memory_order_relaxed);
     reopen_not_before_us_ = 0;
     std::string_view id_text;
@@ -450,6 +459,8 @@ void Daemon::on_message(Channel &channel, std::string_view body) {
         id_text = {};
     if (!handle_control(id_text, body, now_us) && !handle_shared_reply(channel, id_text, body, now_us))
         handle_reply(channel, id_text, body, now_us);
+    if (channel.message_bytes > 0 && unasked_now_ > 0)
+        charge_unasked(now_us);
     pump(now_us);
 }
 
@@ -467,10 +478,15 @@ void Daemon::handle_reply(Channel &channel, std::string_view id_text, std::strin
         // A late or second answer: the request has ended. The answer to a cancel is expected, and nobody waits for it.
         if (answers_cancel(body))
             return;
+        if (late_owed_ > 0) {
+            late_owed_--;
+            unasked_now_ = 0;
+        }
         row_state().late_replies.fetch_add(1, std::memory_order_relaxed);
         services_.segment.counters->add(0, Counter::LateReplies);
         return;
     }
+    unasked_now_ = services_.flights.slot(id).streaming ? unasked_now_ - kPieceBytes : 0;
     if (flight->is_called_back && take_called_back(id, *flight, body, now_us))
         return;
     if (services_.flights.slot(id).streaming) {

@@ -56,8 +56,10 @@ struct Services {
     // Their daemon or connection is gone: the gateway finds another daemon, or ends them
     std::vector<shmem::SlotId> lost;
     bool models_changed = false;
-    std::string buffer;      // buffer in which messages are built
-    std::string id_storage;  // buffer in which an unusual id is unescaped
+    std::string buffer;                   // buffer in which messages are built
+    std::string id_storage;               // buffer in which an unusual id is unescaped
+    std::vector<std::string> complaints;  // for the server log
+    std::uint64_t connections_ended = 0;  // by themselves, or for what they brought
 };
 
 class Daemon final : public ChannelListener {
@@ -132,11 +134,14 @@ public:
     }
     [[nodiscard]] bool is_cut_short() const { return is_cut_short_; }
     void tick(std::int64_t now_us);  // timers: about ten times a second
-    // For the memory watch. Since when the connection that has brought no whole message for the longest time has
-    // brought none; INT64_MAX: there is no connection that could keep a part of one.
+    // For the memory watch. Closes the connections if one is known to bring a message that does not end; else adds to `kept`
+    // what libzmq keeps for the connections, as far as it is known.
+    void look_for_unending_message(std::int64_t &kept, std::int64_t now_us);
+    // Of connections of which it is not known: since when the one that has brought no whole message for the longest time has
+    // brought none; INT64_MAX: there is none.
     [[nodiscard]] std::int64_t silent_since_us() const;
     void close_silent_connection();  // that one, and makes another
-    void fail_for_unending_message(std::int64_t now_us);
+    void shut_out_for_unending_message(std::int64_t now_us);
     // When pump() must send requests that gather company until then; INT64_MAX: there are none.
     [[nodiscard]] std::int64_t due_us() const;
     // The session gave up a request that is waiting or in flight here.
@@ -233,6 +238,9 @@ private:
     void show_connections();
     void replace(Channel &channel);
     void discard_replaced();
+    void went_down(const char *reason);
+    void shut_out(const char *what, std::int64_t now_us);
+    void charge_unasked(std::int64_t now_us);
     void reopen_ended(std::int64_t now_us);
     // True if the request no longer waits here: it is sent, or it can never be sent and has failed.
     [[nodiscard]] bool send(Channel &channel, shmem::SlotId id, std::int64_t now_us);
@@ -318,6 +326,11 @@ private:
     core::DaemonEntry entry_;
     std::uint16_t row_;
     std::int64_t misbehaved_until_us_ = 0;  // its breaker stays open for that, whatever connections it makes
+    std::int64_t shut_out_until_us_ = 0;    // no connection is made until then; 0: it is not shut out
+    std::int64_t unasked_ = 0;              // bytes that it has sent and nobody asked for, less what time has forgiven
+    std::int64_t unasked_us_ = 0;           // when that was reckoned
+    std::int64_t unasked_now_ = 0;          // of the message in hand
+    std::int64_t late_owed_ = 0;            // requests that were given up: an answer to each may come yet
     bool embedded_;
     bool retired_ = false;
     bool excluded_ = false;

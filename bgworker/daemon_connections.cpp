@@ -6,6 +6,7 @@
 #include "src/core/clock.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace steadytext::gateway {
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kReopenUs = 1'000'000;
 constexpr std::int64_t kMisbehavedUs = 60'000'000;
+constexpr std::int64_t kShutOutUs = 10'000'000;
 constexpr std::ptrdiff_t kMaxSpares = 16;  // the number of requests that steadytextd works on at once
 
 }  // namespace
@@ -61,6 +63,8 @@ std::string Daemon::name_problem() const {
 }
 
 void Daemon::add_channel() {
+    if (core::monotonic_us() < shut_out_until_us_)
+        return;
     const std::vector<std::string> known = addresses();
     if (known.empty()) {
         show_state(name_problem().c_str());
@@ -97,6 +101,7 @@ void Daemon::replace(Channel &channel) {
     if (found == channels_.end())
         return;
     lose_flights(channel, "the connection was given up");
+    channel.is_closed = true;
     replaced_.push_back(std::move(*found));
     channels_.erase(found);
     show_connections();
@@ -131,11 +136,27 @@ void Daemon::close_spares() {
     }
 }
 
+void Daemon::look_for_unending_message(std::int64_t &kept, std::int64_t now_us) {
+    constexpr std::int64_t kSpare = 1 << 20;  // a message beside the one that is as long as may be
+    for (const auto &channel : channels_) {
+        const std::optional<std::int64_t> bytes = channel->unfinished_bytes();
+        channel->is_watched = bytes.has_value();
+        kept += bytes.has_value() ? channel->waiting_bytes : 0;
+        if (bytes.value_or(0) > services_.settings.max_message_bytes + kSpare) {
+            shut_out_for_unending_message(now_us);
+            break;
+        }
+    }
+    discard_replaced();
+}
+
 Channel *Daemon::silent_channel() const {
-    const auto found = std::min_element(channels_.begin(), channels_.end(), [](const auto &a, const auto &b) {
-        return a->last_message_us < b->last_message_us;
-    });
-    return found == channels_.end() || (*found)->last_message_us == INT64_MAX ? nullptr : found->get();
+    Channel *silent = nullptr;
+    for (const auto &channel : channels_)
+        if (!channel->is_watched && channel->last_message_us != INT64_MAX &&
+            (silent == nullptr || channel->last_message_us < silent->last_message_us))
+            silent = channel.get();
+    return silent;
 }
 
 std::int64_t Daemon::silent_since_us() const {
@@ -149,11 +170,42 @@ void Daemon::close_silent_connection() {
     discard_replaced();
 }
 
-// The connection that it has by now does not make up for it.
-void Daemon::fail_for_unending_message(std::int64_t now_us) {
+void Daemon::shut_out_for_unending_message(std::int64_t now_us) {
+    shut_out("sends a message that does not end", now_us);
+}
+
+// It harms others: its connections are closed for a while. Those that it has later do not make up for it.
+void Daemon::shut_out(const char *what, std::int64_t now_us) {
+    const std::string reason = std::string("it ") + what;
+    shut_out_until_us_ = now_us + kShutOutUs;
     misbehaved_until_us_ = now_us + kMisbehavedUs;
-    note_failure("it sends a message that does not end");
+    unasked_ = 0;
+    services_.connections_ended++;
+    services_.complaints.push_back(std::string("daemon \"") + name() + "\" " + what +
+                                   "; its connections were closed for 10 s");
+    std::vector<std::unique_ptr<Channel>> closed;
+    closed.swap(channels_);
+    for (const auto &channel : closed) {
+        channel->is_closed = true;
+        channel->up = false;
+        lose_flights(*channel, reason.c_str());
+    }
+    std::move(closed.begin(), closed.end(), std::back_inserter(replaced_));
+    show_connections();
+    went_down(reason.c_str());
+    note_failure(reason.c_str());
     row_state().breaker.trip(services_.settings.breaker, now_us);
+    hand_back_waiting();
+}
+
+// A leaky bucket for messages that answer nothing, and for the part of others that is longer than answers are.
+void Daemon::charge_unasked(std::int64_t now_us) {
+    constexpr std::int64_t kMost = 64 << 20, kPerSecond = 8 << 20;
+    const std::int64_t forgiven_us = std::min<std::int64_t>(now_us - unasked_us_, kMost / kPerSecond * 1'000'000);
+    unasked_ = std::max<std::int64_t>(0, unasked_ - forgiven_us * kPerSecond / 1'000'000) + unasked_now_;
+    unasked_us_ = now_us;
+    if (unasked_ > kMost)
+        shut_out("sends much that nobody asked it for", now_us);
 }
 
 void Daemon::discard_replaced() { replaced_.clear(); }
@@ -252,19 +304,23 @@ const char *Daemon::reason_shown(const char *reason) const {
 }
 
 void Daemon::on_down(Channel &channel, const char *reason) {
+    services_.connections_ended++;
     lose_flights(channel, reason);
-    if (!is_up()) {
-        is_loading_ = says_busy_ = false;
-        loading_since_us_ = 0;
-        services_.models_changed = true;
-        identity_.models_loaded = false;
-        row_state().ready_since_us.store(0, std::memory_order_relaxed);
-        row_state().resident_bytes.store(0, std::memory_order_relaxed);
-        if (!retired_ && !excluded_)
-            show_state(reason_shown(reason));
-        if (!expected_back())
-            hand_back_waiting();
-    }
+    if (!is_up())
+        went_down(reason);
+}
+
+void Daemon::went_down(const char *reason) {
+    is_loading_ = says_busy_ = false;
+    loading_since_us_ = 0;
+    services_.models_changed = true;
+    identity_.models_loaded = false;
+    row_state().ready_since_us.store(0, std::memory_order_relaxed);
+    row_state().resident_bytes.store(0, std::memory_order_relaxed);
+    if (!retired_ && !excluded_)
+        show_state(reason_shown(reason));
+    if (!expected_back())
+        hand_back_waiting();
 }
 
 // Requests in flight on a lost connection go back to the gateway, which retries or ends them. While the daemon is

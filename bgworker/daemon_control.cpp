@@ -24,6 +24,8 @@ constexpr std::int64_t kInfoRetryUs = 3'000'000;  // if the daemon did not answe
 constexpr std::int64_t kPingEveryUs = 5'000'000;
 constexpr std::int64_t kPingPatienceUs = 3'000'000;
 
+constexpr std::int64_t kControlBytes = 256 << 10;  // more in an answer counts as unasked for
+
 constexpr core::InfoLimits kInfoLimits{shmem::kModelNameBytes - 1, shmem::kFingerprintBytes - 1};
 
 // Cut between two characters if it is too long.
@@ -91,6 +93,7 @@ bool Daemon::handle_control(std::string_view id_text, std::string_view body, std
         return true;
     control->channel->in_flight--;
     *control = Control{};
+    unasked_now_ -= kControlBytes;
     if (control == &info_) {
         learn(body);
     } else {

@@ -21,8 +21,9 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::string_view kPrefix = "shared-";
-constexpr std::size_t kMaxTogether = 64;      // for a daemon; an engine's entry says how many it takes (batch=)
-constexpr std::size_t kMaxBytes = 256 << 10;  // a token has at least a byte, and OpenAI takes 300,000 tokens
+constexpr std::int64_t kEmbeddingBytes = 256 << 10;  // more than that for each counts as unasked for
+constexpr std::size_t kMaxTogether = 64;             // for a daemon; an engine's entry says how many it takes (batch=)
+constexpr std::size_t kMaxBytes = 256 << 10;         // a token has at least a byte, and OpenAI takes 300,000 tokens
 constexpr std::int64_t kCompanyUs = 1000;
 
 std::string id_of(std::uint64_t number) { return std::string(kPrefix) + std::to_string(number); }
@@ -152,6 +153,7 @@ bool Daemon::handle_shared_reply(Channel &channel, std::string_view id_text, std
     Sharing sharing;
     if (!take_shared(channel, id_text, sharing))
         return true;
+    unasked_now_ -= static_cast<std::int64_t>(sharing.members.size()) * kEmbeddingBytes;
     std::vector<std::string_view> rows;
     if (!core::split_embed_batch_reply(body, sharing.members.size(), rows)) {
         halve(sharing, now_us);

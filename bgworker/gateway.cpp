@@ -95,7 +95,7 @@ private:
 Gateway::Gateway(const shmem::Segment &segment, void *zmq_context, void (*wake)(std::int32_t),
                  bool (*is_gone)(std::int32_t), std::string model_file)
     : segment_(segment), is_gone_(is_gone),
-      flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, {}, false, {}, {}},
+      flights_(segment, wake), services_{segment, flights_, zmq_context, {}, {}, {}, false, {}, {}, {}, 0},
       memory_watch_(std::size_t{segment.payloads->chunk_count()} * shmem::PayloadPool::kChunkBytes),
       model_file_(std::move(model_file)) {
     const std::vector<shmem::Model> remembered = recall_models(model_file_.c_str());
@@ -114,8 +114,8 @@ void Gateway::configure(Configuration configuration) {
     services_.names.tick(core::monotonic_us());
     for (const Member &member : members_)
         if (member.wanted && !member.daemon->entry().valid)
-            complaints_.push_back(std::string("ignoring entry \"") + member.daemon->name() +
-                                  "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
+            services_.complaints.push_back(std::string("ignoring entry \"") + member.daemon->name() +
+                                           "\" of steadytext.daemons: " + member.daemon->entry().problem.message);
 }
 
 // Compares the daemons that the settings and names ask for with the daemons there are.
@@ -194,8 +194,8 @@ void Gateway::add_daemon(const core::DaemonEntry &entry, bool embedded) {
     const std::uint16_t row = free_row(entry.endpoint.text);
     if (row == shmem::kMaxDaemons) {
         lacks_room_ = true;
-        complaints_.push_back(std::string("no room for daemon \"") + core::PublicEndpoint(entry.endpoint.text).text +
-                              "\": there are too many");
+        services_.complaints.push_back(std::string("no room for daemon \"") +
+                                       core::PublicEndpoint(entry.endpoint.text).text + "\": there are too many");
         return;
     }
     members_.push_back(Member{std::make_unique<Daemon>(services_, entry, row, embedded), 0, true});
@@ -271,7 +271,7 @@ void Gateway::compare_fingerprints() {
         if (warned_.size() == kMaxWarnings)
             warned_.erase(warned_.begin());
         warned_.push_back(warning);
-        complaints_.push_back(warning);
+        services_.complaints.push_back(warning);
     }
 }
 
@@ -682,7 +682,7 @@ void Gateway::tick() {
             for (Member &member : members_)
                 see(*member.daemon);
         },
-        now_us, complaints_);
+        services_.connections_ended, now_us);
     drop_retired();
     if (std::exchange(has_dropped_, false) && lacks_room_)
         reconcile();  // daemons that are gone have left room for others

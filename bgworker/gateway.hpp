@@ -31,8 +31,8 @@ public:
     void configure(Configuration configuration);
 
     // Lines about the daemons for the server log, since the last call; `complaints` comes in empty.
-    void take_complaints(std::vector<std::string> &complaints) { complaints.swap(complaints_); }
-    [[nodiscard]] bool has_complaints() const { return !complaints_.empty(); }
+    void take_complaints(std::vector<std::string> &complaints) { complaints.swap(services_.complaints); }
+    [[nodiscard]] bool has_complaints() const { return !services_.complaints.empty(); }
 
     // Does all work that is due; true if more may be due at once. `woken_by_descriptor`: a descriptor of wait_fds was
     // readable.
@@ -94,8 +94,7 @@ private:
         shmem::SlotId id;
         std::int64_t until_us;
     };
-    std::vector<Waiting> waiting_;  // for the limits of daemons (steadytext.on_limit = wait)
-    std::vector<std::string> complaints_;
+    std::vector<Waiting> waiting_;     // for the limits of daemons (steadytext.on_limit = wait)
     std::vector<std::string> warned_;  // about fingerprints: each once
     MemoryWatch memory_watch_;
     Configuration configuration_;

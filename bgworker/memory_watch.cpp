@@ -5,6 +5,7 @@
 #include <malloc.h>
 
 #include <tuple>
+#include <utility>
 
 namespace steadytext::gateway {
 
@@ -13,6 +14,7 @@ namespace {
 constexpr std::size_t kMegabyte = std::size_t{1} << 20;
 constexpr std::size_t kSpare = 256 * kMegabyte;
 constexpr std::size_t kFreed = 64 * kMegabyte;  // less may be chance
+constexpr std::size_t kBytesPerByte = 32;       // that libzmq takes at most for a byte of a part: parts may be empty
 constexpr std::size_t kMaxRemembered = 1000;    // offenders
 
 // Without the segment.
@@ -23,31 +25,36 @@ std::size_t own_bytes() { return core::resident_memory().own_bytes(); }
 MemoryWatch::MemoryWatch(std::size_t payload_bytes) : most_(own_bytes() + 2 * payload_bytes + kSpare) {}
 
 // The connection that was closed at the last look has been freed by now, if libzmq had anything of it.
-void MemoryWatch::judge(const EachDaemon &each, std::size_t bytes, std::int64_t now_us,
-                        std::vector<std::string> &complaints) {
+void MemoryWatch::judge(const EachDaemon &each, std::size_t bytes, std::int64_t now_us) {
+    constexpr int kConvincing = 2;
     const bool has_freed = bytes + kFreed < before_;
-    if (has_freed && (offences_.contains(suspect_) || offences_.size() < kMaxRemembered))
-        offences_[suspect_]++;
-    if (has_freed) {
+    if (has_freed && (offences_.contains(suspect_) || offences_.size() < kMaxRemembered) &&
+        ++offences_[suspect_] >= kConvincing)
         each([&](Daemon &daemon) {
             if (std::string(daemon.name()) == suspect_)
-                daemon.fail_for_unending_message(now_us);
+                daemon.shut_out_for_unending_message(now_us);
         });
-        complaints.push_back("daemon \"" + suspect_ +
-                             "\" sends a message that does not end; its connection was closed");
-    }
-    suspect_.clear();
 }
 
-void MemoryWatch::look(const EachDaemon &each, std::int64_t now_us, std::vector<std::string> &complaints) {
+void MemoryWatch::look(const EachDaemon &each, const std::uint64_t &ended, std::int64_t now_us) {
+    std::int64_t kept = 0;
+    each([&](Daemon &daemon) { daemon.look_for_unending_message(kept, now_us); });
     std::size_t bytes = own_bytes();
     if (!suspect_.empty()) {
         malloc_trim(0);
         bytes = own_bytes();
-        judge(each, bytes, now_us, complaints);
+        if (ended == ended_before_)
+            judge(each, bytes, now_us);
+        suspect_.clear();
     }
-    if (bytes <= most_) {
+    const bool any_ended = std::exchange(ended_seen_, ended) != ended;
+    const std::size_t explained = static_cast<std::size_t>(kept) * kBytesPerByte;
+    if (bytes <= most_ + explained) {
         tried_.clear();
+        return;
+    }
+    if (any_ended) {  // what was kept there is free at the next look
+        malloc_trim(0);
         return;
     }
     Daemon *next = nullptr;
@@ -67,6 +74,7 @@ void MemoryWatch::look(const EachDaemon &each, std::int64_t now_us, std::vector<
     suspect_ = next->name();
     tried_[suspect_]++;
     before_ = bytes;
+    ended_before_ = ended;
     next->close_silent_connection();
 }
 

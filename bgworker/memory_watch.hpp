@@ -1,8 +1,10 @@
 // Keeps the gateway's own memory bounded against daemons that send ZeroMQ messages that do not end.
 //
 // libzmq keeps the parts of a message until the last part has come, has a limit for a part and none for their number, and tells
-// nobody of it. So the gateway looks at its own memory, and beyond a bound it closes connections one by one: the one first
-// that has brought no whole message for the longest time. If that frees memory, that was the connection.
+// nobody of it. Over TCP a channel knows what is kept (zmq_channel.hpp), and a daemon that brings such a message is shut out.
+// Of a Unix socket nobody knows. So the gateway looks at its own memory, and beyond a bound it closes connections of that kind
+// one by one: the one first that has brought no whole message for the longest time. That memory is free then may have
+// another cause: only a daemon of which it is so for the second time, while no connection ended by itself, is shut out.
 //
 // Owned by the gateway, called from its tick. Regime: pure.
 #pragma once
@@ -25,16 +27,19 @@ public:
 
     // `each` calls its argument for each daemon.
     using EachDaemon = std::function<void(const std::function<void(Daemon &)> &)>;
-    void look(const EachDaemon &each, std::int64_t now_us, std::vector<std::string> &complaints);
+    // `ended`: how many connections have ended by themselves.
+    void look(const EachDaemon &each, const std::uint64_t &ended, std::int64_t now_us);
 
 private:
-    void judge(const EachDaemon &each, std::size_t bytes, std::int64_t now_us, std::vector<std::string> &complaints);
+    void judge(const EachDaemon &each, std::size_t bytes, std::int64_t now_us);
 
     std::size_t most_;
     std::size_t before_ = 0;                         // bytes, when the last connection was closed
+    std::uint64_t ended_seen_ = 0;                   // connections that had ended at the last look
+    std::uint64_t ended_before_ = 0;                 // by themselves, then
     std::string suspect_;                            // the name of that daemon; empty: none
     std::unordered_map<std::string, int> tried_;     // names, since memory was within the bound: how often
-    std::unordered_map<std::string, int> offences_;  // names: how often a daemon was found to be the cause
+    std::unordered_map<std::string, int> offences_;  // names: how often a daemon seemed to be the cause
 };
 
 }  // namespace steadytext::gateway

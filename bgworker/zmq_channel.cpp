@@ -3,8 +3,16 @@
 #include "src/core/clock.hpp"
 #include "src/core/random_bytes.hpp"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -12,11 +20,19 @@ namespace steadytext::gateway {
 
 namespace {
 
-constexpr int kMessagesPerPoll = 1024;
+// Of a turn of the loop: a message may take long, and sessions and other daemons wait meanwhile.
+constexpr std::int64_t kBytesAtOnce = 1 << 20;
+constexpr std::int64_t kTimeAtOnceUs = 10'000;
+constexpr std::int64_t kPartBytes = 64;  // what a part costs beside its bytes
+
+// What a connection has beside messages: the handshake, and pings in both directions.
+constexpr std::int64_t kOverheadBytes = 64 << 10;
+constexpr std::int64_t kOverheadPerSecond = 256;
 
 // Values for reliability. The defaults would queue into unfinished connections (IMMEDIATE), never back off
 // (RECONNECT_IVL_MAX), never notice a dead peer (HEARTBEAT_*: within the sum of interval and timeout, here less than
-// four seconds) and accept messages of any size (MAXMSGSIZE).
+// four seconds) and accept messages of any size (MAXMSGSIZE). RCVHWM counts messages, each of which
+// may be of any size allowed: what is beyond waits in the kernel and at the daemon.
 struct Option {
     int name;
     int value;
@@ -32,13 +48,13 @@ constexpr Option kOptions[] = {
     {ZMQ_CONNECT_TIMEOUT, 1000},
     {ZMQ_TCP_KEEPALIVE, 1},
     {ZMQ_SNDHWM, 8192},
-    {ZMQ_RCVHWM, 8192},
+    {ZMQ_RCVHWM, 32},
     {ZMQ_IPV6, 1},
 };
 
-constexpr int kMonitored = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED |
-                           ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                           ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+constexpr int kMonitored = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                           ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                           ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
 
 void *open_monitor(void *context, void *socket) {
     static std::atomic<std::uint64_t> number{0};
@@ -74,6 +90,23 @@ bool name_itself(void *socket) {
         return false;
     name[0] |= 1;  // 0 begins the names that ROUTERs make up
     return zmq_setsockopt(socket, ZMQ_ROUTING_ID, name, sizeof name) == 0;
+}
+
+std::uint64_t inode_of(int fd) {
+    struct stat status;
+    return fd >= 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+}
+
+// Bytes that were read from a TCP connection; -1: the kernel does not tell.
+std::int64_t bytes_read(int fd) {
+    tcp_info info = {};
+    socklen_t size = sizeof info;
+    int unread = 0;
+    constexpr std::size_t kNeeded = offsetof(tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || size < kNeeded || info.tcpi_bytes_received == 0 ||
+        ioctl(fd, FIONREAD, &unread) != 0)
+        return -1;
+    return static_cast<std::int64_t>(info.tcpi_bytes_received) - unread;
 }
 
 int event_fd(void *socket) {
@@ -140,15 +173,24 @@ Channel::Sent ZmqChannel::send(std::string_view body) {
 }
 
 void ZmqChannel::notice(ChannelListener &listener) {
-    // Messages that a dying peer still sent are answers.
-    (void)receive(listener);
+    // Messages that a dying peer still sent are answers: they come before its end.
+    if (deliver_some(listener))
+        return;
     // Two frames: {event:16, value:32} in native byte order, and the endpoint.
     char frame[64];
-    while (zmq_recv(monitor_, frame, sizeof frame, ZMQ_DONTWAIT) >= 0) {
+    while (!is_closed && zmq_recv(monitor_, frame, sizeof frame, ZMQ_DONTWAIT) >= 0) {
         zmq_recv(monitor_, frame + 8, sizeof frame - 8, ZMQ_DONTWAIT);
         std::uint16_t event;
+        std::uint32_t value;
         std::memcpy(&event, frame, sizeof event);
+        std::memcpy(&value, frame + sizeof event, sizeof value);
         switch (event) {
+        case ZMQ_EVENT_CONNECTED:
+            note_connected(static_cast<int>(value));
+            break;
+        case ZMQ_EVENT_CLOSED:
+            connection_ = {};
+            break;
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
             if (ended)
                 break;
@@ -158,6 +200,7 @@ void ZmqChannel::notice(ChannelListener &listener) {
         case ZMQ_EVENT_DISCONNECTED:
             // libzmq may connect again, by the same name: the peer may still keep it for the connection that was lost.
             ended = true;
+            connection_ = {};
             if (std::exchange(up, false))
                 listener.on_down(*this, "the connection was lost");
             break;
@@ -166,6 +209,7 @@ void ZmqChannel::notice(ChannelListener &listener) {
             break;
         default:
             ended = true;
+            connection_ = {};
             listener.on_connect_failed(*this, encrypted_
                                                   ? "the peer has not the key of server_key_file, or does not encrypt"
                                                   : "the peer does not speak ZeroMQ's protocol, or only encrypted");
@@ -175,24 +219,82 @@ void ZmqChannel::notice(ChannelListener &listener) {
 }
 
 bool ZmqChannel::receive(ChannelListener &listener) {
+    const bool more = deliver_some(listener);
+    return more || any_delivered_;
+}
+
+// True if there may be more than a turn may take. A message of many parts may be read in several turns.
+bool ZmqChannel::deliver_some(ChannelListener &listener) {
+    const std::int64_t until_us = core::monotonic_us() + kTimeAtOnceUs;
+    std::int64_t bytes = 0;
+    bool more = true;
+    any_delivered_ = false;
     zmq_msg_t part;
     zmq_msg_init(&part);
-    int count = 0;
-    for (; count < kMessagesPerPoll; count++) {
-        if (zmq_msg_recv(&part, socket_, ZMQ_DONTWAIT) < 0)
+    while (!is_closed && bytes < kBytesAtOnce) {
+        if (zmq_msg_recv(&part, socket_, ZMQ_DONTWAIT) < 0) {
+            is_drained_ = true;
+            more = false;
             break;
+        }
+        const std::size_t size = zmq_msg_size(&part);
+        const auto cost = static_cast<std::int64_t>(size) + kPartBytes;
+        bytes += cost;
+        parts_bytes_ += cost;
+        accounted_ += bytes_on_wire(size);
+        parts_++;
+        any_delivered_ = true;
+        if (zmq_msg_more(&part) != 0)
+            continue;
         // The body is the last part; before it comes the delimiter, or garbage.
-        int parts = 1;
-        for (; zmq_msg_more(&part) != 0; parts++)
-            if (zmq_msg_recv(&part, socket_, ZMQ_DONTWAIT) < 0)
-                break;
-        const std::string_view body(static_cast<const char *>(zmq_msg_data(&part)), zmq_msg_size(&part));
-        listener.on_message(*this, parts <= 2 ? body : std::string_view{});
+        const std::string_view body(static_cast<const char *>(zmq_msg_data(&part)), size);
+        message_bytes = std::exchange(parts_bytes_, 0);
+        has_ended_message_ = true;
+        listener.on_message(*this, std::exchange(parts_, 0) <= 2 ? body : std::string_view{});
+        last_message_us = core::monotonic_us();
+        if (last_message_us >= until_us)
+            break;
     }
     zmq_msg_close(&part);
-    if (count > 0)
-        last_message_us = core::monotonic_us();
-    return count > 0;
+    return more && !is_closed;
+}
+
+// A frame is its length in one byte or eight, its flags, and the part; encrypted, it is a command with a number,
+// the flags and a mark of 16 bytes.
+std::int64_t ZmqChannel::bytes_on_wire(std::size_t part) const {
+    const std::size_t body = part + (encrypted_ ? 33 : 0);
+    return static_cast<std::int64_t>(body + (body > 255 ? 9 : 2));
+}
+
+void ZmqChannel::note_connected(int fd) {
+    connection_ = {fd, inode_of(fd)};
+    accounted_ = 0;
+    accounted_us_ = core::monotonic_us();
+    read_ = -1;
+}
+
+// The inode is compared behind the look, as the number may be another socket's by then.
+std::optional<std::int64_t> ZmqChannel::unfinished_bytes() {
+    const std::int64_t read = connection_.inode != 0 ? bytes_read(connection_.fd) : -1;
+    if (read < 0 || inode_of(connection_.fd) != connection_.inode)
+        return std::nullopt;
+    waiting_bytes = std::max<std::int64_t>(0, read - accounted_);
+    if (read_ >= 0 && !is_drained_)
+        return 0;  // whole messages wait, and RCVHWM bounds them
+    const std::int64_t now_us = core::monotonic_us();
+    std::int64_t unfinished = 0;
+    if (read_ >= 0) {
+        const std::int64_t rest = read_ - accounted_;
+        if (std::exchange(has_ended_message_, false) && rest < kOverheadBytes) {
+            accounted_ = std::max(accounted_, read_);
+            accounted_us_ = now_us;
+        }
+        unfinished = std::max<std::int64_t>(0, rest - kOverheadPerSecond * ((now_us - accounted_us_) / 1'000'000));
+    }
+    accounted_ = std::min(accounted_, read);
+    read_ = read;
+    is_drained_ = false;
+    return unfinished;
 }
 
 void ZmqChannel::append_wait_fds(std::vector<int> &fds) const {

@@ -5,6 +5,7 @@ use warnings;
 use IO::Socket::INET;
 use POSIX ();
 use SteadyText::Cluster;
+use SteadyText::Zmtp;
 use Test::More;
 
 plan skip_all => 'no /proc/self/statm' unless -r '/proc/self/statm';
@@ -35,7 +36,6 @@ if ($liar == 0) {
     }
     POSIX::_exit(0);
 }
-close $tell;
 END { my $status = $?; kill 'KILL', $liar if $liar; waitpid $liar, 0 if $liar; $? = $status }
 
 my $cluster = SteadyText::Cluster->new(daemon => 'echo', conf => [ "steadytext.on_failure = 'error'", "steadytext.payload_memory = '4MB'", "steadytext.cache_enabled = off" ]);
@@ -66,4 +66,41 @@ is($cluster->sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'gatewa
 like($cluster->log, qr/daemon "tcp:\/\/127\.0\.0\.1:$port" sends a message that does not end/, 'the log names the liar');
 unlike($cluster->log, qr/daemon "\Q$honest\E" sends a message/, 'and not the other');
 ok($cluster->poll_until("SELECT breaker FROM steadytext_daemons WHERE endpoint ~ '$port'", 'open'), 'its breaker is open');
+kill 'KILL', $liar;
+waitpid $liar, 0;
+$liar = 0;
+
+# One that goes by itself once it has sent too much, so that the memory is free at the next look: nobody else is blamed for it, however long it was silent.
+my $escaper = fork // die "fork: $!";
+if ($escaper == 0) {
+    my $until = time + 300;
+    my $parts = frame('', 1) . frame('x' x $megabyte, 1) x 60;
+    while (time < $until) {
+        my $client = $listener->accept or next;
+        greet($client, 'ROUTER') or next;
+        for (1 .. 7) { SteadyText::Zmtp::send_all($client, $parts) or last }
+        select undef, undef, undef, 0.055;    # a look is taken each 100 ms
+        shutdown $client, 2;
+        syswrite $tell, "end\n";
+        select undef, undef, undef, 1;
+    }
+    POSIX::_exit(0);
+}
+close $tell;
+END { my $status = $?; kill 'KILL', $escaper if $escaper; waitpid $escaper, 0 if $escaper; $? = $status }
+my $free = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', LocalPort => 0)->sockport;
+my $slow = $cluster->start_echo(name => 'slow', endpoint => "tcp://127.0.0.1:$free", options => [ '--delay-ms', 400 ])->{endpoint};
+$cluster->sql("ALTER SYSTEM SET steadytext.daemons = '$slow, tcp://127.0.0.1:$port'; SELECT pg_reload_conf()");
+$cluster->poll_until("SELECT state FROM steadytext_daemons WHERE endpoint = '$slow'", 'ready');
+my ($ends, @wrong);
+($calls, $ends, $end) = (0, 0, time + 150);
+while ($ends < 4 && time < $end) {
+    while (defined(my $line = <$told>)) { $ends++ if $line eq "end\n" }
+    $calls++;
+    my $result = $cluster->try_sql("SELECT steadytext_generate('call $calls')");
+    push @wrong, $result->{err} || $result->{out} if $result->{out} ne "call $calls";
+}
+is($ends, 4, 'four bursts of one that goes by itself');
+is("@wrong", '', "all $calls calls of a slow daemon are answered");
+unlike($cluster->log, qr/daemon "\Q$slow\E" sends/, 'and the log does not blame it');
 done_testing;

@@ -120,11 +120,48 @@ bool check_no_nul(const GenerateReply &reply, Problem &problem) {
 
 }  // namespace
 
+namespace {
+
+constexpr std::size_t kLongestId = 256;
+
+std::string_view without_space(std::string_view text) {
+    constexpr std::string_view kSpace = " \t\r\n";
+    const std::size_t first = text.find_first_not_of(kSpace);
+    return first == std::string_view::npos ? std::string_view()
+                                           : text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
+// The id that is the last member of an object, if `body` is one: that it ends with a text and a brace is enough for that.
+bool last_id(std::string_view body, std::string_view &id) {
+    constexpr std::size_t kTail = kLongestId + 64;
+    std::string_view tail = without_space(body.substr(body.size() - std::min(body.size(), kTail)));
+    if (!tail.ends_with('}'))
+        return false;
+    tail = without_space(tail.substr(0, tail.size() - 1));
+    if (!tail.ends_with('"'))
+        return false;
+    tail.remove_suffix(1);
+    const std::size_t begin = tail.find_last_of("\"\\");
+    if (begin == std::string_view::npos || tail[begin] != '"')
+        return false;
+    id = tail.substr(begin + 1);
+    tail = without_space(tail.substr(0, begin));
+    if (!tail.ends_with(':'))
+        return false;
+    tail = without_space(tail.substr(0, tail.size() - 1));
+    if (!tail.ends_with("\"id\""))
+        return false;
+    return without_space(tail.substr(0, tail.size() - 4)).ends_with(',');
+}
+
+}  // namespace
+
 bool envelope_id(std::string_view body, std::string_view &id, std::string &storage) {
+    constexpr std::size_t kReadWhole = 1 << 20;
     for (const std::string_view start : {std::string_view("{\"id\": \""), std::string_view("{\"id\":\"")}) {
         if (!body.starts_with(start))
             continue;
-        const std::size_t end = body.find_first_of("\"\\", start.size());
+        const std::size_t end = body.substr(0, start.size() + kLongestId + 1).find_first_of("\"\\", start.size());
         if (end == std::string_view::npos)
             return false;
         if (body[end] == '"') {
@@ -132,7 +169,9 @@ bool envelope_id(std::string_view body, std::string_view &id, std::string &stora
             return true;
         }
     }
-    // The id stands elsewhere: read the whole message.
+    // The id stands elsewhere: read the whole message, if that does not take long.
+    if (body.size() > kReadWhole)
+        return last_id(body, id);
     storage.assign(body);
     storage.append(PaddedText::kPadding, '\0');
     dom::element root;

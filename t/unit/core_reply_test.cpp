@@ -37,6 +37,20 @@ TEST(EnvelopeId, IsFoundWhereverItStands) {
     EXPECT_EQ(id_of(R"({"id": "a\u0062c"})"), "abc") << "unescaped";
 }
 
+// Reading through all of it would take long.
+TEST(EnvelopeId, IsAtEitherEndOfALongMessage) {
+    const std::string numbers = "[" + std::string(3 << 20, '1') + "]";
+    EXPECT_EQ(id_of(R"({"id": "abc", "result": )" + numbers + "}"), "abc");
+    EXPECT_EQ(id_of(R"({"result": )" + numbers + R"(, "error": null, "id": "abc"})"), "abc");
+    EXPECT_EQ(id_of(R"({"result": )" + numbers + ",\n \"id\" :\t\"abc\" }\n"), "abc");
+    EXPECT_EQ(id_of(R"({"result": )" + numbers + R"(, "id": "abc", "error": null})"), "none");
+    EXPECT_EQ(id_of(R"({"result": {"a": )" + numbers + R"(, "id": "abc"}})"), "none") << "an inner object's";
+    EXPECT_EQ(id_of(R"({"result": )" + numbers + R"(, "text": ",\"id\":\"abc"})"), "none") << "within a text";
+    EXPECT_EQ(id_of(R"({"result": )" + numbers + R"(, "id": "a\u0062c"})"), "none");
+    EXPECT_EQ(id_of(R"({"id": ")" + std::string(1000, 'a') + R"("})"), "none") << "longer than any of ours";
+    EXPECT_EQ(id_of(std::string(3 << 20, ' ')), "none");
+}
+
 TEST(CountReply, IsANumberOfTokensOrNothing) {
     std::int32_t tokens = -1;
     Problem problem;
