@@ -190,7 +190,8 @@ AS $$
     SELECT _steadytext.check('steadytext_cache_preview_eviction', preview_count);
     SELECT c.cache_key, CASE WHEN length(c.prompt) > 50 THEN left(c.prompt, 50) || '...' ELSE c.prompt END,
            c.access_count, c.last_accessed, c.created_at,
-           extract(epoch FROM now() - c.created_at)::float8 / 86400, c.entry_bytes::bigint
+           CASE c.created_at WHEN '-infinity' THEN 'infinity' WHEN 'infinity' THEN '-infinity'
+                ELSE extract(epoch FROM now() - c.created_at)::float8 / 86400 END, c.entry_bytes::bigint
     FROM (
         (SELECT 1 AS turn, e.* FROM public.steadytext_cache e WHERE e.expires_at <= now()
          ORDER BY e.frecency_rank, e.id LIMIT preview_count)
@@ -218,15 +219,16 @@ RETURNS TABLE (age_bucket text, entry_count bigint, avg_access_count float8, tot
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH buckets (position, bucket, least, most) AS (VALUES
-        (1, '< 1 hour', interval '0', interval '1 hour'), (2, '1 hour - 1 day', interval '1 hour', interval '1 day'),
-        (3, '1 day - 7 days', interval '1 day', interval '7 days'), (4, '7 days - 30 days', interval '7 days', interval '30 days'),
-        (5, '> 30 days', interval '30 days', interval '100 years')),
+    WITH buckets (position, bucket, behind, until) AS (VALUES
+        (1, '< 1 hour', now() - interval '1 hour', now()), (2, '1 hour - 1 day', now() - interval '24 hours', now() - interval '1 hour'),
+        (3, '1 day - 7 days', now() - interval '168 hours', now() - interval '24 hours'),
+        (4, '7 days - 30 days', now() - interval '720 hours', now() - interval '168 hours'),
+        (5, '> 30 days', NULL, now() - interval '720 hours')),
     found AS (
         SELECT b.position, b.bucket, count(*) AS entries, avg(c.access_count)::float8 AS average,
                sum(c.entry_bytes) / 1048576.0::float8 AS megabytes
         FROM public.steadytext_cache c JOIN buckets b
-          ON now() - c.created_at >= b.least AND now() - c.created_at < b.most
+          ON c.created_at <= b.until AND (b.behind IS NULL OR c.created_at > b.behind)
         GROUP BY b.position, b.bucket)
     SELECT bucket, entries, average, megabytes, 100 * entries / sum(entries) OVER ()::float8 FROM found ORDER BY position
 $$;

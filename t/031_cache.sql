@@ -1,6 +1,6 @@
 -- The cache: what is kept, found, counted, ranked, evicted and forgotten. The daemon's own answers tell a hit from a miss.
 BEGIN;
-SELECT plan(63);
+SELECT plan(65);
 COMMIT;
 SET steadytext.on_failure = 'error';
 
@@ -140,6 +140,14 @@ UPDATE steadytext_cache SET created_at = now() - interval '3 hours', prompt = re
 SELECT results_eq('SELECT count(*), max(length(prompt)) FROM steadytext_cache_preview_eviction(5)', 'VALUES (5::bigint, 53)', 'a preview');
 SELECT results_eq('SELECT age_bucket, entry_count, percentage_of_cache FROM steadytext_cache_analyze_usage()',
                   $$ VALUES ('1 hour - 1 day', 10::bigint, 100::float8) $$, 'an analysis');
+-- A dump may bring any times.
+SET session_replication_role = replica;
+UPDATE steadytext_cache SET created_at = CASE id % 2 WHEN 0 THEN '-infinity' ELSE 'infinity' END::timestamptz, expires_at = '-infinity'
+WHERE id IN (SELECT id FROM steadytext_cache ORDER BY id LIMIT 4);
+RESET session_replication_role;
+SELECT results_eq('SELECT age_bucket, entry_count FROM steadytext_cache_analyze_usage()',
+                  $$ VALUES ('1 hour - 1 day', 6::bigint), ('> 30 days', 2) $$, 'an analysis of answers whose times are infinite');
+SELECT is(array_agg(DISTINCT age_days ORDER BY age_days), '{-infinity,infinity}', 'and a preview of them') FROM steadytext_cache_preview_eviction(4);
 
 -- Invalidation and clearing: gone from shared memory too.
 TRUNCATE steadytext_cache;

@@ -25,6 +25,11 @@ ok($done->('updated'), 'UPDATE');
 is($cluster->try_sql(q(BEGIN; INSERT INTO steadytext_queue (request_type, prompt) VALUES ('generate', 'prepared'); PREPARE TRANSACTION 'queue'))->{state}, '', 'such a transaction can be prepared');
 $cluster->sql(q(COMMIT PREPARED 'queue'));
 is($cluster->try_sql(q(BEGIN; SELECT steadytext_generate_async('refused'); PREPARE TRANSACTION 'queue'))->{state}, '0A000', 'one that calls a function cannot');
+for my $call ("steadytext_cancel_async('00000000-0000-0000-0000-000000000000')", "steadytext_queue_requeue('{00000000-0000-0000-0000-000000000000}')") {
+    is($cluster->try_sql("BEGIN; SELECT $call; PREPARE TRANSACTION 'queue'")->{state}, '0A000', "nor one with $call: it would keep a lock, over restarts too");
+    is($cluster->try_sql("BEGIN; SAVEPOINT a; SELECT $call; RELEASE a; PREPARE TRANSACTION 'queue'")->{state}, '0A000', 'nor in a savepoint');
+    is($cluster->try_sql("BEGIN; SAVEPOINT a; SELECT $call; ROLLBACK TO a; PREPARE TRANSACTION 'queue'; ROLLBACK PREPARED 'queue'")->{state}, '', 'one that has rolled it back can');
+}
 $cluster->sql(q(SELECT steadytext_generate_async('another')));
 ok($done->('prepared'), 'the worker comes upon what was prepared');
 my $back = $cluster->session;

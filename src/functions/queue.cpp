@@ -67,6 +67,8 @@ struct Changes {
     Changes *outer;
     int level;
     bool cancels;
+    bool
+        called;  // a function that changes the queue, whether or not it found anything to change: it has locked the table
     int count, room;
     RoleChange *roles;
 };
@@ -119,10 +121,10 @@ void tell(const Changes &done) {
         segment.queue_waiters->wake([](std::uint64_t) { return true; }, pg::set_latch_of);
 }
 
-// The functions have made a change, and have counted with its commit.
-bool has_places() {
+// The functions have made a change, and have counted with its commit; or they hold a lock, which a prepared transaction would keep.
+bool must_end_here() {
     for (const Changes *each = changes; each != nullptr; each = each->outer)
-        if (each->count > 0 || each->cancels)
+        if (each->count > 0 || each->cancels || each->called)
             return true;
     return false;
 }
@@ -138,7 +140,7 @@ void at_transaction_end(XactEvent event, void *) {
     forget_without_library();
     if (changes == nullptr)
         return;
-    if (event == XACT_EVENT_PRE_PREPARE && has_places())
+    if (event == XACT_EVENT_PRE_PREPARE && must_end_here())
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("cannot PREPARE a transaction that has changed the queue of asynchronous calls")));
     if (event == XACT_EVENT_PREPARE)
@@ -169,6 +171,7 @@ void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionI
     }
     changes = ending.outer;
     changes->cancels |= ending.cancels;
+    changes->called |= ending.called;
     for (int i = 0; i < ending.count; i++) {
         RoleChange &change = change_of(*changes, ending.roles[i].role);
         change.added += ending.roles[i].added;
@@ -444,6 +447,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
         return BoolGetDatum(false);
     const Oid types[] = {UUIDOID, OIDOID, BOOLOID};
     const Datum values[] = {PG_GETARG_DATUM(0), ObjectIdGetDatum(GetUserId()), BoolGetDatum(superuser())};
+    note().called = true;
     SPI_connect();
     execute_as_owner(statement, types, values);
     const bool found = SPI_processed > 0;
@@ -471,6 +475,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
         return Int32GetDatum(0);
     const Oid types[] = {UUIDARRAYOID, OIDOID, BOOLOID};
     const Datum values[] = {PG_GETARG_DATUM(0), ObjectIdGetDatum(GetUserId()), BoolGetDatum(superuser())};
+    note().called = true;
     SPI_connect();
     execute_as_owner(statement, types, values);
     const auto count = static_cast<std::int32_t>(SPI_processed);
