@@ -89,6 +89,7 @@ install: install-steadytextd
 endif
 .PHONY: install-steadytextd
 install-steadytextd:
+	$(MKDIR_P) '$(DESTDIR)$(bindir)'
 	if [ -n '$(PORTABLE)' ]; then \
 		$(INSTALL_PROGRAM) $(BUILD)/portable/bin/steadytextd '$(DESTDIR)$(bindir)/steadytextd' && rm -rf '$(DESTDIR)$(pkglibdir)/steadytextd' && \
 		$(MKDIR_P) '$(DESTDIR)$(pkglibdir)/steadytextd' && cp -P $(BUILD)/portable/lib/steadytextd/* '$(DESTDIR)$(pkglibdir)/steadytextd'; \
