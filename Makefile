@@ -14,7 +14,11 @@ EXTENSION = pg_steadytext
 EXTENSION_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_steadytext.control)
 BUILD = build
 
-SOURCES := $(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp src/pg/*.cpp src/session/*.cpp src/queue/*.cpp src/functions/*.cpp src/planner/*.cpp bgworker/*.cpp shmem/*.cpp)
+# What uses libpq is a library of its own, which only the hub worker loads: in the postmaster the walreceiver would get the libpq found here.
+HUB = pg_steadytext_hub.so
+HUB_SOURCES = bgworker/hub_connection.cpp
+HUB_OBJS = $(HUB_SOURCES:%.cpp=$(BUILD)/obj/%.o)
+SOURCES := $(filter-out $(HUB_SOURCES),$(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp src/pg/*.cpp src/session/*.cpp src/queue/*.cpp src/functions/*.cpp src/planner/*.cpp bgworker/*.cpp shmem/*.cpp))
 OBJS = $(SOURCES:%.cpp=$(BUILD)/obj/%.o)
 SCRIPT = $(BUILD)/sql/pg_steadytext--$(EXTENSION_VERSION).sql
 UPGRADE = $(BUILD)/sql/pg_steadytext--2025.11.25--$(EXTENSION_VERSION).sql
@@ -24,8 +28,8 @@ DATA = $(wildcard sql/pg_steadytext--*--*.sql)
 # The newest server that came with its headers, unless PG_CONFIG says otherwise.
 PG_CONFIG ?= $(or $(firstword $(shell ls -r /usr/lib/postgresql/*/bin/pg_config 2>/dev/null)),pg_config)
 
-SHLIB_LINK = -lpq -lzmq -lcurl -lcrypto -lutf8proc -lsimdjson -lstdc++
-EXTRA_CLEAN = $(BUILD)/obj $(BUILD)/sql
+SHLIB_LINK = -lzmq -lcurl -lcrypto -lutf8proc -lsimdjson -lstdc++
+EXTRA_CLEAN = $(BUILD)/obj $(BUILD)/sql $(HUB)
 
 # JIT inlining of a C++ module is of no use, and Debian's bitcode rule does not know C++20.
 override with_llvm = no
@@ -46,13 +50,27 @@ CXX_VISIBILITY = -fvisibility=hidden -fvisibility-inlines-hidden \
 override COMPILER = $(CXX)
 
 # The header of libpq lies apart from the server's.
-USES_LIBPQ = src/guc.cpp bgworker/hub_connection.cpp
 
 $(BUILD)/obj/%.o: %.cpp Makefile pg_steadytext.control
 	@mkdir -p $(@D)
-	$(COMPILE_CXX) $(if $(filter $(USES_LIBPQ),$<),-isystem $(shell $(PG_CONFIG) --includedir)) -c $< -o $@
+	$(COMPILE_CXX) $(if $(filter $(HUB_SOURCES),$<),-isystem $(shell $(PG_CONFIG) --includedir)) -c $< -o $@
 
--include $(OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(HUB_OBJS:.o=.d)
+
+ifdef STEADYTEXT_PGXS
+$(HUB): $(HUB_OBJS)
+	$(CXX) -shared -o $@ $^ $(LDFLAGS) $(LDFLAGS_SL) -lpq -lstdc++
+
+all: $(HUB)
+.PHONY: install-hub uninstall-hub
+install: install-hub
+install-hub: $(HUB)
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
+	$(INSTALL_SHLIB) $(HUB) '$(DESTDIR)$(pkglibdir)/$(HUB)'
+uninstall: uninstall-hub
+uninstall-hub:
+	rm -f '$(DESTDIR)$(pkglibdir)/$(HUB)'
+endif
 
 # The installation script, by topic. The order is theirs: a file names only what stands before it, and privileges come last.
 SQL_TOPICS = ownership arguments configuration generation structured_output embedding operators reranking batches summaries cache eviction legacy_keys \

@@ -1,4 +1,6 @@
 // libpq's asynchronous functions as one state machine: see hub_connection.hpp. Regime: pg.
+//
+// The only file of pg_steadytext_hub.so. It names nothing of pg_steadytext.so but constants.
 #include "src/pg/compat.hpp"
 #include "bgworker/hub_connection.hpp"
 #include "src/core/foreign_record.hpp"
@@ -9,11 +11,18 @@ extern "C" {
 #include "storage/fd.h"
 #include "storage/latch.h"
 
+#include "utils/memutils.h"
+
 #include "libpq-fe.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT steadytext::worker::HubConnection *steadytext_hub_connection(const char *interface);
 }
 
 #include <charconv>
 #include <cstring>
+#include <new>
 
 namespace steadytext::worker {
 
@@ -28,9 +37,30 @@ bool read_number(const char *text, std::uint32_t &number) {
     return std::from_chars(text, end, number).ptr == end && end != text;
 }
 
-}  // namespace
+class LibpqConnection final : public HubConnection {
+public:
+    void begin(const char *conninfo, const char *database) override;
+    void ask(std::int64_t node, std::int64_t batch, std::int64_t clears, const char *records, int bytes) override;
+    [[nodiscard]] Event move() override;
+    void give_up(const char *why) override;
+    void close() override;
+    [[nodiscard]] int socket() const override;
 
-void HubConnection::begin(const char *conninfo, const char *database) {
+private:
+    [[nodiscard]] Event move_connecting();
+    [[nodiscard]] Event move_asking();
+    [[nodiscard]] Event lose(int sqlstate, const char *message);
+    [[nodiscard]] bool flush();
+    [[nodiscard]] Event read_result();
+    [[nodiscard]] bool read_row();
+    void note(int sqlstate, const char *message);
+
+    PGconn *connection_ = nullptr;
+    PGresult *result_ = nullptr;
+    bool has_descriptor_ = false;  // counted among the server's open files
+};
+
+void LibpqConnection::begin(const char *conninfo, const char *database) {
     close();
     // Earlier words give way to those of the setting, later ones count.
     const char *const keywords[] = {"target_session_attrs", "tcp_user_timeout", "dbname", "dbname",
@@ -46,7 +76,7 @@ void HubConnection::begin(const char *conninfo, const char *database) {
     wait_events_ = WL_SOCKET_WRITEABLE;
 }
 
-void HubConnection::close() {
+void LibpqConnection::close() {
     if (result_ != nullptr)
         PQclear(result_);
     if (connection_ != nullptr)
@@ -60,9 +90,9 @@ void HubConnection::close() {
     state_ = State::Closed;
 }
 
-int HubConnection::socket() const { return connection_ == nullptr ? -1 : PQsocket(connection_); }
+int LibpqConnection::socket() const { return connection_ == nullptr ? -1 : PQsocket(connection_); }
 
-void HubConnection::note(int sqlstate, const char *message) {
+void LibpqConnection::note(int sqlstate, const char *message) {
     sqlstate_ = sqlstate;
     strlcpy(message_, message, sizeof message_);
     for (char *each = message_; *each != '\0'; each++)
@@ -70,15 +100,15 @@ void HubConnection::note(int sqlstate, const char *message) {
             *each = ' ';
 }
 
-HubConnection::Event HubConnection::lose(int sqlstate, const char *message) {
+HubConnection::Event LibpqConnection::lose(int sqlstate, const char *message) {
     note(sqlstate, message);
     close();
     return Event::Lost;
 }
 
-void HubConnection::give_up(const char *why) { (void)lose(ERRCODE_CONNECTION_FAILURE, why); }
+void LibpqConnection::give_up(const char *why) { (void)lose(ERRCODE_CONNECTION_FAILURE, why); }
 
-HubConnection::Event HubConnection::move_connecting() {
+HubConnection::Event LibpqConnection::move_connecting() {
     if (connection_ == nullptr)
         return lose(ERRCODE_INSUFFICIENT_RESOURCES, "out of memory or file descriptors");
     if (PQstatus(connection_) == CONNECTION_BAD)
@@ -103,13 +133,13 @@ HubConnection::Event HubConnection::move_connecting() {
 }
 
 // False: the connection is lost. Sets what to wait for.
-bool HubConnection::flush() {
+bool LibpqConnection::flush() {
     const int left = PQflush(connection_);
     wait_events_ = WL_SOCKET_READABLE | (left > 0 ? WL_SOCKET_WRITEABLE : 0);
     return left >= 0;
 }
 
-void HubConnection::ask(std::int64_t node, std::int64_t batch, std::int64_t clears, const char *records, int bytes) {
+void LibpqConnection::ask(std::int64_t node, std::int64_t batch, std::int64_t clears, const char *records, int bytes) {
     const Oid types[] = {INT4OID, INT8OID, INT8OID, INT8OID, BYTEAARRAYOID};
     const std::uint32_t format = pg_hton32(static_cast<std::uint32_t>(core::kForeignFormat));
     const std::uint64_t numbers[] = {pg_hton64(static_cast<std::uint64_t>(node)),
@@ -127,13 +157,13 @@ void HubConnection::ask(std::int64_t node, std::int64_t batch, std::int64_t clea
         (void)flush();
 }
 
-bool HubConnection::read_row() {
+bool LibpqConnection::read_row() {
     return PQntuples(result_) == 1 && PQnfields(result_) == 2 && read_number(PQgetvalue(result_, 0, 0), taken_) &&
            read_number(PQgetvalue(result_, 0, 1), refused_) && refused_ <= taken_;
 }
 
 // The one result of the statement is there.
-HubConnection::Event HubConnection::read_result() {
+HubConnection::Event LibpqConnection::read_result() {
     if (result_ == nullptr)
         return lose(ERRCODE_CONNECTION_FAILURE, PQerrorMessage(connection_));
     Event event = Event::Answered;
@@ -154,7 +184,7 @@ HubConnection::Event HubConnection::read_result() {
     return event;
 }
 
-HubConnection::Event HubConnection::move_asking() {
+HubConnection::Event LibpqConnection::move_asking() {
     if (PQconsumeInput(connection_) == 0 || !flush())
         return lose(ERRCODE_CONNECTION_FAILURE, PQerrorMessage(connection_));
     while (PQisBusy(connection_) == 0) {
@@ -171,7 +201,7 @@ HubConnection::Event HubConnection::move_asking() {
     return Event::None;
 }
 
-HubConnection::Event HubConnection::move() {
+HubConnection::Event LibpqConnection::move() {
     switch (state_) {
     case State::Connecting:
         return move_connecting();
@@ -187,4 +217,15 @@ HubConnection::Event HubConnection::move() {
     return Event::None;
 }
 
+}  // namespace
+
 }  // namespace steadytext::worker
+
+steadytext::worker::HubConnection *steadytext_hub_connection(const char *interface) {
+    using namespace steadytext::worker;
+    if (strcmp(interface, kHubInterface) != 0)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("pg_steadytext_hub is of another version than pg_steadytext"),
+                        errdetail("They are \"%s\" and \"%s\".", kHubInterface, interface)));
+    return new (MemoryContextAlloc(TopMemoryContext, sizeof(LibpqConnection))) LibpqConnection();
+}

@@ -1,7 +1,8 @@
 // A connection to the hub by libpq that never blocks: it is moved whenever its socket, or the clock, may have changed it.
 //
-// Owned by bgworker/hub_main.cpp. Regime: pg, without a destructor; an ERROR may pass over it. libpq looks up names
-// while it begins a connection, and nothing interrupts that (nor in PostgreSQL's own walreceiver).
+// Made and owned by bgworker/hub_main.cpp, by way of a library of its own: libpq is in pg_steadytext_hub.so, which the
+// hub worker loads when it first connects, and is in no other process. So no function here may be called but by the
+// table of the class. Regime: pg, without a destructor; an ERROR may pass over it. libpq looks up names while it begins a connection, and nothing interrupts that (nor in PostgreSQL's own walreceiver).
 //
 // What libpq says may name hosts, users and files, and what the hub says may be anything: both are for the server's log
 // alone, cut and without control characters. Views show the SQLSTATE.
@@ -10,9 +11,6 @@
 #include "src/pg/postgres.hpp"
 
 #include <cstdint>
-
-struct pg_conn;
-struct pg_result;
 
 namespace steadytext::worker {
 
@@ -28,18 +26,18 @@ public:
     };
 
     // Begins to connect. The database is the one of this name there.
-    void begin(const char *conninfo, const char *database);
+    virtual void begin(const char *conninfo, const char *database) = 0;
     // Sends a batch, in state Idle. `records` is an array of bytea in the form of the wire, and lives until the answer.
-    void ask(std::int64_t node, std::int64_t batch, std::int64_t clears, const char *records, int bytes);
-    [[nodiscard]] Event move();
+    virtual void ask(std::int64_t node, std::int64_t batch, std::int64_t clears, const char *records, int bytes) = 0;
+    [[nodiscard]] virtual Event move() = 0;
     // The caller has lost patience.
-    void give_up(const char *why);
-    void close();
+    virtual void give_up(const char *why) = 0;
+    virtual void close() = 0;
+    [[nodiscard]] virtual int socket() const = 0;
 
     [[nodiscard]] State state() const { return state_; }
     // What to wait for, and where; 0: nothing.
     [[nodiscard]] std::uint32_t wait_events() const { return wait_events_; }
-    [[nodiscard]] int socket() const;
 
     [[nodiscard]] std::uint32_t taken() const { return taken_; }
     [[nodiscard]] std::uint32_t refused() const { return refused_; }
@@ -47,23 +45,21 @@ public:
     [[nodiscard]] int sqlstate() const { return sqlstate_; }
     [[nodiscard]] const char *message() const { return message_; }
 
-private:
-    [[nodiscard]] Event move_connecting();
-    [[nodiscard]] Event move_asking();
-    [[nodiscard]] Event lose(int sqlstate, const char *message);
-    [[nodiscard]] bool flush();
-    [[nodiscard]] Event read_result();
-    [[nodiscard]] bool read_row();
-    void note(int sqlstate, const char *message);
+protected:
+    HubConnection() = default;
+    ~HubConnection() = default;
 
-    pg_conn *connection_ = nullptr;
-    pg_result *result_ = nullptr;
     State state_ = State::Closed;
-    bool has_descriptor_ = false;  // counted among the server's open files
     std::uint32_t wait_events_ = 0;
     std::uint32_t taken_ = 0, refused_ = 0;
     int sqlstate_ = 0;
     char message_[256] = "";
 };
+
+// Both libraries must agree on this class. The number changes with it.
+inline constexpr char kHubInterface[] = STEADYTEXT_VERSION " interface 1";
+// What the library exports as "steadytext_hub_connection": makes the process's connection, or raises an ERROR where the
+// caller has another interface.
+using MakeHubConnection = HubConnection *(const char *interface);
 
 }  // namespace steadytext::worker

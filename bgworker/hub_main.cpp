@@ -21,6 +21,7 @@ extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
+#include "fmgr.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
@@ -45,7 +46,7 @@ constexpr std::int64_t kLongestPauseUs = 10'000'000;
 
 struct Worker {
     shmem::DatabaseRow *row;
-    HubConnection hub;
+    HubConnection *hub;  // none before it is first wanted
     HubBatch batch;
     char *conninfo;        // as it was when the connection began
     const char *database;  // its name
@@ -54,14 +55,18 @@ struct Worker {
     std::int64_t deadline_us;    // for the connection, or for the answer
     std::int64_t not_before_us;  // the pause after a failure
     std::int64_t pause_us;
-    bool was_sent;  // the batch in hand may have been taken
+    bool was_sent;   // the batch in hand may have been taken
+    bool is_misled;  // has a library of another version, which a process keeps
 };
 Worker *self;
 
 void part(int, Datum) {
-    self->hub.close();
+    if (self->hub != nullptr)
+        self->hub->close();
     self->row->hub_connected.store(false);
 }
+
+HubConnection::State state() { return self->hub == nullptr ? HubConnection::State::Closed : self->hub->state(); }
 
 void leave_politely() {
     self->batch.give_back();
@@ -87,26 +92,29 @@ void note_answer() {
     self->pause_us = 0;
 }
 
-void note_failure() {
+void note_failure(int sqlstate, const char *what, const char *why) {
     shmem::DatabaseRow &row = *self->row;
     const std::int64_t now_us = core::monotonic_us();
     std::int64_t here = 0;
     if (row.hub_away_since_us.compare_exchange_strong(here, now_us))
-        ereport(LOG, (errcode(self->hub.sqlstate()), errmsg("the hub of pg_steadytext does not answer"),
-                      errdetail_log("%s", self->hub.message())));
-    row.hub_sqlstate.store(static_cast<std::uint32_t>(self->hub.sqlstate()));
+        ereport(LOG, (errcode(sqlstate), errmsg_internal("%s", what), errdetail_log("%s", why)));
+    row.hub_sqlstate.store(static_cast<std::uint32_t>(sqlstate));
     self->pause_us = std::clamp(self->pause_us * 2, kFirstPauseUs, kLongestPauseUs);
     self->not_before_us = now_us + self->pause_us;
 }
 
+void note_silence() {
+    note_failure(self->hub->sqlstate(), "the hub of pg_steadytext does not answer", self->hub->message());
+}
+
 void lose() {
     self->row->hub_connected.store(false);
-    note_failure();
+    note_silence();
 }
 
 void answered() {
-    const bool is_crowded = self->hub.taken() < self->batch.count();
-    self->batch.settle(self->hub.taken(), self->hub.refused());
+    const bool is_crowded = self->hub->taken() < self->batch.count();
+    self->batch.settle(self->hub->taken(), self->hub->refused());
     self->was_sent = false;
     note_answer();
     self->not_before_us = core::monotonic_us() + (is_crowded ? kCrowdedUs : 0);
@@ -115,7 +123,9 @@ void answered() {
 // Reads what has happened on the connection.
 void move() {
     using Event = HubConnection::Event;
-    switch (self->hub.move()) {
+    if (self->hub == nullptr)
+        return;
+    switch (self->hub->move()) {
     case Event::Connected:
         self->row->hub_connected.store(true);
         break;
@@ -123,7 +133,7 @@ void move() {
         answered();
         break;
     case Event::Refused:  // nothing of the batch was taken
-        note_failure();
+        note_silence();
         break;
     case Event::Lost:
         lose();
@@ -131,9 +141,9 @@ void move() {
     case Event::None:
         if (core::monotonic_us() < self->deadline_us)
             break;
-        if (self->hub.state() == HubConnection::State::Asking ||
-            self->hub.state() == HubConnection::State::Connecting) {
-            self->hub.give_up("it is silent");
+        if (self->hub->state() == HubConnection::State::Asking ||
+            self->hub->state() == HubConnection::State::Connecting) {
+            self->hub->give_up("it is silent");
             lose();
         }
         break;
@@ -142,12 +152,40 @@ void move() {
 
 // ---- what is to be done ---------------------------------------------------------------------------------------------
 
+// Loads the library with libpq in it. What goes wrong is a failure like those of the hub: it is tried again.
+bool load_library() {
+    if (self->hub != nullptr)
+        return true;
+    MemoryContext caller = CurrentMemoryContext;
+    PG_TRY();
+    {
+        void *make = load_external_function("pg_steadytext_hub", "steadytext_hub_connection", true, nullptr);
+        self->is_misled = true;
+        self->hub = reinterpret_cast<MakeHubConnection *>(make)(kHubInterface);
+        self->is_misled = false;
+    }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(caller);
+        ErrorData *error = CopyErrorData();
+        FlushErrorState();
+        if (self->is_misled)
+            self->pause_us = kLongestPauseUs;
+        note_failure(error->sqlerrcode, "the hub worker of pg_steadytext cannot load its library", error->message);
+        FreeErrorData(error);
+    }
+    PG_END_TRY();
+    return self->hub != nullptr;
+}
+
 void connect(std::int64_t now_us) {
+    if (!load_library())
+        return;
     if (self->conninfo != nullptr)
         pfree(self->conninfo);
     self->conninfo = MemoryContextStrdup(TopMemoryContext, guc::hub_conninfo);
     self->deadline_us = now_us + kConnectUs;
-    self->hub.begin(self->conninfo, self->database);
+    self->hub->begin(self->conninfo, self->database);
 }
 
 void send(std::int64_t now_us) {
@@ -155,8 +193,8 @@ void send(std::int64_t now_us) {
         shmem::segment().counters->add(0, shmem::Counter::HubRetries);
     self->was_sent = true;
     self->deadline_us = now_us + kPatienceUs;
-    self->hub.ask(static_cast<std::int64_t>(shmem::segment().header->boot_epoch), self->batch.number(),
-                  self->batch.clears(), self->batch.bytes(), self->batch.size());
+    self->hub->ask(static_cast<std::int64_t>(shmem::segment().header->boot_epoch), self->batch.number(),
+                   self->batch.clears(), self->batch.bytes(), self->batch.size());
 }
 
 // Whether there is a batch in hand. Fills one if there is something to send, at most every kGatherUs.
@@ -174,17 +212,19 @@ bool has_batch(std::int64_t now_us, std::int64_t &due_us) {
 // Returns when to come again, if nothing happens before.
 std::int64_t work(std::int64_t now_us) {
     using State = HubConnection::State;
-    const State state = self->hub.state();
-    if (state == State::Asking || state == State::Connecting)
+    const State before = state();
+    if (before == State::Asking || before == State::Connecting)
         return self->deadline_us;
     std::int64_t due_us = self->busy_us + kIdleUs;
     if (now_us < self->not_before_us)
         return self->not_before_us;
+    if (self->is_misled)  // the next process may find the right one
+        leave_politely();
     if (!has_batch(now_us, due_us))
         return due_us;
     self->busy_us = now_us;
-    state == State::Closed ? connect(now_us) : send(now_us);
-    return self->hub.state() == State::Closed ? now_us : self->deadline_us;
+    before == State::Closed ? connect(now_us) : send(now_us);
+    return state() == State::Closed ? now_us : self->deadline_us;
 }
 
 // The place is wanted by others, and no answer is waited for; of a hub that is away none is expected.
@@ -197,14 +237,14 @@ bool gives_place(std::int64_t now_us) {
 
 void wait_until(std::int64_t until_us) {
     static pg::WaitEvent waiting("SteadytextHubMain");
-    const int socket = self->hub.socket();
+    const int socket = self->hub == nullptr ? -1 : self->hub->socket();
     const std::int64_t now_us = core::monotonic_us();
     const std::int64_t left_us = std::clamp<std::int64_t>(std::min(until_us, turn_ends_us(self->began_us)) - now_us, 0,
                                                           1'000'000);  // a promotion sets no latch
     const auto left_ms = static_cast<long>((left_us + 999) / 1000);
     const int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
-    if (socket >= 0 && self->hub.wait_events() != 0)
-        WaitLatchOrSocket(MyLatch, events | static_cast<int>(self->hub.wait_events()), socket, left_ms, waiting.id());
+    if (socket >= 0 && self->hub->wait_events() != 0)
+        WaitLatchOrSocket(MyLatch, events | static_cast<int>(self->hub->wait_events()), socket, left_ms, waiting.id());
     else
         WaitLatch(MyLatch, events, left_ms, waiting.id());
     ResetLatch(MyLatch);
@@ -212,9 +252,9 @@ void wait_until(std::int64_t until_us) {
 
 void run() {
     for (;;) {
-        if (serve_interrupts() && self->hub.state() != HubConnection::State::Closed && guc::has_hub() &&
+        if (serve_interrupts() && state() != HubConnection::State::Closed && guc::has_hub() &&
             strcmp(self->conninfo, guc::hub_conninfo) != 0) {
-            self->hub.close();
+            self->hub->close();
             self->row->hub_connected.store(false);
         }
         if (!guc::keeper || !guc::has_hub() || !RecoveryInProgress()) {

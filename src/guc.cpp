@@ -7,13 +7,13 @@
 #include "src/guc.hpp"
 #include "shmem/rate_limiter.hpp"
 #include "shmem/submit_ring.hpp"
+#include "src/core/conninfo.hpp"
 #include "src/core/parameters.hpp"
 #include "src/pg/boundary.hpp"
 
 extern "C" {
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "libpq-fe.h"
 #include "utils/memutils.h"
 }
 
@@ -138,33 +138,12 @@ bool check_text(char **value, void **, GucSource) {
     return pg::try_guarded(problem, held) || refuse(problem);
 }
 
-// A connection string that libpq reads, without what has no place in it: a password, which whoever may read the file or
-// a message would see, and a database, as the worker of each database goes to the database of the same name.
 bool check_conninfo(char **value, void **, GucSource) {
     if (*value == nullptr || (*value)[0] == '\0')
         return true;
-    if (!check_text<core::rules::kConninfo>(value, nullptr, PGC_S_DEFAULT))
-        return false;
-    char *complaint = nullptr;
-    PQconninfoOption *options = PQconninfoParse(*value, &complaint);
-    const char *refused = nullptr;
-    for (const PQconninfoOption *each = options; each != nullptr && each->keyword != nullptr; each++)
-        for (const char *keyword : {"password", "dbname", "replication", "sslpassword", "options", "client_encoding"})
-            if (each->val != nullptr && strcmp(each->keyword, keyword) == 0)
-                refused = keyword;
-    const bool is_read = options != nullptr;
-    PQconninfoFree(options);
-    PQfreemem(complaint);
-    if (is_read && refused == nullptr)
-        return true;
-    GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
-    GUC_check_errmsg("invalid value for parameter \"steadytext.hub_conninfo\"");
-    if (is_read)
-        GUC_check_errdetail("\"%s\" cannot be given here.", refused);
-    else
-        GUC_check_errdetail("It is no connection string.");  // libpq's own words would show it
-    GUC_check_errhint("Give host, port, user and how to authenticate: passfile, or sslcert and sslkey.");
-    return false;
+    core::Problem problem;
+    return check_text<core::rules::kConninfo>(value, nullptr, PGC_S_DEFAULT) &&
+           (core::is_conninfo(*value, problem) || refuse(problem));
 }
 
 // ---- each setting has its bounds from the validator table

@@ -172,12 +172,47 @@ ok($one->poll_until("SELECT refused > $refused FROM pg_stat_steadytext_hub", 't'
 # ---- the setting ------------------------------------------------------------------------------------------------------------------------
 
 is($one->try_sql('SHOW steadytext.hub_conninfo', user => 'plain')->{state}, '42501', 'the setting is for superusers');
-for my $bad ("$hub password=secret", "$hub dbname=postgres", 'no connection string', 'postgres://node:secret@localhost', "$hub nonsense=1") {
+for my $bad ("$hub password=secret", "$hub dbname=postgres", 'no connection string', 'postgres://node:secret@localhost', 'postgres:///?user=node', "$hub nonsense=1", "$hub user=''node") {
     my $result = $primary->try_sql("ALTER SYSTEM SET steadytext.hub_conninfo = '$bad'");
     is($result->{state}, '22023', "refused: $bad");
 }
 is($primary->sql(q(SELECT details ->> 'configured' FROM steadytext_health_check() WHERE component = 'hub')), 'no', 'the primary has no hub');
 is($primary->sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext hub worker')), 0, 'and no hub worker');
+
+# ---- the library with libpq -------------------------------------------------------------------------------------------------------------
+
+# Only the hub worker loads it: in the postmaster the server's own walreceiver would get the libpq found there.
+my $pkglibdir = $ENV{PG_CONFIG} ? `$ENV{PG_CONFIG} --pkglibdir` : $one->sql(q(SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'));
+chomp $pkglibdir;
+my $needed = `ldd $pkglibdir/pg_steadytext.so`;
+like($needed, qr/libzmq/, 'ldd says what the preloaded library needs');
+unlike($needed, qr/libpq/, 'which is not libpq');
+like(scalar `ldd $pkglibdir/pg_steadytext_hub.so`, qr/libpq/, 'that is in another');
+my ($postmaster) = split /\n/, do { local $/; open my $file, '<', $one->data_dir . '/postmaster.pid' or die; <$file> };
+my $maps = do { local $/; open my $file, '<', "/proc/$postmaster/maps" or die; <$file> };
+like($maps, qr/pg_steadytext\.so/, 'a server with hub workers has loaded the one');
+unlike($maps, qr/libpq\.so|pg_steadytext_hub/, 'and not the other');
+
+# Without it, and with another version's, the worker says so and tries again.
+my $folder = $two->run_dir . '/libraries';
+my $its    = "$folder/pg_steadytext_hub.so";
+mkdir $folder or die "$folder: $!";
+m{/pg_steadytext_hub\.so$} or symlink $_, $folder . s{.*/}{/}r or die "$_: $!" for glob "$pkglibdir/*.so";
+$two->append_conf("dynamic_library_path = '$folder'");
+$two->reload;
+ok($two->poll_until('SHOW dynamic_library_path', $folder), 'a server without the file');
+ok($two->wait_for(sub { return $two->worker_pid('hub worker') eq '' }, 30), 'the worker that has it leaves');
+is($generate->($two, 'without the library'), 'without the library', 'calls go on');
+ok($two->poll_until(q(SELECT reason FROM pg_stat_steadytext_hub), '58P01'), 'the view says what is missing');
+is($two->sql(q(SELECT details ->> 'connected' FROM steadytext_health_check() WHERE component = 'hub')), 'no', 'and so does the health check');
+like($two->log, qr/the hub worker of pg_steadytext cannot load its library\n.*DETAIL: .*pg_steadytext_hub/, 'and the log');
+system("sed 's/ interface [0-9]/ interface x/' '$pkglibdir/pg_steadytext_hub.so' > '$its.new' && chmod 755 '$its.new' && mv '$its.new' '$its'") == 0 or die;
+ok($two->poll_until(q(SELECT reason FROM pg_stat_steadytext_hub), '0A000', 40), 'one of another version is refused');
+unlink $its;
+symlink "$pkglibdir/pg_steadytext_hub.so", $its or die "$its: $!";
+ok($two->poll_until(q(SELECT connected FROM pg_stat_steadytext_hub), 't', 40), 'the right one is taken by the next worker');
+ok($there->($primary, 'without the library'), 'and nothing is lost');
+is(() = $two->log =~ /cannot load its library/g, 1, 'the log has one line of it');
 
 # ---- another database ---------------------------------------------------------------------------------------------------------------------
 

@@ -202,7 +202,7 @@ inline constexpr Rule kListenAddress = {.kind = Kind::Text,
                                         .parse = is_listen_address,
                                         .sample = "'off'",
                                         .bad_sample = "'localhost:80'"};
-// What libpq makes of it, src/guc.cpp asks libpq.
+// What it may say: src/core/conninfo.hpp.
 inline constexpr Rule kConninfo = {.kind = Kind::Text, .form = Form::Line, .least = 0, .most = 1023};
 inline constexpr Rule kMaxRequests = integer(1, 4096);
 inline constexpr Rule kMaxRateMeters = integer(16, 65'535);

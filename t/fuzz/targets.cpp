@@ -10,6 +10,7 @@
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
 #include "src/core/daemon_list.hpp"
+#include "src/core/conninfo.hpp"
 #include "src/core/endpoint.hpp"
 #include "src/core/event_stream.hpp"
 #include "src/core/foreign_record.hpp"
@@ -368,6 +369,11 @@ void listen_address(std::string_view bytes) {
     promise(parse_listen_address(bytes, address, problem) != problem.is_set(), "a refusal says why");
 }
 
+void conninfo(std::string_view bytes) {
+    Problem problem;
+    promise(is_conninfo(bytes, problem) != problem.is_set(), "a refusal says why");
+}
+
 void cache_record(std::string_view bytes) {
     CacheRecord record;
     if (!decode(bytes, record))
@@ -416,6 +422,7 @@ constexpr Target kTargets[] = {{"json_text", json_text},
                                {"schema", schema},
                                {"member_order", member_order},
                                {"listen_address", listen_address},
+                               {"conninfo", conninfo},
                                {"cache_record", cache_record},
                                {"parameters", parameters}};
 
