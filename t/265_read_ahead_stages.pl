@@ -54,7 +54,18 @@ for my $case (
     is(($plan =~ /Calls Taken: (\d+)/)[0], $begun, "all that is begun is taken ($begun)");
     cmp_ok(($plan =~ /Calls at Once: (\d+)/)[0], '>=', $begun < 40 ? 1 : 16, 'many at once');
     unlike($plan, qr/Row by Row/, 'and nothing is left to its turn');
+
+    # From the cache all calls are answered at once, and nothing is waited for.
+    $cluster->sql("SET steadytext.reorder = off; $statement");
+    my ($cached, $in_turn) = map { $cluster->try_sql("SET steadytext.reorder = off; SET steadytext.read_ahead = $_; $statement") } 'on', 'off';
+    is($cached->{out}, $in_turn->{out}, 'the same rows from the cache');
+    cmp_ok($cached->{seconds}, '<', 4 * $in_turn->{seconds} + 0.5, sprintf 'in %.2f s for %.2f s', $cached->{seconds}, $in_turn->{seconds});
 }
+my $lateral = "SELECT d.id, l.id FROM docs d, LATERAL (SELECT e.id FROM docs e WHERE e.n = d.n AND steadytext_if('about the music', e.body) AND steadytext_if('does it sleep', e.body) ORDER BY e.id LIMIT 2) l WHERE d.id < 20 ORDER BY 1, 2";
+$cluster->sql($lateral);
+my ($cached, $in_turn) = map { $cluster->try_sql("SET steadytext.read_ahead = $_; $lateral") } 'on', 'off';
+is($cached->{out}, $in_turn->{out}, 'anew for each row of a join: the same rows from the cache');
+cmp_ok($cached->{seconds}, '<', 4 * $in_turn->{seconds} + 0.5, sprintf 'in %.2f s for %.2f s', $cached->{seconds}, $in_turn->{seconds});
 
 # In a table with unequal texts each condition is asked of the rows that the one before lets pass: what a plan row by row asks.
 is(told('on', '', "SELECT count(*) FROM docs WHERE $music AND $sleep")->{calls}, 450, '300 calls of the first condition, 150 of the second');

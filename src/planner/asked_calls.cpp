@@ -274,7 +274,6 @@ bool AskedCalls::begin_call(CallsOfRow &row, const Turn &turn, Progress &progres
     case Calls::Beginning::Begun:
     case Calls::Beginning::Needless:
         row.looked_at++;
-        row.equal_to = 0;
         return true;
     case Calls::Beginning::Equal:
         progress = Progress::Waits;

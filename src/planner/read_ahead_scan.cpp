@@ -306,6 +306,14 @@ TupleTableSlot *next_in_turn(Scan &scan) {
     return show(scan, row, scan.node.ss.ss_ScanTupleSlot);
 }
 
+// Whether calls of the first row can be begun that could not be before: the calls that they depend on were answered at
+// once, from the cache.
+bool can_go_on(const Scan &scan) {
+    const CallsOfRow &first = row_at(scan, 0).calls;
+    return !scan.asked->are_looked_at(first) && !scan.asked->awaits_answer(first, *scan.calls) &&
+           scan.calls->under_way() < room(scan);
+}
+
 // The next row from below, in the scan's slot; null after the last.
 TupleTableSlot *next_row(Scan &scan) {
     take_back(scan);
@@ -321,7 +329,8 @@ TupleTableSlot *next_row(Scan &scan) {
         if (scan.count == 0 ||
             (have_ended(scan, row_at(scan, 0)) && (!is_ahead || scan.asked->are_looked_at(row_at(scan, 0).calls))))
             break;
-        scan.calls->wait();
+        if (!is_ahead || !can_go_on(scan))
+            scan.calls->wait();
     }
     scan.calls->leave();
     return scan.count == 0 ? nullptr : hand_out(scan);

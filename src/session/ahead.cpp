@@ -285,11 +285,11 @@ void Calls::remove(Begun &call) {
 // Where limits bind the calls, one that equals another is begun too, so that it is charged in its order: after the other
 // has ended, so that its answer is found.
 Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo arguments, const Place &place, Begun *&call,
-                              std::uint64_t &hash) {
+                              std::uint64_t &equal_to) {
     MemoryContext memory = AllocSetContextCreate(memory_, "steadytext call ahead", ALLOCSET_SMALL_SIZES);
     MemoryContext caller = MemoryContextSwitchTo(memory);
     FunctionCallInfo copy = copy_arguments(function, arguments);
-    hash = hash_of(function, copy);
+    const std::uint64_t hash = hash_of(function, copy);
     Beginning result = Beginning::Begun;
     const Foreseen foreseen = function.foresee(copy);
     const auto *equals = static_cast<const Equals *>(hash_search(under_way_, &hash, HASH_FIND, nullptr));
@@ -308,6 +308,7 @@ Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo argumen
         result = start(*call, place.is_in_order);
     }
     MemoryContextSwitchTo(caller);
+    equal_to = result == Beginning::Equal ? hash : 0;
     if (result == Beginning::Begun)
         return result;
     call = nullptr;
@@ -315,8 +316,8 @@ Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo argumen
     return result;
 }
 
-bool Calls::is_equal_under_way(std::uint64_t hash) const {
-    const auto *equals = static_cast<const Equals *>(hash_search(under_way_, &hash, HASH_FIND, nullptr));
+bool Calls::is_equal_under_way(std::uint64_t equal_to) const {
+    const auto *equals = static_cast<const Equals *>(hash_search(under_way_, &equal_to, HASH_FIND, nullptr));
     return equals != nullptr && equals->last != nullptr && !equals->last->has_ended;
 }
 

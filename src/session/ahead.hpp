@@ -104,10 +104,10 @@ public:
         bool is_needed = false;      // other calls depend on its value, so it is begun if an equal call has ended
     };
     // With room for a call. Sets `call` if Begun, and to null when the call is taken or retired: it stays where it is.
-    // Sets `hash` if Equal.
+    // Sets `equal_to` to a name for that call if Equal, else to 0.
     [[nodiscard]] Beginning begin(const Function &function, FunctionCallInfo arguments, const Place &place,
-                                  Begun *&call, std::uint64_t &hash);
-    [[nodiscard]] bool is_equal_under_way(std::uint64_t hash) const;
+                                  Begun *&call, std::uint64_t &equal_to);
+    [[nodiscard]] bool is_equal_under_way(std::uint64_t equal_to) const;
     [[nodiscard]] static bool has_ended(const Begun &call);
     [[nodiscard]] static bool was_recalled(const Begun &call);
     // What the function will give for a call that has ended, in CurrentMemoryContext. False if that is not known before
