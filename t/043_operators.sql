@@ -57,8 +57,8 @@ SELECT is(steadytext_try_if('it rains', said('yes')), ROW(true, NULL::text, NULL
 SELECT is((st_try_if('it rains', NULL)).value, NULL, 'NULL in, NULL out');
 SELECT is(steadytext_try_if('a', 'neither'), ROW(NULL::boolean, 'the answer is none of the choices'::text, '08P01'::text), 'the reason of a failure');
 SELECT is((steadytext_try_generate('')).sqlstate, '22023', 'an argument that is refused is one');
-SELECT is((steadytext_try_if('it rains', ' ')).error, 'Input cannot be empty (nullif(btrim(...), '''') makes it NULL, which is not asked and gives NULL.)', 'with what to do');
-SELECT is(steadytext_if('it rains', nullif(btrim('  '), '')), NULL, 'which it does');
+SELECT is((steadytext_try_if('it rains', ' ')).error, 'Input cannot be empty (nullif(btrim(..., E'' \t\r\n''), '''') makes it NULL, which is not asked and gives NULL.)', 'with what to do');
+SELECT is(steadytext_if('it rains', nullif(btrim(E' \n ', E' \t\r\n'), '')), NULL, 'which it does');
 SELECT is((steadytext_try_embed(NULL)).sqlstate, '22004', 'of embeddings too');
 SELECT ok((steadytext_try_embed('a')).value = steadytext_embed('a'), 'whose value is the same vector');
 CREATE TYPE animal AS (name text, legs int);

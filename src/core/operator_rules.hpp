@@ -11,7 +11,7 @@ constexpr Rule question(const char *name) {
 }
 constexpr Rule judged(const char *name) {
     Rule rule = question(name);
-    rule.below.hint = "nullif(btrim(...), '') makes it NULL, which is not asked and gives NULL.";
+    rule.below.hint = "nullif(btrim(..., E' \\t\\r\\n'), '') makes it NULL, which is not asked and gives NULL.";
     return rule;
 }
 
