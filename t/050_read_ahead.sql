@@ -1,7 +1,7 @@
 -- Read-ahead: which plans have it, and that nobody could tell from the rows. t/250_read_ahead.pl sees it from the daemon's side, t/251_read_ahead_queries.pl
 -- compares many queries.
 BEGIN;
-SELECT plan(117);
+SELECT plan(119);
 
 CREATE TABLE docs (id int PRIMARY KEY, body text, answer text);
 INSERT INTO docs SELECT i, 'text ' || i FROM generate_series(1, 200) i;
@@ -91,6 +91,8 @@ SELECT is((SELECT string_agg(substring(call FROM '^\w+') || ': ' || row_by_row, 
     ('SELECT steadytext_generate(opaque(body)) FROM docs', 'steadytext_generate: in its text, opaque() might raise an error'),
     ('SELECT steadytext_generate(body) FROM docs WHERE 10 / (id - 100) < 5', 'steadytext_generate: among the conditions before it, the operator / might raise an error'),
     ('SELECT count(steadytext_generate(body)) FROM (SELECT opaque(body) AS body FROM docs OFFSET 0) q', 'steadytext_generate: below it in the plan, opaque() might raise an error'),
+    ('SELECT steadytext_generate(body || random()) FROM docs', 'steadytext_generate: in its text, random() is volatile'),
+    ('SELECT greatest(steadytext_score(''is it short'', body), 0.5), nullif(steadytext_if(''it is short'', body), false) FROM docs', NULL),
     ('SELECT steadytext_generate(body, id) FROM docs', 'steadytext_generate: an argument beside its text is not the same for all rows'),
     ('SELECT steadytext_generate(''text'') || body FROM docs', NULL),
     ('SELECT steadytext_if(body, ''a text'') FROM docs', 'steadytext_if: an argument beside its text is not the same for all rows'),

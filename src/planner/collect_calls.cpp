@@ -279,7 +279,10 @@ void collect_calls(Node *node, Collected &calls) {
         return collect_calls(node_of(as<TargetEntry>(node)->expr), calls);
     case T_OpExpr:
     case T_DistinctExpr:
+    case T_NullIfExpr:
         return collect_calls(as<OpExpr>(node)->args, calls);
+    case T_MinMaxExpr:
+        return collect_calls(as<MinMaxExpr>(node)->args, calls);
     case T_ScalarArrayOpExpr:
         return collect_calls(as<ScalarArrayOpExpr>(node)->args, calls);
     case T_BoolExpr:

@@ -111,8 +111,10 @@ Noted *tell(Noted *noted) { return std::exchange(current, noted); }
 Noted *told_of(const Query *query) { return current != nullptr && current->query == query ? current : nullptr; }
 
 const char *blame(const Node *culprit) {
-    const auto of_function = [](Oid function) {
+    const auto of_function = [](Oid function) -> const char * {
         const char *name = OidIsValid(function) ? get_func_name(function) : nullptr;
+        if (name != nullptr && func_volatile(function) == PROVOLATILE_VOLATILE)
+            return psprintf("%s() is volatile", name);
         return name == nullptr ? "a function might raise an error" : psprintf("%s() might raise an error", name);
     };
     if (culprit == nullptr)
