@@ -2,8 +2,6 @@
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/asked_calls.hpp"
 #include "src/planner/find_calls.hpp"
-#include "src/pg/caught.hpp"
-#include "src/session/observe.hpp"
 
 extern "C" {
 #include "executor/executor.h"
@@ -26,7 +24,7 @@ struct AskedCalls::Asked {
     int guard;       // -1: each row makes it
     List *needs;     // calls before it whose values its text depends on
     bool is_needed;  // another call depends on it
-    bool is_proven, is_refused;
+    bool is_proven;  // its other arguments are good: a call of it has been begun
 };
 
 // True if its parent is, and its test.
@@ -51,19 +49,6 @@ bool find_needs(Node *node, void *context) {
         needs.calls =
             list_append_unique_int(needs.calls, reinterpret_cast<const Var *>(node)->varattno - needs.columns - 1);
     return expression_tree_walker(node, pg::walker(find_needs), context);
-}
-
-// The call is not counted, whatever comes of it.
-void begin_and_forget(const Function &function, FunctionCallInfo call) {
-    PG_TRY();
-    { (void)function.begin(call); }
-    PG_CATCH();
-    {
-        session::observe::forget();
-        PG_RE_THROW();
-    }
-    PG_END_TRY();
-    session::observe::forget();
 }
 
 }  // namespace
@@ -229,23 +214,6 @@ void AskedCalls::leave_to_functions(CallsOfRow &row) const {
     row.looked_at = count_;
 }
 
-// What is the same for all rows (a number of tokens, labels, a pattern, the model) is checked once. If it is refused, the
-// function is to raise that in its turn: for a row that is wanted, after what fails before it. In a parallel plan, where
-// no subtransaction may catch the error, it comes when the first call is begun.
-void AskedCalls::prove(Asked &asked) const {
-    if (IsInParallelMode())
-        asked.is_proven = true;
-    if (asked.is_proven || asked.function->foresee(asked.call) != session::ahead::Foreseen::Asks)
-        return;
-    MemoryContext caller = MemoryContextSwitchTo(context_->ecxt_per_tuple_memory);
-    const ErrorData *error = pg::caught(true, [&] { begin_and_forget(*asked.function, asked.call); });
-    MemoryContextSwitchTo(caller);
-    asked.is_proven = error == nullptr;
-    asked.is_refused = error != nullptr && error->sqlerrcode != ERRCODE_QUERY_CANCELED;
-    if (error != nullptr && !asked.is_refused)
-        ReThrowError(const_cast<ErrorData *>(error));
-}
-
 // Begins the next call of the row. False, with `progress`, if it is to be begun later.
 bool AskedCalls::begin_call(CallsOfRow &row, const Turn &turn, Progress &progress) const {
     const int number = row.looked_at;
@@ -260,18 +228,16 @@ bool AskedCalls::begin_call(CallsOfRow &row, const Turn &turn, Progress &progres
         return true;
     }
     evaluate_arguments(asked);
-    if (!asked.is_proven && !asked.is_refused)
-        prove(asked_[number]);
-    if (asked.is_refused) {
-        leave_to_functions(row);
+    switch (turn.calls.begin(*asked.function, asked.call,
+                             {turn.is_in_order, has_needs_, asked.is_needed, asked.is_proven}, row.begun[number],
+                             row.equal_to)) {
+    case Calls::Beginning::Begun:
+        asked_[number].is_proven = true;
+        row.looked_at++;
         return true;
-    }
-    switch (turn.calls.begin(*asked.function, asked.call, {turn.is_in_order, has_needs_, asked.is_needed},
-                             row.begun[number], row.equal_to)) {
     case Calls::Beginning::AsksNothing:
         row.are_null[number] = true;
         [[fallthrough]];
-    case Calls::Beginning::Begun:
     case Calls::Beginning::Needless:
         row.looked_at++;
         return true;

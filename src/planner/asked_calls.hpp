@@ -72,7 +72,6 @@ private:
     [[nodiscard]] Known settle(const CallsOfRow &row, int guard) const;
     [[nodiscard]] Known test(const CallsOfRow &row, const Guard &guard) const;
     void evaluate_arguments(const Asked &asked) const;
-    void prove(Asked &asked) const;
     [[nodiscard]] bool begin_call(CallsOfRow &row, const Turn &turn, Progress &progress) const;
     void leave_to_functions(CallsOfRow &row) const;
 

@@ -4,6 +4,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
+#include "src/pg/caught.hpp"
 #include "src/pg/once.hpp"
 #include "src/session/answer_counts.hpp"
 #include "src/session/concurrent_calls.hpp"
@@ -148,6 +149,34 @@ Begun *find_offered(const Function &function, FunctionCallInfo fcinfo) {
         if (call->function == &function && are_equal(function, call->arguments, fcinfo))
             return call->circumstances == Circumstances::now() ? call : nullptr;
     return nullptr;
+}
+
+bool begin_proven(Begun &call) {
+    call.call = call.function->begin(call.arguments);
+    return true;
+}
+
+// It is not counted if it cannot be begun.
+void begin_or_forget(Begun &call) {
+    PG_TRY();
+    { (void)begin_proven(call); }
+    PG_CATCH();
+    {
+        observe::forget();
+        PG_RE_THROW();
+    }
+    PG_END_TRY();
+}
+
+// The arguments that are the same for all rows are checked by the first call: false if they are refused. In a parallel
+// plan, where no subtransaction may catch it, the error comes now.
+bool begin_first(Begun &call) {
+    if (IsInParallelMode())
+        return begin_proven(call);
+    ErrorData *error = pg::caught(true, [&] { begin_or_forget(call); });
+    if (error != nullptr && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+        ReThrowError(error);
+    return error == nullptr;
 }
 
 // Counts a call that has ended, and that nobody takes. One that was not admitted ahead is made in its turn.
@@ -305,7 +334,7 @@ Calls::Beginning Calls::begin(const Function &function, FunctionCallInfo argumen
         result = Beginning::Later;
     if (result == Beginning::Begun) {
         call = new (palloc(sizeof(Begun))) Begun{this, memory, &function, copy, Circumstances::now(), hash, &call};
-        result = start(*call, place.is_in_order);
+        result = start(*call, place);
     }
     MemoryContextSwitchTo(caller);
     equal_to = result == Beginning::Equal ? hash : 0;
@@ -321,13 +350,14 @@ bool Calls::is_equal_under_way(std::uint64_t equal_to) const {
     return equals != nullptr && equals->last != nullptr && !equals->last->has_ended;
 }
 
-Calls::Beginning Calls::start(Begun &call, bool is_in_order) {
+Calls::Beginning Calls::start(Begun &call, const Place &place) {
     call.since_us = core::monotonic_us();
-    call.call = call.function->begin(call.arguments);
+    if (!(place.is_proven ? begin_proven(call) : begin_first(call)))
+        return Beginning::Refused;
     const Spending &spending = call.call->spending;
     const Turn turn = std::max(turn_of(spending, tokens_), caps::turn_of(spending, tokens_));
     are_limited_ = turn != Turn::Any;
-    if (turn == Turn::Own || turn == Turn::Later || (are_limited_ && !(are_all_ && is_in_order))) {
+    if (turn == Turn::Own || turn == Turn::Later || (are_limited_ && !(are_all_ && place.is_in_order))) {
         observe::forget();
         return turn != Turn::Own && are_all_ ? Beginning::Later : Beginning::Never;
     }

@@ -94,14 +94,15 @@ public:
         AsksNothing,  // it gives NULL
         Needless,     // an equal call is under way, or was: the function will find its answer (equal_answers.hpp)
         Equal,        // an equal call is under way, and this call is to be begun when it has ended
-        Refused,      // the function is to raise an error, in its turn
-        Later,        // a limit is in the way: perhaps when other calls have ended, else in its turn
-        Never,        // nor any call after it, on account of a limit
+        Refused,  // the function is to raise an error, in its turn: for a row that is wanted, after what fails before
+        Later,    // a limit is in the way: perhaps when other calls have ended, else in its turn
+        Never,    // nor any call after it, on account of a limit
     };
     struct Place {
         bool is_in_order = true;     // all calls that the plan makes before it have been begun
         bool awaits_equals = false;  // rows are not begun in their order, so an equal call may be one of a later row
         bool is_needed = false;      // other calls depend on its value, so it is begun if an equal call has ended
+        bool is_proven = false;      // what it has beside its text is good, as of a call that was begun before
     };
     // With room for a call. Sets `call` if Begun, and to null when the call is taken or retired: it stays where it is.
     // Sets `equal_to` to a name for that call if Equal, else to 0.
@@ -134,7 +135,7 @@ private:
     friend bool take(const Function &function, FunctionCallInfo fcinfo, Datum &result, bool &is_null);
     friend void attend();
 
-    [[nodiscard]] Beginning start(Begun &call, bool is_in_order);
+    [[nodiscard]] Beginning start(Begun &call, const Place &place);
     void add(Begun &call);
     void note_end(Begun &call);
     void remove(Begun &call);
