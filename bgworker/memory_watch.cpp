@@ -14,6 +14,9 @@ namespace {
 constexpr std::size_t kMegabyte = std::size_t{1} << 20;
 constexpr std::size_t kSpare = 256 * kMegabyte;
 constexpr std::size_t kFreed = 64 * kMegabyte;  // less may be chance
+constexpr std::size_t kFalls = 8 * kMegabyte;   // between two looks
+constexpr std::int64_t kSilentUs = 1'000'000;   // a connection that has just brought a whole message keeps no old one
+constexpr int kMostWaited = 10;                 // looks, in which a connection ended each time
 constexpr std::size_t kBytesPerByte = 32;       // that libzmq takes at most for a byte of a part: parts may be empty
 constexpr std::size_t kMaxRemembered = 1000;    // offenders
 
@@ -49,19 +52,26 @@ void MemoryWatch::look(const EachDaemon &each, const std::uint64_t &ended, std::
     }
     const bool any_ended = std::exchange(ended_seen_, ended) != ended;
     const std::size_t explained = static_cast<std::size_t>(kept) * kBytesPerByte;
+    if (bytes > most_ + explained) {  // what is free already says nothing of a connection that is closed next
+        malloc_trim(0);
+        bytes = own_bytes();
+    }
+    const bool falls = bytes + kFalls < std::exchange(seen_, bytes);
     if (bytes <= most_ + explained) {
         tried_.clear();
+        waited_ = 0;
         return;
     }
-    if (any_ended) {  // what was kept there is free at the next look
-        malloc_trim(0);
+    // What a connection that has gone had kept is freed over several looks. But who comes and goes all the time hides
+    // nobody for ever.
+    if (falls || (any_ended && waited_++ < kMostWaited))
         return;
-    }
+    waited_ = 0;
     Daemon *next = nullptr;
     std::tuple<int, int, std::int64_t> least;
     each([&](Daemon &daemon) {
         const std::int64_t silent_since_us = daemon.silent_since_us();
-        if (silent_since_us == INT64_MAX)
+        if (silent_since_us == INT64_MAX || now_us - silent_since_us < kSilentUs)
             return;
         const std::string name = daemon.name();
         const auto offences = offences_.find(name);

@@ -34,10 +34,12 @@ private:
     void judge(const EachDaemon &each, std::size_t bytes, std::int64_t now_us);
 
     std::size_t most_;
-    std::size_t before_ = 0;                         // bytes, when the last connection was closed
-    std::uint64_t ended_seen_ = 0;                   // connections that had ended at the last look
-    std::uint64_t ended_before_ = 0;                 // by themselves, then
-    std::string suspect_;                            // the name of that daemon; empty: none
+    std::size_t seen_ = 0;            // bytes, at the last look
+    int waited_ = 0;                  // looks in sequence, beyond the bound, in which a connection had ended
+    std::size_t before_ = 0;          // bytes, when the last connection was closed
+    std::uint64_t ended_seen_ = 0;    // connections that had ended at the last look
+    std::uint64_t ended_before_ = 0;  // by themselves, then
+    std::string suspect_;             // the name of that daemon; empty: none
     std::unordered_map<std::string, int> tried_;     // names, since memory was within the bound: how often
     std::unordered_map<std::string, int> offences_;  // names: how often a daemon seemed to be the cause
 };
