@@ -237,6 +237,14 @@ bool has_call(const void *expression) {
     return find_call(static_cast<Node *>(const_cast<void *>(expression)), nullptr);
 }
 
+int first_with_call(const List *expressions) {
+    int i = 0;
+    for (; i < list_length(expressions); i++)
+        if (has_call(list_nth(expressions, i)))
+            break;
+    return i;
+}
+
 CallsOfStatement calls_of_statement(Query *query) {
     CallsOfStatement calls;
     (void)count_calls(reinterpret_cast<Node *>(query), &calls);

@@ -23,6 +23,8 @@ void find_calls_of(std::span<const session::ahead::Function *const> functions);
 
 // Whether there is a call of such a function in the expression, or the list of expressions.
 [[nodiscard]] bool has_call(const void *expression);
+// The place of the first with such a call; how many there are if none has.
+[[nodiscard]] int first_with_call(const List *expressions);
 
 // The calls that a statement makes, as it is written.
 struct CallsOfStatement {

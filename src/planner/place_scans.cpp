@@ -147,14 +147,6 @@ CustomScan *make_scan(Placing &placing, const Plan *above_or_same, Plan *below) 
     return scan;
 }
 
-int first_with_call(const List *quals) {
-    int i = 0;
-    for (; i < list_length(quals); i++)
-        if (has_call(list_nth(quals, i)))
-            break;
-    return i;
-}
-
 bool makes_sets(const Agg &aggregate) { return aggregate.groupingSets != NIL || aggregate.chain != NIL; }
 
 bool has_multiple_assignment(const List *entries) {

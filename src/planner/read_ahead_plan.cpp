@@ -43,6 +43,20 @@ struct Want {
 
 Plan *visit(Placing &placing, Plan *plan, const Want &want);
 
+// All of them, once.
+Want every_row(bool is_top) {
+    return {.some = true,
+            .reading = {.is_whole = true,
+                        .is_top = is_top,
+                        .most = 0,
+                        .processes = 1,
+                        .are_all_calls = false,
+                        .tests = NIL,
+                        .parents = NIL,
+                        .guards = NIL},
+            .marks = false};
+}
+
 Want without_limits(Want want) {
     want.reading.is_top = false;
     want.reading.most = 0;
@@ -167,16 +181,7 @@ void visit_subplans(Placing &placing, const Plan *plan) {
     ListCell *cell;
     foreach (cell, plan->initPlan) {
         const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
-        Want want{.some = true,
-                  .reading = {.is_whole = true,
-                              .is_top = false,
-                              .most = 0,
-                              .processes = 1,
-                              .are_all_calls = false,
-                              .tests = NIL,
-                              .parents = NIL,
-                              .guards = NIL},
-                  .marks = false};
+        Want want = every_row(false);
         if (subplan->subLinkType == CTE_SUBLINK || subplan->subLinkType == EXPR_SUBLINK)
             want = some_of_it(want);
         else if (subplan->subLinkType != ARRAY_SUBLINK)
@@ -277,16 +282,7 @@ void read_ahead(PlannedStmt *statement, const CallsOfStatement &calls, Noted *no
     const Node *culprit = nullptr;
     placing.ground.culprit = noted != nullptr ? &culprit : nullptr;
     placing.noted = noted;
-    const Want want{.some = true,
-                    .reading = {.is_whole = true,
-                                .is_top = true,
-                                .most = 0,
-                                .processes = 1,
-                                .are_all_calls = false,
-                                .tests = NIL,
-                                .parents = NIL,
-                                .guards = NIL},
-                    .marks = false};
+    const Want want = every_row(true);
     statement->planTree = visit(placing, statement->planTree, want);
     if (noted != nullptr)
         put_into_words(*noted, *statement);

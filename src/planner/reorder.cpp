@@ -7,6 +7,7 @@
 #include "src/planner/calm.hpp"
 #include "src/planner/condition_order.hpp"
 #include "src/planner/find_calls.hpp"
+#include "src/planner/place_scans.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -40,7 +41,6 @@ struct Way {
 };
 
 bool is_scan(const Plan *plan) { return IsA(plan, SeqScan) || IsA(plan, IndexScan) || IsA(plan, BitmapHeapScan); }
-bool is_join(const Plan *plan) { return IsA(plan, NestLoop) || IsA(plan, HashJoin) || IsA(plan, MergeJoin); }
 
 bool is_column_of(const Var &column, const Plan *plan) {
     if (is_scan(plan))
@@ -139,13 +139,6 @@ Node *lifted(Node *node, void *context) {
 }
 
 int side_of(const Way::Step &step) { return step.is_inner ? INNER_VAR : OUTER_VAR; }
-
-int first_with_call(const List *quals) {
-    int i = 0;
-    while (i < list_length(quals) && !has_call(list_nth(quals, i)))
-        i++;
-    return i;
-}
 
 void move(const Ground &ground, const Way &way, int to, List *quals) {
     for (int i = way.count - 1; i > to; i--) {
