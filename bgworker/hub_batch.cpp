@@ -151,17 +151,17 @@ bool HubBatch::fill(std::int64_t now_us) {
     // number down, so a record of this epoch is never sent with a number that its session did not know.
     clears_ = row_->clears_heard.load(std::memory_order_acquire);
     const std::uint64_t epoch = shmem::segment().cache_epochs->of(MyDatabaseId);
-    if (clears_ >= 0) {
-        take_cache_records(epoch);
-        take_hits(now_us);
-    }
+    take_audit();
     if (usage_is_due(*row_, now_us) && take_usage(*row_)) {
         const std::span<const shmem::Usage::Entry> entries = taken_usage();
         for (const shmem::Usage::Entry &each : entries)
             add('U', reinterpret_cast<const char *>(&each), sizeof each);
         usage_sent_ = static_cast<std::uint32_t>(entries.size());
     }
-    take_audit();
+    if (clears_ >= 0) {
+        take_hits(now_us);
+        take_cache_records(epoch);
+    }
     if (count_ == 0)
         return false;
     StringInfoData header;
@@ -173,7 +173,7 @@ bool HubBatch::fill(std::int64_t now_us) {
     pq_sendint32(&header, 1);
     memcpy(array_.data, header.data, kArrayHeader);
     pfree(header.data);
-    number_ = static_cast<std::int64_t>(row_->hub_batches.fetch_add(1) + 1);
+    number_ = static_cast<std::int64_t>(shmem::segment().header->hub_batches.fetch_add(1) + 1);
     return true;
 }
 
@@ -183,6 +183,18 @@ void HubBatch::settle(std::uint32_t done, std::uint32_t refused) {
     refused = std::min(refused, done);
     segment.counters->add(0, shmem::Counter::HubSent, done - refused);
     segment.counters->add(0, shmem::Counter::HubRefused, refused);
+    const auto take = [&](std::uint32_t sent) {
+        const std::uint32_t of_them = std::min(done, sent);
+        done -= of_them;
+        return of_them;
+    };
+    for (std::uint32_t i = 0, audited = take(audit_sent_); i < audited; i++) {
+        segment.audit->finish(audit_[i]);
+        row_->pending_audit.fetch_sub(1);
+    }
+    if (const std::uint32_t written = take(usage_sent_); usage_sent_ > 0)
+        settle_usage(written);
+    hits_count_ -= take(hits_sent_);
     for (std::uint32_t i = 0; i < taken_.count; i++) {
         if (i >= done) {
             segment.cache_writes->put_back(MyDatabaseId, taken_.indexes[i]);
@@ -190,16 +202,6 @@ void HubBatch::settle(std::uint32_t done, std::uint32_t refused) {
         }
         segment.cache_writes->finish(taken_.indexes[i]);
         row_->pending_writes.fetch_sub(1);
-    }
-    done -= std::min(done, taken_.count);
-    hits_count_ -= std::min(done, hits_sent_);
-    done -= std::min(done, hits_sent_);
-    if (usage_sent_ > 0)
-        settle_usage(std::min(done, usage_sent_));
-    done -= std::min(done, usage_sent_);
-    for (std::uint32_t i = 0; i < std::min(done, audit_sent_); i++) {
-        segment.audit->finish(audit_[i]);
-        row_->pending_audit.fetch_sub(1);
     }
     count_ = taken_.count = hits_sent_ = usage_sent_ = audit_sent_ = 0;
 }

@@ -46,7 +46,9 @@ private:
 
     shmem::DatabaseRow *row_ = nullptr;
     StringInfoData array_{};
-    std::uint32_t count_ = 0;  // of all records: first those of the cache, then hits, usage, audit rows
+    // Of all records: first audit rows, usage and hits, for which the hub always has room or none that would come by
+    // waiting, then answers. So answers that find no room hold up nothing.
+    std::uint32_t count_ = 0;
     TakenWrites taken_;
     shmem::KeyHits *hits_ = nullptr;  // drained and not settled
     std::uint32_t hits_count_ = 0, hits_room_ = 0;

@@ -4,6 +4,7 @@
 #include "src/pg/compat.hpp"
 #include "bgworker/hub_connection.hpp"
 #include "src/core/foreign_record.hpp"
+#include "src/core/resident_memory.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -28,6 +29,9 @@ namespace steadytext::worker {
 
 namespace {
 
+// An answer has some hundred bytes. What the hub sends is in memory until libpq has all of it.
+constexpr std::int64_t kMostHeld = 8 * 1024 * 1024;
+
 constexpr const char *kPut = "SELECT taken, refused FROM _steadytext.hub_put($1, $2, $3, $4, $5)";
 
 void ignore_notice(void *, const PGresult *) {}
@@ -47,6 +51,7 @@ public:
     [[nodiscard]] int socket() const override;
 
 private:
+    [[nodiscard]] Event move_state();
     [[nodiscard]] Event move_connecting();
     [[nodiscard]] Event move_asking();
     [[nodiscard]] Event lose(int sqlstate, const char *message);
@@ -58,6 +63,7 @@ private:
     PGconn *connection_ = nullptr;
     PGresult *result_ = nullptr;
     bool has_descriptor_ = false;  // counted among the server's open files
+    std::int64_t held_ = 0;        // bytes by which this process grew while libpq read
 };
 
 void LibpqConnection::begin(const char *conninfo, const char *database) {
@@ -68,6 +74,7 @@ void LibpqConnection::begin(const char *conninfo, const char *database) {
     const char *const values[] = {"read-write", "5000", conninfo, database, "UTF8", "pg_steadytext hub worker",
                                   nullptr};
     state_ = State::Connecting;
+    held_ = 0;
     has_descriptor_ = AcquireExternalFD();
     if (has_descriptor_)
         connection_ = PQconnectStartParams(keywords, values, 1);
@@ -170,7 +177,8 @@ HubConnection::Event LibpqConnection::read_result() {
     if (PQresultStatus(result_) != PGRES_TUPLES_OK) {
         const char *state = PQresultErrorField(result_, PG_DIAG_SQLSTATE);
         const char *primary = PQresultErrorField(result_, PG_DIAG_MESSAGE_PRIMARY);
-        if (state == nullptr || strspn(state, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5 || strlen(state) != 5)
+        if (state == nullptr || strspn(state, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5 || strlen(state) != 5 ||
+            strcmp(state, "00000") == 0)
             return lose(ERRCODE_CONNECTION_FAILURE, PQerrorMessage(connection_));
         note(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]), primary == nullptr ? "" : primary);
         event = Event::Refused;
@@ -202,6 +210,15 @@ HubConnection::Event LibpqConnection::move_asking() {
 }
 
 HubConnection::Event LibpqConnection::move() {
+    const std::uint64_t before = core::resident_memory().own_bytes();
+    const Event event = move_state();
+    held_ += static_cast<std::int64_t>(core::resident_memory().own_bytes()) - static_cast<std::int64_t>(before);
+    return held_ > kMostHeld && state_ != State::Closed
+               ? lose(ERRCODE_PROTOCOL_VIOLATION, "the hub sends far more than an answer")
+               : event;
+}
+
+HubConnection::Event LibpqConnection::move_state() {
     switch (state_) {
     case State::Connecting:
         return move_connecting();

@@ -117,6 +117,8 @@ void answered() {
     self->batch.settle(self->hub->taken(), self->hub->refused());
     self->was_sent = false;
     note_answer();
+    if (is_crowded)
+        self->row->hub_sqlstate.store(ERRCODE_INSUFFICIENT_RESOURCES);
     self->not_before_us = core::monotonic_us() + (is_crowded ? kCrowdedUs : 0);
 }
 
@@ -193,7 +195,7 @@ void send(std::int64_t now_us) {
         shmem::segment().counters->add(0, shmem::Counter::HubRetries);
     self->was_sent = true;
     self->deadline_us = now_us + kPatienceUs;
-    self->hub->ask(static_cast<std::int64_t>(shmem::segment().header->boot_epoch), self->batch.number(),
+    self->hub->ask(static_cast<std::int64_t>(shmem::segment().header->hub_node), self->batch.number(),
                    self->batch.clears(), self->batch.bytes(), self->batch.size());
 }
 

@@ -75,13 +75,14 @@ constexpr const char *kRekey = R"(
       AND NOT EXISTS (SELECT FROM public.steadytext_cache WHERE cache_key = $2))";
 
 // If the ledger is empty although the table has rows (a restore without triggers), or contains impossible numbers (a
-// change by hand), the rows are counted.
+// change by hand), the rows are counted. A role whose rows are all gone leaves the ledger.
 constexpr const char *kCompactLedger = R"(
-    WITH gone AS (DELETE FROM _steadytext.cache_ledger RETURNING entries, bytes),
-         told AS (SELECT sum(entries) AS entries, sum(bytes) AS bytes FROM gone),
-         kept AS (SELECT entries, bytes FROM told WHERE _steadytext.cache_ledger_holds(entries, bytes))
-    INSERT INTO _steadytext.cache_ledger SELECT entries, bytes FROM kept
-    UNION ALL SELECT count(*), sum(entry_bytes) FROM public.steadytext_cache WHERE NOT EXISTS (SELECT FROM kept) HAVING count(*) > 0)";
+    WITH gone AS (DELETE FROM _steadytext.cache_ledger RETURNING role, entries, bytes),
+         told AS (SELECT role, sum(entries) AS entries, sum(bytes) AS bytes FROM gone GROUP BY role),
+         ledger AS (SELECT coalesce(bool_and(_steadytext.cache_ledger_holds(entries, bytes)), false) AS holds FROM told)
+    INSERT INTO _steadytext.cache_ledger SELECT role, entries, bytes FROM told WHERE (SELECT holds FROM ledger) AND entries > 0
+    UNION ALL SELECT coalesce(scope_role, 0), count(*), sum(entry_bytes) FROM public.steadytext_cache
+              WHERE NOT (SELECT holds FROM ledger) GROUP BY 1)";
 
 // A row that would not change is not written.
 constexpr const char *kForgetDaemons = R"(

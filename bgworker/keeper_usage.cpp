@@ -21,15 +21,34 @@ constexpr std::uint32_t kBatch = 1000;
 
 // Roles by name, so that usage stays visible after a role is dropped; a role that was dropped before has its OID in
 // place of the name. Counts stop at half of what a bigint holds, so that a row changed by hand cannot stop counting by
-// an overflow.
+// an overflow. A role has rows of a hundred models a day: calls of further models are in the row without a model, so that
+// names without end, as a node or a daemon may report them, do not fill the disk.
 constexpr const char *kAdd = R"(
+    WITH named AS (
+        SELECT n.day, coalesce(r.rolname, n.role::text) AS role_name, coalesce(n.model, '') AS model, sum(n.calls) AS calls,
+               sum(n.hits) AS hits, sum(n.failures) AS failures, sum(n.limited) AS limited, sum(n.prompt_tokens) AS prompt_tokens,
+               sum(n.completion_tokens) AS completion_tokens, sum(n.saved_tokens) AS saved_tokens
+        FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                 AS n (day, role, model, calls, hits, failures, limited, prompt_tokens, completion_tokens, saved_tokens)
+        LEFT JOIN pg_catalog.pg_roles r ON r.oid = n.role
+        GROUP BY 1, 2, 3),
+    days AS (
+        SELECT d.day, d.role_name, (SELECT count(*) FROM public.steadytext_usage u
+                                    WHERE u.day = d.day AND u.role_name = d.role_name AND u.database_name = current_database()) AS models
+        FROM (SELECT DISTINCT day, role_name FROM named) d),
+    known AS (
+        SELECT n.*, EXISTS (SELECT FROM public.steadytext_usage u WHERE u.day = n.day AND u.role_name = n.role_name
+                            AND u.database_name = current_database() AND u.model = n.model) AS is_known
+        FROM named n),
+    placed AS (
+        SELECT k.*, k.is_known OR d.models + row_number() OVER (PARTITION BY k.day, k.role_name, k.is_known ORDER BY k.model) <= 100
+                    AS has_row
+        FROM known k JOIN days d ON d.day = k.day AND d.role_name = k.role_name)
     INSERT INTO public.steadytext_usage AS u (day, role_name, database_name, model, calls, hits, failures, limited,
                                               prompt_tokens, completion_tokens, saved_tokens)
-    SELECT n.day, coalesce(r.rolname, n.role::text), pg_catalog.current_database(), coalesce(n.model, ''), sum(n.calls), sum(n.hits),
-           sum(n.failures), sum(n.limited), sum(n.prompt_tokens), sum(n.completion_tokens), sum(n.saved_tokens)
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-             AS n (day, role, model, calls, hits, failures, limited, prompt_tokens, completion_tokens, saved_tokens)
-    LEFT JOIN pg_catalog.pg_roles r ON r.oid = n.role
+    SELECT p.day, p.role_name, current_database(), CASE WHEN p.has_row THEN p.model ELSE '' END, sum(p.calls), sum(p.hits),
+           sum(p.failures), sum(p.limited), sum(p.prompt_tokens), sum(p.completion_tokens), sum(p.saved_tokens)
+    FROM placed p
     GROUP BY 1, 2, 4
     ON CONFLICT (day, role_name, database_name, model) DO UPDATE SET
         calls = excluded.calls + least(u.calls, 4611686018427387903), hits = excluded.hits + least(u.hits, 4611686018427387903),

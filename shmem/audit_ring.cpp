@@ -51,7 +51,8 @@ void AuditRing::finish(std::uint32_t index) noexcept {
     slots_[index].word.store(word(State::Free), std::memory_order_release);  // pairs with the acquire in put()
 }
 
-AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint64_t who, std::int64_t now_us) noexcept {
+AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint64_t who, std::int64_t now_us,
+                                    std::uint32_t most) noexcept {
     const std::uint64_t hash = core::mix(who + (kind + 1) * core::kGoldenRatio);
     const std::uint64_t tag = hash >> 48;
     // 0 marks a cell that was never used
@@ -67,7 +68,7 @@ AuditPacing::Turn AuditPacing::take(std::uint32_t kind, std::uint64_t who, std::
             const std::uint64_t count = !is_current ? 1 : before == kMaxCounted ? before : before + 1;
             const std::uint64_t kept_tag = is_current ? seen >> 24 & 0xFFFF : tag;
             if (cell.compare_exchange_weak(seen, window << 40 | kept_tag << 24 | count, std::memory_order_acq_rel))
-                return {!is_current, count <= kPerWindow,
+                return {!is_current, count <= most,
                         static_cast<std::uint32_t>(!is_current && before > 0 ? before - 1 : 0)};
         }
     }

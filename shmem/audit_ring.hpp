@@ -74,9 +74,10 @@ public:
         bool is_written;
         std::uint32_t left_out;  // if is_first: how many records of the previous window were not logged
     };
-    // `who`: role and database. Cells that another role or kind uses in this window are passed over; only where kLooks
+    // `who`: role and database. `most` of a window are written. Cells that another role or kind uses in this window are passed over; only where kLooks
     // cells in a row are used do two of them share a limit.
-    [[nodiscard]] Turn take(std::uint32_t kind, std::uint64_t who, std::int64_t now_us) noexcept;
+    [[nodiscard]] Turn take(std::uint32_t kind, std::uint64_t who, std::int64_t now_us,
+                            std::uint32_t most = kPerWindow) noexcept;
 
 private:
     static constexpr std::size_t kCells = 1024, kLooks = 8;

@@ -40,8 +40,12 @@ public:
     void recover(std::uint32_t database) noexcept;
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return record_count_; }
-    // More than half of the memory is in use: records of other nodes wait, and leave the rest to this one's sessions.
+    // Records of other nodes get half of the memory, and leave the rest to this node's sessions: while more than half is in
+    // use they wait, and a record that is larger than half never fits.
     [[nodiscard]] bool is_crowded() const noexcept { return pool().chunks_in_use() > pool().chunk_count() / 2; }
+    [[nodiscard]] bool fits_beside_sessions(std::size_t bytes) const noexcept {
+        return bytes <= std::size_t{pool().chunk_count() / 2} * PayloadPool::kChunkBytes;
+    }
 
 private:
     enum class State : std::uint32_t { Free, Filling, Ready, Taken };

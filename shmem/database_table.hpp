@@ -72,7 +72,6 @@ struct alignas(kCacheLine) DatabaseState {
     std::atomic<std::uint64_t> incidents_seen{0};  // the last event its table has (shmem/incidents.hpp)
 
     // On a standby, the way to the hub, written by the hub worker (bgworker/hub_main.cpp).
-    std::atomic<std::uint64_t> hub_batches{0};       // batches are numbered: the last one
     std::atomic<std::int64_t> hub_answered_us{0};    // CLOCK_MONOTONIC, when the hub last answered; 0: not yet
     std::atomic<std::int64_t> hub_away_since_us{0};  // CLOCK_MONOTONIC, since when it does not; 0: it does
     std::atomic<std::uint32_t> hub_sqlstate{0};      // why, as PostgreSQL packs an SQLSTATE; 0: nothing is wrong

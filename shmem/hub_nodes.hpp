@@ -2,8 +2,8 @@
 // that comes again is not taken twice.
 //
 // Used by src/functions/hub.cpp in the sessions of nodes; read by the views. Regime: pure, noexcept, but for a spin
-// word (spin_word.hpp). A node is a role, a database, and the number that its shared memory got when it was made
-// (Header::boot_epoch). A batch is claimed, taken, and settled; in between its session neither raises nor waits, so a
+// word (spin_word.hpp). A node is a role, a database, and the random number that its shared memory got when it was made
+// (Header::hub_node), which only node and hub know. A batch is claimed, taken, and settled; in between its session neither raises nor waits, so a
 // claim never stays behind. What is here is forgotten with all shared memory: a batch whose acknowledgement was lost
 // when the hub stopped may then be taken twice.
 //
@@ -38,9 +38,10 @@ public:
         std::uint64_t refused = 0;
     };
     struct Claim {
-        enum class State { Mine, Done, Busy } state;
+        // Passed: a later batch of the node has been taken, so something is wrong.
+        enum class State { Mine, Done, Busy, Passed } state;
         std::uint32_t place = kNone;  // for settle()
-        std::uint32_t done = 0;       // of a batch that was taken before: how many of its records, kNone for all
+        std::uint32_t done = 0;       // of a batch that was taken before: how many of its records
     };
 
     [[nodiscard]] Claim claim(const Who &who, std::uint64_t batch, std::int64_t now_us) noexcept {
@@ -57,7 +58,7 @@ public:
         }
         node.seen_us = now_us;
         if (batch < node.batch)
-            return {Claim::State::Done, place, kNone};
+            return {Claim::State::Passed};
         if (batch == node.batch)
             return {Claim::State::Done, place, node.batch_done};
         node.batch = batch;

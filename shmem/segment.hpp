@@ -66,6 +66,10 @@ struct alignas(kCacheLine) Header {
     std::uint32_t layout_version = kLayoutVersion;
     char library_version[16] = "";
     std::uint64_t boot_epoch = 0;
+    // The node's number at its hub (hub_nodes.hpp), told to nobody else: whoever knows the number could send batches in
+    // this node's place.
+    std::uint64_t hub_node = 0;
+    std::atomic<std::uint64_t> hub_batches{0};  // batches to the hub are numbered: the last one
     std::int64_t made_unix_us = 0;  // anything that ran before this time ended in a crash, or with the server
     WorkerState gateway;
     WorkerState launcher;

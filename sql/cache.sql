@@ -59,9 +59,10 @@ COMMENT ON COLUMN public.steadytext_cache.entry_bytes IS 'Bytes of the row, as e
 COMMENT ON COLUMN public.steadytext_cache.frecency_rank IS 'ln(access_count) + last_accessed in days since 1970: the order of frecency_score at any time.';
 
 -- The number of rows and bytes of steadytext_cache is the sum of all rows here. Every statement that changes the cache
--- adds a row, so no writer waits for another. The keeper sums the rows up now and then.
-CREATE TABLE _steadytext.cache_ledger (entries bigint NOT NULL, bytes bigint NOT NULL);
-COMMENT ON TABLE _steadytext.cache_ledger IS 'Changes of the size of steadytext_cache; their sum is its size.';
+-- adds rows, so no writer waits for another. The keeper sums the rows up now and then.
+CREATE TABLE _steadytext.cache_ledger (role oid NOT NULL, entries bigint NOT NULL, bytes bigint NOT NULL);
+COMMENT ON TABLE _steadytext.cache_ledger IS
+    'Changes of the size of steadytext_cache by scope_role, 0 where that is NULL; their sum is its size.';
 
 CREATE FUNCTION _steadytext.cache_count() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -69,11 +70,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO _steadytext.cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM new_rows HAVING count(*) > 0;
+        INSERT INTO _steadytext.cache_ledger SELECT coalesce(scope_role, 0), count(*), sum(entry_bytes) FROM new_rows GROUP BY 1;
     ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO _steadytext.cache_ledger SELECT -count(*), -coalesce(sum(entry_bytes), 0) FROM old_rows HAVING count(*) > 0;
+        INSERT INTO _steadytext.cache_ledger SELECT coalesce(scope_role, 0), -count(*), -sum(entry_bytes) FROM old_rows GROUP BY 1;
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO _steadytext.cache_ledger VALUES (0, NEW.entry_bytes - OLD.entry_bytes);
+        INSERT INTO _steadytext.cache_ledger
+        VALUES (coalesce(OLD.scope_role, 0), -1, -OLD.entry_bytes), (coalesce(NEW.scope_role, 0), 1, NEW.entry_bytes);
     ELSE
         DELETE FROM _steadytext.cache_ledger;
     END IF;
@@ -86,7 +88,8 @@ CREATE TRIGGER count_inserted AFTER INSERT ON public.steadytext_cache REFERENCIN
 CREATE TRIGGER count_deleted AFTER DELETE ON public.steadytext_cache REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_count();
 CREATE TRIGGER count_resized AFTER UPDATE ON public.steadytext_cache
-    FOR EACH ROW WHEN (OLD.entry_bytes <> NEW.entry_bytes) EXECUTE FUNCTION _steadytext.cache_count();
+    FOR EACH ROW WHEN (OLD.entry_bytes <> NEW.entry_bytes OR OLD.scope_role IS DISTINCT FROM NEW.scope_role)
+    EXECUTE FUNCTION _steadytext.cache_count();
 CREATE TRIGGER count_truncated AFTER TRUNCATE ON public.steadytext_cache
     FOR EACH STATEMENT EXECUTE FUNCTION _steadytext.cache_count();
 
@@ -203,18 +206,25 @@ SET search_path = pg_catalog, pg_temp
 AS $$ SELECT coalesce(entries BETWEEN 0 AND 4294967296 AND bytes BETWEEN 160 * entries AND 2147483647 * entries, false) $$;
 REVOKE ALL ON FUNCTION _steadytext.cache_ledger_holds(numeric, numeric) FROM PUBLIC;
 
--- Sums up the ledger. If the sums are not possible, counts the table's rows instead.
-CREATE FUNCTION _steadytext.cache_size(OUT entries bigint, OUT bytes bigint)
+-- Sums up the ledger for each role. If its sums are not possible, counts the table's rows instead.
+CREATE FUNCTION _steadytext.cache_sizes()
+RETURNS TABLE (role oid, entries bigint, bytes bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH told AS (SELECT coalesce(sum(l.entries), 0) AS entries, coalesce(sum(l.bytes), 0) AS bytes FROM _steadytext.cache_ledger l)
-    SELECT t.entries::bigint, t.bytes::bigint FROM told t WHERE _steadytext.cache_ledger_holds(t.entries, t.bytes)
+    WITH told AS (SELECT l.role, sum(l.entries) AS entries, sum(l.bytes) AS bytes FROM _steadytext.cache_ledger l GROUP BY l.role),
+         ledger AS (SELECT coalesce(bool_and(_steadytext.cache_ledger_holds(t.entries, t.bytes)), true) AS holds FROM told t)
+    SELECT t.role, t.entries::bigint, t.bytes::bigint FROM told t WHERE (SELECT holds FROM ledger)
     UNION ALL
-    SELECT count(*), coalesce(sum(c.entry_bytes), 0) FROM public.steadytext_cache c
-    WHERE NOT (SELECT _steadytext.cache_ledger_holds(t.entries, t.bytes) FROM told t)
-    HAVING NOT (SELECT _steadytext.cache_ledger_holds(t.entries, t.bytes) FROM told t)
+    SELECT coalesce(c.scope_role, 0), count(*), sum(c.entry_bytes) FROM public.steadytext_cache c
+    WHERE NOT (SELECT holds FROM ledger) GROUP BY 1
 $$;
+REVOKE ALL ON FUNCTION _steadytext.cache_sizes() FROM PUBLIC;
+
+CREATE FUNCTION _steadytext.cache_size(OUT entries bigint, OUT bytes bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(sum(s.entries), 0)::bigint, coalesce(sum(s.bytes), 0)::bigint FROM _steadytext.cache_sizes() s $$;
 REVOKE ALL ON FUNCTION _steadytext.cache_size() FROM PUBLIC;
 
 CREATE FUNCTION _steadytext.cache_lookups(OUT hits bigint, OUT misses bigint)

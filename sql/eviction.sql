@@ -1,8 +1,34 @@
 -- Eviction from steadytext_cache, by age and by frecency, by hand and by the keeper.
 
+-- How much of the cache each role has beyond its share, if so much is to stay. Shares are max-min fair: no role has less
+-- than it holds or than the role with the largest share. Roles that hold no more than that are not in the result. Role 0
+-- stands for the rows that all roles find, or none.
+CREATE FUNCTION _steadytext.cache_excess(target_entries bigint, target_bytes bigint)
+RETURNS TABLE (role oid, entries bigint, bytes bigint)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT _steadytext.check('_steadytext.cache_excess', target_entries, target_bytes);
+    -- From the least holding to the most, each role is offered an equal part of what the roles before it left. The
+    -- first role that holds more than its part has the largest share, and so have all after it.
+    WITH offers AS (
+        SELECT s.role, s.entries, s.bytes,
+               (target_entries - sum(s.entries) OVER e + s.entries) / (count(*) OVER () - row_number() OVER e + 1) AS most_entries,
+               (target_bytes - sum(s.bytes) OVER b + s.bytes) / (count(*) OVER () - row_number() OVER b + 1) AS most_bytes
+        FROM _steadytext.cache_sizes() s
+        WINDOW e AS (ORDER BY s.entries, s.role ROWS UNBOUNDED PRECEDING), b AS (ORDER BY s.bytes, s.role ROWS UNBOUNDED PRECEDING)),
+    largest AS (
+        SELECT max(o.most_entries) FILTER (WHERE o.entries > o.most_entries) AS entries,
+               max(o.most_bytes) FILTER (WHERE o.bytes > o.most_bytes) AS bytes FROM offers o)
+    SELECT o.role, coalesce(greatest(ceil(o.entries - l.entries), 0), 0)::bigint, coalesce(greatest(ceil(o.bytes - l.bytes), 0), 0)::bigint
+    FROM offers o, largest l WHERE o.entries > l.entries OR o.bytes > l.bytes
+$$;
+REVOKE ALL ON FUNCTION _steadytext.cache_excess(bigint, bigint) FROM PUBLIC;
+
 -- Deletes rows in the given order until both targets are met, exact to the row. It sweeps along an index in the order
 -- of its keys, so it looks at no row twice. A row that another transaction changes meanwhile stays; the next row in
--- order goes instead.
+-- order goes instead. The order is 'age', 'frecency', or 'share': by frecency, but a row that was used within a day goes
+-- only if its role holds more than its share. However often a role's answers are hit, they then take no other role's place.
 CREATE FUNCTION _steadytext.cache_evict(
     by text, target_entries bigint, target_bytes bigint, batch_size int, below_count bigint, older_than timestamptz,
     INOUT evicted bigint, INOUT freed bigint
@@ -26,16 +52,24 @@ BEGIN
     SELECT s.entries, s.bytes INTO entries, bytes FROM _steadytext.cache_size() s;
     LOOP
         EXIT WHEN entries <= target_entries AND bytes <= target_bytes;
-        IF by = 'frecency' THEN
-            SELECT array_agg(c.ctid) FILTER (WHERE c.n <= entries - target_entries OR c.before < bytes - target_bytes),
+        IF by <> 'age' THEN
+            SELECT array_agg(c.ctid) FILTER (WHERE c.goes AND (c.n <= entries - target_entries OR c.before < bytes - target_bytes)),
                    count(*), max(c.frecency_rank), (array_agg(c.id))[count(*)]
             INTO chosen, looked, last_rank, last_id
-            FROM (SELECT r.*, row_number() OVER w AS n, sum(r.entry_bytes) OVER w - r.entry_bytes AS before
-                  FROM (SELECT t.ctid, t.id, t.frecency_rank, t.entry_bytes FROM public.steadytext_cache t
-                        WHERE (t.frecency_rank, t.id) > (last_rank, last_id)
-                          AND t.created_at < older_than AND t.access_count < below_count
-                        ORDER BY t.frecency_rank, t.id LIMIT batch_size) r
-                  WINDOW w AS (ORDER BY r.frecency_rank, r.id ROWS UNBOUNDED PRECEDING)) c;
+            FROM (SELECT g.*, count(*) FILTER (WHERE g.goes) OVER w AS n,
+                         sum(g.entry_bytes) FILTER (WHERE g.goes) OVER w - g.entry_bytes AS before
+                  FROM (SELECT r.ctid, r.id, r.frecency_rank, r.entry_bytes,
+                               r.is_idle OR row_number() OVER of_role <= x.entries
+                                         OR sum(r.entry_bytes) OVER of_role - r.entry_bytes < x.bytes AS goes
+                        FROM (SELECT t.ctid, t.id, t.frecency_rank, t.entry_bytes, t.scope_role,
+                                     by = 'frecency' OR t.last_accessed < now() - interval '1 day' AS is_idle
+                              FROM public.steadytext_cache t
+                              WHERE (t.frecency_rank, t.id) > (last_rank, last_id)
+                                AND t.created_at < older_than AND t.access_count < below_count
+                              ORDER BY t.frecency_rank, t.id LIMIT batch_size) r
+                        LEFT JOIN _steadytext.cache_excess(target_entries, target_bytes) x ON by = 'share' AND x.role = coalesce(r.scope_role, 0)
+                        WINDOW of_role AS (PARTITION BY r.scope_role ORDER BY r.frecency_rank, r.id ROWS UNBOUNDED PRECEDING)) g
+                  WINDOW w AS (ORDER BY g.frecency_rank, g.id ROWS UNBOUNDED PRECEDING)) c;
         ELSE
             SELECT array_agg(c.ctid) FILTER (WHERE c.n <= entries - target_entries OR c.before < bytes - target_bytes),
                    count(*), max(c.created_at), (array_agg(c.id))[count(*)]
@@ -83,7 +117,7 @@ BEGIN
         older_than := now() - make_interval(hours => min_age_hours);
     END IF;
     PERFORM _steadytext.cache_quietly(true);
-    IF by = 'frecency' AND min_access_count > 0 THEN
+    IF by <> 'age' AND min_access_count > 0 THEN
         SELECT e.evicted, e.freed INTO evicted, freed
         FROM _steadytext.cache_evict(by, most_entries, most_bytes, batch, min_access_count, older_than, evicted, freed) e;
     END IF;
@@ -165,7 +199,7 @@ BEGIN
     IF (SELECT value #>> '{}' FROM public.steadytext_config WHERE key = 'cache_eviction_enabled') IN ('false', 'off', 'no', '0') THEN
         RETURN;
     END IF;
-    SELECT * INTO done FROM _steadytext.cache_evict_to('frecency', NULL, NULL, 1000, 2, 0);
+    SELECT * INTO done FROM _steadytext.cache_evict_to('share', NULL, NULL, 1000, 2, 0);
     IF done.evicted_count > 0 THEN
         RAISE NOTICE 'evicted % cached answers (% MB); % remain', done.evicted_count, round(done.freed_size_mb::numeric, 1), done.remaining_entries;
     END IF;
@@ -180,7 +214,8 @@ COMMENT ON FUNCTION public.steadytext_cache_scheduled_eviction() IS
     'What the keeper runs after each refresh: expired answers go, then those of the lowest frecency until cache_max_entries and cache_max_size hold.';
 REVOKE ALL ON FUNCTION public.steadytext_cache_scheduled_eviction() FROM PUBLIC;
 
--- In the order of the scheduled eviction: what has expired, what was read once, the rest.
+-- In the order of the scheduled eviction, as if so many rows had to go: what has expired, what was read once, the rest; and
+-- last the rows that it would spare.
 CREATE FUNCTION _steadytext.cache_preview_eviction(preview_count int)
 RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed timestamptz, created_at timestamptz,
                age_days float8, size_bytes bigint)
@@ -193,15 +228,19 @@ AS $$
            CASE c.created_at WHEN '-infinity' THEN 'infinity' WHEN 'infinity' THEN '-infinity'
                 ELSE extract(epoch FROM now() - c.created_at)::float8 / 86400 END, c.entry_bytes::bigint
     FROM (
-        (SELECT 1 AS turn, e.* FROM public.steadytext_cache e WHERE e.expires_at <= now()
-         ORDER BY e.frecency_rank, e.id LIMIT preview_count)
-        UNION ALL
-        (SELECT 2, e.* FROM public.steadytext_cache e WHERE (e.expires_at > now()) IS NOT FALSE AND e.access_count < 2
-         ORDER BY e.frecency_rank, e.id LIMIT preview_count)
-        UNION ALL
-        (SELECT 3, e.* FROM public.steadytext_cache e WHERE (e.expires_at > now()) IS NOT FALSE AND e.access_count >= 2
-         ORDER BY e.frecency_rank, e.id LIMIT preview_count)) c
-    ORDER BY c.turn, c.frecency_rank, c.id LIMIT preview_count
+        SELECT p.id, p.frecency_rank,
+               CASE WHEN p.is_expired THEN 1
+                    WHEN p.last_accessed >= now() - interval '1 day' AND p.n > coalesce(x.entries, 0) THEN 4
+                    WHEN p.access_count < 2 THEN 2 ELSE 3 END AS turn
+        FROM (SELECT e.id, e.frecency_rank, e.access_count, e.last_accessed, e.scope_role, e.expires_at <= now() AS is_expired,
+                     row_number() OVER (PARTITION BY e.scope_role ORDER BY e.expires_at <= now() DESC NULLS LAST, e.access_count >= 2,
+                                                                           e.frecency_rank, e.id) AS n
+              FROM public.steadytext_cache e) p
+        LEFT JOIN (SELECT x.role, x.entries FROM _steadytext.cache_size() s, _steadytext.cache_excess(greatest(s.entries - preview_count, 0), s.bytes) x) x
+            ON x.role = coalesce(p.scope_role, 0)
+        ORDER BY turn, p.frecency_rank, p.id LIMIT preview_count) t
+    JOIN public.steadytext_cache c USING (id)
+    ORDER BY t.turn, t.frecency_rank, t.id
 $$;
 REVOKE ALL ON FUNCTION _steadytext.cache_preview_eviction(int) FROM PUBLIC;
 
@@ -211,7 +250,7 @@ RETURNS TABLE (cache_key text, prompt text, access_count int, last_accessed time
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$ SELECT * FROM _steadytext.cache_preview_eviction(preview_count) $$;
 COMMENT ON FUNCTION public.steadytext_cache_preview_eviction(int) IS
-    'The answers that the scheduled eviction would delete first, in its order: expired ones, those read once, the others, each by frecency.';
+    'The answers that the scheduled eviction would delete first, in its order: expired answers, answers read once, the others, each by frecency; of roles that hold more than their share, and answers unused for a day.';
 REVOKE ALL ON FUNCTION public.steadytext_cache_preview_eviction(int) FROM PUBLIC;
 
 CREATE FUNCTION _steadytext.cache_analyze_usage()

@@ -430,7 +430,7 @@ END
 $$;
 
 -- The count that the triggers would have made.
-INSERT INTO _steadytext.cache_ledger SELECT count(*), coalesce(sum(entry_bytes), 0) FROM public.steadytext_cache;
+INSERT INTO _steadytext.cache_ledger SELECT coalesce(scope_role, 0), count(*), sum(entry_bytes) FROM public.steadytext_cache GROUP BY 1;
 
 -- A call belongs to the role that it names, unless everybody could write the names.
 UPDATE public.steadytext_queue q SET user_oid = r.oid::regrole, session_user_oid = r.oid::regrole

@@ -288,7 +288,7 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
     is($cluster->sql(q(SELECT string_agg(DISTINCT a.privilege_type, ' ') FROM pg_class c, aclexplode(c.relacl) a
         WHERE c.relnamespace = '_steadytext'::regnamespace AND a.grantee = 'ops'::regrole)), 'SELECT', 'an administrator reads the tables of internals');
     is($cluster->sql(q(SELECT string_agg(a.privilege_type, ' ' ORDER BY a.privilege_type) FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = 'steadytext_cache'::regclass AND a.grantee = 'ops'::regrole)), 'DELETE SELECT', 'and deletes answers');
-    is($cluster->try_sql($_, user => 'alice')->{state}, '42501', "an administrator may not: $_") for q(INSERT INTO _steadytext.cache_ledger VALUES (1, 1)), q(DELETE FROM _steadytext.cache_ledger),
+    is($cluster->try_sql($_, user => 'alice')->{state}, '42501', "an administrator may not: $_") for q(INSERT INTO _steadytext.cache_ledger VALUES (0, 1, 1)), q(DELETE FROM _steadytext.cache_ledger),
         q(UPDATE _steadytext.cache_ledger SET entries = 9223372036854775807),
         q(INSERT INTO steadytext_cache (cache_key, prompt, response) VALUES ('k', 'p', 'r')), q(UPDATE steadytext_cache SET response = 'forged');
     {

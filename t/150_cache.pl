@@ -198,7 +198,8 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
     $flush->();
     my $true = $cluster->sql('SELECT count(*), sum(entry_bytes) FROM steadytext_cache');
     my $most = '9223372036854775807';
-    for my $nonsense ("($most, $most), ($most, $most)", "(-$most, 0), (-$most, -$most)", '(-1000, 0)', '(0, -1000000)', "(0, $most)", '(1000000, 0)', '(5000000000, 5000000000000)') {
+    for my $nonsense ("(0, $most, $most), (0, $most, $most)", "(0, -$most, 0), (0, -$most, -$most)", '(0, -1000, 0)', '(0, 0, -1000000)', "(0, 0, $most)", '(0, 1000000, 0)',
+        '(0, 5000000000, 5000000000000)', '(0, 1, 200), (1, -1, -200)') {
         $cluster->sql("INSERT INTO _steadytext.cache_ledger VALUES $nonsense");
         is($cluster->sql('SELECT entries, bytes FROM _steadytext.cache_size()'), $true, "the size is the table's beside $nonsense");
         is($cluster->sql('SELECT total_entries, (SELECT evicted_count FROM steadytext_cache_evict_by_age(1000)), (SELECT evicted_count FROM steadytext_cache_evict_by_frecency(1000)) FROM steadytext_cache_stats()'), '20|0|0', '  nothing is evicted');

@@ -141,7 +141,7 @@ constexpr Rule kMegabytes = real(0, 1'000'000'000);
 constexpr Rule kHours = integer(0, kCenturyHours);
 constexpr Rule kCount = integer(0, kMaxInt);
 constexpr Rule kBigCount = integer(0, INT64_MAX);
-constexpr Rule kOrder = needed(word("age frecency"));
+constexpr Rule kOrder = needed(word("age frecency share"));
 
 // Rules of prompts, with the words of the original.
 constexpr Refusal kBadSlug = {"Invalid slug format. Use lowercase letters, numbers, and hyphens only (3-100 chars)",
@@ -537,6 +537,9 @@ constexpr Parameter kArguments[] = {
     {"_steadytext.cache_evict_to", "batch_size", kBatch},
     {"_steadytext.cache_evict_to", "min_access_count", kCount},
     {"_steadytext.cache_evict_to", "min_age_hours", kHours},
+
+    {"_steadytext.cache_excess", "target_entries", needed(kBigCount)},
+    {"_steadytext.cache_excess", "target_bytes", needed(kBigCount)},
 
     {"_steadytext.cache_evict", "by", kOrder},
     {"_steadytext.cache_evict", "target_entries", needed(kBigCount)},

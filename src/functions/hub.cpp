@@ -29,6 +29,7 @@ extern "C" {
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/fmgrprotos.h"
+#include "utils/syscache.h"
 }
 
 #include <algorithm>
@@ -45,6 +46,10 @@ constexpr int kMostRecords = 2048;
 constexpr std::int64_t kDayUs = 86'400'000'000;
 constexpr int kDays = 40;                                       // that usage may be late
 constexpr std::uint64_t kMostCounted = std::uint64_t{1} << 40;  // in one record of usage
+// Audit rows of nodes are a kind by themselves for AuditPacing, beside the kinds of suspicion of sessions. All nodes together
+// may leave so many of a role in a minute: each has paced its own.
+constexpr std::uint32_t kNodesRows = 1000;
+constexpr std::uint32_t kMostNodesRows = 1000;
 
 // A record that is in order, ready for shared memory; of a refused one nothing.
 struct Ready {
@@ -109,7 +114,8 @@ std::string_view check_cache_record(Batch &batch, std::string_view bytes) {
         core::encode(record, *encoded);
         return true;
     });
-    return pg::copy_text(*encoded);
+    return shmem::segment().cache_writes->fits_beside_sessions(encoded->size()) ? pg::copy_text(*encoded)
+                                                                                : std::string_view{};
 }
 
 const shmem::Usage::Entry *check_usage(const Batch &batch, std::string_view bytes) {
@@ -122,9 +128,9 @@ const shmem::Usage::Entry *check_usage(const Batch &batch, std::string_view byte
     shmem::StatementCounts &counts = entry->counts;
     const std::uint64_t most = std::max({counts.calls, counts.hits, counts.failures, counts.limited,
                                          counts.prompt_tokens, counts.completion_tokens, counts.saved_tokens});
-    if (!OidIsValid(entry->key.role) || !may_write(batch, entry->key.role) || model.size() == sizeof entry->key.model ||
-        !core::utf8_is_valid(model) || !pg::fits_encoding(model) || entry->key.day < today - kDays ||
-        entry->key.day > today + 1 || counts.calls == 0 || most > kMostCounted)
+    if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(entry->key.role)) || !may_write(batch, entry->key.role) ||
+        model.size() == sizeof entry->key.model || !core::utf8_is_valid(model) || !pg::fits_encoding(model) ||
+        entry->key.day < today - kDays || entry->key.day > today + 1 || counts.calls == 0 || most > kMostCounted)
         return nullptr;
     entry->key.database = MyDatabaseId;
     counts.total_us = counts.min_us = counts.max_us = 0;
@@ -187,6 +193,20 @@ std::span<const Ready> check(Batch &batch, ArrayType *records) {
     return {ready, static_cast<std::size_t>(count)};
 }
 
+// An audit row beyond the pace of its role, or that finds no room, is left out as those of sessions are
+// (src/session/audit.cpp).
+void take_audit(shmem::DatabaseRow &row, const Ready &ready) {
+    const shmem::Segment &segment = shmem::segment();
+    const std::uint64_t who = std::uint64_t{MyDatabaseId} << 32 | ready.audit_role;
+    row.pending_audit.fetch_add(1);
+    if (segment.audit_pacing->take(kNodesRows, who, core::monotonic_us(), kMostNodesRows).is_written &&
+        segment.audit->put(MyDatabaseId, ready.audit_role, *ready.audit))
+        return;
+    row.pending_audit.fetch_sub(1);
+    segment.counters->add(0, shmem::Counter::AuditDropped);
+    row.note_audit_missing();
+}
+
 // Takes the records in their order, and returns how many are dealt with: others find no room now. Raises nothing, and
 // does not wait.
 std::uint32_t take(shmem::DatabaseRow &row, std::uint64_t epoch, std::span<const Ready> records,
@@ -201,11 +221,7 @@ std::uint32_t take(shmem::DatabaseRow &row, std::uint64_t epoch, std::span<const
                 segment.counters->add(0, shmem::Counter::UsageDropped, each.usage->counts.calls);
             row.note_usage();
         } else if (each.audit != nullptr) {
-            row.pending_audit.fetch_add(1);
-            if (!segment.audit->put(MyDatabaseId, each.audit_role, *each.audit)) {
-                row.pending_audit.fetch_sub(1);
-                break;
-            }
+            take_audit(row, each);
         } else {
             if (segment.cache_writes->is_crowded())
                 break;
@@ -268,6 +284,11 @@ STEADYTEXT_FUNCTION(steadytext_hub_take) {
     const Claim claim = segment.hub_nodes->claim(who, static_cast<std::uint64_t>(PG_GETARG_INT64(2)), batch.now_us);
     if (claim.state == Claim::State::Busy)
         ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("the batch is being taken")));
+    if (claim.state == Claim::State::Passed)
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("a later batch of this node has been taken"),
+                 errdetail("Another server may send batches under this node's number."),
+                 errhint("Give each node a role of its own, and restart the node: it gets another number.")));
     if (claim.state == Claim::State::Done)
         return result(fcinfo, std::min(claim.done, all), 0);
     std::uint32_t refused = 0;

@@ -29,7 +29,8 @@ STEADYTEXT_FUNCTION(steadytext_hub_nodes) {
     const std::uint32_t count = shmem::segment().hub_nodes->copy(MyDatabaseId, nodes);
     for (std::uint32_t i = 0; i < count; i++) {
         const shmem::HubNodes::Node &node = nodes[i];
-        Datum values[] = {CStringGetTextDatum(psprintf("%016" PRIx64, node.who.node)),
+        // Half of the number tells nodes apart. Who knows the whole number could send in the node's place.
+        Datum values[] = {CStringGetTextDatum(psprintf("%08" PRIx64, node.who.node >> 32)),
                           ObjectIdGetDatum(node.who.role),
                           Int64GetDatum(static_cast<std::int64_t>(node.batch)),
                           TimestampTzGetDatum(pg::timestamp_of(node.seen_us)),

@@ -23,7 +23,7 @@ TEST(HubNodes, ABatchIsTakenOnce) {
     const HubNodes::Claim next = nodes->claim(who, 2, 103);
     EXPECT_EQ(next.state, State::Mine);
     nodes->settle(next.place, 1, 0);
-    EXPECT_EQ(nodes->claim(who, 1, 104).done, HubNodes::kNone) << "an earlier one is done with";
+    EXPECT_EQ(nodes->claim(who, 1, 104).state, State::Passed) << "an earlier one is not the node's";
 
     HubNodes::Node seen[HubNodes::kNodes];
     ASSERT_EQ(nodes->copy(1, seen), 1U);
