@@ -18,7 +18,7 @@
 
 #include "daemon/background.hpp"
 #include "daemon/mailbox.hpp"
-#include "daemon/worker_pool.hpp"
+#include "daemon/text_pools.hpp"
 
 namespace steadytext::daemon {
 
@@ -66,8 +66,6 @@ protected:
     std::atomic<bool> stopping_ = false;  // relaxed: read often while computing, publishes nothing
 
 private:
-    static constexpr std::size_t kLongBytes = 16 * 1024;  // tokenized in up to 20 ms
-
     struct Work {
         Job<Task> job;
         std::size_t next_item = 0;
@@ -129,7 +127,7 @@ private:
 
     bool is_long(const Work &work) const {
         return has_next(work) && !work.is_tokenized && work.error.empty() &&
-               bytes_of(work.job.task, work.next_item) > kLongBytes;
+               bytes_of(work.job.task, work.next_item) > TextPools::kShortBytes;
     }
 
     void tokenize_elsewhere(Work work) {
@@ -183,7 +181,7 @@ private:
     bool others_wait_ = false;  // there is a job that is not in the background
     BackgroundShare background_;
     YieldSignal yield_;
-    std::optional<WorkerPool> long_texts_{std::in_place, 1, WorkerPool::Tasks::Short};
+    std::optional<TextPools> long_texts_{std::in_place};
     std::thread thread_;
 };
 

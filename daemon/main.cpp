@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <thread>
 
@@ -50,6 +51,16 @@ void exit_on_stdin_eof(const daemon::Options &options) {
         }
         daemon::remove_socket_files(options.endpoints);
         _exit(static_cast<int>(ExitStatus::Stopped));
+    }).detach();
+}
+
+// A tokenizer inside a long text, or a model that is being loaded, cannot be interrupted, and nothing is lost with them:
+// a process that has not ended by itself in a second ends.
+void exit_within_a_second(const daemon::Options &options, ExitStatus status) {
+    std::thread([&options, status] {
+        std::this_thread::sleep_for(std::chrono::seconds(1));
+        daemon::remove_socket_files(options.endpoints);
+        _exit(static_cast<int>(status));
     }).detach();
 }
 
@@ -99,5 +110,7 @@ int main(int argc, char **argv) {
         exit_on_stdin_eof(options);
     if (!daemon::prepare_llama(options.gpu_layers, problem))
         return failed(ExitStatus::BadModel, problem);
-    return static_cast<int>(server.run(signals));
+    const ExitStatus status = server.run(signals);
+    exit_within_a_second(options, status);
+    return static_cast<int>(status);
 }

@@ -1,4 +1,4 @@
-// Counts the tokens of texts on two threads of its own, as a long text takes seconds: only long texts wait for it.
+// Counts the tokens of texts on threads of its own, as a long text takes seconds: only texts of its kind wait for it.
 //
 // Owned by an engine, which starts it when its model is loaded; until then the texts wait. Regime: pure.
 #pragma once
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/mailbox.hpp"
+#include "daemon/text_pools.hpp"
 #include "daemon/tokenizer.hpp"
 #include "daemon/worker_pool.hpp"
 
@@ -25,7 +26,7 @@ public:
         const std::lock_guard lock(mutex_);
         tokenizer_ = &tokenizer;
         short_.emplace(1, WorkerPool::Tasks::Short);
-        long_.emplace(1, WorkerPool::Tasks::Long);
+        long_.emplace();
         for (Job<CountTask> &job : early_)
             count(std::move(job));
         early_.clear();
@@ -41,22 +42,24 @@ public:
     }
 
 private:
-    static constexpr std::size_t kShortBytes = 16 * 1024;  // counted in up to 20 ms
-
     void count(Job<CountTask> job) {
         const std::size_t bytes = job.task.text.size();
         const auto run = [this, job = std::move(job)] {
             if (!job.is_abandoned())
                 outbox_.post(job.serial, Count{tokenizer_->count(job.task.text)});
         };
-        (bytes <= kShortBytes ? short_ : long_)->submit(run, bytes);
+        if (bytes <= TextPools::kShortBytes)
+            short_->submit(run, bytes);
+        else
+            long_->submit(run, bytes);
     }
 
     Outbox &outbox_;
     std::mutex mutex_;
     const Tokenizer *tokenizer_ = nullptr;
-    std::vector<Job<CountTask>> early_;       // that came while the model was loaded
-    std::optional<WorkerPool> short_, long_;  // last: their threads use the others
+    std::vector<Job<CountTask>> early_;  // that came while the model was loaded
+    std::optional<WorkerPool> short_;    // the pools last: their threads use the others
+    std::optional<TextPools> long_;
 };
 
 }  // namespace steadytext::daemon
