@@ -74,7 +74,7 @@ endif
 
 # The installation script, by topic. The order is theirs: a file names only what stands before it, and privileges come last.
 SQL_TOPICS = ownership arguments configuration generation structured_output embedding operators reranking batches summaries cache eviction legacy_keys \
-	daemons limits budgets monitoring queue prompts audit hub restores administrators self_check
+	daemons limits budgets monitoring queue prompts prompt_functions audit hub restores administrators self_check
 $(SCRIPT): $(SQL_TOPICS:%=sql/%.sql) sql/privileges.sql sql/short_names scripts/short-names pg_steadytext.control Makefile
 	@mkdir -p $(@D)
 	cat $(SQL_TOPICS:%=sql/%.sql) > $@.long
@@ -89,7 +89,7 @@ installation-script: $(SCRIPT)
 # The PL/Python original's tables stay what they are, its functions are replaced: see sql/from_original.sql. Everything else must be new: a plain
 # CREATE fails where there is something already, and the names it takes are looked for before anything is done.
 ORIGINAL_TABLES = cache|queue|config|daemon_health|rate_limits|audit_log|prompts|prompt_versions
-$(UPGRADE): $(SCRIPT) sql/from_original.sql sql/from_original_check.sql pg_steadytext.control Makefile
+$(UPGRADE): $(SCRIPT) sql/from_original.sql sql/from_original_check.sql sql/from_original_tables.sql pg_steadytext.control Makefile
 	@mkdir -p $(@D)
 	sed -E -e '1,/^\\echo/d' -e 's/^CREATE ((FUNCTION|AGGREGATE) public\.)/CREATE OR REPLACE \1/' \
 		-e 's/^CREATE TABLE (public\.steadytext_($(ORIGINAL_TABLES)) )/CREATE TABLE IF NOT EXISTS \1/' $< > $@.all
@@ -97,7 +97,7 @@ $(UPGRADE): $(SCRIPT) sql/from_original.sql sql/from_original_check.sql pg_stead
 		-e "s/^CREATE AGGREGATE public\.(\w+).*/        ('FUNCTION', '\1'),/p" \
 		-e "s/^CREATE (UNIQUE )?(INDEX) (\w+).*/        ('\2', '\3'),/p" $< > $@.names
 	sed -e '/^-- <=== names/r $@.names' -e '/^-- <===/d' sql/from_original_check.sql > $@.check
-	sed -e '/^-- <=== from_original_check/r $@.check' -e '/^-- <=== pg_steadytext/r $@.all' -e '/^-- <===/d' sql/from_original.sql > $@
+	sed -e '/^-- <=== from_original_check/r $@.check' -e '/^-- <=== from_original_tables/r sql/from_original_tables.sql' -e '/^-- <=== pg_steadytext/r $@.all' -e '/^-- <===/d' sql/from_original.sql > $@
 	@rm $@.all $@.names $@.check
 
 # The server runs steadytextd from its own bin directory; without it the extension works with other daemons. A portable one

@@ -90,10 +90,9 @@ struct Parts {
 };
 
 void configure(Parts &parts) {
-    pg::guarded([&](core::Problem &) {
+    pg::guarded([&] {
         parts.gateway.configure(configuration_from_settings());
         parts.metrics.configure(has_text(guc::metrics_listen) ? guc::metrics_listen : "", guc::breaker_settings());
-        return true;
     });
 }
 
@@ -112,10 +111,9 @@ WaitEventSet *watch(const Parts &parts, WaitEventSet *previous) {
     if (previous != nullptr)
         FreeWaitEventSet(previous);
     auto *fds = new std::vector<int>;
-    pg::guarded([&](core::Problem &) {
+    pg::guarded([&] {
         parts.gateway.append_wait_fds(*fds);
         parts.metrics.append_wait_fds(*fds);
-        return true;
     });
     WaitEventSet *set = pg::create_wait_event_set(static_cast<int>(fds->size()) + 2);
     AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
@@ -140,7 +138,7 @@ void run(Parts &parts) {
         if (worker::serve_interrupts())
             configure(parts);
         bool more = false;
-        pg::guarded([&](core::Problem &) {
+        pg::guarded([&] {
             const std::int64_t now_us = core::monotonic_us();
             shmem::segment().header->gateway.beat_us.store(now_us, std::memory_order_relaxed);
             const bool tick = now_us >= next_tick_us;
@@ -151,7 +149,6 @@ void run(Parts &parts) {
             more = gateway.work(descriptor);
             if (tick || descriptor)
                 parts.metrics.work(now_us);
-            return true;
         });
         if (gateway.has_complaints() || parts.metrics.has_complaint())
             log_complaints(parts);
@@ -187,11 +184,10 @@ void steadytext_gateway_main(Datum) {
         ereport(FATAL, (errmsg("could not start libcurl")));
 
     static gateway::Parts *parts;
-    pg::guarded([&](core::Problem &) {
+    pg::guarded([&] {
         parts = new gateway::Parts{{segment, context, [](std::int32_t owner) { pg::set_latch_of(owner); },
                                     [](std::int32_t owner) { return pg::pid_of(owner) == 0; }, gateway::kModelFile},
                                    gateway::MetricsListener(segment)};
-        return true;
     });
     ereport(LOG, (errmsg("pg_steadytext gateway started")));
     gateway::run(*parts);

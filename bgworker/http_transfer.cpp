@@ -236,8 +236,7 @@ std::string HttpTransfer::failure(CURLcode result) const {
     return reason;
 }
 
-// ---- streams
-// ---------------------------------------------------------------------------------------------------------
+// ---- streams -------------------------------------------------------------------------------------------------------
 
 void HttpTransfer::tell_news() {
     if (news_.empty() || news_.back() != request_.id)

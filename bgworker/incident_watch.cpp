@@ -40,8 +40,7 @@ History *history;
 
 std::size_t index_of(ConditionId id) { return static_cast<std::size_t>(id); }
 
-// ---- a look
-// ----------------------------------------------------------------------------------------------------------
+// ---- a look --------------------------------------------------------------------------------------------------------
 
 // A daemon that still loads its models is starting, not down.
 bool is_loading(const Segment &segment, const shmem::DaemonRow &row, const shmem::DaemonIdentity &identity) {
@@ -113,8 +112,7 @@ const Vitals &oldest_in_window(const Vitals &now) {
     return history->looks[first % kLooks];
 }
 
-// ---- responses
-// -------------------------------------------------------------------------------------------------------
+// ---- responses -----------------------------------------------------------------------------------------------------
 
 bool is_open(const Incidents &incidents, ConditionId id) { return incidents.open[index_of(id)].load() > 0; }
 
@@ -201,8 +199,7 @@ void keep_up_responses(const Segment &segment) {
     begin_jobs_from(segment, any_sheds(segment) ? kShedBelow : 1);
 }
 
-// ---- opening and closing
-// ---------------------------------------------------------------------------------------------
+// ---- opening and closing -------------------------------------------------------------------------------------------
 
 void announce(const core::Condition &condition, const IncidentEvent &event) {
     const bool opened = event.what == IncidentEvent::What::Opened;

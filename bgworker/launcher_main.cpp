@@ -79,10 +79,7 @@ std::vector<std::string> wanted_command() {
 std::int64_t reconcile(EmbeddedDaemon &daemon) {
     auto *log = new std::vector<std::string>;
     std::int64_t again_us = 0;
-    pg::guarded([&](core::Problem &) {
-        again_us = daemon.reconcile(wanted_command(), core::monotonic_us(), *log);
-        return true;
-    });
+    pg::guarded([&] { again_us = daemon.reconcile(wanted_command(), core::monotonic_us(), *log); });
     for (const std::string &line : *log)
         ereport(LOG, (errmsg("%s", line.c_str())));
     delete log;
@@ -177,10 +174,7 @@ void steadytext_launcher_main(Datum) {
 
     static worker::EmbeddedDaemon *daemon;
     segment.header->embedded.pid.store(0);
-    pg::guarded([&](core::Problem &) {
-        daemon = new worker::EmbeddedDaemon(segment.header->embedded, worker::kEmbeddedSocket);
-        return true;
-    });
+    pg::guarded([&] { daemon = new worker::EmbeddedDaemon(segment.header->embedded, worker::kEmbeddedSocket); });
     ereport(LOG, (errmsg("pg_steadytext launcher started")));
     worker::run(*daemon);
     daemon->shut_down(worker::kShutdownPatienceUs);

@@ -39,8 +39,7 @@ ShardGeometry geometry_of(const HotCacheConfig &config) noexcept {
 
 }  // namespace
 
-// ---- layout
-// ----------------------------------------------------------------------------------------------------------
+// ---- layout --------------------------------------------------------------------------------------------------------
 
 std::size_t HotCache::bytes_needed(const HotCacheConfig &config) noexcept {
     const ShardGeometry geometry = geometry_of(config);
@@ -63,8 +62,7 @@ Shard HotCache::shard(std::uint32_t index) noexcept {
     return {geometry_, reinterpret_cast<char *>(this) + round_up(sizeof *this) + index * geometry_.shard_bytes()};
 }
 
-// ---- readers
-// ---------------------------------------------------------------------------------------------------------
+// ---- readers -------------------------------------------------------------------------------------------------------
 
 // A single pass over the slots that may hold `key`. Moving: a value was overwritten during the look.
 HotCache::Sight HotCache::look(Shard &shard, const KeyWords &key, SlotSight &sight, EntryHeader &header) noexcept {
@@ -170,8 +168,7 @@ void HotCache::count_hit(const SlotSight &sight, std::int64_t now_us) noexcept {
     count(here.state->unfolded_hits);
 }
 
-// ---- writers
-// ---------------------------------------------------------------------------------------------------------
+// ---- writers -------------------------------------------------------------------------------------------------------
 
 bool HotCache::insert(const CacheKey &digest, const CacheValue &value, std::int64_t now_us) noexcept {
     EntryHeader header;
@@ -239,8 +236,7 @@ bool HotCache::erase(const CacheKey &digest) noexcept {
     return erased;
 }
 
-// ---- the keeper's side
-// -----------------------------------------------------------------------------------------------
+// ---- the keeper's side ---------------------------------------------------------------------------------------------
 
 // Takes the hits of a slot that were counted since the last call. The generation in `use` guards the key: it
 // is raised before the slot goes to another key. So the swap fails if the key read in between does not belong

@@ -40,8 +40,7 @@ bool ShardWriter::put(const EntryHeader &header, const char *value) noexcept {
     return true;
 }
 
-// ---- room
-// ------------------------------------------------------------------------------------------------------------
+// ---- room ----------------------------------------------------------------------------------------------------------
 
 // The oldest fresh value is promoted or evicted.
 void ShardWriter::retire_fresh() noexcept {
@@ -135,8 +134,7 @@ bool ShardWriter::is_dead(const EntryHeader &header, const Slot *slot) const noe
     return slot == nullptr || header.is_expired(now_us_);
 }
 
-// ---- slots
-// -----------------------------------------------------------------------------------------------------------
+// ---- slots ---------------------------------------------------------------------------------------------------------
 
 // The slot that holds `place`; null if the value there was erased, replaced or displaced.
 Slot *ShardWriter::owner(const KeyWords &key, Place place) const noexcept {

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 
 namespace steadytext::shmem {
 
@@ -50,8 +49,7 @@ private:
     std::vector<MetricSample> &samples_;
 };
 
-// ---- calls
-// -----------------------------------------------------------------------------------------------------------
+// ---- calls ---------------------------------------------------------------------------------------------------------
 
 constexpr MetricFamily kRequests = {"requests_total", "counter", "Calls that ended, whatever became of them."};
 constexpr MetricFamily kRequestsFailed = {"requests_failed_total", "counter",
@@ -138,8 +136,7 @@ void add_calls(Gatherer &to, const CallTotals &totals) {
                    {{"operation", kCallKindNames[kind]}, {"stage", kCallStageNames[stage]}});
 }
 
-// ---- single events
-// -----------------------------------------------------------------------------------------------------
+// ---- single events -------------------------------------------------------------------------------------------------
 
 struct EventFamilies {
     MetricFamily of[kCounterCount];
@@ -155,8 +152,7 @@ void add_events(Gatherer &to, const Counters &counters) {
         to.add(kEvents.of[i], counters.sum(static_cast<Counter>(i)));
 }
 
-// ---- memory and workers
-// --------------------------------------------------------------------------------------------------
+// ---- memory and workers --------------------------------------------------------------------------------------------
 
 constexpr MetricFamily kInfo = {"info", "gauge", "Always 1; its label names the version of the loaded library."};
 constexpr MetricFamily kSlots = {"slots", "gauge", "Requests that can be under way at once (steadytext.max_requests)."};
@@ -245,8 +241,7 @@ void add_workers(Gatherer &to, const Segment &segment, std::int64_t now_us) {
     to.add(kRefreshStretch, std::uint64_t{header.refresh_stretch.load(std::memory_order_relaxed)});
 }
 
-// ---- incidents
-// -----------------------------------------------------------------------------------------------------------
+// ---- incidents -----------------------------------------------------------------------------------------------------
 
 constexpr MetricFamily kIncidentsOpen = {"incidents_open", "gauge", "Incidents that are open, by condition."};
 constexpr MetricFamily kIncidentsOpened = {"incidents_total", "counter",
@@ -261,8 +256,7 @@ void add_incidents(Gatherer &to, const Incidents &incidents) {
                {{"condition", core::kConditions[i].name}});
 }
 
-// ---- daemons
-// -------------------------------------------------------------------------------------------------------------
+// ---- daemons -------------------------------------------------------------------------------------------------------
 
 constexpr MetricFamily kConnections = {"daemon_connections_active", "gauge", "Connections to daemons."};
 
@@ -320,8 +314,7 @@ void add_daemons(Gatherer &to, const DaemonTable &daemons, const core::BreakerSe
             to.add(metric.family, metric.value(*row, breaker, now_us), {{"daemon", endpoint}});
 }
 
-// ---- text
-// ----------------------------------------------------------------------------------------------------------------
+// ---- text ----------------------------------------------------------------------------------------------------------
 
 void append_value(std::string &text, double value) {
     char digits[32];

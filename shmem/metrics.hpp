@@ -11,7 +11,6 @@
 #include "src/core/breaker.hpp"
 
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 

@@ -1,4 +1,4 @@
-// The settings: names, units, contexts; their bounds are in src/core/parameters.cpp. Called by _PG_init. Regime: pg.
+// The settings: names, units, contexts; their bounds are in src/core/setting_rules.cpp. Called by _PG_init. Regime: pg.
 //
 // Contexts: a setting that sizes shared memory is POSTMASTER; a setting that workers read is SIGHUP; a setting with an
 // endpoint, a path or a scope is SUSET or SIGHUP, and superuser-only, as a role could use it to reach other hosts or
@@ -146,13 +146,12 @@ bool check_conninfo(char **value, void **, GucSource) {
            (core::is_conninfo(*value, problem) || refuse(problem));
 }
 
-// ---- each setting has its bounds from the validator table
-// ------------------------------------------------------------------
+// ---- each setting has its bounds from the validator table ----------------------------------------------------------
 
 const core::Rule &rule_of(const char *name) {
     const core::Parameter *row = core::find_setting(name);
     if (row == nullptr)
-        elog(FATAL, "setting \"%s\" has no row in src/core/parameters.cpp", name);
+        elog(FATAL, "setting \"%s\" has no row in src/core/setting_rules.cpp", name);
     return row->rule;
 }
 

@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <charconv>
 #include <cstdint>
-#include <cstring>
 
 namespace steadytext::core {
 

@@ -5,7 +5,6 @@
 
 #include "src/core/work.hpp"
 
-#include <cstddef>
 #include <span>
 #include <string_view>
 #include <vector>

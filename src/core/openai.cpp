@@ -4,8 +4,6 @@
 #include "src/core/openai_json.hpp"
 #include "src/core/sha256.hpp"
 
-#include <algorithm>
-
 namespace steadytext::core::openai {
 
 namespace {

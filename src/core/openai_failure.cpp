@@ -8,7 +8,6 @@
 #include "src/core/plain_words.hpp"
 
 #include <charconv>
-#include <cstring>
 
 namespace steadytext::core::openai {
 

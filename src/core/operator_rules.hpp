@@ -20,7 +20,7 @@ inline constexpr Rule kCondition = question("Condition");
 inline constexpr Rule kQuestion = question("Question");
 
 // Of steadytext_count_tokens: no text is too short to be counted.
-inline constexpr Rule kCountedText = {.kind = Kind::Text, .name = "Input", .least = 0, .most = kLongestPrompt};
+inline constexpr Rule kCountedText = free_text(kLongestPrompt).named("Input");
 
 inline constexpr Rule kLabelText = {.kind = Kind::Text,
                                     .name = "Label",
@@ -29,15 +29,10 @@ inline constexpr Rule kLabelText = {.kind = Kind::Text,
                                     .least = 1,
                                     .most = constraint::kMaxChoiceBytes,
                                     .null = {"Labels cannot contain nulls"}};
-inline constexpr Rule kLabels = {.kind = Kind::Texts,
-                                 .name = "Labels",
-                                 .least = 2,
-                                 .most = 1000,
-                                 .distinct = true,
-                                 .element = &kLabelText,
-                                 .below = {"Labels must contain at least 2 texts"},
-                                 .malformed = {"Labels cannot contain duplicates"},
-                                 .sample = "ARRAY['a', 'b']",
-                                 .bad_sample = "ARRAY['a', 'b', 'a']"};
+inline constexpr Rule kLabels = list(2, 1000, kLabelText)
+                                    .named("Labels")
+                                    .if_below({"Labels must contain at least 2 texts"})
+                                    .all_distinct({"Labels cannot contain duplicates"})
+                                    .shown_by("ARRAY['a', 'b']", "ARRAY['a', 'b', 'a']");
 
 }  // namespace steadytext::core::rules

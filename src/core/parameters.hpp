@@ -1,7 +1,8 @@
 // The validator table: every argument of every SQL function, every option in its JSON, every key of steadytext_config
 // and every setting, each with its rule.
 //
-// Rules that C++ code names stand here; the table itself is in parameters.cpp. t/027_parameters.sql fails for an
+// Rules that C++ code names stand here. The arguments are in parameters.cpp, by function, with the rules of
+// argument_rules.hpp; the keys and settings are in setting_rules.cpp. t/027_parameters.sql fails for an
 // argument or setting that has no row, and tries every bound of every row on the function itself. Regime: pure.
 #pragma once
 
@@ -28,11 +29,12 @@ constexpr Rule line(std::int64_t most) { return {.kind = Kind::Text, .form = For
 constexpr Rule free_text(std::int64_t most) { return {.kind = Kind::Text, .least = 0, .most = most}; }
 constexpr Rule word(const char *words) { return {.kind = Kind::Text, .least = 0, .most = 63, .words = words}; }
 
-// The same rule for a value that must be given.
-constexpr Rule needed(Rule rule) {
-    rule.needed = true;
-    return rule;
+constexpr Rule some_text(std::int64_t most) { return {.kind = Kind::Text, .least = 1, .most = most}; }
+constexpr Rule list(std::int64_t least, std::int64_t most, const Rule &element) {
+    return {.kind = Kind::Texts, .least = least, .most = most, .element = &element};
 }
+// Any value of its SQL type.
+constexpr Rule example(const char *sample) { return {.sample = sample}; }
 
 // Texts and lists that are asked about are called as the original calls them, with a capital (Prompt, Text, Input, Labels); all other
 // arguments by their names.
@@ -52,156 +54,82 @@ inline constexpr Rule kPrompt = asked("Prompt");
 inline constexpr Rule kText = asked("Text");
 inline constexpr Rule kQuery = prose("Query");
 inline constexpr Rule kInput = asked("Input");
-inline constexpr Rule kTask = {.kind = Kind::Text, .name = "task", .least = 0, .most = kLongestPrompt};
+inline constexpr Rule kTask = free_text(kLongestPrompt).named("task");
 
-inline constexpr Rule kMaxTokens = {.kind = Kind::Integer,
-                                    .name = "max_tokens",
-                                    .least = 1,
-                                    .most = 4096,
-                                    .above = {"max_tokens exceeds system limit"}};
-inline constexpr Rule kSeed = {
-    .kind = Kind::Integer, .name = "seed", .least = 0, .most = INT32_MAX, .below = {"seed must be non-negative"}};
-inline constexpr Rule kAnySeed = {.kind = Kind::Integer, .name = "seed", .least = INT32_MIN, .most = INT32_MAX};
-inline constexpr Rule kTemperature = {.kind = Kind::Real,
-                                      .name = "temperature",
-                                      .least = 0,
-                                      .most = 2,
-                                      .below = {"temperature must be between 0 and 2"},
-                                      .above = {"temperature must be between 0 and 2"}};
-inline constexpr Rule kEosString = {.kind = Kind::Text, .name = "eos_string", .least = 1, .most = 256};
-inline constexpr Rule kModel = {.kind = Kind::Text, .name = "model", .form = Form::Line, .least = 1, .most = 127};
-inline constexpr Rule kModelFile = {.kind = Kind::Text, .form = Form::Line, .least = 1, .most = 255};
+inline constexpr Rule kMaxTokens = integer(1, 4096).named("max_tokens").if_above({"max_tokens exceeds system limit"});
+inline constexpr Rule kSeed = integer(0, INT32_MAX).named("seed").if_below({"seed must be non-negative"});
+inline constexpr Rule kAnySeed = integer(INT32_MIN, INT32_MAX).named("seed");
+inline constexpr Rule kTemperature =
+    real(0, 2).named("temperature").if_outside({"temperature must be between 0 and 2"});
+inline constexpr Rule kEosString = some_text(256).named("eos_string");
+inline constexpr Rule kModel = line(127).named("model");
+inline constexpr Rule kModelFile = line(255);
 
 // An unknown size is not an error, as in the original: the default model answers, and the caller is warned.
 inline constexpr const char *kSizes = "mini small medium large";
-inline constexpr Rule kSize = {.kind = Kind::Text, .name = "size", .least = 0, .most = 32, .sample = "'small'"};
+inline constexpr Rule kSize = free_text(32).named("size").shown_by("'small'");
 
-inline constexpr Rule kSchema = {.kind = Kind::Text,
-                                 .name = "Schema",
-                                 .needed = true,
-                                 .least = 0,
-                                 .most = constraint::kMaxSchemaBytes,
-                                 .null = {"Schema cannot be empty"},
-                                 .sample = "'{}'"};
-inline constexpr Rule kPattern = {.kind = Kind::Text,
-                                  .name = "Pattern",
-                                  .needed = true,
-                                  .least = 1,
-                                  .most = constraint::kMaxPatternBytes,
-                                  .null = {"Pattern cannot be empty"}};
-inline constexpr Rule kChoice = {.kind = Kind::Text,
-                                 .name = "Choice",
-                                 .needed = true,
-                                 .least = 0,
-                                 .most = constraint::kMaxChoiceBytes,
-                                 .null = {"Choices array cannot contain nulls"}};
-inline constexpr Rule kChoices = {.kind = Kind::Texts,
-                                  .name = "Choices array",
-                                  .needed = true,
-                                  .least = 2,
-                                  .most = 1000,
-                                  .distinct = true,
-                                  .element = &kChoice,
-                                  .null = {"Choices cannot be null"},
-                                  .below = {"Choices array must contain at least 2 options"},
-                                  .malformed = {"Choices array cannot contain duplicates"},
-                                  .sample = "ARRAY['a', 'b']",
-                                  .bad_sample = "ARRAY['a', 'b', 'a']"};
+inline constexpr Rule kSchema =
+    free_text(constraint::kMaxSchemaBytes).named("Schema").required({"Schema cannot be empty"}).shown_by("'{}'");
+inline constexpr Rule kPattern =
+    some_text(constraint::kMaxPatternBytes).named("Pattern").required({"Pattern cannot be empty"});
+inline constexpr Rule kChoice =
+    free_text(constraint::kMaxChoiceBytes).named("Choice").required({"Choices array cannot contain nulls"});
+inline constexpr Rule kChoices = list(2, 1000, kChoice)
+                                     .named("Choices array")
+                                     .required({"Choices cannot be null"})
+                                     .if_below({"Choices array must contain at least 2 options"})
+                                     .all_distinct({"Choices array cannot contain duplicates"})
+                                     .shown_by("ARRAY['a', 'b']", "ARRAY['a', 'b', 'a']");
 
-inline constexpr Rule kDocument = {.kind = Kind::Text,
-                                   .name = "Document",
-                                   .needed = true,
-                                   .least = 0,
-                                   .most = kLongestPrompt,
-                                   .null = {"Documents cannot contain null elements"}};
-inline constexpr Rule kDocuments = {.kind = Kind::Texts,
-                                    .name = "Documents array",
-                                    .needed = true,
-                                    .least = 1,
-                                    .most = kMaxDocuments,
-                                    .element = &kDocument,
-                                    .null = {"Documents cannot be null"}};
+inline constexpr Rule kDocument =
+    free_text(kLongestPrompt).named("Document").required({"Documents cannot contain null elements"});
+inline constexpr Rule kDocuments =
+    list(1, kMaxDocuments, kDocument).named("Documents array").required({"Documents cannot be null"});
 // The texts of a batch, as many as an array holds; NULL elements are left out.
-inline constexpr Rule kPrompts = {
-    .kind = Kind::Texts, .name = "Prompts", .needed = true, .least = 0, .most = INT32_MAX, .element = &kPrompt};
-inline constexpr Rule kTexts = {
-    .kind = Kind::Texts, .name = "Texts", .needed = true, .least = 0, .most = INT32_MAX, .element = &kText};
-inline constexpr Rule kTopK = {.kind = Kind::Integer,
-                               .name = "top_k",
-                               .needed = true,
-                               .least = 1,
-                               .most = INT32_MAX,
-                               .null = {"top_k must be greater than 0", sqlstate::kInvalidParameterValue},
-                               .below = {"top_k must be greater than 0"}};
+inline constexpr Rule kPrompts = list(0, INT32_MAX, kPrompt).named("Prompts").required();
+inline constexpr Rule kTexts = list(0, INT32_MAX, kText).named("Texts").required();
+inline constexpr Rule kTopK = integer(1, INT32_MAX)
+                                  .named("top_k")
+                                  .required({"top_k must be greater than 0", sqlstate::kInvalidParameterValue})
+                                  .if_below({"top_k must be greater than 0"});
 
 // Ranking for several queries: NULL and blank queries are skipped, and without documents there is nothing to rank.
-inline constexpr Rule kOneOfQueries = {.kind = Kind::Text, .name = "Query", .least = 0, .most = kLongestPrompt};
-inline constexpr Rule kQueries = {.kind = Kind::Texts,
-                                  .name = "Queries",
-                                  .needed = true,
-                                  .least = 1,
-                                  .most = kMaxDocuments,
-                                  .element = &kOneOfQueries,
-                                  .null = {"Queries cannot be empty", sqlstate::kInvalidParameterValue}};
-inline constexpr Rule kMaybeDocuments = {
-    .kind = Kind::Texts, .name = "Documents array", .least = 0, .most = kMaxDocuments, .element = &kDocument};
+inline constexpr Rule kAnyQuery = free_text(kLongestPrompt).named("Query");
+inline constexpr Rule kQueries = list(1, kMaxDocuments, kAnyQuery)
+                                     .named("Queries")
+                                     .required({"Queries cannot be empty", sqlstate::kInvalidParameterValue});
+inline constexpr Rule kMaybeDocuments = list(0, kMaxDocuments, kDocument).named("Documents array");
 
 // Facts and summaries, with the words of the original.
-inline constexpr Rule kSummarizedText = {.kind = Kind::Text, .name = "Text", .least = 0, .most = INT32_MAX};
-inline constexpr Rule kFactsText = {.kind = Kind::Text, .name = "Text", .least = 0, .most = kLongestPrompt};
+inline constexpr Rule kSummarizedText = free_text(INT32_MAX).named("Text");
+inline constexpr Rule kFactsText = free_text(kLongestPrompt).named("Text");
 inline constexpr Refusal kBadMaxFacts = {"max_facts must be between 1 and 50", sqlstate::kInvalidParameterValue};
-inline constexpr Rule kMaxFacts = {.kind = Kind::Integer,
-                                   .name = "max_facts",
-                                   .needed = true,
-                                   .least = 1,
-                                   .most = 50,
-                                   .null = kBadMaxFacts,
-                                   .below = kBadMaxFacts,
-                                   .above = kBadMaxFacts};
+inline constexpr Rule kMaxFacts = integer(1, 50).named("max_facts").required(kBadMaxFacts).if_outside(kBadMaxFacts);
 inline constexpr Refusal kBadSimilarity = {"similarity_threshold must be between 0.0 and 1.0",
                                            sqlstate::kInvalidParameterValue};
-inline constexpr Rule kSimilarity = {.kind = Kind::Real,
-                                     .name = "similarity_threshold",
-                                     .needed = true,
-                                     .least = 0,
-                                     .most = 1,
-                                     .null = kBadSimilarity,
-                                     .below = kBadSimilarity,
-                                     .above = kBadSimilarity};
+inline constexpr Rule kSimilarity =
+    real(0, 1).named("similarity_threshold").required(kBadSimilarity).if_outside(kBadSimilarity);
 
-inline constexpr Rule kWeight = {
-    .kind = Kind::Integer,
-    .name = "weight",
-    .least = 1,
-    .most = kMaxWeight,
-    .below = {nullptr, nullptr, "A daemon that shall get nothing is drained."},
-    .above = {nullptr, nullptr, "Weights are shares of the requests, relative to each other."}};
-inline constexpr Rule kEndpoint = {.kind = Kind::Text,
-                                   .name = "endpoint",
-                                   .least = 1,
-                                   .most = 255,
-                                   .parse = is_endpoint,
-                                   .sample = "'tcp://127.0.0.1:5999'",
-                                   .bad_sample = "'tcp://169.254.169.254:5999'"};
+inline constexpr Rule kWeight =
+    integer(1, kMaxWeight)
+        .named("weight")
+        .if_below({nullptr, nullptr, "A daemon that shall get nothing is drained."})
+        .if_above({nullptr, nullptr, "Weights are shares of the requests, relative to each other."});
+inline constexpr Rule kEndpoint = some_text(255)
+                                      .named("endpoint")
+                                      .parsed_by(is_endpoint)
+                                      .shown_by("'tcp://127.0.0.1:5999'", "'tcp://169.254.169.254:5999'");
 // An entry that exists: a bad entry can be removed too.
-inline constexpr Rule kEntry = {.kind = Kind::Text, .name = "endpoint", .form = Form::Line, .least = 1, .most = 1023};
+inline constexpr Rule kEntry = line(1023).named("endpoint");
 
-inline constexpr Rule kRowType = {.name = "row_type", .needed = true, .sample = "'public.steadytext_config'::regtype"};
+inline constexpr Rule kRowType = example("'public.steadytext_config'::regtype").named("row_type").required();
 // Settings: files, texts, lists, and settings with a limit in shared memory.
 inline constexpr Rule kPath = {.kind = Kind::Text, .form = Form::Line, .least = 0, .most = 1023};
 inline constexpr Rule kFallbackText = free_text(8191);
-inline constexpr Rule kDaemons = {.kind = Kind::Text,
-                                  .least = 0,
-                                  .most = INT32_MAX,
-                                  .parse = check_daemon_list,
-                                  .sample = "''",
-                                  .bad_sample = "'tcp://0.0.0.0:5999'"};
-inline constexpr Rule kListenAddress = {.kind = Kind::Text,
-                                        .least = 0,
-                                        .most = 63,
-                                        .parse = is_listen_address,
-                                        .sample = "'off'",
-                                        .bad_sample = "'localhost:80'"};
+inline constexpr Rule kDaemons =
+    free_text(INT32_MAX).parsed_by(check_daemon_list).shown_by("''", "'tcp://0.0.0.0:5999'");
+inline constexpr Rule kListenAddress = free_text(63).parsed_by(is_listen_address).shown_by("'off'", "'localhost:80'");
 // What it may say: src/core/conninfo.hpp.
 inline constexpr Rule kConninfo = {.kind = Kind::Text, .form = Form::Line, .least = 0, .most = 1023};
 inline constexpr Rule kMaxRequests = integer(1, 4096);

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 namespace steadytext::core {
 
@@ -70,6 +71,30 @@ struct Rule {
     Refusal null{}, below{}, above{}, malformed{};
     const char *sample = nullptr;  // SQL for a good value, and for a bad value: t/027_parameters.sql tries both
     const char *bad_sample = nullptr;
+
+    // The same rule, with other words or one more condition.
+    template <class Member>
+    [[nodiscard]] constexpr Rule with(Member Rule::*member, std::type_identity_t<Member> value) const {
+        Rule rule = *this;
+        rule.*member = value;
+        return rule;
+    }
+    [[nodiscard]] constexpr Rule named(const char *other) const { return with(&Rule::name, other); }
+    [[nodiscard]] constexpr Rule required() const { return with(&Rule::needed, true); }
+    [[nodiscard]] constexpr Rule required(Refusal refusal) const { return required().with(&Rule::null, refusal); }
+    [[nodiscard]] constexpr Rule if_below(Refusal refusal) const { return with(&Rule::below, refusal); }
+    [[nodiscard]] constexpr Rule if_above(Refusal refusal) const { return with(&Rule::above, refusal); }
+    [[nodiscard]] constexpr Rule if_outside(Refusal refusal) const { return if_below(refusal).if_above(refusal); }
+    [[nodiscard]] constexpr Rule if_malformed(Refusal refusal) const { return with(&Rule::malformed, refusal); }
+    [[nodiscard]] constexpr Rule parsed_by(bool (*parser)(std::string_view text, Problem &problem)) const {
+        return with(&Rule::parse, parser);
+    }
+    [[nodiscard]] constexpr Rule all_distinct(Refusal refusal) const {
+        return with(&Rule::distinct, true).if_malformed(refusal);
+    }
+    [[nodiscard]] constexpr Rule shown_by(const char *good, const char *bad = nullptr) const {
+        return with(&Rule::sample, good).with(&Rule::bad_sample, bad);
+    }
 };
 
 // An argument, option or setting.

@@ -2,11 +2,10 @@
 // far each batch is. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
-#include "src/core/clock.hpp"
 #include "src/pg/administrator.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/text.hpp"
-#include "src/pg/time.hpp"
 #include "src/pg/vector.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/batch.hpp"
@@ -49,11 +48,11 @@ struct Output {
 
 void put(void *context, const BatchRow &row) {
     const auto &[result, batch, answer] = *static_cast<const Output *>(context);
-    const Datum values[] = {batch.texts[row.index], row.is_null ? static_cast<Datum>(0) : answer(row.answer),
-                            BoolGetDatum(row.cached), Int32GetDatum(row.took_ms)};
-    const bool is_unasked = batch.nulls[row.index];
-    const bool nulls[] = {is_unasked, row.is_null, is_unasked, is_unasked};
-    tuplestore_putvalues(result->setResult, result->setDesc, const_cast<Datum *>(values), const_cast<bool *>(nulls));
+    const bool is_asked = !batch.nulls[row.index];
+    pg::put_row(result, {{batch.texts[row.index], is_asked},
+                         row.is_null ? pg::null_column() : answer(row.answer),
+                         {BoolGetDatum(row.cached), is_asked},
+                         {Int32GetDatum(row.took_ms), is_asked}});
 }
 
 Datum vector_of(std::string_view bytes) {
@@ -115,15 +114,12 @@ STEADYTEXT_FUNCTION(steadytext_progress) {
         if (pid == 0 ||
             (!sees_all && !is_ours && !has_privs_of_role(GetUserId(), row.role.load(std::memory_order_relaxed))))
             continue;
-        Datum values[] = {Int32GetDatum(pid),
-                          CStringGetTextDatum(shmem::name_of(row.kind.load(std::memory_order_relaxed))),
-                          Int64GetDatum(row.total.load(std::memory_order_relaxed)),
-                          Int64GetDatum(row.done.load(std::memory_order_relaxed)),
-                          Int64GetDatum(row.cached.load(std::memory_order_relaxed)),
-                          Int64GetDatum(row.failed.load(std::memory_order_relaxed)),
-                          TimestampTzGetDatum(pg::timestamp_of(row.started_us.load(std::memory_order_relaxed)))};
-        bool nulls[std::size(values)] = {};
-        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+        pg::put_row(result, {Int32GetDatum(pid), pg::words(shmem::name_of(row.kind.load(std::memory_order_relaxed))),
+                             pg::number(row.total.load(std::memory_order_relaxed)),
+                             pg::number(row.done.load(std::memory_order_relaxed)),
+                             pg::number(row.cached.load(std::memory_order_relaxed)),
+                             pg::number(row.failed.load(std::memory_order_relaxed)),
+                             TimestampTzGetDatum(pg::timestamp_of(row.started_us.load(std::memory_order_relaxed)))});
     }
     return static_cast<Datum>(0);
 }

@@ -6,10 +6,10 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/pg/cache_lock.hpp"
 #include "src/pg/once.hpp"
 #include "src/pg/own_table.hpp"
-#include "src/pg/time.hpp"
 #include "src/pg/wait.hpp"
 #include "src/session/answer_cache.hpp"
 #include "src/session/cache_clears.hpp"
@@ -151,15 +151,13 @@ STEADYTEXT_FUNCTION(steadytext_frecency_status) {
     const shmem::DatabaseRow &row = *mine;
     const std::int64_t refreshed_us = row.refreshed_us.load();
     const std::int64_t lag_us = core::monotonic_us() - refreshed_us;
-    Datum values[6] = {TimestampTzGetDatum(GetCurrentTimestamp() - lag_us),
-                       Float8GetDatum(static_cast<double>(lag_us) / 1e6),
-                       Float8GetDatum(static_cast<double>(row.refresh_took_us.load()) / 1e3),
-                       Int64GetDatum(row.rows_refreshed.load()),
-                       Int64GetDatum(static_cast<int64>(row.hits() - row.hits_refreshed.load())),
-                       Int32GetDatum(static_cast<int32>(row.pending_writes.load()))};
-    const bool never = row.refresh_took_us.load() == 0;
-    bool nulls[6] = {never, never, never, never, false, false};
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    const bool is_known = row.refresh_took_us.load() != 0;
+    pg::put_row(result, {{TimestampTzGetDatum(GetCurrentTimestamp() - lag_us), is_known},
+                         {Float8GetDatum(static_cast<double>(lag_us) / 1e6), is_known},
+                         {Float8GetDatum(static_cast<double>(row.refresh_took_us.load()) / 1e3), is_known},
+                         {Int64GetDatum(row.rows_refreshed.load()), is_known},
+                         pg::number(static_cast<std::int64_t>(row.hits() - row.hits_refreshed.load())),
+                         Int32GetDatum(static_cast<int32>(row.pending_writes.load()))});
     return static_cast<Datum>(0);
 }
 

@@ -7,8 +7,7 @@
 #include "src/core/endpoint.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/shown_text.hpp"
-#include "src/pg/time.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/pg/wait.hpp"
 #include "src/session/audit.hpp"
 #include "shmem/segment.hpp"
@@ -142,11 +141,13 @@ void report_daemons(FunctionCallInfo fcinfo, void (*put)(ReturnSetInfo *, const 
 }
 
 void put_status(ReturnSetInfo *result, const Report &report) {
-    bool nulls[5] = {};
-    nulls[2] = report.endpoint == nullptr;
-    const Datum values[5] = {pg::shown_text(report.id), report.status(), pg::shown_text(report.endpoint_text()),
-                             report.heartbeat(nulls[3]), report.uptime()};
-    tuplestore_putvalues(result->setResult, result->setDesc, const_cast<Datum *>(values), nulls);
+    bool has_no_heartbeat = false;
+    const Datum heartbeat = report.heartbeat(has_no_heartbeat);
+    pg::put_row(result, {pg::shown_text(report.id),
+                         report.status(),
+                         {pg::shown_text(report.endpoint_text()), report.endpoint != nullptr},
+                         {heartbeat, !has_no_heartbeat},
+                         report.uptime()});
 }
 
 // The names of models that the daemon told, as a text[]; null if it told none.
@@ -166,26 +167,27 @@ void put_health(ReturnSetInfo *result, const Report &report) {
     static const shmem::DaemonRow nobody;
     const shmem::DaemonRow &row = report.row != nullptr ? *report.row : nobody;
     const std::uint64_t answered = row.answered.load();
-    bool nulls[12] = {};
-    Datum values[12];
-    values[0] = pg::shown_text(report.id);
-    values[1] = pg::shown_text(report.endpoint_text());  // the original's column is not null
-    values[2] = report.heartbeat(nulls[2]);
-    values[3] = report.uptime();
-    values[4] = report.status();
-    const char *version = report.identity == nullptr ? "" : report.identity->version;
-    nulls[5] = version[0] == '\0';
-    values[5] = pg::shown_text(version);
-    values[6] = model_names(report.identity == nullptr ? "" : report.identity->models, nulls[6]);
-    const std::uint64_t resident_mb = row.resident_bytes.load() >> 20;
-    nulls[7] = resident_mb == 0;  // most daemons do not tell
-    values[7] = Int32GetDatum(static_cast<int32>(std::min<std::uint64_t>(resident_mb, INT_MAX)));
-    values[8] = Int32GetDatum(static_cast<int32>(row.connections.load()));
-    values[9] = Int64GetDatum(static_cast<std::int64_t>(row.requests.load()));
-    values[10] = Int32GetDatum(static_cast<int32>(std::min<std::uint64_t>(row.failures.load(), INT_MAX)));
-    nulls[11] = answered == 0;
-    values[11] = Int32GetDatum(answered == 0 ? 0 : static_cast<int32>(row.answered_us.load() / answered / 1000));
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    const std::uint64_t resident_mb = row.resident_bytes.load() >> 20;  // most daemons do not tell
+    bool has_no_heartbeat = false, has_no_models = false;
+    const Datum heartbeat = report.heartbeat(has_no_heartbeat);
+    const Datum models = model_names(report.identity == nullptr ? "" : report.identity->models, has_no_models);
+    const auto count = [](std::uint64_t value) {
+        return Int32GetDatum(static_cast<int32>(std::min<std::uint64_t>(value, INT_MAX)));
+    };
+    pg::put_row(result,
+                {pg::shown_text(report.id),
+                 pg::shown_text(report.endpoint_text()),  // the original's is not null
+                 {heartbeat, !has_no_heartbeat},
+                 report.uptime(),
+                 report.status(),
+                 pg::shown(report.identity == nullptr ? "" : report.identity->version),
+                 {models, !has_no_models},
+                 {count(resident_mb), resident_mb != 0},
+                 Int32GetDatum(static_cast<int32>(row.connections.load())),
+                 pg::number(row.requests.load()),
+                 count(row.failures.load()),
+                 {Int32GetDatum(answered == 0 ? 0 : static_cast<int32>(row.answered_us.load() / answered / 1000)),
+                  answered != 0}});
 }
 
 }  // namespace

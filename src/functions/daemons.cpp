@@ -2,11 +2,9 @@
 // memory. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/core/clock.hpp"
-#include "src/core/endpoint.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/shown_text.hpp"
-#include "src/pg/time.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
 #include "shmem/segment.hpp"
@@ -33,62 +31,36 @@ const char *name_of(shmem::DaemonKind kind) {
     return "unknown";
 }
 
-// A row of the view, column by column in the view's order.
-class Line {
-public:
-    void text(const char *value) {
-        nulls_[column_] = value[0] == '\0';
-        values_[column_] = nulls_[column_] ? static_cast<Datum>(0) : pg::shown_text(value);
-        column_++;
-    }
-    void number(std::int64_t value) { values_[column_++] = Int64GetDatum(value); }
-    void milliseconds(double us, bool known) {
-        nulls_[column_] = !known;
-        values_[column_++] = Float8GetDatum(us / 1000);
-    }
-    void time(std::int64_t unix_us) {
-        nulls_[column_] = unix_us == 0;
-        values_[column_++] = TimestampTzGetDatum(pg::timestamp_of(unix_us));
-    }
-    void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
-
-private:
-    static constexpr int kColumns = 16;
-    Datum values_[kColumns] = {};
-    bool nulls_[kColumns] = {};
-    int column_ = 0;
-};
-
 void put_daemon(ReturnSetInfo *result, const shmem::DaemonRow &row, const shmem::DaemonIdentity &identity) {
     const std::int64_t now_us = core::monotonic_us();
     const core::BreakerState breaker = row.breaker.state(guc::breaker_settings(), now_us);
     const std::uint32_t in_flight = row.in_flight.load();
     const std::uint64_t answered = row.answered.load();
-    Line line;
-    line.text(identity.endpoint);
-    line.text(name_of(identity.kind));
-    line.number(identity.weight);
+    const auto mean_us =
+        static_cast<double>(row.answered_us.load()) / static_cast<double>(std::max<std::uint64_t>(answered, 1));
     const bool rests = row.rests();
-    line.text(shmem::name_of(rests ? DaemonState::Draining : row.state.load()));
-    line.text(core::name_of(breaker));
-    const bool is_by_hand = breaker == core::BreakerState::Open && identity.reason[0] == '\0';
-    line.text(rests        ? "rests: its circuit breaker opened again and again"
-              : is_by_hand ? "its circuit breaker was opened by steadytext_daemon_trip()"
-                           : identity.reason);
-    const std::int64_t until_us =
-        breaker == core::BreakerState::Open ? row.breaker.open_until_us() : row.busy_until_us.load();
-    line.time(breaker == core::BreakerState::Open || until_us > now_us ? core::unix_us() + until_us - now_us : 0);
-    line.number(in_flight);
-    line.number(std::min(in_flight, row.connections.load()));
-    line.number(static_cast<std::int64_t>(row.requests.load()));
-    line.number(static_cast<std::int64_t>(row.failures.load()));
-    line.number(static_cast<std::int64_t>(row.late_replies.load()));
-    line.milliseconds(answered == 0 ? 0 : static_cast<double>(row.answered_us.load()) / static_cast<double>(answered),
-                      answered > 0);
-    line.milliseconds(static_cast<double>(row.latencies.percentile_us(0.99)), answered > 0);
-    line.time(row.last_ok_unix_us.load());
-    line.text(identity.fingerprint);
-    line.put(result);
+    const bool is_open = breaker == core::BreakerState::Open;
+    const std::int64_t until_us = is_open ? row.breaker.open_until_us() : row.busy_until_us.load();
+    const char *reason = rests ? "rests: its circuit breaker opened again and again"
+                         : is_open && identity.reason[0] == '\0'
+                             ? "its circuit breaker was opened by steadytext_daemon_trip()"
+                             : identity.reason;
+    pg::put_row(result, {pg::shown(identity.endpoint),
+                         pg::shown(name_of(identity.kind)),
+                         pg::number(std::int64_t{identity.weight}),
+                         pg::shown(shmem::name_of(rests ? DaemonState::Draining : row.state.load())),
+                         pg::shown(core::name_of(breaker)),
+                         pg::shown(reason),
+                         pg::time(is_open || until_us > now_us ? core::unix_us() + until_us - now_us : 0),
+                         pg::number(std::int64_t{in_flight}),
+                         pg::number(std::int64_t{std::min(in_flight, row.connections.load())}),
+                         pg::number(row.requests.load()),
+                         pg::number(row.failures.load()),
+                         pg::number(row.late_replies.load()),
+                         {Float8GetDatum(mean_us / 1000), answered > 0},
+                         {Float8GetDatum(static_cast<double>(row.latencies.percentile_us(0.99)) / 1000), answered > 0},
+                         pg::time(row.last_ok_unix_us.load()),
+                         pg::shown(identity.fingerprint)});
 }
 
 shmem::DaemonRow &row_of(Datum endpoint_datum) {

@@ -3,7 +3,7 @@
 #include "src/core/json_text.hpp"
 #include "src/core/near_duplicates.hpp"
 #include "src/core/prose.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/written.hpp"
 #include "src/pg/interrupts.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/pg/text.hpp"
@@ -26,15 +26,9 @@ using Texts = std::span<const std::string_view>;
 // ---- extract --------------------------------------------------------------------------------------------------------
 
 Datum facts_datum(Texts facts) {
-    static std::string *json = new std::string;
-    pg::guarded([&](core::Problem &) {
-        json->clear();
-        core::JsonObject object(*json, core::Escape::Utf8);
-        object.add("facts", facts);
-        object.close();
-        return true;
-    });
-    return JsonbPGetDatum(session::parsed(*json));
+    const std::string_view json =
+        pg::written_json(core::Escape::Utf8, [&](core::JsonObject &object) { object.add("facts", facts); });
+    return JsonbPGetDatum(session::parsed(json));
 }
 
 // The sentences, where no model is asked.

@@ -2,7 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/jsonb.hpp"
-#include "src/pg/text.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/functions/ahead_generation.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/generation_stream.hpp"
@@ -149,24 +149,10 @@ void read_options(Jsonb *options, GenerationRequest &request) {
 
 // ---- the row of steadytext_generate_ex -----------------------------------------------------------------------------
 
-// Fills the columns in order. An unknown value (an empty text, a negative number) becomes NULL.
-class Row {
-public:
-    void add(std::string_view text) {
-        text.empty() ? add_null() : add_datum(pg::text_datum(pg::fitted_to_encoding(text)));
-    }
-    void add(int number) { number < 0 ? add_null() : add_datum(Int32GetDatum(number)); }
-    void add(double number) { number < 0 ? add_null() : add_datum(Float8GetDatum(number)); }
-    void add(bool truth) { add_datum(BoolGetDatum(truth)); }
-    void add_null() { nulls_[count_++] = true; }
-    void add_datum(Datum value) { values_[count_++] = value; }
-    void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
-
-private:
-    Datum values_[14] = {};
-    bool nulls_[14] = {};
-    int count_ = 0;
-};
+// An unknown value is an empty text or a negative number.
+pg::Column known(std::string_view text) { return pg::shown(text); }
+pg::Column known(int number) { return {Int32GetDatum(number), number >= 0}; }
+pg::Column known(double number) { return {Float8GetDatum(number), number >= 0}; }
 
 }  // namespace
 
@@ -212,21 +198,11 @@ STEADYTEXT_FUNCTION(steadytext_generate_ex) {
     Generation generation;
     session::generate(request, generation);
     warn_of_unknown_size(request.size);
-    Row row;
-    generation.is_null ? row.add_null() : row.add_datum(pg::text_datum(generation.text));
-    row.add(std::string_view(generation.cache_key));
-    row.add(generation.model);
-    row.add(generation.fingerprint);
-    row.add(generation.daemon);
-    row.add(generation.prompt_tokens);
-    row.add(generation.completion_tokens);
-    row.add(generation.finish_reason);
-    row.add(generation.cached);
-    row.add(generation.degraded);
-    row.add(generation.queue_ms);
-    row.add(generation.engine_ms);
-    row.add(generation.total_ms);
-    row.add(generation.reasoning);
-    row.put(result);
+    pg::put_row(result,
+                {generation.is_null ? pg::null_column() : pg::text_datum(generation.text), known(generation.cache_key),
+                 known(generation.model), known(generation.fingerprint), known(generation.daemon),
+                 known(generation.prompt_tokens), known(generation.completion_tokens), known(generation.finish_reason),
+                 BoolGetDatum(generation.cached), BoolGetDatum(generation.degraded), known(generation.queue_ms),
+                 known(generation.engine_ms), known(generation.total_ms), known(generation.reasoning)});
     return static_cast<Datum>(0);
 }

@@ -7,9 +7,8 @@
 #include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
-#include "src/pg/shown_text.hpp"
-#include "src/pg/time.hpp"
+#include "src/pg/written.hpp"
+#include "src/pg/result_row.hpp"
 #include "shmem/segment.hpp"
 #include "src/session/keeper_call.hpp"
 
@@ -39,25 +38,11 @@ constexpr std::int64_t kWaitingLongUs = 5'000'000;
 constexpr std::int64_t kHubAwayUs = 60'000'000;
 constexpr double kCrowded = 0.8;
 
-// A row under construction; the buffer outlives every error.
-std::string &buffer() {
-    static auto *json = new std::string;
-    return *json;
-}
-
 template <class Body>
 void put(ReturnSetInfo *result, const char *component, Status status, Body &&details) {
-    pg::guarded([&](core::Problem &) {
-        buffer().clear();
-        JsonObject object(buffer(), core::Escape::Utf8);
-        details(object);
-        object.close();
-        return true;
-    });
-    Datum values[3] = {CStringGetTextDatum(component), CStringGetTextDatum(kStatusNames[static_cast<int>(status)]),
-                       DirectFunctionCall1(jsonb_in, CStringGetDatum(pg::shown_cstring(buffer())))};
-    bool nulls[3] = {};
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    const std::string_view json = pg::written_json(core::Escape::Utf8, details);
+    pg::put_row(result, {pg::words(component), pg::words(kStatusNames[static_cast<int>(status)]),
+                         DirectFunctionCall1(jsonb_in, CStringGetDatum(pg::shown_cstring(json)))});
 }
 
 // The time in a form that PostgreSQL reads; empty for 0.

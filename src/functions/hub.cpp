@@ -18,7 +18,6 @@
 #include "src/pg/boundary.hpp"
 #include "src/pg/caught.hpp"
 #include "src/pg/text.hpp"
-#include "src/pg/time.hpp"
 #include "src/session/cache_clears.hpp"
 #include "src/session/cache_scope.hpp"
 #include "src/session/keeper_call.hpp"

@@ -4,7 +4,7 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/time.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
@@ -17,9 +17,7 @@ namespace {
 
 using namespace steadytext;
 
-Datum count_of(shmem::Counter counter) {
-    return Int64GetDatum(static_cast<std::int64_t>(shmem::segment().counters->sum(counter)));
-}
+pg::Column count_of(shmem::Counter counter) { return pg::number(shmem::segment().counters->sum(counter)); }
 
 }  // namespace
 
@@ -30,14 +28,9 @@ STEADYTEXT_FUNCTION(steadytext_hub_nodes) {
     for (std::uint32_t i = 0; i < count; i++) {
         const shmem::HubNodes::Node &node = nodes[i];
         // Half of the number tells nodes apart. Who knows the whole number could send in the node's place.
-        Datum values[] = {CStringGetTextDatum(psprintf("%08" PRIx64, node.who.node >> 32)),
-                          ObjectIdGetDatum(node.who.role),
-                          Int64GetDatum(static_cast<std::int64_t>(node.batch)),
-                          TimestampTzGetDatum(pg::timestamp_of(node.seen_us)),
-                          Int64GetDatum(static_cast<std::int64_t>(node.taken)),
-                          Int64GetDatum(static_cast<std::int64_t>(node.refused))};
-        bool nulls[6] = {};
-        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+        pg::put_row(result, {pg::words(psprintf("%08" PRIx64, node.who.node >> 32)), ObjectIdGetDatum(node.who.role),
+                             pg::number(node.batch), TimestampTzGetDatum(pg::timestamp_of(node.seen_us)),
+                             pg::number(node.taken), pg::number(node.refused)});
     }
     return static_cast<Datum>(0);
 }
@@ -50,22 +43,15 @@ STEADYTEXT_FUNCTION(steadytext_hub_status) {
     const std::int64_t answered_us = row == nullptr ? 0 : row->hub_answered_us.load();
     const std::int64_t away_since_us = row == nullptr ? 0 : row->hub_away_since_us.load();
     const std::uint32_t sqlstate = row == nullptr ? 0 : row->hub_sqlstate.load();
-    Datum values[] = {
-        BoolGetDatum(guc::has_hub()),
-        BoolGetDatum(row != nullptr && row->hub_connected.load()),
-        TimestampTzGetDatum(pg::timestamp_of(core::unix_us() + answered_us - now_us)),
-        Float8GetDatum(static_cast<double>(now_us - away_since_us) / 1e6),
-        CStringGetTextDatum(sqlstate == 0 ? "" : unpack_sql_state(static_cast<int>(sqlstate))),
-        Int32GetDatum(row == nullptr ? 0 : static_cast<std::int32_t>(row->pending_writes.load())),
-        count_of(Counter::HubSent),
-        count_of(Counter::HubRefused),
-        count_of(Counter::HubRetries),
-        count_of(Counter::CacheWritesDropped),
-    };
-    bool nulls[10] = {};
-    nulls[2] = answered_us == 0;
-    nulls[3] = away_since_us == 0;
-    nulls[4] = sqlstate == 0;
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    pg::put_row(result, {BoolGetDatum(guc::has_hub()),
+                         BoolGetDatum(row != nullptr && row->hub_connected.load()),
+                         pg::time(answered_us == 0 ? 0 : core::unix_us() + answered_us - now_us),
+                         {Float8GetDatum(static_cast<double>(now_us - away_since_us) / 1e6), away_since_us != 0},
+                         pg::words(sqlstate == 0 ? nullptr : unpack_sql_state(static_cast<int>(sqlstate))),
+                         Int32GetDatum(row == nullptr ? 0 : static_cast<std::int32_t>(row->pending_writes.load())),
+                         count_of(Counter::HubSent),
+                         count_of(Counter::HubRefused),
+                         count_of(Counter::HubRetries),
+                         count_of(Counter::CacheWritesDropped)});
     return static_cast<Datum>(0);
 }

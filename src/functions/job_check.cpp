@@ -149,10 +149,7 @@ void require_form(const session::CheckedForm &form) {
     last_kind = session::AnswerForm::Kind::Free;
     if (form.text.empty() || form.text.size() > kMaxKept)
         return;
-    pg::guarded([&](core::Problem &) {
-        last->assign(form.text);
-        return true;
-    });
+    pg::guarded([&] { last->assign(form.text); });
     last_kind = form.kind;
 }
 

@@ -4,9 +4,8 @@
 #include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
-#include "src/pg/shown_text.hpp"
-#include "src/pg/time.hpp"
+#include "src/pg/written.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/session/audit.hpp"
 #include "shmem/metrics.hpp"
 #include "shmem/answer_counts.hpp"
@@ -28,28 +27,16 @@ using namespace steadytext;
 std::vector<shmem::MetricSample> &gather() {
     static auto *samples = new std::vector<shmem::MetricSample>;
     const shmem::Segment &segment = shmem::segment();
-    pg::guarded([&](core::Problem &) {
-        *samples = shmem::gather_metrics(segment, guc::breaker_settings());
-        return true;
-    });
+    pg::guarded([&] { *samples = shmem::gather_metrics(segment, guc::breaker_settings()); });
     return *samples;
 }
 
 Datum labels_of(const shmem::MetricSample &sample) {
-    static std::string *json = new std::string;
-    pg::guarded([&](core::Problem &) {
-        json->clear();
-        core::JsonObject object(*json, core::Escape::Utf8);
+    const std::string_view json = pg::written_json(core::Escape::Utf8, [&](core::JsonObject &object) {
         for (const auto &[name, value] : sample.labels)
             object.add(name, value);
-        object.close();
-        return true;
     });
-    return DirectFunctionCall1(jsonb_in, CStringGetDatum(pg::shown_cstring(*json)));
-}
-
-void put(ReturnSetInfo *result, Datum *values, bool *nulls) {
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    return DirectFunctionCall1(jsonb_in, CStringGetDatum(pg::shown_cstring(json)));
 }
 
 // Latest first, and at most as many as documented (kShown).
@@ -64,55 +51,38 @@ std::size_t latest_calls(shmem::RecentCall *calls) {
 
 void put_statement(ReturnSetInfo *result, const shmem::StatementStats::Entry &entry) {
     const shmem::StatementCounts &counts = entry.counts;
-    const auto milliseconds = [](double us) { return Float8GetDatum(us / 1000); };
-    const auto number = [](std::uint64_t value) { return Int64GetDatum(static_cast<std::int64_t>(value)); };
-    Datum values[] = {
-        ObjectIdGetDatum(entry.key.role),
-        ObjectIdGetDatum(entry.key.database),
-        number(entry.key.query_id),
-        pg::shown_text(entry.key.model),
-        CStringGetTextDatum(shmem::name_of(entry.key.kind)),
-        number(counts.calls),
-        number(counts.hits),
-        number(counts.failures),
-        number(counts.limited),
-        milliseconds(static_cast<double>(counts.total_us)),
-        milliseconds(static_cast<double>(counts.min_us)),
-        milliseconds(static_cast<double>(counts.max_us)),
-        milliseconds(static_cast<double>(counts.total_us) /
-                     static_cast<double>(std::max<std::uint64_t>(counts.calls, 1))),
-        number(counts.prompt_tokens),
-        number(counts.completion_tokens),
-        number(counts.saved_tokens),
-    };
-    bool nulls[std::size(values)] = {};
-    nulls[2] = entry.key.query_id == 0;
-    nulls[3] = entry.key.model[0] == '\0';
-    put(result, values, nulls);
+    const auto total_us = static_cast<double>(counts.total_us);
+    pg::put_row(result, {ObjectIdGetDatum(entry.key.role),
+                         ObjectIdGetDatum(entry.key.database),
+                         {Int64GetDatum(static_cast<std::int64_t>(entry.key.query_id)), entry.key.query_id != 0},
+                         pg::shown(entry.key.model),
+                         pg::words(shmem::name_of(entry.key.kind)),
+                         pg::number(counts.calls),
+                         pg::number(counts.hits),
+                         pg::number(counts.failures),
+                         pg::number(counts.limited),
+                         pg::milliseconds(total_us),
+                         pg::milliseconds(static_cast<double>(counts.min_us)),
+                         pg::milliseconds(static_cast<double>(counts.max_us)),
+                         pg::milliseconds(total_us / static_cast<double>(std::max<std::uint64_t>(counts.calls, 1))),
+                         pg::number(counts.prompt_tokens),
+                         pg::number(counts.completion_tokens),
+                         pg::number(counts.saved_tokens)});
 }
 
 }  // namespace
 
 STEADYTEXT_FUNCTION(steadytext_metrics) {
     ReturnSetInfo *result = pg::materialize(fcinfo);
-    for (const shmem::MetricSample &sample : gather()) {
-        Datum values[] = {CStringGetTextDatum(psprintf("steadytext_%s%s", sample.family->name, sample.suffix)),
-                          labels_of(sample), Float8GetDatum(sample.value)};
-        bool nulls[std::size(values)] = {};
-        put(result, values, nulls);
-    }
+    for (const shmem::MetricSample &sample : gather())
+        pg::put_row(result, {pg::words(psprintf("steadytext_%s%s", sample.family->name, sample.suffix)),
+                             labels_of(sample), Float8GetDatum(sample.value)});
     return static_cast<Datum>(0);
 }
 
 STEADYTEXT_FUNCTION(steadytext_prometheus) {
-    static std::string *exposition = new std::string;
     const std::vector<shmem::MetricSample> &samples = gather();
-    pg::guarded([&](core::Problem &) {
-        exposition->clear();
-        shmem::write_prometheus(samples, *exposition);
-        return true;
-    });
-    return pg::shown_text(*exposition);
+    return pg::shown_text(pg::written([&](std::string &out) { shmem::write_prometheus(samples, out); }));
 }
 
 STEADYTEXT_FUNCTION(steadytext_response_times) {
@@ -122,11 +92,9 @@ STEADYTEXT_FUNCTION(steadytext_response_times) {
     const std::int64_t since_1970_us = core::unix_us() - core::monotonic_us();
     for (std::size_t i = 0; i < count; i++) {
         const shmem::RecentCall &call = calls[i];
-        Datum values[] = {TimestampTzGetDatum(pg::timestamp_of(call.finished_us + since_1970_us)),
-                          CStringGetTextDatum(shmem::name_of(call.kind)),
-                          Float8GetDatum(static_cast<double>(call.took_us) / 1000), BoolGetDatum(call.success)};
-        bool nulls[std::size(values)] = {};
-        put(result, values, nulls);
+        pg::put_row(result, {TimestampTzGetDatum(pg::timestamp_of(call.finished_us + since_1970_us)),
+                             pg::words(shmem::name_of(call.kind)), pg::milliseconds(static_cast<double>(call.took_us)),
+                             BoolGetDatum(call.success)});
     }
     return static_cast<Datum>(0);
 }

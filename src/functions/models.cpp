@@ -1,7 +1,7 @@
 // steadytext_models(): the models that the daemons serve, with their fingerprints. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/shown_text.hpp"
+#include "src/pg/result_row.hpp"
 #include "shmem/segment.hpp"
 
 namespace {
@@ -28,14 +28,12 @@ STEADYTEXT_FUNCTION(steadytext_models) {
     const std::uint32_t count = segment.daemons->models.load(models);
     for (std::uint32_t i = 0; i < count; i++) {
         const shmem::Model &model = models[i];
-        Datum values[6] = {CStringGetTextDatum(role_name(model.role)),
-                           pg::shown_text(model.name),
-                           pg::shown_text(model.fingerprint),
-                           Int32GetDatum(model.dimensions),
-                           BoolGetDatum(model.is_default),
-                           BoolGetDatum(model.served)};
-        bool nulls[6] = {false, model.name[0] == '\0', false, model.dimensions == 0, false, false};
-        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+        pg::put_row(result, {pg::words(role_name(model.role)),
+                             pg::shown(model.name),
+                             pg::shown_text(model.fingerprint),
+                             {Int32GetDatum(model.dimensions), model.dimensions != 0},
+                             BoolGetDatum(model.is_default),
+                             BoolGetDatum(model.served)});
     }
     return static_cast<Datum>(0);
 }

@@ -8,7 +8,7 @@
 #include "src/core/operator_rules.hpp"
 #include "src/functions/ahead_generation.hpp"
 #include "src/functions/calls.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/written.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/pg/text.hpp"
 #include "src/pg/text_array.hpp"
@@ -96,9 +96,8 @@ struct Verdicts {
 };
 
 Verdicts verdicts_on(std::span<const TextArgument> labels) {
-    static std::string *schema = new std::string;
     std::size_t bytes = 8;
-    pg::guarded([&](core::Problem &) {
+    const std::string_view schema = pg::written([&](std::string &text) {
         std::string properties, required;
         for (const TextArgument &label : labels) {
             std::string name;
@@ -107,15 +106,14 @@ Verdicts verdicts_on(std::span<const TextArgument> labels) {
             required.append(required.empty() ? "" : ", ").append(name);
             bytes += name.size() + sizeof(": false, ");
         }
-        schema->assign(R"({"type": "object", "properties": {)")
+        text.assign(R"({"type": "object", "properties": {)")
             .append(properties)
             .append(R"(}, "required": [)")
             .append(required)
             .append(R"(], "additionalProperties": false})");
-        return true;
     });
     // A token is a byte at least.
-    return {pg::copy_text(*schema),
+    return {pg::copy_text(schema),
             std::min<std::int64_t>(static_cast<std::int64_t>(bytes), core::rules::kMaxTokens.most)};
 }
 

@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 
@@ -12,8 +13,7 @@ using core::Fault;
 using core::Kind;
 using core::Parameter;
 
-// ---- rows
-// ----------------------------------------------------------------------------------------------------------------
+// ---- rows ----------------------------------------------------------------------------------------------------------
 
 const char *name_of(Kind kind) {
     constexpr const char *kNames[] = {"any", "flag", "integer", "real", "text", "texts", "interval", "options"};
@@ -29,55 +29,38 @@ bool has_bounds(const core::Rule &rule) {
     return rule.kind != Kind::Any && rule.kind != Kind::Flag && rule.kind != Kind::Options;
 }
 
-// A row of _steadytext.parameters(), column by column.
-class Line {
-public:
-    void text(const char *value) { value == nullptr ? null() : add(CStringGetTextDatum(value)); }
-    void truth(bool value) { add(BoolGetDatum(value)); }
-    void number(std::int64_t value, bool known) { known ? add(Int64GetDatum(value)) : null(); }
-    void put(ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
+// SQLSTATE and message of a fault, with a space between.
+pg::Column fault_column(const Parameter &row, Fault fault, bool is_possible) {
+    if (!is_possible)
+        return pg::null_column();
+    core::Problem problem;
+    (void)core::refuse(row.rule, row.shown(), fault, static_cast<std::size_t>(guc::max_prompt_bytes), problem);
+    return pg::words(psprintf("%s %s", problem.sqlstate, problem.message));
+}
 
-    // SQLSTATE and message of a fault, with a space between.
-    void fault(const Parameter &row, Fault fault, bool possible) {
-        if (!possible)
-            return null();
-        core::Problem problem;
-        (void)core::refuse(row.rule, row.shown(), fault, static_cast<std::size_t>(guc::max_prompt_bytes), problem);
-        text(psprintf("%s %s", problem.sqlstate, problem.message));
-    }
-
-private:
-    void null() { nulls_[column_++] = true; }
-    void add(Datum value) { values_[column_++] = value; }
-
-    static constexpr int kColumns = 17;
-    Datum values_[kColumns] = {};
-    bool nulls_[kColumns] = {};
-    int column_ = 0;
-};
-
+// A row of _steadytext.parameters().
 void put_row(ReturnSetInfo *result, const char *owner, const Parameter &row) {
     const core::Rule &rule = row.rule;
     const bool bounded = has_bounds(rule);
-    Line line;
-    line.text(owner);
-    line.text(row.name);
-    line.text(name_of(rule.kind));
-    line.text(name_of(rule.form));
-    line.truth(rule.needed);
-    line.number(rule.least, bounded);
-    line.number(rule.most == core::kLongestPrompt ? guc::max_prompt_bytes : rule.most, bounded);
-    line.text(rule.words);
-    line.text(row.setting);
-    line.text(rule.element != nullptr && rule.element->needed ? rule.element->null.message : nullptr);
-    line.text(rule.sample);
-    line.text(rule.bad_sample);
-    line.fault(row, Fault::Null, rule.needed);
-    line.fault(row, Fault::Below, bounded);
-    line.fault(row, Fault::Above, bounded);
-    line.fault(row, Fault::Malformed, rule.words != nullptr || rule.malformed.message != nullptr);
-    line.truth(rule.distinct);
-    line.put(result);
+    const std::int64_t most = rule.most == core::kLongestPrompt ? guc::max_prompt_bytes : rule.most;
+    pg::put_row(result,
+                {pg::words(owner),
+                 pg::words(row.name),
+                 pg::words(name_of(rule.kind)),
+                 pg::words(name_of(rule.form)),
+                 BoolGetDatum(rule.needed),
+                 {Int64GetDatum(rule.least), bounded},
+                 {Int64GetDatum(most), bounded},
+                 pg::words(rule.words),
+                 pg::words(row.setting),
+                 pg::words(rule.element != nullptr && rule.element->needed ? rule.element->null.message : nullptr),
+                 pg::words(rule.sample),
+                 pg::words(rule.bad_sample),
+                 fault_column(row, Fault::Null, rule.needed),
+                 fault_column(row, Fault::Below, bounded),
+                 fault_column(row, Fault::Above, bounded),
+                 fault_column(row, Fault::Malformed, rule.words != nullptr || rule.malformed.message != nullptr),
+                 BoolGetDatum(rule.distinct)});
 }
 
 }  // namespace

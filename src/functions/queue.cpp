@@ -1,16 +1,15 @@
 // Adding to the async queue, waiting for it, cancelling and requeueing. Regime: pg.
 //
 // A role may read its own rows of steadytext_queue. This file writes them, as the table's owner, with the caller in
-// user_oid and user_id. Once the transaction has committed, the worker and the waiting sessions are told of the change.
-// Places in the queue are reserved before that (shmem/queue_places.hpp), so that concurrent sessions cannot overfill
-// the queue. A rollback gives them back. Places are of the role that connected (session_user_oid): SET ROLE gives
-// nobody more of them.
+// user_oid and user_id. Places in the queue are of the role that connected (session_user_oid): SET ROLE gives nobody
+// more of them. queue_changes.hpp reserves them, and tells others of the change at commit.
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/job_types.hpp"
 #include "src/functions/callback_proof.hpp"
 #include "src/functions/job_check.hpp"
+#include "src/functions/queue_changes.hpp"
 #include "src/functions/queue_rows.hpp"
 #include "src/guc.hpp"
 #include "src/pg/as_owner.hpp"
@@ -18,7 +17,6 @@
 #include "src/pg/callback_function.hpp"
 #include "src/pg/kept_statement.hpp"
 #include "src/pg/lock_wait.hpp"
-#include "src/pg/once.hpp"
 #include "src/pg/wait.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/keeper_call.hpp"
@@ -51,164 +49,12 @@ namespace {
 
 using namespace steadytext;
 
-// ---- at commit
-// -----------------------------------------------------------------------------------------------------------
+// ---- as the table's owner ------------------------------------------------------------------------------------------
 
-// The numbers of a role's requests that were added and that ended.
-struct RoleChange {
-    Oid role;
-    std::int32_t added;
-    std::int32_t ended;
-};
-
-// The changes that a level of the transaction, and the levels merged into it, make to the queue. In
-// TopTransactionContext.
-struct Changes {
-    Changes *outer;
-    int level;
-    bool cancels;
-    bool
-        called;  // a function that changes the queue, whether or not it found anything to change: it has locked the table
-    int count, room;
-    RoleChange *roles;
-};
-Changes *changes;  // of the innermost level that has any
-
-RoleChange &change_of(Changes &at, Oid role) {
-    for (int i = 0; i < at.count; i++)
-        if (at.roles[i].role == role)
-            return at.roles[i];
-    if (at.count == at.room)
-        at.roles = static_cast<RoleChange *>(repalloc(at.roles, sizeof(RoleChange) * static_cast<Size>(at.room *= 2)));
-    at.roles[at.count] = {role, 0, 0};
-    return at.roles[at.count++];
-}
-
-Changes &current_changes() {
-    const int level = GetCurrentTransactionNestLevel();
-    if (changes != nullptr && changes->level == level)
-        return *changes;
-    auto *made = static_cast<Changes *>(MemoryContextAllocZero(TopTransactionContext, sizeof(Changes)));
-    made->room = 4;
-    made->roles = static_cast<RoleChange *>(MemoryContextAllocZero(TopTransactionContext, sizeof(RoleChange) * 4));
-    made->outer = changes;
-    made->level = level;
-    return *(changes = made);
-}
-
-void give_back(const Changes &undone) {
-    if (shmem::DatabaseRow *row = session::my_database(); row != nullptr)
-        for (int i = 0; i < undone.count; i++)
-            row->queue_places.give_back(undone.roles[i].role, undone.roles[i].added);
-}
-
-void tell(const Changes &done) {
-    const shmem::Segment &segment = shmem::segment();
-    shmem::DatabaseRow *row = session::my_database();
-    if (row == nullptr)
-        return;
-    for (int i = 0; i < done.count; i++) {
-        const RoleChange &change = done.roles[i];
-        row->queue_places.add(change.role, change.added - change.ended);
-        row->queue_places.give_back(change.role, change.added);
-    }
-    if (done.cancels)
-        row->queue_cancels.fetch_add(1);
-    row->queue_changes.fetch_add(1, std::memory_order_release);
-    const std::int32_t at_work = row->queue_proc_number.load();
-    pg::set_latch_of(at_work >= 0 ? at_work : segment.header->launcher.proc_number.load());
-    if (done.cancels)
-        segment.queue_waiters->wake([](std::uint64_t) { return true; }, pg::set_latch_of);
-}
-
-// The functions have made a change, and have counted with its commit; or they hold a lock, which a prepared transaction would keep.
-bool must_end_here() {
-    for (const Changes *each = changes; each != nullptr; each = each->outer)
-        if (each->count > 0 || each->cancels || each->called)
-            return true;
-    return false;
-}
-
-// Calls cancelled, or rows written by hand, on a server without the library: at the end of a transaction or a subtransaction
-// an error would end the server.
-void forget_without_library() {
-    if (!shmem::segment_attached())
-        changes = nullptr;
-}
-
-void at_transaction_end(XactEvent event, void *) {
-    forget_without_library();
-    if (changes == nullptr)
-        return;
-    if (event == XACT_EVENT_PRE_PREPARE && must_end_here())
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("cannot PREPARE a transaction that has changed the queue of asynchronous calls")));
-    if (event == XACT_EVENT_PREPARE)
-        changes = nullptr;  // rows written by hand: the worker comes upon them
-    if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
-        return;
-    // After an abort, levels may be left for which no end of a subtransaction was reported.
-    for (Changes *each = changes; each != nullptr; each = each->outer)
-        event == XACT_EVENT_COMMIT ? tell(*each) : give_back(*each);
-    changes = nullptr;
-}
-
-// A committed level merges into the level around it; if that level has no changes, the committed level takes its place.
-// A level that is rolled back gives its places back.
-void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
-    forget_without_library();
-    if (changes == nullptr || changes->level != GetCurrentTransactionNestLevel() ||
-        (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB))
-        return;
-    Changes &ending = *changes;
-    if (event == SUBXACT_EVENT_ABORT_SUB) {
-        changes = ending.outer;
-        return give_back(ending);
-    }
-    if (ending.outer == nullptr || ending.outer->level != ending.level - 1) {
-        ending.level--;
-        return;
-    }
-    changes = ending.outer;
-    changes->cancels |= ending.cancels;
-    changes->called |= ending.called;
-    for (int i = 0; i < ending.count; i++) {
-        RoleChange &change = change_of(*changes, ending.roles[i].role);
-        change.added += ending.roles[i].added;
-        change.ended += ending.roles[i].ended;
-    }
-}
-
-Changes &note() {
-    pg::once([] {
-        RegisterXactCallback(at_transaction_end, nullptr);
-        RegisterSubXactCallback(at_subtransaction_end, nullptr);
-    });
-    return current_changes();
-}
-
-// Reserves the places that the requests will have at commit.
-void note_added(Oid role, std::int32_t count) {
-    change_of(note(), role).added += count;
-    if (shmem::DatabaseRow *row = session::my_database(); row != nullptr)
-        row->queue_places.reserve(role, count);
-}
-
-void note_cancelled(Oid role) {
-    Changes &at = note();
-    at.cancels = true;
-    change_of(at, role).ended++;
-}
-
-// ---- as the table's owner
-// ------------------------------------------------------------------------------------------------
-
-template <std::size_t Count>
-void execute_as_owner(pg::KeptStatement &statement, const Oid (&types)[Count], const Datum (&values)[Count],
-                      const char *nulls = nullptr) {
+void execute_as_owner(pg::KeptStatement &statement, std::span<const pg::Bound> values) {
     const pg::Caller caller = pg::begin_as_owner();
     pg::bound_lock_waits(guc::request_timeout_ms);
-    statement.execute(types, values, nulls);
+    statement.execute(values);
     pg::end_as_owner(caller);
 }
 
@@ -265,10 +111,10 @@ void refuse_if_full(Oid role, std::int64_t count) {
 // ---- the size of a request ------------------------------------------------------------------------------------------
 
 // The worker would not carry such a request out, for lack of memory.
-void refuse_if_too_large(const char *type, bool has_prompts, const Datum *payload, const bool *nulls) {
+void refuse_if_too_large(const char *type, std::span<const pg::Bound, 3> payload) {
     std::int64_t bytes = 0;
-    for (int i = 0; i < 3; i++)
-        bytes += nulls[i] ? 0 : static_cast<std::int64_t>(toast_raw_datum_size(payload[i]));
+    for (const pg::Bound &part : payload)
+        bytes += part.is_null ? 0 : static_cast<std::int64_t>(toast_raw_datum_size(part.value));
     const std::int64_t most = std::int64_t{guc::queue_memory_kb} * 1024 / 4;
     core::Problem problem;
     if (bytes > most) {
@@ -277,9 +123,10 @@ void refuse_if_too_large(const char *type, bool has_prompts, const Datum *payloa
             .with_hint("Queue it in parts, or raise steadytext.queue_memory, a quarter of which one call may have.");
         pg::raise(problem);
     }
-    if (!has_prompts)
+    const pg::Bound &prompts = payload[1];
+    if (prompts.is_null)
         return;
-    ArrayType *texts = DatumGetArrayTypeP(payload[1]);
+    ArrayType *texts = DatumGetArrayTypeP(prompts.value);
     const std::int64_t count = ArrayGetNItems(ARR_NDIM(texts), ARR_DIMS(texts));
     if (count > core::kMaxParts) {
         problem.set("54000", "a batch may have at most %d parts", core::kMaxParts);
@@ -299,8 +146,7 @@ void refuse_if_too_large(const char *type, bool has_prompts, const Datum *payloa
     pg::raise(problem);
 }
 
-// ---- waiting
-// -------------------------------------------------------------------------------------------------------------
+// ---- waiting -------------------------------------------------------------------------------------------------------
 
 // The caller's requests as the caller sees them now. It need not wait for a request that it does not see.
 struct Seen {
@@ -315,12 +161,10 @@ Seen look(Datum request_ids, std::int64_t until_us) {
                                        "SELECT xmin, request_id FROM public.steadytext_queue"
                                        " WHERE request_id = ANY ($1) AND completed_at IS NULL ORDER BY id DESC",
                                        SPI_OK_SELECT};
-    const Oid types[] = {UUIDARRAYOID};
-    const Datum values[] = {request_ids};
     const pg::Caller caller = pg::begin_pinned();
     pg::bound_lock_waits(
         static_cast<int>(std::clamp<std::int64_t>((until_us - core::monotonic_us()) / 1000, 1, INT_MAX)));
-    statement.execute(types, values);
+    statement.execute({{UUIDARRAYOID, request_ids}});
     pg::end_as_owner(caller);
     Seen seen;
     seen.waits = SPI_processed > 0;
@@ -386,37 +230,30 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
         " user_oid, session_user_oid)"
         " VALUES ($1, $2, $3, $4, $5, coalesce($6, 3), $7, $8, $9, $10, $11) RETURNING request_id",
         SPI_OK_INSERT_RETURNING};
-    constexpr int kArguments = 7, kCount = kArguments + 4;
-    const Oid types[kCount] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID,
-                               TEXTOID, TEXTOID, TEXTOID,      OIDOID,   OIDOID};
-    Datum values[kCount];
-    char nulls[kCount + 1] = "           ";
+    constexpr Oid kTypes[] = {TEXTOID, TEXTOID, TEXTARRAYOID, JSONBOID, INT4OID, INT4OID, TEXTOID};
+    constexpr int kArguments = std::size(kTypes);
     session::require_arguments("_steadytext.queue_add", fcinfo);
     refuse_if_full(session::login(), 1);
-    for (int i = 0; i < kArguments; i++) {
-        nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
-        values[i] = PG_ARGISNULL(i) ? static_cast<Datum>(0) : PG_GETARG_DATUM(i);
-    }
-    const bool payload_nulls[] = {PG_ARGISNULL(1), PG_ARGISNULL(2), PG_ARGISNULL(3)};
-    refuse_if_too_large(TextDatumGetCString(values[0]), !PG_ARGISNULL(2), values + 1, payload_nulls);
+    pg::Bound values[kArguments + 4];
+    for (int i = 0; i < kArguments; i++)
+        values[i] = {kTypes[i], PG_ARGISNULL(i) ? static_cast<Datum>(0) : PG_GETARG_DATUM(i), PG_ARGISNULL(i)};
+    refuse_if_too_large(TextDatumGetCString(values[0].value), std::span<const pg::Bound, 3>(values + 1, 3));
     if (!PG_ARGISNULL(3))
-        functions::require_possible(TextDatumGetCString(values[0]), PG_GETARG_JSONB_P(3));
+        functions::require_possible(TextDatumGetCString(values[0].value), PG_GETARG_JSONB_P(3));
     Oid callback_owner = InvalidOid;
     if (!PG_ARGISNULL(6)) {
         const pg::CallbackFunction callback = pg::callback_function(PG_GETARG_OID(6));
-        values[6] = CStringGetTextDatum(callback.name);
+        values[6].value = CStringGetTextDatum(callback.name);
         callback_owner = callback.owner;
     }
-    if (PG_ARGISNULL(4)) {
-        values[4] = Int32GetDatum(guc::queue_priority);
-        nulls[4] = ' ';
-    }
-    values[kArguments] = caller_name();
-    values[kArguments + 1] = session_name();
-    values[kArguments + 2] = ObjectIdGetDatum(GetUserId());
-    values[kArguments + 3] = ObjectIdGetDatum(session::login());
+    if (PG_ARGISNULL(4))
+        values[4] = guc::queue_priority;
+    values[kArguments] = {TEXTOID, caller_name()};
+    values[kArguments + 1] = {TEXTOID, session_name()};
+    values[kArguments + 2] = GetUserId();
+    values[kArguments + 3] = session::login();
     SPI_connect();
-    execute_as_owner(statement, types, values, nulls);
+    execute_as_owner(statement, values);
     bool is_null;
     if (session::my_database() == nullptr)
         ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -426,9 +263,9 @@ STEADYTEXT_FUNCTION(steadytext_queue_add) {
                           errhint("Raise steadytext.max_databases and restart the server, or drop databases.")));
     const pg_uuid_t id = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
     if (!PG_ARGISNULL(6))
-        functions::prove_callback(id, GetUserId(), values[6], callback_owner);
+        functions::prove_callback(id, GetUserId(), values[6].value, callback_owner);
     SPI_finish();
-    note_added(session::login(), 1);
+    functions::note_added(session::login(), 1);
     session::notify(channel_named(TextDatumGetCString(PG_GETARG_DATUM(kArguments))));
     auto *result = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
     *result = id;
@@ -445,16 +282,15 @@ STEADYTEXT_FUNCTION(steadytext_queue_cancel) {
         SPI_OK_UPDATE_RETURNING};
     if (PG_ARGISNULL(0))
         return BoolGetDatum(false);
-    const Oid types[] = {UUIDOID, OIDOID, BOOLOID};
-    const Datum values[] = {PG_GETARG_DATUM(0), ObjectIdGetDatum(GetUserId()), BoolGetDatum(superuser())};
-    note().called = true;
+    const pg::Bound values[] = {{UUIDOID, PG_GETARG_DATUM(0)}, GetUserId(), superuser()};
+    functions::note_called();
     SPI_connect();
-    execute_as_owner(statement, types, values);
+    execute_as_owner(statement, values);
     const bool found = SPI_processed > 0;
     const Oid role = found ? role_at(0) : InvalidOid;
     SPI_finish();
     if (found) {
-        note_cancelled(role);
+        functions::note_cancelled(role);
         session::notify(session::Channel::QueueDone);
     }
     return BoolGetDatum(found);
@@ -473,22 +309,21 @@ STEADYTEXT_FUNCTION(steadytext_queue_requeue) {
         SPI_OK_UPDATE_RETURNING};
     if (PG_ARGISNULL(0))
         return Int32GetDatum(0);
-    const Oid types[] = {UUIDARRAYOID, OIDOID, BOOLOID};
-    const Datum values[] = {PG_GETARG_DATUM(0), ObjectIdGetDatum(GetUserId()), BoolGetDatum(superuser())};
-    note().called = true;
+    const pg::Bound values[] = {{UUIDARRAYOID, PG_GETARG_DATUM(0)}, GetUserId(), superuser()};
+    functions::note_called();
     SPI_connect();
-    execute_as_owner(statement, types, values);
+    execute_as_owner(statement, values);
     const auto count = static_cast<std::int32_t>(SPI_processed);
     for (std::int32_t i = 0; i < count; i++) {
         refuse_if_full(role_at(i), 1);
-        note_added(role_at(i), 1);
+        functions::note_added(role_at(i), 1);
     }
     SPI_finish();
     return Int32GetDatum(count);
 }
 
 STEADYTEXT_FUNCTION(steadytext_queue_look) {
-    note().cancels = true;  // then the worker looks at callbacks as well
+    functions::note_look();  // then the worker looks at callbacks as well
     PG_RETURN_VOID();
 }
 
@@ -501,7 +336,7 @@ STEADYTEXT_FUNCTION(steadytext_queue_changed) {
         return PointerGetDatum(nullptr);
     functions::warn_of_held();
     if (shmem::segment_attached())
-        (void)note();
+        functions::note_change();
     return PointerGetDatum(nullptr);
 }
 

@@ -5,6 +5,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/clock.hpp"
 #include "src/pg/administrator.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/session/limit_rules.hpp"
 
@@ -25,8 +26,7 @@ using Unit = RateLimiter::Unit;
 
 RateLimiter &limiter() { return *shmem::segment().limiter; }
 
-// ---- steadytext_rate_limit_status
-// ------------------------------------------------------------------------------------
+// ---- steadytext_rate_limit_status ----------------------------------------------------------------------------------
 
 // Whether the caller may see all limits.
 bool sees_all;
@@ -58,21 +58,17 @@ void put_row(ReturnSetInfo *result, const LimitRule &rule, const char *role, con
     const bool never = rule.most == 0;
     const std::int64_t wait_us = usage == nullptr || never ? 0 : usage->wait_us;
     const bool by_time = rule.unit != Unit::Concurrency;
-    Datum values[] = {CStringGetTextDatum(role),
-                      CStringGetTextDatum(rule.binds == Binds::Server ? "@server" : rule.role),
-                      CStringGetTextDatum(rule.subject),
-                      CStringGetTextDatum(rule.budget == session::Budget::No ? unit_name(rule.unit) : "budget"),
-                      by_time ? interval_datum(rule.window_us) : Datum{},
-                      Int64GetDatum(rule.most),
-                      Int64GetDatum(used),
-                      Int64GetDatum(left),
-                      Int64GetDatum((wait_us + 999) / 1000),
-                      Int64GetDatum(usage == nullptr ? 0 : static_cast<int64>(usage->refused))};
     // NULL: when a call ends is unknown, and a limit of 0 never admits a call.
-    bool nulls[std::size(values)] = {};
-    nulls[4] = !by_time;
-    nulls[8] = never || (!by_time && left == 0);
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    pg::put_row(result, {pg::words(role),
+                         pg::words(rule.binds == Binds::Server ? "@server" : rule.role),
+                         pg::words(rule.subject),
+                         pg::words(rule.budget == session::Budget::No ? unit_name(rule.unit) : "budget"),
+                         by_time ? interval_datum(rule.window_us) : pg::null_column(),
+                         pg::number(rule.most),
+                         pg::number(used),
+                         pg::number(left),
+                         {Int64GetDatum((wait_us + 999) / 1000), !never && (by_time || left != 0)},
+                         pg::number(usage == nullptr ? std::int64_t{0} : static_cast<std::int64_t>(usage->refused))});
 }
 
 // The usage of a meter under a rule. False if the meter now belongs to another key.
@@ -117,8 +113,7 @@ void put_rule(ReturnSetInfo *result, const LimitRule &rule, std::int64_t now_us)
     put_row(result, rule, rule.binds == Binds::Server ? "@server" : rule.role, used ? &usage : nullptr);
 }
 
-// ---- steadytext_rate_limit_reset
-// -------------------------------------------------------------------------------------
+// ---- steadytext_rate_limit_reset -----------------------------------------------------------------------------------
 
 // Budgets are not forgotten: steadytext_usage would bring them back.
 bool is_of(const RateLimiter::Key &key, const char *role, Oid oid) {

@@ -3,7 +3,7 @@
 #include "src/pg/compat.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
-#include "src/pg/shown_text.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/session/settings_left_out.hpp"
 #include "shmem/segment.hpp"
 
@@ -12,12 +12,7 @@ namespace {
 using namespace steadytext;
 
 void put(ReturnSetInfo *result, const char *check, const char *status, const char *details, const char *hint) {
-    Datum values[4] = {CStringGetTextDatum(check), CStringGetTextDatum(status), pg::shown_text(details),
-                       static_cast<Datum>(0)};
-    bool nulls[4] = {false, false, false, hint == nullptr};
-    if (hint != nullptr)
-        values[3] = CStringGetTextDatum(hint);
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    pg::put_row(result, {pg::words(check), pg::words(status), pg::shown_text(details), pg::words(hint)});
 }
 
 void check_shared_memory(ReturnSetInfo *result) {

@@ -5,6 +5,7 @@
 #include "src/pg/compat.hpp"
 #include "src/functions/calls.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/result_row.hpp"
 #include "src/pg/caught.hpp"
 
 extern "C" {
@@ -52,19 +53,15 @@ Datum words_of(const ErrorData &error) {
 // The only row: value, error, sqlstate.
 Datum tried(FunctionCallInfo fcinfo, Call call) {
     ReturnSetInfo *result = pg::materialize(fcinfo);
-    Datum values[3] = {};
-    bool nulls[3] = {false, true, true};
-    Datum *value = values;
-    ErrorData *error = pg::caught(true, [&] { *value = call_strictly(call, fcinfo); });
+    Datum value = 0;
+    Datum *made = &value;
+    ErrorData *error = pg::caught(true, [&] { *made = call_strictly(call, fcinfo); });
     if (error != nullptr && is_of_the_statement(*error))
         ReThrowError(error);
-    nulls[0] = error != nullptr || fcinfo->isnull;
-    if (error != nullptr) {
-        nulls[1] = nulls[2] = false;
-        values[1] = words_of(*error);
-        values[2] = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode));
-    }
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    if (error == nullptr)
+        pg::put_row(result, {{value, !fcinfo->isnull}, pg::null_column(), pg::null_column()});
+    else
+        pg::put_row(result, {pg::null_column(), words_of(*error), pg::words(unpack_sql_state(error->sqlerrcode))});
     fcinfo->isnull = false;
     return 0;
 }

@@ -14,6 +14,7 @@
 
 #include <exception>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 namespace steadytext::pg {
@@ -41,11 +42,17 @@ inline void report(int level, const core::Problem &problem) {
     pg_unreachable();
 }
 
-// Runs pure code that may throw. If it throws, or returns false itself, returns false with `problem` set.
+// Runs pure code that may throw: `body(core::Problem &) -> bool`, or `body()`, which only fails by an exception. If it
+// throws, or returns false itself, returns false with `problem` set.
 template <class Body>
 [[nodiscard]] bool try_guarded(core::Problem &problem, Body &&body) noexcept {
     try {
-        return std::forward<Body>(body)(problem);
+        if constexpr (std::is_invocable_v<Body>) {
+            std::forward<Body>(body)();
+            return true;
+        } else {
+            return std::forward<Body>(body)(problem);
+        }
     } catch (const std::bad_alloc &) {
         return problem.set(core::sqlstate::kOutOfMemory, "out of memory");
     } catch (const std::exception &error) {
@@ -55,7 +62,7 @@ template <class Body>
     }
 }
 
-// As try_guarded(), and raises the problem as an ERROR. `body(core::Problem &) -> bool`.
+// As try_guarded(), and raises the problem as an ERROR.
 template <class Body>
 void guarded(Body &&body) {
     core::Problem problem;

@@ -5,6 +5,7 @@
 #include "src/core/constraint/limits.hpp"
 #include "src/core/constraint/postgres_pattern.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/check_trees.hpp"
 
 extern "C" {
 #include "access/stratnum.h"
@@ -12,24 +13,19 @@ extern "C" {
 #include "catalog/pg_operator_d.h"
 #include "catalog/pg_opfamily_d.h"
 #include "catalog/pg_type.h"
-#include "common/shortest_dec.h"
-#include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
 #include "nodes/primnodes.h"
 #include "optimizer/optimizer.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/fmgroids.h"
-#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 }
 
 #include <algorithm>
-#include <cmath>
 
 namespace steadytext::pg {
 
@@ -39,218 +35,15 @@ constexpr Oid kFloatFamily = 1970;  // btree float_ops, numeric_ops, enum_ops an
 constexpr Oid kNumericFamily = 1988;
 constexpr Oid kEnumFamily = 3522;
 constexpr Oid kDatetimeFamily = 434;              // date and both timestamps
-constexpr int kMaxValues = 1'000;                 // of a list
 constexpr std::int32_t kFirstWritten = -730'119;  // 0001-01-01 and 9999-12-31, since 2000-01-01: a year of four digits
 constexpr std::int32_t kLastWritten = 2'921'939;
 
 bool is_own(Oid object) { return object < FirstGenbkiObjectId; }
 
-// ---- trees
-// -----------------------------------------------------------------------------------------------------------
-
 struct Condition {
     int column;  // 0: of a domain's value
     Node *tree;
 };
-
-// Removes casts that change no value: from integers to wider integers, and casts that only rename the type.
-Node *without_casts(Node *tree) {
-    for (;;) {
-        if (IsA(tree, RelabelType)) {
-            tree = reinterpret_cast<Node *>(reinterpret_cast<RelabelType *>(tree)->arg);
-            continue;
-        }
-        if (IsA(tree, CollateExpr)) {
-            tree = reinterpret_cast<Node *>(reinterpret_cast<CollateExpr *>(tree)->arg);
-            continue;
-        }
-        if (!IsA(tree, FuncExpr))
-            return tree;
-        switch (reinterpret_cast<FuncExpr *>(tree)->funcid) {
-        case F_INT4_INT2:
-        case F_INT8_INT2:
-        case F_INT8_INT4:
-        case F_NUMERIC_INT2:
-        case F_NUMERIC_INT4:
-        case F_NUMERIC_INT8:
-        case F_FLOAT8_INT2:
-        case F_FLOAT8_INT4:
-        case F_FLOAT8_FLOAT4:
-            tree = static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args));
-            continue;
-        default:
-            return tree;
-        }
-    }
-}
-
-// The subject of a condition: the value itself, or its length.
-struct Subject {
-    enum class Kind { None, Value, Length, Octets };
-    Kind kind = Kind::None;
-    bool trimmed = false;  // without its blanks
-    Oid type = InvalidOid;
-    [[nodiscard]] bool is_text() const { return type == TEXTOID || type == VARCHAROID || type == BPCHAROID; }
-    [[nodiscard]] bool has_day() const { return type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID; }
-    [[nodiscard]] bool is_number() const {
-        return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID || type == FLOAT4OID ||
-               type == FLOAT8OID;
-    }
-};
-
-Subject::Kind length_kind(Oid function) {
-    switch (function) {
-    case F_LENGTH_TEXT:
-    case F_CHAR_LENGTH_TEXT:
-    case F_CHARACTER_LENGTH_TEXT:
-    case F_LENGTH_BPCHAR:
-    case F_CHAR_LENGTH_BPCHAR:
-    case F_CHARACTER_LENGTH_BPCHAR:
-        return Subject::Kind::Length;
-    case F_OCTET_LENGTH_TEXT:
-        return Subject::Kind::Octets;
-    default:
-        return Subject::Kind::None;
-    }
-}
-
-// Kind None if the tree is no such subject.
-Subject subject_of(Node *tree) {
-    Subject subject{.kind = Subject::Kind::Value};
-    tree = without_casts(tree);
-    if (IsA(tree, FuncExpr))
-        if (const Subject::Kind kind = length_kind(reinterpret_cast<FuncExpr *>(tree)->funcid);
-            kind != Subject::Kind::None) {
-            subject.kind = kind;
-            tree = without_casts(static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args)));
-        }
-    while (IsA(tree, FuncExpr)) {
-        const Oid function = reinterpret_cast<FuncExpr *>(tree)->funcid;
-        if (function != F_BTRIM_TEXT && function != F_TEXT_BPCHAR)
-            return {};
-        subject.trimmed = true;
-        tree = without_casts(static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args)));
-    }
-    if (!IsA(tree, Var) && !IsA(tree, CoerceToDomainValue))
-        return {};
-    subject.type = getBaseType(exprType(tree));
-    subject.trimmed |= subject.type == BPCHAROID;  // padding counts for nothing
-    if (subject.kind != Subject::Kind::Value && !subject.is_text())
-        return {};
-    return subject;
-}
-
-// Null if the tree is no constant, or is NULL.
-const Const *constant_of(Node *tree) {
-    // In front of a constant this cast rounds to the number that the constant stands for.
-    tree = without_casts(tree);
-    if (IsA(tree, FuncExpr) && reinterpret_cast<FuncExpr *>(tree)->funcid == F_FLOAT8_NUMERIC)
-        tree = without_casts(static_cast<Node *>(linitial(reinterpret_cast<FuncExpr *>(tree)->args)));
-    if (!IsA(tree, Const) || reinterpret_cast<Const *>(tree)->constisnull)
-        return nullptr;
-    return reinterpret_cast<const Const *>(tree);
-}
-
-// ---- constants
-// -------------------------------------------------------------------------------------------------------
-
-// Null if the value is no finite number.
-Numeric number_of(Oid type, Datum value) {
-    switch (type) {
-    case INT2OID:
-        return int64_to_numeric(DatumGetInt16(value));
-    case INT4OID:
-        return int64_to_numeric(DatumGetInt32(value));
-    case INT8OID:
-        return int64_to_numeric(DatumGetInt64(value));
-    case NUMERICOID: {
-        Numeric number = DatumGetNumeric(value);
-        return numeric_is_nan(number) || numeric_is_inf(number) ? nullptr : number;
-    }
-    case FLOAT8OID:
-        if (!std::isfinite(DatumGetFloat8(value)))
-            return nullptr;
-        return DatumGetNumeric(DirectFunctionCall3(numeric_in,
-                                                   CStringGetDatum(double_to_shortest_decimal(DatumGetFloat8(value))),
-                                                   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-    default:
-        return nullptr;
-    }
-}
-
-const char *text_of(Datum value) { return TextDatumGetCString(value); }
-
-// As JSON; null if the type is not known here.
-char *json_of(Oid type, Datum value) {
-    StringInfoData json;
-    initStringInfo(&json);
-    if (type == TEXTOID || type == VARCHAROID) {
-        escape_json(&json, text_of(value));
-    } else if (type == BPCHAROID) {
-        escape_json(&json, text_of(DirectFunctionCall1(rtrim1, value)));
-    } else if (get_typtype(type) == TYPTYPE_ENUM) {
-        Oid output;
-        bool is_varlena;
-        getTypeOutputInfo(type, &output, &is_varlena);
-        escape_json(&json, OidOutputFunctionCall(output, value));
-    } else if (Numeric number = type == FLOAT8OID ? nullptr : number_of(type, value); number != nullptr) {
-        appendStringInfoString(&json, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number))));
-    } else {
-        return nullptr;
-    }
-    return json.data;
-}
-
-// The constants of an array, as JSON. False if an element is unknown or NULL.
-bool values_of(Node *tree, List **values) {
-    for (;;) {
-        tree = without_casts(tree);
-        if (!IsA(tree, ArrayCoerceExpr))
-            break;
-        Node *each = without_casts(reinterpret_cast<Node *>(reinterpret_cast<ArrayCoerceExpr *>(tree)->elemexpr));
-        if (!IsA(each, CaseTestExpr))
-            return false;
-        tree = reinterpret_cast<Node *>(reinterpret_cast<ArrayCoerceExpr *>(tree)->arg);
-    }
-    if (IsA(tree, ArrayExpr)) {
-        if (reinterpret_cast<ArrayExpr *>(tree)->multidims ||
-            list_length(reinterpret_cast<ArrayExpr *>(tree)->elements) > kMaxValues)
-            return false;
-        ListCell *cell;
-        foreach (cell, reinterpret_cast<ArrayExpr *>(tree)->elements) {
-            CHECK_FOR_INTERRUPTS();
-            const Const *constant = constant_of(static_cast<Node *>(lfirst(cell)));
-            char *json = constant != nullptr ? json_of(constant->consttype, constant->constvalue) : nullptr;
-            if (json == nullptr)
-                return false;
-            *values = lappend(*values, json);
-        }
-        return true;
-    }
-    const Const *constant = constant_of(tree);
-    const Oid type = constant != nullptr ? get_element_type(constant->consttype) : InvalidOid;
-    if (!OidIsValid(type))
-        return false;
-    int16 length;
-    bool by_value;
-    char alignment;
-    get_typlenbyvalalign(type, &length, &by_value, &alignment);
-    Datum *elements;
-    bool *nulls;
-    int count;
-    deconstruct_array(DatumGetArrayTypeP(constant->constvalue), type, length, by_value, alignment, &elements, &nulls,
-                      &count);
-    if (count > kMaxValues)
-        return false;
-    for (int i = 0; i < count; i++) {
-        CHECK_FOR_INTERRUPTS();
-        char *json = nulls[i] ? nullptr : json_of(type, elements[i]);
-        if (json == nullptr)
-            return false;
-        *values = lappend(*values, json);
-    }
-    return true;
-}
 
 bool is_among(const char *value, List *values) {
     ListCell *cell;
@@ -274,8 +67,7 @@ void list(List *values, Demands &demands) {
     demands.is_listed = true;
 }
 
-// ---- operators
-// -------------------------------------------------------------------------------------------------------
+// ---- operators -----------------------------------------------------------------------------------------------------
 
 // The place of an operator in the order of numbers (<, <=, =, >=, >), if it is PostgreSQL's own; 0: none.
 int order_of_numbers(Oid op) {
@@ -390,16 +182,15 @@ bool match(const Subject &subject, const Const *pattern, bool is_like, Oid colla
     if (!OidIsValid(collation) || !get_collation_isdeterministic(collation))
         return false;
     const bool ascii = has_ctype_c(collation);
-    const char *text = text_of(pattern->constvalue);
-    const std::size_t length = strlen(text);
+    const char *written = TextDatumGetCString(pattern->constvalue);
+    const std::size_t length = strlen(written);
     static auto *translated = new core::constraint::SchemaPattern;
     bool good = false;
-    guarded([&](core::Problem &) {
+    guarded([&] {
         good = length <= core::constraint::kMaxPatternBytes &&
-               (is_like ? core::constraint::schema_pattern_of_like({text, length}, *translated)
-                        : core::constraint::schema_pattern({text, length}, ascii, *translated)) &&
+               (is_like ? core::constraint::schema_pattern_of_like({written, length}, *translated)
+                        : core::constraint::schema_pattern({written, length}, ascii, *translated)) &&
                translated->text.size() <= core::constraint::kMaxPatternBytes;
-        return true;
     });
     // The regex sees padding, but the schema does not.
     if (!good || (subject.type == BPCHAROID && translated->matches_blank))
@@ -435,7 +226,7 @@ bool take_operator(const OpExpr *expression, Demands &demands) {
         return match(subject, constant, is_like, expression->inputcollid, demands);
     const bool is_text =
         constant->consttype == TEXTOID || constant->consttype == VARCHAROID || constant->consttype == BPCHAROID;
-    if (is_unequal(op) && is_text && subject.is_text() && *text_of(constant->constvalue) == '\0') {
+    if (is_unequal(op) && is_text && subject.is_text() && *TextDatumGetCString(constant->constvalue) == '\0') {
         demands.shortest = std::max(demands.shortest, 1);
         return true;
     }
@@ -498,10 +289,7 @@ const char *Demands::days() const {
     j2date(std::max(first_day, kFirstWritten) + POSTGRES_EPOCH_JDATE, &first.year, &first.month, &first.day);
     j2date(std::min(last_day, kLastWritten) + POSTGRES_EPOCH_JDATE, &last.year, &last.month, &last.day);
     static auto *written = new std::string;
-    guarded([&](core::Problem &) {
-        *written = core::constraint::day_range_pattern(first, last);
-        return true;
-    });
+    guarded([&] { *written = core::constraint::day_range_pattern(first, last); });
     return pstrdup(written->c_str());
 }
 

@@ -8,12 +8,29 @@
 #include "src/pg/postgres.hpp"
 
 extern "C" {
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 }
 
-#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
 
 namespace steadytext::pg {
+
+// A value for a parameter of a statement, with its type.
+struct Bound {
+    Oid type = InvalidOid;
+    Datum value = 0;
+    bool is_null = false;
+
+    Bound() = default;
+    Bound(Oid of, Datum datum, bool null = false) : type(of), value(datum), is_null(null) {}
+    Bound(std::int32_t number) : Bound(INT4OID, Int32GetDatum(number)) {}
+    Bound(std::int64_t number) : Bound(INT8OID, Int64GetDatum(number)) {}
+    Bound(bool truth) : Bound(BOOLOID, BoolGetDatum(truth)) {}
+    Bound(Oid object) : Bound(OIDOID, ObjectIdGetDatum(object)) {}
+};
 
 struct KeptStatement {
     const char *table;  // in public; an ERROR if it is not the extension's
@@ -21,15 +38,8 @@ struct KeptStatement {
     int expected;  // SPI_OK_*
     SPIPlanPtr plan = nullptr;
 
-    // `nulls`: as for SPI, a character for each value; nullptr: no value is null.
-    template <std::size_t Count>
-    void execute(const Oid (&types)[Count], const Datum (&values)[Count], const char *nulls = nullptr) {
-        run(static_cast<int>(Count), types, values, nulls);
-    }
-    void execute() { run(0, nullptr, nullptr, nullptr); }
-
-private:
-    void run(int count, const Oid *types, const Datum *values, const char *nulls);
+    void execute(std::span<const Bound> values);
+    void execute(std::initializer_list<Bound> values = {}) { execute(std::span(values.begin(), values.size())); }
 };
 
 }  // namespace steadytext::pg

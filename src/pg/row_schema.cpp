@@ -64,8 +64,7 @@ bool is_usable(const char *schema, int length, std::uint64_t &steps) {
     return usable;
 }
 
-// ---- scalars
-// ---------------------------------------------------------------------------------------------------------
+// ---- scalars -------------------------------------------------------------------------------------------------------
 
 const char *text_of(Numeric number) {
     return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
@@ -248,8 +247,7 @@ void append_checked(Writer &writer, Oid type, int32 modifier, const Demands &dem
     append_scalar(writer.out, type, modifier, Demands());
 }
 
-// ---- types made of other types
-// ---------------------------------------------------------------------------------------
+// ---- types made of other types -------------------------------------------------------------------------------------
 
 // `demands`: from the type's own domain and from the column.
 void append_type(Writer &writer, Oid type, int32 modifier, const Demands &demands, int nesting) {
@@ -354,11 +352,10 @@ std::string_view row_schema(Oid type) {
         else {
             const Text all = schema;
             schema = write_usable(base, all);
-            guarded([&](core::Problem &) {
+            guarded([&] {
                 last->clear();
                 usable->assign(schema.data, static_cast<std::size_t>(schema.length));
                 last->assign(all.data, static_cast<std::size_t>(all.length));
-                return true;
             });
         }
     }

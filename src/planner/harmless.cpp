@@ -14,8 +14,6 @@ extern "C" {
 }
 
 #include <algorithm>
-#include <span>
-#include <string_view>
 
 namespace steadytext::planner {
 

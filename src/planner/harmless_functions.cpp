@@ -23,7 +23,6 @@ extern "C" {
 #endif
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 #include <span>
 #include <string_view>

@@ -1,6 +1,5 @@
 // Goes through a finished plan, and tells each node that makes calls for its rows how many of them are wanted: see
 // read_ahead.hpp. place_scans.cpp puts the custom scans there. Regime: pg.
-#include "src/pg/tree_walk.hpp"
 #include "src/planner/read_ahead.hpp"
 #include "src/guc.hpp"
 #include "src/planner/find_calls.hpp"

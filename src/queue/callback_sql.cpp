@@ -12,8 +12,6 @@ extern "C" {
 #include "executor/spi.h"
 }
 
-#include <iterator>
-
 namespace steadytext::queue {
 
 namespace {

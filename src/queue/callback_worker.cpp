@@ -40,8 +40,6 @@ extern "C" {
 PGDLLEXPORT void steadytext_callback_main(Datum);
 }
 
-#include <csignal>
-
 namespace steadytext::queue {
 
 namespace {

@@ -37,10 +37,7 @@ constexpr const char *kHold = R"(
 
 bool is_copy() {
     static pg::KeptStatement statement{"steadytext_queue", kComeHome, SPI_OK_UPDATE_RETURNING};
-    const Oid types[] = {INT8OID, OIDOID};
-    const Datum values[] = {Int64GetDatum(static_cast<std::int64_t>(GetSystemIdentifier())),
-                            ObjectIdGetDatum(MyDatabaseId)};
-    statement.execute(types, values);
+    statement.execute({static_cast<std::int64_t>(GetSystemIdentifier()), MyDatabaseId});
     bool is_null;
     return SPI_processed > 0 && DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
@@ -51,9 +48,7 @@ void hold_copied() {
     static pg::KeptStatement statement{"steadytext_queue", kHold, SPI_OK_UPDATE};
     if (!is_copy())
         return;
-    const Oid types[] = {OIDOID};
-    const Datum values[] = {ObjectIdGetDatum(MyDatabaseId)};
-    statement.execute(types, values);
+    statement.execute({MyDatabaseId});
     if (const auto count = static_cast<unsigned long>(SPI_processed); count > 0)
         ereport(LOG,
                 (errmsg_plural(

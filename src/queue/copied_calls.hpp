@@ -5,7 +5,7 @@
 // (src/functions/queue_rows.cpp), and writes its own. After pg_upgrade the server is another one, and the calls go on. A
 // copy of the whole server (pg_basebackup) is as its original, so calls go on there, too.
 //
-// Called by src/queue/worker_main.cpp before anything else, within a transaction with SPI connected. Regime: pg.
+// Called by src/queue/worker_steps.cpp before anything else, within a transaction with SPI connected. Regime: pg.
 #pragma once
 
 namespace steadytext::queue {

@@ -1,7 +1,7 @@
 // Roles whose jobs are left alone for now, and until when: a rate limit stands against them, or another transaction has
 // locked their rows.
 //
-// Kept by src/queue/worker_main.cpp and passed to the statements that claim (queue_sql.hpp). If there are more roles
+// Kept by src/queue/worker.hpp and passed to the statements that claim (queue_sql.hpp). If there are more roles
 // than entries, the role whose time ends first is released. Regime: pure. Times are CLOCK_MONOTONIC.
 #pragma once
 

@@ -4,7 +4,7 @@
 #include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/written.hpp"
 #include "src/pg/text.hpp"
 #include "src/queue/job_row.hpp"
 #include "src/session/observe.hpp"
@@ -90,8 +90,7 @@ Outcome outcome_of(const core::Problem &problem) {
 
 // Best first, in the original's form: [["document", score], ...] or ["document", ...].
 std::string_view ranking_text(const Job &job, std::string_view scores) {
-    static std::string *text = new std::string;
-    pg::guarded([&](core::Problem &) {
+    return pg::written([&](std::string &text) {
         std::vector<std::pair<double, std::size_t>> ranked;
         const char *at = scores.data() + 1;
         for (std::size_t i = 0; i < job.row.documents.size(); i++) {
@@ -100,20 +99,18 @@ std::string_view ranking_text(const Job &job, std::string_view scores) {
             ranked.emplace_back(score, i);
         }
         std::stable_sort(ranked.begin(), ranked.end(), [](const auto &a, const auto &b) { return a.first > b.first; });
-        text->assign("[");
+        text.assign("[");
         for (const auto &[score, index] : ranked) {
-            text->append(text->size() == 1 ? "" : ", ").append(job.row.return_scores ? "[" : "");
-            core::append_json_string(*text, job.row.documents[index].text, core::Escape::Utf8);
+            text.append(text.size() == 1 ? "" : ", ").append(job.row.return_scores ? "[" : "");
+            core::append_json_string(text, job.row.documents[index].text, core::Escape::Utf8);
             if (job.row.return_scores) {
-                text->append(", ");
-                core::append_json_number(*text, score);
-                text->append("]");
+                text.append(", ");
+                core::append_json_number(text, score);
+                text.append("]");
             }
         }
-        text->append("]");
-        return true;
+        text.append("]");
     });
-    return *text;
 }
 
 void finish(Job &job, Outcome outcome) {
@@ -146,8 +143,7 @@ Job *make_job(const JobRow &row) {
     return job;
 }
 
-// ---- beginning
-// ---------------------------------------------------------------------------------------------------------
+// ---- beginning -----------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -240,8 +236,7 @@ Part &begin_part(Job &job) {
     return part;
 }
 
-// ---- ending
-// ------------------------------------------------------------------------------------------------------------
+// ---- ending --------------------------------------------------------------------------------------------------------
 
 namespace {
 

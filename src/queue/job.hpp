@@ -1,6 +1,6 @@
 // An asynchronous call in the worker's hands: a row of steadytext_queue, its requests, and their results.
 //
-// Made by queue_sql.cpp, carried out by worker_main.cpp. Regime: pg. A job lives in its own memory context and is freed
+// Made by queue_sql.cpp, carried out by worker_jobs.cpp. Regime: pg. A job lives in its own memory context and is freed
 // with it.
 //
 // A batch has a part for each of its texts, and may have very many. So only a window of a batch is in memory at a time:

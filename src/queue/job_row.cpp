@@ -166,9 +166,7 @@ Payload payload_of(const Job &job) {
         "steadytext_queue", "SELECT prompt, prompts, params FROM public.steadytext_queue WHERE id = $1", SPI_OK_SELECT};
     if (job.payload.is_here)
         return job.payload;
-    const Oid types[] = {INT8OID};
-    const Datum values[] = {Int64GetDatum(job.row.id)};
-    statement.execute(types, values);
+    statement.execute({job.row.id});
     if (SPI_processed == 0)
         ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("the request is no longer in steadytext_queue")));
     Columns columns(SPI_tuptable, 0);

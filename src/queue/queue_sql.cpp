@@ -13,6 +13,7 @@
 #include "src/pg/vector.hpp"
 #include "src/queue/callbacks.hpp"
 #include "src/queue/job_row.hpp"
+#include "src/queue/queue_statements.hpp"
 #include "src/session/notify.hpp"
 
 extern "C" {
@@ -23,7 +24,7 @@ extern "C" {
 }
 
 #include <algorithm>
-#include <iterator>
+#include <utility>
 
 namespace steadytext::queue {
 
@@ -35,156 +36,23 @@ constexpr int kLeaseSeconds = 30;
 constexpr int kMaxLosses = 5;  // workers that may die with a job in hand before it is given up
 constexpr int kMaxKills = 2;   // workers that may die while at work on this very job
 
-// Jumps in the index from role to role, and takes the first rows of each: of every role that a login has acted as, and
-// then as many of the login's as it has a share for. A role whose rows are all held back or taken only costs the look
-// at them.
-constexpr const char *kClaim = R"(
-    WITH RECURSIVE role (login, oid) AS (
-        (SELECT session_user_oid, user_oid FROM public.steadytext_queue WHERE completed_at IS NULL
-         ORDER BY session_user_oid, user_oid LIMIT 1)
-        UNION ALL
-        SELECT another.* FROM role, LATERAL (
-            SELECT q.session_user_oid, q.user_oid FROM public.steadytext_queue q
-            WHERE q.completed_at IS NULL AND (q.session_user_oid, q.user_oid) > (role.login, role.oid)
-            ORDER BY q.session_user_oid, q.user_oid LIMIT 1) another),
-    first AS (
-        SELECT role.login, pending.* FROM role, LATERAL (
-            SELECT q.id, q.rank FROM public.steadytext_queue q
-            WHERE q.session_user_oid = role.login AND q.user_oid = role.oid AND q.completed_at IS NULL AND q.status = 'pending'
-              AND q.run_at <= clock_timestamp() AND q.priority >= $5
-            ORDER BY q.rank DESC, q.id LIMIT $1 FOR UPDATE SKIP LOCKED) pending
-        WHERE role.oid <> ALL ($2) AND role.login <> ALL ($8) AND pending.id <> $7),
-    next AS (
-        SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY login ORDER BY rank DESC, id) AS turn FROM first) share
-        WHERE turn <= $1 LIMIT $6)
-    UPDATE public.steadytext_queue q
-    SET status = 'processing', started_at = clock_timestamp(), worker_pid = $3,
-        lease_until = clock_timestamp() + $4 * interval '1 second'
-    FROM next WHERE q.id = next.id
-    RETURNING q.id, q.request_id, q.request_type, q.user_oid, q.session_user_oid, q.rank, q.retry_count, q.max_retries,
-        CASE WHEN isfinite(q.created_at) THEN (extract(epoch FROM clock_timestamp() - q.created_at) * 1000)::bigint ELSE 0 END,
-        q.prompt, q.prompts, q.params)";
-
-constexpr const char *kEnd = R"(
-    UPDATE public.steadytext_queue q
-    SET status = d.status, result = d.result, embedding = d.embedding, error = d.error, processing_time_ms = d.took_ms,
-        daemon_endpoint = coalesce(d.daemon, q.daemon_endpoint), completed_at = clock_timestamp(), worker_pid = NULL, lease_until = NULL,
-        callback_state = CASE WHEN q.callback IS NOT NULL AND q.user_oid IS NOT NULL THEN 'due' END, callback_tries = 0
-    FROM unnest($2, $3, $4, $5, $6, $7, $8) AS d (id, status, result, embedding, error, took_ms, daemon)
-    WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1
-    RETURNING q.request_id, q.callback_state IS NOT NULL, q.session_user_oid)";
-
-constexpr const char *kPutOff = R"(
-    UPDATE public.steadytext_queue q
-    SET status = 'pending', retry_count = d.retries, processing_time_ms = d.took_ms,
-        error = d.error || CASE WHEN d.is_limited
-            THEN to_char((clock_timestamp() + d.delay_ms * interval '1 millisecond') AT TIME ZONE 'UTC', '" It is tried again at "YYYY-MM-DD HH24:MI:SS" UTC."') ELSE '' END,
-        run_at = clock_timestamp() + d.delay_ms * interval '1 millisecond', worker_pid = NULL, lease_until = NULL
-    FROM unnest($2, $3, $4, $5, $6, $7) AS d (id, error, retries, took_ms, delay_ms, is_limited)
-    WHERE q.id = d.id AND q.status = 'processing' AND q.worker_pid = $1)";
-
-constexpr const char *kRecordTexts = R"(
-    UPDATE public.steadytext_queue SET results = $3 WHERE id = $1 AND status = 'processing' AND worker_pid = $2)";
-constexpr const char *kRecordVectors = R"(
-    UPDATE public.steadytext_queue SET embeddings = $3 WHERE id = $1 AND status = 'processing' AND worker_pid = $2)";
-
-constexpr const char *kLock = R"(
-    SELECT id FROM public.steadytext_queue WHERE id = ANY ($1) ORDER BY id FOR UPDATE SKIP LOCKED)";
-
-constexpr const char *kRenew = R"(
-    UPDATE public.steadytext_queue SET lease_until = clock_timestamp() + $3 * interval '1 second'
-    WHERE id IN (SELECT id FROM public.steadytext_queue WHERE id = ANY ($2) AND status = 'processing' AND worker_pid = $1 FOR UPDATE SKIP LOCKED))";
-
-constexpr const char *kLost = R"(
-    SELECT held.id FROM unnest($2) AS held (id)
-    WHERE NOT EXISTS (SELECT FROM public.steadytext_queue q WHERE q.id = held.id AND q.status = 'processing' AND q.worker_pid = $1)
-    ORDER BY held.id)";
-
-// Returns how many rows became pending or failed, and how many still belong to another worker.
-constexpr const char *kRecover = R"(
-    WITH lost AS (SELECT id FROM public.steadytext_queue
-                  WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND ($2 OR lease_until < clock_timestamp())
-                  FOR UPDATE SKIP LOCKED),
-    recovered AS (
-    UPDATE public.steadytext_queue
-    SET status = CASE WHEN lost_count < $3 THEN 'pending' ELSE 'failed' END, lost_count = lost_count + 1, worker_pid = NULL, lease_until = NULL,
-        error = CASE WHEN lost_count < $3 THEN error ELSE 'its worker died again and again' END,
-        completed_at = CASE WHEN lost_count < $3 THEN NULL ELSE clock_timestamp() END
-    WHERE id IN (SELECT id FROM lost) RETURNING id)
-    SELECT (SELECT count(*) FROM recovered), (SELECT count(*) FROM public.steadytext_queue
-        WHERE completed_at IS NULL AND status = 'processing' AND worker_pid IS DISTINCT FROM $1 AND id NOT IN (SELECT id FROM recovered)))";
-
-// The row may be pending: the claim may not have reached the disk when the worker took the server down. The first
-// column of the result says whether the job is charged, or no longer exists.
-constexpr const char *kChargeKiller = R"(
-    WITH free AS (SELECT id FROM public.steadytext_queue WHERE id = $1 FOR UPDATE SKIP LOCKED),
-    charged AS (
-        UPDATE public.steadytext_queue
-        SET kill_count = kill_count + 1, worker_pid = NULL, lease_until = NULL,
-            status = CASE WHEN kill_count + 1 < $2 THEN 'pending' ELSE 'failed' END,
-            error = CASE WHEN kill_count + 1 < $2 THEN error ELSE format('its worker died %s times while at work on it', kill_count + 1) END,
-            completed_at = CASE WHEN kill_count + 1 < $2 THEN NULL ELSE clock_timestamp() END
-        WHERE id IN (SELECT id FROM free) AND completed_at IS NULL AND status IN ('pending', 'processing')
-        RETURNING status)
-    SELECT EXISTS (SELECT FROM free) OR NOT EXISTS (SELECT FROM public.steadytext_queue WHERE id = $1),
-           EXISTS (SELECT FROM charged WHERE status = 'failed'))";
-
-constexpr const char *kFailOrphans = R"(
-    UPDATE public.steadytext_queue
-    SET status = 'failed', error = format('role "%s" does not exist', user_id), completed_at = clock_timestamp(), worker_pid = NULL,
-        lease_until = NULL
-    WHERE id IN (SELECT id FROM public.steadytext_queue WHERE user_oid IS NULL AND completed_at IS NULL FOR UPDATE SKIP LOCKED))";
-
-// $2: the end of the previous page. Rows end nearly in the order in which they were queued, except rows that still
-// wait. So a page with nothing to delete is the last page only if no row in it waits.
-constexpr const char *kDeleteOld = R"(
-    WITH page AS (SELECT id, completed_at FROM public.steadytext_queue WHERE id > $2 ORDER BY id LIMIT 5000),
-    old AS (
-        DELETE FROM public.steadytext_queue
-        WHERE id IN (SELECT id FROM public.steadytext_queue
-                     WHERE id > $2 AND id <= (SELECT max(id) FROM page) AND completed_at < clock_timestamp() - $1 * interval '1 second'
-                       AND coalesce(callback_state, '') NOT IN ('due', 'running', 'held')
-                     FOR UPDATE SKIP LOCKED)
-        RETURNING id)
-    SELECT max(id), count(*) = 5000 AND (count(*) > count(completed_at) OR EXISTS (SELECT FROM old)) FROM page)";
-
-constexpr const char *kNextDue = R"(
-    SELECT ceil(extract(epoch FROM greatest(run_at, '2000-01-01') - clock_timestamp()) * 1000)::bigint, user_oid FROM public.steadytext_queue
-    WHERE completed_at IS NULL AND status = 'pending' AND user_oid <> ALL ($1) AND priority >= $2 AND run_at < 'infinity' ORDER BY run_at LIMIT 1)";
-
-constexpr const char *kGiveBack = R"(
-    UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL
-    WHERE id IN (SELECT id FROM public.steadytext_queue
-                 WHERE completed_at IS NULL AND status = 'processing' AND worker_pid = $1 FOR UPDATE SKIP LOCKED))";
-
-constexpr const char *kGiveBackThese = R"(
-    WITH mine AS (SELECT id FROM public.steadytext_queue WHERE id = ANY ($2) AND status = 'processing' AND worker_pid = $1),
-    free AS (SELECT id FROM public.steadytext_queue WHERE id = ANY ($2) AND status = 'processing' AND worker_pid = $1 FOR UPDATE SKIP LOCKED),
-    given AS (UPDATE public.steadytext_queue SET status = 'pending', worker_pid = NULL, lease_until = NULL WHERE id IN (SELECT id FROM free))
-    SELECT id FROM mine WHERE id NOT IN (SELECT id FROM free) ORDER BY id)";
-
-constexpr const char *kMeasure = R"(
-    SELECT session_user_oid, count(*), min(created_at) FILTER (WHERE status = 'pending' AND isfinite(created_at) AND run_at < 'infinity')
-    FROM public.steadytext_queue WHERE completed_at IS NULL GROUP BY session_user_oid)";
-
 constexpr const char *kTable = "steadytext_queue";
 using Statement = pg::KeptStatement;
 
-// ---- claiming
-// ----------------------------------------------------------------------------------------------------------
+// ---- claiming ------------------------------------------------------------------------------------------------------
 
 bool is_saturated(const RoleShare &share, std::uint32_t most) { return share.waiting() > most / 2; }
 
-Datum roles_held_back(const HeldBack &held_back) {
+pg::Bound roles_held_back(const HeldBack &held_back) {
     ArrayColumn roles;
     roles.begin(OIDOID, HeldBack::kMost);
     held_back.each(core::monotonic_us(), [&](Oid role, std::int64_t) { roles.add(ObjectIdGetDatum(role)); });
-    return roles.array();
+    return {OIDARRAYOID, roles.array()};
 }
 
 // The logins that have enough. They may have more in the table; `has_more` makes the worker ask for it once they need
 // some.
-Datum saturated(RoleShares &shares, std::uint32_t most) {
+pg::Bound saturated(RoleShares &shares, std::uint32_t most) {
     int count = 0;
     for (const RoleShare *share = shares.begin(); share != nullptr; share = share->next)
         count++;
@@ -193,14 +61,13 @@ Datum saturated(RoleShares &shares, std::uint32_t most) {
     for (RoleShare *share = shares.begin(); share != nullptr; share = share->next)
         if ((share->has_more = is_saturated(*share, most)))
             logins.add(ObjectIdGetDatum(share->login));
-    return logins.array();
+    return {OIDARRAYOID, logins.array()};
 }
 
 // During some incidents jobs with a lower priority are left alone (bgworker/incident_watch.hpp).
-Datum least_priority() { return Int32GetDatum(shmem::segment().header->least_priority.load()); }
+std::int32_t least_priority() { return shmem::segment().header->least_priority.load(); }
 
-// ---- recording
-// ---------------------------------------------------------------------------------------------------------
+// ---- recording -----------------------------------------------------------------------------------------------------
 
 // Doubles with each attempt, from a second to five minutes, and varies by up to a quarter, so that jobs do not come
 // back all at once.
@@ -247,13 +114,10 @@ public:
     }
 
     void execute(Statement &statement) const {
-        Oid types[Count + 1] = {INT4OID};
-        Datum values[Count + 1] = {Int32GetDatum(MyProcPid)};
-        for (std::size_t i = 0; i < Count; i++) {
-            types[i + 1] = columns_[i].array_type();
-            values[i + 1] = columns_[i].array();
-        }
-        statement.execute(types, values);
+        pg::Bound values[Count + 1] = {MyProcPid};
+        for (std::size_t i = 0; i < Count; i++)
+            values[i + 1] = {columns_[i].array_type(), columns_[i].array()};
+        statement.execute(values);
     }
 
 private:
@@ -311,9 +175,7 @@ void record_batch(const Job &job) {
         if (!is_null)
             pfree(const_cast<char *>(bytes.data()));
     }
-    const Oid types[] = {INT8OID, INT4OID, answers.array_type()};
-    const Datum values[] = {Int64GetDatum(job.row.id), Int32GetDatum(MyProcPid), answers.array()};
-    (embeds ? vectors : texts).execute(types, values);
+    (embeds ? vectors : texts).execute({job.row.id, MyProcPid, {answers.array_type(), answers.array()}});
     MemoryContextSwitchTo(caller);
     MemoryContextDelete(memory);
 }
@@ -331,7 +193,7 @@ void tell_ended(SPITupleTable *rows, std::uint64_t count, void (*ended)(const pg
     }
 }
 
-Datum ids_of(JobLists lists) {
+pg::Bound ids_of(JobLists lists) {
     ArrayColumn ids;
     std::uint32_t count = 0;
     for (const JobList *list : lists)
@@ -340,7 +202,7 @@ Datum ids_of(JobLists lists) {
     for (const JobList *list : lists)
         for (const Job *job = list->first; job != nullptr; job = job->next)
             ids.add(Int64GetDatum(job->row.id));
-    return ids.array();
+    return {INT8ARRAYOID, ids.array()};
 }
 
 // The first column of the last result, in the order of the result.
@@ -360,12 +222,8 @@ bool has_queue() { return OidIsValid(pg::own_table("steadytext_queue")); }
 std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBack &held_back, std::int64_t uncharged,
                     MemoryContext parent, RoleShares &shares) {
     static Statement statement{kTable, kClaim, SPI_OK_UPDATE_RETURNING};
-    const Oid types[] = {INT8OID, OIDARRAYOID, INT4OID, INT4OID, INT4OID, INT4OID, INT8OID, OIDARRAYOID};
-    const Datum values[] = {Int64GetDatum(most),      roles_held_back(held_back),
-                            Int32GetDatum(MyProcPid), Int32GetDatum(kLeaseSeconds),
-                            least_priority(),         Int32GetDatum(static_cast<std::int32_t>(most_of_all)),
-                            Int64GetDatum(uncharged), saturated(shares, most)};
-    statement.execute(types, values);
+    statement.execute({std::int64_t{most}, roles_held_back(held_back), MyProcPid, kLeaseSeconds, least_priority(),
+                       static_cast<std::int32_t>(most_of_all), uncharged, saturated(shares, most)});
     const auto count = static_cast<std::uint32_t>(SPI_processed);
     SPITupleTable *rows = SPI_tuptable;
     // No job runs unless all rows could be read: an error undoes the claim.
@@ -388,9 +246,7 @@ std::uint32_t claim(std::uint32_t most, std::uint32_t most_of_all, const HeldBac
 
 NextDue next_due(const HeldBack &held_back) {
     static Statement statement{kTable, kNextDue, SPI_OK_SELECT};
-    const Oid types[] = {OIDARRAYOID, INT4OID};
-    const Datum values[] = {roles_held_back(held_back), least_priority()};
-    statement.execute(types, values);
+    statement.execute({roles_held_back(held_back), least_priority()});
     if (SPI_processed == 0)
         return {-1, InvalidOid};
     Columns columns(SPI_tuptable, 0);
@@ -423,9 +279,7 @@ void record(const JobList &jobs, void (*ended)(const pg_uuid_t &request, Oid log
 void lock_rows(JobList &jobs, JobList &busy) {
     static Statement statement{kTable, kLock, SPI_OK_SELECT};
     const JobList *const lists[] = {&jobs};
-    const Oid types[] = {INT8ARRAYOID};
-    const Datum values[] = {ids_of(lists)};
-    statement.execute(types, values);
+    statement.execute({ids_of(lists)});
     const std::span<const std::int64_t> locked = ids_returned();
     for (Job *job = jobs.first, *next; job != nullptr; job = next) {
         next = job->next;
@@ -438,16 +292,12 @@ void lock_rows(JobList &jobs, JobList &busy) {
 
 void renew_leases(JobLists lists) {
     static Statement statement{kTable, kRenew, SPI_OK_UPDATE};
-    const Oid types[] = {INT4OID, INT8ARRAYOID, INT4OID};
-    const Datum values[] = {Int32GetDatum(MyProcPid), ids_of(lists), Int32GetDatum(kLeaseSeconds)};
-    statement.execute(types, values);
+    statement.execute({MyProcPid, ids_of(lists), kLeaseSeconds});
 }
 
 std::span<const std::int64_t> lost(JobLists lists) {
     static Statement statement{kTable, kLost, SPI_OK_SELECT};
-    const Oid types[] = {INT4OID, INT8ARRAYOID};
-    const Datum values[] = {Int32GetDatum(MyProcPid), ids_of(lists)};
-    statement.execute(types, values);
+    statement.execute({MyProcPid, ids_of(lists)});
     return ids_returned();
 }
 
@@ -455,9 +305,7 @@ void give_back() { give_back_of(MyProcPid); }
 
 void give_back_of(std::int32_t worker) {
     static Statement statement{kTable, kGiveBack, SPI_OK_UPDATE};
-    const Oid types[] = {INT4OID};
-    const Datum values[] = {Int32GetDatum(worker)};
-    statement.execute(types, values);
+    statement.execute({worker});
 }
 
 std::span<const std::int64_t> give_back(std::span<const std::int64_t> ids) {
@@ -466,17 +314,13 @@ std::span<const std::int64_t> give_back(std::span<const std::int64_t> ids) {
     column.begin(INT8OID, static_cast<int>(ids.size()));
     for (const std::int64_t id : ids)
         column.add(Int64GetDatum(id));
-    const Oid types[] = {INT4OID, INT8ARRAYOID};
-    const Datum values[] = {Int32GetDatum(MyProcPid), column.array()};
-    statement.execute(types, values);
+    statement.execute({MyProcPid, {INT8ARRAYOID, column.array()}});
     return ids_returned();
 }
 
 Recovered recover(bool all) {
     static Statement statement{kTable, kRecover, SPI_OK_SELECT};
-    const Oid types[] = {INT4OID, BOOLOID, INT4OID};
-    const Datum values[] = {Int32GetDatum(MyProcPid), BoolGetDatum(all), Int32GetDatum(kMaxLosses)};
-    statement.execute(types, values);
+    statement.execute({MyProcPid, all, kMaxLosses});
     Columns columns(SPI_tuptable, 0);
     const std::int64_t recovered = DatumGetInt64(columns.next());
     if (recovered > 0)
@@ -489,10 +333,8 @@ bool delete_old() {
     static Statement statement{kTable, kDeleteOld, SPI_OK_SELECT};
     if (guc::queue_retention_s == 0)
         return false;
-    const Oid types[] = {INT4OID, INT8OID};
-    const Datum values[] = {Int32GetDatum(guc::queue_retention_s), Int64GetDatum(position)};
-    position = 0;  // also if the statement fails
-    statement.execute(types, values);
+    const std::int64_t from = std::exchange(position, 0);  // also if the statement fails
+    statement.execute({guc::queue_retention_s, from});
     bool is_null;
     const Datum last = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
     const bool goes_on = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &is_null));
@@ -503,9 +345,7 @@ bool delete_old() {
 
 bool charge_killer(std::int64_t id) {
     static Statement statement{kTable, kChargeKiller, SPI_OK_SELECT};
-    const Oid types[] = {INT8OID, INT4OID};
-    const Datum values[] = {Int64GetDatum(id), Int32GetDatum(kMaxKills)};
-    statement.execute(types, values);
+    statement.execute({id, kMaxKills});
     Columns columns(SPI_tuptable, 0);
     const bool is_settled = DatumGetBool(columns.next());
     if (DatumGetBool(columns.next()))

@@ -1,6 +1,6 @@
 // The queue worker's statements on steadytext_queue; each handles many rows at a time.
 //
-// Called by src/queue/worker_main.cpp, each within its own transaction with SPI connected. Regime: pg.
+// Called by src/queue/worker_steps.cpp, each within its own transaction with SPI connected. Regime: pg.
 #pragma once
 
 #include "shmem/database_table.hpp"

@@ -1,6 +1,6 @@
 // The jobs in the worker's hands, by role, and the choice of the next job.
 //
-// Used by src/queue/worker_main.cpp. Regime: pg.
+// Used by src/queue/worker_jobs.cpp and worker_steps.cpp. Regime: pg.
 //
 // A role here is a role that had connected: SET ROLE gives nobody another share.
 //

@@ -27,18 +27,14 @@
 #include "src/guc.hpp"
 #include "src/pg/wait.hpp"
 #include "src/queue/callbacks.hpp"
-#include "src/queue/copied_calls.hpp"
 #include "src/queue/queue_sql.hpp"
-#include "src/queue/recorder.hpp"
-#include "src/queue/work_mark.hpp"
-#include "src/session/concurrent_calls.hpp"
+#include "src/queue/worker.hpp"
 
 extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "postmaster/bgworker.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/timeout.h"
 
 PGDLLEXPORT void steadytext_queue_main(Datum);
@@ -48,347 +44,18 @@ PGDLLEXPORT void steadytext_queue_main(Datum);
 
 namespace steadytext::queue {
 
-using session::ConcurrentCalls;
-using session::ModelCall;
+Worker *self;
+WorkMark mark;
 
 namespace {
 
 constexpr std::int64_t kIdleUs = 2'000'000;
 constexpr std::int64_t kRenewUs = 10'000'000;
 constexpr std::int64_t kTidyUs = 5'000'000;
-constexpr std::int64_t kHoldBackUs = 250'000;
 constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 30'000'000;
 constexpr std::int64_t kFirstPatienceUs = 5'000'000;
 constexpr std::int64_t kLongestPatienceUs = 120'000'000;  // or the time that a call may take, if that is more
-constexpr std::uint32_t kMaxCalls = 256;
-constexpr std::uint32_t kLeastClaimed = 32, kMaxClaimed = 2048;
-constexpr std::int64_t kClaimedBytes = 32 * 1024;  // estimated memory of a claimed job, unpacked
-// A bunch that is finished sooner, or later, changes the size of the next bunch
-constexpr std::int64_t kFastUs = 50'000, kSlowUs = 200'000;
-
-struct Worker {
-    const shmem::Segment *segment;
-    shmem::DatabaseRow *row;
-    shmem::WorkerPlaces::Left *left;
-    MemoryContext memory;
-    ConcurrentCalls *calls;
-    RoleShares shares;  // jobs with parts left to begin
-    JobList under_way;
-    Recorder recorder;
-    std::int64_t memory_us = 0;  // when memory was measured; begun_bytes counts the bytes begun since
-    std::int64_t begun_bytes = 0;
-    bool has_memory = true;
-    Part *parts[kMaxCalls];    // with a running request, by its call's tag
-    std::uint32_t latest = 0;  // the last place taken in `parts`
-    Job *in_hand;              // the job of the part that is being begun or ended
-    HeldBack held_back;
-    std::uint32_t bunch = kLeastClaimed;  // how many jobs to claim at once
-    std::int64_t claimed_us = 0;
-    bool could_start = false;   // a part may be ready to begin
-    bool took_over = false;     // also: the mark of the earlier worker has been handled
-    bool look_at_once = false;  // look for jobs even without a change
-    bool leaves_jobs = false;   // it was told to end before all jobs were done
-    std::uint64_t seen = 0, cancels = 0;
-    std::int64_t due_us = INT64_MAX;  // when to look again without a change
-    std::int64_t renewed_us = 0, tidied_us = 0;
-    std::int64_t pause_us = 0;
-    std::int64_t began_us = 0;    // start of its turn: its first look
-    std::int64_t awaited_us = 0;  // when another worker last waited for its place
-    std::int64_t closed_us = 0;   // since when no job begins, as its turn is over; 0: jobs begin
-    bool is_sweeping = false;     // there may be more rows to delete
-    bool has_strays = false;      // rows of a worker that is gone could not be given back yet
-};
-Worker *self;
-WorkMark mark;
-
-// ---- roles ----------------------------------------------------------------------------------------------------------
-
-// Becomes the job's role for the code that follows; returns the role before.
-struct Role {
-    Oid user;
-    int security;
-};
-Role become(const Job &job) {
-    Role before;
-    GetUserIdAndSecContext(&before.user, &before.security);
-    SetUserIdAndSecContext(job.row.user, before.security | SECURITY_LOCAL_USERID_CHANGE);
-    return before;
-}
-void become(const Role &role) { SetUserIdAndSecContext(role.user, role.security); }
-
-// A limit stands against the role.
-void hold_back(Oid role) {
-    const std::int64_t now_us = core::monotonic_us();
-    self->held_back.hold(role, kHoldBackUs, now_us);
-    self->due_us = std::min(self->due_us, self->held_back.next_us(now_us));
-}
-
-// ---- the requests of jobs -------------------------------------------------------------------------------------------
-
-void keep(Part &part) {
-    while (self->parts[self->latest = (self->latest + 1) % kMaxCalls] != nullptr) {
-    }
-    self->parts[self->latest] = &part;
-    part.call->tag = self->latest;
-}
-
-Part &part_of(const ModelCall *call) {
-    Part *part = self->parts[call->tag];
-    self->parts[call->tag] = nullptr;
-    return *part;
-}
-
-void keep_ended(const Part &part) { self->shares.of(part.job->row.session_user).under_way--; }
-
-// Moves the job to the jobs that are over, and gives up its remaining requests.
-void move_over(Job *job) {
-    for (std::uint32_t i = 0; job->parts != nullptr && i < std::max(job->window, 1U); i++)
-        if (Part &part = job->parts[i]; part.call != nullptr) {
-            self->calls->give_up(part.call);
-            self->parts[part.call->tag] = nullptr;
-            part.call = nullptr;
-            keep_ended(part);
-        }
-    self->recorder.add(job);
-    if (job->outcome == Outcome::Postponed)
-        hold_back(job->row.user);
-}
-
-// An error while a job's request is advanced ends the job.
-void end_broken(const core::Problem &problem) {
-    Job *job = self->in_hand;
-    if (const ModelCall *call = self->calls->take_broken(); call != nullptr) {
-        Part &part = part_of(call);
-        part.call = nullptr;
-        job = part.job;
-        keep_ended(part);
-    }
-    self->in_hand = nullptr;
-    mark.clear();
-    if (job == nullptr)
-        return;
-    fail(*job, problem);
-    move_over(job);
-}
-
-// Moving a request on reads data from a daemon, so its job is marked meanwhile; between two requests no job is marked.
-void note_moving(const ModelCall *call) {
-    if (call == nullptr)
-        mark.clear();
-    else
-        mark.set(self->parts[call->tag]->job->row.id);
-}
-
-void start_part(Job &job) {
-    get_ready(job);
-    if (job.is_over())
-        return;
-    const Role before = become(job);
-    Part &part = begin_part(job);
-    keep(part);
-    self->shares.of(job.row.session_user).under_way++;
-    MemoryContext caller = MemoryContextSwitchTo(part.memory);
-    self->calls->start(part.call);
-    MemoryContextSwitchTo(caller);
-    become(before);
-    self->begun_bytes += job.row.is_batch ? static_cast<std::int64_t>(part.text.text.size()) : job.row.bytes;
-}
-
-bool is_known(Oid role) { return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)); }
-
-// Requests, answers and data made from them fill at most steadytext.queue_memory, apart from running requests. Half of
-// it is kept free, for recording batches. All of it is below the worker's context, which is measured now and then.
-std::int64_t budget() { return std::int64_t{guc::queue_memory_kb} * 1024 / 2; }
-
-bool has_memory() {
-    constexpr std::int64_t kMeasureUs = 20'000;
-    if (const std::int64_t now_us = core::monotonic_us();
-        self->begun_bytes > budget() / 16 || now_us - self->memory_us > kMeasureUs) {
-        self->memory_us = now_us;
-        self->begun_bytes = 0;
-        self->has_memory = static_cast<std::int64_t>(MemoryContextMemAllocated(self->memory, true)) < budget();
-    }
-    return self->has_memory || (self->calls->is_idle() && self->recorder.is_empty());
-}
-
-// The job whose turn it is begins a request; false if no job may.
-bool start_next() {
-    Job *job = self->shares.next_job(self->calls->room(), self->calls->count(), core::monotonic_us());
-    if (job == nullptr)
-        return false;
-    self->in_hand = job;
-    mark.set(job->row.id);
-    if (is_known(job->row.user)) {
-        start_part(*job);
-    } else {
-        core::Problem problem;
-        problem.set(core::sqlstate::kUndefinedObject, "the role that queued it does not exist any more");
-        fail(*job, problem);
-    }
-    self->in_hand = nullptr;
-    mark.clear();
-    if (job->is_over()) {
-        move_over(job);
-    } else if (!job->has_parts_left()) {
-        move(job, self->under_way);
-    }
-    return true;
-}
-
-void start_jobs() {
-    while (self->calls->has_room() && has_memory() && start_next()) {
-    }
-    self->could_start = false;
-}
-
-// After a limit refused a part, its job goes back to the jobs with parts left.
-void take_answers() {
-    while (const ModelCall *call = self->calls->take_ended()) {
-        Part &part = part_of(call);
-        Job *job = part.job;
-        keep_ended(part);
-        self->in_hand = job;
-        mark.set(job->row.id);
-        const Role before = become(*job);
-        end_part(part);
-        become(before);
-        self->in_hand = nullptr;
-        mark.clear();
-        if (job->is_over())
-            move_over(job);
-        else if (job->to_repeat > 0 && job->list == &self->under_way)
-            move(job, self->shares.of(job->row.session_user).batches);
-    }
-}
-
-void advance_jobs() {
-    take_answers();
-    start_jobs();
-}
-
-// ---- the table ------------------------------------------------------------------------------------------------------
-
-// The limit for all claimed jobs together, so that they leave room for running jobs.
-std::uint32_t most_claimed() {
-    return std::clamp(static_cast<std::uint32_t>(budget() / kClaimedBytes / 2), kLeastClaimed, kMaxClaimed);
-}
-
-// Doubles the bunch if the last bunch was finished at once, as each transaction has a cost. Shrinks it if the last
-// bunch took long, as more urgent jobs cannot overtake claimed jobs.
-void size_bunch(std::int64_t now_us) {
-    if (self->shares.wants_more(self->bunch) && now_us - self->claimed_us < kFastUs)
-        self->bunch *= 2;
-    else if (now_us - self->claimed_us > kSlowUs)
-        self->bunch = kLeastClaimed;
-    const std::uint32_t most = std::max(most_claimed() / std::max(self->shares.active(now_us), 1U), kLeastClaimed);
-    self->bunch = std::clamp(self->bunch, kLeastClaimed, most);
-}
-
-std::int64_t uncharged;  // the job at which an earlier worker died; 0: none, or it is charged
-
-void charge() {
-    if (uncharged != 0 && charge_killer(uncharged))
-        uncharged = 0;
-}
-
-void claim_jobs() {
-    const std::uint64_t changes = self->row->queue_changes.load(std::memory_order_acquire);
-    const std::int64_t now_us = core::monotonic_us();
-    self->claimed_us = now_us;
-    self->due_us = self->held_back.next_us(now_us);
-    charge();
-    self->could_start |= claim(self->bunch, most_claimed(), self->held_back, uncharged, self->memory, self->shares) > 0;
-    self->look_at_once = false;
-    self->began_us = std::min(self->began_us, core::monotonic_us());
-    self->seen = changes;
-    if (self->shares.has_more()) {
-        self->due_us = std::min(self->due_us, now_us + kHoldBackUs);  // then it looks for the other roles
-        return;
-    }
-    const NextDue next = next_due(self->held_back);
-    if (next.ms == 0)
-        self->held_back.hold_locked(next.role, core::monotonic_us());
-    const std::int64_t next_us = next.ms > 0 ? now_us + next.ms * 1000 : INT64_MAX;
-    self->due_us = std::min(self->held_back.next_us(now_us), next_us);
-}
-
-bool is_time_to_record(std::int64_t now_us) { return self->recorder.is_due(now_us, self->calls->is_idle()); }
-
-bool record_over() {
-    bool put_off;
-    const bool good = self->recorder.record(put_off);
-    self->look_at_once |= put_off;                  // the next look tells when the job is due again
-    self->could_start |= !self->shares.is_empty();  // now that memory is free again
-    return good;
-}
-
-// Calls `take` with the lists of all claimed jobs.
-template <class Take>
-void with_lists(Take take) {
-    int count = 2;
-    for (const RoleShare *share = self->shares.begin(); share != nullptr; share = share->next)
-        count += 3;
-    auto **lists = static_cast<const JobList **>(palloc(sizeof(JobList *) * static_cast<std::size_t>(count)));
-    lists[0] = &self->recorder.jobs();
-    lists[1] = &self->under_way;
-    std::size_t at = 2;
-    for (const RoleShare *share = self->shares.begin(); share != nullptr; share = share->next)
-        for (const JobList *list : {&share->singles, &share->new_batches, &share->batches})
-            lists[at++] = list;
-    take(JobLists(lists, at));
-}
-
-void drop_cancelled() {
-    with_lists([](JobLists lists) {
-        const JobLists unfinished = lists.subspan(1);
-        const std::span<const std::int64_t> ids = lost(unfinished);
-        for (const JobList *list : unfinished)
-            for (Job *job = list->first, *next; job != nullptr; job = next) {
-                next = job->next;
-                if (!std::binary_search(ids.begin(), ids.end(), job->row.id))
-                    continue;
-                core::Problem problem;
-                problem.set("57014", "cancelled");
-                fail(*job, problem);
-                move_over(job);
-            }
-    });
-}
-
-void renew_all() {
-    with_lists([](JobLists lists) { renew_leases(lists); });
-}
-
-// Recovers jobs that no worker has any more; a database has a single worker at a time.
-std::int64_t recover_lost(bool all) {
-    const Recovered lost = recover(all);
-    self->has_strays = lost.left > 0;
-    if (lost.rows > 0)
-        self->look_at_once = true;
-    return lost.rows;
-}
-
-void tidy() {
-    (void)recover_lost(self->has_strays);
-    fail_orphans();
-    self->shares.forget_idle(core::monotonic_us());
-    measure(*self->row);
-}
-
-void sweep() { self->is_sweeping = delete_old(); }
-
-// Unfinished jobs become pending again.
-void give_back_jobs() { give_back(); }
-
-void begin_work() {
-    hold_copied();
-    charge();
-    if (const std::int32_t left = self->left->queue_pid.load(); left != 0)
-        give_back_of(left);
-    if (recover_lost(true) > 0)
-        ereport(LOG, (errmsg("pg_steadytext queue worker: jobs that another worker had left are pending again")));
-}
 
 // ---- when each step runs --------------------------------------------------------------------------------------------
 
@@ -594,7 +261,7 @@ void give_back_in_time() {
     constexpr int kMaxMs = 500;
     ProcDiePending = false;
     enable_timeout_after(STATEMENT_TIMEOUT, kMaxMs);
-    if (!worker::run_transaction("giving jobs back", give_back_jobs) && self->took_over)
+    if (!worker::run_transaction("giving jobs back", give_back) && self->took_over)
         self->left->queue_pid.store(MyProcPid);
     disable_timeout(STATEMENT_TIMEOUT, false);
 }

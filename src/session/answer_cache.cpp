@@ -2,6 +2,7 @@
 #include "src/pg/compat.hpp"
 #include "src/session/answer_cache.hpp"
 #include "shmem/segment.hpp"
+#include "src/core/cache_key.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
@@ -15,7 +16,6 @@ extern "C" {
 #include "miscadmin.h"
 }
 
-#include <algorithm>
 #include <string>
 
 namespace steadytext::session {
@@ -85,10 +85,7 @@ void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
     if (row == nullptr || (RecoveryInProgress() && !guc::has_hub()))
         return;
     static std::string *bytes = new std::string;
-    pg::guarded([&](core::Problem &) {
-        core::encode(record, *bytes);
-        return true;
-    });
+    pg::guarded([&] { core::encode(record, *bytes); });
     // Announced first, so that the count is never less than the number of records in the ring.
     const bool is_first = row->pending_writes.fetch_add(1) == 0;
     if (!segment.cache_writes->put(MyDatabaseId, epoch, *bytes)) {
@@ -159,6 +156,14 @@ std::int64_t expiry(const core::Digest &key, std::int64_t now_us) {
 CacheQuery new_query(shmem::ValueKind kind) {
     heed_clears();
     return {{}, kind, epoch_now(), scope_role()};
+}
+
+core::Digest cache_key(std::string_view prefix, std::string_view text, std::string_view params) {
+    core::Digest key;
+    core::Problem problem;
+    if (!core::cache_key(prefix, text, params, key, problem))
+        pg::raise(problem);
+    return key;
 }
 
 // The digest, with 128 of its bits changed by the database, the role and the epoch, which are not in it. To make two

@@ -22,6 +22,7 @@ struct CacheQuery {
     Oid role;  // InvalidOid: answers are shared by all roles of the database
 };
 [[nodiscard]] CacheQuery new_query(shmem::ValueKind kind);
+[[nodiscard]] core::Digest cache_key(std::string_view prefix, std::string_view text, std::string_view params);
 
 // The same for all sessions of the role, which logged in, that wait for the same answer.
 [[nodiscard]] core::Digest flight_key(const CacheQuery &query, Oid role);

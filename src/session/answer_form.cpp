@@ -8,6 +8,7 @@
 #include "src/core/constraint/regex.hpp"
 #include "src/core/constraint/schema.hpp"
 #include "src/core/utf8.hpp"
+#include "src/pg/written.hpp"
 #include "src/pg/interrupts.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
@@ -49,12 +50,8 @@ std::string_view canonical(std::string_view schema) {
 }
 
 std::string_view ordered(std::string_view canonical, std::string_view written) {
-    static std::string *text = new std::string;
-    pg::guarded([&](core::Problem &) {
-        *text = core::constraint::with_member_order(canonical, written);
-        return true;
-    });
-    return pg::copy_text(*text);
+    return pg::copy_text(
+        pg::written([&](std::string &text) { text = core::constraint::with_member_order(canonical, written); }));
 }
 
 std::span<const std::string_view> check_choices(std::span<const core::TextArgument> choices) {
@@ -124,12 +121,12 @@ std::uint32_t longest_of(const CheckedForm &form) {
     static auto *remembered = new std::unordered_map<std::string, std::uint32_t>;
     static std::size_t remembered_bytes = 0;
     std::uint32_t longest = core::constraint::kNever;
-    pg::guarded([&](core::Problem &) {
+    pg::guarded([&] {
         std::string key(1, static_cast<char>(form.kind));
         key += form.text;
         if (const auto found = remembered->find(key); found != remembered->end()) {
             longest = found->second;
-            return true;
+            return;
         }
         if (remembered_bytes > kMostBytes) {
             remembered->clear();
@@ -138,7 +135,6 @@ std::uint32_t longest_of(const CheckedForm &form) {
         longest = find_longest(form.kind, form.text);
         remembered_bytes += key.size() + sizeof(std::string);
         remembered->emplace(std::move(key), longest);
-        return true;
     });
     return longest;
 }
@@ -246,7 +242,7 @@ bool take_formed(const CheckedForm &form, std::string_view &answer, core::Proble
 
 void original_key(const CheckedForm &form, std::string_view prompt, std::int64_t seed, std::string &key) {
     static std::string *keyed = new std::string;
-    pg::guarded([&](core::Problem &) {
+    pg::guarded([&] {
         constexpr const char *kPrefixes[] = {"", "json:", "regex:", "choice:"};
         keyed->assign(kPrefixes[static_cast<int>(form.kind)])
             .append(prompt)
@@ -257,14 +253,10 @@ void original_key(const CheckedForm &form, std::string_view prompt, std::int64_t
         for (std::size_t i = 0; i < sorted.size(); i++)
             keyed->append(i == 0 ? "" : "|").append(sorted[i]);
         keyed->append(":").append(std::to_string(seed));
-        return true;
     });
     const Datum text = PointerGetDatum(cstring_to_text_with_len(keyed->data(), static_cast<int>(keyed->size())));
     const std::string_view digest = pg::utf8_text(DirectFunctionCall1(md5_text, text));
-    pg::guarded([&](core::Problem &) {
-        key.assign(digest);
-        return true;
-    });
+    pg::guarded([&] { key.assign(digest); });
 }
 
 }  // namespace steadytext::session

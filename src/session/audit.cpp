@@ -5,7 +5,7 @@
 #include "src/core/json_text.hpp"
 #include "src/core/sha256.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/written.hpp"
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
@@ -53,27 +53,25 @@ Shown show(const Finding &finding) {
 }
 
 // JSON is never cut: each text in it is printable ASCII that was bounded before, and doubled at most by its escapes.
-void put_details(const std::string &details, AuditRecord &record) {
+void put_details(std::string_view details, AuditRecord &record) {
     static_assert(sizeof record.details > 2 * (kShownBytes + kParameterBytes) + 90);
     Assert(details.size() < sizeof record.details);
-    strlcpy(record.details, details.size() < sizeof record.details ? details.c_str() : "{}", sizeof record.details);
+    if (details.size() >= sizeof record.details)
+        details = "{}";
+    details.copy(record.details, details.size());
+    record.details[details.size()] = '\0';
 }
 
 void write_details(const Finding &finding, const Shown &shown, std::uint32_t left_out, AuditRecord &record) {
-    static std::string *details = new std::string;
-    pg::guarded([&](core::Problem &) {
-        details->clear();
-        core::JsonObject json(*details, core::Escape::Ascii);
+    const std::string_view details = pg::written_json(core::Escape::Ascii, [&](core::JsonObject &json) {
         json.add("kind", core::name_of(finding.suspicion));
         json.add("parameter", shown.parameter);
         json.add("bytes", static_cast<std::int64_t>(finding.text.size()));
         finding.is_secret ? json.add("sha256", shown.hash) : json.add("value", shown.text);
         if (left_out > 0)
             json.add("not_logged_before", std::int64_t{left_out});
-        json.close();
-        return true;
     });
-    put_details(*details, record);
+    put_details(details, record);
 }
 
 // The statement is left out: it may hold the prompt.
@@ -157,20 +155,15 @@ void note_suspicious(Suspicion suspicion, const char *parameter, std::string_vie
 }
 
 void note_server_action(const char *function, std::string_view argument) {
-    static std::string *details = new std::string;
     char shown[kShownBytes];
     core::write_printable(argument, shown, sizeof shown);
     AuditRecord record = new_record("server_action");
-    pg::guarded([&](core::Problem &) {
-        details->clear();
-        core::JsonObject json(*details, core::Escape::Ascii);
+    const std::string_view details = pg::written_json(core::Escape::Ascii, [&](core::JsonObject &json) {
         json.add("function", function);
         if (!argument.empty())
             json.add("argument", shown);
-        json.close();
-        return true;
     });
-    put_details(*details, record);
+    put_details(details, record);
     ereport(LOG_SERVER_ONLY, (errmsg("role \"%s\" called %s", record.user, function),
                               argument.empty() ? 0 : errdetail("Its argument was \"%s\".", shown), errhidestmt(true),
                               errhidecontext(true)));

@@ -7,7 +7,7 @@
 
 #include "src/pg/postgres.hpp"
 #include "shmem/call_stats.hpp"
-#include "src/core/parameters.hpp"
+#include "src/core/rules.hpp"
 
 #include <span>
 #include <string_view>

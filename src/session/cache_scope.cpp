@@ -17,8 +17,6 @@ extern "C" {
 #include "utils/syscache.h"
 }
 
-#include <algorithm>
-
 namespace steadytext::session {
 
 namespace {

@@ -15,7 +15,7 @@
 //   }
 //   PG_END_ENSURE_ERROR_CLEANUP(...);
 //
-// Called by src/session/batch.cpp and src/queue/worker_main.cpp. Regime: pg. An error, raised by a step of a call or
+// Called by src/session/batch.cpp and src/queue/worker_jobs.cpp. Regime: pg. An error, raised by a step of a call or
 // by steadytext.on_limit = error, leaves the other calls as they are: give_up() ends them, in a cleanup or
 // before_shmem_exit callback. It frees their slots at once and has the daemons stop.
 //

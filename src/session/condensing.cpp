@@ -25,10 +25,7 @@ std::string_view *make_texts(std::size_t count) {
 
 Texts parts_of(Texts texts, std::size_t room) {
     static std::vector<std::string> *parts = new std::vector<std::string>;
-    pg::guarded([&](core::Problem &) {
-        *parts = core::packed({texts.begin(), texts.end()}, room, Condensing::kMaxParts);
-        return true;
-    });
+    pg::guarded([&] { *parts = core::packed({texts.begin(), texts.end()}, room, Condensing::kMaxParts); });
     std::string_view *copies = make_texts(parts->size());
     for (std::size_t i = 0; i < parts->size(); i++)
         copies[i] = pg::copy_text((*parts)[i]);

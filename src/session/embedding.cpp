@@ -1,13 +1,13 @@
 // Embedding, step by step: see embedding.hpp. Regime: pg, with C++ only inside guarded().
 #include "src/pg/compat.hpp"
 #include "src/session/embedding.hpp"
-#include "src/core/cache_key.hpp"
 #include "src/core/embed_texts.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/reply.hpp"
 #include "src/core/unit_vector.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/core/cache_key.hpp"
+#include "src/pg/written.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
@@ -39,37 +39,21 @@ void check(const EmbeddingRequest &request) {
 
 // As in src/session/generation.cpp.
 std::string_view key_params(const EmbeddingRequest &request, std::string_view scope, std::string_view fingerprint) {
-    static std::string *params = new std::string;
-    pg::guarded([&](core::Problem &) {
-        params->clear();
-        core::JsonObject json(*params, core::Escape::Ascii);
+    return pg::written_json(core::Escape::Ascii, [&](core::JsonObject &json) {
         json.add("fingerprint", fingerprint);
         json.add("model", request.model.or_else(""));
         json.add("scope", scope);
         json.add("seed", request.seed);
-        json.close();
-        return true;
     });
-    return *params;
 }
 
 core::Digest key_of(std::string_view text, const EmbeddingRequest &request, std::string_view scope,
                     std::string_view fingerprint) {
-    const std::string_view params = key_params(request, scope, fingerprint);
-    core::Digest key;
-    core::Problem problem;
-    if (!core::cache_key(kPrefix, text, params, key, problem))
-        pg::raise(problem);
-    return key;
+    return cache_key(kPrefix, text, key_params(request, scope, fingerprint));
 }
 
 std::string_view wire_params(std::string_view text, const EmbeddingRequest &request, std::string_view asked) {
-    static std::string *params = new std::string;
-    pg::guarded([&](core::Problem &) {
-        core::write_embed_params(text, request.seed, asked, *params);
-        return true;
-    });
-    return *params;
+    return pg::written([&](std::string &params) { core::write_embed_params(text, request.seed, asked, params); });
 }
 
 // The original kept zeros for embeddings that had failed.
@@ -225,11 +209,10 @@ CallResult EmbeddingCall::accept(const Answer &answer, CachedAnswer &shared) {
 bool EmbeddingCall::accept_cached(const CachedAnswer &found) {
     std::vector<float> &vector = own_dimensions();
     bool has_direction = false;
-    pg::guarded([&](core::Problem &) {
+    pg::guarded([&] {
         vector.resize(found.vector.size() / sizeof(float));
         memcpy(vector.data(), found.vector.data(), vector.size() * sizeof(float));
         has_direction = core::make_unit(vector);
-        return true;
     });
     if (has_direction)
         fit(vector);

@@ -4,13 +4,11 @@
 // longjmp can leak.
 #include "src/pg/compat.hpp"
 #include "src/session/generation.hpp"
-#include "src/core/cache_key.hpp"
-#include "src/core/clock.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/reply.hpp"
 #include "src/core/sha256.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/written.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
@@ -94,10 +92,7 @@ std::string_view model_of(const GenerationRequest &request) {
 // The parameters as the key has them, until the next call. `scope` and `fingerprint` say for which roles and of which
 // model the answer is. Rows of the original have kLegacyFingerprint, and no scope.
 std::string_view key_params(const Resolved &resolved, std::string_view scope, std::string_view fingerprint) {
-    static std::string *params = new std::string;
-    pg::guarded([&](core::Problem &) {
-        params->clear();
-        core::JsonObject json(*params, core::Escape::Ascii);
+    return pg::written_json(core::Escape::Ascii, [&](core::JsonObject &json) {
         resolved.form.add_to(json, AnswerForm::Kind::Choice);  // each where its name stands in the order
         json.add("eos_string", resolved.eos);
         json.add("fingerprint", fingerprint);
@@ -111,19 +106,11 @@ std::string_view key_params(const Resolved &resolved, std::string_view scope, st
         json.add("seed", resolved.seed);
         json.add("size", resolved.size);
         json.add("temperature", resolved.temperature);
-        json.close();
-        return true;
     });
-    return *params;
 }
 
 core::Digest key_of(const Resolved &resolved, std::string_view scope, std::string_view fingerprint) {
-    const std::string_view params = key_params(resolved, scope, fingerprint);
-    core::Digest key;
-    core::Problem problem;
-    if (!core::cache_key(kPrefix, resolved.prompt, params, key, problem))
-        pg::raise(problem);
-    return key;
+    return cache_key(kPrefix, resolved.prompt, key_params(resolved, scope, fingerprint));
 }
 
 // Within this a daemon shares what it has computed of a prefix. Not the names themselves: a daemon has no use for them.
@@ -143,10 +130,7 @@ std::string_view prefix_scope(const Resolved &resolved) {
 
 std::string_view wire_params(const Resolved &resolved) {
     const std::string_view scope = resolved.prefix_bytes > 0 ? prefix_scope(resolved) : std::string_view();
-    static std::string *params = new std::string;
-    pg::guarded([&](core::Problem &) {
-        params->clear();
-        core::JsonObject json(*params, core::Escape::Utf8);
+    return pg::written_json(core::Escape::Utf8, [&](core::JsonObject &json) {
         json.add("prompt", resolved.prompt);
         if (resolved.prefix_bytes > 0) {
             json.add("prefix_bytes", static_cast<std::int64_t>(resolved.prefix_bytes));
@@ -164,10 +148,7 @@ std::string_view wire_params(const Resolved &resolved) {
             json.add_bool("ack", false);  // a stream may last; its session sees to it that it ends
         else
             json.add("timeout_ms", guc::request_timeout_ms + kDaemonGraceMs);
-        json.close();
-        return true;
     });
-    return *params;
 }
 
 std::string_view daemon_name(std::uint16_t row) {
@@ -229,17 +210,11 @@ bool take_reply(const Resolved &resolved, const Answer &answer, Generation &gene
 
 // The parameters as the table cache shows them.
 std::string_view shown_params(const Resolved &resolved) {
-    static std::string *params = new std::string;
-    pg::guarded([&](core::Problem &) {
-        params->clear();
-        core::JsonObject json(*params, core::Escape::Utf8);
+    return pg::written_json(core::Escape::Utf8, [&](core::JsonObject &json) {
         json.add("max_tokens", resolved.max_tokens);
         json.add("seed", resolved.seed);
         json.add("temperature", resolved.temperature);
-        json.close();
-        return true;
     });
-    return *params;
 }
 
 CachedAnswer to_keep(const Generation &generation) {
@@ -277,11 +252,10 @@ bool recall_original(const GenerationRequest &request, const Resolved &resolved,
     if (!resolved.form.is_free())
         original_key(resolved.form, request.prompt.text, resolved.seed, *key);
     else
-        pg::guarded([&](core::Problem &) {
+        pg::guarded([&] {
             key->assign(request.prompt.text);
             if (resolved.eos != kDefaultEos)
                 key->append("::EOS::").append(resolved.eos);
-            return true;
         });
     // The key of a prompt with an end string may be the key of a longer prompt without: the row tells which prompt it
     // is.

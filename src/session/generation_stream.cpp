@@ -60,8 +60,7 @@ GenerationStream *streams;  // that this session has open
 
 constexpr std::string_view kSpaces = " \t\n\v\f\r\x1c\x1d\x1e\x1f";  // white space that steadytextd strips
 
-// ---- the end before the end
-// ------------------------------------------------------------------------------------------
+// ---- the end before the end ----------------------------------------------------------------------------------------
 
 // Raises nothing, and may be called again.
 void stop(GenerationStream &stream) {
@@ -113,8 +112,7 @@ void watch(GenerationStream &stream) {
     MemoryContextRegisterResetCallback(stream.memory, &stream.callback);
 }
 
-// ---- the beginning
-// ----------------------------------------------------------------------------------------------------
+// ---- the beginning -------------------------------------------------------------------------------------------------
 
 // The stages of any call, as far as its slot. A call that ends before that is a single row.
 void run(GenerationStream &stream) {
@@ -145,8 +143,7 @@ GenerationRequest kept(const GenerationRequest &request) {
     return copy;
 }
 
-// ---- while it flows
-// -----------------------------------------------------------------------------------------------------
+// ---- while it flows ------------------------------------------------------------------------------------------------
 
 void note_start(GenerationStream &stream) {
     stream.started = true;

@@ -57,8 +57,7 @@ struct Loaded {
 Loaded loaded;
 MemoryContext memory = nullptr;
 
-// ---- hearing of changes
-// ----------------------------------------------------------------------------------------------
+// ---- hearing of changes --------------------------------------------------------------------------------------------
 
 void forget_table(Datum, Oid relation) {
     for (const Oid table : loaded.tables)
@@ -75,8 +74,7 @@ void watch_changes() {
     CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_roles, static_cast<Datum>(0));
 }
 
-// ---- from rows to rules
-// ----------------------------------------------------------------------------------------------
+// ---- from rows to rules --------------------------------------------------------------------------------------------
 
 void add_rule(const LimitRule &rule) {
     if (loaded.count == loaded.room) {

@@ -39,8 +39,7 @@ void count(Counter counter) {
     shmem::segment().counters->add(static_cast<std::uint32_t>(pg::my_proc_number()), counter);
 }
 
-// ---- the limits of a kind of call, worked out once
-// --------------------------------------------------------------------
+// ---- the limits of a kind of call, worked out once -----------------------------------------------------------------
 
 struct Bound {
     std::uint64_t generation = 0;  // of the rules; 0: this place is free, or its meters have to be looked for again
@@ -140,8 +139,7 @@ Bound *bound_by(const Spending &spending, std::int64_t now_us) {
     return &bound;
 }
 
-// ---- calls under way
-// --------------------------------------------------------------------------------------------------
+// ---- calls under way -----------------------------------------------------------------------------------------------
 
 // Calls of this session that have something to settle.
 struct OpenCall {
@@ -204,8 +202,7 @@ Quota open(OpenCall &call) {
     return {static_cast<int>(&call - open_calls), call.number};
 }
 
-// ---- admission
-// --------------------------------------------------------------------------------------------------------
+// ---- admission -----------------------------------------------------------------------------------------------------
 
 // The reason that stands against a call.
 struct Obstacle {

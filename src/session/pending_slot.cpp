@@ -43,8 +43,7 @@ bool make_ring(shmem::PayloadPool &payloads, shmem::Chain &pieces) {
 
 }  // namespace
 
-// ---- to the gateway
-// ----------------------------------------------------------------------------------------------------
+// ---- to the gateway ------------------------------------------------------------------------------------------------
 
 // All that may raise or refuse, before there is a slot to lose.
 bool PendingSlot::prepare(const SlotRequest &request, core::Problem &problem) {
@@ -118,8 +117,7 @@ void PendingSlot::point_at() const {
     pg::set_latch_of(segment.header->gateway.proc_number.load(std::memory_order_relaxed));
 }
 
-// ---- from the gateway
-// --------------------------------------------------------------------------------------------------
+// ---- from the gateway ----------------------------------------------------------------------------------------------
 
 bool PendingSlot::was_sent() const {
     const std::int64_t sent_us = slot().sent_us.load(std::memory_order_relaxed);

@@ -1,11 +1,11 @@
 // Ranking, step by step: see reranking.hpp. Regime: pg, with C++ only inside guarded().
 #include "src/pg/compat.hpp"
 #include "src/session/reranking.hpp"
-#include "src/core/cache_key.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/lexical_score.hpp"
 #include "src/core/reply.hpp"
 #include "src/guc.hpp"
+#include "src/pg/written.hpp"
 #include "src/pg/interrupts.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
@@ -55,67 +55,43 @@ std::span<const std::string_view> check(const RerankRequest &request) {
 
 // As in src/session/generation.cpp.
 std::string_view key_params(const Work &work) {
-    static std::string *params = new std::string;
-    pg::guarded([&](core::Problem &) {
-        params->clear();
-        core::JsonObject json(*params, core::Escape::Ascii);
+    return pg::written_json(core::Escape::Ascii, [&](core::JsonObject &json) {
         json.add("documents", work.documents);
         json.add("fingerprint", work.fingerprint);
         json.add("scope", cache_scope());
         json.add("seed", work.seed);
         json.add("task", work.task);
-        json.close();
-        return true;
     });
-    return *params;
 }
 
-core::Digest key_of(const Work &work) {
-    const std::string_view params = key_params(work);
-    core::Digest key;
-    core::Problem problem;
-    if (!core::cache_key(kPrefix, work.query, params, key, problem))
-        pg::raise(problem);
-    return key;
-}
+core::Digest key_of(const Work &work) { return cache_key(kPrefix, work.query, key_params(work)); }
 
 std::string_view wire_params(const Work &work) {
-    static std::string *params = new std::string;
-    pg::guarded([&](core::Problem &) {
-        params->clear();
-        core::JsonObject json(*params, core::Escape::Utf8);
+    return pg::written_json(core::Escape::Utf8, [&](core::JsonObject &json) {
         json.add("query", work.query);
         json.add("documents", work.documents);
         json.add("task", work.task);
         json.add_bool("return_scores", true);
         json.add("seed", std::max<std::int64_t>(work.seed, 0));
         json.add_bool("return_usage", true);
-        json.close();
-        return true;
     });
-    return *params;
 }
 
 // ---- the cache keeps the scores as a JSON array --------------------------------------------------------------------
 
 std::string_view scores_text(std::span<const double> scores) {
-    static std::string *text = new std::string;
-    pg::guarded([&](core::Problem &) {
-        text->assign("[");
-        for (std::size_t i = 0; i < scores.size(); i++) {
-            if (i > 0)
-                text->append(", ");
-            core::append_json_number(*text, scores[i]);
+    return pg::written([&](std::string &text) {
+        for (const double score : scores) {
+            text += text.empty() ? "[" : ", ";
+            core::append_json_number(text, score);
         }
-        text->append("]");
-        return true;
+        text += text.empty() ? "[]" : "]";
     });
-    return *text;
 }
 
 bool read_scores(std::string_view text, std::size_t count, std::vector<double> &scores) {
     bool good = false;
-    pg::guarded([&](core::Problem &) {
+    pg::guarded([&] {
         scores.clear();
         const char *at = text.data();
         const char *end = at + text.size();
@@ -132,7 +108,6 @@ bool read_scores(std::string_view text, std::size_t count, std::vector<double> &
                 at++;
         }
         good = scores.size() == count;
-        return true;
     });
     return good;
 }

@@ -4,8 +4,6 @@
 #include "src/core/clock.hpp"
 #include "src/core/fair_share.hpp"
 
-#include <algorithm>
-
 namespace steadytext::session::room {
 
 using core::FairShare;

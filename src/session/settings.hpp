@@ -6,8 +6,6 @@
 // process hears of commits, rollbacks, other sessions and standbys.
 #pragma once
 
-#include <string_view>
-
 namespace steadytext::session {
 
 struct Settings {

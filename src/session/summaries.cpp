@@ -5,7 +5,7 @@
 #include "src/core/prose.hpp"
 #include "src/core/utf8.hpp"
 #include "src/guc.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/written.hpp"
 #include "src/pg/context_memory.hpp"
 #include "src/pg/jsonb.hpp"
 #include "src/session/condensing.hpp"
@@ -72,10 +72,7 @@ void add_texts(SummaryState &state, const JsonbValue *array, const char *name, A
             refuse(psprintf("element %zu of \"%s\"", number, name), "a string");
         const std::string_view utf8 = pg::jsonb_text(*text).text;
         require_utf8(utf8);
-        pg::guarded([&](core::Problem &) {
-            (state.*add)(utf8);
-            return true;
-        });
+        pg::guarded([&] { (state.*add)(utf8); });
         MemoryContextSwitchTo(caller);
         MemoryContextReset(each);
     }
@@ -128,10 +125,9 @@ void add_cuts(SummaryState &state, const JsonbValue *told) {
         return;
     JsonbContainer *cuts = object_of(told, "\"cut\"");
     const std::uint64_t samples = cut_of(cuts, "samples"), facts = cut_of(cuts, "facts");
-    pg::guarded([&](core::Problem &) {
+    pg::guarded([&] {
         state.cut_samples(samples);
         state.cut_facts(facts);
-        return true;
     });
 }
 
@@ -182,22 +178,19 @@ bool flag_in(std::string_view json) {
 
 // `obeys`: "model" and "unsafe_mode" are parameters.
 Told told_by(const SummaryState &state, bool obeys) {
-    static std::string *context = new std::string;
-    pg::guarded([&](core::Problem &) {
-        context->clear();
+    const std::string_view context = pg::written([&](std::string &text) {
         for (const auto &[key, json] : state.metadata()) {
             if (obeys && (key == "model" || key == "unsafe_mode"))
                 continue;
-            context->append(context->empty() ? "{" : ", ");
-            core::append_json_string(*context, key, core::Escape::Utf8);
-            context->append(": ").append(json);
+            text.append(text.empty() ? "{" : ", ");
+            core::append_json_string(text, key, core::Escape::Utf8);
+            text.append(": ").append(json);
         }
-        if (!context->empty())
-            context->append("}");
-        return true;
+        if (!text.empty())
+            text.append("}");
     });
     Told told;
-    told.context = pg::copy_text(core::utf8_prefix(*context, Condensing::kRoom / 4));
+    told.context = pg::copy_text(core::utf8_prefix(context, Condensing::kRoom / 4));
     if (!obeys)
         return told;
     const auto find = [&](std::string_view name) {
@@ -211,10 +204,7 @@ Told told_by(const SummaryState &state, bool obeys) {
 
 std::span<const std::string_view> texts_of(const SummaryState &state) {
     static std::vector<std::string_view> *texts = new std::vector<std::string_view>;
-    pg::guarded([&](core::Problem &) {
-        *texts = state.texts();
-        return true;
-    });
+    pg::guarded([&] { *texts = state.texts(); });
     auto *copies =
         static_cast<std::string_view *>(palloc(std::max<std::size_t>(texts->size(), 1) * sizeof(std::string_view)));
     std::copy(texts->begin(), texts->end(), copies);
@@ -261,10 +251,7 @@ SummaryState *make_summary(MemoryContext context) {
     auto *memory = new (MemoryContextAlloc(context, sizeof(pg::ContextMemory))) pg::ContextMemory(context);
     void *place = MemoryContextAlloc(context, sizeof(SummaryState));
     SummaryState *state = nullptr;
-    pg::guarded([&](core::Problem &) {
-        state = new (place) SummaryState(memory);
-        return true;
-    });
+    pg::guarded([&] { state = new (place) SummaryState(memory); });
     return state;
 }
 
@@ -290,10 +277,7 @@ void add_row(SummaryState &state, const TextArgument &value, Jsonb *metadata) {
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("metadata must be a JSON object")));
     if (value.is_null || value.text.empty())
         return;
-    pg::guarded([&](core::Problem &) {
-        state.add_value(value.text);
-        return true;
-    });
+    pg::guarded([&] { state.add_value(value.text); });
     if (metadata != nullptr && JB_ROOT_COUNT(metadata) > 0)
         add_members(state, &metadata->root);
 }
@@ -303,12 +287,7 @@ void merge(SummaryState &state, const SummaryState &other) {
 }
 
 std::string_view state_text(const SummaryState &state) {
-    static std::string *text = new std::string;
-    pg::guarded([&](core::Problem &) {
-        state.write(*text);
-        return true;
-    });
-    return *text;
+    return pg::written([&](std::string &text) { state.write(text); });
 }
 
 Jsonb *parsed(std::string_view json) {

@@ -5,7 +5,7 @@
 #include "src/core/json_text.hpp"
 #include "src/core/operator_rules.hpp"
 #include "src/core/reply.hpp"
-#include "src/pg/boundary.hpp"
+#include "src/pg/written.hpp"
 #include "src/pg/text.hpp"
 #include "src/session/arguments.hpp"
 #include "src/session/audit.hpp"
@@ -34,16 +34,10 @@ bool nobody_counts() {
 }
 
 std::string_view wire_params(std::string_view text, std::string_view model) {
-    static std::string *params = new std::string;
-    pg::guarded([&](core::Problem &) {
-        params->clear();
-        core::JsonObject json(*params, core::Escape::Utf8);
+    return pg::written_json(core::Escape::Utf8, [&](core::JsonObject &json) {
         json.add("text", text);
         json.add_or_null("model", model);
-        json.close();
-        return true;
     });
-    return *params;
 }
 
 class CountCall final : public ModelCall {

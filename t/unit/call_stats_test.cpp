@@ -134,8 +134,7 @@ TEST(CallStats, HoldsUnderWritersAndResets) {
     EXPECT_EQ(generate(stats->totals()).response_times[0].total_us, 0U);
 }
 
-// ---- the last thousand
-// -------------------------------------------------------------------------------------------------
+// ---- the last thousand ---------------------------------------------------------------------------------------------
 
 TEST(RecentCalls, KeepsTheLastThousandOfEachRing) {
     const auto calls = std::make_unique<RecentCalls>();
@@ -174,8 +173,7 @@ TEST(RecentCalls, ShowsNoMixedEntryToAReader) {
         writer.join();
 }
 
-// ---- by statement
-// --------------------------------------------------------------------------------------------------------
+// ---- by statement --------------------------------------------------------------------------------------------------
 
 StatementKey key_of(std::uint32_t role, const char *model = "m") {
     StatementKey key;
@@ -247,8 +245,7 @@ TEST(StatementStats, LosesNothingUnderWriters) {
     EXPECT_EQ(calls, 4 * kCalls);
 }
 
-// ---- on disk
-// ---------------------------------------------------------------------------------------------------------------
+// ---- on disk -------------------------------------------------------------------------------------------------------
 
 class StatsFile : public testing::Test {
 protected:
@@ -293,8 +290,7 @@ TEST_F(StatsFile, RefusesWhatIsMissingShortOrChanged) {
 
 TEST_F(StatsFile, SaysWhenItCannotBeWritten) { EXPECT_FALSE(save_stats("/nowhere/at/all", SavedStats{})); }
 
-// ---- as text
-// ---------------------------------------------------------------------------------------------------------------
+// ---- as text -------------------------------------------------------------------------------------------------------
 
 TEST(PrometheusText, EscapesLabelsAndNamesEachFamilyOnce) {
     constexpr MetricFamily family = {"things", "gauge", "Some things."};

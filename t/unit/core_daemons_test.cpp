@@ -217,8 +217,7 @@ TEST(DaemonList, ReadsBackWhatItWrites) {
     EXPECT_EQ(format_daemon_entry(entries[0]), text);
 }
 
-// ---- steadytext_daemon_register and its kin
-// --------------------------------------------------------------------------
+// ---- steadytext_daemon_register and its kin ------------------------------------------------------------------------
 
 constexpr const char *kList =
     "tcp://a:5555   weight=2 model=\"two, words\",ipc:///x  drain=on prefix=\"Query: \" , tcp://b:1";

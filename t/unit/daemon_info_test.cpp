@@ -156,8 +156,7 @@ TEST(DaemonInfo, MemoryAloneCanBeRead) {
     EXPECT_FALSE(read_resident_bytes(R"({"result": "pong"})", bytes));
 }
 
-// ---- whose row it is
-// ---------------------------------------------------------------------------------------------------
+// ---- whose row it is -----------------------------------------------------------------------------------------------
 
 DaemonIdentity called(const char *endpoint) {
     DaemonIdentity identity;

@@ -106,8 +106,7 @@ std::uint64_t hits_of(const std::map<std::string, std::uint64_t> &hits, std::uin
     return found == hits.end() ? 0 : found->second;
 }
 
-// ---- what a caller sees
-// ----------------------------------------------------------------------------------------------
+// ---- what a caller sees --------------------------------------------------------------------------------------------
 
 TEST(HotCache, FindsWhatWasInsertedAtEverySize) {
     OwnedCache cache({64 * kMegabyte});
@@ -215,8 +214,7 @@ TEST(HotCache, WorksAtAnotherAddress) {
     EXPECT_TRUE(put(*moved, 2, "and more"));
 }
 
-// ---- what stays
-// ------------------------------------------------------------------------------------------------------
+// ---- what stays ----------------------------------------------------------------------------------------------------
 
 TEST(HotCache, KeepsWhatIsAskedForThroughAScan) {
     OwnedCache cache({8 * kMegabyte});
@@ -285,8 +283,7 @@ TEST(HotCache, AgreesWithAMapUnderRandomWork) {
     EXPECT_GT(hits, 10'000U);
 }
 
-// ---- hits are folded
-// -------------------------------------------------------------------------------------------------
+// ---- hits are folded -----------------------------------------------------------------------------------------------
 
 TEST(HotCache, ReportsEachHitOnceAndWhenItWas) {
     OwnedCache cache({kMegabyte});
@@ -338,8 +335,7 @@ TEST(HotCache, ReportsTheHitsOfEvictedValuesToo) {
     EXPECT_EQ(hits_of(drain(*cache), 1), 5U);
 }
 
-// ---- many at once
-// ----------------------------------------------------------------------------------------------------
+// ---- many at once --------------------------------------------------------------------------------------------------
 
 // A few thousand lookups and insertions of values that tell their key; false if one was torn or foreign.
 bool work(HotCache &cache, std::uint64_t seed, int steps, std::uint64_t &hits) {

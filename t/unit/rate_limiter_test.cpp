@@ -69,8 +69,7 @@ protected:
     Grant grant;
 };
 
-// ---- all or nothing
-// --------------------------------------------------------------------------------------------------
+// ---- all or nothing ------------------------------------------------------------------------------------------------
 
 TEST_F(RateLimiterTest, ChargesEveryLimitOrNone) {
     const std::vector<Limit> limits{limit(1, Unit::Requests, 10), limit(2, Unit::Requests, 3),
@@ -127,8 +126,7 @@ TEST_F(RateLimiterTest, ObeysAnotherLimitFromTheNextCallOn) {
     EXPECT_EQ(admit({requests}, grant).verdict, Verdict::Refused);
 }
 
-// ---- tokens
-// ----------------------------------------------------------------------------------------------------------
+// ---- tokens --------------------------------------------------------------------------------------------------------
 
 TEST_F(RateLimiterTest, SettlesTokensWithWhatWasUsed) {
     const Limit tokens = limit(1, Unit::Tokens, 1000);
@@ -171,8 +169,7 @@ TEST_F(RateLimiterTest, GivesNothingBackToAMeterThatIsAnothersNow) {
     EXPECT_EQ(used(taken, later_us), 500);
 }
 
-// ---- meters
-// ----------------------------------------------------------------------------------------------------------
+// ---- meters --------------------------------------------------------------------------------------------------------
 
 TEST_F(RateLimiterTest, HasOneMeterForEachKey) {
     std::set<std::uint32_t> indexes;
@@ -253,8 +250,7 @@ TEST_F(RateLimiterTest, KeepsTheMeterOfACallUnderWay) {
     EXPECT_EQ(used(calls), 0);
 }
 
-// ---- concurrency
-// -----------------------------------------------------------------------------------------------------
+// ---- concurrency ---------------------------------------------------------------------------------------------------
 
 TEST_F(RateLimiterTest, CountsCallsUnderWay) {
     const Limit calls = limit(1, Unit::Concurrency, 2);
@@ -323,8 +319,7 @@ TEST_F(RateLimiterTest, RefusesMoreCallsThanASeatHasLeasesFor) {
     EXPECT_EQ(used(calls), 1);
 }
 
-// ---- many at once
-// ----------------------------------------------------------------------------------------------------
+// ---- many at once --------------------------------------------------------------------------------------------------
 
 struct Asked {
     std::int64_t at_us;

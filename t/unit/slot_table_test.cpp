@@ -129,8 +129,7 @@ TEST(SlotTable, ARequestPutBackCanBeTakenAgain) {
     EXPECT_TRUE(table.slots.take(id));
 }
 
-// ---- what is taken back
-// ------------------------------------------------------------------------------------------------
+// ---- what is taken back --------------------------------------------------------------------------------------------
 
 TEST(SlotTable, WhatIsPastItsDeadlineIsTakenBackInAnyPublishedState) {
     Table table(3);
@@ -220,8 +219,7 @@ TEST(SlotTable, WhatRolesHoldIsCountedFromTheSlots) {
     EXPECT_EQ(table.slots.held_by(300).slots, 0U);
 }
 
-// ---- shares
-// ------------------------------------------------------------------------------------------------------------
+// ---- shares --------------------------------------------------------------------------------------------------------
 
 TEST(FairShare, OneRoleLeavesAQuarterAndThereIsAlwaysRoomForAnother) {
     const auto most = [](std::uint32_t others, std::uint32_t size) {

@@ -1,7 +1,6 @@
 // Digit by digit: see day_range.hpp. Regime: pure. Recursion goes eight levels deep.
 #include "src/core/constraint/day_range.hpp"
 
-#include <algorithm>
 #include <vector>
 
 namespace steadytext::core::constraint {

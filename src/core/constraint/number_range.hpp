@@ -1,7 +1,7 @@
 // JSON numbers between bounds, as a network of digits.
 //
-// Called by schema_compiler.cpp. Regime: pure (may throw std::bad_alloc). Numbers are written without exponent, with
-// few Called by schema_compiler.cpp. Regime: pure (may throw std::bad_alloc). Numbers are written without exponent, and
+// Called by schema_scalars.cpp. Regime: pure (may throw std::bad_alloc). Numbers are written without exponent, with
+// few Called by schema_scalars.cpp. Regime: pure (may throw std::bad_alloc). Numbers are written without exponent, and
 // with few enough digits that each compares with the bounds as a double in the same way as in decimal: at most 15, of
 // which up to 6 after the point (more only if a bound has more); an integer may have more if a bound has more.
 #pragma once

@@ -8,8 +8,7 @@
 
 namespace steadytext::core::jinja {
 
-// ---- str() and repr()
-// -------------------------------------------------------------------------------------------------------
+// ---- str() and repr() ----------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -95,8 +94,7 @@ void append_str(Machine &machine, std::string &out, const Value &value) {
     machine.bounds.spend();
     switch (value.kind) {
     case Kind::Undefined:
-        if (!value.is_lax(machine.strict))
-            fail_undefined(value.text());
+        machine.need_defined(value);
         return;
     case Kind::None:
         out += "None";
@@ -149,8 +147,7 @@ std::string_view plain_text(Machine &machine, const Value &value) {
     return made.text();
 }
 
-// ---- names, keys, slices
-// ----------------------------------------------------------------------------------------------------
+// ---- names, keys, slices -------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -427,8 +424,7 @@ std::uint64_t size_of(Machine &machine, const Value &value) {
     case Kind::Range:
         return value.range->count();
     case Kind::Undefined:
-        if (!value.is_lax(machine.strict))
-            fail_undefined(value.text());
+        machine.need_defined(value);
         return 0;
     case Kind::Loop:
         unsupported("the length of loop");

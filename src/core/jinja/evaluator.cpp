@@ -2,65 +2,22 @@
 // Jinja2's globals; a loop, a macro, a with and the blocks of set, filter and call have scopes of their own.
 #include "src/core/jinja/evaluator.hpp"
 
-#include "src/core/jinja/filters.hpp"
-#include "src/core/jinja/methods.hpp"
+#include "src/core/jinja/expressions.hpp"
+#include "src/core/jinja/scope.hpp"
 #include "src/core/jinja/text.hpp"
 
-#include <algorithm>
 #include <map>
 #include <utility>
 #include <vector>
 
 namespace steadytext::core::jinja {
 
-struct Scope;
-
-struct Macro {
-    const Node *node;
-    Scope *scope;  // where it was made
-};
-
-struct Scope {
-    struct Entry {
-        std::string_view name;
-        Value value;
-    };
-
-    Scope *parent;
-    bool is_kept;  // a macro was made inside, so the next turn of a loop takes another
-    std::uint32_t count, room;
-    Entry *entries;
-
-    Value *find(std::string_view name) {
-        for (std::uint32_t i = 0; i < count; i++)
-            if (entries[i].name == name)
-                return &entries[i].value;
-        return nullptr;
-    }
-    void set(Arena &arena, std::string_view name, const Value &value) {
-        if (Value *known = find(name)) {
-            *known = value;
-            return;
-        }
-        if (count == room) {
-            const std::uint32_t more = room < 4 ? 4 : room * 2;
-            auto *grown = arena.array<Entry>(more);
-            std::copy_n(entries, count, grown);
-            entries = grown;
-            room = more;
-        }
-        entries[count++] = {name, value};
-    }
-};
-
 namespace {
 
-using Level = Bounds::Level;
-
-class Evaluator {
+class Evaluator final : Expressions {
 public:
     Evaluator(Machine &machine, const NameTable &names, const Value &variables)
-        : machine_(machine), names_(names), variables_(variables), scope_(new_scope(nullptr, nullptr)) {}
+        : Expressions(machine), names_(names), variables_(variables), scope_(new_scope(nullptr, nullptr)) {}
 
     std::string run(Nodes nodes) {
         execute(nodes);
@@ -123,7 +80,7 @@ private:
 
     // ---- names ----
 
-    Value look_up(std::string_view name) {
+    Value look_up(std::string_view name) override {
         for (Scope *scope = scope_; scope != nullptr; scope = scope->parent) {
             machine_.bounds.spend(1 + scope->count / 4);
             if (const Value *found = scope->find(name))
@@ -231,8 +188,7 @@ private:
         if (node->a->is != Is::Member)
             return assign(node->a, value);
         const Value space = look_up(node->a->text);
-        if (space.is_undefined() && !space.is_lax(machine_.strict))
-            fail_undefined(space.text());
+        machine_.need_defined(space);
         if (!space.is(Kind::Namespace))
             fail("cannot assign attribute on non-namespace object");
         space.dict->set(machine_.arena, node->a->constant, value);
@@ -414,6 +370,12 @@ private:
         });
     }
 
+    Value call_local(const Value &what, const Arguments &arguments) override {
+        return what.is(Kind::Macro)    ? call_macro(*what.macro, arguments)
+               : what.is(Kind::Method) ? call_loop_method(*what.method, arguments)
+                                       : call_loop(what, arguments);
+    }
+
     // ---- macros ----
 
     Macro *closure(const Node *node) {
@@ -495,267 +457,11 @@ private:
         write(call(node->a, &caller));
     }
 
-    // ---- expressions ----
-
-    Value value_of(const Node *node) {
-        const Level level(machine_.bounds);
-        machine_.bounds.spend();
-        switch (node->is) {
-        case Is::Constant:
-            return node->constant;
-        case Is::Name:
-            return look_up(node->text);
-        case Is::Attribute:
-            return attribute(machine_, value_of(node->a), node->text);
-        case Is::Item:
-            return item_of(node);
-        case Is::Call:
-            return call(node, nullptr);
-        case Is::Filter:
-            return filtered(node, none());
-        case Is::Test:
-            return test(node);
-        case Is::Not:
-            return truth(!is_true(machine_, value_of(node->a)));
-        case Is::Minus:
-            return negative(value_of(node->a), true);
-        case Is::Plus:
-            return negative(value_of(node->a), false);
-        case Is::And: {
-            const Value left = value_of(node->a);
-            return is_true(machine_, left) ? value_of(node->b) : left;
-        }
-        case Is::Or: {
-            const Value left = value_of(node->a);
-            return is_true(machine_, left) ? left : value_of(node->b);
-        }
-        case Is::Choice:
-            return choice(node);
-        case Is::Compare:
-            return comparison(node);
-        case Is::Binary: {
-            const Value left = value_of(node->a);
-            return binary(machine_, node->text, left, value_of(node->b));
-        }
-        case Is::Concat:
-            return concatenation(node);
-        case Is::Tuple:
-        case Is::List:
-            return list(node);
-        case Is::Dict:
-            return dict(node);
-        default:
-            unsupported("this expression");
-        }
-    }
-
-    Value item_of(const Node *node) {
-        const Value of = value_of(node->a);
-        if (node->b->is != Is::Slice)
-            return item(machine_, of, value_of(node->b));
-        const auto bound = [&](const Node *part) { return part != nullptr ? value_of(part) : none(); };
-        const Value start = bound(node->b->a), stop = bound(node->b->b);
-        return slice(machine_, of, start, stop, bound(node->b->c));
-    }
-
-    Value choice(const Node *node) {
-        if (is_true(machine_, value_of(node->a)))
-            return value_of(node->b);
-        if (node->c != nullptr)
-            return value_of(node->c);
-        Value nothing = undefined("the inline if-expression evaluated to false and no else section was defined.");
-        nothing.is_markup = true;
-        return nothing;
-    }
-
-    Value comparison(const Node *node) {
-        Value left = value_of(node->a);
-        for (const Node *operand : node->parts) {
-            const Value right = value_of(operand->a);
-            const std::string_view op = operand->text;
-            bool holds;
-            if (op == "==" || op == "!=")
-                holds = equal(machine_, left, right) == (op == "==");
-            else if (op == "in" || op == "not in")
-                holds = contains(machine_, right, left) == (op == "in");
-            else
-                holds = less(machine_, left, right, op);
-            if (!holds)
-                return truth(false);
-            left = right;
-        }
-        return truth(true);
-    }
-
-    Value concatenation(const Node *node) {
-        std::string out;
-        for (const Node *part : node->parts) {
-            append_str(machine_, out, value_of(part));
-            if (out.size() > Bounds::kMaxOutput)
-                machine_.bounds.take_output(out.size());
-        }
-        return machine_.kept(out);
-    }
-
-    Value list(const Node *node) {
-        List *made = new_list(machine_.arena);
-        for (const Node *part : node->parts)
-            made->add(machine_.arena, value_of(part));
-        return jinja::value_of(node->is == Is::List ? Kind::List : Kind::Tuple, made);
-    }
-
-    Value dict(const Node *node) {
-        Dict *made = new_dict(machine_.arena);
-        for (std::size_t i = 0; i < node->parts.size(); i++) {
-            const Value key = value_of(node->parts[i]);
-            if (!is_hashable(key))
-                fail("unhashable type: '" + std::string(type_name(key)) + "'");
-            made->set(machine_.arena, key, value_of(node->more[i]));
-        }
-        return jinja::value_of(made);
-    }
-
-    // The arguments of a call, a filter or a test, with what owns them.
-    struct Evaluated {
-        std::vector<Value> positional;
-        std::vector<Named> named;
-        [[nodiscard]] Arguments arguments() const { return {positional, named}; }
-    };
-    Evaluated arguments_of(const Node *node) {
-        Evaluated made;
-        for (const Node *part : node->parts)
-            made.positional.push_back(value_of(part));
-        for (const Node *keyword : node->more)
-            made.named.push_back({keyword->text, value_of(keyword->a)});
-        return made;
-    }
-
-    // `input` is what the innermost filter of a block gets.
-    Value filtered(const Node *node, const Value &input) {
-        if (node == nullptr)
-            return input;
-        const Level level(machine_.bounds);
-        const Value of = node->a != nullptr && node->a->is == Is::Filter ? filtered(node->a, input)
-                         : node->a != nullptr                            ? value_of(node->a)
-                                                                         : input;
-        return find_filter(node->text)(machine_, of, arguments_of(node).arguments());
-    }
-
-    Value test(const Node *node) {
-        const Value of = value_of(node->a);
-        return truth(find_test(node->text)(machine_, of, arguments_of(node).arguments()));
-    }
-
-    Value call(const Node *node, const Value *caller) {
-        const Value what = value_of(node->a);
-        Evaluated evaluated = arguments_of(node);
-        if (caller != nullptr)
-            evaluated.named.push_back({"caller", *caller});
-        const Arguments arguments = evaluated.arguments();
-        switch (what.kind) {
-        case Kind::Macro:
-            return call_macro(*what.macro, arguments);
-        case Kind::Method:
-            return what.method->of.is(Kind::Loop) ? call_loop_method(*what.method, arguments)
-                                                  : call_method(machine_, *what.method, arguments);
-        case Kind::Loop:
-            return call_loop(what, arguments);
-        case Kind::Global:
-            return call_global(what.text(), arguments);
-        case Kind::Joiner: {
-            (void)Bound("joiner", arguments, {});
-            const bool first = !*what.used;
-            *what.used = true;
-            return first ? string("") : separators_[what.used];
-        }
-        case Kind::Undefined:
-            fail_undefined(what.text());
-        default:
-            fail("'" + std::string(type_name(what)) + "' object is not callable");
-        }
-    }
-
-    Value call_global(std::string_view name, const Arguments &arguments) {
-        if (name == "range")
-            return range(arguments);
-        if (name == "joiner") {
-            const Value between = Bound("joiner", arguments, {"sep"}).or_else(0, string(", "));
-            Value made;
-            made.kind = Kind::Joiner;
-            made.used = machine_.arena.make<bool>(false);
-            separators_[made.used] = between;
-            return made;
-        }
-        if (name == "cycler") {
-            if (!arguments.named.empty() || arguments.positional.empty())
-                fail("at least one item has to be provided");
-            Value made;
-            made.kind = Kind::Cycler;
-            made.cycler = machine_.arena.make<Cycler>(new_list(machine_.arena), 0U);
-            for (const Value &value : arguments.positional)
-                made.cycler->items->add(machine_.arena, value);
-            return made;
-        }
-        if (name == "lipsum")
-            unsupported("lipsum");
-        // dict and namespace
-        Dict *dict = new_dict(machine_.arena);
-        dict->is_namespace = name == "namespace";
-        if (arguments.positional.size() > 1)
-            fail(std::string(name) + " expected at most 1 argument");
-        if (!arguments.positional.empty())
-            fill(*dict, arguments.positional[0]);
-        for (const Named &named : arguments.named)
-            dict->set(machine_.arena, string(named.name), named.value);
-        return jinja::value_of(dict);
-    }
-
-    void fill(Dict &dict, const Value &from) {
-        if (from.is(Kind::Dict)) {
-            for (std::uint32_t i = 0; i < from.dict->count; i++)
-                dict.set(machine_.arena, from.dict->keys[i], from.dict->values[i]);
-            return;
-        }
-        Iterator iterator(machine_, from);
-        for (Value pair; iterator.next(pair);) {
-            if (!pair.is_list_like() || pair.is(Kind::Generator))
-                unsupported("dict() of anything but pairs");
-            if (pair.list->count != 2)
-                fail("dictionary update sequence element has a length other than 2");
-            if (!is_hashable(pair.list->items[0]))
-                fail("unhashable type: '" + std::string(type_name(pair.list->items[0])) + "'");
-            dict.set(machine_.arena, pair.list->items[0], pair.list->items[1]);
-        }
-    }
-
-    Value range(const Arguments &arguments) {
-        if (!arguments.named.empty())
-            fail("range() takes no keyword arguments");
-        const std::size_t count = arguments.positional.size();
-        if (count == 0 || count > 3)
-            fail(count == 0 ? "range expected at least 1 argument, got 0"
-                            : "range expected at most 3 arguments, got " + std::to_string(count));
-        std::int64_t given[3];
-        for (std::size_t i = 0; i < count; i++)
-            given[i] = need_whole(arguments.positional[i]);
-        Value made;
-        made.kind = Kind::Range;
-        made.range = machine_.arena.make<Range>(count == 1 ? 0 : given[0], count == 1 ? given[0] : given[1],
-                                                count == 3 ? given[2] : std::int64_t{1});
-        if (made.range->step == 0)
-            fail("range() arg 3 must not be zero");
-        if (made.range->count() > static_cast<std::uint64_t>(INT64_MAX))
-            unsupported("such a range");
-        return made;
-    }
-
-    Machine &machine_;
     const NameTable &names_;
     Value variables_;
     std::map<std::string_view, Value> undefined_;
     Scope *scope_;
     std::string out_;
-    std::map<const bool *, Value> separators_;
 };
 
 }  // namespace

@@ -149,8 +149,7 @@ Value unique(Machine &machine, const Value &of, const Arguments &arguments) {
     for (const Keyed &item : keyed(machine, of, given.or_else(1, none()), flag(machine, given, 0), false)) {
         const Value &key = item.keys[0];
         if (key.is_undefined()) {
-            if (!key.is_lax(machine.strict))
-                fail_undefined(key.text());
+            machine.need_defined(key);
             if (!std::exchange(seen_undefined, true))
                 kept->add(machine.arena, item.value);
             continue;
@@ -309,8 +308,7 @@ Value slices(Machine &machine, const Value &of, const Arguments &arguments) {
     return value_of(Kind::Generator, rows);
 }
 
-// ---- filters that apply others
-// --------------------------------------------------------------------------------------------------
+// ---- filters that apply others -------------------------------------------------------------------------------------
 
 Arguments behind(const Arguments &arguments, std::size_t first) {
     return {arguments.positional.subspan(std::min(first, arguments.positional.size())), arguments.named};

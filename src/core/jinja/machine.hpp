@@ -1,7 +1,7 @@
 // What values of templates do, as Python's do: truth, equality, order, arithmetic, str() and repr(), attributes, items,
 // iteration.
 //
-// Used by the evaluator, filters, tests and methods. Regime: pure (throws, see value.hpp). What a template can reach is
+// In machine.cpp, arithmetic.cpp and access.cpp. Used by the evaluator, filters, tests and methods. Regime: pure (throws, see value.hpp). What a template can reach is
 // what is written here: no attribute leads anywhere else.
 #pragma once
 
@@ -20,6 +20,11 @@ struct Machine {
     bool strict;  // Jinja2's StrictUndefined
 
     [[nodiscard]] Value kept(std::string_view text) { return string(arena.copy(text)); }
+    // Fails if it is undefined, unless it counts as empty.
+    void need_defined(const Value &value) const {
+        if (value.is_undefined() && !value.is_lax(strict))
+            fail_undefined(value.text());
+    }
 };
 
 struct Named {

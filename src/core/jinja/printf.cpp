@@ -63,7 +63,7 @@ Spec read_spec(std::string_view form, std::size_t &at) {
 std::string digits_of(const Spec &spec, const Value &value) {
     if (!value.is_number()) {
         if (value.is(Kind::Big))
-            unsupported("an integer beyond 64 bits");
+            refuse_long();
         fail("%" + std::string(1, spec.type) +
              " format: " + (spec.type == 'd' || spec.type == 'i' || spec.type == 'u' ? "a real number" : "an integer") +
              " is required, not " + std::string(type_name(value)));
@@ -76,7 +76,7 @@ std::string digits_of(const Spec &spec, const Value &value) {
             fail(std::isnan(value.real) ? "cannot convert float NaN to integer"
                                         : "cannot convert float infinity to integer");
         if (!(std::fabs(value.real) < 9e18))
-            unsupported("an integer beyond 64 bits");
+            refuse_long();
         number = static_cast<std::int64_t>(value.real);
     } else {
         number = value.whole();

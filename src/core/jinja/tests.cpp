@@ -94,8 +94,7 @@ constexpr TestEntry kTests[] = {
     {"iterable",
      [](Machine &machine, const Value &of, const Arguments &arguments) {
          no_arguments(arguments);
-         if (of.is_undefined() && !of.is_lax(machine.strict))
-             fail_undefined(of.text());
+         machine.need_defined(of);
          return of.is(Kind::String) || of.is(Kind::Dict) || of.is(Kind::Range) || of.is(Kind::View) ||
                 of.is_undefined() || of.is_list_like() || of.is(Kind::Loop);
      }},

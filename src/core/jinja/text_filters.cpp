@@ -44,8 +44,7 @@ Value trim(Machine &machine, const Value &of, const Arguments &arguments) {
 
 Value truncate(Machine &machine, const Value &of, const Arguments &arguments) {
     const Bound given("do_truncate", arguments, {"length", "killwords", "end", "leeway"});
-    if (of.is_undefined() && !of.is_lax(machine.strict))
-        fail_undefined(of.text());
+    machine.need_defined(of);
     if (!of.is(Kind::String))
         unsupported("truncate of " + std::string(type_name(of)));
     const std::string_view text = plain_text(machine, of);
@@ -246,8 +245,7 @@ Value url_encode(Machine &machine, const Value &of, const Arguments &arguments) 
     return machine.kept(out);
 }
 
-// ---- numbers
-// ----------------------------------------------------------------------------------------------------------------
+// ---- numbers -------------------------------------------------------------------------------------------------------
 
 Value absolute(Machine &machine, const Value &of, const Arguments &arguments) {
     (void)Bound("abs", arguments, {});
@@ -256,7 +254,7 @@ Value absolute(Machine &machine, const Value &of, const Arguments &arguments) {
     if (of.is(Kind::Float))
         return real(std::fabs(of.real));
     if (of.is(Kind::Big))
-        unsupported("an integer beyond 64 bits");
+        refuse_long();
     if (!of.is_whole())
         fail("bad operand type for abs(): '" + std::string(type_name(of)) + "'");
     return of.whole() < 0 ? negative(of, true) : whole(of.whole());
@@ -264,7 +262,7 @@ Value absolute(Machine &machine, const Value &of, const Arguments &arguments) {
 
 Value from_real(double value) {
     if (!(std::fabs(value) < 9.2e18))
-        unsupported("an integer beyond 64 bits");
+        refuse_long();
     return whole(static_cast<std::int64_t>(value));
 }
 
@@ -301,7 +299,7 @@ Value to_float(Machine &machine, const Value &of, const Arguments &arguments) {
     if (of.is_number())
         return real(of.number());
     if (of.is(Kind::Big))
-        unsupported("an integer beyond 64 bits");
+        refuse_long();
     machine.bounds.spend(1 + of.size / 16);
     return of.is(Kind::String) && read_real(of.text(), number) ? real(number) : given.or_else(0, real(0));
 }
@@ -324,7 +322,7 @@ Value round_filter(Machine &, const Value &of, const Arguments &arguments) {
     if (of.is_undefined())
         fail_undefined(of.text());
     if (of.is(Kind::Big))
-        unsupported("an integer beyond 64 bits");
+        refuse_long();
     if (!of.is_number())
         fail("type " + std::string(type_name(of)) + " doesn't define __round__ method");
     if (digits < 0)

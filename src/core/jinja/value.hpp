@@ -34,6 +34,8 @@ struct Failure {
     throw Failure{Failure::Kind::Unsupported, std::move(what) + " is not supported"};
 }
 
+[[noreturn]] inline void refuse_long() { unsupported("an integer beyond 64 bits"); }
+
 // Bounds of one template: steps are Work's, bytes of values and of output are counted here, and so is the depth of
 // recursion.
 class Bounds {
@@ -221,6 +223,7 @@ struct Value {
     // Python's isinstance(value, int)
     [[nodiscard]] bool is_whole() const { return kind == Kind::Int || kind == Kind::Bool; }
     [[nodiscard]] bool is_number() const { return is_whole() || kind == Kind::Float; }
+    [[nodiscard]] bool is_tuple() const { return kind == Kind::Tuple || kind == Kind::Group; }
     [[nodiscard]] bool is_list_like() const { return kind >= Kind::List && kind <= Kind::Group; }
     [[nodiscard]] std::int64_t whole() const { return kind == Kind::Bool ? truth : integer; }
     [[nodiscard]] double number() const { return kind == Kind::Float ? real : static_cast<double>(whole()); }
