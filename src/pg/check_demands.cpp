@@ -6,6 +6,7 @@
 #include "src/core/constraint/postgres_pattern.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/check_trees.hpp"
+#include "src/pg/nodes.hpp"
 
 extern "C" {
 #include "access/stratnum.h"
@@ -46,9 +47,8 @@ struct Condition {
 };
 
 bool is_among(const char *value, List *values) {
-    ListCell *cell;
-    foreach (cell, values)
-        if (strcmp(static_cast<const char *>(lfirst(cell)), value) == 0)
+    for (const char *each : pg::each<const char>(values))
+        if (strcmp(each, value) == 0)
             return true;
     return false;
 }
@@ -329,9 +329,7 @@ List *row_conditions(TupleDesc row) {
     for (int i = 0; constraints != nullptr && i < constraints->num_check; i++) {
         if (!is_enforced(constraints->check[i]))
             continue;
-        ListCell *cell;
-        foreach (cell, apart(static_cast<Node *>(stringToNode(constraints->check[i].ccbin)))) {
-            Node *tree = static_cast<Node *>(lfirst(cell));
+        for (Node *tree : pg::each<Node>(apart(static_cast<Node *>(stringToNode(constraints->check[i].ccbin))))) {
             Bitmapset *columns = nullptr;
             pull_varattnos(tree, 1, &columns);
             int member;
@@ -346,9 +344,8 @@ List *row_conditions(TupleDesc row) {
 }
 
 void add_column_demands(List *conditions, Form_pg_attribute column, Demands &demands) {
-    ListCell *cell;
-    foreach (cell, conditions)
-        if (const auto *condition = static_cast<const Condition *>(lfirst(cell)); condition->column == column->attnum)
+    for (const Condition *condition : pg::each<const Condition>(conditions))
+        if (condition->column == column->attnum)
             (void)take(condition->tree, demands);
     demands.refuses_null |= column->attnotnull;
 }
@@ -359,16 +356,13 @@ void add_domain_demands(Oid type, Demands &demands) {
     // Lives as long as the context: with the context PostgreSQL frees the data that it refers to.
     auto *reference = static_cast<DomainConstraintRef *>(palloc0(sizeof(DomainConstraintRef)));
     InitDomainConstraintRef(type, reference, CurrentMemoryContext, false);
-    ListCell *cell;
-    foreach (cell, reference->constraints) {
-        const auto *constraint = static_cast<const DomainConstraintState *>(lfirst(cell));
+    for (const DomainConstraintState *constraint : pg::each<const DomainConstraintState>(reference->constraints)) {
         if (constraint->constrainttype == DOM_CONSTRAINT_NOTNULL) {
             demands.refuses_null = true;
             continue;
         }
-        ListCell *part;
-        foreach (part, apart(reinterpret_cast<Node *>(constraint->check_expr)))
-            demands.is_all &= take(static_cast<Node *>(lfirst(part)), demands);
+        for (Node *each : pg::each<Node>(apart(reinterpret_cast<Node *>(constraint->check_expr))))
+            demands.is_all &= take(each, demands);
     }
 }
 

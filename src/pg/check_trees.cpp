@@ -1,6 +1,7 @@
 // See check_trees.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/check_trees.hpp"
+#include "src/pg/nodes.hpp"
 
 extern "C" {
 #include "common/shortest_dec.h"
@@ -162,10 +163,9 @@ bool values_of(Node *tree, List **values) {
         if (reinterpret_cast<ArrayExpr *>(tree)->multidims ||
             list_length(reinterpret_cast<ArrayExpr *>(tree)->elements) > kMaxValues)
             return false;
-        ListCell *cell;
-        foreach (cell, reinterpret_cast<ArrayExpr *>(tree)->elements) {
+        for (Node *each : pg::each<Node>(reinterpret_cast<ArrayExpr *>(tree)->elements)) {
             CHECK_FOR_INTERRUPTS();
-            const Const *constant = constant_of(static_cast<Node *>(lfirst(cell)));
+            const Const *constant = constant_of(each);
             char *json = constant != nullptr ? json_of(constant->consttype, constant->constvalue) : nullptr;
             if (json == nullptr)
                 return false;

@@ -7,6 +7,7 @@
 //    object access        a function that stands in no statement is about to run: the function of a domain's constraint
 //    ProcessUtility       inside functions and workers only a few utility statements are allowed: no function of the
 //                         extension changes an object or grants a right
+#include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
 #include "src/pg/owner_guard.hpp"
 #include "src/pg/as_owner.hpp"
@@ -129,9 +130,8 @@ PlannedStmt *plan(Query *query, const char *text, int options, ParamListInfo par
 
 void start(QueryDesc *query, int flags) {
     if (runs_as_owner()) {
-        const ListCell *cell;
-        foreach (cell, query->plannedstmt->rtable)
-            check_entry(*static_cast<const RangeTblEntry *>(lfirst(cell)));
+        for (const RangeTblEntry *each : pg::each<const RangeTblEntry>(query->plannedstmt->rtable))
+            check_entry(*each);
     }
     next_executor_start != nullptr ? next_executor_start(query, flags) : standard_ExecutorStart(query, flags);
 }

@@ -1,6 +1,7 @@
 // Lists of plan nodes whose rows may be read early: see calm.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/planner/calm.hpp"
+#include "src/pg/nodes.hpp"
 #include "src/planner/one_row.hpp"
 
 extern "C" {
@@ -25,17 +26,15 @@ bool is_calm(const Plan *plan, const View &view, bool but_for_output = false);
 View throughout(const Ground &ground) { return {ground, true}; }
 
 bool are_calm(const List *plans, const View &view) {
-    ListCell *cell;
-    foreach (cell, plans)
-        if (!is_calm(static_cast<const Plan *>(lfirst(cell)), view))
+    for (const Plan *each : pg::each<const Plan>(plans))
+        if (!is_calm(each, view))
             return false;
     return true;
 }
 
 bool are_harmless(const List *functions, const View &view) {
-    ListCell *cell;
-    foreach (cell, functions)
-        if (!is_harmless(static_cast<const RangeTblFunction *>(lfirst(cell))->funcexpr, view))
+    for (const RangeTblFunction *each : pg::each<const RangeTblFunction>(functions))
+        if (!is_harmless(each->funcexpr, view))
             return false;
     return true;
 }
@@ -198,9 +197,8 @@ struct Parameters {
 void find_parameters(const Plan *plan, Parameters &parameters);
 
 void find_parameters(const List *plans, Parameters &parameters) {
-    ListCell *cell;
-    foreach (cell, plans)
-        find_parameters(static_cast<const Plan *>(lfirst(cell)), parameters);
+    for (const Plan *each : pg::each<const Plan>(plans))
+        find_parameters(each, parameters);
 }
 
 void find_parameters(const Plan *plan, Parameters &parameters) {
@@ -211,10 +209,9 @@ void find_parameters(const Plan *plan, Parameters &parameters) {
     find_parameters(plan->righttree, parameters);
     switch (nodeTag(plan)) {
     case T_NestLoop: {
-        ListCell *cell;
-        foreach (cell, reinterpret_cast<const NestLoop *>(plan)->nestParams)
-            parameters.given =
-                bms_add_member(parameters.given, static_cast<const NestLoopParam *>(lfirst(cell))->paramno);
+        for (const NestLoopParam *each :
+             pg::each<const NestLoopParam>(reinterpret_cast<const NestLoop *>(plan)->nestParams))
+            parameters.given = bms_add_member(parameters.given, each->paramno);
         return;
     }
     case T_SubqueryScan:
@@ -263,9 +260,7 @@ Ground ground_of(const PlannedStmt &statement) {
     find_parameters(statement.subplans, parameters);
     for (bool any = true; any;) {  // one may look at another
         any = false;
-        ListCell *cell;
-        foreach (cell, parameters.subplans) {
-            const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
+        for (const SubPlan *subplan : pg::each<const SubPlan>(parameters.subplans)) {
             if (list_length(subplan->setParam) != 1 ||
                 bms_is_member(linitial_int(subplan->setParam), parameters.given) ||
                 !gives_harmlessly(*subplan, {&statement, parameters.given, looks}))

@@ -1,4 +1,5 @@
 // Calls in expressions, their guards, and the values that they have of each other: see collect_calls.hpp. Regime: pg.
+#include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/collect_calls.hpp"
 #include "src/planner/find_calls.hpp"
@@ -11,14 +12,10 @@ extern "C" {
 
 namespace steadytext::planner {
 
+using pg::as;
 using session::ahead::Function;
 
 namespace {
-
-template <class Node>
-const Node *as(const void *node) {
-    return static_cast<const Node *>(node);
-}
 
 Node *node_of(const void *expression) { return static_cast<Node *>(const_cast<void *>(expression)); }
 
@@ -184,9 +181,7 @@ void collect_of_conditions(const BoolExpr &conditions, Collected &calls) {
 void collect_of_case(const CaseExpr &choice, Collected &calls) {
     const int around = calls.guard;
     bool is_known = choice.arg == nullptr;
-    ListCell *cell;
-    foreach (cell, choice.args) {
-        const auto *branch = static_cast<const CaseWhen *>(lfirst(cell));
+    for (const CaseWhen *branch : pg::each<const CaseWhen>(choice.args)) {
         if (!is_known)
             break;
         collect_calls(reinterpret_cast<Node *>(branch->expr), calls);
@@ -262,9 +257,8 @@ Expr *known_ahead(const void *expression, Collected &calls) {
 }
 
 void collect_calls(const List *expressions, Collected &calls) {
-    ListCell *cell;
-    foreach (cell, expressions)
-        collect_calls(static_cast<Node *>(lfirst(cell)), calls);
+    for (Node *each : pg::each<Node>(expressions))
+        collect_calls(each, calls);
 }
 
 void collect_calls(Node *node, Collected &calls) {

@@ -1,6 +1,7 @@
 // Places of columns by a hash of their numbers: see columns.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/planner/columns.hpp"
+#include "src/pg/nodes.hpp"
 
 extern "C" {
 #include "optimizer/optimizer.h"
@@ -29,11 +30,10 @@ Columns::Columns() {
 
 bool Columns::take(const List *expressions, const Ground &ground) {
     List *named = pull_var_clause(reinterpret_cast<Node *>(const_cast<List *>(expressions)), PVC_INCLUDE_WINDOWFUNCS);
-    ListCell *cell;
-    foreach (cell, named) {
+    for (const Node *each : pg::each<const Node>(named)) {
         if (!looks_on(ground) || list_length(functions_) > kMaxFunctions)
             return false;
-        if (const auto *column = static_cast<const Node *>(lfirst(cell)); place_of(column) < 0)
+        if (const auto *column = each; place_of(column) < 0)
             put(column);
     }
     list_free(named);

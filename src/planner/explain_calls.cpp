@@ -10,6 +10,7 @@
 //
 // Calls that the planner would make of constants are not made (statement::explains()). The executor's start checks the
 // caller's rights, as for EXPLAIN.
+#include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
@@ -312,9 +313,8 @@ bool is_independent(const CustomScan &plan, const Explained &explained) {
     if (explained.rechecks >= 0)
         others = bms_del_member(others, explained.rechecks);
     bool is = bms_is_empty(others) && is_harmless(read_reading(plan.custom_private).tests, explained.at_hand);
-    ListCell *cell;
-    foreach (cell, plan.custom_exprs)
-        is = is && is_harmless(static_cast<const FuncExpr *>(lfirst(cell))->args, explained.at_hand);
+    for (const FuncExpr *each : pg::each<const FuncExpr>(plan.custom_exprs))
+        is = is && is_harmless(each->args, explained.at_hand);
     return is;
 }
 
@@ -379,9 +379,8 @@ bool is_written_elsewhere(const Plan *plan) {
         return is_written_elsewhere(plan->lefttree);
     if (!IsA(plan, Append))
         return false;
-    ListCell *cell;
-    foreach (cell, reinterpret_cast<const Append *>(plan)->appendplans)
-        if (is_written_elsewhere(static_cast<const Plan *>(lfirst(cell))))
+    for (const Plan *each : pg::each<const Plan>(reinterpret_cast<const Append *>(plan)->appendplans))
+        if (is_written_elsewhere(each))
             return true;
     return false;
 }
@@ -418,9 +417,8 @@ void explain(const char *text, ReturnSetInfo *result) {
     if (IsA(statement->planTree, ModifyTable))
         explained.rechecks = reinterpret_cast<const ModifyTable *>(statement->planTree)->epqParam;
     (void)explain_scans(query->planstate, &explained);
-    ListCell *cell;
-    foreach (cell, row_by_row)
-        put_row_by_row(result, *static_cast<const RowByRow *>(lfirst(cell)));
+    for (const RowByRow *each : pg::each<const RowByRow>(row_by_row))
+        put_row_by_row(result, *each);
     if (may_read)
         ExecutorFinish(query);
     ExecutorEnd(query);

@@ -1,4 +1,5 @@
 // Functions by their OIDs, calls in expressions, calls of whole statements: see find_calls.hpp. Regime: pg.
+#include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/find_calls.hpp"
 #include "src/pg/once.hpp"
@@ -25,16 +26,12 @@ extern "C" {
 
 namespace steadytext::planner {
 
+using pg::as;
 using session::ahead::Function;
 
 namespace {
 
 std::span<const Function *const> all_functions;
-
-template <class Node>
-const Node *as(const void *node) {
-    return static_cast<const Node *>(node);
-}
 
 // ---- functions by their OIDs ----------------------------------------------------------------------------------------
 
@@ -156,9 +153,8 @@ bool is_computed_once(const FuncExpr &call) {
 bool count_calls(Node *node, void *context);
 
 bool count_calls(const List *nodes, void *context) {
-    ListCell *cell;
-    foreach (cell, nodes)
-        if (count_calls(static_cast<Node *>(lfirst(cell)), context))
+    for (Node *each : pg::each<Node>(nodes))
+        if (count_calls(each, context))
             return true;
     return false;
 }

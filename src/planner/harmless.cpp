@@ -1,4 +1,5 @@
 // Parts of expressions that are known to be harmless: see harmless.hpp. Regime: pg.
+#include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/calm.hpp"
 #include "src/planner/harmless_functions.hpp"
@@ -28,9 +29,7 @@ bool is_text_of_value(const CoerceViaIO &coercion) {
 bool has_fit_collation(Oid collation, const List *arguments) {
     if (OidIsValid(collation))
         return get_collation_isdeterministic(collation);
-    ListCell *cell;
-    foreach (cell, arguments) {
-        const Node *argument = static_cast<const Node *>(lfirst(cell));
+    for (const Node *argument : pg::each<const Node>(arguments)) {
         if (type_is_collatable(
                 exprType(IsA(argument, TargetEntry)
                              ? reinterpret_cast<const Node *>(reinterpret_cast<const TargetEntry *>(argument)->expr)

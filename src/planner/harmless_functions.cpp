@@ -1,6 +1,7 @@
 // Lists of functions, and what their constants have to be: see harmless_functions.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/planner/harmless_functions.hpp"
+#include "src/pg/nodes.hpp"
 
 extern "C" {
 #include "access/transam.h"
@@ -215,9 +216,8 @@ bool is_plain(const Node *value) {
 
 // Functions of "any" type write their arguments as text.
 bool are_plain(const List *arguments) {
-    ListCell *cell;
-    foreach (cell, arguments)
-        if (!is_plain(static_cast<const Node *>(lfirst(cell))))
+    for (const Node *each : pg::each<const Node>(arguments))
+        if (!is_plain(each))
             return false;
     return true;
 }

@@ -1,4 +1,5 @@
 // Aggregates, limits, and scans for all columns of a unique index: see one_row.hpp. Regime: pg.
+#include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/one_row.hpp"
 
@@ -58,9 +59,7 @@ bool is_equality(const OpExpr &operation, Oid family) {
 }
 
 bool is_compared(const Conditions &conditions, AttrNumber column, Oid family) {
-    ListCell *cell;
-    foreach (cell, conditions.quals) {
-        const auto *operation = static_cast<const OpExpr *>(lfirst(cell));
+    for (const OpExpr *operation : pg::each<const OpExpr>(conditions.quals)) {
         if (!IsA(operation, OpExpr) || list_length(operation->args) != 2 || !is_equality(*operation, family))
             continue;
         auto *left = static_cast<Node *>(linitial(operation->args));

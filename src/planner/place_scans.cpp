@@ -1,4 +1,5 @@
 // Parting nodes, columns of scans, calls of aggregates: see place_scans.hpp. Regime: pg.
+#include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/place_scans.hpp"
 #include "src/planner/calm.hpp"
@@ -18,12 +19,9 @@ extern "C" {
 
 namespace steadytext::planner {
 
-namespace {
+using pg::as;
 
-template <class Node>
-const Node *as(const void *node) {
-    return static_cast<const Node *>(node);
-}
+namespace {
 
 // A scan to which calls of the node above can be added: all that decides whether they are made is known.
 struct Extensible {
@@ -70,9 +68,7 @@ Node *moved(Node *node, void *context) {
 // The columns of the plan below, as `varno` names them.
 List *columns_of(const Plan *plan, int varno) {
     List *entries = NIL;
-    ListCell *cell;
-    foreach (cell, plan->targetlist) {
-        const auto *entry = static_cast<const TargetEntry *>(lfirst(cell));
+    for (const TargetEntry *entry : pg::each<const TargetEntry>(plan->targetlist)) {
         const Node *value = reinterpret_cast<const Node *>(entry->expr);
         Var *column = column_of(value, varno, entry->resno);
         char *name = entry->resname != nullptr ? pstrdup(entry->resname) : nullptr;
@@ -103,9 +99,8 @@ Node *over_rows(Node *node, void *context) {
 }
 
 bool has_record(const List *entries) {
-    ListCell *cell;
-    foreach (cell, entries)
-        if (is_record(exprType(reinterpret_cast<const Node *>(static_cast<const TargetEntry *>(lfirst(cell))->expr))))
+    for (const TargetEntry *each : pg::each<const TargetEntry>(entries))
+        if (is_record(exprType(reinterpret_cast<const Node *>(each->expr))))
             return true;
     return false;
 }
@@ -150,9 +145,8 @@ CustomScan *make_scan(Placing &placing, const Plan *above_or_same, Plan *below) 
 bool makes_sets(const Agg &aggregate) { return aggregate.groupingSets != NIL || aggregate.chain != NIL; }
 
 bool has_multiple_assignment(const List *entries) {
-    ListCell *cell;
-    foreach (cell, entries) {
-        const Node *value = reinterpret_cast<const Node *>(static_cast<const TargetEntry *>(lfirst(cell))->expr);
+    for (const TargetEntry *each : pg::each<const TargetEntry>(entries)) {
+        const Node *value = reinterpret_cast<const Node *>(each->expr);
         if (IsA(value, SubPlan) && as<SubPlan>(value)->subLinkType == MULTIEXPR_SUBLINK)
             return true;
     }
@@ -326,9 +320,8 @@ void ask_below(Placing &placing, Plan *plan, const Reading &reading) {
         return;
     if (IsA(plan, Agg) ? makes_sets(*as<Agg>(plan)) : plan->qual != NIL)
         return leave_in_turn(placing, plan, "it is not asked ahead in this place of the plan");
-    ListCell *cell;
-    foreach (cell, placing.extensible)
-        if (auto *below = static_cast<Extensible *>(lfirst(cell)); &below->scan->scan.plan == plan->lefttree)
+    for (Extensible *below : pg::each<Extensible>(placing.extensible))
+        if (&below->scan->scan.plan == plan->lefttree)
             return extend(placing, *below, *plan, expressions);
     put_under(placing, plan, expressions, reading);
 }

@@ -7,6 +7,7 @@
 #include "src/planner/cursor_place.hpp"
 #include "src/planner/place_scans.hpp"
 #include "src/planner/reorder.hpp"
+#include "src/pg/nodes.hpp"
 
 extern "C" {
 #include "catalog/pg_type.h"
@@ -22,14 +23,11 @@ extern "C" {
 
 namespace steadytext::planner {
 
+using pg::as;
+
 namespace {
 
 planner_hook_type next_planner = nullptr;
-
-template <class Node>
-const Node *as(const void *node) {
-    return static_cast<const Node *>(node);
-}
 
 // ---- plans ----------------------------------------------------------------------------------------------------------
 
@@ -177,9 +175,7 @@ void visit_inputs(Placing &placing, Plan *plan, const Want &want) {
 
 // Subplans that are run once, on their own: a CTE, a value, an array.
 void visit_subplans(Placing &placing, const Plan *plan) {
-    ListCell *cell;
-    foreach (cell, plan->initPlan) {
-        const auto *subplan = static_cast<const SubPlan *>(lfirst(cell));
+    for (const SubPlan *subplan : pg::each<const SubPlan>(plan->initPlan)) {
         Want want = every_row(false);
         if (subplan->subLinkType == CTE_SUBLINK || subplan->subLinkType == EXPR_SUBLINK)
             want = some_of_it(want);
@@ -235,9 +231,8 @@ Plan *visit(Placing &placing, Plan *plan, const Want &want) {
 
 // The functions of extensions that the plan depends on; calls of this extension are among them.
 bool uses_functions(const PlannedStmt &statement) {
-    ListCell *cell;
-    foreach (cell, statement.invalItems)
-        if (static_cast<const PlanInvalItem *>(lfirst(cell))->cacheId == PROCOID)
+    for (const PlanInvalItem *each : pg::each<const PlanInvalItem>(statement.invalItems))
+        if (each->cacheId == PROCOID)
             return true;
     return false;
 }
@@ -247,9 +242,8 @@ int most_nodes(const Plan *plan);
 
 int most_nodes_of(const List *plans) {
     int most = 0;
-    ListCell *cell;
-    foreach (cell, plans)
-        most = std::max(most, most_nodes(static_cast<const Plan *>(lfirst(cell))));
+    for (const Plan *each : pg::each<const Plan>(plans))
+        most = std::max(most, most_nodes(each));
     return most;
 }
 

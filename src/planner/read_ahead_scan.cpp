@@ -16,6 +16,7 @@
 #include "src/core/clock.hpp"
 #include "src/session/pending_slot.hpp"
 #include "src/session/statement.hpp"
+#include "src/pg/nodes.hpp"
 
 extern "C" {
 #include "executor/executor.h"
@@ -417,13 +418,12 @@ void explain_scan(CustomScanState *node, List *ancestors, ExplainState *state) {
     List *context = set_deparse_context_plan(state->deparse_cxt, node->ss.ps.plan, ancestors);
     const bool names_tables = list_length(state->rtable) > 1 || state->verbose;
     List *texts = NIL;
-    ListCell *cell;
-    foreach (cell, plan->custom_exprs) {
+    for (Node *each : pg::each<Node>(plan->custom_exprs)) {
         if (list_length(texts) == kMaxExplained) {
             texts = lappend(texts, psprintf("and %d more", list_length(plan->custom_exprs) - kMaxExplained));
             break;
         }
-        texts = lappend(texts, deparse_expression(static_cast<Node *>(lfirst(cell)), context, names_tables, false));
+        texts = lappend(texts, deparse_expression(each, context, names_tables, false));
     }
     ExplainPropertyList("Asks Ahead", texts, state);
     if (!state->analyze)

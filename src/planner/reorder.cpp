@@ -2,6 +2,7 @@
 //
 // A condition on its way refers to columns of the node that it has reached, by their place; a node that lacks one hands
 // it on from below.
+#include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/reorder.hpp"
 #include "src/planner/calm.hpp"
@@ -53,9 +54,8 @@ bool is_movable(const List *quals, const Plan *plan, const Ground &ground) {
     auto *node = reinterpret_cast<Node *>(const_cast<List *>(quals));
     if (contain_subplans(node) || !is_harmless_but_for_calls(node, {ground.statement, nullptr, ground.looks}))
         return false;
-    ListCell *cell;
-    foreach (cell, pull_var_clause(node, 0))
-        if (!is_column_of(*static_cast<const Var *>(lfirst(cell)), plan))
+    for (const Var *each : pg::each<const Var>(pull_var_clause(node, 0)))
+        if (!is_column_of(*each, plan))
             return false;
     return true;
 }
@@ -108,9 +108,7 @@ int best_step(const Way &way) {
 // The place of the column among the entries, which it joins if it is missing.
 int place_of(Plan *plan, Var *column) {
     CHECK_FOR_INTERRUPTS();
-    ListCell *cell;
-    foreach (cell, plan->targetlist) {
-        const auto *entry = static_cast<const TargetEntry *>(lfirst(cell));
+    for (const TargetEntry *entry : pg::each<const TargetEntry>(plan->targetlist)) {
         if (IsA(entry->expr, Var) && reinterpret_cast<const Var *>(entry->expr)->varno == column->varno &&
             reinterpret_cast<const Var *>(entry->expr)->varattno == column->varattno)
             return entry->resno;
@@ -297,9 +295,8 @@ void look(const Ground &ground, Plan *plan, Way way);
 void look_anew(const Ground &ground, Plan *plan) { look(ground, plan, Way{}); }
 
 void look_anew(const Ground &ground, const List *plans) {
-    ListCell *cell;
-    foreach (cell, plans)
-        look_anew(ground, static_cast<Plan *>(lfirst(cell)));
+    for (Plan *each : pg::each<Plan>(plans))
+        look_anew(ground, each);
 }
 
 bool is_constant(const void *expression) {
@@ -323,9 +320,8 @@ void part_conditions(Join &join) {
     if (join.jointype != JOIN_INNER || kept == list_length(join.joinqual))
         return;
     List *late = list_copy_tail(join.joinqual, kept);
-    ListCell *cell;
-    foreach (cell, late)
-        if (join.inner_unique && may_make_single(static_cast<const Node *>(lfirst(cell))))
+    for (const Node *each : pg::each<const Node>(late))
+        if (join.inner_unique && may_make_single(each))
             return;
     join.plan.qual = list_concat(late, join.plan.qual);
     join.joinqual = list_truncate(list_copy(join.joinqual), kept);
@@ -406,9 +402,7 @@ bool is_barrier(Oid view) {
 // A condition may be that of a policy or of a view with a security barrier, which is to come before all others. Of a view
 // whose rows the statement changes there is only its name left by now.
 bool hides_rows(const List *tables) {
-    ListCell *cell;
-    foreach (cell, tables) {
-        const auto *entry = static_cast<const RangeTblEntry *>(lfirst(cell));
+    for (const RangeTblEntry *entry : pg::each<const RangeTblEntry>(tables)) {
         if (entry->security_barrier ||
             (entry->rtekind == RTE_RELATION &&
              (entry->relkind == RELKIND_VIEW ? is_barrier(entry->relid) : has_row_security(entry->relid))))

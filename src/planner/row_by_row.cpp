@@ -1,4 +1,5 @@
 // Reasons, and the lines of EXPLAIN: see row_by_row.hpp. Regime: pg.
+#include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
 #include "src/planner/collect_calls.hpp"
 #include "src/planner/find_calls.hpp"
@@ -19,17 +20,14 @@ extern "C" {
 
 namespace steadytext::planner {
 
+using pg::as;
+
 namespace {
 
 constexpr int kMaxNoted = 100;
 
 Noted *current = nullptr;
 ExplainOneQuery_hook_type next_hook = nullptr;
-
-template <class Node>
-const Node *as(const void *node) {
-    return static_cast<const Node *>(node);
-}
 
 // ---- reasons --------------------------------------------------------------------------------------------------------
 
@@ -78,13 +76,11 @@ bool note_each(Node *node, void *context) {
 
 void put(const List *calls, ExplainState *state) {
     List *lines = NIL;
-    ListCell *cell;
-    foreach (cell, calls)
-        lines =
-            lappend(lines, psprintf("%s: %s", as<RowByRow>(lfirst(cell))->text, as<RowByRow>(lfirst(cell))->reason));
+    for (const RowByRow *each : pg::each<const RowByRow>(calls))
+        lines = lappend(lines, psprintf("%s: %s", each->text, each->reason));
     if (state->format == EXPLAIN_FORMAT_TEXT) {
-        foreach (cell, lines)
-            ExplainPropertyText("Asked Row by Row", static_cast<const char *>(lfirst(cell)), state);
+        for (const char *each : pg::each<const char>(lines))
+            ExplainPropertyText("Asked Row by Row", each, state);
     } else if (lines != NIL && pg::reopen_explained(state)) {
         ExplainPropertyList("Asked Row by Row", lines, state);
         pg::close_explained(state);
@@ -173,9 +169,7 @@ void put_into_words(Noted &noted, const PlannedStmt &statement) {
     auto *planned = const_cast<PlannedStmt *>(&statement);
     List *names = select_rtable_names_for_explain(planned->rtable, nullptr);
     List *context = deparse_context_for_plan_tree(planned, names);
-    ListCell *cell;
-    foreach (cell, noted.calls) {
-        auto *call = static_cast<RowByRow *>(lfirst(cell));
+    for (RowByRow *call : pg::each<RowByRow>(noted.calls)) {
         List *here = set_deparse_context_plan(context, const_cast<Plan *>(call->plan), NIL);
         call->text = deparse_expression(reinterpret_cast<Node *>(const_cast<FuncExpr *>(call->call)), here,
                                         list_length(planned->rtable) > 1, false);

@@ -1,6 +1,7 @@
 // Counting between the hook's beginning and its end: see explain.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/pg/explained.hpp"
+#include "src/pg/nodes.hpp"
 #include "src/session/explain.hpp"
 #include "src/session/observe.hpp"
 #include "shmem/statement_stats.hpp"
@@ -152,9 +153,7 @@ bool analyzes_execute(const Node *statement) {
         return false;
     const auto *explained = reinterpret_cast<const ExplainStmt *>(statement);
     bool analyzes = false, is_text = true;
-    ListCell *cell;
-    foreach (cell, explained->options) {
-        auto *option = static_cast<DefElem *>(lfirst(cell));
+    for (DefElem *option : pg::each<DefElem>(explained->options)) {
         if (strcmp(option->defname, "analyze") == 0)
             analyzes = defGetBoolean(option);
         else if (strcmp(option->defname, "format") == 0)

@@ -5,6 +5,7 @@
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
 #include "src/pg/folded.hpp"
+#include "src/pg/nodes.hpp"
 #include "src/session/login.hpp"
 #include "src/session/restore.hpp"
 #include "src/session/statement_caps.hpp"
@@ -235,9 +236,7 @@ bool stores(const QueryDesc *query) {
 }
 
 bool has_option(const List *options, const char *name) {
-    ListCell *cell;
-    foreach (cell, options) {
-        auto *option = static_cast<DefElem *>(lfirst(cell));
+    for (DefElem *option : pg::each<DefElem>(options)) {
         if (strcmp(option->defname, name) == 0)
             return defGetBoolean(option);
     }
@@ -294,18 +293,16 @@ bool gives_values(const AlterTableCmd *command) {
         return true;
     if (command->subtype != AT_AddColumn)
         return false;
-    ListCell *cell;
-    foreach (cell, reinterpret_cast<const ColumnDef *>(command->def)->constraints)
-        if (const ConstrType type = static_cast<const Constraint *>(lfirst(cell))->contype;
-            type == CONSTR_DEFAULT || type == CONSTR_GENERATED)
+    for (const Constraint *each :
+         pg::each<const Constraint>(reinterpret_cast<const ColumnDef *>(command->def)->constraints))
+        if (const ConstrType type = each->contype; type == CONSTR_DEFAULT || type == CONSTR_GENERATED)
             return true;
     return false;
 }
 
 bool gives_values(const AlterTableStmt *statement) {
-    ListCell *cell;
-    foreach (cell, statement->cmds)
-        if (gives_values(static_cast<const AlterTableCmd *>(lfirst(cell))))
+    for (const AlterTableCmd *each : pg::each<const AlterTableCmd>(statement->cmds))
+        if (gives_values(each))
             return true;
     return false;
 }
