@@ -1,6 +1,6 @@
-// A daemon's requests: sending, answering, failing over. Regime: pure; see daemon.hpp.
+// A daemon's requests: which it may have, what becomes of its answers, failing over. Regime: pure; see daemon.hpp.
 //
-// The other parts: turns in daemon_turns.cpp, connections in daemon_connections.cpp, streams in daemon_streams.cpp,
+// The other parts: sending in daemon_sending.cpp, turns in daemon_turns.cpp, its row in daemon_state.cpp, connections in daemon_connections.cpp, streams in daemon_streams.cpp,
 // info and ping in daemon_control.cpp, shared messages in daemon_sharing.cpp.
 #include "bgworker/daemon.hpp"
 
@@ -23,22 +23,6 @@ using shmem::SlotId;
 namespace {
 
 constexpr std::int64_t kPieceBytes = 64 << 10;  // of a stream: more than that, again and again, keeps the gateway busy
-
-const char *method_name(shmem::Operation operation) {
-    switch (operation) {
-    case shmem::Operation::Generate:
-        return "generate";
-    case shmem::Operation::Embed:
-        return "embed";
-    case shmem::Operation::EmbedBatch:
-        return "embed_batch";
-    case shmem::Operation::Rerank:
-        return "rerank";
-    case shmem::Operation::CountTokens:
-        return "count_tokens";
-    }
-    return "";
-}
 
 }  // namespace
 
@@ -66,27 +50,6 @@ Daemon::~Daemon() {
     set_state(DaemonState::Absent, "");
 }
 
-// The public form of its endpoint, without possible keys, and with a number if another daemon has the same name: so a
-// row, a metric or a function always means a single daemon. A name that an earlier gateway gave stays.
-void Daemon::take_name() {
-    const core::PublicEndpoint shown(entry_.endpoint.text);
-    identity_.endpoint_hash = core::stable_hash(entry_.endpoint.text);
-    std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", shown.text);
-    shmem::DaemonIdentity known;
-    if (row_state().is_of(entry_.endpoint.text) && row_state().identity.load(known)) {
-        std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%s", known.endpoint);
-        return;
-    }
-    constexpr int kRoom = sizeof identity_.endpoint - 5;
-    const auto is_anothers = [&](const shmem::DaemonRow &row) {
-        return row.is_taken() && row.identity.load(known) && known.endpoint_hash != identity_.endpoint_hash &&
-               std::string_view(known.endpoint) == identity_.endpoint;
-    };
-    const auto &rows = services_.segment.daemons->rows;
-    for (unsigned number = 2; std::any_of(std::begin(rows), std::end(rows), is_anothers); number++)
-        std::snprintf(identity_.endpoint, sizeof identity_.endpoint, "%.*s#%u", kRoom, shown.text, number);
-}
-
 shmem::DaemonRow &Daemon::row_state() const { return services_.segment.daemons->rows[row_]; }
 
 void Daemon::retire() {
@@ -104,13 +67,6 @@ void Daemon::adopt(const core::DaemonEntry &entry) {
         publish();
     else
         show_state(entry.drain ? "drained" : "");
-}
-
-void Daemon::show_disagreement(const char *text) {
-    if (std::string_view(identity_.disagreement) == text)
-        return;
-    std::snprintf(identity_.disagreement, sizeof identity_.disagreement, "%s", text);
-    publish();
 }
 
 void Daemon::exclude(const char *reason) {
@@ -196,113 +152,6 @@ std::array<std::uint64_t, 3> Daemon::names() const {
     const std::string_view entry = entry_.text;
     return {core::stable_hash(entry_.endpoint.text), core::stable_hash(entry.substr(0, entry.find_first_of(" \t\r\n"))),
             core::stable_hash(identity_.endpoint)};
-}
-
-// When half open, the breaker lets a single probe through. If a probe was given up before it told anything, or timed
-// out, other roles go first: else a role whose calls always time out could keep the daemon from all others.
-bool Daemon::admit(std::uint32_t role, std::int64_t now_us) {
-    core::Breaker &breaker = row_state().breaker;
-    const bool probes = breaker.state(services_.settings.breaker, now_us) == core::BreakerState::HalfOpen;
-    if (probes && role == last_prober_ && now_us < last_prober_waits_until_us_)
-        return false;
-    return breaker.admit(services_.settings.breaker, now_us);
-}
-
-void Daemon::return_probe(const Flight &flight, std::int64_t now_us) {
-    if (!flight.is_probe)
-        return;
-    row_state().breaker.return_probe();
-    let_others_probe(flight.role, now_us + services_.settings.breaker.recovery_us);
-}
-
-void Daemon::let_others_probe(std::uint32_t role, std::int64_t until_us) {
-    last_prober_ = role;
-    last_prober_waits_until_us_ = until_us;
-}
-
-void Daemon::enqueue(SlotId id, std::int64_t now_us) {
-    Flight &flight = services_.flights.of(id);
-    flight.daemon = this;
-    flight.channel = nullptr;
-    flight.is_probe = row_state().breaker.state(services_.settings.breaker, now_us) == core::BreakerState::HalfOpen;
-    flight.goes_behind = flight.is_background && knows_priority_;
-    turns_of(flight).asked(party_of(flight), now_us);
-    (may_share(id) ? gathering_ : waiting_).push_back(id);
-}
-
-// True if the request was on a connection that was lost. On a serial daemon every request is alone anyway, and on an
-// engine requests are independent.
-bool Daemon::goes_alone(SlotId id) {
-    return identity_.kind == DaemonKind::Native && services_.flights.of(id).attempts > 0;
-}
-
-WireId::Text Daemon::wire_id_of(SlotId id) const {
-    return WireId{services_.segment.header->boot_epoch, id.index, id.generation}.text();
-}
-
-bool Daemon::send(Channel &channel, SlotId id, std::int64_t now_us) {
-    shmem::Slot &slot = services_.flights.slot(id);
-    std::string &message = services_.buffer;
-    message.assign("{\"method\": \"")
-        .append(slot.streaming ? "generate_iter" : method_name(slot.operation))
-        .append("\", \"params\": ");
-    const std::size_t params_at = message.size();
-    message.resize(params_at + slot.request.bytes);
-    if (!services_.segment.payloads->copy_out(slot.request, message.data() + params_at))
-        message.resize(params_at);
-    tell_priority(message, params_at, services_.flights.of(id));
-    message.append(", \"id\": \"").append(wire_id_of(id)).append("\"}");
-
-    switch (channel.send(message)) {
-    case Channel::Sent::Busy:
-        return false;
-    case Channel::Sent::Unsendable:
-        refuse_unsendable(id, now_us);
-        return true;
-    case Channel::Sent::Broken:
-        replace(channel);
-        return false;
-    case Channel::Sent::Yes:
-        break;
-    }
-    note_sent(channel, id, now_us);
-    return true;
-}
-
-// A session's request needs no word: it goes first. `params_at`: where the object of the parameters begins.
-void Daemon::tell_priority(std::string &message, std::size_t params_at, const Flight &flight) const {
-    constexpr std::string_view kMember = "\"priority\": \"background\", ";
-    if (flight.goes_behind && message.compare(params_at, 2, "{\"") == 0)
-        message.insert(params_at + 1, kMember);
-}
-
-// The fault is in the caller's request, not in the daemon, so no other request is affected.
-void Daemon::refuse_unsendable(SlotId id, std::int64_t now_us) {
-    core::Problem problem;
-    problem.set(core::sqlstate::kProgramLimitExceeded, "the request cannot be sent to daemon %s", identity_.endpoint);
-    problem.with_detail("No message of the kind that this daemon reads could be made of it.");
-    return_probe(services_.flights.of(id), now_us);
-    leave_queue(id);
-    services_.flights.fail(id, Outcome::Refused, problem, now_us);
-}
-
-void Daemon::note_sent(Channel &channel, SlotId id, std::int64_t now_us) {
-    Flight &flight = services_.flights.of(id);
-    leave_queue(id);
-    flight.lasts = lasts(id);
-    turns_of(flight).sent(party_of(flight), flight.lasts, now_us);
-    flight.channel = &channel;
-    flight.sent_us = now_us;
-    services_.flights.slot(id).sent_us.store(now_us, std::memory_order_relaxed);
-    flight.attempts++;
-    flight.is_reserved = false;
-    services_.flights.slot(id).daemon = row_;
-    services_.flights.slot(id).daemon_tenure = row_state().tenure.load(std::memory_order_relaxed);
-    channel.in_flight++;
-    in_flight_++;
-    row_state().in_flight.store(static_cast<std::uint32_t>(in_flight_), std::memory_order_relaxed);
-    row_state().requests.fetch_add(1, std::memory_order_relaxed);
-    services_.segment.counters->add(0, Counter::Sends);
 }
 
 // The request is no longer on its connection, however it ended.
@@ -635,99 +484,11 @@ void Daemon::on_convicted(bool generates, std::string_view model, const std::str
     show_held_off(now_us);
 }
 
-// For the health check.
-void Daemon::show_held_off(std::int64_t now_us) {
-    row_state().held_off_until_us.store(convictions_.until_us(resets(), now_us), std::memory_order_relaxed);
-}
-
 // Whether any other request would fare the same. If an engine has several models and one model hangs, that proves
 // nothing about the others.
 bool Daemon::speaks_for_all(SlotId id) const {
     const std::string_view model = services_.flights.slot(id).model;
     return !is_engine() || model.empty() || models_.empty() || model == models_.front().name;
 }
-
-// Calls wait for the daemon: the view shows why, until it answers a call.
-void Daemon::show_busy(const Declined &declined) {
-    says_busy_ = true;
-    if (declined.is_its_failure && !declined.is_of_its_model)
-        is_loading_ = declined.is_loading;
-    if (!excluded_)
-        show_state(((declined.is_of_its_model  ? "calls for one model wait: "
-                     : declined.is_its_failure ? ""
-                                               : "calls of one role wait: ") +
-                    declined.shown_reason())
-                       .c_str());
-}
-
-void Daemon::on_lesson(std::string_view lesson) {
-    constexpr std::size_t kShown = sizeof identity_.reason;
-    if (lessons_.size() < kShown)
-        lessons_.append(lessons_.empty() ? "learned: " : "; ").append(lesson);
-    if (!excluded_)
-        show_state("");
-}
-
-void Daemon::show_free() {
-    if (!says_busy_ && !is_loading_)
-        return;
-    says_busy_ = is_loading_ = false;
-    if (!excluded_ && !retired_)
-        show_state(entry_.drain ? "drained" : "");
-}
-
-void Daemon::record_answer(SlotId id, std::int64_t now_us, std::int64_t took_us) {
-    heard_us_ = now_us;
-    timeouts_.forgive();
-    if (!convictions_.empty()) {
-        convictions_.forgive(subject_of(id));
-        show_held_off(now_us);
-    }
-    turns_of(services_.flights.of(id)).answered(took_us);
-    show_free();
-    row_state().breaker.record_success(services_.settings.breaker, now_us);
-    row_state().last_ok_unix_us.store(core::unix_us(), std::memory_order_relaxed);
-    row_state().latencies.record(took_us);
-    row_state().answered.fetch_add(1, std::memory_order_relaxed);
-    row_state().answered_us.fetch_add(static_cast<std::uint64_t>(took_us), std::memory_order_relaxed);
-}
-
-void Daemon::record_failure(std::int64_t now_us, const char *reason) {
-    row_state().breaker.record_failure(services_.settings.breaker, now_us);
-    note_failure(reason);
-}
-
-// Counts a failure that the breaker does not count, or not yet.
-void Daemon::note_failure(const char *reason) {
-    row_state().failures.fetch_add(1, std::memory_order_relaxed);
-    if (!excluded_ && std::string_view(identity_.reason) != reason) {
-        std::snprintf(identity_.reason, sizeof identity_.reason, "%s", reason);
-        publish();
-    }
-}
-
-// Derives the state from the flags and connections.
-void Daemon::show_state(const char *reason) {
-    if (reason[0] == '\0')
-        reason = lessons_.c_str();
-    if (!entry_.valid || excluded_)
-        set_state(DaemonState::Invalid, reason);
-    else if (retired_ || entry_.drain)
-        set_state(DaemonState::Draining, reason);
-    else
-        set_state(is_loading_ || loading_since_us_ != 0 ? DaemonState::Loading
-                  : is_up()                             ? DaemonState::Ready
-                                                        : DaemonState::Connecting,
-                  reason);
-}
-
-void Daemon::set_state(DaemonState state, const char *reason) {
-    row_state().state.store(state, std::memory_order_relaxed);
-    if (reason != identity_.reason)
-        std::snprintf(identity_.reason, sizeof identity_.reason, "%s", reason);
-    publish();
-}
-
-void Daemon::publish() { row_state().identity.store(identity_); }
 
 }  // namespace steadytext::gateway

@@ -1,5 +1,4 @@
-// Chooses the request that a daemon gets next, and calls requests back for the sake of other roles: see daemon.hpp and
-// src/core/turns.hpp. Regime: pure.
+// Calls requests back for the sake of other roles: see daemon.hpp and src/core/turns.hpp. Regime: pure.
 //
 // Idle capacity is lent: a single role may use all of a daemon. If another role then finds it full, the lent places may
 // stay in use for as long as the lender likes. So after a moment the youngest requests of the role that has too many
@@ -16,84 +15,6 @@ namespace steadytext::gateway {
 
 using shmem::DaemonKind;
 using shmem::SlotId;
-
-namespace {
-
-constexpr unsigned kOthersPerBackground = 7;
-
-}  // namespace
-
-// Whether a way to the daemon is open: the shared connections, or a spare connection.
-struct Daemon::Lanes {
-    bool is_full = false;
-    bool spares_are_full = false;
-};
-
-// A request that waits for a spare connection does not hold up the requests behind it, nor they it. Many large requests
-// in a row would keep the answers of other daemons waiting, so each turn of the loop sends only so many.
-void Daemon::pump(std::int64_t now_us) {
-    constexpr std::size_t kMaxBytesATurn = 1 << 20;
-    send_gathered(now_us);
-    Lanes lanes{false, identity_.kind != DaemonKind::Native};
-    while (!is_busy(now_us)) {
-        const auto next = next_in_turn(lanes, now_us);
-        if (next == waiting_.end())
-            return;
-        is_cut_short_ = turn_bytes_ >= kMaxBytesATurn;
-        if (is_cut_short_)
-            return;
-        const SlotId id = *next;
-        if (!services_.flights.is_wanted(id)) {
-            waiting_.erase(next);
-            drop(id, now_us);
-            continue;
-        }
-        const bool alone = goes_alone(id);
-        Channel *channel = alone ? spare_channel() : free_channel();
-        const std::size_t bytes = services_.flights.slot(id).request.bytes;
-        const bool is_background = services_.flights.of(id).is_background;
-        const bool is_sent = channel != nullptr && send(*channel, id, now_us);
-        turn_bytes_ += is_sent ? bytes : 0;
-        if (is_sent)
-            sent_before_background_ = is_background ? 0 : sent_before_background_ + 1;
-        (alone ? lanes.spares_are_full : lanes.is_full) = !is_sent;
-        if (is_sent)
-            waiting_.erase(
-                std::find_if(waiting_.begin(), waiting_.end(), [&](SlotId other) { return other.index == id.index; }));
-    }
-}
-
-// Of the requests that can be sent now, the first request of the role with the fewest requests in flight here; of
-// requests in the background only if there is no other, but for one of eight: so they are late and not for ever.
-std::deque<SlotId>::iterator Daemon::next_in_turn(const Lanes &lanes, std::int64_t now_us) {
-    auto best = waiting_.end();
-    const bool turn_of_background = sent_before_background_ >= kOthersPerBackground;
-    std::pair fewest(true, UINT32_MAX);  // of the class whose turn it is not, and requests in flight
-    for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
-        const bool alone = goes_alone(*next);
-        if (alone ? lanes.spares_are_full : lanes.is_full)
-            continue;
-        // It is not known yet whether the daemon wants its tokens acknowledged, or can count tokens.
-        const shmem::Slot &slot = services_.flights.slot(*next);
-        if (identity_.kind == DaemonKind::Unknown &&
-            (slot.streaming || slot.operation == shmem::Operation::CountTokens))
-            continue;
-        if (is_busy_for(*next, now_us))
-            continue;
-        const Flight &flight = services_.flights.of(*next);
-        core::Turns &turns = turns_of(flight);
-        const std::uint64_t party = party_of(flight);
-        const std::pair mine(flight.is_background != turn_of_background,
-                             turns.several_ask(now_us) ? turns.in_flight(party) : 0);
-        if (mine >= fewest || !turns.may_send(party, lasts(*next), capacity(), now_us))
-            continue;
-        best = next;
-        fewest = mine;
-        if (fewest == std::pair(false, 0U))
-            break;
-    }
-    return best;
-}
 
 // The number of requests that the daemon works on at once; 0: not reported.
 std::uint32_t Daemon::capacity() const {

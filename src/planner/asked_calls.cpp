@@ -156,7 +156,7 @@ bool AskedCalls::awaits_answer(const CallsOfRow &row, const Calls &calls) const 
     return !has_ended(row, asked.needs);
 }
 
-// Puts the values into the slot. False if one is not known before its turn.
+// Puts the values into the slot. False if a value is not known before its turn.
 bool AskedCalls::show_values(const CallsOfRow &row, const List *needs) const {
     MemoryContext caller = MemoryContextSwitchTo(context_->ecxt_per_tuple_memory);
     bool are_known = true;

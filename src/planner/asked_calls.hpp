@@ -15,9 +15,9 @@ namespace steadytext::planner {
 struct CallsOfRow {
     session::ahead::Begun **begun;  // as many as are asked; null: not begun, or taken, or retired, or
     bool *are_null;                 // its value is NULL for certain, or it is not made
-    std::uint8_t *guards;           // what is known of each: AskedCalls::Guard::Known
+    std::uint8_t *guards;           // of each: AskedCalls::Guard::Known
     int looked_at;                  // calls that were begun or are not to be
-    bool holds_others;              // one of them would be refused
+    bool holds_others;              // a call would be refused
     std::uint64_t equal_to;         // a call under way that the next call of the row equals; 0: none
 };
 

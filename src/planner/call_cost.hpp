@@ -1,4 +1,4 @@
-// What a call costs, for the planner: the time that daemons take for it, over what they work on at once.
+// The cost of a call, for the planner: the time that daemons take for it, over the calls that they work on at once.
 //
 // Called by condition_order.cpp; call_cost.cpp has the support function of the SQL functions that make calls, which PostgreSQL's
 // planner asks. Regime: pg.

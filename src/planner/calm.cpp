@@ -1,4 +1,4 @@
-// Lists of plan nodes whose rows may be read early: see calm.hpp. Regime: pg.
+// Lists of plan nodes that may be read early: see calm.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/planner/calm.hpp"
 #include "src/pg/nodes.hpp"
@@ -220,14 +220,14 @@ void find_parameters(const Plan *plan, Parameters &parameters) {
         return find_parameters(reinterpret_cast<const Append *>(plan)->appendplans, parameters);
     case T_MergeAppend:
         return find_parameters(reinterpret_cast<const MergeAppend *>(plan)->mergeplans, parameters);
-    default:  // what else there may be is not given
+    default:  // any other parameter is not given
         return;
     }
 }
 
 }  // namespace
 
-// A value that a subquery gives raises an error if there is more than one.
+// A subquery's value raises an error if there are several.
 bool gives_harmlessly(const SubPlan &subplan, const Ground &ground) {
     const auto *plan = static_cast<const Plan *>(list_nth(ground.statement->subplans, subplan.plan_id - 1));
     if (subplan.subLinkType != EXISTS_SUBLINK && !(subplan.subLinkType == EXPR_SUBLINK && has_one_row(plan, ground)))
@@ -258,7 +258,7 @@ Ground ground_of(const PlannedStmt &statement) {
     Parameters parameters{};
     find_parameters(statement.planTree, parameters);
     find_parameters(statement.subplans, parameters);
-    for (bool any = true; any;) {  // one may look at another
+    for (bool any = true; any;) {  // a subplan may look at another
         any = false;
         for (const SubPlan *subplan : pg::each<const SubPlan>(parameters.subplans)) {
             if (list_length(subplan->setParam) != 1 ||

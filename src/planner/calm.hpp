@@ -1,4 +1,4 @@
-// Plans whose rows can be read early without anybody noticing: to do so raises nothing and changes nothing.
+// Plans that can be read early without anybody noticing: to do so raises nothing and changes nothing.
 //
 // Called by read_ahead_plan.cpp and explain_calls.cpp; harmless.cpp asks it about the subqueries of expressions. Regime: pg.
 // Doubt is "no": then calls are made in their turn, as always.
@@ -14,7 +14,7 @@ namespace steadytext::planner {
 // row, and has no effects. `but_for_output`: leaves out the target list and the quals of the plan itself.
 [[nodiscard]] bool is_calm(const Plan *plan, const Ground &ground, bool but_for_output = false);
 
-// The same for all of the plan, what is read whole before its first row too: it may be run for nobody.
+// The same for all of the plan, with parts that are read whole before its first row: it may be run for nobody.
 [[nodiscard]] bool is_calm_throughout(const Plan *plan, const PlannedStmt &statement);
 [[nodiscard]] bool is_calm_throughout_but_for_output(const Plan *plan, const Ground &ground);
 

@@ -21,7 +21,7 @@ Node *node_of(const void *expression) { return static_cast<Node *>(const_cast<vo
 
 // ---- values of calls ------------------------------------------------------------------------------------------------
 
-// No plan has such a parameter: the planner puts others in the place of those that the parser makes.
+// No plan has such a parameter: the planner replaces the parameters that the parser makes.
 constexpr ParamKind kValueOfCall = PARAM_SUBLINK;
 
 bool is_value_of_call(const Node *node) { return IsA(node, Param) && as<Param>(node)->paramkind == kValueOfCall; }
@@ -45,7 +45,7 @@ int number_of(const Node *call, const Collected &calls) {
     return -1;
 }
 
-// Values in the place of the calls that were collected and whose values can be known ahead.
+// Values in the place of collected calls, where the values can be known ahead.
 Node *with_values(Node *node, void *context) {
     if (node == nullptr)
         return nullptr;
@@ -151,7 +151,7 @@ Expr *is_null(Expr *value) {
     return reinterpret_cast<Expr *>(test);
 }
 
-// AND and OR go on as long as what was before does not decide.
+// AND and OR go on as long as the operands before do not decide.
 void collect_of_conditions(const BoolExpr &conditions, Collected &calls) {
     const int around = calls.guard;
     List *before = NIL;  // since a call
@@ -177,7 +177,7 @@ void collect_of_conditions(const BoolExpr &conditions, Collected &calls) {
     calls.guard = around;
 }
 
-// One branch is taken: the first whose condition is true.
+// A single branch is taken: the first with a true condition.
 void collect_of_case(const CaseExpr &choice, Collected &calls) {
     const int around = calls.guard;
     bool is_known = choice.arg == nullptr;

@@ -38,7 +38,7 @@ Node *without_calls(Node *node, void *context) {
     return reinterpret_cast<Node *>(instead);
 }
 
-// ---- what is known of a condition -----------------------------------------------------------------------------------
+// ---- knowledge of a condition --------------------------------------------------------------------------------------
 
 struct Calls {
     const FuncExpr *only = nullptr;
@@ -191,7 +191,7 @@ bool goes_before(const Condition &later, const Condition &sooner, BoolExprType t
 
 List *in_order(List *conditions, BoolExprType type, const Ground &ground);
 
-// With the order changed of what is within it.
+// With the order within it changed.
 Node *ordered_within(Node *condition, const Ground &ground) {
     if (!IsA(condition, BoolExpr) || !has_call(condition))
         return condition;

@@ -1,4 +1,4 @@
-// steadytext_explain(): what a statement would ask for, without running it. Regime: pg.
+// steadytext_explain(): the calls that a statement would make, without running it. Regime: pg.
 //
 //   text ──▶ one statement, analysed as the caller's ──▶ plan, with the scans of read-ahead ──▶ for each scan: a sample
 //
@@ -75,7 +75,7 @@ struct Asked {
     const char *text = nullptr;
     const char *model = "";
     HTAB *seen = nullptr;
-    std::int64_t looked_at = 0, calls = 0;  // rows of the sample, and those that ask
+    std::int64_t looked_at = 0, calls = 0;  // rows of the sample, and the number of them that ask
     std::int64_t distinct = 0, once = 0;    // of calls with the cache
     std::int64_t cached = 0;                // of the distinct
     bool uses_cache = true;
@@ -294,7 +294,7 @@ double limited(double rows, const Reading &reading) {
 
 // Values of subqueries that this executor runs when they are first looked at, which nobody notices. A value that another
 // node of the plan would hand to a scan is not there, nor is that of a subquery which needs one: that node is not run.
-// A subquery's number is higher than those of the subqueries within it.
+// A subquery's number is higher than the numbers of the subqueries within it.
 Ground at_hand(const PlannedStmt &statement, const EState &state) {
     Ground ground = ground_of(statement);
     Bitmapset *values = nullptr;

@@ -65,7 +65,7 @@ const Function *find_symbol(const char *symbol) {
     return nullptr;
 }
 
-// By what the catalog says of it: the library and the symbol.
+// By its entry in the catalog: the library and the symbol.
 const Function *look_up(Oid oid) {
     HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(oid));
     if (!HeapTupleIsValid(tuple))

@@ -15,7 +15,7 @@ extern "C" {
 
 namespace steadytext::planner {
 
-// Called by _PG_init. `functions`: those whose calls can be begun ahead.
+// Called by _PG_init. `functions`: their calls can be begun ahead.
 void find_calls_of(std::span<const session::ahead::Function *const> functions);
 
 // The function behind the OID; null if its calls cannot be begun ahead.

@@ -29,7 +29,7 @@ struct Ground {
 // To evaluate it raises nothing, whatever the row, and has no effects. A list is harmless if all in it is.
 [[nodiscard]] bool is_harmless(const void *expression, const Ground &ground);
 
-// The same of what compares the values of a sort or a group, row by row.
+// The same of comparisons of values in a sort or a group, row by row.
 [[nodiscard]] bool are_harmless_operators(const Oid *operators, int count);
 
 }  // namespace steadytext::planner

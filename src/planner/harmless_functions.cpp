@@ -1,4 +1,4 @@
-// Lists of functions, and what their constants have to be: see harmless_functions.hpp. Regime: pg.
+// Lists of functions, and rules for their constants: see harmless_functions.hpp. Regime: pg.
 #include "src/pg/compat.hpp"
 #include "src/planner/harmless_functions.hpp"
 #include "src/pg/nodes.hpp"
@@ -18,7 +18,7 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
-// Since PostgreSQL 18 there is another reverse(), so this one has its argument in its name.
+// Since PostgreSQL 18 there is another reverse(), so the text function has its argument in its name.
 #ifndef F_REVERSE
 #define F_REVERSE F_REVERSE_TEXT
 #endif
@@ -170,7 +170,7 @@ std::optional<std::string_view> constant_text(const List *arguments, int number)
 
 // ---- texts ----------------------------------------------------------------------------------------------------------
 
-// LIKE takes any pattern but one that ends in its escape.
+// LIKE takes any pattern unless it ends in its escape.
 bool is_pattern(std::optional<std::string_view> pattern) {
     return pattern.has_value() && pattern->find('\\') == std::string_view::npos;
 }

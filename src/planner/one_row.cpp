@@ -34,7 +34,7 @@ const Node *without_relabel(const Node *node) {
     return node;
 }
 
-// What a scan compares: the columns of `varno`, which are those of the table or, if `is_of_index`, of the index.
+// The columns that a scan compares: of the table `varno`, or, if `is_of_index`, of its index.
 struct Conditions {
     int varno;
     bool is_of_index;
@@ -79,14 +79,14 @@ bool is_btree(Oid index) {
     return is;
 }
 
-// A snapshot of before the index may see rows that are not in it. That of the statement is this one or a later one, unless
+// A snapshot of before the index may see rows that are not in it. The statement's snapshot is not older, unless
 // a transaction has one for all its statements.
 bool is_older_than_snapshots(HeapTuple index) {
     return !IsolationUsesXactSnapshot() && ActiveSnapshotSet() &&
            TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->t_data), GetActiveSnapshot()->xmin);
 }
 
-// The index allows one row for each value of its columns, now and not at the end of a transaction, and all rows are in it.
+// The index allows a single row for each value of its columns, now and not at the end of a transaction, and all rows are in it.
 bool is_unique(HeapTuple tuple) {
     const auto *index = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
     return is_older_than_snapshots(tuple) && index->indisunique && index->indimmediate && index->indisvalid &&
@@ -120,7 +120,7 @@ bool is_for_one(Oid index, const Conditions &conditions) {
     return is;
 }
 
-// Whether one of the table's indexes is for a single row.
+// Whether any of the table's indexes is for a single row.
 bool finds_one(const Scan &scan, const List *quals, const Ground &ground) {
     const RangeTblEntry *entry = rt_fetch(scan.scanrelid, ground.statement->rtable);
     if (entry->rtekind != RTE_RELATION || entry->relkind != RELKIND_RELATION)

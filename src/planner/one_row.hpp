@@ -1,4 +1,4 @@
-// Whether a plan gives one row at most, proven from the plan and the catalog.
+// Whether a plan gives a single row at most, proven from the plan and the catalog.
 //
 // By aggregation, by LIMIT, or because it asks for one value of each column of a unique index (a B-tree that is not
 // partial, and not deferrable).

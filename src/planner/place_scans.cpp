@@ -156,7 +156,7 @@ bool has_multiple_assignment(const List *entries) {
 // Those that reorder.cpp has put there, and of outer joins those of WHERE.
 bool takes_conditions(const Join &join) { return join.jointype != JOIN_FULL; }
 
-// ---- what is left in its turn --------------------------------------------------------------------------------------
+// ---- calls left in their turn --------------------------------------------------------------------------------------
 
 void note(const Placing &placing, const Plan *plan, const List *expressions, const List *asked, const char *reason) {
     if (placing.noted != nullptr)

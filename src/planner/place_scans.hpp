@@ -7,9 +7,9 @@
 //
 // A scan, join, window or Gather that makes calls is parted: it keeps the conditions before the first call and gives plain
 // columns and values of window functions, and the custom scan above it has the other conditions and the list. Under an
-// aggregate or a Result the custom scan hands on rows as they are; where there is one already, it asks for their calls too.
+// aggregate or a Result the custom scan hands on rows as they are; where there is a custom scan already, it asks for their calls too.
 //
-// Called by read_ahead_plan.cpp, for each node after those below it. Regime: pg.
+// Called by read_ahead_plan.cpp, for each node after the nodes below it. Regime: pg.
 #pragma once
 
 #include "src/planner/read_ahead.hpp"

@@ -1,13 +1,13 @@
-// Read-ahead: calls of a statement's later rows are asked while those of its earlier rows are answered.
-// docs/read-ahead.md says what users see of it.
+// Read-ahead: calls of a statement's later rows are asked while its earlier rows are answered.
+// docs/read-ahead.md is for users.
 //
 //   planner hook (read_ahead_plan.cpp)    puts a custom scan under the first node that makes calls for each of its rows
 //                                         (collect_calls.hpp)
 //   custom scan (read_ahead_scan.cpp)     takes rows from below before they are asked for, and begins their calls
-//   the functions (src/functions)         are evaluated by the executor as ever, and take what was begun
+//   the functions (src/functions)         are evaluated by the executor as ever, and take the calls that were begun
 //                                         (src/session/ahead.hpp)
 //
-// A plan without the custom scan and one with it give the same rows, in the same order, and the same errors. So only
+// A plan gives the same rows with the custom scan and without it, in the same order, and the same errors. So only
 // such calls are begun as are certain to be made for each row, and only over plans whose rows can be read early without
 // anybody noticing (calm.hpp).
 //
@@ -26,7 +26,7 @@ extern "C" {
 
 namespace steadytext::planner {
 
-// `functions`: those whose calls can be begun ahead.
+// `functions`: their calls can be begun ahead.
 void install_read_ahead(std::span<const session::ahead::Function *const> functions);
 
 // ---- between plan and scan ------------------------------------------------------------------------------------------

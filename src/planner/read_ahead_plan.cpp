@@ -99,7 +99,7 @@ Want want_of_inner(const Join &join, const Want &want) {
     return stops_early ? hardly_any(want) : without_limits(want);
 }
 
-// The processes share what may be under way at once.
+// The processes share the room for calls under way.
 Want want_of_worker(const Want &want, int workers) {
     Want mine = without_limits(want);
     mine.reading.processes = workers + 1;

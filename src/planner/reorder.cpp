@@ -124,7 +124,7 @@ struct Lift {
     int side;    // of the node above on which it is
 };
 
-// Columns that a node computes become those of its output, as the node above names them.
+// Columns that a node computes become columns of its output, as the node above names them.
 Node *lifted(Node *node, void *context) {
     if (node == nullptr)
         return nullptr;

@@ -1,4 +1,4 @@
-// Calls that a plan makes row by row, and why: what EXPLAIN and steadytext_explain() say of them.
+// Calls that a plan makes row by row, and why: for EXPLAIN and steadytext_explain().
 //
 //   place_scans.cpp      notes each call that it leaves to its turn, with the reason, while a plan is explained
 //   read_ahead_plan.cpp  puts them into words when the plan is finished
@@ -35,7 +35,7 @@ Noted *tell(Noted *noted);
 // Null: nobody asks about this statement.
 [[nodiscard]] Noted *told_of(const Query *query);
 
-// All calls of the expressions but those in `asked`, a list of nodes. Without a reason, each for its own.
+// All calls of the expressions that are not in `asked`, a list of nodes. Without a reason, each for its own.
 void note(List *&calls, const Plan *plan, const List *expressions, const List *asked, const char *reason,
           const Ground &ground);
 // All calls of a node.

@@ -1,4 +1,4 @@
-// See machine.hpp: what a value looks like, and what can be reached from it by a name, a key or a slice.
+// See machine.hpp: how values are shown, and how names, keys and slices reach into them.
 #include "src/core/jinja/machine.hpp"
 
 #include "src/core/jinja/text.hpp"
@@ -151,7 +151,7 @@ std::string_view plain_text(Machine &machine, const Value &value) {
 
 namespace {
 
-// What Python's types have. Of these only what is called in methods.cpp can be had.
+// The attributes of Python's types. Only those that methods.cpp calls can be had.
 constexpr std::string_view kTextMethods = " capitalize casefold center count encode endswith expandtabs find format "
                                           "format_map index isalnum isalpha isascii isdecimal isdigit"
                                           " isidentifier islower isnumeric isprintable isspace istitle isupper join "
@@ -384,7 +384,7 @@ Value slice(Machine &machine, const Value &of, const Value &start, const Value &
         made.size = static_cast<std::uint32_t>(length);
         return made;
     }
-    // Every stride-th of them; a stride beyond the count gives one.
+    // Every stride-th item; a stride beyond the count gives a single item.
     const std::int64_t hop = std::clamp(stride, -count - 1, count + 1);
     if (of.is(Kind::String)) {
         Bounds::Scratch scratch(machine.bounds);

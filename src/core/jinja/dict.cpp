@@ -1,4 +1,4 @@
-// Dicts of templates: see value.hpp. A small one is searched, a large one has an index.
+// Dicts of templates: see value.hpp. A small dict is searched, a large dict has an index.
 #include "src/core/jinja/value.hpp"
 
 #include <algorithm>

@@ -206,7 +206,7 @@ private:
 
     // ---- loops ----
 
-    // The turns of one loop, with a look ahead where the template asks what comes.
+    // The turns of a loop, with a look ahead where the template asks for the next item.
     struct Walk {
         Evaluator &evaluator;
         const Node *node;

@@ -22,7 +22,7 @@ protected:
     virtual Value call_local(const Value &what, const Arguments &arguments) = 0;
 
     Value value_of(const Node *node);
-    // `input` is what the innermost filter of a block gets.
+    // `input` goes to the innermost filter of a block.
     Value filtered(const Node *node, const Value &input);
     Value call(const Node *node, const Value *caller);
 
@@ -35,7 +35,7 @@ private:
     Value concatenation(const Node *node);
     Value list(const Node *node);
     Value dict(const Node *node);
-    // The arguments of a call, a filter or a test, with what owns them.
+    // The arguments of a call, a filter or a test, with their owners.
     struct Evaluated {
         std::vector<Value> positional;
         std::vector<Named> named;

@@ -26,7 +26,7 @@ struct TestEntry {
 [[nodiscard]] FilterFunction find_filter(std::string_view name);
 [[nodiscard]] TestFunction find_test(std::string_view name);
 
-// Those of texts and numbers, and those of lists: one file each.
+// Filters of texts and numbers, and filters of lists: a file each.
 [[nodiscard]] FilterFunction text_filter(std::string_view name);
 [[nodiscard]] FilterFunction list_filter(std::string_view name);
 

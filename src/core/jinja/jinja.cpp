@@ -39,7 +39,7 @@ bool tell(const Failure &failure, const char *prefix, Problem &problem) {
     return false;
 }
 
-// One kind of line ends, and without the last one: so Jinja2 reads a template.
+// A single kind of line ends, and none at the end: so Jinja2 reads a template.
 std::string plain_lines(std::string_view source, Bounds &bounds) {
     bounds.spend(1 + source.size() / 16);
     std::string out;

@@ -1,4 +1,4 @@
-// Jinja2 templates: checked, and rendered as Python's jinja2 renders them, or refused with what is not supported.
+// Jinja2 templates: checked, and rendered as Python's jinja2 renders them, or refused by the name of the unsupported part.
 //
 // Called by src/functions/prompts.cpp and the unit tests. Regime: pure (may throw std::bad_alloc). A template reaches
 // nothing but its variables. Steps are counted by `work`, which may also ask to stop; memory, output and depth are

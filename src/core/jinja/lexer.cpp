@@ -68,7 +68,7 @@ private:
         return source_.substr(std::min(at, source_.size())).starts_with(text);
     }
 
-    // The end of what closes a tag or comment at `at`: "-%}" takes the white space behind it; 0 if nothing closes here.
+    // The end of the mark that closes a tag or comment at `at`: "-%}" takes the white space behind it; 0: no such mark.
     [[nodiscard]] std::size_t closed(std::size_t at, std::string_view closing, bool plus) const {
         if (has(at, "-") && has(at + 1, closing))
             return behind_space(at + 1 + closing.size());
@@ -152,7 +152,7 @@ private:
     }
 
     void tag(std::string_view closing, Type end_type) {
-        std::string open;  // the brackets that close what is open
+        std::string open;  // the brackets that are to close
         while (at_ < source_.size()) {
             if (open.empty())
                 if (const std::size_t end = closed(at_, closing, end_type == Type::BlockEnd); end != 0) {

@@ -25,7 +25,7 @@ struct Token {
         Operator,
         End
     } type;
-    std::string_view text;  // of a String what stands between the quotes
+    std::string_view text;  // of a String the part between the quotes
     int line;
 
     [[nodiscard]] bool is(Type which) const { return type == which; }
@@ -37,7 +37,7 @@ struct Token {
 
 [[noreturn]] void fail_syntax(std::string message, int line);
 
-// `source` has line ends of one kind, and its last one is taken away already.
+// `source` has line ends of a single kind, and its last line end is taken away already.
 [[nodiscard]] std::vector<Token> tokens_of(std::string_view source, Bounds &bounds);
 
 }  // namespace steadytext::core::jinja

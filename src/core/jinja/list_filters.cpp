@@ -246,7 +246,7 @@ Value reverse(Machine &machine, const Value &of, const Arguments &arguments) {
         fail_undefined(of.text());
     List *items = list_of(machine, of);
     std::reverse(items->items, items->items + items->count);
-    // Of what reversed() takes Python gives an iterator, of the rest a list.
+    // Python gives an iterator if reversed() takes the value, else a list.
     return value_of(of.is(Kind::Generator) ? Kind::List : Kind::Generator, items);
 }
 

@@ -113,7 +113,7 @@ bool is_true(Machine &machine, const Value &value) {
 
 namespace {
 
-// -1, 0, 1; 2 if one is no number. Exact: an integer beyond 2^53 is not rounded.
+// -1, 0, 1; 2 if either is not a number. Exact: an integer beyond 2^53 is not rounded.
 int compared(const Value &a, const Value &b) {
     if (!a.is(Kind::Float) && !b.is(Kind::Float))
         return a.whole() < b.whole() ? -1 : a.whole() > b.whole();

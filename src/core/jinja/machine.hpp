@@ -1,8 +1,8 @@
 // What values of templates do, as Python's do: truth, equality, order, arithmetic, str() and repr(), attributes, items,
 // iteration.
 //
-// In machine.cpp, arithmetic.cpp and access.cpp. Used by the evaluator, filters, tests and methods. Regime: pure (throws, see value.hpp). What a template can reach is
-// what is written here: no attribute leads anywhere else.
+// In machine.cpp, arithmetic.cpp and access.cpp. Used by the evaluator, filters, tests and methods. Regime: pure (throws, see value.hpp). A template reaches
+// nothing but these: no attribute leads anywhere else.
 #pragma once
 
 #include "src/core/jinja/value.hpp"
@@ -68,7 +68,7 @@ void append_str(Machine &machine, std::string &out, const Value &value);
 void append_repr(Machine &machine, std::string &out, const Value &value);
 // str() of it, in the arena unless it is a text already.
 [[nodiscard]] Value to_text(Machine &machine, const Value &value);
-// A text without a mark that it is escaped; fails for one with it, where Python's would be another.
+// A text without a mark that it is escaped; fails for a marked text, where Python's would be another.
 [[nodiscard]] std::string_view plain_text(Machine &machine, const Value &value);
 
 [[nodiscard]] Value attribute(Machine &machine, const Value &of, std::string_view name);
@@ -85,7 +85,7 @@ void append_repr(Machine &machine, std::string &out, const Value &value);
 // Whether it may be a key of a dict; fails if it may be in Python, but not here.
 [[nodiscard]] bool is_hashable(const Value &value);
 
-// Walks what can be walked, an item at a time.
+// Walks a value, an item at a time.
 class Iterator {
 public:
     Iterator(Machine &machine, const Value &of);

@@ -58,7 +58,7 @@ Value split(Machine &machine, std::string_view text, const Value &by, std::int64
     return value_of(Kind::List, parts);
 }
 
-// Of one text, or of each of a tuple.
+// Of a text, or of each text of a tuple.
 bool begins_or_ends(std::string_view text, const Value &with, bool begins, Bounds &bounds) {
     if (with.is(Kind::Tuple)) {
         for (std::uint32_t i = 0; i < with.list->count; i++)
@@ -95,7 +95,7 @@ std::string joined(Machine &machine, std::string_view between, const Value &of) 
     return out;
 }
 
-// ljust, rjust and center with a fill; the widest is what output may be.
+// ljust, rjust and center with a fill; no wider than output may be.
 std::string padded(Machine &machine, std::string_view text, std::int64_t width, std::string_view fill, double share) {
     if (length_of(fill) != 1)
         fail("The fill character must be exactly one character long");

@@ -56,7 +56,7 @@ public:
 private:
     using Level = Bounds::Level;
 
-    // ---- the symbols of one scope: statements that open scopes of their own are looked at from outside only ----
+    // ---- the symbols of a scope: statements that open scopes of their own are looked at from outside only ----
 
     void analyze(Symbols &symbols, Nodes nodes) {
         for (const Node *node : nodes)

@@ -1,7 +1,7 @@
 // The names of a template: which it takes from its variables, as jinja2.meta.find_undeclared_variables() finds them,
 // and which its scopes set.
 //
-// Called by src/core/jinja/jinja.cpp; the evaluator looks up the unset ones. Regime: pure (throws, see value.hpp).
+// Called by src/core/jinja/jinja.cpp; the evaluator looks up the unset names. Regime: pure (throws, see value.hpp).
 #pragma once
 
 #include "src/core/jinja/syntax.hpp"

@@ -53,7 +53,7 @@ private:
         }
     }
 
-    // What stands inside a tag's block, up to one of its ends, whose name is the token at hand.
+    // The inside of a tag's block, up to the first of its ends; the token at hand names that end.
     Nodes block(std::string_view tag, Words ends) {
         skip_operator(":");
         expect(Type::BlockEnd, "end of statement block");
@@ -200,7 +200,7 @@ private:
         return made;
     }
 
-    // The words that a macro's body may say to get what its parameters do not name.
+    // The words by which a macro's body gets arguments that its parameters do not name.
     void finish_macro(Node *made, std::size_t begin) {
         for (std::size_t i = begin; i < at_; i++) {
             if (i > 0 && tokens_[i - 1].is_operator("."))

@@ -10,10 +10,10 @@
 namespace steadytext::core::jinja {
 
 enum class Is : std::uint8_t {
-    // statements: `body` is what stands inside
+    // statements: `body` is the inside
     Data,         // text
     Output,       // parts
-    For,          // a: target, b: what is walked, c: test; body; parts: else
+    For,          // a: target, b: the walked value, c: test; body; parts: else
     If,           // a: test; body; parts: the elif, each an If; more: else
     Set,          // a: target, b: value
     SetBlock,     // a: target, b: filters; body
@@ -44,7 +44,7 @@ enum class Is : std::uint8_t {
     Binary,   // text: operator, a, b
     Concat,   // parts
     Choice,   // a: test, b, c: may be absent
-    Member,   // text: the namespace, constant: the name: what {% set ns.x %} sets
+    Member,   // text: the namespace, constant: the name: the target of {% set ns.x %}
 };
 
 struct Node;

@@ -29,7 +29,7 @@ void append_code(std::string &out, std::uint32_t code);
 [[nodiscard]] std::string_view stripped(std::string_view text, std::string_view characters, bool left, bool right,
                                         Bounds &bounds);
 
-// These fail for the letters whose case depends on their neighbours or makes several letters, but for the German sharp
+// These fail for letters with a case that depends on their neighbours or makes several letters, but for the German sharp
 // s.
 [[nodiscard]] std::string upper(std::string_view text);
 [[nodiscard]] std::string lower(std::string_view text);

@@ -13,7 +13,7 @@ Value formatted(Machine &machine, std::string_view form, const Value &value);
 
 namespace {
 
-// Text filters that leave the mark of an escaped text, because what they do cannot unescape it.
+// Text filters that leave the mark of an escaped text, because they cannot unescape it.
 template <std::string (*change)(std::string_view)>
 Value changed(Machine &machine, const Value &of, const Arguments &arguments) {
     (void)Bound("filter", arguments, {});

@@ -1,4 +1,4 @@
-// The values of templates, in an arena whose size is bounded.
+// The values of templates, in an arena of bounded size.
 //
 // Used by all of src/core/jinja. Regime: pure; inside this folder failures are thrown (Failure), and
 // src/core/jinja/jinja.cpp turns them into a core::Problem. A Value is plain data: nothing in an arena has a
@@ -29,14 +29,14 @@ struct Failure {
 [[noreturn]] inline void fail_undefined(std::string_view message) {
     throw Failure{Failure::Kind::Undefined, std::string(message)};
 }
-// What Python's jinja2 has and this one has not.
+// For a feature of Python's jinja2 that is missing here.
 [[noreturn]] inline void unsupported(std::string what) {
     throw Failure{Failure::Kind::Unsupported, std::move(what) + " is not supported"};
 }
 
 [[noreturn]] inline void refuse_long() { unsupported("an integer beyond 64 bits"); }
 
-// Bounds of one template: steps are Work's, bytes of values and of output are counted here, and so is the depth of
+// Bounds of a template: steps are Work's, bytes of values and of output are counted here, and so is the depth of
 // recursion.
 class Bounds {
 public:
@@ -76,7 +76,7 @@ public:
             taken_ += bytes;  // also if the bound is passed: take_memory() has counted it then
             bounds_.take_memory(bytes);
         }
-        // Room for one more in a vector, which may have twice the room that it needs.
+        // Room for another item in a vector, which may have twice the room that it needs.
         template <class Item>
         void add(std::vector<Item> &items, Item item) {
             take(2 * sizeof(Item));
@@ -273,7 +273,7 @@ struct List {
     Value *items;
     std::uint32_t count;
     std::uint32_t room;
-    std::uint32_t next;  // of a Generator: what is walked already
+    std::uint32_t next;  // of a Generator: the first item not walked yet
 
     void add(Arena &arena, const Value &value) {
         if (count == room) {
@@ -288,7 +288,7 @@ struct List {
     }
 };
 
-// In the order in which keys came. Keys are texts, numbers, booleans and none; equal numbers are one key.
+// In the order in which keys came. Keys are texts, numbers, booleans and none; equal numbers are the same key.
 struct Dict {
     Value *keys;
     Value *values;

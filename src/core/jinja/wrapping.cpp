@@ -118,7 +118,7 @@ std::vector<std::string_view> wrapped(std::string_view line, std::size_t width, 
                 return false;
         return true;
     };
-    // A long chunk is looked at once for each row that is cut off it: the place of what is no space is kept.
+    // A long chunk is looked at once for each row that is cut off it: the place of its first character that is no space is kept.
     std::uint32_t solid = 0;
     const auto begins_blank = [&](const Chunk &chunk) {
         for (solid = std::max(solid, chunk.begin); solid < chunk.end && is_space(codes.at(solid));)
