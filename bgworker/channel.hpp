@@ -48,6 +48,8 @@ public:
     // The peer is there, and says that it will be ready.
     virtual void on_loading(Channel &channel, const char *reason) = 0;
     virtual void on_message(Channel &channel, std::string_view body) = 0;
+    // A message of more parts than any that could be an answer; the rest of it need not be read.
+    virtual void on_many_parts(Channel &channel) = 0;
     virtual void on_declined(Channel &channel, const Declined &declined) = 0;
     // Requests of a kind for a model fail, the gateway's own too, while the peer answers others.
     virtual void on_convicted(bool generates, std::string_view model, const std::string &reason) = 0;

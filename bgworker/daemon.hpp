@@ -141,6 +141,9 @@ public:
     // brought none; INT64_MAX: there is none.
     [[nodiscard]] std::int64_t silent_since_us() const;
     void close_silent_connection();  // that one, and makes another
+    // What has come over its connections and was not handed out, in whole messages or not: as of the last look.
+    [[nodiscard]] std::int64_t waiting_bytes() const;
+    void close_waiting_connections();  // those that have such bytes, and makes another if none is left
     void shut_out_for_unending_message(std::int64_t now_us);
     // When pump() must send requests that gather company until then; INT64_MAX: there are none.
     [[nodiscard]] std::int64_t due_us() const;
@@ -170,6 +173,7 @@ public:
     void on_connect_failed(Channel &channel, const char *reason) override;
     void on_loading(Channel &channel, const char *reason) override;
     void on_message(Channel &channel, std::string_view body) override;
+    void on_many_parts(Channel &channel) override;
     void on_declined(Channel &channel, const Declined &declined) override;
     void on_convicted(bool generates, std::string_view model, const std::string &reason) override;
     void on_described(std::string_view info) override { learn(info); }

@@ -150,6 +150,26 @@ void Daemon::look_for_unending_message(std::int64_t &kept, std::int64_t now_us) 
     discard_replaced();
 }
 
+std::int64_t Daemon::waiting_bytes() const {
+    std::int64_t bytes = 0;
+    for (const auto &channel : channels_)
+        bytes += channel->waiting_bytes;
+    return bytes;
+}
+
+void Daemon::close_waiting_connections() {
+    constexpr std::int64_t kFewest = 64 << 10;
+    std::vector<Channel *> waiting;
+    for (const auto &channel : channels_)
+        if (channel->waiting_bytes >= kFewest)
+            waiting.push_back(channel.get());
+    for (Channel *channel : waiting)
+        replace(*channel);
+    discard_replaced();
+}
+
+void Daemon::on_many_parts(Channel &) { shut_out("sends much that nobody asked it for", core::monotonic_us()); }
+
 Channel *Daemon::silent_channel() const {
     Channel *silent = nullptr;
     for (const auto &channel : channels_)

@@ -24,6 +24,7 @@ namespace {
 constexpr std::int64_t kBytesAtOnce = 1 << 20;
 constexpr std::int64_t kTimeAtOnceUs = 10'000;
 constexpr std::int64_t kPartBytes = 64;  // what a part costs beside its bytes
+constexpr int kMostParts = 1000;         // of a message: an answer has two
 
 // What a connection has beside messages: the handshake, and pings in both directions.
 constexpr std::int64_t kOverheadBytes = 64 << 10;
@@ -133,6 +134,7 @@ std::unique_ptr<ZmqChannel> ZmqChannel::open(void *context, const ZmqSettings &s
         reason = "could not make a name for the connection";
         return nullptr;
     }
+    channel->endpoint_ = settings.endpoint;
     channel->encrypted_ = !settings.server_key.empty();
     if (channel->encrypted_ && !encrypt(channel->socket_, settings.server_key)) {
         reason = "the key of server_key_file is not a CURVE key";
@@ -172,6 +174,14 @@ Channel::Sent ZmqChannel::send(std::string_view body) {
     return sent;
 }
 
+// libzmq would connect again beside the channel that comes next, and by the same name, which the peer may still keep for the
+// connection that was lost.
+void ZmqChannel::end() {
+    ended = true;
+    connection_ = {};
+    zmq_disconnect(socket_, endpoint_.c_str());
+}
+
 void ZmqChannel::notice(ChannelListener &listener) {
     // Messages that a dying peer still sent are answers: they come before its end.
     if (deliver_some(listener))
@@ -198,9 +208,7 @@ void ZmqChannel::notice(ChannelListener &listener) {
             listener.on_up(*this);
             break;
         case ZMQ_EVENT_DISCONNECTED:
-            // libzmq may connect again, by the same name: the peer may still keep it for the connection that was lost.
-            ended = true;
-            connection_ = {};
+            end();
             if (std::exchange(up, false))
                 listener.on_down(*this, "the connection was lost");
             break;
@@ -208,8 +216,7 @@ void ZmqChannel::notice(ChannelListener &listener) {
             listener.on_connect_failed(*this, "the connection was refused or timed out");
             break;
         default:
-            ended = true;
-            connection_ = {};
+            end();
             listener.on_connect_failed(*this, encrypted_
                                                   ? "the peer has not the key of server_key_file, or does not encrypt"
                                                   : "the peer does not speak ZeroMQ's protocol, or only encrypted");
@@ -244,8 +251,11 @@ bool ZmqChannel::deliver_some(ChannelListener &listener) {
         accounted_ += bytes_on_wire(size);
         parts_++;
         any_delivered_ = true;
-        if (zmq_msg_more(&part) != 0)
+        if (zmq_msg_more(&part) != 0) {
+            if (parts_ == kMostParts)
+                listener.on_many_parts(*this);
             continue;
+        }
         // The body is the last part; before it comes the delimiter, or garbage.
         const std::string_view body(static_cast<const char *>(zmq_msg_data(&part)), size);
         message_bytes = std::exchange(parts_bytes_, 0);
@@ -275,6 +285,7 @@ void ZmqChannel::note_connected(int fd) {
 
 // The inode is compared behind the look, as the number may be another socket's by then.
 std::optional<std::int64_t> ZmqChannel::unfinished_bytes() {
+    waiting_bytes = 0;
     const std::int64_t read = connection_.inode != 0 ? bytes_read(connection_.fd) : -1;
     if (read < 0 || inode_of(connection_.fd) != connection_.inode)
         return std::nullopt;

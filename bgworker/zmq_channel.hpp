@@ -49,9 +49,11 @@ private:
     [[nodiscard]] bool deliver_some(ChannelListener &listener);
     [[nodiscard]] std::int64_t bytes_on_wire(std::size_t part) const;
     void note_connected(int fd);
+    void end();
 
     void *socket_ = nullptr;
     void *monitor_ = nullptr;
+    std::string endpoint_;
     bool encrypted_ = false;
     bool any_delivered_ = false;  // of the last deliver_some()
     int parts_ = 0;               // of the message that is being read

@@ -3,10 +3,12 @@
 //
 // Sessions count each answer (src/session/answer_counts.*). Regime: pure, noexcept, lock-free; relaxed atomics, independent of each
 // other. A fixed number of sets of kWays entries; the key chooses the set, and a key that finds its set full takes the place of
-// the entry with the fewest answers. Whoever counts in it meanwhile adds to the wrong question: an estimate that is off by one.
+// the entry with the fewest answers of the role that holds more of it (fair_ways.hpp), or else is not counted: a role cannot wipe out another's counts.
+// Whoever counts in it meanwhile adds to the wrong question: an estimate that is off by one.
 #pragma once
 
 #include "shmem/atomic.hpp"
+#include "shmem/fair_ways.hpp"
 
 #include <algorithm>
 #include <array>
@@ -21,7 +23,9 @@ public:
     // Of a question: 128 bits of a digest that nobody can meet by another question, and who asks it. Not all 0.
     struct Key {
         std::array<std::uint64_t, 2> digest{};
-        std::uint64_t owner = 0;
+        std::uint64_t owner = 0;  // its upper half is the role
+
+        [[nodiscard]] std::uint32_t role() const noexcept { return static_cast<std::uint32_t>(owner >> 32); }
     };
     static constexpr std::size_t kAnswers = 16;  // of a question; the last stands for all others
     struct Seen {
@@ -35,13 +39,15 @@ public:
 
     // `daemon_us`: 0 if no daemon was asked.
     void add(const Key &key, std::size_t answer, std::int64_t daemon_us) noexcept {
-        Entry &entry = entry_for(key);
+        Entry *entry = entry_for(key);
+        if (entry == nullptr)
+            return;
         const std::uint32_t count =
-            entry.answers[std::min(answer, kAnswers - 1)].fetch_add(1, std::memory_order_relaxed) + 1;
-        entry.daemon_us.fetch_add(static_cast<std::uint64_t>(std::max<std::int64_t>(daemon_us, 0)),
-                                  std::memory_order_relaxed);
+            entry->answers[std::min(answer, kAnswers - 1)].fetch_add(1, std::memory_order_relaxed) + 1;
+        entry->daemon_us.fetch_add(static_cast<std::uint64_t>(std::max<std::int64_t>(daemon_us, 0)),
+                                   std::memory_order_relaxed);
         if (count >= kMost)
-            halve(entry);
+            halve(*entry);
     }
 
     [[nodiscard]] Seen seen(const Key &key) const noexcept {
@@ -65,7 +71,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t kSets = 256, kWays = 4;
+    static constexpr std::size_t kSets = 256, kWays = 8;
     static constexpr std::uint32_t kMost = 1 << 16;  // then all are halved, so that newer answers count for more
 
     struct alignas(kCacheLine) Entry {
@@ -107,21 +113,38 @@ private:
         entry.daemon_us.store(entry.daemon_us.load(std::memory_order_relaxed) / 2, std::memory_order_relaxed);
     }
 
-    // The others of a full set are halved, so that questions that nobody asks any more give way.
-    Entry &entry_for(const Key &key) noexcept {
+    static std::uint32_t role_of(const Entry &entry) noexcept {
+        return static_cast<std::uint32_t>(entry.key[2].load(std::memory_order_relaxed) >> 32);
+    }
+
+    static bool is_free(const Entry &entry) noexcept {
+        return entry.key[0].load(std::memory_order_relaxed) == 0 && entry.key[1].load(std::memory_order_relaxed) == 0;
+    }
+
+    // Null: there is no room. What the role that gives way has besides is halved, so that questions that nobody asks any more go.
+    Entry *entry_for(const Key &key) noexcept {
         auto &set = sets_[set_of(key)];
-        for (Entry &entry : set)
+        Entry *found = nullptr;
+        for (Entry &entry : set) {
             if (is_of(entry, key))
-                return entry;
-        Entry *least = &set[0];
-        for (Entry &entry : set)
-            if (total(entry) < total(*least))
-                least = &entry;
-        if (total(*least) > 0)
+                return &entry;
+            if (is_free(entry))
+                found = &entry;
+        }
+        if (found == nullptr) {
+            const std::size_t way = way_to_give<kWays>(
+                key.role(), [&](std::size_t i) { return role_of(set[i]); },
+                [&](std::size_t i) { return total(set[i]); });
+            if (way == kWays)
+                return nullptr;
+            found = &set[way];
+            const std::uint32_t giver = role_of(*found);
             for (Entry &entry : set)
-                halve(entry);
-        begin(*least, key);
-        return *least;
+                if (role_of(entry) == giver)
+                    halve(entry);
+        }
+        begin(*found, key);
+        return found;
     }
 
     std::array<std::array<Entry, kWays>, kSets> sets_;

@@ -1,86 +1,139 @@
 // How many tokens the prompts of a model have, beside an estimate by their bytes: templates, languages and tokenizers differ.
 //
 // Sessions add each answer whose daemon told its prompt's tokens; the estimates of a role's later calls (limits, caps, steadytext_explain())
-// are multiplied by what is told here (src/session/prompt_tokens.*). Regime: pure, noexcept, lock-free; relaxed atomics, independent of each
-// other. A fixed number of places by hash; who finds its place taken begins it anew. The ratio is bounded, whatever a daemon tells.
+// are multiplied by what is told here (src/session/prompt_tokens.*). Regime: pure, noexcept.
+//
+// A fixed number of sets of kWays entries. The set and what is compared are 128 bits of a hash with two random numbers of this life of the segment
+// that no session is told, so nobody can choose a name that meets another's. A key that finds its set full takes the entry of a role that holds more of
+// it (fair_ways.hpp), the one that was told of longest ago, or else is not remembered. The ratio is bounded, whatever a daemon tells.
+//
+// Locking: a spin word per set, held for the look at kWays entries.
 #pragma once
 
-#include "shmem/atomic.hpp"
+#include "shmem/fair_ways.hpp"
+#include "shmem/spin_word.hpp"
+#include "src/core/mix.hpp"
+#include "src/core/random_bytes.hpp"
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace steadytext::shmem {
 
 class PromptSizes {
 public:
-    // Of a role's prompts of a kind for a model. Not 0.
-    using Key = std::uint64_t;
-    [[nodiscard]] static Key key(std::uint32_t role, std::uint8_t kind, std::string_view model) noexcept {
-        std::uint64_t hash = 0xcbf29ce484222325 ^ (std::uint64_t{role} << 8 | kind);  // FNV-1a
-        for (const char c : model)
-            hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-        return (hash ^ hash >> 32) | 1;
+    // Of a role's prompts of a kind for a model.
+    struct Key {
+        std::array<std::uint64_t, 2> digest{};
+        std::uint32_t role = 0;
+
+        [[nodiscard]] bool operator==(const Key &other) const noexcept = default;
+    };
+    [[nodiscard]] Key key(std::uint32_t role, std::uint8_t kind, std::string_view model) const noexcept {
+        Key key{salt_, role};
+        for (std::uint64_t &digest : key.digest) {
+            digest = core::mix(digest ^ (std::uint64_t{role} << 8 | kind));
+            for (std::size_t at = 0; at < model.size(); at += sizeof(std::uint64_t)) {
+                std::uint64_t some = 0;
+                std::memcpy(&some, model.data() + at, std::min(model.size() - at, sizeof some));
+                digest = core::mix(digest ^ some);
+            }
+            digest = core::mix(digest ^ model.size());
+        }
+        return key;
     }
 
+    // False: the system gives no random numbers.
+    [[nodiscard]] bool salt() noexcept { return core::random_bytes(salt_.data(), sizeof salt_); }
+
     // A prompt of `told` tokens was estimated as `estimated`.
-    void add(Key key, std::int64_t estimated, std::int64_t told) noexcept {
+    void add(const Key &key, std::int64_t estimated, std::int64_t told) noexcept {
         if (estimated <= 0 || told <= 0)
             return;
-        Place &place = places_[place_of(key)];
-        if (place.key.load(std::memory_order_relaxed) != key) {
-            place.answers.store(0, std::memory_order_relaxed);
-            place.estimated.store(0, std::memory_order_relaxed);
-            place.told.store(0, std::memory_order_relaxed);
-            place.key.store(key, std::memory_order_relaxed);
-        }
-        place.told.fetch_add(std::min(told, estimated * kMost), std::memory_order_relaxed);
-        place.estimated.fetch_add(estimated, std::memory_order_relaxed);
-        if (place.answers.fetch_add(1, std::memory_order_relaxed) + 1 >= kRemembered)
-            halve(place);
+        Set &set = set_of(key);
+        const SpinHold hold(set.lock);
+        Entry *entry = entry_for(set, key);
+        if (entry == nullptr)
+            return;
+        entry->told += std::min(told, std::min(estimated, INT64_MAX / kMost / kRemembered) * kMost);
+        entry->estimated += estimated;
+        entry->turn = ++set.turn;
+        if (++entry->answers >= kRemembered)
+            halve(*entry);
     }
 
     // Tokens per estimated token; 1 until enough answers have told.
-    [[nodiscard]] double per_estimated(Key key) const noexcept {
-        const Place &place = places_[place_of(key)];
-        const auto estimated = static_cast<double>(place.estimated.load(std::memory_order_relaxed));
-        const auto told = static_cast<double>(place.told.load(std::memory_order_relaxed));
-        if (place.key.load(std::memory_order_relaxed) != key ||
-            place.answers.load(std::memory_order_relaxed) < kFewest || estimated <= 0)
+    [[nodiscard]] double per_estimated(const Key &key) noexcept {
+        Set &set = set_of(key);
+        const SpinHold hold(set.lock);
+        const auto *entry = std::find_if(set.entries.begin(), set.entries.end(),
+                                         [&](const Entry &each) { return each.answers > 0 && each.key == key; });
+        if (entry == set.entries.end() || entry->answers < kFewest)
             return 1;
-        return std::clamp(told / estimated, 1.0 / kMost, static_cast<double>(kMost));
+        return std::clamp(static_cast<double>(entry->told) / static_cast<double>(entry->estimated), 1.0 / kMost,
+                          static_cast<double>(kMost));
     }
 
     void reset() noexcept {
-        for (Place &place : places_)
-            place.key.store(0, std::memory_order_relaxed);
+        for (Set &set : sets_) {
+            const SpinHold hold(set.lock);
+            set.entries.fill({});
+        }
     }
 
+    static constexpr std::size_t kSets = 256, kWays = 8;
+
 private:
-    static constexpr std::size_t kPlaces = 2048;
     static constexpr std::uint32_t kFewest = 20;
     static constexpr std::uint32_t kRemembered = 1024;  // then all is halved: newer prompts count for more
     static constexpr std::int64_t kMost = 8;
 
-    struct alignas(kCacheLine) Place {
-        std::atomic<Key> key{0};
-        std::atomic<std::uint32_t> answers{0};
-        std::atomic<std::int64_t> estimated{0};
-        std::atomic<std::int64_t> told{0};
+    struct Entry {
+        Key key;
+        std::uint32_t answers = 0;  // 0: free
+        std::uint64_t turn = 0;     // of the set, when it was last told of
+        std::int64_t estimated = 0;
+        std::int64_t told = 0;
+    };
+    struct alignas(kCacheLine) Set {
+        SpinWord lock;
+        std::uint64_t turn = 0;
+        std::array<Entry, kWays> entries{};
     };
 
-    static std::size_t place_of(Key key) noexcept { return static_cast<std::size_t>((key >> 1) % kPlaces); }
+    [[nodiscard]] Set &set_of(const Key &key) noexcept { return sets_[key.digest[0] % kSets]; }
 
-    static void halve(Place &place) noexcept {
-        place.answers.store(place.answers.load(std::memory_order_relaxed) / 2, std::memory_order_relaxed);
-        for (std::atomic<std::int64_t> *sum : {&place.estimated, &place.told})
-            sum->store(sum->load(std::memory_order_relaxed) / 2, std::memory_order_relaxed);
+    // Null: there is no room.
+    [[nodiscard]] static Entry *entry_for(Set &set, const Key &key) noexcept {
+        Entry *free = nullptr;
+        for (Entry &entry : set.entries) {
+            if (entry.answers > 0 && entry.key == key)
+                return &entry;
+            if (entry.answers == 0)
+                free = &entry;
+        }
+        if (free == nullptr) {
+            const std::size_t way = way_to_give<kWays>(
+                key.role, [&](std::size_t i) { return set.entries[i].key.role; },
+                [&](std::size_t i) { return set.entries[i].turn; });
+            free = way < kWays ? &set.entries[way] : nullptr;
+        }
+        if (free != nullptr)
+            *free = {.key = key};
+        return free;
     }
 
-    std::array<Place, kPlaces> places_;
+    static void halve(Entry &entry) noexcept {
+        entry.answers /= 2;
+        entry.estimated /= 2;
+        entry.told /= 2;
+    }
+
+    std::array<std::uint64_t, 2> salt_{};
+    std::array<Set, kSets> sets_;
 };
 
 // In the segment.

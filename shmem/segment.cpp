@@ -176,7 +176,7 @@ void initialize(Segment &segment) {
         ereport(FATAL, (errmsg("pg_steadytext needs lock-free 64-bit atomics"),
                         errdetail("Boost.Lockfree falls back to locks on this platform.")));
     if (!pg_strong_random(&segment.header->boot_epoch, sizeof segment.header->boot_epoch) ||
-        !pg_strong_random(&segment.header->hub_node, sizeof segment.header->hub_node))
+        !pg_strong_random(&segment.header->hub_node, sizeof segment.header->hub_node) || !sizes_of_prompts->salt())
         ereport(FATAL, (errmsg("could not generate random numbers for pg_steadytext")));
     segment.header->made_unix_us = core::unix_us();
     segment.header->gateway_registered = pg::is_registered_worker("pg_steadytext gateway");

@@ -1,5 +1,6 @@
 // Finding, evicting and copying entries: see statement_stats.hpp. Regime: pure.
 #include "shmem/statement_stats.hpp"
+#include "shmem/fair_ways.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -87,22 +88,30 @@ StatementStats::Set &StatementStats::set(std::uint32_t index) noexcept {
     return *reinterpret_cast<Set *>(reinterpret_cast<char *>(this) + kHeaderBytes + index * sizeof(Set));
 }
 
-// The key's entry. If there is none, takes a free entry, else the least used entry.
+// The key's entry. If there is none, takes a free entry, else one that gives way.
 StatementStats::Entry &StatementStats::entry_for(Set &set, const StatementKey &key) noexcept {
-    Entry *least = &set.entries[0];
+    Entry *found = nullptr;
     for (Entry &entry : set.entries) {
         if (entry.usage != 0 && entry.key == key)
             return entry;
-        if (entry.usage < least->usage)
-            least = &entry;
+        if (entry.usage == 0)
+            found = &entry;
     }
-    if (least->usage != 0) {
+    if (found == nullptr) {
         deallocations_.fetch_add(1, std::memory_order_relaxed);
+        const std::size_t way = way_to_give<kWays>(
+            key.role, [&](std::size_t i) { return set.entries[i].key.role; },
+            [&](std::size_t i) { return set.entries[i].usage; });
+        found = way < kWays ? &set.entries[way]
+                            : std::min_element(std::begin(set.entries), std::end(set.entries),
+                                               [](const Entry &a, const Entry &b) { return a.usage < b.usage; });
+        const std::uint32_t giver = found->key.role;
         for (Entry &entry : set.entries)
-            entry.usage = (entry.usage + 1) / 2;
+            if (way == kWays || entry.key.role == giver)
+                entry.usage = (entry.usage + 1) / 2;
     }
-    *least = Entry{key, {}, 0};
-    return *least;
+    *found = Entry{key, {}, 0};
+    return *found;
 }
 
 void StatementStats::add(const StatementKey &key, const StatementCounts &counts) noexcept {

@@ -4,9 +4,10 @@
 // Regime: pure, noexcept.
 //
 // A fixed number of sets of kWays entries; the key's hash chooses the set. A key that finds its set full takes the
-// place of the entry with the least usage, and the usage of the other entries in the set is halved, so that formerly
-// busy entries give way to busy entries (pg_stat_statements does so over its whole table; here no other set is
-// disturbed, and nothing is sorted).
+// place of the entry with the least usage of the role that holds most of the set (fair_ways.hpp), and the usage of that role's other entries in the
+// set is halved, so that formerly busy entries give way to busy entries (pg_stat_statements does so over its whole table; here no other set is
+// disturbed, and nothing is sorted). Only where as many roles as there are ways hold one each does the
+// least used of all give way, and all are halved.
 //
 // Locking: a spin word per set, held for the look at kWays entries or the copy of a set. No system call, and nothing
 // that can raise, happens under it. A process killed there needs no recovery, as PostgreSQL then makes all shared

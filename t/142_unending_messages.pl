@@ -6,7 +6,6 @@ use IO::Socket::INET;
 use POSIX ();
 use SteadyText::Cluster;
 use SteadyText::Zmtp;
-use SteadyText::Zmtp;
 use Test::More;
 
 plan skip_all => 'no /proc/self/statm' unless -r '/proc/self/statm';
@@ -83,7 +82,6 @@ if ($escaper == 0) {
     }
     POSIX::_exit(0);
 }
-close $tell;
 END { my $status = $?; kill 'KILL', $escaper if $escaper; waitpid $escaper, 0 if $escaper; $? = $status }
 my $free = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', LocalPort => 0)->sockport;
 my $slow = $cluster->start_echo(name => 'slow', endpoint => "tcp://127.0.0.1:$free", options => [ '--delay-ms', 400 ])->{endpoint};
@@ -100,4 +98,43 @@ while ($ends < 4 && time < $end) {
 is($ends, 4, 'four bursts of one that goes by itself');
 is("@wrong", '', "all $calls calls of a slow daemon are answered");
 unlike($cluster->log, qr/daemon "\Q$slow\E" sends/, 'and the log does not blame it');
+kill 'KILL', $escaper;
+waitpid $escaper, 0;
+$escaper = 0;
+
+# One that sends few bytes, in parts without any, and waits: sixteen megabytes of them would take libzmq more than 500. The bound holds whatever bytes are divided into.
+my $hoarder = fork // die "fork: $!";
+if ($hoarder == 0) {
+    my $until = time + 300;
+    my $parts = frame('', 1) x ($megabyte / 8);
+    while (time < $until) {
+        my $client = $listener->accept or next;
+        greet($client, 'ROUTER') or next;
+        my $sent = 0;
+        for (1 .. 64) { SteadyText::Zmtp::send_all($client, $parts) or last; $sent++; select undef, undef, undef, 0.02 }
+        1 while sysread $client, my $pings, 65536;
+        syswrite $tell, "$sent\n";
+        close $client;
+    }
+    POSIX::_exit(0);
+}
+close $tell;
+END { my $status = $?; kill 'KILL', $hoarder if $hoarder; waitpid $hoarder, 0 if $hoarder; $? = $status }
+$cluster->restart;
+$gateway = $cluster->sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'gateway'));
+$before  = own_megabytes();
+my $lines = sub { return my @all = $cluster->log =~ /daemon "tcp:\/\/127\.0\.0\.1:$port" sends a message that does not end/g };
+my $known = $lines->();
+($largest, $calls, $end, @wrong) = (0, 0, time + 120);
+while ($lines->() == $known && time < $end) {
+    $calls++;
+    my $result = $cluster->try_sql("SELECT steadytext_generate('call $calls')");
+    push @wrong, $result->{err} || $result->{out} if $result->{out} ne "call $calls";
+    my $now = own_megabytes();
+    $largest = $now if $now > $largest;
+}
+is($lines->(), $known + 1, 'empty parts are a message that does not end');
+cmp_ok($largest - $before, '<', 250, sprintf 'of which the gateway keeps no more than of others: it has %d MB, and had %d', $largest, $before);
+is("@wrong", '', "all $calls calls are answered meanwhile");
+unlike($cluster->log, qr/daemon "\Q$slow\E" sends/, 'and nobody else is blamed');
 done_testing;

@@ -18,7 +18,7 @@ namespace {
 using shmem::PromptSizes;
 
 PromptSizes::Key key_of(shmem::CallKind kind, std::string_view model) {
-    return PromptSizes::key(GetUserId(), static_cast<std::uint8_t>(kind), model);
+    return shmem::prompt_sizes().key(GetUserId(), static_cast<std::uint8_t>(kind), model);
 }
 
 }  // namespace

@@ -45,6 +45,18 @@ TEST(AnswerCounts, WhatIsAskedMostStays) {
     EXPECT_EQ(counts->seen(key(1 + 256 * 8)).total(), 1U);
 }
 
+TEST(AnswerCounts, OneRolesQuestionsLeaveAnothersAlone) {
+    const auto counts = std::make_unique<AnswerCounts>();
+    constexpr std::uint64_t kBob = std::uint64_t{17'410} << 32 | 5, kEve = std::uint64_t{17'411} << 32 | 5;
+    for (std::uint64_t question = 1; question <= 50; question++)
+        for (int i = 0; i < 20; i++)
+            counts->add(key(question, kBob), 0, 10);
+    for (std::uint64_t question = 1; question <= 100'000; question++)
+        counts->add(key(question, kEve), 0, 10);
+    for (std::uint64_t question = 1; question <= 50; question++)
+        EXPECT_EQ(counts->seen(key(question, kBob)).total(), 20U) << question;
+}
+
 TEST(AnswerCounts, NewerAnswersCountForMore) {
     const auto counts = std::make_unique<AnswerCounts>();
     for (int i = 0; i < 1'000'000; i++)
