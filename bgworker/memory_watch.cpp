@@ -23,6 +23,7 @@ constexpr std::size_t kUsualPerByte = 2;         // and for one of an answer, wi
 constexpr std::size_t kGrowth = 64 * kMegabyte;  // beyond what is usual, while a daemon keeps us waiting
 constexpr std::size_t kFreedOfParts = 32 * kMegabyte;  // by closing what brought a few megabytes
 constexpr std::int64_t kMuchWaiting = 2 << 20;         // of a daemon: of less, empty parts take no more than kGrowth
+constexpr std::int64_t kForgivenUs = 600'000'000;      // an offence: it may have been chance
 constexpr std::size_t kMaxRemembered = 1000;           // offenders
 
 // Without the segment.
@@ -36,9 +37,12 @@ MemoryWatch::MemoryWatch(std::size_t payload_bytes)
 // What was closed at the last look has been freed by now, if it was the cause.
 void MemoryWatch::judge(const EachDaemon &each, std::size_t bytes, std::int64_t now_us) {
     constexpr int kConvincing = 2;
-    const bool has_freed = bytes + least_freed_ < before_;
-    if (has_freed && (offences_.contains(suspect_) || offences_.size() < kMaxRemembered) &&
-        ++offences_[suspect_] >= kConvincing)
+    if (bytes + least_freed_ >= before_ || (!offences_.contains(suspect_) && offences_.size() >= kMaxRemembered))
+        return;
+    Offences &known = offences_[suspect_];
+    known.count = now_us - known.last_us > kForgivenUs ? 1 : known.count + 1;
+    known.last_us = now_us;
+    if (known.count >= kConvincing)
         each([&](Daemon &daemon) {
             if (std::string(daemon.name()) == suspect_)
                 daemon.shut_out_for_unending_message(now_us);
@@ -61,28 +65,27 @@ void MemoryWatch::look(const EachDaemon &each, const std::uint64_t &ended, std::
     Daemon *keeping = most_waiting(each);
     // What there was before anybody had much on the way
     floor_ = keeping == nullptr ? bytes : std::min(floor_, bytes);
-    const std::size_t enough = std::min(most_, floor_ + kGrowth) + usual;
-    if (bytes >
-        (keeping != nullptr ? enough : most_ + usual)) {  // what is free already says nothing of who is closed next
+    const std::size_t enough = (keeping != nullptr ? floor_ + kGrowth : most_) + usual;
+    const std::size_t least = std::min(enough, most_ + usual);
+    if (bytes > least) {  // what is free already says nothing of who is closed next
         malloc_trim(0);
         bytes = own_bytes();
     }
     const bool falls = bytes + kFalls < std::exchange(seen_, bytes);
-    if (bytes <= most_ + usual && (keeping == nullptr || bytes <= enough)) {
+    if (bytes <= least) {
         tried_.clear();
         waited_ = 0;
         return;
     }
     if (falls)  // what a connection that has gone had kept is freed over several looks
         return;
-    if (keeping != nullptr) {
+    if (keeping != nullptr && bytes > enough) {
         const auto waiting = static_cast<std::size_t>(keeping->waiting_bytes());
         suspect(*keeping, bytes, std::max(kFreedOfParts, waiting * 2 * kUsualPerByte), ended);
         keeping->close_waiting_connections();
-        return;
-    }
-    if (bytes > most_ + static_cast<std::size_t>(kept) * kBytesPerByte)
+    } else if (bytes > most_ + static_cast<std::size_t>(kept) * kBytesPerByte) {
         try_silent(each, bytes, any_ended, ended, now_us);
+    }
 }
 
 // The daemon of whose messages most has come and was not handed out, if that is much.
@@ -137,7 +140,7 @@ int MemoryWatch::tries(const Daemon &daemon) const {
 
 int MemoryWatch::offences(const Daemon &daemon) const {
     const auto found = offences_.find(daemon.name());
-    return found == offences_.end() ? 0 : found->second;
+    return found == offences_.end() ? 0 : found->second.count;
 }
 
 }  // namespace steadytext::gateway

@@ -52,8 +52,12 @@ private:
     std::uint64_t ended_seen_ = 0;    // connections that had ended at the last look
     std::uint64_t ended_before_ = 0;  // by themselves, then
     std::string suspect_;             // the name of that daemon; empty: none
-    std::unordered_map<std::string, int> tried_;     // names, since memory was within the bound: how often
-    std::unordered_map<std::string, int> offences_;  // names: how often a daemon seemed to be the cause
+    std::unordered_map<std::string, int> tried_;  // names, since memory was within the bound: how often
+    struct Offences {
+        int count = 0;
+        std::int64_t last_us = 0;
+    };
+    std::unordered_map<std::string, Offences> offences_;  // names: how often a daemon seemed to be the cause lately
 };
 
 }  // namespace steadytext::gateway

@@ -12,6 +12,7 @@
 
 #include "daemon/llama_model.hpp"
 #include "daemon/log.hpp"
+#include "daemon/lost_file.hpp"
 #include "daemon/model_file.hpp"
 #include "daemon/model_directory.hpp"
 #include "daemon/model_report.hpp"
@@ -97,6 +98,7 @@ int main(int argc, char **argv) {
     if (!check_models(options, problem))
         return failed(ExitStatus::BadModel, problem);
 
+    daemon::end_when_a_file_is_lost();
     const int signals = block_signals();
     if (!core::seed_identities_of_clients()) {
         problem.set(core::sqlstate::kCannotConnect, "the system gives no random numbers");

@@ -108,6 +108,17 @@ $is->('restored1', q(SELECT status FROM steadytext_queue WHERE prompt = 'asked b
     ok($later->('copy'), 'later workers');
     is($on->('copy', q(SELECT run_at < 'infinity' FROM steadytext_queue WHERE prompt = 'of the copy')), 't', '  hold nothing');
 
+    # A row that somebody holds while the copy's first worker looks.
+    ok($cluster->wait_for(sub { $cluster->try_sql('CREATE DATABASE copy2 TEMPLATE original')->{state} eq '' }, 60), 'it is copied again');
+    my $holder = $cluster->session(database => 'copy2');
+    $holder->ask("BEGIN; SELECT prompt FROM steadytext_queue WHERE prompt = 'asked 1' FOR UPDATE;");
+    ok($later->('copy2'), 'a call is carried out there');
+    is($on->('copy2', $held), 9, '  while a copied one whose row is locked is not held');
+    $holder->ask('COMMIT; SELECT 1;');
+    $holder->finish;
+    ok($later->('copy2'), '  when it is free');
+    is($on->('copy2', $held), 10, '  it is held, too');
+
     # Another server, as after pg_upgrade.
     ok($cluster->wait_for(sub { $cluster->sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_steadytext queue worker' AND datname = 'copy')) eq '0' }), 'no worker is at work');
     $on->('copy', 'UPDATE _steadytext.queue_home SET system_identifier = 1, database = 2');

@@ -239,6 +239,16 @@ subtest 'SQL' => sub {
     chmod 0755, "$dir/z-late.gguf";
     ok $cluster->poll_until(q(SELECT count(*) FROM steadytext_models() WHERE model = 'z-late' AND served), 1, $patience), 'a new file is known by itself';
     is $cluster->sql(q(SELECT model FROM steadytext_generate_ex('x', '{"model": "z-late", "max_tokens": 2}'))), 'z-late', 'and answers';
+    # A file of its own, no link: it is damaged
+    copy($generates, "$dir/y-cut.gguf") or die $!;
+    chmod 0755, "$dir/y-cut.gguf";
+    ok $cluster->poll_until(q(SELECT count(*) FROM steadytext_models() WHERE model = 'y-cut' AND served), 1, $patience), 'one more';
+    is $cluster->sql(q(SELECT model FROM steadytext_generate_ex('x', '{"model": "y-cut", "max_tokens": 2}'))), 'y-cut', 'is loaded';
+    truncate "$dir/y-cut.gguf", 1_000_000 or die $!;
+    my $cut = $cluster->try_sql(q(SELECT steadytext_generate('y', model => 'y-cut', max_tokens => 2)));
+    isnt $cut->{state}, '00000', 'cut short while it is loaded it answers no more';
+    ok $cluster->poll_until(q(SELECT model FROM steadytext_generate_ex('after', '{"model": "b-first", "max_tokens": 2}')), 'b-first', $patience), 'the daemon is started again, and others answer';
+    like $cluster->log, qr/steadytextd: a file was cut short while it was in use, and the daemon ends: \Q$dir\E\/y-cut\.gguf \(replace a model by renaming/, 'the log names the file, and what to do';
     like do { my ($launcher) = $cluster->worker_pid('launcher'); qx(ps -o args= --ppid $launcher) }, qr/--memory 1024 /, 'embedded_memory is given to the daemon';
 };
 

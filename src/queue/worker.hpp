@@ -51,6 +51,7 @@ struct Worker {
     std::int64_t awaited_us = 0;  // when another worker last waited for its place
     std::int64_t closed_us = 0;   // since when no job begins, as its turn is over; 0: jobs begin
     bool is_sweeping = false;     // there may be more rows to delete
+    bool is_home = false;         // nothing is left of a queue that came with a copy of a database
     bool has_strays = false;      // rows of a worker that is gone could not be given back yet
 };
 extern Worker *self;

@@ -47,6 +47,8 @@ void claim_jobs() {
     self->claimed_us = now_us;
     self->due_us = self->held_back.next_us(now_us);
     charge();
+    if (!self->is_home)
+        self->is_home = hold_copied();
     self->could_start |= claim(self->bunch, most_claimed(), self->held_back, uncharged, self->memory, self->shares) > 0;
     self->look_at_once = false;
     self->began_us = std::min(self->began_us, core::monotonic_us());
@@ -136,7 +138,7 @@ void tidy() {
 void sweep() { self->is_sweeping = delete_old(); }
 
 void begin_work() {
-    hold_copied();
+    self->is_home = hold_copied();
     charge();
     if (const std::int32_t left = self->left->queue_pid.load(); left != 0)
         give_back_of(left);
