@@ -7,7 +7,6 @@
 #include "shmem/segment.hpp"
 #include "src/core/balance.hpp"
 #include "src/core/clock.hpp"
-#include "src/core/reply.hpp"
 
 #include <algorithm>
 

@@ -11,8 +11,6 @@
 
 namespace steadytext::gateway {
 
-using shmem::Counter;
-
 namespace {
 
 // Prompts leave this machine encrypted, or not at all.

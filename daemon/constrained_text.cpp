@@ -1,7 +1,6 @@
 // Compiling a constraint, and choosing tokens that can still reach the end: see constrained_text.hpp. Regime: pure.
 #include "daemon/constrained_text.hpp"
 
-#include <algorithm>
 #include <limits>
 
 #include "src/core/constraint/regex.hpp"

@@ -5,8 +5,6 @@
 #include <cmath>
 #include <functional>
 
-#include "daemon/model_file.hpp"
-
 namespace steadytext::daemon {
 
 namespace {

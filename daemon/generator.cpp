@@ -6,7 +6,6 @@
 
 #include "daemon/decode_check.hpp"
 #include "daemon/log.hpp"
-#include "daemon/model_file.hpp"
 
 namespace steadytext::daemon {
 

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "daemon/model_file.hpp"
-
 namespace steadytext::daemon {
 
 namespace {

@@ -30,6 +30,7 @@ struct Bound {
     Bound(std::int64_t number) : Bound(INT8OID, Int64GetDatum(number)) {}
     Bound(bool truth) : Bound(BOOLOID, BoolGetDatum(truth)) {}
     Bound(Oid object) : Bound(OIDOID, ObjectIdGetDatum(object)) {}
+    Bound(const void *) = delete;  // a pointer would be taken for a bool
 };
 
 struct KeptStatement {

@@ -27,8 +27,6 @@
 
 namespace steadytext::session {
 
-using core::TextArgument;
-
 namespace {
 
 constexpr std::string_view kPrefix = "generate:";

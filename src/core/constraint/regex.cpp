@@ -1,7 +1,6 @@
 // Patterns and choices as networks: see regex.hpp. Regime: pure.
 #include "src/core/constraint/regex.hpp"
 
-#include "src/core/constraint/alphabet.hpp"
 #include "src/core/constraint/regex_builder.hpp"
 #include "src/core/constraint/regex_tree.hpp"
 #include "src/core/constraint/set_writer.hpp"

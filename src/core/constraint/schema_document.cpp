@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <set>
-#include <unordered_map>
-#include <vector>
 
 namespace steadytext::core::constraint {
 

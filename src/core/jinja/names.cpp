@@ -3,7 +3,6 @@
 #include "src/core/jinja/names.hpp"
 
 #include <algorithm>
-#include <map>
 #include <string_view>
 
 namespace steadytext::core::jinja {
