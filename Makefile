@@ -16,7 +16,7 @@ BUILD = build
 
 # What uses libpq is a library of its own, which only the hub worker loads: in the postmaster the walreceiver would get the libpq found here.
 HUB = pg_steadytext_hub.so
-HUB_SOURCES = bgworker/hub_connection.cpp
+HUB_SOURCES = bgworker/hub_connection.cpp bgworker/node_connection.cpp
 HUB_OBJS = $(HUB_SOURCES:%.cpp=$(BUILD)/obj/%.o)
 SOURCES := $(filter-out $(HUB_SOURCES),$(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp src/pg/*.cpp src/session/*.cpp src/queue/*.cpp src/functions/*.cpp src/planner/*.cpp bgworker/*.cpp shmem/*.cpp))
 OBJS = $(SOURCES:%.cpp=$(BUILD)/obj/%.o)
@@ -74,7 +74,7 @@ endif
 
 # The installation script, by topic. The order is theirs: a file names only what stands before it, and privileges come last.
 SQL_TOPICS = ownership arguments configuration generation structured_output embedding operators reranking batches summaries cache eviction legacy_keys \
-	daemons limits budgets monitoring queue prompts prompt_functions audit hub restores administrators self_check
+	daemons limits budgets monitoring queue prompts prompt_functions audit hub hub_link restores administrators self_check
 $(SCRIPT): $(SQL_TOPICS:%=sql/%.sql) sql/privileges.sql sql/short_names scripts/short-names pg_steadytext.control Makefile
 	@mkdir -p $(@D)
 	cat $(SQL_TOPICS:%=sql/%.sql) > $@.long

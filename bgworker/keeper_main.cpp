@@ -12,6 +12,7 @@
 // idle keeper is gone sooner.
 #include "bgworker/worker_process.hpp"
 #include "bgworker/audit_sql.hpp"
+#include "bgworker/batch_columns.hpp"
 #include "bgworker/databases.hpp"
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/keeper_sql.hpp"
@@ -20,11 +21,13 @@
 #include "bgworker/places.hpp"
 #include "bgworker/worker_transaction.hpp"
 #include "bgworker/workers.hpp"
+#include "shmem/hub_links.hpp"
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/wait.hpp"
 
 extern "C" {
+#include "catalog/pg_type.h"
 #include "postmaster/bgworker.h"
 
 PGDLLEXPORT void steadytext_keeper_main(Datum);
@@ -261,6 +264,35 @@ bool note_incidents() {
     return good;
 }
 
+shmem::HubLink::Wishes wishes;
+
+void clear_as_wished() {
+    static ArrayColumn roles;
+    roles.begin(OIDOID, static_cast<int>(wishes.count) + 1);
+    for (std::uint32_t i = 0; i < wishes.count; i++)
+        roles.add(ObjectIdGetDatum(wishes.roles[i]));
+    Oid types[] = {BOOLOID, roles.array_type()};
+    Datum values[] = {BoolGetDatum(wishes.all), roles.array()};
+    if (SPI_execute_with_args("SELECT _steadytext.hub_forget($1, $2)", 2, types, values, nullptr, false, 0) !=
+        SPI_OK_SELECT)
+        elog(ERROR, "could not clear the cache for a node");
+}
+
+// What nodes of this hub have cleared. If that fails they wait, or ask again.
+bool clear_for_nodes() {
+    if (!has_wishes(*keeper->row))
+        return true;
+    const auto index = static_cast<std::uint32_t>(keeper->row - keeper->segment->databases->begin());
+    shmem::HubLink &link = shmem::hub_links().link(index, MyDatabaseId);
+    link.take_wishes(wishes);
+    const bool good = run_transaction("clearing the cache for a node", clear_as_wished);
+    if (good)
+        link.wishes_done.store(wishes.last, std::memory_order_release);
+    else
+        link.wish_again(wishes);
+    return good;
+}
+
 // ---- when each step runs --------------------------------------------------------------------------------------------
 
 bool refresh_is_due(std::int64_t now_us) {
@@ -275,6 +307,8 @@ bool work(std::int64_t now_us) {
     // Read first: a session that asked for a refresh then finds in it everything that was pending when it asked.
     keeper->refresh_under_way = keeper->row->refreshes_wanted.load();
     const bool noted = note_incidents();
+    if (!clear_for_nodes())
+        return false;
     // Even if some rows failed: a table that cannot be written holds up no other table.
     const bool audited = write_audit_rows() && tell_of_missing_audit(now_us);
     bool wrote_any;

@@ -5,6 +5,7 @@
 #include "src/pg/compat.hpp"
 #include "bgworker/keeper_sql.hpp"
 #include "bgworker/batch_columns.hpp"
+#include "bgworker/node_batch.hpp"
 #include "src/core/cache_record.hpp"
 #include "src/guc.hpp"
 #include "src/pg/cache_lock.hpp"
@@ -203,7 +204,7 @@ private:
 class Hits {
 public:
     static constexpr int kMost = 1000;
-    Hits() { begin(); }
+    explicit Hits(bool is_for_hub = false) : is_for_hub_(is_for_hub) { begin(); }
     void add(const core::Digest &key, std::int64_t hits, std::int64_t at_us) {
         columns_[0].add(hex_text(key));
         columns_[1].add(Int64GetDatum(hits));
@@ -214,6 +215,8 @@ public:
     void write() {
         if (count_ > 0)
             execute(kAddHits, columns_, SPI_OK_UPDATE);
+        if (count_ > 0 && is_for_hub_)
+            tell_hub_of_hits(columns_[0].array(), columns_[1].array(), columns_[2].array());
         begin();
     }
 
@@ -226,6 +229,7 @@ private:
     }
     ArrayColumn columns_[3];
     int count_;
+    bool is_for_hub_;
 };
 
 // Hits of roles on other nodes, as many as a batch has.
@@ -325,7 +329,8 @@ bool write_records(const shmem::CacheWrites &writes, const TakenWrites &taken) {
 std::int64_t fold_hits(shmem::HotCache *hot_cache, Oid database) {
     if (hot_cache == nullptr)
         return 0;
-    Hits hits;
+    const std::uint32_t index = shmem::segment().databases->find(database);
+    Hits hits(index != shmem::DatabaseTable::kNone && is_node((*shmem::segment().databases)[index]));
     std::int64_t rows = 0;
     hot_cache->drain_hits(database, [&](const shmem::KeyHits &each) {
         hits.add(each.key, each.hits, each.last_hit_us);

@@ -5,6 +5,7 @@
 #include "bgworker/hub_batch.hpp"
 #include "bgworker/keeper_incidents.hpp"
 #include "bgworker/keeper_usage.hpp"
+#include "shmem/hub_links.hpp"
 #include "src/guc.hpp"
 
 extern "C" {
@@ -59,7 +60,7 @@ bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
         row.refreshes_wanted.load() > row.refreshes_done.load() || health_is_due(row, now_us, due_us) ||
         audit_gap_is_due(row, now_us, due_us))
         return true;
-    if (usage_is_due(row, now_us) || has_incidents(row))
+    if (usage_is_due(row, now_us) || has_incidents(row) || has_wishes(row))
         return true;
     if (const std::int64_t since_us = row.usage_since_us.load(); since_us != 0)
         due_us = std::min(due_us, since_us + kUsageUs);
@@ -70,6 +71,32 @@ bool has_work(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
         return true;
     due_us = std::min(due_us, refresh_us);
     return false;
+}
+
+bool has_wishes(const shmem::DatabaseRow &row) {
+    const auto index = static_cast<std::uint32_t>(&row - shmem::segment().databases->begin());
+    const shmem::HubLink *link = shmem::hub_links().find(index, row.oid.load());
+    return link != nullptr && link->wishes.load() != link->wishes_done.load();
+}
+
+void want_node_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,
+                       std::int64_t now_us, std::int64_t &again_us) {
+    if (!guc::keeper || !guc::has_hub() || RecoveryInProgress())
+        return;
+    for (std::uint32_t i = 0; i < segment.databases->size(); i++) {
+        const Oid database = (*segment.databases)[i].oid.load();
+        const shmem::HubLink *link = database == 0 ? nullptr : shmem::hub_links().find(i, database);
+        if (database == 0 || (link != nullptr && link->pid.load() != 0))
+            continue;
+        if (const std::int64_t self_us = link == nullptr ? 0 : link->is_self_until_us.load(); self_us > now_us) {
+            again_us = std::min(again_us, self_us);
+            continue;
+        }
+        if (!can_join(segment, database, now_us))
+            continue;
+        starts[i].belong_to(database);
+        (void)wanted.add(starts[i].node_worker, "node worker", "steadytext_node_main", database, again_us);
+    }
 }
 
 void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,

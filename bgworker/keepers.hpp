@@ -16,6 +16,13 @@ namespace steadytext::worker {
 void want_keepers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,
                   std::int64_t now_us, std::int64_t &again_us);
 
+// On a server that is no standby and has a hub: the databases in use without a node worker.
+void want_node_workers(const shmem::Segment &segment, std::span<DatabaseStarts> starts, WantedWorkers &wanted,
+                       std::int64_t now_us, std::int64_t &again_us);
+
+// Nodes of this hub wish something to be cleared.
+[[nodiscard]] bool has_wishes(const shmem::DatabaseRow &row);
+
 // Whether steadytext_daemon_health is due now; if not, lowers `due_us` to when it will be.
 [[nodiscard]] bool health_is_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us);
 

@@ -134,6 +134,7 @@ std::int64_t start_workers() {
     const std::int64_t now_us = core::monotonic_us();
     WantedWorkers wanted(segment, {starts, count}, now_us);
     want_keepers(segment, {starts, count}, wanted, now_us, again_us);
+    want_node_workers(segment, {starts, count}, wanted, now_us, again_us);
     want_queue_workers(segment, {starts, count}, wanted, now_us, again_us);
     wanted.begin(again_us);
     note_visit();

@@ -47,13 +47,15 @@ WantedWorkers::WantedWorkers(const shmem::Segment &segment, std::span<DatabaseSt
     room_ = static_cast<std::uint32_t>(2 * starts.size() +
                                        1);  // with the worker that visits databases; grows with callbacks
     wanted_ = static_cast<Wanted *>(palloc(sizeof(Wanted) * room_));
-    held_room_ = 2 * room_ + shmem::CallbackWorkers::kMost;
+    held_room_ = 3 * room_ + shmem::CallbackWorkers::kMost;
     held_ = static_cast<core::WorkerTurns::Place *>(palloc(sizeof(*held_) * held_room_));
     for (std::uint32_t i = 0; i < starts.size(); i++) {
         DatabaseStarts &of = starts[i];
         const shmem::DatabaseRow &row = (*segment.databases)[i];
         const bool is_same = of.database == row.oid.load();
         if (of.keeper.is_under_way(now_us, is_same && row.keeper_failures.load() > 0))
+            note_place(of.database);
+        if (of.node_worker.is_under_way(now_us))
             note_place(of.database);
         const bool has_queue_worker = of.queue_worker.is_under_way(now_us, is_same && row.queue_failures.load() > 0);
         if (has_queue_worker)

@@ -29,7 +29,7 @@ namespace steadytext::worker {
 // The launcher's knowledge of the workers of each row of shmem/database_table.hpp.
 struct DatabaseStarts {
     Oid database = InvalidOid;
-    StartLimiter keeper, queue_worker;
+    StartLimiter keeper, queue_worker, node_worker;
 
     // The row may have passed to another database.
     void belong_to(Oid now) {
@@ -38,6 +38,7 @@ struct DatabaseStarts {
         database = now;
         keeper.reset();
         queue_worker.reset();
+        node_worker.reset();
     }
 };
 

@@ -2,6 +2,9 @@
 #include "src/pg/compat.hpp"
 #include "shmem/segment.hpp"
 #include "shmem/answer_counts.hpp"
+#include "shmem/hub_asks.hpp"
+#include "shmem/hub_leases.hpp"
+#include "shmem/hub_links.hpp"
 #include "shmem/prompt_sizes.hpp"
 #include "shmem/stats_file.hpp"
 #include "shmem/usage_file.hpp"
@@ -26,6 +29,9 @@ Segment attached;
 WorkerPlaces *places_of_workers = nullptr;
 AnswerCounts *counts_of_answers = nullptr;
 PromptSizes *sizes_of_prompts = nullptr;
+HubLinks *links_of_nodes = nullptr;
+HubAsks *asks_of_nodes = nullptr;
+HubLeases *leases_of_nodes = nullptr;
 
 HotCacheConfig hot_cache_config() {
     HotCacheConfig config{};
@@ -87,6 +93,9 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     void *worker_places = cursor.take(WorkerPlaces::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
     void *answers = cursor.take(sizeof(AnswerCounts));
     void *prompts = cursor.take(sizeof(PromptSizes));
+    void *links = cursor.take(HubLinks::bytes_needed(static_cast<std::uint32_t>(guc::max_databases)));
+    void *asks = cursor.take(sizeof(HubAsks));
+    void *leases = cursor.take(sizeof(HubLeases));
     void *cache_epochs = cursor.take(sizeof(CacheEpochs));
     void *cache_writes = cursor.take(CacheWrites::bytes_needed(cache_write_bytes()));
     void *hub_nodes = cursor.take(sizeof(HubNodes));
@@ -119,6 +128,9 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
         WorkerPlaces::place(worker_places, static_cast<std::uint32_t>(guc::max_databases));
         new (answers) AnswerCounts;
         new (prompts) PromptSizes;
+        HubLinks::place(links, static_cast<std::uint32_t>(guc::max_databases));
+        new (asks) HubAsks;
+        new (leases) HubLeases;
         new (hub_nodes) HubNodes;
         new (audit) AuditRing;
         new (audit_pacing) AuditPacing;
@@ -151,6 +163,9 @@ std::size_t lay_out(char *memory, bool fresh, Segment &segment) {
     places_of_workers = static_cast<WorkerPlaces *>(worker_places);
     counts_of_answers = static_cast<AnswerCounts *>(answers);
     sizes_of_prompts = static_cast<PromptSizes *>(prompts);
+    links_of_nodes = static_cast<HubLinks *>(links);
+    asks_of_nodes = static_cast<HubAsks *>(asks);
+    leases_of_nodes = static_cast<HubLeases *>(leases);
     segment.cache_epochs = static_cast<CacheEpochs *>(cache_epochs);
     segment.cache_writes = static_cast<CacheWrites *>(cache_writes);
     segment.hub_nodes = static_cast<HubNodes *>(hub_nodes);
@@ -178,6 +193,10 @@ void initialize(Segment &segment) {
     if (!pg_strong_random(&segment.header->boot_epoch, sizeof segment.header->boot_epoch) ||
         !pg_strong_random(&segment.header->hub_node, sizeof segment.header->hub_node) || !sizes_of_prompts->salt())
         ereport(FATAL, (errmsg("could not generate random numbers for pg_steadytext")));
+    std::uint64_t server = 0;
+    if (!pg_strong_random(&server, sizeof server))
+        ereport(FATAL, (errmsg("could not generate random numbers for pg_steadytext")));
+    links_of_nodes->server.store(server);
     segment.header->made_unix_us = core::unix_us();
     segment.header->gateway_registered = pg::is_registered_worker("pg_steadytext gateway");
     segment.header->launcher_registered = pg::is_registered_worker("pg_steadytext launcher");
@@ -253,6 +272,12 @@ WorkerPlaces &worker_places() noexcept { return *places_of_workers; }
 AnswerCounts &answer_counts() noexcept { return *counts_of_answers; }
 
 PromptSizes &prompt_sizes() noexcept { return *sizes_of_prompts; }
+
+HubLinks &hub_links() noexcept { return *links_of_nodes; }
+
+HubAsks &hub_asks() noexcept { return *asks_of_nodes; }
+
+HubLeases &hub_leases() noexcept { return *leases_of_nodes; }
 
 bool segment_attached() { return attached.header != nullptr; }
 

@@ -14,7 +14,7 @@ AS $$
         WHERE d.refclassid = 'pg_extension'::regclass AND e.extname = 'pg_steadytext' AND d.deptype = 'e')
     SELECT format('EXECUTE ON FUNCTION %s', p.oid::regprocedure)
     FROM members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
-    WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(steadytext_)?(admin_|hub_(put|take|role|allow|disallow)$)' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
+    WHERE p.prorettype <> 'trigger'::regtype AND p.proname !~ '^(steadytext_)?(admin_|hub_(put|take|role|allow|disallow|number|watch|lease|get|wish|clear|forget|obey)$)' AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
       AND (p.oid = '_steadytext.daemons()'::regprocedure
            OR NOT EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 'steadytext_server_admin'::regrole))
     UNION ALL

@@ -7,6 +7,7 @@ CREATE TABLE _steadytext.hub_scopes (
     node_name name NOT NULL,
     role oid NOT NULL,
     role_name name,
+    shares boolean NOT NULL DEFAULT false,  -- it is an independent node, which also reads and clears these answers: hub_link.sql
     PRIMARY KEY (node, role)
 );
 COMMENT ON TABLE _steadytext.hub_scopes IS 'The roles whose records a node may bring: steadytext_hub_allow(). Role 0 stands for all.';
@@ -50,21 +51,27 @@ END
 $$;
 REVOKE ALL ON FUNCTION _steadytext.hub_role(name) FROM PUBLIC;
 
-CREATE FUNCTION public.steadytext_hub_allow(node name, role name DEFAULT NULL) RETURNS void
+CREATE FUNCTION public.steadytext_hub_allow(node name, role name DEFAULT NULL, shares boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM _steadytext.check('steadytext_hub_allow', node::text, role::text);
-    INSERT INTO _steadytext.hub_scopes AS s VALUES (_steadytext.hub_role(node), node, coalesce(_steadytext.hub_role(role), 0), role)
-    ON CONFLICT ON CONSTRAINT hub_scopes_pkey DO UPDATE SET (node_name, role_name) = (excluded.node_name, excluded.role_name);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]) TO %I', node);
-    INSERT INTO public.steadytext_audit_log (event_type, details) VALUES ('hub_allow', jsonb_build_object('node', node, 'role', role));
+    PERFORM _steadytext.check('steadytext_hub_allow', node::text, role::text, shares);
+    INSERT INTO _steadytext.hub_scopes AS s VALUES (_steadytext.hub_role(node), node, coalesce(_steadytext.hub_role(role), 0), role, coalesce(shares, false))
+    ON CONFLICT ON CONSTRAINT hub_scopes_pkey
+    DO UPDATE SET (node_name, role_name, shares) = (excluded.node_name, excluded.role_name, excluded.shares);
+    -- By hub_watch() a hub that is named in its own setting, too, finds that it is the hub.
+    EXECUTE format('GRANT EXECUTE ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]), _steadytext.hub_watch(int) TO %I', node);
+    IF shares THEN
+        EXECUTE format('GRANT EXECUTE ON FUNCTION _steadytext.hub_get(int, text[], bytea[], int[]), _steadytext.hub_clear(int) TO %I', node);
+    END IF;
+    INSERT INTO public.steadytext_audit_log (event_type, details)
+    VALUES ('hub_allow', jsonb_build_object('node', node, 'role', role, 'shares', coalesce(shares, false)));
 END
 $$;
-COMMENT ON FUNCTION public.steadytext_hub_allow(name, name) IS
-    'Lets a node, by the role as which it logs in here, bring the answers, hits, usage and audit rows of a role, or of all roles.';
-REVOKE ALL ON FUNCTION public.steadytext_hub_allow(name, name) FROM PUBLIC;
+COMMENT ON FUNCTION public.steadytext_hub_allow(name, name, boolean) IS
+    'Lets a node, by the role as which it logs in here, bring the answers, hits, usage and audit rows of a role, or of all roles; and with shares, as an independent node, read and clear these answers.';
+REVOKE ALL ON FUNCTION public.steadytext_hub_allow(name, name, boolean) FROM PUBLIC;
 
 CREATE FUNCTION public.steadytext_hub_disallow(node name, role name DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -76,7 +83,8 @@ BEGIN
         AND s.role_name IS NOT DISTINCT FROM steadytext_hub_disallow.role;
     IF NOT EXISTS (SELECT FROM _steadytext.hub_scopes s WHERE s.node_name = steadytext_hub_disallow.node)
        AND EXISTS (SELECT FROM pg_roles WHERE rolname = steadytext_hub_disallow.node) THEN
-        EXECUTE format('REVOKE EXECUTE ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]) FROM %I', node);
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]), _steadytext.hub_watch(int), '
+                       '_steadytext.hub_get(int, text[], bytea[], int[]), _steadytext.hub_clear(int) FROM %I', node);
     END IF;
     INSERT INTO public.steadytext_audit_log (event_type, details) VALUES ('hub_disallow', jsonb_build_object('node', node, 'role', role));
 END

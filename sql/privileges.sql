@@ -36,8 +36,9 @@ GRANT EXECUTE ON FUNCTION public.steadytext_frecency_status(), _steadytext.cache
 GRANT EXECUTE ON FUNCTION public.steadytext_metrics(), public.steadytext_prometheus(), public.steadytext_response_times(),
     _steadytext.stat_statements(), _steadytext.daemons(), public.steadytext_health_check() TO pg_monitor;
 GRANT SELECT ON public.steadytext_daemons, public.pg_stat_steadytext, public.steadytext_usage,
-    public.steadytext_incidents, public.steadytext_hub_nodes, public.pg_stat_steadytext_hub TO pg_monitor;
-GRANT EXECUTE ON FUNCTION _steadytext.hub_nodes(), _steadytext.hub_status() TO pg_monitor;
+    public.steadytext_incidents, public.steadytext_hub_nodes, public.pg_stat_steadytext_hub,
+    public.pg_stat_steadytext_node TO pg_monitor;
+GRANT EXECUTE ON FUNCTION _steadytext.hub_nodes(), _steadytext.hub_status(), _steadytext.hub_links() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION _steadytext.selfcheck(), public.steadytext_selfcheck(), _steadytext.version(), _steadytext.queue_held() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION
     public.steadytext_daemon_start(), public.steadytext_daemon_stop(), public.st_daemon_start(), public.st_daemon_stop(),

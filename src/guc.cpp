@@ -67,6 +67,8 @@ bool legacy_cache_keys = true;
 bool keeper = true;
 bool track_calls = true;
 char *hub_conninfo = nullptr;
+int hub_lookup_timeout_ms = 20;
+int hub_max_staleness_ms = 5000;
 char *metrics_listen = nullptr;
 int stat_statements_max = 1'024;
 int log_min_duration_ms = -1;
@@ -376,9 +378,17 @@ void define_cache() {
 
 void define_hub() {
     define_text<core::rules::kConninfo, check_conninfo>(
-        "steadytext.hub_conninfo", "How a standby connects to its hub, the primary, for what it cannot write itself.",
+        "steadytext.hub_conninfo",
+        "How a node connects to its hub: a standby to its primary, another server to that which shares its cache.",
         "Empty: it does not. Of each database the worker goes to the database of the same name.", &hub_conninfo, "",
         PGC_SIGHUP, GUC_SUPERUSER_ONLY);
+    define_integer("steadytext.hub_lookup_timeout",
+                   "How long a call of an independent node waits for the hub's answer to a miss.",
+                   "0: the hub is not asked.", &hub_lookup_timeout_ms, PGC_SIGHUP, GUC_UNIT_MS);
+    define_integer("steadytext.hub_max_staleness",
+                   "How long an independent node gives cached answers after it last heard from its hub.",
+                   "After that, until it hears from it again, the cache answers nothing. 0: without end.",
+                   &hub_max_staleness_ms, PGC_SIGHUP, GUC_UNIT_MS);
 }
 
 void define_incidents() {

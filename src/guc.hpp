@@ -65,6 +65,8 @@ extern bool legacy_cache_keys;
 extern bool keeper;
 extern bool track_calls;
 extern char *hub_conninfo;
+extern int hub_lookup_timeout_ms;
+extern int hub_max_staleness_ms;
 extern char *metrics_listen;
 extern int stat_statements_max;
 extern int log_min_duration_ms;

@@ -195,7 +195,7 @@ is($cluster->sql(q(SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_pro
               UNION SELECT 'pg_trigger'::regclass, t.oid FROM pg_trigger t JOIN ($members) m ON m.objid = t.tgrelid
               UNION SELECT 'pg_policy'::regclass, o.oid FROM pg_policy o JOIN ($members) m ON m.objid = o.polrelid
               UNION SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN ($members) m ON m.objid = c.conrelid
-              UNION SELECT 'pg_attrdef'::regclass, a.oid FROM pg_attrdef a JOIN ($members) m ON m.objid = a.adrelid))), 'vector_dims(vector)',
+              UNION SELECT 'pg_attrdef'::regclass, a.oid FROM pg_attrdef a JOIN ($members) m ON m.objid = a.adrelid))), 'vector_dims(vector) vector_send(vector)',
         'nor does a view, a trigger, a policy, a constraint or a default depend on one, but for pgvector\'s, bound by its OID');
 }
 

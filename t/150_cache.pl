@@ -337,6 +337,7 @@ is($cluster->sql(q(SELECT count(*) FROM steadytext_cache WHERE prompt = 'after t
         ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_trust(); DROP FUNCTION _steadytext.cache_trust();
         ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_migrated_key(steadytext_cache); DROP FUNCTION _steadytext.cache_migrated_key(steadytext_cache);
         ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.cache_stats(); DROP FUNCTION _steadytext.cache_stats();
+        ALTER EXTENSION pg_steadytext DROP FUNCTION _steadytext.hub_get(int, text[], bytea[], int[]); DROP FUNCTION _steadytext.hub_get(int, text[], bytea[], int[]);
         ALTER EXTENSION pg_steadytext DROP SEQUENCE steadytext_cache_id_seq;
         ALTER EXTENSION pg_steadytext DROP TABLE steadytext_cache; DROP TABLE steadytext_cache;
         SELECT steadytext_generate('no table')), database => 'bare');

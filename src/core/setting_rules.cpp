@@ -114,6 +114,8 @@ constexpr Parameter kSettings[] = {
     {"settings", "steadytext.legacy_cache_keys", kFlag},
     {"settings", "steadytext.keeper", kFlag},
     {"settings", "steadytext.hub_conninfo", kConninfo},
+    {"settings", "steadytext.hub_lookup_timeout", integer(0, 60'000)},
+    {"settings", "steadytext.hub_max_staleness", integer(0, kDayMs)},
     {"settings", "steadytext.track_calls", kFlag},
     {"settings", "steadytext.metrics_listen", kListenAddress},
     {"settings", "steadytext.stat_statements_max", integer(16, 1'000'000)},

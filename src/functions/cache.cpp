@@ -13,6 +13,7 @@
 #include "src/pg/wait.hpp"
 #include "src/session/answer_cache.hpp"
 #include "src/session/cache_clears.hpp"
+#include "src/session/hub_link.hpp"
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
@@ -43,6 +44,8 @@ void at_end(XactEvent event, void *) {
                         errmsg("cannot PREPARE a transaction that has changed steadytext_cache")));
     if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
         quietly = forget_at_commit = false;
+    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+        session::note_clear_over(event == XACT_EVENT_COMMIT);
 }
 
 void watch_transactions() {
@@ -51,6 +54,7 @@ void watch_transactions() {
 
 void forget_now_and_at_commit() {
     watch_transactions();
+    session::note_clearing();
     session::forget_cached();
     session::announce_clear();
     forget_at_commit = true;

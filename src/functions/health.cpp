@@ -10,6 +10,7 @@
 #include "src/pg/written.hpp"
 #include "src/pg/result_row.hpp"
 #include "shmem/segment.hpp"
+#include "src/session/answer_cache.hpp"
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
@@ -254,13 +255,13 @@ void put_standby(ReturnSetInfo *result) {
 // A standby's way to its hub, for this database: the records wait meanwhile, and calls go on.
 void put_hub(ReturnSetInfo *result, std::int64_t now_us) {
     const shmem::DatabaseRow *row = session::my_database();
-    const bool is_used = guc::has_hub() && RecoveryInProgress() && row != nullptr;
+    const bool is_used = session::is_for_hub() && row != nullptr;
     const std::int64_t away_since_us = is_used ? row->hub_away_since_us.load() : 0;
     const std::int64_t away_us = away_since_us == 0 ? 0 : now_us - away_since_us;
     put(result, "hub", away_us > kHubAwayUs ? Status::Degraded : Status::Healthy, [&](JsonObject &details) {
         details.add("configured", std::string_view(guc::has_hub() ? "yes" : "no"));
         if (!is_used) {
-            details.add("reason", std::string_view(guc::has_hub() ? "only a standby sends to a hub"
+            details.add("reason", std::string_view(guc::has_hub() ? "it is this server, or has not answered yet"
                                                                   : "steadytext.hub_conninfo is empty"));
             return;
         }

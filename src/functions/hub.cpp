@@ -96,13 +96,16 @@ bool is_input(PGFunction input, std::string_view value) {
     return false;
 }
 
-std::string_view check_cache_record(Batch &batch, std::string_view bytes) {
+// `is_named`: of an independent node, where roles have other numbers; the scope names the role.
+std::string_view check_cache_record(Batch &batch, std::string_view bytes, bool is_named) {
     CacheRecord record;
-    if (batch.is_cleared || !core::decode(bytes, record) || !may_write(batch, record.numbers.role))
+    if (batch.is_cleared || !core::decode(bytes, record) ||
+        (is_named && !session::role_of_scope(record.scope, record.numbers.role)) ||
+        !may_write(batch, record.numbers.role))
         return {};
     const std::string_view scope = scope_of(batch, record.numbers.role);
     core::Problem problem;
-    if (scope.empty() ||
+    if (scope.empty() || (is_named && record.scope != scope) ||
         !pg::try_guarded(problem,
                          [&](core::Problem &p) { return core::check_foreign(record, scope, batch.now_us, p); }) ||
         (!record.params.empty() && !is_input(jsonb_in, record.params)))
@@ -182,8 +185,8 @@ std::span<const Ready> check(Batch &batch, ArrayType *records) {
         std::string_view bytes(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
         const char kind = bytes.empty() ? '\0' : bytes.front();
         bytes.remove_prefix(bytes.empty() ? 0 : 1);
-        if (kind == 'C')
-            ready[i].cache_record = check_cache_record(batch, bytes);
+        if (kind == 'C' || kind == 'N')
+            ready[i].cache_record = check_cache_record(batch, bytes, kind == 'N');
         else if (kind == 'U')
             ready[i].usage = check_usage(batch, bytes);
         else if (kind == 'A')

@@ -6,7 +6,9 @@
 #include "src/core/clock.hpp"
 #include "src/guc.hpp"
 #include "src/pg/boundary.hpp"
+#include "src/pg/text.hpp"
 #include "src/session/cache_clears.hpp"
+#include "src/session/hub_link.hpp"
 #include "src/session/keeper_call.hpp"
 #include "src/session/observe.hpp"
 #include "src/session/cache_scope.hpp"
@@ -42,7 +44,7 @@ shmem::CacheOwner owner_of(const CacheQuery &query) {
 // The value's bytes in palloc'd memory; false if it is not there.
 bool read_hot(const CacheQuery &query, std::string_view &value, std::int64_t &expires_us) {
     shmem::HotCache *hot = hot_cache();
-    if (hot == nullptr)
+    if (hot == nullptr || !is_fresh())
         return false;
     // Room is made between the two steps, because nothing may raise within a step. If the value moves meanwhile, it is
     // looked up again.
@@ -78,14 +80,17 @@ void insert_hot(const CacheQuery &query, const CachedAnswer &answer) {
 // ---- the table -----------------------------------------------------------------------------------------------------
 
 // Tells the keeper; the first of many records wakes it. On a standby the hub worker sends the record to the hub; without
-// a hub it stays unwritten there.
-void tell_keeper(const CacheRecord &record, std::uint64_t epoch) {
+// a hub it stays unwritten there. An independent node has both, and the hub gets a record of its own.
+void tell_keeper(const CacheRecord &record, std::uint64_t epoch, bool is_for_node = false) {
     const shmem::Segment &segment = shmem::segment();
     shmem::DatabaseRow *row = my_database();
     if (row == nullptr || (RecoveryInProgress() && !guc::has_hub()))
         return;
     static std::string *bytes = new std::string;
     pg::guarded([&] { core::encode(record, *bytes); });
+    if (is_for_node)
+        if (shmem::HubLink *link = node_link(); link != nullptr)
+            tell_hub(*link, *bytes, epoch);
     // Announced first, so that the count is never less than the number of records in the ring.
     const bool is_first = row->pending_writes.fetch_add(1) == 0;
     if (!segment.cache_writes->put(MyDatabaseId, epoch, *bytes)) {
@@ -108,14 +113,15 @@ bool note(shmem::CacheLevel level, bool found, const CachedAnswer &answer) {
 bool recall_table(const core::Digest &key, Oid whose, const CacheQuery &query, CachedAnswer &answer) {
     char hex[core::kHexBytes];
     core::to_hex(key, hex);
-    if (!read_table({hex, sizeof hex}, query.kind, whose, nullptr, answer))
+    if (!is_table_fresh() || !read_table({hex, sizeof hex}, query.kind, whose, nullptr, answer))
         return false;
     CacheRecord hit;
     hit.numbers.kind = CacheRecord::Kind::Hit;
     hit.numbers.key = key;
     hit.numbers.role = is_for_hub() ? whose : InvalidOid;
     hit.numbers.at_us = core::unix_us();
-    tell_keeper(hit, query.epoch);
+    hit.scope = query.scope;
+    tell_keeper(hit, query.epoch, !query.scope.empty());
     return true;
 }
 
@@ -129,7 +135,7 @@ bool recall_migrated(const CacheQuery &query, const LegacyQuery &legacy, CachedA
 
 // A row under the original's key gets its migrated key, where there are keys of this version.
 bool recall_original(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
-    if (!read_table(legacy.original_key, query.kind, InvalidOid, &legacy.condition, answer) ||
+    if (!is_table_fresh() || !read_table(legacy.original_key, query.kind, InvalidOid, &legacy.condition, answer) ||
         !is_accepted(legacy, answer))
         return false;
     if (!guc::new_cache_keys)
@@ -155,7 +161,10 @@ std::int64_t expiry(const core::Digest &key, std::int64_t now_us) {
 
 CacheQuery new_query(shmem::ValueKind kind) {
     heed_clears();
-    return {{}, kind, epoch_now(), scope_role()};
+    CacheQuery query{{}, kind, epoch_now(), scope_role()};
+    if (node_link() != nullptr)
+        query.scope = pg::copy_text(cache_scope());
+    return query;
 }
 
 core::Digest cache_key(std::string_view prefix, std::string_view text, std::string_view params) {
@@ -199,6 +208,10 @@ bool recall(const CacheQuery &query, CachedAnswer &answer) {
     return true;
 }
 
+bool recall_again(const CacheQuery &query, CachedAnswer &answer) {
+    return guc::new_cache_keys && (recall_hot(query, answer) || recall_table(query.key, query.role, query, answer));
+}
+
 bool recall_legacy(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer) {
     const bool found = recall_migrated(query, legacy, answer) || recall_original(query, legacy, answer);
     answer.is_legacy = found;
@@ -223,17 +236,24 @@ void remember(const CacheQuery &query, CacheRecord row, const CachedAnswer &answ
     row.numbers.key = query.key;
     row.numbers.role = query.role;
     row.numbers.at_us = core::unix_us();
-    row.numbers.expires_us = kept.expires_us = expiry(query.key, row.numbers.at_us);
+    kept.expires_us = expiry(query.key, row.numbers.at_us);
+    if (answer.expires_us != 0)  // as the hub has it
+        kept.expires_us = kept.expires_us == 0 ? answer.expires_us : std::min(kept.expires_us, answer.expires_us);
+    row.numbers.expires_us = kept.expires_us;
     row.numbers.prompt_tokens = answer.prompt_tokens;
     row.numbers.completion_tokens = answer.completion_tokens;
     row.text = answer.text;
     row.vector = answer.vector;
     row.finish_reason = answer.finish_reason;
     insert_hot(query, kept);
-    tell_keeper(row, query.epoch);
+    if (query.is_from_hub)
+        row.key_params = {};
+    tell_keeper(row, query.epoch, !row.key_params.empty());
 }
 
-bool is_for_hub() { return guc::has_hub() && RecoveryInProgress(); }
+bool is_current(const CacheQuery &query) { return query.epoch == epoch_now(); }
+
+bool is_for_hub() { return guc::has_hub() && (RecoveryInProgress() || node_link() != nullptr); }
 
 // Also at a commit, where it must raise nothing: without the library there is nothing to forget.
 void forget_cached() {

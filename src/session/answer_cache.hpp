@@ -19,7 +19,9 @@ struct CacheQuery {
     core::Digest key;
     shmem::ValueKind kind;
     std::uint64_t epoch;
-    Oid role;  // InvalidOid: answers are shared by all roles of the database
+    Oid role;                     // InvalidOid: answers are shared by all roles of the database
+    std::string_view scope = {};  // on a node, for the hub
+    bool is_from_hub = false;     // the answer is, and need not go there
 };
 [[nodiscard]] CacheQuery new_query(shmem::ValueKind kind);
 [[nodiscard]] core::Digest cache_key(std::string_view prefix, std::string_view text, std::string_view params);
@@ -41,15 +43,19 @@ struct LegacyQuery {
 [[nodiscard]] bool recall(const CacheQuery &query, CachedAnswer &answer);
 // The same without the table: for a second look.
 [[nodiscard]] bool recall_hot(const CacheQuery &query, CachedAnswer &answer);
+// The same, table and all, without counting: a node may have brought the answer meanwhile.
+[[nodiscard]] bool recall_again(const CacheQuery &query, CachedAnswer &answer);
 // A hit under the original's key gives the row its migrated key.
 [[nodiscard]] bool recall_legacy(const CacheQuery &query, const LegacyQuery &legacy, CachedAnswer &answer);
+// Nothing was cleared since the query was made: its answer is remembered.
+[[nodiscard]] bool is_current(const CacheQuery &query);
 // Counts the outcome of a lookup.
 void note_lookup(bool hit);
 
 // `row` says for which call and role the answer is; the answer's own members are filled in here.
 void remember(const CacheQuery &query, core::CacheRecord row, const CachedAnswer &answer);
 
-// Whether records go to a hub, which checks that an answer's key is made of the prompt and CacheRecord::key_params.
+// Whether records go to a hub, of a standby or of an independent node, which checks that an answer's key is made of the prompt and CacheRecord::key_params.
 [[nodiscard]] bool is_for_hub();
 
 // From now on an answer of this database that was cached before this call is not found in shared memory, nor written to

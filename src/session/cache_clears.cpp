@@ -3,6 +3,7 @@
 #include "src/session/cache_clears.hpp"
 #include "src/pg/once.hpp"
 #include "src/pg/own_table.hpp"
+#include "src/session/hub_link.hpp"
 #include "src/session/keeper_call.hpp"
 
 extern "C" {
@@ -12,6 +13,7 @@ extern "C" {
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "commands/async.h"
 #include "executor/tuptable.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
@@ -85,6 +87,15 @@ void follow_primary() {
     }
 }
 
+// Independent nodes that have asked lately listen; whoever misses the message asks again anyway.
+void tell_nodes() {
+    constexpr std::int64_t kLatelyUs = 600'000'000;
+    const shmem::HubLink *link = hub_link();
+    const std::int64_t watched_us = link == nullptr ? 0 : link->watched_us.load();
+    if (watched_us != 0 && core::monotonic_us() - watched_us < kLatelyUs)
+        Async_Notify("steadytext_clears", nullptr);
+}
+
 }  // namespace
 
 void announce_clear() {
@@ -106,6 +117,7 @@ void announce_clear() {
     heap_freetuple(tuple);
     ExecDropSingleTupleTableSlot(row);
     CacheInvalidateRelcache(table);
+    tell_nodes();
     table_close(table, NoLock);
     CommandCounterIncrement();  // so that the next statement of this transaction finds the row as it is now
 }

@@ -98,6 +98,22 @@ std::string_view scope_of(Oid role) {
     return pg::copy_text({scope, scope_size});
 }
 
+bool role_of_scope(std::string_view scope_text, Oid &role) {
+    role = InvalidOid;
+    const std::size_t slash = scope_text.find('/');
+    if (slash == std::string_view::npos)
+        return true;
+    scope_text.remove_prefix(slash + 1);
+    char *name = static_cast<char *>(palloc(scope_text.size() + 1));
+    std::size_t size = 0;
+    while (!scope_text.empty())
+        name[size++] = take_byte(scope_text);
+    name[size] = '\0';
+    const char *own = pg::name_of_utf8({name, size});
+    role = own != nullptr && strlen(own) < NAMEDATALEN ? get_role_oid(own, true) : InvalidOid;
+    return OidIsValid(role);
+}
+
 Oid scope_role() { return is_by_role() ? GetUserId() : InvalidOid; }
 
 }  // namespace steadytext::session
@@ -107,19 +123,9 @@ Oid scope_role() { return is_by_role() ? GetUserId() : InvalidOid; }
 // says which role had the name then.
 STEADYTEXT_FUNCTION(steadytext_scope_role) {
     using namespace steadytext;
-    std::string_view scope = pg::utf8_text(PG_GETARG_DATUM(0));
-    const std::size_t slash = scope.find('/');
-    if (slash == std::string_view::npos)
-        PG_RETURN_NULL();
-    scope.remove_prefix(slash + 1);
-    char *name = static_cast<char *>(palloc(scope.size() + 1));
-    std::size_t size = 0;
-    while (!scope.empty())
-        name[size++] = session::take_byte(scope);
-    name[size] = '\0';
-    const char *own = pg::name_of_utf8({name, size});
-    const Oid role = own != nullptr && strlen(own) < NAMEDATALEN ? get_role_oid(own, true) : InvalidOid;
-    if (!OidIsValid(role))
+    const std::string_view scope = pg::utf8_text(PG_GETARG_DATUM(0));
+    Oid role;
+    if (!session::role_of_scope(scope, role) || !OidIsValid(role))
         PG_RETURN_NULL();
     PG_RETURN_OID(role);
 }

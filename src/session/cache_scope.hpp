@@ -20,6 +20,9 @@ namespace steadytext::session {
 // is no such role.
 [[nodiscard]] std::string_view scope_of(Oid role);
 
+// The role that a scope names, InvalidOid where it is of all roles; false if there is no such role.
+[[nodiscard]] bool role_of_scope(std::string_view scope, Oid &role);
+
 // The OID that belongs to the scope: the role's OID, or InvalidOid if all roles of the database share answers.
 [[nodiscard]] Oid scope_role();
 

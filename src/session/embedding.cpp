@@ -111,6 +111,10 @@ public:
         return session::recall_original(text_, request_, query, found);
     }
     [[nodiscard]] bool accept_cached(const CachedAnswer &found) override;
+    void keep_from_hub(const CachedAnswer &found) override {
+        if (chosen_.is_known)
+            keep(text_, query, request_, chosen_.model, found);
+    }
     [[nodiscard]] SlotRequest prepare() override {
         replace_if_gone(shmem::ModelRole::Embedding, chosen_, request_.model.or_else(""));
         return {shmem::Operation::Embed, pg::copy_text(wire_params(text_, request_, name_on_wire())), routed_to()};

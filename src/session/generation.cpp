@@ -224,7 +224,8 @@ CachedAnswer to_keep(const Generation &generation) {
     return answer;
 }
 
-void keep(const Resolved &resolved, const CacheQuery &query, const Generation &generation) {
+void keep(const Resolved &resolved, const CacheQuery &query, const Generation &generation,
+          std::int64_t expires_us = 0) {
     core::CacheRecord row;
     row.operation = resolved.form.operation();
     row.scope = resolved.scope;
@@ -238,7 +239,9 @@ void keep(const Resolved &resolved, const CacheQuery &query, const Generation &g
         row.key_params = key_params(resolved, resolved.scope, resolved.fingerprint);
     row.numbers.seed = static_cast<std::int32_t>(resolved.seed);
     row.numbers.generation_ms = static_cast<std::int32_t>(generation.engine_ms);
-    remember(query, row, to_keep(generation));
+    CachedAnswer answer = to_keep(generation);
+    answer.expires_us = expires_us;
+    remember(query, row, answer);
 }
 
 // The original's key: the prompt, without temperature or size.
@@ -314,6 +317,14 @@ public:
         return session::recall_original(request_, resolved_, query, found);
     }
     [[nodiscard]] bool accept_cached(const CachedAnswer &found) override;
+    [[nodiscard]] bool accept_from_hub(const CachedAnswer &found) override {
+        CachedAnswer formed = found;
+        core::Problem ignored;
+        return (resolved_.form.is_free() || take_formed(resolved_.form, formed.text, ignored)) && accept_cached(formed);
+    }
+    void keep_from_hub(const CachedAnswer &found) override {
+        session::keep(resolved_, query, generation_, found.expires_us);
+    }
     [[nodiscard]] SlotRequest prepare() override {
         require_usable(resolved_.form);
         if (streaming)

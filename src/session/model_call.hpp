@@ -40,6 +40,9 @@ public:
     [[nodiscard]] virtual bool recall_original(CachedAnswer &) { return false; }
     // Takes an answer from the cache or from another session; false if the answer is of no use.
     [[nodiscard]] virtual bool accept_cached(const CachedAnswer &found) = 0;
+    // The same of the hub, which may say anything; what was taken is remembered, with `found` as it came.
+    [[nodiscard]] virtual bool accept_from_hub(const CachedAnswer &found) { return accept_cached(found); }
+    virtual void keep_from_hub(const CachedAnswer &) {}
     // Makes the request to a daemon, with its texts in CurrentMemoryContext. Raises if no daemon can answer such a
     // request.
     [[nodiscard]] virtual SlotRequest prepare() = 0;

@@ -116,6 +116,7 @@ bool read_scores(std::string_view text, std::size_t count, std::vector<double> &
 
 class RerankingCall final : public ModelCall {
 public:
+    void keep_from_hub(const CachedAnswer &found) override { keep(found); }
     explicit RerankingCall(const RerankRequest &request);
 
     [[nodiscard]] bool accept_cached(const CachedAnswer &found) override { return take_scores(found.text); }

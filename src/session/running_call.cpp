@@ -23,6 +23,7 @@ namespace {
 
 pg::WaitEvent limit_wait("SteadytextRateLimit");
 pg::WaitEvent single_flight_wait("SteadytextSingleFlight");
+pg::WaitEvent hub_wait("SteadytextHubLookup");
 pg::WaitEvent room_wait("SteadytextRoom");
 pg::WaitEvent reply_wait("SteadytextReply");
 
@@ -72,6 +73,8 @@ bool RunningCall::step() {
         return join();
     case Stage::Follow:
         return follow();
+    case Stage::AskHub:
+        return ask_hub();
     case Stage::Place:
         return place();
     case Stage::Sent:
@@ -96,6 +99,8 @@ bool RunningCall::can_advance() const {
         return slot_.is_done() || core::monotonic_us() >= slot_.deadline_us();
     case Stage::Follow:
         return true;
+    case Stage::AskHub:
+        return ask_.has_news() || core::monotonic_us() >= again_us_;
     case Stage::Place:
         return may_claim() || core::monotonic_us() >= again_us_;
     case Stage::LookUp:
@@ -114,6 +119,8 @@ pg::WaitEvent &RunningCall::wait_event() const {
     case Stage::Join:
     case Stage::Follow:
         return single_flight_wait;
+    case Stage::AskHub:
+        return hub_wait;
     case Stage::Place:
         return room_wait;
     case Stage::Sent:
@@ -131,6 +138,7 @@ bool RunningCall::end(CallResult result) {
     caps::settle(charge_, used);
     if (is_answered(result) && !group_->asks_ahead)
         statement::note_answer();
+    ask_.end(result == CallResult::Answered && is_current(call.query));
     call.result = result;
     stage_ = Stage::Ended;
     return false;
@@ -152,6 +160,7 @@ void RunningCall::drop() {
     }
     leave_line();
     slot_.let_go(shmem::Abandon::Cancelled);
+    ask_.end(false);
     leave_flight();
     turn_away_from_flights();  // a wait may have been left by an error
     if (group_->asks_ahead && !call_->was_sent)
@@ -298,10 +307,41 @@ bool RunningCall::join() {
 bool RunningCall::lead() {
     CachedAnswer found;
     if (!recall_hot(call_->query, found) || !call_->accept_cached(found))
-        return go_to(Stage::Place);
+        return go_to(Stage::AskHub);
     observe::joined();
     publish(CallResult::Answered, found);
     return end(CallResult::Answered);
+}
+
+// An answer of the hub costs what one of the cache costs.
+bool RunningCall::ask_hub() {
+    switch (ask_.advance(call_->query, call_->deadline.us(), again_us_)) {
+    case HubAsk::Outcome::Waits:
+        return fail_if_late();
+    case HubAsk::Outcome::Nothing:
+        return go_to(Stage::Place);
+    case HubAsk::Outcome::Look: {
+        CachedAnswer brought;
+        return recall_again(call_->query, brought) && call_->accept_cached(brought) ? end_recalled(brought)
+                                                                                    : fail_if_late();
+    }
+    case HubAsk::Outcome::Found:
+        break;
+    }
+    CachedAnswer found;
+    if (!ask_.take(call_->query, found) || !call_->accept_from_hub(found))
+        return go_to(Stage::Place);
+    call_->query.is_from_hub = true;
+    call_->keep_from_hub(found);
+    return end_recalled(found);
+}
+
+bool RunningCall::end_recalled(const CachedAnswer &found) {
+    withdraw(call_->quota);
+    caps::withdraw(charge_);
+    observe::joined();
+    publish(CallResult::Answered, found);
+    return end(CallResult::Recalled);
 }
 
 bool RunningCall::follow() {
@@ -474,6 +514,7 @@ bool RunningCall::accept(const Answer &answer) {
 bool RunningCall::begin_again(const Answer &answer) {
     if (!answer.is_unserved || core::monotonic_us() >= call_->deadline.us() || !call_->choose_again())
         return false;
+    ask_.end(false);
     leave_flight();
     withdraw(call_->quota);
     return go_to(Stage::LookUp);

@@ -1,6 +1,6 @@
 // The state machine of a call: all calls go through it, alone, among many, or as a stream.
 //
-//   LookUp ──▶ Admit ──▶ Join ─────────────────────▶ Place ──▶ Sent ──▶ Ended
+//   LookUp ──▶ Admit ──▶ Join ──▶ AskHub ──────────▶ Place ──▶ Sent ──▶ Ended
 //      │ hit              │ another session leads      ▲
 //      ▼                  ▼         the leader left    │
 //    Ended              Follow ────────────────────────┘
@@ -12,7 +12,8 @@
 // whichever model there is: with another key it has other followers, and may be in the cache.
 //
 // LookUp asks the cache before anything is set up for a wait, so a hit costs a single stage. A call that shares no
-// answer (without the cache, or a stream) skips Join. advance() goes as far as possible without a wait. Between two
+// answer (without the cache, or a stream) skips Join. AskHub is for independent nodes (hub_link.hpp): the hub may have the answer, or another
+// node may be computing it. advance() goes as far as possible without a wait. Between two
 // calls of advance() the session waits on its latch: the rate limiter, the leader, the waiting line and the gateway set
 // it.
 //
@@ -23,6 +24,7 @@
 
 #include "shmem/single_flight.hpp"
 #include "src/pg/wait.hpp"
+#include "src/session/hub_link.hpp"
 #include "src/session/model_call.hpp"
 #include "src/session/statement_caps.hpp"
 
@@ -75,7 +77,7 @@ public:
     void drop();
 
 private:
-    enum class Stage : std::uint8_t { LookUp, Admit, Join, Follow, Place, Sent, Ended };
+    enum class Stage : std::uint8_t { LookUp, Admit, Join, Follow, AskHub, Place, Sent, Ended };
 
     // Each function takes a step; false if the call has to wait or has ended.
     [[nodiscard]] bool step();
@@ -83,6 +85,8 @@ private:
     [[nodiscard]] bool join();
     [[nodiscard]] bool lead();
     [[nodiscard]] bool follow();
+    [[nodiscard]] bool ask_hub();
+    [[nodiscard]] bool end_recalled(const CachedAnswer &found);
     [[nodiscard]] bool place();
     [[nodiscard]] bool look_at_slot();
 
@@ -123,6 +127,7 @@ private:
     SlotRequest request_{};
     PendingSlot slot_;
     shmem::SingleFlight::Ticket ticket_;
+    HubAsk ask_;
 };
 
 // Carries out a single call; finish() is left to the caller.
