@@ -3,12 +3,6 @@
 #include "src/core/clock.hpp"
 #include "src/core/random_bytes.hpp"
 
-#include <linux/tcp.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -25,10 +19,6 @@ constexpr std::int64_t kBytesAtOnce = 1 << 20;
 constexpr std::int64_t kTimeAtOnceUs = 10'000;
 constexpr std::int64_t kPartBytes = 64;  // what a part costs beside its bytes
 constexpr int kMostParts = 1000;         // of a message: an answer has two
-
-// What a connection has beside messages: the handshake, and pings in both directions.
-constexpr std::int64_t kOverheadBytes = 64 << 10;
-constexpr std::int64_t kOverheadPerSecond = 256;
 
 // Values for reliability. The defaults would queue into unfinished connections (IMMEDIATE), never back off
 // (RECONNECT_IVL_MAX), never notice a dead peer (HEARTBEAT_*: within the sum of interval and timeout, here less than
@@ -91,23 +81,6 @@ bool name_itself(void *socket) {
         return false;
     name[0] |= 1;  // 0 begins the names that ROUTERs make up
     return zmq_setsockopt(socket, ZMQ_ROUTING_ID, name, sizeof name) == 0;
-}
-
-std::uint64_t inode_of(int fd) {
-    struct stat status;
-    return fd >= 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
-}
-
-// Bytes that were read from a TCP connection; -1: the kernel does not tell.
-std::int64_t bytes_read(int fd) {
-    tcp_info info = {};
-    socklen_t size = sizeof info;
-    int unread = 0;
-    constexpr std::size_t kNeeded = offsetof(tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || size < kNeeded || info.tcpi_bytes_received == 0 ||
-        ioctl(fd, FIONREAD, &unread) != 0)
-        return -1;
-    return static_cast<std::int64_t>(info.tcpi_bytes_received) - unread;
 }
 
 int event_fd(void *socket) {
@@ -178,7 +151,7 @@ Channel::Sent ZmqChannel::send(std::string_view body) {
 // connection that was lost.
 void ZmqChannel::end() {
     ended = true;
-    connection_ = {};
+    account_ = {};
     zmq_disconnect(socket_, endpoint_.c_str());
 }
 
@@ -196,10 +169,10 @@ void ZmqChannel::notice(ChannelListener &listener) {
         std::memcpy(&value, frame + sizeof event, sizeof value);
         switch (event) {
         case ZMQ_EVENT_CONNECTED:
-            note_connected(static_cast<int>(value));
+            account_ = {static_cast<int>(value), core::monotonic_us()};
             break;
         case ZMQ_EVENT_CLOSED:
-            connection_ = {};
+            account_ = {};
             break;
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
             if (ended)
@@ -240,7 +213,7 @@ bool ZmqChannel::deliver_some(ChannelListener &listener) {
     zmq_msg_init(&part);
     while (!is_closed && bytes < kBytesAtOnce) {
         if (zmq_msg_recv(&part, socket_, ZMQ_DONTWAIT) < 0) {
-            is_drained_ = true;
+            account_.drained();
             more = false;
             break;
         }
@@ -248,7 +221,7 @@ bool ZmqChannel::deliver_some(ChannelListener &listener) {
         const auto cost = static_cast<std::int64_t>(size) + kPartBytes;
         bytes += cost;
         parts_bytes_ += cost;
-        accounted_ += bytes_on_wire(size);
+        account_.add_part(bytes_on_wire(size));
         parts_++;
         any_delivered_ = true;
         if (zmq_msg_more(&part) != 0) {
@@ -259,7 +232,7 @@ bool ZmqChannel::deliver_some(ChannelListener &listener) {
         // The body is the last part; before it comes the delimiter, or garbage.
         const std::string_view body(static_cast<const char *>(zmq_msg_data(&part)), size);
         message_bytes = std::exchange(parts_bytes_, 0);
-        has_ended_message_ = true;
+        account_.end_message();
         listener.on_message(*this, std::exchange(parts_, 0) <= 2 ? body : std::string_view{});
         last_message_us = core::monotonic_us();
         if (last_message_us >= until_us)
@@ -269,42 +242,14 @@ bool ZmqChannel::deliver_some(ChannelListener &listener) {
     return more && !is_closed;
 }
 
-// A frame is its length in one byte or eight, its flags, and the part; encrypted, it is a command with a number,
-// the flags and a mark of 16 bytes.
+// Encrypted, a part is a command with a number, the flags and a mark of 16 bytes.
 std::int64_t ZmqChannel::bytes_on_wire(std::size_t part) const {
-    const std::size_t body = part + (encrypted_ ? 33 : 0);
-    return static_cast<std::int64_t>(body + (body > 255 ? 9 : 2));
+    return core::ReadAccount::bytes_on_wire(part + (encrypted_ ? 33 : 0));
 }
 
-void ZmqChannel::note_connected(int fd) {
-    connection_ = {fd, inode_of(fd)};
-    accounted_ = 0;
-    accounted_us_ = core::monotonic_us();
-    read_ = -1;
-}
-
-// The inode is compared behind the look, as the number may be another socket's by then.
 std::optional<std::int64_t> ZmqChannel::unfinished_bytes() {
-    waiting_bytes = 0;
-    const std::int64_t read = connection_.inode != 0 ? bytes_read(connection_.fd) : -1;
-    if (read < 0 || inode_of(connection_.fd) != connection_.inode)
-        return std::nullopt;
-    waiting_bytes = std::max<std::int64_t>(0, read - accounted_);
-    if (read_ >= 0 && !is_drained_)
-        return 0;  // whole messages wait, and RCVHWM bounds them
-    const std::int64_t now_us = core::monotonic_us();
-    std::int64_t unfinished = 0;
-    if (read_ >= 0) {
-        const std::int64_t rest = read_ - accounted_;
-        if (std::exchange(has_ended_message_, false) && rest < kOverheadBytes) {
-            accounted_ = std::max(accounted_, read_);
-            accounted_us_ = now_us;
-        }
-        unfinished = std::max<std::int64_t>(0, rest - kOverheadPerSecond * ((now_us - accounted_us_) / 1'000'000));
-    }
-    accounted_ = std::min(accounted_, read);
-    read_ = read;
-    is_drained_ = false;
+    const std::optional<std::int64_t> unfinished = account_.unfinished(core::monotonic_us());
+    waiting_bytes = account_.waiting();
     return unfinished;
 }
 

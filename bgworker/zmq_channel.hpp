@@ -5,13 +5,11 @@
 // A request is [empty delimiter, body], which both REP and ROUTER daemons understand. The socket's descriptor is
 // edge-triggered and every send or receive consumes edges, so receive() is called until EAGAIN (zmq_getsockopt(3), ZMQ_FD).
 //
-// libzmq keeps the parts of a message until the last has come, bounds a part and not their number, and tells nobody what it
-// keeps. So the channel counts: what libzmq has read from the connection by the kernel's account, less what whole
-// messages were made of. If libzmq has given out all whole messages since that was read, the rest is of one that
-// has not ended. The kernel keeps such an account for TCP, not for Unix sockets.
+// What libzmq keeps of a message that has not ended is known over TCP (src/core/read_account.hpp).
 #pragma once
 
 #include "bgworker/channel.hpp"
+#include "src/core/read_account.hpp"
 
 #include <memory>
 #include <zmq.hpp>
@@ -39,16 +37,9 @@ public:
     [[nodiscard]] std::optional<std::int64_t> unfinished_bytes() override;
 
 private:
-    // The connection's socket, which belongs to libzmq: it may close it at any moment, and the number be another's.
-    struct Connection {
-        int fd = -1;
-        std::uint64_t inode = 0;
-    };
-
     ZmqChannel() = default;
     [[nodiscard]] bool deliver_some(ChannelListener &listener);
     [[nodiscard]] std::int64_t bytes_on_wire(std::size_t part) const;
-    void note_connected(int fd);
     void end();
 
     void *socket_ = nullptr;
@@ -59,12 +50,7 @@ private:
     int parts_ = 0;               // of the message that is being read
     std::int64_t parts_bytes_ = 0;
 
-    Connection connection_;
-    std::int64_t accounted_ = 0;      // bytes of the connection in whole messages
-    std::int64_t accounted_us_ = 0;   // when that was last known to be all
-    std::int64_t read_ = -1;          // bytes that libzmq had read at the last look; -1: there was none
-    bool is_drained_ = false;         // since then all whole messages were given out
-    bool has_ended_message_ = false;  // and there were some
+    core::ReadAccount account_;
 };
 
 }  // namespace steadytext::gateway

@@ -2,6 +2,7 @@
 //
 // Started by the extension's launcher, by hand or by a service manager; docs/steadytextd.md describes it. This file
 // only puts the parts together: options, signals, the socket, the server. Regime: pure.
+#include <malloc.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -98,6 +99,8 @@ int main(int argc, char **argv) {
     if (!check_models(options, problem))
         return failed(ExitStatus::BadModel, problem);
 
+    // Large allocations use mmap, so the memory of a huge message goes back to the system with the message.
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     daemon::end_when_a_file_is_lost();
     const int signals = block_signals();
     if (!core::seed_identities_of_clients()) {

@@ -10,6 +10,7 @@
 #include <functional>
 
 #include "daemon/log.hpp"
+#include "src/core/clock.hpp"
 #include "src/core/resident_memory.hpp"
 
 namespace steadytext::daemon {
@@ -20,6 +21,7 @@ using std::chrono::milliseconds;
 
 constexpr std::int64_t kMaxMessageBytes = 16 << 20;
 constexpr int kUnreadReplies = 10000;  // replies that a peer may leave unread before further replies are dropped
+constexpr int kUnreadRequests = 32;    // of a peer: each may be long, and what is beyond waits in the kernel
 constexpr int kReadAtOnce = 256;       // messages read before the server looks at outcomes and deadlines
 constexpr std::size_t kBytesAtOnce = 1 << 20;  // and their bytes, as reading a long message takes time
 constexpr auto kAckPatience = std::chrono::seconds(30);
@@ -49,11 +51,12 @@ void remove_socket_files(const std::vector<std::string> &endpoints) {
 }
 
 Server::Server(const Options &options, zmq::context_t &context)
-    : options_(options), router_(context, zmq::socket_type::router), shelf_(options, outbox_) {
+    : options_(options), router_(context, zmq::socket_type::router), watch_(context, router_, kMaxMessageBytes),
+      shelf_(options, outbox_) {
     router_.set(zmq::sockopt::maxmsgsize, kMaxMessageBytes);
     router_.set(zmq::sockopt::router_mandatory, true);
     router_.set(zmq::sockopt::sndhwm, kUnreadReplies);
-    router_.set(zmq::sockopt::rcvhwm, options.max_queue);
+    router_.set(zmq::sockopt::rcvhwm, kUnreadRequests);
     router_.set(zmq::sockopt::heartbeat_ivl, 2000);
     router_.set(zmq::sockopt::heartbeat_timeout, 10000);
     router_.set(zmq::sockopt::heartbeat_ttl, 10000);
@@ -84,7 +87,8 @@ ExitStatus Server::run(int signals) {
     while (!ending_.has_value()) {
         zmq_pollitem_t items[] = {{router_.handle(), 0, ZMQ_POLLIN, 0},
                                   {nullptr, outbox_.wake_fd(), ZMQ_POLLIN, 0},
-                                  {nullptr, signals, ZMQ_POLLIN, 0}};
+                                  {nullptr, signals, ZMQ_POLLIN, 0},
+                                  {watch_.events(), 0, ZMQ_POLLIN, 0}};
         zmq_poll(items, std::size(items), milliseconds_to_next_deadline());
         if (items[2].revents != 0)
             ending_ = ExitStatus::Stopped;
@@ -94,6 +98,7 @@ ExitStatus Server::run(int signals) {
         for (Outcome &outcome : outbox_.take_all())
             handle(std::move(outcome));
         expire();
+        watch_.look(core::monotonic_us());
         shelf_.advance();
         end_failed();
     }
@@ -107,14 +112,17 @@ ExitStatus Server::run(int signals) {
 // Adds the message's bytes to `bytes`. False: there is no message.
 bool Server::receive(std::size_t &bytes) {
     zmq::message_t frame;
-    if (zmq_msg_recv(frame.handle(), router_.handle(), ZMQ_DONTWAIT) < 0)
+    if (zmq_msg_recv(frame.handle(), router_.handle(), ZMQ_DONTWAIT) < 0) {
+        watch_.note_drained();
         return false;
+    }
     Peer peer{frame.to_string(), false};
     int frames = 0;
     std::string body;
     while (frame.more()) {
         if (zmq_msg_recv(frame.handle(), router_.handle(), ZMQ_DONTWAIT) < 0)
             return false;
+        watch_.note_part(frame);
         frames++;
         if (frames == 1 && frame.size() == 0 && frame.more())
             peer.delimited = true;
@@ -141,10 +149,11 @@ int Server::milliseconds_to_next_deadline() const {
     auto next = shelf_.next_time();
     for (const auto &[serial, pending] : pending_)
         next = std::min({next, pending.deadline, pending.ack_deadline});
+    const milliseconds::rep longest = watch_.is_needed() ? PeerWatch::kLookUs / 1'000 : 60'000;
     if (next == kNever)
-        return -1;
+        return watch_.is_needed() ? static_cast<int>(longest) : -1;
     const auto left = std::chrono::ceil<milliseconds>(next - Clock::now());
-    return static_cast<int>(std::clamp<milliseconds::rep>(left.count(), 0, 60'000));
+    return static_cast<int>(std::clamp<milliseconds::rep>(left.count(), 0, longest));
 }
 
 // --- requests ---

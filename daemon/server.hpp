@@ -22,6 +22,7 @@
 #include "daemon/mailbox.hpp"
 #include "daemon/model_shelf.hpp"
 #include "daemon/options.hpp"
+#include "daemon/peer_watch.hpp"
 #include "daemon/requests.hpp"
 
 namespace steadytext::daemon {
@@ -92,6 +93,7 @@ private:
 
     const Options &options_;
     zmq::socket_t router_;
+    PeerWatch watch_;
     std::vector<std::string> bound_;
     Outbox outbox_;
     ModelShelf shelf_;
