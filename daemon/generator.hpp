@@ -28,6 +28,7 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -77,6 +78,10 @@ public:
     [[nodiscard]] Clock::time_point idle_since() const noexcept { return idle_since_.load(std::memory_order_relaxed); }
 
 private:
+    // Tokens of a prompt computed at a time. This is llama.cpp's own default, so plain llama.cpp gives the same bits.
+    static constexpr int kChunk = 512;
+    static constexpr int kDefaultStopCount = 4;  // texts that end any answer: the first of a request's stops
+
     using SharedJob = std::shared_ptr<const Job<GenerateTask>>;  // shared with the pool
 
     enum class Phase {
@@ -139,7 +144,7 @@ private:
         SharedJob job;
     };
 
-    // --- start-up, generator_start ---
+    // --- start-up ---
     [[nodiscard]] bool load(core::Problem &problem);
     void run();
 
@@ -187,6 +192,9 @@ private:
     [[nodiscard]] bool is_given_up(const Job<GenerateTask> &job) const noexcept {
         return job.is_abandoned() || stopping_.load(std::memory_order_relaxed);
     }
+
+    // For core::Work.
+    static bool ask_whether(void *function) { return (*static_cast<std::function<bool()> *>(function))(); }
 
     const Options &options_;
     const ModelFile file_;

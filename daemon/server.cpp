@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 
+#include "daemon/answers.hpp"
 #include "daemon/log.hpp"
 #include "src/core/clock.hpp"
 #include "src/core/resident_memory.hpp"
