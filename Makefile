@@ -181,7 +181,7 @@ help:
 # help: make check-all       all tests, some fifty minutes: with kills, floods, sanitizers and engines of every kind
 # help: make check-flags     the SQL tests with each feature switched off (FLAG=hot_cache picks one)
 # help: make unit            the C++ unit tests: plain, ASan+UBSan, TSan
-# help: make fuzz            every parser of src/core under libFuzzer (FUZZ_SECONDS=600 each, FUZZ_TARGETS=...)
+# help: make fuzz            every parser under libFuzzer (FUZZ_SECONDS=600 each, FUZZ_TARGETS=...)
 # help: make bench           every figure, side by side (TOPIC=round_trip picks one; FLAG=hot_cache compares a feature on and off)
 # help: make lint            layers, format, symbols, white space
 # help: make analyze         pgspot, cppcheck and clang's analyzer: no finding that is not explained
@@ -249,7 +249,7 @@ sqlmap: everything
 
 # ---- unit tests: no PostgreSQL in sight, three times over -------------------------------------------------------------
 
-PURE = $(wildcard src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp) $(filter-out shmem/segment.cpp,$(wildcard shmem/*.cpp)) $(wildcard t/unit/*_test.cpp) t/fuzz/targets.cpp
+PURE = $(wildcard src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp) $(filter-out shmem/segment.cpp,$(wildcard shmem/*.cpp)) $(wildcard t/unit/*_test.cpp) t/fuzz/targets.cpp daemon/gguf_header.cpp
 UNIT_VARIANTS = plain asan tsan
 UNIT_FLAGS_plain =
 UNIT_FLAGS_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -274,7 +274,7 @@ unit: unit-tests
 
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= $(notdir $(wildcard t/fuzz/corpus/*))
-FUZZ_SOURCES = $(wildcard src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp t/fuzz/*.cpp)
+FUZZ_SOURCES = $(wildcard src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp t/fuzz/*.cpp) daemon/gguf_header.cpp
 
 $(BUILD)/fuzz/%.o: %.cpp
 	@mkdir -p $(@D)

@@ -1,6 +1,7 @@
 // See targets.hpp. A broken promise aborts.
 #include "t/fuzz/targets.hpp"
 
+#include "daemon/gguf_header.hpp"
 #include "src/core/cache_record.hpp"
 #include "src/core/canonical_json.hpp"
 #include "src/core/constraint/json_value.hpp"
@@ -149,6 +150,28 @@ void daemon_list_edit(std::string_view bytes) {
     promise(set_daemon_weight(list, endpoint, 7, problem) && drain_daemon(list, endpoint, true, problem),
             "and can be changed");
     promise(remove_daemon(list, endpoint, problem), "and removed");
+}
+
+// A file of a directory of models.
+void gguf_header(std::string_view bytes) {
+    static const std::string path = "/tmp/steadytext-fuzz-model." + std::to_string(getpid());
+    std::FILE *file = std::fopen(path.c_str(), "w");
+    if (file == nullptr)
+        return;
+    std::fwrite(bytes.data(), 1, bytes.size(), file);
+    std::fclose(file);
+    daemon::GgufHeader header;
+    Problem problem;
+    if (daemon::read_gguf_header(path, header, problem)) {
+        promise(header.file_bytes == bytes.size() && bytes.starts_with("GGUF"), "what is read is the file");
+        constexpr int kMostSlots = 1'024, kMostContext = 1 << 20;
+        const std::uint64_t little = daemon::memory_of(header, 1, 512, 0);
+        promise(little >= bytes.size() && daemon::memory_of(header, kMostSlots, kMostContext, 1 << 20) >= little,
+                "more slots do not take less memory");
+    } else {
+        promise(problem.is_set(), "a refusal says why");
+    }
+    (void)unlink(path.c_str());
 }
 
 void key_file(std::string_view bytes) {
@@ -409,6 +432,7 @@ constexpr Target kTargets[] = {{"json_text", json_text},
                                {"endpoint", endpoint},
                                {"daemon_list", daemon_list},
                                {"daemon_list_edit", daemon_list_edit},
+                               {"gguf_header", gguf_header},
                                {"key_file", key_file},
                                {"reply", reply},
                                {"openai_request", openai_request},
