@@ -5,6 +5,7 @@
 #include "shmem/segment.hpp"
 #include "src/core/balance.hpp"
 #include "src/core/clock.hpp"
+#include "src/core/shared_part.hpp"
 
 #include <algorithm>
 #include <map>
@@ -316,11 +317,11 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, RejectReason &reason) {
     return nullptr;
 }
 
-// Equal requests have equal texts.
+// Equal requests have equal texts. Those that share a prefix go to the daemon that has computed it.
 std::uint64_t Gateway::affinity_key(const shmem::Slot &slot) {
     std::string &text = services_.buffer;
     text.resize(slot.request.bytes);
-    return segment_.payloads->copy_out(slot.request, text.data()) ? core::stable_hash(text) : 0;
+    return segment_.payloads->copy_out(slot.request, text.data()) ? core::stable_hash(core::shared_part(text)) : 0;
 }
 
 // Sending again is safe, as the same request has the same answer. A stream cannot be sent again, as rows are already

@@ -1,5 +1,6 @@
 // Daemons as settings name them and as the gateway picks them: endpoints, the list, turns, the breaker.
 #include "src/core/balance.hpp"
+#include "src/core/shared_part.hpp"
 #include "src/core/breaker.hpp"
 #include "src/core/daemon_list.hpp"
 #include "src/core/secrets.hpp"
@@ -304,6 +305,27 @@ TEST(Balance, PrefersTheLessBusyOfEquals) {
     std::int64_t current[2] = {};
     const std::vector<Candidate> candidates = {{&current[0], 1, 7, 0}, {&current[1], 1, 3, 0}};
     EXPECT_EQ(choose(candidates), 1U);
+}
+
+TEST(Balance, WhatRequestsShareIsTheirPrefix) {
+    const auto request = [](const std::string &prompt, const std::string &more) {
+        return R"({"prompt": ")" + prompt + R"(")" + more + R"(, "seed": 42})";
+    };
+    const auto shared = [&](const std::string &prompt, const std::string &prefix) {
+        return std::string(shared_part(request(prompt, R"(, "prefix_bytes": )" + prefix)));
+    };
+    EXPECT_EQ(shared("Is it red? rose", "10"), R"({"prompt": "Is it red?)");
+    EXPECT_EQ(shared("Is it red? rose", "10"), shared("Is it red? sky", "10"));
+    EXPECT_NE(shared("Is it red? rose", "10"), shared("Is it blue? sky", "11"));
+    EXPECT_EQ(shared(R"(say \"a\\\u001f\n\" b)", "11"), R"({"prompt": "say \"a\\\u001f\n\" )") << "an escape is a byte";
+    EXPECT_EQ(shared("w\xC3\xA4hle rot", "7"), "{\"prompt\": \"w\xC3\xA4hle ");
+    EXPECT_EQ(shared("all", "3"), R"({"prompt": "all)");
+    EXPECT_EQ(shared("all", "99"), R"({"prompt": "all)") << "no more than there is";
+    EXPECT_EQ(shared("a", "x"), request("a", R"(, "prefix_bytes": x)")) << "no number";
+    for (const std::string &text : {request("no prefix", ""), request(R"(in the text \", \"prefix_bytes\": 3)", ""),
+                                    std::string(R"({"prompt": "cut \)"), std::string(R"({"prompt": ")"),
+                                    std::string(R"({"text_input": "a"})"), std::string()})
+        EXPECT_EQ(shared_part(text), text);
 }
 
 TEST(Affinity, GivesAKeyToOneDaemonByWeightAndMovesOnlyTheKeysOfOneThatGoes) {
