@@ -24,14 +24,17 @@ class Daemon:
     def __init__(self, endpoint: str):
         self.endpoint = endpoint
 
-    def ask(self, clients: int, requests: list[dict]) -> tuple[float, list]:
+    def ask(self, clients: int, requests: list[dict], method: str = "generate") -> tuple[float, list]:
         """The seconds it took so many clients to have all requests answered, and the results."""
         params = "".join(json.dumps({"seed": 42, **request}) + "\n" for request in requests)
-        lines = Bench.output(BUILD / "generate_load", self.endpoint, clients, input=params).splitlines()
+        lines = Bench.output(BUILD / "generate_load", self.endpoint, clients, method, input=params).splitlines()
         return float(lines[0]), [json.loads(line) for line in lines[1:]]
 
     def generate(self, clients: int, prompts: list[str], tokens: int, **more: object) -> tuple[float, list]:
         return self.ask(clients, [{"prompt": prompt, "max_new_tokens": tokens, **more} for prompt in prompts])
+
+    def embed_batch(self, clients: int, messages: list[list[str]]) -> tuple[float, list]:
+        return self.ask(clients, [{"texts": texts} for texts in messages], "embed_batch")
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
-// generate_load: clients that keep a daemon busy with generate requests, one in flight each.
+// generate_load: clients that keep a daemon busy with generate requests, or those of another method, one in flight each.
 //
-//     generate_load ENDPOINT CLIENTS < params > replies
+//     generate_load ENDPOINT CLIENTS [METHOD] < params > replies
 //
-// Each line of standard input is the params of one generate request, as JSON; a client that got its answer
+// Each line of standard input is the params of one request, as JSON; a client that got its answer
 // takes the next. Prints the seconds from the first request to the last answer, then each answer's result as
 // a line of JSON in the order of the requests. Used by the engine topic, with steadytextd and the Python
 // daemon alike: each client is a DEALER of its own that sends what a REQ socket would. Regime: pure; any
@@ -59,13 +59,14 @@ json receive(void *socket) {
 }
 
 // Sends every request, each client the next one when it is free; returns the replies' results by request.
-std::vector<json> run(const std::vector<void *> &clients, const std::vector<json> &requests) {
+std::vector<json> run(const std::vector<void *> &clients, const std::string &method,
+                      const std::vector<json> &requests) {
     std::vector<json> results(requests.size());
     std::vector<zmq_pollitem_t> items;
     std::size_t next = 0;
     const auto send_next = [&](void *client) {
         if (next < requests.size()) {
-            send(client, "generate", requests[next], next);
+            send(client, method, requests[next], next);
             next++;
         }
     };
@@ -91,8 +92,8 @@ std::vector<json> run(const std::vector<void *> &clients, const std::vector<json
 }  // namespace
 
 int main(int argc, char **argv) {
-    if (argc != 3)
-        fail("usage: generate_load ENDPOINT CLIENTS < params");
+    if (argc != 3 && argc != 4)
+        fail("usage: generate_load ENDPOINT CLIENTS [METHOD] < params");
     std::vector<json> requests;
     for (std::string line; std::getline(std::cin, line);)
         requests.push_back(json::parse(line));
@@ -105,7 +106,7 @@ int main(int argc, char **argv) {
         receive(clients.back());
     }
     const auto start = Clock::now();
-    const std::vector<json> results = run(clients, requests);
+    const std::vector<json> results = run(clients, argc == 4 ? argv[3] : "generate", requests);
     std::printf("%.6f\n", std::chrono::duration<double>(Clock::now() - start).count());
     for (const json &result : results)
         std::puts(result.dump().c_str());

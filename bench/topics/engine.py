@@ -7,15 +7,23 @@ Rows of steadytext_classify per second: by SQL, with steadytextd that keeps pref
 llama-server does with the same prompts, its prompt cache on and a client for each of its slots.
 
 The 99th percentile of a session's calls, one after the other, beside ten thousand jobs of the queue and without.
+
+Texts embedded per second, sentences and texts of 400 tokens, against the best of what else is at hand with the same model and threads.
+
+BENCH_ENGINE="check rows tokens texts classes" picks parts; the rows of the others are missing then.
 """
+import contextlib
 import json
+import os
 import pathlib
 import random
+import re
 import secrets
 import statistics
 import string
 
 from daemons import THREADS, Daemon, LlamaServer, llama_server, model, prompts_from, steadytextd, steadytextd_for_sql
+from embedders import fastembed, llama_embedder, ours
 from harness import ROOT, Bench, Measured, Row, Topic, ratios
 from sql import Cluster, cluster
 
@@ -66,10 +74,10 @@ CLASSIFIED = {"kept": 72, "not kept": 24, "llama-server": 72}  # rows of a sampl
 WORDS_OF_ROW = 20
 
 
-def row_texts(count: int) -> list[str]:
+def row_texts(count: int, words_each: int = WORDS_OF_ROW) -> list[str]:
     """No text twice, not in another run either."""
     words = (ROOT / "demo" / "sentences.txt").read_text().split()
-    return [" ".join(random.choices(words, k=WORDS_OF_ROW)) for _ in range(count)]
+    return [" ".join(random.choices(words, k=words_each)) for _ in range(count)]
 
 
 def classify_prompt(text: str) -> str:
@@ -184,28 +192,111 @@ def compare_classes(bench: Bench) -> dict[str, Measured]:
         "99th percentile, ms": samples["alone"], f"beside {BACKLOG} jobs, ms": samples["beside jobs"], "jobs done meanwhile": session.jobs_done})}
 
 
+# ---- texts ----
+
+SENTENCES, LONG_TEXTS = 10_000, 1_000  # of ours in all rounds
+LONG_TEXT_WORDS = 300  # some 400 tokens
+
+
+def sentences(count: int) -> list[str]:
+    """Each with words of its own, so that none is the same as another."""
+    lines = [line for line in (ROOT / "demo" / "sentences.txt").read_text().splitlines() if line]
+    return [f"{secrets.choice(LETTERS)}{secrets.choice(LETTERS)} {random.choice(lines)}" for _ in range(count)]
+
+
+def long_texts(count: int) -> list[str]:
+    return row_texts(count, LONG_TEXT_WORDS)
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def compare_texts(bench: Bench) -> dict[str, Measured]:
+    measured = {}
+    with contextlib.ExitStack() as stack:
+        sides = {"steadytextd": stack.enter_context(ours()), "llama-server": stack.enter_context(llama_embedder())}
+        if (other := stack.enter_context(fastembed())) is not None:
+            sides["fastembed"] = other
+        text = long_texts(1)[0]
+        if cosine(sides["steadytextd"].embed([text])[0], sides["llama-server"].embed([text])[0]) < 0.999:
+            raise RuntimeError("the embedders do not give the same vectors")
+        for row, texts, count in (("engine_sentences", sentences, SENTENCES // ROUNDS + 1), ("engine_long_texts", long_texts, LONG_TEXTS // ROUNDS + 1)):
+            samples = bench.interleave(ROUNDS, {side: lambda side=side, texts=texts, count=count: sides[side].texts_per_second(texts(count)) for side in sides})
+            best = [max(values) for values in zip(*(samples[side] for side in sides if side != "steadytextd"), strict=True)]
+            measured[row] = Measured(ratios(samples["steadytextd"], best), {f"{side}, texts/s": samples[side] for side in sides})
+    return measured
+
+
+# ---- the check at start ----
+
+def start_checks(bench: Bench) -> dict[str, Measured]:
+    def seconds() -> float:
+        shown = Bench.output(ROOT / "build" / "steadytextd", "--threads", THREADS, "--check", model())
+        return float(re.search(r"checked in ([0-9.]+) s", shown)[1])
+
+    return {"engine_start_check": Measured(bench.interleave(ROUNDS, {"check at start, s": seconds})["check at start, s"])}
+
+
+# ---- tokens ----
+
+LONG_PROMPT_WORDS = 360  # some 460 tokens, read in one chunk on both sides
+
+
+def prompt_tokens_per_second(daemon: Daemon) -> tuple[float, int]:
+    """Of so many prompts at once, each answered with one token; and a prompt's tokens."""
+    seconds, answers = daemon.generate(CLIENTS, [fresh(text) for text in row_texts(CLIENTS, LONG_PROMPT_WORDS)], 1, return_usage=True)
+    tokens = [answer["prompt_tokens"] for answer in answers]
+    return sum(tokens) / seconds, round(statistics.mean(tokens))
+
+
+def batched_prompts(prompt_tokens: int) -> float:
+    """llama-batched-bench's tokens of prompts a second."""
+    program = pathlib.Path(Bench.output("scripts/build-llama", "--print-dir").strip()) / "bin" / "llama-batched-bench"
+    shown = Bench.output(program, "-m", model(), "-c", CLIENTS * CONTEXT, "-npp", prompt_tokens, "-ntg", 1, "-npl", CLIENTS, "-t", THREADS, "-tb", THREADS,
+                         "--output-format", "jsonl")
+    row = next(json.loads(line) for line in shown.splitlines() if line.startswith("{"))
+    return row["pl"] * row["pp"] / row["t_pp"]
+
+
+def compare_prompts(bench: Bench, daemon: Daemon) -> dict[str, Measured]:
+    length = prompt_tokens_per_second(daemon)[1]
+    samples = bench.interleave(ROUNDS, {"steadytextd": lambda: prompt_tokens_per_second(daemon)[0], "bench": lambda: batched_prompts(length)})
+    return {"engine_prompts": Measured(ratios(samples["steadytextd"], samples["bench"]), {
+        f"steadytextd, {CLIENTS} prompts of {length} tokens at once, tokens/s": samples["steadytextd"], "llama-batched-bench, tokens/s": samples["bench"]})}
+
+
 def measure(bench: Bench) -> dict[str, Measured]:
-    measured = compare_classes(bench) | compare_rows(bench)
-    with steadytextd() as ours:
-        return measured | compare(bench, ours)
+    parts = os.environ.get("BENCH_ENGINE", "check rows tokens texts classes").split()
+    measured: dict[str, Measured] = {}
+    for name, part in {"check": start_checks, "rows": compare_rows, "tokens": compare_tokens, "texts": compare_texts, "classes": compare_classes}.items():
+        if name in parts:
+            measured |= part(bench)
+    return measured
 
 
-def compare(bench: Bench, ours: Daemon) -> dict[str, Measured]:
+def compare_tokens(bench: Bench) -> dict[str, Measured]:
+    with steadytextd() as daemon:
+        return compare_prompts(bench, daemon) | compare(bench, daemon)
+
+
+def compare(bench: Bench, daemon: Daemon) -> dict[str, Measured]:
     bench.say("looking for prompts with long answers")
-    prompts = long_prompts(ours, ALONE * ROUNDS + CLIENTS)
-    _, usage = ours.generate(1, [fresh(prompt) for prompt in prompts], 1, return_usage=True)
+    prompts = long_prompts(daemon, ALONE * ROUNDS + CLIENTS)
+    _, usage = daemon.generate(1, [fresh(prompt) for prompt in prompts], 1, return_usage=True)
     prompt_tokens = round(statistics.mean(answer["prompt_tokens"] for answer in usage))
     alone = iter([prompts[i * ALONE:(i + 1) * ALONE] for i in range(ROUNDS)])
     together = prompts[-CLIENTS:]
     samples: dict[str, list[float]] = {name: [] for name in ("steadytextd 1", "bench 1", "steadytextd 16", "bench 16")}
     for number, mine in enumerate(alone, 1):
-        samples["steadytextd 1"].append(tokens_per_second(ours, 1, mine))
-        samples["steadytextd 16"].append(tokens_per_second(ours, CLIENTS, together))
+        samples["steadytextd 1"].append(tokens_per_second(daemon, 1, mine))
+        samples["steadytextd 16"].append(tokens_per_second(daemon, CLIENTS, together))
         speeds = batched_bench(prompt_tokens)
         samples["bench 1"].append(speeds[1])
         samples["bench 16"].append(speeds[CLIENTS])
         bench.say(f"round {number}/{ROUNDS}: " + ", ".join(f"{name} {values[-1]:.4g}" for name, values in samples.items()))
-    return {f"engine_bench_{clients}": Measured(
+    gain = {"engine_clients": Measured(ratios(samples["steadytextd 16"], samples["steadytextd 1"]))}
+    return gain | {f"engine_bench_{clients}": Measured(
                 ratios(samples[f"steadytextd {clients}"], samples[f"bench {clients}"]),
                 {f"steadytextd, {clients} at once, tokens/s": samples[f"steadytextd {clients}"],
                  "llama-batched-bench, tokens/s": samples[f"bench {clients}"]})
@@ -213,9 +304,14 @@ def compare(bench: Bench, ours: Daemon) -> dict[str, Measured]:
 
 
 TOPIC = Topic(
-    f"steadytextd's tokens per second against llama-batched-bench, {THREADS} thread(s)",
+    f"steadytextd against what else serves its models, {THREADS} thread(s)",
     [Row("engine_bench_1", "steadytextd tokens/s / llama-batched-bench, batch 1", 0.95, "higher"),
      Row("engine_bench_16", "steadytextd tokens/s / llama-batched-bench, batch 16", 0.95, "higher"),
+     Row("engine_prompts", "tokens/s of prompts, 16 at once / llama-batched-bench", 0.95, "higher"),
+     Row("engine_clients", "tokens/s of 16 clients / of one", 2, "higher"),
+     Row("engine_sentences", "sentences embedded/s / the best other's", 1, "higher"),
+     Row("engine_long_texts", "texts of 400 tokens embedded/s / the best other's", 1, "higher"),
+     Row("engine_start_check", "seconds of the check at start", 3, "lower"),
      Row("engine_background", "a session's p99 beside 10,000 jobs of the queue / without", 1.5, "lower"),
      Row("engine_prefix_kept", "rows/s of steadytext_classify, prefixes kept / not", 2.5, "higher"),
      Row("engine_prefix_llama_server", "rows/s of steadytext_classify / llama-server's", 1.2, "higher")],
