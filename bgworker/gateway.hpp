@@ -8,6 +8,7 @@
 #include "bgworker/memory_watch.hpp"
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -75,7 +76,11 @@ private:
     [[nodiscard]] bool is_owned(std::uint16_t row) const;
     void clear_deserted_rows();
     void reconcile();
-    void add_entry(core::DaemonEntry &entry);
+    [[nodiscard]] const Name *fleet_of(const core::DaemonEntry &entry) const;
+    [[nodiscard]] std::vector<std::size_t> rooms_of(std::span<const core::DaemonEntry> entries) const;
+    [[nodiscard]] bool has_daemon_at(const core::DaemonEntry &entry) const;
+    void add_entry(core::DaemonEntry &entry, std::size_t room);
+    void complain_once(const std::string &complaint);
     void add_daemon(const core::DaemonEntry &entry, bool embedded);
     void apply_resolved(std::int64_t now_us);
 
@@ -95,7 +100,7 @@ private:
         std::int64_t until_us;
     };
     std::vector<Waiting> waiting_;     // for the limits of daemons (steadytext.on_limit = wait)
-    std::vector<std::string> warned_;  // about fingerprints: each once
+    std::vector<std::string> warned_;  // what was complained of once
     MemoryWatch memory_watch_;
     Configuration configuration_;
     std::string model_file_;

@@ -15,7 +15,8 @@ namespace {
 
 // Prompts leave this machine encrypted, or not at all.
 void refuse_plaintext(core::DaemonEntry &entry) {
-    const bool is_encrypted = entry.endpoint.kind == core::EndpointKind::Https || entry.server_key_file[0] != '\0';
+    const bool is_encrypted = core::is_http(entry.endpoint) ? entry.endpoint.kind == core::EndpointKind::Https
+                                                            : entry.server_key_file[0] != '\0';
     if (!entry.valid || is_encrypted || core::is_local(entry.endpoint))
         return;
     entry.valid = false;
@@ -126,8 +127,9 @@ void Gateway::reconcile() {
             hosts.emplace_back(entries[i].endpoint.host);
     }
     services_.names.want(hosts);
+    const std::vector<std::size_t> rooms = rooms_of({entries.get(), count});
     for (std::size_t i = 0; i < count; i++)
-        add_entry(entries[i]);
+        add_entry(entries[i], rooms[i]);
     if (!configuration_.embedded_endpoint.empty()) {
         core::DaemonEntry embedded{};
         embedded.valid = true;
@@ -145,17 +147,62 @@ void Gateway::reconcile() {
     clear_deserted_rows();
 }
 
-// An entry whose name leads to several addresses stands for a daemon at each; until the name is known, it is shown as
-// itself.
-void Gateway::add_entry(core::DaemonEntry &entry) {
+// The name of an entry that stands for a daemon at each of the name's addresses; nullptr: it stands for itself.
+const Name *Gateway::fleet_of(const core::DaemonEntry &entry) const {
     const bool is_fleet = entry.valid && entry.endpoint.kind == core::EndpointKind::DnsTcp;
     const Name *name = is_fleet ? services_.names.find(entry.endpoint.host) : nullptr;
-    if (name == nullptr || name->addresses.empty()) {
-        add_daemon(entry, false);
-        return;
+    return name == nullptr || name->addresses.empty() ? nullptr : name;
+}
+
+// How many rows of the table each entry may have: one for each, then equal parts of what is left for names with more
+// addresses. So no name keeps out another entry's daemons.
+std::vector<std::size_t> Gateway::rooms_of(std::span<const core::DaemonEntry> entries) const {
+    std::vector<std::size_t> rooms(entries.size(), 1);
+    std::size_t left = shmem::kMaxDaemons - entries.size() - (configuration_.embedded_endpoint.empty() ? 0 : 1);
+    for (bool any = true; any && left > 0;) {
+        any = false;
+        for (std::size_t i = 0; i < entries.size() && left > 0; i++)
+            if (const Name *name = fleet_of(entries[i]); name != nullptr && name->addresses.size() > rooms[i])
+                rooms[i]++, left--, any = true;
     }
+    return rooms;
+}
+
+bool Gateway::has_daemon_at(const core::DaemonEntry &entry) const {
+    return std::any_of(members_.begin(), members_.end(), [&](const Member &member) {
+        return !member.daemon->is_retired() && core::same_connection(member.daemon->entry(), entry);
+    });
+}
+
+// Until the name of an entry is known, the entry is shown as itself. Of more addresses than there is room for, those
+// that have a daemon already keep it.
+void Gateway::add_entry(core::DaemonEntry &entry, std::size_t room) {
+    const Name *name = fleet_of(entry);
+    if (name == nullptr)
+        return add_daemon(entry, false);
+    std::vector<core::DaemonEntry> daemons;
     for (const std::string &address : name->addresses)
-        add_daemon(at_address(entry, address), false);
+        daemons.push_back(at_address(entry, address));
+    if (daemons.size() > room) {
+        std::stable_partition(daemons.begin(), daemons.end(),
+                              [this](const core::DaemonEntry &each) { return has_daemon_at(each); });
+        daemons.resize(room);
+        complain_once("there is no room for all addresses of \"" + std::string(entry.endpoint.host) +
+                      "\": a name has its share of the places for daemons");
+    }
+    for (const core::DaemonEntry &daemon : daemons)
+        add_daemon(daemon, false);
+}
+
+// Once in the life of this gateway, or in a long time.
+void Gateway::complain_once(const std::string &complaint) {
+    if (std::find(warned_.begin(), warned_.end(), complaint) != warned_.end())
+        return;
+    constexpr std::size_t kMaxWarnings = 256;  // also of a daemon that changes each time it is asked
+    if (warned_.size() == kMaxWarnings)
+        warned_.erase(warned_.begin());
+    warned_.push_back(complaint);
+    services_.complaints.push_back(complaint);
 }
 
 void Gateway::apply_resolved(std::int64_t now_us) {
@@ -253,14 +300,8 @@ void Gateway::compare_fingerprints() {
         }
         daemon.show_disagreement(reason.c_str());
         daemon.exclude(configuration_.strict_fingerprints && !reason.empty() ? reason.c_str() : nullptr);
-        const std::string warning = std::string("daemon \"") + daemon.name() + "\" " + reason;
-        if (reason.empty() || std::find(warned_.begin(), warned_.end(), warning) != warned_.end())
-            continue;
-        constexpr std::size_t kMaxWarnings = 256;  // also for a daemon that changes each time it is asked
-        if (warned_.size() == kMaxWarnings)
-            warned_.erase(warned_.begin());
-        warned_.push_back(warning);
-        services_.complaints.push_back(warning);
+        if (!reason.empty())
+            complain_once(std::string("daemon \"") + daemon.name() + "\" " + reason);
     }
 }
 

@@ -34,6 +34,8 @@ struct Resolver::Box {
 
 namespace {
 
+constexpr std::size_t kMostAddresses = 256;  // a name server may send thousands
+
 // Appends the numeric address; an address that no daemon may have goes into `reason` instead.
 void add_address(const sockaddr &address, Resolution &resolution) {
     const bool is_ipv6 = address.sa_family == AF_INET6;
@@ -44,7 +46,8 @@ void add_address(const sockaddr &address, Resolution &resolution) {
         return;
     if (core::address_is_forbidden(static_cast<const unsigned char *>(bytes), is_ipv6 ? 16 : 4))
         resolution.reason = std::string("the name leads to ") + text + ", which is not allowed";
-    else if (std::find(resolution.addresses.begin(), resolution.addresses.end(), text) == resolution.addresses.end())
+    else if (resolution.addresses.size() < kMostAddresses &&
+             std::find(resolution.addresses.begin(), resolution.addresses.end(), text) == resolution.addresses.end())
         resolution.addresses.emplace_back(text);
 }
 

@@ -50,6 +50,18 @@ for my $fault (qw(garbage truncated nan nul bad-utf8 empty)) {
     is($cluster->sql("SELECT steadytext_embed('!fault:$fault', use_cache => false) IS NULL"), 't', "embed: $fault falls back to NULL");
 }
 
+# Counts of tokens that cannot be: budgets, limits and usage would be charged with them.
+{
+    my $told = q(SELECT coalesce(prompt_tokens, -1), coalesce(completion_tokens, -1) FROM steadytext_generate_ex('!fault:tokens=%s x', '{"use_cache": false, "max_tokens": 100}'));
+    is($cluster->sql(sprintf $told, $_), '-1|-1', "$_ tokens of a prompt of a few bytes, and of an answer of a hundred, are not believed") for qw(1000000000 9000 -1 1e300 "5");
+    is($cluster->sql(sprintf $told, 90), '90|90', 'ninety are');
+    is($cluster->sql(q(SELECT vector_dims(steadytext_embed('!fault:tokens=1000000000 x', use_cache => false)))), $cluster->sql('SHOW steadytext.embedding_dimensions'), 'nor of a text to embed');
+    $cluster->sql(q(SELECT count(*) FROM steadytext_rerank('x', ARRAY['!fault:tokens=1000000000 x', 'y'])));
+    ok($cluster->poll_until(q(SELECT sum(calls) > 6 FROM steadytext_usage), 't', 30), 'usage is written');
+    cmp_ok($cluster->sql('SELECT sum(prompt_tokens + completion_tokens) FROM steadytext_usage'), '<', 10_000, 'and has none of them');
+    is($cluster->try_sql(q(SET steadytext.on_failure = 'error'; SELECT steadytext_embed('!fault:zeros=5000 x', use_cache => false)))->{state}, '08P01', 'a vector of which nothing is left once it is cut is no embedding');
+}
+
 # A second reply, and one that comes too late, are dropped and counted.
 {
     my $late = counter('late_replies_total');

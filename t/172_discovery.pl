@@ -76,6 +76,20 @@ $cluster->start(within => [ 'env', "LD_PRELOAD=$library", "HOSTS_PRELOAD=$hosts"
     ok($cluster->poll_until(q(SELECT state FROM steadytext_daemons WHERE endpoint LIKE '%slow.test%'), 'ready', 20), 'so is the other daemon');
 }
 
+# A name of a hundred addresses leaves room for another entry's daemon, also when that moves.
+{
+    names('fleet.test' => join(' ', map { "127.0.1.$_" } 1 .. 100), 'other.test' => '127.0.0.2');
+    $cluster->append_conf("steadytext.daemons = 'dns+tcp://fleet.test:$port, dns+tcp://other.test:$port'");
+    $cluster->reload;
+    my $rows = q(SELECT count(*) FROM steadytext_daemons WHERE endpoint LIKE '%127.0.1.%');
+    ok($cluster->poll_until("SELECT ($rows) > 60", 't', 30), 'the name has the places that are left') or diag $cluster->sql($rows);
+    fleet_is('127.0.0.2', 'the other entry has its daemon');
+    names('fleet.test' => join(' ', map { "127.0.1.$_" } reverse 1 .. 100), 'other.test' => '127.0.0.3');
+    fleet_is('127.0.0.3', 'and after that has moved');
+    is($cluster->sql(q(SELECT steadytext_generate('beside a large name', use_cache => false))), 'beside a large name', 'which answers');
+    is(() = $cluster->log =~ /there is no room for all addresses of "fleet.test"/g, 1, 'the log says once that there is no room for more');
+}
+
 # An address that no daemon may have is not taken from a name server either.
 {
     names('metadata.test' => '169.254.169.254');

@@ -158,6 +158,23 @@ bool parse_option(std::string_view option, DaemonEntry &entry, Problem &problem)
         problem);
 }
 
+// An option that would do nothing is refused: who writes server_key_file beside an http:// endpoint believes that
+// prompts go encrypted.
+bool fits_kind(std::string_view option, const DaemonEntry &entry, Problem &problem) {
+    constexpr std::string_view kOfHttp[] = {"key_file",         "ca_file", "reasoning_tokens", "batch",
+                                            "max_tokens_param", "omit",    "strict",           "extra_body"};
+    const std::string_view name = option.substr(0, option.find('='));
+    const bool is_http = core::is_http(entry.endpoint);
+    if (is_http && name == "server_key_file")
+        return bad_option(option, "It encrypts tcp:// and dns+tcp://; HTTP is encrypted by https://.", problem);
+    if (name == "ca_file" && entry.endpoint.kind != EndpointKind::Https)
+        return bad_option(option, "It is for https://.", problem);
+    const bool is_of_http =
+        name.starts_with("header.") || std::find(std::begin(kOfHttp), std::end(kOfHttp), name) != std::end(kOfHttp);
+    return is_http || !is_of_http ||
+           bad_option(option, "It is for http:// and https://.", problem, name.starts_with("header."));
+}
+
 bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
     if (text.size() >= sizeof entry.text)
         return problem.set(sqlstate::kInvalidParameterValue, "an entry of steadytext.daemons is too long");
@@ -167,7 +184,7 @@ bool parse_entry(std::string_view text, DaemonEntry &entry, Problem &problem) {
         return false;
     while (!rest.empty()) {
         const std::string_view option = cut(rest, is_space);
-        if (!option.empty() && !parse_option(option, entry, problem))
+        if (!option.empty() && (!parse_option(option, entry, problem) || !fits_kind(option, entry, problem)))
             return false;
     }
     return true;

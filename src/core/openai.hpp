@@ -89,8 +89,9 @@ struct Request {
     bool is_check = false;                   // known_good_request()
     Dialect dialect;                         // the dialect that it was made in
     std::shared_ptr<const Secrets> secrets;  // the engine's
-    std::size_t texts = 0;                   // how many vectors the answer must have
-    std::vector<std::string> choices;        // the answer must be among them
+    std::int64_t most_tokens = 0;      // of a Generate: that the answer may have, with reasoning; 0: no limit was sent
+    std::size_t texts = 0;             // how many vectors the answer must have
+    std::vector<std::string> choices;  // the answer must be among them
 };
 
 // False if the message is no request of the gateway. A request that this engine cannot serve comes back as Refused.

@@ -174,7 +174,10 @@ void add_usage(JsonObject &result, const Request &request, const Engine &engine,
     result.add("engine_ms", usage.engine_ms);
     if (usage.prompt_tokens >= 0)
         result.add("prompt_tokens", usage.prompt_tokens);
-    if (usage.completion_tokens >= 0)
+    // Beyond the limit that was sent, with a few for an end that some count: not believed, as limits charge it.
+    constexpr std::int64_t kEndTokens = 16;
+    if (usage.completion_tokens >= 0 &&
+        (request.most_tokens == 0 || usage.completion_tokens <= request.most_tokens + kEndTokens))
         result.add("completion_tokens", usage.completion_tokens);
     if (!usage.reasoning.empty() && !contains_nul(usage.reasoning))
         result.add("reasoning", usage.reasoning);

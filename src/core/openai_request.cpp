@@ -150,8 +150,10 @@ void write_generate(dom::element params, const Untouched &untouched, const Engin
     add_number(body, "seed", params, "seed");
     add_number(body, "temperature", params, "temperature");
     // Reasoning counts against the limit of tokens that the model may write.
-    if (std::int64_t most; params["max_new_tokens"].get(most) == simdjson::SUCCESS)
-        body.add(request.dialect.max_tokens, std::to_string(most + engine.reasoning_tokens));
+    if (std::int64_t most; params["max_new_tokens"].get(most) == simdjson::SUCCESS) {
+        request.most_tokens = most + engine.reasoning_tokens;
+        body.add(request.dialect.max_tokens, std::to_string(request.most_tokens));
+    }
     if (const std::string_view eos = text_of(params, "eos_string"); !eos.empty() && eos != kModelsOwnEos)
         body.add("stop", array_of({std::string(eos)}));
     add_constraint(body, params, untouched.schema, engine, request);

@@ -25,13 +25,12 @@ namespace steadytext::core {
 }
 
 // Copies a unit vector into `target`: zeros fill missing dimensions; surplus dimensions are cut, and the rest is scaled
-// to length 1.
-inline void fit_unit(std::span<const float> vector, std::span<float> target) noexcept {
+// to length 1. False if the rest has no direction.
+[[nodiscard]] inline bool fit_unit(std::span<const float> vector, std::span<float> target) noexcept {
     const std::size_t common = std::min(vector.size(), target.size());
     std::copy_n(vector.begin(), common, target.begin());
     std::fill(target.begin() + static_cast<std::ptrdiff_t>(common), target.end(), 0.0F);
-    if (vector.size() > target.size())
-        (void)make_unit(target);
+    return vector.size() <= target.size() || make_unit(target);
 }
 
 }  // namespace steadytext::core

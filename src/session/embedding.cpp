@@ -130,7 +130,7 @@ public:
 
 private:
     void choose();
-    void fit(std::span<const float> vector);
+    [[nodiscard]] bool fit(std::span<const float> vector);
     // Vectors of two models have nothing in common: a call that names no model gets the default model, and no
     // other.
     [[nodiscard]] std::string_view routed_to() const {
@@ -178,11 +178,14 @@ bool EmbeddingCall::choose_again() {
     return routed_to() != before;
 }
 
-void EmbeddingCall::fit(std::span<const float> vector) {
+// False if no direction is left in the wanted dimensions.
+bool EmbeddingCall::fit(std::span<const float> vector) {
     const auto dimensions = static_cast<std::size_t>(guc::embedding_dimensions);
     auto *fitted = static_cast<float *>(palloc(dimensions * sizeof(float)));
-    core::fit_unit(vector, {fitted, dimensions});
+    if (!core::fit_unit(vector, {fitted, dimensions}))
+        return false;
     fitted_ = {fitted, dimensions};
+    return true;
 }
 
 CallResult EmbeddingCall::accept(const Answer &answer, CachedAnswer &shared) {
@@ -197,10 +200,15 @@ CallResult EmbeddingCall::accept(const Answer &answer, CachedAnswer &shared) {
     };
     if (!note_reading(answer, pg::try_guarded(problem, read), problem))
         return CallResult::Failed;
-    observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
-    note_prompt_tokens(spending.kind, spending.model, text_, usage.prompt_tokens);
+    if (!fit(vector)) {
+        problem.set(core::sqlstate::kProtocolViolation, "the first %d dimensions of the daemon's vector are zero",
+                    guc::embedding_dimensions);
+        return CallResult::Failed;
+    }
+    const int prompt_tokens = believed_prompt_tokens(usage.prompt_tokens, text_.size());
+    observe::engine(usage.engine_ms, prompt_tokens, 0);
+    note_prompt_tokens(spending.kind, spending.model, text_, prompt_tokens);
     cut_tokens_ = usage.cut_tokens;
-    fit(vector);
     shared.kind = shmem::ValueKind::Embedding;
     shared.vector = {reinterpret_cast<const char *>(vector.data()), vector.size() * sizeof(float)};
     if (!chosen_.is_known || (!usage.fingerprint.empty() && usage.fingerprint != chosen_.model.fingerprint))
@@ -218,9 +226,7 @@ bool EmbeddingCall::accept_cached(const CachedAnswer &found) {
         memcpy(vector.data(), found.vector.data(), vector.size() * sizeof(float));
         has_direction = core::make_unit(vector);
     });
-    if (has_direction)
-        fit(vector);
-    return has_direction;
+    return has_direction && fit(vector);
 }
 
 // Cutting is asked for (steadytext.embedding_overflow), but not seen otherwise.

@@ -169,6 +169,14 @@ void fall_back(const Resolved &resolved, const core::Problem &problem, Generatio
 }
 
 // Takes the daemon's reply into `generation`; false, with the problem, if it cannot be used.
+// An engine may put the form into the prompt.
+std::size_t prompt_bytes(const Resolved &resolved) {
+    std::size_t bytes = resolved.prompt.size() + resolved.form.text.size();
+    for (const std::string_view choice : resolved.form.choices)
+        bytes += choice.size();
+    return bytes;
+}
+
 bool take_reply(const Resolved &resolved, const Answer &answer, Generation &generation, core::Problem &problem) {
     core::GenerateReply reply;
     const auto read = [&](core::Problem &p) {
@@ -199,10 +207,10 @@ bool take_reply(const Resolved &resolved, const Answer &answer, Generation &gene
     generation.finish_reason = pg::copy_text(reply.finish_reason.empty() ? "stop" : reply.finish_reason);
     if (core::Problem ignored; !reply.reasoning.empty() && pg::check_encoding(reply.reasoning, ignored))
         generation.reasoning = pg::copy_text(reply.reasoning);
-    generation.prompt_tokens = reply.prompt_tokens;
-    generation.completion_tokens = reply.completion_tokens;
+    generation.prompt_tokens = believed_prompt_tokens(reply.prompt_tokens, prompt_bytes(resolved));
+    generation.completion_tokens = believed_answer_tokens(reply.completion_tokens, resolved.max_tokens, answer.daemon);
     generation.engine_ms = reply.engine_ms;
-    observe::engine(reply.engine_ms, reply.prompt_tokens, reply.completion_tokens);
+    observe::engine(reply.engine_ms, generation.prompt_tokens, generation.completion_tokens);
     return true;
 }
 

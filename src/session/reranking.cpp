@@ -1,6 +1,7 @@
 // Ranking, step by step: see reranking.hpp. Regime: pg, with C++ only inside guarded().
 #include "src/pg/compat.hpp"
 #include "src/session/reranking.hpp"
+#include "src/session/prompt_tokens.hpp"
 #include "src/core/json_text.hpp"
 #include "src/core/lexical_score.hpp"
 #include "src/core/reply.hpp"
@@ -213,7 +214,10 @@ CallResult RerankingCall::accept(const Answer &answer, CachedAnswer &shared) {
     };
     if (!note_reading(answer, pg::try_guarded(problem, read), problem))
         return CallResult::Failed;
-    observe::engine(usage.engine_ms, usage.prompt_tokens, 0);
+    std::size_t bytes = 0;  // the query stands before each document
+    for (const std::string_view document : work_.documents)
+        bytes += document.size() + work_.query.size() + work_.task.size();
+    observe::engine(usage.engine_ms, believed_prompt_tokens(usage.prompt_tokens, bytes), 0);
     keep_scores(scores_at_hand());
     if (!has_model_)
         return CallResult::Unshared;

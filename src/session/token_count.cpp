@@ -62,7 +62,13 @@ public:
         return chosen_.asked != before;
     }
     [[nodiscard]] CallResult accept(const Answer &answer, CachedAnswer &) override {
-        const auto read = [&](core::Problem &p) { return core::read_count_reply(answer.body, tokens_, p); };
+        const auto read = [&](core::Problem &p) {
+            if (!core::read_count_reply(answer.body, tokens_, p))
+                return false;
+            // A token has a byte at least.
+            return static_cast<std::size_t>(tokens_) <= text_.size() + 1 ||
+                   p.set(core::sqlstate::kProtocolViolation, "the daemon counts more tokens than the text has bytes");
+        };
         if (!note_reading(answer, pg::try_guarded(problem, read), problem))
             return CallResult::Failed;
         is_counted_ = true;

@@ -117,6 +117,19 @@ inline void nan(Work &work, std::string_view) {
     const auto start = reply.find_first_not_of('[', bracket);
     reply.replace(start, reply.find_first_of(",]", start) - start, "NaN");
 }
+// Of all counts of tokens in the reply.
+inline void tokens(Work &work, std::string_view argument) {
+    for (std::string &reply : work.replies)
+        for (const std::string_view key : {R"("prompt_tokens": )", R"("completion_tokens": )"})
+            if (const auto at = reply.find(key); at != std::string::npos)
+                reply.replace(at + key.size(), reply.find_first_of(",}", at) - at - key.size(), argument);
+}
+inline void zeros(Work &work, std::string_view count) {
+    std::string vector = "[";
+    for (long i = 0; i < number(count, 2000); i++)
+        vector += "0, ";
+    answer(work, success(work.id, vector + "1]"));
+}
 inline void deep_json(Work &work, std::string_view depth) {
     const auto levels = static_cast<std::size_t>(number(depth, 100000));
     answer(work, success(work.id, std::string(levels, '[') + std::string(levels, ']')));
@@ -167,6 +180,8 @@ inline constexpr Fault kFaults[] = {
     {"bad-utf8", "", faults::bad_utf8, "the result is not UTF-8"},
     {"smile", "", faults::smile, "each word smile of the result becomes U+1F600"},
     {"nan", "", faults::nan, "the first number of an embedding is NaN; any other result is NaN"},
+    {"tokens", "NUMBER", faults::tokens, "all counts of tokens in the reply are this number"},
+    {"zeros", "COUNT", faults::zeros, "an embedding is so many zeros (2000) and a one"},
     {"deep-json", "DEPTH", faults::deep_json, "the result is so many nested arrays (100000)"},
     {"multipart", "FRAMES", faults::multipart, "the reply comes in so many frames (100)"},
     {"empty", "", faults::empty, "the reply is a frame without a byte"},

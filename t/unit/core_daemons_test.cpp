@@ -208,6 +208,22 @@ TEST(DaemonList, RefusesUnknownAndMalformedOptions) {
     EXPECT_TRUE(check_daemon_list("", problem));
 }
 
+TEST(DaemonList, RefusesOptionsThatWouldDoNothing) {
+    for (const char *bad :
+         {"http://a:8000/v1 server_key_file=/k", "https://a/v1 server_key_file=/k", "http://127.0.0.1:1/v1 ca_file=/c",
+          "tcp://a:5555 key_file=/k", "tcp://a:5555 ca_file=/c", "ipc:///x batch=2", "dns+tcp://a:5555 strict=on",
+          "tcp://a:5555 header.X=@/k", "tcp://a:5555 reasoning_tokens=1", "tcp://a:5555 omit=seed",
+          "tcp://a:5555 extra_body=/e", "tcp://a:5555 max_tokens_param=x"}) {
+        Problem problem;
+        EXPECT_FALSE(check_daemon_list(bad, problem)) << bad;
+    }
+    for (const char *good : {"tcp://a:5555 server_key_file=/k", "dns+tcp://a:5555 server_key_file=/k",
+                             "https://a/v1 ca_file=/c key_file=/k", "http://a/v1 key_file=/k"}) {
+        Problem problem;
+        EXPECT_TRUE(check_daemon_list(good, problem)) << good;
+    }
+}
+
 TEST(DaemonList, ReadsBackWhatItWrites) {
     auto entries = std::make_unique<DaemonEntry[]>(2);
     Problem problem;

@@ -171,13 +171,15 @@ TEST(UnitVector, IsPaddedOrCutToTheWantedDimensions) {
     ASSERT_TRUE(make_unit(vector));
     EXPECT_FLOAT_EQ(vector[0], 0.6F);
     float longer[3];
-    fit_unit(vector, longer);
+    EXPECT_TRUE(fit_unit(vector, longer));
     EXPECT_EQ(longer[2], 0.0F);
     float shorter[1];
-    fit_unit(vector, shorter);
+    EXPECT_TRUE(fit_unit(vector, shorter));
     EXPECT_FLOAT_EQ(shorter[0], 1.0F) << "cut, and of length 1 again";
     std::vector<float> zeros = {0, 0};
     EXPECT_FALSE(make_unit(zeros));
+    const std::vector<float> late = {0, 0, 0, 1};
+    EXPECT_FALSE(fit_unit(late, zeros)) << "what is cut was all of it";
 }
 
 StreamMessage stream_message(std::string message, std::string &piece) {
