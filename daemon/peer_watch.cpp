@@ -18,8 +18,9 @@ constexpr std::int64_t kSpare = 1 << 20;
 
 }  // namespace
 
-PeerWatch::PeerWatch(zmq::context_t &context, zmq::socket_t &router, std::int64_t most)
-    : router_(router), most_(most), monitor_(context, zmq::socket_type::pair) {
+PeerWatch::PeerWatch(zmq::context_t &context, zmq::socket_t &router, std::int64_t most, int unread)
+    : router_(router), most_(most), most_waiting_(most * (unread + 1) + kSpare),
+      monitor_(context, zmq::socket_type::pair) {
     monitor_.set(zmq::sockopt::linger, 0);
     if (zmq_socket_monitor(router_.handle(), kMonitor, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) == 0)
         monitor_.connect(kMonitor);
@@ -89,7 +90,7 @@ void PeerWatch::look(std::int64_t now_us) {
             continue;
         all += peer.unfinished;
         const double kept = static_cast<double>(peer.unfinished) * static_cast<double>(now_us - peer.since_us + 1);
-        if (peer.unfinished > most_ + kSpare)
+        if (peer.unfinished > most_ + kSpare || peer.account.waiting() > most_waiting_)
             close(peer, "a message that does not end");
         else if (kept > most)
             keeping = &peer, most = kept;

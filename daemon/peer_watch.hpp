@@ -2,6 +2,8 @@
 //
 // A message may have as many bytes as the server takes in one, and all that have not ended together kMostOfAll, beyond which the client goes
 // that has kept most for longest (bytes times time): so empty parts, of which each costs libzmq 64 bytes, are bounded, too.
+// While others send without a pause, so that whole messages always wait, nobody can tell these from the parts of one: then a client goes
+// that keeps more than all messages may have that a client may leave unread.
 // Of Unix sockets the kernel keeps no account (src/core/read_account.hpp): there the file's permissions say who may connect.
 //
 // Owned by the server, called from its loop. Regime: pure; libzmq by its C calls.
@@ -21,8 +23,8 @@ public:
     static constexpr std::int64_t kMostOfAll = 32 << 20;
     static constexpr std::int64_t kLookUs = 200'000;
 
-    // `most`: bytes of a message.
-    PeerWatch(zmq::context_t &context, zmq::socket_t &router, std::int64_t most);
+    // `most`: bytes of a message; `unread`: messages that a client may leave unread.
+    PeerWatch(zmq::context_t &context, zmq::socket_t &router, std::int64_t most, int unread);
     PeerWatch(const PeerWatch &) = delete;
     PeerWatch &operator=(const PeerWatch &) = delete;
     ~PeerWatch();
@@ -50,7 +52,7 @@ private:
     void free_later(const Peer &peer, std::int64_t now_us);
 
     zmq::socket_t &router_;
-    std::int64_t most_;
+    std::int64_t most_, most_waiting_;
     zmq::socket_t monitor_;
     std::unordered_map<int, Peer> peers_;  // by descriptor
     std::int64_t looked_us_ = 0;

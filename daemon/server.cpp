@@ -52,8 +52,8 @@ void remove_socket_files(const std::vector<std::string> &endpoints) {
 }
 
 Server::Server(const Options &options, zmq::context_t &context)
-    : options_(options), router_(context, zmq::socket_type::router), watch_(context, router_, kMaxMessageBytes),
-      shelf_(options, outbox_) {
+    : options_(options), router_(context, zmq::socket_type::router),
+      watch_(context, router_, kMaxMessageBytes, kUnreadRequests), shelf_(options, outbox_) {
     router_.set(zmq::sockopt::maxmsgsize, kMaxMessageBytes);
     router_.set(zmq::sockopt::router_mandatory, true);
     router_.set(zmq::sockopt::sndhwm, kUnreadReplies);

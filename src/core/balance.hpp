@@ -5,7 +5,8 @@
 // Sources: smooth weighted round-robin as in nginx (commit 52327e0627f4, 2012): in each turn every candidate's current
 // weight grows by its weight; the largest wins and gives back the sum. Over any run of turns each candidate gets its
 // share, evenly spread. Weighted rendezvous hashing (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005):
-// each candidate draws a lot from its name and the key. When a candidate leaves, only its own keys move.
+// each candidate draws a lot from its name and the key. When a candidate leaves, only its own keys move. Bounded loads
+// (Mirrokni, Thorup and Zadimoghaddam 2016): a candidate with a quarter more work than its share leaves keys to the next.
 #pragma once
 
 #include "src/core/mix.hpp"
@@ -56,13 +57,25 @@ struct Candidate {
     return static_cast<double>(candidate.weight) / -std::log(lot);
 }
 
-// The index of the winner for this key; there must be at least one candidate.
+// The index of the winner for this key; there must be at least one candidate. Many requests of one key do not wait for a
+// single daemon while the others have nothing to do.
 [[nodiscard]] inline std::size_t choose_for_key(std::span<const Candidate> candidates, std::uint64_t key) noexcept {
-    std::size_t best = 0;
-    for (std::size_t i = 1; i < candidates.size(); i++)
-        if (affinity(candidates[i], key) > affinity(candidates[best], key))
+    constexpr double kMostOfShare = 1.25;
+    double work = 1, weights = 0;  // with the request itself
+    for (const Candidate &candidate : candidates) {
+        work += static_cast<double>(candidate.outstanding);
+        weights += static_cast<double>(candidate.weight);
+    }
+    const auto has_room = [&](const Candidate &candidate) {
+        const double share = work * static_cast<double>(candidate.weight) / weights;
+        return static_cast<double>(candidate.outstanding) < std::ceil(kMostOfShare * share);
+    };
+    std::size_t best = candidates.size();
+    for (std::size_t i = 0; i < candidates.size(); i++)
+        if (has_room(candidates[i]) &&
+            (best == candidates.size() || affinity(candidates[i], key) > affinity(candidates[best], key)))
             best = i;
-    return best;
+    return best;  // all shares together are all the work, so one has room
 }
 
 }  // namespace steadytext::core

@@ -364,6 +364,25 @@ TEST(Affinity, GivesAKeyToOneDaemonByWeightAndMovesOnlyTheKeysOfOneThatGoes) {
         EXPECT_NEAR(turns[i], kKeys * static_cast<double>(all[i].weight) / 8, kKeys / 100) << i;
 }
 
+TEST(Affinity, LeavesWhatIsBeyondAQuarterMoreThanItsShareToTheNext) {
+    std::vector<Candidate> all = {{nullptr, 1, 0, stable_hash("tcp://a:5555")},
+                                  {nullptr, 1, 0, stable_hash("tcp://b:5555")},
+                                  {nullptr, 2, 0, stable_hash("tcp://c:5555")}};
+    const std::uint64_t key = stable_hash("one instruction");
+    const std::size_t first = choose_for_key(all, key);
+    constexpr std::size_t kRequests = 400;
+    for (std::size_t i = 0; i < kRequests; i++)
+        all[choose_for_key(all, key)].outstanding++;
+    for (const Candidate &each : all)
+        EXPECT_LE(static_cast<double>(each.outstanding), 1.25 * kRequests * static_cast<double>(each.weight) / 4 + 1);
+    EXPECT_GE(static_cast<double>(all[first].outstanding),
+              1.25 * kRequests * static_cast<double>(all[first].weight) / 4 - 1)
+        << "its own daemon has the most that it may";
+    for (Candidate &each : all)
+        each.outstanding = 0;
+    EXPECT_EQ(choose_for_key(all, key), first) << "one at a time all are its own daemon's";
+}
+
 constexpr BreakerSettings kSettings{3, 1000};
 
 TEST(Breaker, OpensAfterThresholdAndOnlyForFailuresInARow) {
