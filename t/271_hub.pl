@@ -137,7 +137,7 @@ $primary->sql(q(SELECT steadytext_hub_disallow('node', 'other')));
 $refused = $view->($one, 'refused');
 $generate->($one, 'for this node no more', 'other');
 ok($one->poll_until("SELECT refused > $refused FROM pg_stat_steadytext_hub", 't'), 'and then no more');
-like($primary->sql(q(SELECT role_name, taken > 5 AND refused > 0 FROM steadytext_hub_nodes ORDER BY taken DESC LIMIT 1)), qr/^node\|t$/, 'the hub knows its nodes');
+like($primary->sql(q(SELECT DISTINCT role_name, bool_or(taken > 5 AND refused > 0) OVER () FROM steadytext_hub_nodes WHERE role_name = 'node')), qr/^node\|t$/, 'the hub knows its nodes');
 
 # Node, granted role and forger call by hand.
 my $put = sub { my ($user, $arguments, $where) = @_; return ($where // $primary)->try_sql("SELECT taken, refused FROM _steadytext.hub_put($arguments)", user => $user) };

@@ -7,7 +7,7 @@ use SteadyText::Cluster;
 use Test::More;
 use Time::HiRes qw(time);
 
-my @conf = ("steadytext.on_failure = 'error'", 'steadytext.read_ahead = off', 'max_connections = 120', 'steadytext.request_timeout = 120s',
+my @conf = ("steadytext.on_failure = 'error'", 'steadytext.read_ahead = off', 'max_connections = 120', 'steadytext.request_timeout = 600s',
     "steadytext.hub_lookup_timeout = '5s'");
 my $hub = SteadyText::Cluster->new(conf => \@conf);
 $hub->sql(q(CREATE ROLE node LOGIN; CREATE ROLE asker LOGIN; SELECT steadytext_hub_allow('node', 'asker', true)));

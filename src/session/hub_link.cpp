@@ -36,9 +36,8 @@ using shmem::Standing;
 
 namespace {
 
-constexpr std::int64_t kAskAgainUs = 50'000;         // while another node computes
-constexpr std::int64_t kLongestWaitUs = 15'000'000;  // for its answer; then the call asks a daemon itself
-constexpr std::int64_t kPatienceUs = 2'000'000;      // for a later word of the hub, which has answered before
+constexpr std::int64_t kAskAgainUs = 50'000;     // while another node computes
+constexpr std::int64_t kPatienceUs = 2'000'000;  // for a later word of the hub, which has answered before
 constexpr core::BreakerSettings kBreaker{3, 1'000'000};
 
 // Whether the table _steadytext.hub_link has a row.
@@ -185,7 +184,7 @@ HubAsk::Outcome HubAsk::advance_on_hub(const CacheQuery &query, std::int64_t dea
     has_lease_ = verdict == shmem::HubLeases::Verdict::Mine;
     link->led.fetch_add(has_lease_ ? 1 : 0, std::memory_order_relaxed);
     if (wait_until_us_ == 0) {
-        wait_until_us_ = now_us + std::min((deadline_us - now_us) / 2, kLongestWaitUs);
+        wait_until_us_ = now_us + (deadline_us - now_us) / 2;  // then the call asks a daemon itself
         link->waited.fetch_add(verdict == shmem::HubLeases::Verdict::Others ? 1 : 0, std::memory_order_relaxed);
     }
     if (verdict != shmem::HubLeases::Verdict::Others || now_us >= wait_until_us_)
@@ -229,7 +228,7 @@ HubAsk::Outcome HubAsk::advance(const CacheQuery &query, std::int64_t deadline_u
     case HubAsks::State::Wait:
         if (!std::exchange(has_waited_, true)) {
             link->waited.fetch_add(1, std::memory_order_relaxed);
-            wait_until_us_ = now_us + std::min((deadline_us - now_us) / 2, kLongestWaitUs);
+            wait_until_us_ = now_us + (deadline_us - now_us) / 2;  // then the call asks a daemon itself
         }
         if (now_us >= wait_until_us_)
             break;
