@@ -207,8 +207,8 @@ my ($light, $middle, $heavy) = @daemons{qw(light middle heavy)};
     $cluster->sql(sprintf q(ALTER SYSTEM RESET steadytext.fingerprint_policy; ALTER SYSTEM SET steadytext.daemons = '%s'; SELECT pg_reload_conf()),
         join ', ', map { $_->{endpoint} } $light, $heavy);
     $follows->($light, 'healthy', 'a daemon that serves is in the table');
-    is($cluster->sql(q(SELECT version <> '' AND 'echo' = ANY (models_loaded) AND active_connections = 1 AND last_heartbeat <= now()
-        FROM steadytext_daemon_health WHERE daemon_id = 'default')), 't', 'with what it told');
+    ok($cluster->poll_until(q(SELECT version <> '' AND 'echo' = ANY (models_loaded) AND active_connections = 1 AND last_heartbeat <= now()
+        FROM steadytext_daemon_health WHERE daemon_id = 'default'), 't'), 'with what it told');
     my $reader = $cluster->session;
     my $began  = $reader->ask('BEGIN; SELECT now();');
     $cluster->sql(q(SELECT count(steadytext_generate('asked later ' || i, use_cache => false)) FROM generate_series(1, 20) i));
