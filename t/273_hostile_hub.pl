@@ -1,10 +1,8 @@
 # A node that floods its hub, and a hub that lies to its node: each keeps the other from nothing but its own part. t/271 has what a node may not bring.
 use strict;
 use warnings;
-use IO::Select;
-use IO::Socket::INET;
-use POSIX ();
 use SteadyText::Cluster;
+use SteadyText::LyingHub;
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -59,39 +57,10 @@ like($primary->sql(q(SELECT string_agg(node, ',') FROM steadytext_hub_nodes)), q
 
 # ---- a hub that lies -----------------------------------------------------------------------------------------------------------------------
 
-# Logs everybody in and answers the first statement as $mode says: without end, until the other side closes.
-my $message = sub { my ($type, $body) = @_; return $type . pack('N', 4 + length $body) . $body };
-my $liar    = sub {
-    my ($listener, $mode) = @_;
-    local $SIG{PIPE} = 'IGNORE';
-    my $until = time + 120;
-    while (time < $until) {
-        my $client = $listener->accept or next;
-        sysread $client, my $start, 65536;
-        (syswrite $client, 'N'), sysread $client, $start, 65536 if unpack('x4N', $start) == 80877103;    # no TLS
-        my %settings = (server_version => '15.0', client_encoding => 'UTF8', in_hot_standby => 'off', default_transaction_read_only => 'off');
-        syswrite $client, $message->('R', pack 'N', 0) . join('', map { $message->('S', "$_\0$settings{$_}\0") } sort keys %settings) . $message->('K', pack 'NN', 1, 2) . $message->('Z', 'I');
-        my $columns = $message->('T', pack('n', 2) . join '', map { pack 'Z*NnNnNn', $_, 0, 0, 23, 4, 0xffffffff, 0 } qw(taken refused));
-        my %says = (
-            unasked => [ 'N' . pack('N', 1 << 30), 'x' x 65536 ],
-            rows    => [ $message->('1', '') . $message->('2', '') . $columns, $message->('D', pack('nN/a*N/a*', 2, '1' x 4000, '0')) x 16 ],
-            row     => [ $message->('1', '') . $message->('2', '') . $columns . 'D' . pack('N', 1 << 30), 'x' x 65536 ],
-            state   => [ $message->('E', "SERROR\0C00000\0Mno error\0\0") . $message->('Z', 'I') ],
-        );
-        my ($first, $then) = @{ $says{$mode} };
-        sysread $client, my $asked, 65536 unless $mode eq 'unasked';
-        syswrite $client, $first or next;
-        if (defined $then) { 1 while time < $until && syswrite $client, $then }
-        else               { sysread $client, $asked, 65536 }
-        close $client;
-    }
-};
 my $megabytes = sub { my $kilobytes = $standby->memory($_[0], 'RssAnon'); return ($kilobytes // 0) / 1024 };
-for my $mode (qw(unasked rows row state)) {
-    my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1', LocalPort => 0, ReuseAddr => 1) or die "listen: $!";
-    my $child    = fork // die "fork: $!";
-    if ($child == 0) { $liar->($listener, $mode); POSIX::_exit(0) }
-    $standby->append_conf("steadytext.hub_conninfo = 'host=127.0.0.1 port=${\ $listener->sockport} user=node'");
+for my $mode (@SteadyText::LyingHub::MODES) {
+    my $liar = SteadyText::LyingHub->new($mode);
+    $standby->append_conf("steadytext.hub_conninfo = '${\ $liar->conninfo}'");
     $standby->reload;
     my ($most, $calls, $right) = (0, 0, 0);
     my $state = $mode eq 'state' ? '08006' : '08P01';
@@ -108,8 +77,7 @@ for my $mode (qw(unasked rows row state)) {
     $standby->append_conf("steadytext.hub_conninfo = '$hub'");
     $standby->reload;
     ok($there->($primary, "$mode 1"), "$mode: the right hub gets all");
-    kill 'KILL', $child;
-    waitpid $child, 0;
+    $liar->stop;
 }
 my $began = time;
 ok($standby->stop, 'the standby stops');
