@@ -436,11 +436,11 @@ struct Owner {
 
 constexpr auto kOwners = [] {
     std::array<Owner, std::size(rules::kSignatures)> owners;
+    Owner *next = owners.data();
     const Parameter *first = kArguments.data();
-    for (std::size_t i = 0; i < owners.size(); i++) {
-        const Signature &signature = rules::kSignatures[i];
-        owners[i] = {signature.function, first, arguments_in(signature).size()};
-        first += owners[i].count;
+    for (const Signature &signature : rules::kSignatures) {
+        *next = {signature.function, first, arguments_in(signature).size()};
+        first += next++->count;
     }
     std::ranges::sort(owners, {}, &Owner::name);
     return owners;
