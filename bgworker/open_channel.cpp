@@ -9,8 +9,6 @@ namespace steadytext::gateway {
 
 namespace {
 
-constexpr int kLingerMs = 1000;  // a retired connection may still deliver messages it was given
-
 // Given a name, libzmq would look it up in the thread that serves all connections.
 std::string numeric_endpoint(const core::Endpoint &endpoint, const std::string &address) {
     if (endpoint.kind == core::EndpointKind::Ipc)
@@ -21,7 +19,7 @@ std::string numeric_endpoint(const core::Endpoint &endpoint, const std::string &
 
 std::unique_ptr<Channel> open_zmq(const Services &services, const core::DaemonEntry &entry, const std::string &address,
                                   std::string &reason) {
-    ZmqSettings settings{numeric_endpoint(entry.endpoint, address), services.settings.max_message_bytes, kLingerMs, {}};
+    ZmqSettings settings{numeric_endpoint(entry.endpoint, address), services.settings.max_message_bytes, {}};
     core::Problem problem;
     if (entry.server_key_file[0] != '\0' &&
         !core::read_key_file(entry.server_key_file, core::KeyKind::Public, settings.server_key, problem)) {

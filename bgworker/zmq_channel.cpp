@@ -22,8 +22,11 @@ constexpr int kMostParts = 1000;         // of a message: an answer has two
 
 // Values for reliability. The defaults would queue into unfinished connections (IMMEDIATE), never back off
 // (RECONNECT_IVL_MAX), never notice a dead peer (HEARTBEAT_*: within the sum of interval and timeout, here less than
-// four seconds) and accept messages of any size (MAXMSGSIZE). RCVHWM counts messages, each of which
-// may be of any size allowed: what is beyond waits in the kernel and at the daemon.
+// four seconds) and accept messages of any size (MAXMSGSIZE).
+//
+// RCVHWM and LINGER are off because libzmq ends the process if it has stopped reading a connection and the connection then ends or is pinged
+// (libzmq#3937, libzmq#4364): it stops at the mark, and while a closed socket lingers. What a peer sends beyond what it was asked for is
+// counted where it is read (Daemon::charge_unasked). A closed socket still sends what the kernel takes at once.
 struct Option {
     int name;
     int value;
@@ -39,7 +42,8 @@ constexpr Option kOptions[] = {
     {ZMQ_CONNECT_TIMEOUT, 1000},
     {ZMQ_TCP_KEEPALIVE, 1},
     {ZMQ_SNDHWM, 8192},
-    {ZMQ_RCVHWM, 32},
+    {ZMQ_RCVHWM, 0},
+    {ZMQ_LINGER, 0},
     {ZMQ_IPV6, 1},
 };
 
@@ -101,7 +105,6 @@ std::unique_ptr<ZmqChannel> ZmqChannel::open(void *context, const ZmqSettings &s
     }
     for (const Option &option : kOptions)
         zmq_setsockopt(channel->socket_, option.name, &option.value, sizeof option.value);
-    zmq_setsockopt(channel->socket_, ZMQ_LINGER, &settings.linger_ms, sizeof settings.linger_ms);
     zmq_setsockopt(channel->socket_, ZMQ_MAXMSGSIZE, &settings.max_message_bytes, sizeof settings.max_message_bytes);
     if (!name_itself(channel->socket_)) {
         reason = "could not make a name for the connection";

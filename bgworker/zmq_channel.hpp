@@ -19,8 +19,7 @@ namespace steadytext::gateway {
 struct ZmqSettings {
     std::string endpoint;
     std::int64_t max_message_bytes;  // a larger message makes libzmq drop the connection
-    int linger_ms;
-    std::string server_key;  // CURVE: the daemon's public key in Z85; empty: no encryption
+    std::string server_key;          // CURVE: the daemon's public key in Z85; empty: no encryption
 };
 
 class ZmqChannel final : public Channel {

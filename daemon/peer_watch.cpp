@@ -4,8 +4,11 @@
 #include <malloc.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
 #include <utility>
+#include <vector>
 
 #include "daemon/log.hpp"
 
@@ -18,9 +21,8 @@ constexpr std::int64_t kSpare = 1 << 20;
 
 }  // namespace
 
-PeerWatch::PeerWatch(zmq::context_t &context, zmq::socket_t &router, std::int64_t most, int unread)
-    : router_(router), most_(most), most_waiting_(most * (unread + 1) + kSpare),
-      monitor_(context, zmq::socket_type::pair) {
+PeerWatch::PeerWatch(zmq::context_t &context, zmq::socket_t &router, std::int64_t most, std::int64_t most_waiting)
+    : router_(router), most_(most), most_waiting_(most_waiting), monitor_(context, zmq::socket_type::pair) {
     monitor_.set(zmq::sockopt::linger, 0);
     if (zmq_socket_monitor(router_.handle(), kMonitor, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) == 0)
         monitor_.connect(kMonitor);
@@ -40,6 +42,7 @@ void PeerWatch::note_part(zmq::message_t &part) {
 }
 
 void PeerWatch::note_drained() {
+    left_ = 0;
     for (auto &[fd, peer] : peers_)
         peer.account.drained();
 }
@@ -72,9 +75,6 @@ void PeerWatch::look(std::int64_t now_us) {
         malloc_trim(0);
         trim_us_ = 0;
     }
-    std::int64_t all = 0;
-    double most = 0;
-    Peer *keeping = nullptr;
     for (auto next = peers_.begin(); next != peers_.end();) {
         Peer &peer = next->second;
         const std::optional<std::int64_t> unfinished = peer.account.unfinished(now_us);
@@ -86,11 +86,21 @@ void PeerWatch::look(std::int64_t now_us) {
         next++;
         if (std::exchange(peer.unfinished, unfinished.value_or(0)) == 0)
             peer.since_us = now_us;
+    }
+    close_unfinished(now_us);
+    close_flooding();
+}
+
+void PeerWatch::close_unfinished(std::int64_t now_us) {
+    std::int64_t all = 0;
+    double most = 0;
+    Peer *keeping = nullptr;
+    for (auto &[fd, peer] : peers_) {
         if (peer.is_closed)
             continue;
         all += peer.unfinished;
         const double kept = static_cast<double>(peer.unfinished) * static_cast<double>(now_us - peer.since_us + 1);
-        if (peer.unfinished > most_ + kSpare || peer.account.waiting() > most_waiting_)
+        if (peer.unfinished > most_ + kSpare)
             close(peer, "a message that does not end");
         else if (kept > most)
             keeping = &peer, most = kept;
@@ -99,9 +109,27 @@ void PeerWatch::look(std::int64_t now_us) {
         close(*keeping, "a message that does not end, beside others");
 }
 
+// Whole messages of a connection that is closed stay until they are read.
+void PeerWatch::close_flooding() {
+    std::int64_t all = left_;
+    std::vector<Peer *> flooding;
+    for (auto &[fd, peer] : peers_) {
+        all += peer.is_closed ? 0 : peer.account.waiting();
+        if (!peer.is_closed && peer.account.waiting() > most_ + kSpare)
+            flooding.push_back(&peer);
+    }
+    std::ranges::sort(flooding, std::greater{}, [](const Peer *peer) { return peer->account.waiting(); });
+    for (Peer *peer : flooding) {
+        if (peer->account.waiting() <= most_waiting_ && all <= 2 * most_waiting_)
+            break;
+        left_ += peer->account.waiting();
+        close(*peer, "more than is read");
+    }
+}
+
 // libzmq frees it in small pieces, within a second or two.
 void PeerWatch::free_later(const Peer &peer, std::int64_t now_us) {
-    if (peer.unfinished > kSpare)
+    if (peer.account.waiting() > kSpare)
         trim_us_ = now_us + 2'000'000;
 }
 

@@ -1,9 +1,12 @@
-// Closes the connection of a client over TCP that sends parts of a message and not the last: libzmq would keep them all.
+// Closes the connection of a client over TCP that sends parts of a message and not the last, or more messages than the server reads: libzmq
+// would keep them all. libzmq's own limit (ZMQ_RCVHWM) is off: a connection that it has stopped, and that then ends or is pinged, ends the
+// process (libzmq#3937, libzmq#4364).
 //
 // A message may have as many bytes as the server takes in one, and all that have not ended together kMostOfAll, beyond which the client goes
 // that has kept most for longest (bytes times time): so empty parts, of which each costs libzmq 64 bytes, are bounded, too.
 // While others send without a pause, so that whole messages always wait, nobody can tell these from the parts of one: then a client goes
-// that keeps more than all messages may have that a client may leave unread.
+// that keeps more than a client may leave unread. All clients together may leave twice as much unread as one;
+// beyond that each goes that has left more than a message.
 // Of Unix sockets the kernel keeps no account (src/core/read_account.hpp): there the file's permissions say who may connect.
 //
 // Owned by the server, called from its loop. Regime: pure; libzmq by its C calls.
@@ -23,8 +26,8 @@ public:
     static constexpr std::int64_t kMostOfAll = 32 << 20;
     static constexpr std::int64_t kLookUs = 200'000;
 
-    // `most`: bytes of a message; `unread`: messages that a client may leave unread.
-    PeerWatch(zmq::context_t &context, zmq::socket_t &router, std::int64_t most, int unread);
+    // Bytes: of a message, and of all that have come from a client and were not read.
+    PeerWatch(zmq::context_t &context, zmq::socket_t &router, std::int64_t most, std::int64_t most_waiting);
     PeerWatch(const PeerWatch &) = delete;
     PeerWatch &operator=(const PeerWatch &) = delete;
     ~PeerWatch();
@@ -48,11 +51,14 @@ private:
         bool is_closed = false;     // here; libzmq has yet to notice
     };
     void take_events(std::int64_t now_us);
-    static void close(Peer &peer, const char *why);
+    void close_unfinished(std::int64_t now_us);
+    void close_flooding();
+    void close(Peer &peer, const char *why);
     void free_later(const Peer &peer, std::int64_t now_us);
 
     zmq::socket_t &router_;
     std::int64_t most_, most_waiting_;
+    std::int64_t left_ = 0;  // bytes of clients whose connections were closed, not read yet
     zmq::socket_t monitor_;
     std::unordered_map<int, Peer> peers_;  // by descriptor
     std::int64_t looked_us_ = 0;

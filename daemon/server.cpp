@@ -22,9 +22,9 @@ using std::chrono::milliseconds;
 
 constexpr std::int64_t kMaxMessageBytes = 16 << 20;
 constexpr int kUnreadReplies = 10000;  // replies that a peer may leave unread before further replies are dropped
-constexpr int kUnreadRequests = 32;    // of a peer: each may be long, and what is beyond waits in the kernel
-constexpr int kReadAtOnce = 256;       // messages read before the server looks at outcomes and deadlines
-constexpr std::size_t kBytesAtOnce = 1 << 20;  // and their bytes, as reading a long message takes time
+constexpr std::int64_t kUnreadBytes = 512 << 20;  // that have come from a peer
+constexpr int kReadAtOnce = 256;                  // messages read before the server looks at outcomes and deadlines
+constexpr std::size_t kBytesAtOnce = 1 << 20;     // and their bytes, as reading a long message takes time
 constexpr auto kAckPatience = std::chrono::seconds(30);
 constexpr std::size_t kQuotedBytes = 200;
 constexpr std::string_view kIpc = "ipc://";
@@ -53,16 +53,16 @@ void remove_socket_files(const std::vector<std::string> &endpoints) {
 
 Server::Server(const Options &options, zmq::context_t &context)
     : options_(options), router_(context, zmq::socket_type::router),
-      watch_(context, router_, kMaxMessageBytes, kUnreadRequests), shelf_(options, outbox_) {
+      watch_(context, router_, kMaxMessageBytes, kUnreadBytes), shelf_(options, outbox_) {
     router_.set(zmq::sockopt::maxmsgsize, kMaxMessageBytes);
     router_.set(zmq::sockopt::router_mandatory, true);
     router_.set(zmq::sockopt::sndhwm, kUnreadReplies);
-    router_.set(zmq::sockopt::rcvhwm, kUnreadRequests);
+    router_.set(zmq::sockopt::rcvhwm, 0);  // see peer_watch.hpp
     router_.set(zmq::sockopt::heartbeat_ivl, 2000);
     router_.set(zmq::sockopt::heartbeat_timeout, 10000);
     router_.set(zmq::sockopt::heartbeat_ttl, 10000);
     router_.set(zmq::sockopt::handshake_ivl, 2000);
-    router_.set(zmq::sockopt::linger, 100);
+    router_.set(zmq::sockopt::linger, 0);  // what the kernel takes at once is sent
 }
 
 Server::~Server() { remove_socket_files(bound_); }

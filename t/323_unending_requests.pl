@@ -1,5 +1,5 @@
-# Clients of steadytextd over TCP that send parts of a message and never the last, with many bytes or with none: their connections are closed, the daemon's memory
-# stays bounded, and others are served, one that sends a long request slowly too.
+# Clients of steadytextd over TCP that send parts of a message and never the last, with many bytes or with none, or more messages than are read: their connections
+# are closed, the daemon's memory stays bounded, and others are served, one that sends a long request slowly too.
 use strict;
 use warnings;
 use IO::Socket::INET;
@@ -77,6 +77,32 @@ close $_ for @hoarders;
 $until = time + 30;
 select undef, undef, undef, 0.1 while own_megabytes() > $before + 200 && time < $until;
 cmp_ok(own_megabytes() - $before, '<=', 200, 'what they had kept is free once they are gone');
+
+# Whole messages, from more clients than may fill their shares together: a client may leave some 530 MB unread, all of them twice as much.
+my @floods = map {
+    my $child = fork() // die "fork: $!";
+    if (!$child) {
+        local $SIG{PIPE} = 'IGNORE';
+        my $socket  = client();
+        my $message = frame('', 1) . frame('z' x (15 * $megabyte));
+        for (1 .. 100) { SteadyText::Zmtp::send_all($socket, $message) or last }
+        POSIX::_exit(0);
+    }
+    $child;
+} 1 .. 6;
+$largest = 0;
+my $flooding = @floods;
+$until = time + $patience;
+while ($flooding && time < $until) {
+    $flooding = grep { waitpid($_, POSIX::WNOHANG()) == 0 } @floods;
+    $largest = own_megabytes() if own_megabytes() > $largest;
+    select undef, undef, undef, 0.05;
+}
+kill KILL => @floods if $flooding;
+cmp_ok($largest - $before, '<', 1700, sprintf 'six clients that send without a pause: the daemon had %d MB at most', $largest);
+my $last = client();
+ping($last, 'fourth');
+ok(is_answered($last, 'fourth'), 'and others are served');
 
 $in = '';
 $daemon->kill_kill;
