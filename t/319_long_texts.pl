@@ -1,5 +1,5 @@
 # Texts of a megabyte, of which tokens are made for a second: other texts to embed and to count are not delayed by them at steadytextd, and have
-# the vectors that they have alone. No test looks at the clock: it is counted how many long texts were answered before the short texts.
+# the vectors that they have alone. No test looks at the clock: it is counted how many long texts were answered while the first short text waited: in line behind them it would be all.
 use strict;
 use warnings;
 use File::Temp qw(tempdir);
@@ -10,7 +10,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $patience = 600;  # seconds; the machine may be busy
-my ($long, $short) = (16, 20);
+my ($long, $short) = (32, 20);
 my $folder   = tempdir(CLEANUP => 1);
 my $json     = JSON::PP->new->utf8->canonical->allow_nonref;
 my $endpoint = "ipc://$folder/daemon";
@@ -49,10 +49,11 @@ for my $what (sort keys %ask) {
     my @alone = map { answer($ask, $_) } @texts;
     my $other = send_long($ask);
     my $before = arrived();
-    my @beside = map { answer($ask, $_) } @texts;
+    my @beside = answer($ask, $texts[0]);
     my $meanwhile = arrived() - $before;
+    push @beside, map { answer($ask, $_) } @texts[ 1 .. $#texts ];
     is_deeply \@beside, \@alone, "$what: beside long texts $short short ones have the answers that they have alone";
-    cmp_ok $meanwhile, '<=', ($long - $before) / 2, "  and do not wait for them: of $long $before were answered before, $meanwhile meanwhile";
+    cmp_ok $meanwhile, '<=', ($long - $before) / 2, "  and the first does not wait for them: of $long $before were answered before, $meanwhile meanwhile";
     finish $other;
     open my $file, '<', "$folder/replies" or die $!;
     my @replies = map { $json->decode($_) } <$file>;
