@@ -16,7 +16,7 @@ BUILD = build
 
 # What uses libpq is a library of its own, which only the hub worker loads: in the postmaster the walreceiver would get the libpq found here.
 HUB = pg_steadytext_hub.so
-HUB_SOURCES = bgworker/hub_connection.cpp bgworker/node_connection.cpp
+HUB_SOURCES = bgworker/hub_connection.cpp
 HUB_OBJS = $(HUB_SOURCES:%.cpp=$(BUILD)/obj/%.o)
 SOURCES := $(filter-out $(HUB_SOURCES),$(wildcard src/*.cpp src/core/*.cpp src/core/constraint/*.cpp src/core/jinja/*.cpp src/pg/*.cpp src/session/*.cpp src/queue/*.cpp src/functions/*.cpp src/planner/*.cpp bgworker/*.cpp shmem/*.cpp))
 OBJS = $(SOURCES:%.cpp=$(BUILD)/obj/%.o)

@@ -8,8 +8,6 @@
 #include "src/pg/boundary.hpp"
 
 extern "C" {
-#include "catalog/pg_type.h"
-#include "libpq/pqformat.h"
 #include "utils/memutils.h"
 }
 
@@ -23,11 +21,7 @@ namespace {
 
 using core::CacheRecord;
 
-constexpr int kBatchBytes = 2 * 1024 * 1024;     // no more is added beyond this
-constexpr std::uint32_t kHitsAtOnce = 640;       // with the most of the others: what a hub takes at once
-constexpr std::uint32_t kLooksAtOnce = 100'000;  // at records that turn out to be stale
-// Dimensions, whether there are nulls, type of the elements, length, lower bound.
-constexpr int kArrayHeader = 20;
+constexpr std::uint32_t kHitsAtOnce = 640;  // with the most of the others: what a hub takes at once
 
 bool hits_are_due(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &due_us) {
     if (row.hits() == row.hits_refreshed.load())
@@ -50,16 +44,7 @@ bool has_news(const shmem::DatabaseRow &row, std::int64_t now_us, std::int64_t &
 
 void HubBatch::begin(shmem::DatabaseRow *row) {
     row_ = row;
-    MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-    initStringInfo(&array_);
-    MemoryContextSwitchTo(caller);
-}
-
-void HubBatch::add(char kind, const char *bytes, std::size_t size) {
-    pq_sendint32(&array_, static_cast<std::uint32_t>(size + 1));
-    pq_sendbyte(&array_, static_cast<std::uint8_t>(kind));
-    appendBinaryStringInfo(&array_, bytes, static_cast<int>(size));
-    count_++;
+    records_.begin();
 }
 
 // False: it is nothing for the hub, or of before a clear.
@@ -73,7 +58,7 @@ bool HubBatch::add_cache_record(std::uint32_t index, std::uint64_t epoch) {
     const bool is_for_hub = writes.copy_out(index, bytes) && core::decode({bytes, size}, record) &&
                             record.numbers.kind != CacheRecord::Kind::Rekey;
     if (is_for_hub)
-        add('C', bytes, size);
+        records_.add('C', bytes, size);
     pfree(bytes);
     return is_for_hub;
 }
@@ -81,7 +66,8 @@ bool HubBatch::add_cache_record(std::uint32_t index, std::uint64_t epoch) {
 void HubBatch::take_cache_records(std::uint64_t epoch) {
     shmem::CacheWrites &writes = *shmem::segment().cache_writes;
     std::uint32_t index = 0;
-    for (std::uint32_t looks = 0; looks < kLooksAtOnce && taken_.count < TakenWrites::kMost && array_.len < kBatchBytes;
+    for (std::uint32_t looks = 0;
+         looks < HubRecords::kLooksAtOnce && taken_.count < TakenWrites::kMost && !records_.is_full();
          looks++, index++) {
         if (!writes.take(MyDatabaseId, index))
             break;
@@ -129,7 +115,7 @@ void HubBatch::take_hits(std::int64_t now_us) {
             core::encode(hit, *bytes);
             return true;
         });
-        add('C', bytes->data(), bytes->size());
+        records_.add('C', bytes->data(), bytes->size());
     }
 }
 
@@ -138,49 +124,39 @@ void HubBatch::take_audit() {
     for (std::uint32_t index = 0; audit_sent_ < kAuditAtOnce; index++) {
         if ((index = ring.find(MyDatabaseId, index)) == shmem::AuditRing::kNone)
             return;
-        add('A', reinterpret_cast<const char *>(&ring[index]), sizeof(shmem::AuditRecord));
+        records_.add('A', reinterpret_cast<const char *>(&ring[index]), sizeof(shmem::AuditRecord));
         audit_[audit_sent_++] = index;
     }
 }
 
 bool HubBatch::fill(std::int64_t now_us) {
-    resetStringInfo(&array_);
-    appendStringInfoSpaces(&array_, kArrayHeader);
-    count_ = taken_.count = hits_sent_ = usage_sent_ = audit_sent_ = 0;
+    taken_.count = hits_sent_ = usage_sent_ = audit_sent_ = 0;
     // The number of clears first, then the epoch: src/session/cache_clears.cpp raises the epoch before it writes the
     // number down, so a record of this epoch is never sent with a number that its session did not know.
-    clears_ = row_->clears_heard.load(std::memory_order_acquire);
+    const std::int64_t clears = row_->clears_heard.load(std::memory_order_acquire);
+    records_.clear(clears);
     const std::uint64_t epoch = shmem::segment().cache_epochs->of(MyDatabaseId);
     take_audit();
     if (usage_is_due(*row_, now_us) && take_usage(*row_)) {
         const std::span<const shmem::Usage::Entry> entries = taken_usage();
         for (const shmem::Usage::Entry &each : entries)
-            add('U', reinterpret_cast<const char *>(&each), sizeof each);
+            records_.add('U', reinterpret_cast<const char *>(&each), sizeof each);
         usage_sent_ = static_cast<std::uint32_t>(entries.size());
     }
-    if (clears_ >= 0) {
+    if (clears >= 0) {
         take_hits(now_us);
         take_cache_records(epoch);
     }
-    if (count_ == 0)
+    if (is_empty())
         return false;
-    StringInfoData header;
-    initStringInfo(&header);
-    pq_sendint32(&header, 1);
-    pq_sendint32(&header, 0);
-    pq_sendint32(&header, BYTEAOID);
-    pq_sendint32(&header, count_);
-    pq_sendint32(&header, 1);
-    memcpy(array_.data, header.data, kArrayHeader);
-    pfree(header.data);
-    number_ = static_cast<std::int64_t>(shmem::segment().header->hub_batches.fetch_add(1) + 1);
+    records_.finish();
     return true;
 }
 
-void HubBatch::settle(std::uint32_t done, std::uint32_t refused) {
+void HubBatch::settle(const HubTaken &answer) {
     const shmem::Segment &segment = shmem::segment();
-    done = std::min(done, count_);
-    refused = std::min(refused, done);
+    std::uint32_t done = std::min(answer.taken, records_.count());
+    const std::uint32_t refused = std::min(answer.refused, done);
     segment.counters->add(0, shmem::Counter::HubSent, done - refused);
     segment.counters->add(0, shmem::Counter::HubRefused, refused);
     const auto take = [&](std::uint32_t sent) {
@@ -203,7 +179,8 @@ void HubBatch::settle(std::uint32_t done, std::uint32_t refused) {
         segment.cache_writes->finish(taken_.indexes[i]);
         row_->pending_writes.fetch_sub(1);
     }
-    count_ = taken_.count = hits_sent_ = usage_sent_ = audit_sent_ = 0;
+    records_.settled();
+    taken_.count = hits_sent_ = usage_sent_ = audit_sent_ = 0;
 }
 
 }  // namespace steadytext::worker

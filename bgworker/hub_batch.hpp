@@ -6,13 +6,10 @@
 // successor finds the cache records (CacheWrites::recover), usage is given back, and hits are lost, as a keeper loses them.
 #pragma once
 
+#include "bgworker/hub_records.hpp"
 #include "bgworker/keeper_sql.hpp"
 #include "src/pg/postgres.hpp"
 #include "shmem/segment.hpp"
-
-extern "C" {
-#include "lib/stringinfo.h"
-}
 
 namespace steadytext::worker {
 
@@ -23,16 +20,12 @@ public:
     // Takes what is due. False: there is nothing.
     [[nodiscard]] bool fill(std::int64_t now_us);
     // The hub has dealt with the first records, and refused some of them; the rest is given back.
-    void settle(std::uint32_t done, std::uint32_t refused);
-    void give_back() { settle(0, 0); }
+    void settle(const HubTaken &answer);
+    void give_back() { settle({}); }
 
-    [[nodiscard]] bool is_empty() const { return count_ == 0; }
+    [[nodiscard]] bool is_empty() const { return records_.count() == 0; }
     [[nodiscard]] bool has_hits() const { return hits_count_ > 0; }  // that were drained, for later batches
-    [[nodiscard]] std::uint32_t count() const { return count_; }
-    [[nodiscard]] std::int64_t number() const { return number_; }
-    [[nodiscard]] std::int64_t clears() const { return clears_; }
-    [[nodiscard]] const char *bytes() const { return array_.data; }
-    [[nodiscard]] int size() const { return array_.len; }
+    [[nodiscard]] const HubRecords &records() const { return records_; }
 
 private:
     static constexpr std::uint32_t kAuditAtOnce = 64;
@@ -41,14 +34,12 @@ private:
     void take_hits(std::int64_t now_us);
     void take_audit();
     void drain_hits(std::int64_t now_us);
-    void add(char kind, const char *bytes, std::size_t size);
     [[nodiscard]] bool add_cache_record(std::uint32_t index, std::uint64_t epoch);
 
     shmem::DatabaseRow *row_ = nullptr;
-    StringInfoData array_{};
-    // Of all records: first audit rows, usage and hits, for which the hub always has room or none that would come by
+    // First audit rows, usage and hits, for which the hub always has room or none that would come by
     // waiting, then answers. So answers that find no room hold up nothing.
-    std::uint32_t count_ = 0;
+    HubRecords records_;
     TakenWrites taken_;
     shmem::KeyHits *hits_ = nullptr;  // drained and not settled
     std::uint32_t hits_count_ = 0, hits_room_ = 0;
@@ -56,7 +47,6 @@ private:
     std::uint32_t usage_sent_ = 0;
     std::uint32_t audit_[kAuditAtOnce];  // indexes of the ring's records, which stay there until they are settled
     std::uint32_t audit_sent_ = 0;
-    std::int64_t number_ = 0, clears_ = 0;
 };
 
 // Whether there is something for the hub now; if not, lowers `due_us` to when there will be.

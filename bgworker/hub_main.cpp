@@ -9,7 +9,7 @@
 #include "bgworker/worker_process.hpp"
 #include "bgworker/databases.hpp"
 #include "bgworker/hub_batch.hpp"
-#include "bgworker/hub_connection.hpp"
+#include "bgworker/hub_contact.hpp"
 #include "bgworker/keeper_usage.hpp"
 #include "bgworker/places.hpp"
 #include "bgworker/workers.hpp"
@@ -18,10 +18,7 @@
 #include "src/pg/wait.hpp"
 
 extern "C" {
-#include "access/xact.h"
 #include "access/xlog.h"
-#include "commands/dbcommands.h"
-#include "fmgr.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
@@ -41,22 +38,19 @@ constexpr std::int64_t kCrowdedUs = 200'000;  // after the hub had no room
 constexpr std::int64_t kIdleUs = 2'000'000;
 constexpr std::int64_t kPatienceUs = 10'000'000;  // for an answer
 constexpr std::int64_t kConnectUs = 20'000'000;   // for a connection: several hosts may have to be tried
-constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 10'000'000;
 
 struct Worker {
     shmem::DatabaseRow *row;
+    HubContact contact;
     HubConnection *hub;  // none before it is first wanted
     HubBatch batch;
     char *conninfo;        // as it was when the connection began
     const char *database;  // its name
     std::int64_t began_us;
-    std::int64_t busy_us;        // when there last was something to do
-    std::int64_t deadline_us;    // for the connection, or for the answer
-    std::int64_t not_before_us;  // the pause after a failure
-    std::int64_t pause_us;
-    bool was_sent;   // the batch in hand may have been taken
-    bool is_misled;  // has a library of another version, which a process keeps
+    std::int64_t busy_us;      // when there last was something to do
+    std::int64_t deadline_us;  // for the connection, or for the answer
+    bool was_sent;             // the batch in hand may have been taken
 };
 Worker *self;
 
@@ -73,53 +67,26 @@ void leave_politely() {
     proc_exit(0);
 }
 
-const char *name_of_database() {
-    StartTransactionCommand();
-    const char *name = get_database_name(MyDatabaseId);
-    const char *kept = name == nullptr ? nullptr : MemoryContextStrdup(TopMemoryContext, name);
-    CommitTransactionCommand();
-    return kept;
-}
-
 // ---- what happens ---------------------------------------------------------------------------------------------------
-
-void note_answer() {
-    shmem::DatabaseRow &row = *self->row;
-    if (row.hub_away_since_us.exchange(0) != 0)
-        ereport(LOG, (errmsg("the hub of pg_steadytext answers again")));
-    row.hub_sqlstate.store(0);
-    row.hub_answered_us.store(core::monotonic_us());
-    self->pause_us = 0;
-}
-
-void note_failure(int sqlstate, const char *what, const char *why) {
-    shmem::DatabaseRow &row = *self->row;
-    const std::int64_t now_us = core::monotonic_us();
-    std::int64_t here = 0;
-    if (row.hub_away_since_us.compare_exchange_strong(here, now_us))
-        ereport(LOG, (errcode(sqlstate), errmsg_internal("%s", what), errdetail_log("%s", why)));
-    row.hub_sqlstate.store(static_cast<std::uint32_t>(sqlstate));
-    self->pause_us = std::clamp(self->pause_us * 2, kFirstPauseUs, kLongestPauseUs);
-    self->not_before_us = now_us + self->pause_us;
-}
-
-void note_silence() {
-    note_failure(self->hub->sqlstate(), "the hub of pg_steadytext does not answer", self->hub->message());
-}
 
 void lose() {
     self->row->hub_connected.store(false);
-    note_silence();
+    self->contact.note_silence(*self->hub);
 }
 
 void answered() {
-    const bool is_crowded = self->hub->taken() < self->batch.count();
-    self->batch.settle(self->hub->taken(), self->hub->refused());
+    HubTaken answer;
+    if (!HubRecords::read_answer(*self->hub, answer)) {
+        self->hub->give_up(ERRCODE_PROTOCOL_VIOLATION, "the hub's answer has another form");
+        return lose();
+    }
+    const bool is_crowded = answer.taken < self->batch.records().count();
+    self->batch.settle(answer);
     self->was_sent = false;
-    note_answer();
+    self->contact.note_answer();
     if (is_crowded)
         self->row->hub_sqlstate.store(ERRCODE_INSUFFICIENT_RESOURCES);
-    self->not_before_us = core::monotonic_us() + (is_crowded ? kCrowdedUs : 0);
+    self->contact.wait_until(core::monotonic_us() + (is_crowded ? kCrowdedUs : 0));
 }
 
 // Reads what has happened on the connection.
@@ -135,17 +102,14 @@ void move() {
         answered();
         break;
     case Event::Refused:  // nothing of the batch was taken
-        note_silence();
+        self->contact.note_silence(*self->hub);
         break;
     case Event::Lost:
         lose();
         break;
     case Event::None:
-        if (core::monotonic_us() < self->deadline_us)
-            break;
-        if (self->hub->state() == HubConnection::State::Asking ||
-            self->hub->state() == HubConnection::State::Connecting) {
-            self->hub->give_up("it is silent");
+        if (self->hub->is_waiting() && core::monotonic_us() >= self->deadline_us) {
+            self->hub->give_up(ERRCODE_CONNECTION_FAILURE, "it is silent");
             lose();
         }
         break;
@@ -154,40 +118,14 @@ void move() {
 
 // ---- what is to be done ---------------------------------------------------------------------------------------------
 
-// Loads the library with libpq in it. What goes wrong is a failure like those of the hub: it is tried again.
-bool load_library() {
-    if (self->hub != nullptr)
-        return true;
-    MemoryContext caller = CurrentMemoryContext;
-    PG_TRY();
-    {
-        void *make = load_external_function("pg_steadytext_hub", "steadytext_hub_connection", true, nullptr);
-        self->is_misled = true;
-        self->hub = reinterpret_cast<MakeHubConnection *>(make)(kHubInterface);
-        self->is_misled = false;
-    }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(caller);
-        ErrorData *error = CopyErrorData();
-        FlushErrorState();
-        if (self->is_misled)
-            self->pause_us = kLongestPauseUs;
-        note_failure(error->sqlerrcode, "the hub worker of pg_steadytext cannot load its library", error->message);
-        FreeErrorData(error);
-    }
-    PG_END_TRY();
-    return self->hub != nullptr;
-}
-
 void connect(std::int64_t now_us) {
-    if (!load_library())
+    if (self->hub == nullptr && (self->hub = self->contact.make_connection("pg_steadytext hub worker")) == nullptr)
         return;
     if (self->conninfo != nullptr)
         pfree(self->conninfo);
     self->conninfo = MemoryContextStrdup(TopMemoryContext, guc::hub_conninfo);
     self->deadline_us = now_us + kConnectUs;
-    self->hub->begin(self->conninfo, self->database);
+    self->hub->begin(self->conninfo, self->database, HubRecords::kAnswerMemory);
 }
 
 void send(std::int64_t now_us) {
@@ -195,8 +133,7 @@ void send(std::int64_t now_us) {
         shmem::segment().counters->add(0, shmem::Counter::HubRetries);
     self->was_sent = true;
     self->deadline_us = now_us + kPatienceUs;
-    self->hub->ask(static_cast<std::int64_t>(shmem::segment().header->hub_node), self->batch.number(),
-                   self->batch.clears(), self->batch.bytes(), self->batch.size());
+    self->batch.records().send(*self->hub);
 }
 
 // Whether there is a batch in hand. Fills one if there is something to send, at most every kGatherUs.
@@ -206,8 +143,8 @@ bool has_batch(std::int64_t now_us, std::int64_t &due_us) {
     if (!has_news(*self->row, now_us, due_us) && !self->batch.has_hits())
         return false;
     self->busy_us = now_us;
-    self->not_before_us = now_us + kGatherUs;  // where what is announced is not there yet
-    due_us = std::min(due_us, self->not_before_us);
+    self->contact.wait_until(now_us + kGatherUs);  // where what is announced is not there yet
+    due_us = std::min(due_us, self->contact.not_before_us());
     return self->batch.fill(now_us);
 }
 
@@ -215,12 +152,12 @@ bool has_batch(std::int64_t now_us, std::int64_t &due_us) {
 std::int64_t work(std::int64_t now_us) {
     using State = HubConnection::State;
     const State before = state();
-    if (before == State::Asking || before == State::Connecting)
+    if (self->hub != nullptr && self->hub->is_waiting())
         return self->deadline_us;
     std::int64_t due_us = self->busy_us + kIdleUs;
-    if (now_us < self->not_before_us)
-        return self->not_before_us;
-    if (self->is_misled)  // the next process may find the right one
+    if (now_us < self->contact.not_before_us())
+        return self->contact.not_before_us();
+    if (self->contact.is_misled())  // the next process may find the right one
         leave_politely();
     if (!has_batch(now_us, due_us))
         return due_us;
@@ -260,8 +197,7 @@ void run() {
             self->row->hub_connected.store(false);
         }
         if (!guc::keeper || !guc::has_hub() || !RecoveryInProgress()) {
-            self->row->hub_away_since_us.store(0);
-            self->row->hub_sqlstate.store(0);
+            self->contact.forget();
             leave_politely();
         }
         move();
@@ -298,6 +234,7 @@ void steadytext_hub_main(Datum) {
     self->database = name_of_database();
     if (self->database == nullptr)
         proc_exit(0);
+    self->contact.begin(self->row, kLongestPauseUs);
     self->batch.begin(self->row);
     begin_usage();
     before_shmem_exit(part, static_cast<Datum>(0));

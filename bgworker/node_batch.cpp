@@ -12,7 +12,6 @@ extern "C" {
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "libpq/pqformat.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 }
@@ -27,10 +26,7 @@ namespace {
 
 using core::CacheRecord;
 
-constexpr int kBatchBytes = 2 * 1024 * 1024;  // no more is added beyond this
 constexpr std::uint32_t kMostRecords = 1500;  // a hub takes 2048
-constexpr std::uint32_t kLooksAtOnce = 100'000;
-constexpr int kArrayHeader = 20;
 
 shmem::HubLink &link_of(const shmem::DatabaseRow &row) {
     const auto index = static_cast<std::uint32_t>(&row - shmem::segment().databases->begin());
@@ -46,16 +42,7 @@ bool is_node(const shmem::DatabaseRow &row) {
 void NodeBatch::begin(shmem::DatabaseRow *row, shmem::HubLink *link) {
     row_ = row;
     link_ = link;
-    MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-    initStringInfo(&array_);
-    MemoryContextSwitchTo(caller);
-}
-
-void NodeBatch::add(const char *bytes, std::size_t size) {
-    pq_sendint32(&array_, static_cast<std::uint32_t>(size + 1));
-    pq_sendbyte(&array_, 'N');
-    appendBinaryStringInfo(&array_, bytes, static_cast<int>(size));
-    count_++;
+    records_.begin();
 }
 
 // False: it is nothing for the hub, or of before a clear.
@@ -64,70 +51,60 @@ bool NodeBatch::add(std::uint32_t index, std::uint64_t epoch) {
     const std::size_t size = writes.size(index);
     if (writes.epoch(index) != epoch || size > MaxAllocSize / 4)
         return false;
-    const std::uint32_t before = count_;
+    const std::uint32_t before = records_.count();
     char *bytes = static_cast<char *>(palloc(size + 1));
     CacheRecord record;
     if (writes.copy_out(index, bytes) && core::decode({bytes, size}, record)) {
         std::string_view pack = record.vector;
         if (record.numbers.kind != CacheRecord::Kind::Hit || pack.empty())
-            add(bytes, size);
+            records_.add('N', bytes, size);
         else
             for (std::uint32_t each = 0; pack.size() > sizeof each; pack.remove_prefix(each)) {
                 memcpy(&each, pack.data(), sizeof each);
                 pack.remove_prefix(sizeof each);
                 each = std::min(each, static_cast<std::uint32_t>(pack.size()));
-                add(pack.data(), each);
+                records_.add('N', pack.data(), each);
             }
     }
     pfree(bytes);
-    return count_ > before;
+    return records_.count() > before;
 }
 
 bool NodeBatch::fill() {
-    resetStringInfo(&array_);
-    appendStringInfoSpaces(&array_, kArrayHeader);
-    count_ = taken_.count = 0;
+    taken_.count = 0;
     // The number first, then the epoch: the worker raises the epoch before it writes the number down.
-    clears_ = link_->heard.load(std::memory_order_acquire);
+    const std::int64_t clears = link_->heard.load(std::memory_order_acquire);
+    records_.clear(clears);
     const std::uint64_t epoch = shmem::segment().cache_epochs->of(MyDatabaseId);
     const Oid database = shmem::for_hub(MyDatabaseId);
-    if (clears_ < 0 || !OidIsValid(database))
+    if (clears < 0 || !OidIsValid(database))
         return false;
     shmem::CacheWrites &writes = *shmem::segment().cache_writes;
     std::uint32_t index = 0;
-    for (std::uint32_t looks = 0;
-         looks < kLooksAtOnce && taken_.count < TakenWrites::kMost && array_.len < kBatchBytes && count_ < kMostRecords;
+    for (std::uint32_t looks = 0; looks < HubRecords::kLooksAtOnce && taken_.count < TakenWrites::kMost &&
+                                  !records_.is_full() && records_.count() < kMostRecords;
          looks++, index++) {
         if (!writes.take(database, index))
             break;
         if (add(index, epoch)) {
-            ends_[taken_.count] = count_;
+            ends_[taken_.count] = records_.count();
             taken_.indexes[taken_.count++] = index;
             continue;
         }
         writes.finish(index);
         link_->pending.fetch_sub(1);
     }
-    if (count_ == 0)
+    if (is_empty())
         return false;
-    StringInfoData header;
-    initStringInfo(&header);
-    pq_sendint32(&header, 1);
-    pq_sendint32(&header, 0);
-    pq_sendint32(&header, BYTEAOID);
-    pq_sendint32(&header, count_);
-    pq_sendint32(&header, 1);
-    memcpy(array_.data, header.data, kArrayHeader);
-    pfree(header.data);
-    number_ = static_cast<std::int64_t>(shmem::segment().header->hub_batches.fetch_add(1) + 1);
+    records_.finish();
     return true;
 }
 
 // Of a pack that was dealt with in part the rest is lost: hits are never counted twice.
-void NodeBatch::settle(std::uint32_t done, std::uint32_t refused) {
+void NodeBatch::settle(const HubTaken &answer) {
     const shmem::Segment &segment = shmem::segment();
-    done = std::min(done, count_);
-    refused = std::min(refused, done);
+    std::uint32_t done = std::min(answer.taken, records_.count());
+    const std::uint32_t refused = std::min(answer.refused, done);
     segment.counters->add(0, shmem::Counter::HubSent, done - refused);
     segment.counters->add(0, shmem::Counter::HubRefused, refused);
     for (std::uint32_t i = 0; i < taken_.count; i++) {
@@ -138,7 +115,8 @@ void NodeBatch::settle(std::uint32_t done, std::uint32_t refused) {
         segment.cache_writes->finish(taken_.indexes[i]);
         link_->pending.fetch_sub(1);
     }
-    count_ = taken_.count = 0;
+    records_.settled();
+    taken_.count = 0;
 }
 
 namespace {

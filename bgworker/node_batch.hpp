@@ -4,14 +4,11 @@
 // dealt with are given back. If the process ends, its successor finds them (CacheWrites::recover).
 #pragma once
 
+#include "bgworker/hub_records.hpp"
 #include "bgworker/keeper_sql.hpp"
 #include "shmem/hub_links.hpp"
 #include "src/pg/postgres.hpp"
 #include "shmem/segment.hpp"
-
-extern "C" {
-#include "lib/stringinfo.h"
-}
 
 namespace steadytext::worker {
 
@@ -22,28 +19,21 @@ public:
     // Takes what there is. False: nothing.
     [[nodiscard]] bool fill();
     // The hub has dealt with the first records, and refused some of them.
-    void settle(std::uint32_t done, std::uint32_t refused);
-    void give_back() { settle(0, 0); }
+    void settle(const HubTaken &answer);
+    void give_back() { settle({}); }
 
-    [[nodiscard]] bool is_empty() const { return count_ == 0; }
-    [[nodiscard]] std::uint32_t count() const { return count_; }
-    [[nodiscard]] std::int64_t number() const { return number_; }
-    [[nodiscard]] std::int64_t clears() const { return clears_; }
-    [[nodiscard]] const char *bytes() const { return array_.data; }
-    [[nodiscard]] int size() const { return array_.len; }
+    [[nodiscard]] bool is_empty() const { return records_.count() == 0; }
+    [[nodiscard]] const HubRecords &records() const { return records_; }
 
 private:
     [[nodiscard]] bool add(std::uint32_t index, std::uint64_t epoch);
-    void add(const char *bytes, std::size_t size);
 
     shmem::DatabaseRow *row_ = nullptr;
     shmem::HubLink *link_ = nullptr;
-    StringInfoData array_{};
-    std::uint32_t count_ = 0;
+    HubRecords records_;
     TakenWrites taken_;
     std::uint32_t
         ends_[TakenWrites::kMost];  // how many records there are up to each that was taken: hits come in packs
-    std::int64_t number_ = 0, clears_ = 0;
 };
 
 // Hits of many keys in one record. Their scopes are in the table, whose rows these are.

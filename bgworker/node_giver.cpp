@@ -33,18 +33,26 @@ void NodeGiver::lose() {
     not_before_us_ = core::monotonic_us() + kPauseUs;
 }
 
+void NodeGiver::answered() {
+    HubTaken answer;
+    if (!HubRecords::read_answer(*hub_, answer)) {
+        hub_->give_up(ERRCODE_PROTOCOL_VIOLATION, "the hub's answer has another form");
+        return lose();
+    }
+    const bool is_crowded = answer.taken < batch_.records().count();
+    batch_.settle(answer);
+    was_sent_ = false;
+    not_before_us_ = core::monotonic_us() + (is_crowded ? kCrowdedUs : 0);
+}
+
 void NodeGiver::move() {
     using Event = HubConnection::Event;
     if (hub_ == nullptr)
         return;
     switch (hub_->move()) {
-    case Event::Answered: {
-        const bool is_crowded = hub_->taken() < batch_.count();
-        batch_.settle(hub_->taken(), hub_->refused());
-        was_sent_ = false;
-        not_before_us_ = core::monotonic_us() + (is_crowded ? kCrowdedUs : 0);
+    case Event::Answered:
+        answered();
         break;
-    }
     case Event::Refused:
     case Event::Lost:
         lose();
@@ -52,9 +60,8 @@ void NodeGiver::move() {
     case Event::Connected:
         break;
     case Event::None:
-        if (core::monotonic_us() >= deadline_us_ &&
-            (hub_->state() == HubConnection::State::Asking || hub_->state() == HubConnection::State::Connecting)) {
-            hub_->give_up("it is silent");
+        if (hub_->is_waiting() && core::monotonic_us() >= deadline_us_) {
+            hub_->give_up(ERRCODE_CONNECTION_FAILURE, "it is silent");
             lose();
         }
         break;
@@ -65,9 +72,9 @@ std::int64_t NodeGiver::work(const char *conninfo, std::int64_t now_us) {
     using State = HubConnection::State;
     if (hub_ == nullptr)
         return INT64_MAX;
-    const State before = hub_->state();
-    if (before == State::Asking || before == State::Connecting)
+    if (hub_->is_waiting())
         return deadline_us_;
+    const State before = hub_->state();
     if (now_us < not_before_us_)
         return not_before_us_;
     if (batch_.is_empty()) {
@@ -86,15 +93,14 @@ std::int64_t NodeGiver::work(const char *conninfo, std::int64_t now_us) {
     busy_us_ = now_us;
     if (before == State::Closed) {
         deadline_us_ = now_us + kConnectUs;
-        hub_->begin(conninfo, database_);
+        hub_->begin(conninfo, database_, HubRecords::kAnswerMemory);
         return deadline_us_;
     }
     if (was_sent_)
         shmem::segment().counters->add(0, shmem::Counter::HubRetries);
     was_sent_ = true;
     deadline_us_ = now_us + kPatienceUs;
-    hub_->ask(static_cast<std::int64_t>(shmem::segment().header->hub_node), batch_.number(), batch_.clears(),
-              batch_.bytes(), batch_.size());
+    batch_.records().send(*hub_);
     return deadline_us_;
 }
 

@@ -30,6 +30,7 @@ public:
 
 private:
     void lose();
+    void answered();
 
     shmem::DatabaseRow *row_ = nullptr;
     shmem::HubLink *link_ = nullptr;

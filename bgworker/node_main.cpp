@@ -12,7 +12,7 @@
 // Where the hub turns out to be this very server there is nothing to do: the worker says so and leaves (HubLink::is_self_until_us).
 #include "bgworker/worker_process.hpp"
 #include "bgworker/databases.hpp"
-#include "bgworker/node_connection.hpp"
+#include "bgworker/hub_contact.hpp"
 #include "bgworker/node_giver.hpp"
 #include "bgworker/node_questions.hpp"
 #include "bgworker/places.hpp"
@@ -28,9 +28,7 @@ extern "C" {
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
-#include "commands/dbcommands.h"
 #include "executor/spi.h"
-#include "fmgr.h"
 #include "port/pg_bswap.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
@@ -41,7 +39,6 @@ PGDLLEXPORT void steadytext_node_main(Datum);
 
 #include <algorithm>
 #include <cstring>
-#include <sys/resource.h>
 
 namespace steadytext::worker {
 
@@ -50,14 +47,14 @@ namespace {
 constexpr std::int64_t kPatienceUs = 5'000'000;  // for an answer
 constexpr std::int64_t kClearingUs = 10'000'000;
 constexpr std::int64_t kConnectUs = 20'000'000;
-constexpr std::int64_t kFirstPauseUs = 100'000;
 constexpr std::int64_t kLongestPauseUs = 5'000'000;
 constexpr std::int64_t kMessagesUs = 5'000;       // between looks because of messages
 constexpr std::int64_t kStrangerUs = 60'000'000;  // the longest pause before this server has become a node
 constexpr std::int64_t kSelfUs = 60'000'000;
-constexpr std::int64_t kFailedUs = 1'000'000;          // after something failed here
-constexpr std::size_t kHubBytes = 128;                 // of a hub's name
-constexpr rlim_t kMemory = rlim_t{128} * 1024 * 1024;  // more than the process has when it begins
+constexpr std::int64_t kFailedUs = 1'000'000;  // after something failed here
+constexpr std::size_t kHubBytes = 128;         // of a hub's name
+constexpr std::int64_t kAnswerMemory =
+    std::int64_t{96} * 1024 * 1024;  // 64 answers (node_questions.cpp), and libpq's room for one more
 
 enum class Asked { Nothing, Listen, Watch, Clear, Questions };
 
@@ -71,14 +68,15 @@ struct Known {
 struct Worker {
     shmem::DatabaseRow *row;
     shmem::HubLink *link;
-    NodeConnection *hub;
+    HubContact contact;
+    HubConnection *hub;
     NodeGiver giver;
     char *conninfo;
     const char *database;
     std::int64_t began_us;
 
     Asked asked = Asked::Nothing;
-    std::int64_t asked_us, deadline_us, not_before_us, pause_us, watch_us, watched_us;
+    std::int64_t asked_us, deadline_us, watch_us, watched_us;
     bool listens, is_established;
     std::uint64_t connection;   // its number, for leases
     std::uint64_t clears_seen;  // HubLink::cleared when the hub was asked to clear
@@ -152,25 +150,9 @@ void note_told() {
 
 // ---- what happens ---------------------------------------------------------------------------------------------------
 
-void note_answer() {
-    shmem::DatabaseRow &row = *self->row;
-    if (row.hub_away_since_us.exchange(0) != 0)
-        ereport(LOG, (errmsg("the hub of pg_steadytext answers again")));
-    row.hub_sqlstate.store(0);
-    row.hub_answered_us.store(core::monotonic_us());
-    self->pause_us = 0;
-}
-
-void note_failure(int sqlstate, const char *what, const char *why) {
-    shmem::DatabaseRow &row = *self->row;
-    const std::int64_t now_us = core::monotonic_us();
-    std::int64_t here = 0;
-    if (row.hub_away_since_us.compare_exchange_strong(here, now_us))
-        ereport(LOG, (errcode(sqlstate), errmsg_internal("%s", what), errdetail_log("%s", why)));
-    row.hub_sqlstate.store(static_cast<std::uint32_t>(sqlstate));
-    const bool is_node = self->link->standing.load() == shmem::Standing::Node;
-    self->pause_us = std::clamp(self->pause_us * 2, kFirstPauseUs, is_node ? kLongestPauseUs : kStrangerUs);
-    self->not_before_us = now_us + self->pause_us;
+void stand(shmem::Standing standing) {
+    self->link->standing.store(standing);
+    self->contact.set_longest_pause(standing == shmem::Standing::Node ? kLongestPauseUs : kStrangerUs);
 }
 
 void lose_link() {
@@ -181,20 +163,8 @@ void lose_link() {
 }
 
 void lose() {
-    note_failure(self->hub->sqlstate(), "the hub of pg_steadytext does not answer", self->hub->message());
+    self->contact.note_silence(*self->hub);
     lose_link();
-}
-
-// A number of eight bytes in the hub's answer; false if it is none.
-bool read_number(int column, std::int64_t &number) {
-    int size;
-    const char *bytes = self->hub->value(0, column, size);
-    if (bytes == nullptr || size != sizeof number)
-        return false;
-    std::uint64_t value;
-    memcpy(&value, bytes, sizeof value);
-    number = static_cast<std::int64_t>(pg_ntoh64(value));
-    return true;
 }
 
 // The name of a hub is printable.
@@ -224,22 +194,21 @@ bool read_hub(char (&hub)[kHubBytes]) {
 // False: the answer has another form.
 bool heed_watch() {
     std::int64_t server;
-    if (!read_hub(self->heard_hub) || !read_number(1, server) || !read_number(2, self->heard) || self->heard < -1)
+    if (!read_hub(self->heard_hub) || !self->hub->read(0, 1, server) || !self->hub->read(0, 2, self->heard) ||
+        self->heard < -1)
         return false;
     if (static_cast<std::uint64_t>(server) == shmem::hub_links().server.load()) {
         self->link->is_self_until_us.store(core::monotonic_us() + kSelfUs);
-        self->row->hub_away_since_us.store(0);
-        self->row->hub_sqlstate.store(0);
+        self->contact.forget();
         leave_politely();
     }
     if (self->heard < 0) {
-        self->hub->give_up("the hub shares nothing with this role");
-        note_failure(ERRCODE_INSUFFICIENT_PRIVILEGE, "the hub of pg_steadytext does not answer", self->hub->message());
-        self->pause_us = kLongestPauseUs;
-        lose_link();
+        self->hub->give_up(ERRCODE_INSUFFICIENT_PRIVILEGE, "the hub shares nothing with this role");
+        lose();
+        self->contact.set_pause(kLongestPauseUs);
         return true;
     }
-    note_answer();
+    self->contact.note_answer();
     self->watched_us = self->asked_us;
     self->watch_us = self->asked_us + watch_interval_us();
     if ((strcmp(self->known.hub, self->heard_hub) != 0 || self->known.heard != self->heard) && !forget_older())
@@ -247,7 +216,7 @@ bool heed_watch() {
     self->link->table_is_stale.store(false);  // also where an earlier worker had not come to it
     self->link->heard.store(self->heard, std::memory_order_release);
     self->link->current_as_of_us.store(self->asked_us);
-    self->link->standing.store(shmem::Standing::Node);
+    stand(shmem::Standing::Node);
     self->is_established = true;
     return true;
 }
@@ -280,22 +249,22 @@ void answered() {
         break;
     }
     if (is_good) {
-        if (self->hub->state() != NodeConnection::State::Closed && asked != Asked::Watch)
-            note_answer();
+        if (self->hub->state() != HubConnection::State::Closed && asked != Asked::Watch)
+            self->contact.note_answer();
         return;
     }
-    self->hub->give_up("the hub's answer has another form");
+    self->hub->give_up(ERRCODE_PROTOCOL_VIOLATION, "the hub's answer has another form");
     lose();
 }
 
 void refused() {
-    note_failure(self->hub->sqlstate(), "the hub of pg_steadytext does not answer", self->hub->message());
+    self->contact.note_silence(*self->hub);
     self->asked = Asked::Nothing;
     lose_questions();
 }
 
 void move_hub() {
-    using Event = NodeConnection::Event;
+    using Event = HubConnection::Event;
     if (self->hub == nullptr)
         return;
     switch (self->hub->move()) {
@@ -314,9 +283,8 @@ void move_hub() {
         lose();
         break;
     case Event::None:
-        if (core::monotonic_us() >= self->deadline_us && (self->hub->state() == NodeConnection::State::Asking ||
-                                                          self->hub->state() == NodeConnection::State::Connecting)) {
-            self->hub->give_up("it is silent");
+        if (self->hub->is_waiting() && core::monotonic_us() >= self->deadline_us) {
+            self->hub->give_up(ERRCODE_CONNECTION_FAILURE, "it is silent");
             lose();
         }
         break;
@@ -328,63 +296,28 @@ void move_hub() {
 
 // ---- what is to be done ---------------------------------------------------------------------------------------------
 
-// A hub could send without end.
-void limit_memory() {
-    long pages = 0;
-    FILE *file = AllocateFile("/proc/self/statm", "r");
-    if (file != nullptr && fscanf(file, "%*d %*d %*d %*d %*d %ld", &pages) != 1)
-        pages = 0;
-    if (file != nullptr)
-        FreeFile(file);
-    rlimit limit;
-    if (pages <= 0 || getrlimit(RLIMIT_DATA, &limit) != 0)
-        return;
-    limit.rlim_cur = std::min<rlim_t>(
-        limit.rlim_max, static_cast<rlim_t>(pages) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + kMemory);
-    (void)setrlimit(RLIMIT_DATA, &limit);
-}
-
-// Loads the library with libpq in it. What goes wrong is a failure like those of the hub: it is tried again, by another process.
-bool load_library() {
-    if (self->hub != nullptr)
-        return true;
-    MemoryContext caller = CurrentMemoryContext;
-    volatile bool good = false;
-    PG_TRY();
-    {
-        void *make_hub = load_external_function("pg_steadytext_hub", "steadytext_node_connection", true, nullptr);
-        void *make_giver = load_external_function("pg_steadytext_hub", "steadytext_hub_connection", true, nullptr);
-        self->giver.take(reinterpret_cast<MakeHubConnection *>(make_giver)(kHubInterface));
-        self->hub = reinterpret_cast<MakeNodeConnection *>(make_hub)(kNodeInterface);
-        good = true;
-    }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(caller);
-        ErrorData *error = CopyErrorData();
-        FlushErrorState();
-        note_failure(error->sqlerrcode, "the node worker of pg_steadytext cannot load its library", error->message);
-        FreeErrorData(error);
-    }
-    PG_END_TRY();
-    if (good)
-        limit_memory();
-    return good;
+// What goes wrong is tried again by another process.
+bool make_connections() {
+    constexpr const char *kApplication = "pg_steadytext node worker";
+    HubConnection *giver = self->contact.make_connection(kApplication);
+    self->hub = giver == nullptr ? nullptr : self->contact.make_connection(kApplication);
+    self->giver.take(giver);
+    return self->hub != nullptr;
 }
 
 void connect(std::int64_t now_us) {
-    if (!load_library())
+    if (self->hub == nullptr && !make_connections())
         leave_politely();
     if (self->conninfo != nullptr)
         pfree(self->conninfo);
     self->conninfo = MemoryContextStrdup(TopMemoryContext, guc::hub_conninfo);
     self->deadline_us = now_us + kConnectUs;
-    self->hub->begin(self->conninfo, self->database);
+    self->hub->begin(self->conninfo, self->database, kAnswerMemory);
 }
 
 void ask(Asked what, const char *statement, std::int64_t now_us, std::int64_t patience_us) {
     const std::uint32_t format = pg_hton32(static_cast<std::uint32_t>(core::kForeignFormat));
-    const NodeConnection::Parameter parameters[] = {{INT4OID, reinterpret_cast<const char *>(&format), 4}};
+    const HubConnection::Parameter parameters[] = {{INT4OID, reinterpret_cast<const char *>(&format), 4}};
     self->asked = what;
     self->asked_us = now_us;
     self->deadline_us = now_us + patience_us;
@@ -406,12 +339,12 @@ bool has_clear_to_tell() {
 
 // Returns when to come again, if nothing happens before.
 std::int64_t work_hub(std::int64_t now_us) {
-    using State = NodeConnection::State;
+    using State = HubConnection::State;
     const State before = self->hub == nullptr ? State::Closed : self->hub->state();
     if (before == State::Asking || before == State::Connecting)
         return self->deadline_us;
-    if (now_us < self->not_before_us)
-        return self->not_before_us;
+    if (now_us < self->contact.not_before_us())
+        return self->contact.not_before_us();
     if (before == State::Closed)
         connect(now_us);
     else if (now_us >= self->watch_us)
@@ -458,8 +391,7 @@ void run() {
                 leave_politely();  // the next one goes there
         }
         if (!guc::keeper || !guc::has_hub() || RecoveryInProgress()) {
-            self->row->hub_away_since_us.store(0);
-            self->row->hub_sqlstate.store(0);
+            self->contact.forget();
             leave_politely();
         }
         move_hub();
@@ -482,21 +414,13 @@ bool become_worker(shmem::HubLink &link) {
     return true;
 }
 
-const char *name_of_database() {
-    StartTransactionCommand();
-    const char *name = get_database_name(MyDatabaseId);
-    const char *kept = name == nullptr ? nullptr : MemoryContextStrdup(TopMemoryContext, name);
-    CommitTransactionCommand();
-    return kept;
-}
-
 // What is known of earlier workers, and of earlier lives of the server.
 void begin_link() {
     self->clears_seen = self->link->cleared.load();
     if (!run_transaction("reading the link to the hub", read_known))
         proc_exit(0);
     const bool is_node = self->known.hub[0] != '\0';
-    self->link->standing.store(is_node ? shmem::Standing::Node : shmem::Standing::Alone);
+    stand(is_node ? shmem::Standing::Node : shmem::Standing::Alone);
     if (is_node && self->known.told < self->known.clears)
         self->link->cleared.fetch_add(1);  // so that the hub is told
     else
@@ -534,6 +458,7 @@ void steadytext_node_main(Datum) {
     self->database = name_of_database();
     if (self->database == nullptr)
         proc_exit(0);
+    self->contact.begin(self->row, kStrangerUs);
     self->giver.begin(self->row, self->link, self->database);
     self->began_us = core::monotonic_us();
     self->connection = static_cast<std::uint64_t>(self->began_us);

@@ -82,18 +82,7 @@ void take(std::uint32_t index, State from, Wish wish, std::uint64_t connection) 
     taken[taken_count++] = {index, wish};
 }
 
-bool read_int(const NodeConnection &hub, int row, int column, std::int32_t &number) {
-    int size;
-    const char *bytes = hub.value(row, column, size);
-    std::uint32_t value;
-    if (bytes == nullptr || size != sizeof value)
-        return false;
-    memcpy(&value, bytes, sizeof value);
-    number = static_cast<std::int32_t>(pg_ntoh32(value));
-    return true;
-}
-
-std::string_view read_text(const NodeConnection &hub, int row, int column) {
+std::string_view read_text(const HubConnection &hub, int row, int column) {
     int size;
     const char *bytes = hub.value(row, column, size);
     return bytes == nullptr ? std::string_view() : std::string_view(bytes, static_cast<std::size_t>(size));
@@ -120,21 +109,17 @@ bool read_vector(std::string_view sent, std::string &vector) {
 }
 
 // Puts the answer of this row into the slot; false if it is of no use, or finds no room.
-bool store(const NodeConnection &hub, int row, HubAsks::Slot &slot) {
+bool store(const HubConnection &hub, int row, HubAsks::Slot &slot) {
     constexpr std::int64_t kCenturyMs = std::int64_t{100} * 366 * 86'400'000;
     static std::string *vector = new std::string, *bytes = new std::string;
     core::CacheRecord record;
     record.text = read_text(hub, row, Response);
     record.finish_reason = read_text(hub, row, Reason);
     const std::string_view sent = read_text(hub, row, Embedding);
-    (void)read_int(hub, row, PromptTokens, record.numbers.prompt_tokens);
-    (void)read_int(hub, row, CompletionTokens, record.numbers.completion_tokens);
-    if (const std::string_view left = read_text(hub, row, ExpiresMs); left.size() == 8) {
-        std::uint64_t ms;
-        memcpy(&ms, left.data(), sizeof ms);
-        record.numbers.expires_us =
-            core::unix_us() + std::clamp<std::int64_t>(static_cast<std::int64_t>(pg_ntoh64(ms)), 0, kCenturyMs) * 1000;
-    }
+    (void)hub.read(row, PromptTokens, record.numbers.prompt_tokens);
+    (void)hub.read(row, CompletionTokens, record.numbers.completion_tokens);
+    if (std::int64_t left_ms; hub.read(row, ExpiresMs, left_ms))
+        record.numbers.expires_us = core::unix_us() + std::clamp<std::int64_t>(left_ms, 0, kCenturyMs) * 1000;
     if (slot.is_vector == sent.empty() || record.text.size() + sent.size() + record.finish_reason.size() > kMaxAnswer)
         return false;
     core::Problem ignored;
@@ -149,7 +134,7 @@ bool store(const NodeConnection &hub, int row, HubAsks::Slot &slot) {
     return is_made && pool().store(*bytes, slot.answer);
 }
 
-void settle(const NodeConnection &hub, int row, const Taken &of, std::int32_t verdict, std::uint64_t connection) {
+void settle(const HubConnection &hub, int row, const Taken &of, std::int32_t verdict, std::uint64_t connection) {
     HubAsks::Slot &slot = shmem::hub_asks()[of.slot];
     switch (verdict) {
     case There:
@@ -185,7 +170,7 @@ void begin_questions() {
     }
 }
 
-bool ask_questions(NodeConnection &hub, std::uint64_t connection) {
+bool ask_questions(HubConnection &hub, std::uint64_t connection) {
     HubAsks &asks = shmem::hub_asks();
     taken_count = 0;
     bool has_begun = false;
@@ -206,22 +191,21 @@ bool ask_questions(NodeConnection &hub, std::uint64_t connection) {
     for (StringInfo each : {&scopes, &keys, &wishes})
         end_array(each);
     format = pg_hton32(static_cast<std::uint32_t>(core::kForeignFormat));
-    const NodeConnection::Parameter parameters[] = {{INT4OID, reinterpret_cast<const char *>(&format), 4},
-                                                    {TEXTARRAYOID, scopes.data, scopes.len},
-                                                    {BYTEAARRAYOID, keys.data, keys.len},
-                                                    {INT4ARRAYOID, wishes.data, wishes.len}};
+    const HubConnection::Parameter parameters[] = {{INT4OID, reinterpret_cast<const char *>(&format), 4},
+                                                   {TEXTARRAYOID, scopes.data, scopes.len},
+                                                   {BYTEAARRAYOID, keys.data, keys.len},
+                                                   {INT4ARRAYOID, wishes.data, wishes.len}};
     hub.ask("SELECT place, verdict, response, embedding, prompt_tokens, completion_tokens, finish_reason, expires_ms"
             " FROM _steadytext.hub_get($1, $2, $3, $4)",
             parameters, 4);
     return true;
 }
 
-bool heed_questions(const NodeConnection &hub, std::uint64_t connection) {
+bool heed_questions(const HubConnection &hub, std::uint64_t connection) {
     const bool is_good = hub.columns() == Columns && hub.rows() <= taken_count;
     for (int row = 0; is_good && row < hub.rows(); row++) {
         std::int32_t place, verdict;
-        if (!read_int(hub, row, Place, place) || !read_int(hub, row, Judged, verdict) || place < 1 ||
-            place > taken_count)
+        if (!hub.read(row, Place, place) || !hub.read(row, Judged, verdict) || place < 1 || place > taken_count)
             break;
         Taken &of = taken[place - 1];
         if (of.slot == kDone || of.wish != Compute)

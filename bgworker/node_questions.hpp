@@ -3,7 +3,7 @@
 // Owned by bgworker/node_main.cpp. Regime: pg.
 #pragma once
 
-#include "bgworker/node_connection.hpp"
+#include "bgworker/hub_connection.hpp"
 
 namespace steadytext::worker {
 
@@ -11,9 +11,9 @@ namespace steadytext::worker {
 void begin_questions();
 // Sends what is asked, and which computations are over. False: there is nothing. `connection` is its number: with another one the hub has
 // forgotten who computes.
-[[nodiscard]] bool ask_questions(NodeConnection &hub, std::uint64_t connection);
+[[nodiscard]] bool ask_questions(HubConnection &hub, std::uint64_t connection);
 // Gives the answers to the sessions; false if they have another form.
-[[nodiscard]] bool heed_questions(const NodeConnection &hub, std::uint64_t connection);
+[[nodiscard]] bool heed_questions(const HubConnection &hub, std::uint64_t connection);
 // There will be no answer.
 void lose_questions();
 // The worker leaves: nobody waits for it.

@@ -205,7 +205,7 @@ ok($two->wait_for(sub { return $two->worker_pid('hub worker') eq '' }, 30), 'the
 is($generate->($two, 'without the library'), 'without the library', 'calls go on');
 ok($two->poll_until(q(SELECT reason FROM pg_stat_steadytext_hub), '58P01'), 'the view says what is missing');
 is($two->sql(q(SELECT details ->> 'connected' FROM steadytext_health_check() WHERE component = 'hub')), 'no', 'and so does the health check');
-like($two->log, qr/the hub worker of pg_steadytext cannot load its library\n.*DETAIL: .*pg_steadytext_hub/, 'and the log');
+like($two->log, qr/pg_steadytext hub worker cannot load its library\n.*DETAIL: .*pg_steadytext_hub/, 'and the log');
 system("sed 's/ interface [0-9]/ interface x/' '$pkglibdir/pg_steadytext_hub.so' > '$its.new' && chmod 755 '$its.new' && mv '$its.new' '$its'") == 0 or die;
 ok($two->poll_until(q(SELECT reason FROM pg_stat_steadytext_hub), '0A000', 40), 'one of another version is refused');
 unlink $its;

@@ -57,7 +57,7 @@ like($primary->sql(q(SELECT string_agg(node, ',') FROM steadytext_hub_nodes)), q
 
 # ---- a hub that lies -----------------------------------------------------------------------------------------------------------------------
 
-my $megabytes = sub { my $kilobytes = $standby->memory($_[0], 'RssAnon'); return ($kilobytes // 0) / 1024 };
+my $megabytes = sub { my $kilobytes = $standby->memory($_[0], 'VmHWM'); return ($kilobytes // 0) / 1024 };
 for my $mode (@SteadyText::LyingHub::MODES) {
     my $liar = SteadyText::LyingHub->new($mode);
     $standby->append_conf("steadytext.hub_conninfo = '${\ $liar->conninfo}'");

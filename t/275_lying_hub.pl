@@ -9,7 +9,7 @@ my $node     = SteadyText::Cluster->new(conf => [ "steadytext.on_failure = 'erro
 my $generate = sub { my ($prompt) = @_; return $node->sql("SELECT steadytext_generate('$prompt')") };
 $generate->('before');
 
-my $megabytes = sub { my $kilobytes = $node->memory($_[0], 'RssAnon'); return ($kilobytes // 0) / 1024 };
+my $megabytes = sub { my $kilobytes = $node->memory($_[0], 'VmHWM'); return ($kilobytes // 0) / 1024 };
 for my $mode (@SteadyText::LyingHub::MODES) {
     my $liar = SteadyText::LyingHub->new($mode);
     $node->append_conf("steadytext.hub_conninfo = '${\ $liar->conninfo}'");

@@ -27,9 +27,9 @@ sub lie {
         syswrite $client, message('R', pack 'N', 0) . join('', map { message('S', "$_\0$settings{$_}\0") } sort keys %settings) . message('K', pack 'NN', 1, 2) . message('Z', 'I');
         my $columns = message('T', pack('n', 2) . join '', map { pack 'Z*NnNnNn', $_, 0, 0, 23, 4, 0xffffffff, 0 } qw(taken refused));
         my %says = (
-            unasked => [ 'N' . pack('N', 1 << 30), 'x' x 65536 ],
+            unasked => [ 'N' . pack('N', 1 << 30), 'x' x 1048576 ],
             rows    => [ message('1', '') . message('2', '') . $columns, message('D', pack('nN/a*N/a*', 2, '1' x 4000, '0')) x 16 ],
-            row     => [ message('1', '') . message('2', '') . $columns . 'D' . pack('N', 1 << 30), 'x' x 65536 ],
+            row     => [ message('1', '') . message('2', '') . $columns . 'D' . pack('N', 1 << 30), 'x' x 1048576 ],
             state   => [ message('E', "SERROR\0C00000\0Mno error\0\0") . message('Z', 'I') ],
         );
         my ($first, $then) = @{ $says{$mode} };
