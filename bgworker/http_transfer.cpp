@@ -26,6 +26,7 @@ constexpr rlim_t kSpareDescriptors = 64;           // for libzmq, which aborts w
 constexpr std::int64_t kUsualRetryUs = 1'000'000;  // for a busy engine that gives no time
 constexpr std::int64_t kLongestRetryUs = 60'000'000;
 constexpr std::size_t kFirstRoom = 4096;
+constexpr std::size_t kLongestHeaders = 262'144;  // of one reply, with those of informational replies and its trailers
 
 bool is_allowed(const curl_sockaddr &address) {
     if (address.family == AF_INET)
@@ -177,10 +178,15 @@ std::size_t HttpTransfer::on_bytes(char *bytes, std::size_t, std::size_t count, 
     return count;
 }
 
+// libcurl keeps every header, and bounds those before a body, but not those behind it.
+//
 // An answer with such a status has no body. If a body comes anyway, it would be read as the answer to the next request,
 // so the connection is not used again.
 std::size_t HttpTransfer::on_header(char *, std::size_t, std::size_t count, void *self) noexcept {
     auto &transfer = *static_cast<HttpTransfer *>(self);
+    transfer.header_bytes_ += count;
+    if (transfer.header_bytes_ > kLongestHeaders)
+        return 0;
     if (const long status = transfer.status(); status == 204 || status == 205 || status == 304)
         transfer.set(CURLOPT_FORBID_REUSE, 1L);
     return count;
@@ -227,6 +233,8 @@ std::string HttpTransfer::failure(CURLcode result) const {
         return "its reply has more than " + std::to_string(site_.longest_reply) +
                " bytes, or all its replies under way have more than " + std::to_string(HttpSite::kReplies) +
                " times as many";
+    if (header_bytes_ > kLongestHeaders)
+        return "the headers of its reply have more than " + std::to_string(kLongestHeaders) + " bytes";
     if (result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_WEIRD_SERVER_REPLY)
         return "it does not speak HTTP";
     std::string reason = error_[0] != '\0' ? error_ : curl_easy_strerror(result);

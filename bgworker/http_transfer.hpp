@@ -95,6 +95,7 @@ private:
     char error_[CURL_ERROR_SIZE] = "";
     std::string reply_;
     std::size_t taken_ = 0;
+    std::size_t header_bytes_ = 0;
     bool is_too_long_ = false;
 
     core::EventStream events_;
