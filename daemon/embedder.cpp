@@ -32,27 +32,11 @@ void cut(std::vector<llama_token> &tokens, std::size_t window) {
 
 }  // namespace
 
-Context Embedder::make_pooling_context(core::Problem &problem) {
-    llama_context_params parameters = llama_context_default_params();
-    const int window = std::min(llama_model_n_ctx_train(model_.get()), kWindow);
-    parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = static_cast<std::uint32_t>(window);
-    parameters.n_threads = parameters.n_threads_batch = options_.threads;
-    parameters.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
-    parameters.embeddings = true;
-    parameters.abort_callback_data = this;
-    parameters.abort_callback = [](void *self) { return static_cast<const Embedder *>(self)->is_in_vain(); };
-    Context context = make_context(model_.get(), file_.path, parameters, problem);
-    if (context == nullptr || llama_pooling_type(context.get()) != LLAMA_POOLING_TYPE_NONE)
-        return context;
-    parameters.pooling_type = LLAMA_POOLING_TYPE_MEAN;  // a model whose file does not say
-    return make_context(model_.get(), file_.path, parameters, problem);
-}
-
 // The overflow that refuses a text changes no vector.
 std::string Embedder::settings(const Options &options) {
     constexpr const char *kOverflows[] = {"", " overflow=cut", " overflow=mean"};
     return "embedding prefix=" + options.embedding_prefix +
-           kOverflows[static_cast<std::size_t>(options.embedding_overflow)];
+           kOverflows[static_cast<std::size_t>(options.embedding_overflow)] + TextEncoder::settings(options);
 }
 
 bool Embedder::load(ModelInfo &info, core::Problem &problem) {
@@ -65,12 +49,11 @@ bool Embedder::load(ModelInfo &info, core::Problem &problem) {
         return false;
     tokenizer_ = Tokenizer(model_.get());
     counter_.start(tokenizer_);
-    context_ = make_pooling_context(problem);
-    if (context_ == nullptr)
+    if (!encoder_.begin_vectors(model_.get(), file_.path, std::min(llama_model_n_ctx_train(model_.get()), kWindow),
+                                problem))
         return false;
-    info.context = static_cast<int>(llama_n_ctx(context_.get()));
+    info.context = static_cast<int>(encoder_.window());
     info.dimensions = llama_model_n_embd_out(model_.get());
-    batch_.emplace(info.context);
     return true;
 }
 
@@ -78,7 +61,7 @@ bool Embedder::load(ModelInfo &info, core::Problem &problem) {
 bool Embedder::tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &progress, std::string &error) const {
     const std::string &text = task.texts[item];
     std::vector<llama_token> tokens = tokenizer_.tokens(options_.embedding_prefix + text);
-    const std::size_t window = llama_n_ctx(context_.get());
+    const std::size_t window = encoder_.window();
     const Overflow overflow = task.is_compared ? Overflow::Cut : options_.embedding_overflow;
     if (tokens.size() > window && overflow == Overflow::Error) {
         error = "Input is beyond the model's window: " + std::to_string(tokens.size()) +
@@ -95,22 +78,10 @@ bool Embedder::tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &
     return true;
 }
 
-// Null if the engine fails.
-const float *Embedder::embed(const std::vector<llama_token> &tokens) {
-    batch_->clear();
-    for (std::size_t i = 0; i < tokens.size(); i++)
-        batch_->add(tokens[i], static_cast<llama_pos>(i), 0, true);
-    const llama_memory_t memory = llama_get_memory(context_.get());
-    if (memory != nullptr)
-        llama_memory_clear(memory, false);
-    const int status =
-        memory != nullptr ? llama_decode(context_.get(), batch_->get()) : llama_encode(context_.get(), batch_->get());
-    return status == 0 ? llama_get_embeddings_seq(context_.get(), 0) : nullptr;
-}
-
 // A window of the text. The vector of several is the average of theirs, each of length 1.
 Embedder::Step Embedder::process(EmbedProgress &progress, std::string &error) {
-    const float *vector = embed(progress.windows.front());
+    llama_context *context = encoder_.compute(progress.windows.front());
+    const float *vector = context == nullptr ? nullptr : llama_get_embeddings_seq(context, 0);
     if (vector == nullptr && is_in_vain())
         return Step::BrokenOff;
     const std::vector<llama_token> tokens = std::move(progress.windows.front());

@@ -3,13 +3,13 @@
 // Owned by the server. Regime: pure.
 #pragma once
 
-#include <optional>
 #include <utility>
 
 #include "daemon/item_engine.hpp"
 #include "daemon/llama_model.hpp"
 #include "daemon/model_file.hpp"
 #include "daemon/options.hpp"
+#include "daemon/text_encoder.hpp"
 #include "daemon/token_counter.hpp"
 #include "daemon/tokenizer.hpp"
 
@@ -36,15 +36,11 @@ private:
     bool tokenize(const EmbedTask &task, std::size_t item, EmbedProgress &progress, std::string &error) const override;
     Step process(EmbedProgress &progress, std::string &error) override;
 
-    [[nodiscard]] const float *embed(const std::vector<llama_token> &tokens);
-    [[nodiscard]] Context make_pooling_context(core::Problem &problem);
-
     const Options &options_;
     const ModelFile file_;
     Model model_;
-    Context context_;
+    TextEncoder encoder_{options_, [](void *self) { return static_cast<const Embedder *>(self)->is_in_vain(); }, this};
     Tokenizer tokenizer_;
-    std::optional<Batch> batch_;
     TokenCounter counter_;
 };
 

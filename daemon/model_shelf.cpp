@@ -230,7 +230,7 @@ void ModelShelf::take_listing(std::vector<FoundModel> found) {
 std::string ModelShelf::settings_of(Role role) const {
     return role == Role::Generation  ? Generator::settings(options_)
            : role == Role::Embedding ? Embedder::settings(options_)
-                                     : Reranker::kSettings;
+                                     : Reranker::settings(options_);
 }
 
 // One after the other, while there is nothing else to do: it reads all of the file.

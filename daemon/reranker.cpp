@@ -41,7 +41,7 @@ std::string Reranker::property(const char *name) const {
 bool Reranker::load(ModelInfo &info, core::Problem &problem) {
     info.role = "reranker";
     info.name = file_.name;
-    if (!fingerprint_of(file_, kSettings, stopping_, info.fingerprint, problem))
+    if (!fingerprint_of(file_, settings(options_), stopping_, info.fingerprint, problem))
         return false;
     model_ = load_model(file_.path, stopping_, problem);
     if (model_ == nullptr)
@@ -57,17 +57,8 @@ bool Reranker::load(ModelInfo &info, core::Problem &problem) {
         return problem.set(core::sqlstate::kInvalidParameterValue, "\"%s\" is not a reranker", file_.path.c_str());
 
     info.context = std::min(llama_model_n_ctx_train(model_.get()), kWindow);
-    llama_context_params parameters = llama_context_default_params();
-    parameters.n_ctx = parameters.n_batch = static_cast<std::uint32_t>(info.context);
-    parameters.n_ubatch = cross_encoder_ ? parameters.n_batch : std::min<std::uint32_t>(512, parameters.n_batch);
-    parameters.n_threads = parameters.n_threads_batch = options_.threads;
-    parameters.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
-    parameters.embeddings = cross_encoder_;
-    parameters.abort_callback_data = this;
-    parameters.abort_callback = [](void *self) { return static_cast<const Reranker *>(self)->is_in_vain(); };
-    context_ = make_context(model_.get(), file_.path, parameters, problem);
-    batch_.emplace(info.context);
-    return context_ != nullptr;
+    return cross_encoder_ ? encoder_.begin_vectors(model_.get(), file_.path, info.context, problem)
+                          : encoder_.begin_words(model_.get(), file_.path, info.context, problem);
 }
 
 std::vector<llama_token> Reranker::tokens_of(const RankTask &task, const std::string &document) const {
@@ -93,10 +84,10 @@ std::vector<llama_token> Reranker::tokens_of(const RankTask &task, const std::st
     return tokens;
 }
 
-float Reranker::read_score() const {
+float Reranker::read_score(llama_context *context) const {
     if (cross_encoder_)
-        return static_cast<float>(logistic(*llama_get_embeddings_seq(context_.get(), 0)));
-    const float *logits = llama_get_logits_ith(context_.get(), -1);
+        return static_cast<float>(logistic(*llama_get_embeddings_seq(context, 0)));
+    const float *logits = llama_get_logits_ith(context, -1);
     return static_cast<float>(logistic(static_cast<double>(logits[yes_]) - logits[no_]));
 }
 
@@ -107,25 +98,18 @@ bool Reranker::tokenize(const RankTask &task, std::size_t item, RankProgress &pr
 
 Reranker::Step Reranker::process(RankProgress &progress, std::string &error) {
     const std::vector<llama_token> &tokens = progress.tokens;
-    if (tokens.size() > llama_n_ctx(context_.get())) {
+    if (tokens.size() > encoder_.window()) {
         progress.values.push_back(0);
         return Step::Done;
     }
-    batch_->clear();
-    for (std::size_t i = 0; i < tokens.size(); i++)
-        batch_->add(tokens[i], static_cast<llama_pos>(i), 0, cross_encoder_ || i + 1 == tokens.size());
-    const llama_memory_t memory = llama_get_memory(context_.get());
-    if (memory != nullptr)
-        llama_memory_clear(memory, false);
-    const int status =
-        memory != nullptr ? llama_decode(context_.get(), batch_->get()) : llama_encode(context_.get(), batch_->get());
-    if (status != 0 && is_in_vain())
+    llama_context *context = encoder_.compute(tokens);
+    if (context == nullptr && is_in_vain())
         return Step::BrokenOff;
-    if (status != 0) {
+    if (context == nullptr) {
         error = "The engine could not rank the document";
         return Step::Failed;
     }
-    progress.values.push_back(read_score());
+    progress.values.push_back(read_score(context));
     progress.prompt_tokens += static_cast<int>(tokens.size());
     return Step::Done;
 }

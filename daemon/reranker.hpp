@@ -13,6 +13,7 @@
 #include "daemon/llama_model.hpp"
 #include "daemon/model_file.hpp"
 #include "daemon/options.hpp"
+#include "daemon/text_encoder.hpp"
 #include "daemon/tokenizer.hpp"
 
 namespace steadytext::daemon {
@@ -26,7 +27,9 @@ public:
     ~Reranker() override { stop(); }
 
     // All that can change a score, for the fingerprint.
-    static constexpr const char *kSettings = "reranker user_text=plain";
+    [[nodiscard]] static std::string settings(const Options &options) {
+        return std::string("reranker user_text=plain") + TextEncoder::settings(options);
+    }
 
 private:
     bool load(ModelInfo &info, core::Problem &problem) override;
@@ -39,16 +42,15 @@ private:
 
     [[nodiscard]] std::string property(const char *name) const;
     [[nodiscard]] std::vector<llama_token> tokens_of(const RankTask &task, const std::string &document) const;
-    [[nodiscard]] float read_score() const;
+    [[nodiscard]] float read_score(llama_context *context) const;
 
     const Options &options_;
     const ModelFile file_;
     Model model_;
-    Context context_;
+    TextEncoder encoder_{options_, [](void *self) { return static_cast<const Reranker *>(self)->is_in_vain(); }, this};
     Tokenizer tokenizer_;
     Tokenizer::Markup before_;  // the texts, if a causal model is asked
     Tokenizer::Markup after_;
-    std::optional<Batch> batch_;
     bool cross_encoder_ = false;
     llama_token yes_ = 0;  // of a causal model
     llama_token no_ = 0;

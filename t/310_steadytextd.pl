@@ -233,6 +233,19 @@ subtest 'embeddings' => sub {
         for 7, ['a', 7], undef;
 };
 
+# Texts of 64 tokens and more use another attention than shorter ones.
+subtest 'a vector depends on the text alone' => sub {
+    my ($other, $where) = start_daemon('threads', '--threads', 3, '--embedding-model', $embedding_model, '--slots', 1, '--context', 64);
+    my @texts   = map { join ' ', ('some', 'words', 'of', 'a', 'text') x $_, "and $_ more" } 1 .. 14, 20, 50;
+    my $batch   = answer($endpoint, request('embed_batch', texts => \@texts))->{embeddings};
+    my $tokens  = sub { my ($text) = @_; return (decoded($endpoint, request('embed', text_input => $text, return_usage => $true), '<'))[0]{usage}{prompt_tokens} };
+    cmp_ok $tokens->($texts[0]),  '<',  64, 'texts of fewer tokens than 64';
+    cmp_ok $tokens->($texts[-1]), '>', 128, 'and of many more';
+    is_deeply answer($where, request('embed_batch', texts => \@texts))->{embeddings}, $batch, 'other threads give the same vectors';
+    is_deeply [map { answer($endpoint, request('embed', text_input => $_)) } reverse @texts], [reverse @$batch], 'alone and in another order, too';
+    $other->kill_kill;
+};
+
 subtest 'a text beyond the embedding model\'s window' => sub {
     my $too_long = answer($endpoint, request('embed', text_input => 'word ' x 5000));
     like $too_long, qr/^error: Input is beyond the model's window: (\d+) tokens\. Maximum allowed: (\d+)$/, 'is refused, with numbers';
