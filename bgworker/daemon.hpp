@@ -166,6 +166,10 @@ public:
     // Its public name.
     [[nodiscard]] const char *name() const { return identity_.endpoint; }
     [[nodiscard]] bool is_up() const;
+    // It has answered once. Before, it may be anything that accepts connections: calls go to it only where there is no other daemon.
+    [[nodiscard]] bool is_known() const {
+        return is_engine() || identity_.kind == shmem::DaemonKind::Native || never_tells();
+    }
     [[nodiscard]] const std::vector<shmem::Model> &models() const { return models_; }
 
     void on_up(Channel &channel) override;

@@ -294,8 +294,10 @@ Daemon *Gateway::choose(SlotId id, std::int64_t now_us, RejectReason &reason) {
                 reason = std::max(reason, RejectReason::Time);
                 continue;
             }
-            // If fingerprints are binding, a daemon that has not reported its own yet counts as not connected.
-            const bool known = daemon.is_up() && (!configuration_.strict_fingerprints || !daemon.models().empty());
+            // A daemon that has not answered yet counts as not connected; if fingerprints are binding, also a daemon that
+            // has not reported its own.
+            const bool known = daemon.is_up() && daemon.is_known() &&
+                               (!configuration_.strict_fingerprints || !daemon.models().empty());
             const Readiness its_own = !known ? Readiness::Connecting : is_busy ? Readiness::Busy : Readiness::Ready;
             if (its_own != readiness)
                 continue;
