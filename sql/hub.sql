@@ -21,16 +21,18 @@ REVOKE ALL ON FUNCTION _steadytext.hub_take(int, bigint, bigint, bigint, bytea[]
 CREATE FUNCTION _steadytext.hub_put(
     format int, node bigint, batch bigint, clears bigint, records bytea[], OUT taken int, OUT refused int
 )
-LANGUAGE sql VOLATILE STRICT SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER  -- which plans once a session, not once a call
 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT t.taken, t.refused
+AS $$
+BEGIN
+    SELECT t.taken, t.refused INTO taken, refused
     FROM pg_catalog.pg_roles me,
          _steadytext.hub_take(hub_put.format, hub_put.node, hub_put.batch, hub_put.clears, hub_put.records, me.oid, ARRAY(
              SELECT s.role FROM _steadytext.hub_scopes s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.role
              WHERE s.node = me.oid AND s.node_name = me.rolname AND (s.role = 0 OR r.rolname = s.role_name))) t
     WHERE me.rolname = session_user;
-END;
+END
+$$;
 COMMENT ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]) IS
     'Takes a batch of records from a node: how many of them are dealt with, in their order, and how many of these were refused.';
 REVOKE ALL ON FUNCTION _steadytext.hub_put(int, bigint, bigint, bigint, bytea[]) FROM PUBLIC;

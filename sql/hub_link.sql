@@ -11,14 +11,17 @@ REVOKE ALL ON FUNCTION _steadytext.hub_number(int) FROM PUBLIC;
 
 -- Whose numbers are these? Another timeline may have lost clears, and its numbers may stand for others. -1: the node shares nothing here.
 CREATE FUNCTION _steadytext.hub_watch(format int, OUT hub text, OUT server bigint, OUT clears bigint)
-LANGUAGE sql VOLATILE STRICT SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+AS $$
+BEGIN
     SELECT n.system || '/' || left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8), n.server,
            CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles me JOIN _steadytext.hub_scopes s ON s.node = me.oid AND s.node_name = me.rolname AND s.shares
                              WHERE me.rolname = session_user) THEN n.clears ELSE -1 END
+    INTO hub, server, clears
     FROM _steadytext.hub_number(hub_watch.format) n;
-END;
+END
+$$;
 COMMENT ON FUNCTION _steadytext.hub_watch(int) IS 'Tells a node which hub this is, and how many clears of this database are committed.';
 REVOKE ALL ON FUNCTION _steadytext.hub_watch(int) FROM PUBLIC;
 
@@ -26,15 +29,25 @@ CREATE FUNCTION _steadytext.hub_lease(role oid, key bytea, wish int) RETURNS int
 AS 'MODULE_PATHNAME', 'steadytext_hub_lease' LANGUAGE C VOLATILE STRICT;
 REVOKE ALL ON FUNCTION _steadytext.hub_lease(oid, bytea, int) FROM PUBLIC;
 
+-- pgvector's own function, bound when this is created: a body of text would look it up by name.
+CREATE FUNCTION _steadytext.vector_bytes(vector public.vector) RETURNS bytea
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT public.vector_send(vector_bytes.vector);
+END;
+REVOKE ALL ON FUNCTION _steadytext.vector_bytes(public.vector) FROM PUBLIC;
+
 -- Each key with the scope that it is of. Wishes: 0 to look only; 1 to compute the answer if nobody else does; 2 and 3, once that is over: without
 -- an answer, and with one. Verdicts: 0 it is not there; 1 it is there; 2 compute it; 3 another node computes it. Rows of scopes that the node
 -- may not share are not there.
 CREATE FUNCTION _steadytext.hub_get(format int, scopes text[], keys bytea[], wishes int[])
 RETURNS TABLE (place int, verdict int, response text, embedding bytea, prompt_tokens int, completion_tokens int, finish_reason text, expires_ms bigint)
-LANGUAGE sql VOLATILE STRICT SECURITY DEFINER ROWS 10
+LANGUAGE plpgsql VOLATILE STRICT SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    WITH mine AS MATERIALIZED (
+AS $$
+BEGIN
+    RETURN QUERY WITH mine AS MATERIALIZED (
         SELECT s.role FROM pg_catalog.pg_roles me
         JOIN _steadytext.hub_scopes s ON s.node = me.oid AND s.node_name = me.rolname AND s.shares
         LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.role
@@ -45,14 +58,15 @@ BEGIN ATOMIC
         WHERE a.place <= 256 AND octet_length(a.key) = 32),
     allowed AS MATERIALIZED (SELECT a.* FROM asked a WHERE EXISTS (SELECT FROM mine m WHERE m.role = a.role OR (m.role = 0 AND a.role IS NOT NULL)))
     SELECT a.place::int, CASE WHEN c.id IS NULL THEN _steadytext.hub_lease(a.role, a.key, a.wish) ELSE 1 END,
-           c.response, public.vector_send(c.embedding), c.prompt_tokens, c.completion_tokens, c.finish_reason,
+           c.response, _steadytext.vector_bytes(c.embedding), c.prompt_tokens, c.completion_tokens, c.finish_reason,
            (extract(epoch FROM c.expires_at - statement_timestamp()) * 1000)::bigint
     FROM allowed a LEFT JOIN LATERAL (
         SELECT r.id, r.response, r.embedding, r.prompt_tokens, r.completion_tokens, r.finish_reason, r.expires_at FROM public.steadytext_cache r
         WHERE a.wish < 2 AND r.cache_key = encode(a.key, 'hex') AND r.scope = a.scope AND coalesce(r.scope_role, 0::oid) = a.role
           AND (r.expires_at IS NULL OR r.expires_at > statement_timestamp() AND r.expires_at < 'infinity')
           AND r.fingerprint NOT IN ('legacy', 'untrusted') AND coalesce(octet_length(r.response), 0) <= 1048576) c ON true;
-END;
+END
+$$;
 COMMENT ON FUNCTION _steadytext.hub_get(int, text[], bytea[], int[]) IS
     'Gives a node the answers that it asks for by key and scope, where they are there and it may share them, and says who computes the others.';
 REVOKE ALL ON FUNCTION _steadytext.hub_get(int, text[], bytea[], int[]) FROM PUBLIC;
