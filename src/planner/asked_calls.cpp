@@ -182,7 +182,7 @@ AskedCalls::Known AskedCalls::test(const CallsOfRow &row, const Guard &guard) co
     return !is_null && DatumGetBool(holds) ? Known::Holds : Known::Fails;
 }
 
-// From the highest guard that is not known down to this one. Each is tested once for a row.
+// From the highest guard that is not known down to this guard. Each is tested once for a row.
 AskedCalls::Known AskedCalls::settle(const CallsOfRow &row, int guard) const {
     const auto known = [&](int number) { return number < 0 ? Known::Holds : static_cast<Known>(row.guards[number]); };
     int count = 0;

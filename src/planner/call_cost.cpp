@@ -82,7 +82,7 @@ const Times &times_now() {
 
 // ---- for PostgreSQL's planner ---------------------------------------------------------------------------------------
 
-// In steps of two, from the function's COST on: what makes no calls stays in front, and of two kinds that take about as long neither goes
+// In steps of two, from the function's COST on: conditions without calls stay in front, and of two kinds that take about as long neither goes
 // ahead by chance.
 double cost_of(double us) {
     constexpr double kUsOfUnit = 10, kMost = 10'000, kLeast = 1000;  // the last of cpu_operator_cost

@@ -12,7 +12,7 @@ namespace steadytext::planner {
 // The median time of daemons for a call of the kind, in microseconds, as of a second ago; negative: not known.
 [[nodiscard]] double usual_us(shmem::CallKind kind);
 
-// What the daemons work on at once.
+// The requests on which the daemons work at once.
 [[nodiscard]] double at_once(bool embeds);
 
 }  // namespace steadytext::planner

@@ -22,7 +22,7 @@ struct View : Ground {
 
 bool is_calm(const Plan *plan, const View &view, bool but_for_output = false);
 
-// What may be read whole long after the first row of what is above it, or again and again.
+// Nodes that may be read whole long after the first row of the node above, or again and again.
 View throughout(const Ground &ground) { return {ground, true}; }
 
 bool are_calm(const List *plans, const View &view) {

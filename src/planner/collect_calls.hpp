@@ -4,7 +4,7 @@
 //            call 1, if call 0 is true               call 0
 //
 // A call is begun for a row if its guard is true of the row. A guard, and the text that a call asks about, may depend on
-// what calls before it came to: there they have a parameter in the place of the call (value_of_call()), which the scan
+// the values of calls before it: there they have a parameter in the place of the call (value_of_call()), which the scan
 // fills in once the call has been answered. So a row's calls are begun in the order in which the executor makes them,
 // and none that the executor does not make. All but the calls is harmless (harmless.hpp).
 //
@@ -33,7 +33,7 @@ enum class Hindrance : std::uint8_t {
 struct Collected {
     const Ground &ground;
     List *calls = NIL;  // in the order in which they are made; calls within them are parameters
-    // What must be true of the row: a guard is if its parent is, a guard before it (-1: none), and its test.
+    // The conditions on the row: a guard is true if its parent is, a guard before it (-1: none), and its test.
     List *tests = NIL, *parents = NIL;
     List *guards = NIL;   // for each call, the number of its guard; -1: each row makes it
     int guard = -1;       // of the expression at hand
@@ -47,7 +47,7 @@ void collect_calls(const List *expressions, Collected &calls);
 // The same for the arguments of the aggregates in the expressions, which are evaluated for each row of the input.
 void collect_calls_of_aggregates(const List *expressions, Collected &calls);
 // The same for conditions one after the other. From then on the guard is that all are true. False if there is a condition
-// that nothing is known of before its turn: what comes behind it stays in its turn too.
+// of which nothing is known before its turn: the conditions behind it stay in their turn too.
 [[nodiscard]] bool collect_calls_of_conditions(const List *conditions, Collected &calls);
 
 // The expression over columns and the values of the calls that were collected; null if it may raise an error, or has

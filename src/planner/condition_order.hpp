@@ -1,10 +1,10 @@
-// The order in which a node evaluates its conditions: those without calls first, then of those with calls the one that drops more rows
+// The order in which a node evaluates its conditions: conditions without calls first, then of conditions with calls the condition that drops more rows
 // for its time.
 //
-// How many rows a condition drops, and how long its calls take, is what the role's earlier calls of the same question have shown
-// (src/session/answer_counts.hpp). Where that is not known, the order stays as it is. A condition stays behind one that may raise an
-// error by something other than its calls; and comes before another one only if both are about the same text, and it takes NULL, so that
-// it refuses no text that the other one would have kept from it.
+// How many rows a condition drops, and how long its calls take, is as the role's earlier calls of the same question have shown
+// (src/session/answer_counts.hpp). Where that is not known, the order stays as it is. A condition stays behind a condition that may raise an
+// error by something other than its calls; and comes before another only if both are about the same text, and it takes NULL, so that
+// it refuses no text that the other would have kept from it.
 //
 // Called by reorder.cpp. Regime: pg.
 #pragma once

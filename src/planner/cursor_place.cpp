@@ -45,7 +45,7 @@ bool has_current_row(const Plan *plan) {
 
 }  // namespace
 
-// A cursor of DECLARE or OPEN, not a loop's, that may be moved back or whose row a statement may name. One that says
+// A cursor of DECLARE or OPEN, not a loop's, that may be moved back or whose row a statement may name. A cursor that says
 // nothing of moving back can be moved if its plan can.
 bool needs_its_place(int cursor_options, const PlannedStmt &statement) {
     constexpr int kOfCursors = CURSOR_OPT_SCROLL | CURSOR_OPT_FAST_PLAN | CURSOR_OPT_HOLD;

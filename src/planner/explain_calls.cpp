@@ -6,7 +6,7 @@
 // read only if nobody could notice: all of that part of the plan raises nothing, changes nothing, makes no calls and
 // depends on no other part (is_calm_throughout() in calm.hpp), nor do the calls' arguments. Nothing above it is run.
 // Arguments are evaluated for the first rows, and looked for in the cache; the others are counted, for a second. Where
-// rows cannot be read there is the planner's estimate, and nothing of what depends on their texts.
+// rows cannot be read there is the planner's estimate, without anything that depends on their texts.
 //
 // Calls that the planner would make of constants are not made (statement::explains()). The executor's start checks the
 // caller's rights, as for EXPLAIN.
@@ -81,7 +81,7 @@ struct Asked {
     bool uses_cache = true;
     bool is_told = true;  // false: nobody knows how many rows ask, or what, before other calls have been answered
     double prompt_tokens = 0, most_answer_tokens = 0;  // as estimated, of the distinct
-    // Of those in the cache, as a daemon had counted them.
+    // Of the answers in the cache, as a daemon had counted their tokens.
     double told_prompt = 0, told_answer = 0, estimated_of_told = 0;
     std::int64_t told = 0;
 };
@@ -178,7 +178,7 @@ Usual usual_of(shmem::CallKind kind) {
     return usual;
 }
 
-// What the tokens cost, by steadytext_prices, which a role need not be able to read.
+// The price of the tokens, by steadytext_prices, which a role need not be able to read.
 struct Priced {
     const char *model;
     Datum prompt, completion;  // numbers of tokens
@@ -217,7 +217,7 @@ bool has_price(Priced &priced) {
 
 constexpr int kColumns = 11;
 
-// What is made row by row has no more than that: nobody knows before how many of the rows ask.
+// Calls that are made row by row have no more than that: nobody knows before how many of the rows ask.
 void put_row_by_row(ReturnSetInfo *result, const RowByRow &call) {
     const Plan *rows = call.plan->lefttree != nullptr ? call.plan->lefttree : call.plan;
     Datum values[kColumns] = {};
@@ -293,7 +293,7 @@ double limited(double rows, const Reading &reading) {
 }
 
 // Values of subqueries that this executor runs when they are first looked at, which nobody notices. A value that another
-// node of the plan would hand to a scan is not there, nor is that of a subquery which needs one: that node is not run.
+// node of the plan would hand to a scan is not there, nor is that of a subquery which needs a row: that node is not run.
 // A subquery's number is higher than the numbers of the subqueries within it.
 Ground at_hand(const PlannedStmt &statement, const EState &state) {
     Ground ground = ground_of(statement);
@@ -318,7 +318,7 @@ bool is_independent(const CustomScan &plan, const Explained &explained) {
     return is;
 }
 
-// By the planner's estimate of what is done before the first row. What a function returns is all made first, which the
+// By the planner's estimate of the work before the first row. The rows of a function are all made first, which the
 // estimate leaves out.
 bool begins_late(PlanState *state, void *context) {
     constexpr double kMaxCost = 200'000, kMaxRows = 1'000'000;
@@ -369,7 +369,7 @@ bool explain_scans(PlanState *state, void *context) {
     return planstate_tree_walker(state, pg::walker(explain_scans), context);
 }
 
-// Whether a foreign server writes what a scan of this plan reads, instead of the node above that writes.
+// Whether a foreign server writes the rows that a scan of this plan reads, instead of the node above that writes.
 bool is_written_elsewhere(const Plan *plan) {
     if (plan == nullptr)
         return false;
@@ -385,7 +385,7 @@ bool is_written_elsewhere(const Plan *plan) {
     return false;
 }
 
-// A statement that writes is begun as if it only read. Its subqueries stay: what is read may need their values.
+// A statement that writes is begun as if it only read. Its subqueries stay: the read part may need their values.
 PlannedStmt *without_writes(const PlannedStmt *statement) {
     auto *reading = makeNode(PlannedStmt);
     *reading = *statement;

@@ -95,7 +95,7 @@ bool find_call(Node *node, void *) {
 
 // ---- the calls of a statement ---------------------------------------------------------------------------------------
 
-// Of a function that is not PostgreSQL's own: it may run statements, or be one of this extension's. Another library's
+// Of a function that is not PostgreSQL's own: it may run statements, or be a function of this extension. Another library's
 // that depends on nothing but its arguments does neither.
 bool may_call(Oid function, void *) {
     if (function < FirstNormalObjectId)
@@ -159,7 +159,7 @@ bool count_calls(const List *nodes, void *context) {
     return false;
 }
 
-// Stops as soon as it knows that there may be others. All statements are looked through, so what each has is short.
+// Stops as soon as it knows that there may be others. All statements are looked through, so the look at each is short.
 bool count_calls(Node *node, void *context) {
     auto &calls = *static_cast<CallsOfStatement *>(context);
     if (node == nullptr)

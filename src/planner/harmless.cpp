@@ -25,7 +25,7 @@ bool is_text_of_value(const CoerceViaIO &coercion) {
            has_plain_text(getBaseType(exprType(reinterpret_cast<const Node *>(coercion.arg))));
 }
 
-// Without a collation that is known, comparisons of texts raise an error; under a nondeterministic one, searches in them.
+// Without a collation that is known, comparisons of texts raise an error; under a nondeterministic collation, searches in them.
 bool has_fit_collation(Oid collation, const List *arguments) {
     if (OidIsValid(collation))
         return get_collation_isdeterministic(collation);
@@ -134,7 +134,7 @@ bool is_harmful(Node *node, void *ground) {
     return expression_tree_walker(node, pg::walker(is_harmful), ground);
 }
 
-// A large constant is copied with what has it, and hashed or made into a table.
+// A large constant is copied with its expression, and hashed or made into a table.
 int looks_at(const Node *node) {
     constexpr std::size_t kBytesOfLook = 64;
     if (!IsA(node, Const))

@@ -11,7 +11,7 @@ extern "C" {
 
 namespace steadytext::planner {
 
-// The statement, and parameters of the executor whose values raise nothing and have no effects: those that a nested loop
+// The statement, and parameters of the executor whose values raise nothing and have no effects: the parameters that a nested loop
 // hands to its inner side, and subqueries, run when they are first looked at, that are calm throughout.
 struct Ground {
     const PlannedStmt *statement;

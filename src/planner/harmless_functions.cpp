@@ -32,7 +32,7 @@ namespace steadytext::planner {
 
 namespace {
 
-// Beside those of its own that PostgreSQL calls leakproof. Not `any || text`, an SQL function that casts its argument as the
+// Beside PostgreSQL's own functions that it calls leakproof. Not `any || text`, an SQL function that casts its argument as the
 // argument's owner likes: of plain types, the planner has put its body in its place.
 constexpr Oid kHarmless[] = {
     F_TEXTCAT,
@@ -86,7 +86,7 @@ constexpr Oid kHarmless[] = {
     F_GENERATE_SERIES_INT4_INT4,
 };
 
-// What is too early or too late for the other type is compared all the same.
+// A value that is too early or too late for the other type is compared all the same.
 constexpr Oid kComparisonsOfTimes[] = {
     F_DATE_LT_TIMESTAMP,        F_DATE_LE_TIMESTAMP,        F_DATE_EQ_TIMESTAMP,        F_DATE_GT_TIMESTAMP,
     F_DATE_GE_TIMESTAMP,        F_DATE_NE_TIMESTAMP,        F_DATE_LT_TIMESTAMPTZ,      F_DATE_LE_TIMESTAMPTZ,

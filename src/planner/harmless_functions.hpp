@@ -7,8 +7,8 @@
 
 namespace steadytext::planner {
 
-// With these arguments, which are harmless themselves. The collation is known, and deterministic. What takes long to find
-// out is charged to the ground's looks.
+// With these arguments, which are harmless themselves. The collation is known, and deterministic. A long look is charged to the
+// ground's looks.
 [[nodiscard]] bool is_harmless_call(Oid function, const List *arguments, Oid collation, const Ground &ground);
 // Of any two values.
 [[nodiscard]] bool is_harmless_comparison(Oid function);

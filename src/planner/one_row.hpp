@@ -1,6 +1,6 @@
 // Whether a plan gives a single row at most, proven from the plan and the catalog.
 //
-// By aggregation, by LIMIT, or because it asks for one value of each column of a unique index (a B-tree that is not
+// By aggregation, by LIMIT, or because it asks for a single value of each column of a unique index (a B-tree that is not
 // partial, and not deferrable).
 //
 // Called by calm.cpp. Regime: pg. Doubt is "no". The planner has locked the tables of the statement, and their indexes

@@ -78,7 +78,7 @@ List *columns_of(const Plan *plan, int varno) {
     return entries;
 }
 
-// What a scan gives, over the rows from below and the values of its calls.
+// The columns that a scan gives, over the rows from below and the values of its calls.
 struct Output {
     const List *entries;
     Collected *calls;
@@ -107,7 +107,7 @@ bool has_record(const List *entries) {
 
 // ---- scans ----------------------------------------------------------------------------------------------------------
 
-// The values of calls are columns behind those of the rows, for calls that depend on them and for the names of these.
+// The values of calls are columns behind the rows' own, for calls that depend on them and for the names of these.
 void ask(CustomScan &scan, const Collected &calls, Reading reading) {
     const int columns = list_length(outerPlan(&scan)->targetlist);
     scan.custom_exprs = with_columns_of_values(calls.calls, columns + 1);
@@ -153,7 +153,7 @@ bool has_multiple_assignment(const List *entries) {
     return false;
 }
 
-// Those that reorder.cpp has put there, and of outer joins those of WHERE.
+// Conditions that reorder.cpp has put there, and of outer joins the conditions of WHERE.
 bool takes_conditions(const Join &join) { return join.jointype != JOIN_FULL; }
 
 // ---- calls left in their turn --------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ struct Reading {
     std::int64_t most;   // rows that are wanted; 0: no limit
     int processes;       // that share the work
     bool are_all_calls;  // the statement makes no other calls
-    // What must be true of a row for calls to be made. A guard is true if its parent is (-1: it has none), and its test.
+    // The conditions on a row under which calls are made. A guard is true if its parent is (-1: it has none), and its test.
     List *tests, *parents;
     List *guards;  // for each call, the number of its guard; -1: each row makes it
 };
@@ -50,7 +50,7 @@ struct Reading {
 // calls that it makes row by row (row_by_row.hpp).
 [[nodiscard]] PlannedStmt *plan_with_calls(Query *query, const char *text, List *&row_by_row);
 
-// Whether a call of the scan, or its text, depends on what others of the row are answered.
+// Whether a call of the scan, or its text, depends on the answers to others of the row.
 [[nodiscard]] bool depends_on_answers(const CustomScan &scan, int call);
 
 // For steadytext_explain(): how many of a scan's rows are read, and of how many of them the calls are told (null: the row

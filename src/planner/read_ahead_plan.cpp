@@ -31,7 +31,7 @@ planner_hook_type next_planner = nullptr;
 
 // ---- plans ----------------------------------------------------------------------------------------------------------
 
-// What is wanted of the rows of a plan.
+// The rows of a plan that are wanted.
 struct Want {
     bool some = true;  // false: perhaps a single row, and then the rest is dropped
     Reading reading{};

@@ -5,10 +5,10 @@
 //                  ▼
 //             session::ahead
 //
-// It begins a row's calls in their order, and only after those of all rows before it; but a call that depends on the value
+// It begins a row's calls in their order, and only after the calls of all rows before it; but a call that depends on the value
 // of another waits until that is answered, and lets the calls of the rows behind it go first. A row with a call that would
 // be refused holds back the rows behind it until it has been handed out: so errors come in their order. Where limits bind the calls, a call is
-// begun only if it is certain to be made, and in its order; one that is to be made later is tried again until its row is
+// begun only if it is certain to be made, and in its order; a call that is to be made later is tried again until its row is
 // the first, and then left to the function. The scan sleeps, and hands on rows as
 // they come, while the cache has the answers; a request that a function has to make by itself wakes it.
 #include "src/pg/compat.hpp"
@@ -150,7 +150,7 @@ std::uint32_t room(const Scan &scan) {
     return std::max(scan.calls->room() / static_cast<std::uint32_t>(scan.reading.processes), 1U);
 }
 
-// Begins calls of the row that are not begun yet, until one waits for another's answer, or there is no room.
+// Begins calls of the row that are not begun yet, until a call waits for another's answer, or there is no room.
 Progress begin_row(Scan &scan, std::uint32_t place) {
     Row &row = row_at(scan, place);
     if (scan.asked->are_looked_at(row.calls))
@@ -180,7 +180,7 @@ bool begin_calls(Scan &scan) {
     return true;
 }
 
-// Of those that have been begun.
+// Of the calls that have been begun.
 bool have_ended(const Scan &scan, const Row &row) {
     for (int i = 0; i < scan.asked->count(); i++)
         if (row.calls.begun[i] != nullptr && !Calls::has_ended(*row.calls.begun[i]))
@@ -398,7 +398,7 @@ void rescan(CustomScanState *node) {
         ExecReScan(below(scan));
 }
 
-// The executor stops, perhaps for a while. What was begun is given up; the rows stay.
+// The executor stops, perhaps for a while. Calls that were begun are given up; the rows stay.
 void shut_down(CustomScanState *node) {
     Scan &scan = scan_of(node);
     if (scan.calls == nullptr)

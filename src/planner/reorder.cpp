@@ -1,6 +1,6 @@
 // The way up from a scan to a join, first looked at and then taken: see reorder.hpp. Regime: pg.
 //
-// A condition on its way refers to columns of the node that it has reached, by their place; a node that lacks one hands
+// A condition on its way refers to columns of the node that it has reached, by their place; a node that lacks a column hands
 // it on from below.
 #include "src/pg/nodes.hpp"
 #include "src/pg/tree_walk.hpp"
@@ -143,7 +143,7 @@ void move(const Ground &ground, const Way &way, int to, List *quals) {
         Lift lift{way.steps[i].plan, side_of(way.steps[i - 1])};
         quals = reinterpret_cast<List *>(lifted(reinterpret_cast<Node *>(quals), &lift));
     }
-    // What the join itself asks of its rows has not seen those that the condition drops.
+    // The join's own conditions have not seen the rows that this condition drops.
     Plan *plan = way.steps[to].plan;
     const int place = first_with_call(plan->qual);
     List *before = list_truncate(list_copy(plan->qual), place), *behind = list_copy_tail(plan->qual, place);
@@ -152,7 +152,7 @@ void move(const Ground &ground, const Way &way, int to, List *quals) {
 
 // ---- the node where a way begins ------------------------------------------------------------------------------------
 
-// Conditions that make calls, taken off a node, in its own terms. Those that were there before can be put back.
+// Conditions that make calls, taken off a node, in its own terms. Conditions that were there before can be put back.
 struct Taken {
     List *quals = NIL;
     List *all = NIL;
@@ -195,7 +195,7 @@ struct SideOfJoin {
     double rows;
 };
 
-// Down to the scan below what hands on its rows; false if there is none.
+// Down to the scan below the nodes that hand on its rows; false if there is none.
 bool go_to_scan(Plan *plan, Way &way) {
     for (; way.count + 1 < kMaxSteps && hands_on(plan); plan = plan->lefttree)
         way.steps[way.count++] = {plan, false};
@@ -203,7 +203,7 @@ bool go_to_scan(Plan *plan, Way &way) {
     return is_scan(plan);
 }
 
-// Such a condition may be what makes a row of the inner side single.
+// Such a condition may be the reason why a row of the inner side is single.
 bool has_equality(const List *quals, int first) {
     for (int i = first; i < list_length(quals); i++) {
         const auto *condition = static_cast<const Node *>(list_nth(quals, i));
@@ -313,8 +313,8 @@ bool may_make_single(const Node *condition) {
            op_mergejoinable(operation->opno, exprType(static_cast<const Node *>(linitial(operation->args))));
 }
 
-// Of a join that drops rows it is the same whether a condition is among those of the join or behind them; only behind
-// them can its calls be asked ahead. Not of one that looks for a single row, if the condition may be what makes it single.
+// Of a join that drops rows it is the same whether a condition is among the join's or behind them; only behind
+// them can its calls be asked ahead. Not of a join that looks for a single row, if the condition may be the reason why it is single.
 void part_conditions(Join &join) {
     const int kept = first_with_call(join.joinqual);
     if (join.jointype != JOIN_INNER || kept == list_length(join.joinqual))

@@ -3,7 +3,7 @@
 //
 // PostgreSQL evaluates a condition on one table where it reads the table, whatever the condition costs. In a finished
 // plan such conditions go up from their scan, or from all parts of a partitioned table, to the join that gives the fewest
-// rows: through inner joins, and other joins that keep rows of the side they come from. So do those of a join of two
+// rows: through inner joins, and other joins that keep rows of the side they come from. So do conditions of a join of two
 // tables. Everything between is evaluated for more rows then, so it must raise nothing and
 // change nothing (calm.hpp). In a statement with row security, or a view with a security barrier, nothing moves.
 //

@@ -23,7 +23,7 @@ struct RowByRow {
     const char *text = nullptr;  // of the call, once it is in words
 };
 
-// What is noted of the plan of a statement.
+// Notes on the plan of a statement.
 struct Noted {
     const Query *query;
     List *calls = NIL;
