@@ -284,6 +284,7 @@ constexpr Signature kSignatures[] = {
     {"_steadytext.hub_forget", {{"every", example("false")}, {"roles", example("'{}'")}}},
     {"_steadytext.hub_obey", {{"hub", example("'h'")}, {"clears", example("0")}}},
     {"_steadytext.hub_role", {{"role", example("'pg_monitor'")}}},
+    {"_steadytext.vector_bytes", {{"vector", example("'[1]'")}}},
     {"steadytext_hub_allow", {{"node", kNode}, {"role", kNodesRole}, {"shares", kFlag}}},
     {"steadytext_hub_disallow", {{"node", kNode}, {"role", kNodesRole}}},
     {"steadytext_validate_endpoint", {{"host", example("'localhost'")}, {"port", example("5555")}}},
